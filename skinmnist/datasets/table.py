@@ -1,0 +1,136 @@
+"""The pixel table: pictures as flat rows of a matrix, with what is known about each row."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class PixelTable:
+    """Pictures as flat pixel rows; row *i* of every array describes the same picture.
+
+    Attributes
+    ----------
+    pixels : ndarray of shape (n, height * width * channels), uint8
+        Row-major height, width, channel. May be memory-mapped and read-only.
+    labels : ndarray of shape (n,), int64
+        Codes 0..k-1, positions in `class_names`.
+    class_names : tuple of str
+        Names in code order.
+    shape : tuple of int
+        ``(height, width, channels)`` of one picture.
+    lesion_ids, image_ids : ndarray of shape (n,), str, or None
+        Which lesion a picture shows, and the picture's own name; None where unknown.
+    name : str
+        Short name for folders and titles, such as ``"hmnist_28_28_RGB"``.
+    origin : str
+        One phrase that says where the rows come from.
+    inputs : tuple of (str, str)
+        Name and SHA-256 of every file that was read.
+    synthetic : bool
+        Whether the pictures were drawn by `make_lesions`.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    class_names: tuple[str, ...]
+    shape: tuple[int, int, int]
+    lesion_ids: npt.NDArray[np.str_] | None = None
+    image_ids: npt.NDArray[np.str_] | None = None
+    name: str = "table"
+    origin: str = "made in Python"
+    inputs: tuple[tuple[str, str], ...] = ()
+    synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        n = len(self.labels)
+        height, width, channels = self.shape
+        if self.pixels.dtype != np.uint8 or self.pixels.shape != (n, height * width * channels):
+            raise InputError(
+                f"table {self.name!r} received pixels of shape {self.pixels.shape} and type "
+                f"{self.pixels.dtype}; expected ({n}, {height * width * channels}) of uint8 for {n} labels "
+                f"and pictures of {height} x {width} x {channels}"
+            )
+        for column in ("lesion_ids", "image_ids"):
+            values = getattr(self, column)
+            if values is not None and len(values) != n:
+                raise InputError(
+                    f"table {self.name!r} received {len(values)} {column} for {n} rows; give one for each row"
+                )
+        present = np.unique(self.labels)
+        if not np.array_equal(present, np.arange(len(self.class_names))):
+            raise InputError(
+                f"table {self.name!r} received label codes {present.tolist()} for the classes "
+                f"{list(self.class_names)}; expected every code 0 to {len(self.class_names) - 1} at least once"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        height, width, channels = self.shape
+        lesions = "lesions unknown" if self.lesion_ids is None else f"{self.n_lesions:,} lesions"
+        return (
+            f"<PixelTable {self.name}: {len(self):,} pictures of {height} x {width} x {channels}, "
+            f"{lesions}, {len(self.class_names)} classes>"
+        )
+
+    @property
+    def n_lesions(self) -> int | None:
+        """Number of distinct lesions, or None where they are unknown."""
+        return None if self.lesion_ids is None else len(np.unique(self.lesion_ids))
+
+    @property
+    def class_counts(self) -> npt.NDArray[np.int64]:
+        """Rows of each class, in code order, shape (k,)."""
+        return np.bincount(self.labels, minlength=len(self.class_names)).astype(np.int64)
+
+    @property
+    def lesion_counts(self) -> npt.NDArray[np.int64] | None:
+        """Distinct lesions of each class, in code order, or None where lesions are unknown."""
+        if self.lesion_ids is None:
+            return None
+        counts = [len(np.unique(self.lesion_ids[self.labels == code])) for code in range(len(self.class_names))]
+        return np.asarray(counts, dtype=np.int64)
+
+    def digest(self) -> str:
+        """SHA-256 over everything that a score can depend on: pixels, labels, shape, classes, lesions."""
+        state = hashlib.sha256(repr((self.shape, self.class_names, self.pixels.shape)).encode())
+        state.update(np.ascontiguousarray(self.pixels))
+        state.update(np.ascontiguousarray(self.labels))
+        if self.lesion_ids is not None:
+            state.update("\n".join(self.lesion_ids.tolist()).encode())
+        return state.hexdigest()
+
+    def take(self, rows: npt.NDArray[np.integer], name: str | None = None) -> PixelTable:
+        """Return a table of the given rows, in the order given.
+
+        Raises
+        ------
+        InputError
+            Where a class would lose its last row.
+        """
+        return replace(
+            self,
+            pixels=self.pixels[rows],
+            labels=self.labels[rows],
+            lesion_ids=None if self.lesion_ids is None else self.lesion_ids[rows],
+            image_ids=None if self.image_ids is None else self.image_ids[rows],
+            name=name or self.name,
+        )
+
+
+def to_images(rows: npt.NDArray[np.generic], shape: tuple[int, int, int]) -> npt.NDArray[np.generic]:
+    """Reshape flat rows ``(n, h*w*c)`` to pictures ``(n, h, w, c)`` without copying."""
+    return rows.reshape(len(rows), *shape)
+
+
+def to_rows(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Reshape pictures ``(n, h, w, c)`` to flat rows ``(n, h*w*c)``; the inverse of `to_images`."""
+    return images.reshape(len(images), -1)

@@ -1,0 +1,43 @@
+"""Facts about HAM10000 and its pixel tables: data only, imports nothing.
+
+Sources: Tschandl, Rosendahl & Kittler, "The HAM10000 dataset, a large collection of multi-source
+dermatoscopic images of common pigmented skin lesions", Scientific Data 5, 180161 (2018); the label codes
+are those of the Kaggle collection "Skin Cancer MNIST: HAM10000", checked against its metadata row by row.
+"""
+
+#: Class abbreviations; the position is the integer code in the column ``label`` of the pixel tables.
+CLASS_NAMES = ("akiec", "bcc", "bkl", "df", "nv", "vasc", "mel")
+
+CLASS_TITLES = {
+    "akiec": "Actinic keratosis / Bowen's disease",
+    "bcc": "Basal cell carcinoma",
+    "bkl": "Benign keratosis",
+    "df": "Dermatofibroma",
+    "nv": "Melanocytic nevus",
+    "vasc": "Vascular lesion",
+    "mel": "Melanoma",
+}
+
+#: Pictures and lesions per class, in code order (10,015 pictures of 7,470 lesions).
+ROWS_PER_CLASS = (327, 514, 1099, 115, 6705, 142, 1113)
+LESIONS_PER_CLASS = (228, 327, 727, 73, 5403, 98, 614)
+
+#: The class whose recall is reported on its own: missing it costs the most.
+MELANOMA = "mel"
+
+METADATA_COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
+METADATA_FILE = "HAM10000_metadata.csv"
+
+#: The tables that are searched for when none is named, in this order.
+TABLE_FILES = ("hmnist_28_28_RGB.csv", "hmnist_8_8_RGB.csv")
+
+DATA_LICENCE = "CC BY-NC 4.0"
+DATA_CITATION = (
+    "Tschandl, P., Rosendahl, C. & Kittler, H. The HAM10000 dataset, a large collection of multi-source "
+    "dermatoscopic images of common pigmented skin lesions. Sci. Data 5, 180161 (2018)."
+)
+
+DISCLAIMER = (
+    "skinmnist is a tool for teaching and research. It is no medical device and gives no diagnosis: "
+    "whoever worries about a spot on their skin should see a doctor."
+)

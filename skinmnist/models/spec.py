@@ -1,0 +1,68 @@
+"""What a model declares about itself, so that the runner never asks which model it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known when a model is built, before it sees a training row.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(height, width, channels)`` of a picture.
+    n_classes : int
+    train_rows : int
+        Training rows of the fold **before** resampling: budgets follow from these, so that a sampler that
+        makes more rows does not buy more training.
+    seed : int
+        The cell's own seed.
+    """
+
+    shape: tuple[int, int, int]
+    n_classes: int
+    train_rows: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One entry of the registry of models.
+
+    Attributes
+    ----------
+    title : str
+        The name in tables and figures.
+    classifier : callable
+        ``Setting`` -> an unfitted scikit-learn classifier on what `features` returns.
+    features : callable or None
+        ``Setting`` -> an unfitted scikit-learn transformer that is fitted on the training rows before the
+        sampler, which then works on its output; None: the sampler works on the pixels.
+    space : str
+        What the sampler works on, in words: ``"pixels"``, ``"components"``.
+    weights : bool
+        Whether ``fit`` takes ``sample_weight`` to good purpose; then the remedy ``class_weight`` is planned.
+    copies_as_weights : bool
+        Whether n copies of a row and one row of weight n pose the very same training problem.
+    calibrate : bool
+        Whether the classifier gives scores only, which calibration on training lesions turns into
+        probabilities.
+    seconds : float
+        Fit and predict time of one 28x28 fold of HAM10000 without resampling, for ordering and estimates.
+    grows : float
+        How that time grows with the rows after resampling: 0 not at all, 1 linearly, 2 quadratically.
+    """
+
+    title: str
+    classifier: Callable[[Setting], Any]
+    features: Callable[[Setting], Any] | None = None
+    space: str = "pixels"
+    weights: bool = False
+    copies_as_weights: bool = False
+    calibrate: bool = False
+    seconds: float = 5.0
+    grows: float = 1.0
