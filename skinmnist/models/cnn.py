@@ -1,0 +1,261 @@
+"""The convolutional network as a scikit-learn classifier on flat pixel rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from skinmnist.errors import InputError
+from skinmnist.models.augmentation import symmetric_view
+from skinmnist.models.backend import keras, tf
+from skinmnist.models.networks import build_network
+from skinmnist.models.spec import Setting
+from skinmnist.models.training import Schedule, train_network
+
+#: Rows per step when predicting; a smaller last batch is padded, so that one graph serves all.
+PREDICT_ROWS = 256
+
+
+class CNNClassifier(ClassifierMixin, BaseEstimator):
+    """A small convolutional network, trained for a fixed number of gradient steps on one CPU thread.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(height, width, channels)`` of a picture; rows have their product as length.
+    steps : int, default=1000
+        Gradient steps. They do not depend on how many rows `fit` is given.
+    batch_size : int, default=128
+    width : int, default=32
+        Channels of the first stage.
+    stages : int, default=2
+        Stages; each later one has half the resolution and twice the channels.
+    dropout : float, default=0.3
+    learning_rate : float, default=4e-3
+        Highest rate of the one-cycle schedule.
+    weight_decay : float, default=0.05
+    label_smoothing : float, default=0.1
+    max_shift : int, default=3
+        Largest random shift in training, in pixels.
+    colour_spread : float, default=0.1
+        Standard deviation of the random gain and offset of each colour channel in training, in units of the
+        channel's own standard deviation.
+    views : int, default=8
+        Symmetric views whose probabilities are averaged in prediction: 1, 2, 4 or 8 (at most 4 where the
+        picture is not square).
+    random_state : int, default=0
+        Same seed, rows, machine and versions: same weights, bit for bit.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    n_features_in_ : int
+    history_ : dict of str to list
+        ``step``, ``loss``, ``accuracy`` and ``learning_rate`` over the run, as means since the point before.
+    weights_ : list of ndarray
+        The network's weights, in the order of ``keras.Model.get_weights``.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        *,
+        steps: int = 1000,
+        batch_size: int = 128,
+        width: int = 32,
+        stages: int = 2,
+        dropout: float = 0.3,
+        learning_rate: float = 4e-3,
+        weight_decay: float = 0.05,
+        label_smoothing: float = 0.1,
+        max_shift: int = 3,
+        colour_spread: float = 0.1,
+        views: int = 8,
+        random_state: int = 0,
+    ) -> None:
+        self.shape = shape
+        self.steps = steps
+        self.batch_size = batch_size
+        self.width = width
+        self.stages = stages
+        self.dropout = dropout
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.max_shift = max_shift
+        self.colour_spread = colour_spread
+        self.views = views
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: npt.NDArray[np.generic],
+        y: npt.NDArray[np.generic],
+        sample_weight: npt.NDArray[np.floating] | None = None,
+    ) -> CNNClassifier:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, height * width * channels)
+            uint8 pixel rows, or floats between 0 and 255 (as SMOTE makes them), which are rounded to uint8.
+        y : ndarray of shape (n,)
+            Class labels.
+        sample_weight : ndarray of shape (n,), optional
+            Weights of the rows in the loss; they are scaled to mean 1. Rows of weight 0 are left out.
+
+        Raises
+        ------
+        InputError
+            Where rows, labels or weights do not fit each other, or the rows are no pixels.
+        """
+        pictures = self._pictures(X)
+        y = np.asarray(y)
+        check_classification_targets(y)
+        if y.shape != (len(pictures),):
+            raise InputError(
+                f"fit received labels of shape {y.shape} for {len(pictures)} rows; give one for each row"
+            )
+        weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
+        if (
+            weights.shape != y.shape
+            or not np.isfinite(weights).all()
+            or weights.min() < 0
+            or not weights.any()
+        ):
+            raise InputError(
+                f"fit received sample weights of shape {weights.shape} for {len(y)} rows; "
+                "give one finite number of at least 0 for each row, not all of them 0"
+            )
+        kept = weights > 0
+        if not kept.all():
+            pictures, y, weights = pictures[kept], y[kept], weights[kept]
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError(f"fit received rows of one class only, {self.classes_[0]!r}; give at least two")
+        self.n_features_in_ = int(np.prod(self.shape))
+        self.center_ = pictures.mean(axis=(0, 1, 2), dtype=np.float64).astype(np.float32)
+        self.scale_ = np.maximum(pictures.std(axis=(0, 1, 2), dtype=np.float32), 1.0)
+        self._predictor: Any = None
+        network = self._network()
+        schedule = Schedule(
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            label_smoothing=self.label_smoothing,
+            max_shift=self.max_shift,
+            colour_spread=self.colour_spread,
+        )
+        self.history_ = train_network(
+            network,
+            pictures,
+            codes,
+            weights / weights.mean(),
+            (self.center_, self.scale_),
+            schedule,
+            self.random_state,
+        )
+        self.weights_ = network.get_weights()
+        return self
+
+    def predict_proba(self, X: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+        """Probability of each class, averaged over the symmetric views of each picture.
+
+        The views' log-probabilities are averaged, that is, the probabilities geometrically.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, height * width * channels)
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float64
+            Rows sum to one.
+        """
+        check_is_fitted(self, "weights_")
+        pictures = self._pictures(X)
+        if getattr(self, "_predictor", None) is None:
+            self._predictor = self._compile_predictor()
+        logits = np.empty((len(pictures), len(self.classes_)))
+        for start in range(0, len(pictures), PREDICT_ROWS):
+            batch = pictures[start : start + PREDICT_ROWS]
+            logits[start : start + PREDICT_ROWS] = self._predictor(batch).numpy()
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    def predict(self, X: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """Most probable class of each row, shape (n,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the compiled graph behind: weights and parameters are all it takes to compile it again."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_predictor"}
+
+    def _pictures(self, X: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+        """Check rows and return them as uint8 pictures ``(n, height, width, channels)``."""
+        X = np.asarray(X)
+        length = int(np.prod(self.shape))
+        if X.ndim != 2 or X.shape[1] != length or len(X) == 0:
+            height, width, channels = self.shape
+            raise InputError(
+                f"the network received rows of shape {X.shape}; expected (n, {length}), "
+                f"the pixels of {height} x {width} pictures of {channels} channels, and at least one row"
+            )
+        if X.dtype != np.uint8:
+            rounded = np.rint(X)
+            if not (rounded.min() >= 0 and rounded.max() <= 255):
+                raise InputError(
+                    f"the network received pixels between {X.min()} and {X.max()}; "
+                    "expected 0 to 255, unscaled"
+                )
+            X = rounded
+        return X.astype(np.uint8, copy=False).reshape(len(X), *self.shape)
+
+    def _network(self) -> keras.Model:
+        return build_network(
+            self.shape,
+            len(self.classes_),
+            width=self.width,
+            stages=self.stages,
+            dropout=self.dropout,
+            seed=self.random_state,
+        )
+
+    def _compile_predictor(self) -> tf.types.experimental.PolymorphicFunction:
+        """Return a graph function from uint8 pictures to the mean of the views' log-probabilities."""
+        network = self._network()
+        network.set_weights(self.weights_)
+        square = self.shape[0] == self.shape[1]
+        views = range(self.views if square else min(self.views, 4))
+
+        @tf.function(
+            input_signature=[tf.TensorSpec((None, *self.shape), tf.uint8)],
+            autograph=False,
+        )
+        def mean_log_probabilities(pictures):  # type: ignore[no-untyped-def]
+            inputs = (tf.cast(pictures, tf.float32) - self.center_) / self.scale_
+            logs = [
+                tf.nn.log_softmax(network(symmetric_view(inputs, view), training=False)) for view in views
+            ]
+            return tf.add_n(logs) / len(logs)
+
+        return mean_log_probabilities
+
+
+def make_cnn(setting: Setting) -> CNNClassifier:
+    """Build the network of the default comparison."""
+    return CNNClassifier(setting.shape, steps=450, random_state=setting.seed)
+
+
+def make_cnn_tiny(setting: Setting) -> CNNClassifier:
+    """Build the network of ``--quick``: 2 to 3 seconds."""
+    return CNNClassifier(
+        setting.shape, steps=120, batch_size=64, width=16, views=2, random_state=setting.seed
+    )

@@ -1,0 +1,55 @@
+"""The architectures: their layers against independent computations, and what they cost."""
+
+import numpy as np
+import pytest
+
+from skinmnist.models.backend import keras, tf
+from skinmnist.models.networks import FoldBlocks, FusedBatchNorm, block_side, build_network
+
+
+def test_fused_normalisation_equals_that_of_keras():
+    inputs = np.random.default_rng(0).normal(2.0, 3.0, (6, 5, 5, 4)).astype(np.float32)
+    ours, theirs = FusedBatchNorm(momentum=0.5), keras.layers.BatchNormalization(momentum=0.5)
+    for training in (True, False):
+        np.testing.assert_allclose(
+            ours(inputs, training=training),
+            theirs(inputs, training=training),
+            atol=0.05 if not training else 1e-4,
+        )
+    np.testing.assert_allclose(ours.moving_mean, theirs.moving_mean, atol=1e-5)
+
+
+def test_folding_blocks_loses_no_pixel():
+    pictures = np.arange(2 * 6 * 4 * 3, dtype=np.float32).reshape(2, 6, 4, 3)
+    folded = FoldBlocks(2)(pictures).numpy()
+    assert folded.shape == (2, 3, 2, 12)
+    np.testing.assert_array_equal(folded[0, 0, 0], pictures[0, :2, :2].ravel())
+
+
+@pytest.mark.parametrize(
+    ("shape", "side"),
+    [((8, 8, 1), 1), ((15, 40, 3), 1), ((28, 28, 3), 2), ((64, 64, 3), 8), ((128, 128, 3), 8)],
+)
+def test_side_of_the_blocks(shape, side):
+    assert block_side(shape) == side
+
+
+def test_weights_depend_on_the_seed_alone():
+    first, again, other = (
+        build_network((8, 8, 3), 3, width=8, seed=seed).get_weights() for seed in (4, 4, 5)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_every_kernel_starts_differently():
+    kernels = [w.numpy() for w in build_network((8, 8, 3), 3, width=8).trainable_variables if w.ndim == 4]
+    assert len({kernel.tobytes() for kernel in kernels}) == len(kernels)
+
+
+def test_building_leaves_the_global_random_state_alone():
+    tf.random.set_seed(0)
+    expected = tf.random.uniform((3,)).numpy()
+    tf.random.set_seed(0)
+    build_network((8, 8, 3), 3, width=8)
+    np.testing.assert_array_equal(tf.random.uniform((3,)).numpy(), expected)
