@@ -1,3 +1,40 @@
 """Honest, fast, CPU-only comparisons of class-imbalance methods on skin-lesion pixel tables."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from skinmnist.datasets.hmnist import load_hmnist
+    from skinmnist.datasets.synthetic import make_lesions
+    from skinmnist.datasets.table import PixelTable
+    from skinmnist.errors import InputError
+    from skinmnist.evaluation.comparison import run_comparison
+    from skinmnist.reporting.html import write_report
+
+__all__ = ["InputError", "PixelTable", "load_hmnist", "make_lesions", "run_comparison", "write_report"]
+
+#: Where the public names live; each module is imported when its name is first used.
+_HOMES = {
+    "InputError": "skinmnist.errors",
+    "PixelTable": "skinmnist.datasets.table",
+    "load_hmnist": "skinmnist.datasets.hmnist",
+    "make_lesions": "skinmnist.datasets.synthetic",
+    "run_comparison": "skinmnist.evaluation.comparison",
+    "write_report": "skinmnist.reporting.html",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'skinmnist' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

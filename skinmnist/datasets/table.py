@@ -67,7 +67,7 @@ class PixelTable:
         if not np.array_equal(present, np.arange(len(self.class_names))):
             raise InputError(
                 f"table {self.name!r} received label codes {present.tolist()} for the classes "
-                f"{list(self.class_names)}; expected every code 0 to {len(self.class_names) - 1} at least once"
+                f"{list(self.class_names)}; expected each code 0 to {len(self.class_names) - 1} at least once"
             )
 
     def __len__(self) -> int:
@@ -96,14 +96,15 @@ class PixelTable:
         """Distinct lesions of each class, in code order, or None where lesions are unknown."""
         if self.lesion_ids is None:
             return None
-        counts = [len(np.unique(self.lesion_ids[self.labels == code])) for code in range(len(self.class_names))]
+        codes = range(len(self.class_names))
+        counts = [len(np.unique(self.lesion_ids[self.labels == code])) for code in codes]
         return np.asarray(counts, dtype=np.int64)
 
     def digest(self) -> str:
         """SHA-256 over everything that a score can depend on: pixels, labels, shape, classes, lesions."""
         state = hashlib.sha256(repr((self.shape, self.class_names, self.pixels.shape)).encode())
-        state.update(np.ascontiguousarray(self.pixels))
-        state.update(np.ascontiguousarray(self.labels))
+        state.update(np.ascontiguousarray(self.pixels).data)
+        state.update(np.ascontiguousarray(self.labels).data)
         if self.lesion_ids is not None:
             state.update("\n".join(self.lesion_ids.tolist()).encode())
         return state.hexdigest()

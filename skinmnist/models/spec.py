@@ -44,6 +44,9 @@ class ModelSpec:
         sampler, which then works on its output; None: the sampler works on the pixels.
     space : str
         What the sampler works on, in words: ``"pixels"``, ``"components"``.
+    pixel_type : str
+        The type in which a model without `features` takes its rows: ``"float32"``, or ``"uint8"``, to which
+        rows that a sampler made are rounded.
     weights : bool
         Whether ``fit`` takes ``sample_weight`` to good purpose; then the remedy ``class_weight`` is planned.
     copies_as_weights : bool
@@ -55,14 +58,18 @@ class ModelSpec:
         Fit and predict time of one 28x28 fold of HAM10000 without resampling, for ordering and estimates.
     grows : float
         How that time grows with the rows after resampling: 0 not at all, 1 linearly, 2 quadratically.
+    fingerprint : str
+        Identifies a model that is not part of this package; empty for those that are.
     """
 
     title: str
     classifier: Callable[[Setting], Any]
     features: Callable[[Setting], Any] | None = None
     space: str = "pixels"
+    pixel_type: str = "float32"
     weights: bool = False
     copies_as_weights: bool = False
     calibrate: bool = False
     seconds: float = 5.0
     grows: float = 1.0
+    fingerprint: str = ""

@@ -1,0 +1,36 @@
+"""``skinmnist <door>``: the same doors as ``python -m skinmnist.<door>``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from skinmnist import __version__
+from skinmnist.doors import BAD_INPUT
+
+DOORS = {
+    "compare": "cross samplers with models and write one report",
+    "report": "write the report of a run folder again",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Open the door that is named first and hand it the rest."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    door = arguments[0] if arguments else "--help"
+    if door in DOORS:
+        return int(importlib.import_module(f"skinmnist.{door}").main(arguments[1:]))
+    if door == "--version":
+        print(f"skinmnist {__version__}")
+        return 0
+    if door in ("--help", "-h"):
+        print("usage: skinmnist DOOR [arguments]\n")
+        print("\n".join(f"  {name:<10}{meaning}" for name, meaning in DOORS.items()))
+        print("\n`skinmnist DOOR --help` tells what a door takes.")
+        return 0
+    print(f"skinmnist: received {door!r}; expected one of {', '.join(DOORS)}", file=sys.stderr)
+    return BAD_INPUT
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

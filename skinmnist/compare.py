@@ -1,0 +1,154 @@
+"""``python -m skinmnist.compare``: cross samplers with models and write one report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skinmnist import facts
+from skinmnist.doors import FAILED_CELLS, INTERRUPTED, guarded
+
+if TYPE_CHECKING:
+    from skinmnist.datasets.table import PixelTable
+    from skinmnist.evaluation.record import RunRecord
+
+SYNTHETIC_ROWS = 2500
+QUICK_ROWS = 1500
+QUICK_FOLDS = 3
+#: Models that a quick run replaces by a cheaper one of the same kind.
+QUICK_MODELS = {"cnn": "cnn_tiny"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this door's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m skinmnist.compare",
+        description="Cross samplers with models under stratified cross-validation and write one report.",
+        epilog=facts.DISCLAIMER,
+    )
+    add = parser.add_argument
+    add(
+        "csv",
+        metavar="CSV",
+        nargs="?",
+        help="a pixel table; else $SKINMNIST_DATA and data/ are searched for "
+        f"{' and '.join(facts.TABLE_FILES)}, else a synthetic table is drawn",
+    )
+    add("--metadata", metavar="CSV", help=f"its metadata; else {facts.METADATA_FILE} beside it")
+    add(
+        "--samplers",
+        metavar="NAME",
+        nargs="+",
+        default=["none", "RandomOverSampler", "SMOTE"],
+        help="none, class_weight, a class name of imbalanced-learn, or package.module:Class "
+        "(default: none RandomOverSampler SMOTE)",
+    )
+    add(
+        "--models",
+        metavar="NAME",
+        nargs="+",
+        default=["svm", "random_forest", "cnn"],
+        help="svm, random_forest, cnn, cnn_tiny, logistic_regression, hist_gradient_boosting, dummy, "
+        "or package.module:Class (default: svm random_forest cnn)",
+    )
+    add("--folds", metavar="N", type=int, help="folds of the cross-validation (default: 5)")
+    add("--repeats", metavar="N", type=int, default=1, help="how often to draw the folds anew (default: 1)")
+    add(
+        "--split",
+        choices=("lesion", "image"),
+        help="keep the pictures of a lesion in one fold, or do not (default: lesion wherever lesions are known)",
+    )
+    add("--seed", metavar="N", type=int, default=0, help="everything random follows from it (default: 0)")
+    add("--jobs", metavar="N", type=int, help="worker processes (default: the cores)")
+    add("--out", metavar="DIR", help="the run folder (default: runs/<table>-<seed>)")
+    add(
+        "--quick",
+        action="store_true",
+        help=f"a look at {QUICK_ROWS:,} rows in {QUICK_FOLDS} folds; no result",
+    )
+    add("--fresh", action="store_true", help="forget the finished cells of the run folder")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, call, print."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = build_parser().parse_args(arguments)
+    return guarded(lambda: _compare(options, arguments))
+
+
+def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
+    from skinmnist.datasets.subset import draw_rows
+    from skinmnist.evaluation.comparison import run_comparison
+    from skinmnist.evaluation.manifest import Request
+    from skinmnist.evaluation.record import read_run
+    from skinmnist.reporting.html import write_report
+    from skinmnist.terminal import Terminal
+
+    table = _open_table(options)
+    out = Path(options.out) if options.out else _default_folder(table, options)
+    terminal = Terminal()
+    terminal.table(table, quick=options.quick)
+    models = [QUICK_MODELS.get(name, name) if options.quick else name for name in options.models]
+    command = f"python -m skinmnist.compare {shlex.join(arguments)}".rstrip()
+    interrupted = False
+    try:
+        with terminal:
+            record = run_comparison(
+                table,
+                options.samplers,
+                list(dict.fromkeys(models)) if options.quick else models,
+                folds=options.folds or (QUICK_FOLDS if options.quick else 5),
+                repeats=options.repeats,
+                split=options.split,
+                seed=options.seed,
+                jobs=options.jobs,
+                out=out,
+                fresh=options.fresh,
+                rows=draw_rows(table, QUICK_ROWS, options.seed) if options.quick else None,
+                progress=terminal,
+                request=Request(command, options.quick),
+            )
+    except KeyboardInterrupt:
+        record, interrupted = read_run(out), True
+    report = write_report(out)
+    terminal.conclude(record, report, resume=command if interrupted else None)
+    return INTERRUPTED if interrupted else _exit_code(record)
+
+
+def _exit_code(record: RunRecord) -> int:
+    return FAILED_CELLS if record.failures else 0
+
+
+def _open_table(options: argparse.Namespace) -> PixelTable:
+    """Return the table that is named, or found, or drawn."""
+    from skinmnist.datasets.find import find_table
+
+    path = find_table(options.csv)
+    if path is not None:
+        from skinmnist.datasets.hmnist import load_hmnist
+
+        return load_hmnist(path, options.metadata)
+    if options.metadata:
+        from skinmnist.errors import InputError
+
+        raise InputError(
+            f"received the metadata {options.metadata} but no table was named or found; name its CSV as well"
+        )
+    from skinmnist.datasets.synthetic import make_lesions
+
+    return make_lesions(SYNTHETIC_ROWS, random_state=0)
+
+
+def _default_folder(table: PixelTable, options: argparse.Namespace) -> Path:
+    return Path("runs") / f"{table.name}-{options.seed}{'-quick' if options.quick else ''}"
+
+
+if __name__ == "__main__":
+    # Set before any numerical library starts its threads; workers get the same.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    raise SystemExit(main())

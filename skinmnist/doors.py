@@ -1,0 +1,23 @@
+"""What all doors share: bad input is one sentence and exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from skinmnist.errors import InputError
+
+FAILED_CELLS, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Run a door's work and return its exit code."""
+    try:
+        return run()
+    except InputError as error:
+        print(f"skinmnist: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:
+        # Whoever read our output has enough of it; nothing is left to tell them.
+        sys.stderr.close()
+        return 0

@@ -1,0 +1,1 @@
+"""From a pixel table to out-of-fold predictions and scores."""

@@ -1,0 +1,90 @@
+"""Probabilities for a classifier that gives scores only, learnt from training lesions left out in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.evaluation.training_rows import TrainingRows
+from skinmnist.models.calibration import as_columns, fit_calibration
+
+CALIBRATION_FOLDS = 3
+
+
+def calibrate(
+    make_classifier: Callable[[], Any],
+    draw: Callable[[npt.NDArray[np.int64]], TrainingRows],
+    rows: npt.NDArray[Any],
+    labels: npt.NDArray[np.int64],
+    lesions: npt.NDArray[np.str_] | None,
+    mix: npt.NDArray[np.float64],
+    seed: int,
+) -> Any:
+    """Learn to turn decision values into probabilities.
+
+    Each third of the training lesions is scored by a classifier trained on the others, sampler included.
+    These rows are weighted to the class mix that the sampler made: the classifier's own decisions answer to
+    that mix, and so should its probabilities.
+
+    Parameters
+    ----------
+    make_classifier : callable
+        Returns an unfitted classifier with ``decision_function``.
+    draw : callable
+        Positions among `rows` -> the `TrainingRows` that the sampler makes of them.
+    rows : ndarray of shape (n, features)
+    labels : ndarray of shape (n,), int64
+    lesions : ndarray of shape (n,) or None
+        None where rows are split one by one.
+    mix : ndarray of shape (k,)
+        Class mix of the rows that the final classifier is trained on.
+    seed : int
+
+    Returns
+    -------
+    estimator with ``predict_proba`` on decision values
+
+    Raises
+    ------
+    ValueError
+        Where a class has fewer than two lesions to learn from.
+    """
+    decisions, true_labels = [], []
+    for inner, outer in _inner_folds(labels, lesions, seed):
+        classifier = make_classifier()
+        draw(inner).train(classifier)
+        decisions.append(as_columns(classifier.decision_function(rows[outer])))
+        true_labels.append(labels[outer])
+    found = np.concatenate(true_labels)
+    weights = (mix / np.bincount(found, minlength=len(mix)).clip(1))[found]
+    return fit_calibration(np.concatenate(decisions), found, weights / weights.mean())
+
+
+def _inner_folds(
+    labels: npt.NDArray[np.int64], lesions: npt.NDArray[np.str_] | None, seed: int
+) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Split training rows into folds of which each leaves every class something to be trained on."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    classes = np.unique(labels)
+    sizes = [
+        np.count_nonzero(labels == code) if lesions is None else len(np.unique(lesions[labels == code]))
+        for code in classes
+    ]
+    if min(sizes) >= 2:
+        splitter_class = StratifiedKFold if lesions is None else StratifiedGroupKFold
+        splitter = splitter_class(min(CALIBRATION_FOLDS, min(sizes)), shuffle=True, random_state=seed)
+        folds = [
+            (inner, outer)
+            for inner, outer in splitter.split(labels, labels, lesions)
+            if len(np.unique(labels[inner])) == len(classes)
+        ]
+        if folds:
+            return folds
+    raise ValueError(
+        "probabilities are learnt from training lesions that are left out in turn, and a class has too few; "
+        "use fewer folds or leave the class out"
+    )

@@ -1,0 +1,91 @@
+"""The cell: the unit of work, and what it leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Cell(NamedTuple):
+    """One sampler with one model on one fold: what runs in parallel, is stored, resumed, and fails alone."""
+
+    sampler: str
+    model: str
+    repeat: int
+    fold: int
+
+    def __str__(self) -> str:
+        return f"{self.sampler} x {self.model}, repeat {self.repeat}, fold {self.fold}"
+
+
+class Timing(NamedTuple):
+    """The price of a cell: wall seconds with imports excluded, and the worker's largest resident size."""
+
+    rows: int
+    rows_resampled: int
+    resample_seconds: float
+    fit_seconds: float
+    predict_seconds: float
+    peak_rss_mb: float
+
+
+class Examples(NamedTuple):
+    """A few pixel rows that a sampler made, each beside the two rows it lies between.
+
+    Attributes
+    ----------
+    parents, neighbours, children : ndarray of shape (m, height * width * channels), uint8
+    labels : ndarray of shape (m,), int64
+    """
+
+    parents: npt.NDArray[np.uint8]
+    neighbours: npt.NDArray[np.uint8]
+    children: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class CellResult:
+    """What one finished cell found out.
+
+    Attributes
+    ----------
+    cell : Cell
+    rows : ndarray of shape (m,), int64
+        The held-out rows, as row numbers of the table.
+    labels, predicted : ndarray of shape (m,), int64
+        True codes, and the classifier's own decisions.
+    probabilities : ndarray of shape (m, k), float64
+    timing : Timing
+    counts_before, counts_after : ndarray of shape (k,), float64
+        Training rows of each class before and after the sampler; for a remedy that weights rows instead
+        of making them, the summed weights.
+    notes : tuple of str
+        What the cell had to do otherwise than asked, in words.
+    history : dict of str to ndarray of shape (points,), float64
+        Training curves of an iterative model; empty for the others.
+    examples : Examples or None
+    """
+
+    cell: Cell
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+    timing: Timing
+    counts_before: npt.NDArray[np.float64]
+    counts_after: npt.NDArray[np.float64]
+    notes: tuple[str, ...] = ()
+    history: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    examples: Examples | None = None
+
+
+@dataclass(frozen=True)
+class CellFailure:
+    """A cell that could not be finished, and why, in one sentence."""
+
+    cell: Cell
+    reason: str

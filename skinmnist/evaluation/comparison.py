@@ -1,0 +1,195 @@
+"""A comparison from table to run folder: plan, resume, run, write."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
+from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
+from skinmnist.evaluation.machine import PeakMemory, available_cores
+from skinmnist.evaluation.manifest import Request, check_same_protocol, describe_run, list_cells
+from skinmnist.evaluation.plan import Plan, make_plan
+from skinmnist.evaluation.record import (
+    CELLS_FOLDER,
+    RunRecord,
+    build_record,
+    read_info,
+    write_info,
+    write_pictures,
+    write_tables,
+)
+from skinmnist.evaluation.runner import run_cells
+from skinmnist.evaluation.schedule import Remaining
+from skinmnist.evaluation.store import CellStore
+from skinmnist.models import DEFAULT_MODELS
+
+PICTURES_PER_CLASS = 12
+
+
+class Progress(Protocol):
+    """Whoever wants to see a run go on."""
+
+    def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
+        """Take note of the cells of this run, how many of them were stored before, and what is left out."""
+
+    def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
+        """Take note of one more cell, and of the wall seconds that are expected to be left."""
+
+
+def run_comparison(
+    table: PixelTable,
+    samplers: Iterable[str] | Mapping[str, Any] = DEFAULT_SAMPLERS,
+    models: Iterable[str] | Mapping[str, Any] = DEFAULT_MODELS,
+    *,
+    folds: int = 5,
+    repeats: int = 1,
+    split: str | None = None,
+    seed: int = 0,
+    jobs: int | None = None,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    rows: npt.NDArray[np.int64] | None = None,
+    progress: Progress | None = None,
+    request: Request | None = None,
+) -> RunRecord:
+    """Cross samplers with models under stratified cross-validation.
+
+    Parameters
+    ----------
+    table : PixelTable
+    samplers : iterable of str, or mapping of str to sampler
+        ``"none"``, ``"class_weight"``, class names of imbalanced-learn, ``"package.module:Class"``; in a
+        mapping also sampler objects. A sampler is fitted on the training part of each fold only.
+    models : iterable of str, or mapping of str to classifier
+        Names of `skinmnist.models.MODELS`, ``"package.module:Class"``; in a mapping also scikit-learn
+        classifiers, which get pixel rows as float32.
+    folds, repeats : int
+    split : {"lesion", "image"}, optional
+        By lesion wherever the table knows its lesions.
+    seed : int
+        Everything random follows from it.
+    jobs : int, optional
+        Worker processes of one thread each; the cores by default. Scores do not depend on it.
+    out : path, optional
+        The run folder: finished cells are stored there at once and found again by a later run; a later run
+        with other samplers or models extends the grid. None: nothing is kept on disk.
+    fresh : bool
+        Forget what is stored in `out`.
+    rows : ndarray of int, optional
+        The rows of the table that take part; all by default.
+    progress : Progress, optional
+    request : Request, optional
+
+    Returns
+    -------
+    RunRecord
+        Cells that failed stand in its ``failures``.
+
+    Raises
+    ------
+    InputError
+        For arguments that make no comparison, and where `out` holds a run of other data, folds, split or
+        seed.
+    KeyboardInterrupt
+        After what is finished has been written.
+    """
+    started = time.perf_counter()
+    if jobs is not None and jobs < 1:
+        raise InputError(f"received {jobs} jobs; expected at least 1")
+    plan = make_plan(table, samplers, models, folds, repeats, split, seed, rows)
+    with tempfile.TemporaryDirectory(prefix="skinmnist-run-") as passing:
+        folder = Path(out) if out is not None else Path(passing)
+        earlier, store = _open_folder(folder, plan, fresh)
+        info = describe_run(plan, table, request or Request(), jobs or available_cores(), earlier)
+        info["started"] = datetime.now().astimezone().isoformat(timespec="seconds")
+        write_pictures(folder, *_some_pictures(table, plan.task.folds[0] >= 0))
+        done: set[Cell] = set()
+        failures: dict[Cell, CellFailure] = {}
+        with PeakMemory() as peak:
+            try:
+                _run_missing(plan, table, store, info["jobs"], progress, done, failures)
+                info["interrupted"] = False
+            except KeyboardInterrupt:
+                info["interrupted"] = True
+        info["cells"] = list_cells(plan, store, done, failures, earlier)
+        info |= {"peak_memory_mb": round(peak.megabytes, 1), "memory_measure": peak.measure}
+        record = build_record(folder, info)
+        write_tables(record)
+        info["wall_seconds"] = round(time.perf_counter() - started, 2)
+        write_info(folder, info)
+    if info["interrupted"]:
+        raise KeyboardInterrupt
+    return record
+
+
+def _open_folder(folder: Path, plan: Plan, fresh: bool) -> tuple[dict[str, Any] | None, CellStore]:
+    """Open a run folder, or make it; what it holds must fit the plan."""
+    earlier = None if fresh else read_info(folder)
+    check_same_protocol(earlier, plan, folder)
+    try:
+        store = CellStore(folder / CELLS_FOLDER, plan.identity, plan.fingerprints)
+        if fresh:
+            store.clear()
+    except OSError as error:
+        raise InputError(
+            f"the folder {folder} cannot be written ({error.strerror}); name another one with --out"
+        ) from None
+    return earlier, store
+
+
+def _run_missing(
+    plan: Plan,
+    table: PixelTable,
+    store: CellStore,
+    jobs: int,
+    progress: Progress | None,
+    done: set[Cell],
+    failures: dict[Cell, CellFailure],
+) -> None:
+    """Run the cells that are not stored yet, longest first; `done` and `failures` fill up on the way."""
+    expected = plan.expected_seconds(table)
+    done.update(cell for cell in plan.cells if store.load(cell) is not None)
+    missing = sorted((cell for cell in plan.cells if cell not in done), key=lambda c: -expected[c])
+    left = dict.fromkeys(missing)
+    remaining = Remaining(expected, jobs)
+    if progress:
+        progress.planned(plan.cells, len(done), plan.notes)
+    with closing(run_cells(missing, table, plan.task, jobs)) as outcomes:
+        for outcome in outcomes:
+            del left[outcome.cell]
+            if isinstance(outcome, CellFailure):
+                failures[outcome.cell] = outcome
+            else:
+                store.save(outcome)
+                done.add(outcome.cell)
+                timing = outcome.timing
+                seconds = timing.resample_seconds + timing.fit_seconds + timing.predict_seconds
+                remaining.finished(outcome.cell, seconds)
+            if progress:
+                progress.finished(outcome, remaining.seconds(left))
+
+
+def _some_pictures(
+    table: PixelTable, taking_part: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Pick a few pictures of each class for the report, evenly over the table, of different lesions."""
+    chosen = []
+    for code in range(len(table.class_names)):
+        rows = np.flatnonzero((table.labels == code) & taking_part)
+        if table.lesion_ids is not None:
+            rows = rows[np.sort(np.unique(table.lesion_ids[rows], return_index=True)[1])]
+        picks = np.linspace(0, len(rows) - 1, min(PICTURES_PER_CLASS, len(rows))).round().astype(int)
+        chosen.append(rows[picks])
+    rows = np.concatenate(chosen)
+    return np.asarray(table.pixels[rows]).reshape(len(rows), *table.shape), np.asarray(table.labels[rows])

@@ -1,0 +1,193 @@
+"""One cell from start to end: features, sampler, model, held-out predictions.
+
+The sampler meets the training rows of the cell's fold and nothing else; the held-out rows are touched once,
+to be predicted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.table import PixelTable
+from skinmnist.evaluation.calibrating import calibrate
+from skinmnist.evaluation.cells import Cell, CellResult, Examples, Timing
+from skinmnist.evaluation.folds import LEFT_OUT
+from skinmnist.evaluation.grid import Sampler
+from skinmnist.evaluation.training_rows import TrainingRows, draw_training_rows
+from skinmnist.models.calibration import as_columns
+from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.resampling.lineage import find_parents
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What the cells of a run share besides the table.
+
+    Attributes
+    ----------
+    folds : ndarray of shape (repeats, n), int8
+        As `assign_folds` returns them.
+    by_lesion : bool
+        Whether splits inside the training part keep lesions together as well.
+    models : mapping of str to ModelSpec
+    samplers : mapping of str to Sampler
+    seed : int
+    """
+
+    folds: npt.NDArray[np.int8]
+    by_lesion: bool
+    models: Mapping[str, ModelSpec]
+    samplers: Mapping[str, Sampler]
+    seed: int
+
+
+def cell_seeds(seed: int, cell: Cell) -> tuple[int, int]:
+    """Return the seeds of a cell's sampler and of its model.
+
+    They depend on the fold alone: cells of one fold share their luck, so that differences between them are
+    differences of method.
+    """
+    state = np.random.SeedSequence([seed, cell.repeat, cell.fold]).generate_state(2)
+    return int(state[0] >> 1), int(state[1] >> 1)
+
+
+def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
+    """Train one cell and predict its held-out rows.
+
+    Raises
+    ------
+    Exception
+        Whatever the sampler or the model raises; ValueError where what a model returns are no probabilities.
+    """
+    spec, sampler = task.models[cell.model], task.samplers[cell.sampler]
+    fold_of = task.folds[cell.repeat]
+    held_out = np.flatnonzero(fold_of == cell.fold)
+    train = np.flatnonzero((fold_of != cell.fold) & (fold_of != LEFT_OUT))
+    sampler_seed, model_seed = cell_seeds(task.seed, cell)
+    setting = Setting(table.shape, len(table.class_names), len(train), model_seed)
+    # Made before the clock starts, for this imports the libraries.
+    classifier = spec.classifier(setting)
+    features = spec.features(setting) if spec.features else None
+    if sampler.make:
+        sampler.make(sampler_seed)
+    labels = np.asarray(table.labels[train])
+    lesions = table.lesion_ids[train] if task.by_lesion and table.lesion_ids is not None else None
+
+    def draw(chosen: npt.NDArray[np.int64] | slice) -> TrainingRows:
+        return draw_training_rows(
+            cell.sampler, sampler.make, sampler_seed, rows[chosen], labels[chosen], spec
+        )
+
+    clock = _Clock()
+    rows = _pixels(table, train, spec)
+    if features is not None:
+        rows = features.fit_transform(rows)
+    feature_seconds = clock.lap()
+    drawn = draw(slice(None))
+    resample_seconds = clock.lap()
+    drawn.train(classifier)
+    calibration = None
+    if spec.calibrate:
+        mix = drawn.class_mix(setting.n_classes)
+        calibration = calibrate(
+            lambda: spec.classifier(setting), draw, rows, labels, lesions, mix, sampler_seed
+        )
+    fit_seconds = clock.lap()
+    unseen = _pixels(table, held_out, spec)
+    if features is not None:
+        unseen = features.transform(unseen)
+    probabilities = _probabilities(classifier, calibration, unseen, setting.n_classes)
+    predicted = np.asarray(classifier.predict(unseen)).astype(np.int64)
+    predict_seconds = clock.lap()
+
+    shows_examples = spec.features is None and (cell.repeat, cell.fold) == (0, 0)
+    return CellResult(
+        cell=cell,
+        rows=held_out.astype(np.int64),
+        labels=np.asarray(table.labels[held_out], dtype=np.int64),
+        predicted=predicted,
+        probabilities=probabilities,
+        timing=Timing(
+            rows=len(train),
+            rows_resampled=drawn.made,
+            resample_seconds=resample_seconds,
+            fit_seconds=feature_seconds + fit_seconds,
+            predict_seconds=predict_seconds,
+            peak_rss_mb=0.0,  # Known to whoever watches the process.
+        ),
+        counts_before=np.bincount(labels, minlength=setting.n_classes).astype(float),
+        counts_after=drawn.class_mix(setting.n_classes),
+        notes=drawn.notes,
+        history={
+            name: np.asarray(curve, float) for name, curve in getattr(classifier, "history_", {}).items()
+        },
+        examples=_examples(rows, labels, drawn) if shows_examples else None,
+    )
+
+
+class _Clock:
+    """Wall seconds between one lap and the next."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        return seconds
+
+
+def _pixels(table: PixelTable, rows: npt.NDArray[np.integer], spec: ModelSpec) -> npt.NDArray[Any]:
+    return np.asarray(table.pixels[rows]).astype(spec.pixel_type, copy=False)
+
+
+def _probabilities(
+    classifier: Any, calibration: Any, rows: npt.NDArray[Any], n_classes: int
+) -> npt.NDArray[np.float64]:
+    """Return probabilities of shape (m, k), float64, rows summing to 1, columns in code order."""
+    source = classifier if calibration is None else calibration
+    values = rows if calibration is None else as_columns(classifier.decision_function(rows))
+    given = np.asarray(source.predict_proba(values), dtype=np.float64)
+    classes = np.asarray(source.classes_).astype(int)
+    if given.shape != (len(rows), len(classes)):
+        raise ValueError(
+            f"predict_proba returned the shape {given.shape}, expected {(len(rows), len(classes))}"
+        )
+    if not np.isfinite(given).all() or (given < 0).any() or (given.sum(axis=1) <= 0).any():
+        raise ValueError("predict_proba returned values that are no probabilities")
+    probabilities = np.zeros((len(rows), n_classes))
+    probabilities[:, classes] = given
+    return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+def _examples(rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], drawn: TrainingRows) -> Examples | None:
+    """Keep for each class one made row and the two rows it lies between; None where nothing was interpolated."""
+    n_old = len(rows)
+    if len(drawn.rows) <= n_old or not np.array_equal(drawn.rows[:n_old], rows):
+        return None
+    found = []
+    for code in np.unique(drawn.labels[n_old:]):
+        own = rows[labels == code]
+        children = drawn.rows[n_old:][drawn.labels[n_old:] == code]
+        for child in children[:8]:
+            parents = find_parents(child, own)
+            # A child from the middle shows best what interpolation does to a picture.
+            if parents is not None and 0.25 < parents.position < 0.75:
+                found.append((own[parents.first], own[parents.second], child, code))
+                break
+    if not found:
+        return None
+    parents_, neighbours, children_, codes = zip(*found, strict=True)
+    return Examples(
+        *(
+            np.clip(np.rint(np.stack(kind)), 0, 255).astype(np.uint8)
+            for kind in (parents_, neighbours, children_)
+        ),
+        labels=np.asarray(codes, dtype=np.int64),
+    )

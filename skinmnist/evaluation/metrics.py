@@ -1,0 +1,162 @@
+"""Scores of predictions; each is computed from held-out probabilities and decisions alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+ECE_BINS = 15
+
+#: What each score means, for tables, hover texts and the README.
+METRIC_TITLES = {
+    "accuracy": "Share of pictures named rightly; the most frequent class can buy it alone.",
+    "balanced_accuracy": "Mean of the recalls of the classes: every class counts the same.",
+    "macro_f1": "Unweighted mean over classes of F1, the harmonic mean of precision and recall.",
+    "macro_auc": "Unweighted mean over classes of the area under the ROC curve, one class against the rest.",
+    "macro_average_precision": "Unweighted mean over classes of average precision, one against the rest.",
+    "mcc": "Matthews correlation coefficient: 0 for guessing, 1 for perfection.",
+    "log_loss": "Mean negative log-probability of the true class; lower is better.",
+    "brier": "Squared error of the probabilities, summed over classes, mean over pictures; lower is better.",
+    "ece": "Expected calibration error: confidence against accuracy in 15 equal bins; lower is better.",
+}
+
+#: Scores for which less is better.
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
+
+
+def expected_calibration_error(
+    labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64], n_bins: int = ECE_BINS
+) -> float:
+    """Mean gap between confidence and accuracy over equal bins of the top probability.
+
+    Bins are ``(i/n, (i+1)/n]``, each weighted by its share of the pictures (Naeini, Cooper & Hauskrecht,
+    AAAI 2015; Guo et al., ICML 2017).
+
+    Parameters
+    ----------
+    labels : ndarray of shape (m,), int
+    probabilities : ndarray of shape (m, k), float
+    n_bins : int
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+    """
+    top = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bins = np.clip(np.ceil(top * n_bins).astype(int) - 1, 0, n_bins - 1)
+    gaps = np.bincount(bins, weights=right.astype(float) - top, minlength=n_bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def score(
+    labels: npt.NDArray[np.int64],
+    predicted: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float64],
+    class_names: Sequence[str],
+) -> dict[str, float]:
+    """Score the held-out predictions of one cell.
+
+    Parameters
+    ----------
+    labels, predicted : ndarray of shape (m,), int
+    probabilities : ndarray of shape (m, k), float
+        Rows sum to 1.
+    class_names : sequence of str
+        In code order.
+
+    Returns
+    -------
+    dict of str to float
+        A score that these predictions cannot give is absent: the recall of a class that is not among the
+        labels, the precision of a class that was never predicted.
+    """
+    from sklearn import metrics
+
+    scores = {
+        "accuracy": metrics.accuracy_score(labels, predicted),
+        "macro_f1": metrics.f1_score(labels, predicted, average="macro", zero_division=0),
+        "mcc": metrics.matthews_corrcoef(labels, predicted),
+        "log_loss": metrics.log_loss(labels, probabilities, labels=np.arange(len(class_names))),
+        "brier": _brier(labels, probabilities),
+        "ece": expected_calibration_error(labels, probabilities),
+    }
+    scores |= _recalls_and_precisions(labels, predicted, class_names)
+    scores["balanced_accuracy"] = np.mean([v for name, v in scores.items() if name.startswith("recall_")])
+    scores |= _rankings(labels, probabilities)
+    return {name: float(value) for name, value in scores.items()}
+
+
+def _brier(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> float:
+    truth = np.eye(probabilities.shape[1])[labels]
+    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
+
+
+def _recalls_and_precisions(
+    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], class_names: Sequence[str]
+) -> dict[str, float]:
+    scores = {}
+    for code, name in enumerate(class_names):
+        hits = np.sum((labels == code) & (predicted == code))
+        if np.any(labels == code):
+            scores[f"recall_{name}"] = hits / np.sum(labels == code)
+        if np.any(predicted == code):
+            scores[f"precision_{name}"] = hits / np.sum(predicted == code)
+    return scores
+
+
+def _rankings(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Threshold-free scores, one class against the rest, over the classes that have both sides."""
+    from sklearn import metrics
+
+    aucs, precisions = [], []
+    for code in range(probabilities.shape[1]):
+        truth = labels == code
+        if truth.any() and not truth.all():
+            aucs.append(metrics.roc_auc_score(truth, probabilities[:, code]))
+            precisions.append(metrics.average_precision_score(truth, probabilities[:, code]))
+    if not aucs:
+        return {}
+    return {"macro_auc": float(np.mean(aucs)), "macro_average_precision": float(np.mean(precisions))}
+
+
+def metric_names(class_names: Sequence[str]) -> list[str]:
+    """Every metric in the order of ``scores.csv``."""
+    per_class = [f"{kind}_{name}" for kind in ("recall", "precision") for name in class_names]
+    return [*METRIC_TITLES, *per_class]
+
+
+def score_predictions(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
+    """Score every cell of a table of predictions.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        In the layout of ``predictions.csv.gz``.
+    class_names : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        Columns ``sampler, model, repeat, fold, metric, value``; cells in the order in which they stand in
+        `predictions`.
+    """
+    order = metric_names(class_names)
+    columns = [f"p_{name}" for name in class_names]
+    records = []
+    for cell, rows in predictions.groupby(["sampler", "model", "repeat", "fold"], sort=False):
+        with warnings.catch_warnings():
+            # A model that always answers the same has no correlation; scikit-learn says so and returns 0.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            scores = score(
+                rows["label"].to_numpy(), rows["predicted"].to_numpy(), rows[columns].to_numpy(), class_names
+            )
+        records += [(*cell, name, scores[name]) for name in order if name in scores]
+    return pd.DataFrame.from_records(
+        records, columns=["sampler", "model", "repeat", "fold", "metric", "value"]
+    )

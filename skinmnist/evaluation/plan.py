@@ -1,0 +1,135 @@
+"""What a run will do, decided before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.evaluation.cells import Cell
+from skinmnist.evaluation.fitting import Task
+from skinmnist.evaluation.folds import LEFT_OUT, assign_folds, choose_split
+from skinmnist.evaluation.grid import plan_cells, resolve_models, resolve_samplers
+from skinmnist.evaluation.machine import versions
+from skinmnist.evaluation.schedule import expected_seconds
+
+#: The part of the package that predictions depend on: a change there makes stored cells stale.
+_COMPUTING = ("datasets/table.py", "evaluation/calibrating.py", "evaluation/fitting.py", "evaluation/folds.py",
+              "evaluation/training_rows.py", "models/*.py", "resampling/*.py")  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A run before it starts.
+
+    Attributes
+    ----------
+    cells : tuple of Cell
+        In the order of the tables.
+    notes : tuple of str
+        One sentence for each pair that is not planned.
+    task : Task
+    protocol : dict
+        Data, folds, split, seed and rows: what all runs in one folder must agree on.
+    repeats : int
+    identity : str
+        Digest of the protocol, the code and the library versions.
+    """
+
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...]
+    task: Task
+    protocol: dict[str, Any]
+    repeats: int
+    identity: str
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What identifies the user's own models and samplers, by name."""
+        models = {name: spec.fingerprint for name, spec in self.task.models.items()}
+        samplers = {name: sampler.fingerprint for name, sampler in self.task.samplers.items()}
+        return models | samplers
+
+    def expected_seconds(self, table: PixelTable) -> dict[Cell, float]:
+        """Guess the wall seconds of every cell."""
+        taking_part = table.labels[self.task.folds[0] != LEFT_OUT]
+        counts = np.bincount(taking_part, minlength=len(table.class_names))
+        return {
+            cell: expected_seconds(
+                cell, self.task.models[cell.model], counts, table.pixels.shape[1], self.protocol["folds"]
+            )
+            for cell in self.cells
+        }
+
+
+def make_plan(
+    table: PixelTable,
+    samplers: Iterable[str] | Mapping[str, Any],
+    models: Iterable[str] | Mapping[str, Any],
+    folds: int,
+    repeats: int,
+    split: str | None,
+    seed: int,
+    rows: npt.NDArray[np.int64] | None,
+) -> Plan:
+    """Resolve names, assign folds and cross the grid; the parameters are those of `run_comparison`.
+
+    Raises
+    ------
+    InputError
+        For arguments that make no comparison.
+    """
+    if not 0 <= seed < 2**31:
+        raise InputError(f"received seed {seed}; expected a whole number from 0 to {2**31 - 1}")
+    found_samplers, found_models = resolve_samplers(samplers), resolve_models(models)
+    clash = found_samplers.keys() & found_models.keys()
+    if clash:
+        raise InputError(
+            f"received {sorted(clash)[0]!r} as a sampler and as a model; name one of them otherwise"
+        )
+    chosen_split = choose_split(table, split)
+    cells, notes = plan_cells(found_samplers, found_models, repeats, folds)
+    if not cells:
+        raise InputError("; ".join(notes) + "; nothing is left to run, so name other samplers or models")
+    task = Task(
+        folds=assign_folds(table, folds, repeats, chosen_split, seed, rows),
+        by_lesion=chosen_split == "lesion",
+        models=found_models,
+        samplers=found_samplers,
+        seed=seed,
+    )
+    protocol = {
+        "data": table.digest(),
+        "folds": folds,
+        "split": chosen_split,
+        "seed": seed,
+        "rows": int(np.count_nonzero(task.folds[0] != LEFT_OUT)),
+        # Repeat 0 tells which rows take part; it is the same for any number of repeats.
+        "assignment": hashlib.sha256(task.folds[0].tobytes()).hexdigest()[:16],
+    }
+    identity = json.dumps([protocol, _code_digest(), versions()], sort_keys=True)
+    return Plan(
+        cells=tuple(cells),
+        notes=tuple(notes),
+        task=task,
+        protocol=protocol,
+        repeats=repeats,
+        identity=hashlib.sha256(identity.encode()).hexdigest(),
+    )
+
+
+def _code_digest() -> str:
+    package = Path(__file__).parent.parent
+    state = hashlib.sha256()
+    for pattern in _COMPUTING:
+        for path in sorted(package.glob(pattern)):
+            state.update(path.read_bytes())
+    return state.hexdigest()

@@ -1,0 +1,125 @@
+"""Cells side by side in worker processes of one thread each; a cell that fails, fails alone."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Executor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import joblib
+from joblib.externals.loky import ProcessPoolExecutor
+
+from skinmnist.datasets.table import PixelTable
+from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
+from skinmnist.evaluation.fitting import Task, fit_cell
+from skinmnist.evaluation.machine import PeakMemory
+
+#: One thread per cell: numerical libraries read these when a worker starts.
+_ONE_THREAD = {
+    name: "1"
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+}
+
+
+def run_cells(
+    cells: Sequence[Cell], table: PixelTable, task: Task, jobs: int
+) -> Generator[CellResult | CellFailure]:
+    """Run cells in the order given and yield what becomes of each, as it is done.
+
+    A cell that raises becomes a `CellFailure`. Where a worker process dies, the cells it may have been
+    working on are run again one at a time, so that the one that kills its process is found, and the rest
+    go on.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    table : PixelTable
+        Written to a temporary file once; the workers map it into their memory.
+    task : Task
+    jobs : int
+        Worker processes.
+    """
+    if not cells:
+        return
+    with tempfile.TemporaryDirectory(prefix="skinmnist-") as folder:
+        path = Path(folder) / "table.joblib"
+        joblib.dump(table, path)
+        left = list(cells)
+        while left:
+            for outcome in _run_until_broken(tuple(left), path, task, jobs):
+                left.remove(outcome.cell)
+                yield outcome
+            # Only a dead worker leaves cells behind; loky hands each worker a cell ahead of time.
+            for cell in left[: 2 * jobs + 1]:
+                alone = next(_run_until_broken((cell,), path, task, 1), None)
+                left.remove(cell)
+                yield alone or CellFailure(cell, "its worker process died (a crash, or out of memory)")
+
+
+def _run_until_broken(
+    cells: Sequence[Cell], path: Path, task: Task, jobs: int
+) -> Iterator[CellResult | CellFailure]:
+    """Yield outcomes until all are there, or until a worker dies."""
+    executor = ProcessPoolExecutor(
+        max_workers=min(jobs, len(cells)), initializer=_start_worker, env=_ONE_THREAD
+    )
+    finished = False
+    try:
+        yield from _outcomes(executor, cells, path, task)
+        finished = True
+    except BrokenProcessPool:
+        pass
+    finally:
+        executor.shutdown(wait=True, kill_workers=not finished)
+
+
+def _outcomes(
+    executor: Executor, cells: Sequence[Cell], path: Path, task: Task
+) -> Iterator[CellResult | CellFailure]:
+    """Submit cells to any executor, and yield outcomes as they come."""
+    futures = [executor.submit(_work, cell, str(path), task) for cell in cells]
+    for future in as_completed(futures):
+        yield future.result()
+
+
+def _start_worker() -> None:
+    # Ctrl-C reaches the whole group; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@lru_cache(maxsize=1)
+def _mapped_table(path: str) -> PixelTable:
+    return joblib.load(path, mmap_mode="r")
+
+
+def _work(cell: Cell, path: str, task: Task) -> CellResult | CellFailure:
+    """Run one cell in a worker: failures become words, warnings become notes."""
+    try:
+        with (
+            warnings.catch_warnings(record=True) as caught,
+            PeakMemory(children=False, interval=0.05) as peak,
+        ):
+            warnings.simplefilter("always")
+            # What libraries tell their programmers is no news about a cell.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            result = fit_cell(cell, _mapped_table(path), task)
+    except Exception as error:  # A model of the user's own may raise anything; its cell says what.
+        return CellFailure(cell, _one_line(f"{type(error).__name__}: {error}"))
+    told = {_one_line(f"{warning.category.__name__}: {warning.message}") for warning in caught}
+    return replace(
+        result,
+        notes=(*result.notes, *sorted(told)),
+        timing=result.timing._replace(peak_rss_mb=peak.megabytes),
+    )
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else line[:297] + "..."

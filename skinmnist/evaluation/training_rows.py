@@ -1,0 +1,92 @@
+"""Training rows as a model takes them, after the sampler or remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.models.spec import ModelSpec
+from skinmnist.resampling.samplers import resample
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """Rows to train on.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (m, features)
+    labels : ndarray of shape (m,), int64
+    weights : ndarray of shape (m,), float64, or None
+    made : int
+        How many rows stand behind them: copies that travel as weights are counted.
+    notes : tuple of str
+        What the sampler had to do otherwise than asked.
+    """
+
+    rows: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64] | None
+    made: int
+    notes: tuple[str, ...] = ()
+
+    def class_mix(self, n_classes: int) -> npt.NDArray[np.float64]:
+        """Return the weight of each class, shape (k,): its rows, or the sum of their weights."""
+        return np.bincount(self.labels, self.weights, minlength=n_classes).astype(float)
+
+    def train(self, classifier: Any) -> None:
+        """Fit a classifier on these rows."""
+        if self.weights is None:
+            classifier.fit(self.rows, self.labels)
+        else:
+            classifier.fit(self.rows, self.labels, sample_weight=self.weights)
+
+
+def draw_training_rows(
+    remedy: str,
+    make_sampler: Callable[[int], Any] | None,
+    seed: int,
+    rows: npt.NDArray[Any],
+    labels: npt.NDArray[np.int64],
+    spec: ModelSpec,
+) -> TrainingRows:
+    """Apply a sampler, or a remedy, to the training rows of a fold.
+
+    Parameters
+    ----------
+    remedy : str
+        ``"none"`` or ``"class_weight"``; only looked at where `make_sampler` is None.
+    make_sampler : callable or None
+        Seed -> unfitted sampler.
+    seed : int
+    rows : ndarray of shape (n, features)
+    labels : ndarray of shape (n,), int64
+    spec : ModelSpec
+        Tells whether copies may travel as weights, and the type of pixels.
+    """
+    if make_sampler is None:
+        weights = balanced_weights(labels) if remedy == "class_weight" else None
+        return TrainingRows(rows, labels, weights, len(rows))
+    result = resample(make_sampler(seed), rows, labels)
+    if result.chosen is None:
+        new_rows = np.asarray(result.rows)
+        if spec.features is None and spec.pixel_type == "uint8":
+            new_rows = np.clip(np.rint(new_rows), 0, 255).astype(np.uint8)
+        return TrainingRows(new_rows, result.labels, None, len(new_rows), result.notes)
+    if spec.copies_as_weights:
+        copies = np.bincount(result.chosen, minlength=len(rows))
+        kept = copies > 0
+        return TrainingRows(
+            rows[kept], labels[kept], copies[kept].astype(float), int(copies.sum()), result.notes
+        )
+    return TrainingRows(rows[result.chosen], result.labels, None, len(result.labels), result.notes)
+
+
+def balanced_weights(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return weights of mean 1 that give every class the same sum (King & Zeng 2001)."""
+    counts = np.bincount(labels)
+    return (len(labels) / (np.count_nonzero(counts) * counts.astype(float).clip(1)))[labels]

@@ -1,0 +1,99 @@
+"""The registry of models: a plain dict. To add a model is to add an entry.
+
+Nothing heavy is imported here; an entry imports its library when it is built.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skinmnist.models.baselines import make_dummy, make_hist_gradient_boosting, make_logistic_regression
+from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.models.svm import make_svm
+
+
+def _components(setting: Setting) -> Any:
+    from skinmnist.models.components import Components
+
+    return Components(random_state=setting.seed)
+
+
+def _forest(setting: Setting) -> Any:
+    from skinmnist.models.forest import EvenForest
+
+    return EvenForest(rows_per_tree=setting.train_rows, random_state=setting.seed)
+
+
+def _cnn(setting: Setting) -> Any:
+    from skinmnist.models.cnn import make_cnn
+
+    return make_cnn(setting)
+
+
+def _cnn_tiny(setting: Setting) -> Any:
+    from skinmnist.models.cnn import make_cnn_tiny
+
+    return make_cnn_tiny(setting)
+
+
+MODELS = {
+    "svm": ModelSpec(
+        title="Support vector machine (RBF)",
+        classifier=make_svm,
+        features=_components,
+        space="components",
+        weights=True,
+        copies_as_weights=True,
+        calibrate=True,
+        seconds=5.0,
+        grows=1.5,
+    ),
+    "random_forest": ModelSpec(
+        title="Random forest",
+        classifier=_forest,
+        weights=True,
+        seconds=20.0,
+        grows=0.3,
+    ),
+    "cnn": ModelSpec(
+        title="Convolutional network",
+        classifier=_cnn,
+        pixel_type="uint8",
+        weights=True,
+        seconds=38.0,
+        grows=0.0,
+    ),
+    "cnn_tiny": ModelSpec(
+        title="Convolutional network, tiny",
+        classifier=_cnn_tiny,
+        pixel_type="uint8",
+        weights=True,
+        seconds=8.0,
+        grows=0.0,
+    ),
+    "logistic_regression": ModelSpec(
+        title="Logistic regression",
+        classifier=make_logistic_regression,
+        features=_components,
+        space="components",
+        weights=True,
+        copies_as_weights=True,
+        seconds=1.5,
+    ),
+    "hist_gradient_boosting": ModelSpec(
+        title="Histogram gradient boosting",
+        classifier=make_hist_gradient_boosting,
+        features=_components,
+        space="components",
+        weights=True,
+        seconds=6.0,
+    ),
+    "dummy": ModelSpec(
+        title="Class frequencies only",
+        classifier=make_dummy,
+        seconds=0.1,
+        grows=0.0,
+    ),
+}
+
+DEFAULT_MODELS = ("svm", "random_forest", "cnn")

@@ -1,0 +1,44 @@
+"""The random forest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+from sklearn.ensemble import RandomForestClassifier
+
+
+class EvenForest(RandomForestClassifier):
+    """A random forest (Breiman 2001) whose trees each see equally many rows, however many a sampler made.
+
+    Samplers are thus compared at equal training cost: what they change is the mix that a tree draws from,
+    not how much of it.
+
+    Parameters
+    ----------
+    rows_per_tree : int or None
+        Rows of each bootstrap sample, at most those given to ``fit``; None: as many as given.
+    n_estimators : int
+    min_samples_leaf : int
+        Two by default: copies made by a sampler would fill leaves of their own otherwise.
+    random_state : int
+    """
+
+    def __init__(
+        self,
+        rows_per_tree: int | None = None,
+        n_estimators: int = 100,
+        min_samples_leaf: int = 2,
+        random_state: int = 0,
+    ) -> None:
+        super().__init__(
+            n_estimators=n_estimators, min_samples_leaf=min_samples_leaf, random_state=random_state, n_jobs=1
+        )
+        self.rows_per_tree = rows_per_tree
+
+    def fit(
+        self, X: npt.NDArray[Any], y: npt.NDArray[Any], sample_weight: npt.NDArray[Any] | None = None
+    ) -> EvenForest:
+        """Grow the trees on rows of shape (n, features)."""
+        self.max_samples = None if self.rows_per_tree is None else min(self.rows_per_tree, len(X))
+        return super().fit(X, y, sample_weight)

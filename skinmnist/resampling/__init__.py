@@ -1,0 +1,1 @@
+"""Samplers and remedies for class imbalance, by name."""

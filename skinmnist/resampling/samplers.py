@@ -1,0 +1,147 @@
+"""The registry of samplers: imbalanced-learn's own, by class name, and nothing of ours beside them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.errors import InputError
+
+#: Every sampler of imbalanced-learn that works on numbers, and the module it comes from. SMOTEN and SMOTENC
+#: are for categories, which pictures have none of.
+SAMPLERS = {
+    "RandomOverSampler": "imblearn.over_sampling",
+    "SMOTE": "imblearn.over_sampling",
+    "ADASYN": "imblearn.over_sampling",
+    "BorderlineSMOTE": "imblearn.over_sampling",
+    "SVMSMOTE": "imblearn.over_sampling",
+    "KMeansSMOTE": "imblearn.over_sampling",
+    "SMOTETomek": "imblearn.combine",
+    "SMOTEENN": "imblearn.combine",
+    "RandomUnderSampler": "imblearn.under_sampling",
+    "NearMiss": "imblearn.under_sampling",
+    "TomekLinks": "imblearn.under_sampling",
+    "EditedNearestNeighbours": "imblearn.under_sampling",
+    "RepeatedEditedNearestNeighbours": "imblearn.under_sampling",
+    "AllKNN": "imblearn.under_sampling",
+    "OneSidedSelection": "imblearn.under_sampling",
+    "NeighbourhoodCleaningRule": "imblearn.under_sampling",
+    "CondensedNearestNeighbour": "imblearn.under_sampling",
+    "InstanceHardnessThreshold": "imblearn.under_sampling",
+    "ClusterCentroids": "imblearn.under_sampling",
+}
+
+#: What is done about imbalance without touching a row, and what it is.
+REMEDIES = {
+    "none": "the training rows as they are",
+    "class_weight": "rows weighted by the inverse frequency of their class",
+}
+
+#: Samplers that choose among the rows without looking at them; they are fitted on row numbers.
+_BLIND = frozenset({"RandomOverSampler", "RandomUnderSampler"})
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """Training rows after a sampler.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (m, features), or None
+        The new rows; None where `chosen` tells everything.
+    labels : ndarray of shape (m,), int64
+    chosen : ndarray of shape (m,), int64, or None
+        Which of the old rows each new one is a copy of, where the sampler makes copies only.
+    notes : tuple of str
+        What had to be done otherwise than asked.
+    """
+
+    rows: npt.NDArray[Any] | None
+    labels: npt.NDArray[np.int64]
+    chosen: npt.NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def make_sampler(name: str, seed: int) -> Any:
+    """Return an unfitted sampler of imbalanced-learn with its own defaults.
+
+    Raises
+    ------
+    InputError
+        Where no sampler of that name is known.
+    """
+    if name not in SAMPLERS:
+        raise InputError(
+            f"received sampler {name!r}; expected one of {', '.join([*REMEDIES, *SAMPLERS])}, "
+            "or package.module:Class"
+        )
+    sampler = getattr(importlib.import_module(SAMPLERS[name]), name)()
+    return seeded(sampler, seed)
+
+
+def seeded(estimator: Any, seed: int) -> Any:
+    """Set every ``random_state`` that is still open, nested ones included, and return the estimator."""
+    params = estimator.get_params()
+    states = {k: seed for k, v in params.items() if k.split("__")[-1] == "random_state" and v is None}
+    return estimator.set_params(**states)
+
+
+def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Resampled:
+    """Apply a sampler to training rows.
+
+    Parameters
+    ----------
+    sampler : imbalanced-learn sampler
+        Unfitted; it may be changed.
+    rows : ndarray of shape (n, features)
+    labels : ndarray of shape (n,), int64
+
+    Returns
+    -------
+    Resampled
+
+    Notes
+    -----
+    Rows reach a sampler that computes with them as float32: on uint8, ``neighbour - row`` inside SMOTE wraps
+    around silently.
+    """
+    if type(sampler).__name__ in _BLIND and getattr(sampler, "shrinkage", None) is None:
+        numbers = np.arange(len(rows))[:, None]
+        chosen, new_labels = sampler.fit_resample(numbers, labels)
+        return Resampled(None, np.asarray(new_labels), chosen=chosen[:, 0].astype(np.int64))
+    notes = fewer_neighbours(sampler, np.bincount(labels))
+    new_rows, new_labels = sampler.fit_resample(rows.astype(np.float32, copy=False), labels)
+    return Resampled(new_rows, np.asarray(new_labels), notes=notes)
+
+
+def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tuple[str, ...]:
+    """Lower the neighbours that a SMOTE asks for to what its smallest class can give, and say so.
+
+    SMOTE draws between a row and one of its ``k_neighbors`` nearest rows of the same class, so that a class
+    of n rows allows at most n - 1.
+    """
+    smallest = int(class_counts[class_counts > 0].min())
+    params: Mapping[str, Any] = sampler.get_params(deep=False)
+    if params.get("smote", 0) is None:  # SMOTETomek and SMOTEENN build their own SMOTE when fitted.
+        from imblearn.over_sampling import SMOTE
+
+        sampler.set_params(smote=SMOTE(random_state=params.get("random_state")))
+        return fewer_neighbours(sampler.smote, class_counts)
+    notes = []
+    if type(sampler).__name__ == "KMeansSMOTE":
+        return ()  # It looks for neighbours inside clusters, whose sizes are not known beforehand.
+    for name in ("k_neighbors", "n_neighbors"):
+        wanted = params.get(name)
+        over_sampling = type(sampler).__module__.startswith("imblearn.over_sampling")
+        if over_sampling and isinstance(wanted, int) and 1 < smallest <= wanted:
+            sampler.set_params(**{name: smallest - 1})
+            notes.append(
+                f"{type(sampler).__name__}: {name} lowered from {wanted} to {smallest - 1}, "
+                f"for the smallest class has {smallest} training rows"
+            )
+    return tuple(notes)

@@ -1,0 +1,135 @@
+"""What doors show while a comparison runs and when it is done."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from skinmnist import facts
+from skinmnist.datasets.table import PixelTable
+from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
+from skinmnist.evaluation.record import RunRecord
+from skinmnist.reporting.tables import leaderboard
+
+
+class Terminal:
+    """A live display on a terminal, plain lines elsewhere; the `Progress` of a comparison."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task("cells", total=None, left="")
+        self._started = time.perf_counter()
+        self._total = self._done = 0
+
+    def __enter__(self) -> Terminal:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def table(self, table: PixelTable, quick: bool) -> None:
+        """Say what is compared on, and loudly where that is no real data or no result."""
+        lesions = "lesions unknown" if table.n_lesions is None else f"of {table.n_lesions:,} lesions"
+        height, width, channels = table.shape
+        self.console.print(
+            f"{escape(table.name)}: {len(table):,} pictures {lesions}, {height} x {width} x {channels}, "
+            f"{len(table.class_names)} classes ({escape(table.origin)})"
+        )
+        if table.synthetic:
+            self._loudly(
+                "SYNTHETIC TABLE",
+                "No pixel table was named or found, so these pictures were drawn by skinmnist. The scores say "
+                "nothing about real skin. `python -m skinmnist.compare --help` tells where tables are looked for.",
+            )
+        if quick:
+            self._loudly("QUICK LOOK", "Few rows, few folds and a tiny network: this is no result.")
+
+    def _loudly(self, title: str, text: str) -> None:
+        if self.console.is_terminal:
+            self.console.print(Panel(escape(text), title=title, border_style="bold yellow"))
+        else:
+            self.console.print(f"*** {title}: {escape(text)}")
+
+    def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
+        """Show how much there is to do."""
+        self._total, self._done = len(cells), stored
+        for note in notes:
+            self.console.print(f"note: {escape(note)}")
+        again = f", {stored} of them stored before" if stored else ""
+        self.console.print(f"{len(cells)} cells{again}")
+        self._bar.update(self._task, total=len(cells), completed=stored)
+
+    def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
+        """Show one more cell."""
+        self._done += 1
+        left = (
+            "" if seconds_left is None or self._done == self._total else f"about {_spell(seconds_left)} left"
+        )
+        if isinstance(outcome, CellFailure):
+            self.console.print(f"failed: {escape(str(outcome.cell))}: {escape(outcome.reason)}")
+        elif not self.console.is_terminal:
+            elapsed = _spell(time.perf_counter() - self._started)
+            self.console.print(
+                f"[{self._done}/{self._total}] {outcome.cell} ({elapsed}{', ' * bool(left)}{left})",
+                markup=False,
+            )
+        self._bar.update(self._task, completed=self._done, left=left)
+
+    def conclude(self, record: RunRecord, report: Path, resume: str | None) -> None:
+        """Show the leaderboard, what failed, and where the report is."""
+        out = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+        if record.results:
+            out.print(_as_rich(record))
+        for failure in record.failures:
+            out.print(f"failed: {escape(str(failure.cell))}: {escape(failure.reason)}")
+        info = record.info
+        out.print(
+            f"{len(record.results)} cells in {_spell(info['wall_seconds'])}, "
+            f"peak memory {info['peak_memory_mb']:,.0f} MB ({info['memory_measure']})"
+        )
+        out.print(f"report: {report}", soft_wrap=True)
+        if resume:
+            out.print(f"Interrupted; finished cells are kept. To go on: {escape(resume)}", soft_wrap=True)
+        out.print(f"[dim]{facts.DISCLAIMER}[/dim]")
+
+
+def _as_rich(record: RunRecord) -> Table:
+    frame = leaderboard(record)
+    table = Table(title=escape(record.info["table"]["name"]), title_justify="left")
+    for column in frame.columns:
+        table.add_column(escape(str(column)))
+    for row in frame.itertuples(index=False):
+        table.add_row(*(escape(f"{value:.3f}" if isinstance(value, float) else str(value)) for value in row))
+    return table
+
+
+def _spell(seconds: float) -> str:
+    """Spell a duration as people say it."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
