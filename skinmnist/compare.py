@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--split",
         choices=("lesion", "image"),
-        help="keep the pictures of a lesion in one fold, or do not (default: lesion wherever lesions are known)",
+        help="whether a lesion's pictures stay in one fold (default: lesion, wherever lesions are known)",
     )
     add("--seed", metavar="N", type=int, default=0, help="everything random follows from it (default: 0)")
     add("--jobs", metavar="N", type=int, help="worker processes (default: the cores)")

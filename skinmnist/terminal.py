@@ -62,8 +62,8 @@ class Terminal:
         if table.synthetic:
             self._loudly(
                 "SYNTHETIC TABLE",
-                "No pixel table was named or found, so these pictures were drawn by skinmnist. The scores say "
-                "nothing about real skin. `python -m skinmnist.compare --help` tells where tables are looked for.",
+                "No pixel table was named or found, so these pictures were drawn by skinmnist. The scores "
+                "say nothing about real skin. The README tells how to get the real tables.",
             )
         if quick:
             self._loudly("QUICK LOOK", "Few rows, few folds and a tiny network: this is no result.")

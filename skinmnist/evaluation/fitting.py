@@ -167,27 +167,21 @@ def _probabilities(
 
 
 def _examples(rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], drawn: TrainingRows) -> Examples | None:
-    """Keep for each class one made row and the two rows it lies between; None where nothing was interpolated."""
+    """Keep one made row of each class and the two rows it lies between; None where none was interpolated."""
     n_old = len(rows)
     if len(drawn.rows) <= n_old or not np.array_equal(drawn.rows[:n_old], rows):
         return None
-    found = []
+    families, codes = [], []
     for code in np.unique(drawn.labels[n_old:]):
         own = rows[labels == code]
-        children = drawn.rows[n_old:][drawn.labels[n_old:] == code]
-        for child in children[:8]:
+        for child in drawn.rows[n_old:][drawn.labels[n_old:] == code][:8]:
             parents = find_parents(child, own)
             # A child from the middle shows best what interpolation does to a picture.
             if parents is not None and 0.25 < parents.position < 0.75:
-                found.append((own[parents.first], own[parents.second], child, code))
+                families.append([own[parents.first], own[parents.second], child])
+                codes.append(code)
                 break
-    if not found:
+    if not families:
         return None
-    parents_, neighbours, children_, codes = zip(*found, strict=True)
-    return Examples(
-        *(
-            np.clip(np.rint(np.stack(kind)), 0, 255).astype(np.uint8)
-            for kind in (parents_, neighbours, children_)
-        ),
-        labels=np.asarray(codes, dtype=np.int64),
-    )
+    pictures = np.clip(np.rint(np.stack(families, axis=1)), 0, 255).astype(np.uint8)
+    return Examples(pictures[0], pictures[1], pictures[2], np.asarray(codes, dtype=np.int64))

@@ -46,7 +46,7 @@ def assign_folds(
     seed: int = 0,
     rows: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.int8]:
-    """Number the fold that holds out each row, for each repeat.
+    """Assign every row to the fold that holds it out, for each repeat.
 
     Both splits are stratified by class. Repeat 0 draws with `seed` itself.
 
@@ -109,6 +109,6 @@ def _check_enough_of_each_class(
         count = int(of_class.sum()) if groups is None else len(np.unique(groups[of_class]))
         if count < n_folds:
             raise InputError(
-                f"class {name!r} (label {code}) of table {table.name!r} has {count} {what}{'s' * (count != 1)}, "
-                f"fewer than the {n_folds} folds; use --folds {max(count, 2)} or leave the class out"
+                f"class {name!r} (label {code}) of table {table.name!r} has {count} {what}{'s' * (count != 1)}"
+                f", fewer than the {n_folds} folds; use --folds {max(count, 2)} or leave the class out"
             )

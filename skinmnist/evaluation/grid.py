@@ -85,7 +85,7 @@ def plan_cells(
 
 
 def in_order(names: Iterable[str], registry: Iterable[str]) -> list[str]:
-    """Sort names as the registry has them, unknown ones behind by name: the order of asking must not matter."""
+    """Sort names as the registry has them, unknown ones last; the order of asking must not matter."""
     place = {name: i for i, name in enumerate(registry)}
     return sorted(names, key=lambda name: (place.get(name, len(place)), name))
 
@@ -179,7 +179,7 @@ def _sampler_like(sampler: Any, seed: int) -> Any:
 
 
 def _fingerprint(estimator: Any) -> str:
-    """Digest what a user's estimator computes with: its class, its source where there is one, its settings."""
+    """Digest what a user's estimator computes with: its class, its source if there is one, its settings."""
     kind = type(estimator)
     try:
         source = inspect.getsource(kind)

@@ -53,7 +53,8 @@ def check_same_protocol(info: Mapping[str, Any] | None, plan: Plan, folder: Path
                 key, f"{key} {kept} instead of {wanted}"
             )
             raise InputError(
-                f"{folder} holds a run with {what}; name another folder with --out, or start over with --fresh"
+                f"{folder} holds a run with {what}; "
+                "name another folder with --out, or start over with --fresh"
             )
 
 
@@ -64,7 +65,7 @@ def describe_run(
     jobs: int,
     earlier: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Describe a run before its cells are run; what an earlier run in the folder asked for stays in the grid."""
+    """Describe a run; what an earlier run in the same folder asked for stays in the grid."""
     same = earlier is not None and earlier.get("identity") == plan.identity
     grid = earlier["grid"] if earlier is not None and same else {"samplers": [], "models": {}}
     models = grid["models"] | {

@@ -22,8 +22,15 @@ from skinmnist.evaluation.machine import versions
 from skinmnist.evaluation.schedule import expected_seconds
 
 #: The part of the package that predictions depend on: a change there makes stored cells stale.
-_COMPUTING = ("datasets/table.py", "evaluation/calibrating.py", "evaluation/fitting.py", "evaluation/folds.py",
-              "evaluation/training_rows.py", "models/*.py", "resampling/*.py")  # fmt: skip
+_COMPUTING = (
+    "datasets/table.py",
+    "evaluation/calibrating.py",
+    "evaluation/fitting.py",
+    "evaluation/folds.py",
+    "evaluation/training_rows.py",
+    "models/*.py",
+    "resampling/*.py",
+)
 
 
 @dataclass(frozen=True, eq=False)

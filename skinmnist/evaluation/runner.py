@@ -21,10 +21,9 @@ from skinmnist.evaluation.fitting import Task, fit_cell
 from skinmnist.evaluation.machine import PeakMemory
 
 #: One thread per cell: numerical libraries read these when a worker starts.
-_ONE_THREAD = {
-    name: "1"
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-}
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
 
 
 def run_cells(
