@@ -1,0 +1,263 @@
+"""Draw dermoscopy-like pictures from the attributes of lesions: a small renderer in vectorised numpy.
+
+Colour follows the law of Beer and Lambert: skin reflects a share of the light, and every pigment takes away
+``exp(-density * absorption)`` of it per channel. Shapes and textures are functions of a position on the
+lesion, so pictures of one lesion show the same outline, patches and network from another view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+#: Light that skin without a lesion reflects, red, green, blue, as a share of white.
+SKIN = np.array([0.80, 0.62, 0.645], dtype=np.float32)
+#: What the pigments absorb in red, green, blue, per unit of density; read off HAM10000 as the logarithm of
+#: the lesion's centre over the skin around it (nevi for melanin, vascular lesions for blood).
+MELANIN = np.array([0.42, 0.98, 1.08], dtype=np.float32)
+BLOOD = np.array([0.10, 1.00, 0.75], dtype=np.float32)
+VEIL = np.array([1.15, 0.95, 0.60], dtype=np.float32)
+#: What melanin absorbs more where it lies deep (blue-grey) and less where it lies shallow (yellow-brown).
+DEPTH = np.array([0.85, 0.0, -0.53], dtype=np.float32)
+#: Logarithm of the light of one unit of dark skin tone and of warmth: first axes of HAM10000's skin colours.
+TONE = np.array([-0.37, -0.64, -0.67], dtype=np.float32)
+WARMTH = np.array([0.90, -0.12, -0.38], dtype=np.float32)
+
+#: Views and light of one picture: spreads of the shift (half widths), of the logarithms of the zoom, the
+#: contrast, the gain, each channel's cast and a pixel's noise, and the mean of the shading of the rim.
+SHIFT, ZOOM, CONTRAST, GAIN, CAST, NOISE, SHADING = 0.10, 0.24, 0.15, 0.10, 0.025, 0.015, 0.06
+
+#: Waves that make up one random field, and the harmonics of an outline.
+WAVES = 8
+HARMONICS = (2, 3, 4, 5, 6, 7)
+#: Wave numbers in cycles: patches per radius of the lesion, network and skin per half width of the picture.
+PATCH_CYCLES, NETWORK_CYCLES, SKIN_CYCLES = (0.3, 1.2), (1.5, 6.0), (0.5, 6.0)
+MAX_HAIRS = 6
+#: Pixels that are worked on at once: the intermediate arrays stay in the processor's cache.
+CHUNK_PIXELS = 1 << 17
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """Everything about lesions that all their pictures share; every array has a row for each lesion.
+
+    Attributes
+    ----------
+    attributes : dict of str to ndarray of shape (n,)
+        As drawn by `skinmnist.datasets.recipes.draw_attributes`.
+    outlines : ndarray of shape (n, len(HARMONICS), 2)
+        Amplitude (unit variance over the circle when summed) and phase of the outline's waves.
+    fields : dict of str to ndarray of shape (n, WAVES, 4)
+        Wave numbers along x and y (radians), phases and amplitudes of the random fields.
+    """
+
+    attributes: dict[str, Floats]
+    outlines: Floats
+    fields: dict[str, Floats]
+
+
+def draw_structure(attributes: dict[str, Floats], rng: np.random.Generator) -> Lesions:
+    """Draw the outlines and random fields of lesions whose attributes are known."""
+    n = len(attributes["size"])
+    amplitudes = rng.standard_normal((n, len(HARMONICS))) / np.array(HARMONICS)
+    amplitudes *= np.sqrt(2.0 / np.sum(1.0 / np.square(HARMONICS)))
+    outlines = np.stack([amplitudes, rng.uniform(0, 2 * np.pi, amplitudes.shape)], axis=2)
+    cycles = {
+        "patches": PATCH_CYCLES,
+        "nests": PATCH_CYCLES,
+        "network": NETWORK_CYCLES,
+        "scales": NETWORK_CYCLES,
+        "skin": SKIN_CYCLES,
+    }
+    fields = {}
+    for name, (low, high) in cycles.items():
+        numbers = 2 * np.pi * np.exp(rng.uniform(np.log(low), np.log(high), (n, WAVES)))
+        if cycles[name] is PATCH_CYCLES:
+            numbers /= attributes["size"][:, None]
+        angles = rng.uniform(0, 2 * np.pi, (n, WAVES))
+        phases = rng.uniform(0, 2 * np.pi, (n, WAVES))
+        amplitudes = 1 / np.sqrt(numbers)
+        amplitudes *= np.sqrt(2 / np.square(amplitudes).sum(axis=1, keepdims=True))
+        waves = np.stack([numbers * np.cos(angles), numbers * np.sin(angles), phases, amplitudes], axis=2)
+        fields[name] = waves.astype(np.float32)
+    return Lesions(attributes, outlines.astype(np.float32), fields)
+
+
+@dataclass(frozen=True)
+class Views:
+    """How each picture was taken; every array has a row for each picture.
+
+    Attributes
+    ----------
+    lesions : ndarray of shape (n,), int
+        Row of the lesion that the picture shows.
+    transforms : ndarray of shape (n, 2, 3)
+        From a position in the picture to one on the lesion: turn, mirror, zoom, then shift.
+    contrast : ndarray of shape (n,)
+        Factor on the density of every pigment.
+    light : ndarray of shape (n, 3)
+        Logarithm of the gain of every channel.
+    shading : ndarray of shape (n,)
+        Logarithm of light lost at distance 1 from the centre.
+    hairs : ndarray of shape (n, MAX_HAIRS, 4)
+        Angle, distance from the centre, curvature and density; density 0 where there is no hair.
+    """
+
+    lesions: npt.NDArray[np.intp]
+    transforms: Floats
+    contrast: Floats
+    light: Floats
+    shading: Floats
+    hairs: Floats
+
+
+def draw_views(lesions: Lesions, rows: npt.NDArray[np.intp], rng: np.random.Generator) -> Views:
+    """Draw view, light and hairs of one picture for each entry of `rows` (rows of `lesions`)."""
+    n = len(rows)
+    turn = rng.uniform(0, 2 * np.pi, n)
+    mirror = rng.choice([-1.0, 1.0], n)
+    zoom = np.exp(ZOOM * rng.standard_normal(n))
+    shift = SHIFT * rng.standard_normal((n, 2))
+    transforms = np.empty((n, 2, 3))
+    transforms[:, 0, 0], transforms[:, 0, 1] = np.cos(turn) * zoom, -np.sin(turn) * zoom
+    transforms[:, 1, 0], transforms[:, 1, 1] = np.sin(turn) * zoom * mirror, np.cos(turn) * zoom * mirror
+    transforms[:, :, 2] = shift
+    contrast = np.exp(CONTRAST * rng.standard_normal(n))
+    light = GAIN * rng.standard_normal((n, 1)) + CAST * rng.standard_normal((n, 3))
+    light += lesions.attributes["tone"][rows, None] * TONE
+    light += lesions.attributes["warmth"][rows, None] * WARMTH
+    counts = np.minimum(rng.poisson(np.minimum(lesions.attributes["hairs"][rows], MAX_HAIRS)), MAX_HAIRS)
+    hairs = np.stack(
+        [
+            rng.uniform(0, 2 * np.pi, (n, MAX_HAIRS)),
+            rng.uniform(-1.2, 1.2, (n, MAX_HAIRS)),
+            rng.uniform(-0.3, 0.3, (n, MAX_HAIRS)),
+            rng.uniform(0.05, 0.5, (n, MAX_HAIRS)) * (np.arange(MAX_HAIRS) < counts[:, None]),
+        ],
+        axis=2,
+    )
+    shading = SHADING * rng.exponential(size=n)
+    return Views(
+        rows,
+        transforms.astype(np.float32),
+        contrast.astype(np.float32),
+        light.astype(np.float32),
+        shading.astype(np.float32),
+        hairs.astype(np.float32),
+    )
+
+
+def render(
+    lesions: Lesions,
+    views: Views,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    chunk_pixels: int = CHUNK_PIXELS,
+) -> npt.NDArray[np.uint8]:
+    """Draw all pictures, shape (n, height, width, 3), uint8; the same whatever `chunk_pixels`."""
+    n = len(views.lesions)
+    pictures = np.empty((n, height, width, 3), dtype=np.uint8)
+    for rows in _chunks(n, max(1, chunk_pixels // (height * width))):
+        noise = rng.standard_normal((rows.stop - rows.start, height, width, 3), dtype=np.float32)
+        logs = _log_light(lesions, views, rows, height, width)
+        logs += np.float32(NOISE) * noise
+        pictures[rows] = np.clip(255 * np.exp(logs) + np.float32(0.5), 0, 255)
+    return pictures
+
+
+def _chunks(n: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+
+def _log_light(lesions: Lesions, views: Views, rows: slice, height: int, width: int) -> Floats:
+    """Logarithm of the light in every pixel and channel, shape (rows, height, width, 3)."""
+    pixel = 2.0 / min(height, width)
+    grid_y = ((np.arange(height, dtype=np.float32) - (height - 1) / 2) * pixel).astype(np.float32)[:, None]
+    grid_x = ((np.arange(width, dtype=np.float32) - (width - 1) / 2) * pixel).astype(np.float32)[None, :]
+    matrix = views.transforms[rows, :, :, None, None]
+    x = matrix[:, 0, 0] * grid_x + matrix[:, 0, 1] * grid_y + matrix[:, 0, 2]
+    y = matrix[:, 1, 0] * grid_x + matrix[:, 1, 1] * grid_y + matrix[:, 1, 2]
+
+    which = views.lesions[rows]
+    of = {name: values[which, None, None] for name, values in lesions.attributes.items()}
+    field = {name: _waves(waves[which], x, y, pixel) for name, waves in lesions.fields.items()}
+    depth = _depth(of, lesions.outlines[which], x, y)
+    inside = _step(depth, np.hypot(of["softness"], np.float32(pixel / 2) / of["size"]))
+    profile = np.exp(of["centre"] * (np.float32(0.5) - np.clip(1 - depth, 0, 1)))
+    variety = np.exp(of["variegation"] * field["patches"] + of["texture"] * field["network"])
+
+    melanin = of["melanin"] * inside * profile * variety + of["mottling"] * field["skin"]
+    blood = of["blood"] * inside * np.exp(of["variegation"] * field["nests"])
+    blood += of["halo"] * _step(depth + np.float32(0.4), np.float32(0.2)) + of["mottling"] * field["skin"]
+    veil = of["veil"] * inside * _step(field["nests"], np.float32(0.3)) * 2
+    white = of["scale"] * inside * np.clip(np.float32(0.6) + field["scales"], 0, 3)
+
+    logs = -melanin[..., None] * (MELANIN + of["depth"][..., None] * DEPTH)
+    logs -= blood[..., None] * BLOOD
+    logs -= veil[..., None] * VEIL
+    logs *= views.contrast[rows, None, None, None]
+    logs += np.log(SKIN)
+    white = np.clip(white, 0, 0.9)[..., None]
+    logs *= 1 - white
+    logs += views.light[rows, None, None, :]
+    logs -= _shade(views, rows, of["field"], grid_x, grid_y, pixel)[..., None]
+    return logs
+
+
+def _waves(waves: Floats, x: Floats, y: Floats, pixel: float) -> Floats:
+    """Random field of unit variance; waves too short for the pixels fade as if averaged."""
+    total = np.zeros_like(x)
+    for k in range(waves.shape[1]):
+        along_x, along_y, phase, amplitude = waves[:, k].T
+        amplitude = amplitude * np.exp(-(np.square(along_x) + np.square(along_y)) * np.float32(pixel**2 / 24))
+        angle = along_x[:, None, None] * x
+        angle += along_y[:, None, None] * y
+        angle += phase[:, None, None]
+        np.cos(angle, out=angle)
+        angle *= amplitude[:, None, None]
+        total += angle
+    return total
+
+
+def _depth(of: dict[str, Floats], outlines: Floats, x: Floats, y: Floats) -> Floats:
+    """Distance inwards from the outline in radii: 1 at the centre, 0 on the outline, negative outside."""
+    stretch = np.exp(of["elongation"] / 2)
+    along, across = x / stretch, y * stretch
+    angle = np.arctan2(across, along)
+    radius = np.zeros_like(angle)
+    for k, harmonic in enumerate(HARMONICS):
+        amplitude, phase = outlines[:, k].T[:, :, None, None]
+        radius += amplitude * np.cos(harmonic * angle + phase)
+    radius = np.exp(of["irregularity"] * radius) * of["size"]
+    depth: Floats = 1 - np.hypot(along, across) / radius
+    return depth
+
+
+def _step(depth: Floats, width: Floats | np.float32) -> Floats:
+    """Smooth step from 0 (negative depth) to 1 over a few widths."""
+    step: Floats = np.tanh(depth / width)
+    step += 1
+    step *= np.float32(0.5)
+    return step
+
+
+def _shade(views: Views, rows: slice, field: Floats, grid_x: Floats, grid_y: Floats, pixel: float) -> Floats:
+    """Light that is lost to the rim of the lens and to hairs, as a logarithm."""
+    distance = np.hypot(grid_x, grid_y)[None]
+    lost = views.shading[rows, None, None] * np.square(distance)
+    lost += 3 * _step(distance - field, np.float32(0.04))
+    hairs = views.hairs[rows]
+    for k in range(MAX_HAIRS):
+        hairy = np.flatnonzero(hairs[:, k, 3])
+        angle, offset, curvature, density = hairs[hairy, k].T[:, :, None, None]
+        along = np.cos(angle) * grid_x + np.sin(angle) * grid_y
+        across = np.cos(angle) * grid_y - np.sin(angle) * grid_x - offset - curvature * np.square(along)
+        width = max(0.02, 0.6 * pixel)
+        lost[hairy] += density * np.float32(0.04 / width) * np.exp(-np.square(across / np.float32(width)))
+    return lost
