@@ -1,0 +1,82 @@
+"""How samplers, models and numbers are written in tables, figures and sentences."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from skinmnist.resampling.samplers import REMEDIES
+
+#: What stands where there is no number.
+NOTHING = "–"
+MINUS = "−"
+
+
+def sampler_title(info: dict[str, Any], sampler: str, model: str) -> str:
+    """Name a sampler with what it worked on: ``"SMOTE on pixels"``; remedies touch no row and stand alone."""
+    return space_title(sampler, sampler_space(info, model))
+
+
+def sampler_space(info: dict[str, Any], model: str) -> str:
+    """Return what a sampler works on before `model`, in words; empty where the record does not say."""
+    return str(info["grid"]["models"].get(model, {}).get("space", ""))
+
+
+def space_title(sampler: str, space: str) -> str:
+    """Join a sampler with the space it worked on."""
+    return sampler if sampler in REMEDIES or not space else f"{sampler} on {space}"
+
+
+def model_title(info: dict[str, Any], model: str) -> str:
+    """Return the title under which a model appears."""
+    return str(info["grid"]["models"].get(model, {}).get("title", model))
+
+
+def fixed(value: float, digits: int = 3) -> str:
+    """Write a score: ``0.612``, with a true minus sign, or a dash where it is absent."""
+    if math.isnan(value):
+        return NOTHING
+    text = f"{abs(value):.{digits}f}"
+    return (MINUS if value < 0 and float(text) else "") + text
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Write a difference with its sign: ``+0.022``."""
+    return ("+" if value > 0 else "") + fixed(value, digits)
+
+
+def with_spread(mean: float, spread: float) -> str:
+    """Write a mean and a standard deviation: ``0.612 ± 0.014``; the mean alone where there is no spread."""
+    if math.isnan(mean) or math.isnan(spread):
+        return fixed(mean)
+    return f"{fixed(mean)} ± {fixed(spread)}"
+
+
+def count(number: float, noun: str, plural: str | None = None) -> str:
+    """Write a counted noun: ``1 fold``, ``7,470 lesions``."""
+    return f"{number:,.0f} {noun if number == 1 else plural or noun + 's'}"
+
+
+def percent(share: float) -> str:
+    """Write a share: ``66.9 %``."""
+    return f"{100 * share:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Write a time as one would say it: ``8 min 32 s``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut a name that would not fit, and drop what cannot be printed."""
+    text = "".join(character if character.isprintable() else " " for character in text)
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def listing(names: list[str]) -> str:
+    """Join names as a sentence does: ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
