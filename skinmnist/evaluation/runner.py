@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import joblib
-from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky import get_reusable_executor
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
@@ -24,6 +24,8 @@ from skinmnist.evaluation.machine import PeakMemory
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
+
+_IDLE_SECONDS = 60
 
 
 def run_cells(
@@ -65,8 +67,9 @@ def _run_until_broken(
     cells: Sequence[Cell], path: Path, task: Task, jobs: int
 ) -> Iterator[CellResult | CellFailure]:
     """Yield outcomes until all are there, or until a worker dies."""
-    executor = ProcessPoolExecutor(
-        max_workers=min(jobs, len(cells)), initializer=_start_worker, env=_ONE_THREAD
+    # Workers outlive a run for a while: the next one in this process finds their libraries imported.
+    executor = get_reusable_executor(
+        max_workers=min(jobs, len(cells)), timeout=_IDLE_SECONDS, initializer=_start_worker, env=_ONE_THREAD
     )
     finished = False
     try:
@@ -75,7 +78,8 @@ def _run_until_broken(
     except BrokenProcessPool:
         pass
     finally:
-        executor.shutdown(wait=True, kill_workers=not finished)
+        if not finished:
+            executor.shutdown(wait=True, kill_workers=True)
 
 
 def _outcomes(

@@ -1,0 +1,73 @@
+"""The public face: there, and light."""
+
+import subprocess
+import sys
+
+import pytest
+
+import skinmnist
+from skinmnist.__main__ import DOORS, main
+
+HEAVY = ["tensorflow", "keras", "sklearn", "imblearn", "scipy", "pandas", "matplotlib", "joblib"]
+
+
+def modules_after(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint(' '.join(m for m in sys.modules if '.' not in m))"
+    return set(
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
+
+
+@pytest.mark.parametrize("name", skinmnist.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(skinmnist, name).__name__ == name
+    assert name in dir(skinmnist)
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="no attribute 'classify'"):
+        skinmnist.classify  # noqa: B018
+
+
+def test_no_public_name_hides_a_door():
+    assert not set(skinmnist.__all__) & set(DOORS)
+
+
+def test_import_is_light():
+    assert not modules_after("import skinmnist") & {*HEAVY, "numpy"}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_help_is_light(door):
+    code = f"""
+from skinmnist.{door} import main
+try:
+    main(["--help"])
+except SystemExit as leaving:
+    assert leaving.code == 0
+"""
+    assert not modules_after(code) & set(HEAVY)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_console_script_lists_doors(arguments, capsys):
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert all(door in shown for door in DOORS)
+
+
+def test_console_script_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"skinmnist {skinmnist.__version__}\n"
+
+
+def test_console_script_unknown_door(capsys):
+    assert main(["compar"]) == 2
+    assert "received 'compar'; expected one of compare" in capsys.readouterr().err
+
+
+def test_console_script_opens_a_door(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 2
+    assert "holds no run.json" in capsys.readouterr().err
