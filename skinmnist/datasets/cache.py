@@ -1,0 +1,158 @@
+"""Parsed files, kept in the user's cache folder so that the second load takes milliseconds.
+
+A note per path (size and times -> SHA-256 of the content) spares the hashing; plain ``.npy`` files per
+content spare the parsing. The content decides: the same bytes under another path or with a new time are
+hashed, not parsed. Every file ends in a seal over its name and bytes, so that what is torn, altered or
+foreign is ignored and written anew. Nothing is ever unpickled, and a folder that cannot be written costs
+time only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+
+from skinmnist.datasets.files import read_file, stat_file
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+_SEAL_BYTES = 4
+
+
+def cache_folder() -> Path:
+    """Return ``$SKINMNIST_CACHE``, else the platform's cache folder for this user; it need not exist."""
+    named = os.environ.get("SKINMNIST_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("skinmnist", appauthor=False)
+
+
+def parse_once(
+    path: Path, kind: str, names: tuple[str, ...], parse: Callable[[bytes], Arrays]
+) -> tuple[Arrays, str]:
+    """Parse a file, or return what was parsed from the same content before.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        What the file is parsed as, with a version that changes with the parser: ``"table-1"``.
+    names : tuple of str
+        Keys of the arrays that `parse` returns.
+    parse : callable
+        Content of the file -> arrays; what it raises is passed on, and nothing is kept.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        Read-only memory maps of the cache, or what `parse` returned where the cache cannot be written.
+    sha256 : str
+        Of the file's content, in hexadecimal.
+
+    Raises
+    ------
+    InputError
+        Where the file cannot be read.
+    """
+    folder = cache_folder()
+    fingerprint = _fingerprint(path)
+    note = folder / f"path-{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}"
+    sha256 = _recall_content(note, fingerprint)
+    arrays = _recall(folder, f"{kind}-{sha256}", names) if sha256 else None
+    if sha256 and arrays:
+        return arrays, sha256
+
+    content = read_file(path)
+    sha256 = hashlib.sha256(content).hexdigest()
+    key = f"{kind}-{sha256}"
+    arrays = _recall(folder, key, names)
+    if arrays is None:
+        parsed = parse(content)
+        for name in names:
+            _write_sealed(_array_file(folder, key, name), partial(np.save, arr=parsed[name]))
+        arrays = _recall(folder, key, names) or parsed
+    if fingerprint == _fingerprint(path) and _settled(path):
+        _write_sealed(note, lambda file: file.write(f"{fingerprint}\n{sha256}\n".encode()))
+    return arrays, sha256
+
+
+def _fingerprint(path: Path) -> str:
+    """Say in one line what changes whenever the file does."""
+    status = stat_file(path)
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
+def _settled(path: Path) -> bool:
+    """Tell whether a change from now on would show in the file's time.
+
+    Clocks of file systems tick: by milliseconds as a rule, by up to two seconds where only whole seconds are
+    kept. A file that changed within the present tick can change again and keep its time, so no note is taken
+    of it.
+    """
+    changed = stat_file(path).st_mtime_ns
+    tick = 2_000_000_000 if changed % 1_000_000_000 == 0 else 50_000_000
+    return abs(time.time_ns() - changed) > tick
+
+
+def _recall_content(note: Path, fingerprint: str) -> str | None:
+    """Return the SHA-256 that was noted for a path, if the file still has the same fingerprint."""
+    payload = _read_sealed(note)
+    match = re.fullmatch(rb"(.*)\n([0-9a-f]{64})\n", b"" if payload is None else payload.tobytes())
+    return match[2].decode() if match and match[1] == fingerprint.encode() else None
+
+
+def _recall(folder: Path, key: str, names: tuple[str, ...]) -> Arrays | None:
+    """Return the arrays of one content as read-only memory maps, or None where any is not whole."""
+    files = {name: _array_file(folder, key, name) for name in names}
+    if any(_read_sealed(file) is None for file in files.values()):
+        return None
+    return {name: np.load(file, mmap_mode="r", allow_pickle=False) for name, file in files.items()}
+
+
+def _array_file(folder: Path, key: str, name: str) -> Path:
+    return folder / f"{key}-{name}.npy"
+
+
+def _read_sealed(file: Path) -> npt.NDArray[np.uint8] | None:
+    """Return the bytes of a cache file without its seal, or None where it is absent or not whole."""
+    try:
+        content = np.memmap(file, np.uint8, mode="r")
+    except (OSError, ValueError):  # absent or unreadable; empty
+        return None
+    payload, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
+    return payload if seal.tobytes() == _seal(file, payload) else None
+
+
+def _write_sealed(file: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a cache file in one step, so that no reader and no second writer ever sees a part of it."""
+    temporary = None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".part")
+        with os.fdopen(handle, "wb") as stream:
+            write(stream)
+            stream.flush()
+            stream.write(_seal(file, np.memmap(temporary, np.uint8, mode="r")))
+        Path(temporary).replace(file)
+    except OSError:
+        pass  # a full disk or a read-only folder: the next load parses again
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink(missing_ok=True)
+
+
+def _seal(file: Path, payload: npt.NDArray[np.uint8]) -> bytes:
+    """Return the CRC-32 of a file's name and bytes: against accidents, at gigabytes per second."""
+    return zlib.crc32(payload.data, zlib.crc32(file.name.encode())).to_bytes(_SEAL_BYTES, "little")

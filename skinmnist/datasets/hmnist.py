@@ -1,0 +1,103 @@
+"""Loading a pixel table: one call from CSV and metadata to a checked `PixelTable`."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from skinmnist import facts
+from skinmnist.datasets.cache import Arrays, parse_once
+from skinmnist.datasets.cells import check_codes, read_carefully, read_fast
+from skinmnist.datasets.files import decode, without_mark
+from skinmnist.datasets.layout import LABEL, parse_header, picture_shape
+from skinmnist.datasets.metadata import find_metadata, match_classes, read_metadata
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+
+
+def load_hmnist(
+    path: str | os.PathLike[str], metadata: str | os.PathLike[str] | Literal[False] | None = None
+) -> PixelTable:
+    """Load a pixel table such as ``hmnist_28_28_RGB.csv``, with the lesions behind its pictures.
+
+    Size, channels and classes follow from the file: side x side x 3 pixel columns are RGB, side x side are
+    grey. Byte order mark and Windows line ends are accepted; quoted, signed or decimal numbers are not. What
+    was parsed is kept in the cache folder (see `skinmnist.datasets.cache`), so that the next load takes
+    milliseconds.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A CSV in UTF-8: pixel columns ``pixel0000``, ... or ``pixel0``, ... or ``pixel1``, ... in order,
+        whole numbers 0-255, row-major height, width, channel; and the column ``label`` before or behind
+        them, with the codes 0..k-1, each on at least one row.
+    metadata : str, path-like, False or None
+        A CSV whose row *i* describes row *i* of the table, with at least ``lesion_id``, ``image_id`` and
+        ``dx``. It is joined only after every ``dx`` was found to agree with the label. None:
+        ``<table stem>_metadata.csv``, else ``HAM10000_metadata.csv`` beside the table, if there is one.
+        False: do not look, and leave the lesions unknown.
+
+    Returns
+    -------
+    PixelTable
+        ``pixels`` is a read-only memory map of the cache where the cache could be written. ``class_names``
+        are those of HAM10000 for seven classes; else the diagnoses of the metadata; else ``class_0``,
+        ``class_1``, ...
+
+    Raises
+    ------
+    InputError
+        One sentence that names the file, row and column of the first fault.
+    """
+    table = Path(path)
+    arrays, sha256 = parse_once(table, "table-1", ("pixels", "labels"), partial(_parse, path=table))
+    pixels, labels = arrays["pixels"], np.array(arrays["labels"])
+    described = _metadata_file(table, metadata)
+    joined = None if described is None else read_metadata(described)
+    return PixelTable(
+        pixels=pixels,
+        labels=labels,
+        class_names=match_classes(joined, labels, table) if joined else _class_names(int(labels.max()) + 1),
+        shape=picture_shape(pixels.shape[1], table),
+        lesion_ids=joined.lesion_ids if joined else None,
+        image_ids=joined.image_ids if joined else None,
+        name=table.stem,
+        origin=f"read from {table.name}",
+        inputs=((table.name, sha256), *([(joined.path.name, joined.sha256)] if joined else [])),
+    )
+
+
+def _metadata_file(table: Path, metadata: str | os.PathLike[str] | Literal[False] | None) -> Path | None:
+    if metadata is None:
+        return find_metadata(table)
+    return None if metadata is False else Path(metadata)
+
+
+def _class_names(n_classes: int) -> tuple[str, ...]:
+    """Return the names of classes that no metadata names."""
+    if n_classes == len(facts.CLASS_NAMES):
+        return facts.CLASS_NAMES
+    return tuple(f"class_{code}" for code in range(n_classes))
+
+
+def _parse(content: bytes, path: Path) -> Arrays:
+    """Turn the content of a pixel table into ``pixels`` and ``labels``; every fault is an `InputError`."""
+    text = without_mark(content)
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n")
+    if not text or text.isspace():
+        raise InputError(f"{path} is empty; expected pixel columns, {LABEL!r} and rows, so fill it")
+    header, _, body = text.partition(b"\n")
+    layout = parse_header(decode(header, path), path)
+    if not body:
+        raise InputError(f"{path} has a header and no rows; expected one row for each picture, so add them")
+    if not body.endswith(b"\n"):
+        body += b"\n"
+    cells = read_fast(body, layout)
+    pixels, labels = read_carefully(body, layout, path) if cells is None else cells
+    check_codes(labels, path)
+    return {"pixels": pixels, "labels": labels}

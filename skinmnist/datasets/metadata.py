@@ -1,0 +1,203 @@
+"""The metadata of a pixel table: which lesion each picture shows, joined only where all diagnoses agree."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist import facts
+from skinmnist.datasets.cache import Arrays, parse_once
+from skinmnist.datasets.files import decode, place, shown, without_mark
+from skinmnist.errors import InputError
+
+#: The columns that are read; any others are accepted and left alone.
+REQUIRED_COLUMNS = ("lesion_id", "image_id", "dx")
+
+#: Longer names are no names but a quote that was never closed, and would make wide arrays.
+_LONGEST_CELL = 200
+
+_MEND = "name the metadata of this table, or pass metadata=False to read the table without"
+
+
+@dataclass(frozen=True, eq=False)
+class Metadata:
+    """What the metadata says about each row of a pixel table.
+
+    Attributes
+    ----------
+    path : Path
+    lesion_ids, image_ids, diagnoses : ndarray of shape (n,), str
+    sha256 : str
+        Of the file's content.
+    """
+
+    path: Path
+    lesion_ids: npt.NDArray[np.str_]
+    image_ids: npt.NDArray[np.str_]
+    diagnoses: npt.NDArray[np.str_]
+    sha256: str
+
+
+def find_metadata(table: Path) -> Path | None:
+    """Return ``<table stem>_metadata.csv`` or else ``HAM10000_metadata.csv`` beside a table, or None."""
+    names = (f"{table.stem}_metadata.csv", facts.METADATA_FILE)
+    return next((file for file in (table.with_name(name) for name in names) if file.is_file()), None)
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Read the metadata of a pixel table.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV with at least the columns `REQUIRED_COLUMNS`, one row per picture; cells may be quoted.
+
+    Raises
+    ------
+    InputError
+        Names the file, and the row and column of the first fault.
+    """
+    arrays, sha256 = parse_once(path, "metadata-1", REQUIRED_COLUMNS, partial(_parse, path=path))
+    lesion_ids, image_ids, diagnoses = (np.array(arrays[name]) for name in REQUIRED_COLUMNS)
+    return Metadata(path, lesion_ids, image_ids, diagnoses, sha256)
+
+
+def match_classes(metadata: Metadata, labels: npt.NDArray[np.int64], table: Path) -> tuple[str, ...]:
+    """Check that the metadata describes a table row by row, and return the names of the table's classes.
+
+    With seven classes every ``dx`` must be the name that `skinmnist.facts.CLASS_NAMES` has at the row's
+    label; with any other number every label must go with one ``dx`` and every ``dx`` with one label.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+        Codes 0..k-1, each on at least one row.
+    table : Path
+        The table, for errors.
+
+    Returns
+    -------
+    tuple of str
+        Names in code order.
+
+    Raises
+    ------
+    InputError
+        Where the numbers of rows differ; else names the first row that differs.
+    """
+    diagnoses = metadata.diagnoses
+    if len(diagnoses) != len(labels):
+        raise InputError(
+            f"{metadata.path} has {len(diagnoses)} rows where {table} has {len(labels)}; expected one row "
+            f"for each picture in the same order, so {_MEND}"
+        )
+    codes, first_rows = np.unique(labels, return_index=True)
+    if len(codes) == len(facts.CLASS_NAMES):
+        _check_known(metadata)
+        names = np.array(facts.CLASS_NAMES)
+    else:
+        names = diagnoses[first_rows]
+    differs = diagnoses != names[labels]
+    if differs.any():
+        row = int(np.argmax(differs))
+        raise InputError(
+            f"{_received(metadata, row)} where {table} has the label {labels[row]} ({names[labels[row]]}); "
+            f"expected the rows of both files in the same order, so {_MEND}"
+        )
+    _check_one_code_each(metadata, labels, first_rows, table)
+    return tuple(names.tolist())
+
+
+def _check_known(metadata: Metadata) -> None:
+    unknown = ~np.isin(metadata.diagnoses, facts.CLASS_NAMES)
+    if unknown.any():
+        row = int(np.argmax(unknown))
+        raise InputError(
+            f"{_received(metadata, row)}, which is no known class; expected one of "
+            f"{', '.join(facts.CLASS_NAMES)}, so mend the cell"
+        )
+
+
+def _check_one_code_each(
+    metadata: Metadata, labels: npt.NDArray[np.int64], first_rows: npt.NDArray[np.intp], table: Path
+) -> None:
+    """Check that no diagnosis stands at two codes, given the first row of each code."""
+    seen: dict[str, int] = {}
+    for row in np.sort(first_rows).tolist():
+        earlier = seen.setdefault(str(metadata.diagnoses[row]), row)
+        if earlier != row:
+            raise InputError(
+                f"{_received(metadata, row)} where {table} has the label {labels[row]}, but "
+                f"{labels[earlier]} in row {earlier}; expected one label for each diagnosis, so {_MEND}"
+            )
+
+
+def _received(metadata: Metadata, row: int) -> str:
+    return f"{place(metadata.path, row)}, column 'dx': received {shown(str(metadata.diagnoses[row]))}"
+
+
+def _parse(content: bytes, path: Path) -> Arrays:
+    """Read the three columns; every fault is an `InputError`."""
+    text = decode(without_mark(content), path)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[list[str]] = []
+    try:
+        header = next(reader, [])
+        positions = _positions(header, path)
+        for cells in reader:
+            _check_row(cells, header, positions, place(path, len(rows), reader.line_num))
+            rows.append([cells[position] for position in positions])
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {reader.line_num} cannot be read as CSV ({error}); expected cells with commas "
+            f"between, so mend the quotes of that line"
+        ) from None
+    if not rows:
+        raise InputError(f"{path} has a header and no rows; expected one row for each picture, so add them")
+    columns = zip(*rows, strict=True)
+    return {name: np.array(column) for name, column in zip(REQUIRED_COLUMNS, columns, strict=True)}
+
+
+def _positions(header: list[str], path: Path) -> list[int]:
+    """Return where the required columns stand."""
+    required = ", ".join(REQUIRED_COLUMNS)
+    if not header:
+        raise InputError(f"{path} is empty; expected a header with {required}, and rows, so fill it")
+    for name in REQUIRED_COLUMNS:
+        if header.count(name) != 1:
+            found = f"{header.count(name)} times" if name in header else "nowhere"
+            raise InputError(
+                f"{path}, header (line 1): the column {name!r} stands {found} among {len(header)} columns; "
+                f"expected {required} once each, so mend the header"
+            )
+    return [header.index(name) for name in REQUIRED_COLUMNS]
+
+
+def _check_row(cells: list[str], header: list[str], positions: list[int], where: str) -> None:
+    """Check that a row has a cell for each column, and something in those that are read."""
+    if not cells:
+        raise InputError(f"{where} is blank; expected {len(header)} cells, so drop the blank line")
+    if len(cells) < len(header):
+        raise InputError(
+            f"{where} ends before column {shown(header[len(cells)])}, with {len(cells)} cells; expected "
+            f"{len(header)} as in the header, so complete the row"
+        )
+    if len(cells) > len(header):
+        raise InputError(
+            f"{where} goes on behind column {shown(header[-1])}, with {len(cells)} cells; expected "
+            f"{len(header)} as in the header, so drop what is too much"
+        )
+    for position in positions:
+        cell = cells[position]
+        if not cell.strip() or len(cell) > _LONGEST_CELL:
+            received = f"{len(cell)} characters" if cell.strip() else "an empty cell"
+            raise InputError(
+                f"{where}, column {header[position]!r}: received {received}; expected a name of at most "
+                f"{_LONGEST_CELL} characters, so mend the cell"
+            )

@@ -1,0 +1,245 @@
+import numpy as np
+import pytest
+
+from skinmnist import facts
+from skinmnist.datasets.hmnist import load_hmnist
+from skinmnist.datasets.metadata import find_metadata, read_metadata
+
+LABELS = [0, 1, 2, 3, 4, 5, 6, 3, 4]  # those of the table seven_classes
+
+
+def lines_for(diagnoses):
+    """Return metadata of one lesion for each two rows."""
+    rows = [f"HAM_{row // 2},ISIC_{row},{name},histo,80.0,male,scalp" for row, name in enumerate(diagnoses)]
+    return [",".join(facts.METADATA_COLUMNS), *rows]
+
+
+def write(path, lines, end="\n"):
+    path.write_bytes("".join(line + end for line in lines).encode())
+    return path
+
+
+@pytest.fixture
+def lines():
+    return lines_for(facts.CLASS_NAMES[label] for label in LABELS)
+
+
+def test_lesions_and_pictures_are_joined_by_row(seven_classes, lines, tmp_path):
+    path = write(tmp_path / "facts.csv", lines)
+    table = load_hmnist(seven_classes, metadata=path)
+    assert table.lesion_ids.tolist() == [f"HAM_{row // 2}" for row in range(9)]
+    assert table.image_ids.tolist() == [f"ISIC_{row}" for row in range(9)]
+    assert table.lesion_ids.dtype.kind == table.image_ids.dtype.kind == "U"
+    assert table.class_names == facts.CLASS_NAMES
+    assert [name for name, _ in table.inputs] == ["table.csv", "facts.csv"]
+
+
+def test_metadata_beside_the_table_is_found(seven_classes, lines, tmp_path):
+    assert load_hmnist(seven_classes).lesion_ids is None
+    write(tmp_path / "HAM10000_metadata.csv", lines)
+    assert load_hmnist(seven_classes).inputs[1][0] == "HAM10000_metadata.csv"
+    write(tmp_path / "table_metadata.csv", lines)
+    assert find_metadata(seven_classes) == tmp_path / "table_metadata.csv"
+    assert load_hmnist(seven_classes).inputs[1][0] == "table_metadata.csv"
+    without = load_hmnist(seven_classes, metadata=False)
+    assert without.lesion_ids is None
+    assert len(without.inputs) == 1
+
+
+def test_changed_metadata_is_read_anew(seven_classes, lines, tmp_path):
+    path = write(tmp_path / "table_metadata.csv", lines)
+    load_hmnist(seven_classes)
+    write(path, [line.replace("HAM_0", "HAM_9") for line in lines])
+    assert load_hmnist(seven_classes).lesion_ids[0] == "HAM_9"
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        pytest.param(lambda lines: "\r\n".join(lines), id="windows, no last line end"),
+        pytest.param(lambda lines: "\ufeff" + "\n".join(lines) + "\n", id="byte order mark"),
+        pytest.param(
+            lambda lines: "\n".join(",".join(line.split(",")[:3]) for line in lines), id="three columns"
+        ),
+        pytest.param(
+            lambda lines: "\n".join(",".join(line.split(",")[::-1]) for line in lines), id="other order"
+        ),
+        pytest.param(lambda lines: "\n".join(f"{line},more" for line in lines), id="further columns"),
+        pytest.param(lambda lines: '"' + '"\n"'.join(lines).replace(",", '","') + '"', id="quoted"),
+        pytest.param(
+            lambda lines: "\n".join(lines).replace("scalp", '"scalp,\nleft"'), id="cells of two lines"
+        ),
+    ],
+)
+def test_other_ways_to_write_the_same(rewrite, lines, tmp_path):
+    path = tmp_path / "metadata.csv"
+    path.write_bytes(rewrite(lines).encode())
+    metadata = read_metadata(path)
+    assert metadata.lesion_ids.tolist() == [f"HAM_{row // 2}" for row in range(9)]
+    assert metadata.image_ids.tolist() == [f"ISIC_{row}" for row in range(9)]
+    assert metadata.diagnoses.tolist() == [facts.CLASS_NAMES[label] for label in LABELS]
+
+
+def replaced(row, **cells):
+    """Return a change of one data row; text for ``line`` replaces all of it."""
+
+    def change(lines):
+        values = dict(zip(facts.METADATA_COLUMNS, lines[row + 1].split(","), strict=True))
+        line = cells.get("line", ",".join({**values, **cells}.values()))
+        return [*lines[: row + 1], line, *lines[row + 2 :]]
+
+    return change
+
+
+MEND = "name the metadata of this table, or pass metadata=False to read the table without"
+
+FAULTS = {
+    "empty": (
+        lambda lines: [],
+        "{path} is empty; expected a header with lesion_id, image_id, dx, and rows, so fill it",
+    ),
+    "header only": (
+        lambda lines: lines[:1],
+        "{path} has a header and no rows; expected one row for each picture, so add them",
+    ),
+    "no dx": (
+        lambda lines: [lines[0].replace(",dx,", ",diagnosis,"), *lines[1:]],
+        "{path}, header (line 1): the column 'dx' stands nowhere among 7 columns; expected lesion_id, "
+        "image_id, dx once each, so mend the header",
+    ),
+    "two dx": (
+        lambda lines: [lines[0].replace("dx_type", "dx"), *lines[1:]],
+        "{path}, header (line 1): the column 'dx' stands 2 times among 7 columns; expected lesion_id, "
+        "image_id, dx once each, so mend the header",
+    ),
+    "short row": (
+        replaced(4, line="HAM_2,ISIC_4"),
+        "{path}, row 4 (line 6) ends before column 'dx', with 2 cells; expected 7 as in the header, so "
+        "complete the row",
+    ),
+    "long row": (
+        replaced(4, localization="scalp,left"),
+        "{path}, row 4 (line 6) goes on behind column 'localization', with 8 cells; expected 7 as in the "
+        "header, so drop what is too much",
+    ),
+    "blank line": (
+        replaced(4, line=""),
+        "{path}, row 4 (line 6) is blank; expected 7 cells, so drop the blank line",
+    ),
+    "no lesion": (
+        replaced(4, lesion_id=" "),
+        "{path}, row 4 (line 6), column 'lesion_id': received an empty cell; expected a name of at most 200 "
+        "characters, so mend the cell",
+    ),
+    "no diagnosis": (
+        replaced(8, dx=""),
+        "{path}, row 8 (line 10), column 'dx': received an empty cell; expected a name of at most 200 "
+        "characters, so mend the cell",
+    ),
+    "endless name": (
+        replaced(0, image_id="I" * 201),
+        "{path}, row 0 (line 2), column 'image_id': received 201 characters; expected a name of at most 200 "
+        "characters, so mend the cell",
+    ),
+    "unknown class": (
+        replaced(4, dx="naevus"),
+        "{path}, row 4 (line 6), column 'dx': received 'naevus', which is no known class; expected one of "
+        "akiec, bcc, bkl, df, nv, vasc, mel, so mend the cell",
+    ),
+    "another class": (
+        replaced(4, dx="mel"),
+        "{path}, row 4 (line 6), column 'dx': received 'mel' where {table} has the label 4 (nv); expected "
+        "the rows of both files in the same order, so " + MEND,
+    ),
+    "one row less": (
+        lambda lines: lines[:-1],
+        "{path} has 8 rows where {table} has 9; expected one row for each picture in the same order, so "
+        + MEND,
+    ),
+    "one row more": (
+        lambda lines: [*lines, lines[-1]],
+        "{path} has 10 rows where {table} has 9; expected one row for each picture in the same order, so "
+        + MEND,
+    ),
+    "open quote": (
+        replaced(4, dx='"nv'),
+        "{path}, line 10 cannot be read as CSV (unexpected end of data); expected cells with commas between, "
+        "so mend the quotes of that line",
+    ),
+    "stray quote": (
+        replaced(4, dx='"n"v'),
+        "{path}, line 6 cannot be read as CSV (',' expected after '\"'); expected cells with commas between, "
+        "so mend the quotes of that line",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "expected"), FAULTS.values(), ids=FAULTS)
+def test_every_fault_is_one_sentence(change, expected, seven_classes, lines, tmp_path, complaint):
+    path = write(tmp_path / "HAM10000_metadata.csv", change(lines))
+    assert complaint(seven_classes) == expected.format(path=path, table=seven_classes)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_bytes_that_are_not_utf8_are_placed(end, seven_classes, lines, tmp_path, complaint):
+    path = write(tmp_path / "table_metadata.csv", lines, end)
+    path.write_bytes(path.read_bytes().replace(b"ISIC_4,nv", b"ISIC_4,n\xe6vus"))
+    assert complaint(seven_classes) == (
+        f"{path}, row 4 (line 6), cell 3: received the byte 0xe6, which is not UTF-8; expected a plain CSV "
+        f"file, so save it again as UTF-8"
+    )
+
+
+def test_line_numbers_count_the_lines_inside_cells(seven_classes, lines, tmp_path, complaint):
+    lines[1] = lines[1].replace("scalp", '"scalp,\nleft"')
+    path = write(tmp_path / "table_metadata.csv", replaced(4, dx="")(lines))
+    assert f"{path}, row 4 (line 7), column 'dx'" in complaint(seven_classes)
+
+
+def test_named_metadata_must_be_there(seven_classes, tmp_path, complaint):
+    path = tmp_path / "none.csv"
+    assert complaint(seven_classes, metadata=path) == (
+        f"{path} does not exist; expected a CSV file, so check its name and folder"
+    )
+
+
+def test_other_numbers_of_classes_are_named_by_the_metadata(write_table, tmp_path):
+    table = write_table(np.zeros((5, 4), int), [1, 0, 2, 1, 0])
+    write(tmp_path / "table_metadata.csv", lines_for(["wet", "dry", "icy", "wet", "dry"]))
+    assert load_hmnist(table).class_names == ("dry", "wet", "icy")
+    assert load_hmnist(table, metadata=False).class_names == ("class_0", "class_1", "class_2")
+
+
+@pytest.mark.parametrize(
+    ("diagnoses", "expected"),
+    [
+        (
+            ["wet", "dry", "icy", "dry", "dry"],
+            "row 3 (line 5), column 'dx': received 'dry' where {table} has the label 1 (wet); expected the "
+            "rows of both files in the same order, so " + MEND,
+        ),
+        (
+            ["wet", "dry", "wet", "wet", "dry"],
+            "row 2 (line 4), column 'dx': received 'wet' where {table} has the label 2, but 1 in row 0; "
+            "expected one label for each diagnosis, so " + MEND,
+        ),
+    ],
+)
+def test_labels_and_diagnoses_go_one_to_one(diagnoses, expected, write_table, tmp_path, complaint):
+    table = write_table(np.zeros((5, 4), int), [1, 0, 2, 1, 0])
+    path = write(tmp_path / "table_metadata.csv", lines_for(diagnoses))
+    assert complaint(table) == f"{path}, " + expected.format(table=table)
+
+
+def test_an_eighth_code_among_the_seven_diagnoses_is_an_error(write_table, lines, tmp_path, complaint):
+    table = write_table(np.zeros((9, 4), int), [*LABELS[:-1], 7])
+    write(tmp_path / "table_metadata.csv", lines)
+    assert "row 8 (line 10), column 'dx': received 'nv'" in complaint(table)
+
+
+def test_the_real_metadata_agrees_with_both_tables(real_folder):
+    small = load_hmnist(real_folder / "hmnist_8_8_RGB.csv")
+    assert small.class_counts.tolist() == list(facts.ROWS_PER_CLASS)
+    assert small.lesion_counts.tolist() == list(facts.LESIONS_PER_CLASS)
+    assert small.n_lesions == 7470
+    assert len(set(small.image_ids.tolist())) == 10015
