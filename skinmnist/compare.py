@@ -95,6 +95,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     terminal.table(table, quick=options.quick)
     models = [QUICK_MODELS.get(name, name) if options.quick else name for name in options.models]
     command = f"python -m skinmnist.compare {shlex.join(arguments)}".rstrip()
+    folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
     interrupted = False
     try:
         with terminal:
@@ -102,7 +103,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 table,
                 options.samplers,
                 list(dict.fromkeys(models)) if options.quick else models,
-                folds=options.folds or (QUICK_FOLDS if options.quick else 5),
+                folds=folds,
                 repeats=options.repeats,
                 split=options.split,
                 seed=options.seed,

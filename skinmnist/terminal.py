@@ -18,6 +18,7 @@ from skinmnist import facts
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.record import RunRecord
+from skinmnist.reporting.naming import fixed, with_spread
 from skinmnist.reporting.tables import leaderboard
 
 
@@ -101,7 +102,8 @@ class Terminal:
 
     def conclude(self, record: RunRecord, report: Path, resume: str | None) -> None:
         """Show the leaderboard, what failed, and where the report is."""
-        out = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+        # Where nobody has a terminal of a certain width, lines may be as long as the table needs.
+        out = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
         if record.results:
             out.print(_as_rich(record))
         for failure in record.failures:
@@ -118,12 +120,25 @@ class Terminal:
 
 
 def _as_rich(record: RunRecord) -> Table:
-    frame = leaderboard(record)
-    table = Table(title=escape(record.info["table"]["name"]), title_justify="left")
-    for column in frame.columns:
-        table.add_column(escape(str(column)))
-    for row in frame.itertuples(index=False):
-        table.add_row(*(escape(f"{value:.3f}" if isinstance(value, float) else str(value)) for value in row))
+    """Lay the leaderboard out in few columns, the best mean of each in bold."""
+    board = leaderboard(record)
+    metrics = [name.removesuffix("_sd") for name in board.columns if name.endswith("_sd")]
+    folds = "mean ± standard deviation over folds"
+    table = Table(title=f"{escape(record.info['table']['name'])}: {folds}", title_justify="left")
+    table.add_column("sampler")
+    table.add_column("model")
+    for metric in metrics:
+        table.add_column(metric.replace("_", " "), justify="right", no_wrap=True)
+    table.add_column("s/cell", justify="right")
+    best = {metric: board.loc[~board["reference"], metric].max() for metric in metrics}
+    for row in board.to_dict("records"):
+        cells = []
+        for metric in metrics:
+            text = with_spread(row[metric], row[f"{metric}_sd"])
+            cells.append(f"[bold]{text}[/bold]" if row[metric] == best[metric] else text)
+        style = "dim" if row["reference"] else None
+        names = (escape(row["sampler_title"]), escape(row["model"]))
+        table.add_row(*names, *cells, fixed(row["seconds"], 1), style=style)
     return table
 
 

@@ -103,11 +103,12 @@ def make_plan(
             f"received {sorted(clash)[0]!r} as a sampler and as a model; name one of them otherwise"
         )
     chosen_split = choose_split(table, split)
+    fold_of = assign_folds(table, folds, repeats, chosen_split, seed, rows)
     cells, notes = plan_cells(found_samplers, found_models, repeats, folds)
     if not cells:
         raise InputError("; ".join(notes) + "; nothing is left to run, so name other samplers or models")
     task = Task(
-        folds=assign_folds(table, folds, repeats, chosen_split, seed, rows),
+        folds=fold_of,
         by_lesion=chosen_split == "lesion",
         models=found_models,
         samplers=found_samplers,

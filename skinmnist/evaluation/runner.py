@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import tempfile
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import joblib
@@ -56,8 +58,8 @@ def run_cells(
             for outcome in _run_until_broken(tuple(left), path, task, jobs):
                 left.remove(outcome.cell)
                 yield outcome
-            # Only a dead worker leaves cells behind; loky hands each worker a cell ahead of time.
-            for cell in left[: 2 * jobs + 1]:
+            # Only a dead worker leaves cells behind: the first ones had been handed over.
+            for cell in left[: 2 * jobs]:
                 alone = next(_run_until_broken((cell,), path, task, 1), None)
                 left.remove(cell)
                 yield alone or CellFailure(cell, "its worker process died (a crash, or out of memory)")
@@ -68,12 +70,17 @@ def _run_until_broken(
 ) -> Iterator[CellResult | CellFailure]:
     """Yield outcomes until all are there, or until a worker dies."""
     # Workers outlive a run for a while: the next one in this process finds their libraries imported.
+    libraries = sorted({task.models[cell.model].library for cell in cells} - {""})
     executor = get_reusable_executor(
-        max_workers=min(jobs, len(cells)), timeout=_IDLE_SECONDS, initializer=_start_worker, env=_ONE_THREAD
+        max_workers=min(jobs, len(cells)),
+        timeout=_IDLE_SECONDS,
+        initializer=_start_worker,
+        initargs=(libraries,),
+        env=_ONE_THREAD,
     )
     finished = False
     try:
-        yield from _outcomes(executor, cells, path, task)
+        yield from _outcomes(executor, cells, path, task, ahead=2 * jobs)
         finished = True
     except BrokenProcessPool:
         pass
@@ -83,17 +90,31 @@ def _run_until_broken(
 
 
 def _outcomes(
-    executor: Executor, cells: Sequence[Cell], path: Path, task: Task
+    executor: Executor, cells: Sequence[Cell], path: Path, task: Task, ahead: int
 ) -> Iterator[CellResult | CellFailure]:
-    """Submit cells to any executor, and yield outcomes as they come."""
-    futures = [executor.submit(_work, cell, str(path), task) for cell in cells]
-    for future in as_completed(futures):
-        yield future.result()
+    """Submit cells to any executor, `ahead` of them at a time, and yield outcomes as they come.
+
+    Few are handed over ahead of time: an executor that is stopped has little to give back.
+    """
+    waiting, running = iter(cells), set[Future[CellResult | CellFailure]]()
+    with warnings.catch_warnings():
+        # loky replaces a worker whose memory has grown; that is how it should be, and no news.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+        while True:
+            for cell in islice(waiting, ahead - len(running)):
+                running.add(executor.submit(_work, cell, str(path), task))
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
 
 
-def _start_worker() -> None:
+def _start_worker(libraries: Sequence[str]) -> None:
     # Ctrl-C reaches the whole group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for library in libraries:
+        importlib.import_module(library)
 
 
 @lru_cache(maxsize=1)

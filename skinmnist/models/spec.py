@@ -58,6 +58,8 @@ class ModelSpec:
         Fit and predict time of one 28x28 fold of HAM10000 without resampling, for ordering and estimates.
     grows : float
         How that time grows with the rows after resampling: 0 not at all, 1 linearly, 2 quadratically.
+    library : str
+        Module that a worker imports before its first cell, so that a slow import counts for no cell.
     fingerprint : str
         Identifies a model that is not part of this package; empty for those that are.
     """
@@ -72,4 +74,5 @@ class ModelSpec:
     calibrate: bool = False
     seconds: float = 5.0
     grows: float = 1.0
+    library: str = ""
     fingerprint: str = ""
