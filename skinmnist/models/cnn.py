@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 from skinmnist.errors import InputError
 from skinmnist.models.augmentation import symmetric_view
 from skinmnist.models.backend import keras, tf
-from skinmnist.models.networks import build_network
+from skinmnist.models.networks import block_side, build_network, pad_to_blocks
 from skinmnist.models.spec import Setting
-from skinmnist.models.training import Schedule, train_network
+from skinmnist.models.training import Recipe, Standard, train_network
 
 #: Rows per step when predicting; a smaller last batch is padded, so that one graph serves all.
 PREDICT_ROWS = 256
@@ -28,7 +29,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     ----------
     shape : tuple of int
         ``(height, width, channels)`` of a picture; rows have their product as length.
-    steps : int, default=1000
+    steps : int, default=700
         Gradient steps. They do not depend on how many rows `fit` is given.
     batch_size : int, default=128
     width : int, default=32
@@ -36,15 +37,23 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     stages : int, default=2
         Stages; each later one has half the resolution and twice the channels.
     dropout : float, default=0.3
-    learning_rate : float, default=4e-3
-        Highest rate of the one-cycle schedule.
-    weight_decay : float, default=0.05
+    coarse_share : float, default=0.5
+        Share of the steps, from the first, in which the network sees pictures at half their resolution; left
+        out for pictures too small for it.
+    kernel_rate, kernel_decay : float, default=0.1 and 0.1
+        Highest learning rate and weight decay of the kernels of convolutions, under Muon.
+    learning_rate, weight_decay : float, default=4e-3 and 0.05
+        The same of everything else, under Adam.
     label_smoothing : float, default=0.1
     max_shift : int, default=3
         Largest random shift in training, in pixels.
     colour_spread : float, default=0.1
         Standard deviation of the random gain and offset of each colour channel in training, in units of the
         channel's own standard deviation.
+    balance : {None, "sqrt_batches", "balanced_batches"}, default=None
+        Draw the classes of each batch by the square root of their frequencies, or with equal chances.
+    loss : {"cross_entropy", "focal", "logit_adjusted"}, default="cross_entropy"
+        See `skinmnist.models.losses.make_loss`.
     views : int, default=8
         Symmetric views whose probabilities are averaged in prediction: 1, 2, 4 or 8 (at most 4 where the
         picture is not square).
@@ -57,6 +66,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
     history_ : dict of str to list
         ``step``, ``loss``, ``accuracy`` and ``learning_rate`` over the run, as means since the point before.
+    standard_ : Standard
+        Mean and standard deviation of each channel over the training rows.
     weights_ : list of ndarray
         The network's weights, in the order of ``keras.Model.get_weights``.
     """
@@ -65,16 +76,21 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self,
         shape: tuple[int, int, int],
         *,
-        steps: int = 1000,
+        steps: int = 700,
         batch_size: int = 128,
         width: int = 32,
         stages: int = 2,
         dropout: float = 0.3,
+        coarse_share: float = 0.5,
+        kernel_rate: float = 0.1,
+        kernel_decay: float = 0.1,
         learning_rate: float = 4e-3,
         weight_decay: float = 0.05,
         label_smoothing: float = 0.1,
         max_shift: int = 3,
         colour_spread: float = 0.1,
+        balance: str | None = None,
+        loss: str = "cross_entropy",
         views: int = 8,
         random_state: int = 0,
     ) -> None:
@@ -84,11 +100,16 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.width = width
         self.stages = stages
         self.dropout = dropout
+        self.coarse_share = coarse_share
+        self.kernel_rate = kernel_rate
+        self.kernel_decay = kernel_decay
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.label_smoothing = label_smoothing
         self.max_shift = max_shift
         self.colour_spread = colour_spread
+        self.balance = balance
+        self.loss = loss
         self.views = views
         self.random_state = random_state
 
@@ -139,26 +160,16 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2:
             raise InputError(f"fit received rows of one class only, {self.classes_[0]!r}; give at least two")
         self.n_features_in_ = int(np.prod(self.shape))
-        self.center_ = pictures.mean(axis=(0, 1, 2), dtype=np.float64).astype(np.float32)
-        self.scale_ = np.maximum(pictures.std(axis=(0, 1, 2), dtype=np.float32), 1.0)
+        self.standard_ = Standard.of(pictures)
         self._predictor: Any = None
         network = self._network()
-        schedule = Schedule(
-            steps=self.steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
-            max_shift=self.max_shift,
-            colour_spread=self.colour_spread,
-        )
         self.history_ = train_network(
             network,
             pictures,
             codes,
             weights / weights.mean(),
-            (self.center_, self.scale_),
-            schedule,
+            self.standard_,
+            self._recipe(),
             self.random_state,
         )
         self.weights_ = network.get_weights()
@@ -218,6 +229,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             X = rounded
         return X.astype(np.uint8, copy=False).reshape(len(X), *self.shape)
 
+    def _recipe(self) -> Recipe:
+        return Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
+
     def _network(self) -> keras.Model:
         return build_network(
             self.shape,
@@ -240,10 +254,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             autograph=False,
         )
         def mean_log_probabilities(pictures):  # type: ignore[no-untyped-def]
-            inputs = (tf.cast(pictures, tf.float32) - self.center_) / self.scale_
-            logs = [
-                tf.nn.log_softmax(network(symmetric_view(inputs, view), training=False)) for view in views
-            ]
+            inputs = self.standard_.apply(pictures)
+            turned = (pad_to_blocks(symmetric_view(inputs, view), block_side(self.shape)) for view in views)
+            logs = [tf.nn.log_softmax(network(view, training=False)) for view in turned]
             return tf.add_n(logs) / len(logs)
 
         return mean_log_probabilities
@@ -251,7 +264,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
 
 def make_cnn(setting: Setting) -> CNNClassifier:
     """Build the network of the default comparison."""
-    return CNNClassifier(setting.shape, steps=450, random_state=setting.seed)
+    return CNNClassifier(setting.shape, steps=700, random_state=setting.seed)
 
 
 def make_cnn_tiny(setting: Setting) -> CNNClassifier:

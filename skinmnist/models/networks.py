@@ -1,7 +1,7 @@
 """Architectures: small convolutional networks whose cost hardly depends on the size of the picture.
 
 A picture enters as floats of about zero mean and unit spread. The stem folds square blocks of pixels into
-channels (space to depth), so that every size from 8 x 8 to 128 x 128 arrives at a grid of 8 to 16 cells a
+channels (space to depth), so that every size from 8 x 8 to 128 x 128 arrives at a grid of 8 to 23 cells a
 side; stages of 3 x 3 convolutions follow, each with a residual pair, and the mean and the maximum over the
 grid are joined for one dense layer. No fixed size is built in: the same weights run at any resolution.
 """
@@ -58,7 +58,7 @@ class FusedBatchNorm(keras.layers.Layer):
 
 
 class FoldBlocks(keras.layers.Layer):
-    """Fold square blocks of pixels into channels (space to depth), padding by reflection to whole blocks.
+    """Fold square blocks of pixels into channels (space to depth).
 
     Parameters
     ----------
@@ -71,27 +71,29 @@ class FoldBlocks(keras.layers.Layer):
         self.side = side
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """``(n, h, w, c)`` to ``(n, ceil(h / side), ceil(w / side), c * side**2)``."""
-        if self.side == 1:
-            return inputs
-        rows, columns = (-length % self.side for length in inputs.shape[1:3])
-        if rows or columns:
-            inputs = tf.pad(inputs, [[0, 0], [0, rows], [0, columns], [0, 0]], "SYMMETRIC")
-        return tf.nn.space_to_depth(inputs, self.side)
+        """``(n, h, w, c)`` to ``(n, h / side, w / side, c * side**2)``; whole blocks only."""
+        return tf.nn.space_to_depth(inputs, self.side) if self.side > 1 else inputs
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """Tell the shape of the output without computing it."""
-        count, height, width, channels = input_shape
-        return count, -(-height // self.side), -(-width // self.side), channels * self.side**2
+        count, _, _, channels = input_shape
+        return count, None, None, channels * self.side**2
 
 
-def block_side(shape: tuple[int, int, int]) -> int:
+def block_side(shape: tuple[int, ...]) -> int:
     """Return the side of the square blocks that the stem folds into channels: 1, 2, 4 or 8.
 
-    It is the largest power of two that leaves at least 8 cells along the shorter side of the picture.
+    It is the largest that leaves at least 12 cells along the shorter side of the picture.
     """
-    shorter = min(shape[:2])
-    return max(side for side in (1, 2, 4, 8) if side == 1 or shorter >= 8 * side)
+    return max(side for side in (1, 2, 4, 8) if side == 1 or min(shape[:2]) >= 12 * side)
+
+
+def pad_to_blocks(pictures: tf.Tensor, side: int) -> tf.Tensor:
+    """Mirror the lower and the right border until height and width are whole blocks."""
+    below, right = (-length % side for length in pictures.shape[1:3])
+    if not (below or right):
+        return pictures
+    return tf.pad(pictures, [[0, 0], [0, below], [0, right], [0, 0]], "SYMMETRIC")
 
 
 def build_network(
@@ -124,7 +126,8 @@ def build_network(
     Returns
     -------
     keras.Model
-        float32 ``(n, height, width, channels)`` to float32 ``(n, n_classes)``.
+        float32 ``(n, height, width, channels)`` to float32 ``(n, n_classes)``; height and width may be any
+        multiples of the side of a block.
     """
     seeds = iter(np.random.SeedSequence(seed).generate_state(64).tolist())
 
@@ -135,7 +138,7 @@ def build_network(
         )(features)
         return FusedBatchNorm(name=f"{name}_norm")(features)
 
-    pictures = keras.Input(shape, name="pictures")
+    pictures = keras.Input((None, None, shape[-1]), name="pictures")
     features = FoldBlocks(block_side(shape), name="fold_blocks")(pictures)
     for stage in range(stages):
         name = f"stage{stage + 1}"

@@ -28,7 +28,7 @@ def test_folding_blocks_loses_no_pixel():
 
 @pytest.mark.parametrize(
     ("shape", "side"),
-    [((8, 8, 1), 1), ((15, 40, 3), 1), ((28, 28, 3), 2), ((64, 64, 3), 8), ((128, 128, 3), 8)],
+    [((8, 8, 1), 1), ((15, 40, 3), 1), ((28, 28, 3), 2), ((64, 64, 3), 4), ((128, 128, 3), 8)],
 )
 def test_side_of_the_blocks(shape, side):
     assert block_side(shape) == side

@@ -1,96 +1,21 @@
-"""The training loop: what it does at which step, and that the graph does what the plan says."""
+"""The training loop: that the graph does what the recipe says, and leaves nothing behind."""
 
 import gc
 
 import numpy as np
 import psutil
-import pytest
 
-from skinmnist.models.augmentation import change_colours, move_pixels, symmetric_view
-from skinmnist.models.backend import tf
 from skinmnist.models.cnn import CNNClassifier
-from skinmnist.models.training import draw_batches, one_cycle
-
-
-def test_batches_are_shuffled_passes_without_repeats():
-    order = draw_batches(10, 7, 4, np.random.default_rng(0)).ravel()
-    assert order.shape == (28,)
-    for start in (0, 10):
-        assert sorted(order[start : start + 10]) == list(range(10))
-    assert len(set(order[20:])) == 8
-    assert list(order[:10]) != list(range(10))
-
-
-def test_learning_rate_rises_and_falls_once():
-    rates = one_cycle(100, 0.5)
-    peak = rates.argmax()
-    assert rates.shape == (100,)
-    assert 15 <= peak <= 25
-    assert 0.45 < rates[peak] <= 0.5
-    assert (np.diff(rates[: peak + 1]) > 0).all()
-    assert (np.diff(rates[peak:]) <= 0).all()
-    assert rates[-1] < 0.001
-
-
-@pytest.mark.parametrize("side", [(6, 6), (6, 4)])
-def test_views_are_all_different_and_undone_by_a_view(side):
-    pictures = np.arange(2 * side[0] * side[1] * 3).reshape(2, *side, 3)
-    views = range(8 if side[0] == side[1] else 4)
-    seen = [symmetric_view(tf.constant(pictures), view).numpy() for view in views]
-    assert len({view.tobytes() for view in seen}) == len(seen)
-    np.testing.assert_array_equal(seen[0], pictures)
-    for view in seen:
-        undone = [symmetric_view(tf.constant(view), other).numpy() for other in views]
-        assert any(np.array_equal(candidate, pictures) for candidate in undone)
-
-
-def test_moving_without_shift_gives_symmetric_views_only():
-    pictures = np.random.default_rng(0).integers(0, 256, (1, 5, 5, 3), dtype=np.uint8)
-    allowed = {symmetric_view(tf.constant(pictures), view).numpy()[0].tobytes() for view in range(8)}
-    moved = move_pixels(tf.constant(np.repeat(pictures, 200, axis=0)), tf.constant([1, 2]), 0).numpy()
-    assert moved.dtype == np.uint8
-    assert {picture.tobytes() for picture in moved} == allowed
-
-
-def test_shifts_are_filled_by_reflection():
-    row = np.arange(10, dtype=np.uint8)
-    pictures = np.repeat(row.reshape(1, 1, 10, 1), 300, axis=0)
-    moved = move_pixels(tf.constant(pictures), tf.constant([3, 4]), 2).numpy()[:, 0, :, 0]
-    padded = np.pad(row, 2, mode="reflect")
-    expected = {padded[s : s + 10].tobytes() for s in range(5)} | {
-        padded[::-1][s : s + 10].tobytes() for s in range(5)
-    }
-    assert {line.tobytes() for line in moved} == expected
-
-
-def test_oblong_pictures_keep_their_shape():
-    pictures = np.random.default_rng(0).integers(0, 256, (50, 4, 6, 3), dtype=np.uint8)
-    moved = move_pixels(tf.constant(pictures), tf.constant([0, 0]), 0).numpy()
-    assert moved.shape == pictures.shape
-    np.testing.assert_array_equal(np.sort(moved.reshape(50, -1)), np.sort(pictures.reshape(50, -1)))
-
-
-def test_colour_changes_have_the_spread_asked_for():
-    changed = change_colours(tf.zeros((4000, 1, 1, 3)), tf.constant([5, 6]), 0.2).numpy()
-    assert changed.std() == pytest.approx(0.2, rel=0.05)
-    assert changed.mean() == pytest.approx(0.0, abs=0.01)
-    assert abs(np.corrcoef(changed[:, 0, 0, 0], changed[:, 0, 0, 1])[0, 1]) < 0.05
-
-
-def test_draws_depend_on_the_seed_and_nothing_else():
-    pictures = tf.constant(np.random.default_rng(0).integers(0, 256, (20, 6, 6, 3), dtype=np.uint8))
-    first, again = (move_pixels(pictures, tf.constant([1, 2]), 2).numpy() for _ in range(2))
-    other = move_pixels(pictures, tf.constant([1, 3]), 2).numpy()
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
 
 
 def test_many_fits_in_one_process_do_not_pile_up():
     rng = np.random.default_rng(0)
-    pixels, labels = rng.integers(0, 256, (400, 28 * 28 * 3), dtype=np.uint8), np.arange(400) % 3
+    pixels, labels = rng.integers(0, 256, (5000, 32 * 32 * 3), dtype=np.uint8), np.arange(5000) % 3
+    model = CNNClassifier((32, 32, 3), steps=1, batch_size=4, width=8, stages=1, coarse_share=0.0)
     memory = []
-    for fit in range(8):
-        CNNClassifier((28, 28, 3), steps=2, batch_size=64, width=16, random_state=fit).fit(pixels, labels)
+    for _ in range(7):
+        model.fit(pixels, labels)
         gc.collect()
         memory.append(psutil.Process().memory_info().rss / 2**20)
-    assert memory[-1] - memory[2] < 25, memory
+    table = pixels.nbytes / 2**20
+    assert memory[-1] - memory[2] < 2 * table, f"four fits of {table:.0f} MB left {memory} MB behind"
