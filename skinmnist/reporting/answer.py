@@ -48,7 +48,12 @@ def answer(record: RunRecord, board: pd.DataFrame) -> Answer:
     gaps = [*_above_none(pairs, best), *_above_majority(board, best)]
     if gaps:
         finding += f": that is {listing(gaps)}"
-    remarks = [*_no_gain(pairs, best), *_spread(best), *_fold_by_fold(record, pairs, best)]
+    remarks = [
+        *_ties(pairs, best),
+        *_no_gain(pairs, best),
+        *_spread(best),
+        *_fold_by_fold(record, pairs, best),
+    ]
     return Answer(_pair_name(best), f"{finding}.", tuple(remarks))
 
 
@@ -84,6 +89,14 @@ def _above_majority(board: pd.DataFrame, best: Any) -> list[str]:
     return [f"{fixed(abs(gap))} {where} always answering {class_name} ({fixed(line['macro_f1'])})"]
 
 
+def _ties(pairs: pd.DataFrame, best: Any) -> list[str]:
+    level = pairs.iloc[1:][pairs.iloc[1:]["macro_f1"].round(3) == round(best["macro_f1"], 3)]
+    names = [_pair_name(row) for row in level.to_dict("records")]
+    if not names:
+        return []
+    return [f"To three decimals, {listing(names)} {'reaches' if len(names) == 1 else 'reach'} the same."]
+
+
 def _no_gain(pairs: pd.DataFrame, best: Any) -> list[str]:
     others = _same_model(pairs, best, without=False)
     if best["sampler"] != "none" or others.empty:
@@ -109,8 +122,13 @@ def _fold_by_fold(record: RunRecord, pairs: pd.DataFrame, best: Any) -> list[str
     gaps = (wide[best["sampler"]] - wide["none"]).dropna()
     if len(gaps) < 2:
         return []
-    return [
+    remarks = [
         f"Fold by fold, the difference to training without a sampler goes from {signed(gaps.min())} to "
         f"{signed(gaps.max())} and is above zero in {int((gaps > 0).sum())} of {len(gaps)}. The trainings "
         "share most of their pictures, so this describes the spread; it is no test of significance."
     ]
+    if gaps.mean() < gaps.std():
+        remarks.insert(
+            0, "The gain over training without a sampler is smaller than its own spread over the folds."
+        )
+    return remarks

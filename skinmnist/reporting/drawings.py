@@ -14,6 +14,8 @@ from skinmnist.reporting.naming import count, fixed, listing, model_title, perce
 
 #: Pictures of one strip: as many as fit across a phone.
 _STRIP = 6
+#: Of more classes than these, one strip of each is enough.
+_MANY_CLASSES = 12
 #: Synthetic rows that are shown of one sampler.
 _MOST_EXAMPLES = 12
 
@@ -68,8 +70,11 @@ def draw_folds(n_folds: int) -> Embedded:
 def draw_pictures(record: RunRecord) -> list[tuple[Embedded, ...]]:
     """Set a few pictures of each class side by side, in code order."""
     drawn = []
-    for code, name in enumerate(record.info["table"]["class_names"]):
+    class_names = record.info["table"]["class_names"]
+    for code, name in enumerate(class_names):
         pictures = record.pictures[record.picture_labels == code]
+        if len(class_names) > _MANY_CLASSES:
+            pictures = pictures[:_STRIP]
         parts = [pictures[start : start + _STRIP] for start in range(0, len(pictures), _STRIP)]
         words = ("pictures", "more pictures")
         drawn.append(

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from skinmnist.reporting.naming import fixed, shorten
 from skinmnist.reporting.theme import (
@@ -28,9 +31,12 @@ from skinmnist.reporting.theme import (
     text_width,
 )
 
-WIDE, NARROW, MULTIPLE = 860, 360, 300
-#: Classes beyond this number are drawn without a number in each cell of a matrix.
+WIDE, NARROW, MULTIPLE = 860, 360, 272
+#: The matrix of more classes than these has room for shades only.
 _NUMBERED_CLASSES = 12
+_NAMED_CLASSES = 30
+#: From this share on, a number is printed in the light colour.
+DARK_SHARE = 0.65
 #: Bins with fewer pictures say more about luck than about confidence.
 FEWEST_PICTURES = 20
 
@@ -122,7 +128,12 @@ def leaderboard_figure(
     _pad_limits(axes, [*folds["value"], *board["macro_f1"]])
     axes.set_xlabel("macro-F1 on held-out pictures")
     for line in board[board["reference"]].to_dict("records"):
-        axes.axvline(line["macro_f1"], color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
+        dashes: dict[str, Any] = {"color": INK, "linewidth": 1.2, "linestyle": (0, (4, 3))}
+        if narrow:  # The line leaves out the names.
+            centres = np.arange(len(pairs)) - 0.2
+            axes.vlines(np.full(len(pairs), line["macro_f1"]), centres - 0.26, centres + 0.26, **dashes)
+        else:
+            axes.axvline(line["macro_f1"], **dashes)
         label = f"{shorten(line['model'], 24)} {fixed(line['macro_f1'])}"
         axes.annotate(
             label,
@@ -206,29 +217,21 @@ def confusion_figure(counts: pd.DataFrame) -> Figure:
     counts : DataFrame
         Of `tables.confusion`.
     """
-    names = [shorten(str(name), 10) for name in counts.index]
-    k = len(names)
+    k = len(counts)
+    # Names that nobody could read are left out; the order is that of the other tables.
+    names = ["" if k > _NAMED_CLASSES else shorten(str(name), 10) for name in counts.index]
     totals = counts.to_numpy(dtype=float).sum(axis=1, keepdims=True)
     shares = np.divide(counts.to_numpy(dtype=float), totals, out=np.zeros((k, k)), where=totals > 0)
-    size = 10.5 if k <= 8 else 9 if k <= _NUMBERED_CLASSES else 5 if k > 30 else 7
+    size = 10.5 if k <= 8 else 9 if k <= _NUMBERED_CLASSES else 7
     margin = 26 + max(text_width(name, size) for name in names)
     side = MULTIPLE - margin - 8
     figure, (axes,) = panels(MULTIPLE, side + margin + 8, (margin, 8, 8, margin))
-    for true, predicted in np.argwhere(shares >= 0.005):
-        share = float(shares[true, predicted])
-        box = (predicted - 0.48, true - 0.48)
-        axes.add_patch(_box(box, 0.96, share))
-        if k <= _NUMBERED_CLASSES:
-            ink = ON_HEAT if share > 0.55 else INK
-            axes.text(
-                predicted,
-                true + 0.02,
-                f"{100 * share:.0f}",
-                ha="center",
-                va="center",
-                color=ink,
-                fontsize=size,
-            )
+    if k <= _NUMBERED_CLASSES:
+        _draw_numbered_boxes(axes, shares, size)
+    else:
+        pixels = np.full((k, k, 4), to_rgba(SERIES[0]))
+        pixels[..., 3] = shares
+        axes.imshow(pixels, interpolation="nearest", aspect="auto")
     axes.set_xlim(-0.5, k - 0.5)
     axes.set_ylim(k - 0.5, -0.5)
     axes.set_xticks(range(k), names, rotation=90, fontsize=size)
@@ -241,10 +244,14 @@ def confusion_figure(counts: pd.DataFrame) -> Figure:
     return figure
 
 
-def _box(corner: tuple[float, float], side: float, share: float) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(corner, side, side, facecolor=HEAT, alpha=0.04 + 0.96 * share, linewidth=0)
+def _draw_numbered_boxes(axes: Axes, shares: npt.NDArray[np.float64], size: float) -> None:
+    for true, predicted in np.argwhere(shares >= 0.005):
+        share = float(shares[true, predicted])
+        corner = (predicted - 0.48, true - 0.48)
+        axes.add_artist(Rectangle(corner, 0.96, 0.96, facecolor=HEAT, alpha=0.04 + 0.96 * share, linewidth=0))
+        ink = ON_HEAT if share > DARK_SHARE else INK
+        number = f"{100 * share:.0f}"
+        axes.text(predicted, true + 0.02, number, ha="center", va="center", color=ink, fontsize=size)
 
 
 @styled

@@ -14,7 +14,8 @@ from skinmnist.evaluation.metrics import METRIC_TITLES
 from skinmnist.evaluation.record import RunRecord, read_run
 from skinmnist.reporting import drawings, tables, views
 from skinmnist.reporting.answer import answer
-from skinmnist.reporting.naming import count, space_title
+from skinmnist.reporting.figures import DARK_SHARE
+from skinmnist.reporting.naming import count, space_title, unbroken
 from skinmnist.reporting.theme import css_variables
 
 REPORT_FILE = "report.html"
@@ -54,6 +55,7 @@ def render_report(record: RunRecord) -> str:
         lstrip_blocks=True,
     )
     environment.filters["counted"] = count
+    environment.filters["unbroken"] = unbroken
     page = environment.get_template("template.html")
     return page.render(
         style=Markup(css_variables() + (_HERE / "style.css").read_text(encoding="utf-8")),
@@ -101,6 +103,7 @@ def _scores(record: RunRecord) -> dict[str, Any]:
     columns, rows = views.score_table(board, seconds=True)
     calibration_columns, calibration_rows = views.score_table(tables.calibration(record))
     return {
+        "dark_share": DARK_SHARE,
         "answer": answer(record, board),
         "columns": columns,
         "rows": rows,

@@ -52,6 +52,11 @@ def with_spread(mean: float, spread: float) -> str:
     return f"{fixed(mean)} ± {fixed(spread)}"
 
 
+def unbroken(text: str) -> str:
+    """Keep a mean and its spread on one line."""
+    return text.replace(" ± ", "\u00a0±\u00a0")
+
+
 def count(number: float, noun: str, plural: str | None = None) -> str:
     """Write a counted noun: ``1 fold``, ``7,470 lesions``."""
     return f"{number:,.0f} {noun if number == 1 else plural or noun + 's'}"

@@ -49,7 +49,9 @@ def calibration(record: RunRecord) -> pd.DataFrame:
 
     The reference row answers every picture with the class frequencies of its training folds.
     """
-    return _summary(record, list(CALIBRATION_METRICS))
+    summary = _summary(record, list(CALIBRATION_METRICS))
+    summary.loc[summary["reference"], "model_title"] = "class frequencies"
+    return summary
 
 
 def _summary(record: RunRecord, metrics: list[str]) -> pd.DataFrame:

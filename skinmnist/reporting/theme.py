@@ -19,7 +19,7 @@ LIGHT = {
     "ink": "#1c2127",
     "muted": "#59636e",
     "line": "#d4d9df",
-    "heat": "#0a5c97",
+    "heat": "#084f86",
     "on-heat": "#fefefe",
     "blue": "#0072b2",
     "vermillion": "#d55e00",
@@ -56,7 +56,7 @@ SANS = (
 _STYLE: Any = {
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],  # Measures only: the reader's system draws the letters.
-    "font.size": 11,
+    "font.size": 11.5,
     "text.color": INK,
     "text.parse_math": False,  # A class may be called "a$b$".
     "axes.labelcolor": MUTED,
@@ -71,14 +71,14 @@ _STYLE: Any = {
     "ytick.color": LINE,
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": INK,
-    "xtick.labelsize": 10.5,
-    "ytick.labelsize": 10.5,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
     "xtick.major.size": 3,
     "ytick.major.size": 0,
     "grid.color": LINE,
     "grid.linewidth": 0.8,
     "legend.frameon": False,
-    "legend.fontsize": 10.5,
+    "legend.fontsize": 11,
     "figure.dpi": 72,  # One point is one CSS pixel.
 }
 

@@ -199,7 +199,7 @@ def pending_cells(record: RunRecord) -> list[str]:
 def machine(info: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what the run ran on and what it cost, as far as the record tells."""
     hardware = info.get("hardware", {})
-    entries = [("Started", info.get("started", ""))]
+    entries = [("Started", info.get("started", "").replace("T", " "))]
     if info.get("wall_seconds") is not None:
         entries.append(("Wall clock", duration(info["wall_seconds"])))
     if info.get("jobs") is not None:

@@ -92,7 +92,9 @@ def write_fake_run(
     k = len(class_names)
     shares = shares or (HAM_SHARES if k == len(HAM_SHARES) else list(np.ones(k) / k))
     rng = np.random.default_rng(7)
-    labels = np.concatenate([np.arange(k).repeat(folds), rng.choice(k, n_rows - k * folds, p=np.divide(shares, sum(shares)))])
+    labels = np.concatenate(
+        [np.arange(k).repeat(folds), rng.choice(k, n_rows - k * folds, p=np.divide(shares, sum(shares)))]
+    )
     fold_of = np.stack([rng.permuted(np.arange(n_rows) % folds) for _ in range(repeats)])
     fold_of[:, : k * folds] = np.tile(np.arange(folds), k)
 

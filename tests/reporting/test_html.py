@@ -1,0 +1,260 @@
+"""The page as a reader, a printer and an attacker would find it."""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from skinmnist.errors import InputError
+from skinmnist.evaluation.record import RunRecord, read_run
+from skinmnist.reporting import tables
+from skinmnist.reporting.html import render_report, write_report
+
+SECTIONS = [
+    "leaderboard",
+    "data",
+    "split",
+    "recall",
+    "confusion",
+    "samplers",
+    "curves",
+    "calibration",
+    "glossary",
+    "notes",
+    "reproduce",
+]
+VOID = {"meta", "link", "img", "source", "br", "hr"}
+
+
+class Page(HTMLParser):
+    """What the tests ask of a page; unbalanced tags raise."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "script"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def html(record: RunRecord) -> str:
+    return render_report(record)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_every_section_is_there_and_in_the_contents(page: Page) -> None:
+    ids = [attrs["id"] for attrs in page.all("section") if "id" in attrs]
+    assert ids == SECTIONS
+    assert [attrs["href"] for attrs in page.all("a")][1:] == [f"#{name}" for name in SECTIONS]
+
+
+def test_nothing_is_loaded_from_anywhere(page: Page) -> None:
+    for tag, attrs in page.tags:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            value = attrs.get(name)
+            assert value is None or value.startswith(("data:", "#")), (tag, name, value)
+    assert not [attrs for attrs in page.all("link") if attrs.get("rel") == "stylesheet"]
+
+
+def test_style_and_figures_load_nothing_either(html: str) -> None:
+    figures = [
+        base64.b64decode(code).decode() for code in re.findall(r"data:image/svg\+xml;base64,([\w+/=]+)", html)
+    ]
+    assert len(figures) > 20
+    style = html[html.index("<style>") : html.index("</style>")]
+    for text in (style, *figures):
+        links = re.findall(r"(?:href|src)=\"([^\"]+)|url\(([^)]+)\)|(@import)", text)
+        assert all(target.startswith("#") for link in links for target in link if target)
+
+
+def test_every_image_says_what_it_shows_and_how_large_it_is(page: Page) -> None:
+    assert len(page.all("img")) > 30
+    for attrs in page.all("img"):
+        assert attrs["alt"]
+        assert int(attrs["width"] or 0) > 0
+        assert int(attrs["height"] or 0) > 0
+
+
+def test_tables_have_captions_and_scoped_headings(html: str, page: Page) -> None:
+    assert html.count("<caption>") == html.count("<table") == 4
+    assert all(attrs.get("scope") in ("col", "row") for attrs in page.all("th"))
+
+
+def test_every_number_of_the_leaderboard_is_printed(html: str, record: RunRecord) -> None:
+    body = html[html.index("data-sortable") : html.index("</table>")]
+    rows = re.findall(r"<tr.*?</tr>", body, flags=re.DOTALL)[1:]
+    board = tables.leaderboard(record)
+    metrics = [name.removesuffix("_sd") for name in board.columns if name.endswith("_sd")]
+    assert len(rows) == len(board)
+    for row, expected in zip(rows, board.to_dict("records"), strict=True):
+        text = re.sub(r"<[^>]+>", " ", row)
+        assert expected["sampler_title"] in text
+        numbers = [f"{expected[m]:.3f}" for m in metrics] + [f"± {expected[f'{m}_sd']:.3f}" for m in metrics]
+        assert all(number in text for number in numbers)
+
+
+def test_the_best_of_a_column_is_marked_without_colour(page: Page, html: str, record: RunRecord) -> None:
+    board = tables.leaderboard(record)
+    best = board.loc[~board["reference"], "recall_mel"].max()
+    assert f'<strong class="best">{best:.3f}<span class="aside"> (best)</span>' in html
+
+
+def test_answer_follows_from_the_leaderboard(page: Page, record: RunRecord) -> None:
+    board = tables.leaderboard(record)
+    best = board.iloc[0]
+    none = board[(board["sampler"] == "none") & (board["model"] == best["model"])].iloc[0]
+    assert best["sampler"] != "none"
+    words = page.text[page.text.index(best["sampler_title"]) :]
+    assert f"{best['macro_f1']:.3f}" in words[:300]
+    assert f"{best['macro_f1'] - none['macro_f1']:.3f} above the same model without a sampler" in page.text
+    assert "no test of significance" in page.text
+
+
+def test_data_card_and_reproduction(page: Page, record: RunRecord) -> None:
+    for expected in (
+        "CC BY-NC 4.0",
+        "Tschandl",
+        "cd" * 32,
+        record.info["command"],
+        "8 min 32 s",
+        "summed PSS",
+    ):
+        assert expected in page.text
+    assert "no medical device" in page.text
+
+
+def test_page_is_small_and_the_same_each_time(html: str, fake_run: Path) -> None:
+    assert len(html.encode()) < 1_500_000
+    assert render_report(read_run(fake_run)) == html
+
+
+def test_write_report_leaves_one_more_file(make_run, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_run(samplers=["none"], n_rows=100).folder
+    before = {path.name for path in folder.iterdir()}
+    path = write_report(str(folder))
+    assert path == folder / "report.html"
+    assert {p.name for p in folder.iterdir()} - before == {"report.html"}
+    assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"run\.json"):
+        write_report(tmp_path)
+
+
+def test_names_from_users_are_escaped_everywhere(make_run) -> None:
+    evil = "<script>alert(1)</script>"
+    record = make_run(
+        class_names=[evil, 'b"&$x$', "c\x07\n"],
+        samplers=["none", "<b>own</b>"],
+        models={"own": {"title": "<img src=x onerror=y>", "space": "pixels"}},
+        n_rows=90,
+        finished=lambda cell: cell.fold != 3,
+    )
+    text = render_report(record)
+    page = Page(text)
+    assert len(page.all("script")) == 1
+    assert "<b>own" not in text
+    assert all("onerror" not in attrs for attrs in page.all("img"))
+    for code in re.findall(r"data:image/svg\+xml;base64,([\w+/=]+)", text):
+        svg = base64.b64decode(code)
+        assert b"<script" not in svg
+        ElementTree.fromstring(svg)
+
+
+def test_banners_say_what_is_wrong(make_run) -> None:
+    table = {"synthetic": True, "lesions": None, "lesions_per_class": None}
+    record = make_run(
+        finished=lambda cell: not (cell.sampler == "SMOTE" and cell.fold == 1),
+        change={"quick": True, "protocol": {"split": "image"}, "table": table},
+    )
+    text = Page(render_report(record)).text
+    for expected in (
+        "say nothing about real skin lesions",
+        "A quick look and no result",
+        "inflates every score",
+        "SMOTE on components with Random forest , fold 2: the sampler found <no> neighbours".replace(
+            " ,", ","
+        ),
+        "finished cells are kept",
+        "4 of 5 folds finished",
+    ):
+        assert expected in text
+    assert "CC BY-NC" not in text
+
+
+ONE_MODEL = {"svm": {"title": "SVM", "space": "pixels"}}
+ODDITIES = {
+    "nothing finished": {"finished": lambda cell: False, "status": "pending"},
+    "one cell": {"finished": lambda cell: cell == ("none", "svm", 0, 0), "status": "pending"},
+    "one sampler": {"samplers": ["SMOTE"]},
+    "a remedy": {"samplers": ["none", "class_weight"]},
+    "two classes": {"class_names": ["benign", "malign"], "n_rows": 60},
+    "fifty classes": {"class_names": [f"class number {n}" for n in range(50)], "folds": 2},
+    "grey": {"shape": (28, 28, 1), "n_rows": 100},
+    "two channels": {"shape": (4, 6, 2), "n_rows": 100},
+    "tiny": {"shape": (8, 8, 3), "n_rows": 100},
+    "large": {"shape": (64, 64, 3), "n_rows": 100},
+    "a network": {"models": {"cnn": {"title": "CNN", "space": "pixels"}}, "repeats": 2, "n_rows": 100},
+    "twelve folds": {"folds": 12, "n_rows": 150},
+    "a bare record": {
+        "change": {"versions": {}, "hardware": {}, "notes": [], "wall_seconds": None, "command": ""}
+    },
+    "part of the rows": {"change": {"protocol": {"rows": 300}}},
+}
+
+
+@pytest.mark.parametrize("oddity", ODDITIES)
+def test_odd_runs_have_a_page_too(make_run, oddity: str) -> None:
+    options = {"samplers": ["none", "SMOTE"], "models": ONE_MODEL, "folds": 3, **ODDITIES[oddity]}
+    page = Page(render_report(make_run(**options)))
+    assert [attrs["id"] for attrs in page.all("section") if "id" in attrs] == SECTIONS
+    assert "nan" not in page.text.split()
+
+
+def test_scores_that_are_absent_are_dashes(make_run) -> None:
+    record = make_run(samplers=["none"], models={"svm": {"title": "SVM", "space": "pixels"}}, n_rows=100)
+    scores = record.scores.drop(record.scores.index[record.scores["metric"].isin(["macro_auc", "ece"])])
+    object.__setattr__(record, "scores", scores)
+    assert '<td data-value="nan"><span class="mean">–</span>' in render_report(record)
+
+
+def test_no_model_is_imported() -> None:
+    code = "import skinmnist.reporting.html, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "skinmnist.reporting.html" in loaded
+    unwanted = ("keras", "tensorflow", "imblearn", "sklearn", "skinmnist.models", "matplotlib.pyplot")
+    assert [name for name in loaded if name.startswith(unwanted)] == []
