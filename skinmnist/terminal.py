@@ -18,7 +18,7 @@ from skinmnist import facts
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.record import RunRecord
-from skinmnist.reporting.naming import fixed, with_spread
+from skinmnist.reporting.naming import duration, fixed, with_spread
 from skinmnist.reporting.tables import leaderboard
 
 
@@ -88,12 +88,14 @@ class Terminal:
         """Show one more cell."""
         self._done += 1
         left = (
-            "" if seconds_left is None or self._done == self._total else f"about {_spell(seconds_left)} left"
+            ""
+            if seconds_left is None or self._done == self._total
+            else f"about {duration(seconds_left)} left"
         )
         if isinstance(outcome, CellFailure):
             self.console.print(f"failed: {escape(str(outcome.cell))}: {escape(outcome.reason)}")
         elif not self.console.is_terminal:
-            elapsed = _spell(time.perf_counter() - self._started)
+            elapsed = duration(time.perf_counter() - self._started)
             self.console.print(
                 f"[{self._done}/{self._total}] {outcome.cell} ({elapsed}{', ' * bool(left)}{left})",
                 markup=False,
@@ -110,7 +112,7 @@ class Terminal:
             out.print(f"failed: {escape(str(failure.cell))}: {escape(failure.reason)}")
         info = record.info
         out.print(
-            f"{len(record.results)} cells in {_spell(info['wall_seconds'])}, "
+            f"{len(record.results)} cells in {duration(info['wall_seconds'])}, "
             f"peak memory {info['peak_memory_mb']:,.0f} MB ({info['memory_measure']})"
         )
         out.print(f"report: {report}", soft_wrap=True)
@@ -140,11 +142,3 @@ def _as_rich(record: RunRecord) -> Table:
         names = (escape(row["sampler_title"]), escape(row["model"]))
         table.add_row(*names, *cells, fixed(row["seconds"], 1), style=style)
     return table
-
-
-def _spell(seconds: float) -> str:
-    """Spell a duration as people say it."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

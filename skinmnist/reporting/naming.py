@@ -69,7 +69,7 @@ def percent(share: float) -> str:
 
 def duration(seconds: float) -> str:
     """Write a time as one would say it: ``8 min 32 s``."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -1,0 +1,63 @@
+"""To register a model is to have it tested."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
+
+from skinmnist.evaluation.cells import Cell
+from skinmnist.evaluation.fitting import Task, fit_cell
+from skinmnist.evaluation.folds import assign_folds
+from skinmnist.evaluation.grid import DEFAULT_SAMPLERS, resolve_samplers
+from skinmnist.models import DEFAULT_MODELS, MODELS
+from skinmnist.models.spec import Setting
+
+
+def test_defaults_are_registered():
+    assert set(DEFAULT_MODELS) <= set(MODELS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_can_be_cloned_and_takes_the_seed(name):
+    spec = MODELS[name]
+    model = spec.classifier(Setting((8, 8, 3), 7, 200, 11))
+    assert clone(model).get_params() == model.get_params()
+    seeds = [
+        value for key, value in model.get_params().items() if key == "random_state" and value is not None
+    ]
+    assert all(seed == 11 for seed in seeds)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Cells run on one thread; several get into each other's way on so few rows."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_goes_through_a_cell(name, lesions):
+    samplers = resolve_samplers([*DEFAULT_SAMPLERS, "class_weight"])
+    folds = assign_folds(lesions, 5, 1, "lesion", 0)
+    task = Task(folds, True, {name: MODELS[name]}, samplers, seed=0)
+    for sampler in ("none", "SMOTE"):
+        result = fit_cell(Cell(sampler, name, 0, 0), lesions, task)
+        np.testing.assert_array_equal(result.rows, np.flatnonzero(folds[0] == 0))
+        np.testing.assert_allclose(result.probabilities.sum(axis=1), 1)
+        assert result.probabilities.shape == (len(result.rows), 7)
+        assert set(result.predicted) <= set(range(7))
+        if sampler == "SMOTE":
+            assert len(set(result.counts_after)) == 1
+            assert result.timing.rows_resampled > result.timing.rows
+
+
+@pytest.mark.parametrize("name", [name for name, spec in MODELS.items() if spec.weights])
+def test_weights_are_taken(name, lesions):
+    if MODELS[name].pixel_type == "uint8" and name != "cnn_tiny":
+        pytest.skip("one network stands for all: they share their training loop")
+    folds = assign_folds(lesions, 5, 1, "lesion", 0)
+    task = Task(folds, True, {name: MODELS[name]}, resolve_samplers(["none", "class_weight"]), seed=0)
+    plain, weighted = (fit_cell(Cell(s, name, 0, 0), lesions, task) for s in ("none", "class_weight"))
+    assert not np.array_equal(plain.probabilities, weighted.probabilities)
+    rare = np.flatnonzero(lesions.class_counts < 40)
+    assert weighted.probabilities[:, rare].sum() > plain.probabilities[:, rare].sum()
