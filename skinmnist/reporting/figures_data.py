@@ -136,8 +136,8 @@ def curves_figure(
         steps = max((fold["step"].to_numpy() for fold in folds), key=len)
         mean = np.mean([np.interp(steps, fold["step"], fold[name]) for fold in folds], axis=0)
         axis.plot(steps, mean, color=colour, linewidth=2.4)
-        # A model that learns by heart ends below the line of the loss, and above that of the accuracy.
-        above = 4 if name == "loss" else -5
+        # The words stand on the side of the line where the curve does not end.
+        above = 4 if mean[-1] < held_out[name] else -5
         axis.axhline(held_out[name], color=INK, linewidth=1.3, linestyle=(0, (4, 3)))
         axis.annotate(
             f"held-out {fixed(held_out[name])}",

@@ -197,6 +197,8 @@ def test_names_from_users_are_escaped_everywhere(make_run) -> None:
 def test_banners_say_what_is_wrong(make_run) -> None:
     table = {"synthetic": True, "lesions": None, "lesions_per_class": None}
     record = make_run(
+        n_rows=150,
+        samplers=["none", "SMOTE"],
         finished=lambda cell: not (cell.sampler == "SMOTE" and cell.fold == 1),
         change={"quick": True, "protocol": {"split": "image"}, "table": table},
     )
@@ -222,7 +224,11 @@ ODDITIES = {
     "one sampler": {"samplers": ["SMOTE"]},
     "a remedy": {"samplers": ["none", "class_weight"]},
     "two classes": {"class_names": ["benign", "malign"], "n_rows": 60},
-    "fifty classes": {"class_names": [f"class number {n}" for n in range(50)], "folds": 2},
+    "fifty classes": {
+        "class_names": [f"class number {n}" for n in range(50)],
+        "folds": 2,
+        "samplers": ["SMOTE"],
+    },
     "grey": {"shape": (28, 28, 1), "n_rows": 100},
     "two channels": {"shape": (4, 6, 2), "n_rows": 100},
     "tiny": {"shape": (8, 8, 3), "n_rows": 100},
