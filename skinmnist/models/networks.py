@@ -2,16 +2,18 @@
 
 A picture enters as floats of about zero mean and unit spread. The stem folds square blocks of pixels into
 channels (space to depth), so that every size from 8 x 8 to 128 x 128 arrives at a grid of 8 to 23 cells a
-side; stages of 3 x 3 convolutions follow, each with a residual pair, and the mean and the maximum over the
+side; stages of 3 x 3 convolutions follow, most with residual pairs, and the mean and the maximum over the
 grid are joined for one dense layer. No fixed size is built in: the same weights run at any resolution.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from skinmnist.errors import InputError
 from skinmnist.models.backend import keras, tf
 
 
@@ -100,8 +102,8 @@ def build_network(
     shape: tuple[int, int, int],
     n_classes: int,
     *,
-    width: int = 32,
-    stages: int = 2,
+    channels: Sequence[int] = (32, 64, 96),
+    pairs: Sequence[int] = (0, 1, 1),
     dropout: float = 0.3,
     seed: int = 0,
 ) -> keras.Model:
@@ -113,11 +115,11 @@ def build_network(
         ``(height, width, channels)`` of a picture.
     n_classes : int
         Number of logits.
-    width : int, default=32
-        Channels of the first stage; each later stage has twice those of the one before. Multiples of 16 suit
-        the convolution kernels of a CPU.
-    stages : int, default=2
-        Stages of one convolution and one residual pair, with a pooling between two stages.
+    channels : sequence of int
+        Channels of each stage: a convolution, then its residual pairs, at half the resolution of the stage
+        before. Multiples of 16 suit the convolution kernels of a CPU.
+    pairs : sequence of int
+        Residual pairs of convolutions (He et al. 2016) of each stage.
     dropout : float, default=0.3
         Share of the joined features that is dropped in training.
     seed : int, default=0
@@ -128,28 +130,39 @@ def build_network(
     keras.Model
         float32 ``(n, height, width, channels)`` to float32 ``(n, n_classes)``; height and width may be any
         multiples of the side of a block.
-    """
-    seeds = iter(np.random.SeedSequence(seed).generate_state(64).tolist())
 
-    def convolution(features: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+    Raises
+    ------
+    InputError
+        Where there are not as many entries in `pairs` as in `channels`.
+    """
+    if len(channels) != len(pairs):
+        raise InputError(
+            f"the network received {len(channels)} numbers of channels {tuple(channels)} and {len(pairs)} of "
+            f"residual pairs {tuple(pairs)}; give one of each for every stage"
+        )
+    seeds = iter(np.random.SeedSequence(seed).generate_state(2 + sum(1 + 2 * n for n in pairs)).tolist())
+
+    def convolve(features: keras.KerasTensor, outputs: int, name: str) -> keras.KerasTensor:
         initializer = keras.initializers.HeNormal(seed=next(seeds))
         features = keras.layers.Conv2D(
-            channels, 3, padding="same", use_bias=False, kernel_initializer=initializer, name=name
+            outputs, 3, padding="same", use_bias=False, kernel_initializer=initializer, name=name
         )(features)
         return FusedBatchNorm(name=f"{name}_norm")(features)
 
     pictures = keras.Input((None, None, shape[-1]), name="pictures")
     features = FoldBlocks(block_side(shape), name="fold_blocks")(pictures)
-    for stage in range(stages):
-        name = f"stage{stage + 1}"
-        channels = width * 2**stage
-        if stage:
-            features = keras.layers.MaxPooling2D(name=f"{name}_pool")(features)
-        features = keras.layers.ReLU(name=f"{name}_relu")(convolution(features, channels, f"{name}_conv"))
-        inner = keras.layers.ReLU(name=f"{name}_pair_relu")(convolution(features, channels, f"{name}_pair1"))
-        inner = convolution(inner, channels, f"{name}_pair2")
-        features = keras.layers.Add(name=f"{name}_add")([features, inner])
-        features = keras.layers.ReLU(name=f"{name}_out")(features)
+    for stage, (outputs, n_pairs) in enumerate(zip(channels, pairs, strict=True), start=1):
+        name = f"stage{stage}"
+        if stage > 1:
+            features = keras.layers.MaxPooling2D(padding="same", name=f"{name}_pool")(features)
+        features = keras.layers.ReLU(name=f"{name}_relu")(convolve(features, outputs, f"{name}_conv"))
+        for pair in range(n_pairs):
+            inner = convolve(features, outputs, f"{name}_pair{pair}_first")
+            inner = keras.layers.ReLU(name=f"{name}_pair{pair}_relu")(inner)
+            inner = convolve(inner, outputs, f"{name}_pair{pair}_second")
+            features = keras.layers.Add(name=f"{name}_pair{pair}_add")([features, inner])
+            features = keras.layers.ReLU(name=f"{name}_pair{pair}_out")(features)
     joined = keras.layers.Concatenate(name="mean_and_max")(
         [
             keras.layers.GlobalAveragePooling2D(name="mean")(features),
@@ -160,4 +173,4 @@ def build_network(
     logits = keras.layers.Dense(
         n_classes, kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)), name="logits"
     )(joined)
-    return keras.Model(pictures, logits, name=f"cnn_{width}x{stages}")
+    return keras.Model(pictures, logits, name="cnn_" + "_".join(map(str, channels)))

@@ -20,13 +20,18 @@ def orthogonalise(matrices: tf.Tensor, iterations: int = 5) -> tf.Tensor:
     matrices : float32 tensor of shape (m, rows, columns)
     iterations : int, default=5
     """
-    tall = matrices.shape[-2] > matrices.shape[-1]
-    flat = tf.linalg.matrix_transpose(matrices) if tall else matrices
-    flat /= tf.norm(flat, axis=(-2, -1), keepdims=True) + 1e-7
+    wide = tf.linalg.matrix_transpose(matrices) if matrices.shape[-2] > matrices.shape[-1] else matrices
+    wide /= tf.norm(wide, axis=(-2, -1), keepdims=True) + 1e-7
+    # Every step is a polynomial of the small matrix wide @ wide.T, and so are all of them together.
+    gram = tf.matmul(wide, wide, transpose_b=True)
+    identity = tf.eye(wide.shape[-2])
+    product = identity
     for _ in range(iterations):
-        gram = tf.matmul(flat, flat, transpose_b=True)
-        flat = 3.4445 * flat + tf.matmul(-4.7750 * gram + 2.0315 * tf.matmul(gram, gram), flat)
-    return tf.linalg.matrix_transpose(flat) if tall else flat
+        factor = 3.4445 * identity - 4.7750 * gram + 2.0315 * tf.matmul(gram, gram)
+        product = tf.matmul(factor, product)
+        gram = tf.matmul(factor, tf.matmul(gram, factor))
+    result = tf.matmul(product, wide)
+    return tf.linalg.matrix_transpose(result) if matrices.shape[-2] > matrices.shape[-1] else result
 
 
 class MuonAdam:
@@ -41,7 +46,7 @@ class MuonAdam:
     variables : list of keras.Variable
         The trainable variables; those of four axes are kernels of convolutions.
     learning_rate, kernel_rate : float
-        Highest learning rates of Adam and of Muon.
+        Highest learning rates of Adam and of Muon; a `kernel_rate` of None leaves kernels to Adam.
     weight_decay, kernel_decay : float
         Decay per step relative to the rate, of matrices under Adam and of kernels under Muon.
     momentum : float, default=0.9
@@ -56,16 +61,16 @@ class MuonAdam:
         *,
         learning_rate: float,
         weight_decay: float,
-        kernel_rate: float,
+        kernel_rate: float | None,
         kernel_decay: float,
         momentum: float = 0.9,
     ) -> None:
         self.variables = [variable.value for variable in variables]
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.kernel_rate, self.kernel_decay, self.momentum = kernel_rate, kernel_decay, momentum
+        self.kernel_rate, self.kernel_decay, self.momentum = kernel_rate or 0.0, kernel_decay, momentum
         self._first = [tf.Variable(tf.zeros_like(variable)) for variable in self.variables]
         self._second = [
-            None if len(variable.shape) == 4 else tf.Variable(tf.zeros_like(variable))
+            tf.Variable(tf.zeros_like(variable)) if kernel_rate is None or len(variable.shape) < 4 else None
             for variable in self.variables
         ]
 

@@ -42,7 +42,7 @@ class Recipe:
     learning_rate, weight_decay : float
         Of Adam, for all but the kernels of convolutions.
     kernel_rate, kernel_decay : float
-        Of Muon, for these kernels.
+        Of Muon, for these kernels; a rate of None leaves them to Adam.
     label_smoothing : float
         Share of the target that is spread over all classes.
     max_shift : int
@@ -60,7 +60,7 @@ class Recipe:
     coarse_share: float
     learning_rate: float
     weight_decay: float
-    kernel_rate: float
+    kernel_rate: float | None
     kernel_decay: float
     label_smoothing: float
     max_shift: int
@@ -145,7 +145,7 @@ def train_network(
     history: dict[str, list[float]] = {"step": [], "loss": [], "accuracy": [], "learning_rate": []}
     ends = np.unique([*np.linspace(0, recipe.steps, POINTS + 1).round().astype(int), fine_from])
     for coarse, points in ((True, ends[ends <= fine_from]), (False, ends[ends >= fine_from])):
-        run_steps = _compile_steps(network, optimizer, loss, standard, recipe, shape, seed, coarse)
+        run_steps = compile_steps(network, optimizer, loss, standard, recipe, shape, seed, coarse)
         for start, end in itertools.pairwise(points):
             mean_loss, accuracy = run_steps(*data, order[start:end], cycle[start:end], np.int32(start))
             history["step"].append(int(end))
@@ -155,7 +155,7 @@ def train_network(
     return history
 
 
-def _compile_steps(
+def compile_steps(
     network: keras.Model,
     optimizer: MuonAdam,
     loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],

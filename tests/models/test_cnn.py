@@ -7,11 +7,11 @@ import pytest
 from sklearn.base import clone
 
 from skinmnist.errors import InputError
-from skinmnist.models.cnn import CNNClassifier, make_cnn, make_cnn_tiny
+from skinmnist.models.cnn import CNNClassifier, make_cnn, make_cnn_thorough, make_cnn_tiny, steps_for
 from skinmnist.models.spec import Setting
 
 SHAPE = (8, 8, 3)
-SMALL = {"steps": 6, "batch_size": 16, "width": 8, "stages": 1}
+SMALL = {"steps": 6, "batch_size": 16, "channels": (8,), "pairs": (1,)}
 
 
 def make_rows(n=60, shape=SHAPE, n_classes=3, seed=0):
@@ -48,7 +48,7 @@ def test_another_seed_gives_other_weights(table, fitted):
 
 
 def test_clone_and_parameters_round_trip():
-    model = CNNClassifier(SHAPE, steps=7, width=16, views=4, random_state=3)
+    model = CNNClassifier(SHAPE, steps=7, channels=(16, 16), pairs=(0, 1), views=4, random_state=3)
     copy = clone(model)
     assert copy.get_params() == model.get_params()
     assert CNNClassifier(**model.get_params()).get_params() == model.get_params()
@@ -131,7 +131,7 @@ def test_all_views_make_the_prediction_indifferent_to_turning(table, fitted):
 )
 def test_sizes_channels_and_numbers_of_classes(shape, n_classes):
     pixels, labels = make_rows(max(10, 3 * n_classes), shape, n_classes)
-    model = CNNClassifier(shape, steps=1, batch_size=4, width=8).fit(pixels, labels + 5)
+    model = CNNClassifier(shape, steps=1, batch_size=4, channels=(8, 16, 16)).fit(pixels, labels + 5)
     assert model.predict_proba(pixels).shape == (len(pixels), n_classes)
     assert set(model.predict(pixels)) <= set(range(5, 5 + n_classes))
     assert model.n_features_in_ == pixels.shape[1]
@@ -146,7 +146,7 @@ def test_names_serve_as_classes(table, fitted):
 def test_an_easy_task_is_learnt():
     pixels, labels = make_rows(300)
     held_out, truth = make_rows(90, seed=1)
-    model = CNNClassifier(SHAPE, steps=60, batch_size=32, width=16, stages=1, colour_spread=0.0)
+    model = CNNClassifier(SHAPE, steps=60, batch_size=32, channels=(16,), pairs=(1,), colour_spread=0.0)
     assert model.fit(pixels, labels).score(held_out, truth) > 0.9
 
 
@@ -167,7 +167,46 @@ def test_bad_input_is_refused_in_words(pixels, labels, weights, words):
         CNNClassifier(SHAPE, **SMALL).fit(pixels, np.array(labels), sample_weight=weights)
 
 
-@pytest.mark.parametrize("make", [make_cnn, make_cnn_tiny])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"views": 3}, "3 views to average; choose 1, 2, 4 or 8"),
+        ({"balance": "even"}, "the balance 'even'"),
+        ({"loss": "hinge"}, "the loss 'hinge'"),
+        ({"pairs": (1, 1)}, "one of each for every stage"),
+    ],
+)
+def test_bad_parameters_are_refused_in_words(table, changes, words):
+    with pytest.raises(InputError, match=words):
+        CNNClassifier(SHAPE, **{**SMALL, **changes}).fit(*table)
+
+
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        {"balance": "balanced_batches"},
+        {"balance": "sqrt_batches"},
+        {"loss": "focal"},
+        {"loss": "logit_adjusted"},
+    ],
+)
+def test_remedies_are_wired_to_the_training(table, remedy):
+    pixels, labels = table
+    rare = np.flatnonzero((labels < 2) | (np.arange(len(labels)) < 9))
+    plain = CNNClassifier(SHAPE, **SMALL)
+    changed = clone(plain).set_params(**remedy)
+    weights = [model.fit(pixels[rare], labels[rare]).weights_[0] for model in (plain, changed)]
+    assert not np.array_equal(*weights)
+
+
+def test_budgets_grow_slower_than_tables():
+    small, full, large = (steps_for(rows, 700) for rows in (1000, 8012, 100_000))
+    assert small < full == 700 < large
+    assert small / 1000 > full / 8012 > large / 100_000
+    assert steps_for(1, 700) >= 20
+
+
+@pytest.mark.parametrize("make", [make_cnn, make_cnn_tiny, make_cnn_thorough])
 def test_makers_follow_the_setting(make):
     model = make(Setting(shape=SHAPE, n_classes=3, train_rows=1000, seed=9))
     assert model.shape == SHAPE

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from skinmnist.errors import InputError
 from skinmnist.models.backend import keras, tf
-from skinmnist.models.networks import FoldBlocks, FusedBatchNorm, block_side, build_network
+from skinmnist.models.networks import FoldBlocks, FusedBatchNorm, block_side, build_network, pad_to_blocks
 
 
 def test_fused_normalisation_equals_that_of_keras():
@@ -26,6 +27,26 @@ def test_folding_blocks_loses_no_pixel():
     np.testing.assert_array_equal(folded[0, 0, 0], pictures[0, :2, :2].ravel())
 
 
+def test_padding_completes_the_last_blocks_by_mirroring():
+    pictures = tf.constant(np.arange(5 * 3, dtype=np.float32).reshape(1, 5, 3, 1))
+    padded = pad_to_blocks(pictures, 4).numpy()[0, :, :, 0]
+    np.testing.assert_array_equal(padded, np.pad(pictures[0, :, :, 0], ((0, 3), (0, 1)), mode="symmetric"))
+    assert pad_to_blocks(pictures, 1) is pictures
+
+
+def test_stages_and_pairs_make_the_layers_they_say():
+    network = build_network((28, 28, 3), 7, channels=(16, 24, 32), pairs=(0, 1, 2))
+    kernels = [layer.filters for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert kernels == [16, 24, 24, 24, 32, 32, 32, 32, 32]
+    assert network(tf.zeros((2, 28, 28, 3))).shape == (2, 7)
+    assert network(tf.zeros((2, 14, 14, 3))).shape == (2, 7)
+
+
+def test_stages_without_as_many_pairs_are_refused():
+    with pytest.raises(InputError, match=r"3 numbers of channels \(8, 8, 8\) and 1 of residual pairs"):
+        build_network((8, 8, 3), 3, channels=(8, 8, 8), pairs=(1,))
+
+
 @pytest.mark.parametrize(
     ("shape", "side"),
     [((8, 8, 1), 1), ((15, 40, 3), 1), ((28, 28, 3), 2), ((64, 64, 3), 4), ((128, 128, 3), 8)],
@@ -36,14 +57,18 @@ def test_side_of_the_blocks(shape, side):
 
 def test_weights_depend_on_the_seed_alone():
     first, again, other = (
-        build_network((8, 8, 3), 3, width=8, seed=seed).get_weights() for seed in (4, 4, 5)
+        build_network((8, 8, 3), 3, channels=(8, 16, 16), seed=seed).get_weights() for seed in (4, 4, 5)
     )
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
 
 
 def test_every_kernel_starts_differently():
-    kernels = [w.numpy() for w in build_network((8, 8, 3), 3, width=8).trainable_variables if w.ndim == 4]
+    kernels = [
+        w.numpy()
+        for w in build_network((8, 8, 3), 3, channels=(8, 16, 16)).trainable_variables
+        if w.ndim == 4
+    ]
     assert len({kernel.tobytes() for kernel in kernels}) == len(kernels)
 
 
@@ -51,5 +76,5 @@ def test_building_leaves_the_global_random_state_alone():
     tf.random.set_seed(0)
     expected = tf.random.uniform((3,)).numpy()
     tf.random.set_seed(0)
-    build_network((8, 8, 3), 3, width=8)
+    build_network((8, 8, 3), 3, channels=(8, 16, 16))
     np.testing.assert_array_equal(tf.random.uniform((3,)).numpy(), expected)

@@ -37,6 +37,17 @@ def test_all_but_kernels_move_as_under_adamw_of_keras():
     assert not np.allclose(ours.numpy(), start, atol=1e-2)
 
 
+def test_without_a_rate_of_their_own_kernels_are_left_to_adam():
+    start = np.zeros((1, 1, 3, 4), np.float32)
+    kernel, matrix = keras.Variable(start), keras.Variable(start.reshape(3, 4))
+    gradient = np.random.default_rng(0).normal(size=start.shape).astype(np.float32)
+    optimizer = make_optimizer([kernel, matrix], kernel_rate=None)
+    optimizer.update(
+        [tf.constant(gradient), tf.constant(gradient.reshape(3, 4))], tf.constant(1.0), tf.constant(0)
+    )
+    np.testing.assert_array_equal(kernel.numpy().ravel(), matrix.numpy().ravel())
+
+
 def test_kernels_move_by_an_orthogonal_step_of_the_length_of_the_rate():
     kernel = keras.Variable(np.zeros((3, 3, 4, 8), np.float32))
     gradient = np.random.default_rng(0).normal(size=kernel.shape).astype(np.float32)
