@@ -13,31 +13,25 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from skinmnist.datasets.views import MAX_HAIRS, Floats, Views
 
-#: Light that skin without a lesion reflects, red, green, blue, as a share of white.
-SKIN = np.array([0.80, 0.62, 0.645], dtype=np.float32)
+#: Light that bare skin of no warmth reflects, red, green, blue, as a share of white.
+SKIN = np.array([0.65, 0.665, 0.74], dtype=np.float32)
 #: What the pigments absorb in red, green, blue, per unit of density; read off HAM10000 as the logarithm of
 #: the lesion's centre over the skin around it (nevi for melanin, vascular lesions for blood).
-MELANIN = np.array([0.42, 0.98, 1.08], dtype=np.float32)
+MELANIN = np.array([0.47, 0.98, 1.10], dtype=np.float32)
 BLOOD = np.array([0.10, 1.00, 0.75], dtype=np.float32)
 VEIL = np.array([1.15, 0.95, 0.60], dtype=np.float32)
 #: What melanin absorbs more where it lies deep (blue-grey) and less where it lies shallow (yellow-brown).
-DEPTH = np.array([0.85, 0.0, -0.53], dtype=np.float32)
-#: Logarithm of the light of one unit of dark skin tone and of warmth: first axes of HAM10000's skin colours.
-TONE = np.array([-0.37, -0.64, -0.67], dtype=np.float32)
-WARMTH = np.array([0.90, -0.12, -0.38], dtype=np.float32)
-
-#: Views and light of one picture: spreads of the shift (half widths), of the logarithms of the zoom, the
-#: contrast, the gain, each channel's cast and a pixel's noise, and the mean of the shading of the rim.
-SHIFT, ZOOM, CONTRAST, GAIN, CAST, NOISE, SHADING = 0.10, 0.24, 0.15, 0.10, 0.025, 0.015, 0.06
+DEPTH = np.array([0.70, 0.0, -0.80], dtype=np.float32)
+#: Standard deviation of the noise of a pixel, as a logarithm of light.
+NOISE = 0.020
 
 #: Waves that make up one random field, and the harmonics of an outline.
-WAVES = 8
+WAVES = 10
 HARMONICS = (2, 3, 4, 5, 6, 7)
 #: Wave numbers in cycles: patches per radius of the lesion, network and skin per half width of the picture.
-PATCH_CYCLES, NETWORK_CYCLES, SKIN_CYCLES = (0.3, 1.2), (1.5, 6.0), (0.5, 6.0)
-MAX_HAIRS = 6
+PATCH_CYCLES, NETWORK_CYCLES, SKIN_CYCLES = (0.3, 1.2), (1.5, 6.0), (0.4, 5.0)
 #: Pixels that are worked on at once: the intermediate arrays stay in the processor's cache.
 CHUNK_PIXELS = 1 << 17
 
@@ -52,12 +46,15 @@ class Lesions:
         As drawn by `skinmnist.datasets.recipes.draw_attributes`.
     outlines : ndarray of shape (n, len(HARMONICS), 2)
         Amplitude (unit variance over the circle when summed) and phase of the outline's waves.
+    axes : ndarray of shape (n,)
+        Angle of the long axis, radians.
     fields : dict of str to ndarray of shape (n, WAVES, 4)
         Wave numbers along x and y (radians), phases and amplitudes of the random fields.
     """
 
     attributes: dict[str, Floats]
     outlines: Floats
+    axes: Floats
     fields: dict[str, Floats]
 
 
@@ -67,6 +64,7 @@ def draw_structure(attributes: dict[str, Floats], rng: np.random.Generator) -> L
     amplitudes = rng.standard_normal((n, len(HARMONICS))) / np.array(HARMONICS)
     amplitudes *= np.sqrt(2.0 / np.sum(1.0 / np.square(HARMONICS)))
     outlines = np.stack([amplitudes, rng.uniform(0, 2 * np.pi, amplitudes.shape)], axis=2)
+    axes = rng.uniform(0, np.pi, n).astype(np.float32)
     cycles = {
         "patches": PATCH_CYCLES,
         "nests": PATCH_CYCLES,
@@ -85,71 +83,7 @@ def draw_structure(attributes: dict[str, Floats], rng: np.random.Generator) -> L
         amplitudes *= np.sqrt(2 / np.square(amplitudes).sum(axis=1, keepdims=True))
         waves = np.stack([numbers * np.cos(angles), numbers * np.sin(angles), phases, amplitudes], axis=2)
         fields[name] = waves.astype(np.float32)
-    return Lesions(attributes, outlines.astype(np.float32), fields)
-
-
-@dataclass(frozen=True)
-class Views:
-    """How each picture was taken; every array has a row for each picture.
-
-    Attributes
-    ----------
-    lesions : ndarray of shape (n,), int
-        Row of the lesion that the picture shows.
-    transforms : ndarray of shape (n, 2, 3)
-        From a position in the picture to one on the lesion: turn, mirror, zoom, then shift.
-    contrast : ndarray of shape (n,)
-        Factor on the density of every pigment.
-    light : ndarray of shape (n, 3)
-        Logarithm of the gain of every channel.
-    shading : ndarray of shape (n,)
-        Logarithm of light lost at distance 1 from the centre.
-    hairs : ndarray of shape (n, MAX_HAIRS, 4)
-        Angle, distance from the centre, curvature and density; density 0 where there is no hair.
-    """
-
-    lesions: npt.NDArray[np.intp]
-    transforms: Floats
-    contrast: Floats
-    light: Floats
-    shading: Floats
-    hairs: Floats
-
-
-def draw_views(lesions: Lesions, rows: npt.NDArray[np.intp], rng: np.random.Generator) -> Views:
-    """Draw view, light and hairs of one picture for each entry of `rows` (rows of `lesions`)."""
-    n = len(rows)
-    turn = rng.uniform(0, 2 * np.pi, n)
-    mirror = rng.choice([-1.0, 1.0], n)
-    zoom = np.exp(ZOOM * rng.standard_normal(n))
-    shift = SHIFT * rng.standard_normal((n, 2))
-    transforms = np.empty((n, 2, 3))
-    transforms[:, 0, 0], transforms[:, 0, 1] = np.cos(turn) * zoom, -np.sin(turn) * zoom
-    transforms[:, 1, 0], transforms[:, 1, 1] = np.sin(turn) * zoom * mirror, np.cos(turn) * zoom * mirror
-    transforms[:, :, 2] = shift
-    contrast = np.exp(CONTRAST * rng.standard_normal(n))
-    light = GAIN * rng.standard_normal((n, 1)) + CAST * rng.standard_normal((n, 3))
-    light += lesions.attributes["tone"][rows, None] * TONE
-    light += lesions.attributes["warmth"][rows, None] * WARMTH
-    counts = np.minimum(rng.poisson(np.minimum(lesions.attributes["hairs"][rows], MAX_HAIRS)), MAX_HAIRS)
-    hairs = np.stack(
-        [
-            rng.uniform(0, 2 * np.pi, (n, MAX_HAIRS)),
-            rng.uniform(-1.2, 1.2, (n, MAX_HAIRS)),
-            rng.uniform(-0.3, 0.3, (n, MAX_HAIRS)),
-            rng.uniform(0.05, 0.5, (n, MAX_HAIRS)) * (np.arange(MAX_HAIRS) < counts[:, None]),
-        ],
-        axis=2,
-    )
-    shading = SHADING * rng.exponential(size=n)
-    return Views(
-        rows,
-        transforms.astype(np.float32),
-        contrast.astype(np.float32),
-        light.astype(np.float32),
-        shading.astype(np.float32),
-        hairs.astype(np.float32),
-    )
+    return Lesions(attributes, outlines.astype(np.float32), axes, fields)
 
 
 def render(
@@ -186,15 +120,16 @@ def _log_light(lesions: Lesions, views: Views, rows: slice, height: int, width: 
 
     which = views.lesions[rows]
     of = {name: values[which, None, None] for name, values in lesions.attributes.items()}
-    field = {name: _waves(waves[which], x, y, pixel) for name, waves in lesions.fields.items()}
-    depth = _depth(of, lesions.outlines[which], x, y)
-    inside = _step(depth, np.hypot(of["softness"], np.float32(pixel / 2) / of["size"]))
+    blur = np.hypot(views.blur[rows], np.float32(pixel / np.sqrt(12)))
+    field = {name: _waves(waves[which], x, y, blur) for name, waves in lesions.fields.items()}
+    depth = _depth(of, lesions.outlines[which], lesions.axes[which, None, None], x, y)
+    inside = _step(depth, np.hypot(of["softness"], blur[:, None, None] / of["size"]))
     profile = np.exp(of["centre"] * (np.float32(0.5) - np.clip(1 - depth, 0, 1)))
     variety = np.exp(of["variegation"] * field["patches"] + of["texture"] * field["network"])
 
     melanin = of["melanin"] * inside * profile * variety + of["mottling"] * field["skin"]
     blood = of["blood"] * inside * np.exp(of["variegation"] * field["nests"])
-    blood += of["halo"] * _step(depth + np.float32(0.4), np.float32(0.2)) + of["mottling"] * field["skin"]
+    blood += of["halo"] * _step(depth + np.float32(0.4), np.float32(0.2)) + of["mottling"] * field["scales"]
     veil = of["veil"] * inside * _step(field["nests"], np.float32(0.3)) * 2
     white = of["scale"] * inside * np.clip(np.float32(0.6) + field["scales"], 0, 3)
 
@@ -210,12 +145,12 @@ def _log_light(lesions: Lesions, views: Views, rows: slice, height: int, width: 
     return logs
 
 
-def _waves(waves: Floats, x: Floats, y: Floats, pixel: float) -> Floats:
-    """Random field of unit variance; waves too short for the pixels fade as if averaged."""
+def _waves(waves: Floats, x: Floats, y: Floats, blur: Floats) -> Floats:
+    """Random field of unit variance before a Gaussian blur, under which short waves fade."""
     total = np.zeros_like(x)
     for k in range(waves.shape[1]):
         along_x, along_y, phase, amplitude = waves[:, k].T
-        amplitude = amplitude * np.exp(-(np.square(along_x) + np.square(along_y)) * np.float32(pixel**2 / 24))
+        amplitude = amplitude * np.exp(-(np.square(along_x) + np.square(along_y)) * np.square(blur) / 2)
         angle = along_x[:, None, None] * x
         angle += along_y[:, None, None] * y
         angle += phase[:, None, None]
@@ -225,17 +160,19 @@ def _waves(waves: Floats, x: Floats, y: Floats, pixel: float) -> Floats:
     return total
 
 
-def _depth(of: dict[str, Floats], outlines: Floats, x: Floats, y: Floats) -> Floats:
+def _depth(of: dict[str, Floats], outlines: Floats, axes: Floats, x: Floats, y: Floats) -> Floats:
     """Distance inwards from the outline in radii: 1 at the centre, 0 on the outline, negative outside."""
     stretch = np.exp(of["elongation"] / 2)
-    along, across = x / stretch, y * stretch
-    angle = np.arctan2(across, along)
+    along = (np.cos(axes) * x + np.sin(axes) * y) / stretch
+    across = (np.cos(axes) * y - np.sin(axes) * x) * stretch
+    angle: Floats = np.arctan2(across, along)
     radius = np.zeros_like(angle)
     for k, harmonic in enumerate(HARMONICS):
         amplitude, phase = outlines[:, k].T[:, :, None, None]
-        radius += amplitude * np.cos(harmonic * angle + phase)
-    radius = np.exp(of["irregularity"] * radius) * of["size"]
-    depth: Floats = 1 - np.hypot(along, across) / radius
+        wave: Floats = amplitude * np.cos(harmonic * angle + phase)
+        radius += wave
+    reach: Floats = of["size"] * np.exp(of["irregularity"] * radius)
+    depth: Floats = 1 - np.hypot(along, across) / reach
     return depth
 
 

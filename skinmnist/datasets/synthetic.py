@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
-from skinmnist.datasets.drawing import draw_structure, draw_views, render
+from skinmnist.datasets.drawing import draw_structure, render
 from skinmnist.datasets.recipes import draw_attributes
 from skinmnist.datasets.table import PixelTable
+from skinmnist.datasets.views import draw_views
 from skinmnist.errors import InputError
 
 #: Lesions that every class gets, so that five folds by lesion each hold one.
@@ -68,9 +69,9 @@ def make_lesions(
     )
     rows_per_class = _rows_per_class(n_samples, shares)
     lesion_labels, lesion_rows = _population(rows_per_class, pictures_per_lesion, population)
-    attributes = draw_attributes(lesion_labels, facts.CLASS_NAMES, 2 * (1 - overlap), lesion_look)
+    attributes = draw_attributes(lesion_labels, 2 * (1 - overlap), lesion_look)
     lesions = draw_structure(attributes, lesion_look)
-    pictures = render(lesions, draw_views(lesions, lesion_rows, views), height, width, noise)
+    pictures = render(lesions, draw_views(attributes, lesion_rows, views), height, width, noise)
     return PixelTable(
         pixels=pictures.reshape(n_samples, -1),
         labels=lesion_labels[lesion_rows],
@@ -188,8 +189,10 @@ def _call(
     """Return the call that makes the table, with the arguments that are not the default."""
     given = [str(n_samples)]
     if class_weights is not None:
-        plain = dict(class_weights) if isinstance(class_weights, Mapping) else list(class_weights)
-        given.append(f"class_weights={plain}")
+        if isinstance(class_weights, Mapping):
+            given.append(f"class_weights={ ({name: float(share) for name, share in class_weights.items()}) }")
+        else:
+            given.append(f"class_weights={[float(share) for share in class_weights]}")
     if pictures_per_lesion is not None:
         given.append(f"pictures_per_lesion={pictures_per_lesion}")
     if overlap != TUNED_OVERLAP:
