@@ -90,6 +90,11 @@ def block_side(shape: tuple[int, ...]) -> int:
     return max(side for side in (1, 2, 4, 8) if side == 1 or min(shape[:2]) >= 12 * side)
 
 
+def grid_side(shape: tuple[int, ...]) -> int:
+    """Return how many blocks of the stem there are along the shorter side of the picture."""
+    return -(-min(shape[:2]) // block_side(shape))
+
+
 def pad_to_blocks(pictures: tf.Tensor, side: int) -> tf.Tensor:
     """Mirror the lower and the right border until height and width are whole blocks."""
     below, right = (-length % side for length in pictures.shape[1:3])

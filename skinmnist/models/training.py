@@ -18,11 +18,11 @@ import numpy.typing as npt
 from skinmnist.models.augmentation import change_colours, move_pixels
 from skinmnist.models.backend import keras, tf
 from skinmnist.models.losses import make_loss
-from skinmnist.models.networks import block_side, pad_to_blocks
+from skinmnist.models.networks import block_side, grid_side, pad_to_blocks
 from skinmnist.models.optimizers import MuonAdam
 from skinmnist.models.schedule import draw_batches, one_cycle
 
-#: Cells of the stem's grid along the shorter side below which halving the resolution leaves too little.
+#: Blocks along the shorter side of a picture below which halving the resolution leaves too little.
 COARSE_GRID = 12
 
 #: Points of the history over a run.
@@ -129,8 +129,7 @@ def train_network(
     order = draw_batches(codes, recipe.steps, recipe.batch_size, recipe.balance, random_state)
     cycle = one_cycle(recipe.steps)
     shape = pictures.shape[1:]
-    large = min(shape[:2]) >= COARSE_GRID * block_side(shape)
-    fine_from = round(recipe.coarse_share * recipe.steps) if large else 0
+    fine_from = round(recipe.coarse_share * recipe.steps) if grid_side(shape) >= COARSE_GRID else 0
 
     optimizer = MuonAdam(
         network.trainable_variables,
