@@ -32,6 +32,16 @@ WAVES = 10
 HARMONICS = (2, 3, 4, 5, 6, 7)
 #: Wave numbers in cycles: patches per radius of the lesion, network and skin per half width of the picture.
 PATCH_CYCLES, NETWORK_CYCLES, SKIN_CYCLES = (0.3, 1.2), (1.5, 6.0), (0.4, 5.0)
+#: How far a halo reaches beyond the outline and how wide its border is, in radii.
+HALO_REACH, HALO_EDGE = np.float32(0.4), np.float32(0.2)
+#: Width of the border of blue-grey nests, in standard deviations of their field.
+NEST_EDGE = np.float32(0.3)
+#: Scales whiten where their field (unit variance) is above minus the base, and never more than the most.
+WHITE_BASE, WHITE_MOST = np.float32(0.6), np.float32(0.9)
+#: The dark corners: logarithm of the light that is lost, and the width of their edge.
+CORNER_LOSS, CORNER_EDGE = 3, np.float32(0.04)
+#: Half width of a hair; where pixels are coarser it is drawn wider and fainter, `HAIR_PIXELS` wide.
+HAIR, HAIR_PIXELS = 0.02, 0.6
 #: Pixels that are worked on at once: the intermediate arrays stay in the processor's cache.
 CHUNK_PIXELS = 1 << 17
 
@@ -120,29 +130,35 @@ def _log_light(lesions: Lesions, views: Views, rows: slice, height: int, width: 
 
     which = views.lesions[rows]
     of = {name: values[which, None, None] for name, values in lesions.attributes.items()}
+    # The average over a square pixel blurs about as much as a normal curve of the square's variance.
     blur = np.hypot(views.blur[rows], np.float32(pixel / np.sqrt(12)))
     field = {name: _waves(waves[which], x, y, blur) for name, waves in lesions.fields.items()}
     depth = _depth(of, lesions.outlines[which], lesions.axes[which, None, None], x, y)
     inside = _step(depth, np.hypot(of["softness"], blur[:, None, None] / of["size"]))
-    profile = np.exp(of["centre"] * (np.float32(0.5) - np.clip(1 - depth, 0, 1)))
-    variety = np.exp(of["variegation"] * field["patches"] + of["texture"] * field["network"])
 
-    melanin = of["melanin"] * inside * profile * variety + of["mottling"] * field["skin"]
-    blood = of["blood"] * inside * np.exp(of["variegation"] * field["nests"])
-    blood += of["halo"] * _step(depth + np.float32(0.4), np.float32(0.2)) + of["mottling"] * field["scales"]
-    veil = of["veil"] * inside * _step(field["nests"], np.float32(0.3)) * 2
-    white = of["scale"] * inside * np.clip(np.float32(0.6) + field["scales"], 0, 3)
-
-    logs = -melanin[..., None] * (MELANIN + of["depth"][..., None] * DEPTH)
-    logs -= blood[..., None] * BLOOD
-    logs -= veil[..., None] * VEIL
+    logs = -_density(of, field, depth, inside)
     logs *= views.contrast[rows, None, None, None]
     logs += np.log(SKIN)
-    white = np.clip(white, 0, 0.9)[..., None]
-    logs *= 1 - white
+    white = of["scale"] * inside * np.maximum(WHITE_BASE + field["scales"], 0)
+    logs *= 1 - np.minimum(white, WHITE_MOST)[..., None]
     logs += views.light[rows, None, None, :]
     logs -= _shade(views, rows, of["field"], grid_x, grid_y, pixel)[..., None]
     return logs
+
+
+def _density(of: dict[str, Floats], field: dict[str, Floats], depth: Floats, inside: Floats) -> Floats:
+    """Density of all pigments in every pixel and channel, shape (rows, height, width, 3)."""
+    profile = np.exp(of["centre"] * (np.float32(0.5) - np.clip(1 - depth, 0, 1)))
+    variety = np.exp(of["variegation"] * field["patches"] + of["texture"] * field["network"])
+    melanin = of["melanin"] * inside * profile * variety + of["mottling"] * field["skin"]
+    blood = of["blood"] * inside * np.exp(of["variegation"] * field["nests"])
+    blood += of["halo"] * _step(depth + HALO_REACH, HALO_EDGE) + of["mottling"] * field["scales"]
+    # Nests fill half of the lesion: twice the density there makes the attribute the lesion's mean.
+    veil = 2 * of["veil"] * inside * _step(field["nests"], NEST_EDGE)
+    density = melanin[..., None] * (MELANIN + of["depth"][..., None] * DEPTH)
+    density += blood[..., None] * BLOOD
+    density += veil[..., None] * VEIL
+    return density
 
 
 def _waves(waves: Floats, x: Floats, y: Floats, blur: Floats) -> Floats:
@@ -172,8 +188,8 @@ def _depth(of: dict[str, Floats], outlines: Floats, axes: Floats, x: Floats, y: 
         wave: Floats = amplitude * np.cos(harmonic * angle + phase)
         radius += wave
     reach: Floats = of["size"] * np.exp(of["irregularity"] * radius)
-    depth: Floats = 1 - np.hypot(along, across) / reach
-    return depth
+    distance: Floats = np.hypot(along, across)
+    return 1 - distance / reach
 
 
 def _step(depth: Floats, width: Floats | np.float32) -> Floats:
@@ -188,13 +204,13 @@ def _shade(views: Views, rows: slice, field: Floats, grid_x: Floats, grid_y: Flo
     """Light that is lost to the rim of the lens and to hairs, as a logarithm."""
     distance = np.hypot(grid_x, grid_y)[None]
     lost = views.shading[rows, None, None] * np.square(distance)
-    lost += 3 * _step(distance - field, np.float32(0.04))
+    lost += CORNER_LOSS * _step(distance - field, CORNER_EDGE)
     hairs = views.hairs[rows]
+    width = np.float32(max(HAIR, HAIR_PIXELS * pixel))
     for k in range(MAX_HAIRS):
         hairy = np.flatnonzero(hairs[:, k, 3])
         angle, offset, curvature, density = hairs[hairy, k].T[:, :, None, None]
         along = np.cos(angle) * grid_x + np.sin(angle) * grid_y
         across = np.cos(angle) * grid_y - np.sin(angle) * grid_x - offset - curvature * np.square(along)
-        width = max(0.02, 0.6 * pixel)
-        lost[hairy] += density * np.float32(0.04 / width) * np.exp(-np.square(across / np.float32(width)))
+        lost[hairy] += density * np.float32(2 * HAIR / width) * np.exp(-np.square(across / width))
     return lost
