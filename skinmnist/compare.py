@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from skinmnist import facts
 from skinmnist.doors import FAILED_CELLS, INTERRUPTED, guarded
+from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
+from skinmnist.models import DEFAULT_MODELS, MODELS
+from skinmnist.resampling.samplers import REMEDIES
 
 if TYPE_CHECKING:
     from skinmnist.datasets.table import PixelTable
@@ -43,17 +46,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--samplers",
         metavar="NAME",
         nargs="+",
-        default=["none", "RandomOverSampler", "SMOTE"],
-        help="none, class_weight, a class name of imbalanced-learn, or package.module:Class "
-        "(default: none RandomOverSampler SMOTE)",
+        default=[*DEFAULT_SAMPLERS],
+        help=f"{', '.join(REMEDIES)}, a class name of imbalanced-learn, or package.module:Class "
+        f"(default: {' '.join(DEFAULT_SAMPLERS)})",
     )
     add(
         "--models",
         metavar="NAME",
         nargs="+",
-        default=["svm", "random_forest", "cnn"],
-        help="svm, random_forest, cnn, cnn_tiny, logistic_regression, hist_gradient_boosting, dummy, "
-        "or package.module:Class (default: svm random_forest cnn)",
+        default=[*DEFAULT_MODELS],
+        help=f"{', '.join(MODELS)}, or package.module:Class (default: {' '.join(DEFAULT_MODELS)})",
     )
     add("--folds", metavar="N", type=int, help="folds of the cross-validation (default: 5)")
     add("--repeats", metavar="N", type=int, default=1, help="how often to draw the folds anew (default: 1)")

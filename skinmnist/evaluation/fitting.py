@@ -103,7 +103,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     if features is not None:
         unseen = features.transform(unseen)
     probabilities = _probabilities(classifier, calibration, unseen, setting.n_classes)
-    predicted = np.asarray(classifier.predict(unseen)).astype(np.int64)
+    predicted = probabilities.argmax(axis=1) if spec.most_probable else classifier.predict(unseen)
     predict_seconds = clock.lap()
 
     shows_examples = spec.features is None and (cell.repeat, cell.fold) == (0, 0)
@@ -111,7 +111,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         cell=cell,
         rows=held_out.astype(np.int64),
         labels=np.asarray(table.labels[held_out], dtype=np.int64),
-        predicted=predicted,
+        predicted=np.asarray(predicted).astype(np.int64),
         probabilities=probabilities,
         timing=Timing(
             rows=len(train),

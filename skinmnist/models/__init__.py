@@ -30,6 +30,12 @@ def _cnn(setting: Setting) -> Any:
     return make_cnn(setting)
 
 
+def _cnn_thorough(setting: Setting) -> Any:
+    from skinmnist.models.cnn import make_cnn_thorough
+
+    return make_cnn_thorough(setting)
+
+
 def _cnn_tiny(setting: Setting) -> Any:
     from skinmnist.models.cnn import make_cnn_tiny
 
@@ -51,6 +57,7 @@ MODELS = {
     "random_forest": ModelSpec(
         title="Random forest",
         classifier=_forest,
+        most_probable=True,
         weights=True,
         seconds=20.0,
         grows=0.3,
@@ -60,6 +67,7 @@ MODELS = {
         classifier=_cnn,
         pixel_type="uint8",
         library="skinmnist.models.cnn",
+        most_probable=True,
         weights=True,
         seconds=38.0,
         grows=0.0,
@@ -69,8 +77,19 @@ MODELS = {
         classifier=_cnn_tiny,
         pixel_type="uint8",
         library="skinmnist.models.cnn",
+        most_probable=True,
         weights=True,
         seconds=8.0,
+        grows=0.0,
+    ),
+    "cnn_thorough": ModelSpec(
+        title="Convolutional network, thorough",
+        classifier=_cnn_thorough,
+        pixel_type="uint8",
+        library="skinmnist.models.cnn",
+        most_probable=True,
+        weights=True,
+        seconds=300.0,
         grows=0.0,
     ),
     "logistic_regression": ModelSpec(

@@ -58,6 +58,9 @@ class ModelSpec:
         Fit and predict time of one 28x28 fold of HAM10000 without resampling, for ordering and estimates.
     grows : float
         How that time grows with the rows after resampling: 0 not at all, 1 linearly, 2 quadratically.
+    most_probable : bool
+        Whether ``predict`` answers the class of the largest ``predict_proba``, so that one pass over the
+        held-out rows serves both.
     library : str
         Module that a worker imports before its first cell, so that a slow import counts for no cell.
     fingerprint : str
@@ -74,5 +77,6 @@ class ModelSpec:
     calibrate: bool = False
     seconds: float = 5.0
     grows: float = 1.0
+    most_probable: bool = False
     library: str = ""
     fingerprint: str = ""

@@ -35,7 +35,11 @@ def _one_thread():
         yield
 
 
-@pytest.mark.parametrize("name", MODELS)
+#: Networks share their code; the cheap one stands for those that take long.
+QUICK = [name for name in MODELS if name not in ("cnn", "cnn_thorough")]
+
+
+@pytest.mark.parametrize("name", [*QUICK, "cnn"])
 def test_every_model_goes_through_a_cell(name, lesions):
     samplers = resolve_samplers([*DEFAULT_SAMPLERS, "class_weight"])
     folds = assign_folds(lesions, 5, 1, "lesion", 0)
@@ -51,13 +55,19 @@ def test_every_model_goes_through_a_cell(name, lesions):
             assert result.timing.rows_resampled > result.timing.rows
 
 
-@pytest.mark.parametrize("name", [name for name, spec in MODELS.items() if spec.weights])
+@pytest.mark.parametrize("name", [name for name in QUICK if MODELS[name].weights])
 def test_weights_are_taken(name, lesions):
-    if MODELS[name].pixel_type == "uint8" and name != "cnn_tiny":
-        pytest.skip("one network stands for all: they share their training loop")
     folds = assign_folds(lesions, 5, 1, "lesion", 0)
     task = Task(folds, True, {name: MODELS[name]}, resolve_samplers(["none", "class_weight"]), seed=0)
     plain, weighted = (fit_cell(Cell(s, name, 0, 0), lesions, task) for s in ("none", "class_weight"))
     assert not np.array_equal(plain.probabilities, weighted.probabilities)
     rare = np.flatnonzero(lesions.class_counts < 40)
     assert weighted.probabilities[:, rare].sum() > plain.probabilities[:, rare].sum()
+
+
+@pytest.mark.parametrize("name", [name for name in QUICK if MODELS[name].most_probable])
+def test_decisions_are_the_most_probable_class_where_the_entry_says_so(name, lesions):
+    model = MODELS[name].classifier(Setting(lesions.shape, 7, 100, 0))
+    rows = lesions.pixels.astype(MODELS[name].pixel_type)
+    model.fit(rows, lesions.labels)
+    np.testing.assert_array_equal(model.predict(rows), model.predict_proba(rows).argmax(axis=1))
