@@ -77,6 +77,13 @@ def describe_run(
     return {
         "skinmnist": skinmnist.__version__,
         "command": request.command,
+        "arguments": {
+            "samplers": list(plan.task.samplers),
+            "models": list(plan.task.models),
+            **{name: plan.protocol[name] for name in ("folds", "split", "seed", "rows")},
+            "repeats": plan.repeats,
+            "jobs": jobs,
+        },
         "seed": plan.protocol["seed"],
         "quick": request.quick,
         "jobs": jobs,

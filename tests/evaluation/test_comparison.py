@@ -117,6 +117,8 @@ def test_timings_have_a_row_for_each_cell(run, lesions):
 def test_run_json_tells_what_was_run(run, lesions):
     info = json.loads((run.folder / "run.json").read_text())
     assert info["seed"] == 0
+    assert info["arguments"]["samplers"] == GRID["samplers"]
+    assert info["arguments"]["jobs"] == 2
     assert info["protocol"]["split"] == "lesion"
     assert info["table"]["rows_per_class"] == lesions.class_counts.tolist()
     assert info["table"]["synthetic"] is True
