@@ -35,6 +35,7 @@ TRIALS = {
     "wider third stage": {"channels": (32, 64, 128), "pairs": (0, 1, 1)},
     "colour spread .2": {"colour_spread": 0.2},
     "colour spread .1": {"colour_spread": 0.1},
+    "shifts up to 3 pixels": {"max_shift": 3},
     "colour spread 0": {"colour_spread": 0.0},
     "dropout .5": {"dropout": 0.5},
 }

@@ -51,7 +51,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     learning_rate, weight_decay : float, default=4e-3 and 0.05
         The same of everything else, under Adam.
     label_smoothing : float, default=0.1
-    max_shift : int, default=3
+    max_shift : int, default=1
         Largest random shift in training, in pixels.
     colour_spread : float, default=0.02
         Standard deviation of the random gain and offset of each colour channel in training, in units of the
@@ -93,7 +93,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         learning_rate: float = 4e-3,
         weight_decay: float = 0.05,
         label_smoothing: float = 0.1,
-        max_shift: int = 3,
+        max_shift: int = 1,
         colour_spread: float = 0.02,
         balance: str | None = None,
         loss: str = "cross_entropy",
