@@ -39,3 +39,6 @@ with _silenced_stderr():
         tf.config.set_visible_devices([], "GPU")
         tf.config.list_logical_devices()
     import keras
+
+# Every cell compiles graphs of its own, which TensorFlow takes for a mistake and warns of.
+tf.get_logger().setLevel("ERROR")

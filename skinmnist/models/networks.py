@@ -20,7 +20,8 @@ from skinmnist.models.backend import keras, tf
 class FusedBatchNorm(keras.layers.Layer):
     """Batch normalisation (Ioffe & Szegedy 2015) by TensorFlow's fused kernel.
 
-    Keras 3 composes the same formula of separate operations, which costs about three times as much on a CPU.
+    Keras 3 composes the same formula of separate operations; layer against layer, that costs about three
+    times as much on a CPU.
 
     Parameters
     ----------

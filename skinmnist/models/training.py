@@ -128,6 +128,7 @@ def train_network(
     random_state = np.random.default_rng([seed, 0])
     order = draw_batches(codes, recipe.steps, recipe.batch_size, recipe.balance, random_state)
     cycle = one_cycle(recipe.steps)
+    graph_seed = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
     shape = pictures.shape[1:]
     fine_from = round(recipe.coarse_share * recipe.steps) if grid_side(shape) >= COARSE_GRID else 0
 
@@ -144,7 +145,7 @@ def train_network(
     history: dict[str, list[float]] = {"step": [], "loss": [], "accuracy": [], "learning_rate": []}
     ends = np.unique([*np.linspace(0, recipe.steps, POINTS + 1).round().astype(int), fine_from])
     for coarse, points in ((True, ends[ends <= fine_from]), (False, ends[ends >= fine_from])):
-        run_steps = compile_steps(network, optimizer, loss, standard, recipe, shape, seed, coarse)
+        run_steps = compile_steps(network, optimizer, loss, standard, recipe, shape, graph_seed, coarse)
         for start, end in itertools.pairwise(points):
             mean_loss, accuracy = run_steps(*data, order[start:end], cycle[start:end], np.int32(start))
             history["step"].append(int(end))

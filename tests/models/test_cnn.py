@@ -47,6 +47,11 @@ def test_another_seed_gives_other_weights(table, fitted):
     assert not np.array_equal(other.weights_[0], fitted.weights_[0])
 
 
+def test_a_seed_may_take_all_of_32_bits(table):
+    model = CNNClassifier(SHAPE, **SMALL, random_state=2**32 - 1).fit(*table)
+    assert np.isfinite(model.history_["loss"]).all()
+
+
 def test_clone_and_parameters_round_trip():
     model = CNNClassifier(SHAPE, steps=7, channels=(16, 16), pairs=(0, 1), views=4, random_state=3)
     copy = clone(model)
