@@ -31,10 +31,9 @@ def main() -> None:
         name = f"`{row['model']}`" if row["sampler"] else f"*{row['model']}*"
         print("|", " | ".join([row["sampler_title"], name, *scores, fixed(row["seconds"], 1)]), "|")
     info = record.info
-    print(
-        f"\n{len(record.results)} cells, seed {info['seed']}, {duration(info['wall_seconds'])} on "
-        f"{info['hardware']['cores']} cores, peak memory {info['peak_memory_mb']:,.0f} MB ({info['memory_measure']})."
-    )
+    wall, cores = duration(info["wall_seconds"]), info["hardware"]["cores"]
+    memory = f"{info['peak_memory_mb']:,.0f} MB ({info['memory_measure']})"
+    print(f"\n{len(record.results)} cells, seed {info['seed']}, {wall} on {cores} cores, peak memory {memory}.")
 
 
 if __name__ == "__main__":
