@@ -33,7 +33,8 @@ def main() -> None:
     info = record.info
     wall, cores = duration(info["wall_seconds"]), info["hardware"]["cores"]
     memory = f"{info['peak_memory_mb']:,.0f} MB ({info['memory_measure']})"
-    print(f"\n{len(record.results)} cells, seed {info['seed']}, {wall} on {cores} cores, peak memory {memory}.")
+    cells, seed = len(record.results), info["seed"]
+    print(f"\n{cells} cells, seed {seed}, {wall} on {cores} cores, peak memory {memory}.")
 
 
 if __name__ == "__main__":
