@@ -38,6 +38,15 @@ TRIALS = {
     "shifts up to 3 pixels": {"max_shift": 3},
     "colour spread 0": {"colour_spread": 0.0},
     "dropout .5": {"dropout": 0.5},
+    "thorough, weak changes": {"channels": (48, 96, 128), "pairs": (0, 2, 1), "steps": 2600},
+    "thorough": {
+        "channels": (48, 96, 128),
+        "pairs": (0, 2, 1),
+        "steps": 2400,
+        "colour_spread": 0.1,
+        "max_shift": 3,
+        "dropout": 0.4,
+    },
 }
 
 
