@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 
 from skinmnist import __version__
 from skinmnist.doors import BAD_INPUT
@@ -19,6 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     door = arguments[0] if arguments else "--help"
     if door in DOORS:
+        # As `python -m` does: models and samplers of the user's own may stand in the working directory.
+        if str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
         return int(importlib.import_module(f"skinmnist.{door}").main(arguments[1:]))
     if door == "--version":
         print(f"skinmnist {__version__}")

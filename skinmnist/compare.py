@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -86,17 +85,20 @@ def main(arguments: list[str] | None = None) -> int:
 def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.datasets.subset import draw_rows
     from skinmnist.evaluation.comparison import run_comparison
+    from skinmnist.evaluation.folds import choose_split
     from skinmnist.evaluation.manifest import Request
-    from skinmnist.evaluation.record import read_run
+    from skinmnist.evaluation.record import read_info, read_run
     from skinmnist.reporting.html import write_report
     from skinmnist.terminal import Terminal
 
     table = _open_table(options)
     out = Path(options.out) if options.out else _default_folder(table, options)
     terminal = Terminal()
-    terminal.table(table, quick=options.quick)
+    terminal.table(table, choose_split(table, options.split), options.quick)
     models = [QUICK_MODELS.get(name, name) if options.quick else name for name in options.models]
-    command = f"python -m skinmnist.compare {shlex.join(arguments)}".rstrip()
+    # Typed again to go on or to extend, it must not throw away what is there.
+    kept = shlex.join(argument for argument in arguments if argument != "--fresh")
+    command = f"python -m skinmnist.compare {kept}".rstrip()
     folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
     interrupted = False
     try:
@@ -112,11 +114,13 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 jobs=options.jobs,
                 out=out,
                 fresh=options.fresh,
-                rows=draw_rows(table, QUICK_ROWS, options.seed) if options.quick else None,
+                rows=draw_rows(table, QUICK_ROWS, options.seed, folds) if options.quick else None,
                 progress=terminal,
                 request=Request(command, options.quick),
             )
     except KeyboardInterrupt:
+        if read_info(out) is None:
+            raise
         record, interrupted = read_run(out), True
     report = write_report(out)
     terminal.conclude(record, report, resume=command if interrupted else None)
@@ -148,10 +152,8 @@ def _open_table(options: argparse.Namespace) -> PixelTable:
 
 
 def _default_folder(table: PixelTable, options: argparse.Namespace) -> Path:
-    return Path("runs") / f"{table.name}-{options.seed}{'-quick' if options.quick else ''}"
+    return Path("runs") / f"{table.name}-{options.seed}"
 
 
 if __name__ == "__main__":
-    # Set before any numerical library starts its threads; workers get the same.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     raise SystemExit(main())

@@ -17,7 +17,10 @@ def guarded(run: Callable[[], int]) -> int:
     except InputError as error:
         print(f"skinmnist: {error}", file=sys.stderr)
         return BAD_INPUT
-    except BrokenPipeError:
-        # Whoever read our output has enough of it; nothing is left to tell them.
-        sys.stderr.close()
-        return 0
+    except KeyboardInterrupt:
+        print("skinmnist: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"skinmnist: {error.strerror or error}{where}; mend this and try again", file=sys.stderr)
+        return BAD_INPUT

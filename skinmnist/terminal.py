@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,14 @@ from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.record import RunRecord
 from skinmnist.reporting.naming import duration, fixed, with_spread
 from skinmnist.reporting.tables import leaderboard
+
+
+class _Output(Console):
+    """A console whose reader may leave early: whoever has read enough does not make a run fail."""
+
+    def on_broken_pipe(self) -> None:
+        """Write the rest nowhere."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Terminal:
@@ -52,7 +61,7 @@ class Terminal:
     ) -> None:
         self._bar.stop()
 
-    def table(self, table: PixelTable, quick: bool) -> None:
+    def table(self, table: PixelTable, split: str, quick: bool) -> None:
         """Say what is compared on, and loudly where that is no real data or no result."""
         lesions = "lesions unknown" if table.n_lesions is None else f"of {table.n_lesions:,} lesions"
         height, width, channels = table.shape
@@ -65,6 +74,11 @@ class Terminal:
                 "SYNTHETIC TABLE",
                 "No pixel table was named or found, so these pictures were drawn by skinmnist. The scores "
                 "say nothing about real skin. The README tells how to get the real tables.",
+            )
+        if split == "image":
+            self._loudly(
+                "SPLIT BY PICTURE",
+                "Pictures of one lesion may stand in training and test, which raises every score.",
             )
         if quick:
             self._loudly("QUICK LOOK", "Few rows, few folds and a tiny network: this is no result.")
@@ -105,7 +119,7 @@ class Terminal:
     def conclude(self, record: RunRecord, report: Path, resume: str | None) -> None:
         """Show the leaderboard, what failed, and where the report is."""
         # Where nobody has a terminal of a certain width, lines may be as long as the table needs.
-        out = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+        out = _Output(width=None if sys.stdout.isatty() else 160, highlight=False)
         if record.results:
             out.print(_as_rich(record))
         for failure in record.failures:
@@ -115,7 +129,7 @@ class Terminal:
             f"{len(record.results)} cells in {duration(info['wall_seconds'])}, "
             f"peak memory {info['peak_memory_mb']:,.0f} MB ({info['memory_measure']})"
         )
-        out.print(f"report: {report}", soft_wrap=True)
+        out.print(f"report: {escape(str(report))}", soft_wrap=True)
         if resume:
             out.print(f"Interrupted; finished cells are kept. To go on: {escape(resume)}", soft_wrap=True)
         out.print(f"[dim]{facts.DISCLAIMER}[/dim]")

@@ -19,7 +19,7 @@ def lesions() -> PixelTable:
 def real_tables() -> Path:
     """The folder of the real tables; the test is skipped where there is none."""
     root = Path(__file__).parent.parent
-    folder = Path(os.environ.get("SKINMNIST_DATA", root.parent / "shared" / "data"))
+    folder = Path(os.environ.get("SKINMNIST_DATA") or root.parent / "shared" / "data")
     if not (folder / "hmnist_8_8_RGB.csv").is_file():
         pytest.skip("the real tables are not here: set SKINMNIST_DATA to a folder that holds them")
     return folder

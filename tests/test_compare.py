@@ -80,7 +80,7 @@ def test_a_table_is_found_where_the_environment_says(csv, tmp_path, capsys, monk
 def test_a_quick_look_is_marked_as_no_result(csv, capsys, tmp_path):
     assert main([str(csv), "--quick", "--models", "dummy", "--samplers", "none"]) == 0
     assert "QUICK LOOK" in capsys.readouterr().err
-    assert "no result" in (tmp_path / "runs" / "small-0-quick" / "report.html").read_text()
+    assert "no result" in (tmp_path / "runs" / "small-0" / "report.html").read_text()
 
 
 def test_without_lesions_the_split_is_by_image_and_the_report_warns(csv, capsys, tmp_path):

@@ -12,14 +12,23 @@ from skinmnist.terminal import Terminal
 def test_a_run_is_shown_on_terminals_and_in_logs(lesions, is_terminal, monkeypatch):
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=is_terminal, width=120, highlight=False)
-    monkeypatch.setattr("skinmnist.terminal.Console", lambda **options: console)
+    for name in ("Console", "_Output"):
+        monkeypatch.setattr(f"skinmnist.terminal.{name}", lambda **options: console)
     terminal = Terminal()
-    terminal.table(lesions, quick=True)
+    terminal.table(lesions, "image", quick=True)
     with terminal:
         record = run_comparison(lesions, "none", "dummy", folds=2, progress=terminal)
         terminal.finished(CellFailure(Cell("none", "[red]dummy", 0, 0), "no [b]luck"), 100)
     terminal.conclude(record, record.folder / "report.html", resume=None)
     text = shown.getvalue()
-    for said in ("SYNTHETIC TABLE", "QUICK LOOK", "2 cells", "no [b]luck", "always nv", "no medical device"):
+    for said in (
+        "SYNTHETIC TABLE",
+        "SPLIT BY PICTURE",
+        "QUICK LOOK",
+        "2 cells",
+        "no [b]luck",
+        "always nv",
+        "no medical device",
+    ):
         assert said in text
     assert ("\x1b[" in text) == is_terminal

@@ -22,7 +22,7 @@ REQUIRED_COLUMNS = ("lesion_id", "image_id", "dx")
 #: Longer names are no names but a quote that was never closed, and would make wide arrays.
 _LONGEST_CELL = 200
 
-_MEND = "name the metadata of this table, or pass metadata=False to read the table without"
+_MEND = "name the metadata of this table, or move this file away to read the table without"
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,9 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 
 
-def draw_rows(table: PixelTable, n_rows: int, random_state: int = 0) -> npt.NDArray[np.int64]:
+def draw_rows(
+    table: PixelTable, n_rows: int, random_state: int = 0, min_lesions: int = 1
+) -> npt.NDArray[np.int64]:
     """Draw about `n_rows` rows of a table by whole lesions, each class in its proportion.
 
     Parameters
@@ -17,9 +19,10 @@ def draw_rows(table: PixelTable, n_rows: int, random_state: int = 0) -> npt.NDAr
     table : PixelTable
         Where it does not know its lesions, every row counts as its own.
     n_rows : int
-        Fewer may come back, where no lesion is small enough to fill a class's share exactly; a class always
-        keeps at least one lesion.
+        Fewer may come back, where no lesion is small enough to fill a class's share exactly.
     random_state : int
+    min_lesions : int
+        Lesions that every class keeps at least, whatever its share, where it has so many.
 
     Returns
     -------
@@ -47,7 +50,7 @@ def draw_rows(table: PixelTable, n_rows: int, random_state: int = 0) -> npt.NDAr
         sizes = np.bincount(lesion_of)
         taken, total = np.zeros(len(sizes), dtype=bool), 0
         for lesion in rng.permutation(len(sizes)):
-            if total + sizes[lesion] <= quota or total == 0:
+            if total + sizes[lesion] <= quota or taken.sum() < min_lesions:
                 taken[lesion], total = True, total + sizes[lesion]
         chosen.append(rows[taken[lesion_of]])
     return np.sort(np.concatenate(chosen)).astype(np.int64)

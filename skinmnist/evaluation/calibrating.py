@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from skinmnist.evaluation.training_rows import TrainingRows
 from skinmnist.models.calibration import as_columns, fit_calibration
@@ -67,8 +68,6 @@ def _inner_folds(
     labels: npt.NDArray[np.int64], lesions: npt.NDArray[np.str_] | None, seed: int
 ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """Split training rows into folds of which each leaves every class something to be trained on."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
     classes = np.unique(labels)
     sizes = [
         np.count_nonzero(labels == code) if lesions is None else len(np.unique(lesions[labels == code]))

@@ -18,7 +18,7 @@ from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
 from skinmnist.evaluation.machine import PeakMemory, available_cores
-from skinmnist.evaluation.manifest import Request, check_same_protocol, describe_run, list_cells
+from skinmnist.evaluation.manifest import Request, add_session, check_same_protocol, describe_run, list_cells
 from skinmnist.evaluation.plan import Plan, make_plan
 from skinmnist.evaluation.record import (
     CELLS_FOLDER,
@@ -114,8 +114,13 @@ def run_comparison(
         info = describe_run(plan, table, request or Request(), jobs or available_cores(), earlier)
         info["started"] = datetime.now().astimezone().isoformat(timespec="seconds")
         write_pictures(folder, *_some_pictures(table, plan.task.folds[0] >= 0))
-        done: set[Cell] = set()
+        done: set[Cell] = {cell for cell in plan.cells if store.load(cell) is not None}
         failures: dict[Cell, CellFailure] = {}
+        stored = len(done)
+        # Whatever ends this run before its time, the folder tells what it is.
+        add_session(info, earlier, 0.0, 0.0, 0)
+        info |= {"interrupted": True, "cells": list_cells(plan, store, done, failures, earlier)}
+        write_info(folder, info)
         with PeakMemory() as peak:
             try:
                 _run_missing(plan, table, store, info["jobs"], progress, done, failures)
@@ -123,10 +128,11 @@ def run_comparison(
             except KeyboardInterrupt:
                 info["interrupted"] = True
         info["cells"] = list_cells(plan, store, done, failures, earlier)
-        info |= {"peak_memory_mb": round(peak.megabytes, 1), "memory_measure": peak.measure}
+        info["memory_measure"] = peak.measure
         record = build_record(folder, info)
         write_tables(record)
-        info["wall_seconds"] = round(time.perf_counter() - started, 2)
+        wall_seconds = time.perf_counter() - started
+        add_session(info, earlier, wall_seconds, peak.megabytes, len(done) + len(failures) - stored)
         write_info(folder, info)
     if info["interrupted"]:
         raise KeyboardInterrupt
@@ -157,9 +163,8 @@ def _run_missing(
     done: set[Cell],
     failures: dict[Cell, CellFailure],
 ) -> None:
-    """Run the cells that are not stored yet, longest first; `done` and `failures` fill up on the way."""
+    """Run the cells that are not `done`, longest first; `done` and `failures` fill up on the way."""
     expected = plan.expected_seconds(table)
-    done.update(cell for cell in plan.cells if store.load(cell) is not None)
     missing = sorted((cell for cell in plan.cells if cell not in done), key=lambda c: -expected[c])
     left = dict.fromkeys(missing)
     remaining = Remaining(expected, jobs)

@@ -24,6 +24,9 @@ from skinmnist.models.calibration import as_columns
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.lineage import find_parents
 
+#: Classes of more rows show no examples: finding parents compares all their rows with each other.
+EXAMPLE_ROWS = 2000
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
@@ -72,7 +75,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     sampler_seed, model_seed = cell_seeds(task.seed, cell)
     setting = Setting(table.shape, len(table.class_names), len(train), model_seed)
     # Made before the clock starts, for this imports the libraries.
-    classifier = spec.classifier(setting)
+    classifier = spec.build(setting, cell.sampler)
     features = spec.features(setting) if spec.features else None
     if sampler.make:
         sampler.make(sampler_seed)
@@ -96,14 +99,14 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     if spec.calibrate:
         mix = drawn.class_mix(setting.n_classes)
         calibration = calibrate(
-            lambda: spec.classifier(setting), draw, rows, labels, lesions, mix, sampler_seed
+            lambda: spec.build(setting, cell.sampler), draw, rows, labels, lesions, mix, sampler_seed
         )
     fit_seconds = clock.lap()
     unseen = _pixels(table, held_out, spec)
     if features is not None:
         unseen = features.transform(unseen)
     probabilities = _probabilities(classifier, calibration, unseen, setting.n_classes)
-    predicted = probabilities.argmax(axis=1) if spec.most_probable else classifier.predict(unseen)
+    predicted = probabilities.argmax(axis=1) if spec.most_probable else _decisions(classifier, unseen)
     predict_seconds = clock.lap()
 
     shows_examples = spec.features is None and (cell.repeat, cell.fold) == (0, 0)
@@ -111,7 +114,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         cell=cell,
         rows=held_out.astype(np.int64),
         labels=np.asarray(table.labels[held_out], dtype=np.int64),
-        predicted=np.asarray(predicted).astype(np.int64),
+        predicted=predicted,
         probabilities=probabilities,
         timing=Timing(
             rows=len(train),
@@ -147,6 +150,16 @@ def _pixels(table: PixelTable, rows: npt.NDArray[np.integer], spec: ModelSpec) -
     return np.asarray(table.pixels[rows]).astype(spec.pixel_type, copy=False)
 
 
+def _decisions(classifier: Any, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return the classifier's own decisions, shape (m,), as codes that it was trained on."""
+    predicted = np.asarray(classifier.predict(rows))
+    if predicted.shape != (len(rows),):
+        raise ValueError(f"predict returned the shape {predicted.shape}, expected {(len(rows),)}")
+    if not np.isin(predicted, classifier.classes_).all():
+        raise ValueError("predict returned values that are no label of the training rows")
+    return predicted.astype(np.int64)
+
+
 def _probabilities(
     classifier: Any, calibration: Any, rows: npt.NDArray[Any], n_classes: int
 ) -> npt.NDArray[np.float64]:
@@ -174,6 +187,8 @@ def _examples(rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], drawn: Trai
     families, codes = [], []
     for code in np.unique(drawn.labels[n_old:]):
         own = rows[labels == code]
+        if len(own) > EXAMPLE_ROWS:
+            continue
         for child in drawn.rows[n_old:][drawn.labels[n_old:] == code][:8]:
             parents = find_parents(child, own)
             # A child from the middle shows best what interpolation does to a picture.

@@ -109,7 +109,8 @@ def _check_enough_of_each_class(
         count = int(of_class.sum()) if groups is None else len(np.unique(groups[of_class]))
         if count < n_folds:
             amount = f"{count} {what}{'s' * (count != 1)}"
+            advice = f"use --folds {count} or leave the class out" if count >= 2 else "leave the class out"
             raise InputError(
                 f"class {name!r} (label {code}) of table {table.name!r} has {amount}, fewer than the "
-                f"{n_folds} folds; use --folds {max(count, 2)} or leave the class out"
+                f"{n_folds} folds; {advice}"
             )

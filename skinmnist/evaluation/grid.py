@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+import cloudpickle
 
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell
@@ -77,8 +80,8 @@ def plan_cells(
     cells, notes = [], []
     for sampler in in_order(samplers, [*REMEDIES, *SAMPLERS]):
         for model in in_order(models, MODELS):
-            if sampler == "class_weight" and not models[model].weights:
-                notes.append(f"{sampler} with {model} is not planned: {model} takes no weights")
+            if samplers[sampler].make is None and not models[model].takes(sampler):
+                notes.append(f"{sampler} with {model} is not planned: {model} cannot take it")
                 continue
             cells += [Cell(sampler, model, r, f) for r in range(repeats) for f in range(folds)]
     return cells, notes
@@ -114,7 +117,7 @@ def _imported(name: str, kind: str) -> Any:
     module_name, _, attribute = name.rpartition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # A module of the user's own may raise anything while it is imported.
         raise InputError(
             f"received {kind} {name!r}, which cannot be made ({error}); expected package.module:Class, "
             "importable from here, of a class that needs no arguments"
@@ -123,7 +126,7 @@ def _imported(name: str, kind: str) -> Any:
 
 def _as_model(name: str, value: Any) -> ModelSpec:
     if isinstance(value, ModelSpec):
-        return value
+        return replace(value, fingerprint=value.fingerprint or _fingerprint(name, value))
     if isinstance(value, str):
         if value not in MODELS:
             raise InputError(
@@ -147,7 +150,7 @@ def _as_model(name: str, value: Any) -> ModelSpec:
         classifier=partial(_classifier_like, value),
         weights=has_fit_parameter(value, "sample_weight"),
         calibrate=not hasattr(value, "predict_proba"),
-        fingerprint=_fingerprint(value),
+        fingerprint=_fingerprint(name, value),
     )
 
 
@@ -159,7 +162,7 @@ def _classifier_like(estimator: Any, setting: Setting) -> Any:
 
 def _as_sampler(name: str, value: Any) -> Sampler:
     if isinstance(value, Sampler):
-        return value
+        return replace(value, fingerprint=value.fingerprint or _fingerprint(name, value))
     if isinstance(value, str):
         if value in REMEDIES:
             return Sampler(None)
@@ -169,7 +172,7 @@ def _as_sampler(name: str, value: Any) -> Sampler:
         raise InputError(
             f"received {value!r} as sampler {name!r}; expected a name or an imbalanced-learn sampler object"
         )
-    return Sampler(partial(_sampler_like, value), _fingerprint(value))
+    return Sampler(partial(_sampler_like, value), _fingerprint(name, value))
 
 
 def _sampler_like(sampler: Any, seed: int) -> Any:
@@ -178,12 +181,29 @@ def _sampler_like(sampler: Any, seed: int) -> Any:
     return seeded(clone(sampler), seed)
 
 
-def _fingerprint(estimator: Any) -> str:
-    """Digest what a user's estimator computes with: its class, its source if there is one, its settings."""
-    kind = type(estimator)
+def _fingerprint(name: str, thing: Any) -> str:
+    """Digest what a model or sampler of the user's own computes with.
+
+    Its pickle holds its settings, and its code where it was typed into a script or notebook; of a class
+    from elsewhere, the text of its module and the version of its package are added.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be pickled, so that no worker process could be given it.
+    """
     try:
-        source = inspect.getsource(kind)
+        content = cloudpickle.dumps(thing)
+    except Exception as error:  # Whatever a part of it raises when it is asked to be pickled.
+        raise InputError(
+            f"{name!r} ({type(thing).__name__}) cannot be sent to a worker process ({error}); "
+            "leave out what cannot be pickled"
+        ) from None
+    module = inspect.getmodule(type(thing))
+    try:
+        text = inspect.getsource(module) if module is not None else ""
     except (OSError, TypeError):
-        source = ""
-    params = sorted((key, repr(value)) for key, value in estimator.get_params().items())
-    return hashlib.sha256(repr((kind.__module__, kind.__qualname__, source, params)).encode()).hexdigest()
+        text = ""
+    package = sys.modules.get(type(thing).__module__.partition(".")[0])
+    version = str(getattr(package, "__version__", ""))
+    return hashlib.sha256(content + text.encode() + version.encode()).hexdigest()

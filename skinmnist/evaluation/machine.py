@@ -79,7 +79,7 @@ class PeakMemory:
         Seconds between two looks.
     """
 
-    def __init__(self, children: bool = True, interval: float = 0.5) -> None:
+    def __init__(self, children: bool = True, interval: float = 1.0) -> None:
         self.children = children
         self.interval = interval
         self.megabytes = 0.0

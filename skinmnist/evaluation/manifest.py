@@ -68,10 +68,12 @@ def describe_run(
     """Describe a run; what an earlier run in the same folder asked for stays in the grid."""
     same = earlier is not None and earlier.get("identity") == plan.identity
     grid = earlier["grid"] if earlier is not None and same else {"samplers": [], "models": {}}
+    changed = _changed(plan, earlier)
     models = grid["models"] | {
         name: {"title": spec.title, "space": spec.space} for name, spec in plan.task.models.items()
     }
     notes = list(earlier["notes"]) if earlier is not None and same else []
+    notes += [f"{name} is not what it was: its earlier cells were left out" for name in sorted(changed)]
     if earlier is not None and not same:
         notes.append("cells that other versions of the code or its libraries had stored were left out")
     return {
@@ -90,6 +92,7 @@ def describe_run(
         "protocol": plan.protocol,
         "repeats": max(plan.repeats, earlier["repeats"] if earlier is not None and same else 1),
         "identity": plan.identity,
+        "fingerprints": (earlier["fingerprints"] if earlier is not None and same else {}) | plan.fingerprints,
         "table": _describe_table(table),
         "grid": {
             "samplers": in_order({*grid["samplers"], *plan.task.samplers}, [*REMEDIES, *SAMPLERS]),
@@ -111,8 +114,10 @@ def list_cells(
     """List every cell of the folder with what became of it, in the order of the tables."""
     entries: dict[Cell, dict[str, Any]] = {}
     if earlier is not None and earlier.get("identity") == plan.identity:
+        changed = _changed(plan, earlier)
         for entry in earlier["cells"]:
-            entries[Cell(*(entry[name] for name in Cell._fields))] = dict(entry)
+            if not changed & {entry["sampler"], entry["model"]}:
+                entries[Cell(*(entry[name] for name in Cell._fields))] = dict(entry)
     for cell in plan.cells:
         entry = {**cell._asdict(), "status": "pending"}
         if cell in done:
@@ -126,6 +131,33 @@ def list_cells(
         entries, key=lambda c: (samplers.index(c.sampler), models.index(c.model), c.repeat, c.fold)
     )
     return [entries[cell] for cell in ordered]
+
+
+def add_session(
+    info: dict[str, Any],
+    earlier: Mapping[str, Any] | None,
+    wall_seconds: float,
+    peak_mb: float,
+    new_cells: int,
+) -> None:
+    """Add the price of this run to that of the runs whose cells the folder still holds.
+
+    A run that finds everything stored costs nothing worth telling.
+    """
+    kept = earlier is not None and earlier.get("identity") == info["identity"]
+    sessions = list(earlier["sessions"]) if earlier is not None and kept else []
+    if new_cells or not sessions:
+        price = {"wall_seconds": round(wall_seconds, 2), "peak_memory_mb": round(peak_mb, 1)}
+        sessions.append({"command": info["command"], "new_cells": new_cells, **price})
+    info["sessions"] = sessions
+    info["wall_seconds"] = round(sum(session["wall_seconds"] for session in sessions), 2)
+    info["peak_memory_mb"] = max(session["peak_memory_mb"] for session in sessions)
+
+
+def _changed(plan: Plan, earlier: Mapping[str, Any] | None) -> set[str]:
+    """Return the names that stood for another model or sampler in an earlier run."""
+    before = earlier.get("fingerprints", {}) if earlier is not None else {}
+    return {name for name, print_ in plan.fingerprints.items() if before.get(name, print_) != print_}
 
 
 def _describe_table(table: PixelTable) -> dict[str, Any]:

@@ -27,6 +27,7 @@ _COMPUTING = (
     "evaluation/calibrating.py",
     "evaluation/fitting.py",
     "evaluation/folds.py",
+    "evaluation/grid.py",
     "evaluation/training_rows.py",
     "models/*.py",
     "resampling/*.py",

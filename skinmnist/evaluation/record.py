@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ RUN_FILE = "run.json"
 PICTURES_FILE = "pictures.npz"
 CELLS_FOLDER = "cells"
 _CELL_COLUMNS = list(Cell._fields)
+_NEEDED = {"table", "protocol", "cells", "grid", "notes"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +118,13 @@ def read_info(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(info, dict) or not {"table", "protocol", "cells"} <= info.keys():
-            raise ValueError("the keys table, protocol and cells are expected")
-    except ValueError as error:
+        if not isinstance(info, dict) or not info.keys() >= _NEEDED:
+            raise ValueError(f"expected the keys {', '.join(sorted(_NEEDED))}")
+        needed = {*_CELL_COLUMNS, "status"}
+        complete = all(needed.issubset(cell) for cell in info["cells"])
+        if not info["table"]["class_names"] or not complete:
+            raise ValueError("its table or its cells lack what describes them")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is no record of a run ({error}); name another folder, or start over with --fresh"
         ) from None
@@ -139,7 +145,12 @@ def read_run(folder: str | Path) -> RunRecord:
         raise InputError(
             f"{folder} holds no {RUN_FILE}; expected a folder that skinmnist.compare has written"
         )
-    return build_record(folder, info)
+    try:
+        return build_record(folder, info)
+    except (OSError, KeyError, ValueError, TypeError, BadZipFile) as error:
+        raise InputError(
+            f"the run in {folder} is damaged ({error}); type its command again, which repairs it"
+        ) from None
 
 
 def build_record(folder: Path, info: dict[str, Any]) -> RunRecord:

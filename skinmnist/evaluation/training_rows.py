@@ -59,7 +59,8 @@ def draw_training_rows(
     Parameters
     ----------
     remedy : str
-        ``"none"`` or ``"class_weight"``; only looked at where `make_sampler` is None.
+        ``"class_weight"`` weights the rows; other remedies leave them as they are. Only looked at where
+        `make_sampler` is None.
     make_sampler : callable or None
         Seed -> unfitted sampler.
     seed : int

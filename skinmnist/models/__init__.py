@@ -42,6 +42,14 @@ def _cnn_tiny(setting: Setting) -> Any:
     return make_cnn_tiny(setting)
 
 
+#: What a network can do about imbalance by itself.
+_NETWORK_REMEDIES = {
+    "balanced_batches": {"balance": "balanced_batches"},
+    "sqrt_batches": {"balance": "sqrt_batches"},
+    "focal_loss": {"loss": "focal"},
+    "logit_adjusted_loss": {"loss": "logit_adjusted"},
+}
+
 MODELS = {
     "svm": ModelSpec(
         title="Support vector machine (RBF)",
@@ -67,6 +75,7 @@ MODELS = {
         classifier=_cnn,
         pixel_type="uint8",
         library="skinmnist.models.cnn",
+        remedies=_NETWORK_REMEDIES,
         most_probable=True,
         weights=True,
         seconds=38.0,
@@ -77,6 +86,7 @@ MODELS = {
         classifier=_cnn_tiny,
         pixel_type="uint8",
         library="skinmnist.models.cnn",
+        remedies=_NETWORK_REMEDIES,
         most_probable=True,
         weights=True,
         seconds=8.0,
@@ -87,6 +97,7 @@ MODELS = {
         classifier=_cnn_thorough,
         pixel_type="uint8",
         library="skinmnist.models.cnn",
+        remedies=_NETWORK_REMEDIES,
         most_probable=True,
         weights=True,
         seconds=300.0,

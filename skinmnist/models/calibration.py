@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 
 def fit_calibration(
@@ -30,10 +33,6 @@ def fit_calibration(
     -------
     estimator with ``predict_proba`` on decision values of shape (m, values)
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
     return model.fit(as_columns(decisions), labels, logisticregression__sample_weight=weights)
 

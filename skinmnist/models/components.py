@@ -12,6 +12,11 @@ from sklearn.decomposition import PCA
 COMPONENTS = 64
 
 
+def n_components(rows: int, columns: int, limit: int = COMPONENTS) -> int:
+    """Return how many components are kept of so many rows and columns."""
+    return min(limit, rows, columns)
+
+
 class Components(TransformerMixin, BaseEstimator):
     """Project pixel rows on their leading principal components, divided by one common scale.
 
@@ -38,7 +43,7 @@ class Components(TransformerMixin, BaseEstimator):
 
     def fit(self, X: npt.NDArray[Any], y: None = None) -> Components:
         """Find the components of pixel rows of shape (n, features)."""
-        kept = min(self.n_components, *X.shape)
+        kept = n_components(X.shape[0], X.shape[1], self.n_components)
         self.pca_ = PCA(kept, svd_solver="randomized", random_state=self.random_state)
         scores = self.pca_.fit_transform(X.astype(np.float32, copy=False))
         self.scale_ = float(np.sqrt(np.mean(scores**2))) or 1.0

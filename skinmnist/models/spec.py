@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -58,6 +58,9 @@ class ModelSpec:
         Fit and predict time of one 28x28 fold of HAM10000 without resampling, for ordering and estimates.
     grows : float
         How that time grows with the rows after resampling: 0 not at all, 1 linearly, 2 quadratically.
+    remedies : mapping of str to mapping
+        Remedies for imbalance that belong to this kind of model, by name, and the parameters of the
+        classifier that switch each one on.
     most_probable : bool
         Whether ``predict`` answers the class of the largest ``predict_proba``, so that one pass over the
         held-out rows serves both.
@@ -77,6 +80,17 @@ class ModelSpec:
     calibrate: bool = False
     seconds: float = 5.0
     grows: float = 1.0
+    remedies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     most_probable: bool = False
     library: str = ""
     fingerprint: str = ""
+
+    def takes(self, remedy: str) -> bool:
+        """Tell whether a remedy that makes no rows can be given to this model."""
+        return remedy == "none" or (remedy == "class_weight" and self.weights) or remedy in self.remedies
+
+    def build(self, setting: Setting, remedy: str) -> Any:
+        """Return an unfitted classifier, its remedy switched on where it is one of its own."""
+        classifier = self.classifier(setting)
+        own = self.remedies.get(remedy)
+        return classifier.set_params(**own) if own else classifier

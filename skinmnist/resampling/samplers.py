@@ -40,6 +40,10 @@ SAMPLERS = {
 REMEDIES = {
     "none": "the training rows as they are",
     "class_weight": "rows weighted by the inverse frequency of their class",
+    "balanced_batches": "every class equally often in a network's batches",
+    "sqrt_batches": "batches drawn by the square root of the inverse class frequency",
+    "focal_loss": "a loss that looks away from what is easy (Lin et al. 2017)",
+    "logit_adjusted_loss": "a loss that takes the class frequencies out of the decision (Menon et al. 2020)",
 }
 
 #: Samplers that choose among the rows without looking at them; they are fitted on row numbers.
@@ -130,7 +134,8 @@ def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tup
     if params.get("smote", 0) is None:  # SMOTETomek and SMOTEENN build their own SMOTE when fitted.
         from imblearn.over_sampling import SMOTE
 
-        sampler.set_params(smote=SMOTE(random_state=params.get("random_state")))
+        own = {name: params[name] for name in ("sampling_strategy", "random_state")}
+        sampler.set_params(smote=SMOTE(**own))
         return fewer_neighbours(sampler.smote, class_counts)
     notes = []
     if type(sampler).__name__ == "KMeansSMOTE":

@@ -1,6 +1,5 @@
 """What the tests of the data layer share: a cache folder of their own, small tables, and the real ones."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,15 +40,6 @@ def write_table(tmp_path: Path) -> Callable[..., Path]:
 def seven_classes(write_table: Callable[..., Path]) -> Path:
     """Write a grey 2 x 2 table of nine rows with the codes 0 to 6, 3 and 4, and return its path."""
     return write_table(np.arange(36).reshape(9, 4), [0, 1, 2, 3, 4, 5, 6, 3, 4])
-
-
-@pytest.fixture
-def real_folder() -> Path:
-    """Return the folder of the real tables, or skip."""
-    folder = Path(os.environ.get("SKINMNIST_DATA") or Path(__file__).parents[3] / "shared" / "data")
-    if not (folder / "hmnist_8_8_RGB.csv").is_file():
-        pytest.skip(f"the real tables are not in {folder}; set SKINMNIST_DATA to their folder")
-    return folder
 
 
 @pytest.fixture

@@ -112,14 +112,14 @@ def test_loading_does_not_import_pandas():
 
 
 @pytest.mark.parametrize(("name", "side"), [("hmnist_28_28_RGB", 28), ("hmnist_8_8_RGB", 8)])
-def test_the_real_tables(name, side, real_folder):
-    table = load_hmnist(real_folder / f"{name}.csv")
+def test_the_real_tables(name, side, real_tables):
+    table = load_hmnist(real_tables / f"{name}.csv")
     assert table.shape == (side, side, 3)
     assert table.class_names == facts.CLASS_NAMES
     assert table.class_counts.tolist() == list(facts.ROWS_PER_CLASS)
     assert table.name == name
     # One row in a thousand, read with nothing of the package.
-    with (real_folder / f"{name}.csv").open() as lines:
+    with (real_tables / f"{name}.csv").open() as lines:
         next(lines)
         for row, text in enumerate(lines):
             if row % 1000 == 0:

@@ -91,7 +91,7 @@ def replaced(row, **cells):
     return change
 
 
-MEND = "name the metadata of this table, or pass metadata=False to read the table without"
+MEND = "name the metadata of this table, or move this file away to read the table without"
 
 FAULTS = {
     "empty": (
@@ -237,8 +237,8 @@ def test_an_eighth_code_among_the_seven_diagnoses_is_an_error(write_table, lines
     assert "row 8 (line 10), column 'dx': received 'nv'" in complaint(table)
 
 
-def test_the_real_metadata_agrees_with_both_tables(real_folder):
-    small = load_hmnist(real_folder / "hmnist_8_8_RGB.csv")
+def test_the_real_metadata_agrees_with_both_tables(real_tables):
+    small = load_hmnist(real_tables / "hmnist_8_8_RGB.csv")
     assert small.class_counts.tolist() == list(facts.ROWS_PER_CLASS)
     assert small.lesion_counts.tolist() == list(facts.LESIONS_PER_CLASS)
     assert small.n_lesions == 7470

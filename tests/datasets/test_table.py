@@ -124,11 +124,11 @@ def test_class_order_is_that_of_the_label_codes(seven_classes):
     assert load_hmnist(seven_classes).class_names == facts.CLASS_NAMES
 
 
-def test_class_order_is_that_of_the_real_metadata(real_folder):
+def test_class_order_is_that_of_the_real_metadata(real_tables):
     # Read with nothing of the package: the diagnosis and the label of every row, as text.
-    metadata = (real_folder / "HAM10000_metadata.csv").read_text("utf-8").splitlines()
+    metadata = (real_tables / "HAM10000_metadata.csv").read_text("utf-8").splitlines()
     labels = (
-        line.rsplit(",", 1)[1] for line in (real_folder / "hmnist_8_8_RGB.csv").read_text().splitlines()
+        line.rsplit(",", 1)[1] for line in (real_tables / "hmnist_8_8_RGB.csv").read_text().splitlines()
     )
     pairs = {(label, line.split(",")[2]) for label, line in zip(labels, metadata, strict=True)}
     assert pairs == {("label", "dx")} | {(str(code), name) for code, name in enumerate(facts.CLASS_NAMES)}

@@ -17,6 +17,7 @@ from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.evaluation.record import read_run
+from skinmnist.models.spec import ModelSpec
 
 GRID = {"samplers": ["none", "RandomOverSampler", "SMOTE"], "models": ["dummy", "logistic_regression"]}
 
@@ -53,9 +54,11 @@ class Moody(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X):
-        return np.full(len(X), self.classes_[0])
+        return np.full(len(X) - (self.way == "short"), self.classes_[0])
 
     def predict_proba(self, X):
+        if self.way == "short":
+            return np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
         if self.way == "nan":
             return np.full((len(X), len(self.classes_)), np.nan)
         return np.full((len(X), 2), 0.5)
@@ -197,7 +200,8 @@ def test_runs_that_cannot_stand_in_one_table_are_refused(lesions, tmp_path, chan
     [
         ("raise", "RuntimeError: no luck today"),
         ("nan", "values that are no probabilities"),
-        ("shape", "returned the shape"),
+        ("shape", "predict_proba returned the shape"),
+        ("short", "predict returned the shape"),
         ("die", "its worker process died"),
     ],
 )
@@ -208,6 +212,33 @@ def test_a_cell_that_fails_fails_alone(lesions, tmp_path, way, reason):
     assert all(reason in failure.reason and "\n" not in failure.reason for failure in record.failures)
     assert {result.cell for result in record.results} == {Cell("none", "tree", 0, f) for f in (0, 1)}
     assert {cell["status"] for cell in record.info["cells"]} == {"done", "failed"}
+
+
+def test_a_model_that_changed_under_its_name_leaves_no_old_cells(lesions, tmp_path):
+    for depth in (1, 5):
+        models = {"tree": DecisionTreeClassifier(max_depth=depth)}
+        samplers = ["none", "RandomOverSampler"] if depth == 1 else ["none"]
+        record = run_comparison(lesions, samplers, models, folds=2, out=tmp_path / "a")
+    assert {result.cell.sampler for result in record.results} == {"none"}
+    assert "tree is not what it was: its earlier cells were left out" in record.info["notes"]
+
+
+def test_specs_of_the_users_own_are_told_apart(lesions, tmp_path):
+    scores = []
+    for depth in (1, 5):
+        spec = ModelSpec("t", lambda setting, depth=depth: DecisionTreeClassifier(max_depth=depth))
+        scores.append(run_comparison(lesions, "none", {"t": spec}, folds=2, out=tmp_path / "a").scores)
+    assert not scores[0].equals(scores[1])
+
+
+def test_the_price_of_earlier_sessions_is_kept(lesions, tmp_path):
+    infos = [
+        run_comparison(lesions, samplers, "dummy", folds=2, out=tmp_path / "a").info
+        for samplers in ("none", "SMOTE", "SMOTE")
+    ]
+    assert [len(info["sessions"]) for info in infos] == [1, 2, 2]
+    assert infos[1]["wall_seconds"] > infos[0]["wall_seconds"]
+    assert infos[2]["wall_seconds"] == infos[1]["wall_seconds"]
 
 
 def test_failed_cells_are_tried_again(lesions, tmp_path):
@@ -268,6 +299,14 @@ def test_a_folder_that_cannot_be_written(lesions, tmp_path):
 def test_a_record_that_is_none(tmp_path):
     with pytest.raises(InputError, match=r"holds no run\.json"):
         read_run(tmp_path)
-    (tmp_path / "run.json").write_text("[1, 2")
-    with pytest.raises(InputError, match="is no record of a run"):
+    for content in ("[1, 2", "[]", '{"table": {}, "protocol": {}, "cells": []}'):
+        (tmp_path / "run.json").write_text(content)
+        with pytest.raises(InputError, match="is no record of a run"):
+            read_run(tmp_path)
+
+
+def test_a_record_with_a_missing_file(lesions, tmp_path):
+    run_comparison(lesions, "none", "dummy", folds=2, out=tmp_path)
+    (tmp_path / "pictures.npz").unlink()
+    with pytest.raises(InputError, match="is damaged"):
         read_run(tmp_path)

@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 from imblearn.over_sampling import SMOTE
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
@@ -83,6 +85,20 @@ def test_bad_models(models, sentence):
         resolve_models(models)
 
 
+def test_what_cannot_be_sent_to_a_worker_is_refused():
+    tree = DecisionTreeClassifier()
+    tree.lock = threading.Lock()
+    with pytest.raises(InputError, match=r"'tree' .* cannot be sent to a worker process"):
+        resolve_models({"tree": tree})
+
+
+def test_a_module_that_raises_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "broken_module.py").write_text("def oops(:")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match="which cannot be made"):
+        resolve_models(["broken_module:Model"])
+
+
 def test_a_model_with_no_scores_at_all():
     class Silent(NearestCentroid):
         predict_proba = decision_function = property()
@@ -115,9 +131,15 @@ def test_grid_is_the_cross_and_its_order_is_not_that_of_asking():
 
 
 def test_what_a_model_cannot_take_is_not_planned_but_noted():
-    cells, notes = plan_cells(
-        resolve_samplers(["none", "class_weight"]), resolve_models(["dummy", "svm"]), repeats=1, folds=2
-    )
-    assert ("class_weight", "dummy") not in {cell[:2] for cell in cells}
-    assert ("class_weight", "svm") in {cell[:2] for cell in cells}
-    assert notes == ["class_weight with dummy is not planned: dummy takes no weights"]
+    samplers = resolve_samplers(["none", "class_weight", "focal_loss"])
+    cells, notes = plan_cells(samplers, resolve_models(["dummy", "svm", "cnn"]), repeats=1, folds=2)
+    assert {cell[:2] for cell in cells} == {
+        *(("none", model) for model in ("dummy", "svm", "cnn")),
+        *(("class_weight", model) for model in ("svm", "cnn")),
+        ("focal_loss", "cnn"),
+    }
+    assert notes == [
+        "class_weight with dummy is not planned: dummy cannot take it",
+        "focal_loss with svm is not planned: svm cannot take it",
+        "focal_loss with dummy is not planned: dummy cannot take it",
+    ]

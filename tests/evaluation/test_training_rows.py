@@ -6,7 +6,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
 from skinmnist.evaluation.training_rows import balanced_weights, draw_training_rows
-from skinmnist.models.spec import ModelSpec
+from skinmnist.models import MODELS
+from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.samplers import make_sampler
 
 
@@ -57,6 +58,18 @@ def test_copies_and_weights_train_the_same_classifier(fold, classifier):
         draw(fold, "RandomOverSampler", copies_as_weights=as_weights).train(classifier)
         decisions.append(classifier.decision_function(fold[0]))
     np.testing.assert_allclose(decisions[0], decisions[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name, spec in MODELS.items() if spec.copies_as_weights])
+def test_registered_models_that_say_so_are_the_same_with_copies_and_weights(name, lesions):
+    setting = Setting(lesions.shape, 7, len(lesions), 0)
+    rows = MODELS[name].features(setting).fit_transform(lesions.pixels).astype(np.float64)
+    decisions = []
+    for as_weights in (False, True):
+        classifier = MODELS[name].classifier(setting).set_params(tol=1e-8)
+        draw((rows, lesions.labels), "RandomOverSampler", copies_as_weights=as_weights).train(classifier)
+        decisions.append(classifier.decision_function(rows))
+    np.testing.assert_allclose(decisions[0], decisions[1], atol=2e-3)
 
 
 def test_balanced_weights_even_the_classes_out(fold):

@@ -11,6 +11,7 @@ from skinmnist.evaluation.folds import assign_folds
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS, resolve_samplers
 from skinmnist.models import DEFAULT_MODELS, MODELS
 from skinmnist.models.spec import Setting
+from skinmnist.resampling.samplers import REMEDIES
 
 
 def test_defaults_are_registered():
@@ -71,3 +72,18 @@ def test_decisions_are_the_most_probable_class_where_the_entry_says_so(name, les
     rows = lesions.pixels.astype(MODELS[name].pixel_type)
     model.fit(rows, lesions.labels)
     np.testing.assert_array_equal(model.predict(rows), model.predict_proba(rows).argmax(axis=1))
+
+
+@pytest.mark.parametrize("remedy", MODELS["cnn_tiny"].remedies)
+def test_remedies_of_networks_change_the_training_and_help_the_rare(remedy, lesions):
+    folds = assign_folds(lesions, 5, 1, "lesion", 0)
+    task = Task(folds, True, {"cnn_tiny": MODELS["cnn_tiny"]}, resolve_samplers(["none", remedy]), seed=0)
+    plain, remedied = (fit_cell(Cell(s, "cnn_tiny", 0, 0), lesions, task) for s in ("none", remedy))
+    assert not np.array_equal(plain.probabilities, remedied.probabilities)
+    rare = np.flatnonzero(lesions.class_counts < 40)
+    assert remedied.probabilities[:, rare].sum() > plain.probabilities[:, rare].sum()
+
+
+def test_every_remedy_belongs_to_some_model():
+    taken = {name for name in REMEDIES if any(spec.takes(name) for spec in MODELS.values())}
+    assert taken == set(REMEDIES)

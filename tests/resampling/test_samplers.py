@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from imblearn import combine, over_sampling, under_sampling
+from sklearn.base import clone
 
 from skinmnist.errors import InputError
 from skinmnist.resampling.samplers import SAMPLERS, fewer_neighbours, make_sampler, resample
@@ -84,6 +85,19 @@ def test_same_seed_same_rows():
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.parametrize("name", ["SMOTETomek", "SMOTEENN", "SMOTE", "ADASYN"])
+def test_settings_of_the_users_own_are_kept(name):
+    rows, labels = clouds([90, 25, 15])
+    sampler = make_sampler(name, 0).set_params(sampling_strategy={2: 30})
+    found = resample(sampler, rows, labels)
+    expected = clone(sampler).fit_resample(rows.astype(np.float32), labels)
+    if name != "ADASYN":
+        np.testing.assert_array_equal(found.labels, expected[1])
+    assert np.sum(found.labels == 2) <= 35
+
+
 def test_unknown_name():
-    with pytest.raises(InputError, match="received sampler 'SMOT'; expected one of none, class_weight"):
+    with pytest.raises(
+        InputError, match="received sampler 'SMOT'; expected one of none, class_weight, balanced_batches"
+    ):
         make_sampler("SMOT", 0)

@@ -1,0 +1,26 @@
+import pytest
+
+from skinmnist.doors import guarded
+from skinmnist.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (InputError("received x; expected y"), 2, "skinmnist: received x; expected y\n"),
+        (OSError(28, "No space left on device", "scores.csv"), 2, "No space left on device (scores.csv)"),
+        (KeyboardInterrupt(), 130, "skinmnist: interrupted\n"),
+    ],
+)
+def test_what_ends_a_door_is_one_sentence_and_a_code(error, code, said, capsys):
+    def work():
+        raise error
+
+    assert guarded(work) == code
+    complaint = capsys.readouterr().err
+    assert said in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_work_that_is_done_gives_its_own_code():
+    assert guarded(lambda: 1) == 1
