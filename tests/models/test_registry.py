@@ -80,6 +80,8 @@ def test_remedies_of_networks_change_the_training_and_help_the_rare(remedy, lesi
     task = Task(folds, True, {"cnn_tiny": MODELS["cnn_tiny"]}, resolve_samplers(["none", remedy]), seed=0)
     plain, remedied = (fit_cell(Cell(s, "cnn_tiny", 0, 0), lesions, task) for s in ("none", remedy))
     assert not np.array_equal(plain.probabilities, remedied.probabilities)
+    if remedy == "focal_loss":
+        return  # It looks at what is hard, not at what is rare.
     rare = np.flatnonzero(lesions.class_counts < 40)
     assert remedied.probabilities[:, rare].sum() > plain.probabilities[:, rare].sum()
 
