@@ -25,19 +25,19 @@ def _forest(setting: Setting) -> Any:
 
 
 def _cnn(setting: Setting) -> Any:
-    from skinmnist.models.cnn import make_cnn
+    from skinmnist.models.cnn_costs import make_cnn
 
     return make_cnn(setting)
 
 
 def _cnn_thorough(setting: Setting) -> Any:
-    from skinmnist.models.cnn import make_cnn_thorough
+    from skinmnist.models.cnn_costs import make_cnn_thorough
 
     return make_cnn_thorough(setting)
 
 
 def _cnn_tiny(setting: Setting) -> Any:
-    from skinmnist.models.cnn import make_cnn_tiny
+    from skinmnist.models.cnn_costs import make_cnn_tiny
 
     return make_cnn_tiny(setting)
 

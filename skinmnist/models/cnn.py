@@ -16,15 +16,12 @@ from skinmnist.errors import InputError
 from skinmnist.models.augmentation import symmetric_view
 from skinmnist.models.backend import keras, tf
 from skinmnist.models.incoming import check_pictures, check_weights
-from skinmnist.models.networks import block_side, build_network, grid_side, pad_to_blocks
-from skinmnist.models.spec import Setting
-from skinmnist.models.training import COARSE_GRID, Recipe, Standard, train_network
+from skinmnist.models.networks import block_side, build_network, pad_to_blocks
+from skinmnist.models.precision import choose_precision
+from skinmnist.models.training import Recipe, Standard, train_network
 
 #: Rows per step when predicting, so that memory does not follow the size of the table.
 PREDICT_ROWS = 256
-
-#: Training rows of one of five folds of HAM10000, for which the budgets are stated.
-FULL_TABLE_ROWS = 8012
 
 
 class CNNClassifier(ClassifierMixin, BaseEstimator):
@@ -60,6 +57,14 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         Draw the classes of each batch by the square root of their frequencies, or with equal chances.
     loss : {"cross_entropy", "focal", "logit_adjusted"}, default="cross_entropy"
         See `skinmnist.models.losses.make_loss`.
+    points : int, default=30
+        Points of the history over a run; watched rows are checked at each.
+    rate_patience, stop_patience : int or None, default=None
+        Points without a lower loss on the watched rows after which the learning rate is halved, and after
+        which the run ends. With either, `fit` must be given rows to watch. With a `rate_patience` the
+        learning rate has no cycle of its own.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        See `skinmnist.models.precision.choose_precision`.
     views : int, default=8
         Symmetric views whose probabilities are averaged in prediction: 1, 2, 4 or 8 (at most 4 where the
         picture is not square).
@@ -71,9 +76,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
     history_ : dict of str to list
-        ``step``, ``loss``, ``accuracy`` and ``learning_rate`` over the run, as means since the point before.
+        ``step``, ``loss``, ``accuracy`` and ``learning_rate`` over the run, as means since the point before;
+        with watched rows also ``watched_loss`` and ``watched_accuracy``.
     standard_ : Standard
         Mean and standard deviation of each channel over the training rows.
+    precision_ : str
+        What the network computes with, ``"float32"`` or ``"bfloat16"``.
     weights_ : list of ndarray
         The network's weights, in the order of ``keras.Model.get_weights``.
     """
@@ -97,6 +105,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         colour_spread: float = 0.02,
         balance: str | None = None,
         loss: str = "cross_entropy",
+        points: int = 30,
+        rate_patience: int | None = None,
+        stop_patience: int | None = None,
+        precision: str = "auto",
         views: int = 8,
         random_state: int = 0,
     ) -> None:
@@ -116,6 +128,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.colour_spread = colour_spread
         self.balance = balance
         self.loss = loss
+        self.points = points
+        self.rate_patience = rate_patience
+        self.stop_patience = stop_patience
+        self.precision = precision
         self.views = views
         self.random_state = random_state
 
@@ -124,6 +140,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         X: npt.NDArray[np.generic],
         y: npt.NDArray[np.generic],
         sample_weight: npt.NDArray[np.floating] | None = None,
+        watched: tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]] | None = None,
     ) -> CNNClassifier:
         """Train the network.
 
@@ -135,6 +152,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             Class labels.
         sample_weight : ndarray of shape (n,), optional
             Weights of the rows in the loss; they are scaled to mean 1. Rows of weight 0 are left out.
+        watched : tuple of ndarray, optional
+            Pixel rows and labels that are not trained on: the weights that did best on them are kept, and
+            `rate_patience` and `stop_patience` go by them.
 
         Raises
         ------
@@ -157,6 +177,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(f"fit received rows of one class only, {self.classes_[0]!r}; give at least two")
+        watched_pictures = self._check_watched(watched)
+        self.precision_ = choose_precision(self.precision)
         self.n_features_in_ = int(np.prod(self.shape))
         self.standard_ = Standard.of(pictures)
         self._predictor: Any = None
@@ -169,6 +191,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             self.standard_,
             self._recipe(),
             self.random_state,
+            watched_pictures,
         )
         self.weights_ = network.get_weights()
         return self
@@ -207,6 +230,25 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """Leave the compiled graph behind: weights and parameters are all it takes to compile it again."""
         return {name: value for name, value in super().__getstate__().items() if name != "_predictor"}
 
+    def _check_watched(
+        self, watched: tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]] | None
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]] | None:
+        """Return watched rows as pictures and codes."""
+        if watched is None:
+            if self.rate_patience is not None or self.stop_patience is not None:
+                raise InputError(
+                    "the network received a patience but no rows to watch; give fit watched=(rows, labels) "
+                    "of lesions that are not trained on, or leave the patience out"
+                )
+            return None
+        pictures, labels = check_pictures(watched[0], self.shape), np.asarray(watched[1])
+        if labels.shape != (len(pictures),) or not np.isin(labels, self.classes_).all():
+            raise InputError(
+                f"fit received watched labels of shape {labels.shape} for {len(pictures)} watched rows; give "
+                "one for each row, of the classes that are trained on"
+            )
+        return pictures, np.searchsorted(self.classes_, labels)
+
     def _recipe(self) -> Recipe:
         return Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
 
@@ -217,6 +259,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             channels=self.channels,
             pairs=self.pairs,
             dropout=self.dropout,
+            precision=self.precision_,
             seed=self.random_state,
         )
 
@@ -238,57 +281,3 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             return tf.add_n(logs) / len(logs)
 
         return mean_log_probabilities
-
-
-def steps_for(train_rows: int, steps_at_full_table: int) -> int:
-    """Gradient steps for a number of training rows, before resampling.
-
-    They grow with the rows: every table is seen the same number of times, whatever a sampler makes of it.
-
-    Parameters
-    ----------
-    train_rows : int
-    steps_at_full_table : int
-        Steps at the 8,012 training rows of a fold of HAM10000.
-    """
-    return max(20, round(steps_at_full_table * train_rows / FULL_TABLE_ROWS))
-
-
-def make_cnn(setting: Setting) -> CNNClassifier:
-    """Build the network of the default comparison: about half a minute on a fold of HAM10000 at 28 x 28.
-
-    Tables too small for steps at half resolution, which are cheap, get fewer steps.
-    """
-    full = 700 if grid_side(setting.shape) >= COARSE_GRID else 500
-    return CNNClassifier(setting.shape, steps=steps_for(setting.train_rows, full), random_state=setting.seed)
-
-
-def make_cnn_tiny(setting: Setting) -> CNNClassifier:
-    """Build the network of ``--quick``: about 3 seconds on 1,000 rows of 28 x 28."""
-    return CNNClassifier(
-        setting.shape,
-        steps=steps_for(setting.train_rows, 1100),
-        batch_size=64,
-        channels=(16, 32),
-        pairs=(0, 1),
-        coarse_share=0.8,
-        views=2,
-        random_state=setting.seed,
-    )
-
-
-def make_cnn_thorough(setting: Setting) -> CNNClassifier:
-    """Build a wider network for a longer run: about five minutes on a fold of HAM10000 at 28 x 28.
-
-    So long a run learns its pictures by heart unless they are changed more than those of the shorter ones.
-    """
-    return CNNClassifier(
-        setting.shape,
-        steps=steps_for(setting.train_rows, 2400),
-        channels=(48, 96, 128),
-        pairs=(0, 2, 1),
-        dropout=0.4,
-        max_shift=3,
-        colour_spread=0.1,
-        random_state=setting.seed,
-    )

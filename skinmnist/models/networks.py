@@ -10,78 +10,12 @@ at 128 x 128, where a block has 192 numbers, costs about four times one at 28 x 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from skinmnist.errors import InputError
 from skinmnist.models.backend import keras, tf
-
-
-class FusedBatchNorm(keras.layers.Layer):
-    """Batch normalisation (Ioffe & Szegedy 2015) by TensorFlow's fused kernel.
-
-    Keras 3 composes the same formula of separate operations; layer against layer, that costs about three
-    times as much on a CPU.
-
-    Parameters
-    ----------
-    momentum : float, default=0.95
-        Share of the moving mean and variance that is kept at each training step.
-    epsilon : float, default=1e-3
-        Added to the variance.
-    """
-
-    def __init__(self, momentum: float = 0.95, epsilon: float = 1e-3, **kwargs: object) -> None:
-        super().__init__(**kwargs)
-        self.momentum = momentum
-        self.epsilon = epsilon
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create the scale, the offset and the moving statistics, one number per channel each."""
-        channels = (input_shape[-1],)
-        self.gamma = self.add_weight(shape=channels, initializer="ones", name="gamma")
-        self.beta = self.add_weight(shape=channels, initializer="zeros", name="beta")
-        self.moving_mean = self.add_weight(shape=channels, initializer="zeros", trainable=False, name="mean")
-        self.moving_variance = self.add_weight(
-            shape=channels, initializer="ones", trainable=False, name="variance"
-        )
-
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Normalise a batch by its own statistics when training, by the moving ones otherwise."""
-        scale, offset = self.gamma.value, self.beta.value
-        moving = self.moving_mean.value, self.moving_variance.value
-        if not training:
-            return tf.compat.v1.nn.fused_batch_norm(
-                inputs, scale, offset, *moving, epsilon=self.epsilon, is_training=False
-            )[0]
-        outputs, *batch = tf.compat.v1.nn.fused_batch_norm(inputs, scale, offset, epsilon=self.epsilon)
-        for kept, new in zip(moving, batch, strict=True):
-            kept.assign_add((1.0 - self.momentum) * (new - kept))
-        return outputs
-
-
-class FoldBlocks(keras.layers.Layer):
-    """Fold square blocks of pixels into channels (space to depth).
-
-    Parameters
-    ----------
-    side : int
-        Side of a block in pixels; 1 leaves the picture as it is.
-    """
-
-    def __init__(self, side: int, **kwargs: object) -> None:
-        super().__init__(**kwargs)
-        self.side = side
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """``(n, h, w, c)`` to ``(n, h / side, w / side, c * side**2)``; whole blocks only."""
-        return tf.nn.space_to_depth(inputs, self.side) if self.side > 1 else inputs
-
-    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Tell the shape of the output without computing it."""
-        count, _, _, channels = input_shape
-        return count, None, None, channels * self.side**2
+from skinmnist.models.layers import Convolution, FoldBlocks, FusedBatchNorm
 
 
 def block_side(shape: tuple[int, ...]) -> int:
@@ -112,6 +46,7 @@ def build_network(
     channels: Sequence[int] = (32, 64, 96),
     pairs: Sequence[int] = (0, 1, 1),
     dropout: float = 0.3,
+    precision: str = "float32",
     seed: int = 0,
 ) -> keras.Model:
     """Build an untrained network from standardised pictures to logits.
@@ -129,6 +64,8 @@ def build_network(
         Residual pairs of convolutions (He et al. 2016) of each stage.
     dropout : float, default=0.3
         Share of the joined features that is dropped in training.
+    precision : {"float32", "bfloat16"}, default="float32"
+        Of the computation from the first convolution to the last grid; weights and logits are float32.
     seed : int, default=0
         Seeds the weights and the dropout.
 
@@ -148,28 +85,29 @@ def build_network(
             f"the network received {len(channels)} numbers of channels {tuple(channels)} and {len(pairs)} of "
             f"residual pairs {tuple(pairs)}; give one of each for every stage"
         )
+    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     seeds = iter(np.random.SeedSequence(seed).generate_state(2 + sum(1 + 2 * n for n in pairs)).tolist())
 
     def convolve(features: keras.KerasTensor, outputs: int, name: str) -> keras.KerasTensor:
         initializer = keras.initializers.HeNormal(seed=next(seeds))
-        features = keras.layers.Conv2D(
-            outputs, 3, padding="same", use_bias=False, kernel_initializer=initializer, name=name
-        )(features)
-        return FusedBatchNorm(name=f"{name}_norm")(features)
+        features = Convolution(outputs, initializer, name=name, dtype=policy)(features)
+        return FusedBatchNorm(name=f"{name}_norm", dtype=policy)(features)
 
     pictures = keras.Input((None, None, shape[-1]), name="pictures")
-    features = FoldBlocks(block_side(shape), name="fold_blocks")(pictures)
+    features = FoldBlocks(block_side(shape), name="fold_blocks", dtype=policy)(pictures)
     for stage, (outputs, n_pairs) in enumerate(zip(channels, pairs, strict=True), start=1):
         name = f"stage{stage}"
         if stage > 1:
-            features = keras.layers.MaxPooling2D(padding="same", name=f"{name}_pool")(features)
-        features = keras.layers.ReLU(name=f"{name}_relu")(convolve(features, outputs, f"{name}_conv"))
+            features = keras.layers.MaxPooling2D(padding="same", name=f"{name}_pool", dtype=policy)(features)
+        features = keras.layers.ReLU(name=f"{name}_relu", dtype=policy)(
+            convolve(features, outputs, f"{name}_conv")
+        )
         for pair in range(n_pairs):
             inner = convolve(features, outputs, f"{name}_pair{pair}_first")
-            inner = keras.layers.ReLU(name=f"{name}_pair{pair}_relu")(inner)
+            inner = keras.layers.ReLU(name=f"{name}_pair{pair}_relu", dtype=policy)(inner)
             inner = convolve(inner, outputs, f"{name}_pair{pair}_second")
-            features = keras.layers.Add(name=f"{name}_pair{pair}_add")([features, inner])
-            features = keras.layers.ReLU(name=f"{name}_pair{pair}_out")(features)
+            features = keras.layers.Add(name=f"{name}_pair{pair}_add", dtype=policy)([features, inner])
+            features = keras.layers.ReLU(name=f"{name}_pair{pair}_out", dtype=policy)(features)
     joined = keras.layers.Concatenate(name="mean_and_max")(
         [
             keras.layers.GlobalAveragePooling2D(name="mean")(features),

@@ -22,6 +22,14 @@ def one_cycle(steps: int, warm_up: float = 0.2) -> npt.NDArray[np.float32]:
     return np.where(done < warm_up, rise, fall).astype(np.float32)
 
 
+def warm_up(steps: int, rise: int = 20) -> npt.NDArray[np.float32]:
+    """Share of the highest learning rate at each step: a short straight rise to 1, and no fall.
+
+    Shape (steps,).
+    """
+    return np.minimum(1.0, (np.arange(steps) + 1) / rise).astype(np.float32)
+
+
 def draw_batches(
     codes: npt.NDArray[np.integer],
     steps: int,

@@ -9,6 +9,7 @@ a run sees the pictures at half their resolution, where a step costs a quarter (
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,13 +21,14 @@ from skinmnist.models.backend import keras, tf
 from skinmnist.models.losses import make_loss
 from skinmnist.models.networks import block_side, grid_side, pad_to_blocks
 from skinmnist.models.optimizers import MuonAdam
-from skinmnist.models.schedule import draw_batches, one_cycle
+from skinmnist.models.schedule import draw_batches, one_cycle, warm_up
+from skinmnist.models.watching import Watcher
 
 #: Blocks along the shorter side of a picture below which halving the resolution leaves too little.
 COARSE_GRID = 12
 
-#: Points of the history over a run.
-POINTS = 30
+#: Rows that are looked at in one go when a run checks the rows that it watches.
+CHECKED_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Recipe:
         How batches are drawn, see `skinmnist.models.schedule.draw_batches`.
     loss : str
         See `skinmnist.models.losses.make_loss`.
+    points : int
+        Points of the history, evenly over the steps; watched rows are checked at each.
+    rate_patience, stop_patience : int or None
+        See `skinmnist.models.watching.Watcher`. Where there is a `rate_patience` the learning rate stays up
+        until the watched rows lower it, instead of following its cycle.
     """
 
     steps: int
@@ -67,6 +74,9 @@ class Recipe:
     colour_spread: float
     balance: str | None
     loss: str
+    points: int
+    rate_patience: int | None
+    stop_patience: int | None
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,7 @@ def train_network(
     standard: Standard,
     recipe: Recipe,
     seed: int,
+    watched: tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]] | None = None,
 ) -> dict[str, list[float]]:
     """Train a network in place.
 
@@ -118,16 +129,18 @@ def train_network(
     standard : Standard
     recipe : Recipe
     seed : int
+    watched : tuple of ndarray, optional
+        Pictures and codes that are not trained on; the network ends with the weights that did best on them.
 
     Returns
     -------
     dict of str to list
         ``step``, and means since the point before of ``loss``, ``accuracy`` (on the augmented training
-        pictures) and ``learning_rate``.
+        pictures) and ``learning_rate``; with watched rows also ``watched_loss`` and ``watched_accuracy``.
     """
     random_state = np.random.default_rng([seed, 0])
     order = draw_batches(codes, recipe.steps, recipe.batch_size, recipe.balance, random_state)
-    cycle = one_cycle(recipe.steps)
+    cycle = one_cycle(recipe.steps) if recipe.rate_patience is None else warm_up(recipe.steps)
     graph_seed = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
     shape = pictures.shape[1:]
     fine_from = round(recipe.coarse_share * recipe.steps) if grid_side(shape) >= COARSE_GRID else 0
@@ -141,18 +154,76 @@ def train_network(
     )
     loss = make_loss(recipe.loss, np.bincount(codes), recipe.label_smoothing)
     data = tf.constant(pictures), tf.constant(codes, tf.int32), tf.constant(weights, tf.float32)
+    watch = None if watched is None else _Watch(network, standard, recipe, *watched)
 
-    history: dict[str, list[float]] = {"step": [], "loss": [], "accuracy": [], "learning_rate": []}
-    ends = np.unique([*np.linspace(0, recipe.steps, POINTS + 1).round().astype(int), fine_from])
+    history: dict[str, list[float]] = defaultdict(list)
+    ends = np.unique([*np.linspace(0, recipe.steps, recipe.points + 1).round().astype(int), fine_from])
     for coarse, points in ((True, ends[ends <= fine_from]), (False, ends[ends >= fine_from])):
+        if watch and watch.watcher.stop:
+            break
         run_steps = compile_steps(network, optimizer, loss, standard, recipe, shape, graph_seed, coarse)
         for start, end in itertools.pairwise(points):
-            mean_loss, accuracy = run_steps(*data, order[start:end], cycle[start:end], np.int32(start))
+            rates = cycle[start:end] * np.float32(watch.watcher.rate if watch else 1.0)
+            mean_loss, accuracy = run_steps(*data, order[start:end], rates, np.int32(start))
             history["step"].append(int(end))
             history["loss"].append(float(mean_loss))
             history["accuracy"].append(float(accuracy))
-            history["learning_rate"].append(float(recipe.learning_rate * cycle[start:end].mean()))
-    return history
+            history["learning_rate"].append(float(recipe.learning_rate * rates.mean()))
+            if watch and watch.look(history):
+                break
+    if watch:
+        network.set_weights(watch.best)
+    return dict(history)
+
+
+class _Watch:
+    """Look at watched rows now and then, and keep the weights that did best on them."""
+
+    def __init__(
+        self,
+        network: keras.Model,
+        standard: Standard,
+        recipe: Recipe,
+        pictures: npt.NDArray[np.uint8],
+        codes: npt.NDArray[np.integer],
+    ) -> None:
+        self.network = network
+        self.pictures, self.codes = pictures, codes
+        self.watcher = Watcher(recipe.rate_patience, recipe.stop_patience)
+        self.best = network.get_weights()
+        self._measure = _compile_measure(network, standard, pictures.shape[1:])
+
+    def look(self, history: dict[str, list[float]]) -> bool:
+        """Add to the history, and tell whether the run should end."""
+        sums = np.zeros(2)
+        for start in range(0, len(self.codes), CHECKED_ROWS):
+            rows = slice(start, start + CHECKED_ROWS)
+            sums += self._measure(self.pictures[rows], self.codes[rows].astype(np.int32)).numpy()
+        loss, accuracy = (sums / len(self.codes)).tolist()
+        history["watched_loss"].append(loss)
+        history["watched_accuracy"].append(accuracy)
+        self.watcher.see(loss)
+        if self.watcher.improved:
+            self.best = self.network.get_weights()
+        return self.watcher.stop
+
+
+def _compile_measure(
+    network: keras.Model, standard: Standard, shape: tuple[int, ...]
+) -> tf.types.experimental.PolymorphicFunction:
+    """Return a graph function from pictures and codes to the sums of their losses and of their hits."""
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, *shape), tf.uint8), tf.TensorSpec((None,), tf.int32)],
+        autograph=False,
+    )
+    def measure(pictures, codes):  # type: ignore[no-untyped-def]
+        logits = network(pad_to_blocks(standard.apply(pictures), block_side(shape)), training=False)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(codes, logits)
+        hits = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == codes, tf.float32)
+        return tf.stack([tf.reduce_sum(losses), tf.reduce_sum(hits)])
+
+    return measure
 
 
 def compile_steps(
