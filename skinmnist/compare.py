@@ -56,6 +56,14 @@ def build_parser() -> argparse.ArgumentParser:
         default=[*DEFAULT_MODELS],
         help=f"{', '.join(MODELS)}, or package.module:Class (default: {' '.join(DEFAULT_MODELS)})",
     )
+    add(
+        "--clinical",
+        metavar="COLUMN",
+        nargs="+",
+        default=[],
+        help=f"add a row <model>+clinical for every model, which also knows these columns of the metadata: "
+        f"{', '.join(facts.CLINICAL_COLUMNS)}",
+    )
     add("--folds", metavar="N", type=int, help="folds of the cross-validation (default: 5)")
     add("--repeats", metavar="N", type=int, default=1, help="how often to draw the folds anew (default: 1)")
     add(
@@ -111,6 +119,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 repeats=options.repeats,
                 split=options.split,
                 seed=options.seed,
+                clinical=options.clinical,
                 jobs=options.jobs,
                 out=out,
                 fresh=options.fresh,

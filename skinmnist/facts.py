@@ -26,6 +26,8 @@ LESIONS_PER_CLASS = (228, 327, 727, 73, 5403, 98, 614)
 MELANOMA = "mel"
 
 METADATA_COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
+#: What is known of a patient before the picture is looked at; the columns that ``--clinical`` may use.
+CLINICAL_COLUMNS = ("age", "sex", "localization")
 METADATA_FILE = "HAM10000_metadata.csv"
 
 #: The tables that are searched for when none is named, in this order.

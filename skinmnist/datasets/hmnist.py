@@ -37,8 +37,9 @@ def load_hmnist(
         them, with the codes 0..k-1, each on at least one row.
     metadata : str, path-like, False or None
         A CSV whose row *i* describes row *i* of the table, with at least ``lesion_id``, ``image_id`` and
-        ``dx``. It is joined only after every ``dx`` was found to agree with the label. None:
-        ``<table stem>_metadata.csv``, else ``HAM10000_metadata.csv`` beside the table, if there is one.
+        ``dx``; ``age``, ``sex`` and ``localization`` are kept where they are there. It is joined only after
+        every ``dx`` was found to agree with the label. None: ``<table stem>_metadata.csv``, else
+        ``HAM10000_metadata.csv`` beside the table, if there is one.
         False: do not look, and leave the lesions unknown.
 
     Returns
@@ -65,6 +66,7 @@ def load_hmnist(
         shape=picture_shape(pixels.shape[1], table),
         lesion_ids=joined.lesion_ids if joined else None,
         image_ids=joined.image_ids if joined else None,
+        clinical=joined.clinical or None if joined else None,
         name=table.stem,
         origin=f"read from {table.name}",
         inputs=((table.name, sha256), *([(joined.path.name, joined.sha256)] if joined else [])),

@@ -1,12 +1,14 @@
-"""The metadata of a pixel table: which lesion each picture shows, joined only where all diagnoses agree."""
+"""The metadata of a pixel table: the lesions and patients behind it, joined where all diagnoses agree."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +18,15 @@ from skinmnist.datasets.cache import Arrays, parse_once
 from skinmnist.datasets.files import decode, place, shown, without_mark
 from skinmnist.errors import InputError
 
-#: The columns that are read; any others are accepted and left alone.
+#: The columns that must be there; `facts.CLINICAL_COLUMNS` are read too, any others are left alone.
 REQUIRED_COLUMNS = ("lesion_id", "image_id", "dx")
 
 #: Longer names are no names but a quote that was never closed, and would make wide arrays.
 _LONGEST_CELL = 200
+
+#: How metadata says that it does not know.
+_UNKNOWN = {"", "unknown", "na", "nan"}
+_OLDEST = 130
 
 _MEND = "name the metadata of this table, or move this file away to read the table without"
 
@@ -33,6 +39,8 @@ class Metadata:
     ----------
     path : Path
     lesion_ids, image_ids, diagnoses : ndarray of shape (n,), str
+    clinical : dict of str to ndarray of shape (n,)
+        Those of `facts.CLINICAL_COLUMNS` that are there, as `PixelTable.clinical` holds them.
     sha256 : str
         Of the file's content.
     """
@@ -41,6 +49,7 @@ class Metadata:
     lesion_ids: npt.NDArray[np.str_]
     image_ids: npt.NDArray[np.str_]
     diagnoses: npt.NDArray[np.str_]
+    clinical: dict[str, npt.NDArray[Any]]
     sha256: str
 
 
@@ -63,9 +72,11 @@ def read_metadata(path: Path) -> Metadata:
     InputError
         Names the file, and the row and column of the first fault.
     """
-    arrays, sha256 = parse_once(path, "metadata-1", REQUIRED_COLUMNS, partial(_parse, path=path))
+    names = (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS)
+    arrays, sha256 = parse_once(path, "metadata-2", names, partial(_parse, path=path))
     lesion_ids, image_ids, diagnoses = (np.array(arrays[name]) for name in REQUIRED_COLUMNS)
-    return Metadata(path, lesion_ids, image_ids, diagnoses, sha256)
+    clinical = {name: np.array(arrays[name]) for name in facts.CLINICAL_COLUMNS if len(arrays[name])}
+    return Metadata(path, lesion_ids, image_ids, diagnoses, clinical, sha256)
 
 
 def match_classes(metadata: Metadata, labels: npt.NDArray[np.int64], table: Path) -> tuple[str, ...]:
@@ -143,16 +154,17 @@ def _received(metadata: Metadata, row: int) -> str:
 
 
 def _parse(content: bytes, path: Path) -> Arrays:
-    """Read the three columns; every fault is an `InputError`."""
+    """Read the columns, empty arrays for clinical ones that are not there; every fault is an `InputError`."""
     text = decode(without_mark(content), path)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[list[str]] = []
+    rows: list[list[str | float]] = []
     try:
         header = next(reader, [])
         positions = _positions(header, path)
         for cells in reader:
-            _check_row(cells, header, positions, place(path, len(rows), reader.line_num))
-            rows.append([cells[position] for position in positions])
+            where = place(path, len(rows), reader.line_num)
+            _check_length(cells, header, where)
+            rows.append([_read_cell(name, cells[position], where) for name, position in positions.items()])
     except csv.Error as error:
         raise InputError(
             f"{path}, line {reader.line_num} cannot be read as CSV ({error}); expected cells with commas "
@@ -160,12 +172,12 @@ def _parse(content: bytes, path: Path) -> Arrays:
         ) from None
     if not rows:
         raise InputError(f"{path} has a header and no rows; expected one row for each picture, so add them")
-    columns = zip(*rows, strict=True)
-    return {name: np.array(column) for name, column in zip(REQUIRED_COLUMNS, columns, strict=True)}
+    columns = dict(zip(positions, zip(*rows, strict=True), strict=True))
+    return {name: np.array(columns.get(name, ())) for name in (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS)}
 
 
-def _positions(header: list[str], path: Path) -> list[int]:
-    """Return where the required columns stand."""
+def _positions(header: list[str], path: Path) -> dict[str, int]:
+    """Return where the required columns stand, and those clinical ones that are there."""
     required = ", ".join(REQUIRED_COLUMNS)
     if not header:
         raise InputError(f"{path} is empty; expected a header with {required}, and rows, so fill it")
@@ -176,11 +188,18 @@ def _positions(header: list[str], path: Path) -> list[int]:
                 f"{path}, header (line 1): the column {name!r} stands {found} among {len(header)} columns; "
                 f"expected {required} once each, so mend the header"
             )
-    return [header.index(name) for name in REQUIRED_COLUMNS]
+    clinical = [name for name in facts.CLINICAL_COLUMNS if name in header]
+    for name in clinical:
+        if header.count(name) > 1:
+            raise InputError(
+                f"{path}, header (line 1): the column {name!r} stands {header.count(name)} times among "
+                f"{len(header)} columns; expected it once, so mend the header"
+            )
+    return {name: header.index(name) for name in (*REQUIRED_COLUMNS, *clinical)}
 
 
-def _check_row(cells: list[str], header: list[str], positions: list[int], where: str) -> None:
-    """Check that a row has a cell for each column, and something in those that are read."""
+def _check_length(cells: list[str], header: list[str], where: str) -> None:
+    """Check that a row has a cell for each column."""
     if not cells:
         raise InputError(f"{where} is blank; expected {len(header)} cells, so drop the blank line")
     if len(cells) < len(header):
@@ -193,11 +212,33 @@ def _check_row(cells: list[str], header: list[str], positions: list[int], where:
             f"{where} goes on behind column {shown(header[-1])}, with {len(cells)} cells; expected "
             f"{len(header)} as in the header, so drop what is too much"
         )
-    for position in positions:
-        cell = cells[position]
-        if not cell.strip() or len(cell) > _LONGEST_CELL:
-            received = f"{len(cell)} characters" if cell.strip() else "an empty cell"
-            raise InputError(
-                f"{where}, column {header[position]!r}: received {received}; expected a name of at most "
-                f"{_LONGEST_CELL} characters, so mend the cell"
-            )
+
+
+def _read_cell(column: str, cell: str, where: str) -> str | float:
+    """Return a name as it stands, a clinical cell as `PixelTable.clinical` holds it."""
+    required = column in REQUIRED_COLUMNS
+    if len(cell) > _LONGEST_CELL or (required and not cell.strip()):
+        received = f"{len(cell)} characters" if cell.strip() else "an empty cell"
+        raise InputError(
+            f"{where}, column {column!r}: received {received}; expected a name of at most "
+            f"{_LONGEST_CELL} characters, so mend the cell"
+        )
+    if required:
+        return cell
+    unknown = cell.strip().lower() in _UNKNOWN
+    if column == "age":
+        return math.nan if unknown else _age(cell, where)
+    return "" if unknown else cell.strip()
+
+
+def _age(cell: str, where: str) -> float:
+    try:
+        age = float(cell)
+    except ValueError:
+        age = math.nan
+    if not 0 <= age <= _OLDEST:
+        raise InputError(
+            f"{where}, column 'age': received {shown(cell)}; expected years from 0 to {_OLDEST}, or nothing "
+            "where the age is unknown, so mend the cell"
+        )
+    return age

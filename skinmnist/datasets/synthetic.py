@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from skinmnist import facts
 from skinmnist.datasets.drawing import draw_structure, render
+from skinmnist.datasets.patients import draw_patients
 from skinmnist.datasets.recipes import draw_attributes
 from skinmnist.datasets.table import PixelTable
 from skinmnist.datasets.views import draw_views
@@ -54,7 +55,8 @@ def make_lesions(
     Returns
     -------
     PixelTable
-        ``n_samples`` rows in random order, with lesion and image ids and ``synthetic=True``.
+        ``n_samples`` rows in random order, with lesion and image ids, age, sex and localization of the
+        patients, and ``synthetic=True``.
 
     Raises
     ------
@@ -64,14 +66,16 @@ def make_lesions(
     shares = _shares(class_weights)
     height, width = _sides(size)
     _check(n_samples, pictures_per_lesion, overlap, random_state)
-    population, lesion_look, views, noise = (
-        np.random.Generator(np.random.PCG64(seed)) for seed in np.random.SeedSequence(random_state).spawn(4)
+    population, lesion_look, views, noise, people = (
+        np.random.Generator(np.random.PCG64(seed)) for seed in np.random.SeedSequence(random_state).spawn(5)
     )
     rows_per_class = _rows_per_class(n_samples, shares)
     lesion_labels, lesion_rows = _population(rows_per_class, pictures_per_lesion, population)
-    attributes = draw_attributes(lesion_labels, 2 * (1 - overlap), lesion_look)
+    separation = 2 * (1 - overlap)
+    attributes = draw_attributes(lesion_labels, separation, lesion_look)
     lesions = draw_structure(attributes, lesion_look)
     pictures = render(lesions, draw_views(attributes, lesion_rows, views), height, width, noise)
+    patients = draw_patients(lesion_labels, separation, people)
     return PixelTable(
         pixels=pictures.reshape(n_samples, -1),
         labels=lesion_labels[lesion_rows],
@@ -79,6 +83,7 @@ def make_lesions(
         shape=(height, width, 3),
         lesion_ids=np.array([f"SYN_{lesion:07d}" for lesion in lesion_rows]),
         image_ids=np.array([f"SYN_PICTURE_{row:07d}" for row in range(n_samples)]),
+        clinical={column: values[lesion_rows] for column, values in patients.items()},
         name="synthetic",
         origin=_call(n_samples, class_weights, pictures_per_lesion, overlap, size, random_state),
         synthetic=True,

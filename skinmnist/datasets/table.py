@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,9 @@ class PixelTable:
         ``(height, width, channels)`` of one picture.
     lesion_ids, image_ids : ndarray of shape (n,), str, or None
         Which lesion a picture shows, and the picture's own name; None where unknown.
+    clinical : mapping of str to ndarray of shape (n,), or None
+        What the metadata says of the patients, by column: numbers as float64, NaN where unknown (``age``,
+        in years); words as str, ``""`` where unknown. None where there is no such column.
     name : str
         Short name for folders and titles, such as ``"hmnist_28_28_RGB"``.
     origin : str
@@ -43,6 +48,7 @@ class PixelTable:
     shape: tuple[int, int, int]
     lesion_ids: npt.NDArray[np.str_] | None = None
     image_ids: npt.NDArray[np.str_] | None = None
+    clinical: Mapping[str, npt.NDArray[Any]] | None = None
     name: str = "table"
     origin: str = "made in Python"
     inputs: tuple[tuple[str, str], ...] = ()
@@ -57,8 +63,8 @@ class PixelTable:
                 f"{self.pixels.dtype}; expected ({n}, {height * width * channels}) of uint8 for {n} labels "
                 f"and pictures of {height} x {width} x {channels}"
             )
-        for column in ("lesion_ids", "image_ids"):
-            values = getattr(self, column)
+        columns = {"lesion_ids": self.lesion_ids, "image_ids": self.image_ids, **(self.clinical or {})}
+        for column, values in columns.items():
             if values is not None and len(values) != n:
                 raise InputError(
                     f"table {self.name!r} received {len(values)} {column} for {n} rows; give one for each row"
@@ -101,7 +107,11 @@ class PixelTable:
         return np.asarray(counts, dtype=np.int64)
 
     def digest(self) -> str:
-        """SHA-256 over everything that a score can depend on: pixels, labels, shape, classes, lesions."""
+        """SHA-256 over everything that a picture's score depends on: pixels, labels, shape, classes, lesions.
+
+        The clinical columns are left out: no model of pictures sees them, so that a column more or less in
+        the metadata must not make finished cells stale. Who uses them identifies them by what was used.
+        """
         state = hashlib.sha256(repr((self.shape, self.class_names, self.pixels.shape)).encode())
         state.update(np.ascontiguousarray(self.pixels).data)
         state.update(np.ascontiguousarray(self.labels).data)
@@ -123,6 +133,7 @@ class PixelTable:
             labels=self.labels[rows],
             lesion_ids=None if self.lesion_ids is None else self.lesion_ids[rows],
             image_ids=None if self.image_ids is None else self.image_ids[rows],
+            clinical=self.clinical and {column: values[rows] for column, values in self.clinical.items()},
             name=name or self.name,
         )
 

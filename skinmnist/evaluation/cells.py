@@ -8,6 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+#: What the name of a model ends in where clinical columns are added to its answers.
+FUSED = "+clinical"
+
 
 class Cell(NamedTuple):
     """One sampler with one model on one fold: what runs in parallel, is stored, resumed, and fails alone."""
@@ -19,6 +22,16 @@ class Cell(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.sampler} x {self.model}, repeat {self.repeat}, fold {self.fold}"
+
+    @property
+    def fused(self) -> Cell:
+        """The cell that adds clinical columns to the answers of this one."""
+        return self._replace(model=self.model + FUSED)
+
+    @property
+    def base(self) -> Cell | None:
+        """The cell whose answers this one adds clinical columns to; None for one that is trained itself."""
+        return self._replace(model=self.model.removesuffix(FUSED)) if self.model.endswith(FUSED) else None
 
 
 class Timing(NamedTuple):
@@ -89,3 +102,14 @@ class CellFailure:
 
     cell: Cell
     reason: str
+
+    @classmethod
+    def from_error(cls, cell: Cell, error: Exception) -> CellFailure:
+        """Turn what a cell raised into words."""
+        return cls(cell, one_line(f"{type(error).__name__}: {error}"))
+
+
+def one_line(text: str) -> str:
+    """Put a message on one line of at most 300 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else line[:297] + "..."

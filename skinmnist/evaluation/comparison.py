@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -56,6 +56,7 @@ def run_comparison(
     repeats: int = 1,
     split: str | None = None,
     seed: int = 0,
+    clinical: Iterable[str] = (),
     jobs: int | None = None,
     out: str | Path | None = None,
     fresh: bool = False,
@@ -79,6 +80,9 @@ def run_comparison(
         By lesion wherever the table knows its lesions.
     seed : int
         Everything random follows from it.
+    clinical : iterable of str
+        Columns of `PixelTable.clinical`, such as ``("age", "sex", "localization")``: every model appears a
+        second time, as ``<model>+clinical``, with what these columns say added to its answers.
     jobs : int, optional
         Worker processes of one thread each; the cores by default. Scores do not depend on it.
     out : path, optional
@@ -107,7 +111,7 @@ def run_comparison(
     started = time.perf_counter()
     if jobs is not None and jobs < 1:
         raise InputError(f"received {jobs} jobs; expected at least 1")
-    plan = make_plan(table, samplers, models, folds, repeats, split, seed, rows)
+    plan = make_plan(table, samplers, models, folds, repeats, split, seed, rows, clinical)
     with tempfile.TemporaryDirectory(prefix="skinmnist-run-") as passing:
         folder = Path(out) if out is not None else Path(passing)
         earlier, store = _open_folder(folder, plan, fresh)
@@ -163,26 +167,49 @@ def _run_missing(
     done: set[Cell],
     failures: dict[Cell, CellFailure],
 ) -> None:
-    """Run the cells that are not `done`, longest first; `done` and `failures` fill up on the way."""
+    """Run the cells that are not `done`; `done` and `failures` fill up on the way."""
     expected = plan.expected_seconds(table)
-    missing = sorted((cell for cell in plan.cells if cell not in done), key=lambda c: -expected[c])
-    left = dict.fromkeys(missing)
+    left = dict.fromkeys(cell for cell in expected if cell not in done)
     remaining = Remaining(expected, jobs)
     if progress:
         progress.planned(plan.cells, len(done), plan.notes)
-    with closing(run_cells(missing, table, plan.task, jobs)) as outcomes:
+    trained = sorted(left, key=lambda cell: -expected[cell])
+    with closing(_outcomes(plan, table, store, trained, frozenset(done), jobs)) as outcomes:
         for outcome in outcomes:
-            del left[outcome.cell]
+            left.pop(outcome.cell, None)
             if isinstance(outcome, CellFailure):
                 failures[outcome.cell] = outcome
             else:
                 store.save(outcome)
                 done.add(outcome.cell)
-                timing = outcome.timing
-                seconds = timing.resample_seconds + timing.fit_seconds + timing.predict_seconds
-                remaining.finished(outcome.cell, seconds)
+                if outcome.cell.base is None:
+                    timing = outcome.timing
+                    seconds = timing.resample_seconds + timing.fit_seconds + timing.predict_seconds
+                    remaining.finished(outcome.cell, seconds)
             if progress:
                 progress.finished(outcome, remaining.seconds(left))
+
+
+def _outcomes(
+    plan: Plan,
+    table: PixelTable,
+    store: CellStore,
+    trained: Sequence[Cell],
+    done: frozenset[Cell],
+    jobs: int,
+) -> Generator[CellResult | CellFailure]:
+    """Yield what becomes of the cells to be trained, each followed by the one that is made of its answers."""
+    fusion, fused = plan.fusion, {cell for cell in plan.cells if cell.base and cell not in done}
+    if fusion is not None:
+        for cell in plan.cells:
+            base = store.load(cell) if cell in done and cell.fused in fused else None
+            if base is not None:
+                yield fusion.finish(base)
+    with closing(run_cells(trained, table, plan.task, jobs)) as outcomes:
+        for outcome in outcomes:
+            yield outcome
+            if fusion is not None and outcome.cell.fused in fused:
+                yield fusion.finish(outcome)
 
 
 def _some_pictures(

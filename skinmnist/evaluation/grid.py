@@ -14,7 +14,7 @@ from typing import Any
 import cloudpickle
 
 from skinmnist.errors import InputError
-from skinmnist.evaluation.cells import Cell
+from skinmnist.evaluation.cells import FUSED, Cell
 from skinmnist.models import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.samplers import REMEDIES, SAMPLERS, make_sampler, seeded
@@ -67,9 +67,21 @@ def resolve_samplers(samplers: Iterable[str] | Mapping[str, Any]) -> dict[str, S
 
 
 def plan_cells(
-    samplers: Mapping[str, Sampler], models: Mapping[str, ModelSpec], repeats: int, folds: int
+    samplers: Mapping[str, Sampler],
+    models: Mapping[str, ModelSpec],
+    repeats: int,
+    folds: int,
+    fused: bool = False,
 ) -> tuple[list[Cell], list[str]]:
     """Cross samplers with models, in the order in which tables show them.
+
+    Parameters
+    ----------
+    samplers : mapping of str to Sampler
+    models : mapping of str to ModelSpec
+    repeats, folds : int
+    fused : bool
+        Whether every pair is followed by the same with clinical columns.
 
     Returns
     -------
@@ -83,14 +95,23 @@ def plan_cells(
             if samplers[sampler].make is None and not models[model].takes(sampler):
                 notes.append(f"{sampler} with {model} is not planned: {model} cannot take it")
                 continue
-            cells += [Cell(sampler, model, r, f) for r in range(repeats) for f in range(folds)]
+            pair = [Cell(sampler, model, r, f) for r in range(repeats) for f in range(folds)]
+            cells += [*pair, *(cell.fused for cell in pair)] if fused else pair
     return cells, notes
 
 
 def in_order(names: Iterable[str], registry: Iterable[str]) -> list[str]:
-    """Sort names as the registry has them, unknown ones last; the order of asking must not matter."""
+    """Sort names as the registry has them, unknown ones last; the order of asking must not matter.
+
+    A model with clinical columns comes right behind the model.
+    """
     place = {name: i for i, name in enumerate(registry)}
-    return sorted(names, key=lambda name: (place.get(name, len(place)), name))
+
+    def key(name: str) -> tuple[int, str, str]:
+        base = name.removesuffix(FUSED)
+        return place.get(base, len(place)), base, name
+
+    return sorted(names, key=key)
 
 
 def _resolve(asked: Iterable[str] | Mapping[str, Any], kind: str, convert: Callable[[str, Any], Any]) -> Any:
@@ -125,6 +146,11 @@ def _imported(name: str, kind: str) -> Any:
 
 
 def _as_model(name: str, value: Any) -> ModelSpec:
+    if name.endswith(FUSED):
+        raise InputError(
+            f"received the model name {name!r}; names that end in {FUSED} are given by --clinical, so name "
+            f"{name.removesuffix(FUSED)!r} and add --clinical age sex localization"
+        )
     if isinstance(value, ModelSpec):
         return replace(value, fingerprint=value.fingerprint or _fingerprint(name, value))
     if isinstance(value, str):

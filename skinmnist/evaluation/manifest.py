@@ -11,7 +11,7 @@ import skinmnist
 from skinmnist import facts
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.evaluation.cells import Cell, CellFailure
+from skinmnist.evaluation.cells import FUSED, Cell, CellFailure
 from skinmnist.evaluation.grid import in_order
 from skinmnist.evaluation.machine import hardware, versions
 from skinmnist.evaluation.plan import Plan
@@ -69,9 +69,7 @@ def describe_run(
     same = earlier is not None and earlier.get("identity") == plan.identity
     grid = earlier["grid"] if earlier is not None and same else {"samplers": [], "models": {}}
     changed = _changed(plan, earlier)
-    models = grid["models"] | {
-        name: {"title": spec.title, "space": spec.space} for name, spec in plan.task.models.items()
-    }
+    models = {name: entry for name, entry in grid["models"].items() if name not in changed} | plan.models
     notes = list(earlier["notes"]) if earlier is not None and same else []
     notes += [f"{name} is not what it was: its earlier cells were left out" for name in sorted(changed)]
     if earlier is not None and not same:
@@ -82,6 +80,7 @@ def describe_run(
         "arguments": {
             "samplers": list(plan.task.samplers),
             "models": list(plan.task.models),
+            "clinical": list(plan.fusion.columns) if plan.fusion else [],
             **{name: plan.protocol[name] for name in ("folds", "split", "seed", "rows")},
             "repeats": plan.repeats,
             "jobs": jobs,
@@ -155,9 +154,13 @@ def add_session(
 
 
 def _changed(plan: Plan, earlier: Mapping[str, Any] | None) -> set[str]:
-    """Return the names that stood for another model or sampler in an earlier run."""
+    """Return the names that stood for another model or sampler in an earlier run.
+
+    What was made of another model's answers is not what it was either.
+    """
     before = earlier.get("fingerprints", {}) if earlier is not None else {}
-    return {name for name, print_ in plan.fingerprints.items() if before.get(name, print_) != print_}
+    changed = {name for name, print_ in plan.fingerprints.items() if before.get(name, print_) != print_}
+    return changed | {name + FUSED for name in changed if name + FUSED in before}
 
 
 def _describe_table(table: PixelTable) -> dict[str, Any]:
@@ -173,5 +176,6 @@ def _describe_table(table: PixelTable) -> dict[str, Any]:
         "rows_per_class": table.class_counts.tolist(),
         "lesions_per_class": None if lesions is None else lesions.tolist(),
         "lesions": table.n_lesions,
+        "clinical": list(table.clinical or ()),
         "inputs": [{"file": name, "sha256": digest} for name, digest in table.inputs],
     }

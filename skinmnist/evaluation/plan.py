@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.evaluation.cells import Cell
+from skinmnist.evaluation.cells import FUSED, Cell
 from skinmnist.evaluation.fitting import Task
 from skinmnist.evaluation.folds import LEFT_OUT, assign_folds, choose_split
+from skinmnist.evaluation.fusion import Fusion, choose_columns
 from skinmnist.evaluation.grid import plan_cells, resolve_models, resolve_samplers
 from skinmnist.evaluation.machine import versions
 from skinmnist.evaluation.schedule import expected_seconds
@@ -27,6 +28,7 @@ _COMPUTING = (
     "evaluation/calibrating.py",
     "evaluation/fitting.py",
     "evaluation/folds.py",
+    "evaluation/fusion.py",
     "evaluation/grid.py",
     "evaluation/training_rows.py",
     "models/*.py",
@@ -50,6 +52,8 @@ class Plan:
     repeats : int
     identity : str
         Digest of the protocol, the code and the library versions.
+    fusion : Fusion or None
+        What adds clinical columns to finished cells; None where none were asked for.
     """
 
     cells: tuple[Cell, ...]
@@ -58,16 +62,35 @@ class Plan:
     protocol: dict[str, Any]
     repeats: int
     identity: str
+    fusion: Fusion | None = None
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What identifies the user's own models and samplers, by name."""
+        """What identifies the user's own models and samplers, and models with clinical columns, by name."""
         models = {name: spec.fingerprint for name, spec in self.task.models.items()}
         samplers = {name: sampler.fingerprint for name, sampler in self.task.samplers.items()}
-        return models | samplers
+        fused = {}
+        if self.fusion is not None:
+            fused = {name + FUSED: own + self.fusion.fingerprint for name, own in models.items()}
+        return models | samplers | fused
+
+    @property
+    def models(self) -> dict[str, dict[str, Any]]:
+        """What a report needs to know of each model: its ``title``, and the ``space`` of its samplers.
+
+        Of a model with clinical columns also its ``base`` and the names of the ``clinical`` columns.
+        """
+        described: dict[str, dict[str, Any]] = {}
+        for name, spec in self.task.models.items():
+            described[name] = {"title": spec.title, "space": spec.space}
+            if self.fusion is not None:
+                columns = list(self.fusion.columns)
+                own = {"title": f"{spec.title} + {', '.join(columns)}", "base": name, "clinical": columns}
+                described[name + FUSED] = described[name] | own
+        return described
 
     def expected_seconds(self, table: PixelTable) -> dict[Cell, float]:
-        """Guess the wall seconds of every cell."""
+        """Guess the wall seconds of every cell that is trained."""
         taking_part = table.labels[self.task.folds[0] != LEFT_OUT]
         counts = np.bincount(taking_part, minlength=len(table.class_names))
         return {
@@ -75,6 +98,7 @@ class Plan:
                 cell, self.task.models[cell.model], counts, table.pixels.shape[1], self.protocol["folds"]
             )
             for cell in self.cells
+            if cell.base is None
         }
 
 
@@ -87,6 +111,7 @@ def make_plan(
     split: str | None,
     seed: int,
     rows: npt.NDArray[np.int64] | None,
+    clinical: Iterable[str] = (),
 ) -> Plan:
     """Resolve names, assign folds and cross the grid; the parameters are those of `run_comparison`.
 
@@ -103,9 +128,10 @@ def make_plan(
         raise InputError(
             f"received {sorted(clash)[0]!r} as a sampler and as a model; name one of them otherwise"
         )
+    columns = choose_columns(table, clinical)
     chosen_split = choose_split(table, split)
     fold_of = assign_folds(table, folds, repeats, chosen_split, seed, rows)
-    cells, notes = plan_cells(found_samplers, found_models, repeats, folds)
+    cells, notes = plan_cells(found_samplers, found_models, repeats, folds, fused=bool(columns))
     if not cells:
         raise InputError("; ".join(notes) + "; nothing is left to run, so name other samplers or models")
     task = Task(
@@ -132,6 +158,7 @@ def make_plan(
         protocol=protocol,
         repeats=repeats,
         identity=hashlib.sha256(identity.encode()).hexdigest(),
+        fusion=Fusion(columns, table.labels, fold_of, len(table.class_names)) if columns else None,
     )
 
 

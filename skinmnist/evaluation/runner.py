@@ -18,7 +18,7 @@ import joblib
 from joblib.externals.loky import get_reusable_executor
 
 from skinmnist.datasets.table import PixelTable
-from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
+from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, one_line
 from skinmnist.evaluation.fitting import Task, fit_cell
 from skinmnist.evaluation.machine import PeakMemory
 
@@ -135,15 +135,10 @@ def _work(cell: Cell, path: str, task: Task) -> CellResult | CellFailure:
             warnings.simplefilter("ignore", FutureWarning)
             result = fit_cell(cell, _mapped_table(path), task)
     except Exception as error:  # A model of the user's own may raise anything; its cell says what.
-        return CellFailure(cell, _one_line(f"{type(error).__name__}: {error}"))
-    told = {_one_line(f"{warning.category.__name__}: {warning.message}") for warning in caught}
+        return CellFailure.from_error(cell, error)
+    told = {one_line(f"{warning.category.__name__}: {warning.message}") for warning in caught}
     return replace(
         result,
         notes=(*result.notes, *sorted(told)),
         timing=result.timing._replace(peak_rss_mb=peak.megabytes),
     )
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 300 else line[:297] + "..."

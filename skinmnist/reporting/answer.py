@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from skinmnist.evaluation.record import RunRecord
-from skinmnist.reporting.naming import count, fixed, listing, signed, with_spread
+from skinmnist.reporting.naming import base_model, count, fixed, listing, signed, with_spread
 from skinmnist.reporting.tables import fold_scores
 
 
@@ -45,7 +45,11 @@ def answer(record: RunRecord, board: pd.DataFrame) -> Answer:
         else "has a mean macro-F1 of"
     )
     finding = f"{verb} {with_spread(best['macro_f1'], best['macro_f1_sd'])}"
-    gaps = [*_above_none(pairs, best), *_above_majority(board, best)]
+    gaps = [
+        *_above_none(pairs, best),
+        *_above_base(pairs, best, base_model(record.info, best["model"])),
+        *_above_majority(board, best),
+    ]
     if gaps:
         finding += f": that is {listing(gaps)}"
     remarks = [
@@ -76,6 +80,16 @@ def _above_none(pairs: pd.DataFrame, best: Any) -> list[str]:
     return [
         f"{gap} above the same model without a sampler ({with_spread(row['macro_f1'], row['macro_f1_sd'])})"
     ]
+
+
+def _above_base(pairs: pd.DataFrame, best: Any, base: str) -> list[str]:
+    same = pairs[(pairs["model"] == base) & (pairs["sampler"] == best["sampler"])]
+    if same.empty:
+        return []
+    row = same.iloc[0]
+    gap = fixed(best["macro_f1"] - row["macro_f1"])
+    value = with_spread(row["macro_f1"], row["macro_f1_sd"])
+    return [f"{gap} above the same training without clinical columns ({value})"]
 
 
 def _above_majority(board: pd.DataFrame, best: Any) -> list[str]:

@@ -32,6 +32,17 @@ def model_title(info: dict[str, Any], model: str) -> str:
     return str(info["grid"]["models"].get(model, {}).get("title", model))
 
 
+def base_model(info: dict[str, Any], model: str) -> str:
+    """Return the model to whose answers clinical columns were added; empty for one that is trained itself."""
+    return str(info["grid"]["models"].get(model, {}).get("base", ""))
+
+
+def clinical_columns(info: dict[str, Any]) -> list[str]:
+    """Return the clinical columns that any model of a run has used."""
+    used = (model.get("clinical", []) for model in info["grid"]["models"].values())
+    return list(dict.fromkeys(column for columns in used for column in columns))
+
+
 def fixed(value: float, digits: int = 3) -> str:
     """Write a score: ``0.612``, with a true minus sign, or a dash where it is absent."""
     if math.isnan(value):

@@ -1,0 +1,100 @@
+"""What age, sex and localization say about the class: log-odds, which no class frequency enters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import OneHotEncoder, SplineTransformer
+
+#: Column name -> values of shape (n,): numbers with NaN where unknown, words with "" where unknown.
+Columns = Mapping[str, npt.NDArray[Any]]
+
+
+class ClinicalOdds:
+    """Multinomial logistic regression on clinical columns, as log-odds over the class frequencies.
+
+    Numbers become cubic splines (Eilers & Marx, Statistical Science, 1996), words become one indicator
+    each. What is unknown, and a word that no training row had, is taken as the mean of the training rows: it
+    says nothing, and that something is unknown says nothing either.
+
+    Parameters
+    ----------
+    n_classes : int
+    C : float
+        Inverse strength of the L2 penalty.
+    knots : int
+        Of each spline.
+    """
+
+    def __init__(self, n_classes: int, C: float = 1.0, knots: int = 5) -> None:
+        self.n_classes, self.C, self.knots = n_classes, C, knots
+
+    def fit(self, columns: Columns, labels: npt.NDArray[np.integer]) -> ClinicalOdds:
+        """Learn from training rows.
+
+        Parameters
+        ----------
+        columns : mapping of str to ndarray of shape (n,)
+        labels : ndarray of shape (n,), int
+            Codes 0..k-1. Rows of which nothing is known are left out.
+        """
+        self._encoders = {name: _Encoder(values, self.knots) for name, values in columns.items()}
+        rows, known = self._encode(columns)
+        labels = np.asarray(labels)[known]
+        counts = np.bincount(labels, minlength=self.n_classes)
+        self._classes = np.flatnonzero(counts)
+        self._log_prior = np.log(counts[self._classes] / max(counts.sum(), 1))
+        self._regression = None
+        if len(self._classes) > 1:
+            self._regression = LogisticRegression(C=self.C, max_iter=2000).fit(rows[known], labels)
+        return self
+
+    def log_odds(self, columns: Columns) -> npt.NDArray[np.float64]:
+        """Return log p(class | columns) - log p(class) of each row, shape (m, k), float64.
+
+        A row of zeros where nothing is known; zero for classes that no training row had.
+        """
+        rows, known = self._encode(columns)
+        odds = np.zeros((len(rows), self.n_classes))
+        if self._regression is not None and known.any():
+            given = self._regression.predict_log_proba(rows[known]) - self._log_prior
+            odds[np.ix_(known, self._classes)] = given
+        return odds
+
+    def _encode(self, columns: Columns) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Return the columns as numbers, and in which rows any of them is known."""
+        parts = [encoder(columns[name]) for name, encoder in self._encoders.items()]
+        known = np.any([encoder.known(columns[name]) for name, encoder in self._encoders.items()], axis=0)
+        return np.hstack(parts), known
+
+
+class _Encoder:
+    """One column as numbers that are 0 on the mean over the training rows, and 0 where nothing is known."""
+
+    def __init__(self, values: npt.NDArray[Any], knots: int) -> None:
+        words = values.dtype.kind == "U"
+        found = np.setdiff1d(values, [""]) if words else np.unique(values[np.isfinite(values)])
+        # A column that is the same everywhere tells nothing, whatever a later row holds.
+        self._useful = len(found) > 1
+        self._words = found if words else None
+        self._width, self._mean = 0, np.zeros(0)
+        self._transformer: Any = OneHotEncoder(sparse_output=False) if words else SplineTransformer(knots)
+        if self._useful:
+            encoded = self._transformer.fit_transform(values[self.known(values)][:, None])
+            self._width, self._mean = encoded.shape[1], encoded.mean(axis=0)
+
+    def known(self, values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Tell in which rows the column says something that can be used."""
+        if not self._useful:
+            return np.zeros(len(values), dtype=bool)
+        return np.isfinite(values) if self._words is None else np.isin(values, self._words)
+
+    def __call__(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        encoded, known = np.zeros((len(values), self._width)), self.known(values)
+        if known.any():
+            encoded[known] = self._transformer.transform(values[known][:, None]) - self._mean
+        return encoded
