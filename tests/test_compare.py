@@ -77,6 +77,25 @@ def test_a_table_is_found_where_the_environment_says(csv, tmp_path, capsys, monk
     assert "hmnist_8_8_RGB: 360 pictures" in capsys.readouterr().err
 
 
+def test_clinical_columns_are_an_option(csv, tmp_path, capsys, lesions):
+    arguments = [str(csv), "--models", "dummy", "--samplers", "none", "--folds", "2", "--clinical"]
+    assert main([*arguments, "age"]) == 2
+    assert "came with no clinical columns" in capsys.readouterr().err
+    metadata = csv.with_name("small_metadata.csv")
+    lines = metadata.read_text().splitlines()
+    known = ["age,sex", *(f"{a},{b}" for a, b in zip(*list(lesions.clinical.values())[:2], strict=True))]
+    metadata.write_text("".join(f"{a},{b}\n" for a, b in zip(lines, known, strict=True)))
+    assert main([*arguments, "age", "localization"]) == 2
+    assert "'localization'; expected some of age, sex" in capsys.readouterr().err
+    assert main([*arguments, "sex", "age"]) == 0
+    printed = capsys.readouterr()
+    assert "dummy+clinical" in printed.out
+    assert "4 cells" in printed.err
+    page = (tmp_path / "runs" / "small-0" / "report.html").read_text()
+    assert "Class frequencies only + age, sex" in page
+    assert "--clinical sex age" in page
+
+
 def test_a_quick_look_is_marked_as_no_result(csv, capsys, tmp_path):
     assert main([str(csv), "--quick", "--models", "dummy", "--samplers", "none"]) == 0
     assert "QUICK LOOK" in capsys.readouterr().err
@@ -102,6 +121,7 @@ def test_without_lesions_the_split_is_by_image_and_the_report_warns(csv, capsys,
         (["CSV", "--jobs", "0"], "received 0 jobs"),
         (["CSV", "--seed", "-3"], "received seed -3"),
         (["CSV", "--repeats", "0"], "received 0 repeats"),
+        (["CSV", "--clinical", "dx_type"], "tells how the diagnosis was made and so is a leak"),
         (["CSV", "--metadata", "nowhere.csv"], "nowhere.csv"),
         (["--metadata", "CSV"], "no table was named or found"),
     ],

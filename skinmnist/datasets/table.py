@@ -69,6 +69,12 @@ class PixelTable:
                 raise InputError(
                     f"table {self.name!r} received {len(values)} {column} for {n} rows; give one for each row"
                 )
+        for column, values in (self.clinical or {}).items():
+            if values.dtype.kind not in "fU":
+                raise InputError(
+                    f"table {self.name!r} received the clinical column {column!r} of type {values.dtype}; "
+                    "expected float64 with NaN, or str with '' where nothing is known"
+                )
         present = np.unique(self.labels)
         if not np.array_equal(present, np.arange(len(self.class_names))):
             raise InputError(

@@ -34,6 +34,28 @@ def test_lesions_and_pictures_are_joined_by_row(seven_classes, lines, tmp_path):
     assert [name for name, _ in table.inputs] == ["table.csv", "facts.csv"]
 
 
+def test_clinical_columns_are_kept(seven_classes, lines, tmp_path):
+    lines[2] = lines[2].replace(",80.0,male,scalp", ",, unknown ,Unknown")
+    lines[3] = lines[3].replace(",80.0,male,scalp", ",nan,,NA")
+    lines[4] = lines[4].replace(",80.0,male,scalp", ",0,female,lower extremity")
+    write(tmp_path / "table_metadata.csv", lines)
+    for _ in range(2):  # The second time from the cache.
+        clinical = load_hmnist(seven_classes).clinical
+        assert list(clinical) == ["age", "sex", "localization"]
+        np.testing.assert_array_equal(clinical["age"], [80, np.nan, np.nan, 0, 80, 80, 80, 80, 80])
+        assert clinical["sex"].tolist() == ["male", "", "", "female", *["male"] * 5]
+        assert clinical["localization"].tolist() == ["scalp", "", "", "lower extremity", *["scalp"] * 5]
+
+
+def test_clinical_columns_that_are_not_there_are_not_made_up(seven_classes, lines, tmp_path):
+    path = tmp_path / "table_metadata.csv"
+    write(path, [line.rpartition(",")[0] for line in lines])
+    assert list(load_hmnist(seven_classes).clinical) == ["age", "sex"]
+    write(path, [",".join(line.split(",")[:3]) for line in lines])
+    assert load_hmnist(seven_classes).clinical is None
+    assert load_hmnist(seven_classes, metadata=False).clinical is None
+
+
 def test_metadata_beside_the_table_is_found(seven_classes, lines, tmp_path):
     assert load_hmnist(seven_classes).lesion_ids is None
     write(tmp_path / "HAM10000_metadata.csv", lines)
@@ -141,6 +163,26 @@ FAULTS = {
         "{path}, row 0 (line 2), column 'image_id': received 201 characters; expected a name of at most 200 "
         "characters, so mend the cell",
     ),
+    "an age in words": (
+        replaced(4, age="eighty"),
+        "{path}, row 4 (line 6), column 'age': received 'eighty'; expected years from 0 to 130, or nothing "
+        "where the age is unknown, so mend the cell",
+    ),
+    "a year of birth": (
+        replaced(2, age="1950"),
+        "{path}, row 2 (line 4), column 'age': received '1950'; expected years from 0 to 130, or nothing "
+        "where the age is unknown, so mend the cell",
+    ),
+    "endless place": (
+        replaced(0, localization="l" * 201),
+        "{path}, row 0 (line 2), column 'localization': received 201 characters; expected a name of at most "
+        "200 characters, so mend the cell",
+    ),
+    "two ages": (
+        lambda lines: [lines[0].replace("dx_type", "age"), *lines[1:]],
+        "{path}, header (line 1): the column 'age' stands 2 times among 7 columns; expected it once, so mend "
+        "the header",
+    ),
     "unknown class": (
         replaced(4, dx="naevus"),
         "{path}, row 4 (line 6), column 'dx': received 'naevus', which is no known class; expected one of "
@@ -243,3 +285,6 @@ def test_the_real_metadata_agrees_with_both_tables(real_tables):
     assert small.lesion_counts.tolist() == list(facts.LESIONS_PER_CLASS)
     assert small.n_lesions == 7470
     assert len(set(small.image_ids.tolist())) == 10015
+    assert np.isnan(small.clinical["age"]).sum() == (small.clinical["sex"] == "").sum() == 57
+    assert (small.clinical["localization"] == "").sum() == 234
+    assert len(set(small.clinical["localization"].tolist())) == 15

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -8,11 +10,21 @@ from sklearn.pipeline import make_pipeline
 
 from skinmnist import facts
 from skinmnist.datasets.drawing import draw_structure, render
+from skinmnist.datasets.patients import PLACES
 from skinmnist.datasets.recipes import ATTRIBUTES, RECIPES, draw_attributes
 from skinmnist.datasets.synthetic import make_lesions
 from skinmnist.datasets.table import to_images
 from skinmnist.datasets.views import draw_views
 from skinmnist.errors import InputError
+
+#: Of `make_lesions(120, size=8)` before there were patients: labels and lesions, pixels, and their sum.
+LESIONS = "1b8d90bb7338b4ded5906a8d6811fb66d5b036370a22957c4df5cbfb0bfea43b"
+PIXELS = [
+    [187, 165, 187, 185, 163, 180, 198, 167, 190, 202, 173, 199],
+    [252, 153, 158, 253, 157, 159, 255, 158, 155, 255, 157, 155],
+    [204, 182, 194, 204, 186, 206, 208, 174, 196, 201, 173, 181],
+]
+PIXEL_SUM = 3724928
 
 
 def linear_score(table):
@@ -28,6 +40,47 @@ def test_same_arguments_same_bytes():
     table = make_lesions(200, size=8, random_state=4)
     assert table.digest() == make_lesions(200, size=8, random_state=4).digest()
     assert table.digest() != make_lesions(200, size=8, random_state=5).digest()
+
+
+def test_patients_change_no_picture():
+    """Lesions and a few pixels as they were before patients were drawn; rounding may differ by machine."""
+    table = make_lesions(120, size=8)
+    told = "\n".join([*map(str, table.labels.tolist()), *table.lesion_ids.tolist()])
+    assert hashlib.sha256(told.encode()).hexdigest() == LESIONS
+    np.testing.assert_allclose(table.pixels[[0, 57, 119], :12].astype(int), PIXELS, atol=1)
+    assert abs(table.pixels.sum(dtype=int) - PIXEL_SUM) <= 50
+
+
+def test_patients_are_those_of_the_lesion_and_depend_on_the_class():
+    table = make_lesions(6000, size=4)
+    clinical = table.clinical
+    assert list(clinical) == list(facts.CLINICAL_COLUMNS)
+    _, first, lesion_of = np.unique(table.lesion_ids, return_index=True, return_inverse=True)
+    for values in clinical.values():
+        np.testing.assert_array_equal(values[first][lesion_of], values)
+    age, place = clinical["age"], clinical["localization"]
+    of_class = {name: table.labels == code for code, name in enumerate(facts.CLASS_NAMES)}
+    mean_age = {name: np.nanmean(age[rows]) for name, rows in of_class.items()}
+    assert mean_age["nv"] + 10 < min(mean_age[name] for name in ("akiec", "bcc", "bkl", "mel"))
+    assert np.mean(place[of_class["df"]] == "lower extremity") > 0.5
+    assert np.mean(place[of_class["bkl"]] == "face") > 5 * np.mean(place[of_class["nv"]] == "face")
+    unknown = [np.isnan(age).mean(), *((clinical[name] == "").mean() for name in ("sex", "localization"))]
+    assert all(0.002 < share < 0.04 for share in unknown)
+    assert set(age[~np.isnan(age)] % 5) == {0}
+
+
+def test_patients_are_alike_where_classes_are():
+    table = make_lesions(7000, [1] * 7, overlap=1, size=4)
+    for name, values in table.clinical.items():
+        known = values != "" if values.dtype.kind == "U" else np.isfinite(values)
+        common = values[known] > 50 if name == "age" else values[known] == np.unique(values[known])[-1]
+        shares = [common[table.labels[known] == code].mean() for code in range(7)]
+        assert np.ptp(shares) < 0.12
+
+
+def test_shares_of_places_are_of_a_hundred():
+    assert {len(shares) for shares in PLACES.values()} == {7}
+    np.testing.assert_allclose(np.sum([*PLACES.values()], axis=0), 100, atol=4)
 
 
 def test_what_the_table_says_of_itself():

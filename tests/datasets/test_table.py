@@ -65,8 +65,24 @@ def test_take_keeps_rows_together():
     assert table.labels.tolist() == [1, 0]
     assert table.lesion_ids.tolist() == ["L2", "L1"]
     assert table.image_ids.tolist() == ["I4", "I1"]
+    assert table.clinical is None
     assert table.name == "small"
     assert small_table().take(np.array([0, 2]), name="other").name == "other"
+
+
+def test_clinical_columns_follow_the_rows_and_leave_the_digest_alone():
+    known = {"age": np.arange(5.0), "sex": np.array(["f", "m", "", "f", "m"])}
+    table = small_table(clinical=known)
+    taken = table.take(np.array([3, 0])).clinical
+    assert {name: values.tolist() for name, values in taken.items()} == {"age": [3, 0], "sex": ["f", "f"]}
+    assert table.digest() == small_table().digest()
+
+
+def test_clinical_columns_have_a_value_for_each_row_of_a_kind_that_can_be_used():
+    with pytest.raises(InputError, match="received 4 age for 5 rows"):
+        small_table(clinical={"age": np.arange(4.0)})
+    with pytest.raises(InputError, match="received the clinical column 'age' of type object"):
+        small_table(clinical={"age": np.array([1, None, 2, 3, 4])})
 
 
 def test_take_refuses_to_lose_a_class():

@@ -15,6 +15,7 @@ import pytest
 from skinmnist.errors import InputError
 from skinmnist.evaluation.record import RunRecord, read_run
 from skinmnist.reporting import tables
+from skinmnist.reporting.answer import answer
 from skinmnist.reporting.html import render_report, write_report
 
 SECTIONS = [
@@ -153,6 +154,36 @@ def test_data_card_and_reproduction(page: Page, record: RunRecord) -> None:
     ):
         assert expected in page.text
     assert "no medical device" in page.text
+
+
+def test_models_with_clinical_columns_are_explained(make_run, page: Page) -> None:
+    assert "dx_type" not in page.text
+    own = {"base": "cnn", "clinical": ["age", "sex"], "space": "pixels"}
+    models = {
+        "cnn": {"title": "Convolutional network", "space": "pixels"},
+        "cnn+clinical": {"title": "Convolutional network + age, sex", **own},
+    }
+    run = make_run(models=models, change={"table": {"clinical": ["age", "sex", "localization"]}})
+    twin = Page(render_report(run)).text
+    assert "with what age and sex say of a patient added to its answers" in twin
+    assert "Clinical columns age, sex, localization" in twin
+    assert "Age and sex are given to a multinomial logistic regression" in twin
+    assert "Clinical columns age and sex; dx_type is never used" in twin
+
+
+def test_the_answer_sets_clinical_columns_beside_the_same_without(make_run) -> None:
+    models = {
+        "cnn": {"title": "Net", "space": "pixels"},
+        "cnn+clinical": {"title": "Net + age", "space": "pixels", "base": "cnn", "clinical": ["age"]},
+    }
+    run = make_run(models=models, samplers=["none"])
+    board = tables.leaderboard(run)
+    board.loc[board["model"] == "cnn", ["macro_f1", "macro_f1_sd"]] = 0.8, 0.01
+    for twin, said in ((0.825, True), (0.7, False)):
+        board.loc[board["model"] == "cnn+clinical", "macro_f1"] = twin
+        found = answer(run, board.sort_values("macro_f1", ascending=False)).finding
+        gap = "0.025 above the same training without clinical columns (0.800 ± 0.010)"
+        assert (gap in found) == said
 
 
 def test_page_is_small_and_the_same_each_time(html: str, fake_run: Path) -> None:
