@@ -13,7 +13,8 @@ RandomOverSampler, svm  .378  .875  1.117  .441  .904   .988  .451  .908   .968 
 ======================  =================  =================  =================  =================
 
 Boosted trees on the columns, other numbers of knots, and age crossed with localization changed macro-F1 by
-at most .01, to either side; a stronger penalty was worse.
+at most .01, to either side; a stronger penalty was worse. The table is printed by
+``experiments/benchmarks/clinical_weight.py``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
@@ -182,8 +184,6 @@ class Fusion:
         return self._fitted[repeat, fold]
 
     def _learn(self, repeat: int, fold: int) -> _Fitted:
-        from threadpoolctl import threadpool_limits
-
         from skinmnist.models.clinical import ClinicalOdds
 
         fold_of = self._folds[repeat]

@@ -84,7 +84,7 @@ def leaderboard_figure(
     """
     pairs = board[~board["reference"]]
     sampler_names = [shorten(title, 34) for title in pairs["sampler_title"]]
-    model_names = [shorten(title, 34) for title in pairs["model_title"]]
+    model_names = [shorten(title, 54) for title in pairs["model_title"]]
     left = 14 if narrow else 26 + max((text_width(name) for name in sampler_names + model_names), default=80)
     step = 46 if narrow else 38
     height = step * len(pairs) + 76

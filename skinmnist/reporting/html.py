@@ -15,7 +15,7 @@ from skinmnist.evaluation.record import RunRecord, read_run
 from skinmnist.reporting import drawings, tables, views
 from skinmnist.reporting.answer import answer
 from skinmnist.reporting.figures import DARK_SHARE
-from skinmnist.reporting.naming import clinical_columns, count, listing, space_title, unbroken
+from skinmnist.reporting.naming import base_model, clinical_columns, count, listing, space_title, unbroken
 from skinmnist.reporting.theme import css_variables
 
 REPORT_FILE = "report.html"
@@ -75,6 +75,7 @@ def _heading(record: RunRecord) -> dict[str, Any]:
         "protocol": info["protocol"],
         "repeats": info.get("repeats", 1),
         "grid": info["grid"],
+        "trained": sum(not base_model(info, name) for name in info["grid"]["models"]),
         "clinical": listing(clinical_columns(info)),
         "key_numbers": views.key_numbers(record),
         "failed": views.failed_cells(record),

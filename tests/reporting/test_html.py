@@ -165,7 +165,8 @@ def test_models_with_clinical_columns_are_explained(make_run, page: Page) -> Non
     }
     run = make_run(models=models, change={"table": {"clinical": ["age", "sex", "localization"]}})
     twin = Page(render_report(run)).text
-    assert "with what age and sex say of a patient added to its answers" in twin
+    assert "crossed with 1 model, with and without age and sex, 5-fold" in twin
+    assert "with what age and sex say of the patient added to its answers" in twin
     assert "Clinical columns age, sex, localization" in twin
     assert "Age and sex are given to a multinomial logistic regression" in twin
     assert "Clinical columns age and sex; dx_type is never used" in twin
