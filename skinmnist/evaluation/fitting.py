@@ -7,8 +7,9 @@ to be predicted.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         )
 
     clock = _Clock()
-    rows = _pixels(table, train, spec)
+    rows = _inputs(table, train, spec)
     if features is not None:
         rows = features.fit_transform(rows)
     feature_seconds = clock.lap()
@@ -102,14 +103,14 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
             lambda: spec.build(setting, cell.sampler), draw, rows, labels, lesions, mix, sampler_seed
         )
     fit_seconds = clock.lap()
-    unseen = _pixels(table, held_out, spec)
+    unseen = _inputs(table, held_out, spec)
     if features is not None:
         unseen = features.transform(unseen)
     probabilities = _probabilities(classifier, calibration, unseen, setting.n_classes)
     predicted = probabilities.argmax(axis=1) if spec.most_probable else _decisions(classifier, unseen)
     predict_seconds = clock.lap()
 
-    shows_examples = spec.features is None and (cell.repeat, cell.fold) == (0, 0)
+    shows_examples = spec.features is None and spec.describe is None and (cell.repeat, cell.fold) == (0, 0)
     return CellResult(
         cell=cell,
         rows=held_out.astype(np.int64),
@@ -146,8 +147,19 @@ class _Clock:
         return seconds
 
 
-def _pixels(table: PixelTable, rows: npt.NDArray[np.integer], spec: ModelSpec) -> npt.NDArray[Any]:
+def _inputs(table: PixelTable, rows: npt.NDArray[np.integer], spec: ModelSpec) -> npt.NDArray[Any]:
+    """Return the pixels of pictures, or the numbers that describe them."""
+    if spec.describe is not None:
+        return described(table, spec.describe)[rows]
     return np.asarray(table.pixels[rows]).astype(spec.pixel_type, copy=False)
+
+
+@lru_cache(maxsize=1)
+def described(
+    table: PixelTable, describe: Callable[[Any, tuple[int, int, int]], Any]
+) -> npt.NDArray[np.float32]:
+    """Describe all pictures of a table, once in a process: no number depends on another picture."""
+    return np.asarray(describe(np.asarray(table.pixels), table.shape))
 
 
 def _decisions(classifier: Any, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -9,13 +9,25 @@ from typing import Any
 
 from skinmnist.models.baselines import make_dummy, make_hist_gradient_boosting, make_logistic_regression
 from skinmnist.models.spec import ModelSpec, Setting
-from skinmnist.models.svm import make_svm
+from skinmnist.models.svm import make_svm, make_svm_pixels
 
 
 def _components(setting: Setting) -> Any:
     from skinmnist.models.components import Components
 
     return Components(random_state=setting.seed)
+
+
+def _describe(rows: Any, shape: tuple[int, int, int]) -> Any:
+    from skinmnist.models.descriptors import describe
+
+    return describe(rows, shape)
+
+
+def _standardiser(setting: Setting) -> Any:
+    from skinmnist.models.lesion_descriptors import Standardiser
+
+    return Standardiser()
 
 
 def _forest(setting: Setting) -> Any:
@@ -54,20 +66,24 @@ MODELS = {
     "svm": ModelSpec(
         title="Support vector machine (RBF)",
         classifier=make_svm,
-        features=_components,
-        space="components",
+        describe=_describe,
+        features=_standardiser,
+        space="descriptors",
         weights=True,
         copies_as_weights=True,
         calibrate=True,
-        seconds=5.0,
-        grows=1.5,
+        seconds=10.0,
+        grows=1.0,
     ),
     "random_forest": ModelSpec(
         title="Random forest",
         classifier=_forest,
+        describe=_describe,
+        features=_standardiser,
+        space="descriptors",
         most_probable=True,
         weights=True,
-        seconds=20.0,
+        seconds=10.0,
         grows=0.3,
     ),
     "cnn": ModelSpec(
@@ -119,6 +135,25 @@ MODELS = {
         space="components",
         weights=True,
         seconds=6.0,
+    ),
+    "svm_pixels": ModelSpec(
+        title="Support vector machine (RBF), pixels",
+        classifier=make_svm_pixels,
+        features=_components,
+        space="components",
+        weights=True,
+        copies_as_weights=True,
+        calibrate=True,
+        seconds=5.0,
+        grows=1.5,
+    ),
+    "random_forest_pixels": ModelSpec(
+        title="Random forest, pixels",
+        classifier=_forest,
+        most_probable=True,
+        weights=True,
+        seconds=20.0,
+        grows=0.3,
     ),
     "dummy": ModelSpec(
         title="Class frequencies only",

@@ -39,14 +39,18 @@ class ModelSpec:
         The name in tables and figures.
     classifier : callable
         ``Setting`` -> an unfitted scikit-learn classifier on what `features` returns.
+    describe : callable or None
+        ``(pixel rows uint8, shape)`` -> numbers of shape (n, numbers), of each picture from its own pixels
+        alone, so that a table is described once for all folds; None: the pixels themselves. A function of a
+        module, so that workers know it again.
     features : callable or None
         ``Setting`` -> an unfitted scikit-learn transformer that is fitted on the training rows before the
         sampler, which then works on its output; None: the sampler works on the pixels.
     space : str
-        What the sampler works on, in words: ``"pixels"``, ``"components"``.
+        What the sampler works on, in words: ``"pixels"``, ``"components"``, ``"descriptors"``.
     pixel_type : str
-        The type in which a model without `features` takes its rows: ``"float32"``, or ``"uint8"``, to which
-        rows that a sampler made are rounded.
+        The type in which a model on pixels takes its rows: ``"float32"``, or ``"uint8"``, to which rows that
+        a sampler made are rounded.
     weights : bool
         Whether ``fit`` takes ``sample_weight`` to good purpose; then the remedy ``class_weight`` is planned.
     copies_as_weights : bool
@@ -72,6 +76,7 @@ class ModelSpec:
 
     title: str
     classifier: Callable[[Setting], Any]
+    describe: Callable[[Any, tuple[int, int, int]], Any] | None = None
     features: Callable[[Setting], Any] | None = None
     space: str = "pixels"
     pixel_type: str = "float32"

@@ -1,0 +1,90 @@
+"""Structure: gradients, second differences, waves of every length, and local binary patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.models.descriptors_colour import LEVELS, quantiles
+from skinmnist.models.descriptors_pictures import LEAST, Floats, Numbers, Pictures, Shape, flat
+from skinmnist.models.descriptors_symmetry import wave_sizes
+
+#: Bands of wavelengths from coarse to fine.
+BANDS = 7
+
+
+def texture_numbers(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
+    """Yield name and values of every number about structure."""
+    planes = {"light": pictures.light}
+    if pictures.colour:
+        planes["red-blue"] = pictures.planes["red-blue"]
+        planes["red-green"] = pictures.planes["red-green"]
+    for name, plane in planes.items():
+        yield from _gradients(name, plane)
+        yield from _second_differences(name, plane)
+        yield from _bands(name, plane, pictures.shape)
+    yield from _local_patterns("light", pictures.light)
+
+
+def _gradients(name: str, plane: Floats) -> Iterator[tuple[str, Numbers]]:
+    down = plane[:, 1:, :-1] - plane[:, :-1, 1:]
+    across = plane[:, 1:, 1:] - plane[:, :-1, :-1]
+    steepness = np.sqrt(down * down + across * across)
+    for level, values in zip(LEVELS, quantiles(flat(steepness)), strict=True):
+        yield f"{name}, gradient, quantile {level}", values
+
+
+def _second_differences(name: str, plane: Floats) -> Iterator[tuple[str, Numbers]]:
+    down = np.abs(plane[:, 2:] + plane[:, :-2] - 2 * plane[:, 1:-1]).mean(axis=(1, 2))
+    across = np.abs(plane[:, :, 2:] + plane[:, :, :-2] - 2 * plane[:, :, 1:-1]).mean(axis=(1, 2))
+    yield f"{name}, second difference, smaller", np.minimum(down, across)
+    yield f"{name}, second difference, larger", np.maximum(down, across)
+
+
+def _bands(name: str, plane: Floats, shape: Shape) -> Iterator[tuple[str, Numbers]]:
+    side = min(shape[:2])
+    power = np.square(wave_sizes(plane, shape, side))
+    energy = flat(power) @ _band_weights(side)
+    for band in range(BANDS):
+        yield f"{name}, waves in band {band}", np.log(energy[:, band] + LEAST**2 / 100)
+
+
+@lru_cache(maxsize=8)
+def _band_weights(side: int) -> Floats:
+    """Membership of each pair of waves in bands of the logarithm of their frequency, (side * side, BANDS)."""
+    waves = np.hypot(np.arange(side)[:, None], np.arange(side)).ravel()
+    place = np.log(np.maximum(waves, 1)) / np.log(side * np.sqrt(2)) * (BANDS - 1)
+    weights = np.clip(1 - np.abs(place[:, None] - np.arange(BANDS)), 0, None)
+    weights[0] = 0
+    return weights.astype(np.float32)
+
+
+def _local_patterns(name: str, plane: Floats) -> Iterator[tuple[str, Numbers]]:
+    """Yield shares of the rotation-invariant uniform patterns of 8 neighbours (Ojala et al. 2002)."""
+    for reach in (1, 2):
+        patterns = local_patterns(plane, reach)
+        for code in range(10):
+            yield f"{name}, pattern {code} at {reach}", (patterns == code).mean(axis=(1, 2))
+
+
+def local_patterns(plane: Floats, reach: int) -> npt.NDArray[np.int8]:
+    """Return how many of 8 neighbours are at least as light as an inner pixel; 9 where they are not in a row."""
+    height, width = plane.shape[1:]
+    centre = plane[:, reach : height - reach, reach : width - reach]
+    steps = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
+    lighter = [
+        plane[
+            :, reach + y * reach : height - reach + y * reach, reach + x * reach : width - reach + x * reach
+        ]
+        >= centre
+        for y, x in steps
+    ]
+    count = np.zeros(centre.shape, dtype=np.int8)
+    changes = np.zeros(centre.shape, dtype=np.int8)
+    for i in range(8):
+        count += lighter[i]
+        changes += lighter[i] ^ lighter[i - 1]
+    return np.where(changes <= 2, count, np.int8(9))
