@@ -71,7 +71,7 @@ def _local_patterns(name: str, plane: Floats) -> Iterator[tuple[str, Numbers]]:
 
 
 def local_patterns(plane: Floats, reach: int) -> npt.NDArray[np.int8]:
-    """Return how many of 8 neighbours are at least as light as an inner pixel; 9 where they are not in a row."""
+    """Return how many of 8 neighbours are as light as an inner pixel or lighter; 9 where not in a row."""
     height, width = plane.shape[1:]
     centre = plane[:, reach : height - reach, reach : width - reach]
     steps = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
