@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from skinmnist.errors import InputError
 from skinmnist.models.descriptors_colour import colour_numbers
+from skinmnist.models.descriptors_detail import detail_numbers
 from skinmnist.models.descriptors_lesion import lesion_numbers
 from skinmnist.models.descriptors_pictures import Numbers, Pictures, Shape
 from skinmnist.models.descriptors_symmetry import symmetry_numbers
@@ -60,9 +61,11 @@ def descriptor_names(shape: Shape) -> list[str]:
 
 
 def _numbers(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
-    yield from colour_numbers(pictures)
-    yield from symmetry_numbers(pictures)
-    yield from lesion_numbers(pictures)
+    small = pictures.reduced()
+    yield from colour_numbers(small)
+    yield from symmetry_numbers(small)
+    yield from lesion_numbers(small)
+    yield from detail_numbers(small)
     yield from texture_numbers(pictures)
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from skinmnist.models.descriptors_pictures import LEAST, RINGS, Floats, Numbers, Pictures, flat, ring_weights
+from skinmnist.models.descriptors_pictures import LEAST, Floats, Numbers, Pictures, flat, overlapping_rings
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+RINGS = 7
+#: Added to light before its logarithm is taken: what is nearly black is black.
+DARK = np.float32(0.02)
 
 #: The six colours that dermoscopy counts in a lesion, as shares of the colour of the skin around it.
 NAMED_COLOURS = {
+    "skin": (1.0, 1.0, 1.0),
     "white": (1.10, 1.15, 1.15),
     "red": (0.85, 0.60, 0.60),
     "light brown": (0.80, 0.72, 0.65),
@@ -23,38 +28,62 @@ NAMED_COLOURS = {
 
 def colour_numbers(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
     """Yield name and values of every number about colour."""
-    yield from _rings(pictures)
-    yield from _quantiles(pictures)
+    weights = overlapping_rings(pictures.shape, RINGS)
+    for name, plane in zip(pictures.channel_names, pictures.channels, strict=True):
+        yield from _rings(name, flat(plane), weights)
+        yield from _quantiles(name, plane)
+    yield from _densities(pictures, weights)
     if pictures.colour:
+        yield from _mixtures(pictures)
         yield from _covariance(pictures)
         yield from _named_colours(pictures)
 
 
-def quantiles(values: Floats) -> Floats:
-    """Return the `LEVELS` of the last axis, without interpolation; the levels are the first axis."""
+def quantiles(values: Floats, levels: Sequence[float] = LEVELS) -> Floats:
+    """Return quantiles over the last axis, without interpolation; the levels are the first axis."""
     ordered = np.sort(values, axis=-1)
-    places = np.rint(np.array(LEVELS) * (values.shape[-1] - 1)).astype(int)
-    return np.moveaxis(ordered[..., places], -1, 0)
+    ranks = np.rint(np.array(levels) * (values.shape[-1] - 1)).astype(int)
+    return np.moveaxis(ordered[..., ranks], -1, 0)
 
 
-def _rings(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
-    weights = ring_weights(pictures.shape)
-    for name, plane in zip(("red", "green", "blue"), pictures.channels, strict=False):
-        name = name if pictures.colour else "light"
-        values = flat(plane)
-        centre = values.mean(axis=1, keepdims=True)
-        values = values - centre
-        means = values @ weights
-        spreads = np.sqrt(np.maximum((values * values) @ weights - means**2, 0))
+def _quantiles(name: str, plane: Floats) -> Iterator[tuple[str, Numbers]]:
+    for level, values in zip(LEVELS, quantiles(flat(plane)), strict=True):
+        yield f"{name}, quantile {level}", values
+
+
+def _rings(name: str, values: Floats, weights: Floats) -> Iterator[tuple[str, Numbers]]:
+    centre = values.mean(axis=1, keepdims=True)
+    values = values - centre
+    means = values @ weights
+    spreads = np.sqrt(np.maximum((values * values) @ weights - means**2, 0))
+    for ring in range(RINGS):
+        yield f"{name}, mean in ring {ring}", means[:, ring] + centre[:, 0]
+        yield f"{name}, spread in ring {ring}", spreads[:, ring]
+
+
+def _mixtures(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
+    red, green, blue = pictures.channels
+    chroma = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    for name, plane in {**pictures.contrasts, "chroma": chroma}.items():
+        yield from _quantiles(name, plane)
+
+
+def _densities(pictures: Pictures, weights: Floats) -> Iterator[tuple[str, Numbers]]:
+    """Yield how dark each channel is against the skin: another lamp moves both by the same factor.
+
+    The logarithm of their ratio is the optical density of the pigment.
+    """
+    density = np.log(pictures.channels + DARK)
+    density -= np.log(pictures.skin + DARK)[:, :, None, None]
+    for name, plane in zip(pictures.channel_names, density, strict=True):
+        means = flat(plane) @ weights
         for ring in range(RINGS):
-            yield f"{name}, mean in ring {ring}", means[:, ring] + centre[:, 0]
-            yield f"{name}, spread in ring {ring}", spreads[:, ring]
-
-
-def _quantiles(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
-    for name, plane in pictures.planes.items():
-        for level, values in zip(LEVELS, quantiles(flat(plane)), strict=True):
-            yield f"{name}, quantile {level}", values
+            yield f"{name} against skin, mean in ring {ring}", means[:, ring]
+        yield from _quantiles(f"{name} against skin", plane)
+    if pictures.colour:
+        for first, second in ((0, 1), (0, 2), (1, 2)):
+            name = f"{pictures.channel_names[first]} over {pictures.channel_names[second]} against skin"
+            yield from _quantiles(name, density[first] - density[second])
 
 
 def _covariance(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
@@ -62,7 +91,7 @@ def _covariance(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
     values = values - values.mean(axis=2, keepdims=True)
     cross = np.einsum("anp,bnp->abn", values, values) / values.shape[2]
     spread = np.sqrt(np.maximum(cross[range(3), range(3)], 0))
-    names = ("red", "green", "blue")
+    names = pictures.channel_names
     for i, name in enumerate(names):
         yield f"{name}, spread", spread[i]
     for i, j in ((0, 1), (0, 2), (1, 2)):
@@ -72,8 +101,19 @@ def _covariance(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
 
 def _named_colours(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
     relative = flat(pictures.channels) / np.maximum(pictures.skin, LEAST)[:, :, None]
-    anchors = np.array([(1.0, 1.0, 1.0), *NAMED_COLOURS.values()], dtype=np.float32)
-    distances = np.stack([np.square(relative - anchor[:, None, None]).sum(axis=0) for anchor in anchors])
-    nearest = distances.argmin(axis=0)
-    for code, name in enumerate(("skin", *NAMED_COLOURS)):
+    nearest = nearest_colours(relative)
+    for code, name in enumerate(NAMED_COLOURS):
         yield f"share of {name}", (nearest == code).mean(axis=1)
+
+
+def nearest_colours(relative: Floats) -> npt.NDArray[np.int8]:
+    """Return which of `NAMED_COLOURS` is nearest to colours of shape (3, n, pixels), codes (n, pixels)."""
+    red, green, blue = relative
+    nearest = np.zeros(red.shape, dtype=np.int8)
+    best = np.full(red.shape, -np.inf, dtype=np.float32)
+    for code, anchor in enumerate(np.asarray(list(NAMED_COLOURS.values()), dtype=np.float32)):
+        # The square of the distance, without what all anchors share, halved and with the other sign.
+        closeness = red * anchor[0] + green * anchor[1] + blue * anchor[2] - anchor @ anchor / 2
+        nearest[closeness > best] = code
+        np.maximum(best, closeness, out=best)
+    return nearest

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.models.descriptors_colour import LEVELS
 from skinmnist.models.descriptors_pictures import LEAST, Floats, Numbers, Pictures, flat
 
 
 def lesion_numbers(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
     """Yield name and values of every number about the lesion as a region."""
-    names = ("red", "green", "blue") if pictures.colour else ("light",)
+    names = pictures.channel_names
     for name, skin in zip(names, pictures.skin, strict=True):
         yield f"{name}, skin", skin
     light = flat(pictures.light)
@@ -21,7 +22,12 @@ def lesion_numbers(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
     yield "lesion, parted from skin", parted
     yield "lesion, darkness of its edge", threshold - pictures.skin.mean(axis=0)
     yield from _colours(pictures, names, inside)
-    yield from _form(inside.reshape(pictures.light.shape))
+    yield from _inner_quantiles(pictures, inside)
+    region = inside.reshape(pictures.light.shape)
+    yield from _form(region)
+    yield from _edge(pictures.light, region)
+    yield "lesion, pieces less holes", pieces(region)
+    yield "rest, pieces less holes", pieces(~region)
 
 
 def otsu(light: Floats) -> tuple[Floats, Floats]:
@@ -75,6 +81,47 @@ def _colours(
             f"{name}, spread in the rest",
             np.sqrt(np.maximum(square_outside / outside - mean_outside**2, 0)),
         )
+
+
+def _inner_quantiles(pictures: Pictures, inside: npt.NDArray[np.bool_]) -> Iterator[tuple[str, Numbers]]:
+    last = inside.sum(axis=1) - 1
+    pictured = np.arange(len(inside))
+    planes = dict(zip(pictures.channel_names, pictures.channels, strict=True)) | pictures.contrasts
+    for name, plane in planes.items():
+        # What lies outside sorts to the end, beyond the last pixel of the lesion.
+        ordered = np.sort(np.where(inside, flat(plane), np.float32(np.inf)), axis=1)
+        for level in LEVELS:
+            ranks = np.rint(level * last).astype(int)
+            yield f"{name} in the lesion, quantile {level}", ordered[pictured, ranks]
+
+
+def _edge(light: Floats, inside: npt.NDArray[np.bool_]) -> Iterator[tuple[str, Numbers]]:
+    """Yield mean and spread of the step in lightness between neighbours of which one is in the lesion."""
+    total, square, count = np.zeros(len(light)), np.zeros(len(light)), np.zeros(len(light))
+    for near, far in (np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :, 1:], np.s_[:, :, :-1]):
+        crossed = inside[near] != inside[far]
+        steps = np.abs(light[near] - light[far]) * crossed
+        count += crossed.sum(axis=(1, 2))
+        total += steps.sum(axis=(1, 2))
+        square += np.einsum("nhw,nhw->n", steps, steps)
+    count = np.maximum(count, 1)
+    mean = total / count
+    yield "lesion, step at the border", mean
+    yield "lesion, spread of the step at the border", np.sqrt(np.maximum(square / count - mean**2, 0))
+
+
+def pieces(inside: npt.NDArray[np.bool_]) -> Numbers:
+    """Return pieces less holes of regions of shape (n, height, width), as a signed logarithm, shape (n,).
+
+    Euler's number, counted locally: pixels less pairs of neighbours plus blocks of four.
+    """
+    pairs = inside[:, 1:] & inside[:, :-1]
+    blocks = pairs[:, :, 1:] & pairs[:, :, :-1]
+    across = inside[:, :, 1:] & inside[:, :, :-1]
+    count = (
+        inside.sum(axis=(1, 2)) - pairs.sum(axis=(1, 2)) - across.sum(axis=(1, 2)) + blocks.sum(axis=(1, 2))
+    )
+    return np.sign(count) * np.log1p(np.abs(count))
 
 
 def _form(inside: npt.NDArray[np.bool_]) -> Iterator[tuple[str, Numbers]]:

@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 Shape = tuple[int, int, int]
-Floats = npt.NDArray[np.float32]
+#: float32 throughout, which the types do not follow through arithmetic.
+Floats = npt.NDArray[np.floating]
 #: One number for each picture, shape (n,).
 Numbers = npt.NDArray[np.floating]
 
-RINGS = 7
 #: Least spread that anything is divided by, in units of the full range: half a grey level.
 LEAST = np.float32(0.5 / 255)
+#: Pixels along the longer side to which large pictures are reduced where fine structure does not matter.
+REDUCED_SIDE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,18 +28,28 @@ class Pictures:
     ----------
     shape : tuple of int
         ``(height, width, channels)``.
-    channels : ndarray of shape (channels, n, height, width), float32
-        Pixels divided by 255.
+    levels : ndarray of shape (channels, n, height, width), float32
+        Pixels from 0 to 255.
     """
 
     shape: Shape
-    channels: Floats
+    levels: Floats
 
     @classmethod
     def of(cls, rows: npt.NDArray[np.uint8], shape: Shape) -> Pictures:
         """Take flat pixel rows apart into channels."""
         planes = np.moveaxis(rows.reshape(len(rows), *shape), 3, 0)
-        return cls(shape, np.multiply(planes, np.float32(1 / 255), order="C", dtype=np.float32))
+        return cls(shape, planes.astype(np.float32, order="C"))
+
+    def reduced(self) -> Pictures:
+        """Return the pictures with at most `REDUCED_SIDE` pixels a side, as means over areas."""
+        height, width, channels = self.shape
+        factor = max(height, width) / REDUCED_SIDE
+        if factor <= 1:
+            return self
+        small = max(8, round(height / factor)), max(8, round(width / factor))
+        down, across = _area_means(height, small[0]), _area_means(width, small[1])
+        return Pictures((*small, channels), down @ self.levels @ across.T)
 
     @property
     def square(self) -> bool:
@@ -49,6 +61,16 @@ class Pictures:
         """Whether there are three channels."""
         return self.shape[2] == 3
 
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """What the channels are called."""
+        return ("red", "green", "blue") if self.colour else ("light",)
+
+    @cached_property
+    def channels(self) -> Floats:
+        """Pixels from 0 to 1, shape (channels, n, height, width)."""
+        return self.levels * np.float32(1 / 255)
+
     @cached_property
     def light(self) -> Floats:
         """Mean of the channels, shape (n, height, width)."""
@@ -57,21 +79,12 @@ class Pictures:
         return (self.channels[0] + self.channels[1] + self.channels[2]) * np.float32(1 / 3)
 
     @cached_property
-    def planes(self) -> dict[str, Floats]:
-        """Channels and their mixtures by name, each of shape (n, height, width)."""
+    def contrasts(self) -> dict[str, Floats]:
+        """Lightness and, where there is colour, its two opponents, by name, each (n, height, width)."""
         if not self.colour:
             return {"light": self.light}
         red, green, blue = self.channels
-        chroma = np.max(self.channels, axis=0) - np.min(self.channels, axis=0)
-        return {
-            "red": red,
-            "green": green,
-            "blue": blue,
-            "light": self.light,
-            "chroma": chroma,
-            "red-blue": red - blue,
-            "red-green": red - green,
-        }
+        return {"light": self.light, "red-blue": red - blue, "red-green": red - green}
 
     @cached_property
     def skin(self) -> Floats:
@@ -91,29 +104,38 @@ def flat(planes: Floats) -> Floats:
     return planes.reshape(*planes.shape[:-2], -1)
 
 
-@lru_cache(maxsize=8)
-def radius(shape: Shape) -> Floats:
-    """Distance from the centre in half widths and heights, shape (height, width): 1 at the sides' middles."""
-    y = (np.arange(shape[0]) - (shape[0] - 1) / 2) / (shape[0] / 2)
-    x = (np.arange(shape[1]) - (shape[1] - 1) / 2) / (shape[1] / 2)
-    return np.hypot(y[:, None], x[None, :]).astype(np.float32)
+def places(shape: Shape) -> tuple[Floats, Floats]:
+    """Return the places of rows and of columns, from -1 to 1 between the sides."""
+    y, x = ((np.arange(length) - (length - 1) / 2) / (length / 2) for length in shape[:2])
+    return y, x
 
 
 @lru_cache(maxsize=8)
-def ring_weights(shape: Shape) -> Floats:
-    """Weights of the pixels in rings around the centre, shape (height * width, RINGS), columns summing to 1.
+def overlapping_rings(shape: Shape, rings: int) -> Floats:
+    """Weights of the pixels in rings around the centre, shape (height * width, rings), columns summing to 1.
 
-    Rings overlap: a pixel belongs to the two that are nearest, so that no ring is empty on 8 x 8 pixels.
+    Rings overlap: a pixel belongs to the two that are nearest, so that none is empty on few pixels.
     """
-    place = radius(shape).ravel() / np.sqrt(2) * (RINGS - 1)
-    weights = np.clip(1 - np.abs(place[:, None] - np.arange(RINGS)), 0, None)
+    y, x = places(shape)
+    distance = np.hypot(y[:, None], x).ravel()
+    place = distance / distance.max() * (rings - 1)
+    weights = np.clip(1 - np.abs(place[:, None] - np.arange(rings)), 0, None)
     return (weights / weights.sum(axis=0)).astype(np.float32)
 
 
 @lru_cache(maxsize=8)
 def border_mask(shape: Shape) -> npt.NDArray[np.bool_]:
-    """Tell which pixels lie in the outermost eighth of each side, shape (height, width)."""
+    """Tell which pixels lie in the outermost sixteenth of each side, shape (height, width)."""
     mask = np.ones(shape[:2], dtype=bool)
     y, x = -(-shape[0] // 16), -(-shape[1] // 16)
     mask[y:-y, x:-x] = False
     return mask
+
+
+@lru_cache(maxsize=8)
+def _area_means(length: int, wanted: int) -> Floats:
+    """Weights that turn `length` pixels into means over `wanted` equal areas, shape (wanted, length)."""
+    edges = np.linspace(0, length, wanted + 1)
+    pixels = np.arange(length)
+    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return (np.clip(covered, 0, None) * (wanted / length)).astype(np.float32)

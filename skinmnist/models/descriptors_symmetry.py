@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from skinmnist.models.descriptors_pictures import Floats, Numbers, Pictures, Shape
+from skinmnist.models.descriptors_pictures import Floats, Numbers, Pictures
 
 #: Cosine waves along each axis that describe the coarse pattern.
 WAVES = 5
@@ -15,13 +15,9 @@ WAVES = 5
 
 def symmetry_numbers(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
     """Yield name and values of every number about symmetry and coarse pattern."""
-    planes = {"light": pictures.light}
-    if pictures.colour:
-        planes["red-blue"] = pictures.planes["red-blue"]
-        planes["red-green"] = pictures.planes["red-green"]
-    for name, plane in planes.items():
+    for name, plane in pictures.contrasts.items():
         yield from _asymmetry(name, plane, pictures.square)
-        yield from _waves(name, plane, pictures.shape)
+        yield from _waves(name, plane)
 
 
 def _asymmetry(name: str, plane: Floats, square: bool) -> Iterator[tuple[str, Numbers]]:
@@ -40,12 +36,12 @@ def _asymmetry(name: str, plane: Floats, square: bool) -> Iterator[tuple[str, Nu
     yield f"{name}, asymmetry under half a turn", np.abs(plane - plane[:, ::-1, ::-1]).mean(axis=(1, 2))
 
 
-def _waves(name: str, plane: Floats, shape: Shape) -> Iterator[tuple[str, Numbers]]:
+def _waves(name: str, plane: Floats) -> Iterator[tuple[str, Numbers]]:
     """Yield the picture's cosine waves as sizes, the pair of one wave and its turned twin in order of size.
 
     Mirroring changes the sign of a wave with an odd number of half periods, turning swaps rows and columns.
     """
-    found = wave_sizes(plane, shape)
+    found = wave_sizes(plane)
     for i in range(WAVES):
         for j in range(i, WAVES):
             if i == j == 0:
@@ -62,12 +58,11 @@ def _waves(name: str, plane: Floats, shape: Shape) -> Iterator[tuple[str, Number
                 yield f"{name}, waves {i} and {j}, smaller", np.minimum(first, second)
 
 
-def wave_sizes(plane: Floats, shape: Shape, waves: int = WAVES) -> Floats:
+def wave_sizes(plane: Floats, waves: int = WAVES) -> Floats:
     """Return the leading coefficients of the cosine transform of pictures, shape (n, waves, waves)."""
-    n, height, width = plane.shape
+    height, width = plane.shape[1:]
     centred = plane - plane.mean(axis=(1, 2), keepdims=True)
-    along_x = centred.reshape(n * height, width) @ _cosines(width, waves)
-    return np.einsum("nhj,hi->nij", along_x.reshape(n, height, waves), _cosines(height, waves), optimize=True)
+    return _cosines(height, waves).T @ centred @ _cosines(width, waves)
 
 
 @lru_cache(maxsize=16)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.models.descriptors_colour import LEVELS, quantiles
-from skinmnist.models.descriptors_pictures import LEAST, Floats, Numbers, Pictures, Shape, flat
+from skinmnist.models.descriptors_pictures import LEAST, Floats, Numbers, Pictures, flat
 from skinmnist.models.descriptors_symmetry import wave_sizes
 
 #: Bands of wavelengths from coarse to fine.
@@ -18,14 +18,10 @@ BANDS = 7
 
 def texture_numbers(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
     """Yield name and values of every number about structure."""
-    planes = {"light": pictures.light}
-    if pictures.colour:
-        planes["red-blue"] = pictures.planes["red-blue"]
-        planes["red-green"] = pictures.planes["red-green"]
-    for name, plane in planes.items():
+    for name, plane in pictures.contrasts.items():
         yield from _gradients(name, plane)
         yield from _second_differences(name, plane)
-        yield from _bands(name, plane, pictures.shape)
+        yield from _bands(name, plane)
     yield from _local_patterns("light", pictures.light)
 
 
@@ -44,9 +40,9 @@ def _second_differences(name: str, plane: Floats) -> Iterator[tuple[str, Numbers
     yield f"{name}, second difference, larger", np.maximum(down, across)
 
 
-def _bands(name: str, plane: Floats, shape: Shape) -> Iterator[tuple[str, Numbers]]:
-    side = min(shape[:2])
-    power = np.square(wave_sizes(plane, shape, side))
+def _bands(name: str, plane: Floats) -> Iterator[tuple[str, Numbers]]:
+    side = min(plane.shape[1:])
+    power = np.square(wave_sizes(plane, side))
     energy = flat(power) @ _band_weights(side)
     for band in range(BANDS):
         yield f"{name}, waves in band {band}", np.log(energy[:, band] + LEAST**2 / 100)
