@@ -9,7 +9,7 @@ from typing import Any
 
 from skinmnist.models.baselines import make_dummy, make_hist_gradient_boosting, make_logistic_regression
 from skinmnist.models.spec import ModelSpec, Setting
-from skinmnist.models.svm import make_svm, make_svm_pixels
+from skinmnist.models.svm import make_svm, make_svm_features, make_svm_pixels
 
 
 def _components(setting: Setting) -> Any:
@@ -34,6 +34,11 @@ def _forest(setting: Setting) -> Any:
     from skinmnist.models.forest import EvenForest
 
     return EvenForest(rows_per_tree=setting.train_rows, random_state=setting.seed)
+
+
+def _forest_on_descriptors(setting: Setting) -> Any:
+    # Of many numbers that tell much the same, few candidates make trees that differ, at half the cost.
+    return _forest(setting).set_params(max_features=16)
 
 
 def _cnn(setting: Setting) -> Any:
@@ -67,7 +72,7 @@ MODELS = {
         title="Support vector machine (RBF)",
         classifier=make_svm,
         describe=_describe,
-        features=_standardiser,
+        features=make_svm_features,
         space="descriptors",
         weights=True,
         copies_as_weights=True,
@@ -77,7 +82,7 @@ MODELS = {
     ),
     "random_forest": ModelSpec(
         title="Random forest",
-        classifier=_forest,
+        classifier=_forest_on_descriptors,
         describe=_describe,
         features=_standardiser,
         space="descriptors",
@@ -122,8 +127,9 @@ MODELS = {
     "logistic_regression": ModelSpec(
         title="Logistic regression",
         classifier=make_logistic_regression,
-        features=_components,
-        space="components",
+        describe=_describe,
+        features=_standardiser,
+        space="descriptors",
         weights=True,
         copies_as_weights=True,
         seconds=1.5,
@@ -131,8 +137,9 @@ MODELS = {
     "hist_gradient_boosting": ModelSpec(
         title="Histogram gradient boosting",
         classifier=make_hist_gradient_boosting,
-        features=_components,
-        space="components",
+        describe=_describe,
+        features=_standardiser,
+        space="descriptors",
         weights=True,
         seconds=6.0,
     ),

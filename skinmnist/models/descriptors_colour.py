@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -13,6 +14,9 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 RINGS = 7
 #: Added to light before its logarithm is taken: what is nearly black is black.
 DARK = np.float32(0.02)
+
+#: Lightness between one shade and the next, as shares of that of the skin.
+SHADES = (0.4, 0.6, 0.8, 0.95)
 
 #: The six colours that dermoscopy counts in a lesion, as shares of the colour of the skin around it.
 NAMED_COLOURS = {
@@ -36,7 +40,9 @@ def colour_numbers(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
     if pictures.colour:
         yield from _mixtures(pictures)
         yield from _covariance(pictures)
-        yield from _named_colours(pictures)
+        relative = flat(pictures.channels) / np.maximum(pictures.skin, LEAST)[:, :, None]
+        yield from _named_colours(relative)
+        yield from _shades(relative)
 
 
 def quantiles(values: Floats, levels: Sequence[float] = LEVELS) -> Floats:
@@ -99,11 +105,28 @@ def _covariance(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
         yield f"{names[i]} with {names[j]}, correlation", together
 
 
-def _named_colours(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
-    relative = flat(pictures.channels) / np.maximum(pictures.skin, LEAST)[:, :, None]
+def _named_colours(relative: Floats) -> Iterator[tuple[str, Numbers]]:
     nearest = nearest_colours(relative)
     for code, name in enumerate(NAMED_COLOURS):
         yield f"share of {name}", (nearest == code).mean(axis=1)
+
+
+def _shades(relative: Floats) -> Iterator[tuple[str, Numbers]]:
+    """Yield the hue of each shade: mean and spread of the opponents among pixels of like lightness."""
+    red, green, blue = relative
+    light = (red + green + blue) / np.float32(3)
+    opponents = {"red-blue": red - blue, "red-green": red - green}
+    for shade, (lowest, highest) in enumerate(itertools.pairwise((-np.inf, *SHADES, np.inf))):
+        chosen = ((light > lowest) & (light <= highest)).astype(np.float32)
+        count = chosen.sum(axis=1)
+        yield f"share of shade {shade}", count / chosen.shape[1]
+        count = np.maximum(count, 1)
+        for name, plane in opponents.items():
+            masked = plane * chosen
+            mean = masked.sum(axis=1) / count
+            square = np.einsum("np,np->n", masked, masked) / count
+            yield f"{name} in shade {shade}", mean
+            yield f"{name} in shade {shade}, spread", np.sqrt(np.maximum(square - mean**2, 0))
 
 
 def nearest_colours(relative: Floats) -> npt.NDArray[np.int8]:

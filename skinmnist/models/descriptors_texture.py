@@ -14,6 +14,9 @@ from skinmnist.models.descriptors_symmetry import wave_sizes
 
 #: Bands of wavelengths from coarse to fine.
 BANDS = 7
+#: How far the neighbours of a local pattern lie, in pixels.
+REACHES = {"light": (1, 2, 4), "red-blue": (1, 2), "red-green": (1, 2)}
+PATTERNS = 10
 
 
 def texture_numbers(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
@@ -22,7 +25,9 @@ def texture_numbers(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
         yield from _gradients(name, plane)
         yield from _second_differences(name, plane)
         yield from _bands(name, plane)
-    yield from _local_patterns("light", pictures.light)
+        for reach in REACHES[name]:
+            if min(plane.shape[1:]) >= 3 * reach:
+                yield from _local_patterns(name, plane, reach)
 
 
 def _gradients(name: str, plane: Floats) -> Iterator[tuple[str, Numbers]]:
@@ -58,12 +63,14 @@ def _band_weights(side: int) -> Floats:
     return weights.astype(np.float32)
 
 
-def _local_patterns(name: str, plane: Floats) -> Iterator[tuple[str, Numbers]]:
+def _local_patterns(name: str, plane: Floats, reach: int) -> Iterator[tuple[str, Numbers]]:
     """Yield shares of the rotation-invariant uniform patterns of 8 neighbours (Ojala et al. 2002)."""
-    for reach in (1, 2):
-        patterns = local_patterns(plane, reach)
-        for code in range(10):
-            yield f"{name}, pattern {code} at {reach}", (patterns == code).mean(axis=(1, 2))
+    patterns = local_patterns(plane, reach)
+    n, pixels = len(patterns), patterns[0].size
+    patterns = patterns.reshape(n, pixels)
+    counts = np.bincount((patterns + PATTERNS * np.arange(n)[:, None]).ravel(), minlength=n * PATTERNS)
+    for code, share in enumerate(counts.reshape(n, PATTERNS).T / pixels):
+        yield f"{name}, pattern {code} at {reach}", share
 
 
 def local_patterns(plane: Floats, reach: int) -> npt.NDArray[np.int8]:

@@ -21,6 +21,8 @@ class EvenForest(RandomForestClassifier):
     n_estimators : int
     min_samples_leaf : int
         Two by default: copies made by a sampler would fill leaves of their own otherwise.
+    max_features : int or str
+        Columns that a split is chosen among.
     random_state : int
     """
 
@@ -29,10 +31,15 @@ class EvenForest(RandomForestClassifier):
         rows_per_tree: int | None = None,
         n_estimators: int = 100,
         min_samples_leaf: int = 2,
+        max_features: int | str = "sqrt",
         random_state: int = 0,
     ) -> None:
         super().__init__(
-            n_estimators=n_estimators, min_samples_leaf=min_samples_leaf, random_state=random_state, n_jobs=1
+            n_estimators=n_estimators,
+            min_samples_leaf=min_samples_leaf,
+            max_features=max_features,
+            random_state=random_state,
+            n_jobs=1,
         )
         self.rows_per_tree = rows_per_tree
 
