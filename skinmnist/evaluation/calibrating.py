@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from skinmnist.evaluation.inner_folds import inner_folds
 from skinmnist.evaluation.training_rows import TrainingRows
 from skinmnist.models.calibration import as_columns, fit_calibration
 
-#: More folds cost more than they bring: halves rank within .001 of thirds (area under the curve), for a third of
-#: the cost.
+#: More folds cost more than they bring: halves rank within .001 of thirds (area under the curve), for a third
+#: of the cost.
 CALIBRATION_FOLDS = 2
 
 
@@ -56,7 +56,7 @@ def calibrate(
         Where a class has fewer than two lesions to learn from.
     """
     decisions, true_labels = [], []
-    for inner, outer in _inner_folds(labels, lesions, seed):
+    for inner, outer in inner_folds(labels, lesions, CALIBRATION_FOLDS, seed):
         classifier = make_classifier()
         draw(inner).train(classifier)
         decisions.append(as_columns(classifier.decision_function(rows[outer])))
@@ -64,28 +64,3 @@ def calibrate(
     found = np.concatenate(true_labels)
     weights = (mix / np.bincount(found, minlength=len(mix)).clip(1))[found]
     return fit_calibration(np.concatenate(decisions), found, weights / weights.mean())
-
-
-def _inner_folds(
-    labels: npt.NDArray[np.int64], lesions: npt.NDArray[np.str_] | None, seed: int
-) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Split training rows into folds of which each leaves every class something to be trained on."""
-    classes = np.unique(labels)
-    sizes = [
-        np.count_nonzero(labels == code) if lesions is None else len(np.unique(lesions[labels == code]))
-        for code in classes
-    ]
-    if min(sizes) >= 2:
-        splitter_class = StratifiedKFold if lesions is None else StratifiedGroupKFold
-        splitter = splitter_class(min(CALIBRATION_FOLDS, min(sizes)), shuffle=True, random_state=seed)
-        folds = [
-            (inner, outer)
-            for inner, outer in splitter.split(labels, labels, lesions)
-            if len(np.unique(labels[inner])) == len(classes)
-        ]
-        if folds:
-            return folds
-    raise ValueError(
-        "probabilities are learnt from training lesions that are left out in turn, and a class has too few; "
-        "use fewer folds or leave the class out"
-    )

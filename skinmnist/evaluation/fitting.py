@@ -20,6 +20,7 @@ from skinmnist.evaluation.calibrating import calibrate
 from skinmnist.evaluation.cells import Cell, CellResult, Examples, Timing
 from skinmnist.evaluation.folds import LEFT_OUT
 from skinmnist.evaluation.grid import Sampler
+from skinmnist.evaluation.inner_folds import inner_folds
 from skinmnist.evaluation.training_rows import TrainingRows, draw_training_rows
 from skinmnist.models.calibration import as_columns
 from skinmnist.models.spec import ModelSpec, Setting
@@ -93,9 +94,10 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     if features is not None:
         rows = features.fit_transform(rows)
     feature_seconds = clock.lap()
-    drawn = draw(slice(None))
+    chosen, watched = _watched(spec, rows, labels, lesions, sampler_seed)
+    drawn = draw(chosen)
     resample_seconds = clock.lap()
-    drawn.train(classifier)
+    drawn.train(classifier, **watched)
     calibration = None
     if spec.calibrate:
         mix = drawn.class_mix(setting.n_classes)
@@ -133,6 +135,20 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         },
         examples=_examples(rows, labels, drawn) if shows_examples else None,
     )
+
+
+def _watched(
+    spec: ModelSpec,
+    rows: npt.NDArray[Any],
+    labels: npt.NDArray[np.int64],
+    lesions: npt.NDArray[np.str_] | None,
+    seed: int,
+) -> tuple[npt.NDArray[np.int64] | slice, dict[str, Any]]:
+    """Split training rows into those to resample and train on, and those that ``fit`` is given to watch."""
+    if not spec.watch:
+        return slice(None), {}
+    trained, seen = inner_folds(labels, lesions, round(1 / spec.watch), seed)[0]
+    return trained, {"watched": (rows[seen], labels[seen])}
 
 
 class _Clock:

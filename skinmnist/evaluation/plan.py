@@ -30,6 +30,7 @@ _COMPUTING = (
     "evaluation/folds.py",
     "evaluation/fusion.py",
     "evaluation/grid.py",
+    "evaluation/inner_folds.py",
     "evaluation/training_rows.py",
     "models/*.py",
     "resampling/*.py",

@@ -38,12 +38,11 @@ class TrainingRows:
         """Return the weight of each class, shape (k,): its rows, or the sum of their weights."""
         return np.bincount(self.labels, self.weights, minlength=n_classes).astype(float)
 
-    def train(self, classifier: Any) -> None:
-        """Fit a classifier on these rows."""
-        if self.weights is None:
-            classifier.fit(self.rows, self.labels)
-        else:
-            classifier.fit(self.rows, self.labels, sample_weight=self.weights)
+    def train(self, classifier: Any, **more: Any) -> None:
+        """Fit a classifier on these rows, with whatever more its ``fit`` takes."""
+        if self.weights is not None:
+            more["sample_weight"] = self.weights
+        classifier.fit(self.rows, self.labels, **more)
 
 
 def draw_training_rows(

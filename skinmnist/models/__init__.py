@@ -53,6 +53,12 @@ def _cnn_thorough(setting: Setting) -> Any:
     return make_cnn_thorough(setting)
 
 
+def _cnn_early_stopping(setting: Setting) -> Any:
+    from skinmnist.models.cnn_costs import make_cnn_early_stopping
+
+    return make_cnn_early_stopping(setting)
+
+
 def _cnn_tiny(setting: Setting) -> Any:
     from skinmnist.models.cnn_costs import make_cnn_tiny
 
@@ -122,6 +128,18 @@ MODELS = {
         most_probable=True,
         weights=True,
         seconds=300.0,
+        grows=0.0,
+    ),
+    "cnn_early_stopping": ModelSpec(
+        title="Convolutional network, early stopping",
+        classifier=_cnn_early_stopping,
+        pixel_type="uint8",
+        library="skinmnist.models.cnn",
+        remedies=_NETWORK_REMEDIES,
+        most_probable=True,
+        weights=True,
+        watch=0.1,
+        seconds=60.0,
         grows=0.0,
     ),
     "logistic_regression": ModelSpec(

@@ -12,13 +12,15 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from skinmnist.datasets.table import to_rows
 from skinmnist.errors import InputError
-from skinmnist.models.augmentation import symmetric_view
-from skinmnist.models.backend import keras, tf
+from skinmnist.models.descriptors import describe
+from skinmnist.models.experts import Experts, Rows, Standard
 from skinmnist.models.incoming import check_pictures, check_weights
-from skinmnist.models.networks import block_side, build_network, pad_to_blocks
+from skinmnist.models.lesion_descriptors import Standardiser
+from skinmnist.models.networks import build_describer, build_network
 from skinmnist.models.precision import choose_precision
-from skinmnist.models.training import Recipe, Standard, train_network
+from skinmnist.models.training import Recipe, train_network
 
 #: Rows per step when predicting, so that memory does not follow the size of the table.
 PREDICT_ROWS = 256
@@ -31,7 +33,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     ----------
     shape : tuple of int
         ``(height, width, channels)`` of a picture; rows have their product as length.
-    steps : int, default=700
+    steps : int, default=950
         Gradient steps. They do not depend on how many rows `fit` is given.
     batch_size : int, default=128
     channels : sequence of int, default=(32, 64, 96)
@@ -39,6 +41,11 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     pairs : sequence of int, default=(0, 1, 1)
         Residual pairs of convolutions of each stage.
     dropout : float, default=0.3
+    describer : sequence of int, default=()
+        Units of each hidden layer of a second network, which looks at the descriptors of
+        `skinmnist.models.descriptors` and answers along with the first; none by default.
+    describer_share : float, default=0.5
+        Weight of its answer.
     coarse_share : float, default=0.6
         Share of the steps, from the first, in which the network sees pictures at half their resolution; left
         out for pictures too small for it.
@@ -47,7 +54,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         the kernels under Adam, too.
     learning_rate, weight_decay : float, default=4e-3 and 0.05
         The same of everything else, under Adam.
-    label_smoothing : float, default=0.1
+    label_smoothing : float, default=0.05
     max_shift : int, default=1
         Largest random shift in training, in pixels.
     colour_spread : float, default=0.02
@@ -80,27 +87,31 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         with watched rows also ``watched_loss`` and ``watched_accuracy``.
     standard_ : Standard
         Mean and standard deviation of each channel over the training rows.
+    standardiser_ : Standardiser or None
+        Means and spreads of the descriptors over the training rows.
     precision_ : str
         What the network computes with, ``"float32"`` or ``"bfloat16"``.
     weights_ : list of ndarray
-        The network's weights, in the order of ``keras.Model.get_weights``.
+        The networks' weights, one network after the other, in the order of ``keras.Model.get_weights``.
     """
 
     def __init__(
         self,
         shape: tuple[int, int, int],
         *,
-        steps: int = 700,
+        steps: int = 950,
         batch_size: int = 128,
         channels: Sequence[int] = (32, 64, 96),
         pairs: Sequence[int] = (0, 1, 1),
         dropout: float = 0.3,
+        describer: Sequence[int] = (),
+        describer_share: float = 0.5,
         coarse_share: float = 0.6,
         kernel_rate: float | None = 0.1,
         kernel_decay: float = 0.1,
         learning_rate: float = 4e-3,
         weight_decay: float = 0.05,
-        label_smoothing: float = 0.1,
+        label_smoothing: float = 0.05,
         max_shift: int = 1,
         colour_spread: float = 0.02,
         balance: str | None = None,
@@ -118,6 +129,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.channels = channels
         self.pairs = pairs
         self.dropout = dropout
+        self.describer = describer
+        self.describer_share = describer_share
         self.coarse_share = coarse_share
         self.kernel_rate = kernel_rate
         self.kernel_decay = kernel_decay
@@ -177,23 +190,20 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(f"fit received rows of one class only, {self.classes_[0]!r}; give at least two")
-        watched_pictures = self._check_watched(watched)
         self.precision_ = choose_precision(self.precision)
         self.n_features_in_ = int(np.prod(self.shape))
         self.standard_ = Standard.of(pictures)
+        described = describe(to_rows(pictures), self.shape) if self.describer else None
+        self.standardiser_ = None if described is None else Standardiser().fit(described)
         self._predictor: Any = None
-        network = self._network()
+        experts = self._experts()
+        rows = Rows(pictures, self._standardised(described, len(pictures)), codes)
+        watched_rows = self._watched_rows(watched)
+        recipe = Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
         self.history_ = train_network(
-            network,
-            pictures,
-            codes,
-            weights / weights.mean(),
-            self.standard_,
-            self._recipe(),
-            self.random_state,
-            watched_pictures,
+            experts, rows, weights / weights.mean(), recipe, self.random_state, watched_rows
         )
-        self.weights_ = network.get_weights()
+        self.weights_ = experts.get_weights()
         return self
 
     def predict_proba(self, X: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
@@ -214,11 +224,14 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "weights_")
         pictures = check_pictures(X, self.shape)
         if getattr(self, "_predictor", None) is None:
-            self._predictor = self._compile_predictor()
+            experts = self._experts()
+            experts.set_weights(self.weights_)
+            square = self.shape[0] == self.shape[1]
+            self._predictor = experts.compile_answer(self.views if square else min(self.views, 4))
         logits = np.empty((len(pictures), len(self.classes_)))
         for start in range(0, len(pictures), PREDICT_ROWS):
             batch = pictures[start : start + PREDICT_ROWS]
-            logits[start : start + PREDICT_ROWS] = self._predictor(batch).numpy()
+            logits[start : start + PREDICT_ROWS] = self._predictor(batch, self._numbers(batch)).numpy()
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
@@ -230,10 +243,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """Leave the compiled graph behind: weights and parameters are all it takes to compile it again."""
         return {name: value for name, value in super().__getstate__().items() if name != "_predictor"}
 
-    def _check_watched(
+    def _watched_rows(
         self, watched: tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]] | None
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]] | None:
-        """Return watched rows as pictures and codes."""
+    ) -> Rows | None:
+        """Check the watched rows against the parameters."""
         if watched is None:
             if self.rate_patience is not None or self.stop_patience is not None:
                 raise InputError(
@@ -247,13 +260,20 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
                 f"fit received watched labels of shape {labels.shape} for {len(pictures)} watched rows; give "
                 "one for each row, of the classes that are trained on"
             )
-        return pictures, np.searchsorted(self.classes_, labels)
+        return Rows(pictures, self._numbers(pictures), np.searchsorted(self.classes_, labels))
 
-    def _recipe(self) -> Recipe:
-        return Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
+    def _numbers(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return what the second network looks at, of no columns where there is none."""
+        described = describe(to_rows(pictures), self.shape) if self.standardiser_ else None
+        return self._standardised(described, len(pictures))
 
-    def _network(self) -> keras.Model:
-        return build_network(
+    def _standardised(self, described: npt.NDArray[np.float32] | None, n: int) -> npt.NDArray[np.float32]:
+        if self.standardiser_ is None or described is None:
+            return np.zeros((n, 0), dtype=np.float32)
+        return self.standardiser_.transform(described)
+
+    def _experts(self) -> Experts:
+        pixels = build_network(
             self.shape,
             len(self.classes_),
             channels=self.channels,
@@ -262,22 +282,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             precision=self.precision_,
             seed=self.random_state,
         )
-
-    def _compile_predictor(self) -> tf.types.experimental.PolymorphicFunction:
-        """Return a graph function from uint8 pictures to the mean of the views' log-probabilities."""
-        network = self._network()
-        network.set_weights(self.weights_)
-        square = self.shape[0] == self.shape[1]
-        views = range(self.views if square else min(self.views, 4))
-
-        @tf.function(
-            input_signature=[tf.TensorSpec((None, *self.shape), tf.uint8)],
-            autograph=False,
+        if self.standardiser_ is None:
+            return Experts(self.shape, self.standard_, pixels)
+        n_numbers = len(self.standardiser_.mean_)
+        numbers = build_describer(
+            n_numbers, len(self.classes_), hidden=self.describer, seed=self.random_state
         )
-        def mean_log_probabilities(pictures):  # type: ignore[no-untyped-def]
-            inputs = self.standard_.apply(pictures)
-            turned = (pad_to_blocks(symmetric_view(inputs, view), block_side(self.shape)) for view in views)
-            logs = [tf.nn.log_softmax(network(view, training=False)) for view in turned]
-            return tf.add_n(logs) / len(logs)
-
-        return mean_log_probabilities
+        return Experts(self.shape, self.standard_, pixels, numbers, self.describer_share)

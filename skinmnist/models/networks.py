@@ -119,3 +119,31 @@ def build_network(
         n_classes, kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)), name="logits"
     )(joined)
     return keras.Model(pictures, logits, name="cnn_" + "_".join(map(str, channels)))
+
+
+def build_describer(
+    n_numbers: int, n_classes: int, *, hidden: Sequence[int] = (256,), seed: int = 0
+) -> keras.Model:
+    """Build an untrained dense network from standardised descriptors to logits.
+
+    Parameters
+    ----------
+    n_numbers, n_classes : int
+    hidden : sequence of int
+        Units of each hidden layer, of which half are dropped in training, with a tenth of the numbers.
+    seed : int, default=0
+        Seeds the weights and the dropout.
+    """
+    seeds = iter(np.random.SeedSequence([seed, 1]).generate_state(2 * len(hidden) + 2).tolist())
+    numbers = keras.Input((n_numbers,), name="numbers")
+    features = keras.layers.Dropout(0.1, seed=next(seeds), name="numbers_dropout")(numbers)
+    for layer, units in enumerate(hidden, start=1):
+        initializer = keras.initializers.HeNormal(seed=next(seeds))
+        features = keras.layers.Dense(
+            units, activation="relu", kernel_initializer=initializer, name=f"hidden{layer}"
+        )(features)
+        features = keras.layers.Dropout(0.5, seed=next(seeds), name=f"hidden{layer}_dropout")(features)
+    logits = keras.layers.Dense(
+        n_classes, kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)), name="logits"
+    )(features)
+    return keras.Model(numbers, logits, name="describer")

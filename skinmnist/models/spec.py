@@ -58,6 +58,9 @@ class ModelSpec:
     calibrate : bool
         Whether the classifier gives scores only, which calibration on training lesions turns into
         probabilities.
+    watch : float
+        Share of the training lesions that are not trained on but given to ``fit`` as ``watched=(rows,
+        labels)``, split off before resampling; 0: none.
     seconds : float
         Fit and predict time of one 28x28 fold of HAM10000 without resampling, for ordering and estimates.
     grows : float
@@ -83,6 +86,7 @@ class ModelSpec:
     weights: bool = False
     copies_as_weights: bool = False
     calibrate: bool = False
+    watch: float = 0.0
     seconds: float = 5.0
     grows: float = 1.0
     remedies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

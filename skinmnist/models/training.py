@@ -17,18 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.models.augmentation import change_colours, move_pixels
-from skinmnist.models.backend import keras, tf
+from skinmnist.models.backend import tf
+from skinmnist.models.experts import Experts, Rows
 from skinmnist.models.losses import make_loss
-from skinmnist.models.networks import block_side, grid_side, pad_to_blocks
+from skinmnist.models.networks import grid_side
 from skinmnist.models.optimizers import MuonAdam
 from skinmnist.models.schedule import draw_batches, one_cycle, warm_up
-from skinmnist.models.watching import Watcher
+from skinmnist.models.watching import Watch, Watcher
 
 #: Blocks along the shorter side of a picture below which halving the resolution leaves too little.
 COARSE_GRID = 12
-
-#: Rows that are looked at in one go when a run checks the rows that it watches.
-CHECKED_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -79,58 +77,26 @@ class Recipe:
     stop_patience: int | None
 
 
-@dataclass(frozen=True)
-class Standard:
-    """Mean and standard deviation of each channel over the training pictures.
-
-    Attributes
-    ----------
-    centre, spread : ndarray of shape (channels,), float32
-    """
-
-    centre: npt.NDArray[np.float32]
-    spread: npt.NDArray[np.float32]
-
-    @classmethod
-    def of(cls, pictures: npt.NDArray[np.uint8]) -> Standard:
-        """Measure pictures ``(n, height, width, channels)``."""
-        axes = (0, 1, 2)
-        return cls(
-            pictures.mean(axis=axes, dtype=np.float64).astype(np.float32),
-            np.maximum(pictures.std(axis=axes, dtype=np.float64), 1.0).astype(np.float32),
-        )
-
-    def apply(self, pictures: tf.Tensor) -> tf.Tensor:
-        """Turn uint8 pictures into floats of zero mean and unit spread."""
-        return (tf.cast(pictures, tf.float32) - self.centre) / self.spread
-
-
 def train_network(
-    network: keras.Model,
-    pictures: npt.NDArray[np.uint8],
-    codes: npt.NDArray[np.integer],
+    experts: Experts,
+    rows: Rows,
     weights: npt.NDArray[np.floating],
-    standard: Standard,
     recipe: Recipe,
     seed: int,
-    watched: tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]] | None = None,
+    watched: Rows | None = None,
 ) -> dict[str, list[float]]:
-    """Train a network in place.
+    """Train the networks in place.
 
     Parameters
     ----------
-    network : keras.Model
-        From standardised pictures to logits.
-    pictures : ndarray of shape (n, height, width, channels), uint8
-    codes : ndarray of shape (n,)
-        Class codes 0..k-1.
+    experts : Experts
+    rows : Rows
     weights : ndarray of shape (n,)
         Weight of each row in the loss, of mean 1.
-    standard : Standard
     recipe : Recipe
     seed : int
-    watched : tuple of ndarray, optional
-        Pictures and codes that are not trained on; the network ends with the weights that did best on them.
+    watched : Rows, optional
+        Rows that are not trained on; the networks end with the weights that did best on them.
 
     Returns
     -------
@@ -139,31 +105,37 @@ def train_network(
         pictures) and ``learning_rate``; with watched rows also ``watched_loss`` and ``watched_accuracy``.
     """
     random_state = np.random.default_rng([seed, 0])
-    order = draw_batches(codes, recipe.steps, recipe.batch_size, recipe.balance, random_state)
+    order = draw_batches(rows.codes, recipe.steps, recipe.batch_size, recipe.balance, random_state)
     cycle = one_cycle(recipe.steps) if recipe.rate_patience is None else warm_up(recipe.steps)
     graph_seed = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
-    shape = pictures.shape[1:]
-    fine_from = round(recipe.coarse_share * recipe.steps) if grid_side(shape) >= COARSE_GRID else 0
+    coarse_enough = grid_side(experts.shape) >= COARSE_GRID
+    fine_from = round(recipe.coarse_share * recipe.steps) if coarse_enough else 0
 
     optimizer = MuonAdam(
-        network.trainable_variables,
+        experts.trainable_variables,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         kernel_rate=recipe.kernel_rate,
         kernel_decay=recipe.kernel_decay,
     )
-    loss = make_loss(recipe.loss, np.bincount(codes), recipe.label_smoothing)
-    data = tf.constant(pictures), tf.constant(codes, tf.int32), tf.constant(weights, tf.float32)
-    watch = None if watched is None else _Watch(network, standard, recipe, *watched)
+    loss = make_loss(recipe.loss, np.bincount(rows.codes), recipe.label_smoothing)
+    data = (
+        tf.constant(rows.pictures),
+        tf.constant(rows.numbers),
+        tf.constant(rows.codes, tf.int32),
+        tf.constant(weights, tf.float32),
+    )
+    watcher = Watcher(recipe.rate_patience, recipe.stop_patience)
+    watch = None if watched is None else Watch(experts, watched, watcher)
 
     history: dict[str, list[float]] = defaultdict(list)
     ends = np.unique([*np.linspace(0, recipe.steps, recipe.points + 1).round().astype(int), fine_from])
     for coarse, points in ((True, ends[ends <= fine_from]), (False, ends[ends >= fine_from])):
-        if watch and watch.watcher.stop:
+        if watcher.stop:
             break
-        run_steps = compile_steps(network, optimizer, loss, standard, recipe, shape, graph_seed, coarse)
+        run_steps = compile_steps(experts, optimizer, loss, recipe, graph_seed, coarse)
         for start, end in itertools.pairwise(points):
-            rates = cycle[start:end] * np.float32(watch.watcher.rate if watch else 1.0)
+            rates = cycle[start:end] * np.float32(watcher.rate)
             mean_loss, accuracy = run_steps(*data, order[start:end], rates, np.int32(start))
             history["step"].append(int(end))
             history["loss"].append(float(mean_loss))
@@ -172,91 +144,41 @@ def train_network(
             if watch and watch.look(history):
                 break
     if watch:
-        network.set_weights(watch.best)
+        experts.set_weights(watch.best)
     return dict(history)
 
 
-class _Watch:
-    """Look at watched rows now and then, and keep the weights that did best on them."""
-
-    def __init__(
-        self,
-        network: keras.Model,
-        standard: Standard,
-        recipe: Recipe,
-        pictures: npt.NDArray[np.uint8],
-        codes: npt.NDArray[np.integer],
-    ) -> None:
-        self.network = network
-        self.pictures, self.codes = pictures, codes
-        self.watcher = Watcher(recipe.rate_patience, recipe.stop_patience)
-        self.best = network.get_weights()
-        self._measure = _compile_measure(network, standard, pictures.shape[1:])
-
-    def look(self, history: dict[str, list[float]]) -> bool:
-        """Add to the history, and tell whether the run should end."""
-        sums = np.zeros(2)
-        for start in range(0, len(self.codes), CHECKED_ROWS):
-            rows = slice(start, start + CHECKED_ROWS)
-            sums += self._measure(self.pictures[rows], self.codes[rows].astype(np.int32)).numpy()
-        loss, accuracy = (sums / len(self.codes)).tolist()
-        history["watched_loss"].append(loss)
-        history["watched_accuracy"].append(accuracy)
-        self.watcher.see(loss)
-        if self.watcher.improved:
-            self.best = self.network.get_weights()
-        return self.watcher.stop
-
-
-def _compile_measure(
-    network: keras.Model, standard: Standard, shape: tuple[int, ...]
-) -> tf.types.experimental.PolymorphicFunction:
-    """Return a graph function from pictures and codes to the sums of their losses and of their hits."""
-
-    @tf.function(
-        input_signature=[tf.TensorSpec((None, *shape), tf.uint8), tf.TensorSpec((None,), tf.int32)],
-        autograph=False,
-    )
-    def measure(pictures, codes):  # type: ignore[no-untyped-def]
-        logits = network(pad_to_blocks(standard.apply(pictures), block_side(shape)), training=False)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(codes, logits)
-        hits = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == codes, tf.float32)
-        return tf.stack([tf.reduce_sum(losses), tf.reduce_sum(hits)])
-
-    return measure
-
-
 def compile_steps(
-    network: keras.Model,
+    experts: Experts,
     optimizer: MuonAdam,
     loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-    standard: Standard,
     recipe: Recipe,
-    shape: tuple[int, ...],
     seed: int,
     coarse: bool,
 ) -> tf.types.experimental.PolymorphicFunction:
     """Return a graph function that makes as many steps as it is given batches, traced when first called."""
 
     def one_step(
-        pictures: tf.Tensor, codes: tf.Tensor, weights: tf.Tensor, share: tf.Tensor, step: tf.Tensor
+        batch: tuple[tf.Tensor, ...], share: tf.Tensor, step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
+        pictures, numbers, codes, weights = batch
         pictures = move_pixels(pictures, tf.stack([seed, 2 * step]), recipe.max_shift)
-        inputs = standard.apply(pictures)
+        inputs = experts.standard.apply(pictures)
         inputs = change_colours(inputs, tf.stack([seed, 2 * step + 1]), recipe.colour_spread)
         if coarse:
             inputs = tf.nn.avg_pool2d(inputs, 2, 2, "SAME")
-        inputs = pad_to_blocks(inputs, block_side(shape))
         with tf.GradientTape() as tape:
-            logits = network(inputs, training=True)
-            mean_loss = tf.reduce_mean(weights * loss(codes, logits))
+            logits = experts.logits(inputs, numbers, training=True)
+            losses = [tf.reduce_mean(weights * loss(codes, one)) for one in logits]
+            mean_loss = tf.add_n(losses) / len(losses)
         optimizer.update(tape.gradient(mean_loss, optimizer.variables), share, step)
-        hits = tf.argmax(logits, axis=1, output_type=tf.int32) == codes
+        hits = tf.argmax(experts.answer(logits), axis=1, output_type=tf.int32) == codes
         return mean_loss, tf.reduce_mean(tf.cast(hits, tf.float32))
 
     @tf.function(
         input_signature=[
-            tf.TensorSpec((None, *shape), tf.uint8),
+            tf.TensorSpec((None, *experts.shape), tf.uint8),
+            tf.TensorSpec((None, experts.n_numbers), tf.float32),
             tf.TensorSpec((None,), tf.int32),
             tf.TensorSpec((None,), tf.float32),
             tf.TensorSpec((None, recipe.batch_size), tf.int32),
@@ -265,18 +187,12 @@ def compile_steps(
         ],
         autograph=False,
     )
-    def run_steps(pictures, codes, weights, order, cycle, first_step):  # type: ignore[no-untyped-def]
+    def run_steps(pictures, numbers, codes, weights, order, cycle, first_step):  # type: ignore[no-untyped-def]
         count = tf.shape(order)[0]
 
         def body(i, loss_sum, accuracy_sum):  # type: ignore[no-untyped-def]
-            rows = order[i]
-            mean_loss, accuracy = one_step(
-                tf.gather(pictures, rows),
-                tf.gather(codes, rows),
-                tf.gather(weights, rows),
-                cycle[i],
-                first_step + i,
-            )
+            batch = tuple(tf.gather(values, order[i]) for values in (pictures, numbers, codes, weights))
+            mean_loss, accuracy = one_step(batch, cycle[i], first_step + i)
             return i + 1, loss_sum + mean_loss, accuracy_sum + accuracy
 
         start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0))

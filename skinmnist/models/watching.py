@@ -5,6 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from skinmnist.models.backend import tf
+from skinmnist.models.experts import Experts, Rows
+
+#: Rows that are looked at in one go.
+CHECKED_ROWS = 256
+
 
 @dataclass
 class Watcher:
@@ -50,3 +58,41 @@ class Watcher:
             self.rate *= self.rate_factor
             self._since_change = 0
         self.stop = self.stop_patience is not None and self._since_best >= self.stop_patience
+
+
+class Watch:
+    """Look at watched rows now and then, and keep the weights that did best on them.
+
+    Parameters
+    ----------
+    experts : Experts
+    rows : Rows
+    watcher : Watcher
+
+    Attributes
+    ----------
+    best : list of ndarray
+        Weights at the best look so far; those of the start before the first.
+    """
+
+    def __init__(self, experts: Experts, rows: Rows, watcher: Watcher) -> None:
+        self.experts, self.rows, self.watcher = experts, rows, watcher
+        self.best = experts.get_weights()
+        self._answer = experts.compile_answer(views=1)
+
+    def look(self, history: dict[str, list[float]]) -> bool:
+        """Add ``watched_loss`` and ``watched_accuracy`` to the history, and tell whether to end the run."""
+        losses, hits = [], []
+        for start in range(0, len(self.rows.codes), CHECKED_ROWS):
+            part = slice(start, start + CHECKED_ROWS)
+            codes = self.rows.codes[part]
+            logs = tf.nn.log_softmax(self._answer(self.rows.pictures[part], self.rows.numbers[part])).numpy()
+            losses.append(-logs[np.arange(len(codes)), codes])
+            hits.append(logs.argmax(axis=1) == codes)
+        loss = float(np.concatenate(losses).mean())
+        history["watched_loss"].append(loss)
+        history["watched_accuracy"].append(float(np.concatenate(hits).mean()))
+        self.watcher.see(loss)
+        if self.watcher.improved:
+            self.best = self.experts.get_weights()
+        return self.watcher.stop

@@ -1,0 +1,52 @@
+"""Folds inside the training part: for what is learnt from training lesions that are left out in turn."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+
+def inner_folds(
+    labels: npt.NDArray[np.int64], lesions: npt.NDArray[np.str_] | None, folds: int, seed: int
+) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Split training rows, by lesion where lesions are known.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), int64
+    lesions : ndarray of shape (n,) or None
+        None where rows are split one by one.
+    folds : int
+        At most the lesions of the rarest class.
+    seed : int
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        Positions of the rows kept and left out; only folds that keep a row of every class.
+
+    Raises
+    ------
+    ValueError
+        Where a class has fewer than two lesions.
+    """
+    classes = np.unique(labels)
+    sizes = [
+        np.count_nonzero(labels == code) if lesions is None else len(np.unique(lesions[labels == code]))
+        for code in classes
+    ]
+    if min(sizes) >= 2:
+        splitter_class = StratifiedKFold if lesions is None else StratifiedGroupKFold
+        splitter = splitter_class(min(folds, min(sizes)), shuffle=True, random_state=seed)
+        found = [
+            (inner, outer)
+            for inner, outer in splitter.split(labels, labels, lesions)
+            if len(np.unique(labels[inner])) == len(classes)
+        ]
+        if found:
+            return found
+    raise ValueError(
+        "this model learns from training lesions that are left out in turn, and a class has too few; "
+        "use fewer folds or leave the class out"
+    )

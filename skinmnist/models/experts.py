@@ -1,0 +1,146 @@
+"""Who answers for a picture: a network that looks at its pixels, and another that looks at its descriptors.
+
+Both see the same rows at every step, each with a loss of its own, and both answer; their answers are
+averaged. They err on different pictures, which is what makes the average better than either (Hansen &
+Salamon, "Neural network ensembles", 1990).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.models.augmentation import symmetric_view
+from skinmnist.models.backend import keras, tf
+from skinmnist.models.networks import block_side, pad_to_blocks
+
+
+@dataclass(frozen=True)
+class Standard:
+    """Mean and standard deviation of each channel over the training pictures.
+
+    Attributes
+    ----------
+    centre, spread : ndarray of shape (channels,), float32
+    """
+
+    centre: npt.NDArray[np.float32]
+    spread: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, pictures: npt.NDArray[np.uint8]) -> Standard:
+        """Measure pictures ``(n, height, width, channels)``."""
+        axes = (0, 1, 2)
+        return cls(
+            pictures.mean(axis=axes, dtype=np.float64).astype(np.float32),
+            np.maximum(pictures.std(axis=axes, dtype=np.float64), 1.0).astype(np.float32),
+        )
+
+    def apply(self, pictures: tf.Tensor) -> tf.Tensor:
+        """Turn uint8 pictures into floats of zero mean and unit spread."""
+        return (tf.cast(pictures, tf.float32) - self.centre) / self.spread
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows as the experts take them.
+
+    Attributes
+    ----------
+    pictures : ndarray of shape (n, height, width, channels), uint8
+    numbers : ndarray of shape (n, d), float32
+        Standardised descriptors; d is 0 where nobody looks at them.
+    codes : ndarray of shape (n,)
+        Class codes 0..k-1.
+    """
+
+    pictures: npt.NDArray[np.uint8]
+    numbers: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.integer]
+
+
+class Experts:
+    """The networks of one classifier.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(height, width, channels)`` of a picture.
+    standard : Standard
+    pixels : keras.Model
+        Standardised pictures to logits.
+    numbers : keras.Model or None
+        Standardised descriptors to logits.
+    share : float
+        Weight of the second network's answer, between 0 and 1.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        standard: Standard,
+        pixels: keras.Model,
+        numbers: keras.Model | None = None,
+        share: float = 0.5,
+    ) -> None:
+        self.shape = shape
+        self.standard = standard
+        self.networks = [pixels] if numbers is None else [pixels, numbers]
+        self.n_numbers = 0 if numbers is None else numbers.input_shape[-1]
+        self.shares = [1.0] if numbers is None else [1.0 - share, share]
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """The trainable variables of all networks."""
+        return [variable for network in self.networks for variable in network.trainable_variables]
+
+    def get_weights(self) -> list[npt.NDArray[np.float32]]:
+        """Return the weights of all networks."""
+        return [weights for network in self.networks for weights in network.get_weights()]
+
+    def set_weights(self, weights: Sequence[npt.NDArray[np.float32]]) -> None:
+        """Take over weights that `get_weights` returned."""
+        left = list(weights)
+        for network in self.networks:
+            count = len(network.weights)
+            network.set_weights(left[:count])
+            left = left[count:]
+
+    def logits(self, inputs: tf.Tensor, numbers: tf.Tensor, training: bool) -> list[tf.Tensor]:
+        """Return the logits of each network for standardised pictures and descriptors."""
+        padded = pad_to_blocks(inputs, block_side(self.shape))
+        given = (padded, tf.ensure_shape(numbers, (numbers.shape[0], self.n_numbers)))
+        return [network(x, training=training) for network, x in zip(self.networks, given, strict=False)]
+
+    def answer(self, logits: list[tf.Tensor]) -> tf.Tensor:
+        """Return the weighted mean of the networks' log-probabilities."""
+        return tf.add_n(
+            [share * tf.nn.log_softmax(one) for share, one in zip(self.shares, logits, strict=True)]
+        )
+
+    def compile_answer(self, views: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """Return a graph function from uint8 pictures and numbers to log-probabilities.
+
+        Parameters
+        ----------
+        views : int
+            How many symmetric views of a picture are averaged.
+        """
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((None, *self.shape), tf.uint8),
+                tf.TensorSpec((None, self.n_numbers), tf.float32),
+            ],
+            autograph=False,
+        )
+        def answer(pictures, numbers):  # type: ignore[no-untyped-def]
+            inputs = self.standard.apply(pictures)
+            turned = (symmetric_view(inputs, view) for view in range(views))
+            logs = [self.answer(self.logits(view, numbers, training=False)) for view in turned]
+            return tf.add_n(logs) / views
+
+        return answer
