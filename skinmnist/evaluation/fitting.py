@@ -7,9 +7,8 @@ to be predicted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.calibrating import calibrate
 from skinmnist.evaluation.cells import Cell, CellResult, Examples, Timing
+from skinmnist.evaluation.describing import Description, describe_table
 from skinmnist.evaluation.folds import LEFT_OUT
 from skinmnist.evaluation.grid import Sampler
 from skinmnist.evaluation.inner_folds import inner_folds
@@ -89,11 +89,13 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
             cell.sampler, sampler.make, sampler_seed, rows[chosen], labels[chosen], spec
         )
 
+    described = describe_table(table, spec.describe, fold_of) if spec.describe else None
+    seconds_each = described.seconds if described else 0.0
     clock = _Clock()
-    rows = _inputs(table, train, spec)
+    rows = _inputs(table, train, spec, described)
     if features is not None:
         rows = features.fit_transform(rows)
-    feature_seconds = clock.lap()
+    feature_seconds = clock.lap() + seconds_each * len(train)
     chosen, watched = _watched(spec, rows, labels, lesions, sampler_seed)
     drawn = draw(chosen)
     resample_seconds = clock.lap()
@@ -105,12 +107,12 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
             lambda: spec.build(setting, cell.sampler), draw, rows, labels, lesions, mix, sampler_seed
         )
     fit_seconds = clock.lap()
-    unseen = _inputs(table, held_out, spec)
+    unseen = _inputs(table, held_out, spec, described)
     if features is not None:
         unseen = features.transform(unseen)
     probabilities = _probabilities(classifier, calibration, unseen, setting.n_classes)
     predicted = probabilities.argmax(axis=1) if spec.most_probable else _decisions(classifier, unseen)
-    predict_seconds = clock.lap()
+    predict_seconds = clock.lap() + seconds_each * len(held_out)
 
     shows_examples = spec.features is None and spec.describe is None and (cell.repeat, cell.fold) == (0, 0)
     return CellResult(
@@ -163,19 +165,13 @@ class _Clock:
         return seconds
 
 
-def _inputs(table: PixelTable, rows: npt.NDArray[np.integer], spec: ModelSpec) -> npt.NDArray[Any]:
+def _inputs(
+    table: PixelTable, rows: npt.NDArray[np.integer], spec: ModelSpec, described: Description | None
+) -> npt.NDArray[Any]:
     """Return the pixels of pictures, or the numbers that describe them."""
-    if spec.describe is not None:
-        return described(table, spec.describe)[rows]
+    if described is not None:
+        return described.numbers[rows]
     return np.asarray(table.pixels[rows]).astype(spec.pixel_type, copy=False)
-
-
-@lru_cache(maxsize=1)
-def described(
-    table: PixelTable, describe: Callable[[Any, tuple[int, int, int]], Any]
-) -> npt.NDArray[np.float32]:
-    """Describe all pictures of a table, once in a process: no number depends on another picture."""
-    return np.asarray(describe(np.asarray(table.pixels), table.shape))
 
 
 def _decisions(classifier: Any, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -129,7 +129,7 @@ def test_run_json_tells_what_was_run(run, lesions):
     assert info["wall_seconds"] > 0
     assert info["peak_memory_mb"] > 50
     assert {"python", "numpy", "scikit-learn", "imbalanced-learn"} <= info["versions"].keys()
-    assert info["grid"]["models"]["logistic_regression"]["space"] == "components"
+    assert info["grid"]["models"]["logistic_regression"]["space"] == "descriptors"
 
 
 def test_jobs_do_not_matter(run, lesions, tmp_path):

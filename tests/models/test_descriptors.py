@@ -51,7 +51,7 @@ def test_every_view_has_the_same_numbers(pictures):
     assert len(others) == (7 if pictures.shape[1] == pictures.shape[2] else 3)
     scale = first.std(axis=1, keepdims=True) + 1e-3
     for other in others:
-        assert (np.abs(other - first) / scale).max() < 0.01
+        assert (np.abs(other - first) / scale).max() < 0.02
 
 
 def test_they_are_finite_for_every_size_and_for_flat_pictures(pictures):
