@@ -56,7 +56,7 @@ def test_the_main_job(csv, tmp_path, capsys):
     assert {path.name for path in (tmp_path / "runs" / "small-0").iterdir()} == FILES
     printed = capsys.readouterr()
     assert "always nv" in printed.out
-    assert "RandomOverSampler on components" in printed.out
+    assert "RandomOverSampler on descriptors" in printed.out
     assert "no medical device" in printed.out
     assert "report.html" in printed.out
     assert "18 cells" in printed.err

@@ -18,7 +18,7 @@ def make_logistic_regression(setting: Setting) -> Any:
     """Return multinomial logistic regression on standardised descriptors."""
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=0.02, max_iter=2000)
+    return LogisticRegression(C=0.02, max_iter=2000, tol=1e-3)
 
 
 def make_hist_gradient_boosting(setting: Setting) -> Any:
