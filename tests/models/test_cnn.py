@@ -7,7 +7,14 @@ import pytest
 from sklearn.base import clone
 
 from skinmnist.errors import InputError
-from skinmnist.models.cnn import CNNClassifier, make_cnn, make_cnn_thorough, make_cnn_tiny, steps_for
+from skinmnist.models.cnn import CNNClassifier
+from skinmnist.models.cnn_costs import (
+    make_cnn,
+    make_cnn_early_stopping,
+    make_cnn_thorough,
+    make_cnn_tiny,
+    steps_for,
+)
 from skinmnist.models.spec import Setting
 
 SHAPE = (8, 8, 3)
@@ -211,7 +218,7 @@ def test_budgets_grow_slower_than_tables():
     assert steps_for(1, 700) >= 20
 
 
-@pytest.mark.parametrize("make", [make_cnn, make_cnn_tiny, make_cnn_thorough])
+@pytest.mark.parametrize("make", [make_cnn, make_cnn_tiny, make_cnn_thorough, make_cnn_early_stopping])
 def test_makers_follow_the_setting(make):
     model = make(Setting(shape=SHAPE, n_classes=3, train_rows=1000, seed=9))
     assert model.shape == SHAPE

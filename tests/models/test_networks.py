@@ -4,27 +4,9 @@ import numpy as np
 import pytest
 
 from skinmnist.errors import InputError
-from skinmnist.models.backend import keras, tf
-from skinmnist.models.networks import FoldBlocks, FusedBatchNorm, block_side, build_network, pad_to_blocks
-
-
-def test_fused_normalisation_equals_that_of_keras():
-    inputs = np.random.default_rng(0).normal(2.0, 3.0, (6, 5, 5, 4)).astype(np.float32)
-    ours, theirs = FusedBatchNorm(momentum=0.5), keras.layers.BatchNormalization(momentum=0.5)
-    for training in (True, False):
-        np.testing.assert_allclose(
-            ours(inputs, training=training),
-            theirs(inputs, training=training),
-            atol=0.05 if not training else 1e-4,
-        )
-    np.testing.assert_allclose(ours.moving_mean, theirs.moving_mean, atol=1e-5)
-
-
-def test_folding_blocks_loses_no_pixel():
-    pictures = np.arange(2 * 6 * 4 * 3, dtype=np.float32).reshape(2, 6, 4, 3)
-    folded = FoldBlocks(2)(pictures).numpy()
-    assert folded.shape == (2, 3, 2, 12)
-    np.testing.assert_array_equal(folded[0, 0, 0], pictures[0, :2, :2].ravel())
+from skinmnist.models.backend import tf
+from skinmnist.models.layers import Convolution
+from skinmnist.models.networks import block_side, build_describer, build_network, pad_to_blocks
 
 
 def test_padding_completes_the_last_blocks_by_mirroring():
@@ -36,7 +18,7 @@ def test_padding_completes_the_last_blocks_by_mirroring():
 
 def test_stages_and_pairs_make_the_layers_they_say():
     network = build_network((28, 28, 3), 7, channels=(16, 24, 32), pairs=(0, 1, 2))
-    kernels = [layer.filters for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    kernels = [layer.filters for layer in network.layers if isinstance(layer, Convolution)]
     assert kernels == [16, 24, 24, 24, 32, 32, 32, 32, 32]
     assert network(tf.zeros((2, 28, 28, 3))).shape == (2, 7)
     assert network(tf.zeros((2, 14, 14, 3))).shape == (2, 7)
@@ -78,3 +60,26 @@ def test_building_leaves_the_global_random_state_alone():
     tf.random.set_seed(0)
     build_network((8, 8, 3), 3, channels=(8, 16, 16))
     np.testing.assert_array_equal(tf.random.uniform((3,)).numpy(), expected)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_weights_and_logits_are_float32_at_any_precision(precision):
+    network = build_network((28, 28, 3), 7, channels=(8, 8), pairs=(1, 0), precision=precision)
+    assert {weights.dtype for weights in network.get_weights()} == {np.dtype(np.float32)}
+    assert network(tf.zeros((2, 28, 28, 3))).dtype == tf.float32
+
+
+def test_bfloat16_changes_the_logits_a_little_and_the_weights_not_at_all():
+    pictures = np.random.default_rng(0).normal(size=(16, 28, 28, 3)).astype(np.float32)
+    wide, narrow = (build_network((28, 28, 3), 7, precision=name, seed=3) for name in ("float32", "bfloat16"))
+    for first, second in zip(wide.get_weights(), narrow.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+    logits = wide(pictures).numpy()
+    np.testing.assert_allclose(narrow(pictures), logits, atol=0.05 * logits.std() + 0.02)
+    assert not np.array_equal(narrow(pictures), logits)
+
+
+def test_describer_has_the_layers_it_says():
+    network = build_describer(20, 7, hidden=(12, 5), seed=1)
+    assert network.count_params() == 20 * 12 + 12 + 12 * 5 + 5 + 5 * 7 + 7
+    assert network(tf.zeros((3, 20))).shape == (3, 7)

@@ -1,0 +1,55 @@
+"""Two networks that answer for one picture."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from skinmnist.models.cnn import CNNClassifier
+
+SHAPE = (12, 12, 3)
+SMALL = {"steps": 12, "batch_size": 16, "channels": (8,), "pairs": (0,), "views": 1, "coarse_share": 0.0}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    pixels = rng.normal(40 + 80 * labels[:, None], 40.0, (90, 432)).clip(0, 255).astype(np.uint8)
+    return pixels, labels
+
+
+@pytest.fixture(scope="module")
+def both(rows):
+    return CNNClassifier(SHAPE, **SMALL, describer=(10,)).fit(*rows)
+
+
+def answers(model, pixels, share):
+    """Answers at another weight of the second network."""
+    other = pickle.loads(pickle.dumps(model)).set_params(describer_share=share)
+    return other.predict_proba(pixels)
+
+
+def test_the_answer_is_the_weighted_mean_of_the_networks_log_probabilities(rows, both):
+    first, second, mean = (np.log(answers(both, rows[0], share)) for share in (0.0, 1.0, 0.3))
+    mixed = 0.7 * first + 0.3 * second
+    np.testing.assert_allclose(mean, mixed - np.log(np.exp(mixed).sum(axis=1, keepdims=True)), atol=1e-4)
+    assert np.abs(first - second).max() > 0.01
+
+
+def test_the_second_network_does_not_see_how_a_picture_is_turned(rows, both):
+    pictures = rows[0].reshape(-1, *SHAPE)
+    turned = np.rot90(pictures, axes=(1, 2)).reshape(len(pictures), -1)
+    np.testing.assert_allclose(answers(both, turned, 1.0), answers(both, rows[0], 1.0), atol=1e-4)
+    assert np.abs(answers(both, turned, 0.0) - answers(both, rows[0], 0.0)).max() > 1e-3
+
+
+def test_both_networks_learn(rows):
+    model = CNNClassifier(SHAPE, **{**SMALL, "steps": 80}, describer=(16,)).fit(*rows)
+    for share in (0.0, 1.0):
+        assert (answers(model, rows[0], share).argmax(axis=1) == rows[1]).mean() > 0.8
+
+
+def test_pickled_and_brought_back_it_answers_the_same(rows, both):
+    again = pickle.loads(pickle.dumps(both))
+    np.testing.assert_array_equal(again.predict_proba(rows[0]), both.predict_proba(rows[0]))
