@@ -55,6 +55,17 @@ TRIALS = {
         ),
     ),
     "logistic regression as shipped": (None, lambda: LogisticRegression(C=0.02, max_iter=2000, tol=1e-3)),
+    "boosting as shipped": (
+        None,
+        lambda: HistGradientBoostingClassifier(
+            max_iter=60,
+            max_leaf_nodes=15,
+            max_features=0.2,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=0,
+        ),
+    ),
     "boosting, 100 rounds of 31 leaves": (
         None,
         lambda: HistGradientBoostingClassifier(max_iter=100, early_stopping=False, random_state=0),

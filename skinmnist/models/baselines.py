@@ -29,5 +29,11 @@ def make_hist_gradient_boosting(setting: Setting) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(
-        max_iter=100, learning_rate=0.1, early_stopping=False, random_state=setting.seed
+        max_iter=60,
+        learning_rate=0.1,
+        max_leaf_nodes=15,
+        max_features=0.2,
+        l2_regularization=1.0,
+        early_stopping=False,
+        random_state=setting.seed,
     )
