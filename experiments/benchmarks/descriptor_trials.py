@@ -1,10 +1,10 @@
 """Trials of classic models on descriptors of lesions: what was kept, and what lost.
 
-Run it as ``python experiments/benchmarks/descriptor_trials.py --table TABLE.csv NAME ...`` for one or
-more of the trials below; the rows are appended to ``descriptor_trials.csv`` beside this file. The folds
-are drawn with another seed than those of reported results. Seconds are CPU seconds of one fit, on one
-thread of a machine under load; differences under .01 are noise. Rows named "study: ..." were measured
-while the descriptors grew: their changes say what they were made of and on how many folds.
+Run it as ``python experiments/benchmarks/descriptor_trials.py --table TABLE.csv NAME ...`` for one or more
+of the trials below; the rows are appended to ``descriptor_trials.csv`` beside this file. The folds are drawn
+with another seed than those of reported results. Seconds are CPU seconds of one fit, on one thread of a
+machine under load; differences under .01 are noise. Rows named "study: ..." were measured while the
+descriptors grew: their changes say what they were made of and on how many folds.
 """
 
 import argparse
@@ -61,6 +61,7 @@ TRIALS = {
             max_iter=60,
             max_leaf_nodes=15,
             max_features=0.2,
+            max_bins=127,
             l2_regularization=1.0,
             early_stopping=False,
             random_state=0,

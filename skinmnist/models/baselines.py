@@ -33,6 +33,7 @@ def make_hist_gradient_boosting(setting: Setting) -> Any:
         learning_rate=0.1,
         max_leaf_nodes=15,
         max_features=0.2,
+        max_bins=127,
         l2_regularization=1.0,
         early_stopping=False,
         random_state=setting.seed,
