@@ -83,7 +83,7 @@ MODELS = {
         weights=True,
         copies_as_weights=True,
         calibrate=True,
-        seconds=10.0,
+        seconds=6.0,
         grows=1.0,
     ),
     "random_forest": ModelSpec(
@@ -150,7 +150,7 @@ MODELS = {
         space="descriptors",
         weights=True,
         copies_as_weights=True,
-        seconds=1.5,
+        seconds=3.0,
     ),
     "hist_gradient_boosting": ModelSpec(
         title="Histogram gradient boosting",
@@ -159,7 +159,7 @@ MODELS = {
         features=_standardiser,
         space="descriptors",
         weights=True,
-        seconds=6.0,
+        seconds=9.0,
     ),
     "svm_pixels": ModelSpec(
         title="Support vector machine (RBF), pixels",
