@@ -33,7 +33,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     ----------
     shape : tuple of int
         ``(height, width, channels)`` of a picture; rows have their product as length.
-    steps : int, default=950
+    steps : int, default=700
         Gradient steps. They do not depend on how many rows `fit` is given.
     batch_size : int, default=128
     channels : sequence of int, default=(32, 64, 96)
@@ -99,7 +99,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self,
         shape: tuple[int, int, int],
         *,
-        steps: int = 950,
+        steps: int = 700,
         batch_size: int = 128,
         channels: Sequence[int] = (32, 64, 96),
         pairs: Sequence[int] = (0, 1, 1),
