@@ -1,9 +1,13 @@
-"""Print a run's leaderboard as the Markdown table that stands in the README.
+"""Print the leaderboard of a run, or the mean of several, as the Markdown table that stands in the README.
 
-python experiments/benchmarks/results_table.py RUN
+python experiments/benchmarks/results_table.py RUN [RUN ...] [--metrics macro_f1 ece ...]
+
+After ± stands the standard deviation over the folds of one run, or over the means of several runs.
 """
 
 import argparse
+
+import pandas as pd
 
 from skinmnist.evaluation.record import read_run
 from skinmnist.reporting.naming import duration, fixed, with_spread
@@ -15,26 +19,55 @@ HEADINGS = {
     "accuracy": "accuracy",
     "macro_auc": "macro-AUC",
     "recall_mel": "melanoma recall",
+    "ece": "ECE",
 }
+SHOWN = ["macro_f1", "balanced_accuracy", "accuracy", "macro_auc", "recall_mel"]
+
+
+def mean_board(boards, metrics):
+    """Put the mean of several leaderboards, and their spread, where one has means and spreads."""
+    together = pd.concat(boards)
+    pairs = together.groupby(["sampler_title", "model"], sort=False, dropna=False)
+    board = pairs[[*metrics, "seconds"]].mean()
+    for metric in metrics:
+        board[f"{metric}_sd"] = pairs[metric].std()
+    board["sampler"] = pairs["sampler"].first()
+    return board.reset_index().sort_values(metrics[0], ascending=False)
+
+
+def scores_table(records, metrics):
+    """Return a leaderboard with a mean and a spread for each metric."""
+    boards = []
+    for record in records:
+        board = leaderboard(record)
+        folds = record.scores.groupby(["sampler", "model", "metric"])["value"].agg(["mean", "std"])
+        for metric in metrics:
+            if metric not in board:
+                keys = list(zip(board["sampler"], board["model"], [metric] * len(board), strict=True))
+                board[[metric, f"{metric}_sd"]] = folds.reindex(keys).to_numpy()
+        boards.append(board)
+    return boards[0] if len(boards) == 1 else mean_board(boards, metrics)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", help="a folder that skinmnist.compare has written")
-    record = read_run(parser.parse_args().run)
-    board = leaderboard(record)
-    metrics = [name for name in HEADINGS if name in board.columns]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folders that skinmnist.compare has written")
+    parser.add_argument("--metrics", nargs="+", default=SHOWN, choices=list(HEADINGS), metavar="METRIC")
+    arguments = parser.parse_args()
+    records = [read_run(folder) for folder in arguments.runs]
+    metrics = arguments.metrics
     print("| sampler | model |", " | ".join(HEADINGS[name] for name in metrics), "| s per cell |")
     print("|---|---|" + "---|" * (len(metrics) + 1))
-    for row in board.to_dict("records"):
+    for row in scores_table(records, metrics).to_dict("records"):
         scores = [with_spread(row[name], row[f"{name}_sd"]) for name in metrics]
         name = f"`{row['model']}`" if row["sampler"] else f"*{row['model']}*"
         print("|", " | ".join([row["sampler_title"], name, *scores, fixed(row["seconds"], 1)]), "|")
-    info = record.info
-    wall, cores = duration(info["wall_seconds"]), info["hardware"]["cores"]
-    memory = f"{info['peak_memory_mb']:,.0f} MB ({info['memory_measure']})"
-    cells, seed = len(record.results), info["seed"]
-    print(f"\n{cells} cells, seed {seed}, {wall} on {cores} cores, peak memory {memory}.")
+    for record in records:
+        info = record.info
+        wall, cores = duration(info["wall_seconds"]), info["hardware"]["cores"]
+        memory = f"{info['peak_memory_mb']:,.0f} MB ({info['memory_measure']})"
+        cells, seed = len(record.results), info["seed"]
+        print(f"\n{cells} cells, seed {seed}, {wall} on {cores} cores, peak memory {memory}.")
 
 
 if __name__ == "__main__":
