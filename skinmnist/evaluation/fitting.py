@@ -20,7 +20,7 @@ from skinmnist.evaluation.cells import Cell, CellResult, Examples, Timing
 from skinmnist.evaluation.describing import Description, describe_table
 from skinmnist.evaluation.folds import LEFT_OUT
 from skinmnist.evaluation.grid import Sampler
-from skinmnist.evaluation.inner_folds import inner_folds
+from skinmnist.evaluation.inner_folds import draw_lesions
 from skinmnist.evaluation.training_rows import TrainingRows, draw_training_rows
 from skinmnist.models.calibration import as_columns
 from skinmnist.models.spec import ModelSpec, Setting
@@ -122,14 +122,14 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         predicted=predicted,
         probabilities=probabilities,
         timing=Timing(
-            rows=len(train),
+            rows=len(labels[chosen]),
             rows_resampled=drawn.made,
             resample_seconds=resample_seconds,
             fit_seconds=feature_seconds + fit_seconds,
             predict_seconds=predict_seconds,
             peak_rss_mb=0.0,  # Known to whoever watches the process.
         ),
-        counts_before=np.bincount(labels, minlength=setting.n_classes).astype(float),
+        counts_before=np.bincount(labels[chosen], minlength=setting.n_classes).astype(float),
         counts_after=drawn.class_mix(setting.n_classes),
         notes=drawn.notes,
         history={
@@ -149,7 +149,8 @@ def _watched(
     """Split training rows into those to resample and train on, and those that ``fit`` is given to watch."""
     if not spec.watch:
         return slice(None), {}
-    trained, seen = inner_folds(labels, lesions, round(1 / spec.watch), seed)[0]
+    seen = draw_lesions(labels, lesions, spec.watch, seed)
+    trained = np.setdiff1d(np.arange(len(labels)), seen)
     return trained, {"watched": (rows[seen], labels[seen])}
 
 

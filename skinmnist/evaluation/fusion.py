@@ -7,9 +7,9 @@ loss on five folds by lesion of seed 1.
 sampler, model          pictures alone     weight 0.5         weight 0.7         weight 1.0
 ======================  =================  =================  =================  =================
 none, cnn               .537  .936   .633  .567  .947   .575  .586  .945   .574  .595  .941   .590
-none, svm               .422  .899   .728  .482  .922   .652  .499  .925   .643  .512  .926   .647
+none, svm_pixels        .422  .899   .728  .482  .922   .652  .499  .925   .643  .512  .926   .647
 RandomOverSampler, cnn  .551  .928   .820  .583  .942   .734  .588  .943   .724  .591  .941   .729
-RandomOverSampler, svm  .378  .875  1.117  .441  .904   .988  .451  .908   .968  .455  .910   .964
+    "          svm_pixels  .378  .875  1.117  .441  .904   .988  .451  .908   .968  .455  .910   .964
 ======================  =================  =================  =================  =================
 
 Boosted trees on the columns, other numbers of knots, and age crossed with localization changed macro-F1 by

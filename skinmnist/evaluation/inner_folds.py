@@ -1,4 +1,4 @@
-"""Folds inside the training part: for what is learnt from training lesions that are left out in turn."""
+"""Splits inside the training part: for what is learnt from training lesions that are left out."""
 
 from __future__ import annotations
 
@@ -50,3 +50,27 @@ def inner_folds(
         "this model learns from training lesions that are left out in turn, and a class has too few; "
         "use fewer folds or leave the class out"
     )
+
+
+def draw_lesions(
+    labels: npt.NDArray[np.int64], lesions: npt.NDArray[np.str_] | None, share: float, seed: int
+) -> npt.NDArray[np.int64]:
+    """Draw a share of the lesions of every class, and return the positions of their rows, in order.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), int64
+    lesions : ndarray of shape (n,) or None
+        None where rows are drawn one by one.
+    share : float
+        Rounded down for each class: no class loses its last lesion, and a rare one may have none drawn.
+    seed : int
+    """
+    random_state = np.random.default_rng(seed)
+    units = np.arange(len(labels)) if lesions is None else lesions
+    names, first = np.unique(units, return_index=True)
+    drawn = []
+    for code in np.unique(labels):
+        own = names[labels[first] == code]
+        drawn.append(random_state.permutation(own)[: int(share * len(own))])
+    return np.flatnonzero(np.isin(units, np.concatenate(drawn)))

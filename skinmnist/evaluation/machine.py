@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from skinmnist.models.precision import choose_precision
+
 PACKAGES = (
     "numpy",
     "scipy",
@@ -39,11 +41,12 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Describe the machine: processor, cores, memory, system."""
+    """Describe the machine: processor, cores, memory, what networks compute with, system."""
     return {
         "cpu": _processor(),
         "cores": available_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "network_precision": choose_precision("auto"),
         "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
     }
 

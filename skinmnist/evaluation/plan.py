@@ -21,11 +21,13 @@ from skinmnist.evaluation.fusion import Fusion, choose_columns
 from skinmnist.evaluation.grid import plan_cells, resolve_models, resolve_samplers
 from skinmnist.evaluation.machine import versions
 from skinmnist.evaluation.schedule import expected_seconds
+from skinmnist.models.precision import choose_precision
 
 #: The part of the package that predictions depend on: a change there makes stored cells stale.
 _COMPUTING = (
     "datasets/table.py",
     "evaluation/calibrating.py",
+    "evaluation/describing.py",
     "evaluation/fitting.py",
     "evaluation/folds.py",
     "evaluation/fusion.py",
@@ -52,7 +54,7 @@ class Plan:
         Data, folds, split, seed and rows: what all runs in one folder must agree on.
     repeats : int
     identity : str
-        Digest of the protocol, the code and the library versions.
+        Digest of the protocol, the code, the library versions and the precision of networks.
     fusion : Fusion or None
         What adds clinical columns to finished cells; None where none were asked for.
     """
@@ -151,7 +153,7 @@ def make_plan(
         # Repeat 0 tells which rows take part; it is the same for any number of repeats.
         "assignment": hashlib.sha256(task.folds[0].tobytes()).hexdigest()[:16],
     }
-    identity = json.dumps([protocol, _code_digest(), versions()], sort_keys=True)
+    identity = json.dumps([protocol, _code_digest(), versions(), choose_precision("auto")], sort_keys=True)
     return Plan(
         cells=tuple(cells),
         notes=tuple(notes),

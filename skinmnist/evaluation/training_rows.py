@@ -23,7 +23,9 @@ class TrainingRows:
     labels : ndarray of shape (m,), int64
     weights : ndarray of shape (m,), float64, or None
     made : int
-        How many rows stand behind them: copies that travel as weights are counted.
+        How many rows stand behind them: copies that travel as weights or positions are counted.
+    drawn : ndarray of int, or None
+        Positions among `rows` of the rows to train on, where copies travel as positions.
     notes : tuple of str
         What the sampler had to do otherwise than asked.
     """
@@ -33,15 +35,19 @@ class TrainingRows:
     weights: npt.NDArray[np.float64] | None
     made: int
     notes: tuple[str, ...] = ()
+    drawn: npt.NDArray[np.integer] | None = None
 
     def class_mix(self, n_classes: int) -> npt.NDArray[np.float64]:
         """Return the weight of each class, shape (k,): its rows, or the sum of their weights."""
-        return np.bincount(self.labels, self.weights, minlength=n_classes).astype(float)
+        labels = self.labels if self.drawn is None else self.labels[self.drawn]
+        return np.bincount(labels, self.weights, minlength=n_classes).astype(float)
 
     def train(self, classifier: Any, **more: Any) -> None:
         """Fit a classifier on these rows, with whatever more its ``fit`` takes."""
         if self.weights is not None:
             more["sample_weight"] = self.weights
+        if self.drawn is not None:
+            more["drawn"] = self.drawn
         classifier.fit(self.rows, self.labels, **more)
 
 
@@ -83,6 +89,8 @@ def draw_training_rows(
         return TrainingRows(
             rows[kept], labels[kept], copies[kept].astype(float), int(copies.sum()), result.notes
         )
+    if spec.draws:
+        return TrainingRows(rows, labels, None, len(result.labels), result.notes, result.chosen)
     return TrainingRows(rows[result.chosen], result.labels, None, len(result.labels), result.notes)
 
 

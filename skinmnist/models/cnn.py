@@ -16,18 +16,20 @@ from skinmnist.datasets.table import to_rows
 from skinmnist.errors import InputError
 from skinmnist.models.descriptors import describe
 from skinmnist.models.experts import Experts, Rows, Standard
-from skinmnist.models.incoming import check_pictures, check_weights
+from skinmnist.models.incoming import check_drawn, check_pictures, check_weights
 from skinmnist.models.lesion_descriptors import Standardiser
 from skinmnist.models.networks import build_describer, build_network
 from skinmnist.models.precision import choose_precision
+from skinmnist.models.schedule import BALANCES
 from skinmnist.models.training import Recipe, train_network
+from skinmnist.models.watching import Watched
 
 #: Rows per step when predicting, so that memory does not follow the size of the table.
 PREDICT_ROWS = 256
 
 
 class CNNClassifier(ClassifierMixin, BaseEstimator):
-    """A small convolutional network, trained for a fixed number of gradient steps on one CPU thread.
+    """A small convolutional network, trained for at most a number of gradient steps on one CPU thread.
 
     Parameters
     ----------
@@ -153,6 +155,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         X: npt.NDArray[np.generic],
         y: npt.NDArray[np.generic],
         sample_weight: npt.NDArray[np.floating] | None = None,
+        drawn: npt.NDArray[np.integer] | None = None,
         watched: tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]] | None = None,
     ) -> CNNClassifier:
         """Train the network.
@@ -165,15 +168,22 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             Class labels.
         sample_weight : ndarray of shape (n,), optional
             Weights of the rows in the loss; they are scaled to mean 1. Rows of weight 0 are left out.
+        drawn : ndarray of int, optional
+            Positions of the rows to train on, repeated where a sampler copies rows; all of them once by
+            default. Not together with weights.
         watched : tuple of ndarray, optional
             Pixel rows and labels that are not trained on: the weights that did best on them are kept, and
-            `rate_patience` and `stop_patience` go by them.
+            `rate_patience` and `stop_patience` go by their loss, each class weighted as in training.
 
         Raises
         ------
         InputError
-            Where rows, labels or weights do not fit each other, or the rows are no pixels.
+            Where rows, labels, weights or positions do not fit each other, the rows are no pixels, or a
+            parameter is none of those it can be.
+        FloatingPointError
+            Where the loss is no longer finite.
         """
+        self._check_parameters()
         pictures = check_pictures(X, self.shape)
         y = np.asarray(y)
         check_classification_targets(y)
@@ -182,9 +192,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
                 f"fit received labels of shape {y.shape} for {len(pictures)} rows; give one for each row"
             )
         weights = check_weights(sample_weight, len(y))
-        if self.views not in (1, 2, 4, 8):
-            raise InputError(f"the network received {self.views!r} views to average; choose 1, 2, 4 or 8")
         kept = weights > 0
+        if drawn is not None:
+            check_drawn(drawn, len(y), sample_weight)
         if not kept.all():
             pictures, y, weights = pictures[kept], y[kept], weights[kept]
         self.classes_, codes = np.unique(y, return_inverse=True)
@@ -198,10 +208,14 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self._predictor: Any = None
         experts = self._experts()
         rows = Rows(pictures, self._standardised(described, len(pictures)), codes)
-        watched_rows = self._watched_rows(watched)
+        chosen = codes if drawn is None else codes[drawn]
+        mix = np.bincount(
+            chosen, None if drawn is not None else weights, minlength=len(self.classes_)
+        ).astype(float)
+        seen = self._watched(watched, mix)
         recipe = Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
         self.history_ = train_network(
-            experts, rows, weights / weights.mean(), recipe, self.random_state, watched_rows
+            experts, rows, weights / weights.mean(), recipe, self.random_state, drawn, seen
         )
         self.weights_ = experts.get_weights()
         return self
@@ -243,10 +257,22 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """Leave the compiled graph behind: weights and parameters are all it takes to compile it again."""
         return {name: value for name, value in super().__getstate__().items() if name != "_predictor"}
 
-    def _watched_rows(
-        self, watched: tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]] | None
-    ) -> Rows | None:
-        """Check the watched rows against the parameters."""
+    def _check_parameters(self) -> None:
+        if self.views not in (1, 2, 4, 8):
+            raise InputError(f"the network received {self.views!r} views to average; choose 1, 2, 4 or 8")
+        for name in ("steps", "batch_size", "points", "rate_patience", "stop_patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(
+                    f"the network received {value!r} as {name}; give a whole number of at least 1"
+                )
+
+    def _watched(
+        self,
+        watched: tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]] | None,
+        mix: npt.NDArray[np.float64],
+    ) -> Watched | None:
+        """Check the watched rows, and weigh their classes by the mix of rows that is trained for."""
         if watched is None:
             if self.rate_patience is not None or self.stop_patience is not None:
                 raise InputError(
@@ -260,7 +286,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
                 f"fit received watched labels of shape {labels.shape} for {len(pictures)} watched rows; give "
                 "one for each row, of the classes that are trained on"
             )
-        return Rows(pictures, self._numbers(pictures), np.searchsorted(self.classes_, labels))
+        codes = np.searchsorted(self.classes_, labels)
+        wanted = mix ** BALANCES[self.balance]
+        found = np.bincount(codes, minlength=len(mix)).clip(1)
+        log_prior = np.log(mix / mix.sum()) if self.loss == "logit_adjusted" else np.zeros(len(mix))
+        rows = Rows(pictures, self._numbers(pictures), codes)
+        return Watched(rows, wanted / found, log_prior)
 
     def _numbers(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return what the second network looks at, of no columns where there is none."""

@@ -61,3 +61,20 @@ def check_weights(sample_weight: npt.NDArray[np.floating] | None, n: int) -> npt
             "give one finite number of at least 0 for each row, not all of them 0"
         )
     return weights
+
+
+def check_drawn(
+    drawn: npt.NDArray[np.integer], n: int, sample_weight: npt.NDArray[np.floating] | None
+) -> None:
+    """Check positions of rows to train on.
+
+    Raises
+    ------
+    InputError
+        Where they are none of n rows, there is none, or weights are given as well.
+    """
+    if len(drawn) == 0 or sample_weight is not None or not np.isin(drawn, np.arange(n)).all():
+        raise InputError(
+            f"fit received {len(drawn)} positions of rows to draw for {n} rows; give at least one position of "
+            "these rows, and no weights beside them"
+        )

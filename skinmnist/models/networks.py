@@ -1,10 +1,10 @@
 """Architectures: small convolutional networks whose cost hardly depends on the picture up to 64 x 64.
 
 A picture enters as floats of about zero mean and unit spread. The stem folds square blocks of pixels into
-channels (space to depth), so that every size from 8 x 8 to 128 x 128 arrives at a grid of 8 to 23 cells a
-side; stages of 3 x 3 convolutions follow, most with residual pairs, and the mean and the maximum over the
-grid are joined for one dense layer. No fixed size is built in: the same weights run at any resolution. A step
-at 128 x 128, where a block has 192 numbers, costs about four times one at 28 x 28.
+channels (space to depth), so that every size from 8 x 8 to 128 x 128 arrives at a grid of 8 to 24 cells along
+its shorter side; stages of 3 x 3 convolutions follow, most with residual pairs, and the mean and the maximum
+over the grid are joined for one dense layer. No fixed size is built in: the same weights run at any
+resolution. A step at 128 x 128, where a block has 192 numbers, costs about four times one at 28 x 28.
 """
 
 from __future__ import annotations

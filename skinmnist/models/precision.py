@@ -20,8 +20,8 @@ def choose_precision(asked: str) -> str:
     ----------
     asked : {"auto", "float32", "bfloat16"}
         ``"auto"`` is bfloat16 where the processor has instructions for it: convolutions then take half the
-        time, at scores that cannot be told apart. Weights, sums over a batch and the loss stay float32
-        (Micikevicius et al., "Mixed precision training", 2018).
+        time, at scores that cannot be told apart. Weights and their updates, normalisation, logits and loss
+        stay float32 (Micikevicius et al., "Mixed precision training", 2018).
 
     Raises
     ------

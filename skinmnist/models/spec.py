@@ -55,6 +55,8 @@ class ModelSpec:
         Whether ``fit`` takes ``sample_weight`` to good purpose; then the remedy ``class_weight`` is planned.
     copies_as_weights : bool
         Whether n copies of a row and one row of weight n pose the very same training problem.
+    draws : bool
+        Whether ``fit`` takes ``drawn``, the positions of rows to train on, in place of copies of rows.
     calibrate : bool
         Whether the classifier gives scores only, which calibration on training lesions turns into
         probabilities.
@@ -85,6 +87,7 @@ class ModelSpec:
     pixel_type: str = "float32"
     weights: bool = False
     copies_as_weights: bool = False
+    draws: bool = False
     calibrate: bool = False
     watch: float = 0.0
     seconds: float = 5.0

@@ -23,7 +23,7 @@ from skinmnist.models.losses import make_loss
 from skinmnist.models.networks import grid_side
 from skinmnist.models.optimizers import MuonAdam
 from skinmnist.models.schedule import draw_batches, one_cycle, warm_up
-from skinmnist.models.watching import Watch, Watcher
+from skinmnist.models.watching import Watch, Watched, Watcher
 
 #: Blocks along the shorter side of a picture below which halving the resolution leaves too little.
 COARSE_GRID = 12
@@ -83,7 +83,8 @@ def train_network(
     weights: npt.NDArray[np.floating],
     recipe: Recipe,
     seed: int,
-    watched: Rows | None = None,
+    drawn: npt.NDArray[np.integer] | None = None,
+    watched: Watched | None = None,
 ) -> dict[str, list[float]]:
     """Train the networks in place.
 
@@ -95,7 +96,10 @@ def train_network(
         Weight of each row in the loss, of mean 1.
     recipe : Recipe
     seed : int
-    watched : Rows, optional
+    drawn : ndarray of int, optional
+        Positions of the rows to train on, some of them more than once: copies made by a sampler stay an
+        index.
+    watched : Watched, optional
         Rows that are not trained on; the networks end with the weights that did best on them.
 
     Returns
@@ -103,9 +107,17 @@ def train_network(
     dict of str to list
         ``step``, and means since the point before of ``loss``, ``accuracy`` (on the augmented training
         pictures) and ``learning_rate``; with watched rows also ``watched_loss`` and ``watched_accuracy``.
+
+    Raises
+    ------
+    FloatingPointError
+        Where the loss is no longer finite.
     """
+    if drawn is None:
+        drawn = np.arange(len(rows.codes))
     random_state = np.random.default_rng([seed, 0])
-    order = draw_batches(rows.codes, recipe.steps, recipe.batch_size, recipe.balance, random_state)
+    codes = rows.codes[drawn]
+    order = drawn[draw_batches(codes, recipe.steps, recipe.batch_size, recipe.balance, random_state)]
     cycle = one_cycle(recipe.steps) if recipe.rate_patience is None else warm_up(recipe.steps)
     graph_seed = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
     coarse_enough = grid_side(experts.shape) >= COARSE_GRID
@@ -118,7 +130,7 @@ def train_network(
         kernel_rate=recipe.kernel_rate,
         kernel_decay=recipe.kernel_decay,
     )
-    loss = make_loss(recipe.loss, np.bincount(rows.codes), recipe.label_smoothing)
+    loss = make_loss(recipe.loss, np.bincount(codes), recipe.label_smoothing)
     data = (
         tf.constant(rows.pictures),
         tf.constant(rows.numbers),
@@ -136,7 +148,11 @@ def train_network(
         run_steps = compile_steps(experts, optimizer, loss, recipe, graph_seed, coarse)
         for start, end in itertools.pairwise(points):
             rates = cycle[start:end] * np.float32(watcher.rate)
-            mean_loss, accuracy = run_steps(*data, order[start:end], rates, np.int32(start))
+            mean_loss, accuracy = run_steps(*data, order[start:end].astype(np.int32), rates, np.int32(start))
+            if not np.isfinite(mean_loss):
+                raise FloatingPointError(
+                    f"the loss is {float(mean_loss)} after {end} steps; lower the learning rates"
+                )
             history["step"].append(int(end))
             history["loss"].append(float(mean_loss))
             history["accuracy"].append(float(accuracy))

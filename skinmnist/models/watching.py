@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from skinmnist.models.backend import tf
 from skinmnist.models.experts import Experts, Rows
@@ -60,13 +61,31 @@ class Watcher:
         self.stop = self.stop_patience is not None and self._since_best >= self.stop_patience
 
 
+@dataclass(frozen=True)
+class Watched:
+    """Rows that are looked at and not trained on.
+
+    Attributes
+    ----------
+    rows : Rows
+    class_weights : ndarray of shape (k,)
+        Weight of each class in the loss: the mix that is trained for, over the mix of these rows.
+    log_prior : ndarray of shape (k,)
+        Added to the log-probabilities before the loss: zeros, or what a logit-adjusted loss adds in training.
+    """
+
+    rows: Rows
+    class_weights: npt.NDArray[np.float64]
+    log_prior: npt.NDArray[np.float64]
+
+
 class Watch:
     """Look at watched rows now and then, and keep the weights that did best on them.
 
     Parameters
     ----------
     experts : Experts
-    rows : Rows
+    watched : Watched
     watcher : Watcher
 
     Attributes
@@ -75,21 +94,23 @@ class Watch:
         Weights at the best look so far; those of the start before the first.
     """
 
-    def __init__(self, experts: Experts, rows: Rows, watcher: Watcher) -> None:
-        self.experts, self.rows, self.watcher = experts, rows, watcher
+    def __init__(self, experts: Experts, watched: Watched, watcher: Watcher) -> None:
+        self.experts, self.watched, self.watcher = experts, watched, watcher
         self.best = experts.get_weights()
         self._answer = experts.compile_answer(views=1)
 
     def look(self, history: dict[str, list[float]]) -> bool:
         """Add ``watched_loss`` and ``watched_accuracy`` to the history, and tell whether to end the run."""
-        losses, hits = [], []
-        for start in range(0, len(self.rows.codes), CHECKED_ROWS):
+        rows, losses, hits = self.watched.rows, [], []
+        for start in range(0, len(rows.codes), CHECKED_ROWS):
             part = slice(start, start + CHECKED_ROWS)
-            codes = self.rows.codes[part]
-            logs = tf.nn.log_softmax(self._answer(self.rows.pictures[part], self.rows.numbers[part])).numpy()
+            codes = rows.codes[part]
+            answers = self._answer(rows.pictures[part], rows.numbers[part]).numpy()
+            logs = tf.nn.log_softmax(answers + self.watched.log_prior).numpy()
             losses.append(-logs[np.arange(len(codes)), codes])
-            hits.append(logs.argmax(axis=1) == codes)
-        loss = float(np.concatenate(losses).mean())
+            hits.append(answers.argmax(axis=1) == codes)
+        weights = self.watched.class_weights[rows.codes]
+        loss = float(np.average(np.concatenate(losses), weights=weights))
         history["watched_loss"].append(loss)
         history["watched_accuracy"].append(float(np.concatenate(hits).mean()))
         self.watcher.see(loss)

@@ -213,5 +213,7 @@ def machine(info: dict[str, Any]) -> list[tuple[str, str]]:
         entries.append(("Processor", f"{hardware.get('cpu', '')}, {count(hardware['cores'], 'core')}"))
     if hardware.get("memory_gb"):
         entries.append(("Memory", f"{hardware['memory_gb']:.1f} GB"))
+    if hardware.get("network_precision"):
+        entries.append(("Networks compute in", hardware["network_precision"]))
     entries.append(("System", hardware.get("system", "")))
     return [(name, text) for name, text in entries if text]

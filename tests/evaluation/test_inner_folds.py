@@ -8,7 +8,7 @@ from skinmnist.evaluation.cells import Cell
 from skinmnist.evaluation.fitting import Task, fit_cell
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.evaluation.grid import resolve_samplers
-from skinmnist.evaluation.inner_folds import inner_folds
+from skinmnist.evaluation.inner_folds import draw_lesions, inner_folds
 from skinmnist.models.spec import ModelSpec
 
 
@@ -23,6 +23,19 @@ def test_lesions_stay_together_and_every_class_is_kept(lesions, folds):
 def test_a_class_of_one_lesion_is_refused():
     with pytest.raises(ValueError, match="a class has too few"):
         inner_folds(np.array([0, 0, 0, 1, 1]), np.array(list("aabcc")), 2, 0)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_share_of_every_class_is_drawn_in_whole_lesions(lesions, share, known):
+    units = lesions.lesion_ids if known else np.arange(len(lesions))
+    drawn = draw_lesions(lesions.labels, units if known else None, share, 3)
+    left = np.setdiff1d(np.arange(len(lesions)), drawn)
+    assert not set(units[drawn]) & set(units[left])
+    for code in range(7):
+        own = units[lesions.labels == code]
+        assert len(np.unique(units[drawn][lesions.labels[drawn] == code])) == int(share * len(np.unique(own)))
+        assert code in lesions.labels[left]
 
 
 class Witness(DummyClassifier):
@@ -46,7 +59,8 @@ def test_watched_lesions_are_split_off_before_the_sampler_sees_them(lesions):
     trained, seen = ({lesion_of[row.tobytes()] for row in part} for part in (rows, watched))
     assert trained | seen == set(lesions.lesion_ids) - held_out
     assert not trained & seen
-    assert 0.1 < len(seen) / len(trained | seen) < 0.3
+    assert 0.15 < len(seen) / len(trained | seen) <= 0.2
     assert len(set(np.bincount(labels))) == 1
     assert len(set(np.bincount(watched_labels))) > 1
-    assert result.timing.rows == np.count_nonzero(folds[0] != 2)
+    assert result.timing.rows == np.count_nonzero(folds[0] != 2) - len(watched)
+    assert result.counts_before.sum() == result.timing.rows

@@ -211,7 +211,42 @@ def test_remedies_are_wired_to_the_training(table, remedy):
     assert not np.array_equal(*weights)
 
 
-def test_budgets_grow_slower_than_tables():
+def test_rows_are_drawn_by_position_as_if_they_were_given_so(table):
+    pixels, labels = table
+    order = np.random.default_rng(0).permutation(len(labels))
+    model = CNNClassifier(SHAPE, **SMALL)
+    by_position = clone(model).fit(pixels, labels, drawn=order).history_["loss"]
+    given = clone(model).fit(pixels[order], labels[order]).history_["loss"]
+    np.testing.assert_allclose(by_position, given, rtol=1e-4)
+    assert by_position != clone(model).fit(pixels, labels).history_["loss"]
+
+
+def test_rows_that_are_not_drawn_are_not_learnt(table):
+    pixels, labels = table
+    half, twisted = np.flatnonzero(np.arange(len(labels)) % 2), labels.copy()
+    twisted[::2] = (twisted[::2] + 1) % 3
+    losses = [
+        CNNClassifier(SHAPE, **SMALL).fit(pixels, told, drawn=np.repeat(half, 2)).history_["loss"]
+        for told in (labels, twisted)
+    ]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "weights"), [([], None), ([0, 60], None), ([-1], None), ([0, 1], np.ones(60))]
+)
+def test_positions_that_are_none_are_refused(table, drawn, weights):
+    with pytest.raises(InputError, match="positions of rows to draw for 60 rows"):
+        CNNClassifier(SHAPE, **SMALL).fit(*table, sample_weight=weights, drawn=np.array(drawn, int))
+
+
+@pytest.mark.parametrize("name", ["steps", "batch_size", "points", "rate_patience", "stop_patience"])
+def test_counts_below_one_are_refused(table, name):
+    with pytest.raises(InputError, match=f"received 0 as {name}"):
+        CNNClassifier(SHAPE, **{**SMALL, name: 0}).fit(*table)
+
+
+def test_budgets_grow_as_tables_do():
     small, full, large = (steps_for(rows, 700) for rows in (1000, 8012, 100_000))
     assert small < full == 700 < large
     assert small / 1000 == pytest.approx(large / 100_000, rel=0.01)

@@ -37,10 +37,10 @@ def _one_thread():
 
 
 #: Networks share their code; the cheap one stands for those that take long.
-QUICK = [name for name in MODELS if name not in ("cnn", "cnn_thorough")]
+QUICK = [name for name in MODELS if name not in ("cnn", "cnn_thorough", "cnn_early_stopping")]
 
 
-@pytest.mark.parametrize("name", [*QUICK, "cnn"])
+@pytest.mark.parametrize("name", [*QUICK, "cnn", "cnn_early_stopping"])
 def test_every_model_goes_through_a_cell(name, lesions):
     samplers = resolve_samplers([*DEFAULT_SAMPLERS, "class_weight"])
     folds = assign_folds(lesions, 5, 1, "lesion", 0)

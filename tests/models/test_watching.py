@@ -90,6 +90,29 @@ def test_a_patience_needs_rows_to_watch(rows):
         CNNClassifier(SHAPE, **SMALL, stop_patience=3).fit(*rows)
 
 
+def test_a_loss_that_is_no_number_is_an_error_and_no_result(rows):
+    pixels, labels = rows
+    model = CNNClassifier(SHAPE, **{**SMALL, "learning_rate": 1e30}, kernel_rate=None)
+    for watched in (None, (pixels[60:], labels[60:])):
+        with pytest.raises(FloatingPointError, match="lower the learning rates"):
+            model.fit(pixels[:60], labels[:60], watched=watched)
+
+
+def test_watched_classes_weigh_what_they_weigh_in_training(rows):
+    pixels, labels = rows
+    few = np.flatnonzero((labels > 0) | (np.arange(len(labels)) < 30))
+    losses = {}
+    for balance in (None, "balanced_batches"):
+        model = CNNClassifier(SHAPE, **{**SMALL, "points": 1}, balance=balance, views=1)
+        model.fit(pixels[few], labels[few], watched=(pixels, labels))
+        each = -np.log(model.predict_proba(pixels)[np.arange(len(labels)), labels])
+        by_class = np.array([each[labels == code].mean() for code in range(3)])
+        mix = np.bincount(labels[few]) / len(few) if balance is None else np.full(3, 1 / 3)
+        losses[balance] = model.history_["watched_loss"][0], by_class @ mix
+    for found, wanted in losses.values():
+        assert found == pytest.approx(wanted, rel=1e-3)
+
+
 @pytest.mark.parametrize("labels", [np.array([0, 1]), np.full(60, 7)])
 def test_watched_labels_must_fit(rows, labels):
     pixels, true_labels = rows
