@@ -4,7 +4,8 @@ Run it as ``python experiments/benchmarks/descriptor_trials.py --table TABLE.csv
 of the trials below; the rows are appended to ``descriptor_trials.csv`` beside this file. The folds are drawn
 with another seed than those of reported results. Seconds are CPU seconds of one fit, on one thread of a
 machine under load; differences under .01 are noise. Rows named "study: ..." were measured while the
-descriptors grew: their changes say what they were made of and on how many folds.
+descriptors grew: their changes say what they were made of and on how many folds. The
+SVM's macro_auc is that of its decision values, one against rest; in a comparison they are calibrated first.
 """
 
 import argparse

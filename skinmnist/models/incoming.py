@@ -75,6 +75,6 @@ def check_drawn(
     """
     if len(drawn) == 0 or sample_weight is not None or not np.isin(drawn, np.arange(n)).all():
         raise InputError(
-            f"fit received {len(drawn)} positions of rows to draw for {n} rows; give at least one position of "
-            "these rows, and no weights beside them"
+            f"fit received {len(drawn)} positions of rows to draw for {n} rows; give at least one position "
+            "of these rows, and no weights beside them"
         )

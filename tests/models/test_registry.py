@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
 
 from skinmnist.evaluation.cells import Cell
 from skinmnist.evaluation.fitting import Task, fit_cell
@@ -27,13 +26,6 @@ def test_every_model_can_be_cloned_and_takes_the_seed(name):
         value for key, value in model.get_params().items() if key == "random_state" and value is not None
     ]
     assert all(seed == 11 for seed in seeds)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Cells run on one thread; several get into each other's way on so few rows."""
-    with threadpool_limits(1):
-        yield
 
 
 #: Networks share their code; the cheap one stands for those that take long.
