@@ -21,7 +21,7 @@ from skinmnist.evaluation.describing import Description, describe_table
 from skinmnist.evaluation.folds import LEFT_OUT
 from skinmnist.evaluation.grid import Sampler
 from skinmnist.evaluation.inner_folds import draw_lesions
-from skinmnist.evaluation.training_rows import TrainingRows, draw_training_rows
+from skinmnist.evaluation.training_rows import TrainingRows, draw_training_rows, thin
 from skinmnist.models.calibration import as_columns
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.lineage import find_parents
@@ -99,12 +99,19 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     chosen, watched = _watched(spec, rows, labels, lesions, sampler_seed)
     drawn = draw(chosen)
     resample_seconds = clock.lap()
-    drawn.train(classifier, **watched)
+    learnt = thin(drawn, spec.most_rows, sampler_seed)
+    learnt.train(classifier, **watched)
     calibration = None
     if spec.calibrate:
         mix = drawn.class_mix(setting.n_classes)
         calibration = calibrate(
-            lambda: spec.build(setting, cell.sampler), draw, rows, labels, lesions, mix, sampler_seed
+            lambda: spec.build(setting, cell.sampler),
+            lambda inner: thin(draw(inner), spec.calibration_rows, sampler_seed),
+            rows,
+            labels,
+            lesions,
+            mix,
+            sampler_seed,
         )
     fit_seconds = clock.lap()
     unseen = _inputs(table, held_out, spec, described)
@@ -131,7 +138,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         ),
         counts_before=np.bincount(labels[chosen], minlength=setting.n_classes).astype(float),
         counts_after=drawn.class_mix(setting.n_classes),
-        notes=drawn.notes,
+        notes=learnt.notes,
         history={
             name: np.asarray(curve, float) for name, curve in getattr(classifier, "history_", {}).items()
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,74 @@ def draw_training_rows(
     if spec.draws:
         return TrainingRows(rows, labels, None, len(result.labels), result.notes, result.chosen)
     return TrainingRows(rows[result.chosen], result.labels, None, len(result.labels), result.notes)
+
+
+def thin(drawn: TrainingRows, most_rows: int | None, seed: int) -> TrainingRows:
+    """Draw some of the training rows where there are more than a model can learn from, and say so.
+
+    Every class keeps its share of the weight: rare rows that weigh much all stay, and frequent ones go.
+
+    Parameters
+    ----------
+    drawn : TrainingRows
+    most_rows : int or None
+        None: any number.
+    seed : int
+
+    Returns
+    -------
+    TrainingRows
+        The same object where it has few enough rows; else with one more note. ``made`` is what it was.
+    """
+    if most_rows is None or len(drawn.rows) <= most_rows:
+        return drawn
+    rng = np.random.default_rng(seed)
+    counts = np.bincount(drawn.labels)
+    shares = np.bincount(drawn.labels, drawn.weights)
+    chosen = np.concatenate(
+        [
+            rng.permutation(np.flatnonzero(drawn.labels == code))[:kept]
+            for code, kept in enumerate(_kept_of_each(counts, shares, most_rows))
+        ]
+    )
+    chosen.sort()
+    weights = None
+    if drawn.weights is not None:
+        weights = drawn.weights[chosen]
+        # The classes weigh among each other what they did, and a row on average what it did.
+        left = np.bincount(drawn.labels[chosen], weights, minlength=len(counts))
+        weights = (
+            weights * (shares / np.maximum(left, 1e-12) * len(chosen) / len(drawn.rows))[drawn.labels[chosen]]
+        )
+    note = (
+        f"trained on {len(chosen):,} of the {len(drawn.rows):,} training rows, drawn at random from each "
+        "class, for the model takes no more"
+    )
+    return replace(
+        drawn,
+        rows=drawn.rows[chosen],
+        labels=drawn.labels[chosen],
+        weights=weights,
+        notes=(*drawn.notes, note),
+    )
+
+
+def _kept_of_each(
+    counts: npt.NDArray[np.integer], shares: npt.NDArray[np.floating], most: int
+) -> npt.NDArray[np.int64]:
+    """Divide `most` rows among classes by their shares; what a class has not, the others get."""
+    kept = np.zeros(len(counts), dtype=np.int64)
+    open_classes = counts > 0
+    while open_classes.any():
+        room = most - kept[~open_classes].sum()
+        wanted = np.where(open_classes, shares, 0.0) / shares[open_classes].sum() * room
+        full = open_classes & (wanted >= counts)
+        if not full.any():
+            kept[open_classes] = np.maximum(1, wanted[open_classes].astype(np.int64))
+            break
+        kept[full] = counts[full]
+        open_classes &= ~full
+    return kept
 
 
 def balanced_weights(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

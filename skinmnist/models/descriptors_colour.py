@@ -33,10 +33,11 @@ NAMED_COLOURS = {
 def colour_numbers(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
     """Yield name and values of every number about colour."""
     weights = overlapping_rings(pictures.shape, RINGS)
-    for name, plane in zip(pictures.channel_names, pictures.channels, strict=True):
+    found = [quantiles(flat(plane)) for plane in pictures.channels]
+    for name, plane, levels in zip(pictures.channel_names, pictures.channels, found, strict=True):
         yield from _rings(name, flat(plane), weights)
-        yield from _quantiles(name, plane)
-    yield from _densities(pictures, weights)
+        yield from _named(name, levels)
+    yield from _densities(pictures, weights, found)
     if pictures.colour:
         yield from _mixtures(pictures)
         yield from _covariance(pictures)
@@ -53,7 +54,11 @@ def quantiles(values: Floats, levels: Sequence[float] = LEVELS) -> Floats:
 
 
 def _quantiles(name: str, plane: Floats) -> Iterator[tuple[str, Numbers]]:
-    for level, values in zip(LEVELS, quantiles(flat(plane)), strict=True):
+    yield from _named(name, quantiles(flat(plane)))
+
+
+def _named(name: str, found: Floats) -> Iterator[tuple[str, Numbers]]:
+    for level, values in zip(LEVELS, found, strict=True):
         yield f"{name}, quantile {level}", values
 
 
@@ -74,18 +79,22 @@ def _mixtures(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
         yield from _quantiles(name, plane)
 
 
-def _densities(pictures: Pictures, weights: Floats) -> Iterator[tuple[str, Numbers]]:
+def _densities(
+    pictures: Pictures, weights: Floats, levels: Sequence[Floats]
+) -> Iterator[tuple[str, Numbers]]:
     """Yield how dark each channel is against the skin: another lamp moves both by the same factor.
 
     The logarithm of their ratio is the optical density of the pigment.
     """
     density = np.log(pictures.channels + DARK)
-    density -= np.log(pictures.skin + DARK)[:, :, None, None]
-    for name, plane in zip(pictures.channel_names, density, strict=True):
+    skin = np.log(pictures.skin + DARK)
+    density -= skin[:, :, None, None]
+    for channel, (name, plane) in enumerate(zip(pictures.channel_names, density, strict=True)):
         means = flat(plane) @ weights
         for ring in range(RINGS):
             yield f"{name} against skin, mean in ring {ring}", means[:, ring]
-        yield from _quantiles(f"{name} against skin", plane)
+        # The logarithm keeps the order, so that the channel's quantiles tell those of its density.
+        yield from _named(f"{name} against skin", np.log(levels[channel] + DARK) - skin[channel])
     if pictures.colour:
         for first, second in ((0, 1), (0, 2), (1, 2)):
             name = f"{pictures.channel_names[first]} over {pictures.channel_names[second]} against skin"

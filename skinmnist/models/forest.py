@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import RandomForestClassifier
 
@@ -23,6 +24,9 @@ class EvenForest(RandomForestClassifier):
         Two by default: copies made by a sampler would fill leaves of their own otherwise.
     max_features : int or str
         Columns that a split is chosen among.
+    levels : float or None
+        Numbers are rounded to this many steps in each unit before the trees see them: where many are equal,
+        sorting them, which is most of the work, takes half the time. None: as they are.
     random_state : int
     """
 
@@ -32,6 +36,7 @@ class EvenForest(RandomForestClassifier):
         n_estimators: int = 100,
         min_samples_leaf: int = 2,
         max_features: int | str = "sqrt",
+        levels: float | None = None,
         random_state: int = 0,
     ) -> None:
         super().__init__(
@@ -42,10 +47,20 @@ class EvenForest(RandomForestClassifier):
             n_jobs=1,
         )
         self.rows_per_tree = rows_per_tree
+        self.levels = levels
 
     def fit(
         self, X: npt.NDArray[Any], y: npt.NDArray[Any], sample_weight: npt.NDArray[Any] | None = None
     ) -> EvenForest:
         """Grow the trees on rows of shape (n, features)."""
         self.max_samples = None if self.rows_per_tree is None else min(self.rows_per_tree, len(X))
-        return super().fit(X, y, sample_weight)
+        return super().fit(self._rounded(X), y, sample_weight)
+
+    def predict_proba(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the trees' mean probabilities, shape (m, classes)."""
+        return super().predict_proba(self._rounded(X))
+
+    def _rounded(self, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return (
+            X if self.levels is None else np.rint(np.asarray(X, dtype=np.float32) * np.float32(self.levels))
+        )

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
-from skinmnist.evaluation.training_rows import balanced_weights, draw_training_rows
+from skinmnist.evaluation.training_rows import balanced_weights, draw_training_rows, thin
 from skinmnist.models import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.samplers import make_sampler
@@ -85,3 +85,28 @@ def test_made_pixels_are_rounded_for_models_of_bytes():
     as_floats = draw((pixels, labels), "SMOTE", pixel_type="float32")
     assert as_bytes.rows.dtype == np.uint8
     np.testing.assert_array_equal(as_bytes.rows, np.rint(as_floats.rows))
+
+
+def test_few_enough_rows_stay_as_they_are(fold):
+    drawn = draw(fold, "none")
+    assert thin(drawn, None, 0) is drawn
+    assert thin(drawn, 125, 0) is drawn
+
+
+def test_too_many_rows_are_drawn_class_by_class_and_announced(fold):
+    drawn = draw(fold, "SMOTE")
+    thinned = thin(drawn, 90, 0)
+    assert np.bincount(thinned.labels).tolist() == [30, 30, 30]
+    assert len(np.unique(thinned.rows, axis=0)) == 90
+    assert set(map(tuple, thinned.rows)) <= set(map(tuple, drawn.rows))
+    assert thinned.made == 270
+    (note,) = thinned.notes
+    assert "90 of the 270 training rows" in note
+    assert not np.array_equal(thinned.rows, thin(drawn, 90, 1).rows)
+    np.testing.assert_array_equal(thinned.rows, thin(drawn, 90, 0).rows)
+
+
+def test_rows_that_weigh_much_stay_and_classes_keep_their_weight(fold):
+    thinned = thin(draw(fold, "class_weight"), 75, 0)
+    assert np.bincount(thinned.labels).tolist() == [40, 25, 10]
+    np.testing.assert_allclose(thinned.class_mix(3), 75 / 3)

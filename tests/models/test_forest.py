@@ -31,5 +31,15 @@ def test_copies_do_not_make_trees_deeper(task):
     assert leaves[0] < leaves[1]
 
 
+def test_rounded_numbers_are_what_the_trees_see(task):
+    rounded = EvenForest(levels=4, random_state=3).fit(*task)
+    plain = EvenForest(random_state=3).fit(np.rint(task[0].astype(np.float32) * 4), task[1])
+    unseen = np.random.default_rng(1).normal(1.0, 1.0, (50, 4)).astype(np.float32)
+    np.testing.assert_array_equal(rounded.predict_proba(unseen), plain.predict_proba(np.rint(unseen * 4)))
+    np.testing.assert_array_equal(
+        rounded.predict(unseen), rounded.predict_proba(unseen).argmax(axis=1), "decisions follow as well"
+    )
+
+
 def test_clone_keeps_the_limit():
     assert clone(EvenForest(77)).get_params()["rows_per_tree"] == 77
