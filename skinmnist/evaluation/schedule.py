@@ -28,6 +28,8 @@ def expected_seconds(
     """
     rows = float(class_counts.sum()) * (folds - 1) / folds
     over = any(part in cell.sampler for part in ("Over", "SMOTE", "ADASYN"))
+    if spec.copies_as_weights and cell.sampler == "RandomOverSampler":
+        over = False  # Copies travel as weights: there are no more rows than before.
     growth = float(class_counts.max()) * len(class_counts) / float(class_counts.sum()) if over else 1.0
     size = (rows / _REFERENCE_ROWS) * max(columns / _REFERENCE_COLUMNS, 0.15)
     return 0.2 + spec.seconds * size * growth**spec.grows

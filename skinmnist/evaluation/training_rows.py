@@ -80,7 +80,7 @@ def draw_training_rows(
     result = resample(make_sampler(seed), rows, labels)
     if result.chosen is None:
         new_rows = np.asarray(result.rows)
-        if spec.features is None and spec.pixel_type == "uint8":
+        if spec.features is None and spec.pixel_type == "uint8" and new_rows.dtype != np.uint8:
             new_rows = np.clip(np.rint(new_rows), 0, 255).astype(np.uint8)
         return TrainingRows(new_rows, result.labels, None, len(new_rows), result.notes)
     if spec.copies_as_weights:

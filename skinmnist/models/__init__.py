@@ -86,8 +86,8 @@ MODELS = {
         calibrate=True,
         calibration_rows=CALIBRATION_ROWS,
         most_rows=MOST_ROWS,
-        seconds=6.0,
-        grows=1.0,
+        seconds=3.0,
+        grows=0.85,
     ),
     "random_forest": ModelSpec(
         title="Random forest",
@@ -97,8 +97,8 @@ MODELS = {
         space="descriptors",
         most_probable=True,
         weights=True,
-        seconds=10.0,
-        grows=0.3,
+        seconds=5.0,
+        grows=0.25,
     ),
     "cnn": ModelSpec(
         title="Convolutional network",

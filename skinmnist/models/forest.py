@@ -61,6 +61,7 @@ class EvenForest(RandomForestClassifier):
         return super().predict_proba(self._rounded(X))
 
     def _rounded(self, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return (
-            X if self.levels is None else np.rint(np.asarray(X, dtype=np.float32) * np.float32(self.levels))
-        )
+        if self.levels is None:
+            return X
+        steps = np.asarray(X, dtype=np.float32) * np.float32(self.levels)
+        return np.rint(steps, out=steps)

@@ -69,7 +69,8 @@ class ModelSpec:
         Share of the training lesions that are not trained on but given to ``fit`` as ``watched=(rows,
         labels)``, split off before resampling; 0: none.
     seconds : float
-        Fit and predict time of one 28x28 fold of HAM10000 without resampling, for ordering and estimates.
+        Fit and predict time of one 28x28 fold of HAM10000 without resampling, for ordering and estimates;
+        describing the pictures, which a process does once, is left out.
     grows : float
         How that time grows with the rows after resampling: 0 not at all, 1 linearly, 2 quadratically.
     remedies : mapping of str to mapping

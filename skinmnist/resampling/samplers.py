@@ -112,15 +112,26 @@ def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]
     Notes
     -----
     Rows reach a sampler that computes with them as float32: on uint8, ``neighbour - row`` inside SMOTE wraps
-    around silently.
+    around silently. Only imbalanced-learn's plain SMOTE answers pixels of uint8 with uint8, see
+    `skinmnist.resampling.mixtures`.
     """
     if type(sampler).__name__ in _BLIND and getattr(sampler, "shrinkage", None) is None:
         numbers = np.arange(len(rows))[:, None]
         chosen, new_labels = sampler.fit_resample(numbers, labels)
         return Resampled(None, np.asarray(new_labels), chosen=chosen[:, 0].astype(np.int64))
     notes = fewer_neighbours(sampler, np.bincount(labels))
+    if rows.dtype == np.uint8 and _is_plain_smote(sampler):
+        from skinmnist.resampling.mixtures import smote_pixels
+
+        return Resampled(*smote_pixels(sampler, rows, labels), notes=notes)
     new_rows, new_labels = sampler.fit_resample(rows.astype(np.float32, copy=False), labels)
     return Resampled(new_rows, np.asarray(new_labels), notes=notes)
+
+
+def _is_plain_smote(sampler: Any) -> bool:
+    from imblearn.over_sampling import SMOTE
+
+    return type(sampler) is SMOTE and isinstance(sampler.k_neighbors, int)
 
 
 def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tuple[str, ...]:

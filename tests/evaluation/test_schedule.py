@@ -14,6 +14,8 @@ def guess(sampler, model, counts=COUNTS, columns=2352):
 
 def test_more_rows_take_longer():
     assert guess("SMOTE", "svm") > 3 * guess("none", "svm")
+    assert guess("RandomOverSampler", "svm") == guess("none", "svm"), "copies travel as weights"
+    assert guess("RandomOverSampler", "random_forest") > guess("none", "random_forest")
     assert guess("none", "cnn") == guess("SMOTE", "cnn")
     assert guess("none", "svm", COUNTS // 4) < guess("none", "svm")
     assert guess("none", "cnn", columns=192) < guess("none", "cnn")

@@ -1,0 +1,85 @@
+"""SMOTE of pixels in little memory: what it makes is told as shares of two rows, and mixed a few at a time.
+
+As float32, and copied when classes are joined, the rows that SMOTE makes of 28 x 28 pixels take eight times
+what they take as whole grey levels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from imblearn.over_sampling import SMOTE
+from scipy.sparse import csr_matrix, identity
+from sklearn.neighbors import NearestNeighbors
+
+#: Rows that are mixed at a time.
+BLOCK = 1000
+
+
+class NeighboursOfRows(NearestNeighbors):
+    """Nearest neighbours among rows that the caller names by number, in a sparse row with a single one.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, features)
+    n_neighbors : int
+        The row itself included.
+    """
+
+    def __init__(self, rows: npt.NDArray[Any] | None = None, n_neighbors: int = 6) -> None:
+        super().__init__(n_neighbors=n_neighbors)
+        self.rows = rows
+
+    def __sklearn_clone__(self) -> NeighboursOfRows:
+        # A clone would copy all rows; nothing is learnt from one class that another class could see.
+        return self
+
+    def fit(self, X: csr_matrix, y: None = None) -> NeighboursOfRows:
+        """Look at the rows named by X, shape (m, n)."""
+        super().fit(self._named(X))
+        return self
+
+    def kneighbors(self, X: csr_matrix, n_neighbors: int | None = None, return_distance: bool = True) -> Any:
+        """Return the neighbours of the rows named by X among those fitted."""
+        return super().kneighbors(self._named(X), n_neighbors, return_distance)
+
+    def _named(self, X: csr_matrix) -> npt.NDArray[np.float32]:
+        return np.asarray(self.rows)[X.indices].astype(np.float32)
+
+
+def smote_pixels(
+    sampler: SMOTE, rows: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Apply SMOTE to pixel rows and round what it makes to whole grey levels.
+
+    The sampler works on the rows of the identity matrix: a row that it makes holds the shares of the two it
+    lies between. Its neighbours are found among the pixels, and what it draws is what it would have drawn.
+
+    Parameters
+    ----------
+    sampler : SMOTE
+        Its `k_neighbors` a number; it is changed.
+    rows : ndarray of shape (n, features), uint8
+    labels : ndarray of shape (n,), int64
+
+    Returns
+    -------
+    rows : ndarray of shape (m, features), uint8
+        The first n are the old ones.
+    labels : ndarray of shape (m,), int64
+    """
+    n = len(rows)
+    sampler.set_params(k_neighbors=NeighboursOfRows(rows, sampler.k_neighbors + 1))
+    shares, new_labels = sampler.fit_resample(identity(n, format="csr"), labels)
+    shares = csr_matrix(shares)
+    mixed = np.empty((shares.shape[0], rows.shape[1]), dtype=np.uint8)
+    mixed[:n] = rows
+    for start in range(n, len(mixed), BLOCK):
+        block = shares[start : start + BLOCK]
+        parents, place = np.unique(block.indices, return_inverse=True)
+        narrow = csr_matrix((block.data, place, block.indptr), shape=(block.shape[0], len(parents)))
+        # Shares are no less than 0 and sum to 1: no grey level leaves the range.
+        mixed[start : start + BLOCK] = np.rint(narrow @ rows[parents].astype(np.float64))
+    return mixed, np.asarray(new_labels)
