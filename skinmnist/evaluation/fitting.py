@@ -99,14 +99,14 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     chosen, watched = _watched(spec, rows, labels, lesions, sampler_seed)
     drawn = draw(chosen)
     resample_seconds = clock.lap()
-    learnt = thin(drawn, spec.most_rows, sampler_seed)
+    learnt = thin(drawn, spec.pair_rows, sampler_seed)
     learnt.train(classifier, **watched)
     calibration = None
     if spec.calibrate:
         mix = drawn.class_mix(setting.n_classes)
         calibration = calibrate(
             lambda: spec.build(setting, cell.sampler),
-            lambda inner: thin(draw(inner), spec.calibration_rows, sampler_seed),
+            lambda inner: thin(draw(inner), spec.calibration_pair_rows, sampler_seed),
             rows,
             labels,
             lesions,

@@ -94,7 +94,7 @@ def draw_training_rows(
     return TrainingRows(rows[result.chosen], result.labels, None, len(result.labels), result.notes)
 
 
-def thin(drawn: TrainingRows, most_rows: int | None, seed: int) -> TrainingRows:
+def thin(drawn: TrainingRows, pair_rows: int | None, seed: int) -> TrainingRows:
     """Draw some of the training rows where there are more than a model can learn from, and say so.
 
     Every class keeps its share of the weight: rare rows that weigh much all stay, and frequent ones go.
@@ -102,8 +102,8 @@ def thin(drawn: TrainingRows, most_rows: int | None, seed: int) -> TrainingRows:
     Parameters
     ----------
     drawn : TrainingRows
-    most_rows : int or None
-        None: any number.
+    pair_rows : int or None
+        Rows that the two largest classes may have together; None: any number.
     seed : int
 
     Returns
@@ -111,10 +111,12 @@ def thin(drawn: TrainingRows, most_rows: int | None, seed: int) -> TrainingRows:
     TrainingRows
         The same object where it has few enough rows; else with one more note. ``made`` is what it was.
     """
-    if most_rows is None or len(drawn.rows) <= most_rows:
-        return drawn
-    rng = np.random.default_rng(seed)
     counts = np.bincount(drawn.labels)
+    pair = int(np.sort(counts)[-2:].sum())
+    if pair_rows is None or pair <= pair_rows:
+        return drawn
+    most_rows = len(drawn.rows) * pair_rows // pair
+    rng = np.random.default_rng(seed)
     shares = np.bincount(drawn.labels, drawn.weights)
     chosen = np.concatenate(
         [

@@ -9,7 +9,13 @@ from typing import Any
 
 from skinmnist.models.baselines import make_dummy, make_hist_gradient_boosting, make_logistic_regression
 from skinmnist.models.spec import ModelSpec, Setting
-from skinmnist.models.svm import CALIBRATION_ROWS, MOST_ROWS, make_svm, make_svm_features, make_svm_pixels
+from skinmnist.models.svm import (
+    CALIBRATION_PAIR_ROWS,
+    PAIR_ROWS,
+    make_svm,
+    make_svm_features,
+    make_svm_pixels,
+)
 
 
 def _components(setting: Setting) -> Any:
@@ -84,8 +90,8 @@ MODELS = {
         weights=True,
         copies_as_weights=True,
         calibrate=True,
-        calibration_rows=CALIBRATION_ROWS,
-        most_rows=MOST_ROWS,
+        calibration_pair_rows=CALIBRATION_PAIR_ROWS,
+        pair_rows=PAIR_ROWS,
         seconds=3.0,
         grows=0.85,
     ),
@@ -176,8 +182,8 @@ MODELS = {
         weights=True,
         copies_as_weights=True,
         calibrate=True,
-        calibration_rows=CALIBRATION_ROWS,
-        most_rows=MOST_ROWS,
+        calibration_pair_rows=CALIBRATION_PAIR_ROWS,
+        pair_rows=PAIR_ROWS,
         seconds=5.0,
         grows=1.5,
     ),

@@ -60,10 +60,11 @@ class ModelSpec:
     calibrate : bool
         Whether the classifier gives scores only, which calibration on training lesions turns into
         probabilities.
-    most_rows : int or None
-        Rows after resampling that the classifier learns from at most; of more some are drawn, with a note.
-        For classifiers whose cost grows faster than the rows. None: any number.
-    calibration_rows : int or None
+    pair_rows : int or None
+        Rows of the two largest classes together that the classifier learns from at most, after resampling;
+        of more some are drawn, with a note. For classifiers that compare each pair of classes, at a cost
+        that grows faster than the rows. None: any number.
+    calibration_pair_rows : int or None
         The same for those that are trained on a part of the lesions only to calibrate, without a note.
     watch : float
         Share of the training lesions that are not trained on but given to ``fit`` as ``watched=(rows,
@@ -95,8 +96,8 @@ class ModelSpec:
     copies_as_weights: bool = False
     draws: bool = False
     calibrate: bool = False
-    most_rows: int | None = None
-    calibration_rows: int | None = None
+    pair_rows: int | None = None
+    calibration_pair_rows: int | None = None
     watch: float = 0.0
     seconds: float = 5.0
     grows: float = 1.0
