@@ -117,7 +117,7 @@ def thin(drawn: TrainingRows, pair_rows: int | None, seed: int) -> TrainingRows:
         return drawn
     most_rows = len(drawn.rows) * pair_rows // pair
     rng = np.random.default_rng(seed)
-    shares = np.bincount(drawn.labels, drawn.weights)
+    shares = np.bincount(drawn.labels, drawn.weights).astype(float)
     chosen = np.concatenate(
         [
             rng.permutation(np.flatnonzero(drawn.labels == code))[:kept]

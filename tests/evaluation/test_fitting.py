@@ -13,7 +13,7 @@ from skinmnist.models import MODELS
 
 def run(lesions, sampler, **fields):
     models = {"svm": replace(MODELS["svm"], **fields)}
-    plan = make_plan(lesions, [sampler], models, 3, 1, None, 0, None)
+    plan = make_plan(lesions, [sampler], models, 5, 1, None, 0, None)
     return fit_cell(Cell(sampler, "svm", 0, 0), lesions, plan.task)
 
 
