@@ -48,7 +48,7 @@ def paired_error(differences, folds):
 
 def compare(ours, theirs, folds):
     """Lay out each pair of sampler and model that both have, one row each."""
-    both = ours.join(theirs, how="inner", lsuffix="", rsuffix="_naive")
+    both = ours.join(theirs.add_suffix("_naive"), how="inner")
     rows = []
     for (sampler, model), cells in both.groupby(level=["sampler", "model"], sort=False):
         gain = (cells["macro_f1"] - cells["macro_f1_naive"]).to_numpy()
