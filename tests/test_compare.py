@@ -175,6 +175,8 @@ def test_interrupted_by_the_keyboard_and_resumed(csv, tmp_path):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # Whoever runs the tests in the background has told them to ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     cells = tmp_path / "broken" / "cells"
     while running.poll() is None and not (cells.is_dir() and any(cells.glob("*.cell"))):

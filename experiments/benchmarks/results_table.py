@@ -65,7 +65,7 @@ def main() -> None:
     for record in records:
         info = record.info
         wall, cores = duration(info["wall_seconds"]), info["hardware"]["cores"]
-        memory = f"{info['peak_memory_mb']:,.0f} MB ({info['memory_measure']})"
+        memory = f"{info['peak_memory_mb']:,.0f} MB ({info.get('memory_measure', 'interrupted')})"
         cells, seed = len(record.results), info["seed"]
         print(f"\n{cells} cells, seed {seed}, {wall} on {cores} cores, peak memory {memory}.")
 
