@@ -5,6 +5,7 @@ Nothing heavy is imported here; an entry imports its library when it is built.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from skinmnist.models.baselines import make_dummy, make_hist_gradient_boosting, make_logistic_regression
@@ -80,6 +81,26 @@ _NETWORK_REMEDIES = {
     "logit_adjusted_loss": {"loss": "logit_adjusted"},
 }
 
+
+def _network(
+    title: str, classifier: Callable[[Setting], Any], seconds: float, watch: float = 0.0
+) -> ModelSpec:
+    """Declare a network: what all of them have in common."""
+    return ModelSpec(
+        title=title,
+        classifier=classifier,
+        pixel_type="uint8",
+        library="skinmnist.models.cnn",
+        remedies=_NETWORK_REMEDIES,
+        most_probable=True,
+        weights=True,
+        draws=True,
+        watch=watch,
+        seconds=seconds,
+        grows=0.0,
+    )
+
+
 MODELS = {
     "svm": ModelSpec(
         title="Support vector machine (RBF)",
@@ -106,54 +127,11 @@ MODELS = {
         seconds=5.0,
         grows=0.25,
     ),
-    "cnn": ModelSpec(
-        title="Convolutional network",
-        classifier=_cnn,
-        pixel_type="uint8",
-        library="skinmnist.models.cnn",
-        remedies=_NETWORK_REMEDIES,
-        most_probable=True,
-        weights=True,
-        draws=True,
-        seconds=27.0,
-        grows=0.0,
-    ),
-    "cnn_tiny": ModelSpec(
-        title="Convolutional network, tiny",
-        classifier=_cnn_tiny,
-        pixel_type="uint8",
-        library="skinmnist.models.cnn",
-        remedies=_NETWORK_REMEDIES,
-        most_probable=True,
-        weights=True,
-        draws=True,
-        seconds=8.0,
-        grows=0.0,
-    ),
-    "cnn_thorough": ModelSpec(
-        title="Convolutional network, thorough",
-        classifier=_cnn_thorough,
-        pixel_type="uint8",
-        library="skinmnist.models.cnn",
-        remedies=_NETWORK_REMEDIES,
-        most_probable=True,
-        weights=True,
-        draws=True,
-        seconds=200.0,
-        grows=0.0,
-    ),
-    "cnn_early_stopping": ModelSpec(
-        title="Convolutional network, early stopping",
-        classifier=_cnn_early_stopping,
-        pixel_type="uint8",
-        library="skinmnist.models.cnn",
-        remedies=_NETWORK_REMEDIES,
-        most_probable=True,
-        weights=True,
-        draws=True,
-        watch=0.1,
-        seconds=60.0,
-        grows=0.0,
+    "cnn": _network("Convolutional network", _cnn, seconds=27.0),
+    "cnn_tiny": _network("Convolutional network, tiny", _cnn_tiny, seconds=8.0),
+    "cnn_thorough": _network("Convolutional network, thorough", _cnn_thorough, seconds=200.0),
+    "cnn_early_stopping": _network(
+        "Convolutional network, early stopping", _cnn_early_stopping, seconds=60.0, watch=0.1
     ),
     "logistic_regression": ModelSpec(
         title="Logistic regression",
