@@ -1,0 +1,91 @@
+"""Everything that a run lets one say about its leaderboard: differences, intervals, and the free control."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import pandas as pd
+
+from skinmnist.evaluation.derived import PRIOR_CORRECTION, prior_corrected_predictions
+from skinmnist.evaluation.differences import compare_models, compare_samplers
+from skinmnist.evaluation.files import write_atomically
+from skinmnist.evaluation.intervals import DRAWS, bootstrap_scores, difference_intervals, intervals
+from skinmnist.evaluation.lesions import read_lesions
+from skinmnist.evaluation.metrics import score_predictions
+from skinmnist.evaluation.record import RunRecord
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Tables about a run; `write_findings` keeps each under the name of its attribute, as ``.csv``.
+
+    Attributes
+    ----------
+    comparisons : DataFrame
+        Of `compare_samplers` against ``none`` (the control included) and against the control, then of
+        `compare_models`.
+    intervals : DataFrame
+        Of `intervals.intervals`, the control included.
+    difference_intervals : DataFrame
+        Of `intervals.difference_intervals` against ``none``, the control included.
+    derived_scores : DataFrame
+        Of the control, in the layout of ``scores.csv``.
+    """
+
+    comparisons: pd.DataFrame
+    intervals: pd.DataFrame
+    difference_intervals: pd.DataFrame
+    derived_scores: pd.DataFrame
+
+
+def find(record: RunRecord, draws: int = DRAWS) -> Findings:
+    """Compute the findings of a run; nothing is trained.
+
+    Parameters
+    ----------
+    record : RunRecord
+        Where its folder tells the lesion of each row, lesions are resampled, else rows.
+    draws : int
+        Of the bootstrap, which is seeded with the seed of the run.
+
+    Returns
+    -------
+    Findings
+        The tables are empty where no cell has finished.
+
+    Raises
+    ------
+    InputError
+        Where the lesions in the folder are damaged, or not those of this run.
+    """
+    class_names, folds = record.info["table"]["class_names"], record.info["protocol"]["folds"]
+    corrected = prior_corrected_predictions(record)
+    derived = score_predictions(corrected, class_names)
+    scores = pd.concat([record.scores, derived], ignore_index=True)
+    against_control = scores[scores["sampler"] != "none"]
+    draw_scores = bootstrap_scores(
+        pd.concat([record.predictions, corrected], ignore_index=True),
+        class_names,
+        read_lesions(record.folder),
+        draws,
+        record.info["seed"],
+    )
+    comparisons = [
+        compare_samplers(scores, folds),
+        compare_samplers(against_control, folds, reference=PRIOR_CORRECTION),
+        compare_models(record.scores, folds),
+    ]
+    filled = [frame for frame in comparisons if len(frame)]
+    return Findings(
+        comparisons=pd.concat(filled, ignore_index=True) if filled else comparisons[0],
+        intervals=intervals(draw_scores),
+        difference_intervals=difference_intervals(draw_scores),
+        derived_scores=derived,
+    )
+
+
+def write_findings(record: RunRecord, findings: Findings) -> None:
+    """Write each table of the findings into the run folder; floats read back exactly."""
+    for field in fields(Findings):
+        content = getattr(findings, field.name).to_csv(index=False, lineterminator="\n").encode()
+        write_atomically(record.folder / f"{field.name}.csv", content)
