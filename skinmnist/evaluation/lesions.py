@@ -44,7 +44,8 @@ def read_lesions(folder: Path) -> npt.NDArray[np.int32] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # From memory: of a damaged file, numpy would leave the handle open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             return np.asarray(archive["codes"], dtype=np.int32)
     except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise InputError(

@@ -19,7 +19,9 @@ SAMPLERS, MODELS = ["none", "SMOTE", "ADASYN"], ["svm", "cnn", "forest"]
 GAINS = {"none": 0.0, "SMOTE": 0.1, "ADASYN": -0.1}
 
 
-def scores(samplers=SAMPLERS, models=MODELS, repeats=1, folds=5, metrics=("macro_f1", "accuracy"), noise=0.01):
+def scores(
+    samplers=SAMPLERS, models=MODELS, repeats=1, folds=5, metrics=("macro_f1", "accuracy"), noise=0.01
+):
     rng = np.random.default_rng(0)
     records = [
         (s, m, r, f, metric, 0.5 + GAINS[s] + 0.02 * f + rng.normal(0, noise))
