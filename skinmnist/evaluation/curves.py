@@ -235,13 +235,12 @@ def _roc(truth: npt.NDArray[np.bool_], scores: _Values) -> _Values:
     from sklearn.metrics import roc_curve
 
     false, true, _ = roc_curve(truth, scores, drop_intermediate=False)
-    # Where the curve climbs straight up, its upper end counts; a rate that is a quotient must not miss a
-    # point of the grid by its last bit.
-    after = np.searchsorted(false, GRID + 1e-12, side="right")
+    # Where the curve climbs straight up, its upper end counts.
+    after = np.searchsorted(false, GRID, side="right")
     before, after = after - 1, np.minimum(after, len(false) - 1)
     width = false[after] - false[before]
     share = np.divide(GRID - false[before], width, out=np.zeros(len(GRID)), where=width > 0)
-    return true[before] + np.maximum(share, 0) * (true[after] - true[before])
+    return true[before] + share * (true[after] - true[before])
 
 
 def _precision_recall(truth: npt.NDArray[np.bool_], scores: _Values) -> _Values:

@@ -12,6 +12,7 @@ import pandas as pd
 from skinmnist.evaluation.cells import Cell
 from skinmnist.evaluation.metrics import score_predictions
 from skinmnist.evaluation.record import RunRecord
+from skinmnist.evaluation.statistics import ROUNDING
 
 #: Stands in the column ``sampler`` of the derived rows.
 PRIOR_CORRECTION = "prior_correction"
@@ -52,8 +53,14 @@ def prior_corrected_predictions(record: RunRecord) -> pd.DataFrame:
     -------
     DataFrame
         In the layout of ``predictions.csv.gz``, with `PRIOR_CORRECTION` as the sampler; the decision is the
-        most probable class after the correction. The frequencies are those of the rows that the cell was
-        trained on; nothing is learnt from the rows that it held out.
+        most probable class after the correction, among equals the one that was most probable before. The
+        frequencies are those of the rows that the cell was trained on; nothing is learnt from the rows that
+        it held out.
+
+    Notes
+    -----
+    The correction is as good as the probabilities: where a model cannot say "one in a thousand", as after
+    label smoothing, dividing by the frequency of a rare class makes too much of it.
     """
     counts = {result.cell: result.counts_before for result in record.results}
     return correct_priors(record.predictions, record.info["table"]["class_names"], counts)
@@ -69,8 +76,12 @@ def correct_priors(
     frames = [predictions.iloc[:0]]
     plain = predictions[predictions["sampler"] == "none"]
     for key, rows in plain.groupby(list(Cell._fields), sort=False):
-        corrected = prior_corrected(rows[columns].to_numpy(dtype=float), counts[cast(Cell, key)])
-        frame = rows.assign(sampler=PRIOR_CORRECTION, predicted=corrected.argmax(axis=1))
+        probabilities = rows[columns].to_numpy(dtype=float)
+        corrected = prior_corrected(probabilities, counts[cast(Cell, key)])
+        # Who answers every row with the frequencies is left with ties, and rounding must not decide them.
+        ahead = corrected >= corrected.max(axis=1, keepdims=True) - ROUNDING
+        decisions = np.where(ahead, probabilities, -1.0).argmax(axis=1)
+        frame = rows.assign(sampler=PRIOR_CORRECTION, predicted=decisions)
         frame[columns] = corrected
         frames.append(frame)
     return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]

@@ -16,8 +16,8 @@ from skinmnist.evaluation.reweighting import REWEIGHTED_METRICS, CellSums, score
 
 DRAWS = 1000
 INTERVAL_COLUMNS = ("sampler", "model", "metric", "value", "low", "high", "draws")
-#: Draws that are scored at once: few enough for their weights to stay near the processor.
-_CHUNK = 64
+#: Weights that are held at once: few enough to stay near the processor.
+_WEIGHTS = 500_000
 
 _Pair = tuple[str, str]
 
@@ -196,8 +196,9 @@ def _draw_weights(n_units: int, draws: int, random_state: int) -> Iterator[npt.N
     """Yield how often each unit is drawn, shape (units, draws of a chunk); first the table as it is."""
     rng = np.random.default_rng(random_state)
     yield np.ones((n_units, 1), np.float32)
-    for start in range(0, draws, _CHUNK):
-        size = min(_CHUNK, draws - start)
+    most = max(1, _WEIGHTS // n_units)
+    for start in range(0, draws, most):
+        size = min(most, draws - start)
         picks = rng.integers(0, n_units, (size, n_units)) * size + np.arange(size)[:, None]
         counts = np.bincount(picks.ravel(), minlength=n_units * size)
         yield counts.reshape(n_units, size).astype(np.float32)

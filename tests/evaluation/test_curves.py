@@ -69,9 +69,9 @@ def slow_roc(truth, scores):
     points = slow_rates(truth, scores)
     heights = []
     for rate in GRID:
-        left = max(p for p in points if p[0] <= rate + 1e-12)
-        right = min((p for p in points if p[0] > rate + 1e-12), default=left)
-        share = 0.0 if right is left else max(0.0, rate - left[0]) / (right[0] - left[0])
+        left = max(p for p in points if p[0] <= rate)
+        right = min((p for p in points if p[0] > rate), default=left)
+        share = 0.0 if right is left else (rate - left[0]) / (right[0] - left[0])
         heights.append(left[1] + share * (right[1] - left[1]))
     return heights
 
@@ -94,6 +94,15 @@ def test_the_area_under_the_mean_curve_is_the_mean_area(predictions):
         # Within the width of one step of the grid.
         area = np.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"])
         assert area == pytest.approx(np.mean(areas), abs=0.005)
+
+
+@pytest.mark.parametrize("n", [5, 8, 10, 20, 25, 40, 50, 100])
+def test_rates_that_are_exact_quotients_are_read_at_their_upper_end(n):
+    """Well and ill by turns: after i of n false positives there are i of n true ones."""
+    frame = pd.DataFrame({"label": [0, 1] * n, "p_mel": np.linspace(1, 0, 2 * n), "p_nv": 0.0})
+    frame = frame.assign(sampler="none", model="m", repeat=0, fold=0)
+    curve = roc_curves(frame, ("nv", "mel")).query("`class` == 'mel'")
+    np.testing.assert_allclose(curve["true_positive_rate"], np.floor(GRID * n + 1e-9) / n)
 
 
 def slow_precisions(truth, scores):

@@ -10,6 +10,7 @@ from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellResult, Timing
 from skinmnist.evaluation.derived import (
     PRIOR_CORRECTION,
+    correct_priors,
     derived_scores,
     prior_corrected,
     prior_corrected_predictions,
@@ -99,6 +100,19 @@ def test_the_control_row_by_row(make_record, repeats):
         wanted = np.divide(adjusted, sum(adjusted))
         np.testing.assert_allclose([after.p_nv, after.p_bkl, after.p_mel], wanted, atol=1e-12)
         assert (after.row, after.label, after.predicted) == (before.row, before.label, wanted.argmax())
+
+
+def test_ties_are_decided_by_what_was_more_probable_before():
+    """A model that answers with the frequencies has nothing left after them but rounding."""
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        counts = rng.integers(1, 1000, 3).astype(float)
+        cell = Cell("none", "dummy", 0, 0)
+        rows = pd.DataFrame([counts / counts.sum()], columns=["p_nv", "p_bkl", "p_mel"])
+        rows = rows.assign(**cell._asdict(), row=0, label=0, predicted=0)
+        found = correct_priors(rows, NAMES, {cell: counts})
+        np.testing.assert_allclose(found[["p_nv", "p_bkl", "p_mel"]].to_numpy(), 1 / 3)
+        assert found["predicted"].tolist() == [counts.argmax()]
 
 
 def test_scores_of_the_control(make_record):

@@ -67,6 +67,25 @@ def test_values_are_those_of_the_leaderboard(invented):
         assert row.draws == 30
 
 
+def test_intervals_by_hand():
+    """Percentiles of the draws, moved to where their mean is the value; never beyond what a score can be."""
+    draws = np.linspace(0.4, 0.6, 101)
+    table = {"middle": 0.62, "top": 0.95, "bottom": 0.05}
+    frame = pd.DataFrame({name: [value, *draws] for name, value in table.items()})
+    found = intervals({("s", "m"): frame}).set_index("metric")
+    for name, value in table.items():
+        assert found.loc[name, "low"] == pytest.approx(max(0, value - 0.095))
+        assert found.loc[name, "high"] == pytest.approx(min(1, value + 0.095))
+    half = intervals({("s", "m"): frame}, confidence=0.5).set_index("metric")
+    assert half.loc["middle", ["low", "high"]].tolist() == pytest.approx([0.57, 0.67])
+
+
+def test_lopsided_draws_still_hold_the_value():
+    frame = pd.DataFrame({"up": [0.5, *[0.2] * 990, *[0.9] * 10], "down": [0.5, *[0.8] * 990, *[0.1] * 10]})
+    for row in intervals({("s", "m"): frame}).itertuples():
+        assert row.low <= 0.5 <= row.high
+
+
 def test_rows_without_lesions_stand_for_themselves(invented):
     predictions, _ = invented()
     alone = bootstrap_scores(predictions, NAMES, None, draws=20)
@@ -92,7 +111,7 @@ def test_neither_order_nor_names_nor_chunks_matter(invented, monkeypatch):
     before = bootstrap_scores(predictions, NAMES, lesions, draws=100)
     shuffled = predictions.sample(frac=1, random_state=0)
     renamed = np.random.default_rng(0).permutation(lesions.max() + 1)[lesions]
-    monkeypatch.setattr(module, "_CHUNK", 7)
+    monkeypatch.setattr(module, "_WEIGHTS", 7 * (lesions.max() + 1))
     after = bootstrap_scores(shuffled, NAMES, renamed, draws=100)
     for pair, frame in before.items():
         pd.testing.assert_frame_equal(frame, after[pair], check_exact=False, rtol=0, atol=1e-12)
