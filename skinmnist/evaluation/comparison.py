@@ -17,8 +17,10 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
+from skinmnist.evaluation.lesions import write_lesions
 from skinmnist.evaluation.machine import PeakMemory, available_cores
 from skinmnist.evaluation.manifest import Request, add_session, check_same_protocol, describe_run, list_cells
+from skinmnist.evaluation.mistakes import write_mistakes
 from skinmnist.evaluation.plan import Plan, make_plan
 from skinmnist.evaluation.record import (
     CELLS_FOLDER,
@@ -118,6 +120,7 @@ def run_comparison(
         info = describe_run(plan, table, request or Request(), jobs or available_cores(), earlier)
         info["started"] = datetime.now().astimezone().isoformat(timespec="seconds")
         write_pictures(folder, *_some_pictures(table, plan.task.folds[0] >= 0))
+        write_lesions(folder, table)
         done: set[Cell] = {cell for cell in plan.cells if store.load(cell) is not None}
         failures: dict[Cell, CellFailure] = {}
         stored = len(done)
@@ -135,6 +138,8 @@ def run_comparison(
         info["memory_measure"] = peak.measure
         record = build_record(folder, info)
         write_tables(record)
+        # Which pictures are worth a look is known only now, and only now is the table at hand.
+        write_mistakes(record, table)
         wall_seconds = time.perf_counter() - started
         add_session(info, earlier, wall_seconds, peak.megabytes, len(done) + len(failures) - stored)
         write_info(folder, info)
