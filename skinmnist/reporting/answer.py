@@ -7,9 +7,20 @@ from typing import Any
 
 import pandas as pd
 
+from skinmnist.evaluation.derived import PRIOR_CORRECTION
+from skinmnist.evaluation.differences import BETTER, NOT_SHOWN, TOO_FEW, WORSE
+from skinmnist.evaluation.findings import Findings
 from skinmnist.evaluation.record import RunRecord
-from skinmnist.reporting.naming import base_model, count, fixed, listing, signed, with_spread
-from skinmnist.reporting.tables import fold_scores
+from skinmnist.reporting.conclusions import evidence, tested
+from skinmnist.reporting.naming import base_model, count, fixed, listing, with_spread
+
+#: What a verdict on the best pair comes to, within a sentence.
+_IN_BRIEF = {
+    BETTER: "better",
+    WORSE: "not better in the folds they share",
+    NOT_SHOWN: NOT_SHOWN,
+    TOO_FEW: "too few folds to tell",
+}
 
 
 @dataclass(frozen=True)
@@ -21,19 +32,20 @@ class Answer:
     remarks: tuple[str, ...] = ()
 
 
-def answer(record: RunRecord, board: pd.DataFrame) -> Answer:
-    """Say which pair has the highest mean macro-F1, and by how much.
+def answer(record: RunRecord, board: pd.DataFrame, findings: Findings) -> Answer:
+    """Say which pair has the highest mean macro-F1, by how much, and how sure that is.
 
     Parameters
     ----------
     record : RunRecord
     board : DataFrame
         Of `tables.leaderboard`.
+    findings : Findings
 
     Returns
     -------
     Answer
-        Nothing is said about significance.
+        What is said about differences follows from the corrected tests.
     """
     pairs = board[~board["reference"]]
     if pairs.empty:
@@ -46,7 +58,7 @@ def answer(record: RunRecord, board: pd.DataFrame) -> Answer:
     )
     finding = f"{verb} {with_spread(best['macro_f1'], best['macro_f1_sd'])}"
     gaps = [
-        *_above_none(pairs, best),
+        *_above_none(pairs, best, findings),
         *_above_base(pairs, best, base_model(record.info, best["model"])),
         *_above_majority(board, best),
     ]
@@ -54,9 +66,10 @@ def answer(record: RunRecord, board: pd.DataFrame) -> Answer:
         finding += f": that is {listing(gaps)}"
     remarks = [
         *_ties(pairs, best),
-        *_no_gain(pairs, best),
+        *_test_against_none(best, findings),
+        *_no_gain(pairs, best, findings),
+        *_test_against_control(best, findings),
         *_spread(best),
-        *_fold_by_fold(record, pairs, best),
     ]
     return Answer(_pair_name(best), f"{finding}.", tuple(remarks))
 
@@ -71,15 +84,23 @@ def _same_model(pairs: pd.DataFrame, best: Any, without: bool) -> pd.DataFrame:
     return pairs[(pairs["model"] == best["model"]) & ((pairs["sampler"] == "none") == without)]
 
 
-def _above_none(pairs: pd.DataFrame, best: Any) -> list[str]:
+def _comparison(findings: Findings, sampler: str, model: str, against: str) -> Any:
+    """Return the row of one comparison of macro-F1, or None."""
+    rows = tested(findings.comparisons, against, control=True)
+    rows = rows[(rows["sampler"] == sampler) & (rows["model"] == model)]
+    return None if rows.empty else rows.iloc[0]
+
+
+def _above_none(pairs: pd.DataFrame, best: Any, findings: Findings) -> list[str]:
     none = _same_model(pairs, best, without=True)
     if best["sampler"] == "none" or none.empty:
         return []
     row = none.iloc[0]
     gap = fixed(best["macro_f1"] - row["macro_f1"])
-    return [
-        f"{gap} above the same model without a sampler ({with_spread(row['macro_f1'], row['macro_f1_sd'])})"
-    ]
+    comparison = _comparison(findings, best["sampler"], best["model"], "none")
+    verdict = "" if comparison is None else f"; {_IN_BRIEF[comparison['verdict']]}"
+    value = with_spread(row["macro_f1"], row["macro_f1_sd"])
+    return [f"{gap} above the same model without a sampler ({value}{verdict})"]
 
 
 def _above_base(pairs: pd.DataFrame, best: Any, base: str) -> list[str]:
@@ -111,38 +132,48 @@ def _ties(pairs: pd.DataFrame, best: Any) -> list[str]:
     return [f"To three decimals, {listing(names)} {'reaches' if len(names) == 1 else 'reach'} the same."]
 
 
-def _no_gain(pairs: pd.DataFrame, best: Any) -> list[str]:
+def _no_gain(pairs: pd.DataFrame, best: Any, findings: Findings) -> list[str]:
     others = _same_model(pairs, best, without=False)
     if best["sampler"] != "none" or others.empty:
         return []
     closest = others.iloc[0]
     value = with_spread(closest["macro_f1"], closest["macro_f1_sd"])
-    return [f"No sampler raised it: with this model, {closest['sampler_title']} comes closest ({value})."]
+    remark = f"No sampler raised it: with this model, {closest['sampler_title']} comes closest ({value})."
+    row = _comparison(findings, closest["sampler"], best["model"], "none")
+    return [remark if row is None else f"{remark} {row['verdict'].capitalize()}: {evidence(row)}."]
+
+
+def _test_against_none(best: Any, findings: Findings) -> list[str]:
+    row = _comparison(findings, best["sampler"], best["model"], "none")
+    if row is None:
+        return []
+    words = {
+        BETTER: "The difference to training without a sampler holds",
+        WORSE: "In the folds that both have finished, training without a sampler is better",
+        NOT_SHOWN: "The difference to training without a sampler may be chance",
+        TOO_FEW: "Whether the difference to training without a sampler holds, this run cannot tell",
+    }
+    return [f"{words[row['verdict']]}: {evidence(row)}."]
+
+
+def _test_against_control(best: Any, findings: Findings) -> list[str]:
+    """Set the best pair beside the control, from whichever side the comparison was made."""
+    if best["sampler"] == "none":
+        row = _comparison(findings, PRIOR_CORRECTION, best["model"], "none")
+        control, words = "value", {BETTER: "better", WORSE: "worse"}
+    else:
+        row = _comparison(findings, best["sampler"], best["model"], PRIOR_CORRECTION)
+        control, words = "against_value", {BETTER: "worse", WORSE: "better"}
+    if row is None:
+        return []
+    told = words.get(row["verdict"], row["verdict"])
+    return [
+        f"Prior correction, a control that trains nothing, reaches {fixed(row[control])} with this model: "
+        f"{told} ({evidence(row)})."
+    ]
 
 
 def _spread(best: Any) -> list[str]:
     if best["cells"] < 2:
         return ["It stands on a single held-out fold, so its spread is unknown."]
     return [f"The figure after ± is the standard deviation over the {count(best['cells'], 'held-out fold')}."]
-
-
-def _fold_by_fold(record: RunRecord, pairs: pd.DataFrame, best: Any) -> list[str]:
-    """Describe the differences to ``none`` in the folds that both have finished."""
-    if best["sampler"] == "none" or _same_model(pairs, best, without=True).empty:
-        return []
-    scores = fold_scores(record, "macro_f1")
-    scores = scores[scores["model"] == best["model"]]
-    wide = scores.pivot_table(index=["repeat", "fold"], columns="sampler", values="value")
-    gaps = (wide[best["sampler"]] - wide["none"]).dropna()
-    if len(gaps) < 2:
-        return []
-    remarks = [
-        f"Fold by fold, the difference to training without a sampler goes from {signed(gaps.min())} to "
-        f"{signed(gaps.max())} and is above zero in {int((gaps > 0).sum())} of {len(gaps)}. The trainings "
-        "share most of their pictures, so this describes the spread; it is no test of significance."
-    ]
-    if gaps.mean() < gaps.std():
-        remarks.insert(
-            0, "The gain over training without a sampler is smaller than its own spread over the folds."
-        )
-    return remarks

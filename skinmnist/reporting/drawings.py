@@ -200,23 +200,3 @@ def _held_out(record: RunRecord, sampler: str, model: str) -> dict[str, float]:
         of_pair = (scores["sampler"] == sampler) & (scores["model"] == model)
         means[name] = float(scores.loc[of_pair, "value"].mean())
     return means
-
-
-def draw_reliability(record: RunRecord) -> list[Captioned]:
-    """Draw confidence against accuracy, one figure for each model."""
-    samplers, models = record.info["grid"]["samplers"], list(record.info["grid"]["models"])
-    bins = tables.reliability(record)
-    drawn = []
-    for model in (name for name in models if name in set(bins["model"])):
-        title = model_title(record.info, model)
-        figure = figures.reliability_figure(
-            bins[bins["model"] == model], samplers, figures.model_colour(models, model)
-        )
-        shown = listing(
-            [name for name in samplers if name in set(bins.loc[bins["model"] == model, "sampler"])]
-        )
-        alt = (
-            f"Reliability diagram of {title}, with one line for each sampler ({shown}); see the table below."
-        )
-        drawn.append(Captioned(title, (embed_figure(figure, alt),)))
-    return drawn

@@ -188,11 +188,12 @@ def recall_figure(
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("recall, mean over folds")
-    _sampler_legend(figure, shown, samplers, colour)
+    sampler_legend(figure, shown, samplers, colour)
     return figure
 
 
-def _sampler_legend(figure: Figure, shown: Sequence[str], samplers: Sequence[str], colour: str) -> None:
+def sampler_legend(figure: Figure, shown: Sequence[str], samplers: Sequence[str], colour: str) -> None:
+    """Explain the markers of the samplers, below the axes."""
     handles = [
         Line2D([], [], label=shorten(sampler, 22), **marker_style(samplers, sampler, colour, 7))
         for sampler in shown
@@ -261,20 +262,35 @@ def reliability_figure(bins: pd.DataFrame, samplers: Sequence[str], colour: str)
     Parameters
     ----------
     bins : DataFrame
-        The rows of `tables.reliability` of one model.
+        The rows of `evaluation.curves.reliability_bins` of one model.
     samplers : sequence of str
     colour : str
         The model's.
     """
     shown = [name for name in samplers if name in set(bins["sampler"])]
     legend = 17 * -(-len(shown) // 2)
-    figure, (axes,) = panels(MULTIPLE, MULTIPLE + legend, (44, 12, 10, 48 + legend))
+    # Below the diagram, how many pictures a bin holds: a line that wanders off may rest on few.
+    figure, (axes,) = panels(MULTIPLE, MULTIPLE + 52 + legend, (44, 12, 10, 100 + legend))
+    low = 48 + legend
+    below = figure.add_axes(
+        (44 / MULTIPLE, low / figure.bbox.height, (MULTIPLE - 56) / MULTIPLE, 40 / figure.bbox.height)
+    )
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     for sampler in shown:
-        rows = bins[(bins["sampler"] == sampler) & (bins["pictures"] >= FEWEST_PICTURES)]
+        rows = bins[bins["sampler"] == sampler]
+        style = marker_style(samplers, sampler, colour, 5.5)
+        middle = (rows["low"] + rows["high"]) / 2
+        share = rows["pictures"] / rows["pictures"].sum()
+        below.plot(middle, share, color=colour, linewidth=1, alpha=0.7)
+        below.plot(middle, share, **style | {"markersize": 3, "markeredgewidth": 1})
+        rows = rows[rows["pictures"] >= FEWEST_PICTURES]
         axes.plot(rows["confidence"], rows["accuracy"], color=colour, linewidth=1.2, alpha=0.7)
-        axes.plot(rows["confidence"], rows["accuracy"], **marker_style(samplers, sampler, colour, 5.5))
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="confidence", ylabel="share that is right")
+        axes.plot(rows["confidence"], rows["accuracy"], **style)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share that is right")
+    axes.tick_params(labelbottom=False)
     axes.grid(axis="both")
-    _sampler_legend(figure, shown, samplers, colour)
+    below.set(xlim=(-0.02, 1.02), xlabel="confidence", ylabel="pictures", yticks=[])
+    below.set_ylim(bottom=0)
+    below.spines["left"].set_visible(False)
+    sampler_legend(figure, shown, samplers, colour)
     return figure

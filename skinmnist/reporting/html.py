@@ -9,11 +9,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from skinmnist import facts
+from skinmnist.evaluation.differences import ROPE
 from skinmnist.evaluation.files import write_atomically
+from skinmnist.evaluation.findings import Findings, find, write_findings
+from skinmnist.evaluation.intervals import DRAWS
+from skinmnist.evaluation.lesions import read_lesions
 from skinmnist.evaluation.metrics import METRIC_TITLES
 from skinmnist.evaluation.record import RunRecord, read_run
-from skinmnist.reporting import drawings, tables, views
+from skinmnist.reporting import drawings, drawings_findings, tables, views, views_findings
 from skinmnist.reporting.answer import answer
+from skinmnist.reporting.conclusions import certainty
 from skinmnist.reporting.figures import DARK_SHARE
 from skinmnist.reporting.naming import base_model, clinical_columns, count, listing, space_title, unbroken
 from skinmnist.reporting.theme import css_variables
@@ -22,13 +27,17 @@ REPORT_FILE = "report.html"
 _HERE = Path(__file__).parent
 
 
-def write_report(folder: Path | str) -> Path:
-    """Read a run folder and write its ``report.html``; nothing is trained.
+def write_report(folder: Path | str, out: Path | str | None = None) -> Path:
+    """Read a run folder and write its ``report.html``, with the tables of its findings; nothing is trained.
+
+    This is the one place where findings are computed: page and tables never tell different stories.
 
     Parameters
     ----------
     folder : path
-        A folder that a comparison has written.
+        A folder that a comparison has written, finished or not.
+    out : path, optional
+        Where to write the page instead; the tables stay in the folder.
 
     Returns
     -------
@@ -40,31 +49,49 @@ def write_report(folder: Path | str) -> Path:
     InputError
         Where the folder holds no run.
     """
-    path = Path(folder) / REPORT_FILE
-    write_atomically(path, render_report(read_run(folder)).encode())
+    path = Path(out) if out is not None else Path(folder) / REPORT_FILE
+    record = read_run(folder)
+    findings = find(record)
+    write_findings(record, findings)
+    write_atomically(path, render_report(record, findings).encode())
     return path
 
 
-def render_report(record: RunRecord) -> str:
+def render_report(record: RunRecord, findings: Findings | None = None) -> str:
     """Return the report as one self-contained page: the same record gives the same bytes."""
-    environment = Environment(
+    findings = find(record) if findings is None else findings
+    page = environment().get_template("template.html")
+    return page.render(
+        **surroundings(),
+        **_heading(record),
+        **_data(record),
+        **_scores(record, findings),
+        **_certainty(record, findings),
+        **_training(record),
+    )
+
+
+def surroundings() -> dict[str, Any]:
+    """Return what every page shares: style and script."""
+    return {
+        "style": Markup(css_variables() + (_HERE / "style.css").read_text(encoding="utf-8")),
+        "script": Markup((_HERE / "report.js").read_text(encoding="utf-8")),
+        "disclaimer": facts.DISCLAIMER,
+    }
+
+
+def environment() -> Environment:
+    """Return the environment of the templates, which escapes everything that a run brings along."""
+    templates = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["counted"] = count
-    environment.filters["unbroken"] = unbroken
-    page = environment.get_template("template.html")
-    return page.render(
-        style=Markup(css_variables() + (_HERE / "style.css").read_text(encoding="utf-8")),
-        script=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
-        **_heading(record),
-        **_data(record),
-        **_scores(record),
-        **_training(record),
-    )
+    templates.filters["counted"] = count
+    templates.filters["unbroken"] = unbroken
+    return templates
 
 
 def _heading(record: RunRecord) -> dict[str, Any]:
@@ -82,7 +109,6 @@ def _heading(record: RunRecord) -> dict[str, Any]:
         "pending": views.pending_cells(record),
         "machine": views.machine(info),
         "notes": tables.notes(record).to_dict("records"),
-        "disclaimer": facts.DISCLAIMER,
     }
 
 
@@ -100,23 +126,51 @@ def _data(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _scores(record: RunRecord) -> dict[str, Any]:
-    board, recalls = tables.leaderboard(record), tables.recalls(record)
-    columns, rows = views.score_table(board, seconds=True)
-    calibration_columns, calibration_rows = views.score_table(tables.calibration(record))
+def _scores(record: RunRecord, findings: Findings) -> dict[str, Any]:
+    board, recalls = tables.leaderboard(record, findings.derived_scores), tables.recalls(record)
+    pairs = board[~board["derived"]].reset_index(drop=True)
+    columns, plain = views.score_table(board, prices=True)
+    rows = views_findings.with_intervals(columns, plain, board, findings.intervals)
+    calibration = views.score_table(tables.calibration(record, findings.derived_scores))
+    sensitivity = views_findings.sensitivity_table(record, board)
     return {
         "dark_share": DARK_SHARE,
-        "answer": answer(record, board),
+        "answer": answer(record, pairs, findings),
         "columns": columns,
         "rows": rows,
-        "leaderboard_figure": drawings.draw_leaderboard(record, board),
+        "leaderboard_figure": drawings.draw_leaderboard(record, pairs),
+        "control_rows": views_findings.control_table(board, rows),
+        "control_claims": views_findings.control_claims(record, board, findings),
+        "price_figure": drawings_findings.draw_price(record, board, findings),
+        "sensitivity_columns": sensitivity[0],
+        "sensitivity_rows": sensitivity[1],
+        "decisions": drawings_findings.draw_decisions(record),
         "recall_rows": views.recall_table(record, recalls),
         "recall_figures": drawings.draw_recalls(record, recalls),
         "confusions": drawings.draw_confusions(record),
-        "calibration_columns": calibration_columns,
-        "calibration_rows": calibration_rows,
-        "reliability": drawings.draw_reliability(record),
+        "mistakes": drawings_findings.draw_mistakes(record),
+        "rankings": drawings_findings.draw_rankings(record, pairs),
+        "ranking_legend": views_findings.ranking_legend(record, pairs),
+        "calibration_columns": calibration[0],
+        "calibration_rows": calibration[1],
+        "reliability": drawings_findings.draw_reliability(record),
         "glossary": [(views.LABELS[name], text) for name, text in METRIC_TITLES.items()],
+    }
+
+
+def _certainty(record: RunRecord, findings: Findings) -> dict[str, Any]:
+    known = read_lesions(record.folder) is not None
+    columns, verdicts = views_findings.verdict_table(record, findings)
+    return {
+        "lesions_known": known,
+        "units": "lesions" if known else "pictures",
+        "draws": f"{DRAWS:,}",
+        "rope": f"{ROPE:g}",
+        "certainty": certainty(record, findings),
+        "forests": drawings_findings.draw_forests(record, findings),
+        "verdict_columns": columns,
+        "verdicts": verdicts,
+        "comparison_rows": views_findings.comparison_rows(record, findings),
     }
 
 

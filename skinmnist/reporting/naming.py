@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from skinmnist.evaluation.derived import PRIOR_CORRECTION
 from skinmnist.resampling.samplers import REMEDIES
+
+CONTROL_TITLE = "prior correction"
 
 #: What stands where there is no number.
 NOTHING = "–"
@@ -14,6 +17,8 @@ MINUS = "−"
 
 def sampler_title(info: dict[str, Any], sampler: str, model: str) -> str:
     """Name a sampler with what it worked on: ``"SMOTE on pixels"``; remedies touch no row and stand alone."""
+    if sampler == PRIOR_CORRECTION:
+        return CONTROL_TITLE
     return space_title(sampler, sampler_space(info, model))
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from skinmnist import facts
-from skinmnist.evaluation.metrics import ECE_BINS, score_predictions
+from skinmnist.evaluation.derived import PRIOR_CORRECTION
+from skinmnist.evaluation.metrics import score_predictions
 from skinmnist.evaluation.record import RunRecord
 from skinmnist.reporting.naming import model_title, sampler_space, sampler_title, space_title
 
@@ -19,12 +20,14 @@ LEADERBOARD_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
 CALIBRATION_METRICS = ("log_loss", "brier", "ece")
 
 
-def leaderboard(record: RunRecord) -> pd.DataFrame:
+def leaderboard(record: RunRecord, derived: pd.DataFrame | None = None) -> pd.DataFrame:
     """Compare the pairs of sampler and model by their scores on held-out pictures.
 
     Parameters
     ----------
     record : RunRecord
+    derived : DataFrame, optional
+        Scores of controls that nobody trained (`Findings.derived_scores`), to stand among the pairs.
 
     Returns
     -------
@@ -34,30 +37,32 @@ def leaderboard(record: RunRecord) -> pd.DataFrame:
         of the grid; ``""`` and ``"always <class>"`` for the line to beat), ``sampler_title``,
         ``model_title``, ``cells`` (finished), ``planned``, then for each metric its mean, under its own
         name, and its standard deviation over cells (n - 1; NaN for one cell), under ``<metric>_sd``; then
-        ``seconds`` (mean of a cell: resampling, fitting and predicting) and ``reference`` (bool).
+        ``seconds`` (mean of a cell: resampling, fitting and predicting), ``megabytes`` (largest resident
+        memory of a cell), ``reference`` and ``derived`` (bool). A control costs what its training costs.
     """
     metrics = [*LEADERBOARD_METRICS]
     if facts.MELANOMA in record.info["table"]["class_names"]:
         metrics.append(f"recall_{facts.MELANOMA}")
-    board = _summary(record, metrics)
+    board = _summary(record, metrics, derived)
     # A stable sort keeps the order of the grid where scores are equal.
     return board.sort_values("macro_f1", ascending=False, kind="stable", ignore_index=True)
 
 
-def calibration(record: RunRecord) -> pd.DataFrame:
+def calibration(record: RunRecord, derived: pd.DataFrame | None = None) -> pd.DataFrame:
     """Summarise the scores of the probabilities, in the layout of `leaderboard` and the order of the grid.
 
     The reference row answers every picture with the class frequencies of its training folds.
     """
-    summary = _summary(record, list(CALIBRATION_METRICS))
+    summary = _summary(record, list(CALIBRATION_METRICS), derived)
     summary.loc[summary["reference"], "model_title"] = "class frequencies"
     return summary
 
 
-def _summary(record: RunRecord, metrics: list[str]) -> pd.DataFrame:
+def _summary(record: RunRecord, metrics: list[str], derived: pd.DataFrame | None) -> pd.DataFrame:
     reference = majority_predictions(record)
     class_names = record.info["table"]["class_names"]
-    scores = pd.concat([record.scores, score_predictions(reference, class_names)], ignore_index=True)
+    frames = [record.scores, derived, score_predictions(reference, class_names)]
+    scores = pd.concat([frame for frame in frames if frame is not None and len(frame)] or [record.scores])
     wide = scores.pivot_table(index=_CELL, columns="metric", values="value", sort=False)
     wide = wide.reindex(columns=metrics).astype(float)
     grouped = wide.groupby(level=_PAIR, sort=False)
@@ -71,22 +76,30 @@ def _summary(record: RunRecord, metrics: list[str]) -> pd.DataFrame:
         "sampler_title": [sampler_title(record.info, *key) if key[0] else "" for key in keys],
         "model_title": [model_title(record.info, model) for _, model in keys],
         "cells": done,
-        "planned": [planned[key] if key[0] else size for key, size in zip(keys, done, strict=True)],
+        "planned": [planned[_trained(key)] if key[0] else n for key, n in zip(keys, done, strict=True)],
     }
     for metric in metrics:
         columns |= {metric: mean[metric].to_numpy(), f"{metric}_sd": spread[metric].to_numpy()}
-    seconds = _seconds(record)
-    columns["seconds"] = np.array([seconds.get(key, np.nan) for key in keys], dtype=float)
+    prices = _prices(record)
+    for place, name in enumerate(("seconds", "megabytes")):
+        columns[name] = np.array([prices.get(_trained(key), (np.nan,) * 2)[place] for key in keys], float)
     columns["reference"] = np.array([not sampler for sampler, _ in keys], dtype=bool)
+    columns["derived"] = np.array([sampler == PRIOR_CORRECTION for sampler, _ in keys], dtype=bool)
     return pd.DataFrame(columns)
 
 
-def _seconds(record: RunRecord) -> dict[tuple[str, str], float]:
-    """Mean wall seconds of a cell, by pair."""
+def _trained(pair: tuple[str, str]) -> tuple[str, str]:
+    """Return the pair that was trained: the control is made of what ``none`` has answered."""
+    return ("none", pair[1]) if pair[0] == PRIOR_CORRECTION else pair
+
+
+def _prices(record: RunRecord) -> dict[tuple[str, str], tuple[float, float]]:
+    """Mean wall seconds and largest memory of a cell, by pair."""
     timings = record.timings
     total = timings["resample_seconds"] + timings["fit_seconds"] + timings["predict_seconds"]
-    keys = [timings["sampler"], timings["model"]]
-    return {(str(s), str(m)): float(cell.mean()) for (s, m), cell in total.groupby(keys)}
+    grouped = timings.assign(seconds=total).groupby(_PAIR)
+    found = grouped.agg(seconds=("seconds", "mean"), megabytes=("peak_rss_mb", "max"))
+    return {(str(s), str(m)): (float(a), float(b)) for (s, m), a, b in found.itertuples()}
 
 
 def majority_predictions(record: RunRecord) -> pd.DataFrame:
@@ -196,24 +209,6 @@ def curves(record: RunRecord) -> pd.DataFrame:
             frames.append(pd.DataFrame(result.cell._asdict() | known))
     columns = [*_CELL, "step", "loss", "accuracy"]
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
-
-
-def reliability(record: RunRecord) -> pd.DataFrame:
-    """Return confidence beside accuracy: ``sampler, model, confidence, accuracy, pictures``.
-
-    The top probability falls into the same 15 equal bins as in the expected calibration error; cells are
-    pooled.
-    """
-    names = record.info["table"]["class_names"]
-    probabilities = record.predictions[[f"p_{name}" for name in names]].to_numpy(dtype=float)
-    keys = record.predictions[_PAIR].assign(
-        confidence=probabilities.max(axis=1, initial=0.0),
-        accuracy=probabilities.argmax(axis=1) == record.predictions["label"].to_numpy(),
-    )
-    keys["bin"] = np.clip(np.ceil(keys["confidence"] * ECE_BINS), 1, ECE_BINS)
-    grouped = keys.groupby([*_PAIR, "bin"], sort=True)
-    frame = grouped[["confidence", "accuracy"]].mean().assign(pictures=grouped.size())
-    return frame.reset_index().drop(columns="bin")
 
 
 def notes(record: RunRecord) -> pd.DataFrame:

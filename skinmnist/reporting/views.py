@@ -34,33 +34,43 @@ LABELS = {
     "ece": "Calibration error",
     f"recall_{facts.MELANOMA}": "Melanoma recall",
     "seconds": "Seconds per fold",
+    "megabytes": "Memory, MB",
 }
 HINTS = {
     **METRIC_TITLES,
     f"recall_{facts.MELANOMA}": "Share of the melanoma pictures that are named melanoma.",
     "seconds": "Resampling, fitting and predicting, wall clock, mean over folds; lower is better.",
+    "megabytes": "Largest resident memory of the process that trained a fold; lower is better.",
 }
+
+
+def label_in_text(metric: str) -> str:
+    """Return the label of a metric as it stands within a sentence."""
+    label = LABELS[metric]
+    return label if metric == "brier" else label[0].lower() + label[1:]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number of a table as text; `value` is what it sorts by."""
+    """A number of a table as text; `value` is what it sorts by, `hover` what the pointer brings up."""
 
     text: str
     value: float
     spread: str = ""
     best: bool = False
+    hover: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A pair of sampler and model, or the line to beat, with its numbers."""
+    """A pair of sampler and model, or the line to beat, or a control, with its numbers."""
 
     sampler: str
     model: str
     figures: tuple[Figure, ...]
     reference: bool = False
     remark: str = ""
+    derived: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,10 +81,13 @@ class Column:
     hint: str
 
 
-def score_table(board: pd.DataFrame, seconds: bool = False) -> tuple[list[Column], list[Row]]:
-    """Lay out a frame of `tables.leaderboard` or `tables.calibration`; the best of each column is marked."""
+def score_table(board: pd.DataFrame, prices: bool = False) -> tuple[list[Column], list[Row]]:
+    """Lay out a frame of `tables.leaderboard` or `tables.calibration`; the best of each column is marked.
+
+    The line to beat and the control are no rivals: neither was trained for its place.
+    """
     metrics = [name for name in board.columns if f"{name}_sd" in board.columns]
-    pairs = ~board["reference"].to_numpy(dtype=bool)
+    pairs = ~(board["reference"] | board["derived"]).to_numpy(dtype=bool)
     texts: dict[str, list[Figure]] = {}
     for metric in metrics:
         means, spreads = board[metric].to_numpy(dtype=float), board[f"{metric}_sd"].to_numpy(dtype=float)
@@ -83,11 +96,11 @@ def score_table(board: pd.DataFrame, seconds: bool = False) -> tuple[list[Column
             Figure(fixed(mean), mean, "" if np.isnan(spread) else f"± {fixed(spread)}", bool(is_best))
             for mean, spread, is_best in zip(means, spreads, best, strict=True)
         ]
-    if seconds:
-        values = board["seconds"].to_numpy(dtype=float)
-        best = _best(values, pairs, True, 1)
-        texts["seconds"] = [
-            Figure(fixed(value, 1), value, "", bool(is_best))
+    for name, digits in (("seconds", 1), ("megabytes", 0)) if prices else ():
+        values = board[name].to_numpy(dtype=float)
+        best = _best(values, pairs, True, digits)
+        texts[name] = [
+            Figure(NOTHING if np.isnan(value) else f"{value:,.{digits}f}", value, "", bool(is_best))
             for value, is_best in zip(values, best, strict=True)
         ]
     rows = []
@@ -100,6 +113,7 @@ def score_table(board: pd.DataFrame, seconds: bool = False) -> tuple[list[Column
                 figures=tuple(column[place] for column in texts.values()),
                 reference=bool(row["reference"]),
                 remark=f"{row['cells']} of {row['planned']} folds finished" if partial else "",
+                derived=bool(row["derived"]),
             )
         )
     return [Column(LABELS[name], HINTS[name]) for name in texts], rows
