@@ -1,4 +1,4 @@
-"""``python -m skinmnist.report``: write the report of a run folder again, without training anything."""
+"""``python -m skinmnist.report``: write the page of run folders again, without training anything."""
 
 from __future__ import annotations
 
@@ -11,23 +11,33 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this door's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m skinmnist.report",
-        description="Write report.html of run folders again from what is stored in them; nothing is trained.",
+        description="Write report.html of a run folder again from what is stored in it, or one page that "
+        "sets several runs side by side; nothing is trained.",
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", help="a folder that skinmnist.compare has written")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="where to write the page (default: of one run, its report.html; of several, runs.html)",
+    )
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, call, print."""
     options = build_parser().parse_args(arguments)
-    return guarded(lambda: _rebuild(options.runs))
+    return guarded(lambda: _rebuild(options.runs, options.out))
 
 
-def _rebuild(runs: list[str]) -> int:
-    from skinmnist.reporting.html import write_report
+def _rebuild(runs: list[str], out: str | None) -> int:
+    if len(runs) == 1:
+        from skinmnist.reporting.html import write_report
 
-    for run in runs:
-        print(write_report(run))
+        print(write_report(runs[0], out))
+    else:
+        from skinmnist.reporting.side_by_side import RUNS_FILE, write_side_by_side
+
+        print(write_side_by_side(runs, out or RUNS_FILE))
     return 0
 
 

@@ -11,7 +11,7 @@ from skinmnist.evaluation.derived import PRIOR_CORRECTION
 from skinmnist.evaluation.differences import BETTER, NOT_SHOWN, TOO_FEW, WORSE
 from skinmnist.evaluation.findings import Findings
 from skinmnist.evaluation.record import RunRecord
-from skinmnist.reporting.conclusions import evidence, tested
+from skinmnist.reporting.conclusions import comparisons_with, evidence
 from skinmnist.reporting.naming import base_model, count, fixed, listing, with_spread
 
 #: What a verdict on the best pair comes to, within a sentence.
@@ -86,7 +86,7 @@ def _same_model(pairs: pd.DataFrame, best: Any, without: bool) -> pd.DataFrame:
 
 def _comparison(findings: Findings, sampler: str, model: str, against: str) -> Any:
     """Return the row of one comparison of macro-F1, or None."""
-    rows = tested(findings.comparisons, against, control=True)
+    rows = comparisons_with(findings.comparisons, against, control=True)
     rows = rows[(rows["sampler"] == sampler) & (rows["model"] == model)]
     return None if rows.empty else rows.iloc[0]
 

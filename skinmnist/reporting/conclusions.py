@@ -39,7 +39,7 @@ class Certainty:
     remarks: tuple[str, ...] = ()
 
 
-def tested(
+def comparisons_with(
     comparisons: pd.DataFrame, against: str = "none", metric: str = CLAIMED, control: bool = False
 ) -> pd.DataFrame:
     """Select comparisons of samplers with `against`; the control is left out unless it is asked for."""
@@ -61,7 +61,7 @@ def certainty(record: RunRecord, findings: Findings) -> Certainty:
     Certainty
         Every word follows from the corrected tests of macro-F1.
     """
-    rows = tested(findings.comparisons)
+    rows = comparisons_with(findings.comparisons)
     if rows.empty:
         return Certainty(_nothing_to_compare(record), models=tuple(_about_models(record, findings)))
     return Certainty(
@@ -150,8 +150,8 @@ def _about_models(record: RunRecord, findings: Findings) -> list[Claim]:
             other = row["against"] if first else row["model"]
             verdict = row["verdict"] if first else _TURNED.get(row["verdict"], row["verdict"])
             gap = row["difference"] if first else -row["difference"]
-            name = sampler_title(record.info, row["sampler"], best)
-            outcomes.setdefault(other, []).append((verdict, name, gap))
+            # The bare name: the two models may have met the sampler in different spaces.
+            outcomes.setdefault(other, []).append((verdict, row["sampler"], gap))
     for other, found in outcomes.items():
         claims.append(Claim(f"{title} against {model_title(record.info, other)}", _by_verdict(found)))
     return claims

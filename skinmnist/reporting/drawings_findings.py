@@ -13,7 +13,7 @@ from skinmnist.evaluation.findings import Findings
 from skinmnist.evaluation.mistakes import read_mistakes
 from skinmnist.evaluation.record import RunRecord
 from skinmnist.reporting import figures, figures_curves
-from skinmnist.reporting.conclusions import CLAIMED, tested
+from skinmnist.reporting.conclusions import CLAIMED, comparisons_with
 from skinmnist.reporting.drawings import Captioned
 from skinmnist.reporting.embed import Embedded, embed_figure, embed_strip
 from skinmnist.reporting.figures_findings import forest_figure, price_figure
@@ -46,7 +46,7 @@ class Mistake:
 
 def forest_rows(record: RunRecord, findings: Findings, metric: str) -> pd.DataFrame:
     """Join the tests of one metric with the intervals over lesions: the rows of `forest_figure`."""
-    rows = tested(findings.comparisons, metric=metric, control=True)
+    rows = comparisons_with(findings.comparisons, metric=metric, control=True)
     over = findings.difference_intervals
     over = over.loc[over["metric"] == metric, ["sampler", "model", "low", "high"]]
     over = over.rename(columns={"low": "lesion_low", "high": "lesion_high"})
@@ -91,7 +91,8 @@ def draw_price(record: RunRecord, board: pd.DataFrame, findings: Findings) -> Em
     if rows.empty:
         return None
     samplers, models = record.info["grid"]["samplers"], list(record.info["grid"]["models"])
-    cheap, dear = (rows.loc[place] for place in (rows["seconds"].idxmin(), rows["seconds"].idxmax()))
+    by_price = rows.sort_values("seconds", kind="stable")
+    cheap, dear = by_price.iloc[0], by_price.iloc[-1]
     alt = (
         f"Scatter plot of macro-F1 against seconds per fold, from {cheap['sampler_title']} with "
         f"{cheap['model_title']} ({fixed(cheap['seconds'], 1)} s, {fixed(cheap['macro_f1'])}) to "
@@ -130,11 +131,17 @@ def draw_rankings(record: RunRecord, board: pd.DataFrame) -> list[Captioned]:
         ]
         both = (
             (figures_curves.roc_figure(of_class[0], _all(record)), "ROC curves"),
-            (figures_curves.precision_recall_figure(of_class[1], _all(record), share), "Precision over recall"),
+            (
+                figures_curves.precision_recall_figure(of_class[1], _all(record), share),
+                "Precision over recall",
+            ),
         )
         images = tuple(
-            embed_figure(figure, f"{what} of class {name}, one line for each of {count(len(models), 'model')}; "
-                         f"areas under the ROC curves: {listing(areas)}.")
+            embed_figure(
+                figure,
+                f"{what} of class {name}, one line for each of {count(len(models), 'model')}; "
+                f"areas under the ROC curves: {listing(areas)}.",
+            )
             for figure, what in both
         )
         title = titles.get(name, name)
@@ -177,7 +184,7 @@ def draw_reliability(record: RunRecord) -> list[Captioned]:
     drawn = []
     for model in (name for name in models if name in set(bins["model"])):
         title, of_model = model_title(record.info, model), bins[bins["model"] == model]
-        figure = figures.reliability_figure(of_model, samplers, figures.model_colour(models, model))
+        figure = figures_curves.reliability_figure(of_model, samplers, figures.model_colour(models, model))
         shown = listing([name for name in samplers if name in set(of_model["sampler"])])
         alt = (
             f"Reliability diagram of {title}, with one line for each sampler ({shown}), and below it how "

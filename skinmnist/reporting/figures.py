@@ -37,8 +37,6 @@ _NUMBERED_CLASSES = 12
 _NAMED_CLASSES = 30
 #: From this share on, a number is printed in the light colour.
 DARK_SHARE = 0.65
-#: Bins with fewer pictures say more about luck than about confidence.
-FEWEST_PICTURES = 20
 
 
 def model_colour(models: Sequence[str], model: str) -> str:
@@ -192,14 +190,20 @@ def recall_figure(
     return figure
 
 
-def sampler_legend(figure: Figure, shown: Sequence[str], samplers: Sequence[str], colour: str) -> None:
-    """Explain the markers of the samplers, below the axes."""
+def sampler_legend(
+    figure: Figure,
+    shown: Sequence[str],
+    samplers: Sequence[str],
+    colour: str,
+    more: Sequence[Line2D] = (),
+) -> None:
+    """Explain the markers of the samplers, and `more`, below the axes."""
     handles = [
         Line2D([], [], label=shorten(sampler, 22), **marker_style(samplers, sampler, colour, 7))
         for sampler in shown
     ]
     figure.legend(
-        handles=handles,
+        handles=[*handles, *more],
         loc="lower left",
         ncols=2,
         handletextpad=0.2,
@@ -253,44 +257,3 @@ def _draw_numbered_boxes(axes: Axes, shares: npt.NDArray[np.float64], size: floa
         ink = ON_HEAT if share > DARK_SHARE else INK
         number = f"{100 * share:.0f}"
         axes.text(predicted, true + 0.02, number, ha="center", va="center", color=ink, fontsize=size)
-
-
-@styled
-def reliability_figure(bins: pd.DataFrame, samplers: Sequence[str], colour: str) -> Figure:
-    """Draw how often a model is right where it is so and so sure, with one line for each sampler.
-
-    Parameters
-    ----------
-    bins : DataFrame
-        The rows of `evaluation.curves.reliability_bins` of one model.
-    samplers : sequence of str
-    colour : str
-        The model's.
-    """
-    shown = [name for name in samplers if name in set(bins["sampler"])]
-    legend = 17 * -(-len(shown) // 2)
-    # Below the diagram, how many pictures a bin holds: a line that wanders off may rest on few.
-    figure, (axes,) = panels(MULTIPLE, MULTIPLE + 52 + legend, (44, 12, 10, 100 + legend))
-    low = 48 + legend
-    below = figure.add_axes(
-        (44 / MULTIPLE, low / figure.bbox.height, (MULTIPLE - 56) / MULTIPLE, 40 / figure.bbox.height)
-    )
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    for sampler in shown:
-        rows = bins[bins["sampler"] == sampler]
-        style = marker_style(samplers, sampler, colour, 5.5)
-        middle = (rows["low"] + rows["high"]) / 2
-        share = rows["pictures"] / rows["pictures"].sum()
-        below.plot(middle, share, color=colour, linewidth=1, alpha=0.7)
-        below.plot(middle, share, **style | {"markersize": 3, "markeredgewidth": 1})
-        rows = rows[rows["pictures"] >= FEWEST_PICTURES]
-        axes.plot(rows["confidence"], rows["accuracy"], color=colour, linewidth=1.2, alpha=0.7)
-        axes.plot(rows["confidence"], rows["accuracy"], **style)
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share that is right")
-    axes.tick_params(labelbottom=False)
-    axes.grid(axis="both")
-    below.set(xlim=(-0.02, 1.02), xlabel="confidence", ylabel="pictures", yticks=[])
-    below.set_ylim(bottom=0)
-    below.spines["left"].set_visible(False)
-    sampler_legend(figure, shown, samplers, colour)
-    return figure

@@ -100,7 +100,7 @@ def _write(axes: Axes, text: str, y: float, left: float, narrow: bool, weight: s
     axes.text(x, y, text, transform=_rowwise(axes), va="center", weight=weight)
 
 
-def _draw_difference(axes: Axes, row: dict[str, Any], y: float, style: dict[str, Any]) -> None:
+def _draw_difference(axes: Axes, row: Any, y: float, style: dict[str, Any]) -> None:
     colour = style["markeredgecolor"]
     axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=9, alpha=0.3, solid_capstyle="butt")
     axes.plot([row["lesion_low"], row["lesion_high"]], [y, y], color=colour, linewidth=1.8)
@@ -174,6 +174,8 @@ def price_figure(
         grey = sampler == PRIOR_CORRECTION
         style = pair_style(samplers, models, sampler, "") if grey else marker_style(samplers, sampler, INK, 8)
         handles.append(Line2D([], [], label=CONTROL_TITLE if grey else shorten(sampler, 36), **style))
-    place = {"loc": "lower left"} if narrow else {"loc": "upper left", "bbox_to_anchor": (1 - beside / WIDE, 1)}
+    place = (
+        {"loc": "lower left"} if narrow else {"loc": "upper left", "bbox_to_anchor": (1 - beside / WIDE, 1)}
+    )
     figure.legend(handles=handles, handlelength=1.4, borderaxespad=0.6, **place)
     return figure

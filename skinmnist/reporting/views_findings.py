@@ -17,7 +17,7 @@ from skinmnist.evaluation.record import RunRecord
 from skinmnist.reporting.conclusions import probability
 from skinmnist.reporting.drawings_findings import best_pairs
 from skinmnist.reporting.figures import model_colour
-from skinmnist.reporting.naming import NOTHING, fixed, listing, model_title, percent, sampler_title, signed
+from skinmnist.reporting.naming import NOTHING, fixed, listing, model_title, sampler_title, signed
 from skinmnist.reporting.theme import LIGHT
 from skinmnist.reporting.views import HINTS, LABELS, Column, Figure, Row, label_in_text
 
@@ -84,7 +84,7 @@ def verdict_table(record: RunRecord, findings: Findings) -> tuple[list[Column], 
     return [Column(LABELS[name], HINTS[name]) for name in metrics], laid
 
 
-def _verdict(row: dict[str, Any] | None) -> Verdict:
+def _verdict(row: Any) -> Verdict:
     if row is None:
         return Verdict(NOTHING, "", False, "")
     hover = f"{signed(row['low'])} to {signed(row['high'])}, p {probability(row['p_holm'])}"
@@ -191,27 +191,31 @@ def sensitivity_table(record: RunRecord, board: pd.DataFrame) -> tuple[list[Colu
     found = sensitivities(rows, names, facts.MELANOMA)
     if found.empty:
         return [], []
-    wide = found.set_index(["sampler", "model", "specificity"])
+    known = {
+        (row["sampler"], row["model"], row["specificity"]): (float(row["sensitivity"]), float(row["sd"]))
+        for row in found.to_dict("records")
+    }
     levels = list(dict.fromkeys(found["specificity"]))
-    pairs = board[~board["reference"]]
-    best = {level: wide.xs(level, level="specificity")["sensitivity"] for level in levels}
-    tops = {
-        level: max((round(v, 3) for key, v in values.items() if key[0] != PRIOR_CORRECTION), default=np.nan)
-        for level, values in best.items()
+    rivals = {
+        level: [round(value, 3) for key, (value, _) in known.items() if _is_rival(key, level)]
+        for level in levels
     }
     laid = []
-    for row in pairs.to_dict("records"):
+    for row in board[~board["reference"]].to_dict("records"):
         shown = []
         for level in levels:
-            value, spread = wide.loc[(row["sampler"], row["model"], level), ["sensitivity", "sd"]]
-            marked = not row["derived"] and len(pairs) > 1 and round(float(value), 3) == tops[level]
-            below = "" if np.isnan(spread) else f"± {fixed(float(spread))}"
-            shown.append(Figure(fixed(float(value)), float(value), below, marked))
-        laid.append(
-            Row(row["sampler_title"], row["model_title"], tuple(shown), derived=bool(row["derived"]))
-        )
-    hint = "Share of the melanomas found by a threshold that leaves this share of the other pictures in peace."
-    return [Column(f"at {percent(level)[:-4]} % specificity", hint) for level in levels], laid
+            value, spread = known.get((row["sampler"], row["model"], level), (np.nan, np.nan))
+            best = not row["derived"] and len(rivals[level]) > 1 and round(value, 3) == max(rivals[level])
+            shown.append(Figure(fixed(value), value, "" if np.isnan(spread) else f"± {fixed(spread)}", best))
+        laid.append(Row(row["sampler_title"], row["model_title"], tuple(shown), derived=bool(row["derived"])))
+    hint = (
+        "Share of the melanomas found by a threshold that leaves this share of the other pictures in peace."
+    )
+    return [Column(f"at {100 * level:.0f} % specificity", hint) for level in levels], laid
+
+
+def _is_rival(key: tuple[str, str, float], level: float) -> bool:
+    return key[0] != PRIOR_CORRECTION and key[2] == level
 
 
 def ranking_legend(record: RunRecord, board: pd.DataFrame) -> list[tuple[str, str]]:

@@ -1,0 +1,188 @@
+"""Several runs on one page: pairs down, runs across, and a warning wherever they are not alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from skinmnist.errors import InputError
+from skinmnist.evaluation.derived import derived_scores
+from skinmnist.evaluation.files import write_atomically
+from skinmnist.evaluation.record import RunRecord, read_run
+from skinmnist.reporting import tables
+from skinmnist.reporting.html import environment, surroundings
+from skinmnist.reporting.naming import NOTHING, count, duration, fixed, listing, signed
+from skinmnist.reporting.views import HINTS, LABELS
+
+RUNS_FILE = "runs.html"
+MOST_RUNS = len(ascii_uppercase)
+
+
+def write_side_by_side(folders: Sequence[Path | str], out: Path | str = RUNS_FILE) -> Path:
+    """Set the leaderboards of several runs beside each other on one page; nothing is trained.
+
+    Parameters
+    ----------
+    folders : sequence of path
+        Two run folders or more. Differences are to the first.
+    out : path
+
+    Returns
+    -------
+    Path
+        Where the page stands.
+
+    Raises
+    ------
+    InputError
+        Where a folder holds no run, or there are fewer than two or more than 26.
+    """
+    if not 2 <= len(folders) <= MOST_RUNS:
+        raise InputError(
+            f"received {count(len(folders), 'run')}; expected 2 to {MOST_RUNS} to set side by side"
+        )
+    records = [read_run(folder) for folder in folders]
+    path = Path(out)
+    write_atomically(path, render_side_by_side(records).encode())
+    return path
+
+
+def render_side_by_side(records: Sequence[RunRecord]) -> str:
+    """Return the page: the same records give the same bytes."""
+    boards = [tables.leaderboard(record, derived_scores(record)) for record in records]
+    letters = list(ascii_uppercase[: len(records)])
+    page = environment().get_template("runs.html")
+    return page.render(
+        **surroundings(),
+        letters=letters,
+        runs=[_describe(letter, record) for letter, record in zip(letters, records, strict=True)],
+        warnings=warnings(records),
+        tables=[_lay_out(metric, boards) for metric in _shared_metrics(boards)],
+    )
+
+
+def _describe(letter: str, record: RunRecord) -> dict[str, Any]:
+    info = record.info
+    wall = info.get("wall_seconds")
+    return {
+        "letter": letter,
+        "folder": record.folder.name or str(record.folder),
+        **_protocol(info),
+        "cells": f"{len(record.results):,} of {len(info['cells']):,}",
+        "wall": NOTHING if wall is None else duration(wall),
+    }
+
+
+def _protocol(info: dict[str, Any]) -> dict[str, str]:
+    """Return what two runs must share for their scores to differ by luck alone, in words."""
+    table, protocol = info["table"], info["protocol"]
+    return {
+        "table": table["name"],
+        "size": " × ".join(str(side) for side in table["shape"]),
+        "rows": f"{protocol['rows']:,}",
+        "split": f"by {protocol['split']}",
+        "folds": str(protocol["folds"]),
+        "repeats": str(info.get("repeats", 1)),
+        "seed": str(protocol["seed"]),
+        "version": info["skinmnist"],
+    }
+
+
+#: What it means that runs differ in something.
+_MEANINGS = {
+    "table": "they do not ask about the same data, so a difference may be that of the data",
+    "size": "a difference may be that of the picture size",
+    "rows": "they do not ask about the same pictures",
+    "split": "a split by image puts pictures of one lesion into training and test, which raises every score",
+    "folds": "more folds leave more pictures to train on",
+    "repeats": "the means are over different numbers of folds",
+    "seed": "the folds and everything random differ, so fold by fold nothing is paired",
+    "version": "the models may not be the same under the same name",
+}
+_WORDS = {"size": "picture size", "rows": "number of pictures", "version": "version of skinmnist"}
+
+
+def warnings(records: Sequence[RunRecord]) -> list[str]:
+    """Say in what the runs are not alike, and what follows from it.
+
+    Parameters
+    ----------
+    records : sequence of RunRecord
+
+    Returns
+    -------
+    list of str
+        One sentence for each difference in data or protocol, for unfinished runs, and for runs that are no
+        result; empty where the runs are alike.
+    """
+    described = [_protocol(record.info) for record in records]
+    found = []
+    for key, meaning in _MEANINGS.items():
+        values = list(dict.fromkeys(entry[key] for entry in described))
+        if len(values) > 1:
+            found.append(f"The runs differ in {_WORDS.get(key, key)} ({listing(values)}): {meaning}.")
+    digests = {record.info["protocol"].get("data") for record in records}
+    if len(digests) > 1 and not found:
+        found.append("The runs have read different data under one name, so their scores do not compare.")
+    for words, told in (
+        ("unfinished", [bool(len(r.results) < len(r.info["cells"])) for r in records]),
+        ("a quick look and no result", [bool(r.info.get("quick")) for r in records]),
+        (
+            "on synthetic pictures, which show no real patients",
+            [r.info["table"]["synthetic"] for r in records],
+        ),
+    ):
+        letters = [letter for letter, true in zip(ascii_uppercase, told, strict=False) if true]
+        if letters:
+            found.append(f"{listing(letters)} {'is' if len(letters) == 1 else 'are'} {words}.")
+    return found
+
+
+def _shared_metrics(boards: Sequence[pd.DataFrame]) -> list[str]:
+    """List the metrics of any run, in the order of the leaderboard."""
+    named = [name.removesuffix("_sd") for board in boards for name in board.columns if name.endswith("_sd")]
+    return [*dict.fromkeys(named), "seconds"]
+
+
+def _lay_out(metric: str, boards: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    """Lay out one metric: a row for each pair of any run, its values, and the differences to the first."""
+    digits = 1 if metric == "seconds" else 3
+    keyed = [board.set_index(["sampler", "model"]) for board in boards]
+    rows = []
+    for pair in dict.fromkeys(pair for board in keyed for pair in board.index):
+        known = next(board.loc[pair] for board in keyed if pair in board.index)
+        values = [_value(board, pair, metric) for board in keyed]
+        spreads = [_value(board, pair, f"{metric}_sd") for board in keyed]
+        rows.append(
+            {
+                "sampler": known["sampler_title"] or known["model_title"],
+                "model": known["model_title"] if known["sampler_title"] else "the line to beat",
+                "grey": bool(known["reference"] or known["derived"]),
+                "values": [
+                    {
+                        "text": fixed(value, digits),
+                        "value": value,
+                        "spread": "" if np.isnan(spread) else f"± {fixed(spread)}",
+                    }
+                    for value, spread in zip(values, spreads, strict=True)
+                ],
+                "gaps": [
+                    {"text": signed(value - values[0], digits), "value": value - values[0]}
+                    for value in values[1:]
+                ],
+            }
+        )
+    return {"label": LABELS[metric], "hint": HINTS[metric], "rows": rows}
+
+
+def _value(board: pd.DataFrame, pair: Any, column: str) -> float:
+    return (
+        float(cast(float, board.loc[pair, column]))
+        if pair in board.index and column in board.columns
+        else np.nan
+    )
