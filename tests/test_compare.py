@@ -21,6 +21,12 @@ FILES = {
     "run.json",
     "cells",
     "pictures.npz",
+    "lesions.npz",
+    "mistakes.npz",
+    "comparisons.csv",
+    "intervals.csv",
+    "difference_intervals.csv",
+    "derived_scores.csv",
 }
 MOODY = """
 import numpy as np
@@ -187,6 +193,7 @@ def test_interrupted_by_the_keyboard_and_resumed(csv, tmp_path):
     assert "Traceback" not in printed
     assert "To go on: python -m skinmnist.compare" in printed
     assert "interrupted" in (tmp_path / "broken" / "report.html").read_text().lower()
+    assert {path.name for path in (tmp_path / "broken").iterdir()} == FILES
     assert 1 <= len(list(cells.glob("*.cell"))) < 30
     resumed = subprocess.run([*command, "--out", "broken"], capture_output=True, text=True)
     assert resumed.returncode == 0

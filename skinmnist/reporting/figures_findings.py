@@ -71,7 +71,7 @@ def forest_figure(
             y += _HEADING
         centre = y + (row_step - 13 if narrow else row_step / 2)
         _draw_difference(axes, row, centre, pair_style(samplers, models, row["sampler"], row["model"]))
-        told = {"color": INK if row["verdict"] in (BETTER, WORSE) else MUTED}
+        told: dict[str, Any] = {"color": INK if row["verdict"] in (BETTER, WORSE) else MUTED}
         if narrow:
             _write(axes, name, y + 14, left, narrow)
             axes.text(1, y + 14, row["verdict"], transform=_rowwise(axes), ha="right", va="center", **told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,17 @@ import numpy as np
 import pytest
 
 from skinmnist.evaluation.cells import Cell, CellResult, Examples, Timing
-from skinmnist.evaluation.record import CELLS_FOLDER, RunRecord, read_run, write_info, write_pictures
+from skinmnist.evaluation.lesions import LESIONS_FILE
+from skinmnist.evaluation.record import (
+    CELLS_FOLDER,
+    RunRecord,
+    read_run,
+    write_info,
+    write_pictures,
+    write_tables,
+)
 from skinmnist.evaluation.store import CellStore
+from skinmnist.reporting.html import write_report
 
 HAM_NAMES = ["akiec", "bcc", "bkl", "df", "nv", "vasc", "mel"]
 HAM_SHARES = [0.033, 0.051, 0.110, 0.012, 0.669, 0.014, 0.111]
@@ -157,6 +167,7 @@ def write_fake_run(
     of_class = np.arange(k).repeat(12)
     pictures = rng.integers(0, 256, (len(of_class), *shape), dtype=np.uint8)
     write_pictures(folder, pictures, of_class.astype(np.int64))
+    np.savez(folder / LESIONS_FILE, codes=np.arange(n_rows) * 3 // 4)
     return folder
 
 
@@ -171,11 +182,19 @@ def record(fake_run: Path) -> RunRecord:
     return read_run(fake_run)
 
 
+@pytest.fixture(scope="session")
+def html(fake_run: Path, record: RunRecord) -> str:
+    """The page of the finished run, written into its folder with all tables."""
+    write_tables(record)
+    return write_report(fake_run).read_text(encoding="utf-8")
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., RunRecord]:
-    """Write a run with the given oddities and read it back."""
+    """Write a run with the given oddities and read it back; each into a folder of its own."""
+    numbers = count()
 
     def make(**oddities: Any) -> RunRecord:
-        return read_run(write_fake_run(tmp_path / "run", **oddities))
+        return read_run(write_fake_run(tmp_path / f"run{next(numbers)}", **oddities))
 
     return make

@@ -1,0 +1,191 @@
+"""Every number of the page, against a few lines that read predictions.csv.gz and share no code with it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, roc_auc_score
+
+NAMES = ["akiec", "bcc", "bkl", "df", "nv", "vasc", "mel"]
+P = [f"p_{name}" for name in NAMES]
+METRICS = ["macro_f1", "balanced_accuracy", "accuracy", "macro_auc", "recall_mel"]
+CONTROL = "prior correction"
+TITLES = {
+    "svm": "Support vector machine (RBF)",
+    "random_forest": "Random forest",
+    "cnn": "Convolutional network",
+}
+
+
+@pytest.fixture(scope="module")
+def rows(fake_run: Path, html: str) -> pd.DataFrame:
+    """Predictions as stored, and those of the control, which divides by the class counts of other folds."""
+    stored = pd.read_csv(fake_run / "predictions.csv.gz", keep_default_na=False)
+    plain = stored[stored["sampler"] == "none"]
+    parts = [stored]
+    for (_, fold), cell in plain.groupby(["model", "fold"]):
+        counts = plain[(plain["model"] == "svm") & (plain["fold"] != fold)]["label"].value_counts()
+        weighted = cell[P].to_numpy() / counts.reindex(range(7)).to_numpy()
+        part = cell.assign(sampler=CONTROL, predicted=weighted.argmax(axis=1))
+        part[P] = weighted / weighted.sum(axis=1, keepdims=True)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def by_fold(rows: pd.DataFrame) -> pd.DataFrame:
+    records = []
+    for (sampler, model, fold), cell in rows.groupby(["sampler", "model", "fold"]):
+        y, told, p = cell["label"].to_numpy(), cell["predicted"].to_numpy(), cell[P].to_numpy()
+        top, right = p.max(axis=1), p.argmax(axis=1) == y
+        bins = [(top > low) & (top <= low + 1 / 15) for low in np.arange(15) / 15]
+        records.append(
+            {
+                "sampler": sampler,
+                "model": model,
+                "fold": fold,
+                "macro_f1": f1_score(y, told, average="macro"),
+                "balanced_accuracy": balanced_accuracy_score(y, told),
+                "accuracy": accuracy_score(y, told),
+                "macro_auc": np.mean([roc_auc_score(y == c, p[:, c]) for c in range(7)]),
+                "recall_mel": (told[y == 6] == 6).mean(),
+                "log_loss": log_loss(y, p, labels=range(7)),
+                "brier": ((p - np.eye(7)[y]) ** 2).sum(axis=1).mean(),
+                "ece": sum(abs(top[b].sum() - right[b].sum()) for b in bins) / len(y),
+                **{f"at {level}": sensitivity(p[:, 6], y == 6, level) for level in (0.8, 0.9, 0.95)},
+                **{f"recall {c}": (told[y == c] == c).mean() for c in range(7)},
+            }
+        )
+    return pd.DataFrame(records).set_index(["sampler", "model", "fold"])
+
+
+def sensitivity(score: np.ndarray, ill: np.ndarray, specificity: float) -> float:
+    thresholds = [*np.unique(score), np.inf]
+    return max((score[ill] >= t).mean() for t in thresholds if (score[~ill] < t).mean() >= specificity - 1e-9)
+
+
+def table(html: str, caption: str) -> list[tuple[str, list[str], list[str]]]:
+    """Return the rows of a table: heading, cells as text, titles of the cells."""
+    start = html.index(caption)
+    body = html[html.index("<tbody>", start) : html.index("</tbody>", start)]
+    found = []
+    for row in re.findall(r"<tr.*?</tr>", body, flags=re.DOTALL):
+        heading = plain(re.search(r"<th.*?</th>", row, flags=re.DOTALL)[0])
+        cells = re.findall(r"<td[^>]*>.*?</td>", row, flags=re.DOTALL)
+        titles = [re.search(r'title="([^"]*)"', cell.split(">")[0]) for cell in cells]
+        found.append((heading, [plain(cell) for cell in cells], [t[1] if t else "" for t in titles]))
+    return found
+
+
+def plain(fragment: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", fragment).replace("(best)", "").split())
+
+
+def pair_of(heading: str) -> tuple[str, str]:
+    model = next(name for name, title in TITLES.items() if title in heading)
+    sampler = heading[: heading.index(TITLES[model])].split(" on ")[0].strip()
+    return sampler, model
+
+
+def minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def test_leaderboard(html: str, by_fold: pd.DataFrame, fake_run: Path) -> None:
+    intervals = pd.read_csv(fake_run / "intervals.csv", keep_default_na=False)
+    intervals["sampler"] = intervals["sampler"].replace("prior_correction", CONTROL)
+    ends = intervals.set_index(["sampler", "model", "metric"])
+    shown = table(html, "by falling macro-F1; below it the 95 % interval over lesions")
+    assert len(shown) == 9 + 3 + 1
+    means = []
+    for heading, cells, titles in shown[:-1]:
+        scores = by_fold.loc[pair_of(heading)]
+        means.append(scores["macro_f1"].mean())
+        for metric, cell, title in zip(METRICS, cells, titles, strict=False):
+            low, high = ends.loc[(*pair_of(heading), metric), ["low", "high"]]
+            assert cell == f"{scores[metric].mean():.3f} {low:.3f}–{high:.3f}"
+            assert title == f"± {scores[metric].std():.3f} over folds"
+        assert cells[5:] == ["3.8", "210"]
+    assert means == sorted(means, reverse=True)
+    assert shown[-1][0] == "always nv the line to beat"
+
+
+def test_verdicts_and_all_comparisons(html: str, by_fold: pd.DataFrame) -> None:
+    expected = {}
+    for metric in METRICS:
+        tests = {}
+        for sampler in ("RandomOverSampler", "SMOTE", CONTROL):
+            for model in TITLES:
+                gaps = (by_fold.loc[(sampler, model)] - by_fold.loc[("none", model)])[metric].to_numpy()
+                scale = np.sqrt(gaps.var(ddof=1) * (1 / 5 + 1 / 4))
+                reach = stats.t.ppf(0.975, 4) * scale
+                p = 2 * stats.t.sf(abs(gaps.mean()) / scale, 4)
+                tests[sampler, model] = (gaps.mean(), gaps.mean() - reach, gaps.mean() + reach, p)
+        corrected, largest = {}, 0.0
+        for place, key in enumerate(sorted(tests, key=lambda key: tests[key][3])):
+            largest = max(largest, min(1.0, tests[key][3] * (len(tests) - place)))
+            corrected[key] = largest
+        for key, (gap, low, high, _) in tests.items():
+            expected[*key, metric] = (gap, low, high, corrected[key])
+    shown = table(html, "All verdicts at a glance")
+    assert len(shown) == 9
+    for heading, cells, titles in shown:
+        for metric, cell, title in zip(METRICS, cells, titles, strict=True):
+            gap, low, high, p = expected[*pair_of(heading), metric]
+            words = "not shown" if p >= 0.05 else "better" if gap > 0 else "worse"
+            mark = {"better": "▲ ", "worse": "▼ "}.get(words, "")
+            assert cell == minus(f"{mark}{gap:+.3f} {words}")
+            p_text = "&lt; 0.001" if p < 0.001 else f"= {p:.3f}"
+            assert title == minus(f"{low:+.3f} to {high:+.3f}, p {p_text}")
+    rows = [row for row in table(html, "Paired by fold. p is that") if row[1][0] == "none"]
+    assert len(rows) == 9 * 5
+    labels = dict(
+        zip(
+            ["Macro-F1", "Balanced accuracy", "Accuracy", "Macro-AUC", "Melanoma recall"],
+            METRICS,
+            strict=True,
+        )
+    )
+    for heading, cells, _ in rows:
+        gap, low, high, p = expected[*pair_of(heading), labels[cells[1]]]
+        assert cells[2:5] == ["5", minus(f"{gap:+.3f}"), minus(f"{low:+.3f} to {high:+.3f}")]
+        assert cells[6] == ("&lt; 0.001" if p < 0.001 else f"{p:.3f}")
+
+
+def test_the_control_beside_none_and_the_best_sampler(html: str, by_fold: pd.DataFrame) -> None:
+    shown = table(html, "For each model: without a sampler, with prior correction")
+    assert [pair_of(heading)[0] for heading, _, _ in shown[0::3]] == ["none"] * 3
+    assert [pair_of(heading)[0] for heading, _, _ in shown[1::3]] == [CONTROL] * 3
+    means = by_fold["macro_f1"].groupby(level=[0, 1]).mean()
+    for heading, cells, _ in shown[2::3]:
+        sampler, model = pair_of(heading)
+        assert means[sampler, model] == max(means["SMOTE", model], means["RandomOverSampler", model])
+        assert cells[0].startswith(f"{means[sampler, model]:.3f} ")
+
+
+@pytest.mark.parametrize(
+    ("caption", "columns", "n_rows"),
+    [
+        ("Sensitivity for melanoma at three specificities", ["at 0.8", "at 0.9", "at 0.95"], 12),
+        ("Scores of the probabilities, mean", ["log_loss", "brier", "ece"], 12),
+    ],
+)
+def test_means_with_spreads(
+    html: str, by_fold: pd.DataFrame, caption: str, columns: list[str], n_rows: int
+) -> None:
+    shown = [row for row in table(html, caption) if "class frequencies" not in row[0]]
+    assert len(shown) == n_rows
+    for heading, cells, _ in shown:
+        scores = by_fold.loc[pair_of(heading)]
+        assert cells == [f"{scores[c].mean():.3f} ± {scores[c].std():.3f}" for c in columns]
+
+
+def test_recalls(html: str, by_fold: pd.DataFrame) -> None:
+    for heading, cells, _ in table(html, "Recall of each class, mean over the folds"):
+        scores = by_fold.loc[pair_of(heading)]
+        assert cells == [f"{scores[f'recall {c}'].mean():.2f}" for c in range(7)]

@@ -1,0 +1,87 @@
+"""Several runs on one page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from skinmnist.errors import InputError
+from skinmnist.report import main
+from skinmnist.reporting import tables
+from skinmnist.reporting.side_by_side import render_side_by_side, warnings, write_side_by_side
+
+OPTIONS = {"models": {"svm": {"title": "SVM <i>", "space": "pixels"}}, "folds": 3, "n_rows": 120}
+
+
+@pytest.fixture
+def two(make_run):
+    first = make_run(samplers=["none", "SMOTE"], **OPTIONS)
+    second = make_run(samplers=["none", "ADASYN"], **OPTIONS, change={"protocol": {"seed": 1}})
+    return [first, second]
+
+
+def test_pairs_stand_in_rows_and_runs_in_columns(two) -> None:
+    page = render_side_by_side(two)
+    start = page.index('id="metric-1"')
+    body = page[page.index("<tbody>", start) : page.index("</tbody>", start)]
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", body, re.DOTALL)]
+    boards = [tables.leaderboard(record).set_index("sampler")["macro_f1"] for record in two]
+    by_name = {row[0]: [text for text in row if re.fullmatch(r"[+−]?\d\.\d{3}|–", text)] for row in rows}
+    assert by_name.keys() == {"none", "SMOTE", "ADASYN", "prior", "always"}
+    none = [board["none"] for board in boards]
+    assert [by_name["none"][0], by_name["none"][2]] == [f"{value:.3f}" for value in none]
+    assert by_name["none"][4] == f"{none[1] - none[0]:.3f}"
+    assert by_name["SMOTE"][0] == f"{boards[0]['SMOTE']:.3f}"
+    assert by_name["SMOTE"][2:] == ["–", "–"]
+    assert by_name["ADASYN"][0] == "–"
+    assert by_name["ADASYN"][-1] == "–"
+    assert "SVM &lt;i&gt;" in page
+    assert "<i>" not in body
+    assert "src=" not in page
+
+
+def test_alike_runs_carry_no_warning(make_run) -> None:
+    alike = [make_run(samplers=["none"], **OPTIONS) for _ in range(2)]
+    assert warnings(alike) == []
+    assert "share data and protocol" in render_side_by_side(alike)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"protocol": {"split": "image"}}, "differ in split (by lesion and by image): a split by image puts"),
+        ({"protocol": {"seed": 7}}, "differ in seed (0 and 7)"),
+        ({"table": {"name": "other"}}, "differ in table (hmnist_28_28_RGB and other)"),
+        ({"protocol": {"data": "ef" * 32}}, "different data under one name"),
+        ({"quick": True}, "B is a quick look and no result."),
+        ({"table": {"synthetic": True}}, "B is on synthetic pictures"),
+    ],
+)
+def test_whatever_differs_is_said(make_run, change, said) -> None:
+    runs = [make_run(samplers=["none"], **OPTIONS), make_run(samplers=["none"], **OPTIONS, change=change)]
+    assert [warning for warning in warnings(runs) if said in warning]
+
+
+def test_an_unfinished_run_is_named(make_run) -> None:
+    first = make_run(samplers=["none"], **OPTIONS)
+    second = make_run(samplers=["none"], **OPTIONS, finished=lambda cell: cell.fold == 0, status="pending")
+    assert warnings([second, first]) == ["A is unfinished."]
+
+
+def test_the_door_writes_one_page(two, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = [str(record.folder) for record in two]
+    assert main([*folders]) == 0
+    assert capsys.readouterr().out.strip() == "runs.html"
+    assert main([*folders, "--out", "both.html"]) == 0
+    assert Path("both.html").read_bytes() == Path("runs.html").read_bytes()
+    assert not any((Path(folder) / "report.html").exists() for folder in folders)
+    assert main([folders[0], str(tmp_path)]) == 2
+    assert "holds no run.json" in capsys.readouterr().err
+
+
+def test_one_run_is_not_beside_anything(two) -> None:
+    with pytest.raises(InputError, match="received 1 run; expected 2 to 26"):
+        write_side_by_side([two[0].folder])
