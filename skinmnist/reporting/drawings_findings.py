@@ -203,5 +203,6 @@ def draw_mistakes(record: RunRecord) -> list[Mistake]:
         true, named = names[row["label"]], names[row["predicted"]]
         alt = f"A picture of class {true} that was named {named}"
         image = embed_strip(picture[None], alt, _MISTAKE)
-        drawn.append(Mistake(image, true, named, percent(row["confidence"])))
+        share = percent(row["confidence"]).replace(" ", "\u00a0")
+        drawn.append(Mistake(image, true, named, share))
     return drawn
