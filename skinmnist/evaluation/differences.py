@@ -186,10 +186,12 @@ def _test_all(
 ) -> Iterator[dict[str, Any]]:
     """Yield one record for each comparison of which both sides have a fold in common."""
     wide = scores.pivot_table(index=["repeat", "fold"], columns=["sampler", "model"], values="value")
+    columns = dict(zip(wide.columns, wide.to_numpy(dtype=float).T, strict=True))
     for first, second in sides:
-        if first not in wide.columns or second not in wide.columns:
+        if first not in columns or second not in columns:
             continue
-        both = wide[[first, second]].dropna().to_numpy(dtype=float)
+        both = np.stack([columns[first], columns[second]], axis=1)
+        both = both[~np.isnan(both).any(axis=1)]
         if len(both):
             yield {
                 "question": question,

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -250,10 +251,13 @@ def confusion_figure(counts: pd.DataFrame) -> Figure:
 
 
 def _draw_numbered_boxes(axes: Axes, shares: npt.NDArray[np.float64], size: float) -> None:
-    for true, predicted in np.argwhere(shares >= 0.005):
+    shown = np.argwhere(shares >= 0.005)
+    colours = np.tile(to_rgba(HEAT), (len(shown), 1))
+    colours[:, 3] = 0.04 + 0.96 * shares[tuple(shown.T)]
+    boxes = [Rectangle((predicted - 0.48, true - 0.48), 0.96, 0.96) for true, predicted in shown]
+    axes.add_collection(PatchCollection(boxes, facecolors=colours, linewidths=0), autolim=False)
+    for true, predicted in shown:
         share = float(shares[true, predicted])
-        corner = (predicted - 0.48, true - 0.48)
-        axes.add_artist(Rectangle(corner, 0.96, 0.96, facecolor=HEAT, alpha=0.04 + 0.96 * share, linewidth=0))
         ink = ON_HEAT if share > DARK_SHARE else INK
         number = f"{100 * share:.0f}"
         axes.text(predicted, true + 0.02, number, ha="center", va="center", color=ink, fontsize=size)
