@@ -175,7 +175,7 @@ def _equal(record: RunRecord, rows: pd.DataFrame) -> list[str]:
     if equal.empty:
         return []
     return [
-        f"Equal in practice, by at least {SURE:.0%} probability of a difference within ±0.01 of training "
+        f"Equal in practice, by at least {100 * SURE:.0f} % probability of a difference within ±0.01 of training "
         f"without a sampler: {listing(_pairs(record, equal))}."
     ]
 

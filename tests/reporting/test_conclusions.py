@@ -98,7 +98,7 @@ def test_no_proof_of_equality_is_claimed(record, findings) -> None:
     assert "no proof of equality" in told.remarks[0]
     assert not [remark for remark in told.remarks if remark.startswith("Equal in practice")]
     equal = certainty(record, with_verdicts(findings, {}, equivalent=0.96))
-    assert any(remark.startswith("Equal in practice, by at least 95% ") for remark in equal.remarks)
+    assert any(remark.startswith("Equal in practice, by at least 95 % ") for remark in equal.remarks)
     shown = certainty(record, with_verdicts(findings, dict.fromkeys(ALL, "better"), equivalent=0.0))
     assert not [remark for remark in shown.remarks if "no proof" in remark]
 
