@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from skinmnist.evaluation.derived import PRIOR_CORRECTION
-from skinmnist.evaluation.differences import BETTER, NOT_SHOWN, TOO_FEW, WORSE
+from skinmnist.evaluation.differences import BETTER, NOT_SHOWN, ROPE, TOO_FEW, WORSE
 from skinmnist.evaluation.findings import Findings
 from skinmnist.evaluation.mistakes import best_pair
 from skinmnist.evaluation.record import RunRecord
@@ -175,8 +175,8 @@ def _equal(record: RunRecord, rows: pd.DataFrame) -> list[str]:
     if equal.empty:
         return []
     return [
-        f"Equal in practice, by at least {100 * SURE:.0f} % probability of a difference within ±0.01 of training "
-        f"without a sampler: {listing(_pairs(record, equal))}."
+        f"Equal in practice, by at least {100 * SURE:.0f} % probability of a difference within ±{ROPE:g} of "
+        f"training without a sampler: {listing(_pairs(record, equal))}."
     ]
 
 
