@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -186,7 +186,8 @@ def _test_all(
 ) -> Iterator[dict[str, Any]]:
     """Yield one record for each comparison of which both sides have a fold in common."""
     wide = scores.pivot_table(index=["repeat", "fold"], columns=["sampler", "model"], values="value")
-    columns = dict(zip(wide.columns, wide.to_numpy(dtype=float).T, strict=True))
+    pairs = cast(list[_Pair], wide.columns.to_list())
+    columns = dict(zip(pairs, wide.to_numpy(dtype=float).T, strict=True))
     for first, second in sides:
         if first not in columns or second not in columns:
             continue
