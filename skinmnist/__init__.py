@@ -13,14 +13,24 @@ if TYPE_CHECKING:
     from skinmnist.datasets.table import PixelTable
     from skinmnist.errors import InputError
     from skinmnist.evaluation.comparison import run_comparison
+    from skinmnist.evaluation.leaking import demonstrate_leaks
     from skinmnist.reporting.html import write_report
 
-__all__ = ["InputError", "PixelTable", "load_hmnist", "make_lesions", "run_comparison", "write_report"]
+__all__ = [
+    "InputError",
+    "PixelTable",
+    "demonstrate_leaks",
+    "load_hmnist",
+    "make_lesions",
+    "run_comparison",
+    "write_report",
+]
 
 #: Where the public names live; each module is imported when its name is first used.
 _HOMES = {
     "InputError": "skinmnist.errors",
     "PixelTable": "skinmnist.datasets.table",
+    "demonstrate_leaks": "skinmnist.evaluation.leaking",
     "load_hmnist": "skinmnist.datasets.hmnist",
     "make_lesions": "skinmnist.datasets.synthetic",
     "run_comparison": "skinmnist.evaluation.comparison",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from skinmnist import facts
 from skinmnist.doors import FAILED_CELLS, INTERRUPTED, guarded
+from skinmnist.errors import InputError
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
 from skinmnist.models import DEFAULT_MODELS, MODELS
 from skinmnist.resampling.samplers import REMEDIES
@@ -17,6 +18,7 @@ from skinmnist.resampling.samplers import REMEDIES
 if TYPE_CHECKING:
     from skinmnist.datasets.table import PixelTable
     from skinmnist.evaluation.record import RunRecord
+    from skinmnist.terminal import Terminal
 
 SYNTHETIC_ROWS = 2500
 QUICK_ROWS = 1500
@@ -80,6 +82,19 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"a look at {QUICK_ROWS:,} rows in {QUICK_FOLDS} folds; no result",
     )
     add("--fresh", action="store_true", help="forget the finished cells of the run folder")
+    add(
+        "--demonstrate-leaks",
+        action="store_true",
+        help="also show what resampling before the split, lesions in both folds and tuning on the test fold "
+        "would have made of the scores: leaks.csv and a section of the report, never the leaderboard",
+    )
+    add(
+        "--leak-models",
+        metavar="NAME",
+        nargs="+",
+        help="the models to show leaks with (default: those of the run that are no networks, and a forest on "
+        "pixels)",
+    )
     return parser
 
 
@@ -94,11 +109,16 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.datasets.subset import draw_rows
     from skinmnist.evaluation.comparison import run_comparison
     from skinmnist.evaluation.folds import choose_split
+    from skinmnist.evaluation.grid import resolve_models
     from skinmnist.evaluation.manifest import Request
     from skinmnist.evaluation.record import read_info, read_run
     from skinmnist.reporting.html import write_report
     from skinmnist.terminal import Terminal
 
+    if options.leak_models:
+        if not options.demonstrate_leaks:
+            raise InputError("received --leak-models without --demonstrate-leaks; add it, or leave both out")
+        resolve_models(options.leak_models)  # Before anything long has run.
     table = _open_table(options)
     out = Path(options.out) if options.out else _default_folder(table, options)
     terminal = Terminal()
@@ -127,6 +147,8 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 progress=terminal,
                 request=Request(command, options.quick),
             )
+            if options.demonstrate_leaks:
+                _demonstrate(table, record, options, terminal)
     except KeyboardInterrupt:
         if read_info(out) is None:
             raise
@@ -134,6 +156,29 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     report = write_report(out)
     terminal.conclude(record, report, resume=command if interrupted else None)
     return INTERRUPTED if interrupted else _exit_code(record)
+
+
+def _demonstrate(
+    table: PixelTable, record: RunRecord, options: argparse.Namespace, terminal: Terminal
+) -> None:
+    """Show leaks on the rows and folds of a run; nothing of the run itself is changed."""
+    from skinmnist.datasets.subset import draw_rows
+    from skinmnist.evaluation.leaking import choose_leaky_models, demonstrate_leaks
+
+    protocol = record.info["protocol"]
+    models, notes = choose_leaky_models(record.info["arguments"]["models"])
+    demonstrate_leaks(
+        table,
+        options.leak_models or models,
+        folds=protocol["folds"],
+        seed=options.seed,
+        jobs=options.jobs,
+        out=record.folder,
+        fresh=options.fresh,
+        rows=draw_rows(table, QUICK_ROWS, options.seed, protocol["folds"]) if options.quick else None,
+        notes=() if options.leak_models else notes,
+        progress=terminal,
+    )
 
 
 def _exit_code(record: RunRecord) -> int:
@@ -150,8 +195,6 @@ def _open_table(options: argparse.Namespace) -> PixelTable:
 
         return load_hmnist(path, options.metadata)
     if options.metadata:
-        from skinmnist.errors import InputError
-
         raise InputError(
             f"received the metadata {options.metadata} but no table was named or found; name its CSV as well"
         )

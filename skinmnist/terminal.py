@@ -91,12 +91,21 @@ class Terminal:
 
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
         """Show how much there is to do."""
-        self._total, self._done = len(cells), stored
+        self._begin(len(cells), stored, notes)
+
+    def _begin(self, cells: int, stored: int, notes: Sequence[str]) -> None:
+        self._total, self._done = cells, stored
         for note in notes:
             self.console.print(f"note: {escape(note)}")
         again = f", {stored} of them stored before" if stored else ""
-        self.console.print(f"{len(cells)} cells{again}")
-        self._bar.update(self._task, total=len(cells), completed=stored)
+        self.console.print(f"{cells} cells{again}")
+        self._bar.update(self._task, total=cells, completed=stored, left="")
+
+    def leaking(self, cells: int, stored: int, notes: Sequence[str]) -> None:
+        """Say that what follows is wrong on purpose, and how much of it there is."""
+        self.console.print("Demonstrating leaks: wrong on purpose, and kept out of every table of the run")
+        self._bar.reset(self._task)
+        self._begin(cells, stored, notes)
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
         """Show one more cell."""

@@ -17,6 +17,7 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
+from skinmnist.evaluation.leaking import forget_leaks
 from skinmnist.evaluation.lesions import write_lesions
 from skinmnist.evaluation.machine import PeakMemory, available_cores
 from skinmnist.evaluation.manifest import Request, add_session, check_same_protocol, describe_run, list_cells
@@ -156,6 +157,7 @@ def _open_folder(folder: Path, plan: Plan, fresh: bool) -> tuple[dict[str, Any] 
         store = CellStore(folder / CELLS_FOLDER, plan.identity, plan.fingerprints)
         if fresh:
             store.clear()
+            forget_leaks(folder)
     except OSError as error:
         raise InputError(
             f"the folder {folder} cannot be written ({error.strerror}); name another one with --out"

@@ -20,6 +20,7 @@ from skinmnist.reporting import drawings, drawings_findings, tables, views, view
 from skinmnist.reporting.answer import answer
 from skinmnist.reporting.conclusions import certainty
 from skinmnist.reporting.figures import DARK_SHARE
+from skinmnist.reporting.leaks_view import leaks_view
 from skinmnist.reporting.naming import base_model, clinical_columns, count, listing, space_title, unbroken
 from skinmnist.reporting.theme import css_variables
 
@@ -68,6 +69,7 @@ def render_report(record: RunRecord, findings: Findings | None = None) -> str:
         **_scores(record, findings),
         **_certainty(record, findings),
         **_training(record),
+        **leaks_view(record),
     )
 
 

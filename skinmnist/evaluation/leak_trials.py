@@ -1,0 +1,189 @@
+"""How each leak deals rows and folds: tables and tasks for the runner, which knows nothing of leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.table import PixelTable
+from skinmnist.evaluation.cells import Cell
+from skinmnist.evaluation.fitting import Task
+from skinmnist.evaluation.folds import LEFT_OUT, assign_folds
+from skinmnist.evaluation.grid import Sampler
+from skinmnist.evaluation.plan import Plan
+from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.resampling.samplers import make_sampler, resample
+
+HONEST, BY_IMAGE, SEEN, INNER = "honest", "by_image", "tuned_on_the_test_fold", "tuned_inside"
+#: The samplers that are put before the split.
+SAMPLERS_BEFORE = ("RandomOverSampler", "SMOTE")
+#: Held-out folds that a leak is shown on: as few as tell it from luck.
+RESAMPLED_FOLDS, IMAGE_FOLDS, TUNED_FOLDS = 1, 3, 1
+#: Factors on a penalty C, and numbers of seeds, that tuning chooses among.
+PENALTY_FACTORS = (0.04, 0.2, 1.0, 5.0, 25.0)
+SEEDS = 8
+#: Trees of a forest that is grown once for every seed.
+TREES = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Cells of one table and one task: one pass of the runner.
+
+    Attributes
+    ----------
+    name : str
+        Of its folder; trials of one name hold the same table and folds.
+    table : PixelTable
+    task : Task
+    cells : tuple of Cell
+    """
+
+    name: str
+    table: PixelTable
+    task: Task
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What leaks are shown on: the table, and the honest plan of the models they are shown with."""
+
+    table: PixelTable
+    plan: Plan
+
+    @property
+    def models(self) -> dict[str, ModelSpec]:
+        """The models that leak, by name."""
+        return dict(self.plan.task.models)
+
+    @property
+    def taking_part(self) -> npt.NDArray[np.int64]:
+        """The rows of the table that stand in a fold."""
+        return np.flatnonzero(self.plan.task.folds[0] != LEFT_OUT)
+
+    def folds(self, most: int) -> range:
+        """Return the first held-out folds, at most so many."""
+        return range(min(most, self.plan.protocol["folds"]))
+
+
+def honest(ground: Ground, samplers: tuple[str, ...], folds: int) -> Trial:
+    """Resample inside the folds, keep lesions together: the twin that every leak is held against."""
+    cells = [
+        Cell(sampler, model, 0, fold)
+        for sampler in samplers
+        for model in ground.models
+        for fold in ground.folds(folds)
+    ]
+    return Trial(HONEST, ground.table, ground.plan.task, tuple(cells))
+
+
+def resampled_first(ground: Ground, sampler: str) -> Trial:
+    """Resample all pictures, and only then deal them into folds, picture by picture.
+
+    The cells train without a sampler on what their folds hold; they bear the name of the one that came
+    before. Models keep the budget that they have inside the folds, which follows from the rows before
+    resampling: what differs is the split, and not the price.
+    """
+    plan, rows = ground.plan, ground.taking_part
+    pixels, labels = np.asarray(ground.table.pixels[rows]), ground.table.labels[rows]
+    made = resample(make_sampler(sampler, plan.task.seed), pixels, labels)
+    if made.chosen is not None:
+        new_pixels = pixels[made.chosen]
+    else:
+        new_pixels = np.clip(np.rint(np.asarray(made.rows)), 0, 255).astype(np.uint8)
+    table = PixelTable(new_pixels, made.labels, ground.table.class_names, ground.table.shape)
+    n_folds = plan.protocol["folds"]
+    train_rows = round(len(rows) * (n_folds - 1) / n_folds)
+    task = Task(
+        folds=assign_folds(table, n_folds, 1, "image", plan.task.seed),
+        by_lesion=False,
+        models={name: _with_budget(spec, train_rows) for name, spec in ground.models.items()},
+        samplers={sampler: Sampler(None)},
+        seed=plan.task.seed,
+    )
+    cells = [
+        Cell(sampler, model, 0, fold) for model in ground.models for fold in ground.folds(RESAMPLED_FOLDS)
+    ]
+    return Trial(f"{sampler}_before_the_split", table, task, tuple(cells))
+
+
+def by_image(ground: Ground) -> Trial:
+    """Deal pictures into folds one by one, so that those of a lesion part."""
+    plan, table = ground.plan, ground.table
+    folds = assign_folds(table, plan.protocol["folds"], 1, "image", plan.task.seed, ground.taking_part)
+    task = replace(plan.task, folds=folds, by_lesion=False)
+    cells = [Cell("none", model, 0, fold) for model in ground.models for fold in ground.folds(IMAGE_FOLDS)]
+    return Trial(BY_IMAGE, table, task, tuple(cells))
+
+
+def candidates(ground: Ground) -> dict[str, dict[str, ModelSpec]]:
+    """Return the settings that tuning chooses among, for each model, by a name of their own.
+
+    Where a classifier has a penalty ``C``, multiples of it; else, where it has luck, seeds: whoever keeps the
+    best of many runs tunes the seed. Models without either are left out.
+    """
+    found = {}
+    for name, spec in ground.models.items():
+        setting = Setting(ground.table.shape, len(ground.table.class_names), len(ground.taking_part), 0)
+        params = spec.build(setting, "none").get_params(deep=False)
+        if "C" in params:
+            found[name] = {
+                f"{name}, C x {factor:g}": _changed(spec, {"C": factor * params["C"]})
+                for factor in PENALTY_FACTORS
+            }
+        elif "random_state" in params:
+            fewer = {"n_estimators": TREES} if "n_estimators" in params else {}
+            found[name] = {
+                f"{name}, seed {seed}": _changed(spec, {"random_state": seed, **fewer})
+                for seed in range(SEEDS)
+            }
+    return found
+
+
+def tuned(ground: Ground) -> list[Trial]:
+    """Train every setting twice: to be seen on the held-out fold, and on training lesions left out inside.
+
+    Inside, the held-out fold takes no part, and the next fold is left out in its stead: a picture's repeat
+    is then the fold that takes no part.
+    """
+    plan, n_folds = ground.plan, ground.plan.protocol["folds"]
+    settings = {name: spec for of_model in candidates(ground).values() for name, spec in of_model.items()}
+    outer = [fold for fold in ground.folds(TUNED_FOLDS) if n_folds > 2]
+    if not settings or not outer:
+        return []
+    inside = np.stack([np.where(plan.task.folds[0] == fold, LEFT_OUT, plan.task.folds[0]) for fold in outer])
+    task = replace(plan.task, models=settings)
+    seen = [Cell("none", name, 0, fold) for name in settings for fold in outer]
+    inner = [Cell("none", name, fold, inner_fold(fold, n_folds)) for name in settings for fold in outer]
+    return [
+        Trial(SEEN, ground.table, task, tuple(seen)),
+        Trial(INNER, ground.table, replace(task, folds=inside.astype(np.int8)), tuple(inner)),
+    ]
+
+
+def inner_fold(fold: int, n_folds: int) -> int:
+    """Return the fold that settings are chosen on when `fold` is to stay unseen."""
+    return (fold + 1) % n_folds
+
+
+def _with_budget(spec: ModelSpec, train_rows: int) -> ModelSpec:
+    features = None if spec.features is None else partial(_for_rows, spec.features, train_rows)
+    return replace(spec, classifier=partial(_for_rows, spec.classifier, train_rows), features=features)
+
+
+def _for_rows(build: Callable[[Setting], Any], train_rows: int, setting: Setting) -> Any:
+    return build(replace(setting, train_rows=train_rows))
+
+
+def _changed(spec: ModelSpec, params: dict[str, Any]) -> ModelSpec:
+    return replace(spec, classifier=partial(_with_params, spec.classifier, params))
+
+
+def _with_params(build: Callable[[Setting], Any], params: dict[str, Any], setting: Setting) -> Any:
+    return build(setting).set_params(**params)

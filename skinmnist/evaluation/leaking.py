@@ -1,0 +1,272 @@
+"""Demonstrating leaks: leaky twins beside honest ones, kept apart from every honest score."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
+from skinmnist.evaluation.differences import COMPARED_METRICS
+from skinmnist.evaluation.files import write_atomically
+from skinmnist.evaluation.leak_trials import HONEST, SAMPLERS_BEFORE, Ground, Trial
+from skinmnist.evaluation.leaks import LEAKS
+from skinmnist.evaluation.machine import available_cores
+from skinmnist.evaluation.metrics import score
+from skinmnist.evaluation.plan import Plan, make_plan
+from skinmnist.evaluation.record import CELLS_FOLDER
+from skinmnist.evaluation.runner import run_cells
+from skinmnist.evaluation.store import CellStore
+from skinmnist.models import DEFAULT_MODELS, MODELS
+
+LEAKS_FILE, LEAKS_FOLDER, _NOTES_FILE = "leaks.csv", "leaks", "leaks.json"
+LEAK_COLUMNS = ("leak", "sampler", "model", "metric", "leaky", "honest")
+#: Shown beside the models of a run: what the public readers of these tables train.
+PLAIN_MODEL = "random_forest_pixels"
+
+
+class Progress(Protocol):
+    """Whoever wants to see a demonstration go on."""
+
+    def leaking(self, cells: int, stored: int, notes: tuple[str, ...]) -> None:
+        """Take note of how many cells there are, how many were stored before, and what is left out."""
+
+    def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
+        """Take note of one more cell."""
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstration:
+    """What a demonstration has shown.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        Columns `LEAK_COLUMNS`: one row for each leak, sampler, model and metric of the leaderboard.
+    notes : tuple of str
+        What was left out, in words.
+    titles : mapping of str to str
+        Of the models.
+    """
+
+    scores: pd.DataFrame
+    notes: tuple[str, ...]
+    titles: Mapping[str, str]
+
+
+def choose_leaky_models(models: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return those of a run's models that a demonstration shows by default, and a note on the others.
+
+    Networks take too long to be trained wrongly for show; the class frequencies alone have nothing to leak.
+    """
+    asked = list(models)
+    dear = [name for name in asked if name in MODELS and (MODELS[name].library or name == "dummy")]
+    kept = list(dict.fromkeys([*(name for name in asked if name not in dear), PLAIN_MODEL]))
+    notes = [f"left out: {', '.join(dear)}; name models with --leak-models to have them"] if dear else []
+    return kept, notes
+
+
+def demonstrate_leaks(
+    table: PixelTable,
+    models: Iterable[str] | Mapping[str, Any] | None = None,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    jobs: int | None = None,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    rows: npt.NDArray[np.int64] | None = None,
+    notes: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> Demonstration:
+    """Score models as leaky evaluations do, beside the honest twin of each.
+
+    Parameters
+    ----------
+    table : PixelTable
+        Honest twins keep its lesions together wherever they are known.
+    models : iterable of str, or mapping of str to classifier, optional
+        As of `run_comparison`; a network only where it is named. By default the default models of a
+        comparison that are cheap, and `PLAIN_MODEL`.
+    folds, seed, jobs, rows
+        As of `run_comparison`. A leak is shown on the first of the folds only (see `leak_trials`).
+    out : path, optional
+        A run folder: honest cells that it holds are used, those of the demonstration stand in its
+        ``leaks/`` and are found again, and the scores in its ``leaks.csv``. None: nothing is kept on disk.
+    fresh : bool
+        Forget what is stored in ``leaks/``.
+    notes : iterable of str
+        Sentences on what was left out before.
+    progress : Progress, optional
+
+    Returns
+    -------
+    Demonstration
+
+    Raises
+    ------
+    InputError
+        For arguments that make no comparison.
+    KeyboardInterrupt
+        After what is finished has been stored.
+    """
+    said = list(notes)
+    if models is None:
+        models, left_out = choose_leaky_models(DEFAULT_MODELS)
+        said += left_out
+    if jobs is not None and jobs < 1:
+        raise InputError(f"received {jobs} jobs; expected at least 1")
+    plan = make_plan(table, ("none", *SAMPLERS_BEFORE), models, folds, 1, None, seed, rows)
+    ground = Ground(table, plan)
+    if table.lesion_ids is None:
+        said.append("pictures of one lesion in both folds cannot be shown: the table has no lesion ids")
+    with tempfile.TemporaryDirectory(prefix="skinmnist-leaks-") as passing:
+        folder = Path(out) if out is not None else Path(passing)
+        if fresh:
+            forget_leaks(folder)
+        trials = _merged([trial for leak in LEAKS for trial in leak.trials(ground)])
+        stores = {trial.name: _Store(folder, plan, trial) for trial in trials}
+        if progress:
+            stored = sum(stores[t.name].load(cell) is not None for t in trials for cell in t.cells)
+            progress.leaking(sum(len(trial.cells) for trial in trials), stored, tuple(said))
+        for trial in trials:
+            for failure in _run(trial, stores[trial.name], jobs or available_cores(), progress):
+                said.append(f"{failure.cell} ({trial.name}) failed: {failure.reason}")
+        titles = {name: spec.title for name, spec in ground.models.items()}
+        shown = Demonstration(_compare(ground, trials, stores), tuple(said), titles)
+        _write(folder, plan, shown)
+    return shown
+
+
+def read_leaks(folder: Path, info: Mapping[str, Any]) -> Demonstration | None:
+    """Read the demonstration of a run folder; None where it holds none of this run's data, folds and seed.
+
+    Raises
+    ------
+    InputError
+        Where what is there cannot be read.
+    """
+    notes, scores = folder / LEAKS_FOLDER / _NOTES_FILE, folder / LEAKS_FILE
+    if not (notes.is_file() and scores.is_file()):
+        return None
+    try:
+        kept = json.loads(notes.read_text(encoding="utf-8"))
+        if kept["protocol"] != _common(info["protocol"]):
+            return None
+        frame = pd.read_csv(scores)[list(LEAK_COLUMNS)]
+        return Demonstration(frame, tuple(kept["notes"]), dict(kept["titles"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"the leaks in {folder} are damaged ({error}); demonstrate them again, or delete {scores}"
+        ) from None
+
+
+def forget_leaks(folder: Path) -> None:
+    """Remove what a demonstration has left in a run folder, and nothing else."""
+    for path in (folder / LEAKS_FILE, folder / LEAKS_FOLDER / _NOTES_FILE):
+        path.unlink(missing_ok=True)
+    for path in (folder / LEAKS_FOLDER).glob("*/*.cell"):
+        path.unlink(missing_ok=True)
+
+
+class _Store:
+    """The cells of a trial; honest ones are also looked for among those of the run."""
+
+    def __init__(self, folder: Path, plan: Plan, trial: Trial) -> None:
+        identity = hashlib.sha256(f"{plan.identity} {trial.name} {_own_code()}".encode()).hexdigest()
+        prints = {name: spec.fingerprint for name, spec in trial.task.models.items()}
+        path = folder / LEAKS_FOLDER / trial.name
+        path.mkdir(parents=True, exist_ok=True)
+        self.own = CellStore(path, identity, prints)
+        cells = folder / CELLS_FOLDER
+        self.of_run = CellStore(cells, plan.identity, plan.fingerprints) if _is_run(trial, cells) else None
+
+    def load(self, cell: Cell) -> CellResult | None:
+        """Return a stored result, or None."""
+        found = self.own.load(cell)
+        return found if found is not None or self.of_run is None else self.of_run.load(cell)
+
+    def save(self, result: CellResult) -> None:
+        """Keep a finished cell."""
+        self.own.save(result)
+
+
+def _is_run(trial: Trial, cells: Path) -> bool:
+    return trial.name == HONEST and cells.is_dir()
+
+
+def _merged(trials: list[Trial]) -> list[Trial]:
+    """Put trials of one name together: leaks share their honest twins."""
+    found: dict[str, Trial] = {}
+    for trial in trials:
+        before = found.get(trial.name)
+        cells = trial.cells if before is None else (*before.cells, *trial.cells)
+        found[trial.name] = replace(trial, cells=tuple(dict.fromkeys(cells)))
+    return list(found.values())
+
+
+def _run(trial: Trial, store: _Store, jobs: int, progress: Progress | None) -> list[CellFailure]:
+    """Run the cells that are not stored, the longest first, and return those that failed."""
+    missing = [cell for cell in trial.cells if store.load(cell) is None]
+    missing.sort(key=lambda cell: -trial.task.models[cell.model].seconds)
+    failures = []
+    with closing(run_cells(missing, trial.table, trial.task, jobs)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, CellFailure):
+                failures.append(outcome)
+            else:
+                store.save(outcome)
+            if progress:
+                progress.finished(outcome, None)
+    return failures
+
+
+def _compare(ground: Ground, trials: list[Trial], stores: Mapping[str, _Store]) -> pd.DataFrame:
+    scores = {}
+    for trial in trials:
+        for cell in trial.cells:
+            found = stores[trial.name].load(cell)
+            if found is not None:
+                scores[trial.name, cell] = score(
+                    found.labels, found.predicted, found.probabilities, ground.table.class_names
+                )
+    records = [
+        (leak.key, twin.sampler, twin.model, metric, twin.leaky[metric], twin.honest[metric])
+        for leak in LEAKS
+        for twin in leak.twins(ground, scores)
+        for metric in COMPARED_METRICS
+        if metric in twin.leaky and metric in twin.honest
+    ]
+    return pd.DataFrame.from_records(records, columns=list(LEAK_COLUMNS))
+
+
+def _write(folder: Path, plan: Plan, shown: Demonstration) -> None:
+    kept = {
+        "protocol": _common(plan.protocol),
+        "notes": list(shown.notes),
+        "titles": dict(shown.titles),
+    }
+    content = shown.scores.to_csv(index=False, lineterminator="\n").encode()
+    write_atomically(folder / LEAKS_FOLDER / _NOTES_FILE, (json.dumps(kept, indent=1) + "\n").encode())
+    write_atomically(folder / LEAKS_FILE, content)
+
+
+def _common(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run and its demonstration agree on, whatever the run's split."""
+    return {name: protocol[name] for name in ("data", "folds", "seed", "rows")}
+
+
+def _own_code() -> str:
+    here = Path(__file__).parent
+    return hashlib.sha256((here / "leak_trials.py").read_bytes()).hexdigest()
