@@ -110,7 +110,7 @@ def _answer(twins: pd.DataFrame) -> str:
 def _draw(twins: pd.DataFrame) -> Embedded:
     gaps = twins["macro_f1_leaky"] - twins["macro_f1_honest"]
     alt = (
-        f"Dumbbell plot of macro-F1 for {len(twins)} pairs of a leaky evaluation and its honest twin; the leak "
-        f"adds from {signed(gaps.min())} to {signed(gaps.max())}. The numbers stand in the tables."
+        f"Dumbbell plot of macro-F1 for {len(twins)} pairs of a leaky evaluation and its honest twin; the "
+        f"leak adds from {signed(gaps.min())} to {signed(gaps.max())}. The numbers stand in the tables."
     )
     return embed_figure(leaks_figure(twins), alt, leaks_figure(twins, narrow=True))
