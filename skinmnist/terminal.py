@@ -18,6 +18,7 @@ from rich.table import Table
 from skinmnist import facts
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
+from skinmnist.evaluation.checks import check_run
 from skinmnist.evaluation.record import RunRecord
 from skinmnist.reporting.naming import duration, fixed, with_spread
 from skinmnist.reporting.tables import leaderboard
@@ -133,6 +134,10 @@ class Terminal:
             out.print(_as_rich(record))
         for failure in record.failures:
             out.print(f"failed: {escape(str(failure.cell))}: {escape(failure.reason)}")
+        for concern in check_run(record):
+            if concern.check.severity != "note":
+                told = f"{concern.check.code} {concern.check.severity}: {concern.sentence}"
+                out.print(escape(told), soft_wrap=True)
         info = record.info
         out.print(
             f"{len(record.results)} cells in {duration(info['wall_seconds'])}, "

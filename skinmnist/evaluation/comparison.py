@@ -34,6 +34,7 @@ from skinmnist.evaluation.record import (
 )
 from skinmnist.evaluation.runner import run_cells
 from skinmnist.evaluation.schedule import Remaining
+from skinmnist.evaluation.split_facts import describe_split
 from skinmnist.evaluation.store import CellStore
 from skinmnist.models import DEFAULT_MODELS
 
@@ -120,6 +121,7 @@ def run_comparison(
         earlier, store = _open_folder(folder, plan, fresh)
         info = describe_run(plan, table, request or Request(), jobs or available_cores(), earlier)
         info["started"] = datetime.now().astimezone().isoformat(timespec="seconds")
+        info["split_facts"] = _split_facts(table, plan, earlier)
         write_pictures(folder, *_some_pictures(table, plan.task.folds[0] >= 0))
         write_lesions(folder, table)
         done: set[Cell] = {cell for cell in plan.cells if store.load(cell) is not None}
@@ -163,6 +165,13 @@ def _open_folder(folder: Path, plan: Plan, fresh: bool) -> tuple[dict[str, Any] 
             f"the folder {folder} cannot be written ({error.strerror}); name another one with --out"
         ) from None
     return earlier, store
+
+
+def _split_facts(table: PixelTable, plan: Plan, earlier: dict[str, Any] | None) -> dict[str, Any]:
+    """Count what stands on both sides of the split, once for all runs of a folder."""
+    if earlier is not None and earlier.get("identity") == plan.identity and "split_facts" in earlier:
+        return dict(earlier["split_facts"])
+    return describe_split(table, plan.task.folds[0])
 
 
 def _run_missing(

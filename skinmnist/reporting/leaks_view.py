@@ -98,7 +98,7 @@ def _parts(twins: pd.DataFrame) -> list[LeakPart]:
 def _answer(twins: pd.DataFrame) -> str:
     """Say which leak fools most, in one sentence."""
     gaps = twins["macro_f1_leaky"] - twins["macro_f1_honest"]
-    worst = twins.loc[gaps.idxmax()]
+    worst = twins.iloc[int(gaps.to_numpy().argmax())]
     return (
         f"The same {worst['model']} scores an accuracy of {fixed(worst['accuracy_leaky'])} and a macro-F1 of "
         f"{fixed(worst['macro_f1_leaky'])} with {worst['title'][0].lower()}{worst['title'][1:]} "

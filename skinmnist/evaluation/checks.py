@@ -1,0 +1,78 @@
+"""The registry of checks: a plain list. To add a check is to add an entry; a test walks the list.
+
+A check looks at a run record and says one sentence with the numbers, or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from skinmnist.evaluation import checks_data, checks_scores
+from skinmnist.evaluation.record import RunRecord
+
+Severity = Literal["error", "warning", "note"]
+#: What is told first.
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+#: The heading in README.md under which every code is explained.
+LESSON = "What would have fooled you"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that could fool the reader of a run.
+
+    Attributes
+    ----------
+    code : str
+        ``SKM001``, ...: never given to another check.
+    title : str
+    severity : {"error", "warning", "note"}
+        An error makes scores wrong, a warning makes them easy to misread, a note is worth knowing.
+    find : callable
+        Record -> a sentence, or None where there is nothing to say.
+    lesson : str
+        The heading in README.md that explains it.
+    """
+
+    code: str
+    title: str
+    severity: Severity
+    find: Callable[[RunRecord], str | None]
+    lesson: str = LESSON
+
+
+@dataclass(frozen=True)
+class Concern:
+    """What a check has found in a run."""
+
+    check: Check
+    sentence: str
+
+
+CHECKS = [
+    Check("SKM001", "Lesions on both sides of the split", "error", checks_data.shared_lesions),
+    Check("SKM002", "Lesions unknown", "warning", checks_data.unknown_lesions),
+    Check("SKM003", "Look-alikes across folds", "warning", checks_data.lookalikes),
+    Check("SKM004", "A class with few lesions", "note", checks_data.few_lesions),
+    Check(
+        "SKM005", "No better than always the same answer", "warning", checks_scores.no_better_than_majority
+    ),
+    Check("SKM006", "Less often right than always the same answer", "note", checks_scores.less_accurate),
+    Check("SKM007", "A class that is never predicted", "warning", checks_scores.never_predicted),
+    Check("SKM008", "A sampler that hurts calibration", "warning", checks_scores.hurt_calibration),
+    Check("SKM009", "A lead smaller than its noise", "warning", checks_scores.lead_within_noise),
+    Check("SKM010", "Differences smaller than their noise", "note", checks_scores.differences_within_noise),
+    Check("SKM011", "Two classes exchanged", "error", checks_scores.exchanged_classes),
+    Check("SKM012", "Class order unlike HAM10000's", "error", checks_data.class_order),
+    Check("SKM013", "A quick look", "warning", checks_data.quick),
+    Check("SKM014", "Synthetic pictures", "warning", checks_data.synthetic),
+    Check("SKM015", "Cells that failed", "error", checks_data.failed_cells),
+]
+
+
+def check_run(record: RunRecord) -> list[Concern]:
+    """Return what the checks find in a run: errors first, then warnings, then notes, each by code."""
+    found = [Concern(check, sentence) for check in CHECKS if (sentence := check.find(record)) is not None]
+    return sorted(found, key=lambda concern: SEVERITIES.index(concern.check.severity))

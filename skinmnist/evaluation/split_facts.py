@@ -1,0 +1,55 @@
+"""What a run's split looks like, counted from the table while it is at hand: a run folder holds no pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.table import PixelTable
+from skinmnist.evaluation.folds import LEFT_OUT
+from skinmnist.evaluation.lookalikes import ALIKE, MOST_ROWS, find_lookalikes
+
+#: Pairs that are named one by one.
+_NAMED = 20
+
+
+def describe_split(table: PixelTable, fold_of: npt.NDArray[np.integer]) -> dict[str, Any]:
+    """Count what stands on both sides of a split.
+
+    Parameters
+    ----------
+    table : PixelTable
+    fold_of : ndarray of shape (n,), int
+        Fold of each row in the first repeat, or `LEFT_OUT`.
+
+    Returns
+    -------
+    dict
+        ``shared_lesions`` and ``shared_pictures``: lesions with pictures in several folds, and their
+        pictures; None where lesions are unknown. ``alike_from``: the correlation from which pictures count
+        as alike; ``alike_pairs``: pairs found, None where the table is too large to search;
+        ``alike_across``: those in different folds that are not known to show one lesion, and
+        ``alike_rows``: the first of them as row numbers.
+    """
+    rows = np.flatnonzero(fold_of != LEFT_OUT)
+    facts: dict[str, Any] = {"shared_lesions": None, "shared_pictures": None, "alike_from": ALIKE}
+    lesions = None
+    if table.lesion_ids is not None:
+        lesions = np.unique(table.lesion_ids, return_inverse=True)[1]
+        homes = np.unique(np.stack([lesions[rows], fold_of[rows]], axis=1), axis=0)[:, 0]
+        shared = np.flatnonzero(np.bincount(homes) > 1)
+        facts["shared_lesions"] = len(shared)
+        facts["shared_pictures"] = int(np.isin(lesions[rows], shared).sum())
+    if len(rows) > MOST_ROWS:
+        return facts | {"alike_pairs": None, "alike_across": None, "alike_rows": []}
+    pairs = find_lookalikes(table, rows)
+    apart = fold_of[pairs[:, 0]] != fold_of[pairs[:, 1]]
+    if lesions is not None:
+        apart &= lesions[pairs[:, 0]] != lesions[pairs[:, 1]]
+    return facts | {
+        "alike_pairs": len(pairs),
+        "alike_across": int(apart.sum()),
+        "alike_rows": pairs[apart][:_NAMED].tolist(),
+    }
