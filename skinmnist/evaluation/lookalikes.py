@@ -77,15 +77,23 @@ def _standardised(table: PixelTable, rows: npt.NDArray[np.integer], side: int) -
 
     A picture without contrast becomes all zeros, which are like nothing.
     """
-    height, width, channels = table.shape
-    pictures = np.asarray(table.pixels[rows]).reshape(len(rows), height, width, channels)
-    for axis, size in ((1, height), (2, width)):
-        edges = np.linspace(0, size, min(side, size) + 1).round().astype(int)
-        sums = np.add.reduceat(pictures, edges[:-1], axis=axis, dtype=np.float32)
-        pictures = sums / np.diff(edges).astype(np.float32).reshape(
-            [-1 if a == axis else 1 for a in range(4)]
-        )
+    height, width, _ = table.shape
+    down, across = _pooling(height, side), _pooling(width, side)
+    parts = []
+    for start in range(0, len(rows), _BLOCK):
+        block = np.asarray(table.pixels[rows[start : start + _BLOCK]], dtype=np.float32)
+        block = block.reshape(len(block), *table.shape)
+        parts.append(np.einsum("ph,qw,nhwc->npqc", down, across, block, optimize=True))
+    pictures = np.concatenate(parts)
     pictures = pictures - pictures.mean(axis=(1, 2), keepdims=True)
     length = np.sqrt(np.einsum("nhwc,nhwc->n", pictures, pictures))
     least = _LEAST_CONTRAST * np.sqrt(np.prod(pictures.shape[1:]))
     return pictures * np.where(length >= least, 1 / np.maximum(length, 1e-6), 0)[:, None, None, None]
+
+
+def _pooling(size: int, side: int) -> npt.NDArray[np.float32]:
+    """Return the weights that average `size` pixels into at most `side` equal parts, shape (parts, size)."""
+    edges = np.linspace(0, size, min(side, size) + 1)[:, None]
+    pixels = np.arange(size)
+    overlap = np.clip(np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels), 0, None)
+    return (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)
