@@ -201,3 +201,33 @@ def test_interrupted_by_the_keyboard_and_resumed(csv, tmp_path):
     for name, read in (("scores.csv", bytes), ("predictions.csv.gz", gzip.decompress)):
         whole, again = (read((tmp_path / run / name).read_bytes()) for run in ("whole", "broken"))
         assert whole == again
+
+
+def test_leaks_are_shown_apart(csv, tmp_path, capsys):
+    arguments = [str(csv), "--models", "dummy", "--samplers", "none", "--folds", "2"]
+    leaks = ["--demonstrate-leaks", "--leak-models", "logistic_regression"]
+    assert main([*arguments, *leaks]) == 0
+    run = tmp_path / "runs" / "small-0"
+    assert {path.name for path in run.iterdir()} == FILES | {"leaks", "leaks.csv"}
+    assert (run / "leaks.csv").read_text().startswith("leak,sampler,model,metric,leaky,honest\n")
+    assert "logistic_regression" not in (run / "scores.csv").read_text()
+    page = (run / "report.html").read_text()
+    assert page.count('<section id="leaks">') == 1
+    printed = capsys.readouterr()
+    assert "wrong on purpose" in printed.err
+    assert "SKM005 warning: Always answering nv" in printed.out
+    assert main([*arguments, "--fresh"]) == 0
+    assert "leaks.csv" not in {path.name for path in run.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("leaks", "said"),
+    [
+        (["--leak-models", "svm"], "--leak-models without --demonstrate-leaks"),
+        (["--demonstrate-leaks", "--leak-models", "smv"], "received model 'smv'"),
+    ],
+)
+def test_bad_leaks_are_refused_before_anything_runs(csv, tmp_path, capsys, leaks, said):
+    assert main([str(csv), "--models", "dummy", *leaks]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,78 @@
+"""The sections of checks and of leaks: there where there is something to say, apart from every score."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from skinmnist.evaluation.checks import check_run
+from skinmnist.evaluation.leaking import LEAK_COLUMNS
+from skinmnist.evaluation.leaks import LEAKS
+from skinmnist.reporting import tables
+from skinmnist.reporting.html import render_report
+
+TITLES = {"svm": "Support <vector> machine"}
+
+
+@pytest.fixture
+def leaky_run(make_run):
+    """A run with a demonstration in its folder."""
+    record = make_run()
+    records = [
+        (leak.key, "SMOTE" if not place else "none", "svm", metric, 0.9871 - place / 10, 0.4321)
+        for place, leak in enumerate(LEAKS)
+        for metric in ("macro_f1", "accuracy", "macro_auc")
+    ]
+    pd.DataFrame(records, columns=list(LEAK_COLUMNS)).to_csv(record.folder / "leaks.csv", index=False)
+    protocol = {name: record.info["protocol"][name] for name in ("data", "folds", "seed", "rows")}
+    (record.folder / "leaks").mkdir()
+    notes = {"protocol": protocol, "notes": ["left out: <cnn>"], "titles": TITLES}
+    (record.folder / "leaks" / "leaks.json").write_text(json.dumps(notes))
+    return record
+
+
+def section(page, name):
+    return page.partition(f'<section id="{name}">')[2].partition("</section>")[0]
+
+
+def test_leaks_stand_in_their_section_and_nowhere_else(leaky_run):
+    page = render_report(leaky_run)
+    leaks = section(page, "leaks")
+    for leak in LEAKS:
+        assert leak.title in leaks
+        assert leak.wrong in leaks
+    for number in ("0.987", "0.432", "+0.555", "+0.455"):
+        assert number in leaks
+        assert number not in page.replace(leaks, "")
+    assert "Left out: &lt;cnn&gt;." in leaks
+    assert "Support &lt;vector&gt; machine" in leaks
+    assert "<vector>" not in page
+    assert 'href="#leaks"' in page
+    assert "Wrong on purpose" in leaks
+    assert 0.9871 not in tables.leaderboard(leaky_run).select_dtypes("number").to_numpy()
+
+
+def test_no_section_without_a_demonstration(record, leaky_run):
+    assert 'id="leaks"' not in render_report(record)
+    leaky_run.info["protocol"]["seed"] = 8
+    page = render_report(leaky_run)
+    assert 'id="leaks"' not in page
+    assert "#leaks" not in page
+
+
+def test_the_same_page_again(leaky_run):
+    assert render_report(leaky_run) == render_report(leaky_run)
+
+
+def test_checks_stand_before_the_scores_errors_first(make_run):
+    record = make_run(
+        finished=lambda cell: (cell.model, cell.fold) != ("cnn", 0), change={"table": {"synthetic": True}}
+    )
+    page = render_report(record)
+    checks = section(page, "checks")
+    concerns = check_run(record)
+    places = [checks.index(concern.check.code) for concern in concerns]
+    assert places == sorted(places)
+    assert {"SKM014", "SKM015"} <= {concern.check.code for concern in concerns}
+    assert "3 of 45 cells failed" in checks
+    assert page.index('<section id="checks">') < page.index('<section id="leaderboard">')
