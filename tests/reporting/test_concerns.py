@@ -41,9 +41,10 @@ def test_leaks_stand_in_their_section_and_nowhere_else(leaky_run):
     for leak in LEAKS:
         assert leak.title in leaks
         assert leak.wrong in leaks
-    for number in ("0.987", "0.432", "+0.555", "+0.455"):
-        assert number in leaks
-        assert number not in page.replace(leaks, "")
+    assert "0.432" in leaks
+    for leaky in ("0.987", "+0.555", "+0.455"):
+        assert leaky in leaks
+        assert leaky not in page.replace(leaks, "")
     assert "Left out: &lt;cnn&gt;." in leaks
     assert "Support &lt;vector&gt; machine" in leaks
     assert "<vector>" not in page
@@ -52,16 +53,11 @@ def test_leaks_stand_in_their_section_and_nowhere_else(leaky_run):
     assert 0.9871 not in tables.leaderboard(leaky_run).select_dtypes("number").to_numpy()
 
 
-def test_no_section_without_a_demonstration(record, leaky_run):
-    assert 'id="leaks"' not in render_report(record)
+def test_a_demonstration_of_another_run_is_not_shown(leaky_run):
     leaky_run.info["protocol"]["seed"] = 8
     page = render_report(leaky_run)
     assert 'id="leaks"' not in page
     assert "#leaks" not in page
-
-
-def test_the_same_page_again(leaky_run):
-    assert render_report(leaky_run) == render_report(leaky_run)
 
 
 def test_checks_stand_before_the_scores_errors_first(make_run):
