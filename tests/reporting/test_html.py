@@ -21,6 +21,7 @@ from skinmnist.reporting.answer import answer
 from skinmnist.reporting.html import render_report, write_report
 
 SECTIONS = [
+    "checks",
     "leaderboard",
     "sure",
     "control",
