@@ -112,17 +112,39 @@ def _recalls_and_precisions(
 
 def _rankings(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> dict[str, float]:
     """Threshold-free scores, one class against the rest, over the classes that have both sides."""
-    from sklearn import metrics
-
-    aucs, precisions = [], []
+    areas = []
     for code in range(probabilities.shape[1]):
         truth = labels == code
         if truth.any() and not truth.all():
-            aucs.append(metrics.roc_auc_score(truth, probabilities[:, code]))
-            precisions.append(metrics.average_precision_score(truth, probabilities[:, code]))
-    if not aucs:
+            areas.append(ranking_areas(truth, probabilities[:, code]))
+    if not areas:
         return {}
+    aucs, precisions = zip(*areas, strict=True)
     return {"macro_auc": float(np.mean(aucs)), "macro_average_precision": float(np.mean(precisions))}
+
+
+def ranking_areas(truth: npt.NDArray[np.bool_], values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return the area under the ROC curve and the average precision, from one sort.
+
+    scikit-learn's two functions give the same, but spend most of a report's time on looking at their input.
+
+    Parameters
+    ----------
+    truth : ndarray of shape (m,), bool
+        With both values among them.
+    values : ndarray of shape (m,), float
+        The higher, the more likely true. Equal values share one threshold.
+
+    Returns
+    -------
+    tuple of two floats
+    """
+    order = np.argsort(-values, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)
+    hits, called = np.cumsum(truth[order])[ends], ends + 1
+    recall = np.append(0.0, hits / hits[-1])
+    alarms = np.append(0.0, (called - hits) / (called[-1] - hits[-1]))
+    return float(np.trapezoid(recall, alarms)), float(np.sum(np.diff(recall) * hits / called))
 
 
 def metric_names(class_names: Sequence[str]) -> list[str]:

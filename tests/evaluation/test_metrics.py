@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from skinmnist.evaluation.metrics import (
     METRIC_TITLES,
     expected_calibration_error,
     metric_names,
+    ranking_areas,
     score,
     score_predictions,
 )
@@ -147,3 +149,12 @@ def test_every_metric_is_explained():
     assert set(METRIC_TITLES) == {
         name for name in metric_names(NAMES) if not name.endswith(("_a", "_b", "_c"))
     }
+
+
+@pytest.mark.parametrize("levels", [2, 7, 10_000])
+def test_areas_with_ties_are_those_of_scikit_learn(levels):
+    rng = np.random.default_rng(levels)
+    truth = rng.random(300) < 0.2
+    values = rng.integers(0, levels, 300) / levels + truth * 0.3
+    expected = (roc_auc_score(truth, values), average_precision_score(truth, values))
+    np.testing.assert_allclose(ranking_areas(truth, values), expected, rtol=1e-12)
