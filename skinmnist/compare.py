@@ -108,6 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.datasets.subset import draw_rows
     from skinmnist.evaluation.comparison import run_comparison
+    from skinmnist.evaluation.findings import find
     from skinmnist.evaluation.folds import choose_split
     from skinmnist.evaluation.grid import resolve_models
     from skinmnist.evaluation.manifest import Request
@@ -153,8 +154,9 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         if read_info(out) is None:
             raise
         record, interrupted = read_run(out), True
-    report = write_report(out)
-    terminal.conclude(record, report, resume=command if interrupted else None)
+    findings = find(record)
+    report = write_report(out, findings=findings)
+    terminal.conclude(record, findings, report, resume=command if interrupted else None)
     return INTERRUPTED if interrupted else _exit_code(record)
 
 

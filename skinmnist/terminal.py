@@ -19,7 +19,9 @@ from skinmnist import facts
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.checks import check_run
+from skinmnist.evaluation.findings import Findings
 from skinmnist.evaluation.record import RunRecord
+from skinmnist.reporting.conclusions import certainty
 from skinmnist.reporting.naming import duration, fixed, with_spread
 from skinmnist.reporting.tables import leaderboard
 
@@ -126,15 +128,16 @@ class Terminal:
             )
         self._bar.update(self._task, completed=self._done, left=left)
 
-    def conclude(self, record: RunRecord, report: Path, resume: str | None) -> None:
-        """Show the leaderboard, what failed, and where the report is."""
+    def conclude(self, record: RunRecord, findings: Findings, report: Path, resume: str | None) -> None:
+        """Show the leaderboard, what the tests say of it, what failed or could fool, and the report."""
         # Where nobody has a terminal of a certain width, lines may be as long as the table needs.
         out = _Output(width=None if sys.stdout.isatty() else 160, highlight=False)
         if record.results:
             out.print(_as_rich(record))
+        out.print(f"[bold]{escape(certainty(record, findings).headline)}[/bold]", soft_wrap=True)
         for failure in record.failures:
             out.print(f"failed: {escape(str(failure.cell))}: {escape(failure.reason)}")
-        for concern in check_run(record):
+        for concern in check_run(record, findings):
             if concern.check.severity != "note":
                 told = f"{concern.check.code} {concern.check.severity}: {concern.sentence}"
                 out.print(escape(told), soft_wrap=True)

@@ -1,6 +1,6 @@
 """The registry of checks: a plain list. To add a check is to add an entry; a test walks the list.
 
-A check looks at a run record and says one sentence with the numbers, or nothing.
+A check looks at a run and at its findings, and says one sentence with the numbers, or nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from skinmnist.evaluation import checks_data, checks_scores
+from skinmnist.evaluation.findings import Findings
 from skinmnist.evaluation.record import RunRecord
 
 Severity = Literal["error", "warning", "note"]
@@ -31,7 +32,7 @@ class Check:
     severity : {"error", "warning", "note"}
         An error makes scores wrong, a warning makes them easy to misread, a note is worth knowing.
     find : callable
-        Record -> a sentence, or None where there is nothing to say.
+        Record and findings -> a sentence, or None where there is nothing to say.
     lesson : str
         The heading in README.md that explains it.
     """
@@ -39,7 +40,7 @@ class Check:
     code: str
     title: str
     severity: Severity
-    find: Callable[[RunRecord], str | None]
+    find: Callable[[RunRecord, Findings], str | None]
     lesson: str = LESSON
 
 
@@ -72,7 +73,8 @@ CHECKS = [
 ]
 
 
-def check_run(record: RunRecord) -> list[Concern]:
+def check_run(record: RunRecord, findings: Findings) -> list[Concern]:
     """Return what the checks find in a run: errors first, then warnings, then notes, each by code."""
-    found = [Concern(check, sentence) for check in CHECKS if (sentence := check.find(record)) is not None]
+    told = [(check, check.find(record, findings)) for check in CHECKS]
+    found = [Concern(check, sentence) for check, sentence in told if sentence is not None]
     return sorted(found, key=lambda concern: SEVERITIES.index(concern.check.severity))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skinmnist import facts
+from skinmnist.evaluation.findings import Findings
 from skinmnist.evaluation.record import RunRecord
 
 #: With fewer lesions of a class in a fold than these, one lesion moves its recall by a tenth or more.
@@ -13,7 +14,7 @@ FEWEST_LESIONS = 10
 _CLOSE, _OFF = 0.05, 0.2
 
 
-def shared_lesions(record: RunRecord) -> str | None:
+def shared_lesions(record: RunRecord, findings: Findings) -> str | None:
     """Tell of lesions whose pictures stand in several folds."""
     found = record.info.get("split_facts", {})
     if not found.get("shared_lesions"):
@@ -26,7 +27,7 @@ def shared_lesions(record: RunRecord) -> str | None:
     )
 
 
-def unknown_lesions(record: RunRecord) -> str | None:
+def unknown_lesions(record: RunRecord, findings: Findings) -> str | None:
     """Tell that nobody can know whether the folds share lesions."""
     if record.info["table"].get("lesions") is not None:
         return None
@@ -36,7 +37,7 @@ def unknown_lesions(record: RunRecord) -> str | None:
     )
 
 
-def lookalikes(record: RunRecord) -> str | None:
+def lookalikes(record: RunRecord, findings: Findings) -> str | None:
     """Tell of nearly equal pictures in different folds that no lesion id ties together."""
     found = record.info.get("split_facts", {})
     pairs = found.get("alike_across")
@@ -52,7 +53,7 @@ def lookalikes(record: RunRecord) -> str | None:
     )
 
 
-def few_lesions(record: RunRecord) -> str | None:
+def few_lesions(record: RunRecord, findings: Findings) -> str | None:
     """Tell of classes of which a fold holds few lesions."""
     table, folds = record.info["table"], record.info["protocol"]["folds"]
     known = table.get("lesions_per_class")
@@ -73,7 +74,7 @@ def few_lesions(record: RunRecord) -> str | None:
     )
 
 
-def class_order(record: RunRecord) -> str | None:
+def class_order(record: RunRecord, findings: Findings) -> str | None:
     """Tell where a table that claims to be HAM10000 has other class sizes: its labels may be swapped."""
     table = record.info["table"]
     rows, true = np.asarray(table["rows_per_class"]), np.asarray(facts.ROWS_PER_CLASS)
@@ -90,7 +91,7 @@ def class_order(record: RunRecord) -> str | None:
     )
 
 
-def quick(record: RunRecord) -> str | None:
+def quick(record: RunRecord, findings: Findings) -> str | None:
     """Tell that a run was a quick look."""
     if not record.info.get("quick"):
         return None
@@ -101,14 +102,14 @@ def quick(record: RunRecord) -> str | None:
     )
 
 
-def synthetic(record: RunRecord) -> str | None:
+def synthetic(record: RunRecord, findings: Findings) -> str | None:
     """Tell that the pictures were drawn."""
     if not record.info["table"]["synthetic"]:
         return None
     return "The pictures were drawn by skinmnist, so the scores say nothing about real skin."
 
 
-def failed_cells(record: RunRecord) -> str | None:
+def failed_cells(record: RunRecord, findings: Findings) -> str | None:
     """Tell of cells without a result."""
     if not record.failures:
         return None

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinmnist.evaluation.checks_data import listed
+from skinmnist.evaluation.derived import PRIOR_CORRECTION
 from skinmnist.evaluation.differences import (
     BETTER,
     COMPARED_METRICS,
@@ -18,6 +19,7 @@ from skinmnist.evaluation.differences import (
     WORSE,
     compare_samplers,
 )
+from skinmnist.evaluation.findings import Findings
 from skinmnist.evaluation.record import RunRecord
 from skinmnist.evaluation.statistics import corrected_t_test
 
@@ -29,7 +31,7 @@ _EXCHANGED = 0.5
 _Pair = tuple[str, str]
 
 
-def no_better_than_majority(record: RunRecord) -> str | None:
+def no_better_than_majority(record: RunRecord, findings: Findings) -> str | None:
     """Tell of pairs whose macro-F1 is not above that of always answering the most frequent class."""
     class_name, reference = _majority_scores(record, _MAIN)
     pairs = []
@@ -48,7 +50,7 @@ def no_better_than_majority(record: RunRecord) -> str | None:
     )
 
 
-def less_accurate(record: RunRecord) -> str | None:
+def less_accurate(record: RunRecord, findings: Findings) -> str | None:
     """Tell of pairs that are right less often than always answering the most frequent class."""
     class_name, reference = _majority_scores(record, "accuracy")
     means = {pair: values.mean() for pair, values in _fold_scores(record, "accuracy").items()}
@@ -61,7 +63,7 @@ def less_accurate(record: RunRecord) -> str | None:
     )
 
 
-def never_predicted(record: RunRecord) -> str | None:
+def never_predicted(record: RunRecord, findings: Findings) -> str | None:
     """Tell of pairs that never answer some class, in no fold."""
     names = record.info["table"]["class_names"]
     missing = []
@@ -74,7 +76,7 @@ def never_predicted(record: RunRecord) -> str | None:
     return f"Some classes are never predicted, so their recall is 0, by {listed(missing)}."
 
 
-def hurt_calibration(record: RunRecord) -> str | None:
+def hurt_calibration(record: RunRecord, findings: Findings) -> str | None:
     """Tell of samplers whose expected calibration error is above that of none by more than noise."""
     found = compare_samplers(record.scores, record.info["protocol"]["folds"], metrics=("ece",))
     worse = [
@@ -89,7 +91,7 @@ def hurt_calibration(record: RunRecord) -> str | None:
     )
 
 
-def lead_within_noise(record: RunRecord) -> str | None:
+def lead_within_noise(record: RunRecord, findings: Findings) -> str | None:
     """Tell where the pair on top of the leaderboard is not shown to be better than the next."""
     scores = _fold_scores(record, _MAIN)
     ranked = sorted(scores, key=lambda pair: -scores[pair].mean())
@@ -99,7 +101,8 @@ def lead_within_noise(record: RunRecord) -> str | None:
     if not len(gaps):
         return None
     test = corrected_t_test(gaps, 1 / (record.info["protocol"]["folds"] - 1))
-    if len(gaps) >= FEWEST_FOLDS and test.p < LEVEL:
+    known = _verdict(findings, ranked[0], ranked[1])
+    if known in (BETTER, WORSE) or (known is None and len(gaps) >= FEWEST_FOLDS and test.p < LEVEL):
         return None
     reach = "" if np.isnan(test.low) else f" (95 % interval {test.low:+.3f} to {test.high:+.3f})"
     return (
@@ -108,9 +111,10 @@ def lead_within_noise(record: RunRecord) -> str | None:
     )
 
 
-def differences_within_noise(record: RunRecord) -> str | None:
+def differences_within_noise(record: RunRecord, findings: Findings) -> str | None:
     """Tell how many differences between a sampler and none are not shown."""
-    found = compare_samplers(record.scores, record.info["protocol"]["folds"], metrics=(_MAIN,))
+    found = _compared(findings, "sampler")
+    found = found[(found["against"] == "none") & (found["sampler"] != PRIOR_CORRECTION)]
     unsure = found[~found["verdict"].isin([BETTER, WORSE])]
     if unsure.empty:
         return None
@@ -122,7 +126,7 @@ def differences_within_noise(record: RunRecord) -> str | None:
     )
 
 
-def exchanged_classes(record: RunRecord) -> str | None:
+def exchanged_classes(record: RunRecord, findings: Findings) -> str | None:
     """Tell of two classes whose pictures are named as the other, both ways, more often than not."""
     names = record.info["table"]["class_names"]
     swapped = []
@@ -140,6 +144,25 @@ def exchanged_classes(record: RunRecord) -> str | None:
         f"Most pictures of one class are named as another and the other way round: {listed(swapped)}; look "
         "for swapped labels."
     )
+
+
+def _compared(findings: Findings, question: str) -> pd.DataFrame:
+    """Return the comparisons of the score that a claim should rest on, as the report shows them."""
+    rows = findings.comparisons
+    return rows[(rows["question"] == question) & (rows["metric"] == _MAIN)]
+
+
+def _verdict(findings: Findings, first: _Pair, second: _Pair) -> str | None:
+    """Return what the report says of two pairs, whichever is first; None where it does not compare them."""
+    samplers, models = _compared(findings, "sampler"), _compared(findings, "model")
+    for one, other in ((first, second), (second, first)):
+        same_model = samplers[samplers["against"] == other[0]] if one[1] == other[1] else samplers[:0]
+        same_sampler = models[models["against"] == other[1]] if one[0] == other[0] else models[:0]
+        rows = pd.concat([same_model, same_sampler])
+        rows = rows[(rows["sampler"] == one[0]) & (rows["model"] == one[1])]
+        if len(rows):
+            return str(rows["verdict"].iloc[0])
+    return None
 
 
 def _fold_scores(record: RunRecord, metric: str) -> dict[_Pair, pd.Series]:

@@ -17,7 +17,7 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
-from skinmnist.evaluation.leaking import forget_leaks
+from skinmnist.evaluation.leak_record import forget_leaks
 from skinmnist.evaluation.lesions import write_lesions
 from skinmnist.evaluation.machine import PeakMemory, available_cores
 from skinmnist.evaluation.manifest import Request, add_session, check_same_protocol, describe_run, list_cells

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +18,13 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.differences import COMPARED_METRICS
-from skinmnist.evaluation.files import write_atomically
+from skinmnist.evaluation.leak_record import (
+    LEAK_COLUMNS,
+    LEAKS_FOLDER,
+    Demonstration,
+    forget_leaks,
+    write_leaks,
+)
 from skinmnist.evaluation.leak_trials import HONEST, SAMPLERS_BEFORE, Ground, Trial
 from skinmnist.evaluation.leaks import LEAKS
 from skinmnist.evaluation.machine import available_cores
@@ -30,8 +35,6 @@ from skinmnist.evaluation.runner import run_cells
 from skinmnist.evaluation.store import CellStore
 from skinmnist.models import DEFAULT_MODELS, MODELS
 
-LEAKS_FILE, LEAKS_FOLDER, _NOTES_FILE = "leaks.csv", "leaks", "leaks.json"
-LEAK_COLUMNS = ("leak", "sampler", "model", "metric", "leaky", "honest")
 #: Shown beside the models of a run: what the public readers of these tables train.
 PLAIN_MODEL = "random_forest_pixels"
 
@@ -44,25 +47,6 @@ class Progress(Protocol):
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
         """Take note of one more cell."""
-
-
-@dataclass(frozen=True, eq=False)
-class Demonstration:
-    """What a demonstration has shown.
-
-    Attributes
-    ----------
-    scores : DataFrame
-        Columns `LEAK_COLUMNS`: one row for each leak, sampler, model and metric of the leaderboard.
-    notes : tuple of str
-        What was left out, in words.
-    titles : mapping of str to str
-        Of the models.
-    """
-
-    scores: pd.DataFrame
-    notes: tuple[str, ...]
-    titles: Mapping[str, str]
 
 
 def choose_leaky_models(models: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -145,39 +129,8 @@ def demonstrate_leaks(
                 said.append(f"{failure.cell} ({trial.name}) failed: {failure.reason}")
         titles = {name: spec.title for name, spec in ground.models.items()}
         shown = Demonstration(_compare(ground, trials, stores), tuple(said), titles)
-        _write(folder, plan, shown)
+        write_leaks(folder, plan.protocol, shown)
     return shown
-
-
-def read_leaks(folder: Path, info: Mapping[str, Any]) -> Demonstration | None:
-    """Read the demonstration of a run folder; None where it holds none of this run's data, folds and seed.
-
-    Raises
-    ------
-    InputError
-        Where what is there cannot be read.
-    """
-    notes, scores = folder / LEAKS_FOLDER / _NOTES_FILE, folder / LEAKS_FILE
-    if not (notes.is_file() and scores.is_file()):
-        return None
-    try:
-        kept = json.loads(notes.read_text(encoding="utf-8"))
-        if kept["protocol"] != _common(info["protocol"]):
-            return None
-        frame = pd.read_csv(scores)[list(LEAK_COLUMNS)]
-        return Demonstration(frame, tuple(kept["notes"]), dict(kept["titles"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"the leaks in {folder} are damaged ({error}); demonstrate them again, or delete {scores}"
-        ) from None
-
-
-def forget_leaks(folder: Path) -> None:
-    """Remove what a demonstration has left in a run folder, and nothing else."""
-    for path in (folder / LEAKS_FILE, folder / LEAKS_FOLDER / _NOTES_FILE):
-        path.unlink(missing_ok=True)
-    for path in (folder / LEAKS_FOLDER).glob("*/*.cell"):
-        path.unlink(missing_ok=True)
 
 
 class _Store:
@@ -242,29 +195,13 @@ def _compare(ground: Ground, trials: list[Trial], stores: Mapping[str, _Store]) 
                     found.labels, found.predicted, found.probabilities, ground.table.class_names
                 )
     records = [
-        (leak.key, twin.sampler, twin.model, metric, twin.leaky[metric], twin.honest[metric])
+        (leak.words.key, twin.sampler, twin.model, metric, twin.leaky[metric], twin.honest[metric])
         for leak in LEAKS
         for twin in leak.twins(ground, scores)
         for metric in COMPARED_METRICS
         if metric in twin.leaky and metric in twin.honest
     ]
     return pd.DataFrame.from_records(records, columns=list(LEAK_COLUMNS))
-
-
-def _write(folder: Path, plan: Plan, shown: Demonstration) -> None:
-    kept = {
-        "protocol": _common(plan.protocol),
-        "notes": list(shown.notes),
-        "titles": dict(shown.titles),
-    }
-    content = shown.scores.to_csv(index=False, lineterminator="\n").encode()
-    write_atomically(folder / LEAKS_FOLDER / _NOTES_FILE, (json.dumps(kept, indent=1) + "\n").encode())
-    write_atomically(folder / LEAKS_FILE, content)
-
-
-def _common(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run and its demonstration agree on, whatever the run's split."""
-    return {name: protocol[name] for name in ("data", "folds", "seed", "rows")}
 
 
 def _own_code() -> str:

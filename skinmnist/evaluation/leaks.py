@@ -1,4 +1,4 @@
-"""The list of leaks: what is done wrong, why it raises scores, and what is held against what.
+"""The list of leaks: which cells each needs, and what is held against what.
 
 Sources: resampling before the split, and its price: Santos et al., IEEE Computational Intelligence Magazine
 13(4), 2018. Leaks in general: Kapoor & Narayanan, Patterns 4(9), 2023. Tuning on what is reported: Cawley &
@@ -15,6 +15,7 @@ import numpy as np
 
 from skinmnist.evaluation.cells import Cell
 from skinmnist.evaluation.differences import COMPARED_METRICS
+from skinmnist.evaluation.leak_record import RESAMPLED, SHARED_LESIONS, TUNED, LeakWords
 from skinmnist.evaluation.leak_trials import (
     BY_IMAGE,
     HONEST,
@@ -54,10 +55,7 @@ class Leak:
 
     Attributes
     ----------
-    key : str
-        In ``leaks.csv``.
-    title, wrong, right, why : str
-        What it is called, what is done, what the honest twin does, and why the score rises.
+    words : LeakWords
     trials : callable
         Ground -> the cells to run, honest ones included; none where the leak cannot be shown.
     twins : callable
@@ -65,11 +63,7 @@ class Leak:
         cell is missing is left out.
     """
 
-    key: str
-    title: str
-    wrong: str
-    right: str
-    why: str
+    words: LeakWords
     trials: Callable[[Ground], list[Trial]]
     twins: Callable[[Ground, Scores], list[Twin]]
 
@@ -140,33 +134,7 @@ def _mean(scores: list[Mapping[str, float]]) -> dict[str, float]:
 
 
 LEAKS = [
-    Leak(
-        key="resampling_before_the_split",
-        title="Resampling before the split",
-        wrong="All pictures are resampled to equal classes, and only then dealt into training and test.",
-        right="The same sampler inside each fold, on its training pictures only; the test stays as it is.",
-        why="Copies of a picture, or blends of it, stand on both sides. The rare classes are recognised "
-        "instead of understood, and the test is no longer imbalanced.",
-        trials=_resampling_trials,
-        twins=_resampling_twins,
-    ),
-    Leak(
-        key="lesions_in_both_folds",
-        title="Pictures of one lesion in both folds",
-        wrong="Pictures are dealt into folds one by one.",
-        right="All pictures of a lesion stay in one fold.",
-        why="Another picture of a lesion that was trained on is answered from memory.",
-        trials=_lesion_trials,
-        twins=_lesion_twins,
-    ),
-    Leak(
-        key="tuning_on_the_test_fold",
-        title="Tuning on the test fold",
-        wrong="Several settings or seeds are tried on the held-out fold, and the best result is reported.",
-        right="The setting is chosen on training lesions left out inside; its result on the same held-out "
-        "fold is reported.",
-        why="The best of several results is partly the luckiest: the fold has taken part in the choice.",
-        trials=tuned,
-        twins=_tuning_twins,
-    ),
+    Leak(RESAMPLED, trials=_resampling_trials, twins=_resampling_twins),
+    Leak(SHARED_LESIONS, trials=_lesion_trials, twins=_lesion_twins),
+    Leak(TUNED, trials=tuned, twins=_tuning_twins),
 ]

@@ -82,14 +82,14 @@ def draw_forests(record: RunRecord, findings: Findings) -> list[Forest]:
 
 def draw_price(record: RunRecord, board: pd.DataFrame, findings: Findings) -> Embedded | None:
     """Draw what macro-F1 costs in seconds; `board` is the leaderboard with the control."""
-    over = findings.intervals[findings.intervals["metric"] == CLAIMED]
-    over = over.rename(columns={"low": "lesion_low", "high": "lesion_high"})
-    rows = board[~board["reference"]].merge(
-        over[["sampler", "model", "lesion_low", "lesion_high"]], on=["sampler", "model"], how="left"
-    )
-    rows = rows[rows["seconds"] > 0]
+    rows = board[~board["reference"] & (board["seconds"] > 0)]
     if rows.empty:
         return None
+    over = findings.intervals[findings.intervals["metric"] == CLAIMED]
+    over = over.rename(columns={"low": "lesion_low", "high": "lesion_high"})
+    rows = rows.merge(
+        over[["sampler", "model", "lesion_low", "lesion_high"]], on=["sampler", "model"], how="left"
+    )
     samplers, models = record.info["grid"]["samplers"], list(record.info["grid"]["models"])
     by_price = rows.sort_values("seconds", kind="stable")
     cheap, dear = by_price.iloc[0], by_price.iloc[-1]

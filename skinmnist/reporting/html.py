@@ -29,7 +29,7 @@ REPORT_FILE = "report.html"
 _HERE = Path(__file__).parent
 
 
-def write_report(folder: Path | str, out: Path | str | None = None) -> Path:
+def write_report(folder: Path | str, out: Path | str | None = None, findings: Findings | None = None) -> Path:
     """Read a run folder and write its ``report.html``, with the tables of its findings; nothing is trained.
 
     This is the one place where findings are computed: page and tables never tell different stories.
@@ -40,6 +40,8 @@ def write_report(folder: Path | str, out: Path | str | None = None) -> Path:
         A folder that a comparison has written, finished or not.
     out : path, optional
         Where to write the page instead; the tables stay in the folder.
+    findings : Findings, optional
+        Of this run, where they have been computed already.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def write_report(folder: Path | str, out: Path | str | None = None) -> Path:
     """
     path = Path(out) if out is not None else Path(folder) / REPORT_FILE
     record = read_run(folder)
-    findings = find(record)
+    findings = find(record) if findings is None else findings
     write_findings(record, findings)
     write_atomically(path, render_report(record, findings).encode())
     return path
@@ -71,7 +73,7 @@ def render_report(record: RunRecord, findings: Findings | None = None) -> str:
         **_certainty(record, findings),
         **_training(record),
         **leaks_view(record),
-        concerns=check_run(record),
+        concerns=check_run(record, findings),
     )
 
 

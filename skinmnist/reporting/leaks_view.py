@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from skinmnist.evaluation.leaking import Demonstration, read_leaks
-from skinmnist.evaluation.leaks import LEAKS
+from skinmnist.evaluation.leak_record import LEAK_WORDS, Demonstration, read_leaks
 from skinmnist.evaluation.record import RunRecord
 from skinmnist.reporting.embed import Embedded, embed_figure
 from skinmnist.reporting.leaks_figure import leaks_figure
@@ -69,7 +68,7 @@ def pair_up(shown: Demonstration) -> pd.DataFrame:
     """
     keys = ["leak", "sampler", "model"]
     wide = shown.scores.pivot_table(index=keys, columns="metric", values=["leaky", "honest"], sort=False)
-    titles = {leak.key: leak.title for leak in LEAKS}
+    titles = {leak.key: leak.title for leak in LEAK_WORDS}
     frame = wide.index.to_frame(index=False)
     frame.insert(1, "title", frame["leak"].map(titles))
     frame["sampler"] = frame["sampler"].replace("none", "no sampler")
@@ -82,7 +81,7 @@ def pair_up(shown: Demonstration) -> pd.DataFrame:
 
 def _parts(twins: pd.DataFrame) -> list[LeakPart]:
     parts = []
-    for leak in LEAKS:
+    for leak in LEAK_WORDS:
         rows = []
         for row in twins[twins["leak"] == leak.key].to_dict("records"):
             figures: list[str] = []

@@ -17,6 +17,7 @@ _PAIR = ["sampler", "model"]
 _CELL = [*_PAIR, "repeat", "fold"]
 #: The scores of the leaderboard, the first of which sorts it; the recall of melanomas joins them.
 LEADERBOARD_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
+_TITLES = ("sampler_title", "model_title")
 CALIBRATION_METRICS = ("log_loss", "brier", "ece")
 
 
@@ -85,7 +86,8 @@ def _summary(record: RunRecord, metrics: list[str], derived: pd.DataFrame | None
         columns[name] = np.array([prices.get(_trained(key), (np.nan,) * 2)[place] for key in keys], float)
     columns["reference"] = np.array([not sampler for sampler, _ in keys], dtype=bool)
     columns["derived"] = np.array([sampler == PRIOR_CORRECTION for sampler, _ in keys], dtype=bool)
-    return pd.DataFrame(columns)
+    # Without a row, pandas could not tell that these are texts, and would refuse to merge them.
+    return pd.DataFrame(columns).astype(dict.fromkeys(("sampler", "model", *_TITLES), str))
 
 
 def _trained(pair: tuple[str, str]) -> tuple[str, str]:

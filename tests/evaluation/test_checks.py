@@ -10,6 +10,7 @@ import pytest
 from skinmnist import facts
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, Timing
 from skinmnist.evaluation.checks import CHECKS, LESSON, SEVERITIES, check_run
+from skinmnist.evaluation.findings import find
 from skinmnist.evaluation.metrics import score_predictions
 from skinmnist.evaluation.record import RunRecord, predictions_table, timings_table
 
@@ -74,6 +75,7 @@ def make_record(change=None, skill=None, **info):
             "alike_across": 0,
             "alike_rows": [],
         },
+        "seed": 0,
         "quick": False,
         "cells": [result.cell._asdict() | {"status": "done"} for result in results],
     }
@@ -141,7 +143,11 @@ TRIGGERS = {
 
 
 def found_in(record):
-    return {concern.check.code: concern.sentence for concern in check_run(record)}
+    return {concern.check.code: concern.sentence for concern in check_run(record, find(record, draws=1))}
+
+
+def said_of(check, record):
+    return check.find(record, find(record, draws=1))
 
 
 def test_a_clean_run_is_met_with_silence():
@@ -151,11 +157,11 @@ def test_a_clean_run_is_met_with_silence():
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
 def test_each_check_speaks(check):
     build, said = TRIGGERS[check.code]
-    sentence = check.find(build())
+    sentence = said_of(check, build())
     assert sentence is not None
     assert said in sentence
     assert sentence.endswith(".")
-    assert check.find(make_record()) is None
+    assert said_of(check, make_record()) is None
 
 
 def test_codes_are_given_once_and_explained():
@@ -170,7 +176,7 @@ def test_codes_are_given_once_and_explained():
 
 def test_errors_come_first():
     record = make_record(split_facts=SHARED | ALIKE, quick=True, skill=CLOSE)
-    severities = [concern.check.severity for concern in check_run(record)]
+    severities = [concern.check.severity for concern in check_run(record, find(record, draws=1))]
     assert severities == sorted(severities, key=SEVERITIES.index)
     assert {"error", "warning", "note"} == set(severities)
 
@@ -195,6 +201,7 @@ def test_two_folds_say_little():
     few = replace(
         record,
         results=tuple(r for r in record.results if r.cell.fold < 2),
+        predictions=record.predictions[record.predictions["fold"] < 2],
         scores=record.scores[record.scores["fold"] < 2],
     )
     assert {"SKM009", "SKM010"} <= set(found_in(few))

@@ -15,6 +15,7 @@ from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell
 from skinmnist.evaluation.fitting import fit_cell
 from skinmnist.evaluation.folds import LEFT_OUT
+from skinmnist.evaluation.leak_record import LEAK_COLUMNS, forget_leaks, read_leaks
 from skinmnist.evaluation.leak_trials import (
     INNER,
     PENALTY_FACTORS,
@@ -28,13 +29,7 @@ from skinmnist.evaluation.leak_trials import (
     resampled_first,
     tuned,
 )
-from skinmnist.evaluation.leaking import (
-    LEAK_COLUMNS,
-    choose_leaky_models,
-    demonstrate_leaks,
-    forget_leaks,
-    read_leaks,
-)
+from skinmnist.evaluation.leaking import choose_leaky_models, demonstrate_leaks
 from skinmnist.evaluation.leaks import LEAKS, SAMPLERS_BEFORE
 from skinmnist.evaluation.plan import make_plan
 
@@ -143,7 +138,7 @@ def test_every_leak_is_shown_with_its_inflation(shown):
     _, _, demonstration = shown
     scores = demonstration.scores
     assert list(scores.columns) == list(LEAK_COLUMNS)
-    assert set(scores["leak"]) == {leak.key for leak in LEAKS}
+    assert set(scores["leak"]) == {leak.words.key for leak in LEAKS}
     gaps = (scores["leaky"] - scores["honest"])[scores["metric"] == "macro_f1"]
     by_leak = gaps.groupby(scores["leak"])
     assert by_leak.get_group("resampling_before_the_split").min() > 0.2
