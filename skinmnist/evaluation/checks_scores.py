@@ -73,21 +73,21 @@ def never_predicted(record: RunRecord, findings: Findings) -> str | None:
             missing.append(f"{_named(pair)} ({', '.join(absent)})")
     if not missing:
         return None
-    return f"Some classes are never predicted, so their recall is 0, by {listed(missing)}."
+    return f"Classes are never predicted, and have a recall of 0, with {listed(missing)}."
 
 
 def hurt_calibration(record: RunRecord, findings: Findings) -> str | None:
     """Tell of samplers whose expected calibration error is above that of none by more than noise."""
     found = compare_samplers(record.scores, record.info["protocol"]["folds"], metrics=("ece",))
     worse = [
-        f"{row.sampler} with {row.model} from {row.against_value:.3f} to {row.value:.3f}"
+        f"{_named((row.sampler, row.model))} (from {row.against_value:.3f} to {row.value:.3f})"
         for row in found[found["verdict"] == WORSE].itertuples()
     ]
     if not worse:
         return None
     return (
-        "The calibration error rises by more than the folds let expect by luck with "
-        f"{listed(worse)}: do not take these probabilities at their word."
+        f"The calibration error rises by more than luck lets expect, for {listed(worse)}: do not take these "
+        "probabilities at their word."
     )
 
 
@@ -104,7 +104,7 @@ def lead_within_noise(record: RunRecord, findings: Findings) -> str | None:
     known = _verdict(findings, ranked[0], ranked[1])
     if known in (BETTER, WORSE) or (known is None and len(gaps) >= FEWEST_FOLDS and test.p < LEVEL):
         return None
-    reach = "" if np.isnan(test.low) else f" (95 % interval {test.low:+.3f} to {test.high:+.3f})"
+    reach = "" if np.isnan(test.low) else f" (95 % interval {_signed(test.low)} to {_signed(test.high)})"
     return (
         f"{_named(ranked[0])} leads {_named(ranked[1])} by {test.mean:.3f} in macro-F1{reach}: these folds "
         "do not show which of the two is better."
@@ -118,7 +118,7 @@ def differences_within_noise(record: RunRecord, findings: Findings) -> str | Non
     unsure = found[~found["verdict"].isin([BETTER, WORSE])]
     if unsure.empty:
         return None
-    shown = [f"{row.sampler} with {row.model} {row.difference:+.3f}" for row in unsure.itertuples()]
+    shown = [f"{_named((row.sampler, row.model))} {_signed(row.difference)}" for row in unsure.itertuples()]
     why = "smaller than its noise" if (unsure["verdict"] == NOT_SHOWN).all() else "from too few folds"
     return (
         f"{len(unsure)} of {len(found)} differences to none in macro-F1 "
@@ -212,3 +212,7 @@ def _confusions(record: RunRecord) -> dict[_Pair, npt.NDArray[np.int64]]:
 def _named(pair: _Pair) -> str:
     sampler, model = pair
     return f"{model} without a sampler" if sampler == "none" else f"{model} with {sampler}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")

@@ -75,8 +75,9 @@ def answer(record: RunRecord, board: pd.DataFrame, findings: Findings) -> Answer
 
 
 def _pair_name(row: Any) -> str:
-    sampler = "Training without any remedy" if row["sampler"] == "none" else row["sampler_title"]
-    return f"{sampler} with {row['model_title']}"
+    if row["sampler"] == "none":
+        return f"{row['model_title']} without any remedy"
+    return f"{row['sampler_title']} with {row['model_title']}"
 
 
 def _same_model(pairs: pd.DataFrame, best: Any, without: bool) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from skinmnist import facts
-from skinmnist.evaluation.checks import check_run
+from skinmnist.evaluation.checks import CHECKS, check_run
 from skinmnist.evaluation.differences import ROPE
 from skinmnist.evaluation.files import write_atomically
 from skinmnist.evaluation.findings import Findings, find, write_findings
@@ -73,6 +73,7 @@ def render_report(record: RunRecord, findings: Findings | None = None) -> str:
         **_certainty(record, findings),
         **_training(record),
         **leaks_view(record),
+        checks=len(CHECKS),
         concerns=check_run(record, findings),
     )
 

@@ -69,8 +69,8 @@ def with_spread(mean: float, spread: float) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Keep a mean and its spread on one line."""
-    return text.replace(" ± ", "\u00a0±\u00a0")
+    """Keep a mean and its spread on one line, and a number and its per cent sign."""
+    return text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
 
 
 def count(number: float, noun: str, plural: str | None = None) -> str:

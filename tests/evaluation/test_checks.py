@@ -131,7 +131,7 @@ TRIGGERS = {
     "SKM005": (lambda: make_record(always_nv), "svm with SMOTE 0.095"),
     "SKM006": (lambda: make_record(skill={("none", "svm"): 0.9, ("SMOTE", "svm"): 0.4}), "0.400"),
     "SKM007": (lambda: make_record(never_df), "df"),
-    "SKM008": (lambda: make_record(too_sure), "SMOTE with svm from 0.000 to 0.38"),
+    "SKM008": (lambda: make_record(too_sure), "svm with SMOTE (from 0.000 to 0.38"),
     "SKM009": (lambda: make_record(skill=CLOSE), "svm without a sampler"),
     "SKM010": (lambda: make_record(skill=CLOSE), "1 of 1"),
     "SKM011": (lambda: make_record(swapped), "nv and mel"),

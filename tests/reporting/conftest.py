@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html.parser import HTMLParser
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -198,3 +199,67 @@ def make_run(tmp_path: Path) -> Callable[..., RunRecord]:
         return read_run(write_fake_run(tmp_path / f"run{next(numbers)}", **oddities))
 
     return make
+
+
+VOID = {"meta", "link", "img", "source", "br", "hr"}
+
+
+class Page(HTMLParser):
+    """What the tests ask of a page; unbalanced tags raise."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "script"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="session")
+def read_page() -> type[Page]:
+    """Text of a page -> what can be asked of it."""
+    return Page
+
+
+@pytest.fixture(scope="session")
+def sections() -> list[str]:
+    """The sections of every report, in order."""
+    return [
+        "checks",
+        "leaderboard",
+        "sure",
+        "control",
+        "costs",
+        "data",
+        "split",
+        "recall",
+        "confusion",
+        "mistakes",
+        "samplers",
+        "curves",
+        "ranking",
+        "calibration",
+        "glossary",
+        "notes",
+        "reproduce",
+    ]

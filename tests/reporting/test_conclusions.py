@@ -129,7 +129,7 @@ def test_the_answer_where_no_sampler_is_best(record, findings) -> None:
     board.loc[(board["sampler"] == "none") & (board["model"] == "cnn"), "macro_f1"] = 0.99
     board = board.sort_values("macro_f1", ascending=False)
     told = answer(record, board, with_verdicts(findings, {("SMOTE", "cnn"): "worse"}))
-    assert told.best == "Training without any remedy with Convolutional network"
+    assert told.best == "Convolutional network without any remedy"
     assert "No sampler raised it" in " ".join(told.remarks)
 
 

@@ -6,9 +6,8 @@ import base64
 import re
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
-from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,71 +19,19 @@ from skinmnist.reporting import tables
 from skinmnist.reporting.answer import answer
 from skinmnist.reporting.html import render_report, write_report
 
-SECTIONS = [
-    "checks",
-    "leaderboard",
-    "sure",
-    "control",
-    "costs",
-    "data",
-    "split",
-    "recall",
-    "confusion",
-    "mistakes",
-    "samplers",
-    "curves",
-    "ranking",
-    "calibration",
-    "glossary",
-    "notes",
-    "reproduce",
-]
-VOID = {"meta", "link", "img", "source", "br", "hr"}
-
-
-class Page(HTMLParser):
-    """What the tests ask of a page; unbalanced tags raise."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not {"style", "script"} & set(self.open):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.tags if name == tag]
-
 
 @pytest.fixture(scope="module")
-def page(html: str) -> Page:
-    return Page(html)
+def page(html: str, read_page: type) -> Any:
+    return read_page(html)
 
 
-def test_every_section_is_there_and_in_the_contents(page: Page) -> None:
+def test_every_section_is_there_and_in_the_contents(page: Any, sections: list[str]) -> None:
     ids = [attrs["id"] for attrs in page.all("section") if "id" in attrs]
-    assert ids == SECTIONS
-    assert [attrs["href"] for attrs in page.all("a")][1:] == [f"#{name}" for name in SECTIONS]
+    assert ids == sections
+    assert [attrs["href"] for attrs in page.all("a")][1:] == [f"#{name}" for name in sections]
 
 
-def test_nothing_is_loaded_from_anywhere(page: Page) -> None:
+def test_nothing_is_loaded_from_anywhere(page: Any) -> None:
     for tag, attrs in page.tags:
         for name in ("src", "href", "srcset", "action", "data", "poster"):
             value = attrs.get(name)
@@ -103,7 +50,7 @@ def test_style_and_figures_load_nothing_either(html: str) -> None:
         assert all(target.startswith("#") for link in links for target in link if target)
 
 
-def test_every_image_says_what_it_shows_and_how_large_it_is(page: Page) -> None:
+def test_every_image_says_what_it_shows_and_how_large_it_is(page: Any) -> None:
     assert len(page.all("img")) > 30
     for attrs in page.all("img"):
         assert attrs["alt"]
@@ -111,18 +58,18 @@ def test_every_image_says_what_it_shows_and_how_large_it_is(page: Page) -> None:
         assert int(attrs["height"] or 0) > 0
 
 
-def test_tables_have_captions_and_scoped_headings(html: str, page: Page) -> None:
+def test_tables_have_captions_and_scoped_headings(html: str, page: Any) -> None:
     assert html.count("<caption>") == html.count("<table") == 8
     assert all(attrs.get("scope") in ("col", "row") for attrs in page.all("th"))
 
 
-def test_the_best_of_a_column_is_marked_without_colour(page: Page, html: str, record: RunRecord) -> None:
+def test_the_best_of_a_column_is_marked_without_colour(page: Any, html: str, record: RunRecord) -> None:
     board = tables.leaderboard(record)
     best = board.loc[~board["reference"], "recall_mel"].max()
     assert f'<strong class="best">{best:.3f}<span class="aside"> (best)</span>' in html
 
 
-def test_answer_follows_from_the_leaderboard(page: Page, record: RunRecord) -> None:
+def test_answer_follows_from_the_leaderboard(page: Any, record: RunRecord) -> None:
     board = tables.leaderboard(record)
     best = board.iloc[0]
     none = board[(board["sampler"] == "none") & (board["model"] == best["model"])].iloc[0]
@@ -133,7 +80,7 @@ def test_answer_follows_from_the_leaderboard(page: Page, record: RunRecord) -> N
     assert "after correction for 9 comparisons" in words[:900]
 
 
-def test_data_card_and_reproduction(page: Page, record: RunRecord) -> None:
+def test_data_card_and_reproduction(page: Any, record: RunRecord) -> None:
     for expected in (
         "CC BY-NC 4.0",
         "Tschandl",
@@ -146,7 +93,7 @@ def test_data_card_and_reproduction(page: Page, record: RunRecord) -> None:
     assert "no medical device" in page.text
 
 
-def test_models_with_clinical_columns_are_explained(make_run, page: Page) -> None:
+def test_models_with_clinical_columns_are_explained(make_run, read_page, page: Any) -> None:
     assert "dx_type" not in page.text
     own = {"base": "cnn", "clinical": ["age", "sex"], "space": "pixels"}
     models = {
@@ -154,7 +101,7 @@ def test_models_with_clinical_columns_are_explained(make_run, page: Page) -> Non
         "cnn+clinical": {"title": "Convolutional network + age, sex", **own},
     }
     run = make_run(models=models, change={"table": {"clinical": ["age", "sex", "localization"]}})
-    twin = Page(render_report(run)).text
+    twin = read_page(render_report(run)).text
     assert "crossed with 1 model, with and without age and sex, 5-fold" in twin
     assert "with what age and sex say of the patient added to its answers" in twin
     assert "Clinical columns age, sex, localization" in twin
@@ -182,24 +129,15 @@ def test_page_is_small_and_the_same_each_time(html: str, fake_run: Path) -> None
     assert render_report(read_run(fake_run)) == html
 
 
-def test_a_folder_of_an_older_version_has_a_page_that_says_what_is_missing(make_run) -> None:
-    folder = make_run(n_rows=100, samplers=["none"], models=ONE_MODEL).folder
-    (folder / "lesions.npz").unlink()
-    text = Page(write_report(folder).read_text(encoding="utf-8")).text
-    assert "single pictures were resampled for the intervals" in text
-    assert "95 % interval over pictures" in text
-    assert "holds no pictures of mistakes" in text
-
-
-def test_the_gallery_says_what_was_called_what(make_run) -> None:
-    record = make_run(n_rows=100, samplers=["none"], models=ONE_MODEL)
+def test_the_gallery_says_what_was_called_what(make_run, read_page) -> None:
+    record = make_run(n_rows=100, samplers=["none"], models={"svm": {"title": "SVM", "space": "pixels"}})
     rows = record.predictions
     wrong = rows[rows["label"] != rows["predicted"]]
     pictures = np.zeros((len(wrong), 28, 28, 3), np.uint8)
     np.savez(record.folder / "mistakes.npz", rows=wrong["row"].to_numpy(), pictures=pictures)
     top = wrong.loc[wrong.filter(like="p_").max(axis=1).idxmax()]
     names = record.info["table"]["class_names"]
-    page = Page(render_report(record))
+    page = read_page(render_report(record))
     gallery = page.text[page.text.index("The most confident mistakes") :]
     share = f"{100 * top.filter(like='p_').max():.1f} %"
     assert f"{names[top['label']]} called {names[top['predicted']]}, {share}" in gallery
@@ -224,90 +162,6 @@ def test_write_report_leaves_the_page_and_the_tables_of_its_findings(
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"run\.json"):
         write_report(tmp_path)
-
-
-def test_names_from_users_are_escaped_everywhere(make_run) -> None:
-    evil = "<script>alert(1)</script>"
-    record = make_run(
-        class_names=[evil, 'b"&$x$', "c\x07\n"],
-        samplers=["none", "<b>own</b>"],
-        models={"own": {"title": "<img src=x onerror=y>", "space": "pixels"}},
-        n_rows=90,
-        finished=lambda cell: cell.fold != 3,
-    )
-    text = render_report(record)
-    page = Page(text)
-    assert len(page.all("script")) == 1
-    assert "<b>own" not in text
-    assert all("onerror" not in attrs for attrs in page.all("img"))
-    for code in re.findall(r"data:image/svg\+xml;base64,([\w+/=]+)", text):
-        svg = base64.b64decode(code)
-        assert b"<script" not in svg
-        ElementTree.fromstring(svg)
-
-
-def test_banners_say_what_is_wrong(make_run) -> None:
-    table = {"synthetic": True, "lesions": None, "lesions_per_class": None}
-    record = make_run(
-        n_rows=150,
-        samplers=["none", "SMOTE"],
-        finished=lambda cell: not (cell.sampler == "SMOTE" and cell.fold == 1),
-        change={"quick": True, "protocol": {"split": "image"}, "table": table},
-    )
-    text = Page(render_report(record)).text
-    for expected in (
-        "say nothing about real skin lesions",
-        "A quick look and no result",
-        "inflates every score",
-        "SMOTE on components with Random forest , fold 2: the sampler found <no> neighbours".replace(
-            " ,", ","
-        ),
-        "finished cells are kept",
-        "4 of 5 folds finished",
-    ):
-        assert expected in text
-    assert "CC BY-NC" not in text
-
-
-ONE_MODEL = {"svm": {"title": "SVM", "space": "pixels"}}
-ODDITIES = {
-    "nothing finished": {"finished": lambda cell: False, "status": "pending"},
-    "one cell": {"finished": lambda cell: cell == ("none", "svm", 0, 0), "status": "pending"},
-    "one sampler": {"samplers": ["SMOTE"]},
-    "a remedy": {"samplers": ["none", "class_weight"]},
-    "two classes": {"class_names": ["benign", "malign"], "n_rows": 60},
-    "fifty classes": {
-        "class_names": [f"class number {n}" for n in range(50)],
-        "folds": 2,
-        "samplers": ["SMOTE"],
-    },
-    "grey": {"shape": (28, 28, 1), "n_rows": 100},
-    "two channels": {"shape": (4, 6, 2), "n_rows": 100},
-    "tiny": {"shape": (8, 8, 3), "n_rows": 100},
-    "large": {"shape": (64, 64, 3), "n_rows": 100},
-    "a network": {"models": {"cnn": {"title": "CNN", "space": "pixels"}}, "repeats": 2, "n_rows": 100},
-    "twelve folds": {"folds": 12, "n_rows": 150},
-    "one fold of two": {"folds": 2, "finished": lambda cell: cell.fold == 0, "status": "pending"},
-    "a bare record": {
-        "change": {"versions": {}, "hardware": {}, "notes": [], "wall_seconds": None, "command": ""}
-    },
-    "part of the rows": {"change": {"protocol": {"rows": 300}}},
-}
-
-
-@pytest.mark.parametrize("oddity", ODDITIES)
-def test_odd_runs_have_a_page_too(make_run, oddity: str) -> None:
-    options = {"samplers": ["none", "SMOTE"], "models": ONE_MODEL, "folds": 3, **ODDITIES[oddity]}
-    page = Page(render_report(make_run(**options)))
-    assert [attrs["id"] for attrs in page.all("section") if "id" in attrs] == SECTIONS
-    assert "nan" not in page.text.split()
-
-
-def test_scores_that_are_absent_are_dashes(make_run) -> None:
-    record = make_run(samplers=["none"], models={"svm": {"title": "SVM", "space": "pixels"}}, n_rows=100)
-    scores = record.scores.drop(record.scores.index[record.scores["metric"].isin(["macro_auc", "ece"])])
-    object.__setattr__(record, "scores", scores)
-    assert '<td data-value="nan"><span class="mean">–</span>' in render_report(record)
 
 
 def test_a_report_is_written_without_any_model(fake_run: Path, html: str, tmp_path: Path) -> None:
