@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
+from skinmnist.models import experts
 from skinmnist.models.cnn import CNNClassifier
 
 SHAPE = (12, 12, 3)
@@ -53,3 +54,15 @@ def test_both_networks_learn(rows):
 def test_pickled_and_brought_back_it_answers_the_same(rows, both):
     again = pickle.loads(pickle.dumps(both))
     np.testing.assert_array_equal(again.predict_proba(rows[0]), both.predict_proba(rows[0]))
+
+
+def test_channels_are_measured_as_numpy_does(monkeypatch):
+    pictures = np.random.default_rng(0).integers(0, 256, (41, 5, 4, 3), dtype=np.uint8)
+    pictures[..., 1] //= 40
+    pictures[..., 2] = 255
+    monkeypatch.setattr(experts, "MEASURED_ROWS", 7)
+    found = experts.Standard.of(pictures)
+    assert found.centre.dtype == found.spread.dtype == np.float32
+    np.testing.assert_array_equal(found.centre, pictures.mean(axis=(0, 1, 2)).astype(np.float32))
+    np.testing.assert_allclose(found.spread[:2], pictures[..., :2].std(axis=(0, 1, 2)), rtol=1e-6)
+    assert found.spread[2] == 1.0, "a channel that does not vary"
