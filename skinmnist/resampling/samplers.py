@@ -135,12 +135,11 @@ def _is_plain_smote(sampler: Any) -> bool:
 
 
 def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tuple[str, ...]:
-    """Lower the neighbours that a SMOTE asks for to what its smallest class can give, and say so.
+    """Ask of a SMOTE no more than its classes can give, and say so; the sampler is changed.
 
     SMOTE draws between a row and one of its ``k_neighbors`` nearest rows of the same class, so that a class
-    of n rows allows at most n - 1.
+    of n rows allows at most n - 1. A class of a single row has none, and stays as it is.
     """
-    smallest = int(class_counts[class_counts > 0].min())
     params: Mapping[str, Any] = sampler.get_params(deep=False)
     if params.get("smote", 0) is None:  # SMOTETomek and SMOTEENN build their own SMOTE when fitted.
         from imblearn.over_sampling import SMOTE
@@ -148,16 +147,26 @@ def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tup
         own = {name: params[name] for name in ("sampling_strategy", "random_state")}
         sampler.set_params(smote=SMOTE(**own))
         return fewer_neighbours(sampler.smote, class_counts)
+    name = next((name for name in ("k_neighbors", "n_neighbors") if isinstance(params.get(name), int)), "")
+    over_sampling = type(sampler).__module__.startswith("imblearn.over_sampling")
+    # KMeansSMOTE looks for neighbours inside clusters, whose sizes are not known beforehand.
+    if not name or not over_sampling or type(sampler).__name__ == "KMeansSMOTE":
+        return ()
     notes = []
-    if type(sampler).__name__ == "KMeansSMOTE":
-        return ()  # It looks for neighbours inside clusters, whose sizes are not known beforehand.
-    for name in ("k_neighbors", "n_neighbors"):
-        wanted = params.get(name)
-        over_sampling = type(sampler).__module__.startswith("imblearn.over_sampling")
-        if over_sampling and isinstance(wanted, int) and 1 < smallest <= wanted:
-            sampler.set_params(**{name: smallest - 1})
-            notes.append(
-                f"{type(sampler).__name__}: {name} lowered from {wanted} to {smallest - 1}, "
-                f"for the smallest class has {smallest} training rows"
-            )
+    if (class_counts == 1).any() and params["sampling_strategy"] == "auto":
+        several = np.flatnonzero(class_counts > 1)
+        most = int(class_counts.max())
+        wanted_rows = {int(code): most for code in several if class_counts[code] < most}
+        sampler.set_params(sampling_strategy=wanted_rows)
+        notes.append(
+            f"{type(sampler).__name__}: classes of one training row stay as they are, for nothing lies "
+            "between a row and itself"
+        )
+    smallest = int(class_counts[class_counts > 1].min(initial=class_counts.max()))
+    if 1 < smallest <= params[name]:
+        sampler.set_params(**{name: smallest - 1})
+        notes.append(
+            f"{type(sampler).__name__}: {name} lowered from {params[name]} to {smallest - 1}, "
+            f"for the smallest class has {smallest} training rows"
+        )
     return tuple(notes)

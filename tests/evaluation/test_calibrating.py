@@ -5,7 +5,9 @@ from sklearn.metrics import log_loss
 from sklearn.svm import SVC
 
 from skinmnist.evaluation.calibrating import calibrate
-from skinmnist.evaluation.training_rows import TrainingRows
+from skinmnist.evaluation.training_rows import TrainingRows, draw_training_rows
+from skinmnist.models.spec import ModelSpec
+from skinmnist.resampling.samplers import make_sampler
 
 
 def clouds(counts, seed=0):
@@ -65,3 +67,16 @@ def test_a_class_of_one_lesion_cannot_be_calibrated():
     lesions = np.array([f"l{i}" for i in range(20)] + ["m"] * 4)
     with pytest.raises(ValueError, match="a class has too few"):
         calibrate(svc, plain(rows, labels), rows, labels, lesions, np.array([20.0, 4]), 0)
+
+
+def test_smote_leaves_a_class_alone_of_which_a_half_holds_one_row():
+    rows, labels = clouds([40, 2, 12])
+    spec = ModelSpec("", lambda setting: svc())
+
+    def draw(chosen):
+        return draw_training_rows(
+            "SMOTE", lambda seed: make_sampler("SMOTE", seed), 0, rows[chosen], labels[chosen], spec
+        )
+
+    calibration = calibrate(svc, draw, rows, labels, None, np.array([40.0, 40, 40]), 0)
+    assert calibration.classes_.tolist() == [0, 1, 2]

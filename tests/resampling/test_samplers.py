@@ -78,6 +78,24 @@ def test_smote_of_three_rows_runs():
     assert "lowered from 5 to 2" in result.notes[0]
 
 
+@pytest.mark.parametrize("name", ["SMOTE", "ADASYN", "BorderlineSMOTE", "SMOTETomek", "SMOTEENN"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_a_class_of_one_row_stays_as_it_is_and_is_announced(name, dtype):
+    rows, labels = clouds([40, 1, 12])
+    rows = 20 * (rows - 3 * labels[:, None]) + 128  # One cloud: ADASYN fills in where classes mix.
+    result = resample(make_sampler(name, 0), rows.clip(0, 255).astype(dtype), labels)
+    counts = np.bincount(result.labels, minlength=3)
+    assert counts[1] <= 1
+    assert counts[2] > 12
+    assert "classes of one training row stay as they are" in " ".join(result.notes)
+
+
+def test_where_only_one_row_is_rare_nothing_is_made():
+    rows, labels = clouds([40, 1])
+    result = resample(make_sampler("SMOTE", 0), rows, labels)
+    np.testing.assert_array_equal(result.labels, labels)
+
+
 def test_same_seed_same_rows():
     rows, labels = clouds([60, 12])
     first, again, other = (resample(make_sampler("SMOTE", seed), rows, labels).rows for seed in (1, 1, 2))
