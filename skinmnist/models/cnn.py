@@ -9,14 +9,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from skinmnist.datasets.table import to_rows
 from skinmnist.errors import InputError
 from skinmnist.models.descriptors import describe
 from skinmnist.models.experts import Experts, Rows, Standard
-from skinmnist.models.incoming import check_drawn, check_pictures, check_weights
+from skinmnist.models.incoming import (
+    check_drawn,
+    check_labels,
+    check_patience,
+    check_pictures,
+    check_settings,
+    check_watched,
+    check_weights,
+)
 from skinmnist.models.lesion_descriptors import Standardiser
 from skinmnist.models.networks import build_describer, build_network
 from skinmnist.models.precision import choose_precision
@@ -183,18 +190,14 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         FloatingPointError
             Where the loss is no longer finite.
         """
-        self._check_parameters()
+        check_settings(self.get_params(deep=False))
+        check_patience(self.rate_patience, self.stop_patience, watched is not None)
         pictures = check_pictures(X, self.shape)
-        y = np.asarray(y)
-        check_classification_targets(y)
-        if y.shape != (len(pictures),):
-            raise InputError(
-                f"fit received labels of shape {y.shape} for {len(pictures)} rows; give one for each row"
-            )
+        y = check_labels(y, len(pictures))
         weights = check_weights(sample_weight, len(y))
-        kept = weights > 0
         if drawn is not None:
-            check_drawn(drawn, len(y), sample_weight)
+            check_drawn(drawn, y, sample_weight)
+        kept = weights > 0
         if not kept.all():
             pictures, y, weights = pictures[kept], y[kept], weights[kept]
         self.classes_, codes = np.unique(y, return_inverse=True)
@@ -203,16 +206,16 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.precision_ = choose_precision(self.precision)
         self.n_features_in_ = int(np.prod(self.shape))
         self.standard_ = Standard.of(pictures)
-        described = describe(to_rows(pictures), self.shape) if self.describer else None
-        self.standardiser_ = None if described is None else Standardiser().fit(described)
+        self.standardiser_, numbers = None, np.zeros((len(pictures), 0), dtype=np.float32)
+        if self.describer:
+            described = describe(to_rows(pictures), self.shape)
+            self.standardiser_ = Standardiser().fit(described)
+            numbers = self.standardiser_.transform(described)
         self._predictor: Any = None
         experts = self._experts()
-        rows = Rows(pictures, self._standardised(described, len(pictures)), codes)
-        chosen = codes if drawn is None else codes[drawn]
-        mix = np.bincount(
-            chosen, None if drawn is not None else weights, minlength=len(self.classes_)
-        ).astype(float)
-        seen = self._watched(watched, mix)
+        rows = Rows(pictures, numbers, codes)
+        counts = np.bincount(codes, weights) if drawn is None else np.bincount(codes[drawn])
+        seen = self._watched(watched, counts.astype(float))
         recipe = Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
         self.history_ = train_network(
             experts, rows, weights / weights.mean(), recipe, self.random_state, drawn, seen
@@ -257,51 +260,25 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """Leave the compiled graph behind: weights and parameters are all it takes to compile it again."""
         return {name: value for name, value in super().__getstate__().items() if name != "_predictor"}
 
-    def _check_parameters(self) -> None:
-        if self.views not in (1, 2, 4, 8):
-            raise InputError(f"the network received {self.views!r} views to average; choose 1, 2, 4 or 8")
-        for name in ("steps", "batch_size", "points", "rate_patience", "stop_patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(
-                    f"the network received {value!r} as {name}; give a whole number of at least 1"
-                )
-
     def _watched(
         self,
         watched: tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]] | None,
         mix: npt.NDArray[np.float64],
     ) -> Watched | None:
-        """Check the watched rows, and weigh their classes by the mix of rows that is trained for."""
+        """Weigh the classes of watched rows by the mix of rows that is trained for."""
         if watched is None:
-            if self.rate_patience is not None or self.stop_patience is not None:
-                raise InputError(
-                    "the network received a patience but no rows to watch; give fit watched=(rows, labels) "
-                    "of lesions that are not trained on, or leave the patience out"
-                )
             return None
-        pictures, labels = check_pictures(watched[0], self.shape), np.asarray(watched[1])
-        if labels.shape != (len(pictures),) or not np.isin(labels, self.classes_).all():
-            raise InputError(
-                f"fit received watched labels of shape {labels.shape} for {len(pictures)} watched rows; give "
-                "one for each row, of the classes that are trained on"
-            )
-        codes = np.searchsorted(self.classes_, labels)
+        pictures, codes = check_watched(*watched, self.shape, self.classes_)
         wanted = mix ** BALANCES[self.balance]
         found = np.bincount(codes, minlength=len(mix)).clip(1)
         log_prior = np.log(mix / mix.sum()) if self.loss == "logit_adjusted" else np.zeros(len(mix))
-        rows = Rows(pictures, self._numbers(pictures), codes)
-        return Watched(rows, wanted / found, log_prior)
+        return Watched(Rows(pictures, self._numbers(pictures), codes), wanted / found, log_prior)
 
     def _numbers(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return what the second network looks at, of no columns where there is none."""
-        described = describe(to_rows(pictures), self.shape) if self.standardiser_ else None
-        return self._standardised(described, len(pictures))
-
-    def _standardised(self, described: npt.NDArray[np.float32] | None, n: int) -> npt.NDArray[np.float32]:
-        if self.standardiser_ is None or described is None:
-            return np.zeros((n, 0), dtype=np.float32)
-        return self.standardiser_.transform(described)
+        if self.standardiser_ is None:
+            return np.zeros((len(pictures), 0), dtype=np.float32)
+        return self.standardiser_.transform(describe(to_rows(pictures), self.shape))
 
     def _experts(self) -> Experts:
         pixels = build_network(

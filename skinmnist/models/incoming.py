@@ -1,9 +1,13 @@
-"""Checks of what a network is given: flat rows become pictures, weights become numbers."""
+"""Checks of what a network is given: flat rows become pictures, weights and parameters can be used."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils.multiclass import check_classification_targets
 
 from skinmnist.errors import InputError
 
@@ -46,6 +50,23 @@ def check_pictures(rows: npt.NDArray[np.generic], shape: tuple[int, int, int]) -
     return rows.astype(np.uint8, copy=False).reshape(len(rows), *shape)
 
 
+def check_labels(labels: npt.NDArray[np.generic], n: int) -> npt.NDArray[np.generic]:
+    """Return the labels of n rows as an array.
+
+    Raises
+    ------
+    InputError
+        Where there is not one for each row.
+    ValueError
+        Where they are measurements and no classes.
+    """
+    labels = np.asarray(labels)
+    check_classification_targets(labels)
+    if labels.shape != (n,):
+        raise InputError(f"fit received labels of shape {labels.shape} for {n} rows; give one for each row")
+    return labels
+
+
 def check_weights(sample_weight: npt.NDArray[np.floating] | None, n: int) -> npt.NDArray[np.float64]:
     """Return the weights of n rows, ones where none are given, float64 of shape (n,).
 
@@ -64,17 +85,96 @@ def check_weights(sample_weight: npt.NDArray[np.floating] | None, n: int) -> npt
 
 
 def check_drawn(
-    drawn: npt.NDArray[np.integer], n: int, sample_weight: npt.NDArray[np.floating] | None
+    drawn: npt.NDArray[np.integer],
+    labels: npt.NDArray[np.generic],
+    sample_weight: npt.NDArray[np.floating] | None,
 ) -> None:
     """Check positions of rows to train on.
 
     Raises
     ------
     InputError
-        Where they are none of n rows, there is none, or weights are given as well.
+        Where they are none of the labels' positions, a class is not drawn at all, or weights are given as
+        well.
     """
-    if len(drawn) == 0 or sample_weight is not None or not np.isin(drawn, np.arange(n)).all():
+    n = len(labels)
+    known = len(drawn) > 0 and sample_weight is None and np.isin(drawn, np.arange(n)).all()
+    if not known:
         raise InputError(
             f"fit received {len(drawn)} positions of rows to draw for {n} rows; give at least one position "
             "of these rows, and no weights beside them"
         )
+    missed = np.setdiff1d(labels, labels[drawn])
+    if len(missed):
+        raise InputError(
+            f"fit received positions that draw no row of class {missed[0]}; draw at least one row of every "
+            "class, or leave out the rows of that class"
+        )
+
+
+def check_watched(
+    rows: npt.NDArray[np.generic],
+    labels: npt.NDArray[np.generic],
+    shape: tuple[int, int, int],
+    classes: npt.NDArray[np.generic],
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return watched rows as pictures, and their class codes.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, height * width * channels)
+        As for `check_pictures`.
+    labels : ndarray of shape (n,)
+    shape : tuple of int
+    classes : ndarray of shape (k,)
+        The classes that are trained on, in order.
+
+    Raises
+    ------
+    InputError
+        Where there is not one label of these classes for each row.
+    """
+    pictures, labels = check_pictures(rows, shape), np.asarray(labels)
+    if labels.shape != (len(pictures),) or not np.isin(labels, classes).all():
+        raise InputError(
+            f"fit received watched labels of shape {labels.shape} for {len(pictures)} watched rows; give "
+            "one for each row, of the classes that are trained on"
+        )
+    return pictures, np.searchsorted(classes, labels)
+
+
+def check_patience(rate_patience: int | None, stop_patience: int | None, watching: bool) -> None:
+    """Check that there are rows to watch where any patience is given.
+
+    Raises
+    ------
+    InputError
+        Where there are none.
+    """
+    if not watching and (rate_patience is not None or stop_patience is not None):
+        raise InputError(
+            "the network received a patience but no rows to watch; give fit watched=(rows, labels) "
+            "of lesions that are not trained on, or leave the patience out"
+        )
+
+
+def check_settings(params: Mapping[str, Any]) -> None:
+    """Check the parameters of a network that count something.
+
+    Parameters
+    ----------
+    params : mapping of str
+        Name -> value, as ``get_params`` returns them.
+
+    Raises
+    ------
+    InputError
+        Where `views` is not 1, 2, 4 or 8, or another is below 1.
+    """
+    if params["views"] not in (1, 2, 4, 8):
+        raise InputError(f"the network received {params['views']!r} views to average; choose 1, 2, 4 or 8")
+    for name in ("steps", "batch_size", "points", "rate_patience", "stop_patience"):
+        if params[name] is not None and params[name] < 1:
+            raise InputError(
+                f"the network received {params[name]!r} as {name}; give a whole number of at least 1"
+            )

@@ -240,6 +240,11 @@ def test_positions_that_are_none_are_refused(table, drawn, weights):
         CNNClassifier(SHAPE, **SMALL).fit(*table, sample_weight=weights, drawn=np.array(drawn, int))
 
 
+def test_every_class_is_drawn(table):
+    with pytest.raises(InputError, match="draw no row of class 2"):
+        CNNClassifier(SHAPE, **SMALL).fit(*table, drawn=np.flatnonzero(table[1] < 2))
+
+
 @pytest.mark.parametrize("name", ["steps", "batch_size", "points", "rate_patience", "stop_patience"])
 def test_counts_below_one_are_refused(table, name):
     with pytest.raises(InputError, match=f"received 0 as {name}"):
