@@ -9,14 +9,12 @@ were measured while the network grew, on a machine under load; the column ``chan
 from the defaults of then. Rows with ``sqrt_batches`` and below them compute in bfloat16.
 """
 
-import argparse
-import csv
 import time
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.metrics import roc_auc_score
+from trials import keep_row, measured, read_options, split_rows
 
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.models.cnn import CNNClassifier
@@ -71,56 +69,27 @@ def square_root_rows(codes, random_state):
     return np.concatenate([np.arange(len(codes)), *extra])
 
 
-def run_trial(table, changes, sampler, fold, fold_seed):
+def run_trial(table, changes, options):
     """Fit and score one fold; return the measured columns of the table of trials."""
-    folds = StratifiedGroupKFold(5, shuffle=True, random_state=fold_seed)
-    train, test = list(folds.split(table.pixels, table.labels, table.lesion_ids))[fold]
-    if sampler == "sqrt":
+    train, test = split_rows(table, options)
+    if options.sampler == "sqrt":
         train = train[square_root_rows(table.labels[train], np.random.default_rng(0))]
-    balance = sampler if sampler in REMEDIES else None
+    balance = options.sampler if options.sampler in REMEDIES else None
     model = CNNClassifier(table.shape, **changes, balance=balance)
     start = time.process_time()
     model.fit(table.pixels[train], table.labels[train])
     seconds = time.process_time() - start
     probabilities, truth = model.predict_proba(table.pixels[test]), table.labels[test]
-    predicted = probabilities.argmax(axis=1)
-    return {
-        "core_seconds": round(seconds, 1),
-        "accuracy": round(accuracy_score(truth, predicted), 4),
-        "balanced_accuracy": round(balanced_accuracy_score(truth, predicted), 4),
-        "macro_f1": round(f1_score(truth, predicted, average="macro", zero_division=0), 4),
-        "macro_auc": round(roc_auc_score(truth, probabilities, multi_class="ovr"), 4),
-    }
+    area = roc_auc_score(truth, probabilities, multi_class="ovr")
+    return measured(seconds, truth, probabilities.argmax(axis=1), area)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="+", choices=list(TRIALS), metavar="NAME", help="; ".join(TRIALS))
-    parser.add_argument(
-        "--table", type=Path, required=True, help="hmnist_28_28_RGB.csv, its metadata beside it"
-    )
-    parser.add_argument("--sampler", choices=["none", "sqrt", *REMEDIES], default="none")
-    parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--fold-seed", type=int, default=1)
-    arguments = parser.parse_args()
-    table = load_hmnist(arguments.table)
-    for name in arguments.names:
-        measured = run_trial(table, TRIALS[name], arguments.sampler, arguments.fold, arguments.fold_seed)
+    options = read_options(__doc__.splitlines()[0], list(TRIALS), ["none", "sqrt", *REMEDIES])
+    table = load_hmnist(options.table)
+    for name in options.names:
         changes = " ".join(f"{key}={value}".replace(" ", "") for key, value in TRIALS[name].items())
-        row = {
-            "name": name,
-            "changes": changes,
-            "sampler": arguments.sampler,
-            "fold": arguments.fold,
-            "fold_seed": arguments.fold_seed,
-            **measured,
-        }
-        print(row, flush=True)
-        with RESULTS.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row, lineterminator="\n")
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
+        keep_row(RESULTS, options, name, changes, run_trial(table, TRIALS[name], options))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ descriptors grew: their changes say what they were made of and on how many folds
 SVM's macro_auc is that of its decision values, one against rest; in a comparison they are calibrated first.
 """
 
-import argparse
-import csv
 import time
 from pathlib import Path
 
@@ -17,10 +15,10 @@ import numpy as np
 from imblearn.over_sampling import SMOTE
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
+from trials import keep_row, measured, read_options, split_rows
 
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.models.components import Components
@@ -75,53 +73,30 @@ TRIALS = {
 }
 
 
-def run_trial(numbers, table, name, sampler, fold, fold_seed):
+def run_trial(numbers, table, name, options):
     """Fit and score one fold; return the measured columns of the table of trials."""
-    folds = StratifiedGroupKFold(5, shuffle=True, random_state=fold_seed)
-    train, test = list(folds.split(table.pixels, table.labels, table.lesion_ids))[fold]
+    train, test = split_rows(table, options)
     axes, build = TRIALS[name]
     scale = Standardiser() if axes is None else make_pipeline(Standardiser(), Components(axes))
     rows, labels = scale.fit_transform(numbers[train]), table.labels[train]
-    if sampler == "SMOTE":
+    if options.sampler == "SMOTE":
         rows, labels = SMOTE(random_state=0).fit_resample(rows, labels)
     model, start = build(), time.process_time()
     model.fit(rows, labels)
     seconds = time.process_time() - start
     unseen, truth = scale.transform(numbers[test]), table.labels[test]
     ranking = getattr(model, "predict_proba", None) or model.decision_function
-    scores, predicted = ranking(unseen), model.predict(unseen)
+    scores = ranking(unseen)
     areas = [roc_auc_score(truth == code, scores[:, code]) for code in range(scores.shape[1])]
-    return {
-        "core_seconds": round(seconds, 1),
-        "accuracy": round(accuracy_score(truth, predicted), 4),
-        "balanced_accuracy": round(balanced_accuracy_score(truth, predicted), 4),
-        "macro_f1": round(f1_score(truth, predicted, average="macro", zero_division=0), 4),
-        "macro_auc": round(float(np.mean(areas)), 4),
-    }
+    return measured(seconds, truth, model.predict(unseen), np.mean(areas))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="+", choices=list(TRIALS), metavar="NAME", help="; ".join(TRIALS))
-    parser.add_argument(
-        "--table", type=Path, required=True, help="hmnist_28_28_RGB.csv, its metadata beside it"
-    )
-    parser.add_argument("--sampler", choices=["none", "SMOTE"], default="none")
-    parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--fold-seed", type=int, default=1)
-    arguments = parser.parse_args()
-    table = load_hmnist(arguments.table)
+    options = read_options(__doc__.splitlines()[0], list(TRIALS), ["none", "SMOTE"])
+    table = load_hmnist(options.table)
     numbers = describe(np.asarray(table.pixels), table.shape)
-    for name in arguments.names:
-        fold = {"fold": arguments.fold, "fold_seed": arguments.fold_seed}
-        measured = run_trial(numbers, table, name, arguments.sampler, **fold)
-        row = {"name": name, "changes": "", "sampler": arguments.sampler, **fold, **measured}
-        print(row, flush=True)
-        with RESULTS.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row, lineterminator="\n")
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
+    for name in options.names:
+        keep_row(RESULTS, options, name, "", run_trial(numbers, table, name, options))
 
 
 if __name__ == "__main__":
