@@ -22,7 +22,15 @@ from skinmnist.reporting.answer import answer
 from skinmnist.reporting.conclusions import certainty
 from skinmnist.reporting.figures import DARK_SHARE
 from skinmnist.reporting.leaks_view import leaks_view
-from skinmnist.reporting.naming import base_model, clinical_columns, count, listing, space_title, unbroken
+from skinmnist.reporting.naming import (
+    added_columns,
+    base_model,
+    clinical_columns,
+    count,
+    listing,
+    space_title,
+    unbroken,
+)
 from skinmnist.reporting.theme import css_variables
 
 REPORT_FILE = "report.html"
@@ -111,6 +119,7 @@ def _heading(record: RunRecord) -> dict[str, Any]:
         "grid": info["grid"],
         "trained": sum(not base_model(info, name) for name in info["grid"]["models"]),
         "clinical": listing(clinical_columns(info)),
+        "added_columns": added_columns(info),
         "key_numbers": views.key_numbers(record),
         "failed": views.failed_cells(record),
         "pending": views.pending_cells(record),

@@ -48,6 +48,16 @@ def clinical_columns(info: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(column for columns in used for column in columns))
 
 
+def added_columns(info: dict[str, Any]) -> str:
+    """Name what is added to a model's answers, in words that are true of every model of a run.
+
+    A folder may have been extended with other columns than those it began with.
+    """
+    used = (model.get("clinical", []) for model in info["grid"]["models"].values())
+    sets = {tuple(columns) for columns in used if columns}
+    return listing(clinical_columns(info)) if len(sets) < 2 else "the clinical columns in its title"
+
+
 def fixed(value: float, digits: int = 3) -> str:
     """Write a score: ``0.612``, with a true minus sign, or a dash where it is absent."""
     if math.isnan(value):
