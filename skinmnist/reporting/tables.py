@@ -201,15 +201,20 @@ def resampled_counts(record: RunRecord) -> pd.DataFrame:
 
 
 def curves(record: RunRecord) -> pd.DataFrame:
-    """Return training curves: ``sampler, model, repeat, fold, step, loss, accuracy``; NaN where absent."""
+    """Return training curves; NaN where absent.
+
+    Columns ``sampler, model, repeat, fold, step, loss, accuracy``, and ``watched_loss, watched_accuracy`` of
+    networks that watch a part of the training lesions.
+    """
+    names = ["step", "loss", "accuracy", "watched_loss", "watched_accuracy"]
     frames = []
     for result in record.results:
         points = max((len(curve) for curve in result.history.values()), default=0)
         if points:
             history = {"step": np.arange(1.0, points + 1), **result.history}
-            known = {k: history.get(k, np.full(points, np.nan)) for k in ("step", "loss", "accuracy")}
+            known = {k: history.get(k, np.full(points, np.nan)) for k in names}
             frames.append(pd.DataFrame(result.cell._asdict() | known))
-    columns = [*_CELL, "step", "loss", "accuracy"]
+    columns = [*_CELL, *names]
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
 
