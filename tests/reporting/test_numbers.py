@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,9 @@ def by_fold(rows: pd.DataFrame) -> pd.DataFrame:
     for (sampler, model, fold), cell in rows.groupby(["sampler", "model", "fold"]):
         y, told, p = cell["label"].to_numpy(), cell["predicted"].to_numpy(), cell[P].to_numpy()
         top, right = p.max(axis=1), p.argmax(axis=1) == y
-        bins = [(top > low) & (top <= low + 1 / 15) for low in np.arange(15) / 15]
+        # Forests answer in hundredths, so confidences do stand on edges: none may be off by a last bit.
+        edges = np.arange(16) / 15
+        bins = [(top > low) & (top <= high) for low, high in pairwise(edges)]
         records.append(
             {
                 "sampler": sampler,
