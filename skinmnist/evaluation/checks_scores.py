@@ -80,8 +80,8 @@ def hurt_calibration(record: RunRecord, findings: Findings) -> str | None:
     """Tell of samplers whose expected calibration error is above that of none by more than noise."""
     found = compare_samplers(record.scores, record.info["protocol"]["folds"], metrics=("ece",))
     worse = [
-        f"{_named((row.sampler, row.model))} (from {row.against_value:.3f} to {row.value:.3f})"
-        for row in found[found["verdict"] == WORSE].itertuples()
+        f"{_named((row['sampler'], row['model']))} (from {row['against_value']:.3f} to {row['value']:.3f})"
+        for row in found[found["verdict"] == WORSE].to_dict("records")
     ]
     if not worse:
         return None
@@ -118,7 +118,10 @@ def differences_within_noise(record: RunRecord, findings: Findings) -> str | Non
     unsure = found[~found["verdict"].isin([BETTER, WORSE])]
     if unsure.empty:
         return None
-    shown = [f"{_named((row.sampler, row.model))} {_signed(row.difference)}" for row in unsure.itertuples()]
+    shown = [
+        f"{_named((row['sampler'], row['model']))} {_signed(row['difference'])}"
+        for row in unsure.to_dict("records")
+    ]
     why = "smaller than its noise" if (unsure["verdict"] == NOT_SHOWN).all() else "from too few folds"
     return (
         f"{len(unsure)} of {len(found)} differences to none in macro-F1 "
