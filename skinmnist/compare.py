@@ -70,8 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--repeats", metavar="N", type=int, default=1, help="how often to draw the folds anew (default: 1)")
     add(
         "--split",
-        choices=("lesion", "image"),
-        help="whether a lesion's pictures stay in one fold (default: lesion, wherever lesions are known)",
+        choices=("lesion", "image", "holdout"),
+        help="whether a lesion's pictures stay in one fold (default: lesion, wherever lesions are known); "
+        "holdout: training and test part once, by lesion",
     )
     add("--seed", metavar="N", type=int, default=0, help="everything random follows from it (default: 0)")
     add("--jobs", metavar="N", type=int, help="worker processes (default: the cores)")
@@ -82,6 +83,12 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"a look at {QUICK_ROWS:,} rows in {QUICK_FOLDS} folds; no result",
     )
     add("--fresh", action="store_true", help="forget the finished cells of the run folder")
+    add(
+        "--preset",
+        metavar="FILE",
+        help="run a published system, as its page did it and in the honest protocol (see experiments/*.toml)",
+    )
+    add("--describe", metavar="FILE", help="print what a preset would run, its networks layer by layer")
     add(
         "--demonstrate-leaks",
         action="store_true",
@@ -116,6 +123,10 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.reporting.html import write_report
     from skinmnist.terminal import Terminal
 
+    if options.describe:
+        return _describe(options)
+    if options.preset:
+        return _run_preset(options, arguments)
     if options.leak_models:
         if not options.demonstrate_leaks:
             raise InputError("received --leak-models without --demonstrate-leaks; add it, or leave both out")
@@ -181,6 +192,63 @@ def _demonstrate(
         notes=() if options.leak_models else notes,
         progress=terminal,
     )
+
+
+def _describe(options: argparse.Namespace) -> int:
+    from skinmnist.evaluation.presets import read_preset
+    from skinmnist.preset_door import USUAL_CLASSES, USUAL_SHAPE, describe
+
+    preset = read_preset(options.describe)
+    shape, n_classes = USUAL_SHAPE, USUAL_CLASSES
+    if options.csv:
+        table = _open_table(options)
+        shape, n_classes = table.shape, len(table.class_names)
+    elif preset.head.size:
+        height, width = (int(side) for side in preset.head.size.split("x"))
+        shape, n_classes = (height, width, 3), preset.head.classes
+    print(describe(preset, shape, n_classes))
+    return 0
+
+
+def _run_preset(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Run a preset; its own protocol takes the place of the options that would name another."""
+    from skinmnist.evaluation.manifest import Request
+    from skinmnist.evaluation.preset_run import run_preset
+    from skinmnist.evaluation.presets import read_preset
+    from skinmnist.preset_door import claims_table
+    from skinmnist.reporting.html import write_report
+    from skinmnist.terminal import Terminal
+
+    usual = build_parser().parse_args([])
+    for name in ("samplers", "models", "clinical", "folds", "repeats", "split", "quick", "demonstrate_leaks"):
+        if getattr(options, name) != getattr(usual, name):
+            raise InputError(
+                f"received --{name.replace('_', '-')} together with --preset, which says that itself; leave "
+                "one of them out, or change the preset"
+            )
+    preset = read_preset(options.preset)
+    table = _open_table(options)
+    out = Path(options.out) if options.out else Path("runs") / f"{preset.name}-{table.name}-{options.seed}"
+    terminal = Terminal()
+    terminal.table(table, "lesion", quick=False)
+    kept = shlex.join(argument for argument in arguments if argument != "--fresh")
+    with terminal:
+        run = run_preset(
+            preset,
+            table,
+            out=out,
+            seed=options.seed,
+            jobs=options.jobs,
+            fresh=options.fresh,
+            progress=terminal,
+            request=Request(f"python -m skinmnist.compare {kept}"),
+        )
+    report = write_report(out)
+    terminal.conclude(run.record, report, resume=None)
+    for failure in run.failures:
+        print(f"failed as published: {failure.cell}: {failure.reason}")
+    print(claims_table(run.claims))
+    return FAILED_CELLS if run.failures else _exit_code(run.record)
 
 
 def _exit_code(record: RunRecord) -> int:

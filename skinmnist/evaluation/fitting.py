@@ -43,6 +43,9 @@ class Task:
     models : mapping of str to ModelSpec
     samplers : mapping of str to Sampler
     seed : int
+    watch_held_out : bool
+        Whether classifiers watch the held-out rows: the leak of many published systems, for showing it; no
+        comparison ever asks for it.
     """
 
     folds: npt.NDArray[np.int8]
@@ -50,6 +53,7 @@ class Task:
     models: Mapping[str, ModelSpec]
     samplers: Mapping[str, Sampler]
     seed: int
+    watch_held_out: bool = False
 
 
 def cell_seeds(seed: int, cell: Cell) -> tuple[int, int]:
@@ -97,6 +101,8 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         rows = features.fit_transform(rows)
     feature_seconds = clock.lap() + seconds_each * len(train)
     chosen, watched = _watched(spec, rows, labels, lesions, sampler_seed)
+    if task.watch_held_out:
+        watched = {"watched": (_inputs(table, held_out, spec, described), table.labels[held_out])}
     drawn = draw(chosen)
     resample_seconds = clock.lap()
     learnt = thin(drawn, spec.pair_rows, sampler_seed)

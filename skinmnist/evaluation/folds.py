@@ -10,7 +10,7 @@ import numpy.typing as npt
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 
-Split = Literal["lesion", "image"]
+Split = Literal["lesion", "image", "holdout"]
 
 #: The fold number of a row that takes no part.
 LEFT_OUT = -1
@@ -18,6 +18,8 @@ LEFT_OUT = -1
 
 def choose_split(table: PixelTable, split: str | None) -> Split:
     """Return the split to use: by lesion wherever lesions are known, unless told otherwise.
+
+    A holdout parts training and test once, by lesion wherever lesions are known.
 
     Raises
     ------
@@ -28,8 +30,10 @@ def choose_split(table: PixelTable, split: str | None) -> Split:
         return "image" if table.lesion_ids is None else "lesion"
     if split == "image":
         return "image"
+    if split == "holdout":
+        return "holdout"
     if split != "lesion":
-        raise InputError(f"received split {split!r}; expected 'lesion' or 'image'")
+        raise InputError(f"received split {split!r}; expected 'lesion', 'image' or 'holdout'")
     if table.lesion_ids is None:
         raise InputError(
             f"a split by lesion was asked for, but table {table.name!r} has no lesion ids; "
@@ -56,9 +60,10 @@ def assign_folds(
     n_folds : int
         Between 2 and 100.
     repeats : int
-    split : {"lesion", "image"}
+    split : {"lesion", "image", "holdout"}
         ``"lesion"`` keeps all pictures of a lesion in one fold (`StratifiedGroupKFold`, fixed for shuffling
-        in scikit-learn 1.8); ``"image"`` does not (`StratifiedKFold`).
+        in scikit-learn 1.8); ``"image"`` does not (`StratifiedKFold`). ``"holdout"`` draws as ``"lesion"``
+        does, wherever lesions are known; only its fold 0 is meant to be held out.
     seed : int
     rows : ndarray of int, optional
         The rows that take part; all by default.

@@ -91,13 +91,7 @@ def resampled_first(ground: Ground, sampler: str) -> Trial:
     resampling: what differs is the split, and not the price.
     """
     plan, rows = ground.plan, ground.taking_part
-    pixels, labels = np.asarray(ground.table.pixels[rows]), ground.table.labels[rows]
-    made = resample(make_sampler(sampler, plan.task.seed), pixels, labels)
-    if made.chosen is not None:
-        new_pixels = pixels[made.chosen]
-    else:
-        new_pixels = np.clip(np.rint(np.asarray(made.rows)), 0, 255).astype(np.uint8)
-    table = PixelTable(new_pixels, made.labels, ground.table.class_names, ground.table.shape)
+    table = resample_all(ground.table, rows, sampler, plan.task.seed)
     n_folds = plan.protocol["folds"]
     train_rows = round(len(rows) * (n_folds - 1) / n_folds)
     task = Task(
@@ -111,6 +105,16 @@ def resampled_first(ground: Ground, sampler: str) -> Trial:
         Cell(sampler, model, 0, fold) for model in ground.models for fold in ground.folds(RESAMPLED_FOLDS)
     ]
     return Trial(f"{sampler}_before_the_split", table, task, tuple(cells))
+
+
+def resample_all(table: PixelTable, rows: npt.NDArray[np.int64], sampler: str, seed: int) -> PixelTable:
+    """Resample rows of a table at once, with no fold in sight; nobody knows the lesions of what is made."""
+    made = resample(make_sampler(sampler, seed), np.asarray(table.pixels[rows]), table.labels[rows])
+    if made.chosen is not None:
+        pixels = np.asarray(table.pixels[rows])[made.chosen]
+    else:
+        pixels = np.clip(np.rint(np.asarray(made.rows)), 0, 255).astype(np.uint8)
+    return PixelTable(pixels, made.labels, table.class_names, table.shape)
 
 
 def by_image(ground: Ground) -> Trial:

@@ -134,12 +134,13 @@ def make_plan(
     columns = choose_columns(table, clinical)
     chosen_split = choose_split(table, split)
     fold_of = assign_folds(table, folds, repeats, chosen_split, seed, rows)
-    cells, notes = plan_cells(found_samplers, found_models, repeats, folds, fused=bool(columns))
+    held_out = 1 if chosen_split == "holdout" else folds
+    cells, notes = plan_cells(found_samplers, found_models, repeats, held_out, fused=bool(columns))
     if not cells:
         raise InputError("; ".join(notes) + "; nothing is left to run, so name other samplers or models")
     task = Task(
         folds=fold_of,
-        by_lesion=chosen_split == "lesion",
+        by_lesion=chosen_split != "image" and table.lesion_ids is not None,
         models=found_models,
         samplers=found_samplers,
         seed=seed,

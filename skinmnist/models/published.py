@@ -112,7 +112,8 @@ class PublishedNetwork(ClassifierMixin, BaseEstimator):
         ).history
         if not np.isfinite(found["loss"][-1]):
             raise FloatingPointError(f"the loss is {found['loss'][-1]}; lower the learning rate")
-        self.history_ = {"step": [len(batches) * (epoch + 1) for epoch in range(len(found["loss"]))]}
+        steps = [len(batches) * (epoch + 1) for epoch in range(len(found["loss"]))]
+        self.history_: dict[str, list[float]] = {"step": [float(step) for step in steps]}
         names = {
             "loss": "loss",
             "accuracy": "accuracy",

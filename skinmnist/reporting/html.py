@@ -19,6 +19,7 @@ from skinmnist.evaluation.metrics import METRIC_TITLES
 from skinmnist.evaluation.record import RunRecord, read_run
 from skinmnist.reporting import drawings, drawings_findings, tables, views, views_findings
 from skinmnist.reporting.answer import answer
+from skinmnist.reporting.claims_view import claims_view
 from skinmnist.reporting.conclusions import certainty
 from skinmnist.reporting.figures import DARK_SHARE
 from skinmnist.reporting.leaks_view import leaks_view
@@ -81,6 +82,7 @@ def render_report(record: RunRecord, findings: Findings | None = None) -> str:
         **_certainty(record, findings),
         **_training(record),
         **leaks_view(record),
+        **claims_view(record),
         checks=len(CHECKS),
         concerns=check_run(record, findings),
     )

@@ -1,0 +1,306 @@
+"""A preset run twice: in the honest protocol, and as its page did it; the second stays out of every table."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.metrics import f1_score
+
+from skinmnist.datasets.subset import draw_rows
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
+from skinmnist.evaluation.comparison import Progress as RunProgress
+from skinmnist.evaluation.comparison import run_comparison
+from skinmnist.evaluation.files import write_atomically
+from skinmnist.evaluation.folds import assign_folds
+from skinmnist.evaluation.grid import Sampler
+from skinmnist.evaluation.leak_trials import Trial, resample_all
+from skinmnist.evaluation.machine import available_cores
+from skinmnist.evaluation.manifest import Request
+from skinmnist.evaluation.plan import Plan, make_plan
+from skinmnist.evaluation.presets import CLAIMS, Preset
+from skinmnist.evaluation.record import CELLS_FOLDER, RunRecord
+from skinmnist.evaluation.runner import run_cells
+from skinmnist.evaluation.store import CellStore, read_cell
+
+CLAIMS_FILE, PUBLISHED_FOLDER = "claims.csv", "published"
+_ABOUT_FILE, _AUGMENTED_FILE = "preset.json", "augmented.npz"
+#: Pictures, and changed versions of each, that are kept for the report.
+SHOWN, VERSIONS = 7, 6
+CLAIM_COLUMNS = ("network", "sampler", "metric", "claimed", "as_published", "honest")
+
+
+class Progress(RunProgress, Protocol):
+    """Whoever wants to see a preset run go on."""
+
+    def leaking(self, cells: int, stored: int, notes: tuple[str, ...]) -> None:
+        """Take note of the cells that are run as published."""
+
+
+@dataclass(frozen=True, eq=False)
+class PresetRun:
+    """What a preset came to.
+
+    Attributes
+    ----------
+    record : RunRecord
+        The honest run.
+    claims : DataFrame
+        Columns `CLAIM_COLUMNS`: means over the folds; ``claimed`` is absent where the page says nothing.
+    failures : tuple of CellFailure
+        Cells of the run as published that could not be finished.
+    """
+
+    record: RunRecord
+    claims: pd.DataFrame
+    failures: tuple[CellFailure, ...]
+
+
+def keras_scores(
+    labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]
+) -> dict[str, float]:
+    """Score as the pages do: what `CLAIMS` names.
+
+    Precision and recall are micro-averaged at a threshold of 0.5, as Keras' metrics of these names count
+    them: a picture whose top probability is below it counts for neither class. A score without a picture to
+    count is absent.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+    probabilities : ndarray of shape (n, k)
+    """
+    own = probabilities[np.arange(len(labels)), labels]
+    sure = probabilities > 0.5
+    hits = float((own > 0.5).sum())
+    found = {
+        "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+        "recall": hits / len(labels),
+        "macro_f1": float(f1_score(labels, probabilities.argmax(axis=1), average="macro", zero_division=0)),
+        "loss": float(-np.log(own.clip(1e-7, 1)).mean()),
+    }
+    if sure.any():
+        found["precision"] = hits / float(sure.sum())
+    return found
+
+
+def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> Trial:
+    """Deal, resample and watch as the page did."""
+    said, head, n_folds = preset.published, preset.head, plan.protocol["folds"]
+    rows = np.flatnonzero(plan.task.folds[0] >= 0)
+    task = replace(plan.task, models=preset.models(watch=0.0), watch_held_out=said.watches_test)
+    if said.sampler_first:
+        table = resample_all(table, rows, head.sampler, plan.task.seed)
+        rows = np.arange(len(table))
+        task = replace(task, samplers={head.sampler: Sampler(None)})
+    if said.by_image or said.sampler_first:
+        folds = assign_folds(table, n_folds, 1, "image", plan.task.seed, rows)
+        task = replace(task, folds=folds, by_lesion=False)
+    held_out = range(1 if head.holdout else n_folds)
+    cells = [Cell(head.sampler, network.name, 0, fold) for network in preset.networks for fold in held_out]
+    return Trial(f"{preset.name} as published", table, task, tuple(cells))
+
+
+def run_preset(
+    preset: Preset,
+    table: PixelTable,
+    *,
+    out: str | Path,
+    seed: int = 0,
+    jobs: int | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
+    request: Request | None = None,
+) -> PresetRun:
+    """Run a preset in the honest protocol and as published, and set both beside what its page claims.
+
+    Parameters
+    ----------
+    preset : Preset
+    table : PixelTable
+    out : path
+        The run folder: the honest run's own files, the cells as published in its ``published/``, and
+        ``claims.csv``.
+    seed, jobs, fresh, progress, request
+        As of `run_comparison`.
+
+    Raises
+    ------
+    InputError
+        For a table that does not fit the preset.
+    KeyboardInterrupt
+        After what is finished has been stored.
+    """
+    head = preset.head
+    rows = draw_rows(table, head.rows, seed, head.folds) if head.rows is not None else None
+    split = "holdout" if head.holdout else None
+    models = preset.models()
+    plan = make_plan(table, preset.samplers, models, head.folds, 1, split, seed, rows)
+    record = run_comparison(
+        table,
+        preset.samplers,
+        models,
+        folds=head.folds,
+        split=split,
+        seed=seed,
+        jobs=jobs,
+        out=out,
+        fresh=fresh,
+        rows=rows,
+        progress=progress,
+        request=request,
+    )
+    trial = published_trial(preset, table, plan)
+    identity = hashlib.sha256(f"{plan.identity} {trial.name} {_own_code()}".encode()).hexdigest()
+    prints = {name: spec.fingerprint for name, spec in trial.task.models.items()}
+    folder = Path(out) / PUBLISHED_FOLDER
+    store = CellStore(folder, identity, prints)
+    if fresh:
+        store.clear()
+    failures = _run(trial, store, jobs or available_cores(), progress)
+    published = [result for cell in trial.cells if (result := store.load(cell)) is not None]
+    claims = _claims(preset, published, record)
+    write_atomically(folder / _ABOUT_FILE, (json.dumps(_about(preset), indent=1) + "\n").encode())
+    if preset.augmentation is not None:
+        write_atomically(folder / _AUGMENTED_FILE, _augmented(preset, table, plan))
+    write_atomically(Path(out) / CLAIMS_FILE, claims.to_csv(index=False, lineterminator="\n").encode())
+    return PresetRun(record, claims, tuple(failures))
+
+
+@dataclass(frozen=True, eq=False)
+class Claims:
+    """What a preset left in a run folder.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        Columns `CLAIM_COLUMNS`.
+    about : dict
+        Texts: ``title, about, claim, less``, lists ``choices, differences``, and titles of ``networks``.
+    augmented : ndarray of shape (n, versions, height, width, channels), uint8, or None
+        Pictures of the table, each first as it is, then changed at random.
+    """
+
+    scores: pd.DataFrame
+    about: dict[str, Any]
+    augmented: npt.NDArray[np.uint8] | None
+
+
+def read_claims(folder: Path) -> Claims | None:
+    """Read what `run_preset` left in a run folder; None where there is nothing.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read.
+    """
+    path, published = folder / CLAIMS_FILE, folder / PUBLISHED_FOLDER
+    if not path.is_file():
+        return None
+    try:
+        about = json.loads((published / _ABOUT_FILE).read_text(encoding="utf-8"))
+        augmented = None
+        if (published / _AUGMENTED_FILE).is_file():
+            with np.load(published / _AUGMENTED_FILE, allow_pickle=False) as kept:
+                augmented = kept["pictures"]
+        return Claims(pd.read_csv(path)[list(CLAIM_COLUMNS)], about, augmented)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is damaged ({error}); run the preset again, or delete it") from None
+
+
+def _about(preset: Preset) -> dict[str, Any]:
+    head = preset.head
+    return {
+        "title": head.title,
+        "about": head.about,
+        "claim": head.claim,
+        "less": head.less,
+        "choices": list(head.choices),
+        "differences": list(preset.published.differences),
+        "networks": {network.name: network.title for network in preset.networks},
+    }
+
+
+def _augmented(preset: Preset, table: PixelTable, plan: Plan) -> bytes:
+    """Change one picture of each class at random, as training does."""
+    from skinmnist.models.blueprint_layers import show_augmented
+
+    rows = np.flatnonzero(plan.task.folds[0] >= 0)
+    first = rows[np.unique(table.labels[rows], return_index=True)[1]][:SHOWN]
+    pictures = np.asarray(table.pixels[first]).reshape(len(first), *table.shape)
+    assert preset.augmentation is not None
+    changed = show_augmented(pictures, preset.augmentation, VERSIONS, plan.task.seed)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, pictures=np.concatenate([pictures[:, None], changed], axis=1))
+    return buffer.getvalue()
+
+
+def _claims(preset: Preset, published: list[CellResult], record: RunRecord) -> pd.DataFrame:
+    honest = [
+        result
+        for entry in record.info["cells"]
+        if entry["status"] == "done"
+        and (result := read_cell(record.folder / CELLS_FOLDER / entry["file"])) is not None
+    ]
+    rows = []
+    for network in preset.networks:
+        as_published, fair = (
+            _means(cells, network.name, preset.head.sampler) for cells in (published, honest)
+        )
+        rows += [
+            (
+                network.name,
+                preset.head.sampler,
+                metric,
+                preset.claims.get(metric),
+                as_published.get(metric),
+                fair.get(metric),
+            )
+            for metric in CLAIMS
+        ]
+    return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
+
+
+def _means(cells: Iterable[CellResult], model: str, sampler: str) -> dict[str, float]:
+    found = [
+        keras_scores(cell.labels, cell.probabilities)
+        for cell in cells
+        if (cell.cell.model, cell.cell.sampler) == (model, sampler)
+    ]
+    return {
+        metric: float(np.mean([scores[metric] for scores in found]))
+        for metric in CLAIMS
+        if found and all(metric in scores for scores in found)
+    }
+
+
+def _run(trial: Trial, store: CellStore, jobs: int, progress: Progress | None) -> list[CellFailure]:
+    """Run the cells that are not stored, and return those that failed."""
+    missing = [cell for cell in trial.cells if store.load(cell) is None]
+    if progress:
+        progress.leaking(len(trial.cells), len(trial.cells) - len(missing), ())
+    failures = []
+    with closing(run_cells(missing, trial.table, trial.task, jobs)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, CellFailure):
+                failures.append(outcome)
+            else:
+                store.save(outcome)
+            if progress:
+                progress.finished(outcome, None)
+    return failures
+
+
+def _own_code() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()

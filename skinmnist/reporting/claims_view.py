@@ -1,0 +1,79 @@
+"""The section of a preset: what its page claims, what its way of doing it gives, and what is honest."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from skinmnist.evaluation.preset_run import Claims, read_claims
+from skinmnist.evaluation.record import RunRecord
+from skinmnist.reporting.embed import Embedded, embed_strip
+from skinmnist.reporting.naming import fixed
+
+_NAMES = {
+    "accuracy": "Accuracy",
+    "precision": "Precision (micro, at 0.5)",
+    "recall": "Recall (micro, at 0.5)",
+    "macro_f1": "Macro-F1",
+    "loss": "Cross-entropy",
+}
+
+
+def claims_view(record: RunRecord) -> dict[str, Any]:
+    """Return what the template prints of a preset; ``claims`` is None where the run is none of one.
+
+    Raises
+    ------
+    InputError
+        Where what the preset left in the run folder is damaged.
+    """
+    found = read_claims(record.folder)
+    if found is None:
+        return {"claims": None}
+    return {
+        "claims": found.about | {"sampler": found.scores["sampler"].iloc[0]},
+        "claim_rows": _rows(found),
+        "claims_answer": _answer(found),
+        "augmented": _pictures(found),
+    }
+
+
+def _rows(found: Claims) -> list[dict[str, str]]:
+    titles = found.about["networks"]
+    return [
+        {
+            "network": titles.get(row["network"], row["network"]),
+            "metric": _NAMES[row["metric"]],
+            **{name: _text(row[name]) for name in ("claimed", "as_published", "honest")},
+        }
+        for row in found.scores.to_dict("records")
+    ]
+
+
+def _text(value: float) -> str:
+    return "" if math.isnan(value) else fixed(value)
+
+
+def _answer(found: Claims) -> str:
+    """Say how far claim, page and honest protocol are from each other, in the numbers of the table."""
+    scores = found.scores[found.scores["metric"] == "accuracy"].iloc[0]
+    parts = []
+    if not math.isnan(scores["claimed"]):
+        parts.append(f"The page claims an accuracy of {fixed(scores['claimed'])}.")
+    parts.append(
+        f"Done as published, it comes to {fixed(scores['as_published'])} here; in the honest protocol, to "
+        f"{fixed(scores['honest'])}."
+    )
+    if found.about["differences"]:
+        parts.append("What differs between the two: " + "; ".join(found.about["differences"]) + ".")
+    else:
+        parts.append("The page's protocol has no leak of those that are looked for, so the two agree.")
+    return " ".join(parts)
+
+
+def _pictures(found: Claims) -> list[Embedded]:
+    """Return one strip a picture: first as it is, then its changed versions."""
+    if found.augmented is None:
+        return []
+    alt = "A training picture, and behind it the same changed at random, as training sees it"
+    return [embed_strip(versions, alt) for versions in found.augmented]

@@ -1,0 +1,107 @@
+"""A preset run as published and honestly: what parts the two, and that only one stands in the tables."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import precision_score, recall_score
+
+from skinmnist.datasets.synthetic import make_lesions
+from skinmnist.evaluation.plan import make_plan
+from skinmnist.evaluation.preset_run import keras_scores, published_trial, read_claims, run_preset
+from skinmnist.evaluation.presets import read_preset
+from skinmnist.reporting.html import write_report
+
+PRESET = """
+[system]
+title = "A <system>"
+about = "About it."
+folds = 3
+holdout = {holdout}
+sampler = "RandomOverSampler"
+[claims]
+accuracy = 0.9
+[[networks]]
+name = "net"
+layers = [{{ convolution = 4 }}, {{ max_pool = 2 }}, {{ flatten = true }}, {{ dense = 4 }}]
+[training]
+epochs = 2
+monitor = "accuracy"
+stop_patience = 1
+[augmentation]
+flip = "horizontal"
+[published]
+by_image = true
+sampler_first = {sampler_first}
+watches_test = true
+"""
+
+
+def preset(folder, holdout="true", sampler_first="true"):
+    path = folder / "mine.toml"
+    path.write_text(PRESET.format(holdout=holdout, sampler_first=sampler_first), encoding="utf-8")
+    return read_preset(path)
+
+
+@pytest.fixture(scope="module")
+def table():
+    return make_lesions(150, size=8)
+
+
+def test_keras_scores_are_micro_averages_at_one_half():
+    random_state = np.random.default_rng(0)
+    probabilities = random_state.dirichlet(np.full(4, 0.4), 200)
+    labels = random_state.integers(0, 4, 200)
+    found = keras_scores(labels, probabilities)
+    truth, said = np.eye(4, dtype=int)[labels], (probabilities > 0.5).astype(int)
+    assert found["precision"] == pytest.approx(precision_score(truth, said, average="micro"))
+    assert found["recall"] == pytest.approx(recall_score(truth, said, average="micro"))
+    assert found["loss"] == pytest.approx(-np.log(probabilities[np.arange(200), labels].clip(1e-7)).mean())
+    assert "precision" not in keras_scores(labels, np.full((200, 4), 0.25))
+
+
+def test_as_published_copies_stand_on_both_sides_and_the_test_is_watched(tmp_path, table):
+    mine = preset(tmp_path, holdout="false")
+    plan = make_plan(table, mine.samplers, mine.models(), 3, 1, None, 0, None)
+    trial = published_trial(mine, table, plan)
+    assert trial.task.watch_held_out
+    assert trial.task.models["net"].watch == 0
+    counts = np.bincount(trial.table.labels)
+    assert (counts == counts[0]).all()
+    sides = trial.task.folds[0]
+    rare = trial.table.labels == int(np.argmin(np.bincount(table.labels)))
+    inside = {row.tobytes() for row in trial.table.pixels[rare & (sides != 0)]}
+    held_out = [row.tobytes() in inside for row in trial.table.pixels[rare & (sides == 0)]]
+    assert np.mean(held_out) > 0.9
+    assert {cell.fold for cell in trial.cells} == {0, 1, 2}
+
+
+def test_by_image_only_parts_lesions_and_leaves_the_rows(tmp_path, table):
+    mine = preset(tmp_path, sampler_first="false")
+    plan = make_plan(table, mine.samplers, mine.models(), 3, 1, "holdout", 0, None)
+    trial = published_trial(mine, table, plan)
+    assert trial.table is table
+    assert not trial.task.by_lesion
+    assert len(trial.cells) == 1
+
+
+def test_a_run_leaves_claims_and_a_report_and_is_found_again(tmp_path, table):
+    mine, out = preset(tmp_path), tmp_path / "run"
+    first = run_preset(mine, table, out=out, jobs=1)
+    assert not first.failures
+    assert not first.record.failures
+    assert {result.cell.fold for result in first.record.results} == {0}
+    claims = first.claims.set_index("metric")
+    assert claims.loc["accuracy", "claimed"] == 0.9
+    assert claims.loc["macro_f1", ["as_published", "honest"]].notna().all()
+    honest = first.record.scores.query("sampler == 'RandomOverSampler' and metric == 'accuracy'")["value"]
+    assert claims.loc["accuracy", "honest"] == pytest.approx(honest.mean())
+    assert len(first.record.scores.query("metric == 'accuracy'")) == 2
+    kept = read_claims(out)
+    assert kept is not None
+    assert kept.augmented is not None
+    assert kept.augmented.shape[2:] == (8, 8, 3)
+    again = run_preset(mine, table, out=out, jobs=1)
+    assert again.claims.equals(first.claims)
+    page = write_report(out).read_text(encoding="utf-8")
+    assert "Claimed, as published, honest" in page
+    assert "A &lt;system&gt;" in page
+    assert "one held-out part of 3" in page
