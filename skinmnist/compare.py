@@ -123,10 +123,8 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.reporting.html import write_report
     from skinmnist.terminal import Terminal
 
-    if options.describe:
-        return _describe(options)
-    if options.preset:
-        return _run_preset(options, arguments)
+    if options.preset or options.describe:
+        return _preset(options, arguments)
     if options.leak_models:
         if not options.demonstrate_leaks:
             raise InputError("received --leak-models without --demonstrate-leaks; add it, or leave both out")
@@ -136,9 +134,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     terminal = Terminal()
     terminal.table(table, choose_split(table, options.split), options.quick)
     models = [QUICK_MODELS.get(name, name) if options.quick else name for name in options.models]
-    # Typed again to go on or to extend, it must not throw away what is there.
-    kept = shlex.join(argument for argument in arguments if argument != "--fresh")
-    command = f"python -m skinmnist.compare {kept}".rstrip()
+    command = _command(arguments)
     folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
     interrupted = False
     try:
@@ -194,61 +190,22 @@ def _demonstrate(
     )
 
 
-def _describe(options: argparse.Namespace) -> int:
-    from skinmnist.evaluation.presets import read_preset
-    from skinmnist.preset_door import USUAL_CLASSES, USUAL_SHAPE, describe
+def _preset(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Run a preset, or say what it would run."""
+    from skinmnist import preset_door
 
-    preset = read_preset(options.describe)
-    shape, n_classes = USUAL_SHAPE, USUAL_CLASSES
-    if options.csv:
-        table = _open_table(options)
-        shape, n_classes = table.shape, len(table.class_names)
-    elif preset.head.size:
-        height, width = (int(side) for side in preset.head.size.split("x"))
-        shape, n_classes = (height, width, 3), preset.head.classes
-    print(describe(preset, shape, n_classes))
-    return 0
+    if options.describe:
+        print(preset_door.describe(options.describe, _open_table(options) if options.csv else None))
+        return 0
+    preset_door.refuse_options(options, build_parser().parse_args([]))
+    run = preset_door.run(options, _open_table(options), _command(arguments))
+    return FAILED_CELLS if run.failures or run.record.failures else 0
 
 
-def _run_preset(options: argparse.Namespace, arguments: list[str]) -> int:
-    """Run a preset; its own protocol takes the place of the options that would name another."""
-    from skinmnist.evaluation.manifest import Request
-    from skinmnist.evaluation.preset_run import run_preset
-    from skinmnist.evaluation.presets import read_preset
-    from skinmnist.preset_door import claims_table
-    from skinmnist.reporting.html import write_report
-    from skinmnist.terminal import Terminal
-
-    usual = build_parser().parse_args([])
-    for name in ("samplers", "models", "clinical", "folds", "repeats", "split", "quick", "demonstrate_leaks"):
-        if getattr(options, name) != getattr(usual, name):
-            raise InputError(
-                f"received --{name.replace('_', '-')} together with --preset, which says that itself; leave "
-                "one of them out, or change the preset"
-            )
-    preset = read_preset(options.preset)
-    table = _open_table(options)
-    out = Path(options.out) if options.out else Path("runs") / f"{preset.name}-{table.name}-{options.seed}"
-    terminal = Terminal()
-    terminal.table(table, "lesion", quick=False)
+def _command(arguments: list[str]) -> str:
+    """Return what to type to go on or to extend, which must not throw away what is there."""
     kept = shlex.join(argument for argument in arguments if argument != "--fresh")
-    with terminal:
-        run = run_preset(
-            preset,
-            table,
-            out=out,
-            seed=options.seed,
-            jobs=options.jobs,
-            fresh=options.fresh,
-            progress=terminal,
-            request=Request(f"python -m skinmnist.compare {kept}"),
-        )
-    report = write_report(out)
-    terminal.conclude(run.record, report, resume=None)
-    for failure in run.failures:
-        print(f"failed as published: {failure.cell}: {failure.reason}")
-    print(claims_table(run.claims))
-    return FAILED_CELLS if run.failures else _exit_code(run.record)
+    return f"python -m skinmnist.compare {kept}".rstrip()
 
 
 def _exit_code(record: RunRecord) -> int:

@@ -2,61 +2,136 @@
 
 from __future__ import annotations
 
+import argparse
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from skinmnist.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from skinmnist.evaluation.presets import Preset
+    from skinmnist.datasets.table import PixelTable
+    from skinmnist.evaluation.preset_run import PresetRun
 
-#: The size that a description takes where no table is at hand: that of the preset's page, or this one.
-USUAL_SHAPE, USUAL_CLASSES = (28, 28, 3), 7
+#: The size of pictures that a description takes where neither a table nor the preset names one.
+USUAL_SHAPE = (28, 28, 3)
+
+#: What a preset says itself.
+_SAID_BY_PRESET = (
+    "samplers",
+    "models",
+    "clinical",
+    "folds",
+    "repeats",
+    "split",
+    "quick",
+    "demonstrate_leaks",
+)
 
 
-def describe(preset: Preset, shape: tuple[int, int, int], n_classes: int) -> str:
+def refuse_options(options: argparse.Namespace, usual: argparse.Namespace) -> None:
+    """Refuse options that a preset says itself.
+
+    Raises
+    ------
+    InputError
+        Where one of them is not what it is when left out.
+    """
+    for name in _SAID_BY_PRESET:
+        if getattr(options, name) != getattr(usual, name):
+            raise InputError(
+                f"received --{name.replace('_', '-')} together with --preset, which says that itself; leave "
+                "one of them out, or change the preset"
+            )
+
+
+def describe(path: str, table: PixelTable | None) -> str:
     """Say what a preset would run, its networks layer by layer with parameter counts.
 
     Parameters
     ----------
-    preset : Preset
-    shape : tuple of int
-        ``(height, width, channels)`` of the pictures.
-    n_classes : int
+    path : str
+    table : PixelTable or None
+        Whose pictures and classes the networks are built for; those of the preset's page by default.
     """
+    from skinmnist.evaluation.presets import read_preset
     from skinmnist.models.blueprint_layers import build_stack
 
+    preset = read_preset(path)
     head, training = preset.head, preset.training
-    height, width, channels = shape
+    shape, n_classes = USUAL_SHAPE, head.classes
+    if table is not None:
+        shape, n_classes = table.shape, len(table.class_names)
+    elif head.size:
+        height, width = (int(side) for side in head.size.split("x"))
+        shape = (height, width, 3)
     protocol = "one split into training, validation and test" if head.holdout else f"{head.folds} folds"
+    sampler = "no sampler" if head.sampler == "none" else f"{head.sampler} inside the training part"
     lines = [
         head.title,
         head.about,
-        f"Honest: {protocol} by lesion, {head.sampler} inside the training part.",
+        head.claim,
+        f"Honest: {protocol} by lesion, {sampler}.",
         "As published: " + ("; ".join(preset.published.differences) or "the same") + ".",
-        f"Training: {training.epochs} epochs, batches of {training.batch_size}, Adam at "
+        f"Training: {training.epochs} epochs at most, batches of {training.batch_size}, Adam at "
         f"{training.learning_rate:g}.",
+        f"Less than published: {head.less}" if head.less else "",
+        *(f"Choice: {choice}" for choice in head.choices),
     ]
-    if head.less:
-        lines.append(f"Less than published: {head.less}")
-    lines += [f"Choice: {choice}" for choice in head.choices]
+    lines = [line for line in lines if line]
     for network in preset.networks:
         model = build_stack(network.blueprint, shape, n_classes)
-        lines += ["", f"{network.name}: {network.title}, pictures of {height} x {width} x {channels}"]
+        lines += ["", f"{network.name}: {network.title}, pictures of {' x '.join(map(str, shape))}"]
         for layer in model.layers:
             size = " x ".join(str(length) for length in layer.output.shape[1:])
             lines.append(f"  {layer.name:<20} {size:<16} {layer.count_params():>10,}")
         lines.append(f"  {'parameters':<37} {model.count_params():>10,}")
-    return "\n".join(line for line in lines if line or lines)
+    return "\n".join(lines)
+
+
+def run(options: argparse.Namespace, table: PixelTable, command: str) -> PresetRun:
+    """Run a preset on a table, write the report, and print the scores and the claims."""
+    from skinmnist.evaluation.findings import find
+    from skinmnist.evaluation.folds import choose_split
+    from skinmnist.evaluation.manifest import Request
+    from skinmnist.evaluation.preset_run import run_preset
+    from skinmnist.evaluation.presets import read_preset
+    from skinmnist.reporting.html import write_report
+    from skinmnist.terminal import Terminal
+
+    preset = read_preset(options.preset)
+    out = Path(options.out) if options.out else Path("runs") / f"{preset.name}-{table.name}-{options.seed}"
+    terminal = Terminal()
+    terminal.table(table, choose_split(table, None), quick=False)
+    with terminal:
+        done = run_preset(
+            preset,
+            table,
+            out=out,
+            seed=options.seed,
+            jobs=options.jobs,
+            fresh=options.fresh,
+            progress=terminal,
+            request=Request(command),
+        )
+    findings = find(done.record)
+    report = write_report(out, findings=findings)
+    terminal.conclude(done.record, findings, report, resume=None)
+    for failure in done.failures:
+        print(f"failed as published: {failure.cell}: {failure.reason}")
+    print(claims_table(done.claims))
+    return done
 
 
 def claims_table(claims: pd.DataFrame) -> str:
     """Lay out claimed, as published and honest scores as plain text."""
-    lines = [f"{'network':<32} {'score':<10} {'claimed':>8} {'as published':>13} {'honest':>8}"]
+    lines = [f"{'network':<30} {'score':<10} {'claimed':>8} {'as published':>13} {'honest':>8}"]
     for row in claims.to_dict("records"):
         figures = [_text(row[name]) for name in ("claimed", "as_published", "honest")]
         lines.append(
-            f"{row['network']:<32} {row['metric']:<10} {figures[0]:>8} {figures[1]:>13} {figures[2]:>8}"
+            f"{row['network']:<30} {row['metric']:<10} {figures[0]:>8} {figures[1]:>13} {figures[2]:>8}"
         )
     return "\n".join(lines)
 

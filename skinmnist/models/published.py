@@ -9,11 +9,16 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skinmnist.errors import InputError
 from skinmnist.models.backend import keras, tf
 from skinmnist.models.blueprint_layers import build_augmentation, build_stack
 from skinmnist.models.blueprints import Augmentation, Blueprint, Training
-from skinmnist.models.incoming import check_drawn, check_pictures, check_weights
+from skinmnist.models.incoming import (
+    check_drawn,
+    check_labels,
+    check_patience,
+    check_pictures,
+    check_weights,
+)
 
 PREDICT_ROWS = 256
 
@@ -81,14 +86,12 @@ class PublishedNetwork(ClassifierMixin, BaseEstimator):
         FloatingPointError
             Where the loss is no longer finite.
         """
-        pictures, y = check_pictures(X, self.shape), np.asarray(y)
+        pictures = check_pictures(X, self.shape)
+        y = check_labels(y, len(pictures))
         weights = check_weights(sample_weight, len(y))
         if drawn is not None:
-            check_drawn(drawn, len(y), sample_weight)
-        if self.training.watches and watched is None:
-            raise InputError(
-                "the network received a patience but no rows to watch; give fit watched=(rows, labels)"
-            )
+            check_drawn(drawn, y, sample_weight)
+        check_patience(self.training.rate_patience, self.training.stop_patience, watched is not None)
         self.classes_, codes = np.unique(y, return_inverse=True)
         order = np.arange(len(codes)) if drawn is None else np.asarray(drawn)
         self.model_ = build_stack(self.blueprint, self.shape, len(self.classes_), self.random_state)

@@ -109,12 +109,13 @@ def test_models_with_clinical_columns_are_explained(make_run, read_page, page: A
     assert "Clinical columns age and sex; dx_type is never used" in twin
 
 
-def test_a_folder_extended_with_other_columns_claims_nothing_for_all_models(make_run) -> None:
+def test_a_folder_extended_with_other_columns_claims_nothing_for_all_models(make_run, read_page) -> None:
     models = {
         name: {"title": name, "base": "cnn", "clinical": columns, "space": "pixels"}
         for name, columns in {"cnn+clinical": ["age"], "svm+clinical": ["age", "sex"]}.items()
     }
-    text = Page(render_report(make_run(models={"cnn": {"title": "Net", "space": "pixels"}, **models}))).text
+    run = make_run(models={"cnn": {"title": "Net", "space": "pixels"}, **models})
+    text = read_page(render_report(run)).text
     assert "with what the clinical columns in its title say of the patient added" in text
     assert "The clinical columns in its title are given to" in text
     assert "with what age and sex say" not in text
