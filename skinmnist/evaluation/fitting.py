@@ -21,7 +21,7 @@ from skinmnist.evaluation.describing import Description, describe_table
 from skinmnist.evaluation.folds import LEFT_OUT
 from skinmnist.evaluation.grid import Sampler
 from skinmnist.evaluation.inner_folds import draw_lesions
-from skinmnist.evaluation.training_rows import TrainingRows, draw_training_rows, thin
+from skinmnist.evaluation.training_rows import TrainingRows, draw_training_rows, fewer_made, thin
 from skinmnist.models.calibration import as_columns
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.lineage import find_parents
@@ -89,9 +89,9 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     lesions = table.lesion_ids[train] if task.by_lesion and table.lesion_ids is not None else None
 
     def draw(chosen: npt.NDArray[np.int64] | slice) -> TrainingRows:
-        return draw_training_rows(
-            cell.sampler, sampler.make, sampler_seed, rows[chosen], labels[chosen], spec
-        )
+        own = rows[chosen]
+        made = draw_training_rows(cell.sampler, sampler.make, sampler_seed, own, labels[chosen], spec)
+        return fewer_made(made, own, spec.made_rows, sampler_seed)
 
     described = describe_table(table, spec.describe, fold_of) if spec.describe else None
     seconds_each = described.seconds if described else 0.0

@@ -94,6 +94,52 @@ def draw_training_rows(
     return TrainingRows(rows[result.chosen], result.labels, None, len(result.labels), result.notes)
 
 
+def fewer_made(drawn: TrainingRows, old_rows: npt.NDArray[Any], most: int | None, seed: int) -> TrainingRows:
+    """Draw some of the rows that a sampler made, each weighing as many as it stands for, and say so.
+
+    What is drawn estimates without bias what all of them would add to a loss. The old rows all stay.
+
+    Parameters
+    ----------
+    drawn : TrainingRows
+    old_rows : ndarray of shape (n, features)
+        What the sampler was given. Only samplers that answer these first and made rows after them, as those
+        of imbalanced-learn that interpolate do, are looked at.
+    most : int or None
+        Made rows to keep of each class; None: any number.
+    seed : int
+
+    Returns
+    -------
+    TrainingRows
+        The same object where no class has more made rows; else with weights and one more note. ``made`` and
+        the class mix are what they were.
+    """
+    n_old, n = len(old_rows), len(drawn.rows)
+    if most is None or drawn.weights is not None or drawn.drawn is not None or n <= n_old:
+        return drawn
+    counts = np.bincount(drawn.labels[n_old:])
+    same = np.array_equal(drawn.rows[:n_old], old_rows.astype(drawn.rows.dtype, copy=False))
+    if counts.max() <= most or not same:
+        return drawn
+    order = n_old + np.random.default_rng(seed).permutation(n - n_old)
+    kept = [order[drawn.labels[order] == code][:most] for code in range(len(counts))]
+    chosen = np.concatenate([np.arange(n_old), *kept])
+    chosen.sort()
+    weights = np.where(chosen < n_old, 1.0, (counts / np.clip(counts, 1, most))[drawn.labels[chosen]])
+    note = (
+        f"trained on {len(chosen) - n_old:,} of the {n - n_old:,} rows that the sampler made, drawn at "
+        "random from each class, each weighing as many as it stands for"
+    )
+    return replace(
+        drawn,
+        rows=drawn.rows[chosen],
+        labels=drawn.labels[chosen],
+        weights=weights,
+        notes=(*drawn.notes, note),
+    )
+
+
 def thin(drawn: TrainingRows, pair_rows: int | None, seed: int) -> TrainingRows:
     """Draw some of the training rows where there are more than a model can learn from, and say so.
 

@@ -12,6 +12,7 @@ from skinmnist.models.baselines import make_dummy, make_hist_gradient_boosting, 
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.models.svm import (
     CALIBRATION_PAIR_ROWS,
+    MADE_ROWS,
     PAIR_ROWS,
     make_svm,
     make_svm_features,
@@ -112,6 +113,7 @@ MODELS = {
         copies_as_weights=True,
         calibrate=True,
         calibration_pair_rows=CALIBRATION_PAIR_ROWS,
+        made_rows=MADE_ROWS,
         pair_rows=PAIR_ROWS,
         seconds=3.0,
         grows=0.85,
@@ -161,6 +163,7 @@ MODELS = {
         copies_as_weights=True,
         calibrate=True,
         calibration_pair_rows=CALIBRATION_PAIR_ROWS,
+        made_rows=MADE_ROWS,
         pair_rows=PAIR_ROWS,
         seconds=5.0,
         grows=1.5,

@@ -60,6 +60,9 @@ class ModelSpec:
     calibrate : bool
         Whether the classifier gives scores only, which calibration on training lesions turns into
         probabilities.
+    made_rows : int or None
+        Rows made by a sampler that the classifier learns from at most in each class: of more some are drawn,
+        each weighing as many as it stands for, with a note. None: any number.
     pair_rows : int or None
         Rows of the two largest classes together that the classifier learns from at most, after resampling;
         of more some are drawn, with a note. For classifiers that compare each pair of classes, at a cost
@@ -96,6 +99,7 @@ class ModelSpec:
     copies_as_weights: bool = False
     draws: bool = False
     calibrate: bool = False
+    made_rows: int | None = None
     pair_rows: int | None = None
     calibration_pair_rows: int | None = None
     watch: float = 0.0

@@ -33,3 +33,12 @@ def test_calibrating_on_fewer_rows_changes_no_decision(lesions):
     np.testing.assert_array_equal(part.predicted, whole.predicted)
     assert part.notes == whole.notes
     assert not np.array_equal(part.probabilities, whole.probabilities)
+
+
+def test_a_machine_that_takes_fewer_made_rows_says_so_and_tells_all_that_were_made(lesions):
+    whole, part = run(lesions, "SMOTE"), run(lesions, "SMOTE", made_rows=10)
+    assert not any("that the sampler made" in note for note in whole.notes)
+    assert sum("that the sampler made, drawn at random" in note for note in part.notes) == 1
+    np.testing.assert_allclose(part.counts_after, whole.counts_after)
+    assert part.timing.rows_resampled == whole.timing.rows_resampled
+    assert not np.array_equal(part.probabilities, whole.probabilities)

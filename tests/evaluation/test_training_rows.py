@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
-from skinmnist.evaluation.training_rows import balanced_weights, draw_training_rows, thin
+from skinmnist.evaluation.training_rows import balanced_weights, draw_training_rows, fewer_made, thin
 from skinmnist.models import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.samplers import make_sampler
@@ -85,6 +85,47 @@ def test_made_pixels_are_rounded_for_models_of_bytes():
     as_floats = draw((pixels, labels), "SMOTE", pixel_type="float32")
     assert as_bytes.rows.dtype == np.uint8
     np.testing.assert_array_equal(as_bytes.rows, np.rint(as_floats.rows))
+
+
+def test_old_rows_stay_and_made_ones_stand_for_those_left_out(fold):
+    drawn = draw(fold, "SMOTE")  # 90 of each class: 65 and 80 of them are made.
+    fewer = fewer_made(drawn, fold[0], 20, 0)
+    np.testing.assert_array_equal(fewer.rows[:125], fold[0].astype(np.float32))
+    np.testing.assert_array_equal(fewer.weights[:125], 1.0)
+    assert np.bincount(fewer.labels[125:]).tolist() == [0, 20, 20]
+    assert np.unique(fewer.weights[125:]).tolist() == [65 / 20, 80 / 20]
+    np.testing.assert_allclose(fewer.class_mix(3), drawn.class_mix(3))
+    assert set(map(tuple, fewer.rows)) <= set(map(tuple, drawn.rows))
+    assert len(np.unique(fewer.rows[125:], axis=0)) == 40
+    assert fewer.made == drawn.made == 270
+    assert fewer.notes == (
+        "trained on 40 of the 145 rows that the sampler made, drawn at random from each class, each weighing "
+        "as many as it stands for",
+    )
+    np.testing.assert_array_equal(fewer.rows, fewer_made(drawn, fold[0], 20, 0).rows)
+    assert not np.array_equal(fewer.rows, fewer_made(drawn, fold[0], 20, 1).rows)
+
+
+def test_rows_that_are_few_enough_or_not_made_stay_as_they_are(fold):
+    drawn = draw(fold, "SMOTE")
+    for most in (None, 80):
+        assert fewer_made(drawn, fold[0], most, 0) is drawn
+    for name in ("none", "class_weight", "RandomUnderSampler"):
+        other = draw(fold, name)
+        assert fewer_made(other, fold[0], 1, 0) is other
+    shuffled = draw_training_rows("SMOTE", sampler("SMOTE"), 3, fold[0][::-1], fold[1][::-1], spec())
+    assert fewer_made(shuffled, fold[0], 20, 0) is shuffled, "its first rows are not the old ones"
+
+
+def test_made_rows_that_stand_for_others_add_to_a_loss_what_all_of_them_would(fold):
+    drawn = draw(fold, "SMOTE")
+    loss = np.tanh(drawn.rows[:, 0]).sum()
+    guesses = [
+        fewer.weights @ np.tanh(fewer.rows[:, 0])
+        for fewer in (fewer_made(drawn, fold[0], 30, seed) for seed in range(200))
+    ]
+    error = np.std(guesses) / np.sqrt(len(guesses))
+    assert abs(np.mean(guesses) - loss) < 4 * error
 
 
 def test_few_enough_rows_stay_as_they_are(fold):
