@@ -6,7 +6,7 @@ of all of a cell: describing the pictures counts for every cell, drawing the tab
 none. After each table stand the wall seconds of all its cells, and the most memory that all processes took
 together. What was measured is added to ``scaling.csv`` beside this file, where a cell's last row counts.
 
-``python experiments/benchmarks/scaling.py --show`` runs nothing and prints the file as a Markdown table, where
+``python experiments/benchmarks/scaling.py --show`` runs nothing and prints the file as a table. There
 a cost stands with its growth in brackets: the cost beside that of the fewest rows, divided by how many times
 more rows there are. 1 is linear, 2 twice as much.
 """

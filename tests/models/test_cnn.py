@@ -9,6 +9,7 @@ from sklearn.base import clone
 from skinmnist.errors import InputError
 from skinmnist.models.cnn import CNNClassifier
 from skinmnist.models.cnn_costs import (
+    SMALL_PICTURE_STEPS,
     make_cnn,
     make_cnn_early_stopping,
     make_cnn_thorough,
@@ -256,6 +257,16 @@ def test_budgets_grow_as_tables_do():
     assert small < full == 700 < large
     assert small / 1000 == pytest.approx(large / 100_000, rel=0.01)
     assert steps_for(1, 700) >= 20
+
+
+def test_small_pictures_get_fewer_steps_in_larger_batches():
+    budgets = {}
+    for side in (8, 28):
+        network = make_cnn(Setting(shape=(side, side, 3), n_classes=7, train_rows=8012, seed=0))
+        budgets[side] = network.steps, network.batch_size
+    assert budgets[28] == (700, 128)
+    assert budgets[8] == (SMALL_PICTURE_STEPS, 256)
+    assert np.prod(budgets[8]) < np.prod(budgets[28])
 
 
 @pytest.mark.parametrize("make", [make_cnn, make_cnn_tiny, make_cnn_thorough, make_cnn_early_stopping])
