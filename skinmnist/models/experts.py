@@ -151,8 +151,13 @@ class Experts:
         )
         def answer(pictures, numbers):  # type: ignore[no-untyped-def]
             inputs = self.standard.apply(pictures)
-            turned = (symmetric_view(inputs, view) for view in range(views))
-            logs = [self.answer(self.logits(view, numbers, training=False)) for view in turned]
-            return tf.add_n(logs) / views
+            turned = tf.stack([symmetric_view(inputs, view) for view in range(views)])
+            # A loop, so that the networks are traced once and not for every view.
+            logs = tf.map_fn(
+                lambda view: self.answer(self.logits(view, numbers, training=False)),
+                turned,
+                parallel_iterations=1,
+            )
+            return tf.add_n(tf.unstack(logs, num=views)) / views
 
         return answer

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from skinmnist.models import experts
+from skinmnist.models.augmentation import symmetric_view
+from skinmnist.models.backend import tf
 from skinmnist.models.cnn import CNNClassifier
 
 SHAPE = (12, 12, 3)
@@ -43,6 +45,19 @@ def test_the_second_network_does_not_see_how_a_picture_is_turned(rows, both):
     turned = np.rot90(pictures, axes=(1, 2)).reshape(len(pictures), -1)
     np.testing.assert_allclose(answers(both, turned, 1.0), answers(both, rows[0], 1.0), atol=1e-4)
     assert np.abs(answers(both, turned, 0.0) - answers(both, rows[0], 0.0)).max() > 1e-3
+
+
+@pytest.mark.parametrize("views", [4, 8])
+def test_an_answer_is_the_mean_of_those_for_each_view(rows, both, views):
+    pictures = tf.constant(rows[0].reshape(-1, *SHAPE))
+    numbers = tf.constant(both._numbers(pictures.numpy()))
+    experts = both._experts()
+    experts.set_weights(both.weights_)
+    one_view = experts.compile_answer(1)
+    singles = [one_view(symmetric_view(pictures, view), numbers) for view in range(views)]
+    mean = tf.add_n(singles) / views
+    np.testing.assert_allclose(experts.compile_answer(views)(pictures, numbers), mean, atol=1e-5)
+    assert np.abs(mean - singles[0]).max() > 1e-3
 
 
 def test_both_networks_learn(rows):
