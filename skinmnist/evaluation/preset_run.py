@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from sklearn.metrics import f1_score
 
 from skinmnist.datasets.subset import draw_rows
 from skinmnist.datasets.table import PixelTable
-from skinmnist.errors import InputError
-from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
+from skinmnist.evaluation.cells import Cell, CellFailure
+from skinmnist.evaluation.claims import (
+    ABOUT_FILE,
+    AUGMENTED_FILE,
+    CLAIMS_FILE,
+    PUBLISHED_FOLDER,
+    compare_claims,
+)
 from skinmnist.evaluation.comparison import Progress as RunProgress
 from skinmnist.evaluation.comparison import run_comparison
 from skinmnist.evaluation.files import write_atomically
@@ -29,16 +32,13 @@ from skinmnist.evaluation.leak_trials import Trial, resample_all
 from skinmnist.evaluation.machine import available_cores
 from skinmnist.evaluation.manifest import Request
 from skinmnist.evaluation.plan import Plan, make_plan
-from skinmnist.evaluation.presets import CLAIMS, Preset
+from skinmnist.evaluation.presets import Preset
 from skinmnist.evaluation.record import CELLS_FOLDER, RunRecord
 from skinmnist.evaluation.runner import run_cells
 from skinmnist.evaluation.store import CellStore, read_cell
 
-CLAIMS_FILE, PUBLISHED_FOLDER = "claims.csv", "published"
-_ABOUT_FILE, _AUGMENTED_FILE = "preset.json", "augmented.npz"
 #: Pictures, and changed versions of each, that are kept for the report.
 SHOWN, VERSIONS = 7, 6
-CLAIM_COLUMNS = ("network", "sampler", "metric", "claimed", "as_published", "honest")
 
 
 class Progress(RunProgress, Protocol):
@@ -65,34 +65,6 @@ class PresetRun:
     record: RunRecord
     claims: pd.DataFrame
     failures: tuple[CellFailure, ...]
-
-
-def keras_scores(
-    labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]
-) -> dict[str, float]:
-    """Score as the pages do: what `CLAIMS` names.
-
-    Precision and recall are micro-averaged at a threshold of 0.5, as Keras' metrics of these names count
-    them: a picture whose top probability is below it counts for neither class. A score without a picture to
-    count is absent.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n,)
-    probabilities : ndarray of shape (n, k)
-    """
-    own = probabilities[np.arange(len(labels)), labels]
-    sure = probabilities > 0.5
-    hits = float((own > 0.5).sum())
-    found = {
-        "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
-        "recall": hits / len(labels),
-        "macro_f1": float(f1_score(labels, probabilities.argmax(axis=1), average="macro", zero_division=0)),
-        "loss": float(-np.log(own.clip(1e-7, 1)).mean()),
-    }
-    if sure.any():
-        found["precision"] = hits / float(sure.sum())
-    return found
 
 
 def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> Trial:
@@ -170,53 +142,19 @@ def run_preset(
         store.clear()
     failures = _run(trial, store, jobs or available_cores(), progress)
     published = [result for cell in trial.cells if (result := store.load(cell)) is not None]
-    claims = _claims(preset, published, record)
-    write_atomically(folder / _ABOUT_FILE, (json.dumps(_about(preset), indent=1) + "\n").encode())
+    honest = [
+        result
+        for entry in record.info["cells"]
+        if entry["status"] == "done"
+        and (result := read_cell(record.folder / CELLS_FOLDER / entry["file"])) is not None
+    ]
+    names = [network.name for network in preset.networks]
+    claims = compare_claims(names, head.sampler, preset.claims, published, honest)
+    write_atomically(folder / ABOUT_FILE, (json.dumps(_about(preset), indent=1) + "\n").encode())
     if preset.augmentation is not None:
-        write_atomically(folder / _AUGMENTED_FILE, _augmented(preset, table, plan))
+        write_atomically(folder / AUGMENTED_FILE, _augmented(preset, table, plan))
     write_atomically(Path(out) / CLAIMS_FILE, claims.to_csv(index=False, lineterminator="\n").encode())
     return PresetRun(record, claims, tuple(failures))
-
-
-@dataclass(frozen=True, eq=False)
-class Claims:
-    """What a preset left in a run folder.
-
-    Attributes
-    ----------
-    scores : DataFrame
-        Columns `CLAIM_COLUMNS`.
-    about : dict
-        Texts: ``title, about, claim, less``, lists ``choices, differences``, and titles of ``networks``.
-    augmented : ndarray of shape (n, versions, height, width, channels), uint8, or None
-        Pictures of the table, each first as it is, then changed at random.
-    """
-
-    scores: pd.DataFrame
-    about: dict[str, Any]
-    augmented: npt.NDArray[np.uint8] | None
-
-
-def read_claims(folder: Path) -> Claims | None:
-    """Read what `run_preset` left in a run folder; None where there is nothing.
-
-    Raises
-    ------
-    InputError
-        Where it cannot be read.
-    """
-    path, published = folder / CLAIMS_FILE, folder / PUBLISHED_FOLDER
-    if not path.is_file():
-        return None
-    try:
-        about = json.loads((published / _ABOUT_FILE).read_text(encoding="utf-8"))
-        augmented = None
-        if (published / _AUGMENTED_FILE).is_file():
-            with np.load(published / _AUGMENTED_FILE, allow_pickle=False) as kept:
-                augmented = kept["pictures"]
-        return Claims(pd.read_csv(path)[list(CLAIM_COLUMNS)], about, augmented)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is damaged ({error}); run the preset again, or delete it") from None
 
 
 def _about(preset: Preset) -> dict[str, Any]:
@@ -244,45 +182,6 @@ def _augmented(preset: Preset, table: PixelTable, plan: Plan) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, pictures=np.concatenate([pictures[:, None], changed], axis=1))
     return buffer.getvalue()
-
-
-def _claims(preset: Preset, published: list[CellResult], record: RunRecord) -> pd.DataFrame:
-    honest = [
-        result
-        for entry in record.info["cells"]
-        if entry["status"] == "done"
-        and (result := read_cell(record.folder / CELLS_FOLDER / entry["file"])) is not None
-    ]
-    rows = []
-    for network in preset.networks:
-        as_published, fair = (
-            _means(cells, network.name, preset.head.sampler) for cells in (published, honest)
-        )
-        rows += [
-            (
-                network.name,
-                preset.head.sampler,
-                metric,
-                preset.claims.get(metric),
-                as_published.get(metric),
-                fair.get(metric),
-            )
-            for metric in CLAIMS
-        ]
-    return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
-
-
-def _means(cells: Iterable[CellResult], model: str, sampler: str) -> dict[str, float]:
-    found = [
-        keras_scores(cell.labels, cell.probabilities)
-        for cell in cells
-        if (cell.cell.model, cell.cell.sampler) == (model, sampler)
-    ]
-    return {
-        metric: float(np.mean([scores[metric] for scores in found]))
-        for metric in CLAIMS
-        if found and all(metric in scores for scores in found)
-    }
 
 
 def _run(trial: Trial, store: CellStore, jobs: int, progress: Progress | None) -> list[CellFailure]:

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from skinmnist.errors import InputError
+from skinmnist.evaluation.claims import CLAIMS
 from skinmnist.evaluation.grid import resolve_samplers
 from skinmnist.models.blueprints import Augmentation, Blueprint, Training, read_blueprint, read_fields
 from skinmnist.models.spec import ModelSpec, Setting
 
-#: What a page may claim, and what it is called here.
-CLAIMS = ("accuracy", "precision", "recall", "macro_f1", "loss")
 #: Share of the training lesions that callbacks watch in the honest protocol.
 WATCHED = 0.1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from skinmnist.evaluation.preset_run import Claims, read_claims
+from skinmnist.evaluation.claims import Claims, read_claims
 from skinmnist.evaluation.record import RunRecord
 from skinmnist.reporting.embed import Embedded, embed_strip
 from skinmnist.reporting.naming import fixed

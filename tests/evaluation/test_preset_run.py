@@ -5,8 +5,9 @@ import pytest
 from sklearn.metrics import precision_score, recall_score
 
 from skinmnist.datasets.synthetic import make_lesions
+from skinmnist.evaluation.claims import keras_scores, read_claims
 from skinmnist.evaluation.plan import make_plan
-from skinmnist.evaluation.preset_run import keras_scores, published_trial, read_claims, run_preset
+from skinmnist.evaluation.preset_run import published_trial, run_preset
 from skinmnist.evaluation.presets import read_preset
 from skinmnist.reporting.html import write_report
 
