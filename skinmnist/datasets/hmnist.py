@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from skinmnist import facts
+from skinmnist.datasets.about import About, read_about
 from skinmnist.datasets.cache import Arrays, parse_once
 from skinmnist.datasets.cells import check_codes, read_carefully, read_fast
 from skinmnist.datasets.files import decode, without_mark
@@ -25,8 +27,11 @@ def load_hmnist(
     """Load a pixel table such as ``hmnist_28_28_RGB.csv``, with the lesions behind its pictures.
 
     Size, channels and classes follow from the file: side x side x 3 pixel columns are RGB, side x side are
-    grey. Byte order mark and Windows line ends are accepted; quoted, signed or decimal numbers are not. What
-    was parsed is kept in the cache folder (see `skinmnist.datasets.cache`), so that the next load takes
+    grey. Where ``<table stem>_classes.json`` stands beside it, as `skinmnist.build` writes it, that one says
+    what the classes are called, and what shape the pictures have.
+
+    Byte order mark and Windows line ends are accepted; quoted, signed or decimal numbers are not. What was
+    parsed is kept in the cache folder (see `skinmnist.datasets.cache`), so that the next load takes
     milliseconds.
 
     Parameters
@@ -38,16 +43,16 @@ def load_hmnist(
     metadata : str, path-like, False or None
         A CSV whose row *i* describes row *i* of the table, with at least ``lesion_id``, ``image_id`` and
         ``dx``; ``age``, ``sex`` and ``localization`` are kept where they are there. It is joined only after
-        every ``dx`` was found to agree with the label. None: ``<table stem>_metadata.csv``, else
-        ``HAM10000_metadata.csv`` beside the table, if there is one.
-        False: do not look, and leave the lesions unknown.
+        every ``dx`` was found to agree with the label. Where every ``lesion_id`` is empty, the lesions are
+        unknown. None: ``<table stem>_metadata.csv``, else ``HAM10000_metadata.csv`` beside the table, if
+        there is one. False: do not look, and leave the lesions unknown.
 
     Returns
     -------
     PixelTable
         ``pixels`` is a read-only memory map of the cache where the cache could be written. ``class_names``
-        are those of HAM10000 for seven classes; else the diagnoses of the metadata; else ``class_0``,
-        ``class_1``, ...
+        are those that stand beside the table; else those of HAM10000 for seven classes; else the diagnoses
+        of the metadata; else ``class_0``, ``class_1``, ...
 
     Raises
     ------
@@ -55,21 +60,29 @@ def load_hmnist(
         One sentence that names the file, row and column of the first fault.
     """
     table = Path(path)
-    arrays, sha256 = parse_once(table, "table-1", ("pixels", "labels"), partial(_parse, path=table))
+    about = read_about(table)
+    shape = about.shape if about else None
+    parse = partial(_parse, path=table, shape=shape)
+    arrays, sha256 = parse_once(table, "table-1", ("pixels", "labels"), parse)
     pixels, labels = arrays["pixels"], np.array(arrays["labels"])
+    names = _class_names(int(labels.max()) + 1, about, table)
     described = _metadata_file(table, metadata)
     joined = None if described is None else read_metadata(described)
+    inputs = [
+        (table.name, sha256),
+        *((source.path.name, source.sha256) for source in (joined, about) if source),
+    ]
     return PixelTable(
         pixels=pixels,
         labels=labels,
-        class_names=match_classes(joined, labels, table) if joined else _class_names(int(labels.max()) + 1),
-        shape=picture_shape(pixels.shape[1], table),
+        class_names=match_classes(joined, labels, table, names) if joined else names or _numbered(labels),
+        shape=picture_shape(pixels.shape[1], table, shape),
         lesion_ids=joined.lesion_ids if joined else None,
         image_ids=joined.image_ids if joined else None,
         clinical=joined.clinical or None if joined else None,
         name=table.stem,
         origin=f"read from {table.name}",
-        inputs=((table.name, sha256), *([(joined.path.name, joined.sha256)] if joined else [])),
+        inputs=tuple(inputs),
     )
 
 
@@ -79,14 +92,23 @@ def _metadata_file(table: Path, metadata: str | os.PathLike[str] | Literal[False
     return None if metadata is False else Path(metadata)
 
 
-def _class_names(n_classes: int) -> tuple[str, ...]:
-    """Return the names of classes that no metadata names."""
-    if n_classes == len(facts.CLASS_NAMES):
-        return facts.CLASS_NAMES
-    return tuple(f"class_{code}" for code in range(n_classes))
+def _class_names(n_classes: int, about: About | None, table: Path) -> tuple[str, ...] | None:
+    """Return the names that are known without any metadata, or None."""
+    if about is None:
+        return facts.CLASS_NAMES if n_classes == len(facts.CLASS_NAMES) else None
+    if len(about.class_names) != n_classes:
+        raise InputError(
+            f"{about.path} names {len(about.class_names)} classes where {table} has {n_classes}; expected a "
+            "name for each, so mend that file, or move it away if it is of another table"
+        )
+    return about.class_names
 
 
-def _parse(content: bytes, path: Path) -> Arrays:
+def _numbered(labels: npt.NDArray[np.int64]) -> tuple[str, ...]:
+    return tuple(f"class_{code}" for code in range(int(labels.max()) + 1))
+
+
+def _parse(content: bytes, path: Path, shape: tuple[int, int, int] | None) -> Arrays:
     """Turn the content of a pixel table into ``pixels`` and ``labels``; every fault is an `InputError`."""
     text = without_mark(content)
     if b"\r" in text:
@@ -94,7 +116,7 @@ def _parse(content: bytes, path: Path) -> Arrays:
     if not text or text.isspace():
         raise InputError(f"{path} is empty; expected pixel columns, {LABEL!r} and rows, so fill it")
     header, _, body = text.partition(b"\n")
-    layout = parse_header(decode(header, path), path)
+    layout = parse_header(decode(header, path), path, shape)
     if not body:
         raise InputError(f"{path} has a header and no rows; expected one row for each picture, so add them")
     if not body.endswith(b"\n"):

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from skinmnist.datasets.about import about_file
 from skinmnist.datasets.files import shown
 from skinmnist.errors import InputError
 
@@ -24,16 +25,13 @@ class Layout:
         Names in file order.
     label_first : bool
         Whether the label stands before the pixels; else it stands behind them.
-    shape : tuple of int
-        ``(height, width, channels)`` of one picture.
     """
 
     columns: tuple[str, ...]
     label_first: bool
-    shape: tuple[int, int, int]
 
 
-def parse_header(line: str, path: Path) -> Layout:
+def parse_header(line: str, path: Path, shape: tuple[int, int, int] | None = None) -> Layout:
     """Read the header of a pixel table.
 
     Pixel columns are named ``pixel0000``, ``pixel0001``, ... or ``pixel0``, ``pixel1``, ... or ``pixel1``,
@@ -45,12 +43,13 @@ def parse_header(line: str, path: Path) -> Layout:
         The first line without its end.
     path : Path
         The file, for errors.
+    shape : tuple of int, optional
+        ``(height, width, channels)``, where that is known.
 
     Raises
     ------
     InputError
-        Where a column is missing, doubled, unknown or out of order, or where the pixels make no square
-        picture.
+        Where a column is missing, doubled, unknown or out of order, or where the pixels make no picture.
     """
     columns = tuple(line.split(","))
     doubled = next((name for name, count in Counter(columns).items() if count > 1), None)
@@ -75,11 +74,16 @@ def parse_header(line: str, path: Path) -> Layout:
     label_first = position == 0
     pixels = columns[1:] if label_first else columns[:-1]
     _check_names(pixels, 2 if label_first else 1, path)
-    return Layout(columns, label_first, picture_shape(len(pixels), path))
+    picture_shape(len(pixels), path, shape)
+    return Layout(columns, label_first)
 
 
-def picture_shape(n_pixels: int, path: Path) -> tuple[int, int, int]:
-    """Return the shape of the square picture with this many values; no number fits both RGB and grey.
+def picture_shape(
+    n_pixels: int, path: Path, shape: tuple[int, int, int] | None = None
+) -> tuple[int, int, int]:
+    """Return the shape of the pictures: the one that is known, else that of the square with so many values.
+
+    No number of columns fits both a square in RGB and one in grey.
 
     Parameters
     ----------
@@ -87,6 +91,8 @@ def picture_shape(n_pixels: int, path: Path) -> tuple[int, int, int]:
         Pixel columns of the table.
     path : Path
         The file, for the error.
+    shape : tuple of int, optional
+        ``(height, width, channels)``, where that is known.
 
     Returns
     -------
@@ -96,8 +102,18 @@ def picture_shape(n_pixels: int, path: Path) -> tuple[int, int, int]:
     Raises
     ------
     InputError
-        Where the number is neither side * side * 3 (RGB) nor side * side (grey).
+        Where the number is not that of the shape; else where it is neither side * side * 3 (RGB) nor
+        side * side (grey).
     """
+    if shape is not None:
+        height, width, channels = shape
+        if height * width * channels != n_pixels:
+            raise InputError(
+                f"{path}, header (line 1): {n_pixels} pixel columns where {about_file(path).name} says "
+                f"{height} x {width} x {channels}; expected {height * width * channels}, so mend that file, "
+                "or move it away if it is of another table"
+            )
+        return shape
     for channels in (3, 1):
         side = math.isqrt(n_pixels // channels)
         if side and side * side * channels == n_pixels:

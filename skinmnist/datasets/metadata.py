@@ -38,7 +38,9 @@ class Metadata:
     Attributes
     ----------
     path : Path
-    lesion_ids, image_ids, diagnoses : ndarray of shape (n,), str
+    lesion_ids : ndarray of shape (n,), str, or None
+        None where every cell of the column is empty: the lesions are unknown.
+    image_ids, diagnoses : ndarray of shape (n,), str
     clinical : dict of str to ndarray of shape (n,)
         Those of `facts.CLINICAL_COLUMNS` that are there, as `PixelTable.clinical` holds them.
     sha256 : str
@@ -46,7 +48,7 @@ class Metadata:
     """
 
     path: Path
-    lesion_ids: npt.NDArray[np.str_]
+    lesion_ids: npt.NDArray[np.str_] | None
     image_ids: npt.NDArray[np.str_]
     diagnoses: npt.NDArray[np.str_]
     clinical: dict[str, npt.NDArray[Any]]
@@ -65,7 +67,8 @@ def read_metadata(path: Path) -> Metadata:
     Parameters
     ----------
     path : Path
-        A CSV with at least the columns `REQUIRED_COLUMNS`, one row per picture; cells may be quoted.
+        A CSV with at least the columns `REQUIRED_COLUMNS`, one row per picture; cells may be quoted, and
+        either all or none of the lesions may be left empty.
 
     Raises
     ------
@@ -76,14 +79,14 @@ def read_metadata(path: Path) -> Metadata:
     arrays, sha256 = parse_once(path, "metadata-2", names, partial(_parse, path=path))
     lesion_ids, image_ids, diagnoses = (np.array(arrays[name]) for name in REQUIRED_COLUMNS)
     clinical = {name: np.array(arrays[name]) for name in facts.CLINICAL_COLUMNS if len(arrays[name])}
-    return Metadata(path, lesion_ids, image_ids, diagnoses, clinical, sha256)
+    known = lesion_ids if lesion_ids.any() else None
+    return Metadata(path, known, image_ids, diagnoses, clinical, sha256)
 
 
-def match_classes(metadata: Metadata, labels: npt.NDArray[np.int64], table: Path) -> tuple[str, ...]:
+def match_classes(
+    metadata: Metadata, labels: npt.NDArray[np.int64], table: Path, known: tuple[str, ...] | None
+) -> tuple[str, ...]:
     """Check that the metadata describes a table row by row, and return the names of the table's classes.
-
-    With seven classes every ``dx`` must be the name that `skinmnist.facts.CLASS_NAMES` has at the row's
-    label; with any other number every label must go with one ``dx`` and every ``dx`` with one label.
 
     Parameters
     ----------
@@ -91,6 +94,9 @@ def match_classes(metadata: Metadata, labels: npt.NDArray[np.int64], table: Path
         Codes 0..k-1, each on at least one row.
     table : Path
         The table, for errors.
+    known : tuple of str, or None
+        Names in code order: every ``dx`` must be the one at the row's label. None: every label must go with
+        one ``dx`` and every ``dx`` with one label.
 
     Returns
     -------
@@ -108,12 +114,10 @@ def match_classes(metadata: Metadata, labels: npt.NDArray[np.int64], table: Path
             f"{metadata.path} has {len(diagnoses)} rows where {table} has {len(labels)}; expected one row "
             f"for each picture in the same order, so {_MEND}"
         )
-    codes, first_rows = np.unique(labels, return_index=True)
-    if len(codes) == len(facts.CLASS_NAMES):
-        _check_known(metadata)
-        names = np.array(facts.CLASS_NAMES)
-    else:
-        names = diagnoses[first_rows]
+    _, first_rows = np.unique(labels, return_index=True)
+    if known is not None:
+        _check_known(metadata, known)
+    names = diagnoses[first_rows] if known is None else np.array(known)
     differs = diagnoses != names[labels]
     if differs.any():
         row = int(np.argmax(differs))
@@ -125,13 +129,13 @@ def match_classes(metadata: Metadata, labels: npt.NDArray[np.int64], table: Path
     return tuple(names.tolist())
 
 
-def _check_known(metadata: Metadata) -> None:
-    unknown = ~np.isin(metadata.diagnoses, facts.CLASS_NAMES)
+def _check_known(metadata: Metadata, known: tuple[str, ...]) -> None:
+    unknown = ~np.isin(metadata.diagnoses, known)
     if unknown.any():
         row = int(np.argmax(unknown))
         raise InputError(
             f"{_received(metadata, row)}, which is no known class; expected one of "
-            f"{', '.join(facts.CLASS_NAMES)}, so mend the cell"
+            f"{', '.join(known)}, so mend the cell"
         )
 
 
@@ -153,18 +157,29 @@ def _received(metadata: Metadata, row: int) -> str:
     return f"{place(metadata.path, row)}, column 'dx': received {shown(str(metadata.diagnoses[row]))}"
 
 
-def _parse(content: bytes, path: Path) -> Arrays:
-    """Read the columns, empty arrays for clinical ones that are not there; every fault is an `InputError`."""
-    text = decode(without_mark(content), path)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[list[str | float]] = []
+def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Read all cells of a metadata file as they stand.
+
+    Returns
+    -------
+    header : list of str
+    rows : list of (str, list of str)
+        Where each row stands, for errors, and a cell for each column of the header.
+
+    Raises
+    ------
+    InputError
+        Where a required column is missing, a clinical one doubled, or a row too short or too long.
+    """
+    reader = csv.reader(io.StringIO(decode(without_mark(content), path), newline=""), strict=True)
+    rows: list[tuple[str, list[str]]] = []
     try:
         header = next(reader, [])
-        positions = _positions(header, path)
+        _check_header(header, path)
         for cells in reader:
             where = place(path, len(rows), reader.line_num)
             _check_length(cells, header, where)
-            rows.append([_read_cell(name, cells[position], where) for name, position in positions.items()])
+            rows.append((where, cells))
     except csv.Error as error:
         raise InputError(
             f"{path}, line {reader.line_num} cannot be read as CSV ({error}); expected cells with commas "
@@ -172,12 +187,27 @@ def _parse(content: bytes, path: Path) -> Arrays:
         ) from None
     if not rows:
         raise InputError(f"{path} has a header and no rows; expected one row for each picture, so add them")
-    columns = dict(zip(positions, zip(*rows, strict=True), strict=True))
-    return {name: np.array(columns.get(name, ())) for name in (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS)}
+    return header, rows
 
 
-def _positions(header: list[str], path: Path) -> dict[str, int]:
-    """Return where the required columns stand, and those clinical ones that are there."""
+def _parse(content: bytes, path: Path) -> Arrays:
+    """Read the columns, empty arrays for clinical ones that are not there; every fault is an `InputError`."""
+    header, rows = read_rows(content, path)
+    names = (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS)
+    positions = {name: header.index(name) for name in names if name in header}
+    lesions = positions["lesion_id"]
+    required = set(REQUIRED_COLUMNS)
+    if not any(cells[lesions].strip() for _, cells in rows):
+        required.remove("lesion_id")  # Nothing is known of any lesion, and that is said.
+    columns: dict[str, list[str | float]] = {name: [] for name in names}
+    for where, cells in rows:
+        for name, position in positions.items():
+            columns[name].append(_read_cell(name, cells[position], where, name in required))
+    return {name: np.array(column) for name, column in columns.items()}
+
+
+def _check_header(header: list[str], path: Path) -> None:
+    """Check that the required columns stand there once, and the clinical ones at most once."""
     required = ", ".join(REQUIRED_COLUMNS)
     if not header:
         raise InputError(f"{path} is empty; expected a header with {required}, and rows, so fill it")
@@ -188,14 +218,12 @@ def _positions(header: list[str], path: Path) -> dict[str, int]:
                 f"{path}, header (line 1): the column {name!r} stands {found} among {len(header)} columns; "
                 f"expected {required} once each, so mend the header"
             )
-    clinical = [name for name in facts.CLINICAL_COLUMNS if name in header]
-    for name in clinical:
+    for name in facts.CLINICAL_COLUMNS:
         if header.count(name) > 1:
             raise InputError(
                 f"{path}, header (line 1): the column {name!r} stands {header.count(name)} times among "
                 f"{len(header)} columns; expected it once, so mend the header"
             )
-    return {name: header.index(name) for name in (*REQUIRED_COLUMNS, *clinical)}
 
 
 def _check_length(cells: list[str], header: list[str], where: str) -> None:
@@ -214,17 +242,16 @@ def _check_length(cells: list[str], header: list[str], where: str) -> None:
         )
 
 
-def _read_cell(column: str, cell: str, where: str) -> str | float:
+def _read_cell(column: str, cell: str, where: str, required: bool) -> str | float:
     """Return a name as it stands, a clinical cell as `PixelTable.clinical` holds it."""
-    required = column in REQUIRED_COLUMNS
     if len(cell) > _LONGEST_CELL or (required and not cell.strip()):
         received = f"{len(cell)} characters" if cell.strip() else "an empty cell"
         raise InputError(
             f"{where}, column {column!r}: received {received}; expected a name of at most "
             f"{_LONGEST_CELL} characters, so mend the cell"
         )
-    if required:
-        return cell
+    if column in REQUIRED_COLUMNS:
+        return cell if required else ""
     unknown = cell.strip().lower() in _UNKNOWN
     if column == "age":
         return math.nan if unknown else _age(cell, where)

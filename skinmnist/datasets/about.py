@@ -1,0 +1,104 @@
+"""The small JSON beside a pixel table: what its classes are called, and what size its pictures have.
+
+The numbers in a CSV tell neither: 7,500 columns are 75 x 100 in grey as well as 50 x 50 in colour, and 22,500
+are 75 x 100 in colour as well as 150 x 150 in grey.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skinmnist.datasets.files import read_file, shown
+from skinmnist.errors import InputError
+
+CHANNELS = (1, 3)
+_EXAMPLE = '{"class_names": ["benign", "malignant"], "shape": [75, 100, 3]}'
+
+
+@dataclass(frozen=True)
+class About:
+    """What is said of a pixel table beside it.
+
+    Attributes
+    ----------
+    class_names : tuple of str
+        In code order; at least two.
+    shape : tuple of int, or None
+        ``(height, width, channels)`` of one picture; None where the number of columns shall tell.
+    path : Path
+    sha256 : str
+        Of the file's content.
+    """
+
+    class_names: tuple[str, ...]
+    shape: tuple[int, int, int] | None
+    path: Path
+    sha256: str
+
+
+def about_file(table: Path) -> Path:
+    """Return where the JSON of a table stands: ``<table stem>_classes.json`` beside it."""
+    return table.with_name(f"{table.stem}_classes.json")
+
+
+def about_content(class_names: tuple[str, ...], shape: tuple[int, int, int]) -> bytes:
+    """Return the content of the JSON of a table."""
+    described = {"class_names": list(class_names), "shape": list(shape)}
+    return (json.dumps(described, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def read_about(table: Path) -> About | None:
+    """Read what stands beside a pixel table, or return None where nothing does.
+
+    Parameters
+    ----------
+    table : Path
+        The CSV.
+
+    Raises
+    ------
+    InputError
+        Where the JSON cannot be understood.
+    """
+    path = about_file(table)
+    if not path.is_file():
+        return None
+    content = read_file(path)
+    try:
+        described = json.loads(content.decode("utf-8-sig"))
+    except ValueError as error:  # also what is not UTF-8
+        raise InputError(f"{path} is no JSON ({error}); expected something like {_EXAMPLE}") from None
+    if not isinstance(described, dict) or not {"class_names"} <= described.keys() <= {"class_names", "shape"}:
+        keys = ", ".join(map(shown, described)) if isinstance(described, dict) else type(described).__name__
+        raise InputError(f"{path} holds {keys or 'nothing'}; expected something like {_EXAMPLE}")
+    return About(
+        class_names=_names(described["class_names"], path),
+        shape=_shape(described["shape"], path) if "shape" in described else None,
+        path=path,
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _names(received: Any, path: Path) -> tuple[str, ...]:
+    names = received if isinstance(received, list) else []
+    usable = all(isinstance(name, str) and name.strip() and name.isprintable() for name in names)
+    if len(names) < 2 or not usable or len(set(names)) < len(names):
+        raise InputError(
+            f"{path}: received the class names {shown(json.dumps(received))}; expected a list of at least "
+            "two different names in the order of their codes"
+        )
+    return tuple(names)
+
+
+def _shape(received: Any, path: Path) -> tuple[int, int, int]:
+    whole = isinstance(received, list) and all(type(side) is int and side > 0 for side in received)
+    if not whole or len(received) != 3 or received[2] not in CHANNELS:
+        raise InputError(
+            f"{path}: received the shape {shown(json.dumps(received))}; expected [height, width, channels] "
+            "with 1 channel (grey) or 3 (RGB), such as [75, 100, 3]"
+        )
+    return received[0], received[1], received[2]
