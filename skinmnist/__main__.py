@@ -12,6 +12,8 @@ from skinmnist.doors import BAD_INPUT
 DOORS = {
     "compare": "cross samplers with models and write one report",
     "report": "write the report of a run folder again",
+    "build": "make a pixel table of a folder of pictures",
+    "download": "fetch the tables of the Kaggle collection",
 }
 
 

@@ -1,0 +1,119 @@
+"""``python -m skinmnist.build``: make a pixel table of a folder of pictures."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skinmnist import facts
+from skinmnist.doors import guarded
+
+if TYPE_CHECKING:
+    from skinmnist.datasets.building import Target
+
+CHANNELS = {"RGB": 3, "L": 1}
+LONGEST_SIDE = 1024
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this door's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m skinmnist.build",
+        description="Make a pixel table of pictures: of a folder for each class, or of any folders and a "
+        "metadata file. An interrupted build goes on when the same command is typed again.",
+        epilog=facts.DISCLAIMER,
+    )
+    add = parser.add_argument
+    add("folders", metavar="FOLDER", nargs="+", help="folders of pictures, such as both parts of HAM10000")
+    out = parser.add_mutually_exclusive_group(required=True)
+    out.add_argument("--out", metavar="CSV", help="the table; its metadata and class names go beside it")
+    out.add_argument(
+        "--kaggle",
+        metavar="DIR",
+        help="make the four tables of the Kaggle collection there: hmnist_{8_8,28_28}_{L,RGB}.csv",
+    )
+    add(
+        "--metadata",
+        metavar="CSV",
+        help=f"lesion_id, image_id, dx and more of each picture; else {facts.METADATA_FILE} in a FOLDER, "
+        "else every FOLDER holds a folder for each class",
+    )
+    add("--size", metavar="HxW", help="height x width in pixels, such as 75x100 (default: 28x28)")
+    add("--mode", choices=tuple(CHANNELS), help="in colour or in grey (default: RGB)")
+    add("--jobs", metavar="N", type=int, help="worker processes (default: the cores)")
+    add("--skip-bad", action="store_true", help="leave out pictures that cannot be read, and list them")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, call, print."""
+    options = build_parser().parse_args(arguments)
+    return guarded(lambda: _build(options))
+
+
+def _build(options: argparse.Namespace) -> int:
+    from skinmnist.datasets.building import build_tables
+    from skinmnist.datasets.folders import list_pictures
+    from skinmnist.errors import InputError
+    from skinmnist.evaluation.machine import available_cores
+    from skinmnist.terminal_build import BuildTerminal
+
+    if options.jobs is not None and options.jobs < 1:
+        raise InputError(f"received {options.jobs} jobs; expected at least 1")
+    targets = _targets(options)
+    metadata = Path(options.metadata) if options.metadata else None
+    pictures = list_pictures([Path(folder) for folder in options.folders], metadata)
+    terminal = BuildTerminal()
+    terminal.found(pictures)
+    with terminal:
+        built = build_tables(
+            pictures,
+            targets,
+            jobs=options.jobs or available_cores(),
+            skip_bad=options.skip_bad,
+            progress=terminal,
+        )
+    terminal.conclude(built, f"python -m skinmnist.compare {shlex.quote(str(targets[-1].path))}")
+    return 0
+
+
+def _targets(options: argparse.Namespace) -> list[Target]:
+    """Return the tables that are asked for, in a folder that is there."""
+    from skinmnist.datasets.building import Target, kaggle_targets
+    from skinmnist.errors import InputError
+
+    if options.kaggle:
+        if options.size or options.mode:
+            raise InputError(
+                "received --kaggle with --size or --mode; expected one or the other, for the collection's "
+                "tables have sizes and modes of their own"
+            )
+        targets = kaggle_targets(Path(options.kaggle))
+    else:
+        path = Path(options.out)
+        if path.suffix.lower() != ".csv" or path.is_dir():
+            raise InputError(f"received --out {path}; expected the name of a CSV file, such as table.csv")
+        targets = [Target(path, (*_size(options.size or "28x28"), CHANNELS[options.mode or "RGB"]))]
+    targets[0].path.parent.mkdir(parents=True, exist_ok=True)
+    return targets
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Return height and width."""
+    from skinmnist.errors import InputError
+
+    sides = re.fullmatch(r"([0-9]{1,4})[xX×]([0-9]{1,4})", text)
+    height, width = (int(sides[1]), int(sides[2])) if sides else (0, 0)
+    if not (1 <= height <= LONGEST_SIDE and 1 <= width <= LONGEST_SIDE):
+        raise InputError(
+            f"received --size {text!r}; expected height x width of 1 to {LONGEST_SIDE} pixels each, "
+            "such as 75x100"
+        )
+    return height, width
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

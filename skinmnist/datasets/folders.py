@@ -1,0 +1,203 @@
+"""Folders of pictures: which picture belongs to which class, by a metadata file or by a folder per class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist import facts
+from skinmnist.datasets.files import read_file, shown
+from skinmnist.datasets.metadata import REQUIRED_COLUMNS, read_metadata, read_rows
+from skinmnist.errors import InputError
+
+#: What is a picture by its name; whether it can be opened shows later, so that none is lost in silence.
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
+)
+_NAMED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures of a table to be, in the order of its rows.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+    labels : ndarray of shape (n,), int64
+        Positions in `class_names`.
+    class_names : tuple of str
+        In the order of `skinmnist.facts.CLASS_NAMES` where all stand there, else by the alphabet.
+    header : tuple of str
+        Columns of the metadata, at least `REQUIRED_COLUMNS`.
+    rows : tuple of tuple of str
+        The metadata of each picture; ``lesion_id`` is empty where nothing tells it.
+    without_picture : int
+        Rows of the metadata that were left out.
+    ignored : int
+        Files whose names are no names of pictures.
+    """
+
+    paths: tuple[Path, ...]
+    labels: npt.NDArray[np.int64]
+    class_names: tuple[str, ...]
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    without_picture: int = 0
+    ignored: int = 0
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def list_pictures(folders: Sequence[Path], metadata: Path | None = None) -> Pictures:
+    """List the pictures of a metadata file, or those of a folder per class.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        With metadata: folders that hold the pictures at any depth, such as both parts of HAM10000. Without:
+        folders that hold a folder for each class, such as one for training and one for testing.
+    metadata : Path, optional
+        A CSV with at least ``lesion_id``, ``image_id`` and ``dx``; a picture's name without its ending is its
+        ``image_id``. None: ``HAM10000_metadata.csv`` in one of the folders, else a folder per class.
+
+    Raises
+    ------
+    InputError
+        Where a picture has no row or no class, where two pictures have one name, and where there are fewer
+        than two classes.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"received {folder}, which is no folder; expected a folder of pictures")
+    if metadata is None:
+        inside = (folder / facts.METADATA_FILE for folder in folders)
+        metadata = next((path for path in inside if path.is_file()), None)
+    return _by_folder(folders) if metadata is None else _by_metadata(folders, metadata)
+
+
+def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
+    """List the pictures in the order of the metadata's rows."""
+    read_metadata(metadata)  # names every fault of its cells
+    header, rows = read_rows(read_file(metadata), metadata)
+    id_column, dx_column = header.index("image_id"), header.index("dx")
+    where_of: dict[str, str] = {}
+    for where, cells in rows:
+        if cells[id_column] in where_of:
+            raise InputError(
+                f"{where}, column 'image_id': received {shown(cells[id_column])}, which stands at "
+                f"{where_of[cells[id_column]]} too; expected every picture once, so drop one of the rows"
+            )
+        where_of[cells[id_column]] = where
+    paths, ignored = _pictures_below(folders)
+    by_name = _unique_names(paths)
+    strangers = [by_name[name] for name in by_name if name not in where_of]
+    if strangers:
+        raise InputError(
+            f"{_count(len(strangers), 'picture')} without a row in {metadata}: {_listed(strangers)}; "
+            "expected a row for each, so add them or move the pictures away"
+        )
+    kept = [tuple(cells) for _, cells in rows if cells[id_column] in by_name]
+    class_names, labels = _encode([cells[dx_column] for cells in kept], metadata)
+    return Pictures(
+        paths=tuple(by_name[cells[id_column]] for cells in kept),
+        labels=labels,
+        class_names=class_names,
+        header=tuple(header),
+        rows=tuple(kept),
+        without_picture=len(rows) - len(kept),
+        ignored=ignored,
+    )
+
+
+def _by_folder(folders: Sequence[Path]) -> Pictures:
+    """List the pictures of a folder per class, by class and name."""
+    found: list[tuple[str, str, Path]] = []
+    ignored = 0
+    for folder in folders:
+        prefix = f"{folder.resolve().name}/" if len(folders) > 1 else ""
+        for path, is_picture in _files_below(folder):
+            inside = path.relative_to(folder)
+            if is_picture and len(inside.parts) != 2:
+                side = "above" if len(inside.parts) < 2 else "below"
+                raise InputError(
+                    f"{path} lies {side} the folders of the classes; expected FOLDER/CLASS/PICTURE, "
+                    "so name the folder that holds the classes, or give the classes with --metadata"
+                )
+            if is_picture:
+                found.append((inside.parts[0], prefix + inside.with_suffix("").as_posix(), path))
+            ignored += not is_picture
+    if not found:
+        raise InputError(f"{_listed(folders)}: no picture; expected a folder of pictures for each class")
+    class_names, labels = _encode([name for name, _, _ in found], folders[0])
+    return Pictures(
+        paths=tuple(path for _, _, path in found),
+        labels=labels,
+        class_names=class_names,
+        header=REQUIRED_COLUMNS,
+        rows=tuple(("", image_id, name) for name, image_id, _ in found),
+        ignored=ignored,
+    )
+
+
+def _encode(names: Sequence[str], source: Path) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+    """Return the class names in code order, and the code of each row."""
+    present = set(names)
+    if len(present) < 2:
+        raise InputError(
+            f"{source}: received pictures of {_count(len(present), 'class')}; expected at least two classes"
+        )
+    known = present <= set(facts.CLASS_NAMES)
+    ordered = [name for name in facts.CLASS_NAMES if name in present] if known else sorted(present)
+    codes = {name: code for code, name in enumerate(ordered)}
+    return tuple(ordered), np.array([codes[name] for name in names], dtype=np.int64)
+
+
+def _pictures_below(folders: Iterable[Path]) -> tuple[list[Path], int]:
+    """Return all pictures below some folders, and how many other files there are."""
+    files = [entry for folder in folders for entry in _files_below(folder)]
+    pictures = [path for path, is_picture in files if is_picture]
+    return pictures, len(files) - len(pictures)
+
+
+def _files_below(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield every file below a folder in the order of its path, and whether its name is a picture's."""
+    for place, inner, names in os.walk(folder):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                path = Path(place, name)
+                yield path, path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def _unique_names(paths: Iterable[Path]) -> dict[str, Path]:
+    """Return the pictures by their names without ending; copies of the same bytes count once."""
+    by_name: dict[str, Path] = {}
+    for path in paths:
+        first = by_name.setdefault(path.stem, path)
+        if first is not path and not _same_content(first, path):
+            raise InputError(
+                f"{first} and {path} bear one name and are two pictures; expected one for each image_id, so "
+                "move one of them away"
+            )
+    return by_name
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    return one.stat().st_size == other.stat().st_size and read_file(one) == read_file(other)
+
+
+def _count(number: int, what: str) -> str:
+    plural = "classes" if what == "class" else f"{what}s"
+    return f"{number:,} {what if number == 1 else plural}"
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
+    return ", ".join(str(path) for path in paths[:_NAMED]) + more
