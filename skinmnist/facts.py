@@ -33,6 +33,10 @@ METADATA_FILE = "HAM10000_metadata.csv"
 #: The tables that are searched for when none is named, in this order.
 TABLE_FILES = ("hmnist_28_28_RGB.csv", "hmnist_8_8_RGB.csv")
 
+#: The collection's name on Kaggle, and all its tables.
+KAGGLE_HANDLE = "kmader/skin-cancer-mnist-ham10000"
+COLLECTION_TABLES = (*TABLE_FILES, "hmnist_28_28_L.csv", "hmnist_8_8_L.csv")
+
 DATA_LICENCE = "CC BY-NC 4.0"
 DATA_CITATION = (
     "Tschandl, P., Rosendahl, C. & Kittler, H. The HAM10000 dataset, a large collection of multi-source "

@@ -1,6 +1,10 @@
-"""What tests share: a small table, and where the real tables are."""
+"""What tests share: a small table, where the real tables are, and a web server that misbehaves."""
 
+import hashlib
 import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 # As in the workers, and before a library starts its threads: they get into each other's way on so few rows.
@@ -27,3 +31,75 @@ def real_tables() -> Path:
     if not (folder / "hmnist_8_8_RGB.csv").is_file():
         pytest.skip("the real tables are not here: set SKINMNIST_DATA to a folder that holds them")
     return folder
+
+
+class Mirror(ThreadingHTTPServer):
+    """A small web server of this machine that misbehaves where it is told to.
+
+    Attributes
+    ----------
+    files : dict of str to bytes
+        By path, such as ``"/a.csv"``.
+    cuts : dict of str to list of int
+        After how many bytes of the body the connection is closed, for each of the next answers.
+    redirects : dict of str to str
+    ranges, tags : bool
+        Whether parts are served, and whether answers tell the version of the file.
+    silent : set of str
+        Paths whose answers do not tell their length.
+    asked : list of (str, str or None)
+        Path and range of every request.
+    """
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), MirrorHandler)
+        self.files, self.cuts, self.redirects, self.silent = {}, {}, {}, set()
+        self.ranges = self.tags = True
+        self.asked = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class MirrorHandler(BaseHTTPRequestHandler):
+    server: Mirror
+
+    def do_GET(self):
+        mirror = self.server
+        asked = self.headers.get("Range")
+        mirror.asked.append((self.path, asked))
+        if self.path in mirror.redirects:
+            self.send_response(302)
+            self.send_header("Location", mirror.redirects[self.path])
+            self.end_headers()
+            return
+        self.path = self.path.partition("?")[0]
+        if self.path not in mirror.files:
+            self.send_error(404)
+            return
+        content = mirror.files[self.path]
+        tag = f'"{hashlib.md5(content).hexdigest()}"'
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and mirror.ranges else 0
+        if start and self.headers.get("If-Range") != tag:
+            start = 0
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if mirror.tags:
+            self.send_header("ETag", tag)
+        if self.path not in mirror.silent:
+            self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        cuts = mirror.cuts.get(self.path)
+        self.wfile.write(content[start:][: cuts.pop(0) if cuts else None])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    with Mirror() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

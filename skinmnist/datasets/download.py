@@ -1,0 +1,254 @@
+"""The tables of the Kaggle collection, from Kaggle or from a mirror, into the folder where they are found."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+from skinmnist import facts
+from skinmnist.datasets.archives import copy_checked, extract
+from skinmnist.datasets.fetching import Expected, NotThereError, Watcher, fetch
+from skinmnist.datasets.files import decode, shown, without_mark
+from skinmnist.datasets.layout import parse_header
+from skinmnist.datasets.metadata import REQUIRED_COLUMNS
+from skinmnist.datasets.writing import written_whole
+from skinmnist.errors import InputError
+
+SUMS_FILE = "SHA256SUMS"
+_SUMS_BYTES = 1 << 20
+#: The whole collection, with its 10,015 pictures twice, has 6 GB.
+_ARCHIVE_BYTES = 8 * 2**30
+_METADATA_BYTES = 8 * 2**20
+_HEADER_BYTES = 1 << 20
+
+#: Makes a watcher for a file, by its name.
+Watching = Callable[[str], Watcher]
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """What became of each file.
+
+    Attributes
+    ----------
+    fetched, there : tuple of str
+        Names that came, and names that stood in the folder before.
+    missing : tuple of str
+        Names that the mirror does not have and that no comparison needs.
+    """
+
+    fetched: tuple[str, ...]
+    there: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def largest_files() -> dict[str, Expected]:
+    """Return the files of the collection with the size that none of them can exceed.
+
+    A row holds at most three digits and a comma for each pixel, then a code of one digit.
+    """
+    rows = sum(facts.ROWS_PER_CLASS)
+    expected = {}
+    for name in facts.COLLECTION_TABLES:
+        side, mode = re.findall(r"_(\d+)_\d+_(\w+)\.csv", name)[0]
+        pixels = int(side) ** 2 * (3 if mode == "RGB" else 1)
+        # Windows line ends, and a byte order mark in front.
+        expected[name] = Expected(3 + (pixels * 10 + 7) + rows * (pixels * 4 + 3))
+    return expected | {facts.METADATA_FILE: Expected(_METADATA_BYTES)}
+
+
+def default_folder() -> Path:
+    """Return the folder in which compare looks first.
+
+    Raises
+    ------
+    InputError
+        Where ``$SKINMNIST_DATA`` names a file.
+    """
+    named = os.environ.get("SKINMNIST_DATA")
+    if named and Path(named).is_file():
+        raise InputError(f"$SKINMNIST_DATA is the file {named!r}; expected a folder, so name one with --to")
+    return Path(named) if named else Path("data")
+
+
+def download(
+    folder: Path,
+    mirror: str | None = None,
+    *,
+    sums: Mapping[str, str] | None = None,
+    watching: Watching | None = None,
+) -> Downloaded:
+    """Fetch the files of the collection that are not in a folder yet.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is not there.
+    mirror : str, optional
+        Address of a folder that holds the files, or of a zip archive (it ends in ``.zip``). None: Kaggle
+        itself, through kagglehub. Where the folder also holds a file ``SHA256SUMS``, what comes is checked
+        against it.
+    sums : mapping of str to str, optional
+        SHA-256 of files, or of the archive, by name.
+    watching : callable, optional
+
+    Raises
+    ------
+    InputError
+        One sentence that says what came instead. Files that came whole before stay where they are.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    expected = largest_files()
+    there = tuple(name for name in expected if (folder / name).is_file())
+    wanted = {name: limits for name, limits in expected.items() if name not in there}
+    if not wanted:
+        return Downloaded((), there, ())
+    known = dict(sums or {})
+    if mirror is None:
+        fetched = _from_kaggle(folder, _with_sums(wanted, known))
+    elif _name_of(mirror).lower().endswith(".zip"):
+        fetched = _from_archive(mirror, folder, wanted, known, watching)
+    else:
+        fetched = _from_folder(mirror, folder, wanted, known, watching)
+    missing = tuple(name for name in wanted if name not in fetched)
+    needed = [name for name in missing if name in (*facts.TABLE_FILES, facts.METADATA_FILE)]
+    if needed:
+        raise InputError(f"{mirror} does not hold {', '.join(needed)}; expected a mirror of the collection")
+    return Downloaded(tuple(fetched), there, missing)
+
+
+def read_sums(path: Path) -> dict[str, str]:
+    """Read a file in the format of ``sha256sum``: a digest and a name in each line.
+
+    Raises
+    ------
+    InputError
+        Names the first line that is none.
+    """
+    sums = {}
+    for number, line in enumerate(decode(without_mark(path.read_bytes()), path).splitlines(), 1):
+        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)", line)
+        if match is None:
+            raise InputError(
+                f"{path}, line {number} is no SHA-256 with a name; expected what sha256sum writes"
+            )
+        sums[match[2]] = match[1].lower()
+    return sums
+
+
+def _from_folder(
+    mirror: str,
+    folder: Path,
+    wanted: Mapping[str, Expected],
+    known: dict[str, str],
+    watching: Watching | None,
+) -> list[str]:
+    """Fetch one file after the other; those that are not there are left out."""
+    base = mirror if mirror.endswith("/") else mirror + "/"
+    known = _sums_of_mirror(base, folder) | known
+    fetched = []
+    for name, limits in _with_sums(wanted, known).items():
+        try:
+            _fetch_one(base + name, folder / name, limits, watching)
+        except NotThereError:
+            continue
+        fetched.append(name)
+    return fetched
+
+
+def _fetch_one(url: str, path: Path, limits: Expected, watching: Watching | None) -> None:
+    check = partial(_check_header, name=path.name)
+    fetch(url, path, limits, check=check, watch=watching and watching(path.name))
+
+
+def _from_archive(
+    mirror: str,
+    folder: Path,
+    wanted: Mapping[str, Expected],
+    known: dict[str, str],
+    watching: Watching | None,
+) -> list[str]:
+    name = _name_of(mirror)
+    archive = folder / name
+    limits = Expected(_ARCHIVE_BYTES, known.get(name))
+    fetch(mirror, archive, limits, watch=watching and watching(name))
+    try:
+        return _unpack(archive, folder, _with_sums(wanted, known))
+    finally:
+        archive.unlink()
+
+
+def _from_kaggle(folder: Path, wanted: Mapping[str, Expected]) -> list[str]:
+    """Let kagglehub fetch each file into its cache, and copy it from there."""
+    try:
+        import kagglehub
+    except ImportError:
+        raise InputError(
+            "kagglehub is not installed; expected the extra download (pip install -e '.[download]'), or an "
+            "address with --mirror"
+        ) from None
+    for name, limits in wanted.items():
+        try:
+            cached = Path(kagglehub.dataset_download(facts.KAGGLE_HANDLE, path=name))
+        except Exception as error:  # kagglehub passes on whatever its libraries raise
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise InputError(
+                f"Kaggle did not give {name} ({reason}); try again later, or fetch the collection "
+                f"{facts.KAGGLE_HANDLE} by hand and name its address with --mirror"
+            ) from None
+        if zipfile.is_zipfile(cached):  # as Kaggle sends large files
+            _unpack(cached, folder, {name: limits})
+            continue
+        _check_header(cached, name)
+        with cached.open("rb") as source, written_whole(folder / name) as stream:
+            copy_checked(source, stream, str(cached), limits)
+    return [name for name in wanted if (folder / name).is_file()]
+
+
+def _unpack(archive: Path, folder: Path, wanted: Mapping[str, Expected]) -> list[str]:
+    with TemporaryDirectory(dir=folder, prefix=".download-") as passing:
+        names = extract(archive, Path(passing), wanted)
+        for name in names:
+            _check_header(Path(passing) / name, name)
+        for name in names:
+            (Path(passing) / name).replace(folder / name)
+    return names
+
+
+def _check_header(path: Path, name: str) -> None:
+    """Check that a file begins as it must by its name; a page of a website does not."""
+    with path.open("rb") as stream:
+        line = without_mark(stream.readline(_HEADER_BYTES)).rstrip(b"\r\n")
+    try:
+        header = decode(line, Path(name))
+        if name != facts.METADATA_FILE:
+            parse_header(header, Path(name))
+        elif not {*REQUIRED_COLUMNS} <= set(header.split(",")):
+            raise InputError(f"the header is {shown(header)} and lacks one of {', '.join(REQUIRED_COLUMNS)}")
+    except InputError as error:
+        raise InputError(f"what came is no {name} and was thrown away: {error}") from None
+
+
+def _sums_of_mirror(base: str, folder: Path) -> dict[str, str]:
+    with TemporaryDirectory(dir=folder, prefix=".download-") as passing:
+        path = Path(passing) / SUMS_FILE
+        try:
+            fetch(base + SUMS_FILE, path, Expected(_SUMS_BYTES))
+        except NotThereError:
+            return {}
+        return read_sums(path)
+
+
+def _with_sums(wanted: Mapping[str, Expected], sums: Mapping[str, str]) -> dict[str, Expected]:
+    return {name: replace(limits, sha256=sums.get(name)) for name, limits in wanted.items()}
+
+
+def _name_of(url: str) -> str:
+    return urlsplit(url).path.rpartition("/")[2]

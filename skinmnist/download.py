@@ -1,0 +1,71 @@
+"""``python -m skinmnist.download``: fetch the tables of the Kaggle collection."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from skinmnist import facts
+from skinmnist.doors import guarded
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this door's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m skinmnist.download",
+        description=f"Fetch the tables and the metadata of {facts.KAGGLE_HANDLE} from Kaggle, or from a "
+        "mirror, and put them where skinmnist.compare finds them. Files that are there are left alone; an "
+        "interrupted download goes on when the same command is typed again.",
+        epilog=f"Licence of the data: {facts.DATA_LICENCE}. {facts.DATA_CITATION}",
+    )
+    add = parser.add_argument
+    add(
+        "--mirror",
+        metavar="URL",
+        help="a folder that holds the files, and SHA256SUMS where they shall be checked, or a .zip archive; "
+        "else Kaggle, by the extra `download`",
+    )
+    add("--to", metavar="DIR", help="the folder (default: $SKINMNIST_DATA, else data/)")
+    add("--sums", metavar="FILE", help="the SHA-256 of the files, as sha256sum writes them")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, call, print."""
+    options = build_parser().parse_args(arguments)
+    return guarded(lambda: _download(options))
+
+
+def _download(options: argparse.Namespace) -> int:
+    from skinmnist.datasets.download import default_folder, download, read_sums
+    from skinmnist.terminal_download import DownloadTerminal
+
+    folder = Path(options.to) if options.to else default_folder()
+    sums = read_sums(Path(options.sums)) if options.sums else None
+    with DownloadTerminal() as terminal:
+        done = download(folder, options.mirror, sums=sums, watching=terminal.watching)
+    for name in done.there:
+        print(f"there already: {folder / name}")
+    for name in done.fetched:
+        print(f"fetched: {folder / name}")
+    for name in done.missing:
+        print(f"not at the mirror: {name}")
+    _check(folder)
+    return 0
+
+
+def _check(folder: Path) -> None:
+    """Read every table with its metadata, and say what it holds."""
+    from skinmnist.datasets.hmnist import load_hmnist
+
+    for name in facts.COLLECTION_TABLES:
+        if (folder / name).is_file():
+            table = load_hmnist(folder / name)
+            lesions = "unknown" if table.n_lesions is None else f"{table.n_lesions:,}"
+            print(f"{name}: {len(table):,} pictures of {lesions} lesions; the metadata agrees")
+            if tuple(table.class_counts.tolist()) != facts.ROWS_PER_CLASS:
+                print(f"*** {name} is not whole: the collection has {sum(facts.ROWS_PER_CLASS):,} pictures")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
