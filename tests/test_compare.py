@@ -27,6 +27,7 @@ FILES = {
     "intervals.csv",
     "difference_intervals.csv",
     "derived_scores.csv",
+    "subgroups.csv",
 }
 MOODY = """
 import numpy as np

@@ -22,6 +22,7 @@ from skinmnist.evaluation.lesions import write_lesions
 from skinmnist.evaluation.machine import PeakMemory, available_cores
 from skinmnist.evaluation.manifest import Request, add_session, check_same_protocol, describe_run, list_cells
 from skinmnist.evaluation.mistakes import write_mistakes
+from skinmnist.evaluation.patients import write_patients
 from skinmnist.evaluation.plan import Plan, make_plan
 from skinmnist.evaluation.record import (
     CELLS_FOLDER,
@@ -124,6 +125,7 @@ def run_comparison(
         info["split_facts"] = _split_facts(table, plan, earlier)
         write_pictures(folder, *_some_pictures(table, plan.task.folds[0] >= 0))
         write_lesions(folder, table)
+        write_patients(folder, table)
         done: set[Cell] = {cell for cell in plan.cells if store.load(cell) is not None}
         failures: dict[Cell, CellFailure] = {}
         stored = len(done)

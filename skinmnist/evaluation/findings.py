@@ -12,7 +12,9 @@ from skinmnist.evaluation.files import write_atomically
 from skinmnist.evaluation.intervals import DRAWS, bootstrap_scores, difference_intervals, intervals
 from skinmnist.evaluation.lesions import read_lesions
 from skinmnist.evaluation.metrics import score_predictions
+from skinmnist.evaluation.patients import read_patients
 from skinmnist.evaluation.record import RunRecord
+from skinmnist.evaluation.subgroups import subgroup_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +32,15 @@ class Findings:
         Of `intervals.difference_intervals` against ``none``, the control included.
     derived_scores : DataFrame
         Of the control, in the layout of ``scores.csv``.
+    subgroups : DataFrame
+        Of `subgroup_scores`, without the control; empty where nothing is known of the patients.
     """
 
     comparisons: pd.DataFrame
     intervals: pd.DataFrame
     difference_intervals: pd.DataFrame
     derived_scores: pd.DataFrame
+    subgroups: pd.DataFrame
 
 
 def find(record: RunRecord, draws: int = DRAWS) -> Findings:
@@ -56,17 +61,18 @@ def find(record: RunRecord, draws: int = DRAWS) -> Findings:
     Raises
     ------
     InputError
-        Where the lesions in the folder are damaged, or not those of this run.
+        Where the lesions or patients in the folder are damaged, or not those of this run.
     """
     class_names, folds = record.info["table"]["class_names"], record.info["protocol"]["folds"]
     corrected = prior_corrected_predictions(record)
     derived = score_predictions(corrected, class_names)
     scores = pd.concat([record.scores, derived], ignore_index=True)
     against_control = scores[scores["sampler"] != "none"]
+    lesions = read_lesions(record.folder)
     draw_scores = bootstrap_scores(
         pd.concat([record.predictions, corrected], ignore_index=True),
         class_names,
-        read_lesions(record.folder),
+        lesions,
         draws,
         record.info["seed"],
     )
@@ -81,6 +87,7 @@ def find(record: RunRecord, draws: int = DRAWS) -> Findings:
         intervals=intervals(draw_scores),
         difference_intervals=difference_intervals(draw_scores),
         derived_scores=derived,
+        subgroups=subgroup_scores(record.predictions, class_names, read_patients(record.folder), lesions),
     )
 
 

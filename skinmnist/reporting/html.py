@@ -33,6 +33,7 @@ from skinmnist.reporting.naming import (
     unbroken,
 )
 from skinmnist.reporting.theme import css_variables
+from skinmnist.reporting.views_subgroups import subgroup_view
 
 REPORT_FILE = "report.html"
 _HERE = Path(__file__).parent
@@ -172,6 +173,7 @@ def _scores(record: RunRecord, findings: Findings) -> dict[str, Any]:
         "calibration_columns": calibration[0],
         "calibration_rows": calibration[1],
         "reliability": drawings_findings.draw_reliability(record),
+        **subgroup_view(record, pairs, findings),
         "glossary": [(views.LABELS[name], text) for name, text in METRIC_TITLES.items()],
     }
 

@@ -208,6 +208,7 @@ def test_findings_are_written_and_read_back(make_record, tmp_path):
         "comparisons.csv",
         "intervals.csv",
         "difference_intervals.csv",
+        "subgroups.csv",
         "derived_scores.csv",
     }
     for field in fields(Findings):

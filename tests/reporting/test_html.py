@@ -157,7 +157,13 @@ def test_the_gallery_says_what_was_called_what(make_run, read_page) -> None:
     assert f"A picture of class {names[top['label']]} that was named {names[top['predicted']]}" in alts
 
 
-TABLES = {"comparisons.csv", "intervals.csv", "difference_intervals.csv", "derived_scores.csv"}
+TABLES = {
+    "comparisons.csv",
+    "intervals.csv",
+    "difference_intervals.csv",
+    "derived_scores.csv",
+    "subgroups.csv",
+}
 
 
 def test_write_report_leaves_the_page_and_the_tables_of_its_findings(

@@ -1,0 +1,57 @@
+"""What is known of the patient behind every row of a run's table, kept in the run folder."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist import facts
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.evaluation.files import write_atomically
+
+PATIENTS_FILE = "patients.npz"
+
+
+def write_patients(folder: Path, table: PixelTable) -> None:
+    """Keep the clinical columns of every row; a table that has none leaves no file."""
+    columns = {
+        name: table.clinical[name] for name in facts.CLINICAL_COLUMNS if name in (table.clinical or {})
+    }
+    if not columns:
+        (folder / PATIENTS_FILE).unlink(missing_ok=True)
+        return
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **columns)
+    write_atomically(folder / PATIENTS_FILE, buffer.getvalue())
+
+
+def read_patients(folder: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read what `write_patients` has kept.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n,)
+        As `PixelTable.clinical`, row *i* of the table at position *i*; empty where the folder does not tell.
+
+    Raises
+    ------
+    InputError
+        Where the file is there and cannot be read.
+    """
+    path = folder / PATIENTS_FILE
+    if not path.is_file():
+        return {}
+    try:
+        # From memory: of a damaged file, numpy would leave the handle open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+            return {name: archive[name] for name in facts.CLINICAL_COLUMNS if name in archive}
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+        raise InputError(
+            f"{path} is damaged ({error}); type the command of this run again, which writes it anew"
+        ) from None

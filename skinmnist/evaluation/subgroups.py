@@ -1,0 +1,188 @@
+"""Scores by age group, sex and site: whom a model serves well, and for whom nobody can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skinmnist.errors import InputError
+
+#: Where an age group ends and the next one begins, in years.
+AGE_STEPS = (30, 45, 60, 75)
+UNKNOWN = "unknown"
+#: Fewer pictures than this tell nothing of a share; the count is told instead.
+FEWEST = 20
+SUBGROUP_COLUMNS = (
+    "sampler",
+    "model",
+    "column",
+    "group",
+    "pictures",
+    "lesions",
+    "metric",
+    "cases",
+    "value",
+    "low",
+    "high",
+)
+_Z = 1.959963984540054
+
+
+class Group(NamedTuple):
+    """Rows of a table that are alike in one column, such as ``age``, ``45 to 59``."""
+
+    column: str
+    name: str
+    rows: npt.NDArray[np.bool_]
+
+
+class Share(NamedTuple):
+    """A share of pictures with its 95 % interval; NaN where the pictures are too few."""
+
+    value: float
+    low: float
+    high: float
+
+
+def group_rows(clinical: Mapping[str, npt.NDArray[Any]]) -> list[Group]:
+    """Part the rows of a table by every clinical column.
+
+    Parameters
+    ----------
+    clinical : mapping of str to ndarray of shape (n,)
+        As `PixelTable.clinical`: numbers are parted at `AGE_STEPS`, words by what they say.
+
+    Returns
+    -------
+    list of Group
+        Every row stands in one group of each column: ages ascending, words by the alphabet, then those of
+        which nothing is known. Groups that no row is in are left out.
+    """
+    groups = []
+    for column, values in clinical.items():
+        known, names = _known_groups(values)
+        groups += [Group(column, name, rows) for name, rows in names if rows.any()]
+        if not known.all():
+            groups.append(Group(column, UNKNOWN, ~known))
+    return groups
+
+
+def _known_groups(
+    values: npt.NDArray[Any],
+) -> tuple[npt.NDArray[np.bool_], list[tuple[str, npt.NDArray[np.bool_]]]]:
+    if values.dtype.kind != "f":
+        known = values != ""
+        return known, [(str(word), values == word) for word in np.unique(values[known])]
+    known = ~np.isnan(values)
+    place = np.where(known, np.searchsorted(AGE_STEPS, values, side="right"), -1)
+    names = [f"under {AGE_STEPS[0]}"]
+    names += [f"{low} to {high - 1}" for low, high in pairwise(AGE_STEPS)]
+    names.append(f"{AGE_STEPS[-1]} and over")
+    return known, [(name, place == number) for number, name in enumerate(names)]
+
+
+def subgroup_scores(
+    predictions: pd.DataFrame,
+    class_names: Sequence[str],
+    clinical: Mapping[str, npt.NDArray[Any]],
+    lesions: npt.NDArray[np.integer] | None = None,
+) -> pd.DataFrame:
+    """Score every pair of sampler and model on the held-out pictures of every group.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        In the layout of ``predictions.csv.gz``. Folds are pooled: every score is a share of decisions, which
+        do not depend on how models of different folds are calibrated. Repeats are averaged picture by
+        picture.
+    class_names : sequence of str
+        In code order.
+    clinical : mapping of str to ndarray of shape (n,)
+        The columns of the whole table; `row` of the predictions points into them.
+    lesions : ndarray of shape (n,), int, or None
+        The lesion of each row of the table; None: every row counts as its own.
+
+    Returns
+    -------
+    DataFrame
+        Columns `SUBGROUP_COLUMNS`: `pictures` and `lesions` of the group; `metric` is ``accuracy``, then
+        ``recall_<class>``; `cases` are the pictures that the share rests on, all of the group or those of
+        the class. Where they are fewer than `FEWEST`, `value`, `low` and `high` are NaN.
+
+    Raises
+    ------
+    InputError
+        Where the columns tell nothing about a row of the predictions.
+
+    Notes
+    -----
+    Accuracy differs between groups already because their diagnoses do; recalls compare like with like.
+    """
+    groups = group_rows(clinical)
+    known = min((len(group.rows) for group in groups), default=0)
+    if groups and len(predictions) and predictions["row"].max() >= known:
+        raise InputError(
+            f"received clinical columns of {known} rows and predictions of row {predictions['row'].max()}; "
+            "give those of every row of the table"
+        )
+    records = []
+    for (sampler, model), of_pair in predictions.groupby(["sampler", "model"], sort=False):
+        right = (of_pair["label"] == of_pair["predicted"]).groupby(of_pair["row"]).mean()
+        rows = right.index.to_numpy(dtype=np.int64)
+        labels = of_pair.groupby("row")["label"].first().to_numpy(dtype=np.int64)
+        units = rows if lesions is None else np.asarray(lesions)[rows]
+        for group in groups:
+            inside = group.rows[rows]
+            counts = (int(inside.sum()), len(np.unique(units[inside])))
+            for metric, cases in _metrics(labels, inside, class_names):
+                share = share_with_interval(right.to_numpy(dtype=float)[cases], units[cases])
+                key = (sampler, model, group.column, group.name, *counts, metric, int(cases.sum()))
+                records.append((*key, *share))
+    return pd.DataFrame.from_records(records, columns=list(SUBGROUP_COLUMNS))
+
+
+def _metrics(
+    labels: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_], class_names: Sequence[str]
+) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    yield "accuracy", inside
+    for code, name in enumerate(class_names):
+        yield f"recall_{name}", inside & (labels == code)
+
+
+def share_with_interval(right: npt.NDArray[np.float64], units: npt.NDArray[np.integer]) -> Share:
+    """Return the mean of `right` with a 95 % interval that knows which pictures show one lesion.
+
+    Wilson's interval (Wilson, JASA 22, 1927) for as many independent pictures as these are worth: their
+    number over the design effect, the variance of the mean over lesions by that over pictures (Kish, "Survey
+    Sampling", 1965; Korn & Graubard, Survey Methodology 24, 1998). Where all or none are right, no variance
+    can be seen, and every lesion counts once.
+
+    Parameters
+    ----------
+    right : ndarray of shape (m,), float
+        1 for a picture that was named rightly, 0 for others; between where repeats disagree.
+    units : ndarray of shape (m,), int
+        The lesion of each picture.
+
+    Returns
+    -------
+    Share
+        NaN for fewer than `FEWEST` pictures.
+    """
+    number = len(right)
+    if number < FEWEST:
+        return Share(np.nan, np.nan, np.nan)
+    value = float(right.mean())
+    _, place = np.unique(units, return_inverse=True)
+    n_units = int(place.max()) + 1
+    variance = float((np.bincount(place, weights=right - value) ** 2).sum()) / number**2
+    worth = value * (1 - value) / variance if variance > 0 else n_units
+    worth = float(np.clip(worth, 1, number))
+    centre = (value + _Z**2 / (2 * worth)) / (1 + _Z**2 / worth)
+    half = _Z * np.sqrt(value * (1 - value) / worth + _Z**2 / (4 * worth**2)) / (1 + _Z**2 / worth)
+    return Share(value, max(float(centre - half), 0.0), min(float(centre + half), 1.0))
