@@ -20,9 +20,8 @@ PATIENTS_FILE = "patients.npz"
 
 def write_patients(folder: Path, table: PixelTable) -> None:
     """Keep the clinical columns of every row; a table that has none leaves no file."""
-    columns = {
-        name: table.clinical[name] for name in facts.CLINICAL_COLUMNS if name in (table.clinical or {})
-    }
+    known = table.clinical or {}
+    columns: dict[str, Any] = {name: known[name] for name in facts.CLINICAL_COLUMNS if name in known}
     if not columns:
         (folder / PATIENTS_FILE).unlink(missing_ok=True)
         return

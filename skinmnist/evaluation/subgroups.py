@@ -134,13 +134,14 @@ def subgroup_scores(
     for (sampler, model), of_pair in predictions.groupby(["sampler", "model"], sort=False):
         right = (of_pair["label"] == of_pair["predicted"]).groupby(of_pair["row"]).mean()
         rows = right.index.to_numpy(dtype=np.int64)
+        shares = np.asarray(right, dtype=np.float64)
         labels = of_pair.groupby("row")["label"].first().to_numpy(dtype=np.int64)
         units = rows if lesions is None else np.asarray(lesions)[rows]
         for group in groups:
             inside = group.rows[rows]
             counts = (int(inside.sum()), len(np.unique(units[inside])))
             for metric, cases in _metrics(labels, inside, class_names):
-                share = share_with_interval(right.to_numpy(dtype=float)[cases], units[cases])
+                share = share_with_interval(shares[cases], units[cases])
                 key = (sampler, model, group.column, group.name, *counts, metric, int(cases.sum()))
                 records.append((*key, *share))
     return pd.DataFrame.from_records(records, columns=list(SUBGROUP_COLUMNS))
