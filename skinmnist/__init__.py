@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from skinmnist.errors import InputError
     from skinmnist.evaluation.comparison import run_comparison
     from skinmnist.evaluation.leaking import demonstrate_leaks
+    from skinmnist.prediction.classifier import load_classifier
+    from skinmnist.prediction.classifying import classify_image
     from skinmnist.reporting.html import write_report
 
 __all__ = [
     "InputError",
     "PixelTable",
+    "classify_image",
+    "load_classifier",
     "demonstrate_leaks",
     "load_hmnist",
     "make_lesions",
@@ -30,6 +34,8 @@ __all__ = [
 _HOMES = {
     "InputError": "skinmnist.errors",
     "PixelTable": "skinmnist.datasets.table",
+    "classify_image": "skinmnist.prediction.classifying",
+    "load_classifier": "skinmnist.prediction.classifier",
     "demonstrate_leaks": "skinmnist.evaluation.leaking",
     "load_hmnist": "skinmnist.datasets.hmnist",
     "make_lesions": "skinmnist.datasets.synthetic",

@@ -12,6 +12,8 @@ from skinmnist.doors import BAD_INPUT
 DOORS = {
     "compare": "cross samplers with models and write one report",
     "report": "write the report of a run folder again",
+    "train": "train a model on a whole table and keep it in a file",
+    "predict": "classify pictures with a model that was kept",
     "build": "make a pixel table of a folder of pictures",
     "download": "fetch the tables of the Kaggle collection",
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.doors import FAILED_CELLS, INTERRUPTED, guarded
+from skinmnist.doors import FAILED_CELLS, INTERRUPTED, guarded, open_table
 from skinmnist.errors import InputError
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
 from skinmnist.models import DEFAULT_MODELS, MODELS
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from skinmnist.evaluation.record import RunRecord
     from skinmnist.terminal import Terminal
 
-SYNTHETIC_ROWS = 2500
 QUICK_ROWS = 1500
 QUICK_FOLDS = 3
 #: Models that a quick run replaces by a cheaper one of the same kind.
@@ -129,7 +128,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         if not options.demonstrate_leaks:
             raise InputError("received --leak-models without --demonstrate-leaks; add it, or leave both out")
         resolve_models(options.leak_models)  # Before anything long has run.
-    table = _open_table(options)
+    table = open_table(options.csv, options.metadata)
     out = Path(options.out) if options.out else _default_folder(table, options)
     terminal = Terminal()
     terminal.table(table, choose_split(table, options.split), options.quick)
@@ -195,10 +194,11 @@ def _preset(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist import preset_door
 
     if options.describe:
-        print(preset_door.describe(options.describe, _open_table(options) if options.csv else None))
+        table = open_table(options.csv, options.metadata) if options.csv else None
+        print(preset_door.describe(options.describe, table))
         return 0
     preset_door.refuse_options(options, build_parser().parse_args([]))
-    run = preset_door.run(options, _open_table(options), _command(arguments))
+    run = preset_door.run(options, open_table(options.csv, options.metadata), _command(arguments))
     return FAILED_CELLS if run.failures or run.record.failures else 0
 
 
@@ -210,24 +210,6 @@ def _command(arguments: list[str]) -> str:
 
 def _exit_code(record: RunRecord) -> int:
     return FAILED_CELLS if record.failures else 0
-
-
-def _open_table(options: argparse.Namespace) -> PixelTable:
-    """Return the table that is named, or found, or drawn."""
-    from skinmnist.datasets.find import find_table
-
-    path = find_table(options.csv)
-    if path is not None:
-        from skinmnist.datasets.hmnist import load_hmnist
-
-        return load_hmnist(path, options.metadata)
-    if options.metadata:
-        raise InputError(
-            f"received the metadata {options.metadata} but no table was named or found; name its CSV as well"
-        )
-    from skinmnist.datasets.synthetic import make_lesions
-
-    return make_lesions(SYNTHETIC_ROWS, random_state=0)
 
 
 def _default_folder(table: PixelTable, options: argparse.Namespace) -> Path:

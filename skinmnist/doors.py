@@ -1,13 +1,20 @@
-"""What all doors share: bad input is one sentence and exit code 2, never a traceback."""
+"""What doors share: bad input is one sentence and exit code 2, never a traceback; how a table is found."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from skinmnist.errors import InputError
 
-FAILED_CELLS, BAD_INPUT, INTERRUPTED = 1, 2, 130
+if TYPE_CHECKING:
+    from skinmnist.datasets.table import PixelTable
+
+#: Rows of the table that is drawn where none is named or found.
+SYNTHETIC_ROWS = 2500
+
+FAILED_CELLS, FAILED_PICTURES, BAD_INPUT, INTERRUPTED = 1, 1, 2, 130
 
 
 def guarded(run: Callable[[], int]) -> int:
@@ -24,3 +31,27 @@ def guarded(run: Callable[[], int]) -> int:
         where = f" ({error.filename})" if error.filename else ""
         print(f"skinmnist: {error.strerror or error}{where}; mend this and try again", file=sys.stderr)
         return BAD_INPUT
+
+
+def open_table(csv: str | None, metadata: str | None) -> PixelTable:
+    """Return the table that is named, or found, or drawn.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read, or metadata are named without a table.
+    """
+    from skinmnist.datasets.find import find_table
+
+    path = find_table(csv)
+    if path is not None:
+        from skinmnist.datasets.hmnist import load_hmnist
+
+        return load_hmnist(path, metadata)
+    if metadata:
+        raise InputError(
+            f"received the metadata {metadata} but no table was named or found; name its CSV as well"
+        )
+    from skinmnist.datasets.synthetic import make_lesions
+
+    return make_lesions(SYNTHETIC_ROWS, random_state=0)

@@ -128,15 +128,16 @@ class Terminal:
             )
         self._bar.update(self._task, completed=self._done, left=left)
 
+    def scores(self, record: RunRecord) -> None:
+        """Show the leaderboard of a cross-validation, and what failed."""
+        self._results(_Output(width=None if sys.stdout.isatty() else 160, highlight=False), record)
+
     def conclude(self, record: RunRecord, findings: Findings, report: Path, resume: str | None) -> None:
         """Show the leaderboard, what the tests say of it, what failed or could fool, and the report."""
         # Where nobody has a terminal of a certain width, lines may be as long as the table needs.
         out = _Output(width=None if sys.stdout.isatty() else 160, highlight=False)
-        if record.results:
-            out.print(_as_rich(record))
+        self._results(out, record)
         out.print(f"[bold]{escape(certainty(record, findings).headline)}[/bold]", soft_wrap=True)
-        for failure in record.failures:
-            out.print(f"failed: {escape(str(failure.cell))}: {escape(failure.reason)}")
         for concern in check_run(record, findings):
             if concern.check.severity != "note":
                 told = f"{concern.check.code} {concern.check.severity}: {concern.sentence}"
@@ -150,6 +151,12 @@ class Terminal:
         if resume:
             out.print(f"Interrupted; finished cells are kept. To go on: {escape(resume)}", soft_wrap=True)
         out.print(f"[dim]{facts.DISCLAIMER}[/dim]")
+
+    def _results(self, out: Console, record: RunRecord) -> None:
+        if record.results:
+            out.print(_as_rich(record))
+        for failure in record.failures:
+            out.print(f"failed: {escape(str(failure.cell))}: {escape(failure.reason)}")
 
 
 def _as_rich(record: RunRecord) -> Table:

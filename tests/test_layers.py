@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "skinmnist"
 
 #: From the doors down; a file may import its own layer and those below it.
-LAYERS = ["doors", "reporting", "evaluation", "models", "resampling", "datasets", "ground"]
+LAYERS = ["doors", "reporting", "evaluation", "prediction", "models", "resampling", "datasets", "ground"]
 #: Top-level files that are no doors.
 GROUND = {"errors", "facts"}
 #: Reporting reads what models have left behind, and never a model.

@@ -6,7 +6,6 @@ to be predicted.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.datasets.table import PixelTable
-from skinmnist.evaluation.calibrating import calibrate
 from skinmnist.evaluation.cells import Cell, CellResult, Examples, Timing
 from skinmnist.evaluation.describing import Description, describe_table
 from skinmnist.evaluation.folds import LEFT_OUT
 from skinmnist.evaluation.grid import Sampler
-from skinmnist.evaluation.inner_folds import draw_lesions
-from skinmnist.evaluation.training_rows import TrainingRows, draw_training_rows, fewer_made, thin
-from skinmnist.models.calibration import as_columns
+from skinmnist.evaluation.training import Clock, train_model
+from skinmnist.evaluation.training_rows import TrainingRows
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.lineage import find_parents
 
@@ -80,51 +77,25 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     train = np.flatnonzero((fold_of != cell.fold) & (fold_of != LEFT_OUT))
     sampler_seed, model_seed = cell_seeds(task.seed, cell)
     setting = Setting(table.shape, len(table.class_names), len(train), model_seed)
-    # Made before the clock starts, for this imports the libraries.
-    classifier = spec.build(setting, cell.sampler)
-    features = spec.features(setting) if spec.features else None
-    if sampler.make:
-        sampler.make(sampler_seed)
-    labels = np.asarray(table.labels[train])
     lesions = table.lesion_ids[train] if task.by_lesion and table.lesion_ids is not None else None
-
-    def draw(chosen: npt.NDArray[np.int64] | slice) -> TrainingRows:
-        own = rows[chosen]
-        made = draw_training_rows(cell.sampler, sampler.make, sampler_seed, own, labels[chosen], spec)
-        return fewer_made(made, own, spec.made_rows, sampler_seed)
-
     described = describe_table(table, spec.describe, fold_of) if spec.describe else None
     seconds_each = described.seconds if described else 0.0
-    clock = _Clock()
-    rows = _inputs(table, train, spec, described)
-    if features is not None:
-        rows = features.fit_transform(rows)
-    feature_seconds = clock.lap() + seconds_each * len(train)
-    chosen, watched = _watched(spec, rows, labels, lesions, sampler_seed)
-    if task.watch_held_out:
-        watched = {"watched": (_inputs(table, held_out, spec, described), table.labels[held_out])}
-    drawn = draw(chosen)
-    resample_seconds = clock.lap()
-    learnt = thin(drawn, spec.pair_rows, sampler_seed)
-    learnt.train(classifier, **watched)
-    calibration = None
-    if spec.calibrate:
-        mix = drawn.class_mix(setting.n_classes)
-        calibration = calibrate(
-            lambda: spec.build(setting, cell.sampler),
-            lambda inner: thin(draw(inner), spec.calibration_pair_rows, sampler_seed),
-            rows,
-            labels,
-            lesions,
-            mix,
-            sampler_seed,
-        )
-    fit_seconds = clock.lap()
+    rows, labels = _inputs(table, train, spec, described), np.asarray(table.labels[train])
     unseen = _inputs(table, held_out, spec, described)
-    if features is not None:
-        unseen = features.transform(unseen)
-    probabilities = _probabilities(classifier, calibration, unseen, setting.n_classes)
-    predicted = probabilities.argmax(axis=1) if spec.most_probable else _decisions(classifier, unseen)
+    leaked = (unseen, np.asarray(table.labels[held_out])) if task.watch_held_out else None
+    trained = train_model(
+        spec,
+        cell.sampler,
+        sampler.make,
+        sampler_seed,
+        setting,
+        rows,
+        labels,
+        lesions,
+        watched_instead=leaked,
+    )
+    clock = Clock()
+    probabilities, predicted = trained.answer(unseen)
     predict_seconds = clock.lap() + seconds_each * len(held_out)
 
     shows_examples = spec.features is None and spec.describe is None and (cell.repeat, cell.fold) == (0, 0)
@@ -135,48 +106,22 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         predicted=predicted,
         probabilities=probabilities,
         timing=Timing(
-            rows=len(labels[chosen]),
-            rows_resampled=drawn.made,
-            resample_seconds=resample_seconds,
-            fit_seconds=feature_seconds + fit_seconds,
+            rows=len(trained.labels),
+            rows_resampled=trained.drawn.made,
+            resample_seconds=trained.resample_seconds,
+            fit_seconds=trained.fit_seconds + seconds_each * len(train),
             predict_seconds=predict_seconds,
             peak_rss_mb=0.0,  # Known to whoever watches the process.
         ),
-        counts_before=np.bincount(labels[chosen], minlength=setting.n_classes).astype(float),
-        counts_after=drawn.class_mix(setting.n_classes),
-        notes=learnt.notes,
+        counts_before=np.bincount(trained.labels, minlength=setting.n_classes).astype(float),
+        counts_after=trained.drawn.class_mix(setting.n_classes),
+        notes=trained.notes,
         history={
-            name: np.asarray(curve, float) for name, curve in getattr(classifier, "history_", {}).items()
+            name: np.asarray(curve, float)
+            for name, curve in getattr(trained.fitted.classifier, "history_", {}).items()
         },
-        examples=_examples(rows, labels, drawn) if shows_examples else None,
+        examples=_examples(rows, labels, trained.drawn) if shows_examples else None,
     )
-
-
-def _watched(
-    spec: ModelSpec,
-    rows: npt.NDArray[Any],
-    labels: npt.NDArray[np.int64],
-    lesions: npt.NDArray[np.str_] | None,
-    seed: int,
-) -> tuple[npt.NDArray[np.int64] | slice, dict[str, Any]]:
-    """Split training rows into those to resample and train on, and those that ``fit`` is given to watch."""
-    if not spec.watch:
-        return slice(None), {}
-    seen = draw_lesions(labels, lesions, spec.watch, seed)
-    trained = np.setdiff1d(np.arange(len(labels)), seen)
-    return trained, {"watched": (rows[seen], labels[seen])}
-
-
-class _Clock:
-    """Wall seconds between one lap and the next."""
-
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-
-    def lap(self) -> float:
-        now = time.perf_counter()
-        seconds, self._last = now - self._last, now
-        return seconds
 
 
 def _inputs(
@@ -186,35 +131,6 @@ def _inputs(
     if described is not None:
         return described.numbers[rows]
     return np.asarray(table.pixels[rows]).astype(spec.pixel_type, copy=False)
-
-
-def _decisions(classifier: Any, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return the classifier's own decisions, shape (m,), as codes that it was trained on."""
-    predicted = np.asarray(classifier.predict(rows))
-    if predicted.shape != (len(rows),):
-        raise ValueError(f"predict returned the shape {predicted.shape}, expected {(len(rows),)}")
-    if not np.isin(predicted, classifier.classes_).all():
-        raise ValueError("predict returned values that are no label of the training rows")
-    return predicted.astype(np.int64)
-
-
-def _probabilities(
-    classifier: Any, calibration: Any, rows: npt.NDArray[Any], n_classes: int
-) -> npt.NDArray[np.float64]:
-    """Return probabilities of shape (m, k), float64, rows summing to 1, columns in code order."""
-    source = classifier if calibration is None else calibration
-    values = rows if calibration is None else as_columns(classifier.decision_function(rows))
-    given = np.asarray(source.predict_proba(values), dtype=np.float64)
-    classes = np.asarray(source.classes_).astype(int)
-    if given.shape != (len(rows), len(classes)):
-        raise ValueError(
-            f"predict_proba returned the shape {given.shape}, expected {(len(rows), len(classes))}"
-        )
-    if not np.isfinite(given).all() or (given < 0).any() or (given.sum(axis=1) <= 0).any():
-        raise ValueError("predict_proba returned values that are no probabilities")
-    probabilities = np.zeros((len(rows), n_classes))
-    probabilities[:, classes] = given
-    return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
 def _examples(rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], drawn: TrainingRows) -> Examples | None:

@@ -33,6 +33,7 @@ _COMPUTING = (
     "evaluation/fusion.py",
     "evaluation/grid.py",
     "evaluation/inner_folds.py",
+    "evaluation/training.py",
     "evaluation/training_rows.py",
     "models/*.py",
     "resampling/*.py",

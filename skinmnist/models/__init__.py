@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from skinmnist.models.baselines import make_dummy, make_hist_gradient_boosting, make_logistic_regression
+from skinmnist.models.exporting import export_network
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.models.svm import (
     CALIBRATION_PAIR_ROWS,
@@ -97,6 +98,8 @@ def _network(
         weights=True,
         draws=True,
         watch=watch,
+        export=export_network,
+        kept={"answer_precision": "float32"},
         seconds=seconds,
         grows=0.0,
     )

@@ -81,6 +81,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         learning rate has no cycle of its own.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         See `skinmnist.models.precision.choose_precision`.
+    answer_precision : {None, "auto", "float32", "bfloat16"}, default=None
+        The same for answers; None: as in training. A network that is to be kept in a file answers in float32,
+        as the file does on any machine.
     views : int, default=8
         Symmetric views whose probabilities are averaged in prediction: 1, 2, 4 or 8 (at most 4 where the
         picture is not square).
@@ -129,6 +132,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         rate_patience: int | None = None,
         stop_patience: int | None = None,
         precision: str = "auto",
+        answer_precision: str | None = None,
         views: int = 8,
         random_state: int = 0,
     ) -> None:
@@ -154,6 +158,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.rate_patience = rate_patience
         self.stop_patience = stop_patience
         self.precision = precision
+        self.answer_precision = answer_precision
         self.views = views
         self.random_state = random_state
 
@@ -212,7 +217,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             self.standardiser_ = Standardiser().fit(described)
             numbers = self.standardiser_.transform(described)
         self._predictor: Any = None
-        experts = self._experts()
+        experts = self._experts(self.precision_)
         rows = Rows(pictures, numbers, codes)
         counts = np.bincount(codes, weights) if drawn is None else np.bincount(codes[drawn])
         seen = self._watched(watched, counts.astype(float))
@@ -241,10 +246,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "weights_")
         pictures = check_pictures(X, self.shape)
         if getattr(self, "_predictor", None) is None:
-            experts = self._experts()
-            experts.set_weights(self.weights_)
-            square = self.shape[0] == self.shape[1]
-            self._predictor = experts.compile_answer(self.views if square else min(self.views, 4))
+            self._predictor = self.trained_experts().compile_answer(self.used_views)
         logits = np.empty((len(pictures), len(self.classes_)))
         for start in range(0, len(pictures), PREDICT_ROWS):
             batch = pictures[start : start + PREDICT_ROWS]
@@ -255,6 +257,19 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, X: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """Most probable class of each row, shape (n,)."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    @property
+    def used_views(self) -> int:
+        """How many symmetric views are averaged: an oblong picture has no more than 4."""
+        return self.views if self.shape[0] == self.shape[1] else min(self.views, 4)
+
+    def trained_experts(self) -> Experts:
+        """Build the networks again, with the weights that `fit` has found, as answers are computed."""
+        check_is_fitted(self, "weights_")
+        asked = self.answer_precision
+        experts = self._experts(self.precision_ if asked is None else choose_precision(asked))
+        experts.set_weights(self.weights_)
+        return experts
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the compiled graph behind: weights and parameters are all it takes to compile it again."""
@@ -280,14 +295,14 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             return np.zeros((len(pictures), 0), dtype=np.float32)
         return self.standardiser_.transform(describe(to_rows(pictures), self.shape))
 
-    def _experts(self) -> Experts:
+    def _experts(self, precision: str) -> Experts:
         pixels = build_network(
             self.shape,
             len(self.classes_),
             channels=self.channels,
             pairs=self.pairs,
             dropout=self.dropout,
-            precision=self.precision_,
+            precision=precision,
             seed=self.random_state,
         )
         if self.standardiser_ is None:

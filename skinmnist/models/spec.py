@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from skinmnist.models.exporting import Exported, Fitted
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -83,6 +85,10 @@ class ModelSpec:
     most_probable : bool
         Whether ``predict`` answers the class of the largest ``predict_proba``, so that one pass over the
         held-out rows serves both.
+    export : callable or None
+        ``Fitted`` -> ``Exported``: the model as plain data, for a model file; None where it cannot be kept.
+    kept : mapping
+        Parameters of a classifier that is to be kept in a file.
     library : str
         Module that a worker imports before its first cell, so that a slow import counts for no cell.
     fingerprint : str
@@ -107,6 +113,8 @@ class ModelSpec:
     grows: float = 1.0
     remedies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     most_probable: bool = False
+    export: Callable[[Fitted], Exported] | None = None
+    kept: Mapping[str, Any] = field(default_factory=dict)
     library: str = ""
     fingerprint: str = ""
 

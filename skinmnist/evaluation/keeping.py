@@ -1,0 +1,199 @@
+"""Training for keeps: a model on all rows of a table, as the content of a model file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import skinmnist
+from skinmnist import facts
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.evaluation.folds import choose_split
+from skinmnist.evaluation.grid import Sampler, resolve_models, resolve_samplers
+from skinmnist.evaluation.machine import versions
+from skinmnist.evaluation.record import RunRecord
+from skinmnist.evaluation.training import Trained, train_model
+from skinmnist.models import MODELS
+from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.prediction.home import SUFFIX, model_folder
+from skinmnist.prediction.manifest import MOST_CLASSES, MOST_SIDE, PREPROCESSING
+from skinmnist.prediction.modelfile import encode_model
+from skinmnist.prediction.unfamiliar import fit_unfamiliar
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A model that was trained on a whole table.
+
+    Attributes
+    ----------
+    content : bytes
+        Of its file.
+    notes : tuple of str
+        What had to be done otherwise than asked.
+    """
+
+    content: bytes
+    notes: tuple[str, ...]
+    _trained: Trained
+    _shape: tuple[int, int, int]
+
+    def predict_proba(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Return what the model in memory answers, which its file must answer, too.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, height * width * channels), uint8
+
+        Returns
+        -------
+        ndarray of shape (n, k), float64
+        """
+        return self._trained.answer(_inputs(rows, self._shape, self._trained.spec))[0]
+
+
+def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Sampler]:
+    """Return short names, entry and sampler of a pair that can be trained and kept.
+
+    Raises
+    ------
+    InputError
+        Where a name is unknown, the model cannot take the sampler, or cannot be written to a file.
+    """
+    [(model_name, spec)] = resolve_models([model]).items()
+    [(sampler_name, found)] = resolve_samplers([sampler]).items()
+    if spec.export is None:
+        able = ", ".join(name for name, other in MODELS.items() if other.export)
+        raise InputError(
+            f"model {model!r} cannot be written to a model file; choose one of {able}, "
+            "or compare it with `python -m skinmnist.compare`"
+        )
+    if found.make is None and not spec.takes(sampler_name):
+        raise InputError(f"{model_name} cannot take {sampler_name}; choose another sampler, such as none")
+    return model_name, spec, sampler_name, found
+
+
+def default_file(table: PixelTable, model: str, sampler: str) -> Path:
+    """Return where a model is kept when nobody says where."""
+    return model_folder() / f"{table.name}-{model}-{sampler}{SUFFIX}"
+
+
+def train_for_keeps(
+    table: PixelTable, model: str = "cnn", sampler: str = "none", seed: int = 0, cv: RunRecord | None = None
+) -> Kept:
+    """Train a model on all rows of a table.
+
+    Lesions are left out only for what is learnt from lesions that were left out: calibration, and the rows
+    that early stopping watches.
+
+    Parameters
+    ----------
+    table : PixelTable
+    model, sampler : str
+        As for `run_comparison`.
+    seed : int
+        Everything random follows from it.
+    cv : RunRecord, optional
+        A cross-validation of this very pair on this table: the scores that the model may claim.
+
+    Raises
+    ------
+    InputError
+        Where the model cannot be kept in a file; before anything is trained.
+    """
+    model, spec, sampler, found = choose_pair(model, sampler)
+    assert spec.export is not None
+    height, width, _ = table.shape
+    if max(height, width) > MOST_SIDE or len(table.class_names) > MOST_CLASSES:
+        raise InputError(
+            f"received {height} x {width} pixels and {len(table.class_names)} classes to keep a model of; "
+            f"expected at most {MOST_SIDE} x {MOST_SIDE} and {MOST_CLASSES}"
+        )
+    # As from a table of one fold that holds nothing out; no fold of a comparison has the same seeds.
+    sampler_seed, model_seed = (int(s >> 1) for s in np.random.SeedSequence(seed).generate_state(2))
+    pixels = np.asarray(table.pixels)
+    lesions = table.lesion_ids if choose_split(table, None) == "lesion" else None
+    trained = train_model(
+        spec,
+        sampler,
+        found.make,
+        sampler_seed,
+        Setting(table.shape, len(table.class_names), len(table), model_seed),
+        _inputs(pixels, table.shape, spec),
+        np.asarray(table.labels),
+        lesions,
+        kept=True,
+    )
+    exported = spec.export(trained.fitted)
+    description = {
+        "kind": "skinmnist model",
+        "title": spec.title,
+        "model": model,
+        "sampler": sampler,
+        "seed": seed,
+        **_describe(table),
+        "scores": None if cv is None else _claims(cv),
+        "notes": list(trained.notes),
+        "versions": {"skinmnist": skinmnist.__version__, **versions()},
+        "notice": facts.DISCLAIMER,
+    }
+    unfamiliar = fit_unfamiliar(pixels, table.shape, groups=lesions, random_state=seed)
+    content = encode_model(description, exported.answer, exported.arrays, exported.network, unfamiliar)
+    return Kept(content, trained.notes, trained, table.shape)
+
+
+def _inputs(rows: npt.NDArray[np.uint8], shape: tuple[int, int, int], spec: ModelSpec) -> npt.NDArray[Any]:
+    if spec.describe is not None:
+        return np.asarray(spec.describe(rows, shape))
+    return rows.astype(spec.pixel_type, copy=False)
+
+
+def _describe(table: PixelTable) -> dict[str, Any]:
+    titles = [facts.CLASS_TITLES.get(name, name) for name in table.class_names]
+    return {
+        "shape": list(table.shape),
+        "classes": [
+            {"code": code, "name": name, "title": title}
+            for code, (name, title) in enumerate(zip(table.class_names, titles, strict=True))
+        ],
+        "preprocessing": PREPROCESSING,
+        "training": {
+            "table": table.name,
+            "origin": table.origin,
+            "sha256": table.digest(),
+            "inputs": [{"file": name, "sha256": digest} for name, digest in table.inputs],
+            "rows": len(table),
+            "lesions": table.n_lesions,
+            "rows_per_class": table.class_counts.tolist(),
+            "synthetic": table.synthetic,
+        },
+        "licence": _licence(table),
+    }
+
+
+def _licence(table: PixelTable) -> str:
+    if table.synthetic:
+        return "Trained on pictures drawn by skinmnist, on which nobody has rights."
+    if tuple(table.class_counts) == facts.ROWS_PER_CLASS:
+        return f"Trained on HAM10000, {facts.DATA_LICENCE}: no commercial use. {facts.DATA_CITATION}"
+    return (
+        f"The licence of the training pictures applies; that of HAM10000 is {facts.DATA_LICENCE}, without "
+        "commercial use."
+    )
+
+
+def _claims(cv: RunRecord) -> dict[str, Any]:
+    """Return mean and standard deviation of every score over the folds of a cross-validation."""
+    found = cv.scores.groupby("metric", sort=False)["value"].agg(["mean", "std"]).dropna()
+    protocol = cv.info["protocol"]
+    return {
+        "protocol": {name: protocol[name] for name in ("folds", "split", "seed", "data")},
+        "metrics": {
+            str(name): {"mean": float(row["mean"]), "sd": float(row["std"])} for name, row in found.iterrows()
+        },
+    }

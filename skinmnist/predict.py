@@ -1,0 +1,118 @@
+"""``python -m skinmnist.predict``: classify pictures with a model that was kept."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skinmnist import facts
+from skinmnist.doors import FAILED_PICTURES, guarded
+
+if TYPE_CHECKING:
+    from skinmnist.prediction.classifier import Classifier
+    from skinmnist.prediction.predicted import Prediction
+
+#: Pictures that are answered before the first of them is shown.
+SHOWN_TOGETHER = 64
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this door's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m skinmnist.predict",
+        description="Classify pictures with a model that `python -m skinmnist.train` has written.",
+        epilog=f"Exit code 0: every picture was answered; 1: some were not; 2: bad usage. {facts.DISCLAIMER}",
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a model file (.skm)")
+    add(
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help="pictures, folders of pictures, or patterns such as '*.jpg'",
+    )
+    add("--json", action="store_true", help="print one JSON object a line instead of a table")
+    add("--top", metavar="K", type=int, default=3, help="how many classes to show (default: 3)")
+    add(
+        "--explain",
+        action="store_true",
+        help="write <image>-explained.png beside each picture: red speaks for the answer, blue against it",
+    )
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, call, print."""
+    options = build_parser().parse_args(arguments)
+    return guarded(lambda: _predict(options))
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from skinmnist.errors import InputError
+    from skinmnist.prediction.classifier import load_classifier
+    from skinmnist.prediction.listing import find_pictures
+
+    if options.top < 1:
+        raise InputError(f"received --top {options.top}; expected at least 1")
+    classifier = load_classifier(options.model)
+    paths, failed = find_pictures(options.images)
+    for complaint in failed:
+        _complain(complaint)
+    n_failed = len(failed)
+    for path, found in _answers(classifier, paths):
+        if isinstance(found, InputError):
+            _complain(str(found))
+            n_failed += 1
+            continue
+        _show(path, found, options)
+        if options.explain and not _explain(classifier, path):
+            n_failed += 1
+    if not options.json:
+        print(facts.DISCLAIMER)
+    return FAILED_PICTURES if n_failed else 0
+
+
+def _answers(classifier: Classifier, paths: list[Path]) -> Iterator[tuple[Path, Prediction | Exception]]:
+    for start in range(0, len(paths), SHOWN_TOGETHER):
+        part = paths[start : start + SHOWN_TOGETHER]
+        yield from zip(part, classifier.classify_many(part), strict=True)
+
+
+def _show(path: Path, prediction: Prediction, options: argparse.Namespace) -> None:
+    if options.json:
+        print(json.dumps({"image": str(path), **prediction.to_dict(options.top)}))
+        return
+    top = ", ".join(f"{label} {share:.1%}" for label, share in prediction.top(options.top))
+    print(f"{_printable(str(path))}  {prediction.name}  ({top})")
+    for warning in prediction.warnings:
+        print(f"    warning: {warning}")
+
+
+def _explain(classifier: Classifier, path: Path) -> bool:
+    """Write the map of a picture beside it; tell whether that went well."""
+    from skinmnist.prediction.listing import explained_name
+
+    target = explained_name(path)
+    try:
+        target.write_bytes(classifier.explain_picture(path))
+    except OSError as error:
+        _complain(f"{target} cannot be written ({error.strerror}); copy the picture to a folder that can be")
+        return False
+    return True
+
+
+def _complain(text: str) -> None:
+    print(f"skinmnist: {_printable(text)}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """Spell out signs that could steer a terminal: a file may have any name."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,98 @@
+"""Which parts of a picture speak for an answer: parts are covered in turn, and the answer is asked again.
+
+Occlusion maps: Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Shape = tuple[int, int, int]
+Floats = npt.NDArray[np.float64]
+
+#: Patches along the shorter side of a picture, each of which overlaps its neighbours by half.
+PATCHES = 6
+#: Pixels along the longer side of the picture that is drawn, at least.
+DRAWN_SIDE = 448
+#: Colours of what speaks for the answer, and of what speaks against it.
+FOR, AGAINST = (214, 40, 40), (38, 84, 205)
+#: How much of the strongest colour covers the picture.
+MOST_COVER = 0.65
+
+
+def occlusion_map(
+    predict_proba: Callable[[npt.NDArray[np.uint8]], Floats], row: npt.NDArray[np.uint8], shape: Shape
+) -> Floats:
+    """Cover patches of a picture with the colour of its border, and see how the answer's probability falls.
+
+    Parameters
+    ----------
+    predict_proba : callable
+        Pixel rows uint8 (n, height * width * channels) to probabilities (n, k).
+    row : ndarray of shape (height * width * channels,), uint8
+    shape : tuple of int
+        ``(height, width, channels)``.
+
+    Returns
+    -------
+    ndarray of shape (height, width), float64
+        At each pixel the mean fall over the patches that cover it; negative where the probability rises.
+    """
+    picture = row.reshape(shape)
+    boxes = _boxes(shape)
+    covered = np.repeat(picture[None], len(boxes), axis=0)
+    skin = _border_colour(picture)
+    for one, (rows, columns) in zip(covered, boxes, strict=True):
+        one[rows, columns] = skin
+    found = predict_proba(np.concatenate([row[None], covered.reshape(len(boxes), -1)]))
+    answer = found[0].argmax()
+    falls = found[0, answer] - found[1:, answer]
+    total, count = np.zeros(shape[:2]), np.zeros(shape[:2])
+    for fall, box in zip(falls, boxes, strict=True):
+        total[box] += fall
+        count[box] += 1
+    return total / count
+
+
+def draw_explanation(picture: npt.NDArray[np.uint8], importance: Floats) -> bytes:
+    """Draw a map over the enlarged picture, as PNG: red speaks for the answer, blue against it.
+
+    Parameters
+    ----------
+    picture : ndarray of shape (height, width, channels), uint8
+    importance : ndarray of shape (height, width), float64
+    """
+    from PIL import Image
+
+    height, width = importance.shape
+    scale = -(-DRAWN_SIDE // max(height, width))
+    size = (width * scale, height * scale)
+    colours = np.repeat(picture, 3 // picture.shape[2], axis=2)
+    below = np.asarray(Image.fromarray(colours).resize(size, Image.Resampling.NEAREST), dtype=np.float64)
+    strength = importance / max(np.abs(importance).max(), 1e-9)
+    smooth = Image.fromarray(strength.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    heat = np.clip(np.asarray(smooth, dtype=np.float64), -1, 1)[:, :, None]
+    cover = MOST_COVER * np.abs(heat)
+    drawn = (1 - cover) * below + cover * np.where(heat > 0, FOR, AGAINST)
+    stream = io.BytesIO()
+    Image.fromarray(np.rint(drawn).astype(np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _boxes(shape: Shape) -> list[tuple[slice, slice]]:
+    """Return overlapping patches, by rows and columns, that together cover every pixel."""
+    side = max(2, min(shape[:2]) // PATCHES * 2)
+    step = side // 2
+    starts = [[*range(0, max(length - side, 0), step), max(length - side, 0)] for length in shape[:2]]
+    return [(slice(top, top + side), slice(left, left + side)) for top in starts[0] for left in starts[1]]
+
+
+def _border_colour(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the median colour of the outermost pixels: in dermoscopic pictures, the skin."""
+    border = np.ones(picture.shape[:2], dtype=bool)
+    border[1:-1, 1:-1] = False
+    return np.asarray(np.median(picture[border], axis=0)).astype(np.uint8)

@@ -1,0 +1,115 @@
+"""``python -m skinmnist.train``: train one model on a whole table and keep it in a file."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skinmnist import facts
+from skinmnist.doors import FAILED_CELLS, guarded, open_table
+
+if TYPE_CHECKING:
+    from skinmnist.datasets.table import PixelTable
+    from skinmnist.evaluation.record import RunRecord
+    from skinmnist.terminal import Terminal
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this door's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m skinmnist.train",
+        description="Train one model on a whole table and keep it in one file, from which "
+        "`python -m skinmnist.predict` and `skinmnist.classify_image` answer.",
+        epilog=facts.DISCLAIMER,
+    )
+    add = parser.add_argument
+    add(
+        "csv",
+        metavar="CSV",
+        nargs="?",
+        help="a pixel table; else $SKINMNIST_DATA and data/ are searched for "
+        f"{' and '.join(facts.TABLE_FILES)}, else a synthetic table is drawn",
+    )
+    add("--metadata", metavar="CSV", help=f"its metadata; else {facts.METADATA_FILE} beside it")
+    add("--model", metavar="NAME", default="cnn", help="as in a comparison (default: cnn)")
+    add("--sampler", metavar="NAME", default="none", help="as in a comparison (default: none)")
+    add("--out", metavar="FILE", help="default: <table>-<model>-<sampler>.skm in the user's model folder")
+    add(
+        "--cv",
+        action="store_true",
+        help="first cross-validate, print the scores that the model may claim, and store them in its file",
+    )
+    add("--folds", metavar="N", type=int, default=5, help="folds of --cv (default: 5)")
+    add("--seed", metavar="N", type=int, default=0, help="everything random follows from it (default: 0)")
+    add("--jobs", metavar="N", type=int, help="worker processes of --cv (default: the cores)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, call, print."""
+    options = build_parser().parse_args(arguments)
+    return guarded(lambda: _train(options))
+
+
+def _train(options: argparse.Namespace) -> int:
+    from skinmnist.errors import InputError
+    from skinmnist.evaluation.files import write_atomically
+    from skinmnist.evaluation.folds import choose_split
+    from skinmnist.evaluation.keeping import choose_pair, default_file, train_for_keeps
+    from skinmnist.terminal import Terminal
+
+    if not 0 <= options.seed < 2**31:
+        raise InputError(f"received seed {options.seed}; expected a whole number from 0 to {2**31 - 1}")
+    model, _, sampler, _ = choose_pair(options.model, options.sampler)
+    table = open_table(options.csv, options.metadata)
+    out = Path(options.out) if options.out else default_file(table, model, sampler)
+    # Whoever cannot write must learn it before training, not after.
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.is_dir():
+        raise InputError(
+            f"received the folder {out} as --out; name a file in it, such as {out / 'lesion.skm'}"
+        )
+    terminal = Terminal()
+    terminal.table(table, choose_split(table, None), quick=False)
+    record = None
+    if options.cv:
+        record = _cross_validate(table, options, terminal)
+        if record.failures:
+            return FAILED_CELLS
+    started = time.perf_counter()
+    kept = train_for_keeps(table, options.model, options.sampler, options.seed, record)
+    write_atomically(out, kept.content)
+    for note in kept.notes:
+        print(f"note: {note}")
+    seconds = time.perf_counter() - started
+    print(f"{model} with {sampler}: trained on {len(table):,} pictures in {seconds:.1f} s")
+    if table.synthetic:
+        print("SYNTHETIC TABLE: the pictures were drawn; every answer of this model will say so")
+    print(f"model: {out} ({len(kept.content) / 1e6:.2f} MB)")
+    print(f"To use it: python -m skinmnist.predict {out} IMAGE...")
+    print(facts.DISCLAIMER)
+    return 0
+
+
+def _cross_validate(table: PixelTable, options: argparse.Namespace, terminal: Terminal) -> RunRecord:
+    """Run and show the cross-validation of the pair."""
+    from skinmnist.evaluation.comparison import run_comparison
+
+    with terminal:
+        record = run_comparison(
+            table,
+            [options.sampler],
+            [options.model],
+            folds=options.folds,
+            seed=options.seed,
+            jobs=options.jobs,
+            progress=terminal,
+        )
+    terminal.scores(record)
+    return record
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
