@@ -13,6 +13,7 @@ from skinmnist import facts
 from skinmnist.doors import FAILED_PICTURES, guarded
 
 if TYPE_CHECKING:
+    from skinmnist.errors import InputError
     from skinmnist.prediction.classifier import Classifier
     from skinmnist.prediction.predicted import Prediction
 
@@ -76,7 +77,7 @@ def _predict(options: argparse.Namespace) -> int:
     return FAILED_PICTURES if n_failed else 0
 
 
-def _answers(classifier: Classifier, paths: list[Path]) -> Iterator[tuple[Path, Prediction | Exception]]:
+def _answers(classifier: Classifier, paths: list[Path]) -> Iterator[tuple[Path, Prediction | InputError]]:
     for start in range(0, len(paths), SHOWN_TOGETHER):
         part = paths[start : start + SHOWN_TOGETHER]
         yield from zip(part, classifier.classify_many(part), strict=True)

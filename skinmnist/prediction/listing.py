@@ -33,9 +33,9 @@ def find_pictures(named: Iterable[str]) -> tuple[list[Path], list[str]]:
         elif path.exists() or not glob.has_magic(name):
             pictures = [path]
         else:
-            pictures = [
-                file for file in map(Path, sorted(glob.glob(name, recursive=True))) if is_picture(file)
-            ]
+            # Path.glob takes no pattern that begins at the root.
+            fitting = sorted(glob.glob(name, recursive=True))  # noqa: PTH207
+            pictures = [file for file in map(Path, fitting) if is_picture(file)]
             if not pictures:
                 complaints.append(f"no picture fits the pattern {name}; check it")
         found.update(dict.fromkeys(pictures))
