@@ -195,7 +195,11 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     image.load()
     turn = _TURNS.get(_orientation(image))
     upright = to_rgb(image)
-    return upright if turn is None else upright.transpose(turn)
+    if turn is not None:
+        upright = upright.transpose(turn)
+    # Whoever opens the result again must not find what has been done already.
+    upright.info.clear()
+    return upright
 
 
 def _orientation(image: Image.Image) -> int:

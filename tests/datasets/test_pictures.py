@@ -121,6 +121,12 @@ def test_the_source_stays_as_it_is():
     assert np.array_equal(image, COLOURS)
 
 
+@pytest.mark.parametrize("name", ["PNG turned 6", "JPEG turned 7", "PNG L, a level transparent"])
+def test_opening_twice_is_opening_once(name):
+    once = open_picture(GOLDEN[name][0])
+    assert np.array_equal(open_picture(once), once)
+
+
 def test_files_that_are_none(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     said = "is no plain file; expected a picture, so name the file itself"
