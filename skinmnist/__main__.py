@@ -14,6 +14,7 @@ DOORS = {
     "report": "write the report of a run folder again",
     "train": "train a model on a whole table and keep it in a file",
     "predict": "classify pictures with a model that was kept",
+    "serve": "open a page on this machine that classifies pictures",
     "build": "make a pixel table of a folder of pictures",
     "download": "fetch the tables of the Kaggle collection",
 }

@@ -1,0 +1,72 @@
+"""``python -m skinmnist.serve``: a page of one's own that classifies pictures with a model that was kept."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import threading
+import webbrowser
+
+from skinmnist import facts
+from skinmnist.doors import guarded
+
+#: What the extra ``web`` brings.
+NEEDED = ("starlette", "uvicorn")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this door's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m skinmnist.serve",
+        description="Open a page that classifies pictures on this machine; nothing is stored. Ctrl+C ends.",
+        epilog=facts.DISCLAIMER,
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", nargs="?", help="a model file (.skm); default: the newest that was trained")
+    add("--host", default="127.0.0.1", help="address to listen on; default: 127.0.0.1, this machine only")
+    add("--port", type=int, default=8000, help="default: 8000; 0 takes any free one")
+    add("--no-browser", action="store_true", help="do not open the page in a browser")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, call, print."""
+    options = build_parser().parse_args(arguments)
+    return guarded(lambda: _serve(options))
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from skinmnist.errors import InputError
+
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"the page needs {' and '.join(missing)}; install the extra 'web': pip install -e '.[web]'"
+        )
+    from skinmnist.prediction.classifier import load_classifier
+    from skinmnist.prediction.home import newest_model
+    from skinmnist.serving.app import make_app
+    from skinmnist.serving.server import make_server, open_socket
+
+    model = load_classifier(options.model or newest_model())
+    listening = open_socket(options.host, options.port)
+    port = listening.getsockname()[1]
+    address = f"[{options.host}]" if ":" in options.host else options.host
+    everywhere = options.host in ("0.0.0.0", "::")
+    url = f"http://{'127.0.0.1' if everywhere else address}:{port}/"
+    print(f"{model.title}: {url} (Ctrl+C ends it)", flush=True)
+    if options.host not in ("127.0.0.1", "::1", "localhost"):
+        print(f"note: everyone who reaches {options.host} can use this page", file=sys.stderr)
+    print(facts.DISCLAIMER, flush=True)
+    if not options.no_browser:
+        threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
+    try:
+        make_server(make_app(model, options.host)).run(sockets=[listening])
+    except KeyboardInterrupt:
+        print("ended")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
