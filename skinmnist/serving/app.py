@@ -14,7 +14,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -78,7 +77,7 @@ class Model(Protocol):
         """Draw what the answer hangs on, as PNG."""
 
 
-def make_app(model: Model, host: str = "127.0.0.1") -> Starlette:
+def make_app(model: Model, host: str = "127.0.0.1") -> Guard:
     """Make the application for one model; it keeps nothing of a request beyond its answer.
 
     Parameters
@@ -90,7 +89,7 @@ def make_app(model: Model, host: str = "127.0.0.1") -> Starlette:
 
     Returns
     -------
-    Starlette
+    ASGI application
         ``GET /`` is the page, ``GET /api/model`` tells what the model is, ``POST /api/classify`` takes a
         picture (the body itself, or the one file of a form) and returns what the model says of it as JSON;
         with ``?pictures=1`` also the picture as the model saw it and the map of what the answer hangs on,
@@ -109,7 +108,8 @@ def make_app(model: Model, host: str = "127.0.0.1") -> Starlette:
         Route("/api/classify", desk.classify, methods=["POST"]),
     ]
     handlers: dict[Any, Any] = {HTTPException: _told, Exception: _unexpected}
-    return Starlette(routes=routes, middleware=[Middleware(Guard, host=host)], exception_handlers=handlers)
+    # Outside of everything, so that even the answer to a fault carries the headers.
+    return Guard(Starlette(routes=routes, exception_handlers=handlers), host)
 
 
 class _Desk:
