@@ -10,6 +10,13 @@ from typing import Any
 
 from skinmnist.models.baselines import make_dummy, make_hist_gradient_boosting, make_logistic_regression
 from skinmnist.models.exporting import export_network
+from skinmnist.models.exporting_classic import (
+    export_boosted_trees,
+    export_dummy,
+    export_forest,
+    export_linear,
+    export_svm,
+)
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.models.svm import (
     CALIBRATION_PAIR_ROWS,
@@ -118,6 +125,7 @@ MODELS = {
         calibration_pair_rows=CALIBRATION_PAIR_ROWS,
         made_rows=MADE_ROWS,
         pair_rows=PAIR_ROWS,
+        export=export_svm,
         seconds=3.0,
         grows=0.85,
     ),
@@ -129,6 +137,7 @@ MODELS = {
         space="descriptors",
         most_probable=True,
         weights=True,
+        export=export_forest,
         seconds=5.0,
         grows=0.25,
     ),
@@ -146,6 +155,7 @@ MODELS = {
         space="descriptors",
         weights=True,
         copies_as_weights=True,
+        export=export_linear,
         seconds=3.0,
     ),
     "hist_gradient_boosting": ModelSpec(
@@ -155,6 +165,7 @@ MODELS = {
         features=_standardiser,
         space="descriptors",
         weights=True,
+        export=export_boosted_trees,
         seconds=9.0,
     ),
     "svm_pixels": ModelSpec(
@@ -168,6 +179,7 @@ MODELS = {
         calibration_pair_rows=CALIBRATION_PAIR_ROWS,
         made_rows=MADE_ROWS,
         pair_rows=PAIR_ROWS,
+        export=export_svm,
         seconds=5.0,
         grows=1.5,
     ),
@@ -176,12 +188,14 @@ MODELS = {
         classifier=_forest,
         most_probable=True,
         weights=True,
+        export=export_forest,
         seconds=20.0,
         grows=0.3,
     ),
     "dummy": ModelSpec(
         title="Class frequencies only",
         classifier=make_dummy,
+        export=export_dummy,
         seconds=0.1,
         grows=0.0,
     ),

@@ -51,4 +51,6 @@ class Components(TransformerMixin, BaseEstimator):
 
     def transform(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return the components of pixel rows, shape (n, kept), float32."""
-        return self.pca_.transform(X.astype(np.float32, copy=False)) / self.scale_
+        # Centred before, not after as PCA does: of pixels, that would lose two digits.
+        centred = X.astype(np.float32, copy=False) - self.pca_.mean_
+        return (centred @ self.pca_.components_.T) / self.scale_

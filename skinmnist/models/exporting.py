@@ -89,7 +89,8 @@ def export_network(fitted: Fitted) -> Exported:
     steps: list[dict[str, Any]] = []
     arrays: dict[str, Array] = {}
     if describer:
-        steps, arrays = _standardise(classifier.standardiser_)
+        step, arrays = standardise(classifier.standardiser_)
+        steps.append(step)
         for layer in range(1, len(describer) + 1):
             tensors |= _dense(f"hidden{layer}", experts.networks[1].get_layer(f"hidden{layer}"))
         tensors |= _dense("describer_logits", experts.networks[1].get_layer("logits"))
@@ -118,8 +119,9 @@ def _dense(name: str, layer: Any) -> dict[str, Array]:
     return {f"{name}_kernel": kernel, f"{name}_offset": offset}
 
 
-def _standardise(standardiser: Any) -> tuple[list[dict[str, Any]], dict[str, Array]]:
+def standardise(standardiser: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return a `skinmnist.models.lesion_descriptors.Standardiser` as a step and its arrays."""
     from skinmnist.models.lesion_descriptors import FARTHEST
 
     step = {"kind": "standardise", "farthest": FARTHEST}
-    return [step], {"number_mean": standardiser.mean_, "number_spread": standardiser.spread_}
+    return step, {"number_mean": standardiser.mean_, "number_spread": standardiser.spread_}

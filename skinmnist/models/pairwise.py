@@ -44,7 +44,7 @@ class PairwiseSVC(SVC):
         check_is_fitted(self)
         rows = np.asarray(X, dtype=np.float64)
         vectors = self.support_vectors_
-        weights, intercepts = self._pair_weights()
+        weights, intercepts = self.pair_weights()
         squares = np.einsum("ij,ij->i", vectors, vectors)
         found = np.empty((len(rows), weights.shape[1]))
         step = max(1, BLOCK_VALUES // max(1, len(vectors)))
@@ -75,7 +75,7 @@ class PairwiseSVC(SVC):
             votes[:, second] += ~won
         return self.classes_[votes.argmax(axis=1)]
 
-    def _pair_weights(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def pair_weights(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return each pair's weights of all support vectors, shape (vectors, pairs), and its intercept.
 
         libsvm keeps the weights of a class's vectors against the k - 1 other classes in k - 1 rows.

@@ -216,8 +216,7 @@ class Project:
 
     def __call__(self, rows: Floats) -> Floats:
         """Return rows of shape (n, kept), float32."""
-        rows = rows.astype(np.float32, copy=False)
-        return (rows @ self.axes.T - self.means[None] @ self.axes.T) / np.float32(self.scale)
+        return ((rows.astype(np.float32, copy=False) - self.means) @ self.axes.T) / self.scale
 
 
 HEADS: dict[str, type[Any]] = {

@@ -1,0 +1,85 @@
+"""To register a model is to have its file tested: it answers what the model in memory answers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from skinmnist import make_lesions
+from skinmnist.errors import InputError
+from skinmnist.evaluation.keeping import choose_pair, train_for_keeps
+from skinmnist.models import MODELS
+from skinmnist.prediction.classifier import Classifier
+from skinmnist.prediction.modelfile import decode_model
+
+KEEPABLE = [name for name, spec in MODELS.items() if spec.export]
+
+
+def test_every_registered_model_can_be_kept():
+    assert set(KEEPABLE) == set(MODELS)
+
+
+@pytest.mark.parametrize("name", KEEPABLE)
+def test_file_answers_what_the_model_in_memory_answers(name, kept, small_table):
+    model = kept(name)
+    found = Classifier(decode_model(model.content))
+    rows = make_lesions(90, size=8, random_state=7).pixels
+    expected = model.predict_proba(rows)
+    np.testing.assert_allclose(found.predict_proba(rows), expected, atol=1e-6, rtol=0)
+    assert (expected.std(axis=0).max() > 0.01) == (name != "dummy")
+    assert found.title == MODELS[name].title
+    assert found.class_names == small_table.class_names
+    assert found.manifest.synthetic
+
+
+@pytest.mark.parametrize("name", ["cnn_thorough", "svm", "hist_gradient_boosting", "random_forest_pixels"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_few_classes(name, n_classes, few_classes):
+    table = few_classes(n_classes)
+    model = train_for_keeps(table, name)
+    found = Classifier(decode_model(model.content)).predict_proba(table.pixels)
+    assert found.shape == (len(table), n_classes)
+    np.testing.assert_allclose(found, model.predict_proba(table.pixels), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(9, 9), (10, 26), 28])
+@pytest.mark.parametrize("name", ["cnn_tiny", "logistic_regression"])
+def test_other_shapes(name, size):
+    table = make_lesions(60, size=size, random_state=2)
+    model = train_for_keeps(table, name)
+    found = Classifier(decode_model(model.content)).predict_proba(table.pixels)
+    np.testing.assert_allclose(found, model.predict_proba(table.pixels), atol=1e-6, rtol=0)
+
+
+def test_grey_pictures(small_table):
+    grey = small_table.pixels.reshape(-1, 8, 8, 3).mean(axis=3).astype(np.uint8).reshape(-1, 64)
+    model = train_for_keeps(replace(small_table, pixels=grey, shape=(8, 8, 1)), "cnn_thorough")
+    found = Classifier(decode_model(model.content)).predict_proba(grey)
+    np.testing.assert_allclose(found, model.predict_proba(grey), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("sampler", ["SMOTE", "class_weight"])
+def test_samplers_are_applied(sampler, small_table, kept):
+    model = train_for_keeps(small_table, "logistic_regression", sampler)
+    rare = np.flatnonzero(small_table.class_counts < 25)
+    plain = kept("logistic_regression").predict_proba(small_table.pixels)
+    assert model.predict_proba(small_table.pixels)[:, rare].sum() > plain[:, rare].sum()
+
+
+def test_same_seed_same_bytes(small_table, kept):
+    assert train_for_keeps(small_table, "svm").content == kept("svm").content
+    assert train_for_keeps(small_table, "svm", seed=1).content != kept("svm").content
+
+
+@pytest.mark.parametrize(
+    ("model", "sampler", "said"),
+    [
+        ("sklearn.naive_bayes:GaussianNB", "none", "cannot be written to a model file; choose one of svm"),
+        ("nonsense", "none", "received model 'nonsense'"),
+        ("cnn", "nonsense", "nonsense"),
+        ("svm", "focal_loss", "svm cannot take focal_loss"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_before_training(model, sampler, said):
+    with pytest.raises(InputError, match=said):
+        choose_pair(model, sampler)
