@@ -1,0 +1,78 @@
+import json
+
+import numpy as np
+import pytest
+
+from skinmnist import load_classifier, make_lesions
+from skinmnist.prediction.archive import unpack
+from skinmnist.train import main
+
+
+@pytest.fixture
+def csv(tmp_path, monkeypatch):
+    """A table on disk, and a model folder of the test's own."""
+    table = make_lesions(150, size=8, random_state=1)
+    path = tmp_path / "small.csv"
+    columns = ",".join([*(f"pixel{i:04d}" for i in range(192)), "label"])
+    rows = np.column_stack([table.pixels, table.labels])
+    np.savetxt(path, rows, fmt="%d", delimiter=",", header=columns, comments="")
+    monkeypatch.setenv("SKINMNIST_MODELS", str(tmp_path / "models"))
+    return path
+
+
+def manifest_of(path):
+    return json.loads(unpack(path.read_bytes())["manifest.json"])
+
+
+def test_a_model_is_kept_where_it_is_looked_for(csv, tmp_path, capsys):
+    assert main([str(csv), "--model", "logistic_regression", "--sampler", "RandomOverSampler"]) == 0
+    out = tmp_path / "models" / "small-logistic_regression-RandomOverSampler.skm"
+    assert f"model: {out}" in capsys.readouterr().out
+    manifest = manifest_of(out)
+    assert manifest["training"]["rows"] == 150
+    assert manifest["training"]["inputs"][0]["file"] == "small.csv"
+    assert not manifest["training"]["synthetic"]
+    assert manifest["scores"] is None
+    assert "CC BY-NC 4.0" in manifest["licence"]
+    assert {"python", "skinmnist", "numpy"} <= set(manifest["versions"])
+    assert load_classifier(out).title == "Logistic regression"
+    assert [file.name for file in out.parent.iterdir()] == [out.name]
+
+
+def test_scores_that_may_be_claimed_are_printed_and_stored(csv, tmp_path, capsys):
+    out = tmp_path / "a" / "lesion.skm"
+    assert main([str(csv), "--model", "dummy", "--cv", "--folds", "2", "--jobs", "1", "--out", str(out)]) == 0
+    shown = capsys.readouterr()
+    assert "macro f1" in shown.out
+    assert "SPLIT BY PICTURE" in shown.err
+    scores = manifest_of(out)["scores"]
+    assert scores["protocol"]["folds"] == 2
+    assert scores["protocol"]["split"] == "image"
+    mean, spread = load_classifier(out).manifest.scores["macro_f1"]
+    assert 0.1 < mean < 0.15
+    assert spread < 0.05
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "sklearn.naive_bayes:GaussianNB"], "cannot be written to a model file"),
+        (["--seed", "-1"], "received seed -1"),
+        (["--out", "."], "received the folder ."),
+        (["--model", "svm", "--sampler", "focal_loss"], "svm cannot take focal_loss"),
+    ],
+)
+def test_bad_usage_is_told_before_training(arguments, said, csv, tmp_path, capsys):
+    assert main([str(csv), *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.glob("models/*"))
+
+
+def test_a_synthetic_table_is_said_loudly_and_stored(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("SKINMNIST_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("skinmnist.doors.SYNTHETIC_ROWS", 60)
+    assert main(["--model", "dummy", "--out", "x.skm"]) == 0
+    shown = capsys.readouterr()
+    assert "SYNTHETIC TABLE" in shown.err
+    assert manifest_of(tmp_path / "x.skm")["training"]["synthetic"]
