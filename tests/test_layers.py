@@ -1,6 +1,7 @@
 """Imports point down the list of layers, and only where networks are trained is TensorFlow imported."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,21 @@ def test_tensorflow_only_behind_the_network():
     heavy = {path for path in FILES if {name.split(".")[0] for name in imports_of(path)} & HEAVY}
     assert heavy, "no file imports TensorFlow: this test looks at nothing"
     assert heavy <= network_files()
+
+
+#: What it takes to predict; models give nothing but the descriptors, which are numpy.
+PREDICTING = {"numpy", "PIL", "onnxruntime", "platformdirs"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "prediction").glob("*.py")), ids=lambda path: path.stem)
+def test_predicting_takes_little(path):
+    for name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] == "skinmnist":
+            if parts[1:2] == ["models"] and len(parts) > 2:
+                assert parts[2].startswith("descriptors"), name
+        else:
+            assert parts[0] in PREDICTING | sys.stdlib_module_names, name
 
 
 def test_printing_is_for_doors():

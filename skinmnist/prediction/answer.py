@@ -88,7 +88,25 @@ class Answer:
         return cls(shape, described, tuple(steps), head, session, np.array(codes), n_classes)
 
     def __call__(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return probabilities of shape (n, k) of uint8 pixel rows, at least one."""
+        """Return probabilities of shape (n, k) of uint8 pixel rows, at least one.
+
+        Raises
+        ------
+        InputError
+            Where the model's numbers, each in order, make no probabilities together.
+        """
+        with np.errstate(all="ignore"):
+            given = self._known(rows)
+        if not (np.isfinite(given).all() and (given >= 0).all() and given.any(axis=1).all()):
+            raise InputError(
+                "the model answered with values that are no probabilities; it is damaged, so train it again"
+            )
+        probabilities = np.zeros((len(rows), self.n_classes))
+        probabilities[:, self.codes] = given
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+    def _known(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Return probabilities of the classes that the head knows, shape (n, len(codes))."""
         numbers: npt.NDArray[np.floating] | None = None
         if self.described:
             numbers = describe(rows, self.shape)
@@ -98,14 +116,10 @@ class Answer:
             for step in self.steps:
                 numbers = step(numbers)
         if self.network is not None:
-            given = softmax(self.network(rows, None if numbers is None else numbers.astype(np.float32)))
-        else:
-            assert self.head is not None
-            assert numbers is not None
-            given = self.head(numbers)
-        probabilities = np.zeros((len(rows), self.n_classes))
-        probabilities[:, self.codes] = given
-        return probabilities / probabilities.sum(axis=1, keepdims=True)
+            return softmax(self.network(rows, None if numbers is None else numbers.astype(np.float32)))
+        assert self.head is not None
+        assert numbers is not None
+        return self.head(numbers)
 
 
 def n_descriptors(shape: Shape) -> int:

@@ -21,37 +21,37 @@ def entry(mapping: Any, key: str) -> Any:
 def whole(value: Any, what: str, low: int, high: int) -> int:
     """Return a whole number between two limits, both included."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise UnreadableError(f"its {what} is no whole number from {low} to {high}")
+        raise UnreadableError(f"its entry {what!r} is no whole number from {low} to {high}")
     return value
 
 
 def number(value: Any, what: str, low: float = -math.inf, high: float = math.inf) -> float:
     """Return a finite number between two limits, both included."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        raise UnreadableError(f"its {what} is no number that it can be")
+        raise UnreadableError(f"its entry {what!r} is no number that it can be")
     if not math.isfinite(value):
-        raise UnreadableError(f"its {what} is not finite")
+        raise UnreadableError(f"its entry {what!r} is not finite")
     return float(value)
 
 
 def flag(value: Any, what: str) -> bool:
     """Return a truth value."""
     if not isinstance(value, bool):
-        raise UnreadableError(f"its {what} is neither true nor false")
+        raise UnreadableError(f"its entry {what!r} is neither true nor false")
     return value
 
 
 def words(value: Any, what: str, longest: int = 200) -> str:
     """Return a text on one line that may be shown: signs that steer a terminal are refused."""
     if not isinstance(value, str) or not 0 < len(value) <= longest or not value.isprintable():
-        raise UnreadableError(f"its {what} is no plain text of at most {longest} signs")
+        raise UnreadableError(f"its entry {what!r} is no plain text of at most {longest} signs")
     return value
 
 
 def several(value: Any, what: str, low: int, high: int) -> list[Any]:
     """Return a list of so many entries."""
     if not isinstance(value, list) or not low <= len(value) <= high:
-        raise UnreadableError(f"its {what} is no list of {low} to {high} entries")
+        raise UnreadableError(f"its entry {what!r} is no list of {low} to {high} entries")
     return value
 
 
@@ -59,5 +59,5 @@ def one_of(value: Any, what: str, choices: Iterable[Any]) -> Any:
     """Return one of a few values."""
     known = list(choices)
     if not any(value == choice and type(value) is type(choice) for choice in known):
-        raise UnreadableError(f"its {what} is none of {', '.join(map(str, known))}")
+        raise UnreadableError(f"its entry {what!r} is none of {', '.join(map(str, known))}")
     return value

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.prediction.arrays import Arrays
-from skinmnist.prediction.checks import entry, number, whole
+from skinmnist.prediction.checks import UnreadableError, entry, number, whole
 from skinmnist.prediction.trees import Trees
 
 Floats = npt.NDArray[np.floating]
@@ -32,6 +32,11 @@ def softmax(scores: Floats) -> npt.NDArray[np.float64]:
         scores = np.hstack([np.zeros_like(scores), scores])
     odds = np.exp(scores - scores.max(axis=1, keepdims=True))
     return odds / odds.sum(axis=1, keepdims=True)
+
+
+def _check_shares(rows: Floats) -> None:
+    if (rows < 0).any() or (np.abs(rows.sum(axis=1) - 1) > 1e-3).any():
+        raise UnreadableError("its probabilities are none")
 
 
 def n_scores(n_classes: int) -> int:
@@ -119,7 +124,9 @@ class Forest:
     @classmethod
     def read(cls, step: Any, arrays: Arrays, width: int, n_classes: int) -> Forest:
         """Take it out of a model file."""
-        return cls(Trees.read(arrays, width, n_classes), number(entry(step, "levels"), "levels", 0, 1e6))
+        trees = Trees.read(arrays, width, n_classes)
+        _check_shares(trees.values)
+        return cls(trees, number(entry(step, "levels"), "levels", 0, 1e6))
 
     def __call__(self, rows: Floats) -> npt.NDArray[np.float64]:
         """Return probabilities of rows of shape (n, width)."""
@@ -156,7 +163,9 @@ class Constant:
     @classmethod
     def read(cls, step: Any, arrays: Arrays, width: int, n_classes: int) -> Constant:
         """Take it out of a model file."""
-        return cls(arrays.floats("probability", (n_classes,)))
+        probabilities = arrays.floats("probability", (n_classes,))
+        _check_shares(probabilities[None])
+        return cls(probabilities)
 
     def __call__(self, rows: Floats) -> npt.NDArray[np.float64]:
         """Return probabilities of rows of shape (n, width)."""

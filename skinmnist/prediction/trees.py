@@ -91,7 +91,7 @@ def _count_steps(roots: npt.NDArray[np.intp], left: npt.NDArray[np.intp], right:
     parents += np.bincount(roots, minlength=len(own))
     whole = (parents == 1).all() and (left >= own).all() and (right[inner] > own[inner]).all()
     if not whole or len(roots) > MOST_TREES or (right[~inner] != own[~inner]).any():
-        raise UnreadableError("its trees are none")
+        raise UnreadableError("its trees do not hang together")
     front = roots
     for steps in range(MOST_STEPS + 1):
         front = front[inner[front]]

@@ -151,11 +151,23 @@ def high_tree(depth=20_000):
     }
 
 
+YEARS = {
+    "kind": "network",
+    "channels": [512] * 6,
+    "pairs": [4] * 6,
+    "block": 1,
+    "views": 8,
+    "numbers": 0,
+    "hidden": [],
+    "share": 0.0,
+}
+
+
 def network_files(content):
     """Hostile files by name, made of the file of a network."""
     half = len(content) // 2
     network = unpack(content)["network.onnx"]
-    inside = network.index(b"centre") + 40
+    inside = network.index(b"B\x06centre") + 10
     members = unpack(content)
     swapped = {**members, "unfamiliar_mean.npy": members["unfamiliar_scale.npy"]}
     swapped["unfamiliar_scale.npy"] = members["unfamiliar_mean.npy"]
@@ -195,7 +207,7 @@ def network_files(content):
         "a name that steers the terminal": repacked(content, set_in("classes", 0, "name", to="\x1b[2Jnv")),
         "two classes of one name": repacked(content, set_in("classes", 0, "name", to="nv")),
         "codes out of order": repacked(content, set_in("answer", "codes", to=[6, 5, 4, 3, 2, 1, 0])),
-        "a network of years": repacked(content, set_in(*head, "channels", to=[512] * 6)),
+        "a network of years": repacked(content, set_in("answer", "head", to=YEARS)),
         "another network": repacked(content, set_in(*head, "pairs", to=[1, 1])),
         "a head that is none": repacked(content, set_in(*head, "kind", to="__import__")),
         "a loop in the network": repacked(content, network__onnx=foreign_network("Loop")),
@@ -204,7 +216,7 @@ def network_files(content):
         "noise for a network": repacked(content, network__onnx=bytes(range(256)) * 40),
         "a network with more behind it": repacked(content, network__onnx=network + b"\x08\x01"),
         "a network that is not finite": repacked(
-            content, network__onnx=network[:inside] + b"\xff" * 8 + network[inside + 8 :]
+            content, network__onnx=network[:inside] + b"\x00\x00\xc0\x7f" + network[inside + 4 :]
         ),
         "an array of objects": repacked(
             content, unfamiliar_mean__npy=npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }")
