@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 #: Rows of the table that is drawn where none is named or found.
 SYNTHETIC_ROWS = 2500
 
-FAILED_CELLS, FAILED_PICTURES, BAD_INPUT, INTERRUPTED = 1, 1, 2, 130
+FAILED_CELLS, FAILED_PICTURES, LEFT_BY_READER, BAD_INPUT, INTERRUPTED = 1, 1, 1, 2, 130
 
 
 def guarded(run: Callable[[], int]) -> int:
@@ -27,6 +28,10 @@ def guarded(run: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("skinmnist: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever has read enough has left; what is still to be written goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return LEFT_BY_READER
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         print(f"skinmnist: {error.strerror or error}{where}; mend this and try again", file=sys.stderr)

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from skinmnist.doors import guarded
@@ -24,3 +27,21 @@ def test_what_ends_a_door_is_one_sentence_and_a_code(error, code, said, capsys):
 
 def test_work_that_is_done_gives_its_own_code():
     assert guarded(lambda: 1) == 1
+
+
+def test_a_reader_who_leaves_early_gets_no_complaint():
+    code = """
+from skinmnist.doors import guarded
+def talk():
+    for _ in range(100_000):
+        print("a line")
+    return 0
+raise SystemExit(guarded(talk))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1
