@@ -82,7 +82,7 @@ class Answer:
             if network is None or bool(plan.n_numbers) != described:
                 raise UnreadableError("its network is missing, or not the one that its manifest describes")
             check_filled(compose_network(plan), network)
-            session = Session(network)
+            session = Session(network, plan.values)
         else:
             head = HEADS[kind].read(content["head"], arrays, width, len(codes))
         return cls(shape, described, tuple(steps), head, session, np.array(codes), n_classes)

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from skinmnist.errors import InputError
 from skinmnist.prediction.answer import NETWORK, Answer, n_descriptors
 from skinmnist.prediction.archive import MOST_BYTES, pack, unpack
 from skinmnist.prediction.arrays import Array, Arrays, decode, encode
-from skinmnist.prediction.checks import UnreadableError, entry
+from skinmnist.prediction.checks import UnreadableError, entry, number, several
 from skinmnist.prediction.manifest import FORMAT, MANIFEST, Manifest, encode_manifest
 from skinmnist.prediction.network import NetworkPlan, compose_network
 from skinmnist.prediction.onnx_format import fill
@@ -29,6 +30,9 @@ from skinmnist.prediction.unfamiliar import unfamiliarity
 #: What the names of the arrays begin with by which unfamiliar pictures are told.
 UNFAMILIAR = "unfamiliar_"
 _ARRAY = ".npy"
+#: How far answers to the probe may be off: sums of another processor may send a picture another way down one
+#: tree of a hundred.
+_PROBE_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +75,24 @@ def encode_model(
     unfamiliar : mapping of str to ndarray
         What `skinmnist.prediction.unfamiliar.fit_unfamiliar` returns.
     """
-    members = {}
+    height, width, channels = description["shape"]
+    shape = (height, width, channels)
+    members, tensors = {}, None
     if network is not None:
-        height, width, channels = description["shape"]
-        shape = (height, width, channels)
         n_numbers = n_descriptors(shape) if answer["input"] == "descriptors" else 0
         plan = NetworkPlan.read(answer["head"], shape, len(answer["codes"]), n_numbers)
-        members[NETWORK] = fill(compose_network(plan), network)
+        tensors = members[NETWORK] = fill(compose_network(plan), network)
     kept = {**arrays, **{UNFAMILIAR + name: values for name, values in unfamiliar.items()}}
     members |= {name + _ARRAY: encode(values) for name, values in kept.items()}
     listed = {name: {"sha256": _sha256(content), "bytes": len(content)} for name, content in members.items()}
-    manifest = {"format": FORMAT, **description, "answer": dict(answer), "members": listed}
+    ready = Answer.read(answer, Arrays(arrays), tensors, shape, len(description["classes"]))
+    manifest = {
+        "format": FORMAT,
+        **description,
+        "answer": dict(answer),
+        "probe": ready(probe_rows(shape)).round(6).tolist(),
+        "members": listed,
+    }
     return pack({MANIFEST: encode_manifest(manifest), **members})
 
 
@@ -150,19 +161,36 @@ def _check_members(listed: Any, members: Mapping[str, bytes]) -> None:
         raise UnreadableError("one of its members is missing")
 
 
+def probe_rows(shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """Return two pictures that every model is tried out on, shape (2, pixels): a dark spot, and stripes."""
+    height, width, channels = shape
+    y, x = np.linspace(-1, 1, height)[:, None, None], np.linspace(-1, 1, width)[:, None]
+    spot = 220 - 15 * np.arange(channels) - (140 - 20 * x) * np.exp(-3 * (x**2 + (y + 0.1 * x) ** 2))
+    stripes = np.arange(height * width * channels) * 37 % 251
+    return np.stack([spot.ravel(), stripes]).astype(np.uint8)
+
+
 def _try_out(model: ModelFile) -> None:
-    """Answer for a grey and a striped picture: numbers may each be in order and make no sense together."""
-    length = int(np.prod(model.manifest.shape))
-    rows = np.stack([np.full(length, 128), np.arange(length) % 251]).astype(np.uint8)
-    with np.errstate(all="ignore"):
-        try:
-            found = [model.answer(rows)]
-            if model.unfamiliar:
-                found.append(unfamiliarity(rows, model.manifest.shape, model.unfamiliar)[:, None])
-        except Exception as error:  # Whatever numpy or onnxruntime find wrong with numbers of any kind.
-            raise UnreadableError(f"it cannot answer ({type(error).__name__})") from None
-    if not all(len(one) == 2 and np.isfinite(one).all() and (one >= 0).all() for one in found):
-        raise UnreadableError("its answers are no probabilities")
+    """Let a model answer for two pictures, and compare with what it answered when it was written.
+
+    Numbers may each be in order and make no sense together; and a later version of this package may describe
+    pictures otherwise than the model has learnt.
+    """
+    rows = probe_rows(model.manifest.shape)
+    expected = several(entry(model.manifest.content, "probe"), "probe", len(rows), len(rows))
+    try:
+        found = model.answer(rows)
+        if model.unfamiliar:
+            with np.errstate(all="ignore"):
+                unfamiliarity(rows, model.manifest.shape, model.unfamiliar)
+    except InputError as error:
+        raise UnreadableError(f"it cannot answer: {error}") from None
+    for given, shares in zip(expected, found, strict=True):
+        told = [number(p, "probe", 0, 1) for p in several(given, "probe", len(shares), len(shares))]
+        if np.abs(shares - told).max() > _PROBE_TOLERANCE:
+            raise UnreadableError(
+                "it answers otherwise than when it was written, perhaps by another version of skinmnist"
+            )
 
 
 def _sha256(content: bytes) -> str:

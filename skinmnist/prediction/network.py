@@ -13,6 +13,8 @@ from skinmnist.prediction.onnx_format import Graph, Pieces
 
 #: Multiplications that one picture may cost; the widest network of this package needs about an eighth.
 MOST_PRODUCTS = 3_000_000_000
+#: Numbers that the largest grid of one picture may have in all views; the widest here has a tenth.
+MOST_VALUES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ class NetworkPlan:
             ),
             share=number(entry(step, "share"), "share", 0, 1),
         )
-        if plan.products > MOST_PRODUCTS:
-            raise UnreadableError("its network would take too long for one picture")
+        if plan.products > MOST_PRODUCTS or plan.values > MOST_VALUES:
+            raise UnreadableError("its network would take too long or too much memory for one picture")
         return plan
 
     def as_step(self) -> dict[str, Any]:
@@ -110,6 +112,13 @@ class NetworkPlan:
             total += height * width * 9 * outputs * (inputs + 2 * pairs * outputs)
             inputs = outputs
         return total * self.views
+
+    @property
+    def values(self) -> int:
+        """Numbers of the largest grid of one picture in all its views."""
+        inputs = self.shape[2] * self.block**2
+        sizes = zip(self.grids, (max(inputs, self.channels[0]), *self.channels[1:]), strict=True)
+        return max(height * width * channels for (height, width), channels in sizes) * self.views
 
 
 def compose_network(plan: NetworkPlan) -> Pieces:

@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from skinmnist.prediction.checks import UnreadableError
 
-#: Pictures that are looked at in one go, so that memory does not follow how many there are.
-BATCH_ROWS = 64
+#: Pictures that are looked at in one go, and numbers of their largest grid: memory does not follow how many
+#: there are, and what is worked on stays near the processor.
+BATCH_ROWS, BATCH_VALUES = 64, 8_000_000
 
 
 class Session:
@@ -18,6 +19,8 @@ class Session:
     ----------
     content : bytes
         ONNX that `skinmnist.prediction.onnx_format.check_filled` has found to be this package's own.
+    values : int
+        Numbers of the largest grid of one picture.
 
     Raises
     ------
@@ -25,9 +28,10 @@ class Session:
         Where onnxruntime cannot take it.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, values: int) -> None:
         import onnxruntime
 
+        self._rows = max(1, min(BATCH_ROWS, BATCH_VALUES // values))
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # Errors come as exceptions; nothing else is for the user.
         try:
@@ -40,8 +44,8 @@ class Session:
     ) -> npt.NDArray[np.float64]:
         """Return log-probabilities, shape (n, k), of flat rows and, where it takes them, descriptors."""
         found = []
-        for start in range(0, len(pictures), BATCH_ROWS):
-            part = slice(start, start + BATCH_ROWS)
+        for start in range(0, len(pictures), self._rows):
+            part = slice(start, start + self._rows)
             inputs = {"pictures": np.ascontiguousarray(pictures[part])}
             if numbers is not None:
                 inputs["numbers"] = np.ascontiguousarray(numbers[part])

@@ -163,6 +163,12 @@ YEARS = {
 }
 
 
+def wide_network(manifest):
+    """Ask for one grid of 256 x 256 x 512 numbers."""
+    manifest["shape"] = [256, 256, 3]
+    manifest["answer"]["head"] |= {"channels": [512], "pairs": [0], "views": 1, "block": 1}
+
+
 def network_files(content):
     """Hostile files by name, made of the file of a network."""
     half = len(content) // 2
@@ -208,7 +214,9 @@ def network_files(content):
         "two classes of one name": repacked(content, set_in("classes", 0, "name", to="nv")),
         "codes out of order": repacked(content, set_in("answer", "codes", to=[6, 5, 4, 3, 2, 1, 0])),
         "a network of years": repacked(content, set_in("answer", "head", to=YEARS)),
+        "a network of gigabytes": repacked(content, wide_network),
         "another network": repacked(content, set_in(*head, "pairs", to=[1, 1])),
+        "answers that are not its own": repacked(content, set_in("probe", to=[[1, *[0] * 6]] * 2)),
         "a head that is none": repacked(content, set_in(*head, "kind", to="__import__")),
         "a loop in the network": repacked(content, network__onnx=foreign_network("Loop")),
         "numbers of the network elsewhere": repacked(content, network__onnx=external_network()),

@@ -66,7 +66,7 @@ def test_a_tensor_of_another_shape_is_not_written(plan):
 
 def test_every_view_of_a_picture_gets_the_same_answer():
     plan = PLANS["square"]
-    session = Session(filled(plan)[1])
+    session = Session(filled(plan)[1], plan.values)
     picture = np.random.default_rng(1).integers(0, 256, plan.shape, dtype=np.uint8)
     views = [picture, picture[::-1], picture[:, ::-1], picture.transpose(1, 0, 2), np.rot90(picture)]
     found = session(np.stack(views).reshape(5, -1), None)
