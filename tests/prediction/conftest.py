@@ -16,11 +16,14 @@ from skinmnist.prediction.modelfile import decode_model
 
 @pytest.fixture(autouse=True, scope="session")
 def few_steps():
-    """Let networks make few steps: what they have learnt does not matter here."""
+    """Let networks make few steps: what they have learnt does not matter here.
+
+    Small steps, or logits of a hundred would leave seven digits too few for probabilities of six.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name, spec in MODELS.items():
             if spec.library == "skinmnist.models.cnn":
-                quick = {"steps": 60, "batch_size": 16, "points": 4}
+                quick = {"steps": 60, "batch_size": 16, "points": 4, "learning_rate": 1e-3}
                 patch.setitem(MODELS, name, replace(spec, kept={**spec.kept, **quick}))
         yield
 

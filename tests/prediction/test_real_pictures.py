@@ -1,4 +1,4 @@
-"""Thumbnails of the real pictures: as rows what the table has, and in a file what the model in memory says."""
+"""Thumbnails of the real pictures: the rows that the table has, and the same answers from file and memory."""
 
 import numpy as np
 import pytest
