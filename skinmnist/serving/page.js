@@ -22,6 +22,7 @@ const copy = (name) => document.getElementById(name).content.firstElementChild.c
 const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 
 function add(files) {
+  const cards = document.createDocumentFragment();
   for (const file of files) {
     const card = copy("card");
     const name = file.name || "pasted picture";
@@ -29,9 +30,10 @@ function add(files) {
     const remove = card.querySelector(".remove");
     remove.setAttribute("aria-label", `Remove ${name}`);
     remove.addEventListener("click", () => drop(card));
-    answers.append(card);
+    cards.append(card);
     waiting.push({ file, card });
   }
+  answers.prepend(cards); // What came last stands nearest to where it went in.
   tell();
   work();
 }
@@ -88,7 +90,7 @@ async function ask(file) {
 
 function fail(card, sentence) {
   card.classList.add("failed");
-  card.querySelector(".working").textContent = sentence.charAt(0).toUpperCase() + sentence.slice(1);
+  card.querySelector(".working").textContent = `${sentence.charAt(0).toUpperCase()}${sentence.slice(1).replace(/\.$/, "")}.`;
 }
 
 function show(card, file, told) {
