@@ -138,6 +138,9 @@ chooser.addEventListener("change", () => {
   add([...chooser.files]);
   chooser.value = "";
 });
+chooser.addEventListener("keydown", (event) => {
+  if (event.key === "Enter") chooser.click(); // As the button that it looks like; browsers know Space only.
+});
 clear.addEventListener("click", () => {
   waiting.length = 0;
   for (const card of [...answers.children]) forget(card);

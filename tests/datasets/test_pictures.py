@@ -1,22 +1,16 @@
-import importlib.util
 import os
 import threading
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_pictures import ALPHA, COLOURS, GOLDEN, over_white, saved
+from mutations import mutated_files
 from PIL import Image
 
 from skinmnist.datasets.pictures import open_picture, picture_row
 from skinmnist.errors import InputError
 
-_spec = importlib.util.spec_from_file_location(
-    "golden_pictures", Path(__file__).parent / "golden_pictures.py"
-)
-golden_pictures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(golden_pictures)
-GOLDEN, COLOURS, saved = golden_pictures.GOLDEN, golden_pictures.COLOURS, golden_pictures.saved
 PNG = saved(Image.fromarray(COLOURS), "PNG")
 
 
@@ -79,8 +73,8 @@ def test_an_array_of_the_right_size_is_its_own_row(shape):
 
 
 def test_arrays_with_alpha_lie_over_white():
-    pixels = np.concatenate([COLOURS, golden_pictures.ALPHA[:, :, None]], axis=2)
-    difference = np.asarray(open_picture(pixels)) - golden_pictures.over_white(COLOURS)
+    pixels = np.concatenate([COLOURS, ALPHA[:, :, None]], axis=2)
+    difference = np.asarray(open_picture(pixels)) - over_white(COLOURS)
     assert np.abs(difference).max() <= 1
 
 
@@ -170,3 +164,17 @@ def test_the_filters_of_warnings_stay_as_they_are():
 def test_the_limit_of_pillow_counts_too(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
     assert "too many pixels" in complaint(PNG)
+
+
+def test_mutated_files_are_opened_or_refused():
+    """A few hundred of those that `experiments/benchmarks/mutated_pictures.py` tries by the thousand."""
+    opened, refused = 0, []
+    for _, content in mutated_files(600, 1):
+        try:
+            opened += open_picture(content).mode == "RGB"
+        except InputError as error:
+            refused.append(str(error))
+    assert opened + len(refused) == 600
+    assert opened > 50
+    assert len(refused) > 50
+    assert all(sentence.isprintable() for sentence in refused)

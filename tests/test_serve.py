@@ -1,0 +1,99 @@
+import importlib.util
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from skinmnist import serve
+
+pytest.importorskip("starlette", reason="the page needs the extra 'web'")
+pytest.importorskip("uvicorn", reason="the page needs the extra 'web'")
+
+
+def complaint(capsys, *arguments):
+    assert serve.main(list(arguments)) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+def test_no_model(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SKINMNIST_MODELS", str(tmp_path))
+    assert "skinmnist.train" in complaint(capsys)
+    assert "none.skm" in complaint(capsys, str(tmp_path / "none.skm"))
+    (tmp_path / "wrong.skm").write_bytes(b"\x80\x04pickle")
+    assert "wrong.skm" in complaint(capsys, str(tmp_path / "wrong.skm"))
+
+
+def test_without_the_extra(capsys, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "install the extra 'web'" in complaint(capsys, "any.skm")
+
+
+class TestSockets:
+    def test_a_port_that_is_taken(self):
+        from skinmnist.errors import InputError
+        from skinmnist.serving.server import open_socket
+
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            with pytest.raises(InputError, match="name a free one with --port"):
+                open_socket("127.0.0.1", taken.getsockname()[1])
+
+    @pytest.mark.parametrize(
+        ("host", "port", "said"),
+        [
+            ("192.0.2.1", 0, "cannot listen on"),
+            ("no such host", 0, "expected an address of this machine"),
+            ("a" * 70 + ".b", 0, "expected an address of this machine"),
+            ("127.0.0.1", 65_536, "expected 0"),
+            ("127.0.0.1", -1, "expected 0"),
+        ],
+    )
+    def test_addresses_that_are_none(self, host, port, said):
+        from skinmnist.errors import InputError
+        from skinmnist.serving.server import open_socket
+
+        with pytest.raises(InputError, match=said):
+            open_socket(host, port)
+
+
+SERVING = """
+import sys
+from skinmnist.prediction import classifier
+sys.path.insert(0, "tests/serving")
+from standing_in import StandIn
+classifier.load_classifier = lambda path: StandIn()
+from skinmnist.serve import main
+code = main(["any.skm", "--port", "0", "--no-browser"])
+heavy = {"sklearn", "keras", "tensorflow", "pandas"} & {name.split(".")[0] for name in sys.modules}
+sys.exit(code or len(heavy))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C is sent as a signal")
+def test_the_door_opens_and_ends(pytestconfig):
+    """It prints where the page is, answers, and ends with Ctrl+C, without a module that trains."""
+    import signal
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=pytestconfig.rootpath,
+    )
+    try:
+        url = process.stdout.readline().split("http://")[1].split()[0]
+        assert "no medical device" in process.stdout.readline()
+        with urllib.request.urlopen(f"http://{url}api/model", timeout=60) as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=60)
+        assert (process.returncode, complaints) == (0, "")
+    finally:
+        process.kill()
+        process.communicate()
