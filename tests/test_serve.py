@@ -8,9 +8,6 @@ import pytest
 
 from skinmnist import serve
 
-pytest.importorskip("starlette", reason="the page needs the extra 'web'")
-pytest.importorskip("uvicorn", reason="the page needs the extra 'web'")
-
 
 def complaint(capsys, *arguments):
     assert serve.main(list(arguments)) == 2

@@ -139,7 +139,9 @@ chooser.addEventListener("change", () => {
   chooser.value = "";
 });
 chooser.addEventListener("keydown", (event) => {
-  if (event.key === "Enter") chooser.click(); // As the button that it looks like; browsers know Space only.
+  if (event.key !== "Enter") return;
+  event.preventDefault(); // Some browsers open a chooser with Space only; none shall open two.
+  chooser.click();
 });
 clear.addEventListener("click", () => {
   waiting.length = 0;

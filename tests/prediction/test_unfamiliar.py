@@ -1,10 +1,12 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from skinmnist import make_lesions
+from skinmnist import load_hmnist, make_lesions
+from skinmnist.datasets.pictures import picture_row
 from skinmnist.errors import InputError
 from skinmnist.prediction.unfamiliar import fit_unfamiliar, unfamiliarity
 
@@ -48,6 +50,21 @@ def test_new_lesions_are_familiar(halves, arrays):
 
 def test_what_is_no_lesion_is_not(arrays):
     assert np.mean(unfamiliarity(strange(), SHAPE, arrays) > 1) >= 0.9
+
+
+def test_real_lesions_and_strange_pictures(real_tables, monkeypatch):
+    """One fold of what `experiments/benchmarks/unfamiliar.py` measures."""
+    benchmarks = Path(__file__).parents[2] / "experiments" / "benchmarks"
+    monkeypatch.syspath_prepend(str(benchmarks))
+    from strange_pictures import strange_pictures
+
+    table = load_hmnist(real_tables / "hmnist_8_8_RGB.csv")
+    lesions = np.unique(table.lesion_ids, return_inverse=True)[1]
+    held_out = lesions % 5 == 0
+    arrays = fit_unfamiliar(table.pixels[~held_out], table.shape, lesions[~held_out])
+    strange = np.stack([picture_row(picture, table.shape) for _, picture in strange_pictures(100, 1)])
+    assert np.mean(unfamiliarity(table.pixels[held_out], table.shape, arrays) > 1) <= 0.1
+    assert np.mean(unfamiliarity(strange, table.shape, arrays) > 1) >= 0.9
 
 
 def test_a_flat_colour_of_skin_is_not(halves, arrays):
