@@ -53,7 +53,7 @@ SANS = (
     '"Liberation Sans",Arial,sans-serif'
 )
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],  # Measures only: the reader's system draws the letters.
     "font.size": 11.5,
@@ -91,7 +91,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(draw)
     def with_style(*args: P.args, **kwargs: P.kwargs) -> R:
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(STYLE):
             return draw(*args, **kwargs)
 
     return with_style

@@ -1,0 +1,211 @@
+# %% [markdown]
+# # 1. Accuracy lies
+#
+# A program that looks at no picture answers *mole* every time. How good is it, and which number gives it away?
+#
+# The pictures show seven kinds of pigmented spots on the skin. Most are common moles (`nv`); melanomas (`mel`)
+# are rare, and some kinds are rarer still. Whoever missed a melanoma would not be consoled by the many moles
+# that were named rightly. Yet the score that nearly everybody reports first, accuracy, counts pictures, and
+# most pictures are moles.
+
+# %%
+import numpy as np
+import pandas as pd
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skinmnist.classroom import BLUE, INK, MUTED, VERMILLION, claim, figure, finding, open_table
+from skinmnist.classroom import say, show, show_table
+from skinmnist.evaluation.metrics import score
+from skinmnist.models.descriptors import describe
+
+table = open_table()
+names, labels = list(table.class_names), table.labels
+shares = table.class_counts / len(table)
+show_table(
+    pd.DataFrame({"pictures": table.class_counts, "share": shares}, index=pd.Index(names, name="class")),
+    "How many pictures of each class the table holds.",
+)
+
+# %% [markdown]
+# ## Predict
+#
+# > Three programs answer every picture of this table.
+# >
+# > - **Always nv** looks at nothing and says `nv`.
+# > - **Plain** is a logistic regression on numbers that describe colour, border and texture.
+# > - **Balanced** is the same regression, in whose training every class weighs the same.
+# >
+# > Which of the three has the highest accuracy? Which the lowest? Which finds most melanomas? Write the three
+# > answers down before you read on.
+
+# %% [markdown]
+# ## The experiment
+#
+# Each picture is answered by a program that was trained on other lesions: the table is cut into five parts, and
+# each part is answered by what was learnt from the other four. All pictures of a lesion stay in one part;
+# lesson 3 shows why.
+
+# %%
+numbers = describe(table.pixels, table.shape)
+folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+programs = {
+    "always nv": DummyClassifier(strategy="most_frequent"),
+    "plain": LogisticRegression(C=0.02, max_iter=2000, tol=1e-3),
+    "balanced": LogisticRegression(C=0.02, max_iter=2000, tol=1e-3, class_weight="balanced"),
+}
+answers, scores = {}, {}
+for name, program in programs.items():
+    pipeline = make_pipeline(StandardScaler(), program)
+    chances = cross_val_predict(
+        pipeline, numbers, labels, groups=table.lesion_ids, cv=folds, method="predict_proba"
+    )
+    answers[name] = chances.argmax(axis=1)
+    scores[name] = score(labels, answers[name], chances, names)
+
+shown = ["accuracy", "balanced_accuracy", "macro_f1", "recall_mel", "precision_mel", "macro_auc"]
+board = pd.DataFrame(scores).T.reindex(columns=shown).rename_axis("program")
+show_table(board, "Six scores of three programs, on pictures of lesions that they were not trained on.")
+
+# %%
+drawn, axes = figure(height=210)
+for place, name in enumerate(reversed(programs)):
+    low, high = sorted((scores[name]["balanced_accuracy"], scores[name]["accuracy"]))
+    axes.plot([low, high], [place, place], color=MUTED, linewidth=2, zorder=1)
+    axes.plot(scores[name]["balanced_accuracy"], place, "o", color=BLUE, markersize=11)
+    axes.plot(scores[name]["accuracy"], place, "s", color=VERMILLION, markersize=10)
+axes.plot([], [], "s", color=VERMILLION, label="accuracy")
+axes.plot([], [], "o", color=BLUE, label="balanced accuracy")
+axes.set(yticks=range(3), yticklabels=list(reversed(programs)), xlim=(0, 1), ylim=(-0.5, 2.5), xlabel="score")
+axes.grid(axis="x")
+axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1), ncols=2)
+show(
+    drawn,
+    "Accuracy and balanced accuracy of three programs. "
+    + "; ".join(
+        f"{name}: accuracy {scores[name]['accuracy']:.2f}, balanced {scores[name]['balanced_accuracy']:.2f}"
+        for name in programs
+    )
+    + ".",
+    cover=True,
+)
+
+# %%
+blind, plain, fair = (scores[name] for name in programs)
+say(
+    f"The program that looks at nothing is right about **{blind['accuracy']:.0%}** of the pictures: that is the "
+    f"share of `nv`. Its balanced accuracy, the mean of the seven recalls, is {blind['balanced_accuracy']:.3f}: "
+    f"one class of {len(names)}. It finds no melanoma. The balanced regression finds "
+    f"**{fair['recall_mel']:.0%}** of them, and its accuracy is {fair['accuracy']:.2f}, against "
+    f"{plain['accuracy']:.2f} of the plain one, which finds {plain['recall_mel']:.0%}."
+)
+claim(
+    "Accuracy flatters the program that looks at nothing, against balanced accuracy",
+    blind["accuracy"] - blind["balanced_accuracy"],
+    at_least=0.4,
+)
+claim(
+    "Accuracy prefers the plain regression to the balanced one",
+    plain["accuracy"] - fair["accuracy"],
+    at_least=0.03,
+)
+claim(
+    "Balanced accuracy prefers the balanced regression to the plain one",
+    fair["balanced_accuracy"] - plain["balanced_accuracy"],
+    at_least=0.05,
+)
+claim(
+    "The balanced regression finds more melanomas than the plain one",
+    fair["recall_mel"] - plain["recall_mel"],
+    at_least=0.1,
+)
+
+# %% [markdown]
+# ## Class by class
+#
+# A mean hides who pays. The recall of a class is the share of its pictures that were named rightly; here it is
+# for the two regressions.
+
+# %%
+drawn, axes = figure(height=300)
+order = np.argsort(-table.class_counts)
+for place, code in enumerate(reversed(order)):
+    before, after = (scores[name][f"recall_{names[code]}"] for name in ("plain", "balanced"))
+    axes.annotate("", (after, place), (before, place), arrowprops={"arrowstyle": "->", "color": MUTED, "lw": 1.6})
+    axes.plot(before, place, "s", color=VERMILLION, markersize=9)
+    axes.plot(after, place, "o", color=BLUE, markersize=10)
+axes.plot([], [], "s", color=VERMILLION, label="plain")
+axes.plot([], [], "o", color=BLUE, label="balanced")
+ticks = [f"{names[code]} ({table.class_counts[code]:,})" for code in reversed(order)]
+axes.set(yticks=range(len(order)), yticklabels=ticks, xlim=(-0.03, 1.03), xlabel="recall")
+axes.grid(axis="x")
+axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
+recalls = [
+    f"{names[code]} {scores['plain']['recall_' + names[code]]:.2f} to {scores['balanced']['recall_' + names[code]]:.2f}"
+    for code in order
+]
+show(drawn, f"Recall of each class, from plain to balanced training: {', '.join(recalls)}.")
+say(
+    f"`nv` pays: its recall goes from {plain['recall_nv']:.2f} to {fair['recall_nv']:.2f}. There are so many "
+    "moles that a small share of them is what accuracy loses."
+)
+
+# %% [markdown]
+# ## Which number answers which question
+#
+# | you ask | look at |
+# |---|---|
+# | How often is it right, on patients like these? | accuracy, beside that of *always nv* |
+# | Does it know every class? | balanced accuracy, macro-F1 |
+# | How many melanomas does it find? | recall of `mel` |
+# | If it says melanoma, is it one? | precision of `mel` |
+# | Does it rank the suspicious before the harmless, whatever the threshold? | AUC, average precision |
+# | Can I believe its probabilities? | calibration: lesson 7 |
+#
+# No score is *the* right one. What is always wrong is a score without the line to beat, and a single mean
+# without the classes behind it.
+
+# %%
+finding(
+    f"Always answering nv has an accuracy of {blind['accuracy']:.2f} and finds no melanoma; weighting the classes "
+    f"alike finds {fair['recall_mel']:.0%} of them and looks worse by accuracy ({fair['accuracy']:.2f} against "
+    f"{plain['accuracy']:.2f})."
+)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** A second blind program answers at random, each class as often as the table holds it. Is its accuracy
+# higher or lower than that of *always nv*? Work it out on paper from the shares, then check.
+
+# %% tags=["solution"]
+# A picture of class k is met with the chance p_k and named k with the chance p_k.
+rng = np.random.default_rng(0)
+guesses = rng.choice(len(names), size=len(table), p=shares)
+say(
+    f"On paper: the sum of the squared shares, {np.sum(shares**2):.3f}. Tried: {np.mean(guesses == labels):.3f}. "
+    f"That is less than {shares.max():.3f}: guessing in proportion never beats always naming the largest class."
+)
+
+# %% [markdown]
+# **2.** A hospital counts a missed melanoma as bad as twenty false alarms. Which of the three programs is
+# cheapest by that count?
+
+# %% tags=["solution"]
+melanoma = names.index("mel")
+for name, answer in answers.items():
+    missed = np.sum((labels == melanoma) & (answer != melanoma))
+    alarms = np.sum((labels != melanoma) & (answer == melanoma))
+    say(f"- {name}: {missed} missed, {alarms} false alarms, cost {20 * missed + alarms:,}")
+
+# %% [markdown]
+# ## References
+#
+# - Brodersen, Ong, Stephan & Buhmann, "The balanced accuracy and its posterior distribution", ICPR 2010.
+# - Saito & Rehmsmeier, "The precision-recall plot is more informative than the ROC plot when evaluating binary
+#   classifiers on imbalanced datasets", PLOS ONE 10(3), 2015.
+# - Maier-Hein et al., "Metrics reloaded: recommendations for image analysis validation", Nature Methods 21, 2024.
+# - Tschandl, Rosendahl & Kittler, "The HAM10000 dataset", Scientific Data 5, 180161, 2018.

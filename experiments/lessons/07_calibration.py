@@ -1,0 +1,201 @@
+# %% [markdown]
+# # 7. What resampling does to probabilities
+#
+# A model says "melanoma, 60 %". Out of a hundred such pictures, how many are melanomas: sixty?
+#
+# A probability is a promise that can be checked: among the pictures that were given about 60 %, about 60 % should be
+# melanomas. A model that was trained on a table in which melanomas had been copied was told of a world with many
+# melanomas. It keeps that promise in *that* world.
+
+# %%
+import numpy as np
+import pandas as pd
+from imblearn.over_sampling import SMOTE, RandomOverSampler
+from imblearn.pipeline import make_pipeline
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.preprocessing import StandardScaler
+
+from skinmnist.classroom import BLUE, GREEN, INK, MUTED, VERMILLION, claim, figure, finding, open_table
+from skinmnist.classroom import say, show, show_table
+from skinmnist.evaluation.metrics import score
+from skinmnist.models.calibration import fit_calibration
+from skinmnist.models.descriptors import describe
+
+table = open_table()
+names, labels, lesions = list(table.class_names), table.labels, table.lesion_ids
+numbers = describe(table.pixels, table.shape)
+frequencies = table.class_counts / len(table)
+melanoma = names.index("mel")
+true = labels == melanoma
+
+# %% [markdown]
+# ## Predict
+#
+# > Add up the probabilities of melanoma over all held-out pictures. The sum is how many melanomas a model *expects*.
+# > For a model trained on the table as it is, and for one trained on copies until all classes are equal: does the sum
+# > come out too low, right, or too high? By what factor?
+
+# %% [markdown]
+# ## The experiment
+
+# %%
+folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+
+
+def held_out_chances(sampler):
+    """Return the probabilities of every picture, from a model trained on other lesions."""
+    steps = [StandardScaler(), PCA(50, random_state=0), LogisticRegression(C=0.02, max_iter=2000)]
+    if sampler is not None:
+        steps.insert(2, sampler)
+    return cross_val_predict(
+        make_pipeline(*steps), numbers, labels, groups=lesions, cv=folds, method="predict_proba"
+    )
+
+
+chances = {
+    "as it is": held_out_chances(None),
+    "oversampled": held_out_chances(RandomOverSampler(random_state=0)),
+    "SMOTE": held_out_chances(SMOTE(random_state=0)),
+}
+
+# %% [markdown]
+# Two ways to mend it. **Give the frequencies back**: multiply every probability by how frequent its class really is,
+# and scale the row to one; no data needed. **Learn it**: fit a small regression that turns the model's answers into
+# probabilities, on lesions that the model was not trained on.
+
+# %%
+given_back = chances["oversampled"] * frequencies
+chances["given back"] = given_back / given_back.sum(axis=1, keepdims=True)
+
+logits = np.log(chances["oversampled"].clip(1e-9))
+chances["learnt"] = np.empty_like(logits)
+for train, test in StratifiedGroupKFold(5, shuffle=True, random_state=1).split(logits, labels, lesions):
+    calibration = fit_calibration(logits[train], labels[train], np.ones(len(train)))
+    chances["learnt"][test] = calibration.predict_proba(logits[test])
+
+scores = {name: score(labels, chance.argmax(axis=1), chance, names) for name, chance in chances.items()}
+expected = {name: chance[:, melanoma].sum() for name, chance in chances.items()}
+board = pd.DataFrame(scores).T.reindex(columns=["log_loss", "brier", "ece", "macro_auc"])
+board.insert(0, "melanomas expected", [f"{expected[name]:.0f}" for name in chances])
+show_table(
+    board.rename_axis("probabilities"),
+    f"Held-out probabilities. There are {true.sum()} melanomas. Log loss, Brier score and calibration error: less is "
+    "better.",
+)
+
+# %%
+drawn, axis = figure(height=340)
+edges = np.quantile(chances["oversampled"][:, melanoma], [0, 0.5, 0.7, 0.8, 0.88, 0.94, 1])
+curves = {"as it is": (BLUE, "o"), "oversampled": (VERMILLION, "s"), "given back": (GREEN, "^")}
+axis.plot([0, 1], [0, 1], color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
+axis.text(0.60, 0.64, "promise kept", color=MUTED, rotation=41, rotation_mode="anchor")
+points = {}
+for name, (colour, marker) in curves.items():
+    chance = chances[name][:, melanoma]
+    edges = np.quantile(chance, [0, 0.5, 0.7, 0.8, 0.88, 0.94, 1])
+    groups = np.clip(np.searchsorted(edges, chance, side="right") - 1, 0, 5)
+    points[name] = [(chance[groups == group].mean(), true[groups == group].mean()) for group in range(6)]
+    axis.plot(*np.transpose(points[name]), marker=marker, color=colour, linewidth=2, markersize=8, label=name)
+axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="promised probability of melanoma", ylabel="share that are melanomas")
+axis.legend(loc="upper left")
+told = [f"{name}: where {said:.0%} was promised, {came:.0%} came" for name, (said, came) in ((n, p[-1]) for n, p in points.items())]
+show(
+    drawn,
+    f"Promised probability of melanoma against the share of melanomas, in six groups of pictures. In the highest group, "
+    f"{'; '.join(told)}. The oversampled model promises too much everywhere.",
+    cover=True,
+)
+
+# %%
+too_many = {name: expected[name] / true.sum() for name in chances}
+say(
+    f"The model of the table as it is expects {expected['as it is']:.0f} melanomas where there are {true.sum()}. The "
+    f"oversampled one expects **{expected['oversampled']:.0f}**, {too_many['oversampled']:.1f} times as many. Its log loss "
+    f"goes from {scores['as it is']['log_loss']:.2f} to {scores['oversampled']['log_loss']:.2f}; with the frequencies given "
+    f"back it is {scores['given back']['log_loss']:.2f}, and learnt anew {scores['learnt']['log_loss']:.2f}. The ranking "
+    "hardly changes in all this: a monotone mistake is invisible to the AUC, and so to whoever reports nothing else."
+)
+claim(
+    "Oversampling makes the probabilities worse (log loss)",
+    scores["oversampled"]["log_loss"] - scores["as it is"]["log_loss"],
+    at_least=0.08,
+)
+claim("So does SMOTE", scores["SMOTE"]["log_loss"] - scores["as it is"]["log_loss"], at_least=0.08)
+claim(
+    "The oversampled model expects too many melanomas (times those of the untouched one)",
+    expected["oversampled"] / expected["as it is"],
+    at_least=1.3,
+)
+claim(
+    "Giving the frequencies back mends at least a part (log loss)",
+    scores["oversampled"]["log_loss"] - scores["given back"]["log_loss"],
+    at_least=0.05,
+)
+claim(
+    "Learning it anew on other lesions mends it as well",
+    scores["oversampled"]["log_loss"] - scores["learnt"]["log_loss"],
+    at_least=0.05,
+)
+
+# %% [markdown]
+# ## What it means in the clinic
+#
+# Whoever decides by a threshold on the probability ("above 20 %, take it out") decides on the promise. With
+# oversampled probabilities the same rule takes out many more harmless spots, and nobody has chosen that.
+
+# %%
+rule = 0.2
+taken = {name: chances[name][:, melanoma] >= rule for name in ("as it is", "oversampled", "given back")}
+show_table(
+    pd.DataFrame(
+        {
+            name: {"taken out": int(out.sum()), "of them melanoma": f"{true[out].mean():.0%}", "melanomas found": f"{out[true].mean():.0%}"}
+            for name, out in taken.items()
+        }
+    ).T.rename_axis("probabilities"),
+    f"The rule: take out whatever has at least {rule:.0%} of melanoma.",
+)
+
+# %%
+finding(
+    f"Trained on copies, the model expects {too_many['oversampled']:.1f} times as many melanomas as there are, and its log "
+    f"loss goes from {scores['as it is']['log_loss']:.2f} to {scores['oversampled']['log_loss']:.2f}; giving the frequencies "
+    f"back makes it {scores['given back']['log_loss']:.2f}."
+)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Show on paper that giving the frequencies back is right if the model was right about the world of copies.
+
+# %% tags=["solution"]
+say(
+    "In the world of copies all classes are equally frequent, so p'(class | picture) is proportional to p(picture | class). "
+    "In the real world p(class | picture) is proportional to p(picture | class) · p(class). Divide one by the other: "
+    "multiply by p(class) and scale to one. Where a model was over-confident in the world of copies (it learnt the copies "
+    "by heart), giving back cannot mend that; learning can."
+)
+
+# %% [markdown]
+# **2.** Is the expected calibration error alone enough to choose a model?
+
+# %% tags=["solution"]
+blind = np.tile(frequencies, (len(labels), 1))
+blind_scores = score(labels, np.full(len(labels), frequencies.argmax()), blind, names)
+say(
+    f"No. The model that always answers with the class frequencies has a calibration error of {blind_scores['ece']:.3f}, "
+    f"nearly perfect, and knows nothing: its log loss is {blind_scores['log_loss']:.2f}. Log loss and Brier score ask for "
+    "calibration *and* knowledge."
+)
+
+# %% [markdown]
+# ## References
+#
+# - van den Goorbergh, van Smeden, Timmerman & Van Calster, "The harm of class imbalance corrections for risk
+#   prediction models", Journal of the American Medical Informatics Association 29(9), 2022.
+# - Van Calster, McLernon, van Smeden, Wynants & Steyerberg, "Calibration: the Achilles heel of predictive analytics",
+#   BMC Medicine 17:230, 2019.
+# - Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural networks", ICML 2017.
+# - Platt, "Probabilistic outputs for support vector machines", Advances in Large Margin Classifiers, 1999.

@@ -1,0 +1,218 @@
+# %% [markdown]
+# # 10. Turn the dials
+#
+# When does a remedy against imbalance help at all? Not "on this table", but: how rare, how alike, how many?
+#
+# A real table is one point. The synthetic table has dials: how many times as frequent the common class is
+# (**imbalance**), how alike the classes look (**overlap**), and how many pictures there are (**size**). Turn one at a
+# time, and see where a remedy earns its keep.
+
+# %%
+import numpy as np
+import pandas as pd
+from imblearn.over_sampling import SMOTE
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skinmnist import make_lesions
+from skinmnist.classroom import BLUE, GREEN, INK, LINE, MUTED, VERMILLION, claim, figure, finding, open_table
+from skinmnist.classroom import say, show, show_table
+from skinmnist.evaluation.derived import prior_corrected
+from skinmnist.evaluation.folds import assign_folds
+from skinmnist.models.descriptors import describe
+
+# %% [markdown]
+# ## Predict
+#
+# > Class weights, SMOTE and a moved threshold (lesson 6) are compared with doing nothing, by balanced accuracy.
+# >
+# > - Where do they gain most: at little or at strong imbalance?
+# > - And if the classes are nearly alike, or very unlike?
+# > - Does the gain grow or shrink with more pictures of the *same* mixture?
+
+# %% [markdown]
+# ## The experiment
+#
+# A small logistic regression is trained on each table, and tested on many new pictures, as many of each class, so that
+# every recall is known well.
+
+# %%
+remedies = ("class weights", "SMOTE", "moved threshold")
+
+
+def gains(rows, codes, new_rows, new_codes):
+    """Return the balanced accuracy of doing nothing, and what each remedy adds to it."""
+    space = make_pipeline(StandardScaler(), PCA(min(30, len(rows) // 4), random_state=0)).fit(rows)
+    rows, new_rows = space.transform(rows), space.transform(new_rows)
+    regression = LogisticRegression(C=0.05, max_iter=2000)
+    counts = np.bincount(codes)
+    chances = regression.fit(rows, codes).predict_proba(new_rows)
+    answers = {"nothing": chances.argmax(axis=1), "moved threshold": prior_corrected(chances, counts).argmax(axis=1)}
+    regression.set_params(class_weight="balanced").fit(rows, codes)
+    answers["class weights"] = regression.predict(new_rows)
+    sampler = SMOTE(k_neighbors=min(5, counts.min() - 1), random_state=0)
+    regression.set_params(class_weight=None).fit(*sampler.fit_resample(rows, codes))
+    answers["SMOTE"] = regression.predict(new_rows)
+    balanced = {name: balanced_accuracy_score(new_codes, answer) for name, answer in answers.items()}
+    return balanced["nothing"], {name: balanced[name] - balanced["nothing"] for name in remedies}
+
+
+overlaps = {0.2: "far apart", 0.5: "as in HAM10000", 0.8: "nearly alike"}
+ratios, sizes = (1, 5, 25), (500, 2000)
+found = {}
+for overlap in overlaps:
+    test = make_lesions(700, [1] * 7, pictures_per_lesion=1, overlap=overlap, size=8, random_state=99)
+    new_rows = describe(test.pixels, test.shape)
+    for ratio in ratios:
+        for size in sizes:
+            shares = [1, 1, 1, 1, ratio, 1, 1]
+            drawn_table = make_lesions(size, shares, pictures_per_lesion=1, overlap=overlap, size=8, random_state=size)
+            rows = describe(drawn_table.pixels, drawn_table.shape)
+            found[overlap, ratio, size] = gains(rows, drawn_table.labels, new_rows, test.labels)
+
+# %%
+best = {key: max(gain.values()) for key, (_, gain) in found.items()}
+drawn, axes = figure(height=270, columns=len(sizes), sharey=True)
+limit = max(map(abs, best.values()))
+for axis, size in zip(axes, sizes, strict=True):
+    cells = np.array([[best[overlap, ratio, size] for ratio in ratios] for overlap in overlaps])
+    axis.imshow(cells, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto")
+    for (row, column), gain in np.ndenumerate(cells):
+        colour = "#fffffe" if abs(gain) > 0.6 * limit else "#1c2128"
+        axis.text(column, row, f"{gain:+.2f}".replace("-", "−"), ha="center", va="center", color=colour)
+    axis.set(xticks=range(len(ratios)), xticklabels=[f"{ratio} : 1" for ratio in ratios])
+    axis.set(yticks=range(len(overlaps)), yticklabels=[text.replace(" in ", "\nin ") for text in overlaps.values()])
+    axis.set_title(f"{size:,} pictures", fontsize=11, color=MUTED)
+    axis.set_xlabel("nv : any other")
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+told = [
+    f"{overlaps[overlap]}, {ratio} to 1, {size:,} pictures {gain:+.2f}" for (overlap, ratio, size), gain in best.items()
+]
+show(drawn, f"What the best of three remedies adds to balanced accuracy: {'; '.join(told)}.", cover=True)
+
+# %%
+table_of_gains = pd.DataFrame(
+    [
+        {"classes": overlaps[overlap], "imbalance": f"{ratio} : 1", "pictures": size, "nothing": nothing, **gain}
+        for (overlap, ratio, size), (nothing, gain) in found.items()
+    ]
+).set_index("classes")
+show_table(table_of_gains, "Balanced accuracy of doing nothing, and what each remedy adds.", digits=2)
+
+
+def mean_gain(**dials):
+    """Return the mean gain of all remedies over the tables whose dials stand as given."""
+    wanted = [
+        np.mean(list(gain.values()))
+        for (overlap, ratio, size), (_, gain) in found.items()
+        if all({"overlap": overlap, "ratio": ratio, "size": size}[dial] == value for dial, value in dials.items())
+    ]
+    return float(np.mean(wanted))
+
+
+say(
+    "In the mean of the three remedies and of the other dials: "
+    + ", ".join(f"{mean_gain(ratio=ratio):+.3f} at {ratio} : 1" for ratio in ratios)
+    + "; "
+    + ", ".join(f"{mean_gain(overlap=overlap):+.3f} where classes are {text}" for overlap, text in overlaps.items())
+    + "; "
+    + ", ".join(f"{mean_gain(size=size):+.3f} of {size:,} pictures" for size in sizes)
+    + "."
+)
+spread = float(np.mean([max(gain.values()) - min(gain.values()) for _, gain in found.values()]))
+say(
+    f"Between the three remedies themselves lie {spread:.3f} on average. *Whether* something is done about imbalance matters "
+    "more than *what*."
+)
+claim(
+    "On drawn tables, remedies gain more at strong imbalance than at none",
+    mean_gain(ratio=ratios[-1]) - mean_gain(ratio=1),
+    at_least=0.05,
+)
+claim("On drawn tables without imbalance they gain next to nothing", abs(mean_gain(ratio=1)), at_most=0.03)
+
+# %% [markdown]
+# ## The same dial on the table at hand
+#
+# Imbalance can be turned on any table, the real one included: take `nv`, `bkl` and `mel`, keep as many moles, and keep
+# fewer and fewer of the other two. (How alike its classes are, nobody can turn.)
+
+# %%
+table = open_table(4000)
+names = list(table.class_names)
+kinds = [names.index(name) for name in ("nv", "bkl", "mel")]
+fold = assign_folds(table, 3)[0]
+numbers = describe(table.pixels, table.shape)
+own = {kind: np.flatnonzero((fold != 0) & (table.labels == kind)) for kind in kinds}
+most = min(len(rows) for rows in own.values())
+test = np.flatnonzero((fold == 0) & np.isin(table.labels, kinds))
+by_ratio = {}
+for ratio in (1, 4, 16):
+    repeats = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        kept = [rng.permutation(own[kind])[: most if kind == kinds[0] else most // ratio] for kind in kinds]
+        rows = np.concatenate(kept)
+        codes, truth = (np.searchsorted(sorted(kinds), table.labels[part]) for part in (rows, test))
+        repeats.append(gains(numbers[rows], codes, numbers[test], truth)[1])
+    by_ratio[ratio] = {name: float(np.mean([gain[name] for gain in repeats])) for name in remedies}
+
+drawn, axis = figure(height=250)
+for name, colour, marker in zip(remedies, (BLUE, GREEN, VERMILLION), ("o", "^", "s"), strict=True):
+    values = [by_ratio[ratio][name] for ratio in by_ratio]
+    axis.plot(range(len(by_ratio)), values, marker=marker, color=colour, linewidth=2, markersize=8, label=name)
+axis.axhline(0, color=MUTED, linewidth=1)
+axis.set(xticks=range(len(by_ratio)), xticklabels=[f"{ratio} : 1" for ratio in by_ratio])
+axis.set(xlabel="nv : any other, in training", ylabel="gain in balanced accuracy")
+axis.legend(loc="upper left")
+told = [f"{ratio} to 1: " + ", ".join(f"{name} {value:+.2f}" for name, value in row.items()) for ratio, row in by_ratio.items()]
+show(drawn, f"Gain in balanced accuracy on the table at hand as it is thinned. {'; '.join(told)}.")
+mean_by_ratio = {ratio: float(np.mean(list(row.values()))) for ratio, row in by_ratio.items()}
+claim(
+    "On the table at hand, too, remedies gain more at strong imbalance than at none",
+    mean_by_ratio[16] - mean_by_ratio[1],
+    at_least=0.05,
+)
+claim("On the table at hand without imbalance they gain next to nothing", abs(mean_by_ratio[1]), at_most=0.03)
+
+# %%
+finding(
+    f"Remedies gain {mean_gain(ratio=1):+.2f} balanced accuracy without imbalance and {mean_gain(ratio=ratios[-1]):+.2f} at "
+    f"{ratios[-1]} : 1, in the mean of three; the three differ by {spread:.2f}."
+)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Where the classes are nearly alike, is imbalance the problem?
+
+# %% tags=["solution"]
+hard = [nothing for (overlap, ratio, _), (nothing, _) in found.items() if overlap == max(overlaps) and ratio == 1]
+say(
+    f"No: even without any imbalance the balanced accuracy there is {np.mean(hard):.2f}; chance is {1 / 7:.2f}. Remedies move "
+    "mistakes from one class to another. They cannot add what the pictures do not show. (Japkowicz & Stephen called this the "
+    "difference between imbalance and complexity.)"
+)
+
+# %% [markdown]
+# **2.** Turn the dials yourself: 100 : 1, 5,000 pictures. First predict, then run it.
+
+# %% tags=["solution"]
+extreme = make_lesions(5000, [1, 1, 1, 1, 100, 1, 1], pictures_per_lesion=1, size=8, random_state=3)
+fresh = make_lesions(700, [1] * 7, pictures_per_lesion=1, size=8, random_state=98)
+nothing, gain = gains(
+    describe(extreme.pixels, extreme.shape), extreme.labels, describe(fresh.pixels, fresh.shape), fresh.labels
+)
+say(f"Doing nothing: {nothing:.2f}. " + ", ".join(f"{name} {value:+.2f}" for name, value in gain.items()) + ".")
+
+# %% [markdown]
+# ## References
+#
+# - Japkowicz & Stephen, "The class imbalance problem: a systematic study", Intelligent Data Analysis 6(5), 2002.
+# - He & Garcia, "Learning from imbalanced data", IEEE Transactions on Knowledge and Data Engineering 21(9), 2009.
+# - Elor & Averbuch-Elor, "To SMOTE, or not to SMOTE?", arXiv:2201.08528, 2022.
+# - Moniz & Monteiro, "No free lunch in imbalanced learning", Knowledge-Based Systems 227, 2021.
