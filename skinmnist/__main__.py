@@ -17,6 +17,7 @@ DOORS = {
     "serve": "open a page on this machine that classifies pictures",
     "build": "make a pixel table of a folder of pictures",
     "download": "fetch the tables of the Kaggle collection",
+    "lessons": "run the lessons, write their gallery, mark the exam",
 }
 
 

@@ -10,7 +10,7 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
-from skinmnist.reporting.theme import INK, LINE, MUTED, SERIES
+from skinmnist.reporting.theme import SERIES
 from skinmnist.teaching.recording import Claim, Drawn, Said, Sheet, active_recorder
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def open_table(rows: int = ROWS) -> PixelTable:
     kind = "synthetic" if table.synthetic else "real"
     if recorder is not None:
         recorder.table = f"{table.name}, {len(table):,} {kind} pictures of {height} x {width}"
-    say(f"The table: {len(table):,} {kind} pictures of {height} × {width} pixels, {table.n_lesions:,} lesions.")
+    say(
+        f"The table: {len(table):,} {kind} pictures of {height} × {width} pixels, {table.n_lesions:,} lesions."
+    )
     return table
 
 
@@ -82,9 +84,7 @@ def figure(height: float = 260, rows: int = 1, columns: int = 1, **options: Any)
     from skinmnist.reporting.theme import STYLE
 
     mpl.rcParams.update(STYLE)
-    return plt.subplots(
-        rows, columns, figsize=(WIDTH / 72, height / 72), layout="constrained", **options
-    )
+    return plt.subplots(rows, columns, figsize=(WIDTH / 72, height / 72), layout="constrained", **options)
 
 
 def show(drawn: Figure, alt: str, cover: bool = False) -> None:

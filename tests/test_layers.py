@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "skinmnist"
 LAYERS = [
     "doors",
     "serving",
+    "teaching",
     "reporting",
     "evaluation",
     "prediction",

@@ -17,8 +17,18 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.classroom import BLUE, INK, MUTED, VERMILLION, claim, figure, finding, open_table
-from skinmnist.classroom import say, show, show_table
+from skinmnist.classroom import (
+    BLUE,
+    MUTED,
+    VERMILLION,
+    claim,
+    figure,
+    finding,
+    open_table,
+    say,
+    show,
+    show_table,
+)
 from skinmnist.evaluation.metrics import score
 from skinmnist.models.descriptors import describe
 
@@ -134,7 +144,9 @@ drawn, axes = figure(height=300)
 order = np.argsort(-table.class_counts)
 for place, code in enumerate(reversed(order)):
     before, after = (scores[name][f"recall_{names[code]}"] for name in ("plain", "balanced"))
-    axes.annotate("", (after, place), (before, place), arrowprops={"arrowstyle": "->", "color": MUTED, "lw": 1.6})
+    axes.annotate(
+        "", (after, place), (before, place), arrowprops={"arrowstyle": "->", "color": MUTED, "lw": 1.6}
+    )
     axes.plot(before, place, "s", color=VERMILLION, markersize=9)
     axes.plot(after, place, "o", color=BLUE, markersize=10)
 axes.plot([], [], "s", color=VERMILLION, label="plain")

@@ -18,8 +18,20 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.classroom import BLUE, INK, LINE, MUTED, VERMILLION, claim, figure, finding, open_table
-from skinmnist.classroom import say, show, show_table
+from skinmnist.classroom import (
+    BLUE,
+    INK,
+    LINE,
+    MUTED,
+    VERMILLION,
+    claim,
+    figure,
+    finding,
+    open_table,
+    say,
+    show,
+    show_table,
+)
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.models.descriptors import describe
 
@@ -124,7 +136,8 @@ say(
 for name in samplers:
     claim(
         f"{name}: resampling before the split raises balanced accuracy on labels that mean nothing",
-        results["meaningless", name, "before the split"][1] - results["meaningless", name, "after the split"][1],
+        results["meaningless", name, "before the split"][1]
+        - results["meaningless", name, "after the split"][1],
         at_least=0.5,
     )
     claim(
@@ -154,7 +167,9 @@ drawn, axes = figure(height=250)
 order = np.argsort(counts)
 axes.barh(range(len(order)), with_twin[order], color=VERMILLION, height=0.6)
 ticks = [f"{names[code]}: {copies[code]:.0f} of each" for code in order]
-axes.set(yticks=range(len(order)), yticklabels=ticks, xlim=(0, 1.12), xlabel="share of test pictures with a twin")
+axes.set(
+    yticks=range(len(order)), yticklabels=ticks, xlim=(0, 1.12), xlabel="share of test pictures with a twin"
+)
 for place, code in enumerate(order):
     axes.text(with_twin[code] + 0.02, place, f"{with_twin[code]:.0%}", va="center", color=INK)
 told = [f"{names[code]} {with_twin[code]:.0%}" for code in order]

@@ -19,8 +19,20 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.classroom import BLUE, INK, LINE, MUTED, VERMILLION, claim, figure, finding, open_table
-from skinmnist.classroom import say, show, show_table
+from skinmnist.classroom import (
+    BLUE,
+    INK,
+    LINE,
+    MUTED,
+    VERMILLION,
+    claim,
+    figure,
+    finding,
+    open_table,
+    say,
+    show,
+    show_table,
+)
 from skinmnist.datasets.table import to_images
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.models.descriptors import describe
@@ -112,7 +124,10 @@ axes.set(yticks=range(3), yticklabels=list(reversed(models)), xlim=(0, 0.85), yl
 axes.set_xlabel("balanced accuracy")
 axes.grid(axis="x")
 axes.legend(loc="lower center", bbox_to_anchor=(0.35, 1), ncols=2)
-told = [f"{name} {balanced[name, 'lesion']:.2f} by lesion, {balanced[name, 'image']:.2f} by picture" for name in models]
+told = [
+    f"{name} {balanced[name, 'lesion']:.2f} by lesion, {balanced[name, 'image']:.2f} by picture"
+    for name in models
+]
 show(drawn, f"Balanced accuracy under both splits: {'; '.join(told)}.", cover=True)
 
 # %% [markdown]

@@ -14,8 +14,21 @@ from imblearn.over_sampling import SMOTE
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
-from skinmnist.classroom import BLUE, GREEN, INK, LINE, MUTED, ORANGE, VERMILLION, claim, figure, finding
-from skinmnist.classroom import open_table, say, show, show_table
+from skinmnist.classroom import (
+    BLUE,
+    INK,
+    LINE,
+    MUTED,
+    ORANGE,
+    VERMILLION,
+    claim,
+    figure,
+    finding,
+    open_table,
+    say,
+    show,
+    show_table,
+)
 from skinmnist.datasets.table import to_images
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.resampling.lineage import find_parents
@@ -63,7 +76,9 @@ for name in ("mel", "bkl", "bcc", "vasc"):
 drawn, axes = figure(height=470, rows=len(families), columns=3)
 for row, (name, *pictures) in zip(axes, families, strict=True):
     for axis, picture in zip(row, pictures, strict=True):
-        axis.imshow(to_images(picture[None], table.shape)[0].clip(0, 255).astype(np.uint8), interpolation="none")
+        axis.imshow(
+            to_images(picture[None], table.shape)[0].clip(0, 255).astype(np.uint8), interpolation="none"
+        )
         axis.set(xticks=[], yticks=[])
     row[0].set_ylabel(name, rotation=0, ha="right", va="center", color=INK)
 for axis, title in zip(axes[0], ("a parent", "SMOTE's child", "its other parent"), strict=True):
@@ -79,6 +94,7 @@ show(
 # The child is a double exposure. No dermatoscope ever took such a picture; where the borders of the parents do
 # not agree, both show, half as strong. Measure it: *detail* is the mean size of the second differences between
 # neighbouring pixels, *variety* the total variance of a group of pictures.
+
 
 # %%
 def detail(rows):
@@ -168,13 +184,20 @@ axis.set(xticks=[2, 10, 100, 1000], xticklabels=["2", "10", "100", "1,000"], yli
 axis.minorticks_off()
 axis.set(xlabel="dimensions of pure noise", ylabel="new rows called rare")
 told = [f"{share:.0%} in {dimension:,}" for dimension, share in zip(dimensions, votes, strict=True)]
-show(drawn, f"Share of new rows of noise that are given to the class that was rare: {', '.join(told)} dimensions.")
+show(
+    drawn,
+    f"Share of new rows of noise that are given to the class that was rare: {', '.join(told)} dimensions.",
+)
 say(
     f"In 2 dimensions {votes[0]:.0%} of the new rows are called rare, in 1,000 dimensions **{votes[-1]:.0%}**. In "
     "many dimensions random rows lie far from each other, all about equally far; what SMOTE draws lies nearer to the "
     "middle, and so nearer to *every* new row than any real row is. The neighbours vote for it, whatever the truth."
 )
-claim("On noise, many dimensions give new rows to the drawn class more often than two", votes[-1] - votes[0], at_least=0.3)
+claim(
+    "On noise, many dimensions give new rows to the drawn class more often than two",
+    votes[-1] - votes[0],
+    at_least=0.3,
+)
 
 # %% [markdown]
 # And on our pictures? The same vote, melanoma against moles, with all pixels:
@@ -192,7 +215,11 @@ say(
     f"{found[1]:.0f}%. Some of this is wanted, and any remedy against imbalance would do it (lesson 6). How much of it "
     "is the geometry above depends on the model: neighbours suffer most, for they live on distances."
 )
-claim("SMOTE on pixels makes the neighbours raise more false alarms, in points", alarms[1] - alarms[0], at_least=8)
+claim(
+    "SMOTE on pixels makes the neighbours raise more false alarms, in points",
+    alarms[1] - alarms[0],
+    at_least=8,
+)
 
 # %%
 finding(

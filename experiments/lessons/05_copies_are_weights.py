@@ -24,8 +24,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from skinmnist.classroom import BLUE, INK, MUTED, VERMILLION, claim, figure, finding, open_table
-from skinmnist.classroom import say, show, show_table
+from skinmnist.classroom import (
+    BLUE,
+    INK,
+    VERMILLION,
+    claim,
+    figure,
+    finding,
+    open_table,
+    say,
+    show,
+    show_table,
+)
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.models.descriptors import describe
 
@@ -93,7 +103,9 @@ for name, make in models.items():
         "by luck alone": f"{np.mean(by_luck.predict(test) != by_weights.predict(test)):.1%}",
         "times faster": f"{(between - started) / max(ended - between, 1e-9):.1f}",
     }
-    balanced[name] = [balanced_accuracy_score(truth, model.predict(test)) for model in (by_copies, by_weights)]
+    balanced[name] = [
+        balanced_accuracy_score(truth, model.predict(test)) for model in (by_copies, by_weights)
+    ]
     results[name]["size"] = np.abs(answer(by_copies) - answer(by_weights)).max()
 board = pd.DataFrame(results).T.drop(columns="size").rename_axis("model")
 show_table(
@@ -107,15 +119,21 @@ drawn, axis = figure(height=220)
 sizes = [results[name]["size"] for name in models]
 for place, (name, size) in enumerate(zip(reversed(models), reversed(sizes), strict=True)):
     same = size < 1e-4
-    axis.plot([1e-12, size], [place, place], color=BLUE if same else VERMILLION, linewidth=5, solid_capstyle="butt")
+    axis.plot(
+        [1e-12, size], [place, place], color=BLUE if same else VERMILLION, linewidth=5, solid_capstyle="butt"
+    )
     axis.plot(size, place, "o" if same else "s", color=BLUE if same else VERMILLION, markersize=10)
     axis.text(size * 3, place, f"{size:.0e}", va="center", color=INK)
-axis.set(xscale="log", xlim=(1e-12, 900), ylim=(-0.5, 3.5), yticks=range(4), yticklabels=list(reversed(models)))
+axis.set(
+    xscale="log", xlim=(1e-12, 900), ylim=(-0.5, 3.5), yticks=range(4), yticklabels=list(reversed(models))
+)
 axis.set(xlabel="largest difference between copies and weights", xticks=[1e-12, 1e-8, 1e-4, 1])
 axis.set_xticklabels(["1e-12", "1e-8", "1e-4", "1"])
 axis.minorticks_off()
 told = [f"{name} {size:.0e}" for name, size in zip(models, sizes, strict=True)]
-show(drawn, f"Largest difference between the answers of copies and of weights: {', '.join(told)}.", cover=True)
+show(
+    drawn, f"Largest difference between the answers of copies and of weights: {', '.join(told)}.", cover=True
+)
 
 # %%
 machine, line, forest, network = (results[name] for name in models)
@@ -123,7 +141,11 @@ say(
     f"Support vector machine and logistic regression: the same, up to {max(machine['size'], line['size']):.0e}. It is "
     f"one machine, trained {machine['times faster']} and {line['times faster']} times as fast. Forest and network: not the same."
 )
-claim("The SVM on copies and the weighted SVM differ by rounding only (decision values)", machine["size"], at_most=1e-5)
+claim(
+    "The SVM on copies and the weighted SVM differ by rounding only (decision values)",
+    machine["size"],
+    at_most=1e-5,
+)
 claim("So do the two logistic regressions (probabilities)", line["size"], at_most=1e-4)
 claim("The forest's probabilities differ by far more", forest["size"] - machine["size"], at_least=0.05)
 claim("So do the network's", network["size"] - machine["size"], at_least=0.05)
@@ -184,7 +206,7 @@ say(
 # %% tags=["solution"]
 say(
     "Draw the rows of each tree with chances in proportion to the weights, and let leaves count weight. Drawing from the "
-    "copies does both. `class_weight=\"balanced_subsample\"` does neither; it weights what was drawn evenly."
+    'copies does both. `class_weight="balanced_subsample"` does neither; it weights what was drawn evenly.'
 )
 
 # %% [markdown]

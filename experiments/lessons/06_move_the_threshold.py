@@ -18,8 +18,20 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.classroom import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, VERMILLION, claim, figure, finding
-from skinmnist.classroom import open_table, say, show, show_table
+from skinmnist.classroom import (
+    BLUE,
+    GREEN,
+    INK,
+    PURPLE,
+    VERMILLION,
+    claim,
+    figure,
+    finding,
+    open_table,
+    say,
+    show,
+    show_table,
+)
 from skinmnist.evaluation.derived import prior_corrected
 from skinmnist.evaluation.metrics import score
 from skinmnist.models.descriptors import describe
@@ -91,15 +103,28 @@ for name, (marker, colour) in styles.items():
     axis.plot(*place, marker, color=colour, markersize=10)
     to_left = name == "as it is"
     axis.annotate(
-        name, place, (8, 8) if to_left else (-8, -15), textcoords="offset points", ha="left" if to_left else "right",
+        name,
+        place,
+        (8, 8) if to_left else (-8, -15),
+        textcoords="offset points",
+        ha="left" if to_left else "right",
         color=INK,
     )
-axis.plot(*line[np.argmin(np.abs(powers - 1))], "o", color="white", markeredgecolor=BLUE, markeredgewidth=2, markersize=10)
+axis.plot(
+    *line[np.argmin(np.abs(powers - 1))],
+    "o",
+    color="white",
+    markeredgecolor=BLUE,
+    markeredgewidth=2,
+    markersize=10,
+)
 axis.annotate("τ = 1", line[np.argmin(np.abs(powers - 1))], (9, 4), textcoords="offset points", color=INK)
 axis.set(xlabel="balanced accuracy", ylabel="accuracy")
 axis.margins(0.12)
 axis.grid()
-told = [f"{name} {scores[name]['balanced_accuracy']:.2f} and {scores[name]['accuracy']:.2f}" for name in styles]
+told = [
+    f"{name} {scores[name]['balanced_accuracy']:.2f} and {scores[name]['accuracy']:.2f}" for name in styles
+]
 show(
     drawn,
     "Balanced accuracy against accuracy. A line shows one model with its threshold moved, from "
@@ -107,6 +132,7 @@ show(
     "The resampled models lie on the line or below it.",
     cover=True,
 )
+
 
 # %%
 def accuracy_on_the_line(balanced):

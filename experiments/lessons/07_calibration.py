@@ -17,8 +17,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.classroom import BLUE, GREEN, INK, MUTED, VERMILLION, claim, figure, finding, open_table
-from skinmnist.classroom import say, show, show_table
+from skinmnist.classroom import (
+    BLUE,
+    GREEN,
+    MUTED,
+    VERMILLION,
+    claim,
+    figure,
+    finding,
+    open_table,
+    say,
+    show,
+    show_table,
+)
 from skinmnist.evaluation.metrics import score
 from skinmnist.models.calibration import fit_calibration
 from skinmnist.models.descriptors import describe
@@ -98,9 +109,14 @@ for name, (colour, marker) in curves.items():
     groups = np.clip(np.searchsorted(edges, chance, side="right") - 1, 0, 5)
     points[name] = [(chance[groups == group].mean(), true[groups == group].mean()) for group in range(6)]
     axis.plot(*np.transpose(points[name]), marker=marker, color=colour, linewidth=2, markersize=8, label=name)
-axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="promised probability of melanoma", ylabel="share that are melanomas")
+axis.set(
+    xlim=(0, 1), ylim=(0, 1), xlabel="promised probability of melanoma", ylabel="share that are melanomas"
+)
 axis.legend(loc="upper left")
-told = [f"{name}: where {said:.0%} was promised, {came:.0%} came" for name, (said, came) in ((n, p[-1]) for n, p in points.items())]
+told = [
+    f"{name}: where {said:.0%} was promised, {came:.0%} came"
+    for name, (said, came) in ((n, p[-1]) for n, p in points.items())
+]
 show(
     drawn,
     f"Promised probability of melanoma against the share of melanomas, in six groups of pictures. In the highest group, "
@@ -151,7 +167,11 @@ taken = {name: chances[name][:, melanoma] >= rule for name in ("as it is", "over
 show_table(
     pd.DataFrame(
         {
-            name: {"taken out": int(out.sum()), "of them melanoma": f"{true[out].mean():.0%}", "melanomas found": f"{out[true].mean():.0%}"}
+            name: {
+                "taken out": int(out.sum()),
+                "of them melanoma": f"{true[out].mean():.0%}",
+                "melanomas found": f"{out[true].mean():.0%}",
+            }
             for name, out in taken.items()
         }
     ).T.rename_axis("probabilities"),

@@ -8,7 +8,6 @@
 
 # %%
 import numpy as np
-import pandas as pd
 from imblearn.over_sampling import SMOTE
 from imblearn.pipeline import make_pipeline
 from sklearn.decomposition import PCA
@@ -16,8 +15,18 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.classroom import BLUE, INK, LINE, MUTED, VERMILLION, claim, figure, finding, open_table
-from skinmnist.classroom import say, show, show_table
+from skinmnist.classroom import (
+    BLUE,
+    INK,
+    MUTED,
+    VERMILLION,
+    claim,
+    figure,
+    finding,
+    open_table,
+    say,
+    show,
+)
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.evaluation.statistics import corrected_t_test
 from skinmnist.models.descriptors import describe
@@ -94,7 +103,9 @@ repeats = (1, 2, 5, 10)
 
 def differences(rng):
     """Return the differences of two laboratories: 5 folds, as often as the most repeats."""
-    drawn_rows = [rng.permutation(np.flatnonzero(labels == kind))[:n] for kind, n in zip(kinds, wanted, strict=True)]
+    drawn_rows = [
+        rng.permutation(np.flatnonzero(labels == kind))[:n] for kind, n in zip(kinds, wanted, strict=True)
+    ]
     rows = numbers[np.concatenate(drawn_rows)]
     codes = np.repeat(range(len(kinds)), [len(own) for own in drawn_rows])
     first_laboratory = rng.random(len(rows)) < 0.5
@@ -122,14 +133,29 @@ for times in repeats:
 
 drawn, axis = figure(height=270)
 for name, colour, marker in (("usual", VERMILLION, "s"), ("corrected", BLUE, "o")):
-    axis.plot(range(len(repeats)), alarms[name], marker=marker, color=colour, linewidth=2, markersize=9, label=f"{name} t-test")
+    axis.plot(
+        range(len(repeats)),
+        alarms[name],
+        marker=marker,
+        color=colour,
+        linewidth=2,
+        markersize=9,
+        label=f"{name} t-test",
+    )
 axis.axhline(0.05, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
 axis.text(3.2, 0.06, "promised", color=MUTED, ha="right", va="bottom")
 axis.set(xticks=range(len(repeats)), xticklabels=repeats, ylim=(0, None), xlim=(-0.2, 3.3))
 axis.set(xlabel="repeats of 5 folds", ylabel="“significantly better”")
 axis.legend(loc="upper left")
-told = [f"{times} repeats: usual {u:.0%}, corrected {c:.0%}" for times, u, c in zip(repeats, *alarms.values(), strict=True)]
-show(drawn, f"Share of comparisons of a method with itself that a t-test calls significant. {'; '.join(told)}.", cover=True)
+told = [
+    f"{times} repeats: usual {u:.0%}, corrected {c:.0%}"
+    for times, u, c in zip(repeats, *alarms.values(), strict=True)
+]
+show(
+    drawn,
+    f"Share of comparisons of a method with itself that a t-test calls significant. {'; '.join(told)}.",
+    cover=True,
+)
 
 # %%
 usual, corrected = alarms["usual"][-1], alarms["corrected"][-1]
@@ -138,7 +164,11 @@ say(
     f"comparisons; with one it is {alarms['usual'][0]:.0%}. It promised 5%. More repeats make it *worse*: they shrink s²/J, "
     f"but bring no new patients. The corrected test stays at {corrected:.0%}."
 )
-claim("With ten repeats, the usual t-test raises more false alarms than the corrected one", usual - corrected, at_least=0.15)
+claim(
+    "With ten repeats, the usual t-test raises more false alarms than the corrected one",
+    usual - corrected,
+    at_least=0.15,
+)
 claim("Repeats make the usual t-test worse", usual - alarms["usual"][0], at_least=0.1)
 claim("The corrected t-test stays near its promise", corrected, at_most=0.15)
 

@@ -21,8 +21,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neural_network import MLPClassifier
 
-from skinmnist.classroom import BLUE, GREEN, INK, MUTED, VERMILLION, claim, figure, finding, open_table
-from skinmnist.classroom import say, show, show_table
+from skinmnist.classroom import (
+    BLUE,
+    MUTED,
+    VERMILLION,
+    claim,
+    figure,
+    finding,
+    open_table,
+    say,
+    show,
+    show_table,
+)
 from skinmnist.datasets.table import to_images, to_rows
 from skinmnist.evaluation.derived import prior_corrected
 from skinmnist.evaluation.folds import assign_folds
@@ -85,17 +95,27 @@ show_table(
 drawn, axes = figure(height=270)
 for place, name in enumerate(reversed(scores)):
     found = scores[name]
-    axes.plot([found["balanced_accuracy"], found["accuracy"]], [place, place], color=MUTED, linewidth=2, zorder=1)
+    axes.plot(
+        [found["balanced_accuracy"], found["accuracy"]], [place, place], color=MUTED, linewidth=2, zorder=1
+    )
     axes.plot(found["balanced_accuracy"], place, "o", color=BLUE, markersize=10)
     axes.plot(found["accuracy"], place, "s", color=VERMILLION, markersize=10)
 axes.plot([], [], "s", color=VERMILLION, label="accuracy")
 axes.plot([], [], "o", color=BLUE, label="balanced accuracy")
-axes.set(yticks=range(len(scores)), yticklabels=list(reversed(scores)), xlim=(0, 1), ylim=(-0.5, len(scores) - 0.5))
+axes.set(
+    yticks=range(len(scores)), yticklabels=list(reversed(scores)), xlim=(0, 1), ylim=(-0.5, len(scores) - 0.5)
+)
 axes.set_xlabel("score on held-out lesions")
 axes.grid(axis="x")
 axes.legend(loc="lower center", bbox_to_anchor=(0.35, 1), ncols=2)
-told = [f"{name}: {found['accuracy']:.2f} and {found['balanced_accuracy']:.2f}" for name, found in scores.items()]
-show(drawn, f"Accuracy and balanced accuracy of one network after equally long trainings. {'; '.join(told)}.", cover=True)
+told = [
+    f"{name}: {found['accuracy']:.2f} and {found['balanced_accuracy']:.2f}" for name, found in scores.items()
+]
+show(
+    drawn,
+    f"Accuracy and balanced accuracy of one network after equally long trainings. {'; '.join(told)}.",
+    cover=True,
+)
 
 # %%
 gain = {name: scores[name]["balanced_accuracy"] - scores["none"]["balanced_accuracy"] for name in scores}
@@ -131,14 +151,21 @@ small = small.astype(np.float32)
 middle, scale = small[train].mean(axis=0), small[train].std()
 rng = np.random.default_rng(0)
 copies = np.concatenate(
-    [rng.choice(np.flatnonzero(train & (labels == code)), np.bincount(labels[train]).max()) for code in range(len(names))]
+    [
+        rng.choice(np.flatnonzero(train & (labels == code)), np.bincount(labels[train]).max())
+        for code in range(len(names))
+    ]
 )
 
 
 def turn(rows):
     """Turn and mirror each picture at random, into one of its eight views."""
     images = to_images(rows, small_shape)
-    views = [np.rot90(image, quarter, axes=(1, 2)) for image in (images, images[:, :, ::-1]) for quarter in range(4)]
+    views = [
+        np.rot90(image, quarter, axes=(1, 2))
+        for image in (images, images[:, :, ::-1])
+        for quarter in range(4)
+    ]
     chosen = rng.integers(8, size=len(rows))
     return to_rows(np.stack(views)[chosen, np.arange(len(rows))])
 
@@ -205,7 +232,7 @@ say(
 share = np.sqrt(table.class_counts) / np.sqrt(table.class_counts).sum()
 say(
     f"They lie between: `nv` would be {share[names.index('nv')]:.0%} of a batch instead of {1 / len(names):.0%} or "
-    f"{table.class_counts[names.index('nv')] / len(table):.0%}. In `CNNClassifier` it is `balance=\"sqrt_batches\"`; the "
+    f'{table.class_counts[names.index("nv")] / len(table):.0%}. In `CNNClassifier` it is `balance="sqrt_batches"`; the '
     "README tells how it does on the real table."
 )
 

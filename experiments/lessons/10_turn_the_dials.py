@@ -18,8 +18,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skinmnist import make_lesions
-from skinmnist.classroom import BLUE, GREEN, INK, LINE, MUTED, VERMILLION, claim, figure, finding, open_table
-from skinmnist.classroom import say, show, show_table
+from skinmnist.classroom import (
+    BLUE,
+    GREEN,
+    MUTED,
+    VERMILLION,
+    claim,
+    figure,
+    finding,
+    open_table,
+    say,
+    show,
+    show_table,
+)
 from skinmnist.evaluation.derived import prior_corrected
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.models.descriptors import describe
@@ -50,7 +61,10 @@ def gains(rows, codes, new_rows, new_codes):
     regression = LogisticRegression(C=0.05, max_iter=2000)
     counts = np.bincount(codes)
     chances = regression.fit(rows, codes).predict_proba(new_rows)
-    answers = {"nothing": chances.argmax(axis=1), "moved threshold": prior_corrected(chances, counts).argmax(axis=1)}
+    answers = {
+        "nothing": chances.argmax(axis=1),
+        "moved threshold": prior_corrected(chances, counts).argmax(axis=1),
+    }
     regression.set_params(class_weight="balanced").fit(rows, codes)
     answers["class weights"] = regression.predict(new_rows)
     sampler = SMOTE(k_neighbors=min(5, counts.min() - 1), random_state=0)
@@ -69,7 +83,9 @@ for overlap in overlaps:
     for ratio in ratios:
         for size in sizes:
             shares = [1, 1, 1, 1, ratio, 1, 1]
-            drawn_table = make_lesions(size, shares, pictures_per_lesion=1, overlap=overlap, size=8, random_state=size)
+            drawn_table = make_lesions(
+                size, shares, pictures_per_lesion=1, overlap=overlap, size=8, random_state=size
+            )
             rows = describe(drawn_table.pixels, drawn_table.shape)
             found[overlap, ratio, size] = gains(rows, drawn_table.labels, new_rows, test.labels)
 
@@ -84,20 +100,29 @@ for axis, size in zip(axes, sizes, strict=True):
         colour = "#fffffe" if abs(gain) > 0.6 * limit else "#1c2128"
         axis.text(column, row, f"{gain:+.2f}".replace("-", "−"), ha="center", va="center", color=colour)
     axis.set(xticks=range(len(ratios)), xticklabels=[f"{ratio} : 1" for ratio in ratios])
-    axis.set(yticks=range(len(overlaps)), yticklabels=[text.replace(" in ", "\nin ") for text in overlaps.values()])
+    axis.set(
+        yticks=range(len(overlaps)), yticklabels=[text.replace(" in ", "\nin ") for text in overlaps.values()]
+    )
     axis.set_title(f"{size:,} pictures", fontsize=11, color=MUTED)
     axis.set_xlabel("nv : any other")
     for spine in axis.spines.values():
         spine.set_visible(False)
 told = [
-    f"{overlaps[overlap]}, {ratio} to 1, {size:,} pictures {gain:+.2f}" for (overlap, ratio, size), gain in best.items()
+    f"{overlaps[overlap]}, {ratio} to 1, {size:,} pictures {gain:+.2f}"
+    for (overlap, ratio, size), gain in best.items()
 ]
 show(drawn, f"What the best of three remedies adds to balanced accuracy: {'; '.join(told)}.", cover=True)
 
 # %%
 table_of_gains = pd.DataFrame(
     [
-        {"classes": overlaps[overlap], "imbalance": f"{ratio} : 1", "pictures": size, "nothing": nothing, **gain}
+        {
+            "classes": overlaps[overlap],
+            "imbalance": f"{ratio} : 1",
+            "pictures": size,
+            "nothing": nothing,
+            **gain,
+        }
         for (overlap, ratio, size), (nothing, gain) in found.items()
     ]
 ).set_index("classes")
@@ -109,7 +134,9 @@ def mean_gain(**dials):
     wanted = [
         np.mean(list(gain.values()))
         for (overlap, ratio, size), (_, gain) in found.items()
-        if all({"overlap": overlap, "ratio": ratio, "size": size}[dial] == value for dial, value in dials.items())
+        if all(
+            {"overlap": overlap, "ratio": ratio, "size": size}[dial] == value for dial, value in dials.items()
+        )
     ]
     return float(np.mean(wanted))
 
@@ -118,7 +145,9 @@ say(
     "In the mean of the three remedies and of the other dials: "
     + ", ".join(f"{mean_gain(ratio=ratio):+.3f} at {ratio} : 1" for ratio in ratios)
     + "; "
-    + ", ".join(f"{mean_gain(overlap=overlap):+.3f} where classes are {text}" for overlap, text in overlaps.items())
+    + ", ".join(
+        f"{mean_gain(overlap=overlap):+.3f} where classes are {text}" for overlap, text in overlaps.items()
+    )
     + "; "
     + ", ".join(f"{mean_gain(size=size):+.3f} of {size:,} pictures" for size in sizes)
     + "."
@@ -164,12 +193,17 @@ for ratio in (1, 4, 16):
 drawn, axis = figure(height=250)
 for name, colour, marker in zip(remedies, (BLUE, GREEN, VERMILLION), ("o", "^", "s"), strict=True):
     values = [by_ratio[ratio][name] for ratio in by_ratio]
-    axis.plot(range(len(by_ratio)), values, marker=marker, color=colour, linewidth=2, markersize=8, label=name)
+    axis.plot(
+        range(len(by_ratio)), values, marker=marker, color=colour, linewidth=2, markersize=8, label=name
+    )
 axis.axhline(0, color=MUTED, linewidth=1)
 axis.set(xticks=range(len(by_ratio)), xticklabels=[f"{ratio} : 1" for ratio in by_ratio])
 axis.set(xlabel="nv : any other, in training", ylabel="gain in balanced accuracy")
 axis.legend(loc="upper left")
-told = [f"{ratio} to 1: " + ", ".join(f"{name} {value:+.2f}" for name, value in row.items()) for ratio, row in by_ratio.items()]
+told = [
+    f"{ratio} to 1: " + ", ".join(f"{name} {value:+.2f}" for name, value in row.items())
+    for ratio, row in by_ratio.items()
+]
 show(drawn, f"Gain in balanced accuracy on the table at hand as it is thinned. {'; '.join(told)}.")
 mean_by_ratio = {ratio: float(np.mean(list(row.values()))) for ratio, row in by_ratio.items()}
 claim(
@@ -191,7 +225,9 @@ finding(
 # **1.** Where the classes are nearly alike, is imbalance the problem?
 
 # %% tags=["solution"]
-hard = [nothing for (overlap, ratio, _), (nothing, _) in found.items() if overlap == max(overlaps) and ratio == 1]
+hard = [
+    nothing for (overlap, ratio, _), (nothing, _) in found.items() if overlap == max(overlaps) and ratio == 1
+]
 say(
     f"No: even without any imbalance the balanced accuracy there is {np.mean(hard):.2f}; chance is {1 / 7:.2f}. Remedies move "
     "mistakes from one class to another. They cannot add what the pictures do not show. (Japkowicz & Stephen called this the "
@@ -207,7 +243,11 @@ fresh = make_lesions(700, [1] * 7, pictures_per_lesion=1, size=8, random_state=9
 nothing, gain = gains(
     describe(extreme.pixels, extreme.shape), extreme.labels, describe(fresh.pixels, fresh.shape), fresh.labels
 )
-say(f"Doing nothing: {nothing:.2f}. " + ", ".join(f"{name} {value:+.2f}" for name, value in gain.items()) + ".")
+say(
+    f"Doing nothing: {nothing:.2f}. "
+    + ", ".join(f"{name} {value:+.2f}" for name, value in gain.items())
+    + "."
+)
 
 # %% [markdown]
 # ## References

@@ -1,0 +1,88 @@
+"""``python -m skinmnist.lessons``: run the lessons, write their gallery, mark the exam."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from skinmnist.doors import FAILED_CELLS, guarded
+
+DEFAULT_OUT = Path("runs") / "lessons"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this door's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m skinmnist.lessons",
+        description="Run the lessons of experiments/lessons and write a gallery of pages and notebooks, on the "
+        "table that $SKINMNIST_DATA or data/ holds, else on drawn pictures.",
+    )
+    add = parser.add_argument
+    add("numbers", metavar="NUMBER", type=int, nargs="*", help="lessons to run (default: all)")
+    add("--out", metavar="DIR", type=Path, default=DEFAULT_OUT, help=f"the gallery (default: {DEFAULT_OUT})")
+    add("--jobs", metavar="N", type=int, help="lessons at a time (default: the cores)")
+    add("--table", action="store_true", help="print the README's table of lessons and findings")
+    add(
+        "--exam",
+        metavar="FILE",
+        type=Path,
+        help="mark the answers in FILE; where there is none, write a blank sheet",
+    )
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, call, print."""
+    options = build_parser().parse_args(arguments)
+    if options.exam is not None:
+        return guarded(lambda: _examine(options.exam))
+    return guarded(lambda: _teach(options))
+
+
+def _teach(options: argparse.Namespace) -> int:
+    from skinmnist.errors import InputError
+    from skinmnist.teaching.cells import find_lessons
+
+    lessons = find_lessons(numbers=options.numbers)
+    if options.jobs is not None and options.jobs < 1:
+        raise InputError(f"received {options.jobs} jobs; expected at least 1")
+
+    from skinmnist.datasets.find import find_table
+    from skinmnist.evaluation.machine import available_cores
+    from skinmnist.reporting.naming import count
+    from skinmnist.teaching.gallery import lesson_table, write_gallery
+    from skinmnist.teaching.questions import QUESTIONS
+    from skinmnist.teaching.running import run_lessons
+
+    find_table()  # A folder that is not there is said once, before anything runs.
+    runs = []
+    for run in run_lessons(lessons, options.jobs or available_cores()):
+        runs.append(run)
+        what = run.failure or f"{run.seconds:.1f} s, {count(len(run.claims), 'claim')} held"
+        print(f"{run.lesson.number:2}. {run.lesson.title}: {what}", flush=True)
+    runs.sort(key=lambda run: run.lesson.number)
+    gallery = write_gallery(runs, QUESTIONS, options.out)
+    if options.table:
+        print(lesson_table(runs), end="")
+    print(gallery)
+    return FAILED_CELLS if any(run.failure for run in runs) else 0
+
+
+def _examine(path: Path) -> int:
+    from skinmnist.teaching.exam import blank_sheet, mark, read_sheet
+    from skinmnist.teaching.questions import QUESTIONS, exam_table
+
+    if not path.exists():
+        path.write_text(blank_sheet(QUESTIONS), encoding="utf-8")
+        print(f"{path} is a blank sheet now: fill it in, and type the same command again")
+        return 0
+    marks = mark(read_sheet(path, QUESTIONS), QUESTIONS, exam_table())
+    for one in marks:
+        print(f"{one.question.number:2}. {'right' if one.right else f'not yet. {one.remark}'}")
+    right = sum(one.right for one in marks)
+    print(f"{right} of {len(marks)}")
+    return 0 if right == len(marks) else FAILED_CELLS
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

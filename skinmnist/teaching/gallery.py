@@ -1,0 +1,151 @@
+"""The gallery: a page for each lesson, one for all, the teacher's page, the exam; files and nothing else.
+
+Sphinx-gallery would do much of this, for some twenty packages, a theme of its own and figures that do not follow
+the page into the dark; the pages here share the report's style, load nothing, and need no script.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from skinmnist import facts
+from skinmnist.evaluation.files import write_atomically
+from skinmnist.reporting.theme import css_variables
+from skinmnist.teaching.cells import FOLDER
+from skinmnist.teaching.exam import Question
+from skinmnist.teaching.notebooks import to_notebook
+from skinmnist.teaching.recording import Claim, Drawn, Output, Printed, Said, Sheet
+from skinmnist.teaching.running import LessonRun
+
+INDEX_FILE, FINDINGS_FILE, TABLE_FILE = "index.html", "findings.json", "lessons.md"
+NOTEBOOKS = "notebooks"
+_HERE = Path(__file__).parent
+_KINDS: dict[type[Output], str] = {
+    Printed: "printed",
+    Said: "said",
+    Drawn: "drawn",
+    Sheet: "sheet",
+    Claim: "claim",
+}
+
+
+def write_gallery(
+    runs: Sequence[LessonRun], questions: Sequence[Question], folder: Path, teacher: str | None = None
+) -> Path:
+    """Write the gallery of lessons that were run.
+
+    Parameters
+    ----------
+    runs : sequence of LessonRun
+        In the order of their numbers.
+    questions : sequence of Question
+        Of the exam.
+    folder : Path
+        What stands there under the same names is replaced.
+    teacher : str, optional
+        The teacher's page in Markdown; that of the repository by default.
+
+    Returns
+    -------
+    Path
+        Of the page that leads to all others.
+    """
+    if teacher is None:
+        teacher = (FOLDER / "teacher.md").read_text(encoding="utf-8")
+    environment = _environment()
+    common = {"runs": runs, "table": runs[0].table, "disclaimer": facts.DISCLAIMER}
+    pages = {INDEX_FILE: environment.get_template("index.html").render(common, active="index")}
+    for place, run in enumerate(runs):
+        neighbours = {
+            "before": runs[place - 1] if place else None,
+            "after": runs[place + 1] if place + 1 < len(runs) else None,
+        }
+        pages[f"{run.lesson.slug}.html"] = environment.get_template("lesson.html").render(
+            common, run=run, active=run.lesson.slug, cells=list(_cells(run)), **neighbours
+        )
+        write_atomically(folder / NOTEBOOKS / f"{run.lesson.slug}.ipynb", to_notebook(run.lesson).encode())
+    pages["teacher.html"] = environment.get_template("text.html").render(
+        common, active="teacher", text=teacher, title="For the teacher"
+    )
+    pages["exam.html"] = environment.get_template("exam.html").render(
+        common, active="exam", questions=questions
+    )
+    for name, page in pages.items():
+        write_atomically(folder / name, page.encode())
+    write_atomically(folder / FINDINGS_FILE, (json.dumps(findings(runs), indent=1) + "\n").encode())
+    write_atomically(folder / TABLE_FILE, lesson_table(runs).encode())
+    return folder / INDEX_FILE
+
+
+def findings(runs: Sequence[LessonRun]) -> list[dict[str, Any]]:
+    """Return what the lessons found, as plain lists and numbers."""
+    return [
+        {
+            "lesson": run.lesson.slug,
+            "table": run.table,
+            "finding": run.finding,
+            "failure": run.failure,
+            "seconds": round(run.seconds, 2),
+            "core_seconds": round(run.core_seconds, 2),
+            "claims": [
+                {
+                    "sentence": claim.sentence,
+                    "value": claim.value,
+                    "relation": claim.relation,
+                    "bound": claim.bound,
+                    "holds": claim.holds,
+                }
+                for claim in run.claims
+            ],
+        }
+        for run in runs
+    ]
+
+
+def lesson_table(runs: Sequence[LessonRun]) -> str:
+    """Return the table of the README: a line for each lesson, with what it found in this run."""
+    lines = ["| | lesson | what it finds |", "|---|---|---|"]
+    for run in runs:
+        script = f"[{run.lesson.title}](experiments/lessons/{run.lesson.path.name})"
+        lines.append(f"| {run.lesson.number} | {script} | {run.finding or run.failure} |")
+    return "\n".join(lines) + "\n"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+    def render(text: str) -> Markup:
+        page = renderer.render(text).replace("<table>", '<div class="scroll" tabindex="0"><table>')
+        return Markup(page.replace("</table>", "</table></div>"))
+
+    environment.filters["markdown"] = render
+    environment.filters["inline"] = lambda text: Markup(renderer.renderInline(text))
+    report_style = (_HERE.parent / "reporting" / "style.css").read_text(encoding="utf-8")
+    own_style = (_HERE / "gallery.css").read_text(encoding="utf-8")
+    environment.globals["style"] = Markup(css_variables() + report_style + own_style)
+    return environment
+
+
+def _cells(run: LessonRun) -> list[dict[str, Any]]:
+    """Set every cell beside what it showed; cells behind a failure were not run."""
+    cells = []
+    for cell, outputs in zip(run.lesson.cells, run.outputs, strict=False):
+        shown = [{"kind": _KINDS[type(output)], "output": output} for output in outputs]
+        # What only draws would stand between a question and its answer.
+        folded = "figure(" in cell.source or cell.source.startswith(("finding(", "say("))
+        cells.append({"cell": cell, "outputs": shown, "folded": folded})
+    return cells

@@ -1,0 +1,109 @@
+import tomllib
+
+import numpy as np
+import pytest
+
+from skinmnist.errors import InputError
+from skinmnist.lessons import main
+from skinmnist.teaching.exam import blank_sheet, mark, read_sheet
+from skinmnist.teaching.questions import DIFFERENCES, QUESTIONS, SAID, exam_table
+
+
+def right_answers():
+    return {question.key: question.answer(exam_table()) for question in QUESTIONS}
+
+
+def test_ten_questions_one_for_each_lesson():
+    assert [question.number for question in QUESTIONS] == list(range(1, 11))
+
+
+def test_right_answers_are_right():
+    assert all(one.right and not one.remark for one in mark(right_answers(), QUESTIONS, exam_table()))
+
+
+def test_numbers_may_be_words():
+    words = {
+        key: f" {answer} %" if isinstance(answer, float) else answer.upper()
+        for key, answer in right_answers().items()
+    }
+    assert all(one.right for one in mark(words, QUESTIONS, exam_table()))
+
+
+def test_answers_worked_out_in_another_way():
+    table, answers = exam_table(), right_answers()
+    counts = {name: int(np.sum(table.labels == code)) for code, name in enumerate(table.class_names)}
+    assert answers["q1"] == pytest.approx(100 * counts["nv"] / 1200)
+    lesions = list(table.lesion_ids)
+    assert answers["q3"] == pytest.approx(100 * sum(lesions.count(one) > 1 for one in lesions) / 1200)
+    assert answers["q5"] == pytest.approx(counts["nv"] / counts["vasc"])
+    assert answers["q6"] == max(SAID, key=lambda name: SAID[name] / counts[name])
+    assert answers["q7"] == pytest.approx(100 * counts["mel"] / (counts["mel"] + counts["nv"]))
+    values = np.array(DIFFERENCES)
+    t = values.mean() / np.sqrt((1 / 5 + 1 / 4) * values.var(ddof=1))
+    from scipy.stats import t as student
+
+    assert answers["q8"] == pytest.approx(2 * student.sf(t, 4))
+    assert answers["q9"] == pytest.approx(7 * counts["nv"] / 1200)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.key)
+def test_every_slip_is_wrong_and_has_a_hint_of_its_own(question):
+    table = exam_table()
+    hints = [question.hint]
+    for slip in question.slips:
+        answered = mark({question.key: slip.answer(table)}, [question], table)[0]
+        assert not answered.right
+        assert answered.remark == slip.hint
+        hints.append(slip.hint)
+    assert len(set(hints)) == len(hints)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.key)
+def test_no_hint_gives_the_answer_away(question):
+    right = question.answer(exam_table())
+    written = [right] if isinstance(right, str) else [f"{right:.{digits}f}" for digits in (0, 1, 2)]
+    for text in [question.hint, *(slip.hint for slip in question.slips)]:
+        words = text.replace(".", " ").replace(",", " ").split()
+        assert not {str(one) for one in written} & set(words)
+
+
+def test_other_answers_get_the_general_hint():
+    marks = mark({"q1": -1.0, "q6": "df", "q8": "tiny"}, QUESTIONS, exam_table())
+    assert marks[0].remark == QUESTIONS[0].hint
+    assert marks[5].remark == QUESTIONS[5].hint
+    assert marks[7].remark == "Expected a number, to 0.003."
+    assert marks[1].remark.startswith("Not answered yet.")
+
+
+def test_the_blank_sheet_asks_everything_and_answers_nothing():
+    sheet = blank_sheet(QUESTIONS)
+    assert set(tomllib.loads(sheet).values()) == {""}
+    assert all(question.text in sheet for question in QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "complaint"),
+    [
+        ("q1 = ", "is no TOML"),
+        ("q99 = 1", "answers 'q99'"),
+        ("q1 = [1]", "expected a number, or a word in quotes"),
+    ],
+)
+def test_a_damaged_sheet_is_one_sentence(sheet, complaint, tmp_path, capsys):
+    path = tmp_path / "answers.toml"
+    path.write_text(sheet)
+    with pytest.raises(InputError, match=complaint):
+        read_sheet(path, QUESTIONS)
+    assert main(["--exam", str(path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_door_writes_a_sheet_then_marks_it(tmp_path, capsys):
+    path = tmp_path / "answers.toml"
+    assert main(["--exam", str(path)]) == 0
+    assert "blank sheet" in capsys.readouterr().out
+    assert main(["--exam", str(path)]) == 1
+    assert "0 of 10" in capsys.readouterr().out
+    path.write_text("\n".join(f"{key} = {answer!r}" for key, answer in right_answers().items()))
+    assert main(["--exam", str(path)]) == 0
+    assert "10 of 10" in capsys.readouterr().out

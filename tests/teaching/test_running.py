@@ -1,0 +1,86 @@
+import pytest
+
+from skinmnist.classroom import claim, finding, say
+from skinmnist.teaching.cells import read_lesson
+from skinmnist.teaching.recording import Claim, Drawn, Printed, Said, Sheet
+from skinmnist.teaching.running import run_lesson
+
+HEAD = "# %% [markdown]\n# # 1. Title\n#\n# Why?\n"
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run_script(body):
+        path = tmp_path / "01_title.py"
+        path.write_text(HEAD + body, encoding="utf-8")
+        return run_lesson(read_lesson(path))
+
+    return run_script
+
+
+def test_what_is_shown_is_taken_down_in_order(run):
+    shown = run(
+        """
+# %%
+import pandas as pd
+from skinmnist.classroom import claim, figure, finding, say, show, show_table
+print("one")
+print("two")
+say("It is **three**.")
+show_table(pd.DataFrame({"half": [0.5, float("nan")]}, index=["a", "b"]), "A table.", digits=2)
+drawn, axes = figure(height=100)
+axes.plot([0, 1])
+show(drawn, "A line that rises.", cover=True)
+claim("Two is more than one", 2 - 1, at_least=0.5)
+finding("Numbers grow.")
+# %%
+print(__name__)
+"""
+    )
+    assert not shown.failure
+    first, second = shown.outputs[1:]
+    assert [type(output) for output in first] == [Printed, Said, Sheet, Drawn, Claim, Said]
+    assert first[0] == Printed("one\ntwo\n")
+    assert first[2] == Sheet("A table.", ("index", "half"), (("a", "0.50"), ("b", "–")))
+    assert first[3].figure.alt == "A line that rises."
+    assert first[3].figure.uri.startswith("data:image/svg+xml;base64,")
+    assert second == (Printed("__main__\n"),)
+    assert shown.finding == "Numbers grow."
+    assert shown.cover is first[3]
+    assert [one.sentence for one in shown.claims] == ["Two is more than one"]
+
+
+def test_a_claim_that_fails_stops_the_lesson_and_names_the_line(run):
+    shown = run(
+        '\n# %%\nfrom skinmnist.classroom import claim\n\nclaim("Up", 0.1, at_least=0.2)\n# %%\nprint("never")\n'
+    )
+    assert shown.failure == "01_title.py, line 8: AssertionError: Up: found 0.1, expected at least 0.2"
+    assert len(shown.outputs) == 2
+    assert not shown.claims[0].holds
+
+
+def test_an_error_of_syntax_is_a_failure_too(run):
+    assert "SyntaxError" in run("\n# %%\n1 +\n").failure
+
+
+@pytest.mark.parametrize(
+    ("value", "margin"), [(0.3, {"at_least": 0.3}), (-1, {"at_most": 0}), (0, {"at_least": 0})]
+)
+def test_a_plain_script_prints(value, margin, capsys):
+    claim("A relation", value, **margin)
+    say("Said.")
+    finding("Found.")
+    printed = capsys.readouterr().out
+    assert "Claim: A relation" in printed
+    assert "Said.\n**Finding.** Found.\n" in printed
+
+
+@pytest.mark.parametrize("margin", [{}, {"at_least": 0, "at_most": 1}])
+def test_a_claim_has_one_margin(margin):
+    with pytest.raises(TypeError, match="either at_least or at_most"):
+        claim("A relation", 0, **margin)
+
+
+def test_nan_keeps_no_margin():
+    with pytest.raises(AssertionError, match="found nan"):
+        claim("A relation", float("nan"), at_most=1)

@@ -1,0 +1,164 @@
+"""All ten lessons on the synthetic table, once, two at a time; then what they claim and how it is written down."""
+
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from skinmnist.lessons import main
+from skinmnist.teaching.cells import FOLDER, find_lessons
+from skinmnist.teaching.gallery import FINDINGS_FILE, TABLE_FILE
+
+ROOT = Path(__file__).parent.parent
+LESSONS = find_lessons()
+SLUGS = [lesson.slug for lesson in LESSONS]
+PAGES = ["index", "teacher", "exam", *SLUGS]
+
+
+def run_all(out: Path, data: str, *more: str) -> list[dict]:
+    """Run the door on a table; return what it found."""
+    before = os.environ.get("SKINMNIST_DATA")
+    os.environ["SKINMNIST_DATA"] = data
+    try:
+        code = main(["--jobs", "2", "--out", str(out), *more])
+    finally:
+        os.environ.pop("SKINMNIST_DATA")
+        if before is not None:
+            os.environ["SKINMNIST_DATA"] = before
+    found = json.loads((out / FINDINGS_FILE).read_text())
+    assert code == 0, [lesson["failure"] for lesson in found if lesson["failure"]]
+    return found
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory) -> Path:
+    out, here = tmp_path_factory.mktemp("gallery"), Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("no-data-here"))
+    try:
+        run_all(out, "")
+    finally:
+        os.chdir(here)
+    return out
+
+
+@pytest.fixture(scope="session")
+def found(gallery) -> list[dict]:
+    return json.loads((gallery / FINDINGS_FILE).read_text())
+
+
+@pytest.mark.parametrize("place", range(10), ids=SLUGS)
+def test_every_claim_holds_on_the_synthetic_table(found, place):
+    lesson = found[place]
+    assert lesson["lesson"] == SLUGS[place]
+    assert "synthetic" in lesson["table"] or lesson["lesson"] == "10_turn_the_dials"
+    assert lesson["claims"], "a lesson that claims nothing"
+    assert all(claim["holds"] for claim in lesson["claims"])
+    assert lesson["finding"]
+
+
+def test_lessons_are_quick(found):
+    assert max(lesson["core_seconds"] for lesson in found) < 40
+    assert sum(lesson["core_seconds"] for lesson in found) < 200
+
+
+@pytest.mark.slow
+def test_every_claim_holds_on_the_real_table(found, real_tables, tmp_path):
+    real = run_all(tmp_path, str(real_tables / "hmnist_8_8_RGB.csv"))
+    for drawn, photographed in zip(found, real, strict=True):
+        assert [c["sentence"] for c in drawn["claims"]] == [c["sentence"] for c in photographed["claims"]]
+        assert all(claim["holds"] for claim in photographed["claims"])
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=SLUGS)
+def test_a_lesson_asks_before_it_tells(lesson):
+    text = [cell.source for cell in lesson.cells if cell.kind == "markdown"]
+    headings = re.findall(r"^## (.+)$", "\n".join(text), re.MULTILINE)
+    assert headings[0] == "Predict"
+    assert headings[-2:] == ["Exercises", "References"]
+    assert sum(cell.kind == "solution" for cell in lesson.cells) == 2
+    assert lesson.question.count("?") >= 1
+    prediction = next(source for source in text if "## Predict" in source)
+    assert "\n> " in prediction
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=SLUGS)
+def test_no_result_is_frozen_in_the_text(lesson):
+    prose = [
+        cell.source for cell in lesson.cells if cell.kind == "markdown" and "## References" not in cell.source
+    ]
+    # Inline code and formulas are no results.
+    assert not re.findall(r"\d\.\d", re.sub(r"```.*?```|`[^`]*`", "", "\n".join(prose), flags=re.DOTALL))
+
+
+class Page(HTMLParser):
+    """Collects what a page asks for, and checks that its elements nest."""
+
+    VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.images, self.links, self.tags, self.ids = [], [], [], set(), []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append(attrs)
+        self.links += [attrs[name] for name in ("href", "src") if name in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_stands_alone(gallery, name):
+    text = (gallery / f"{name}.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert "script" not in page.tags
+    assert not re.findall(r"url\((?!data:)|@import", text)
+    for link in page.links:
+        if not link.startswith(("data:", "#")):
+            assert (gallery / link).is_file(), link
+    for image in page.images:
+        assert len(image["alt"]) > 40
+        assert image["src"].startswith("data:")
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=SLUGS)
+def test_a_lesson_has_figures_and_a_notebook(gallery, lesson):
+    assert Page((gallery / f"{lesson.slug}.html").read_text(encoding="utf-8")).images
+    assert (gallery / "notebooks" / f"{lesson.slug}.ipynb").is_file()
+
+
+def test_the_index_shows_every_lesson_with_its_picture(gallery):
+    text = (gallery / "index.html").read_text(encoding="utf-8")
+    assert len(Page(text).images) == 10
+    for lesson in LESSONS:
+        assert f"{lesson.number}. {lesson.title}" in text
+
+
+def test_the_readme_has_the_lines_of_the_table(gallery):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for line in (gallery / TABLE_FILE).read_text(encoding="utf-8").splitlines()[2:]:
+        # What stands before the finding: its digits depend on the machine.
+        assert line.rsplit(" | ", 1)[0] in readme
+
+
+def test_lessons_are_where_the_door_looks():
+    assert FOLDER == ROOT / "experiments" / "lessons"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [(["11"], "received lesson 11; expected 1 to 10"), (["--jobs", "0"], "received 0 jobs")],
+)
+def test_bad_input_is_one_sentence(arguments, complaint, capsys):
+    assert main(arguments) == 2
+    assert complaint in capsys.readouterr().err
