@@ -10,6 +10,9 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
+from skinmnist.reporting.theme import INK as INK
+from skinmnist.reporting.theme import LINE as LINE
+from skinmnist.reporting.theme import MUTED as MUTED
 from skinmnist.reporting.theme import SERIES
 from skinmnist.teaching.recording import Claim, Drawn, Said, Sheet, active_recorder
 
@@ -57,7 +60,8 @@ def open_table(rows: int = ROWS) -> PixelTable:
     if recorder is not None:
         recorder.table = f"{table.name}, {len(table):,} {kind} pictures of {height} x {width}"
     say(
-        f"The table: {len(table):,} {kind} pictures of {height} × {width} pixels, {table.n_lesions:,} lesions."
+        f"The table: {len(table):,} {kind} pictures of {height} × {width} pixels, {table.n_lesions:,} "
+        "lesions."
     )
     return table
 

@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--exam",
         metavar="FILE",
         type=Path,
-        help="mark the answers in FILE; where there is none, write a blank sheet",
+        help="mark the answers in FILE; if there is none, write a blank",
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""All ten lessons on the synthetic table, once, two at a time; then what they claim and how it is written down."""
+"""All ten lessons on the synthetic table, once; then what they claim and how it is written down."""
 
 import json
 import os
@@ -96,7 +96,7 @@ def test_no_result_is_frozen_in_the_text(lesson):
 class Page(HTMLParser):
     """Collects what a page asks for, and checks that its elements nest."""
 
-    VOID = {"meta", "link", "img", "br", "hr", "input"}
+    VOID = frozenset({"meta", "link", "img", "br", "hr", "input"})
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,12 +1,13 @@
 # %% [markdown]
 # # 1. Accuracy lies
 #
-# A program that looks at no picture answers *mole* every time. How good is it, and which number gives it away?
+# A program that looks at no picture answers *mole* every time. How good is it, and which number gives it
+# away?
 #
-# The pictures show seven kinds of pigmented spots on the skin. Most are common moles (`nv`); melanomas (`mel`)
-# are rare, and some kinds are rarer still. Whoever missed a melanoma would not be consoled by the many moles
-# that were named rightly. Yet the score that nearly everybody reports first, accuracy, counts pictures, and
-# most pictures are moles.
+# The pictures show seven kinds of pigmented spots on the skin. Most are common moles (`nv`); melanomas
+# (`mel`) are rare, and some kinds are rarer still. Whoever missed a melanoma would not be consoled by the
+# many moles that were named rightly. Yet the score that nearly everybody reports first, accuracy, counts
+# pictures, and most pictures are moles.
 
 # %%
 import numpy as np
@@ -55,17 +56,17 @@ show_table(
 # %% [markdown]
 # ## The experiment
 #
-# Each picture is answered by a program that was trained on other lesions: the table is cut into five parts, and
-# each part is answered by what was learnt from the other four. All pictures of a lesion stay in one part;
-# lesson 3 shows why.
+# Each picture is answered by a program that was trained on other lesions: the table is cut into five parts,
+# and each part is answered by what was learnt from the other four. All pictures of a lesion stay in one
+# part; lesson 3 shows why.
 
 # %%
 numbers = describe(table.pixels, table.shape)
 folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
 programs = {
     "always nv": DummyClassifier(strategy="most_frequent"),
-    "plain": LogisticRegression(C=0.02, max_iter=2000, tol=1e-3),
-    "balanced": LogisticRegression(C=0.02, max_iter=2000, tol=1e-3, class_weight="balanced"),
+    "plain": LogisticRegression(C=0.02, max_iter=2000, tol=1e-2),
+    "balanced": LogisticRegression(C=0.02, max_iter=2000, tol=1e-2, class_weight="balanced"),
 }
 answers, scores = {}, {}
 for name, program in programs.items():
@@ -106,11 +107,11 @@ show(
 # %%
 blind, plain, fair = (scores[name] for name in programs)
 say(
-    f"The program that looks at nothing is right about **{blind['accuracy']:.0%}** of the pictures: that is the "
-    f"share of `nv`. Its balanced accuracy, the mean of the seven recalls, is {blind['balanced_accuracy']:.3f}: "
-    f"one class of {len(names)}. It finds no melanoma. The balanced regression finds "
-    f"**{fair['recall_mel']:.0%}** of them, and its accuracy is {fair['accuracy']:.2f}, against "
-    f"{plain['accuracy']:.2f} of the plain one, which finds {plain['recall_mel']:.0%}."
+    f"The program that looks at nothing is right about **{blind['accuracy']:.0%}** of the pictures: that "
+    "is the share of `nv`. Its balanced accuracy, the mean of the seven recalls, is "
+    f"{blind['balanced_accuracy']:.3f}: one class of {len(names)}. It finds no melanoma. The balanced "
+    f"regression finds **{fair['recall_mel']:.0%}** of them, and its accuracy is {fair['accuracy']:.2f}, "
+    f"against {plain['accuracy']:.2f} of the plain one, which finds {plain['recall_mel']:.0%}."
 )
 claim(
     "Accuracy flatters the program that looks at nothing, against balanced accuracy",
@@ -136,8 +137,8 @@ claim(
 # %% [markdown]
 # ## Class by class
 #
-# A mean hides who pays. The recall of a class is the share of its pictures that were named rightly; here it is
-# for the two regressions.
+# A mean hides who pays. The recall of a class is the share of its pictures that were named rightly; here it
+# is for the two regressions.
 
 # %%
 drawn, axes = figure(height=300)
@@ -156,7 +157,8 @@ axes.set(yticks=range(len(order)), yticklabels=ticks, xlim=(-0.03, 1.03), xlabel
 axes.grid(axis="x")
 axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
 recalls = [
-    f"{names[code]} {scores['plain']['recall_' + names[code]]:.2f} to {scores['balanced']['recall_' + names[code]]:.2f}"
+    f"{names[code]} {scores['plain']['recall_' + names[code]]:.2f} to "
+    f"{scores['balanced']['recall_' + names[code]]:.2f}"
     for code in order
 ]
 show(drawn, f"Recall of each class, from plain to balanced training: {', '.join(recalls)}.")
@@ -182,9 +184,9 @@ say(
 
 # %%
 finding(
-    f"Always answering nv has an accuracy of {blind['accuracy']:.2f} and finds no melanoma; weighting the classes "
-    f"alike finds {fair['recall_mel']:.0%} of them and looks worse by accuracy ({fair['accuracy']:.2f} against "
-    f"{plain['accuracy']:.2f})."
+    f"Always answering nv has an accuracy of {blind['accuracy']:.2f} and finds no melanoma; weighting the "
+    f"classes alike finds {fair['recall_mel']:.0%} of them and looks worse by accuracy "
+    f"({fair['accuracy']:.2f} against {plain['accuracy']:.2f})."
 )
 
 # %% [markdown]
@@ -198,8 +200,9 @@ finding(
 rng = np.random.default_rng(0)
 guesses = rng.choice(len(names), size=len(table), p=shares)
 say(
-    f"On paper: the sum of the squared shares, {np.sum(shares**2):.3f}. Tried: {np.mean(guesses == labels):.3f}. "
-    f"That is less than {shares.max():.3f}: guessing in proportion never beats always naming the largest class."
+    f"On paper: the sum of the squared shares, {np.sum(shares**2):.3f}. Tried: "
+    f"{np.mean(guesses == labels):.3f}. That is less than {shares.max():.3f}: guessing in proportion "
+    "never beats always naming the largest class."
 )
 
 # %% [markdown]
@@ -217,7 +220,8 @@ for name, answer in answers.items():
 # ## References
 #
 # - Brodersen, Ong, Stephan & Buhmann, "The balanced accuracy and its posterior distribution", ICPR 2010.
-# - Saito & Rehmsmeier, "The precision-recall plot is more informative than the ROC plot when evaluating binary
-#   classifiers on imbalanced datasets", PLOS ONE 10(3), 2015.
-# - Maier-Hein et al., "Metrics reloaded: recommendations for image analysis validation", Nature Methods 21, 2024.
+# - Saito & Rehmsmeier, "The precision-recall plot is more informative than the ROC plot when evaluating
+#   binary classifiers on imbalanced datasets", PLOS ONE 10(3), 2015.
+# - Maier-Hein et al., "Metrics reloaded: recommendations for image analysis validation", Nature Methods 21,
+#   2024.
 # - Tschandl, Rosendahl & Kittler, "The HAM10000 dataset", Scientific Data 5, 180161, 2018.

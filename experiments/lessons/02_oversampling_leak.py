@@ -5,8 +5,9 @@
 # before they are split.
 #
 # Most public notebooks on these pictures go like this: load the table, copy the rare classes until all are
-# equally large, split into training and test, train, report. Every line of it looks sensible. This lesson does
-# the same on labels that mean **nothing**, so that whatever is scored above chance is a mistake of the method.
+# equally large, split into training and test, train, report. Every line of it looks sensible. This lesson
+# does the same on labels that mean **nothing**, so that whatever is scored above chance is a mistake of the
+# method.
 
 # %%
 import numpy as np
@@ -154,10 +155,10 @@ for name in samplers:
 # %% [markdown]
 # ## Why
 #
-# Count twins. After copying, a rare picture exists many times; the split deals its copies to both sides. A held
-# out copy is answered by its twin in the training part, and the twin carries the right label by construction.
-# SMOTE makes no copies, but mixtures of neighbours of the **same label**, and a mixture lies next to its
-# parents.
+# Count twins. After copying, a rare picture exists many times; the split deals its copies to both sides. A
+# held out copy is answered by its twin in the training part, and the twin carries the right label by
+# construction. SMOTE makes no copies, but mixtures of neighbours of the **same label**, and a mixture lies
+# next to its parents.
 
 # %%
 counts = table.class_counts
@@ -175,8 +176,9 @@ for place, code in enumerate(order):
 told = [f"{names[code]} {with_twin[code]:.0%}" for code in order]
 show(drawn, f"Share of the copied test pictures that have a twin in the training part: {', '.join(told)}.")
 say(
-    f"Each class is a seventh of the copied test, and only `{names[int(counts.argmax())]}` has no twins. So a "
-    f"model that knows nothing but its training pictures scores about {np.mean(with_twin):.0%}, and more if it guesses `nv` elsewhere."
+    f"Each class is a seventh of the copied test, and only `{names[int(counts.argmax())]}` has no twins. "
+    f"So a model that knows nothing but its training pictures scores about {np.mean(with_twin):.0%}, and "
+    "more if it guesses `nv` elsewhere."
 )
 
 # %% [markdown]
@@ -196,16 +198,16 @@ say(
 
 # %%
 finding(
-    f"Copying the rare classes before the split lets a nearest-neighbour model reach {copied:.0%} accuracy on "
-    f"labels without meaning; copied after the split, its balanced accuracy is "
+    f"Copying the rare classes before the split lets a nearest-neighbour model reach {copied:.0%} "
+    "accuracy on labels without meaning; copied after the split, its balanced accuracy is "
     f"{results['meaningless', 'copies', 'after the split'][1]:.2f}, which is chance ({chance:.2f})."
 )
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Somebody splits first, but resamples the test part as well, "so that it is balanced". No picture is on
-# both sides. Which score of the nearest-neighbour model changes, which does not?
+# **1.** Somebody splits first, but resamples the test part as well, "so that it is balanced". No picture is
+# on both sides. Which score of the nearest-neighbour model changes, which does not?
 
 # %% tags=["solution"]
 fold = assign_folds(table, 5)[0]
@@ -214,11 +216,11 @@ test, answers = labels[fold == 0], model.predict(numbers[fold == 0])
 copied_rows, copied_labels = RandomOverSampler(random_state=0).fit_resample(numbers[fold == 0], test)
 copied_answers = model.predict(copied_rows)
 say(
-    f"Accuracy goes from {np.mean(answers == test):.3f} to {np.mean(copied_answers == copied_labels):.3f}: on a "
-    f"balanced test it *is* about the balanced accuracy, which goes from "
-    f"{balanced_accuracy_score(test, answers):.3f} to "
-    f"{balanced_accuracy_score(copied_labels, copied_answers):.3f}. Nothing leaks; but precision now speaks of "
-    "patients that do not exist, and rare pictures are counted many times as if they were many."
+    f"Accuracy goes from {np.mean(answers == test):.3f} to "
+    f"{np.mean(copied_answers == copied_labels):.3f}: on a balanced test it *is* about the balanced "
+    f"accuracy, which goes from {balanced_accuracy_score(test, answers):.3f} to "
+    f"{balanced_accuracy_score(copied_labels, copied_answers):.3f}. Nothing leaks; but precision now "
+    "speaks of patients that do not exist, and rare pictures are counted many times as if they were many."
 )
 
 # %% [markdown]
@@ -229,9 +231,9 @@ from imblearn.under_sampling import RandomUnderSampler
 
 few = [resample_first(RandomUnderSampler(random_state=seed), meaningless)[1] for seed in range(10)]
 say(
-    f"On meaningless labels: {np.mean(few):.2f} in the mean of ten draws, near chance ({chance:.2f}). It makes "
-    "no twins. (What is left above chance are other pictures of the same lesion: lesson 3.) The test is no "
-    "longer like the clinic, though, as in exercise 1."
+    f"On meaningless labels: {np.mean(few):.2f} in the mean of ten draws, near chance ({chance:.2f}). It "
+    "makes no twins. (What is left above chance are other pictures of the same lesion: lesson 3.) The "
+    "test is no longer like the clinic, though, as in exercise 1."
 )
 
 # %% [markdown]

@@ -3,9 +3,9 @@
 #
 # SMOTE promises *new* pictures of rare classes. What do they look like, and where do they lie?
 #
-# SMOTE takes a picture of a rare class, looks up its nearest neighbours of the same class, picks one of them,
-# and draws a point on the straight line between the two. In a plane this fills the gaps of a cloud, which is how
-# it is drawn in every textbook. Pictures do not live in a plane.
+# SMOTE takes a picture of a rare class, looks up its nearest neighbours of the same class, picks one of
+# them, and draws a point on the straight line between the two. In a plane this fills the gaps of a cloud,
+# which is how it is drawn in every textbook. Pictures do not live in a plane.
 
 # %%
 import numpy as np
@@ -45,8 +45,8 @@ train = fold != 0
 #
 # > - Is a picture that SMOTE drew sharper or blurrier than its parents?
 # > - Are the drawn pictures of a class more different from each other than the real ones, or less?
-# > - The pixels hold no information at all and there are very many of them. SMOTE makes the two classes equal. How
-# >   often does a nearest-neighbour model then name the class that *was* rare?
+# > - The pixels hold no information at all and there are very many of them. SMOTE makes the two classes
+# >   equal. How often does a nearest-neighbour model then name the class that *was* rare?
 
 # %% [markdown]
 # ## Parents and children
@@ -85,15 +85,15 @@ for axis, title in zip(axes[0], ("a parent", "SMOTE's child", "its other parent"
     axis.set_title(title, fontsize=11, color=MUTED)
 show(
     drawn,
-    f"Rows of three pictures for {', '.join(name for name, *_ in families)}: two real pictures, and between them "
-    "what SMOTE draws, which is the one shining through the other.",
+    f"Rows of three pictures for {', '.join(name for name, *_ in families)}: two real pictures, and "
+    "between them what SMOTE draws, which is the one shining through the other.",
     cover=True,
 )
 
 # %% [markdown]
-# The child is a double exposure. No dermatoscope ever took such a picture; where the borders of the parents do
-# not agree, both show, half as strong. Measure it: *detail* is the mean size of the second differences between
-# neighbouring pixels, *variety* the total variance of a group of pictures.
+# The child is a double exposure. No dermatoscope ever took such a picture; where the borders of the parents
+# do not agree, both show, half as strong. Measure it: *detail* is the mean size of the second differences
+# between neighbouring pixels, *variety* the total variance of a group of pictures.
 
 
 # %%
@@ -117,9 +117,10 @@ show_table(board, "Detail and variety of what SMOTE draws, beside the real pictu
 least, most = (board["detail, drawn / real"].agg(which) for which in ("min", "max"))
 say(
     f"The drawn pictures have {least:.2f} to {most:.2f} of the detail of the real ones, and "
-    f"{board['variety, drawn / real'].min():.2f} to {board['variety, drawn / real'].max():.2f} of their variety. If "
-    "both parents were drawn at random and independently, two thirds of the variance would be left: the mean of "
-    "u² + (1 − u)² for u between 0 and 1. SMOTE does not widen a class. It fills its inside."
+    f"{board['variety, drawn / real'].min():.2f} to {board['variety, drawn / real'].max():.2f} of their "
+    "variety. If both parents were drawn at random and independently, two thirds of the variance would "
+    "be left: the mean of u² + (1 − u)² for u between 0 and 1. SMOTE does not widen a class. It fills "
+    "its inside."
 )
 claim("What SMOTE draws is blurrier than what was photographed, in every class (ratio)", most, at_most=0.95)
 claim(
@@ -149,13 +150,15 @@ explained = axes_of_pixels.explained_variance_ratio_
 participation = 1 / np.sum(explained**2)
 show(
     drawn,
-    f"Pictures on the first two principal components, which hold {explained[:2].sum():.0%} of the variance. The "
-    "melanomas that SMOTE drew lie among the real ones, inside their cloud, which overlaps with that of nv.",
+    f"Pictures on the first two principal components, which hold {explained[:2].sum():.0%} of the "
+    "variance. The melanomas that SMOTE drew lie among the real ones, inside their cloud, which overlaps "
+    "with that of nv.",
 )
 say(
-    f"On this map SMOTE looks as in the textbook. But the map holds {explained[:2].sum():.0%} of the variance, and a "
-    f"picture has {pixels.shape[1]:,} numbers. Neighbouring pixels say nearly the same, so that the pictures fill "
-    f"about {participation:.0f} directions as evenly spread numbers would (the participation ratio of the variances)."
+    f"On this map SMOTE looks as in the textbook. But the map holds {explained[:2].sum():.0%} of the "
+    f"variance, and a picture has {pixels.shape[1]:,} numbers. Neighbouring pixels say nearly the same, "
+    f"so that the pictures fill about {participation:.0f} directions as evenly spread numbers would (the "
+    "participation ratio of the variances)."
 )
 
 # %% [markdown]
@@ -189,9 +192,10 @@ show(
     f"Share of new rows of noise that are given to the class that was rare: {', '.join(told)} dimensions.",
 )
 say(
-    f"In 2 dimensions {votes[0]:.0%} of the new rows are called rare, in 1,000 dimensions **{votes[-1]:.0%}**. In "
-    "many dimensions random rows lie far from each other, all about equally far; what SMOTE draws lies nearer to the "
-    "middle, and so nearer to *every* new row than any real row is. The neighbours vote for it, whatever the truth."
+    f"In 2 dimensions {votes[0]:.0%} of the new rows are called rare, in 1,000 dimensions "
+    f"**{votes[-1]:.0%}**. In many dimensions random rows lie far from each other, all about equally far; "
+    "what SMOTE draws lies nearer to the middle, and so nearer to *every* new row than any real row is. "
+    "The neighbours vote for it, whatever the truth."
 )
 claim(
     "On noise, many dimensions give new rows to the drawn class more often than two",
@@ -211,9 +215,10 @@ after = KNeighborsClassifier(5).fit(*SMOTE(random_state=0).fit_resample(rows, co
 alarms = [100 * answers[~truth].mean() for answers in (before, after)]
 found = [100 * answers[truth].mean() for answers in (before, after)]
 say(
-    f"False alarms on moles go from {alarms[0]:.0f}% to {alarms[1]:.0f}%, melanomas found from {found[0]:.0f}% to "
-    f"{found[1]:.0f}%. Some of this is wanted, and any remedy against imbalance would do it (lesson 6). How much of it "
-    "is the geometry above depends on the model: neighbours suffer most, for they live on distances."
+    f"False alarms on moles go from {alarms[0]:.0f}% to {alarms[1]:.0f}%, melanomas found from "
+    f"{found[0]:.0f}% to {found[1]:.0f}%. Some of this is wanted, and any remedy against imbalance would "
+    "do it (lesson 6). How much of it is the geometry above depends on the model: neighbours suffer "
+    "most, for they live on distances."
 )
 claim(
     "SMOTE on pixels makes the neighbours raise more false alarms, in points",
@@ -223,40 +228,44 @@ claim(
 
 # %%
 finding(
-    f"SMOTE's pictures are double exposures with {least:.2f} to {most:.2f} of the detail of real ones and less variety; "
-    f"on noise of 1,000 dimensions they draw {votes[-1]:.0%} of the votes of neighbours, in 2 dimensions {votes[0]:.0%}."
+    f"SMOTE's pictures are double exposures with {least:.2f} to {most:.2f} of the detail of real ones and "
+    f"less variety; on noise of 1,000 dimensions they draw {votes[-1]:.0%} of the votes of neighbours, in "
+    f"2 dimensions {votes[0]:.0%}."
 )
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Show that a child between two independent rows of a class keeps two thirds of the variance, on average.
+# **1.** Show that a child between two independent rows of a class keeps two thirds of the variance, on
+# average.
 
 # %% tags=["solution"]
 u = rng.random(100_000)
 first, second = rng.standard_normal((2, 100_000))
 say(
-    f"The variance of (1 − u)·a + u·b is the mean of (1 − u)² + u² = 2/3. Drawn: {np.var((1 - u) * first + u * second):.3f}. "
-    "SMOTE's parents are neighbours and hence alike: it keeps a little more."
+    "The variance of (1 − u)·a + u·b is the mean of (1 − u)² + u² = 2/3. Drawn: "
+    f"{np.var((1 - u) * first + u * second):.3f}. SMOTE's parents are neighbours and hence alike: it "
+    "keeps a little more."
 )
 
 # %% [markdown]
-# **2.** What would change if SMOTE worked on the first two components instead of on the pixels? Look at the detail
-# of the children.
+# **2.** What would change if SMOTE worked on the first two components instead of on the pixels? Look at the
+# detail of the children.
 
 # %% tags=["solution"]
 flat = PCA(2).fit(own)
 rebuilt = flat.inverse_transform(flat.transform(own))
 say(
-    f"Two numbers cannot hold a picture: rebuilt from them, real melanomas have {detail(rebuilt).mean() / detail(own).mean():.2f} "
-    "of their detail before SMOTE has done anything. That is why skinmnist says what a sampler worked on: *SMOTE on "
-    "pixels* and *SMOTE on descriptors* are different methods."
+    "Two numbers cannot hold a picture: rebuilt from them, real melanomas have "
+    f"{detail(rebuilt).mean() / detail(own).mean():.2f} of their detail before SMOTE has done anything. "
+    "That is why skinmnist says what a sampler worked on: *SMOTE on pixels* and *SMOTE on descriptors* "
+    "are different methods."
 )
 
 # %% [markdown]
 # ## References
 #
-# - Chawla, Bowyer, Hall & Kegelmeyer, "SMOTE: synthetic minority over-sampling technique", Journal of Artificial
-#   Intelligence Research 16, 2002.
+# - Chawla, Bowyer, Hall & Kegelmeyer, "SMOTE: synthetic minority over-sampling technique", Journal of
+#   Artificial Intelligence Research 16, 2002.
 # - Blagus & Lusa, "SMOTE for high-dimensional class-imbalanced data", BMC Bioinformatics 14:106, 2013.
 # - Beyer, Goldstein, Ramakrishnan & Shaft, "When is 'nearest neighbor' meaningful?", ICDT 1999.

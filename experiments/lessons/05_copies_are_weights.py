@@ -3,9 +3,9 @@
 #
 # Copying a row ten times, or counting it ten times: is there a difference?
 #
-# Random oversampling makes tables several times as large and training many times as long. For a whole family of
-# models that is work for nothing: what they minimise is a sum over rows, and ten equal terms of a sum are one term
-# times ten. For others it is not the same, and it is worth knowing why.
+# Random oversampling makes tables several times as large and training many times as long. For a whole family
+# of models that is work for nothing: what they minimise is a sum over rows, and ten equal terms of a sum are
+# one term times ten. For others it is not the same, and it is worth knowing why.
 
 # %%
 import time
@@ -58,8 +58,8 @@ say(
 # %% [markdown]
 # ## Predict
 #
-# > Four models are trained twice: on the copies, and on the rows with weights. For which of them are the answers
-# > equal?
+# > Four models are trained twice: on the copies, and on the rows with weights. For which of them are the
+# > answers equal?
 # >
 # > - a support vector machine
 # > - a logistic regression
@@ -69,9 +69,9 @@ say(
 # %% [markdown]
 # ## The experiment
 #
-# All four get the same random seed both times. The first two are solved to a tolerance far below what anybody
-# would need, so that a difference would show. The forest and the network are trained a third time, with another
-# seed and weights: what luck alone changes.
+# All four get the same random seed both times. The first two are solved to a tolerance far below what
+# anybody would need, so that a difference would show. The forest and the network are trained a third time,
+# with another seed and weights: what luck alone changes.
 
 # %%
 models = {
@@ -117,7 +117,7 @@ show_table(
 # %%
 drawn, axis = figure(height=220)
 sizes = [results[name]["size"] for name in models]
-for place, (name, size) in enumerate(zip(reversed(models), reversed(sizes), strict=True)):
+for place, size in enumerate(reversed(sizes)):
     same = size < 1e-4
     axis.plot(
         [1e-12, size], [place, place], color=BLUE if same else VERMILLION, linewidth=5, solid_capstyle="butt"
@@ -138,8 +138,9 @@ show(
 # %%
 machine, line, forest, network = (results[name] for name in models)
 say(
-    f"Support vector machine and logistic regression: the same, up to {max(machine['size'], line['size']):.0e}. It is "
-    f"one machine, trained {machine['times faster']} and {line['times faster']} times as fast. Forest and network: not the same."
+    "Support vector machine and logistic regression: the same, up to "
+    f"{max(machine['size'], line['size']):.0e}. It is one machine, trained {machine['times faster']} and "
+    f"{line['times faster']} times as fast. Forest and network: not the same."
 )
 claim(
     "The SVM on copies and the weighted SVM differ by rounding only (decision values)",
@@ -153,8 +154,8 @@ claim("So do the network's", network["size"] - machine["size"], at_least=0.05)
 # %% [markdown]
 # ## Why the forest differs
 #
-# - A tree draws its rows *before* it looks at weights. Of ten copies it nearly always draws some; a single row of
-#   weight ten is missed by about every third tree.
+# - A tree draws its rows *before* it looks at weights. Of ten copies it nearly always draws some; a single
+#   row of weight ten is missed by about every third tree.
 # - `min_samples_leaf` counts rows. Three copies of one picture fill a leaf; one row of weight ten does not.
 #
 # ## Why the network differs
@@ -173,15 +174,16 @@ with warnings.catch_warnings():
 long_enough = balanced_accuracy_score(truth, as_long.predict(test))
 copies_score, weights_score = balanced["neural network"]
 say(
-    f"The network's balanced accuracy: {copies_score:.2f} on copies, {weights_score:.2f} with weights and as many "
-    f"*passes*, {long_enough:.2f} with weights and as many *steps*. skinmnist trains networks for a fixed number of steps, "
-    "whatever a sampler makes."
+    f"The network's balanced accuracy: {copies_score:.2f} on copies, {weights_score:.2f} with weights and "
+    f"as many *passes*, {long_enough:.2f} with weights and as many *steps*. skinmnist trains networks for "
+    "a fixed number of steps, whatever a sampler makes."
 )
 
 # %%
 finding(
-    f"Trained on copies or with weights, the SVM is the same machine (largest difference {machine['size']:.0e}) at a "
-    f"fraction of the time; forest and network are not ({forest['size']:.1f} and {network['size']:.1f})."
+    "Trained on copies or with weights, the SVM is the same machine (largest difference "
+    f"{machine['size']:.0e}) at a fraction of the time; forest and network are not ({forest['size']:.1f} "
+    f"and {network['size']:.1f})."
 )
 
 # %% [markdown]
@@ -196,8 +198,8 @@ made, made_labels = SMOTE(k_neighbors=3, random_state=0).fit_resample(rows, give
 machine_of_smote = models["support vector machine"](0).fit(made, made_labels)
 new = np.mean(machine_of_smote.support_ >= len(rows))
 say(
-    f"No: {new:.0%} of its support vectors are drawn rows, and a machine is a sum over its support vectors. SMOTE changes "
-    "the problem, not only the counts."
+    f"No: {new:.0%} of its support vectors are drawn rows, and a machine is a sum over its support "
+    "vectors. SMOTE changes the problem, not only the counts."
 )
 
 # %% [markdown]
@@ -205,7 +207,8 @@ say(
 
 # %% tags=["solution"]
 say(
-    "Draw the rows of each tree with chances in proportion to the weights, and let leaves count weight. Drawing from the "
+    "Draw the rows of each tree with chances in proportion to the weights, and let leaves count weight. "
+    "Drawing from the "
     'copies does both. `class_weight="balanced_subsample"` does neither; it weights what was drawn evenly.'
 )
 

@@ -4,8 +4,9 @@
 # Does resampling teach a model something, or does it only make it answer differently? There is a remedy that
 # touches neither the table nor the training, and costs nothing: divide by what is frequent anyway.
 #
-# A model that says "70 % mole, 20 % melanoma" has already taken into account that moles are frequent. Divide each
-# probability by the frequency of its class, and decide by what is left. That is Bayes' rule, run backwards.
+# A model that says "70 % mole, 20 % melanoma" has already taken into account that moles are frequent. Divide
+# each probability by the frequency of its class, and decide by what is left. That is Bayes' rule, run
+# backwards.
 
 # %%
 import numpy as np
@@ -44,8 +45,8 @@ frequencies = table.class_counts / len(table)
 # %% [markdown]
 # ## Predict
 #
-# > A logistic regression is trained on the table as it is, and on resampled tables. Then the one that was trained on
-# > the table as it is gets its probabilities divided by the class frequencies.
+# > A logistic regression is trained on the table as it is, and on resampled tables. Then the one that was
+# > trained on the table as it is gets its probabilities divided by the class frequencies.
 # >
 # > - Whose balanced accuracy is highest?
 # > - At *equal* balanced accuracy: who is right more often?
@@ -64,7 +65,7 @@ samplers = {
 folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
 chances = {}
 for name, sampler in samplers.items():
-    steps = [StandardScaler(), PCA(50, random_state=0), LogisticRegression(C=0.02, max_iter=2000)]
+    steps = [StandardScaler(), PCA(40, random_state=0), LogisticRegression(C=0.02, tol=1e-3)]
     if sampler != "passthrough":
         steps.insert(2, sampler)
     chances[name] = cross_val_predict(
@@ -78,8 +79,9 @@ board = pd.DataFrame(scores).T.reindex(columns=columns).rename_axis("training")
 show_table(board, "The same model five times; the last is the first one with its probabilities divided.")
 
 # %% [markdown]
-# Dividing by the whole frequency is one point of a line. Divide by the frequency to the power of τ: τ = 0 leaves the
-# model as it is, τ = 1 asks for balanced accuracy, anything else is a compromise. One trained model gives them all.
+# Dividing by the whole frequency is one point of a line. Divide by the frequency to the power of τ: τ = 0
+# leaves the model as it is, τ = 1 asks for balanced accuracy, anything else is a compromise. One trained
+# model gives them all.
 
 # %%
 powers = np.linspace(0, 1.25, 51)
@@ -128,8 +130,8 @@ told = [
 show(
     drawn,
     "Balanced accuracy against accuracy. A line shows one model with its threshold moved, from "
-    f"{line[0, 0]:.2f} and {line[0, 1]:.2f} to {line[-1, 0]:.2f} and {line[-1, 1]:.2f}. Points: {'; '.join(told)}. "
-    "The resampled models lie on the line or below it.",
+    f"{line[0, 0]:.2f} and {line[0, 1]:.2f} to {line[-1, 0]:.2f} and {line[-1, 1]:.2f}. Points: "
+    f"{'; '.join(told)}. The resampled models lie on the line or below it.",
     cover=True,
 )
 
@@ -148,10 +150,9 @@ ahead = {
 say(
     f"Dividing raises balanced accuracy from {scores['as it is']['balanced_accuracy']:.2f} to "
     f"**{scores['divided']['balanced_accuracy']:.2f}**; RandomOverSampler reaches "
-    f"{scores['RandomOverSampler']['balanced_accuracy']:.2f}, SMOTE {scores['SMOTE']['balanced_accuracy']:.2f}. At equal "
-    "balanced accuracy the moved threshold is right more often by "
-    + ", ".join(f"{100 * gain:+.1f} points ({name})" for name, gain in ahead.items())
-    + "."
+    f"{scores['RandomOverSampler']['balanced_accuracy']:.2f}, SMOTE "
+    f"{scores['SMOTE']['balanced_accuracy']:.2f}. At equal balanced accuracy the moved threshold is right "
+    "more often by " + ", ".join(f"{100 * gain:+.1f} points ({name})" for name, gain in ahead.items()) + "."
 )
 claim(
     "Dividing by the frequencies raises balanced accuracy",
@@ -178,24 +179,28 @@ for name in ("RandomOverSampler", "SMOTE"):
 # %% [markdown]
 # ## What follows
 #
-# - Whoever praises a sampler should compare it with a moved threshold, not with the untouched model. That is what
-#   the report's line *prior correction* is for.
-# - The comparison at *equal balanced accuracy* is the fair one: every point on the line is for sale at no cost.
+# - Whoever praises a sampler should compare it with a moved threshold, not with the untouched model. That is
+#   what the report's line *prior correction* is for.
+# - The comparison at *equal balanced accuracy* is the fair one: every point on the line is for sale at no
+#   cost.
 # - For networks the same idea can be put into the loss, as an offset of the logits (Menon et al.); lesson 9.
-# - Where a model's probabilities are poor, as those of a small forest that says "0 of 40 trees", dividing makes too
-#   much of very little. Then resampling may still be the better way, or calibration first: lesson 7.
+# - Where a model's probabilities are poor, as those of a small forest that says "0 of 40 trees", dividing
+#   makes too much of very little. Then resampling may still be the better way, or calibration first: lesson
+#   7.
 
 # %%
 finding(
-    f"Dividing the probabilities of an untouched model by the class frequencies gives a balanced accuracy of "
-    f"{scores['divided']['balanced_accuracy']:.2f}, against {scores['RandomOverSampler']['balanced_accuracy']:.2f} of "
-    f"oversampling and {scores['SMOTE']['balanced_accuracy']:.2f} of SMOTE, without training anything again."
+    "Dividing the probabilities of an untouched model by the class frequencies gives a balanced accuracy "
+    f"of {scores['divided']['balanced_accuracy']:.2f}, against "
+    f"{scores['RandomOverSampler']['balanced_accuracy']:.2f} of oversampling and "
+    f"{scores['SMOTE']['balanced_accuracy']:.2f} of SMOTE, without training anything again."
 )
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** A missed melanoma costs ten times what any other mistake costs. Change the decision, not the training.
+# **1.** A missed melanoma costs ten times what any other mistake costs. Change the decision, not the
+# training.
 
 # %% tags=["solution"]
 melanoma = names.index("mel")
@@ -203,8 +208,8 @@ costs = np.ones(len(names))
 costs[melanoma] = 10
 decisions = (chances["as it is"] * costs).argmax(axis=1)
 say(
-    "The expected cost of not answering a class is its probability times its cost, so multiply before deciding. "
-    f"Melanomas found: {np.mean(decisions[labels == melanoma] == melanoma):.0%} instead of "
+    "The expected cost of not answering a class is its probability times its cost, so multiply before "
+    f"deciding. Melanomas found: {np.mean(decisions[labels == melanoma] == melanoma):.0%} instead of "
     f"{scores['as it is']['recall_mel']:.0%}; accuracy {np.mean(decisions == labels):.2f} instead of "
     f"{scores['as it is']['accuracy']:.2f}."
 )
@@ -218,16 +223,18 @@ from skinmnist.evaluation.folds import assign_folds
 fold = assign_folds(table, 5)[0]
 others = [np.bincount(labels[fold != part], minlength=len(names)) / np.sum(fold != part) for part in range(5)]
 say(
-    f"In principle, yes: count on the training part. In practice stratified folds all hold the same frequencies; they "
-    f"differ by at most {100 * max(np.abs(other - frequencies).max() for other in others):.2f} percentage points here."
+    "In principle, yes: count on the training part. In practice stratified folds all hold the same "
+    "frequencies; they differ by at most "
+    f"{100 * max(np.abs(other - frequencies).max() for other in others):.2f} percentage points here."
 )
 
 # %% [markdown]
 # ## References
 #
 # - Elor & Averbuch-Elor, "To SMOTE, or not to SMOTE?", arXiv:2201.08528, 2022.
-# - Menon, Jayasumana, Rawat, Jain, Veit & Kumar, "Long-tail learning via logit adjustment", arXiv:2007.07314, 2020.
-# - Saerens, Latinne & Decaestecker, "Adjusting the outputs of a classifier to new a priori probabilities", Neural
-#   Computation 14(1), 2002.
-# - Collell, Prelec & Patil, "A simple plug-in bagging ensemble based on threshold-moving for classifying binary and
-#   multiclass imbalanced data", Neurocomputing 275, 2018.
+# - Menon, Jayasumana, Rawat, Jain, Veit & Kumar, "Long-tail learning via logit adjustment",
+#   arXiv:2007.07314, 2020.
+# - Saerens, Latinne & Decaestecker, "Adjusting the outputs of a classifier to new a priori probabilities",
+#   Neural Computation 14(1), 2002.
+# - Collell, Prelec & Patil, "A simple plug-in bagging ensemble based on threshold-moving for classifying
+#   binary and multiclass imbalanced data", Neurocomputing 275, 2018.

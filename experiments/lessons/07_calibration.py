@@ -3,9 +3,9 @@
 #
 # A model says "melanoma, 60 %". Out of a hundred such pictures, how many are melanomas: sixty?
 #
-# A probability is a promise that can be checked: among the pictures that were given about 60 %, about 60 % should be
-# melanomas. A model that was trained on a table in which melanomas had been copied was told of a world with many
-# melanomas. It keeps that promise in *that* world.
+# A probability is a promise that can be checked: among the pictures that were given about 60 %, about 60 %
+# should be melanomas. A model that was trained on a table in which melanomas had been copied was told of a
+# world with many melanomas. It keeps that promise in *that* world.
 
 # %%
 import numpy as np
@@ -44,9 +44,9 @@ true = labels == melanoma
 # %% [markdown]
 # ## Predict
 #
-# > Add up the probabilities of melanoma over all held-out pictures. The sum is how many melanomas a model *expects*.
-# > For a model trained on the table as it is, and for one trained on copies until all classes are equal: does the sum
-# > come out too low, right, or too high? By what factor?
+# > Add up the probabilities of melanoma over all held-out pictures. The sum is how many melanomas a model
+# > *expects*. For a model trained on the table as it is, and for one trained on copies until all classes are
+# > equal: does the sum come out too low, right, or too high? By what factor?
 
 # %% [markdown]
 # ## The experiment
@@ -57,7 +57,7 @@ folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
 
 def held_out_chances(sampler):
     """Return the probabilities of every picture, from a model trained on other lesions."""
-    steps = [StandardScaler(), PCA(50, random_state=0), LogisticRegression(C=0.02, max_iter=2000)]
+    steps = [StandardScaler(), PCA(40, random_state=0), LogisticRegression(C=0.02, tol=1e-3)]
     if sampler is not None:
         steps.insert(2, sampler)
     return cross_val_predict(
@@ -72,9 +72,9 @@ chances = {
 }
 
 # %% [markdown]
-# Two ways to mend it. **Give the frequencies back**: multiply every probability by how frequent its class really is,
-# and scale the row to one; no data needed. **Learn it**: fit a small regression that turns the model's answers into
-# probabilities, on lesions that the model was not trained on.
+# Two ways to mend it. **Give the frequencies back**: multiply every probability by how frequent its class
+# really is, and scale the row to one; no data needed. **Learn it**: fit a small regression that turns the
+# model's answers into probabilities, on lesions that the model was not trained on.
 
 # %%
 given_back = chances["oversampled"] * frequencies
@@ -92,8 +92,8 @@ board = pd.DataFrame(scores).T.reindex(columns=["log_loss", "brier", "ece", "mac
 board.insert(0, "melanomas expected", [f"{expected[name]:.0f}" for name in chances])
 show_table(
     board.rename_axis("probabilities"),
-    f"Held-out probabilities. There are {true.sum()} melanomas. Log loss, Brier score and calibration error: less is "
-    "better.",
+    f"Held-out probabilities. There are {true.sum()} melanomas. Log loss, Brier score and calibration "
+    "error: less is better.",
 )
 
 # %%
@@ -119,19 +119,21 @@ told = [
 ]
 show(
     drawn,
-    f"Promised probability of melanoma against the share of melanomas, in six groups of pictures. In the highest group, "
-    f"{'; '.join(told)}. The oversampled model promises too much everywhere.",
+    "Promised probability of melanoma against the share of melanomas, in six groups of pictures. In the "
+    f"highest group, {'; '.join(told)}. The oversampled model promises too much everywhere.",
     cover=True,
 )
 
 # %%
 too_many = {name: expected[name] / true.sum() for name in chances}
 say(
-    f"The model of the table as it is expects {expected['as it is']:.0f} melanomas where there are {true.sum()}. The "
-    f"oversampled one expects **{expected['oversampled']:.0f}**, {too_many['oversampled']:.1f} times as many. Its log loss "
-    f"goes from {scores['as it is']['log_loss']:.2f} to {scores['oversampled']['log_loss']:.2f}; with the frequencies given "
-    f"back it is {scores['given back']['log_loss']:.2f}, and learnt anew {scores['learnt']['log_loss']:.2f}. The ranking "
-    "hardly changes in all this: a monotone mistake is invisible to the AUC, and so to whoever reports nothing else."
+    f"The model of the table as it is expects {expected['as it is']:.0f} melanomas where there are "
+    f"{true.sum()}. The oversampled one expects **{expected['oversampled']:.0f}**, "
+    f"{too_many['oversampled']:.1f} times as many. Its log loss goes from "
+    f"{scores['as it is']['log_loss']:.2f} to {scores['oversampled']['log_loss']:.2f}; with the "
+    f"frequencies given back it is {scores['given back']['log_loss']:.2f}, and learnt anew "
+    f"{scores['learnt']['log_loss']:.2f}. The ranking hardly changes in all this: a monotone mistake is "
+    "invisible to the AUC, and so to whoever reports nothing else."
 )
 claim(
     "Oversampling makes the probabilities worse (log loss)",
@@ -180,22 +182,25 @@ show_table(
 
 # %%
 finding(
-    f"Trained on copies, the model expects {too_many['oversampled']:.1f} times as many melanomas as there are, and its log "
-    f"loss goes from {scores['as it is']['log_loss']:.2f} to {scores['oversampled']['log_loss']:.2f}; giving the frequencies "
-    f"back makes it {scores['given back']['log_loss']:.2f}."
+    f"Trained on copies, the model expects {too_many['oversampled']:.1f} times as many melanomas as there "
+    f"are, and its log loss goes from {scores['as it is']['log_loss']:.2f} to "
+    f"{scores['oversampled']['log_loss']:.2f}; giving the frequencies back makes it "
+    f"{scores['given back']['log_loss']:.2f}."
 )
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Show on paper that giving the frequencies back is right if the model was right about the world of copies.
+# **1.** Show on paper that giving the frequencies back is right if the model was right about the world of
+# copies.
 
 # %% tags=["solution"]
 say(
-    "In the world of copies all classes are equally frequent, so p'(class | picture) is proportional to p(picture | class). "
-    "In the real world p(class | picture) is proportional to p(picture | class) · p(class). Divide one by the other: "
-    "multiply by p(class) and scale to one. Where a model was over-confident in the world of copies (it learnt the copies "
-    "by heart), giving back cannot mend that; learning can."
+    "In the world of copies all classes are equally frequent, so p'(class | picture) is proportional to "
+    "p(picture | class). In the real world p(class | picture) is proportional to p(picture | class) · "
+    "p(class). Divide one by the other: multiply by p(class) and scale to one. Where a model was "
+    "over-confident in the world of copies (it learnt the copies by heart), giving back cannot mend "
+    "that; learning can."
 )
 
 # %% [markdown]
@@ -205,9 +210,9 @@ say(
 blind = np.tile(frequencies, (len(labels), 1))
 blind_scores = score(labels, np.full(len(labels), frequencies.argmax()), blind, names)
 say(
-    f"No. The model that always answers with the class frequencies has a calibration error of {blind_scores['ece']:.3f}, "
-    f"nearly perfect, and knows nothing: its log loss is {blind_scores['log_loss']:.2f}. Log loss and Brier score ask for "
-    "calibration *and* knowledge."
+    "No. The model that always answers with the class frequencies has a calibration error of "
+    f"{blind_scores['ece']:.3f}, nearly perfect, and knows nothing: its log loss is "
+    f"{blind_scores['log_loss']:.2f}. Log loss and Brier score ask for calibration *and* knowledge."
 )
 
 # %% [markdown]
@@ -215,7 +220,7 @@ say(
 #
 # - van den Goorbergh, van Smeden, Timmerman & Van Calster, "The harm of class imbalance corrections for risk
 #   prediction models", Journal of the American Medical Informatics Association 29(9), 2022.
-# - Van Calster, McLernon, van Smeden, Wynants & Steyerberg, "Calibration: the Achilles heel of predictive analytics",
-#   BMC Medicine 17:230, 2019.
+# - Van Calster, McLernon, van Smeden, Wynants & Steyerberg, "Calibration: the Achilles heel of predictive
+#   analytics", BMC Medicine 17:230, 2019.
 # - Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural networks", ICML 2017.
 # - Platt, "Probabilistic outputs for support vector machines", Advances in Large Margin Classifiers, 1999.

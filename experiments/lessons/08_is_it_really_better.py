@@ -1,10 +1,12 @@
 # %% [markdown]
 # # 8. Is it really better?
 #
-# Method B scores a little more than method A. How often would that have happened if they were the same method?
+# Method B scores a little more than method A. How often would that have happened if they were the same
+# method?
 #
-# Every score hangs on luck: on how the folds were dealt, on the seed of the sampler, on who happened to be in the
-# table. This lesson compares methods with *themselves*. Whatever difference it finds is noise, by construction.
+# Every score hangs on luck: on how the folds were dealt, on the seed of the sampler, on who happened to be
+# in the table. This lesson compares methods with *themselves*. Whatever difference it finds is noise, by
+# construction.
 
 # %%
 import numpy as np
@@ -39,11 +41,12 @@ numbers = PCA(20, random_state=0).fit_transform(numbers)
 # %% [markdown]
 # ## Predict
 #
-# > - SMOTE and a linear classifier are scored by 5 folds, twenty times, each time with another seed for folds and
-# >   SMOTE. How far apart are the best and the worst of the twenty macro-F1?
-# > - Two laboratories use the very same method on the same number of patients. Their scores are compared by the usual
-# >   paired t-test over folds, at the level of 5 %. In how many of a hundred such comparisons will it call one of them
-# >   *significantly better*? And if the cross-validation is repeated ten times, for more certainty?
+# > - SMOTE and a linear classifier are scored by 5 folds, twenty times, each time with another seed for
+# >   folds and SMOTE. How far apart are the best and the worst of the twenty macro-F1?
+# > - Two laboratories use the very same method on the same number of patients. Their scores are compared by
+# >   the usual paired t-test over folds, at the level of 5 %. In how many of a hundred such comparisons will
+# >   it call one of them *significantly better*? And if the cross-validation is repeated ten times, for more
+# >   certainty?
 
 # %% [markdown]
 # ## Twenty seeds of one method
@@ -66,33 +69,36 @@ spread = by_seed.max() - by_seed.min()
 
 drawn, axis = figure(height=150)
 axis.plot(by_seed, np.zeros(seeds), "|", color=BLUE, markersize=30, markeredgewidth=2)
-for value, name, side in ((by_seed.min(), "worst", "right"), (by_seed.max(), "best", "left")):
+for value, name in ((by_seed.min(), "worst"), (by_seed.max(), "best")):
     axis.annotate(f"{name} {value:.3f}", (value, 0.45), ha="center", color=INK)
 axis.set(yticks=[], ylim=(-0.5, 0.9), xlabel="macro-F1 of the same method, one line for each seed")
 axis.spines["left"].set_visible(False)
 axis.margins(x=0.12)
 show(
     drawn,
-    f"Macro-F1 of one method with {seeds} seeds, from {by_seed.min():.3f} to {by_seed.max():.3f}; most lie around "
-    f"{np.median(by_seed):.3f}.",
+    f"Macro-F1 of one method with {seeds} seeds, from {by_seed.min():.3f} to {by_seed.max():.3f}; most "
+    f"lie around {np.median(by_seed):.3f}.",
 )
 say(
-    f"Best and worst seed are **{spread:.3f}** apart; the standard deviation is {by_seed.std(ddof=1):.3f}. Whoever tries "
-    f"{seeds} seeds and reports the best has gained {by_seed.max() - by_seed.mean():.3f} over the mean and learnt nothing. "
-    "Many published improvements are smaller."
+    f"Best and worst seed are **{spread:.3f}** apart; the standard deviation is "
+    f"{by_seed.std(ddof=1):.3f}. Whoever tries {seeds} seeds and reports the best has gained "
+    f"{by_seed.max() - by_seed.mean():.3f} over the mean and learnt nothing. Many published improvements "
+    "are smaller."
 )
 claim("The best and the worst of twenty seeds of one method are apart (macro-F1)", spread, at_least=0.01)
 
 # %% [markdown]
 # ## Two laboratories, one method
 #
-# Draw a few hundred pictures and deal them to two laboratories at random. Both use the same method, the nearest class
-# mean. In each fold both are tested on the same held-out pictures, and the difference of their accuracies is noted.
-# There is no better *method* here. Then test whether the mean difference is zero, in two ways:
+# Draw a few hundred pictures and deal them to two laboratories at random. Both use the same method, the
+# nearest class mean. In each fold both are tested on the same held-out pictures, and the difference of their
+# accuracies is noted. There is no better *method* here. Then test whether the mean difference is zero, in
+# two ways:
 #
 # - the **usual** paired t-test, which takes the folds for independent;
-# - the **corrected** one (Nadeau & Bengio), which knows that the trainings of a cross-validation share most of their
-#   rows: it takes the variance of the mean as (1/J + test/train) · s² instead of s²/J, for J differences.
+# - the **corrected** one (Nadeau & Bengio), which knows that the trainings of a cross-validation share most
+#   of their rows: it takes the variance of the mean as (1/J + test/train) · s² instead of s²/J, for J
+#   differences.
 
 # %%
 names = list(table.class_names)
@@ -160,9 +166,10 @@ show(
 # %%
 usual, corrected = alarms["usual"][-1], alarms["corrected"][-1]
 say(
-    f"With {repeats[-1]} repeats the usual test calls one of two equal methods significantly better in **{usual:.0%}** of the "
-    f"comparisons; with one it is {alarms['usual'][0]:.0%}. It promised 5%. More repeats make it *worse*: they shrink s²/J, "
-    f"but bring no new patients. The corrected test stays at {corrected:.0%}."
+    f"With {repeats[-1]} repeats the usual test calls one of two equal methods significantly better in "
+    f"**{usual:.0%}** of the comparisons; with one it is {alarms['usual'][0]:.0%}. It promised 5%. More "
+    "repeats make it *worse*: they shrink s²/J, but bring no new patients. The corrected test stays at "
+    f"{corrected:.0%}."
 )
 claim(
     "With ten repeats, the usual t-test raises more false alarms than the corrected one",
@@ -183,22 +190,23 @@ claim("The corrected t-test stays near its promise", corrected, at_most=0.15)
 
 # %%
 finding(
-    f"Twenty seeds of one method differ by up to {spread:.3f} macro-F1; the usual t-test over ten repeats of 5 folds calls one "
-    f"of two equal methods better in {usual:.0%} of the comparisons, the corrected one in {corrected:.0%}."
+    f"Twenty seeds of one method differ by up to {spread:.3f} macro-F1; the usual t-test over ten repeats "
+    f"of 5 folds calls one of two equal methods better in {usual:.0%} of the comparisons, the corrected "
+    f"one in {corrected:.0%}."
 )
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** You try five samplers that all do nothing, on one table, each at the level of 5 %. How often will at least one
-# look significant? Work it out, then simulate.
+# **1.** You try five samplers that all do nothing, on one table, each at the level of 5 %. How often will at
+# least one look significant? Work it out, then simulate.
 
 # %% tags=["solution"]
 rng = np.random.default_rng(0)
 simulated = np.mean((rng.random((100_000, 5)) < 0.05).any(axis=1))
 say(
-    f"On paper 1 − 0.95⁵ = {1 - 0.95**5:.1%} if they are independent; simulated {simulated:.1%}. Holm's correction brings it "
-    "back below 5 %: `skinmnist.evaluation.statistics.holm`."
+    f"On paper 1 − 0.95⁵ = {1 - 0.95**5:.1%} if they are independent; simulated {simulated:.1%}. Holm's "
+    "correction brings it back below 5 %: `skinmnist.evaluation.statistics.holm`."
 )
 
 # %% [markdown]
@@ -208,8 +216,9 @@ say(
 reach = [[corrected_t_test(found[:5], overlap) for found in comparisons] for overlap in (0.0, 1 / 4)]
 widths = [np.mean([test.high - test.low for test in tests]) for tests in reach]
 say(
-    f"Its intervals are wider: by a factor of {widths[1] / widths[0]:.2f} for one cross-validation of five folds, √(1/5 + 1/4) "
-    "over √(1/5). Small true differences are missed more often. More patients help; more repeats help little."
+    f"Its intervals are wider: by a factor of {widths[1] / widths[0]:.2f} for one cross-validation of "
+    "five folds, √(1/5 + 1/4) over √(1/5). Small true differences are missed more often. More patients "
+    "help; more repeats help little."
 )
 
 # %% [markdown]
@@ -219,5 +228,6 @@ say(
 # - Bengio & Grandvalet, "No unbiased estimator of the variance of k-fold cross-validation", JMLR 5, 2004.
 # - Bouckaert & Frank, "Evaluating the replicability of significance tests for comparing learning algorithms",
 #   PAKDD 2004.
-# - Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
+# - Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6,
+#   1979.
 # - Bouthillier et al., "Accounting for variance in machine learning benchmarks", MLSys 2021.

@@ -1,14 +1,16 @@
 # %% [markdown]
 # # 9. Networks
 #
-# A network sees its pictures in small batches, again and again. What can be done about imbalance *there*, and what does
-# a method gain when all get exactly the same amount of training?
+# A network sees its pictures in small batches, again and again. What can be done about imbalance *there*,
+# and what does a method gain when all get exactly the same amount of training?
 #
-# Networks need no copies: what matters is how often a class turns up in a batch, and how a mistake is counted. Here four
-# ways are compared, each with the same number of steps of the same size from the same start:
+# Networks need no copies: what matters is how often a class turns up in a batch, and how a mistake is
+# counted. Here four ways are compared, each with the same number of steps of the same size from the same
+# start:
 #
 # - **none**: batches as the table is, plain cross-entropy;
-# - **balanced batches**: every class equally often in each batch, which is random oversampling without the copies;
+# - **balanced batches**: every class equally often in each batch, which is random oversampling without the
+#   copies;
 # - **focal loss**: pictures that are already answered well count less (Lin et al.);
 # - **logit adjustment**: the logarithm of the class frequencies is added inside the loss (Menon et al.).
 
@@ -87,8 +89,8 @@ columns = ["accuracy", "balanced_accuracy", "macro_f1", "recall_mel", "macro_auc
 board = pd.DataFrame(scores).T.reindex(columns=columns).rename_axis("remedy")
 show_table(
     board,
-    "One network, four trainings of the same length, one third of the lesions held out. The last row is the first network "
-    "with its probabilities divided by the class frequencies (lesson 6).",
+    "One network, four trainings of the same length, one third of the lesions held out. The last row is "
+    "the first network with its probabilities divided by the class frequencies (lesson 6).",
 )
 
 # %%
@@ -123,7 +125,7 @@ say(
     f"Balanced batches change balanced accuracy by **{gain['balanced batches']:+.2f}**, logit adjustment by "
     f"{gain['logit adjustment']:+.2f}, focal loss by {gain['focal loss']:+.2f}. Accuracy goes the other way: "
     + ", ".join(f"{scores[name]['accuracy']:.2f} ({name})" for name in remedies)
-    + ". Focal loss looks away from what is easy, whichever class it is; it asks nobody how frequent a class is."
+    + ". Focal loss looks away from what is easy, whichever class it is, and asks nobody how frequent it is."
 )
 claim("Balanced batches raise balanced accuracy", gain["balanced batches"], at_least=0.04)
 claim("Logit adjustment raises balanced accuracy", gain["logit adjustment"], at_least=0.04)
@@ -141,9 +143,10 @@ claim(
 # %% [markdown]
 # ## Augmentation as oversampling
 #
-# A network learns a picture by heart when it meets it a hundred times. The mole of a rare class may be turned and
-# mirrored, though: no spot on the skin has a top. So instead of a hundred copies, show eight views in turn. Here a
-# *plain* network, without any augmentation of its own, gets both: as many rows, as many steps.
+# A network learns a picture by heart when it meets it a hundred times. The mole of a rare class may be
+# turned and mirrored, though: no spot on the skin has a top. So instead of a hundred copies, show eight
+# views in turn. Here a *plain* network, without any augmentation of its own, gets both: as many rows, as
+# many steps.
 
 # %%
 small, small_shape = shrink(max(1, table.shape[0] // 7))
@@ -186,8 +189,9 @@ show_table(
 )
 by_heart = {name: learnt[name] - held_out[name] for name in trained}
 say(
-    f"On exact copies it learns by heart: {learnt['exact copies']:.2f} on what it has seen, {held_out['exact copies']:.2f} on "
-    f"what it has not. On turned copies {learnt['turned copies']:.2f} and {held_out['turned copies']:.2f}."
+    f"On exact copies it learns by heart: {learnt['exact copies']:.2f} on what it has seen, "
+    f"{held_out['exact copies']:.2f} on what it has not. On turned copies {learnt['turned copies']:.2f} "
+    f"and {held_out['turned copies']:.2f}."
 )
 claim(
     "Turned copies are learnt less by heart than exact ones (training minus held-out balanced accuracy)",
@@ -207,40 +211,43 @@ show(drawn, "One picture of a vascular lesion in its eight views: turned by quar
 
 # %%
 finding(
-    f"At equal training, balanced batches and logit adjustment change a network's balanced accuracy by "
-    f"{gain['balanced batches']:+.2f} and {gain['logit adjustment']:+.2f}, focal loss by {gain['focal loss']:+.2f}; moving the "
-    f"threshold of the untouched network alone gives {gain['none, divided']:+.2f}."
+    "At equal training, balanced batches and logit adjustment change a network's balanced accuracy by "
+    f"{gain['balanced batches']:+.2f} and {gain['logit adjustment']:+.2f}, focal loss by "
+    f"{gain['focal loss']:+.2f}; moving the threshold of the untouched network alone gives "
+    f"{gain['none, divided']:+.2f}."
 )
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Train for *epochs* instead of steps: after oversampling to equal classes, how many times more steps does an epoch
-# have here?
+# **1.** Train for *epochs* instead of steps: after oversampling to equal classes, how many times more steps
+# does an epoch have here?
 
 # %% tags=["solution"]
 say(
-    f"{len(copies):,} rows instead of {train.sum():,}: {len(copies) / train.sum():.1f} times as many steps. A comparison at "
-    "equal epochs would have measured the length of training as well."
+    f"{len(copies):,} rows instead of {train.sum():,}: {len(copies) / train.sum():.1f} times as many "
+    "steps. A comparison at equal epochs would have measured the length of training as well."
 )
 
 # %% [markdown]
-# **2.** Balanced batches draw every class with equal chances. What would batches drawn by the *square root* of the
-# frequencies do?
+# **2.** Balanced batches draw every class with equal chances. What would batches drawn by the *square root*
+# of the frequencies do?
 
 # %% tags=["solution"]
 share = np.sqrt(table.class_counts) / np.sqrt(table.class_counts).sum()
 say(
-    f"They lie between: `nv` would be {share[names.index('nv')]:.0%} of a batch instead of {1 / len(names):.0%} or "
-    f'{table.class_counts[names.index("nv")] / len(table):.0%}. In `CNNClassifier` it is `balance="sqrt_batches"`; the '
-    "README tells how it does on the real table."
+    f"They lie between: `nv` would be {share[names.index('nv')]:.0%} of a batch instead of "
+    f"{1 / len(names):.0%} or {np.mean(labels == names.index('nv')):.0%}. For `CNNClassifier` it is the balance "
+    "`sqrt_batches`; the README tells how it does on the real table."
 )
 
 # %% [markdown]
 # ## References
 #
-# - Buda, Maki & Mazurowski, "A systematic study of the class imbalance problem in convolutional neural networks", Neural
-#   Networks 106, 2018.
+# - Buda, Maki & Mazurowski, "A systematic study of the class imbalance problem in convolutional neural
+#   networks", Neural Networks 106, 2018.
 # - Lin, Goyal, Girshick, He & Dollár, "Focal loss for dense object detection", ICCV 2017.
-# - Menon, Jayasumana, Rawat, Jain, Veit & Kumar, "Long-tail learning via logit adjustment", arXiv:2007.07314, 2020.
-# - Shorten & Khoshgoftaar, "A survey on image data augmentation for deep learning", Journal of Big Data 6:60, 2019.
+# - Menon, Jayasumana, Rawat, Jain, Veit & Kumar, "Long-tail learning via logit adjustment",
+#   arXiv:2007.07314, 2020.
+# - Shorten & Khoshgoftaar, "A survey on image data augmentation for deep learning", Journal of Big Data
+#   6:60, 2019.

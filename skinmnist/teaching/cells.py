@@ -1,7 +1,7 @@
 """Lessons as scripts of cells in the percent format, which VS Code, Spyder and Jupytext read as well.
 
-``# %%`` begins a cell of code, ``# %% [markdown]`` one of text behind ``# ``, and ``# %% tags=["solution"]`` a
-cell of code that answers an exercise. The format is small enough to be read here; Jupytext would bring the
+``# %%`` begins a cell of code, ``# %% [markdown]`` one of text behind ``# ``, and ``# %% tags=["solution"]``
+a cell of code that answers an exercise. The format is small enough to be read here; Jupytext would bring the
 notebook format, a YAML and a TOML parser for these forty lines.
 """
 

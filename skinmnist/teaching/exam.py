@@ -100,7 +100,7 @@ def read_sheet(path: Path, questions: Sequence[Question]) -> dict[str, Answer]:
         sheet = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(
-            f'{path} is no TOML ({error}); expected lines such as q1 = 12.5 or q10 = "word", so mend that line'
+            f'{path} is no TOML ({error}); expected lines such as q1 = 12.5 or q10 = "word", so mend it'
         ) from None
     known = {question.key for question in questions}
     for key, answer in sheet.items():

@@ -1,7 +1,7 @@
 """The gallery: a page for each lesson, one for all, the teacher's page, the exam; files and nothing else.
 
-Sphinx-gallery would do much of this, for some twenty packages, a theme of its own and figures that do not follow
-the page into the dark; the pages here share the report's style, load nothing, and need no script.
+Sphinx-gallery would do much of this, for some twenty packages, a theme of its own and figures that do not
+follow the page into the dark; the pages here share the report's style, load nothing, and need no script.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ def _decision(table: PixelTable) -> str:
 QUESTIONS = [
     Question(
         1,
-        "What accuracy, in percent, does the program have that answers every picture of the table with its most "
-        "frequent class?",
+        "What accuracy, in percent, does the program have that answers every picture of the table with "
+        "its most frequent class?",
         "a number, to 0.5",
         lambda table: float(100 * table.class_counts.max() / len(table)),
         "Accuracy is the share of pictures that are named rightly; look at `table.class_counts`.",
@@ -67,21 +67,24 @@ QUESTIONS = [
         slips=(
             Slip(
                 lambda table: 100 / len(table.class_names),
-                "That is its balanced accuracy, the mean of the recalls. Accuracy counts pictures, not classes.",
+                "That is its balanced accuracy, the mean of the recalls. Accuracy counts pictures, not "
+                "classes.",
             ),
         ),
     ),
     Question(
         2,
-        "`fold = assign_folds(table, 5)[0]` deals the table into five parts (from `skinmnist.evaluation.folds`). Part 0 is "
-        "held out, the rest is resampled by RandomOverSampler until all classes are equal. How many rows are trained on?",
+        "`fold = assign_folds(table, 5)[0]` deals the table into five parts (from "
+        "`skinmnist.evaluation.folds`). Part 0 is held out, the rest is resampled by RandomOverSampler "
+        "until all classes are equal. How many rows are trained on?",
         "a whole number",
         lambda table: float(len(table.class_names) * _train_counts(table).max()),
         "Every class becomes as large as the largest class of the *training part*.",
         slips=(
             Slip(
                 lambda table: float(len(table.class_names) * table.class_counts.max()),
-                "You resampled the whole table: the held-out part would then have copies of its pictures in training.",
+                "You resampled the whole table: the held-out part would then have copies of its pictures "
+                "in training.",
             ),
             Slip(
                 lambda table: float(_train_counts(table).sum()),
@@ -91,11 +94,12 @@ QUESTIONS = [
     ),
     Question(
         3,
-        "What share of the table's pictures, in percent, show a lesion of which the table holds another picture?",
+        "What share of the table's pictures, in percent, show a lesion of which the table holds another "
+        "picture?",
         "a number, to 0.5",
         _pictures_with_sibling,
-        "Count the pictures of each lesion with `np.unique(table.lesion_ids, return_counts=True)`, and come back from "
-        "lesions to pictures.",
+        "Count the pictures of each lesion with `np.unique(table.lesion_ids, return_counts=True)`, and "
+        "come back from lesions to pictures.",
         tolerance=0.5,
         slips=(
             Slip(
@@ -110,11 +114,13 @@ QUESTIONS = [
     ),
     Question(
         4,
-        "SMOTE starts at the table's first `mel` picture and goes a quarter of the way (u = 0.25) to its second one. What is "
-        "the first pixel value (column 0) of the picture that it draws, before rounding?",
+        "SMOTE starts at the table's first `mel` picture and goes a quarter of the way (u = 0.25) to its "
+        "second one. What is the first pixel value (column 0) of the picture that it draws, before "
+        "rounding?",
         "a number, to 0.3",
         lambda table: _child(table, 0.25),
-        "The child is a + u · (b − a). On bytes, the difference would wrap around: turn them into floats first.",
+        "The child is a + u · (b − a). On bytes, the difference would wrap around: turn them into floats "
+        "first.",
         tolerance=0.3,
         slips=(
             Slip(lambda table: _child(table, 0.75), "You went from the second picture to the first."),
@@ -123,8 +129,9 @@ QUESTIONS = [
     ),
     Question(
         5,
-        "An SVM shall be trained with weights instead of copies, so that every class of the table weighs as much as the "
-        "largest. What weight does one row of `vasc` get, if a row of the largest class weighs 1?",
+        "An SVM shall be trained with weights instead of copies, so that every class of the table weighs "
+        "as much as the largest. What weight does one row of `vasc` get, if a row of the largest class "
+        "weighs 1?",
         "a number, to 0.1",
         lambda table: float(table.class_counts.max() / table.class_counts[table.class_names.index("vasc")]),
         "All rows of `vasc` together shall weigh what all rows of the largest class weigh together.",
@@ -132,7 +139,8 @@ QUESTIONS = [
         slips=(
             Slip(
                 lambda table: 1 / _share(table, "vasc"),
-                "That is one over its share of the table. Compare it with the largest class, not with all rows.",
+                "That is one over its share of the table. Compare it with the largest class, not with "
+                "all rows.",
             ),
             Slip(
                 lambda table: float(
@@ -146,7 +154,7 @@ QUESTIONS = [
         6,
         "A model that was trained on the table as it is says of a picture: "
         + ", ".join(f"{name} {chance:.2f}" for name, chance in SAID.items())
-        + ", nothing else. Which class does it answer after prior correction with the frequencies of the table?",
+        + ", nothing else. Which class does it answer after prior correction with the table's frequencies?",
         "a class name in quotes",
         _decision,
         "Divide each probability by how many pictures of its class the table holds, and take the largest.",
@@ -156,12 +164,14 @@ QUESTIONS = [
     ),
     Question(
         7,
-        "A model was trained on equally many moles and melanomas, copied until they were equal, and says of a picture: "
-        "melanoma, 50 %. Only `nv` and `mel` come into question, as frequent as in the table. If the model was right about "
-        "the world it was trained in, how probable is melanoma really, in percent?",
+        "A model was trained on equally many moles and melanomas, copied until they were equal, and says "
+        "of a picture: melanoma, 50 %. Only `nv` and `mel` come into question, as frequent as in the "
+        "table. If the model was right about the world it was trained in, how probable is melanoma "
+        "really, in percent?",
         "a number, to 0.5",
         lambda table: 100 * _share(table, "mel") / (_share(table, "mel") + _share(table, "nv")),
-        "Give the frequencies back: multiply both probabilities by the frequency of their class, and scale them to one.",
+        "Give the frequencies back: multiply both probabilities by the frequency of their class, and "
+        "scale them to one.",
         tolerance=0.5,
         slips=(
             Slip(
@@ -180,11 +190,13 @@ QUESTIONS = [
     ),
     Question(
         8,
-        f"Two methods differ over the five folds of one cross-validation by {', '.join(map(str, DIFFERENCES))}. What is the "
-        "p-value of the corrected resampled t-test (two-sided)?",
+        "Two methods differ over the five folds of one cross-validation by "
+        f"{', '.join(map(str, DIFFERENCES))}. What is the p-value of the corrected resampled t-test "
+        "(two-sided)?",
         "a number, to 0.003",
         lambda table: corrected_t_test(DIFFERENCES, 1 / 4).p,
-        "It is `skinmnist.evaluation.statistics.corrected_t_test`; its second argument is test rows over training rows.",
+        "It is `skinmnist.evaluation.statistics.corrected_t_test`; its second argument is test rows over "
+        "training rows.",
         tolerance=0.003,
         slips=(
             Slip(
@@ -203,8 +215,8 @@ QUESTIONS = [
     ),
     Question(
         9,
-        "A network is trained for ten epochs on the table, and for ten epochs on the table after RandomOverSampler to equal "
-        "classes. How many times as many steps does the second training take?",
+        "A network is trained for ten epochs on the table, and for ten epochs on the table after "
+        "RandomOverSampler to equal classes. How many times as many steps does the second training take?",
         "a number, to 0.05",
         lambda table: float(len(table.class_names) * table.class_counts.max() / len(table)),
         "Steps per epoch grow with the rows. How many rows are there after resampling, and how many before?",
@@ -213,17 +225,19 @@ QUESTIONS = [
             Slip(lambda table: 1.0, "An epoch is a pass over *all rows*, and there are more of them now."),
             Slip(
                 lambda table: float(len(table.class_names)),
-                "Only if each class had been as large as the whole table. Each becomes as large as the largest.",
+                "Only if each class had been as large as the whole table. Each becomes as large as the "
+                "largest.",
             ),
         ),
     ),
     Question(
         10,
-        "All classes look exactly alike (`overlap=1`). What balanced accuracy, in percent, does the best remedy reach on "
-        "very many new pictures of the table's classes?",
+        "All classes look exactly alike (`overlap=1`). What balanced accuracy, in percent, does the best "
+        "remedy reach on very many new pictures of the table's classes?",
         "a number, to 0.5",
         lambda table: 100 / len(table.class_names),
-        "If pictures tell nothing, each class is named equally often whatever the truth is. What is the mean of the recalls?",
+        "If pictures tell nothing, each class is named equally often whatever the truth is. What is the "
+        "mean of the recalls?",
         tolerance=0.5,
         slips=(
             Slip(
