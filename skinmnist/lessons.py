@@ -14,8 +14,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this door's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m skinmnist.lessons",
-        description="Run the lessons of experiments/lessons and write a gallery of pages and notebooks, on the "
-        "table that $SKINMNIST_DATA or data/ holds, else on drawn pictures.",
+        description="Run the lessons of experiments/lessons and write a gallery of pages and notebooks, on "
+        "the table that $SKINMNIST_DATA or data/ holds, else on drawn pictures.",
     )
     add = parser.add_argument
     add("numbers", metavar="NUMBER", type=int, nargs="*", help="lessons to run (default: all)")

@@ -65,7 +65,7 @@ samplers = {
 folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
 chances = {}
 for name, sampler in samplers.items():
-    steps = [StandardScaler(), PCA(40, random_state=0), LogisticRegression(C=0.02, tol=1e-3)]
+    steps = [StandardScaler(), PCA(40, random_state=0), LogisticRegression(C=0.02, tol=1e-3, max_iter=2000)]
     if sampler != "passthrough":
         steps.insert(2, sampler)
     chances[name] = cross_val_predict(

@@ -57,7 +57,7 @@ folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
 
 def held_out_chances(sampler):
     """Return the probabilities of every picture, from a model trained on other lesions."""
-    steps = [StandardScaler(), PCA(40, random_state=0), LogisticRegression(C=0.02, tol=1e-3)]
+    steps = [StandardScaler(), PCA(40, random_state=0), LogisticRegression(C=0.02, tol=1e-3, max_iter=2000)]
     if sampler is not None:
         steps.insert(2, sampler)
     return cross_val_predict(

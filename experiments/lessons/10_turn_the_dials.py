@@ -59,7 +59,7 @@ def gains(rows, codes, new_rows, new_codes):
     """Return the balanced accuracy of doing nothing, and what each remedy adds to it."""
     space = make_pipeline(StandardScaler(), PCA(min(30, len(rows) // 4), random_state=0)).fit(rows)
     rows, new_rows = space.transform(rows), space.transform(new_rows)
-    regression = LogisticRegression(C=0.05, tol=1e-3)
+    regression = LogisticRegression(C=0.05, tol=1e-3, max_iter=2000)
     counts = np.bincount(codes)
     chances = regression.fit(rows, codes).predict_proba(new_rows)
     answers = {

@@ -17,7 +17,7 @@ Severity = Literal["error", "warning", "note"]
 #: What is told first.
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 #: The heading in README.md under which every code is explained.
-LESSON = "What would have fooled you"
+HEADING = "What would have fooled you"
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,19 @@ class Check:
     find : callable
         Record and findings -> a sentence, or None where there is nothing to say.
     lesson : str
-        The heading in README.md that explains it.
+        The script in experiments/lessons that teaches it, without ``.py``; empty where none does.
     """
 
     code: str
     title: str
     severity: Severity
     find: Callable[[RunRecord, Findings], str | None]
-    lesson: str = LESSON
+    lesson: str = ""
+
+    @property
+    def lesson_number(self) -> int:
+        """The number by which ``python -m skinmnist.lessons`` runs its lesson; 0 where there is none."""
+        return int(self.lesson[:2]) if self.lesson else 0
 
 
 @dataclass(frozen=True)
@@ -52,23 +57,41 @@ class Concern:
     sentence: str
 
 
+#: The lessons that checks lead to.
+SCORES, SPLITS, CALIBRATION = "01_accuracy_lies", "03_same_lesion_twice", "07_calibration"
+NOISE, DIALS = "08_is_it_really_better", "10_turn_the_dials"
+
 CHECKS = [
-    Check("SKM001", "Lesions on both sides of the split", "error", checks_data.shared_lesions),
-    Check("SKM002", "Lesions unknown", "warning", checks_data.unknown_lesions),
-    Check("SKM003", "Look-alikes across folds", "warning", checks_data.lookalikes),
-    Check("SKM004", "A class with few lesions", "note", checks_data.few_lesions),
+    Check("SKM001", "Lesions on both sides of the split", "error", checks_data.shared_lesions, SPLITS),
+    Check("SKM002", "Lesions unknown", "warning", checks_data.unknown_lesions, SPLITS),
+    Check("SKM003", "Look-alikes across folds", "warning", checks_data.lookalikes, SPLITS),
+    Check("SKM004", "A class with few lesions", "note", checks_data.few_lesions, NOISE),
     Check(
-        "SKM005", "No better than always the same answer", "warning", checks_scores.no_better_than_majority
+        "SKM005",
+        "No better than always the same answer",
+        "warning",
+        checks_scores.no_better_than_majority,
+        SCORES,
     ),
-    Check("SKM006", "Less often right than always the same answer", "note", checks_scores.less_accurate),
-    Check("SKM007", "A class that is never predicted", "warning", checks_scores.never_predicted),
-    Check("SKM008", "A sampler that hurts calibration", "warning", checks_scores.hurt_calibration),
-    Check("SKM009", "A lead smaller than its noise", "warning", checks_scores.lead_within_noise),
-    Check("SKM010", "Differences smaller than their noise", "note", checks_scores.differences_within_noise),
-    Check("SKM011", "Two classes exchanged", "error", checks_scores.exchanged_classes),
+    Check(
+        "SKM006", "Less often right than always the same answer", "note", checks_scores.less_accurate, SCORES
+    ),
+    Check("SKM007", "A class that is never predicted", "warning", checks_scores.never_predicted, SCORES),
+    Check(
+        "SKM008", "A sampler that hurts calibration", "warning", checks_scores.hurt_calibration, CALIBRATION
+    ),
+    Check("SKM009", "A lead smaller than its noise", "warning", checks_scores.lead_within_noise, NOISE),
+    Check(
+        "SKM010",
+        "Differences smaller than their noise",
+        "note",
+        checks_scores.differences_within_noise,
+        NOISE,
+    ),
+    Check("SKM011", "Two classes exchanged", "error", checks_scores.exchanged_classes, SCORES),
     Check("SKM012", "Class order unlike HAM10000's", "error", checks_data.class_order),
-    Check("SKM013", "A quick look", "warning", checks_data.quick),
-    Check("SKM014", "Synthetic pictures", "warning", checks_data.synthetic),
+    Check("SKM013", "A quick look", "warning", checks_data.quick, NOISE),
+    Check("SKM014", "Synthetic pictures", "warning", checks_data.synthetic, DIALS),
     Check("SKM015", "Cells that failed", "error", checks_data.failed_cells),
 ]
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from skinmnist import facts
-from skinmnist.evaluation.checks import CHECKS, check_run
+from skinmnist.evaluation.checks import CHECKS, HEADING, check_run
 from skinmnist.evaluation.differences import ROPE
 from skinmnist.evaluation.files import write_atomically
 from skinmnist.evaluation.findings import Findings, find, write_findings
@@ -85,6 +85,7 @@ def render_report(record: RunRecord, findings: Findings | None = None) -> str:
         **leaks_view(record),
         **claims_view(record),
         checks=len(CHECKS),
+        heading=HEADING,
         concerns=check_run(record, findings),
     )
 

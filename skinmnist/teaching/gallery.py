@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from skinmnist import facts
+from skinmnist.evaluation.checks import CHECKS
 from skinmnist.evaluation.files import write_atomically
 from skinmnist.reporting.theme import css_variables
 from skinmnist.teaching.cells import FOLDER
@@ -60,7 +61,11 @@ def write_gallery(
     if teacher is None:
         teacher = (FOLDER / "teacher.md").read_text(encoding="utf-8")
     environment = _environment()
-    common = {"runs": runs, "table": runs[0].table, "disclaimer": facts.DISCLAIMER}
+    common = {
+        "runs": runs,
+        "table": next((run.table for run in runs if run.table), "no table"),
+        "disclaimer": facts.DISCLAIMER,
+    }
     pages = {INDEX_FILE: environment.get_template("index.html").render(common, active="index")}
     for place, run in enumerate(runs):
         neighbours = {
@@ -68,7 +73,12 @@ def write_gallery(
             "after": runs[place + 1] if place + 1 < len(runs) else None,
         }
         pages[f"{run.lesson.slug}.html"] = environment.get_template("lesson.html").render(
-            common, run=run, active=run.lesson.slug, cells=list(_cells(run)), **neighbours
+            common,
+            run=run,
+            active=run.lesson.slug,
+            cells=_cells(run),
+            checks=[check for check in CHECKS if check.lesson == run.lesson.slug],
+            **neighbours,
         )
         write_atomically(folder / NOTEBOOKS / f"{run.lesson.slug}.ipynb", to_notebook(run.lesson).encode())
     pages["teacher.html"] = environment.get_template("text.html").render(

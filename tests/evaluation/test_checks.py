@@ -9,7 +9,7 @@ import pytest
 
 from skinmnist import facts
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, Timing
-from skinmnist.evaluation.checks import CHECKS, LESSON, SEVERITIES, check_run
+from skinmnist.evaluation.checks import CHECKS, HEADING, SEVERITIES, check_run
 from skinmnist.evaluation.findings import find
 from skinmnist.evaluation.metrics import score_predictions
 from skinmnist.evaluation.record import RunRecord, predictions_table, timings_table
@@ -168,10 +168,17 @@ def test_codes_are_given_once_and_explained():
     codes = [check.code for check in CHECKS]
     assert codes == sorted(set(codes)) == sorted(TRIGGERS)
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    lesson = readme.partition(f"## {LESSON}")[2].partition("\n## ")[0]
+    lesson = readme.partition(f"## {HEADING}")[2].partition("\n## ")[0]
     for check in CHECKS:
         assert check.severity in SEVERITIES
         assert f"| `{check.code}` | {check.severity} |" in lesson
+
+
+@pytest.mark.parametrize("check", [one for one in CHECKS if one.lesson], ids=lambda check: check.code)
+def test_checks_lead_to_lessons_that_are_there(check):
+    script = Path(__file__).parents[2] / "experiments" / "lessons" / f"{check.lesson}.py"
+    assert script.is_file()
+    assert script.read_text(encoding="utf-8").startswith(f"# %% [markdown]\n# # {check.lesson_number}. ")
 
 
 def test_errors_come_first():
