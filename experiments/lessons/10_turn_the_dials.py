@@ -139,7 +139,7 @@ def mean_gain(**dials):
             {"overlap": overlap, "ratio": ratio, "size": size}[dial] == value for dial, value in dials.items()
         )
     ]
-    return float(np.mean(wanted))
+    return round(float(np.mean(wanted)), 3) + 0.0  # Adding zero turns "−0" into "0".
 
 
 say(

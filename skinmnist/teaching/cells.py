@@ -102,7 +102,7 @@ def read_lesson(path: Path) -> Lesson:
     """
     cells = parse_cells(path.read_text(encoding="utf-8"))
     named = _FILE.fullmatch(path.name)
-    opening = re.match(r"# \d+\. (.+)\n\n(.+?)(\n\n|\Z)", cells[0].source if cells else "", re.DOTALL)
+    opening = re.match(r"# \d+\. ([^\n]+)\n\n(.+?)(\n\n|\Z)", cells[0].source if cells else "", re.DOTALL)
     if named is None or opening is None or cells[0].kind != "markdown":
         raise InputError(
             f"{path} is no lesson; expected a name such as 01_name.py, and a first cell of text that begins "
