@@ -237,7 +237,7 @@ say(
 share = np.sqrt(table.class_counts) / np.sqrt(table.class_counts).sum()
 say(
     f"They lie between: `nv` would be {share[names.index('nv')]:.0%} of a batch instead of "
-    f"{1 / len(names):.0%} or {np.mean(labels == names.index('nv')):.0%}. In `CNNClassifier` it is the balance "
+    f"{1 / len(names):.0%} or {np.mean(labels == names.index('nv')):.0%}. In `CNNClassifier` it is "
     "`sqrt_batches`; the README tells how it does on the real table."
 )
 

@@ -7,8 +7,9 @@ import os
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 
 from skinmnist.teaching.cells import Lesson
 from skinmnist.teaching.recording import Claim, Drawn, Output, Recorder, recording
@@ -69,15 +70,31 @@ def run_lessons(lessons: Sequence[Lesson], jobs: int) -> Iterator[LessonRun]:
     jobs : int
         Processes at a time. A process runs one lesson: nothing of one can leak into another.
     """
-    with ProcessPoolExecutor(
-        max_workers=min(jobs, len(lessons)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=os.environ.update,
-        initargs=(_ENVIRONMENT,),
-        max_tasks_per_child=1,
-    ) as pool:
-        for done in as_completed([pool.submit(run_lesson, lesson) for lesson in lessons]):
+    with ThreadPoolExecutor(min(jobs, len(lessons))) as pool:
+        for done in as_completed([pool.submit(_run_apart, lesson) for lesson in lessons]):
             yield done.result()
+
+
+def _run_apart(lesson: Lesson) -> LessonRun:
+    """Run a lesson in a fresh process; where that one dies, say so."""
+    # Spawned: a fork would inherit what other lessons have set, and TensorFlow does not survive one.
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(lesson, sender))
+    process.start()
+    sender.close()
+    try:
+        run: LessonRun = receiver.recv()
+    except EOFError:
+        failure = f"{lesson.path.name}: its process died (a crash, or out of memory)"
+        run = LessonRun(lesson, (), "", "", failure, 0.0, 0.0)
+    process.join()
+    return run
+
+
+def _work(lesson: Lesson, sender: Connection) -> None:
+    os.environ.update(_ENVIRONMENT)
+    sender.send(run_lesson(lesson))
 
 
 def run_lesson(lesson: Lesson) -> LessonRun:
