@@ -70,6 +70,11 @@ def test_every_claim_holds_on_the_real_table(found, real_tables, tmp_path):
     for drawn, photographed in zip(found, real, strict=True):
         assert [c["sentence"] for c in drawn["claims"]] == [c["sentence"] for c in photographed["claims"]]
         assert all(claim["holds"] for claim in photographed["claims"])
+        signs = [
+            [claim["value"] > 0 for claim in one["claims"] if claim["relation"] == "at least"]
+            for one in (drawn, photographed)
+        ]
+        assert signs[0] == signs[1]
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=SLUGS)

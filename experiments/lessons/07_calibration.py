@@ -133,8 +133,8 @@ say(
     f"{scores['as it is']['log_loss']:.2f} to {scores['oversampled']['log_loss']:.2f}; with the "
     f"frequencies given back it is {scores['given back']['log_loss']:.2f}, and learnt anew "
     f"{scores['learnt']['log_loss']:.2f}. The AUC, {scores['as it is']['macro_auc']:.2f} before and "
-    f"{scores['oversampled']['macro_auc']:.2f} after, does not tell: promising twice too much everywhere ranks "
-    "the same pictures first."
+    f"{scores['oversampled']['macro_auc']:.2f} after, does not tell: promising twice too much everywhere "
+    "ranks the same pictures first."
 )
 claim(
     "Oversampling makes the probabilities worse (log loss)",
