@@ -60,6 +60,7 @@ def write_gallery(
     """
     if teacher is None:
         teacher = (FOLDER / "teacher.md").read_text(encoding="utf-8")
+    (folder / NOTEBOOKS).mkdir(parents=True, exist_ok=True)
     environment = _environment()
     common = {
         "runs": runs,

@@ -55,7 +55,7 @@ def test_a_claim_that_fails_stops_the_lesson_and_names_the_line(run):
         "\n# %%\nfrom skinmnist.classroom import claim\n\n"
         'claim("Up", 0.1, at_least=0.2)\n# %%\nprint("never")\n'
     )
-    assert shown.failure == "01_title.py, line 8: AssertionError: Up: found 0.1, expected at least 0.2"
+    assert shown.failure == "01_title.py, line 9: AssertionError: Up: found 0.1, expected at least 0.2"
     assert len(shown.outputs) == 2
     assert not shown.claims[0].holds
 
