@@ -33,6 +33,7 @@ from skinmnist.classroom import (
 from skinmnist.evaluation.metrics import score
 from skinmnist.models.descriptors import describe
 
+# %%
 table = open_table()
 names, labels = list(table.class_names), table.labels
 shares = table.class_counts / len(table)

@@ -36,6 +36,7 @@ from skinmnist.classroom import (
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.models.descriptors import describe
 
+# %%
 table = open_table()
 names, labels = list(table.class_names), table.labels
 numbers = describe(table.pixels, table.shape)
@@ -108,7 +109,7 @@ for place, (kind, name) in enumerate(reversed(rows)):
     axes.plot(honest, place, "o", color=BLUE, markersize=10)
     axes.plot(leaky, place, "s", color=VERMILLION, markersize=10)
 axes.axvline(chance, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
-axes.annotate("chance", (chance, 3.62), color=MUTED, ha="center", va="center")
+axes.annotate("chance", (chance + 0.015, 3.62), color=MUTED, va="center")
 axes.plot([], [], "o", color=BLUE, label="after the split")
 axes.plot([], [], "s", color=VERMILLION, label="before")
 ticks = [f"{name}, {kind} labels" for kind, name in reversed(rows)]

@@ -37,6 +37,7 @@ from skinmnist.datasets.table import to_images
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.models.descriptors import describe
 
+# %%
 table = open_table()
 names, labels = list(table.class_names), table.labels
 lesions, of_lesion, pictures = np.unique(table.lesion_ids, return_inverse=True, return_counts=True)

@@ -33,6 +33,7 @@ from skinmnist.datasets.table import to_images
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.resampling.lineage import find_parents
 
+# %%
 table = open_table()
 names, labels = list(table.class_names), table.labels
 # SMOTE computes differences: on bytes, 3 - 5 would be 254.
@@ -229,7 +230,7 @@ claim(
 # %%
 finding(
     f"SMOTE's pictures are double exposures with {least:.2f} to {most:.2f} of the detail of real ones and "
-    f"less variety; on noise of 1,000 dimensions they draw {votes[-1]:.0%} of the votes of neighbours, in "
+    f"less variety; on noise of 1,000 dimensions they take {votes[-1]:.0%} of the votes of neighbours, in "
     f"2 dimensions {votes[0]:.0%}."
 )
 

@@ -39,6 +39,7 @@ from skinmnist.classroom import (
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.models.descriptors import describe
 
+# %%
 table = open_table(1500)
 labels = table.labels
 train = assign_folds(table, 5)[0] != 0

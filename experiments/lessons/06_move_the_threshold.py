@@ -37,6 +37,7 @@ from skinmnist.evaluation.derived import prior_corrected
 from skinmnist.evaluation.metrics import score
 from skinmnist.models.descriptors import describe
 
+# %%
 table = open_table()
 names, labels = list(table.class_names), table.labels
 numbers = describe(table.pixels, table.shape)
@@ -102,16 +103,7 @@ styles = {
 }
 for name, (marker, colour) in styles.items():
     place = scores[name]["balanced_accuracy"], scores[name]["accuracy"]
-    axis.plot(*place, marker, color=colour, markersize=10)
-    to_left = name == "as it is"
-    axis.annotate(
-        name,
-        place,
-        (8, 8) if to_left else (-8, -15),
-        textcoords="offset points",
-        ha="left" if to_left else "right",
-        color=INK,
-    )
+    axis.plot(*place, marker, color=colour, markersize=10, label=name)
 axis.plot(
     *line[np.argmin(np.abs(powers - 1))],
     "o",
@@ -124,6 +116,7 @@ axis.annotate("τ = 1", line[np.argmin(np.abs(powers - 1))], (9, 4), textcoords=
 axis.set(xlabel="balanced accuracy", ylabel="accuracy")
 axis.margins(0.12)
 axis.grid()
+axis.legend(loc="lower left")
 told = [
     f"{name} {scores[name]['balanced_accuracy']:.2f} and {scores[name]['accuracy']:.2f}" for name in styles
 ]

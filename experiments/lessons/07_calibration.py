@@ -34,6 +34,7 @@ from skinmnist.evaluation.metrics import score
 from skinmnist.models.calibration import fit_calibration
 from skinmnist.models.descriptors import describe
 
+# %%
 table = open_table()
 names, labels, lesions = list(table.class_names), table.labels, table.lesion_ids
 numbers = describe(table.pixels, table.shape)

@@ -33,6 +33,7 @@ from skinmnist.evaluation.folds import assign_folds
 from skinmnist.evaluation.statistics import corrected_t_test
 from skinmnist.models.descriptors import describe
 
+# %%
 table = open_table()
 labels = table.labels
 numbers = StandardScaler().fit_transform(describe(table.pixels, table.shape))

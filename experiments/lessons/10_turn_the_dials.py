@@ -102,7 +102,7 @@ for axis, size in zip(axes, sizes, strict=True):
         axis.text(column, row, f"{gain:+.2f}".replace("-", "−"), ha="center", va="center", color=colour)
     axis.set(xticks=range(len(ratios)), xticklabels=[f"{ratio} : 1" for ratio in ratios])
     axis.set(
-        yticks=range(len(overlaps)), yticklabels=[text.replace(" in ", "\nin ") for text in overlaps.values()]
+        yticks=range(len(overlaps)), yticklabels=[text.replace(" in ", " in\n") for text in overlaps.values()]
     )
     axis.set_title(f"{size:,} pictures", fontsize=11, color=MUTED)
     axis.set_xlabel("nv : any other")

@@ -28,6 +28,8 @@ from skinmnist.teaching.running import LessonRun
 INDEX_FILE, FINDINGS_FILE, TABLE_FILE = "index.html", "findings.json", "lessons.md"
 NOTEBOOKS = "notebooks"
 _HERE = Path(__file__).parent
+#: Calls that mark the code of a cell as an aside.
+_ASIDE = ("figure(", "claim(", "finding(", "say(")
 _KINDS: dict[type[Output], str] = {
     Printed: "printed",
     Said: "said",
@@ -156,7 +158,8 @@ def _cells(run: LessonRun) -> list[dict[str, Any]]:
     cells = []
     for cell, outputs in zip(run.lesson.cells, run.outputs, strict=False):
         shown = [{"kind": _KINDS[type(output)], "output": output} for output in outputs]
-        # What only draws would stand between a question and its answer.
-        folded = "figure(" in cell.source or cell.source.startswith(("finding(", "say("))
+        # What only imports, draws or speaks would stand between a question and its answer.
+        source = cell.source
+        folded = source.startswith(("import ", "from ")) or any(call in source for call in _ASIDE)
         cells.append({"cell": cell, "outputs": shown, "folded": folded})
     return cells

@@ -34,12 +34,12 @@ def _train_counts(table: PixelTable) -> np.ndarray:
 
 
 def _pictures_with_sibling(table: PixelTable) -> float:
-    _, of_lesion, pictures = np.unique(table.lesion_ids, return_inverse=True, return_counts=True)
+    _, of_lesion, pictures = np.unique(np.asarray(table.lesion_ids), return_inverse=True, return_counts=True)
     return float(100 * np.mean(pictures[of_lesion] > 1))
 
 
 def _lesions_with_sibling(table: PixelTable) -> float:
-    _, pictures = np.unique(table.lesion_ids, return_counts=True)
+    _, pictures = np.unique(np.asarray(table.lesion_ids), return_counts=True)
     return float(100 * np.mean(pictures > 1))
 
 
