@@ -10,6 +10,8 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
+from skinmnist import facts
+from skinmnist.errors import InputError
 from skinmnist.reporting.theme import INK as INK
 from skinmnist.reporting.theme import LINE as LINE
 from skinmnist.reporting.theme import MUTED as MUTED
@@ -42,6 +44,11 @@ def open_table(rows: int = ROWS) -> PixelTable:
     -------
     PixelTable
         Of the table that ``$SKINMNIST_DATA`` or ``data/`` holds; see `skinmnist.datasets.find.find_table`.
+
+    Raises
+    ------
+    InputError
+        Where that table does not know its lesions.
     """
     from skinmnist.datasets.find import find_table
     from skinmnist.datasets.hmnist import load_hmnist
@@ -53,6 +60,11 @@ def open_table(rows: int = ROWS) -> PixelTable:
         table = make_lesions(rows, random_state=0)
     else:
         whole = load_hmnist(path)
+        if whole.lesion_ids is None:
+            raise InputError(
+                f"the lessons received {path} without metadata; they keep the pictures of a lesion "
+                f"together, so put {facts.METADATA_FILE} beside it"
+            )
         table = whole.take(draw_rows(whole, rows, random_state=0, min_lesions=10))
     recorder = active_recorder()
     height, width, _ = table.shape

@@ -233,7 +233,7 @@ hard = [
 say(
     f"No: even without any imbalance the balanced accuracy there is {np.mean(hard):.2f}; chance is "
     f"{1 / 7:.2f}. Remedies move mistakes from one class to another. They cannot add what the pictures do "
-    "not show. (Japkowicz & Stephen called this the difference between imbalance and complexity.)"
+    "not show. (Japkowicz & Stephen turn this dial, too: the complexity of what is to be learnt.)"
 )
 
 # %% [markdown]
