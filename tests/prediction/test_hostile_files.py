@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from skinmnist.errors import InputError
 from skinmnist.prediction.archive import pack, unpack
@@ -127,20 +128,19 @@ def test_mutated_files(model, mutate, count, kept, tmp_path):
 
 def test_predicting_imports_nothing_that_trains(tiny, tmp_path):
     (tmp_path / "model.skm").write_bytes(tiny)
+    Image.fromarray(np.full((20, 20, 3), 99, np.uint8)).save(tmp_path / "a.png")
     code = """
 import sys
 from skinmnist.predict import main
-import numpy as np
-from PIL import Image
 from skinmnist import classify_image
-Image.fromarray(np.full((20, 20, 3), 99, np.uint8)).save("a.png")
-assert main(["model.skm", "a.png", "--explain"]) == 0
-classify_image("a.png", "model.skm")._repr_html_()
+model, picture = sys.argv[1:]
+assert main([model, picture, "--explain"]) == 0
+classify_image(picture, model)._repr_html_()
 print(sorted({name.partition(".")[0] for name in sys.modules}))
 """
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", code, str(tmp_path / "model.skm"), str(tmp_path / "a.png")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (tmp_path / "a-explained.png").is_file()
     modules = set(json.loads(found.stdout.splitlines()[-1].replace("'", '"')))
     heavy = {"tensorflow", "keras", "sklearn", "scipy", "pandas", "imblearn", "matplotlib", "joblib", "onnx"}
     assert not modules & heavy
