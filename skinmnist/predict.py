@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Pictures that are answered before the first of them is shown.
 SHOWN_TOGETHER = 64
+#: Signs of a picture's name beyond which columns no longer stand under each other.
+WIDEST_NAME = 60
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,12 +66,15 @@ def _predict(options: argparse.Namespace) -> int:
     for complaint in failed:
         _complain(complaint)
     n_failed = len(failed)
+    widths = _widths(classifier, paths)
+    if paths and not options.json:
+        print(f"{'picture':<{widths[0]}}  {'answer':<{widths[1]}}  probabilities")
     for path, found in _answers(classifier, paths):
         if isinstance(found, InputError):
             _complain(str(found))
             n_failed += 1
             continue
-        _show(path, found, options)
+        _show(path, found, options, widths)
         if options.explain and not _explain(classifier, path):
             n_failed += 1
     if not options.json:
@@ -83,12 +88,18 @@ def _answers(classifier: Classifier, paths: list[Path]) -> Iterator[tuple[Path, 
         yield from zip(part, classifier.classify_many(part), strict=True)
 
 
-def _show(path: Path, prediction: Prediction, options: argparse.Namespace) -> None:
+def _widths(classifier: Classifier, paths: list[Path]) -> tuple[int, int]:
+    """Return how wide the columns of pictures and of answers are."""
+    names = max((len(_printable(str(path))) for path in paths), default=0)
+    return max(len("picture"), min(names, WIDEST_NAME)), max(map(len, classifier.full_names))
+
+
+def _show(path: Path, prediction: Prediction, options: argparse.Namespace, widths: tuple[int, int]) -> None:
     if options.json:
         print(json.dumps({"image": str(path), **prediction.to_dict(options.top)}))
         return
     top = ", ".join(f"{label} {share:.1%}" for label, share in prediction.top(options.top))
-    print(f"{_printable(str(path))}  {prediction.name}  ({top})")
+    print(f"{_printable(str(path)):<{widths[0]}}  {prediction.name:<{widths[1]}}  {top}")
     for warning in prediction.warnings:
         print(f"    warning: {warning}")
 

@@ -40,7 +40,8 @@ def occlusion_map(
     Returns
     -------
     ndarray of shape (height, width), float64
-        At each pixel the mean fall over the patches that cover it; negative where the probability rises.
+        At each pixel the mean fall over the patches that cover it, those around it counting more than those
+        that it is the edge of; negative where the probability rises.
     """
     picture = row.reshape(shape)
     boxes = _boxes(shape)
@@ -52,9 +53,11 @@ def occlusion_map(
     answer = found[0].argmax()
     falls = found[0, answer] - found[1:, answer]
     total, count = np.zeros(shape[:2]), np.zeros(shape[:2])
+    side = boxes[0][0].stop
+    tent = 1 - np.abs(np.arange(side) + 0.5 - side / 2) / (side / 2)
     for fall, box in zip(falls, boxes, strict=True):
-        total[box] += fall
-        count[box] += 1
+        total[box] += fall * np.outer(tent, tent)
+        count[box] += np.outer(tent, tent)
     return total / count
 
 
