@@ -35,7 +35,7 @@ Source: TypeAlias = (
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 FORMATS_SAID = "PNG, JPEG, WebP or BMP"
 MAX_BYTES = 32 * 2**20
-#: A phone's 48 million and some; decoded, 200 MB.
+#: A phone's 48 million and some; decoded, 200 MB, and three times that where there is alpha.
 MAX_PIXELS = 50_000_000
 #: What a JPEG can be; the weights of a resize need 48 bytes for each pixel along a side.
 MAX_SIDE = 65_535

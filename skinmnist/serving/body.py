@@ -52,7 +52,9 @@ class Bodies:
                 self._held += len(chunk)
                 taken += len(chunk)
                 content += chunk
-            yield bytes(content) if boundary is None else file_of_form(bytes(content), boundary)
+            whole = bytes(content)
+            content.clear()
+            yield whole if boundary is None else file_of_form(whole, boundary)
         except ClientDisconnect:
             raise HTTPException(400, "received only a part of the picture; send it again") from None
         finally:
