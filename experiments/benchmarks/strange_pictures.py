@@ -1,16 +1,38 @@
 """Pictures that show no lesion, drawn by code: textures, documents, noise, flat colours and scenes.
 
-python experiments/benchmarks/strange_pictures.py strange/     # writes 500 of them to look at
+    python experiments/benchmarks/strange_pictures.py strange/
+
+It writes the 500 on which `unfamiliar.py` tries the warning, to look at.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+import strange_patterns as patterns
+import strange_scenes as scenes
 
 SIZES = ((200, 150), (600, 450), (150, 200), (224, 224), (64, 48), (28, 28))
-SKIN = np.array([195, 150, 140])
+KINDS = {
+    "flat colour": (patterns.flat, patterns.nearly_flat, patterns.gradient, patterns.halves),
+    "noise": (
+        patterns.uniform_noise,
+        patterns.grey_noise,
+        patterns.coloured_noise,
+        patterns.salt_and_pepper,
+        patterns.coarse_noise,
+    ),
+    "texture": (
+        patterns.waves,
+        patterns.checks,
+        patterns.bricks,
+        patterns.clouds,
+        patterns.wood,
+        patterns.dots,
+    ),
+    "document": (scenes.page, scenes.printed, scenes.form, scenes.chart, scenes.screen),
+    "scene": (scenes.landscape, scenes.house, scenes.face, scenes.room, scenes.heap, scenes.street_at_night),
+}
 
 
 def strange_pictures(count=500, random_state=0):
@@ -21,292 +43,6 @@ def strange_pictures(count=500, random_state=0):
         makers = KINDS[kind]
         size = SIZES[rng.integers(len(SIZES))]
         yield kind, makers[(number // len(KINDS)) % len(makers)](rng, size).convert("RGB")
-
-
-def colour(rng):
-    """Return any colour, or one near that of skin."""
-    if rng.random() < 0.5:
-        return rng.integers(0, 256, 3)
-    return np.clip(SKIN + rng.normal(0, 30, 3) + rng.normal(0, 15), 0, 255).astype(int)
-
-
-def as_fill(values):
-    return tuple(int(value) for value in values)
-
-
-def mixed(share, first, second):
-    """Mix two colours by shares of shape (height, width) from 0 to 1."""
-    share = np.clip(share, 0, 1)[:, :, None]
-    return Image.fromarray(np.rint(first * (1 - share) + second * share).astype(np.uint8))
-
-
-def grid(size):
-    y, x = np.mgrid[0 : size[1], 0 : size[0]]
-    return y / size[1], x / size[0]
-
-
-# Flat colours
-
-
-def flat(rng, size):
-    return Image.new("RGB", size, as_fill(colour(rng)))
-
-
-def nearly_flat(rng, size):
-    levels = colour(rng) + rng.normal(0, rng.uniform(0.5, 3), (size[1], size[0], 3))
-    return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
-
-
-def gradient(rng, size):
-    y, x = grid(size)
-    angle = rng.uniform(0, 2 * np.pi)
-    return mixed(0.5 + (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle), colour(rng), colour(rng))
-
-
-def halves(rng, size):
-    y, x = grid(size)
-    return mixed(((x if rng.random() < 0.5 else y) > rng.uniform(0.2, 0.8)) * 1.0, colour(rng), colour(rng))
-
-
-# Noise
-
-
-def uniform_noise(rng, size):
-    return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3)).astype(np.uint8))
-
-
-def grey_noise(rng, size):
-    return Image.fromarray(rng.integers(0, 256, (size[1], size[0])).astype(np.uint8))
-
-
-def coloured_noise(rng, size):
-    levels = colour(rng) + rng.normal(0, rng.uniform(20, 80), (size[1], size[0], 3))
-    return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
-
-
-def salt_and_pepper(rng, size):
-    return mixed((rng.random((size[1], size[0])) < rng.uniform(0.02, 0.5)) * 1.0, colour(rng), colour(rng))
-
-
-def coarse_noise(rng, size):
-    side = int(rng.integers(4, 29))
-    small = rng.integers(0, 256, (side, side, 3)).astype(np.uint8)
-    return Image.fromarray(small).resize(size, Image.Resampling(int(rng.choice([0, 2, 3]))))
-
-
-# Textures
-
-
-def waves(rng, size):
-    y, x = grid(size)
-    angle, waves = rng.uniform(0, np.pi), rng.uniform(2, 25)
-    share = 0.5 + 0.5 * np.sin(2 * np.pi * waves * (x * np.cos(angle) + y * np.sin(angle)))
-    return mixed(np.round(share) if rng.random() < 0.5 else share, colour(rng), colour(rng))
-
-
-def checks(rng, size):
-    y, x = grid(size)
-    count = rng.integers(2, 16)
-    return mixed((np.floor(y * count) + np.floor(x * count)) % 2, colour(rng), colour(rng))
-
-
-def bricks(rng, size):
-    image = Image.new("RGB", size, as_fill(colour(rng)))
-    pen, rows = ImageDraw.Draw(image), int(rng.integers(4, 12))
-    height, fill = size[1] / rows, as_fill(colour(rng))
-    for row in range(rows):
-        for column in range(-1, rows):
-            left = (column + 0.5 * (row % 2)) * 2 * height
-            pen.rectangle((left + 1, row * height + 1, left + 2 * height - 1, (row + 1) * height - 1), fill)
-    return image
-
-
-def clouds(rng, size):
-    share = np.zeros((size[1], size[0]))
-    for side in (2, 4, 8, 16, 32):
-        coarse = Image.fromarray((rng.random((side, side)) * 255).astype(np.uint8))
-        share += np.asarray(coarse.resize(size, Image.Resampling.BICUBIC)) / 255 / np.sqrt(side)
-    return mixed((share - share.min()) / (share.max() - share.min()), colour(rng), colour(rng))
-
-
-def wood(rng, size):
-    y, x = grid(size)
-    bent = x + 0.1 * np.sin(2 * np.pi * (y * rng.uniform(0.5, 2) + rng.random()))
-    rings = 0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(4, 15) * np.hypot(bent - rng.uniform(-1, 2), 0.2 * y))
-    return mixed(rings, np.array([120, 75, 40]), np.array([190, 140, 95]))
-
-
-def dots(rng, size):
-    y, x = grid(size)
-    count, radius = rng.integers(3, 14), rng.uniform(0.15, 0.45)
-    inside = np.hypot(y * count % 1 - 0.5, x * count % 1 - 0.5) < radius
-    return mixed(inside * 1.0, colour(rng), colour(rng))
-
-
-# Documents
-
-
-def page(rng, size):
-    image = Image.new("RGB", size, as_fill(rng.integers(225, 256, 3)))
-    pen, line = ImageDraw.Draw(image), max(2, size[1] // int(rng.integers(10, 30)))
-    for top in range(line, size[1] - line, 2 * line):
-        left = size[0] * 0.08
-        while left < size[0] * rng.uniform(0.6, 0.95):
-            word = size[0] * rng.uniform(0.03, 0.12)
-            pen.rectangle((left, top, left + word, top + line * 0.6), as_fill(rng.integers(0, 90, 3)))
-            left += word + size[0] * 0.02
-    return image
-
-
-def printed(rng, size):
-    image = Image.new("RGB", size, "white")
-    pen = ImageDraw.Draw(image)
-    for top in range(4, size[1], 14):
-        letters = "".join(chr(code) for code in rng.integers(97, 123, 60))
-        pen.text((6, top), letters[: int(rng.integers(10, 60))], fill="black")
-    return image
-
-
-def form(rng, size):
-    image = Image.new("RGB", size, "white")
-    pen, rows, columns = ImageDraw.Draw(image), int(rng.integers(3, 12)), int(rng.integers(2, 6))
-    for row in range(rows + 1):
-        pen.line((0, row * size[1] / rows, size[0], row * size[1] / rows), "black")
-    for column in range(columns + 1):
-        pen.line((column * size[0] / columns, 0, column * size[0] / columns, size[1]), "black")
-    return image
-
-
-def chart(rng, size):
-    image = Image.new("RGB", size, "white")
-    pen, bars = ImageDraw.Draw(image), int(rng.integers(3, 12))
-    for bar in range(bars):
-        top, left = size[1] * rng.uniform(0.1, 0.9), size[0] * (0.1 + 0.85 * bar / bars)
-        pen.rectangle((left, top, left + size[0] * 0.6 / bars, size[1] * 0.92), as_fill(colour(rng)))
-    return image
-
-
-def screen(rng, size):
-    image = Image.new("RGB", size, as_fill(rng.integers(15, 45, 3)))
-    pen = ImageDraw.Draw(image)
-    pen.rectangle((0, 0, size[0], size[1] * 0.1), as_fill(rng.integers(60, 256, 3)))
-    for top in range(int(size[1] * 0.15), size[1], max(3, size[1] // 20)):
-        indent = size[0] * 0.05 * rng.integers(1, 5)
-        pen.line(
-            (indent, top, indent + size[0] * rng.uniform(0.1, 0.6), top), as_fill(rng.integers(90, 256, 3))
-        )
-    return image
-
-
-# Scenes
-
-
-def landscape(rng, size):
-    width, height = size
-    y, _ = grid(size)
-    image = mixed(y * 1.5, np.array([80, 140, 220]), np.array([225, 235, 245]))
-    pen = ImageDraw.Draw(image)
-    for _ in range(int(rng.integers(2, 6))):
-        peak, foot = rng.uniform(0, width), height * rng.uniform(0.5, 0.8)
-        fill = as_fill(rng.integers(40, 140, 3))
-        pen.polygon(
-            [(peak - width * 0.4, foot), (peak, height * rng.uniform(0.2, 0.5)), (peak + width * 0.4, foot)],
-            fill,
-        )
-    pen.rectangle((0, height * 0.7, width, height), as_fill(rng.integers([20, 90, 20], [90, 170, 80])))
-    return image
-
-
-def house(rng, size):
-    width, height = size
-    image = landscape(rng, size)
-    pen = ImageDraw.Draw(image)
-    left, top, right = (
-        width * rng.uniform(0.1, 0.3),
-        height * rng.uniform(0.35, 0.5),
-        width * rng.uniform(0.6, 0.9),
-    )
-    pen.rectangle((left, top, right, height * 0.9), as_fill(colour(rng)))
-    pen.polygon(
-        [(left, top), ((left + right) / 2, top - height * 0.25), (right, top)],
-        as_fill(rng.integers(60, 180, 3)),
-    )
-    pen.rectangle(
-        (left + width * 0.06, top + height * 0.08, left + width * 0.16, top + height * 0.2), "lightyellow"
-    )
-    return image
-
-
-def face(rng, size):
-    width, height = size
-    image = Image.new("RGB", size, as_fill(rng.integers(0, 256, 3)))
-    pen = ImageDraw.Draw(image)
-    pen.ellipse(
-        (width * 0.2, height * 0.08, width * 0.8, height * 0.98), as_fill(SKIN + rng.integers(-40, 40))
-    )
-    pen.pieslice(
-        (width * 0.17, height * 0.03, width * 0.83, height * 0.8), 180, 360, as_fill(rng.integers(10, 120, 3))
-    )
-    pen.ellipse(
-        (width * 0.24, height * 0.25, width * 0.76, height * 0.95), as_fill(SKIN + rng.integers(-20, 20))
-    )
-    for eye in (0.38, 0.62):
-        pen.ellipse((width * (eye - 0.06), height * 0.43, width * (eye + 0.06), height * 0.51), "white")
-        pen.ellipse((width * (eye - 0.025), height * 0.44, width * (eye + 0.025), height * 0.5), "black")
-    pen.ellipse((width * 0.4, height * 0.7, width * 0.6, height * 0.77), (170, 60, 70))
-    return image
-
-
-def room(rng, size):
-    width, height = size
-    image = Image.new("RGB", size, as_fill(colour(rng)))
-    pen = ImageDraw.Draw(image)
-    pen.polygon(
-        [(0, height), (width * 0.2, height * 0.65), (width * 0.8, height * 0.65), (width, height)],
-        as_fill(colour(rng)),
-    )
-    for _ in range(int(rng.integers(3, 9))):
-        left, top = width * rng.uniform(0, 0.8), height * rng.uniform(0, 0.8)
-        box = (left, top, left + width * rng.uniform(0.08, 0.35), top + height * rng.uniform(0.08, 0.35))
-        pen.rectangle(box, as_fill(rng.integers(0, 256, 3)), outline="black")
-    return image
-
-
-def heap(rng, size):
-    width, height = size
-    image = Image.new("RGB", size, as_fill(colour(rng)))
-    pen = ImageDraw.Draw(image)
-    for _ in range(int(rng.integers(6, 30))):
-        across, down, radius = width * rng.random(), height * rng.random(), height * rng.uniform(0.05, 0.25)
-        pen.ellipse(
-            (across - radius, down - radius, across + radius, down + radius), as_fill(rng.integers(0, 256, 3))
-        )
-    return image
-
-
-def street_at_night(rng, size):
-    image = Image.new("RGB", size, as_fill(rng.integers(0, 30, 3)))
-    pen = ImageDraw.Draw(image)
-    for _ in range(int(rng.integers(10, 60))):
-        across, down, radius = (
-            size[0] * rng.random(),
-            size[1] * rng.random(),
-            size[1] * rng.uniform(0.01, 0.05),
-        )
-        pen.ellipse(
-            (across - radius, down - radius, across + radius, down + radius),
-            as_fill(rng.integers(120, 256, 3)),
-        )
-    return image.filter(ImageFilter.GaussianBlur(size[1] * 0.01))
-
-
-KINDS = {
-    "flat colour": (flat, nearly_flat, gradient, halves),
-    "noise": (uniform_noise, grey_noise, coloured_noise, salt_and_pepper, coarse_noise),
-    "texture": (waves, checks, bricks, clouds, wood, dots),
-    "document": (page, printed, form, chart, screen),
-    "scene": (landscape, house, face, room, heap, street_at_night),
-}
 
 
 def main():

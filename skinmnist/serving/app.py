@@ -24,8 +24,8 @@ from skinmnist.errors import InputError
 from skinmnist.serving.body import Bodies
 from skinmnist.serving.guard import Guard
 
-#: Pictures that are looked at side by side. One of 50 million pixels with alpha takes 600 MB while it is opened,
-#: which happens to one at a time.
+#: Pictures that are looked at side by side. One of 50 million pixels with alpha takes 600 MB while it is
+#: opened, which happens to one at a time.
 WORKERS = 2
 #: Scores that the page shows, and what they are called there.
 SHOWN = {
