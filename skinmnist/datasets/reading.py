@@ -52,7 +52,6 @@ def read_pictures(paths: Sequence[Path], shapes: Sequence[Shape], jobs: int) -> 
         return
     executor = get_reusable_executor(max_workers=jobs, timeout=_IDLE_SECONDS, initializer=_leave_signals)
     waiting: deque[tuple[Sequence[Path], Future[list[Outcome]]]] = deque()
-    finished = False
     try:
         for chunk in chunks:
             waiting.append((chunk, executor.submit(_read_chunk, chunk, shapes)))
@@ -60,15 +59,15 @@ def read_pictures(paths: Sequence[Path], shapes: Sequence[Shape], jobs: int) -> 
                 yield waiting.popleft()[1].result()
         while waiting:
             yield waiting.popleft()[1].result()
-        finished = True
     except BrokenProcessPool:
         raise InputError(
             f"a picture from about {chunk[0]} on ended the process that read it (a crash, or out of memory); "
             "try --jobs 1, or move the large ones away"
         ) from None
     finally:
-        if not finished:
-            executor.shutdown(wait=True, kill_workers=True)
+        # Whoever stops early leaves chunks behind: those that have begun are small, the others never begin.
+        for _, future in waiting:
+            future.cancel()
 
 
 def _leave_signals() -> None:
