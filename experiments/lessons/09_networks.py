@@ -75,7 +75,7 @@ remedies = {
     "focal loss": {"loss": "focal"},
     "logit adjustment": {"loss": "logit_adjusted"},
 }
-scores, chances, history = {}, {}, {}
+scores, chances = {}, {}
 for name, remedy in remedies.items():
     network = CNNClassifier(
         shape, steps=220, batch_size=64, channels=(16, 32), pairs=(0, 1), coarse_share=0, views=2, **remedy
@@ -124,7 +124,7 @@ show(
 gain = {name: scores[name]["balanced_accuracy"] - scores["none"]["balanced_accuracy"] for name in scores}
 say(
     f"Balanced batches change balanced accuracy by **{gain['balanced batches']:+.2f}**, logit adjustment by "
-    f"{gain['logit adjustment']:+.2f}, focal loss by {gain['focal loss']:+.2f}. Accuracy goes the other way: "
+    f"{gain['logit adjustment']:+.2f}, focal loss by {gain['focal loss']:+.2f}. The accuracies are "
     + ", ".join(f"{scores[name]['accuracy']:.2f} ({name})" for name in remedies)
     + ". Focal loss looks away from what is easy, whichever class it is, and asks nobody how frequent it is."
 )
@@ -201,7 +201,7 @@ claim(
 )
 
 # %%
-drawn, axes = figure(height=130, rows=1, columns=8)
+drawn, axes = figure(height=75, rows=1, columns=8)
 melanomas = to_images(table.pixels[labels == names.index("mel")], table.shape)
 lopsided = np.abs(melanomas - melanomas[:, :, ::-1].astype(float)).mean(axis=(1, 2, 3)).argmax()
 image = melanomas[lopsided]
