@@ -28,6 +28,7 @@ _SAID_BY_PRESET = (
     "split",
     "quick",
     "demonstrate_leaks",
+    "leak_models",
 )
 
 

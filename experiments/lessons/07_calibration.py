@@ -99,7 +99,6 @@ show_table(
 
 # %%
 drawn, axis = figure(height=340)
-edges = np.quantile(chances["oversampled"][:, melanoma], [0, 0.5, 0.7, 0.8, 0.88, 0.94, 1])
 curves = {"as it is": (BLUE, "o"), "oversampled": (VERMILLION, "s"), "given back": (GREEN, "^")}
 axis.plot([0, 1], [0, 1], color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
 axis.text(0.60, 0.64, "promise kept", color=MUTED, rotation=41, rotation_mode="anchor")

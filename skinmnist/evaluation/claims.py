@@ -5,11 +5,13 @@ Nothing here knows of models: a report reads it from the run folder alone.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +46,22 @@ class Claims:
     augmented: npt.NDArray[np.uint8] | None
 
 
-def read_claims(folder: Path) -> Claims | None:
-    """Read what `run_preset` left in a run folder; None where there is nothing.
+def common(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what tells one honest run from another."""
+    return {name: protocol[name] for name in ("data", "folds", "split", "seed", "rows")}
+
+
+def forget_claims(folder: Path) -> None:
+    """Remove what a preset has left in a run folder, and nothing else."""
+    published = folder / PUBLISHED_FOLDER
+    for path in (folder / CLAIMS_FILE, published / ABOUT_FILE, published / AUGMENTED_FILE):
+        path.unlink(missing_ok=True)
+    for path in published.glob("*.cell"):
+        path.unlink(missing_ok=True)
+
+
+def read_claims(folder: Path, protocol: Mapping[str, Any]) -> Claims | None:
+    """Read what `run_preset` left in a run folder; None where there is nothing of a run of this protocol.
 
     Raises
     ------
@@ -57,12 +73,15 @@ def read_claims(folder: Path) -> Claims | None:
         return None
     try:
         about = json.loads((published / ABOUT_FILE).read_text(encoding="utf-8"))
+        if about["protocol"] != common(protocol):
+            return None
         augmented = None
         if (published / AUGMENTED_FILE).is_file():
-            with np.load(published / AUGMENTED_FILE, allow_pickle=False) as kept:
+            content = io.BytesIO((published / AUGMENTED_FILE).read_bytes())
+            with np.load(content, allow_pickle=False) as kept:
                 augmented = kept["pictures"]
         return Claims(pd.read_csv(path)[list(CLAIM_COLUMNS)], about, augmented)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise InputError(f"{path} is damaged ({error}); run the preset again, or delete it") from None
 
 
@@ -119,12 +138,14 @@ def compare_claims(
     DataFrame
         Columns `CLAIM_COLUMNS`; what is not known is absent.
     """
-    both = [list(published), list(honest)]
+    both, names = [list(published), list(honest)], list(networks)
     rows = []
-    for network in networks:
+    for network in names:
+        # A page's claim is that of its own network, the first; the others are variants of it.
+        said = claimed if network == names[0] else {}
         as_published, fair = (_means(cells, network, sampler) for cells in both)
         rows += [
-            (network, sampler, metric, claimed.get(metric), as_published.get(metric), fair.get(metric))
+            (network, sampler, metric, said.get(metric), as_published.get(metric), fair.get(metric))
             for metric in CLAIMS
         ]
     return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
+from skinmnist.evaluation.claims import forget_claims
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
 from skinmnist.evaluation.leak_record import forget_leaks
 from skinmnist.evaluation.lesions import write_lesions
@@ -162,6 +163,7 @@ def _open_folder(folder: Path, plan: Plan, fresh: bool) -> tuple[dict[str, Any] 
         if fresh:
             store.clear()
             forget_leaks(folder)
+            forget_claims(folder)
     except OSError as error:
         raise InputError(
             f"the folder {folder} cannot be written ({error.strerror}); name another one with --out"
@@ -173,7 +175,9 @@ def _split_facts(table: PixelTable, plan: Plan, earlier: dict[str, Any] | None) 
     """Count what stands on both sides of the split, once for all runs of a folder."""
     if earlier is not None and earlier.get("identity") == plan.identity and "split_facts" in earlier:
         return dict(earlier["split_facts"])
-    return describe_split(table, plan.task.folds[0])
+    folds = plan.task.folds[0]
+    # Of a holdout only the held-out part stands apart.
+    return describe_split(table, np.minimum(folds, 1) if plan.protocol["split"] == "holdout" else folds)
 
 
 def _run_missing(

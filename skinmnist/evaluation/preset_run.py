@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from skinmnist.evaluation.claims import (
     AUGMENTED_FILE,
     CLAIMS_FILE,
     PUBLISHED_FOLDER,
+    common,
     compare_claims,
 )
 from skinmnist.evaluation.comparison import Progress as RunProgress
@@ -134,7 +135,8 @@ def run_preset(
         request=request,
     )
     trial = published_trial(preset, table, plan)
-    identity = hashlib.sha256(f"{plan.identity} {trial.name} {_own_code()}".encode()).hexdigest()
+    said = json.dumps(asdict(preset.published), sort_keys=True)
+    identity = hashlib.sha256(f"{plan.identity} {trial.name} {said} {_own_code()}".encode()).hexdigest()
     prints = {name: spec.fingerprint for name, spec in trial.task.models.items()}
     folder = Path(out) / PUBLISHED_FOLDER
     store = CellStore(folder, identity, prints)
@@ -150,7 +152,8 @@ def run_preset(
     ]
     names = [network.name for network in preset.networks]
     claims = compare_claims(names, head.sampler, preset.claims, published, honest)
-    write_atomically(folder / ABOUT_FILE, (json.dumps(_about(preset), indent=1) + "\n").encode())
+    about = _about(preset) | {"protocol": common(plan.protocol)}
+    write_atomically(folder / ABOUT_FILE, (json.dumps(about, indent=1) + "\n").encode())
     if preset.augmentation is not None:
         write_atomically(folder / AUGMENTED_FILE, _augmented(preset, table, plan))
     write_atomically(Path(out) / CLAIMS_FILE, claims.to_csv(index=False, lineterminator="\n").encode())
@@ -202,4 +205,6 @@ def _run(trial: Trial, store: CellStore, jobs: int, progress: Progress | None) -
 
 
 def _own_code() -> str:
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    here = Path(__file__).parent
+    parts = [(here / name).read_bytes() for name in ("preset_run.py", "leak_trials.py")]
+    return hashlib.sha256(b"".join(parts)).hexdigest()

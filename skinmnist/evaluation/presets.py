@@ -17,6 +17,7 @@ from skinmnist.evaluation.claims import CLAIMS
 from skinmnist.evaluation.grid import resolve_samplers
 from skinmnist.models.blueprints import Augmentation, Blueprint, Training, read_blueprint, read_fields
 from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.resampling.samplers import SAMPLERS
 
 #: Share of the training lesions that callbacks watch in the honest protocol.
 WATCHED = 0.1
@@ -210,6 +211,12 @@ def _as_preset(name: str, content: dict[str, Any]) -> Preset:
     training = read_fields(Training, "[training]", content.get("training", {}))
     if training.monitor not in ("loss", "accuracy"):
         raise InputError(f"[training] received monitor {training.monitor!r}; choose 'loss' or 'accuracy'")
+    published = read_fields(AsPublished, "[published]", content.get("published", {}))
+    if published.sampler_first and head.sampler not in SAMPLERS:
+        raise InputError(
+            f"[published] received sampler_first with the sampler {head.sampler!r}; name a sampler that makes "
+            "rows, such as RandomOverSampler or SMOTE"
+        )
     augmentation = None
     if "augmentation" in content:
         augmentation = read_fields(Augmentation, "[augmentation]", content["augmentation"])
@@ -225,7 +232,7 @@ def _as_preset(name: str, content: dict[str, Any]) -> Preset:
         networks=_networks(content.get("networks", [])),
         training=training,
         augmentation=augmentation,
-        published=read_fields(AsPublished, "[published]", content.get("published", {})),
+        published=published,
     )
 
 

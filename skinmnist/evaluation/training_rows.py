@@ -118,7 +118,7 @@ def fewer_made(drawn: TrainingRows, old_rows: npt.NDArray[Any], most: int | None
     n_old, n = len(old_rows), len(drawn.rows)
     if most is None or drawn.weights is not None or drawn.drawn is not None or n <= n_old:
         return drawn
-    counts = np.bincount(drawn.labels[n_old:])
+    counts = np.bincount(drawn.labels[n_old:], minlength=int(drawn.labels.max()) + 1)
     same = np.array_equal(drawn.rows[:n_old], old_rows.astype(drawn.rows.dtype, copy=False))
     if counts.max() <= most or not same:
         return drawn

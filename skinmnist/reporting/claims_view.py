@@ -27,7 +27,7 @@ def claims_view(record: RunRecord) -> dict[str, Any]:
     InputError
         Where what the preset left in the run folder is damaged.
     """
-    found = read_claims(record.folder)
+    found = read_claims(record.folder, record.info["protocol"])
     if found is None:
         return {"claims": None}
     return {
@@ -56,19 +56,22 @@ def _text(value: float) -> str:
 
 def _answer(found: Claims) -> str:
     """Say how far claim, page and honest protocol are from each other, in the numbers of the table."""
-    scores = found.scores[found.scores["metric"] == "accuracy"].iloc[0]
     parts = []
-    if not math.isnan(scores["claimed"]):
-        parts.append(f"The page claims an accuracy of {fixed(scores['claimed'])}.")
-    parts.append(
-        f"Done as published, it comes to {fixed(scores['as_published'])} here; in the honest protocol, to "
-        f"{fixed(scores['honest'])}."
-    )
+    for row in found.scores[found.scores["metric"] == "accuracy"].to_dict("records"):
+        title = found.about["networks"].get(row["network"], row["network"])
+        if not math.isnan(row["claimed"]):
+            parts.append(f"The page claims an accuracy of {fixed(row['claimed'])}.")
+        published, honest = (_accuracy(row[name]) for name in ("as_published", "honest"))
+        parts.append(f"{title}: as published {published}, in the honest protocol {honest}.")
     if found.about["differences"]:
         parts.append("What differs between the two: " + "; ".join(found.about["differences"]) + ".")
     else:
         parts.append("The page's protocol has no leak of those that are looked for, so the two agree.")
     return " ".join(parts)
+
+
+def _accuracy(value: float) -> str:
+    return "has not been finished" if math.isnan(value) else f"an accuracy of {fixed(value)}"
 
 
 def _pictures(found: Claims) -> list[Embedded]:

@@ -130,7 +130,9 @@ def _mark_one(given: Answer | None, question: Question, table: PixelTable) -> Ma
         return Mark(question, False, f"Not answered yet. {question.hint}")
     right = question.answer(table)
     if isinstance(right, float) and isinstance(given, str):
-        number = re.fullmatch(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*%?\s*", given.replace("−", "-"))
+        number = re.fullmatch(
+            r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*%?\s*", given.replace("−", "-")
+        )
         if number is None:
             return Mark(question, False, f"Expected {question.expects}.")
         given = float(number[1])
