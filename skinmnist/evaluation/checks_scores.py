@@ -64,7 +64,7 @@ def less_accurate(record: RunRecord, findings: Findings) -> str | None:
 
 
 def never_predicted(record: RunRecord, findings: Findings) -> str | None:
-    """Tell of pairs that never answer some class, in no fold."""
+    """Tell of pairs that never answer some class, in any fold."""
     names = record.info["table"]["class_names"]
     missing = []
     for pair, counts in _confusions(record).items():

@@ -214,8 +214,8 @@ def _as_preset(name: str, content: dict[str, Any]) -> Preset:
     published = read_fields(AsPublished, "[published]", content.get("published", {}))
     if published.sampler_first and head.sampler not in SAMPLERS:
         raise InputError(
-            f"[published] received sampler_first with the sampler {head.sampler!r}; name a sampler that makes "
-            "rows, such as RandomOverSampler or SMOTE"
+            f"[published] received sampler_first with the sampler {head.sampler!r}; name a sampler that "
+            "makes rows, such as RandomOverSampler or SMOTE"
         )
     augmentation = None
     if "augmentation" in content:

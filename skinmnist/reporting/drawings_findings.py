@@ -10,6 +10,7 @@ import pandas as pd
 from skinmnist import facts
 from skinmnist.evaluation.curves import decision_curves, precision_recall_curves, reliability_bins, roc_curves
 from skinmnist.evaluation.findings import Findings
+from skinmnist.evaluation.lesions import read_lesions
 from skinmnist.evaluation.mistakes import read_mistakes
 from skinmnist.evaluation.record import RunRecord
 from skinmnist.reporting import figures, figures_curves
@@ -61,6 +62,7 @@ def forest_rows(record: RunRecord, findings: Findings, metric: str) -> pd.DataFr
 def draw_forests(record: RunRecord, findings: Findings) -> list[Forest]:
     """Draw a forest plot of every compared metric, macro-F1 first; nothing where nothing is compared."""
     samplers, models = record.info["grid"]["samplers"], list(record.info["grid"]["models"])
+    units = "pictures" if read_lesions(record.folder) is None else "lesions"
     drawn = []
     for metric in dict.fromkeys(findings.comparisons["metric"]):
         rows = forest_rows(record, findings, str(metric))
@@ -75,7 +77,7 @@ def draw_forests(record: RunRecord, findings: Findings) -> list[Forest]:
             f"Forest plot of differences in {label} to training without a sampler: {'; '.join(told)}. "
             "The intervals stand in the table of all comparisons."
         )
-        wide, narrow = (forest_figure(rows, samplers, models, label, phone) for phone in (False, True))
+        wide, narrow = (forest_figure(rows, samplers, models, label, phone, units) for phone in (False, True))
         drawn.append(Forest(label, embed_figure(wide, alt, narrow)))
     return drawn
 

@@ -33,7 +33,12 @@ def pair_style(samplers: Sequence[str], models: Sequence[str], sampler: str, mod
 
 @styled
 def forest_figure(
-    rows: pd.DataFrame, samplers: Sequence[str], models: Sequence[str], label: str, narrow: bool = False
+    rows: pd.DataFrame,
+    samplers: Sequence[str],
+    models: Sequence[str],
+    label: str,
+    narrow: bool = False,
+    units: str = "lesions",
 ) -> Figure:
     """Draw the difference of every pair to the same model without a sampler, with both intervals.
 
@@ -85,7 +90,7 @@ def forest_figure(
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     axes.set_xlabel(f"difference in {label} to training without a sampler")
-    _explain(figure, narrow)
+    _explain(figure, narrow, units)
     return figure
 
 
@@ -123,10 +128,10 @@ def _limit(axes: Axes, rows: pd.DataFrame) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.2f}".replace("-", "−") if value else "0")
 
 
-def _explain(figure: Figure, narrow: bool) -> None:
+def _explain(figure: Figure, narrow: bool, units: str) -> None:
     handles = [
         Line2D([], [], color=MUTED, linewidth=9, alpha=0.4, label="95 % interval over folds, corrected"),
-        Line2D([], [], color=MUTED, linewidth=1.8, label="95 % interval over lesions"),
+        Line2D([], [], color=MUTED, linewidth=1.8, label=f"95 % interval over {units}"),
         Patch(color=LINE, alpha=0.55, label=f"within ±{ROPE:g}"),
     ]
     figure.legend(handles=handles, loc="lower left", ncols=1 if narrow else 3, borderaxespad=0, borderpad=0.2)

@@ -68,7 +68,7 @@ def fixed(value: float, digits: int = 3) -> str:
 
 def signed(value: float, digits: int = 3) -> str:
     """Write a difference with its sign: ``+0.022``."""
-    return ("+" if value > 0 else "") + fixed(value, digits)
+    return ("+" if round(value, digits) > 0 else "") + fixed(value, digits)
 
 
 def with_spread(mean: float, spread: float) -> str:

@@ -124,10 +124,13 @@ def warnings(records: Sequence[RunRecord]) -> list[str]:
     found = []
     for key, meaning in _MEANINGS.items():
         values = list(dict.fromkeys(entry[key] for entry in described))
+        if key == "split" and "by image" not in values:
+            meaning = "other pictures are held out"
         if len(values) > 1:
             found.append(f"The runs differ in {_WORDS.get(key, key)} ({listing(values)}): {meaning}.")
     digests = {record.info["protocol"].get("data") for record in records}
-    if len(digests) > 1 and not found:
+    one_name = all(len({entry[key] for entry in described}) == 1 for key in ("table", "size"))
+    if len(digests) > 1 and one_name:
         found.append("The runs have read different data under one name, so their scores do not compare.")
     for words, told in (
         ("unfinished", [bool(len(r.results) < len(r.info["cells"])) for r in records]),
