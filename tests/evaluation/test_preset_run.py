@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import precision_score, recall_score
 
 from skinmnist.datasets.synthetic import make_lesions
-from skinmnist.evaluation.claims import keras_scores, read_claims
+from skinmnist.evaluation.claims import compare_claims, forget_claims, keras_scores, read_claims
 from skinmnist.evaluation.plan import make_plan
 from skinmnist.evaluation.preset_run import published_trial, run_preset
 from skinmnist.evaluation.presets import read_preset
@@ -59,6 +59,13 @@ def test_keras_scores_are_micro_averages_at_one_half():
     assert "precision" not in keras_scores(labels, np.full((200, 4), 0.25))
 
 
+def test_a_page_claims_for_its_own_network_only():
+    found = compare_claims(["own", "variant"], "none", {"accuracy": 0.9}, [], [])
+    said = found[found["metric"] == "accuracy"].set_index("network")["claimed"]
+    assert said["own"] == 0.9
+    assert np.isnan(said["variant"])
+
+
 def test_as_published_copies_stand_on_both_sides_and_the_test_is_watched(tmp_path, table):
     mine = preset(tmp_path, holdout="false")
     plan = make_plan(table, mine.samplers, mine.models(), 3, 1, None, 0, None)
@@ -96,7 +103,8 @@ def test_a_run_leaves_claims_and_a_report_and_is_found_again(tmp_path, table):
     honest = first.record.scores.query("sampler == 'RandomOverSampler' and metric == 'accuracy'")["value"]
     assert claims.loc["accuracy", "honest"] == pytest.approx(honest.mean())
     assert len(first.record.scores.query("metric == 'accuracy'")) == 2
-    kept = read_claims(out)
+    kept = read_claims(out, first.record.info["protocol"])
+    assert read_claims(out, first.record.info["protocol"] | {"seed": 1}) is None
     assert kept is not None
     assert kept.augmented is not None
     assert kept.augmented.shape[2:] == (8, 8, 3)
@@ -106,3 +114,10 @@ def test_a_run_leaves_claims_and_a_report_and_is_found_again(tmp_path, table):
     assert "Claimed, as published, honest" in page
     assert "A &lt;system&gt;" in page
     assert "one held-out part of 3" in page
+    changed = preset(tmp_path, sampler_first="false")
+    before = {path.name for path in (out / "published").glob("*.cell")}
+    run_preset(changed, table, out=out, jobs=1)
+    assert {path.name for path in (out / "published").glob("*.cell")} > before
+    forget_claims(out)
+    assert read_claims(out, first.record.info["protocol"]) is None
+    assert not list((out / "published").iterdir())

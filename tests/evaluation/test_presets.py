@@ -81,6 +81,7 @@ def test_a_changed_network_has_another_fingerprint(tmp_path):
         ("[[networks]]", "[networks]", "array of tables"),
         ('name = "net"', 'name = "net"\nlike = "net"', "both layers and like"),
         ("sampler_first = true", "sampler_first = 1", "true or false"),
+        ('"RandomOverSampler"', '"none"', "sampler that makes rows"),
         ("{ flatten = true }, ", "", "exactly one flatten"),
         ("{ dense = 3 }]", "3]", "no tables"),
         ('sampler = "R', 'size = "28"\nsampler = "R', "height x width"),

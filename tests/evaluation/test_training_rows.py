@@ -5,7 +5,13 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
-from skinmnist.evaluation.training_rows import balanced_weights, draw_training_rows, fewer_made, thin
+from skinmnist.evaluation.training_rows import (
+    TrainingRows,
+    balanced_weights,
+    draw_training_rows,
+    fewer_made,
+    thin,
+)
 from skinmnist.models import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.samplers import make_sampler
@@ -151,3 +157,11 @@ def test_rows_that_weigh_much_stay_and_classes_keep_their_weight(fold):
     thinned = thin(draw(fold, "class_weight"), 69, 0)
     assert np.bincount(thinned.labels).tolist() == [40, 25, 10]
     np.testing.assert_allclose(thinned.class_mix(3), 75 / 3)
+
+
+def test_the_class_of_the_highest_code_may_be_the_largest():
+    old = np.zeros((6, 2), np.float32)
+    labels = np.array([0] + [1] * 5 + [0] * 5)
+    rows = np.vstack([old, np.ones((5, 2), np.float32)])
+    fewer = fewer_made(TrainingRows(rows, labels, None, 11), old, 2, 0)
+    assert fewer.class_mix(2).tolist() == [6.0, 5.0]
