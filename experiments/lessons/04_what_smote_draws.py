@@ -199,7 +199,7 @@ say(
     "The neighbours vote for it, whatever the truth."
 )
 claim(
-    "On noise, many dimensions give new rows to the drawn class more often than two",
+    "On noise, many dimensions give new rows to the class that was rare more often than two",
     votes[-1] - votes[0],
     at_least=0.3,
 )
@@ -230,8 +230,8 @@ claim(
 # %%
 finding(
     f"SMOTE's pictures are double exposures with {least:.2f} to {most:.2f} of the detail of real ones and "
-    f"less variety; on noise of 1,000 dimensions neighbours give {votes[-1]:.0%} of new rows to the "
-    f"class that was rare, in 2 dimensions {votes[0]:.0%}."
+    f"less variety; on noise of 1,000 dimensions neighbours give {votes[-1]:.0%} of new rows to the class "
+    f"that was rare, in 2 dimensions {votes[0]:.0%}."
 )
 
 # %% [markdown]

@@ -124,7 +124,7 @@ show(
     drawn,
     "Balanced accuracy against accuracy. A line shows one model with its threshold moved, from "
     f"{line[0, 0]:.2f} and {line[0, 1]:.2f} to {line[-1, 0]:.2f} and {line[-1, 1]:.2f}. Points: "
-    f"{'; '.join(told)}. The resampled models lie on the line or below it.",
+    f"{'; '.join(told)}.",
     cover=True,
 )
 

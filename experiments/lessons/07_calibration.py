@@ -120,7 +120,7 @@ told = [
 show(
     drawn,
     "Promised probability of melanoma against the share of melanomas, in six groups of pictures. In the "
-    f"highest group, {'; '.join(told)}. The oversampled model promises too much everywhere.",
+    f"highest group, {'; '.join(told)}.",
     cover=True,
 )
 

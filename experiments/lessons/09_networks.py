@@ -50,7 +50,9 @@ train = assign_folds(table, 3)[0] != 0
 def shrink(factor):
     """Average squares of pixels, so that a network learns in seconds; return rows and their shape."""
     images = to_images(table.pixels, table.shape).astype(np.float32)
-    n, height, width, channels = images.shape
+    height, width = (side - side % factor for side in table.shape[:2])
+    images = images[:, :height, :width]  # A row or column that fills no square is left out.
+    n, _, _, channels = images.shape
     squares = images.reshape(n, height // factor, factor, width // factor, factor, channels)
     small = squares.mean(axis=(2, 4)).round().astype(np.uint8)
     return to_rows(small), small.shape[1:]
