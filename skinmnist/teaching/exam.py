@@ -13,6 +13,9 @@ from skinmnist.errors import InputError
 
 Answer = float | str
 
+#: Larger integers, which TOML allows, are no floats.
+LARGEST = 10**300
+
 
 @dataclass(frozen=True)
 class Slip:
@@ -94,7 +97,7 @@ def read_sheet(path: Path, questions: Sequence[Question]) -> dict[str, Answer]:
     Raises
     ------
     InputError
-        Where it is no TOML, answers no question, or an answer is neither number nor word.
+        Where it is no TOML, answers no question, or an answer is neither word nor number, or too large.
     """
     try:
         sheet = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -108,6 +111,8 @@ def read_sheet(path: Path, questions: Sequence[Question]) -> dict[str, Answer]:
             raise InputError(f"{path} answers {key!r}; expected {', '.join(sorted(known))}, so rename it")
         if isinstance(answer, bool) or not isinstance(answer, int | float | str):
             raise InputError(f"{path} answers {key} with {answer!r}; expected a number, or a word in quotes")
+        if isinstance(answer, int) and abs(answer) > LARGEST:
+            raise InputError(f"{path} answers {key} with more than {LARGEST:.0e}; expected a smaller number")
     return {key: answer for key, answer in sheet.items() if answer != ""}
 
 

@@ -72,6 +72,8 @@ def test_other_answers_get_the_general_hint():
     assert marks[0].remark == QUESTIONS[0].hint
     assert marks[5].remark == QUESTIONS[5].hint
     assert marks[7].remark == "Expected a number, to 0.003."
+    for no_number in ("1.2.3", ".", "-", "1e"):
+        assert mark({"q8": no_number}, QUESTIONS, exam_table())[7].remark == "Expected a number, to 0.003."
     assert marks[1].remark.startswith("Not answered yet.")
 
 
@@ -87,6 +89,8 @@ def test_the_blank_sheet_asks_everything_and_answers_nothing():
         ("q1 = ", "is no TOML"),
         ("q99 = 1", "answers 'q99'"),
         ("q1 = [1]", "expected a number, or a word in quotes"),
+        (f"q1 = {10**400}", "expected a smaller number"),
+        (f"q1 = -{10**400}", "expected a smaller number"),
     ],
 )
 def test_a_damaged_sheet_is_one_sentence(sheet, complaint, tmp_path, capsys):
