@@ -28,6 +28,8 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = SERIES
 
 #: Pictures of the table that a lesson works on, unless it asks for more.
 ROWS = 2500
+#: Classes without which a lesson says nothing.
+SPOKEN_OF = ("nv", "mel")
 #: Width of every figure, in CSS pixels: it fits a phone, and a desktop enlarges it.
 WIDTH = 440
 
@@ -48,23 +50,15 @@ def open_table(rows: int = ROWS) -> PixelTable:
     Raises
     ------
     InputError
-        Where that table does not know its lesions.
+        Where that table does not know its lesions, or has no moles or no melanomas.
     """
-    from skinmnist.datasets.find import find_table
-    from skinmnist.datasets.hmnist import load_hmnist
     from skinmnist.datasets.subset import draw_rows
     from skinmnist.datasets.synthetic import make_lesions
 
-    path = find_table()
-    if path is None:
+    whole = find_whole_table()
+    if whole is None:
         table = make_lesions(rows, random_state=0)
     else:
-        whole = load_hmnist(path)
-        if whole.lesion_ids is None:
-            raise InputError(
-                f"the lessons received {path} without metadata; they keep the pictures of a lesion "
-                f"together, so put {facts.METADATA_FILE} beside it"
-            )
         table = whole.take(draw_rows(whole, rows, random_state=0, min_lesions=10))
     recorder = active_recorder()
     height, width, _ = table.shape
@@ -75,6 +69,35 @@ def open_table(rows: int = ROWS) -> PixelTable:
         f"The table: {len(table):,} {kind} pictures of {height} × {width} pixels, {table.n_lesions:,} "
         "lesions."
     )
+    return table
+
+
+def find_whole_table() -> PixelTable | None:
+    """Return the real table that is at hand; None where there is none.
+
+    Raises
+    ------
+    InputError
+        Where it does not know its lesions, or has no moles or no melanomas.
+    """
+    from skinmnist.datasets.find import find_table
+    from skinmnist.datasets.hmnist import load_hmnist
+
+    path = find_table()
+    if path is None:
+        return None
+    table = load_hmnist(path)
+    if table.lesion_ids is None:
+        raise InputError(
+            f"the lessons received {path} without metadata; they keep the pictures of a lesion "
+            f"together, so put {facts.METADATA_FILE} beside it"
+        )
+    missing = [name for name in SPOKEN_OF if name not in table.class_names]
+    if missing:
+        raise InputError(
+            f"the lessons received {path} without the class {' and the class '.join(missing)}; they compare "
+            "melanomas with moles, so name a table that has both"
+        )
     return table
 
 

@@ -47,14 +47,14 @@ def _teach(options: argparse.Namespace) -> int:
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"received {options.jobs} jobs; expected at least 1")
 
-    from skinmnist.datasets.find import find_table
+    from skinmnist.classroom import find_whole_table
     from skinmnist.evaluation.machine import available_cores
     from skinmnist.reporting.naming import count
     from skinmnist.teaching.gallery import lesson_table, write_gallery
     from skinmnist.teaching.questions import QUESTIONS
     from skinmnist.teaching.running import run_lessons
 
-    find_table()  # A folder that is not there is said once, before anything runs.
+    find_whole_table()  # What is wrong with a table is said once, before anything runs.
     runs = []
     for run in run_lessons(lessons, options.jobs or available_cores()):
         runs.append(run)

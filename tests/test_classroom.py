@@ -9,6 +9,7 @@ import pytest
 
 from skinmnist.classroom import WIDTH, figure, finding, open_table, say, show, show_table
 from skinmnist.errors import InputError
+from skinmnist.lessons import main
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,21 @@ def test_a_table_without_lesions_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("SKINMNIST_DATA", str(tmp_path / "tiny.csv"))
     with pytest.raises(InputError, match=r"put HAM10000_metadata\.csv beside it"):
         open_table()
+    assert main(["1", "--out", str(tmp_path / "gallery")]) == 2
+    assert not (tmp_path / "gallery").exists()
+
+
+def test_a_table_of_other_classes_is_one_sentence(tmp_path, monkeypatch, capsys):
+    rows = "\n".join(f"7,7,7,{code % 2}" for code in range(12))
+    (tmp_path / "tiny.csv").write_text(f"pixel0000,pixel0001,pixel0002,label\n{rows}\n")
+    patients = "\n".join(f"L{row},I{row},{('nv', 'wart')[row % 2]}" for row in range(12))
+    (tmp_path / "tiny_metadata.csv").write_text(f"lesion_id,image_id,dx\n{patients}\n")
+    monkeypatch.setenv("SKINMNIST_DATA", str(tmp_path / "tiny.csv"))
+    with pytest.raises(InputError, match="without the class mel;"):
+        open_table()
+    assert main(["--out", str(tmp_path / "gallery")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "gallery").exists()
 
 
 def test_a_plain_script_prints(capsys):
