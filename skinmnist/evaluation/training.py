@@ -168,6 +168,11 @@ def _watched(
     if not spec.watch:
         return slice(None), {}
     seen = draw_lesions(labels, lesions, spec.watch, seed)
+    if not len(seen):
+        raise ValueError(
+            f"too few lesions to watch {spec.watch:.0%} of those of each class; give more, or choose a model "
+            "that watches none"
+        )
     trained = np.setdiff1d(np.arange(len(labels)), seen)
     return trained, {"watched": (rows[seen], labels[seen])}
 

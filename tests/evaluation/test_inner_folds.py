@@ -9,7 +9,8 @@ from skinmnist.evaluation.fitting import Task, fit_cell
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.evaluation.grid import resolve_samplers
 from skinmnist.evaluation.inner_folds import draw_lesions, inner_folds
-from skinmnist.models.spec import ModelSpec
+from skinmnist.evaluation.training import train_model
+from skinmnist.models.spec import ModelSpec, Setting
 
 
 @pytest.mark.parametrize("folds", [2, 3, 10])
@@ -44,6 +45,14 @@ class Witness(DummyClassifier):
     def fit(self, X, y, watched):
         Witness.seen = X, y, watched
         return super().fit(X, y)
+
+
+def test_too_few_lesions_to_watch_any_are_refused():
+    spec = ModelSpec("witness", lambda setting: Witness(), pixel_type="uint8", watch=0.1)
+    rows, labels = np.zeros((18, 12), np.uint8), np.repeat([0, 1], 9)
+    setting = Setting((2, 2, 3), 2, 18, 0)
+    with pytest.raises(ValueError, match="too few lesions to watch 10%"):
+        train_model(spec, "none", None, 0, setting, rows, labels, None)
 
 
 def test_watched_lesions_are_split_off_before_the_sampler_sees_them(lesions):
