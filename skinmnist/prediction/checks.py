@@ -29,9 +29,14 @@ def number(value: Any, what: str, low: float = -math.inf, high: float = math.inf
     """Return a finite number between two limits, both included."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise UnreadableError(f"its entry {what!r} is no number that it can be")
-    if not math.isfinite(value):
+    try:
+        found = float(value)
+    except OverflowError:
+        # JSON has whole numbers of any length.
+        found = math.inf
+    if not math.isfinite(found):
         raise UnreadableError(f"its entry {what!r} is not finite")
-    return float(value)
+    return found
 
 
 def flag(value: Any, what: str) -> bool:

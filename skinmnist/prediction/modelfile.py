@@ -154,6 +154,8 @@ def _content(file: Path) -> bytes:
 
 
 def _check_members(listed: Any, members: Mapping[str, bytes]) -> None:
+    if not isinstance(listed, Mapping):
+        raise UnreadableError("its list of members is none")
     for name, content in members.items():
         if entry(entry(listed, name), "sha256") != _sha256(content):
             raise UnreadableError(f"its member {name} is not the one that was written")

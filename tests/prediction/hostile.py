@@ -137,6 +137,13 @@ def npy(header, numbers=b""):
     return b"\x93NUMPY\x01\x00" + len(text_).to_bytes(2, "little") + text_ + numbers
 
 
+def alone(content, change):
+    """Leave nothing but the manifest, and change that."""
+    manifest = json.loads(unpack(content)["manifest.json"])
+    change(manifest)
+    return pack({"manifest.json": json.dumps(manifest).encode()})
+
+
 def high_tree(depth=20_000):
     """A tree that is one long branch: every other node is a leaf."""
     place = np.arange(2 * depth + 1)
@@ -205,6 +212,13 @@ def network_files(content):
         "a manifest of megabytes": pack({**members, "manifest.json": b'{"a": "' + b"x" * 10**7 + b'"}'}),
         "a manifest of brackets": pack({**members, "manifest.json": b"[" * 200_000}),
         "a manifest of digits": pack({**members, "manifest.json": b'{"format": ' + b"9" * 200_000 + b"}"}),
+        "a score beyond all floats": repacked(
+            content, set_in("scores", to={"metrics": {"x": {"mean": 10**400, "sd": 0.1}}})
+        ),
+        "a spread beyond all floats": repacked(
+            content, set_in("scores", to={"metrics": {"x": {"mean": 0.5, "sd": 10**400}}})
+        ),
+        "a list of members that is a number": alone(content, set_in("members", to=5)),
         "another format": repacked(content, set_in("format", to=2)),
         "a picture of gigabytes": repacked(content, set_in("shape", to=[10**9, 10**9, 3])),
         "a picture of less than nothing": repacked(content, set_in("shape", to=[-8, 8, 3])),
