@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import threading
 import warnings
@@ -44,7 +45,9 @@ _SIZE_EXPECTED = (
 )
 #: A progressive JPEG has about ten scans; each that says nothing costs as much as one that does.
 MAX_SCANS = 100
-_START_OF_JPEG, _START_OF_SCAN = b"\xff\xd8", b"\xff\xda"
+_START_OF_JPEG, _START_OF_SCAN, _END_OF_JPEG = b"\xff\xd8", b"\xda", b"\xd9"
+#: A marker of a JPEG that a segment follows, or its end; the others stand alone, or are none.
+_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
 _RAW, _BITFIELDS = 0, 3
 
 #: What undoes each value of EXIF's orientation (CIPA DC-008, table 6).
@@ -234,10 +237,22 @@ def _check_bytes(count: int) -> None:
 
 def _check_coding(image: Image.Image, content: bytes) -> None:
     """Refuse what takes minutes to decode out of a small file, and no camera or editor writes."""
-    if content.startswith(_START_OF_JPEG) and content.count(_START_OF_SCAN) > MAX_SCANS:
+    if content.startswith(_START_OF_JPEG) and _has_too_many_scans(content):
         raise InputError(
             f"received a JPEG of more than {MAX_SCANS} scans; expected at most that many, so save it again "
             "with another program"
         )
     if image.format == "BMP" and image.info.get("compression") not in (_RAW, _BITFIELDS):
         raise InputError("received a compressed BMP; expected an uncompressed one, so save it again as PNG")
+
+
+def _has_too_many_scans(content: bytes) -> bool:
+    """Walk from marker to marker as libjpeg does; comments and what stands behind the picture hold none."""
+    count, place = 0, len(_START_OF_JPEG)
+    while (found := _MARKER.search(content, place)) is not None and found[1] != _END_OF_JPEG:
+        count += found[1] == _START_OF_SCAN
+        if count > MAX_SCANS:
+            return True
+        place = found.end()
+        place += int.from_bytes(content[place : place + 2], "big")
+    return False

@@ -197,8 +197,14 @@ def odd_ones():
     yield "disguised pickle", b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c", FOREIGN, None
     head = struct.pack("<2sIIIIiiHHIIiiII", b"BM", 70, 0, 62, 40, 6, 4, 1, 8, 1, 8, 0, 0, 2, 0)
     yield "BMP of runs", head + bytes(8) + b"\x06\x01\0\0" * 4 + b"\0\x01", "a compressed BMP", None
-    scans = saved(blocks, "JPEG", comment=b"\xff\xda" * 101)
-    yield "JPEG of too many scans", scans, "JPEG of more than 100 scans", None
+    scans = saved(blocks, "JPEG", progressive=True)
+    last = scans[scans.rindex(b"\xff\xda") : -2]
+    more_scans = scans[:-2] + 101 * last + scans[-2:]
+    yield "JPEG of too many scans", more_scans, "JPEG of more than 100 scans", None
+    comment = saved(blocks, "JPEG", comment=b"\xff\xda" * 101, **JPEG)
+    yield "JPEG with marks of scans in a comment", comment, BLOCKS, 6
+    behind = saved(blocks, "JPEG", **JPEG) + b"\xff\xda\0\2" * 101
+    yield "JPEG with something behind it", behind, BLOCKS, 6
 
 
 GOLDEN = {name: case for made in (turns, modes, files, odd_ones) for name, *case in made()}
