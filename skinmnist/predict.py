@@ -43,7 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--explain",
         action="store_true",
-        help="write <image>-explained.png beside each picture: red speaks for the answer, blue against it",
+        help="write <image>-explained.png, as in a.jpg-explained.png, beside each picture: "
+        "red speaks for the answer, blue against it",
     )
     return parser
 
@@ -75,7 +76,7 @@ def _predict(options: argparse.Namespace) -> int:
             n_failed += 1
             continue
         _show(path, found, options, widths)
-        if options.explain and not _explain(classifier, path):
+        if options.explain and not _explain(classifier, path, found):
             n_failed += 1
     if not options.json:
         print(facts.DISCLAIMER)
@@ -104,13 +105,13 @@ def _show(path: Path, prediction: Prediction, options: argparse.Namespace, width
         print(f"    warning: {warning}")
 
 
-def _explain(classifier: Classifier, path: Path) -> bool:
+def _explain(classifier: Classifier, path: Path, prediction: Prediction) -> bool:
     """Write the map of a picture beside it; tell whether that went well."""
     from skinmnist.prediction.listing import explained_name
 
     target = explained_name(path)
     try:
-        target.write_bytes(classifier.explain_picture(path))
+        target.write_bytes(classifier.explain_picture(prediction.pixels))
     except OSError as error:
         _complain(f"{target} cannot be written ({error.strerror}); copy the picture to a folder that can be")
         return False

@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from skinmnist import make_lesions
+from skinmnist.datasets.pictures import open_picture
 from skinmnist.evaluation.keeping import train_for_keeps
 from skinmnist.predict import main
 
@@ -66,13 +68,46 @@ def test_a_broken_picture_is_one_line_and_the_others_go_on(model, folder, capsys
 def test_explanations_are_beside_the_pictures_and_no_pictures(model, folder, capsys):
     assert main([model, "pictures", "--explain"]) == 0
     assert {file.name for file in folder.glob("*-explained.png")} == {
-        "a-explained.png",
-        "b-explained.png",
-        "c-explained.png",
+        "a.png-explained.png",
+        "b.JPG-explained.png",
+        "c.webp-explained.png",
     }
     capsys.readouterr()
     assert main([model, "pictures", "--json"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_pictures_of_one_stem_have_their_own_explanations(model, folder, capsys):
+    for name in ("a.jpg", "b-explained.jpg"):
+        Image.fromarray(np.full((12, 9, 3), 90, np.uint8)).save(folder / name)
+    assert main([model, "pictures", "--explain", "--json"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert len(list(folder.glob("*-explained.png"))) == 5
+
+
+def test_a_picture_is_opened_once(model, folder, monkeypatch, capsys):
+    opened = []
+
+    def spy(source):
+        opened.append(source)
+        return open_picture(source)
+
+    monkeypatch.setattr("skinmnist.prediction.classifier.open_picture", spy)
+    assert main([model, "pictures/a.png", "--explain"]) == 0
+    assert [source for source in opened if not isinstance(source, np.ndarray)] == [Path("pictures/a.png")]
+
+
+def test_names_that_cannot_be_looked_up_are_one_line_each(model, folder, monkeypatch, capsys):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    assert main([model, "a" * 300, "pictures", "pictures/a.png", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 1
+    long, locked = shown.err.splitlines()
+    assert "cannot be read (File name too long" in long or "(file name too long)" in long
+    assert "pictures cannot be read (Permission denied); check its name and rights" in locked
 
 
 def test_names_cannot_steer_the_terminal(model, folder, capsys):
