@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,13 +58,14 @@ def _train(options: argparse.Namespace) -> int:
     from skinmnist.errors import InputError
     from skinmnist.evaluation.files import write_atomically
     from skinmnist.evaluation.folds import choose_split
-    from skinmnist.evaluation.keeping import choose_pair, default_file, train_for_keeps
+    from skinmnist.evaluation.keeping import check_keepable, choose_pair, default_file, train_for_keeps
     from skinmnist.terminal import Terminal
 
     if not 0 <= options.seed < 2**31:
         raise InputError(f"received seed {options.seed}; expected a whole number from 0 to {2**31 - 1}")
     model, _, sampler, _ = choose_pair(options.model, options.sampler)
     table = open_table(options.csv, options.metadata)
+    check_keepable(table)
     out = Path(options.out) if options.out else default_file(table, model, sampler)
     # Whoever cannot write must learn it before training, not after.
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +73,8 @@ def _train(options: argparse.Namespace) -> int:
         raise InputError(
             f"received the folder {out} as --out; name a file in it, such as {out / 'lesion.skm'}"
         )
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"the folder {out.parent} cannot be written; name another file with --out")
     terminal = Terminal()
     terminal.table(table, choose_split(table, None), quick=False)
     record = None

@@ -76,3 +76,19 @@ def test_a_synthetic_table_is_said_loudly_and_stored(tmp_path, monkeypatch, caps
     shown = capsys.readouterr()
     assert "SYNTHETIC TABLE" in shown.err
     assert manifest_of(tmp_path / "x.skm")["training"]["synthetic"]
+
+
+def test_a_table_of_which_nothing_can_be_kept_is_refused_before_validating(csv, tmp_path, capsys):
+    few = tmp_path / "few.csv"
+    few.write_text("\n".join(csv.read_text().splitlines()[:16]) + "\n")
+    assert main([str(few), "--model", "dummy", "--cv", "--folds", "2"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.count("\n") == 1
+    assert "macro f1" not in shown.out
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(csv, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("os.access", lambda folder, how: folder != tmp_path / "locked")
+    assert main([str(csv), "--model", "dummy", "--out", str(tmp_path / "locked" / "x.skm")]) == 2
+    said = f"the folder {tmp_path / 'locked'} cannot be written; name another file with --out"
+    assert said in capsys.readouterr().err

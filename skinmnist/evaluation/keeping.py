@@ -20,10 +20,15 @@ from skinmnist.evaluation.record import RunRecord
 from skinmnist.evaluation.training import Trained, train_model
 from skinmnist.models import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.prediction.archive import MOST_BYTES
+from skinmnist.prediction.checks import UnreadableError, words
 from skinmnist.prediction.home import SUFFIX, model_folder
-from skinmnist.prediction.manifest import MOST_CLASSES, MOST_SIDE, PREPROCESSING
-from skinmnist.prediction.modelfile import encode_model
-from skinmnist.prediction.unfamiliar import fit_unfamiliar
+from skinmnist.prediction.manifest import LONGEST_NAME, MOST_CLASSES, MOST_SIDE, PREPROCESSING
+from skinmnist.prediction.modelfile import decode_model, encode_model
+from skinmnist.prediction.unfamiliar import ROWS_PER_AXIS, fit_unfamiliar
+
+#: Rows that it takes to learn which pictures are familiar.
+LEAST_ROWS = 2 * ROWS_PER_AXIS
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +83,41 @@ def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Sampler]
     return model_name, spec, sampler_name, found
 
 
+def check_keepable(table: PixelTable) -> None:
+    """Refuse a table of which no model could be kept in a file.
+
+    Raises
+    ------
+    InputError
+        Where pictures are too large, or classes or rows too few or too many, or a name is none to show.
+    """
+    height, width, channels = table.shape
+    n_classes = len(table.class_names)
+    if min(height, width) < 2 or max(height, width) > MOST_SIDE or channels not in (1, 3):
+        raise InputError(
+            f"received pictures of {height} x {width} x {channels} to keep a model of; expected 2 to "
+            f"{MOST_SIDE} pixels along a side and 1 or 3 channels, so scale them"
+        )
+    if not 2 <= n_classes <= MOST_CLASSES:
+        raise InputError(
+            f"received {n_classes} classes to keep a model of; expected 2 to {MOST_CLASSES}, so take another "
+            "table"
+        )
+    if len(table) < LEAST_ROWS:
+        raise InputError(
+            f"received {len(table)} pictures to keep a model of; expected at least {LEAST_ROWS}, so take a "
+            "larger table"
+        )
+    for name in table.class_names:
+        try:
+            words(name, "class name", LONGEST_NAME)
+        except UnreadableError:
+            raise InputError(
+                f"received a class of the name {name[:80]!r} to keep a model of; expected 1 to "
+                f"{LONGEST_NAME} plain signs, so rename it"
+            ) from None
+
+
 def default_file(table: PixelTable, model: str, sampler: str) -> Path:
     """Return where a model is kept when nobody says where."""
     return model_folder() / f"{table.name}-{model}-{sampler}{SUFFIX}"
@@ -104,16 +144,12 @@ def train_for_keeps(
     Raises
     ------
     InputError
-        Where the model cannot be kept in a file; before anything is trained.
+        Where the model cannot be kept in a file: before anything is trained, but for a model that has
+        grown too large.
     """
+    check_keepable(table)
     model, spec, sampler, found = choose_pair(model, sampler)
     assert spec.export is not None
-    height, width, _ = table.shape
-    if max(height, width) > MOST_SIDE or len(table.class_names) > MOST_CLASSES:
-        raise InputError(
-            f"received {height} x {width} pixels and {len(table.class_names)} classes to keep a model of; "
-            f"expected at most {MOST_SIDE} x {MOST_SIDE} and {MOST_CLASSES}"
-        )
     # As from a table of one fold that holds nothing out; no fold of a comparison has the same seeds.
     sampler_seed, model_seed = (int(s >> 1) for s in np.random.SeedSequence(seed).generate_state(2))
     pixels = np.asarray(table.pixels)
@@ -143,7 +179,16 @@ def train_for_keeps(
         "notice": facts.DISCLAIMER,
     }
     unfamiliar = fit_unfamiliar(pixels, table.shape, groups=lesions, random_state=seed)
-    content = encode_model(description, exported.answer, exported.arrays, exported.network, unfamiliar)
+    try:
+        content = encode_model(description, exported.answer, exported.arrays, exported.network, unfamiliar)
+        if len(content) > MOST_BYTES:
+            raise UnreadableError(f"it is larger than {MOST_BYTES:,} bytes")
+        # Whoever keeps a file must be able to read it.
+        decode_model(content)
+    except UnreadableError as reason:
+        raise InputError(
+            f"the model cannot be kept in a file: {reason}; choose a smaller model or a smaller table"
+        ) from None
     return Kept(content, trained.notes, trained, table.shape)
 
 

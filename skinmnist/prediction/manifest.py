@@ -15,6 +15,8 @@ MANIFEST = "manifest.json"
 MOST_BYTES = 256 * 2**10
 #: Pixels along a side of a picture as a model sees it, and classes.
 MOST_SIDE, MOST_CLASSES = 256, 100
+#: Signs of a class's name.
+LONGEST_NAME = 60
 
 #: How a picture becomes a row, in words; `skinmnist.datasets.pictures` does it.
 PREPROCESSING = (
@@ -73,7 +75,7 @@ class Manifest:
         height, width, channels = several(entry(content, "shape"), "shape", 3, 3)
         shape = (whole(height, "height", 2, MOST_SIDE), whole(width, "width", 2, MOST_SIDE))
         classes = several(entry(content, "classes"), "classes", 2, MOST_CLASSES)
-        names = tuple(words(entry(one, "name"), "class name", 60) for one in classes)
+        names = tuple(words(entry(one, "name"), "class name", LONGEST_NAME) for one in classes)
         if len(set(names)) != len(names):
             raise UnreadableError("two of its classes have one name")
         return cls(

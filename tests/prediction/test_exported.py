@@ -95,3 +95,39 @@ def test_same_seed_same_bytes(small_table, kept):
 def test_what_cannot_be_kept_is_refused_before_training(model, sampler, said):
     with pytest.raises(InputError, match=said):
         choose_pair(model, sampler)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"class_names": ("a" * 61, *"bcdefg")}, "expected 1 to 60 plain signs"),
+        ({"class_names": ("a\nb", *"bcdefg")}, "expected 1 to 60 plain signs"),
+        ({"shape": (1, 64, 3)}, "received pictures of 1 x 64 x 3"),
+        ({"shape": (8, 12, 2)}, "received pictures of 8 x 12 x 2"),
+    ],
+)
+def test_what_no_file_could_hold_is_refused_before_training(change, said, small_table, monkeypatch):
+    monkeypatch.delattr("skinmnist.evaluation.keeping.train_model")
+    with pytest.raises(InputError, match=said):
+        train_for_keeps(replace(small_table, **change), "dummy")
+
+
+def test_too_few_pictures_are_refused_before_training(few_classes, monkeypatch):
+    monkeypatch.delattr("skinmnist.evaluation.keeping.train_model")
+    table = few_classes(2)
+    rows = np.unique(table.labels, return_index=True)[1].repeat(9)
+    few = replace(table, pixels=table.pixels[rows], labels=table.labels[rows], lesion_ids=None)
+    with pytest.raises(InputError, match="received 18 pictures to keep a model of; expected at least 20"):
+        train_for_keeps(few, "dummy")
+
+
+def test_what_has_grown_too_large_is_not_kept(small_table, monkeypatch):
+    monkeypatch.setattr("skinmnist.evaluation.keeping.MOST_BYTES", 1000)
+    with pytest.raises(InputError, match="cannot be kept in a file: it is larger than 1,000 bytes; choose"):
+        train_for_keeps(small_table, "dummy")
+
+
+def test_what_cannot_be_read_again_is_not_kept(small_table, monkeypatch):
+    monkeypatch.setattr("skinmnist.evaluation.keeping.encode_model", lambda *parts: b"nothing")
+    with pytest.raises(InputError, match="cannot be kept in a file: it is not written by skinmnist"):
+        train_for_keeps(small_table, "dummy")
