@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -20,6 +21,10 @@ FAILED_CELLS, FAILED_PICTURES, LEFT_BY_READER, BAD_INPUT, INTERRUPTED = 1, 1, 1,
 
 def guarded(run: Callable[[], int]) -> int:
     """Run a door's work and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name may have signs that the terminal does not know.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return run()
     except InputError as error:

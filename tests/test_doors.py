@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -27,6 +28,25 @@ def test_what_ends_a_door_is_one_sentence_and_a_code(error, code, said, capsys):
 
 def test_work_that_is_done_gives_its_own_code():
     assert guarded(lambda: 1) == 1
+
+
+def test_signs_that_a_terminal_does_not_know_are_spelt_out():
+    code = """
+import sys
+from skinmnist.doors import guarded
+from skinmnist.errors import InputError
+def talk():
+    print("\\u76ae\\u80a4.png")
+    raise InputError("received \\u76ae")
+raise SystemExit(guarded(talk))
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert found.returncode == 2
+    assert found.stdout == "\\u76ae\\u80a4.png\n"
+    assert found.stderr == "skinmnist: received \\u76ae\n"
 
 
 def test_a_reader_who_leaves_early_gets_no_complaint():
