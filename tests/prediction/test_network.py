@@ -80,6 +80,11 @@ def test_pixels_are_gathered_as_the_plan_says():
     np.testing.assert_array_equal(gather_views(plan)[0], expected)
 
 
+def test_the_default_network_makes_a_small_file():
+    plan = NetworkPlan((28, 28, 3), 7, 2, (32, 64, 96), (0, 1, 1), 8)
+    assert sum(map(len, compose_network(plan))) < 2_500_000
+
+
 @pytest.mark.parametrize(
     ("value", "expected"), [(0, b"\x00"), (127, b"\x7f"), (128, b"\x80\x01"), (300, b"\xac\x02")]
 )
