@@ -68,13 +68,15 @@ def _predict(options: argparse.Namespace) -> int:
         _complain(complaint)
     n_failed = len(failed)
     widths = _widths(classifier, paths)
-    if paths and not options.json:
-        print(f"{'picture':<{widths[0]}}  {'answer':<{widths[1]}}  probabilities")
+    headed = options.json
     for path, found in _answers(classifier, paths):
         if isinstance(found, InputError):
             _complain(str(found))
             n_failed += 1
             continue
+        if not headed:
+            print(f"{'picture':<{widths[0]}}  {'answer':<{widths[1]}}  probabilities")
+            headed = True
         _show(path, found, options, widths)
         if options.explain and not _explain(classifier, path, found):
             n_failed += 1

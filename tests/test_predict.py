@@ -77,6 +77,11 @@ def test_explanations_are_beside_the_pictures_and_no_pictures(model, folder, cap
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+def test_where_every_picture_fails_there_is_no_header(model, folder, capsys):
+    assert main([model, "missing.png"]) == 1
+    assert "probabilities" not in capsys.readouterr().out
+
+
 def test_pictures_of_one_stem_have_their_own_explanations(model, folder, capsys):
     for name in ("a.jpg", "b-explained.jpg"):
         Image.fromarray(np.full((12, 9, 3), 90, np.uint8)).save(folder / name)

@@ -165,8 +165,8 @@ class Classifier:
         warnings = [SYNTHETIC_WARNING] if self.manifest.synthetic else []
         if strange is not None and strange > 1:
             warnings.append(
-                f"The picture is unlike those that the model learnt from (unfamiliarity {strange:.2f}, where "
-                "1 is the limit): do not rely on the answer."
+                f"The picture is unlike those that the model learnt from (unfamiliarity "
+                f"{max(strange, 1.01):.2f}, where 1 is the limit): do not rely on the answer."
             )
         return Prediction(
             label=self.class_names[best],

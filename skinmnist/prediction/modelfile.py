@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,13 +142,18 @@ def decode_model(content: bytes) -> ModelFile:
 def _content(file: Path) -> bytes:
     """Read a file, but none so large that it cannot be a model."""
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
+        # A pipe would be waited for.
+        reason = "" if stat.S_ISREG(file.stat().st_mode) else "it is no plain file"
+        if not reason:
+            with file.open("rb") as stream:
+                content = stream.read(MOST_BYTES + 1)
     except OSError as error:
+        reason = error.strerror or "it cannot be opened"
+    if reason:
         raise InputError(
-            f"the model {file} cannot be read ({error.strerror}); name a file that "
-            "`python -m skinmnist.train` has written"
-        ) from None
+            f"the model {file} cannot be read ({reason}); name a file that `python -m skinmnist.train` has "
+            "written"
+        )
     if len(content) > MOST_BYTES:
         raise UnreadableError(f"it is larger than {MOST_BYTES:,} bytes")
     return content

@@ -57,7 +57,7 @@ async function work() {
     if (!card.isConnected) continue;
     working += 1;
     ask(file)
-      .then((told) => show(card, file, told))
+      .then((told) => card.isConnected && show(card, file, told))
       .catch((error) => fail(card, error.message))
       .finally(() => {
         working -= 1;

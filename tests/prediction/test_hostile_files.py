@@ -1,6 +1,7 @@
 """What is no honest model file is refused in one sentence, at once, and without much memory."""
 
 import json
+import os
 import re
 import resource
 import subprocess
@@ -66,7 +67,8 @@ def test_every_hostile_file_is_refused(tiny, forest, tmp_path, monkeypatch):
 
 
 def test_no_file_is_a_sentence(tmp_path):
-    for path in (tmp_path, tmp_path / "none.skm"):
+    os.mkfifo(tmp_path / "pipe.skm")
+    for path in (tmp_path, tmp_path / "none.skm", tmp_path / "pipe.skm"):
         with pytest.raises(InputError, match="cannot be read"):
             load_classifier(path)
 
