@@ -7,12 +7,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from skinmnist import facts
@@ -21,6 +20,7 @@ from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.checks import check_run
 from skinmnist.evaluation.findings import Findings
 from skinmnist.evaluation.record import RunRecord
+from skinmnist.live import LiveBar
 from skinmnist.reporting.conclusions import certainty
 from skinmnist.reporting.naming import duration, fixed, with_spread
 from skinmnist.reporting.tables import leaderboard
@@ -34,35 +34,20 @@ class _Output(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class Terminal:
+class Terminal(LiveBar):
     """A live display on a terminal, plain lines elsewhere; the `Progress` of a comparison."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
-        self._bar = Progress(
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
         )
         self._task = self._bar.add_task("cells", total=None, left="")
         self._started = time.perf_counter()
         self._total = self._done = 0
-
-    def __enter__(self) -> Terminal:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
 
     def table(self, table: PixelTable, split: str, quick: bool) -> None:
         """Say what is compared on, and loudly where that is no real data or no result."""

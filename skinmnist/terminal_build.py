@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from skinmnist.datasets.building import Built
 from skinmnist.datasets.folders import Pictures
+from skinmnist.live import LiveBar
 
 #: Where nobody watches a bar, a line for every tenth of the pictures.
 _LINES = 10
 
 
-class BuildTerminal:
+class BuildTerminal(LiveBar):
     """A live bar on a terminal, plain lines elsewhere; the `Progress` of a build."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
+        super().__init__(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         )
         self._task = self._bar.add_task("pictures", total=None)
         self._total = self._told = 0
-
-    def __enter__(self) -> BuildTerminal:
-        self._bar.start()
-        return self
 
     def __exit__(
         self,
@@ -42,7 +32,7 @@ class BuildTerminal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        super().__exit__(kind, error, trace)
         if kind is KeyboardInterrupt:
             self.console.print("Interrupted; what was read is kept. Type the same command again to go on.")
 

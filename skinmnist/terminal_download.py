@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from types import TracebackType
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 
 from skinmnist.datasets.fetching import Watcher
+from skinmnist.live import LiveBar
 
 
-class DownloadTerminal:
+class DownloadTerminal(LiveBar):
     """A live bar for each file on a terminal, and nothing elsewhere."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
+        super().__init__(
+            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
         )
-
-    def __enter__(self) -> DownloadTerminal:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
 
     def watching(self, name: str) -> Watcher:
         """Return who watches one file come."""

@@ -13,8 +13,8 @@ from skinmnist.terminal import Terminal
 def test_a_run_is_shown_on_terminals_and_in_logs(lesions, is_terminal, monkeypatch):
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=is_terminal, width=120, highlight=False)
-    for name in ("Console", "_Output"):
-        monkeypatch.setattr(f"skinmnist.terminal.{name}", lambda **options: console)
+    for name in ("live.Console", "terminal._Output"):
+        monkeypatch.setattr(f"skinmnist.{name}", lambda **options: console)
     terminal = Terminal()
     terminal.table(lesions, "image", quick=True)
     with terminal:

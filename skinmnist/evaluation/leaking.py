@@ -125,7 +125,7 @@ def demonstrate_leaks(
             stored = sum(stores[t.name].load(cell) is not None for t in trials for cell in t.cells)
             progress.leaking(sum(len(trial.cells) for trial in trials), stored, tuple(said))
         for trial in trials:
-            for failure in _run(trial, stores[trial.name], jobs or available_cores(), progress):
+            for failure in run_trial(trial, stores[trial.name], jobs or available_cores(), progress):
                 said.append(f"{failure.cell} ({trial.name}) failed: {failure.reason}")
         titles = {name: spec.title for name, spec in ground.models.items()}
         shown = Demonstration(_compare(ground, trials, stores), tuple(said), titles)
@@ -169,8 +169,10 @@ def _merged(trials: list[Trial]) -> list[Trial]:
     return list(found.values())
 
 
-def _run(trial: Trial, store: _Store, jobs: int, progress: Progress | None) -> list[CellFailure]:
-    """Run the cells that are not stored, the longest first, and return those that failed."""
+def run_trial(
+    trial: Trial, store: CellStore | _Store, jobs: int, progress: Progress | None
+) -> list[CellFailure]:
+    """Run the cells of a trial that are not stored, the longest first, and return those that failed."""
     missing = [cell for cell in trial.cells if store.load(cell) is None]
     missing.sort(key=lambda cell: -trial.task.models[cell.model].seconds)
     failures = []

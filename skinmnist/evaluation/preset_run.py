@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,12 +29,12 @@ from skinmnist.evaluation.files import write_atomically
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.evaluation.grid import Sampler
 from skinmnist.evaluation.leak_trials import Trial, resample_all
+from skinmnist.evaluation.leaking import run_trial
 from skinmnist.evaluation.machine import available_cores
 from skinmnist.evaluation.manifest import Request
 from skinmnist.evaluation.plan import Plan, make_plan
 from skinmnist.evaluation.presets import Preset
 from skinmnist.evaluation.record import CELLS_FOLDER, RunRecord
-from skinmnist.evaluation.runner import run_cells
 from skinmnist.evaluation.store import CellStore, read_cell
 
 #: Pictures, and changed versions of each, that are kept for the report.
@@ -142,7 +141,9 @@ def run_preset(
     store = CellStore(folder, identity, prints)
     if fresh:
         store.clear()
-    failures = _run(trial, store, jobs or available_cores(), progress)
+    if progress:
+        progress.leaking(len(trial.cells), sum(store.load(cell) is not None for cell in trial.cells), ())
+    failures = run_trial(trial, store, jobs or available_cores(), progress)
     published = [result for cell in trial.cells if (result := store.load(cell)) is not None]
     honest = [
         result
@@ -185,23 +186,6 @@ def _augmented(preset: Preset, table: PixelTable, plan: Plan) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, pictures=np.concatenate([pictures[:, None], changed], axis=1))
     return buffer.getvalue()
-
-
-def _run(trial: Trial, store: CellStore, jobs: int, progress: Progress | None) -> list[CellFailure]:
-    """Run the cells that are not stored, and return those that failed."""
-    missing = [cell for cell in trial.cells if store.load(cell) is None]
-    if progress:
-        progress.leaking(len(trial.cells), len(trial.cells) - len(missing), ())
-    failures = []
-    with closing(run_cells(missing, trial.table, trial.task, jobs)) as outcomes:
-        for outcome in outcomes:
-            if isinstance(outcome, CellFailure):
-                failures.append(outcome)
-            else:
-                store.save(outcome)
-            if progress:
-                progress.finished(outcome, None)
-    return failures
 
 
 def _own_code() -> str:
