@@ -98,6 +98,10 @@ class Terminal:
         self.console.print(f"{len(cells)} cells{again}")
         self._bar.update(self._task, total=len(cells), completed=stored)
 
+    def waiting(self, folder: Path) -> None:
+        """Say why nothing happens yet."""
+        self.console.print(f"Another run is at work in {escape(str(folder))}: waiting until it ends")
+
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
         """Show one more cell."""
         self._done += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +16,17 @@ import numpy.typing as npt
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
+from skinmnist.evaluation.files import remove_torn
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
+from skinmnist.evaluation.locking import hold_folder
 from skinmnist.evaluation.machine import PeakMemory, available_cores
 from skinmnist.evaluation.manifest import Request, add_session, check_same_protocol, describe_run, list_cells
 from skinmnist.evaluation.plan import Plan, make_plan
 from skinmnist.evaluation.record import (
     CELLS_FOLDER,
+    PICTURES_FILE,
+    RUN_FILE,
+    TABLE_FILES,
     RunRecord,
     build_record,
     read_info,
@@ -42,6 +47,9 @@ class Progress(Protocol):
 
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
         """Take note of the cells of this run, how many of them were stored before, and what is left out."""
+
+    def waiting(self, folder: Path) -> None:
+        """Take note that another run holds the folder and must end first."""
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
         """Take note of one more cell, and of the wall seconds that are expected to be left."""
@@ -112,9 +120,9 @@ def run_comparison(
     if jobs is not None and jobs < 1:
         raise InputError(f"received {jobs} jobs; expected at least 1")
     plan = make_plan(table, samplers, models, folds, repeats, split, seed, rows, clinical)
-    with tempfile.TemporaryDirectory(prefix="skinmnist-run-") as passing:
+    with tempfile.TemporaryDirectory(prefix="skinmnist-run-") as passing, ExitStack() as held:
         folder = Path(out) if out is not None else Path(passing)
-        earlier, store = _open_folder(folder, plan, fresh)
+        earlier, store = _open_folder(folder, plan, fresh, held, progress)
         info = describe_run(plan, table, request or Request(), jobs or available_cores(), earlier)
         info["started"] = datetime.now().astimezone().isoformat(timespec="seconds")
         write_pictures(folder, *_some_pictures(table, plan.task.folds[0] >= 0))
@@ -143,14 +151,26 @@ def run_comparison(
     return record
 
 
-def _open_folder(folder: Path, plan: Plan, fresh: bool) -> tuple[dict[str, Any] | None, CellStore]:
-    """Open a run folder, or make it; what it holds must fit the plan."""
-    earlier = None if fresh else read_info(folder)
-    check_same_protocol(earlier, plan, folder)
+def _open_folder(
+    folder: Path, plan: Plan, fresh: bool, held: ExitStack, progress: Progress | None
+) -> tuple[dict[str, Any] | None, CellStore]:
+    """Open a run folder, or make it, and hold it; what it holds must fit the plan.
+
+    Of two runs at once in one folder, the second goes on where the first ends.
+    """
+    cells = folder / CELLS_FOLDER
     try:
-        store = CellStore(folder / CELLS_FOLDER, plan.identity, plan.fingerprints)
+        held.enter_context(hold_folder(cells, lambda: progress.waiting(folder) if progress else None))
+        earlier = None if fresh else read_info(folder)
+        check_same_protocol(earlier, plan, folder)
+        store = CellStore(cells, plan.identity, plan.fingerprints)
+        store.sweep()
+        for name in (RUN_FILE, PICTURES_FILE, *TABLE_FILES):
+            remove_torn(folder, name)
         if fresh:
             store.clear()
+            for name in TABLE_FILES:
+                (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
             f"the folder {folder} cannot be written ({error.strerror}); name another one with --out"

@@ -24,6 +24,7 @@ from skinmnist.evaluation.store import read_cell
 RUN_FILE = "run.json"
 PICTURES_FILE = "pictures.npz"
 CELLS_FOLDER = "cells"
+TABLE_FILES = ("predictions.csv.gz", "scores.csv", "timings.csv")
 _CELL_COLUMNS = list(Cell._fields)
 _NEEDED = {"table", "protocol", "cells", "grid", "notes"}
 
