@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.files import remove_torn
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
+from skinmnist.evaluation.limits import NO_LIMITS, Limits
 from skinmnist.evaluation.locking import hold_folder
 from skinmnist.evaluation.machine import PeakMemory, available_cores
 from skinmnist.evaluation.manifest import Request, add_session, check_same_protocol, describe_run, list_cells
@@ -40,6 +42,9 @@ from skinmnist.evaluation.store import CellStore
 from skinmnist.models import DEFAULT_MODELS
 
 PICTURES_PER_CLASS = 12
+
+#: What runs cells: here, or on a cluster.
+Start = Callable[[Sequence[Cell]], Generator[CellResult | CellFailure]]
 
 
 class Progress(Protocol):
@@ -69,6 +74,7 @@ def run_comparison(
     out: str | Path | None = None,
     fresh: bool = False,
     rows: npt.NDArray[np.int64] | None = None,
+    limits: Limits = NO_LIMITS,
     progress: Progress | None = None,
     request: Request | None = None,
 ) -> RunRecord:
@@ -100,6 +106,8 @@ def run_comparison(
         Forget what is stored in `out`.
     rows : ndarray of int, optional
         The rows of the table that take part; all by default.
+    limits : Limits
+        What a cell may take at most of time and memory; one that takes more is ended and fails alone.
     progress : Progress, optional
     request : Request, optional
 
@@ -135,7 +143,8 @@ def run_comparison(
         write_info(folder, info)
         with PeakMemory() as peak:
             try:
-                _run_missing(plan, table, store, info["jobs"], progress, done, failures)
+                start = partial(run_cells, table=table, task=plan.task, jobs=info["jobs"], limits=limits)
+                _run_missing(plan, table, store, info["jobs"], start, progress, done, failures)
                 info["interrupted"] = False
             except KeyboardInterrupt:
                 info["interrupted"] = True
@@ -183,6 +192,7 @@ def _run_missing(
     table: PixelTable,
     store: CellStore,
     jobs: int,
+    start: Start,
     progress: Progress | None,
     done: set[Cell],
     failures: dict[Cell, CellFailure],
@@ -194,7 +204,7 @@ def _run_missing(
     if progress:
         progress.planned(plan.cells, len(done), plan.notes)
     trained = sorted(left, key=lambda cell: -expected[cell])
-    with closing(_outcomes(plan, table, store, trained, frozenset(done), jobs)) as outcomes:
+    with closing(_outcomes(plan, store, trained, frozenset(done), start)) as outcomes:
         for outcome in outcomes:
             left.pop(outcome.cell, None)
             if isinstance(outcome, CellFailure):
@@ -212,11 +222,10 @@ def _run_missing(
 
 def _outcomes(
     plan: Plan,
-    table: PixelTable,
     store: CellStore,
     trained: Sequence[Cell],
     done: frozenset[Cell],
-    jobs: int,
+    start: Start,
 ) -> Generator[CellResult | CellFailure]:
     """Yield what becomes of the cells to be trained, each followed by the one that is made of its answers."""
     fusion, fused = plan.fusion, {cell for cell in plan.cells if cell.base and cell not in done}
@@ -225,7 +234,7 @@ def _outcomes(
             base = store.load(cell) if cell in done and cell.fused in fused else None
             if base is not None:
                 yield fusion.finish(base)
-    with closing(run_cells(trained, table, plan.task, jobs)) as outcomes:
+    with closing(start(trained)) as outcomes:
         for outcome in outcomes:
             yield outcome
             if fusion is not None and outcome.cell.fused in fused:

@@ -51,11 +51,6 @@ class FaultyDisk:
             raise self.error()
         os.fsync(descriptor)
 
-    def rename(self, source, target):
-        if self.strikes():
-            raise self.error()
-        return os.rename(source, target)
-
     def __getattr__(self, name):
         return getattr(os, name)
 
@@ -64,7 +59,9 @@ class FaultyPath(type(Path())):
     disk = None
 
     def replace(self, target):
-        self.disk.rename(self, target)
+        if self.disk.strikes():
+            raise self.disk.error()
+        return super().replace(target)
 
 
 def in_this_process(cells, table, task, *more, **others):
