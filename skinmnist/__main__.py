@@ -12,6 +12,7 @@ from skinmnist.doors import BAD_INPUT
 DOORS = {
     "compare": "cross samplers with models and write one report",
     "report": "write the report of a run folder again",
+    "doctor": "say what a bug report needs to know of this machine",
 }
 
 

@@ -80,6 +80,14 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"a look at {QUICK_ROWS:,} rows in {QUICK_FOLDS} folds; no result",
     )
     add("--fresh", action="store_true", help="forget the finished cells of the run folder")
+    add("--cell-seconds", metavar="S", type=float, help="end a cell that takes longer (default: no limit)")
+    add(
+        "--cell-memory",
+        metavar="MB",
+        type=float,
+        help="end a cell whose process takes more memory, resident, of 2**20 bytes (default: no limit)",
+    )
+    add("--verbose", action="store_true", help="print every event of the run, as run.log has it")
     return parser
 
 
@@ -94,10 +102,12 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.datasets.subset import draw_rows
     from skinmnist.evaluation.comparison import run_comparison
     from skinmnist.evaluation.folds import choose_split
+    from skinmnist.evaluation.limits import Limits
     from skinmnist.evaluation.manifest import Request
     from skinmnist.evaluation.record import read_info, read_run
     from skinmnist.reporting.html import write_report
     from skinmnist.terminal import Terminal
+    from skinmnist.verbose import verbosely
 
     table = _open_table(options)
     out = Path(options.out) if options.out else _default_folder(table, options)
@@ -110,7 +120,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
     interrupted = False
     try:
-        with terminal:
+        with terminal, verbosely(terminal.console, options.verbose):
             record = run_comparison(
                 table,
                 options.samplers,
@@ -124,6 +134,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 out=out,
                 fresh=options.fresh,
                 rows=draw_rows(table, QUICK_ROWS, options.seed, folds) if options.quick else None,
+                limits=Limits(options.cell_seconds, options.cell_memory),
                 progress=terminal,
                 request=Request(command, options.quick),
             )

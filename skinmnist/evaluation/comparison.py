@@ -19,6 +19,7 @@ from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.files import remove_torn
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
+from skinmnist.evaluation.journal import LOG_FILE, journal, tell, tell_outcome
 from skinmnist.evaluation.limits import NO_LIMITS, Limits
 from skinmnist.evaluation.locking import hold_folder
 from skinmnist.evaluation.machine import PeakMemory, available_cores
@@ -131,12 +132,14 @@ def run_comparison(
     with tempfile.TemporaryDirectory(prefix="skinmnist-run-") as passing, ExitStack() as held:
         folder = Path(out) if out is not None else Path(passing)
         earlier, store = _open_folder(folder, plan, fresh, held, progress)
+        tell("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
         info = describe_run(plan, table, request or Request(), jobs or available_cores(), earlier)
         info["started"] = datetime.now().astimezone().isoformat(timespec="seconds")
         write_pictures(folder, *_some_pictures(table, plan.task.folds[0] >= 0))
         done: set[Cell] = {cell for cell in plan.cells if store.load(cell) is not None}
         failures: dict[Cell, CellFailure] = {}
         stored = len(done)
+        tell("cells found", stored=stored, left=len(plan.cells) - stored)
         # Whatever ends this run before its time, the folder tells what it is.
         add_session(info, earlier, 0.0, 0.0, 0)
         info |= {"interrupted": True, "cells": list_cells(plan, store, done, failures, earlier)}
@@ -155,6 +158,13 @@ def run_comparison(
         wall_seconds = time.perf_counter() - started
         add_session(info, earlier, wall_seconds, peak.megabytes, len(done) + len(failures) - stored)
         write_info(folder, info)
+        tell(
+            "run interrupted" if info["interrupted"] else "run ended",
+            done=len(done),
+            failed=len(failures),
+            wall_seconds=round(wall_seconds, 3),
+            peak_memory_mb=round(peak.megabytes, 1),
+        )
     if info["interrupted"]:
         raise KeyboardInterrupt
     return record
@@ -170,6 +180,7 @@ def _open_folder(
     cells = folder / CELLS_FOLDER
     try:
         held.enter_context(hold_folder(cells, lambda: progress.waiting(folder) if progress else None))
+        held.enter_context(journal(folder / LOG_FILE))
         earlier = None if fresh else read_info(folder)
         check_same_protocol(earlier, plan, folder)
         store = CellStore(cells, plan.identity, plan.fingerprints)
@@ -216,6 +227,7 @@ def _run_missing(
                     timing = outcome.timing
                     seconds = timing.resample_seconds + timing.fit_seconds + timing.predict_seconds
                     remaining.finished(outcome.cell, seconds)
+            tell_outcome(outcome)
             if progress:
                 progress.finished(outcome, remaining.seconds(left))
 

@@ -20,6 +20,7 @@ from joblib.externals.loky import get_reusable_executor
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.fitting import Task
+from skinmnist.evaluation.journal import tell
 from skinmnist.evaluation.limits import NO_LIMITS, Limits, Watch
 from skinmnist.evaluation.working import ONE_THREAD, start_worker, work_from_file
 
@@ -86,7 +87,10 @@ def finish_cells(pool: Pool, cells: Sequence[Cell]) -> Generator[Outcome]:
                 left.remove(outcome.cell)
                 yield outcome
         # Only a dead worker leaves cells behind.
-        for cell in pool.suspects(tuple(left)) if left else ():
+        suspects = pool.suspects(tuple(left)) if left else ()
+        if suspects:
+            tell("worker died", words=pool.last_words, again=[str(cell) for cell in suspects])
+        for cell in suspects:
             with closing(pool.run((cell,))) as outcomes:
                 alone = next(outcomes, None)
             left.remove(cell)
