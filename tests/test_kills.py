@@ -67,12 +67,13 @@ def kill(process):
     """Kill a run and all its workers, if it still runs."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.wait()
+    process.stderr.close()
 
 
 def finish(process):
-    _, complaint = process.communicate()
-    assert process.returncode == 0, complaint
+    complaint = process.stderr.read()
+    assert process.wait() == 0, complaint
 
 
 def cells(folder):
