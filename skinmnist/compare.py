@@ -80,6 +80,11 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"a look at {QUICK_ROWS:,} rows in {QUICK_FOLDS} folds; no result",
     )
     add("--fresh", action="store_true", help="forget the finished cells of the run folder")
+    add(
+        "--dask",
+        metavar="ADDRESS",
+        help="run the cells on a Dask cluster: its scheduler's address, or local (needs the extra 'cluster')",
+    )
     add("--cell-seconds", metavar="S", type=float, help="end a cell that takes longer (default: no limit)")
     add(
         "--cell-memory",
@@ -135,6 +140,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 fresh=options.fresh,
                 rows=draw_rows(table, QUICK_ROWS, options.seed, folds) if options.quick else None,
                 limits=Limits(options.cell_seconds, options.cell_memory),
+                dask=options.dask,
                 progress=terminal,
                 request=Request(command, options.quick),
             )

@@ -76,6 +76,7 @@ def run_comparison(
     fresh: bool = False,
     rows: npt.NDArray[np.int64] | None = None,
     limits: Limits = NO_LIMITS,
+    dask: str | None = None,
     progress: Progress | None = None,
     request: Request | None = None,
 ) -> RunRecord:
@@ -109,6 +110,9 @@ def run_comparison(
         The rows of the table that take part; all by default.
     limits : Limits
         What a cell may take at most of time and memory; one that takes more is ended and fails alone.
+    dask : str, optional
+        The address of a Dask scheduler, or ``"local"``: where cells run instead of in `jobs` processes of
+        this machine. The bytes are the same.
     progress : Progress, optional
     request : Request, optional
 
@@ -146,7 +150,7 @@ def run_comparison(
         write_info(folder, info)
         with PeakMemory() as peak:
             try:
-                start = partial(run_cells, table=table, task=plan.task, jobs=info["jobs"], limits=limits)
+                start = partial(_engine(dask), table=table, task=plan.task, jobs=info["jobs"], limits=limits)
                 _run_missing(plan, table, store, info["jobs"], start, progress, done, failures)
                 info["interrupted"] = False
             except KeyboardInterrupt:
@@ -168,6 +172,19 @@ def run_comparison(
     if info["interrupted"]:
         raise KeyboardInterrupt
     return record
+
+
+def _engine(dask: str | None) -> Callable[..., Generator[CellResult | CellFailure]]:
+    """Return what runs cells: this machine's processes, or a Dask cluster."""
+    if dask is None:
+        return run_cells
+    try:
+        from skinmnist.evaluation.cluster import run_on_cluster
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"received --dask, but {error.name} is not installed; install skinmnist with the extra 'cluster'"
+        ) from None
+    return partial(run_on_cluster, address=dask)
 
 
 def _open_folder(

@@ -129,7 +129,7 @@ class LocalPool:
         )
         left = list(cells)
         try:
-            for outcome in outcomes_of(executor, cells, self._submit, 2 * self.jobs, self._watch):
+            for outcome in outcomes_of(executor, cells, self._submit, lambda: 2 * self.jobs, self._watch):
                 left.remove(outcome.cell)
                 yield outcome
         except BrokenProcessPool as error:
@@ -158,12 +158,25 @@ def outcomes_of(
     executor: Executor,
     cells: Sequence[Cell],
     submit: Callable[[Executor, Cell], Future[Outcome]],
-    ahead: int,
-    watch: Watch,
+    ahead: Callable[[], int],
+    watch: Watch | None = None,
+    lost: tuple[type[Exception], ...] = (),
 ) -> Iterator[Outcome]:
-    """Submit cells to any executor, `ahead` of them at a time, and yield outcomes as they come.
+    """Submit cells to any executor, a few at a time, and yield outcomes as they come.
 
-    Few are handed over ahead of time: an executor that is stopped has little to give back.
+    Parameters
+    ----------
+    executor : Executor
+    cells : sequence of Cell
+    submit : callable
+        Hands a cell to the executor.
+    ahead : callable
+        Tells how many cells to hand over ahead of time. Few: an executor that is stopped has little to give
+        back.
+    watch : Watch, optional
+        Looks at the running cells again and again.
+    lost : tuple of exceptions
+        Those that tell that a cell's worker died, not that the cell failed: such a cell has no outcome.
 
     Raises
     ------
@@ -175,11 +188,11 @@ def outcomes_of(
         # loky replaces a worker whose memory has grown; that is how it should be, and no news.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
         while True:
-            for cell in islice(waiting, ahead - len(running)):
+            for cell in islice(waiting, max(0, ahead() - len(running))):
                 running[submit(executor, cell)] = cell
             if not running:
                 return
-            done, _ = wait(running, timeout=watch.interval, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=watch.interval if watch else None, return_when=FIRST_COMPLETED)
             broken: BrokenProcessPool | None = None
             for future in done:
                 cell = running.pop(future)
@@ -188,13 +201,17 @@ def outcomes_of(
                 except BrokenProcessPool as error:
                     broken = error
                     continue
+                except lost:
+                    continue
                 except Exception as error:  # What a model left in its answer can be unfit to be sent.
                     outcome = CellFailure.from_error(cell, error)
-                watch.finished(cell)
+                if watch:
+                    watch.finished(cell)
                 yield outcome
             if broken is not None:
                 raise broken
-            watch.look()
+            if watch:
+                watch.look()
 
 
 def _last_words(error: BrokenProcessPool) -> str:
