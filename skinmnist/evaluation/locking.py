@@ -54,3 +54,21 @@ def hold_folder(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
                 "each other there, so name a folder on another disk"
             ) from None
         yield
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Tell whether a folder was held by somebody who is gone; False where that cannot be known.
+
+    Raises
+    ------
+    OSError
+        Where the folder cannot be looked at.
+    """
+    if sys.platform == "win32" or not (folder / LOCK_FILE).exists():
+        return False
+    with (folder / LOCK_FILE).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

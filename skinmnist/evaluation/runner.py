@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -22,6 +21,7 @@ from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.fitting import Task
 from skinmnist.evaluation.journal import tell
 from skinmnist.evaluation.limits import NO_LIMITS, Limits, Watch
+from skinmnist.evaluation.scratch import scratch_folder
 from skinmnist.evaluation.working import ONE_THREAD, start_worker, work_from_file
 
 _IDLE_SECONDS = 60
@@ -67,8 +67,8 @@ def run_cells(
     """
     if not cells:
         return
-    with tempfile.TemporaryDirectory(prefix="skinmnist-") as folder:
-        path = Path(folder) / "table.joblib"
+    with scratch_folder() as folder:
+        path = folder / "table.joblib"
         joblib.dump(table, path)
         with closing(finish_cells(LocalPool(path, task, jobs, limits), cells)) as outcomes:
             yield from outcomes
