@@ -163,6 +163,13 @@ def test_bad_usage_leaves_with_2(arguments, capsys):
     assert leaving.value.code == 2
 
 
+def test_a_cluster_needs_its_extra(csv, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask", None)
+    monkeypatch.delitem(sys.modules, "skinmnist.evaluation.cluster", raising=False)
+    assert main([str(csv), "--models", "dummy", "--folds", "2", "--dask", "local"]) == 2
+    assert "received --dask, but dask is not installed" in capsys.readouterr().err
+
+
 def test_failed_cells_are_named_and_the_report_is_there(csv, capsys, tmp_path, monkeypatch):
     (tmp_path / "moods.py").write_text(MOODY)
     monkeypatch.syspath_prepend(tmp_path)

@@ -98,7 +98,7 @@ def _client(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
                     n_workers=jobs,
                     threads_per_worker=1,
                     memory_limit=int((limits.megabytes or 0) * 2**20),
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     silence_logs=logging.CRITICAL,
                     preload=[_PRELOAD],
                 )

@@ -135,7 +135,9 @@ def run_comparison(
     plan = make_plan(table, samplers, models, folds, repeats, split, seed, rows, clinical)
     with tempfile.TemporaryDirectory(prefix="skinmnist-run-") as passing, ExitStack() as held:
         folder = Path(out) if out is not None else Path(passing)
+        opening = time.perf_counter()
         earlier, store = _open_folder(folder, plan, fresh, held, progress)
+        started += time.perf_counter() - opening  # Waiting for another run is no work of this one.
         tell("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
         info = describe_run(plan, table, request or Request(), jobs or available_cores(), earlier)
         info["started"] = datetime.now().astimezone().isoformat(timespec="seconds")

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from skinmnist.evaluation.cells import CellFailure, CellResult
+from skinmnist.evaluation.cells import CellFailure, CellResult, one_line
 
 LOG_FILE = "run.log"
 
@@ -56,6 +56,9 @@ def journal(path: Path) -> Iterator[None]:
     LOGGER.addHandler(handler)
     try:
         yield
+    except BaseException as error:
+        tell("run broken", error=one_line(f"{type(error).__name__}: {error}"))
+        raise
     finally:
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)

@@ -52,7 +52,7 @@ def contents(record):
 def address():
     """A cluster of three processes, as somebody else may have started it."""
     with LocalCluster(
-        n_workers=3, threads_per_worker=1, dashboard_address=None, silence_logs=50, memory_limit=0
+        n_workers=3, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50, memory_limit=0
     ) as running:
         yield running
 

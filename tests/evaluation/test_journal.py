@@ -37,6 +37,13 @@ def test_outcomes_of_cells(tmp_path):
     assert second | {"event": "cell failed", "reason": "no luck", "model": "svm"} == second
 
 
+def test_what_breaks_a_run_is_told(tmp_path):
+    with pytest.raises(OSError, match="full"), journal(tmp_path / "run.log"):
+        raise OSError(28, "the disk\nis full")
+    (line,) = read(tmp_path / "run.log")
+    assert (line["event"], line["error"]) == ("run broken", "OSError: [Errno 28] the disk is full")
+
+
 def test_nothing_is_left_of_a_journal(tmp_path):
     before = (LOGGER.level, list(LOGGER.handlers))
     with journal(tmp_path / "run.log"):
