@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from skinmnist.datasets.hmnist import load_hmnist
@@ -153,6 +153,8 @@ def test_altered_tables(folder, content):
 
 @settings(max_examples=300, derandomize=True, **QUIETLY)
 @given(altered(METADATA))
+# Found by the long form: arrays of names drop zero bytes from the end.
+@example(METADATA.replace(b"ISIC_2", b"ISIC_2\0"))
 def test_altered_metadata(folder, content):
     check_metadata(content, folder / "metadata.csv")
 
