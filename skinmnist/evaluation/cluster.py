@@ -33,8 +33,10 @@ LOCAL = "local"
 #: Seconds to wait for a scheduler and its first worker.
 _PATIENCE = 60
 
-#: One cell at a time for each worker, and memory looked after by the nanny outside of the worker.
+#: One cell at a time for each worker, memory looked after by the nanny outside of the worker, and two workers
+#: for a cell that kills them: then it runs alone.
 _LOCAL_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 1,
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -79,9 +81,11 @@ def run_on_cluster(
     """
     if not cells:
         return
+    inputs = SharedInputs(table, task)
     with (
         _client(address, min(jobs, len(cells)), limits) as client,
-        closing(finish_cells(DaskPool(client, table, task, limits), cells)) as outcomes,
+        _sent(client, inputs),
+        closing(finish_cells(DaskPool(client, inputs.name, limits), cells)) as outcomes,
     ):
         yield from outcomes
 
@@ -165,20 +169,31 @@ class SharedInputs(WorkerPlugin):
         self.name = f"skinmnist-{os.urandom(8).hex()}"
 
 
+@contextmanager
+def _sent(client: Client, inputs: SharedInputs) -> Iterator[None]:
+    """Have the scheduler hand the inputs to every worker, now and later, until the block ends."""
+    client.register_plugin(inputs)
+    try:
+        yield
+    finally:
+        if client.status == "running":
+            client.unregister_worker_plugin(inputs.name)
+
+
 class DaskPool:
     """Workers of a Dask cluster, the `Pool` of ``--dask``.
 
     Parameters
     ----------
     client : distributed.Client
-    table : PixelTable
-    task : Task
+    inputs : str
+        Name of the `SharedInputs` that the workers have.
     limits : Limits
     """
 
-    def __init__(self, client: Client, table: PixelTable, task: Task, limits: Limits) -> None:
+    def __init__(self, client: Client, inputs: str, limits: Limits) -> None:
         self.client = client
-        self.inputs = SharedInputs(table, task)
+        self.inputs = inputs
         self.last_words = "its worker died again and again: a crash, out of memory, or beyond a limit"
         self._seconds = limits.seconds
 
@@ -186,10 +201,8 @@ class DaskPool:
         """Yield outcomes as they come, all but those of cells that lost worker after worker."""
         if self.client.status != "running":
             raise InputError(
-                f"the Dask cluster at {self.client.scheduler.address} is gone; start it again and type the "
-                "same command, which finds the finished cells"
+                "the Dask cluster is gone; start it again and type the same command, which goes on from there"
             )
-        self.client.register_plugin(self.inputs)
         executor = self.client.get_executor(pure=False)
         try:
             yield from outcomes_of(
@@ -197,19 +210,17 @@ class DaskPool:
             )
         finally:
             executor.shutdown(wait=False)
-            if self.client.status == "running":
-                self.client.unregister_worker_plugin(self.inputs.name)
 
     def suspects(self, left: Sequence[Cell]) -> Sequence[Cell]:
         """Return all that have no outcome: Dask tried each on several workers."""
         return left
 
     def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
-        return executor.submit(work_on_cluster, cell, self.inputs.name, self._seconds)
+        return executor.submit(work_on_cluster, cell, self.inputs, self._seconds)
 
     def _ahead(self) -> int:
         """Return how many cells to hand over: workers come and go."""
-        return 2 * max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        return 2 * max(1, len(self.client.nthreads()))
 
 
 def work_on_cluster(cell: Cell, inputs: str, seconds: float | None) -> CellResult | CellFailure:
