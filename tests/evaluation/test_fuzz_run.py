@@ -104,7 +104,7 @@ CASES = [(altered_json, "run.json"), (altered_bytes, "run.json"), (altered_bytes
 
 @pytest.mark.parametrize(("draw", "name"), CASES)
 def test_altered_run_folders(run, draw, name):
-    fuzz(run, draw, name, 60, derandomize=True)
+    fuzz(run, draw, name, 25, derandomize=True)
 
 
 @pytest.mark.slow
