@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from skinmnist import make_lesions, run_comparison
-from skinmnist.evaluation import comparison
+from skinmnist.evaluation import engines
 from skinmnist.evaluation.fitting import fit_cell
 
 TABLE = make_lesions(360, size=8, random_state=1)
@@ -48,7 +48,7 @@ def run(folder, grid, jobs, fits):
     os.setsid()
     os.environ["FITS"] = fits
     if not jobs:
-        comparison.run_cells = in_this_process
+        engines.run_cells = in_this_process
     run_comparison(TABLE, out=folder, folds=3, jobs=jobs or 1, **grid)
 """
 REAL = {"samplers": ["none", "SMOTE"], "models": ["logistic_regression", "random_forest", "cnn_tiny"]}

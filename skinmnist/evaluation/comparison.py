@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
-from skinmnist.evaluation.files import remove_torn
+from skinmnist.evaluation.engines import Engine, choose_engine
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
 from skinmnist.evaluation.journal import LOG_FILE, journal, tell, tell_outcome
 from skinmnist.evaluation.limits import NO_LIMITS, Limits
@@ -27,25 +26,19 @@ from skinmnist.evaluation.manifest import Request, add_session, check_same_proto
 from skinmnist.evaluation.plan import Plan, make_plan
 from skinmnist.evaluation.record import (
     CELLS_FOLDER,
-    PICTURES_FILE,
-    RUN_FILE,
-    TABLE_FILES,
     RunRecord,
     build_record,
     read_info,
+    sweep_folder,
     write_info,
     write_pictures,
     write_tables,
 )
-from skinmnist.evaluation.runner import run_cells
 from skinmnist.evaluation.schedule import Remaining
 from skinmnist.evaluation.store import CellStore
 from skinmnist.models import DEFAULT_MODELS
 
 PICTURES_PER_CLASS = 12
-
-#: What runs cells: here, or on a cluster.
-Start = Callable[[Sequence[Cell]], Generator[CellResult | CellFailure]]
 
 
 class Progress(Protocol):
@@ -152,8 +145,8 @@ def run_comparison(
         write_info(folder, info)
         with PeakMemory() as peak:
             try:
-                start = partial(_engine(dask), table=table, task=plan.task, jobs=info["jobs"], limits=limits)
-                _run_missing(plan, table, store, info["jobs"], start, progress, done, failures)
+                engine = choose_engine(dask, table, plan.task, info["jobs"], limits)
+                _run_missing(plan, table, store, info["jobs"], engine, progress, done, failures)
                 info["interrupted"] = False
             except KeyboardInterrupt:
                 info["interrupted"] = True
@@ -176,19 +169,6 @@ def run_comparison(
     return record
 
 
-def _engine(dask: str | None) -> Callable[..., Generator[CellResult | CellFailure]]:
-    """Return what runs cells: this machine's processes, or a Dask cluster."""
-    if dask is None:
-        return run_cells
-    try:
-        from skinmnist.evaluation.cluster import run_on_cluster
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"received --dask, but {error.name} is not installed; install skinmnist with the extra 'cluster'"
-        ) from None
-    return partial(run_on_cluster, address=dask)
-
-
 def _open_folder(
     folder: Path, plan: Plan, fresh: bool, held: ExitStack, progress: Progress | None
 ) -> tuple[dict[str, Any] | None, CellStore]:
@@ -204,12 +184,9 @@ def _open_folder(
         check_same_protocol(earlier, plan, folder)
         store = CellStore(cells, plan.identity, plan.fingerprints)
         store.sweep()
-        for name in (RUN_FILE, PICTURES_FILE, *TABLE_FILES):
-            remove_torn(folder, name)
+        sweep_folder(folder, fresh)
         if fresh:
             store.clear()
-            for name in TABLE_FILES:
-                (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
             f"the folder {folder} cannot be written ({error.strerror}); name another one with --out"
@@ -222,7 +199,7 @@ def _run_missing(
     table: PixelTable,
     store: CellStore,
     jobs: int,
-    start: Start,
+    engine: Engine,
     progress: Progress | None,
     done: set[Cell],
     failures: dict[Cell, CellFailure],
@@ -234,7 +211,7 @@ def _run_missing(
     if progress:
         progress.planned(plan.cells, len(done), plan.notes)
     trained = sorted(left, key=lambda cell: -expected[cell])
-    with closing(_outcomes(plan, store, trained, frozenset(done), start)) as outcomes:
+    with closing(_outcomes(plan, store, trained, frozenset(done), engine)) as outcomes:
         for outcome in outcomes:
             left.pop(outcome.cell, None)
             if isinstance(outcome, CellFailure):
@@ -256,7 +233,7 @@ def _outcomes(
     store: CellStore,
     trained: Sequence[Cell],
     done: frozenset[Cell],
-    start: Start,
+    engine: Engine,
 ) -> Generator[CellResult | CellFailure]:
     """Yield what becomes of the cells to be trained, each followed by the one that is made of its answers."""
     fusion, fused = plan.fusion, {cell for cell in plan.cells if cell.base and cell not in done}
@@ -265,7 +242,7 @@ def _outcomes(
             base = store.load(cell) if cell in done and cell.fused in fused else None
             if base is not None:
                 yield fusion.finish(base)
-    with closing(start(trained)) as outcomes:
+    with closing(engine(trained)) as outcomes:
         for outcome in outcomes:
             yield outcome
             if fusion is not None and outcome.cell.fused in fused:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from skinmnist import run_comparison
-from skinmnist.evaluation import comparison, files
+from skinmnist.evaluation import engines, files
 from skinmnist.evaluation.fitting import fit_cell
 from skinmnist.evaluation.record import read_info
 
@@ -80,7 +80,7 @@ def contents(folder):
 @pytest.fixture
 def run(lesions, monkeypatch):
     """Run two cells into a folder, on a disk that fails or on a sound one."""
-    monkeypatch.setattr(comparison, "run_cells", in_this_process)
+    monkeypatch.setattr(engines, "run_cells", in_this_process)
 
     def run(folder, disk=None):
         with monkeypatch.context() as patch:
@@ -139,7 +139,7 @@ def damage(path, rng):
 
 def check_damaged_cells(lesions, folder, monkeypatch, rounds, repeats):
     """Damage every cell of a run again and again; each must be computed again."""
-    monkeypatch.setattr(comparison, "run_cells", in_this_process)
+    monkeypatch.setattr(engines, "run_cells", in_this_process)
 
     def run():
         return run_comparison(lesions, "none", "dummy", folds=5, repeats=repeats, jobs=1, out=folder)
