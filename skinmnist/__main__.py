@@ -18,6 +18,7 @@ DOORS = {
     "build": "make a pixel table of a folder of pictures",
     "download": "fetch the tables of the Kaggle collection",
     "lessons": "run the lessons, write their gallery, mark the exam",
+    "doctor": "say what a bug report needs to know of this machine",
 }
 
 

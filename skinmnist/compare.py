@@ -101,6 +101,19 @@ def build_parser() -> argparse.ArgumentParser:
         help="the models to show leaks with (default: those of the run that are no networks, and a forest on "
         "pixels)",
     )
+    add(
+        "--dask",
+        metavar="ADDRESS",
+        help="run the cells on a Dask cluster: its scheduler's address, or local (needs the extra 'cluster')",
+    )
+    add("--cell-seconds", metavar="S", type=float, help="end a cell that takes longer (default: no limit)")
+    add(
+        "--cell-memory",
+        metavar="MB",
+        type=float,
+        help="end a cell whose process takes more memory, resident, of 2**20 bytes (default: no limit)",
+    )
+    add("--verbose", action="store_true", help="print every event of the run, as run.log has it")
     return parser
 
 
@@ -117,10 +130,12 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.evaluation.findings import find
     from skinmnist.evaluation.folds import choose_split
     from skinmnist.evaluation.grid import resolve_models
+    from skinmnist.evaluation.limits import Limits
     from skinmnist.evaluation.manifest import Request
     from skinmnist.evaluation.record import read_info, read_run
     from skinmnist.reporting.html import write_report
     from skinmnist.terminal import Terminal
+    from skinmnist.verbose import verbosely
 
     if options.preset or options.describe:
         return _preset(options, arguments)
@@ -137,7 +152,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
     interrupted = False
     try:
-        with terminal:
+        with terminal, verbosely(terminal.console, options.verbose):
             record = run_comparison(
                 table,
                 options.samplers,
@@ -151,6 +166,8 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 out=out,
                 fresh=options.fresh,
                 rows=draw_rows(table, QUICK_ROWS, options.seed, folds) if options.quick else None,
+                limits=Limits(options.cell_seconds, options.cell_memory),
+                dask=options.dask,
                 progress=terminal,
                 request=Request(command, options.quick),
             )
@@ -172,6 +189,7 @@ def _demonstrate(
     """Show leaks on the rows and folds of a run; nothing of the run itself is changed."""
     from skinmnist.datasets.subset import draw_rows
     from skinmnist.evaluation.leaking import choose_leaky_models, demonstrate_leaks
+    from skinmnist.evaluation.limits import Limits
 
     protocol = record.info["protocol"]
     models, notes = choose_leaky_models(record.info["arguments"]["models"])
@@ -184,6 +202,8 @@ def _demonstrate(
         out=record.folder,
         fresh=options.fresh,
         rows=draw_rows(table, QUICK_ROWS, options.seed, protocol["folds"]) if options.quick else None,
+        limits=Limits(options.cell_seconds, options.cell_memory),
+        dask=options.dask,
         notes=() if options.leak_models else notes,
         progress=terminal,
     )

@@ -96,17 +96,19 @@ def run(options: argparse.Namespace, table: PixelTable, command: str) -> PresetR
     """Run a preset on a table, write the report, and print the scores and the claims."""
     from skinmnist.evaluation.findings import find
     from skinmnist.evaluation.folds import choose_split
+    from skinmnist.evaluation.limits import Limits
     from skinmnist.evaluation.manifest import Request
     from skinmnist.evaluation.preset_run import run_preset
     from skinmnist.evaluation.presets import read_preset
     from skinmnist.reporting.html import write_report
     from skinmnist.terminal import Terminal
+    from skinmnist.verbose import verbosely
 
     preset = read_preset(options.preset)
     out = Path(options.out) if options.out else Path("runs") / f"{preset.name}-{table.name}-{options.seed}"
     terminal = Terminal()
     terminal.table(table, choose_split(table, None), quick=False)
-    with terminal:
+    with terminal, verbosely(terminal.console, options.verbose):
         done = run_preset(
             preset,
             table,
@@ -114,6 +116,8 @@ def run(options: argparse.Namespace, table: PixelTable, command: str) -> PresetR
             seed=options.seed,
             jobs=options.jobs,
             fresh=options.fresh,
+            limits=Limits(options.cell_seconds, options.cell_memory),
+            dask=options.dask,
             progress=terminal,
             request=Request(command),
         )

@@ -95,6 +95,10 @@ class Terminal(LiveBar):
         self._bar.reset(self._task)
         self._begin(cells, stored, notes)
 
+    def waiting(self, folder: Path) -> None:
+        """Say why nothing happens yet."""
+        self.console.print(f"Another run is at work in {escape(str(folder))}: waiting until it ends")
+
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
         """Show one more cell."""
         self._done += 1

@@ -1,6 +1,7 @@
 """The door of the main job: what it accepts, prints, writes, and how it leaves."""
 
 import gzip
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ FILES = {
     "predictions.csv.gz",
     "timings.csv",
     "run.json",
+    "run.log",
     "cells",
     "pictures.npz",
     "lesions.npz",
@@ -68,6 +70,23 @@ def test_the_main_job(csv, tmp_path, capsys):
     assert "report.html" in printed.out
     assert "18 cells" in printed.err
     assert "SYNTHETIC" not in printed.err
+
+
+def test_verbose_prints_what_the_log_gets(csv, tmp_path, capsys):
+    arguments = [str(csv), "--models", "dummy", "--samplers", "none", "--folds", "2", "--cell-seconds", "300"]
+    assert main([*arguments, "--cell-memory", "4000", "--verbose"]) == 0
+    printed = capsys.readouterr().err
+    log = tmp_path / "runs" / "small-0" / "run.log"
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [event["event"] for event in events] == [
+        "run started",
+        "cells found",
+        "cell done",
+        "cell done",
+        "run ended",
+    ]
+    assert printed.count("cell done: sampler=none model=dummy repeat=0 fold=") == 2
+    assert events[-1]["done"] == 2
 
 
 def test_no_table_at_all_is_said_loudly(csv, tmp_path, capsys):
@@ -127,6 +146,8 @@ def test_without_lesions_the_split_is_by_image_and_the_report_warns(csv, capsys,
         (["CSV", "--folds", "90"], "fewer than the 90 folds"),
         (["CSV", "--jobs", "0"], "received 0 jobs"),
         (["CSV", "--seed", "-3"], "received seed -3"),
+        (["CSV", "--cell-seconds", "0"], "received a limit of 0 seconds"),
+        (["CSV", "--cell-memory", "-5"], "received a limit of -5 MB"),
         (["CSV", "--repeats", "0"], "received 0 repeats"),
         (["CSV", "--clinical", "dx_type"], "tells how the diagnosis was made and so is a leak"),
         (["CSV", "--metadata", "nowhere.csv"], "nowhere.csv"),
@@ -147,6 +168,13 @@ def test_bad_usage_leaves_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as leaving:
         main(arguments)
     assert leaving.value.code == 2
+
+
+def test_a_cluster_needs_its_extra(csv, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask", None)
+    monkeypatch.delitem(sys.modules, "skinmnist.evaluation.cluster", raising=False)
+    assert main([str(csv), "--models", "dummy", "--folds", "2", "--dask", "local"]) == 2
+    assert "received --dask, but dask is not installed" in capsys.readouterr().err
 
 
 def test_failed_cells_are_named_and_the_report_is_there(csv, capsys, tmp_path, monkeypatch):

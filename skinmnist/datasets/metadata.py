@@ -244,6 +244,11 @@ def _check_length(cells: list[str], header: list[str], where: str) -> None:
 
 def _read_cell(column: str, cell: str, where: str, required: bool) -> str | float:
     """Return a name as it stands, a clinical cell as `PixelTable.clinical` holds it."""
+    if "\0" in cell:  # Arrays of names drop it from the end, so that two names become one.
+        raise InputError(
+            f"{where}, column {column!r}: received {shown(cell)}, with a zero byte; expected a name, so mend "
+            "the cell"
+        )
     if len(cell) > _LONGEST_CELL or (required and not cell.strip()):
         received = f"{len(cell)} characters" if cell.strip() else "an empty cell"
         raise InputError(

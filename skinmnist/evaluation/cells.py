@@ -104,9 +104,13 @@ class CellFailure:
     reason: str
 
     @classmethod
-    def from_error(cls, cell: Cell, error: Exception) -> CellFailure:
+    def from_error(cls, cell: Cell, error: BaseException) -> CellFailure:
         """Turn what a cell raised into words."""
-        return cls(cell, one_line(f"{type(error).__name__}: {error}"))
+        try:
+            words = f"{type(error).__name__}: {error}"
+        except Exception:  # An error of the user's own may fail at telling what it is.
+            words = type(error).__name__
+        return cls(cell, one_line(words))
 
 
 def one_line(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,9 +17,13 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.claims import forget_claims
+from skinmnist.evaluation.engines import Engine, choose_engine
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
+from skinmnist.evaluation.journal import LOG_FILE, journal, tell, tell_outcome
 from skinmnist.evaluation.leak_record import forget_leaks
 from skinmnist.evaluation.lesions import write_lesions
+from skinmnist.evaluation.limits import NO_LIMITS, Limits
+from skinmnist.evaluation.locking import hold_folder
 from skinmnist.evaluation.machine import PeakMemory, available_cores
 from skinmnist.evaluation.manifest import Request, add_session, check_same_protocol, describe_run, list_cells
 from skinmnist.evaluation.mistakes import write_mistakes
@@ -30,11 +34,11 @@ from skinmnist.evaluation.record import (
     RunRecord,
     build_record,
     read_info,
+    sweep_folder,
     write_info,
     write_pictures,
     write_tables,
 )
-from skinmnist.evaluation.runner import run_cells
 from skinmnist.evaluation.schedule import Remaining
 from skinmnist.evaluation.split_facts import describe_split
 from skinmnist.evaluation.store import CellStore
@@ -48,6 +52,9 @@ class Progress(Protocol):
 
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
         """Take note of the cells of this run, how many of them were stored before, and what is left out."""
+
+    def waiting(self, folder: Path) -> None:
+        """Take note that another run holds the folder and must end first."""
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
         """Take note of one more cell, and of the wall seconds that are expected to be left."""
@@ -67,6 +74,8 @@ def run_comparison(
     out: str | Path | None = None,
     fresh: bool = False,
     rows: npt.NDArray[np.int64] | None = None,
+    limits: Limits = NO_LIMITS,
+    dask: str | None = None,
     progress: Progress | None = None,
     request: Request | None = None,
 ) -> RunRecord:
@@ -98,6 +107,11 @@ def run_comparison(
         Forget what is stored in `out`.
     rows : ndarray of int, optional
         The rows of the table that take part; all by default.
+    limits : Limits
+        What a cell may take at most of time and memory; one that takes more is ended and fails alone.
+    dask : str, optional
+        The address of a Dask scheduler, or ``"local"``: where cells run instead of in `jobs` processes of
+        this machine. The bytes are the same.
     progress : Progress, optional
     request : Request, optional
 
@@ -118,9 +132,12 @@ def run_comparison(
     if jobs is not None and jobs < 1:
         raise InputError(f"received {jobs} jobs; expected at least 1")
     plan = make_plan(table, samplers, models, folds, repeats, split, seed, rows, clinical)
-    with tempfile.TemporaryDirectory(prefix="skinmnist-run-") as passing:
+    with tempfile.TemporaryDirectory(prefix="skinmnist-run-") as passing, ExitStack() as held:
         folder = Path(out) if out is not None else Path(passing)
-        earlier, store = _open_folder(folder, plan, fresh)
+        opening = time.perf_counter()
+        earlier, store = _open_folder(folder, plan, fresh, held, progress)
+        started += time.perf_counter() - opening  # Waiting for another run is no work of this one.
+        tell("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
         info = describe_run(plan, table, request or Request(), jobs or available_cores(), earlier)
         info["started"] = datetime.now().astimezone().isoformat(timespec="seconds")
         info["split_facts"] = _split_facts(table, plan, earlier)
@@ -130,13 +147,15 @@ def run_comparison(
         done: set[Cell] = {cell for cell in plan.cells if store.load(cell) is not None}
         failures: dict[Cell, CellFailure] = {}
         stored = len(done)
+        tell("cells found", stored=stored, left=len(plan.cells) - stored)
         # Whatever ends this run before its time, the folder tells what it is.
         add_session(info, earlier, 0.0, 0.0, 0)
         info |= {"interrupted": True, "cells": list_cells(plan, store, done, failures, earlier)}
         write_info(folder, info)
         with PeakMemory() as peak:
             try:
-                _run_missing(plan, table, store, info["jobs"], progress, done, failures)
+                engine = choose_engine(dask, table, plan.task, info["jobs"], limits)
+                _run_missing(plan, table, store, info["jobs"], engine, progress, done, failures)
                 info["interrupted"] = False
             except KeyboardInterrupt:
                 info["interrupted"] = True
@@ -149,17 +168,34 @@ def run_comparison(
         wall_seconds = time.perf_counter() - started
         add_session(info, earlier, wall_seconds, peak.megabytes, len(done) + len(failures) - stored)
         write_info(folder, info)
+        tell(
+            "run interrupted" if info["interrupted"] else "run ended",
+            done=len(done),
+            failed=len(failures),
+            wall_seconds=round(wall_seconds, 3),
+            peak_memory_mb=round(peak.megabytes, 1),
+        )
     if info["interrupted"]:
         raise KeyboardInterrupt
     return record
 
 
-def _open_folder(folder: Path, plan: Plan, fresh: bool) -> tuple[dict[str, Any] | None, CellStore]:
-    """Open a run folder, or make it; what it holds must fit the plan."""
-    earlier = None if fresh else read_info(folder)
-    check_same_protocol(earlier, plan, folder)
+def _open_folder(
+    folder: Path, plan: Plan, fresh: bool, held: ExitStack, progress: Progress | None
+) -> tuple[dict[str, Any] | None, CellStore]:
+    """Open a run folder, or make it, and hold it; what it holds must fit the plan.
+
+    Of two runs at once in one folder, the second goes on where the first ends.
+    """
+    cells = folder / CELLS_FOLDER
     try:
-        store = CellStore(folder / CELLS_FOLDER, plan.identity, plan.fingerprints)
+        held.enter_context(hold_folder(cells, lambda: progress.waiting(folder) if progress else None))
+        held.enter_context(journal(folder / LOG_FILE))
+        earlier = None if fresh else read_info(folder)
+        check_same_protocol(earlier, plan, folder)
+        store = CellStore(cells, plan.identity, plan.fingerprints)
+        store.sweep()
+        sweep_folder(folder, fresh)
         if fresh:
             store.clear()
             forget_leaks(folder)
@@ -185,6 +221,7 @@ def _run_missing(
     table: PixelTable,
     store: CellStore,
     jobs: int,
+    engine: Engine,
     progress: Progress | None,
     done: set[Cell],
     failures: dict[Cell, CellFailure],
@@ -196,7 +233,7 @@ def _run_missing(
     if progress:
         progress.planned(plan.cells, len(done), plan.notes)
     trained = sorted(left, key=lambda cell: -expected[cell])
-    with closing(_outcomes(plan, table, store, trained, frozenset(done), jobs)) as outcomes:
+    with closing(_outcomes(plan, store, trained, frozenset(done), engine)) as outcomes:
         for outcome in outcomes:
             left.pop(outcome.cell, None)
             if isinstance(outcome, CellFailure):
@@ -208,17 +245,17 @@ def _run_missing(
                     timing = outcome.timing
                     seconds = timing.resample_seconds + timing.fit_seconds + timing.predict_seconds
                     remaining.finished(outcome.cell, seconds)
+            tell_outcome(outcome)
             if progress:
                 progress.finished(outcome, remaining.seconds(left))
 
 
 def _outcomes(
     plan: Plan,
-    table: PixelTable,
     store: CellStore,
     trained: Sequence[Cell],
     done: frozenset[Cell],
-    jobs: int,
+    engine: Engine,
 ) -> Generator[CellResult | CellFailure]:
     """Yield what becomes of the cells to be trained, each followed by the one that is made of its answers."""
     fusion, fused = plan.fusion, {cell for cell in plan.cells if cell.base and cell not in done}
@@ -227,7 +264,7 @@ def _outcomes(
             base = store.load(cell) if cell in done and cell.fused in fused else None
             if base is not None:
                 yield fusion.finish(base)
-    with closing(run_cells(trained, table, plan.task, jobs)) as outcomes:
+    with closing(engine(trained)) as outcomes:
         for outcome in outcomes:
             yield outcome
             if fusion is not None and outcome.cell.fused in fused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -19,9 +20,19 @@ def write_atomically(path: Path, content: bytes) -> None:
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # What went wrong first is what the user must hear of.
+            Path(temporary).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def remove_torn(folder: Path, pattern: str) -> None:
+    """Remove what `write_atomically` left of files like `pattern` where its process was killed.
+
+    Only for whoever holds the folder: elsewhere a file may be on its way.
+    """
+    for path in folder.glob(f".{pattern}.*"):
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -18,6 +18,7 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.differences import COMPARED_METRICS
+from skinmnist.evaluation.engines import choose_engine
 from skinmnist.evaluation.leak_record import (
     LEAK_COLUMNS,
     LEAKS_FOLDER,
@@ -27,11 +28,12 @@ from skinmnist.evaluation.leak_record import (
 )
 from skinmnist.evaluation.leak_trials import HONEST, SAMPLERS_BEFORE, Ground, Trial
 from skinmnist.evaluation.leaks import LEAKS
+from skinmnist.evaluation.limits import NO_LIMITS, Limits
+from skinmnist.evaluation.locking import hold_folder
 from skinmnist.evaluation.machine import available_cores
 from skinmnist.evaluation.metrics import score
 from skinmnist.evaluation.plan import Plan, make_plan
 from skinmnist.evaluation.record import CELLS_FOLDER
-from skinmnist.evaluation.runner import run_cells
 from skinmnist.evaluation.store import CellStore
 from skinmnist.models import DEFAULT_MODELS, MODELS
 
@@ -44,6 +46,9 @@ class Progress(Protocol):
 
     def leaking(self, cells: int, stored: int, notes: tuple[str, ...]) -> None:
         """Take note of how many cells there are, how many were stored before, and what is left out."""
+
+    def waiting(self, folder: Path) -> None:
+        """Take note that another run holds the folder and must end first."""
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
         """Take note of one more cell."""
@@ -71,6 +76,8 @@ def demonstrate_leaks(
     out: str | Path | None = None,
     fresh: bool = False,
     rows: npt.NDArray[np.int64] | None = None,
+    limits: Limits = NO_LIMITS,
+    dask: str | None = None,
     notes: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> Demonstration:
@@ -83,7 +90,7 @@ def demonstrate_leaks(
     models : iterable of str, or mapping of str to classifier, optional
         As of `run_comparison`; a network only where it is named. By default the default models of a
         comparison that are cheap, and `PLAIN_MODEL`.
-    folds, seed, jobs, rows
+    folds, seed, jobs, rows, limits, dask
         As of `run_comparison`. A leak is shown on the first of the folds only (see `leak_trials`).
     out : path, optional
         A run folder: honest cells that it holds are used, those of the demonstration stand in its
@@ -125,7 +132,8 @@ def demonstrate_leaks(
             stored = sum(stores[t.name].load(cell) is not None for t in trials for cell in t.cells)
             progress.leaking(sum(len(trial.cells) for trial in trials), stored, tuple(said))
         for trial in trials:
-            for failure in run_trial(trial, stores[trial.name], jobs or available_cores(), progress):
+            cores = jobs or available_cores()
+            for failure in run_trial(trial, stores[trial.name], cores, progress, limits, dask):
                 said.append(f"{failure.cell} ({trial.name}) failed: {failure.reason}")
         titles = {name: spec.title for name, spec in ground.models.items()}
         shown = Demonstration(_compare(ground, trials, stores), tuple(said), titles)
@@ -133,26 +141,20 @@ def demonstrate_leaks(
     return shown
 
 
-class _Store:
+class _Store(CellStore):
     """The cells of a trial; honest ones are also looked for among those of the run."""
 
     def __init__(self, folder: Path, plan: Plan, trial: Trial) -> None:
         identity = hashlib.sha256(f"{plan.identity} {trial.name} {_own_code()}".encode()).hexdigest()
         prints = {name: spec.fingerprint for name, spec in trial.task.models.items()}
-        path = folder / LEAKS_FOLDER / trial.name
-        path.mkdir(parents=True, exist_ok=True)
-        self.own = CellStore(path, identity, prints)
+        super().__init__(folder / LEAKS_FOLDER / trial.name, identity, prints)
         cells = folder / CELLS_FOLDER
         self.of_run = CellStore(cells, plan.identity, plan.fingerprints) if _is_run(trial, cells) else None
 
     def load(self, cell: Cell) -> CellResult | None:
         """Return a stored result, or None."""
-        found = self.own.load(cell)
+        found = super().load(cell)
         return found if found is not None or self.of_run is None else self.of_run.load(cell)
-
-    def save(self, result: CellResult) -> None:
-        """Keep a finished cell."""
-        self.own.save(result)
 
 
 def _is_run(trial: Trial, cells: Path) -> bool:
@@ -170,20 +172,31 @@ def _merged(trials: list[Trial]) -> list[Trial]:
 
 
 def run_trial(
-    trial: Trial, store: CellStore | _Store, jobs: int, progress: Progress | None
+    trial: Trial,
+    store: CellStore,
+    jobs: int,
+    progress: Progress | None,
+    limits: Limits = NO_LIMITS,
+    dask: str | None = None,
 ) -> list[CellFailure]:
-    """Run the cells of a trial that are not stored, the longest first, and return those that failed."""
-    missing = [cell for cell in trial.cells if store.load(cell) is None]
-    missing.sort(key=lambda cell: -trial.task.models[cell.model].seconds)
+    """Run the cells of a trial that are not stored, the longest first, and return those that failed.
+
+    Of two runs at once in one folder, the second waits for the first and takes over what that has stored.
+    """
     failures = []
-    with closing(run_cells(missing, trial.table, trial.task, jobs)) as outcomes:
-        for outcome in outcomes:
-            if isinstance(outcome, CellFailure):
-                failures.append(outcome)
-            else:
-                store.save(outcome)
-            if progress:
-                progress.finished(outcome, None)
+    engine = choose_engine(dask, trial.table, trial.task, jobs, limits)
+    with hold_folder(store.folder, lambda: progress.waiting(store.folder) if progress else None):
+        store.sweep()
+        missing = [cell for cell in trial.cells if store.load(cell) is None]
+        missing.sort(key=lambda cell: -trial.task.models[cell.model].seconds)
+        with closing(engine(missing)) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome, CellFailure):
+                    failures.append(outcome)
+                else:
+                    store.save(outcome)
+                if progress:
+                    progress.finished(outcome, None)
     return failures
 
 

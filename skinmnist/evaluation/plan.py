@@ -167,6 +167,11 @@ def make_plan(
     )
 
 
+def environment() -> dict[str, str]:
+    """Return what, beside the protocol, decides a cell's bytes: versions, code, precision of networks."""
+    return {**versions(), "code": _code_digest(), "precision": choose_precision("auto")}
+
+
 def _code_digest() -> str:
     package = Path(__file__).parent.parent
     state = hashlib.sha256()

@@ -30,6 +30,7 @@ from skinmnist.evaluation.folds import assign_folds
 from skinmnist.evaluation.grid import Sampler
 from skinmnist.evaluation.leak_trials import Trial, resample_all
 from skinmnist.evaluation.leaking import run_trial
+from skinmnist.evaluation.limits import NO_LIMITS, Limits
 from skinmnist.evaluation.machine import available_cores
 from skinmnist.evaluation.manifest import Request
 from skinmnist.evaluation.plan import Plan, make_plan
@@ -92,6 +93,8 @@ def run_preset(
     seed: int = 0,
     jobs: int | None = None,
     fresh: bool = False,
+    limits: Limits = NO_LIMITS,
+    dask: str | None = None,
     progress: Progress | None = None,
     request: Request | None = None,
 ) -> PresetRun:
@@ -104,7 +107,7 @@ def run_preset(
     out : path
         The run folder: the honest run's own files, the cells as published in its ``published/``, and
         ``claims.csv``.
-    seed, jobs, fresh, progress, request
+    seed, jobs, fresh, limits, dask, progress, request
         As of `run_comparison`.
 
     Raises
@@ -130,6 +133,8 @@ def run_preset(
         out=out,
         fresh=fresh,
         rows=rows,
+        limits=limits,
+        dask=dask,
         progress=progress,
         request=request,
     )
@@ -143,7 +148,7 @@ def run_preset(
         store.clear()
     if progress:
         progress.leaking(len(trial.cells), sum(store.load(cell) is not None for cell in trial.cells), ())
-    failures = run_trial(trial, store, jobs or available_cores(), progress)
+    failures = run_trial(trial, store, jobs or available_cores(), progress, limits, dask)
     published = [result for cell in trial.cells if (result := store.load(cell)) is not None]
     honest = [
         result

@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
-import importlib
-import signal
-import tempfile
+import os
+import re
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
-from functools import lru_cache
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
 
 from skinmnist.datasets.table import PixelTable
-from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, one_line
-from skinmnist.evaluation.fitting import Task, fit_cell
-from skinmnist.evaluation.machine import PeakMemory
-
-#: One thread per cell: numerical libraries read these when a worker starts.
-_ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
-)
+from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
+from skinmnist.evaluation.fitting import Task
+from skinmnist.evaluation.journal import tell
+from skinmnist.evaluation.limits import NO_LIMITS, Limits, Watch
+from skinmnist.evaluation.scratch import scratch_folder
+from skinmnist.evaluation.working import ONE_THREAD, start_worker, work_from_file
 
 _IDLE_SECONDS = 60
 
+Outcome = CellResult | CellFailure
+
+
+class Pool(Protocol):
+    """Processes that run cells, here or elsewhere.
+
+    Attributes
+    ----------
+    last_words : str
+        Why the last cell that had no outcome has none.
+    """
+
+    last_words: str
+
+    def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
+        """Yield outcomes as they come; it may stop before all are there, where a worker dies."""
+
+    def suspects(self, left: Sequence[Cell]) -> Sequence[Cell]:
+        """Return those of the cells without outcome that may have killed their worker."""
+
 
 def run_cells(
-    cells: Sequence[Cell], table: PixelTable, task: Task, jobs: int
-) -> Generator[CellResult | CellFailure]:
+    cells: Sequence[Cell], table: PixelTable, task: Task, jobs: int, limits: Limits = NO_LIMITS
+) -> Generator[Outcome]:
     """Run cells in the order given and yield what becomes of each, as it is done.
 
-    A cell that raises becomes a `CellFailure`. Where a worker process dies, the cells it may have been
-    working on are run again one at a time, so that the one that kills its process is found, and the rest
-    go on.
+    A cell that raises, or that is ended beyond its limits, becomes a `CellFailure`.
 
     Parameters
     ----------
@@ -47,98 +62,160 @@ def run_cells(
     task : Task
     jobs : int
         Worker processes.
+    limits : Limits
+        What each cell may take.
     """
     if not cells:
         return
-    with tempfile.TemporaryDirectory(prefix="skinmnist-") as folder:
-        path = Path(folder) / "table.joblib"
+    with scratch_folder() as folder:
+        path = folder / "table.joblib"
         joblib.dump(table, path)
-        left = list(cells)
-        while left:
-            for outcome in _run_until_broken(tuple(left), path, task, jobs):
+        with closing(finish_cells(LocalPool(path, task, jobs, limits), cells)) as outcomes:
+            yield from outcomes
+
+
+def finish_cells(pool: Pool, cells: Sequence[Cell]) -> Generator[Outcome]:
+    """Run cells until each has its outcome, whatever dies on the way.
+
+    Where a worker process dies, the cells that it may have been working on are run again one at a time, so
+    that the one that kills its process is found, and the rest go on.
+    """
+    left = list(cells)
+    while left:
+        with closing(pool.run(tuple(left))) as outcomes:
+            for outcome in outcomes:
                 left.remove(outcome.cell)
                 yield outcome
-            # Only a dead worker leaves cells behind: the first ones had been handed over.
-            for cell in left[: 2 * jobs]:
-                alone = next(_run_until_broken((cell,), path, task, 1), None)
-                left.remove(cell)
-                yield alone or CellFailure(cell, "its worker process died (a crash, or out of memory)")
+        # Only a dead worker leaves cells behind.
+        suspects = pool.suspects(tuple(left)) if left else ()
+        if suspects:
+            tell("worker died", words=pool.last_words, again=[str(cell) for cell in suspects])
+        for cell in suspects:
+            with closing(pool.run((cell,))) as outcomes:
+                alone = next(outcomes, None)
+            left.remove(cell)
+            yield alone or CellFailure(cell, pool.last_words)
 
 
-def _run_until_broken(
-    cells: Sequence[Cell], path: Path, task: Task, jobs: int
-) -> Iterator[CellResult | CellFailure]:
-    """Yield outcomes until all are there, or until a worker dies."""
-    # Workers outlive a run for a while: the next one in this process finds their libraries imported.
-    libraries = sorted({task.models[cell.model].library for cell in cells} - {""})
-    executor = get_reusable_executor(
-        max_workers=min(jobs, len(cells)),
-        timeout=_IDLE_SECONDS,
-        initializer=_start_worker,
-        initargs=(libraries,),
-        env=_ONE_THREAD,
-    )
-    finished = False
-    try:
-        yield from _outcomes(executor, cells, path, task, ahead=2 * jobs)
-        finished = True
-    except BrokenProcessPool:
-        pass
-    finally:
-        if not finished:
-            executor.shutdown(wait=True, kill_workers=True)
+class LocalPool:
+    """Worker processes on this machine, the `Pool` of ``--jobs``.
 
-
-def _outcomes(
-    executor: Executor, cells: Sequence[Cell], path: Path, task: Task, ahead: int
-) -> Iterator[CellResult | CellFailure]:
-    """Submit cells to any executor, `ahead` of them at a time, and yield outcomes as they come.
-
-    Few are handed over ahead of time: an executor that is stopped has little to give back.
+    Parameters
+    ----------
+    path : Path
+        The table, as `joblib.dump` wrote it; notes of running cells are left beside it.
+    task : Task
+    jobs : int
+    limits : Limits
     """
-    waiting, running = iter(cells), set[Future[CellResult | CellFailure]]()
+
+    def __init__(self, path: Path, task: Task, jobs: int, limits: Limits) -> None:
+        self.path, self.task, self.jobs = path, task, jobs
+        self.last_words = ""
+        self._seconds = limits.seconds
+        self._watch = Watch(limits, path.parent)
+        self._suspects: list[Cell] | None = None
+
+    def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
+        """Yield outcomes until all are there, or until a worker dies, which ends the others."""
+        # Workers outlive a run for a while: the next one in this process finds their libraries imported.
+        libraries = sorted({self.task.models[cell.model].library for cell in cells} - {""})
+        executor = get_reusable_executor(
+            max_workers=min(self.jobs, len(cells)),
+            timeout=_IDLE_SECONDS,
+            initializer=start_worker,
+            initargs=(libraries, os.getpid()),
+            env=ONE_THREAD,
+        )
+        left = list(cells)
+        try:
+            for outcome in outcomes_of(executor, cells, self._submit, lambda: 2 * self.jobs, self._watch):
+                left.remove(outcome.cell)
+                yield outcome
+        except BrokenProcessPool as error:
+            self.last_words = _last_words(error)
+        finally:
+            if left:
+                executor.shutdown(wait=True, kill_workers=True)
+            self._suspects = self._watch.running() or None
+            self._watch.forget()
+        ended = [CellFailure(cell, self._watch.ended[cell]) for cell in left if cell in self._watch.ended]
+        if ended:
+            self._watch.ended.clear()
+            self._suspects = []  # It is known who did it.
+        yield from ended
+
+    def suspects(self, left: Sequence[Cell]) -> Sequence[Cell]:
+        """Return the cells that were running; where that is unknown, those that had been handed over."""
+        return left[: 2 * self.jobs] if self._suspects is None else self._suspects
+
+    def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
+        note = self._watch.expect(cell)
+        return executor.submit(work_from_file, cell, str(self.path), self.task, note, self._seconds)
+
+
+def outcomes_of(
+    executor: Executor,
+    cells: Sequence[Cell],
+    submit: Callable[[Executor, Cell], Future[Outcome]],
+    ahead: Callable[[], int],
+    watch: Watch | None = None,
+    lost: tuple[type[Exception], ...] = (),
+) -> Iterator[Outcome]:
+    """Submit cells to any executor, a few at a time, and yield outcomes as they come.
+
+    Parameters
+    ----------
+    executor : Executor
+    cells : sequence of Cell
+    submit : callable
+        Hands a cell to the executor.
+    ahead : callable
+        Tells how many cells to hand over ahead of time. Few: an executor that is stopped has little to give
+        back.
+    watch : Watch, optional
+        Looks at the running cells again and again.
+    lost : tuple of exceptions
+        Those that tell that a cell's worker died, not that the cell failed: such a cell has no outcome.
+
+    Raises
+    ------
+    BrokenProcessPool
+        Where a worker died and the executor with it.
+    """
+    waiting, running = iter(cells), dict[Future[Outcome], Cell]()
     with warnings.catch_warnings():
         # loky replaces a worker whose memory has grown; that is how it should be, and no news.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
         while True:
-            for cell in islice(waiting, ahead - len(running)):
-                running.add(executor.submit(_work, cell, str(path), task))
+            for cell in islice(waiting, max(0, ahead() - len(running))):
+                running[submit(executor, cell)] = cell
             if not running:
                 return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=watch.interval if watch else None, return_when=FIRST_COMPLETED)
+            broken: BrokenProcessPool | None = None
             for future in done:
-                yield future.result()
+                cell = running.pop(future)
+                try:
+                    outcome = future.result()
+                except BrokenProcessPool as error:
+                    broken = error
+                    continue
+                except lost:
+                    continue
+                except Exception as error:  # What a model left in its answer can be unfit to be sent.
+                    outcome = CellFailure.from_error(cell, error)
+                if watch:
+                    watch.finished(cell)
+                yield outcome
+            if broken is not None:
+                raise broken
+            if watch:
+                watch.look()
 
 
-def _start_worker(libraries: Sequence[str]) -> None:
-    # Ctrl-C reaches the whole group; the parent alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for library in libraries:
-        importlib.import_module(library)
-
-
-@lru_cache(maxsize=1)
-def _mapped_table(path: str) -> PixelTable:
-    return joblib.load(path, mmap_mode="r")
-
-
-def _work(cell: Cell, path: str, task: Task) -> CellResult | CellFailure:
-    """Run one cell in a worker: failures become words, warnings become notes."""
-    try:
-        with (
-            warnings.catch_warnings(record=True) as caught,
-            PeakMemory(children=False, interval=0.05) as peak,
-        ):
-            warnings.simplefilter("always")
-            # What libraries tell their programmers is no news about a cell.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", FutureWarning)
-            result = fit_cell(cell, _mapped_table(path), task)
-    except Exception as error:  # A model of the user's own may raise anything; its cell says what.
-        return CellFailure.from_error(cell, error)
-    told = {one_line(f"{warning.category.__name__}: {warning.message}") for warning in caught}
-    return replace(
-        result,
-        notes=(*result.notes, *sorted(told)),
-        timing=result.timing._replace(peak_rss_mb=peak.megabytes),
-    )
+def _last_words(error: BrokenProcessPool) -> str:
+    """Say what is known of a worker's end, such as the signal that ended it."""
+    codes = re.search(r"exit codes of the workers are \{(.*)\}", str(error))
+    how = f" ({codes[1]})" if codes and codes[1] else ""
+    return f"its worker process died{how}: a crash, or out of memory"

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.evaluation.cells import Cell, CellResult, Examples, Timing
-from skinmnist.evaluation.files import write_atomically
+from skinmnist.evaluation.files import remove_torn, write_atomically
 
 SUFFIX = ".cell"
 _ARRAYS = ("rows", "labels", "predicted", "probabilities", "counts_before", "counts_after")
@@ -64,6 +64,10 @@ class CellStore:
         """Remove every stored cell, and nothing else."""
         for path in self.folder.glob(f"*{SUFFIX}"):
             path.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what killed runs left half written; only for whoever holds the folder."""
+        remove_torn(self.folder, f"*{SUFFIX}")
 
 
 def read_cell(path: Path) -> CellResult | None:

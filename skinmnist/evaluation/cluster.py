@@ -1,0 +1,246 @@
+"""Cells on a Dask cluster: the same code, keys and bytes as in worker processes on this machine.
+
+The only file that imports Dask, and it is imported only where ``--dask`` asks for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import dask
+import numpy as np
+from distributed import Client, KilledWorker, LocalCluster, Worker, WorkerPlugin, get_worker
+from threadpoolctl import threadpool_limits
+
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
+from skinmnist.evaluation.fitting import Task
+from skinmnist.evaluation.limits import NO_LIMITS, Limits
+from skinmnist.evaluation.plan import environment
+from skinmnist.evaluation.runner import Outcome, finish_cells, outcomes_of
+from skinmnist.evaluation.working import alarm, work
+
+LOCAL = "local"
+#: Seconds to wait for a scheduler and its first worker.
+_PATIENCE = 60
+
+#: One cell at a time for each worker, memory looked after by the nanny outside of the worker, and two workers
+#: for a cell that kills them: then it runs alone.
+_LOCAL_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 1,
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": 1.0,
+}
+#: Ctrl-C reaches the whole group; the client alone decides what it means.
+_PRELOAD = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+
+
+def run_on_cluster(
+    cells: Sequence[Cell],
+    table: PixelTable,
+    task: Task,
+    address: str,
+    jobs: int,
+    limits: Limits = NO_LIMITS,
+) -> Generator[Outcome]:
+    """Run cells on a Dask cluster and yield what becomes of each, as it is done.
+
+    Cells of workers that are lost run again elsewhere. A cell that loses worker after worker fails alone.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    table : PixelTable
+        Sent to each worker once, also to those that come later.
+    task : Task
+    address : str
+        Of a scheduler, such as ``"tcp://host:8786"``, or ``"local"``: a cluster of `jobs` processes on this
+        machine.
+    jobs : int
+        Worker processes of a local cluster.
+    limits : Limits
+        The time limit ends a worker from inside. The memory limit is that of a local cluster's workers; on
+        other clusters ``dask worker --memory-limit`` sets it.
+
+    Raises
+    ------
+    InputError
+        Where no scheduler answers, or where workers have other versions or several threads.
+    """
+    if not cells:
+        return
+    inputs = SharedInputs(table, task)
+    with (
+        _client(address, min(jobs, len(cells)), limits) as client,
+        _sent(client, inputs),
+        closing(finish_cells(DaskPool(client, inputs.name, limits), cells)) as outcomes,
+    ):
+        yield from outcomes
+
+
+@contextmanager
+def _client(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
+    """Connect to a cluster whose workers may be trusted with cells."""
+    with ExitStack() as stack:
+        where: Any = address
+        if address == LOCAL:
+            stack.enter_context(dask.config.set(_LOCAL_SETTINGS))
+            where = stack.enter_context(
+                LocalCluster(
+                    n_workers=jobs,
+                    threads_per_worker=1,
+                    memory_limit=int((limits.megabytes or 0) * 2**20),
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,
+                    preload=[_PRELOAD],
+                )
+            )
+        try:
+            client = stack.enter_context(Client(where, timeout=_PATIENCE, set_as_default=False))
+            client.wait_for_workers(1, timeout=_PATIENCE)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise InputError(
+                f"no Dask cluster answers at {address!r} ({error}); start `dask scheduler` and "
+                "`dask worker`, or give --dask local"
+            ) from None
+        known = environment()
+        for worker, complaint in client.run(examine_worker, known).items():
+            if complaint:
+                raise InputError(f"the worker {worker} {complaint}")
+        yield client
+
+
+def examine_worker(known: dict[str, str], dask_worker: Worker) -> str | None:
+    """Say why a worker's cells could differ from those of the client; None where they cannot.
+
+    Parameters
+    ----------
+    known : dict of str to str
+        What the client has, as `plan.environment` returns it.
+    dask_worker : distributed.Worker
+        This process, by the name that `Client.run` knows.
+    """
+    threads = dask_worker.state.nthreads
+    if threads > 1:
+        return f"has {threads} threads; expected one for each cell, so start it with --nthreads 1"
+    own = _environment()
+    for name in sorted(known | own):
+        if known.get(name) != own.get(name):
+            return (
+                f"has {name} {own.get(name)} where the client has {known.get(name)}; expected the same, so "
+                "install the same versions, and run on processors of one kind"
+            )
+    return None
+
+
+@lru_cache(maxsize=1)
+def _environment() -> dict[str, str]:
+    return environment()
+
+
+class SharedInputs(WorkerPlugin):
+    """What all cells of a run need, sent to each worker once: the scheduler hands it to whoever registers.
+
+    Attributes
+    ----------
+    table : PixelTable
+    task : Task
+    known : dict of str to str
+        The client's `plan.environment`.
+    """
+
+    def __init__(self, table: PixelTable, task: Task) -> None:
+        self.table = replace(table, pixels=np.array(table.pixels))
+        self.task = task
+        self.known = environment()
+        # Another run of the same program on the same cluster must not find these.
+        self.name = f"skinmnist-{os.urandom(8).hex()}"
+
+
+@contextmanager
+def _sent(client: Client, inputs: SharedInputs) -> Iterator[None]:
+    """Have the scheduler hand the inputs to every worker, now and later, until the block ends."""
+    client.register_plugin(inputs)
+    try:
+        yield
+    finally:
+        if client.status == "running":
+            client.unregister_worker_plugin(inputs.name)
+
+
+class DaskPool:
+    """Workers of a Dask cluster, the `Pool` of ``--dask``.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    inputs : str
+        Name of the `SharedInputs` that the workers have.
+    limits : Limits
+    """
+
+    def __init__(self, client: Client, inputs: str, limits: Limits) -> None:
+        self.client = client
+        self.inputs = inputs
+        self.last_words = "its worker died again and again: a crash, out of memory, or beyond a limit"
+        self._seconds = limits.seconds
+
+    def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
+        """Yield outcomes as they come, all but those of cells that lost worker after worker."""
+        if self.client.status != "running":
+            raise InputError(
+                "the Dask cluster is gone; start it again and type the same command, which goes on from there"
+            )
+        executor = self.client.get_executor(pure=False)
+        try:
+            yield from outcomes_of(
+                executor, cells, self._submit, self._ahead, lost=(KilledWorker, CancelledError)
+            )
+        finally:
+            executor.shutdown(wait=False)
+
+    def suspects(self, left: Sequence[Cell]) -> Sequence[Cell]:
+        """Return all that have no outcome: Dask tried each on several workers."""
+        return left
+
+    def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
+        return executor.submit(work_on_cluster, cell, self.inputs, self._seconds)
+
+    def _ahead(self) -> int:
+        """Return how many cells to hand over: workers come and go."""
+        return 2 * max(1, len(self.client.nthreads()))
+
+
+def work_on_cluster(cell: Cell, inputs: str, seconds: float | None) -> CellResult | CellFailure:
+    """Run one cell on the inputs that this worker got when it registered.
+
+    Parameters
+    ----------
+    cell : Cell
+    inputs : str
+        Name of the `SharedInputs`.
+    seconds : float or None
+        The cell's time limit.
+    """
+    worker = get_worker()
+    shared: SharedInputs = worker.plugins[inputs]
+    difference = examine_worker(shared.known, worker)
+    if difference:  # It came after the client had asked the others.
+        return CellFailure(cell, f"its worker {difference}")
+    library = shared.task.models[cell.model].library
+    if library:
+        importlib.import_module(library)
+    with alarm(seconds), threadpool_limits(1):
+        return work(cell, shared.table, shared.task)

@@ -1,0 +1,27 @@
+"""Folders for what the workers share while a run lasts; those of killed runs are cleared away by the next."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from skinmnist.evaluation.locking import hold_folder, is_abandoned
+
+_PREFIX = "skinmnist-"
+#: Younger folders are left alone: they may be about to be held.
+_SECONDS = 60.0
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a temporary folder and remove it at the end; first remove those whose process was killed."""
+    for old in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # It is somebody else's, or somebody else was faster.
+            if time.time() - old.stat().st_mtime > _SECONDS and is_abandoned(old):
+                shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, hold_folder(Path(name), lambda: None):
+        yield Path(name)

@@ -1,0 +1,158 @@
+"""Cells on a Dask cluster of processes on this machine: the same bytes, whatever dies."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("distributed", reason="Dask comes with the extra 'cluster'")
+
+from distributed import Client, LocalCluster
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from skinmnist import run_comparison
+from skinmnist.errors import InputError
+from skinmnist.evaluation import cluster
+from skinmnist.evaluation.cells import Cell
+from skinmnist.evaluation.fitting import cell_seeds
+
+# Dask looks after itself in threads and sockets that it lets go of when it pleases.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+class Slow(ClassifierMixin, BaseEstimator):
+    """Answers at random, by its seed; of the seed `poison` it kills its process."""
+
+    def __init__(self, seconds=0.0, poison=-1, random_state=None):
+        self.seconds, self.poison, self.random_state = seconds, poison, random_state
+
+    def fit(self, X, y):
+        time.sleep(self.seconds)
+        if self.random_state == self.poison:
+            os._exit(1)
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X):
+        return np.random.default_rng(self.random_state).dirichlet(np.ones(len(self.classes_)), len(X))
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def contents(record):
+    return (record.folder / "scores.csv").read_bytes(), record.predictions
+
+
+@pytest.fixture(scope="module")
+def address():
+    """A cluster of three processes, as somebody else may have started it."""
+    with LocalCluster(
+        n_workers=3, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50, memory_limit=0
+    ) as running:
+        yield running
+
+
+def run(lesions, models, out, **more):
+    return run_comparison(lesions, ["none", "RandomOverSampler"], models, out=out, **{"folds": 3, **more})
+
+
+def test_the_same_bytes_as_on_one_machine(lesions, tmp_path, address):
+    models = {"logistic_regression": "logistic_regression", "slow": Slow()}
+    here = run(lesions, models, tmp_path / "here", jobs=1)
+    there = run(lesions, models, tmp_path / "there", dask=address.scheduler_address)
+    assert not there.failures
+    assert contents(here)[0] == contents(there)[0]
+    assert contents(here)[1].equals(contents(there)[1])
+    files = [{path.name for path in (record.folder / "cells").iterdir()} for record in (here, there)]
+    assert files[0] == files[1]
+
+
+class Counted(cluster.SharedInputs):
+    """Tells how often a worker was handed the inputs."""
+
+    def setup(self, worker):
+        worker.inputs_received = getattr(worker, "inputs_received", 0) + 1
+
+
+def test_the_table_crosses_to_each_worker_once(lesions, tmp_path, address, monkeypatch):
+    monkeypatch.setattr(cluster, "SharedInputs", Counted)
+    address.scale(3)
+    run(lesions, {"slow": Slow()}, tmp_path / "a", dask=address.scheduler_address)
+    with Client(address, set_as_default=False) as client:
+        received = client.run(lambda dask_worker: getattr(dask_worker, "inputs_received", 0))
+        assert sorted(received.values()) == [1, 1, 1]
+        # And nothing of it is left there.
+        left = client.run(lambda dask_worker: [name for name in dask_worker.plugins if "skinmnist" in name])
+        assert list(left.values()) == [[], [], []]
+
+
+def kill_workers(cluster_, kills, seconds, stop):
+    rng, done = np.random.default_rng(0), []
+    while len(done) < kills and not stop.is_set():
+        time.sleep(seconds)
+        processes = [nanny.process.process for nanny in cluster_.workers.values() if nanny.process]
+        alive = [process.pid for process in processes if process and process.pid]
+        if alive:
+            victim = int(rng.choice(alive))
+            if victim not in done:
+                os.kill(victim, signal.SIGKILL)
+                done.append(victim)
+    return done
+
+
+def check_kills(lesions, tmp_path, address, kills, pause, seconds):
+    """Kill workers during a run of 45 cells."""
+    models = {"slow": Slow(seconds)}
+    grid = {"folds": 5, "repeats": 3}
+    samplers = ["none", "RandomOverSampler", "SMOTE"]
+    here = run_comparison(lesions, samplers, models, jobs=1, out=tmp_path / "here", **grid)
+    stop, killed = threading.Event(), []
+    killer = threading.Thread(target=lambda: killed.extend(kill_workers(address, kills, pause, stop)))
+    killer.start()
+    where = address.scheduler_address
+    there = run_comparison(lesions, samplers, models, out=tmp_path / "there", dask=where, **grid)
+    stop.set()
+    killer.join()
+    assert not there.failures
+    assert contents(here)[0] == contents(there)[0]
+    print(f"\n{len(killed)} workers killed during {len(there.results)} cells")
+    return killed
+
+
+def test_cells_of_lost_workers_run_again(lesions, tmp_path, address):
+    assert len(check_kills(lesions, tmp_path, address, kills=1, pause=1, seconds=0.1)) == 1
+
+
+@pytest.mark.slow
+def test_twenty_kills_during_45_cells(lesions, tmp_path, address):
+    assert len(check_kills(lesions, tmp_path, address, kills=20, pause=1, seconds=3)) == 20
+
+
+def test_a_poison_cell_fails_alone(lesions, tmp_path):
+    """On a cluster of its own: it kills every worker that it meets."""
+    _, seed = cell_seeds(0, Cell("none", "slow", 0, 1))
+    models = {"slow": Slow(poison=seed)}
+    record = run_comparison(lesions, "none", models, folds=3, jobs=2, dask="local", out=tmp_path / "a")
+    (failure,) = record.failures
+    assert failure.cell.fold == 1
+    assert "died again and again" in failure.reason
+    assert {result.cell.fold for result in record.results} == {0, 2}
+
+
+def test_nobody_answers(lesions, monkeypatch):
+    monkeypatch.setattr(cluster, "_PATIENCE", 1)
+    with pytest.raises(InputError, match="no Dask cluster answers at 'tcp"):
+        run_comparison(lesions, "none", "dummy", folds=2, dask="tcp://127.0.0.1:9")
+
+
+def test_workers_with_other_versions_are_refused(lesions, address, monkeypatch):
+    monkeypatch.setattr(cluster, "environment", lambda: {"numpy": "0.1"})
+    with pytest.raises(InputError, match=r"has .* where the client has .*; expected the same"):
+        run_comparison(lesions, "none", "dummy", folds=2, dask=address.scheduler_address)

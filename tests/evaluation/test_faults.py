@@ -1,0 +1,205 @@
+"""Models that fail in every way: one failed row each, every other cell as in a run without them."""
+
+import ctypes
+import faulthandler
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.tree import DecisionTreeClassifier
+
+from skinmnist import run_comparison
+from skinmnist.errors import InputError
+from skinmnist.evaluation.cells import Cell, CellFailure
+from skinmnist.evaluation.fitting import cell_seeds
+from skinmnist.evaluation.limits import Limits
+from skinmnist.models.spec import ModelSpec
+
+FOLDS = 5
+#: A worker takes about 250 MB; the hog stops at 1500 by itself.
+LIMITS = Limits(seconds=8, megabytes=900)
+
+
+class Moody(ClassifierMixin, BaseEstimator):
+    """Fails in one way."""
+
+    def __init__(self, way):
+        self.way = way
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        getattr(self, f"_{self.way}", lambda: None)()
+        return self
+
+    def _raise(self):
+        raise RuntimeError("no\nluck today")
+
+    def _leave(self):
+        sys.exit("enough")
+
+    def _exit(self):
+        os._exit(0)
+
+    def _segfault(self):
+        faulthandler.disable()  # It is meant.
+        ctypes.string_at(0)
+
+    def _hang(self):
+        time.sleep(600)
+
+    def _eat(self):
+        meals = []
+        while len(meals) < 300:
+            meals.append(b"x" * (5 * 2**20))
+            time.sleep(0.005)
+        time.sleep(600)
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+    def predict_proba(self, X):
+        if self.way == "shape":
+            return np.full((len(X), 2), 0.5)
+        return np.full((len(X), len(self.classes_)), np.nan)
+
+
+REASONS = {
+    "raise": "RuntimeError: no luck today",
+    "leave": "SystemExit: enough",
+    "exit": "its worker process died",
+    "segfault": "SIGSEGV",
+    "hang": "longer than 8 s",
+    "eat": "more than 900 MB",
+    "nan": "values that are no probabilities",
+    "shape": "predict_proba returned the shape",
+}
+
+
+def run(lesions, faults, jobs=2, limits=LIMITS):
+    """Run one cell for each fold; those in `faults` fail in their way."""
+    ways = {cell_seeds(0, Cell("none", "tree", 0, fold))[1]: way for fold, way in faults.items()}
+
+    def tree(setting):
+        return DecisionTreeClassifier(max_depth=3, random_state=setting.seed)
+
+    def build(setting):
+        return Moody(ways[setting.seed]) if setting.seed in ways else tree(setting)
+
+    models = {"tree": ModelSpec("Tree", build)}
+    return run_comparison(lesions, "none", models, folds=FOLDS, jobs=jobs, limits=limits)
+
+
+@pytest.fixture(scope="module")
+def clean(lesions):
+    record = run(lesions, {})
+    assert len(record.results) == FOLDS
+    return record
+
+
+def check(record, clean, faults):
+    assert {failure.cell.fold for failure in record.failures} == set(faults)
+    for failure in record.failures:
+        assert REASONS[faults[failure.cell.fold]] in failure.reason
+        assert "\n" not in failure.reason
+    entries = {cell["fold"]: cell["status"] for cell in record.info["cells"]}
+    assert entries == {fold: "failed" if fold in faults else "done" for fold in range(FOLDS)}
+    others = clean.scores[~clean.scores["fold"].isin(list(faults))].reset_index(drop=True)
+    assert record.scores.equals(others)
+    others = clean.predictions[~clean.predictions["fold"].isin(list(faults))].reset_index(drop=True)
+    assert record.predictions.equals(others)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {0: "segfault", 2: "raise", 4: "exit"},
+        {0: "hang", 1: "nan", 2: "eat", 3: "leave"},
+    ],
+    ids=lambda faults: "-".join(faults.values()),
+)
+def test_faults_in_company_fail_alone(lesions, clean, faults):
+    check(run(lesions, faults), clean, faults)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", REASONS)
+@pytest.mark.parametrize("fold", [0, 2, 4])
+def test_each_fault_at_each_place_fails_alone(lesions, clean, way, fold):
+    check(run(lesions, {fold: way}), clean, {fold: way})
+    assert not [child for child in psutil.Process().children(recursive=True) if child.status() == "zombie"]
+
+
+class Parent(Moody):
+    """Starts a process of its own and hangs."""
+
+    def fit(self, X, y):
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "child-of-a-model"])
+        time.sleep(600)
+
+
+def test_the_children_of_a_model_are_ended_with_it(lesions):
+    models = {"parent": Parent("hang")}
+    limits = Limits(seconds=2)
+    record = run_comparison(lesions, "none", models, folds=2, jobs=1, limits=limits)
+    assert len(record.failures) == 2
+    assert not [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "child-of-a-model" in (process.info["cmdline"] or ())
+    ]
+
+
+class MuteError(Exception):
+    def __str__(self):
+        raise ValueError("says nothing")
+
+
+def test_an_error_that_cannot_say_what_it_is():
+    cell = Cell("none", "m", 0, 0)
+    assert CellFailure.from_error(cell, MuteError()) == CellFailure(cell, "MuteError")
+
+
+@pytest.mark.parametrize("limits", [{"seconds": 0}, {"megabytes": -1}, {"seconds": float("nan")}])
+def test_limits_are_above_zero(limits):
+    with pytest.raises(InputError, match="expected more than 0"):
+        Limits(**limits)
+
+
+RUN = """
+import time
+from skinmnist import make_lesions, run_comparison
+from skinmnist.models.spec import ModelSpec
+def build(setting):
+    time.sleep(600)
+table = make_lesions(360, size=8, random_state=1)
+run_comparison(table, "none", {"m": ModelSpec("m", build)}, folds=2, jobs=2)
+"""
+
+
+def test_no_worker_outlives_its_parent():
+    """The parent alone is killed, as by a system that is out of memory, while its workers are busy."""
+    parent = subprocess.Popen([sys.executable, "-c", RUN])
+    workers = []
+    deadline = time.monotonic() + 120
+    while len(workers) < 2 and time.monotonic() < deadline and parent.poll() is None:
+        children = psutil.Process(parent.pid).children()
+        workers = [child for child in children if "popen_loky" in " ".join(child.cmdline())]
+        time.sleep(0.2)
+    assert len(workers) == 2
+    time.sleep(1)
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive
+
+
+def test_the_watch_leaves_no_thread(lesions, clean):
+    before = threading.active_count()
+    run(lesions, {1: "raise"})
+    assert threading.active_count() <= before + 1

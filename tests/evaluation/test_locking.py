@@ -1,0 +1,97 @@
+"""Who holds a folder, who waits, and that the dead hold nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from skinmnist.errors import InputError
+from skinmnist.evaluation.locking import LOCK_FILE, hold_folder, is_abandoned
+from skinmnist.evaluation.scratch import scratch_folder
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from skinmnist.evaluation.locking import hold_folder
+with hold_folder(Path(sys.argv[1]), lambda: None):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def fail():
+    raise AssertionError("somebody else holds the folder")
+
+
+def test_it_is_free_again_afterwards(tmp_path):
+    for _ in range(2):
+        with hold_folder(tmp_path / "new" / "folder", fail):
+            assert (tmp_path / "new" / "folder").is_dir()
+
+
+def test_the_second_waits_for_the_first(tmp_path):
+    order, waits = [], threading.Event()
+
+    def second():
+        with hold_folder(tmp_path, waits.set):
+            order.append("second")
+
+    with hold_folder(tmp_path, fail):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert waits.wait(10)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+
+
+def test_a_killed_holder_leaves_nothing(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    asked = []
+    os.kill(holder.pid, signal.SIGKILL)
+    with hold_folder(tmp_path, lambda: asked.append(1)):
+        pass
+    holder.communicate()
+    assert len(asked) <= 1
+
+
+def test_no_child_goes_on_holding(tmp_path):
+    with hold_folder(tmp_path, fail):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    with hold_folder(tmp_path, fail):
+        pass
+    child.kill()
+    child.wait()
+
+
+def test_a_disk_without_locks_is_refused(tmp_path, monkeypatch):
+    def refuse(file, how):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(InputError, match="No locks available"), hold_folder(tmp_path, fail):
+        pass
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    old, young, foreign = (tmp_path / f"skinmnist-{name}" for name in ("old", "young", "foreign"))
+    for folder in (old, young, foreign):
+        folder.mkdir()
+        (folder / "table").write_bytes(b"x")
+    for folder in (old, young):
+        (folder / LOCK_FILE).touch()
+    for folder in (old, foreign):
+        os.utime(folder, (0, 0))
+    with scratch_folder() as first:
+        os.utime(first, (0, 0))
+        assert not is_abandoned(first)
+        with scratch_folder() as second:
+            assert {path.name for path in tmp_path.iterdir()} == {
+                *(folder.name for folder in (young, foreign, first, second))
+            }
+    assert not first.exists()
