@@ -30,14 +30,17 @@ from skinmnist.evaluation.runner import Outcome, finish_cells, outcomes_of
 from skinmnist.evaluation.working import alarm, work
 
 LOCAL = "local"
-#: Seconds to wait for a scheduler and its first worker.
-_PATIENCE = 60
+#: Seconds to wait for a scheduler, and for its first worker, which imports everything first.
+_PATIENCE, _STARTING = 60, 300
 
 #: One cell at a time for each worker, memory looked after by the nanny outside of the worker, and two workers
 #: for a cell that kills them: then it runs alone.
 _LOCAL_SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,
     "distributed.scheduler.worker-saturation": 1.0,
+    # A library that lets no other thread run for minutes, or a busy machine, is no lost worker.
+    "distributed.scheduler.worker-ttl": None,
+    "distributed.comm.timeouts.connect": "120s",
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -109,7 +112,7 @@ def _client(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
             )
         try:
             client = stack.enter_context(Client(where, timeout=_PATIENCE, set_as_default=False))
-            client.wait_for_workers(1, timeout=_PATIENCE)
+            client.wait_for_workers(1, timeout=_STARTING)
         except (OSError, TimeoutError, ValueError) as error:
             raise InputError(
                 f"no Dask cluster answers at {address!r} ({error}); start `dask scheduler` and "

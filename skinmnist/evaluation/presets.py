@@ -13,9 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from skinmnist.errors import InputError
+from skinmnist.evaluation.cells import one_line
 from skinmnist.evaluation.claims import CLAIMS
 from skinmnist.evaluation.grid import resolve_samplers
-from skinmnist.models.blueprints import Augmentation, Blueprint, Training, read_blueprint, read_fields
+from skinmnist.models.blueprints import (
+    Augmentation,
+    Blueprint,
+    Training,
+    is_number,
+    read_blueprint,
+    read_fields,
+    told,
+)
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.samplers import SAMPLERS
 
@@ -179,11 +188,11 @@ def read_preset(path: str | Path) -> Preset:
     """
     path = Path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
         raise InputError(f"the preset {path} cannot be read ({error.strerror}); name a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the preset {path} is no TOML ({error}); mend it there") from None
+    except (ValueError, RecursionError) as error:  # TOML, UTF-8, numbers of thousands of digits, brackets.
+        raise InputError(f"the preset {path} is no TOML ({one_line(str(error))}); mend it there") from None
     try:
         return _as_preset(path.stem, content)
     except InputError as error:
@@ -196,25 +205,27 @@ _TABLES = ("system", "claims", "networks", "training", "augmentation", "publishe
 def _as_preset(name: str, content: dict[str, Any]) -> Preset:
     for key, value in content.items():
         if key not in _TABLES:
-            raise InputError(f"received the table {key!r}; valid tables are {', '.join(_TABLES)}")
+            raise InputError(f"received the table {told(key)}; valid tables are {', '.join(_TABLES)}")
         if not isinstance(value, list if key == "networks" else dict):
             kind = "an array of tables, [[networks]]" if key == "networks" else f"a table, [{key}]"
-            raise InputError(f"received {key} = {value!r}; expected {kind}")
+            raise InputError(f"received {key} = {told(value)}; expected {kind}")
     head = read_fields(Head, "[system]", content.get("system", {}))
     if not head.title:
         raise InputError("received no title; give one under [system]")
     if head.folds < 2:
         raise InputError(f"[system] received folds = {head.folds}; expected at least 2")
-    if head.size and not re.fullmatch(r"[1-9]\d{0,3}x[1-9]\d{0,3}", head.size):
-        raise InputError(f"[system] received size {head.size!r}; expected height x width, such as '75x100'")
+    if head.size and not re.fullmatch(r"[1-9][0-9]{0,3}x[1-9][0-9]{0,3}", head.size):
+        raise InputError(
+            f"[system] received size {told(head.size)}; expected height x width, such as '75x100'"
+        )
     resolve_samplers([head.sampler])
     training = read_fields(Training, "[training]", content.get("training", {}))
     if training.monitor not in ("loss", "accuracy"):
-        raise InputError(f"[training] received monitor {training.monitor!r}; choose 'loss' or 'accuracy'")
+        raise InputError(f"[training] received monitor {told(training.monitor)}; choose 'loss' or 'accuracy'")
     published = read_fields(AsPublished, "[published]", content.get("published", {}))
     if published.sampler_first and head.sampler not in SAMPLERS:
         raise InputError(
-            f"[published] received sampler_first with the sampler {head.sampler!r}; name a sampler that "
+            f"[published] received sampler_first with the sampler {told(head.sampler)}; name a sampler that "
             "makes rows, such as RandomOverSampler or SMOTE"
         )
     augmentation = None
@@ -222,7 +233,7 @@ def _as_preset(name: str, content: dict[str, Any]) -> Preset:
         augmentation = read_fields(Augmentation, "[augmentation]", content["augmentation"])
         if augmentation.flip not in ("", "horizontal", "vertical", "horizontal_and_vertical"):
             raise InputError(
-                f"[augmentation] received flip {augmentation.flip!r}; choose 'horizontal', 'vertical' or "
+                f"[augmentation] received flip {told(augmentation.flip)}; choose 'horizontal', 'vertical' or "
                 "'horizontal_and_vertical'"
             )
     return Preset(
@@ -238,10 +249,9 @@ def _as_preset(name: str, content: dict[str, Any]) -> Preset:
 
 def _claims(declared: Mapping[str, Any]) -> dict[str, float]:
     for key, value in declared.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-        if key not in CLAIMS or not number:
+        if key not in CLAIMS or not is_number(value):
             raise InputError(
-                f"[claims] received {key} = {value!r}; expected a number of at least 0 for "
+                f"[claims] received {told(key)} = {told(value)}; expected a number of at least 0 for "
                 f"{', '.join(CLAIMS)}"
             )
     return {key: float(declared[key]) for key in CLAIMS if key in declared}
@@ -253,23 +263,37 @@ def _networks(declared: list[Any]) -> tuple[Network, ...]:
     layers: dict[str, Any] = {}
     found = []
     for table in declared:
+        if not isinstance(table, Mapping):
+            raise InputError(f"received {told(table)} among the networks; write each under [[networks]]")
         unknown = [key for key in table if key not in keys]
         name = table.get("name")
         if unknown or not isinstance(name, str) or not name or name in layers:
+            wrong = told(unknown[0]) if unknown else f"the name {told(name)}"
             raise InputError(
-                f"[[networks]] received {unknown[0] if unknown else f'the name {name!r}'!r}; valid keys are "
-                f"{', '.join(keys)}, and every network has a name of its own"
+                f"[[networks]] received {wrong}; valid keys are {', '.join(keys)}, and every network "
+                "has a name of its own"
             )
-        if ("layers" in table) == ("like" in table) or ("like" in table and table["like"] not in layers):
+        title, like = table.get("title", name), table.get("like")
+        if not isinstance(title, str):
+            raise InputError(f"network {told(name)} received the title {told(title)}; expected a text")
+        known = isinstance(like, str) and like in layers
+        if ("layers" in table) == known or ("like" in table and not known):
             what = "both layers and like" if "layers" in table else "neither layers nor a like that is known"
             raise InputError(
-                f"network {name!r} received {what}; give either layers, or like = a network above it"
+                f"network {told(name)} received {what}; give either layers, or like = a network above it"
             )
-        layers[name] = table["layers"] if "layers" in table else layers[table["like"]]
-        if not all(isinstance(layer, Mapping) for layer in layers[name]):
-            raise InputError(f"network {name!r} received layers that are no tables; write {{ dense = 64 }}")
-        blueprint = read_blueprint(layers[name], table.get("batch_norm_after", ()))
-        found.append(Network(name, str(table.get("title", name)), blueprint))
+        layers[name] = table.get("layers", layers.get(str(like)))
+        behind = table.get("batch_norm_after", [])
+        if not _are(Mapping, layers[name]) or not _are(str, behind):
+            raise InputError(
+                f"network {told(name)} received layers that are no tables, or a batch_norm_after that is no "
+                "list; write layers = [{ dense = 64 }] and batch_norm_after = ['dense']"
+            )
+        found.append(Network(name, title, read_blueprint(layers[name], behind)))
     if not found:
         raise InputError("received no network; declare one under [[networks]]")
     return tuple(found)
+
+
+def _are(kind: type[Any], items: Any) -> bool:
+    return isinstance(items, list) and all(isinstance(item, kind) for item in items)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +26,8 @@ from skinmnist.evaluation.scratch import scratch_folder
 from skinmnist.evaluation.working import ONE_THREAD, start_worker, work_from_file
 
 _IDLE_SECONDS = 60
+#: Seconds to wait until a cell has reached the workers, who may be busy.
+_HANDED_OVER = 10.0
 
 Outcome = CellResult | CellFailure
 
@@ -136,7 +139,7 @@ class LocalPool:
             self.last_words = _last_words(error)
         finally:
             if left:
-                executor.shutdown(wait=True, kill_workers=True)
+                _stop(executor)
             self._suspects = self._watch.running() or None
             self._watch.forget()
         ended = [CellFailure(cell, self._watch.ended[cell]) for cell in left if cell in self._watch.ended]
@@ -152,6 +155,20 @@ class LocalPool:
     def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
         note = self._watch.expect(cell)
         return executor.submit(work_from_file, cell, str(self.path), self.task, note, self._seconds)
+
+
+def _stop(executor: Executor) -> None:
+    """End an executor's workers, whatever they are doing.
+
+    Not before all that was handed over has left the parent, in the order in which it came: loky's own thread
+    looks for what has not, among what it has thrown away by then, and prints a KeyError.
+    """
+    with suppress(RuntimeError):  # Broken, or stopped already: nothing is on its way.
+        last = executor.submit(os.getpid)
+        deadline = time.monotonic() + _HANDED_OVER
+        while not (last.running() or last.done()) and time.monotonic() < deadline:
+            time.sleep(0.005)
+    executor.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
 
 
 def outcomes_of(

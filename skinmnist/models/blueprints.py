@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -17,6 +18,8 @@ LAYER_KEYS = {
     "flatten": (),
     "dense": (),
 }
+#: What no number of a preset is above: whoever writes more has no use for it.
+_MOST = 10**9
 #: The layers that batch normalisation may be put behind.
 NORMALISABLE = ("convolution", "max_pool", "dense")
 
@@ -135,7 +138,7 @@ def read_blueprint(layers: Sequence[Mapping[str, Any]], batch_norm_after: Sequen
     unknown = [kind for kind in batch_norm_after if kind not in NORMALISABLE]
     if unknown:
         raise InputError(
-            f"a network received batch_norm_after {unknown[0]!r}; choose of {', '.join(NORMALISABLE)}"
+            f"a network received batch_norm_after {told(unknown[0])}; choose of {', '.join(NORMALISABLE)}"
         )
     kinds = [layer.kind for layer in found]
     behind = kinds[kinds.index("flatten") :] if "flatten" in kinds else []
@@ -153,24 +156,24 @@ def _read_layer(number: int, declared: Mapping[str, Any]) -> Layer:
     kinds = [key for key in declared if key in LAYER_KEYS]
     if len(kinds) != 1:
         raise InputError(
-            f"layer {number} of a network received the keys {', '.join(map(str, declared)) or 'none'}; "
+            f"layer {number} of a network received the keys {', '.join(map(told, declared)) or 'none'}; "
             f"expected exactly one of {', '.join(LAYER_KEYS)}"
         )
     kind = kinds[0]
     unknown = [key for key in declared if key != kind and key not in LAYER_KEYS[kind]]
     if unknown:
         allowed = ", ".join(LAYER_KEYS[kind]) or "no further key"
-        raise InputError(f"layer {number} ({kind}) received the key {unknown[0]!r}; it takes {allowed}")
+        raise InputError(f"layer {number} ({kind}) received the key {told(unknown[0])}; it takes {allowed}")
     value, kernel, padding = declared[kind], declared.get("kernel", 3), declared.get("padding", "valid")
     fits = {
-        "dropout": isinstance(value, int | float) and 0 <= value < 1,
+        "dropout": is_number(value) and value < 1,
         "flatten": value is True,
         "batch_norm": value is True,
-    }.get(kind, type(value) is int and value >= 1)
-    if not fits or type(kernel) is not int or kernel < 1 or padding not in ("valid", "same"):
+    }.get(kind, _is_count(value))
+    if not fits or not _is_count(kernel) or padding not in ("valid", "same"):
         raise InputError(
-            f"layer {number} ({kind}) received {dict(declared)}; expected whole numbers of at least 1, a "
-            "share below 1 for dropout, true for flatten and batch_norm, and padding 'valid' or 'same'"
+            f"layer {number} ({kind}) received {told(dict(declared))}; expected whole numbers of at least "
+            "1, a share below 1 for dropout, true for flatten and batch_norm, and padding 'valid' or 'same'"
         )
     return Layer(kind, float(value), kernel, padding)
 
@@ -186,19 +189,21 @@ def read_fields(kind: type[Any], where: str, declared: Mapping[str, Any]) -> Any
     names = {field.name: field for field in fields(kind)}
     for key, value in declared.items():
         if key not in names:
-            raise InputError(f"{where} received the key {key!r}; valid keys are {', '.join(names)}")
+            raise InputError(f"{where} received the key {told(key)}; valid keys are {', '.join(names)}")
         if not _fits(str(names[key].type), value):
-            raise InputError(f"{where} received {key} = {value!r}; expected {_WORDS[str(names[key].type)]}")
+            raise InputError(
+                f"{where} received {key} = {told(value)}; expected {_WORDS[str(names[key].type)]}"
+            )
     return kind(**declared)
 
 
 _WORDS = {
-    "int": "a whole number of at least 1",
-    "float": "a number of at least 0",
+    "int": f"a whole number of at least 1 and at most {_MOST:,}",
+    "float": f"a number of at least 0 and at most {_MOST:,}",
     "bool": "true or false",
     "str": "a text",
-    "int | None": "a whole number of at least 1, or to leave it out",
-    "float | None": "a number of at least 0, or to leave it out",
+    "int | None": f"a whole number of at least 1 and at most {_MOST:,}, or to leave it out",
+    "float | None": f"a number of at least 0 and at most {_MOST:,}, or to leave it out",
     "tuple[str, ...]": "a list of texts",
     "tuple[float, ...]": "a list of numbers",
 }
@@ -208,10 +213,24 @@ def _fits(kind: str, value: Any) -> bool:
     if kind.startswith("bool"):
         return isinstance(value, bool)
     if kind.startswith("int"):
-        return type(value) is int and value >= 1
+        return _is_count(value)
     if kind.startswith("float"):
-        return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        return is_number(value)
     if kind.startswith("tuple"):
         inner = str if "str" in kind else (int, float)
         return isinstance(value, list | tuple) and all(isinstance(item, inner) for item in value)
     return isinstance(value, str)
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value is a number of at least 0 that a computation can take."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 1 <= value <= _MOST
+
+
+def told(value: object) -> str:
+    """Return a value as it may stand in an error: on one line, and short."""
+    return reprlib.repr(value)

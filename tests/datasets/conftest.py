@@ -1,6 +1,5 @@
 """What the tests of the data layer share: a cache folder of their own, small tables, and the real ones."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +8,6 @@ import pytest
 
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.errors import InputError
-
-#: Golden pictures and their mutations are read by a benchmark too.
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from alterations import QUIETLY
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from skinmnist.datasets.hmnist import load_hmnist
@@ -51,11 +52,6 @@ TOKENS = [
     b'"a\nb"',
     b"x" * 300,
 ]
-QUIETLY = {
-    "deadline": None,
-    "database": None,
-    "suppress_health_check": list(HealthCheck),
-}
 
 
 @st.composite

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("distributed", reason="Dask comes with the extra 'cluster'")
 
+import dask
 from distributed import Client, LocalCluster
 from sklearn.base import BaseEstimator, ClassifierMixin
 
@@ -53,9 +54,17 @@ def contents(record):
 @pytest.fixture(scope="module")
 def address():
     """A cluster of three processes, as somebody else may have started it."""
-    with LocalCluster(
-        n_workers=3, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50, memory_limit=0
-    ) as running:
+    patiently = dask.config.set({"distributed.comm.timeouts.connect": "120s"})
+    with (
+        patiently,
+        LocalCluster(
+            n_workers=3,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+            memory_limit=0,
+        ) as running,
+    ):
         yield running
 
 

@@ -22,8 +22,9 @@ from skinmnist.evaluation.limits import Limits
 from skinmnist.models.spec import ModelSpec
 
 FOLDS = 5
-#: A worker takes about 250 MB; the hog stops at 1500 by itself.
-LIMITS = Limits(seconds=8, megabytes=900)
+#: A worker takes about 250 MB; the hog stops at 1500 by itself. A sound cell takes a tenth of a second, and
+#: longer where others want the cores.
+LIMITS = Limits(seconds=20, megabytes=900)
 
 
 class Moody(ClassifierMixin, BaseEstimator):
@@ -74,7 +75,7 @@ REASONS = {
     "leave": "SystemExit: enough",
     "exit": "its worker process died",
     "segfault": "SIGSEGV",
-    "hang": "longer than 8 s",
+    "hang": "longer than 20 s",
     "eat": "more than 900 MB",
     "nan": "values that are no probabilities",
     "shape": "predict_proba returned the shape",
@@ -91,7 +92,7 @@ def run(lesions, faults, jobs=2, limits=LIMITS):
     def build(setting):
         return Moody(ways[setting.seed]) if setting.seed in ways else tree(setting)
 
-    models = {"tree": ModelSpec("Tree", build)}
+    models = {"tree": ModelSpec("Tree", build, library="sklearn.tree")}  # Its import is no cell's time.
     return run_comparison(lesions, "none", models, folds=FOLDS, jobs=jobs, limits=limits)
 
 
@@ -186,16 +187,15 @@ def test_no_worker_outlives_its_parent():
     """The parent alone is killed, as by a system that is out of memory, while its workers are busy."""
     parent = subprocess.Popen([sys.executable, "-c", RUN])
     workers = []
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while len(workers) < 2 and time.monotonic() < deadline and parent.poll() is None:
         children = psutil.Process(parent.pid).children()
         workers = [child for child in children if "popen_loky" in " ".join(child.cmdline())]
         time.sleep(0.2)
     assert len(workers) == 2
-    time.sleep(1)
     parent.kill()
     parent.wait()
-    _, alive = psutil.wait_procs(workers, timeout=30)
+    _, alive = psutil.wait_procs(workers, timeout=120)
     assert not alive
 
 

@@ -5,57 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from alterations import QUIETLY, altered_bytes, altered_json
+from hypothesis import given, settings
 
 from skinmnist import run_comparison
 from skinmnist.errors import InputError
 from skinmnist.evaluation.record import RunRecord, read_run
-
-QUIETLY = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
-VALUES = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-(2**70), 2**70),
-    st.floats(),
-    st.sampled_from(["", "done", "failed", "pending", "../../etc/passwd", "\0", "x" * 300, "\ud800"]),
-    st.just([]),
-    st.just({}),
-    st.just([[1]]),
-    st.just({"sampler": 1}),
-)
-
-
-def places(node, way=()):
-    """Yield the way to every value of nested lists and dicts."""
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        yield (*way, key)
-        if isinstance(value, (dict, list)):
-            yield from places(value, (*way, key))
-
-
-@st.composite
-def altered_json(draw, text):
-    info = json.loads(text)
-    for _ in range(draw(st.integers(1, 3))):
-        *way, last = draw(st.sampled_from(list(places(info))))
-        node = info
-        for key in way:
-            node = node[key]
-        if draw(st.booleans()):
-            node[last] = draw(VALUES)
-        else:
-            del node[last]
-        if not info:
-            break
-    return json.dumps(info).encode()
-
-
-@st.composite
-def altered_bytes(draw, content):
-    start = draw(st.integers(0, len(content) - 1))
-    stop = min(len(content), start + draw(st.sampled_from([0, 1, 10, 10**6])))
-    return content[:start] + draw(st.binary(max_size=8)) + content[stop:]
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import hostile
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,10 +17,6 @@ from PIL import Image
 from skinmnist.errors import InputError
 from skinmnist.prediction.archive import pack, unpack
 from skinmnist.prediction.classifier import load_classifier
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-import hostile  # noqa: E402
 
 #: Of the process, against 500 MB that a file may take.
 MOST_GROWTH_MB, MOST_SECONDS = 300, 2.0
