@@ -51,10 +51,6 @@ class Standard:
         spread = np.sqrt(np.maximum(square - centre**2, 1.0))
         return cls(centre.astype(np.float32), spread.astype(np.float32))
 
-    def apply(self, pictures: tf.Tensor) -> tf.Tensor:
-        """Turn uint8 pictures into floats of zero mean and unit spread."""
-        return (tf.cast(pictures, tf.float32) - self.centre) / self.spread
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -99,10 +95,33 @@ class Experts:
         share: float = 0.5,
     ) -> None:
         self.shape = shape
-        self.standard = standard
+        # Variables, so that graphs traced with them serve other training rows as well.
+        self._centre, self._spread = tf.Variable(standard.centre), tf.Variable(standard.spread)
         self.networks = [pixels] if numbers is None else [pixels, numbers]
         self.n_numbers = 0 if numbers is None else numbers.input_shape[-1]
         self.shares = [1.0] if numbers is None else [1.0 - share, share]
+        self._answers: dict[int, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {}
+
+    @property
+    def standard(self) -> Standard:
+        """Mean and standard deviation of each channel that pictures are standardised by."""
+        return Standard(self._centre.numpy(), self._spread.numpy())
+
+    @standard.setter
+    def standard(self, standard: Standard) -> None:
+        self._centre.assign(standard.centre)
+        self._spread.assign(standard.spread)
+
+    def standardise(self, pictures: tf.Tensor) -> tf.Tensor:
+        """Turn uint8 pictures into floats of zero mean and unit spread."""
+        return (tf.cast(pictures, tf.float32) - self._centre) * tf.math.reciprocal(self._spread)
+
+    def become(self, other: Experts) -> None:
+        """Take over the state of networks of the same design: weights, and what dropout draws from."""
+        self.standard = other.standard
+        for own, others in zip(self.networks, other.networks, strict=True):
+            for variable, value in zip(own.variables, others.variables, strict=True):
+                variable.assign(value)
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
@@ -134,13 +153,15 @@ class Experts:
         )
 
     def compile_answer(self, views: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        """Return a graph function from uint8 pictures and numbers to log-probabilities.
+        """Return a graph function from uint8 pictures and numbers to log-probabilities, traced once.
 
         Parameters
         ----------
         views : int
             How many symmetric views of a picture are averaged.
         """
+        if views in self._answers:
+            return self._answers[views]
 
         @tf.function(
             input_signature=[
@@ -150,7 +171,7 @@ class Experts:
             autograph=False,
         )
         def answer(pictures, numbers):  # type: ignore[no-untyped-def]
-            inputs = self.standard.apply(pictures)
+            inputs = self.standardise(pictures)
             turned = tf.stack([symmetric_view(inputs, view) for view in range(views)])
             # A loop, so that the networks are traced once and not for every view.
             logs = tf.map_fn(
@@ -160,4 +181,5 @@ class Experts:
             )
             return tf.add_n(tf.unstack(logs, num=views)) / views
 
+        self._answers[views] = answer
         return answer

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -76,9 +76,47 @@ class Recipe:
     rate_patience: int | None
     stop_patience: int | None
 
+    @property
+    def traced(self) -> Recipe:
+        """The recipe with only those settings that the graph of a step holds; the others at nothing."""
+        return replace(
+            self, steps=0, coarse_share=0.0, balance=None, points=0, rate_patience=None, stop_patience=None
+        )
+
+
+class Trainer:
+    """Networks, their optimizer and the graphs of a step, which can train from the start any number of times.
+
+    Parameters
+    ----------
+    experts : Experts
+    recipe : Recipe
+        Those settings count that `Recipe.traced` keeps.
+    counts : ndarray of shape (k,)
+        Rows of each class, for `skinmnist.models.losses.make_loss`.
+    """
+
+    def __init__(self, experts: Experts, recipe: Recipe, counts: npt.NDArray[np.integer]) -> None:
+        self.experts, self.recipe = experts, recipe
+        self.loss = make_loss(recipe.loss, counts, recipe.label_smoothing)
+        self.optimizer = MuonAdam(
+            experts.trainable_variables,
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            kernel_rate=recipe.kernel_rate,
+            kernel_decay=recipe.kernel_decay,
+        )
+        self._steps: dict[bool, tf.types.experimental.PolymorphicFunction] = {}
+
+    def steps(self, coarse: bool) -> tf.types.experimental.PolymorphicFunction:
+        """Return the graph function of `compile_steps`, at half resolution or at the full one."""
+        if coarse not in self._steps:
+            self._steps[coarse] = compile_steps(self.experts, self.optimizer, self.loss, self.recipe, coarse)
+        return self._steps[coarse]
+
 
 def train_network(
-    experts: Experts,
+    trainer: Trainer,
     rows: Rows,
     weights: npt.NDArray[np.floating],
     recipe: Recipe,
@@ -86,11 +124,11 @@ def train_network(
     drawn: npt.NDArray[np.integer] | None = None,
     watched: Watched | None = None,
 ) -> dict[str, list[float]]:
-    """Train the networks in place.
+    """Train the networks of a trainer in place.
 
     Parameters
     ----------
-    experts : Experts
+    trainer : Trainer
     rows : Rows
     weights : ndarray of shape (n,)
         Weight of each row in the loss, of mean 1.
@@ -113,24 +151,18 @@ def train_network(
     FloatingPointError
         Where the loss is no longer finite.
     """
+    experts = trainer.experts
+    trainer.optimizer.reset()
     if drawn is None:
         drawn = np.arange(len(rows.codes))
     random_state = np.random.default_rng([seed, 0])
     codes = rows.codes[drawn]
     order = drawn[draw_batches(codes, recipe.steps, recipe.batch_size, recipe.balance, random_state)]
     cycle = one_cycle(recipe.steps) if recipe.rate_patience is None else warm_up(recipe.steps)
-    graph_seed = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
+    graph_seed = np.int32(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
     coarse_enough = grid_side(experts.shape) >= COARSE_GRID
     fine_from = round(recipe.coarse_share * recipe.steps) if coarse_enough else 0
 
-    optimizer = MuonAdam(
-        experts.trainable_variables,
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        kernel_rate=recipe.kernel_rate,
-        kernel_decay=recipe.kernel_decay,
-    )
-    loss = make_loss(recipe.loss, np.bincount(codes), recipe.label_smoothing)
     data = (
         tf.constant(rows.pictures),
         tf.constant(rows.numbers),
@@ -145,10 +177,11 @@ def train_network(
     for coarse, points in ((True, ends[ends <= fine_from]), (False, ends[ends >= fine_from])):
         if watcher.stop:
             break
-        run_steps = compile_steps(experts, optimizer, loss, recipe, graph_seed, coarse)
+        run_steps = trainer.steps(coarse)
         for start, end in itertools.pairwise(points):
             rates = cycle[start:end] * np.float32(watcher.rate)
-            mean_loss, accuracy = run_steps(*data, order[start:end].astype(np.int32), rates, np.int32(start))
+            batches = order[start:end].astype(np.int32)
+            mean_loss, accuracy = run_steps(*data, batches, rates, np.int32(start), graph_seed)
             if not np.isfinite(mean_loss):
                 raise FloatingPointError(
                     f"the loss is {float(mean_loss)} after {end} steps; lower the learning rates"
@@ -169,17 +202,16 @@ def compile_steps(
     optimizer: MuonAdam,
     loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     recipe: Recipe,
-    seed: int,
     coarse: bool,
 ) -> tf.types.experimental.PolymorphicFunction:
     """Return a graph function that makes as many steps as it is given batches, traced when first called."""
 
     def one_step(
-        batch: tuple[tf.Tensor, ...], share: tf.Tensor, step: tf.Tensor
+        batch: tuple[tf.Tensor, ...], share: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         pictures, numbers, codes, weights = batch
         pictures = move_pixels(pictures, tf.stack([seed, 2 * step]), recipe.max_shift)
-        inputs = experts.standard.apply(pictures)
+        inputs = experts.standardise(pictures)
         inputs = change_colours(inputs, tf.stack([seed, 2 * step + 1]), recipe.colour_spread)
         if coarse:
             inputs = tf.nn.avg_pool2d(inputs, 2, 2, "SAME")
@@ -200,15 +232,16 @@ def compile_steps(
             tf.TensorSpec((None, recipe.batch_size), tf.int32),
             tf.TensorSpec((None,), tf.float32),
             tf.TensorSpec((), tf.int32),
+            tf.TensorSpec((), tf.int32),
         ],
         autograph=False,
     )
-    def run_steps(pictures, numbers, codes, weights, order, cycle, first_step):  # type: ignore[no-untyped-def]
+    def run_steps(pictures, numbers, codes, weights, order, cycle, first_step, seed):  # type: ignore[no-untyped-def]
         count = tf.shape(order)[0]
 
         def body(i, loss_sum, accuracy_sum):  # type: ignore[no-untyped-def]
             batch = tuple(tf.gather(values, order[i]) for values in (pictures, numbers, codes, weights))
-            mean_loss, accuracy = one_step(batch, cycle[i], first_step + i)
+            mean_loss, accuracy = one_step(batch, cycle[i], first_step + i, seed)
             return i + 1, loss_sum + mean_loss, accuracy_sum + accuracy
 
         start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0))
