@@ -1,4 +1,4 @@
-"""The training loop: gradient steps in one graph, from uint8 pictures held in memory.
+"""The training loop: gradient steps in one graph, from uint8 pictures held in memory or read as needed.
 
 Keras' own ``fit`` leaves the graph after each batch and builds its input pipeline anew at each epoch; here
 one ``tf.function`` gathers, augments, differentiates and updates for many steps at a time. The first part of
@@ -12,10 +12,12 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.mapped import MappedRows, row_blocks
 from skinmnist.models.augmentation import change_colours, move_pixels
 from skinmnist.models.backend import tf
 from skinmnist.models.experts import Experts, Rows
@@ -27,6 +29,8 @@ from skinmnist.models.watching import Watch, Watched, Watcher
 
 #: Blocks along the shorter side of a picture below which halving the resolution leaves too little.
 COARSE_GRID = 12
+#: Batches whose rows are read together where they stand in a file.
+FED_STEPS = 64
 
 
 @dataclass(frozen=True)
@@ -131,12 +135,7 @@ def train_network(
         kernel_decay=recipe.kernel_decay,
     )
     loss = make_loss(recipe.loss, np.bincount(codes), recipe.label_smoothing)
-    data = (
-        tf.constant(rows.pictures),
-        tf.constant(rows.numbers),
-        tf.constant(rows.codes, tf.int32),
-        tf.constant(weights, tf.float32),
-    )
+    feed = Feed(rows, weights)
     watcher = Watcher(recipe.rate_patience, recipe.stop_patience)
     watch = None if watched is None else Watch(experts, watched, watcher)
 
@@ -148,20 +147,60 @@ def train_network(
         run_steps = compile_steps(experts, optimizer, loss, recipe, graph_seed, coarse)
         for start, end in itertools.pairwise(points):
             rates = cycle[start:end] * np.float32(watcher.rate)
-            mean_loss, accuracy = run_steps(*data, order[start:end].astype(np.int32), rates, np.int32(start))
+            mean_loss, accuracy = feed.run(run_steps, order[start:end], rates, start)
             if not np.isfinite(mean_loss):
                 raise FloatingPointError(
-                    f"the loss is {float(mean_loss)} after {end} steps; lower the learning rates"
+                    f"the loss is {mean_loss} after {end} steps; lower the learning rates"
                 )
             history["step"].append(int(end))
-            history["loss"].append(float(mean_loss))
-            history["accuracy"].append(float(accuracy))
+            history["loss"].append(mean_loss)
+            history["accuracy"].append(accuracy)
             history["learning_rate"].append(float(recipe.learning_rate * rates.mean()))
             if watch and watch.look(history):
                 break
     if watch:
         experts.set_weights(watch.best)
     return dict(history)
+
+
+class Feed:
+    """Hands the rows of batches to the graph: all rows once, or those of some batches after the other.
+
+    Parameters
+    ----------
+    rows : Rows
+        Its pictures are read as they are needed where they are `MappedRows`.
+    weights : ndarray of shape (n,)
+    """
+
+    def __init__(self, rows: Rows, weights: npt.NDArray[np.floating]) -> None:
+        self.rows, self.weights = rows, weights
+        self._all = None if isinstance(rows.pictures, MappedRows) else self._tensors(slice(None))
+
+    def run(
+        self, run_steps: Callable[..., Any], order: npt.NDArray[np.integer], rates: Any, first_step: int
+    ) -> tuple[float, float]:
+        """Make a step for each batch of row numbers; return the means of loss and accuracy."""
+        if self._all is not None:
+            found = run_steps(*self._all, order.astype(np.int32), rates, np.int32(first_step))
+            return float(found[0]), float(found[1])
+        sums = np.zeros(2)
+        for part in row_blocks(len(order), FED_STEPS):
+            # In ascending order the file is read from front to end.
+            needed, place = np.unique(order[part], return_inverse=True)
+            batches = place.reshape(order[part].shape).astype(np.int32)
+            step = np.int32(first_step + part.start)
+            found = run_steps(*self._tensors(needed), batches, rates[part], step)
+            sums += np.array(found, dtype=float) * len(batches)
+        return float(sums[0] / len(order)), float(sums[1] / len(order))
+
+    def _tensors(self, which: slice | npt.NDArray[np.integer]) -> tuple[tf.Tensor, ...]:
+        return (
+            tf.constant(np.asarray(self.rows.pictures[which])),
+            tf.constant(self.rows.numbers[which]),
+            tf.constant(self.rows.codes[which], tf.int32),
+            tf.constant(self.weights[which], tf.float32),
+        )
 
 
 def compile_steps(
