@@ -14,9 +14,9 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-import joblib
 from joblib.externals.loky import get_reusable_executor
 
+from skinmnist.datasets.mapped import open_passed, pass_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, one_line
 from skinmnist.evaluation.fitting import Task, fit_cell
@@ -43,7 +43,7 @@ def run_cells(
     ----------
     cells : sequence of Cell
     table : PixelTable
-        Written to a temporary file once; the workers map it into their memory.
+        Written to a temporary file once, where it stands in none; the workers map it into their memory.
     task : Task
     jobs : int
         Worker processes.
@@ -52,7 +52,7 @@ def run_cells(
         return
     with tempfile.TemporaryDirectory(prefix="skinmnist-") as folder:
         path = Path(folder) / "table.joblib"
-        joblib.dump(table, path)
+        pass_table(table, path)
         left = list(cells)
         while left:
             for outcome in _run_until_broken(tuple(left), path, task, jobs):
@@ -119,7 +119,7 @@ def _start_worker(libraries: Sequence[str]) -> None:
 
 @lru_cache(maxsize=1)
 def _mapped_table(path: str) -> PixelTable:
-    return joblib.load(path, mmap_mode="r")
+    return open_passed(path)
 
 
 def _work(cell: Cell, path: str, task: Task) -> CellResult | CellFailure:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skinmnist.datasets.mapped import MappedRows
 from skinmnist.datasets.table import to_rows
 from skinmnist.errors import InputError
 from skinmnist.models.descriptors import describe
@@ -17,6 +18,7 @@ from skinmnist.models.experts import Experts, Rows, Standard
 from skinmnist.models.incoming import (
     check_drawn,
     check_labels,
+    check_mapped,
     check_patience,
     check_pictures,
     check_settings,
@@ -163,7 +165,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(
         self,
-        X: npt.NDArray[np.generic],
+        X: npt.NDArray[np.generic] | MappedRows,
         y: npt.NDArray[np.generic],
         sample_weight: npt.NDArray[np.floating] | None = None,
         drawn: npt.NDArray[np.integer] | None = None,
@@ -173,8 +175,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : ndarray of shape (n, height * width * channels)
+        X : ndarray or MappedRows of shape (n, height * width * channels)
             uint8 pixel rows, or floats between 0 and 255 (as SMOTE makes them), which are rounded to uint8.
+            Mapped rows are read batch by batch, unless a `describer` looks at them, too.
         y : ndarray of shape (n,)
             Class labels.
         sample_weight : ndarray of shape (n,), optional
@@ -196,7 +199,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """
         check_settings(self.get_params(deep=False))
         check_patience(self.rate_patience, self.stop_patience, watched is not None)
-        pictures = check_pictures(X, self.shape)
+        pictures = self._pictures(X)
         y = check_labels(y, len(pictures))
         weights = check_weights(sample_weight, len(y))
         if drawn is not None:
@@ -212,7 +215,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.standard_ = Standard.of(pictures)
         self.standardiser_, numbers = None, np.zeros((len(pictures), 0), dtype=np.float32)
         if self.describer:
-            described = describe(to_rows(pictures), self.shape)
+            described = describe(to_rows(np.asarray(pictures)), self.shape)
             self.standardiser_ = Standardiser().fit(described)
             numbers = self.standardiser_.transform(described)
         rows = Rows(pictures, numbers, codes)
@@ -236,7 +239,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : ndarray of shape (n, height * width * channels)
-            As for `fit`.
+            As for `fit`, and in memory.
 
         Returns
         -------
@@ -274,6 +277,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """Return the precision that answers are computed in."""
         asked = self.answer_precision
         return self.precision_ if asked is None else choose_precision(asked)
+
+    def _pictures(self, X: npt.NDArray[np.generic] | MappedRows) -> npt.NDArray[np.uint8] | MappedRows:
+        """Return rows as pictures; mapped ones unread, unless a second network looks at their descriptors."""
+        if isinstance(X, MappedRows) and not self.describer:
+            return check_mapped(X, self.shape)
+        return check_pictures(np.asarray(X), self.shape)
 
     def _watched(
         self,

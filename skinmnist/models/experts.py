@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.mapped import MappedRows
 from skinmnist.models.augmentation import symmetric_view
 from skinmnist.models.backend import keras, tf
 from skinmnist.models.networks import block_side, pad_to_blocks
@@ -34,7 +35,7 @@ class Standard:
     spread: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, pictures: npt.NDArray[np.uint8]) -> Standard:
+    def of(cls, pictures: npt.NDArray[np.uint8] | MappedRows) -> Standard:
         """Measure pictures ``(n, height, width, channels)``.
 
         Sums of whole numbers have no rounding, and need no picture as floats: those would take eight times
@@ -43,7 +44,7 @@ class Standard:
         height, width, channels = pictures.shape[1:]
         sums = np.zeros((2, height, width, channels), dtype=np.int64)
         for start in range(0, len(pictures), MEASURED_ROWS):
-            block = pictures[start : start + MEASURED_ROWS]
+            block = np.asarray(pictures[start : start + MEASURED_ROWS])
             sums[0] += block.sum(axis=0, dtype=np.uint32)
             sums[1] += np.square(block, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
         count = len(pictures) * height * width
@@ -58,14 +59,14 @@ class Rows:
 
     Attributes
     ----------
-    pictures : ndarray of shape (n, height, width, channels), uint8
+    pictures : ndarray or MappedRows of shape (n, height, width, channels), uint8
     numbers : ndarray of shape (n, d), float32
         Standardised descriptors; d is 0 where nobody looks at them.
     codes : ndarray of shape (n,)
         Class codes 0..k-1.
     """
 
-    pictures: npt.NDArray[np.uint8]
+    pictures: npt.NDArray[np.uint8] | MappedRows
     numbers: npt.NDArray[np.float32]
     codes: npt.NDArray[np.integer]
 

@@ -1,4 +1,4 @@
-"""The training loop: gradient steps in one graph, from uint8 pictures held in memory.
+"""The training loop: gradient steps in one graph, from uint8 pictures held in memory or read as needed.
 
 Keras' own ``fit`` leaves the graph after each batch and builds its input pipeline anew at each epoch; here
 one ``tf.function`` gathers, augments, differentiates and updates for many steps at a time. The first part of
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from skinmnist.models.augmentation import change_colours, move_pixels
 from skinmnist.models.backend import tf
 from skinmnist.models.experts import Experts, Rows
+from skinmnist.models.feed import Feed
 from skinmnist.models.losses import make_loss
 from skinmnist.models.networks import grid_side
 from skinmnist.models.optimizers import MuonAdam
@@ -159,16 +160,11 @@ def train_network(
     codes = rows.codes[drawn]
     order = drawn[draw_batches(codes, recipe.steps, recipe.batch_size, recipe.balance, random_state)]
     cycle = one_cycle(recipe.steps) if recipe.rate_patience is None else warm_up(recipe.steps)
-    graph_seed = np.int32(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
+    graph_seed = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
     coarse_enough = grid_side(experts.shape) >= COARSE_GRID
     fine_from = round(recipe.coarse_share * recipe.steps) if coarse_enough else 0
 
-    data = (
-        tf.constant(rows.pictures),
-        tf.constant(rows.numbers),
-        tf.constant(rows.codes, tf.int32),
-        tf.constant(weights, tf.float32),
-    )
+    feed = Feed(rows, weights, graph_seed)
     watcher = Watcher(recipe.rate_patience, recipe.stop_patience)
     watch = None if watched is None else Watch(experts, watched, watcher)
 
@@ -180,15 +176,14 @@ def train_network(
         run_steps = trainer.steps(coarse)
         for start, end in itertools.pairwise(points):
             rates = cycle[start:end] * np.float32(watcher.rate)
-            batches = order[start:end].astype(np.int32)
-            mean_loss, accuracy = run_steps(*data, batches, rates, np.int32(start), graph_seed)
+            mean_loss, accuracy = feed.run(run_steps, order[start:end], rates, start)
             if not np.isfinite(mean_loss):
                 raise FloatingPointError(
-                    f"the loss is {float(mean_loss)} after {end} steps; lower the learning rates"
+                    f"the loss is {mean_loss} after {end} steps; lower the learning rates"
                 )
             history["step"].append(int(end))
-            history["loss"].append(float(mean_loss))
-            history["accuracy"].append(float(accuracy))
+            history["loss"].append(mean_loss)
+            history["accuracy"].append(accuracy)
             history["learning_rate"].append(float(recipe.learning_rate * rates.mean()))
             if watch and watch.look(history):
                 break
