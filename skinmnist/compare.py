@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         f"{' and '.join(facts.TABLE_FILES)}, else a synthetic table is drawn",
     )
     add("--metadata", metavar="CSV", help=f"its metadata; else {facts.METADATA_FILE} beside it")
+    add("--synthetic", metavar="N", type=int, help="draw a synthetic table of N pictures instead")
     add(
         "--samplers",
         metavar="NAME",
@@ -143,7 +144,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         if not options.demonstrate_leaks:
             raise InputError("received --leak-models without --demonstrate-leaks; add it, or leave both out")
         resolve_models(options.leak_models)  # Before anything long has run.
-    table = open_table(options.csv, options.metadata)
+    table = open_table(options.csv, options.metadata, options.synthetic)
     out = Path(options.out) if options.out else _default_folder(table, options)
     terminal = Terminal()
     terminal.table(table, choose_split(table, options.split), options.quick)

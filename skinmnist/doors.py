@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skinmnist.errors import InputError
@@ -43,14 +44,30 @@ def guarded(run: Callable[[], int]) -> int:
         return BAD_INPUT
 
 
-def open_table(csv: str | None, metadata: str | None) -> PixelTable:
+def open_table(csv: str | None, metadata: str | None, synthetic: int | None = None) -> PixelTable:
     """Return the table that is named, or found, or drawn.
+
+    Parameters
+    ----------
+    csv, metadata : str or None
+    synthetic : int or None
+        Draw a table of so many pictures, whatever there is to be found.
 
     Raises
     ------
     InputError
-        Where it cannot be read, or metadata are named without a table.
+        Where it cannot be read, or metadata are named without a table, or a table is named and one of a size
+        asked for.
     """
+    if synthetic is not None:
+        from skinmnist.datasets.synthetic import make_lesions
+
+        if csv or metadata:
+            raise InputError(
+                f"received the table {csv or metadata} and --synthetic {synthetic}; leave one of them out"
+            )
+        return replace(make_lesions(synthetic, random_state=0), name=f"synthetic-{synthetic}")
+
     from skinmnist.datasets.find import find_table
 
     path = find_table(csv)

@@ -18,11 +18,9 @@ from skinmnist.models.backend import keras, tf
 from skinmnist.models.cnn import CNNClassifier
 from skinmnist.models.experts import Experts, Standard
 from skinmnist.models.layers import Convolution, FusedBatchNorm
-from skinmnist.models.losses import make_loss
 from skinmnist.models.networks import build_network
-from skinmnist.models.optimizers import MuonAdam
 from skinmnist.models.precision import choose_precision
-from skinmnist.models.training import Recipe, compile_steps
+from skinmnist.models.training import Recipe, Trainer
 
 ROUNDS, STEPS, BATCH = 5, 50, 128
 RECIPE = Recipe(
@@ -62,21 +60,13 @@ def make_contestants(pictures, codes):
     shape, n_classes = pictures.shape[1:], int(codes.max()) + 1
     standard = Standard.of(pictures)
     order = np.random.default_rng(0).permutation(len(codes))[: STEPS * BATCH].astype(np.int32)
-    inputs = standard.apply(pictures[order]).numpy()
+    inputs = ((pictures[order] - standard.centre) / standard.spread).astype(np.float32)
     targets = keras.ops.one_hot(codes[order], n_classes)
     best = choose_precision("auto")
 
     def ours(coarse, precision=best):
         experts = Experts(shape, standard, build_network(shape, n_classes, precision=precision))
-        optimizer = MuonAdam(
-            experts.trainable_variables,
-            learning_rate=RECIPE.learning_rate,
-            weight_decay=RECIPE.weight_decay,
-            kernel_rate=RECIPE.kernel_rate,
-            kernel_decay=RECIPE.kernel_decay,
-        )
-        loss = make_loss(RECIPE.loss, np.bincount(codes), RECIPE.label_smoothing)
-        steps = compile_steps(experts, optimizer, loss, RECIPE, 0, coarse)
+        steps = Trainer(experts, RECIPE, np.bincount(codes)).steps(coarse)
         data = (
             tf.constant(pictures),
             tf.zeros((len(codes), 0)),
@@ -84,7 +74,7 @@ def make_contestants(pictures, codes):
             tf.ones(len(codes)),
         )
         rates = np.full(STEPS, 0.1, np.float32)
-        return lambda: steps(*data, order.reshape(STEPS, BATCH), rates, np.int32(0))
+        return lambda: steps(*data, order.reshape(STEPS, BATCH), rates, np.int32(0), np.int32(0))
 
     def fit(network):
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)

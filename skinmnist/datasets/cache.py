@@ -16,7 +16,7 @@ import re
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -85,6 +85,42 @@ def parse_once(
     if fingerprint == _fingerprint(path) and _settled(path):
         _write_sealed(note, lambda file: file.write(f"{fingerprint}\n{sha256}\n".encode()))
     return arrays, sha256
+
+
+def draw_once(
+    key: str, shape: tuple[int, int], draw: Callable[[], Iterable[npt.NDArray[np.uint8]]]
+) -> npt.NDArray[np.uint8]:
+    """Draw the rows of a large matrix block by block into the cache, or find what was drawn before.
+
+    Parameters
+    ----------
+    key : str
+        Tells all that the rows depend on.
+    shape : (int, int)
+        Of the whole matrix.
+    draw : callable
+        Returns its rows in blocks, each of shape (some, columns).
+
+    Returns
+    -------
+    ndarray of shape `shape`, uint8
+        A read-only memory map of the cache; where the cache cannot be written, the rows in memory.
+    """
+    name = "pixels"
+    file = _array_file(cache_folder(), key, name)
+    found = _recall(cache_folder(), key, (name,))
+    if found is None:
+        _write_sealed(file, lambda stream: _write_blocks(stream, shape, draw()))
+        found = _recall(cache_folder(), key, (name,))
+    return found[name] if found is not None else np.concatenate(list(draw()))
+
+
+def _write_blocks(stream: BinaryIO, shape: tuple[int, int], blocks: Iterable[npt.NDArray[np.uint8]]) -> None:
+    """Write a matrix of uint8 as ``.npy`` that never stands in memory as a whole."""
+    described = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, described)
+    for block in blocks:
+        stream.write(np.ascontiguousarray(block).data)
 
 
 def _fingerprint(path: Path) -> str:

@@ -103,16 +103,17 @@ def render(
     width: int,
     rng: np.random.Generator,
     chunk_pixels: int = CHUNK_PIXELS,
-) -> npt.NDArray[np.uint8]:
-    """Draw all pictures, shape (n, height, width, 3), uint8; the same whatever `chunk_pixels`."""
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Draw all pictures, some at a time, shape (some, height, width, 3), uint8.
+
+    The pictures are the same whatever `chunk_pixels`.
+    """
     n = len(views.lesions)
-    pictures = np.empty((n, height, width, 3), dtype=np.uint8)
     for rows in _chunks(n, max(1, chunk_pixels // (height * width))):
         noise = rng.standard_normal((rows.stop - rows.start, height, width, 3), dtype=np.float32)
         logs = _log_light(lesions, views, rows, height, width)
         logs += np.float32(NOISE) * noise
-        pictures[rows] = np.clip(255 * np.exp(logs) + np.float32(0.5), 0, 255)
-    return pictures
+        yield np.clip(255 * np.exp(logs) + np.float32(0.5), 0, 255).astype(np.uint8)
 
 
 def _chunks(n: int, step: int) -> Iterator[slice]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
+from skinmnist.datasets.cache import draw_once
 from skinmnist.datasets.drawing import draw_structure, render
+from skinmnist.datasets.mapped import LARGE_BYTES
 from skinmnist.datasets.patients import draw_patients
 from skinmnist.datasets.recipes import draw_attributes
 from skinmnist.datasets.table import PixelTable
@@ -56,7 +61,8 @@ def make_lesions(
     -------
     PixelTable
         ``n_samples`` rows in random order, with lesion and image ids, age, sex and localization of the
-        patients, and ``synthetic=True``.
+        patients, and ``synthetic=True``. ``pixels`` of more than `LARGE_BYTES` are drawn into the cache
+        folder (see `skinmnist.datasets.cache`), once, and mapped from there.
 
     Raises
     ------
@@ -66,18 +72,23 @@ def make_lesions(
     shares = _shares(class_weights)
     height, width = _sides(size)
     _check(n_samples, pictures_per_lesion, overlap, random_state)
-    population, lesion_look, views, noise, people = (
-        np.random.Generator(np.random.PCG64(seed)) for seed in np.random.SeedSequence(random_state).spawn(5)
-    )
+    seeds = np.random.SeedSequence(random_state).spawn(5)
+    population, people = (np.random.Generator(np.random.PCG64(seed)) for seed in (seeds[0], seeds[4]))
     rows_per_class = _rows_per_class(n_samples, shares)
     lesion_labels, lesion_rows = _population(rows_per_class, pictures_per_lesion, population)
     separation = 2 * (1 - overlap)
-    attributes = draw_attributes(lesion_labels, separation, lesion_look)
-    lesions = draw_structure(attributes, lesion_look)
-    pictures = render(lesions, draw_views(attributes, lesion_rows, views), height, width, noise)
+    origin = _call(n_samples, class_weights, pictures_per_lesion, overlap, size, random_state)
+
+    def draw_pixels() -> Iterator[npt.NDArray[np.uint8]]:
+        lesion_look, views, noise = (np.random.Generator(np.random.PCG64(seed)) for seed in seeds[1:4])
+        attributes = draw_attributes(lesion_labels, separation, lesion_look)
+        lesions = draw_structure(attributes, lesion_look)
+        for pictures in render(lesions, draw_views(attributes, lesion_rows, views), height, width, noise):
+            yield pictures.reshape(len(pictures), -1)
+
     patients = draw_patients(lesion_labels, separation, people)
     return PixelTable(
-        pixels=pictures.reshape(n_samples, -1),
+        pixels=_hold(draw_pixels, (n_samples, height * width * 3), origin),
         labels=lesion_labels[lesion_rows],
         class_names=facts.CLASS_NAMES,
         shape=(height, width, 3),
@@ -85,9 +96,30 @@ def make_lesions(
         image_ids=np.array([f"SYN_PICTURE_{row:07d}" for row in range(n_samples)]),
         clinical={column: values[lesion_rows] for column, values in patients.items()},
         name="synthetic",
-        origin=_call(n_samples, class_weights, pictures_per_lesion, overlap, size, random_state),
+        origin=origin,
         synthetic=True,
     )
+
+
+def _hold(
+    draw: Callable[[], Iterator[npt.NDArray[np.uint8]]], shape: tuple[int, int], origin: str
+) -> npt.NDArray[np.uint8]:
+    """Hold drawn pixels in memory, or where they are many in a mapped file of the cache."""
+    if math.prod(shape) > LARGE_BYTES:
+        return draw_once(f"drawn-{_drawing_digest(origin)}", shape, draw)
+    pixels, row = np.empty(shape, dtype=np.uint8), 0
+    for block in draw():
+        pixels[row : row + len(block)] = block
+        row += len(block)
+    return pixels
+
+
+def _drawing_digest(origin: str) -> str:
+    """Digest of all that drawn pixels depend on: the call, the code and the library."""
+    state = hashlib.sha256(f"{origin} {np.__version__}".encode())
+    for name in ("drawing", "recipes", "synthetic", "views"):
+        state.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return state.hexdigest()
 
 
 def _shares(class_weights: Sequence[float] | Mapping[str, float] | None) -> npt.NDArray[np.float64]:

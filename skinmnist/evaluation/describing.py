@@ -1,6 +1,7 @@
 """Numbers that describe pictures, made once for all the cells that a process works on.
 
-No number depends on another picture, so describing before the split leaks nothing.
+No number depends on another picture, so describing before the split leaks nothing. The numbers of a large
+table would fill the memory: there each cell describes the pictures that it uses, block by block.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.mapped import MappedRows, row_blocks
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.folds import LEFT_OUT
+
+#: Pictures of a large table that are described together.
+BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +57,21 @@ def describe_table(
     """
     # All in one go and in their own order: sums over other batches would differ in their last digit.
     return _describe_once(table, describe, (fold_of != LEFT_OUT).tobytes())
+
+
+def describe_rows(
+    rows: MappedRows, describe: Callable[[Any, tuple[int, int, int]], Any], shape: tuple[int, int, int]
+) -> npt.NDArray[np.floating]:
+    """Describe pictures block by block; memory beyond what is returned does not follow their number."""
+    parts = (
+        np.asarray(describe(np.asarray(rows[block]), shape)) for block in row_blocks(len(rows), BLOCK_ROWS)
+    )
+    first = next(parts)
+    numbers = np.empty((len(rows), first.shape[1]), dtype=first.dtype)
+    numbers[: len(first)] = first
+    for block, part in zip(list(row_blocks(len(rows), BLOCK_ROWS))[1:], parts, strict=True):
+        numbers[block] = part
+    return numbers
 
 
 @lru_cache(maxsize=1)

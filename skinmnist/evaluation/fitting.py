@@ -13,18 +13,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.mapped import row_blocks
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellResult, Examples, Timing
-from skinmnist.evaluation.describing import Description, describe_table
 from skinmnist.evaluation.folds import LEFT_OUT
 from skinmnist.evaluation.grid import Sampler
-from skinmnist.evaluation.training import Clock, train_model
+from skinmnist.evaluation.inputs import Inputs, choose_training_rows
+from skinmnist.evaluation.training import Clock, Trained, train_model
 from skinmnist.evaluation.training_rows import TrainingRows
-from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
 from skinmnist.resampling.lineage import find_parents
 
 #: Classes of more rows show no examples: finding parents compares all their rows with each other.
 EXAMPLE_ROWS = 2000
+#: Held-out rows that are answered at once: the fold of a table ten times the size of HAM10000.
+ANSWERED_ROWS = 80 * 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +79,16 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     held_out = np.flatnonzero(fold_of == cell.fold)
     train = np.flatnonzero((fold_of != cell.fold) & (fold_of != LEFT_OUT))
     sampler_seed, model_seed = cell_seeds(task.seed, cell)
-    setting = Setting(table.shape, len(table.class_names), len(train), model_seed)
+    train, notes = choose_training_rows(
+        train, np.asarray(table.labels[train]), spec, sampler.make, sampler_seed
+    )
+    setting = Setting(table.shape, len(table.class_names), min(len(train), MOST_ROWS), model_seed)
     lesions = table.lesion_ids[train] if task.by_lesion and table.lesion_ids is not None else None
-    described = describe_table(table, spec.describe, fold_of) if spec.describe else None
-    seconds_each = described.seconds if described else 0.0
-    rows, labels = _inputs(table, train, spec, described), np.asarray(table.labels[train])
-    unseen = _inputs(table, held_out, spec, described)
-    leaked = (unseen, np.asarray(table.labels[held_out])) if task.watch_held_out else None
+    inputs = Inputs(table, spec, fold_of)
+    rows, labels = inputs.view(train), np.asarray(table.labels[train])
+    leaked = None
+    if task.watch_held_out:
+        leaked = (inputs.take(held_out), np.asarray(table.labels[held_out]))
     trained = train_model(
         spec,
         cell.sampler,
@@ -94,9 +100,8 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         lesions,
         watched_instead=leaked,
     )
-    clock = Clock()
-    probabilities, predicted = trained.answer(unseen)
-    predict_seconds = clock.lap() + seconds_each * len(held_out)
+    fit_seconds = trained.fit_seconds + inputs.seconds * len(train)
+    probabilities, predicted, predict_seconds = _answer(trained, inputs, held_out)
 
     shows_examples = spec.features is None and spec.describe is None and (cell.repeat, cell.fold) == (0, 0)
     return CellResult(
@@ -109,13 +114,13 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
             rows=len(trained.labels),
             rows_resampled=trained.drawn.made,
             resample_seconds=trained.resample_seconds,
-            fit_seconds=trained.fit_seconds + seconds_each * len(train),
+            fit_seconds=fit_seconds,
             predict_seconds=predict_seconds,
             peak_rss_mb=0.0,  # Known to whoever watches the process.
         ),
         counts_before=np.bincount(trained.labels, minlength=setting.n_classes).astype(float),
         counts_after=trained.drawn.class_mix(setting.n_classes),
-        notes=trained.notes,
+        notes=(*notes, *trained.notes),
         history={
             name: np.asarray(curve, float)
             for name, curve in getattr(trained.fitted.classifier, "history_", {}).items()
@@ -124,13 +129,19 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     )
 
 
-def _inputs(
-    table: PixelTable, rows: npt.NDArray[np.integer], spec: ModelSpec, described: Description | None
-) -> npt.NDArray[Any]:
-    """Return the pixels of pictures, or the numbers that describe them."""
-    if described is not None:
-        return described.numbers[rows]
-    return np.asarray(table.pixels[rows]).astype(spec.pixel_type, copy=False)
+def _answer(
+    trained: Trained, inputs: Inputs, held_out: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], float]:
+    """Return probabilities and decisions of the held-out rows, and the seconds that they took."""
+    clock, seconds = Clock(), 0.0
+    answers = []
+    for block in row_blocks(len(held_out), ANSWERED_ROWS):
+        unseen = inputs.take(held_out[block])
+        clock.lap()
+        answers.append(trained.answer(unseen))
+        seconds += clock.lap() + inputs.seconds * len(unseen)
+    probabilities, predicted = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    return probabilities, predicted, seconds
 
 
 def _examples(rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], drawn: TrainingRows) -> Examples | None:

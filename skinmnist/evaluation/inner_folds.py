@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -37,11 +39,10 @@ def inner_folds(
         for code in classes
     ]
     if min(sizes) >= 2:
-        splitter_class = StratifiedKFold if lesions is None else StratifiedGroupKFold
-        splitter = splitter_class(min(folds, min(sizes)), shuffle=True, random_state=seed)
+        names = None if lesions is None else tuple(lesions.tolist())
         found = [
             (inner, outer)
-            for inner, outer in splitter.split(labels, labels, lesions)
+            for inner, outer in _split(tuple(labels.tolist()), names, min(folds, min(sizes)), seed)
             if len(np.unique(labels[inner])) == len(classes)
         ]
         if found:
@@ -50,6 +51,16 @@ def inner_folds(
         "this model learns from training lesions that are left out in turn, and a class has too few; "
         "use fewer folds or leave the class out"
     )
+
+
+@lru_cache(maxsize=2)  # The cells of a fold split the same rows, and half a second is a tenth of a cell.
+def _split(
+    labels: tuple[int, ...], lesions: tuple[str, ...] | None, folds: int, seed: int
+) -> tuple[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], ...]:
+    splitter_class = StratifiedKFold if lesions is None else StratifiedGroupKFold
+    splitter = splitter_class(folds, shuffle=True, random_state=seed)
+    groups = None if lesions is None else np.asarray(lesions)
+    return tuple(splitter.split(labels, np.asarray(labels), groups))
 
 
 def draw_lesions(

@@ -25,6 +25,7 @@ from skinmnist.models.precision import choose_precision
 
 #: The part of the package that predictions depend on: a change there makes stored cells stale.
 _COMPUTING = (
+    "datasets/mapped.py",
     "datasets/table.py",
     "evaluation/calibrating.py",
     "evaluation/describing.py",
@@ -33,6 +34,7 @@ _COMPUTING = (
     "evaluation/fusion.py",
     "evaluation/grid.py",
     "evaluation/inner_folds.py",
+    "evaluation/inputs.py",
     "evaluation/training.py",
     "evaluation/training_rows.py",
     "models/*.py",

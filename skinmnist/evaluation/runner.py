@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-import joblib
 from joblib.externals.loky import get_reusable_executor
 
+from skinmnist.datasets.mapped import pass_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.fitting import Task
@@ -61,7 +61,7 @@ def run_cells(
     ----------
     cells : sequence of Cell
     table : PixelTable
-        Written to a temporary file once; the workers map it into their memory.
+        Written to a temporary file once, where it stands in none; the workers map it into their memory.
     task : Task
     jobs : int
         Worker processes.
@@ -72,7 +72,7 @@ def run_cells(
         return
     with scratch_folder() as folder:
         path = folder / "table.joblib"
-        joblib.dump(table, path)
+        pass_table(table, path)
         with closing(finish_cells(LocalPool(path, task, jobs, limits), cells)) as outcomes:
             yield from outcomes
 
@@ -106,7 +106,7 @@ class LocalPool:
     Parameters
     ----------
     path : Path
-        The table, as `joblib.dump` wrote it; notes of running cells are left beside it.
+        The table, as `pass_table` wrote it; notes of running cells are left beside it.
     task : Task
     jobs : int
     limits : Limits

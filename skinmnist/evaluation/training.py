@@ -138,7 +138,7 @@ def train_model(
         n_classes=setting.n_classes,
         labels=labels[chosen],
         drawn=drawn,
-        notes=learnt.notes,
+        notes=(*learnt.notes, *getattr(classifier, "notes_", ())),
         resample_seconds=resample_seconds,
         fit_seconds=feature_seconds + clock.lap(),
     )

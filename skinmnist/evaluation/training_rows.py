@@ -162,15 +162,8 @@ def thin(drawn: TrainingRows, pair_rows: int | None, seed: int) -> TrainingRows:
     if pair_rows is None or pair <= pair_rows:
         return drawn
     most_rows = len(drawn.rows) * pair_rows // pair
-    rng = np.random.default_rng(seed)
     shares = np.bincount(drawn.labels, drawn.weights).astype(float)
-    chosen = np.concatenate(
-        [
-            rng.permutation(np.flatnonzero(drawn.labels == code))[:kept]
-            for code, kept in enumerate(_kept_of_each(counts, shares, most_rows))
-        ]
-    )
-    chosen.sort()
+    chosen = _draw_of_each(drawn.labels, _kept_of_each(counts, shares, most_rows), seed)
     weights = None
     if drawn.weights is not None:
         weights = drawn.weights[chosen]
@@ -190,6 +183,26 @@ def thin(drawn: TrainingRows, pair_rows: int | None, seed: int) -> TrainingRows:
         weights=weights,
         notes=(*drawn.notes, note),
     )
+
+
+def draw_some(labels: npt.NDArray[np.int64], most: int, seed: int) -> npt.NDArray[np.int64]:
+    """Draw so many rows that every class keeps its share, and at least one; ascending positions.
+
+    All positions where there are no more rows than `most`.
+    """
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    counts = np.bincount(labels)
+    return _draw_of_each(labels, _kept_of_each(counts, counts.astype(float), most), seed)
+
+
+def _draw_of_each(
+    labels: npt.NDArray[np.int64], kept: npt.NDArray[np.int64], seed: int
+) -> npt.NDArray[np.int64]:
+    """Draw a number of the rows of each class; ascending positions."""
+    rng = np.random.default_rng(seed)
+    own = [rng.permutation(np.flatnonzero(labels == code))[:most] for code, most in enumerate(kept)]
+    return np.sort(np.concatenate(own))
 
 
 def _kept_of_each(

@@ -15,8 +15,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-import joblib
-
+from skinmnist.datasets.mapped import open_passed
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, one_line
 from skinmnist.evaluation.fitting import Task, fit_cell
@@ -53,7 +52,7 @@ def _leave_with(parent: int) -> None:
 
 @lru_cache(maxsize=1)
 def _mapped_table(path: str) -> PixelTable:
-    return joblib.load(path, mmap_mode="r")
+    return open_passed(path)
 
 
 def work_from_file(
@@ -65,7 +64,7 @@ def work_from_file(
     ----------
     cell : Cell
     path : str
-        As `joblib.dump` wrote the table.
+        As `pass_table` wrote the table.
     task : Task
     note : Path
         Where this process tells that it works on the cell.

@@ -92,7 +92,11 @@ _NETWORK_REMEDIES = {
 
 
 def _network(
-    title: str, classifier: Callable[[Setting], Any], seconds: float, watch: float = 0.0
+    title: str,
+    classifier: Callable[[Setting], Any],
+    seconds: float,
+    watch: float = 0.0,
+    streams: bool = True,
 ) -> ModelSpec:
     """Declare a network: what all of them have in common."""
     return ModelSpec(
@@ -104,6 +108,7 @@ def _network(
         most_probable=True,
         weights=True,
         draws=True,
+        streams=streams,
         watch=watch,
         export=export_network,
         kept={"answer_precision": "float32"},
@@ -143,7 +148,8 @@ MODELS = {
     ),
     "cnn": _network("Convolutional network", _cnn, seconds=27.0),
     "cnn_tiny": _network("Convolutional network, tiny", _cnn_tiny, seconds=8.0),
-    "cnn_thorough": _network("Convolutional network, thorough", _cnn_thorough, seconds=200.0),
+    # It looks at the descriptors of all its rows at every pass, and so holds them.
+    "cnn_thorough": _network("Convolutional network, thorough", _cnn_thorough, seconds=200.0, streams=False),
     "cnn_early_stopping": _network(
         "Convolutional network, early stopping", _cnn_early_stopping, seconds=60.0, watch=0.1
     ),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skinmnist.datasets.mapped import MappedRows
 from skinmnist.datasets.table import to_rows
 from skinmnist.errors import InputError
 from skinmnist.models.descriptors import describe
@@ -18,6 +18,7 @@ from skinmnist.models.experts import Experts, Rows, Standard
 from skinmnist.models.incoming import (
     check_drawn,
     check_labels,
+    check_mapped,
     check_patience,
     check_pictures,
     check_settings,
@@ -25,8 +26,8 @@ from skinmnist.models.incoming import (
     check_weights,
 )
 from skinmnist.models.lesion_descriptors import Standardiser
-from skinmnist.models.networks import build_describer, build_network
 from skinmnist.models.precision import choose_precision
+from skinmnist.models.programs import Design, borrow
 from skinmnist.models.schedule import BALANCES
 from skinmnist.models.training import Recipe, train_network
 from skinmnist.models.watching import Watched
@@ -164,7 +165,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(
         self,
-        X: npt.NDArray[np.generic],
+        X: npt.NDArray[np.generic] | MappedRows,
         y: npt.NDArray[np.generic],
         sample_weight: npt.NDArray[np.floating] | None = None,
         drawn: npt.NDArray[np.integer] | None = None,
@@ -174,8 +175,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : ndarray of shape (n, height * width * channels)
+        X : ndarray or MappedRows of shape (n, height * width * channels)
             uint8 pixel rows, or floats between 0 and 255 (as SMOTE makes them), which are rounded to uint8.
+            Mapped rows are read batch by batch, unless a `describer` looks at them, too.
         y : ndarray of shape (n,)
             Class labels.
         sample_weight : ndarray of shape (n,), optional
@@ -197,7 +199,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """
         check_settings(self.get_params(deep=False))
         check_patience(self.rate_patience, self.stop_patience, watched is not None)
-        pictures = check_pictures(X, self.shape)
+        pictures = self._pictures(X)
         y = check_labels(y, len(pictures))
         weights = check_weights(sample_weight, len(y))
         if drawn is not None:
@@ -213,19 +215,20 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.standard_ = Standard.of(pictures)
         self.standardiser_, numbers = None, np.zeros((len(pictures), 0), dtype=np.float32)
         if self.describer:
-            described = describe(to_rows(pictures), self.shape)
+            described = describe(to_rows(np.asarray(pictures)), self.shape)
             self.standardiser_ = Standardiser().fit(described)
             numbers = self.standardiser_.transform(described)
-        self._predictor: Any = None
-        experts = self._experts(self.precision_)
         rows = Rows(pictures, numbers, codes)
         counts = np.bincount(codes, weights) if drawn is None else np.bincount(codes[drawn])
         seen = self._watched(watched, counts.astype(float))
         recipe = Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
-        self.history_ = train_network(
-            experts, rows, weights / weights.mean(), recipe, self.random_state, drawn, seen
-        )
-        self.weights_ = experts.get_weights()
+        with borrow(self._design(self.precision_)) as program:
+            experts = program.start(self.standard_, self.random_state)
+            trainer = program.trainer(recipe, np.bincount(codes if drawn is None else codes[drawn]))
+            self.history_ = train_network(
+                trainer, rows, weights / weights.mean(), recipe, self.random_state, drawn, seen
+            )
+            self.weights_ = experts.get_weights()
         return self
 
     def predict_proba(self, X: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
@@ -236,7 +239,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : ndarray of shape (n, height * width * channels)
-            As for `fit`.
+            As for `fit`, and in memory.
 
         Returns
         -------
@@ -245,12 +248,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "weights_")
         pictures = check_pictures(X, self.shape)
-        if getattr(self, "_predictor", None) is None:
-            self._predictor = self.trained_experts().compile_answer(self.used_views)
         logits = np.empty((len(pictures), len(self.classes_)))
-        for start in range(0, len(pictures), PREDICT_ROWS):
-            batch = pictures[start : start + PREDICT_ROWS]
-            logits[start : start + PREDICT_ROWS] = self._predictor(batch, self._numbers(batch)).numpy()
+        with borrow(self._design(self._answers_in())) as program:
+            answer = program.load(self.standard_, self.weights_).compile_answer(self.used_views)
+            for start in range(0, len(pictures), PREDICT_ROWS):
+                batch = pictures[start : start + PREDICT_ROWS]
+                logits[start : start + PREDICT_ROWS] = answer(batch, self._numbers(batch)).numpy()
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
@@ -266,14 +269,20 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     def trained_experts(self) -> Experts:
         """Build the networks again, with the weights that `fit` has found, as answers are computed."""
         check_is_fitted(self, "weights_")
-        asked = self.answer_precision
-        experts = self._experts(self.precision_ if asked is None else choose_precision(asked))
+        experts = self._design(self._answers_in()).build(self.standard_, self.random_state)
         experts.set_weights(self.weights_)
         return experts
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the compiled graph behind: weights and parameters are all it takes to compile it again."""
-        return {name: value for name, value in super().__getstate__().items() if name != "_predictor"}
+    def _answers_in(self) -> str:
+        """Return the precision that answers are computed in."""
+        asked = self.answer_precision
+        return self.precision_ if asked is None else choose_precision(asked)
+
+    def _pictures(self, X: npt.NDArray[np.generic] | MappedRows) -> npt.NDArray[np.uint8] | MappedRows:
+        """Return rows as pictures; mapped ones unread, unless a second network looks at their descriptors."""
+        if isinstance(X, MappedRows) and not self.describer:
+            return check_mapped(X, self.shape)
+        return check_pictures(np.asarray(X), self.shape)
 
     def _watched(
         self,
@@ -295,20 +304,15 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             return np.zeros((len(pictures), 0), dtype=np.float32)
         return self.standardiser_.transform(describe(to_rows(pictures), self.shape))
 
-    def _experts(self, precision: str) -> Experts:
-        pixels = build_network(
-            self.shape,
-            len(self.classes_),
-            channels=self.channels,
-            pairs=self.pairs,
+    def _design(self, precision: str) -> Design:
+        return Design(
+            shape=(self.shape[0], self.shape[1], self.shape[2]),
+            n_classes=len(self.classes_),
+            channels=tuple(self.channels),
+            pairs=tuple(self.pairs),
             dropout=self.dropout,
             precision=precision,
-            seed=self.random_state,
+            n_numbers=0 if self.standardiser_ is None else len(self.standardiser_.mean_),
+            hidden=tuple(self.describer),
+            share=self.describer_share,
         )
-        if self.standardiser_ is None:
-            return Experts(self.shape, self.standard_, pixels)
-        n_numbers = len(self.standardiser_.mean_)
-        numbers = build_describer(
-            n_numbers, len(self.classes_), hidden=self.describer, seed=self.random_state
-        )
-        return Experts(self.shape, self.standard_, pixels, numbers, self.describer_share)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.mapped import MappedRows
 from skinmnist.models.augmentation import symmetric_view
 from skinmnist.models.backend import keras, tf
 from skinmnist.models.networks import block_side, pad_to_blocks
@@ -34,7 +35,7 @@ class Standard:
     spread: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, pictures: npt.NDArray[np.uint8]) -> Standard:
+    def of(cls, pictures: npt.NDArray[np.uint8] | MappedRows) -> Standard:
         """Measure pictures ``(n, height, width, channels)``.
 
         Sums of whole numbers have no rounding, and need no picture as floats: those would take eight times
@@ -43,17 +44,13 @@ class Standard:
         height, width, channels = pictures.shape[1:]
         sums = np.zeros((2, height, width, channels), dtype=np.int64)
         for start in range(0, len(pictures), MEASURED_ROWS):
-            block = pictures[start : start + MEASURED_ROWS]
+            block = np.asarray(pictures[start : start + MEASURED_ROWS])
             sums[0] += block.sum(axis=0, dtype=np.uint32)
             sums[1] += np.square(block, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
         count = len(pictures) * height * width
         centre, square = sums.sum(axis=(1, 2)) / count
         spread = np.sqrt(np.maximum(square - centre**2, 1.0))
         return cls(centre.astype(np.float32), spread.astype(np.float32))
-
-    def apply(self, pictures: tf.Tensor) -> tf.Tensor:
-        """Turn uint8 pictures into floats of zero mean and unit spread."""
-        return (tf.cast(pictures, tf.float32) - self.centre) / self.spread
 
 
 @dataclass(frozen=True)
@@ -62,14 +59,14 @@ class Rows:
 
     Attributes
     ----------
-    pictures : ndarray of shape (n, height, width, channels), uint8
+    pictures : ndarray or MappedRows of shape (n, height, width, channels), uint8
     numbers : ndarray of shape (n, d), float32
         Standardised descriptors; d is 0 where nobody looks at them.
     codes : ndarray of shape (n,)
         Class codes 0..k-1.
     """
 
-    pictures: npt.NDArray[np.uint8]
+    pictures: npt.NDArray[np.uint8] | MappedRows
     numbers: npt.NDArray[np.float32]
     codes: npt.NDArray[np.integer]
 
@@ -99,10 +96,33 @@ class Experts:
         share: float = 0.5,
     ) -> None:
         self.shape = shape
-        self.standard = standard
+        # Variables, so that graphs traced with them serve other training rows as well.
+        self._centre, self._spread = tf.Variable(standard.centre), tf.Variable(standard.spread)
         self.networks = [pixels] if numbers is None else [pixels, numbers]
         self.n_numbers = 0 if numbers is None else numbers.input_shape[-1]
         self.shares = [1.0] if numbers is None else [1.0 - share, share]
+        self._answers: dict[int, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {}
+
+    @property
+    def standard(self) -> Standard:
+        """Mean and standard deviation of each channel that pictures are standardised by."""
+        return Standard(self._centre.numpy(), self._spread.numpy())
+
+    @standard.setter
+    def standard(self, standard: Standard) -> None:
+        self._centre.assign(standard.centre)
+        self._spread.assign(standard.spread)
+
+    def standardise(self, pictures: tf.Tensor) -> tf.Tensor:
+        """Turn uint8 pictures into floats of zero mean and unit spread."""
+        return (tf.cast(pictures, tf.float32) - self._centre) * tf.math.reciprocal(self._spread)
+
+    def become(self, other: Experts) -> None:
+        """Take over the state of networks of the same design: weights, and what dropout draws from."""
+        self.standard = other.standard
+        for own, others in zip(self.networks, other.networks, strict=True):
+            for variable, value in zip(own.variables, others.variables, strict=True):
+                variable.assign(value)
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
@@ -134,13 +154,15 @@ class Experts:
         )
 
     def compile_answer(self, views: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        """Return a graph function from uint8 pictures and numbers to log-probabilities.
+        """Return a graph function from uint8 pictures and numbers to log-probabilities, traced once.
 
         Parameters
         ----------
         views : int
             How many symmetric views of a picture are averaged.
         """
+        if views in self._answers:
+            return self._answers[views]
 
         @tf.function(
             input_signature=[
@@ -150,7 +172,7 @@ class Experts:
             autograph=False,
         )
         def answer(pictures, numbers):  # type: ignore[no-untyped-def]
-            inputs = self.standard.apply(pictures)
+            inputs = self.standardise(pictures)
             turned = tf.stack([symmetric_view(inputs, view) for view in range(views)])
             # A loop, so that the networks are traced once and not for every view.
             logs = tf.map_fn(
@@ -160,4 +182,5 @@ class Experts:
             )
             return tf.add_n(tf.unstack(logs, num=views)) / views
 
+        self._answers[views] = answer
         return answer

@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import RandomForestClassifier
 
+#: Rows that a tree sees at most: sorting them grows faster than their number, and what a tree learns slower.
+TREE_ROWS = 32_000
+
 
 class EvenForest(RandomForestClassifier):
     """A random forest (Breiman 2001) whose trees each see equally many rows, however many a sampler made.
@@ -18,7 +21,7 @@ class EvenForest(RandomForestClassifier):
     Parameters
     ----------
     rows_per_tree : int or None
-        Rows of each bootstrap sample, at most those given to ``fit``; None: as many as given.
+        Rows of each bootstrap sample, at most those given to ``fit`` and `TREE_ROWS`; None: as many.
     n_estimators : int
     min_samples_leaf : int
         Two by default: copies made by a sampler would fill leaves of their own otherwise.
@@ -28,6 +31,11 @@ class EvenForest(RandomForestClassifier):
         Numbers are rounded to this many steps in each unit before the trees see them: where many are equal,
         sorting them, which is most of the work, takes half the time. None: as they are.
     random_state : int
+
+    Attributes
+    ----------
+    notes_ : tuple of str
+        What was done otherwise than asked: trees that saw `TREE_ROWS` rows instead of more.
     """
 
     def __init__(
@@ -53,7 +61,10 @@ class EvenForest(RandomForestClassifier):
         self, X: npt.NDArray[Any], y: npt.NDArray[Any], sample_weight: npt.NDArray[Any] | None = None
     ) -> EvenForest:
         """Grow the trees on rows of shape (n, features)."""
-        self.max_samples = None if self.rows_per_tree is None else min(self.rows_per_tree, len(X))
+        asked = len(X) if self.rows_per_tree is None else min(self.rows_per_tree, len(X))
+        seen = min(asked, TREE_ROWS)
+        self.max_samples = seen
+        self.notes_ = (f"each tree saw {seen:,} rows instead of {asked:,}",) if seen < asked else ()
         return super().fit(self._rounded(X), y, sample_weight)
 
     def predict_proba(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

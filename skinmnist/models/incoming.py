@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.multiclass import check_classification_targets
 
+from skinmnist.datasets.mapped import MappedRows
 from skinmnist.errors import InputError
 
 
@@ -48,6 +50,22 @@ def check_pictures(rows: npt.NDArray[np.generic], shape: tuple[int, int, int]) -
             )
         rows = rounded
     return rows.astype(np.uint8, copy=False).reshape(len(rows), *shape)
+
+
+def check_mapped(rows: MappedRows, shape: tuple[int, int, int]) -> MappedRows:
+    """Return mapped pixel rows as pictures, unread.
+
+    Raises
+    ------
+    InputError
+        Where rows have another length or type, or there is none.
+    """
+    if rows.shape[1:] != (math.prod(shape),) or rows.dtype != np.uint8 or not len(rows):
+        raise InputError(
+            f"the network received mapped rows of shape {rows.shape} and type {rows.dtype}; expected "
+            f"(n, {math.prod(shape)}) of uint8, unscaled pixels, and at least one row"
+        )
+    return rows.reshape(len(rows), *shape)
 
 
 def check_labels(labels: npt.NDArray[np.generic], n: int) -> npt.NDArray[np.generic]:

@@ -37,7 +37,8 @@ class Standardiser(TransformerMixin, BaseEstimator):
     def transform(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return the numbers in standard deviations from the mean, shape (n, columns), float32."""
         check_is_fitted(self, "mean_")
-        scaled = (X.astype(np.float32, copy=False) - self.mean_) / self.spread_
+        scaled = X.astype(np.float32, copy=False) - self.mean_
+        scaled /= self.spread_
         return np.clip(scaled, -FARTHEST, FARTHEST, out=scaled)
 
 

@@ -74,6 +74,12 @@ class MuonAdam:
             for variable in self.variables
         ]
 
+    def reset(self) -> None:
+        """Forget all momentum."""
+        for slot in (*self._first, *self._second):
+            if slot is not None:
+                slot.assign(tf.zeros_like(slot))
+
     def update(self, gradients: list[tf.Tensor], cycle: tf.Tensor, step: tf.Tensor) -> None:
         """Move the variables.
 

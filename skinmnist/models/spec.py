@@ -8,6 +8,10 @@ from typing import Any
 
 from skinmnist.models.exporting import Exported, Fitted
 
+#: Training rows that a model learns from at most, before resampling: twelve times those of a fold of
+#: HAM10000. Descriptors of so many pictures take 200 MB, and boosted trees hold them twice as wide.
+MOST_ROWS = 100_000
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -19,8 +23,8 @@ class Setting:
         ``(height, width, channels)`` of a picture.
     n_classes : int
     train_rows : int
-        Training rows of the fold **before** resampling: budgets follow from these, so that a sampler that
-        makes more rows does not buy more training.
+        Training rows of the fold **before** resampling, `MOST_ROWS` at most: budgets follow from these, so
+        that a sampler that makes more rows does not buy more training.
     seed : int
         The cell's own seed.
     """
@@ -59,6 +63,9 @@ class ModelSpec:
         Whether n copies of a row and one row of weight n pose the very same training problem.
     draws : bool
         Whether ``fit`` takes ``drawn``, the positions of rows to train on, in place of copies of rows.
+    streams : bool
+        Whether ``fit`` also takes `skinmnist.datasets.mapped.MappedRows` and reads them piece by piece: then
+        it is given all training rows, where other models are given `MOST_ROWS` at most, with a note.
     calibrate : bool
         Whether the classifier gives scores only, which calibration on training lesions turns into
         probabilities.
@@ -104,6 +111,7 @@ class ModelSpec:
     weights: bool = False
     copies_as_weights: bool = False
     draws: bool = False
+    streams: bool = False
     calibrate: bool = False
     made_rows: int | None = None
     pair_rows: int | None = None

@@ -1,4 +1,4 @@
-"""The training loop: gradient steps in one graph, from uint8 pictures held in memory.
+"""The training loop: gradient steps in one graph, from uint8 pictures held in memory or read as needed.
 
 Keras' own ``fit`` leaves the graph after each batch and builds its input pipeline anew at each epoch; here
 one ``tf.function`` gathers, augments, differentiates and updates for many steps at a time. The first part of
@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from skinmnist.models.augmentation import change_colours, move_pixels
 from skinmnist.models.backend import tf
 from skinmnist.models.experts import Experts, Rows
+from skinmnist.models.feed import Feed
 from skinmnist.models.losses import make_loss
 from skinmnist.models.networks import grid_side
 from skinmnist.models.optimizers import MuonAdam
@@ -76,9 +77,47 @@ class Recipe:
     rate_patience: int | None
     stop_patience: int | None
 
+    @property
+    def traced(self) -> Recipe:
+        """The recipe with only those settings that the graph of a step holds; the others at nothing."""
+        return replace(
+            self, steps=0, coarse_share=0.0, balance=None, points=0, rate_patience=None, stop_patience=None
+        )
+
+
+class Trainer:
+    """Networks, their optimizer and the graphs of a step, which can train from the start any number of times.
+
+    Parameters
+    ----------
+    experts : Experts
+    recipe : Recipe
+        Those settings count that `Recipe.traced` keeps.
+    counts : ndarray of shape (k,)
+        Rows of each class, for `skinmnist.models.losses.make_loss`.
+    """
+
+    def __init__(self, experts: Experts, recipe: Recipe, counts: npt.NDArray[np.integer]) -> None:
+        self.experts, self.recipe = experts, recipe
+        self.loss = make_loss(recipe.loss, counts, recipe.label_smoothing)
+        self.optimizer = MuonAdam(
+            experts.trainable_variables,
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            kernel_rate=recipe.kernel_rate,
+            kernel_decay=recipe.kernel_decay,
+        )
+        self._steps: dict[bool, tf.types.experimental.PolymorphicFunction] = {}
+
+    def steps(self, coarse: bool) -> tf.types.experimental.PolymorphicFunction:
+        """Return the graph function of `compile_steps`, at half resolution or at the full one."""
+        if coarse not in self._steps:
+            self._steps[coarse] = compile_steps(self.experts, self.optimizer, self.loss, self.recipe, coarse)
+        return self._steps[coarse]
+
 
 def train_network(
-    experts: Experts,
+    trainer: Trainer,
     rows: Rows,
     weights: npt.NDArray[np.floating],
     recipe: Recipe,
@@ -86,11 +125,11 @@ def train_network(
     drawn: npt.NDArray[np.integer] | None = None,
     watched: Watched | None = None,
 ) -> dict[str, list[float]]:
-    """Train the networks in place.
+    """Train the networks of a trainer in place.
 
     Parameters
     ----------
-    experts : Experts
+    trainer : Trainer
     rows : Rows
     weights : ndarray of shape (n,)
         Weight of each row in the loss, of mean 1.
@@ -113,6 +152,8 @@ def train_network(
     FloatingPointError
         Where the loss is no longer finite.
     """
+    experts = trainer.experts
+    trainer.optimizer.reset()
     if drawn is None:
         drawn = np.arange(len(rows.codes))
     random_state = np.random.default_rng([seed, 0])
@@ -123,20 +164,7 @@ def train_network(
     coarse_enough = grid_side(experts.shape) >= COARSE_GRID
     fine_from = round(recipe.coarse_share * recipe.steps) if coarse_enough else 0
 
-    optimizer = MuonAdam(
-        experts.trainable_variables,
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        kernel_rate=recipe.kernel_rate,
-        kernel_decay=recipe.kernel_decay,
-    )
-    loss = make_loss(recipe.loss, np.bincount(codes), recipe.label_smoothing)
-    data = (
-        tf.constant(rows.pictures),
-        tf.constant(rows.numbers),
-        tf.constant(rows.codes, tf.int32),
-        tf.constant(weights, tf.float32),
-    )
+    feed = Feed(rows, weights, graph_seed)
     watcher = Watcher(recipe.rate_patience, recipe.stop_patience)
     watch = None if watched is None else Watch(experts, watched, watcher)
 
@@ -145,17 +173,17 @@ def train_network(
     for coarse, points in ((True, ends[ends <= fine_from]), (False, ends[ends >= fine_from])):
         if watcher.stop:
             break
-        run_steps = compile_steps(experts, optimizer, loss, recipe, graph_seed, coarse)
+        run_steps = trainer.steps(coarse)
         for start, end in itertools.pairwise(points):
             rates = cycle[start:end] * np.float32(watcher.rate)
-            mean_loss, accuracy = run_steps(*data, order[start:end].astype(np.int32), rates, np.int32(start))
+            mean_loss, accuracy = feed.run(run_steps, order[start:end], rates, start)
             if not np.isfinite(mean_loss):
                 raise FloatingPointError(
-                    f"the loss is {float(mean_loss)} after {end} steps; lower the learning rates"
+                    f"the loss is {mean_loss} after {end} steps; lower the learning rates"
                 )
             history["step"].append(int(end))
-            history["loss"].append(float(mean_loss))
-            history["accuracy"].append(float(accuracy))
+            history["loss"].append(mean_loss)
+            history["accuracy"].append(accuracy)
             history["learning_rate"].append(float(recipe.learning_rate * rates.mean()))
             if watch and watch.look(history):
                 break
@@ -169,17 +197,16 @@ def compile_steps(
     optimizer: MuonAdam,
     loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     recipe: Recipe,
-    seed: int,
     coarse: bool,
 ) -> tf.types.experimental.PolymorphicFunction:
     """Return a graph function that makes as many steps as it is given batches, traced when first called."""
 
     def one_step(
-        batch: tuple[tf.Tensor, ...], share: tf.Tensor, step: tf.Tensor
+        batch: tuple[tf.Tensor, ...], share: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         pictures, numbers, codes, weights = batch
         pictures = move_pixels(pictures, tf.stack([seed, 2 * step]), recipe.max_shift)
-        inputs = experts.standard.apply(pictures)
+        inputs = experts.standardise(pictures)
         inputs = change_colours(inputs, tf.stack([seed, 2 * step + 1]), recipe.colour_spread)
         if coarse:
             inputs = tf.nn.avg_pool2d(inputs, 2, 2, "SAME")
@@ -200,15 +227,16 @@ def compile_steps(
             tf.TensorSpec((None, recipe.batch_size), tf.int32),
             tf.TensorSpec((None,), tf.float32),
             tf.TensorSpec((), tf.int32),
+            tf.TensorSpec((), tf.int32),
         ],
         autograph=False,
     )
-    def run_steps(pictures, numbers, codes, weights, order, cycle, first_step):  # type: ignore[no-untyped-def]
+    def run_steps(pictures, numbers, codes, weights, order, cycle, first_step, seed):  # type: ignore[no-untyped-def]
         count = tf.shape(order)[0]
 
         def body(i, loss_sum, accuracy_sum):  # type: ignore[no-untyped-def]
             batch = tuple(tf.gather(values, order[i]) for values in (pictures, numbers, codes, weights))
-            mean_loss, accuracy = one_step(batch, cycle[i], first_step + i)
+            mean_loss, accuracy = one_step(batch, cycle[i], first_step + i, seed)
             return i + 1, loss_sum + mean_loss, accuracy_sum + accuracy
 
         start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0))

@@ -115,7 +115,7 @@ def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]
     around silently. Only imbalanced-learn's plain SMOTE answers pixels of uint8 with uint8, see
     `skinmnist.resampling.mixtures`.
     """
-    if type(sampler).__name__ in _BLIND and getattr(sampler, "shrinkage", None) is None:
+    if is_blind(sampler):
         numbers = np.arange(len(rows))[:, None]
         chosen, new_labels = sampler.fit_resample(numbers, labels)
         return Resampled(None, np.asarray(new_labels), chosen=chosen[:, 0].astype(np.int64))
@@ -126,6 +126,11 @@ def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]
         return Resampled(*smote_pixels(sampler, rows, labels), notes=notes)
     new_rows, new_labels = sampler.fit_resample(rows.astype(np.float32, copy=False), labels)
     return Resampled(new_rows, np.asarray(new_labels), notes=notes)
+
+
+def is_blind(sampler: Any) -> bool:
+    """Tell whether a sampler chooses among the rows without looking at them."""
+    return type(sampler).__name__ in _BLIND and getattr(sampler, "shrinkage", None) is None
 
 
 def _is_plain_smote(sampler: Any) -> bool:

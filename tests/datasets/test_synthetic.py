@@ -210,7 +210,7 @@ def test_chunks_leave_no_trace(chunk_pixels):
     views = draw_views(attributes, np.repeat(np.arange(21), 2), np.random.default_rng(2))
     whole = render(lesions, views, 6, 6, np.random.default_rng(3))
     parts = render(lesions, views, 6, 6, np.random.default_rng(3), chunk_pixels=chunk_pixels)
-    np.testing.assert_array_equal(parts, whole)
+    np.testing.assert_array_equal(np.concatenate(list(parts)), np.concatenate(list(whole)))
 
 
 def test_recipes_name_every_attribute_and_shift_by_spreads():

@@ -51,8 +51,7 @@ def test_the_second_network_does_not_see_how_a_picture_is_turned(rows, both):
 def test_an_answer_is_the_mean_of_those_for_each_view(rows, both, views):
     pictures = tf.constant(rows[0].reshape(-1, *SHAPE))
     numbers = tf.constant(both._numbers(pictures.numpy()))
-    experts = both._experts(both.precision_)
-    experts.set_weights(both.weights_)
+    experts = both.trained_experts()
     one_view = experts.compile_answer(1)
     singles = [one_view(symmetric_view(pictures, view), numbers) for view in range(views)]
     mean = tf.add_n(singles) / views

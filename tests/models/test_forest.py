@@ -22,6 +22,17 @@ def test_it_is_the_forest_whose_trees_see_so_many_rows(task, rows_per_tree, expe
     np.testing.assert_array_equal(forest.predict_proba(task[0]), plain.predict_proba(task[0]))
 
 
+def test_more_rows_than_a_tree_takes_are_said(task, monkeypatch):
+    monkeypatch.setattr("skinmnist.models.forest.TREE_ROWS", 30)
+    forest = EvenForest(80, random_state=3).fit(*task)
+    assert forest.notes_ == ("each tree saw 30 rows instead of 80",)
+    monkeypatch.undo()
+    assert EvenForest(30, random_state=3).fit(*task).notes_ == ()
+    np.testing.assert_array_equal(
+        forest.predict_proba(task[0]), EvenForest(30, random_state=3).fit(*task).predict_proba(task[0])
+    )
+
+
 def test_copies_do_not_make_trees_deeper(task):
     rows, labels = np.tile(task[0], (10, 1)), np.tile(task[1], 10)
     leaves = [

@@ -1,0 +1,125 @@
+"""Tables that need not fit into memory: rows stay in a mapped file until they are asked for."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.table import PixelTable
+
+#: Bytes of pixels, and rows, above which a table counts as large: its rows are then read piece by piece.
+#: HAM10000 has 24 million bytes at 28 x 28.
+LARGE_BYTES, LARGE_ROWS = 1 << 28, 200_000
+
+
+class MappedRows:
+    """Rows of a matrix, chosen but not read yet.
+
+    Choosing among them, or reshaping them, reads nothing; ``np.asarray`` reads, and gives the pages of the
+    mapped file back to the system, so that memory follows what is held and not what was looked at.
+
+    Parameters
+    ----------
+    source : ndarray of shape (n, columns)
+        As a rule a memory map.
+    rows : ndarray of shape (m,), int
+        Which of its rows, in which order.
+    row_shape : tuple of int, optional
+        The shape in which each row is read; ``(columns,)`` by default.
+    """
+
+    def __init__(
+        self,
+        source: npt.NDArray[Any],
+        rows: npt.NDArray[np.integer],
+        row_shape: tuple[int, ...] | None = None,
+    ) -> None:
+        self.source = source
+        self.rows = rows
+        self.row_shape = source.shape[1:] if row_shape is None else row_shape
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what would be read."""
+        return (len(self.rows), *self.row_shape)
+
+    @property
+    def ndim(self) -> int:
+        """Length of the shape."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of what would be read."""
+        return self.source.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: slice | npt.NDArray[Any]) -> MappedRows:
+        return MappedRows(self.source, self.rows[which], self.row_shape)
+
+    def reshape(self, n: int, *row_shape: int) -> MappedRows:
+        """Return the same rows, each read in another shape."""
+        return MappedRows(self.source, self.rows, row_shape)
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        found = np.asarray(self.source[self.rows], dtype=dtype).reshape(self.shape)
+        give_back(self.source)
+        return found
+
+
+def is_large(table: PixelTable) -> bool:
+    """Tell whether copies of all rows, or what describes them, might not fit into memory."""
+    return table.pixels.nbytes > LARGE_BYTES or len(table) > LARGE_ROWS
+
+
+def give_back(array: npt.NDArray[Any]) -> None:
+    """Let go of the memory that a read-only mapped file has taken; what is needed again is read again."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    # Of a writable private map this would undo what was written.
+    if isinstance(base, mmap.mmap) and not array.flags.writeable and hasattr(base, "madvise"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def row_blocks(n: int, size: int) -> Iterator[slice]:
+    """Cut n rows into blocks of a size; the last may be smaller."""
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def pass_table(table: PixelTable, path: Path) -> None:
+    """Write a table to where worker processes on this machine find it with `open_passed`.
+
+    Pixels that are mapped from a whole file already are not copied: the workers map the same file.
+    """
+    columns = {field.name: getattr(table, field.name) for field in fields(table)}
+    pixels = table.pixels
+    if isinstance(pixels, np.memmap) and isinstance(pixels.base, mmap.mmap) and pixels.flags.c_contiguous:
+        columns["pixels"] = _Place(str(pixels.filename), pixels.offset, pixels.shape)
+    joblib.dump(columns, path)
+
+
+def open_passed(path: str | Path) -> PixelTable:
+    """Open what `pass_table` wrote; its arrays are memory maps."""
+    columns = joblib.load(path, mmap_mode="r")
+    place = columns["pixels"]
+    if isinstance(place, _Place):
+        columns["pixels"] = np.memmap(place.file, np.uint8, "r", place.offset, place.shape)
+    return PixelTable(**columns)
+
+
+class _Place(NamedTuple):
+    """Where pixels stand in a file."""
+
+    file: str
+    offset: int
+    shape: tuple[int, ...]
