@@ -5,19 +5,18 @@ Nothing here knows of models: a report reads it from the run folder alone.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from skinmnist.errors import InputError
+from skinmnist.evaluation.archives import decode_arrays
 from skinmnist.evaluation.cells import CellResult
 
 #: What a page may claim, and what it is called here.
@@ -77,11 +76,9 @@ def read_claims(folder: Path, protocol: Mapping[str, Any]) -> Claims | None:
             return None
         augmented = None
         if (published / AUGMENTED_FILE).is_file():
-            content = io.BytesIO((published / AUGMENTED_FILE).read_bytes())
-            with np.load(content, allow_pickle=False) as kept:
-                augmented = kept["pictures"]
+            augmented = decode_arrays((published / AUGMENTED_FILE).read_bytes())["pictures"]
         return Claims(pd.read_csv(path)[list(CLAIM_COLUMNS)], about, augmented)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged ({error}); run the preset again, or delete it") from None
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+from skinmnist.evaluation.archives import decode_arrays
 from skinmnist.evaluation.files import write_atomically
 
 LESIONS_FILE = "lesions.npz"
@@ -44,10 +44,8 @@ def read_lesions(folder: Path) -> npt.NDArray[np.int32] | None:
     if not path.is_file():
         return None
     try:
-        # From memory: of a damaged file, numpy would leave the handle open.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            return np.asarray(archive["codes"], dtype=np.int32)
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+        return np.asarray(decode_arrays(path.read_bytes())["codes"], dtype=np.int32)
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is damaged ({error}); type the command of this run again, which writes it anew"
         ) from None

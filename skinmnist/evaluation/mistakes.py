@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from skinmnist.datasets.table import PixelTable
+from skinmnist.evaluation.archives import decode_arrays
 from skinmnist.evaluation.files import write_atomically
 from skinmnist.evaluation.lesions import read_lesions
 from skinmnist.evaluation.record import RunRecord
@@ -101,9 +101,9 @@ def read_mistakes(record: RunRecord) -> tuple[pd.DataFrame, npt.NDArray[np.uint8
     """
     found = confident_mistakes(record)
     try:
-        with np.load(io.BytesIO((record.folder / MISTAKES_FILE).read_bytes()), allow_pickle=False) as archive:
-            rows, pictures = archive["rows"], archive["pictures"]
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile):
+        kept = decode_arrays((record.folder / MISTAKES_FILE).read_bytes())
+        rows, pictures = kept["rows"], kept["pictures"]
+    except (OSError, KeyError, ValueError):
         shape = record.info["table"]["shape"]
         return found.iloc[:0], np.zeros((0, *shape), np.uint8)
     place = {int(row): position for position, row in enumerate(rows)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from skinmnist import facts
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+from skinmnist.evaluation.archives import decode_arrays
 from skinmnist.evaluation.files import write_atomically
 
 PATIENTS_FILE = "patients.npz"
@@ -47,10 +47,9 @@ def read_patients(folder: Path) -> dict[str, npt.NDArray[Any]]:
     if not path.is_file():
         return {}
     try:
-        # From memory: of a damaged file, numpy would leave the handle open.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            return {name: archive[name] for name in facts.CLINICAL_COLUMNS if name in archive}
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+        kept = decode_arrays(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path} is damaged ({error}); type the command of this run again, which writes it anew"
         ) from None
+    return {name: kept[name] for name in facts.CLINICAL_COLUMNS if name in kept}

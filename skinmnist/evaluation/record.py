@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from skinmnist.errors import InputError
-from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, Timing
+from skinmnist.evaluation.archives import decode_arrays
+from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, Timing, one_line
 from skinmnist.evaluation.files import remove_torn, write_atomically
 from skinmnist.evaluation.metrics import score_predictions
 from skinmnist.evaluation.store import read_cell
@@ -136,9 +136,10 @@ def read_info(folder: Path) -> dict[str, Any] | None:
         complete = all(needed.issubset(cell) for cell in info["cells"])
         if not info["table"]["class_names"] or not complete:
             raise ValueError("its table or its cells lack what describes them")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path} is no record of a run ({error}); name another folder, or start over with --fresh"
+            f"{path} is no record of a run ({one_line(str(error))}); name another folder, or start over "
+            "with --fresh"
         ) from None
     return info
 
@@ -159,7 +160,7 @@ def read_run(folder: str | Path) -> RunRecord:
         )
     try:
         return build_record(folder, info)
-    except (OSError, KeyError, ValueError, TypeError, BadZipFile) as error:
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise InputError(
             f"the run in {folder} is damaged ({error}); type its command again, which repairs it"
         ) from None
@@ -174,15 +175,14 @@ def build_record(folder: Path, info: dict[str, Any]) -> RunRecord:
             failures.append(CellFailure(cell, entry["reason"]))
         elif entry["status"] == "done":
             result = read_cell(folder / CELLS_FOLDER / Path(entry["file"]).name)
-            if result is None:
+            if result is None or result.cell != cell:
                 failures.append(CellFailure(cell, "its file is missing or damaged; run the comparison again"))
             else:
                 results.append(result)
     class_names = info["table"]["class_names"]
     predictions = predictions_table(results, class_names)
     scores = score_predictions(predictions, class_names)
-    with np.load(folder / PICTURES_FILE, allow_pickle=False) as archive:
-        pictures, labels = archive["pictures"], archive["labels"]
+    shown = decode_arrays((folder / PICTURES_FILE).read_bytes())
     return RunRecord(
         folder=folder,
         info=info,
@@ -191,8 +191,8 @@ def build_record(folder: Path, info: dict[str, Any]) -> RunRecord:
         predictions=predictions,
         scores=scores,
         timings=timings_table(results),
-        pictures=pictures,
-        picture_labels=labels,
+        pictures=shown["pictures"],
+        picture_labels=shown["labels"],
     )
 
 

@@ -79,12 +79,13 @@ def test_a_run_without_its_cells(run, tmp_path):
 
 
 def test_a_cell_of_another_table_does_not_mix(run, tmp_path):
-    """A sound file under a wrong entry: its own cell counts, not the entry's."""
+    """A sound file under a wrong entry counts as damaged, and no cell counts twice."""
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     info = json.loads((copy / "run.json").read_text())
     info["cells"][0]["file"] = info["cells"][1]["file"]
     (copy / "run.json").write_text(json.dumps(info))
     record = read_run(copy)
-    assert len({result.cell for result in record.results}) == len(record.results)
+    assert len({result.cell for result in record.results}) == len(record.results) == 3
+    assert len(record.failures) == 1
     assert np.isfinite(record.scores["value"]).all()

@@ -6,6 +6,7 @@ from sklearn.metrics import precision_score, recall_score
 
 from skinmnist.datasets.synthetic import make_lesions
 from skinmnist.evaluation.claims import compare_claims, forget_claims, keras_scores, read_claims
+from skinmnist.evaluation.locking import LOCK_FILE
 from skinmnist.evaluation.plan import make_plan
 from skinmnist.evaluation.preset_run import published_trial, run_preset
 from skinmnist.evaluation.presets import read_preset
@@ -120,4 +121,4 @@ def test_a_run_leaves_claims_and_a_report_and_is_found_again(tmp_path, table):
     assert {path.name for path in (out / "published").glob("*.cell")} > before
     forget_claims(out)
     assert read_claims(out, first.record.info["protocol"]) is None
-    assert not list((out / "published").iterdir())
+    assert [path.name for path in (out / "published").iterdir()] == [LOCK_FILE]
