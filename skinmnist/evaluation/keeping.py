@@ -163,7 +163,7 @@ def train_for_keeps(
         found.make,
         sampler_seed,
         Setting(table.shape, len(table.class_names), min(len(rows), MOST_ROWS), model_seed),
-        Inputs(table, spec, np.zeros(len(table), dtype=np.int8)).view(rows),
+        Inputs(table, spec, np.zeros(len(table), dtype=np.int8)).view(rows, found.make),
         np.asarray(table.labels[rows]),
         None if lesions is None else lesions[rows],
         kept=True,

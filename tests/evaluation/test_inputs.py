@@ -94,3 +94,11 @@ def test_a_note_tells_of_a_draw_and_budgets_follow_it(lesions, monkeypatch):
         assert result.timing.rows <= 150
         assert "drawn at random from each class before any sampler" in result.notes[0]
         assert len(result.rows) == np.count_nonzero(plan.task.folds[0] == 0)
+
+
+@pytest.mark.parametrize(("sampler", "mapped"), [("RandomUnderSampler", True), ("SMOTE", False)])
+def test_a_sampler_that_looks_at_rows_gets_them_in_memory(lesions, fold_of, sampler, mapped):
+    rows = Inputs(lesions, MODELS["cnn"], fold_of, large=True).view(
+        np.arange(9), lambda seed: make_sampler(sampler, seed)
+    )
+    assert isinstance(rows, MappedRows) == mapped
