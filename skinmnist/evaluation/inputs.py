@@ -106,8 +106,8 @@ def choose_training_rows(
         return train, ()
     if _streams(spec, make_sampler):
         return train, (
-            f"trained on all {len(train):,} rows, with the steps of {MOST_ROWS:,}: a larger table makes a "
-            "fit no longer",
+            f"drew its batches from all {len(train):,} training rows, in as many steps as {MOST_ROWS:,} rows "
+            "ask for",
         )
     chosen = train[draw_some(labels, MOST_ROWS, seed)]
     note = (
