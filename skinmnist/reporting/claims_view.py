@@ -10,7 +10,7 @@ import pandas as pd
 
 from skinmnist.evaluation.claims import Claims, read_claims
 from skinmnist.evaluation.record import RunRecord
-from skinmnist.reporting.conclusions import evidence
+from skinmnist.reporting.conclusions import TURNED, evidence
 from skinmnist.reporting.embed import Embedded, embed_strip
 from skinmnist.reporting.naming import fixed, model_title, signed
 
@@ -77,19 +77,25 @@ def paired_words(info: dict[str, Any], comparisons: pd.DataFrame, networks: Coll
         & comparisons["against"].isin(variants)
         & comparisons["metric"].isin(_PAIRED)
     ]
-    return [
-        f"{model_title(info, row['against'])} against {model_title(info, own)}, "
-        f"{'no sampler' if row['sampler'] == 'none' else row['sampler']}: {_NAMES[row['metric']].lower()} "
-        f"{signed(-row['difference'])} ({evidence(_turned(row))})"
-        for _, row in rows.sort_values(["sampler", "against"], kind="stable").iterrows()
-    ]
+    rows = rows.sort_values(["sampler", "against"], kind="stable")
+    return [_pair_words(info, _turned(row)) for _, row in rows.iterrows()]
 
 
 def _turned(row: pd.Series) -> pd.Series:
-    """Exchange the sides of a comparison."""
+    """Exchange the sides of a comparison of models."""
     turned = row.copy()
+    turned["model"], turned["against"] = row["against"], row["model"]
     turned["difference"], turned["low"], turned["high"] = -row["difference"], -row["high"], -row["low"]
+    turned["verdict"] = TURNED.get(row["verdict"], row["verdict"])
     return turned
+
+
+def _pair_words(info: dict[str, Any], row: pd.Series) -> str:
+    sampler = "no sampler" if row["sampler"] == "none" else row["sampler"]
+    return (
+        f"{model_title(info, row['model'])} against {model_title(info, row['against'])}, {sampler}: "
+        f"{_NAMES[row['metric']]} {signed(row['difference'])}, {row['verdict']} ({evidence(row)})"
+    )
 
 
 def _rows(found: Claims) -> list[dict[str, str]]:

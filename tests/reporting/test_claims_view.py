@@ -25,9 +25,9 @@ def comparisons():
 def test_a_variant_is_held_against_the_network_of_the_page(comparisons):
     (words,) = paired_words(INFO, comparisons, ["net", "net_normalised"])
     test = corrected_t_test(np.subtract(ACCURACIES["net_normalised"], ACCURACIES["net"]), 1 / 2)
-    assert words.startswith("Net, normalised against Net, no sampler: accuracy −0.040 (95 % interval")
+    assert words.startswith("Net, normalised against Net, no sampler: Accuracy −0.040, ")
     ends = [f"{end:+.3f}".replace("-", "−") for end in (test.low, test.high)]
-    assert f"from {ends[0]} to {ends[1]}, p = {test.p:.3f})" in words
+    assert f"worse (95 % interval over 3 folds from {ends[0]} to {ends[1]}, p = {test.p:.3f})" in words
 
 
 def test_without_variants_nothing_is_said(comparisons):
