@@ -155,7 +155,7 @@ def run_preset(
     ]
     names = [network.name for network in preset.networks]
     claims = compare_claims(names, head.sampler, preset.claims, published, honest)
-    about = _about(preset) | {"protocol": common(plan.protocol)}
+    about = _about(preset, table) | {"protocol": common(plan.protocol)}
     write_atomically(folder / ABOUT_FILE, (json.dumps(about, indent=1) + "\n").encode())
     if preset.augmentation is not None:
         write_atomically(folder / AUGMENTED_FILE, _augmented(preset, table, plan))
@@ -163,15 +163,17 @@ def run_preset(
     return PresetRun(record, claims, tuple(failures))
 
 
-def _about(preset: Preset) -> dict[str, Any]:
-    head = preset.head
+def _about(preset: Preset, table: PixelTable) -> dict[str, Any]:
+    head, said = preset.head, preset.published
+    if table.lesion_ids is None:  # Then the honest run deals pictures one by one as well.
+        said = replace(said, by_image=False)
     return {
         "title": head.title,
         "about": head.about,
         "claim": head.claim,
         "less": head.less,
         "choices": list(head.choices),
-        "differences": list(preset.published.differences),
+        "differences": list(said.differences),
         "networks": {network.name: network.title for network in preset.networks},
     }
 
