@@ -219,7 +219,8 @@ def _preset(options: argparse.Namespace, arguments: list[str]) -> int:
         print(preset_door.describe(options.describe, table))
         return 0
     preset_door.refuse_options(options, build_parser().parse_args([]))
-    run = preset_door.run(options, open_table(options.csv, options.metadata), _command(arguments))
+    table = open_table(options.csv, options.metadata, options.synthetic)
+    run = preset_door.run(options, table, _command(arguments))
     return FAILED_CELLS if run.failures or run.record.failures else 0
 
 

@@ -98,7 +98,7 @@ def run(options: argparse.Namespace, table: PixelTable, command: str) -> PresetR
     from skinmnist.evaluation.folds import choose_split
     from skinmnist.evaluation.limits import Limits
     from skinmnist.evaluation.manifest import Request
-    from skinmnist.evaluation.preset_run import run_preset
+    from skinmnist.evaluation.preset_run import other_data, run_preset
     from skinmnist.evaluation.presets import read_preset
     from skinmnist.reporting.claims_view import paired_words
     from skinmnist.reporting.html import write_report
@@ -128,6 +128,8 @@ def run(options: argparse.Namespace, table: PixelTable, command: str) -> PresetR
     for failure in done.failures:
         print(f"failed as published: {failure.cell}: {failure.reason}")
     print(claims_table(done.claims))
+    if other := other_data(preset, table):
+        print(f"This table is not the page's data: {'; '.join(other)}.")
     networks = [network.name for network in preset.networks]
     for words in paired_words(done.record.info, findings.comparisons, networks):
         print(words)

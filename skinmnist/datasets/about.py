@@ -16,6 +16,7 @@ from skinmnist.datasets.files import read_file, shown
 from skinmnist.errors import InputError
 
 CHANNELS = (1, 3)
+_KEYS = {"class_names", "shape", "metadata_sha256"}
 _EXAMPLE = '{"class_names": ["benign", "malignant"], "shape": [75, 100, 3]}'
 
 
@@ -32,12 +33,15 @@ class About:
     path : Path
     sha256 : str
         Of the file's content.
+    metadata_sha256 : str or None
+        Of the metadata that `skinmnist.build` wrote beside the table; None where it was made by hand.
     """
 
     class_names: tuple[str, ...]
     shape: tuple[int, int, int] | None
     path: Path
     sha256: str
+    metadata_sha256: str | None = None
 
 
 def about_file(table: Path) -> Path:
@@ -45,9 +49,13 @@ def about_file(table: Path) -> Path:
     return table.with_name(f"{table.stem}_classes.json")
 
 
-def about_content(class_names: tuple[str, ...], shape: tuple[int, int, int]) -> bytes:
-    """Return the content of the JSON of a table."""
-    described = {"class_names": list(class_names), "shape": list(shape)}
+def about_content(class_names: tuple[str, ...], shape: tuple[int, int, int], metadata: bytes) -> bytes:
+    """Return the content of the JSON of a table that is built with this metadata."""
+    described = {
+        "class_names": list(class_names),
+        "shape": list(shape),
+        "metadata_sha256": hashlib.sha256(metadata).hexdigest(),
+    }
     return (json.dumps(described, indent=1, ensure_ascii=False) + "\n").encode()
 
 
@@ -72,7 +80,7 @@ def read_about(table: Path) -> About | None:
         described = json.loads(content.decode("utf-8-sig"))
     except ValueError as error:  # also what is not UTF-8
         raise InputError(f"{path} is no JSON ({error}); expected something like {_EXAMPLE}") from None
-    if not isinstance(described, dict) or not {"class_names"} <= described.keys() <= {"class_names", "shape"}:
+    if not isinstance(described, dict) or not {"class_names"} <= described.keys() <= _KEYS:
         keys = ", ".join(map(shown, described)) if isinstance(described, dict) else type(described).__name__
         raise InputError(f"{path} holds {keys or 'nothing'}; expected something like {_EXAMPLE}")
     return About(
@@ -80,6 +88,7 @@ def read_about(table: Path) -> About | None:
         shape=_shape(described["shape"], path) if "shape" in described else None,
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
+        metadata_sha256=str(described["metadata_sha256"]) if "metadata_sha256" in described else None,
     )
 
 

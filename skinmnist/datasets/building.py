@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from PIL import __version__ as pillow_version
 
-from skinmnist.datasets.about import about_content, about_file
+from skinmnist.datasets.about import about_content, about_file, read_about
 from skinmnist.datasets.folders import Pictures
 from skinmnist.datasets.journal import Journal
 from skinmnist.datasets.layout import LABEL
@@ -114,10 +114,10 @@ def build_tables(
     ------
     InputError
         Where pictures cannot be read and `skip_bad` is false; where a class loses all its pictures; where a
-        table would take the place of one that was not built here.
+        table, or its metadata, would take the place of one that was not built here or was changed since.
     """
     for target in targets:
-        if target.path.exists() and not about_file(target.path).is_file():
+        if target.path.exists() and _built_metadata(target.path) is None:
             raise InputError(
                 f"{target.path} is there and was not made by skinmnist.build; expected a new name, so name "
                 "another one, or move it away"
@@ -152,6 +152,24 @@ def build_tables(
     return Built(tuple(targets), rows_per_class, bad)
 
 
+def _built_metadata(table: Path) -> str | None:
+    """Return the SHA-256 of the metadata that a build wrote beside a table; None where none was built."""
+    about = read_about(table)
+    return None if about is None else about.metadata_sha256
+
+
+def _check_metadata(path: Path, table: Path, metadata: bytes) -> None:
+    """Refuse to replace metadata that somebody else wrote, or added lesion ids to."""
+    if not path.exists():
+        return
+    there = path.read_bytes()
+    if there != metadata and hashlib.sha256(there).hexdigest() != _built_metadata(table):
+        raise InputError(
+            f"{path} holds what skinmnist.build did not write, such as lesion ids that were filled in; "
+            "expected to write there, so move it away, or name another table"
+        )
+
+
 def _refusal(bad: Sequence[tuple[Path, str]]) -> str:
     listed = ", ".join(str(path) for path, _ in bad[:_NAMED])
     more = f" and {len(bad) - _NAMED:,} more" if len(bad) > _NAMED else ""
@@ -175,13 +193,15 @@ def _write_tables(
 ) -> None:
     """Write everything under other names, then rename; the tables come last."""
     metadata = _metadata_content(pictures, kept)
+    beside = [target.path.with_name(f"{target.path.stem}_metadata.csv") for target in targets]
+    for path, target in zip(beside, targets, strict=True):
+        _check_metadata(path, target.path, metadata)
     with ExitStack() as stack:
         streams = [stack.enter_context(written_whole(target.path)) for target in targets]
-        for target in targets:
-            beside = target.path.with_name(f"{target.path.stem}_metadata.csv")
-            stack.enter_context(written_whole(beside)).write(metadata)
+        for path, target in zip(beside, targets, strict=True):
+            stack.enter_context(written_whole(path)).write(metadata)
             about = stack.enter_context(written_whole(about_file(target.path)))
-            about.write(about_content(pictures.class_names, target.shape))
+            about.write(about_content(pictures.class_names, target.shape, metadata))
         for stream, target in zip(streams, targets, strict=True):
             stream.write(_header(target.pixels))
         labels = pictures.labels[list(kept)]

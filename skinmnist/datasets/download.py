@@ -120,7 +120,9 @@ def download(
     missing = tuple(name for name in wanted if name not in fetched)
     needed = [name for name in missing if name in (*facts.TABLE_FILES, facts.METADATA_FILE)]
     if needed:
-        raise InputError(f"{mirror} does not hold {', '.join(needed)}; expected a mirror of the collection")
+        raise InputError(
+            f"{mirror or 'Kaggle'} does not hold {', '.join(needed)}; expected a mirror of the collection"
+        )
     return Downloaded(tuple(fetched), there, missing)
 
 

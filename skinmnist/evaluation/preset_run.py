@@ -178,9 +178,23 @@ def _about(preset: Preset, table: PixelTable) -> dict[str, Any]:
         "claim": head.claim,
         "less": head.less,
         "choices": list(head.choices),
+        "other_data": other_data(preset, table),
         "differences": list(said.differences),
         "networks": {network.name: network.title for network in preset.networks},
     }
+
+
+def other_data(preset: Preset, table: PixelTable) -> list[str]:
+    """Say in what a table is not the page's data: scores on it then bear no comparison with the claims."""
+    head, n_classes = preset.head, len(table.class_names)
+    height, width, _ = table.shape
+    said = {
+        f"{n_classes} classes instead of the page's {head.classes}": n_classes != head.classes,
+        f"pictures of {height}x{width} instead of the page's {head.size}": head.size
+        and head.size != f"{height}x{width}",
+        "drawn pictures instead of real ones": table.synthetic,
+    }
+    return [words for words, holds in said.items() if holds]
 
 
 def _resampled_first(preset: Preset, table: PixelTable, rows: npt.NDArray[np.int64], seed: int) -> PixelTable:

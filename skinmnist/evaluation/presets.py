@@ -28,6 +28,9 @@ from skinmnist.models.blueprints import (
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.samplers import SAMPLERS
 
+#: The largest change of each kind that Keras' layers take: degrees, and shares.
+LARGEST = {"rotation": 360, "zoom": 1, "shift": 1, "shear": 1, "brightness": 1}
+
 #: Share of the training lesions that callbacks watch in the honest protocol.
 WATCHED = 0.1
 
@@ -222,6 +225,13 @@ def _as_preset(name: str, content: dict[str, Any]) -> Preset:
     training = read_fields(Training, "[training]", content.get("training", {}))
     if training.monitor not in ("loss", "accuracy"):
         raise InputError(f"[training] received monitor {told(training.monitor)}; choose 'loss' or 'accuracy'")
+    if not training.learning_rate:
+        raise InputError("[training] received learning_rate = 0; expected more, or nothing is learnt")
+    if training.rate_factor >= 1:
+        raise InputError(
+            f"[training] received rate_factor = {training.rate_factor:g}; expected less than 1, to lower the "
+            "learning rate by"
+        )
     published = read_fields(AsPublished, "[published]", content.get("published", {}))
     if published.sampler_first and head.sampler not in SAMPLERS:
         raise InputError(
@@ -236,6 +246,11 @@ def _as_preset(name: str, content: dict[str, Any]) -> Preset:
                 f"[augmentation] received flip {told(augmentation.flip)}; choose 'horizontal', 'vertical' or "
                 "'horizontal_and_vertical'"
             )
+        for key, most in LARGEST.items():
+            if getattr(augmentation, key) > most:
+                raise InputError(
+                    f"[augmentation] received {key} = {getattr(augmentation, key):g}; expected at most {most}"
+                )
     return Preset(
         name=name,
         head=head,

@@ -149,6 +149,35 @@ def test_a_table_of_somebody_else_is_not_replaced(folder, tmp_path):
     assert files_of(tmp_path) == {path.name: b"theirs"}
 
 
+def test_metadata_that_was_filled_in_is_not_replaced(folder, tmp_path):
+    target = Target(tmp_path / "t.csv", (8, 8, 3))
+    build_tables(list_pictures([folder]), [target])
+    beside = tmp_path / "t_metadata.csv"
+    beside.write_text(beside.read_text().replace("a/00,", "a/00x,"))
+    before = files_of(tmp_path)
+    with pytest.raises(InputError, match=r"t_metadata\.csv holds what skinmnist\.build did not write"):
+        build_tables(list_pictures([folder]), [target])
+    assert {name: content for name, content in files_of(tmp_path).items() if name in before} == before
+    beside.unlink()
+    build_tables(list_pictures([folder]), [target])
+    assert beside.is_file()
+
+
+def test_the_metadata_of_the_pictures_is_not_replaced_by_that_of_the_table(folder, tmp_path):
+    (tmp_path / "HAM10000_metadata.csv").write_text("lesion_id,image_id,dx\n")
+    with pytest.raises(InputError, match=r"HAM10000_metadata\.csv holds what"):
+        build_tables(list_pictures([folder]), [Target(tmp_path / "HAM10000.csv", (8, 8, 3))])
+    assert not (tmp_path / "HAM10000.csv").exists()
+
+
+def test_a_folder_that_has_grown_is_built_again(folder, tmp_path):
+    target = Target(tmp_path / "t.csv", (8, 8, 3))
+    build_tables(list_pictures([folder]), [target])
+    Image.new("RGB", (20, 30)).save(folder / "a" / "zz.png")
+    build_tables(list_pictures([folder]), [target])
+    assert len(load_hmnist(target.path)) == 31
+
+
 def test_a_write_that_fails_leaves_what_was_there(folder, tmp_path, monkeypatch):
     pictures = list_pictures([folder])
     target = Target(tmp_path / "t.csv", (8, 8, 3))

@@ -42,7 +42,7 @@ def test_a_cell_of_a_large_table_answers_as_one_in_memory(lesions, monkeypatch, 
     cell = Cell("RandomOverSampler", model, 0, 0)
     in_memory = fit_cell(cell, lesions, plan.task)
     monkeypatch.setattr(inputs, "is_large", lambda table: True)
-    monkeypatch.setattr("skinmnist.models.training.FED_STEPS", 3)
+    monkeypatch.setattr("skinmnist.models.feed.FED_STEPS", 3)
     monkeypatch.setattr(fitting, "ANSWERED_ROWS", 50)
     streamed = fit_cell(cell, lesions, plan.task)
     np.testing.assert_array_equal(streamed.rows, in_memory.rows)

@@ -1,5 +1,7 @@
 """A preset run as published and honestly: what parts the two, and that only one stands in the tables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import precision_score, recall_score
@@ -9,7 +11,7 @@ from skinmnist.evaluation.claims import compare_claims, forget_claims, keras_sco
 from skinmnist.evaluation.fitting import fit_cell
 from skinmnist.evaluation.locking import LOCK_FILE
 from skinmnist.evaluation.plan import make_plan
-from skinmnist.evaluation.preset_run import published_trial, run_preset
+from skinmnist.evaluation.preset_run import other_data, published_trial, run_preset
 from skinmnist.evaluation.presets import read_preset
 from skinmnist.reporting.html import write_report
 
@@ -110,6 +112,21 @@ def test_as_published_every_augmented_copy_is_another_picture(tmp_path, table):
     assert 0.2 < flipped.mean() < 0.8
 
 
+def test_a_table_that_is_not_the_pages_data_is_named(tmp_path, table):
+    path = tmp_path / "nine.toml"
+    mine = preset(tmp_path)
+    words = 'about = "About it."\nclasses = 9\nsize = "75x100"'
+    path.write_text((tmp_path / "mine.toml").read_text().replace('about = "About it."', words))
+    drawn = "drawn pictures instead of real ones"
+    assert other_data(mine, table) == [drawn]
+    assert other_data(mine, replace(table, synthetic=False)) == []
+    assert other_data(read_preset(path), table) == [
+        "7 classes instead of the page's 9",
+        "pictures of 8x8 instead of the page's 75x100",
+        drawn,
+    ]
+
+
 def test_by_image_only_parts_lesions_and_leaves_the_rows(tmp_path, table):
     mine = preset(tmp_path, sampler_first="false")
     plan = make_plan(table, mine.samplers, mine.models(), 3, 1, "holdout", 0, None)
@@ -142,6 +159,7 @@ def test_a_run_leaves_claims_and_a_report_and_is_found_again(tmp_path, table):
     assert "Claimed, as published, honest" in page
     assert "A &lt;system&gt;" in page
     assert "one held-out part of 3" in page
+    assert "drawn pictures instead of real ones" in page
     changed = preset(tmp_path, sampler_first="false")
     before = {path.name for path in (out / "published").glob("*.cell")}
     run_preset(changed, table, out=out, jobs=1)

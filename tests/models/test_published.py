@@ -84,3 +84,6 @@ def test_copies_only_leaves_first_pictures_as_they_are():
     model.fit(rows, labels, drawn=np.arange(30))
     plain = PublishedNetwork(SHAPE, STACK, BRIEF).fit(rows, labels)
     np.testing.assert_allclose(model.predict_proba(rows), plain.predict_proba(rows), atol=1e-5)
+    drawn = np.r_[np.arange(30), np.arange(30)]
+    changed, copied = (each.fit(rows, labels, drawn=drawn).predict_proba(rows) for each in (model, plain))
+    assert np.abs(changed - copied).max() > 1e-3, "copies are changed"

@@ -24,7 +24,7 @@ def table():
 
 @pytest.mark.parametrize("remedy", [{}, {"balance": "sqrt_batches"}])
 def test_mapped_rows_give_the_weights_of_rows_in_memory_bit_for_bit(table, monkeypatch, remedy):
-    monkeypatch.setattr("skinmnist.models.training.FED_STEPS", 4)
+    monkeypatch.setattr("skinmnist.models.feed.FED_STEPS", 4)
     pixels, labels = table
     chosen = np.arange(0, len(labels), 2)[::-1].copy()
     drawn = np.repeat(np.arange(len(chosen)), 2)
@@ -53,7 +53,7 @@ def test_mapped_rows_are_read_some_batches_at_a_time(table, monkeypatch):
             read.append(len(self))
             return super().__array__(dtype, copy)
 
-    monkeypatch.setattr("skinmnist.models.training.FED_STEPS", 4)
+    monkeypatch.setattr("skinmnist.models.feed.FED_STEPS", 4)
     CNNClassifier(SHAPE, **SMALL).fit(Noted(pixels, np.arange(400)), labels)
     assert max(read) <= 256
     assert len(read) > 2
