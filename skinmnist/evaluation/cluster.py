@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import ExitStack, closing, contextmanager
@@ -183,6 +184,48 @@ def _sent(client: Client, inputs: SharedInputs) -> Iterator[None]:
             client.unregister_worker_plugin(inputs.name)
 
 
+class Presence:
+    """Look whether a cluster has workers at all; new ones may come, but not for ever.
+
+    Parameters
+    ----------
+    client : distributed.Client
+
+    Attributes
+    ----------
+    interval : float
+        Seconds between two looks.
+    """
+
+    interval = 5.0
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._alone_since: float | None = None
+
+    def finished(self, cell: Cell) -> None:
+        """Take no note of a cell."""
+
+    def look(self) -> None:
+        """Give up where there has been no worker for minutes.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.client.status != "running" or self.client.nthreads():
+            self._alone_since = None
+            return
+        now = time.monotonic()
+        if self._alone_since is None:
+            self._alone_since = now
+        if now - self._alone_since > _STARTING:
+            raise InputError(
+                f"the Dask cluster has had no worker for {_STARTING:g} s; start `dask worker` and type the "
+                "same command again, which goes on from there"
+            )
+
+
 class DaskPool:
     """Workers of a Dask cluster, the `Pool` of ``--dask``.
 
@@ -209,7 +252,12 @@ class DaskPool:
         executor = self.client.get_executor(pure=False)
         try:
             yield from outcomes_of(
-                executor, cells, self._submit, self._ahead, lost=(KilledWorker, CancelledError)
+                executor,
+                cells,
+                self._submit,
+                self._ahead,
+                watch=Presence(self.client),
+                lost=(KilledWorker, CancelledError),
             )
         finally:
             executor.shutdown(wait=False)

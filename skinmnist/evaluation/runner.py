@@ -50,6 +50,26 @@ class Pool(Protocol):
         """Return those of the cells without outcome that may have killed their worker."""
 
 
+class Onlooker(Protocol):
+    """Whoever looks at running cells again and again.
+
+    Attributes
+    ----------
+    interval : float or None
+        Seconds between two looks; None: nobody needs to look.
+    """
+
+    @property
+    def interval(self) -> float | None:
+        """Return the attribute."""
+
+    def finished(self, cell: Cell) -> None:
+        """Look no more at a cell that has its outcome."""
+
+    def look(self) -> None:
+        """Look at what is running."""
+
+
 def run_cells(
     cells: Sequence[Cell], table: PixelTable, task: Task, jobs: int, limits: Limits = NO_LIMITS
 ) -> Generator[Outcome]:
@@ -176,7 +196,7 @@ def outcomes_of(
     cells: Sequence[Cell],
     submit: Callable[[Executor, Cell], Future[Outcome]],
     ahead: Callable[[], int],
-    watch: Watch | None = None,
+    watch: Onlooker | None = None,
     lost: tuple[type[Exception], ...] = (),
 ) -> Iterator[Outcome]:
     """Submit cells to any executor, a few at a time, and yield outcomes as they come.
@@ -190,7 +210,7 @@ def outcomes_of(
     ahead : callable
         Tells how many cells to hand over ahead of time. Few: an executor that is stopped has little to give
         back.
-    watch : Watch, optional
+    watch : Onlooker, optional
         Looks at the running cells again and again.
     lost : tuple of exceptions
         Those that tell that a cell's worker died, not that the cell failed: such a cell has no outcome.

@@ -106,8 +106,8 @@ def kill_workers(cluster_, kills, seconds, stop):
     rng, done = np.random.default_rng(0), []
     while len(done) < kills and not stop.is_set():
         time.sleep(seconds)
-        processes = [nanny.process.process for nanny in cluster_.workers.values() if nanny.process]
-        alive = [process.pid for process in processes if process and process.pid]
+        # Those that have come up: of one that dies on its way, its nanny thinks that it never will.
+        alive = [worker.pid for worker in list(cluster_.scheduler.workers.values())]
         if alive:
             victim = int(rng.choice(alive))
             if victim not in done:
@@ -153,6 +153,19 @@ def test_a_poison_cell_fails_alone(lesions, tmp_path):
     assert failure.cell.fold == 1
     assert "died again and again" in failure.reason
     assert {result.cell.fold for result in record.results} == {0, 2}
+
+
+def test_a_cluster_that_stays_without_workers_is_told(monkeypatch):
+    monkeypatch.setattr(cluster, "_STARTING", 0.5)
+    with (
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty,
+        Client(empty, set_as_default=False) as client,
+    ):
+        waiting = cluster.Presence(client)
+        waiting.look()
+        time.sleep(1)
+        with pytest.raises(InputError, match="has had no worker"):
+            waiting.look()
 
 
 def test_nobody_answers(lesions, monkeypatch):
