@@ -18,7 +18,7 @@ from skinmnist.datasets.synthetic import make_lesions
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--pictures", type=int, default=600)
+    parser.add_argument("--pictures", type=int, default=300)
     parser.add_argument("--height", type=int, default=90)
     parser.add_argument("--width", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
