@@ -26,6 +26,7 @@ import numpy.typing as npt
 import platformdirs
 
 from skinmnist.datasets.files import hash_file, read_file, stat_file
+from skinmnist.errors import InputError
 
 Arrays = dict[str, npt.NDArray[Any]]
 Keep = Callable[[str, Callable[[BinaryIO], object]], None]
@@ -92,9 +93,17 @@ def parse_once(
     arrays = _recall(folder, key, names)
     if arrays is None and large and keep_large is not None:
         keep_large(lambda name, write: _write_sealed(_array_file(folder, key, name), write))
+        if fingerprint != _fingerprint(path):  # What was kept may be of another content than was hashed.
+            for name in names:
+                _array_file(folder, key, name).unlink(missing_ok=True)
+            raise InputError(f"{path} changed while it was read; wait until it is whole, and try again")
         arrays = _recall(folder, key, names)
     if arrays is None:
-        parsed = parse(content or read_file(path))
+        if large:
+            content = read_file(path)
+            sha256 = hashlib.sha256(content).hexdigest()
+            key = f"{kind}-{sha256}"
+        parsed = parse(content)
         for name in names:
             _write_sealed(_array_file(folder, key, name), partial(np.save, arr=parsed[name]))
         arrays = _recall(folder, key, names) or parsed

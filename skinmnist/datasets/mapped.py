@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import zlib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
 
 #: Bytes of pixels, and rows, above which a table counts as large: its rows are then read piece by piece.
 #: HAM10000 has 24 million bytes at 28 x 28.
@@ -84,10 +86,11 @@ def is_large(table: PixelTable) -> bool:
 def give_back(array: npt.NDArray[Any]) -> None:
     """Let go of the memory that a read-only mapped file has taken; what is needed again is read again."""
     base: Any = array
+    mode = None
     while isinstance(base, np.ndarray):
-        base = base.base
-    # Of a writable private map this would undo what was written.
-    if isinstance(base, mmap.mmap) and not array.flags.writeable and hasattr(base, "madvise"):
+        mode, base = getattr(base, "mode", mode), base.base
+    # Of a private map, even where it can be written no more, this would undo what was written.
+    if isinstance(base, mmap.mmap) and mode == "r" and hasattr(base, "madvise"):
         base.madvise(mmap.MADV_DONTNEED)
 
 
@@ -103,18 +106,37 @@ def pass_table(table: PixelTable, path: Path) -> None:
     """
     columns = {field.name: getattr(table, field.name) for field in fields(table)}
     pixels = table.pixels
-    if isinstance(pixels, np.memmap) and isinstance(pixels.base, mmap.mmap) and pixels.flags.c_contiguous:
-        columns["pixels"] = _Place(str(pixels.filename), pixels.offset, pixels.shape)
+    whole = isinstance(pixels, np.memmap) and isinstance(pixels.base, mmap.mmap) and pixels.flags.c_contiguous
+    if whole and pixels.mode == "r":
+        columns["pixels"] = _Place(str(pixels.filename), pixels.offset, pixels.shape, _sum(pixels))
     joblib.dump(columns, path)
 
 
 def open_passed(path: str | Path) -> PixelTable:
-    """Open what `pass_table` wrote; its arrays are memory maps."""
+    """Open what `pass_table` wrote; its arrays are memory maps.
+
+    Raises
+    ------
+    InputError
+        Where the file of the pixels is not what it was.
+    """
     columns = joblib.load(path, mmap_mode="r")
     place = columns["pixels"]
     if isinstance(place, _Place):
-        columns["pixels"] = np.memmap(place.file, np.uint8, "r", place.offset, place.shape)
+        try:
+            columns["pixels"] = np.memmap(place.file, np.uint8, "r", place.offset, place.shape)
+            same = _sum(columns["pixels"]) == place.sum
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            raise InputError(f"{place.file} changed while the run went on; type the same command again")
     return PixelTable(**columns)
+
+
+def _sum(pixels: npt.NDArray[np.uint8]) -> int:
+    found = zlib.crc32(pixels.data)
+    give_back(pixels)
+    return found
 
 
 class _Place(NamedTuple):
@@ -123,3 +145,4 @@ class _Place(NamedTuple):
     file: str
     offset: int
     shape: tuple[int, ...]
+    sum: int

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,22 @@ def test_a_fault_is_named_as_in_a_small_table(csv, spoil, said):
 def test_leading_zeros_are_read_as_in_a_small_table(csv):
     plain = load_hmnist(csv())
     assert load_hmnist(csv(spoil=lambda line: "0000" + line)).digest() == plain.digest()
+
+
+def test_a_file_that_changes_while_it_is_read_is_told_and_not_kept(csv, monkeypatch):
+    path = csv()
+    whole = path.read_bytes()
+
+    def change(_):
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        header, _, body = whole.partition(b"\n")
+        path.write_bytes(header + b"\n" + body.replace(b"11,", b"22,"))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "hash_file", change)
+        with pytest.raises(InputError, match="changed while it was read"):
+            load_hmnist(path)
+    other = load_hmnist(path).digest()
+    path.write_bytes(whole)
+    assert load_hmnist(path).digest() != other

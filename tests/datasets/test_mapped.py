@@ -1,12 +1,14 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
-import psutil
 import pytest
 
 from skinmnist import make_lesions
 from skinmnist.datasets import cache, mapped, synthetic
 from skinmnist.datasets.mapped import MappedRows, give_back, is_large, open_passed, pass_table, row_blocks
+from skinmnist.errors import InputError
 
 
 @pytest.fixture
@@ -28,19 +30,34 @@ def test_rows_are_chosen_without_being_read_and_read_as_chosen():
     assert np.asarray(rows, dtype=np.float32).dtype == np.float32
 
 
+#: In a process of its own, whose memory nothing else changes.
+READ = """
+import sys
+import numpy as np, psutil
+from skinmnist.datasets.mapped import MappedRows, row_blocks
+
+rows = MappedRows(np.load(sys.argv[1], mmap_mode="r"), np.arange(16_000))
+before = psutil.Process().memory_info().rss
+for block in row_blocks(len(rows), 1000):
+    assert np.asarray(rows[block])[0, 0] == block.start % 251
+print(psutil.Process().memory_info().rss - before)
+"""
+
+
 def test_reading_all_rows_keeps_no_page_of_the_file(file):
-    rows = MappedRows(np.load(file, mmap_mode="r"), np.arange(16_000))
-    before = psutil.Process().memory_info().rss
-    for block in row_blocks(len(rows), 1000):
-        assert np.asarray(rows[block])[0, 0] == block.start % 251
-    grown = psutil.Process().memory_info().rss - before
-    assert grown < 16e6, "48 MB were read, 3 MB at a time"
+    run = [sys.executable, "-c", READ, str(file)]
+    printed = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+    assert int(printed) < 16e6, "48 MB were read, 3 MB at a time"
 
 
 def test_what_could_be_lost_is_not_given_back(file):
     written = np.load(file, mmap_mode="c")
     written[5] = 7
     give_back(written)
+    closed = written.view()
+    closed.flags.writeable = False
+    give_back(closed)
+    np.asarray(MappedRows(closed, np.arange(8)))
     assert (written[5] == 7).all()
     give_back(np.zeros(3))
 
@@ -59,6 +76,27 @@ def test_a_mapped_table_is_passed_on_without_its_pixels(tmp_path, lesions):
     pass_table(in_file, tmp_path / "table")
     assert lesions.pixels[100].tobytes() not in (tmp_path / "table").read_bytes()
     assert open_passed(tmp_path / "table").digest() == lesions.digest()
+
+
+def test_a_mapped_file_that_has_changed_is_told(tmp_path, lesions):
+    pass_table(mapped_table(lesions, tmp_path / "pixels.npy"), tmp_path / "table")
+    content = bytearray((tmp_path / "pixels.npy").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "new.npy").write_bytes(content)
+    (tmp_path / "new.npy").replace(tmp_path / "pixels.npy")
+    with pytest.raises(InputError, match=r"pixels\.npy changed while the run went on"):
+        open_passed(tmp_path / "table")
+    (tmp_path / "pixels.npy").unlink()
+    with pytest.raises(InputError, match=r"pixels\.npy changed"):
+        open_passed(tmp_path / "table")
+
+
+def test_what_was_written_into_a_private_map_is_passed_on(tmp_path, lesions):
+    np.save(tmp_path / "pixels.npy", lesions.pixels)
+    pixels = np.load(tmp_path / "pixels.npy", mmap_mode="c")
+    pixels[3] = 9
+    pass_table(replace(lesions, pixels=pixels), tmp_path / "table")
+    assert (open_passed(tmp_path / "table").pixels[3] == 9).all()
 
 
 @pytest.mark.parametrize("part", [slice(None), slice(7, None)])
