@@ -175,7 +175,8 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
             if options.demonstrate_leaks:
                 _demonstrate(table, record, options, terminal)
     except KeyboardInterrupt:
-        if read_info(out) is None:
+        # Before the run began, what lies in its folder is another run's.
+        if not terminal.begun or read_info(out) is None:
             raise
         record, interrupted = read_run(out), True
     findings = find(record)

@@ -49,6 +49,11 @@ class Terminal(LiveBar):
         self._started = time.perf_counter()
         self._total = self._done = 0
 
+    @property
+    def begun(self) -> bool:
+        """Whether a run has told how many cells it has."""
+        return self._total > 0
+
     def table(self, table: PixelTable, split: str, quick: bool) -> None:
         """Say what is compared on, and loudly where that is no real data or no result."""
         lesions = "lesions unknown" if table.n_lesions is None else f"of {table.n_lesions:,} lesions"

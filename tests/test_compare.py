@@ -241,6 +241,20 @@ def test_interrupted_by_the_keyboard_and_resumed(csv, tmp_path):
         assert whole == again
 
 
+def test_interrupted_before_it_began_it_leaves_the_folder_of_another_run_alone(csv, tmp_path, monkeypatch):
+    arguments = [str(csv), "--models", "dummy", "--samplers", "none", "--folds", "2", "--out", "theirs"]
+    assert main(arguments) == 0
+    page = tmp_path / "theirs" / "report.html"
+    page.write_text("theirs")
+
+    def wait(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skinmnist.evaluation.comparison.run_comparison", wait)
+    assert main(arguments) == 130
+    assert page.read_text() == "theirs"
+
+
 def test_leaks_are_shown_apart(csv, tmp_path, capsys):
     arguments = [str(csv), "--models", "dummy", "--samplers", "none", "--folds", "2"]
     leaks = ["--demonstrate-leaks", "--leak-models", "logistic_regression"]

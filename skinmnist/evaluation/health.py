@@ -98,9 +98,16 @@ def examine() -> Health:
         writable={name: _writable(folder) for name, folder in folders.items()},
         cache=str(cache),
         cache_files=len(files),
-        cache_mb=sum(path.stat().st_size for path in files) / _MB,
+        cache_mb=sum(map(_size, files)) / _MB,
         variables={name: os.environ[name] for name in VARIABLES if name in os.environ},
     )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # Another run has just taken it away.
+        return 0
 
 
 def find_troubles(health: Health) -> list[str]:

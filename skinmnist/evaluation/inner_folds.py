@@ -60,7 +60,10 @@ def _split(
     splitter_class = StratifiedKFold if lesions is None else StratifiedGroupKFold
     splitter = splitter_class(folds, shuffle=True, random_state=seed)
     groups = None if lesions is None else np.asarray(lesions)
-    return tuple(splitter.split(labels, np.asarray(labels), groups))
+    found = tuple(splitter.split(labels, np.asarray(labels), groups))
+    for part in (part for both in found for part in both):
+        part.setflags(write=False)  # Several cells share them.
+    return found
 
 
 def draw_lesions(

@@ -15,6 +15,8 @@ from skinmnist.evaluation.cells import Cell
 
 #: Seconds between two looks at running cells: a cell may take as much memory again as it gets in that time.
 _INTERVAL = 0.1
+#: Seconds or MB from which on a limit is none; the system's clocks take no more.
+_MOST = 1e9
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Limits:
     Raises
     ------
     InputError
-        For limits that are not above 0.
+        For limits that are not above 0, or beyond any machine.
     """
 
     seconds: float | None = None
@@ -39,8 +41,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         for value, what in ((self.seconds, "seconds"), (self.megabytes, "MB")):
-            if value is not None and not value > 0:
-                raise InputError(f"received a limit of {value:g} {what} for a cell; expected more than 0")
+            if value is not None and not 0 < value < _MOST:
+                raise InputError(
+                    f"received a limit of {value:g} {what} for a cell; expected more than 0 and less than "
+                    f"{_MOST:g}, or leave it out"
+                )
 
     def __bool__(self) -> bool:
         return self.seconds is not None or self.megabytes is not None

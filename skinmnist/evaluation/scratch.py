@@ -6,9 +6,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from skinmnist.errors import InputError
 from skinmnist.evaluation.locking import hold_folder, is_abandoned
 
 _PREFIX = "skinmnist-"
@@ -23,5 +24,11 @@ def scratch_folder() -> Iterator[Path]:
         with suppress(OSError):  # It is somebody else's, or somebody else was faster.
             if time.time() - old.stat().st_mtime > _SECONDS and is_abandoned(old):
                 shutil.rmtree(old)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, hold_folder(Path(name), lambda: None):
+    # On Windows nobody can remove a file that a worker still maps.
+    with (
+        tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name,
+        ExitStack() as held,
+    ):
+        with suppress(InputError):  # The lock is for tidying alone; not every file system has it.
+            held.enter_context(hold_folder(Path(name), lambda: None))
         yield Path(name)

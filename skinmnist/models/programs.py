@@ -1,4 +1,4 @@
-"""Networks that a process keeps for its next fit: building and tracing them takes an eighth of a fit.
+"""Traced graphs that a process keeps for its next fit: tracing them takes an eighth of a fit.
 
 A comparison fits the same network to one fold after another. What differs between two fits, weights, channel
 means and seeds, is put into the graphs that were traced for the first.
@@ -126,7 +126,8 @@ _waiting: dict[Design, Program] = {}
 def borrow(design: Design) -> Iterator[Program]:
     """Lend a program of a design: one that waits, or a new one. Nobody else holds it meanwhile.
 
-    It holds nothing of its last user that `Program.start` or `Program.load` would not overwrite.
+    It holds nothing of its last user that `Program.start`, `Program.load` and
+    `skinmnist.models.training.train_network`, which forgets momentum, would not overwrite.
     """
     program = _waiting.pop(design, None) or Program(design)
     yield program

@@ -42,21 +42,19 @@ def test_the_second_waits_for_the_first(tmp_path):
     with hold_folder(tmp_path, fail):
         thread = threading.Thread(target=second)
         thread.start()
-        assert waits.wait(10)
+        assert waits.wait(120)
         order.append("first")
-    thread.join(10)
+    thread.join(120)
     assert order == ["first", "second"]
 
 
 def test_a_killed_holder_leaves_nothing(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
-    asked = []
     os.kill(holder.pid, signal.SIGKILL)
-    with hold_folder(tmp_path, lambda: asked.append(1)):
-        pass
     holder.communicate()
-    assert len(asked) <= 1
+    with hold_folder(tmp_path, fail):
+        pass
 
 
 def test_no_child_goes_on_holding(tmp_path):

@@ -69,7 +69,7 @@ def test_fits_side_by_side_do_not_meet(rows, monkeypatch):
         np.testing.assert_array_equal(found[seed].weights_[0], alone[seed].weights_[0])
 
 
-def test_one_design_is_built_and_traced_once(rows, monkeypatch):
+def test_one_design_is_traced_once(rows, monkeypatch):
     monkeypatch.setattr(programs, "_waiting", {})
     traced = []
     compile_steps = programs.Trainer.steps
