@@ -100,6 +100,7 @@ def run(options: argparse.Namespace, table: PixelTable, command: str) -> PresetR
     from skinmnist.evaluation.manifest import Request
     from skinmnist.evaluation.preset_run import run_preset
     from skinmnist.evaluation.presets import read_preset
+    from skinmnist.reporting.claims_view import paired_words
     from skinmnist.reporting.html import write_report
     from skinmnist.terminal import Terminal
     from skinmnist.verbose import verbosely
@@ -127,6 +128,9 @@ def run(options: argparse.Namespace, table: PixelTable, command: str) -> PresetR
     for failure in done.failures:
         print(f"failed as published: {failure.cell}: {failure.reason}")
     print(claims_table(done.claims))
+    networks = [network.name for network in preset.networks]
+    for words in paired_words(done.record.info, findings.comparisons, networks):
+        print(words)
     return done
 
 

@@ -60,8 +60,8 @@ class Terminal(LiveBar):
         if table.synthetic:
             self._loudly(
                 "SYNTHETIC TABLE",
-                "No pixel table was named or found, so these pictures were drawn by skinmnist. The scores "
-                "say nothing about real skin. The README tells how to get the real tables.",
+                "These pictures were drawn by skinmnist, for no pixel table was found, or a drawn one was "
+                "asked for. The scores say nothing about real skin. The README tells how to get real tables.",
             )
         if split == "image":
             self._loudly(

@@ -1,4 +1,4 @@
-"""Tables of other classes, sizes and colours on their way from pictures to a report."""
+"""Tables of other classes, sizes and colours on their way from pictures to a report, and to an answer."""
 
 import json
 
@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from skinmnist import build, compare
+from skinmnist import build, compare, predict, train
 
 #: Classes, pictures of each, size and mode of the table, and a model that is quick on it.
 TABLES = {
     "two classes, grey, 16x16": (2, 12, "16x16", "L", "logistic_regression"),
     "twenty classes, RGB, 16x16": (20, 6, "16x16", "RGB", "cnn_tiny"),
-    "two classes, RGB, 75x100": (2, 12, "75x100", "RGB", "cnn_tiny"),
+    "two classes, RGB, 75x100": (2, 12, "75x100", "RGB", "logistic_regression"),
     "twenty classes, grey, 75x100": (20, 6, "75x100", "L", "logistic_regression"),
 }
 
@@ -39,7 +39,9 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("n_classes", "n_pictures", "size", "mode", "model"), TABLES.values(), ids=TABLES)
-def test_from_pictures_to_a_report(n_classes, n_pictures, size, mode, model, folder, tmp_path, capsys):
+def test_from_pictures_to_a_report_and_to_answers(
+    n_classes, n_pictures, size, mode, model, folder, tmp_path, capsys
+):
     pictures = folder(n_classes, n_pictures)
     assert build.main([pictures, "--out", "t.csv", "--size", size, "--mode", mode, "--jobs", "1"]) == 0
     # The lesions are known after all, two pictures of each; and something of the patients.
@@ -67,3 +69,12 @@ def test_from_pictures_to_a_report(n_classes, n_pictures, size, mode, model, fol
         scores = pd.read_csv(tmp_path / "run" / "scores.csv")
         own = scores[(scores["model"] == model) & (scores["metric"] == "accuracy")]
         assert own["value"].min() > 0.9
+    capsys.readouterr()
+    assert train.main(["t.csv", "--model", model, "--out", "kept.skm"]) == 0
+    capsys.readouterr()
+    asked = ["lesions/kind 00/0.png", f"lesions/{names[-1]}/0.png"]
+    assert predict.main(["kept.skm", *asked, "--json", "--top", "2"]) == 0
+    first, last = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert list(first["probabilities"]) == list(last["probabilities"]) == names
+    # The pictures grow brighter from class to class, and these are those that it was trained on.
+    assert last["probabilities"][names[-1]] > first["probabilities"][names[-1]]

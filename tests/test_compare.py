@@ -95,6 +95,13 @@ def test_no_table_at_all_is_said_loudly(csv, tmp_path, capsys):
     assert "drawn by skinmnist" in (tmp_path / "runs" / "synthetic-0" / "report.html").read_text()
 
 
+def test_a_synthetic_table_of_any_size_is_an_option(csv, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SKINMNIST_DATA", str(csv))
+    assert main(["--synthetic", "90", "--models", "dummy", "--samplers", "none", "--split", "holdout"]) == 0
+    assert "SYNTHETIC TABLE" in capsys.readouterr().err
+    assert (tmp_path / "runs" / "synthetic-90-0" / "report.html").is_file()
+
+
 def test_a_table_is_found_where_the_environment_says(csv, tmp_path, capsys, monkeypatch):
     csv.with_name("small_metadata.csv").rename(csv.with_name("HAM10000_metadata.csv"))
     csv.rename(csv.with_name("hmnist_8_8_RGB.csv"))
@@ -152,6 +159,8 @@ def test_without_lesions_the_split_is_by_image_and_the_report_warns(csv, capsys,
         (["CSV", "--clinical", "dx_type"], "tells how the diagnosis was made and so is a leak"),
         (["CSV", "--metadata", "nowhere.csv"], "nowhere.csv"),
         (["--metadata", "CSV"], "no table was named or found"),
+        (["CSV", "--synthetic", "90"], "leave one of them out"),
+        (["--synthetic", "9"], "n_samples received 9"),
     ],
 )
 def test_bad_input_is_one_sentence(csv, capsys, arguments, sentence):

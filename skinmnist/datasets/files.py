@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -37,6 +38,21 @@ def read_file(path: Path) -> bytes:
     """
     try:
         return path.read_bytes()
+    except OSError as error:
+        raise _refusal(path, error) from None
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file that need not fit into memory, in hexadecimal.
+
+    Raises
+    ------
+    InputError
+        Where the operating system refuses.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _refusal(path, error) from None
 

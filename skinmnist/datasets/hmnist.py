@@ -15,6 +15,7 @@ from skinmnist.datasets.about import About, read_about
 from skinmnist.datasets.cache import Arrays, parse_once
 from skinmnist.datasets.cells import check_codes, read_carefully, read_fast
 from skinmnist.datasets.files import decode, without_mark
+from skinmnist.datasets.large import keep_pieces
 from skinmnist.datasets.layout import LABEL, parse_header, picture_shape
 from skinmnist.datasets.metadata import find_metadata, match_classes, read_metadata
 from skinmnist.datasets.table import PixelTable
@@ -30,9 +31,9 @@ def load_hmnist(
     grey. Where ``<table stem>_classes.json`` stands beside it, as `skinmnist.build` writes it, that one says
     what the classes are called, and what shape the pictures have.
 
-    Byte order mark and Windows line ends are accepted; quoted, signed or decimal numbers are not. What was
-    parsed is kept in the cache folder (see `skinmnist.datasets.cache`), so that the next load takes
-    milliseconds.
+    A table may be larger than memory (see `skinmnist.datasets.large`). Byte order mark and Windows line ends
+    are accepted; quoted, signed or decimal numbers are not. What was parsed is kept in the cache folder (see
+    `skinmnist.datasets.cache`), so that the next load takes milliseconds.
 
     Parameters
     ----------
@@ -63,7 +64,8 @@ def load_hmnist(
     about = read_about(table)
     shape = about.shape if about else None
     parse = partial(_parse, path=table, shape=shape)
-    arrays, sha256 = parse_once(table, "table-1", ("pixels", "labels"), parse)
+    keep_large = partial(keep_pieces, table, shape)
+    arrays, sha256 = parse_once(table, "table-1", ("pixels", "labels"), parse, keep_large)
     pixels, labels = arrays["pixels"], np.array(arrays["labels"])
     names = _class_names(int(labels.max()) + 1, about, table)
     described = _metadata_file(table, metadata)

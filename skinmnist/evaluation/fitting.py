@@ -85,7 +85,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     setting = Setting(table.shape, len(table.class_names), min(len(train), MOST_ROWS), model_seed)
     lesions = table.lesion_ids[train] if task.by_lesion and table.lesion_ids is not None else None
     inputs = Inputs(table, spec, fold_of)
-    rows, labels = inputs.view(train), np.asarray(table.labels[train])
+    rows, labels = inputs.view(train, sampler.make), np.asarray(table.labels[train])
     leaked = None
     if task.watch_held_out:
         leaked = (inputs.take(held_out), np.asarray(table.labels[held_out]))

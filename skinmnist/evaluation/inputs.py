@@ -64,11 +64,16 @@ class Inputs:
         self.seconds = (time.perf_counter() - start) / len(rows)
         return found
 
-    def view(self, rows: npt.NDArray[np.integer]) -> Any:
-        """Return the same to train on: as `MappedRows` where the table is large and the model streams."""
-        if self.large and self.spec.streams:
+    def view(self, rows: npt.NDArray[np.integer], make_sampler: Callable[[int], Any] | None = None) -> Any:
+        """Return the same to train on: `MappedRows` of a large table where nobody needs all at once."""
+        if self.large and _streams(self.spec, make_sampler):
             return MappedRows(self.table.pixels, rows)
         return self.take(rows)
+
+
+def _streams(spec: ModelSpec, make_sampler: Callable[[int], Any] | None) -> bool:
+    """Tell whether a model reads its rows piece by piece, and its sampler, if any, does not look at them."""
+    return spec.streams and (make_sampler is None or is_blind(make_sampler(0)))
 
 
 def choose_training_rows(
@@ -99,10 +104,10 @@ def choose_training_rows(
     """
     if len(train) <= MOST_ROWS:
         return train, ()
-    if spec.streams and (make_sampler is None or is_blind(make_sampler(seed))):
+    if _streams(spec, make_sampler):
         return train, (
-            f"trained on all {len(train):,} rows, with the steps of {MOST_ROWS:,}: a larger table makes a "
-            "fit no longer",
+            f"drew its batches from all {len(train):,} training rows, in as many steps as {MOST_ROWS:,} rows "
+            "ask for",
         )
     chosen = train[draw_some(labels, MOST_ROWS, seed)]
     note = (

@@ -15,11 +15,13 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.folds import choose_split
 from skinmnist.evaluation.grid import Sampler, resolve_models, resolve_samplers
+from skinmnist.evaluation.inputs import Inputs, choose_training_rows
 from skinmnist.evaluation.machine import versions
 from skinmnist.evaluation.record import RunRecord
 from skinmnist.evaluation.training import Trained, train_model
+from skinmnist.evaluation.training_rows import draw_some
 from skinmnist.models import MODELS
-from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
 from skinmnist.prediction.archive import MOST_BYTES
 from skinmnist.prediction.checks import UnreadableError, words
 from skinmnist.prediction.home import SUFFIX, model_folder
@@ -126,7 +128,7 @@ def default_file(table: PixelTable, model: str, sampler: str) -> Path:
 def train_for_keeps(
     table: PixelTable, model: str = "cnn", sampler: str = "none", seed: int = 0, cv: RunRecord | None = None
 ) -> Kept:
-    """Train a model on all rows of a table.
+    """Train a model on all rows of a table, or on those that it takes, with a note.
 
     Lesions are left out only for what is learnt from lesions that were left out: calibration, and the rows
     that early stopping watches.
@@ -152,17 +154,18 @@ def train_for_keeps(
     assert spec.export is not None
     # As from a table of one fold that holds nothing out; no fold of a comparison has the same seeds.
     sampler_seed, model_seed = (int(s >> 1) for s in np.random.SeedSequence(seed).generate_state(2))
-    pixels = np.asarray(table.pixels)
     lesions = table.lesion_ids if choose_split(table, None) == "lesion" else None
+    every = np.arange(len(table))
+    rows, notes = choose_training_rows(every, table.labels, spec, found.make, sampler_seed)
     trained = train_model(
         spec,
         sampler,
         found.make,
         sampler_seed,
-        Setting(table.shape, len(table.class_names), len(table), model_seed),
-        _inputs(pixels, table.shape, spec),
-        np.asarray(table.labels),
-        lesions,
+        Setting(table.shape, len(table.class_names), min(len(rows), MOST_ROWS), model_seed),
+        Inputs(table, spec, np.zeros(len(table), dtype=np.int8)).view(rows, found.make),
+        np.asarray(table.labels[rows]),
+        None if lesions is None else lesions[rows],
         kept=True,
     )
     exported = spec.export(trained.fitted)
@@ -174,11 +177,13 @@ def train_for_keeps(
         "seed": seed,
         **_describe(table),
         "scores": None if cv is None else _claims(cv),
-        "notes": list(trained.notes),
+        "notes": [*notes, *trained.notes],
         "versions": {"skinmnist": skinmnist.__version__, **versions()},
         "notice": facts.DISCLAIMER,
     }
-    unfamiliar = fit_unfamiliar(pixels, table.shape, groups=lesions, random_state=seed)
+    some = draw_some(table.labels, MOST_ROWS, seed)
+    groups = None if lesions is None else lesions[some]
+    unfamiliar = fit_unfamiliar(np.asarray(table.pixels[some]), table.shape, groups=groups, random_state=seed)
     try:
         content = encode_model(description, exported.answer, exported.arrays, exported.network, unfamiliar)
         if len(content) > MOST_BYTES:
@@ -189,7 +194,7 @@ def train_for_keeps(
         raise InputError(
             f"the model cannot be kept in a file: {reason}; choose a smaller model or a smaller table"
         ) from None
-    return Kept(content, trained.notes, trained, table.shape)
+    return Kept(content, (*notes, *trained.notes), trained, table.shape)
 
 
 def _inputs(rows: npt.NDArray[np.uint8], shape: tuple[int, int, int], spec: ModelSpec) -> npt.NDArray[Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.mapped import give_back
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import FUSED, Cell
@@ -148,8 +149,10 @@ def make_plan(
         samplers=found_samplers,
         seed=seed,
     )
+    digest = table.digest()
+    give_back(table.pixels)
     protocol = {
-        "data": table.digest(),
+        "data": digest,
         "folds": folds,
         "split": chosen_split,
         "seed": seed,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from skinmnist.datasets.subset import draw_rows
@@ -34,7 +35,7 @@ from skinmnist.evaluation.limits import NO_LIMITS, Limits
 from skinmnist.evaluation.machine import available_cores
 from skinmnist.evaluation.manifest import Request
 from skinmnist.evaluation.plan import Plan, make_plan
-from skinmnist.evaluation.presets import Preset
+from skinmnist.evaluation.presets import WATCHED, Preset
 from skinmnist.evaluation.record import CELLS_FOLDER, RunRecord
 from skinmnist.evaluation.store import CellStore, read_cell
 
@@ -72,9 +73,10 @@ def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> Trial:
     """Deal, resample and watch as the page did."""
     said, head, n_folds = preset.published, preset.head, plan.protocol["folds"]
     rows = np.flatnonzero(plan.task.folds[0] >= 0)
-    task = replace(plan.task, models=preset.models(watch=0.0), watch_held_out=said.watches_test)
+    models = preset.models(watch=0.0 if said.watches_test else WATCHED)
+    task = replace(plan.task, models=models, watch_held_out=said.watches_test)
     if said.sampler_first:
-        table = resample_all(table, rows, head.sampler, plan.task.seed)
+        table = _resampled_first(preset, table, rows, plan.task.seed)
         rows = np.arange(len(table))
         task = replace(task, samplers={head.sampler: Sampler(None)})
     if said.by_image or said.sampler_first:
@@ -158,7 +160,7 @@ def run_preset(
     ]
     names = [network.name for network in preset.networks]
     claims = compare_claims(names, head.sampler, preset.claims, published, honest)
-    about = _about(preset) | {"protocol": common(plan.protocol)}
+    about = _about(preset, table) | {"protocol": common(plan.protocol)}
     write_atomically(folder / ABOUT_FILE, (json.dumps(about, indent=1) + "\n").encode())
     if preset.augmentation is not None:
         write_atomically(folder / AUGMENTED_FILE, _augmented(preset, table, plan))
@@ -166,17 +168,32 @@ def run_preset(
     return PresetRun(record, claims, tuple(failures))
 
 
-def _about(preset: Preset) -> dict[str, Any]:
-    head = preset.head
+def _about(preset: Preset, table: PixelTable) -> dict[str, Any]:
+    head, said = preset.head, preset.published
+    if table.lesion_ids is None:  # Then the honest run deals pictures one by one as well.
+        said = replace(said, by_image=False)
     return {
         "title": head.title,
         "about": head.about,
         "claim": head.claim,
         "less": head.less,
         "choices": list(head.choices),
-        "differences": list(preset.published.differences),
+        "differences": list(said.differences),
         "networks": {network.name: network.title for network in preset.networks},
     }
+
+
+def _resampled_first(preset: Preset, table: PixelTable, rows: npt.NDArray[np.int64], seed: int) -> PixelTable:
+    """Resample all rows at once; where a page balances by augmented copies, each copy is changed."""
+    made = resample_all(table, rows, preset.head.sampler, seed)
+    if preset.augmentation is None or not preset.augmentation.copies_only or len(made) <= len(rows):
+        return made
+    from skinmnist.models.blueprint_layers import show_augmented
+
+    # Samplers that copy answer the rows that they were given first, and the copies after them.
+    copies = np.asarray(made.pixels[len(rows) :]).reshape(-1, *table.shape)
+    changed = show_augmented(copies, preset.augmentation, 1, seed).reshape(len(copies), -1)
+    return replace(made, pixels=np.concatenate([np.asarray(made.pixels[: len(rows)]), changed]))
 
 
 def _augmented(preset: Preset, table: PixelTable, plan: Plan) -> bytes:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinmnist.datasets.mapped import row_blocks
 from skinmnist.errors import InputError
 from skinmnist.evaluation.archives import decode_arrays
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, Timing, one_line
@@ -25,6 +26,8 @@ RUN_FILE = "run.json"
 PICTURES_FILE = "pictures.npz"
 CELLS_FOLDER = "cells"
 TABLE_FILES = ("predictions.csv.gz", "scores.csv", "timings.csv")
+#: Predictions that are written together: as text they take far more memory than as numbers.
+WRITTEN_ROWS = 100_000
 _CELL_COLUMNS = list(Cell._fields)
 _NEEDED = {"table", "protocol", "cells", "grid", "notes"}
 
@@ -88,7 +91,8 @@ def write_tables(record: RunRecord) -> None:
     packed = io.BytesIO()
     # No name and no time in the header: equal predictions make equal files.
     with gzip.GzipFile(filename="", mode="wb", fileobj=packed, compresslevel=5, mtime=0) as stream:
-        stream.write(_csv(record.predictions))
+        for rows in row_blocks(max(len(record.predictions), 1), WRITTEN_ROWS):
+            stream.write(_csv(record.predictions.iloc[rows], header=rows.start == 0))
     write_atomically(record.folder / "predictions.csv.gz", packed.getvalue())
     write_atomically(record.folder / "scores.csv", _csv(record.scores))
     write_atomically(record.folder / "timings.csv", _csv(record.timings.round(4)))
@@ -196,5 +200,5 @@ def build_record(folder: Path, info: dict[str, Any]) -> RunRecord:
     )
 
 
-def _csv(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False, lineterminator="\n").encode()
+def _csv(frame: pd.DataFrame, header: bool = True) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n", header=header).encode()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.evaluation.cells import Cell
-from skinmnist.models.spec import ModelSpec
+from skinmnist.models.spec import MOST_ROWS, ModelSpec
 
 #: The size that `ModelSpec.seconds` was measured at: training rows of a fold, and columns.
 _REFERENCE_ROWS, _REFERENCE_COLUMNS = 8012, 2352
@@ -26,7 +26,7 @@ def expected_seconds(
 
     Only ratios between cells matter: what has been measured replaces the guess as a run goes on.
     """
-    rows = float(class_counts.sum()) * (folds - 1) / folds
+    rows = min(float(class_counts.sum()) * (folds - 1) / folds, MOST_ROWS)
     over = any(part in cell.sampler for part in ("Over", "SMOTE", "ADASYN"))
     if spec.copies_as_weights and cell.sampler == "RandomOverSampler":
         over = False  # Copies travel as weights: there are no more rows than before.

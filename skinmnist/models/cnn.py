@@ -18,10 +18,10 @@ from skinmnist.models.experts import Experts, Rows, Standard
 from skinmnist.models.incoming import (
     check_drawn,
     check_labels,
-    check_mapped,
     check_patience,
     check_pictures,
     check_settings,
+    check_unread,
     check_watched,
     check_weights,
 )
@@ -199,7 +199,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """
         check_settings(self.get_params(deep=False))
         check_patience(self.rate_patience, self.stop_patience, watched is not None)
-        pictures = self._pictures(X)
+        pictures = check_unread(np.asarray(X) if self.describer else X, self.shape)
         y = check_labels(y, len(pictures))
         weights = check_weights(sample_weight, len(y))
         if drawn is not None:
@@ -277,12 +277,6 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """Return the precision that answers are computed in."""
         asked = self.answer_precision
         return self.precision_ if asked is None else choose_precision(asked)
-
-    def _pictures(self, X: npt.NDArray[np.generic] | MappedRows) -> npt.NDArray[np.uint8] | MappedRows:
-        """Return rows as pictures; mapped ones unread, unless a second network looks at their descriptors."""
-        if isinstance(X, MappedRows) and not self.describer:
-            return check_mapped(X, self.shape)
-        return check_pictures(np.asarray(X), self.shape)
 
     def _watched(
         self,

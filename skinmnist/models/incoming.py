@@ -52,14 +52,18 @@ def check_pictures(rows: npt.NDArray[np.generic], shape: tuple[int, int, int]) -
     return rows.astype(np.uint8, copy=False).reshape(len(rows), *shape)
 
 
-def check_mapped(rows: MappedRows, shape: tuple[int, int, int]) -> MappedRows:
-    """Return mapped pixel rows as pictures, unread.
+def check_unread(
+    rows: npt.NDArray[np.generic] | MappedRows, shape: tuple[int, int, int]
+) -> npt.NDArray[np.uint8] | MappedRows:
+    """Return flat pixel rows as pictures, as `check_pictures` does, but mapped rows unread.
 
     Raises
     ------
     InputError
-        Where rows have another length or type, or there is none.
+        Where rows have another length or, if mapped, another type, or there is none.
     """
+    if not isinstance(rows, MappedRows):
+        return check_pictures(rows, shape)
     if rows.shape[1:] != (math.prod(shape),) or rows.dtype != np.uint8 or not len(rows):
         raise InputError(
             f"the network received mapped rows of shape {rows.shape} and type {rows.dtype}; expected "

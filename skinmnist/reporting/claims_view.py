@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
+
+import pandas as pd
 
 from skinmnist.evaluation.claims import Claims, read_claims
 from skinmnist.evaluation.record import RunRecord
+from skinmnist.reporting.conclusions import TURNED, evidence
 from skinmnist.reporting.embed import Embedded, embed_strip
-from skinmnist.reporting.naming import fixed
+from skinmnist.reporting.naming import fixed, model_title, signed
 
 _NAMES = {
     "accuracy": "Accuracy",
@@ -18,9 +22,18 @@ _NAMES = {
     "loss": "Cross-entropy",
 }
 
+#: The scores by which a variant is held against the page's own network.
+_PAIRED = ("accuracy", "macro_f1")
 
-def claims_view(record: RunRecord) -> dict[str, Any]:
+
+def claims_view(record: RunRecord, comparisons: pd.DataFrame) -> dict[str, Any]:
     """Return what the template prints of a preset; ``claims`` is None where the run is none of one.
+
+    Parameters
+    ----------
+    record : RunRecord
+    comparisons : DataFrame
+        Of `skinmnist.evaluation.findings.Findings`.
 
     Raises
     ------
@@ -34,8 +47,55 @@ def claims_view(record: RunRecord) -> dict[str, Any]:
         "claims": found.about | {"sampler": found.scores["sampler"].iloc[0]},
         "claim_rows": _rows(found),
         "claims_answer": _answer(found),
+        "claim_pairs": paired_words(record.info, comparisons, found.about["networks"]),
         "augmented": _pictures(found),
     }
+
+
+def paired_words(info: dict[str, Any], comparisons: pd.DataFrame, networks: Collection[str]) -> list[str]:
+    """Say what each variant of a page's network changes on the same folds of the honest run.
+
+    Parameters
+    ----------
+    info : dict
+        Of the run.
+    comparisons : DataFrame
+        Of `skinmnist.evaluation.findings.Findings`.
+    networks : collection of str
+        The page's network first, then its variants.
+
+    Returns
+    -------
+    list of str
+        A sentence for each sampler, variant and score of `_PAIRED`; the difference is the variant's score
+        less that of the page's network.
+    """
+    own, *variants = networks
+    rows = comparisons[
+        (comparisons["question"] == "model")
+        & (comparisons["model"] == own)
+        & comparisons["against"].isin(variants)
+        & comparisons["metric"].isin(_PAIRED)
+    ]
+    rows = rows.sort_values(["sampler", "against"], kind="stable")
+    return [_pair_words(info, _turned(row)) for _, row in rows.iterrows()]
+
+
+def _turned(row: pd.Series) -> pd.Series:
+    """Exchange the sides of a comparison of models."""
+    turned = row.copy()
+    turned["model"], turned["against"] = row["against"], row["model"]
+    turned["difference"], turned["low"], turned["high"] = -row["difference"], -row["high"], -row["low"]
+    turned["verdict"] = TURNED.get(row["verdict"], row["verdict"])
+    return turned
+
+
+def _pair_words(info: dict[str, Any], row: pd.Series) -> str:
+    sampler = "no sampler" if row["sampler"] == "none" else row["sampler"]
+    return (
+        f"{model_title(info, row['model'])} against {model_title(info, row['against'])}, {sampler}: "
+        f"{_NAMES[row['metric']]} {signed(row['difference'])}, {row['verdict']} ({evidence(row)})"
+    )
 
 
 def _rows(found: Claims) -> list[dict[str, str]]:

@@ -18,7 +18,8 @@ from skinmnist.reporting.naming import NOTHING, count, fixed, listing, model_tit
 #: From this probability on, two scores count as equal in practice.
 SURE = 0.95
 CLAIMED = "macro_f1"
-_TURNED = {BETTER: WORSE, WORSE: BETTER}
+#: What a verdict becomes where its sides are exchanged.
+TURNED = {BETTER: WORSE, WORSE: BETTER}
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _about_models(record: RunRecord, findings: Findings) -> list[Claim]:
         if best in (row["model"], row["against"]):
             first = row["model"] == best
             other = row["against"] if first else row["model"]
-            verdict = row["verdict"] if first else _TURNED.get(row["verdict"], row["verdict"])
+            verdict = row["verdict"] if first else TURNED.get(row["verdict"], row["verdict"])
             gap = row["difference"] if first else -row["difference"]
             # The bare name: the two models may have met the sampler in different spaces.
             outcomes.setdefault(other, []).append((verdict, row["sampler"], gap))

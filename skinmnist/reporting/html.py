@@ -83,7 +83,7 @@ def render_report(record: RunRecord, findings: Findings | None = None) -> str:
         **_certainty(record, findings),
         **_training(record),
         **leaks_view(record),
-        **claims_view(record),
+        **claims_view(record, findings.comparisons),
         checks=len(CHECKS),
         heading=HEADING,
         concerns=check_run(record, findings),

@@ -6,6 +6,7 @@ from sklearn.metrics import precision_score, recall_score
 
 from skinmnist.datasets.synthetic import make_lesions
 from skinmnist.evaluation.claims import compare_claims, forget_claims, keras_scores, read_claims
+from skinmnist.evaluation.fitting import fit_cell
 from skinmnist.evaluation.locking import LOCK_FILE
 from skinmnist.evaluation.plan import make_plan
 from skinmnist.evaluation.preset_run import published_trial, run_preset
@@ -30,16 +31,18 @@ monitor = "accuracy"
 stop_patience = 1
 [augmentation]
 flip = "horizontal"
+copies_only = {copies_only}
 [published]
 by_image = true
 sampler_first = {sampler_first}
-watches_test = true
+watches_test = {watches_test}
 """
 
 
-def preset(folder, holdout="true", sampler_first="true"):
+def preset(folder, holdout="true", sampler_first="true", watches_test="true", copies_only="false"):
     path = folder / "mine.toml"
-    path.write_text(PRESET.format(holdout=holdout, sampler_first=sampler_first), encoding="utf-8")
+    said = {"holdout": holdout, "sampler_first": sampler_first, "watches_test": watches_test}
+    path.write_text(PRESET.format(copies_only=copies_only, **said), encoding="utf-8")
     return read_preset(path)
 
 
@@ -81,6 +84,30 @@ def test_as_published_copies_stand_on_both_sides_and_the_test_is_watched(tmp_pat
     held_out = [row.tobytes() in inside for row in trial.table.pixels[rare & (sides == 0)]]
     assert np.mean(held_out) > 0.9
     assert {cell.fold for cell in trial.cells} == {0, 1, 2}
+
+
+def test_as_published_without_watching_the_test_training_pictures_are_watched(tmp_path, table):
+    mine = preset(tmp_path, watches_test="false")
+    plan = make_plan(table, mine.samplers, mine.models(), 3, 1, "holdout", 0, None)
+    trial = published_trial(mine, table, plan)
+    assert not trial.task.watch_held_out
+    assert trial.task.models["net"].watch == mine.models()["net"].watch > 0
+    assert "watched_loss" in fit_cell(trial.cells[0], trial.table, trial.task).history
+
+
+def test_as_published_every_augmented_copy_is_another_picture(tmp_path, table):
+    mine = preset(tmp_path, holdout="false", copies_only="true")
+    plan = make_plan(table, mine.samplers, mine.models(), 3, 1, None, 0, None)
+    made = published_trial(mine, table, plan).table
+    plain = published_trial(preset(tmp_path, holdout="false"), table, plan).table
+    assert np.array_equal(made.labels, plain.labels)
+    assert np.array_equal(made.pixels[: len(table)], plain.pixels[: len(table)])
+    # Only flips are asked for: a copy is its picture, or its picture from right to left.
+    copies, sources = (each.pixels[len(table) :].reshape(-1, 8, 8, 3) for each in (made, plain))
+    same = (copies == sources).all(axis=(1, 2, 3))
+    flipped = (copies == sources[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (same | flipped).all()
+    assert 0.2 < flipped.mean() < 0.8
 
 
 def test_by_image_only_parts_lesions_and_leaves_the_rows(tmp_path, table):

@@ -1,0 +1,114 @@
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+
+from skinmnist import make_lesions
+from skinmnist.datasets import cache, mapped, synthetic
+from skinmnist.datasets.mapped import MappedRows, give_back, is_large, open_passed, pass_table, row_blocks
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A file of 48 MB with numbers that tell their row."""
+    path = tmp_path / "rows.npy"
+    np.save(path, np.repeat(np.arange(16_000) % 251, 3000).astype(np.uint8).reshape(16_000, 3000))
+    return path
+
+
+def test_rows_are_chosen_without_being_read_and_read_as_chosen():
+    source = np.arange(60, dtype=np.uint8).reshape(10, 6)
+    rows = MappedRows(source, np.array([7, 1, 1, 4, 9]))
+    assert (len(rows), rows.shape, rows.ndim, rows.dtype) == (5, (5, 6), 2, np.uint8)
+    chosen = rows[np.array([4, 0, 1])][1:].reshape(2, 3, 2)
+    assert isinstance(chosen, MappedRows)
+    np.testing.assert_array_equal(np.asarray(chosen), source[[7, 1]].reshape(2, 3, 2))
+    np.testing.assert_array_equal(rows[np.arange(5) % 2 == 0], source[[7, 1, 9]])
+    assert np.asarray(rows, dtype=np.float32).dtype == np.float32
+
+
+def test_reading_all_rows_keeps_no_page_of_the_file(file):
+    rows = MappedRows(np.load(file, mmap_mode="r"), np.arange(16_000))
+    before = psutil.Process().memory_info().rss
+    for block in row_blocks(len(rows), 1000):
+        assert np.asarray(rows[block])[0, 0] == block.start % 251
+    grown = psutil.Process().memory_info().rss - before
+    assert grown < 16e6, "48 MB were read, 3 MB at a time"
+
+
+def test_what_could_be_lost_is_not_given_back(file):
+    written = np.load(file, mmap_mode="c")
+    written[5] = 7
+    give_back(written)
+    assert (written[5] == 7).all()
+    give_back(np.zeros(3))
+
+
+def test_blocks_cover_all_rows_once():
+    assert [(block.start, block.stop) for block in row_blocks(7, 3)] == [(0, 3), (3, 6), (6, 7)]
+
+
+def mapped_table(table, path):
+    np.save(path, table.pixels)
+    return replace(table, pixels=np.load(path, mmap_mode="r"))
+
+
+def test_a_mapped_table_is_passed_on_without_its_pixels(tmp_path, lesions):
+    in_file = mapped_table(lesions, tmp_path / "pixels.npy")
+    pass_table(in_file, tmp_path / "table")
+    assert lesions.pixels[100].tobytes() not in (tmp_path / "table").read_bytes()
+    assert open_passed(tmp_path / "table").digest() == lesions.digest()
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(7, None)])
+def test_any_other_table_is_passed_on_whole(tmp_path, lesions, part):
+    in_file = mapped_table(lesions, tmp_path / "pixels.npy")
+    rows = np.arange(len(lesions))[part]
+    # A view of a map does not tell where in the file it begins.
+    table = replace(lesions.take(rows), pixels=in_file.pixels[part])
+    pass_table(table, tmp_path / "table")
+    (tmp_path / "pixels.npy").rename(tmp_path / "away.npy")
+    assert open_passed(tmp_path / "table").digest() == lesions.take(rows).digest()
+
+
+@pytest.fixture
+def drawn_large(tmp_path, monkeypatch):
+    monkeypatch.setenv("SKINMNIST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(synthetic, "LARGE_BYTES", 0)
+    return lambda: make_lesions(200, size=8, random_state=4)
+
+
+def test_a_large_table_is_drawn_into_the_cache_once(drawn_large, monkeypatch):
+    table = drawn_large()
+    assert isinstance(table.pixels, np.memmap)
+    assert not table.pixels.flags.writeable
+    monkeypatch.delattr(synthetic, "render")
+    assert drawn_large().digest() == table.digest()
+    with monkeypatch.context() as patch:
+        patch.setattr(synthetic, "_drawing_digest", lambda origin: "of another code")
+        with pytest.raises(NameError):
+            drawn_large()
+    monkeypatch.undo()
+    assert make_lesions(200, size=8, random_state=4).digest() == table.digest()
+
+
+def test_a_large_table_is_drawn_into_memory_where_there_is_no_cache(drawn_large, monkeypatch):
+    def fail(stream, shape, blocks):
+        next(iter(blocks))
+        raise OSError("disk full")
+
+    monkeypatch.setattr(cache, "write_blocks", fail)
+    table = drawn_large()
+    assert not isinstance(table.pixels, np.memmap)
+    monkeypatch.undo()
+    assert make_lesions(200, size=8, random_state=4).digest() == table.digest()
+
+
+def test_a_table_is_large_by_its_bytes_or_its_rows(lesions, monkeypatch):
+    assert not is_large(lesions)
+    monkeypatch.setattr(mapped, "LARGE_ROWS", len(lesions) - 1)
+    assert is_large(lesions)
+    monkeypatch.undo()
+    monkeypatch.setattr(mapped, "LARGE_BYTES", lesions.pixels.nbytes - 1)
+    assert is_large(lesions)
