@@ -102,10 +102,13 @@ def test_the_table_crosses_to_each_worker_once(lesions, tmp_path, address, monke
         assert list(left.values()) == [[], [], []]
 
 
-def kill_workers(cluster_, kills, seconds, stop):
+def kill_workers(cluster_, cells, kills, every, stop):
+    """Kill one worker each time that so many more cells are done."""
     rng, done = np.random.default_rng(0), []
     while len(done) < kills and not stop.is_set():
-        time.sleep(seconds)
+        time.sleep(0.005)
+        if len(list(cells.glob("*.cell"))) < every * (len(done) + 1):
+            continue
         # Those that have come up: of one that dies on its way, its nanny thinks that it never will.
         alive = [worker.pid for worker in list(cluster_.scheduler.workers.values())]
         if alive:
@@ -116,14 +119,15 @@ def kill_workers(cluster_, kills, seconds, stop):
     return done
 
 
-def check_kills(lesions, tmp_path, address, kills, pause, seconds):
+def check_kills(lesions, tmp_path, address, kills, every, seconds):
     """Kill workers during a run of 45 cells."""
     models = {"slow": Slow(seconds)}
     grid = {"folds": 5, "repeats": 3}
     samplers = ["none", "RandomOverSampler", "SMOTE"]
     here = run_comparison(lesions, samplers, models, jobs=1, out=tmp_path / "here", **grid)
     stop, killed = threading.Event(), []
-    killer = threading.Thread(target=lambda: killed.extend(kill_workers(address, kills, pause, stop)))
+    cells = tmp_path / "there" / "cells"
+    killer = threading.Thread(target=lambda: killed.extend(kill_workers(address, cells, kills, every, stop)))
     killer.start()
     where = address.scheduler_address
     there = run_comparison(lesions, samplers, models, out=tmp_path / "there", dask=where, **grid)
@@ -136,12 +140,12 @@ def check_kills(lesions, tmp_path, address, kills, pause, seconds):
 
 
 def test_cells_of_lost_workers_run_again(lesions, tmp_path, address):
-    assert len(check_kills(lesions, tmp_path, address, kills=1, pause=1, seconds=0.1)) == 1
+    assert len(check_kills(lesions, tmp_path, address, kills=1, every=10, seconds=0.1)) == 1
 
 
 @pytest.mark.slow
 def test_twenty_kills_during_45_cells(lesions, tmp_path, address):
-    assert len(check_kills(lesions, tmp_path, address, kills=20, pause=1, seconds=3)) == 20
+    assert len(check_kills(lesions, tmp_path, address, kills=20, every=2, seconds=1)) == 20
 
 
 def test_a_poison_cell_fails_alone(lesions, tmp_path):
