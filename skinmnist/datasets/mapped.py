@@ -107,7 +107,8 @@ def pass_table(table: PixelTable, path: Path) -> None:
     columns = {field.name: getattr(table, field.name) for field in fields(table)}
     pixels = table.pixels
     # A private map that was written to, and a view of a map, are not what stands in the file.
-    if isinstance(pixels, np.memmap) and isinstance(pixels.base, mmap.mmap) and pixels.mode == "r":
+    whole = isinstance(pixels.base, mmap.mmap) and pixels.flags.c_contiguous
+    if whole and isinstance(pixels, np.memmap) and pixels.mode == "r":
         columns["pixels"] = _Place(str(pixels.filename), pixels.offset, pixels.shape, _sum(pixels))
     joblib.dump(columns, path)
 

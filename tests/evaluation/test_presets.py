@@ -45,9 +45,11 @@ def test_every_shipped_preset_is_whole(path):
     specs = preset.models()
     assert list(specs) == [network.name for network in preset.networks]
     assert len({spec.fingerprint for spec in specs.values()}) == len(specs)
-    head = path.read_text(encoding="utf-8").splitlines()[0]
-    assert head.startswith("# python -m skinmnist.compare")
-    assert f"--preset experiments/{path.name}" in head
+    head = path.read_text(encoding="utf-8").partition("[system]")[0].splitlines()
+    assert head[0].startswith("# python -m skinmnist.compare")
+    assert f"--preset experiments/{path.name}" in head[0]
+    assert any(line.startswith("# Time: ") for line in head)
+    assert any("as published, honest" in line.lower() or "honest (on" in line for line in head)
 
 
 def test_only_what_watches_sets_lesions_aside(tmp_path):
