@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
@@ -18,12 +17,12 @@ from typing import Any
 
 import dask
 import numpy as np
-from distributed import Client, KilledWorker, LocalCluster, Worker, WorkerPlugin, get_worker
+from distributed import Client, KilledWorker, LocalCluster, Scheduler, Worker, WorkerPlugin, get_worker
 from threadpoolctl import threadpool_limits
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
+from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, one_line
 from skinmnist.evaluation.fitting import Task
 from skinmnist.evaluation.limits import NO_LIMITS, Limits
 from skinmnist.evaluation.plan import environment
@@ -31,6 +30,9 @@ from skinmnist.evaluation.runner import Outcome, finish_cells, outcomes_of
 from skinmnist.evaluation.working import alarm, work
 
 LOCAL = "local"
+_NAME = "skinmnist-"
+#: Pixels that are sent to workers at most; the client and the scheduler hold copies of them, too.
+MOST_BYTES = 1 << 31
 #: Seconds to wait for a scheduler, and for its first worker, which imports everything first.
 _PATIENCE, _STARTING = 60, 300
 
@@ -81,17 +83,21 @@ def run_on_cluster(
     Raises
     ------
     InputError
-        Where no scheduler answers, or where workers have other versions or several threads.
+        Where no scheduler answers, where workers have other versions or several threads, and for a table too
+        large to be sent.
     """
     if not cells:
         return
-    inputs = SharedInputs(table, task)
-    with (
-        _client(address, min(jobs, len(cells)), limits) as client,
-        _sent(client, inputs),
-        closing(finish_cells(DaskPool(client, inputs.name, limits), cells)) as outcomes,
-    ):
-        yield from outcomes
+    if table.pixels.nbytes > MOST_BYTES:
+        raise InputError(
+            f"received a table of {table.pixels.nbytes / 1e9:.1f} GB with --dask, which is sent whole to "
+            f"every worker; expected at most {MOST_BYTES / 1e9:.1f} GB, so run it with --jobs"
+        )
+    with _client(address, min(jobs, len(cells)), limits) as client:
+        inputs = SharedInputs(table, task, client.id)
+        pool = DaskPool(client, inputs.name, limits)
+        with _sent(client, inputs), closing(finish_cells(pool, cells)) as outcomes:
+            yield from outcomes
 
 
 @contextmanager
@@ -119,11 +125,28 @@ def _client(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
                 f"no Dask cluster answers at {address!r} ({error}); start `dask scheduler` and "
                 "`dask worker`, or give --dask local"
             ) from None
-        known = environment()
-        for worker, complaint in client.run(examine_worker, known).items():
+        try:
+            complaints = client.run(examine_worker, environment())
+        except Exception as error:  # Whatever a worker lacks: it raises there what it likes.
+            raise InputError(
+                f"a worker of {address!r} cannot run skinmnist ({one_line(str(error))}); install the same "
+                "versions there, and models of your own"
+            ) from None
+        for worker, complaint in complaints.items():
             if complaint:
                 raise InputError(f"the worker {worker} {complaint}")
+        for name in client.run_on_scheduler(abandoned_inputs):
+            client.unregister_worker_plugin(name)
         yield client
+
+
+def abandoned_inputs(dask_scheduler: Scheduler) -> list[str]:
+    """Return the names of inputs whose clients died before they could take them back."""
+    return [
+        name
+        for name in dask_scheduler.worker_plugins
+        if name.startswith(_NAME) and name.removeprefix(_NAME) not in dask_scheduler.clients
+    ]
 
 
 def examine_worker(known: dict[str, str], dask_worker: Worker) -> str | None:
@@ -165,12 +188,12 @@ class SharedInputs(WorkerPlugin):
         The client's `plan.environment`.
     """
 
-    def __init__(self, table: PixelTable, task: Task) -> None:
-        self.table = replace(table, pixels=np.array(table.pixels))
+    def __init__(self, table: PixelTable, task: Task, client: str) -> None:
+        self.table = replace(table, pixels=np.asarray(table.pixels))
         self.task = task
         self.known = environment()
         # Another run of the same program on the same cluster must not find these.
-        self.name = f"skinmnist-{os.urandom(8).hex()}"
+        self.name = _NAME + client
 
 
 @contextmanager

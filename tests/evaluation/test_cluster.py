@@ -19,6 +19,7 @@ from skinmnist.errors import InputError
 from skinmnist.evaluation import cluster
 from skinmnist.evaluation.cells import Cell
 from skinmnist.evaluation.fitting import cell_seeds
+from skinmnist.evaluation.plan import make_plan
 
 # Dask looks after itself in threads and sockets that it lets go of when it pleases.
 pytestmark = [
@@ -100,6 +101,24 @@ def test_the_table_crosses_to_each_worker_once(lesions, tmp_path, address, monke
         # And nothing of it is left there.
         left = client.run(lambda dask_worker: [name for name in dask_worker.plugins if "skinmnist" in name])
         assert list(left.values()) == [[], [], []]
+
+
+def test_what_a_dead_client_had_sent_is_taken_back(lesions, tmp_path, address):
+    task = make_plan(lesions, ["none"], ["dummy"], 3, 1, None, 0, None).task
+    with Client(address, set_as_default=False) as dead:
+        left = cluster.SharedInputs(lesions, task, dead.id)
+        dead.register_plugin(left)
+        assert dead.run_on_scheduler(cluster.abandoned_inputs) == []
+    with Client(address, set_as_default=False) as client:
+        assert client.run_on_scheduler(cluster.abandoned_inputs) == [left.name]
+        run(lesions, ["dummy"], tmp_path / "a", dask=address.scheduler_address)
+        assert client.run_on_scheduler(cluster.abandoned_inputs) == []
+
+
+def test_a_table_too_large_to_send_is_refused(lesions, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "MOST_BYTES", 1000)
+    with pytest.raises(InputError, match="run it with --jobs"):
+        run(lesions, ["dummy"], tmp_path / "a", dask="local")
 
 
 def kill_workers(cluster_, cells, kills, every, stop):
