@@ -120,7 +120,8 @@ def _client(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
                 "`dask worker`, or give --dask local"
             ) from None
         known = environment()
-        for worker, complaint in client.run(examine_worker, known).items():
+        # One that dies meanwhile says nothing; whoever gets a cell is examined once more.
+        for worker, complaint in client.run(examine_worker, known, on_error="ignore").items():
             if complaint:
                 raise InputError(f"the worker {worker} {complaint}")
         yield client
