@@ -125,16 +125,16 @@ def _client(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
                 f"no Dask cluster answers at {address!r} ({error}); start `dask scheduler` and "
                 "`dask worker`, or give --dask local"
             ) from None
-        try:
-            complaints = client.run(examine_worker, environment())
-        except Exception as error:  # Whatever a worker lacks: it raises there what it likes.
-            raise InputError(
-                f"a worker of {address!r} cannot run skinmnist ({one_line(str(error))}); install the same "
-                "versions there, and models of your own"
-            ) from None
-        for worker, complaint in complaints.items():
-            if complaint:
-                raise InputError(f"the worker {worker} {complaint}")
+        for worker, found in client.run(examine_worker, environment(), on_error="return").items():
+            if isinstance(found, OSError):
+                continue  # It died meanwhile; whoever gets a cell is examined once more.
+            if isinstance(found, Exception):
+                raise InputError(
+                    f"the worker {worker} cannot run skinmnist ({one_line(str(found))}); install the same "
+                    "versions there, and models of your own"
+                )
+            if found:
+                raise InputError(f"the worker {worker} {found}")
         for name in client.run_on_scheduler(abandoned_inputs):
             client.unregister_worker_plugin(name)
         yield client
