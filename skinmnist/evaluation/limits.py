@@ -142,7 +142,8 @@ class Watch:
                 reason = self._beyond(now - self._seen.setdefault(cell, now), family)
                 if reason:
                     self.ended.setdefault(cell, reason)
-                    end_processes(family)
+                    family[0].suspend()  # So that it starts nothing more while what it started is listed.
+                    end_processes(process_family(family[0].pid))
 
     def _beyond(self, seconds: float, family: list[psutil.Process]) -> str | None:
         """Say which limit a cell is beyond, if any."""
