@@ -148,11 +148,11 @@ def check_kills(start, tmp_path, grid, jobs, kills, most_new, jitter):
 
 
 def test_killed_runs_end_in_the_same_bytes(start, tmp_path):
-    check_kills(start, tmp_path, slow_grid(5), 0, kills=8, most_new=3, jitter=0.1)
+    check_kills(start, tmp_path, slow_grid(10), 0, kills=8, most_new=3, jitter=0.1)
 
 
 def test_a_killed_run_with_workers_ends_in_the_same_bytes(start, tmp_path):
-    check_kills(start, tmp_path, slow_grid(3), 2, kills=1, most_new=6, jitter=0.1)
+    check_kills(start, tmp_path, slow_grid(5), 2, kills=1, most_new=6, jitter=0.1)
 
 
 @pytest.mark.slow
