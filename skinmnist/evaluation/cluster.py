@@ -39,6 +39,8 @@ _PATIENCE, _STARTING = 60, 300
 #: One cell at a time for each worker, memory looked after by the nanny outside of the worker, and two workers
 #: for a cell that kills them: then it runs alone.
 _LOCAL_SETTINGS = {
+    # On a busy machine a worker takes its time to come back; by default it is given up after 15 s.
+    "distributed.deploy.lost-worker-timeout": f"{_STARTING} s",
     "distributed.scheduler.allowed-failures": 1,
     "distributed.scheduler.worker-saturation": 1.0,
     # A library that lets no other thread run for minutes, or a busy machine, is no lost worker.

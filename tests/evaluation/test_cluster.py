@@ -55,7 +55,8 @@ def contents(record):
 @pytest.fixture(scope="module")
 def address():
     """A cluster of three processes, as somebody else may have started it."""
-    patiently = dask.config.set({"distributed.comm.timeouts.connect": "120s"})
+    long = {"distributed.comm.timeouts.connect": "120s", "distributed.deploy.lost-worker-timeout": "300s"}
+    patiently = dask.config.set(long)
     with (
         patiently,
         LocalCluster(
