@@ -51,7 +51,11 @@ def run(folder, grid, jobs, fits):
         engines.run_cells = in_this_process
     run_comparison(TABLE, out=folder, folds=3, jobs=jobs or 1, **grid)
 """
-REAL = {"samplers": ["none", "SMOTE"], "models": ["logistic_regression", "random_forest", "cnn_tiny"]}
+REAL = {
+    "samplers": ["none", "SMOTE"],
+    "models": ["logistic_regression", "random_forest", "cnn_tiny"],
+    "repeats": 3,
+}
 
 
 def slow_grid(repeats):
@@ -164,7 +168,7 @@ def test_many_kills(start, tmp_path, jobs, kills):
 
 @pytest.mark.slow
 def test_ten_kills_of_real_models(start, tmp_path):
-    check_kills(start, tmp_path, REAL, 2, kills=10, most_new=2, jitter=3)
+    check_kills(start, tmp_path, REAL, 2, kills=10, most_new=2, jitter=1.5)
 
 
 def check_pairs(start, tmp_path, grid, jobs, pairs):
