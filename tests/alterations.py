@@ -68,3 +68,11 @@ def altered_bytes(draw, content, tokens=(b"",)):
         new = st.sampled_from(tokens) | st.binary(max_size=8)
         content = content[:start] + draw(new) + content[stop:]
     return content
+
+
+def check_sentence(sentence, path="", most=1000):
+    """Check the one sentence that a reader refuses a content with; return False, for it was not accepted."""
+    assert str(path) in sentence
+    assert sentence.isprintable()
+    assert len(sentence) < most
+    return False

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from alterations import QUIETLY
+from alterations import QUIETLY, check_sentence
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -86,12 +86,6 @@ def naive_table(content):
 
 def naive_metadata(content):
     return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
-
-
-def check_sentence(sentence, path):
-    assert str(path) in sentence
-    assert "\n" not in sentence
-    return False
 
 
 def check_table(content, path):

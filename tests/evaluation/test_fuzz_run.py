@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from alterations import QUIETLY, altered_bytes, altered_json
+from alterations import QUIETLY, altered_bytes, altered_json, check_sentence
 from hypothesis import given, settings
 
 from skinmnist import run_comparison
@@ -30,11 +30,6 @@ def check(folder):
     finished = {result.cell for result in record.results}
     assert set(map(tuple, record.timings[["sampler", "model", "repeat", "fold"]].to_numpy())) == finished
     return True
-
-
-def check_sentence(sentence):
-    assert "\n" not in sentence
-    return False
 
 
 def fuzz(run, draw, name, examples, **more):
