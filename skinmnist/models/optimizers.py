@@ -1,15 +1,18 @@
 """Updates of the weights inside the training graph.
 
 Keras' optimizers make several small operations of each update; on networks as small as these that shows. Here
-every Adam update is one fused kernel, and convolution kernels of equal shape are orthogonalised together.
+every Adam update is one fused kernel, and convolution kernels of equal outputs are orthogonalised together.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 from skinmnist.models.backend import keras, tf
 
 
-def orthogonalise(matrices: tf.Tensor, iterations: int = 5) -> tf.Tensor:
+def orthogonalise(stacks: Sequence[tf.Tensor], iterations: int = 5) -> list[tf.Tensor]:
     """Replace the singular values of matrices by numbers near 1, by a Newton-Schulz iteration.
 
     The coefficients are those of Jordan et al., "Muon: An optimizer for hidden layers in neural networks"
@@ -17,21 +20,43 @@ def orthogonalise(matrices: tf.Tensor, iterations: int = 5) -> tf.Tensor:
 
     Parameters
     ----------
-    matrices : float32 tensor of shape (m, rows, columns)
+    stacks : sequence of float32 tensor of shape (m, rows, columns)
+        Matrices of equal shape in each stack.
     iterations : int, default=5
+
+    Returns
+    -------
+    list of tensor
+        Of the same shapes.
     """
-    wide = tf.linalg.matrix_transpose(matrices) if matrices.shape[-2] > matrices.shape[-1] else matrices
-    wide /= tf.norm(wide, axis=(-2, -1), keepdims=True) + 1e-7
-    # Every step is a polynomial of the small matrix wide @ wide.T, and so are all of them together.
-    gram = tf.matmul(wide, wide, transpose_b=True)
-    identity = tf.eye(wide.shape[-2])
-    product = identity
+    upright = [stack.shape[-2] > stack.shape[-1] for stack in stacks]
+    wide = [tf.linalg.matrix_transpose(stack) if up else stack for stack, up in zip(stacks, upright, strict=True)]
+    wide = [stack / (tf.norm(stack, axis=(-2, -1), keepdims=True) + 1e-7) for stack in wide]
+    # Every step is a polynomial of the small matrix wide @ wide.T, and so are all of them together: those of
+    # equal size go through it side by side.
+    grams = [tf.matmul(stack, stack, transpose_b=True) for stack in wide]
+    products = list(grams)
+    for size in {gram.shape[-1] for gram in grams}:
+        alike = [at for at, gram in enumerate(grams) if gram.shape[-1] == size]
+        evened = _even_out(tf.concat([grams[at] for at in alike], 0), iterations)
+        for at, product in zip(alike, tf.split(evened, [grams[at].shape[0] for at in alike]), strict=True):
+            products[at] = product
+    results = [tf.matmul(product, stack) for product, stack in zip(products, wide, strict=True)]
+    return [
+        tf.linalg.matrix_transpose(result) if up else result
+        for result, up in zip(results, upright, strict=True)
+    ]
+
+
+def _even_out(gram: tf.Tensor, iterations: int) -> tf.Tensor:
+    """Return the matrices that even out the singular values of those with products ``gram`` (m, n, n)."""
+    identity = tf.eye(gram.shape[-1])
+    product = None
     for _ in range(iterations):
         factor = 3.4445 * identity - 4.7750 * gram + 2.0315 * tf.matmul(gram, gram)
-        product = tf.matmul(factor, product)
+        product = factor if product is None else tf.matmul(factor, product)
         gram = tf.matmul(factor, tf.matmul(gram, factor))
-    result = tf.matmul(product, wide)
-    return tf.linalg.matrix_transpose(result) if matrices.shape[-2] > matrices.shape[-1] else result
+    return product
 
 
 class MuonAdam:
@@ -92,30 +117,25 @@ class MuonAdam:
         step : int32 tensor of shape ()
             Steps made before this one.
         """
-        alike: dict[tuple[int, ...], list[tuple[tf.Variable, tf.Tensor]]] = {}
+        alike: dict[tuple[int, ...], list[tuple[tf.Variable, tf.Tensor]]] = defaultdict(list)
         for variable, gradient, first, second in zip(
             self.variables, gradients, self._first, self._second, strict=True
         ):
             if second is None:
                 first.assign(self.momentum * first + gradient)
-                alike.setdefault(tuple(variable.shape), []).append(
-                    (variable, gradient + self.momentum * first)
-                )
+                alike[tuple(variable.shape)].append((variable, gradient + self.momentum * first))
             else:
                 self._adam(variable, gradient, first, second, cycle * self.learning_rate, step)
-        for shape, members in alike.items():
-            self._muon(shape, members, cycle * self.kernel_rate)
+        self._muon(list(alike.values()), cycle * self.kernel_rate)
 
-    def _muon(
-        self, shape: tuple[int, ...], members: list[tuple[tf.Variable, tf.Tensor]], rate: tf.Tensor
-    ) -> None:
-        outputs = shape[-1]
-        directions = orthogonalise(tf.stack([tf.reshape(move, (-1, outputs)) for _, move in members]))
-        inputs = directions.shape[-2]
-        length = max(1.0, outputs / inputs) ** 0.5
-        for (variable, _), direction in zip(members, tf.unstack(directions), strict=True):
-            move = length * tf.reshape(direction, shape) + self.kernel_decay * variable
-            variable.assign_sub(rate * move)
+    def _muon(self, alike: list[list[tuple[tf.Variable, tf.Tensor]]], rate: tf.Tensor) -> None:
+        stacks = [tf.stack([tf.reshape(move, (-1, move.shape[-1])) for _, move in group]) for group in alike]
+        for group, directions in zip(alike, orthogonalise(stacks), strict=True):
+            inputs, outputs = directions.shape[1:]
+            length = max(1.0, outputs / inputs) ** 0.5
+            for (variable, _), direction in zip(group, tf.unstack(directions), strict=True):
+                move = length * tf.reshape(direction, variable.shape) + self.kernel_decay * variable
+                variable.assign_sub(rate * move)
 
     def _adam(
         self,
