@@ -58,7 +58,7 @@ def _build(options: argparse.Namespace) -> int:
     from skinmnist.datasets.building import build_tables
     from skinmnist.datasets.folders import list_pictures
     from skinmnist.errors import InputError
-    from skinmnist.evaluation.machine import available_cores
+    from skinmnist.evaluation.starting import available_cores
     from skinmnist.terminal_build import BuildTerminal
 
     if options.jobs is not None and options.jobs < 1:

@@ -128,13 +128,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.datasets.subset import draw_rows
     from skinmnist.evaluation.comparison import run_comparison
-    from skinmnist.evaluation.findings import find
     from skinmnist.evaluation.folds import choose_split
     from skinmnist.evaluation.grid import resolve_models
     from skinmnist.evaluation.limits import Limits
     from skinmnist.evaluation.manifest import Request
     from skinmnist.evaluation.record import read_info, read_run
-    from skinmnist.reporting.html import write_report
+    from skinmnist.evaluation.starting import available_cores
+    from skinmnist.reporting.html import conclude_run
     from skinmnist.terminal import Terminal
     from skinmnist.verbose import verbosely
 
@@ -179,8 +179,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         if not terminal.begun or read_info(out) is None:
             raise
         record, interrupted = read_run(out), True
-    findings = find(record)
-    report = write_report(out, findings=findings)
+    report, findings = conclude_run(record, jobs=options.jobs or available_cores())
     terminal.conclude(record, findings, report, resume=command if interrupted else None)
     return INTERRUPTED if interrupted else _exit_code(record)
 

@@ -48,7 +48,7 @@ def _teach(options: argparse.Namespace) -> int:
         raise InputError(f"received {options.jobs} jobs; expected at least 1")
 
     from skinmnist.classroom import find_whole_table
-    from skinmnist.evaluation.machine import available_cores
+    from skinmnist.evaluation.starting import available_cores
     from skinmnist.reporting.naming import count
     from skinmnist.teaching.gallery import lesson_table, write_gallery
     from skinmnist.teaching.questions import QUESTIONS

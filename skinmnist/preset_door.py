@@ -94,14 +94,14 @@ def describe(path: str, table: PixelTable | None) -> str:
 
 def run(options: argparse.Namespace, table: PixelTable, command: str) -> PresetRun:
     """Run a preset on a table, write the report, and print the scores and the claims."""
-    from skinmnist.evaluation.findings import find
     from skinmnist.evaluation.folds import choose_split
     from skinmnist.evaluation.limits import Limits
     from skinmnist.evaluation.manifest import Request
     from skinmnist.evaluation.preset_run import other_data, run_preset
     from skinmnist.evaluation.presets import read_preset
+    from skinmnist.evaluation.starting import available_cores
     from skinmnist.reporting.claims_view import paired_words
-    from skinmnist.reporting.html import write_report
+    from skinmnist.reporting.html import conclude_run
     from skinmnist.terminal import Terminal
     from skinmnist.verbose import verbosely
 
@@ -122,8 +122,7 @@ def run(options: argparse.Namespace, table: PixelTable, command: str) -> PresetR
             progress=terminal,
             request=Request(command),
         )
-    findings = find(done.record)
-    report = write_report(out, findings=findings)
+    report, findings = conclude_run(done.record, jobs=options.jobs or available_cores())
     terminal.conclude(done.record, findings, report, resume=None)
     for failure in done.failures:
         print(f"failed as published: {failure.cell}: {failure.reason}")

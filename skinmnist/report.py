@@ -31,9 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _rebuild(runs: list[str], out: str | None) -> int:
     if len(runs) == 1:
+        from skinmnist.evaluation.starting import available_cores
         from skinmnist.reporting.html import write_report
 
-        print(write_report(runs[0], out))
+        print(write_report(runs[0], out, jobs=available_cores()))
     else:
         from skinmnist.reporting.side_by_side import RUNS_FILE, write_side_by_side
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 
 from skinmnist.datasets.cache import cache_folder
-from skinmnist.evaluation.machine import available_cores, hardware, versions
+from skinmnist.evaluation.machine import hardware, versions
+from skinmnist.evaluation.starting import available_cores
 
 #: Names of the variables that decide how many threads numerical libraries start, and what Keras runs on.
 VARIABLES = (

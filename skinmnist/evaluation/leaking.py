@@ -30,10 +30,10 @@ from skinmnist.evaluation.leak_trials import HONEST, SAMPLERS_BEFORE, Ground, Tr
 from skinmnist.evaluation.leaks import LEAKS
 from skinmnist.evaluation.limits import NO_LIMITS, Limits
 from skinmnist.evaluation.locking import hold_folder
-from skinmnist.evaluation.machine import available_cores
 from skinmnist.evaluation.metrics import score
 from skinmnist.evaluation.plan import Plan, make_plan
 from skinmnist.evaluation.record import CELLS_FOLDER
+from skinmnist.evaluation.starting import available_cores
 from skinmnist.evaluation.store import CellStore
 from skinmnist.models import DEFAULT_MODELS, MODELS
 

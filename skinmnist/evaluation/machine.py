@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import threading
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from skinmnist.evaluation.starting import available_cores
 from skinmnist.models.precision import choose_precision
 
 PACKAGES = (
@@ -49,13 +49,6 @@ def hardware() -> dict[str, Any]:
         "network_precision": choose_precision("auto"),
         "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
     }
-
-
-def available_cores() -> int:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _processor() -> str:

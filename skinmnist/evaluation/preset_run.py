@@ -32,11 +32,11 @@ from skinmnist.evaluation.grid import Sampler
 from skinmnist.evaluation.leak_trials import Trial, resample_all
 from skinmnist.evaluation.leaking import run_trial
 from skinmnist.evaluation.limits import NO_LIMITS, Limits
-from skinmnist.evaluation.machine import available_cores
 from skinmnist.evaluation.manifest import Request
 from skinmnist.evaluation.plan import Plan, make_plan
 from skinmnist.evaluation.presets import WATCHED, Preset
 from skinmnist.evaluation.record import CELLS_FOLDER, RunRecord
+from skinmnist.evaluation.starting import available_cores
 from skinmnist.evaluation.store import CellStore, read_cell
 
 #: Pictures, and changed versions of each, that are kept for the report.

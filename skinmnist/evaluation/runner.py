@@ -23,7 +23,8 @@ from skinmnist.evaluation.fitting import Task
 from skinmnist.evaluation.journal import tell
 from skinmnist.evaluation.limits import NO_LIMITS, Limits, Watch
 from skinmnist.evaluation.scratch import scratch_folder
-from skinmnist.evaluation.working import ONE_THREAD, start_worker, work_from_file
+from skinmnist.evaluation.starting import ONE_THREAD, start_worker
+from skinmnist.evaluation.working import work_from_file
 
 _IDLE_SECONDS = 60
 #: Seconds to wait until a cell has reached the workers, who may be busy.
@@ -141,15 +142,7 @@ class LocalPool:
 
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
         """Yield outcomes until all are there, or until a worker dies, which ends the others."""
-        # Workers outlive a run for a while: the next one in this process finds their libraries imported.
-        libraries = sorted({self.task.models[cell.model].library for cell in cells} - {""})
-        executor = get_reusable_executor(
-            max_workers=min(self.jobs, len(cells)),
-            timeout=_IDLE_SECONDS,
-            initializer=start_worker,
-            initargs=(libraries, os.getpid()),
-            env=ONE_THREAD,
-        )
+        executor = hire_workers(cells, self.task, self.jobs)
         left = list(cells)
         try:
             for outcome in outcomes_of(executor, cells, self._submit, lambda: 2 * self.jobs, self._watch):
@@ -175,6 +168,21 @@ class LocalPool:
     def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
         note = self._watch.expect(cell)
         return executor.submit(work_from_file, cell, str(self.path), self.task, note, self._seconds)
+
+
+def hire_workers(cells: Sequence[Cell], task: Task, jobs: int) -> Executor:
+    """Return an executor whose workers import what the cells need, from its first job on.
+
+    Workers outlive a run for a while: the next one in this process finds their libraries imported.
+    """
+    libraries = sorted({task.models[cell.model].library for cell in cells} - {""})
+    return get_reusable_executor(
+        max_workers=min(jobs, len(cells)),
+        timeout=_IDLE_SECONDS,
+        initializer=start_worker,
+        initargs=(libraries, os.getpid()),
+        env=ONE_THREAD,
+    )
 
 
 def _stop(executor: Executor) -> None:

@@ -1,15 +1,11 @@
-"""What happens in a worker process: one cell from call to outcome, and the end when the parent is gone."""
+"""What happens in a worker process: one cell from call to outcome."""
 
 from __future__ import annotations
 
 import faulthandler
-import importlib
 import os
-import signal
-import threading
-import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -19,35 +15,11 @@ from skinmnist.datasets.mapped import open_passed
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, one_line
 from skinmnist.evaluation.fitting import Task, fit_cell
-from skinmnist.evaluation.limits import Note, end_processes, process_family
+from skinmnist.evaluation.limits import Note
 from skinmnist.evaluation.machine import PeakMemory
-
-#: One thread per cell: numerical libraries read these when a worker starts.
-ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
-)
 
 #: Seconds by which a worker's own alarm comes later than its parent, who can say what happened.
 _GRACE = 30.0
-
-
-def start_worker(libraries: Sequence[str], parent: int) -> None:
-    """Prepare a worker process: libraries imported, interruptions left to the parent."""
-    # Ctrl-C reaches the whole group; the parent alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if os.name == "posix":
-        threading.Thread(target=_leave_with, args=(parent,), name="leave", daemon=True).start()
-    for library in libraries:
-        importlib.import_module(library)
-
-
-def _leave_with(parent: int) -> None:
-    """End this process, and what it started, when its parent is gone: nobody waits for its cell any more."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    family = process_family(os.getpid())
-    end_processes(family[1:])
-    os._exit(1)
 
 
 @lru_cache(maxsize=1)

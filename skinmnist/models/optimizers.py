@@ -30,7 +30,9 @@ def orthogonalise(stacks: Sequence[tf.Tensor], iterations: int = 5) -> list[tf.T
         Of the same shapes.
     """
     upright = [stack.shape[-2] > stack.shape[-1] for stack in stacks]
-    wide = [tf.linalg.matrix_transpose(stack) if up else stack for stack, up in zip(stacks, upright, strict=True)]
+    wide = [
+        tf.linalg.matrix_transpose(stack) if up else stack for stack, up in zip(stacks, upright, strict=True)
+    ]
     wide = [stack / (tf.norm(stack, axis=(-2, -1), keepdims=True) + 1e-7) for stack in wide]
     # Every step is a polynomial of the small matrix wide @ wide.T, and so are all of them together: those of
     # equal size go through it side by side.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from skinmnist import facts
+from skinmnist.evaluation.aside import start_aside
 from skinmnist.evaluation.checks import CHECKS, HEADING, check_run
 from skinmnist.evaluation.differences import ROPE
 from skinmnist.evaluation.files import write_atomically
@@ -36,22 +39,22 @@ from skinmnist.reporting.theme import css_variables
 from skinmnist.reporting.views_subgroups import subgroup_view
 
 REPORT_FILE = "report.html"
+#: Predictions up to which a record is copied into another process.
+SENT_ROWS = 1_000_000
 _HERE = Path(__file__).parent
 
 
-def write_report(folder: Path | str, out: Path | str | None = None, findings: Findings | None = None) -> Path:
-    """Read a run folder and write its ``report.html``, with the tables of its findings; nothing is trained.
-
-    This is the one place where findings are computed: page and tables never tell different stories.
+def write_report(source: Path | str | RunRecord, out: Path | str | None = None, jobs: int = 1) -> Path:
+    """Write the ``report.html`` of a run folder, with the tables of its findings; nothing is trained.
 
     Parameters
     ----------
-    folder : path
-        A folder that a comparison has written, finished or not.
+    source : path or RunRecord
+        A folder that a comparison has written, finished or not, or what was read from it.
     out : path, optional
         Where to write the page instead; the tables stay in the folder.
-    findings : Findings, optional
-        Of this run, where they have been computed already.
+    jobs : int
+        With two or more, half of the figures are drawn in a worker process. The bytes are the same.
 
     Returns
     -------
@@ -63,31 +66,55 @@ def write_report(folder: Path | str, out: Path | str | None = None, findings: Fi
     InputError
         Where the folder holds no run.
     """
-    path = Path(out) if out is not None else Path(folder) / REPORT_FILE
-    record = read_run(folder)
-    findings = find(record) if findings is None else findings
+    return conclude_run(source if isinstance(source, RunRecord) else read_run(source), out, jobs)[0]
+
+
+def conclude_run(record: RunRecord, out: Path | str | None = None, jobs: int = 1) -> tuple[Path, Findings]:
+    """Do as `write_report` and return the findings, too.
+
+    This is the one place where findings are computed: page and tables never tell different stories.
+    """
+    path = Path(out) if out is not None else record.folder / REPORT_FILE
+    sections = start_aside(_apart_from_findings, record, jobs=jobs if _is_sent_easily(record) else 1)
+    findings = find(record)
     write_findings(record, findings)
-    write_atomically(path, render_report(record, findings).encode())
-    return path
+    write_atomically(path, _render(record, findings, sections).encode())
+    return path, findings
+
+
+def _is_sent_easily(record: RunRecord) -> bool:
+    """Tell whether a record is small enough to be copied into another process."""
+    return len(record.predictions) <= SENT_ROWS
 
 
 def render_report(record: RunRecord, findings: Findings | None = None) -> str:
     """Return the report as one self-contained page: the same record gives the same bytes."""
     findings = find(record) if findings is None else findings
-    page = environment().get_template("template.html")
-    return page.render(
-        **surroundings(),
-        **_heading(record),
-        **_data(record),
-        **_scores(record, findings),
-        **_certainty(record, findings),
-        **_training(record),
-        **leaks_view(record),
-        **claims_view(record, findings.comparisons),
-        checks=len(CHECKS),
-        heading=HEADING,
-        concerns=check_run(record, findings),
+    return _render(record, findings, partial(_apart_from_findings, record))
+
+
+def _render(record: RunRecord, findings: Findings, sections: Callable[[], dict[str, Any]]) -> str:
+    return (
+        environment()
+        .get_template("template.html")
+        .render(
+            **surroundings(),
+            **_heading(record),
+            **_scores(record, findings),
+            **_certainty(record, findings),
+            **claims_view(record, findings.comparisons),
+            checks=len(CHECKS),
+            heading=HEADING,
+            concerns=check_run(record, findings),
+            # Last, for whoever draws these meanwhile.
+            **sections(),
+        )
     )
+
+
+def _apart_from_findings(record: RunRecord) -> dict[str, Any]:
+    """Return the sections that tell nothing about how sure anything is."""
+    return {**_data(record), **_outcomes(record), **_training(record), **leaks_view(record)}
 
 
 def surroundings() -> dict[str, Any]:
@@ -147,7 +174,7 @@ def _data(record: RunRecord) -> dict[str, Any]:
 
 
 def _scores(record: RunRecord, findings: Findings) -> dict[str, Any]:
-    board, recalls = tables.leaderboard(record, findings.derived_scores), tables.recalls(record)
+    board = tables.leaderboard(record, findings.derived_scores)
     pairs = board[~board["derived"]].reset_index(drop=True)
     columns, plain = views.score_table(board, prices=True)
     rows = views_findings.with_intervals(columns, plain, board, findings.intervals)
@@ -164,18 +191,24 @@ def _scores(record: RunRecord, findings: Findings) -> dict[str, Any]:
         "price_figure": drawings_findings.draw_price(record, board, findings),
         "sensitivity_columns": sensitivity[0],
         "sensitivity_rows": sensitivity[1],
+        "rankings": drawings_findings.draw_rankings(record, pairs),
+        "ranking_legend": views_findings.ranking_legend(record, pairs),
+        "calibration_columns": calibration[0],
+        "calibration_rows": calibration[1],
+        **subgroup_view(record, pairs, findings),
+        "glossary": [(views.LABELS[name], text) for name, text in METRIC_TITLES.items()],
+    }
+
+
+def _outcomes(record: RunRecord) -> dict[str, Any]:
+    recalls = tables.recalls(record)
+    return {
         "decisions": drawings_findings.draw_decisions(record),
         "recall_rows": views.recall_table(record, recalls),
         "recall_figures": drawings.draw_recalls(record, recalls),
         "confusions": drawings.draw_confusions(record),
         "mistakes": drawings_findings.draw_mistakes(record),
-        "rankings": drawings_findings.draw_rankings(record, pairs),
-        "ranking_legend": views_findings.ranking_legend(record, pairs),
-        "calibration_columns": calibration[0],
-        "calibration_rows": calibration[1],
         "reliability": drawings_findings.draw_reliability(record),
-        **subgroup_view(record, pairs, findings),
-        "glossary": [(views.LABELS[name], text) for name, text in METRIC_TITLES.items()],
     }
 
 

@@ -1,7 +1,8 @@
 import subprocess
 import sys
 
-from skinmnist.evaluation.machine import PeakMemory, available_cores, hardware, versions
+from skinmnist.evaluation.machine import PeakMemory, hardware, versions
+from skinmnist.evaluation.starting import available_cores
 
 
 def test_peak_memory_sees_what_is_gone_again():

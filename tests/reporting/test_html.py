@@ -17,7 +17,7 @@ from skinmnist.evaluation.findings import find
 from skinmnist.evaluation.record import RunRecord, read_run
 from skinmnist.reporting import tables
 from skinmnist.reporting.answer import answer
-from skinmnist.reporting.html import render_report, write_report
+from skinmnist.reporting.html import conclude_run, render_report, write_report
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +175,12 @@ def test_write_report_leaves_the_page_and_the_tables_of_its_findings(
     assert path == folder / "report.html"
     assert {p.name for p in folder.iterdir()} - before == {"report.html", *TABLES}
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_drawn_by_two_processes_the_page_is_the_same(fake_run: Path, html: str, tmp_path: Path) -> None:
+    path, findings = conclude_run(read_run(fake_run), tmp_path / "again.html", jobs=2)
+    assert path.read_text(encoding="utf-8") == html
+    assert len(findings.intervals)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
