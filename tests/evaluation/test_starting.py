@@ -1,0 +1,29 @@
+"""Workers start with their libraries imported, and the collector leaves those alone but works on."""
+
+import gc
+
+import pytest
+
+from skinmnist.evaluation.starting import import_for_good
+
+
+@pytest.fixture(autouse=True)
+def thawed():
+    yield
+    gc.unfreeze()
+
+
+def test_what_was_imported_is_looked_through_no_more_and_the_rest_is():
+    import_for_good(["json"])
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 1000
+    ring = []
+    ring.append(ring)
+    del ring
+    assert gc.collect() > 0
+
+
+def test_the_collector_works_on_where_a_library_is_missing():
+    with pytest.raises(ModuleNotFoundError):
+        import_for_good(["no_library_of_this_name"])
+    assert gc.isenabled()
