@@ -1,9 +1,10 @@
 """Put a run folder beside the same grid as a careful student would write it: times, memory and scores.
 
-Run it as ``python experiments/benchmarks/against_naive.py RUN NAIVE.csv``, where ``RUN`` is a folder that
-``skinmnist.compare`` has written and ``NAIVE.csv`` comes from `naive.py`, of the same table and seed. Only
-folds that both have are compared, and their number is told: one fold says little about scores. The
-difference of macro-F1 stands beside its paired standard error over the folds; a corrected one (Nadeau &
+Run it as ``python experiments/benchmarks/against_naive.py RUN NAIVE.csv [MORE.csv ...]``, where ``RUN`` is a
+folder that ``skinmnist.compare`` has written and the CSVs come from `naive.py`, of the same table and seed.
+Times and memory of the script are those of the first CSV, scores those of all of them: folds that were run
+on a busy machine still have scores. Only folds that both sides have are compared, and their number is told.
+The difference of macro-F1 stands beside its paired standard error over the folds; a corrected one (Nadeau &
 Bengio 2003) counts that the folds share training rows.
 """
 
@@ -32,10 +33,12 @@ def of_run(record):
     return wide(record.scores)[list(SCORES)].join(price)
 
 
-def of_naive(path):
-    """Scores and price of the student's cells: core seconds, which do not depend on the other core."""
-    cells = wide(pd.read_csv(path))
-    return cells.rename(columns={"core_seconds": "seconds", "peak_rss_mb": "memory"})
+def of_naive(paths):
+    """Scores of the student's cells; of each pair, seconds by the clock and of cores, and megabytes."""
+    scores = wide(pd.concat([pd.read_csv(path) for path in paths], ignore_index=True))[list(SCORES)]
+    names = {"wall_seconds": "wall", "core_seconds": "core", "peak_rss_mb": "memory"}
+    price = wide(pd.read_csv(paths[0]))[list(names)].rename(columns=names)
+    return scores, price.groupby(level=["sampler", "model"]).mean()
 
 
 def paired_error(differences, folds):
@@ -46,26 +49,27 @@ def paired_error(differences, folds):
     return np.sqrt(variance / len(differences)), np.sqrt(variance * (1 / len(differences) + 1 / (folds - 1)))
 
 
-def compare(ours, theirs, folds):
-    """Lay out each pair of sampler and model that both have, one row each."""
-    both = ours.join(theirs.add_suffix("_naive"), how="inner")
+def compare(ours, scores, price, folds):
+    """Lay out each pair of sampler and model that both sides have, one row each."""
+    both = ours.join(scores.add_suffix("_naive"), how="inner")
     rows = []
-    for (sampler, model), cells in both.groupby(level=["sampler", "model"], sort=False):
+    for pair, cells in both.groupby(level=["sampler", "model"], sort=False):
         gain = (cells["macro_f1"] - cells["macro_f1_naive"]).to_numpy()
         plain, corrected = paired_error(gain, folds)
-        mean = cells.mean()
+        own, paid = ours.loc[pair].mean(), price.loc[pair]
         rows.append(
             {
-                "sampler": sampler,
-                "model": model,
+                "sampler": pair[0],
+                "model": pair[1],
+                "core s": own["seconds"],
+                "naive core s": paid["core"],
+                "naive wall s": paid["wall"],
+                "times": paid["core"] / own["seconds"],
+                "MB": own["memory"],
+                "naive MB": paid["memory"],
                 "folds": len(cells),
-                "s": mean["seconds"],
-                "s naive": mean["seconds_naive"],
-                "times faster": mean["seconds_naive"] / mean["seconds"],
-                "MB": mean["memory"],
-                "MB naive": mean["memory_naive"],
-                **{name: mean[name] for name in SCORES},
-                **{f"{name} naive": mean[f"{name}_naive"] for name in SCORES},
+                **{name: cells[name].mean() for name in SCORES},
+                **{f"naive {name}": cells[f"{name}_naive"].mean() for name in SCORES},
                 "macro_f1 gain": gain.mean(),
                 "standard error": plain,
                 "corrected": corrected,
@@ -77,30 +81,32 @@ def compare(ours, theirs, folds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="a folder that skinmnist.compare has written")
-    parser.add_argument("naive", type=Path, help="the CSV that naive.py has written")
+    parser.add_argument("naive", type=Path, nargs="+", help="CSVs that naive.py has written")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help="wall seconds from the command to the report; else those that the run tells",
+    )
     options = parser.parse_args()
     record = read_run(options.run)
-    ours, theirs = of_run(record), of_naive(options.naive)
-    table = compare(ours, theirs, record.info["protocol"]["folds"])
+    folds = record.info["protocol"]["folds"]
+    table = compare(of_run(record), *of_naive(options.naive), folds)
     if table.empty:
         raise SystemExit("the two have no cell in common; run naive.py on the table and seed of the run")
     with pd.option_context("display.width", 250, "display.max_columns", None):
-        print(table[table.columns[:8]].round(2).to_string(index=False), "\n")
-        print(table.drop(columns=table.columns[3:8]).round(4).to_string(index=False), "\n")
-    folds = record.info["protocol"]["folds"]
-    total, naive = (folds * table[name].sum() for name in ("s", "s naive"))
-    print(f"Each pair's mean, {folds} times: {total:,.0f} s against {naive:,.0f} s of one core, ", end="")
-    print(f"{naive / total:.1f} times as fast; largest cell {table['MB'].max():,.0f} MB ", end="")
-    print(f"against {table['MB naive'].max():,.0f} MB.")
-    info = record.info
-    print(
-        f"The whole run: {len(record.results)} cells in {info['wall_seconds']:,.0f} s of wall time, ", end=""
+        print(table[table.columns[:8]].round(1).to_string(index=False), "\n")
+        print(table.drop(columns=table.columns[2:8]).round(4).to_string(index=False), "\n")
+    own, core, wall = (folds * table[name].sum() for name in ("core s", "naive core s", "naive wall s"))
+    seconds = options.seconds or record.info["wall_seconds"]
+    lines = (
+        f"Each pair's mean, {folds} times, in seconds of one core: {own:,.0f} against {core:,.0f}, "
+        f"{core / own:.1f} times as fast.",
+        f"By the clock: {seconds:,.0f} s for {len(record.results)} cells, side by side, against {wall:,.0f} s "
+        f"for the script's, one after the other: {wall / seconds:.1f} times as fast.",
+        f"Memory: all processes of the run {record.info['peak_memory_mb']:,.0f} MB, the script's largest cell "
+        f"{table['naive MB'].max():,.0f} MB.",
     )
-    print(
-        f"{info['peak_memory_mb']:,.0f} MB ({info['memory_measure']}); one cell after the other, as the ",
-        end="",
-    )
-    print(f"student's script runs them, takes {naive / info['wall_seconds']:.1f} times as long.")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
