@@ -26,7 +26,7 @@ def wide(long):
 
 
 def of_run(record):
-    """Scores and price of the cells of a run, on one core each."""
+    """Scores and price of the cells of a run: seconds by the clock, of one thread each, side by side."""
     timings = record.timings.set_index(KEYS)
     seconds = timings[["resample_seconds", "fit_seconds", "predict_seconds"]].sum(axis=1)
     price = pd.DataFrame({"seconds": seconds, "memory": timings["peak_rss_mb"]})
@@ -35,7 +35,8 @@ def of_run(record):
 
 def of_naive(paths):
     """Scores of the student's cells; of each pair, seconds by the clock and of cores, and megabytes."""
-    scores = wide(pd.concat([pd.read_csv(path) for path in paths], ignore_index=True))[list(SCORES)]
+    found = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
+    scores = wide(found.drop_duplicates([*KEYS, "metric"]))[list(SCORES)]
     names = {"wall_seconds": "wall", "core_seconds": "core", "peak_rss_mb": "memory"}
     price = wide(pd.read_csv(paths[0]))[list(names)].rename(columns=names)
     return scores, price.groupby(level=["sampler", "model"]).mean()
@@ -54,6 +55,8 @@ def compare(ours, scores, price, folds):
     both = ours.join(scores.add_suffix("_naive"), how="inner")
     rows = []
     for pair, cells in both.groupby(level=["sampler", "model"], sort=False):
+        if pair not in price.index:
+            raise SystemExit(f"the first CSV has no times of {pair[1]} with {pair[0]}; run naive.py for it")
         gain = (cells["macro_f1"] - cells["macro_f1_naive"]).to_numpy()
         plain, corrected = paired_error(gain, folds)
         own, paid = ours.loc[pair].mean(), price.loc[pair]
@@ -61,7 +64,7 @@ def compare(ours, scores, price, folds):
             {
                 "sampler": pair[0],
                 "model": pair[1],
-                "core s": own["seconds"],
+                "s": own["seconds"],
                 "naive core s": paid["core"],
                 "naive wall s": paid["wall"],
                 "times": paid["core"] / own["seconds"],
@@ -96,15 +99,15 @@ def main():
     with pd.option_context("display.width", 250, "display.max_columns", None):
         print(table[table.columns[:8]].round(1).to_string(index=False), "\n")
         print(table.drop(columns=table.columns[2:8]).round(4).to_string(index=False), "\n")
-    own, core, wall = (folds * table[name].sum() for name in ("core s", "naive core s", "naive wall s"))
+    own, core, wall = (folds * table[name].sum() for name in ("s", "naive core s", "naive wall s"))
     seconds = options.seconds or record.info["wall_seconds"]
     lines = (
-        f"Each pair's mean, {folds} times, in seconds of one core: {own:,.0f} against {core:,.0f}, "
+        f"Each pair's mean, {folds} times: {own:,.0f} s of one thread against {core:,.0f} s of one core, "
         f"{core / own:.1f} times as fast.",
-        f"By the clock: {seconds:,.0f} s for {len(record.results)} cells, side by side, against {wall:,.0f} s "
-        f"for the script's, one after the other: {wall / seconds:.1f} times as fast.",
-        f"Memory: all processes of the run {record.info['peak_memory_mb']:,.0f} MB, the script's largest cell "
-        f"{table['naive MB'].max():,.0f} MB.",
+        f"By the clock: {seconds:,.0f} s for {len(record.results)} cells, side by side, against "
+        f"{wall:,.0f} s for the script's, one after the other: {wall / seconds:.1f} times as fast.",
+        f"Memory: all processes of the run {record.info['peak_memory_mb']:,.0f} MB, the script's largest "
+        f"cell {table['naive MB'].max():,.0f} MB.",
     )
     print("\n".join(lines))
 

@@ -25,7 +25,7 @@ def start_aside(function: Callable[..., Found], *arguments: Any, jobs: int) -> C
     *arguments : Any
     jobs : int
         With one job only, the function runs here, when its result is asked for; so it does where its worker
-        dies.
+        dies. With more it is run by one worker.
 
     Returns
     -------
@@ -34,11 +34,14 @@ def start_aside(function: Callable[..., Found], *arguments: Any, jobs: int) -> C
     """
     if jobs < 2:
         return partial(function, *arguments)
-    # One of those who have just run cells, where there are any: their libraries are imported.
-    executor = get_reusable_executor(
-        max_workers=1, reuse=True, initializer=start_worker, initargs=((), os.getpid()), env=ONE_THREAD
-    )
-    future = executor.submit(function, *arguments)
+    try:
+        # One of those who have just run cells, whose libraries are imported, stays; the others end.
+        executor = get_reusable_executor(
+            max_workers=1, reuse=True, initializer=start_worker, initargs=((), os.getpid()), env=ONE_THREAD
+        )
+        future = executor.submit(function, *arguments)
+    except BrokenProcessPool:
+        return partial(function, *arguments)
 
     def result() -> Found:
         try:

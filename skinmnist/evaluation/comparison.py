@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -40,7 +39,6 @@ from skinmnist.evaluation.record import (
     write_pictures,
     write_tables,
 )
-from skinmnist.evaluation.runner import hire_workers
 from skinmnist.evaluation.schedule import Remaining
 from skinmnist.evaluation.split_facts import describe_split
 from skinmnist.evaluation.starting import available_cores
@@ -141,12 +139,7 @@ def run_comparison(
         earlier, store = _open_folder(folder, plan, fresh, held, progress)
         started += time.perf_counter() - opening  # Waiting for another run is no work of this one.
         tell("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
-        jobs = jobs or available_cores()
-        if dask is None and earlier is None:
-            # They import their libraries while the rest is made ready here.
-            trained = [cell for cell in plan.cells if cell.base is None]
-            hire_workers(trained, plan.task, jobs).submit(os.getpid)
-        info = describe_run(plan, table, request or Request(), jobs, earlier)
+        info = describe_run(plan, table, request or Request(), jobs or available_cores(), earlier)
         info["started"] = datetime.now().astimezone().isoformat(timespec="seconds")
         info["split_facts"] = _split_facts(table, plan, earlier)
         write_pictures(folder, *_some_pictures(table, plan.task.folds[0] >= 0))

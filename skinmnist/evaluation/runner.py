@@ -142,7 +142,15 @@ class LocalPool:
 
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
         """Yield outcomes until all are there, or until a worker dies, which ends the others."""
-        executor = hire_workers(cells, self.task, self.jobs)
+        # Workers outlive a run for a while: the next one in this process finds their libraries imported.
+        libraries = sorted({self.task.models[cell.model].library for cell in cells} - {""})
+        executor = get_reusable_executor(
+            max_workers=min(self.jobs, len(cells)),
+            timeout=_IDLE_SECONDS,
+            initializer=start_worker,
+            initargs=(libraries, os.getpid()),
+            env=ONE_THREAD,
+        )
         left = list(cells)
         try:
             for outcome in outcomes_of(executor, cells, self._submit, lambda: 2 * self.jobs, self._watch):
@@ -168,21 +176,6 @@ class LocalPool:
     def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
         note = self._watch.expect(cell)
         return executor.submit(work_from_file, cell, str(self.path), self.task, note, self._seconds)
-
-
-def hire_workers(cells: Sequence[Cell], task: Task, jobs: int) -> Executor:
-    """Return an executor whose workers import what the cells need, from its first job on.
-
-    Workers outlive a run for a while: the next one in this process finds their libraries imported.
-    """
-    libraries = sorted({task.models[cell.model].library for cell in cells} - {""})
-    return get_reusable_executor(
-        max_workers=min(jobs, len(cells)),
-        timeout=_IDLE_SECONDS,
-        initializer=start_worker,
-        initargs=(libraries, os.getpid()),
-        env=ONE_THREAD,
-    )
 
 
 def _stop(executor: Executor) -> None:

@@ -39,6 +39,16 @@ def import_for_good(libraries: Sequence[str]) -> None:
 
     TensorFlow makes 650,000 objects as it is imported, and none of them is ever garbage: to look through
     them again and again takes a sixth of its import, and some of what comes after.
+
+    Parameters
+    ----------
+    libraries : sequence of str
+        Names of modules.
+
+    Raises
+    ------
+    ImportError
+        Where one cannot be imported; the collector works on.
     """
     gc.disable()
     try:

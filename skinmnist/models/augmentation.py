@@ -81,10 +81,10 @@ def change_colours(pictures: tf.Tensor, seed: tf.Tensor, spread: float) -> tf.Te
     """
     shape = (2, tf.shape(pictures)[0], 1, 1, pictures.shape[-1])
     gain, offset = tf.unstack(tf.random.stateless_normal(shape, seed, 0.0, spread))
-    return pictures * every_pixel(1.0 + gain, pictures) + every_pixel(offset, pictures)
+    return pictures * _every_pixel(1.0 + gain, pictures) + _every_pixel(offset, pictures)
 
 
-def every_pixel(values: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
+def _every_pixel(values: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
     """Write a number for each picture and channel, ``(n, 1, 1, channels)``, at every pixel of the pictures.
 
     TensorFlow is slow to broadcast along an axis as short as the channels. A product with ones and zeros

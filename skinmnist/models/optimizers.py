@@ -1,7 +1,8 @@
 """Updates of the weights inside the training graph.
 
 Keras' optimizers make several small operations of each update; on networks as small as these that shows. Here
-every Adam update is one fused kernel, and convolution kernels of equal outputs are orthogonalised together.
+every Adam update is one fused kernel, and kernels of convolutions of equal shorter side are orthogonalised
+together.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def orthogonalise(stacks: Sequence[tf.Tensor], iterations: int = 5) -> list[tf.T
     stacks : sequence of float32 tensor of shape (m, rows, columns)
         Matrices of equal shape in each stack.
     iterations : int, default=5
+        At least one.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def orthogonalise(stacks: Sequence[tf.Tensor], iterations: int = 5) -> list[tf.T
 def _even_out(gram: tf.Tensor, iterations: int) -> tf.Tensor:
     """Return the matrices that even out the singular values of those with products ``gram`` (m, n, n)."""
     identity = tf.eye(gram.shape[-1])
-    product = None
+    product: tf.Tensor = None
     for _ in range(iterations):
         factor = 3.4445 * identity - 4.7750 * gram + 2.0315 * tf.matmul(gram, gram)
         product = factor if product is None else tf.matmul(factor, product)

@@ -39,18 +39,18 @@ from skinmnist.reporting.theme import css_variables
 from skinmnist.reporting.views_subgroups import subgroup_view
 
 REPORT_FILE = "report.html"
-#: Predictions up to which a record is copied into another process.
+#: Predictions up to which a record is copied into a worker: more take longer to send than to draw.
 SENT_ROWS = 1_000_000
 _HERE = Path(__file__).parent
 
 
-def write_report(source: Path | str | RunRecord, out: Path | str | None = None, jobs: int = 1) -> Path:
-    """Write the ``report.html`` of a run folder, with the tables of its findings; nothing is trained.
+def write_report(folder: Path | str, out: Path | str | None = None, jobs: int = 1) -> Path:
+    """Read a run folder and write its ``report.html``, with the tables of its findings; nothing is trained.
 
     Parameters
     ----------
-    source : path or RunRecord
-        A folder that a comparison has written, finished or not, or what was read from it.
+    folder : path
+        A folder that a comparison has written, finished or not.
     out : path, optional
         Where to write the page instead; the tables stay in the folder.
     jobs : int
@@ -66,13 +66,31 @@ def write_report(source: Path | str | RunRecord, out: Path | str | None = None, 
     InputError
         Where the folder holds no run.
     """
-    return conclude_run(source if isinstance(source, RunRecord) else read_run(source), out, jobs)[0]
+    return conclude_run(read_run(folder), out, jobs)[0]
 
 
 def conclude_run(record: RunRecord, out: Path | str | None = None, jobs: int = 1) -> tuple[Path, Findings]:
-    """Do as `write_report` and return the findings, too.
+    """Compute the findings of a run, and write its report and their tables.
 
     This is the one place where findings are computed: page and tables never tell different stories.
+
+    Parameters
+    ----------
+    record : RunRecord
+        Whose folder is still there.
+    out, jobs
+        See `write_report`.
+
+    Returns
+    -------
+    path : Path
+        Where the report stands.
+    findings : Findings
+
+    Raises
+    ------
+    InputError
+        Where the lesions or patients in the folder are damaged, or not those of this run.
     """
     path = Path(out) if out is not None else record.folder / REPORT_FILE
     sections = start_aside(_apart_from_findings, record, jobs=jobs if _is_sent_easily(record) else 1)
@@ -106,14 +124,14 @@ def _render(record: RunRecord, findings: Findings, sections: Callable[[], dict[s
             checks=len(CHECKS),
             heading=HEADING,
             concerns=check_run(record, findings),
-            # Last, for whoever draws these meanwhile.
+            # Last: until now a worker may have been drawing these.
             **sections(),
         )
     )
 
 
 def _apart_from_findings(record: RunRecord) -> dict[str, Any]:
-    """Return the sections that tell nothing about how sure anything is."""
+    """Return the sections that need no findings."""
     return {**_data(record), **_outcomes(record), **_training(record), **leaks_view(record)}
 
 

@@ -7,9 +7,10 @@ import pytest
 from skinmnist.evaluation.aside import start_aside
 
 
-def process_of(parent):
-    """Tell who computes; end any process but the parent where it is named."""
+def process_of(parent, trace):
+    """Tell who computes; end any process but the parent, which leaves a trace."""
     if os.getpid() != parent:
+        trace.touch()
         os._exit(1)
     return os.getpid()
 
@@ -25,5 +26,7 @@ def test_the_result_and_what_is_raised_come_back():
         start_aside(divmod, 1, 0, jobs=2)()
 
 
-def test_where_its_worker_dies_the_function_runs_here():
-    assert start_aside(process_of, os.getpid(), jobs=2)() == os.getpid()
+def test_where_its_worker_dies_the_function_runs_here(tmp_path):
+    trace = tmp_path / "worker"
+    assert start_aside(process_of, os.getpid(), trace, jobs=2)() == os.getpid()
+    assert trace.exists()

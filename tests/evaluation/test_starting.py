@@ -1,6 +1,7 @@
 """Workers start with their libraries imported, and the collector leaves those alone but works on."""
 
 import gc
+import sys
 
 import pytest
 
@@ -13,8 +14,11 @@ def thawed():
     gc.unfreeze()
 
 
-def test_what_was_imported_is_looked_through_no_more_and_the_rest_is():
-    import_for_good(["json"])
+def test_what_was_imported_is_looked_through_no_more_and_the_rest_is(tmp_path, monkeypatch):
+    (tmp_path / "library_of_a_test.py").write_text("import gc\nlooked = gc.isenabled()\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    import_for_good(["library_of_a_test"])
+    assert not sys.modules.pop("library_of_a_test").looked
     assert gc.isenabled()
     assert gc.get_freeze_count() > 1000
     ring = []

@@ -52,6 +52,15 @@ def test_colour_changes_have_the_spread_asked_for():
     assert abs(np.corrcoef(changed[:, 0, 0, 0], changed[:, 0, 0, 1])[0, 1]) < 0.05
 
 
+def test_a_gain_and_an_offset_hold_for_all_of_a_channel_of_a_picture():
+    pictures = np.random.default_rng(0).normal(size=(4, 5, 7, 3)).astype(np.float32)
+    seed = tf.constant([5, 6])
+    offset = change_colours(tf.zeros((4, 1, 1, 3)), seed, 0.2).numpy()
+    gain = change_colours(tf.ones((4, 1, 1, 3)), seed, 0.2).numpy() - offset
+    changed = change_colours(tf.constant(pictures), seed, 0.2).numpy()
+    np.testing.assert_allclose(changed, pictures * gain + offset, atol=1e-6)
+
+
 def test_draws_depend_on_the_seed_and_nothing_else():
     pictures = tf.constant(np.random.default_rng(0).integers(0, 256, (20, 6, 6, 3), dtype=np.uint8))
     first, again = (move_pixels(pictures, tf.constant([1, 2]), 2).numpy() for _ in range(2))

@@ -61,8 +61,16 @@ def test_fused_normalisation_equals_that_of_keras():
     np.testing.assert_allclose(ours.moving_mean, theirs.moving_mean, atol=1e-5)
 
 
-def test_folding_blocks_loses_no_pixel():
-    pictures = np.arange(2 * 6 * 4 * 3, dtype=np.float32).reshape(2, 6, 4, 3)
-    folded = FoldBlocks(2)(pictures).numpy()
-    assert folded.shape == (2, 3, 2, 12)
-    np.testing.assert_array_equal(folded[0, 0, 0], pictures[0, :2, :2].ravel())
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("side", [1, 2, 4])
+def test_blocks_are_folded_as_by_tensorflows_own(side, dtype):
+    pictures = tf.cast(np.random.default_rng(0).normal(size=(3, 8, 12, 3)), dtype)
+    expected = tf.nn.space_to_depth(pictures, side) if side > 1 else pictures
+    folded = FoldBlocks(side, dtype=dtype)(pictures)
+    assert folded.dtype == expected.dtype
+    np.testing.assert_array_equal(tf.cast(folded, "float32"), tf.cast(expected, "float32"))
+
+
+def test_pictures_of_no_whole_blocks_are_not_folded():
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        FoldBlocks(2)(np.zeros((36, 7, 7, 1), np.float32))

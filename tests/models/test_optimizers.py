@@ -10,12 +10,21 @@ from skinmnist.models.optimizers import MuonAdam, orthogonalise
 @pytest.mark.parametrize("shape", [(2, 30, 8), (2, 8, 30), (1, 16, 16)])
 def test_orthogonalising_keeps_the_singular_vectors_and_evens_out_the_values(shape):
     matrices = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    result = orthogonalise(tf.constant(matrices)).numpy()
+    result = orthogonalise([tf.constant(matrices)])[0].numpy()
     left, values, right = np.linalg.svd(matrices, full_matrices=False)
     aligned = np.einsum("mik,mij,mkj->mk", left, result, right)
     assert values.max() / values.min() > 1.5
     assert 0.6 < aligned[values > 0.1 * values.max()].min() <= aligned.max() < 1.3
     np.testing.assert_allclose((left * aligned[:, None, :]) @ right, result, atol=1e-3)
+
+
+def test_side_by_side_every_matrix_becomes_what_it_becomes_alone():
+    rng = np.random.default_rng(0)
+    shapes = [(2, 30, 8), (1, 8, 30), (3, 16, 16), (1, 40, 16), (1, 5, 5)]
+    stacks = [tf.constant(rng.normal(size=shape).astype(np.float32)) for shape in shapes]
+    for stack, found in zip(stacks, orthogonalise(stacks), strict=True):
+        alone = [orthogonalise([matrix[None]])[0][0] for matrix in stack]
+        np.testing.assert_allclose(found, np.stack(alone), atol=1e-5)
 
 
 def make_optimizer(variables, **changes):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from skinmnist.errors import InputError
+from skinmnist.evaluation.aside import start_aside
 from skinmnist.evaluation.findings import find
 from skinmnist.evaluation.record import RunRecord, read_run
 from skinmnist.reporting import tables
@@ -177,8 +178,20 @@ def test_write_report_leaves_the_page_and_the_tables_of_its_findings(
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
-def test_drawn_by_two_processes_the_page_is_the_same(fake_run: Path, html: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("most_rows", "processes"), [(1_000_000, 2), (0, 1)])
+def test_drawn_by_two_processes_the_page_is_the_same(
+    fake_run: Path, html: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_rows: int, processes: int
+) -> None:
+    asked = []
+
+    def watched(*arguments: Any, jobs: int) -> Any:
+        asked.append(jobs)
+        return start_aside(*arguments, jobs=jobs)
+
+    monkeypatch.setattr("skinmnist.reporting.html.start_aside", watched)
+    monkeypatch.setattr("skinmnist.reporting.html.SENT_ROWS", most_rows)
     path, findings = conclude_run(read_run(fake_run), tmp_path / "again.html", jobs=2)
+    assert asked == [processes]
     assert path.read_text(encoding="utf-8") == html
     assert len(findings.intervals)
 
