@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.ensemble import RandomForestClassifier
 
 #: Rows that a tree sees at most: sorting them grows faster than their number, and what a tree learns slower.
-TREE_ROWS = 32_000
+TREE_ROWS = 20_000
 
 
 class EvenForest(RandomForestClassifier):
