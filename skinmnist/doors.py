@@ -7,9 +7,10 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from skinmnist.errors import InputError
+from skinmnist.text import printable
 
 if TYPE_CHECKING:
     from skinmnist.datasets.table import PixelTable
@@ -29,7 +30,7 @@ def guarded(run: Callable[[], int]) -> int:
     try:
         return run()
     except InputError as error:
-        print(f"skinmnist: {error}", file=sys.stderr)
+        say(f"skinmnist: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("skinmnist: interrupted", file=sys.stderr)
@@ -40,8 +41,13 @@ def guarded(run: Callable[[], int]) -> int:
         return LEFT_BY_READER
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        print(f"skinmnist: {error.strerror or error}{where}; mend this and try again", file=sys.stderr)
+        say(f"skinmnist: {error.strerror or error}{where}; mend this and try again", file=sys.stderr)
         return BAD_INPUT
+
+
+def say(text: object, file: TextIO | None = None) -> None:
+    """Print one line, whatever the names in it; on standard output where no file is given."""
+    print(printable(text), file=file, flush=True)
 
 
 def open_table(csv: str | None, metadata: str | None, synthetic: int | None = None) -> PixelTable:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from skinmnist import facts
-from skinmnist.doors import guarded
+from skinmnist.doors import guarded, say
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,11 +45,11 @@ def _download(options: argparse.Namespace) -> int:
     with DownloadTerminal() as terminal:
         done = download(folder, options.mirror, sums=sums, watching=terminal.watching)
     for name in done.there:
-        print(f"there already: {folder / name}")
+        say(f"there already: {folder / name}")
     for name in done.fetched:
-        print(f"fetched: {folder / name}")
+        say(f"fetched: {folder / name}")
     for name in done.missing:
-        print(f"not at the mirror: {name}")
+        say(f"not at the mirror: {name}")
     _check(folder)
     return 0
 
@@ -62,9 +62,9 @@ def _check(folder: Path) -> None:
         if (folder / name).is_file():
             table = load_hmnist(folder / name)
             lesions = "unknown" if table.n_lesions is None else f"{table.n_lesions:,}"
-            print(f"{name}: {len(table):,} pictures of {lesions} lesions; the metadata agrees")
+            say(f"{name}: {len(table):,} pictures of {lesions} lesions; the metadata agrees")
             if tuple(table.class_counts.tolist()) != facts.ROWS_PER_CLASS:
-                print(f"*** {name} is not whole: the collection has {sum(facts.ROWS_PER_CLASS):,} pictures")
+                say(f"*** {name} is not whole: the collection has {sum(facts.ROWS_PER_CLASS):,} pictures")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from skinmnist.doors import FAILED_CELLS, guarded
+from skinmnist.doors import FAILED_CELLS, guarded, say
 
 DEFAULT_OUT = Path("runs") / "lessons"
 
@@ -59,12 +59,12 @@ def _teach(options: argparse.Namespace) -> int:
     for run in run_lessons(lessons, options.jobs or available_cores()):
         runs.append(run)
         what = run.failure or f"{run.seconds:.1f} s, {count(len(run.claims), 'claim')} held"
-        print(f"{run.lesson.number:2}. {run.lesson.title}: {what}", flush=True)
+        say(f"{run.lesson.number:2}. {run.lesson.title}: {what}")
     runs.sort(key=lambda run: run.lesson.number)
     gallery = write_gallery(runs, QUESTIONS, options.out)
     if options.table:
         print(lesson_table(runs), end="")
-    print(gallery)
+    say(gallery)
     return FAILED_CELLS if any(run.failure for run in runs) else 0
 
 
@@ -74,7 +74,7 @@ def _examine(path: Path) -> int:
 
     if not path.exists():
         path.write_text(blank_sheet(QUESTIONS), encoding="utf-8")
-        print(f"{path} is a blank sheet now: fill it in, and type the same command again")
+        say(f"{path} is a blank sheet now: fill it in, and type the same command again")
         return 0
     marks = mark(read_sheet(path, QUESTIONS), QUESTIONS, exam_table())
     for one in marks:

@@ -1,13 +1,34 @@
-"""The bar of every door that takes its time: live on a terminal, still elsewhere."""
+"""What doors write with: a console for texts from anywhere, and a bar for whatever takes its time."""
 
 from __future__ import annotations
 
+import os
 import sys
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn
+
+from skinmnist.text import printable
+
+
+class Output(Console):
+    """A console on which every text stands as it is: no markup, no emoji codes, no orders to the terminal.
+
+    Its reader may leave early: whoever has read enough does not make a run fail.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print texts, made printable, and whatever else rich can draw."""
+        super().print(*(printable(one) if isinstance(one, str) else one for one in objects), **options)
+
+    def on_broken_pipe(self) -> None:
+        """Write the rest nowhere."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 class LiveBar:
@@ -20,7 +41,7 @@ class LiveBar:
     """
 
     def __init__(self, *columns: str | ProgressColumn) -> None:
-        self.console = Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
+        self.console = Output(stderr=True, soft_wrap=not sys.stderr.isatty())
         self._bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
 
     def __enter__(self) -> Self:

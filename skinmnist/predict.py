@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.doors import FAILED_PICTURES, guarded
+from skinmnist.doors import FAILED_PICTURES, guarded, say
+from skinmnist.text import printable
 
 if TYPE_CHECKING:
     from skinmnist.errors import InputError
@@ -93,7 +94,7 @@ def _answers(classifier: Classifier, paths: list[Path]) -> Iterator[tuple[Path, 
 
 def _widths(classifier: Classifier, paths: list[Path]) -> tuple[int, int]:
     """Return how wide the columns of pictures and of answers are."""
-    names = max((len(_printable(str(path))) for path in paths), default=0)
+    names = max((len(printable(path)) for path in paths), default=0)
     return max(len("picture"), min(names, WIDEST_NAME)), max(map(len, classifier.full_names))
 
 
@@ -102,7 +103,7 @@ def _show(path: Path, prediction: Prediction, options: argparse.Namespace, width
         print(json.dumps({"image": str(path), **prediction.to_dict(options.top)}))
         return
     top = ", ".join(f"{label} {share:.1%}" for label, share in prediction.top(options.top))
-    print(f"{_printable(str(path)):<{widths[0]}}  {prediction.name:<{widths[1]}}  {top}")
+    print(f"{printable(path):<{widths[0]}}  {prediction.name:<{widths[1]}}  {top}")
     for warning in prediction.warnings:
         print(f"    warning: {warning}")
 
@@ -121,12 +122,7 @@ def _explain(classifier: Classifier, path: Path, prediction: Prediction) -> bool
 
 
 def _complain(text: str) -> None:
-    print(f"skinmnist: {_printable(text)}", file=sys.stderr)
-
-
-def _printable(text: str) -> str:
-    """Spell out signs that could steer a terminal: a file may have any name."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+    say(f"skinmnist: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

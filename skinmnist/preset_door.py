@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skinmnist.doors import say
 from skinmnist.errors import InputError
+from skinmnist.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +91,7 @@ def describe(path: str, table: PixelTable | None) -> str:
             size = " x ".join(str(length) for length in layer.output.shape[1:])
             lines.append(f"  {layer.name:<20} {size:<16} {layer.count_params():>10,}")
         lines.append(f"  {'parameters':<37} {model.count_params():>10,}")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def run(options: argparse.Namespace, table: PixelTable, command: str) -> PresetRun:
@@ -125,13 +127,13 @@ def run(options: argparse.Namespace, table: PixelTable, command: str) -> PresetR
     report, findings = conclude_run(done.record, jobs=options.jobs or available_cores())
     terminal.conclude(done.record, findings, report, resume=None)
     for failure in done.failures:
-        print(f"failed as published: {failure.cell}: {failure.reason}")
+        say(f"failed as published: {failure.cell}: {failure.reason}")
     print(claims_table(done.claims))
     if other := other_data(preset, table):
-        print(f"This table is not the page's data: {'; '.join(other)}.")
+        say(f"This table is not the page's data: {'; '.join(other)}.")
     networks = [network.name for network in preset.networks]
     for words in paired_words(done.record.info, findings.comparisons, networks):
-        print(words)
+        say(words)
     return done
 
 
@@ -140,9 +142,8 @@ def claims_table(claims: pd.DataFrame) -> str:
     lines = [f"{'network':<30} {'score':<10} {'claimed':>8} {'as published':>13} {'honest':>8}"]
     for row in claims.to_dict("records"):
         figures = [_text(row[name]) for name in ("claimed", "as_published", "honest")]
-        lines.append(
-            f"{row['network']:<30} {row['metric']:<10} {figures[0]:>8} {figures[1]:>13} {figures[2]:>8}"
-        )
+        network = printable(row["network"], 30)
+        lines.append(f"{network:<30} {row['metric']:<10} {figures[0]:>8} {figures[1]:>13} {figures[2]:>8}")
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from skinmnist.doors import guarded
+from skinmnist.doors import guarded, say
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,11 +34,11 @@ def _rebuild(runs: list[str], out: str | None) -> int:
         from skinmnist.evaluation.starting import available_cores
         from skinmnist.reporting.html import write_report
 
-        print(write_report(runs[0], out, jobs=available_cores()))
+        say(write_report(runs[0], out, jobs=available_cores()))
     else:
         from skinmnist.reporting.side_by_side import RUNS_FILE, write_side_by_side
 
-        print(write_side_by_side(runs, out or RUNS_FILE))
+        say(write_side_by_side(runs, out or RUNS_FILE))
     return 0
 
 

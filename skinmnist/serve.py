@@ -9,7 +9,7 @@ import threading
 import webbrowser
 
 from skinmnist import facts
-from skinmnist.doors import guarded
+from skinmnist.doors import guarded, say
 
 #: What the extra ``web`` brings.
 NEEDED = ("starlette", "uvicorn")
@@ -55,9 +55,9 @@ def _serve(options: argparse.Namespace) -> int:
     address = f"[{options.host}]" if ":" in options.host else options.host
     everywhere = options.host in ("0.0.0.0", "::")
     url = f"http://{'127.0.0.1' if everywhere else address}:{port}/"
-    print(f"{model.title}: {url} (Ctrl+C ends it)", flush=True)
+    say(f"{model.title}: {url} (Ctrl+C ends it)")
     if options.host not in ("127.0.0.1", "::1", "localhost"):
-        print(f"note: everyone who reaches {options.host} can use this page", file=sys.stderr)
+        say(f"note: everyone who reaches {options.host} can use this page", file=sys.stderr)
     print(facts.DISCLAIMER, flush=True)
     if not options.no_browser:
         threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()

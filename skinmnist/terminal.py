@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from skinmnist import facts
 from skinmnist.datasets.table import PixelTable
@@ -20,18 +18,14 @@ from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.checks import check_run
 from skinmnist.evaluation.findings import Findings
 from skinmnist.evaluation.record import RunRecord
-from skinmnist.live import LiveBar
+from skinmnist.live import LiveBar, Output
 from skinmnist.reporting.conclusions import certainty
 from skinmnist.reporting.naming import duration, fixed, with_spread
 from skinmnist.reporting.tables import leaderboard
+from skinmnist.text import printable
 
-
-class _Output(Console):
-    """A console whose reader may leave early: whoever has read enough does not make a run fail."""
-
-    def on_broken_pipe(self) -> None:
-        """Write the rest nowhere."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+#: Characters of a name in a table beyond which its middle is left out.
+_LONGEST_CELL = 120
 
 
 class Terminal(LiveBar):
@@ -59,8 +53,8 @@ class Terminal(LiveBar):
         lesions = "lesions unknown" if table.n_lesions is None else f"of {table.n_lesions:,} lesions"
         height, width, channels = table.shape
         self.console.print(
-            f"{escape(table.name)}: {len(table):,} pictures {lesions}, {height} x {width} x {channels}, "
-            f"{len(table.class_names)} classes ({escape(table.origin)})"
+            f"{table.name}: {len(table):,} pictures {lesions}, {height} x {width} x {channels}, "
+            f"{len(table.class_names)} classes ({table.origin})"
         )
         if table.synthetic:
             self._loudly(
@@ -78,9 +72,9 @@ class Terminal(LiveBar):
 
     def _loudly(self, title: str, text: str) -> None:
         if self.console.is_terminal:
-            self.console.print(Panel(escape(text), title=title, border_style="bold yellow"))
+            self.console.print(Panel(text, title=title, border_style="bold yellow"))
         else:
-            self.console.print(f"*** {title}: {escape(text)}")
+            self.console.print(f"*** {title}: {text}")
 
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
         """Show how much there is to do."""
@@ -89,7 +83,7 @@ class Terminal(LiveBar):
     def _begin(self, cells: int, stored: int, notes: Sequence[str]) -> None:
         self._total, self._done = cells, stored
         for note in notes:
-            self.console.print(f"note: {escape(note)}")
+            self.console.print(f"note: {note}")
         again = f", {stored} of them stored before" if stored else ""
         self.console.print(f"{cells} cells{again}")
         self._bar.update(self._task, total=cells, completed=stored, left="")
@@ -102,7 +96,7 @@ class Terminal(LiveBar):
 
     def waiting(self, folder: Path) -> None:
         """Say why nothing happens yet."""
-        self.console.print(f"Another run is at work in {escape(str(folder))}: waiting until it ends")
+        self.console.print(f"Another run is at work in {folder}: waiting until it ends")
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
         """Show one more cell."""
@@ -113,44 +107,44 @@ class Terminal(LiveBar):
             else f"about {duration(seconds_left)} left"
         )
         if isinstance(outcome, CellFailure):
-            self.console.print(f"failed: {escape(str(outcome.cell))}: {escape(outcome.reason)}")
+            self.console.print(f"failed: {outcome.cell}: {outcome.reason}")
         elif not self.console.is_terminal:
             elapsed = duration(time.perf_counter() - self._started)
             self.console.print(
-                f"[{self._done}/{self._total}] {outcome.cell} ({elapsed}{', ' * bool(left)}{left})",
-                markup=False,
+                f"[{self._done}/{self._total}] {outcome.cell} ({elapsed}{', ' * bool(left)}{left})"
             )
         self._bar.update(self._task, completed=self._done, left=left)
 
     def scores(self, record: RunRecord) -> None:
         """Show the leaderboard of a cross-validation, and what failed."""
-        self._results(_Output(width=None if sys.stdout.isatty() else 160, highlight=False), record)
+        self._results(Output(width=None if sys.stdout.isatty() else 160), record)
 
     def conclude(self, record: RunRecord, findings: Findings, report: Path, resume: str | None) -> None:
         """Show the leaderboard, what the tests say of it, what failed or could fool, and the report."""
         # Where nobody has a terminal of a certain width, lines may be as long as the table needs.
-        out = _Output(width=None if sys.stdout.isatty() else 160, highlight=False)
+        out = Output(width=None if sys.stdout.isatty() else 160)
         self._results(out, record)
-        out.print(f"[bold]{escape(certainty(record, findings).headline)}[/bold]", soft_wrap=True)
+        out.print(certainty(record, findings).headline, style="bold", soft_wrap=True)
         for concern in check_run(record, findings):
             if concern.check.severity != "note":
-                told = f"{concern.check.code} {concern.check.severity}: {concern.sentence}"
-                out.print(escape(told), soft_wrap=True)
+                out.print(
+                    f"{concern.check.code} {concern.check.severity}: {concern.sentence}", soft_wrap=True
+                )
         info = record.info
         out.print(
             f"{len(record.results)} cells in {duration(info['wall_seconds'])}, "
             f"peak memory {info['peak_memory_mb']:,.0f} MB ({info['memory_measure']})"
         )
-        out.print(f"report: {escape(str(report))}", soft_wrap=True)
+        out.print(f"report: {report}", soft_wrap=True)
         if resume:
-            out.print(f"Interrupted; finished cells are kept. To go on: {escape(resume)}", soft_wrap=True)
-        out.print(f"[dim]{facts.DISCLAIMER}[/dim]")
+            out.print(f"Interrupted; finished cells are kept. To go on: {resume}", soft_wrap=True)
+        out.print(facts.DISCLAIMER, style="dim")
 
-    def _results(self, out: Console, record: RunRecord) -> None:
+    def _results(self, out: Output, record: RunRecord) -> None:
         if record.results:
             out.print(_as_rich(record))
         for failure in record.failures:
-            out.print(f"failed: {escape(str(failure.cell))}: {escape(failure.reason)}")
+            out.print(f"failed: {failure.cell}: {failure.reason}")
 
 
 def _as_rich(record: RunRecord) -> Table:
@@ -158,7 +152,7 @@ def _as_rich(record: RunRecord) -> Table:
     board = leaderboard(record)
     metrics = [name.removesuffix("_sd") for name in board.columns if name.endswith("_sd")]
     folds = "mean ± standard deviation over folds"
-    table = Table(title=f"{escape(record.info['table']['name'])}: {folds}", title_justify="left")
+    table = Table(title=f"{printable(record.info['table']['name'])}: {folds}", title_justify="left")
     table.add_column("sampler")
     table.add_column("model")
     for metric in metrics:
@@ -166,11 +160,11 @@ def _as_rich(record: RunRecord) -> Table:
     table.add_column("s/cell", justify="right")
     best = {metric: board.loc[~board["reference"], metric].max() for metric in metrics}
     for row in board.to_dict("records"):
-        cells = []
-        for metric in metrics:
-            text = with_spread(row[metric], row[f"{metric}_sd"])
-            cells.append(f"[bold]{text}[/bold]" if row[metric] == best[metric] else text)
+        cells = [
+            Text(with_spread(row[name], row[f"{name}_sd"]), "bold" if row[name] == best[name] else "")
+            for name in metrics
+        ]
         style = "dim" if row["reference"] else None
-        names = (escape(row["sampler_title"]), escape(row["model"]))
+        names = (printable(row[name], _LONGEST_CELL) for name in ("sampler_title", "model"))
         table.add_row(*names, *cells, fixed(row["seconds"], 1), style=style)
     return table

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from skinmnist.datasets.building import Built
 from skinmnist.datasets.folders import Pictures
-from skinmnist.live import LiveBar
+from skinmnist.live import LiveBar, Output
 
 #: Where nobody watches a bar, a line for every tenth of the pictures.
 _LINES = 10
@@ -58,17 +56,17 @@ class BuildTerminal(LiveBar):
         self._bar.update(self._task, completed=done)
         if not self.console.is_terminal and (done - self._told) * _LINES >= self._total:
             self._told = done
-            self.console.print(f"[{done}/{self._total}] pictures read", markup=False)
+            self.console.print(f"[{done}/{self._total}] pictures read")
 
     def conclude(self, built: Built, next_command: str) -> None:
         """Show what was written, what was left out, and what can be done with it."""
-        out = Console(highlight=False, soft_wrap=True)
+        out = Output(soft_wrap=True)
         for path, reason in built.bad:
-            out.print(f"skipped: {escape(str(path))}: {escape(reason)}")
+            out.print(f"skipped: {path}: {reason}")
         counts = ", ".join(f"{name} {count:,}" for name, count in built.rows_per_class.items())
         rows = sum(built.rows_per_class.values())
         for target in built.targets:
             height, width, channels = target.shape
-            out.print(f"{escape(str(target.path))}: {rows:,} pictures, {height} x {width} x {channels}")
-        out.print(escape(counts))
-        out.print(f"compare on it: {escape(next_command)}")
+            out.print(f"{target.path}: {rows:,} pictures, {height} x {width} x {channels}")
+        out.print(counts)
+        out.print(f"compare on it: {next_command}")

@@ -6,6 +6,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 
 from skinmnist.datasets.fetching import Watcher
 from skinmnist.live import LiveBar
+from skinmnist.text import printable
 
 
 class DownloadTerminal(LiveBar):
@@ -13,10 +14,13 @@ class DownloadTerminal(LiveBar):
 
     def __init__(self) -> None:
         super().__init__(
-            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
         )
 
     def watching(self, name: str) -> Watcher:
         """Return who watches one file come."""
-        task = self._bar.add_task(name, total=None)
+        task = self._bar.add_task(printable(name), total=None)
         return lambda length, total: self._bar.update(task, completed=length, total=total)

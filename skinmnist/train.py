@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.doors import FAILED_CELLS, guarded, open_table
+from skinmnist.doors import FAILED_CELLS, guarded, open_table, say
 
 if TYPE_CHECKING:
     from skinmnist.datasets.table import PixelTable
@@ -86,14 +86,14 @@ def _train(options: argparse.Namespace) -> int:
     kept = train_for_keeps(table, options.model, options.sampler, options.seed, record)
     write_atomically(out, kept.content)
     for note in kept.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     seconds = time.perf_counter() - started
-    print(f"{model} with {sampler}: trained on {len(table):,} pictures in {seconds:.1f} s")
+    say(f"{model} with {sampler}: trained on {len(table):,} pictures in {seconds:.1f} s")
     if table.synthetic:
-        print("SYNTHETIC TABLE: the pictures were drawn; every answer of this model will say so")
-    print(f"model: {out} ({len(kept.content) / 1e6:.2f} MB)")
-    print(f"To use it: python -m skinmnist.predict {out} IMAGE...")
-    print(facts.DISCLAIMER)
+        say("SYNTHETIC TABLE: the pictures were drawn; every answer of this model will say so")
+    say(f"model: {out} ({len(kept.content) / 1e6:.2f} MB)")
+    say(f"To use it: python -m skinmnist.predict {out} IMAGE...")
+    say(facts.DISCLAIMER)
     return 0
 
 

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from rich.console import Console
-
 from skinmnist.evaluation.journal import LOGGER, facts_of
+from skinmnist.live import Output
 
 
 @contextmanager
-def verbosely(console: Console, wanted: bool) -> Iterator[None]:
+def verbosely(console: Output, wanted: bool) -> Iterator[None]:
     """Print every event of the ``with`` block as one line, where that is wanted."""
     if not wanted:
         yield
@@ -27,7 +26,7 @@ def verbosely(console: Console, wanted: bool) -> Iterator[None]:
 
 
 class _Lines(logging.Handler):
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Output) -> None:
         super().__init__()
         self.console = console
 
@@ -35,4 +34,4 @@ class _Lines(logging.Handler):
         """Print one event."""
         when = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         facts = " ".join(f"{name}={value}" for name, value in facts_of(record).items() if value != [])
-        self.console.print(f"{when} {record.getMessage()}: {facts}", markup=False)
+        self.console.print(f"{when} {record.getMessage()}: {facts}")

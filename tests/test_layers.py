@@ -22,7 +22,7 @@ LAYERS = [
     "ground",
 ]
 #: Top-level files that are no doors.
-GROUND = {"errors", "facts"}
+GROUND = {"errors", "facts", "text"}
 #: Reporting reads what models have left behind, and never a model; the page shows what predictions say.
 FORBIDDEN = {"reporting": {"models"}, "serving": {"reporting", "evaluation", "models", "resampling"}}
 HEAVY = {"keras", "tensorflow"}

@@ -1,19 +1,19 @@
 import io
 
 import pytest
-from rich.console import Console
 
 from skinmnist import run_comparison
 from skinmnist.evaluation.cells import Cell, CellFailure
 from skinmnist.evaluation.findings import find
+from skinmnist.live import Output
 from skinmnist.terminal import Terminal
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_a_run_is_shown_on_terminals_and_in_logs(lesions, is_terminal, monkeypatch):
     shown = io.StringIO()
-    console = Console(file=shown, force_terminal=is_terminal, width=120, highlight=False)
-    for name in ("live.Console", "terminal._Output"):
+    console = Output(file=shown, force_terminal=is_terminal, width=120)
+    for name in ("live.Output", "terminal.Output"):
         monkeypatch.setattr(f"skinmnist.{name}", lambda **options: console)
     terminal = Terminal()
     terminal.table(lesions, "image", quick=True)

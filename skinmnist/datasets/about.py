@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skinmnist.datasets.files import read_file, shown
+from skinmnist.datasets.files import read_file
 from skinmnist.errors import InputError
+from skinmnist.text import is_name, json_text, shown
 
 CHANNELS = (1, 3)
 _KEYS = {"class_names", "shape", "metadata_sha256"}
@@ -56,7 +57,7 @@ def about_content(class_names: tuple[str, ...], shape: tuple[int, int, int], met
         "shape": list(shape),
         "metadata_sha256": hashlib.sha256(metadata).hexdigest(),
     }
-    return (json.dumps(described, indent=1, ensure_ascii=False) + "\n").encode()
+    return f"{json_text(described, indent=1)}\n".encode()
 
 
 def read_about(table: Path) -> About | None:
@@ -94,7 +95,7 @@ def read_about(table: Path) -> About | None:
 
 def _names(received: Any, path: Path) -> tuple[str, ...]:
     names = received if isinstance(received, list) else []
-    usable = all(isinstance(name, str) and name.strip() and name.isprintable() for name in names)
+    usable = all(map(is_name, names))
     if len(names) < 2 or not usable or len(set(names)) < len(names):
         raise InputError(
             f"{path}: received the class names {shown(json.dumps(received))}; expected a list of at least "

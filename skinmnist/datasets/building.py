@@ -21,6 +21,7 @@ from skinmnist.datasets.layout import LABEL
 from skinmnist.datasets.reading import Shape, read_pictures
 from skinmnist.datasets.writing import written_whole
 from skinmnist.errors import InputError
+from skinmnist.text import guarded_cell
 
 #: Sizes and modes of the Kaggle collection's tables.
 KAGGLE_SIDES, KAGGLE_MODES = (8, 28), {"L": 1, "RGB": 3}
@@ -223,9 +224,9 @@ def _line(row: bytes, label: int) -> bytes:
 
 
 def _metadata_content(pictures: Pictures, kept: Sequence[int]) -> bytes:
-    """Return the metadata of the rows that are written, all columns as they came."""
+    """Return the metadata of the rows that are written, all columns as they came, but for formulas."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(pictures.header)
-    writer.writerows(pictures.rows[row] for row in kept)
+    rows = (pictures.header, *(pictures.rows[row] for row in kept))
+    writer.writerows(map(guarded_cell, cells) for cells in rows)
     return text.getvalue().encode()

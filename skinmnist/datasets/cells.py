@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.datasets.files import place, shown
+from skinmnist.datasets.files import place
 from skinmnist.datasets.layout import LABEL, Layout
 from skinmnist.errors import InputError
+from skinmnist.text import shown
 
 Cells = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 

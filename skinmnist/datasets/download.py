@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 from skinmnist import facts
 from skinmnist.datasets.archives import copy_checked, extract
 from skinmnist.datasets.fetching import Expected, NotThereError, Watcher, fetch
-from skinmnist.datasets.files import decode, shown, without_mark
+from skinmnist.datasets.files import decode, without_mark
 from skinmnist.datasets.layout import parse_header
 from skinmnist.datasets.metadata import REQUIRED_COLUMNS
 from skinmnist.datasets.writing import written_whole
 from skinmnist.errors import InputError
+from skinmnist.text import shown
 
 SUMS_FILE = "SHA256SUMS"
 _SUMS_BYTES = 1 << 20

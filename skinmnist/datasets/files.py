@@ -96,12 +96,6 @@ def place(path: Path, row: int, line: int | None = None) -> str:
     return f"{path}, row {row} (line {row + 2 if line is None else line})"
 
 
-def shown(cell: str | bytes) -> str:
-    """Return a cell as it may stand in an error: on one line, short, and with odd characters spelt out."""
-    text = cell.decode("utf-8", "backslashreplace") if isinstance(cell, bytes) else cell
-    return repr(text if len(text) <= 40 else text[:37] + "...")
-
-
 def _refusal(path: Path, error: OSError) -> InputError:
     if isinstance(error, FileNotFoundError):
         return InputError(f"{path} does not exist; expected a CSV file, so check its name and folder")

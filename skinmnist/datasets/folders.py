@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
-from skinmnist.datasets.files import read_file, shown
+from skinmnist.datasets.files import read_file
 from skinmnist.datasets.metadata import REQUIRED_COLUMNS, read_metadata, read_rows
 from skinmnist.errors import InputError
+from skinmnist.text import LONGEST_NAME, is_name, shown
 
 #: What is a picture by its name; whether it can be opened shows later, so that none is lost in silence.
 PICTURE_SUFFIXES = frozenset(
@@ -131,7 +132,13 @@ def _by_folder(folders: Sequence[Path]) -> Pictures:
                     "so name the folder that holds the classes, or give the classes with --metadata"
                 )
             if is_picture:
-                found.append((inside.parts[0], prefix + inside.with_suffix("").as_posix(), path))
+                image_id = prefix + inside.with_suffix("").as_posix()
+                if not is_name(image_id) or not is_name(inside.parts[0]):
+                    raise InputError(
+                        f"received the picture {shown(str(inside))}; expected folder and name of at most "
+                        f"{LONGEST_NAME} characters that can be seen, so rename it or its folder"
+                    )
+                found.append((inside.parts[0], image_id, path))
             ignored += not is_picture
     if not found:
         raise InputError(f"{_listed(folders)}: no picture; expected a folder of pictures for each class")

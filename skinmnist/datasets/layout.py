@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skinmnist.datasets.about import about_file
-from skinmnist.datasets.files import shown
 from skinmnist.errors import InputError
+from skinmnist.text import shown
 
 LABEL = "label"
 

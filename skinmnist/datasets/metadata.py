@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,15 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
+from skinmnist.datasets.about import read_about
 from skinmnist.datasets.cache import Arrays, parse_once
-from skinmnist.datasets.files import decode, place, shown, without_mark
+from skinmnist.datasets.files import decode, place, without_mark
 from skinmnist.errors import InputError
+from skinmnist.text import JOINERS, LONGEST_NAME, printable, shown, unguarded_cell
 
 #: The columns that must be there; `facts.CLINICAL_COLUMNS` are read too, any others are left alone.
 REQUIRED_COLUMNS = ("lesion_id", "image_id", "dx")
-
-#: Longer names are no names but a quote that was never closed, and would make wide arrays.
-_LONGEST_CELL = 200
 
 #: How metadata says that it does not know.
 _UNKNOWN = {"", "unknown", "na", "nan"}
@@ -76,7 +76,9 @@ def read_metadata(path: Path) -> Metadata:
         Names the file, and the row and column of the first fault.
     """
     names = (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS)
-    arrays, sha256 = parse_once(path, "metadata-2", names, partial(_parse, path=path))
+    arrays, sha256 = parse_once(
+        path, f"metadata-{'built' if _is_built(path) else '3'}", names, partial(_parse, path=path)
+    )
     lesion_ids, image_ids, diagnoses = (np.array(arrays[name]) for name in REQUIRED_COLUMNS)
     clinical = {name: np.array(arrays[name]) for name in facts.CLINICAL_COLUMNS if len(arrays[name])}
     known = lesion_ids if lesion_ids.any() else None
@@ -158,7 +160,7 @@ def _received(metadata: Metadata, row: int) -> str:
 
 
 def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Read all cells of a metadata file as they stand.
+    """Read all cells of a metadata file as they stand, or as they stood before a build guarded them.
 
     Returns
     -------
@@ -171,15 +173,16 @@ def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, li
     InputError
         Where a required column is missing, a clinical one doubled, or a row too short or too long.
     """
+    as_meant = unguarded_cell if _is_built(path) else str
     reader = csv.reader(io.StringIO(decode(without_mark(content), path), newline=""), strict=True)
     rows: list[tuple[str, list[str]]] = []
     try:
-        header = next(reader, [])
+        header = list(map(as_meant, next(reader, [])))
         _check_header(header, path)
         for cells in reader:
             where = place(path, len(rows), reader.line_num)
             _check_length(cells, header, where)
-            rows.append((where, cells))
+            rows.append((where, list(map(as_meant, cells))))
     except csv.Error as error:
         raise InputError(
             f"{path}, line {reader.line_num} cannot be read as CSV ({error}); expected cells with commas "
@@ -188,6 +191,12 @@ def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, li
     if not rows:
         raise InputError(f"{path} has a header and no rows; expected one row for each picture, so add them")
     return header, rows
+
+
+def _is_built(path: Path) -> bool:
+    """Tell whether metadata was written by `skinmnist.build`, which guards it against spreadsheets."""
+    about = read_about(path.with_name(f"{path.stem.removesuffix('_metadata')}.csv"))
+    return about is not None and about.metadata_sha256 is not None
 
 
 def _parse(content: bytes, path: Path) -> Arrays:
@@ -244,16 +253,18 @@ def _check_length(cells: list[str], header: list[str], where: str) -> None:
 
 def _read_cell(column: str, cell: str, where: str, required: bool) -> str | float:
     """Return a name as it stands, a clinical cell as `PixelTable.clinical` holds it."""
-    if "\0" in cell:  # Arrays of names drop it from the end, so that two names become one.
-        raise InputError(
-            f"{where}, column {column!r}: received {shown(cell)}, with a zero byte; expected a name, so mend "
-            "the cell"
-        )
-    if len(cell) > _LONGEST_CELL or (required and not cell.strip()):
+    if len(cell) > LONGEST_NAME or (required and not cell.strip()):
         received = f"{len(cell)} characters" if cell.strip() else "an empty cell"
         raise InputError(
             f"{where}, column {column!r}: received {received}; expected a name of at most "
-            f"{_LONGEST_CELL} characters, so mend the cell"
+            f"{LONGEST_NAME} characters, so mend the cell"
+        )
+    # Ids that look alike would part the pictures of a lesion; words may be joined, and stand on two lines.
+    seen = cell if column in REQUIRED_COLUMNS else " ".join(re.sub(f"[{JOINERS}]", "", cell).split())
+    if printable(seen, None) != seen:
+        raise InputError(
+            f"{where}, column {column!r}: received {shown(cell)}, with characters that cannot be seen; "
+            "expected plain text, so mend the cell"
         )
     if column in REQUIRED_COLUMNS:
         return cell if required else ""

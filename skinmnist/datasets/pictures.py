@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from skinmnist.datasets.files import shown
 from skinmnist.datasets.picture_modes import to_rgb
 from skinmnist.errors import InputError
+from skinmnist.text import shown
 
 #: Anything that `open_picture` takes.
 Source: TypeAlias = (

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from joblib.externals.loky import get_reusable_executor
 
-from skinmnist.datasets.files import shown
 from skinmnist.datasets.journal import Outcome
 from skinmnist.datasets.pictures import open_picture, picture_row
 from skinmnist.errors import InputError
+from skinmnist.text import shown
 
 Shape = tuple[int, int, int]
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.errors import InputError
+from skinmnist.text import LONGEST_NAME, is_name, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,12 @@ class PixelTable:
                     f"table {self.name!r} received the clinical column {column!r} of type {values.dtype}; "
                     "expected float64 with NaN, or str with '' where nothing is known"
                 )
+        for name in self.class_names:
+            if not is_name(name):
+                raise InputError(
+                    f"table {self.name!r} received the class name {shown(name)}; expected 1 to "
+                    f"{LONGEST_NAME} characters that can be seen, so rename the class"
+                )
         present = np.unique(self.labels)
         if not np.array_equal(present, np.arange(len(self.class_names))):
             raise InputError(
@@ -122,7 +129,7 @@ class PixelTable:
         state.update(np.ascontiguousarray(self.pixels).data)
         state.update(np.ascontiguousarray(self.labels).data)
         if self.lesion_ids is not None:
-            state.update("\n".join(self.lesion_ids.tolist()).encode())
+            state.update("\n".join(self.lesion_ids.tolist()).encode(errors="surrogatepass"))
         return state.hexdigest()
 
     def take(self, rows: npt.NDArray[np.integer], name: str | None = None) -> PixelTable:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.evaluation.cells import one_line
+from skinmnist.text import one_line
 
 
 def decode_arrays(content: bytes) -> dict[str, npt.NDArray[Any]]:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.text import one_line
+
 #: What the name of a model ends in where clinical columns are added to its answers.
 FUSED = "+clinical"
 
@@ -111,9 +113,3 @@ class CellFailure:
         except Exception:  # An error of the user's own may fail at telling what it is.
             words = type(error).__name__
         return cls(cell, one_line(words))
-
-
-def one_line(text: str) -> str:
-    """Put a message on one line of at most 300 characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= 300 else line[:297] + "..."

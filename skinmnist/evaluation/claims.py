@@ -18,6 +18,7 @@ import pandas as pd
 from skinmnist.errors import InputError
 from skinmnist.evaluation.archives import decode_arrays
 from skinmnist.evaluation.cells import CellResult
+from skinmnist.evaluation.frames import read_csv
 
 #: What a page may claim, and what it is called here.
 CLAIMS = ("accuracy", "precision", "recall", "macro_f1", "loss")
@@ -77,7 +78,7 @@ def read_claims(folder: Path, protocol: Mapping[str, Any]) -> Claims | None:
         augmented = None
         if (published / AUGMENTED_FILE).is_file():
             augmented = decode_arrays((published / AUGMENTED_FILE).read_bytes())["pictures"]
-        return Claims(pd.read_csv(path)[list(CLAIM_COLUMNS)], about, augmented)
+        return Claims(read_csv(path, CLAIM_COLUMNS, CLAIM_COLUMNS[:3]), about, augmented)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged ({error}); run the preset again, or delete it") from None
 

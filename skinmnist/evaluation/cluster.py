@@ -22,12 +22,13 @@ from threadpoolctl import threadpool_limits
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, one_line
+from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.fitting import Task
 from skinmnist.evaluation.limits import NO_LIMITS, Limits
 from skinmnist.evaluation.plan import environment
 from skinmnist.evaluation.runner import Outcome, finish_cells, outcomes_of
 from skinmnist.evaluation.working import alarm, work
+from skinmnist.text import one_line
 
 LOCAL = "local"
 _NAME = "skinmnist-"

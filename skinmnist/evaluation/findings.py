@@ -9,6 +9,7 @@ import pandas as pd
 from skinmnist.evaluation.derived import PRIOR_CORRECTION, prior_corrected_predictions
 from skinmnist.evaluation.differences import compare_models, compare_samplers
 from skinmnist.evaluation.files import write_atomically
+from skinmnist.evaluation.frames import csv_bytes
 from skinmnist.evaluation.intervals import DRAWS, bootstrap_scores, difference_intervals, intervals
 from skinmnist.evaluation.lesions import read_lesions
 from skinmnist.evaluation.metrics import score_predictions
@@ -94,5 +95,4 @@ def find(record: RunRecord, draws: int = DRAWS) -> Findings:
 def write_findings(record: RunRecord, findings: Findings) -> None:
     """Write each table of the findings into the run folder; floats read back exactly."""
     for field in fields(Findings):
-        content = getattr(findings, field.name).to_csv(index=False, lineterminator="\n").encode()
-        write_atomically(record.folder / f"{field.name}.csv", content)
+        write_atomically(record.folder / f"{field.name}.csv", csv_bytes(getattr(findings, field.name)))

@@ -31,8 +31,9 @@ from threadpoolctl import threadpool_limits
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.evaluation.cells import CellFailure, CellResult, one_line
+from skinmnist.evaluation.cells import CellFailure, CellResult
 from skinmnist.evaluation.folds import LEFT_OUT
+from skinmnist.text import one_line
 
 #: Share of the columns' log-odds that is added: they repeat some of what the picture shows.
 WEIGHT = 0.7

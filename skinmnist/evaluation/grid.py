@@ -18,6 +18,7 @@ from skinmnist.evaluation.cells import FUSED, Cell
 from skinmnist.models import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.samplers import REMEDIES, SAMPLERS, make_sampler, seeded
+from skinmnist.text import LONGEST_NAME, is_name, shown
 
 DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
 
@@ -122,8 +123,11 @@ def _resolve(asked: Iterable[str] | Mapping[str, Any], kind: str, convert: Calla
         raise InputError(f"received no {kind}; name at least one")
     found: dict[str, Any] = {}
     for name, value in pairs:
-        if not isinstance(name, str) or not name.strip():
-            raise InputError(f"received {name!r} as the name of a {kind}; expected a text that is not empty")
+        if not is_name(name):
+            raise InputError(
+                f"received {shown(name)} as the name of a {kind}; expected a text of 1 to {LONGEST_NAME} "
+                "characters that can be seen"
+            )
         short = name.rpartition(":")[2] if value is name else name
         if short in found:
             raise InputError(f"received the {kind} {short!r} twice; name each one once")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from skinmnist.evaluation.cells import CellFailure, CellResult, one_line
+from skinmnist.evaluation.cells import CellFailure, CellResult
+from skinmnist.text import json_text, one_line
 
 LOG_FILE = "run.log"
 
@@ -76,4 +76,4 @@ class _JsonLines(logging.Formatter):
         """Return one line: when, which process, what, and its facts."""
         when = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
         line = {"time": when, "process": record.process, "event": record.getMessage(), **facts_of(record)}
-        return json.dumps(line, ensure_ascii=False)
+        return json_text(line)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from skinmnist.errors import InputError
 from skinmnist.evaluation.files import write_atomically
+from skinmnist.evaluation.frames import csv_bytes, read_csv
 
 LEAKS_FILE, LEAKS_FOLDER, _NOTES_FILE = "leaks.csv", "leaks", "leaks.json"
 LEAK_COLUMNS = ("leak", "sampler", "model", "metric", "leaky", "honest")
@@ -97,7 +98,7 @@ def read_leaks(folder: Path, info: Mapping[str, Any]) -> Demonstration | None:
         kept = json.loads(notes.read_text(encoding="utf-8"))
         if kept["protocol"] != _common(info["protocol"]):
             return None
-        frame = pd.read_csv(scores)[list(LEAK_COLUMNS)]
+        frame = read_csv(scores, LEAK_COLUMNS, LEAK_COLUMNS[:4])
         return Demonstration(frame, tuple(kept["notes"]), dict(kept["titles"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -116,9 +117,8 @@ def forget_leaks(folder: Path) -> None:
 def write_leaks(folder: Path, protocol: Mapping[str, Any], shown: Demonstration) -> None:
     """Write a demonstration into a folder, with what a run must share to show it as its own."""
     kept = {"protocol": _common(protocol), "notes": list(shown.notes), "titles": dict(shown.titles)}
-    content = shown.scores.to_csv(index=False, lineterminator="\n").encode()
     write_atomically(folder / LEAKS_FOLDER / _NOTES_FILE, (json.dumps(kept, indent=1) + "\n").encode())
-    write_atomically(folder / LEAKS_FILE, content)
+    write_atomically(folder / LEAKS_FILE, csv_bytes(shown.scores))
 
 
 def _common(protocol: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from skinmnist.evaluation.comparison import Progress as RunProgress
 from skinmnist.evaluation.comparison import run_comparison
 from skinmnist.evaluation.files import write_atomically
 from skinmnist.evaluation.folds import assign_folds
+from skinmnist.evaluation.frames import csv_bytes
 from skinmnist.evaluation.grid import Sampler
 from skinmnist.evaluation.leak_trials import Trial, resample_all
 from skinmnist.evaluation.leaking import run_trial
@@ -164,7 +165,7 @@ def run_preset(
     write_atomically(folder / ABOUT_FILE, (json.dumps(about, indent=1) + "\n").encode())
     if preset.augmentation is not None:
         write_atomically(folder / AUGMENTED_FILE, _augmented(preset, table, plan))
-    write_atomically(Path(out) / CLAIMS_FILE, claims.to_csv(index=False, lineterminator="\n").encode())
+    write_atomically(Path(out) / CLAIMS_FILE, csv_bytes(claims))
     return PresetRun(record, claims, tuple(failures))
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from skinmnist.errors import InputError
-from skinmnist.evaluation.cells import one_line
 from skinmnist.evaluation.claims import CLAIMS
 from skinmnist.evaluation.grid import resolve_samplers
 from skinmnist.models.blueprints import (
@@ -23,10 +22,10 @@ from skinmnist.models.blueprints import (
     is_number,
     read_blueprint,
     read_fields,
-    told,
 )
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.samplers import SAMPLERS
+from skinmnist.text import is_name, one_line, shown
 
 #: The largest change of each kind that Keras' layers take: degrees, and shares.
 LARGEST = {"rotation": 360, "zoom": 1, "shift": 1, "shear": 1, "brightness": 1}
@@ -208,10 +207,10 @@ _TABLES = ("system", "claims", "networks", "training", "augmentation", "publishe
 def _as_preset(name: str, content: dict[str, Any]) -> Preset:
     for key, value in content.items():
         if key not in _TABLES:
-            raise InputError(f"received the table {told(key)}; valid tables are {', '.join(_TABLES)}")
+            raise InputError(f"received the table {shown(key)}; valid tables are {', '.join(_TABLES)}")
         if not isinstance(value, list if key == "networks" else dict):
             kind = "an array of tables, [[networks]]" if key == "networks" else f"a table, [{key}]"
-            raise InputError(f"received {key} = {told(value)}; expected {kind}")
+            raise InputError(f"received {key} = {shown(value)}; expected {kind}")
     head = read_fields(Head, "[system]", content.get("system", {}))
     if not head.title:
         raise InputError("received no title; give one under [system]")
@@ -219,12 +218,14 @@ def _as_preset(name: str, content: dict[str, Any]) -> Preset:
         raise InputError(f"[system] received folds = {head.folds}; expected at least 2")
     if head.size and not re.fullmatch(r"[1-9][0-9]{0,3}x[1-9][0-9]{0,3}", head.size):
         raise InputError(
-            f"[system] received size {told(head.size)}; expected height x width, such as '75x100'"
+            f"[system] received size {shown(head.size)}; expected height x width, such as '75x100'"
         )
     resolve_samplers([head.sampler])
     training = read_fields(Training, "[training]", content.get("training", {}))
     if training.monitor not in ("loss", "accuracy"):
-        raise InputError(f"[training] received monitor {told(training.monitor)}; choose 'loss' or 'accuracy'")
+        raise InputError(
+            f"[training] received monitor {shown(training.monitor)}; choose 'loss' or 'accuracy'"
+        )
     if not training.learning_rate:
         raise InputError("[training] received learning_rate = 0; expected more, or nothing is learnt")
     if training.rate_factor >= 1:
@@ -235,7 +236,7 @@ def _as_preset(name: str, content: dict[str, Any]) -> Preset:
     published = read_fields(AsPublished, "[published]", content.get("published", {}))
     if published.sampler_first and head.sampler not in SAMPLERS:
         raise InputError(
-            f"[published] received sampler_first with the sampler {told(head.sampler)}; name a sampler that "
+            f"[published] received sampler_first with the sampler {shown(head.sampler)}; name a sampler that "
             "makes rows, such as RandomOverSampler or SMOTE"
         )
     augmentation = None
@@ -243,8 +244,8 @@ def _as_preset(name: str, content: dict[str, Any]) -> Preset:
         augmentation = read_fields(Augmentation, "[augmentation]", content["augmentation"])
         if augmentation.flip not in ("", "horizontal", "vertical", "horizontal_and_vertical"):
             raise InputError(
-                f"[augmentation] received flip {told(augmentation.flip)}; choose 'horizontal', 'vertical' or "
-                "'horizontal_and_vertical'"
+                f"[augmentation] received flip {shown(augmentation.flip)}; choose 'horizontal', 'vertical' "
+                "or 'horizontal_and_vertical'"
             )
         for key, most in LARGEST.items():
             if getattr(augmentation, key) > most:
@@ -266,7 +267,7 @@ def _claims(declared: Mapping[str, Any]) -> dict[str, float]:
     for key, value in declared.items():
         if key not in CLAIMS or not is_number(value):
             raise InputError(
-                f"[claims] received {told(key)} = {told(value)}; expected a number of at least 0 for "
+                f"[claims] received {shown(key)} = {shown(value)}; expected a number of at least 0 for "
                 f"{', '.join(CLAIMS)}"
             )
     return {key: float(declared[key]) for key in CLAIMS if key in declared}
@@ -279,29 +280,29 @@ def _networks(declared: list[Any]) -> tuple[Network, ...]:
     found = []
     for table in declared:
         if not isinstance(table, Mapping):
-            raise InputError(f"received {told(table)} among the networks; write each under [[networks]]")
+            raise InputError(f"received {shown(table)} among the networks; write each under [[networks]]")
         unknown = [key for key in table if key not in keys]
         name = table.get("name")
-        if unknown or not isinstance(name, str) or not name or name in layers:
-            wrong = told(unknown[0]) if unknown else f"the name {told(name)}"
+        if unknown or not is_name(name) or name in layers:
+            wrong = shown(unknown[0]) if unknown else f"the name {shown(name)}"
             raise InputError(
                 f"[[networks]] received {wrong}; valid keys are {', '.join(keys)}, and every network "
                 "has a name of its own"
             )
         title, like = table.get("title", name), table.get("like")
         if not isinstance(title, str):
-            raise InputError(f"network {told(name)} received the title {told(title)}; expected a text")
+            raise InputError(f"network {shown(name)} received the title {shown(title)}; expected a text")
         known = isinstance(like, str) and like in layers
         if ("layers" in table) == known or ("like" in table and not known):
             what = "both layers and like" if "layers" in table else "neither layers nor a like that is known"
             raise InputError(
-                f"network {told(name)} received {what}; give either layers, or like = a network above it"
+                f"network {shown(name)} received {what}; give either layers, or like = a network above it"
             )
         layers[name] = table.get("layers", layers.get(str(like)))
         behind = table.get("batch_norm_after", [])
         if not _are(Mapping, layers[name]) or not _are(str, behind):
             raise InputError(
-                f"network {told(name)} received layers that are no tables, or a batch_norm_after that is no "
+                f"network {shown(name)} received layers that are no tables, or a batch_norm_after that is no "
                 "list; write layers = [{ dense = 64 }] and batch_norm_after = ['dense']"
             )
         found.append(Network(name, title, read_blueprint(layers[name], behind)))

@@ -17,10 +17,12 @@ import pandas as pd
 from skinmnist.datasets.mapped import row_blocks
 from skinmnist.errors import InputError
 from skinmnist.evaluation.archives import decode_arrays
-from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, Timing, one_line
+from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, Timing
 from skinmnist.evaluation.files import remove_torn, write_atomically
+from skinmnist.evaluation.frames import csv_bytes
 from skinmnist.evaluation.metrics import score_predictions
 from skinmnist.evaluation.store import read_cell
+from skinmnist.text import json_text, one_line
 
 RUN_FILE = "run.json"
 PICTURES_FILE = "pictures.npz"
@@ -85,22 +87,21 @@ def timings_table(results: Sequence[CellResult]) -> pd.DataFrame:
 def write_tables(record: RunRecord) -> None:
     """Write the predictions, scores and timings of a run into its folder.
 
-    Floats are written with the fewest digits that read back exactly, so that scores can be recomputed from
-    the predictions to the last bit.
+    Floats read back exactly, so that scores can be recomputed from the predictions to the last bit.
     """
     packed = io.BytesIO()
     # No name and no time in the header: equal predictions make equal files.
     with gzip.GzipFile(filename="", mode="wb", fileobj=packed, compresslevel=5, mtime=0) as stream:
         for rows in row_blocks(max(len(record.predictions), 1), WRITTEN_ROWS):
-            stream.write(_csv(record.predictions.iloc[rows], header=rows.start == 0))
+            stream.write(csv_bytes(record.predictions.iloc[rows], header=rows.start == 0))
     write_atomically(record.folder / "predictions.csv.gz", packed.getvalue())
-    write_atomically(record.folder / "scores.csv", _csv(record.scores))
-    write_atomically(record.folder / "timings.csv", _csv(record.timings.round(4)))
+    write_atomically(record.folder / "scores.csv", csv_bytes(record.scores))
+    write_atomically(record.folder / "timings.csv", csv_bytes(record.timings.round(4)))
 
 
 def write_info(folder: Path, info: dict[str, Any]) -> None:
     """Write ``run.json``."""
-    write_atomically(folder / RUN_FILE, (json.dumps(info, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(folder / RUN_FILE, f"{json_text(info, indent=1)}\n".encode())
 
 
 def write_pictures(folder: Path, pictures: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> None:
@@ -198,7 +199,3 @@ def build_record(folder: Path, info: dict[str, Any]) -> RunRecord:
         pictures=shown["pictures"],
         picture_labels=shown["labels"],
     )
-
-
-def _csv(frame: pd.DataFrame, header: bool = True) -> bytes:
-    return frame.to_csv(index=False, lineterminator="\n", header=header).encode()

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from skinmnist.datasets.mapped import open_passed
 from skinmnist.datasets.table import PixelTable
-from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, one_line
+from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.fitting import Task, fit_cell
 from skinmnist.evaluation.limits import Note
 from skinmnist.evaluation.machine import PeakMemory
+from skinmnist.text import one_line
 
 #: Seconds by which a worker's own alarm comes later than its parent, who can say what happened.
 _GRACE = 30.0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from skinmnist.errors import InputError
+from skinmnist.text import shown
 
 #: What a layer is called, and the further keys that it takes beside its own.
 LAYER_KEYS = {
@@ -138,7 +138,7 @@ def read_blueprint(layers: Sequence[Mapping[str, Any]], batch_norm_after: Sequen
     unknown = [kind for kind in batch_norm_after if kind not in NORMALISABLE]
     if unknown:
         raise InputError(
-            f"a network received batch_norm_after {told(unknown[0])}; choose of {', '.join(NORMALISABLE)}"
+            f"a network received batch_norm_after {shown(unknown[0])}; choose of {', '.join(NORMALISABLE)}"
         )
     kinds = [layer.kind for layer in found]
     behind = kinds[kinds.index("flatten") :] if "flatten" in kinds else []
@@ -156,14 +156,14 @@ def _read_layer(number: int, declared: Mapping[str, Any]) -> Layer:
     kinds = [key for key in declared if key in LAYER_KEYS]
     if len(kinds) != 1:
         raise InputError(
-            f"layer {number} of a network received the keys {', '.join(map(told, declared)) or 'none'}; "
+            f"layer {number} of a network received the keys {', '.join(map(shown, declared)) or 'none'}; "
             f"expected exactly one of {', '.join(LAYER_KEYS)}"
         )
     kind = kinds[0]
     unknown = [key for key in declared if key != kind and key not in LAYER_KEYS[kind]]
     if unknown:
         allowed = ", ".join(LAYER_KEYS[kind]) or "no further key"
-        raise InputError(f"layer {number} ({kind}) received the key {told(unknown[0])}; it takes {allowed}")
+        raise InputError(f"layer {number} ({kind}) received the key {shown(unknown[0])}; it takes {allowed}")
     value, kernel, padding = declared[kind], declared.get("kernel", 3), declared.get("padding", "valid")
     fits = {
         "dropout": is_number(value) and value < 1,
@@ -172,7 +172,7 @@ def _read_layer(number: int, declared: Mapping[str, Any]) -> Layer:
     }.get(kind, _is_count(value))
     if not fits or not _is_count(kernel) or padding not in ("valid", "same"):
         raise InputError(
-            f"layer {number} ({kind}) received {told(dict(declared))}; expected whole numbers of at least "
+            f"layer {number} ({kind}) received {shown(dict(declared))}; expected whole numbers of at least "
             "1, a share below 1 for dropout, true for flatten and batch_norm, and padding 'valid' or 'same'"
         )
     return Layer(kind, float(value), kernel, padding)
@@ -189,10 +189,10 @@ def read_fields(kind: type[Any], where: str, declared: Mapping[str, Any]) -> Any
     names = {field.name: field for field in fields(kind)}
     for key, value in declared.items():
         if key not in names:
-            raise InputError(f"{where} received the key {told(key)}; valid keys are {', '.join(names)}")
+            raise InputError(f"{where} received the key {shown(key)}; valid keys are {', '.join(names)}")
         if not _fits(str(names[key].type), value):
             raise InputError(
-                f"{where} received {key} = {told(value)}; expected {_WORDS[str(names[key].type)]}"
+                f"{where} received {key} = {shown(value)}; expected {_WORDS[str(names[key].type)]}"
             )
     return kind(**declared)
 
@@ -229,8 +229,3 @@ def is_number(value: object) -> bool:
 
 def _is_count(value: object) -> bool:
     return type(value) is int and 1 <= value <= _MOST
-
-
-def told(value: object) -> str:
-    """Return a value as it may stand in an error: on one line, and short."""
-    return reprlib.repr(value)

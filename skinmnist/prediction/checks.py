@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from skinmnist.text import printable
+
 
 class UnreadableError(ValueError):
     """Why content is no model file, in a few words; readers turn it into an `InputError`."""
@@ -48,7 +50,7 @@ def flag(value: Any, what: str) -> bool:
 
 def words(value: Any, what: str, longest: int = 200) -> str:
     """Return a text on one line that may be shown: signs that steer a terminal are refused."""
-    if not isinstance(value, str) or not 0 < len(value) <= longest or not value.isprintable():
+    if not isinstance(value, str) or not 0 < len(value) <= longest or printable(value, None) != value:
         raise UnreadableError(f"its entry {what!r} is no plain text of at most {longest} signs")
     return value
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from skinmnist.reporting.theme import LIGHT, css_variables
+from skinmnist.text import printable
 
 #: Space between the pictures of a strip, in CSS pixels.
 _GAP = 4
@@ -70,6 +71,7 @@ def _themed(svg: str) -> str:
     for name, hue in LIGHT.items():
         svg = svg.replace(hue, f"var(--{name})")
     style = f"{css_variables()}text{{font-family:var(--sans);font-variant-numeric:tabular-nums}}"
+    svg = "\n".join(printable(line, None) for line in svg.split("\n"))
     return svg.replace('<style type="text/css">', f'<style type="text/css">{style}', 1)
 
 

@@ -37,6 +37,7 @@ from skinmnist.reporting.naming import (
 )
 from skinmnist.reporting.theme import css_variables
 from skinmnist.reporting.views_subgroups import subgroup_view
+from skinmnist.text import printable
 
 REPORT_FILE = "report.html"
 #: Predictions up to which a record is copied into a worker: more take longer to send than to draw.
@@ -145,10 +146,11 @@ def surroundings() -> dict[str, Any]:
 
 
 def environment() -> Environment:
-    """Return the environment of the templates, which escapes everything that a run brings along."""
+    """Return the environment of the templates; what a run brings along is escaped and can be printed."""
     templates = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
+        finalize=_printable,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -156,6 +158,10 @@ def environment() -> Environment:
     templates.filters["counted"] = count
     templates.filters["unbroken"] = unbroken
     return templates
+
+
+def _printable(value: Any) -> Any:
+    return printable(value, None) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _heading(record: RunRecord) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from skinmnist.evaluation.derived import PRIOR_CORRECTION
 from skinmnist.resampling.samplers import REMEDIES
+from skinmnist.text import printable
 
 CONTROL_TITLE = "prior correction"
 
@@ -103,8 +104,8 @@ def duration(seconds: float) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """Cut a name that would not fit, and drop what cannot be printed."""
-    text = "".join(character if character.isprintable() else " " for character in text)
+    """Cut a name that would not fit, and spell out what cannot be printed."""
+    text = printable(text)
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 

@@ -1,0 +1,119 @@
+"""Texts from outside, made safe to show: on terminals, in sentences, on pages, in logs, in spreadsheets."""
+
+from __future__ import annotations
+
+import json
+import re
+import reprlib
+import unicodedata
+from collections.abc import Iterator
+
+#: Characters of a line beyond which its middle is left out; paths are at most that long.
+LONGEST_LINE = 4096
+#: Characters of a message of foreign code.
+LONGEST_MESSAGE = 300
+#: Characters of the name of a class, a lesion, a model, or of a word about a patient.
+LONGEST_NAME = 200
+#: Zero-width joiners, without which words of some languages are misspelt.
+JOINERS = "\u200c\u200d"
+
+_CUT = " … "
+_SHOWN = 40
+#: Marks upon one letter; more would cover the lines above.
+_MOST_MARKS = 5
+#: Signs that leave no trace although Unicode does not count them as format characters.
+_TRACELESS = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef]"
+)
+#: What a spreadsheet takes for a formula (OWASP, "CSV Injection"), also behind what it may drop in front.
+_FORMULA = re.compile(
+    "'*(?:[\t\r\n]|[\\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20])"
+)
+_NEGATIVE_NUMBER = re.compile(r"-(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
+
+def printable(text: object, longest: int | None = LONGEST_LINE) -> str:
+    r"""Return a text as one line that steers nothing and hides nothing.
+
+    Control characters, escape sequences, marks of writing direction, invisible signs, lone surrogates and
+    heaps of combining marks are spelt out, as in ``\x1b``, ``\u202e`` or ``\n``. Everything else, letters of
+    any script and the spaces between them, stays.
+
+    Parameters
+    ----------
+    text : object
+        A text, or something such as a path that has one.
+    longest : int or None
+        Of a longer line the middle is left out.
+    """
+    line = _cut(str(text), longest)
+    if line.isascii() and line.isprintable():
+        return line
+    return _cut("".join(_spelt_out(line)), longest)
+
+
+def one_line(message: object) -> str:
+    """Return a message of foreign code on one short line: its lines are joined, then see `printable`."""
+    return printable(" ".join(str(message).split()), LONGEST_MESSAGE)
+
+
+def shown(value: object) -> str:
+    """Return a value as it may stand in an error: quoted, short, and with odd characters spelt out."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    if isinstance(value, str):
+        return repr(value if len(value) <= _SHOWN else value[: _SHOWN - 3] + "...")
+    return reprlib.repr(value)
+
+
+def is_name(text: object) -> bool:
+    """Tell whether a text can name something: one that can be seen, on one line, and is not too long."""
+    if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_NAME:
+        return False
+    return printable(text, None) == text
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """Return JSON in which letters stand as they are, and what cannot be seen as an escape of JSON."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(_json_escape(sign) if sign != "\n" and _is_hidden(sign) else sign for sign in text)
+
+
+def guarded_cell(text: str) -> str:
+    """Return a cell of a CSV with an apostrophe before what a spreadsheet would compute.
+
+    Negative numbers stay: they compute nothing. `unguarded_cell` is the inverse.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NEGATIVE_NUMBER.fullmatch(text) else text
+
+
+def unguarded_cell(text: str) -> str:
+    """Return what `guarded_cell` was given."""
+    return text[1:] if text.startswith("'") and guarded_cell(text[1:]) == text else text
+
+
+def _cut(line: str, longest: int | None) -> str:
+    if longest is None or len(line) <= longest:
+        return line
+    tail = longest // 3
+    return line[: longest - tail - len(_CUT)] + _CUT + line[-tail:]
+
+
+def _spelt_out(line: str) -> Iterator[str]:
+    marks = _MOST_MARKS  # A mark at the beginning has no letter of its own.
+    for sign in line:
+        marks = marks + 1 if unicodedata.category(sign)[0] == "M" else 0
+        yield ascii(sign)[1:-1] if marks > _MOST_MARKS or _is_hidden(sign) else sign
+
+
+def _is_hidden(sign: str) -> bool:
+    if not sign.isprintable():
+        return unicodedata.category(sign) != "Zs"
+    return _TRACELESS.match(sign) is not None
+
+
+def _json_escape(sign: str) -> str:
+    units = sign.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
