@@ -49,7 +49,7 @@ def printable(text: object, longest: int | None = LONGEST_LINE) -> str:
     line = _cut(str(text), longest)
     if line.isascii() and line.isprintable():
         return line
-    return _cut("".join(_spelt_out(line)), longest)
+    return _cut("".join(ascii(sign)[1:-1] if hidden else sign for sign, hidden in _judged(line)), longest)
 
 
 def one_line(message: object) -> str:
@@ -78,7 +78,7 @@ def json_text(value: object, indent: int | None = None) -> str:
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     if text.isascii() and "\x7f" not in text:
         return text
-    return "".join(_json_escape(sign) if sign != "\n" and _is_hidden(sign) else sign for sign in text)
+    return "".join(_json_escape(sign) if hidden and sign != "\n" else sign for sign, hidden in _judged(text))
 
 
 def guarded_cell(text: str) -> str:
@@ -101,17 +101,13 @@ def _cut(line: str, longest: int | None) -> str:
     return line[: longest - tail - len(_CUT)] + _CUT + line[-tail:]
 
 
-def _spelt_out(line: str) -> Iterator[str]:
+def _judged(line: str) -> Iterator[tuple[str, bool]]:
+    """Yield every sign, and whether it must be spelt out to be seen."""
     marks = _MOST_MARKS  # A mark at the beginning has no letter of its own.
     for sign in line:
         marks = marks + 1 if unicodedata.category(sign)[0] == "M" else 0
-        yield ascii(sign)[1:-1] if marks > _MOST_MARKS or _is_hidden(sign) else sign
-
-
-def _is_hidden(sign: str) -> bool:
-    if not sign.isprintable():
-        return unicodedata.category(sign) != "Zs"
-    return _TRACELESS.match(sign) is not None
+        hidden = not sign.isprintable() and unicodedata.category(sign) != "Zs"
+        yield sign, hidden or marks > _MOST_MARKS or _TRACELESS.match(sign) is not None
 
 
 def _json_escape(sign: str) -> str:

@@ -23,6 +23,8 @@ def stat_file(path: Path) -> os.stat_result:
         status = path.stat()
     except OSError as error:
         raise _refusal(path, error) from None
+    except ValueError:  # No file can be called what holds a zero byte, or half a character.
+        raise InputError(f"{path} cannot be the name of a file; expected a CSV file") from None
     if stat.S_ISDIR(status.st_mode):
         raise InputError(f"{path} is a folder; expected a CSV file, so name the file inside it")
     return status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 
@@ -28,12 +28,12 @@ def csv_bytes(frame: pd.DataFrame, header: bool = True) -> bytes:
     return safe.to_csv(index=False, lineterminator="\n", header=header).encode()
 
 
-def read_csv(path: Path, columns: Sequence[str], texts: Iterable[str]) -> pd.DataFrame:
+def read_csv(source: Path | IO[bytes], columns: Sequence[str], texts: Iterable[str]) -> pd.DataFrame:
     """Read columns of a table that `csv_bytes` has written.
 
     Parameters
     ----------
-    path : Path
+    source : path, or file open for reading
     columns : sequence of str
     texts : iterable of str
         Those of the columns that hold texts, which come back as they were, whatever they look like.
@@ -44,7 +44,7 @@ def read_csv(path: Path, columns: Sequence[str], texts: Iterable[str]) -> pd.Dat
         Where it cannot be read, or a column is missing.
     """
     converters: dict[Any, Any] = dict.fromkeys(texts, unguarded_cell)
-    return pd.read_csv(path, converters=converters)[list(columns)]
+    return pd.read_csv(source, converters=converters)[list(columns)]
 
 
 def _cell(value: Any) -> Any:

@@ -172,7 +172,13 @@ def price_figure(
     axes.grid(axis="both", which="major")
     axes.set(xlabel="seconds per fold, on a logarithmic scale", ylabel="macro-F1")
     handles: list[Any] = [
-        Line2D([], [], color=model_colour(models, row["model"]), linewidth=7, label=row["model_title"])
+        Line2D(
+            [],
+            [],
+            color=model_colour(models, row["model"]),
+            linewidth=7,
+            label=shorten(row["model_title"], 54),
+        )
         for row in shown_models.to_dict("records")
     ]
     for sampler in shown_samplers:

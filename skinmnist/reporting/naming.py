@@ -11,6 +11,7 @@ from skinmnist.text import printable
 
 CONTROL_TITLE = "prior correction"
 
+_LONGEST_TITLE = 500
 #: What stands where there is no number.
 NOTHING = "–"
 MINUS = "−"
@@ -30,12 +31,13 @@ def sampler_space(info: dict[str, Any], model: str) -> str:
 
 def space_title(sampler: str, space: str) -> str:
     """Join a sampler with the space it worked on."""
-    return sampler if sampler in REMEDIES or not space else f"{sampler} on {space}"
+    title = sampler if sampler in REMEDIES or not space else f"{sampler} on {space}"
+    return printable(title, _LONGEST_TITLE)
 
 
 def model_title(info: dict[str, Any], model: str) -> str:
     """Return the title under which a model appears."""
-    return str(info["grid"]["models"].get(model, {}).get("title", model))
+    return printable(info["grid"]["models"].get(model, {}).get("title", model), _LONGEST_TITLE)
 
 
 def base_model(info: dict[str, Any], model: str) -> str:
