@@ -7,6 +7,7 @@ import re
 import reprlib
 import unicodedata
 from collections.abc import Iterator
+from typing import TypeGuard
 
 #: Characters of a line beyond which its middle is left out; paths are at most that long.
 LONGEST_LINE = 4096
@@ -66,7 +67,7 @@ def shown(value: object) -> str:
     return reprlib.repr(value)
 
 
-def is_name(text: object) -> bool:
+def is_name(text: object) -> TypeGuard[str]:
     """Tell whether a text can name something: one that can be seen, on one line, and is not too long."""
     if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_NAME:
         return False
