@@ -44,7 +44,8 @@ def read_csv(source: Path | IO[bytes], columns: Sequence[str], texts: Iterable[s
         Where it cannot be read, or a column is missing.
     """
     converters: dict[Any, Any] = dict.fromkeys(texts, unguarded_cell)
-    return pd.read_csv(source, converters=converters)[list(columns)]
+    # "None" and "NA" are names as good as others.
+    return pd.read_csv(source, converters=converters, keep_default_na=False, na_values=[""])[list(columns)]
 
 
 def _cell(value: Any) -> Any:
