@@ -13,7 +13,10 @@ class DownloadTerminal(LiveBar):
 
     def __init__(self) -> None:
         super().__init__(
-            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
         )
 
     def watching(self, name: str) -> Watcher:
