@@ -159,9 +159,7 @@ def _parse_sums(content: bytes, where: str) -> dict[str, str]:
         name, digest = PureWindowsPath(match[2]).name, match[1].lower()
         second = sums.setdefault(name, digest) != digest
         if second and (name in largest_files() or name.lower().endswith(".zip")):
-            raise InputError(
-                f"{where}, line {number} gives {shown(name)} a second SHA-256; expected one, so delete the other"
-            )
+            raise InputError(f"{where}, line {number} gives {shown(name)} a second SHA-256; expected one")
     return sums
 
 

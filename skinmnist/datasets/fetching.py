@@ -146,7 +146,7 @@ def check_content(url: str, part: Path, expected: Expected) -> None:
     if received != expected.sha256.lower():
         raise InputError(
             f"{url} has the SHA-256 {received}; expected {expected.sha256.lower()}, so it is another file or "
-            "was damaged on the way, and was thrown away"
+            "was damaged on the way"
         )
 
 
