@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import stat
 import struct
@@ -55,7 +56,9 @@ def extract(archive: Path, folder: Path, expected: Mapping[str, Expected]) -> li
                     )
     except InputError:
         raise
-    except (*_DAMAGES, NotImplementedError, RuntimeError) as error:
+    except (*_DAMAGES, NotImplementedError, RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # A full disk is no fault of the archive; places before its beginning are.
         raise InputError(f"{archive} is no whole zip archive ({error}); fetch it again") from None
     return list(members)
 

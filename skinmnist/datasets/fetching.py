@@ -370,8 +370,11 @@ def _kept_version(url: str, part: Path) -> Kept:
         kept = None
     if not isinstance(kept, dict) or kept.get("url") != url or not part.is_file():
         kept = {}
-    total = kept.get("total")
-    return {"version": str(kept.get("version", "")), "total": total if isinstance(total, int) else None}
+    version, total = kept.get("version"), kept.get("total")
+    return {
+        "version": version if isinstance(version, str) else "",
+        "total": total if isinstance(total, int) else None,
+    }
 
 
 def _forget(part: Path) -> None:
