@@ -230,23 +230,24 @@ def test_a_local_cluster_obeys_its_own_client_alone():
     with cluster._client("local", 1, NO_LIMITS) as client:
         with pytest.raises((OSError, TypeError), match="TLS"):
             Client(client.scheduler.address, timeout=5, set_as_default=False)
-        answers = []
-        for host, port in set(listening()) - set(before):
-            assert host == "127.0.0.1"
-            try:
-                with (
-                    socket.create_connection((host, port), 5) as plain,
-                    anonymous.wrap_socket(plain) as stream,
-                ):
-                    stream.sendall(b"hello")
-                    answers.append(stream.recv(100))
-            except ssl.SSLError as error:
-                if "CERTIFICATE_REQUIRED" not in str(error):  # A web server, without TLS.
-                    with pytest.raises(HTTPError, match="404"):
-                        urlopen(f"http://{host}:{port}/info/main/workers.html")
-                answers.append(b"")
-        assert answers == [b""] * len(answers)
-        assert len(answers) >= 3
+        opened = set(listening()) - set(before)
+        assert {host for host, _ in opened} == {"127.0.0.1"}
+        info = client.scheduler_info()
+        servers = [info, *info["workers"].values()]
+        web = {server["services"]["dashboard"] for server in servers}
+        for port in web:
+            with pytest.raises(HTTPError, match="404"):
+                urlopen(f"http://127.0.0.1:{port}/info/main/workers.html")
+        # The scheduler, the worker and its nanny.
+        talking = {port for _, port in opened} - web
+        assert len(talking) == 3
+        for port in talking:
+            with (
+                socket.create_connection(("127.0.0.1", port), 60) as plain,
+                pytest.raises((ssl.SSLError, ConnectionError), match=r"CERTIFICATE_REQUIRED|reset"),
+                anonymous.wrap_socket(plain) as stream,
+            ):
+                stream.recv(100)
 
 
 def test_a_local_cluster_needs_its_extra(lesions, monkeypatch):
