@@ -64,6 +64,9 @@ class Mirror(ThreadingHTTPServer):
         self.asked = []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
+    def handle_error(self, *_):
+        """Clients that have read enough leave."""
+
 
 class MirrorHandler(BaseHTTPRequestHandler):
     server: Mirror

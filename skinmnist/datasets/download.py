@@ -6,6 +6,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PureWindowsPath
@@ -15,7 +16,7 @@ from urllib.request import url2pathname
 
 from skinmnist import facts
 from skinmnist.datasets.archives import copy_checked, extract
-from skinmnist.datasets.fetching import Expected, NotThereError, Watcher, check_content, fetch
+from skinmnist.datasets.fetching import Expected, NotThereError, Watcher, check_content, fetch, split_url
 from skinmnist.datasets.files import decode, shown, without_mark
 from skinmnist.datasets.layout import parse_header
 from skinmnist.datasets.metadata import REQUIRED_COLUMNS
@@ -179,16 +180,15 @@ def _unchecked(names: Iterable[str], sums: Mapping[str, str]) -> tuple[str, ...]
 
 def _on_this_machine(mirror: str) -> Path | None:
     """Return the path that a mirror names; None for an address of the web."""
+    path = Path(mirror)
     if mirror.lower().startswith("file:"):
-        parts = urlsplit(mirror)
-        path = Path(url2pathname(parts.path))
-        there = parts.netloc in ("", "localhost") and path.exists()
+        with suppress(ValueError):  # Half an address.
+            parts = urlsplit(mirror)
+            path = Path(url2pathname(parts.path)) if parts.netloc in ("", "localhost") else path
     elif "://" in mirror:
+        split_url(mirror)
         return None
-    else:
-        path = Path(mirror)
-        there = path.exists()
-    if not there:
+    if not (path.is_dir() or path.is_file()):  # A pipe would be waited for.
         raise InputError(
             f"received the mirror {mirror!r}, which is not there; expected an address that begins with "
             "http:// or https://, or a folder or an archive of this machine"
@@ -229,7 +229,8 @@ def _from_folder(
     """Fetch one file after the other; those that are not there are left out."""
     base = mirror if mirror.endswith("/") else mirror + "/"
     known = _sums_of_mirror(base, folder) | known
-    names, notes = [], []
+    names: list[str] = []
+    notes: list[str] = []
     for name, limits in _with_sums(wanted, known).items():
         check = partial(_check_header, name=name)
         try:

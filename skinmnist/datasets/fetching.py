@@ -116,7 +116,7 @@ def fetch(
         where its content is not the expected one (what has come is thrown away), or where the server cannot
         be reached, breaks off or redirects too often or from https to http (what has come is kept).
     """
-    _split(url)
+    split_url(url)
     part = path.with_name(path.name + ".part")
     try:
         notes = _complete(url, part, expected, watch)
@@ -150,8 +150,14 @@ def check_content(url: str, part: Path, expected: Expected) -> None:
         )
 
 
-def _split(url: str) -> SplitResult:
-    """Take an address of the web apart."""
+def split_url(url: str) -> SplitResult:
+    """Take an address of the web apart.
+
+    Raises
+    ------
+    InputError
+        Where it is of another kind, or only half of one.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:  # Such as an IPv6 address without its bracket.
@@ -269,12 +275,12 @@ def _redirected(url: str, error: urllib.error.HTTPError, resumed: bool) -> str:
     try:
         # Browsers take what is not ASCII as well.
         target = urljoin(url, quote(location, safe=string.punctuation, encoding="iso-8859-1"))
-        scheme = _split(target).scheme
+        scheme = split_url(target).scheme
     except ValueError:
         raise _UnfinishedError(
             f"{url} redirects to {shown(location)}; expected an http or https address, so try another mirror"
         ) from None
-    if (_split(url).scheme, scheme) == ("https", "http"):
+    if (split_url(url).scheme, scheme) == ("https", "http"):
         raise _UnfinishedError(
             f"{url} redirects to {shown(location)}, where anybody on the way can alter the file; expected "
             "https, so try another mirror"
