@@ -21,9 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--mirror",
-        metavar="URL",
-        help="a folder that holds the files, and SHA256SUMS where they shall be checked, or a .zip archive; "
-        "else Kaggle, by the extra `download`",
+        metavar="URL|PATH",
+        help="a folder that holds the files, and SHA256SUMS where they shall be checked, or a .zip archive, "
+        "on the web or on this machine; else Kaggle, by the extra `download`",
     )
     add("--to", metavar="DIR", help="the folder (default: $SKINMNIST_DATA, else data/)")
     add("--sums", metavar="FILE", help="the SHA-256 of the files, as sha256sum writes them")
@@ -50,6 +50,8 @@ def _download(options: argparse.Namespace) -> int:
         say(f"fetched: {folder / name}")
     for name in done.missing:
         say(f"not at the mirror: {name}")
+    for note in done.notes:
+        say(f"*** {note}")
     _check(folder)
     return 0
 

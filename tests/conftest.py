@@ -4,6 +4,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -45,6 +46,10 @@ class Mirror(ThreadingHTTPServer):
     redirects : dict of str to str
     ranges, tags : bool
         Whether parts are served, and whether answers tell the version of the file.
+    raw : dict of str to list of bytes
+        All that is sent, head and body, for each of the next answers.
+    interrupted : list of str
+        Paths of those that the client did not read to their end.
     silent : set of str
         Paths whose answers do not tell their length.
     asked : list of (str, str or None)
@@ -54,9 +59,13 @@ class Mirror(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), MirrorHandler)
         self.files, self.cuts, self.redirects, self.silent = {}, {}, {}, set()
+        self.raw, self.interrupted = {}, []
         self.ranges = self.tags = True
         self.asked = []
         self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, *_):
+        """Clients that have read enough leave."""
 
 
 class MirrorHandler(BaseHTTPRequestHandler):
@@ -66,6 +75,12 @@ class MirrorHandler(BaseHTTPRequestHandler):
         mirror = self.server
         asked = self.headers.get("Range")
         mirror.asked.append((self.path, asked))
+        if mirror.raw.get(self.path):
+            try:
+                self.wfile.write(mirror.raw[self.path].pop(0))
+            except ConnectionError:
+                mirror.interrupted.append(self.path)
+            return
         if self.path in mirror.redirects:
             self.send_response(302)
             self.send_header("Location", mirror.redirects[self.path])
@@ -95,11 +110,17 @@ class MirrorHandler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def mirror() -> Iterator[Mirror]:
-    with Mirror() as server:
+@contextmanager
+def serving(server: Mirror) -> Iterator[Mirror]:
+    with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    with serving(Mirror()) as server:
+        yield server

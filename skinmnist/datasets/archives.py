@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
@@ -16,6 +19,8 @@ from skinmnist.errors import InputError
 
 _STEP = 1 << 18
 _ENCRYPTED = 0x1
+#: What zipfile and the libraries under it raise at altered bytes, names and offsets.
+_DAMAGES = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError, OverflowError, struct.error)
 
 
 def extract(archive: Path, folder: Path, expected: Mapping[str, Expected]) -> list[str]:
@@ -49,7 +54,11 @@ def extract(archive: Path, folder: Path, expected: Mapping[str, Expected]) -> li
                     copy_checked(
                         source, stream, f"{archive.name}, member {member.filename!r}", expected[name]
                     )
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except InputError:
+        raise
+    except (*_DAMAGES, NotImplementedError, RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # A full disk is no fault of the archive; places before its beginning are.
         raise InputError(f"{archive} is no whole zip archive ({error}); fetch it again") from None
     return list(members)
 

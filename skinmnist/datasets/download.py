@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from skinmnist import facts
 from skinmnist.datasets.archives import copy_checked, extract
-from skinmnist.datasets.fetching import Expected, NotThereError, Watcher, fetch
+from skinmnist.datasets.fetching import Expected, NotThereError, Watcher, check_content, fetch, split_url
 from skinmnist.datasets.files import decode, without_mark
 from skinmnist.datasets.layout import parse_header
 from skinmnist.datasets.metadata import REQUIRED_COLUMNS
@@ -43,11 +45,14 @@ class Downloaded:
         Names that came, and names that stood in the folder before.
     missing : tuple of str
         Names that the mirror does not have and that no comparison needs.
+    notes : tuple of str
+        Sentences about what was not checked, and what was begun anew.
     """
 
     fetched: tuple[str, ...]
     there: tuple[str, ...]
     missing: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def largest_files() -> dict[str, Expected]:
@@ -93,9 +98,10 @@ def download(
     folder : Path
         Made where it is not there.
     mirror : str, optional
-        Address of a folder that holds the files, or of a zip archive (it ends in ``.zip``). None: Kaggle
-        itself, through kagglehub. Where the folder also holds a file ``SHA256SUMS``, what comes is checked
-        against it.
+        Address of a folder that holds the files, or of a zip archive (it ends in ``.zip``); a path or a
+        ``file:`` address names a folder, an archive or a single file of this machine. None: Kaggle itself,
+        through kagglehub. Where the folder also holds a file ``SHA256SUMS``, what comes is checked against
+        it.
     sums : mapping of str to str, optional
         SHA-256 of files, or of the archive, by name.
     watching : callable, optional
@@ -105,6 +111,7 @@ def download(
     InputError
         One sentence that says what came instead. Files that came whole before stay where they are.
     """
+    local = mirror and _on_this_machine(mirror)
     folder.mkdir(parents=True, exist_ok=True)
     expected = largest_files()
     there = tuple(name for name in expected if (folder / name).is_file())
@@ -113,37 +120,104 @@ def download(
         return Downloaded((), there, ())
     known = dict(sums or {})
     if mirror is None:
-        fetched = _from_kaggle(folder, _with_sums(wanted, known))
+        came = _from_kaggle(folder, wanted, known)
+    elif local:
+        came = _from_this_machine(local, folder, wanted, known)
     elif _name_of(mirror).lower().endswith(".zip"):
-        fetched = _from_archive(mirror, folder, wanted, known, watching)
+        came = _from_archive(mirror, folder, wanted, known, watching)
     else:
-        fetched = _from_folder(mirror, folder, wanted, known, watching)
-    missing = tuple(name for name in wanted if name not in fetched)
+        came = _from_folder(mirror, folder, wanted, known, watching)
+    missing = tuple(name for name in wanted if name not in came.names)
     needed = [name for name in missing if name in (*facts.TABLE_FILES, facts.METADATA_FILE)]
     if needed:
         raise InputError(
             f"{mirror or 'Kaggle'} does not hold {', '.join(needed)}; expected a mirror of the collection"
         )
-    return Downloaded(tuple(fetched), there, missing)
+    return Downloaded(came.names, there, missing, came.notes)
 
 
 def read_sums(path: Path) -> dict[str, str]:
     """Read a file in the format of ``sha256sum``: a digest and a name in each line.
 
+    Folders in front of a name are left out, those of Windows too: what counts is the file's own name.
+
     Raises
     ------
     InputError
-        Names the first line that is none.
+        Names the first line that is none, or that gives a file of the collection a second digest.
     """
-    sums = {}
-    for number, line in enumerate(decode(without_mark(path.read_bytes()), path).splitlines(), 1):
-        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)", line)
+    return _parse_sums(path.read_bytes(), str(path))
+
+
+def _parse_sums(content: bytes, where: str) -> dict[str, str]:
+    sums: dict[str, str] = {}
+    for number, line in enumerate(without_mark(content).decode("utf-8", "replace").splitlines(), 1):
+        # sha256sum begins a line with a backslash where it has escaped some in the name.
+        match = re.fullmatch(r"\\?([0-9a-fA-F]{64}) [ *](.+)", line)
         if match is None:
             raise InputError(
-                f"{path}, line {number} is no SHA-256 with a name; expected what sha256sum writes"
+                f"{where}, line {number} is no SHA-256 with a name; expected what sha256sum writes"
             )
-        sums[match[2]] = match[1].lower()
+        name, digest = PureWindowsPath(match[2]).name, match[1].lower()
+        second = sums.setdefault(name, digest) != digest
+        if second and (name in largest_files() or name.lower().endswith(".zip")):
+            raise InputError(f"{where}, line {number} gives {shown(name)} a second SHA-256; expected one")
     return sums
+
+
+@dataclass(frozen=True)
+class _Came:
+    """Names of the files that came, and what is to be said of them."""
+
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def _unchecked(names: Iterable[str], sums: Mapping[str, str]) -> tuple[str, ...]:
+    """Say which files nothing vouches for."""
+    listed = "in the list" if sums else "as there is no list (SHA256SUMS, or --sums)"
+    return tuple(f"no checksum for {name} {listed}; it was not checked" for name in names if name not in sums)
+
+
+def _on_this_machine(mirror: str) -> Path | None:
+    """Return the path that a mirror names; None for an address of the web."""
+    path = Path(mirror)
+    if mirror.lower().startswith("file:"):
+        with suppress(ValueError):  # Half an address.
+            parts = urlsplit(mirror)
+            path = Path(url2pathname(parts.path)) if parts.netloc in ("", "localhost") else path
+    elif "://" in mirror:
+        split_url(mirror)
+        return None
+    if not (path.is_dir() or path.is_file()):  # A pipe would be waited for.
+        raise InputError(
+            f"received the mirror {mirror!r}, which is not there; expected an address that begins with "
+            "http:// or https://, or a folder or an archive of this machine"
+        )
+    return path
+
+
+def _from_this_machine(
+    source: Path, folder: Path, wanted: Mapping[str, Expected], known: dict[str, str]
+) -> _Came:
+    """Copy the files out of a folder or an archive, which is left as it is; or copy a single one."""
+    inside = source.is_dir()
+    if inside and (source / SUMS_FILE).is_file():
+        known = read_sums(source / SUMS_FILE) | known
+    if source.suffix.lower() == ".zip" and not inside:
+        check_content(str(source), source, Expected(_ARCHIVE_BYTES, known.get(source.name)))
+        return _came_packed(_unpack(source, folder, _with_sums(wanted, known)), source.name, known)
+    paths = {name: source / name if inside else source for name in wanted}
+    names = tuple(name for name, path in paths.items() if path.name == name and path.is_file())
+    for name, limits in _with_sums(wanted, known).items():
+        if name in names:
+            _take(paths[name], folder, name, limits)
+    return _Came(names, _unchecked(names, known))
+
+
+def _came_packed(names: Sequence[str], archive: str, known: Mapping[str, str]) -> _Came:
+    """Return what came in an archive, whose own checksum vouches for all of it."""
+    return _Came(tuple(names), () if archive in known else _unchecked(names, known))
 
 
 def _from_folder(
@@ -152,23 +226,20 @@ def _from_folder(
     wanted: Mapping[str, Expected],
     known: dict[str, str],
     watching: Watching | None,
-) -> list[str]:
+) -> _Came:
     """Fetch one file after the other; those that are not there are left out."""
     base = mirror if mirror.endswith("/") else mirror + "/"
     known = _sums_of_mirror(base, folder) | known
-    fetched = []
+    names: list[str] = []
+    notes: list[str] = []
     for name, limits in _with_sums(wanted, known).items():
+        check = partial(_check_header, name=name)
         try:
-            _fetch_one(base + name, folder / name, limits, watching)
+            notes += fetch(base + name, folder / name, limits, check=check, watch=watching and watching(name))
         except NotThereError:
             continue
-        fetched.append(name)
-    return fetched
-
-
-def _fetch_one(url: str, path: Path, limits: Expected, watching: Watching | None) -> None:
-    check = partial(_check_header, name=path.name)
-    fetch(url, path, limits, check=check, watch=watching and watching(path.name))
+        names.append(name)
+    return _Came(tuple(names), (*notes, *_unchecked(names, known)))
 
 
 def _from_archive(
@@ -177,42 +248,49 @@ def _from_archive(
     wanted: Mapping[str, Expected],
     known: dict[str, str],
     watching: Watching | None,
-) -> list[str]:
+) -> _Came:
     name = _name_of(mirror)
     archive = folder / name
     limits = Expected(_ARCHIVE_BYTES, known.get(name))
-    fetch(mirror, archive, limits, watch=watching and watching(name))
+    notes = fetch(mirror, archive, limits, watch=watching and watching(name))
     try:
-        return _unpack(archive, folder, _with_sums(wanted, known))
+        came = _came_packed(_unpack(archive, folder, _with_sums(wanted, known)), name, known)
     finally:
         archive.unlink()
+    return replace(came, notes=notes + came.notes)
 
 
-def _from_kaggle(folder: Path, wanted: Mapping[str, Expected]) -> list[str]:
+def _from_kaggle(folder: Path, wanted: Mapping[str, Expected], known: Mapping[str, str]) -> _Came:
     """Let kagglehub fetch each file into its cache, and copy it from there."""
     try:
         import kagglehub
     except ImportError:
         raise InputError(
             "kagglehub is not installed; expected the extra download (pip install -e '.[download]'), or an "
-            "address with --mirror"
+            "address, a folder or an archive with --mirror"
         ) from None
-    for name, limits in wanted.items():
+    for name, limits in _with_sums(wanted, known).items():
         try:
             cached = Path(kagglehub.dataset_download(facts.KAGGLE_HANDLE, path=name))
         except Exception as error:  # kagglehub passes on whatever its libraries raise
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise InputError(
                 f"Kaggle did not give {name} ({reason}); try again later, or fetch the collection "
-                f"{facts.KAGGLE_HANDLE} by hand and name its address with --mirror"
+                f"{facts.KAGGLE_HANDLE} by hand and name its archive with --mirror"
             ) from None
-        if zipfile.is_zipfile(cached):  # as Kaggle sends large files
-            _unpack(cached, folder, {name: limits})
-            continue
-        _check_header(cached, name)
-        with cached.open("rb") as source, written_whole(folder / name) as stream:
-            copy_checked(source, stream, str(cached), limits)
-    return [name for name in wanted if (folder / name).is_file()]
+        _take(cached, folder, name, limits)
+    names = tuple(name for name in wanted if (folder / name).is_file())
+    return _Came(names, _unchecked(names, known) if known else ())  # kagglehub compares what Kaggle tells it.
+
+
+def _take(path: Path, folder: Path, name: str, limits: Expected) -> None:
+    """Copy a file of this machine into the folder, under its name."""
+    if zipfile.is_zipfile(path):  # as Kaggle sends large files
+        _unpack(path, folder, {name: limits})
+        return
+    _check_header(path, name)
+    with path.open("rb") as source, written_whole(folder / name) as stream:
+        copy_checked(source, stream, str(path), limits)
 
 
 def _unpack(archive: Path, folder: Path, wanted: Mapping[str, Expected]) -> list[str]:
@@ -246,7 +324,7 @@ def _sums_of_mirror(base: str, folder: Path) -> dict[str, str]:
             fetch(base + SUMS_FILE, path, Expected(_SUMS_BYTES))
         except NotThereError:
             return {}
-        return read_sums(path)
+        return _parse_sums(path.read_bytes(), base + SUMS_FILE)
 
 
 def _with_sums(wanted: Mapping[str, Expected], sums: Mapping[str, str]) -> dict[str, Expected]:

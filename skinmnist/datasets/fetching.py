@@ -7,24 +7,39 @@ import http
 import http.client
 import json
 import re
+import string
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TypedDict
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from skinmnist.datasets.files import shown
 from skinmnist.errors import InputError
 
 _STEP = 1 << 18
 _TIMEOUT_SECONDS = 60
 #: How often a connection that breaks is taken up again before the file is given up for now.
 _ATTEMPTS = 4
+_REDIRECTS = 5
+_REDIRECT_CODES = (301, 302, 303, 307, 308)
+#: No length has more digits; `int` refuses thousands of them, and takes digits that are not ASCII.
+_NUMBER = "[0-9]{1,18}"
 
 #: Raises an `InputError` where a file is not what it should be.
 Check = Callable[[Path], None]
 #: Told how many bytes there are so far, and how many there will be where that is known.
 Watcher = Callable[[int, int | None], None]
+
+
+class Kept(TypedDict):
+    """The version and the length of a file whose beginning has come."""
+
+    version: str
+    total: int | None
 
 
 class NotThereError(InputError):
@@ -37,6 +52,19 @@ class _UnfinishedError(InputError):
 
 class _BrokenOffError(Exception):
     """The connection ended before the file did."""
+
+
+class _ChangedError(_BrokenOffError):
+    """What has come belongs to another version of the file."""
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """Where the body of an answer begins and ends in the file, and how long the whole file is."""
+
+    start: int
+    stop: int | None
+    total: int | None
 
 
 @dataclass(frozen=True)
@@ -56,11 +84,12 @@ class Expected:
 
 def fetch(
     url: str, path: Path, expected: Expected, *, check: Check | None = None, watch: Watcher | None = None
-) -> None:
+) -> tuple[str, ...]:
     """Fetch a file to `path`, which appears when it is whole and checked.
 
     What has come so far is kept in ``<path>.part``, with the server's mark of the version (its ETag, else its
-    date) in ``<path>.part.json``; the next call asks for the rest, as RFC 9110 describes ranges.
+    date) and the length in ``<path>.part.json``; the next call asks for the rest, as RFC 9110 describes
+    ranges. A rest of another version is not appended: the file is begun anew.
 
     Parameters
     ----------
@@ -73,28 +102,25 @@ def fetch(
         Looks at what has come before it gets its name.
     watch : callable, optional
 
+    Returns
+    -------
+    tuple of str
+        Sentences about what was begun anew, and what could not be checked.
+
     Raises
     ------
     NotThereError
         Where the server has no such file.
     InputError
-        Where the file is longer than it may be, where its content is not the expected one (what has come is
-        thrown away), or where the server cannot be reached or breaks off (what has come is kept).
+        Where the file is longer than it may be or was announced, where its lengths contradict each other,
+        where its content is not the expected one (what has come is thrown away), or where the server cannot
+        be reached, breaks off or redirects too often or from https to http (what has come is kept).
     """
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-        raise InputError(f"received the address {url!r}; expected one that begins with http:// or https://")
+    split_url(url)
     part = path.with_name(path.name + ".part")
     try:
-        for attempt in range(_ATTEMPTS):
-            try:
-                _continue(url, part, expected, watch)
-                break
-            except _BrokenOffError as error:
-                if attempt == _ATTEMPTS - 1:
-                    raise _UnfinishedError(
-                        f"{url} broke off ({error}); what has come is kept, so type the same command again"
-                    ) from None
-        _check_content(url, part, expected)
+        notes = _complete(url, part, expected, watch)
+        check_content(url, part, expected)
         if check:
             check(part)
     except InputError as error:
@@ -103,78 +129,16 @@ def fetch(
         raise
     part.replace(path)
     _forget(part)
+    return notes
 
 
-def _continue(url: str, part: Path, expected: Expected, watch: Watcher | None) -> None:
-    """Ask for what is missing of a file and append it."""
-    version = _kept_version(url, part)
-    have = part.stat().st_size if version else 0
-    headers = {"Accept-Encoding": "identity", "User-Agent": "skinmnist"}
-    if version and have:
-        headers |= {"Range": f"bytes={have}-", "If-Range": version}
-    with _open(urllib.request.Request(url, headers=headers)) as answer:
-        start, total = _extent(url, answer, have)
-        if total is not None and total > expected.largest:
-            raise InputError(_too_long(url, f"{total:,}", expected))
-        if not start:
-            _note_version(url, part, answer)
-        with part.open("r+b" if start else "wb") as stream:
-            stream.seek(start)
-            length = start
-            while block := _read(answer):
-                length += len(block)
-                if length > expected.largest:
-                    raise InputError(_too_long(url, f"more than {expected.largest:,}", expected))
-                stream.write(block)
-                if watch:
-                    watch(length, total)
-    if total is not None and length < total:
-        raise _BrokenOffError(f"{length:,} of {total:,} bytes")
+def check_content(url: str, part: Path, expected: Expected) -> None:
+    """Compare the content of a file with its checksum, where there is one.
 
-
-def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
-    url = request.full_url
-    try:
-        return _opener().open(request, timeout=_TIMEOUT_SECONDS)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code in (404, 410):
-            raise NotThereError(f"{url} is not there ({error.code}); expected a mirror that has it") from None
-        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise InputError(f"{url} is another file than before; type the same command again") from None
-        raise _UnfinishedError(
-            f"{url} was refused ({error.code} {error.reason}); check the address, or try later"
-        ) from None
-    except (http.client.HTTPException, OSError) as error:
-        raise _BrokenOffError(_reason(error)) from None
-
-
-def _read(answer: http.client.HTTPResponse) -> bytes:
-    try:
-        return answer.read(_STEP)
-    except (http.client.HTTPException, OSError) as error:
-        raise _BrokenOffError(_reason(error)) from None
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "reason", None) or error) or type(error).__name__
-
-
-def _extent(url: str, answer: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
-    """Return where the body begins in the file, and the length of the whole file where it is told."""
-    packed = answer.headers.get("Content-Encoding", "identity")
-    if packed != "identity":
-        raise InputError(f"{url} came packed ({packed}); expected the plain file, so try another mirror")
-    if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
-        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
-        if span is None or int(span[1]) != have:
-            raise InputError(f"{url} came in a part that was not asked for; type the same command again")
-        return have, int(span[2])
-    length = answer.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdecimal() else None
-
-
-def _check_content(url: str, part: Path, expected: Expected) -> None:
+    Raises
+    ------
+    InputError
+    """
     if expected.sha256 is None:
         return
     with part.open("rb") as stream:
@@ -182,12 +146,203 @@ def _check_content(url: str, part: Path, expected: Expected) -> None:
     if received != expected.sha256.lower():
         raise InputError(
             f"{url} has the SHA-256 {received}; expected {expected.sha256.lower()}, so it is another file or "
-            "was damaged on the way, and was thrown away"
+            "was damaged on the way"
         )
 
 
+def split_url(url: str) -> SplitResult:
+    """Take an address of the web apart.
+
+    Raises
+    ------
+    InputError
+        Where it is of another kind, or only half of one.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # Such as an IPv6 address without its bracket.
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise InputError(f"received the address {url!r}; expected one that begins with http:// or https://")
+    return parts
+
+
+def _complete(url: str, part: Path, expected: Expected, watch: Watcher | None) -> tuple[str, ...]:
+    """Ask for a file until it is whole; return what is to be said of it."""
+    notes: list[str] = []
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            _continue(url, part, expected, watch, notes)
+            break
+        except _BrokenOffError as error:
+            if not left:
+                raise _UnfinishedError(
+                    f"{url} broke off ({error}); what has come is kept, so type the same command again"
+                ) from None
+    return tuple(dict.fromkeys(notes))
+
+
+def _continue(url: str, part: Path, expected: Expected, watch: Watcher | None, notes: list[str]) -> None:
+    """Ask for what is missing of a file and append it."""
+    kept = _kept_version(url, part)
+    have = part.stat().st_size if kept["version"] else 0
+    headers = {"Accept-Encoding": "identity", "User-Agent": "skinmnist"}
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": kept["version"]}
+    try:
+        with _open(url, headers) as answer:
+            extent = _extent(url, answer, have)
+            if extent.total is not None and extent.total > expected.largest:
+                raise InputError(_too_long(url, f"{extent.total:,}", expected))
+            if extent.start:
+                _check_same(answer, extent, kept)
+            else:
+                if have:
+                    notes.append(_anew(url))
+                _note_version(url, part, answer)
+            length = _append(answer, part, extent, partial(_check_length, url, extent, expected), watch)
+            if answer.length is None and not answer.chunked and expected.sha256 is None:
+                notes.append(f"{url} came without a length or checksum, so a missing end would not show")
+    except _ChangedError:
+        notes.append(_anew(url))
+        _forget(part)
+        raise
+    if extent.total is not None and length < extent.total:
+        raise _BrokenOffError(f"{length:,} of {extent.total:,} bytes")
+
+
+def _append(
+    answer: http.client.HTTPResponse,
+    part: Path,
+    extent: _Extent,
+    check: Callable[[int], None],
+    watch: Watcher | None,
+) -> int:
+    """Write the body of an answer to its place in the file, and return how long the file is now."""
+    length = extent.start
+    with part.open("r+b" if extent.start else "wb") as stream:
+        stream.seek(length)
+        while block := _read(answer):
+            length += len(block)
+            check(length)
+            stream.write(block)
+            if watch:
+                watch(length, extent.total)
+    return length
+
+
+def _check_length(url: str, extent: _Extent, expected: Expected, length: int) -> None:
+    if extent.stop is not None and length > extent.stop:
+        raise InputError(
+            f"{url} went on after the {extent.stop:,} bytes that it announced; expected no more, so try "
+            "another mirror"
+        )
+    if length > expected.largest:
+        raise InputError(_too_long(url, f"more than {expected.largest:,}", expected))
+
+
+def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    """Open an address, or the one that it redirects to."""
+    first = url
+    for _ in range(_REDIRECTS + 1):
+        try:
+            return _opener().open(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_SECONDS)
+        except urllib.error.HTTPError as error:
+            error.close()
+            url = _redirected(url, error, resumed="Range" in headers)
+        except (http.client.HTTPException, OSError) as error:
+            raise _BrokenOffError(_reason(error)) from None
+        except (ValueError, OverflowError) as error:  # A name or a port that cannot be.
+            raise _UnfinishedError(
+                f"the address {url!r} cannot be opened ({_reason(error)}); check it, or try another mirror"
+            ) from None
+    raise _UnfinishedError(
+        f"{first} redirects more than {_REDIRECTS} times; check the address, or try another mirror"
+    )
+
+
+def _redirected(url: str, error: urllib.error.HTTPError, resumed: bool) -> str:
+    """Return where an answer sends us; any other answer without a file is an error."""
+    if error.code in (404, 410):
+        raise NotThereError(f"{url} is not there ({error.code}); expected a mirror that has it") from None
+    if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and resumed:
+        raise _ChangedError("it has changed") from None
+    location = error.headers.get("Location") if error.code in _REDIRECT_CODES else None
+    if location is None:
+        raise _UnfinishedError(
+            f"{url} was refused ({error.code} {shown(error.reason)}); check the address, or try later"
+        ) from None
+    try:
+        # Browsers take what is not ASCII as well.
+        target = urljoin(url, quote(location, safe=string.punctuation, encoding="iso-8859-1"))
+        scheme = split_url(target).scheme
+    except ValueError:
+        raise _UnfinishedError(
+            f"{url} redirects to {shown(location)}; expected an http or https address, so try another mirror"
+        ) from None
+    if (split_url(url).scheme, scheme) == ("https", "http"):
+        raise _UnfinishedError(
+            f"{url} redirects to {shown(location)}, where anybody on the way can alter the file; expected "
+            "https, so try another mirror"
+        ) from None
+    return target
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    try:
+        # Not `read`: it takes a whole chunk of a negative size, however long, into memory.
+        return answer.read1(_STEP)
+    except (http.client.HTTPException, OSError) as error:
+        raise _BrokenOffError(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    reason = str(getattr(error, "reason", None) or error) or type(error).__name__
+    return reason if reason.isprintable() else shown(reason)
+
+
+def _extent(url: str, answer: http.client.HTTPResponse, have: int) -> _Extent:
+    """Return what the answer says about its body, where that can be."""
+    packed = answer.headers.get("Content-Encoding", "identity")
+    if packed != "identity":
+        raise InputError(
+            f"{url} came packed ({shown(packed)}); expected the plain file, so try another mirror"
+        )
+    lengths = {length.strip() for length in answer.headers.get_all("Content-Length", [])}
+    if len(lengths) > 1 or not all(re.fullmatch(_NUMBER, length) for length in lengths):
+        raise InputError(
+            f"{url} announced the length {shown(', '.join(sorted(lengths)))}; expected one number of bytes, "
+            "so try another mirror"
+        )
+    length = int(lengths.pop()) if lengths else None
+    if answer.status in (http.HTTPStatus.OK, http.HTTPStatus.NON_AUTHORITATIVE_INFORMATION):
+        return _Extent(0, length, length)
+    told = answer.headers.get("Content-Range", "nothing")
+    span = re.fullmatch(rf"bytes ({_NUMBER})-({_NUMBER})/({_NUMBER})", told)
+    first, last, total = map(int, span.groups()) if span else (0, 0, 0)
+    asked = answer.status == http.HTTPStatus.PARTIAL_CONTENT and have > 0
+    if not (asked and first == have <= last < total and length in (None, last + 1 - first)):
+        raise InputError(
+            f"{url} came in a part that was not asked for (status {answer.status}, range {shown(told)}, "
+            f"expected from {have:,} on); type the same command again"
+        )
+    return _Extent(first, last + 1, total)
+
+
+def _check_same(answer: http.client.HTTPResponse, extent: _Extent, kept: Kept) -> None:
+    """Check that the rest belongs to what has come, also where the server did not heed ``If-Range``."""
+    tagged = kept["version"].startswith('"')
+    version = answer.headers.get("ETag" if tagged else "Last-Modified", "" if tagged else kept["version"])
+    if version != kept["version"] or kept["total"] not in (None, extent.total):
+        raise _ChangedError("it has changed")
+
+
+def _anew(url: str) -> str:
+    return f"{url} was begun anew: it has changed since the first part, or its mirror cannot continue it"
+
+
 def _opener() -> urllib.request.OpenerDirector:
-    """Open http and https only, wherever a server redirects to."""
+    """Open http and https only, and follow no redirect."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -195,7 +350,6 @@ def _opener() -> urllib.request.OpenerDirector:
         urllib.request.HTTPHandler,
         urllib.request.HTTPSHandler,
         urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPRedirectHandler,
         urllib.request.HTTPErrorProcessor,
     ):
         opener.add_handler(handler())
@@ -209,18 +363,24 @@ def _mark(part: Path) -> Path:
 def _note_version(url: str, part: Path, answer: http.client.HTTPResponse) -> None:
     """Keep what tells this version of the file from another; a weak ETag does not."""
     tag = answer.headers.get("ETag", "")
-    version = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
-    _mark(part).write_text(json.dumps({"url": url, "version": version}), encoding="utf-8")
+    version = tag if re.fullmatch(r'"[^"\s]{1,200}"', tag) else answer.headers.get("Last-Modified", "")
+    kept = {"url": url, "version": version, "total": answer.length}
+    _mark(part).write_text(json.dumps(kept), encoding="utf-8")
 
 
-def _kept_version(url: str, part: Path) -> str:
-    """Return the version of what has come so far, or nothing where it cannot be gone on with."""
+def _kept_version(url: str, part: Path) -> Kept:
+    """Return the version of what has come so far, empty where it cannot be gone on with."""
     try:
         kept = json.loads(_mark(part).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
-    fits = isinstance(kept, dict) and kept.get("url") == url and part.is_file()
-    return str(kept.get("version", "")) if fits else ""
+    except (OSError, ValueError, RecursionError):
+        kept = None
+    if not isinstance(kept, dict) or kept.get("url") != url or not part.is_file():
+        kept = {}
+    version, total = kept.get("version"), kept.get("total")
+    return {
+        "version": version if isinstance(version, str) else "",
+        "total": total if isinstance(total, int) else None,
+    }
 
 
 def _forget(part: Path) -> None:

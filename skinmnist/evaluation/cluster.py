@@ -13,11 +13,11 @@ from concurrent.futures import CancelledError, Executor, Future
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import dask
 import numpy as np
 from distributed import Client, KilledWorker, LocalCluster, Scheduler, Worker, WorkerPlugin, get_worker
+from distributed.security import Security
 from threadpoolctl import threadpool_limits
 
 from skinmnist.datasets.table import PixelTable
@@ -27,10 +27,12 @@ from skinmnist.evaluation.fitting import Task
 from skinmnist.evaluation.limits import NO_LIMITS, Limits
 from skinmnist.evaluation.plan import environment
 from skinmnist.evaluation.runner import Outcome, finish_cells, outcomes_of
+from skinmnist.evaluation.scratch import scratch_folder
 from skinmnist.evaluation.working import alarm, work
 from skinmnist.text import one_line
 
 LOCAL = "local"
+_environment = lru_cache(maxsize=1)(environment)
 _NAME = "skinmnist-"
 #: Pixels that are sent to workers at most; the client and the scheduler hold copies of them, too.
 MOST_BYTES = 1 << 31
@@ -51,6 +53,9 @@ _LOCAL_SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 1.0,
+    # Their web servers show tasks to everybody on this machine.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 #: Ctrl-C reaches the whole group; the client alone decides what it means.
 _PRELOAD = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
@@ -70,13 +75,14 @@ def run_on_cluster(
 
     Parameters
     ----------
-    cells : sequence of Cell
+    cells, task
+        As of `skinmnist.evaluation.runner.run_cells`.
     table : PixelTable
         Sent to each worker once, also to those that come later.
-    task : Task
     address : str
-        Of a scheduler, such as ``"tcp://host:8786"``, or ``"local"``: a cluster of `jobs` processes on this
-        machine.
+        Of a scheduler, such as ``"tls://host:8786"``, or ``"local"``: a cluster of `jobs` processes on this
+        machine. Whoever can reach a scheduler without TLS can run code on its workers, and through their
+        answers here.
     jobs : int
         Worker processes of a local cluster.
     limits : Limits
@@ -104,22 +110,38 @@ def run_on_cluster(
 
 
 @contextmanager
+def _local_cluster(jobs: int, limits: Limits) -> Iterator[LocalCluster]:
+    """Start worker processes that obey this process alone, not every user of the machine."""
+    try:
+        security = Security.temporary()
+    except ImportError:
+        raise InputError(
+            "received --dask local, but cryptography is not installed; install skinmnist with the extra "
+            "'cluster'"
+        ) from None
+    with (
+        scratch_folder() as folder,
+        dask.config.set(_LOCAL_SETTINGS),
+        LocalCluster(
+            n_workers=jobs,
+            threads_per_worker=1,
+            memory_limit=int((limits.megabytes or 0) * 2**20),
+            security=security,
+            local_directory=str(folder),
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            silence_logs=logging.CRITICAL,
+            preload=[_PRELOAD],
+        ) as cluster,
+    ):
+        yield cluster
+
+
+@contextmanager
 def _client(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
     """Connect to a cluster whose workers may be trusted with cells."""
     with ExitStack() as stack:
-        where: Any = address
-        if address == LOCAL:
-            stack.enter_context(dask.config.set(_LOCAL_SETTINGS))
-            where = stack.enter_context(
-                LocalCluster(
-                    n_workers=jobs,
-                    threads_per_worker=1,
-                    memory_limit=int((limits.megabytes or 0) * 2**20),
-                    dashboard_address="127.0.0.1:0",
-                    silence_logs=logging.CRITICAL,
-                    preload=[_PRELOAD],
-                )
-            )
+        where = stack.enter_context(_local_cluster(jobs, limits)) if address == LOCAL else address
         try:
             client = stack.enter_context(Client(where, timeout=_PATIENCE, set_as_default=False))
             client.wait_for_workers(1, timeout=_STARTING)
@@ -153,15 +175,7 @@ def abandoned_inputs(dask_scheduler: Scheduler) -> list[str]:
 
 
 def examine_worker(known: dict[str, str], dask_worker: Worker) -> str | None:
-    """Say why a worker's cells could differ from those of the client; None where they cannot.
-
-    Parameters
-    ----------
-    known : dict of str to str
-        What the client has, as `plan.environment` returns it.
-    dask_worker : distributed.Worker
-        This process, by the name that `Client.run` knows.
-    """
+    """Say why the cells of this process could differ from those of a client whose environment is known."""
     threads = dask_worker.state.nthreads
     if threads > 1:
         return f"has {threads} threads; expected one for each cell, so start it with --nthreads 1"
@@ -175,21 +189,8 @@ def examine_worker(known: dict[str, str], dask_worker: Worker) -> str | None:
     return None
 
 
-@lru_cache(maxsize=1)
-def _environment() -> dict[str, str]:
-    return environment()
-
-
 class SharedInputs(WorkerPlugin):
-    """What all cells of a run need, sent to each worker once: the scheduler hands it to whoever registers.
-
-    Attributes
-    ----------
-    table : PixelTable
-    task : Task
-    known : dict of str to str
-        The client's `plan.environment`.
-    """
+    """What all cells of a run need, sent to each worker once: the scheduler hands it to all that register."""
 
     def __init__(self, table: PixelTable, task: Task, client: str) -> None:
         self.table = replace(table, pixels=np.asarray(table.pixels))
@@ -210,24 +211,48 @@ def _sent(client: Client, inputs: SharedInputs) -> Iterator[None]:
             client.unregister_worker_plugin(inputs.name)
 
 
-class Presence:
-    """Look whether a cluster has workers at all; new ones may come, but not for ever.
+class DaskPool:
+    """Workers of a Dask cluster: the `Pool` of ``--dask``, and the `Onlooker` that waits for new ones.
 
     Parameters
     ----------
     client : distributed.Client
-
-    Attributes
-    ----------
-    interval : float
-        Seconds between two looks.
+    inputs : str
+        Name of the `SharedInputs` that the workers have.
+    limits : Limits
     """
 
     interval = 5.0
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, inputs: str, limits: Limits) -> None:
         self.client = client
+        self.inputs = inputs
+        self.last_words = "its worker died again and again: a crash, out of memory, or beyond a limit"
+        self._seconds = limits.seconds
         self._alone_since: float | None = None
+
+    def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
+        """Yield outcomes as they come, all but those of cells that lost worker after worker."""
+        if self.client.status != "running":
+            raise InputError(
+                "the Dask cluster is gone; start it again and type the same command, which goes on from there"
+            )
+        executor = self.client.get_executor(pure=False)
+        try:
+            yield from outcomes_of(
+                executor,
+                cells,
+                self._submit,
+                self._ahead,
+                watch=self,
+                lost=(KilledWorker, CancelledError),
+            )
+        finally:
+            executor.shutdown(wait=False)
+
+    def suspects(self, left: Sequence[Cell]) -> Sequence[Cell]:
+        """Return all that have no outcome: Dask tried each on several workers."""
+        return left
 
     def finished(self, cell: Cell) -> None:
         """Take no note of a cell."""
@@ -243,54 +268,12 @@ class Presence:
             self._alone_since = None
             return
         now = time.monotonic()
-        if self._alone_since is None:
-            self._alone_since = now
+        self._alone_since = self._alone_since or now
         if now - self._alone_since > _STARTING:
             raise InputError(
                 f"the Dask cluster has had no worker for {_STARTING:g} s; start `dask worker` and type the "
                 "same command again, which goes on from there"
             )
-
-
-class DaskPool:
-    """Workers of a Dask cluster, the `Pool` of ``--dask``.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    inputs : str
-        Name of the `SharedInputs` that the workers have.
-    limits : Limits
-    """
-
-    def __init__(self, client: Client, inputs: str, limits: Limits) -> None:
-        self.client = client
-        self.inputs = inputs
-        self.last_words = "its worker died again and again: a crash, out of memory, or beyond a limit"
-        self._seconds = limits.seconds
-
-    def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
-        """Yield outcomes as they come, all but those of cells that lost worker after worker."""
-        if self.client.status != "running":
-            raise InputError(
-                "the Dask cluster is gone; start it again and type the same command, which goes on from there"
-            )
-        executor = self.client.get_executor(pure=False)
-        try:
-            yield from outcomes_of(
-                executor,
-                cells,
-                self._submit,
-                self._ahead,
-                watch=Presence(self.client),
-                lost=(KilledWorker, CancelledError),
-            )
-        finally:
-            executor.shutdown(wait=False)
-
-    def suspects(self, left: Sequence[Cell]) -> Sequence[Cell]:
-        """Return all that have no outcome: Dask tried each on several workers."""
-        return left
 
     def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
         return executor.submit(work_on_cluster, cell, self.inputs, self._seconds)
@@ -301,16 +284,7 @@ class DaskPool:
 
 
 def work_on_cluster(cell: Cell, inputs: str, seconds: float | None) -> CellResult | CellFailure:
-    """Run one cell on the inputs that this worker got when it registered.
-
-    Parameters
-    ----------
-    cell : Cell
-    inputs : str
-        Name of the `SharedInputs`.
-    seconds : float or None
-        The cell's time limit.
-    """
+    """Run one cell on the `SharedInputs` of that name, which this worker got when it registered."""
     worker = get_worker()
     shared: SharedInputs = worker.plugins[inputs]
     difference = examine_worker(shared.known, worker)

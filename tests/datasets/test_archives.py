@@ -1,8 +1,10 @@
 import hashlib
 import stat
 import zipfile
+from contextlib import suppress
 from warnings import catch_warnings, simplefilter
 
+import numpy as np
 import pytest
 
 from skinmnist.datasets.archives import extract
@@ -99,3 +101,19 @@ def test_damaged_archives_are_refused(pack, out):
     middle = whole.index(b"a.csv") + 40
     archive.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
     assert "is no whole zip archive" in refused(archive, out)
+
+
+def test_altered_bytes_end_in_a_sentence(tmp_path, out):
+    """Of every method of packing, and in names that claim to be UTF-8."""
+    random = np.random.default_rng(0)
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        archive = tmp_path / "archive.zip"
+        with zipfile.ZipFile(archive, "w", method) as opened:
+            opened.writestr("\u00e9/a.csv", bytes(range(90)))
+        whole = archive.read_bytes()
+        for _ in range(100):
+            content = bytearray(whole)
+            content[random.integers(len(content))] = random.integers(256)
+            archive.write_bytes(content)
+            with suppress(InputError):
+                extract(archive, out, EXPECTED)

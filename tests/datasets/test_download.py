@@ -1,3 +1,4 @@
+import hashlib
 import io
 import sys
 import types
@@ -119,8 +120,11 @@ def test_sums_beside_the_files_and_sums_that_are_handed_over(served, tmp_path):
 
 def test_sums_are_read_as_sha256sum_writes_them(tmp_path):
     path = tmp_path / "sums"
-    path.write_text(f"{'a' * 64}  a b.csv\n{'B' * 64} *./c.csv\n")
-    assert read_sums(path) == {"a b.csv": "a" * 64, "c.csv": "b" * 64}
+    path.write_bytes(f"{'a' * 64}  a b.csv\n{'B' * 64} *./c.csv\r\n\\{'c' * 64}  x\\\\d.csv\n".encode())
+    assert read_sums(path) == {"a b.csv": "a" * 64, "c.csv": "b" * 64, "d.csv": "c" * 64}
+    # Of other folders' files of one name, none is ours.
+    path.write_text(f"{'a' * 64}  x/README\n{'b' * 64}  y/README\n")
+    assert read_sums(path) == {"README": "a" * 64}
 
 
 def zipped(files):
@@ -156,6 +160,47 @@ def test_hostile_archives_leave_nothing(spoil, said, served, collection, tmp_pat
     assert said in refused(folder, f"{served.url}/a.zip")
     assert held(folder) == {}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("as_address", [True, False])
+def test_a_folder_or_an_archive_of_this_machine(packed, as_address, collection, tmp_path):
+    source, out = tmp_path / "my own.zip" if packed else tmp_path / "my own", tmp_path / "out"
+    if packed:
+        source.write_bytes(zipped(collection))
+    else:
+        source.mkdir()
+        for name, content in collection.items():
+            (source / name).write_bytes(content)
+    before = source.stat()
+    done = download(out, source.as_uri() if as_address else str(source))
+    assert done.fetched == NAMES
+    assert len(done.notes) == len(NAMES)
+    assert held(out) == collection
+    assert source.stat()[:6] == before[:6]
+
+
+def test_sums_of_what_is_on_this_machine(collection, tmp_path):
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(zipped(collection))
+    assert "expected 222" in refused(tmp_path / "out", str(archive), sums={"a.zip": "2" * 64})
+    sums = {"a.zip": hashlib.sha256(archive.read_bytes()).hexdigest()}
+    assert download(tmp_path / "out", str(archive), sums=sums).notes == ()
+    (tmp_path / "SHA256SUMS").write_text(f"{'3' * 64}  x/{NAMES[0]}\n")
+    (tmp_path / NAMES[0]).write_bytes(collection[NAMES[0]])
+    assert "expected 333" in refused(tmp_path / "new", str(tmp_path))
+    assert held(tmp_path / "new") == {}
+
+
+def test_a_single_file_of_this_machine_completes_a_folder(collection, tmp_path):
+    source, out = tmp_path / NAMES[0], tmp_path / "out"
+    source.write_bytes(collection[NAMES[0]])
+    assert "does not hold hmnist_8_8_RGB.csv, HAM10000_metadata.csv" in refused(out, str(source))
+    for name in NAMES[1:]:
+        (out / name).write_bytes(collection[name])
+    (out / NAMES[0]).unlink()
+    assert download(out, str(source)).fetched == NAMES[:1]
+    assert held(out) == collection
 
 
 def test_an_archive_that_was_cut_off_for_good(served, collection, tmp_path):

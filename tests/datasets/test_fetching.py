@@ -21,7 +21,7 @@ def get(served, tmp_path):
     """Return a fetcher of /a.csv, with the limits that are given."""
 
     def get(largest=1_024_000, sha256=None, **more):
-        fetch(f"{served.url}/a.csv", tmp_path / "a.csv", Expected(largest, sha256), **more)
+        return fetch(f"{served.url}/a.csv", tmp_path / "a.csv", Expected(largest, sha256), **more)
 
     return get
 
@@ -62,6 +62,33 @@ def test_the_next_call_goes_on_with_what_is_kept(get, served, tmp_path):
     assert (tmp_path / "a.csv").read_bytes() == CONTENT
     assert served.asked == [("/a.csv", "bytes=200000-")]
     assert names(tmp_path) == ["a.csv"]
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"[]",
+        b"{" * 100_000,
+        b'{"total": %s}' % (b"9" * 5000),
+        b'{"url": "%s/a.csv", "version": {}, "total": "x"}',
+        b"\xff",
+    ],
+)
+def test_a_damaged_note_of_the_version_starts_anew(note, get, served, tmp_path):
+    (tmp_path / "a.csv.part").write_bytes(b"mine")
+    (tmp_path / "a.csv.part.json").write_bytes(note.replace(b"%s", served.url.encode()))
+    get()
+    assert served.asked == [("/a.csv", None)]
+    assert (tmp_path / "a.csv").read_bytes() == CONTENT
+
+
+def test_what_had_come_whole_but_has_no_name_yet(get, served, tmp_path):
+    served.cuts["/a.csv"] = [200_000, 0, 0, 0]
+    refused(get)
+    (tmp_path / "a.csv.part").write_bytes(CONTENT)
+    served.raw["/a.csv"] = [b"HTTP/1.0 416 Range Not Satisfiable\r\n\r\n"]
+    assert ["was begun anew" in note for note in get()] == [True]
+    assert (tmp_path / "a.csv").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("change", ["content", "no ranges", "no tags", "another address"])

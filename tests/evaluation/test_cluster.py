@@ -2,10 +2,16 @@
 
 import os
 import signal
+import socket
+import ssl
+import sys
 import threading
 import time
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import numpy as np
+import psutil
 import pytest
 
 pytest.importorskip("distributed", reason="Dask comes with the extra 'cluster'")
@@ -19,6 +25,7 @@ from skinmnist.errors import InputError
 from skinmnist.evaluation import cluster
 from skinmnist.evaluation.cells import Cell
 from skinmnist.evaluation.fitting import cell_seeds
+from skinmnist.evaluation.limits import NO_LIMITS
 from skinmnist.evaluation.plan import make_plan
 
 # Dask looks after itself in threads and sockets that it lets go of when it pleases.
@@ -185,7 +192,7 @@ def test_a_cluster_that_stays_without_workers_is_told(monkeypatch):
         LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty,
         Client(empty, set_as_default=False) as client,
     ):
-        waiting = cluster.Presence(client)
+        waiting = cluster.DaskPool(client, "", NO_LIMITS)
         waiting.look()
         time.sleep(1)
         with pytest.raises(InputError, match="has had no worker"):
@@ -202,3 +209,48 @@ def test_workers_with_other_versions_are_refused(lesions, address, monkeypatch):
     monkeypatch.setattr(cluster, "environment", lambda: {"numpy": "0.1"})
     with pytest.raises(InputError, match=r"has .* where the client has .*; expected the same"):
         run_comparison(lesions, "none", "dummy", folds=2, dask=address.scheduler_address)
+
+
+def listening():
+    """Return the addresses at which this process and those under it are listening."""
+    own = psutil.Process()
+    return [
+        connection.laddr
+        for process in [own, *own.children(recursive=True)]
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+
+def test_a_local_cluster_obeys_its_own_client_alone():
+    """Other users of the machine reach its ports, but have no certificate."""
+    before = listening()
+    anonymous = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anonymous.check_hostname, anonymous.verify_mode = False, ssl.CERT_NONE
+    with cluster._client("local", 1, NO_LIMITS) as client:
+        with pytest.raises((OSError, TypeError), match="TLS"):
+            Client(client.scheduler.address, timeout=5, set_as_default=False)
+        opened = set(listening()) - set(before)
+        assert {host for host, _ in opened} == {"127.0.0.1"}
+        info = client.scheduler_info()
+        servers = [info, *info["workers"].values()]
+        web = {server["services"]["dashboard"] for server in servers}
+        for port in web:
+            with pytest.raises(HTTPError, match="404"):
+                urlopen(f"http://127.0.0.1:{port}/info/main/workers.html")
+        # The scheduler, the worker and its nanny.
+        talking = {port for _, port in opened} - web
+        assert len(talking) == 3
+        for port in talking:
+            with (
+                socket.create_connection(("127.0.0.1", port), 60) as plain,
+                pytest.raises((ssl.SSLError, ConnectionError), match=r"CERTIFICATE_REQUIRED|reset"),
+                anonymous.wrap_socket(plain) as stream,
+            ):
+                stream.recv(100)
+
+
+def test_a_local_cluster_needs_its_extra(lesions, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(InputError, match="cryptography is not installed"):
+        run_comparison(lesions, "none", "dummy", folds=2, dask="local")
