@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TypedDict
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from skinmnist.datasets.files import shown
 from skinmnist.errors import InputError
+from skinmnist.text import shown
 
 _STEP = 1 << 18
 _TIMEOUT_SECONDS = 60
