@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from skinmnist.errors import InputError
 
 #: Segments of a JPEG or chunks of a PNG or WebP. A PNG of 32 MB in the 8 kB of libpng has 4,100.
-MAX_PIECES = 20_000
+MAX_PIECES = 10_000
 #: Everything in these pieces that is no pixels: previews, depth maps, profiles, texts.
 MAX_METADATA = 8 * 2**20
 #: Pieces of EXIF; readers join them anew for each.
@@ -44,11 +43,12 @@ _LONGEST_FRAME = 38
 _WINDOW = 2**20
 #: Pieces that hold pixels.
 _PIXELS = frozenset((b"IDAT", b"fdAT", b"VP8 ", b"VP8L", b"ALPH", b"ANMF"))
+#: Pieces that say how large the picture is.
+_DECLARING = _FRAMES | {b"IHDR", b"VP8X", b"VP8 ", b"VP8L"}
 _EXIF = b"Exif\0\0"
 
 
-@dataclass(frozen=True)
-class _Piece:
+class _Piece(NamedTuple):
     """A segment or chunk: its kind, where its data begin, and how many bytes they are said to be."""
 
     kind: bytes
@@ -143,28 +143,41 @@ def _webp_chunks(content: bytes) -> Iterator[_Piece]:
 def _jpeg_segments(content: bytes) -> Iterator[_Piece]:
     """Walk from marker to marker as libjpeg does; comments and what stands behind the picture hold none."""
     place, junk, in_head, framed = 2, 0, True, False
-    pixels = np.frombuffer(content, np.uint8)
-    for start in range(0, len(content) - 1, _WINDOW):
-        part = pixels[start : start + _WINDOW + 1]
-        marks = start + np.flatnonzero((part[:-1] == 0xFF) & _LEADS[part[1:]])
-        while (found := int(np.searchsorted(marks, place))) < len(marks):
-            mark = int(marks[found])
-            kind = content[mark + 1 : mark + 2]
-            if in_head:
-                junk += mark - place
-                _check_head(content, kind, mark, junk, framed)
-                framed |= kind in _FRAMES
-            if kind == _END_OF_JPEG:
-                if not in_head:
-                    return
-                junk, place = junk + 2, mark + 2
-                continue
-            piece = _Piece(kind, mark + 4, max(0, int.from_bytes(content[mark + 2 : mark + 4], "big") - 2))
-            yield piece
-            place = mark + 4 + piece.length
-            in_head &= kind != _START_OF_SCAN
+    while True:
+        end = min(len(content), place + MAX_JUNK + 2) if in_head else len(content)
+        mark = _next_mark(content, place, end)
+        if mark >= end:
+            break
+        kind = content[mark + 1 : mark + 2]
         if in_head:
-            _check_head(content, b"", 0, junk + min(start + _WINDOW, len(content)) - place, framed)
+            junk += mark - place
+            _check_head(content, kind, mark, junk, framed)
+            framed |= kind in _FRAMES
+        if kind == _END_OF_JPEG:
+            if not in_head:
+                return
+            junk, place = junk + 2, mark + 2
+            continue
+        piece = _Piece(kind, mark + 4, max(0, int.from_bytes(content[mark + 2 : mark + 4], "big") - 2))
+        yield piece
+        place = mark + 4 + piece.length
+        in_head &= kind != _START_OF_SCAN
+    if in_head:
+        _check_head(content, b"", mark, junk + mark - place, framed)
+
+
+def _next_mark(content: bytes, place: int, end: int) -> int:
+    """Return where the next marker stands that a segment follows; the end where there is none."""
+    if content[place : place + 1] == b"\xff" and place + 1 < len(content) and _LEADS[content[place + 1]]:
+        return place
+    width = 256
+    while place + 1 < end:
+        part = np.frombuffer(content, np.uint8, min(width, end - place), place)
+        marks = np.flatnonzero((part[:-1] == 0xFF) & _LEADS[part[1:]])
+        if len(marks):
+            return place + int(marks[0])
+        place, width = place + width - 1, min(4 * width, _WINDOW)
+    return end
 
 
 def _check_head(content: bytes, kind: bytes, mark: int, junk: int, framed: bool) -> None:
@@ -179,10 +192,10 @@ def _check_head(content: bytes, kind: bytes, mark: int, junk: int, framed: bool)
 
 def _declared(content: bytes, piece: _Piece) -> int:
     """Return the pixels that a piece declares; 0 where it declares none."""
+    if piece.kind not in _DECLARING:
+        return 0
     data = content[piece.start : piece.start + 10]
-    if len(data) < 10:
-        # Only the dimensions of a lossless WebP and of a JPEG's frame can be shorter.
-        data = data.ljust(10, b"\0")
+    data = data.ljust(10, b"\0")  # A damaged one can be shorter.
     if piece.kind == b"IHDR":
         width, height = struct.unpack_from(">II", data)
     elif piece.kind in _FRAMES:
@@ -191,11 +204,9 @@ def _declared(content: bytes, piece: _Piece) -> int:
         width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (4, 7))
     elif piece.kind == b"VP8 ":
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 6))
-    elif piece.kind == b"VP8L":
+    else:
         bits = int.from_bytes(data[1:5], "little")
         width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    else:
-        return 0
     return int(width * height)
 
 
