@@ -123,10 +123,10 @@ def check_each(server, names, slowest, slowest_honest):
         slow[name], slow_honest[name], large[name] = seconds, honest[2], peak[0] - before
         busy[name] += server.processor_seconds()
     left = server.settled(start + MEMORY_LEFT) - start
+    slowest_found, busiest, largest = (max(found.values()) for found in (slow, busy, large))
     print(
-        f"\n{len(slow)} pictures refused within {max(slow.values()):.2f} s "
-        f"({max(busy.values()):.2f} s of the processor) and {max(large.values()):.0f} MB; honest ones answered within "
-        f"{max(slow_honest.values()):.2f} s; {left:.0f} MB left"
+        f"\n{len(slow)} pictures refused within {slowest_found:.2f} s ({busiest:.2f} s of the processor) and "
+        f"{largest:.0f} MB; honest ones answered within {max(slow_honest.values()):.2f} s; {left:.0f} MB left"
     )
     assert max(slow.values()) < slowest, max(slow, key=slow.get)
     assert max(slow_honest.values()) < slowest_honest, max(slow_honest, key=slow_honest.get)
