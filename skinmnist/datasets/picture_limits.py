@@ -27,7 +27,7 @@ MAX_SCANS = 100
 USUAL_SCANS, MAX_SCANNED_PIXELS = 16, 50_000_000
 #: Above this a picture is large: decoded one at a time, and refused where it holds next to nothing.
 LARGE_PIXELS = 8_000_000
-#: Pixels for each byte of the file. A smooth picture has 60 as JPEG and 124 as WebP, both of the lowest quality.
+#: Pixels for each byte of the file. A smooth picture of the lowest quality has 60 as JPEG, 124 as WebP.
 MAX_PIXELS_PER_BYTE = 200
 #: Bytes between the segments of a JPEG's head, which readers skip one by one.
 MAX_JUNK = 64 * 2**10
