@@ -2,20 +2,20 @@
 
 This is the only way from a picture to a row, for training data and for predictions alike:
 
-    file, bytes, array -> bytes within a limit -> PNG, JPEG, WebP or BMP, nothing else -> size within a limit
-    -> first frame, decoded -> turned as its EXIF says -> RGB -> LANCZOS to the size of the table -> row
+    file, bytes, array -> bytes and pieces within limits -> PNG, JPEG, WebP or BMP, nothing else
+    -> size within limits -> first frame, decoded -> turned as its EXIF says -> RGB
+    -> LANCZOS to the size of the table -> row
 """
 
 from __future__ import annotations
 
 import io
 import os
-import re
 import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
+from skinmnist.datasets.picture_limits import LARGE_PIXELS, check_density, check_limits
 from skinmnist.datasets.picture_modes import to_rgb
 from skinmnist.errors import InputError
 from skinmnist.text import shown
@@ -43,11 +44,6 @@ MAX_SIDE = 65_535
 _SIZE_EXPECTED = (
     f"expected 1 to {MAX_PIXELS:,} in all and at most {MAX_SIDE:,} along a side, so scale it down"
 )
-#: A progressive JPEG has about ten scans; each that says nothing costs as much as one that does.
-MAX_SCANS = 100
-_START_OF_JPEG, _START_OF_SCAN, _END_OF_JPEG = b"\xff\xd8", b"\xda", b"\xd9"
-#: A marker of a JPEG that a segment follows, or its end; the others stand alone, or are none.
-_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
 _RAW, _BITFIELDS = 0, 3
 
 #: What undoes each value of EXIF's orientation (CIPA DC-008, table 6).
@@ -61,8 +57,33 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-#: Filters of warnings are the whole process's. It also keeps large pictures from being decoded side by side.
-_DECODING = threading.Lock()
+
+class _Silence:
+    """Ignores warnings while any thread is inside: their filters are the whole process's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+#: Pillow warns of metadata, which is not used, and of sizes, which are limited here.
+_SILENCE = _Silence()
+#: One of 50 million pixels with alpha takes 600 MB while it is opened, which happens to one at a time.
+_LARGE = threading.Lock()
 
 
 def open_picture(source: Source) -> Image.Image:
@@ -160,17 +181,21 @@ def _read(path: Path) -> bytes:
 def _decoded(content: bytes) -> Image.Image:
     """Decode the content of a file."""
     _check_bytes(len(content))
-    with _refusing(content), Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        _check_coding(image, content)
-        return _upright_rgb(image)
+    turn = _LARGE if check_limits(content) > LARGE_PIXELS else nullcontext()
+    with turn, _refusing(content), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.format == "BMP" and image.info.get("compression") not in (_RAW, _BITFIELDS):
+            raise InputError(
+                "received a compressed BMP; expected an uncompressed one, so save it again as PNG"
+            )
+        _check_size(image)
+        check_density(image.width * image.height, len(content))
+        return _upright_rgb(image, copied=False)
 
 
 @contextmanager
 def _refusing(content: bytes) -> Iterator[None]:
     """Turn whatever Pillow raises into an `InputError`, and let it warn nobody."""
-    with _DECODING, warnings.catch_warnings():
-        # Pillow warns of metadata, which is not used, and of sizes, which are limited here.
-        warnings.simplefilter("ignore")
+    with _SILENCE:
         try:
             yield
         except InputError:
@@ -191,18 +216,24 @@ def _refusing(content: bytes) -> Iterator[None]:
             ) from None
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    width, height = image.size
-    if min(width, height) < 1 or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise InputError(f"received a picture of {width:,} x {height:,} pixels; {_SIZE_EXPECTED}")
+def _upright_rgb(image: Image.Image, copied: bool = True) -> Image.Image:
+    """Decode a picture and turn it; without a copy, one that is RGB and upright is returned itself."""
+    _check_size(image)
     image.load()
     turn = _TURNS.get(_orientation(image))
-    upright = to_rgb(image)
+    as_it_is = not copied and image.mode == "RGB" and "transparency" not in image.info
+    upright = image if as_it_is else to_rgb(image)
     if turn is not None:
         upright = upright.transpose(turn)
     # Whoever opens the result again must not find what has been done already.
     upright.info.clear()
     return upright
+
+
+def _check_size(image: Image.Image) -> None:
+    width, height = image.size
+    if min(width, height) < 1 or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise InputError(f"received a picture of {width:,} x {height:,} pixels; {_SIZE_EXPECTED}")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -233,26 +264,3 @@ def _check_bytes(count: int) -> None:
             f"received more than {MAX_BYTES // 2**20} MB of file; expected a smaller one, so scale the "
             "picture down or save it as JPEG"
         )
-
-
-def _check_coding(image: Image.Image, content: bytes) -> None:
-    """Refuse what takes minutes to decode out of a small file, and no camera or editor writes."""
-    if content.startswith(_START_OF_JPEG) and _has_too_many_scans(content):
-        raise InputError(
-            f"received a JPEG of more than {MAX_SCANS} scans; expected at most that many, so save it again "
-            "with another program"
-        )
-    if image.format == "BMP" and image.info.get("compression") not in (_RAW, _BITFIELDS):
-        raise InputError("received a compressed BMP; expected an uncompressed one, so save it again as PNG")
-
-
-def _has_too_many_scans(content: bytes) -> bool:
-    """Walk from marker to marker as libjpeg does; comments and what stands behind the picture hold none."""
-    count, place = 0, len(_START_OF_JPEG)
-    while (found := _MARKER.search(content, place)) is not None and found[1] != _END_OF_JPEG:
-        count += found[1] == _START_OF_SCAN
-        if count > MAX_SCANS:
-            return True
-        place = found.end()
-        place += int.from_bytes(content[place : place + 2], "big")
-    return False

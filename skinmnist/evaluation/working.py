@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import os
 import warnings
@@ -13,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from skinmnist.datasets.mapped import open_passed
+from skinmnist.datasets.memory import trim_memory
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.fitting import Task, fit_cell
@@ -47,27 +47,10 @@ def work_from_file(
     """
     with Note(note), alarm(None if seconds is None else seconds + _GRACE):
         outcome = work(cell, _mapped_table(path), task)
+    # loky takes a worker that grew by 300 MB for one that leaks and starts another in its place, which
+    # imports its libraries and describes the pictures again.
     trim_memory()
     return outcome
-
-
-def trim_memory() -> None:
-    """Give memory that was freed back to the system, where the C library can: ``malloc_trim`` of glibc.
-
-    By itself it keeps what large arrays leave behind. loky takes a worker that grew by 300 MB for one that
-    leaks and starts another in its place, which imports its libraries and describes the pictures again.
-    """
-    trim = getattr(_c_library(), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-@lru_cache(maxsize=1)
-def _c_library() -> ctypes.CDLL | None:
-    try:
-        return ctypes.CDLL(None)
-    except (OSError, TypeError):  # Windows has no library of that name.
-        return None
 
 
 def work(cell: Cell, table: PixelTable, task: Task) -> CellResult | CellFailure:

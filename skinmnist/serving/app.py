@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 from pathlib import Path
@@ -19,14 +20,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skinmnist import facts
+from skinmnist.datasets.memory import trim_memory
+from skinmnist.datasets.picture_limits import LARGE_PIXELS, check_limits
 from skinmnist.datasets.pictures import FORMATS_SAID, MAX_BYTES, MAX_PIXELS, open_picture, picture_row
 from skinmnist.errors import InputError
 from skinmnist.serving.body import Bodies
 from skinmnist.serving.guard import Guard
 
-#: Pictures that are looked at side by side. One of 50 million pixels with alpha takes 600 MB while it is
-#: opened, which happens to one at a time.
+#: Small pictures that are looked at side by side; large ones wait for each other, and hold up no small one.
 WORKERS = 2
+#: A larger file is taken for a large picture unseen.
+LARGE_BYTES = 4 * 2**20
+#: Seconds after an answer in which the memory of its picture goes back to the system.
+TRIM_AFTER = 0.5
 #: Scores that the page shows, and what they are called there.
 SHOWN = {
     "macro_f1": "Macro-F1",
@@ -109,7 +115,6 @@ def make_app(model: Model, host: str = "127.0.0.1") -> Guard:
         Route("/api/classify", desk.classify, methods=["POST"]),
     ]
     handlers: dict[Any, Any] = {HTTPException: _told, Exception: _unexpected}
-    # Outside of everything, so that even the answer to a fault carries the headers.
     return Guard(Starlette(routes=routes, exception_handlers=handlers), host)
 
 
@@ -119,7 +124,8 @@ class _Desk:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._bodies = Bodies()
-        self._limiter: anyio.CapacityLimiter | None = None
+        self._lanes: dict[bool, anyio.CapacityLimiter] = {}
+        self._trimming = False
         height, width, channels = model.shape
         self.description = {
             "title": model.title,
@@ -137,25 +143,53 @@ class _Desk:
         return JSONResponse(self.description)
 
     async def classify(self, request: Request) -> Response:
+        """Answer one picture; a refusal is handed on as text, for an error would hold on to the picture."""
         drawn = request.query_params.get("pictures") == "1"
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(WORKERS)  # It belongs to the running event loop.
-        async with self._bodies.picture(request) as content:
-            try:
-                told = await anyio.to_thread.run_sync(self._answer, content, drawn, limiter=self._limiter)
-            except InputError as error:
-                raise HTTPException(422, str(error)) from None
-        return JSONResponse(told)
+        try:
+            async with self._bodies.picture(request) as content:
+                lane = await self._lane(content)
+                told = await anyio.to_thread.run_sync(self._answer, content, drawn, limiter=lane)
+            return JSONResponse(told, 422 if "error" in told else 200)
+        finally:
+            self._trim_soon()
+
+    async def _lane(self, content: bytes) -> anyio.CapacityLimiter:
+        if not self._lanes:  # They belong to the running event loop.
+            self._lanes = {True: anyio.CapacityLimiter(1), False: anyio.CapacityLimiter(WORKERS)}
+        large = len(content) > LARGE_BYTES
+        if not large:
+            large = await anyio.to_thread.run_sync(_is_large, content, limiter=self._lanes[False])
+        return self._lanes[large]
+
+    def _trim_soon(self) -> None:
+        """Trim memory when everything that an answer left behind is free, once for many answers."""
+        if not self._trimming:
+            self._trimming = True
+            asyncio.get_running_loop().call_later(TRIM_AFTER, self._trim)
+
+    def _trim(self) -> None:
+        self._trimming = False
+        asyncio.get_running_loop().run_in_executor(None, trim_memory)
 
     def _answer(self, content: bytes, drawn: bool) -> dict[str, Any]:
         # In its final size it is a row of its own, and the large picture need not stay in memory.
-        seen = picture_row(open_picture(content), self._model.shape).reshape(self._model.shape)
+        try:
+            seen = picture_row(open_picture(content), self._model.shape).reshape(self._model.shape)
+        except InputError as error:
+            return {"error": str(error)}
         answer = self._model.classify(seen)
         told = answer.to_dict()
         if drawn:
             told["seen"] = _data_uri(_png(answer.pixels))
             told["explanation"] = _data_uri(self._model.explain_picture(seen))
         return told
+
+
+def _is_large(content: bytes) -> bool:
+    try:
+        return check_limits(content) > LARGE_PIXELS
+    except InputError:
+        return False  # It is refused again, and soon.
 
 
 def _page(description: dict[str, Any]) -> bytes:

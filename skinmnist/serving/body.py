@@ -77,7 +77,7 @@ def file_of_form(body: bytes, boundary: bytes) -> bytes:
                 return files[0]
             break
         head, blank, content = part.partition(b"\r\n\r\n")
-        if blank and _FILE.search(head):
+        if blank and len(head) <= FORM_BYTES and _FILE.search(head):
             files.append(content)
     raise HTTPException(
         400, f"received a form with {len(files)} files or without an end; expected one file, so send it alone"

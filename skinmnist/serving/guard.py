@@ -1,4 +1,4 @@
-"""What every request must pass before anything looks at it, and what every answer carries.
+"""What every request must pass before anything looks at it, and the headers that every answer carries.
 
 A page on this machine is reachable by every other page that its browser has open. Two checks keep those out:
 
@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import ipaddress
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 #: Own files only, no script or style inside the page, no frames around it, no forms out of it.
 CONTENT_POLICY = "; ".join(
@@ -31,6 +31,7 @@ CONTENT_POLICY = "; ".join(
         "trusted-types 'none'",
     )
 )
+#: Added by the server, so that its own errors carry them as well.
 SECURITY_HEADERS = {
     "content-security-policy": CONTENT_POLICY,
     "x-content-type-options": "nosniff",
@@ -44,7 +45,7 @@ SAFE_METHODS = {"GET", "HEAD"}
 
 
 class Guard:
-    """Middleware that refuses what comes from elsewhere, and adds headers to every answer.
+    """Middleware that refuses what comes from elsewhere.
 
     Parameters
     ----------
@@ -61,13 +62,12 @@ class Guard:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        answer = _with_headers(send)
         refusal = self._refusal(scope)
         if refusal is None:
-            await self._app(scope, receive, answer)
+            await self._app(scope, receive, send)
         else:
             status, sentence = refusal
-            await JSONResponse({"error": sentence}, status)(scope, receive, answer)
+            await JSONResponse({"error": sentence}, status)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
@@ -119,14 +119,3 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
-
-
-def _with_headers(send: Send) -> Send:
-    async def answer(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in SECURITY_HEADERS.items():
-                headers[name] = value
-        await send(message)
-
-    return answer

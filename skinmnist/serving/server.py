@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from functools import partial
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from skinmnist.errors import InputError
+from skinmnist.serving.guard import SECURITY_HEADERS
 
 #: From the first byte of a connection, or the end of its last answer, to the end of the next answer.
 PATIENCE = 60.0
@@ -55,6 +58,8 @@ def open_socket(host: str, port: int) -> socket.socket:
 def make_server(app: ASGIApp, patience: float = PATIENCE) -> uvicorn.Server:
     """Return a server of an application; ``run(sockets=[...])`` starts it.
 
+    Every answer carries the security headers, also where the application was never asked.
+
     Parameters
     ----------
     app : ASGI application
@@ -71,6 +76,7 @@ def make_server(app: ASGIApp, patience: float = PATIENCE) -> uvicorn.Server:
             log_level="error",
             access_log=False,
             server_header=False,
+            headers=list(SECURITY_HEADERS.items()),
             proxy_headers=False,
             limit_concurrency=CONNECTIONS,
             timeout_keep_alive=KEEP_ALIVE,
@@ -80,7 +86,7 @@ def make_server(app: ASGIApp, patience: float = PATIENCE) -> uvicorn.Server:
 
 
 class _ImpatientProtocol(H11Protocol):
-    """uvicorn waits for slow clients for ever; this does not."""
+    """uvicorn waits for slow clients for ever, and answers what is no HTTP without headers; this does not."""
 
     def __init__(self, *arguments: Any, patience: float, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -99,6 +105,23 @@ class _ImpatientProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         self._wait_again()
         super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        sentence = (
+            "received no valid HTTP request; expected one of HTTP/1.1, as browsers and programs send it"
+        )
+        headers = [
+            *self.config.encoded_headers,
+            (b"content-type", b"application/json"),
+            (b"connection", b"close"),
+        ]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=json.dumps({"error": sentence}).encode("ascii")),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _wait_again(self) -> None:
         if self._end is not None:

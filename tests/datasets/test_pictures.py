@@ -4,11 +4,13 @@ import warnings
 
 import numpy as np
 import pytest
-from golden_pictures import ALPHA, COLOURS, GOLDEN, over_white, saved
+from golden_pictures import ALPHA, BLOCKS, COLOURS, GOLDEN, over_white, saved
+from hostile_pictures import BEYOND, DAMAGED, HOSTILE
 from mutations import mutated_files
 from PIL import Image
 
-from skinmnist.datasets.pictures import open_picture, picture_row
+from skinmnist.datasets.picture_limits import check_limits
+from skinmnist.datasets.pictures import _LARGE, open_picture, picture_row
 from skinmnist.errors import InputError
 
 PNG = saved(Image.fromarray(COLOURS), "PNG")
@@ -32,6 +34,31 @@ def test_golden_pictures(name):
     found = np.asarray(picture).astype(int)
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= tolerance
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_pictures(name, monkeypatch):
+    """Refused before a pixel is decoded; where there are too many pieces, before Pillow reads any."""
+    make, expected = HOSTILE[name]
+    content = make()
+    monkeypatch.setattr(Image.Image, "load", None)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)
+    if expected in (BEYOND, DAMAGED):
+        monkeypatch.setattr(Image, "open", None)
+    assert expected in complaint(content)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP"])
+def test_declared_pixels(form):
+    content = saved(Image.fromarray(BLOCKS), form)
+    assert check_limits(content) == BLOCKS.shape[0] * BLOCKS.shape[1]
+    for end in range(0, len(content), 7):  # However it is cut, it is only looked at.
+        check_limits(content[:end])
+
+
+def test_a_large_picture_holds_up_no_small_one():
+    with _LARGE:
+        assert open_picture(PNG).mode == "RGB"
 
 
 def test_there_are_enough_of_them():

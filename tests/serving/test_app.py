@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from standing_in import StandIn, speckled
+from standing_in import Running, StandIn, parsed, speckled
 
 import skinmnist
 from skinmnist import facts
@@ -56,6 +56,30 @@ def test_the_page_asks_nobody_else_and_holds_no_script(page):
     assert "innerHTML" not in (SERVING / "page.js").read_text()
 
 
+#: The server answers these itself, and asks no application.
+NO_REQUESTS = [
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"\x16\x03\x01\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000,
+]
+
+
+@pytest.mark.parametrize("request_bytes", NO_REQUESTS)
+def test_no_http_is_answered_in_a_sentence(page, request_bytes):
+    status, headers, body = parsed(page.raw(request_bytes))
+    assert (status, headers["content-type"]) == (400, "application/json")
+    assert "; expected one" in json.loads(body)["error"]
+
+
+def test_a_busy_server_carries_the_headers(monkeypatch):
+    monkeypatch.setattr("skinmnist.serving.server.CONNECTIONS", 1)
+    with Running() as busy:
+        status, headers, _ = busy.ask()
+    assert status == 503
+    assert SECURITY_HEADERS.items() <= headers.items()
+
+
 def test_every_answer_carries_the_headers(page):
     for status, headers, _ in (
         page.ask(),
@@ -64,7 +88,10 @@ def test_every_answer_carries_the_headers(page):
         page.ask("PUT", "/api/classify"),
         page.ask("POST", "/api/classify", b"x"),
         page.ask(Host="evil.example"),
+        page.ask("POST", "/api/classify", b"x", Content_Length="9" * 17),
+        *(parsed(page.raw(line)) for line in NO_REQUESTS),
     ):
+        assert status >= 200
         assert SECURITY_HEADERS.items() <= headers.items(), status
         assert "server" not in headers
 
@@ -85,8 +112,6 @@ def test_pictures_come_along_where_asked_for(page):
 
 
 def test_grey_models_show_grey(page):
-    from standing_in import Running
-
     model = StandIn()
     model.shape = (8, 8, 1)
     with Running(model) as grey:
@@ -153,8 +178,6 @@ def test_what_a_program_may_know(page):
 
 
 def test_a_fault_inside_is_no_traceback(caplog):
-    from standing_in import Running
-
     class Broken(StandIn):
         def classify(self, image):
             raise RuntimeError("secret")

@@ -1,4 +1,4 @@
-"""A worker gives back the memory of the cells that it has finished."""
+"""Freed memory goes back to the system: after each cell in a worker, after each large picture on the page."""
 
 import platform
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 HOLES = """
 import psutil
-from skinmnist.evaluation.working import trim_memory
+from skinmnist.datasets.memory import trim_memory
 arrays = [bytearray(64_000) for _ in range(4_000)]
 last = arrays.pop()
 del arrays

@@ -1,0 +1,222 @@
+"""What a picture file may hold: limits that are checked before anything decodes it.
+
+A file of a few kilobytes can declare hundreds of megabytes of pixels, and one of millions of empty pieces
+(the segments of a JPEG, the chunks of a PNG or WebP) takes a reader written in Python half a minute. One walk
+from piece to piece finds both. It ends at the first limit, so that its own cost is bounded as well.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from skinmnist.errors import InputError
+
+#: Segments of a JPEG or chunks of a PNG or WebP. A PNG of 32 MB in the 8 kB of libpng has 4,100.
+MAX_PIECES = 10_000
+#: Everything in these pieces that is no pixels: previews, depth maps, profiles, texts.
+MAX_METADATA = 8 * 2**20
+#: Pieces of EXIF; readers join them anew for each.
+MAX_EXIF_PIECES = 200
+#: A progressive JPEG has about ten scans; each that says nothing costs as much as one that does.
+MAX_SCANS = 100
+#: More scans than this are for small pictures: all of them together run over this many pixels.
+USUAL_SCANS, MAX_SCANNED_PIXELS = 16, 50_000_000
+#: Above this a picture is large: decoded one at a time, and refused where it holds next to nothing.
+LARGE_PIXELS = 8_000_000
+#: Pixels for each byte of the file. A smooth picture of the lowest quality has 60 as JPEG, 124 as WebP.
+MAX_PIXELS_PER_BYTE = 200
+#: Bytes between the segments of a JPEG's head, which readers skip one by one.
+MAX_JUNK = 64 * 2**10
+
+_PNG, _JPEG, _RIFF, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"BM"
+#: Markers of a JPEG that a segment follows, or its end; the others stand alone, or are none.
+_LEADS = np.isin(np.arange(256), [*range(0xC0, 0xD0), *range(0xD9, 0xFF)])
+_START_OF_SCAN, _END_OF_JPEG = b"\xda", b"\xd9"
+_FRAMES = frozenset(bytes([code]) for code in range(0xC0, 0xD0)) - {b"\xc4", b"\xc8", b"\xcc"}
+#: No decoder knows these; readers take what follows them for more markers.
+_UNSUPPORTED = frozenset(bytes([code]) for code in (0xC8, 0xDE, 0xDF, *range(0xF0, 0xFE)))
+_LONGEST_FRAME = 38
+_WINDOW = 2**20
+#: Pieces that hold pixels.
+_PIXELS = frozenset((b"IDAT", b"fdAT", b"VP8 ", b"VP8L", b"ALPH", b"ANMF"))
+#: Pieces that say how large the picture is.
+_DECLARING = _FRAMES | {b"IHDR", b"VP8X", b"VP8 ", b"VP8L"}
+_EXIF = b"Exif\0\0"
+
+
+class _Piece(NamedTuple):
+    """A segment or chunk: its kind, where its data begin, and how many bytes they are said to be."""
+
+    kind: bytes
+    start: int
+    length: int
+
+
+def check_limits(content: bytes) -> int:
+    """Refuse a file that takes long or much memory to decode, and that no camera or editor writes.
+
+    Parameters
+    ----------
+    content : bytes
+        Of any file; what is no PNG, JPEG, WebP or BMP is left to the reader to refuse.
+
+    Returns
+    -------
+    int
+        Pixels that the file declares; 0 where they are not found.
+
+    Raises
+    ------
+    InputError
+        Where it is beyond a limit of this module.
+    """
+    if content.startswith(_PNG):
+        return _walk(content, "PNG", "chunks", _png_chunks(content))
+    if content.startswith(_JPEG):
+        return _walk(content, "JPEG", "segments", _jpeg_segments(content))
+    if content.startswith(_RIFF) and content[8:12] == b"WEBP":
+        return _walk(content, "WebP", "chunks", _webp_chunks(content))
+    return _bmp_pixels(content) if content.startswith(_BMP) else 0
+
+
+def check_density(pixels: int, count: int) -> None:
+    """Refuse a large picture in so few bytes that it is next to empty: a bomb, and no photograph.
+
+    Raises
+    ------
+    InputError
+    """
+    if pixels > LARGE_PIXELS and pixels > MAX_PIXELS_PER_BYTE * count:
+        raise InputError(
+            f"received {pixels:,} pixels in {count:,} bytes, which hold no photograph; expected at most "
+            f"{MAX_PIXELS_PER_BYTE} pixels a byte in a picture this large, so scale it down"
+        )
+
+
+def _walk(content: bytes, form: str, called: str, pieces: Iterator[_Piece]) -> int:
+    """Go through all pieces within the limits, and return the most pixels that one of them declares."""
+    metadata = exif = scans = pixels = 0
+    for count, piece in enumerate(pieces, 1):
+        exif += content.startswith(_EXIF, piece.start)
+        scans += form == "JPEG" and piece.kind == _START_OF_SCAN
+        metadata += 0 if piece.kind in _PIXELS else min(piece.length, len(content) - piece.start)
+        pixels = max(pixels, _declared(content, piece))
+        if count > MAX_PIECES or exif > MAX_EXIF_PIECES:
+            raise _beyond(form, f"more than {MAX_PIECES:,} {called}, or {MAX_EXIF_PIECES} of EXIF")
+        if metadata > MAX_METADATA:
+            raise _beyond(form, f"more than {MAX_METADATA // 2**20} MB beside its pixels")
+        if scans > MAX_SCANS:
+            raise _beyond(form, f"more than {MAX_SCANS} scans")
+        if scans > USUAL_SCANS and scans * pixels > MAX_SCANNED_PIXELS:
+            raise _beyond(form, f"more than {USUAL_SCANS} scans of {pixels:,} pixels")
+    return pixels
+
+
+def _beyond(form: str, what: str) -> InputError:
+    return InputError(
+        f"received a {form} of {what}; expected at most that many, so save it again with another program"
+    )
+
+
+def _png_chunks(content: bytes) -> Iterator[_Piece]:
+    place = len(_PNG)
+    while place + 8 <= len(content):
+        piece = _Piece(content[place + 4 : place + 8], place + 8, _number(content, place, "big"))
+        yield piece
+        if piece.kind == b"IEND":
+            return
+        place += 12 + piece.length
+
+
+def _webp_chunks(content: bytes) -> Iterator[_Piece]:
+    place, end = 12, min(len(content), 8 + _number(content, 4, "little"))
+    while place + 8 <= end:
+        piece = _Piece(content[place : place + 4], place + 8, _number(content, place + 4, "little"))
+        yield piece
+        place += 8 + piece.length + piece.length % 2
+
+
+def _jpeg_segments(content: bytes) -> Iterator[_Piece]:
+    """Walk from marker to marker as libjpeg does; comments and what stands behind the picture hold none."""
+    place, junk, in_head, framed = 2, 0, True, False
+    while True:
+        end = min(len(content), place + MAX_JUNK + 2) if in_head else len(content)
+        mark = _next_mark(content, place, end)
+        if mark >= end:
+            break
+        kind = content[mark + 1 : mark + 2]
+        if in_head:
+            junk += mark - place
+            _check_head(content, kind, mark, junk, framed)
+            framed |= kind in _FRAMES
+        if kind == _END_OF_JPEG:
+            if not in_head:
+                return
+            junk, place = junk + 2, mark + 2
+            continue
+        piece = _Piece(kind, mark + 4, max(0, int.from_bytes(content[mark + 2 : mark + 4], "big") - 2))
+        yield piece
+        place = mark + 4 + piece.length
+        in_head &= kind != _START_OF_SCAN
+    if in_head:
+        _check_head(content, b"", mark, junk + mark - place, framed)
+
+
+def _next_mark(content: bytes, place: int, end: int) -> int:
+    """Return where the next marker stands that a segment follows; the end where there is none."""
+    if content[place : place + 1] == b"\xff" and place + 1 < len(content) and _LEADS[content[place + 1]]:
+        return place
+    width = 256
+    while place + 1 < end:
+        part = np.frombuffer(content, np.uint8, min(width, end - place), place)
+        marks = np.flatnonzero((part[:-1] == 0xFF) & _LEADS[part[1:]])
+        if len(marks):
+            return place + int(marks[0])
+        place, width = place + width - 1, min(4 * width, _WINDOW)
+    return end
+
+
+def _check_head(content: bytes, kind: bytes, mark: int, junk: int, framed: bool) -> None:
+    """Refuse what makes a reader of the head slow, and the decoder fail anyway."""
+    length = int.from_bytes(content[mark + 2 : mark + 4], "big")
+    if junk > MAX_JUNK or kind in _UNSUPPORTED or (kind in _FRAMES and (framed or length > _LONGEST_FRAME)):
+        raise InputError(
+            "received a damaged JPEG, whose head is no row of segments; expected a whole one, so save or "
+            "send it again"
+        )
+
+
+def _declared(content: bytes, piece: _Piece) -> int:
+    """Return the pixels that a piece declares; 0 where it declares none."""
+    if piece.kind not in _DECLARING:
+        return 0
+    data = content[piece.start : piece.start + 10]
+    data = data.ljust(10, b"\0")  # A damaged one can be shorter.
+    if piece.kind == b"IHDR":
+        width, height = struct.unpack_from(">II", data)
+    elif piece.kind in _FRAMES:
+        height, width = struct.unpack_from(">HH", data, 1)
+    elif piece.kind == b"VP8X":
+        width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (4, 7))
+    elif piece.kind == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 6))
+    else:
+        bits = int.from_bytes(data[1:5], "little")
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int(width * height)
+
+
+def _bmp_pixels(content: bytes) -> int:
+    if _number(content, 14, "little") == 12:
+        width, height = struct.unpack_from("<HH", content[18:22].ljust(4, b"\0"))
+    else:
+        width, height = struct.unpack_from("<ii", content[18:26].ljust(8, b"\0"))
+    return abs(width * height)
+
+
+def _number(content: bytes, place: int, order: Literal["big", "little"]) -> int:
+    return int.from_bytes(content[place : place + 4], order)
