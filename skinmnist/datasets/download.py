@@ -5,23 +5,26 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from stat import S_IFDIR
 from urllib.parse import urlsplit
 
 from skinmnist import facts
 from skinmnist.datasets.archives import copy_checked, extract
 from skinmnist.datasets.fetching import Expected, NotThereError, Watcher, fetch
-from skinmnist.datasets.files import decode, shown, without_mark
+from skinmnist.datasets.files import check_type, decode, move_new, shown, without_mark, written_whole
 from skinmnist.datasets.layout import parse_header
 from skinmnist.datasets.metadata import REQUIRED_COLUMNS
-from skinmnist.datasets.writing import written_whole
+from skinmnist.datasets.owned_folder import Owned, claim, leave
 from skinmnist.errors import InputError
 
 SUMS_FILE = "SHA256SUMS"
+#: Where files stand until they are whole and checked, in the folder that they are for.
+WORK_FOLDER = ".skinmnist-download"
 _SUMS_BYTES = 1 << 20
 #: The whole collection, with its 10,015 pictures twice, has 6 GB.
 _ARCHIVE_BYTES = 8 * 2**30
@@ -107,16 +110,19 @@ def download(
     folder.mkdir(parents=True, exist_ok=True)
     expected = largest_files()
     there = tuple(name for name in expected if (folder / name).is_file())
+    for name in expected.keys() - there:
+        check_type(folder / name)  # Such as a link to nowhere.
     wanted = {name: limits for name, limits in expected.items() if name not in there}
     if not wanted:
         return Downloaded((), there, ())
     known = dict(sums or {})
-    if mirror is None:
-        fetched = _from_kaggle(folder, _with_sums(wanted, known))
-    elif _name_of(mirror).lower().endswith(".zip"):
-        fetched = _from_archive(mirror, folder, wanted, known, watching)
-    else:
-        fetched = _from_folder(mirror, folder, wanted, known, watching)
+    with _workplace(folder, "" if mirror is None else _name_of(mirror)) as work:
+        if mirror is None:
+            fetched = _from_kaggle(work, _with_sums(wanted, known))
+        elif _name_of(mirror).lower().endswith(".zip"):
+            fetched = _from_archive(mirror, work, wanted, known, watching)
+        else:
+            fetched = _from_folder(mirror, work, wanted, known, watching)
     missing = tuple(name for name in wanted if name not in fetched)
     needed = [name for name in missing if name in (*facts.TABLE_FILES, facts.METADATA_FILE)]
     if needed:
@@ -145,22 +151,38 @@ def read_sums(path: Path) -> dict[str, str]:
     return sums
 
 
+@contextmanager
+def _workplace(folder: Path, archive: str) -> Iterator[Path]:
+    """Make a folder of ours in a folder of the user's; what has come of a file stays for the next call."""
+    names = (*largest_files(), SUMS_FILE, *([archive] if archive.lower().endswith(".zip") else []))
+    unfinished = tuple(name + end for name in names for end in (".part", ".part.json"))
+    owned = Owned("download", files=(*names, *unfinished))
+    work = folder / WORK_FOLDER
+    check_type(work, S_IFDIR)
+    claim(work, owned)
+    try:
+        yield work
+    finally:
+        leave(work, owned, keep=unfinished)
+
+
 def _from_folder(
     mirror: str,
-    folder: Path,
+    work: Path,
     wanted: Mapping[str, Expected],
     known: dict[str, str],
     watching: Watching | None,
 ) -> list[str]:
     """Fetch one file after the other; those that are not there are left out."""
     base = mirror if mirror.endswith("/") else mirror + "/"
-    known = _sums_of_mirror(base, folder) | known
+    known = _sums_of_mirror(base, work) | known
     fetched = []
     for name, limits in _with_sums(wanted, known).items():
         try:
-            _fetch_one(base + name, folder / name, limits, watching)
+            _fetch_one(base + name, work / name, limits, watching)
         except NotThereError:
             continue
+        move_new(work / name, work.parent / name)
         fetched.append(name)
     return fetched
 
@@ -172,22 +194,18 @@ def _fetch_one(url: str, path: Path, limits: Expected, watching: Watching | None
 
 def _from_archive(
     mirror: str,
-    folder: Path,
+    work: Path,
     wanted: Mapping[str, Expected],
     known: dict[str, str],
     watching: Watching | None,
 ) -> list[str]:
     name = _name_of(mirror)
-    archive = folder / name
     limits = Expected(_ARCHIVE_BYTES, known.get(name))
-    fetch(mirror, archive, limits, watch=watching and watching(name))
-    try:
-        return _unpack(archive, folder, _with_sums(wanted, known))
-    finally:
-        archive.unlink()
+    fetch(mirror, work / name, limits, watch=watching and watching(name))
+    return _unpack(work / name, work, _with_sums(wanted, known))
 
 
-def _from_kaggle(folder: Path, wanted: Mapping[str, Expected]) -> list[str]:
+def _from_kaggle(work: Path, wanted: Mapping[str, Expected]) -> list[str]:
     """Let kagglehub fetch each file into its cache, and copy it from there."""
     try:
         import kagglehub
@@ -206,21 +224,21 @@ def _from_kaggle(folder: Path, wanted: Mapping[str, Expected]) -> list[str]:
                 f"{facts.KAGGLE_HANDLE} by hand and name its address with --mirror"
             ) from None
         if zipfile.is_zipfile(cached):  # as Kaggle sends large files
-            _unpack(cached, folder, {name: limits})
+            _unpack(cached, work, {name: limits})
             continue
         _check_header(cached, name)
-        with cached.open("rb") as source, written_whole(folder / name) as stream:
+        with cached.open("rb") as source, written_whole(work / name) as stream:
             copy_checked(source, stream, str(cached), limits)
-    return [name for name in wanted if (folder / name).is_file()]
+        move_new(work / name, work.parent / name)
+    return [name for name in wanted if (work.parent / name).is_file()]
 
 
-def _unpack(archive: Path, folder: Path, wanted: Mapping[str, Expected]) -> list[str]:
-    with TemporaryDirectory(dir=folder, prefix=".download-") as passing:
-        names = extract(archive, Path(passing), wanted)
-        for name in names:
-            _check_header(Path(passing) / name, name)
-        for name in names:
-            (Path(passing) / name).replace(folder / name)
+def _unpack(archive: Path, work: Path, wanted: Mapping[str, Expected]) -> list[str]:
+    names = extract(archive, work, wanted)
+    for name in names:
+        _check_header(work / name, name)
+    for name in names:
+        move_new(work / name, work.parent / name)
     return names
 
 
@@ -238,14 +256,12 @@ def _check_header(path: Path, name: str) -> None:
         raise InputError(f"what came is no {name} and was thrown away: {error}") from None
 
 
-def _sums_of_mirror(base: str, folder: Path) -> dict[str, str]:
-    with TemporaryDirectory(dir=folder, prefix=".download-") as passing:
-        path = Path(passing) / SUMS_FILE
-        try:
-            fetch(base + SUMS_FILE, path, Expected(_SUMS_BYTES))
-        except NotThereError:
-            return {}
-        return read_sums(path)
+def _sums_of_mirror(base: str, work: Path) -> dict[str, str]:
+    try:
+        fetch(base + SUMS_FILE, work / SUMS_FILE, Expected(_SUMS_BYTES))
+    except NotThereError:
+        return {}
+    return read_sums(work / SUMS_FILE)
 
 
 def _with_sums(wanted: Mapping[str, Expected], sums: Mapping[str, str]) -> dict[str, Expected]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from skinmnist.datasets.files import check_type, is_plain, open_plain, write_atomically
 from skinmnist.errors import InputError
 
 _STEP = 1 << 18
@@ -67,7 +68,7 @@ def fetch(
     url : str
         Of http or https.
     path : Path
-        In a folder that exists.
+        In a folder that exists and is skinmnist's own: what stands there and at these names is replaced.
     expected : Expected
     check : callable, optional
         Looks at what has come before it gets its name.
@@ -84,6 +85,8 @@ def fetch(
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
         raise InputError(f"received the address {url!r}; expected one that begins with http:// or https://")
     part = path.with_name(path.name + ".part")
+    for name in (path, part, _mark(part)):
+        check_type(name)
     try:
         for attempt in range(_ATTEMPTS):
             try:
@@ -118,7 +121,7 @@ def _continue(url: str, part: Path, expected: Expected, watch: Watcher | None) -
             raise InputError(_too_long(url, f"{total:,}", expected))
         if not start:
             _note_version(url, part, answer)
-        with part.open("r+b" if start else "wb") as stream:
+        with open(part, "r+b" if start else "wb", opener=open_plain) as stream:
             stream.seek(start)
             length = start
             while block := _read(answer):
@@ -210,16 +213,16 @@ def _note_version(url: str, part: Path, answer: http.client.HTTPResponse) -> Non
     """Keep what tells this version of the file from another; a weak ETag does not."""
     tag = answer.headers.get("ETag", "")
     version = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
-    _mark(part).write_text(json.dumps({"url": url, "version": version}), encoding="utf-8")
+    write_atomically(_mark(part), json.dumps({"url": url, "version": version}).encode())
 
 
 def _kept_version(url: str, part: Path) -> str:
     """Return the version of what has come so far, or nothing where it cannot be gone on with."""
     try:
-        kept = json.loads(_mark(part).read_text(encoding="utf-8"))
+        kept = json.loads(_mark(part).read_bytes()) if is_plain(_mark(part)) else None
     except (OSError, ValueError):
         return ""
-    fits = isinstance(kept, dict) and kept.get("url") == url and part.is_file()
+    fits = isinstance(kept, dict) and kept.get("url") == url and is_plain(part)
     return str(kept.get("version", "")) if fits else ""
 
 

@@ -1,0 +1,54 @@
+"""What a run leaves in its folder, by name, and how a run folder is told from a folder of the user's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from skinmnist.datasets.files import is_plain
+from skinmnist.datasets.owned_folder import Owned, Series
+
+_CELL_NAME, _CELL_HEAD = r".+-r\d+-f\d+-[0-9a-f]{16}\.cell", "[0-9a-f]{64}PK"
+_CELLS = Series("cells", _CELL_NAME, _CELL_HEAD)
+#: What a demonstration of leaks leaves.
+LEAK_FILES = Owned(
+    "demonstration of leaks",
+    files=("leaks.csv", "leaks/leaks.json"),
+    series=(Series("leaks/*", _CELL_NAME, _CELL_HEAD),),
+)
+RUN = Owned(
+    "run folder",
+    files=(
+        "run.json",
+        "run.log",
+        "report.html",
+        "predictions.csv.gz",
+        "scores.csv",
+        "timings.csv",
+        "comparisons.csv",
+        "intervals.csv",
+        "difference_intervals.csv",
+        "derived_scores.csv",
+        "subgroups.csv",
+        "pictures.npz",
+        "mistakes.npz",
+        "lesions.npz",
+        "patients.npz",
+        "claims.csv",
+        "published/preset.json",
+        "published/augmented.npz",
+        *LEAK_FILES.files,
+    ),
+    series=(_CELLS, Series("published", _CELL_NAME, _CELL_HEAD), *LEAK_FILES.series),
+)
+_OF_A_RUN = {"skinmnist", "identity", "protocol", "grid", "cells"}
+
+
+def is_unmarked_run(folder: Path) -> bool:
+    """Tell a run folder that was made before run folders were marked: by its ``run.json``."""
+    path = folder / "run.json"
+    try:
+        info = json.loads(path.read_bytes()) if is_plain(path) else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(info, dict) and info.keys() >= _OF_A_RUN
