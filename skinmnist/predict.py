@@ -110,6 +110,7 @@ def _show(path: Path, prediction: Prediction, options: argparse.Namespace, width
 def _explain(classifier: Classifier, path: Path, prediction: Prediction) -> bool:
     """Write the map of a picture beside it; tell whether that went well."""
     from skinmnist.datasets.files import check_replaceable, write_atomically
+    from skinmnist.errors import InputError
     from skinmnist.prediction.explaining import is_explanation
     from skinmnist.prediction.listing import explained_name
 

@@ -6,7 +6,6 @@ folder that holds one of these names is refused. Nothing else is ever replaced o
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from skinmnist.datasets.files import (
     check_type,
     file_type,
     is_plain,
+    open_plain,
     read_head,
     remove_torn,
-    write_atomically,
 )
 from skinmnist.errors import InputError
 
-MARKER, LOCK_FILE = ".skinmnist", ".lock"
+LOCK_FILE = ".lock"
 
 
 class Series(NamedTuple):
@@ -54,14 +53,17 @@ class Owned:
     files : tuple of str
         Relative paths with ``/``.
     series : tuple of Series
+    marker : str
+        The file that marks such a folder.
     """
 
     purpose: str
     files: tuple[str, ...]
     series: tuple[Series, ...] = ()
+    marker: str = ".skinmnist"
 
     @property
-    def marker(self) -> bytes:
+    def mark(self) -> bytes:
         """Content of the marker file."""
         return (
             f"A {self.purpose} of skinmnist, which may replace the files that it has names for.\n"
@@ -70,14 +72,15 @@ class Owned:
     @property
     def folders(self) -> tuple[str, ...]:
         """Folders inside that are made as well, each behind the one that holds it."""
-        inner = [str(PurePosixPath(name).parent) for name in self.files]
+        inner = [str(PurePosixPath(name).parent) for name in (self.marker, *self.files)]
         inner += [series.folder.removesuffix("/*") for series in self.series]
         return tuple(sorted({folder for folder in inner if folder not in ("", ".")}))
 
 
 def is_marked(folder: Path, owned: Owned) -> bool:
     """Tell whether a folder carries the marker of a kind."""
-    return read_head(folder / MARKER) == owned.marker
+    # Two processes that mark a folder at once write it twice.
+    return read_head(folder / owned.marker).startswith(owned.mark)
 
 
 def check_ours(folder: Path, owned: Owned, known: Callable[[Path], bool] = lambda _: False) -> None:
@@ -98,11 +101,11 @@ def check_ours(folder: Path, owned: Owned, known: Callable[[Path], bool] = lambd
     """
     for name in owned.folders:
         check_type(folder / name, S_IFDIR)
-    for name in owned.files:
+    for name in (owned.marker, *owned.files):
         check_type(folder / name)
-    if is_marked(folder, owned):
+    if is_marked(folder, owned) or known(folder):
         return
-    for name in (MARKER,) if known(folder) else (MARKER, *owned.folders, *owned.files):
+    for name in (*owned.folders, *owned.files):
         if _has_content(folder / name):
             raise InputError(
                 f"{folder} is no {owned.purpose} of skinmnist and holds {name}, which would be replaced; "
@@ -113,9 +116,12 @@ def check_ours(folder: Path, owned: Owned, known: Callable[[Path], bool] = lambd
 def claim(folder: Path, owned: Owned, known: Callable[[Path], bool] = lambda _: False) -> None:
     """Make a folder, or take one in which nothing is in the way, and mark it; see `check_ours`."""
     check_ours(folder, owned, known)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not is_marked(folder, owned):
-        write_atomically(folder / MARKER, owned.marker)
+    marker = folder / owned.marker
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    # Never by replacing the file: it may be a lock that somebody holds. One of the user's stays as it is.
+    with open(marker, "ab", opener=open_plain) as stream:
+        if not stream.tell():
+            stream.write(owned.mark)
 
 
 def remove_owned(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None:
@@ -138,13 +144,12 @@ def leave(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None:
     remove_owned(folder, owned, keep)
     for inner in [*_inner_folders(folder, owned), folder]:
         remove_torn(inner)
-        # The lock of a run, which is empty.
-        if is_plain(inner / LOCK_FILE) and not (inner / LOCK_FILE).stat().st_size:
+        if _is_empty_lock(inner / LOCK_FILE):
             (inner / LOCK_FILE).unlink()
         if inner != folder and not any(inner.iterdir()):
             inner.rmdir()
-    if [path.name for path in folder.iterdir()] == [MARKER]:
-        (folder / MARKER).unlink()
+    if is_marked(folder, owned) and [path.name for path in folder.iterdir()] == [owned.marker]:
+        (folder / owned.marker).unlink()
         folder.rmdir()
 
 
@@ -173,4 +178,9 @@ def _members(folder: Path, series: Series) -> Iterator[Path]:
 
 def _has_content(path: Path) -> bool:
     kind = file_type(path)
-    return any(os.scandir(path)) if kind == S_IFDIR else kind != 0
+    return any(not _is_empty_lock(inner) for inner in path.iterdir()) if kind == S_IFDIR else kind != 0
+
+
+def _is_empty_lock(path: Path) -> bool:
+    """Tell a lock file that holds no words, such as a run leaves that is killed at its very start."""
+    return path.name == LOCK_FILE and is_plain(path) and not path.stat().st_size

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 from skinmnist.datasets.files import is_plain
-from skinmnist.datasets.owned_folder import Owned, Series
+from skinmnist.datasets.owned_folder import LOCK_FILE, Owned, Series
 
 _CELL_NAME, _CELL_HEAD = r".+-r\d+-f\d+-[0-9a-f]{16}\.cell", "[0-9a-f]{64}PK"
-_CELLS = Series("cells", _CELL_NAME, _CELL_HEAD)
 #: What a demonstration of leaks leaves.
 LEAK_FILES = Owned(
     "demonstration of leaks",
@@ -39,7 +38,12 @@ RUN = Owned(
         "published/augmented.npz",
         *LEAK_FILES.files,
     ),
-    series=(_CELLS, Series("published", _CELL_NAME, _CELL_HEAD), *LEAK_FILES.series),
+    series=(
+        Series("cells", _CELL_NAME, _CELL_HEAD),
+        Series("published", _CELL_NAME, _CELL_HEAD),
+        *LEAK_FILES.series,
+    ),
+    marker=f"cells/{LOCK_FILE}",
 )
 _OF_A_RUN = {"skinmnist", "identity", "protocol", "grid", "cells"}
 

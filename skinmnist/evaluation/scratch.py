@@ -11,8 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from stat import S_ISDIR
 
-from skinmnist.datasets.files import write_atomically
-from skinmnist.datasets.owned_folder import MARKER, Owned, Series, is_marked, leave
+from skinmnist.datasets.owned_folder import LOCK_FILE, Owned, Series, claim, is_marked, leave
 from skinmnist.errors import InputError
 from skinmnist.evaluation.locking import hold_folder, is_abandoned
 from skinmnist.evaluation.run_folder import RUN
@@ -23,11 +22,12 @@ _PREFIX = "skinmnist-"
 RUN_FOLDER = "run"
 _SCRATCH = Owned(
     "temporary folder",
-    (TABLE_FILE, *(f"{RUN_FOLDER}/{name}" for name in (MARKER, *RUN.files))),
+    (TABLE_FILE, *(f"{RUN_FOLDER}/{name}" for name in (RUN.marker, *RUN.files))),
     (
         Series("", r"note-\d+"),
         *(series._replace(folder=f"{RUN_FOLDER}/{series.folder}") for series in RUN.series),
     ),
+    marker=LOCK_FILE,
 )
 #: Younger folders are left alone: they may be about to be held.
 _SECONDS = 60.0
@@ -36,10 +36,7 @@ _SECONDS = 60.0
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Make a temporary folder and remove it at the end; first remove those whose process was killed."""
-    for old in Path(tempfile.gettempdir()).iterdir():
-        with suppress(OSError, InputError):  # Another run was faster.
-            if _is_left_over(old):
-                leave(old, _SCRATCH)
+    _sweep(Path(tempfile.gettempdir()))
     # On Windows nobody can remove a file that a worker still maps.
     with (
         tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name,
@@ -47,8 +44,16 @@ def scratch_folder() -> Iterator[Path]:
     ):
         with suppress(InputError):  # The lock is for tidying alone; not every file system has it.
             held.enter_context(hold_folder(Path(name), lambda: None))
-        write_atomically(Path(name) / MARKER, _SCRATCH.marker, lasting=False)
+        claim(Path(name), _SCRATCH)
         yield Path(name)
+
+
+def _sweep(folder: Path) -> None:
+    with suppress(OSError):  # It may be closed to us.
+        for old in folder.iterdir():
+            with suppress(OSError, InputError):  # Another run was faster.
+                if _is_left_over(old):
+                    leave(old, _SCRATCH)
 
 
 def _is_left_over(folder: Path) -> bool:
