@@ -135,7 +135,7 @@ def remove_owned(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None
         if name not in keep and is_plain(folder / name):
             (folder / name).unlink(missing_ok=True)
     for series in owned.series:
-        for path in _members(folder, series):
+        for path in members(folder, series):
             path.unlink(missing_ok=True)
 
 
@@ -163,7 +163,7 @@ def _inner_folders(folder: Path, owned: Owned) -> Iterator[Path]:
             yield inner
 
 
-def _members(folder: Path, series: Series) -> Iterator[Path]:
+def members(folder: Path, series: Series) -> Iterator[Path]:
     """Yield the files of a series that are there."""
     place = folder / series.folder.removesuffix("/*")
     if file_type(place) != S_IFDIR and series.folder:
