@@ -219,7 +219,7 @@ def _note_version(url: str, part: Path, answer: http.client.HTTPResponse) -> Non
 def _kept_version(url: str, part: Path) -> str:
     """Return the version of what has come so far, or nothing where it cannot be gone on with."""
     try:
-        kept = json.loads(_mark(part).read_bytes()) if is_plain(_mark(part)) else None
+        kept = json.loads(_mark(part).read_bytes()) if is_plain(_mark(part)) else {}
     except (OSError, ValueError):
         return ""
     fits = isinstance(kept, dict) and kept.get("url") == url and is_plain(part)

@@ -70,7 +70,7 @@ def journal(path: Path) -> Iterator[None]:
 
 class _Quietly(logging.FileHandler):
     def _open(self) -> TextIOWrapper:
-        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=open_plain)
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=open_plain)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         """Go on without the line."""
