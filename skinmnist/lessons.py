@@ -50,10 +50,11 @@ def _teach(options: argparse.Namespace) -> int:
     from skinmnist.classroom import find_whole_table
     from skinmnist.evaluation.starting import available_cores
     from skinmnist.reporting.naming import count
-    from skinmnist.teaching.gallery import lesson_table, write_gallery
+    from skinmnist.teaching.gallery import check_gallery, lesson_table, write_gallery
     from skinmnist.teaching.questions import QUESTIONS
     from skinmnist.teaching.running import run_lessons
 
+    check_gallery(options.out, lessons)
     find_whole_table()  # What is wrong with a table is said once, before anything runs.
     runs = []
     for run in run_lessons(lessons, options.jobs or available_cores()):
@@ -69,11 +70,12 @@ def _teach(options: argparse.Namespace) -> int:
 
 
 def _examine(path: Path) -> int:
+    from skinmnist.datasets.files import write_atomically
     from skinmnist.teaching.exam import blank_sheet, mark, read_sheet
     from skinmnist.teaching.questions import QUESTIONS, exam_table
 
     if not path.exists():
-        path.write_text(blank_sheet(QUESTIONS), encoding="utf-8")
+        write_atomically(path, blank_sheet(QUESTIONS).encode())
         say(f"{path} is a blank sheet now: fill it in, and type the same command again")
         return 0
     marks = mark(read_sheet(path, QUESTIONS), QUESTIONS, exam_table())

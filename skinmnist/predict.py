@@ -110,11 +110,18 @@ def _show(path: Path, prediction: Prediction, options: argparse.Namespace, width
 
 def _explain(classifier: Classifier, path: Path, prediction: Prediction) -> bool:
     """Write the map of a picture beside it; tell whether that went well."""
+    from skinmnist.datasets.files import check_replaceable, write_atomically
+    from skinmnist.errors import InputError
+    from skinmnist.prediction.explaining import is_explanation
     from skinmnist.prediction.listing import explained_name
 
     target = explained_name(path)
     try:
-        target.write_bytes(classifier.explain_picture(prediction.pixels))
+        check_replaceable(target, is_explanation)
+        write_atomically(target, classifier.explain_picture(prediction.pixels))
+    except InputError as error:
+        _complain(str(error))
+        return False
     except OSError as error:
         _complain(f"{target} cannot be written ({error.strerror}); copy the picture to a folder that can be")
         return False

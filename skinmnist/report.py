@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from skinmnist.doors import guarded, say
 
@@ -30,14 +31,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _rebuild(runs: list[str], out: str | None) -> int:
+    from skinmnist.datasets.files import check_replaceable
+
     if len(runs) == 1:
         from skinmnist.evaluation.starting import available_cores
-        from skinmnist.reporting.html import write_report
+        from skinmnist.reporting.html import is_page, write_report
 
+        if out:
+            check_replaceable(Path(out), is_page)
         say(write_report(runs[0], out, jobs=available_cores()))
     else:
+        from skinmnist.reporting.html import is_page
         from skinmnist.reporting.side_by_side import RUNS_FILE, write_side_by_side
 
+        check_replaceable(Path(out or RUNS_FILE), is_page)
         say(write_side_by_side(runs, out or RUNS_FILE))
     return 0
 

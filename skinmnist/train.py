@@ -55,10 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from skinmnist.datasets.files import check_replaceable, write_atomically
     from skinmnist.errors import InputError
-    from skinmnist.evaluation.files import write_atomically
     from skinmnist.evaluation.folds import choose_split
     from skinmnist.evaluation.keeping import check_keepable, choose_pair, default_file, train_for_keeps
+    from skinmnist.prediction.modelfile import is_model
     from skinmnist.terminal import Terminal
 
     if not 0 <= options.seed < 2**31:
@@ -73,6 +74,7 @@ def _train(options: argparse.Namespace) -> int:
         raise InputError(
             f"received the folder {out} as --out; name a file in it, such as {out / 'lesion.skm'}"
         )
+    check_replaceable(out, is_model)
     if not os.access(out.parent, os.W_OK):
         raise InputError(f"the folder {out.parent} cannot be written; name another file with --out")
     terminal = Terminal()

@@ -12,9 +12,10 @@ from pathlib import Path
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
+import numpy as np
 import pytest
 
-from skinmnist import make_lesions
+from skinmnist import facts, make_lesions
 from skinmnist.datasets.table import PixelTable
 
 
@@ -124,3 +125,18 @@ def serving(server: Mirror) -> Iterator[Mirror]:
 def mirror() -> Iterator[Mirror]:
     with serving(Mirror()) as server:
         yield server
+
+
+@pytest.fixture
+def collection():
+    """A collection of seven pictures, one of each class."""
+    random = np.random.default_rng(0)
+    files = {}
+    for name in facts.COLLECTION_TABLES:
+        pixels = int(name.split("_")[1]) ** 2 * (3 if "RGB" in name else 1)
+        lines = [",".join([*(f"pixel{column:04d}" for column in range(pixels)), "label"])]
+        lines += [",".join(map(str, [*random.integers(0, 256, pixels), code])) for code in range(7)]
+        files[name] = ("\n".join(lines) + "\n").encode()
+    rows = [f"L{code},I{code},{name},histo,50,male,back" for code, name in enumerate(facts.CLASS_NAMES)]
+    files[facts.METADATA_FILE] = "\n".join([",".join(facts.METADATA_COLUMNS), *rows, ""]).encode()
+    return files

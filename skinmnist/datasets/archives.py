@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
 from skinmnist.datasets.fetching import Expected
-from skinmnist.datasets.writing import written_whole
+from skinmnist.datasets.files import written_whole
 from skinmnist.errors import InputError
 
 _STEP = 1 << 18

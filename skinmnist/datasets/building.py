@@ -15,11 +15,11 @@ import numpy as np
 from PIL import __version__ as pillow_version
 
 from skinmnist.datasets.about import about_content, about_file, read_about
+from skinmnist.datasets.files import check_type, written_whole
 from skinmnist.datasets.folders import Pictures
 from skinmnist.datasets.journal import Journal
 from skinmnist.datasets.layout import LABEL
 from skinmnist.datasets.reading import Shape, read_pictures
-from skinmnist.datasets.writing import written_whole
 from skinmnist.errors import InputError
 from skinmnist.text import guarded_cell
 
@@ -118,11 +118,7 @@ def build_tables(
         table, or its metadata, would take the place of one that was not built here or was changed since.
     """
     for target in targets:
-        if target.path.exists() and _built_metadata(target.path) is None:
-            raise InputError(
-                f"{target.path} is there and was not made by skinmnist.build; expected a new name, so name "
-                "another one, or move it away"
-            )
+        _check_target(target.path)
     journal = Journal(targets[0].path.with_name(targets[0].path.name + ".part"), _digest(pictures, targets))
     with journal:
         if progress:
@@ -151,6 +147,23 @@ def build_tables(
     _write_tables(pictures, targets, kept.tolist(), journal)
     journal.path.unlink()
     return Built(tuple(targets), rows_per_class, bad)
+
+
+def _check_target(table: Path) -> None:
+    """Refuse to replace a table, or what describes it, that was not built."""
+    for path in (table, _metadata_file(table), about_file(table)):
+        check_type(path)
+    built = _built_metadata(table) is not None
+    for path in (table, about_file(table)):
+        if path.exists() and not built:
+            raise InputError(
+                f"{path} is there and was not made by skinmnist.build; expected a new name, so name "
+                "another one, or move it away"
+            )
+
+
+def _metadata_file(table: Path) -> Path:
+    return table.with_name(f"{table.stem}_metadata.csv")
 
 
 def _built_metadata(table: Path) -> str | None:
@@ -194,7 +207,7 @@ def _write_tables(
 ) -> None:
     """Write everything under other names, then rename; the tables come last."""
     metadata = _metadata_content(pictures, kept)
-    beside = [target.path.with_name(f"{target.path.stem}_metadata.csv") for target in targets]
+    beside = [_metadata_file(target.path) for target in targets]
     for path, target in zip(beside, targets, strict=True):
         _check_metadata(path, target.path, metadata)
     with ExitStack() as stack:

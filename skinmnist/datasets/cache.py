@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -25,7 +24,14 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
-from skinmnist.datasets.files import hash_file, read_file, stat_file
+from skinmnist.datasets.files import (
+    check_replaceable,
+    hash_file,
+    is_plain,
+    read_file,
+    stat_file,
+    written_whole,
+)
 from skinmnist.errors import InputError
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -35,6 +41,8 @@ Keep = Callable[[str, Callable[[BinaryIO], object]], None]
 LARGE_FILE = 1 << 29
 
 _SEAL_BYTES = 4
+#: How an array, a note or an emptied file begins; what begins otherwise is nothing of ours.
+_ENTRY = rb"\x93NUMPY|\d+ \d+ |$"
 
 
 def cache_folder() -> Path:
@@ -94,8 +102,9 @@ def parse_once(
     if arrays is None and large and keep_large is not None:
         keep_large(lambda name, write: _write_sealed(_array_file(folder, key, name), write))
         if fingerprint != _fingerprint(path):  # What was kept may be of another content than was hashed.
-            for name in names:
-                _array_file(folder, key, name).unlink(missing_ok=True)
+            for file in (_array_file(folder, key, name) for name in names):
+                if _read_sealed(file) is not None:
+                    file.unlink(missing_ok=True)
             raise InputError(f"{path} changed while it was read; wait until it is whole, and try again")
         arrays = _recall(folder, key, names)
     if arrays is None:
@@ -187,6 +196,8 @@ def _array_file(folder: Path, key: str, name: str) -> Path:
 
 def _read_sealed(file: Path) -> npt.NDArray[np.uint8] | None:
     """Return the bytes of a cache file without its seal, or None where it is absent or not whole."""
+    if not is_plain(file):  # A pipe would be waited for.
+        return None
     try:
         content = np.memmap(file, np.uint8, mode="r")
     except (OSError, ValueError):  # absent or unreadable; empty
@@ -197,21 +208,16 @@ def _read_sealed(file: Path) -> npt.NDArray[np.uint8] | None:
 
 def _write_sealed(file: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a cache file in one step, so that no reader and no second writer ever sees a part of it."""
-    temporary = None
     try:
+        check_replaceable(file, lambda head: re.match(_ENTRY, head) is not None)
+    except (OSError, InputError):  # A file of the user's is in the way.
+        return
+    with contextlib.suppress(OSError):  # A full disk or a read-only folder: the next load parses again.
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as stream:
+        with written_whole(file, lasting=False) as stream:
             write(stream)
             stream.flush()
-            stream.write(_seal(file, np.memmap(temporary, np.uint8, mode="r")))
-        Path(temporary).replace(file)
-    except OSError:
-        pass  # a full disk or a read-only folder: the next load parses again
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink(missing_ok=True)
+            stream.write(_seal(file, np.memmap(stream, np.uint8, mode="r")))
 
 
 def _seal(file: Path, payload: npt.NDArray[np.uint8]) -> bytes:

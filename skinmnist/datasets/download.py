@@ -5,26 +5,28 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PureWindowsPath
-from tempfile import TemporaryDirectory
+from stat import S_IFDIR
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from skinmnist import facts
 from skinmnist.datasets.archives import copy_checked, extract
 from skinmnist.datasets.fetching import Expected, NotThereError, Watcher, check_content, fetch, split_url
-from skinmnist.datasets.files import decode, without_mark
+from skinmnist.datasets.files import check_type, decode, move_new, without_mark, written_whole
 from skinmnist.datasets.layout import parse_header
 from skinmnist.datasets.metadata import REQUIRED_COLUMNS
-from skinmnist.datasets.writing import written_whole
+from skinmnist.datasets.owned_folder import Owned, claim, leave
 from skinmnist.errors import InputError
 from skinmnist.text import shown
 
 SUMS_FILE = "SHA256SUMS"
+#: Where files stand until they are whole and checked, in the folder that they are for.
+WORK_FOLDER = ".skinmnist-download"
 _SUMS_BYTES = 1 << 20
 #: The whole collection, with its 10,015 pictures twice, has 6 GB.
 _ARCHIVE_BYTES = 8 * 2**30
@@ -115,18 +117,21 @@ def download(
     folder.mkdir(parents=True, exist_ok=True)
     expected = largest_files()
     there = tuple(name for name in expected if (folder / name).is_file())
+    for name in expected.keys() - there:
+        check_type(folder / name)  # Such as a link to nowhere.
     wanted = {name: limits for name, limits in expected.items() if name not in there}
     if not wanted:
         return Downloaded((), there, ())
     known = dict(sums or {})
-    if mirror is None:
-        came = _from_kaggle(folder, wanted, known)
-    elif local:
-        came = _from_this_machine(local, folder, wanted, known)
-    elif _name_of(mirror).lower().endswith(".zip"):
-        came = _from_archive(mirror, folder, wanted, known, watching)
-    else:
-        came = _from_folder(mirror, folder, wanted, known, watching)
+    with _workplace(folder, "" if mirror is None else _name_of(mirror)) as work:
+        if mirror is None:
+            came = _from_kaggle(work, wanted, known)
+        elif local:
+            came = _from_this_machine(local, work, wanted, known)
+        elif _name_of(mirror).lower().endswith(".zip"):
+            came = _from_archive(mirror, work, wanted, known, watching)
+        else:
+            came = _from_folder(mirror, work, wanted, known, watching)
     missing = tuple(name for name in wanted if name not in came.names)
     needed = [name for name in missing if name in (*facts.TABLE_FILES, facts.METADATA_FILE)]
     if needed:
@@ -198,7 +203,7 @@ def _on_this_machine(mirror: str) -> Path | None:
 
 
 def _from_this_machine(
-    source: Path, folder: Path, wanted: Mapping[str, Expected], known: dict[str, str]
+    source: Path, work: Path, wanted: Mapping[str, Expected], known: dict[str, str]
 ) -> _Came:
     """Copy the files out of a folder or an archive, which is left as it is; or copy a single one."""
     inside = source.is_dir()
@@ -206,12 +211,12 @@ def _from_this_machine(
         known = read_sums(source / SUMS_FILE) | known
     if source.suffix.lower() == ".zip" and not inside:
         check_content(str(source), source, Expected(_ARCHIVE_BYTES, known.get(source.name)))
-        return _came_packed(_unpack(source, folder, _with_sums(wanted, known)), source.name, known)
+        return _came_packed(_unpack(source, work, _with_sums(wanted, known)), source.name, known)
     paths = {name: source / name if inside else source for name in wanted}
     names = tuple(name for name, path in paths.items() if path.name == name and path.is_file())
     for name, limits in _with_sums(wanted, known).items():
         if name in names:
-            _take(paths[name], folder, name, limits)
+            _take(paths[name], work, name, limits)
     return _Came(names, _unchecked(names, known))
 
 
@@ -220,47 +225,59 @@ def _came_packed(names: Sequence[str], archive: str, known: Mapping[str, str]) -
     return _Came(tuple(names), () if archive in known else _unchecked(names, known))
 
 
+@contextmanager
+def _workplace(folder: Path, archive: str) -> Iterator[Path]:
+    """Make a folder of ours in a folder of the user's; what has come of a file stays for the next call."""
+    names = (*largest_files(), SUMS_FILE, *([archive] if archive.lower().endswith(".zip") else []))
+    unfinished = tuple(name + end for name in names for end in (".part", ".part.json"))
+    owned = Owned("download", files=(*names, *unfinished))
+    work = folder / WORK_FOLDER
+    check_type(work, S_IFDIR)
+    claim(work, owned)
+    try:
+        yield work
+    finally:
+        leave(work, owned, keep=unfinished)
+
+
 def _from_folder(
     mirror: str,
-    folder: Path,
+    work: Path,
     wanted: Mapping[str, Expected],
     known: dict[str, str],
     watching: Watching | None,
 ) -> _Came:
     """Fetch one file after the other; those that are not there are left out."""
     base = mirror if mirror.endswith("/") else mirror + "/"
-    known = _sums_of_mirror(base, folder) | known
+    known = _sums_of_mirror(base, work) | known
     names: list[str] = []
     notes: list[str] = []
     for name, limits in _with_sums(wanted, known).items():
         check = partial(_check_header, name=name)
         try:
-            notes += fetch(base + name, folder / name, limits, check=check, watch=watching and watching(name))
+            notes += fetch(base + name, work / name, limits, check=check, watch=watching and watching(name))
         except NotThereError:
             continue
+        move_new(work / name, work.parent / name)
         names.append(name)
     return _Came(tuple(names), (*notes, *_unchecked(names, known)))
 
 
 def _from_archive(
     mirror: str,
-    folder: Path,
+    work: Path,
     wanted: Mapping[str, Expected],
     known: dict[str, str],
     watching: Watching | None,
 ) -> _Came:
     name = _name_of(mirror)
-    archive = folder / name
     limits = Expected(_ARCHIVE_BYTES, known.get(name))
-    notes = fetch(mirror, archive, limits, watch=watching and watching(name))
-    try:
-        came = _came_packed(_unpack(archive, folder, _with_sums(wanted, known)), name, known)
-    finally:
-        archive.unlink()
+    notes = fetch(mirror, work / name, limits, watch=watching and watching(name))
+    came = _came_packed(_unpack(work / name, work, _with_sums(wanted, known)), name, known)
     return replace(came, notes=notes + came.notes)
 
 
-def _from_kaggle(folder: Path, wanted: Mapping[str, Expected], known: Mapping[str, str]) -> _Came:
+def _from_kaggle(work: Path, wanted: Mapping[str, Expected], known: Mapping[str, str]) -> _Came:
     """Let kagglehub fetch each file into its cache, and copy it from there."""
     try:
         import kagglehub
@@ -278,28 +295,28 @@ def _from_kaggle(folder: Path, wanted: Mapping[str, Expected], known: Mapping[st
                 f"Kaggle did not give {name} ({reason}); try again later, or fetch the collection "
                 f"{facts.KAGGLE_HANDLE} by hand and name its archive with --mirror"
             ) from None
-        _take(cached, folder, name, limits)
-    names = tuple(name for name in wanted if (folder / name).is_file())
+        _take(cached, work, name, limits)
+    names = tuple(name for name in wanted if (work.parent / name).is_file())
     return _Came(names, _unchecked(names, known) if known else ())  # kagglehub compares what Kaggle tells it.
 
 
-def _take(path: Path, folder: Path, name: str, limits: Expected) -> None:
-    """Copy a file of this machine into the folder, under its name."""
+def _take(path: Path, work: Path, name: str, limits: Expected) -> None:
+    """Copy a file of this machine to its place, under its name."""
     if zipfile.is_zipfile(path):  # as Kaggle sends large files
-        _unpack(path, folder, {name: limits})
+        _unpack(path, work, {name: limits})
         return
     _check_header(path, name)
-    with path.open("rb") as source, written_whole(folder / name) as stream:
+    with path.open("rb") as source, written_whole(work / name) as stream:
         copy_checked(source, stream, str(path), limits)
+    move_new(work / name, work.parent / name)
 
 
-def _unpack(archive: Path, folder: Path, wanted: Mapping[str, Expected]) -> list[str]:
-    with TemporaryDirectory(dir=folder, prefix=".download-") as passing:
-        names = extract(archive, Path(passing), wanted)
-        for name in names:
-            _check_header(Path(passing) / name, name)
-        for name in names:
-            (Path(passing) / name).replace(folder / name)
+def _unpack(archive: Path, work: Path, wanted: Mapping[str, Expected]) -> list[str]:
+    names = extract(archive, work, wanted)
+    for name in names:
+        _check_header(work / name, name)
+    for name in names:
+        move_new(work / name, work.parent / name)
     return names
 
 
@@ -317,14 +334,12 @@ def _check_header(path: Path, name: str) -> None:
         raise InputError(f"what came is no {name} and was thrown away: {error}") from None
 
 
-def _sums_of_mirror(base: str, folder: Path) -> dict[str, str]:
-    with TemporaryDirectory(dir=folder, prefix=".download-") as passing:
-        path = Path(passing) / SUMS_FILE
-        try:
-            fetch(base + SUMS_FILE, path, Expected(_SUMS_BYTES))
-        except NotThereError:
-            return {}
-        return _parse_sums(path.read_bytes(), base + SUMS_FILE)
+def _sums_of_mirror(base: str, work: Path) -> dict[str, str]:
+    try:
+        fetch(base + SUMS_FILE, work / SUMS_FILE, Expected(_SUMS_BYTES))
+    except NotThereError:
+        return {}
+    return _parse_sums((work / SUMS_FILE).read_bytes(), base + SUMS_FILE)
 
 
 def _with_sums(wanted: Mapping[str, Expected], sums: Mapping[str, str]) -> dict[str, Expected]:

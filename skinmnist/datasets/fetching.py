@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypedDict
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from skinmnist.datasets.files import check_type, is_plain, open_plain, write_atomically
 from skinmnist.errors import InputError
 from skinmnist.text import shown
 
@@ -96,7 +97,7 @@ def fetch(
     url : str
         Of http or https.
     path : Path
-        In a folder that exists.
+        In a folder that exists and is skinmnist's own: what stands there and at these names is replaced.
     expected : Expected
     check : callable, optional
         Looks at what has come before it gets its name.
@@ -118,6 +119,8 @@ def fetch(
     """
     split_url(url)
     part = path.with_name(path.name + ".part")
+    for name in (path, part, _mark(part)):
+        check_type(name)
     try:
         notes = _complete(url, part, expected, watch)
         check_content(url, part, expected)
@@ -220,7 +223,7 @@ def _append(
 ) -> int:
     """Write the body of an answer to its place in the file, and return how long the file is now."""
     length = extent.start
-    with part.open("r+b" if extent.start else "wb") as stream:
+    with open(part, "r+b" if extent.start else "wb", opener=open_plain) as stream:
         stream.seek(length)
         while block := _read(answer):
             length += len(block)
@@ -365,16 +368,16 @@ def _note_version(url: str, part: Path, answer: http.client.HTTPResponse) -> Non
     tag = answer.headers.get("ETag", "")
     version = tag if re.fullmatch(r'"[^"\s]{1,200}"', tag) else answer.headers.get("Last-Modified", "")
     kept = {"url": url, "version": version, "total": answer.length}
-    _mark(part).write_text(json.dumps(kept), encoding="utf-8")
+    write_atomically(_mark(part), json.dumps(kept).encode())
 
 
 def _kept_version(url: str, part: Path) -> Kept:
     """Return the version of what has come so far, empty where it cannot be gone on with."""
     try:
-        kept = json.loads(_mark(part).read_text(encoding="utf-8"))
+        kept = json.loads(_mark(part).read_bytes()) if is_plain(_mark(part)) else None
     except (OSError, ValueError, RecursionError):
         kept = None
-    if not isinstance(kept, dict) or kept.get("url") != url or not part.is_file():
+    if not isinstance(kept, dict) or kept.get("url") != url or not is_plain(part):
         kept = {}
     version, total = kept.get("version"), kept.get("total")
     return {

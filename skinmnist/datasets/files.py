@@ -1,14 +1,195 @@
-"""Input files: what the operating system or the encoding refuses becomes one sentence."""
+"""Files: refusals of the system become one sentence, and what is written appears whole or not at all.
+
+Everything that skinmnist writes goes through `written_whole`, and logs through `open_plain`: no link is
+followed, no pipe waited for, and whatever stood at a name stays as it was until its successor is complete.
+"""
 
 from __future__ import annotations
 
 import codecs
 import hashlib
 import os
+import re
+import secrets
 import stat
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from skinmnist.errors import InputError
+
+#: Of a link or a pipe that takes a file's place after it was looked at; Windows knows neither flag.
+_UNFOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_HEAD_BYTES = 4096
+#: Characters of a target's name in that of its temporary file, so that the longest names still fit.
+_NAMED = 40
+_TORN = re.compile(r"\.(.{1,40})\.skinmnist-[0-9a-f]{12}", re.DOTALL)
+_KINDS = {
+    stat.S_IFLNK: "a link",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def file_type(path: Path) -> int:
+    """Return what stands at a path, as ``stat.S_IFREG`` and its like, without following links; 0: nothing."""
+    try:
+        return stat.S_IFMT(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def is_plain(path: Path) -> bool:
+    """Tell whether a file stands at a path that is no link, pipe or device; it is not opened."""
+    try:
+        return file_type(path) == stat.S_IFREG
+    except (OSError, ValueError):
+        return False
+
+
+def check_type(path: Path, wanted: int = stat.S_IFREG) -> None:
+    """Refuse a place where something else stands than what shall be written there.
+
+    Raises
+    ------
+    InputError
+        Where it is neither free nor a plain file, or a folder where that is `wanted`.
+    """
+    found = file_type(path)
+    if found not in (0, wanted):
+        expected = "folder" if wanted == stat.S_IFDIR else "file"
+        raise InputError(
+            f"{path} is {_KINDS.get(found, 'no file')}; expected a plain {expected} or none, so move it away"
+        )
+
+
+def check_replaceable(path: Path, is_ours: Callable[[bytes], bool]) -> None:
+    """Refuse to replace a file that skinmnist did not write.
+
+    Parameters
+    ----------
+    path : Path
+    is_ours : callable
+        Tells it by the first 4,096 bytes of the file.
+
+    Raises
+    ------
+    InputError
+    """
+    check_type(path)
+    if is_plain(path) and not is_ours(read_head(path)):
+        raise InputError(
+            f"{path} is there and was not written by skinmnist; name another file, or move it away"
+        )
+
+
+def read_head(path: Path) -> bytes:
+    """Return the first 4,096 bytes of a plain file; none where it cannot be opened."""
+    try:
+        with open(path, "rb", opener=open_plain) as stream:
+            return stream.read(_HEAD_BYTES)
+    except (OSError, InputError):
+        return b""
+
+
+def open_plain(path: str | Path, flags: int) -> int:
+    """Open a plain file, or make it: an ``opener`` for `open` that neither follows a link nor waits.
+
+    Raises
+    ------
+    InputError
+        Where something else stands there.
+    """
+    check_type(Path(path))
+    return os.open(path, flags | _UNFOLLOWED, 0o666)
+
+
+@contextmanager
+def written_whole(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
+    """Open a file for writing beside `path`; it takes that name when the block ends without an error.
+
+    Until then, and where the block fails, whatever stood at `path` stays as it was.
+
+    Parameters
+    ----------
+    path : Path
+    lasting : bool
+        Whether the file is made to be shared and to outlive a loss of power. False, as for a cache: it is
+        readable by its owner only, and not synced.
+
+    Raises
+    ------
+    InputError
+        Where a link, a folder or a pipe stands at `path`.
+    """
+    check_type(path)
+    temporary = path.with_name(f".{path.name[:_NAMED]}.skinmnist-{secrets.token_hex(6)}")
+    # Opened for reading as well, so that what was written can be mapped.
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | _UNFOLLOWED
+    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            if lasting:
+                os.fsync(stream.fileno())
+        if lasting:
+            temporary.chmod(0o644)
+        check_type(path)
+        Path(temporary).replace(path)
+    except BaseException:
+        with suppress(OSError):  # What went wrong first is what the user must hear of.
+            temporary.unlink(missing_ok=True)
+        raise
+    if lasting:
+        _sync_folder(path.parent)
+
+
+def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Write a whole file; see `written_whole`."""
+    with written_whole(path, lasting=lasting) as stream:
+        stream.write(content)
+
+
+def move_new(source: Path, target: Path) -> None:
+    """Give a file of ours another name on the same disk, unless something has that name.
+
+    Raises
+    ------
+    InputError
+        Where something has it.
+    """
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        raise InputError(f"{target} is there already; move it away, and try again") from None
+    except (OSError, NotImplementedError):  # A disk without hard links.
+        if file_type(target):
+            raise InputError(f"{target} is there already; move it away, and try again") from None
+        source.rename(target)
+    else:
+        source.unlink()
+
+
+def remove_torn(folder: Path, names: Collection[str] | None = None) -> None:
+    """Remove what `written_whole` left where its process was killed.
+
+    Only for whoever holds the folder: elsewhere a file may be on its way.
+
+    Parameters
+    ----------
+    folder : Path
+    names : collection of str, optional
+        Of the files that were to be written; all by default.
+    """
+    for path in folder.iterdir():
+        torn = _TORN.fullmatch(path.name)
+        if torn and (names is None or torn[1] in names) and is_plain(path):
+            path.unlink(missing_ok=True)
 
 
 def stat_file(path: Path) -> os.stat_result:
@@ -103,3 +284,13 @@ def _refusal(path: Path, error: OSError) -> InputError:
         return InputError(f"{path} does not exist; expected a CSV file, so check its name and folder")
     reason = (error.strerror or str(error)).lower()
     return InputError(f"{path} cannot be read ({reason}); expected a CSV file that you may read")
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows has no handle of a folder to sync.
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

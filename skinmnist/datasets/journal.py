@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from skinmnist.datasets.files import check_replaceable, open_plain, read_head, write_atomically
+
 #: What became of a picture: the bytes of its rows, or the reason why it has none.
 Outcome = bytes | str
 
+#: How every journal begins, so that a file of the user's is not taken for one.
+_MARK = b"skinmnist build\n"
 _ROW, _REASON = b"\x01", b"\x02"
 _LENGTH_BYTES = _SEAL_BYTES = 4
 
@@ -17,32 +21,39 @@ _LENGTH_BYTES = _SEAL_BYTES = 4
 class Journal:
     """Records in one file, one for each picture in order.
 
-    The file begins with the digest of what is built. A record is a mark, the length of what follows, the rows
-    or the reason, and a seal over its place and bytes, so that what a crash has torn or left empty is not
-    taken for a record.
+    The file begins with a mark and the digest of what is built. A record is a mark, the length of what
+    follows, the rows or the reason, and a seal over its place and bytes, so that what a crash has torn or
+    left empty is not taken for a record.
 
     Parameters
     ----------
     path : Path
     digest : bytes
         Identifies what is built; a journal of anything else is written over.
+
+    Raises
+    ------
+    InputError
+        Where a file stands at `path` that is no journal.
     """
 
     def __init__(self, path: Path, digest: bytes) -> None:
         self.path = path
-        self._digest = digest
+        self._head = _MARK + digest
         self._stream: BinaryIO | None = None
         #: Pictures that are noted.
         self.count = 0
 
     def __enter__(self) -> Journal:
         """Open the journal behind its last whole record."""
-        end = len(self._digest)
+        check_replaceable(self.path, lambda head: head.startswith(_MARK) or _MARK.startswith(head))
+        if not self._fits():
+            write_atomically(self.path, self._head)
+        end = len(self._head)
         for outcome in self.outcomes():
             self.count += 1
             end += len(_framed(outcome)) + _SEAL_BYTES
-        self._stream = self.path.open("r+b" if self._fits() else "w+b")
-        self._stream.write(self._digest)
+        self._stream = open(self.path, "r+b", opener=open_plain)
         self._stream.truncate(end)
         self._stream.seek(end)
         return self
@@ -68,7 +79,7 @@ class Journal:
         if not self._fits():
             return
         with self.path.open("rb") as stream:
-            stream.seek(len(self._digest))
+            stream.seek(len(self._head))
             number = 0
             while True:
                 head = stream.read(1 + _LENGTH_BYTES)
@@ -80,10 +91,7 @@ class Journal:
                 number += 1
 
     def _fits(self) -> bool:
-        if not self.path.is_file():
-            return False
-        with self.path.open("rb") as stream:
-            return stream.read(len(self._digest)) == self._digest
+        return read_head(self.path).startswith(self._head)
 
 
 def _framed(outcome: Outcome) -> bytes:

@@ -51,15 +51,6 @@ def common(protocol: Mapping[str, Any]) -> dict[str, Any]:
     return {name: protocol[name] for name in ("data", "folds", "split", "seed", "rows")}
 
 
-def forget_claims(folder: Path) -> None:
-    """Remove what a preset has left in a run folder, and nothing else."""
-    published = folder / PUBLISHED_FOLDER
-    for path in (folder / CLAIMS_FILE, published / ABOUT_FILE, published / AUGMENTED_FILE):
-        path.unlink(missing_ok=True)
-    for path in published.glob("*.cell"):
-        path.unlink(missing_ok=True)
-
-
 def read_claims(folder: Path, protocol: Mapping[str, Any]) -> Claims | None:
     """Read what `run_preset` left in a run folder; None where there is nothing of a run of this protocol.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -13,14 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.files import remove_torn
+from skinmnist.datasets.owned_folder import check_ours, claim, remove_owned
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
-from skinmnist.evaluation.claims import forget_claims
 from skinmnist.evaluation.engines import Engine, choose_engine
 from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
 from skinmnist.evaluation.journal import LOG_FILE, journal, tell, tell_outcome
-from skinmnist.evaluation.leak_record import forget_leaks
 from skinmnist.evaluation.lesions import write_lesions
 from skinmnist.evaluation.limits import NO_LIMITS, Limits
 from skinmnist.evaluation.locking import hold_folder
@@ -34,12 +33,13 @@ from skinmnist.evaluation.record import (
     RunRecord,
     build_record,
     read_info,
-    sweep_folder,
     write_info,
     write_pictures,
     write_tables,
 )
+from skinmnist.evaluation.run_folder import RUN, is_unmarked_run
 from skinmnist.evaluation.schedule import Remaining
+from skinmnist.evaluation.scratch import RUN_FOLDER, scratch_folder
 from skinmnist.evaluation.split_facts import describe_split
 from skinmnist.evaluation.starting import available_cores
 from skinmnist.evaluation.store import CellStore
@@ -125,16 +125,18 @@ def run_comparison(
     ------
     InputError
         For arguments that make no comparison, and where `out` holds a run of other data, folds, split or
-        seed.
+        seed, or files of the user's that would be replaced.
     KeyboardInterrupt
         After what is finished has been written.
     """
     started = time.perf_counter()
     if jobs is not None and jobs < 1:
         raise InputError(f"received {jobs} jobs; expected at least 1")
+    if out is not None:
+        check_ours(Path(out), RUN, is_unmarked_run)
     plan = make_plan(table, samplers, models, folds, repeats, split, seed, rows, clinical)
-    with tempfile.TemporaryDirectory(prefix="skinmnist-run-") as passing, ExitStack() as held:
-        folder = Path(out) if out is not None else Path(passing)
+    with ExitStack() as held:
+        folder = Path(out) if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER
         opening = time.perf_counter()
         earlier, store = _open_folder(folder, plan, fresh, held, progress)
         started += time.perf_counter() - opening  # Waiting for another run is no work of this one.
@@ -190,17 +192,16 @@ def _open_folder(
     """
     cells = folder / CELLS_FOLDER
     try:
+        claim(folder, RUN, is_unmarked_run)
         held.enter_context(hold_folder(cells, lambda: progress.waiting(folder) if progress else None))
         held.enter_context(journal(folder / LOG_FILE))
         earlier = None if fresh else read_info(folder)
         check_same_protocol(earlier, plan, folder)
         store = CellStore(cells, plan.identity, plan.fingerprints)
         store.sweep()
-        sweep_folder(folder, fresh)
+        remove_torn(folder, RUN.files)
         if fresh:
-            store.clear()
-            forget_leaks(folder)
-            forget_claims(folder)
+            remove_owned(folder, RUN, keep=(LOG_FILE,))
     except OSError as error:
         raise InputError(
             f"the folder {folder} cannot be written ({error.strerror}); name another one with --out"

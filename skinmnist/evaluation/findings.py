@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
+from skinmnist.datasets.files import write_atomically
 from skinmnist.evaluation.derived import PRIOR_CORRECTION, prior_corrected_predictions
 from skinmnist.evaluation.differences import compare_models, compare_samplers
-from skinmnist.evaluation.files import write_atomically
 from skinmnist.evaluation.frames import csv_bytes
 from skinmnist.evaluation.intervals import DRAWS, bootstrap_scores, difference_intervals, intervals
 from skinmnist.evaluation.lesions import read_lesions

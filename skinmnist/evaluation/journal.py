@@ -6,9 +6,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from skinmnist.datasets.files import open_plain
 from skinmnist.evaluation.cells import CellFailure, CellResult
 from skinmnist.text import json_text, one_line
 
@@ -46,8 +48,8 @@ def journal(path: Path) -> Iterator[None]:
 
     Raises
     ------
-    OSError
-        Where the file cannot be opened.
+    OSError, InputError
+        Where the file cannot be opened, or is none.
     """
     handler = _Quietly(path, encoding="utf-8")
     handler.setFormatter(_JsonLines())
@@ -67,6 +69,9 @@ def journal(path: Path) -> Iterator[None]:
 
 
 class _Quietly(logging.FileHandler):
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=open_plain)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         """Go on without the line."""
 

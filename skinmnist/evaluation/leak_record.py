@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
-from skinmnist.evaluation.files import write_atomically
 from skinmnist.evaluation.frames import csv_bytes, read_csv
 
 LEAKS_FILE, LEAKS_FOLDER, _NOTES_FILE = "leaks.csv", "leaks", "leaks.json"
@@ -104,14 +104,6 @@ def read_leaks(folder: Path, info: Mapping[str, Any]) -> Demonstration | None:
         raise InputError(
             f"the leaks in {folder} are damaged ({error}); demonstrate them again, or delete {scores}"
         ) from None
-
-
-def forget_leaks(folder: Path) -> None:
-    """Remove what a demonstration has left in a run folder, and nothing else."""
-    for path in (folder / LEAKS_FILE, folder / LEAKS_FOLDER / _NOTES_FILE):
-        path.unlink(missing_ok=True)
-    for path in (folder / LEAKS_FOLDER).glob("*/*.cell"):
-        path.unlink(missing_ok=True)
 
 
 def write_leaks(folder: Path, protocol: Mapping[str, Any], shown: Demonstration) -> None:

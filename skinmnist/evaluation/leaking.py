@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinmnist.datasets.owned_folder import claim, remove_owned
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
@@ -23,7 +23,6 @@ from skinmnist.evaluation.leak_record import (
     LEAK_COLUMNS,
     LEAKS_FOLDER,
     Demonstration,
-    forget_leaks,
     write_leaks,
 )
 from skinmnist.evaluation.leak_trials import HONEST, SAMPLERS_BEFORE, Ground, Trial
@@ -33,6 +32,8 @@ from skinmnist.evaluation.locking import hold_folder
 from skinmnist.evaluation.metrics import score
 from skinmnist.evaluation.plan import Plan, make_plan
 from skinmnist.evaluation.record import CELLS_FOLDER
+from skinmnist.evaluation.run_folder import LEAK_FILES, RUN, is_unmarked_run
+from skinmnist.evaluation.scratch import RUN_FOLDER, scratch_folder
 from skinmnist.evaluation.starting import available_cores
 from skinmnist.evaluation.store import CellStore
 from skinmnist.models import DEFAULT_MODELS, MODELS
@@ -122,10 +123,11 @@ def demonstrate_leaks(
     ground = Ground(table, plan)
     if table.lesion_ids is None:
         said.append("pictures of one lesion in both folds cannot be shown: the table has no lesion ids")
-    with tempfile.TemporaryDirectory(prefix="skinmnist-leaks-") as passing:
-        folder = Path(out) if out is not None else Path(passing)
+    with ExitStack() as held:
+        folder = Path(out) if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER
+        claim(folder, RUN, is_unmarked_run)
         if fresh:
-            forget_leaks(folder)
+            remove_owned(folder, LEAK_FILES)
         trials = _merged([trial for leak in LEAKS for trial in leak.trials(ground)])
         stores = {trial.name: _Store(folder, plan, trial) for trial in trials}
         if progress:

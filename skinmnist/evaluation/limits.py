@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell
 
@@ -70,7 +71,7 @@ class Note:
 
     def __enter__(self) -> None:
         with contextlib.suppress(OSError):  # On a full disk the cell goes on; only the limits are lost.
-            self.path.write_text(str(os.getpid()), encoding="ascii")
+            write_atomically(self.path, str(os.getpid()).encode(), lasting=False)
 
     def __exit__(self, *ignored: object) -> None:
         with contextlib.suppress(OSError):

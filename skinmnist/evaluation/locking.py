@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from skinmnist.datasets.files import is_plain, open_plain
+from skinmnist.datasets.owned_folder import LOCK_FILE
 from skinmnist.errors import InputError
 
 if sys.platform != "win32":
     import fcntl
-
-LOCK_FILE = ".lock"
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def hold_folder(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
     Raises
     ------
     InputError
-        Where the file system knows no locks.
+        Where the file system knows no locks, or something else than a plain file stands at the lock's name.
     OSError
         Where the folder cannot be written.
     """
@@ -42,7 +42,7 @@ def hold_folder(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
         yield
         return
     # Opened in Python, the file is closed in every process that is started from here.
-    with (folder / LOCK_FILE).open("ab") as file:
+    with open(folder / LOCK_FILE, "ab", opener=open_plain) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -64,9 +64,9 @@ def is_abandoned(folder: Path) -> bool:
     OSError
         Where the folder cannot be looked at.
     """
-    if sys.platform == "win32" or not (folder / LOCK_FILE).exists():
+    if sys.platform == "win32" or not is_plain(folder / LOCK_FILE):
         return False
-    with (folder / LOCK_FILE).open("ab") as file:
+    with open(folder / LOCK_FILE, "rb", opener=open_plain) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

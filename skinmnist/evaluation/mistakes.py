@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.archives import decode_arrays
-from skinmnist.evaluation.files import write_atomically
 from skinmnist.evaluation.lesions import read_lesions
 from skinmnist.evaluation.record import RunRecord
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
+from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.evaluation.archives import decode_arrays
-from skinmnist.evaluation.files import write_atomically
 
 PATIENTS_FILE = "patients.npz"
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.subset import draw_rows
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellFailure
@@ -26,7 +27,6 @@ from skinmnist.evaluation.claims import (
 )
 from skinmnist.evaluation.comparison import Progress as RunProgress
 from skinmnist.evaluation.comparison import run_comparison
-from skinmnist.evaluation.files import write_atomically
 from skinmnist.evaluation.folds import assign_folds
 from skinmnist.evaluation.frames import csv_bytes
 from skinmnist.evaluation.grid import Sampler
@@ -147,8 +147,6 @@ def run_preset(
     prints = {name: spec.fingerprint for name, spec in trial.task.models.items()}
     folder = Path(out) / PUBLISHED_FOLDER
     store = CellStore(folder, identity, prints)
-    if fresh:
-        store.clear()
     if progress:
         progress.leaking(len(trial.cells), sum(store.load(cell) is not None for cell in trial.cells), ())
     failures = run_trial(trial, store, jobs or available_cores(), progress, limits, dask)

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.mapped import row_blocks
 from skinmnist.errors import InputError
 from skinmnist.evaluation.archives import decode_arrays
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, Timing
-from skinmnist.evaluation.files import remove_torn, write_atomically
 from skinmnist.evaluation.frames import csv_bytes
 from skinmnist.evaluation.metrics import score_predictions
 from skinmnist.evaluation.store import read_cell
@@ -27,7 +27,6 @@ from skinmnist.text import json_text, one_line
 RUN_FILE = "run.json"
 PICTURES_FILE = "pictures.npz"
 CELLS_FOLDER = "cells"
-TABLE_FILES = ("predictions.csv.gz", "scores.csv", "timings.csv")
 #: Predictions that are written together: as text they take far more memory than as numbers.
 WRITTEN_ROWS = 100_000
 _CELL_COLUMNS = list(Cell._fields)
@@ -109,17 +108,6 @@ def write_pictures(folder: Path, pictures: npt.NDArray[np.uint8], labels: npt.ND
     buffer = io.BytesIO()
     np.savez_compressed(buffer, pictures=pictures, labels=labels)
     write_atomically(folder / PICTURES_FILE, buffer.getvalue())
-
-
-def sweep_folder(folder: Path, fresh: bool) -> None:
-    """Remove what killed runs left half written and, for a fresh start, the tables of the run before.
-
-    Only for whoever holds the folder.
-    """
-    for name in (RUN_FILE, PICTURES_FILE, *TABLE_FILES):
-        remove_torn(folder, name)
-    for name in TABLE_FILES if fresh else ():
-        (folder / name).unlink(missing_ok=True)
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:

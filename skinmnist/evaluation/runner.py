@@ -22,7 +22,7 @@ from skinmnist.evaluation.cells import Cell, CellFailure, CellResult
 from skinmnist.evaluation.fitting import Task
 from skinmnist.evaluation.journal import tell
 from skinmnist.evaluation.limits import NO_LIMITS, Limits, Watch
-from skinmnist.evaluation.scratch import scratch_folder
+from skinmnist.evaluation.scratch import TABLE_FILE, scratch_folder
 from skinmnist.evaluation.starting import ONE_THREAD, start_worker
 from skinmnist.evaluation.working import work_from_file
 
@@ -92,7 +92,7 @@ def run_cells(
     if not cells:
         return
     with scratch_folder() as folder:
-        path = folder / "table.joblib"
+        path = folder / TABLE_FILE
         pass_table(table, path)
         with closing(finish_cells(LocalPool(path, task, jobs, limits), cells)) as outcomes:
             yield from outcomes

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.files import remove_torn, write_atomically
 from skinmnist.evaluation.archives import decode_arrays
 from skinmnist.evaluation.cells import Cell, CellResult, Examples, Timing
-from skinmnist.evaluation.files import remove_torn, write_atomically
 
 SUFFIX = ".cell"
 _ARRAYS = ("rows", "labels", "predicted", "probabilities", "counts_before", "counts_after")
@@ -60,14 +60,9 @@ class CellStore:
         """Store a finished cell; when this returns, it outlives a loss of power."""
         write_atomically(self.path(result.cell), _encode(result))
 
-    def clear(self) -> None:
-        """Remove every stored cell, and nothing else."""
-        for path in self.folder.glob(f"*{SUFFIX}"):
-            path.unlink(missing_ok=True)
-
     def sweep(self) -> None:
         """Remove what killed runs left half written; only for whoever holds the folder."""
-        remove_torn(self.folder, f"*{SUFFIX}")
+        remove_torn(self.folder)
 
 
 def read_cell(path: Path) -> CellResult | None:

@@ -49,6 +49,11 @@ def pack(members: Mapping[str, bytes]) -> bytes:
     return b"".join([*local, directory, end])
 
 
+def begins_with(content: bytes, name: str) -> bool:
+    """Tell whether the first member has a name; the rest may be missing."""
+    return content[:4] == _LOCAL_MARK and content[_LOCAL.size :].startswith(name.encode("ascii"))
+
+
 def unpack(content: bytes) -> dict[str, bytes]:
     """Return the members of what `pack` has written.
 

@@ -22,6 +22,8 @@ DRAWN_SIDE = 448
 FOR, AGAINST = (214, 40, 40), (38, 84, 205)
 #: How much of the strongest colour covers the picture.
 MOST_COVER = 0.65
+#: By what a map is known from pictures of the user's: keyword and text in the PNG.
+_WRITTEN_BY = ("Software", "skinmnist")
 
 
 def occlusion_map(
@@ -70,6 +72,7 @@ def draw_explanation(picture: npt.NDArray[np.uint8], importance: Floats) -> byte
     importance : ndarray of shape (height, width), float64
     """
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     height, width = importance.shape
     scale = -(-DRAWN_SIDE // max(height, width))
@@ -81,9 +84,16 @@ def draw_explanation(picture: npt.NDArray[np.uint8], importance: Floats) -> byte
     heat = np.clip(np.asarray(smooth, dtype=np.float64), -1, 1)[:, :, None]
     cover = MOST_COVER * np.abs(heat)
     drawn = (1 - cover) * below + cover * np.where(heat > 0, FOR, AGAINST)
+    written_by = PngInfo()
+    written_by.add_text(*_WRITTEN_BY)
     stream = io.BytesIO()
-    Image.fromarray(np.rint(drawn).astype(np.uint8)).save(stream, "PNG")
+    Image.fromarray(np.rint(drawn).astype(np.uint8)).save(stream, "PNG", pnginfo=written_by)
     return stream.getvalue()
+
+
+def is_explanation(head: bytes) -> bool:
+    """Tell by its first bytes whether a file is a map that `draw_explanation` has drawn."""
+    return head.startswith(b"\x89PNG") and b"tEXt" + "\0".join(_WRITTEN_BY).encode() in head
 
 
 def _boxes(shape: Shape) -> list[tuple[slice, slice]]:

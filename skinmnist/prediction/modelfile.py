@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from skinmnist.errors import InputError
 from skinmnist.prediction.answer import NETWORK, Answer, n_descriptors
-from skinmnist.prediction.archive import MOST_BYTES, pack, unpack
+from skinmnist.prediction.archive import MOST_BYTES, begins_with, pack, unpack
 from skinmnist.prediction.arrays import Array, Arrays, decode, encode
 from skinmnist.prediction.checks import UnreadableError, entry, number, several
 from skinmnist.prediction.manifest import FORMAT, MANIFEST, Manifest, encode_manifest
@@ -95,6 +95,11 @@ def encode_model(
         "members": listed,
     }
     return pack({MANIFEST: encode_manifest(manifest), **members})
+
+
+def is_model(head: bytes) -> bool:
+    """Tell by its first bytes whether a file was written as a model file, by whatever version."""
+    return begins_with(head, MANIFEST)
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelFile:

@@ -11,10 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from skinmnist import facts
+from skinmnist.datasets.files import write_atomically
 from skinmnist.evaluation.aside import start_aside
 from skinmnist.evaluation.checks import CHECKS, HEADING, check_run
 from skinmnist.evaluation.differences import ROPE
-from skinmnist.evaluation.files import write_atomically
 from skinmnist.evaluation.findings import Findings, find, write_findings
 from skinmnist.evaluation.intervals import DRAWS
 from skinmnist.evaluation.lesions import read_lesions
@@ -43,6 +43,11 @@ REPORT_FILE = "report.html"
 #: Predictions up to which a record is copied into a worker: more take longer to send than to draw.
 SENT_ROWS = 1_000_000
 _HERE = Path(__file__).parent
+
+
+def is_page(head: bytes) -> bool:
+    """Tell by its first bytes whether a file is a report, or sets runs side by side."""
+    return b'<meta name="generator" content="skinmnist ' in head or "· skinmnist</title>".encode() in head
 
 
 def write_report(folder: Path | str, out: Path | str | None = None, jobs: int = 1) -> Path:

@@ -10,9 +10,9 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
 from skinmnist.evaluation.derived import derived_scores
-from skinmnist.evaluation.files import write_atomically
 from skinmnist.evaluation.record import RunRecord, read_run
 from skinmnist.reporting import tables
 from skinmnist.reporting.html import environment, surroundings

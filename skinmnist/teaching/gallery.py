@@ -16,16 +16,18 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from skinmnist import facts
+from skinmnist.datasets.files import is_plain, write_atomically
+from skinmnist.datasets.owned_folder import Owned, check_ours, claim
 from skinmnist.evaluation.checks import CHECKS
-from skinmnist.evaluation.files import write_atomically
 from skinmnist.reporting.theme import css_variables
-from skinmnist.teaching.cells import FOLDER
+from skinmnist.teaching.cells import FOLDER, Lesson
 from skinmnist.teaching.exam import Question
 from skinmnist.teaching.notebooks import to_notebook
 from skinmnist.teaching.recording import Claim, Drawn, Output, Printed, Said, Sheet
 from skinmnist.teaching.running import LessonRun
 
 INDEX_FILE, FINDINGS_FILE, TABLE_FILE = "index.html", "findings.json", "lessons.md"
+TEACHER_FILE, EXAM_FILE = "teacher.html", "exam.html"
 NOTEBOOKS = "notebooks"
 _HERE = Path(__file__).parent
 #: Calls that mark the code of a cell as an aside.
@@ -37,6 +39,33 @@ _KINDS: dict[type[Output], str] = {
     Sheet: "sheet",
     Claim: "claim",
 }
+
+
+def check_gallery(folder: Path, lessons: Sequence[Lesson]) -> None:
+    """Refuse a folder in which a gallery would replace files of the user's.
+
+    Raises
+    ------
+    InputError
+    """
+    check_ours(folder, _owned(lessons), _is_unmarked_gallery)
+
+
+def _owned(lessons: Sequence[Lesson]) -> Owned:
+    pages = (INDEX_FILE, TEACHER_FILE, EXAM_FILE, *(f"{lesson.slug}.html" for lesson in lessons))
+    notebooks = (f"{NOTEBOOKS}/{lesson.slug}.ipynb" for lesson in lessons)
+    return Owned("gallery of lessons", (FINDINGS_FILE, TABLE_FILE, *pages, *notebooks))
+
+
+def _is_unmarked_gallery(folder: Path) -> bool:
+    """Tell a gallery that was made before galleries were marked: by its findings."""
+    path = folder / FINDINGS_FILE
+    try:
+        found = json.loads(path.read_bytes()) if is_plain(path) else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    first = found[0] if isinstance(found, list) and found else None
+    return isinstance(first, dict) and first.keys() >= {"lesson", "finding", "claims"}
 
 
 def write_gallery(
@@ -51,7 +80,7 @@ def write_gallery(
     questions : sequence of Question
         Of the exam.
     folder : Path
-        What stands there under the same names is replaced.
+        An earlier gallery there is replaced.
     teacher : str, optional
         The teacher's page in Markdown; that of the repository by default.
 
@@ -62,7 +91,8 @@ def write_gallery(
     """
     if teacher is None:
         teacher = (FOLDER / "teacher.md").read_text(encoding="utf-8")
-    (folder / NOTEBOOKS).mkdir(parents=True, exist_ok=True)
+    claim(folder, _owned([run.lesson for run in runs]), _is_unmarked_gallery)
+    (folder / NOTEBOOKS).mkdir(exist_ok=True)
     environment = _environment()
     common = {
         "runs": runs,
@@ -84,10 +114,10 @@ def write_gallery(
             **neighbours,
         )
         write_atomically(folder / NOTEBOOKS / f"{run.lesson.slug}.ipynb", to_notebook(run.lesson).encode())
-    pages["teacher.html"] = environment.get_template("text.html").render(
+    pages[TEACHER_FILE] = environment.get_template("text.html").render(
         common, active="teacher", text=teacher, title="For the teacher"
     )
-    pages["exam.html"] = environment.get_template("exam.html").render(
+    pages[EXAM_FILE] = environment.get_template("exam.html").render(
         common, active="exam", questions=questions
     )
     for name, page in pages.items():

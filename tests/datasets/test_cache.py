@@ -237,7 +237,7 @@ def test_a_failed_write_leaves_nothing_behind(step, file, parser, cache, monkeyp
 
     monkeypatch.setattr(*{"save": (np, "save"), "replace": (cache_module.Path, "replace")}[step], fail)
     assert parser.load(file)[0] == b"content"
-    assert entries(cache, "*.part") == []
+    assert entries(cache, ".*") == []
     assert entries(cache, "*.npy") == []
 
 

@@ -4,7 +4,6 @@ import sys
 import types
 import zipfile
 
-import numpy as np
 import pytest
 
 from skinmnist import facts
@@ -15,21 +14,6 @@ from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.errors import InputError
 
 NAMES = (*facts.COLLECTION_TABLES, facts.METADATA_FILE)
-
-
-@pytest.fixture
-def collection():
-    """A collection of seven pictures, one of each class."""
-    random = np.random.default_rng(0)
-    files = {}
-    for name in facts.COLLECTION_TABLES:
-        pixels = int(name.split("_")[1]) ** 2 * (3 if "RGB" in name else 1)
-        lines = [",".join([*(f"pixel{column:04d}" for column in range(pixels)), "label"])]
-        lines += [",".join(map(str, [*random.integers(0, 256, pixels), code])) for code in range(7)]
-        files[name] = ("\n".join(lines) + "\n").encode()
-    rows = [f"L{code},I{code},{name},histo,50,male,back" for code, name in enumerate(facts.CLASS_NAMES)]
-    files[facts.METADATA_FILE] = "\n".join([",".join(facts.METADATA_COLUMNS), *rows, ""]).encode()
-    return files
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.tree import DecisionTreeClassifier
 
 from skinmnist import run_comparison
+from skinmnist.datasets.owned_folder import remove_owned
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell
 from skinmnist.evaluation.fitting import fit_cell
 from skinmnist.evaluation.folds import LEFT_OUT
-from skinmnist.evaluation.leak_record import LEAK_COLUMNS, forget_leaks, read_leaks
+from skinmnist.evaluation.leak_record import LEAK_COLUMNS, read_leaks
 from skinmnist.evaluation.leak_trials import (
     INNER,
     PENALTY_FACTORS,
@@ -32,6 +33,7 @@ from skinmnist.evaluation.leak_trials import (
 from skinmnist.evaluation.leaking import choose_leaky_models, demonstrate_leaks
 from skinmnist.evaluation.leaks import LEAKS, SAMPLERS_BEFORE
 from skinmnist.evaluation.plan import make_plan
+from skinmnist.evaluation.run_folder import LEAK_FILES
 
 MODELS = {"tree": DecisionTreeClassifier(max_features=20)}
 
@@ -186,7 +188,7 @@ def test_read_back_and_forgotten(shown, tmp_path):
     (tmp_path / "leaks.csv").write_text("")
     with pytest.raises(InputError, match="damaged"):
         read_leaks(tmp_path, run.info)
-    forget_leaks(tmp_path)
+    remove_owned(tmp_path, LEAK_FILES)
     assert read_leaks(tmp_path, run.info) is None
 
 

@@ -9,8 +9,7 @@ import threading
 import pytest
 
 from skinmnist.errors import InputError
-from skinmnist.evaluation.locking import LOCK_FILE, hold_folder, is_abandoned
-from skinmnist.evaluation.scratch import scratch_folder
+from skinmnist.evaluation.locking import hold_folder
 
 HOLD = """
 import sys, time
@@ -73,23 +72,3 @@ def test_a_disk_without_locks_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(InputError, match="No locks available"), hold_folder(tmp_path, fail):
         pass
-
-
-def test_what_a_killed_run_left_is_cleared_away(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    old, young, foreign = (tmp_path / f"skinmnist-{name}" for name in ("old", "young", "foreign"))
-    for folder in (old, young, foreign):
-        folder.mkdir()
-        (folder / "table").write_bytes(b"x")
-    for folder in (old, young):
-        (folder / LOCK_FILE).touch()
-    for folder in (old, foreign):
-        os.utime(folder, (0, 0))
-    with scratch_folder() as first:
-        os.utime(first, (0, 0))
-        assert not is_abandoned(first)
-        with scratch_folder() as second:
-            assert {path.name for path in tmp_path.iterdir()} == {
-                *(folder.name for folder in (young, foreign, first, second))
-            }
-    assert not first.exists()

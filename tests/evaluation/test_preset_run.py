@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_score, recall_score
 
+from skinmnist.datasets.owned_folder import remove_owned
 from skinmnist.datasets.synthetic import make_lesions
-from skinmnist.evaluation.claims import compare_claims, forget_claims, keras_scores, read_claims
+from skinmnist.evaluation.claims import compare_claims, keras_scores, read_claims
 from skinmnist.evaluation.fitting import fit_cell
 from skinmnist.evaluation.locking import LOCK_FILE
 from skinmnist.evaluation.plan import make_plan
 from skinmnist.evaluation.preset_run import other_data, published_trial, run_preset
 from skinmnist.evaluation.presets import read_preset
+from skinmnist.evaluation.run_folder import RUN
 from skinmnist.reporting.html import write_report
 
 PRESET = """
@@ -164,6 +166,6 @@ def test_a_run_leaves_claims_and_a_report_and_is_found_again(tmp_path, table):
     before = {path.name for path in (out / "published").glob("*.cell")}
     run_preset(changed, table, out=out, jobs=1)
     assert {path.name for path in (out / "published").glob("*.cell")} > before
-    forget_claims(out)
+    remove_owned(out, RUN)
     assert read_claims(out, first.record.info["protocol"]) is None
     assert [path.name for path in (out / "published").iterdir()] == [LOCK_FILE]

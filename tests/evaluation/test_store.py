@@ -96,14 +96,6 @@ def test_a_file_under_another_cells_name_is_not_trusted(tmp_path):
     assert store.load(other) is None
 
 
-def test_clear_removes_cells_and_nothing_else(tmp_path):
-    store = CellStore(tmp_path, "identity")
-    store.save(result())
-    (tmp_path / "letter.txt").write_text("dear diary")
-    store.clear()
-    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
-
-
 def test_nothing_is_left_of_a_write_that_fails(tmp_path, monkeypatch):
     store = CellStore(tmp_path, "identity")
 

@@ -1,0 +1,71 @@
+"""What a run leaves in its folder, by name, and how a run folder is told from a folder of the user's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from stat import S_IFDIR
+
+from skinmnist.datasets.files import file_type, is_plain
+from skinmnist.datasets.owned_folder import LOCK_FILE, Owned, Series, members
+
+_CELL_NAME, _CELL_HEAD = r".+-r\d+-f\d+-[0-9a-f]{16}\.cell", "[0-9a-f]{64}PK"
+#: What a demonstration of leaks leaves.
+LEAK_FILES = Owned(
+    "demonstration of leaks",
+    files=("leaks.csv", "leaks/leaks.json"),
+    series=(Series("leaks/*", _CELL_NAME, _CELL_HEAD),),
+)
+RUN = Owned(
+    "run folder",
+    files=(
+        "run.json",
+        "run.log",
+        "report.html",
+        "predictions.csv.gz",
+        "scores.csv",
+        "timings.csv",
+        "comparisons.csv",
+        "intervals.csv",
+        "difference_intervals.csv",
+        "derived_scores.csv",
+        "subgroups.csv",
+        "pictures.npz",
+        "mistakes.npz",
+        "lesions.npz",
+        "patients.npz",
+        "claims.csv",
+        "published/preset.json",
+        "published/augmented.npz",
+        *LEAK_FILES.files,
+    ),
+    series=(
+        Series("cells", _CELL_NAME, _CELL_HEAD),
+        Series("published", _CELL_NAME, _CELL_HEAD),
+        *LEAK_FILES.series,
+    ),
+    marker=f"cells/{LOCK_FILE}",
+)
+_OF_A_RUN = {"skinmnist", "identity", "protocol", "grid", "cells"}
+
+
+def is_unmarked_run(folder: Path) -> bool:
+    """Tell a run folder that was made before run folders were marked: by its ``run.json``, or its cells."""
+    path = folder / "run.json"
+    try:
+        info = json.loads(path.read_bytes()) if is_plain(path) else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    if info is None:
+        return _holds_only_cells(folder)
+    return isinstance(info, dict) and info.keys() >= _OF_A_RUN
+
+
+def _holds_only_cells(folder: Path) -> bool:
+    """Tell a folder of which nothing but the cells of a run is left."""
+    cells = folder / "cells"
+    if file_type(cells) != S_IFDIR or any(
+        file_type(folder / name) for name in {*RUN.files, *RUN.folders} - {"cells"}
+    ):
+        return False
+    return set(cells.iterdir()) - {cells / LOCK_FILE} == set(members(folder, RUN.series[0]))
