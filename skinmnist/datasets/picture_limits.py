@@ -30,7 +30,7 @@ LARGE_PIXELS = 8_000_000
 #: Pixels for each byte of the file. A smooth picture of the lowest quality has 60 as JPEG, 124 as WebP.
 MAX_PIXELS_PER_BYTE = 200
 #: Bytes between the segments of a JPEG's head, which readers skip one by one.
-MAX_JUNK = 64 * 2**10
+MAX_JUNK = 16 * 2**10
 
 _PNG, _JPEG, _RIFF, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"BM"
 #: Markers of a JPEG that a segment follows, or its end; the others stand alone, or are none.
