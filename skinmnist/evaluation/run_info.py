@@ -247,8 +247,9 @@ class RunInfo:
             raise refused(
                 "protocol.rows", f"at most the {info.table.rows:,} of the table", info.protocol.rows
             )
-        if len(info.held_out) != info.repeats:
-            raise refused("held_out", f"a list for each of {info.repeats} repeats", list(info.held_out))
+        if [len(folds) for folds in info.held_out] != [info.protocol.folds] * info.repeats:
+            wanted = f"{info.repeats} lists of {info.protocol.folds}"
+            raise refused("held_out", wanted, list(info.held_out))
         info._check_cells()
         return info
 

@@ -220,5 +220,5 @@ def test_findings_are_written_and_read_back(make_record, tmp_path):
         read = pd.read_csv(tmp_path / f"{field.name}.csv")
         pd.testing.assert_frame_equal(read, getattr(found, field.name), check_exact=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    write_findings(record, find(record, draws=10))
+    write_findings(tmp_path, find(record, draws=10))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
