@@ -168,15 +168,19 @@ MUTATIONS = [
 ]
 
 
-def mutate_cell(content, rng):
-    """Return the file of a cell with one thing wrong in it, and the right checksum."""
+def mutate_cell(arrays, rng):
+    """Return the arrays of a cell with one thing wrong in them."""
+    return MUTATIONS[rng.integers(len(MUTATIONS))](arrays, rng)
+
+
+def unpack_cell(content):
     with np.load(io.BytesIO(content[CHECKSUM:])) as archive:
-        arrays = dict(archive)
-    return pack_cell(MUTATIONS[rng.integers(len(MUTATIONS))](arrays, rng))
+        return dict(archive)
 
 
 def pack_cell(arrays):
+    """Return the file of a cell, with the right checksum."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez(buffer, **arrays)
     payload = buffer.getvalue()
     return hashlib.sha256(payload).hexdigest().encode() + payload
