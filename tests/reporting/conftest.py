@@ -165,6 +165,7 @@ def write_fake_run(
     )
     for key, value in (change or {}).items():
         info[key] = info[key] | value if isinstance(value, dict) else value
+    info["seed"] = info["protocol"]["seed"]
     write_info(folder, decode(RunInfo, info))
     of_class = np.arange(k).repeat(12)
     pictures = rng.integers(0, 256, (len(of_class), *shape), dtype=np.uint8)
