@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import one_line
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ def decode(kind: type[T], value: Any, where: str = "") -> T:
 
     Raises
     ------
-    ValueError
+    InputError
         In one sentence: the field, what was expected, and what was received.
     """
     decoded: T = _decode(kind, value, where)
@@ -67,11 +68,11 @@ def encode(value: Any) -> Any:
     return [encode(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def refused(where: str, wanted: str, value: Any) -> ValueError:
+def refused(where: str, wanted: str, value: Any) -> InputError:
     """Return the error for a value that is not what was wanted."""
     received = one_line(ascii(value)[:200])
     received = received if len(received) <= 60 else received[:57] + "..."
-    return ValueError(f"{where or 'it'} is {received}, expected {wanted}")
+    return InputError(f"{where or 'it'} is {received}, expected {wanted}")
 
 
 def _decode(kind: Any, value: Any, where: str) -> Any:
@@ -147,8 +148,16 @@ def _fields(kind: Any, value: Any, where: str) -> Any:
         if field.name in value:
             found[field.name] = _decode(wanted, value[field.name], name)
         elif field.default is MISSING and field.default_factory is MISSING:
-            raise ValueError(f"{name} is missing")
+            raise InputError(f"{name} is missing, expected {_words(wanted)}")
     return kind(**found)
+
+
+def _words(kind: Any) -> str:
+    """Say what a field holds."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    known = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
+    return known.get(kind, "a list" if get_origin(kind) is tuple else "an object")
 
 
 @cache

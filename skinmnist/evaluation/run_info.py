@@ -75,7 +75,7 @@ class TableInfo:
     inputs: tuple[InputFile, ...] = ()
 
     def check(self) -> None:
-        """Raise ValueError where the fields contradict each other."""
+        """Raise InputError where the fields contradict each other."""
         n_classes = len(self.class_names)
         if not n_classes or len(set(self.class_names)) < n_classes or not all(self.class_names):
             raise refused("table.class_names", "one name or more, each once", list(self.class_names))
@@ -148,7 +148,7 @@ class SplitFacts:
     alike_rows: tuple[tuple[Count, Count], ...]
 
     def check(self) -> None:
-        """Raise ValueError where the fields contradict each other."""
+        """Raise InputError where the fields contradict each other."""
         if self.alike_across and not self.alike_rows:
             raise refused("split_facts.alike_rows", "the rows of a pair", [])
         if self.shared_lesions and self.shared_pictures is None:
@@ -234,7 +234,7 @@ class RunInfo:
 
         Raises
         ------
-        ValueError
+        InputError
             In one sentence, where a field is missing, of a wrong type, out of range, or contradicts others.
         """
         info = decode(cls, content)
