@@ -192,17 +192,17 @@ def _demonstrate(
     from skinmnist.evaluation.leaking import choose_leaky_models, demonstrate_leaks
     from skinmnist.evaluation.limits import Limits
 
-    protocol = record.info["protocol"]
-    models, notes = choose_leaky_models(record.info["arguments"]["models"])
+    protocol = record.info.protocol
+    models, notes = choose_leaky_models(record.info.arguments.models)
     demonstrate_leaks(
         table,
         options.leak_models or models,
-        folds=protocol["folds"],
+        folds=protocol.folds,
         seed=options.seed,
         jobs=options.jobs,
         out=record.folder,
         fresh=options.fresh,
-        rows=draw_rows(table, QUICK_ROWS, options.seed, protocol["folds"]) if options.quick else None,
+        rows=draw_rows(table, QUICK_ROWS, options.seed, protocol.folds) if options.quick else None,
         limits=Limits(options.cell_seconds, options.cell_memory),
         dask=options.dask,
         notes=() if options.leak_models else notes,

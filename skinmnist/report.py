@@ -18,8 +18,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="a folder that skinmnist.compare has written")
     parser.add_argument(
         "--out",
-        metavar="FILE",
-        help="where to write the page (default: of one run, its report.html; of several, runs.html)",
+        metavar="PATH",
+        help="where to write: a folder for the page and its tables, which leaves the run's own folder as it "
+        "is, or an .html file for the page alone (default: of one run, its folder; of several, runs.html)",
     )
     return parser
 

@@ -132,8 +132,8 @@ class Terminal(LiveBar):
                 )
         info = record.info
         out.print(
-            f"{len(record.results)} cells in {duration(info['wall_seconds'])}, "
-            f"peak memory {info['peak_memory_mb']:,.0f} MB ({info['memory_measure']})"
+            f"{len(record.results)} cells in {duration(info.wall_seconds or 0.0)}, "
+            f"peak memory {info.peak_memory_mb or 0.0:,.0f} MB ({info.memory_measure})"
         )
         out.print(f"report: {report}", soft_wrap=True)
         if resume:
@@ -152,7 +152,7 @@ def _as_rich(record: RunRecord) -> Table:
     board = leaderboard(record)
     metrics = [name.removesuffix("_sd") for name in board.columns if name.endswith("_sd")]
     folds = "mean ± standard deviation over folds"
-    table = Table(title=f"{printable(record.info['table']['name'])}: {folds}", title_justify="left")
+    table = Table(title=f"{printable(record.info.table.name)}: {folds}", title_justify="left")
     table.add_column("sampler")
     table.add_column("model")
     for metric in metrics:

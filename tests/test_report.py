@@ -18,6 +18,41 @@ def test_a_folder_without_a_run(tmp_path, capsys):
     )
 
 
+@pytest.fixture(scope="module")
+def whole(lesions, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run_comparison(lesions, "none", "dummy", folds=2, jobs=1, out=folder)
+    return folder
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_out_leaves_the_folder_of_the_run_alone(whole, tmp_path, capsys):
+    before = contents(whole)
+    assert main([str(whole), "--out", str(tmp_path / "there")]) == 0
+    assert main([str(whole), "--out", str(tmp_path / "page.html")]) == 0
+    printed = capsys.readouterr().out.split()
+    assert printed == [str(tmp_path / "there" / "report.html"), str(tmp_path / "page.html")]
+    assert (tmp_path / "there" / "report.html").read_bytes() == (tmp_path / "page.html").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "page.html"}
+    assert (tmp_path / "there" / "comparisons.csv").is_file()
+    assert contents(whole) == before
+
+
+def test_a_folder_that_cannot_be_written(whole, capsys, monkeypatch):
+    def refuse(path, content):
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr("skinmnist.evaluation.findings.write_atomically", refuse)
+    assert main([str(whole)]) == 2
+    said = capsys.readouterr().err
+    assert f"cannot be written into {whole} (Read-only file system)" in said
+    assert "--out" in said
+    assert said.count("\n") == 1
+
+
 def test_no_folder():
     with pytest.raises(SystemExit) as leaving:
         main([])

@@ -92,7 +92,7 @@ def main():
     )
     options = parser.parse_args()
     record = read_run(options.run)
-    folds = record.info["protocol"]["folds"]
+    folds = record.info.protocol.folds
     table = compare(of_run(record), *of_naive(options.naive), folds)
     if table.empty:
         raise SystemExit("the two have no cell in common; run naive.py on the table and seed of the run")
@@ -100,13 +100,13 @@ def main():
         print(table[table.columns[:8]].round(1).to_string(index=False), "\n")
         print(table.drop(columns=table.columns[2:8]).round(4).to_string(index=False), "\n")
     own, core, wall = (folds * table[name].sum() for name in ("s", "naive core s", "naive wall s"))
-    seconds = options.seconds or record.info["wall_seconds"]
+    seconds = options.seconds or record.info.wall_seconds
     lines = (
         f"Each pair's mean, {folds} times: {own:,.0f} s of one thread against {core:,.0f} s of one core, "
         f"{core / own:.1f} times as fast.",
         f"By the clock: {seconds:,.0f} s for {len(record.results)} cells, side by side, against "
         f"{wall:,.0f} s for the script's, one after the other: {wall / seconds:.1f} times as fast.",
-        f"Memory: all processes of the run {record.info['peak_memory_mb']:,.0f} MB, the script's largest "
+        f"Memory: all processes of the run {record.info.peak_memory_mb:,.0f} MB, the script's largest "
         f"cell {table['naive MB'].max():,.0f} MB.",
     )
     print("\n".join(lines))

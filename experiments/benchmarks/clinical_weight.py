@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--weights", nargs="+", type=float, default=[0.0, 0.3, 0.5, 0.7, 1.0, 1.3])
     arguments = parser.parse_args()
     run, table = read_run(arguments.run), load_hmnist(arguments.csv)
-    if run.info["protocol"]["data"] != table.digest():
+    if run.info.protocol.data != table.digest():
         parser.error(f"{arguments.run} is no run on {arguments.csv}")
     results = [result for result in run.results if result.cell.base is None]
     odds = held_out_odds(results, table, choose_columns(table, arguments.columns))

@@ -64,9 +64,9 @@ def main() -> None:
         print("|", " | ".join([row["sampler_title"], name, *scores, fixed(row["seconds"], 1)]), "|")
     for record in records:
         info = record.info
-        wall, cores = duration(info["wall_seconds"]), info["hardware"]["cores"]
-        memory = f"{info['peak_memory_mb']:,.0f} MB ({info.get('memory_measure', 'interrupted')})"
-        cells, seed = len(record.results), info["seed"]
+        wall, cores = duration(info.wall_seconds), info.hardware.cores
+        memory = f"{info.peak_memory_mb:,.0f} MB ({info.memory_measure or 'interrupted'})"
+        cells, seed = len(record.results), info.seed
         print(f"\n{cells} cells, seed {seed}, {wall} on {cores} cores, peak memory {memory}.")
 
 

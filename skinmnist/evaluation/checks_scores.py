@@ -37,7 +37,7 @@ def no_better_than_majority(record: RunRecord, findings: Findings) -> str | None
     pairs = []
     for pair, values in _fold_scores(record, _MAIN).items():
         gaps = (values - reference).dropna().to_numpy(dtype=float)
-        test = corrected_t_test(gaps, 1 / (record.info["protocol"]["folds"] - 1))
+        test = corrected_t_test(gaps, 1 / (record.info.protocol.folds - 1))
         # Below three folds there is no spread to trust, and the mean must do.
         sure = test.low > 0 if len(gaps) >= FEWEST_FOLDS and not np.isnan(test.low) else test.mean > 0
         if not sure:
@@ -65,7 +65,7 @@ def less_accurate(record: RunRecord, findings: Findings) -> str | None:
 
 def never_predicted(record: RunRecord, findings: Findings) -> str | None:
     """Tell of pairs that never answer some class, in any fold."""
-    names = record.info["table"]["class_names"]
+    names = record.info.table.class_names
     missing = []
     for pair, counts in _confusions(record).items():
         absent = [names[code] for code in np.flatnonzero(counts.sum(axis=0) == 0) if counts[code].any()]
@@ -78,7 +78,7 @@ def never_predicted(record: RunRecord, findings: Findings) -> str | None:
 
 def hurt_calibration(record: RunRecord, findings: Findings) -> str | None:
     """Tell of samplers whose expected calibration error is above that of none by more than noise."""
-    found = compare_samplers(record.scores, record.info["protocol"]["folds"], metrics=("ece",))
+    found = compare_samplers(record.scores, record.info.protocol.folds, metrics=("ece",))
     worse = [
         f"{_named((row['sampler'], row['model']))} (from {row['against_value']:.3f} to {row['value']:.3f})"
         for row in found[found["verdict"] == WORSE].to_dict("records")
@@ -100,7 +100,7 @@ def lead_within_noise(record: RunRecord, findings: Findings) -> str | None:
     gaps = (scores[ranked[0]] - scores[ranked[1]]).dropna().to_numpy(dtype=float)
     if not len(gaps):
         return None
-    test = corrected_t_test(gaps, 1 / (record.info["protocol"]["folds"] - 1))
+    test = corrected_t_test(gaps, 1 / (record.info.protocol.folds - 1))
     known = _verdict(findings, ranked[0], ranked[1])
     if known in (BETTER, WORSE) or (known is None and len(gaps) >= FEWEST_FOLDS and test.p < LEVEL):
         return None
@@ -131,7 +131,7 @@ def differences_within_noise(record: RunRecord, findings: Findings) -> str | Non
 
 def exchanged_classes(record: RunRecord, findings: Findings) -> str | None:
     """Tell of two classes whose pictures are named as the other, both ways, more often than not."""
-    names = record.info["table"]["class_names"]
+    names = record.info.table.class_names
     swapped = []
     for pair, counts in _confusions(record).items():
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -179,7 +179,7 @@ def _fold_scores(record: RunRecord, metric: str) -> dict[_Pair, pd.Series]:
 
 def _majority_scores(record: RunRecord, metric: str) -> tuple[str, pd.Series]:
     """Score the answer that is always the most frequent class of the training rows, fold by fold."""
-    names = record.info["table"]["class_names"]
+    names = record.info.table.class_names
     values: dict[tuple[int, int], float] = {}
     classes = Counter[str]()
     for result in record.results:
@@ -203,7 +203,7 @@ def _majority_scores(record: RunRecord, metric: str) -> tuple[str, pd.Series]:
 
 def _confusions(record: RunRecord) -> dict[_Pair, npt.NDArray[np.int64]]:
     """Count pictures by true and predicted class, shape (k, k), for every pair over all its cells."""
-    k = len(record.info["table"]["class_names"])
+    k = len(record.info.table.class_names)
     found: dict[_Pair, npt.NDArray[np.int64]] = {}
     for result in record.results:
         pair = (result.cell.sampler, result.cell.model)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,33 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinmnist.errors import InputError
-from skinmnist.evaluation.archives import decode_arrays
+from skinmnist.evaluation.archives import decode_arrays, take_array
 from skinmnist.evaluation.cells import CellResult
-from skinmnist.evaluation.frames import read_csv
+from skinmnist.evaluation.decoding import decode
+from skinmnist.evaluation.frames import read_columns
+from skinmnist.evaluation.run_info import RunInfo
+from skinmnist.text import one_line
 
 #: What a page may claim, and what it is called here.
 CLAIMS = ("accuracy", "precision", "recall", "macro_f1", "loss")
 CLAIMS_FILE, PUBLISHED_FOLDER = "claims.csv", "published"
 ABOUT_FILE, AUGMENTED_FILE = "preset.json", "augmented.npz"
 CLAIM_COLUMNS = ("network", "sampler", "metric", "claimed", "as_published", "honest")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a preset says of itself: texts, lists of sentences, and the titles of its networks."""
+
+    title: str
+    about: str
+    claim: str
+    less: str
+    choices: tuple[str, ...]
+    other_data: tuple[str, ...]
+    differences: tuple[str, ...]
+    networks: Mapping[str, str]
+    protocol: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +54,7 @@ class Claims:
     scores : DataFrame
         Columns `CLAIM_COLUMNS`.
     about : dict
-        Texts: ``title, about, claim, less``, lists ``choices, differences``, and titles of ``networks``.
+        The fields of `About`.
     augmented : ndarray of shape (n, versions, height, width, channels), uint8, or None
         Pictures of the table, each first as it is, then changed at random.
     """
@@ -51,7 +69,7 @@ def common(protocol: Mapping[str, Any]) -> dict[str, Any]:
     return {name: protocol[name] for name in ("data", "folds", "split", "seed", "rows")}
 
 
-def read_claims(folder: Path, protocol: Mapping[str, Any]) -> Claims | None:
+def read_claims(folder: Path, info: RunInfo) -> Claims | None:
     """Read what `run_preset` left in a run folder; None where there is nothing of a run of this protocol.
 
     Raises
@@ -63,15 +81,32 @@ def read_claims(folder: Path, protocol: Mapping[str, Any]) -> Claims | None:
     if not path.is_file():
         return None
     try:
-        about = json.loads((published / ABOUT_FILE).read_text(encoding="utf-8"))
-        if about["protocol"] != common(protocol):
+        about = decode(About, json.loads((published / ABOUT_FILE).read_text(encoding="utf-8")))
+        if about.protocol != common(asdict(info.protocol)):
             return None
+        if not about.networks:
+            raise ValueError("its preset has no network")
         augmented = None
         if (published / AUGMENTED_FILE).is_file():
-            augmented = decode_arrays((published / AUGMENTED_FILE).read_bytes())["pictures"]
-        return Claims(read_csv(path, CLAIM_COLUMNS, CLAIM_COLUMNS[:3]), about, augmented)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}); run the preset again, or delete it") from None
+            arrays = decode_arrays((published / AUGMENTED_FILE).read_bytes())
+            augmented = take_array(arrays, "pictures", "u", (None, None, *info.table.shape))
+            if augmented.dtype != np.uint8 or not augmented.shape[1]:
+                raise ValueError("its pictures are no bytes")
+        return Claims(_read_scores(path, about), asdict(about), augmented)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} is damaged ({one_line(str(error))}); run the preset again, or delete it"
+        ) from None
+
+
+def _read_scores(path: Path, about: About) -> pd.DataFrame:
+    """Read ``claims.csv``: scores of the preset's networks; what is not known is absent."""
+    texts, numbers = CLAIM_COLUMNS[:3], CLAIM_COLUMNS[3:]
+    frame = read_columns(path, dict.fromkeys(texts, str) | dict.fromkeys(numbers, float))
+    named = frame["network"].isin(list(about.networks)) & frame["metric"].isin(CLAIMS)
+    if frame.empty or not named.all() or np.isinf(frame[list(numbers)].to_numpy(dtype=float)).any():
+        raise ValueError("it is empty, or names a network, a score or a number that is none")
+    return frame
 
 
 def keras_scores(

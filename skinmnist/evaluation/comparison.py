@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,10 +25,11 @@ from skinmnist.evaluation.lesions import write_lesions
 from skinmnist.evaluation.limits import NO_LIMITS, Limits
 from skinmnist.evaluation.locking import hold_folder
 from skinmnist.evaluation.machine import PeakMemory
-from skinmnist.evaluation.manifest import Request, add_session, check_same_protocol, describe_run, list_cells
+from skinmnist.evaluation.manifest import Request, check_same_protocol, describe_run, list_cells
 from skinmnist.evaluation.mistakes import write_mistakes
 from skinmnist.evaluation.patients import write_patients
 from skinmnist.evaluation.plan import Plan, make_plan
+from skinmnist.evaluation.provenance import Provenance
 from skinmnist.evaluation.record import (
     CELLS_FOLDER,
     RunRecord,
@@ -38,6 +40,7 @@ from skinmnist.evaluation.record import (
     write_tables,
 )
 from skinmnist.evaluation.run_folder import RUN, is_unmarked_run
+from skinmnist.evaluation.run_info import RunInfo, Session, SplitFacts
 from skinmnist.evaluation.schedule import Remaining
 from skinmnist.evaluation.scratch import RUN_FOLDER, scratch_folder
 from skinmnist.evaluation.split_facts import describe_split
@@ -135,15 +138,19 @@ def run_comparison(
     if out is not None:
         check_ours(Path(out), RUN, is_unmarked_run)
     plan = make_plan(table, samplers, models, folds, repeats, split, seed, rows, clinical)
+    provenance = Provenance.of_table(plan.identity, plan.fingerprints, table, plan.task.folds)
+    request = request or Request()
     with ExitStack() as held:
         folder = Path(out) if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER
         opening = time.perf_counter()
-        earlier, store = _open_folder(folder, plan, fresh, held, progress)
+        earlier, store = _open_folder(folder, plan, provenance, fresh, held, progress)
         started += time.perf_counter() - opening  # Waiting for another run is no work of this one.
         tell("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
-        info = describe_run(plan, table, request or Request(), jobs or available_cores(), earlier)
-        info["started"] = datetime.now().astimezone().isoformat(timespec="seconds")
-        info["split_facts"] = _split_facts(table, plan, earlier)
+        own = replace(
+            describe_run(plan, table, request, jobs or available_cores(), provenance),
+            started=datetime.now().astimezone().isoformat(timespec="seconds"),
+            split_facts=_split_facts(table, plan, earlier),
+        )
         write_pictures(folder, *_some_pictures(table, plan.task.folds[0] >= 0))
         write_lesions(folder, table)
         write_patients(folder, table)
@@ -152,40 +159,49 @@ def run_comparison(
         stored = len(done)
         tell("cells found", stored=stored, left=len(plan.cells) - stored)
         # Whatever ends this run before its time, the folder tells what it is.
-        add_session(info, earlier, 0.0, 0.0, 0)
-        info |= {"interrupted": True, "cells": list_cells(plan, store, done, failures, earlier)}
-        write_info(folder, info)
+        own = replace(own, sessions=(Session(request.command, 0, 0.0, 0.0),), interrupted=True)
+        write_info(folder, replace(own, cells=list_cells(plan, store, done, failures)).merged_with(earlier))
         with PeakMemory() as peak:
             try:
-                engine = choose_engine(dask, table, plan.task, info["jobs"], limits)
-                _run_missing(plan, table, store, info["jobs"], engine, progress, done, failures)
-                info["interrupted"] = False
+                engine = choose_engine(dask, table, plan.task, own.arguments.jobs, limits)
+                _run_missing(plan, table, store, own.arguments.jobs, engine, progress, done, failures)
+                own = replace(own, interrupted=False)
             except KeyboardInterrupt:
-                info["interrupted"] = True
-        info["cells"] = list_cells(plan, store, done, failures, earlier)
-        info["memory_measure"] = peak.measure
-        record = build_record(folder, info)
+                pass
+        own = replace(own, cells=list_cells(plan, store, done, failures), memory_measure=peak.measure)
+        record = build_record(folder, own.merged_with(earlier))
         write_tables(record)
         # Which pictures are worth a look is known only now, and only now is the table at hand.
         write_mistakes(record, table)
         wall_seconds = time.perf_counter() - started
-        add_session(info, earlier, wall_seconds, peak.megabytes, len(done) + len(failures) - stored)
-        write_info(folder, info)
+        session = Session(
+            request.command,
+            len(done) + len(failures) - stored,
+            round(wall_seconds, 2),
+            round(peak.megabytes, 1),
+        )
+        record = replace(record, info=replace(own, sessions=(session,)).merged_with(earlier))
+        write_info(folder, record.info)
         tell(
-            "run interrupted" if info["interrupted"] else "run ended",
+            "run interrupted" if own.interrupted else "run ended",
             done=len(done),
             failed=len(failures),
             wall_seconds=round(wall_seconds, 3),
             peak_memory_mb=round(peak.megabytes, 1),
         )
-    if info["interrupted"]:
+    if own.interrupted:
         raise KeyboardInterrupt
     return record
 
 
 def _open_folder(
-    folder: Path, plan: Plan, fresh: bool, held: ExitStack, progress: Progress | None
-) -> tuple[dict[str, Any] | None, CellStore]:
+    folder: Path,
+    plan: Plan,
+    provenance: Provenance,
+    fresh: bool,
+    held: ExitStack,
+    progress: Progress | None,
+) -> tuple[RunInfo | None, CellStore]:
     """Open a run folder, or make it, and hold it; what it holds must fit the plan.
 
     Of two runs at once in one folder, the second goes on where the first ends.
@@ -197,7 +213,7 @@ def _open_folder(
         held.enter_context(journal(folder / LOG_FILE))
         earlier = None if fresh else read_info(folder)
         check_same_protocol(earlier, plan, folder)
-        store = CellStore(cells, plan.identity, plan.fingerprints)
+        store = CellStore(cells, provenance)
         store.sweep()
         remove_torn(folder, RUN.files)
         if fresh:
@@ -209,10 +225,10 @@ def _open_folder(
     return earlier, store
 
 
-def _split_facts(table: PixelTable, plan: Plan, earlier: dict[str, Any] | None) -> dict[str, Any]:
+def _split_facts(table: PixelTable, plan: Plan, earlier: RunInfo | None) -> SplitFacts:
     """Count what stands on both sides of the split, once for all runs of a folder."""
-    if earlier is not None and earlier.get("identity") == plan.identity and "split_facts" in earlier:
-        return dict(earlier["split_facts"])
+    if earlier is not None and earlier.identity == plan.identity and earlier.split_facts is not None:
+        return earlier.split_facts
     folds = plan.task.folds[0]
     # Of a holdout only the held-out part stands apart.
     return describe_split(table, np.minimum(folds, 1) if plan.protocol["split"] == "holdout" else folds)

@@ -63,7 +63,7 @@ def prior_corrected_predictions(record: RunRecord) -> pd.DataFrame:
     label smoothing, dividing by the frequency of a rare class makes too much of it.
     """
     counts = {result.cell: result.counts_before for result in record.results}
-    return correct_priors(record.predictions, record.info["table"]["class_names"], counts)
+    return correct_priors(record.predictions, record.info.table.class_names, counts)
 
 
 def correct_priors(
@@ -89,4 +89,4 @@ def correct_priors(
 
 def derived_scores(record: RunRecord) -> pd.DataFrame:
     """Score the corrected predictions, in the layout of ``scores.csv``."""
-    return score_predictions(prior_corrected_predictions(record), record.info["table"]["class_names"])
+    return score_predictions(prior_corrected_predictions(record), record.info.table.class_names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import pandas as pd
 
@@ -64,18 +65,20 @@ def find(record: RunRecord, draws: int = DRAWS) -> Findings:
     InputError
         Where the lesions or patients in the folder are damaged, or not those of this run.
     """
-    class_names, folds = record.info["table"]["class_names"], record.info["protocol"]["folds"]
+    table, folds = record.info.table, record.info.protocol.folds
+    class_names = table.class_names
     corrected = prior_corrected_predictions(record)
     derived = score_predictions(corrected, class_names)
     scores = pd.concat([record.scores, derived], ignore_index=True)
     against_control = scores[scores["sampler"] != "none"]
-    lesions = read_lesions(record.folder)
+    lesions = read_lesions(record.folder, table.rows)
+    patients = read_patients(record.folder, table.rows)
     draw_scores = bootstrap_scores(
         pd.concat([record.predictions, corrected], ignore_index=True),
         class_names,
         lesions,
         draws,
-        record.info["seed"],
+        record.info.seed,
     )
     comparisons = [
         compare_samplers(scores, folds),
@@ -88,11 +91,11 @@ def find(record: RunRecord, draws: int = DRAWS) -> Findings:
         intervals=intervals(draw_scores),
         difference_intervals=difference_intervals(draw_scores),
         derived_scores=derived,
-        subgroups=subgroup_scores(record.predictions, class_names, read_patients(record.folder), lesions),
+        subgroups=subgroup_scores(record.predictions, class_names, patients, lesions),
     )
 
 
-def write_findings(record: RunRecord, findings: Findings) -> None:
-    """Write each table of the findings into the run folder; floats read back exactly."""
+def write_findings(folder: Path, findings: Findings) -> None:
+    """Write each table of the findings into a folder; floats read back exactly."""
     for field in fields(Findings):
-        write_atomically(record.folder / f"{field.name}.csv", csv_bytes(getattr(findings, field.name)))
+        write_atomically(folder / f"{field.name}.csv", csv_bytes(getattr(findings, field.name)))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pandas as pd
 
 from skinmnist.text import guarded_cell, printable, unguarded_cell
+
+_MOST_CSV_BYTES = 2**24
 
 
 def csv_bytes(frame: pd.DataFrame, header: bool = True) -> bytes:
@@ -28,24 +30,26 @@ def csv_bytes(frame: pd.DataFrame, header: bool = True) -> bytes:
     return safe.to_csv(index=False, lineterminator="\n", header=header).encode()
 
 
-def read_csv(source: Path | IO[bytes], columns: Sequence[str], texts: Iterable[str]) -> pd.DataFrame:
-    """Read columns of a table that `csv_bytes` has written.
-
-    Parameters
-    ----------
-    source : path, or file open for reading
-    columns : sequence of str
-    texts : iterable of str
-        Those of the columns that hold texts, which come back as they were, whatever they look like.
+def read_columns(path: Path, kinds: Mapping[str, type]) -> pd.DataFrame:
+    """Return columns of a CSV that `csv_bytes` has written, each as text or as numbers; others are passed over.
 
     Raises
     ------
-    OSError, ValueError, KeyError
-        Where it cannot be read, or a column is missing.
+    ValueError
+        Where it cannot be read, lacks a column, or one holds something else.
     """
-    converters: dict[Any, Any] = dict.fromkeys(texts, unguarded_cell)
-    # "None" and "NA" are names as good as others.
-    return pd.read_csv(source, converters=converters, keep_default_na=False, na_values=[""])[list(columns)]
+    if path.stat().st_size > _MOST_CSV_BYTES:
+        raise ValueError(f"{path.name} is larger than {_MOST_CSV_BYTES:,} bytes")
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    absent = [name for name in kinds if list(frame.columns).count(name) != 1]
+    if absent:
+        raise ValueError(f"{path.name} has no column {absent[0]}")
+    return pd.DataFrame(
+        {
+            name: [unguarded_cell(text) if kind is str else float(text or "nan") for text in frame[name]]
+            for name, kind in kinds.items()
+        }
+    )
 
 
 def _cell(value: Any) -> Any:

@@ -240,9 +240,9 @@ def _licence(table: PixelTable) -> str:
 def _claims(cv: RunRecord) -> dict[str, Any]:
     """Return mean and standard deviation of every score over the folds of a cross-validation."""
     found = cv.scores.groupby("metric", sort=False)["value"].agg(["mean", "std"]).dropna()
-    protocol = cv.info["protocol"]
+    protocol = cv.info.protocol
     return {
-        "protocol": {name: protocol[name] for name in ("folds", "split", "seed", "data")},
+        "protocol": {name: getattr(protocol, name) for name in ("folds", "split", "seed", "data")},
         "metrics": {
             str(name): {"mean": float(row["mean"]), "sd": float(row["std"])} for name, row in found.iterrows()
         },

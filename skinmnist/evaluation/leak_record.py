@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
-from skinmnist.evaluation.frames import csv_bytes, read_csv
+from skinmnist.evaluation.decoding import decode
+from skinmnist.evaluation.frames import csv_bytes, read_columns
+from skinmnist.evaluation.run_info import RunInfo
+from skinmnist.text import one_line
 
 LEAKS_FILE, LEAKS_FOLDER, _NOTES_FILE = "leaks.csv", "leaks", "leaks.json"
 LEAK_COLUMNS = ("leak", "sampler", "model", "metric", "leaky", "honest")
+#: What a report shows of every pair.
+LEADING_METRICS = ("macro_f1", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,16 @@ class Demonstration:
     titles: Mapping[str, str]
 
 
-def read_leaks(folder: Path, info: Mapping[str, Any]) -> Demonstration | None:
+@dataclass(frozen=True)
+class _Notes:
+    """What stands beside the scores: the run that they belong to, and words."""
+
+    protocol: Mapping[str, Any]
+    notes: tuple[str, ...]
+    titles: Mapping[str, str]
+
+
+def read_leaks(folder: Path, info: RunInfo) -> Demonstration | None:
     """Read the demonstration of a run folder; None where it holds none of this run's data, folds and seed.
 
     Raises
@@ -95,15 +110,32 @@ def read_leaks(folder: Path, info: Mapping[str, Any]) -> Demonstration | None:
     if not (notes.is_file() and scores.is_file()):
         return None
     try:
-        kept = json.loads(notes.read_text(encoding="utf-8"))
-        if kept["protocol"] != _common(info["protocol"]):
+        kept = decode(_Notes, json.loads(notes.read_text(encoding="utf-8")))
+        if kept.protocol != _common(asdict(info.protocol)):
             return None
-        frame = read_csv(scores, LEAK_COLUMNS, LEAK_COLUMNS[:4])
-        return Demonstration(frame, tuple(kept["notes"]), dict(kept["titles"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Demonstration(_read_scores(scores), kept.notes, kept.titles)
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"the leaks in {folder} are damaged ({error}); demonstrate them again, or delete {scores}"
+            f"the leaks in {folder} are damaged ({one_line(str(error))}); demonstrate them again, or delete "
+            f"{scores}"
         ) from None
+
+
+def _read_scores(path: Path) -> pd.DataFrame:
+    """Read ``leaks.csv``: known leaks, finite scores, each once, and the leading scores of every pair."""
+    frame = read_columns(path, dict.fromkeys(LEAK_COLUMNS[:4], str) | dict.fromkeys(LEAK_COLUMNS[4:], float))
+    keys = list(LEAK_COLUMNS[:3])
+    if (
+        not frame["leak"].isin([leak.key for leak in LEAK_WORDS]).all()
+        or not np.isfinite(frame[["leaky", "honest"]].to_numpy()).all()
+    ):
+        raise ValueError("it names a leak that is not known, or a score that is no number")
+    shown = frame[frame["metric"].isin(LEADING_METRICS)].groupby(keys).size()
+    if frame.duplicated([*keys, "metric"]).any() or (
+        len(shown) != len(frame[keys].drop_duplicates()) or (shown != len(LEADING_METRICS)).any()
+    ):
+        raise ValueError(f"expected {' and '.join(LEADING_METRICS)} of every pair, each once")
+    return frame
 
 
 def write_leaks(folder: Path, protocol: Mapping[str, Any], shown: Demonstration) -> None:

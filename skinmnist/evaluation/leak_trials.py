@@ -16,6 +16,7 @@ from skinmnist.evaluation.fitting import Task
 from skinmnist.evaluation.folds import LEFT_OUT, assign_folds
 from skinmnist.evaluation.grid import Sampler
 from skinmnist.evaluation.plan import Plan
+from skinmnist.evaluation.provenance import Provenance
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.samplers import make_sampler, resample
 
@@ -48,6 +49,11 @@ class Trial:
     table: PixelTable
     task: Task
     cells: tuple[Cell, ...]
+
+    def provenance(self, identity: str) -> Provenance:
+        """Return what stored cells must come from to be those of this trial."""
+        prints = {name: spec.fingerprint for name, spec in self.task.models.items()}
+        return Provenance.of_table(identity, prints, self.table, self.task.folds)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,7 @@ from skinmnist.evaluation.limits import NO_LIMITS, Limits
 from skinmnist.evaluation.locking import hold_folder
 from skinmnist.evaluation.metrics import score
 from skinmnist.evaluation.plan import Plan, make_plan
+from skinmnist.evaluation.provenance import Provenance
 from skinmnist.evaluation.record import CELLS_FOLDER
 from skinmnist.evaluation.run_folder import LEAK_FILES, RUN, is_unmarked_run
 from skinmnist.evaluation.scratch import RUN_FOLDER, scratch_folder
@@ -148,19 +149,14 @@ class _Store(CellStore):
 
     def __init__(self, folder: Path, plan: Plan, trial: Trial) -> None:
         identity = hashlib.sha256(f"{plan.identity} {trial.name} {_own_code()}".encode()).hexdigest()
-        prints = {name: spec.fingerprint for name, spec in trial.task.models.items()}
-        super().__init__(folder / LEAKS_FOLDER / trial.name, identity, prints)
-        cells = folder / CELLS_FOLDER
-        self.of_run = CellStore(cells, plan.identity, plan.fingerprints) if _is_run(trial, cells) else None
+        super().__init__(folder / LEAKS_FOLDER / trial.name, trial.provenance(identity))
+        of_run = Provenance.of_table(plan.identity, plan.fingerprints, trial.table, trial.task.folds)
+        self.of_run = CellStore(folder / CELLS_FOLDER, of_run) if trial.name == HONEST else None
 
     def load(self, cell: Cell) -> CellResult | None:
         """Return a stored result, or None."""
         found = super().load(cell)
         return found if found is not None or self.of_run is None else self.of_run.load(cell)
-
-
-def _is_run(trial: Trial, cells: Path) -> bool:
-    return trial.name == HONEST and cells.is_dir()
 
 
 def _merged(trials: list[Trial]) -> list[Trial]:

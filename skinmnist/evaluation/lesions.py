@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable
-from skinmnist.errors import InputError
-from skinmnist.evaluation.archives import decode_arrays
+from skinmnist.evaluation.archives import damaged, read_arrays, take_array
 
 LESIONS_FILE = "lesions.npz"
 
@@ -27,25 +26,33 @@ def write_lesions(folder: Path, table: PixelTable) -> None:
     write_atomically(folder / LESIONS_FILE, buffer.getvalue())
 
 
-def read_lesions(folder: Path) -> npt.NDArray[np.int32] | None:
+def read_lesions(folder: Path, rows: int) -> npt.NDArray[np.int32] | None:
     """Read what `write_lesions` has kept.
+
+    Parameters
+    ----------
+    folder : Path
+    rows : int
+        Of the run's table.
 
     Returns
     -------
-    ndarray of shape (n,), int32, or None
+    ndarray of shape (rows,), int32, or None
         The lesion of row *i* of the table at position *i*; None where the folder does not tell.
 
     Raises
     ------
     InputError
-        Where the file is there and cannot be read.
+        Where the file is there and cannot be read, or is not of this table.
     """
     path = folder / LESIONS_FILE
     if not path.is_file():
         return None
+    arrays = read_arrays(path)
     try:
-        return np.asarray(decode_arrays(path.read_bytes())["codes"], dtype=np.int32)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} is damaged ({error}); type the command of this run again, which writes it anew"
-        ) from None
+        codes = take_array(arrays, "codes", "iu", (rows,))
+        if not ((codes >= 0) & (codes < rows)).all():
+            raise ValueError(f"its lesions are not numbered from 0 to {rows - 1}")
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
+    return codes.astype(np.int32)

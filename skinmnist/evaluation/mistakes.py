@@ -10,7 +10,7 @@ import pandas as pd
 
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable
-from skinmnist.evaluation.archives import decode_arrays
+from skinmnist.evaluation.archives import damaged, read_arrays, take_array
 from skinmnist.evaluation.lesions import read_lesions
 from skinmnist.evaluation.record import RunRecord
 
@@ -59,7 +59,7 @@ def confident_mistakes(record: RunRecord, most: int = MOST_MISTAKES) -> pd.DataF
     InputError
         Where the lesions in the folder are damaged.
     """
-    names = record.info["table"]["class_names"]
+    names = record.info.table.class_names
     pair = best_pair(record.scores)
     rows = record.predictions
     wrong = rows["label"] != rows["predicted"]
@@ -71,7 +71,7 @@ def confident_mistakes(record: RunRecord, most: int = MOST_MISTAKES) -> pd.DataF
     found = rows[["row", "label", "predicted"]].astype(np.int64)
     found["confidence"] = probabilities[np.arange(len(told)), told]
     found = found.sort_values(["confidence", "row"], ascending=[False, True], kind="stable")
-    lesions = read_lesions(record.folder)
+    lesions = read_lesions(record.folder, record.info.table.rows)
     shown = found["row"] if lesions is None else pd.Series(lesions[found["row"]], index=found.index)
     return found[~shown.duplicated()].head(most).reset_index(drop=True)
 
@@ -96,16 +96,23 @@ def read_mistakes(record: RunRecord) -> tuple[pd.DataFrame, npt.NDArray[np.uint8
     -------
     mistakes : DataFrame
         Of `confident_mistakes`, without those whose pixels are not there; none are in the folder of a run
-        before this file was written, and where it is damaged.
+        before this file was written.
     pictures : ndarray of shape (len(mistakes), height, width, channels), uint8
+
+    Raises
+    ------
+    InputError
+        Where the file is there and cannot be read.
     """
-    found = confident_mistakes(record)
-    try:
-        kept = decode_arrays((record.folder / MISTAKES_FILE).read_bytes())
-        rows, pictures = kept["rows"], kept["pictures"]
-    except (OSError, KeyError, ValueError):
-        shape = record.info["table"]["shape"]
+    found, shape, path = confident_mistakes(record), record.info.table.shape, record.folder / MISTAKES_FILE
+    if not path.is_file():
         return found.iloc[:0], np.zeros((0, *shape), np.uint8)
+    arrays = read_arrays(path)
+    try:
+        rows = take_array(arrays, "rows", "i", (None,))
+        pictures = take_array(arrays, "pictures", "u", (len(rows), *shape))
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
     place = {int(row): position for position, row in enumerate(rows)}
     found = found[found["row"].isin(list(place))].reset_index(drop=True)
     return found, np.asarray(pictures[[place[row] for row in found["row"]]], dtype=np.uint8)

@@ -12,8 +12,7 @@ import numpy.typing as npt
 from skinmnist import facts
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable
-from skinmnist.errors import InputError
-from skinmnist.evaluation.archives import decode_arrays
+from skinmnist.evaluation.archives import damaged, read_arrays, take_array
 
 PATIENTS_FILE = "patients.npz"
 
@@ -30,26 +29,32 @@ def write_patients(folder: Path, table: PixelTable) -> None:
     write_atomically(folder / PATIENTS_FILE, buffer.getvalue())
 
 
-def read_patients(folder: Path) -> dict[str, npt.NDArray[Any]]:
+def read_patients(folder: Path, rows: int) -> dict[str, npt.NDArray[Any]]:
     """Read what `write_patients` has kept.
+
+    Parameters
+    ----------
+    folder : Path
+    rows : int
+        Of the run's table.
 
     Returns
     -------
-    dict of str to ndarray of shape (n,)
+    dict of str to ndarray of shape (rows,)
         As `PixelTable.clinical`, row *i* of the table at position *i*; empty where the folder does not tell.
 
     Raises
     ------
     InputError
-        Where the file is there and cannot be read.
+        Where the file is there and cannot be read, or is not of this table.
     """
     path = folder / PATIENTS_FILE
     if not path.is_file():
         return {}
+    arrays = read_arrays(path)
     try:
-        kept = decode_arrays(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} is damaged ({error}); type the command of this run again, which writes it anew"
-        ) from None
-    return {name: kept[name] for name in facts.CLINICAL_COLUMNS if name in kept}
+        return {
+            name: take_array(arrays, name, "fU", (rows,)) for name in facts.CLINICAL_COLUMNS if name in arrays
+        }
+    except ValueError as error:
+        raise damaged(path, str(error)) from None

@@ -92,7 +92,11 @@ class Plan:
             described[name] = {"title": spec.title, "space": spec.space}
             if self.fusion is not None:
                 columns = list(self.fusion.columns)
-                own = {"title": f"{spec.title} + {', '.join(columns)}", "base": name, "clinical": columns}
+                own = {
+                    "title": f"{spec.title} + {', '.join(columns)}",
+                    "base": name,
+                    "clinical": tuple(columns),
+                }
                 described[name + FUSED] = described[name] | own
         return described
 

@@ -36,9 +36,9 @@ from skinmnist.evaluation.limits import NO_LIMITS, Limits
 from skinmnist.evaluation.manifest import Request
 from skinmnist.evaluation.plan import Plan, make_plan
 from skinmnist.evaluation.presets import WATCHED, Preset
-from skinmnist.evaluation.record import CELLS_FOLDER, RunRecord
+from skinmnist.evaluation.record import RunRecord
 from skinmnist.evaluation.starting import available_cores
-from skinmnist.evaluation.store import CellStore, read_cell
+from skinmnist.evaluation.store import CellStore
 
 #: Pictures, and changed versions of each, that are kept for the report.
 SHOWN, VERSIONS = 7, 6
@@ -144,21 +144,14 @@ def run_preset(
     trial = published_trial(preset, table, plan)
     said = json.dumps(asdict(preset.published), sort_keys=True)
     identity = hashlib.sha256(f"{plan.identity} {trial.name} {said} {_own_code()}".encode()).hexdigest()
-    prints = {name: spec.fingerprint for name, spec in trial.task.models.items()}
     folder = Path(out) / PUBLISHED_FOLDER
-    store = CellStore(folder, identity, prints)
+    store = CellStore(folder, trial.provenance(identity))
     if progress:
         progress.leaking(len(trial.cells), sum(store.load(cell) is not None for cell in trial.cells), ())
     failures = run_trial(trial, store, jobs or available_cores(), progress, limits, dask)
     published = [result for cell in trial.cells if (result := store.load(cell)) is not None]
-    honest = [
-        result
-        for entry in record.info["cells"]
-        if entry["status"] == "done"
-        and (result := read_cell(record.folder / CELLS_FOLDER / entry["file"])) is not None
-    ]
     names = [network.name for network in preset.networks]
-    claims = compare_claims(names, head.sampler, preset.claims, published, honest)
+    claims = compare_claims(names, head.sampler, preset.claims, published, record.results)
     about = _about(preset, table) | {"protocol": common(plan.protocol)}
     write_atomically(folder / ABOUT_FILE, (json.dumps(about, indent=1) + "\n").encode())
     if preset.augmentation is not None:

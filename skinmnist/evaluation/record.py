@@ -8,7 +8,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +16,11 @@ import pandas as pd
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.mapped import row_blocks
 from skinmnist.errors import InputError
-from skinmnist.evaluation.archives import decode_arrays
+from skinmnist.evaluation.archives import damaged, read_arrays, take_array
 from skinmnist.evaluation.cells import Cell, CellFailure, CellResult, Timing
 from skinmnist.evaluation.frames import csv_bytes
 from skinmnist.evaluation.metrics import score_predictions
+from skinmnist.evaluation.run_info import RunInfo, TableInfo
 from skinmnist.evaluation.store import read_cell
 from skinmnist.text import json_text, one_line
 
@@ -30,7 +30,11 @@ CELLS_FOLDER = "cells"
 #: Predictions that are written together: as text they take far more memory than as numbers.
 WRITTEN_ROWS = 100_000
 _CELL_COLUMNS = list(Cell._fields)
-_NEEDED = {"table", "protocol", "cells", "grid", "notes"}
+_NOT_OF_THIS_RUN = (
+    "its file is missing, damaged, or not of this run, its data and its code; run the comparison again"
+)
+#: Bytes of the largest ``run.json`` that is read: some 100,000 cells.
+_MOST_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +44,7 @@ class RunRecord:
     Attributes
     ----------
     folder : Path
-    info : dict
+    info : RunInfo
         The content of ``run.json``.
     results : tuple of CellResult
         Finished cells, in the order of the tables.
@@ -53,7 +57,7 @@ class RunRecord:
     """
 
     folder: Path
-    info: dict[str, Any]
+    info: RunInfo
     results: tuple[CellResult, ...]
     failures: tuple[CellFailure, ...]
     predictions: pd.DataFrame
@@ -98,9 +102,9 @@ def write_tables(record: RunRecord) -> None:
     write_atomically(record.folder / "timings.csv", csv_bytes(record.timings.round(4)))
 
 
-def write_info(folder: Path, info: dict[str, Any]) -> None:
+def write_info(folder: Path, info: RunInfo) -> None:
     """Write ``run.json``."""
-    write_atomically(folder / RUN_FILE, f"{json_text(info, indent=1)}\n".encode())
+    write_atomically(folder / RUN_FILE, f"{json_text(info.to_json(), indent=1)}\n".encode())
 
 
 def write_pictures(folder: Path, pictures: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> None:
@@ -110,7 +114,7 @@ def write_pictures(folder: Path, pictures: npt.NDArray[np.uint8], labels: npt.ND
     write_atomically(folder / PICTURES_FILE, buffer.getvalue())
 
 
-def read_info(folder: Path) -> dict[str, Any] | None:
+def read_info(folder: Path) -> RunInfo | None:
     """Read ``run.json``, or None where the folder holds no run.
 
     Raises
@@ -122,23 +126,18 @@ def read_info(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(info, dict) or not info.keys() >= _NEEDED:
-            raise ValueError(f"expected the keys {', '.join(sorted(_NEEDED))}")
-        needed = {*_CELL_COLUMNS, "status"}
-        complete = all(needed.issubset(cell) for cell in info["cells"])
-        if not info["table"]["class_names"] or not complete:
-            raise ValueError("its table or its cells lack what describes them")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it is larger than {_MOST_BYTES:,} bytes")
+        return RunInfo.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is no record of a run ({one_line(str(error))}); name another folder, or start over "
             "with --fresh"
         ) from None
-    return info
 
 
 def read_run(folder: str | Path) -> RunRecord:
-    """Read a run folder; nothing is trained and no model is imported.
+    """Read a run folder; nothing is trained, no model is imported, and nothing is written.
 
     Raises
     ------
@@ -151,39 +150,52 @@ def read_run(folder: str | Path) -> RunRecord:
         raise InputError(
             f"{folder} holds no {RUN_FILE}; expected a folder that skinmnist.compare has written"
         )
-    try:
-        return build_record(folder, info)
-    except (OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise InputError(
-            f"the run in {folder} is damaged ({error}); type its command again, which repairs it"
-        ) from None
+    return build_record(folder, info)
 
 
-def build_record(folder: Path, info: dict[str, Any]) -> RunRecord:
-    """Put together what ``run.json`` lists and the stored cells hold."""
-    results, failures = [], []
-    for entry in info["cells"]:
-        cell = Cell(*(entry[name] for name in _CELL_COLUMNS))
-        if entry["status"] == "failed":
-            failures.append(CellFailure(cell, entry["reason"]))
-        elif entry["status"] == "done":
-            result = read_cell(folder / CELLS_FOLDER / Path(entry["file"]).name)
-            if result is None or result.cell != cell:
-                failures.append(CellFailure(cell, "its file is missing or damaged; run the comparison again"))
+def build_record(folder: Path, info: RunInfo) -> RunRecord:
+    """Put together what ``run.json`` lists and the stored cells hold.
+
+    A cell whose file is not that of this run counts as failed.
+
+    Raises
+    ------
+    InputError
+        Where the pictures in the folder are damaged.
+    """
+    results, failures, provenance = [], [], info.provenance
+    for entry in info.cells:
+        if entry.status == "failed":
+            failures.append(CellFailure(entry.cell, entry.reason))
+        elif entry.status == "done":
+            result = read_cell(folder / CELLS_FOLDER / entry.file, entry.cell, provenance)
+            if result is None:
+                failures.append(CellFailure(entry.cell, _NOT_OF_THIS_RUN))
             else:
                 results.append(result)
-    class_names = info["table"]["class_names"]
+    class_names = info.table.class_names
     predictions = predictions_table(results, class_names)
-    scores = score_predictions(predictions, class_names)
-    shown = decode_arrays((folder / PICTURES_FILE).read_bytes())
+    pictures, picture_labels = _read_pictures(folder / PICTURES_FILE, info.table)
     return RunRecord(
         folder=folder,
         info=info,
         results=tuple(results),
         failures=tuple(failures),
         predictions=predictions,
-        scores=scores,
+        scores=score_predictions(predictions, class_names),
         timings=timings_table(results),
-        pictures=shown["pictures"],
-        picture_labels=shown["labels"],
+        pictures=pictures,
+        picture_labels=picture_labels,
     )
+
+
+def _read_pictures(path: Path, table: TableInfo) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    arrays = read_arrays(path)
+    try:
+        labels = take_array(arrays, "labels", "i", (None,))
+        pictures = take_array(arrays, "pictures", "u", (len(labels), *table.shape))
+        if pictures.dtype != np.uint8 or not np.isin(labels, np.arange(len(table.class_names))).all():
+            raise ValueError("its labels are no classes, or its pictures no bytes")
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
+    return pictures, labels.astype(np.int64)

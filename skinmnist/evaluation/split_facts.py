@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.folds import LEFT_OUT
 from skinmnist.evaluation.lookalikes import ALIKE, MOST_ROWS, find_lookalikes
+from skinmnist.evaluation.run_info import SplitFacts
 
 #: Pairs that are named one by one.
 _NAMED = 20
 
 
-def describe_split(table: PixelTable, fold_of: npt.NDArray[np.integer]) -> dict[str, Any]:
+def describe_split(table: PixelTable, fold_of: npt.NDArray[np.integer]) -> SplitFacts:
     """Count what stands on both sides of a split.
 
     Parameters
@@ -26,7 +25,7 @@ def describe_split(table: PixelTable, fold_of: npt.NDArray[np.integer]) -> dict[
 
     Returns
     -------
-    dict
+    SplitFacts
         ``shared_lesions`` and ``shared_pictures``: lesions with pictures in several folds, and their
         pictures; None where lesions are unknown. ``alike_from``: the correlation from which pictures count
         as alike; ``alike_pairs``: pairs found, None where the table is too large to search;
@@ -34,22 +33,24 @@ def describe_split(table: PixelTable, fold_of: npt.NDArray[np.integer]) -> dict[
         ``alike_rows``: the first of them as row numbers.
     """
     rows = np.flatnonzero(fold_of != LEFT_OUT)
-    facts: dict[str, Any] = {"shared_lesions": None, "shared_pictures": None, "alike_from": ALIKE}
-    lesions = None
+    lesions, shared_lesions, shared_pictures = None, None, None
     if table.lesion_ids is not None:
         lesions = np.unique(table.lesion_ids, return_inverse=True)[1]
         homes = np.unique(np.stack([lesions[rows], fold_of[rows]], axis=1), axis=0)[:, 0]
         shared = np.flatnonzero(np.bincount(homes) > 1)
-        facts["shared_lesions"] = len(shared)
-        facts["shared_pictures"] = int(np.isin(lesions[rows], shared).sum())
+        shared_lesions = len(shared)
+        shared_pictures = int(np.isin(lesions[rows], shared).sum())
     if len(rows) > MOST_ROWS:
-        return facts | {"alike_pairs": None, "alike_across": None, "alike_rows": []}
+        return SplitFacts(shared_lesions, shared_pictures, ALIKE, None, None, ())
     pairs = find_lookalikes(table, rows)
     apart = fold_of[pairs[:, 0]] != fold_of[pairs[:, 1]]
     if lesions is not None:
         apart &= lesions[pairs[:, 0]] != lesions[pairs[:, 1]]
-    return facts | {
-        "alike_pairs": len(pairs),
-        "alike_across": int(apart.sum()),
-        "alike_rows": pairs[apart][:_NAMED].tolist(),
-    }
+    return SplitFacts(
+        shared_lesions=shared_lesions,
+        shared_pictures=shared_pictures,
+        alike_from=ALIKE,
+        alike_pairs=len(pairs),
+        alike_across=int(apart.sum()),
+        alike_rows=tuple((int(first), int(second)) for first, second in pairs[apart][:_NAMED]),
+    )

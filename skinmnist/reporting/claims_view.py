@@ -10,6 +10,7 @@ import pandas as pd
 
 from skinmnist.evaluation.claims import Claims, read_claims
 from skinmnist.evaluation.record import RunRecord
+from skinmnist.evaluation.run_info import RunInfo
 from skinmnist.reporting.conclusions import TURNED, evidence
 from skinmnist.reporting.embed import Embedded, embed_strip
 from skinmnist.reporting.naming import fixed, model_title, signed
@@ -40,7 +41,7 @@ def claims_view(record: RunRecord, comparisons: pd.DataFrame) -> dict[str, Any]:
     InputError
         Where what the preset left in the run folder is damaged.
     """
-    found = read_claims(record.folder, record.info["protocol"])
+    found = read_claims(record.folder, record.info)
     if found is None:
         return {"claims": None}
     return {
@@ -52,7 +53,7 @@ def claims_view(record: RunRecord, comparisons: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def paired_words(info: dict[str, Any], comparisons: pd.DataFrame, networks: Collection[str]) -> list[str]:
+def paired_words(info: RunInfo, comparisons: pd.DataFrame, networks: Collection[str]) -> list[str]:
     """Say what each variant of a page's network changes on the same folds of the honest run.
 
     Parameters
@@ -90,7 +91,7 @@ def _turned(row: pd.Series) -> pd.Series:
     return turned
 
 
-def _pair_words(info: dict[str, Any], row: pd.Series) -> str:
+def _pair_words(info: RunInfo, row: pd.Series) -> str:
     sampler = "no sampler" if row["sampler"] == "none" else row["sampler"]
     return (
         f"{model_title(info, row['model'])} against {model_title(info, row['against'])}, {sampler}: "

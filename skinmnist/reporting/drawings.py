@@ -35,7 +35,7 @@ def draw_leaderboard(record: RunRecord, board: pd.DataFrame) -> Embedded | None:
     pairs = board[~board["reference"]]
     if pairs.empty:
         return None
-    samplers, models = record.info["grid"]["samplers"], list(record.info["grid"]["models"])
+    samplers, models = record.info.grid.samplers, list(record.info.grid.models)
     folds = tables.fold_scores(record, "macro_f1")
     best, worst = pairs.iloc[0], pairs.iloc[-1]
     alt = (
@@ -70,7 +70,7 @@ def draw_folds(n_folds: int) -> Embedded:
 def draw_pictures(record: RunRecord) -> list[tuple[Embedded, ...]]:
     """Set a few pictures of each class side by side, in code order."""
     drawn = []
-    class_names = record.info["table"]["class_names"]
+    class_names = record.info.table.class_names
     for code, name in enumerate(class_names):
         pictures = record.pictures[record.picture_labels == code]
         if len(class_names) > _MANY_CLASSES:
@@ -88,8 +88,8 @@ def draw_pictures(record: RunRecord) -> list[tuple[Embedded, ...]]:
 
 def draw_recalls(record: RunRecord, recalls: pd.DataFrame) -> list[Captioned]:
     """Draw the recall of every class, one figure for each model."""
-    samplers, models = record.info["grid"]["samplers"], list(record.info["grid"]["models"])
-    class_names = record.info["table"]["class_names"]
+    samplers, models = record.info.grid.samplers, list(record.info.grid.models)
+    class_names = record.info.table.class_names
     drawn = []
     for model, of_model in recalls.groupby("model", sort=False):
         title = model_title(record.info, str(model))
@@ -143,7 +143,7 @@ def draw_resampled(record: RunRecord) -> list[Captioned]:
 
 def draw_examples(record: RunRecord) -> list[Captioned]:
     """Set rows that a sampler made between the two rows they lie between, for each sampler on pixels."""
-    shape, names = tuple(record.info["table"]["shape"]), record.info["table"]["class_names"]
+    shape, names = tuple(record.info.table.shape), record.info.table.class_names
     drawn: dict[str, Captioned] = {}
     for result in record.results:
         title = sampler_title(record.info, result.cell.sampler, result.cell.model)
@@ -175,7 +175,7 @@ def draw_curves(record: RunRecord) -> list[Captioned]:
     highest = max(float(curves["loss"].quantile(0.995)), *(mark["loss"] for mark in marks.values()))
     lowest = min(float(curves["accuracy"].min()), *(mark["accuracy"] for mark in marks.values()))
     limits = {"loss": (0.0, 1.12 * highest), "accuracy": (max(0.0, lowest - 0.05), 1.0)}
-    models = list(record.info["grid"]["models"])
+    models = list(record.info.grid.models)
     drawn = []
     for (sampler, model), of_pair in groups.items():
         mark = marks[sampler, model]

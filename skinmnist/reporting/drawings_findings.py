@@ -61,8 +61,8 @@ def forest_rows(record: RunRecord, findings: Findings, metric: str) -> pd.DataFr
 
 def draw_forests(record: RunRecord, findings: Findings) -> list[Forest]:
     """Draw a forest plot of every compared metric, macro-F1 first; nothing where nothing is compared."""
-    samplers, models = record.info["grid"]["samplers"], list(record.info["grid"]["models"])
-    units = "pictures" if read_lesions(record.folder) is None else "lesions"
+    samplers, models = record.info.grid.samplers, list(record.info.grid.models)
+    units = "pictures" if read_lesions(record.folder, record.info.table.rows) is None else "lesions"
     drawn = []
     for metric in dict.fromkeys(findings.comparisons["metric"]):
         rows = forest_rows(record, findings, str(metric))
@@ -92,7 +92,7 @@ def draw_price(record: RunRecord, board: pd.DataFrame, findings: Findings) -> Em
     rows = rows.merge(
         over[["sampler", "model", "lesion_low", "lesion_high"]], on=["sampler", "model"], how="left"
     )
-    samplers, models = record.info["grid"]["samplers"], list(record.info["grid"]["models"])
+    samplers, models = record.info.grid.samplers, list(record.info.grid.models)
     by_price = rows.sort_values("seconds", kind="stable")
     cheap, dear = by_price.iloc[0], by_price.iloc[-1]
     alt = (
@@ -114,11 +114,11 @@ def draw_rankings(record: RunRecord, board: pd.DataFrame) -> list[Captioned]:
     """Draw ROC and precision-recall curves of each class, one line for the best pair of each model."""
     pairs = best_pairs(board)[["sampler", "model"]]
     rows = record.predictions.merge(pairs, on=["sampler", "model"])
-    names = record.info["table"]["class_names"]
+    names = record.info.table.class_names
     counts = np.bincount(record.predictions.drop_duplicates("row")["label"].astype(int), minlength=len(names))
-    titles = record.info["table"].get("class_titles") or {}
+    titles = record.info.table.class_titles
     rarest = sorted(np.argsort(counts, kind="stable")[:_MOST_CLASSES])
-    models = [name for name in record.info["grid"]["models"] if name in set(pairs["model"])]
+    models = [name for name in record.info.grid.models if name in set(pairs["model"])]
     roc, precision = roc_curves(rows, names), precision_recall_curves(rows, names)
     drawn = []
     for code in rarest:
@@ -153,18 +153,18 @@ def draw_rankings(record: RunRecord, board: pd.DataFrame) -> list[Captioned]:
 
 
 def _all(record: RunRecord) -> list[str]:
-    return list(record.info["grid"]["models"])
+    return list(record.info.grid.models)
 
 
 def draw_decisions(record: RunRecord) -> list[Captioned]:
     """Draw the decision curves for melanoma, one figure for each model; nothing without melanomas."""
-    names = record.info["table"]["class_names"]
+    names = record.info.table.class_names
     if facts.MELANOMA not in names or not record.results:
         return []
     curves = decision_curves(record.predictions, names, facts.MELANOMA)
     highest = max(float(curves[["net_benefit", "treat_all"]].max().max()), 0.001)
     limits = (-0.35 * highest, 1.08 * highest)
-    samplers, models, drawn = record.info["grid"]["samplers"], _all(record), []
+    samplers, models, drawn = record.info.grid.samplers, _all(record), []
     for model, rows in curves.groupby("model", sort=False):
         title = model_title(record.info, str(model))
         at = rows[np.isclose(rows["threshold"], 0.1)]
@@ -181,8 +181,8 @@ def draw_decisions(record: RunRecord) -> list[Captioned]:
 
 def draw_reliability(record: RunRecord) -> list[Captioned]:
     """Draw confidence against accuracy, one figure for each model."""
-    samplers, models = record.info["grid"]["samplers"], _all(record)
-    bins = reliability_bins(record.predictions, record.info["table"]["class_names"])
+    samplers, models = record.info.grid.samplers, _all(record)
+    bins = reliability_bins(record.predictions, record.info.table.class_names)
     drawn = []
     for model in (name for name in models if name in set(bins["model"])):
         title, of_model = model_title(record.info, model), bins[bins["model"] == model]
@@ -198,7 +198,7 @@ def draw_reliability(record: RunRecord) -> list[Captioned]:
 
 def draw_mistakes(record: RunRecord) -> list[Mistake]:
     """Enlarge the pictures about which the best pair was most sure, and wrong."""
-    names = record.info["table"]["class_names"]
+    names = record.info.table.class_names
     found, pictures = read_mistakes(record)
     drawn = []
     for row, picture in zip(found.to_dict("records"), pictures, strict=True):

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from skinmnist import facts
 from skinmnist.datasets.files import write_atomically
+from skinmnist.errors import InputError
 from skinmnist.evaluation.aside import start_aside
 from skinmnist.evaluation.checks import CHECKS, HEADING, check_run
 from skinmnist.evaluation.differences import ROPE
@@ -58,7 +59,8 @@ def write_report(folder: Path | str, out: Path | str | None = None, jobs: int = 
     folder : path
         A folder that a comparison has written, finished or not.
     out : path, optional
-        Where to write the page instead; the tables stay in the folder.
+        Where to write instead, so that nothing in the run folder changes: a folder for the page and the
+        tables, or an ``.html`` file for the page alone.
     jobs : int
         With two or more, half of the figures are drawn in a worker process. The bytes are the same.
 
@@ -70,7 +72,7 @@ def write_report(folder: Path | str, out: Path | str | None = None, jobs: int = 
     Raises
     ------
     InputError
-        Where the folder holds no run.
+        Where the folder holds no run, or the report cannot be written.
     """
     return conclude_run(read_run(folder), out, jobs)[0]
 
@@ -96,13 +98,25 @@ def conclude_run(record: RunRecord, out: Path | str | None = None, jobs: int = 1
     Raises
     ------
     InputError
-        Where the lesions or patients in the folder are damaged, or not those of this run.
+        Where the lesions or patients in the folder are damaged, or not those of this run, or the report
+        cannot be written.
     """
-    path = Path(out) if out is not None else record.folder / REPORT_FILE
+    target = record.folder if out is None else Path(out)
+    is_page = out is not None and target.suffix.lower() in (".html", ".htm") and not target.is_dir()
+    path = target if is_page else target / REPORT_FILE
     sections = start_aside(_apart_from_findings, record, jobs=jobs if _is_sent_easily(record) else 1)
     findings = find(record)
-    write_findings(record, findings)
-    write_atomically(path, _render(record, findings, sections).encode())
+    page = _render(record, findings, sections).encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not is_page:
+            write_findings(path.parent, findings)
+        write_atomically(path, page)
+    except OSError as error:
+        raise InputError(
+            f"the report cannot be written into {path.parent} ({error.strerror}); name another folder or "
+            "file with `python -m skinmnist.report RUN --out`"
+        ) from None
     return path, findings
 
 
@@ -173,11 +187,11 @@ def _heading(record: RunRecord) -> dict[str, Any]:
     info = record.info
     return {
         "info": info,
-        "table": info["table"],
-        "protocol": info["protocol"],
-        "repeats": info.get("repeats", 1),
-        "grid": info["grid"],
-        "trained": sum(not base_model(info, name) for name in info["grid"]["models"]),
+        "table": info.table,
+        "protocol": info.protocol,
+        "repeats": info.repeats,
+        "grid": info.grid,
+        "trained": sum(not base_model(info, name) for name in info.grid.models),
         "clinical": listing(clinical_columns(info)),
         "added_columns": added_columns(info),
         "key_numbers": views.key_numbers(record),
@@ -190,15 +204,15 @@ def _heading(record: RunRecord) -> dict[str, Any]:
 
 def _data(record: RunRecord) -> dict[str, Any]:
     classes = tables.classes(record)
-    table = record.info["table"]
-    genuine = not table["synthetic"] and set(table["class_names"]) == set(facts.CLASS_NAMES)
+    table = record.info.table
+    genuine = not table.synthetic and set(table.class_names) == set(facts.CLASS_NAMES)
     return {
         "classes": views.class_table(classes),
         "classes_figure": drawings.draw_classes(classes),
         "pictures": drawings.draw_pictures(record),
         "licence": facts.DATA_LICENCE if genuine else "",
         "citation": facts.DATA_CITATION if genuine else "",
-        "folds_figure": drawings.draw_folds(record.info["protocol"]["folds"]),
+        "folds_figure": drawings.draw_folds(record.info.protocol.folds),
     }
 
 
@@ -242,7 +256,7 @@ def _outcomes(record: RunRecord) -> dict[str, Any]:
 
 
 def _certainty(record: RunRecord, findings: Findings) -> dict[str, Any]:
-    known = read_lesions(record.folder) is not None
+    known = read_lesions(record.folder, record.info.table.rows) is not None
     columns, verdicts = views_findings.verdict_table(record, findings)
     return {
         "lesions_known": known,
@@ -258,13 +272,13 @@ def _certainty(record: RunRecord, findings: Findings) -> dict[str, Any]:
 
 
 def _training(record: RunRecord) -> dict[str, Any]:
-    models = record.info["grid"]["models"]
-    spaces = list(dict.fromkeys(model["space"] for model in models.values()))
+    models = record.info.grid.models
+    spaces = list(dict.fromkeys(model.space for model in models.values()))
     return {
         "resampled": drawings.draw_resampled(record),
         "examples": drawings.draw_examples(record),
         "curves": drawings.draw_curves(record),
         "sampler_names": [
-            [space_title(name, space) for space in spaces] for name in record.info["grid"]["samplers"]
+            [space_title(name, space) for space in spaces] for name in record.info.grid.samplers
         ],
     }

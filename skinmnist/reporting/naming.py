@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from skinmnist.evaluation.derived import PRIOR_CORRECTION
+from skinmnist.evaluation.run_info import RunInfo
 from skinmnist.resampling.samplers import REMEDIES
 from skinmnist.text import printable
 
@@ -17,16 +17,17 @@ NOTHING = "–"
 MINUS = "−"
 
 
-def sampler_title(info: dict[str, Any], sampler: str, model: str) -> str:
+def sampler_title(info: RunInfo, sampler: str, model: str) -> str:
     """Name a sampler with what it worked on: ``"SMOTE on pixels"``; remedies touch no row and stand alone."""
     if sampler == PRIOR_CORRECTION:
         return CONTROL_TITLE
     return space_title(sampler, sampler_space(info, model))
 
 
-def sampler_space(info: dict[str, Any], model: str) -> str:
+def sampler_space(info: RunInfo, model: str) -> str:
     """Return what a sampler works on before `model`, in words; empty where the record does not say."""
-    return str(info["grid"]["models"].get(model, {}).get("space", ""))
+    known = info.grid.models.get(model)
+    return known.space if known else ""
 
 
 def space_title(sampler: str, space: str) -> str:
@@ -35,29 +36,29 @@ def space_title(sampler: str, space: str) -> str:
     return printable(title, _LONGEST_TITLE)
 
 
-def model_title(info: dict[str, Any], model: str) -> str:
+def model_title(info: RunInfo, model: str) -> str:
     """Return the title under which a model appears."""
-    return printable(info["grid"]["models"].get(model, {}).get("title", model), _LONGEST_TITLE)
+    known = info.grid.models.get(model)
+    return printable(known.title if known else model, _LONGEST_TITLE)
 
 
-def base_model(info: dict[str, Any], model: str) -> str:
+def base_model(info: RunInfo, model: str) -> str:
     """Return the model to whose answers clinical columns were added; empty for one that is trained itself."""
-    return str(info["grid"]["models"].get(model, {}).get("base", ""))
+    known = info.grid.models.get(model)
+    return known.base if known else ""
 
 
-def clinical_columns(info: dict[str, Any]) -> list[str]:
+def clinical_columns(info: RunInfo) -> list[str]:
     """Return the clinical columns that any model of a run has used."""
-    used = (model.get("clinical", []) for model in info["grid"]["models"].values())
-    return list(dict.fromkeys(column for columns in used for column in columns))
+    return list(dict.fromkeys(column for model in info.grid.models.values() for column in model.clinical))
 
 
-def added_columns(info: dict[str, Any]) -> str:
+def added_columns(info: RunInfo) -> str:
     """Name what is added to a model's answers, in words that are true of every model of a run.
 
     A folder may have been extended with other columns than those it began with.
     """
-    used = (model.get("clinical", []) for model in info["grid"]["models"].values())
-    sets = {tuple(columns) for columns in used if columns}
+    sets = {model.clinical for model in info.grid.models.values() if model.clinical}
     return listing(clinical_columns(info)) if len(sets) < 2 else "the clinical columns in its title"
 
 

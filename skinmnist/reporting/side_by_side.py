@@ -14,6 +14,7 @@ from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
 from skinmnist.evaluation.derived import derived_scores
 from skinmnist.evaluation.record import RunRecord, read_run
+from skinmnist.evaluation.run_info import RunInfo
 from skinmnist.reporting import tables
 from skinmnist.reporting.html import environment, surroundings
 from skinmnist.reporting.naming import NOTHING, count, duration, fixed, listing, signed
@@ -31,6 +32,7 @@ def write_side_by_side(folders: Sequence[Path | str], out: Path | str = RUNS_FIL
     folders : sequence of path
         Two run folders or more. Differences are to the first.
     out : path
+        An ``.html`` file, or a folder for one.
 
     Returns
     -------
@@ -48,7 +50,17 @@ def write_side_by_side(folders: Sequence[Path | str], out: Path | str = RUNS_FIL
         )
     records = [read_run(folder) for folder in folders]
     path = Path(out)
-    write_atomically(path, render_side_by_side(records).encode())
+    if path.is_dir() or path.suffix.lower() not in (".html", ".htm"):
+        path = path / RUNS_FILE
+    page = render_side_by_side(records).encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, page)
+    except OSError as error:
+        raise InputError(
+            f"the page cannot be written into {path.parent} ({error.strerror}); name another folder or file "
+            "with --out"
+        ) from None
     return path
 
 
@@ -68,28 +80,28 @@ def render_side_by_side(records: Sequence[RunRecord]) -> str:
 
 def _describe(letter: str, record: RunRecord) -> dict[str, Any]:
     info = record.info
-    wall = info.get("wall_seconds")
+    wall = info.wall_seconds
     return {
         "letter": letter,
         "folder": record.folder.name or str(record.folder),
         **_protocol(info),
-        "cells": f"{len(record.results):,} of {len(info['cells']):,}",
+        "cells": f"{len(record.results):,} of {len(info.cells):,}",
         "wall": NOTHING if wall is None else duration(wall),
     }
 
 
-def _protocol(info: dict[str, Any]) -> dict[str, str]:
+def _protocol(info: RunInfo) -> dict[str, str]:
     """Return what two runs must share for their scores to differ by luck alone, in words."""
-    table, protocol = info["table"], info["protocol"]
+    table, protocol = info.table, info.protocol
     return {
-        "table": table["name"],
-        "size": " × ".join(str(side) for side in table["shape"]),
-        "rows": f"{protocol['rows']:,}",
-        "split": f"by {protocol['split']}",
-        "folds": str(protocol["folds"]),
-        "repeats": str(info.get("repeats", 1)),
-        "seed": str(protocol["seed"]),
-        "version": info["skinmnist"],
+        "table": table.name,
+        "size": " × ".join(str(side) for side in table.shape),
+        "rows": f"{protocol.rows:,}",
+        "split": f"by {protocol.split}",
+        "folds": str(protocol.folds),
+        "repeats": str(info.repeats),
+        "seed": str(protocol.seed),
+        "version": info.skinmnist,
     }
 
 
@@ -128,16 +140,16 @@ def warnings(records: Sequence[RunRecord]) -> list[str]:
             meaning = "other pictures are held out"
         if len(values) > 1:
             found.append(f"The runs differ in {_WORDS.get(key, key)} ({listing(values)}): {meaning}.")
-    digests = {record.info["protocol"].get("data") for record in records}
+    digests = {record.info.protocol.data for record in records}
     one_name = all(len({entry[key] for entry in described}) == 1 for key in ("table", "size"))
     if len(digests) > 1 and one_name:
         found.append("The runs have read different data under one name, so their scores do not compare.")
     for words, told in (
-        ("unfinished", [bool(len(r.results) < len(r.info["cells"])) for r in records]),
-        ("a quick look and no result", [bool(r.info.get("quick")) for r in records]),
+        ("unfinished", [bool(len(r.results) < len(r.info.cells)) for r in records]),
+        ("a quick look and no result", [bool(r.info.quick) for r in records]),
         (
             "on synthetic pictures, which show no real patients",
-            [r.info["table"]["synthetic"] for r in records],
+            [r.info.table.synthetic for r in records],
         ),
     ):
         letters = [letter for letter, true in zip(ascii_uppercase, told, strict=False) if true]

@@ -42,7 +42,7 @@ def leaderboard(record: RunRecord, derived: pd.DataFrame | None = None) -> pd.Da
         memory of a cell), ``reference`` and ``derived`` (bool). A control costs what its training costs.
     """
     metrics = [*LEADERBOARD_METRICS]
-    if facts.MELANOMA in record.info["table"]["class_names"]:
+    if facts.MELANOMA in record.info.table.class_names:
         metrics.append(f"recall_{facts.MELANOMA}")
     board = _summary(record, metrics, derived)
     # A stable sort keeps the order of the grid where scores are equal.
@@ -61,7 +61,7 @@ def calibration(record: RunRecord, derived: pd.DataFrame | None = None) -> pd.Da
 
 def _summary(record: RunRecord, metrics: list[str], derived: pd.DataFrame | None) -> pd.DataFrame:
     reference = majority_predictions(record)
-    class_names = record.info["table"]["class_names"]
+    class_names = record.info.table.class_names
     frames = [record.scores, derived, score_predictions(reference, class_names)]
     scores = pd.concat([frame for frame in frames if frame is not None and len(frame)] or [record.scores])
     wide = scores.pivot_table(index=_CELL, columns="metric", values="value", sort=False)
@@ -69,7 +69,7 @@ def _summary(record: RunRecord, metrics: list[str], derived: pd.DataFrame | None
     grouped = wide.groupby(level=_PAIR, sort=False)
     mean, spread = grouped.mean(), grouped.std(ddof=1)
     keys = [(str(sampler), str(model)) for sampler, model in mean.index]
-    planned = Counter((entry["sampler"], entry["model"]) for entry in record.info["cells"])
+    planned = Counter((entry.sampler, entry.model) for entry in record.info.cells)
     done = [int(size) for size in grouped.size()]
     columns: dict[str, object] = {
         "sampler": [sampler for sampler, _ in keys],
@@ -118,7 +118,7 @@ def majority_predictions(record: RunRecord) -> pd.DataFrame:
         class frequencies of the other folds as probabilities. Where no other fold is finished, the training
         rows that a cell has counted stand in for them.
     """
-    class_names = record.info["table"]["class_names"]
+    class_names = record.info.table.class_names
     columns = [f"p_{name}" for name in class_names]
     rows = record.predictions.drop_duplicates(["repeat", "fold", "row"])
     frames, names = [], Counter[str]()
@@ -144,7 +144,7 @@ def fold_scores(record: RunRecord, metric: str) -> pd.DataFrame:
 
 def recalls(record: RunRecord) -> pd.DataFrame:
     """Return the recall of every class: ``sampler, model, class, mean, sd``, over the finished cells."""
-    names = record.info["table"]["class_names"]
+    names = record.info.table.class_names
     scores = record.scores[record.scores["metric"].isin([f"recall_{name}" for name in names])]
     grouped = scores.groupby([*_PAIR, "metric"], sort=False)["value"].agg(["mean", "std"]).reset_index()
     grouped["metric"] = grouped["metric"].str.removeprefix("recall_")
@@ -153,7 +153,7 @@ def recalls(record: RunRecord) -> pd.DataFrame:
 
 def confusion(record: RunRecord, sampler: str, model: str) -> pd.DataFrame:
     """Count pictures by true class (index) and predicted class (columns), over all finished cells."""
-    names = record.info["table"]["class_names"]
+    names = record.info.table.class_names
     rows = record.predictions
     rows = rows[(rows["sampler"] == sampler) & (rows["model"] == model)]
     codes = rows["label"].to_numpy(dtype=int) * len(names) + rows["predicted"].to_numpy(dtype=int)
@@ -163,10 +163,10 @@ def confusion(record: RunRecord, sampler: str, model: str) -> pd.DataFrame:
 
 def classes(record: RunRecord) -> pd.DataFrame:
     """Return the data card: ``class, title, rows, share, lesions``; lesions are NaN where unknown."""
-    table = record.info["table"]
-    names, rows = table["class_names"], np.asarray(table["rows_per_class"], dtype=float)
-    titles = table.get("class_titles") or {}
-    lesions = table.get("lesions_per_class") or [np.nan] * len(names)
+    table = record.info.table
+    names, rows = table.class_names, np.asarray(table.rows_per_class, dtype=float)
+    titles = table.class_titles
+    lesions = table.lesions_per_class or [np.nan] * len(names)
     return pd.DataFrame(
         {
             "class": names,
@@ -184,7 +184,7 @@ def resampled_counts(record: RunRecord) -> pd.DataFrame:
     Means over all finished cells of a sampler in one space; for remedies that weight rows, the summed
     weights. ``none`` is left out.
     """
-    names = record.info["table"]["class_names"]
+    names = record.info.table.class_names
     cells: dict[tuple[str, str], list[np.ndarray]] = {}
     for result in record.results:
         if result.cell.sampler != "none":
@@ -212,10 +212,16 @@ def curves(record: RunRecord) -> pd.DataFrame:
         points = max((len(curve) for curve in result.history.values()), default=0)
         if points:
             history = {"step": np.arange(1.0, points + 1), **result.history}
-            known = {k: history.get(k, np.full(points, np.nan)) for k in names}
+            absent = np.full(points, np.nan)
+            known = {name: _drawable(history.get(name, absent), points) for name in names}
             frames.append(pd.DataFrame(result.cell._asdict() | known))
     columns = [*_CELL, *names]
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+
+def _drawable(curve: np.ndarray, points: int) -> np.ndarray:
+    """Return a curve with NaN for what cannot be drawn, or for all of one that has other steps."""
+    return np.where(np.isfinite(curve), curve, np.nan) if len(curve) == points else np.full(points, np.nan)
 
 
 def notes(record: RunRecord) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ import pandas as pd
 from skinmnist import facts
 from skinmnist.evaluation.metrics import LOWER_IS_BETTER, METRIC_TITLES
 from skinmnist.evaluation.record import RunRecord
+from skinmnist.evaluation.run_info import RunInfo
 from skinmnist.reporting.naming import (
     NOTHING,
     count,
@@ -131,11 +131,11 @@ def recall_table(record: RunRecord, recalls: pd.DataFrame) -> list[Row]:
     """Lay out the recall of every class, pairs in the order of the grid."""
     rows = []
     for (sampler, model), of_pair in recalls.groupby(["sampler", "model"], sort=False):
-        by_class = of_pair.set_index("class")
-        figures = []
-        for name in record.info["table"]["class_names"]:
-            mean, spread = by_class.loc[name, ["mean", "sd"]] if name in by_class.index else (np.nan, np.nan)
-            figures.append(Figure(fixed(mean, 2), float(mean), with_spread(float(mean), float(spread))))
+        by_class = of_pair.set_index("class")[["mean", "sd"]].reindex(list(record.info.table.class_names))
+        figures = [
+            Figure(fixed(mean, 2), mean, with_spread(mean, spread))
+            for mean, spread in by_class.to_numpy(dtype=float).tolist()
+        ]
         title = sampler_title(record.info, str(sampler), str(model))
         rows.append(Row(title, model_title(record.info, str(model)), tuple(figures)))
     return rows
@@ -143,23 +143,23 @@ def recall_table(record: RunRecord, recalls: pd.DataFrame) -> list[Row]:
 
 def key_numbers(record: RunRecord) -> list[tuple[str, str]]:
     """Return the numbers that a reader wants first, each with its name."""
-    table, protocol = record.info["table"], record.info["protocol"]
-    rows = np.asarray(table["rows_per_class"])
-    numbers = [(f"{protocol['rows']:,}", "pictures")]
-    if table.get("lesions") is not None:
+    table, protocol = record.info.table, record.info.protocol
+    rows = np.asarray(table.rows_per_class)
+    numbers = [(f"{protocol.rows:,}", "pictures")]
+    if table.lesions is not None:
         numbers.append(
             (
-                f"{table['lesions']:,}",
-                "lesions" if protocol["rows"] == table["rows"] else "lesions in the table",
+                f"{table.lesions:,}",
+                "lesions" if protocol.rows == table.rows else "lesions in the table",
             )
         )
     numbers += [
         (str(len(rows)), "classes"),
         (f"{rows.max() / max(rows.min(), 1):.0f} : 1", "largest to smallest class"),
-        (f"{len(record.results):,} of {len(record.info['cells']):,}", "cells finished"),
+        (f"{len(record.results):,} of {len(record.info.cells):,}", "cells finished"),
     ]
-    if record.info.get("wall_seconds") is not None:
-        numbers.append((duration(record.info["wall_seconds"]), "wall clock"))
+    if record.info.wall_seconds is not None:
+        numbers.append((duration(record.info.wall_seconds), "wall clock"))
     return numbers
 
 
@@ -182,9 +182,7 @@ def failed_cells(record: RunRecord) -> list[dict[str, str]]:
     together: dict[tuple[str, str, str], list[str]] = {}
     for failure in record.failures:
         cell = failure.cell
-        place = f"fold {cell.fold + 1}" + (
-            f" of repeat {cell.repeat + 1}" if record.info["repeats"] > 1 else ""
-        )
+        place = f"fold {cell.fold + 1}" + (f" of repeat {cell.repeat + 1}" if record.info.repeats > 1 else "")
         together.setdefault((cell.sampler, cell.model, failure.reason), []).append(place)
     return [
         {
@@ -199,9 +197,9 @@ def failed_cells(record: RunRecord) -> list[dict[str, str]]:
 def pending_cells(record: RunRecord) -> list[str]:
     """Name the pairs with cells that were not run yet, with how many."""
     waiting: dict[tuple[str, str], int] = {}
-    for entry in record.info["cells"]:
-        if entry["status"] == "pending":
-            key = (entry["sampler"], entry["model"])
+    for entry in record.info.cells:
+        if entry.status == "pending":
+            key = (entry.sampler, entry.model)
             waiting[key] = waiting.get(key, 0) + 1
     return [
         f"{sampler_title(record.info, sampler, model)} with {model_title(record.info, model)} "
@@ -210,24 +208,24 @@ def pending_cells(record: RunRecord) -> list[str]:
     ]
 
 
-def machine(info: dict[str, Any]) -> list[tuple[str, str]]:
+def machine(info: RunInfo) -> list[tuple[str, str]]:
     """Return what the run ran on and what it cost, as far as the record tells."""
-    hardware = info.get("hardware", {})
-    entries = [("Started", info.get("started", "").replace("T", " "))]
-    if info.get("wall_seconds") is not None:
-        entries.append(("Wall clock", duration(info["wall_seconds"])))
-    if info.get("jobs") is not None:
-        entries.append(("Worker processes", str(info["jobs"])))
-    if info.get("peak_memory_mb") is not None:
-        measure = info.get("memory_measure", "")
+    hardware = info.hardware
+    entries = [("Started", info.started.replace("T", " "))]
+    if info.wall_seconds is not None:
+        entries.append(("Wall clock", duration(info.wall_seconds)))
+    if info.jobs is not None:
+        entries.append(("Worker processes", str(info.jobs)))
+    if info.peak_memory_mb is not None:
+        measure = info.memory_measure
         entries.append(
-            ("Peak memory", f"{info['peak_memory_mb']:,.0f} MB" + (f" ({measure})" if measure else ""))
+            ("Peak memory", f"{info.peak_memory_mb:,.0f} MB" + (f" ({measure})" if measure else ""))
         )
-    if hardware.get("cores"):
-        entries.append(("Processor", f"{hardware.get('cpu', '')}, {count(hardware['cores'], 'core')}"))
-    if hardware.get("memory_gb"):
-        entries.append(("Memory", f"{hardware['memory_gb']:.1f} GB"))
-    if hardware.get("network_precision"):
-        entries.append(("Networks compute in", hardware["network_precision"]))
-    entries.append(("System", hardware.get("system", "")))
+    if hardware.cores:
+        entries.append(("Processor", f"{hardware.cpu}, {count(hardware.cores, 'core')}"))
+    if hardware.memory_gb:
+        entries.append(("Memory", f"{hardware.memory_gb:.1f} GB"))
+    if hardware.network_precision:
+        entries.append(("Networks compute in", hardware.network_precision))
+    entries.append(("System", hardware.system))
     return [(name, text) for name, text in entries if text]

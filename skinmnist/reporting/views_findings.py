@@ -184,7 +184,7 @@ def _in_words(verdict: str) -> str:
 
 def sensitivity_table(record: RunRecord, board: pd.DataFrame) -> tuple[list[Column], list[Row]]:
     """Lay out how many melanomas every pair finds at a given specificity; nothing without melanomas."""
-    names = record.info["table"]["class_names"]
+    names = record.info.table.class_names
     if facts.MELANOMA not in names or not record.results:
         return [], []
     rows = pd.concat([record.predictions, prior_corrected_predictions(record)], ignore_index=True)
@@ -220,7 +220,7 @@ def _is_rival(key: tuple[str, str, float], level: float) -> bool:
 
 def ranking_legend(record: RunRecord, board: pd.DataFrame) -> list[tuple[str, str]]:
     """Name the best trained pair of each model, each with the CSS variable of its colour."""
-    models = list(record.info["grid"]["models"])
+    models = list(record.info.grid.models)
     names = {hue: name for name, hue in LIGHT.items()}
     return [
         (f"{row['sampler_title']} with {row['model_title']}", names[model_colour(models, row["model"])])

@@ -68,8 +68,8 @@ def subgroup_view(record: RunRecord, board: pd.DataFrame, findings: Findings) ->
 
 def _metrics(record: RunRecord) -> dict[str, str]:
     """Return the shares that are shown with their titles: of all, of the class that matters, of the most."""
-    table = record.info["table"]
-    names, counts = table["class_names"], np.asarray(table["rows_per_class"])
+    table = record.info.table
+    names, counts = table.class_names, np.asarray(table.rows_per_class)
     rare = facts.MELANOMA if facts.MELANOMA in names else names[int(counts.argmin())]
     common = names[int(counts.argmax())]
     return {"accuracy": "Accuracy"} | {f"recall_{name}": f"Recall of {name}" for name in (rare, common)}

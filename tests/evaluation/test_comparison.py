@@ -142,14 +142,14 @@ def test_interrupted_and_resumed_is_the_same(run, lesions, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_comparison(lesions, **GRID, folds=3, repeats=2, jobs=2, out=tmp_path / "a", progress=watch)
     halfway = read_run(tmp_path / "a")
-    assert halfway.info["interrupted"] is True
+    assert halfway.info.interrupted is True
     assert len(halfway.results) == 5
-    assert [cell["status"] for cell in halfway.info["cells"]].count("pending") == 31
+    assert [entry.status for entry in halfway.info.cells].count("pending") == 31
     watch = Watch()
     record = run_comparison(lesions, **GRID, folds=3, repeats=2, jobs=2, out=tmp_path / "a", progress=watch)
     assert watch.stored == 5
     assert len(watch.outcomes) == 31
-    assert record.info["interrupted"] is False
+    assert record.info.interrupted is False
     assert contents(tmp_path / "a") == contents(run.folder)
 
 
@@ -211,7 +211,7 @@ def test_a_cell_that_fails_fails_alone(lesions, tmp_path, way, reason):
     assert {failure.cell for failure in record.failures} == {Cell("none", "moody", 0, f) for f in (0, 1)}
     assert all(reason in failure.reason and "\n" not in failure.reason for failure in record.failures)
     assert {result.cell for result in record.results} == {Cell("none", "tree", 0, f) for f in (0, 1)}
-    assert {cell["status"] for cell in record.info["cells"]} == {"done", "failed"}
+    assert {entry.status for entry in record.info.cells} == {"done", "failed"}
 
 
 def test_a_model_that_changed_under_its_name_leaves_no_old_cells(lesions, tmp_path):
@@ -220,7 +220,7 @@ def test_a_model_that_changed_under_its_name_leaves_no_old_cells(lesions, tmp_pa
         samplers = ["none", "RandomOverSampler"] if depth == 1 else ["none"]
         record = run_comparison(lesions, samplers, models, folds=2, out=tmp_path / "a")
     assert {result.cell.sampler for result in record.results} == {"none"}
-    assert "tree is not what it was: its earlier cells were left out" in record.info["notes"]
+    assert "tree is not what it was: its earlier cells were left out" in record.info.notes
 
 
 def test_specs_of_the_users_own_are_told_apart(lesions, tmp_path):
@@ -236,9 +236,9 @@ def test_the_price_of_earlier_sessions_is_kept(lesions, tmp_path):
         run_comparison(lesions, samplers, "dummy", folds=2, out=tmp_path / "a").info
         for samplers in ("none", "SMOTE", "SMOTE")
     ]
-    assert [len(info["sessions"]) for info in infos] == [1, 2, 2]
-    assert infos[1]["wall_seconds"] > infos[0]["wall_seconds"]
-    assert infos[2]["wall_seconds"] == infos[1]["wall_seconds"]
+    assert [len(info.sessions) for info in infos] == [1, 2, 2]
+    assert infos[1].wall_seconds > infos[0].wall_seconds
+    assert infos[2].wall_seconds == infos[1].wall_seconds
 
 
 def test_failed_cells_are_tried_again(lesions, tmp_path):

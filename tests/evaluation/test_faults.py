@@ -142,7 +142,7 @@ def check(record, clean, faults):
     for failure in record.failures:
         assert REASONS[faults[failure.cell.fold]] in failure.reason
         assert "\n" not in failure.reason
-    entries = {cell["fold"]: cell["status"] for cell in record.info["cells"]}
+    entries = {entry.fold: entry.status for entry in record.info.cells}
     assert entries == {fold: "failed" if fold in faults else "done" for fold in range(FOLDS)}
     others = clean.scores[~clean.scores["fold"].isin(list(faults))].reset_index(drop=True)
     assert record.scores.equals(others)

@@ -115,7 +115,7 @@ def check_every_strike(run, tmp_path, codes, step):
                 assert left.items() <= whole.items(), f"a wrong table after failure {strike}"
                 assert not list(folder.rglob(".*.*")), f"half a file after failure {strike}"
                 if (folder / "run.json").exists():
-                    assert read_info(folder)["interrupted"] is True or left == whole
+                    assert read_info(folder).interrupted is True or left == whole
                 run(folder)
                 assert contents(folder) == whole, f"another table after failure {strike}"
                 broken += 1
@@ -155,10 +155,10 @@ def check_damaged_cells(lesions, folder, monkeypatch, rounds, repeats):
     for _ in range(rounds):
         for path in (folder / "cells").glob("*.cell"):
             damage(path, rng)
-        before = len(read_info(folder)["sessions"])
+        before = len(read_info(folder).sessions)
         record = run()
-        assert len(record.info["sessions"]) == before + 1
-        again += record.info["sessions"][-1]["new_cells"]
+        assert len(record.info.sessions) == before + 1
+        again += record.info.sessions[-1].new_cells
         assert contents(folder) == whole
     assert again == rounds * 5 * repeats
     return again

@@ -5,6 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pandas as pd
 import pytest
+from described import invent_info
 
 from skinmnist.errors import InputError
 from skinmnist.evaluation.cells import Cell, CellResult, Timing
@@ -53,7 +54,11 @@ def make_record(invented, tmp_path):
         table = predictions_table(results, NAMES)
         return RunRecord(
             folder=tmp_path,
-            info={"table": {"class_names": list(NAMES)}, "protocol": {"folds": 3}, "seed": 5},
+            info=invent_info(
+                table={"class_names": list(NAMES), "rows": int(predictions["row"].max()) + 1},
+                protocol={"folds": 3},
+                seed=5,
+            ),
             results=tuple(results),
             failures=(),
             predictions=table,
@@ -130,9 +135,9 @@ def test_no_control_without_none(make_record):
 
 
 def test_lesions_are_kept(lesions, tmp_path):
-    assert read_lesions(tmp_path) is None
+    assert read_lesions(tmp_path, len(lesions)) is None
     write_lesions(tmp_path, lesions)
-    codes = read_lesions(tmp_path)
+    codes = read_lesions(tmp_path, len(lesions))
     assert (codes.dtype, codes.shape) == (np.int32, (len(lesions),))
     same = codes[:, None] == codes
     np.testing.assert_array_equal(same, lesions.lesion_ids[:, None] == lesions.lesion_ids)
@@ -146,7 +151,7 @@ def test_a_table_that_knows_no_lesions_leaves_none_behind(lesions, tmp_path):
 
     write_lesions(tmp_path, lesions)
     write_lesions(tmp_path, replace(lesions, lesion_ids=None))
-    assert read_lesions(tmp_path) is None
+    assert read_lesions(tmp_path, len(lesions)) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -154,7 +159,7 @@ def test_a_table_that_knows_no_lesions_leaves_none_behind(lesions, tmp_path):
 def test_damaged_lesions(tmp_path, content):
     (tmp_path / LESIONS_FILE).write_bytes(content)
     with pytest.raises(InputError, match="is damaged"):
-        read_lesions(tmp_path)
+        read_lesions(tmp_path, 360)
 
 
 def test_all_findings(make_record):
@@ -203,7 +208,7 @@ def test_findings_of_a_run_without_a_finished_cell(make_record):
 def test_findings_are_written_and_read_back(make_record, tmp_path):
     record = make_record()
     found = find(record, draws=10)
-    write_findings(record, found)
+    write_findings(tmp_path, found)
     assert {path.name for path in tmp_path.iterdir()} == {
         "comparisons.csv",
         "intervals.csv",
@@ -215,5 +220,5 @@ def test_findings_are_written_and_read_back(make_record, tmp_path):
         read = pd.read_csv(tmp_path / f"{field.name}.csv")
         pd.testing.assert_frame_equal(read, getattr(found, field.name), check_exact=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    write_findings(record, find(record, draws=10))
+    write_findings(tmp_path, find(record, draws=10))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

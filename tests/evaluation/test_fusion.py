@@ -166,15 +166,15 @@ def test_rows_that_take_no_part_are_not_learnt_from(lesions, base):
 
 
 def test_every_pair_has_a_twin_right_behind_it(run):
-    pairs = list(dict.fromkeys((cell["sampler"], cell["model"]) for cell in run.info["cells"]))
+    pairs = list(dict.fromkeys((entry.sampler, entry.model) for entry in run.info.cells))
     names = ("logistic_regression", "logistic_regression+clinical", "dummy", "dummy+clinical")
     assert pairs == [(sampler, name) for sampler in ("none", "SMOTE") for name in names]
-    assert list(run.info["grid"]["models"]) == [*names]
-    title = run.info["grid"]["models"]["dummy+clinical"]["title"]
+    assert list(run.info.grid.models) == [*names]
+    title = run.info.grid.models["dummy+clinical"].title
     assert title == "Class frequencies only + age, sex, localization"
     assert list(dict.fromkeys(zip(run.scores["sampler"], run.scores["model"], strict=True))) == pairs
     assert len(run.timings) == len(run.results) == 32
-    assert run.info["arguments"]["clinical"] == [*COLUMNS]
+    assert run.info.arguments.clinical == (*COLUMNS,)
 
 
 def test_fused_rows_are_the_base_rows_with_something_added(run, lesions):
@@ -228,9 +228,9 @@ def test_other_columns_make_fused_cells_stale_and_no_others(lesions, tmp_path):
     assert of_models(first, "").equals(of_models(second, ""))
     assert not of_models(first, "+clinical").equals(of_models(second, "+clinical"))
     note = "logistic_regression+clinical is not what it was: its earlier cells were left out"
-    assert note in second.info["notes"]
+    assert note in second.info.notes
     third = run_comparison(lesions, **asked, clinical=["age"])
-    assert third.info["grid"]["models"]["logistic_regression+clinical"]["title"].endswith(" + age")
+    assert third.info.grid.models["logistic_regression+clinical"].title.endswith(" + age")
     assert len(third.results) == 4
 
 
@@ -239,7 +239,7 @@ def test_a_base_that_changed_takes_its_twin_along(lesions, tmp_path):
         models = {"tree": DecisionTreeClassifier(max_depth=depth)}
         record = run_comparison(lesions, "none", models, folds=2, clinical=clinical, out=tmp_path / "a")
     assert {result.cell.model for result in record.results} == {"tree"}
-    assert list(record.info["grid"]["models"]) == ["tree"]
+    assert list(record.info.grid.models) == ["tree"]
 
 
 def test_a_base_that_fails_fails_its_twin(lesions, tmp_path):

@@ -181,7 +181,7 @@ def test_read_back_and_forgotten(shown, tmp_path):
     found = read_leaks(run.folder, run.info)
     pd.testing.assert_frame_equal(found.scores, demonstration.scores)
     assert (found.notes, found.titles) == (demonstration.notes, {"tree": "tree"})
-    assert read_leaks(run.folder, run.info | {"protocol": run.info["protocol"] | {"seed": 1}}) is None
+    assert read_leaks(run.folder, replace(run.info, protocol=replace(run.info.protocol, seed=1))) is None
     assert read_leaks(tmp_path, run.info) is None
     (tmp_path / "leaks").mkdir()
     (tmp_path / "leaks" / "leaks.json").write_text("{}")

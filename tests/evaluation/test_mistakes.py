@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from skinmnist import run_comparison
+from skinmnist.errors import InputError
 from skinmnist.evaluation.lesions import LESIONS_FILE
 from skinmnist.evaluation.mistakes import (
     MISTAKES_FILE,
@@ -72,4 +73,5 @@ def test_an_older_folder_has_no_gallery(run, tmp_path):
     assert pictures.shape == (0, 8, 8, 3)
     assert not confident_mistakes(read_run(folder)).empty
     (folder / MISTAKES_FILE).write_bytes(b"no archive")
-    assert read_mistakes(read_run(folder))[0].empty
+    with pytest.raises(InputError, match=r"mistakes.npz is damaged"):
+        read_mistakes(read_run(folder))

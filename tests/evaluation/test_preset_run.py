@@ -150,8 +150,9 @@ def test_a_run_leaves_claims_and_a_report_and_is_found_again(tmp_path, table):
     honest = first.record.scores.query("sampler == 'RandomOverSampler' and metric == 'accuracy'")["value"]
     assert claims.loc["accuracy", "honest"] == pytest.approx(honest.mean())
     assert len(first.record.scores.query("metric == 'accuracy'")) == 2
-    kept = read_claims(out, first.record.info["protocol"])
-    assert read_claims(out, first.record.info["protocol"] | {"seed": 1}) is None
+    info = first.record.info
+    kept = read_claims(out, info)
+    assert read_claims(out, replace(info, protocol=replace(info.protocol, seed=1))) is None
     assert kept is not None
     assert kept.augmented is not None
     assert kept.augmented.shape[2:] == (8, 8, 3)
@@ -167,5 +168,5 @@ def test_a_run_leaves_claims_and_a_report_and_is_found_again(tmp_path, table):
     run_preset(changed, table, out=out, jobs=1)
     assert {path.name for path in (out / "published").glob("*.cell")} > before
     remove_owned(out, RUN)
-    assert read_claims(out, first.record.info["protocol"]) is None
+    assert read_claims(out, info) is None
     assert [path.name for path in (out / "published").iterdir()] == [LOCK_FILE]

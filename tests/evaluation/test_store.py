@@ -2,9 +2,17 @@ import numpy as np
 import pytest
 
 from skinmnist.evaluation.cells import Cell, CellResult, Examples, Timing
+from skinmnist.evaluation.provenance import Provenance, digest_held_out
 from skinmnist.evaluation.store import CellStore, read_cell
 
 CELL = Cell("SMOTE", "cnn", 0, 3)
+LABELS = np.array([0, 1, 1, 0, 1])
+
+
+def provenance(identity="identity", prints=None):
+    """Return that of a run that holds out the same five rows again and again."""
+    digest = digest_held_out(np.arange(5), LABELS, ("nv", "mel"))
+    return Provenance(identity, prints or {}, ("nv", "mel"), (2, 2, 3), ((digest,) * 5,) * 2)
 
 
 def result(cell=CELL, examples=True):
@@ -13,7 +21,7 @@ def result(cell=CELL, examples=True):
     return CellResult(
         cell=cell,
         rows=np.arange(5),
-        labels=np.array([0, 1, 1, 0, 1]),
+        labels=LABELS,
         predicted=np.array([0, 1, 0, 0, 1]),
         probabilities=rng.dirichlet([1, 1], 5),
         timing=Timing(20, 30, 0.5, 1.25, 0.125, 300.5),
@@ -37,7 +45,7 @@ def as_comparable(value):
 
 @pytest.mark.parametrize("examples", [True, False])
 def test_what_is_stored_comes_back_to_the_bit(tmp_path, examples):
-    store = CellStore(tmp_path / "cells", "identity")
+    store = CellStore(tmp_path / "cells", provenance())
     kept = result(examples=examples)
     store.save(kept)
     found = store.load(CELL)
@@ -46,12 +54,12 @@ def test_what_is_stored_comes_back_to_the_bit(tmp_path, examples):
 
 
 def test_absent(tmp_path):
-    assert CellStore(tmp_path, "identity").load(CELL) is None
-    assert read_cell(tmp_path / "nothing.cell") is None
+    assert CellStore(tmp_path, provenance()).load(CELL) is None
+    assert read_cell(tmp_path / "nothing.cell", CELL, provenance()) is None
 
 
 def test_every_torn_or_altered_byte_is_seen(tmp_path):
-    store = CellStore(tmp_path, "identity")
+    store = CellStore(tmp_path, provenance())
     store.save(result())
     path = store.path(CELL)
     whole = path.read_bytes()
@@ -70,7 +78,7 @@ def test_every_torn_or_altered_byte_is_seen(tmp_path):
 
 def test_key_is_over_everything_that_matters(tmp_path):
     paths = {
-        CellStore(tmp_path, identity, prints).path(cell)
+        CellStore(tmp_path, provenance(identity, prints)).path(cell)
         for identity in ("one", "two")
         for prints in ({}, {"cnn": "x"}, {"SMOTE": "x"})
         for cell in (CELL, CELL._replace(fold=4), CELL._replace(repeat=1), CELL._replace(model="svm"))
@@ -80,7 +88,7 @@ def test_key_is_over_everything_that_matters(tmp_path):
 
 
 def test_names_of_any_kind_stay_inside_the_folder(tmp_path):
-    store = CellStore(tmp_path / "cells", "identity")
+    store = CellStore(tmp_path / "cells", provenance())
     for name in ("../../up", "a/b", "a\\b", "x" * 300, "ü:*?"):
         cell = CELL._replace(model=name)
         store.save(result(cell, examples=False))
@@ -89,7 +97,7 @@ def test_names_of_any_kind_stay_inside_the_folder(tmp_path):
 
 
 def test_a_file_under_another_cells_name_is_not_trusted(tmp_path):
-    store = CellStore(tmp_path, "identity")
+    store = CellStore(tmp_path, provenance())
     store.save(result())
     other = CELL._replace(fold=4)
     store.path(CELL).rename(store.path(other))
@@ -97,7 +105,7 @@ def test_a_file_under_another_cells_name_is_not_trusted(tmp_path):
 
 
 def test_nothing_is_left_of_a_write_that_fails(tmp_path, monkeypatch):
-    store = CellStore(tmp_path, "identity")
+    store = CellStore(tmp_path, provenance())
 
     def full(descriptor):
         raise OSError(28, "No space left on device")

@@ -139,14 +139,14 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
 
 def test_patients_are_kept_in_the_folder(lesions, tmp_path):
     write_patients(tmp_path, lesions)
-    kept = read_patients(tmp_path)
+    kept = read_patients(tmp_path, len(lesions))
     assert list(kept) == ["age", "sex", "localization"]
     for column, values in lesions.clinical.items():
         np.testing.assert_array_equal(kept[column], values)
     path = tmp_path / PATIENTS_FILE
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match=r"patients.npz is damaged"):
-        read_patients(tmp_path)
+        read_patients(tmp_path, len(lesions))
     write_patients(tmp_path, replace(lesions, clinical=None))
     assert not path.exists()
-    assert read_patients(tmp_path) == {}
+    assert read_patients(tmp_path, len(lesions)) == {}

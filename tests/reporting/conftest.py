@@ -10,9 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from described import described
 
+from skinmnist.datasets.table import PixelTable
 from skinmnist.evaluation.cells import Cell, CellResult, Examples, Timing
+from skinmnist.evaluation.decoding import decode, encode
 from skinmnist.evaluation.lesions import LESIONS_FILE
+from skinmnist.evaluation.provenance import Provenance
 from skinmnist.evaluation.record import (
     CELLS_FOLDER,
     RunRecord,
@@ -21,6 +25,7 @@ from skinmnist.evaluation.record import (
     write_pictures,
     write_tables,
 )
+from skinmnist.evaluation.run_info import RunInfo
 from skinmnist.evaluation.store import CellStore
 from skinmnist.reporting.html import write_report
 
@@ -109,7 +114,9 @@ def write_fake_run(
     fold_of = np.stack([rng.permuted(np.arange(n_rows) % folds) for _ in range(repeats)])
     fold_of[:, : k * folds] = np.tile(np.arange(folds), k)
 
-    store = CellStore(folder / CELLS_FOLDER, "fake")
+    table = PixelTable(np.zeros((n_rows, int(np.prod(shape))), np.uint8), labels, tuple(class_names), shape)
+    provenance = Provenance.of_table("fake", {}, table, fold_of)
+    store = CellStore(folder / CELLS_FOLDER, provenance)
     entries = []
     for sampler in samplers:
         for model in models:
@@ -129,42 +136,37 @@ def write_fake_run(
                         entry |= {"status": status}
                     entries.append(entry)
     rows_per_class = np.bincount(labels, minlength=k)
-    info = {
-        "skinmnist": "0.1.0",
-        "command": "python -m skinmnist.compare --folds 5 --seed 0",
-        "arguments": {},
-        "seed": 0,
-        "quick": False,
-        "protocol": {"data": "ab" * 32, "folds": folds, "split": "lesion", "seed": 0, "rows": n_rows},
-        "repeats": repeats,
-        "table": {
-            "name": "hmnist_28_28_RGB",
-            "origin": "read from hmnist_28_28_RGB.csv",
-            "rows": n_rows,
-            "shape": list(shape),
-            "class_names": class_names,
-            "class_titles": {"mel": "Melanoma", "nv": "Melanocytic nevus"},
-            "rows_per_class": rows_per_class.tolist(),
-            "lesions_per_class": np.ceil(rows_per_class * 0.75).astype(int).tolist(),
-            "lesions": int(np.ceil(rows_per_class * 0.75).sum()),
-            "synthetic": False,
-            "inputs": [{"file": "hmnist_28_28_RGB.csv", "sha256": "cd" * 32}],
-        },
-        "grid": {"samplers": samplers, "models": models},
-        "notes": ["class_weight with knn is not planned: the model takes no weights"],
-        "cells": entries,
-        "versions": {"python": "3.11.7", "numpy": "2.2.0"},
-        "hardware": {"cpu": "Some CPU", "cores": 2, "memory_gb": 23.4, "system": "Linux"},
-        "started": "2025-01-01T12:00:00+00:00",
-        "wall_seconds": 512.3,
-        "peak_memory_mb": 2310.0,
-        "memory_measure": "summed PSS",
-        "jobs": 2,
-        "interrupted": False,
-    }
+    info = described(
+        {
+            "protocol": {"folds": folds, "rows": n_rows},
+            "repeats": repeats,
+            "held_out": encode(provenance.held_out),
+            "table": {
+                "rows": n_rows,
+                "shape": list(shape),
+                "class_names": class_names,
+                "class_titles": {"mel": "Melanoma", "nv": "Melanocytic nevus"},
+                "rows_per_class": rows_per_class.tolist(),
+                "lesions_per_class": np.ceil(rows_per_class * 0.75).astype(int).tolist(),
+                "lesions": int(np.ceil(rows_per_class * 0.75).sum()),
+                "inputs": [{"file": "hmnist_28_28_RGB.csv", "sha256": "cd" * 32}],
+            },
+            "grid": {"samplers": samplers, "models": models},
+            "notes": ["class_weight with knn is not planned: the model takes no weights"],
+            "cells": entries,
+            "versions": {"python": "3.11.7", "numpy": "2.2.0"},
+            "hardware": {"cpu": "Some CPU", "cores": 2, "memory_gb": 23.4, "system": "Linux"},
+            "started": "2025-01-01T12:00:00+00:00",
+            "wall_seconds": 512.3,
+            "peak_memory_mb": 2310.0,
+            "memory_measure": "summed PSS",
+            "interrupted": False,
+        }
+    )
     for key, value in (change or {}).items():
         info[key] = info[key] | value if isinstance(value, dict) else value
-    write_info(folder, info)
+    info["seed"] = info["protocol"]["seed"]
+    write_info(folder, decode(RunInfo, info))
     of_class = np.arange(k).repeat(12)
     pictures = rng.integers(0, 256, (len(of_class), *shape), dtype=np.uint8)
     write_pictures(folder, pictures, of_class.astype(np.int64))

@@ -1,6 +1,7 @@
 """The sections of checks and of leaks: there where there is something to say, apart from every score."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -24,7 +25,7 @@ def leaky_run(make_run):
         for metric in ("macro_f1", "accuracy", "macro_auc")
     ]
     pd.DataFrame(records, columns=list(LEAK_COLUMNS)).to_csv(record.folder / "leaks.csv", index=False)
-    protocol = {name: record.info["protocol"][name] for name in ("data", "folds", "seed", "rows")}
+    protocol = {name: getattr(record.info.protocol, name) for name in ("data", "folds", "seed", "rows")}
     (record.folder / "leaks").mkdir()
     notes = {"protocol": protocol, "notes": ["left out: <cnn>"], "titles": TITLES}
     (record.folder / "leaks" / "leaks.json").write_text(json.dumps(notes))
@@ -54,8 +55,8 @@ def test_leaks_stand_in_their_section_and_nowhere_else(leaky_run):
 
 
 def test_a_demonstration_of_another_run_is_not_shown(leaky_run):
-    leaky_run.info["protocol"]["seed"] = 8
-    page = render_report(leaky_run)
+    info = replace(leaky_run.info, protocol=replace(leaky_run.info.protocol, seed=8))
+    page = render_report(replace(leaky_run, info=info))
     assert 'id="leaks"' not in page
     assert "#leaks" not in page
 

@@ -160,8 +160,8 @@ def test_evidence_and_probabilities(findings) -> None:
 def test_the_forest_plot_draws_what_the_tables_say(record, findings, narrow: bool) -> None:
     rows = forest_rows(record, findings, "accuracy")
     assert len(rows) == 9
-    info = record.info["grid"]
-    figure = forest_figure(rows, info["samplers"], list(info["models"]), "accuracy", narrow)
+    info = record.info.grid
+    figure = forest_figure(rows, info.samplers, list(info.models), "accuracy", narrow)
     lines = figure.axes[0].lines
     thick = [tuple(line.get_xdata()) for line in lines if line.get_linewidth() == 9]
     thin = [tuple(line.get_xdata()) for line in lines if line.get_linewidth() == 1.8]

@@ -34,9 +34,9 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone(record: RunRecord) -> N
 
 def test_leaderboard_figure_puts_each_mean_on_its_row(record: RunRecord) -> None:
     board = tables.leaderboard(record)
-    info = record.info["grid"]
+    info = record.info.grid
     figure = figures.leaderboard_figure(
-        board, tables.fold_scores(record, "macro_f1"), info["samplers"], list(info["models"])
+        board, tables.fold_scores(record, "macro_f1"), info.samplers, list(info.models)
     )
     means = [line for line in figure.axes[0].lines if line.get_markersize() > 10]
     drawn = sorted(float(line.get_xdata()[0]) for line in means)

@@ -86,7 +86,7 @@ def test_data_card_and_reproduction(page: Any, record: RunRecord) -> None:
         "CC BY-NC 4.0",
         "Tschandl",
         "cd" * 32,
-        record.info["command"],
+        record.info.command,
         "8 min 32 s",
         "summed PSS",
     ):
@@ -149,7 +149,7 @@ def test_the_gallery_says_what_was_called_what(make_run, read_page) -> None:
     pictures = np.zeros((len(wrong), 28, 28, 3), np.uint8)
     np.savez(record.folder / "mistakes.npz", rows=wrong["row"].to_numpy(), pictures=pictures)
     top = wrong.loc[wrong.filter(like="p_").max(axis=1).idxmax()]
-    names = record.info["table"]["class_names"]
+    names = record.info.table.class_names
     page = read_page(render_report(record))
     gallery = page.text[page.text.index("The most confident mistakes") :]
     share = f"{100 * top.filter(like='p_').max():.1f} %"
