@@ -31,7 +31,7 @@ def csv_bytes(frame: pd.DataFrame, header: bool = True) -> bytes:
 
 
 def read_columns(path: Path, kinds: Mapping[str, type]) -> pd.DataFrame:
-    """Return columns of a CSV that `csv_bytes` has written, each as text or as numbers; others are passed over.
+    """Return columns of a CSV of `csv_bytes`, each as text or as numbers; others are passed over.
 
     Raises
     ------
