@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from skinmnist import facts
-from skinmnist.datasets.synthetic import make_lesions
+from skinmnist.datasets.synthetic.lesions import make_lesions
 
 
 def main():

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from skinmnist import facts
-from skinmnist.datasets.synthetic import make_lesions
+from skinmnist.datasets.synthetic.lesions import make_lesions
 
 #: Share of each class, the class that it is drawn as, and the enlargement and the gain of red, green, blue.
 CLASSES = {

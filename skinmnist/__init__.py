@@ -9,14 +9,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from skinmnist.datasets.hmnist import load_hmnist
-    from skinmnist.datasets.synthetic import make_lesions
+    from skinmnist.datasets.synthetic.lesions import make_lesions
     from skinmnist.datasets.table import PixelTable
     from skinmnist.errors import InputError
-    from skinmnist.evaluation.comparison import run_comparison
-    from skinmnist.evaluation.leaking import demonstrate_leaks
-    from skinmnist.prediction.classifier import load_classifier
-    from skinmnist.prediction.classifying import classify_image
-    from skinmnist.reporting.html import write_report
+    from skinmnist.experiment.comparison import run_comparison
+    from skinmnist.inference.classifier import load_classifier
+    from skinmnist.inference.classifying import classify_image
+    from skinmnist.leakage.demonstrate import demonstrate_leaks
+    from skinmnist.reporting.page import write_report
 
 __all__ = [
     "InputError",
@@ -34,13 +34,13 @@ __all__ = [
 _HOMES = {
     "InputError": "skinmnist.errors",
     "PixelTable": "skinmnist.datasets.table",
-    "classify_image": "skinmnist.prediction.classifying",
-    "load_classifier": "skinmnist.prediction.classifier",
-    "demonstrate_leaks": "skinmnist.evaluation.leaking",
+    "classify_image": "skinmnist.inference.classifying",
+    "load_classifier": "skinmnist.inference.classifier",
+    "demonstrate_leaks": "skinmnist.leakage.demonstrate",
     "load_hmnist": "skinmnist.datasets.hmnist",
-    "make_lesions": "skinmnist.datasets.synthetic",
-    "run_comparison": "skinmnist.evaluation.comparison",
-    "write_report": "skinmnist.reporting.html",
+    "make_lesions": "skinmnist.datasets.synthetic.lesions",
+    "run_comparison": "skinmnist.experiment.comparison",
+    "write_report": "skinmnist.reporting.page",
 }
 
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from skinmnist import __version__
-from skinmnist.doors import BAD_INPUT
+from skinmnist.console.common import BAD_INPUT
 
-DOORS = {
+COMMANDS = {
     "compare": "cross samplers with models and write one report",
     "report": "write the report of a run folder again",
     "train": "train a model on a whole table and keep it in a file",
@@ -25,21 +25,21 @@ DOORS = {
 def main(arguments: list[str] | None = None) -> int:
     """Open the door that is named first and hand it the rest."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    door = arguments[0] if arguments else "--help"
-    if door in DOORS:
+    command_name = arguments[0] if arguments else "--help"
+    if command_name in COMMANDS:
         # As `python -m` does: models and samplers of the user's own may stand in the working directory.
         if str(Path.cwd()) not in sys.path:
             sys.path.insert(0, str(Path.cwd()))
-        return int(importlib.import_module(f"skinmnist.{door}").main(arguments[1:]))
-    if door == "--version":
+        return int(importlib.import_module(f"skinmnist.{command_name}").main(arguments[1:]))
+    if command_name == "--version":
         print(f"skinmnist {__version__}")
         return 0
-    if door in ("--help", "-h"):
+    if command_name in ("--help", "-h"):
         print("usage: skinmnist DOOR [arguments]\n")
-        print("\n".join(f"  {name:<10}{meaning}" for name, meaning in DOORS.items()))
+        print("\n".join(f"  {name:<10}{meaning}" for name, meaning in COMMANDS.items()))
         print("\n`skinmnist DOOR --help` tells what a door takes.")
         return 0
-    print(f"skinmnist: received {door!r}; expected one of {', '.join(DOORS)}", file=sys.stderr)
+    print(f"skinmnist: received {command_name!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
     return BAD_INPUT
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.doors import guarded
+from skinmnist.console.common import guarded
 
 if TYPE_CHECKING:
-    from skinmnist.datasets.building import Target
+    from skinmnist.datasets.images.building import Target
 
 CHANNELS = {"RGB": 3, "L": 1}
 LONGEST_SIDE = 1024
@@ -55,11 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from skinmnist.datasets.building import build_tables
-    from skinmnist.datasets.folders import list_pictures
+    from skinmnist.console.terminal_build import BuildTerminal
+    from skinmnist.datasets.images.building import build_tables
+    from skinmnist.datasets.images.folders import list_pictures
     from skinmnist.errors import InputError
-    from skinmnist.evaluation.starting import available_cores
-    from skinmnist.terminal_build import BuildTerminal
+    from skinmnist.experiment.execution.processes import available_cores
 
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"received {options.jobs} jobs; expected at least 1")
@@ -82,7 +82,7 @@ def _build(options: argparse.Namespace) -> int:
 
 def _targets(options: argparse.Namespace) -> list[Target]:
     """Return the tables that are asked for, in a folder that is there."""
-    from skinmnist.datasets.building import Target, kaggle_targets
+    from skinmnist.datasets.images.building import Target, kaggle_targets
     from skinmnist.errors import InputError
 
     if options.kaggle:

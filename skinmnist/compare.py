@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.doors import FAILED_CELLS, INTERRUPTED, guarded, open_table
+from skinmnist.console.common import FAILED_CELLS, INTERRUPTED, guarded, open_table
 from skinmnist.errors import InputError
-from skinmnist.evaluation.grid import DEFAULT_SAMPLERS
-from skinmnist.models import DEFAULT_MODELS, MODELS
-from skinmnist.resampling.samplers import REMEDIES
+from skinmnist.experiment.grid import DEFAULT_SAMPLERS
+from skinmnist.models.registry import DEFAULT_MODELS, MODELS
+from skinmnist.resampling.registry import STRATEGIES
 
 if TYPE_CHECKING:
+    from skinmnist.console.comparison import Terminal
     from skinmnist.datasets.table import PixelTable
-    from skinmnist.evaluation.record import RunRecord
-    from skinmnist.terminal import Terminal
+    from skinmnist.experiment.run_folder.record import RunRecord
 
 QUICK_ROWS = 1500
 QUICK_FOLDS = 3
@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         nargs="+",
         default=[*DEFAULT_SAMPLERS],
-        help=f"{', '.join(REMEDIES)}, a class name of imbalanced-learn, or package.module:Class "
+        help=f"{', '.join(STRATEGIES)}, a class name of imbalanced-learn, or package.module:Class "
         f"(default: {' '.join(DEFAULT_SAMPLERS)})",
     )
     add(
@@ -126,17 +126,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
+    from skinmnist.console.comparison import Terminal
+    from skinmnist.console.verbose import verbosely
     from skinmnist.datasets.subset import draw_rows
-    from skinmnist.evaluation.comparison import run_comparison
-    from skinmnist.evaluation.folds import choose_split
-    from skinmnist.evaluation.grid import resolve_models
-    from skinmnist.evaluation.limits import Limits
-    from skinmnist.evaluation.manifest import Request
-    from skinmnist.evaluation.record import read_info, read_run
-    from skinmnist.evaluation.starting import available_cores
-    from skinmnist.reporting.html import conclude_run
-    from skinmnist.terminal import Terminal
-    from skinmnist.verbose import verbosely
+    from skinmnist.experiment.comparison import run_comparison
+    from skinmnist.experiment.execution.limits import Limits
+    from skinmnist.experiment.execution.processes import available_cores
+    from skinmnist.experiment.grid import resolve_models
+    from skinmnist.experiment.run_folder.manifest import Request
+    from skinmnist.experiment.run_folder.record import read_info, read_run
+    from skinmnist.experiment.splits import choose_split
+    from skinmnist.reporting.page import conclude_run
 
     if options.preset or options.describe:
         return _preset(options, arguments)
@@ -179,8 +179,8 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         if not terminal.begun or read_info(out) is None:
             raise
         record, interrupted = read_run(out), True
-    report, findings = conclude_run(record, jobs=options.jobs or available_cores())
-    terminal.conclude(record, findings, report, resume=command if interrupted else None)
+    report, analysis = conclude_run(record, jobs=options.jobs or available_cores())
+    terminal.conclude(record, analysis, report, resume=command if interrupted else None)
     return INTERRUPTED if interrupted else _exit_code(record)
 
 
@@ -189,8 +189,8 @@ def _demonstrate(
 ) -> None:
     """Show leaks on the rows and folds of a run; nothing of the run itself is changed."""
     from skinmnist.datasets.subset import draw_rows
-    from skinmnist.evaluation.leaking import choose_leaky_models, demonstrate_leaks
-    from skinmnist.evaluation.limits import Limits
+    from skinmnist.experiment.execution.limits import Limits
+    from skinmnist.leakage.demonstrate import choose_leaky_models, demonstrate_leaks
 
     protocol = record.info.protocol
     models, notes = choose_leaky_models(record.info.arguments.models)
@@ -212,15 +212,15 @@ def _demonstrate(
 
 def _preset(options: argparse.Namespace, arguments: list[str]) -> int:
     """Run a preset, or say what it would run."""
-    from skinmnist import preset_door
+    from skinmnist import preset as preset_module
 
     if options.describe:
         table = open_table(options.csv, options.metadata) if options.csv else None
-        print(preset_door.describe(options.describe, table))
+        print(preset_module.describe(options.describe, table))
         return 0
-    preset_door.refuse_options(options, build_parser().parse_args([]))
+    preset_module.refuse_options(options, build_parser().parse_args([]))
     table = open_table(options.csv, options.metadata, options.synthetic)
-    run = preset_door.run(options, table, _command(arguments))
+    run = preset_module.run(options, table, _command(arguments))
     return FAILED_CELLS if run.failures or run.record.failures else 0
 
 

@@ -6,10 +6,10 @@ import argparse
 from typing import TYPE_CHECKING
 
 from skinmnist import __version__
-from skinmnist.doors import guarded
+from skinmnist.console.common import guarded
 
 if TYPE_CHECKING:
-    from skinmnist.evaluation.health import Health
+    from skinmnist.experiment.execution.health import Health
 
 TROUBLED = 1
 
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report() -> int:
-    from skinmnist.evaluation.health import examine, find_troubles
+    from skinmnist.experiment.execution.health import examine, find_troubles
 
     health = examine()
     print(f"skinmnist {__version__}")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from skinmnist import facts
-from skinmnist.doors import guarded, say
+from skinmnist.console.common import guarded, say
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _download(options: argparse.Namespace) -> int:
-    from skinmnist.datasets.download import default_folder, download, read_sums
-    from skinmnist.terminal_download import DownloadTerminal
+    from skinmnist.console.terminal_download import DownloadTerminal
+    from skinmnist.datasets.download.collection import default_folder, download, read_sums
 
     folder = Path(options.to) if options.to else default_folder()
     sums = read_sums(Path(options.sums)) if options.sums else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from skinmnist.doors import FAILED_CELLS, guarded, say
+from skinmnist.console.common import FAILED_CELLS, guarded, say
 
 DEFAULT_OUT = Path("runs") / "lessons"
 
@@ -41,16 +41,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _teach(options: argparse.Namespace) -> int:
     from skinmnist.errors import InputError
-    from skinmnist.teaching.cells import find_lessons
+    from skinmnist.teaching.script import find_lessons
 
     lessons = find_lessons(numbers=options.numbers)
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"received {options.jobs} jobs; expected at least 1")
 
-    from skinmnist.classroom import find_whole_table
-    from skinmnist.evaluation.starting import available_cores
-    from skinmnist.reporting.naming import count
+    from skinmnist.experiment.execution.processes import available_cores
+    from skinmnist.reporting.format import count
     from skinmnist.teaching.gallery import check_gallery, lesson_table, write_gallery
+    from skinmnist.teaching.notebook_api import find_whole_table
     from skinmnist.teaching.questions import QUESTIONS
     from skinmnist.teaching.running import run_lessons
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.doors import FAILED_PICTURES, guarded, say
+from skinmnist.console.common import FAILED_PICTURES, guarded, say
 from skinmnist.text import printable
 
 if TYPE_CHECKING:
     from skinmnist.errors import InputError
-    from skinmnist.prediction.classifier import Classifier
-    from skinmnist.prediction.predicted import Prediction
+    from skinmnist.inference.classifier import Classifier
+    from skinmnist.inference.predicted import Prediction
 
 #: Pictures that are answered before the first of them is shown.
 SHOWN_TOGETHER = 64
@@ -58,8 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     from skinmnist.errors import InputError
-    from skinmnist.prediction.classifier import load_classifier
-    from skinmnist.prediction.listing import find_pictures
+    from skinmnist.inference.classifier import load_classifier
+    from skinmnist.inference.listing import find_pictures
 
     if options.top < 1:
         raise InputError(f"received --top {options.top}; expected at least 1")
@@ -112,8 +112,8 @@ def _explain(classifier: Classifier, path: Path, prediction: Prediction) -> bool
     """Write the map of a picture beside it; tell whether that went well."""
     from skinmnist.datasets.files import check_replaceable, write_atomically
     from skinmnist.errors import InputError
-    from skinmnist.prediction.explaining import is_explanation
-    from skinmnist.prediction.listing import explained_name
+    from skinmnist.inference.listing import explained_name
+    from skinmnist.inference.occlusion import is_explanation
 
     target = explained_name(path)
     try:

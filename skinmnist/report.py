@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from skinmnist.doors import guarded, say
+from skinmnist.console.common import guarded, say
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,14 +35,14 @@ def _rebuild(runs: list[str], out: str | None) -> int:
     from skinmnist.datasets.files import check_replaceable
 
     if len(runs) == 1:
-        from skinmnist.evaluation.starting import available_cores
-        from skinmnist.reporting.html import is_page, write_report
+        from skinmnist.experiment.execution.processes import available_cores
+        from skinmnist.reporting.page import is_page, write_report
 
         if out:
             check_replaceable(Path(out), is_page)
         say(write_report(runs[0], out, jobs=available_cores()))
     else:
-        from skinmnist.reporting.html import is_page
+        from skinmnist.reporting.page import is_page
         from skinmnist.reporting.side_by_side import RUNS_FILE, write_side_by_side
 
         check_replaceable(Path(out or RUNS_FILE), is_page)

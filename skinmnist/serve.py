@@ -9,7 +9,7 @@ import threading
 import webbrowser
 
 from skinmnist import facts
-from skinmnist.doors import guarded, say
+from skinmnist.console.common import guarded, say
 
 #: What the extra ``web`` brings.
 NEEDED = ("starlette", "uvicorn")
@@ -44,10 +44,10 @@ def _serve(options: argparse.Namespace) -> int:
         raise InputError(
             f"the page needs {' and '.join(missing)}; install the extra 'web': pip install -e '.[web]'"
         )
-    from skinmnist.prediction.classifier import load_classifier
-    from skinmnist.prediction.home import newest_model
-    from skinmnist.serving.app import make_app
-    from skinmnist.serving.server import make_server, open_socket
+    from skinmnist.inference.classifier import load_classifier
+    from skinmnist.inference.home import newest_model
+    from skinmnist.web.app import make_app
+    from skinmnist.web.server import make_server, open_socket
 
     model = load_classifier(options.model or newest_model())
     listening = open_socket(options.host, options.port)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.doors import FAILED_CELLS, guarded, open_table, say
+from skinmnist.console.common import FAILED_CELLS, guarded, open_table, say
 
 if TYPE_CHECKING:
+    from skinmnist.console.comparison import Terminal
     from skinmnist.datasets.table import PixelTable
-    from skinmnist.evaluation.record import RunRecord
-    from skinmnist.terminal import Terminal
+    from skinmnist.experiment.run_folder.record import RunRecord
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,18 +55,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from skinmnist.console.comparison import Terminal
     from skinmnist.datasets.files import check_replaceable, write_atomically
     from skinmnist.errors import InputError
-    from skinmnist.evaluation.folds import choose_split
-    from skinmnist.evaluation.keeping import check_keepable, choose_pair, default_file, train_for_keeps
-    from skinmnist.prediction.modelfile import is_model
-    from skinmnist.terminal import Terminal
+    from skinmnist.experiment.splits import choose_split
+    from skinmnist.experiment.train_model import check_exportable, choose_pair, default_file, train_model
+    from skinmnist.inference.model_file import is_model
 
     if not 0 <= options.seed < 2**31:
         raise InputError(f"received seed {options.seed}; expected a whole number from 0 to {2**31 - 1}")
     model, _, sampler, _ = choose_pair(options.model, options.sampler)
     table = open_table(options.csv, options.metadata)
-    check_keepable(table)
+    check_exportable(table)
     out = Path(options.out) if options.out else default_file(table, model, sampler)
     # Whoever cannot write must learn it before training, not after.
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def _train(options: argparse.Namespace) -> int:
         if record.failures:
             return FAILED_CELLS
     started = time.perf_counter()
-    kept = train_for_keeps(table, options.model, options.sampler, options.seed, record)
+    kept = train_model(table, options.model, options.sampler, options.seed, record)
     write_atomically(out, kept.content)
     for note in kept.notes:
         say(f"note: {note}")
@@ -101,7 +101,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _cross_validate(table: PixelTable, options: argparse.Namespace, terminal: Terminal) -> RunRecord:
     """Run and show the cross-validation of the pair."""
-    from skinmnist.evaluation.comparison import run_comparison
+    from skinmnist.experiment.comparison import run_comparison
 
     with terminal:
         record = run_comparison(

@@ -14,7 +14,7 @@ from pathlib import Path
 import atheris
 
 HERE = Path(__file__).parent
-FOLDERS = [HERE.parent, HERE, HERE / "datasets", HERE / "evaluation", HERE / "prediction"]
+FOLDERS = [HERE.parent, HERE, HERE / "datasets", HERE / "experiment", HERE / "inference"]
 sys.path[:0] = map(str, FOLDERS)
 
 #: Looks at one content, and raises where its reader does not do what it should.
@@ -60,11 +60,11 @@ def model(folder: Path) -> tuple[Check, Iterable[bytes]]:
     import test_fuzz_models
 
     from skinmnist import make_lesions
-    from skinmnist.evaluation.keeping import train_for_keeps
-    from skinmnist.prediction.archive import pack, unpack
-    from skinmnist.prediction.manifest import MANIFEST
+    from skinmnist.experiment.train_model import train_model
+    from skinmnist.inference.archive import pack, unpack
+    from skinmnist.inference.manifest import MANIFEST
 
-    whole = train_for_keeps(make_lesions(220, size=8, random_state=1), "logistic_regression").content
+    whole = train_model(make_lesions(220, size=8, random_state=1), "logistic_regression").content
     members = unpack(whole)
     manifest = members.pop(MANIFEST)
 

@@ -1,7 +1,7 @@
 """What ``run.json`` says of a run that nobody has run."""
 
-from skinmnist.evaluation.decoding import decode
-from skinmnist.evaluation.run_info import RunInfo
+from skinmnist.experiment.run_folder.decoding import decode
+from skinmnist.experiment.run_folder.run_info import RunInfo
 
 WHOLE = {
     "skinmnist": "0.1.0",

@@ -181,7 +181,7 @@ def test_bad_usage_leaves_with_2(arguments, capsys):
 
 def test_a_cluster_needs_its_extra(csv, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "dask", None)
-    monkeypatch.delitem(sys.modules, "skinmnist.evaluation.cluster", raising=False)
+    monkeypatch.delitem(sys.modules, "skinmnist.experiment.execution.dask", raising=False)
     assert main([str(csv), "--models", "dummy", "--folds", "2", "--dask", "local"]) == 2
     assert "received --dask, but dask is not installed" in capsys.readouterr().err
 
@@ -250,7 +250,7 @@ def test_interrupted_before_it_began_it_leaves_the_folder_of_another_run_alone(c
     def wait(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skinmnist.evaluation.comparison.run_comparison", wait)
+    monkeypatch.setattr("skinmnist.experiment.comparison.run_comparison", wait)
     assert main(arguments) == 130
     assert page.read_text() == "theirs"
 

@@ -17,17 +17,17 @@ import pytest
 from PIL import Image
 
 from skinmnist import build, compare, run_comparison
+from skinmnist.analysis.analyze import find
+from skinmnist.console.comparison import Terminal
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.datasets.metadata import read_metadata
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.evaluation.cells import Cell, CellFailure
-from skinmnist.evaluation.findings import find
-from skinmnist.evaluation.journal import journal, tell, tell_outcome
-from skinmnist.evaluation.record import read_run, write_tables
-from skinmnist.evaluation.store import CellStore, read_cell
-from skinmnist.reporting.html import render_report
-from skinmnist.terminal import Terminal
+from skinmnist.experiment.cells import Cell, CellFailure
+from skinmnist.experiment.execution.log import journal, log_outcome, tell
+from skinmnist.experiment.run_folder.record import read_run, write_tables
+from skinmnist.experiment.run_folder.store import CellStore, read_cell
+from skinmnist.reporting.page import render_report
 
 #: Names, and how each is to be seen where it is shown.
 NAMES = {
@@ -187,7 +187,7 @@ def metadata_of_build(name, seen, folder, run_of, capsys):
 def log(name, seen, folder, run_of, capsys):
     with journal(folder / "run.log"):
         tell("run started", folder=name)
-        tell_outcome(CellFailure(Cell("none", name, 0, 0), name))
+        log_outcome(CellFailure(Cell("none", name, 0, 0), name))
     lines = (folder / "run.log").read_text(encoding="utf-8").splitlines()
     assert_tame("\n".join(lines), 10**6)
     first, second = map(json.loads, lines)

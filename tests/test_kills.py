@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from skinmnist import make_lesions, run_comparison
-from skinmnist.evaluation import engines
-from skinmnist.evaluation.fitting import fit_cell
+from skinmnist.experiment.execution import engines
+from skinmnist.experiment.fit_cell import fit_cell
 
 TABLE = make_lesions(360, size=8, random_state=1)
 
@@ -72,7 +72,7 @@ def slowly(tmp_path_factory):
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         context = multiprocessing.get_context("forkserver")
         # What a run imports on its way is most of what it costs.
-        context.set_forkserver_preload(["slowly", "skinmnist.evaluation.comparison", "imblearn"])
+        context.set_forkserver_preload(["slowly", "skinmnist.experiment.comparison", "imblearn"])
         import slowly
 
         yield context, slowly.run

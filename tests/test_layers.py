@@ -8,23 +8,32 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "skinmnist"
 
-#: From the doors down; a file may import its own layer and those below it.
+#: From the commands down; a file may import its own layer and those below it.
 LAYERS = [
-    "doors",
-    "serving",
+    "commands",
+    "console",
+    "web",
     "teaching",
     "reporting",
-    "evaluation",
-    "prediction",
+    "leakage",
+    "presets",
+    "analysis",
+    "experiment",
     "models",
     "resampling",
+    "inference",
+    "features",
     "datasets",
     "ground",
 ]
-#: Top-level files that are no doors.
+#: Top-level files that are no commands.
 GROUND = {"errors", "facts", "text"}
-#: Reporting reads what models have left behind, and never a model; the page shows what predictions say.
-FORBIDDEN = {"reporting": {"models"}, "serving": {"reporting", "evaluation", "models", "resampling"}}
+#: Reporting reads what models have left behind, and never a model; the page shows what a classifier answers.
+FORBIDDEN = {
+    "reporting": {"models"},
+    "presets": {"leakage"},
+    "web": {"teaching", "reporting", "leakage", "presets", "analysis", "experiment", "models", "resampling"},
+}
 HEAVY = {"keras", "tensorflow"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -33,7 +42,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 def layer_of(parts: list[str]) -> str:
     if len(parts) > 1 or (PACKAGE / parts[0]).is_dir():
         return parts[0]
-    return "ground" if parts[0] in GROUND else "doors"
+    return "ground" if parts[0] in GROUND else "commands"
 
 
 def imports_of(path: Path) -> list[str]:
@@ -68,8 +77,8 @@ def test_imports_point_down(path):
 
 
 def network_files() -> set[Path]:
-    """Return cnn.py and everything under models that it imports."""
-    found, open_files = set(), [PACKAGE / "models" / "cnn.py"]
+    """Return the networks' classifier and everything under models that it imports."""
+    found, open_files = set(), [PACKAGE / "models" / "cnn" / "classifier.py"]
     while open_files:
         path = open_files.pop()
         found.add(path)
@@ -86,24 +95,23 @@ def test_tensorflow_only_behind_the_network():
     assert heavy <= network_files()
 
 
-#: What it takes to predict; models give nothing but the descriptors, which are numpy.
+#: What it takes to predict, beside the features and the data sets.
 PREDICTING = {"numpy", "PIL", "onnxruntime", "platformdirs"}
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "prediction").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((PACKAGE / "inference").glob("*.py")), ids=lambda path: path.stem)
 def test_predicting_takes_little(path):
     for name in imports_of(path):
         parts = name.split(".")
         if parts[0] == "skinmnist":
-            if parts[1:2] == ["models"] and len(parts) > 2:
-                assert parts[2].startswith("descriptors"), name
+            assert layer_of(parts[1:]) in {"inference", "features", "datasets", "ground"}, name
         else:
             assert parts[0] in PREDICTING | sys.stdlib_module_names, name
 
 
-def test_printing_is_for_doors():
+def test_only_commands_print():
     for path in FILES:
-        if layer_of([*path.relative_to(PACKAGE).with_suffix("").parts]) == "doors":
+        if layer_of([*path.relative_to(PACKAGE).with_suffix("").parts]) in {"commands", "console"}:
             continue
         calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
         assert not [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"], path

@@ -10,8 +10,8 @@ import pytest
 
 from skinmnist import facts
 from skinmnist.lessons import main
-from skinmnist.teaching.cells import FOLDER, find_lessons
 from skinmnist.teaching.gallery import FINDINGS_FILE, TABLE_FILE
+from skinmnist.teaching.script import FOLDER, find_lessons
 
 ROOT = Path(__file__).parent.parent
 LESSONS = find_lessons()

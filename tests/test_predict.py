@@ -6,15 +6,15 @@ import pytest
 from PIL import Image
 
 from skinmnist import make_lesions
-from skinmnist.datasets.pictures import open_picture
-from skinmnist.evaluation.keeping import train_for_keeps
+from skinmnist.datasets.images.pictures import open_picture
+from skinmnist.experiment.train_model import train_model
 from skinmnist.predict import main
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "dummy.skm"
-    path.write_bytes(train_for_keeps(make_lesions(60, size=8, random_state=1), "dummy").content)
+    path.write_bytes(train_model(make_lesions(60, size=8, random_state=1), "dummy").content)
     return str(path)
 
 
@@ -97,7 +97,7 @@ def test_a_picture_is_opened_once(model, folder, monkeypatch, capsys):
         opened.append(source)
         return open_picture(source)
 
-    monkeypatch.setattr("skinmnist.prediction.classifier.open_picture", spy)
+    monkeypatch.setattr("skinmnist.inference.classifier.open_picture", spy)
     assert main([model, "pictures/a.png", "--explain"]) == 0
     assert [source for source in opened if not isinstance(source, np.ndarray)] == [Path("pictures/a.png")]
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import skinmnist
-from skinmnist.__main__ import DOORS, main
+from skinmnist.__main__ import COMMANDS, main
 
 HEAVY = ["tensorflow", "keras", "sklearn", "imblearn", "scipy", "pandas", "matplotlib", "joblib"]
 
@@ -32,17 +32,17 @@ def test_unknown_name():
 
 
 def test_no_public_name_hides_a_door():
-    assert not set(skinmnist.__all__) & set(DOORS)
+    assert not set(skinmnist.__all__) & set(COMMANDS)
 
 
 def test_import_is_light():
     assert not modules_after("import skinmnist") & {*HEAVY, "numpy"}
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_help_is_light(door):
+@pytest.mark.parametrize("door", COMMANDS)
+def test_help_is_light(command_name):
     code = f"""
-from skinmnist.{door} import main
+from skinmnist.{command_name} import main
 try:
     main(["--help"])
 except SystemExit as leaving:
@@ -55,7 +55,7 @@ except SystemExit as leaving:
 def test_console_script_lists_doors(arguments, capsys):
     assert main(arguments) == 0
     shown = capsys.readouterr().out
-    assert all(door in shown for door in DOORS)
+    assert all(command_name in shown for command_name in COMMANDS)
 
 
 def test_console_script_version(capsys):

@@ -45,7 +45,7 @@ def test_a_folder_that_cannot_be_written(whole, capsys, monkeypatch):
     def refuse(path, content):
         raise OSError(30, "Read-only file system", str(path))
 
-    monkeypatch.setattr("skinmnist.evaluation.findings.write_atomically", refuse)
+    monkeypatch.setattr("skinmnist.analysis.analyze.write_atomically", refuse)
     assert main([str(whole)]) == 2
     said = capsys.readouterr().err
     assert f"cannot be written into {whole} (Read-only file system)" in said

@@ -32,7 +32,7 @@ def test_without_the_extra(capsys, monkeypatch):
 class TestSockets:
     def test_a_port_that_is_taken(self):
         from skinmnist.errors import InputError
-        from skinmnist.serving.server import open_socket
+        from skinmnist.web.server import open_socket
 
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
@@ -52,7 +52,7 @@ class TestSockets:
     )
     def test_addresses_that_are_none(self, host, port, said):
         from skinmnist.errors import InputError
-        from skinmnist.serving.server import open_socket
+        from skinmnist.web.server import open_socket
 
         with pytest.raises(InputError, match=said):
             open_socket(host, port)
@@ -61,7 +61,7 @@ class TestSockets:
 SERVING = """
 import sys
 from skinmnist.prediction import classifier
-sys.path.insert(0, "tests/serving")
+sys.path.insert(0, "tests/web")
 from standing_in import StandIn
 classifier.load_classifier = lambda path: StandIn()
 from skinmnist.serve import main

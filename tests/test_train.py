@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skinmnist import load_classifier, make_lesions
-from skinmnist.prediction.archive import unpack
+from skinmnist.inference.archive import unpack
 from skinmnist.train import main
 
 
@@ -71,7 +71,7 @@ def test_bad_usage_is_told_before_training(arguments, said, csv, tmp_path, capsy
 def test_a_synthetic_table_is_said_loudly_and_stored(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("SKINMNIST_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("skinmnist.doors.SYNTHETIC_ROWS", 60)
+    monkeypatch.setattr("skinmnist.console.common.SYNTHETIC_ROWS", 60)
     assert main(["--model", "dummy", "--out", "x.skm"]) == 0
     shown = capsys.readouterr()
     assert "SYNTHETIC TABLE" in shown.err

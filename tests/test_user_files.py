@@ -14,8 +14,8 @@ from PIL import Image
 
 from skinmnist import build, compare, download, facts, lessons, predict, report, run_comparison, train
 from skinmnist.datasets.cache import draw_once
-from skinmnist.evaluation import engines
-from skinmnist.evaluation.fitting import fit_cell
+from skinmnist.experiment.execution import engines
+from skinmnist.experiment.fit_cell import fit_cell
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
 
@@ -81,7 +81,7 @@ def mine(tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("skinmnist.doors.SYNTHETIC_ROWS", 60)
+    monkeypatch.setattr("skinmnist.console.common.SYNTHETIC_ROWS", 60)
     return Belongings(tmp_path)
 
 
@@ -94,8 +94,8 @@ def at_once(monkeypatch):
             yield fit_cell(cell, table, task)
 
     monkeypatch.setattr(engines, "run_cells", run)
-    monkeypatch.setattr("skinmnist.reporting.html._apart_from_findings", lambda record: {})
-    monkeypatch.setattr("skinmnist.reporting.html._render", lambda *_: "a page")
+    monkeypatch.setattr("skinmnist.reporting.page._apart_from_findings", lambda record: {})
+    monkeypatch.setattr("skinmnist.reporting.page._render", lambda *_: "a page")
 
 
 class GaveUpError(BaseException):

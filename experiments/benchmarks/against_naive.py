@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from skinmnist.evaluation.record import read_run
+from skinmnist.experiment.run_folder.record import read_run
 
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
 KEYS = ["sampler", "model", "repeat", "fold"]

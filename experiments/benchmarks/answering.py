@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from skinmnist.datasets.hmnist import load_hmnist
-from skinmnist.evaluation.keeping import train_for_keeps
-from skinmnist.prediction.classifier import Classifier, load_classifier
-from skinmnist.prediction.predicted import Prediction
+from skinmnist.experiment.train_model import train_model
+from skinmnist.inference.classifier import Classifier, load_classifier
+from skinmnist.inference.predicted import Prediction
 
 STARTS, ROUNDS = 3, 10
 
@@ -55,7 +55,7 @@ def main(csv: str, images: str) -> None:
     pictures = [file for file in sorted(Path(images).glob("*.jpg")) if file.stem in row_of]
     if not pictures:
         sys.exit(f"{images} holds no JPEG that is named by an image_id of {csv}")
-    kept = train_for_keeps(table, "cnn")
+    kept = train_model(table, "cnn")
     rows = table.pixels[[row_of[file.stem] for file in pictures]]
     expected = kept.predict_proba(rows)
     with tempfile.TemporaryDirectory() as folder:

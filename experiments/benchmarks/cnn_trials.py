@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from trials import keep_row, measured, read_options, split_rows
 
 from skinmnist.datasets.hmnist import load_hmnist
-from skinmnist.models.cnn import CNNClassifier
+from skinmnist.models.cnn.classifier import CNNClassifier
 
 RESULTS = Path(__file__).with_name("cnn_trials.csv")
 
@@ -30,7 +30,7 @@ THOROUGH = {
     "dropout": 0.4,
     "describer": (256,),
 }
-REMEDIES = ("sqrt_batches", "balanced_batches")
+STRATEGIES = ("sqrt_batches", "balanced_batches")
 
 TRIALS = {
     "as shipped": {},
@@ -77,7 +77,7 @@ def run_trial(table, changes, options):
     train, test = split_rows(table, options)
     if options.sampler == "sqrt":
         train = train[square_root_rows(table.labels[train], np.random.default_rng(0))]
-    balance = options.sampler if options.sampler in REMEDIES else None
+    balance = options.sampler if options.sampler in STRATEGIES else None
     model = CNNClassifier(table.shape, **changes, balance=balance)
     start = time.process_time()
     model.fit(table.pixels[train], table.labels[train])
@@ -88,7 +88,7 @@ def run_trial(table, changes, options):
 
 
 def main():
-    options = read_options(__doc__.splitlines()[0], list(TRIALS), ["none", "sqrt", *REMEDIES])
+    options = read_options(__doc__.splitlines()[0], list(TRIALS), ["none", "sqrt", *STRATEGIES])
     table = load_hmnist(options.table)
     for name in options.names:
         changes = " ".join(f"{key}={value}".replace(" ", "") for key, value in TRIALS[name].items())

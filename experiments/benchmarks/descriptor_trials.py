@@ -21,10 +21,10 @@ from sklearn.svm import SVC
 from trials import keep_row, measured, read_options, split_rows
 
 from skinmnist.datasets.hmnist import load_hmnist
+from skinmnist.features.descriptors import describe
+from skinmnist.features.transformer import Standardiser
 from skinmnist.models.components import Components
-from skinmnist.models.descriptors import describe
 from skinmnist.models.forest import EvenForest
-from skinmnist.models.lesion_descriptors import Standardiser
 
 RESULTS = Path(__file__).with_name("descriptor_trials.csv")
 

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from skinmnist.evaluation.intervals import bootstrap_scores, intervals
+from skinmnist.analysis.bootstrap import bootstrap_scores, intervals
 from skinmnist.facts import CLASS_NAMES, LESIONS_PER_CLASS
 
 FOLDS = 5

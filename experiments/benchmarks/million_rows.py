@@ -21,7 +21,7 @@ MODELS = ("cnn", "logistic_regression", "hist_gradient_boosting")
 
 
 def main():
-    from skinmnist.evaluation.machine import PeakMemory
+    from skinmnist.experiment.execution.machine import PeakMemory
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "datasets
 
 from mutations import mutated_files
 
-from skinmnist.datasets.pictures import open_picture
+from skinmnist.datasets.images.pictures import open_picture
 from skinmnist.errors import InputError
 
 #: How refusals are told apart.

@@ -21,8 +21,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from skinmnist.datasets.hmnist import load_hmnist
-from skinmnist.evaluation.folds import assign_folds, choose_split
-from skinmnist.evaluation.machine import PeakMemory
+from skinmnist.experiment.execution.machine import PeakMemory
+from skinmnist.experiment.splits import assign_folds, choose_split
 
 EPOCHS, BATCH = 30, 64
 COLUMNS = ("sampler", "model", "repeat", "fold", "metric", "value")

@@ -9,9 +9,9 @@ import argparse
 
 import pandas as pd
 
-from skinmnist.evaluation.record import read_run
-from skinmnist.reporting.naming import duration, fixed, with_spread
-from skinmnist.reporting.tables import leaderboard
+from skinmnist.experiment.run_folder.record import read_run
+from skinmnist.reporting.format import duration, fixed, with_spread
+from skinmnist.reporting.sections.tables import leaderboard
 
 HEADINGS = {
     "macro_f1": "macro-F1",

@@ -45,9 +45,9 @@ def run_cell(path, sampler, model):
 
     import joblib
 
-    from skinmnist.evaluation.cells import Cell
-    from skinmnist.evaluation.fitting import fit_cell
-    from skinmnist.evaluation.plan import make_plan
+    from skinmnist.experiment.cells import Cell
+    from skinmnist.experiment.fit_cell import fit_cell
+    from skinmnist.experiment.plan import make_plan
 
     table = joblib.load(path, mmap_mode="r")
     plan = make_plan(table, [sampler], [model], 5, 1, None, 0, None)
@@ -78,7 +78,7 @@ def run_cells(path, pairs, jobs):
 
 def run(options):
     """Run every cell that was asked for, print what it cost and add it to the results."""
-    from skinmnist.evaluation.machine import PeakMemory
+    from skinmnist.experiment.execution.machine import PeakMemory
 
     os.environ |= ONE_THREAD
     pairs = [(sampler, model) for model in reversed(options.models) for sampler in options.samplers]

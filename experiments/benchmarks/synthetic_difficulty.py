@@ -18,7 +18,7 @@ import pandas as pd
 
 from skinmnist import load_hmnist, make_lesions, run_comparison
 from skinmnist.datasets.subset import draw_rows
-from skinmnist.models import DEFAULT_MODELS
+from skinmnist.models.registry import DEFAULT_MODELS
 
 METRICS = ["accuracy", "balanced_accuracy", "macro_f1", "macro_auc"]
 BOUNDS = {"accuracy": 0.07, "macro_f1": 0.10}

@@ -14,13 +14,13 @@ import numpy as np
 
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.datasets.table import to_images
-from skinmnist.models.backend import keras, tf
-from skinmnist.models.cnn import CNNClassifier
-from skinmnist.models.experts import Experts, Standard
-from skinmnist.models.layers import Convolution, FusedBatchNorm
-from skinmnist.models.networks import build_network
-from skinmnist.models.precision import choose_precision
-from skinmnist.models.training import Recipe, Trainer
+from skinmnist.models.cnn.backend import keras, tf
+from skinmnist.models.cnn.classifier import CNNClassifier
+from skinmnist.models.cnn.ensemble import Ensemble, Standard
+from skinmnist.models.cnn.layers import Convolution, FusedBatchNorm
+from skinmnist.models.cnn.network import build_network
+from skinmnist.models.cnn.precision import choose_precision
+from skinmnist.models.cnn.training import Recipe, Trainer
 
 ROUNDS, STEPS, BATCH = 5, 50, 128
 RECIPE = Recipe(
@@ -65,7 +65,7 @@ def make_contestants(pictures, codes):
     best = choose_precision("auto")
 
     def ours(coarse, precision=best):
-        experts = Experts(shape, standard, build_network(shape, n_classes, precision=precision))
+        experts = Ensemble(shape, standard, build_network(shape, n_classes, precision=precision))
         steps = Trainer(experts, RECIPE, np.bincount(codes)).steps(coarse)
         data = (
             tf.constant(pictures),

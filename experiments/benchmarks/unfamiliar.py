@@ -16,8 +16,8 @@ import numpy as np
 from strange_pictures import strange_pictures
 
 from skinmnist.datasets.hmnist import load_hmnist
-from skinmnist.datasets.pictures import open_picture, picture_row
-from skinmnist.prediction.unfamiliar import fit_unfamiliar, unfamiliarity
+from skinmnist.datasets.images.pictures import open_picture, picture_row
+from skinmnist.inference.novelty import fit_novelty, novelty_score
 
 FOLDS = 5
 
@@ -36,10 +36,10 @@ def judge(path):
     flagged: dict[str, list[float]] = {}
     for fold in range(FOLDS):
         train, test = fold_of != fold, table.pixels[fold_of == fold]
-        arrays = fit_unfamiliar(table.pixels[train], table.shape, lesions[train])
+        arrays = fit_novelty(table.pixels[train], table.shape, lesions[train])
 
         def beyond(rows, arrays=arrays):
-            return unfamiliarity(rows, table.shape, arrays) > 1
+            return novelty_score(rows, table.shape, arrays) > 1
 
         start = time.process_time()
         found = {"held-out lesions": beyond(test)}

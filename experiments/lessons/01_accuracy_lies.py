@@ -18,7 +18,9 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.classroom import (
+from skinmnist.experiment.metrics import score
+from skinmnist.features.descriptors import describe
+from skinmnist.teaching.notebook_api import (
     BLUE,
     MUTED,
     VERMILLION,
@@ -30,8 +32,6 @@ from skinmnist.classroom import (
     show,
     show_table,
 )
-from skinmnist.evaluation.metrics import score
-from skinmnist.models.descriptors import describe
 
 # %%
 table = open_table()

@@ -19,7 +19,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.classroom import (
+from skinmnist.experiment.splits import assign_folds
+from skinmnist.features.descriptors import describe
+from skinmnist.teaching.notebook_api import (
     BLUE,
     INK,
     LINE,
@@ -33,8 +35,6 @@ from skinmnist.classroom import (
     show,
     show_table,
 )
-from skinmnist.evaluation.folds import assign_folds
-from skinmnist.models.descriptors import describe
 
 # %%
 table = open_table()

@@ -19,7 +19,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.classroom import (
+from skinmnist.datasets.table import to_images
+from skinmnist.experiment.splits import assign_folds
+from skinmnist.features.descriptors import describe
+from skinmnist.teaching.notebook_api import (
     BLUE,
     INK,
     LINE,
@@ -33,9 +36,6 @@ from skinmnist.classroom import (
     show,
     show_table,
 )
-from skinmnist.datasets.table import to_images
-from skinmnist.evaluation.folds import assign_folds
-from skinmnist.models.descriptors import describe
 
 # %%
 table = open_table()

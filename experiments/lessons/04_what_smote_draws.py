@@ -14,7 +14,10 @@ from imblearn.over_sampling import SMOTE
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
-from skinmnist.classroom import (
+from skinmnist.datasets.table import to_images
+from skinmnist.experiment.splits import assign_folds
+from skinmnist.resampling.lineage import find_parents
+from skinmnist.teaching.notebook_api import (
     BLUE,
     INK,
     LINE,
@@ -29,9 +32,6 @@ from skinmnist.classroom import (
     show,
     show_table,
 )
-from skinmnist.datasets.table import to_images
-from skinmnist.evaluation.folds import assign_folds
-from skinmnist.resampling.lineage import find_parents
 
 # %%
 table = open_table()

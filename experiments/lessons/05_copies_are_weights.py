@@ -24,7 +24,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from skinmnist.classroom import (
+from skinmnist.experiment.splits import assign_folds
+from skinmnist.features.descriptors import describe
+from skinmnist.teaching.notebook_api import (
     BLUE,
     INK,
     VERMILLION,
@@ -36,8 +38,6 @@ from skinmnist.classroom import (
     show,
     show_table,
 )
-from skinmnist.evaluation.folds import assign_folds
-from skinmnist.models.descriptors import describe
 
 # %%
 table = open_table(1500)

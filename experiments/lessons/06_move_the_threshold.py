@@ -19,7 +19,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.classroom import (
+from skinmnist.analysis.prior_correction import prior_corrected
+from skinmnist.experiment.metrics import score
+from skinmnist.features.descriptors import describe
+from skinmnist.teaching.notebook_api import (
     BLUE,
     GREEN,
     INK,
@@ -33,9 +36,6 @@ from skinmnist.classroom import (
     show,
     show_table,
 )
-from skinmnist.evaluation.derived import prior_corrected
-from skinmnist.evaluation.metrics import score
-from skinmnist.models.descriptors import describe
 
 # %%
 table = open_table()
@@ -211,7 +211,7 @@ say(
 # **2.** The frequencies were counted on the whole table, test parts included. Is that a leak?
 
 # %% tags=["solution"]
-from skinmnist.evaluation.folds import assign_folds
+from skinmnist.experiment.splits import assign_folds
 
 fold = assign_folds(table, 5)[0]
 others = [np.bincount(labels[fold != part], minlength=len(names)) / np.sum(fold != part) for part in range(5)]

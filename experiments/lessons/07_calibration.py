@@ -17,7 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.classroom import (
+from skinmnist.experiment.metrics import score
+from skinmnist.features.descriptors import describe
+from skinmnist.models.calibration import fit_calibration
+from skinmnist.teaching.notebook_api import (
     BLUE,
     GREEN,
     MUTED,
@@ -30,9 +33,6 @@ from skinmnist.classroom import (
     show,
     show_table,
 )
-from skinmnist.evaluation.metrics import score
-from skinmnist.models.calibration import fit_calibration
-from skinmnist.models.descriptors import describe
 
 # %%
 table = open_table()

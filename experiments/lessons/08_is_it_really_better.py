@@ -17,7 +17,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.classroom import (
+from skinmnist.analysis.significance import corrected_t_test
+from skinmnist.experiment.splits import assign_folds
+from skinmnist.features.descriptors import describe
+from skinmnist.teaching.notebook_api import (
     BLUE,
     INK,
     MUTED,
@@ -29,9 +32,6 @@ from skinmnist.classroom import (
     say,
     show,
 )
-from skinmnist.evaluation.folds import assign_folds
-from skinmnist.evaluation.statistics import corrected_t_test
-from skinmnist.models.descriptors import describe
 
 # %%
 table = open_table()
@@ -208,7 +208,7 @@ rng = np.random.default_rng(0)
 simulated = np.mean((rng.random((100_000, 5)) < 0.05).any(axis=1))
 say(
     f"On paper 1 − 0.95⁵ = {1 - 0.95**5:.1%} if they are independent; simulated {simulated:.1%}. Holm's "
-    "correction brings it back below 5 %: `skinmnist.evaluation.statistics.holm`."
+    "correction brings it back below 5 %: `skinmnist.analysis.significance.holm`."
 )
 
 # %% [markdown]

@@ -23,7 +23,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neural_network import MLPClassifier
 
-from skinmnist.classroom import (
+from skinmnist.analysis.prior_correction import prior_corrected
+from skinmnist.datasets.table import to_images, to_rows
+from skinmnist.experiment.metrics import score
+from skinmnist.experiment.splits import assign_folds
+from skinmnist.models.cnn.classifier import CNNClassifier
+from skinmnist.teaching.notebook_api import (
     BLUE,
     MUTED,
     VERMILLION,
@@ -35,11 +40,6 @@ from skinmnist.classroom import (
     show,
     show_table,
 )
-from skinmnist.datasets.table import to_images, to_rows
-from skinmnist.evaluation.derived import prior_corrected
-from skinmnist.evaluation.folds import assign_folds
-from skinmnist.evaluation.metrics import score
-from skinmnist.models.cnn import CNNClassifier
 
 # %%
 table = open_table()

@@ -18,7 +18,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skinmnist import make_lesions
-from skinmnist.classroom import (
+from skinmnist.analysis.prior_correction import prior_corrected
+from skinmnist.experiment.splits import assign_folds
+from skinmnist.features.descriptors import describe
+from skinmnist.teaching.notebook_api import (
     BLUE,
     GREEN,
     MUTED,
@@ -31,9 +34,6 @@ from skinmnist.classroom import (
     show,
     show_table,
 )
-from skinmnist.evaluation.derived import prior_corrected
-from skinmnist.evaluation.folds import assign_folds
-from skinmnist.models.descriptors import describe
 
 # %% [markdown]
 # ## Predict

@@ -1,1 +1,1 @@
-"""Reading, drawing and holding pixel tables."""
+"""Pixel tables: found, read, checked, joined with metadata, cached."""

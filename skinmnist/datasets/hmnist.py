@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
-from skinmnist.datasets.about import About, read_about
 from skinmnist.datasets.cache import Arrays, parse_once
-from skinmnist.datasets.cells import check_codes, read_carefully, read_fast
+from skinmnist.datasets.classes_file import About, read_about
+from skinmnist.datasets.csv_cells import check_codes, read_carefully, read_fast
+from skinmnist.datasets.csv_table import LABEL, parse_header, picture_shape
 from skinmnist.datasets.files import decode, without_mark
 from skinmnist.datasets.large import keep_pieces
-from skinmnist.datasets.layout import LABEL, parse_header, picture_shape
 from skinmnist.datasets.metadata import find_metadata, match_classes, read_metadata
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.datasets.cache import Keep, write_blocks
-from skinmnist.datasets.cells import Cells, read_fast
+from skinmnist.datasets.csv_cells import Cells, read_fast
+from skinmnist.datasets.csv_table import Layout, parse_header
 from skinmnist.datasets.files import decode, without_mark
-from skinmnist.datasets.layout import Layout, parse_header
 
 #: Bytes that are read together.
 PIECE = 1 << 24

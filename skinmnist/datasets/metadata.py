@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
-from skinmnist.datasets.about import read_about
 from skinmnist.datasets.cache import Arrays, parse_once
+from skinmnist.datasets.classes_file import read_about
 from skinmnist.datasets.files import decode, place, without_mark
 from skinmnist.errors import InputError
 from skinmnist.text import JOINERS, LONGEST_NAME, printable, shown, unguarded_cell

@@ -1,4 +1,4 @@
-"""The classic models as arrays; see `skinmnist.prediction.heads` for what is computed with them."""
+"""The classic models as arrays; see `skinmnist.inference.heads` for what is computed with them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.models.exporting import Array, Exported, Fitted, standardise
+from skinmnist.models.export import Array, Exported, Fitted, standardise
 
 
 def export_svm(fitted: Fitted) -> Exported:

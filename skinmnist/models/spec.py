@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from skinmnist.models.exporting import Exported, Fitted
+from skinmnist.models.export import Exported, Fitted
 
 #: Training rows that a model learns from at most, before resampling: twelve times those of a fold of
 #: HAM10000. Descriptors of so many pictures take 200 MB, and boosted trees hold them twice as wide.
@@ -113,25 +113,27 @@ class ModelSpec:
     draws: bool = False
     streams: bool = False
     calibrate: bool = False
-    made_rows: int | None = None
+    resampled_rows: int | None = None
     pair_rows: int | None = None
     calibration_pair_rows: int | None = None
     watch: float = 0.0
     seconds: float = 5.0
     grows: float = 1.0
-    remedies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    strategies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     most_probable: bool = False
     export: Callable[[Fitted], Exported] | None = None
     kept: Mapping[str, Any] = field(default_factory=dict)
     library: str = ""
     fingerprint: str = ""
 
-    def takes(self, remedy: str) -> bool:
+    def takes(self, strategy: str) -> bool:
         """Tell whether a remedy that makes no rows can be given to this model."""
-        return remedy == "none" or (remedy == "class_weight" and self.weights) or remedy in self.remedies
+        return (
+            strategy == "none" or (strategy == "class_weight" and self.weights) or strategy in self.strategies
+        )
 
-    def build(self, setting: Setting, remedy: str) -> Any:
+    def build(self, setting: Setting, strategy: str) -> Any:
         """Return an unfitted classifier, its remedy switched on where it is one of its own."""
         classifier = self.classifier(setting)
-        own = self.remedies.get(remedy)
+        own = self.strategies.get(strategy)
         return classifier.set_params(**own) if own else classifier

@@ -18,7 +18,7 @@ PENALTY, DESCRIPTOR_COMPONENTS = 5.0, 100
 PENALTY_COMPONENTS = 10.0
 #: Rows made by a sampler that a machine learns from at most in each class: SMOTE makes up to 5,300 of
 #: HAM10000, most of them far from any border.
-MADE_ROWS = 1_000
+RESAMPLED_ROWS = 1_000
 #: Rows of two classes that a machine learns from at most, for its cost grows faster than their square: more
 #: than HAM10000 has (7,818, a fold 6,255), with what is kept of the rows that SMOTE makes (8,818 and 7,255).
 #: With 12,000 a fold of twice as many pictures of 8 x 8 took three times as long.
@@ -31,8 +31,8 @@ TOLERANCE = 0.01
 
 def make_svm(setting: Setting) -> Any:
     """Return an RBF support vector classifier (Cortes & Vapnik 1995) for the components of descriptors."""
+    from skinmnist.features.descriptors import descriptor_names
     from skinmnist.models.components import n_components
-    from skinmnist.models.descriptors import descriptor_names
 
     columns = len(descriptor_names(setting.shape))
     return _machine(PENALTY, 1.0 / n_components(setting.train_rows, columns, DESCRIPTOR_COMPONENTS))
@@ -45,8 +45,8 @@ def make_svm_features(setting: Setting) -> Any:
     """
     from sklearn.pipeline import make_pipeline
 
+    from skinmnist.features.transformer import Standardiser
     from skinmnist.models.components import Components
-    from skinmnist.models.lesion_descriptors import Standardiser
 
     return make_pipeline(Standardiser(), Components(DESCRIPTOR_COMPONENTS, random_state=setting.seed))
 

@@ -10,15 +10,15 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from skinmnist.analysis.prior_correction import derived_scores
 from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
-from skinmnist.evaluation.derived import derived_scores
-from skinmnist.evaluation.record import RunRecord, read_run
-from skinmnist.evaluation.run_info import RunInfo
-from skinmnist.reporting import tables
-from skinmnist.reporting.html import environment, surroundings
-from skinmnist.reporting.naming import NOTHING, count, duration, fixed, listing, signed
-from skinmnist.reporting.views import HINTS, LABELS
+from skinmnist.experiment.run_folder.record import RunRecord, read_run
+from skinmnist.experiment.run_folder.run_info import RunInfo
+from skinmnist.reporting.format import NOTHING, count, duration, fixed, listing, signed
+from skinmnist.reporting.page import environment, surroundings
+from skinmnist.reporting.sections import tables
+from skinmnist.reporting.sections.views import HINTS, LABELS
 
 RUNS_FILE = "runs.html"
 MOST_RUNS = len(ascii_uppercase)

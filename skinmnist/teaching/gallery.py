@@ -16,15 +16,15 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from skinmnist import facts
+from skinmnist.analysis.checks.registry import CHECKS
 from skinmnist.datasets.files import is_plain, write_atomically
 from skinmnist.datasets.owned_folder import Owned, check_ours, claim
-from skinmnist.evaluation.checks import CHECKS
 from skinmnist.reporting.theme import css_variables
-from skinmnist.teaching.cells import FOLDER, Lesson
 from skinmnist.teaching.exam import Question
 from skinmnist.teaching.notebooks import to_notebook
 from skinmnist.teaching.recording import Claim, Drawn, Output, Printed, Said, Sheet
 from skinmnist.teaching.running import LessonRun
+from skinmnist.teaching.script import FOLDER, Lesson
 
 INDEX_FILE, FINDINGS_FILE, TABLE_FILE = "index.html", "findings.json", "lessons.md"
 TEACHER_FILE, EXAM_FILE = "teacher.html", "exam.html"
@@ -122,12 +122,12 @@ def write_gallery(
     )
     for name, page in pages.items():
         write_atomically(folder / name, page.encode())
-    write_atomically(folder / FINDINGS_FILE, (json.dumps(findings(runs), indent=1) + "\n").encode())
+    write_atomically(folder / FINDINGS_FILE, (json.dumps(analysis(runs), indent=1) + "\n").encode())
     write_atomically(folder / TABLE_FILE, lesson_table(runs).encode())
     return folder / INDEX_FILE
 
 
-def findings(runs: Sequence[LessonRun]) -> list[dict[str, Any]]:
+def analysis(runs: Sequence[LessonRun]) -> list[dict[str, Any]]:
     """Return what the lessons found, as plain lists and numbers."""
     return [
         {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from skinmnist.teaching.cells import Cell, Lesson
+from skinmnist.teaching.script import Cell, Lesson
 
 _SOLUTION = "<details>\n<summary>Solution</summary>\n\n```python\n{}\n```\n\n</details>"
 

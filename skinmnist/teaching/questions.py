@@ -6,11 +6,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from skinmnist.datasets.synthetic import make_lesions
+from skinmnist.analysis.prior_correction import prior_corrected
+from skinmnist.analysis.significance import corrected_t_test
+from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.datasets.table import PixelTable
-from skinmnist.evaluation.derived import prior_corrected
-from skinmnist.evaluation.folds import assign_folds
-from skinmnist.evaluation.statistics import corrected_t_test
+from skinmnist.experiment.splits import assign_folds
 from skinmnist.teaching.exam import Question, Slip
 
 #: Differences of two methods over five folds, for the question on tests.
@@ -75,7 +75,7 @@ QUESTIONS = [
     Question(
         2,
         "`fold = assign_folds(table, 5)[0]` deals the table into five parts (from "
-        "`skinmnist.evaluation.folds`). Part 0 is held out, the rest is resampled by RandomOverSampler "
+        "`skinmnist.experiment.splits`). Part 0 is held out, the rest is resampled by RandomOverSampler "
         "until all classes are equal. How many rows are trained on?",
         "a whole number",
         lambda table: float(len(table.class_names) * _train_counts(table).max()),
@@ -195,7 +195,7 @@ QUESTIONS = [
         "(two-sided)?",
         "a number, to 0.003",
         lambda table: corrected_t_test(DIFFERENCES, 1 / 4).p,
-        "It is `skinmnist.evaluation.statistics.corrected_t_test`; its second argument is test rows over "
+        "It is `skinmnist.analysis.significance.corrected_t_test`; its second argument is test rows over "
         "training rows.",
         tolerance=0.003,
         slips=(

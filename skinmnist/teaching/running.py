@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from skinmnist.teaching.cells import Lesson
 from skinmnist.teaching.recording import Claim, Drawn, Output, Recorder, recording
+from skinmnist.teaching.script import Lesson
 
 #: As in a comparison's workers: one thread for each lesson. Read when a numerical library starts.
 _ENVIRONMENT = {

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from skinmnist import make_lesions
-from skinmnist.datasets import cache, mapped, synthetic
+from skinmnist.datasets import cache, mapped
 from skinmnist.datasets.mapped import MappedRows, give_back, is_large, open_passed, pass_table, row_blocks
+from skinmnist.datasets.synthetic.lesions import lesions as synthetic
 from skinmnist.errors import InputError
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from skinmnist.errors import InputError
-from skinmnist.models.blueprint_layers import build_augmentation, build_stack, show_augmented
 from skinmnist.models.blueprints import Augmentation, Training, read_blueprint, read_fields
+from skinmnist.models.cnn.blueprint_layers import build_augmentation, build_stack, show_augmented
 
 THREE = [
     {"convolution": 256},

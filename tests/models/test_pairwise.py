@@ -3,11 +3,11 @@ import pytest
 from sklearn.base import clone
 from sklearn.svm import SVC
 
-from skinmnist.models import pairwise
 from skinmnist.models.pairwise import PairwiseSVC
+from skinmnist.models.registry import pairwise
 
 
-def drawn(classes):
+def sample_indices(classes):
     rng = np.random.default_rng(classes)
     labels = rng.permutation(np.repeat(np.arange(classes), rng.integers(15, 60, classes)))
     return rng.normal(labels[:, None] / 2, 1.0, (len(labels), 6)).astype(np.float32), labels
@@ -16,7 +16,7 @@ def drawn(classes):
 @pytest.mark.parametrize("classes", [2, 3, 7])
 def test_it_answers_as_libsvm_does(classes, monkeypatch):
     monkeypatch.setattr(pairwise, "BLOCK_VALUES", 500)
-    rows, labels = drawn(classes)
+    rows, labels = sample_indices(classes)
     unseen = np.random.default_rng(9).normal(1.0, 1.5, (300, 6)).astype(np.float32)
     quick = PairwiseSVC(C=3.0, gamma=0.2).fit(rows, labels)
     plain = SVC(C=3.0, gamma=0.2, decision_function_shape="ovo").fit(rows, labels)
@@ -27,7 +27,7 @@ def test_it_answers_as_libsvm_does(classes, monkeypatch):
 
 
 def test_labels_need_not_count_from_zero():
-    rows, labels = drawn(3)
+    rows, labels = sample_indices(3)
     names = np.array([4, 1, 9])[labels]
     quick = PairwiseSVC(gamma=0.2).fit(rows, names)
     np.testing.assert_array_equal(

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from skinmnist.evaluation.cells import Cell
-from skinmnist.evaluation.fitting import Task, fit_cell
-from skinmnist.evaluation.folds import assign_folds
-from skinmnist.evaluation.grid import DEFAULT_SAMPLERS, resolve_samplers
-from skinmnist.models import DEFAULT_MODELS, MODELS
+from skinmnist.experiment.cells import Cell
+from skinmnist.experiment.fit_cell import Task, fit_cell
+from skinmnist.experiment.grid import DEFAULT_SAMPLERS, resolve_samplers
+from skinmnist.experiment.splits import assign_folds
+from skinmnist.models.registry import DEFAULT_MODELS, MODELS
 from skinmnist.models.spec import Setting
-from skinmnist.resampling.samplers import REMEDIES
+from skinmnist.resampling.registry import STRATEGIES
 
 
 def test_defaults_are_registered():
@@ -66,18 +66,18 @@ def test_decisions_are_the_most_probable_class_where_the_entry_says_so(name, les
     np.testing.assert_array_equal(model.predict(rows), model.predict_proba(rows).argmax(axis=1))
 
 
-@pytest.mark.parametrize("remedy", MODELS["cnn_tiny"].remedies)
-def test_remedies_of_networks_change_the_training_and_help_the_rare(remedy, lesions):
+@pytest.mark.parametrize("remedy", MODELS["cnn_tiny"].strategies)
+def test_remedies_of_networks_change_the_training_and_help_the_rare(strategy, lesions):
     folds = assign_folds(lesions, 5, 1, "lesion", 0)
-    task = Task(folds, True, {"cnn_tiny": MODELS["cnn_tiny"]}, resolve_samplers(["none", remedy]), seed=0)
-    plain, remedied = (fit_cell(Cell(s, "cnn_tiny", 0, 0), lesions, task) for s in ("none", remedy))
+    task = Task(folds, True, {"cnn_tiny": MODELS["cnn_tiny"]}, resolve_samplers(["none", strategy]), seed=0)
+    plain, remedied = (fit_cell(Cell(s, "cnn_tiny", 0, 0), lesions, task) for s in ("none", strategy))
     assert not np.array_equal(plain.probabilities, remedied.probabilities)
-    if remedy == "focal_loss":
+    if strategy == "focal_loss":
         return  # It looks at what is hard, not at what is rare.
     rare = np.flatnonzero(lesions.class_counts < 40)
     assert remedied.probabilities[:, rare].sum() > plain.probabilities[:, rare].sum()
 
 
 def test_every_remedy_belongs_to_some_model():
-    taken = {name for name in REMEDIES if any(spec.takes(name) for spec in MODELS.values())}
-    assert taken == set(REMEDIES)
+    taken = {name for name in STRATEGIES if any(spec.takes(name) for spec in MODELS.values())}
+    assert taken == set(STRATEGIES)

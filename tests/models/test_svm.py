@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skinmnist.models import MODELS
+from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import Setting
 
 

@@ -13,11 +13,10 @@ import pytest
 from described import described
 
 from skinmnist.datasets.table import PixelTable
-from skinmnist.evaluation.cells import Cell, CellResult, Examples, Timing
-from skinmnist.evaluation.decoding import decode, encode
-from skinmnist.evaluation.lesions import LESIONS_FILE
-from skinmnist.evaluation.provenance import Provenance
-from skinmnist.evaluation.record import (
+from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
+from skinmnist.experiment.run_folder.decoding import decode, encode
+from skinmnist.experiment.run_folder.provenance import Provenance
+from skinmnist.experiment.run_folder.record import (
     CELLS_FOLDER,
     RunRecord,
     read_run,
@@ -25,9 +24,10 @@ from skinmnist.evaluation.record import (
     write_pictures,
     write_tables,
 )
-from skinmnist.evaluation.run_info import RunInfo
-from skinmnist.evaluation.store import CellStore
-from skinmnist.reporting.html import write_report
+from skinmnist.experiment.run_folder.rows import LESIONS_FILE
+from skinmnist.experiment.run_folder.run_info import RunInfo
+from skinmnist.experiment.run_folder.store import CellStore
+from skinmnist.reporting.page import write_report
 
 HAM_NAMES = ["akiec", "bcc", "bkl", "df", "nv", "vasc", "mel"]
 HAM_SHARES = [0.033, 0.051, 0.110, 0.012, 0.669, 0.014, 0.111]

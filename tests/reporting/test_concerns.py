@@ -6,11 +6,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from skinmnist.evaluation.checks import check_run
-from skinmnist.evaluation.findings import find
-from skinmnist.evaluation.leak_record import LEAK_COLUMNS, LEAK_WORDS
-from skinmnist.reporting import tables
-from skinmnist.reporting.html import render_report
+from skinmnist.analysis.analyze import find
+from skinmnist.analysis.checks.registry import check_run
+from skinmnist.leakage.leak_record import LEAK_COLUMNS, LEAK_WORDS
+from skinmnist.reporting.page import render_report
+from skinmnist.reporting.sections import tables
 
 TITLES = {"svm": "Support <vector> machine"}
 

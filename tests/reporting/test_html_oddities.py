@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from skinmnist.reporting.html import render_report, write_report
+from skinmnist.reporting.page import render_report, write_report
 
 
 def test_names_from_users_are_escaped_everywhere(make_run, read_page) -> None:

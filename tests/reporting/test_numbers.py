@@ -121,7 +121,7 @@ def test_leaderboard(html: str, by_fold: pd.DataFrame, folder: Path) -> None:
     timings = pd.read_csv(folder / "timings.csv", keep_default_na=False)
     timings["seconds"] = timings[["resample_seconds", "fit_seconds", "predict_seconds"]].sum(axis=1)
     pairs = timings.rename(columns={"peak_rss_mb": "megabytes"}).groupby(["sampler", "model"])
-    prices = pd.DataFrame({"seconds": pairs["seconds"].mean(), "megabytes": pairs["megabytes"].max()})
+    costs = pd.DataFrame({"seconds": pairs["seconds"].mean(), "megabytes": pairs["megabytes"].max()})
     intervals = pd.read_csv(folder / "intervals.csv", keep_default_na=False)
     intervals["sampler"] = intervals["sampler"].replace("prior_correction", CONTROL)
     ends = intervals.set_index(["sampler", "model", "metric"])
@@ -136,7 +136,7 @@ def test_leaderboard(html: str, by_fold: pd.DataFrame, folder: Path) -> None:
             assert shows(cell, "# #–#", scores[metric].mean(), low, high)
             assert shows(title, "± # over folds", scores[metric].std())
         # The control trains nothing of its own: its price is that of the same model without a sampler.
-        price = prices.loc[
+        price = costs.loc[
             ("none" if pair_of(heading)[0] == CONTROL else pair_of(heading)[0], pair_of(heading)[1])
         ]
         assert cells[5:] == [f"{price['seconds']:.1f}", f"{price['megabytes']:,.0f}"]

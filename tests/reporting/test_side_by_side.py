@@ -9,7 +9,7 @@ import pytest
 
 from skinmnist.errors import InputError
 from skinmnist.report import main
-from skinmnist.reporting import tables
+from skinmnist.reporting.sections import tables
 from skinmnist.reporting.side_by_side import render_side_by_side, warnings, write_side_by_side
 
 OPTIONS = {"models": {"svm": {"title": "SVM <i>", "space": "pixels"}}, "folds": 3, "n_rows": 120}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from skinmnist.resampling.lineage import find_parents
-from skinmnist.resampling.samplers import make_sampler, resample
+from skinmnist.resampling.registry import make_sampler, resample
 
 
 @pytest.mark.parametrize("position", [0.1, 0.5, 0.8])

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from skinmnist.teaching.cells import read_lesson
 from skinmnist.teaching.gallery import FINDINGS_FILE, TABLE_FILE, write_gallery
 from skinmnist.teaching.running import run_lesson
+from skinmnist.teaching.script import read_lesson
 
 SCRIPT = """# %% [markdown]
 # # 1. <Title> & more
@@ -16,7 +16,7 @@ SCRIPT = """# %% [markdown]
 # | 1 | 2 |
 
 # %%
-from skinmnist.classroom import claim, finding, say
+from skinmnist.teaching.notebook_api import claim, finding, say
 claim("a < b", 1.0, at_least=0.5)
 finding("*a* < b.")
 {more}

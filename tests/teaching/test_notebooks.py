@@ -1,7 +1,7 @@
 import json
 
-from skinmnist.teaching.cells import find_lessons
 from skinmnist.teaching.notebooks import to_notebook
+from skinmnist.teaching.script import find_lessons
 
 
 def test_a_notebook_holds_the_cells_of_its_lesson():

@@ -1,9 +1,9 @@
 import pytest
 
-from skinmnist.classroom import claim, finding, say
-from skinmnist.teaching.cells import read_lesson
+from skinmnist.teaching.notebook_api import claim, finding, say
 from skinmnist.teaching.recording import Claim, Drawn, Printed, Said, Sheet
 from skinmnist.teaching.running import run_lesson
+from skinmnist.teaching.script import read_lesson
 
 HEAD = "# %% [markdown]\n# # 1. Title\n#\n# Why?\n"
 
@@ -23,7 +23,7 @@ def test_what_is_shown_is_taken_down_in_order(run):
         """
 # %%
 import pandas as pd
-from skinmnist.classroom import claim, figure, finding, say, show, show_table
+from skinmnist.teaching.notebook_api import claim, figure, finding, say, show, show_table
 print("one")
 print("two")
 say("It is **three**.")
@@ -52,7 +52,7 @@ print(__name__)
 
 def test_a_claim_that_fails_stops_the_lesson_and_names_the_line(run):
     shown = run(
-        "\n# %%\nfrom skinmnist.classroom import claim\n\n"
+        "\n# %%\nfrom skinmnist.teaching.notebook_api import claim\n\n"
         'claim("Up", 0.1, at_least=0.2)\n# %%\nprint("never")\n'
     )
     assert shown.failure == "01_title.py, line 9: AssertionError: Up: found 0.1, expected at least 0.2"

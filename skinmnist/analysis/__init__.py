@@ -1,0 +1,1 @@
+"""What is computed from a finished run: tests, intervals, operating points, curves, subgroups, checks."""

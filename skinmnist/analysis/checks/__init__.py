@@ -1,0 +1,1 @@
+"""Checks that warn of pitfalls, each with a code and a lesson."""

@@ -1,0 +1,252 @@
+"""What stands behind single scores: calibration, ROC, precision and recall, and the worth of treating."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skinmnist.errors import InputError
+from skinmnist.experiment.metrics import ECE_BINS
+
+#: Where the curves of the folds are read before their mean is taken.
+GRID = np.linspace(0.0, 1.0, 201)
+SPECIFICITIES = (0.80, 0.90, 0.95)
+#: From treating nearly everybody to treating whoever is as likely ill as not.
+THRESHOLDS = np.arange(1, 51) / 100
+
+_PAIR = ["sampler", "model"]
+_Values = npt.NDArray[np.float64]
+_Curve = Callable[[npt.NDArray[np.bool_], _Values], _Values]
+
+
+def reliability_bins(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
+    """Set confidence beside accuracy, in the bins of `metrics.expected_calibration_error`.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        In the layout of ``predictions.csv.gz``. The held-out rows of all folds and repeats are pooled: a
+        probability means the same in every fold, or should.
+    class_names : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        ``sampler, model, low, high, pictures, confidence, accuracy``: 15 rows for each pair, the bins
+        ``(low, high]`` of the top probability; means are NaN in an empty bin. The gaps between confidence
+        and accuracy, weighted by pictures, are the expected calibration error of the pooled rows.
+    """
+    edges = np.arange(ECE_BINS + 1) / ECE_BINS
+    frames = []
+    for pair, labels, probabilities in _by(_PAIR, predictions, class_names):
+        top = probabilities.max(axis=1)
+        bins = np.clip(np.ceil(top * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
+        right = (probabilities.argmax(axis=1) == labels).astype(float)
+        sums = [np.bincount(bins, values, ECE_BINS) for values in (np.ones(len(top)), top, right)]
+        filled = np.where(sums[0] > 0, sums[0], np.nan)
+        frame = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "pictures": sums[0].astype(int)})
+        frame = frame.assign(confidence=sums[1] / filled, accuracy=sums[2] / filled)
+        frames.append(_named(frame, pair))
+    return _joined(frames, [*_PAIR, "low", "high", "pictures", "confidence", "accuracy"])
+
+
+def roc_curves(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
+    """Return the ROC curve of every class against the rest, mean over folds.
+
+    Folds are not pooled, for their models are calibrated apart: each fold's curve is read at the same false
+    positive rates, and the true positive rates are averaged (Fawcett, "An introduction to ROC analysis",
+    2006). The area under the mean is then the mean of the areas that the leaderboard shows.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+    class_names : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        ``sampler, model, class, false_positive_rate, true_positive_rate, sd``, at the rates of `GRID`; `sd`
+        is the standard deviation over folds and repeats, NaN for one. A fold in which a class lacks one side
+        is left out of its curve.
+    """
+    return _mean_curves(predictions, class_names, _roc, ("false_positive_rate", "true_positive_rate"))
+
+
+def precision_recall_curves(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
+    """Return the precision of every class over its recall, mean over folds; the counterpart of `roc_curves`.
+
+    A fold's precision at a recall is that of the highest threshold that reaches it: the steps that average
+    precision sums up. (Straight lines between thresholds would flatter: Davis & Goadrich, ICML 2006.)
+
+    Parameters
+    ----------
+    predictions : DataFrame
+    class_names : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        ``sampler, model, class, recall, precision, sd``; as of `roc_curves`.
+    """
+    return _mean_curves(predictions, class_names, _precision_recall, ("recall", "precision"))
+
+
+def sensitivities(
+    predictions: pd.DataFrame,
+    class_names: Sequence[str],
+    class_name: str,
+    specificities: Sequence[float] = SPECIFICITIES,
+) -> pd.DataFrame:
+    """Return how much of a class is found while a given share of the others is left in peace.
+
+    Read off each fold's ROC curve: the highest true positive rate among the thresholds of at least the
+    specificity. The threshold is chosen on the rows that it is judged by, which flatters a little, and all
+    pairs alike.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+    class_names : sequence of str
+    class_name : str
+    specificities : sequence of float
+
+    Returns
+    -------
+    DataFrame
+        ``sampler, model, specificity, sensitivity, sd, folds``: mean and standard deviation over folds and
+        repeats, and how many there are.
+
+    Raises
+    ------
+    InputError
+        Where there is no such class.
+    """
+    from sklearn.metrics import roc_curve
+
+    code = _code(class_names, class_name)
+    records = []
+    for cell, labels, probabilities in _by([*_PAIR, "repeat", "fold"], predictions, class_names):
+        truth = labels == code
+        if truth.any() and not truth.all():
+            false, true, _ = roc_curve(truth, probabilities[:, code], drop_intermediate=False)
+            # A rate that is a quotient must not miss a bound by its last bit.
+            found = [true[false <= 1 - specificity + 1e-12].max() for specificity in specificities]
+            records += [(*cell[:2], *point) for point in zip(specificities, found, strict=True)]
+    frame = pd.DataFrame.from_records(records, columns=[*_PAIR, "specificity", "sensitivity"])
+    grouped = frame.groupby([*_PAIR, "specificity"], sort=False)["sensitivity"]
+    return grouped.agg(sensitivity="mean", sd="std", folds="size").reset_index()
+
+
+def decision_curves(
+    predictions: pd.DataFrame,
+    class_names: Sequence[str],
+    class_name: str,
+    thresholds: npt.ArrayLike = THRESHOLDS,
+) -> pd.DataFrame:
+    """Weigh what it is worth to treat whoever's probability of a class reaches a threshold.
+
+    Decision curve analysis (Vickers & Elkin, Medical Decision Making 26, 2006): the threshold t says how
+    many needless treatments one found case outweighs, and the net benefit, per picture, is
+    ``true positives / n - false positives / n * t / (1 - t)``. Folds and repeats are pooled: a threshold
+    probability means the same in all of them.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+    class_names : sequence of str
+    class_name : str
+        The class to treat.
+    thresholds : array-like of float
+        Above 0 and below 1.
+
+    Returns
+    -------
+    DataFrame
+        ``sampler, model, threshold, net_benefit, treat_all, treat_none``.
+
+    Raises
+    ------
+    InputError
+        Where there is no such class, or a threshold is no probability between 0 and 1.
+    """
+    code = _code(class_names, class_name)
+    limits = np.asarray(thresholds, dtype=float)
+    if not ((limits > 0) & (limits < 1)).all():
+        raise InputError(f"received thresholds {limits.tolist()}; expected values above 0 and below 1")
+    odds = limits / (1 - limits)
+    frames = []
+    for pair, labels, probabilities in _by(_PAIR, predictions, class_names):
+        truth, n = labels == code, len(labels)
+        ill, well = (np.sort(probabilities[side, code]) for side in (truth, ~truth))
+        found, needless = (len(side) - np.searchsorted(side, limits) for side in (ill, well))
+        frame = pd.DataFrame({"threshold": limits, "net_benefit": (found - needless * odds) / n})
+        frames.append(_named(frame.assign(treat_all=(len(ill) - len(well) * odds) / n, treat_none=0.0), pair))
+    return _joined(frames, [*_PAIR, "threshold", "net_benefit", "treat_all", "treat_none"])
+
+
+def _by(
+    keys: list[str], predictions: pd.DataFrame, class_names: Sequence[str]
+) -> Iterator[tuple[tuple[str, ...], npt.NDArray[np.int64], _Values]]:
+    """Yield key, labels and probabilities of each group, in the order of the table."""
+    labels = predictions["label"].to_numpy(dtype=np.int64)
+    probabilities = predictions[[f"p_{name}" for name in class_names]].to_numpy(dtype=float)
+    for key, rows in predictions.groupby(keys, sort=False).indices.items():
+        yield cast(tuple[str, ...], key), labels[rows], probabilities[rows]
+
+
+def _named(frame: pd.DataFrame, pair: tuple[str, ...]) -> pd.DataFrame:
+    """Put the names of a pair before its columns."""
+    return frame.assign(sampler=pair[0], model=pair[1])[[*_PAIR, *frame.columns]]
+
+
+def _joined(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    """Stack frames; a run without a finished cell has none."""
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def _code(class_names: Sequence[str], class_name: str) -> int:
+    if class_name not in class_names:
+        raise InputError(f"received class {class_name!r}; expected one of {', '.join(class_names)}")
+    return list(class_names).index(class_name)
+
+
+def _mean_curves(
+    predictions: pd.DataFrame, class_names: Sequence[str], read: _Curve, axes: tuple[str, str]
+) -> pd.DataFrame:
+    readings: dict[tuple[str, ...], list[_Values]] = {}
+    for cell, labels, probabilities in _by([*_PAIR, "repeat", "fold"], predictions, class_names):
+        for code, name in enumerate(class_names):
+            truth = labels == code
+            if truth.any() and not truth.all():
+                readings.setdefault((*cell[:2], name), []).append(read(truth, probabilities[:, code]))
+    frames = []
+    for (sampler, model, name), heights in readings.items():
+        spread = np.std(heights, axis=0, ddof=1) if len(heights) > 1 else np.full(len(GRID), np.nan)
+        columns = {"class": name, axes[0]: GRID, axes[1]: np.mean(heights, axis=0), "sd": spread}
+        frames.append(_named(pd.DataFrame(columns), (sampler, model)))
+    return _joined(frames, [*_PAIR, "class", *axes, "sd"])
+
+
+def _roc(truth: npt.NDArray[np.bool_], scores: _Values) -> _Values:
+    from sklearn.metrics import roc_curve
+
+    false, true, _ = roc_curve(truth, scores, drop_intermediate=False)
+    # Where the curve climbs straight up, its upper end counts.
+    after = np.searchsorted(false, GRID, side="right")
+    before, after = after - 1, np.minimum(after, len(false) - 1)
+    width = false[after] - false[before]
+    share = np.divide(GRID - false[before], width, out=np.zeros(len(GRID)), where=width > 0)
+    return true[before] + share * (true[after] - true[before])
+
+
+def _precision_recall(truth: npt.NDArray[np.bool_], scores: _Values) -> _Values:
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    # From the highest threshold down; the point without any prediction has no precision of its own.
+    precision, recall = precision[-2::-1], recall[-2::-1]
+    return precision[np.searchsorted(recall, GRID - 1e-12)]

@@ -1,0 +1,90 @@
+"""What doors share: bad input is one sentence and exit code 2, never a traceback; how a table is found."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, TextIO
+
+from skinmnist.errors import InputError
+from skinmnist.text import printable
+
+if TYPE_CHECKING:
+    from skinmnist.datasets.table import PixelTable
+
+#: Rows of the table that is drawn where none is named or found.
+SYNTHETIC_ROWS = 2500
+
+FAILED_CELLS, FAILED_PICTURES, LEFT_BY_READER, BAD_INPUT, INTERRUPTED = 1, 1, 1, 2, 130
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Run a door's work and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name may have signs that the terminal does not know.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return run()
+    except InputError as error:
+        say(f"skinmnist: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("skinmnist: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever has read enough has left; what is still to be written goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return LEFT_BY_READER
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        say(f"skinmnist: {error.strerror or error}{where}; mend this and try again", file=sys.stderr)
+        return BAD_INPUT
+
+
+def say(text: object, file: TextIO | None = None) -> None:
+    """Print one line, whatever the names in it; on standard output where no file is given."""
+    print(printable(text), file=file, flush=True)
+
+
+def open_table(csv: str | None, metadata: str | None, synthetic: int | None = None) -> PixelTable:
+    """Return the table that is named, or found, or drawn.
+
+    Parameters
+    ----------
+    csv, metadata : str or None
+    synthetic : int or None
+        Draw a table of so many pictures, whatever there is to be found.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read, or metadata are named without a table, or a table is named and one of a size
+        asked for.
+    """
+    if synthetic is not None:
+        from skinmnist.datasets.synthetic.lesions import make_lesions
+
+        if csv or metadata:
+            raise InputError(
+                f"received the table {csv or metadata} and --synthetic {synthetic}; leave one of them out"
+            )
+        return replace(make_lesions(synthetic, random_state=0), name=f"synthetic-{synthetic}")
+
+    from skinmnist.datasets.find import find_table
+
+    path = find_table(csv)
+    if path is not None:
+        from skinmnist.datasets.hmnist import load_hmnist
+
+        return load_hmnist(path, metadata)
+    if metadata:
+        raise InputError(
+            f"received the metadata {metadata} but no table was named or found; name its CSV as well"
+        )
+    from skinmnist.datasets.synthetic.lesions import make_lesions
+
+    return make_lesions(SYNTHETIC_ROWS, random_state=0)

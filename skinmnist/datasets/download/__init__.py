@@ -1,0 +1,1 @@
+"""The collection's files from a mirror, checked."""

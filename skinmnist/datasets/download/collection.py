@@ -1,0 +1,357 @@
+"""The tables of the Kaggle collection, from Kaggle or from a mirror, into the folder where they are found."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PureWindowsPath
+from stat import S_IFDIR
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from skinmnist import facts
+from skinmnist.datasets.csv_table import parse_header
+from skinmnist.datasets.download.archives import copy_checked, extract
+from skinmnist.datasets.download.fetch import (
+    Expected,
+    NotThereError,
+    Watcher,
+    check_content,
+    fetch,
+    split_url,
+)
+from skinmnist.datasets.files import check_type, decode, move_new, without_mark, written_whole
+from skinmnist.datasets.metadata import REQUIRED_COLUMNS
+from skinmnist.datasets.owned_folder import Owned, claim, leave
+from skinmnist.errors import InputError
+from skinmnist.text import shown
+
+SUMS_FILE = "SHA256SUMS"
+#: Where files stand until they are whole and checked, in the folder that they are for.
+WORK_FOLDER = ".skinmnist-download"
+_SUMS_BYTES = 1 << 20
+#: The whole collection, with its 10,015 pictures twice, has 6 GB.
+_ARCHIVE_BYTES = 8 * 2**30
+_METADATA_BYTES = 8 * 2**20
+_HEADER_BYTES = 1 << 20
+
+#: Makes a watcher for a file, by its name.
+Watching = Callable[[str], Watcher]
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """What became of each file.
+
+    Attributes
+    ----------
+    fetched, there : tuple of str
+        Names that came, and names that stood in the folder before.
+    missing : tuple of str
+        Names that the mirror does not have and that no comparison needs.
+    notes : tuple of str
+        Sentences about what was not checked, and what was begun anew.
+    """
+
+    fetched: tuple[str, ...]
+    there: tuple[str, ...]
+    missing: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def largest_files() -> dict[str, Expected]:
+    """Return the files of the collection with the size that none of them can exceed.
+
+    A row holds at most three digits and a comma for each pixel, then a code of one digit.
+    """
+    rows = sum(facts.ROWS_PER_CLASS)
+    expected = {}
+    for name in facts.COLLECTION_TABLES:
+        side, mode = re.findall(r"_(\d+)_\d+_(\w+)\.csv", name)[0]
+        pixels = int(side) ** 2 * (3 if mode == "RGB" else 1)
+        # Windows line ends, and a byte order mark in front.
+        expected[name] = Expected(3 + (pixels * 10 + 7) + rows * (pixels * 4 + 3))
+    return expected | {facts.METADATA_FILE: Expected(_METADATA_BYTES)}
+
+
+def default_folder() -> Path:
+    """Return the folder in which compare looks first.
+
+    Raises
+    ------
+    InputError
+        Where ``$SKINMNIST_DATA`` names a file.
+    """
+    named = os.environ.get("SKINMNIST_DATA")
+    if named and Path(named).is_file():
+        raise InputError(f"$SKINMNIST_DATA is the file {named!r}; expected a folder, so name one with --to")
+    return Path(named) if named else Path("data")
+
+
+def download(
+    folder: Path,
+    mirror: str | None = None,
+    *,
+    sums: Mapping[str, str] | None = None,
+    watching: Watching | None = None,
+) -> Downloaded:
+    """Fetch the files of the collection that are not in a folder yet.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is not there.
+    mirror : str, optional
+        Address of a folder that holds the files, or of a zip archive (it ends in ``.zip``); a path or a
+        ``file:`` address names a folder, an archive or a single file of this machine. None: Kaggle itself,
+        through kagglehub. Where the folder also holds a file ``SHA256SUMS``, what comes is checked against
+        it.
+    sums : mapping of str to str, optional
+        SHA-256 of files, or of the archive, by name.
+    watching : callable, optional
+
+    Raises
+    ------
+    InputError
+        One sentence that says what came instead. Files that came whole before stay where they are.
+    """
+    local = mirror and _on_this_machine(mirror)
+    folder.mkdir(parents=True, exist_ok=True)
+    expected = largest_files()
+    there = tuple(name for name in expected if (folder / name).is_file())
+    for name in expected.keys() - there:
+        check_type(folder / name)  # Such as a link to nowhere.
+    wanted = {name: limits for name, limits in expected.items() if name not in there}
+    if not wanted:
+        return Downloaded((), there, ())
+    known = dict(sums or {})
+    with _workplace(folder, "" if mirror is None else _name_of(mirror)) as work:
+        if mirror is None:
+            came = _from_kaggle(work, wanted, known)
+        elif local:
+            came = _from_this_machine(local, work, wanted, known)
+        elif _name_of(mirror).lower().endswith(".zip"):
+            came = _from_archive(mirror, work, wanted, known, watching)
+        else:
+            came = _from_folder(mirror, work, wanted, known, watching)
+    missing = tuple(name for name in wanted if name not in came.names)
+    needed = [name for name in missing if name in (*facts.TABLE_FILES, facts.METADATA_FILE)]
+    if needed:
+        raise InputError(
+            f"{mirror or 'Kaggle'} does not hold {', '.join(needed)}; expected a mirror of the collection"
+        )
+    return Downloaded(came.names, there, missing, came.notes)
+
+
+def read_sums(path: Path) -> dict[str, str]:
+    """Read a file in the format of ``sha256sum``: a digest and a name in each line.
+
+    Folders in front of a name are left out, those of Windows too: what counts is the file's own name.
+
+    Raises
+    ------
+    InputError
+        Names the first line that is none, or that gives a file of the collection a second digest.
+    """
+    return _parse_sums(path.read_bytes(), str(path))
+
+
+def _parse_sums(content: bytes, where: str) -> dict[str, str]:
+    sums: dict[str, str] = {}
+    for number, line in enumerate(without_mark(content).decode("utf-8", "replace").splitlines(), 1):
+        # sha256sum begins a line with a backslash where it has escaped some in the name.
+        match = re.fullmatch(r"\\?([0-9a-fA-F]{64}) [ *](.+)", line)
+        if match is None:
+            raise InputError(
+                f"{where}, line {number} is no SHA-256 with a name; expected what sha256sum writes"
+            )
+        name, digest = PureWindowsPath(match[2]).name, match[1].lower()
+        second = sums.setdefault(name, digest) != digest
+        if second and (name in largest_files() or name.lower().endswith(".zip")):
+            raise InputError(f"{where}, line {number} gives {shown(name)} a second SHA-256; expected one")
+    return sums
+
+
+@dataclass(frozen=True)
+class _Came:
+    """Names of the files that came, and what is to be said of them."""
+
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def _unchecked(names: Iterable[str], sums: Mapping[str, str]) -> tuple[str, ...]:
+    """Say which files nothing vouches for."""
+    listed = "in the list" if sums else "as there is no list (SHA256SUMS, or --sums)"
+    return tuple(f"no checksum for {name} {listed}; it was not checked" for name in names if name not in sums)
+
+
+def _on_this_machine(mirror: str) -> Path | None:
+    """Return the path that a mirror names; None for an address of the web."""
+    path = Path(mirror)
+    if mirror.lower().startswith("file:"):
+        with suppress(ValueError):  # Half an address.
+            parts = urlsplit(mirror)
+            path = Path(url2pathname(parts.path)) if parts.netloc in ("", "localhost") else path
+    elif "://" in mirror:
+        split_url(mirror)
+        return None
+    if not (path.is_dir() or path.is_file()):  # A pipe would be waited for.
+        raise InputError(
+            f"received the mirror {mirror!r}, which is not there; expected an address that begins with "
+            "http:// or https://, or a folder or an archive of this machine"
+        )
+    return path
+
+
+def _from_this_machine(
+    source: Path, work: Path, wanted: Mapping[str, Expected], known: dict[str, str]
+) -> _Came:
+    """Copy the files out of a folder or an archive, which is left as it is; or copy a single one."""
+    inside = source.is_dir()
+    if inside and (source / SUMS_FILE).is_file():
+        known = read_sums(source / SUMS_FILE) | known
+    if source.suffix.lower() == ".zip" and not inside:
+        check_content(str(source), source, Expected(_ARCHIVE_BYTES, known.get(source.name)))
+        return _came_packed(_unpack(source, work, _with_sums(wanted, known)), source.name, known)
+    paths = {name: source / name if inside else source for name in wanted}
+    names = tuple(name for name, path in paths.items() if path.name == name and path.is_file())
+    for name, limits in _with_sums(wanted, known).items():
+        if name in names:
+            _take(paths[name], work, name, limits)
+    return _Came(names, _unchecked(names, known))
+
+
+def _came_packed(names: Sequence[str], archive: str, known: Mapping[str, str]) -> _Came:
+    """Return what came in an archive, whose own checksum vouches for all of it."""
+    return _Came(tuple(names), () if archive in known else _unchecked(names, known))
+
+
+@contextmanager
+def _workplace(folder: Path, archive: str) -> Iterator[Path]:
+    """Make a folder of ours in a folder of the user's; what has come of a file stays for the next call."""
+    names = (*largest_files(), SUMS_FILE, *([archive] if archive.lower().endswith(".zip") else []))
+    unfinished = tuple(name + end for name in names for end in (".part", ".part.json"))
+    owned = Owned("download", files=(*names, *unfinished))
+    work = folder / WORK_FOLDER
+    check_type(work, S_IFDIR)
+    claim(work, owned)
+    try:
+        yield work
+    finally:
+        leave(work, owned, keep=unfinished)
+
+
+def _from_folder(
+    mirror: str,
+    work: Path,
+    wanted: Mapping[str, Expected],
+    known: dict[str, str],
+    watching: Watching | None,
+) -> _Came:
+    """Fetch one file after the other; those that are not there are left out."""
+    base = mirror if mirror.endswith("/") else mirror + "/"
+    known = _sums_of_mirror(base, work) | known
+    names: list[str] = []
+    notes: list[str] = []
+    for name, limits in _with_sums(wanted, known).items():
+        check = partial(_check_header, name=name)
+        try:
+            notes += fetch(base + name, work / name, limits, check=check, watch=watching and watching(name))
+        except NotThereError:
+            continue
+        move_new(work / name, work.parent / name)
+        names.append(name)
+    return _Came(tuple(names), (*notes, *_unchecked(names, known)))
+
+
+def _from_archive(
+    mirror: str,
+    work: Path,
+    wanted: Mapping[str, Expected],
+    known: dict[str, str],
+    watching: Watching | None,
+) -> _Came:
+    name = _name_of(mirror)
+    limits = Expected(_ARCHIVE_BYTES, known.get(name))
+    notes = fetch(mirror, work / name, limits, watch=watching and watching(name))
+    came = _came_packed(_unpack(work / name, work, _with_sums(wanted, known)), name, known)
+    return replace(came, notes=notes + came.notes)
+
+
+def _from_kaggle(work: Path, wanted: Mapping[str, Expected], known: Mapping[str, str]) -> _Came:
+    """Let kagglehub fetch each file into its cache, and copy it from there."""
+    try:
+        import kagglehub
+    except ImportError:
+        raise InputError(
+            "kagglehub is not installed; expected the extra download (pip install -e '.[download]'), or an "
+            "address, a folder or an archive with --mirror"
+        ) from None
+    for name, limits in _with_sums(wanted, known).items():
+        try:
+            cached = Path(kagglehub.dataset_download(facts.KAGGLE_HANDLE, path=name))
+        except Exception as error:  # kagglehub passes on whatever its libraries raise
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise InputError(
+                f"Kaggle did not give {name} ({reason}); try again later, or fetch the collection "
+                f"{facts.KAGGLE_HANDLE} by hand and name its archive with --mirror"
+            ) from None
+        _take(cached, work, name, limits)
+    names = tuple(name for name in wanted if (work.parent / name).is_file())
+    return _Came(names, _unchecked(names, known) if known else ())  # kagglehub compares what Kaggle tells it.
+
+
+def _take(path: Path, work: Path, name: str, limits: Expected) -> None:
+    """Copy a file of this machine to its place, under its name."""
+    if zipfile.is_zipfile(path):  # as Kaggle sends large files
+        _unpack(path, work, {name: limits})
+        return
+    _check_header(path, name)
+    with path.open("rb") as source, written_whole(work / name) as stream:
+        copy_checked(source, stream, str(path), limits)
+    move_new(work / name, work.parent / name)
+
+
+def _unpack(archive: Path, work: Path, wanted: Mapping[str, Expected]) -> list[str]:
+    names = extract(archive, work, wanted)
+    for name in names:
+        _check_header(work / name, name)
+    for name in names:
+        move_new(work / name, work.parent / name)
+    return names
+
+
+def _check_header(path: Path, name: str) -> None:
+    """Check that a file begins as it must by its name; a page of a website does not."""
+    with path.open("rb") as stream:
+        line = without_mark(stream.readline(_HEADER_BYTES)).rstrip(b"\r\n")
+    try:
+        header = decode(line, Path(name))
+        if name != facts.METADATA_FILE:
+            parse_header(header, Path(name))
+        elif not {*REQUIRED_COLUMNS} <= set(header.split(",")):
+            raise InputError(f"the header is {shown(header)} and lacks one of {', '.join(REQUIRED_COLUMNS)}")
+    except InputError as error:
+        raise InputError(f"what came is no {name} and was thrown away: {error}") from None
+
+
+def _sums_of_mirror(base: str, work: Path) -> dict[str, str]:
+    try:
+        fetch(base + SUMS_FILE, work / SUMS_FILE, Expected(_SUMS_BYTES))
+    except NotThereError:
+        return {}
+    return _parse_sums((work / SUMS_FILE).read_bytes(), base + SUMS_FILE)
+
+
+def _with_sums(wanted: Mapping[str, Expected], sums: Mapping[str, str]) -> dict[str, Expected]:
+    return {name: replace(limits, sha256=sums.get(name)) for name, limits in wanted.items()}
+
+
+def _name_of(url: str) -> str:
+    return urlsplit(url).path.rpartition("/")[2]

@@ -1,0 +1,1 @@
+"""A pixel table from pictures."""

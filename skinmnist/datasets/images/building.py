@@ -1,0 +1,245 @@
+"""Pixel tables from pictures: read side by side, noted on the way, written at the end in one go."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import __version__ as pillow_version
+
+from skinmnist.datasets.classes_file import about_content, about_file, read_about
+from skinmnist.datasets.csv_table import LABEL
+from skinmnist.datasets.files import check_type, written_whole
+from skinmnist.datasets.images.folders import Pictures
+from skinmnist.datasets.images.progress_file import Journal
+from skinmnist.datasets.images.reading import Shape, read_pictures
+from skinmnist.errors import InputError
+from skinmnist.text import guarded_cell
+
+#: Sizes and modes of the Kaggle collection's tables.
+KAGGLE_SIDES, KAGGLE_MODES = (8, 28), {"L": 1, "RGB": 3}
+_NAMED = 5
+_DECIMALS = [str(level).encode() for level in range(256)]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table to be written.
+
+    Attributes
+    ----------
+    path : Path
+        The CSV; what describes it is written beside it.
+    shape : tuple of int
+        ``(height, width, channels)``; 1 channel is grey, 3 are RGB.
+    """
+
+    path: Path
+    shape: Shape
+
+    @property
+    def pixels(self) -> int:
+        """Pixel columns of the table."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build has written.
+
+    Attributes
+    ----------
+    targets : tuple of Target
+    rows_per_class : dict of str to int
+    bad : tuple of (Path, str)
+        Pictures that were left out, and why.
+    """
+
+    targets: tuple[Target, ...]
+    rows_per_class: dict[str, int]
+    bad: tuple[tuple[Path, str], ...]
+
+
+class Progress(Protocol):
+    """Whoever wants to see a build go on."""
+
+    def started(self, total: int, stored: int) -> None:
+        """Take note of all pictures, and of those that an interrupted build has read."""
+
+    def advanced(self, done: int) -> None:
+        """Take note of how many pictures are read."""
+
+
+def kaggle_targets(folder: Path) -> list[Target]:
+    """Return the four tables of the Kaggle collection, ``hmnist_8_8_L.csv`` and so on."""
+    return [
+        Target(folder / f"hmnist_{side}_{side}_{mode}.csv", (side, side, channels))
+        for side in KAGGLE_SIDES
+        for mode, channels in KAGGLE_MODES.items()
+    ]
+
+
+def build_tables(
+    pictures: Pictures,
+    targets: Sequence[Target],
+    *,
+    jobs: int = 1,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> Built:
+    """Write pixel tables of the same pictures, each with its metadata and class names beside it.
+
+    Every picture is opened once, whatever the number of tables. What is read is noted in
+    ``<first table>.part`` beside the first table, so that the same call goes on where an earlier one was
+    interrupted; the tables themselves appear whole at the end, and the note is removed.
+
+    Parameters
+    ----------
+    pictures : Pictures
+    targets : sequence of Target
+        All in folders that exist.
+    jobs : int
+        Worker processes. The tables do not depend on it.
+    skip_bad : bool
+        Whether pictures that cannot be read are left out.
+    progress : Progress, optional
+
+    Raises
+    ------
+    InputError
+        Where pictures cannot be read and `skip_bad` is false; where a class loses all its pictures; where a
+        table, or its metadata, would take the place of one that was not built here or was changed since.
+    """
+    for target in targets:
+        _check_target(target.path)
+    journal = Journal(targets[0].path.with_name(targets[0].path.name + ".part"), _digest(pictures, targets))
+    with journal:
+        if progress:
+            progress.started(len(pictures), journal.count)
+        missing = pictures.paths[journal.count :]
+        with closing(read_pictures(missing, [target.shape for target in targets], jobs)) as chunks:
+            for chunk in chunks:
+                for outcome in chunk:
+                    journal.append(outcome)
+                journal.flush()
+                if progress:
+                    progress.advanced(journal.count)
+    reasons = {row: outcome for row, outcome in enumerate(journal.outcomes()) if isinstance(outcome, str)}
+    bad = tuple((pictures.paths[row], reason) for row, reason in reasons.items())
+    if bad and not skip_bad:
+        raise InputError(_refusal(bad))
+    kept = np.setdiff1d(np.arange(len(pictures)), list(reasons))
+    counts = np.bincount(pictures.labels[kept], minlength=len(pictures.class_names)).tolist()
+    rows_per_class = dict(zip(pictures.class_names, counts, strict=True))
+    lost = [name for name, count in rows_per_class.items() if not count]
+    if lost:
+        raise InputError(
+            f"no picture of the class {lost[0]!r} can be read; expected at least one of each, so mend them "
+            "or take the class out"
+        )
+    _write_tables(pictures, targets, kept.tolist(), journal)
+    journal.path.unlink()
+    return Built(tuple(targets), rows_per_class, bad)
+
+
+def _check_target(table: Path) -> None:
+    """Refuse to replace a table, or what describes it, that was not built."""
+    for path in (table, _metadata_file(table), about_file(table)):
+        check_type(path)
+    built = _built_metadata(table) is not None
+    for path in (table, about_file(table)):
+        if path.exists() and not built:
+            raise InputError(
+                f"{path} is there and was not made by skinmnist.build; expected a new name, so name "
+                "another one, or move it away"
+            )
+
+
+def _metadata_file(table: Path) -> Path:
+    return table.with_name(f"{table.stem}_metadata.csv")
+
+
+def _built_metadata(table: Path) -> str | None:
+    """Return the SHA-256 of the metadata that a build wrote beside a table; None where none was built."""
+    about = read_about(table)
+    return None if about is None else about.metadata_sha256
+
+
+def _check_metadata(path: Path, table: Path, metadata: bytes) -> None:
+    """Refuse to replace metadata that somebody else wrote, or added lesion ids to."""
+    if not path.exists():
+        return
+    there = path.read_bytes()
+    if there != metadata and hashlib.sha256(there).hexdigest() != _built_metadata(table):
+        raise InputError(
+            f"{path} holds what skinmnist.build did not write, such as lesion ids that were filled in; "
+            "expected to write there, so move it away, or name another table"
+        )
+
+
+def _refusal(bad: Sequence[tuple[Path, str]]) -> str:
+    listed = ", ".join(str(path) for path, _ in bad[:_NAMED])
+    more = f" and {len(bad) - _NAMED:,} more" if len(bad) > _NAMED else ""
+    return (
+        f"{len(bad):,} of the pictures cannot be read: {listed}{more} (the first: {bad[0][1]}); expected "
+        "whole pictures, so mend them, or leave them out with --skip-bad"
+    )
+
+
+def _digest(pictures: Pictures, targets: Sequence[Target]) -> bytes:
+    """Identify what is built: every picture as it lies there, and the shapes of the rows."""
+    state = hashlib.sha256(repr(([target.shape for target in targets], pillow_version)).encode())
+    for path in pictures.paths:
+        status = path.stat()
+        state.update(repr((str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)).encode())
+    return state.digest()
+
+
+def _write_tables(
+    pictures: Pictures, targets: Sequence[Target], kept: Sequence[int], journal: Journal
+) -> None:
+    """Write everything under other names, then rename; the tables come last."""
+    metadata = _metadata_content(pictures, kept)
+    beside = [_metadata_file(target.path) for target in targets]
+    for path, target in zip(beside, targets, strict=True):
+        _check_metadata(path, target.path, metadata)
+    with ExitStack() as stack:
+        streams = [stack.enter_context(written_whole(target.path)) for target in targets]
+        for path, target in zip(beside, targets, strict=True):
+            stack.enter_context(written_whole(path)).write(metadata)
+            about = stack.enter_context(written_whole(about_file(target.path)))
+            about.write(about_content(pictures.class_names, target.shape, metadata))
+        for stream, target in zip(streams, targets, strict=True):
+            stream.write(_header(target.pixels))
+        labels = pictures.labels[list(kept)]
+        rows = (outcome for outcome in journal.outcomes() if isinstance(outcome, bytes))
+        for label, row in zip(labels.tolist(), rows, strict=True):
+            start = 0
+            for stream, target in zip(streams, targets, strict=True):
+                stream.write(_line(row[start : start + target.pixels], label))
+                start += target.pixels
+
+
+def _header(pixels: int) -> bytes:
+    digits = max(4, len(str(pixels - 1)))
+    return ",".join([*(f"pixel{number:0{digits}d}" for number in range(pixels)), LABEL]).encode() + b"\n"
+
+
+def _line(row: bytes, label: int) -> bytes:
+    return b",".join(map(_DECIMALS.__getitem__, row)) + b",%d\n" % label
+
+
+def _metadata_content(pictures: Pictures, kept: Sequence[int]) -> bytes:
+    """Return the metadata of the rows that are written, all columns as they came, but for formulas."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    rows = (pictures.header, *(pictures.rows[row] for row in kept))
+    writer.writerows(map(guarded_cell, cells) for cells in rows)
+    return text.getvalue().encode()

@@ -1,0 +1,266 @@
+"""Pictures from outside: opened with suspicion, and made into rows exactly as the pixel tables were.
+
+This is the only way from a picture to a row, for training data and for predictions alike:
+
+    file, bytes, array -> bytes and pieces within limits -> PNG, JPEG, WebP or BMP, nothing else
+    -> size within limits -> first frame, decoded -> turned as its EXIF says -> RGB
+    -> LANCZOS to the size of the table -> row
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image
+
+from skinmnist.datasets.images.limits import LARGE_PIXELS, check_density, check_limits
+from skinmnist.datasets.images.modes import to_rgb
+from skinmnist.errors import InputError
+from skinmnist.text import shown
+
+#: Anything that `open_picture` takes.
+Source: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | npt.NDArray[np.uint8]
+)
+
+#: What is opened; to every other reader of Pillow a file is never shown.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+FORMATS_SAID = "PNG, JPEG, WebP or BMP"
+MAX_BYTES = 32 * 2**20
+#: A phone's 48 million and some; decoded, 200 MB, and three times that where there is alpha.
+MAX_PIXELS = 50_000_000
+#: What a JPEG can be; the weights of a resize need 48 bytes for each pixel along a side.
+MAX_SIDE = 65_535
+_SIZE_EXPECTED = (
+    f"expected 1 to {MAX_PIXELS:,} in all and at most {MAX_SIDE:,} along a side, so scale it down"
+)
+_RAW, _BITFIELDS = 0, 3
+
+#: What undoes each value of EXIF's orientation (CIPA DC-008, table 6).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class _Silence:
+    """Ignores warnings while any thread is inside: their filters are the whole process's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+#: Pillow warns of metadata, which is not used, and of sizes, which are limited here.
+_SILENCE = _Silence()
+#: One of 50 million pixels with alpha takes 600 MB while it is opened, which happens to one at a time.
+_LARGE = threading.Lock()
+
+
+def open_picture(source: Source) -> Image.Image:
+    """Open a picture from outside, upright and in RGB.
+
+    Parameters
+    ----------
+    source : path, bytes, Image or ndarray
+        A path or the content of a PNG, JPEG, WebP or BMP file (of an animation the first frame counts);
+        a picture of Pillow's in any mode (see `skinmnist.datasets.images.modes`); or uint8 pixels of shape
+        (height, width), (height, width, 1), (height, width, 3) in the order red, green, blue, or
+        (height, width, 4) with alpha behind.
+
+    Returns
+    -------
+    Image
+        Of mode ``RGB``, turned as EXIF says; an orientation that cannot be read turns nothing.
+
+    Raises
+    ------
+    InputError
+        Where it is something else, larger than the limits of this module, damaged or cut short. A file is
+        named by its last part, with odd characters spelt out.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        try:
+            return _decoded(_read(path))
+        except InputError as error:
+            raise InputError(f"picture {shown(path.name)}: {error}") from None
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decoded(bytes(source))
+    if isinstance(source, np.ndarray):
+        source = _of_array(source)
+    if isinstance(source, Image.Image):
+        with _refusing(b""):
+            return _upright_rgb(source)
+    raise InputError(
+        f"received {type(source).__name__} for a picture; expected a path, the content of a file as bytes, "
+        "a picture of Pillow's, or an array of uint8"
+    )
+
+
+def picture_row(image: Image.Image, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """Turn an opened picture into a row, exactly as the pixel tables were made.
+
+    Parameters
+    ----------
+    image : Image
+        Of mode ``RGB``, as `open_picture` returns it.
+    shape : tuple of int
+        ``(height, width, channels)`` of the table; one channel is lightness by ITU-R 601, taken before
+        the resize.
+
+    Returns
+    -------
+    ndarray of shape (height * width * channels,), uint8
+        Row-major height, width, channel. The proportions of the picture are not kept, as in the tables.
+
+    Raises
+    ------
+    InputError
+        Where the picture is not RGB, or where the shape has neither 1 nor 3 channels.
+    """
+    height, width, channels = shape
+    if image.mode != "RGB" or channels not in (1, 3) or min(height, width) < 1:
+        raise InputError(
+            f"received a picture of mode {image.mode!r} for a row of {height} x {width} x {channels}; "
+            "expected RGB and 1 or 3 channels, so open it with open_picture"
+        )
+    if channels == 1:
+        image = image.convert("L")
+    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)).reshape(-1)
+
+
+def _read(path: Path) -> bytes:
+    """Return the content of a file that is a plain file and no larger than the limit."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError("is no plain file; expected a picture, so name the file itself")
+        _check_bytes(status.st_size)
+        with path.open("rb") as file:
+            # It may grow while it is read.
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise InputError("does not exist; expected a picture, so check its name and folder") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = (getattr(error, "strerror", None) or "its name is no name of a file").lower()
+        raise InputError(f"cannot be read ({reason}); expected a picture that you may read") from None
+
+
+def _decoded(content: bytes) -> Image.Image:
+    """Decode the content of a file."""
+    _check_bytes(len(content))
+    turn = _LARGE if check_limits(content) > LARGE_PIXELS else nullcontext()
+    with turn, _refusing(content), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.format == "BMP" and image.info.get("compression") not in (_RAW, _BITFIELDS):
+            raise InputError(
+                "received a compressed BMP; expected an uncompressed one, so save it again as PNG"
+            )
+        _check_size(image)
+        check_density(image.width * image.height, len(content))
+        return _upright_rgb(image, copied=False)
+
+
+@contextmanager
+def _refusing(content: bytes) -> Iterator[None]:
+    """Turn whatever Pillow raises into an `InputError`, and let it warn nobody."""
+    with _SILENCE:
+        try:
+            yield
+        except InputError:
+            raise
+        except Image.DecompressionBombError:
+            raise InputError(f"received a picture of too many pixels; {_SIZE_EXPECTED}") from None
+        except Image.UnidentifiedImageError:
+            begins = f"a file that begins with {content[:8]!r}" if content else "an empty file"
+            raise InputError(
+                f"received {begins}, which is no whole {FORMATS_SAID}, whatever its name says; save it again "
+                "as one of these"
+            ) from None
+        except Exception as error:
+            # Damaged files make decoders raise all kinds of errors: SyntaxError, struct.error, KeyError ...
+            raise InputError(
+                f"received a damaged picture or one that was cut short ({type(error).__name__}); expected a "
+                "whole one, so save or send it again"
+            ) from None
+
+
+def _upright_rgb(image: Image.Image, copied: bool = True) -> Image.Image:
+    """Decode a picture and turn it; without a copy, one that is RGB and upright is returned itself."""
+    _check_size(image)
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    as_it_is = not copied and image.mode == "RGB" and "transparency" not in image.info
+    upright = image if as_it_is else to_rgb(image)
+    if turn is not None:
+        upright = upright.transpose(turn)
+    # Whoever opens the result again must not find what has been done already.
+    upright.info.clear()
+    return upright
+
+
+def _check_size(image: Image.Image) -> None:
+    width, height = image.size
+    if min(width, height) < 1 or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise InputError(f"received a picture of {width:,} x {height:,} pixels; {_SIZE_EXPECTED}")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        # Cameras and editors leave broken EXIF behind in pictures that are whole.
+        return 1
+
+
+def _of_array(pixels: npt.NDArray[np.generic]) -> Image.Image:
+    fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4))
+    if pixels.dtype != np.uint8 or not fits:
+        raise InputError(
+            f"received an array of shape {pixels.shape} and type {pixels.dtype} for a picture; expected "
+            "uint8 of (height, width), (height, width, 3) or (height, width, 4)"
+        )
+    if 0 in pixels.shape:
+        raise InputError(f"received an array of shape {pixels.shape} for a picture; expected some pixels")
+    if pixels.shape[2:] == (1,):
+        pixels = pixels[:, :, 0]
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _check_bytes(count: int) -> None:
+    if count > MAX_BYTES:
+        raise InputError(
+            f"received more than {MAX_BYTES // 2**20} MB of file; expected a smaller one, so scale the "
+            "picture down or save it as JPEG"
+        )

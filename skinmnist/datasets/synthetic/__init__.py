@@ -1,0 +1,1 @@
+"""A synthetic table that looks like HAM10000."""

@@ -1,0 +1,239 @@
+"""`make_lesions`: a table of drawn lesions that behaves like HAM10000 where the real one is not at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist import facts
+from skinmnist.datasets.cache import draw_once
+from skinmnist.datasets.mapped import LARGE_BYTES
+from skinmnist.datasets.synthetic.attributes import draw_attributes
+from skinmnist.datasets.synthetic.camera import draw_views
+from skinmnist.datasets.synthetic.patients import draw_patients
+from skinmnist.datasets.synthetic.rendering import draw_structure, render
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+
+#: Lesions that every class gets, so that five folds by lesion each hold one.
+MIN_LESIONS = 5
+#: Where the dial `overlap` stands when the recipes are taken as tuned.
+TUNED_OVERLAP = 0.5
+#: Below this the outline of a lesion cannot be told; above it a table no longer fits into memory.
+MIN_SIDE, MAX_SIDE = 4, 512
+
+
+def make_lesions(
+    n_samples: int = 2500,
+    class_weights: Sequence[float] | Mapping[str, float] | None = None,
+    pictures_per_lesion: float | None = None,
+    overlap: float = TUNED_OVERLAP,
+    size: int | tuple[int, int] = 28,
+    random_state: int = 0,
+) -> PixelTable:
+    """Draw a table of dermoscopy-like pictures of the seven classes of HAM10000.
+
+    Parameters
+    ----------
+    n_samples : int
+        Pictures, at least 35 (five for each class).
+    class_weights : sequence of 7 numbers, mapping of class name to number, or None
+        Shares of the classes in the pictures, any positive numbers (a sequence is in code order); None takes
+        HAM10000's. Every class gets at least five lesions, whatever its share.
+    pictures_per_lesion : float or None
+        Mean number of pictures of one lesion, 1 or more; numbers of pictures are geometrically distributed,
+        as they nearly are in HAM10000. None takes each class's mean there (1.24 for nv to 1.81 for mel).
+    overlap : float
+        Difficulty from 0 (classes well apart) to 1 (classes alike: nothing can be learned). The
+        default, 0.5, is tuned so that scores are in the range of the real table's.
+    size : int or (int, int)
+        Side of the pictures, or their height and width, 4 to 512 pixels.
+    random_state : int
+        Seed, 0 or more; the same arguments give the same bytes.
+
+    Returns
+    -------
+    PixelTable
+        ``n_samples`` rows in random order, with lesion and image ids, age, sex and localization of the
+        patients, and ``synthetic=True``. ``pixels`` of more than `LARGE_BYTES` are drawn into the cache
+        folder (see `skinmnist.datasets.cache`), once, and mapped from there.
+
+    Raises
+    ------
+    InputError
+        Where an argument is out of the range above.
+    """
+    shares = _shares(class_weights)
+    height, width = _sides(size)
+    _check(n_samples, pictures_per_lesion, overlap, random_state)
+    seeds = np.random.SeedSequence(random_state).spawn(5)
+    population, people = (np.random.Generator(np.random.PCG64(seed)) for seed in (seeds[0], seeds[4]))
+    rows_per_class = _rows_per_class(n_samples, shares)
+    lesion_labels, lesion_rows = _population(rows_per_class, pictures_per_lesion, population)
+    separation = 2 * (1 - overlap)
+    origin = _call(n_samples, class_weights, pictures_per_lesion, overlap, size, random_state)
+
+    def draw_pixels() -> Iterator[npt.NDArray[np.uint8]]:
+        lesion_look, views, noise = (np.random.Generator(np.random.PCG64(seed)) for seed in seeds[1:4])
+        attributes = draw_attributes(lesion_labels, separation, lesion_look)
+        lesions = draw_structure(attributes, lesion_look)
+        for pictures in render(lesions, draw_views(attributes, lesion_rows, views), height, width, noise):
+            yield pictures.reshape(len(pictures), -1)
+
+    patients = draw_patients(lesion_labels, separation, people)
+    return PixelTable(
+        pixels=_hold(draw_pixels, (n_samples, height * width * 3), origin),
+        labels=lesion_labels[lesion_rows],
+        class_names=facts.CLASS_NAMES,
+        shape=(height, width, 3),
+        lesion_ids=np.array([f"SYN_{lesion:07d}" for lesion in lesion_rows]),
+        image_ids=np.array([f"SYN_PICTURE_{row:07d}" for row in range(n_samples)]),
+        clinical={column: values[lesion_rows] for column, values in patients.items()},
+        name="synthetic",
+        origin=origin,
+        synthetic=True,
+    )
+
+
+def _hold(
+    draw: Callable[[], Iterator[npt.NDArray[np.uint8]]], shape: tuple[int, int], origin: str
+) -> npt.NDArray[np.uint8]:
+    """Hold drawn pixels in memory, or where they are many in a mapped file of the cache."""
+    if math.prod(shape) > LARGE_BYTES:
+        return draw_once(f"drawn-{_drawing_digest(origin)}", shape, draw)
+    pixels, row = np.empty(shape, dtype=np.uint8), 0
+    for block in draw():
+        pixels[row : row + len(block)] = block
+        row += len(block)
+    return pixels
+
+
+def _drawing_digest(origin: str) -> str:
+    """Digest of all that drawn pixels depend on: the call, the code and the library."""
+    state = hashlib.sha256(f"{origin} {np.__version__}".encode())
+    for name in ("rendering", "attributes", "lesions", "camera"):
+        state.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return state.hexdigest()
+
+
+def _shares(class_weights: Sequence[float] | Mapping[str, float] | None) -> npt.NDArray[np.float64]:
+    """Shares of the classes in code order, positive and of sum 1."""
+    names = facts.CLASS_NAMES
+    expected = f"expected {len(names)} positive numbers, one for each of {', '.join(names)}"
+    if class_weights is None:
+        weights: Sequence[float] = facts.ROWS_PER_CLASS
+    elif isinstance(class_weights, Mapping):
+        if set(class_weights) != set(names):
+            raise InputError(
+                f"class_weights received the names {sorted(map(str, class_weights))}; {expected}"
+            )
+        weights = [class_weights[name] for name in names]
+    else:
+        weights = class_weights
+    try:
+        shares = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"class_weights received {class_weights!r}; {expected}") from None
+    if shares.shape != (len(names),) or not np.all(np.isfinite(shares)) or np.any(shares <= 0):
+        raise InputError(f"class_weights received {class_weights!r}; {expected}")
+    return shares / shares.sum()
+
+
+def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    sides = (size, size) if isinstance(size, Integral) else size
+    if (
+        not isinstance(sides, Sequence)
+        or len(sides) != 2
+        or not all(isinstance(side, Integral) and MIN_SIDE <= side <= MAX_SIDE for side in sides)
+    ):
+        raise InputError(
+            f"size received {size!r}; expected one whole number of pixels or (height, width), each from "
+            f"{MIN_SIDE} to {MAX_SIDE}"
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def _check(n_samples: int, pictures_per_lesion: float | None, overlap: float, random_state: int) -> None:
+    least = MIN_LESIONS * len(facts.CLASS_NAMES)
+    if not isinstance(n_samples, Integral) or n_samples < least:
+        raise InputError(
+            f"n_samples received {n_samples!r}; expected a whole number of at least {least}, "
+            f"{MIN_LESIONS} pictures for each of the {len(facts.CLASS_NAMES)} classes"
+        )
+    if pictures_per_lesion is not None and not (
+        isinstance(pictures_per_lesion, Real) and 1 <= pictures_per_lesion < np.inf
+    ):
+        raise InputError(
+            f"pictures_per_lesion received {pictures_per_lesion!r}; expected a mean of 1 or more, or None "
+            f"for that of HAM10000"
+        )
+    if not (isinstance(overlap, Real) and 0 <= overlap <= 1):
+        raise InputError(
+            f"overlap received {overlap!r}; expected a number from 0 (classes well apart) "
+            "to 1 (classes alike)"
+        )
+    if not isinstance(random_state, Integral) or random_state < 0:
+        raise InputError(f"random_state received {random_state!r}; expected a whole number, 0 or more")
+
+
+def _rows_per_class(n_samples: int, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Whole rows near the shares by largest remainder, with `MIN_LESIONS` or more in every class."""
+    exact = n_samples * shares
+    rows = np.floor(exact).astype(np.int64)
+    rows[np.argsort(rows - exact, kind="stable")[: n_samples - rows.sum()]] += 1
+    rows = np.maximum(rows, MIN_LESIONS)
+    while rows.sum() > n_samples:
+        rows[np.argmax(rows)] -= 1
+    return rows
+
+
+def _population(
+    rows_per_class: npt.NDArray[np.int64], pictures_per_lesion: float | None, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
+    """Class of every lesion, and the lesion of every picture, both in random order.
+
+    Given their sum, independent geometric numbers are a uniformly drawn composition of it: cutting the row
+    of a class's pictures at random places gives lesions of 1, 2, 3... pictures.
+    """
+    means = np.divide(facts.ROWS_PER_CLASS, facts.LESIONS_PER_CLASS)
+    if pictures_per_lesion is not None:
+        means[:] = pictures_per_lesion
+    lesions_per_class = np.clip(np.rint(rows_per_class / means).astype(np.int64), MIN_LESIONS, rows_per_class)
+    labels = np.repeat(np.arange(len(rows_per_class)), lesions_per_class)
+    pictures = []
+    for rows, lesions in zip(rows_per_class, lesions_per_class, strict=True):
+        cuts = np.sort(rng.choice(rows - 1, lesions - 1, replace=False)) + 1
+        pictures.append(np.diff(cuts, prepend=0, append=rows))
+    order = rng.permutation(len(labels))
+    lesion_of_picture = np.repeat(np.arange(len(labels)), np.concatenate(pictures)[order])
+    return labels[order].astype(np.int64), rng.permutation(lesion_of_picture)
+
+
+def _call(
+    n_samples: int,
+    class_weights: Sequence[float] | Mapping[str, float] | None,
+    pictures_per_lesion: float | None,
+    overlap: float,
+    size: int | tuple[int, int],
+    random_state: int,
+) -> str:
+    """Return the call that makes the table, with the arguments that are not the default."""
+    given = [str(n_samples)]
+    if class_weights is not None:
+        if isinstance(class_weights, Mapping):
+            given.append(f"class_weights={ ({name: float(share) for name, share in class_weights.items()}) }")
+        else:
+            given.append(f"class_weights={[float(share) for share in class_weights]}")
+    if pictures_per_lesion is not None:
+        given.append(f"pictures_per_lesion={pictures_per_lesion}")
+    if overlap != TUNED_OVERLAP:
+        given.append(f"overlap={overlap}")
+    if size != 28:
+        given.append(f"size={size}")
+    return f"make_lesions({', '.join(given)}, random_state={random_state})"

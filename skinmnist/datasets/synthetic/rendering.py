@@ -1,0 +1,217 @@
+"""Draw dermoscopy-like pictures from the attributes of lesions: a small renderer in vectorised numpy.
+
+Colour follows the law of Beer and Lambert: skin reflects a share of the light, and every pigment takes away
+``exp(-density * absorption)`` of it per channel. Shapes and textures are functions of a position on the
+lesion, so pictures of one lesion show the same outline, patches and network from another view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.synthetic.camera import MAX_HAIRS, Floats, Views
+
+#: Light that bare skin of no warmth reflects, red, green, blue, as a share of white.
+SKIN = np.array([0.65, 0.665, 0.74], dtype=np.float32)
+#: What the pigments absorb in red, green, blue, per unit of density; read off HAM10000 as the logarithm of
+#: the lesion's centre over the skin around it (nevi for melanin, vascular lesions for blood).
+MELANIN = np.array([0.47, 0.98, 1.10], dtype=np.float32)
+BLOOD = np.array([0.10, 1.00, 0.75], dtype=np.float32)
+VEIL = np.array([1.15, 0.95, 0.60], dtype=np.float32)
+#: What melanin absorbs more where it lies deep (blue-grey) and less where it lies shallow (yellow-brown).
+DEPTH = np.array([0.70, 0.0, -0.80], dtype=np.float32)
+#: Standard deviation of the noise of a pixel, as a logarithm of light.
+NOISE = 0.020
+
+#: Waves that make up one random field, and the harmonics of an outline.
+WAVES = 10
+HARMONICS = (2, 3, 4, 5, 6, 7)
+#: Wave numbers in cycles: patches per radius of the lesion, network and skin per half width of the picture.
+PATCH_CYCLES, NETWORK_CYCLES, SKIN_CYCLES = (0.3, 1.2), (1.5, 6.0), (0.4, 5.0)
+#: How far a halo reaches beyond the outline and how wide its border is, in radii.
+HALO_REACH, HALO_EDGE = np.float32(0.4), np.float32(0.2)
+#: Width of the border of blue-grey nests, in standard deviations of their field.
+NEST_EDGE = np.float32(0.3)
+#: Scales whiten where their field (unit variance) is above minus the base, and never more than the most.
+WHITE_BASE, WHITE_MOST = np.float32(0.6), np.float32(0.9)
+#: The dark corners: logarithm of the light that is lost, and the width of their edge.
+CORNER_LOSS, CORNER_EDGE = 3, np.float32(0.04)
+#: Half width of a hair; where pixels are coarser it is drawn wider and fainter, `HAIR_PIXELS` wide.
+HAIR, HAIR_PIXELS = 0.02, 0.6
+#: Pixels that are worked on at once: the intermediate arrays stay in the processor's cache.
+CHUNK_PIXELS = 1 << 17
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """Everything about lesions that all their pictures share; every array has a row for each lesion.
+
+    Attributes
+    ----------
+    attributes : dict of str to ndarray of shape (n,)
+        As drawn by `skinmnist.datasets.synthetic.attributes.draw_attributes`.
+    outlines : ndarray of shape (n, len(HARMONICS), 2)
+        Amplitude (unit variance over the circle when summed) and phase of the outline's waves.
+    axes : ndarray of shape (n,)
+        Angle of the long axis, radians.
+    fields : dict of str to ndarray of shape (n, WAVES, 4)
+        Wave numbers along x and y (radians), phases and amplitudes of the random fields.
+    """
+
+    attributes: dict[str, Floats]
+    outlines: Floats
+    axes: Floats
+    fields: dict[str, Floats]
+
+
+def draw_structure(attributes: dict[str, Floats], rng: np.random.Generator) -> Lesions:
+    """Draw the outlines and random fields of lesions whose attributes are known."""
+    n = len(attributes["size"])
+    amplitudes = rng.standard_normal((n, len(HARMONICS))) / np.array(HARMONICS)
+    amplitudes *= np.sqrt(2.0 / np.sum(1.0 / np.square(HARMONICS)))
+    outlines = np.stack([amplitudes, rng.uniform(0, 2 * np.pi, amplitudes.shape)], axis=2)
+    axes = rng.uniform(0, np.pi, n).astype(np.float32)
+    cycles = {
+        "patches": PATCH_CYCLES,
+        "nests": PATCH_CYCLES,
+        "network": NETWORK_CYCLES,
+        "scales": NETWORK_CYCLES,
+        "skin": SKIN_CYCLES,
+    }
+    fields = {}
+    for name, (low, high) in cycles.items():
+        numbers = 2 * np.pi * np.exp(rng.uniform(np.log(low), np.log(high), (n, WAVES)))
+        if cycles[name] is PATCH_CYCLES:
+            numbers /= attributes["size"][:, None]
+        angles = rng.uniform(0, 2 * np.pi, (n, WAVES))
+        phases = rng.uniform(0, 2 * np.pi, (n, WAVES))
+        amplitudes = 1 / np.sqrt(numbers)
+        amplitudes *= np.sqrt(2 / np.square(amplitudes).sum(axis=1, keepdims=True))
+        waves = np.stack([numbers * np.cos(angles), numbers * np.sin(angles), phases, amplitudes], axis=2)
+        fields[name] = waves.astype(np.float32)
+    return Lesions(attributes, outlines.astype(np.float32), axes, fields)
+
+
+def render(
+    lesions: Lesions,
+    views: Views,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    chunk_pixels: int = CHUNK_PIXELS,
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Draw all pictures, some at a time, shape (some, height, width, 3), uint8.
+
+    The pictures are the same whatever `chunk_pixels`.
+    """
+    n = len(views.lesions)
+    for rows in _chunks(n, max(1, chunk_pixels // (height * width))):
+        noise = rng.standard_normal((rows.stop - rows.start, height, width, 3), dtype=np.float32)
+        logs = _log_light(lesions, views, rows, height, width)
+        logs += np.float32(NOISE) * noise
+        yield np.clip(255 * np.exp(logs) + np.float32(0.5), 0, 255).astype(np.uint8)
+
+
+def _chunks(n: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+
+def _log_light(lesions: Lesions, views: Views, rows: slice, height: int, width: int) -> Floats:
+    """Logarithm of the light in every pixel and channel, shape (rows, height, width, 3)."""
+    pixel = 2.0 / min(height, width)
+    grid_y = ((np.arange(height, dtype=np.float32) - (height - 1) / 2) * pixel).astype(np.float32)[:, None]
+    grid_x = ((np.arange(width, dtype=np.float32) - (width - 1) / 2) * pixel).astype(np.float32)[None, :]
+    matrix = views.transforms[rows, :, :, None, None]
+    x = matrix[:, 0, 0] * grid_x + matrix[:, 0, 1] * grid_y + matrix[:, 0, 2]
+    y = matrix[:, 1, 0] * grid_x + matrix[:, 1, 1] * grid_y + matrix[:, 1, 2]
+
+    which = views.lesions[rows]
+    of = {name: values[which, None, None] for name, values in lesions.attributes.items()}
+    # The average over a square pixel blurs about as much as a normal curve of the square's variance.
+    blur = np.hypot(views.blur[rows], np.float32(pixel / np.sqrt(12)))
+    field = {name: _waves(waves[which], x, y, blur) for name, waves in lesions.fields.items()}
+    depth = _depth(of, lesions.outlines[which], lesions.axes[which, None, None], x, y)
+    inside = _step(depth, np.hypot(of["softness"], blur[:, None, None] / of["size"]))
+
+    logs = -_density(of, field, depth, inside)
+    logs *= views.contrast[rows, None, None, None]
+    logs += np.log(SKIN)
+    white = of["scale"] * inside * np.maximum(WHITE_BASE + field["scales"], 0)
+    logs *= 1 - np.minimum(white, WHITE_MOST)[..., None]
+    logs += views.light[rows, None, None, :]
+    logs -= _shade(views, rows, of["field"], grid_x, grid_y, pixel)[..., None]
+    return logs
+
+
+def _density(of: dict[str, Floats], field: dict[str, Floats], depth: Floats, inside: Floats) -> Floats:
+    """Density of all pigments in every pixel and channel, shape (rows, height, width, 3)."""
+    profile = np.exp(of["centre"] * (np.float32(0.5) - np.clip(1 - depth, 0, 1)))
+    variety = np.exp(of["variegation"] * field["patches"] + of["texture"] * field["network"])
+    melanin = of["melanin"] * inside * profile * variety + of["mottling"] * field["skin"]
+    blood = of["blood"] * inside * np.exp(of["variegation"] * field["nests"])
+    blood += of["halo"] * _step(depth + HALO_REACH, HALO_EDGE) + of["mottling"] * field["scales"]
+    # Nests fill half of the lesion: twice the density there makes the attribute the lesion's mean.
+    veil = 2 * of["veil"] * inside * _step(field["nests"], NEST_EDGE)
+    density = melanin[..., None] * (MELANIN + of["depth"][..., None] * DEPTH)
+    density += blood[..., None] * BLOOD
+    density += veil[..., None] * VEIL
+    return density
+
+
+def _waves(waves: Floats, x: Floats, y: Floats, blur: Floats) -> Floats:
+    """Random field of unit variance before a Gaussian blur, under which short waves fade."""
+    total = np.zeros_like(x)
+    for k in range(waves.shape[1]):
+        along_x, along_y, phase, amplitude = waves[:, k].T
+        amplitude = amplitude * np.exp(-(np.square(along_x) + np.square(along_y)) * np.square(blur) / 2)
+        angle = along_x[:, None, None] * x
+        angle += along_y[:, None, None] * y
+        angle += phase[:, None, None]
+        np.cos(angle, out=angle)
+        angle *= amplitude[:, None, None]
+        total += angle
+    return total
+
+
+def _depth(of: dict[str, Floats], outlines: Floats, axes: Floats, x: Floats, y: Floats) -> Floats:
+    """Distance inwards from the outline in radii: 1 at the centre, 0 on the outline, negative outside."""
+    stretch = np.exp(of["elongation"] / 2)
+    along = (np.cos(axes) * x + np.sin(axes) * y) / stretch
+    across = (np.cos(axes) * y - np.sin(axes) * x) * stretch
+    angle: Floats = np.arctan2(across, along)
+    radius = np.zeros_like(angle)
+    for k, harmonic in enumerate(HARMONICS):
+        amplitude, phase = outlines[:, k].T[:, :, None, None]
+        wave: Floats = amplitude * np.cos(harmonic * angle + phase)
+        radius += wave
+    reach: Floats = of["size"] * np.exp(of["irregularity"] * radius)
+    distance: Floats = np.hypot(along, across)
+    return 1 - distance / reach
+
+
+def _step(depth: Floats, width: Floats | np.float32) -> Floats:
+    """Smooth step from 0 (negative depth) to 1 over a few widths."""
+    step: Floats = np.tanh(depth / width)
+    step += 1
+    step *= np.float32(0.5)
+    return step
+
+
+def _shade(views: Views, rows: slice, field: Floats, grid_x: Floats, grid_y: Floats, pixel: float) -> Floats:
+    """Light that is lost to the rim of the lens and to hairs, as a logarithm."""
+    distance = np.hypot(grid_x, grid_y)[None]
+    lost = views.shading[rows, None, None] * np.square(distance)
+    lost += CORNER_LOSS * _step(distance - field, CORNER_EDGE)
+    hairs = views.hairs[rows]
+    width = np.float32(max(HAIR, HAIR_PIXELS * pixel))
+    for k in range(MAX_HAIRS):
+        hairy = np.flatnonzero(hairs[:, k, 3])
+        angle, offset, curvature, density = hairs[hairy, k].T[:, :, None, None]
+        along = np.cos(angle) * grid_x + np.sin(angle) * grid_y
+        across = np.cos(angle) * grid_y - np.sin(angle) * grid_x - offset - curvature * np.square(along)
+        lost[hairy] += density * np.float32(2 * HAIR / width) * np.exp(-np.square(across / width))
+    return lost

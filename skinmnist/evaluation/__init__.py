@@ -1,1 +1,0 @@
-"""From a pixel table to out-of-fold predictions and scores."""

@@ -1,0 +1,1 @@
+"""A comparison from table to out-of-fold predictions and scores."""

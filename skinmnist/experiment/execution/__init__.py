@@ -1,0 +1,1 @@
+"""Where cells run: workers, limits, locks, Dask."""

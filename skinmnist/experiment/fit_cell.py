@@ -1,0 +1,169 @@
+"""One cell from start to end: features, sampler, model, held-out predictions.
+
+The sampler meets the training rows of the cell's fold and nothing else; the held-out rows are touched once,
+to be predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.mapped import row_blocks
+from skinmnist.datasets.table import PixelTable
+from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
+from skinmnist.experiment.grid import Sampler
+from skinmnist.experiment.inputs import Inputs, choose_training_rows
+from skinmnist.experiment.splits import LEFT_OUT
+from skinmnist.experiment.training import Clock, Trained, fit_model
+from skinmnist.experiment.training_rows import TrainingRows
+from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
+from skinmnist.resampling.lineage import find_parents
+
+#: Classes of more rows show no examples: finding parents compares all their rows with each other.
+EXAMPLE_ROWS = 2000
+#: Held-out rows that are answered at once: the fold of a table ten times the size of HAM10000.
+ANSWERED_ROWS = 80 * 256
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What the cells of a run share besides the table.
+
+    Attributes
+    ----------
+    folds : ndarray of shape (repeats, n), int8
+        As `assign_folds` returns them.
+    by_lesion : bool
+        Whether splits inside the training part keep lesions together as well.
+    models : mapping of str to ModelSpec
+    samplers : mapping of str to Sampler
+    seed : int
+    watch_held_out : bool
+        Whether classifiers watch the held-out rows: the leak of many published systems, for showing it; no
+        comparison ever asks for it.
+    """
+
+    folds: npt.NDArray[np.int8]
+    by_lesion: bool
+    models: Mapping[str, ModelSpec]
+    samplers: Mapping[str, Sampler]
+    seed: int
+    watch_held_out: bool = False
+
+
+def cell_seeds(seed: int, cell: Cell) -> tuple[int, int]:
+    """Return the seeds of a cell's sampler and of its model.
+
+    They depend on the fold alone: cells of one fold share their luck, so that differences between them are
+    differences of method.
+    """
+    state = np.random.SeedSequence([seed, cell.repeat, cell.fold]).generate_state(2)
+    return int(state[0] >> 1), int(state[1] >> 1)
+
+
+def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
+    """Train one cell and predict its held-out rows.
+
+    Raises
+    ------
+    Exception
+        Whatever the sampler or the model raises; ValueError where what a model returns are no probabilities.
+    """
+    spec, sampler = task.models[cell.model], task.samplers[cell.sampler]
+    fold_of = task.folds[cell.repeat]
+    held_out = np.flatnonzero(fold_of == cell.fold)
+    train = np.flatnonzero((fold_of != cell.fold) & (fold_of != LEFT_OUT))
+    sampler_seed, model_seed = cell_seeds(task.seed, cell)
+    train, notes = choose_training_rows(
+        train, np.asarray(table.labels[train]), spec, sampler.make, sampler_seed
+    )
+    setting = Setting(table.shape, len(table.class_names), min(len(train), MOST_ROWS), model_seed)
+    lesions = table.lesion_ids[train] if task.by_lesion and table.lesion_ids is not None else None
+    inputs = Inputs(table, spec, fold_of)
+    rows, labels = inputs.view(train, sampler.make), np.asarray(table.labels[train])
+    leaked = None
+    if task.watch_held_out:
+        leaked = (inputs.take(held_out), np.asarray(table.labels[held_out]))
+    trained = fit_model(
+        spec,
+        cell.sampler,
+        sampler.make,
+        sampler_seed,
+        setting,
+        rows,
+        labels,
+        lesions,
+        validation_rows_of=leaked,
+    )
+    fit_seconds = trained.fit_seconds + inputs.seconds * len(train)
+    probabilities, predicted, predict_seconds = _answer(trained, inputs, held_out)
+
+    shows_examples = spec.features is None and spec.describe is None and (cell.repeat, cell.fold) == (0, 0)
+    return CellResult(
+        cell=cell,
+        rows=held_out.astype(np.int64),
+        labels=np.asarray(table.labels[held_out], dtype=np.int64),
+        predicted=predicted,
+        probabilities=probabilities,
+        timing=Timing(
+            rows=len(trained.labels),
+            rows_resampled=trained.sample_indices.made,
+            resample_seconds=trained.resample_seconds,
+            fit_seconds=fit_seconds,
+            predict_seconds=predict_seconds,
+            peak_rss_mb=0.0,  # Known to whoever watches the process.
+        ),
+        counts_before=np.bincount(trained.labels, minlength=setting.n_classes).astype(float),
+        counts_after=trained.sample_indices.class_mix(setting.n_classes),
+        notes=(*notes, *trained.notes),
+        history={
+            name: np.asarray(curve, float)
+            for name, curve in getattr(trained.fitted.classifier, "history_", {}).items()
+        },
+        examples=_examples(rows, labels, trained.sample_indices) if shows_examples else None,
+    )
+
+
+def _answer(
+    trained: Trained, inputs: Inputs, held_out: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], float]:
+    """Return probabilities and decisions of the held-out rows, and the seconds that they took."""
+    clock, seconds = Clock(), 0.0
+    answers = []
+    for block in row_blocks(len(held_out), ANSWERED_ROWS):
+        unseen = inputs.take(held_out[block])
+        clock.lap()
+        answers.append(trained.answer(unseen))
+        seconds += clock.lap() + inputs.seconds * len(unseen)
+    probabilities, predicted = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    return probabilities, predicted, seconds
+
+
+def _examples(
+    rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], sample_indices: TrainingRows
+) -> Examples | None:
+    """Keep one made row of each class and the two rows it lies between; None where none was interpolated."""
+    n_old = len(rows)
+    if len(sample_indices.rows) <= n_old or not np.array_equal(sample_indices.rows[:n_old], rows):
+        return None
+    families, codes = [], []
+    for code in np.unique(sample_indices.labels[n_old:]):
+        own = rows[labels == code]
+        if len(own) > EXAMPLE_ROWS:
+            continue
+        for child in sample_indices.rows[n_old:][sample_indices.labels[n_old:] == code][:8]:
+            parents = find_parents(child, own)
+            # A child from the middle shows best what interpolation does to a picture.
+            if parents is not None and 0.25 < parents.position < 0.75:
+                families.append([own[parents.first], own[parents.second], child])
+                codes.append(code)
+                break
+    if not families:
+        return None
+    pictures = np.clip(np.rint(np.stack(families, axis=1)), 0, 255).astype(np.uint8)
+    return Examples(pictures[0], pictures[1], pictures[2], np.asarray(codes, dtype=np.int64))

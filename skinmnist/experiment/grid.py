@@ -1,0 +1,239 @@
+"""The grid of a comparison: which samplers and models, crossed into cells."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import cloudpickle
+
+from skinmnist.errors import InputError
+from skinmnist.experiment.cells import FUSED, Cell
+from skinmnist.models.registry import MODELS
+from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.resampling.registry import SAMPLERS, STRATEGIES, make_sampler, seeded
+from skinmnist.text import LONGEST_NAME, is_name, shown
+
+DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """One row of the grid: a sampler of imbalanced-learn, one of the user's own, or a remedy.
+
+    Attributes
+    ----------
+    make : callable or None
+        Seed -> unfitted sampler; None for a remedy, which makes no rows.
+    fingerprint : str
+        Identifies a sampler that is not imbalanced-learn's; empty for those that are.
+    """
+
+    make: Callable[[int], Any] | None
+    fingerprint: str = ""
+
+
+def resolve_models(models: Iterable[str] | Mapping[str, Any]) -> dict[str, ModelSpec]:
+    """Return the models asked for, by name.
+
+    Parameters
+    ----------
+    models : iterable of str, or mapping of str to classifier
+        Names of the registry or ``"package.module:Class"``; in a mapping the values may also be
+        scikit-learn classifiers, or `ModelSpec`.
+
+    Raises
+    ------
+    InputError
+        Where a name is unknown, comes twice, or what it names is no classifier.
+    """
+    return _resolve(models, "model", _as_model)
+
+
+def resolve_samplers(samplers: Iterable[str] | Mapping[str, Any]) -> dict[str, Sampler]:
+    """Return the samplers asked for, by name; the counterpart of `resolve_models`.
+
+    Raises
+    ------
+    InputError
+        Where a name is unknown, comes twice, or what it names is no sampler.
+    """
+    return _resolve(samplers, "sampler", _as_sampler)
+
+
+def plan_cells(
+    samplers: Mapping[str, Sampler],
+    models: Mapping[str, ModelSpec],
+    repeats: int,
+    folds: int,
+    fused: bool = False,
+) -> tuple[list[Cell], list[str]]:
+    """Cross samplers with models, in the order in which tables show them.
+
+    Parameters
+    ----------
+    samplers : mapping of str to Sampler
+    models : mapping of str to ModelSpec
+    repeats, folds : int
+    fused : bool
+        Whether every pair is followed by the same with clinical columns.
+
+    Returns
+    -------
+    cells : list of Cell
+    notes : list of str
+        One sentence for each pair that is not planned.
+    """
+    cells, notes = [], []
+    for sampler in in_order(samplers, [*STRATEGIES, *SAMPLERS]):
+        for model in in_order(models, MODELS):
+            if samplers[sampler].make is None and not models[model].takes(sampler):
+                notes.append(f"{sampler} with {model} is not planned: {model} cannot take it")
+                continue
+            pair = [Cell(sampler, model, r, f) for r in range(repeats) for f in range(folds)]
+            cells += [*pair, *(cell.fused for cell in pair)] if fused else pair
+    return cells, notes
+
+
+def in_order(names: Iterable[str], registry: Iterable[str]) -> list[str]:
+    """Sort names as the registry has them, unknown ones last; the order of asking must not matter.
+
+    A model with clinical columns comes right behind the model.
+    """
+    place = {name: i for i, name in enumerate(registry)}
+
+    def key(name: str) -> tuple[int, str, str]:
+        base = name.removesuffix(FUSED)
+        return place.get(base, len(place)), base, name
+
+    return sorted(names, key=key)
+
+
+def _resolve(asked: Iterable[str] | Mapping[str, Any], kind: str, convert: Callable[[str, Any], Any]) -> Any:
+    if isinstance(asked, str):
+        asked = [asked]
+    pairs = list(asked.items()) if isinstance(asked, Mapping) else [(name, name) for name in asked]
+    if not pairs:
+        raise InputError(f"received no {kind}; name at least one")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if not is_name(name):
+            raise InputError(
+                f"received {shown(name)} as the name of a {kind}; expected a text of 1 to {LONGEST_NAME} "
+                "characters that can be seen"
+            )
+        short = name.rpartition(":")[2] if value is name else name
+        if short in found:
+            raise InputError(f"received the {kind} {short!r} twice; name each one once")
+        found[short] = convert(short, _imported(value, kind) if isinstance(value, str) else value)
+    return found
+
+
+def _imported(name: str, kind: str) -> Any:
+    """Return a registered name as it is, and ``package.module:Class`` as an object of that class."""
+    if ":" not in name:
+        return name
+    module_name, _, attribute = name.rpartition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)()
+    except Exception as error:  # A module of the user's own may raise anything while it is imported.
+        raise InputError(
+            f"received {kind} {name!r}, which cannot be made ({error}); expected package.module:Class, "
+            "importable from here, of a class that needs no arguments"
+        ) from None
+
+
+def _as_model(name: str, value: Any) -> ModelSpec:
+    if name.endswith(FUSED):
+        raise InputError(
+            f"received the model name {name!r}; names that end in {FUSED} are given by --clinical, so name "
+            f"{name.removesuffix(FUSED)!r} and add --clinical age sex localization"
+        )
+    if isinstance(value, ModelSpec):
+        return replace(value, fingerprint=value.fingerprint or _fingerprint(name, value))
+    if isinstance(value, str):
+        if value not in MODELS:
+            raise InputError(
+                f"received model {value!r}; expected one of {', '.join(MODELS)}, or package.module:Class"
+            )
+        return MODELS[value]
+    needed = ("fit", "predict", "get_params")
+    if isinstance(value, type) or not all(hasattr(value, method) for method in needed):
+        raise InputError(
+            f"received {value!r} as model {name!r}; expected a name or a scikit-learn classifier object"
+        )
+    if not hasattr(value, "predict_proba") and not hasattr(value, "decision_function"):
+        raise InputError(
+            f"model {name!r} ({type(value).__name__}) gives neither predict_proba nor decision_function; "
+            "wrap it in scikit-learn's CalibratedClassifierCV"
+        )
+    from sklearn.utils.validation import has_fit_parameter
+
+    return ModelSpec(
+        title=name,
+        classifier=partial(_classifier_like, value),
+        weights=has_fit_parameter(value, "sample_weight"),
+        calibrate=not hasattr(value, "predict_proba"),
+        fingerprint=_fingerprint(name, value),
+    )
+
+
+def _classifier_like(estimator: Any, setting: Setting) -> Any:
+    from sklearn.base import clone
+
+    return seeded(clone(estimator), setting.seed)
+
+
+def _as_sampler(name: str, value: Any) -> Sampler:
+    if isinstance(value, Sampler):
+        return replace(value, fingerprint=value.fingerprint or _fingerprint(name, value))
+    if isinstance(value, str):
+        if value in STRATEGIES:
+            return Sampler(None)
+        make_sampler(value, 0)
+        return Sampler(partial(make_sampler, value))
+    if isinstance(value, type) or not hasattr(value, "fit_resample") or not hasattr(value, "get_params"):
+        raise InputError(
+            f"received {value!r} as sampler {name!r}; expected a name or an imbalanced-learn sampler object"
+        )
+    return Sampler(partial(_sampler_like, value), _fingerprint(name, value))
+
+
+def _sampler_like(sampler: Any, seed: int) -> Any:
+    from sklearn.base import clone
+
+    return seeded(clone(sampler), seed)
+
+
+def _fingerprint(name: str, thing: Any) -> str:
+    """Digest what a model or sampler of the user's own computes with.
+
+    Its pickle holds its settings, and its code where it was typed into a script or notebook; of a class
+    from elsewhere, the text of its module and the version of its package are added.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be pickled, so that no worker process could be given it.
+    """
+    try:
+        content = cloudpickle.dumps(thing)
+    except Exception as error:  # Whatever a part of it raises when it is asked to be pickled.
+        raise InputError(
+            f"{name!r} ({type(thing).__name__}) cannot be sent to a worker process ({error}); "
+            "leave out what cannot be pickled"
+        ) from None
+    module = inspect.getmodule(type(thing))
+    try:
+        text = inspect.getsource(module) if module is not None else ""
+    except (OSError, TypeError):
+        text = ""
+    package = sys.modules.get(type(thing).__module__.partition(".")[0])
+    version = str(getattr(package, "__version__", ""))
+    return hashlib.sha256(content + text.encode() + version.encode()).hexdigest()

@@ -1,0 +1,192 @@
+"""What a run will do, decided before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.mapped import give_back
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.experiment.cells import FUSED, Cell
+from skinmnist.experiment.execution.machine import versions
+from skinmnist.experiment.fit_cell import Task
+from skinmnist.experiment.fusion import Fusion, choose_columns
+from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
+from skinmnist.experiment.schedule import expected_seconds
+from skinmnist.experiment.splits import LEFT_OUT, assign_folds, choose_split
+from skinmnist.models.cnn.precision import choose_precision
+
+#: The part of the package that predictions depend on: a change there makes stored cells stale.
+_COMPUTING = (
+    "datasets/mapped.py",
+    "datasets/table.py",
+    "experiment/calibrating.py",
+    "experiment/describing.py",
+    "experiment/fit_cell.py",
+    "experiment/splits.py",
+    "experiment/fusion.py",
+    "experiment/grid.py",
+    "experiment/inner_folds.py",
+    "experiment/inputs.py",
+    "experiment/training.py",
+    "experiment/training_rows.py",
+    "features/*.py",
+    "models/*.py",
+    "models/cnn/*.py",
+    "resampling/*.py",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A run before it starts.
+
+    Attributes
+    ----------
+    cells : tuple of Cell
+        In the order of the tables.
+    notes : tuple of str
+        One sentence for each pair that is not planned.
+    task : Task
+    protocol : dict
+        Data, folds, split, seed and rows: what all runs in one folder must agree on.
+    repeats : int
+    identity : str
+        Digest of the protocol, the code, the library versions and the precision of networks.
+    fusion : Fusion or None
+        What adds clinical columns to finished cells; None where none were asked for.
+    """
+
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...]
+    task: Task
+    protocol: dict[str, Any]
+    repeats: int
+    identity: str
+    fusion: Fusion | None = None
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What identifies the user's own models and samplers, and models with clinical columns, by name."""
+        models = {name: spec.fingerprint for name, spec in self.task.models.items()}
+        samplers = {name: sampler.fingerprint for name, sampler in self.task.samplers.items()}
+        fused = {}
+        if self.fusion is not None:
+            fused = {name + FUSED: own + self.fusion.fingerprint for name, own in models.items()}
+        return models | samplers | fused
+
+    @property
+    def models(self) -> dict[str, dict[str, Any]]:
+        """What a report needs to know of each model: its ``title``, and the ``space`` of its samplers.
+
+        Of a model with clinical columns also its ``base`` and the names of the ``clinical`` columns.
+        """
+        described: dict[str, dict[str, Any]] = {}
+        for name, spec in self.task.models.items():
+            described[name] = {"title": spec.title, "space": spec.space}
+            if self.fusion is not None:
+                columns = list(self.fusion.columns)
+                own = {
+                    "title": f"{spec.title} + {', '.join(columns)}",
+                    "base": name,
+                    "clinical": tuple(columns),
+                }
+                described[name + FUSED] = described[name] | own
+        return described
+
+    def expected_seconds(self, table: PixelTable) -> dict[Cell, float]:
+        """Guess the wall seconds of every cell that is trained."""
+        taking_part = table.labels[self.task.folds[0] != LEFT_OUT]
+        counts = np.bincount(taking_part, minlength=len(table.class_names))
+        return {
+            cell: expected_seconds(
+                cell, self.task.models[cell.model], counts, table.pixels.shape[1], self.protocol["folds"]
+            )
+            for cell in self.cells
+            if cell.base is None
+        }
+
+
+def make_plan(
+    table: PixelTable,
+    samplers: Iterable[str] | Mapping[str, Any],
+    models: Iterable[str] | Mapping[str, Any],
+    folds: int,
+    repeats: int,
+    split: str | None,
+    seed: int,
+    rows: npt.NDArray[np.int64] | None,
+    clinical: Iterable[str] = (),
+) -> Plan:
+    """Resolve names, assign folds and cross the grid; the parameters are those of `run_comparison`.
+
+    Raises
+    ------
+    InputError
+        For arguments that make no comparison.
+    """
+    if not 0 <= seed < 2**31:
+        raise InputError(f"received seed {seed}; expected a whole number from 0 to {2**31 - 1}")
+    found_samplers, found_models = resolve_samplers(samplers), resolve_models(models)
+    clash = found_samplers.keys() & found_models.keys()
+    if clash:
+        raise InputError(
+            f"received {sorted(clash)[0]!r} as a sampler and as a model; name one of them otherwise"
+        )
+    columns = choose_columns(table, clinical)
+    chosen_split = choose_split(table, split)
+    fold_of = assign_folds(table, folds, repeats, chosen_split, seed, rows)
+    held_out = 1 if chosen_split == "holdout" else folds
+    cells, notes = plan_cells(found_samplers, found_models, repeats, held_out, fused=bool(columns))
+    if not cells:
+        raise InputError("; ".join(notes) + "; nothing is left to run, so name other samplers or models")
+    task = Task(
+        folds=fold_of,
+        by_lesion=chosen_split != "image" and table.lesion_ids is not None,
+        models=found_models,
+        samplers=found_samplers,
+        seed=seed,
+    )
+    digest = table.digest()
+    give_back(table.pixels)
+    protocol = {
+        "data": digest,
+        "folds": folds,
+        "split": chosen_split,
+        "seed": seed,
+        "rows": int(np.count_nonzero(task.folds[0] != LEFT_OUT)),
+        # Repeat 0 tells which rows take part; it is the same for any number of repeats.
+        "assignment": hashlib.sha256(task.folds[0].tobytes()).hexdigest()[:16],
+    }
+    identity = json.dumps([protocol, _code_digest(), versions(), choose_precision("auto")], sort_keys=True)
+    return Plan(
+        cells=tuple(cells),
+        notes=tuple(notes),
+        task=task,
+        protocol=protocol,
+        repeats=repeats,
+        identity=hashlib.sha256(identity.encode()).hexdigest(),
+        fusion=Fusion(columns, table.labels, fold_of, len(table.class_names)) if columns else None,
+    )
+
+
+def environment() -> dict[str, str]:
+    """Return what, beside the protocol, decides a cell's bytes: versions, code, precision of networks."""
+    return {**versions(), "code": _code_digest(), "precision": choose_precision("auto")}
+
+
+def _code_digest() -> str:
+    package = Path(__file__).parent.parent
+    state = hashlib.sha256()
+    for pattern in _COMPUTING:
+        for path in sorted(package.glob(pattern)):
+            state.update(path.read_bytes())
+    return state.hexdigest()

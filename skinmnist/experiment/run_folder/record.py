@@ -1,0 +1,201 @@
+"""The run folder as files: written by a comparison, read by everything that reports on it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skinmnist.datasets.files import write_atomically
+from skinmnist.datasets.mapped import row_blocks
+from skinmnist.errors import InputError
+from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
+from skinmnist.experiment.metrics import score_predictions
+from skinmnist.experiment.run_folder.archives import damaged, read_arrays, take_array
+from skinmnist.experiment.run_folder.frames import csv_bytes
+from skinmnist.experiment.run_folder.run_info import RunInfo, TableInfo
+from skinmnist.experiment.run_folder.store import read_cell
+from skinmnist.text import json_text, one_line
+
+RUN_FILE = "run.json"
+PICTURES_FILE = "pictures.npz"
+CELLS_FOLDER = "cells"
+#: Predictions that are written together: as text they take far more memory than as numbers.
+WRITTEN_ROWS = 100_000
+_CELL_COLUMNS = list(Cell._fields)
+_NOT_OF_THIS_RUN = (
+    "its file is missing, damaged, or not of this run, its data and its code; run the comparison again"
+)
+#: Bytes of the largest ``run.json`` that is read: some 100,000 cells.
+_MOST_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord:
+    """Everything that a run folder tells.
+
+    Attributes
+    ----------
+    folder : Path
+    info : RunInfo
+        The content of ``run.json``.
+    results : tuple of CellResult
+        Finished cells, in the order of the tables.
+    failures : tuple of CellFailure
+    predictions, scores, timings : DataFrame
+        As in ``predictions.csv.gz``, ``scores.csv`` and ``timings.csv``.
+    pictures : ndarray of shape (m, height, width, channels), uint8
+        A few pictures of each class.
+    picture_labels : ndarray of shape (m,), int64
+    """
+
+    folder: Path
+    info: RunInfo
+    results: tuple[CellResult, ...]
+    failures: tuple[CellFailure, ...]
+    predictions: pd.DataFrame
+    scores: pd.DataFrame
+    timings: pd.DataFrame
+    pictures: npt.NDArray[np.uint8]
+    picture_labels: npt.NDArray[np.int64]
+
+
+def predictions_table(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
+    """Lay out held-out predictions, one row for each picture and cell, rows ascending within a cell."""
+    columns = [*_CELL_COLUMNS, "row", "label", "predicted", *(f"p_{name}" for name in class_names)]
+    frames = []
+    for result in results:
+        frame = pd.DataFrame(result.probabilities, columns=columns[-len(class_names) :])
+        for position, name in enumerate(_CELL_COLUMNS):
+            frame.insert(position, name, result.cell[position])
+        for offset, name in enumerate(("rows", "labels", "predicted")):
+            frame.insert(len(_CELL_COLUMNS) + offset, columns[4 + offset], getattr(result, name))
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def timings_table(results: Sequence[CellResult]) -> pd.DataFrame:
+    """Lay out the price of each cell."""
+    records = [(*result.cell, *result.timing) for result in results]
+    return pd.DataFrame.from_records(records, columns=[*_CELL_COLUMNS, *Timing._fields])
+
+
+def write_tables(record: RunRecord) -> None:
+    """Write the predictions, scores and timings of a run into its folder.
+
+    Floats read back exactly, so that scores can be recomputed from the predictions to the last bit.
+    """
+    packed = io.BytesIO()
+    # No name and no time in the header: equal predictions make equal files.
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, compresslevel=5, mtime=0) as stream:
+        for rows in row_blocks(max(len(record.predictions), 1), WRITTEN_ROWS):
+            stream.write(csv_bytes(record.predictions.iloc[rows], header=rows.start == 0))
+    write_atomically(record.folder / "predictions.csv.gz", packed.getvalue())
+    write_atomically(record.folder / "scores.csv", csv_bytes(record.scores))
+    write_atomically(record.folder / "timings.csv", csv_bytes(record.timings.round(4)))
+
+
+def write_info(folder: Path, info: RunInfo) -> None:
+    """Write ``run.json``."""
+    write_atomically(folder / RUN_FILE, f"{json_text(info.to_json(), indent=1)}\n".encode())
+
+
+def write_pictures(folder: Path, pictures: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> None:
+    """Keep the pictures that the report shows of each class."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, pictures=pictures, labels=labels)
+    write_atomically(folder / PICTURES_FILE, buffer.getvalue())
+
+
+def read_info(folder: Path) -> RunInfo | None:
+    """Read ``run.json``, or None where the folder holds no run.
+
+    Raises
+    ------
+    InputError
+        Where the file is there and cannot be understood.
+    """
+    path = folder / RUN_FILE
+    if not path.is_file():
+        return None
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it is larger than {_MOST_BYTES:,} bytes")
+        return RunInfo.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} is no record of a run ({one_line(str(error))}); name another folder, or start over "
+            "with --fresh"
+        ) from None
+
+
+def read_run(folder: str | Path) -> RunRecord:
+    """Read a run folder; nothing is trained, no model is imported, and nothing is written.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds no run.
+    """
+    folder = Path(folder)
+    info = read_info(folder)
+    if info is None:
+        raise InputError(
+            f"{folder} holds no {RUN_FILE}; expected a folder that skinmnist.compare has written"
+        )
+    return build_record(folder, info)
+
+
+def build_record(folder: Path, info: RunInfo) -> RunRecord:
+    """Put together what ``run.json`` lists and the stored cells hold.
+
+    A cell whose file is not that of this run counts as failed.
+
+    Raises
+    ------
+    InputError
+        Where the pictures in the folder are damaged.
+    """
+    results, failures, provenance = [], [], info.provenance
+    for entry in info.cells:
+        if entry.status == "failed":
+            failures.append(CellFailure(entry.cell, entry.reason))
+        elif entry.status == "done":
+            result = read_cell(folder / CELLS_FOLDER / entry.file, entry.cell, provenance)
+            if result is None:
+                failures.append(CellFailure(entry.cell, _NOT_OF_THIS_RUN))
+            else:
+                results.append(result)
+    class_names = info.table.class_names
+    predictions = predictions_table(results, class_names)
+    pictures, picture_labels = _read_pictures(folder / PICTURES_FILE, info.table)
+    return RunRecord(
+        folder=folder,
+        info=info,
+        results=tuple(results),
+        failures=tuple(failures),
+        predictions=predictions,
+        scores=score_predictions(predictions, class_names),
+        timings=timings_table(results),
+        pictures=pictures,
+        picture_labels=picture_labels,
+    )
+
+
+def _read_pictures(path: Path, table: TableInfo) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    arrays = read_arrays(path)
+    try:
+        labels = take_array(arrays, "labels", "i", (None,))
+        pictures = take_array(arrays, "pictures", "u", (len(labels), *table.shape))
+        if pictures.dtype != np.uint8 or not np.isin(labels, np.arange(len(table.class_names))).all():
+            raise ValueError("its labels are no classes, or its pictures no bytes")
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
+    return pictures, labels.astype(np.int64)

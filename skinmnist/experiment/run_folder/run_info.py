@@ -1,0 +1,342 @@
+"""The content of ``run.json``: what was run, on what, with what, and what became of each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
+
+from skinmnist.experiment.cells import FUSED, Cell
+from skinmnist.experiment.grid import in_order
+from skinmnist.experiment.run_folder.decoding import OPTIONAL, Amount, Between, Count, decode, encode, refused
+from skinmnist.experiment.run_folder.provenance import Provenance
+from skinmnist.models.registry import MODELS
+from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
+
+_STALE = "cells that other versions of the code or its libraries had stored were left out"
+
+Folds = Annotated[int, Between(2, 100)]
+Seed = Annotated[int, Between(0, 2**31 - 1)]
+Positive = Annotated[int, Between(1)]
+Side = Annotated[int, Between(1, 2**16)]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a run was asked for."""
+
+    samplers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    clinical: tuple[str, ...] = ()
+    folds: Folds = 5
+    split: str = ""
+    seed: Seed = 0
+    rows: Count = 0
+    repeats: Positive = 1
+    jobs: Positive = 1
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What all runs in one folder must agree on."""
+
+    data: str
+    folds: Folds
+    split: Literal["lesion", "image", "holdout"]
+    seed: Seed
+    rows: Positive
+    assignment: str = ""
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file that a table was read from."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """The table of a run; lesions are None where they are unknown."""
+
+    name: str
+    origin: str
+    synthetic: bool
+    rows: Positive
+    shape: tuple[Side, Side, Side]
+    class_names: tuple[str, ...]
+    class_titles: Mapping[str, str] = field(default_factory=dict)
+    rows_per_class: tuple[Count, ...] = ()
+    lesions_per_class: tuple[Count, ...] | None = None
+    lesions: Count | None = None
+    clinical: tuple[str, ...] = ()
+    inputs: tuple[InputFile, ...] = ()
+
+    def check(self) -> None:
+        """Raise InputError where the fields contradict each other."""
+        n_classes = len(self.class_names)
+        if not n_classes or len(set(self.class_names)) < n_classes or not all(self.class_names):
+            raise refused("table.class_names", "one name or more, each once", list(self.class_names))
+        if len(self.rows_per_class) != n_classes or sum(self.rows_per_class) != self.rows:
+            wanted = f"{n_classes} numbers that sum to {self.rows:,}"
+            raise refused("table.rows_per_class", wanted, list(self.rows_per_class))
+        if self.lesions_per_class is not None and len(self.lesions_per_class) != n_classes:
+            wanted = f"{n_classes} numbers"
+            raise refused("table.lesions_per_class", wanted, list(self.lesions_per_class))
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a report needs to know of a model: its title, and the space that samplers work in before it.
+
+    Of a model with clinical columns also the model whose answers they are added to, and their names.
+    """
+
+    title: str
+    space: str = ""
+    base: str = field(default="", metadata=OPTIONAL)
+    clinical: tuple[str, ...] = field(default=(), metadata=OPTIONAL)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Samplers and models, in the order of the tables."""
+
+    samplers: tuple[str, ...]
+    models: Mapping[str, ModelInfo]
+
+
+@dataclass(frozen=True)
+class CellEntry:
+    """What became of a cell: the name of its file, or the reason why there is none."""
+
+    sampler: str
+    model: str
+    repeat: Count
+    fold: Count
+    status: Literal["done", "failed", "pending"]
+    file: str = field(default="", metadata=OPTIONAL)
+    reason: str = field(default="", metadata=OPTIONAL)
+
+    @property
+    def cell(self) -> Cell:
+        """The cell."""
+        return Cell(self.sampler, self.model, self.repeat, self.fold)
+
+
+@dataclass(frozen=True)
+class Session:
+    """The cost of one run in the folder."""
+
+    command: str
+    new_cells: Count
+    wall_seconds: Amount
+    peak_memory_mb: Amount
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """What stands on both sides of the split; None where it is not known (see `describe_split`)."""
+
+    shared_lesions: Count | None
+    shared_pictures: Count | None
+    alike_from: float
+    alike_pairs: Count | None
+    alike_across: Count | None
+    alike_rows: tuple[tuple[Count, Count], ...]
+
+    def check(self) -> None:
+        """Raise InputError where the fields contradict each other."""
+        if self.alike_across and not self.alike_rows:
+            raise refused("split_facts.alike_rows", "the rows of a pair", [])
+        if self.shared_lesions and self.shared_pictures is None:
+            raise refused("split_facts.shared_pictures", "a whole number", None)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The machine."""
+
+    cpu: str = ""
+    cores: Count = 0
+    memory_gb: Amount = 0.0
+    network_precision: str = ""
+    system: str = ""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Everything that ``run.json`` says; the fields are its keys, in their order.
+
+    Attributes
+    ----------
+    skinmnist : str
+        The version that ran.
+    command : str
+        What to type to run the same again.
+    arguments : Arguments
+    seed, jobs : int
+    quick : bool
+        Whether the run is a quick look and no result.
+    protocol : Protocol
+    repeats : int
+    identity : str
+        Digest of the protocol, the code, the library versions and the precision of networks.
+    fingerprints : mapping of str to str
+        What identifies the user's own models and samplers, by name.
+    held_out : tuple of tuple of str
+        For each repeat and fold, the digest of the held-out rows and labels (see `Provenance`).
+    table : TableInfo
+    grid : Grid
+    notes : tuple of str
+    versions : mapping of str to str
+    hardware : Hardware
+    started : str
+    split_facts : SplitFacts or None
+    sessions : tuple of Session
+    wall_seconds, peak_memory_mb : float or None
+        Over all sessions.
+    interrupted : bool
+    cells : tuple of CellEntry
+    memory_measure : str
+    """
+
+    skinmnist: str
+    command: str
+    arguments: Arguments
+    seed: Seed
+    quick: bool
+    jobs: Positive | None
+    protocol: Protocol
+    repeats: Positive
+    identity: str
+    fingerprints: Mapping[str, str]
+    held_out: tuple[tuple[str, ...], ...]
+    table: TableInfo
+    grid: Grid
+    notes: tuple[str, ...]
+    versions: Mapping[str, str]
+    hardware: Hardware
+    started: str = ""
+    split_facts: SplitFacts | None = None
+    sessions: tuple[Session, ...] = ()
+    wall_seconds: Amount | None = None
+    peak_memory_mb: Amount | None = None
+    interrupted: bool = False
+    cells: tuple[CellEntry, ...] = ()
+    memory_measure: str = field(default="", metadata=OPTIONAL)
+
+    @classmethod
+    def from_json(cls, content: Any) -> RunInfo:
+        """Read the content of ``run.json``; keys that are not known are passed over.
+
+        Raises
+        ------
+        InputError
+            In one sentence, where a field is missing, of a wrong type, out of range, or contradicts others.
+        """
+        info = decode(cls, content)
+        info.table.check()
+        if info.split_facts is not None:
+            info.split_facts.check()
+        if info.seed != info.protocol.seed:
+            raise refused("seed", f"that of the protocol, {info.protocol.seed}", info.seed)
+        if info.protocol.rows > info.table.rows:
+            raise refused(
+                "protocol.rows", f"at most the {info.table.rows:,} of the table", info.protocol.rows
+            )
+        if [len(folds) for folds in info.held_out] != [info.protocol.folds] * info.repeats:
+            wanted = f"{info.repeats} lists of {info.protocol.folds}"
+            raise refused("held_out", wanted, list(info.held_out))
+        info._check_cells()
+        return info
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of ``run.json``."""
+        encoded: dict[str, Any] = encode(self)
+        return encoded
+
+    @property
+    def provenance(self) -> Provenance:
+        """What a stored cell must come from to be one of this run."""
+        table = self.table
+        return Provenance(self.identity, self.fingerprints, table.class_names, table.shape, self.held_out)
+
+    def _check_cells(self) -> None:
+        folds = 1 if self.protocol.split == "holdout" else self.protocol.folds
+        seen = set()
+        for place, entry in enumerate(self.cells):
+            where = f"cells[{place}]"
+            if entry.sampler not in self.grid.samplers or entry.model not in self.grid.models:
+                raise refused(where, "a sampler and a model of the grid", [entry.sampler, entry.model])
+            if entry.repeat >= self.repeats or entry.fold >= folds:
+                wanted = f"less than {self.repeats} repeats and {folds} folds"
+                raise refused(where, wanted, [entry.repeat, entry.fold])
+            if entry.cell in seen:
+                raise refused(where, "each cell once", list(entry.cell))
+            if entry.status == "done" and (not entry.file or PurePath(entry.file).name != entry.file):
+                raise refused(f"{where}.file", "the name of a file", entry.file)
+            seen.add(entry.cell)
+
+    def merged_with(self, earlier: RunInfo | None) -> RunInfo:
+        """Add what an earlier run in the same folder asked for and found, where its cells still count.
+
+        A run that finds everything stored is no session worth telling.
+        """
+        changed = () if earlier is None else self._changed_since(earlier)
+        notes = [f"{name} is not what it was: its earlier cells were left out" for name in changed]
+        if earlier is None or earlier.identity != self.identity:
+            if earlier is not None:
+                notes.append(
+                    "cells that other versions of the code or its libraries had stored were left out"
+                )
+            return replace(self, notes=_once([*notes, *self.notes]))._with_totals()
+        samplers = in_order({*earlier.grid.samplers, *self.grid.samplers}, [*STRATEGIES, *SAMPLERS])
+        models = {name: model for name, model in earlier.grid.models.items() if name not in changed}
+        models |= self.grid.models
+        cells = {e.cell: e for e in earlier.cells if not {*changed} & {e.sampler, e.model}}
+        cells |= {entry.cell: entry for entry in self.cells}
+        own = [s for s in self.sessions if s.new_cells or not earlier.sessions]
+        return replace(
+            self,
+            repeats=max(self.repeats, earlier.repeats),
+            fingerprints={**earlier.fingerprints, **self.fingerprints},
+            held_out=self.held_out + earlier.held_out[len(self.held_out) :],
+            grid=Grid(tuple(samplers), {name: models[name] for name in in_order(models, MODELS)}),
+            notes=_once([*earlier.notes, *notes, *self.notes]),
+            split_facts=earlier.split_facts or self.split_facts,
+            sessions=(*earlier.sessions, *own),
+            cells=tuple(sort_entries(cells)),
+        )._with_totals()
+
+    def _with_totals(self) -> RunInfo:
+        return replace(
+            self,
+            wall_seconds=round(sum(session.wall_seconds for session in self.sessions), 2),
+            peak_memory_mb=max((session.peak_memory_mb for session in self.sessions), default=0.0),
+        )
+
+    def _changed_since(self, earlier: RunInfo) -> list[str]:
+        """Return the names that stood for another model or sampler in an earlier run.
+
+        What was made of another model's answers is not what it was either.
+        """
+        before = earlier.fingerprints
+        changed = {name for name, own in self.fingerprints.items() if before.get(name, own) != own}
+        return sorted(changed | {name + FUSED for name in changed if name + FUSED in before})
+
+
+def sort_entries(entries: Mapping[Cell, CellEntry]) -> list[CellEntry]:
+    """Sort what became of each cell in the order of the tables."""
+    samplers = in_order({cell.sampler for cell in entries}, [*STRATEGIES, *SAMPLERS])
+    models = in_order({cell.model for cell in entries}, MODELS)
+    ordered = sorted(
+        entries, key=lambda c: (samplers.index(c.sampler), models.index(c.model), c.repeat, c.fold)
+    )
+    return [entries[cell] for cell in ordered]
+
+
+def _once(notes: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(notes))

@@ -1,0 +1,183 @@
+"""Finished cells on disk: one checksummed file each, written whole or not at all, never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.files import remove_torn, write_atomically
+from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
+from skinmnist.experiment.run_folder.archives import decode_arrays, take_array
+from skinmnist.experiment.run_folder.decoding import Amount, Count, decode
+from skinmnist.experiment.run_folder.provenance import Provenance
+
+SUFFIX = ".cell"
+_ARRAYS = ("rows", "labels", "predicted", "probabilities", "counts_before", "counts_after")
+_CHECKSUM_LENGTH = 64
+#: How far from 1 the probabilities of a row may sum: rounding, of numbers of 32 bits as well.
+_ROUNDING = 1e-5
+
+
+class CellStore:
+    """The finished cells of one run folder.
+
+    A file's name holds a key over everything that its content depends on, so that a cell is found again
+    only by a run that would compute the same. The file is the SHA-256 of what follows, then an ``.npz``,
+    which says once more what it was computed from: a file that is torn or altered, or bears the name of
+    another cell or run, reads as absent.
+
+    Parameters
+    ----------
+    folder : Path
+        Made by the first `save`.
+    provenance : Provenance
+    """
+
+    def __init__(self, folder: Path, provenance: Provenance) -> None:
+        self.folder = folder
+        self.provenance = provenance
+
+    def path(self, cell: Cell) -> Path:
+        """Return where the cell's result stands, or will stand."""
+        identity, *own = self.provenance.own(cell)
+        key = hashlib.sha256(json.dumps([identity, *cell, *own]).encode()).hexdigest()[:16]
+        readable = "-".join(re.sub(r"[^\w.+]", "_", name)[:60] for name in (cell.sampler, cell.model))
+        return self.folder / f"{readable}-r{cell.repeat}-f{cell.fold}-{key}{SUFFIX}"
+
+    def load(self, cell: Cell) -> CellResult | None:
+        """Return the stored result, or None where there is none that can be trusted."""
+        return read_cell(self.path(cell), cell, self.provenance)
+
+    def save(self, result: CellResult) -> None:
+        """Store a finished cell; when this returns, it outlives a loss of power."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path(result.cell), _encode(result, self.provenance))
+
+    def sweep(self) -> None:
+        """Remove what killed runs left half written; only for whoever holds the folder."""
+        remove_torn(self.folder)
+
+
+def read_cell(path: Path, cell: Cell, provenance: Provenance) -> CellResult | None:
+    """Read one cell file; None where it is absent, torn, altered, or not that cell of that run."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    checksum, payload = content[:_CHECKSUM_LENGTH], content[_CHECKSUM_LENGTH:]
+    if hashlib.sha256(payload).hexdigest().encode() != checksum:
+        return None
+    try:
+        return _decode(payload, cell, provenance)
+    except (ValueError, RecursionError):
+        return None  # A file with a right checksum that is of another run, or that somebody else wrote.
+
+
+@dataclass(frozen=True)
+class _Meta:
+    """What a file says beside its arrays."""
+
+    cell: tuple[str, str, Count, Count]
+    timing: tuple[Count, Count, Amount, Amount, Amount, Amount]
+    notes: tuple[str, ...]
+    provenance: tuple[str, ...]
+
+
+def _encode(result: CellResult, provenance: Provenance) -> bytes:
+    arrays: dict[str, npt.NDArray[Any]] = {name: getattr(result, name) for name in _ARRAYS}
+    arrays |= {f"history_{name}": np.asarray(curve, float) for name, curve in result.history.items()}
+    if result.examples is not None:
+        arrays |= {f"examples_{name}": array for name, array in result.examples._asdict().items()}
+    meta = {
+        "cell": result.cell,
+        "timing": result.timing,
+        "notes": result.notes,
+        "provenance": provenance.own(result.cell),
+    }
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    payload = buffer.getvalue()
+    return hashlib.sha256(payload).hexdigest().encode() + payload
+
+
+def _decode(payload: bytes, cell: Cell, provenance: Provenance) -> CellResult:
+    """Read a cell, every array checked for its type, its shape and its range; ValueError where one fails."""
+    arrays = decode_arrays(payload)
+    meta = json.loads(take_array(arrays, "meta", "u", (None,)).tobytes())
+    said = decode(_Meta, meta)
+    if [said.cell, said.provenance] != [tuple(cell), tuple(provenance.own(cell))]:
+        raise ValueError("it is another cell, or of another run")
+    n_classes = len(provenance.class_names)
+    rows, labels, predicted = (
+        _exactly(np.int64, take_array(arrays, name, "i", (None,))) for name in _ARRAYS[:3]
+    )
+    probabilities = _exactly(np.float64, take_array(arrays, "probabilities", "f", (len(rows), n_classes)))
+    counts = [_exactly(np.float64, take_array(arrays, name, "f", (n_classes,))) for name in _ARRAYS[4:]]
+    if not provenance.holds_out(cell, rows, labels):
+        raise ValueError("its rows or their labels are not those that are held out")
+    if predicted.shape != rows.shape or not _are_codes(predicted, n_classes):
+        raise ValueError("its decisions are no classes")
+    # NaN fails every comparison.
+    sums = probabilities.sum(axis=1)
+    if (
+        not ((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)).all()
+        or not (np.abs(sums - 1) <= _ROUNDING).all()
+    ):
+        raise ValueError("its probabilities are none")
+    if not all(((count >= 0) & (count < np.inf)).all() for count in counts) or not counts[0].any():
+        raise ValueError("its counts of training rows are none")
+    return CellResult(
+        cell=cell,
+        rows=rows,
+        labels=labels,
+        predicted=predicted,
+        probabilities=probabilities,
+        timing=Timing(*said.timing),
+        counts_before=counts[0],
+        counts_after=counts[1],
+        notes=said.notes,
+        history=_history(arrays),
+        examples=_examples(arrays, provenance),
+    )
+
+
+def _history(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float64]]:
+    names = [name for name in arrays if name.startswith("history_")]
+    return {
+        name.removeprefix("history_"): _exactly(np.float64, take_array(arrays, name, "f", (None,)))
+        for name in names
+    }
+
+
+def _examples(arrays: dict[str, npt.NDArray[Any]], provenance: Provenance) -> Examples | None:
+    if not any(name.startswith("examples_") for name in arrays):
+        return None
+    labels = _exactly(np.int64, take_array(arrays, "examples_labels", "i", (None,)))
+    wanted = len(labels), math.prod(provenance.shape)
+    parents, neighbours, children = (
+        _exactly(np.uint8, take_array(arrays, f"examples_{name}", "u", wanted))
+        for name in ("parents", "neighbours", "children")
+    )
+    if not _are_codes(labels, len(provenance.class_names)):
+        raise ValueError("its examples are of no class")
+    return Examples(parents, neighbours, children, labels)
+
+
+def _exactly(kind: type[np.generic], array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.dtype != kind:
+        raise ValueError(f"an array is {array.dtype.name[:40]}, expected {np.dtype(kind).name}")
+    return array
+
+
+def _are_codes(values: npt.NDArray[np.int64], n_classes: int) -> bool:
+    return bool(((values >= 0) & (values < n_classes)).all())

@@ -1,0 +1,249 @@
+"""Training for keeps: a model on all rows of a table, as the content of a model file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import skinmnist
+from skinmnist import facts
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.experiment.execution.machine import versions
+from skinmnist.experiment.grid import Sampler, resolve_models, resolve_samplers
+from skinmnist.experiment.inputs import Inputs, choose_training_rows
+from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.experiment.splits import choose_split
+from skinmnist.experiment.training import Trained, fit_model
+from skinmnist.experiment.training_rows import draw_some
+from skinmnist.inference.archive import MOST_BYTES
+from skinmnist.inference.checks import UnreadableError, words
+from skinmnist.inference.home import SUFFIX, model_folder
+from skinmnist.inference.manifest import LONGEST_NAME, MOST_CLASSES, MOST_SIDE, PREPROCESSING
+from skinmnist.inference.model_file import decode_model, encode_model
+from skinmnist.inference.novelty import ROWS_PER_AXIS, fit_novelty
+from skinmnist.models.registry import MODELS
+from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
+
+#: Rows that it takes to learn which pictures are familiar.
+LEAST_ROWS = 2 * ROWS_PER_AXIS
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A model that was trained on a whole table.
+
+    Attributes
+    ----------
+    content : bytes
+        Of its file.
+    notes : tuple of str
+        What had to be done otherwise than asked.
+    """
+
+    content: bytes
+    notes: tuple[str, ...]
+    _trained: Trained
+    _shape: tuple[int, int, int]
+
+    def predict_proba(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Return what the model in memory answers, which its file must answer, too.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, height * width * channels), uint8
+
+        Returns
+        -------
+        ndarray of shape (n, k), float64
+        """
+        return self._trained.answer(_inputs(rows, self._shape, self._trained.spec))[0]
+
+
+def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Sampler]:
+    """Return short names, entry and sampler of a pair that can be trained and kept.
+
+    Raises
+    ------
+    InputError
+        Where a name is unknown, the model cannot take the sampler, or cannot be written to a file.
+    """
+    [(model_name, spec)] = resolve_models([model]).items()
+    [(sampler_name, found)] = resolve_samplers([sampler]).items()
+    if spec.export is None:
+        able = ", ".join(name for name, other in MODELS.items() if other.export)
+        raise InputError(
+            f"model {model!r} cannot be written to a model file; choose one of {able}, "
+            "or compare it with `python -m skinmnist.compare`"
+        )
+    if found.make is None and not spec.takes(sampler_name):
+        raise InputError(f"{model_name} cannot take {sampler_name}; choose another sampler, such as none")
+    return model_name, spec, sampler_name, found
+
+
+def check_exportable(table: PixelTable) -> None:
+    """Refuse a table of which no model could be kept in a file.
+
+    Raises
+    ------
+    InputError
+        Where pictures are too large, or classes or rows too few or too many, or a name is none to show.
+    """
+    height, width, channels = table.shape
+    n_classes = len(table.class_names)
+    if min(height, width) < 2 or max(height, width) > MOST_SIDE or channels not in (1, 3):
+        raise InputError(
+            f"received pictures of {height} x {width} x {channels} to keep a model of; expected 2 to "
+            f"{MOST_SIDE} pixels along a side and 1 or 3 channels, so scale them"
+        )
+    if not 2 <= n_classes <= MOST_CLASSES:
+        raise InputError(
+            f"received {n_classes} classes to keep a model of; expected 2 to {MOST_CLASSES}, so take another "
+            "table"
+        )
+    if len(table) < LEAST_ROWS:
+        raise InputError(
+            f"received {len(table)} pictures to keep a model of; expected at least {LEAST_ROWS}, so take a "
+            "larger table"
+        )
+    for name in table.class_names:
+        try:
+            words(name, "class name", LONGEST_NAME)
+        except UnreadableError:
+            raise InputError(
+                f"received a class of the name {name[:80]!r} to keep a model of; expected 1 to "
+                f"{LONGEST_NAME} plain signs, so rename it"
+            ) from None
+
+
+def default_file(table: PixelTable, model: str, sampler: str) -> Path:
+    """Return where a model is kept when nobody says where."""
+    return model_folder() / f"{table.name}-{model}-{sampler}{SUFFIX}"
+
+
+def train_model(
+    table: PixelTable, model: str = "cnn", sampler: str = "none", seed: int = 0, cv: RunRecord | None = None
+) -> Kept:
+    """Train a model on all rows of a table, or on those that it takes, with a note.
+
+    Lesions are left out only for what is learnt from lesions that were left out: calibration, and the rows
+    that early stopping watches.
+
+    Parameters
+    ----------
+    table : PixelTable
+    model, sampler : str
+        As for `run_comparison`.
+    seed : int
+        Everything random follows from it.
+    cv : RunRecord, optional
+        A cross-validation of this very pair on this table: the scores that the model may claim.
+
+    Raises
+    ------
+    InputError
+        Where the model cannot be kept in a file: before anything is trained, but for a model that has
+        grown too large.
+    """
+    check_exportable(table)
+    model, spec, sampler, found = choose_pair(model, sampler)
+    assert spec.export is not None
+    # As from a table of one fold that holds nothing out; no fold of a comparison has the same seeds.
+    sampler_seed, model_seed = (int(s >> 1) for s in np.random.SeedSequence(seed).generate_state(2))
+    lesions = table.lesion_ids if choose_split(table, None) == "lesion" else None
+    every = np.arange(len(table))
+    rows, notes = choose_training_rows(every, table.labels, spec, found.make, sampler_seed)
+    trained = fit_model(
+        spec,
+        sampler,
+        found.make,
+        sampler_seed,
+        Setting(table.shape, len(table.class_names), min(len(rows), MOST_ROWS), model_seed),
+        Inputs(table, spec, np.zeros(len(table), dtype=np.int8)).view(rows, found.make),
+        np.asarray(table.labels[rows]),
+        None if lesions is None else lesions[rows],
+        kept=True,
+    )
+    exported = spec.export(trained.fitted)
+    description = {
+        "kind": "skinmnist model",
+        "title": spec.title,
+        "model": model,
+        "sampler": sampler,
+        "seed": seed,
+        **_describe(table),
+        "scores": None if cv is None else _claims(cv),
+        "notes": [*notes, *trained.notes],
+        "versions": {"skinmnist": skinmnist.__version__, **versions()},
+        "notice": facts.DISCLAIMER,
+    }
+    some = draw_some(table.labels, MOST_ROWS, seed)
+    groups = None if lesions is None else lesions[some]
+    unfamiliar = fit_novelty(np.asarray(table.pixels[some]), table.shape, groups=groups, random_state=seed)
+    try:
+        content = encode_model(description, exported.answer, exported.arrays, exported.network, unfamiliar)
+        if len(content) > MOST_BYTES:
+            raise UnreadableError(f"it is larger than {MOST_BYTES:,} bytes")
+        # Whoever keeps a file must be able to read it.
+        decode_model(content)
+    except UnreadableError as reason:
+        raise InputError(
+            f"the model cannot be kept in a file: {reason}; choose a smaller model or a smaller table"
+        ) from None
+    return Kept(content, (*notes, *trained.notes), trained, table.shape)
+
+
+def _inputs(rows: npt.NDArray[np.uint8], shape: tuple[int, int, int], spec: ModelSpec) -> npt.NDArray[Any]:
+    if spec.describe is not None:
+        return np.asarray(spec.describe(rows, shape))
+    return rows.astype(spec.pixel_type, copy=False)
+
+
+def _describe(table: PixelTable) -> dict[str, Any]:
+    titles = [facts.CLASS_TITLES.get(name, name) for name in table.class_names]
+    return {
+        "shape": list(table.shape),
+        "classes": [
+            {"code": code, "name": name, "title": title}
+            for code, (name, title) in enumerate(zip(table.class_names, titles, strict=True))
+        ],
+        "preprocessing": PREPROCESSING,
+        "training": {
+            "table": table.name,
+            "origin": table.origin,
+            "sha256": table.digest(),
+            "inputs": [{"file": name, "sha256": digest} for name, digest in table.inputs],
+            "rows": len(table),
+            "lesions": table.n_lesions,
+            "rows_per_class": table.class_counts.tolist(),
+            "synthetic": table.synthetic,
+        },
+        "licence": _licence(table),
+    }
+
+
+def _licence(table: PixelTable) -> str:
+    if table.synthetic:
+        return "Trained on pictures drawn by skinmnist, on which nobody has rights."
+    if tuple(table.class_counts) == facts.ROWS_PER_CLASS:
+        return f"Trained on HAM10000, {facts.DATA_LICENCE}: no commercial use. {facts.DATA_CITATION}"
+    return (
+        f"The licence of the training pictures applies; that of HAM10000 is {facts.DATA_LICENCE}, without "
+        "commercial use."
+    )
+
+
+def _claims(cv: RunRecord) -> dict[str, Any]:
+    """Return mean and standard deviation of every score over the folds of a cross-validation."""
+    found = cv.scores.groupby("metric", sort=False)["value"].agg(["mean", "std"]).dropna()
+    protocol = cv.info.protocol
+    return {
+        "protocol": {name: getattr(protocol, name) for name in ("folds", "split", "seed", "data")},
+        "metrics": {
+            str(name): {"mean": float(row["mean"]), "sd": float(row["std"])} for name, row in found.iterrows()
+        },
+    }

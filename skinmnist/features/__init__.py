@@ -1,0 +1,1 @@
+"""Lesion descriptors for classic models."""

@@ -1,0 +1,154 @@
+"""The lesion against the skin: darkness parts them, and both are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.features.color import LEVELS
+from skinmnist.features.image_ops import LEAST, Floats, Numbers, Pictures, flat
+
+
+def lesion_features(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
+    """Yield name and values of every number about the lesion as a region."""
+    names = pictures.channel_names
+    for name, skin in zip(names, pictures.skin, strict=True):
+        yield f"{name}, skin", skin
+    light = flat(pictures.light)
+    threshold, parted = otsu(light)
+    inside = light <= threshold[:, None]
+    yield "lesion, parted from skin", parted
+    yield "lesion, darkness of its edge", threshold - pictures.skin.mean(axis=0)
+    yield from _colours(pictures, names, inside)
+    yield from _inner_quantiles(pictures, inside)
+    region = inside.reshape(pictures.light.shape)
+    yield from _form(region)
+    yield from _edge(pictures.light, region)
+    yield "lesion, pieces less holes", pieces(region)
+    yield "rest, pieces less holes", pieces(~region)
+
+
+def otsu(light: Floats) -> tuple[Floats, Floats]:
+    """Part pixels by Otsu's threshold (1979).
+
+    Parameters
+    ----------
+    light : ndarray of shape (n, pixels), float32
+
+    Returns
+    -------
+    threshold : ndarray of shape (n,), float32
+        The largest value of the darker class.
+    parted : ndarray of shape (n,), float32
+        Share of the variance that lies between the classes, from 0 to 1.
+    """
+    ordered = np.sort(light, axis=1)
+    pixels = light.shape[1]
+    centred = ordered - ordered.mean(axis=1, keepdims=True)
+    dark = np.cumsum(centred, axis=1, dtype=np.float64)[:, :-1]
+    count = np.arange(1, pixels)
+    between = dark * dark / (count * (pixels - count) / pixels)
+    # A threshold must lie between two values, or pixels of one value would fall on both sides.
+    between *= ordered[:, 1:] > ordered[:, :-1]
+    best = between.argmax(axis=1)
+    rows = np.arange(len(light))
+    total = np.square(centred).sum(axis=1)
+    return ordered[rows, best], (between[rows, best] / np.maximum(total, pixels * LEAST**2)).astype(
+        np.float32
+    )
+
+
+def _colours(
+    pictures: Pictures, names: tuple[str, ...], inside: npt.NDArray[np.bool_]
+) -> Iterator[tuple[str, Numbers]]:
+    weights = inside.astype(np.float32)
+    size = weights.sum(axis=1)
+    outside = np.maximum(weights.shape[1] - size, 1)
+    for name, plane, skin in zip(names, flat(pictures.channels), pictures.skin, strict=True):
+        values = plane - skin[:, None]
+        masked = values * weights
+        total = masked.sum(axis=1)
+        mean = total / size
+        mean_outside = (values.sum(axis=1) - total) / outside
+        square = np.einsum("np,np->n", masked, values)
+        square_outside = np.einsum("np,np->n", values, values) - square
+        yield f"{name}, lesion against skin", mean
+        yield f"{name}, rest against skin", mean_outside
+        yield f"{name}, spread in the lesion", np.sqrt(np.maximum(square / size - mean**2, 0))
+        yield (
+            f"{name}, spread in the rest",
+            np.sqrt(np.maximum(square_outside / outside - mean_outside**2, 0)),
+        )
+
+
+def _inner_quantiles(pictures: Pictures, inside: npt.NDArray[np.bool_]) -> Iterator[tuple[str, Numbers]]:
+    last = inside.sum(axis=1) - 1
+    pictured = np.arange(len(inside))
+    planes = dict(zip(pictures.channel_names, pictures.channels, strict=True)) | pictures.contrasts
+    for name, plane in planes.items():
+        # What lies outside sorts to the end, beyond the last pixel of the lesion.
+        ordered = np.sort(np.where(inside, flat(plane), np.float32(np.inf)), axis=1)
+        for level in LEVELS:
+            ranks = np.rint(level * last).astype(int)
+            yield f"{name} in the lesion, quantile {level}", ordered[pictured, ranks]
+
+
+def _edge(light: Floats, inside: npt.NDArray[np.bool_]) -> Iterator[tuple[str, Numbers]]:
+    """Yield mean and spread of the step in lightness between neighbours of which one is in the lesion."""
+    total, square, count = np.zeros(len(light)), np.zeros(len(light)), np.zeros(len(light))
+    for near, far in (np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :, 1:], np.s_[:, :, :-1]):
+        crossed = inside[near] != inside[far]
+        steps = np.abs(light[near] - light[far]) * crossed
+        count += crossed.sum(axis=(1, 2))
+        total += steps.sum(axis=(1, 2))
+        square += np.einsum("nhw,nhw->n", steps, steps)
+    count = np.maximum(count, 1)
+    mean = total / count
+    yield "lesion, step at the border", mean
+    yield "lesion, spread of the step at the border", np.sqrt(np.maximum(square / count - mean**2, 0))
+
+
+def pieces(inside: npt.NDArray[np.bool_]) -> Numbers:
+    """Return pieces less holes of regions of shape (n, height, width), as a signed logarithm, shape (n,).
+
+    Euler's number, counted locally: pixels less pairs of neighbours plus blocks of four.
+    """
+    pairs = inside[:, 1:] & inside[:, :-1]
+    blocks = pairs[:, :, 1:] & pairs[:, :, :-1]
+    across = inside[:, :, 1:] & inside[:, :, :-1]
+    count = (
+        inside.sum(axis=(1, 2)) - pairs.sum(axis=(1, 2)) - across.sum(axis=(1, 2)) + blocks.sum(axis=(1, 2))
+    )
+    return np.sign(count) * np.log1p(np.abs(count))
+
+
+def _form(inside: npt.NDArray[np.bool_]) -> Iterator[tuple[str, Numbers]]:
+    height, width = inside.shape[1:]
+    pixels = height * width
+    area = inside.mean(axis=(1, 2))
+    yield "lesion, area", area
+    edges_x = inside[:, :, 1:] ^ inside[:, :, :-1]
+    edges_y = inside[:, 1:] ^ inside[:, :-1]
+    edge = (edges_x.sum(axis=(1, 2)) + edges_y.sum(axis=(1, 2))) / np.sqrt(pixels)
+    yield "lesion, length of the border", edge
+    yield "lesion, border against area", edge / np.sqrt(area)
+    touching = inside[:, 0].sum(axis=1) + inside[:, -1].sum(axis=1)
+    touching = touching + inside[:, :, 0].sum(axis=1) + inside[:, :, -1].sum(axis=1)
+    yield "lesion, share of the sides touched", touching / (2 * (height + width))
+
+    y = ((np.arange(height) - (height - 1) / 2) / height).astype(np.float32)
+    x = ((np.arange(width) - (width - 1) / 2) / width).astype(np.float32)
+    weights = inside.astype(np.float32)
+    by_row, by_column = weights.sum(axis=2), weights.sum(axis=1)
+    size = by_row.sum(axis=1)
+    centre_y, centre_x = by_row @ y / size, by_column @ x / size
+    yield "lesion, distance from the centre", np.hypot(centre_y, centre_x)
+    var_y = by_row @ (y * y) / size - centre_y**2
+    var_x = by_column @ (x * x) / size - centre_x**2
+    cov = np.einsum("nhw,h,w->n", weights, y, x, optimize=True) / size - centre_y * centre_x
+    longer = np.hypot((var_y - var_x) / 2, cov)
+    yield "lesion, extent", np.sqrt(np.maximum(var_y + var_x, 0))
+    yield "lesion, elongation", longer / np.maximum((var_y + var_x) / 2, 1e-4)
+    yield "lesion, compactness", np.sqrt(np.maximum(var_y + var_x, 0)) / np.sqrt(area)

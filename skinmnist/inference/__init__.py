@@ -1,0 +1,1 @@
+"""From a model file to an answer; numpy, Pillow and onnxruntime only."""

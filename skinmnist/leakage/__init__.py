@@ -1,0 +1,1 @@
+"""Leaky twins of a run, made on purpose."""

@@ -1,0 +1,222 @@
+"""Demonstrating leaks: leaky twins beside honest ones, kept apart from every honest score."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skinmnist.analysis.differences import COMPARED_METRICS
+from skinmnist.datasets.owned_folder import claim, remove_owned
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.experiment.cells import Cell, CellFailure, CellResult
+from skinmnist.experiment.execution.engines import choose_engine
+from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
+from skinmnist.experiment.execution.locks import hold_folder
+from skinmnist.experiment.execution.processes import available_cores
+from skinmnist.experiment.execution.scratch import RUN_FOLDER, scratch_folder
+from skinmnist.experiment.metrics import score
+from skinmnist.experiment.plan import Plan, make_plan
+from skinmnist.experiment.run_folder.file_names import LEAK_FILES, RUN, is_unmarked_run
+from skinmnist.experiment.run_folder.provenance import Provenance
+from skinmnist.experiment.run_folder.record import CELLS_FOLDER
+from skinmnist.experiment.run_folder.store import CellStore
+from skinmnist.leakage.leak_record import (
+    LEAK_COLUMNS,
+    LEAKS_FOLDER,
+    Demonstration,
+    write_leaks,
+)
+from skinmnist.leakage.leaks import LEAKS
+from skinmnist.leakage.trials import HONEST, SAMPLERS_BEFORE, LeakScenario, LeakTrial
+from skinmnist.models.registry import DEFAULT_MODELS, MODELS
+
+#: Shown beside the models of a run: what the public readers of these tables train.
+PLAIN_MODEL = "random_forest_pixels"
+
+
+class Progress(Protocol):
+    """Whoever wants to see a demonstration go on."""
+
+    def leaking(self, cells: int, stored: int, notes: tuple[str, ...]) -> None:
+        """Take note of how many cells there are, how many were stored before, and what is left out."""
+
+    def waiting(self, folder: Path) -> None:
+        """Take note that another run holds the folder and must end first."""
+
+    def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
+        """Take note of one more cell."""
+
+
+def choose_leaky_models(models: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return those of a run's models that a demonstration shows by default, and a note on the others.
+
+    Networks take too long to be trained wrongly for show; the class frequencies alone have nothing to leak.
+    """
+    asked = list(models)
+    dear = [name for name in asked if name in MODELS and (MODELS[name].library or name == "dummy")]
+    kept = list(dict.fromkeys([*(name for name in asked if name not in dear), PLAIN_MODEL]))
+    notes = [f"left out: {', '.join(dear)}; name models with --leak-models to have them"] if dear else []
+    return kept, notes
+
+
+def demonstrate_leaks(
+    table: PixelTable,
+    models: Iterable[str] | Mapping[str, Any] | None = None,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    jobs: int | None = None,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    rows: npt.NDArray[np.int64] | None = None,
+    limits: Limits = NO_LIMITS,
+    dask: str | None = None,
+    notes: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> Demonstration:
+    """Score models as leaky evaluations do, beside the honest twin of each.
+
+    Parameters
+    ----------
+    table : PixelTable
+        Honest twins keep its lesions together wherever they are known.
+    models : iterable of str, or mapping of str to classifier, optional
+        As of `run_comparison`; a network only where it is named. By default the default models of a
+        comparison that are cheap, and `PLAIN_MODEL`.
+    folds, seed, jobs, rows, limits, dask
+        As of `run_comparison`. A leak is shown on the first of the folds only (see `leak_trials`).
+    out : path, optional
+        A run folder: honest cells that it holds are used, those of the demonstration stand in its
+        ``leaks/`` and are found again, and the scores in its ``leaks.csv``. None: nothing is kept on disk.
+    fresh : bool
+        Forget what is stored in ``leaks/``.
+    notes : iterable of str
+        Sentences on what was left out before.
+    progress : Progress, optional
+
+    Returns
+    -------
+    Demonstration
+
+    Raises
+    ------
+    InputError
+        For arguments that make no comparison.
+    KeyboardInterrupt
+        After what is finished has been stored.
+    """
+    said = list(notes)
+    if models is None:
+        models, left_out = choose_leaky_models(DEFAULT_MODELS)
+        said += left_out
+    if jobs is not None and jobs < 1:
+        raise InputError(f"received {jobs} jobs; expected at least 1")
+    plan = make_plan(table, ("none", *SAMPLERS_BEFORE), models, folds, 1, None, seed, rows)
+    scenario = LeakScenario(table, plan)
+    if table.lesion_ids is None:
+        said.append("pictures of one lesion in both folds cannot be shown: the table has no lesion ids")
+    with ExitStack() as held:
+        folder = Path(out) if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER
+        claim(folder, RUN, is_unmarked_run)
+        if fresh:
+            remove_owned(folder, LEAK_FILES)
+        trials = _merged([trial for leak in LEAKS for trial in leak.trials(scenario)])
+        stores = {trial.name: _Store(folder, plan, trial) for trial in trials}
+        if progress:
+            stored = sum(stores[t.name].load(cell) is not None for t in trials for cell in t.cells)
+            progress.leaking(sum(len(trial.cells) for trial in trials), stored, tuple(said))
+        for trial in trials:
+            cores = jobs or available_cores()
+            for failure in run_trial(trial, stores[trial.name], cores, progress, limits, dask):
+                said.append(f"{failure.cell} ({trial.name}) failed: {failure.reason}")
+        titles = {name: spec.title for name, spec in scenario.models.items()}
+        shown = Demonstration(_compare(scenario, trials, stores), tuple(said), titles)
+        write_leaks(folder, plan.protocol, shown)
+    return shown
+
+
+class _Store(CellStore):
+    """The cells of a trial; honest ones are also looked for among those of the run."""
+
+    def __init__(self, folder: Path, plan: Plan, trial: LeakTrial) -> None:
+        identity = hashlib.sha256(f"{plan.identity} {trial.name} {_own_code()}".encode()).hexdigest()
+        super().__init__(folder / LEAKS_FOLDER / trial.name, trial.provenance(identity))
+        of_run = Provenance.of_table(plan.identity, plan.fingerprints, trial.table, trial.task.folds)
+        self.of_run = CellStore(folder / CELLS_FOLDER, of_run) if trial.name == HONEST else None
+
+    def load(self, cell: Cell) -> CellResult | None:
+        """Return a stored result, or None."""
+        found = super().load(cell)
+        return found if found is not None or self.of_run is None else self.of_run.load(cell)
+
+
+def _merged(trials: list[LeakTrial]) -> list[LeakTrial]:
+    """Put trials of one name together: leaks share their honest twins."""
+    found: dict[str, LeakTrial] = {}
+    for trial in trials:
+        before = found.get(trial.name)
+        cells = trial.cells if before is None else (*before.cells, *trial.cells)
+        found[trial.name] = replace(trial, cells=tuple(dict.fromkeys(cells)))
+    return list(found.values())
+
+
+def run_trial(
+    trial: LeakTrial,
+    store: CellStore,
+    jobs: int,
+    progress: Progress | None,
+    limits: Limits = NO_LIMITS,
+    dask: str | None = None,
+) -> list[CellFailure]:
+    """Run the cells of a trial that are not stored, the longest first, and return those that failed.
+
+    Of two runs at once in one folder, the second waits for the first and takes over what that has stored.
+    """
+    failures = []
+    engine = choose_engine(dask, trial.table, trial.task, jobs, limits)
+    with hold_folder(store.folder, lambda: progress.waiting(store.folder) if progress else None):
+        store.sweep()
+        missing = [cell for cell in trial.cells if store.load(cell) is None]
+        missing.sort(key=lambda cell: -trial.task.models[cell.model].seconds)
+        with closing(engine(missing)) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome, CellFailure):
+                    failures.append(outcome)
+                else:
+                    store.save(outcome)
+                if progress:
+                    progress.finished(outcome, None)
+    return failures
+
+
+def _compare(scenario: LeakScenario, trials: list[LeakTrial], stores: Mapping[str, _Store]) -> pd.DataFrame:
+    scores = {}
+    for trial in trials:
+        for cell in trial.cells:
+            found = stores[trial.name].load(cell)
+            if found is not None:
+                scores[trial.name, cell] = score(
+                    found.labels, found.predicted, found.probabilities, scenario.table.class_names
+                )
+    records = [
+        (leak.words.key, pair.sampler, pair.model, metric, pair.leaky[metric], pair.honest[metric])
+        for leak in LEAKS
+        for pair in leak.paired_scores(scenario, scores)
+        for metric in COMPARED_METRICS
+        if metric in pair.leaky and metric in pair.honest
+    ]
+    return pd.DataFrame.from_records(records, columns=list(LEAK_COLUMNS))
+
+
+def _own_code() -> str:
+    here = Path(__file__).parent
+    return hashlib.sha256((here / "trials.py").read_bytes()).hexdigest()

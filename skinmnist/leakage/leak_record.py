@@ -1,0 +1,150 @@
+"""What a demonstration of leaks leaves in a run folder, and the words for each leak; nothing here trains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skinmnist.datasets.files import write_atomically
+from skinmnist.errors import InputError
+from skinmnist.experiment.run_folder.decoding import decode
+from skinmnist.experiment.run_folder.frames import csv_bytes, read_columns
+from skinmnist.experiment.run_folder.run_info import RunInfo
+from skinmnist.text import one_line
+
+LEAKS_FILE, LEAKS_FOLDER, _NOTES_FILE = "leaks.csv", "leaks", "leaks.json"
+LEAK_COLUMNS = ("leak", "sampler", "model", "metric", "leaky", "honest")
+#: What a report shows of every pair.
+LEADING_METRICS = ("macro_f1", "accuracy")
+
+
+@dataclass(frozen=True)
+class LeakWords:
+    """A way to be fooled, in words.
+
+    Attributes
+    ----------
+    key : str
+        In ``leaks.csv``.
+    title, wrong, right, why : str
+        What it is called, what is done, what the honest twin does, and why the score rises.
+    """
+
+    key: str
+    title: str
+    wrong: str
+    right: str
+    why: str
+
+
+RESAMPLED = LeakWords(
+    key="resampling_before_the_split",
+    title="Resampling before the split",
+    wrong="All pictures are resampled to equal classes, and only then dealt into training and test.",
+    right="The same sampler inside each fold, on its training pictures only; the test stays as it is.",
+    why="Copies of a picture, or blends of it, stand on both sides. The rare classes are recognised "
+    "instead of understood, and the test is no longer imbalanced.",
+)
+SHARED_LESIONS = LeakWords(
+    key="lesions_in_both_folds",
+    title="Pictures of one lesion in both folds",
+    wrong="Pictures are dealt into folds one by one.",
+    right="All pictures of a lesion stay in one fold.",
+    why="Another picture of a lesion that was trained on is answered from memory.",
+)
+TUNED = LeakWords(
+    key="tuning_on_the_test_fold",
+    title="Tuning on the test fold",
+    wrong="Several settings or seeds are tried on the held-out fold, and the best result is reported.",
+    right="The setting is chosen on training lesions left out inside; its result on the same held-out "
+    "fold is reported.",
+    why="The best of several results is partly the luckiest: the fold has taken part in the choice.",
+)
+#: In the order in which they are shown.
+LEAK_WORDS = (RESAMPLED, SHARED_LESIONS, TUNED)
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstration:
+    """What a demonstration has shown.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        Columns `LEAK_COLUMNS`: one row for each leak, sampler, model and metric of the leaderboard.
+    notes : tuple of str
+        What was left out, in words.
+    titles : mapping of str to str
+        Of the models.
+    """
+
+    scores: pd.DataFrame
+    notes: tuple[str, ...]
+    titles: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Notes:
+    """What stands beside the scores: the run that they belong to, and words."""
+
+    protocol: Mapping[str, Any]
+    notes: tuple[str, ...]
+    titles: Mapping[str, str]
+
+
+def read_leaks(folder: Path, info: RunInfo) -> Demonstration | None:
+    """Read the demonstration of a run folder; None where it holds none of this run's data, folds and seed.
+
+    Raises
+    ------
+    InputError
+        Where what is there cannot be read.
+    """
+    notes, scores = folder / LEAKS_FOLDER / _NOTES_FILE, folder / LEAKS_FILE
+    if not (notes.is_file() and scores.is_file()):
+        return None
+    try:
+        kept = decode(_Notes, json.loads(notes.read_text(encoding="utf-8")))
+        if kept.protocol != _common(asdict(info.protocol)):
+            return None
+        return Demonstration(_read_scores(scores), kept.notes, kept.titles)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"the leaks in {folder} are damaged ({one_line(str(error))}); demonstrate them again, or delete "
+            f"{scores}"
+        ) from None
+
+
+def _read_scores(path: Path) -> pd.DataFrame:
+    """Read ``leaks.csv``: known leaks, finite scores, each once, and the leading scores of every pair."""
+    frame = read_columns(path, dict.fromkeys(LEAK_COLUMNS[:4], str) | dict.fromkeys(LEAK_COLUMNS[4:], float))
+    keys = list(LEAK_COLUMNS[:3])
+    if (
+        not frame["leak"].isin([leak.key for leak in LEAK_WORDS]).all()
+        or not np.isfinite(frame[["leaky", "honest"]].to_numpy()).all()
+    ):
+        raise ValueError("it names a leak that is not known, or a score that is no number")
+    shown = frame[frame["metric"].isin(LEADING_METRICS)].groupby(keys).size()
+    if frame.duplicated([*keys, "metric"]).any() or (
+        len(shown) != len(frame[keys].drop_duplicates()) or (shown != len(LEADING_METRICS)).any()
+    ):
+        raise ValueError(f"expected {' and '.join(LEADING_METRICS)} of every pair, each once")
+    return frame
+
+
+def write_leaks(folder: Path, protocol: Mapping[str, Any], shown: Demonstration) -> None:
+    """Write a demonstration into a folder, with what a run must share to show it as its own."""
+    kept = {"protocol": _common(protocol), "notes": list(shown.notes), "titles": dict(shown.titles)}
+    write_atomically(folder / LEAKS_FOLDER / _NOTES_FILE, (json.dumps(kept, indent=1) + "\n").encode())
+    write_atomically(folder / LEAKS_FILE, csv_bytes(shown.scores))
+
+
+def _common(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run and its demonstration agree on, whatever the run's split."""
+    return {name: protocol[name] for name in ("data", "folds", "seed", "rows")}

@@ -1,0 +1,201 @@
+"""How each leak deals rows and folds: tables and tasks for the runner, which knows nothing of leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.table import PixelTable
+from skinmnist.experiment.cells import Cell
+from skinmnist.experiment.fit_cell import Task
+from skinmnist.experiment.grid import Sampler
+from skinmnist.experiment.plan import Plan
+from skinmnist.experiment.run_folder.provenance import Provenance
+from skinmnist.experiment.splits import LEFT_OUT, assign_folds
+from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.resampling.registry import make_sampler, resample
+
+HONEST, BY_IMAGE, SEEN, INNER = "honest", "by_image", "tuned_on_the_test_fold", "tuned_inside"
+#: The samplers that are put before the split.
+SAMPLERS_BEFORE = ("RandomOverSampler", "SMOTE")
+#: Held-out folds that a leak is shown on: as few as tell it from luck.
+RESAMPLED_FOLDS, IMAGE_FOLDS, TUNED_FOLDS = 1, 3, 1
+#: Factors on a penalty C, and numbers of seeds, that tuning chooses among.
+PENALTY_FACTORS = (0.04, 0.2, 1.0, 5.0, 25.0)
+SEEDS = 8
+#: Trees of a forest that is grown once for every seed.
+TREES = 20
+
+
+@dataclass(frozen=True, eq=False)
+class LeakTrial:
+    """Cells of one table and one task: one pass of the runner.
+
+    Attributes
+    ----------
+    name : str
+        Of its folder; trials of one name hold the same table and folds.
+    table : PixelTable
+    task : Task
+    cells : tuple of Cell
+    """
+
+    name: str
+    table: PixelTable
+    task: Task
+    cells: tuple[Cell, ...]
+
+    def provenance(self, identity: str) -> Provenance:
+        """Return what stored cells must come from to be those of this trial."""
+        prints = {name: spec.fingerprint for name, spec in self.task.models.items()}
+        return Provenance.of_table(identity, prints, self.table, self.task.folds)
+
+
+@dataclass(frozen=True, eq=False)
+class LeakScenario:
+    """What leaks are shown on: the table, and the honest plan of the models they are shown with."""
+
+    table: PixelTable
+    plan: Plan
+
+    @property
+    def models(self) -> dict[str, ModelSpec]:
+        """The models that leak, by name."""
+        return dict(self.plan.task.models)
+
+    @property
+    def taking_part(self) -> npt.NDArray[np.int64]:
+        """The rows of the table that stand in a fold."""
+        return np.flatnonzero(self.plan.task.folds[0] != LEFT_OUT)
+
+    def folds(self, most: int) -> range:
+        """Return the first held-out folds, at most so many."""
+        return range(min(most, self.plan.protocol["folds"]))
+
+
+def honest(scenario: LeakScenario, samplers: tuple[str, ...], folds: int) -> LeakTrial:
+    """Resample inside the folds, keep lesions together: the twin that every leak is held against."""
+    cells = [
+        Cell(sampler, model, 0, fold)
+        for sampler in samplers
+        for model in scenario.models
+        for fold in scenario.folds(folds)
+    ]
+    return LeakTrial(HONEST, scenario.table, scenario.plan.task, tuple(cells))
+
+
+def resampled_first(scenario: LeakScenario, sampler: str) -> LeakTrial:
+    """Resample all pictures, and only then deal them into folds, picture by picture.
+
+    The cells train without a sampler on what their folds hold; they bear the name of the one that came
+    before. Models keep the budget that they have inside the folds, which follows from the rows before
+    resampling: what differs is the split, and not the price.
+    """
+    plan, rows = scenario.plan, scenario.taking_part
+    table = resample_all(scenario.table, rows, sampler, plan.task.seed)
+    n_folds = plan.protocol["folds"]
+    train_rows = round(len(rows) * (n_folds - 1) / n_folds)
+    task = Task(
+        folds=assign_folds(table, n_folds, 1, "image", plan.task.seed),
+        by_lesion=False,
+        models={name: _with_budget(spec, train_rows) for name, spec in scenario.models.items()},
+        samplers={sampler: Sampler(None)},
+        seed=plan.task.seed,
+    )
+    cells = [
+        Cell(sampler, model, 0, fold) for model in scenario.models for fold in scenario.folds(RESAMPLED_FOLDS)
+    ]
+    return LeakTrial(f"{sampler}_before_the_split", table, task, tuple(cells))
+
+
+def resample_all(table: PixelTable, rows: npt.NDArray[np.int64], sampler: str, seed: int) -> PixelTable:
+    """Resample rows of a table at once, with no fold in sight; nobody knows the lesions of what is made."""
+    made = resample(make_sampler(sampler, seed), np.asarray(table.pixels[rows]), table.labels[rows])
+    if made.chosen is not None:
+        pixels = np.asarray(table.pixels[rows])[made.chosen]
+    else:
+        pixels = np.clip(np.rint(np.asarray(made.rows)), 0, 255).astype(np.uint8)
+    return PixelTable(pixels, made.labels, table.class_names, table.shape)
+
+
+def by_image(scenario: LeakScenario) -> LeakTrial:
+    """Deal pictures into folds one by one, so that those of a lesion part."""
+    plan, table = scenario.plan, scenario.table
+    folds = assign_folds(table, plan.protocol["folds"], 1, "image", plan.task.seed, scenario.taking_part)
+    task = replace(plan.task, folds=folds, by_lesion=False)
+    cells = [
+        Cell("none", model, 0, fold) for model in scenario.models for fold in scenario.folds(IMAGE_FOLDS)
+    ]
+    return LeakTrial(BY_IMAGE, table, task, tuple(cells))
+
+
+def candidates(scenario: LeakScenario) -> dict[str, dict[str, ModelSpec]]:
+    """Return the settings that tuning chooses among, for each model, by a name of their own.
+
+    Where a classifier has a penalty ``C``, multiples of it; else, where it has luck, seeds: whoever keeps the
+    best of many runs tunes the seed. Models without either are left out.
+    """
+    found = {}
+    for name, spec in scenario.models.items():
+        setting = Setting(scenario.table.shape, len(scenario.table.class_names), len(scenario.taking_part), 0)
+        params = spec.build(setting, "none").get_params(deep=False)
+        if "C" in params:
+            found[name] = {
+                f"{name}, C x {factor:g}": _changed(spec, {"C": factor * params["C"]})
+                for factor in PENALTY_FACTORS
+            }
+        elif "random_state" in params:
+            fewer = {"n_estimators": TREES} if "n_estimators" in params else {}
+            found[name] = {
+                f"{name}, seed {seed}": _changed(spec, {"random_state": seed, **fewer})
+                for seed in range(SEEDS)
+            }
+    return found
+
+
+def tuned(scenario: LeakScenario) -> list[LeakTrial]:
+    """Train every setting twice: to be seen on the held-out fold, and on training lesions left out inside.
+
+    Inside, the held-out fold takes no part, and the next fold is left out in its stead: a picture's repeat
+    is then the fold that takes no part.
+    """
+    plan, n_folds = scenario.plan, scenario.plan.protocol["folds"]
+    settings = {name: spec for of_model in candidates(scenario).values() for name, spec in of_model.items()}
+    outer = [fold for fold in scenario.folds(TUNED_FOLDS) if n_folds > 2]
+    if not settings or not outer:
+        return []
+    inside = np.stack([np.where(plan.task.folds[0] == fold, LEFT_OUT, plan.task.folds[0]) for fold in outer])
+    task = replace(plan.task, models=settings)
+    seen = [Cell("none", name, 0, fold) for name in settings for fold in outer]
+    inner = [Cell("none", name, fold, inner_fold(fold, n_folds)) for name in settings for fold in outer]
+    return [
+        LeakTrial(SEEN, scenario.table, task, tuple(seen)),
+        LeakTrial(INNER, scenario.table, replace(task, folds=inside.astype(np.int8)), tuple(inner)),
+    ]
+
+
+def inner_fold(fold: int, n_folds: int) -> int:
+    """Return the fold that settings are chosen on when `fold` is to stay unseen."""
+    return (fold + 1) % n_folds
+
+
+def _with_budget(spec: ModelSpec, train_rows: int) -> ModelSpec:
+    features = None if spec.features is None else partial(_for_rows, spec.features, train_rows)
+    return replace(spec, classifier=partial(_for_rows, spec.classifier, train_rows), features=features)
+
+
+def _for_rows(build: Callable[[Setting], Any], train_rows: int, setting: Setting) -> Any:
+    return build(replace(setting, train_rows=train_rows))
+
+
+def _changed(spec: ModelSpec, params: dict[str, Any]) -> ModelSpec:
+    return replace(spec, classifier=partial(_with_params, spec.classifier, params))
+
+
+def _with_params(build: Callable[[Setting], Any], params: dict[str, Any], setting: Setting) -> Any:
+    return build(setting).set_params(**params)

@@ -1,0 +1,167 @@
+"""Updates of the weights inside the training graph.
+
+Keras' optimizers make several small operations of each update; on networks as small as these that shows. Here
+every Adam update is one fused kernel, and kernels of convolutions of equal shorter side are orthogonalised
+together.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from skinmnist.models.cnn.backend import keras, tf
+
+
+def orthogonalise(stacks: Sequence[tf.Tensor], iterations: int = 5) -> list[tf.Tensor]:
+    """Replace the singular values of matrices by numbers near 1, by a Newton-Schulz iteration.
+
+    The coefficients are those of Jordan et al., "Muon: An optimizer for hidden layers in neural networks"
+    (2024): they end between about 0.7 and 1.2, which serves as well as 1 and takes fewer iterations.
+
+    Parameters
+    ----------
+    stacks : sequence of float32 tensor of shape (m, rows, columns)
+        Matrices of equal shape in each stack.
+    iterations : int, default=5
+        At least one.
+
+    Returns
+    -------
+    list of tensor
+        Of the same shapes.
+    """
+    upright = [stack.shape[-2] > stack.shape[-1] for stack in stacks]
+    wide = [
+        tf.linalg.matrix_transpose(stack) if up else stack for stack, up in zip(stacks, upright, strict=True)
+    ]
+    wide = [stack / (tf.norm(stack, axis=(-2, -1), keepdims=True) + 1e-7) for stack in wide]
+    # Every step is a polynomial of the small matrix wide @ wide.T, and so are all of them together: those of
+    # equal size go through it side by side.
+    grams = [tf.matmul(stack, stack, transpose_b=True) for stack in wide]
+    products = list(grams)
+    for size in {gram.shape[-1] for gram in grams}:
+        alike = [at for at, gram in enumerate(grams) if gram.shape[-1] == size]
+        evened = _even_out(tf.concat([grams[at] for at in alike], 0), iterations)
+        for at, product in zip(alike, tf.split(evened, [grams[at].shape[0] for at in alike]), strict=True):
+            products[at] = product
+    results = [tf.matmul(product, stack) for product, stack in zip(products, wide, strict=True)]
+    return [
+        tf.linalg.matrix_transpose(result) if up else result
+        for result, up in zip(results, upright, strict=True)
+    ]
+
+
+def _even_out(gram: tf.Tensor, iterations: int) -> tf.Tensor:
+    """Return the matrices that even out the singular values of those with products ``gram`` (m, n, n)."""
+    identity = tf.eye(gram.shape[-1])
+    product: tf.Tensor = None
+    for _ in range(iterations):
+        factor = 3.4445 * identity - 4.7750 * gram + 2.0315 * tf.matmul(gram, gram)
+        product = factor if product is None else tf.matmul(factor, product)
+        gram = tf.matmul(factor, tf.matmul(gram, factor))
+    return product
+
+
+class MuonAdam:
+    """Muon for the kernels of convolutions, Adam for everything else; matrices decay.
+
+    Muon (Jordan et al. 2024) moves a kernel, seen as a matrix of inputs by outputs, by its orthogonalised
+    Nesterov momentum, so that all directions advance alike; Adam (Kingma & Ba 2015) scales every number on
+    its own; weights decay as in Loshchilov & Hutter (2019).
+
+    Parameters
+    ----------
+    variables : list of keras.Variable
+        The trainable variables; those of four axes are kernels of convolutions.
+    learning_rate, kernel_rate : float
+        Highest learning rates of Adam and of Muon; a `kernel_rate` of None leaves kernels to Adam.
+    weight_decay, kernel_decay : float
+        Decay per step relative to the rate, of matrices under Adam and of kernels under Muon.
+    momentum : float, default=0.9
+        Of Muon.
+    """
+
+    beta_1, beta_2, epsilon = 0.9, 0.99, 1e-7
+
+    def __init__(
+        self,
+        variables: list[keras.Variable],
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        kernel_rate: float | None,
+        kernel_decay: float,
+        momentum: float = 0.9,
+    ) -> None:
+        self.variables = [variable.value for variable in variables]
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.kernel_rate, self.kernel_decay, self.momentum = kernel_rate or 0.0, kernel_decay, momentum
+        self._first = [tf.Variable(tf.zeros_like(variable)) for variable in self.variables]
+        self._second = [
+            tf.Variable(tf.zeros_like(variable)) if kernel_rate is None or len(variable.shape) < 4 else None
+            for variable in self.variables
+        ]
+
+    def reset(self) -> None:
+        """Forget all momentum."""
+        for slot in (*self._first, *self._second):
+            if slot is not None:
+                slot.assign(tf.zeros_like(slot))
+
+    def update(self, gradients: list[tf.Tensor], cycle: tf.Tensor, step: tf.Tensor) -> None:
+        """Move the variables.
+
+        Parameters
+        ----------
+        gradients : list of tensor
+            In the order of the variables.
+        cycle : float32 tensor of shape ()
+            Share of the highest learning rates that holds at this step.
+        step : int32 tensor of shape ()
+            Steps made before this one.
+        """
+        alike: dict[tuple[int, ...], list[tuple[tf.Variable, tf.Tensor]]] = defaultdict(list)
+        for variable, gradient, first, second in zip(
+            self.variables, gradients, self._first, self._second, strict=True
+        ):
+            if second is None:
+                first.assign(self.momentum * first + gradient)
+                alike[tuple(variable.shape)].append((variable, gradient + self.momentum * first))
+            else:
+                self._adam(variable, gradient, first, second, cycle * self.learning_rate, step)
+        self._muon(list(alike.values()), cycle * self.kernel_rate)
+
+    def _muon(self, alike: list[list[tuple[tf.Variable, tf.Tensor]]], rate: tf.Tensor) -> None:
+        stacks = [tf.stack([tf.reshape(move, (-1, move.shape[-1])) for _, move in group]) for group in alike]
+        for group, directions in zip(alike, orthogonalise(stacks), strict=True):
+            inputs, outputs = directions.shape[1:]
+            length = max(1.0, outputs / inputs) ** 0.5
+            for (variable, _), direction in zip(group, tf.unstack(directions), strict=True):
+                move = length * tf.reshape(direction, variable.shape) + self.kernel_decay * variable
+                variable.assign_sub(rate * move)
+
+    def _adam(
+        self,
+        variable: tf.Variable,
+        gradient: tf.Tensor,
+        first: tf.Variable,
+        second: tf.Variable,
+        rate: tf.Tensor,
+        step: tf.Tensor,
+    ) -> None:
+        if len(variable.shape) > 1:
+            variable.assign_sub(rate * self.weight_decay * variable)
+        time = tf.cast(step + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=first.handle,
+            v=second.handle,
+            beta1_power=self.beta_1**time,
+            beta2_power=self.beta_2**time,
+            lr=rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )

@@ -1,0 +1,188 @@
+"""What a published system claims, beside what its way of doing it gives and what is honest.
+
+Nothing here knows of models: a report reads it from the run folder alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skinmnist.errors import InputError
+from skinmnist.experiment.cells import CellResult
+from skinmnist.experiment.run_folder.archives import decode_arrays, take_array
+from skinmnist.experiment.run_folder.decoding import decode
+from skinmnist.experiment.run_folder.frames import read_columns
+from skinmnist.experiment.run_folder.run_info import RunInfo
+from skinmnist.text import one_line
+
+#: What a page may claim, and what it is called here.
+CLAIMS = ("accuracy", "precision", "recall", "macro_f1", "loss")
+CLAIMS_FILE, PUBLISHED_FOLDER = "claims.csv", "published"
+ABOUT_FILE, AUGMENTED_FILE = "preset.json", "augmented.npz"
+CLAIM_COLUMNS = ("network", "sampler", "metric", "claimed", "as_published", "honest")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a preset says of itself: texts, lists of sentences, and the titles of its networks."""
+
+    title: str
+    about: str
+    claim: str
+    less: str
+    choices: tuple[str, ...]
+    other_data: tuple[str, ...]
+    differences: tuple[str, ...]
+    networks: Mapping[str, str]
+    protocol: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Claims:
+    """What a preset left in a run folder.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        Columns `CLAIM_COLUMNS`.
+    about : dict
+        The fields of `About`.
+    augmented : ndarray of shape (n, versions, height, width, channels), uint8, or None
+        Pictures of the table, each first as it is, then changed at random.
+    """
+
+    scores: pd.DataFrame
+    about: dict[str, Any]
+    augmented: npt.NDArray[np.uint8] | None
+
+
+def common(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what tells one honest run from another."""
+    return {name: protocol[name] for name in ("data", "folds", "split", "seed", "rows")}
+
+
+def read_claims(folder: Path, info: RunInfo) -> Claims | None:
+    """Read what `run_preset` left in a run folder; None where there is nothing of a run of this protocol.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read.
+    """
+    path, published = folder / CLAIMS_FILE, folder / PUBLISHED_FOLDER
+    if not path.is_file():
+        return None
+    try:
+        about = decode(About, json.loads((published / ABOUT_FILE).read_text(encoding="utf-8")))
+        if about.protocol != common(asdict(info.protocol)):
+            return None
+        if not about.networks:
+            raise ValueError("its preset has no network")
+        augmented = None
+        if (published / AUGMENTED_FILE).is_file():
+            arrays = decode_arrays((published / AUGMENTED_FILE).read_bytes())
+            augmented = take_array(arrays, "pictures", "u", (None, None, *info.table.shape))
+            if augmented.dtype != np.uint8 or not augmented.shape[1]:
+                raise ValueError("its pictures are no bytes")
+        return Claims(_read_scores(path, about), asdict(about), augmented)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} is damaged ({one_line(str(error))}); run the preset again, or delete it"
+        ) from None
+
+
+def _read_scores(path: Path, about: About) -> pd.DataFrame:
+    """Read ``claims.csv``: scores of the preset's networks; what is not known is absent."""
+    texts, numbers = CLAIM_COLUMNS[:3], CLAIM_COLUMNS[3:]
+    frame = read_columns(path, dict.fromkeys(texts, str) | dict.fromkeys(numbers, float))
+    named = frame["network"].isin(list(about.networks)) & frame["metric"].isin(CLAIMS)
+    if frame.empty or not named.all() or np.isinf(frame[list(numbers)].to_numpy(dtype=float)).any():
+        raise ValueError("it is empty, or names a network, a score or a number that is none")
+    return frame
+
+
+def keras_scores(
+    labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]
+) -> dict[str, float]:
+    """Score as the pages do: what `CLAIMS` names.
+
+    Precision and recall are micro-averaged at a threshold of 0.5, as Keras' metrics of these names count
+    them: a picture whose top probability is below it counts for neither class. A score without a picture to
+    count is absent.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+    probabilities : ndarray of shape (n, k)
+    """
+    from sklearn.metrics import f1_score
+
+    own = probabilities[np.arange(len(labels)), labels]
+    sure = probabilities > 0.5
+    hits = float((own > 0.5).sum())
+    found = {
+        "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+        "recall": hits / len(labels),
+        "macro_f1": float(f1_score(labels, probabilities.argmax(axis=1), average="macro", zero_division=0)),
+        "loss": float(-np.log(own.clip(1e-7, 1)).mean()),
+    }
+    if sure.any():
+        found["precision"] = hits / float(sure.sum())
+    return found
+
+
+def compare_claims(
+    networks: Iterable[str],
+    sampler: str,
+    claimed: Mapping[str, float],
+    published: Iterable[CellResult],
+    honest: Iterable[CellResult],
+) -> pd.DataFrame:
+    """Set the means over the folds beside what is claimed.
+
+    Parameters
+    ----------
+    networks : iterable of str
+    sampler : str
+    claimed : mapping of str to float
+        By a name of `CLAIMS`.
+    published, honest : iterable of CellResult
+        Cells of other samplers are passed over.
+
+    Returns
+    -------
+    DataFrame
+        Columns `CLAIM_COLUMNS`; what is not known is absent.
+    """
+    both, names = [list(published), list(honest)], list(networks)
+    rows = []
+    for network in names:
+        # A page's claim is that of its own network, the first; the others are variants of it.
+        said = claimed if network == names[0] else {}
+        as_published, fair = (_means(cells, network, sampler) for cells in both)
+        rows += [
+            (network, sampler, metric, said.get(metric), as_published.get(metric), fair.get(metric))
+            for metric in CLAIMS
+        ]
+    return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
+
+
+def _means(cells: Iterable[CellResult], model: str, sampler: str) -> dict[str, float]:
+    found = [
+        keras_scores(cell.labels, cell.probabilities)
+        for cell in cells
+        if (cell.cell.model, cell.cell.sampler) == (model, sampler)
+    ]
+    return {
+        metric: float(np.mean([scores[metric] for scores in found]))
+        for metric in CLAIMS
+        if found and all(metric in scores for scores in found)
+    }

@@ -1,0 +1,315 @@
+"""Presets: a published system as a TOML file, read into frozen dataclasses, unknown keys refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from skinmnist.errors import InputError
+from skinmnist.experiment.grid import resolve_samplers
+from skinmnist.models.blueprints import (
+    Augmentation,
+    Blueprint,
+    Training,
+    is_number,
+    read_blueprint,
+    read_fields,
+)
+from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.presets.claims import CLAIMS
+from skinmnist.resampling.registry import SAMPLERS
+from skinmnist.text import is_name, one_line, shown
+
+#: The largest change of each kind that Keras' layers take: degrees, and shares.
+LARGEST = {"rotation": 360, "zoom": 1, "shift": 1, "shear": 1, "brightness": 1}
+
+#: Share of the training lesions that callbacks watch in the honest protocol.
+WATCHED = 0.1
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands at the top of a preset.
+
+    Attributes
+    ----------
+    title : str
+    about : str
+        What the page describes.
+    claim : str
+        What it says of its scores, in words.
+    choices : tuple of str
+        What the page leaves open, and what was chosen.
+    less : str
+        What is fewer here than published, so that it runs in minutes.
+    folds : int
+        Folds of the cross-validation; with `holdout`, the held-out part is one of so many.
+    holdout : bool
+        Train, validation and test part once, instead of a cross-validation.
+    rows : int or None
+        Rows that take part, drawn by lesion; all where it is left out.
+    sampler : str
+        The page's sampler.
+    size : str
+        Height and width of the page's pictures, such as ``"75x100"``; a table of another size may be named.
+    classes : int
+        Classes of the page's data.
+    """
+
+    title: str = ""
+    about: str = ""
+    claim: str = ""
+    choices: tuple[str, ...] = ()
+    less: str = ""
+    folds: int = 5
+    holdout: bool = False
+    rows: int | None = None
+    sampler: str = "none"
+    size: str = ""
+    classes: int = 7
+
+
+@dataclass(frozen=True)
+class AsPublished:
+    """What the page did otherwise than the honest protocol.
+
+    Attributes
+    ----------
+    by_image : bool
+        Pictures are dealt one by one, so that those of a lesion part.
+    sampler_first : bool
+        The sampler meets all pictures, and only then are they dealt into training and test.
+    watches_test : bool
+        Callbacks watch the held-out pictures, and the weights that do best on them are kept.
+    """
+
+    by_image: bool = True
+    sampler_first: bool = False
+    watches_test: bool = False
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """What inflates the page's scores, in words."""
+        said = {
+            "pictures are dealt one by one, so that a lesion stands in training and test": self.by_image,
+            "the sampler works before the split, so that copies stand on both sides": self.sampler_first,
+            "the held-out pictures choose when to stop and which weights to keep": self.watches_test,
+        }
+        return tuple(words for words, holds in said.items() if holds)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of a preset: its name in tables, a title, and its layers."""
+
+    name: str
+    title: str
+    blueprint: Blueprint
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A published system.
+
+    Attributes
+    ----------
+    name : str
+        The file's name without its ending.
+    head : Head
+    claims : mapping of str to float
+        Scores that the page claims, by a name of `CLAIMS`.
+    networks : tuple of Network
+    training : Training
+    augmentation : Augmentation or None
+    published : AsPublished
+    """
+
+    name: str
+    head: Head
+    claims: Mapping[str, float]
+    networks: tuple[Network, ...]
+    training: Training
+    augmentation: Augmentation | None
+    published: AsPublished
+
+    @property
+    def samplers(self) -> tuple[str, ...]:
+        """The page's sampler, and none beside it."""
+        return tuple(dict.fromkeys(("none", self.head.sampler)))
+
+    def models(self, watch: float = WATCHED) -> dict[str, ModelSpec]:
+        """Return the networks as models of a comparison.
+
+        Parameters
+        ----------
+        watch : float
+            Share of the training lesions that is watched, where anything is.
+        """
+        return {network.name: self._model(network, watch) for network in self.networks}
+
+    def _model(self, network: Network, watch: float) -> ModelSpec:
+        parts = [asdict(network.blueprint), asdict(self.training)]
+        parts.append(asdict(self.augmentation) if self.augmentation else {})
+        return ModelSpec(
+            title=network.title,
+            classifier=partial(make_published, network.blueprint, self.training, self.augmentation),
+            pixel_type="uint8",
+            library="skinmnist.models.cnn.stacked",
+            most_probable=True,
+            weights=True,
+            draws=True,
+            watch=watch if self.training.watches else 0.0,
+            seconds=60.0,
+            fingerprint=hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(),
+        )
+
+
+def make_published(
+    blueprint: Blueprint, training: Training, augmentation: Augmentation | None, setting: Setting
+) -> Any:
+    """Build the classifier of a preset's network; TensorFlow is imported here."""
+    from skinmnist.models.cnn.stacked import PublishedNetwork
+
+    return PublishedNetwork(setting.shape, blueprint, training, augmentation, setting.seed)
+
+
+def read_preset(path: str | Path) -> Preset:
+    """Read a preset.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read, is no TOML, or a key or value is none that a preset can have.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise InputError(f"the preset {path} cannot be read ({error.strerror}); name a TOML file") from None
+    except (ValueError, RecursionError) as error:  # TOML, UTF-8, numbers of thousands of digits, brackets.
+        raise InputError(f"the preset {path} is no TOML ({one_line(str(error))}); mend it there") from None
+    try:
+        return _as_preset(path.stem, content)
+    except InputError as error:
+        raise InputError(f"the preset {path}: {error}") from None
+
+
+_TABLES = ("system", "claims", "networks", "training", "augmentation", "published")
+
+
+def _as_preset(name: str, content: dict[str, Any]) -> Preset:
+    for key, value in content.items():
+        if key not in _TABLES:
+            raise InputError(f"received the table {shown(key)}; valid tables are {', '.join(_TABLES)}")
+        if not isinstance(value, list if key == "networks" else dict):
+            kind = "an array of tables, [[networks]]" if key == "networks" else f"a table, [{key}]"
+            raise InputError(f"received {key} = {shown(value)}; expected {kind}")
+    head = read_fields(Head, "[system]", content.get("system", {}))
+    if not head.title:
+        raise InputError("received no title; give one under [system]")
+    if head.folds < 2:
+        raise InputError(f"[system] received folds = {head.folds}; expected at least 2")
+    if head.size and not re.fullmatch(r"[1-9][0-9]{0,3}x[1-9][0-9]{0,3}", head.size):
+        raise InputError(
+            f"[system] received size {shown(head.size)}; expected height x width, such as '75x100'"
+        )
+    resolve_samplers([head.sampler])
+    training = read_fields(Training, "[training]", content.get("training", {}))
+    if training.monitor not in ("loss", "accuracy"):
+        raise InputError(
+            f"[training] received monitor {shown(training.monitor)}; choose 'loss' or 'accuracy'"
+        )
+    if not training.learning_rate:
+        raise InputError("[training] received learning_rate = 0; expected more, or nothing is learnt")
+    if training.rate_factor >= 1:
+        raise InputError(
+            f"[training] received rate_factor = {training.rate_factor:g}; expected less than 1, to lower the "
+            "learning rate by"
+        )
+    published = read_fields(AsPublished, "[published]", content.get("published", {}))
+    if published.sampler_first and head.sampler not in SAMPLERS:
+        raise InputError(
+            f"[published] received sampler_first with the sampler {shown(head.sampler)}; name a sampler that "
+            "makes rows, such as RandomOverSampler or SMOTE"
+        )
+    augmentation = None
+    if "augmentation" in content:
+        augmentation = read_fields(Augmentation, "[augmentation]", content["augmentation"])
+        if augmentation.flip not in ("", "horizontal", "vertical", "horizontal_and_vertical"):
+            raise InputError(
+                f"[augmentation] received flip {shown(augmentation.flip)}; choose 'horizontal', 'vertical' "
+                "or 'horizontal_and_vertical'"
+            )
+        for key, most in LARGEST.items():
+            if getattr(augmentation, key) > most:
+                raise InputError(
+                    f"[augmentation] received {key} = {getattr(augmentation, key):g}; expected at most {most}"
+                )
+    return Preset(
+        name=name,
+        head=head,
+        claims=_claims(content.get("claims", {})),
+        networks=_networks(content.get("networks", [])),
+        training=training,
+        augmentation=augmentation,
+        published=published,
+    )
+
+
+def _claims(declared: Mapping[str, Any]) -> dict[str, float]:
+    for key, value in declared.items():
+        if key not in CLAIMS or not is_number(value):
+            raise InputError(
+                f"[claims] received {shown(key)} = {shown(value)}; expected a number of at least 0 for "
+                f"{', '.join(CLAIMS)}"
+            )
+    return {key: float(declared[key]) for key in CLAIMS if key in declared}
+
+
+def _networks(declared: list[Any]) -> tuple[Network, ...]:
+    """Read the networks; one may take the layers of an earlier one with ``like``."""
+    keys = ("name", "title", "layers", "like", "batch_norm_after")
+    layers: dict[str, Any] = {}
+    found = []
+    for table in declared:
+        if not isinstance(table, Mapping):
+            raise InputError(f"received {shown(table)} among the networks; write each under [[networks]]")
+        unknown = [key for key in table if key not in keys]
+        name = table.get("name")
+        if unknown or not is_name(name) or name in layers:
+            wrong = shown(unknown[0]) if unknown else f"the name {shown(name)}"
+            raise InputError(
+                f"[[networks]] received {wrong}; valid keys are {', '.join(keys)}, and every network "
+                "has a name of its own"
+            )
+        title, like = table.get("title", name), table.get("like")
+        if not isinstance(title, str):
+            raise InputError(f"network {shown(name)} received the title {shown(title)}; expected a text")
+        known = isinstance(like, str) and like in layers
+        if ("layers" in table) == known or ("like" in table and not known):
+            what = "both layers and like" if "layers" in table else "neither layers nor a like that is known"
+            raise InputError(
+                f"network {shown(name)} received {what}; give either layers, or like = a network above it"
+            )
+        layers[name] = table.get("layers", layers.get(str(like)))
+        behind = table.get("batch_norm_after", [])
+        if not _are(Mapping, layers[name]) or not _are(str, behind):
+            raise InputError(
+                f"network {shown(name)} received layers that are no tables, or a batch_norm_after that is no "
+                "list; write layers = [{ dense = 64 }] and batch_norm_after = ['dense']"
+            )
+        found.append(Network(name, title, read_blueprint(layers[name], behind)))
+    if not found:
+        raise InputError("received no network; declare one under [[networks]]")
+    return tuple(found)
+
+
+def _are(kind: type[Any], items: Any) -> bool:
+    return isinstance(items, list) and all(isinstance(item, kind) for item in items)

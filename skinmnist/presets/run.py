@@ -1,0 +1,222 @@
+"""A preset run twice: in the honest protocol, and as its page did it; the second stays out of every table."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skinmnist.datasets.files import write_atomically
+from skinmnist.datasets.subset import draw_rows
+from skinmnist.datasets.table import PixelTable
+from skinmnist.experiment.cells import Cell, CellFailure
+from skinmnist.experiment.comparison import Progress as RunProgress
+from skinmnist.experiment.comparison import run_comparison
+from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
+from skinmnist.experiment.execution.processes import available_cores
+from skinmnist.experiment.grid import Sampler
+from skinmnist.experiment.plan import Plan, make_plan
+from skinmnist.experiment.run_folder.frames import csv_bytes
+from skinmnist.experiment.run_folder.manifest import Request
+from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.experiment.run_folder.store import CellStore
+from skinmnist.experiment.splits import assign_folds
+from skinmnist.leakage.demonstrate import run_trial
+from skinmnist.leakage.trials import LeakTrial, resample_all
+from skinmnist.presets.claims import (
+    ABOUT_FILE,
+    AUGMENTED_FILE,
+    CLAIMS_FILE,
+    PUBLISHED_FOLDER,
+    common,
+    compare_claims,
+)
+from skinmnist.presets.presets import WATCHED, Preset
+
+#: Pictures, and changed versions of each, that are kept for the report.
+SHOWN, VERSIONS = 7, 6
+
+
+class Progress(RunProgress, Protocol):
+    """Whoever wants to see a preset run go on."""
+
+    def leaking(self, cells: int, stored: int, notes: tuple[str, ...]) -> None:
+        """Take note of the cells that are run as published."""
+
+
+@dataclass(frozen=True, eq=False)
+class PresetRun:
+    """What a preset came to.
+
+    Attributes
+    ----------
+    record : RunRecord
+        The honest run.
+    claims : DataFrame
+        Columns `CLAIM_COLUMNS`: means over the folds; ``claimed`` is absent where the page says nothing.
+    failures : tuple of CellFailure
+        Cells of the run as published that could not be finished.
+    """
+
+    record: RunRecord
+    claims: pd.DataFrame
+    failures: tuple[CellFailure, ...]
+
+
+def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> LeakTrial:
+    """Deal, resample and watch as the page did."""
+    said, head, n_folds = preset.published, preset.head, plan.protocol["folds"]
+    rows = np.flatnonzero(plan.task.folds[0] >= 0)
+    models = preset.models(watch=0.0 if said.watches_test else WATCHED)
+    task = replace(plan.task, models=models, watch_held_out=said.watches_test)
+    if said.sampler_first:
+        table = _resampled_first(preset, table, rows, plan.task.seed)
+        rows = np.arange(len(table))
+        task = replace(task, samplers={head.sampler: Sampler(None)})
+    if said.by_image or said.sampler_first:
+        folds = assign_folds(table, n_folds, 1, "image", plan.task.seed, rows)
+        task = replace(task, folds=folds, by_lesion=False)
+    held_out = range(1 if head.holdout else n_folds)
+    cells = [Cell(head.sampler, network.name, 0, fold) for network in preset.networks for fold in held_out]
+    return LeakTrial(f"{preset.name} as published", table, task, tuple(cells))
+
+
+def run_preset(
+    preset: Preset,
+    table: PixelTable,
+    *,
+    out: str | Path,
+    seed: int = 0,
+    jobs: int | None = None,
+    fresh: bool = False,
+    limits: Limits = NO_LIMITS,
+    dask: str | None = None,
+    progress: Progress | None = None,
+    request: Request | None = None,
+) -> PresetRun:
+    """Run a preset in the honest protocol and as published, and set both beside what its page claims.
+
+    Parameters
+    ----------
+    preset : Preset
+    table : PixelTable
+    out : path
+        The run folder: the honest run's own files, the cells as published in its ``published/``, and
+        ``claims.csv``.
+    seed, jobs, fresh, limits, dask, progress, request
+        As of `run_comparison`.
+
+    Raises
+    ------
+    InputError
+        For a table that does not fit the preset.
+    KeyboardInterrupt
+        After what is finished has been stored.
+    """
+    head = preset.head
+    rows = draw_rows(table, head.rows, seed, head.folds) if head.rows is not None else None
+    split = "holdout" if head.holdout else None
+    models = preset.models()
+    plan = make_plan(table, preset.samplers, models, head.folds, 1, split, seed, rows)
+    record = run_comparison(
+        table,
+        preset.samplers,
+        models,
+        folds=head.folds,
+        split=split,
+        seed=seed,
+        jobs=jobs,
+        out=out,
+        fresh=fresh,
+        rows=rows,
+        limits=limits,
+        dask=dask,
+        progress=progress,
+        request=request,
+    )
+    trial = published_trial(preset, table, plan)
+    said = json.dumps(asdict(preset.published), sort_keys=True)
+    identity = hashlib.sha256(f"{plan.identity} {trial.name} {said} {_own_code()}".encode()).hexdigest()
+    folder = Path(out) / PUBLISHED_FOLDER
+    store = CellStore(folder, trial.provenance(identity))
+    if progress:
+        progress.leaking(len(trial.cells), sum(store.load(cell) is not None for cell in trial.cells), ())
+    failures = run_trial(trial, store, jobs or available_cores(), progress, limits, dask)
+    published = [result for cell in trial.cells if (result := store.load(cell)) is not None]
+    names = [network.name for network in preset.networks]
+    claims = compare_claims(names, head.sampler, preset.claims, published, record.results)
+    about = _about(preset, table) | {"protocol": common(plan.protocol)}
+    write_atomically(folder / ABOUT_FILE, (json.dumps(about, indent=1) + "\n").encode())
+    if preset.augmentation is not None:
+        write_atomically(folder / AUGMENTED_FILE, _augmented(preset, table, plan))
+    write_atomically(Path(out) / CLAIMS_FILE, csv_bytes(claims))
+    return PresetRun(record, claims, tuple(failures))
+
+
+def _about(preset: Preset, table: PixelTable) -> dict[str, Any]:
+    head, said = preset.head, preset.published
+    if table.lesion_ids is None:  # Then the honest run deals pictures one by one as well.
+        said = replace(said, by_image=False)
+    return {
+        "title": head.title,
+        "about": head.about,
+        "claim": head.claim,
+        "less": head.less,
+        "choices": list(head.choices),
+        "other_data": other_data(preset, table),
+        "differences": list(said.differences),
+        "networks": {network.name: network.title for network in preset.networks},
+    }
+
+
+def other_data(preset: Preset, table: PixelTable) -> list[str]:
+    """Say in what a table is not the page's data: scores on it then bear no comparison with the claims."""
+    head, n_classes = preset.head, len(table.class_names)
+    height, width, _ = table.shape
+    said = {
+        f"{n_classes} classes instead of the page's {head.classes}": n_classes != head.classes,
+        f"pictures of {height}x{width} instead of the page's {head.size}": head.size
+        and head.size != f"{height}x{width}",
+        "drawn pictures instead of real ones": table.synthetic,
+    }
+    return [words for words, holds in said.items() if holds]
+
+
+def _resampled_first(preset: Preset, table: PixelTable, rows: npt.NDArray[np.int64], seed: int) -> PixelTable:
+    """Resample all rows at once; where a page balances by augmented copies, each copy is changed."""
+    made = resample_all(table, rows, preset.head.sampler, seed)
+    if preset.augmentation is None or not preset.augmentation.copies_only or len(made) <= len(rows):
+        return made
+    from skinmnist.models.cnn.blueprint_layers import show_augmented
+
+    # Samplers that copy answer the rows that they were given first, and the copies after them.
+    copies = np.asarray(made.pixels[len(rows) :]).reshape(-1, *table.shape)
+    changed = show_augmented(copies, preset.augmentation, 1, seed).reshape(len(copies), -1)
+    return replace(made, pixels=np.concatenate([np.asarray(made.pixels[: len(rows)]), changed]))
+
+
+def _augmented(preset: Preset, table: PixelTable, plan: Plan) -> bytes:
+    """Change one picture of each class at random, as training does."""
+    from skinmnist.models.cnn.blueprint_layers import show_augmented
+
+    rows = np.flatnonzero(plan.task.folds[0] >= 0)
+    first = rows[np.unique(table.labels[rows], return_index=True)[1]][:SHOWN]
+    pictures = np.asarray(table.pixels[first]).reshape(len(first), *table.shape)
+    assert preset.augmentation is not None
+    changed = show_augmented(pictures, preset.augmentation, VERSIONS, plan.task.seed)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, pictures=np.concatenate([pictures[:, None], changed], axis=1))
+    return buffer.getvalue()
+
+
+def _own_code() -> str:
+    here = Path(__file__).parent
+    parts = [(here / name).read_bytes() for name in ("run.py", "../leakage/trials.py")]
+    return hashlib.sha256(b"".join(parts)).hexdigest()

@@ -1,0 +1,143 @@
+"""The section of a preset: what its page claims, what its way of doing it gives, and what is honest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import pandas as pd
+
+from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.experiment.run_folder.run_info import RunInfo
+from skinmnist.presets.claims import Claims, read_claims
+from skinmnist.reporting.embed import Embedded, embed_strip
+from skinmnist.reporting.format import fixed, model_title, signed
+from skinmnist.reporting.sections.conclusions import TURNED, evidence
+
+_NAMES = {
+    "accuracy": "Accuracy",
+    "precision": "Precision (micro, at 0.5)",
+    "recall": "Recall (micro, at 0.5)",
+    "macro_f1": "Macro-F1",
+    "loss": "Cross-entropy",
+}
+
+#: The scores by which a variant is held against the page's own network.
+_PAIRED = ("accuracy", "macro_f1")
+
+
+def claims_view(record: RunRecord, comparisons: pd.DataFrame) -> dict[str, Any]:
+    """Return what the template prints of a preset; ``claims`` is None where the run is none of one.
+
+    Parameters
+    ----------
+    record : RunRecord
+    comparisons : DataFrame
+        Of `skinmnist.analysis.analyze.Analysis`.
+
+    Raises
+    ------
+    InputError
+        Where what the preset left in the run folder is damaged.
+    """
+    found = read_claims(record.folder, record.info)
+    if found is None:
+        return {"claims": None}
+    return {
+        "claims": found.about | {"sampler": found.scores["sampler"].iloc[0]},
+        "claim_rows": _rows(found),
+        "claims_answer": _answer(found),
+        "claim_pairs": paired_words(record.info, comparisons, found.about["networks"]),
+        "augmented": _pictures(found),
+    }
+
+
+def paired_words(info: RunInfo, comparisons: pd.DataFrame, networks: Collection[str]) -> list[str]:
+    """Say what each variant of a page's network changes on the same folds of the honest run.
+
+    Parameters
+    ----------
+    info : dict
+        Of the run.
+    comparisons : DataFrame
+        Of `skinmnist.analysis.analyze.Analysis`.
+    networks : collection of str
+        The page's network first, then its variants.
+
+    Returns
+    -------
+    list of str
+        A sentence for each sampler, variant and score of `_PAIRED`; the difference is the variant's score
+        less that of the page's network.
+    """
+    own, *variants = networks
+    rows = comparisons[
+        (comparisons["question"] == "model")
+        & (comparisons["model"] == own)
+        & comparisons["against"].isin(variants)
+        & comparisons["metric"].isin(_PAIRED)
+    ]
+    rows = rows.sort_values(["sampler", "against"], kind="stable")
+    return [_pair_words(info, _turned(row)) for _, row in rows.iterrows()]
+
+
+def _turned(row: pd.Series) -> pd.Series:
+    """Exchange the sides of a comparison of models."""
+    turned = row.copy()
+    turned["model"], turned["against"] = row["against"], row["model"]
+    turned["difference"], turned["low"], turned["high"] = -row["difference"], -row["high"], -row["low"]
+    turned["verdict"] = TURNED.get(row["verdict"], row["verdict"])
+    return turned
+
+
+def _pair_words(info: RunInfo, row: pd.Series) -> str:
+    sampler = "no sampler" if row["sampler"] == "none" else row["sampler"]
+    return (
+        f"{model_title(info, row['model'])} against {model_title(info, row['against'])}, {sampler}: "
+        f"{_NAMES[row['metric']]} {signed(row['difference'])}, {row['verdict']} ({evidence(row)})"
+    )
+
+
+def _rows(found: Claims) -> list[dict[str, str]]:
+    titles = found.about["networks"]
+    return [
+        {
+            "network": titles.get(row["network"], row["network"]),
+            "metric": _NAMES[row["metric"]],
+            **{name: _text(row[name]) for name in ("claimed", "as_published", "honest")},
+        }
+        for row in found.scores.to_dict("records")
+    ]
+
+
+def _text(value: float) -> str:
+    return "" if math.isnan(value) else fixed(value)
+
+
+def _answer(found: Claims) -> str:
+    """Say how far claim, page and honest protocol are from each other, in the numbers of the table."""
+    parts = []
+    for row in found.scores[found.scores["metric"] == "accuracy"].to_dict("records"):
+        title = found.about["networks"].get(row["network"], row["network"])
+        if not math.isnan(row["claimed"]):
+            parts.append(f"The page claims an accuracy of {fixed(row['claimed'])}.")
+        published, honest = (_accuracy(row[name]) for name in ("as_published", "honest"))
+        parts.append(f"{title}: as published {published}, in the honest protocol {honest}.")
+    if found.about["differences"]:
+        parts.append("What differs between the two: " + "; ".join(found.about["differences"]) + ".")
+    else:
+        parts.append("The page's protocol has no leak of those that are looked for, so the two agree.")
+    return " ".join(parts)
+
+
+def _accuracy(value: float) -> str:
+    return "has not been finished" if math.isnan(value) else f"an accuracy of {fixed(value)}"
+
+
+def _pictures(found: Claims) -> list[Embedded]:
+    """Return one strip a picture: first as it is, then its changed versions."""
+    if found.augmented is None:
+        return []
+    alt = "A training picture, and behind it the same changed at random, as training sees it"
+    return [embed_strip(versions, alt) for versions in found.augmented]

@@ -1,0 +1,177 @@
+"""The registry of samplers: imbalanced-learn's own, by class name, and nothing of ours beside them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.errors import InputError
+
+#: Every sampler of imbalanced-learn that works on numbers, and the module it comes from. SMOTEN and SMOTENC
+#: are for categories, which pictures have none of.
+SAMPLERS = {
+    "RandomOverSampler": "imblearn.over_sampling",
+    "SMOTE": "imblearn.over_sampling",
+    "ADASYN": "imblearn.over_sampling",
+    "BorderlineSMOTE": "imblearn.over_sampling",
+    "SVMSMOTE": "imblearn.over_sampling",
+    "KMeansSMOTE": "imblearn.over_sampling",
+    "SMOTETomek": "imblearn.combine",
+    "SMOTEENN": "imblearn.combine",
+    "RandomUnderSampler": "imblearn.under_sampling",
+    "NearMiss": "imblearn.under_sampling",
+    "TomekLinks": "imblearn.under_sampling",
+    "EditedNearestNeighbours": "imblearn.under_sampling",
+    "RepeatedEditedNearestNeighbours": "imblearn.under_sampling",
+    "AllKNN": "imblearn.under_sampling",
+    "OneSidedSelection": "imblearn.under_sampling",
+    "NeighbourhoodCleaningRule": "imblearn.under_sampling",
+    "CondensedNearestNeighbour": "imblearn.under_sampling",
+    "InstanceHardnessThreshold": "imblearn.under_sampling",
+    "ClusterCentroids": "imblearn.under_sampling",
+}
+
+#: What is done about imbalance without touching a row, and what it is.
+STRATEGIES = {
+    "none": "the training rows as they are",
+    "class_weight": "rows weighted by the inverse frequency of their class",
+    "balanced_batches": "every class equally often in a network's batches",
+    "sqrt_batches": "batches drawn by the square root of the inverse class frequency",
+    "focal_loss": "a loss that looks away from what is easy (Lin et al. 2017)",
+    "logit_adjusted_loss": "a loss that takes the class frequencies out of the decision (Menon et al. 2020)",
+}
+
+#: Samplers that choose among the rows without looking at them; they are fitted on row numbers.
+_BLIND = frozenset({"RandomOverSampler", "RandomUnderSampler"})
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """Training rows after a sampler.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (m, features), or None
+        The new rows; None where `chosen` tells everything.
+    labels : ndarray of shape (m,), int64
+    chosen : ndarray of shape (m,), int64, or None
+        Which of the old rows each new one is a copy of, where the sampler makes copies only.
+    notes : tuple of str
+        What had to be done otherwise than asked.
+    """
+
+    rows: npt.NDArray[Any] | None
+    labels: npt.NDArray[np.int64]
+    chosen: npt.NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def make_sampler(name: str, seed: int) -> Any:
+    """Return an unfitted sampler of imbalanced-learn with its own defaults.
+
+    Raises
+    ------
+    InputError
+        Where no sampler of that name is known.
+    """
+    if name not in SAMPLERS:
+        raise InputError(
+            f"received sampler {name!r}; expected one of {', '.join([*STRATEGIES, *SAMPLERS])}, "
+            "or package.module:Class"
+        )
+    sampler = getattr(importlib.import_module(SAMPLERS[name]), name)()
+    return seeded(sampler, seed)
+
+
+def seeded(estimator: Any, seed: int) -> Any:
+    """Set every ``random_state`` that is still open, nested ones included, and return the estimator."""
+    params = estimator.get_params()
+    states = {k: seed for k, v in params.items() if k.split("__")[-1] == "random_state" and v is None}
+    return estimator.set_params(**states)
+
+
+def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Resampled:
+    """Apply a sampler to training rows.
+
+    Parameters
+    ----------
+    sampler : imbalanced-learn sampler
+        Unfitted; it may be changed.
+    rows : ndarray of shape (n, features)
+    labels : ndarray of shape (n,), int64
+
+    Returns
+    -------
+    Resampled
+
+    Notes
+    -----
+    Rows reach a sampler that computes with them as float32: on uint8, ``neighbour - row`` inside SMOTE wraps
+    around silently. Only imbalanced-learn's plain SMOTE answers pixels of uint8 with uint8, see
+    `skinmnist.resampling.smote_pixels`.
+    """
+    if is_blind(sampler):
+        numbers = np.arange(len(rows))[:, None]
+        chosen, new_labels = sampler.fit_resample(numbers, labels)
+        return Resampled(None, np.asarray(new_labels), chosen=chosen[:, 0].astype(np.int64))
+    notes = fewer_neighbours(sampler, np.bincount(labels))
+    if rows.dtype == np.uint8 and _is_plain_smote(sampler):
+        from skinmnist.resampling.smote_pixels import smote_pixels
+
+        return Resampled(*smote_pixels(sampler, rows, labels), notes=notes)
+    new_rows, new_labels = sampler.fit_resample(rows.astype(np.float32, copy=False), labels)
+    return Resampled(new_rows, np.asarray(new_labels), notes=notes)
+
+
+def is_blind(sampler: Any) -> bool:
+    """Tell whether a sampler chooses among the rows without looking at them."""
+    return type(sampler).__name__ in _BLIND and getattr(sampler, "shrinkage", None) is None
+
+
+def _is_plain_smote(sampler: Any) -> bool:
+    from imblearn.over_sampling import SMOTE
+
+    return type(sampler) is SMOTE and isinstance(sampler.k_neighbors, int)
+
+
+def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tuple[str, ...]:
+    """Ask of a SMOTE no more than its classes can give, and say so; the sampler is changed.
+
+    SMOTE draws between a row and one of its ``k_neighbors`` nearest rows of the same class, so that a class
+    of n rows allows at most n - 1. A class of a single row has none, and stays as it is.
+    """
+    params: Mapping[str, Any] = sampler.get_params(deep=False)
+    if params.get("smote", 0) is None:  # SMOTETomek and SMOTEENN build their own SMOTE when fitted.
+        from imblearn.over_sampling import SMOTE
+
+        own = {name: params[name] for name in ("sampling_strategy", "random_state")}
+        sampler.set_params(smote=SMOTE(**own))
+        return fewer_neighbours(sampler.smote, class_counts)
+    name = next((name for name in ("k_neighbors", "n_neighbors") if isinstance(params.get(name), int)), "")
+    over_sampling = type(sampler).__module__.startswith("imblearn.over_sampling")
+    # KMeansSMOTE looks for neighbours inside clusters, whose sizes are not known beforehand.
+    if not name or not over_sampling or type(sampler).__name__ == "KMeansSMOTE":
+        return ()
+    notes = []
+    if (class_counts == 1).any() and params["sampling_strategy"] == "auto":
+        several = np.flatnonzero(class_counts > 1)
+        most = int(class_counts.max())
+        wanted_rows = {int(code): most for code in several if class_counts[code] < most}
+        sampler.set_params(sampling_strategy=wanted_rows)
+        notes.append(
+            f"{type(sampler).__name__}: classes of one training row stay as they are, for nothing lies "
+            "between a row and itself"
+        )
+    smallest = int(class_counts[class_counts > 1].min(initial=class_counts.max()))
+    if 1 < smallest <= params[name]:
+        sampler.set_params(**{name: smallest - 1})
+        notes.append(
+            f"{type(sampler).__name__}: {name} lowered from {params[name]} to {smallest - 1}, "
+            f"for the smallest class has {smallest} training rows"
+        )
+    return tuple(notes)

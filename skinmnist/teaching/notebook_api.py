@@ -1,0 +1,235 @@
+"""What the scripts of the lessons call: open a table, draw, show, say, claim.
+
+In a plain script it prints, in a notebook it displays, and under ``python -m skinmnist.lessons`` it is taken
+down for the gallery.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, Any
+
+from skinmnist import facts
+from skinmnist.errors import InputError
+from skinmnist.reporting.theme import INK as INK
+from skinmnist.reporting.theme import LINE as LINE
+from skinmnist.reporting.theme import MUTED as MUTED
+from skinmnist.reporting.theme import SERIES
+from skinmnist.teaching.recording import Claim, Drawn, Said, Sheet, active_recorder
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from skinmnist.datasets.table import PixelTable
+
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = SERIES
+
+#: Pictures of the table that a lesson works on, unless it asks for more.
+ROWS = 2500
+#: Classes without which a lesson says nothing.
+SPOKEN_OF = ("nv", "mel")
+#: Width of every figure, in CSS pixels: it fits a phone, and a desktop enlarges it.
+WIDTH = 440
+
+
+def open_table(rows: int = ROWS) -> PixelTable:
+    """Return a part of the real table where one is at hand, else as many drawn pictures.
+
+    Parameters
+    ----------
+    rows : int
+        Pictures, by whole lesions and with the classes in proportion.
+
+    Returns
+    -------
+    PixelTable
+        Of the table that ``$SKINMNIST_DATA`` or ``data/`` holds; see `skinmnist.datasets.find.find_table`.
+
+    Raises
+    ------
+    InputError
+        Where that table does not know its lesions, or has no moles or no melanomas.
+    """
+    from skinmnist.datasets.subset import draw_rows
+    from skinmnist.datasets.synthetic.lesions import make_lesions
+
+    whole = find_whole_table()
+    if whole is None:
+        table = make_lesions(rows, random_state=0)
+    else:
+        table = whole.take(draw_rows(whole, rows, random_state=0, min_lesions=10))
+    recorder = active_recorder()
+    height, width, _ = table.shape
+    kind = "synthetic" if table.synthetic else "real"
+    if recorder is not None:
+        recorder.table = f"{table.name}, {len(table):,} {kind} pictures of {height} x {width}"
+    say(
+        f"The table: {len(table):,} {kind} pictures of {height} × {width} pixels, {table.n_lesions:,} "
+        "lesions."
+    )
+    return table
+
+
+def find_whole_table() -> PixelTable | None:
+    """Return the real table that is at hand; None where there is none.
+
+    Raises
+    ------
+    InputError
+        Where it does not know its lesions, or has no moles or no melanomas.
+    """
+    from skinmnist.datasets.find import find_table
+    from skinmnist.datasets.hmnist import load_hmnist
+
+    path = find_table()
+    if path is None:
+        return None
+    table = load_hmnist(path)
+    if table.lesion_ids is None:
+        raise InputError(
+            f"the lessons received {path} without metadata; they keep the pictures of a lesion "
+            f"together, so put {facts.METADATA_FILE} beside it"
+        )
+    missing = [name for name in SPOKEN_OF if name not in table.class_names]
+    if missing:
+        raise InputError(
+            f"the lessons received {path} without the class {' and the class '.join(missing)}; they compare "
+            "melanomas with moles, so name a table that has both"
+        )
+    return table
+
+
+def figure(height: float = 260, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """Return a figure in the style of the report, and its axes.
+
+    Parameters
+    ----------
+    height : float
+        In CSS pixels; the width is `WIDTH`.
+    rows, columns : int
+        Of the grid of axes.
+    **options
+        Of `matplotlib.pyplot.subplots`.
+
+    Notes
+    -----
+    The style is set for the whole session: what is drawn later takes its colours from there.
+    """
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    from skinmnist.reporting.theme import STYLE
+
+    mpl.rcParams.update(STYLE)
+    return plt.subplots(rows, columns, figsize=(WIDTH / 72, height / 72), layout="constrained", **options)
+
+
+def show(drawn: Figure, alt: str, cover: bool = False) -> None:
+    """Show a figure.
+
+    Parameters
+    ----------
+    drawn : Figure
+    alt : str
+        What it shows, for those who do not see it, with the numbers that matter.
+    cover : bool
+        Whether it stands for its lesson in the gallery.
+    """
+    import matplotlib.pyplot as plt
+
+    recorder = active_recorder()
+    if recorder is not None:
+        from skinmnist.reporting.embed import embed_figure
+
+        recorder.take(Drawn(embed_figure(drawn, alt), cover))
+    elif _in_notebook():
+        from IPython.display import Image, display
+
+        picture = io.BytesIO()
+        drawn.savefig(picture, format="png", dpi=144, facecolor="white")
+        display(Image(picture.getvalue(), width=1.4 * WIDTH, alt=alt))
+    else:
+        print(f"[figure] {alt}")
+        if plt.get_backend().lower() != "agg":
+            plt.show()
+    plt.close(drawn)
+
+
+def show_table(frame: pd.DataFrame, caption: str, digits: int = 3) -> None:
+    """Show a table; its index is the first column, and `digits` those of its fractions."""
+    written = frame.reset_index().map(lambda value: _written(value, digits)).astype(str)
+    recorder = active_recorder()
+    if recorder is not None:
+        rows = tuple(tuple(row) for row in written.to_numpy())
+        recorder.take(Sheet(caption, tuple(map(str, written.columns)), rows))
+    elif _in_notebook():
+        from IPython.display import display
+
+        display(written.style.hide(axis="index").set_caption(caption))
+    else:
+        print(f"{caption}\n{written.to_string(index=False)}\n")
+
+
+def say(sentence: str) -> None:
+    """Say something whose numbers the code has put in, in Markdown."""
+    recorder = active_recorder()
+    if recorder is not None:
+        recorder.take(Said(sentence))
+    elif _in_notebook():
+        from IPython.display import Markdown, display
+
+        display(Markdown(sentence))
+    else:
+        print(sentence)
+
+
+def claim(
+    sentence: str, value: float, *, at_least: float | None = None, at_most: float | None = None
+) -> None:
+    """Hold to a relation with a margin.
+
+    Parameters
+    ----------
+    sentence : str
+        What the lesson claims, in words.
+    value : float
+        What the experiment found, usually a difference.
+    at_least, at_most : float
+        The margin; one of the two.
+
+    Raises
+    ------
+    AssertionError
+        Where the value does not keep its margin.
+    """
+    if (at_least is None) == (at_most is None):
+        raise TypeError("claim takes either at_least or at_most")
+    relation, bound = ("at most", at_most) if at_least is None else ("at least", at_least)
+    made = Claim(sentence, float(value), float(bound or 0.0), relation)
+    recorder = active_recorder()
+    if recorder is not None:
+        recorder.take(made)
+    else:
+        print(f"Claim: {sentence} ({made.value:.3g}, {relation} {made.bound:.3g})")
+    assert made.holds, f"{sentence}: found {made.value:.3g}, expected {relation} {made.bound:.3g}"
+
+
+def finding(sentence: str) -> None:
+    """State the lesson's answer in one sentence; it stands on its card and in the README."""
+    recorder = active_recorder()
+    if recorder is not None:
+        recorder.finding = sentence
+    say(f"**Finding.** {sentence}")
+
+
+def _written(value: Any, digits: int) -> str:
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.{digits}f}".replace("-", "−")
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None

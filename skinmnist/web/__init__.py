@@ -1,0 +1,1 @@
+"""The local page that classifies a picture."""

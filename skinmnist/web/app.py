@@ -1,0 +1,229 @@
+"""The application: one page, and one address that classifies a picture."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio.to_thread
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from skinmnist import facts
+from skinmnist.datasets.images.limits import LARGE_PIXELS, check_limits
+from skinmnist.datasets.images.pictures import FORMATS_SAID, MAX_BYTES, MAX_PIXELS, open_picture, picture_row
+from skinmnist.datasets.memory import trim_memory
+from skinmnist.errors import InputError
+from skinmnist.web.body import Bodies
+from skinmnist.web.guard import Guard
+
+#: Small pictures that are looked at side by side; large ones wait for each other, and hold up no small one.
+WORKERS = 2
+#: A larger file is taken for a large picture unseen.
+LARGE_BYTES = 4 * 2**20
+#: Seconds after an answer in which the memory of its picture goes back to the system.
+TRIM_AFTER = 0.5
+#: Scores that the page shows, and what they are called there.
+SHOWN = {
+    "macro_f1": "Macro-F1",
+    "balanced_accuracy": "Balanced accuracy",
+    "accuracy": "Accuracy",
+    "recall_mel": "Melanoma recall",
+}
+_HERE = Path(__file__).parent
+
+
+class Answer(Protocol):
+    """What the page needs of a `skinmnist.inference.predicted.Prediction`."""
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """Pixels as the model saw them, shape (height, width, channels)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything else, as JSON has it."""
+
+
+class Model(Protocol):
+    """What the page needs of a `skinmnist.inference.classifier.Classifier`."""
+
+    @property
+    def title(self) -> str:
+        """What kind of model it is."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(height, width, channels)`` of a picture as the model sees it."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Short names, in code order."""
+
+    @property
+    def full_names(self) -> tuple[str, ...]:
+        """Full names, in code order."""
+
+    @property
+    def manifest(self) -> Any:
+        """See `skinmnist.inference.manifest.Manifest`: what it may claim, and what it was trained on."""
+
+    def classify(self, image: Any) -> Answer:
+        """Answer one picture."""
+
+    def explain_picture(self, image: Any) -> bytes:
+        """Draw what the answer hangs on, as PNG."""
+
+
+def make_app(model: Model, host: str = "127.0.0.1") -> Guard:
+    """Make the application for one model; it keeps nothing of a request beyond its answer.
+
+    Parameters
+    ----------
+    model : Classifier
+        Called from several threads.
+    host : str
+        What the server listens on: requests for other names are refused.
+
+    Returns
+    -------
+    ASGI application
+        ``GET /`` is the page, ``GET /api/model`` tells what the model is, ``POST /api/classify`` takes a
+        picture (the body itself, or the one file of a form) and returns what the model says of it as JSON;
+        with ``?pictures=1`` also the picture as the model saw it and the map of what the answer hangs on,
+        as data URIs. An error is ``{"error": "one sentence"}``.
+    """
+    desk = _Desk(model)
+    kept = [
+        ("/", _page(desk.description), "text/html; charset=utf-8"),
+        ("/page.css", (_HERE / "page.css").read_bytes(), "text/css; charset=utf-8"),
+        ("/page.js", (_HERE / "page.js").read_bytes(), "text/javascript; charset=utf-8"),
+        ("/icon.svg", (_HERE / "icon.svg").read_bytes(), "image/svg+xml"),
+    ]
+    routes = [Route(path, _kept(content, kind)) for path, content, kind in kept]
+    routes += [
+        Route("/api/model", desk.describe),
+        Route("/api/classify", desk.classify, methods=["POST"]),
+    ]
+    handlers: dict[Any, Any] = {HTTPException: _told, Exception: _unexpected}
+    return Guard(Starlette(routes=routes, exception_handlers=handlers), host)
+
+
+class _Desk:
+    """Takes pictures in, hands them to the model in a thread, and hands its answers out."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._bodies = Bodies()
+        self._lanes: dict[bool, anyio.CapacityLimiter] = {}
+        self._trimming = False
+        height, width, channels = model.shape
+        self.description = {
+            "title": model.title,
+            "shape": [height, width, channels],
+            "classes": dict(zip(model.class_names, model.full_names, strict=True)),
+            "formats": FORMATS_SAID,
+            "max_bytes": MAX_BYTES,
+            "max_pixels": MAX_PIXELS,
+            "synthetic": model.manifest.synthetic,
+            "scores": {SHOWN[name]: score for name, score in model.manifest.scores.items() if name in SHOWN},
+            "notice": facts.DISCLAIMER,
+        }
+
+    async def describe(self, request: Request) -> Response:
+        return JSONResponse(self.description)
+
+    async def classify(self, request: Request) -> Response:
+        """Answer one picture; a refusal is handed on as text, for an error would hold on to the picture."""
+        drawn = request.query_params.get("pictures") == "1"
+        try:
+            async with self._bodies.picture(request) as content:
+                lane = await self._lane(content)
+                told = await anyio.to_thread.run_sync(self._answer, content, drawn, limiter=lane)
+            return JSONResponse(told, 422 if "error" in told else 200)
+        finally:
+            self._trim_soon()
+
+    async def _lane(self, content: bytes) -> anyio.CapacityLimiter:
+        if not self._lanes:  # They belong to the running event loop.
+            self._lanes = {True: anyio.CapacityLimiter(1), False: anyio.CapacityLimiter(WORKERS)}
+        large = len(content) > LARGE_BYTES
+        if not large:
+            large = await anyio.to_thread.run_sync(_is_large, content, limiter=self._lanes[False])
+        return self._lanes[large]
+
+    def _trim_soon(self) -> None:
+        """Trim memory when everything that an answer left behind is free, once for many answers."""
+        if not self._trimming:
+            self._trimming = True
+            asyncio.get_running_loop().call_later(TRIM_AFTER, self._trim)
+
+    def _trim(self) -> None:
+        self._trimming = False
+        asyncio.get_running_loop().run_in_executor(None, trim_memory)
+
+    def _answer(self, content: bytes, drawn: bool) -> dict[str, Any]:
+        # In its final size it is a row of its own, and the large picture need not stay in memory.
+        try:
+            seen = picture_row(open_picture(content), self._model.shape).reshape(self._model.shape)
+        except InputError as error:
+            return {"error": str(error)}
+        answer = self._model.classify(seen)
+        told = answer.to_dict()
+        if drawn:
+            told["seen"] = _data_uri(_png(answer.pixels))
+            told["explanation"] = _data_uri(self._model.explain_picture(seen))
+        return told
+
+
+def _is_large(content: bytes) -> bool:
+    try:
+        return check_limits(content) > LARGE_PIXELS
+    except InputError:
+        return False  # It is refused again, and soon.
+
+
+def _page(description: dict[str, Any]) -> bytes:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(model=description).encode()
+
+
+def _kept(content: bytes, kind: str) -> Any:
+    async def answer(request: Request) -> Response:
+        return Response(content, media_type=kind)
+
+    return answer
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "something went wrong inside; the terminal tells what"}, 500)
+
+
+def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -1,0 +1,215 @@
+"""Every check has a run that triggers it; a clean run triggers none."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from described import invent_info
+
+from skinmnist import facts
+from skinmnist.analysis.analyze import find
+from skinmnist.analysis.checks.registry import CHECKS, HEADING, SEVERITIES, check_run
+from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
+from skinmnist.experiment.metrics import score_predictions
+from skinmnist.experiment.run_folder.record import RunRecord, predictions_table, timings_table
+
+NAMES = list(facts.CLASS_NAMES)
+COUNTS = np.array([60, 80, 120, 60, 500, 60, 120])
+FOLDS = 5
+SKILL = {("none", "svm"): 0.90, ("SMOTE", "svm"): 0.60}
+
+
+@cache
+def invent(change, skill):
+    """Return cells, predictions and scores of pairs that are right with the probabilities of `skill`.
+
+    `change` gets a pair, its labels, decisions and confidence, and returns decisions and confidence.
+    """
+    results = []
+    for (sampler, model), right in skill:
+        for fold in range(FOLDS):
+            rng = np.random.default_rng([*f"{sampler}{model}".encode(), fold])
+            labels = np.arange(len(NAMES)).repeat(COUNTS // FOLDS)
+            wrong = rng.permutation(len(labels)) >= round(right * len(labels))
+            predicted = np.where(wrong, (labels + 1 + rng.integers(0, 6, len(labels))) % 7, labels)
+            confidence = right
+            if change is not None:
+                predicted, confidence = change((sampler, model), labels, predicted, confidence)
+            probabilities = np.full((len(labels), 7), (1 - confidence) / 6)
+            probabilities[np.arange(len(labels)), predicted] = confidence
+            results.append(
+                CellResult(
+                    cell=Cell(sampler, model, 0, fold),
+                    rows=np.arange(fold, len(labels) * FOLDS, FOLDS),
+                    labels=labels,
+                    predicted=predicted,
+                    probabilities=probabilities,
+                    timing=Timing(1, 1, 0.0, 0.0, 0.0, 0.0),
+                    counts_before=COUNTS * 0.8,
+                    counts_after=COUNTS * 0.8,
+                )
+            )
+    predictions = predictions_table(results, NAMES)
+    return results, predictions, score_predictions(predictions, NAMES)
+
+
+def make_record(change=None, skill=None, **info):
+    """Return the record of a clean run, but for what is changed; `info` replaces keys of ``run.json``."""
+    results, predictions, scores = invent(change, tuple((skill or SKILL).items()))
+    described = {
+        "table": {
+            "class_names": NAMES,
+            "rows": int(COUNTS.sum()),
+            "rows_per_class": COUNTS.tolist(),
+            "lesions": 900,
+            "lesions_per_class": (COUNTS - 10).tolist(),
+            "synthetic": False,
+        },
+        "protocol": {"folds": FOLDS, "split": "lesion", "seed": 0, "rows": int(COUNTS.sum())},
+        "split_facts": {
+            "shared_lesions": 0,
+            "shared_pictures": 0,
+            "alike_from": 0.99,
+            "alike_pairs": 4,
+            "alike_across": 0,
+            "alike_rows": [],
+        },
+        "seed": 0,
+        "quick": False,
+        "cells": [result.cell._asdict() | {"status": "done"} for result in results],
+    }
+    for key, value in info.items():
+        described[key] = described[key] | value if isinstance(value, dict) else value
+    return RunRecord(
+        folder=Path("nowhere"),
+        info=invent_info(**described),
+        results=tuple(results),
+        failures=(),
+        predictions=predictions,
+        scores=scores,
+        timings=timings_table(results),
+        pictures=np.zeros((0, 1, 1, 3), np.uint8),
+        picture_labels=np.zeros(0, np.int64),
+    )
+
+
+def always_nv(pair, labels, predicted, confidence):
+    return (np.full_like(labels, 4), 0.9) if pair[0] == "SMOTE" else (predicted, confidence)
+
+
+def never_df(pair, labels, predicted, confidence):
+    return np.where(predicted == 3, 4, predicted), confidence
+
+
+def too_sure(pair, labels, predicted, confidence):
+    return predicted, 0.98 + predicted.mean() / 1000 if pair[0] == "SMOTE" else confidence
+
+
+def swapped(pair, labels, predicted, confidence):
+    exchange = np.arange(7)
+    exchange[[4, 6]] = 6, 4
+    return exchange[predicted], confidence
+
+
+def failing():
+    record = make_record()
+    return replace(record, failures=(CellFailure(Cell("SMOTE", "cnn", 0, 1), "no luck"),))
+
+
+CLOSE = {("none", "svm"): 0.90, ("SMOTE", "svm"): 0.902}
+SHARED = {"shared_lesions": 12, "shared_pictures": 50}
+ALIKE = {"alike_across": 2, "alike_rows": [[3, 17], [4, 18]]}
+HAM_SWAPPED = [327, 514, 1099, 115, 142, 6705, 1113]
+
+#: What makes each check speak, and a number or name that its sentence must hold.
+TRIGGERS = {
+    "SKM001": (lambda: make_record(split_facts=SHARED), "12 lesions"),
+    "SKM002": (lambda: make_record(table={"lesions": None, "lesions_per_class": None}), "--metadata"),
+    "SKM003": (lambda: make_record(split_facts=ALIKE), "2 pairs"),
+    "SKM004": (lambda: make_record(table={"lesions_per_class": [20, 70, 90, 49, 400, 50, 90]}), "akiec 4"),
+    "SKM005": (lambda: make_record(always_nv), "svm with SMOTE 0.095"),
+    "SKM006": (lambda: make_record(skill={("none", "svm"): 0.9, ("SMOTE", "svm"): 0.4}), "0.400"),
+    "SKM007": (lambda: make_record(never_df), "df"),
+    "SKM008": (lambda: make_record(too_sure), "svm with SMOTE (from 0.000 to 0.38"),
+    "SKM009": (lambda: make_record(skill=CLOSE), "svm without a sampler"),
+    "SKM010": (lambda: make_record(skill=CLOSE), "1 of 1"),
+    "SKM011": (lambda: make_record(swapped), "nv and mel"),
+    "SKM012": (lambda: make_record(table={"rows_per_class": HAM_SWAPPED}), "nv 142 instead of 6,705"),
+    "SKM013": (lambda: make_record(quick=True), "--quick"),
+    "SKM014": (lambda: make_record(table={"synthetic": True}), "drawn"),
+    "SKM015": (failing, "1 of 10 cells"),
+}
+
+
+def found_in(record):
+    return {concern.check.code: concern.sentence for concern in check_run(record, find(record, draws=1))}
+
+
+def said_of(check, record):
+    return check.find(record, find(record, draws=1))
+
+
+def test_a_clean_run_is_met_with_silence():
+    assert found_in(make_record()) == {}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
+def test_each_check_speaks(check):
+    build, said = TRIGGERS[check.code]
+    sentence = said_of(check, build())
+    assert sentence is not None
+    assert said in sentence
+    assert sentence.endswith(".")
+    assert said_of(check, make_record()) is None
+
+
+def test_codes_are_given_once_and_explained():
+    codes = [check.code for check in CHECKS]
+    assert codes == sorted(set(codes)) == sorted(TRIGGERS)
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    lesson = readme.partition(f"## {HEADING}")[2].partition("\n## ")[0]
+    for check in CHECKS:
+        assert check.severity in SEVERITIES
+        assert f"| `{check.code}` | {check.severity} |" in lesson
+
+
+@pytest.mark.parametrize("check", [one for one in CHECKS if one.lesson], ids=lambda check: check.code)
+def test_checks_lead_to_lessons_that_are_there(check):
+    script = Path(__file__).parents[2] / "experiments" / "lessons" / f"{check.lesson}.py"
+    assert script.is_file()
+    assert script.read_text(encoding="utf-8").startswith(f"# %% [markdown]\n# # {check.lesson_number}. ")
+
+
+def test_errors_come_first():
+    record = make_record(split_facts=SHARED | ALIKE, quick=True, skill=CLOSE)
+    severities = [concern.check.severity for concern in check_run(record, find(record, draws=1))]
+    assert severities == sorted(severities, key=SEVERITIES.index)
+    assert {"error", "warning", "note"} == set(severities)
+
+
+def test_the_real_class_sizes_are_as_they_should_be():
+    rows = {"rows_per_class": list(facts.ROWS_PER_CLASS), "rows": 10015}
+    assert "SKM012" not in found_in(make_record(table=rows))
+    few = {"rows_per_class": [50, 60, 70, 40, 300, 60, 200]}
+    assert "SKM012" not in found_in(make_record(table=few))
+
+
+def test_a_run_without_a_finished_cell_and_an_older_folder():
+    record = make_record()
+    empty = replace(record, results=(), predictions=record.predictions[:0], scores=record.scores[:0])
+    assert found_in(empty) == {}
+    assert found_in(replace(record, info=replace(record.info, split_facts=None))) == {}
+
+
+def test_two_folds_say_little():
+    record = make_record()
+    few = replace(
+        record,
+        results=tuple(r for r in record.results if r.cell.fold < 2),
+        predictions=record.predictions[record.predictions["fold"] < 2],
+        scores=record.scores[record.scores["fold"] < 2],
+    )
+    assert {"SKM009", "SKM010"} <= set(found_in(few))
+    assert "too few folds" in found_in(few)["SKM010"]

@@ -1,0 +1,242 @@
+import hashlib
+import io
+import sys
+import types
+import zipfile
+
+import pytest
+
+from skinmnist import facts
+from skinmnist.datasets.download.collection import default_folder, download, largest_files, read_sums
+from skinmnist.datasets.find import find_table
+from skinmnist.datasets.hmnist import load_hmnist
+from skinmnist.datasets.images.building import kaggle_targets
+from skinmnist.errors import InputError
+
+NAMES = (*facts.COLLECTION_TABLES, facts.METADATA_FILE)
+
+
+@pytest.fixture
+def served(collection, mirror):
+    mirror.files = {f"/ham/{name}": content for name, content in collection.items()}
+    return mirror
+
+
+def refused(*arguments, **more):
+    with pytest.raises(InputError) as error:
+        download(*arguments, **more)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def held(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_no_file_of_the_collection_can_be_larger_than_its_limit(real_tables):
+    limits = largest_files()
+    assert set(limits) == set(NAMES)
+    assert {target.path.name for target in kaggle_targets(real_tables)} == set(facts.COLLECTION_TABLES)
+    for name in (*facts.TABLE_FILES, facts.METADATA_FILE):
+        assert (real_tables / name).stat().st_size <= limits[name].largest
+
+
+@pytest.mark.parametrize("end", ["/ham", "/ham/"])
+def test_a_folder_of_a_mirror(end, served, collection, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SKINMNIST_DATA", raising=False)
+    done = download(default_folder(), served.url + end)
+    assert (done.fetched, done.there, done.missing) == (NAMES, (), ())
+    assert held(tmp_path / "data") == collection
+    table = load_hmnist(find_table())
+    assert table.name == "hmnist_28_28_RGB"
+    assert table.n_lesions == 7
+    served.asked.clear()
+    assert download(default_folder(), served.url + end).there == NAMES
+    assert served.asked == []
+
+
+def test_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("SKINMNIST_DATA", str(tmp_path))
+    assert default_folder() == tmp_path
+    (tmp_path / "t.csv").touch()
+    monkeypatch.setenv("SKINMNIST_DATA", str(tmp_path / "t.csv"))
+    with pytest.raises(InputError, match="expected a folder, so name one with --to"):
+        default_folder()
+
+
+def test_grey_tables_may_be_missing_and_others_may_not(served, tmp_path):
+    for name in ("hmnist_28_28_L.csv", "hmnist_8_8_L.csv"):
+        del served.files[f"/ham/{name}"]
+    assert download(tmp_path, f"{served.url}/ham").missing == ("hmnist_28_28_L.csv", "hmnist_8_8_L.csv")
+    del served.files["/ham/hmnist_8_8_RGB.csv"]
+    (tmp_path / "hmnist_8_8_RGB.csv").unlink()
+    assert "does not hold hmnist_8_8_RGB.csv; expected a mirror" in refused(tmp_path, f"{served.url}/ham")
+
+
+def test_a_page_instead_of_a_table_is_thrown_away(served, collection, tmp_path):
+    for name in (facts.TABLE_FILES[0], facts.METADATA_FILE):
+        served.files[f"/ham/{name}"] = b"<!doctype html>\n<title>Please log in</title>"
+        assert f"what came is no {name} and was thrown away" in refused(tmp_path, f"{served.url}/ham")
+        assert name not in held(tmp_path)
+        served.files[f"/ham/{name}"] = collection[name]
+
+
+def test_an_oversized_file_is_thrown_away(served, collection, tmp_path):
+    name = "hmnist_8_8_L.csv"
+    limit = largest_files()[name].largest
+    served.files[f"/ham/{name}"] = collection[name] + bytes(limit)
+    assert f"expected at most {limit:,}" in refused(tmp_path, f"{served.url}/ham")
+    assert not any(path.startswith(name) for path in held(tmp_path))
+
+
+def test_sums_beside_the_files_and_sums_that_are_handed_over(served, tmp_path):
+    served.files["/ham/SHA256SUMS"] = b"0" * 64 + b" *./hmnist_28_28_RGB.csv\n"
+    assert "expected 000000" in refused(tmp_path, f"{served.url}/ham")
+    assert held(tmp_path) == {}
+    served.files["/ham/SHA256SUMS"] = b"<html>"
+    assert "SHA256SUMS, line 1 is no SHA-256 with a name" in refused(tmp_path, f"{served.url}/ham")
+    del served.files["/ham/SHA256SUMS"]
+    sums = {facts.METADATA_FILE: "1" * 64}
+    assert "expected 111111" in refused(tmp_path, f"{served.url}/ham", sums=sums)
+    assert set(held(tmp_path)) == set(facts.COLLECTION_TABLES)
+
+
+def test_sums_are_read_as_sha256sum_writes_them(tmp_path):
+    path = tmp_path / "sums"
+    path.write_bytes(f"{'a' * 64}  a b.csv\n{'B' * 64} *./c.csv\r\n\\{'c' * 64}  x\\\\d.csv\n".encode())
+    assert read_sums(path) == {"a b.csv": "a" * 64, "c.csv": "b" * 64, "d.csv": "c" * 64}
+    # Of other folders' files of one name, none is ours.
+    path.write_text(f"{'a' * 64}  x/README\n{'b' * 64}  y/README\n")
+    assert read_sums(path) == {"README": "a" * 64}
+
+
+def zipped(files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_an_archive_of_a_mirror(served, collection, tmp_path):
+    pictures = {f"HAM10000_images_part_1/ISIC_{number}.jpg": bytes(99) for number in range(9)}
+    served.files["/archive.zip"] = zipped(collection | pictures)
+    served.cuts["/archive.zip"] = [1000]
+    assert download(tmp_path, f"{served.url}/archive.zip?version=2").fetched == NAMES
+    assert held(tmp_path) == collection
+    assert [asked for _, asked in served.asked] == [None, "bytes=1000-"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda files: files | {"../hmnist_28_28_RGB.csv": b"x"}, "points out of the archive"),
+        (lambda files: files | {"x/hmnist_28_28_RGB.csv": b"x"}, "stands there twice"),
+        (lambda files: files | {facts.METADATA_FILE: bytes(2**24)}, "which it cannot have"),
+        (lambda files: files | {facts.METADATA_FILE: b"<html>"}, "what came is no HAM10000_metadata.csv"),
+        (lambda files: {"README.md": b"x"}, "does not hold hmnist_28_28_RGB.csv, hmnist_8_8_RGB.csv"),
+    ],
+)
+def test_hostile_archives_leave_nothing(spoil, said, served, collection, tmp_path):
+    served.files["/a.zip"] = zipped(spoil(collection))
+    folder = tmp_path / "out"
+    assert said in refused(folder, f"{served.url}/a.zip")
+    assert held(folder) == {}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("as_address", [True, False])
+def test_a_folder_or_an_archive_of_this_machine(packed, as_address, collection, tmp_path):
+    source, out = tmp_path / "my own.zip" if packed else tmp_path / "my own", tmp_path / "out"
+    if packed:
+        source.write_bytes(zipped(collection))
+    else:
+        source.mkdir()
+        for name, content in collection.items():
+            (source / name).write_bytes(content)
+    before = source.stat()
+    done = download(out, source.as_uri() if as_address else str(source))
+    assert done.fetched == NAMES
+    assert len(done.notes) == len(NAMES)
+    assert held(out) == collection
+    assert source.stat()[:6] == before[:6]
+
+
+def test_sums_of_what_is_on_this_machine(collection, tmp_path):
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(zipped(collection))
+    assert "expected 222" in refused(tmp_path / "out", str(archive), sums={"a.zip": "2" * 64})
+    sums = {"a.zip": hashlib.sha256(archive.read_bytes()).hexdigest()}
+    assert download(tmp_path / "out", str(archive), sums=sums).notes == ()
+    (tmp_path / "SHA256SUMS").write_text(f"{'3' * 64}  x/{NAMES[0]}\n")
+    (tmp_path / NAMES[0]).write_bytes(collection[NAMES[0]])
+    assert "expected 333" in refused(tmp_path / "new", str(tmp_path))
+    assert held(tmp_path / "new") == {}
+
+
+def test_a_single_file_of_this_machine_completes_a_folder(collection, tmp_path):
+    source, out = tmp_path / NAMES[0], tmp_path / "out"
+    source.write_bytes(collection[NAMES[0]])
+    assert "does not hold hmnist_8_8_RGB.csv, HAM10000_metadata.csv" in refused(out, str(source))
+    for name in NAMES[1:]:
+        (out / name).write_bytes(collection[name])
+    (out / NAMES[0]).unlink()
+    assert download(out, str(source)).fetched == NAMES[:1]
+    assert held(out) == collection
+
+
+def test_an_archive_that_was_cut_off_for_good(served, collection, tmp_path):
+    served.files["/a.zip"] = zipped(collection)[:-100]
+    assert "is no whole zip archive" in refused(tmp_path, f"{served.url}/a.zip")
+    served.files["/a.zip"] = zipped(collection)
+    assert "expected 222" in refused(tmp_path, f"{served.url}/a.zip", sums={"a.zip": "2" * 64})
+    assert held(tmp_path) == {}
+
+
+@pytest.fixture
+def kaggle(collection, tmp_path, monkeypatch):
+    """A stand-in for kagglehub that hands files out of a folder."""
+    cache = tmp_path / "kagglehub"
+    cache.mkdir()
+    for name, content in collection.items():
+        # Large files come zipped.
+        (cache / name).write_bytes(zipped({name: content}) if "28_28_RGB" in name else content)
+
+    def dataset_download(handle, path):
+        assert handle == "kmader/skin-cancer-mnist-ham10000"
+        if not (cache / path).exists():
+            raise RuntimeError("403 Client Error.\n\nYou don't have permission")
+        return str(cache / path)
+
+    module = types.ModuleType("kagglehub")
+    module.dataset_download = dataset_download
+    monkeypatch.setitem(sys.modules, "kagglehub", module)
+    return cache
+
+
+def test_from_kaggle(kaggle, collection, tmp_path):
+    folder = tmp_path / "out"
+    assert download(folder).fetched == NAMES
+    assert held(folder) == collection
+
+
+def test_kaggle_refuses(kaggle, tmp_path):
+    (kaggle / "hmnist_8_8_RGB.csv").unlink()
+    said = refused(tmp_path / "out")
+    assert "Kaggle did not give hmnist_8_8_RGB.csv (403 Client Error. You don't have permission)" in said
+    assert set(held(tmp_path / "out")) == {"hmnist_28_28_RGB.csv"}
+
+
+def test_kaggle_gives_something_else(kaggle, tmp_path):
+    said = refused(tmp_path / "out", sums={"hmnist_8_8_RGB.csv": "3" * 64})
+    assert "expected 333" in said
+    (kaggle / "hmnist_8_8_RGB.csv").write_text("<html>")
+    assert "what came is no hmnist_8_8_RGB.csv" in refused(tmp_path / "out")
+    assert set(held(tmp_path / "out")) == {"hmnist_28_28_RGB.csv"}
+
+
+def test_without_kagglehub(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    assert "expected the extra download" in refused(tmp_path)

@@ -1,0 +1,132 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinmnist.datasets.images.folders import list_pictures
+from skinmnist.errors import InputError
+
+HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization,dataset"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    return folder
+
+
+def draw(path, level=7):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((3, 4, 3), level, np.uint8)).save(path)
+    return path
+
+
+def describe(path, *rows):
+    path.write_text("\n".join([HEADER, *(f"{row},histo,50,male,back,vidir" for row in rows)]) + "\n")
+    return path
+
+
+def complaint(*arguments):
+    with pytest.raises(InputError) as error:
+        list_pictures(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_folder_per_class(folder):
+    for name in ("wet/b.png", "dry/10.jpg", "wet/a.PNG", "dry/9.jpeg"):
+        draw(folder / name)
+    pictures = list_pictures([folder])
+    assert pictures.class_names == ("dry", "wet")
+    assert [str(path.relative_to(folder)) for path in pictures.paths] == [
+        "dry/10.jpg",
+        "dry/9.jpeg",
+        "wet/a.PNG",
+        "wet/b.png",
+    ]
+    assert pictures.labels.tolist() == [0, 0, 1, 1]
+    assert pictures.header == ("lesion_id", "image_id", "dx")
+    assert pictures.rows[0] == ("", "dry/10", "dry")
+
+
+def test_folders_with_names_of_ham10000_get_its_codes(folder):
+    for name in ("nv", "mel", "bcc"):
+        draw(folder / name / "x.png")
+    assert list_pictures([folder]).class_names == ("bcc", "nv", "mel")
+
+
+def test_several_folders_of_classes_are_put_together(tmp_path):
+    for name in ("Train/a/1.png", "Train/b/1.png", "Test/a/1.png"):
+        draw(tmp_path / name)
+    pictures = list_pictures([tmp_path / "Train", tmp_path / "Test"])
+    assert [row[1] for row in pictures.rows] == ["Train/a/1", "Train/b/1", "Test/a/1"]
+    assert pictures.labels.tolist() == [0, 1, 0]
+
+
+def test_other_files_are_counted_and_hidden_ones_are_not(folder):
+    for name in ("a/1.png", "b/1.png", ".hidden/1.png", "a/._1.png"):
+        draw(folder / name)
+    (folder / "README.txt").write_text("x")
+    (folder / "b" / "notes.csv").write_text("x")
+    pictures = list_pictures([folder])
+    assert len(pictures) == pictures.ignored == 2
+
+
+def test_what_is_no_folder_per_class(folder, tmp_path):
+    assert "no picture; expected a folder of pictures for each class" in complaint([folder])
+    assert "is no folder" in complaint([tmp_path / "none"])
+    draw(folder / "a" / "1.png")
+    assert "received pictures of 1 class; expected at least two classes" in complaint([folder])
+    draw(folder / "1.png")
+    assert f"{folder / '1.png'} lies above the folders of the classes" in complaint([folder])
+    (folder / "1.png").unlink()
+    draw(folder / "b" / "part" / "1.png")
+    assert "lies below the folders of the classes" in complaint([folder])
+
+
+def test_the_metadata_says_which_picture_is_what_in_its_own_order(tmp_path):
+    parts = [tmp_path / "HAM10000_images_part_1", tmp_path / "HAM10000_images_part_2"]
+    draw(parts[1] / "ISIC_1.jpg"), draw(parts[0] / "ISIC_2.jpg"), draw(parts[0] / "deeper" / "ISIC_4.jpg")
+    rows = ["L1,ISIC_4,mel", "L1,ISIC_3,mel", "L2,ISIC_1,nv", "L2,ISIC_2,nv"]
+    metadata = describe(tmp_path / "HAM10000_metadata.csv", *rows)
+    pictures = list_pictures(parts, metadata)
+    assert [path.stem for path in pictures.paths] == ["ISIC_4", "ISIC_1", "ISIC_2"]
+    assert pictures.class_names == ("nv", "mel")
+    assert pictures.labels.tolist() == [1, 0, 0]
+    assert pictures.without_picture == 1
+    assert pictures.header == tuple(HEADER.split(","))
+    assert pictures.rows[0] == ("L1", "ISIC_4", "mel", "histo", "50", "male", "back", "vidir")
+    # In the folder that is named, as the collection unpacks it, it is found.
+    assert list_pictures([tmp_path]).paths == pictures.paths
+
+
+def test_a_picture_without_a_row_is_an_error(folder, tmp_path):
+    for number in range(8):
+        draw(folder / f"I{number}.png")
+    metadata = describe(tmp_path / "m.csv", "L,I0,a", "L,I1,b")
+    said = complaint([folder], metadata)
+    assert said.startswith(f"6 pictures without a row in {metadata}: {folder / 'I2.png'}, ")
+    assert "I6.png and 1 more; expected a row for each" in said
+
+
+def test_copies_of_a_picture_count_once_and_namesakes_are_an_error(folder, tmp_path):
+    draw(folder / "part" / "I0.png"), draw(folder / "I1.png")
+    shutil.copytree(folder / "part", folder / "copy")
+    metadata = describe(tmp_path / "m.csv", "L,I0,a", "L,I1,b")
+    assert len(list_pictures([folder, folder / "part"], metadata)) == 2
+    draw(folder / "copy" / "I0.png", level=8)
+    assert "bear one name and are two pictures" in complaint([folder], metadata)
+
+
+def test_metadata_that_cannot_serve(folder, tmp_path):
+    draw(folder / "I0.png"), draw(folder / "I1.png")
+    assert "which stands at" in complaint(
+        [folder], describe(tmp_path / "m.csv", "L,I0,a", "L,I1,b", "L,I0,a")
+    )
+    assert "2 pictures without a row" in complaint([folder], describe(tmp_path / "m.csv", "L,J0,a"))
+    assert "pictures of 1 class" in complaint([folder], describe(tmp_path / "m.csv", "L,I0,a", "L,I1,a"))
+    assert "does not exist" in complaint([folder], tmp_path / "none.csv")
+    (tmp_path / "m.csv").write_text("image_id,dx\nI0,a\n")
+    assert "the column 'lesion_id' stands nowhere" in complaint([folder], tmp_path / "m.csv")

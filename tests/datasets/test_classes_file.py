@@ -1,0 +1,98 @@
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from skinmnist.datasets.classes_file import about_content, about_file, read_about
+from skinmnist.datasets.hmnist import load_hmnist
+
+
+def beside(table, **described):
+    path = about_file(table)
+    path.write_text(json.dumps(described), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 1), (3, 2, 1), (6, 1, 1), (1, 2, 3), (2, 1, 3)])
+def test_the_shape_is_the_one_that_is_written_beside(shape, write_table, draw):
+    pixels, labels = np.arange(36).reshape(6, 6), [0, 1, 2, 0, 1, 2]
+    path = write_table(pixels, labels)
+    about_file(path).write_bytes(about_content(("wet", "dry", "mäßig"), shape, b""))
+    table = load_hmnist(path)
+    assert table.shape == shape
+    assert table.class_names == ("wet", "dry", "mäßig")
+    np.testing.assert_array_equal(table.pixels, pixels)
+
+
+def test_what_fits_two_shapes_is_read_as_the_one_that_is_written(write_table):
+    path = write_table(np.zeros((2, 7500), int), [0, 1])
+    assert load_hmnist(path).shape == (50, 50, 3)
+    beside(path, class_names=["a", "b"], shape=[75, 100, 1])
+    assert load_hmnist(path).shape == (75, 100, 1)  # though the cells come from the cache
+
+
+def test_names_alone_are_enough_and_seven_need_not_be_those_of_ham10000(seven_classes, tmp_path):
+    path = beside(seven_classes, class_names=list("abcdefg"))
+    table = load_hmnist(seven_classes)
+    assert table.class_names == tuple("abcdefg")
+    assert table.shape == (2, 2, 1)
+    assert table.inputs[-1] == ("table_classes.json", hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_diagnoses_must_be_the_names_that_are_written(write_table, tmp_path, complaint):
+    path = write_table(np.zeros((3, 4), int), [0, 1, 0])
+    beside(path, class_names=["a", "b"])
+    metadata = tmp_path / "table_metadata.csv"
+    metadata.write_text("lesion_id,image_id,dx\nl,i0,a\nl,i1,b\nl,i2,a\n")
+    assert load_hmnist(path).class_names == ("a", "b")
+    metadata.write_text("lesion_id,image_id,dx\nl,i0,b\nl,i1,a\nl,i2,b\n")
+    assert "received 'b' where" in complaint(path)
+    metadata.write_text("lesion_id,image_id,dx\nl,i0,a\nl,i1,c\nl,i2,a\n")
+    assert "received 'c', which is no known class; expected one of a, b" in complaint(path)
+
+
+def test_lesions_that_are_all_empty_are_unknown(write_table, tmp_path, complaint):
+    path = write_table(np.zeros((3, 4), int), [0, 1, 0])
+    metadata = tmp_path / "table_metadata.csv"
+    metadata.write_text("lesion_id,image_id,dx\n,i0,a\n ,i1,b\n,i2,a\n")
+    table = load_hmnist(path)
+    assert table.lesion_ids is None
+    assert table.image_ids.tolist() == ["i0", "i1", "i2"]
+    metadata.write_text("lesion_id,image_id,dx\n,i0,a\nl,i1,b\n,i2,a\n")
+    assert "row 0 (line 2), column 'lesion_id': received an empty cell" in complaint(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[", "is no JSON"),
+        (b"\xff", "is no JSON"),
+        (b"[]", "holds list; expected something like"),
+        (b"{}", "holds nothing; expected something like"),
+        (b'{"shape": [1, 1, 1]}', "holds 'shape'; expected"),
+        (b'{"class_names": ["a", "b", "c"], "names": []}', "holds 'class_names', 'names'; expected"),
+        (b'{"class_names": ["a"]}', "a list of at least two different names"),
+        (b'{"class_names": ["a", "a", "b"]}', "a list of at least two different names"),
+        (b'{"class_names": ["a", "b", " "]}', "a list of at least two different names"),
+        (b'{"class_names": ["a", "b", "c\\n"]}', "a list of at least two different names"),
+        (b'{"class_names": "abc"}', "a list of at least two different names"),
+        (b'{"class_names": ["a", "b"]}', "names 2 classes where"),
+        (b'{"class_names": ["a", "b", "c"], "shape": [2, 2]}', "expected [height, width, channels]"),
+        (b'{"class_names": ["a", "b", "c"], "shape": [1, 2, 2]}', "with 1 channel (grey) or 3 (RGB)"),
+        (b'{"class_names": ["a", "b", "c"], "shape": [4, 1, true]}', "expected [height, width, channels]"),
+        (b'{"class_names": ["a", "b", "c"], "shape": [0, 2, 1]}', "expected [height, width, channels]"),
+        (
+            b'{"class_names": ["a", "b", "c"], "shape": [2, 3, 1]}',
+            "4 pixel columns where table_classes.json says 2 x 3 x 1; expected 6",
+        ),
+    ],
+)
+def test_every_fault_is_one_sentence(content, said, write_table, complaint):
+    path = write_table(np.zeros((3, 4), int), [0, 1, 2])
+    about_file(path).write_bytes(content)
+    assert said in complaint(path)
+
+
+def test_nothing_beside_a_table_is_no_fault(write_table):
+    assert read_about(write_table(np.zeros((3, 4), int), [0, 1, 2])) is None

@@ -1,0 +1,77 @@
+"""Which mistakes are kept for the gallery, and whose."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinmnist import run_comparison
+from skinmnist.errors import InputError
+from skinmnist.experiment.run_folder.mistakes import (
+    MISTAKES_FILE,
+    MOST_MISTAKES,
+    best_pair,
+    confident_mistakes,
+    read_mistakes,
+)
+from skinmnist.experiment.run_folder.record import read_run
+from skinmnist.experiment.run_folder.rows import LESIONS_FILE
+
+
+@pytest.fixture(scope="module")
+def run(lesions, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "one"
+    return run_comparison(
+        lesions, "none", ["logistic_regression", "dummy"], folds=3, repeats=2, jobs=1, out=folder
+    )
+
+
+def test_the_mistakes_are_the_most_confident_ones_of_different_lesions(run, lesions):
+    frame = pd.read_csv(run.folder / "predictions.csv.gz", dtype={"sampler": str}, keep_default_na=False)
+    mine = frame[(frame["model"] == "logistic_regression") & (frame["label"] != frame["predicted"])]
+    best = {}
+    for row in mine.to_dict("records"):
+        names = [key for key in row if key.startswith("p_")]
+        lesion = lesions.lesion_ids[row["row"]]
+        best[lesion] = max(best.get(lesion, 0), row[names[row["predicted"]]])
+    expected = sorted(best.values(), reverse=True)[:MOST_MISTAKES]
+    found = confident_mistakes(run)
+    assert found["confidence"].tolist() == pytest.approx(expected)
+    assert (found["label"] != found["predicted"]).all()
+    assert len(set(lesions.lesion_ids[found["row"]])) == len(found) > 3
+
+
+def test_their_pixels_are_those_of_the_table(run, lesions):
+    found, pictures = read_mistakes(read_run(run.folder))
+    assert len(found) == len(confident_mistakes(run))
+    np.testing.assert_array_equal(pictures.reshape(len(found), -1), lesions.pixels[found["row"]])
+    np.testing.assert_array_equal(lesions.labels[found["row"]], found["label"])
+
+
+def test_the_best_pair_is_the_first_of_equals():
+    scores = pd.DataFrame(
+        {
+            "sampler": ["none", "none", "SMOTE", "SMOTE"],
+            "model": ["a", "a", "b", "b"],
+            "metric": "macro_f1",
+            "value": [0.25, 0.75, 0.75, 0.25],
+        }
+    )
+    assert best_pair(scores) == ("none", "a")
+    assert best_pair(scores.assign(value=[0, 0, 0, 1])) == ("SMOTE", "b")
+    assert best_pair(scores.iloc[:0]) is None
+
+
+def test_an_older_folder_has_no_gallery(run, tmp_path):
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(run.folder, folder)
+    (folder / MISTAKES_FILE).unlink()
+    (folder / LESIONS_FILE).unlink()
+    found, pictures = read_mistakes(read_run(folder))
+    assert found.empty
+    assert pictures.shape == (0, 8, 8, 3)
+    assert not confident_mistakes(read_run(folder)).empty
+    (folder / MISTAKES_FILE).write_bytes(b"no archive")
+    with pytest.raises(InputError, match=r"mistakes.npz is damaged"):
+        read_mistakes(read_run(folder))

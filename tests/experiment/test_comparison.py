@@ -1,0 +1,312 @@
+"""The main job on a small table: end to end, the same bytes whatever happens on the way."""
+
+import gzip
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import RidgeClassifier
+from sklearn.tree import DecisionTreeClassifier
+
+from skinmnist import run_comparison
+from skinmnist.errors import InputError
+from skinmnist.experiment.cells import Cell, CellFailure
+from skinmnist.experiment.run_folder.record import read_run
+from skinmnist.experiment.splits import assign_folds
+from skinmnist.models.spec import ModelSpec
+
+GRID = {"samplers": ["none", "RandomOverSampler", "SMOTE"], "models": ["dummy", "logistic_regression"]}
+
+
+class Watch:
+    """A progress display that remembers; it may interrupt the run."""
+
+    def __init__(self, stop_after=None):
+        self.outcomes, self.left, self.stop_after = [], [], stop_after
+        self.stored = None
+
+    def planned(self, cells, stored, notes):
+        self.cells, self.stored = cells, stored
+
+    def finished(self, outcome, seconds_left):
+        self.outcomes.append(outcome)
+        self.left.append(seconds_left)
+        if len(self.outcomes) == self.stop_after:
+            raise KeyboardInterrupt
+
+
+class Moody(ClassifierMixin, BaseEstimator):
+    """Fails in one way on folds whose seed is even."""
+
+    def __init__(self, way="raise", random_state=None):
+        self.way, self.random_state = way, random_state
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        if self.way == "raise":
+            raise RuntimeError("no\nluck today")
+        if self.way == "die":
+            os._exit(1)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X) - (self.way == "short"), self.classes_[0])
+
+    def predict_proba(self, X):
+        if self.way == "short":
+            return np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
+        if self.way == "nan":
+            return np.full((len(X), len(self.classes_)), np.nan)
+        return np.full((len(X), 2), 0.5)
+
+
+def contents(folder):
+    with gzip.open(folder / "predictions.csv.gz") as file:
+        return (folder / "scores.csv").read_bytes(), file.read()
+
+
+@pytest.fixture(scope="module")
+def run(lesions, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "one"
+    return run_comparison(lesions, **GRID, folds=3, repeats=2, jobs=2, out=folder)
+
+
+def test_every_row_is_held_out_once_for_each_pair_and_repeat(run, lesions):
+    frame = pd.read_csv(run.folder / "predictions.csv.gz")
+    for _, rows in frame.groupby(["sampler", "model", "repeat"]):
+        assert sorted(rows["row"]) == list(range(len(lesions)))
+    np.testing.assert_array_equal(frame["label"], lesions.labels[frame["row"]])
+
+
+def test_folds_in_the_predictions_keep_lesions_together(run, lesions):
+    frame = pd.read_csv(run.folder / "predictions.csv.gz")
+    frame["lesion"] = lesions.lesion_ids[frame["row"]]
+    homes = frame.drop_duplicates(["repeat", "lesion", "fold"])
+    assert not homes.duplicated(["repeat", "lesion"]).any()
+    folds = assign_folds(lesions, 3, 2, "lesion", 0)
+    np.testing.assert_array_equal(frame["fold"], folds[frame["repeat"], frame["row"]])
+
+
+def test_scores_are_those_of_the_written_predictions(run, lesions):
+    """Recomputed from the file with scikit-learn alone; equal to the last bit."""
+    frame = pd.read_csv(run.folder / "predictions.csv.gz")
+    written = pd.read_csv(run.folder / "scores.csv")
+    scores = written.set_index(["sampler", "model", "repeat", "fold", "metric"])["value"]
+    for cell, rows in frame.groupby(["sampler", "model", "repeat", "fold"]):
+        y, p = rows["label"], rows["predicted"]
+        proba = rows.filter(like="p_").drop(columns="predicted", errors="ignore").to_numpy()
+        assert scores[(*cell, "accuracy")] == metrics.accuracy_score(y, p)
+        assert scores[(*cell, "macro_f1")] == metrics.f1_score(y, p, average="macro", zero_division=0)
+        assert scores[(*cell, "balanced_accuracy")] == pytest.approx(metrics.balanced_accuracy_score(y, p))
+        assert scores[(*cell, "macro_auc")] == pytest.approx(
+            metrics.roc_auc_score(y, proba, multi_class="ovr")
+        )
+        assert scores[(*cell, "log_loss")] == metrics.log_loss(y, proba)
+
+
+def test_timings_have_a_row_for_each_cell(run, lesions):
+    timings = pd.read_csv(run.folder / "timings.csv")
+    assert len(timings) == 3 * 2 * 2 * 3
+    smote = timings[timings["sampler"] == "SMOTE"]
+    assert (smote["rows_resampled"] > smote["rows"]).all()
+    assert (timings[timings["sampler"] == "none"].eval("rows == rows_resampled")).all()
+    assert (timings["peak_rss_mb"] > 10).all()
+
+
+def test_run_json_tells_what_was_run(run, lesions):
+    info = json.loads((run.folder / "run.json").read_text())
+    assert info["seed"] == 0
+    assert info["arguments"]["samplers"] == GRID["samplers"]
+    assert info["arguments"]["jobs"] == 2
+    assert info["protocol"]["split"] == "lesion"
+    assert info["table"]["rows_per_class"] == lesions.class_counts.tolist()
+    assert info["table"]["synthetic"] is True
+    assert {cell["status"] for cell in info["cells"]} == {"done"}
+    assert info["wall_seconds"] > 0
+    assert info["peak_memory_mb"] > 50
+    assert {"python", "numpy", "scikit-learn", "imbalanced-learn"} <= info["versions"].keys()
+    assert info["grid"]["models"]["logistic_regression"]["space"] == "descriptors"
+
+
+def test_jobs_do_not_matter(run, lesions, tmp_path):
+    run_comparison(lesions, **GRID, folds=3, repeats=2, jobs=1, out=tmp_path / "a")
+    assert contents(tmp_path / "a") == contents(run.folder)
+
+
+def test_interrupted_and_resumed_is_the_same(run, lesions, tmp_path):
+    watch = Watch(stop_after=5)
+    with pytest.raises(KeyboardInterrupt):
+        run_comparison(lesions, **GRID, folds=3, repeats=2, jobs=2, out=tmp_path / "a", progress=watch)
+    halfway = read_run(tmp_path / "a")
+    assert halfway.info.interrupted is True
+    assert len(halfway.results) == 5
+    assert [entry.status for entry in halfway.info.cells].count("pending") == 31
+    watch = Watch()
+    record = run_comparison(lesions, **GRID, folds=3, repeats=2, jobs=2, out=tmp_path / "a", progress=watch)
+    assert watch.stored == 5
+    assert len(watch.outcomes) == 31
+    assert record.info.interrupted is False
+    assert contents(tmp_path / "a") == contents(run.folder)
+
+
+def test_a_grid_that_grows_is_the_same(run, lesions, tmp_path):
+    run_comparison(
+        lesions, ["SMOTE"], ["logistic_regression"], folds=3, repeats=2, jobs=2, out=tmp_path / "a"
+    )
+    run_comparison(lesions, ["none", "RandomOverSampler", "SMOTE"], ["dummy"], folds=3, out=tmp_path / "a")
+    watch = Watch()
+    run_comparison(lesions, **GRID, folds=3, repeats=2, jobs=2, out=tmp_path / "a", progress=watch)
+    assert watch.stored == 6 + 9
+    assert contents(tmp_path / "a") == contents(run.folder)
+
+
+def test_fresh_starts_over(lesions, tmp_path):
+    for fresh, stored in ((False, 0), (False, 3), (True, 0)):
+        watch = Watch()
+        run_comparison(lesions, "none", "dummy", folds=3, out=tmp_path / "a", fresh=fresh, progress=watch)
+        assert watch.stored == stored
+
+
+def test_a_damaged_cell_is_computed_again(lesions, tmp_path):
+    run_comparison(lesions, "none", "dummy", folds=3, out=tmp_path / "a")
+    whole = contents(tmp_path / "a")
+    victim = sorted((tmp_path / "a" / "cells").iterdir())[1]
+    victim.write_bytes(victim.read_bytes()[:-20])
+    assert len(read_run(tmp_path / "a").failures) == 1
+    watch = Watch()
+    run_comparison(lesions, "none", "dummy", folds=3, out=tmp_path / "a", progress=watch)
+    assert watch.stored == 2
+    assert contents(tmp_path / "a") == whole
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"folds": 4}, {"split": "image"}, {"rows": np.arange(0, 350)}], ids=str
+)
+def test_runs_that_cannot_stand_in_one_table_are_refused(lesions, tmp_path, change):
+    run_comparison(lesions, "none", "dummy", folds=3, out=tmp_path / "a")
+    before = contents(tmp_path / "a")
+    with pytest.raises(InputError, match="name another folder with --out, or start over with --fresh"):
+        run_comparison(lesions, "none", "dummy", **{"folds": 3, "out": tmp_path / "a", **change})
+    assert contents(tmp_path / "a") == before
+    run_comparison(lesions, "none", "dummy", **{"folds": 3, "out": tmp_path / "a", "fresh": True, **change})
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        ("raise", "RuntimeError: no luck today"),
+        ("nan", "values that are no probabilities"),
+        ("shape", "predict_proba returned the shape"),
+        ("short", "predict returned the shape"),
+        ("die", "its worker process died"),
+    ],
+)
+def test_a_cell_that_fails_fails_alone(lesions, tmp_path, way, reason):
+    models = {"tree": DecisionTreeClassifier(max_depth=3), "moody": Moody(way)}
+    record = run_comparison(lesions, "none", models, folds=2, jobs=2, out=tmp_path / "a")
+    assert {failure.cell for failure in record.failures} == {Cell("none", "moody", 0, f) for f in (0, 1)}
+    assert all(reason in failure.reason and "\n" not in failure.reason for failure in record.failures)
+    assert {result.cell for result in record.results} == {Cell("none", "tree", 0, f) for f in (0, 1)}
+    assert {entry.status for entry in record.info.cells} == {"done", "failed"}
+
+
+def test_a_model_that_changed_under_its_name_leaves_no_old_cells(lesions, tmp_path):
+    for depth in (1, 5):
+        models = {"tree": DecisionTreeClassifier(max_depth=depth)}
+        samplers = ["none", "RandomOverSampler"] if depth == 1 else ["none"]
+        record = run_comparison(lesions, samplers, models, folds=2, out=tmp_path / "a")
+    assert {result.cell.sampler for result in record.results} == {"none"}
+    assert "tree is not what it was: its earlier cells were left out" in record.info.notes
+
+
+def test_specs_of_the_users_own_are_told_apart(lesions, tmp_path):
+    scores = []
+    for depth in (1, 5):
+        spec = ModelSpec("t", lambda setting, depth=depth: DecisionTreeClassifier(max_depth=depth))
+        scores.append(run_comparison(lesions, "none", {"t": spec}, folds=2, out=tmp_path / "a").scores)
+    assert not scores[0].equals(scores[1])
+
+
+def test_the_price_of_earlier_sessions_is_kept(lesions, tmp_path):
+    infos = [
+        run_comparison(lesions, samplers, "dummy", folds=2, out=tmp_path / "a").info
+        for samplers in ("none", "SMOTE", "SMOTE")
+    ]
+    assert [len(info.sessions) for info in infos] == [1, 2, 2]
+    assert infos[1].wall_seconds > infos[0].wall_seconds
+    assert infos[2].wall_seconds == infos[1].wall_seconds
+
+
+def test_failed_cells_are_tried_again(lesions, tmp_path):
+    for _ in range(2):
+        watch = Watch()
+        run_comparison(lesions, "none", {"m": Moody()}, folds=2, out=tmp_path / "a", progress=watch)
+        assert [type(outcome) for outcome in watch.outcomes] == [CellFailure] * 2
+
+
+def test_scores_only_become_probabilities_and_decisions_stay(lesions):
+    record = run_comparison(lesions, "none", {"ridge": RidgeClassifier(alpha=1e5)}, folds=2)
+    frame = record.predictions
+    proba = frame.filter(regex="^p_").to_numpy()
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    rows = frame["fold"] == 0
+    plain = RidgeClassifier(alpha=1e5).fit(
+        lesions.pixels[frame["row"][~rows]].astype("float32"), frame["label"][~rows]
+    )
+    own = plain.predict(lesions.pixels[frame["row"][rows]].astype("float32"))
+    np.testing.assert_array_equal(frame["predicted"][rows], own)
+
+
+def test_nothing_is_kept_where_no_folder_is_named(lesions, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    record = run_comparison(lesions, "none", "dummy", folds=2)
+    assert len(record.results) == 2
+    assert not record.folder.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_left_seconds_are_told_and_end_at_nothing(lesions):
+    watch = Watch()
+    run_comparison(lesions, "none", ["dummy", "logistic_regression"], folds=3, jobs=2, progress=watch)
+    assert watch.left[-1] == 0
+    assert all(seconds >= 0 for seconds in watch.left)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"jobs": 0}, "received 0 jobs"),
+        ({"seed": -1}, "received seed -1"),
+        ({"samplers": "class_weight"}, "nothing is left to run"),
+        ({"models": {"SMOTE": "dummy"}, "samplers": ["SMOTE"]}, "as a sampler and as a model"),
+    ],
+)
+def test_arguments_that_make_no_comparison(lesions, arguments, sentence):
+    with pytest.raises(InputError, match=sentence):
+        run_comparison(lesions, **{"samplers": "none", "models": "dummy", "folds": 2, **arguments})
+
+
+def test_a_folder_that_cannot_be_written(lesions, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        run_comparison(lesions, "none", "dummy", folds=2, out=tmp_path / "file" / "run")
+
+
+def test_a_record_that_is_none(tmp_path):
+    with pytest.raises(InputError, match=r"holds no run\.json"):
+        read_run(tmp_path)
+    for content in ("[1, 2", "[]", '{"table": {}, "protocol": {}, "cells": []}'):
+        (tmp_path / "run.json").write_text(content)
+        with pytest.raises(InputError, match="is no record of a run"):
+            read_run(tmp_path)
+
+
+def test_a_record_with_a_missing_file(lesions, tmp_path):
+    run_comparison(lesions, "none", "dummy", folds=2, out=tmp_path)
+    (tmp_path / "pictures.npz").unlink()
+    with pytest.raises(InputError, match="is damaged"):
+        read_run(tmp_path)

@@ -1,0 +1,145 @@
+import threading
+
+import pytest
+from imblearn.over_sampling import SMOTE
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.neighbors import NearestCentroid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from skinmnist.errors import InputError
+from skinmnist.experiment.cells import Cell
+from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
+from skinmnist.models.registry import MODELS
+from skinmnist.models.spec import Setting
+
+SETTING = Setting((8, 8, 3), 7, 100, 5)
+
+
+def test_names_of_the_registries():
+    assert resolve_models(["svm", "dummy"]) == {"svm": MODELS["svm"], "dummy": MODELS["dummy"]}
+    samplers = resolve_samplers(["none", "class_weight", "SMOTE"])
+    assert samplers["none"].make is samplers["class_weight"].make is None
+    assert samplers["SMOTE"].make(3).random_state == 3
+
+
+def test_objects_of_the_users_own_are_copied_and_seeded():
+    tree = DecisionTreeClassifier(max_depth=2)
+    spec = resolve_models({"tree": tree})["tree"]
+    made = spec.classifier(SETTING)
+    assert made is not tree
+    assert (made.max_depth, made.random_state) == (2, 5)
+    assert tree.random_state is None
+    assert spec.weights
+    assert not spec.calibrate
+    sampler = resolve_samplers({"mine": SMOTE(k_neighbors=3)})["mine"].make(8)
+    assert (sampler.k_neighbors, sampler.random_state) == (3, 8)
+
+
+def test_a_seed_of_the_users_own_is_kept():
+    spec = resolve_models({"tree": DecisionTreeClassifier(random_state=42)})["tree"]
+    assert spec.classifier(SETTING).random_state == 42
+
+
+def test_nested_seeds_are_set():
+    pipeline = make_pipeline(StandardScaler(), DecisionTreeClassifier())
+    made = resolve_models({"p": pipeline})["p"].classifier(SETTING)
+    assert made.named_steps["decisiontreeclassifier"].random_state == 5
+
+
+def test_scores_without_probabilities_are_calibrated():
+    assert resolve_models({"ridge": RidgeClassifier()})["ridge"].calibrate
+
+
+def test_import_by_name():
+    spec = resolve_models(["sklearn.linear_model:LogisticRegression"])["LogisticRegression"]
+    assert isinstance(spec.classifier(SETTING), LogisticRegression)
+    sampler = resolve_samplers(["imblearn.over_sampling:SMOTE"])["SMOTE"]
+    assert sampler.make(1).random_state == 1
+
+
+def test_fingerprints_tell_settings_apart():
+    one, same, other = (
+        resolve_models({"t": DecisionTreeClassifier(max_depth=depth)})["t"].fingerprint for depth in (1, 1, 2)
+    )
+    assert one == same != other
+
+
+@pytest.mark.parametrize(
+    ("models", "sentence"),
+    [
+        (["swm"], "received model 'swm'; expected one of svm, random_forest"),
+        ([], "received no model; name at least one"),
+        (["svm", "svm"], "received the model 'svm' twice"),
+        (["nowhere.at.all:Model"], "received model 'nowhere.at.all:Model', which cannot be made"),
+        (["sklearn.tree:Oak"], "which cannot be made"),
+        ({"x": DecisionTreeClassifier}, "expected a name or a scikit-learn classifier object"),
+        ({"x": 3}, "received 3 as model 'x'"),
+        ({"x": SMOTE()}, "as model 'x'"),
+        ({"": "svm"}, "received '' as the name of a model"),
+    ],
+)
+def test_bad_models(models, sentence):
+    with pytest.raises(InputError, match=sentence):
+        resolve_models(models)
+
+
+def test_what_cannot_be_sent_to_a_worker_is_refused():
+    tree = DecisionTreeClassifier()
+    tree.lock = threading.Lock()
+    with pytest.raises(InputError, match=r"'tree' .* cannot be sent to a worker process"):
+        resolve_models({"tree": tree})
+
+
+def test_a_module_that_raises_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "broken_module.py").write_text("def oops(:")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match="which cannot be made"):
+        resolve_models(["broken_module:Model"])
+
+
+def test_a_model_with_no_scores_at_all():
+    class Silent(NearestCentroid):
+        predict_proba = decision_function = property()
+
+    with pytest.raises(InputError, match="gives neither predict_proba nor decision_function"):
+        resolve_models({"silent": Silent()})
+
+
+@pytest.mark.parametrize(
+    ("samplers", "sentence"),
+    [
+        (["SMOT"], "received sampler 'SMOT'; expected one of none"),
+        ({"x": StandardScaler()}, "expected a name or an imbalanced-learn sampler object"),
+        (["imblearn.over_sampling:Nope"], "which cannot be made"),
+    ],
+)
+def test_bad_samplers(samplers, sentence):
+    with pytest.raises(InputError, match=sentence):
+        resolve_samplers(samplers)
+
+
+def test_grid_is_the_cross_and_its_order_is_not_that_of_asking():
+    def plan(samplers, models):
+        return plan_cells(resolve_samplers(samplers), resolve_models(models), repeats=2, folds=3)[0]
+
+    cells = plan(["none", "SMOTE"], ["svm", "dummy"])
+    assert len(cells) == len(set(cells)) == 2 * 2 * 2 * 3
+    assert cells == plan(["SMOTE", "none"], ["dummy", "svm"])
+    assert cells[0] == Cell("none", "svm", 0, 0)
+
+
+def test_what_a_model_cannot_take_is_not_planned_but_noted():
+    samplers = resolve_samplers(["none", "class_weight", "focal_loss"])
+    cells, notes = plan_cells(samplers, resolve_models(["dummy", "svm", "cnn"]), repeats=1, folds=2)
+    assert {cell[:2] for cell in cells} == {
+        *(("none", model) for model in ("dummy", "svm", "cnn")),
+        *(("class_weight", model) for model in ("svm", "cnn")),
+        ("focal_loss", "cnn"),
+    }
+    assert notes == [
+        "class_weight with dummy is not planned: dummy cannot take it",
+        "focal_loss with svm is not planned: svm cannot take it",
+        "focal_loss with dummy is not planned: dummy cannot take it",
+    ]

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from skinmnist.datasets.subset import draw_rows
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.experiment.splits import LEFT_OUT, assign_folds, choose_split
+
+
+@pytest.mark.parametrize("split", ["lesion", "image"])
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_every_row_is_held_out_once_per_repeat(lesions, split, repeats):
+    folds = assign_folds(lesions, 5, repeats, split, seed=0)
+    assert folds.shape == (repeats, len(lesions))
+    for fold_of in folds:
+        assert set(fold_of) == set(range(5))
+
+
+def test_no_lesion_is_in_two_folds(lesions):
+    for fold_of in assign_folds(lesions, 5, 4, "lesion", seed=2):
+        homes = {}
+        for lesion, fold in zip(lesions.lesion_ids, fold_of, strict=True):
+            assert homes.setdefault(lesion, fold) == fold
+
+
+def test_a_split_by_image_parts_lesions(lesions):
+    fold_of = assign_folds(lesions, 5, 1, "image", seed=0)[0]
+    parted = [len(set(fold_of[lesions.lesion_ids == lesion])) > 1 for lesion in np.unique(lesions.lesion_ids)]
+    assert sum(parted) > 10
+
+
+@pytest.mark.parametrize("split", ["lesion", "image"])
+def test_stratified(lesions, split):
+    fold_of = assign_folds(lesions, 5, 1, split, seed=0)[0]
+    counts = np.array([np.bincount(lesions.labels[fold_of == fold], minlength=7) for fold in range(5)])
+    assert (counts > 0).all()
+    majority = counts[:, 4] / counts.sum(axis=1)
+    np.testing.assert_allclose(majority, lesions.class_counts[4] / len(lesions), atol=0.05)
+
+
+def test_seed_and_repeat_decide(lesions):
+    first, again = (assign_folds(lesions, 5, 2, "lesion", seed=0) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first[0], assign_folds(lesions, 5, 1, "lesion", seed=1)[0])
+    np.testing.assert_array_equal(first[:1], assign_folds(lesions, 5, 1, "lesion", seed=0))
+
+
+def test_rows_that_take_no_part(lesions):
+    rows = draw_rows(lesions, 200, random_state=1)
+    fold_of = assign_folds(lesions, 3, 1, "lesion", 0, rows)[0]
+    np.testing.assert_array_equal(np.flatnonzero(fold_of != LEFT_OUT), rows)
+
+
+def few(lesion_ids):
+    labels = np.array([0] * 8 + [1] * 4)
+    return PixelTable(np.zeros((12, 3), np.uint8), labels, ("a", "b"), (1, 1, 3), lesion_ids, name="few")
+
+
+def test_too_few_rows_are_named():
+    sentence = r"class 'b' \(label 1\) of table 'few' has 4 rows, fewer than the 5 folds; use --folds 4"
+    with pytest.raises(InputError, match=sentence):
+        assign_folds(few(None), 5, 1, "image", 0)
+
+
+def test_too_few_lesions_are_named():
+    lesion_ids = np.array([f"l{i}" for i in range(8)] + ["m", "m", "m", "n"])
+    with pytest.raises(
+        InputError, match=r"class 'b' \(label 1\) of table 'few' has 2 lesions, fewer than the 3 folds"
+    ):
+        assign_folds(few(lesion_ids), 3, 1, "lesion", 0)
+
+
+@pytest.mark.parametrize(("n_folds", "repeats"), [(1, 1), (101, 1), (5, 0)])
+def test_impossible_numbers(lesions, n_folds, repeats):
+    with pytest.raises(InputError, match="expected"):
+        assign_folds(lesions, n_folds, repeats, "lesion", 0)
+
+
+def test_choice_of_split(lesions):
+    assert choose_split(lesions, None) == "lesion"
+    assert choose_split(lesions, "image") == "image"
+    assert choose_split(few(None), None) == "image"
+    with pytest.raises(InputError, match="has no lesion ids; name its metadata"):
+        choose_split(few(None), "lesion")
+    with pytest.raises(InputError, match="received split 'patient'"):
+        choose_split(lesions, "patient")
+
+
+def test_real_lesions_stay_together(real_tables):
+    from skinmnist import load_hmnist
+
+    table = load_hmnist(real_tables / "hmnist_8_8_RGB.csv")
+    fold_of = assign_folds(table, 5, 1, "lesion", seed=0)[0]
+    homes = {}
+    for lesion, fold in zip(table.lesion_ids, fold_of, strict=True):
+        assert homes.setdefault(lesion, fold) == fold

@@ -1,0 +1,133 @@
+"""To register a model is to have its file tested: it answers what the model in memory answers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from skinmnist import make_lesions
+from skinmnist.errors import InputError
+from skinmnist.experiment.train_model import choose_pair, train_model
+from skinmnist.inference.classifier import Classifier
+from skinmnist.inference.model_file import decode_model
+from skinmnist.models.registry import MODELS
+
+KEEPABLE = [name for name, spec in MODELS.items() if spec.export]
+
+
+def test_every_registered_model_can_be_kept():
+    assert set(KEEPABLE) == set(MODELS)
+
+
+@pytest.mark.parametrize("name", KEEPABLE)
+def test_file_answers_what_the_model_in_memory_answers(name, kept, small_table):
+    model = kept(name)
+    found = Classifier(decode_model(model.content))
+    rows = make_lesions(90, size=8, random_state=7).pixels
+    expected = model.predict_proba(rows)
+    np.testing.assert_allclose(found.predict_proba(rows), expected, atol=1e-6, rtol=0)
+    assert (expected.std(axis=0).max() > 0.01) == (name != "dummy")
+    assert found.title == MODELS[name].title
+    assert found.class_names == small_table.class_names
+    assert found.manifest.synthetic
+
+
+@pytest.mark.parametrize(
+    ("name", "n_classes"),
+    [
+        ("cnn_tiny", 2),
+        ("svm", 2),
+        ("svm", 3),
+        ("logistic_regression", 2),
+        ("hist_gradient_boosting", 2),
+        ("hist_gradient_boosting", 3),
+        ("random_forest_pixels", 3),
+    ],
+)
+def test_few_classes(name, n_classes, few_classes):
+    table = few_classes(n_classes)
+    model = train_model(table, name)
+    found = Classifier(decode_model(model.content)).predict_proba(table.pixels)
+    assert found.shape == (len(table), n_classes)
+    np.testing.assert_allclose(found, model.predict_proba(table.pixels), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("cnn_tiny", (27, 25)), ("cnn_tiny", (10, 26)), ("cnn_tiny", 28), ("logistic_regression", (10, 26))],
+)
+def test_other_shapes(name, size):
+    table = make_lesions(60, size=size, random_state=2)
+    model = train_model(table, name)
+    found = Classifier(decode_model(model.content)).predict_proba(table.pixels)
+    np.testing.assert_allclose(found, model.predict_proba(table.pixels), atol=1e-6, rtol=0)
+
+
+def test_grey_pictures(small_table):
+    grey = small_table.pixels.reshape(-1, 8, 8, 3).mean(axis=3).astype(np.uint8).reshape(-1, 64)
+    model = train_model(replace(small_table, pixels=grey, shape=(8, 8, 1)), "cnn_tiny")
+    found = Classifier(decode_model(model.content)).predict_proba(grey)
+    np.testing.assert_allclose(found, model.predict_proba(grey), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("sampler", ["SMOTE", "class_weight"])
+def test_samplers_are_applied(sampler, small_table, kept):
+    model = train_model(small_table, "logistic_regression", sampler)
+    rare = np.flatnonzero(small_table.class_counts < 25)
+    plain = kept("logistic_regression").predict_proba(small_table.pixels)
+    assert model.predict_proba(small_table.pixels)[:, rare].sum() > plain[:, rare].sum()
+
+
+def test_same_seed_same_bytes(small_table, kept):
+    assert train_model(small_table, "svm").content == kept("svm").content
+    assert train_model(small_table, "svm", seed=1).content != kept("svm").content
+
+
+@pytest.mark.parametrize(
+    ("model", "sampler", "said"),
+    [
+        ("sklearn.naive_bayes:GaussianNB", "none", "cannot be written to a model file; choose one of svm"),
+        ("nonsense", "none", "received model 'nonsense'"),
+        ("cnn", "nonsense", "nonsense"),
+        ("svm", "focal_loss", "svm cannot take focal_loss"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_before_training(model, sampler, said):
+    with pytest.raises(InputError, match=said):
+        choose_pair(model, sampler)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"class_names": ("a" * 61, *"bcdefg")}, "expected 1 to 60 plain signs"),
+        ({"class_names": ("a\nb", *"bcdefg")}, "expected 1 to 60 plain signs"),
+        ({"shape": (1, 64, 3)}, "received pictures of 1 x 64 x 3"),
+        ({"shape": (8, 12, 2)}, "received pictures of 8 x 12 x 2"),
+    ],
+)
+def test_what_no_file_could_hold_is_refused_before_training(change, said, small_table, monkeypatch):
+    monkeypatch.delattr("skinmnist.experiment.train_model.fit_model")
+    with pytest.raises(InputError, match=said):
+        train_model(replace(small_table, **change), "dummy")
+
+
+def test_too_few_pictures_are_refused_before_training(few_classes, monkeypatch):
+    monkeypatch.delattr("skinmnist.experiment.train_model.fit_model")
+    table = few_classes(2)
+    rows = np.unique(table.labels, return_index=True)[1].repeat(9)
+    few = replace(table, pixels=table.pixels[rows], labels=table.labels[rows], lesion_ids=None)
+    with pytest.raises(InputError, match="received 18 pictures to keep a model of; expected at least 20"):
+        train_model(few, "dummy")
+
+
+def test_what_has_grown_too_large_is_not_kept(small_table, monkeypatch):
+    monkeypatch.setattr("skinmnist.experiment.train_model.MOST_BYTES", 1000)
+    with pytest.raises(InputError, match="cannot be kept in a file: it is larger than 1,000 bytes; choose"):
+        train_model(small_table, "dummy")
+
+
+def test_what_cannot_be_read_again_is_not_kept(small_table, monkeypatch):
+    monkeypatch.setattr("skinmnist.experiment.train_model.encode_model", lambda *parts: b"nothing")
+    with pytest.raises(InputError, match="cannot be kept in a file: it is not written by skinmnist"):
+        train_model(small_table, "dummy")

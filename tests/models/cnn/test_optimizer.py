@@ -1,0 +1,90 @@
+"""The optimiser: against Keras' own where there is one, and by its definition where there is none."""
+
+import numpy as np
+import pytest
+
+from skinmnist.models.cnn.backend import keras, tf
+from skinmnist.models.cnn.optimizer import MuonAdam, orthogonalise
+
+
+@pytest.mark.parametrize("shape", [(2, 30, 8), (2, 8, 30), (1, 16, 16)])
+def test_orthogonalising_keeps_the_singular_vectors_and_evens_out_the_values(shape):
+    matrices = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    result = orthogonalise([tf.constant(matrices)])[0].numpy()
+    left, values, right = np.linalg.svd(matrices, full_matrices=False)
+    aligned = np.einsum("mik,mij,mkj->mk", left, result, right)
+    assert values.max() / values.min() > 1.5
+    assert 0.6 < aligned[values > 0.1 * values.max()].min() <= aligned.max() < 1.3
+    np.testing.assert_allclose((left * aligned[:, None, :]) @ right, result, atol=1e-3)
+
+
+def test_side_by_side_every_matrix_becomes_what_it_becomes_alone():
+    rng = np.random.default_rng(0)
+    shapes = [(2, 30, 8), (1, 8, 30), (3, 16, 16), (1, 40, 16), (1, 5, 5)]
+    stacks = [tf.constant(rng.normal(size=shape).astype(np.float32)) for shape in shapes]
+    for stack, found in zip(stacks, orthogonalise(stacks), strict=True):
+        alone = [orthogonalise([matrix[None]])[0][0] for matrix in stack]
+        np.testing.assert_allclose(found, np.stack(alone), atol=1e-5)
+
+
+def make_optimizer(variables, **changes):
+    rates = {"learning_rate": 0.01, "weight_decay": 0.5, "kernel_rate": 0.1, "kernel_decay": 0.2, **changes}
+    return MuonAdam(variables, **rates)
+
+
+def test_all_but_kernels_move_as_under_adamw_of_keras():
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(3, 4)).astype(np.float32)
+    ours, theirs = keras.Variable(start), keras.Variable(start)
+    optimizer = make_optimizer([ours])
+    adamw = keras.optimizers.AdamW(learning_rate=0.01, weight_decay=0.5, beta_2=0.99, epsilon=1e-7)
+    for step in range(5):
+        gradient = tf.constant(rng.normal(size=(3, 4)).astype(np.float32))
+        optimizer.update([gradient], tf.constant(1.0), tf.constant(step))
+        adamw.apply([gradient], [theirs])
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-5)
+    assert not np.allclose(ours.numpy(), start, atol=1e-2)
+
+
+def test_without_a_rate_of_their_own_kernels_are_left_to_adam():
+    start = np.zeros((1, 1, 3, 4), np.float32)
+    kernel, matrix = keras.Variable(start), keras.Variable(start.reshape(3, 4))
+    gradient = np.random.default_rng(0).normal(size=start.shape).astype(np.float32)
+    optimizer = make_optimizer([kernel, matrix], kernel_rate=None)
+    optimizer.update(
+        [tf.constant(gradient), tf.constant(gradient.reshape(3, 4))], tf.constant(1.0), tf.constant(0)
+    )
+    np.testing.assert_array_equal(kernel.numpy().ravel(), matrix.numpy().ravel())
+
+
+def test_kernels_move_by_an_orthogonal_step_of_the_length_of_the_rate():
+    kernel = keras.Variable(np.zeros((3, 3, 4, 8), np.float32))
+    gradient = np.random.default_rng(0).normal(size=kernel.shape).astype(np.float32)
+    make_optimizer([kernel], kernel_decay=0.0).update(
+        [tf.constant(gradient)], tf.constant(0.5), tf.constant(0)
+    )
+    moved = kernel.numpy().reshape(36, 8)
+    values = np.linalg.svd(moved, compute_uv=False)
+    assert 0.05 * 0.6 < values.min() <= values.max() < 0.05 * 1.3
+    assert (moved * gradient.reshape(36, 8)).sum() < 0
+
+
+def test_kernels_decay_in_proportion_to_the_rate():
+    start = np.random.default_rng(0).normal(size=(1, 1, 5, 5)).astype(np.float32)
+    decaying, free = keras.Variable(start), keras.Variable(start)
+    gradient = [tf.ones_like(start)]
+    make_optimizer([decaying]).update(gradient, tf.constant(0.5), tf.constant(0))
+    make_optimizer([free], kernel_decay=0.0).update(gradient, tf.constant(0.5), tf.constant(0))
+    np.testing.assert_allclose(free.numpy() - decaying.numpy(), 0.5 * 0.1 * 0.2 * start, atol=1e-6)
+
+
+def test_kernels_of_one_shape_are_updated_each_by_its_own_gradient():
+    rng = np.random.default_rng(0)
+    starts = rng.normal(size=(2, 3, 3, 2, 2)).astype(np.float32)
+    gradients = [tf.constant(g) for g in rng.normal(size=(2, 3, 3, 2, 2)).astype(np.float32)]
+    together = [keras.Variable(start) for start in starts]
+    make_optimizer(together).update(gradients, tf.constant(1.0), tf.constant(0))
+    for start, gradient, expected in zip(starts, gradients, together, strict=True):
+        alone = keras.Variable(start)
+        make_optimizer([alone]).update([gradient], tf.constant(1.0), tf.constant(0))
+        np.testing.assert_allclose(alone.numpy(), expected.numpy(), atol=1e-5)

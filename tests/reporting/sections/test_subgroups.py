@@ -1,0 +1,57 @@
+"""The section about groups of patients."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinmnist.experiment.run_folder.patients import PATIENTS_FILE
+from skinmnist.reporting.page import write_report
+
+N_ROWS = 400
+
+
+@pytest.fixture
+def page(make_run, read_page):
+    """The report of a run whose folder tells of the patients, and the folder."""
+    record = make_run(
+        samplers=["none"], models={"svm": {"title": "SVM", "space": ""}}, n_rows=N_ROWS, folds=2
+    )
+    random = np.random.default_rng(5)
+    np.savez(
+        record.folder / PATIENTS_FILE,
+        age=random.choice([20.0, 50, 70, np.nan], N_ROWS, p=[0.02, 0.4, 0.48, 0.1]),
+        sex=random.choice(["male", "female <b>"], N_ROWS),
+    )
+    return read_page(write_report(record.folder).read_text(encoding="utf-8")), record.folder
+
+
+def test_the_section_says_what_the_table_says(page):
+    text = page[0].text
+    section = text[text.index("For whom does it work? A score") : text.index("What the samplers did", 9000)]
+    rows = pd.read_csv(page[1] / "subgroups.csv", keep_default_na=False, na_values=[""])
+    men = rows[(rows["group"] == "male") & (rows["metric"] == "accuracy")].iloc[0]
+    assert men["pictures"] > 150
+    assert f"male Sex {men['pictures']} of {men['lesions']} lesions {men['value']:.3f}" in section
+    assert f"{men['low']:.3f}–{men['high']:.3f}, {men['cases']}" in section
+    assert "female <b> Sex" in section
+    groups = ["under 30 Age", "45 to 59 Age", "60 to 74 Age", "unknown Age", "female <b> Sex", "male Sex"]
+    assert [section.index(name) for name in groups] == sorted(section.index(name) for name in groups)
+
+
+def test_few_pictures_are_counted_and_not_scored(page):
+    rows = pd.read_csv(page[1] / "subgroups.csv", keep_default_na=False, na_values=[""])
+    young = rows[(rows["group"] == "under 30") & (rows["metric"] == "accuracy")].iloc[0]
+    assert young["pictures"] < 20
+    assert np.isnan(young["value"])
+    assert re.search(
+        rf"under 30 Age {young['pictures']} of \d+ lesions too few {young['pictures']}", page[0].text
+    )
+
+
+def test_without_patients_there_is_no_section(make_run, read_page):
+    record = make_run(samplers=["none"], n_rows=100)
+    page = read_page(write_report(record.folder).read_text(encoding="utf-8"))
+    assert "For whom does it work?" not in page.text
+    assert pd.read_csv(record.folder / "subgroups.csv").empty

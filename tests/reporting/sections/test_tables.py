@@ -1,0 +1,149 @@
+"""Every number of the report, against a few lines that compute it another way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score, roc_auc_score
+
+from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.reporting.sections import tables
+
+HAM = ["akiec", "bcc", "bkl", "df", "nv", "vasc", "mel"]
+
+
+def scores_of(rows: pd.DataFrame) -> dict[str, float]:
+    labels, predicted = rows["label"], rows["predicted"]
+    codes = range(len(HAM))
+    aucs = [roc_auc_score(labels == code, rows[f"p_{HAM[code]}"]) for code in codes]
+    return {
+        "macro_f1": f1_score(labels, predicted, average="macro"),
+        "balanced_accuracy": balanced_accuracy_score(labels, predicted),
+        "accuracy": accuracy_score(labels, predicted),
+        "macro_auc": float(np.mean(aucs)),
+        "recall_mel": recall_score(labels, predicted, labels=[6], average="macro"),
+    }
+
+
+def test_leaderboard_is_the_mean_and_spread_over_folds(record: RunRecord) -> None:
+    board = tables.leaderboard(record)
+    pairs = board[~board["reference"]]
+    assert len(pairs) == 9
+    for row in pairs.to_dict("records"):
+        p = record.predictions
+        p = p[(p["sampler"] == row["sampler"]) & (p["model"] == row["model"])]
+        by_fold = pd.DataFrame([scores_of(rows) for _, rows in p.groupby("fold")])
+        for metric in by_fold:
+            assert row[metric] == pytest.approx(by_fold[metric].mean(), abs=1e-12)
+            assert row[f"{metric}_sd"] == pytest.approx(np.std(by_fold[metric], ddof=1), abs=1e-12)
+        assert row["seconds"] == pytest.approx(0.01 + np.mean([1.5, 2.5, 3.5, 4.5, 5.5]) + 0.25)
+        assert (row["cells"], row["planned"], row["megabytes"]) == (5, 5, 210.0)
+
+
+def test_leaderboard_falls(record: RunRecord) -> None:
+    board = tables.leaderboard(record)
+    assert board["macro_f1"].is_monotonic_decreasing
+    assert set(board["sampler_title"]) >= {"SMOTE on pixels", "SMOTE on components", "none"}
+
+
+def test_majority_row_answers_the_most_frequent_class_of_the_other_folds(record: RunRecord) -> None:
+    one = record.predictions
+    one = one[(one["sampler"] == "none") & (one["model"] == "svm")]
+    by_fold = []
+    for fold, held_out in one.groupby("fold"):
+        answer = one.loc[one["fold"] != fold, "label"].mode()[0]
+        truth = held_out["label"]
+        guess = np.full(len(truth), answer)
+        f1 = f1_score(truth, guess, average="macro", zero_division=0)
+        by_fold.append((f1, accuracy_score(truth, guess)))
+    board = tables.leaderboard(record)
+    row = board[board["reference"]].iloc[0]
+    assert row["model"] == "always nv"
+    assert row["macro_f1"] == pytest.approx(np.mean([f1 for f1, _ in by_fold]), abs=1e-12)
+    assert row["macro_f1_sd"] == pytest.approx(np.std([f1 for f1, _ in by_fold], ddof=1), abs=1e-12)
+    assert row["accuracy"] == pytest.approx(np.mean([a for _, a in by_fold]), abs=1e-12)
+    assert row["balanced_accuracy"] == pytest.approx(1 / 7)
+    assert (row["macro_auc"], row["recall_mel"]) == (0.5, 0.0)
+    assert np.isnan(row["seconds"])
+
+
+def test_majority_of_a_lone_fold_comes_from_the_rows_that_it_trained_on(make_run) -> None:
+    record = make_run(
+        class_names=["a", "b"],
+        shares=[0.3, 0.7],
+        finished=lambda cell: cell.fold == 0 and cell.sampler == "none",
+        status="pending",
+    )
+    guess = tables.majority_predictions(record)
+    assert set(guess["predicted"]) == {1}
+    assert guess["p_b"].iloc[0] == pytest.approx(
+        record.results[0].counts_before[1] / record.results[0].counts_before.sum()
+    )
+
+
+def test_melanoma_has_no_column_where_there_is_no_melanoma(make_run) -> None:
+    board = tables.leaderboard(make_run(class_names=["a", "b", "c"]))
+    assert not [name for name in board.columns if name.startswith("recall")]
+
+
+def test_confusion_counts_every_held_out_picture(record: RunRecord) -> None:
+    counts = tables.confusion(record, "SMOTE", "cnn")
+    rows = record.predictions
+    rows = rows[(rows["sampler"] == "SMOTE") & (rows["model"] == "cnn")]
+    crossed = pd.crosstab(rows["label"], rows["predicted"]).reindex(
+        index=range(7), columns=range(7), fill_value=0
+    )
+    assert np.array_equal(counts.to_numpy(), crossed.to_numpy())
+    assert counts.to_numpy().sum() == 600
+
+
+def test_recalls_agree_with_the_confusion_of_each_fold(record: RunRecord) -> None:
+    recalls = tables.recalls(record).set_index(["sampler", "model", "class"])
+    rows = record.predictions
+    rows = rows[(rows["sampler"] == "none") & (rows["model"] == "random_forest") & (rows["label"] == 2)]
+    by_fold = (rows["predicted"] == 2).groupby(rows["fold"]).mean()
+    mean, spread = recalls.loc[("none", "random_forest", "bkl")]
+    assert mean == pytest.approx(by_fold.mean())
+    assert spread == pytest.approx(by_fold.std())
+
+
+def test_resampled_counts_leave_out_none_and_tell_spaces_apart(record: RunRecord) -> None:
+    counts = tables.resampled_counts(record)
+    assert list(counts["title"].unique()) == [
+        "RandomOverSampler on components",
+        "RandomOverSampler on pixels",
+        "SMOTE on components",
+        "SMOTE on pixels",
+    ]
+    before = np.mean([result.counts_before for result in record.results], axis=0)
+    assert counts.loc[counts["title"] == "SMOTE on pixels", "before"].to_list() == pytest.approx(
+        before.tolist()
+    )
+    assert counts.groupby("title")["after"].nunique().eq(1).all()
+
+
+def test_notes_stand_once_with_their_number_of_cells(record: RunRecord) -> None:
+    notes = tables.notes(record)
+    assert len(notes) == 1
+    assert notes.loc[0, "cells"] == 6  # Two folds of SMOTE with each of three models.
+
+
+def test_curves_have_a_row_for_each_point(record: RunRecord) -> None:
+    curves = tables.curves(record)
+    assert len(curves) == 3 * 5 * 40
+    assert set(curves["model"]) == {"cnn"}
+    assert curves["watched_loss"].isna().all()
+
+
+def test_watched_lesions_have_curves_of_their_own(record: RunRecord) -> None:
+    watching = [
+        replace(result, history=result.history | {"watched_loss": np.linspace(2, 1, 40)})
+        if result.history
+        else result
+        for result in record.results
+    ]
+    curves = tables.curves(replace(record, results=tuple(watching)))
+    assert curves["watched_loss"].tolist() == np.tile(np.linspace(2, 1, 40), 15).tolist()

@@ -1,0 +1,219 @@
+"""The page as a reader, a printer and an attacker would find it."""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from skinmnist.analysis.analyze import find
+from skinmnist.errors import InputError
+from skinmnist.experiment.execution.background import start_in_background
+from skinmnist.experiment.run_folder.record import RunRecord, read_run
+from skinmnist.reporting.page import conclude_run, render_report, write_report
+from skinmnist.reporting.sections import tables
+from skinmnist.reporting.sections.answer import answer
+
+
+@pytest.fixture(scope="module")
+def page(html: str, read_page: type) -> Any:
+    return read_page(html)
+
+
+def test_every_section_is_there_and_in_the_contents(page: Any, sections: list[str]) -> None:
+    ids = [attrs["id"] for attrs in page.all("section") if "id" in attrs]
+    assert ids == sections
+    assert [attrs["href"] for attrs in page.all("a")][1:] == [f"#{name}" for name in sections]
+
+
+def test_nothing_is_loaded_from_anywhere(page: Any) -> None:
+    for tag, attrs in page.tags:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            value = attrs.get(name)
+            assert value is None or value.startswith(("data:", "#")), (tag, name, value)
+    assert not [attrs for attrs in page.all("link") if attrs.get("rel") == "stylesheet"]
+
+
+def test_style_and_figures_load_nothing_either(html: str) -> None:
+    figures = [
+        base64.b64decode(code).decode() for code in re.findall(r"data:image/svg\+xml;base64,([\w+/=]+)", html)
+    ]
+    assert len(figures) > 20
+    style = html[html.index("<style>") : html.index("</style>")]
+    for text in (style, *figures):
+        links = re.findall(r"(?:href|src)=\"([^\"]+)|url\(([^)]+)\)|(@import)", text)
+        assert all(target.startswith("#") for link in links for target in link if target)
+
+
+def test_every_image_says_what_it_shows_and_how_large_it_is(page: Any) -> None:
+    assert len(page.all("img")) > 30
+    for attrs in page.all("img"):
+        assert attrs["alt"]
+        assert int(attrs["width"] or 0) > 0
+        assert int(attrs["height"] or 0) > 0
+
+
+def test_tables_have_captions_and_scoped_headings(html: str, page: Any) -> None:
+    assert html.count("<caption>") == html.count("<table") == 8
+    assert all(attrs.get("scope") in ("col", "row") for attrs in page.all("th"))
+
+
+def test_the_best_of_a_column_is_marked_without_colour(page: Any, html: str, record: RunRecord) -> None:
+    board = tables.leaderboard(record)
+    best = board.loc[~board["reference"], "recall_mel"].max()
+    assert f'<strong class="best">{best:.3f}<span class="aside"> (best)</span>' in html
+
+
+def test_answer_follows_from_the_leaderboard(page: Any, record: RunRecord) -> None:
+    board = tables.leaderboard(record)
+    best = board.iloc[0]
+    none = board[(board["sampler"] == "none") & (board["model"] == best["model"])].iloc[0]
+    assert best["sampler"] != "none"
+    words = page.text[page.text.index(best["sampler_title"]) :]
+    assert f"{best['macro_f1']:.3f}" in words[:300]
+    assert f"{best['macro_f1'] - none['macro_f1']:.3f} above the same model without a sampler" in page.text
+    assert "after correction for 9 comparisons" in words[:900]
+
+
+def test_data_card_and_reproduction(page: Any, record: RunRecord) -> None:
+    for expected in (
+        "CC BY-NC 4.0",
+        "Tschandl",
+        "cd" * 32,
+        record.info.command,
+        "8 min 32 s",
+        "summed PSS",
+    ):
+        assert expected in page.text
+    assert "no medical device" in page.text
+
+
+def test_models_with_clinical_columns_are_explained(make_run, read_page, page: Any) -> None:
+    assert "dx_type" not in page.text
+    own = {"base": "cnn", "clinical": ["age", "sex"], "space": "pixels"}
+    models = {
+        "cnn": {"title": "Convolutional network", "space": "pixels"},
+        "cnn+clinical": {"title": "Convolutional network + age, sex", **own},
+    }
+    run = make_run(models=models, change={"table": {"clinical": ["age", "sex", "localization"]}})
+    pair = read_page(render_report(run)).text
+    assert "crossed with 1 model, with and without age and sex, 5-fold" in pair
+    assert "with what age and sex say of the patient added to its answers" in pair
+    assert "Clinical columns age, sex, localization" in pair
+    assert "Age and sex are given to a multinomial logistic regression" in pair
+    assert "Clinical columns age and sex; dx_type is never used" in pair
+
+
+def test_a_folder_extended_with_other_columns_claims_nothing_for_all_models(make_run, read_page) -> None:
+    models = {
+        name: {"title": name, "base": "cnn", "clinical": columns, "space": "pixels"}
+        for name, columns in {"cnn+clinical": ["age"], "svm+clinical": ["age", "sex"]}.items()
+    }
+    run = make_run(models={"cnn": {"title": "Net", "space": "pixels"}, **models})
+    text = read_page(render_report(run)).text
+    assert "with what the clinical columns in its title say of the patient added" in text
+    assert "The clinical columns in its title are given to" in text
+    assert "with what age and sex say" not in text
+
+
+def test_the_answer_sets_clinical_columns_beside_the_same_without(make_run) -> None:
+    models = {
+        "cnn": {"title": "Net", "space": "pixels"},
+        "cnn+clinical": {"title": "Net + age", "space": "pixels", "base": "cnn", "clinical": ["age"]},
+    }
+    run = make_run(models=models, samplers=["none"])
+    board, analysis = tables.leaderboard(run), find(run, draws=1)
+    board.loc[board["model"] == "cnn", ["macro_f1", "macro_f1_sd"]] = 0.8, 0.01
+    for pair, said in ((0.825, True), (0.7, False)):
+        board.loc[board["model"] == "cnn+clinical", "macro_f1"] = pair
+        found = answer(run, board.sort_values("macro_f1", ascending=False), analysis).finding
+        gap = "0.025 above the same training without clinical columns (0.800 ± 0.010)"
+        assert (gap in found) == said
+
+
+def test_page_is_small_and_the_same_each_time(html: str, fake_run: Path) -> None:
+    assert len(html.encode()) < 2_500_000
+    assert render_report(read_run(fake_run)) == html
+
+
+def test_the_gallery_says_what_was_called_what(make_run, read_page) -> None:
+    record = make_run(n_rows=100, samplers=["none"], models={"svm": {"title": "SVM", "space": "pixels"}})
+    rows = record.predictions
+    wrong = rows[rows["label"] != rows["predicted"]]
+    pictures = np.zeros((len(wrong), 28, 28, 3), np.uint8)
+    np.savez(record.folder / "mistakes.npz", rows=wrong["row"].to_numpy(), pictures=pictures)
+    top = wrong.loc[wrong.filter(like="p_").max(axis=1).idxmax()]
+    names = record.info.table.class_names
+    page = read_page(render_report(record))
+    gallery = page.text[page.text.index("The most confident mistakes") :]
+    share = f"{100 * top.filter(like='p_').max():.1f} %"
+    assert f"{names[top['label']]} called {names[top['predicted']]}, {share}" in gallery
+    alts = [attrs["alt"] for attrs in page.all("img")]
+    assert f"A picture of class {names[top['label']]} that was named {names[top['predicted']]}" in alts
+
+
+TABLES = {
+    "comparisons.csv",
+    "intervals.csv",
+    "difference_intervals.csv",
+    "derived_scores.csv",
+    "subgroups.csv",
+}
+
+
+def test_write_report_leaves_the_page_and_the_tables_of_its_findings(
+    make_run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_run(samplers=["none"], n_rows=100).folder
+    before = {path.name for path in folder.iterdir()}
+    path = write_report(str(folder))
+    assert path == folder / "report.html"
+    assert {p.name for p in folder.iterdir()} - before == {"report.html", *TABLES}
+    assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(("most_rows", "processes"), [(1_000_000, 2), (0, 1)])
+def test_drawn_by_two_processes_the_page_is_the_same(
+    fake_run: Path, html: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_rows: int, processes: int
+) -> None:
+    asked = []
+
+    def watched(*arguments: Any, jobs: int) -> Any:
+        asked.append(jobs)
+        return start_in_background(*arguments, jobs=jobs)
+
+    monkeypatch.setattr("skinmnist.reporting.page.start_in_background", watched)
+    monkeypatch.setattr("skinmnist.reporting.page.SENT_ROWS", most_rows)
+    path, analysis = conclude_run(read_run(fake_run), tmp_path / "again.html", jobs=2)
+    assert asked == [processes]
+    assert path.read_text(encoding="utf-8") == html
+    assert len(analysis.intervals)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"run\.json"):
+        write_report(tmp_path)
+
+
+def test_a_report_is_written_without_any_model(fake_run: Path, html: str, tmp_path: Path) -> None:
+    code = "import sys; from skinmnist.report import main; main(sys.argv[1:]); print(*sys.modules)"
+    command = [sys.executable, "-c", code, str(fake_run), "--out", str(tmp_path / "again.html")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    unwanted = ("keras", "tensorflow", "imblearn", "skinmnist.models")
+    assert [name for name in done.stdout.split() if name.startswith(unwanted)] == []
+    assert (tmp_path / "again.html").read_text(encoding="utf-8") == html
+
+
+def test_no_model_is_imported() -> None:
+    code = "import skinmnist.reporting.page, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "skinmnist.reporting.page" in loaded
+    unwanted = ("keras", "tensorflow", "imblearn", "sklearn", "skinmnist.models", "matplotlib.pyplot")
+    assert [name for name in loaded if name.startswith(unwanted)] == []

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from imblearn import combine, over_sampling, under_sampling
+from sklearn.base import clone
+
+from skinmnist.errors import InputError
+from skinmnist.resampling.registry import SAMPLERS, fewer_neighbours, make_sampler, resample
+
+CATEGORICAL = {"SMOTEN", "SMOTENC"}
+
+
+def clouds(counts, features=4, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return rng.normal(labels[:, None] * 3.0, 1.0, (len(labels), features)), labels
+
+
+def test_registry_is_all_of_imbalanced_learn():
+    offered = {
+        name
+        for module in (over_sampling, under_sampling, combine)
+        for name in module.__all__
+        if hasattr(getattr(module, name), "fit_resample")
+    }
+    assert set(SAMPLERS) == offered - CATEGORICAL
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_moves_towards_balance(name):
+    rows, labels = clouds([120, 40, 30])
+    sampler = make_sampler(name, seed=0)
+    if name == "KMeansSMOTE":
+        sampler.set_params(cluster_balance_threshold=0.01)
+    result = resample(sampler, rows, labels)
+    new_rows = result.rows if result.rows is not None else rows[result.chosen]
+    assert len(new_rows) == len(result.labels)
+    assert np.mean(result.labels == 2) >= np.mean(labels == 2), "the rarest class lost ground"
+
+
+@pytest.mark.parametrize("name", ["RandomOverSampler", "RandomUnderSampler"])
+def test_copies_are_told_as_row_numbers_and_equal_the_plain_call(name):
+    rows, labels = clouds([50, 9, 5])
+    result = resample(make_sampler(name, 7), rows, labels)
+    plain_rows, plain_labels = make_sampler(name, 7).fit_resample(rows, labels)
+    assert result.rows is None
+    np.testing.assert_array_equal(rows[result.chosen], plain_rows)
+    np.testing.assert_array_equal(result.labels, plain_labels)
+
+
+def test_smote_on_bytes_does_not_wrap():
+    """Between 250 and 10 lies nothing near 16, which is what uint8 arithmetic makes of 10 - 250."""
+    rows = np.array([[250], [10]] * 5 + [[128]] * 40, dtype=np.uint8)
+    labels = np.array([0] * 10 + [1] * 40)
+    made = resample(make_sampler("SMOTE", 0), rows, labels).rows[50:]
+    assert made.min() >= 10
+    assert made.max() <= 250
+    assert len(np.unique(made)) > 5
+
+
+@pytest.mark.parametrize("name", ["SMOTE", "ADASYN", "BorderlineSMOTE", "SVMSMOTE", "SMOTETomek", "SMOTEENN"])
+def test_few_rows_lower_the_neighbours_and_say_so(name):
+    sampler = make_sampler(name, 0)
+    notes = fewer_neighbours(sampler, np.array([60, 4]))
+    assert len(notes) == 1
+    assert "lowered from 5 to 3, for the smallest class has 4 training rows" in notes[0]
+    lowered = getattr(sampler, "smote", None) or sampler
+    assert (lowered.get_params().get("k_neighbors") or lowered.get_params()["n_neighbors"]) == 3
+
+
+def test_enough_rows_lower_nothing():
+    assert fewer_neighbours(make_sampler("SMOTE", 0), np.array([60, 6])) == ()
+
+
+def test_smote_of_three_rows_runs():
+    rows, labels = clouds([30, 3])
+    result = resample(make_sampler("SMOTE", 0), rows, labels)
+    assert np.bincount(result.labels).tolist() == [30, 30]
+    assert "lowered from 5 to 2" in result.notes[0]
+
+
+@pytest.mark.parametrize("name", ["SMOTE", "ADASYN", "BorderlineSMOTE", "SMOTETomek", "SMOTEENN"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_a_class_of_one_row_stays_as_it_is_and_is_announced(name, dtype):
+    rows, labels = clouds([40, 1, 12])
+    rows = 20 * (rows - 3 * labels[:, None]) + 128  # One cloud: ADASYN fills in where classes mix.
+    result = resample(make_sampler(name, 0), rows.clip(0, 255).astype(dtype), labels)
+    counts = np.bincount(result.labels, minlength=3)
+    assert counts[1] <= 1
+    assert counts[2] > 12
+    assert "classes of one training row stay as they are" in " ".join(result.notes)
+
+
+def test_where_only_one_row_is_rare_nothing_is_made():
+    rows, labels = clouds([40, 1])
+    result = resample(make_sampler("SMOTE", 0), rows, labels)
+    np.testing.assert_array_equal(result.labels, labels)
+
+
+def test_same_seed_same_rows():
+    rows, labels = clouds([60, 12])
+    first, again, other = (resample(make_sampler("SMOTE", seed), rows, labels).rows for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("name", ["SMOTETomek", "SMOTEENN", "SMOTE", "ADASYN"])
+def test_settings_of_the_users_own_are_kept(name):
+    rows, labels = clouds([90, 25, 15])
+    sampler = make_sampler(name, 0).set_params(sampling_strategy={2: 30})
+    found = resample(sampler, rows, labels)
+    expected = clone(sampler).fit_resample(rows.astype(np.float32), labels)
+    if name != "ADASYN":
+        np.testing.assert_array_equal(found.labels, expected[1])
+    assert np.sum(found.labels == 2) <= 35
+
+
+def test_unknown_name():
+    with pytest.raises(
+        InputError, match="received sampler 'SMOT'; expected one of none, class_weight, balanced_batches"
+    ):
+        make_sampler("SMOT", 0)
