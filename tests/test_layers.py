@@ -27,7 +27,7 @@ LAYERS = [
     "ground",
 ]
 #: Top-level files that are no commands.
-GROUND = {"errors", "facts", "text"}
+GROUND = {"code_digest", "errors", "facts", "text"}
 #: Reporting reads what models have left behind, and never a model; the page shows what a classifier answers.
 FORBIDDEN = {
     "reporting": {"models"},

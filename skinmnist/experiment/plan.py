@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.code_digest import code_digest
 from skinmnist.datasets.mapped import give_back
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
@@ -24,25 +24,8 @@ from skinmnist.experiment.schedule import expected_seconds
 from skinmnist.experiment.splits import LEFT_OUT, assign_folds, choose_split
 from skinmnist.models.cnn.precision import choose_precision
 
-#: The part of the package that predictions depend on: a change there makes stored cells stale.
-_COMPUTING = (
-    "datasets/mapped.py",
-    "datasets/table.py",
-    "experiment/calibrating.py",
-    "experiment/describing.py",
-    "experiment/fit_cell.py",
-    "experiment/splits.py",
-    "experiment/fusion.py",
-    "experiment/grid.py",
-    "experiment/inner_folds.py",
-    "experiment/inputs.py",
-    "experiment/training.py",
-    "experiment/training_rows.py",
-    "features/*.py",
-    "models/*.py",
-    "models/cnn/*.py",
-    "resampling/*.py",
-)
+#: Where predictions are computed: a change there, or in what these import, makes stored cells stale.
+_COMPUTING = ("skinmnist.experiment.fit_cell", "skinmnist.experiment.fusion")
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +149,9 @@ def make_plan(
         # Repeat 0 tells which rows take part; it is the same for any number of repeats.
         "assignment": hashlib.sha256(task.folds[0].tobytes()).hexdigest()[:16],
     }
-    identity = json.dumps([protocol, _code_digest(), versions(), choose_precision("auto")], sort_keys=True)
+    identity = json.dumps(
+        [protocol, code_digest(*_COMPUTING), versions(), choose_precision("auto")], sort_keys=True
+    )
     return Plan(
         cells=tuple(cells),
         notes=tuple(notes),
@@ -180,13 +165,4 @@ def make_plan(
 
 def environment() -> dict[str, str]:
     """Return what, beside the protocol, decides a cell's bytes: versions, code, precision of networks."""
-    return {**versions(), "code": _code_digest(), "precision": choose_precision("auto")}
-
-
-def _code_digest() -> str:
-    package = Path(__file__).parent.parent
-    state = hashlib.sha256()
-    for pattern in _COMPUTING:
-        for path in sorted(package.glob(pattern)):
-            state.update(path.read_bytes())
-    return state.hexdigest()
+    return {**versions(), "code": code_digest(*_COMPUTING), "precision": choose_precision("auto")}

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinmnist.analysis.differences import COMPARED_METRICS
+from skinmnist.code_digest import code_digest
 from skinmnist.datasets.owned_folder import claim, remove_owned
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
@@ -148,7 +149,8 @@ class _Store(CellStore):
     """The cells of a trial; honest ones are also looked for among those of the run."""
 
     def __init__(self, folder: Path, plan: Plan, trial: LeakTrial) -> None:
-        identity = hashlib.sha256(f"{plan.identity} {trial.name} {_own_code()}".encode()).hexdigest()
+        code = code_digest("skinmnist.leakage.trials")
+        identity = hashlib.sha256(f"{plan.identity} {trial.name} {code}".encode()).hexdigest()
         super().__init__(folder / LEAKS_FOLDER / trial.name, trial.provenance(identity))
         of_run = Provenance.of_table(plan.identity, plan.fingerprints, trial.table, trial.task.folds)
         self.of_run = CellStore(folder / CELLS_FOLDER, of_run) if trial.name == HONEST else None
@@ -215,8 +217,3 @@ def _compare(scenario: LeakScenario, trials: list[LeakTrial], stores: Mapping[st
         if metric in pair.leaky and metric in pair.honest
     ]
     return pd.DataFrame.from_records(records, columns=list(LEAK_COLUMNS))
-
-
-def _own_code() -> str:
-    here = Path(__file__).parent
-    return hashlib.sha256((here / "trials.py").read_bytes()).hexdigest()

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinmnist.code_digest import code_digest
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.subset import draw_rows
 from skinmnist.datasets.table import PixelTable
@@ -143,7 +144,8 @@ def run_preset(
     )
     trial = published_trial(preset, table, plan)
     said = json.dumps(asdict(preset.published), sort_keys=True)
-    identity = hashlib.sha256(f"{plan.identity} {trial.name} {said} {_own_code()}".encode()).hexdigest()
+    code = code_digest("skinmnist.presets.run")
+    identity = hashlib.sha256(f"{plan.identity} {trial.name} {said} {code}".encode()).hexdigest()
     folder = Path(out) / PUBLISHED_FOLDER
     store = CellStore(folder, trial.provenance(identity))
     if progress:
@@ -214,9 +216,3 @@ def _augmented(preset: Preset, table: PixelTable, plan: Plan) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, pictures=np.concatenate([pictures[:, None], changed], axis=1))
     return buffer.getvalue()
-
-
-def _own_code() -> str:
-    here = Path(__file__).parent
-    parts = [(here / name).read_bytes() for name in ("run.py", "../leakage/trials.py")]
-    return hashlib.sha256(b"".join(parts)).hexdigest()

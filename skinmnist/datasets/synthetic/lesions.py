@@ -6,12 +6,12 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
+from skinmnist.code_digest import code_digest
 from skinmnist.datasets.cache import draw_once
 from skinmnist.datasets.mapped import LARGE_BYTES
 from skinmnist.datasets.synthetic.attributes import draw_attributes
@@ -116,10 +116,7 @@ def _hold(
 
 def _drawing_digest(origin: str) -> str:
     """Digest of all that drawn pixels depend on: the call, the code and the library."""
-    state = hashlib.sha256(f"{origin} {np.__version__}".encode())
-    for name in ("rendering", "attributes", "lesions", "camera"):
-        state.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    return state.hexdigest()
+    return hashlib.sha256(f"{origin} {np.__version__} {code_digest(__name__)}".encode()).hexdigest()
 
 
 def _shares(class_weights: Sequence[float] | Mapping[str, float] | None) -> npt.NDArray[np.float64]:

@@ -1,0 +1,97 @@
+"""A digest of the code that a module computes with, so that what was stored is known to be stale."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType
+
+_PACKAGE = Path(__file__).parent
+
+
+@lru_cache
+def code_digest(*modules: str) -> str:
+    """Digest the code of modules and of all modules of this package that they import, directly or not.
+
+    The compiled code counts, imports apart: a comment, a docstring, the layout of a line or the place of a
+    file changes nothing. Imports inside functions are followed, too.
+
+    Parameters
+    ----------
+    *modules : str
+        Such as ``"skinmnist.experiment.fit_cell"``.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> len(code_digest("skinmnist.errors"))
+    64
+    """
+    digests = []
+    for code in _reached(modules).values():
+        state = hashlib.sha256()
+        for part in _parts(code):
+            state.update(part)
+        digests.append(state.hexdigest())
+    return hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest()
+
+
+def _reached(modules: Iterable[str]) -> dict[Path, CodeType]:
+    """Compile modules and what they import, each without its imports and docstrings."""
+    found: dict[Path, CodeType] = {}
+    waiting = [_file_of(module) for module in modules]
+    while waiting:
+        path = waiting.pop()
+        if path is not None and path not in found:
+            tree = ast.parse(path.read_bytes())
+            waiting += [_file_of(name) for name in _take_imports(tree)]
+            found[path] = compile(tree, "", "exec", dont_inherit=True, optimize=2)
+    return found
+
+
+def _file_of(module: str) -> Path | None:
+    """Return the file of a module of this package; None for anything else."""
+    package, *parts = module.split(".")
+    path = _PACKAGE.joinpath(*parts).with_suffix(".py")
+    return path if package == _PACKAGE.name and parts and path.is_file() else None
+
+
+def _take_imports(tree: ast.AST) -> list[str]:
+    """Take the import statements out of a tree and return the modules, and perhaps modules, they name."""
+    names = []
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        statements = getattr(tree, field, None)
+        if not isinstance(statements, list):
+            continue
+        for position, statement in enumerate(statements):
+            if isinstance(statement, ast.ImportFrom) and statement.module:
+                names += [statement.module]
+                names += [f"{statement.module}.{alias.name}" for alias in statement.names]
+            elif isinstance(statement, ast.Import):
+                names += [alias.name for alias in statement.names]
+            else:
+                names += _take_imports(statement)
+                continue
+            statements[position] = ast.copy_location(ast.Pass(), statement)
+    return names
+
+
+def _parts(code: CodeType) -> Iterator[bytes]:
+    """Yield what a code object computes with: instructions, names and constants, no lines and no files."""
+    yield code.co_code
+    yield code.co_exceptiontable
+    yield repr((code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)).encode()
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _parts(constant)
+        elif isinstance(constant, frozenset):  # Its order changes from process to process.
+            yield repr(sorted(map(repr, constant))).encode()
+        else:
+            yield repr(constant).encode()
