@@ -39,7 +39,7 @@ def test_import_is_light():
     assert not modules_after("import skinmnist") & {*HEAVY, "numpy"}
 
 
-@pytest.mark.parametrize("door", COMMANDS)
+@pytest.mark.parametrize("command_name", COMMANDS)
 def test_help_is_light(command_name):
     code = f"""
 from skinmnist.{command_name} import main

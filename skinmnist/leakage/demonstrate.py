@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +17,8 @@ from skinmnist.code_digest import code_digest
 from skinmnist.datasets.owned_folder import claim, remove_owned
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.experiment.cells import Cell, CellFailure, CellResult
-from skinmnist.experiment.execution.engines import choose_engine
+from skinmnist.experiment.cells import Cell, CellResult
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
-from skinmnist.experiment.execution.locks import hold_folder
 from skinmnist.experiment.execution.processes import available_cores
 from skinmnist.experiment.execution.scratch import RUN_FOLDER, scratch_folder
 from skinmnist.experiment.metrics import score
@@ -30,6 +27,7 @@ from skinmnist.experiment.run_folder.file_names import LEAK_FILES, RUN, is_unmar
 from skinmnist.experiment.run_folder.provenance import Provenance
 from skinmnist.experiment.run_folder.record import CELLS_FOLDER
 from skinmnist.experiment.run_folder.store import CellStore
+from skinmnist.experiment.trials import LeakTrial, TrialProgress, TrialRunner
 from skinmnist.leakage.leak_record import (
     LEAK_COLUMNS,
     LEAKS_FOLDER,
@@ -37,24 +35,11 @@ from skinmnist.leakage.leak_record import (
     write_leaks,
 )
 from skinmnist.leakage.leaks import LEAKS
-from skinmnist.leakage.trials import HONEST, SAMPLERS_BEFORE, LeakScenario, LeakTrial
+from skinmnist.leakage.trials import HONEST, SAMPLERS_BEFORE, LeakScenario
 from skinmnist.models.registry import DEFAULT_MODELS, MODELS
 
 #: Shown beside the models of a run: what the public readers of these tables train.
 PLAIN_MODEL = "random_forest_pixels"
-
-
-class Progress(Protocol):
-    """Whoever wants to see a demonstration go on."""
-
-    def leaking(self, cells: int, stored: int, notes: tuple[str, ...]) -> None:
-        """Take note of how many cells there are, how many were stored before, and what is left out."""
-
-    def waiting(self, folder: Path) -> None:
-        """Take note that another run holds the folder and must end first."""
-
-    def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
-        """Take note of one more cell."""
 
 
 def choose_leaky_models(models: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -82,7 +67,7 @@ def demonstrate_leaks(
     limits: Limits = NO_LIMITS,
     dask: str | None = None,
     notes: Iterable[str] = (),
-    progress: Progress | None = None,
+    progress: TrialProgress | None = None,
 ) -> Demonstration:
     """Score models as leaky evaluations do, beside the honest twin of each.
 
@@ -102,7 +87,7 @@ def demonstrate_leaks(
         Forget what is stored in ``leaks/``.
     notes : iterable of str
         Sentences on what was left out before.
-    progress : Progress, optional
+    progress : TrialProgress, optional
 
     Returns
     -------
@@ -132,12 +117,10 @@ def demonstrate_leaks(
             remove_owned(folder, LEAK_FILES)
         trials = _merged([trial for leak in LEAKS for trial in leak.trials(scenario)])
         stores = {trial.name: _Store(folder, plan, trial) for trial in trials}
-        if progress:
-            stored = sum(stores[t.name].load(cell) is not None for t in trials for cell in t.cells)
-            progress.leaking(sum(len(trial.cells) for trial in trials), stored, tuple(said))
+        runner = TrialRunner(jobs or available_cores(), limits, dask, progress)
+        runner.announce([(trial, stores[trial.name]) for trial in trials], tuple(said))
         for trial in trials:
-            cores = jobs or available_cores()
-            for failure in run_trial(trial, stores[trial.name], cores, progress, limits, dask):
+            for failure in runner.run(trial, stores[trial.name]):
                 said.append(f"{failure.cell} ({trial.name}) failed: {failure.reason}")
         titles = {name: spec.title for name, spec in scenario.models.items()}
         shown = Demonstration(_compare(scenario, trials, stores), tuple(said), titles)
@@ -150,8 +133,7 @@ class _Store(CellStore):
 
     def __init__(self, folder: Path, plan: Plan, trial: LeakTrial) -> None:
         code = code_digest("skinmnist.leakage.trials")
-        identity = hashlib.sha256(f"{plan.identity} {trial.name} {code}".encode()).hexdigest()
-        super().__init__(folder / LEAKS_FOLDER / trial.name, trial.provenance(identity))
+        super().__init__(folder / LEAKS_FOLDER / trial.name, trial.provenance(plan.identity, code))
         of_run = Provenance.of_table(plan.identity, plan.fingerprints, trial.table, trial.task.folds)
         self.of_run = CellStore(folder / CELLS_FOLDER, of_run) if trial.name == HONEST else None
 
@@ -169,35 +151,6 @@ def _merged(trials: list[LeakTrial]) -> list[LeakTrial]:
         cells = trial.cells if before is None else (*before.cells, *trial.cells)
         found[trial.name] = replace(trial, cells=tuple(dict.fromkeys(cells)))
     return list(found.values())
-
-
-def run_trial(
-    trial: LeakTrial,
-    store: CellStore,
-    jobs: int,
-    progress: Progress | None,
-    limits: Limits = NO_LIMITS,
-    dask: str | None = None,
-) -> list[CellFailure]:
-    """Run the cells of a trial that are not stored, the longest first, and return those that failed.
-
-    Of two runs at once in one folder, the second waits for the first and takes over what that has stored.
-    """
-    failures = []
-    engine = choose_engine(dask, trial.table, trial.task, jobs, limits)
-    with hold_folder(store.folder, lambda: progress.waiting(store.folder) if progress else None):
-        store.sweep()
-        missing = [cell for cell in trial.cells if store.load(cell) is None]
-        missing.sort(key=lambda cell: -trial.task.models[cell.model].seconds)
-        with closing(engine(missing)) as outcomes:
-            for outcome in outcomes:
-                if isinstance(outcome, CellFailure):
-                    failures.append(outcome)
-                else:
-                    store.save(outcome)
-                if progress:
-                    progress.finished(outcome, None)
-    return failures
 
 
 def _compare(scenario: LeakScenario, trials: list[LeakTrial], stores: Mapping[str, _Store]) -> pd.DataFrame:

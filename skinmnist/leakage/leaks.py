@@ -15,6 +15,7 @@ import numpy as np
 
 from skinmnist.analysis.differences import COMPARED_METRICS
 from skinmnist.experiment.cells import Cell
+from skinmnist.experiment.trials import LeakTrial
 from skinmnist.leakage.leak_record import RESAMPLED, SHARED_LESIONS, TUNED, LeakWords
 from skinmnist.leakage.trials import (
     BY_IMAGE,
@@ -25,7 +26,6 @@ from skinmnist.leakage.trials import (
     SAMPLERS_BEFORE,
     SEEN,
     LeakScenario,
-    LeakTrial,
     by_image,
     candidates,
     honest,

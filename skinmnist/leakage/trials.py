@@ -15,10 +15,9 @@ from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import Task
 from skinmnist.experiment.grid import Sampler
 from skinmnist.experiment.plan import Plan
-from skinmnist.experiment.run_folder.provenance import Provenance
 from skinmnist.experiment.splits import LEFT_OUT, assign_folds
+from skinmnist.experiment.trials import LeakTrial, resample_all
 from skinmnist.models.spec import ModelSpec, Setting
-from skinmnist.resampling.registry import make_sampler, resample
 
 HONEST, BY_IMAGE, SEEN, INNER = "honest", "by_image", "tuned_on_the_test_fold", "tuned_inside"
 #: The samplers that are put before the split.
@@ -30,30 +29,6 @@ PENALTY_FACTORS = (0.04, 0.2, 1.0, 5.0, 25.0)
 SEEDS = 8
 #: Trees of a forest that is grown once for every seed.
 TREES = 20
-
-
-@dataclass(frozen=True, eq=False)
-class LeakTrial:
-    """Cells of one table and one task: one pass of the runner.
-
-    Attributes
-    ----------
-    name : str
-        Of its folder; trials of one name hold the same table and folds.
-    table : PixelTable
-    task : Task
-    cells : tuple of Cell
-    """
-
-    name: str
-    table: PixelTable
-    task: Task
-    cells: tuple[Cell, ...]
-
-    def provenance(self, identity: str) -> Provenance:
-        """Return what stored cells must come from to be those of this trial."""
-        prints = {name: spec.fingerprint for name, spec in self.task.models.items()}
-        return Provenance.of_table(identity, prints, self.table, self.task.folds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,16 +86,6 @@ def resampled_first(scenario: LeakScenario, sampler: str) -> LeakTrial:
         Cell(sampler, model, 0, fold) for model in scenario.models for fold in scenario.folds(RESAMPLED_FOLDS)
     ]
     return LeakTrial(f"{sampler}_before_the_split", table, task, tuple(cells))
-
-
-def resample_all(table: PixelTable, rows: npt.NDArray[np.int64], sampler: str, seed: int) -> PixelTable:
-    """Resample rows of a table at once, with no fold in sight; nobody knows the lesions of what is made."""
-    made = resample(make_sampler(sampler, seed), np.asarray(table.pixels[rows]), table.labels[rows])
-    if made.chosen is not None:
-        pixels = np.asarray(table.pixels[rows])[made.chosen]
-    else:
-        pixels = np.clip(np.rint(np.asarray(made.rows)), 0, 255).astype(np.uint8)
-    return PixelTable(pixels, made.labels, table.class_names, table.shape)
 
 
 def by_image(scenario: LeakScenario) -> LeakTrial:

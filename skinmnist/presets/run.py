@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass, replace
@@ -29,8 +28,7 @@ from skinmnist.experiment.run_folder.manifest import Request
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.run_folder.store import CellStore
 from skinmnist.experiment.splits import assign_folds
-from skinmnist.leakage.demonstrate import run_trial
-from skinmnist.leakage.trials import LeakTrial, resample_all
+from skinmnist.experiment.trials import LeakTrial, TrialProgress, TrialRunner, resample_all
 from skinmnist.presets.claims import (
     ABOUT_FILE,
     AUGMENTED_FILE,
@@ -45,11 +43,8 @@ from skinmnist.presets.presets import WATCHED, Preset
 SHOWN, VERSIONS = 7, 6
 
 
-class Progress(RunProgress, Protocol):
-    """Whoever wants to see a preset run go on."""
-
-    def leaking(self, cells: int, stored: int, notes: tuple[str, ...]) -> None:
-        """Take note of the cells that are run as published."""
+class Progress(RunProgress, TrialProgress, Protocol):
+    """Receives the events of the honest run and of the run as published."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,12 +140,11 @@ def run_preset(
     trial = published_trial(preset, table, plan)
     said = json.dumps(asdict(preset.published), sort_keys=True)
     code = code_digest("skinmnist.presets.run")
-    identity = hashlib.sha256(f"{plan.identity} {trial.name} {said} {code}".encode()).hexdigest()
     folder = Path(out) / PUBLISHED_FOLDER
-    store = CellStore(folder, trial.provenance(identity))
-    if progress:
-        progress.leaking(len(trial.cells), sum(store.load(cell) is not None for cell in trial.cells), ())
-    failures = run_trial(trial, store, jobs or available_cores(), progress, limits, dask)
+    store = CellStore(folder, trial.provenance(plan.identity, said, code))
+    runner = TrialRunner(jobs or available_cores(), limits, dask, progress)
+    runner.announce([(trial, store)])
+    failures = runner.run(trial, store)
     published = [result for cell in trial.cells if (result := store.load(cell)) is not None]
     names = [network.name for network in preset.networks]
     claims = compare_claims(names, head.sampler, preset.claims, published, record.results)
