@@ -11,6 +11,7 @@ from skinmnist.console.common import BAD_INPUT
 
 COMMANDS = {
     "compare": "cross samplers with models and write one report",
+    "preset": "run a published system, as its page did it and honestly",
     "report": "write the report of a run folder again",
     "train": "train a model on a whole table and keep it in a file",
     "predict": "classify pictures with a model that was kept",

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.console.common import FAILED_CELLS, INTERRUPTED, guarded, open_table
+from skinmnist.console.common import (
+    FAILED_CELLS,
+    INTERRUPTED,
+    add_run_arguments,
+    add_table_arguments,
+    guarded,
+    open_table,
+    resume_command,
+)
 from skinmnist.errors import InputError
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.models.registry import DEFAULT_MODELS, MODELS
@@ -33,16 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Cross samplers with models under stratified cross-validation and write one report.",
         epilog=facts.DISCLAIMER,
     )
+    add_table_arguments(parser)
     add = parser.add_argument
-    add(
-        "csv",
-        metavar="CSV",
-        nargs="?",
-        help="a pixel table; else $SKINMNIST_DATA and data/ are searched for "
-        f"{' and '.join(facts.TABLE_FILES)}, else a synthetic table is drawn",
-    )
-    add("--metadata", metavar="CSV", help=f"its metadata; else {facts.METADATA_FILE} beside it")
-    add("--synthetic", metavar="N", type=int, help="draw a synthetic table of N pictures instead")
     add(
         "--samplers",
         metavar="NAME",
@@ -74,21 +73,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="whether a lesion's pictures stay in one fold (default: lesion, wherever lesions are known); "
         "holdout: training and test part once, by lesion",
     )
-    add("--seed", metavar="N", type=int, default=0, help="everything random follows from it (default: 0)")
-    add("--jobs", metavar="N", type=int, help="worker processes (default: the cores)")
-    add("--out", metavar="DIR", help="the run folder (default: runs/<table>-<seed>)")
     add(
         "--quick",
         action="store_true",
         help=f"a look at {QUICK_ROWS:,} rows in {QUICK_FOLDS} folds; no result",
     )
-    add("--fresh", action="store_true", help="forget the finished cells of the run folder")
-    add(
-        "--preset",
-        metavar="FILE",
-        help="run a published system, as its page did it and in the honest protocol (see experiments/*.toml)",
-    )
-    add("--describe", metavar="FILE", help="print what a preset would run, its networks layer by layer")
     add(
         "--demonstrate-leaks",
         action="store_true",
@@ -102,19 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="the models to show leaks with (default: those of the run that are no networks, and a forest on "
         "pixels)",
     )
-    add(
-        "--dask",
-        metavar="ADDRESS",
-        help="run the cells on a Dask cluster: its scheduler's address, or local (needs the extra 'cluster')",
-    )
-    add("--cell-seconds", metavar="S", type=float, help="end a cell that takes longer (default: no limit)")
-    add(
-        "--cell-memory",
-        metavar="MB",
-        type=float,
-        help="end a cell whose process takes more memory, resident, of 2**20 bytes (default: no limit)",
-    )
-    add("--verbose", action="store_true", help="print every event of the run, as run.log has it")
+    add_run_arguments(parser, out="the run folder (default: runs/<table>-<seed>)")
     return parser
 
 
@@ -138,8 +115,6 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.experiment.splits import choose_split
     from skinmnist.reporting.page import conclude_run
 
-    if options.preset or options.describe:
-        return _preset(options, arguments)
     if options.leak_models:
         if not options.demonstrate_leaks:
             raise InputError("received --leak-models without --demonstrate-leaks; add it, or leave both out")
@@ -149,7 +124,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     terminal = Terminal()
     terminal.table(table, choose_split(table, options.split), options.quick)
     models = [QUICK_MODELS.get(name, name) if options.quick else name for name in options.models]
-    command = _command(arguments)
+    command = resume_command("compare", arguments)
     folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
     interrupted = False
     try:
@@ -208,26 +183,6 @@ def _demonstrate(
         notes=() if options.leak_models else notes,
         progress=terminal,
     )
-
-
-def _preset(options: argparse.Namespace, arguments: list[str]) -> int:
-    """Run a preset, or say what it would run."""
-    from skinmnist import preset as preset_module
-
-    if options.describe:
-        table = open_table(options.csv, options.metadata) if options.csv else None
-        print(preset_module.describe(options.describe, table))
-        return 0
-    preset_module.refuse_options(options, build_parser().parse_args([]))
-    table = open_table(options.csv, options.metadata, options.synthetic)
-    run = preset_module.run(options, table, _command(arguments))
-    return FAILED_CELLS if run.failures or run.record.failures else 0
-
-
-def _command(arguments: list[str]) -> str:
-    """Return what to type to go on or to extend, which must not throw away what is there."""
-    kept = shlex.join(argument for argument in arguments if argument != "--fresh")
-    return f"python -m skinmnist.compare {kept}".rstrip()
 
 
 def _exit_code(record: RunRecord) -> int:

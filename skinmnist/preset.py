@@ -1,68 +1,79 @@
-"""What ``python -m skinmnist.compare`` does with a preset: describe it, or run it and print its claims."""
+"""``python -m skinmnist.preset``: run a published system as its page did it and honestly, or describe it."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skinmnist.console.common import say
-from skinmnist.errors import InputError
+from skinmnist import facts
+from skinmnist.console.common import (
+    FAILED_CELLS,
+    add_run_arguments,
+    add_table_arguments,
+    guarded,
+    open_table,
+    resume_command,
+    say,
+)
 from skinmnist.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from skinmnist.datasets.table import PixelTable
-    from skinmnist.presets.run import PresetRun
+    from skinmnist.presets.presets import Preset
 
 #: The size of pictures that a description takes where neither a table nor the preset names one.
 USUAL_SHAPE = (28, 28, 3)
 
-#: What a preset says itself.
-_SAID_BY_PRESET = (
-    "samplers",
-    "models",
-    "clinical",
-    "folds",
-    "repeats",
-    "split",
-    "quick",
-    "demonstrate_leaks",
-    "leak_models",
-)
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m skinmnist.preset",
+        description="Run a published system, as its page did it and in the honest protocol, or describe it.",
+        epilog=facts.DISCLAIMER,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="{run,describe}", required=True)
+    run = actions.add_parser("run", help="run a preset and set claimed, as published and honest side by side")
+    describe = actions.add_parser("describe", help="print what a preset would run, layer by layer")
+    for action in (run, describe):
+        action.add_argument(
+            "preset",
+            metavar="FILE",
+            help="a preset's TOML file, or the name of one in experiments/ or the current folder",
+        )
+        add_table_arguments(action)
+    add_run_arguments(run, out="the run folder (default: runs/<preset>-<table>-<seed>)")
+    return parser
 
 
-def refuse_options(options: argparse.Namespace, usual: argparse.Namespace) -> None:
-    """Refuse options that a preset says itself.
-
-    Raises
-    ------
-    InputError
-        Where one of them is not what it is when left out.
-    """
-    for name in _SAID_BY_PRESET:
-        if getattr(options, name) != getattr(usual, name):
-            raise InputError(
-                f"received --{name.replace('_', '-')} together with --preset, which says that itself; leave "
-                "one of them out, or change the preset"
-            )
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, call, print."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = build_parser().parse_args(arguments)
+    if options.action == "describe":
+        return guarded(lambda: _describe(options))
+    return guarded(lambda: _run(options, resume_command("preset", arguments)))
 
 
-def describe(path: str, table: PixelTable | None) -> str:
-    """Say what a preset would run, its networks layer by layer with parameter counts.
+def _describe(options: argparse.Namespace) -> int:
+    from skinmnist.presets.presets import find_preset, read_preset
 
-    Parameters
-    ----------
-    path : str
-    table : PixelTable or None
-        Whose pictures and classes the networks are built for; those of the preset's page by default.
-    """
+    preset = read_preset(find_preset(options.preset))
+    named = options.csv or options.metadata or options.synthetic is not None
+    table = open_table(options.csv, options.metadata, options.synthetic) if named else None
+    print("\n".join(map(printable, describe(preset, table))))
+    return 0
+
+
+def describe(preset: Preset, table: PixelTable | None) -> list[str]:
+    """Return the lines of a description, for the pictures and classes of a table or of the preset's page."""
     from skinmnist.models.cnn.blueprint_layers import build_stack
-    from skinmnist.presets.presets import read_preset
 
-    preset = read_preset(path)
     head, training = preset.head, preset.training
     shape, n_classes = USUAL_SHAPE, head.classes
     if table is not None:
@@ -91,23 +102,23 @@ def describe(path: str, table: PixelTable | None) -> str:
             size = " x ".join(str(length) for length in layer.output.shape[1:])
             lines.append(f"  {layer.name:<20} {size:<16} {layer.count_params():>10,}")
         lines.append(f"  {'parameters':<37} {model.count_params():>10,}")
-    return "\n".join(map(printable, lines))
+    return lines
 
 
-def run(options: argparse.Namespace, table: PixelTable, command: str) -> PresetRun:
-    """Run a preset on a table, write the report, and print the scores and the claims."""
+def _run(options: argparse.Namespace, command: str) -> int:
     from skinmnist.console.comparison import Terminal
     from skinmnist.console.verbose import verbosely
     from skinmnist.experiment.execution.limits import Limits
     from skinmnist.experiment.execution.processes import available_cores
     from skinmnist.experiment.run_folder.manifest import Request
     from skinmnist.experiment.splits import choose_split
-    from skinmnist.presets.presets import read_preset
+    from skinmnist.presets.presets import find_preset, read_preset
     from skinmnist.presets.run import other_data, run_preset
     from skinmnist.reporting.page import conclude_run
     from skinmnist.reporting.sections.claims import paired_words
 
-    preset = read_preset(options.preset)
+    preset = read_preset(find_preset(options.preset))
+    table = open_table(options.csv, options.metadata, options.synthetic)
     out = Path(options.out) if options.out else Path("runs") / f"{preset.name}-{table.name}-{options.seed}"
     terminal = Terminal()
     terminal.table(table, choose_split(table, None), quick=False)
@@ -134,7 +145,7 @@ def run(options: argparse.Namespace, table: PixelTable, command: str) -> PresetR
     networks = [network.name for network in preset.networks]
     for words in paired_words(done.record.info, analysis.comparisons, networks):
         say(words)
-    return done
+    return FAILED_CELLS if done.failures or done.record.failures else 0
 
 
 def claims_table(claims: pd.DataFrame) -> str:
@@ -149,3 +160,7 @@ def claims_table(claims: pd.DataFrame) -> str:
 
 def _text(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
+from skinmnist import facts
 from skinmnist.errors import InputError
 from skinmnist.text import printable
 
@@ -48,6 +51,48 @@ def guarded(run: Callable[[], int]) -> int:
 def say(text: object, file: TextIO | None = None) -> None:
     """Print one line, whatever the names in it; on standard output where no file is given."""
     print(printable(text), file=file, flush=True)
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a table: what `open_table` takes."""
+    add = parser.add_argument
+    add(
+        "csv",
+        metavar="CSV",
+        nargs="?",
+        help="a pixel table; else $SKINMNIST_DATA and data/ are searched for "
+        f"{' and '.join(facts.TABLE_FILES)}, else a synthetic table is drawn",
+    )
+    add("--metadata", metavar="CSV", help=f"its metadata; else {facts.METADATA_FILE} beside it")
+    add("--synthetic", metavar="N", type=int, help="draw a synthetic table of N pictures instead")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, out: str) -> None:
+    """Add the arguments that say how cells run; `out` is the help of ``--out``."""
+    add = parser.add_argument
+    add("--seed", metavar="N", type=int, default=0, help="everything random follows from it (default: 0)")
+    add("--jobs", metavar="N", type=int, help="worker processes (default: the cores)")
+    add("--out", metavar="DIR", help=out)
+    add("--fresh", action="store_true", help="forget the finished cells of the run folder")
+    add(
+        "--dask",
+        metavar="ADDRESS",
+        help="run the cells on a Dask cluster: its scheduler's address, or local (needs the extra 'cluster')",
+    )
+    add("--cell-seconds", metavar="S", type=float, help="end a cell that takes longer (default: no limit)")
+    add(
+        "--cell-memory",
+        metavar="MB",
+        type=float,
+        help="end a cell whose process takes more memory, resident, of 2**20 bytes (default: no limit)",
+    )
+    add("--verbose", action="store_true", help="print every event of the run, as run.log has it")
+
+
+def resume_command(command: str, arguments: list[str]) -> str:
+    """Return what to type to go on or to extend, which must not throw away what is there."""
+    kept = shlex.join(argument for argument in arguments if argument != "--fresh")
+    return f"python -m skinmnist.{command} {kept}".rstrip()
 
 
 def open_table(csv: str | None, metadata: str | None, synthetic: int | None = None) -> PixelTable:

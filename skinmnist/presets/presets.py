@@ -25,10 +25,13 @@ from skinmnist.models.blueprints import (
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.presets.claims import CLAIMS
 from skinmnist.resampling.registry import SAMPLERS
-from skinmnist.text import is_name, one_line, shown
+from skinmnist.text import is_name, one_line, printable, shown
 
 #: The largest change of each kind that Keras' layers take: degrees, and shares.
 LARGEST = {"rotation": 360, "zoom": 1, "shift": 1, "shear": 1, "brightness": 1}
+
+#: The presets of the repository.
+FOLDER = Path(__file__).parents[2] / "experiments"
 
 #: Share of the training lesions that callbacks watch in the honest protocol.
 WATCHED = 0.1
@@ -178,6 +181,33 @@ def make_published(
     from skinmnist.models.cnn.stacked import PublishedNetwork
 
     return PublishedNetwork(setting.shape, blueprint, training, augmentation, setting.seed)
+
+
+def find_preset(name: str) -> Path:
+    """Return the file that a path names, or the preset of that name in this folder or in `FOLDER`.
+
+    Raises
+    ------
+    InputError
+        For the name of no preset.
+    """
+    path = Path(name)
+    if path.is_file() or path.name != name:
+        return path  # A path to no file is refused by `read_preset`.
+    files = [*sorted(Path().glob("*.toml")), *sorted(FOLDER.glob("*.toml"))]
+    wanted = name.removesuffix(".toml").casefold()
+    found = next((file for file in files if file.stem.casefold() == wanted), None)
+    if found is None:
+        known = ", ".join(sorted({printable(file.stem) for file in files if _is_preset(file)}))
+        raise InputError(f"unknown preset {shown(name)}; expected a TOML file or one of {known}")
+    return found
+
+
+def _is_preset(path: Path) -> bool:
+    try:
+        return "system" in tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def read_preset(path: str | Path) -> Preset:

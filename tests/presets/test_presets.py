@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from skinmnist.errors import InputError
-from skinmnist.presets.presets import read_preset
+from skinmnist.presets.presets import find_preset, read_preset
 
 SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*.toml"))
 
@@ -46,8 +46,7 @@ def test_every_shipped_preset_is_whole(path):
     assert list(specs) == [network.name for network in preset.networks]
     assert len({spec.fingerprint for spec in specs.values()}) == len(specs)
     head = path.read_text(encoding="utf-8").partition("[system]")[0].splitlines()
-    assert head[0].startswith("# python -m skinmnist.compare")
-    assert f"--preset experiments/{path.name}" in head[0]
+    assert head[0].startswith(f"# python -m skinmnist.preset run {path.stem} ")
     assert any(line.startswith("# Time: ") for line in head)
     assert any("as published, honest" in line.lower() or "honest (on" in line for line in head)
 
@@ -101,6 +100,18 @@ def test_what_is_no_preset_is_refused_in_one_sentence(tmp_path, old, new, words)
         read_preset(written(tmp_path, WHOLE.replace(old, new)))
     assert "\n" not in str(caught.value)
     assert "mine.toml" in str(caught.value)
+
+
+def test_a_preset_is_found_by_its_name(tmp_path, monkeypatch):
+    for path in SHIPPED:
+        assert find_preset(str(path)) == path
+        assert find_preset(path.stem.upper()) == find_preset(path.name) == path
+    monkeypatch.chdir(tmp_path)
+    own = written(tmp_path, WHOLE)
+    assert find_preset("Mine").resolve() == own
+    assert find_preset("no/folder/kfold_cnn.toml") == Path("no/folder/kfold_cnn.toml")
+    with pytest.raises(InputError, match=r"unknown preset 'their'; expected a TOML file or one of .*, mine"):
+        find_preset("their")
 
 
 def test_a_preset_that_is_not_there_is_refused(tmp_path):
