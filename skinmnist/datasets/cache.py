@@ -2,17 +2,19 @@
 
 A note per path (size and times -> SHA-256 of the content) spares the hashing; plain ``.npy`` files per
 content spare the parsing. The content decides: the same bytes under another path or with a new time are
-hashed, not parsed. Every file ends in a seal over its name and bytes, so that what is torn, altered or
-foreign is ignored and written anew. Nothing is ever unpickled, and a folder that cannot be written costs
-time only.
+hashed, not parsed. Every file ends in a seal over its name and bytes; what is torn, altered, foreign or
+impossible for that content is ignored and written anew. Nothing is ever unpickled or evaluated, and a folder
+that cannot be written costs time only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
+import stat
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -27,8 +29,9 @@ import platformdirs
 from skinmnist.datasets.files import (
     check_replaceable,
     hash_file,
-    is_plain,
+    open_plain,
     read_file,
+    read_head,
     stat_file,
     written_whole,
 )
@@ -43,6 +46,13 @@ LARGE_FILE = 1 << 29
 _SEAL_BYTES = 4
 #: How an array, a note or an emptied file begins; what begins otherwise is nothing of ours.
 _ENTRY = rb"\x93NUMPY|\d+ \d+ |$"
+#: How numpy begins a file with an array of one or two axes; kind and shape are taken from nothing else.
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(..)\{'descr': '([<>|][uif][1248]|[<>]U\d{1,3})', 'fortran_order': False, "
+    rb"'shape': \((\d{1,15}),(?: (\d{1,15}))?\), \} *\n",
+    re.DOTALL,
+)
+_HEADER_BYTES = 256
 
 
 def cache_folder() -> Path:
@@ -56,6 +66,7 @@ def parse_once(
     kind: str,
     names: tuple[str, ...],
     parse: Callable[[bytes], Arrays],
+    is_sound: Callable[[Arrays], bool],
     keep_large: Callable[[Keep], None] | None = None,
 ) -> tuple[Arrays, str]:
     """Parse a file, or return what was parsed from the same content before.
@@ -68,7 +79,10 @@ def parse_once(
     names : tuple of str
         Keys of the arrays that `parse` returns.
     parse : callable
-        Content of the file -> arrays; what it raises is passed on, and nothing is kept.
+        Content of the file -> arrays, none of more items than the file has bytes; what it raises is passed
+        on, and nothing is kept.
+    is_sound : callable
+        Whether `parse` can have returned these arrays; entries of the cache that it refuses are not used.
     keep_large : callable, optional
         Reads a file of more than `LARGE_FILE` bytes piece by piece, and gives each of its arrays to the
         function that it is called with, as ``keep(name, write)``, where ``write`` takes a file that is open
@@ -87,26 +101,30 @@ def parse_once(
         Where the file cannot be read.
     """
     folder = cache_folder()
-    fingerprint = _fingerprint(path)
+    size, fingerprint = stat_file(path).st_size, _fingerprint(path)
     note = folder / f"path-{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}"
     sha256 = _recall_content(note, fingerprint)
-    arrays = _recall(folder, f"{kind}-{sha256}", names) if sha256 else None
-    if sha256 and arrays:
+
+    def recall() -> Arrays | None:
+        found = _recall(folder, f"{kind}-{sha256}", names, size)
+        return found if found and is_sound(found) else None
+
+    if sha256 and (arrays := recall()):
         return arrays, sha256
 
-    large = keep_large is not None and stat_file(path).st_size > LARGE_FILE
+    large = keep_large is not None and size > LARGE_FILE
     content = b"" if large else read_file(path)
     sha256 = hash_file(path) if large else hashlib.sha256(content).hexdigest()
     key = f"{kind}-{sha256}"
-    arrays = _recall(folder, key, names)
+    arrays = recall()
     if arrays is None and large and keep_large is not None:
         keep_large(lambda name, write: _write_sealed(_array_file(folder, key, name), write))
         if fingerprint != _fingerprint(path):  # What was kept may be of another content than was hashed.
             for file in (_array_file(folder, key, name) for name in names):
-                if _read_sealed(file) is not None:
+                if _map_entry(file, size) is not None:
                     file.unlink(missing_ok=True)
             raise InputError(f"{path} changed while it was read; wait until it is whole, and try again")
-        arrays = _recall(folder, key, names)
+        arrays = recall()
     if arrays is None:
         if large:
             content = read_file(path)
@@ -115,7 +133,7 @@ def parse_once(
         parsed = parse(content)
         for name in names:
             _write_sealed(_array_file(folder, key, name), partial(np.save, arr=parsed[name]))
-        arrays = _recall(folder, key, names) or parsed
+        arrays = recall() or parsed
     if fingerprint == _fingerprint(path) and _settled(path):
         _write_sealed(note, lambda file: file.write(f"{fingerprint}\n{sha256}\n".encode()))
     return arrays, sha256
@@ -140,13 +158,14 @@ def draw_once(
     ndarray of shape `shape`, uint8
         A read-only memory map of the cache; where the cache cannot be written, the rows in memory.
     """
-    name = "pixels"
-    file = _array_file(cache_folder(), key, name)
-    found = _recall(cache_folder(), key, (name,))
-    if found is None:
-        _write_sealed(file, lambda stream: write_blocks(stream, shape, draw()))
-        found = _recall(cache_folder(), key, (name,))
-    return found[name] if found is not None else np.concatenate(list(draw()))
+    file = _array_file(cache_folder(), key, "pixels")
+    for attempt in range(2):
+        found = _map_entry(file, math.prod(shape))
+        if found is not None and found.shape == shape and found.dtype == np.uint8:
+            return found
+        if not attempt:
+            _write_sealed(file, lambda stream: write_blocks(stream, shape, draw()))
+    return np.concatenate(list(draw()))
 
 
 def write_blocks(stream: BinaryIO, shape: tuple[int, int], blocks: Iterable[npt.NDArray[np.uint8]]) -> None:
@@ -177,33 +196,48 @@ def _settled(path: Path) -> bool:
 
 def _recall_content(note: Path, fingerprint: str) -> str | None:
     """Return the SHA-256 that was noted for a path, if the file still has the same fingerprint."""
-    payload = _read_sealed(note)
-    match = re.fullmatch(rb"(.*)\n([0-9a-f]{64})\n", b"" if payload is None else payload.tobytes())
-    return match[2].decode() if match and match[1] == fingerprint.encode() else None
+    content = read_head(note)
+    payload, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
+    match = re.fullmatch(rb"(.*)\n([0-9a-f]{64})\n", payload)
+    same = match is not None and match[1] == fingerprint.encode() and seal == _seal(note, payload)
+    return match[2].decode() if match and same else None
 
 
-def _recall(folder: Path, key: str, names: tuple[str, ...]) -> Arrays | None:
+def _recall(folder: Path, key: str, names: tuple[str, ...], most: int) -> Arrays | None:
     """Return the arrays of one content as read-only memory maps, or None where any is not whole."""
-    files = {name: _array_file(folder, key, name) for name in names}
-    if any(_read_sealed(file) is None for file in files.values()):
-        return None
-    return {name: np.load(file, mmap_mode="r", allow_pickle=False) for name, file in files.items()}
+    arrays = {}
+    for name in names:
+        array = _map_entry(_array_file(folder, key, name), most)
+        if array is None:
+            return None
+        arrays[name] = array
+    return arrays
 
 
 def _array_file(folder: Path, key: str, name: str) -> Path:
     return folder / f"{key}-{name}.npy"
 
 
-def _read_sealed(file: Path) -> npt.NDArray[np.uint8] | None:
-    """Return the bytes of a cache file without its seal, or None where it is absent or not whole."""
-    if not is_plain(file):  # A pipe would be waited for.
-        return None
+def _map_entry(file: Path, most: int) -> npt.NDArray[Any] | None:
+    """Map an array of at most so many items; None where the file is absent, not whole, or not ours."""
     try:
-        content = np.memmap(file, np.uint8, mode="r")
-    except (OSError, ValueError):  # absent or unreadable; empty
+        with open(file, "rb", opener=open_plain) as stream:
+            status = os.fstat(stream.fileno())
+            header = _HEADER.match(stream.read(_HEADER_BYTES))
+            if header is None or not stat.S_ISREG(status.st_mode):
+                return None
+            dtype, shape = np.dtype(header[2].decode()), tuple(map(int, filter(None, header.groups()[2:])))
+            end = header.end() + math.prod(shape) * dtype.itemsize
+            # The length is looked at first: to sum up terabytes of nothing takes an hour.
+            whole = header.end() == 10 + int.from_bytes(header[1], "little")
+            if not whole or math.prod(shape) > most or status.st_size != end + _SEAL_BYTES:
+                return None
+            stream.seek(end)
+            seal = stream.read()
+            array = np.memmap(stream, dtype, "r", header.end(), shape)
+    except (OSError, ValueError, TypeError, InputError):
         return None
-    payload, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
-    return payload if seal.tobytes() == _seal(file, payload) else None
+    return array if seal == _seal(file, header[0], array.data) else None
 
 
 def _write_sealed(file: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -217,9 +251,12 @@ def _write_sealed(file: Path, write: Callable[[BinaryIO], object]) -> None:
         with written_whole(file, lasting=False) as stream:
             write(stream)
             stream.flush()
-            stream.write(_seal(file, np.memmap(stream, np.uint8, mode="r")))
+            stream.write(_seal(file, np.memmap(stream, np.uint8, mode="r").data))
 
 
-def _seal(file: Path, payload: npt.NDArray[np.uint8]) -> bytes:
+def _seal(file: Path, *parts: bytes | memoryview) -> bytes:
     """Return the CRC-32 of a file's name and bytes: against accidents, at gigabytes per second."""
-    return zlib.crc32(payload.data, zlib.crc32(file.name.encode())).to_bytes(_SEAL_BYTES, "little")
+    state = zlib.crc32(file.name.encode())
+    for part in parts:
+        state = zlib.crc32(part, state)
+    return state.to_bytes(_SEAL_BYTES, "little")

@@ -64,8 +64,9 @@ def load_hmnist(
     about = read_about(table)
     shape = about.shape if about else None
     parse = partial(_parse, path=table, shape=shape)
+    is_sound = partial(_is_table, path=table, shape=shape)
     keep_large = partial(keep_pieces, table, shape)
-    arrays, sha256 = parse_once(table, "table-1", ("pixels", "labels"), parse, keep_large)
+    arrays, sha256 = parse_once(table, "table-1", ("pixels", "labels"), parse, is_sound, keep_large)
     pixels, labels = arrays["pixels"], np.array(arrays["labels"])
     names = _class_names(int(labels.max()) + 1, about, table)
     described = _metadata_file(table, metadata)
@@ -127,3 +128,16 @@ def _parse(content: bytes, path: Path, shape: tuple[int, int, int] | None) -> Ar
     pixels, labels = read_carefully(body, layout, path) if cells is None else cells
     check_codes(labels, path)
     return {"pixels": pixels, "labels": labels}
+
+
+def _is_table(arrays: Arrays, path: Path, shape: tuple[int, int, int] | None) -> bool:
+    """Tell whether arrays are ``pixels`` and ``labels`` as `_parse` returns them."""
+    pixels, labels = arrays["pixels"], arrays["labels"]
+    if (pixels.dtype, pixels.ndim, labels.dtype, labels.shape) != (np.uint8, 2, np.int64, pixels.shape[:1]):
+        return False
+    try:
+        picture_shape(pixels.shape[1], path, shape)
+        check_codes(labels, path)
+    except InputError:
+        return False
+    return len(labels) > 0

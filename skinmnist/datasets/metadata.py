@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,9 +77,8 @@ def read_metadata(path: Path) -> Metadata:
         Names the file, and the row and column of the first fault.
     """
     names = (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS)
-    arrays, sha256 = parse_once(
-        path, f"metadata-{'built' if _is_built(path) else '3'}", names, partial(_parse, path=path)
-    )
+    kind = f"metadata-{'built' if _is_built(path) else '3'}"
+    arrays, sha256 = parse_once(path, kind, names, partial(_parse, path=path), _is_metadata)
     lesion_ids, image_ids, diagnoses = (np.array(arrays[name]) for name in REQUIRED_COLUMNS)
     clinical = {name: np.array(arrays[name]) for name in facts.CLINICAL_COLUMNS if len(arrays[name])}
     known = lesion_ids if lesion_ids.any() else None
@@ -213,6 +213,36 @@ def _parse(content: bytes, path: Path) -> Arrays:
         for name, position in positions.items():
             columns[name].append(_read_cell(name, cells[position], where, name in required))
     return {name: np.array(column) for name, column in columns.items()}
+
+
+def _is_metadata(arrays: Arrays) -> bool:
+    """Tell whether arrays are columns as `_parse` returns them."""
+    n = len(arrays["dx"])
+    for name, values in arrays.items():
+        absent = name in facts.CLINICAL_COLUMNS and not len(values)
+        if values.ndim != 1 or len(values) != (0 if absent else n):
+            return False
+        if not absent and not (_are_ages(values) if name == "age" else _are_words(name, values)):
+            return False
+    return n > 0
+
+
+def _are_ages(values: npt.NDArray[Any]) -> bool:
+    return values.dtype == np.float64 and bool((np.isnan(values) | (values >= 0) & (values <= _OLDEST)).all())
+
+
+def _are_words(name: str, values: npt.NDArray[Any]) -> bool:
+    # Python cannot hold what is beyond Unicode, not even to look at it.
+    if values.dtype.kind != "U" or not values.dtype.isnative or values.view(np.uint32).max() > sys.maxunicode:
+        return False
+    words = values.tolist()
+    text = "".join(words)
+    if text.isascii() and text.isprintable():
+        return max(map(len, words)) <= LONGEST_NAME
+    try:
+        return all(_read_cell(name, word, "", False) in (word, "") for word in set(words))
+    except InputError:
+        return False
 
 
 def _check_header(header: list[str], path: Path) -> None:

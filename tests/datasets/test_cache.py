@@ -1,17 +1,27 @@
+import io
+import math
 import os
 import pickle
 import subprocess
 import sys
 import time
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from skinmnist import facts
 from skinmnist.datasets import cache as cache_module
 from skinmnist.datasets.cache import cache_folder, parse_once
+from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.errors import InputError
 
 OLD = 1_600_000_000_123_456_789
+
+
+def anything(arrays):
+    return True
 
 
 class Parser:
@@ -25,7 +35,7 @@ class Parser:
         return {"bytes": np.frombuffer(content, np.uint8), "length": np.array([len(content)])}
 
     def load(self, path, kind="test-1"):
-        arrays, sha256 = parse_once(path, kind, ("bytes", "length"), self)
+        arrays, sha256 = parse_once(path, kind, ("bytes", "length"), self, anything)
         assert arrays["length"].tolist() == [len(arrays["bytes"])]
         return arrays["bytes"].tobytes(), sha256
 
@@ -60,10 +70,10 @@ def test_second_load_neither_reads_nor_parses(file, parser, monkeypatch):
 
 def test_arrays_are_read_only_maps_of_the_cache(file, parser, cache):
     for _ in range(2):
-        arrays, _ = parse_once(file, "test-1", ("bytes", "length"), parser)
+        arrays, _ = parse_once(file, "test-1", ("bytes", "length"), parser, anything)
         assert isinstance(arrays["bytes"], np.memmap)
         assert not arrays["bytes"].flags.writeable
-        assert arrays["bytes"].filename.parent == cache
+        assert Path(arrays["bytes"].filename).parent == cache
 
 
 def test_same_content_elsewhere_or_touched_is_not_parsed(file, parser, tmp_path):
@@ -247,7 +257,7 @@ def test_processes_may_write_at_once(tmp_path, cache):
         "import sys, numpy; from pathlib import Path; from skinmnist.datasets.cache import parse_once\n"
         "parse = lambda content: {'bytes': numpy.frombuffer(content, numpy.uint8)}\n"
         "sys.stdin.read(1)\n"
-        "arrays, _ = parse_once(Path(sys.argv[1]), 'test-1', ('bytes',), parse)\n"
+        "arrays, _ = parse_once(Path(sys.argv[1]), 'test-1', ('bytes',), parse, bool)\n"
         "assert arrays['bytes'].tobytes() == Path(sys.argv[1]).read_bytes()\n"
     )
     command = [sys.executable, "-c", code, str(file)]
@@ -260,7 +270,7 @@ def test_processes_may_write_at_once(tmp_path, cache):
         assert writer.returncode == 0, complaint.decode()
     assert len(entries(cache)) == 2
     monitored = Parser()
-    parse_once(file, "test-1", ("bytes",), monitored)
+    parse_once(file, "test-1", ("bytes",), monitored, anything)
     assert monitored.calls == 0
 
 
@@ -270,7 +280,7 @@ def test_what_the_parser_raises_is_passed_on_and_not_kept(file, cache):
 
     for _ in range(2):
         with pytest.raises(InputError, match="no"):
-            parse_once(file, "test-1", ("bytes",), refuse)
+            parse_once(file, "test-1", ("bytes",), refuse, anything)
     assert entries(cache) == []
 
 
@@ -278,3 +288,138 @@ def test_without_the_variable_the_folder_is_that_of_the_platform(monkeypatch):
     monkeypatch.setenv("SKINMNIST_CACHE", "")
     assert cache_folder().is_absolute()
     assert "skinmnist" in cache_folder().name
+
+
+def sealed(path, content):
+    """Write an entry that nothing but its content gives away."""
+    path.write_bytes(content + zlib.crc32(content, zlib.crc32(path.name.encode())).to_bytes(4, "little"))
+
+
+def npy(array, **changed):
+    """Return an array as numpy writes it, with another header where that is asked for."""
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, np.asarray(array), allow_pickle=True)
+    content = stream.getvalue()
+    start = content.index(b"\n") + 1
+    header = {"descr": "|u1", "fortran_order": False, "shape": np.shape(array)} | changed
+    text = repr(header).encode() if changed else content[10 : start - 1]
+    return content[:8] + (len(text) + 1).to_bytes(2, "little") + text + b"\n" + content[start:]
+
+
+def sparse(path, shape):
+    """Claim terabytes of zeros, and have them."""
+    header = npy(np.zeros(0, np.uint8), shape=shape)
+    path.write_bytes(header)
+    os.truncate(path, len(header) + math.prod(shape) + 4)
+
+
+def note(path, fingerprint=None, sha256=None):
+    """Write a note that says something else of the same file."""
+    noted = path.read_bytes()[:-4].splitlines()
+    sealed(path, b"\n".join([fingerprint or noted[0], sha256 or noted[1], b""]))
+
+
+def linked(path):
+    content = path.read_bytes()
+    path.unlink()
+    path.with_name("elsewhere").write_bytes(content)
+    path.symlink_to("elsewhere")
+
+
+def piped(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def words(*received):
+    return npy(np.array(received))
+
+
+#: By the name of an entry: how each of its forgeries is written.
+FORGED = {
+    "pixels": {
+        "of objects": npy(np.array([Bomb()] * 9, dtype=object)),
+        "of floats": npy(np.zeros((9, 4))),
+        "of one axis": npy(np.zeros(36, np.uint8)),
+        "of three axes": npy(np.zeros((9, 2, 2), np.uint8)),
+        "of other columns": npy(np.zeros((9, 5), np.uint8)),
+        "of other rows": npy(np.zeros((8, 4), np.uint8)),
+        "of no rows": npy(np.zeros((0, 4), np.uint8)),
+        "in the order of columns": npy(np.asfortranarray(np.zeros((9, 4), np.uint8))),
+        "of a negative shape": npy(np.zeros((9, 4), np.uint8), shape=(-9, 4)),
+        "of a huge shape": npy(np.zeros((9, 4), np.uint8), shape=(1 << 60, 1 << 60)),
+        "of a shape that overflows": npy(np.zeros((9, 4), np.uint8), shape=(1 << 62, 4)),
+        "of more rows than bytes": npy(np.zeros((9, 4), np.uint8), shape=(900, 4)),
+        "of unknown type": npy(np.zeros((9, 4), np.uint8), descr="nothing"),
+        "of records": npy(np.zeros((9, 4), np.uint8), descr=[("a", "|u1")]),
+        "of a nested type": npy(np.zeros((9, 4), np.uint8), descr=[("a", [("b", "|u1")] * 99)]),
+        "with a deep header": npy(np.zeros((9, 4), np.uint8), descr="(" * 5000),
+        "with a header of no end": b"\x93NUMPY\x01\x00\xff\xff{",
+        "of another version": b"\x93NUMPY\x09\x00" + npy(np.zeros((9, 4), np.uint8))[8:],
+        "of no array": b"",
+        "of terabytes": lambda path: sparse(path, (1 << 20, 1 << 20)),
+        "through a link": linked,
+        "through a pipe": piped,
+    },
+    "labels": {
+        "of floats": npy(np.arange(9.0)),
+        "of negative codes": npy(np.array([0, 1, 2, 3, 4, 5, 6, -1, -2])),
+        "with a gap": npy(np.array([0, 1, 2, 3, 4, 5, 9, 9, 9])),
+        "beyond memory": npy(np.array([0, 1, 2, 3, 4, 5, 6, 1 << 62, 1])),
+        "of two axes": npy(np.zeros((9, 1), np.int64)),
+        "of words": words(*"abcdefghi"),
+    },
+    "dx": {
+        "of numbers": npy(np.arange(9)),
+        "of bytes": npy(np.array([b"nv"] * 9)),
+        "beyond Unicode": npy(np.full(9, 0x7FFFFFFF, np.uint32).view("<U1")),
+        "of half characters": words(*["\ud800"] * 9),
+        "of one row": words("nv"),
+        "of no rows": words(),
+    },
+    "lesion_id": {
+        "that steer a terminal": words(*["\x1b[2J"] * 9),
+        "too long": words(*["a" * 500] * 9),
+        "with signs that end nothing": words(*["a\0b"] * 9),
+    },
+    "age": {
+        "of words": words(*["old"] * 9),
+        "beyond life": npy(np.full(9, 1e300)),
+        "of infinite years": npy(np.full(9, np.inf)),
+    },
+    "path": {
+        "of other content": lambda path: note(path, sha256=b"0" * 64),
+        "through a folder": lambda path: note(path, sha256=b"../" * 21 + b"x"),
+        "of another time": lambda path: note(path, fingerprint=b"1 2 3 4"),
+        "of a long line": lambda path: note(path, fingerprint=b"9" * 100_000),
+        "through a link": linked,
+        "through a pipe": piped,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("entry", "forged"),
+    [
+        pytest.param(entry, forged, id=f"{entry}-{said}")
+        for entry in FORGED
+        for said, forged in FORGED[entry].items()
+    ],
+)
+def test_a_forged_entry_under_a_right_seal_is_ignored(entry, forged, seven_classes, cache):
+    os.utime(seven_classes, ns=(OLD, OLD))
+    lines = [f"L{row},I{row},{facts.CLASS_NAMES[code]},{row}" for row, code in enumerate([*range(7), 3, 4])]
+    metadata = seven_classes.with_name("table_metadata.csv")
+    write(metadata, "\n".join(["lesion_id,image_id,dx,age", *lines]).encode())
+
+    def load():
+        table = load_hmnist(seven_classes)
+        return table.digest(), table.image_ids.tolist(), table.clinical["age"].tolist()
+
+    first = load()
+    for path in entries(cache, "path-*" if entry == "path" else f"*-{entry}.npy"):
+        forged(path) if callable(forged) else sealed(path, forged)
+    assert load() == first
+    assert load() == first
+    if not callable(forged) and forged:
+        assert all(path.read_bytes()[:-4] != forged for path in entries(cache, f"*-{entry}.npy"))
