@@ -25,8 +25,9 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure
 from skinmnist.experiment.execution.log import journal, log_outcome, tell
+from skinmnist.experiment.run_folder.provenance import Provenance, digest_held_out
 from skinmnist.experiment.run_folder.record import read_run, write_tables
-from skinmnist.experiment.run_folder.store import CellStore, read_cell
+from skinmnist.experiment.run_folder.store import CellStore
 from skinmnist.reporting.page import render_report
 
 #: Names, and how each is to be seen where it is shown.
@@ -90,6 +91,11 @@ def refused(work):
     return None
 
 
+def as_written(name):
+    """Return the name, or what is shown in its place where no file can hold it."""
+    return "".join(sign if not "\ud800" <= sign <= "\udfff" else ascii(sign)[1:-1] for sign in name)
+
+
 @pytest.fixture(scope="session")
 def run_of(tmp_path_factory):
     """Return a runner of a tiny comparison whose run folder somebody else then fills with names."""
@@ -104,22 +110,32 @@ def run_of(tmp_path_factory):
         run_comparison(table, "none", "dummy", folds=2, jobs=1, out=folder)
         return folder
 
-    def renamed(folder, name, class_names):
+    def filled(folder, name, class_names):
         shutil.copytree(done(len(class_names)), folder)
+        results = read_run(folder).results
         text = (folder / "run.json").read_text()
         for number, own in enumerate(class_names):
             text = text.replace(f"place{number:02d}", json.dumps(own)[1:-1])
         info = json.loads(text.replace("called", json.dumps(name[:50])[1:-1]))
-        info["grid"]["models"][name] = info["grid"]["models"].pop("dummy") | {"title": name}
-        store = CellStore(folder / "cells", "somebody else's")
-        for entry in info["cells"]:
-            result = read_cell(folder / "cells" / entry["file"])
-            result = replace(result, cell=result.cell._replace(model=name))
-            store.save(result)
-            entry |= {"model": name, "file": store.path(result.cell).name}
-        info["cells"].append(info["cells"][0] | {"fold": 9, "status": "failed", "reason": name})
+        info["grid"]["models"] = {name: {"title": name}}
+        info["held_out"] = [[digest_held_out(each.rows, each.labels, class_names) for each in results]]
+        store = CellStore(
+            folder / "cells", Provenance(info["identity"], {}, class_names, (1, 1, 3), info["held_out"])
+        )
+        result = replace(results[0], cell=results[0].cell._replace(model=name))
+        store.save(result)
+        finished, failed = info["cells"]
+        finished |= {"model": name, "file": store.path(result.cell).name}
+        failed |= {"model": name, "status": "failed", "reason": name}
         (folder / "run.json").write_text(json.dumps(info))
-        return read_run(folder)
+        record = read_run(folder)
+        assert [each.cell for each in record.results] == [result.cell]
+        return record
+
+    def renamed(folder, name, class_names):
+        if (name, class_names) != (as_written(name), [*map(as_written, class_names)]):
+            assert_tame(refused(lambda: filled(folder.with_name("refused"), name, class_names)))
+        return filled(folder, as_written(name), [*map(as_written, class_names)])
 
     return renamed
 
