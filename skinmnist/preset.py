@@ -72,7 +72,7 @@ def _describe(options: argparse.Namespace) -> int:
 
 def describe(preset: Preset, table: PixelTable | None) -> list[str]:
     """Return the lines of a description, for the pictures and classes of a table or of the preset's page."""
-    from skinmnist.models.cnn.blueprint_layers import build_stack
+    from skinmnist.models.cnn.stacked import build_stack
 
     head, training = preset.head, preset.training
     shape, n_classes = USUAL_SHAPE, head.classes

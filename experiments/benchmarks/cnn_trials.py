@@ -3,10 +3,10 @@
 Run it as ``python experiments/benchmarks/cnn_trials.py --table TABLE.csv NAME ...`` for one or more of the
 trials below, each on one fold; the rows are appended to ``cnn_trials.csv`` beside this file. The folds are
 drawn with another seed than those of reported results. ``sqrt`` repeats rows until the classes stand to each
-other as the square roots of their frequencies; remedies of the network have their own names. Seconds are CPU
-seconds of ``fit`` on one thread, tracing included; differences under .01 are noise. Rows named "study: ..."
-were measured while the network grew, on a machine under load; the column ``changes`` says how they differed
-from the defaults of then. Rows with ``sqrt_batches`` and below them compute in bfloat16.
+other as the square roots of their frequencies; strategies of the network have their own names. Seconds are
+CPU seconds of ``fit`` on one thread, tracing included; differences under .01 are noise. Rows named "study:
+..." were measured while the network grew, on a machine under load; the column ``changes`` says how they
+differed from the defaults of then. Rows with ``sqrt_batches`` and below them compute in bfloat16.
 """
 
 import time
@@ -28,7 +28,7 @@ THOROUGH = {
     "colour_spread": 0.1,
     "max_shift": 3,
     "dropout": 0.4,
-    "describer": (256,),
+    "feature_layers": (256,),
 }
 STRATEGIES = ("sqrt_batches", "balanced_batches")
 
@@ -55,8 +55,8 @@ TRIALS = {
     "500 steps": {"steps": 500},
     "600 steps, more at half resolution": {"steps": 600, "coarse_share": 0.7},
     "float32": {"precision": "float32"},
-    "with a describer": {"describer": (256,)},
-    "thorough, pixels only": THOROUGH | {"describer": ()},
+    "with a feature network": {"feature_layers": (256,)},
+    "thorough, pixels only": THOROUGH | {"feature_layers": ()},
     "thorough": THOROUGH,
 }
 

@@ -43,9 +43,9 @@ class Task:
     models : mapping of str to ModelSpec
     samplers : mapping of str to Sampler
     seed : int
-    watch_held_out : bool
-        Whether classifiers watch the held-out rows: the leak of many published systems, for showing it; no
-        comparison ever asks for it.
+    validate_on_held_out : bool
+        Whether classifiers validate on the held-out rows: the leak of many published systems, for showing it;
+        no comparison ever asks for it.
     """
 
     folds: npt.NDArray[np.int8]
@@ -53,7 +53,7 @@ class Task:
     models: Mapping[str, ModelSpec]
     samplers: Mapping[str, Sampler]
     seed: int
-    watch_held_out: bool = False
+    validate_on_held_out: bool = False
 
 
 def cell_seeds(seed: int, cell: Cell) -> tuple[int, int]:
@@ -87,7 +87,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     inputs = Inputs(table, spec, fold_of)
     rows, labels = inputs.view(train, sampler.make), np.asarray(table.labels[train])
     leaked = None
-    if task.watch_held_out:
+    if task.validate_on_held_out:
         leaked = (inputs.take(held_out), np.asarray(table.labels[held_out]))
     trained = fit_model(
         spec,
@@ -98,7 +98,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         rows,
         labels,
         lesions,
-        validation_rows_of=leaked,
+        validation_data=leaked,
     )
     fit_seconds = trained.fit_seconds + inputs.seconds * len(train)
     probabilities, predicted, predict_seconds = _answer(trained, inputs, held_out)

@@ -1,4 +1,4 @@
-"""Training: features, what is watched, sampler, model, calibration; the same for a cell and for keeps."""
+"""Training: features, validation set, sampler, model, calibration; for a cell and for a saved model alike."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def fit_model(
     labels: npt.NDArray[np.int64],
     lesions: npt.NDArray[np.str_] | None,
     kept: bool = False,
-    validation_rows_of: tuple[npt.NDArray[Any], npt.NDArray[np.int64]] | None = None,
+    validation_data: tuple[npt.NDArray[Any], npt.NDArray[np.int64]] | None = None,
 ) -> Trained:
     """Train a model on rows, sampler included.
 
@@ -90,9 +90,8 @@ def fit_model(
         None where rows are split one by one.
     kept : bool
         Whether the model is to be kept in a file.
-    watched_instead : tuple of ndarray, optional
-        Rows and labels that ``fit`` is given to watch in place of training lesions: only to show what that
-        leaks.
+    validation_data : tuple of ndarray, optional
+        Rows and labels that ``fit`` validates on in place of training lesions: only to show what that leaks.
     """
 
     def build() -> Any:
@@ -113,13 +112,13 @@ def fit_model(
     if features is not None:
         rows = features.fit_transform(rows)
     feature_seconds = clock.lap()
-    chosen, watched = _watched(spec, rows, labels, lesions, sampler_seed)
-    if validation_rows_of is not None:
-        watched = {"watched": validation_rows_of}
+    chosen, validation = _split_validation(spec, rows, labels, lesions, sampler_seed)
+    if validation_data is not None:
+        validation = {"validation_data": validation_data}
     sample_indices = draw(chosen)
     resample_seconds = clock.lap()
     learnt = subsample(sample_indices, spec.pair_rows, sampler_seed)
-    learnt.train(classifier, **watched)
+    learnt.train(classifier, **validation)
     calibration = None
     if spec.calibrate:
         mix = sample_indices.class_mix(setting.n_classes)
@@ -157,24 +156,24 @@ class Clock:
         return seconds
 
 
-def _watched(
+def _split_validation(
     spec: ModelSpec,
     rows: npt.NDArray[Any],
     labels: npt.NDArray[np.int64],
     lesions: npt.NDArray[np.str_] | None,
     seed: int,
 ) -> tuple[npt.NDArray[np.int64] | slice, dict[str, Any]]:
-    """Split training rows into those to resample and train on, and those that ``fit`` is given to watch."""
+    """Split training rows into those to resample and train on, and the validation set of ``fit``."""
     if not spec.watch:
         return slice(None), {}
     seen = draw_lesions(labels, lesions, spec.watch, seed)
     if not len(seen):
         raise ValueError(
-            f"too few lesions to watch {spec.watch:.0%} of those of each class; give more, or choose a model "
-            "that watches none"
+            f"too few lesions to validate on {spec.watch:.0%} of those of each class; give more, or choose a "
+            "model without a validation set"
         )
     trained = np.setdiff1d(np.arange(len(labels)), seen)
-    return trained, {"watched": (rows[seen], labels[seen])}
+    return trained, {"validation_data": (rows[seen], labels[seen])}
 
 
 def _decisions(classifier: Any, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -47,7 +47,7 @@ class TrainingRows:
         if self.weights is not None:
             more["sample_weight"] = self.weights
         if self.sample_indices is not None:
-            more["drawn"] = self.sample_indices
+            more["sample_indices"] = self.sample_indices
         classifier.fit(self.rows, self.labels, **more)
 
 

@@ -92,7 +92,7 @@ class Training:
     epochs, batch_size : int
     learning_rate : float
     monitor : {"loss", "accuracy"}
-        What is watched on the watched rows.
+        What the callbacks monitor on the validation set.
     rate_patience, stop_patience : int or None
         Epochs without a better value after which Keras' ``ReduceLROnPlateau`` multiplies the learning rate
         by `rate_factor`, and after which its ``EarlyStopping`` ends the run with the best weights.

@@ -60,25 +60,25 @@ def export_network(fitted: Fitted) -> Exported:
     from skinmnist.models.cnn.network import block_side
 
     classifier = fitted.classifier
-    experts = classifier.trained_members()
+    ensemble = classifier.build_ensemble()
     block = block_side(classifier.shape)
-    feature_extractor = tuple(classifier.feature_extractor)
+    feature_layers = tuple(classifier.feature_layers)
     head = {
         "kind": "network",
         "channels": list(classifier.channels),
         "pairs": list(classifier.pairs),
         "block": block,
         "views": classifier.used_views,
-        "numbers": experts.n_features,
-        "hidden": list(feature_extractor),
-        "share": float(classifier.feature_share) if feature_extractor else 0.0,
+        "numbers": ensemble.n_features,
+        "hidden": list(feature_layers),
+        "share": float(classifier.feature_share) if feature_layers else 0.0,
     }
-    standard = experts.standard
+    statistics = ensemble.statistics
     tensors: dict[str, Array] = {
-        "centre": np.tile(standard.centre, block**2)[None, :, None, None],
-        "spread": np.tile(standard.spread, block**2)[None, :, None, None],
+        "centre": np.tile(statistics.centre, block**2)[None, :, None, None],
+        "spread": np.tile(statistics.spread, block**2)[None, :, None, None],
     }
-    pixels = experts.networks[0]
+    pixels = ensemble.members[0]
     for stage, n_pairs in enumerate(classifier.pairs, start=1):
         names = [f"stage{stage}_conv"]
         for pair in range(n_pairs):
@@ -88,14 +88,14 @@ def export_network(fitted: Fitted) -> Exported:
     tensors |= _dense("logits", pixels.get_layer("logits"))
     steps: list[dict[str, Any]] = []
     arrays: dict[str, Array] = {}
-    if feature_extractor:
+    if feature_layers:
         step, arrays = standardise(classifier.standardiser_)
         steps.append(step)
-        for layer in range(1, len(feature_extractor) + 1):
-            tensors |= _dense(f"hidden{layer}", experts.networks[1].get_layer(f"hidden{layer}"))
-        tensors |= _dense("describer_logits", experts.networks[1].get_layer("logits"))
+        for layer in range(1, len(feature_layers) + 1):
+            tensors |= _dense(f"hidden{layer}", ensemble.members[1].get_layer(f"hidden{layer}"))
+        tensors |= _dense("describer_logits", ensemble.members[1].get_layer("logits"))
     answer = {
-        "input": "descriptors" if feature_extractor else "pixels",
+        "input": "descriptors" if feature_layers else "pixels",
         "steps": steps,
         "head": head,
         "codes": classifier.classes_.tolist(),

@@ -9,6 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from skinmnist.models.baselines import make_dummy, make_hist_gradient_boosting, make_logistic_regression
+from skinmnist.models.cnn.variants import (
+    make_cnn,
+    make_cnn_early_stopping,
+    make_cnn_thorough,
+    make_cnn_tiny,
+)
 from skinmnist.models.export import export_network
 from skinmnist.models.exporting_classic import (
     export_boosted_trees,
@@ -56,30 +62,6 @@ def _forest_on_descriptors(setting: Setting) -> Any:
     # Of many numbers that tell much the same, few candidates make trees that differ, at half the cost; an
     # eighth of a standard deviation is as fine as a tree needs its thresholds, at half the cost again.
     return _forest(setting).set_params(max_features=16, levels=8)
-
-
-def _cnn(setting: Setting) -> Any:
-    from skinmnist.models.cnn.presets import make_cnn
-
-    return make_cnn(setting)
-
-
-def _cnn_thorough(setting: Setting) -> Any:
-    from skinmnist.models.cnn.presets import make_cnn_thorough
-
-    return make_cnn_thorough(setting)
-
-
-def _cnn_early_stopping(setting: Setting) -> Any:
-    from skinmnist.models.cnn.presets import make_cnn_early_stopping
-
-    return make_cnn_early_stopping(setting)
-
-
-def _cnn_tiny(setting: Setting) -> Any:
-    from skinmnist.models.cnn.presets import make_cnn_tiny
-
-    return make_cnn_tiny(setting)
 
 
 #: What a network can do about imbalance by itself.
@@ -146,12 +128,14 @@ MODELS = {
         seconds=5.0,
         grows=0.25,
     ),
-    "cnn": _network("Convolutional network", _cnn, seconds=27.0),
-    "cnn_tiny": _network("Convolutional network, tiny", _cnn_tiny, seconds=8.0),
-    # It looks at the descriptors of all its rows at every pass, and so holds them.
-    "cnn_thorough": _network("Convolutional network, thorough", _cnn_thorough, seconds=200.0, streams=False),
+    "cnn": _network("Convolutional network", make_cnn, seconds=27.0),
+    "cnn_tiny": _network("Convolutional network, tiny", make_cnn_tiny, seconds=8.0),
+    # It takes the features of all its rows at every pass, and so holds them.
+    "cnn_thorough": _network(
+        "Convolutional network, thorough", make_cnn_thorough, seconds=200.0, streams=False
+    ),
     "cnn_early_stopping": _network(
-        "Convolutional network, early stopping", _cnn_early_stopping, seconds=60.0, watch=0.1
+        "Convolutional network, early stopping", make_cnn_early_stopping, seconds=60.0, watch=0.1
     ),
     "logistic_regression": ModelSpec(
         title="Logistic regression",

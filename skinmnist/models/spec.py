@@ -79,8 +79,8 @@ class ModelSpec:
     calibration_pair_rows : int or None
         The same for those that are trained on a part of the lesions only to calibrate, without a note.
     watch : float
-        Share of the training lesions that are not trained on but given to ``fit`` as ``watched=(rows,
-        labels)``, split off before resampling; 0: none.
+        Share of the training lesions that are not trained on but given to ``fit`` as
+        ``validation_data=(rows, labels)``, split off before resampling; 0: none.
     seconds : float
         Fit and predict time of one 28x28 fold of HAM10000 without resampling, for ordering and estimates;
         describing the pictures, which a process does once, is left out.

@@ -71,7 +71,7 @@ def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> LeakTrial:
     said, head, n_folds = preset.published, preset.head, plan.protocol["folds"]
     rows = np.flatnonzero(plan.task.folds[0] >= 0)
     models = preset.models(watch=0.0 if said.watches_test else WATCHED)
-    task = replace(plan.task, models=models, watch_held_out=said.watches_test)
+    task = replace(plan.task, models=models, validate_on_held_out=said.watches_test)
     if said.sampler_first:
         table = _resampled_first(preset, table, rows, plan.task.seed)
         rows = np.arange(len(table))
@@ -190,7 +190,7 @@ def _resampled_first(preset: Preset, table: PixelTable, rows: npt.NDArray[np.int
     made = resample_all(table, rows, preset.head.sampler, seed)
     if preset.augmentation is None or not preset.augmentation.copies_only or len(made) <= len(rows):
         return made
-    from skinmnist.models.cnn.blueprint_layers import show_augmented
+    from skinmnist.models.cnn.stacked import show_augmented
 
     # Samplers that copy answer the rows that they were given first, and the copies after them.
     copies = np.asarray(made.pixels[len(rows) :]).reshape(-1, *table.shape)
@@ -200,7 +200,7 @@ def _resampled_first(preset: Preset, table: PixelTable, rows: npt.NDArray[np.int
 
 def _augmented(preset: Preset, table: PixelTable, plan: Plan) -> bytes:
     """Change one picture of each class at random, as training does."""
-    from skinmnist.models.cnn.blueprint_layers import show_augmented
+    from skinmnist.models.cnn.stacked import show_augmented
 
     rows = np.flatnonzero(plan.task.folds[0] >= 0)
     first = rows[np.unique(table.labels[rows], return_index=True)[1]][:SHOWN]

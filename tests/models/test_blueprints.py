@@ -5,7 +5,7 @@ import pytest
 
 from skinmnist.errors import InputError
 from skinmnist.models.blueprints import Augmentation, Training, read_blueprint, read_fields
-from skinmnist.models.cnn.blueprint_layers import build_augmentation, build_stack, show_augmented
+from skinmnist.models.cnn.stacked import build_augmentation, build_stack, show_augmented
 
 THREE = [
     {"convolution": 256},

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from skinmnist.experiment.execution.processes import available_cores
-from skinmnist.models.cnn.precision import choose_precision
+from skinmnist.models.cnn.variants import choose_precision
 
 PACKAGES = (
     "numpy",

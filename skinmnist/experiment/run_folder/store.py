@@ -153,8 +153,10 @@ def _decode(payload: bytes, cell: Cell, provenance: Provenance) -> CellResult:
 
 def _history(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float64]]:
     names = [name for name in arrays if name.startswith("history_")]
-    return {
-        name.removeprefix("history_"): _exactly(np.float64, take_array(arrays, name, "f", (None,)))
+    return {  # Cells of older versions say "watched".
+        name.removeprefix("history_").replace("watched_", "validation_"): _exactly(
+            np.float64, take_array(arrays, name, "f", (None,))
+        )
         for name in names
     }
 

@@ -12,14 +12,10 @@ from skinmnist.models.cnn.backend import tf
 
 
 def symmetric_view(pictures: tf.Tensor, view: int) -> tf.Tensor:
-    """Return one of the 8 symmetric views of a square picture, or of the 4 of an oblong one.
+    """Return one of the 8 symmetric views of square pictures (n, h, w, c), or of the 4 of oblong ones.
 
-    Parameters
-    ----------
-    pictures : tensor of shape (n, height, width, channels)
-    view : int
-        0 is the picture itself; bit 0 mirrors left and right, bit 1 up and down, bit 2 swaps rows with
-        columns.
+    View 0 is the picture itself; bit 0 mirrors left and right, bit 1 up and down, bit 2 swaps rows with
+    columns.
     """
     if view & 1:
         pictures = tf.reverse(pictures, [2])
@@ -29,7 +25,7 @@ def symmetric_view(pictures: tf.Tensor, view: int) -> tf.Tensor:
 
 
 def move_pixels(pictures: tf.Tensor, seed: tf.Tensor, max_shift: int) -> tf.Tensor:
-    """Mirror, turn and shift each picture at random.
+    """Mirror, turn and shift each picture at random; oblong ones are never turned by a quarter.
 
     Parameters
     ----------
@@ -39,11 +35,6 @@ def move_pixels(pictures: tf.Tensor, seed: tf.Tensor, max_shift: int) -> tf.Tens
         Decides every draw.
     max_shift : int
         Largest shift in pixels along each axis; what is uncovered is filled by reflection at the border.
-
-    Returns
-    -------
-    tensor of the same shape and type
-        Oblong pictures are never turned by a quarter.
     """
     n = tf.shape(pictures)[0]
     height, width, channels = pictures.shape[1:]
@@ -69,15 +60,9 @@ def move_pixels(pictures: tf.Tensor, seed: tf.Tensor, max_shift: int) -> tf.Tens
 
 
 def change_colours(pictures: tf.Tensor, seed: tf.Tensor, spread: float) -> tf.Tensor:
-    """Multiply and offset each channel of each picture at random, as another lamp and camera would.
+    """Multiply and offset each channel of each standardised picture at random, as another camera would.
 
-    Parameters
-    ----------
-    pictures : float32 tensor of shape (n, height, width, channels)
-        Of zero mean and unit spread.
-    seed : int32 tensor of shape (2,)
-    spread : float
-        Standard deviation of the gain around 1 and of the offset around 0.
+    `spread` is the standard deviation of the gain around 1 and of the offset around 0.
     """
     shape = (2, tf.shape(pictures)[0], 1, 1, pictures.shape[-1])
     gain, offset = tf.unstack(tf.random.stateless_normal(shape, seed, 0.0, spread))

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from skinmnist.datasets.mapped import MappedRows
+from skinmnist.datasets.mapped import MappedRows, row_blocks
 from skinmnist.datasets.table import to_rows
 from skinmnist.errors import InputError
 from skinmnist.features.descriptors import describe
 from skinmnist.features.transformer import Standardiser
-from skinmnist.models.cnn.ensemble import ChannelStatistics, Ensemble, Rows
-from skinmnist.models.cnn.monitoring import Watched
-from skinmnist.models.cnn.precision import choose_precision
-from skinmnist.models.cnn.programs import Design, borrow
-from skinmnist.models.cnn.schedule import BALANCES
-from skinmnist.models.cnn.training import Recipe, train_network
-from skinmnist.models.cnn.validation import (
-    check_labels,
-    check_patience,
-    check_pictures,
-    check_sample_indices,
-    check_settings,
-    check_unread,
-    check_validation,
-    check_weights,
-)
+from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble
+from skinmnist.models.cnn.training import BALANCES, Rows, TrainingConfig, ValidationSet, borrow
+from skinmnist.models.cnn.variants import choose_precision
 
 #: Rows per step when predicting, so that memory does not follow the size of the table.
 PREDICT_ROWS = 256
+
+Array = npt.NDArray[np.generic]
+Pictures = npt.NDArray[np.uint8] | MappedRows
 
 
 class CNNClassifier(ClassifierMixin, BaseEstimator):
@@ -51,10 +43,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     pairs : sequence of int, default=(0, 1, 1)
         Residual pairs of convolutions of each stage.
     dropout : float, default=0.3
-    describer : sequence of int, default=()
-        Units of each hidden layer of a second network, which looks at the descriptors of
-        `skinmnist.features.descriptors` and answers along with the first; none by default.
-    describer_share : float, default=0.5
+    feature_layers : sequence of int, default=()
+        Units of each hidden layer of a second network, on the features of `skinmnist.features`, whose answer
+        is averaged with that of the first; none by default.
+    feature_share : float, default=0.5
         Weight of its answer.
     coarse_share : float, default=0.6
         Share of the steps, from the first, in which the network sees pictures at half their resolution; left
@@ -65,6 +57,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     learning_rate, weight_decay : float, default=4e-3 and 0.05
         The same of everything else, under Adam.
     label_smoothing : float, default=0.05
+        Share of the target that is spread over all classes.
     max_shift : int, default=1
         Largest random shift in training, in pixels.
     colour_spread : float, default=0.02
@@ -73,18 +66,18 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     balance : {None, "sqrt_batches", "balanced_batches"}, default=None
         Draw the classes of each batch by the square root of their frequencies, or with equal chances.
     loss : {"cross_entropy", "focal", "logit_adjusted"}, default="cross_entropy"
-        See `skinmnist.models.cnn.objective.make_loss`.
+        See `skinmnist.models.cnn.training.make_loss`.
     points : int, default=30
-        Points of the history over a run; watched rows are checked at each.
+        Points of the history, evenly over the steps; the validation set is evaluated at each.
     rate_patience, stop_patience : int or None, default=None
-        Points without a lower loss on the watched rows after which the learning rate is halved, and after
-        which the run ends. With either, `fit` must be given rows to watch. With a `rate_patience` the
-        learning rate has no cycle of its own.
+        Points without a lower validation loss after which the learning rate is halved, and after which the
+        run ends. With either, `fit` must be given a validation set. With a `rate_patience` the learning rate
+        stays up until it is halved, instead of following its cycle.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        See `skinmnist.models.cnn.precision.choose_precision`.
+        See `skinmnist.models.cnn.variants.choose_precision`.
     answer_precision : {None, "auto", "float32", "bfloat16"}, default=None
-        The same for answers; None: as in training. A network that is to be kept in a file answers in float32,
-        as the file does on any machine.
+        The same for predictions; None: as in training. A network that is saved predicts in float32, as the
+        file does on any machine.
     views : int, default=8
         Symmetric views whose probabilities are averaged in prediction: 1, 2, 4 or 8 (at most 4 where the
         picture is not square).
@@ -96,12 +89,13 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
     history_ : dict of str to list
-        ``step``, ``loss``, ``accuracy`` and ``learning_rate`` over the run, as means since the point before;
-        with watched rows also ``watched_loss`` and ``watched_accuracy``.
-    standard_ : Standard
+        ``step``, and means since the point before of ``loss``, ``accuracy`` (on the augmented training
+        pictures) and ``learning_rate``; with a validation set also ``validation_loss`` and
+        ``validation_accuracy``.
+    channel_statistics_ : ChannelStatistics
         Mean and standard deviation of each channel over the training rows.
     standardiser_ : Standardiser or None
-        Means and spreads of the descriptors over the training rows.
+        Means and spreads of the features over the training rows.
     precision_ : str
         What the network computes with, ``"float32"`` or ``"bfloat16"``.
     weights_ : list of ndarray
@@ -117,7 +111,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         channels: Sequence[int] = (32, 64, 96),
         pairs: Sequence[int] = (0, 1, 1),
         dropout: float = 0.3,
-        feature_extractor: Sequence[int] = (),
+        feature_layers: Sequence[int] = (),
         feature_share: float = 0.5,
         coarse_share: float = 0.6,
         kernel_rate: float | None = 0.1,
@@ -143,7 +137,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.channels = channels
         self.pairs = pairs
         self.dropout = dropout
-        self.feature_extractor = feature_extractor
+        self.feature_layers = feature_layers
         self.feature_share = feature_share
         self.coarse_share = coarse_share
         self.kernel_rate = kernel_rate
@@ -165,11 +159,11 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(
         self,
-        X: npt.NDArray[np.generic] | MappedRows,
-        y: npt.NDArray[np.generic],
+        X: Array | MappedRows,
+        y: Array,
         sample_weight: npt.NDArray[np.floating] | None = None,
         sample_indices: npt.NDArray[np.integer] | None = None,
-        watched: tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]] | None = None,
+        validation_data: tuple[Array, Array] | None = None,
     ) -> CNNClassifier:
         """Train the network.
 
@@ -177,17 +171,18 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         ----------
         X : ndarray or MappedRows of shape (n, height * width * channels)
             uint8 pixel rows, or floats between 0 and 255 (as SMOTE makes them), which are rounded to uint8.
-            Mapped rows are read batch by batch, unless a `feature_extractor` looks at them, too.
+            Mapped rows are read batch by batch, unless there are `feature_layers`.
         y : ndarray of shape (n,)
             Class labels.
         sample_weight : ndarray of shape (n,), optional
             Weights of the rows in the loss; they are scaled to mean 1. Rows of weight 0 are left out.
-        drawn : ndarray of int, optional
+        sample_indices : ndarray of int, optional
             Positions of the rows to train on, repeated where a sampler copies rows; all of them once by
             default. Not together with weights.
-        watched : tuple of ndarray, optional
-            Pixel rows and labels that are not trained on: the weights that did best on them are kept, and
-            `rate_patience` and `stop_patience` go by their loss, each class weighted as in training.
+        validation_data : tuple of ndarray, optional
+            Pixel rows and labels that are not trained on: the weights with the lowest loss on them are
+            restored, and `rate_patience` and `stop_patience` go by that loss, each class weighted as in
+            training.
 
         Raises
         ------
@@ -197,43 +192,40 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         FloatingPointError
             Where the loss is no longer finite.
         """
-        check_settings(self.get_params(deep=False))
-        check_patience(self.rate_patience, self.stop_patience, watched is not None)
-        pictures = check_unread(np.asarray(X) if self.feature_extractor else X, self.shape)
-        y = check_labels(y, len(pictures))
-        weights = check_weights(sample_weight, len(y))
-        if sample_indices is not None:
-            check_sample_indices(sample_indices, y, sample_weight)
-        kept = weights > 0
-        if not kept.all():
-            pictures, y, weights = pictures[kept], y[kept], weights[kept]
+        self._check_parameters()
+        check_patience(self.rate_patience, self.stop_patience, validation_data)
+        pictures, y, weights = check_training_rows(
+            np.asarray(X) if self.feature_layers else X, y, self.shape, sample_weight, sample_indices
+        )
+        positive = weights > 0
+        if not positive.all():
+            pictures, y, weights = pictures[positive], y[positive], weights[positive]
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(f"fit received rows of one class only, {self.classes_[0]!r}; give at least two")
         self.precision_ = choose_precision(self.precision)
-        self.n_features_in_ = int(np.prod(self.shape))
-        self.standard_ = ChannelStatistics.of(pictures)
-        self.standardiser_, numbers = None, np.zeros((len(pictures), 0), dtype=np.float32)
-        if self.feature_extractor:
-            described = describe(to_rows(np.asarray(pictures)), self.shape)
-            self.standardiser_ = Standardiser().fit(described)
-            numbers = self.standardiser_.transform(described)
-        rows = Rows(pictures, numbers, codes)
+        self.n_features_in_ = math.prod(self.shape)
+        self.channel_statistics_ = ChannelStatistics.of(pictures)
+        self.standardiser_, features = None, np.zeros((len(pictures), 0), dtype=np.float32)
+        if self.feature_layers:
+            features = describe(to_rows(np.asarray(pictures)), self.shape)
+            self.standardiser_ = Standardiser().fit(features)
+            features = self.standardiser_.transform(features)
         counts = np.bincount(codes, weights) if sample_indices is None else np.bincount(codes[sample_indices])
-        seen = self._watched(watched, counts.astype(float))
-        recipe = Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
-        with borrow(self._design(self.precision_)) as program:
-            members = program.start(self.standard_, self.random_state)
-            trainer = program.trainer(
-                recipe, np.bincount(codes if sample_indices is None else codes[sample_indices])
+        config = TrainingConfig(**{field.name: getattr(self, field.name) for field in fields(TrainingConfig)})
+        with borrow(self._architecture(self.precision_)) as compiled:
+            self.history_, self.weights_ = compiled.train(
+                config,
+                self.channel_statistics_,
+                Rows(pictures, features, codes),
+                weights / weights.mean(),
+                self.random_state,
+                sample_indices,
+                self._validation_set(validation_data, counts.astype(float)),
             )
-            self.history_ = train_network(
-                trainer, rows, weights / weights.mean(), recipe, self.random_state, sample_indices, seen
-            )
-            self.weights_ = members.get_weights()
         return self
 
-    def predict_proba(self, X: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    def predict_proba(self, X: Array) -> npt.NDArray[np.float64]:
         """Probability of each class, averaged over the symmetric views of each picture.
 
         The views' log-probabilities are averaged, that is, the probabilities geometrically.
@@ -251,15 +243,15 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "weights_")
         pictures = check_pictures(X, self.shape)
         logits = np.empty((len(pictures), len(self.classes_)))
-        with borrow(self._design(self._answers_in())) as program:
-            answer = program.load(self.standard_, self.weights_).compile_answer(self.used_views)
-            for start in range(0, len(pictures), PREDICT_ROWS):
-                batch = pictures[start : start + PREDICT_ROWS]
-                logits[start : start + PREDICT_ROWS] = answer(batch, self._numbers(batch)).numpy()
+        with borrow(self._architecture(self._prediction_precision())) as compiled:
+            ensemble = compiled.load(self.channel_statistics_, self.weights_)
+            answer = ensemble.compile_answer(self.used_views)
+            for part in row_blocks(len(pictures), PREDICT_ROWS):
+                logits[part] = answer(pictures[part], self._features(pictures[part])).numpy()
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
-    def predict(self, X: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def predict(self, X: Array) -> Array:
         """Most probable class of each row, shape (n,)."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
@@ -268,47 +260,141 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """How many symmetric views are averaged: an oblong picture has no more than 4."""
         return self.views if self.shape[0] == self.shape[1] else min(self.views, 4)
 
-    def trained_members(self) -> Ensemble:
-        """Build the networks again, with the weights that `fit` has found, as answers are computed."""
+    def build_ensemble(self) -> Ensemble:
+        """Build the networks again, with the weights of `fit`, in the precision of predictions."""
         check_is_fitted(self, "weights_")
-        members = self._design(self._answers_in()).build(self.standard_, self.random_state)
-        members.set_weights(self.weights_)
-        return members
+        architecture = self._architecture(self._prediction_precision())
+        ensemble = architecture.build(self.channel_statistics_, self.random_state)
+        ensemble.set_weights(self.weights_)
+        return ensemble
 
-    def _answers_in(self) -> str:
-        """Return the precision that answers are computed in."""
+    def _prediction_precision(self) -> str:
         asked = self.answer_precision
         return self.precision_ if asked is None else choose_precision(asked)
 
-    def _watched(
-        self,
-        watched: tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]] | None,
-        mix: npt.NDArray[np.float64],
-    ) -> Watched | None:
-        """Weigh the classes of watched rows by the mix of rows that is trained for."""
-        if watched is None:
+    def _validation_set(
+        self, data: tuple[Array, Array] | None, mix: npt.NDArray[np.float64]
+    ) -> ValidationSet | None:
+        """Weigh the classes of validation rows by the mix of rows that is trained for."""
+        if data is None:
             return None
-        pictures, codes = check_validation(*watched, self.shape, self.classes_)
-        wanted = mix ** BALANCES[self.balance]
-        found = np.bincount(codes, minlength=len(mix)).clip(1)
+        pictures, labels = check_pictures(data[0], self.shape), np.asarray(data[1])
+        if labels.shape != (len(pictures),) or not np.isin(labels, self.classes_).all():
+            raise InputError(
+                f"fit received validation labels of shape {labels.shape} for {len(pictures)} rows; "
+                "give one of the trained classes for each row"
+            )
+        codes = np.searchsorted(self.classes_, labels)
+        counts = np.bincount(codes, minlength=len(mix)).clip(1)
         log_prior = np.log(mix / mix.sum()) if self.loss == "logit_adjusted" else np.zeros(len(mix))
-        return Watched(Rows(pictures, self._numbers(pictures), codes), wanted / found, log_prior)
+        rows = Rows(pictures, self._features(pictures), codes)
+        return ValidationSet(rows, mix ** BALANCES[self.balance] / counts, log_prior)
 
-    def _numbers(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def _features(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return what the second network looks at, of no columns where there is none."""
         if self.standardiser_ is None:
             return np.zeros((len(pictures), 0), dtype=np.float32)
         return self.standardiser_.transform(describe(to_rows(pictures), self.shape))
 
-    def _design(self, precision: str) -> Design:
-        return Design(
-            shape=(self.shape[0], self.shape[1], self.shape[2]),
-            n_classes=len(self.classes_),
-            channels=tuple(self.channels),
-            pairs=tuple(self.pairs),
-            dropout=self.dropout,
-            precision=precision,
-            n_features=0 if self.standardiser_ is None else len(self.standardiser_.mean_),
-            hidden=tuple(self.feature_extractor),
-            share=self.feature_share,
+    def _architecture(self, precision: str) -> Architecture:
+        height, width, channels = self.shape
+        return Architecture(
+            (height, width, channels),
+            len(self.classes_),
+            tuple(self.channels),
+            tuple(self.pairs),
+            self.dropout,
+            precision,
+            0 if self.standardiser_ is None else len(self.standardiser_.mean_),
+            tuple(self.feature_layers),
+            self.feature_share,
+        )
+
+    def _check_parameters(self) -> None:
+        if self.views not in (1, 2, 4, 8):
+            raise InputError(f"the network received {self.views!r} views to average; choose 1, 2, 4 or 8")
+        for name in ("steps", "batch_size", "points", "rate_patience", "stop_patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(
+                    f"the network received {value!r} as {name}; give a whole number of at least 1"
+                )
+
+
+def check_pictures(rows: Array, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """Return flat pixel rows, uint8 or other numbers between 0 and 255, as rounded uint8 pictures."""
+    rows = np.asarray(rows)
+    height, width, channels = shape
+    length = height * width * channels
+    if rows.ndim != 2 or rows.shape[1] != length or len(rows) == 0:
+        raise InputError(
+            f"the network received rows of shape {rows.shape}; expected (n, {length}), "
+            f"the pixels of {height} x {width} pictures of {channels} channels, and at least one row"
+        )
+    if rows.dtype != np.uint8:
+        rounded = np.rint(rows)
+        if not (rounded.min() >= 0 and rounded.max() <= 255):
+            raise InputError(
+                f"the network received pixels between {rows.min()} and {rows.max()}; "
+                "expected 0 to 255, unscaled"
+            )
+        rows = rounded
+    return rows.astype(np.uint8, copy=False).reshape(len(rows), *shape)
+
+
+def check_mapped(rows: MappedRows, shape: tuple[int, int, int]) -> MappedRows:
+    """Return mapped pixel rows as pictures, unread."""
+    if rows.shape[1:] != (math.prod(shape),) or rows.dtype != np.uint8 or not len(rows):
+        raise InputError(
+            f"the network received mapped rows of shape {rows.shape} and type {rows.dtype}; expected "
+            f"(n, {math.prod(shape)}) of uint8, unscaled pixels, and at least one row"
+        )
+    return rows.reshape(len(rows), *shape)
+
+
+def check_training_rows(
+    rows: Array | MappedRows,
+    labels: Array,
+    shape: tuple[int, int, int],
+    sample_weight: npt.NDArray[np.floating] | None,
+    sample_indices: npt.NDArray[np.integer] | None,
+) -> tuple[Pictures, Array, npt.NDArray[np.float64]]:
+    """Return pictures, labels, and weights, ones where none are given, of the rows that ``fit`` received."""
+    pictures = check_mapped(rows, shape) if isinstance(rows, MappedRows) else check_pictures(rows, shape)
+    n, labels = len(pictures), np.asarray(labels)
+    check_classification_targets(labels)
+    if labels.shape != (n,):
+        raise InputError(f"fit received labels of shape {labels.shape} for {n} rows; give one for each row")
+    weights = np.ones(n) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n,) or not np.isfinite(weights).all() or weights.min() < 0 or not weights.any():
+        raise InputError(
+            f"fit received sample weights of shape {weights.shape} for {n} rows; "
+            "give one finite number of at least 0 for each row, not all of them 0"
+        )
+    if sample_indices is None:
+        return pictures, labels, weights
+    if (
+        not len(sample_indices)
+        or sample_weight is not None
+        or not np.isin(sample_indices, np.arange(n)).all()
+    ):
+        raise InputError(
+            f"fit received {len(sample_indices)} sample indices for {n} rows; give at least one position of "
+            "these rows, and no weights beside them"
+        )
+    missed = np.setdiff1d(labels, labels[sample_indices])
+    if len(missed):
+        raise InputError(
+            f"fit received sample indices without a row of class {missed[0]}; give at least one row of every "
+            "class, or leave out the rows of that class"
+        )
+    return pictures, labels, weights
+
+
+def check_patience(rate_patience: int | None, stop_patience: int | None, validation_data: object) -> None:
+    """Refuse a patience without a validation set."""
+    if validation_data is None and (rate_patience is not None or stop_patience is not None):
+        raise InputError(
+            "the network received a patience but no validation set; give fit validation_data=(rows, labels) "
+            "of lesions that are not trained on, or set no patience"
         )

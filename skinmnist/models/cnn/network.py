@@ -1,21 +1,151 @@
-"""Architectures: small convolutional networks whose cost hardly depends on the picture up to 64 x 64.
+"""The networks of a classifier: layers, architectures, and the ensemble that answers.
 
 A picture enters as floats of about zero mean and unit spread. The stem folds square blocks of pixels into
 channels (space to depth), so that every size from 8 x 8 to 128 x 128 arrives at a grid of 8 to 24 cells along
 its shorter side; stages of 3 x 3 convolutions follow, most with residual pairs, and the mean and the maximum
 over the grid are joined for one dense layer. No fixed size is built in: the same weights run at any
 resolution. A step at 128 x 128, where a block has 192 numbers, costs about four times one at 28 x 28.
+
+A second, dense network may look at the lesion's features. Both see the same rows at every step, each with a
+loss of its own, and their log-probabilities are averaged. They err on different pictures, which makes the
+average better than either (Hansen & Salamon, "Neural network ensembles", 1990).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from skinmnist.datasets.mapped import MappedRows, row_blocks
 from skinmnist.errors import InputError
+from skinmnist.models.cnn.augmentation import symmetric_view
 from skinmnist.models.cnn.backend import keras, tf
-from skinmnist.models.cnn.layers import Convolution, FoldBlocks, FusedBatchNorm
+
+#: Sides up to which the gradient of a kernel is computed as a convolution, see `convolve`.
+SMALL_SIDE = 8
+#: Pictures that are measured at a time.
+MEASURED_ROWS = 256
+
+
+class Convolution(keras.layers.Layer):
+    """A 3 x 3 convolution that keeps the size, without bias."""
+
+    def __init__(self, filters: int, kernel_initializer: Any, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the kernel."""
+        shape = (3, 3, input_shape[-1], self.filters)
+        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """``(n, h, w, channels)`` to ``(n, h, w, filters)``."""
+        return convolve(inputs, tf.cast(self.kernel, inputs.dtype))
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the shape of the output without computing it."""
+        return (*input_shape[:-1], self.filters)
+
+
+@tf.custom_gradient
+def convolve(
+    inputs: tf.Tensor, kernel: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+    """Convolve with a 3 x 3 kernel, zeros around, whose gradient is cheap for small pictures in bfloat16.
+
+    TensorFlow's own gradient of a kernel in bfloat16 takes twice its share of the work where pictures are
+    small. It is the same sum as a convolution of the inputs by the outputs' gradients in which rows and
+    channels have changed places, which is fast.
+    """
+
+    def gradients(moves: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        plain = {"strides": [1, 1, 1, 1], "padding": "SAME", "out_backprop": moves}
+        toward_inputs = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(inputs), filter=kernel, **plain)
+        side = max(inputs.shape[1] or SMALL_SIDE + 1, inputs.shape[2] or SMALL_SIDE + 1)
+        if inputs.dtype == tf.bfloat16 and side <= SMALL_SIDE:
+            swapped = tf.nn.conv2d(
+                tf.transpose(inputs, [3, 1, 2, 0]),
+                tf.transpose(moves, [1, 2, 0, 3]),
+                1,
+                [[0, 0], [1, 1], [1, 1], [0, 0]],
+            )
+            toward_kernel = tf.transpose(swapped, [1, 2, 0, 3])
+        else:
+            toward_kernel = tf.raw_ops.Conv2DBackpropFilter(input=inputs, filter_sizes=kernel.shape, **plain)
+        return toward_inputs, toward_kernel
+
+    return tf.nn.conv2d(inputs, kernel, 1, "SAME"), gradients
+
+
+class FusedBatchNorm(keras.layers.Layer):
+    """Batch normalisation (Ioffe & Szegedy 2015) by TensorFlow's fused kernel.
+
+    Keras 3 composes the same formula of separate operations; layer against layer, that costs about three
+    times as much on a CPU. `momentum` is the share of the moving statistics that a training step leaves.
+    """
+
+    def __init__(self, momentum: float = 0.95, epsilon: float = 1e-3, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the scale, the offset and the moving statistics, float32 of shape (channels,) each."""
+
+        def add(name: str, start: str, trainable: bool = True) -> Any:
+            shape = (input_shape[-1],)
+            return self.add_weight(
+                shape=shape, initializer=start, trainable=trainable, autocast=False, name=name
+            )
+
+        self.gamma, self.beta = add("gamma", "ones"), add("beta", "zeros")
+        self.moving_mean = add("mean", "zeros", trainable=False)
+        self.moving_variance = add("variance", "ones", trainable=False)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Normalise a batch by its own statistics when training, by the moving ones otherwise."""
+        scale, offset = self.gamma.value, self.beta.value
+        moving = self.moving_mean.value, self.moving_variance.value
+        if not training:
+            return tf.compat.v1.nn.fused_batch_norm(
+                inputs, scale, offset, *moving, epsilon=self.epsilon, is_training=False
+            )[0]
+        outputs, *batch = tf.compat.v1.nn.fused_batch_norm(inputs, scale, offset, epsilon=self.epsilon)
+        for old, new in zip(moving, batch, strict=True):
+            old.assign_add((1.0 - self.momentum) * (new - old))
+        return outputs
+
+
+class FoldBlocks(keras.layers.Layer):
+    """Fold square blocks of pixels into channels (space to depth); a side of 1 changes nothing."""
+
+    def __init__(self, side: int, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.side = side
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """``(n, h, w, c)`` to ``(n, h / side, w / side, c * side**2)``; whole blocks only."""
+        side = self.side
+        if side == 1:
+            return inputs
+        shape = tf.shape(inputs)
+        height, width = (inputs.shape[axis] or shape[axis] for axis in (1, 2))
+        channels = inputs.shape[3]
+        # Moved as runs of `side` pixels, which takes half the time of TensorFlow's own space to depth.
+        runs = tf.reshape(inputs, (shape[0], height // side, side, width // side, side * channels))
+        blocks = tf.transpose(runs, (0, 1, 3, 2, 4))
+        return tf.reshape(blocks, (-1, height // side, width // side, channels * side**2))
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the shape of the output without computing it."""
+        count, _, _, channels = input_shape
+        return count, None, None, channels * self.side**2
 
 
 def block_side(shape: tuple[int, ...]) -> int:
@@ -39,111 +169,207 @@ def pad_to_blocks(pictures: tf.Tensor, side: int) -> tf.Tensor:
     return tf.pad(pictures, [[0, 0], [0, below], [0, right], [0, 0]], "SYMMETRIC")
 
 
-def build_network(
-    shape: tuple[int, int, int],
-    n_classes: int,
-    *,
-    channels: Sequence[int] = (32, 64, 96),
-    pairs: Sequence[int] = (0, 1, 1),
-    dropout: float = 0.3,
-    precision: str = "float32",
-    seed: int = 0,
-) -> keras.Model:
+@dataclass(frozen=True)
+class Architecture:
+    """What the networks of a classifier are built from: the parameters of `CNNClassifier`, and what fit adds.
+
+    Multiples of 16 channels suit the convolution kernels of a CPU. `precision` is that of the computation
+    from the first convolution to the last grid; weights and logits are float32. `n_features` of 0: there is
+    no second network.
+    """
+
+    shape: tuple[int, int, int]
+    n_classes: int
+    channels: tuple[int, ...] = (32, 64, 96)
+    pairs: tuple[int, ...] = (0, 1, 1)
+    dropout: float = 0.3
+    precision: str = "float32"
+    n_features: int = 0
+    feature_layers: tuple[int, ...] = ()
+    feature_share: float = 0.5
+
+    def build(self, statistics: ChannelStatistics, seed: int) -> Ensemble:
+        """Build untrained networks; the seed decides weights and dropout."""
+        members = [build_network(self, seed)]
+        if self.n_features:
+            members.append(build_feature_network(self, seed))
+        return Ensemble(self, statistics, members)
+
+
+def build_network(architecture: Architecture, seed: int = 0) -> keras.Model:
     """Build an untrained network from standardised pictures to logits.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(height, width, channels)`` of a picture.
-    n_classes : int
-        Number of logits.
-    channels : sequence of int
-        Channels of each stage: a convolution, then its residual pairs, at half the resolution of the stage
-        before. Multiples of 16 suit the convolution kernels of a CPU.
-    pairs : sequence of int
-        Residual pairs of convolutions (He et al. 2016) of each stage.
-    dropout : float, default=0.3
-        Share of the joined features that is dropped in training.
-    precision : {"float32", "bfloat16"}, default="float32"
-        Of the computation from the first convolution to the last grid; weights and logits are float32.
-    seed : int, default=0
-        Seeds the weights and the dropout.
-
-    Returns
-    -------
-    keras.Model
-        float32 ``(n, height, width, channels)`` to float32 ``(n, n_classes)``; height and width may be any
-        multiples of the side of a block.
-
-    Raises
-    ------
-    InputError
-        Where there are not as many entries in `pairs` as in `channels`.
+    It takes float32 ``(n, height, width, channels)``, whose height and width may be any multiples of the side
+    of a block, and returns float32 ``(n, n_classes)``.
     """
+    channels, pairs = architecture.channels, architecture.pairs
     if len(channels) != len(pairs):
         raise InputError(
-            f"the network received {len(channels)} numbers of channels {tuple(channels)} and {len(pairs)} of "
-            f"residual pairs {tuple(pairs)}; give one of each for every stage"
+            f"the network received {len(channels)} numbers of channels {channels} and {len(pairs)} of "
+            f"residual pairs {pairs}; give one of each for every stage"
         )
-    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    layers = keras.layers
+    policy = "mixed_bfloat16" if architecture.precision == "bfloat16" else "float32"
     seeds = iter(np.random.SeedSequence(seed).generate_state(2 + sum(1 + 2 * n for n in pairs)).tolist())
 
-    def convolve(features: keras.KerasTensor, outputs: int, name: str) -> keras.KerasTensor:
+    def convolve_and_norm(features: keras.KerasTensor, outputs: int, name: str) -> keras.KerasTensor:
         initializer = keras.initializers.HeNormal(seed=next(seeds))
         features = Convolution(outputs, initializer, name=name, dtype=policy)(features)
         return FusedBatchNorm(name=f"{name}_norm", dtype=policy)(features)
 
-    pictures = keras.Input((None, None, shape[-1]), name="pictures")
-    features = FoldBlocks(block_side(shape), name="fold_blocks", dtype=policy)(pictures)
+    pictures = keras.Input((None, None, architecture.shape[-1]), name="pictures")
+    features = FoldBlocks(block_side(architecture.shape), name="fold_blocks", dtype=policy)(pictures)
     for stage, (outputs, n_pairs) in enumerate(zip(channels, pairs, strict=True), start=1):
         name = f"stage{stage}"
         if stage > 1:
-            features = keras.layers.MaxPooling2D(padding="same", name=f"{name}_pool", dtype=policy)(features)
-        features = keras.layers.ReLU(name=f"{name}_relu", dtype=policy)(
-            convolve(features, outputs, f"{name}_conv")
-        )
+            features = layers.MaxPooling2D(padding="same", name=f"{name}_pool", dtype=policy)(features)
+        features = convolve_and_norm(features, outputs, f"{name}_conv")
+        features = layers.ReLU(name=f"{name}_relu", dtype=policy)(features)
         for pair in range(n_pairs):
-            inner = convolve(features, outputs, f"{name}_pair{pair}_first")
-            inner = keras.layers.ReLU(name=f"{name}_pair{pair}_relu", dtype=policy)(inner)
-            inner = convolve(inner, outputs, f"{name}_pair{pair}_second")
-            features = keras.layers.Add(name=f"{name}_pair{pair}_add", dtype=policy)([features, inner])
-            features = keras.layers.ReLU(name=f"{name}_pair{pair}_out", dtype=policy)(features)
-    joined = keras.layers.Concatenate(name="mean_and_max")(
-        [
-            keras.layers.GlobalAveragePooling2D(name="mean")(features),
-            keras.layers.GlobalMaxPooling2D(name="max")(features),
-        ]
-    )
-    joined = keras.layers.Dropout(dropout, seed=next(seeds), name="dropout")(joined)
-    logits = keras.layers.Dense(
-        n_classes, kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)), name="logits"
-    )(joined)
+            inner = convolve_and_norm(features, outputs, f"{name}_pair{pair}_first")
+            inner = layers.ReLU(name=f"{name}_pair{pair}_relu", dtype=policy)(inner)
+            inner = convolve_and_norm(inner, outputs, f"{name}_pair{pair}_second")
+            features = layers.Add(name=f"{name}_pair{pair}_add", dtype=policy)([features, inner])
+            features = layers.ReLU(name=f"{name}_pair{pair}_out", dtype=policy)(features)
+    mean = layers.GlobalAveragePooling2D(name="mean")(features)
+    joined = layers.Concatenate(name="mean_and_max")([mean, layers.GlobalMaxPooling2D(name="max")(features)])
+    joined = layers.Dropout(architecture.dropout, seed=next(seeds), name="dropout")(joined)
+    logits = _logits(architecture, next(seeds))(joined)
     return keras.Model(pictures, logits, name="cnn_" + "_".join(map(str, channels)))
 
 
-def build_feature_extractor(
-    n_features: int, n_classes: int, *, hidden: Sequence[int] = (256,), seed: int = 0
-) -> keras.Model:
-    """Build an untrained dense network from standardised descriptors to logits.
+def build_feature_network(architecture: Architecture, seed: int = 0) -> keras.Model:
+    """Build an untrained dense network from standardised features to logits.
 
-    Parameters
-    ----------
-    n_numbers, n_classes : int
-    hidden : sequence of int
-        Units of each hidden layer, of which half are dropped in training, with a tenth of the numbers.
-    seed : int, default=0
-        Seeds the weights and the dropout.
+    In training a tenth of the features is dropped, and half of the units of each hidden layer.
     """
+    hidden = architecture.feature_layers
     seeds = iter(np.random.SeedSequence([seed, 1]).generate_state(2 * len(hidden) + 2).tolist())
-    numbers = keras.Input((n_features,), name="numbers")
-    features = keras.layers.Dropout(0.1, seed=next(seeds), name="numbers_dropout")(numbers)
-    for layer, units in enumerate(hidden, start=1):
+    inputs = keras.Input((architecture.n_features,), name="features")
+    units = keras.layers.Dropout(0.1, seed=next(seeds), name="features_dropout")(inputs)
+    for layer, count in enumerate(hidden, start=1):
         initializer = keras.initializers.HeNormal(seed=next(seeds))
-        features = keras.layers.Dense(
-            units, activation="relu", kernel_initializer=initializer, name=f"hidden{layer}"
-        )(features)
-        features = keras.layers.Dropout(0.5, seed=next(seeds), name=f"hidden{layer}_dropout")(features)
-    logits = keras.layers.Dense(
-        n_classes, kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)), name="logits"
-    )(features)
-    return keras.Model(numbers, logits, name="describer")
+        units = keras.layers.Dense(
+            count, activation="relu", kernel_initializer=initializer, name=f"hidden{layer}"
+        )(units)
+        units = keras.layers.Dropout(0.5, seed=next(seeds), name=f"hidden{layer}_dropout")(units)
+    return keras.Model(inputs, _logits(architecture, next(seeds))(units), name="features")
+
+
+def _logits(architecture: Architecture, seed: int) -> keras.layers.Dense:
+    initializer = keras.initializers.GlorotUniform(seed=seed)
+    return keras.layers.Dense(architecture.n_classes, kernel_initializer=initializer, name="logits")
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Mean (`centre`) and standard deviation (`spread`) of each channel, float32 of shape (channels,)."""
+
+    centre: npt.NDArray[np.float32]
+    spread: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, pictures: npt.NDArray[np.uint8] | MappedRows) -> ChannelStatistics:
+        """Measure pictures ``(n, height, width, channels)``.
+
+        Sums of whole numbers have no rounding, and need no picture as floats: those would take eight times
+        the memory of the pictures.
+        """
+        height, width, channels = pictures.shape[1:]
+        sums = np.zeros((2, height, width, channels), dtype=np.int64)
+        for part in row_blocks(len(pictures), MEASURED_ROWS):
+            block = np.asarray(pictures[part])
+            sums[0] += block.sum(axis=0, dtype=np.uint32)
+            sums[1] += np.square(block, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
+        count = len(pictures) * height * width
+        centre, square = sums.sum(axis=(1, 2)) / count
+        spread = np.sqrt(np.maximum(square - centre**2, 1.0))
+        return cls(centre.astype(np.float32), spread.astype(np.float32))
+
+
+class Ensemble:
+    """The members of one classifier: a network on pixels, and perhaps one on features."""
+
+    def __init__(
+        self, architecture: Architecture, statistics: ChannelStatistics, members: list[keras.Model]
+    ) -> None:
+        self.shape, self.n_features = architecture.shape, architecture.n_features
+        # Variables, so that graphs traced with them serve other training rows as well.
+        self._centre, self._spread = tf.Variable(statistics.centre), tf.Variable(statistics.spread)
+        self.statistics = statistics
+        self.members = members
+        share = architecture.feature_share
+        self.shares = [1.0 - share, share] if self.n_features else [1.0]
+        self._compiled: dict[int, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {}
+
+    def set_statistics(self, statistics: ChannelStatistics) -> None:
+        """Set what pictures are standardised by."""
+        self.statistics = statistics
+        self._centre.assign(statistics.centre)
+        self._spread.assign(statistics.spread)
+
+    def standardise(self, pictures: tf.Tensor) -> tf.Tensor:
+        """Turn uint8 pictures into floats of zero mean and unit spread."""
+        return (tf.cast(pictures, tf.float32) - self._centre) * tf.math.reciprocal(self._spread)
+
+    def copy_state(self, other: Ensemble) -> None:
+        """Take over the state of an ensemble of the same architecture: weights, and the seeds of dropout."""
+        self.set_statistics(other.statistics)
+        for own, others in zip(self.members, other.members, strict=True):
+            for variable, value in zip(own.variables, others.variables, strict=True):
+                variable.assign(value)
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """The trainable variables of all members."""
+        return [variable for member in self.members for variable in member.trainable_variables]
+
+    def get_weights(self) -> list[npt.NDArray[np.float32]]:
+        """Return the weights of all members, one after the other."""
+        return [weights for member in self.members for weights in member.get_weights()]
+
+    def set_weights(self, weights: Sequence[npt.NDArray[np.float32]]) -> None:
+        """Take over weights that `get_weights` returned."""
+        left = list(weights)
+        for member in self.members:
+            count = len(member.weights)
+            member.set_weights(left[:count])
+            left = left[count:]
+
+    def logits(self, pictures: tf.Tensor, features: tf.Tensor, training: bool) -> list[tf.Tensor]:
+        """Return the logits of each member for standardised pictures and features."""
+        padded = pad_to_blocks(pictures, block_side(self.shape))
+        inputs = (padded, tf.ensure_shape(features, (features.shape[0], self.n_features)))
+        return [member(x, training=training) for member, x in zip(self.members, inputs, strict=False)]
+
+    def average(self, logits: list[tf.Tensor]) -> tf.Tensor:
+        """Return the weighted mean of the members' log-probabilities."""
+        return tf.add_n(
+            [share * tf.nn.log_softmax(one) for share, one in zip(self.shares, logits, strict=True)]
+        )
+
+    def compile_answer(self, views: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """Return a graph from uint8 pictures and features to log-probabilities over symmetric views."""
+        if views in self._compiled:
+            return self._compiled[views]
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((None, *self.shape), tf.uint8),
+                tf.TensorSpec((None, self.n_features), tf.float32),
+            ],
+            autograph=False,
+        )
+        def answer(pictures, features):  # type: ignore[no-untyped-def]
+            inputs = self.standardise(pictures)
+            turned = tf.stack([symmetric_view(inputs, view) for view in range(views)])
+            # A loop, so that the networks are traced once and not for every view.
+            logs = tf.map_fn(
+                lambda view: self.average(self.logits(view, features, training=False)),
+                turned,
+                parallel_iterations=1,
+            )
+            return tf.add_n(tf.unstack(logs, num=views)) / views
+
+        self._compiled[views] = answer
+        return answer

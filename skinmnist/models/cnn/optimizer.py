@@ -16,25 +16,16 @@ from skinmnist.models.cnn.backend import keras, tf
 def orthogonalise(stacks: Sequence[tf.Tensor], iterations: int = 5) -> list[tf.Tensor]:
     """Replace the singular values of matrices by numbers near 1, by a Newton-Schulz iteration.
 
-    The coefficients are those of Jordan et al., "Muon: An optimizer for hidden layers in neural networks"
-    (2024): they end between about 0.7 and 1.2, which serves as well as 1 and takes fewer iterations.
-
-    Parameters
-    ----------
-    stacks : sequence of float32 tensor of shape (m, rows, columns)
-        Matrices of equal shape in each stack.
-    iterations : int, default=5
-        At least one.
-
-    Returns
-    -------
-    list of tensor
-        Of the same shapes.
+    Each stack holds float32 matrices of equal shape, (m, rows, columns). The coefficients are those of Jordan
+    et al., "Muon: An optimizer for hidden layers in neural networks" (2024): they end between about 0.7 and
+    1.2, which serves as well as 1 and takes fewer iterations.
     """
-    upright = [stack.shape[-2] > stack.shape[-1] for stack in stacks]
-    wide = [
-        tf.linalg.matrix_transpose(stack) if up else stack for stack, up in zip(stacks, upright, strict=True)
-    ]
+
+    def upright(matrices: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        """Transpose where the stack stands taller than wide."""
+        return tf.linalg.matrix_transpose(matrices) if like.shape[-2] > like.shape[-1] else matrices
+
+    wide = [upright(stack, stack) for stack in stacks]
     wide = [stack / (tf.norm(stack, axis=(-2, -1), keepdims=True) + 1e-7) for stack in wide]
     # Every step is a polynomial of the small matrix wide @ wide.T, and so are all of them together: those of
     # equal size go through it side by side.
@@ -46,10 +37,7 @@ def orthogonalise(stacks: Sequence[tf.Tensor], iterations: int = 5) -> list[tf.T
         for at, product in zip(alike, tf.split(evened, [grams[at].shape[0] for at in alike]), strict=True):
             products[at] = product
     results = [tf.matmul(product, stack) for product, stack in zip(products, wide, strict=True)]
-    return [
-        tf.linalg.matrix_transpose(result) if up else result
-        for result, up in zip(results, upright, strict=True)
-    ]
+    return [upright(result, stack) for result, stack in zip(results, stacks, strict=True)]
 
 
 def _even_out(gram: tf.Tensor, iterations: int) -> tf.Tensor:
@@ -68,20 +56,12 @@ class MuonAdam:
 
     Muon (Jordan et al. 2024) moves a kernel, seen as a matrix of inputs by outputs, by its orthogonalised
     Nesterov momentum, so that all directions advance alike; Adam (Kingma & Ba 2015) scales every number on
-    its own; weights decay as in Loshchilov & Hutter (2019).
-
-    Parameters
-    ----------
-    variables : list of keras.Variable
-        The trainable variables; those of four axes are kernels of convolutions.
-    learning_rate, kernel_rate : float
-        Highest learning rates of Adam and of Muon; a `kernel_rate` of None leaves kernels to Adam.
-    weight_decay, kernel_decay : float
-        Decay per step relative to the rate, of matrices under Adam and of kernels under Muon.
-    momentum : float, default=0.9
-        Of Muon.
+    its own; weights decay as in Loshchilov & Hutter (2019). Variables of four axes are kernels of
+    convolutions; a `kernel_rate` of None leaves them to Adam. The rates are the highest of a run, and decay
+    per step is relative to them.
     """
 
+    momentum = 0.9  # Of Muon.
     beta_1, beta_2, epsilon = 0.9, 0.99, 1e-7
 
     def __init__(
@@ -92,11 +72,10 @@ class MuonAdam:
         weight_decay: float,
         kernel_rate: float | None,
         kernel_decay: float,
-        momentum: float = 0.9,
     ) -> None:
         self.variables = [variable.value for variable in variables]
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.kernel_rate, self.kernel_decay, self.momentum = kernel_rate or 0.0, kernel_decay, momentum
+        self.kernel_rate, self.kernel_decay = kernel_rate or 0.0, kernel_decay
         self._first = [tf.Variable(tf.zeros_like(variable)) for variable in self.variables]
         self._second = [
             tf.Variable(tf.zeros_like(variable)) if kernel_rate is None or len(variable.shape) < 4 else None
@@ -109,18 +88,8 @@ class MuonAdam:
             if slot is not None:
                 slot.assign(tf.zeros_like(slot))
 
-    def update(self, gradients: list[tf.Tensor], cycle: tf.Tensor, step: tf.Tensor) -> None:
-        """Move the variables.
-
-        Parameters
-        ----------
-        gradients : list of tensor
-            In the order of the variables.
-        cycle : float32 tensor of shape ()
-            Share of the highest learning rates that holds at this step.
-        step : int32 tensor of shape ()
-            Steps made before this one.
-        """
+    def update(self, gradients: list[tf.Tensor], share: tf.Tensor, step: tf.Tensor) -> None:
+        """Move the variables, at a share of the highest learning rates, after `step` steps made before."""
         alike: dict[tuple[int, ...], list[tuple[tf.Variable, tf.Tensor]]] = defaultdict(list)
         for variable, gradient, first, second in zip(
             self.variables, gradients, self._first, self._second, strict=True
@@ -129,8 +98,8 @@ class MuonAdam:
                 first.assign(self.momentum * first + gradient)
                 alike[tuple(variable.shape)].append((variable, gradient + self.momentum * first))
             else:
-                self._adam(variable, gradient, first, second, cycle * self.learning_rate, step)
-        self._muon(list(alike.values()), cycle * self.kernel_rate)
+                self._adam(variable, gradient, (first, second), share * self.learning_rate, step)
+        self._muon(list(alike.values()), share * self.kernel_rate)
 
     def _muon(self, alike: list[list[tuple[tf.Variable, tf.Tensor]]], rate: tf.Tensor) -> None:
         stacks = [tf.stack([tf.reshape(move, (-1, move.shape[-1])) for _, move in group]) for group in alike]
@@ -145,8 +114,7 @@ class MuonAdam:
         self,
         variable: tf.Variable,
         gradient: tf.Tensor,
-        first: tf.Variable,
-        second: tf.Variable,
+        moments: tuple[tf.Variable, tf.Variable],
         rate: tf.Tensor,
         step: tf.Tensor,
     ) -> None:
@@ -155,8 +123,8 @@ class MuonAdam:
         time = tf.cast(step + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
-            m=first.handle,
-            v=second.handle,
+            m=moments[0].handle,
+            v=moments[1].handle,
             beta1_power=self.beta_1**time,
             beta2_power=self.beta_2**time,
             lr=rate,

@@ -1,7 +1,8 @@
-"""Networks as others published them: a stack of Keras layers, trained by Keras' own ``fit``."""
+"""Networks as others published them: a stack of Keras layers, trained by Keras' own ``fit``, all seeded."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,18 +10,17 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skinmnist.models.blueprints import Augmentation, Blueprint, Training
+from skinmnist.datasets.mapped import row_blocks
+from skinmnist.errors import InputError
+from skinmnist.models.blueprints import Augmentation, Blueprint, Layer, Training
 from skinmnist.models.cnn.backend import keras, tf
-from skinmnist.models.cnn.blueprint_layers import build_augmentation, build_stack
-from skinmnist.models.cnn.validation import (
-    check_labels,
+from skinmnist.models.cnn.classifier import (
+    PREDICT_ROWS,
+    Array,
     check_patience,
     check_pictures,
-    check_sample_indices,
-    check_weights,
+    check_training_rows,
 )
-
-PREDICT_ROWS = 256
 
 
 class PublishedNetwork(ClassifierMixin, BaseEstimator):
@@ -40,8 +40,8 @@ class PublishedNetwork(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray of shape (n_classes,)
     history_ : dict of str to list
-        ``step`` and, after each epoch, ``loss`` and ``accuracy``; of watched rows ``watched_loss`` and
-        ``watched_accuracy``.
+        ``step`` and, after each epoch, ``loss`` and ``accuracy``; with a validation set also
+        ``validation_loss`` and ``validation_accuracy``.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class PublishedNetwork(ClassifierMixin, BaseEstimator):
 
     def fit(
         self,
-        X: npt.NDArray[np.generic],
-        y: npt.NDArray[np.generic],
+        X: Array,
+        y: Array,
         sample_weight: npt.NDArray[np.floating] | None = None,
         sample_indices: npt.NDArray[np.integer] | None = None,
-        watched: tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]] | None = None,
+        validation_data: tuple[Array, Array] | None = None,
     ) -> PublishedNetwork:
         """Train the network.
 
@@ -74,72 +74,71 @@ class PublishedNetwork(ClassifierMixin, BaseEstimator):
             uint8 pixel rows, or floats between 0 and 255, which are rounded.
         y : ndarray of shape (n,)
         sample_weight : ndarray of shape (n,), optional
-        drawn : ndarray of int, optional
+        sample_indices : ndarray of int, optional
             Positions of the rows to train on, repeated where a sampler copies rows.
-        watched : tuple of ndarray, optional
-            Pixel rows and labels that the callbacks watch.
+        validation_data : tuple of ndarray, optional
+            Pixel rows and labels that the callbacks monitor.
 
         Raises
         ------
         InputError
-            Where rows, labels or weights do not fit each other, or rows to watch are missing.
+            Where rows, labels or weights do not fit each other, or a patience has no validation set.
         FloatingPointError
             Where the loss is no longer finite.
         """
-        pictures = check_pictures(X, self.shape)
-        y = check_labels(y, len(pictures))
-        weights = check_weights(sample_weight, len(y))
-        if sample_indices is not None:
-            check_sample_indices(sample_indices, y, sample_weight)
-        check_patience(self.training.rate_patience, self.training.stop_patience, watched is not None)
+        training = self.training
+        pictures, y, weights = check_training_rows(
+            np.asarray(X), y, self.shape, sample_weight, sample_indices
+        )
+        check_patience(training.rate_patience, training.stop_patience, validation_data)
         self.classes_, codes = np.unique(y, return_inverse=True)
-        order = np.arange(len(codes)) if sample_indices is None else np.asarray(sample_indices)
+        indices = np.arange(len(codes)) if sample_indices is None else np.asarray(sample_indices)
         self.model_ = build_stack(self.blueprint, self.shape, len(self.classes_), self.random_state)
         trained = self._with_augmentation(self.model_)
         trained.compile(
-            keras.optimizers.Adam(self.training.learning_rate),
+            keras.optimizers.Adam(training.learning_rate),
             "sparse_categorical_crossentropy",
             weighted_metrics=["accuracy"],
         )
         batches = _Batches(
-            pictures, codes, weights / weights.mean(), order, self.training.batch_size, self.random_state
+            np.asarray(pictures),
+            codes,
+            weights / weights.mean(),
+            indices,
+            training.batch_size,
+            self.random_state,
         )
-        found = trained.fit(
+        history = trained.fit(
             batches,
-            epochs=self.training.epochs,
+            epochs=training.epochs,
             shuffle=False,  # The batches shuffle themselves, from a seed of their own.
             verbose=0,
-            validation_data=self._validation(watched),
+            validation_data=self._validation_set(validation_data),
             validation_batch_size=PREDICT_ROWS,
-            callbacks=self._callbacks() if watched is not None else [],
+            callbacks=_callbacks(training) if validation_data is not None else [],
         ).history
-        if not np.isfinite(found["loss"][-1]):
-            raise FloatingPointError(f"the loss is {found['loss'][-1]}; lower the learning rate")
-        steps = [len(batches) * (epoch + 1) for epoch in range(len(found["loss"]))]
-        self.history_: dict[str, list[float]] = {"step": [float(step) for step in steps]}
-        names = {
-            "loss": "loss",
-            "accuracy": "accuracy",
-            "val_loss": "watched_loss",
-            "val_accuracy": "watched_accuracy",
+        if not np.isfinite(history["loss"][-1]):
+            raise FloatingPointError(f"the loss is {history['loss'][-1]}; lower the learning rate")
+        self.history_: dict[str, list[float]] = {
+            "step": [float(len(batches) * epoch) for epoch in range(1, len(history["loss"]) + 1)]
         }
-        self.history_ |= {new: [float(v) for v in found[old]] for old, new in names.items() if old in found}
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+            if name in history:
+                self.history_[name.replace("val_", "validation_")] = [float(value) for value in history[name]]
         return self
 
-    def predict_proba(self, X: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    def predict_proba(self, X: Array) -> npt.NDArray[np.float64]:
         """Probability of each class, float64 of shape (n, n_classes), rows summing to one."""
         check_is_fitted(self, "model_")
         pictures = check_pictures(X, self.shape)
         parts = [
-            np.asarray(
-                self.model_(_scaled(pictures[start : start + PREDICT_ROWS]), training=False), np.float64
-            )
-            for start in range(0, len(pictures), PREDICT_ROWS)
+            np.asarray(self.model_(_scale(pictures[part]), training=False), np.float64)
+            for part in row_blocks(len(pictures), PREDICT_ROWS)
         ]
-        found = np.concatenate(parts)
-        return found / found.sum(axis=1, keepdims=True)
+        probabilities = np.concatenate(parts)
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
 
-    def predict(self, X: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def predict(self, X: Array) -> Array:
         """Most probable class of each row, shape (n,)."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
@@ -157,65 +156,139 @@ class PublishedNetwork(ClassifierMixin, BaseEstimator):
                 scaled = changed
         return keras.Model([pictures, is_copy], model(scaled))
 
-    def _validation(self, watched: Any) -> Any:
-        if watched is None:
+    def _validation_set(self, data: tuple[Array, Array] | None) -> Any:
+        if data is None:
             return None
-        pictures, labels = check_pictures(watched[0], self.shape), np.asarray(watched[1])
-        codes = np.searchsorted(self.classes_, labels)
-        return (pictures, np.zeros((len(codes), 1), np.float32)), codes
+        codes = np.searchsorted(self.classes_, np.asarray(data[1]))
+        return (check_pictures(data[0], self.shape), np.zeros((len(codes), 1), np.float32)), codes
 
-    def _callbacks(self) -> list[keras.callbacks.Callback]:
-        training = self.training
-        monitor = f"val_{training.monitor}"
-        mode = "max" if training.monitor == "accuracy" else "min"
-        found: list[keras.callbacks.Callback] = []
-        if training.rate_patience is not None:
-            found.append(
-                keras.callbacks.ReduceLROnPlateau(
-                    monitor, training.rate_factor, training.rate_patience, mode=mode
-                )
+
+def _callbacks(training: Training) -> list[keras.callbacks.Callback]:
+    monitor = f"val_{training.monitor}"
+    mode = "max" if training.monitor == "accuracy" else "min"
+    callbacks: list[keras.callbacks.Callback] = []
+    if training.rate_patience is not None:
+        callbacks.append(
+            keras.callbacks.ReduceLROnPlateau(
+                monitor, training.rate_factor, training.rate_patience, mode=mode
             )
-        if training.stop_patience is not None:
-            found.append(
-                keras.callbacks.EarlyStopping(
-                    monitor, patience=training.stop_patience, mode=mode, restore_best_weights=True
-                )
+        )
+    if training.stop_patience is not None:
+        callbacks.append(
+            keras.callbacks.EarlyStopping(
+                monitor, patience=training.stop_patience, mode=mode, restore_best_weights=True
             )
-        return found
+        )
+    return callbacks
 
 
 class _Batches(keras.utils.PyDataset):
-    """One shuffled pass over the drawn rows an epoch; a picture's second and further draws are copies."""
+    """One shuffled pass over the sample indices an epoch; all but the first of equal ones are copies."""
 
     def __init__(
         self,
         pictures: npt.NDArray[np.uint8],
         codes: npt.NDArray[np.integer],
         weights: npt.NDArray[np.float64],
-        sample_indices: npt.NDArray[np.integer],
+        indices: npt.NDArray[np.integer],
         batch_size: int,
         seed: int,
     ) -> None:
         super().__init__()
         self._pictures, self._codes, self._weights = pictures, codes, weights
-        self._batch_size, self._drawn = batch_size, sample_indices
-        self._is_copy = np.ones(len(sample_indices), np.float32)
-        self._is_copy[np.unique(sample_indices, return_index=True)[1]] = 0.0
+        self._batch_size, self._indices = batch_size, indices
+        self._is_copy = np.ones(len(indices), np.float32)
+        self._is_copy[np.unique(indices, return_index=True)[1]] = 0.0
         self._random_state = np.random.default_rng(seed)
-        self._order = self._random_state.permutation(len(sample_indices))
+        self._order = self._random_state.permutation(len(indices))
 
     def __len__(self) -> int:
-        return -(-len(self._drawn) // self._batch_size)
+        return -(-len(self._indices) // self._batch_size)
 
     def __getitem__(self, number: int) -> tuple[Any, ...]:
         places = self._order[number * self._batch_size : (number + 1) * self._batch_size]
-        rows = self._drawn[places]
+        rows = self._indices[places]
         return (self._pictures[rows], self._is_copy[places, None]), self._codes[rows], self._weights[rows]
 
     def on_epoch_end(self) -> None:
         """Shuffle for the next pass."""
-        self._order = self._random_state.permutation(len(self._drawn))
+        self._order = self._random_state.permutation(len(self._indices))
 
 
-def _scaled(pictures: npt.NDArray[np.uint8]) -> tf.Tensor:
+def build_stack(
+    blueprint: Blueprint, shape: tuple[int, int, int], n_classes: int, seed: int = 0
+) -> keras.Sequential:
+    """Build an untrained network from pictures in [0, 1] to class probabilities."""
+    seeds = _seeds(seed)
+    model = keras.Sequential([keras.Input(shape, name="pictures")])
+    try:
+        for number, layer in enumerate(blueprint.layers, start=1):
+            model.add(_build_layer(layer, f"{number:02d}_{layer.kind}", seeds))
+        model.add(_build_layer(Layer("dense", n_classes), "classes", seeds, "softmax"))
+    except ValueError:
+        height, width, _ = shape
+        raise InputError(
+            f"the network's layers received pictures of {height} x {width} pixels, too small for them; "
+            "give larger pictures or fewer layers"
+        ) from None
+    return model
+
+
+def _build_layer(layer: Layer, name: str, seeds: Iterator[int], activation: str = "relu") -> keras.Layer:
+    layers = keras.layers
+    if layer.kind in ("convolution", "dense"):
+        initializer = keras.initializers.GlorotUniform(seed=next(seeds))
+        options = {"activation": activation, "kernel_initializer": initializer, "name": name}
+        if layer.kind == "dense":
+            return layers.Dense(int(layer.value), **options)
+        return layers.Conv2D(int(layer.value), layer.kernel, padding=layer.padding, **options)
+    if layer.kind == "max_pool":
+        return layers.MaxPooling2D(int(layer.value), name=name)
+    if layer.kind == "dropout":
+        return layers.Dropout(layer.value, seed=next(seeds), name=name)
+    return {"batch_norm": layers.BatchNormalization, "flatten": layers.Flatten}[layer.kind](name=name)
+
+
+def build_augmentation(
+    augmentation: Augmentation, shape: tuple[int, int, int], seed: int = 0
+) -> keras.Sequential:
+    """Build what changes pictures in [0, 1] at random; the nearest pixel fills what is uncovered."""
+    seeds, layers, nearest = _seeds(seed), keras.layers, {"fill_mode": "nearest"}
+    stack: list[keras.Layer] = [keras.Input(shape), layers.Identity()]
+    if augmentation.flip:
+        stack.append(layers.RandomFlip(augmentation.flip, seed=next(seeds)))
+    if augmentation.rotation:
+        stack.append(layers.RandomRotation(augmentation.rotation / 360, seed=next(seeds), **nearest))
+    if augmentation.zoom:
+        stack.append(layers.RandomZoom(augmentation.zoom, seed=next(seeds), **nearest))
+    if augmentation.shift:
+        sides = augmentation.shift, augmentation.shift
+        stack.append(layers.RandomTranslation(*sides, seed=next(seeds), **nearest))
+    if augmentation.shear:
+        sides = augmentation.shear, augmentation.shear
+        stack.append(layers.RandomShear(*sides, seed=next(seeds), **nearest))
+    if augmentation.brightness:
+        stack.append(
+            layers.RandomBrightness(augmentation.brightness, value_range=(0.0, 1.0), seed=next(seeds))
+        )
+    return keras.Sequential(stack)
+
+
+def show_augmented(
+    pictures: npt.NDArray[np.uint8], augmentation: Augmentation, versions: int, seed: int = 0
+) -> npt.NDArray[np.uint8]:
+    """Change pictures (n, h, w, c), uint8, at random; return (n, versions, h, w, c)."""
+    change = build_augmentation(augmentation, pictures.shape[1:], seed)
+    inputs = _scale(pictures)
+    changed = [np.asarray(change(inputs, training=True)) for _ in range(versions)]
+    return np.rint(np.clip(np.stack(changed, axis=1), 0, 1) * 255).astype(np.uint8)
+
+
+def _seeds(seed: int) -> Iterator[int]:
+    random_state = np.random.default_rng(seed)
+    while True:
+        yield int(random_state.integers(2**31))
+
+
+def _scale(pictures: npt.NDArray[np.uint8]) -> tf.Tensor:
     return tf.constant(pictures, tf.float32) / 255.0

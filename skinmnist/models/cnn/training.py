@@ -1,4 +1,4 @@
-"""The training loop: gradient steps in one graph, from uint8 pictures held in memory or read as needed.
+"""Training: batches, learning rates, losses, the validation set, and the loop of gradient steps.
 
 Keras' own ``fit`` leaves the graph after each batch and builds its input pipeline anew at each epoch; here
 one ``tf.function`` gathers, augments, differentiates and updates for many steps at a time. The first part of
@@ -9,57 +9,41 @@ a run sees the pictures at half their resolution, where a step costs a quarter (
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.mapped import MappedRows, row_blocks
+from skinmnist.errors import InputError
 from skinmnist.models.cnn.augmentation import change_colours, move_pixels
 from skinmnist.models.cnn.backend import tf
-from skinmnist.models.cnn.ensemble import Ensemble, Rows
-from skinmnist.models.cnn.feed import Feed
-from skinmnist.models.cnn.monitoring import Monitor, Watch, Watched
-from skinmnist.models.cnn.network import grid_side
-from skinmnist.models.cnn.objective import make_loss
+from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble, grid_side
 from skinmnist.models.cnn.optimizer import MuonAdam
-from skinmnist.models.cnn.schedule import draw_batches, one_cycle, warm_up
 
 #: Blocks along the shorter side of a picture below which halving the resolution leaves too little.
 COARSE_GRID = 12
+#: Batches whose rows are read together from a mapped file.
+STREAMED_STEPS = 64
+#: Validation rows per call of the graph.
+VALIDATION_ROWS = 256
+#: Compiled trainings that wait for a next fit; more would only hold memory.
+WAITING = 2
+
+LOSSES = ("cross_entropy", "focal", "logit_adjusted")
+#: Exponent of the focal loss, as Lin et al. recommend.
+FOCUS = 2.0
+#: Exponent of the class frequency by which batches are drawn, for each way of balancing them.
+BALANCES = {None: 1.0, "sqrt_batches": 0.5, "balanced_batches": 0.0}
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Everything about a training run but the network and the data.
-
-    Attributes
-    ----------
-    steps, batch_size : int
-        Gradient steps, and rows per step.
-    coarse_share : float
-        Share of the steps at half resolution, where the pictures are large enough for it.
-    learning_rate, weight_decay : float
-        Of Adam, for all but the kernels of convolutions.
-    kernel_rate, kernel_decay : float
-        Of Muon, for these kernels; a rate of None leaves them to Adam.
-    label_smoothing : float
-        Share of the target that is spread over all classes.
-    max_shift : int
-        Largest shift of a picture, in pixels.
-    colour_spread : float
-        Standard deviation of the random gain and offset of each channel.
-    balance : str or None
-        How batches are drawn, see `skinmnist.models.cnn.schedule.draw_batches`.
-    loss : str
-        See `skinmnist.models.cnn.objective.make_loss`.
-    points : int
-        Points of the history, evenly over the steps; watched rows are checked at each.
-    rate_patience, stop_patience : int or None
-        See `skinmnist.models.cnn.monitoring.Monitor`. Where there is a `rate_patience` the learning rate
-        stays up until the watched rows lower it, instead of following its cycle.
-    """
+class TrainingConfig:
+    """Everything about a training run but the networks and the data: the parameters of `CNNClassifier`."""
 
     steps: int
     batch_size: int
@@ -78,105 +62,209 @@ class Recipe:
     stop_patience: int | None
 
     @property
-    def traced(self) -> Recipe:
-        """The recipe with only those settings that the graph of a step holds; the others at nothing."""
+    def traced(self) -> TrainingConfig:
+        """Only the settings that the graph of a step holds; the others at nothing."""
         return replace(
             self, steps=0, coarse_share=0.0, balance=None, points=0, rate_patience=None, stop_patience=None
         )
 
 
-class Trainer:
-    """Networks, their optimizer and the graphs of a step, which can train from the start any number of times.
+@dataclass(frozen=True)
+class Rows:
+    """Rows as the networks take them.
 
-    Parameters
-    ----------
-    experts : Experts
-    recipe : Recipe
-        Those settings count that `Recipe.traced` keeps.
-    counts : ndarray of shape (k,)
-        Rows of each class, for `skinmnist.models.cnn.objective.make_loss`.
+    `pictures` are uint8 of shape (n, height, width, channels); `features` (n, d) are standardised, and d is 0
+    without a second network; `codes` (n,) are those of the classes, 0..k-1.
     """
 
-    def __init__(self, members: Ensemble, recipe: Recipe, counts: npt.NDArray[np.integer]) -> None:
-        self.members, self.recipe = members, recipe
-        self.loss = make_loss(recipe.loss, counts, recipe.label_smoothing)
-        self.optimizer = MuonAdam(
-            members.trainable_variables,
-            learning_rate=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            kernel_rate=recipe.kernel_rate,
-            kernel_decay=recipe.kernel_decay,
+    pictures: npt.NDArray[np.uint8] | MappedRows
+    features: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Rows that are not trained on.
+
+    `class_weights` (k,) are the mix that is trained for, over the mix of these rows; `log_prior` (k,) is what
+    a logit-adjusted loss adds in training, else zeros.
+    """
+
+    rows: Rows
+    class_weights: npt.NDArray[np.float64]
+    log_prior: npt.NDArray[np.float64]
+
+    def evaluate(self, ensemble: Ensemble) -> tuple[float, float]:
+        """Return loss and accuracy."""
+        answer, losses, hits = ensemble.compile_answer(views=1), [], []
+        for part in row_blocks(len(self.rows.codes), VALIDATION_ROWS):
+            codes = self.rows.codes[part]
+            answers = answer(self.rows.pictures[part], self.rows.features[part]).numpy()
+            logs = tf.nn.log_softmax(answers + self.log_prior).numpy()
+            losses.append(-logs[np.arange(len(codes)), codes])
+            hits.append(answers.argmax(axis=1) == codes)
+        loss = np.average(np.concatenate(losses), weights=self.class_weights[self.rows.codes])
+        return float(loss), float(np.concatenate(hits).mean())
+
+
+class Monitor:
+    """Follow the validation loss, as ReduceLROnPlateau (factor .5) and EarlyStopping of Keras do.
+
+    Each patience counts checks without a lower loss; None: never.
+    """
+
+    def __init__(self, rate_patience: int | None, stop_patience: int | None) -> None:
+        self._rate_patience = rate_patience or math.inf
+        self._stop_patience = stop_patience or math.inf
+        self.rate, self.stop, self.improved = 1.0, False, False
+        self._best, self._since_best, self._since_change = math.inf, 0, 0
+
+    def update(self, loss: float) -> None:
+        """Take note of one more check."""
+        self.improved = loss < self._best
+        if self.improved:
+            self._best, self._since_best, self._since_change = loss, 0, 0
+            return
+        self._since_best += 1
+        self._since_change += 1
+        if self._since_change >= self._rate_patience:
+            self.rate, self._since_change = 0.5 * self.rate, 0
+        self.stop = self._since_best >= self._stop_patience
+
+
+def one_cycle(steps: int) -> npt.NDArray[np.float32]:
+    """Share of the highest learning rate at each step: a straight rise to 1, then half a cosine down to 0.
+
+    After Smith & Topin, "Super-convergence" (2018).
+    """
+    done, top = (np.arange(steps) + 0.5) / steps, 0.2
+    fall = 0.5 * (1.0 + np.cos(np.pi * (done - top) / (1.0 - top)))
+    return np.where(done < top, done / top, fall).astype(np.float32)
+
+
+def warm_up(steps: int, rise: int = 20) -> npt.NDArray[np.float32]:
+    """Share of the highest learning rate at each step: a short straight rise to 1, and no fall."""
+    return np.minimum(1.0, (np.arange(steps) + 1) / rise).astype(np.float32)
+
+
+def draw_batches(
+    codes: npt.NDArray[np.integer],
+    steps: int,
+    batch_size: int,
+    balance: str | None,
+    random_state: np.random.Generator,
+) -> npt.NDArray[np.int32]:
+    """Draw the row numbers of each batch, shape (steps, batch_size).
+
+    Without `balance`: one shuffled pass over all rows after another. With it the class of each place in a
+    batch is drawn first, in proportion to the square root of the class frequencies or with equal chances, and
+    its row comes from shuffled passes over the rows of that class.
+    """
+    if balance not in BALANCES:
+        raise InputError(
+            f"the network received the balance {balance!r}; choose None, 'sqrt_batches' or 'balanced_batches'"
         )
-        self._steps: dict[bool, tf.types.experimental.PolymorphicFunction] = {}
 
-    def steps(self, coarse: bool) -> tf.types.experimental.PolymorphicFunction:
-        """Return the graph function of `compile_steps`, at half resolution or at the full one."""
-        if coarse not in self._steps:
-            self._steps[coarse] = compile_steps(self.members, self.optimizer, self.loss, self.recipe, coarse)
-        return self._steps[coarse]
+    def passes(rows: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.integer]:
+        shuffled = [random_state.permutation(rows) for _ in range(-(-count // len(rows)))]
+        return np.concatenate([rows[:0], *shuffled])[:count]
+
+    count = steps * batch_size
+    if balance is None:
+        order = passes(np.arange(len(codes)), count)
+    else:
+        chances = np.bincount(codes) ** BALANCES[balance]
+        classes = random_state.choice(len(chances), size=count, p=chances / chances.sum())
+        order = np.empty(count, dtype=np.int64)
+        for code in range(len(chances)):
+            places = np.flatnonzero(classes == code)
+            order[places] = passes(np.flatnonzero(codes == code), len(places))
+    return order.reshape(steps, batch_size).astype(np.int32)
 
 
-def train_network(
-    trainer: Trainer,
-    rows: Rows,
-    weights: npt.NDArray[np.floating],
-    recipe: Recipe,
-    seed: int,
-    sample_indices: npt.NDArray[np.integer] | None = None,
-    watched: Watched | None = None,
-) -> dict[str, list[float]]:
-    """Train the networks of a trainer in place.
+def make_loss(
+    name: str, class_counts: npt.NDArray[np.integer], label_smoothing: float
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return a function of labels ``(n,)`` and logits ``(n, k)`` to the loss of each row ``(n,)``.
 
-    Parameters
-    ----------
-    trainer : Trainer
-    rows : Rows
-    weights : ndarray of shape (n,)
-        Weight of each row in the loss, of mean 1.
-    recipe : Recipe
-    seed : int
-    drawn : ndarray of int, optional
-        Positions of the rows to train on, some of them more than once: copies made by a sampler stay an
-        index.
-    watched : Watched, optional
-        Rows that are not trained on; the networks end with the weights that did best on them.
-
-    Returns
-    -------
-    dict of str to list
-        ``step``, and means since the point before of ``loss``, ``accuracy`` (on the augmented training
-        pictures) and ``learning_rate``; with watched rows also ``watched_loss`` and ``watched_accuracy``.
-
-    Raises
-    ------
-    FloatingPointError
-        Where the loss is no longer finite.
+    ``"focal"`` weights each row by ``(1 - p)**2``, p being the probability of its class (Lin et al., "Focal
+    loss for dense object detection", 2017). ``"logit_adjusted"`` adds the logarithm of the class frequencies
+    to the logits in training only, so that the network decides as if all classes were equally frequent (Menon
+    et al., "Long-tail learning via logit adjustment", 2020). Label smoothing: Szegedy et al. 2016.
     """
-    members = trainer.members
-    trainer.optimizer.reset()
-    if sample_indices is None:
-        sample_indices = np.arange(len(rows.codes))
-    random_state = np.random.default_rng([seed, 0])
-    codes = rows.codes[sample_indices]
-    order = sample_indices[draw_batches(codes, recipe.steps, recipe.batch_size, recipe.balance, random_state)]
-    cycle = one_cycle(recipe.steps) if recipe.rate_patience is None else warm_up(recipe.steps)
-    graph_seed = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
-    coarse_enough = grid_side(members.shape) >= COARSE_GRID
-    fine_from = round(recipe.coarse_share * recipe.steps) if coarse_enough else 0
+    if name not in LOSSES:
+        raise InputError(f"the network received the loss {name!r}; choose one of {', '.join(LOSSES)}")
+    n_classes = len(class_counts)
+    spread = label_smoothing / n_classes
+    log_frequency = np.log(class_counts / class_counts.sum()).astype(np.float32)
 
-    feed = Feed(rows, weights, graph_seed)
-    monitor = Monitor(recipe.rate_patience, recipe.stop_patience)
-    watch = None if watched is None else Watch(members, watched, monitor)
+    def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        targets = tf.one_hot(labels, n_classes, 1.0 - label_smoothing + spread, spread)
+        if name == "logit_adjusted":
+            logits += log_frequency
+        entropy = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+        if name == "focal":
+            probability = tf.gather(tf.nn.softmax(logits), labels, batch_dims=1)
+            entropy *= (1.0 - probability) ** FOCUS
+        return entropy
 
-    history: dict[str, list[float]] = defaultdict(list)
-    ends = np.unique([*np.linspace(0, recipe.steps, recipe.points + 1).round().astype(int), fine_from])
-    for coarse, points in ((True, ends[ends <= fine_from]), (False, ends[ends >= fine_from])):
-        if monitor.stop:
-            break
-        run_steps = trainer.steps(coarse)
-        for start, end in itertools.pairwise(points):
+    return loss
+
+
+class CompiledTraining:
+    """The ensemble of one architecture, its optimizer, and the graphs traced with them.
+
+    Tracing takes an eighth of a fit, and a comparison fits the same networks to one fold after another. What
+    differs between two fits, weights, channel statistics and seeds, is put into the graphs of the first.
+    """
+
+    ensemble: Ensemble
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+        self._traced_for: tuple[TrainingConfig, tuple[int, ...]] | None = None
+        self._graphs: dict[bool, tf.types.experimental.PolymorphicFunction] = {}
+
+    def load(self, statistics: ChannelStatistics, weights: Sequence[npt.NDArray[np.float32]]) -> Ensemble:
+        """Return the ensemble with trained weights."""
+        if not hasattr(self, "ensemble"):
+            self.ensemble = self.architecture.build(statistics, seed=0)
+        self.ensemble.set_statistics(statistics)
+        self.ensemble.set_weights(weights)
+        return self.ensemble
+
+    def train(
+        self,
+        config: TrainingConfig,
+        statistics: ChannelStatistics,
+        rows: Rows,
+        weights: npt.NDArray[np.floating],
+        seed: int,
+        sample_indices: npt.NDArray[np.integer] | None = None,
+        validation: ValidationSet | None = None,
+    ) -> tuple[dict[str, list[float]], list[npt.NDArray[np.float32]]]:
+        """Train from the start; return the history that `CNNClassifier` describes, and the weights.
+
+        `weights` of rows have mean 1. Copies made by a sampler stay indices. With a validation set the
+        networks' weights are those of its lowest loss.
+        """
+        indices = np.arange(len(rows.codes)) if sample_indices is None else sample_indices
+        codes = rows.codes[indices]
+        self.prepare(config, statistics, np.bincount(codes), seed)
+        random_state = np.random.default_rng([seed, 0])
+        order = indices[draw_batches(codes, config.steps, config.batch_size, config.balance, random_state)]
+        cycle = one_cycle(config.steps) if config.rate_patience is None else warm_up(config.steps)
+        coarse_enough = grid_side(self.architecture.shape) >= COARSE_GRID
+        fine_from = round(config.coarse_share * config.steps) if coarse_enough else 0
+
+        batches = _Batches(rows, weights, int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1))
+        monitor, best = Monitor(config.rate_patience, config.stop_patience), self.ensemble.get_weights()
+        history: dict[str, list[float]] = defaultdict(list)
+        ends = np.unique([*np.linspace(0, config.steps, config.points + 1).round().astype(int), fine_from])
+        for start, end in itertools.pairwise(ends):
             rates = cycle[start:end] * np.float32(monitor.rate)
-            mean_loss, accuracy = feed.run(run_steps, order[start:end], rates, start)
+            run_steps = self.compile_steps(coarse=bool(end <= fine_from))
+            mean_loss, accuracy = batches.run(run_steps, order[start:end], rates, start)
             if not np.isfinite(mean_loss):
                 raise FloatingPointError(
                     f"the loss is {mean_loss} after {end} steps; lower the learning rates"
@@ -184,64 +272,145 @@ def train_network(
             history["step"].append(int(end))
             history["loss"].append(mean_loss)
             history["accuracy"].append(accuracy)
-            history["learning_rate"].append(float(recipe.learning_rate * rates.mean()))
-            if watch and watch.look(history):
-                break
-    if watch:
-        members.set_weights(watch.best)
-    return dict(history)
+            history["learning_rate"].append(float(config.learning_rate * rates.mean()))
+            if validation is not None:
+                loss, accuracy = validation.evaluate(self.ensemble)
+                history["validation_loss"].append(loss)
+                history["validation_accuracy"].append(accuracy)
+                monitor.update(loss)
+                if monitor.improved:
+                    best = self.ensemble.get_weights()
+                if monitor.stop:
+                    break
+        return dict(history), best if validation is not None else self.ensemble.get_weights()
 
-
-def compile_steps(
-    members: Ensemble,
-    optimizer: MuonAdam,
-    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-    recipe: Recipe,
-    coarse: bool,
-) -> tf.types.experimental.PolymorphicFunction:
-    """Return a graph function that makes as many steps as it is given batches, traced when first called."""
+    def prepare(
+        self,
+        config: TrainingConfig,
+        statistics: ChannelStatistics,
+        counts: npt.NDArray[np.integer],
+        seed: int,
+    ) -> None:
+        """Start the ensemble anew and forget momentum; the graphs stay where they serve."""
+        built = self.architecture.build(statistics, seed)
+        if hasattr(self, "ensemble"):
+            self.ensemble.copy_state(built)
+        else:
+            self.ensemble = built
+        # Only one loss holds the counts; with any other the graphs serve every fold.
+        key = config.traced, tuple(counts.tolist()) if config.loss == "logit_adjusted" else ()
+        if key != self._traced_for:
+            self._traced_for, self._graphs = key, {}
+            self.config, self.loss = config, make_loss(config.loss, counts, config.label_smoothing)
+            self.optimizer = MuonAdam(
+                self.ensemble.trainable_variables,
+                learning_rate=config.learning_rate,
+                weight_decay=config.weight_decay,
+                kernel_rate=config.kernel_rate,
+                kernel_decay=config.kernel_decay,
+            )
+        self.optimizer.reset()
 
     def one_step(
-        batch: tuple[tf.Tensor, ...], share: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
+        self, batch: Sequence[tf.Tensor], share: tf.Tensor, step: tf.Tensor, seed: tf.Tensor, coarse: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        pictures, numbers, codes, weights = batch
-        pictures = move_pixels(pictures, tf.stack([seed, 2 * step]), recipe.max_shift)
-        inputs = members.standardise(pictures)
-        inputs = change_colours(inputs, tf.stack([seed, 2 * step + 1]), recipe.colour_spread)
+        """Make one gradient step with a share of the highest learning rates; return loss and accuracy."""
+        pictures, features, codes, weights = batch
+        pictures = move_pixels(pictures, tf.stack([seed, 2 * step]), self.config.max_shift)
+        inputs = self.ensemble.standardise(pictures)
+        inputs = change_colours(inputs, tf.stack([seed, 2 * step + 1]), self.config.colour_spread)
         if coarse:
             inputs = tf.nn.avg_pool2d(inputs, 2, 2, "SAME")
         with tf.GradientTape() as tape:
-            logits = members.logits(inputs, numbers, training=True)
-            losses = [tf.reduce_mean(weights * loss(codes, one)) for one in logits]
+            logits = self.ensemble.logits(inputs, features, training=True)
+            losses = [tf.reduce_mean(weights * self.loss(codes, one)) for one in logits]
             mean_loss = tf.add_n(losses) / len(losses)
-        optimizer.update(tape.gradient(mean_loss, optimizer.variables), share, step)
-        hits = tf.argmax(members.answer(logits), axis=1, output_type=tf.int32) == codes
+        self.optimizer.update(tape.gradient(mean_loss, self.optimizer.variables), share, step)
+        hits = tf.argmax(self.ensemble.average(logits), axis=1, output_type=tf.int32) == codes
         return mean_loss, tf.reduce_mean(tf.cast(hits, tf.float32))
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, *members.shape), tf.uint8),
-            tf.TensorSpec((None, members.n_features), tf.float32),
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((None,), tf.float32),
-            tf.TensorSpec((None, recipe.batch_size), tf.int32),
-            tf.TensorSpec((None,), tf.float32),
-            tf.TensorSpec((), tf.int32),
-            tf.TensorSpec((), tf.int32),
-        ],
-        autograph=False,
-    )
-    def run_steps(pictures, numbers, codes, weights, order, cycle, first_step, seed):  # type: ignore[no-untyped-def]
-        count = tf.shape(order)[0]
+    def compile_steps(self, coarse: bool) -> tf.types.experimental.PolymorphicFunction:
+        """Return a graph that makes as many steps as it is given batches, traced when first called."""
+        if coarse in self._graphs:
+            return self._graphs[coarse]
 
-        def body(i, loss_sum, accuracy_sum):  # type: ignore[no-untyped-def]
-            batch = tuple(tf.gather(values, order[i]) for values in (pictures, numbers, codes, weights))
-            mean_loss, accuracy = one_step(batch, cycle[i], first_step + i, seed)
-            return i + 1, loss_sum + mean_loss, accuracy_sum + accuracy
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((None, *self.architecture.shape), tf.uint8),
+                tf.TensorSpec((None, self.architecture.n_features), tf.float32),
+                tf.TensorSpec((None,), tf.int32),
+                tf.TensorSpec((None,), tf.float32),
+                tf.TensorSpec((None, self.config.batch_size), tf.int32),
+                tf.TensorSpec((None,), tf.float32),
+                tf.TensorSpec((), tf.int32),
+                tf.TensorSpec((), tf.int32),
+            ],
+            autograph=False,
+        )
+        def run_steps(pictures, features, codes, weights, order, cycle, first_step, seed):  # type: ignore[no-untyped-def]
+            count = tf.shape(order)[0]
 
-        start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0))
-        _, loss_sum, accuracy_sum = tf.while_loop(lambda i, *_: i < count, body, start, parallel_iterations=1)
-        scale = tf.cast(count, tf.float32)
-        return loss_sum / scale, accuracy_sum / scale
+            def body(i, loss_sum, accuracy_sum):  # type: ignore[no-untyped-def]
+                batch = [tf.gather(values, order[i]) for values in (pictures, features, codes, weights)]
+                mean_loss, accuracy = self.one_step(batch, cycle[i], first_step + i, seed, coarse)
+                return i + 1, loss_sum + mean_loss, accuracy_sum + accuracy
 
-    return run_steps
+            start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0))
+            _, *sums = tf.while_loop(lambda i, *_: i < count, body, start, parallel_iterations=1)
+            return [total / tf.cast(count, tf.float32) for total in sums]
+
+        self._graphs[coarse] = run_steps
+        return run_steps
+
+
+class _Batches:
+    """Hands the rows of batches to the graph: all rows once, or, of mapped rows, those of some batches."""
+
+    def __init__(self, rows: Rows, weights: npt.NDArray[np.floating], seed: int) -> None:
+        self.rows, self.weights, self.seed = rows, weights, np.int32(seed)
+        self._all = None if isinstance(rows.pictures, MappedRows) else self._tensors(slice(None))
+
+    def run(
+        self,
+        run_steps: Callable[..., Sequence[tf.Tensor]],
+        order: npt.NDArray[np.integer],
+        rates: npt.NDArray[np.float32],
+        first_step: int,
+    ) -> tuple[float, float]:
+        """Make a step for each batch of row numbers; return the means of loss and accuracy."""
+        sums = np.zeros(2)
+        for part in row_blocks(len(order), STREAMED_STEPS if self._all is None else len(order)):
+            batches, tensors = order[part], self._all
+            if tensors is None:
+                # In ascending order the file is read from front to end.
+                needed, places = np.unique(batches, return_inverse=True)
+                batches, tensors = places.reshape(batches.shape), self._tensors(needed)
+            step = np.int32(first_step + part.start)
+            means = run_steps(*tensors, batches.astype(np.int32), rates[part], step, self.seed)
+            sums += np.array(means, dtype=float) * len(batches)
+        return float(sums[0] / len(order)), float(sums[1] / len(order))
+
+    def _tensors(self, which: slice | npt.NDArray[np.integer]) -> tuple[tf.Tensor, ...]:
+        return (
+            tf.constant(np.asarray(self.rows.pictures[which])),
+            tf.constant(self.rows.features[which]),
+            tf.constant(self.rows.codes[which], tf.int32),
+            tf.constant(self.weights[which], tf.float32),
+        )
+
+
+_waiting: dict[Architecture, CompiledTraining] = {}
+
+
+@contextmanager
+def borrow(architecture: Architecture) -> Iterator[CompiledTraining]:
+    """Lend the compiled training of an architecture: one that waits, or a new one; nobody else holds it.
+
+    What it holds of its last user, `load` and `train` overwrite.
+    """
+    compiled = _waiting.pop(architecture, None) or CompiledTraining(architecture)
+    yield compiled
+    # After an error it does not come back: its state is unknown.
+    _waiting[architecture] = compiled
+    for oldest in list(_waiting)[:-WAITING]:
+        _waiting.pop(oldest, None)

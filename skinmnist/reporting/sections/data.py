@@ -120,7 +120,7 @@ def curves_figure(
     Parameters
     ----------
     curves : DataFrame
-        The rows of `tables.curves` of one pair; where it watches lesions, their mean is drawn as well.
+        The rows of `tables.curves` of one pair; where it has a validation set, its mean is drawn as well.
     held_out : dict of str to float
         What the pair reaches on held-out pictures, mean over folds: ``"loss"`` and ``"accuracy"``.
     colour : str
@@ -129,7 +129,7 @@ def curves_figure(
         The vertical axes, shared by the figures of all pairs.
     """
     figure, axes = panels(MULTIPLE, 340, (44, 14, 10, 66), rows=2, gap=16)
-    watching = bool(curves["watched_loss"].notna().all())
+    validated = bool(curves["validation_loss"].notna().all())
     for place, (axis, name) in enumerate(zip(axes, ("loss", "accuracy"), strict=True)):
         folds = [fold for _, fold in curves.groupby(["repeat", "fold"], sort=False)]
         for fold in folds:
@@ -137,8 +137,8 @@ def curves_figure(
         steps = max((fold["step"].to_numpy() for fold in folds), key=len)
         mean = np.mean([np.interp(steps, fold["step"], fold[name]) for fold in folds], axis=0)
         axis.plot(steps, mean, color=colour, linewidth=2.4)
-        if watching:
-            seen = [np.interp(steps, fold["step"], fold[f"watched_{name}"]) for fold in folds]
+        if validated:
+            seen = [np.interp(steps, fold["step"], fold[f"validation_{name}"]) for fold in folds]
             axis.plot(steps, np.mean(seen, axis=0), color=colour, linewidth=1.6, linestyle=":")
         # The words stand on the side of the line where the curve does not end.
         above = 4 if mean[-1] < held_out[name] else -5
@@ -163,15 +163,15 @@ def curves_figure(
         Line2D([], [], color=colour, linewidth=2.4, label="mean"),
         Line2D([], [], color=INK, linewidth=1.3, linestyle=(0, (4, 3)), label="held-out"),
     ]
-    if watching:
-        handles.append(Line2D([], [], color=colour, linewidth=1.6, linestyle=":", label="watched"))
+    if validated:
+        handles.append(Line2D([], [], color=colour, linewidth=1.6, linestyle=":", label="validation"))
     figure.legend(
         handles=handles,
         loc="lower left",
         ncols=len(handles),
-        handlelength=0.9 if watching else 1.6,
-        handletextpad=0.4 if watching else None,
-        columnspacing=0.7 if watching else 1.2,
+        handlelength=0.9 if validated else 1.6,
+        handletextpad=0.4 if validated else None,
+        columnspacing=0.7 if validated else 1.2,
         borderaxespad=0,
         borderpad=0.2,
     )

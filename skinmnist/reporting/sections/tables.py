@@ -203,10 +203,10 @@ def resampled_counts(record: RunRecord) -> pd.DataFrame:
 def curves(record: RunRecord) -> pd.DataFrame:
     """Return training curves; NaN where absent.
 
-    Columns ``sampler, model, repeat, fold, step, loss, accuracy``, and ``watched_loss, watched_accuracy`` of
-    networks that watch a part of the training lesions.
+    Columns ``sampler, model, repeat, fold, step, loss, accuracy``, and ``validation_loss,
+    validation_accuracy`` of networks with a validation set of training lesions.
     """
-    names = ["step", "loss", "accuracy", "watched_loss", "watched_accuracy"]
+    names = ["step", "loss", "accuracy", "validation_loss", "validation_accuracy"]
     frames = []
     for result in record.results:
         points = max((len(curve) for curve in result.history.values()), default=0)

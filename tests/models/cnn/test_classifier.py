@@ -6,17 +6,9 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from skinmnist.datasets.mapped import MappedRows
 from skinmnist.errors import InputError
 from skinmnist.models.cnn.classifier import CNNClassifier
-from skinmnist.models.cnn.presets import (
-    SMALL_PICTURE_STEPS,
-    make_cnn,
-    make_cnn_early_stopping,
-    make_cnn_thorough,
-    make_cnn_tiny,
-    steps_for,
-)
-from skinmnist.models.spec import Setting
 
 SHAPE = (8, 8, 3)
 SMALL = {"steps": 6, "batch_size": 16, "channels": (8,), "pairs": (1,)}
@@ -195,7 +187,7 @@ def test_bad_parameters_are_refused_in_words(table, changes, words):
 
 
 @pytest.mark.parametrize(
-    "remedy",
+    "strategy",
     [
         {"balance": "balanced_batches"},
         {"balance": "sqrt_batches"},
@@ -203,7 +195,7 @@ def test_bad_parameters_are_refused_in_words(table, changes, words):
         {"loss": "logit_adjusted"},
     ],
 )
-def test_remedies_are_wired_to_the_training(table, strategy):
+def test_strategies_are_wired_to_the_training(table, strategy):
     pixels, labels = table
     rare = np.flatnonzero((labels < 2) | (np.arange(len(labels)) < 9))
     plain = CNNClassifier(SHAPE, **SMALL)
@@ -212,7 +204,7 @@ def test_remedies_are_wired_to_the_training(table, strategy):
     assert not np.array_equal(*weights)
 
 
-def test_rows_are_drawn_by_position_as_if_they_were_given_so(table):
+def test_sample_indices_give_what_the_rows_themselves_give(table):
     pixels, labels = table
     order = np.random.default_rng(0).permutation(len(labels))
     model = CNNClassifier(SHAPE, **SMALL)
@@ -222,29 +214,29 @@ def test_rows_are_drawn_by_position_as_if_they_were_given_so(table):
     assert by_position != clone(model).fit(pixels, labels).history_["loss"]
 
 
-def test_rows_that_are_not_drawn_are_not_learnt(table):
+def test_rows_outside_the_sample_indices_are_not_learnt(table):
     pixels, labels = table
     half, twisted = np.flatnonzero(np.arange(len(labels)) % 2), labels.copy()
     twisted[::2] = (twisted[::2] + 1) % 3
     losses = [
-        CNNClassifier(SHAPE, **SMALL).fit(pixels, told, sample_indices=np.repeat(half, 2)).history_["loss"]
-        for told in (labels, twisted)
+        CNNClassifier(SHAPE, **SMALL).fit(pixels, changed, sample_indices=np.repeat(half, 2)).history_["loss"]
+        for changed in (labels, twisted)
     ]
     assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize(
-    ("drawn", "weights"), [([], None), ([0, 60], None), ([-1], None), ([0, 1], np.ones(60))]
+    ("sample_indices", "weights"), [([], None), ([0, 60], None), ([-1], None), ([0, 1], np.ones(60))]
 )
-def test_positions_that_are_none_are_refused(table, sample_indices, weights):
-    with pytest.raises(InputError, match="positions of rows to draw for 60 rows"):
+def test_sample_indices_out_of_range_are_refused(table, sample_indices, weights):
+    with pytest.raises(InputError, match="sample indices for 60 rows"):
         CNNClassifier(SHAPE, **SMALL).fit(
             *table, sample_weight=weights, sample_indices=np.array(sample_indices, int)
         )
 
 
-def test_every_class_is_drawn(table):
-    with pytest.raises(InputError, match="draw no row of class 2"):
+def test_every_class_is_in_the_sample_indices(table):
+    with pytest.raises(InputError, match="without a row of class 2"):
         CNNClassifier(SHAPE, **SMALL).fit(*table, sample_indices=np.flatnonzero(table[1] < 2))
 
 
@@ -254,26 +246,60 @@ def test_counts_below_one_are_refused(table, name):
         CNNClassifier(SHAPE, **{**SMALL, name: 0}).fit(*table)
 
 
-def test_budgets_grow_as_tables_do():
-    small, full, large = (steps_for(rows, 700) for rows in (1000, 8012, 100_000))
-    assert small < full == 700 < large
-    assert small / 1000 == pytest.approx(large / 100_000, rel=0.01)
-    assert steps_for(1, 700) >= 20
+def make_noise(n=60):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (n, 192), dtype=np.uint8), np.arange(n) % 3
 
 
-def test_small_pictures_get_fewer_steps_in_larger_batches():
-    budgets = {}
-    for side in (8, 28):
-        network = make_cnn(Setting(shape=(side, side, 3), n_classes=7, train_rows=8012, seed=0))
-        budgets[side] = network.steps, network.batch_size
-    assert budgets[28] == (700, 128)
-    assert budgets[8] == (SMALL_PICTURE_STEPS, 256)
-    assert np.prod(budgets[8]) < np.prod(budgets[28])
+@pytest.mark.parametrize("strategy", [{}, {"balance": "sqrt_batches"}])
+def test_mapped_rows_give_the_weights_of_rows_in_memory_bit_for_bit(monkeypatch, strategy):
+    monkeypatch.setattr("skinmnist.models.cnn.training.STREAMED_STEPS", 4)
+    pixels, labels = make_noise()
+    chosen = np.arange(0, len(labels), 2)[::-1].copy()
+    sample_indices = np.repeat(np.arange(len(chosen)), 2)
+    held = CNNClassifier(SHAPE, **SMALL, **strategy, random_state=1)
+    mapped = clone(held).fit(MappedRows(pixels, chosen), labels[chosen], sample_indices=sample_indices)
+    held.fit(pixels[chosen], labels[chosen], sample_indices=sample_indices)
+    for first, second in zip(held.weights_, mapped.weights_, strict=True):
+        assert first.tobytes() == second.tobytes()
+    np.testing.assert_allclose(mapped.history_["loss"], held.history_["loss"], rtol=1e-5)
+    np.testing.assert_allclose(mapped.history_["accuracy"], held.history_["accuracy"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("make", [make_cnn, make_cnn_tiny, make_cnn_thorough, make_cnn_early_stopping])
-def test_makers_follow_the_setting(make):
-    model = make(Setting(shape=SHAPE, n_classes=3, train_rows=1000, seed=9))
-    assert model.shape == SHAPE
-    assert model.random_state == 9
-    assert model.steps > 0
+def test_mapped_rows_are_read_some_batches_at_a_time(monkeypatch):
+    pixels, labels = make_noise(400)
+    read = []
+
+    class Noted(MappedRows):
+        def __getitem__(self, which):
+            found = super().__getitem__(which)
+            return Noted(found.source, found.rows, found.row_shape)
+
+        def reshape(self, n, *row_shape):
+            return Noted(self.source, self.rows, row_shape)
+
+        def __array__(self, dtype=None, copy=None):
+            read.append(len(self))
+            return super().__array__(dtype, copy)
+
+    monkeypatch.setattr("skinmnist.models.cnn.training.STREAMED_STEPS", 4)
+    CNNClassifier(SHAPE, **SMALL).fit(Noted(pixels, np.arange(400)), labels)
+    assert max(read) <= 256
+    assert len(read) > 2
+
+
+@pytest.mark.parametrize(
+    "rows", [np.zeros((4, 191), np.uint8), np.zeros((4, 192)), np.zeros((0, 192), np.uint8)]
+)
+def test_mapped_rows_that_are_no_pixels_are_refused(rows):
+    with pytest.raises(InputError, match="unscaled pixels"):
+        CNNClassifier(SHAPE).fit(MappedRows(rows, np.arange(len(rows))), np.arange(len(rows)))
+
+
+def test_features_are_extracted_from_mapped_rows():
+    pixels, labels = make_noise()
+    settings = {**SMALL, "feature_layers": (4,), "steps": 2}
+    held = CNNClassifier(SHAPE, **settings).fit(pixels, labels)
+    mapped = CNNClassifier(SHAPE, **settings).fit(MappedRows(pixels, np.arange(len(labels))), labels)
+    for first, second in zip(held.weights_, mapped.weights_, strict=True):
+        assert first.tobytes() == second.tobytes()

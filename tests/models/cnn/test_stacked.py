@@ -53,18 +53,18 @@ def test_the_same_seed_gives_the_same_weights(fitted):
 
 # Keras reads the rate of its optimizer in a way that numpy means to drop.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_patience_needs_rows_to_watch_and_ends_the_run():
+def test_patience_needs_a_validation_set_and_ends_the_run():
     rows, labels = make_rows()
     patient = Training(epochs=12, batch_size=32, monitor="accuracy", rate_patience=1, stop_patience=2)
     model = PublishedNetwork(SHAPE, STACK, patient)
-    with pytest.raises(InputError, match="no rows to watch"):
+    with pytest.raises(InputError, match="no validation set"):
         model.fit(rows, labels)
     nonsense = np.random.default_rng(0).permutation(labels)
-    model.fit(rows, labels, watched=(rows, nonsense))
-    assert len(model.history_["watched_accuracy"]) < 12
+    model.fit(rows, labels, validation_data=(rows, nonsense))
+    assert len(model.history_["validation_accuracy"]) < 12
 
 
-def test_batches_pass_over_every_drawn_row_once_and_know_the_copies():
+def test_batches_pass_over_every_sample_index_once_and_know_the_copies():
     sample_indices = np.array([0, 1, 2, 2, 2, 1])
     batches = _Batches(
         np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1), np.arange(3), np.ones(3), sample_indices, 4, seed=0

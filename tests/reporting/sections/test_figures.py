@@ -54,20 +54,20 @@ def test_confusion_figure_prints_rounded_shares_of_rows(record: RunRecord) -> No
     assert [text.get_text() for text in figure.axes[0].texts] == expected
 
 
-def test_lesions_that_are_watched_are_drawn_where_there_are_some(record: RunRecord) -> None:
+def test_validation_curves_are_drawn_where_there_are_some(record: RunRecord) -> None:
     curves = tables.curves(record)
     curves = curves[curves["sampler"] == "none"]
-    watching = curves.assign(watched_loss=curves["loss"] + 0.1, watched_accuracy=0.5)
+    validated = curves.assign(validation_loss=curves["loss"] + 0.1, validation_accuracy=0.5)
     limits = {"loss": (0.0, 3.0), "accuracy": (0.0, 1.0)}
     drawn = {}
-    for name, shown in (("plain", curves), ("watching", watching)):
+    for name, shown in (("plain", curves), ("validated", validated)):
         figure = figures_data.curves_figure(shown, {"loss": 1.0, "accuracy": 0.6}, "black", limits)
         drawn[name] = [text.get_text() for text in figure.legends[0].get_texts()]
         dotted = [line for line in figure.axes[0].get_lines() if line.get_linestyle() == ":"]
-        assert len(dotted) == (name == "watching")
-    assert drawn == {"plain": ["a fold", "mean", "held-out"], "watching": [*drawn["plain"], "watched"]}
+        assert len(dotted) == (name == "validated")
+    assert drawn == {"plain": ["a fold", "mean", "held-out"], "validated": [*drawn["plain"], "validation"]}
     np.testing.assert_allclose(
-        dotted[0].get_ydata(), watching.groupby("step")["watched_loss"].mean().to_numpy()
+        dotted[0].get_ydata(), validated.groupby("step")["validation_loss"].mean().to_numpy()
     )
 
 

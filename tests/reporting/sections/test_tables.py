@@ -135,15 +135,15 @@ def test_curves_have_a_row_for_each_point(record: RunRecord) -> None:
     curves = tables.curves(record)
     assert len(curves) == 3 * 5 * 40
     assert set(curves["model"]) == {"cnn"}
-    assert curves["watched_loss"].isna().all()
+    assert curves["validation_loss"].isna().all()
 
 
-def test_watched_lesions_have_curves_of_their_own(record: RunRecord) -> None:
+def test_validation_sets_have_curves_of_their_own(record: RunRecord) -> None:
     watching = [
-        replace(result, history=result.history | {"watched_loss": np.linspace(2, 1, 40)})
+        replace(result, history=result.history | {"validation_loss": np.linspace(2, 1, 40)})
         if result.history
         else result
         for result in record.results
     ]
     curves = tables.curves(replace(record, results=tuple(watching)))
-    assert curves["watched_loss"].tolist() == np.tile(np.linspace(2, 1, 40), 15).tolist()
+    assert curves["validation_loss"].tolist() == np.tile(np.linspace(2, 1, 40), 15).tolist()
