@@ -27,14 +27,7 @@ def symmetric_view(pictures: tf.Tensor, view: int) -> tf.Tensor:
 def move_pixels(pictures: tf.Tensor, seed: tf.Tensor, max_shift: int) -> tf.Tensor:
     """Mirror, turn and shift each picture at random; oblong ones are never turned by a quarter.
 
-    Parameters
-    ----------
-    pictures : tensor of shape (n, height, width, channels)
-        Of any type.
-    seed : int32 tensor of shape (2,)
-        Decides every draw.
-    max_shift : int
-        Largest shift in pixels along each axis; what is uncovered is filled by reflection at the border.
+    The int32 seed of shape (2,) decides every draw. What a shift uncovers is filled by reflection.
     """
     n = tf.shape(pictures)[0]
     height, width, channels = pictures.shape[1:]

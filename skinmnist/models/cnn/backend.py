@@ -1,8 +1,8 @@
 """TensorFlow and Keras as every network here uses them: one thread, no GPU, no noise on the terminal.
 
-The settings are those of the process and hold from the first import on; where TensorFlow was started before,
-its own settings stay. Cells run side by side in processes of one thread each, which costs less than one cell
-on many threads, and the order of a sum never changes: the same seed gives the same weights bit for bit.
+The settings hold for the process, unless TensorFlow was started before. Cells run side by side in processes
+of one thread each, which costs less than one cell on many threads, and the order of a sum never changes: the
+same seed gives the same weights bit for bit.
 """
 
 import contextlib
@@ -15,17 +15,17 @@ __all__ = ["keras", "tf"]
 
 @contextlib.contextmanager
 def _silenced_stderr() -> Iterator[None]:
-    """Send the process's standard error nowhere: TensorFlow's own libraries greet there as they load."""
+    """Discard standard error: TensorFlow's own libraries greet there as they load."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
+        os.dup2(stderr, 2)
         os.close(nowhere)
-        os.close(kept)
+        os.close(stderr)
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -40,5 +40,5 @@ with _silenced_stderr():
         tf.config.list_logical_devices()
     import keras
 
-# Every cell compiles graphs of its own, which TensorFlow takes for a mistake and warns of.
+# Every cell compiles graphs of its own, which TensorFlow warns of as a mistake.
 tf.get_logger().setLevel("ERROR")

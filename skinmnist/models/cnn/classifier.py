@@ -45,15 +45,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     dropout : float, default=0.3
     feature_layers : sequence of int, default=()
         Units of each hidden layer of a second network, on the features of `skinmnist.features`, whose answer
-        is averaged with that of the first; none by default.
+        is averaged with that of the first, at the weight `feature_share`; none by default.
     feature_share : float, default=0.5
-        Weight of its answer.
     coarse_share : float, default=0.6
-        Share of the steps, from the first, in which the network sees pictures at half their resolution; left
-        out for pictures too small for it.
+        Share of the steps, from the first, at half the resolution, where the pictures are large enough.
     kernel_rate, kernel_decay : float, default=0.1 and 0.1
-        Highest learning rate and weight decay of the kernels of convolutions, under Muon. A rate of None puts
-        the kernels under Adam, too.
+        Highest learning rate and weight decay of convolution kernels, under Muon; None: under Adam, too.
     learning_rate, weight_decay : float, default=4e-3 and 0.05
         The same of everything else, under Adam.
     label_smoothing : float, default=0.05
@@ -187,8 +184,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Where rows, labels, weights or positions do not fit each other, the rows are no pixels, or a
-            parameter is none of those it can be.
+            Where rows, labels, weights, positions or parameters do not fit.
         FloatingPointError
             Where the loss is no longer finite.
         """
@@ -226,9 +222,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Array) -> npt.NDArray[np.float64]:
-        """Probability of each class, averaged over the symmetric views of each picture.
-
-        The views' log-probabilities are averaged, that is, the probabilities geometrically.
+        """Probability of each class, averaged geometrically over the symmetric views of each picture.
 
         Parameters
         ----------
@@ -298,17 +292,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
 
     def _architecture(self, precision: str) -> Architecture:
         height, width, channels = self.shape
-        return Architecture(
-            (height, width, channels),
-            len(self.classes_),
-            tuple(self.channels),
-            tuple(self.pairs),
-            self.dropout,
-            precision,
-            0 if self.standardiser_ is None else len(self.standardiser_.mean_),
-            tuple(self.feature_layers),
-            self.feature_share,
-        )
+        stages = tuple(self.channels), tuple(self.pairs), self.dropout
+        n_features = 0 if self.standardiser_ is None else len(self.standardiser_.mean_)
+        features = n_features, tuple(self.feature_layers), self.feature_share
+        return Architecture((height, width, channels), len(self.classes_), *stages, precision, *features)
 
     def _check_parameters(self) -> None:
         if self.views not in (1, 2, 4, 8):
@@ -342,16 +329,6 @@ def check_pictures(rows: Array, shape: tuple[int, int, int]) -> npt.NDArray[np.u
     return rows.astype(np.uint8, copy=False).reshape(len(rows), *shape)
 
 
-def check_mapped(rows: MappedRows, shape: tuple[int, int, int]) -> MappedRows:
-    """Return mapped pixel rows as pictures, unread."""
-    if rows.shape[1:] != (math.prod(shape),) or rows.dtype != np.uint8 or not len(rows):
-        raise InputError(
-            f"the network received mapped rows of shape {rows.shape} and type {rows.dtype}; expected "
-            f"(n, {math.prod(shape)}) of uint8, unscaled pixels, and at least one row"
-        )
-    return rows.reshape(len(rows), *shape)
-
-
 def check_training_rows(
     rows: Array | MappedRows,
     labels: Array,
@@ -359,9 +336,18 @@ def check_training_rows(
     sample_weight: npt.NDArray[np.floating] | None,
     sample_indices: npt.NDArray[np.integer] | None,
 ) -> tuple[Pictures, Array, npt.NDArray[np.float64]]:
-    """Return pictures, labels, and weights, ones where none are given, of the rows that ``fit`` received."""
-    pictures = check_mapped(rows, shape) if isinstance(rows, MappedRows) else check_pictures(rows, shape)
-    n, labels = len(pictures), np.asarray(labels)
+    """Return pictures, mapped ones unread, labels, and weights of the rows that ``fit`` received."""
+    n, labels = len(rows), np.asarray(labels)
+    pictures: Pictures
+    if not isinstance(rows, MappedRows):
+        pictures = check_pictures(rows, shape)
+    elif rows.shape[1:] != (math.prod(shape),) or rows.dtype != np.uint8 or not n:
+        raise InputError(
+            f"the network received mapped rows of shape {rows.shape} and type {rows.dtype}; expected "
+            f"(n, {math.prod(shape)}) of uint8, unscaled pixels, and at least one row"
+        )
+    else:
+        pictures = rows.reshape(n, *shape)
     check_classification_targets(labels)
     if labels.shape != (n,):
         raise InputError(f"fit received labels of shape {labels.shape} for {n} rows; give one for each row")

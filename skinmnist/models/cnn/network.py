@@ -3,8 +3,7 @@
 A picture enters as floats of about zero mean and unit spread. The stem folds square blocks of pixels into
 channels (space to depth), so that every size from 8 x 8 to 128 x 128 arrives at a grid of 8 to 24 cells along
 its shorter side; stages of 3 x 3 convolutions follow, most with residual pairs, and the mean and the maximum
-over the grid are joined for one dense layer. No fixed size is built in: the same weights run at any
-resolution. A step at 128 x 128, where a block has 192 numbers, costs about four times one at 28 x 28.
+over the grid are joined for one dense layer. The same weights run at any resolution.
 
 A second, dense network may look at the lesion's features. Both see the same rows at every step, each with a
 loss of its own, and their log-probabilities are averaged. They err on different pictures, which makes the
@@ -13,6 +12,7 @@ average better than either (Hansen & Salamon, "Neural network ensembles", 1990).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +49,7 @@ class Convolution(keras.layers.Layer):
         return convolve(inputs, tf.cast(self.kernel, inputs.dtype))
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the shape of the output without computing it."""
+        """Replace the last axis by the filters."""
         return (*input_shape[:-1], self.filters)
 
 
@@ -98,15 +98,12 @@ class FusedBatchNorm(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the scale, the offset and the moving statistics, float32 of shape (channels,) each."""
 
-        def add(name: str, start: str, trainable: bool = True) -> Any:
-            shape = (input_shape[-1],)
-            return self.add_weight(
-                shape=shape, initializer=start, trainable=trainable, autocast=False, name=name
-            )
+        def add(name: str, start: str, trainable: bool) -> Any:
+            options: dict[str, Any] = {"shape": (input_shape[-1],), "trainable": trainable, "autocast": False}
+            return self.add_weight(name=name, initializer=start, **options)
 
-        self.gamma, self.beta = add("gamma", "ones"), add("beta", "zeros")
-        self.moving_mean = add("mean", "zeros", trainable=False)
-        self.moving_variance = add("variance", "ones", trainable=False)
+        self.gamma, self.beta = add("gamma", "ones", True), add("beta", "zeros", True)
+        self.moving_mean, self.moving_variance = add("mean", "zeros", False), add("variance", "ones", False)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Normalise a batch by its own statistics when training, by the moving ones otherwise."""
@@ -287,6 +284,11 @@ class ChannelStatistics:
         return cls(centre.astype(np.float32), spread.astype(np.float32))
 
 
+def inputs_of(shape: tuple[int, ...], n_features: int) -> list[tf.TensorSpec]:
+    """Return what graphs take of any number of rows: pictures and features."""
+    return [tf.TensorSpec((None, *shape), tf.uint8), tf.TensorSpec((None, n_features), tf.float32)]
+
+
 class Ensemble:
     """The members of one classifier: a network on pixels, and perhaps one on features."""
 
@@ -319,22 +321,15 @@ class Ensemble:
             for variable, value in zip(own.variables, others.variables, strict=True):
                 variable.assign(value)
 
-    @property
-    def trainable_variables(self) -> list[keras.Variable]:
-        """The trainable variables of all members."""
-        return [variable for member in self.members for variable in member.trainable_variables]
-
     def get_weights(self) -> list[npt.NDArray[np.float32]]:
         """Return the weights of all members, one after the other."""
         return [weights for member in self.members for weights in member.get_weights()]
 
     def set_weights(self, weights: Sequence[npt.NDArray[np.float32]]) -> None:
         """Take over weights that `get_weights` returned."""
-        left = list(weights)
+        left = iter(weights)
         for member in self.members:
-            count = len(member.weights)
-            member.set_weights(left[:count])
-            left = left[count:]
+            member.set_weights(list(itertools.islice(left, len(member.weights))))
 
     def logits(self, pictures: tf.Tensor, features: tf.Tensor, training: bool) -> list[tf.Tensor]:
         """Return the logits of each member for standardised pictures and features."""
@@ -353,13 +348,7 @@ class Ensemble:
         if views in self._compiled:
             return self._compiled[views]
 
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec((None, *self.shape), tf.uint8),
-                tf.TensorSpec((None, self.n_features), tf.float32),
-            ],
-            autograph=False,
-        )
+        @tf.function(input_signature=inputs_of(self.shape, self.n_features), autograph=False)
         def answer(pictures, features):  # type: ignore[no-untyped-def]
             inputs = self.standardise(pictures)
             turned = tf.stack([symmetric_view(inputs, view) for view in range(views)])

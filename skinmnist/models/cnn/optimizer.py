@@ -91,6 +91,7 @@ class MuonAdam:
     def update(self, gradients: list[tf.Tensor], share: tf.Tensor, step: tf.Tensor) -> None:
         """Move the variables, at a share of the highest learning rates, after `step` steps made before."""
         alike: dict[tuple[int, ...], list[tuple[tf.Variable, tf.Tensor]]] = defaultdict(list)
+        time = tf.cast(step + 1, tf.float32)
         for variable, gradient, first, second in zip(
             self.variables, gradients, self._first, self._second, strict=True
         ):
@@ -98,7 +99,20 @@ class MuonAdam:
                 first.assign(self.momentum * first + gradient)
                 alike[tuple(variable.shape)].append((variable, gradient + self.momentum * first))
             else:
-                self._adam(variable, gradient, (first, second), share * self.learning_rate, step)
+                if len(variable.shape) > 1:
+                    variable.assign_sub(share * self.learning_rate * self.weight_decay * variable)
+                tf.raw_ops.ResourceApplyAdam(
+                    var=variable.handle,
+                    m=first.handle,
+                    v=second.handle,
+                    beta1_power=self.beta_1**time,
+                    beta2_power=self.beta_2**time,
+                    lr=share * self.learning_rate,
+                    beta1=self.beta_1,
+                    beta2=self.beta_2,
+                    epsilon=self.epsilon,
+                    grad=gradient,
+                )
         self._muon(list(alike.values()), share * self.kernel_rate)
 
     def _muon(self, alike: list[list[tuple[tf.Variable, tf.Tensor]]], rate: tf.Tensor) -> None:
@@ -109,27 +123,3 @@ class MuonAdam:
             for (variable, _), direction in zip(group, tf.unstack(directions), strict=True):
                 move = length * tf.reshape(direction, variable.shape) + self.kernel_decay * variable
                 variable.assign_sub(rate * move)
-
-    def _adam(
-        self,
-        variable: tf.Variable,
-        gradient: tf.Tensor,
-        moments: tuple[tf.Variable, tf.Variable],
-        rate: tf.Tensor,
-        step: tf.Tensor,
-    ) -> None:
-        if len(variable.shape) > 1:
-            variable.assign_sub(rate * self.weight_decay * variable)
-        time = tf.cast(step + 1, tf.float32)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=moments[0].handle,
-            v=moments[1].handle,
-            beta1_power=self.beta_1**time,
-            beta2_power=self.beta_2**time,
-            lr=rate,
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=gradient,
-        )

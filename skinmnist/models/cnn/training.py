@@ -22,8 +22,11 @@ from skinmnist.datasets.mapped import MappedRows, row_blocks
 from skinmnist.errors import InputError
 from skinmnist.models.cnn.augmentation import change_colours, move_pixels
 from skinmnist.models.cnn.backend import tf
-from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble, grid_side
+from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble, grid_side, inputs_of
 from skinmnist.models.cnn.optimizer import MuonAdam
+
+Integers = npt.NDArray[np.integer]
+Floats = npt.NDArray[np.floating]
 
 #: Blocks along the shorter side of a picture below which halving the resolution leaves too little.
 COARSE_GRID = 12
@@ -78,8 +81,8 @@ class Rows:
     """
 
     pictures: npt.NDArray[np.uint8] | MappedRows
-    features: npt.NDArray[np.float32]
-    codes: npt.NDArray[np.integer]
+    features: Floats
+    codes: Integers
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,8 @@ class ValidationSet:
     """
 
     rows: Rows
-    class_weights: npt.NDArray[np.float64]
-    log_prior: npt.NDArray[np.float64]
+    class_weights: Floats
+    log_prior: Floats
 
     def evaluate(self, ensemble: Ensemble) -> tuple[float, float]:
         """Return loss and accuracy."""
@@ -132,40 +135,32 @@ class Monitor:
         self.stop = self._since_best >= self._stop_patience
 
 
-def one_cycle(steps: int) -> npt.NDArray[np.float32]:
-    """Share of the highest learning rate at each step: a straight rise to 1, then half a cosine down to 0.
-
-    After Smith & Topin, "Super-convergence" (2018).
-    """
+def one_cycle(steps: int) -> Floats:
+    """Share of the highest learning rate at each step: a straight rise, then half a cosine (Smith 2018)."""
     done, top = (np.arange(steps) + 0.5) / steps, 0.2
     fall = 0.5 * (1.0 + np.cos(np.pi * (done - top) / (1.0 - top)))
     return np.where(done < top, done / top, fall).astype(np.float32)
 
 
-def warm_up(steps: int, rise: int = 20) -> npt.NDArray[np.float32]:
-    """Share of the highest learning rate at each step: a short straight rise to 1, and no fall."""
-    return np.minimum(1.0, (np.arange(steps) + 1) / rise).astype(np.float32)
+def warm_up(steps: int) -> Floats:
+    """Share of the highest learning rate at each step: a straight rise over 20 steps, and no fall."""
+    return np.minimum(1.0, (np.arange(steps) + 1) / 20).astype(np.float32)
 
 
 def draw_batches(
-    codes: npt.NDArray[np.integer],
-    steps: int,
-    batch_size: int,
-    balance: str | None,
-    random_state: np.random.Generator,
+    codes: Integers, steps: int, batch_size: int, balance: str | None, random_state: np.random.Generator
 ) -> npt.NDArray[np.int32]:
-    """Draw the row numbers of each batch, shape (steps, batch_size).
+    """Draw row numbers, shape (steps, batch_size), from one shuffled pass over all rows after another.
 
-    Without `balance`: one shuffled pass over all rows after another. With it the class of each place in a
-    batch is drawn first, in proportion to the square root of the class frequencies or with equal chances, and
-    its row comes from shuffled passes over the rows of that class.
+    With `balance` the class of each place in a batch is drawn first, and its row comes from passes over the
+    rows of that class.
     """
     if balance not in BALANCES:
         raise InputError(
             f"the network received the balance {balance!r}; choose None, 'sqrt_batches' or 'balanced_batches'"
         )
 
-    def passes(rows: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.integer]:
+    def passes(rows: Integers, count: int) -> Integers:
         shuffled = [random_state.permutation(rows) for _ in range(-(-count // len(rows)))]
         return np.concatenate([rows[:0], *shuffled])[:count]
 
@@ -183,7 +178,7 @@ def draw_batches(
 
 
 def make_loss(
-    name: str, class_counts: npt.NDArray[np.integer], label_smoothing: float
+    name: str, class_counts: Integers, label_smoothing: float
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Return a function of labels ``(n,)`` and logits ``(n, k)`` to the loss of each row ``(n,)``.
 
@@ -225,7 +220,7 @@ class CompiledTraining:
         self._traced_for: tuple[TrainingConfig, tuple[int, ...]] | None = None
         self._graphs: dict[bool, tf.types.experimental.PolymorphicFunction] = {}
 
-    def load(self, statistics: ChannelStatistics, weights: Sequence[npt.NDArray[np.float32]]) -> Ensemble:
+    def load(self, statistics: ChannelStatistics, weights: Sequence[Floats]) -> Ensemble:
         """Return the ensemble with trained weights."""
         if not hasattr(self, "ensemble"):
             self.ensemble = self.architecture.build(statistics, seed=0)
@@ -238,11 +233,11 @@ class CompiledTraining:
         config: TrainingConfig,
         statistics: ChannelStatistics,
         rows: Rows,
-        weights: npt.NDArray[np.floating],
+        weights: Floats,
         seed: int,
-        sample_indices: npt.NDArray[np.integer] | None = None,
+        sample_indices: Integers | None = None,
         validation: ValidationSet | None = None,
-    ) -> tuple[dict[str, list[float]], list[npt.NDArray[np.float32]]]:
+    ) -> tuple[dict[str, list[float]], list[Floats]]:
         """Train from the start; return the history that `CNNClassifier` describes, and the weights.
 
         `weights` of rows have mean 1. Copies made by a sampler stay indices. With a validation set the
@@ -285,11 +280,7 @@ class CompiledTraining:
         return dict(history), best if validation is not None else self.ensemble.get_weights()
 
     def prepare(
-        self,
-        config: TrainingConfig,
-        statistics: ChannelStatistics,
-        counts: npt.NDArray[np.integer],
-        seed: int,
+        self, config: TrainingConfig, statistics: ChannelStatistics, counts: Integers, seed: int
     ) -> None:
         """Start the ensemble anew and forget momentum; the graphs stay where they serve."""
         built = self.architecture.build(statistics, seed)
@@ -303,7 +294,7 @@ class CompiledTraining:
             self._traced_for, self._graphs = key, {}
             self.config, self.loss = config, make_loss(config.loss, counts, config.label_smoothing)
             self.optimizer = MuonAdam(
-                self.ensemble.trainable_variables,
+                [variable for member in self.ensemble.members for variable in member.trainable_variables],
                 learning_rate=config.learning_rate,
                 weight_decay=config.weight_decay,
                 kernel_rate=config.kernel_rate,
@@ -336,8 +327,7 @@ class CompiledTraining:
 
         @tf.function(
             input_signature=[
-                tf.TensorSpec((None, *self.architecture.shape), tf.uint8),
-                tf.TensorSpec((None, self.architecture.n_features), tf.float32),
+                *inputs_of(self.architecture.shape, self.architecture.n_features),
                 tf.TensorSpec((None,), tf.int32),
                 tf.TensorSpec((None,), tf.float32),
                 tf.TensorSpec((None, self.config.batch_size), tf.int32),
@@ -366,16 +356,12 @@ class CompiledTraining:
 class _Batches:
     """Hands the rows of batches to the graph: all rows once, or, of mapped rows, those of some batches."""
 
-    def __init__(self, rows: Rows, weights: npt.NDArray[np.floating], seed: int) -> None:
+    def __init__(self, rows: Rows, weights: Floats, seed: int) -> None:
         self.rows, self.weights, self.seed = rows, weights, np.int32(seed)
         self._all = None if isinstance(rows.pictures, MappedRows) else self._tensors(slice(None))
 
     def run(
-        self,
-        run_steps: Callable[..., Sequence[tf.Tensor]],
-        order: npt.NDArray[np.integer],
-        rates: npt.NDArray[np.float32],
-        first_step: int,
+        self, run_steps: Callable[..., Sequence[tf.Tensor]], order: Integers, rates: Floats, first_step: int
     ) -> tuple[float, float]:
         """Make a step for each batch of row numbers; return the means of loss and accuracy."""
         sums = np.zeros(2)
@@ -390,7 +376,7 @@ class _Batches:
             sums += np.array(means, dtype=float) * len(batches)
         return float(sums[0] / len(order)), float(sums[1] / len(order))
 
-    def _tensors(self, which: slice | npt.NDArray[np.integer]) -> tuple[tf.Tensor, ...]:
+    def _tensors(self, which: slice | Integers) -> tuple[tf.Tensor, ...]:
         return (
             tf.constant(np.asarray(self.rows.pictures[which])),
             tf.constant(self.rows.features[which]),

@@ -47,16 +47,8 @@ def make_cnn_thorough(setting: Setting) -> Any:
     About three minutes on a fold of HAM10000 at 28 x 28. So long a run learns its pictures by heart unless
     they are changed more than those of the shorter ones.
     """
-    return _build(
-        setting,
-        2400,
-        channels=(48, 96, 128),
-        pairs=(0, 2, 1),
-        dropout=0.4,
-        feature_layers=(256,),
-        max_shift=3,
-        colour_spread=0.1,
-    )
+    layers = {"channels": (48, 96, 128), "pairs": (0, 2, 1), "feature_layers": (256,)}
+    return _build(setting, 2400, dropout=0.4, max_shift=3, colour_spread=0.1, **layers)
 
 
 def make_cnn_early_stopping(setting: Setting) -> Any:
@@ -65,15 +57,8 @@ def make_cnn_early_stopping(setting: Setting) -> Any:
     Its learning rate is halved after 3 checks without a lower loss, and it stops after 8; it is checked
     about once in a pass over the training rows of HAM10000.
     """
-    return _build(
-        setting,
-        1900,
-        kernel_rate=None,
-        learning_rate=1e-3,
-        coarse_share=0.0,
-        rate_patience=3,
-        stop_patience=8,
-    )
+    patience = {"rate_patience": 3, "stop_patience": 8}
+    return _build(setting, 1900, kernel_rate=None, learning_rate=1e-3, coarse_share=0.0, **patience)
 
 
 def _build(setting: Setting, steps_at_full_table: int, **parameters: Any) -> Any:
