@@ -6,7 +6,13 @@ from sklearn.base import clone
 
 from skinmnist.errors import InputError
 from skinmnist.models.blueprints import Augmentation, Training, read_blueprint
-from skinmnist.models.cnn.stacked import PublishedNetwork, _Batches
+from skinmnist.models.cnn.stacked import (
+    PublishedNetwork,
+    _Batches,
+    build_augmentation,
+    build_stack,
+    show_augmented,
+)
 
 SHAPE = (6, 9, 3)
 STACK = read_blueprint(
@@ -89,3 +95,64 @@ def test_copies_only_leaves_first_pictures_as_they_are():
         each.fit(rows, labels, sample_indices=sample_indices).predict_proba(rows) for each in (model, plain)
     )
     assert np.abs(changed - copied).max() > 1e-3, "copies are changed"
+
+
+THREE = [
+    {"convolution": 256},
+    {"max_pool": 2},
+    {"dropout": 0.25},
+    {"convolution": 128},
+    {"max_pool": 2},
+    {"convolution": 64},
+    {"max_pool": 2},
+    {"flatten": True},
+    {"dense": 64},
+    {"dense": 128},
+]
+
+
+def test_parameters_of_three_convolutions_layer_by_layer():
+    model = build_stack(read_blueprint(THREE), (75, 100, 3), 7)
+    counts = [layer.count_params() for layer in model.layers if layer.count_params()]
+    assert counts == [7168, 295040, 73792, 286784, 8320, 903]
+    assert model.count_params() == 672007
+
+
+def test_pictures_too_small_for_the_layers_are_refused_in_words():
+    with pytest.raises(InputError, match="8 x 8 pixels, too small"):
+        build_stack(read_blueprint(THREE), (8, 8, 3), 7)
+
+
+def test_the_seed_decides_the_weights():
+    first, again, other = (build_stack(read_blueprint(THREE), (28, 28, 3), 7, seed) for seed in (1, 1, 2))
+    for one, two in zip(first.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(first.get_weights()[0], other.get_weights()[0])
+
+
+EVERYTHING = Augmentation(20, 0.1, 0.1, 0.1, 0.2, "horizontal_and_vertical")
+
+
+def test_augmentation_changes_every_version_and_repeats_with_its_seed():
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 12, 12, 3), dtype=np.uint8)
+    found = show_augmented(pictures, EVERYTHING, 3, seed=5)
+    assert found.shape == (3, 3, 12, 12, 3)
+    assert found.dtype == np.uint8
+    assert len({version.tobytes() for version in found.reshape(9, -1)}) == 9
+    np.testing.assert_array_equal(found, show_augmented(pictures, EVERYTHING, 3, seed=5))
+    assert not np.array_equal(found, show_augmented(pictures, EVERYTHING, 3, seed=6))
+
+
+def test_a_flip_keeps_the_pixels_and_moves_them():
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 6, 6, 1), dtype=np.uint8)
+    found = show_augmented(pictures, Augmentation(flip="horizontal"), 1)[:, 0]
+    mirrored = [np.array_equal(new, old[:, ::-1]) for new, old in zip(found, pictures, strict=True)]
+    kept = [np.array_equal(new, old) for new, old in zip(found, pictures, strict=True)]
+    assert all(m != k for m, k in zip(mirrored, kept, strict=True))
+    assert any(mirrored)
+    assert any(kept)
+
+
+def test_no_augmentation_changes_nothing():
+    pictures = np.random.default_rng(0).random((2, 5, 5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(build_augmentation(Augmentation(), (5, 5, 3))(pictures), pictures)
