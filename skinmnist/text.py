@@ -6,8 +6,12 @@ import json
 import re
 import reprlib
 import unicodedata
-from collections.abc import Iterator
-from typing import TypeGuard
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 #: Characters of a line beyond which its middle is left out; paths are at most that long.
 LONGEST_LINE = 4096
@@ -93,6 +97,23 @@ def guarded_cell(text: str) -> str:
 def unguarded_cell(text: str) -> str:
     """Return what `guarded_cell` was given."""
     return text[1:] if text.startswith("'") and guarded_cell(text[1:]) == text else text
+
+
+def template_environment(folder: Path, finalize: Callable[[Any], Any] | None = None) -> Environment:
+    """Return Jinja's environment for the templates of a folder.
+
+    Values are escaped, each after `finalize`; a name without a value is an error.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        finalize=finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _cut(line: str, longest: int | None) -> str:

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinmnist.datasets.arrays import decode_arrays, take_array
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import CellResult
-from skinmnist.experiment.run_folder.archives import decode_arrays, take_array
 from skinmnist.experiment.run_folder.decoding import decode
 from skinmnist.experiment.run_folder.frames import read_columns
 from skinmnist.experiment.run_folder.run_info import RunInfo

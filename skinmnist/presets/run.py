@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinmnist.code_digest import code_digest
+from skinmnist.datasets.arrays import encode_arrays
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.subset import draw_rows
 from skinmnist.datasets.table import PixelTable
@@ -207,6 +207,4 @@ def _augmented(preset: Preset, table: PixelTable, plan: Plan) -> bytes:
     pictures = np.asarray(table.pixels[first]).reshape(len(first), *table.shape)
     assert preset.augmentation is not None
     changed = show_augmented(pictures, preset.augmentation, VERSIONS, plan.task.seed)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, pictures=np.concatenate([pictures[:, None], changed], axis=1))
-    return buffer.getvalue()
+    return encode_arrays({"pictures": np.concatenate([pictures[:, None], changed], axis=1)})

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from skinmnist import facts
@@ -38,7 +38,7 @@ from skinmnist.reporting.sections.leaks import leaks_view
 from skinmnist.reporting.sections.scores import DARK_SHARE
 from skinmnist.reporting.sections.subgroups import subgroup_view
 from skinmnist.reporting.theme import css_variables
-from skinmnist.text import printable
+from skinmnist.text import printable, template_environment
 
 REPORT_FILE = "report.html"
 #: Predictions up to which a record is copied into a worker: more take longer to send than to draw.
@@ -166,14 +166,7 @@ def surroundings() -> dict[str, Any]:
 
 def environment() -> Environment:
     """Return the environment of the templates; what a run brings along is escaped and can be printed."""
-    templates = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        finalize=_printable,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = template_environment(_HERE, _printable)
     templates.filters["counted"] = count
     templates.filters["unbroken"] = unbroken
     return templates

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
@@ -25,6 +25,7 @@ from skinmnist.teaching.notebooks import to_notebook
 from skinmnist.teaching.recording import Claim, Drawn, Output, Printed, Said, Sheet
 from skinmnist.teaching.running import LessonRun
 from skinmnist.teaching.script import FOLDER, Lesson
+from skinmnist.text import template_environment
 
 INDEX_FILE, FINDINGS_FILE, TABLE_FILE = "index.html", "findings.json", "lessons.md"
 TEACHER_FILE, EXAM_FILE = "teacher.html", "exam.html"
@@ -162,13 +163,7 @@ def lesson_table(runs: Sequence[LessonRun]) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = template_environment(_HERE)
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
 
     def render(text: str) -> Markup:

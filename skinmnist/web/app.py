@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import anyio.to_thread
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,6 +23,7 @@ from skinmnist.datasets.images.limits import LARGE_PIXELS, check_limits
 from skinmnist.datasets.images.pictures import FORMATS_SAID, MAX_BYTES, MAX_PIXELS, open_picture, picture_row
 from skinmnist.datasets.memory import trim_memory
 from skinmnist.errors import InputError
+from skinmnist.text import template_environment
 from skinmnist.web.body import Bodies
 from skinmnist.web.guard import Guard
 
@@ -193,14 +193,7 @@ def _is_large(content: bytes) -> bool:
 
 
 def _page(description: dict[str, Any]) -> bytes:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(model=description).encode()
+    return template_environment(_HERE).get_template("page.html").render(model=description).encode()
 
 
 def _kept(content: bytes, kind: str) -> Any:

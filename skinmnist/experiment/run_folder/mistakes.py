@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinmnist.datasets.arrays import encode_arrays, take_array
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable
-from skinmnist.experiment.run_folder.archives import damaged, read_arrays, take_array
+from skinmnist.experiment.run_folder.archives import damaged, read_arrays
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.run_folder.rows import read_lesions
 
@@ -79,10 +78,8 @@ def confident_mistakes(record: RunRecord, most: int = MOST_MISTAKES) -> pd.DataF
 def write_mistakes(record: RunRecord, table: PixelTable) -> None:
     """Keep the pixels of `confident_mistakes` in the run folder."""
     rows = confident_mistakes(record)["row"].to_numpy(dtype=np.int64)
-    buffer = io.BytesIO()
     pictures = np.asarray(table.pixels[rows]).reshape(len(rows), *table.shape)
-    np.savez_compressed(buffer, rows=rows, pictures=pictures)
-    write_atomically(record.folder / MISTAKES_FILE, buffer.getvalue())
+    write_atomically(record.folder / MISTAKES_FILE, encode_arrays({"rows": rows, "pictures": pictures}))
 
 
 def read_mistakes(record: RunRecord) -> tuple[pd.DataFrame, npt.NDArray[np.uint8]]:

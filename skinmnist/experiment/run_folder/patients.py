@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
+from skinmnist.datasets.arrays import encode_arrays, take_array
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable
-from skinmnist.experiment.run_folder.archives import damaged, read_arrays, take_array
+from skinmnist.experiment.run_folder.archives import damaged, read_arrays
 
 PATIENTS_FILE = "patients.npz"
 
@@ -24,9 +23,7 @@ def write_patients(folder: Path, table: PixelTable) -> None:
     if not columns:
         (folder / PATIENTS_FILE).unlink(missing_ok=True)
         return
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **columns)
-    write_atomically(folder / PATIENTS_FILE, buffer.getvalue())
+    write_atomically(folder / PATIENTS_FILE, encode_arrays(columns))
 
 
 def read_patients(folder: Path, rows: int) -> dict[str, npt.NDArray[Any]]:

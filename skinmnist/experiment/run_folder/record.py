@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinmnist.datasets.arrays import encode_arrays, take_array
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.mapped import row_blocks
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
 from skinmnist.experiment.metrics import score_predictions
-from skinmnist.experiment.run_folder.archives import damaged, read_arrays, take_array
+from skinmnist.experiment.run_folder.archives import damaged, read_arrays
 from skinmnist.experiment.run_folder.frames import csv_bytes
 from skinmnist.experiment.run_folder.run_info import RunInfo, TableInfo
 from skinmnist.experiment.run_folder.store import read_cell
@@ -109,9 +110,7 @@ def write_info(folder: Path, info: RunInfo) -> None:
 
 def write_pictures(folder: Path, pictures: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> None:
     """Keep the pictures that the report shows of each class."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, pictures=pictures, labels=labels)
-    write_atomically(folder / PICTURES_FILE, buffer.getvalue())
+    write_atomically(folder / PICTURES_FILE, encode_arrays({"pictures": pictures, "labels": labels}))
 
 
 def read_info(folder: Path) -> RunInfo | None:

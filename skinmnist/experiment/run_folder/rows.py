@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.arrays import encode_arrays, take_array
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable
-from skinmnist.experiment.run_folder.archives import damaged, read_arrays, take_array
+from skinmnist.experiment.run_folder.archives import damaged, read_arrays
 
 LESIONS_FILE = "lesions.npz"
 
@@ -21,9 +21,7 @@ def write_lesions(folder: Path, table: PixelTable) -> None:
         (folder / LESIONS_FILE).unlink(missing_ok=True)
         return
     codes = np.unique(table.lesion_ids, return_inverse=True)[1].astype(np.int32)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, codes=codes)
-    write_atomically(folder / LESIONS_FILE, buffer.getvalue())
+    write_atomically(folder / LESIONS_FILE, encode_arrays({"codes": codes}))
 
 
 def read_lesions(folder: Path, rows: int) -> npt.NDArray[np.int32] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import re
@@ -14,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.arrays import decode_arrays, encode_arrays, take_array
 from skinmnist.datasets.files import remove_torn, write_atomically
 from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
-from skinmnist.experiment.run_folder.archives import decode_arrays, take_array
 from skinmnist.experiment.run_folder.decoding import Amount, Count, decode
 from skinmnist.experiment.run_folder.provenance import Provenance
 
@@ -104,9 +103,7 @@ def _encode(result: CellResult, provenance: Provenance) -> bytes:
         "provenance": provenance.own(result.cell),
     }
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    payload = buffer.getvalue()
+    payload = encode_arrays(arrays)
     return hashlib.sha256(payload).hexdigest().encode() + payload
 
 

@@ -1,6 +1,5 @@
 """What lies in a run folder is recomputed or refused in a sentence: no traceback, no score that changed."""
 
-import io
 import json
 import shutil
 
@@ -14,7 +13,6 @@ from skinmnist import make_lesions, run_comparison
 from skinmnist.analysis.analyze import find
 from skinmnist.analysis.checks.registry import check_run
 from skinmnist.errors import InputError
-from skinmnist.experiment.run_folder.archives import decode_arrays
 from skinmnist.experiment.run_folder.mistakes import read_mistakes
 from skinmnist.experiment.run_folder.patients import read_patients
 from skinmnist.experiment.run_folder.record import read_run, write_info
@@ -212,10 +210,3 @@ def test_arrays_beside_the_cells(run, copy, name):
         with pytest.raises(InputError, match="is damaged") as refused:
             READERS[name](record)
         check_sentence(str(refused.value), path=copy / name)
-
-
-def test_a_bomb_is_not_unpacked():
-    packed = io.BytesIO()
-    np.savez_compressed(packed, codes=np.zeros(10**6))
-    with pytest.raises(ValueError, match="expected at most 1,000,000"):
-        decode_arrays(packed.getvalue(), most=10**6)

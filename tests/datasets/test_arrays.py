@@ -1,0 +1,83 @@
+"""Arrays survive a file, and what is none is refused in one line."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from skinmnist.datasets.arrays import (
+    MOST_MEMBERS,
+    decode_array,
+    decode_arrays,
+    decode_members,
+    encode_array,
+    encode_arrays,
+    take_array,
+)
+
+ARRAYS = {
+    "a": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "b": np.arange(8, dtype=np.int64).reshape(2, 2, 2).transpose(2, 0, 1),
+    "c": np.empty((0, 4), np.uint8),
+    "d": np.array(["x", "yz"]),
+    "e": np.int16(7),
+}
+
+
+def zipped(**members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return stream.getvalue()
+
+
+def test_what_is_encoded_is_decoded():
+    found = decode_arrays(encode_arrays(ARRAYS))
+    assert list(found) == list(ARRAYS)
+    for name, values in ARRAYS.items():
+        np.testing.assert_array_equal(found[name], values)
+        np.testing.assert_array_equal(decode_array(encode_array(values), name), values)
+    assert encode_arrays(ARRAYS) == encode_arrays(ARRAYS)
+
+
+def test_objects_are_not_encoded():
+    for encode in (encode_array, lambda values: encode_arrays({"a": values})):
+        with pytest.raises(ValueError, match="pickle"):
+            encode(np.array([object()]))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "BadZipFile"),
+        (encode_arrays(ARRAYS)[:-30], "BadZipFile"),
+        (zipped(a=encode_array(ARRAYS["a"]) + b"x"), "'a' is longer than its array"),
+        (zipped(a=encode_array(ARRAYS["a"])[:-1]), "'a' is no array"),
+        (zipped(a=b"PK\3\4"), "'a' is no array"),
+        (zipped(**{f"m{n}": b"" for n in range(MOST_MEMBERS + 1)}), "more than 256 members"),
+    ],
+)
+def test_what_is_none_is_refused(content, said):
+    with pytest.raises(ValueError, match=said) as refused:
+        decode_arrays(content)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_bomb_is_not_unpacked():
+    with pytest.raises(ValueError, match="expected at most 1,000,000"):
+        decode_members(encode_arrays({"codes": np.zeros(10**6)}), most=10**6)
+
+
+def test_a_shape_of_exabytes_takes_no_memory():
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (999999999, 999999999), }".ljust(117) + "\n"
+    with pytest.raises(ValueError, match="'a' is no array"):
+        decode_array(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode(), "a")
+
+
+def test_arrays_are_taken_by_kind_and_shape():
+    assert take_array(ARRAYS, "a", "f", (None, 3)) is ARRAYS["a"]
+    for name, kinds, shape in [("a", "f", (3,)), ("a", "f", (3, 3)), ("a", "iu", (2, 3)), ("z", "f", ())]:
+        with pytest.raises(ValueError, match=f"the array {name} is"):
+            take_array(ARRAYS, name, kinds, shape)
