@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.console.common import guarded
+from skinmnist.console.common import guarded, say
 
 if TYPE_CHECKING:
-    from skinmnist.datasets.images.building import Target
+    from skinmnist.console.progress import BuildTerminal
+    from skinmnist.datasets.images.building import Built, Target
+    from skinmnist.datasets.images.folders import Pictures
 
 CHANNELS = {"RGB": 3, "L": 1}
 LONGEST_SIDE = 1024
@@ -55,11 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from skinmnist.console.terminal_build import BuildTerminal
+    from skinmnist.console.progress import BuildTerminal
     from skinmnist.datasets.images.building import build_tables
     from skinmnist.datasets.images.folders import list_pictures
     from skinmnist.errors import InputError
-    from skinmnist.experiment.execution.processes import available_cores
+    from skinmnist.experiment.execution.machine import available_cores
 
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"received {options.jobs} jobs; expected at least 1")
@@ -67,7 +69,7 @@ def _build(options: argparse.Namespace) -> int:
     metadata = Path(options.metadata) if options.metadata else None
     pictures = list_pictures([Path(folder) for folder in options.folders], metadata)
     terminal = BuildTerminal()
-    terminal.found(pictures)
+    _print_found(pictures, terminal)
     with terminal:
         built = build_tables(
             pictures,
@@ -76,8 +78,30 @@ def _build(options: argparse.Namespace) -> int:
             skip_bad=options.skip_bad,
             progress=terminal,
         )
-    terminal.conclude(built, f"python -m skinmnist.compare {shlex.quote(str(targets[-1].path))}")
+    _print_built(built)
+    say(f"compare on it: python -m skinmnist.compare {shlex.quote(str(targets[-1].path))}")
     return 0
+
+
+def _print_found(pictures: Pictures, terminal: BuildTerminal) -> None:
+    """Print what there is, and what is left out."""
+    terminal.console.print(f"{len(pictures):,} pictures of {len(pictures.class_names)} classes")
+    if pictures.without_picture:
+        terminal.console.print(
+            f"left out: {pictures.without_picture:,} rows of the metadata without a picture"
+        )
+    if pictures.ignored:
+        terminal.console.print(f"left out: {pictures.ignored:,} files that are not named as pictures")
+
+
+def _print_built(built: Built) -> None:
+    """Print what was written, and what was left out."""
+    for path, reason in built.bad:
+        say(f"skipped: {path}: {reason}")
+    rows = sum(built.rows_per_class.values())
+    for target in built.targets:
+        say(f"{target.path}: {rows:,} pictures, {' x '.join(map(str, target.shape))}")
+    say(", ".join(f"{name} {count:,}" for name, count in built.rows_per_class.items()))
 
 
 def _targets(options: argparse.Namespace) -> list[Target]:

@@ -103,12 +103,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
-    from skinmnist.console.comparison import Terminal
-    from skinmnist.console.verbose import verbosely
+    from skinmnist.console.comparison import Terminal, verbosely
     from skinmnist.datasets.subset import draw_rows
     from skinmnist.experiment.comparison import run_comparison
     from skinmnist.experiment.execution.limits import Limits
-    from skinmnist.experiment.execution.processes import available_cores
+    from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.experiment.grid import resolve_models
     from skinmnist.experiment.run_folder.manifest import Request
     from skinmnist.experiment.run_folder.record import read_info, read_run

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _download(options: argparse.Namespace) -> int:
-    from skinmnist.console.terminal_download import DownloadTerminal
+    from skinmnist.console.progress import DownloadTerminal
     from skinmnist.datasets.download.collection import default_folder, download, read_sums
 
     folder = Path(options.to) if options.to else default_folder()

@@ -47,7 +47,7 @@ def _teach(options: argparse.Namespace) -> int:
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"received {options.jobs} jobs; expected at least 1")
 
-    from skinmnist.experiment.execution.processes import available_cores
+    from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.reporting.format import count
     from skinmnist.teaching.gallery import check_gallery, lesson_table, write_gallery
     from skinmnist.teaching.notebook_api import find_whole_table

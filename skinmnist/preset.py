@@ -106,10 +106,9 @@ def describe(preset: Preset, table: PixelTable | None) -> list[str]:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    from skinmnist.console.comparison import Terminal
-    from skinmnist.console.verbose import verbosely
+    from skinmnist.console.comparison import Terminal, verbosely
     from skinmnist.experiment.execution.limits import Limits
-    from skinmnist.experiment.execution.processes import available_cores
+    from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.experiment.run_folder.manifest import Request
     from skinmnist.experiment.splits import choose_split
     from skinmnist.presets.presets import find_preset, read_preset

@@ -35,7 +35,7 @@ def _rebuild(runs: list[str], out: str | None) -> int:
     from skinmnist.datasets.files import check_replaceable
 
     if len(runs) == 1:
-        from skinmnist.experiment.execution.processes import available_cores
+        from skinmnist.experiment.execution.machine import available_cores
         from skinmnist.reporting.page import is_page, write_report
 
         if out:

@@ -24,7 +24,7 @@ from skinmnist.datasets.metadata import read_metadata
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure
-from skinmnist.experiment.execution.log import journal, log_outcome, tell
+from skinmnist.experiment.execution.log import log_event, log_outcome, log_to
 from skinmnist.experiment.run_folder.provenance import Provenance, digest_held_out
 from skinmnist.experiment.run_folder.record import read_run, write_tables
 from skinmnist.experiment.run_folder.store import CellStore
@@ -201,8 +201,8 @@ def metadata_of_build(name, seen, folder, run_of, capsys):
 
 
 def log(name, seen, folder, run_of, capsys):
-    with journal(folder / "run.log"):
-        tell("run started", folder=name)
+    with log_to(folder / "run.log"):
+        log_event("run started", folder=name)
         log_outcome(CellFailure(Cell("none", name, 0, 0), name))
     lines = (folder / "run.log").read_text(encoding="utf-8").splitlines()
     assert_tame("\n".join(lines), 10**6)

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from skinmnist import make_lesions, run_comparison
-from skinmnist.experiment.execution import engines
+from skinmnist.experiment.execution import runner
 from skinmnist.experiment.fit_cell import fit_cell
 
 TABLE = make_lesions(360, size=8, random_state=1)
@@ -48,7 +48,7 @@ def run(folder, grid, jobs, fits):
     os.setsid()
     os.environ["FITS"] = fits
     if not jobs:
-        engines.run_cells = in_this_process
+        runner.run_cells = in_this_process
     run_comparison(TABLE, out=folder, folds=3, jobs=jobs or 1, **grid)
 """
 REAL = {

@@ -14,7 +14,7 @@ from PIL import Image
 
 from skinmnist import build, compare, download, facts, lessons, predict, report, run_comparison, train
 from skinmnist.datasets.cache import draw_once
-from skinmnist.experiment.execution import engines
+from skinmnist.experiment.execution import runner
 from skinmnist.experiment.fit_cell import fit_cell
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
@@ -93,7 +93,7 @@ def at_once(monkeypatch):
         for cell in cells:
             yield fit_cell(cell, table, task)
 
-    monkeypatch.setattr(engines, "run_cells", run)
+    monkeypatch.setattr(runner, "run_cells", run)
     monkeypatch.setattr("skinmnist.reporting.page._apart_from_findings", lambda record: {})
     monkeypatch.setattr("skinmnist.reporting.page._render", lambda *_: "a page")
 

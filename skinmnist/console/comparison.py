@@ -1,23 +1,27 @@
-"""What doors show while a comparison runs and when it is done."""
+"""The terminal of a comparison: its progress, its results, and its log for ``--verbose``."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.checks.registry import check_run
-from skinmnist.console.live import LiveBar, Output
+from skinmnist.console.progress import LiveBar, Output
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
+from skinmnist.experiment.execution.log import LOGGER, event_facts
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.reporting.format import duration, fixed, with_spread
 from skinmnist.reporting.sections.conclusions import certainty
@@ -32,24 +36,18 @@ class Terminal(LiveBar):
     """A live display on a terminal, plain lines elsewhere; the `Progress` of a comparison."""
 
     def __init__(self) -> None:
-        super().__init__(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-        )
+        super().__init__(MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
         self._task = self._bar.add_task("cells", total=None, left="")
         self._started = time.perf_counter()
         self._total = self._done = 0
 
     @property
     def begun(self) -> bool:
-        """Whether a run has told how many cells it has."""
+        """Whether the number of cells is known."""
         return self._total > 0
 
     def table(self, table: PixelTable, split: str, quick: bool) -> None:
-        """Say what is compared on, and loudly where that is no real data or no result."""
+        """Print what is compared on, with a warning where that is no real data or no result."""
         lesions = "lesions unknown" if table.n_lesions is None else f"of {table.n_lesions:,} lesions"
         height, width, channels = table.shape
         self.console.print(
@@ -57,20 +55,20 @@ class Terminal(LiveBar):
             f"{len(table.class_names)} classes ({table.origin})"
         )
         if table.synthetic:
-            self._loudly(
+            self._warn(
                 "SYNTHETIC TABLE",
-                "These pictures were drawn by skinmnist, for no pixel table was found, or a drawn one was "
-                "asked for. The scores say nothing about real skin. The README tells how to get real tables.",
+                "skinmnist drew these pictures: no pixel table was found, or a synthetic one was asked for. "
+                "The scores say nothing about real skin. The README shows how to get real tables.",
             )
         if split == "image":
-            self._loudly(
+            self._warn(
                 "SPLIT BY PICTURE",
-                "Pictures of one lesion may stand in training and test, which raises every score.",
+                "Pictures of one lesion can be in both training and test parts, which inflates every score.",
             )
         if quick:
-            self._loudly("QUICK LOOK", "Few rows, few folds and a tiny network: this is no result.")
+            self._warn("QUICK LOOK", "Few rows, few folds and a tiny network: not a result.")
 
-    def _loudly(self, title: str, text: str) -> None:
+    def _warn(self, title: str, text: str) -> None:
         if self.console.is_terminal:
             self.console.print(Panel(text, title=title, border_style="bold yellow"))
         else:
@@ -89,14 +87,14 @@ class Terminal(LiveBar):
         self._bar.update(self._task, total=cells, completed=stored, left="")
 
     def leaking(self, cells: int, stored: int, notes: Sequence[str]) -> None:
-        """Say that what follows is wrong on purpose, and how much of it there is."""
-        self.console.print("Demonstrating leaks: wrong on purpose, and kept out of every table of the run")
+        """Announce cells that are wrong on purpose, and their number."""
+        self.console.print("Demonstrating leaks: wrong on purpose, and excluded from every table of the run")
         self._bar.reset(self._task)
         self._begin(cells, stored, notes)
 
     def waiting(self, folder: Path) -> None:
-        """Say why nothing happens yet."""
-        self.console.print(f"Another run is at work in {folder}: waiting until it ends")
+        """Print why nothing happens yet."""
+        self.console.print(f"Another run is using {folder}: waiting for it to end")
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
         """Show one more cell."""
@@ -116,14 +114,17 @@ class Terminal(LiveBar):
         self._bar.update(self._task, completed=self._done, left=left)
 
     def scores(self, record: RunRecord) -> None:
-        """Show the leaderboard of a cross-validation, and what failed."""
-        self._results(Output(width=None if sys.stdout.isatty() else 160), record)
+        """Show the leaderboard, and what failed."""
+        out = _results_console()
+        if record.results:
+            out.print(_as_rich(record))
+        for failure in record.failures:
+            out.print(f"failed: {failure.cell}: {failure.reason}")
 
     def conclude(self, record: RunRecord, analysis: Analysis, report: Path, resume: str | None) -> None:
-        """Show the leaderboard, what the tests say of it, what failed or could fool, and the report."""
-        # Where nobody has a terminal of a certain width, lines may be as long as the table needs.
-        out = Output(width=None if sys.stdout.isatty() else 160)
-        self._results(out, record)
+        """Show the leaderboard, the verdict of the tests, failures, pitfalls, and the report's place."""
+        self.scores(record)
+        out = _results_console()
         out.print(certainty(record, analysis).headline, style="bold", soft_wrap=True)
         for concern in check_run(record, analysis):
             if concern.check.severity != "note":
@@ -140,11 +141,10 @@ class Terminal(LiveBar):
             out.print(f"Interrupted; finished cells are kept. To go on: {resume}", soft_wrap=True)
         out.print(facts.DISCLAIMER, style="dim")
 
-    def _results(self, out: Output, record: RunRecord) -> None:
-        if record.results:
-            out.print(_as_rich(record))
-        for failure in record.failures:
-            out.print(f"failed: {failure.cell}: {failure.reason}")
+
+def _results_console() -> Output:
+    """Without a terminal, lines may be as long as the leaderboard needs."""
+    return Output(width=None if sys.stdout.isatty() else 160)
 
 
 def _as_rich(record: RunRecord) -> Table:
@@ -168,3 +168,27 @@ def _as_rich(record: RunRecord) -> Table:
         names = (printable(row[name], _LONGEST_CELL) for name in ("sampler_title", "model"))
         table.add_row(*names, *cells, fixed(row["seconds"], 1), style=style)
     return table
+
+
+@contextmanager
+def verbosely(console: Output, wanted: bool) -> Iterator[None]:
+    """Print every event of the ``with`` block as one line, if wanted."""
+    handler = _EventLines(console)
+    if wanted:
+        LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+
+
+class _EventLines(logging.Handler):
+    def __init__(self, console: Output) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one event."""
+        when = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        facts = " ".join(f"{name}={value}" for name, value in event_facts(record).items() if value != [])
+        self.console.print(f"{when} {record.getMessage()}: {facts}")

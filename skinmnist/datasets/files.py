@@ -87,10 +87,11 @@ def check_replaceable(path: Path, is_ours: Callable[[bytes], bool]) -> None:
         )
 
 
-def read_head(path: Path) -> bytes:
+def read_head(path: Path, start: int = 0) -> bytes:
     """Return the first 4,096 bytes of a plain file; none where it cannot be opened."""
     try:
         with open(path, "rb", opener=open_plain) as stream:
+            stream.seek(start)
             return stream.read(_HEAD_BYTES)
     except (OSError, InputError):
         return b""

@@ -79,8 +79,9 @@ class Owned:
 
 def is_marked(folder: Path, owned: Owned) -> bool:
     """Tell whether a folder carries the marker of a kind."""
-    # Two processes that mark a folder at once write it twice.
-    return read_head(folder / owned.marker).startswith(owned.mark)
+    # From its second byte on: Windows refuses to read the first one of a lock that is held.
+    # Two processes that mark a folder at once write the mark twice.
+    return read_head(folder / owned.marker, start=1).startswith(owned.mark[1:])
 
 
 def check_ours(folder: Path, owned: Owned, known: Callable[[Path], bool] = lambda _: False) -> None:

@@ -18,13 +18,11 @@ from skinmnist.datasets.owned_folder import check_ours, claim, remove_owned
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
-from skinmnist.experiment.execution.engines import Engine, choose_engine
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
-from skinmnist.experiment.execution.locks import hold_folder
-from skinmnist.experiment.execution.log import LOG_FILE, journal, log_outcome, tell
-from skinmnist.experiment.execution.machine import PeakMemory
-from skinmnist.experiment.execution.processes import available_cores
-from skinmnist.experiment.execution.scratch import RUN_FOLDER, scratch_folder
+from skinmnist.experiment.execution.locks import RUN_FOLDER, hold_folder, scratch_folder
+from skinmnist.experiment.execution.log import LOG_FILE, log_event, log_outcome, log_to
+from skinmnist.experiment.execution.machine import PeakMemory, available_cores
+from skinmnist.experiment.execution.runner import Engine, choose_engine
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.file_names import RUN, is_unmarked_run
@@ -145,7 +143,7 @@ def run_comparison(
         opening = time.perf_counter()
         earlier, store = _open_folder(folder, plan, provenance, fresh, held, progress)
         started += time.perf_counter() - opening  # Waiting for another run is no work of this one.
-        tell("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
+        log_event("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
         own = replace(
             describe_run(plan, table, request, jobs or available_cores(), provenance),
             started=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -157,7 +155,7 @@ def run_comparison(
         done: set[Cell] = {cell for cell in plan.cells if store.load(cell) is not None}
         failures: dict[Cell, CellFailure] = {}
         stored = len(done)
-        tell("cells found", stored=stored, left=len(plan.cells) - stored)
+        log_event("cells found", stored=stored, left=len(plan.cells) - stored)
         # Whatever ends this run before its time, the folder tells what it is.
         own = replace(own, sessions=(Session(request.command, 0, 0.0, 0.0),), interrupted=True)
         write_info(folder, replace(own, cells=list_cells(plan, store, done, failures)).merged_with(earlier))
@@ -182,7 +180,7 @@ def run_comparison(
         )
         record = replace(record, info=replace(own, sessions=(session,)).merged_with(earlier))
         write_info(folder, record.info)
-        tell(
+        log_event(
             "run interrupted" if own.interrupted else "run ended",
             done=len(done),
             failed=len(failures),
@@ -210,7 +208,7 @@ def _open_folder(
     try:
         claim(folder, RUN, is_unmarked_run)
         held.enter_context(hold_folder(cells, lambda: progress.waiting(folder) if progress else None))
-        held.enter_context(journal(folder / LOG_FILE))
+        held.enter_context(log_to(folder / LOG_FILE))
         earlier = None if fresh else read_info(folder)
         check_same_protocol(earlier, plan, folder)
         store = CellStore(cells, provenance)

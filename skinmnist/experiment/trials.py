@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
-from skinmnist.experiment.execution.engines import choose_engine
 from skinmnist.experiment.execution.limits import Limits
 from skinmnist.experiment.execution.locks import hold_folder
+from skinmnist.experiment.execution.runner import choose_engine
 from skinmnist.experiment.fit_cell import Task
 from skinmnist.experiment.run_folder.provenance import Provenance
 from skinmnist.experiment.run_folder.store import CellStore

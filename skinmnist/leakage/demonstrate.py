@@ -19,8 +19,8 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellResult
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
-from skinmnist.experiment.execution.processes import available_cores
-from skinmnist.experiment.execution.scratch import RUN_FOLDER, scratch_folder
+from skinmnist.experiment.execution.locks import RUN_FOLDER, scratch_folder
+from skinmnist.experiment.execution.machine import available_cores
 from skinmnist.experiment.metrics import score
 from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.file_names import LEAK_FILES, RUN, is_unmarked_run

@@ -20,7 +20,7 @@ from skinmnist.experiment.cells import Cell, CellFailure
 from skinmnist.experiment.comparison import Progress as RunProgress
 from skinmnist.experiment.comparison import run_comparison
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
-from skinmnist.experiment.execution.processes import available_cores
+from skinmnist.experiment.execution.machine import available_cores
 from skinmnist.experiment.grid import Sampler
 from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.frames import csv_bytes

@@ -17,7 +17,7 @@ from skinmnist.analysis.checks.registry import CHECKS, HEADING, check_run
 from skinmnist.analysis.differences import ROPE
 from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
-from skinmnist.experiment.execution.background import start_in_background
+from skinmnist.experiment.execution.worker import run_in_background
 from skinmnist.experiment.metrics import METRIC_TITLES
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.experiment.run_folder.rows import read_lesions
@@ -104,7 +104,7 @@ def conclude_run(record: RunRecord, out: Path | str | None = None, jobs: int = 1
     target = record.folder if out is None else Path(out)
     is_page = out is not None and target.suffix.lower() in (".html", ".htm") and not target.is_dir()
     path = target if is_page else target / REPORT_FILE
-    sections = start_in_background(_apart_from_findings, record, jobs=jobs if _is_sent_easily(record) else 1)
+    sections = run_in_background(_apart_from_findings, record, jobs=jobs if _is_sent_easily(record) else 1)
     analysis = find(record)
     page = _render(record, analysis, sections).encode()
     try:

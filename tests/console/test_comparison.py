@@ -5,7 +5,7 @@ import pytest
 from skinmnist import run_comparison
 from skinmnist.analysis.analyze import find
 from skinmnist.console.comparison import Terminal
-from skinmnist.console.live import Output
+from skinmnist.console.progress import Output
 from skinmnist.experiment.cells import Cell, CellFailure
 
 
@@ -13,8 +13,8 @@ from skinmnist.experiment.cells import Cell, CellFailure
 def test_a_run_is_shown_on_terminals_and_in_logs(lesions, is_terminal, monkeypatch):
     shown = io.StringIO()
     console = Output(file=shown, force_terminal=is_terminal, width=120)
-    for name in ("live.Output", "terminal.Output"):
-        monkeypatch.setattr(f"skinmnist.{name}", lambda **options: console)
+    for name in ("progress", "comparison"):
+        monkeypatch.setattr(f"skinmnist.console.{name}.Output", lambda **options: console)
     terminal = Terminal()
     terminal.table(lesions, "image", quick=True)
     with terminal:

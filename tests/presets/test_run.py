@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_score, recall_score
 
-from skinmnist.datasets.owned_folder import remove_owned
+from skinmnist.datasets.owned_folder import LOCK_FILE, remove_owned
 from skinmnist.datasets.synthetic.lesions import make_lesions
-from skinmnist.experiment.execution.locks import LOCK_FILE
 from skinmnist.experiment.fit_cell import fit_cell
 from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.run_folder.file_names import RUN

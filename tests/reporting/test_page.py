@@ -14,7 +14,7 @@ import pytest
 
 from skinmnist.analysis.analyze import find
 from skinmnist.errors import InputError
-from skinmnist.experiment.execution.background import start_in_background
+from skinmnist.experiment.execution.worker import run_in_background
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.reporting.page import conclude_run, render_report, write_report
 from skinmnist.reporting.sections import tables
@@ -186,9 +186,9 @@ def test_drawn_by_two_processes_the_page_is_the_same(
 
     def watched(*arguments: Any, jobs: int) -> Any:
         asked.append(jobs)
-        return start_in_background(*arguments, jobs=jobs)
+        return run_in_background(*arguments, jobs=jobs)
 
-    monkeypatch.setattr("skinmnist.reporting.page.start_in_background", watched)
+    monkeypatch.setattr("skinmnist.reporting.page.run_in_background", watched)
     monkeypatch.setattr("skinmnist.reporting.page.SENT_ROWS", most_rows)
     path, analysis = conclude_run(read_run(fake_run), tmp_path / "again.html", jobs=2)
     assert asked == [processes]

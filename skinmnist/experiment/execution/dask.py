@@ -1,7 +1,4 @@
-"""Cells on a Dask cluster: the same code, keys and bytes as in worker processes on this machine.
-
-The only file that imports Dask, and it is imported only where ``--dask`` asks for it.
-"""
+"""Cells on a Dask cluster, with the same bytes as on this machine; imported only for ``--dask``."""
 
 from __future__ import annotations
 
@@ -22,91 +19,88 @@ from threadpoolctl import threadpool_limits
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.experiment.cells import Cell, CellFailure, CellResult
-from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
-from skinmnist.experiment.execution.runner import Outcome, finish_cells, outcomes_of
-from skinmnist.experiment.execution.scratch import scratch_folder
-from skinmnist.experiment.execution.worker import alarm, work
+from skinmnist.experiment.cells import Cell, CellFailure
+from skinmnist.experiment.execution.limits import NO_LIMITS, Limits, Monitor
+from skinmnist.experiment.execution.locks import scratch_folder
+from skinmnist.experiment.execution.runner import Outcome, Pool, finish_cells, outcomes_of
+from skinmnist.experiment.execution.worker import end_after, run_cell
 from skinmnist.experiment.fit_cell import Task
 from skinmnist.experiment.plan import environment
 from skinmnist.text import one_line
 
-LOCAL = "local"
-_environment = lru_cache(maxsize=1)(environment)
-_NAME = "skinmnist-"
-#: Pixels that are sent to workers at most; the client and the scheduler hold copies of them, too.
+_own_environment = lru_cache(maxsize=1)(environment)
+_PREFIX = "skinmnist-"
+#: Largest table; the client and the scheduler hold copies of it, too.
 MOST_BYTES = 1 << 31
 #: Seconds to wait for a scheduler, and for its first worker, which imports everything first.
-_PATIENCE, _STARTING = 60, 300
+_CONNECT_SECONDS, _STARTUP_SECONDS = 60, 300
 
-#: One cell at a time for each worker, memory looked after by the nanny outside of the worker, and two workers
-#: for a cell that kills them: then it runs alone.
-_LOCAL_SETTINGS = {
-    # On a busy machine a worker takes its time to come back; by default it is given up after 15 s.
-    "distributed.deploy.lost-worker-timeout": f"{_STARTING} s",
+#: A nanny outside of each worker limits its memory; a cell that kills two workers runs alone. Busy machines
+#: and libraries that block all threads for minutes are common, so timeouts are long.
+_LOCAL_SETTINGS: dict[str, object] = {
+    "distributed.deploy.lost-worker-timeout": f"{_STARTUP_SECONDS} s",
     "distributed.scheduler.allowed-failures": 1,
     "distributed.scheduler.worker-saturation": 1.0,
-    # A library that lets no other thread run for minutes, or a busy machine, is no lost worker.
     "distributed.scheduler.worker-ttl": None,
     "distributed.comm.timeouts.connect": "120s",
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 1.0,
-    # Their web servers show tasks to everybody on this machine.
-    "distributed.scheduler.http.routes": [],
-    "distributed.worker.http.routes": [],
+    **{f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")},
+    # Their web servers would show tasks to every user of this machine.
+    **{f"distributed.{name}.http.routes": [] for name in ("scheduler", "worker")},
 }
-#: Ctrl-C reaches the whole group; the client alone decides what it means.
-_PRELOAD = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
 def run_on_cluster(
-    cells: Sequence[Cell],
-    table: PixelTable,
-    task: Task,
-    address: str,
-    jobs: int,
-    limits: Limits = NO_LIMITS,
+    cells: Sequence[Cell], table: PixelTable, task: Task, address: str, jobs: int, limits: Limits = NO_LIMITS
 ) -> Generator[Outcome]:
-    """Run cells on a Dask cluster and yield what becomes of each, as it is done.
+    """Run cells on a Dask cluster and yield what becomes of each, as `runner.run_cells` does.
 
-    Cells of workers that are lost run again elsewhere. A cell that loses worker after worker fails alone.
-
-    Parameters
-    ----------
-    cells, task
-        As of `skinmnist.experiment.execution.runner.run_cells`.
-    table : PixelTable
-        Sent to each worker once, also to those that come later.
-    address : str
-        Of a scheduler, such as ``"tls://host:8786"``, or ``"local"``: a cluster of `jobs` processes on this
-        machine. Whoever can reach a scheduler without TLS can run code on its workers, and through their
-        answers here.
-    jobs : int
-        Worker processes of a local cluster.
-    limits : Limits
-        The time limit ends a worker from inside. The memory limit is that of a local cluster's workers; on
-        other clusters ``dask worker --memory-limit`` sets it.
-
-    Raises
-    ------
-    InputError
-        Where no scheduler answers, where workers have other versions or several threads, and for a table too
-        large to be sent.
+    `address` is a scheduler's, such as ``"tls://host:8786"``, or ``"local"``: `jobs` processes of this
+    machine, the only ones with the memory limit. Without TLS, all who reach a scheduler can run code there.
     """
     if not cells:
         return
     if table.pixels.nbytes > MOST_BYTES:
+        size, most = (f"{n / 1e9:.1f} GB" for n in (table.pixels.nbytes, MOST_BYTES))
         raise InputError(
-            f"received a table of {table.pixels.nbytes / 1e9:.1f} GB with --dask, which is sent whole to "
-            f"every worker; expected at most {MOST_BYTES / 1e9:.1f} GB, so run it with --jobs"
+            f"received a table of {size} with --dask, which sends it to every worker; expected at most "
+            f"{most}, so run it with --jobs"
         )
-    with _client(address, min(jobs, len(cells)), limits) as client:
+    with _connected(address, min(jobs, len(cells)), limits) as client:
         inputs = SharedInputs(table, task, client.id)
-        pool = DaskPool(client, inputs.name, limits)
-        with _sent(client, inputs), closing(finish_cells(pool, cells)) as outcomes:
-            yield from outcomes
+        client.register_plugin(inputs)
+        try:
+            with closing(finish_cells(DaskPool(client, inputs.name, limits), cells)) as outcomes:
+                yield from outcomes
+        finally:
+            if client.status == "running":
+                client.unregister_worker_plugin(inputs.name)
+
+
+@contextmanager
+def _connected(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
+    """Connect to a cluster whose workers compute as this process does."""
+    with ExitStack() as stack:
+        where = stack.enter_context(_local_cluster(jobs, limits)) if address == "local" else address
+        try:
+            client = stack.enter_context(Client(where, timeout=_CONNECT_SECONDS, set_as_default=False))
+            client.wait_for_workers(1, timeout=_STARTUP_SECONDS)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise InputError(
+                f"no Dask cluster answers at {address!r} ({error}); start `dask scheduler` and "
+                "`dask worker`, or give --dask local"
+            ) from None
+        for worker, answer in client.run(examine_worker, environment(), on_error="return").items():
+            if isinstance(answer, OSError):
+                continue  # It died meanwhile; workers that get a cell are examined again.
+            if isinstance(answer, Exception):
+                reason = f"cannot run skinmnist ({one_line(answer)})"
+                answer = f"{reason}; install the same versions there, and models of your own"
+            if answer:
+                raise InputError(f"the worker {worker} {answer}")
+        for name in client.run_on_scheduler(abandoned_inputs):
+            client.unregister_worker_plugin(name)
+        yield client
 
 
 @contextmanager
@@ -116,8 +110,7 @@ def _local_cluster(jobs: int, limits: Limits) -> Iterator[LocalCluster]:
         security = Security.temporary()
     except ImportError:
         raise InputError(
-            "received --dask local, but cryptography is not installed; install skinmnist with the extra "
-            "'cluster'"
+            "received --dask local, but cryptography is not installed; install the extra 'cluster'"
         ) from None
     with (
         scratch_folder() as folder,
@@ -131,105 +124,52 @@ def _local_cluster(jobs: int, limits: Limits) -> Iterator[LocalCluster]:
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": False},
             silence_logs=logging.CRITICAL,
-            preload=[_PRELOAD],
+            # Ctrl-C reaches the whole group; the client alone decides what it means.
+            preload=["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
         ) as cluster,
     ):
         yield cluster
 
 
-@contextmanager
-def _client(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
-    """Connect to a cluster whose workers may be trusted with cells."""
-    with ExitStack() as stack:
-        where = stack.enter_context(_local_cluster(jobs, limits)) if address == LOCAL else address
-        try:
-            client = stack.enter_context(Client(where, timeout=_PATIENCE, set_as_default=False))
-            client.wait_for_workers(1, timeout=_STARTING)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise InputError(
-                f"no Dask cluster answers at {address!r} ({error}); start `dask scheduler` and "
-                "`dask worker`, or give --dask local"
-            ) from None
-        for worker, found in client.run(examine_worker, environment(), on_error="return").items():
-            if isinstance(found, OSError):
-                continue  # It died meanwhile; whoever gets a cell is examined once more.
-            if isinstance(found, Exception):
-                raise InputError(
-                    f"the worker {worker} cannot run skinmnist ({one_line(str(found))}); install the same "
-                    "versions there, and models of your own"
-                )
-            if found:
-                raise InputError(f"the worker {worker} {found}")
-        for name in client.run_on_scheduler(abandoned_inputs):
-            client.unregister_worker_plugin(name)
-        yield client
-
-
-def abandoned_inputs(dask_scheduler: Scheduler) -> list[str]:
-    """Return the names of inputs whose clients died before they could take them back."""
-    return [
-        name
-        for name in dask_scheduler.worker_plugins
-        if name.startswith(_NAME) and name.removeprefix(_NAME) not in dask_scheduler.clients
-    ]
-
-
-def examine_worker(known: dict[str, str], dask_worker: Worker) -> str | None:
-    """Say why the cells of this process could differ from those of a client whose environment is known."""
-    threads = dask_worker.state.nthreads
-    if threads > 1:
+def examine_worker(expected: dict[str, str], dask_worker: Worker) -> str | None:
+    """Return why the cells of this worker could differ from those of a client with that environment."""
+    if (threads := dask_worker.state.nthreads) > 1:
         return f"has {threads} threads; expected one for each cell, so start it with --nthreads 1"
-    own = _environment()
-    for name in sorted(known | own):
-        if known.get(name) != own.get(name):
+    own = _own_environment()
+    for name in sorted(expected | own):
+        if (theirs := expected.get(name)) != own.get(name):
             return (
-                f"has {name} {own.get(name)} where the client has {known.get(name)}; expected the same, so "
-                "install the same versions, and run on processors of one kind"
+                f"has {name} {own.get(name)} where the client has {theirs}; expected the same, so install "
+                "the same versions, and run on processors of one kind"
             )
     return None
 
 
 class SharedInputs(WorkerPlugin):
-    """What all cells of a run need, sent to each worker once: the scheduler hands it to all that register."""
+    """What all cells of a run need: the scheduler hands it to each worker once, also to later ones."""
 
     def __init__(self, table: PixelTable, task: Task, client: str) -> None:
         self.table = replace(table, pixels=np.asarray(table.pixels))
         self.task = task
-        self.known = environment()
-        # Another run of the same program on the same cluster must not find these.
-        self.name = _NAME + client
+        self.environment = environment()
+        self.name = _PREFIX + client  # Of its own for each run: a cluster may serve several at once.
 
 
-@contextmanager
-def _sent(client: Client, inputs: SharedInputs) -> Iterator[None]:
-    """Have the scheduler hand the inputs to every worker, now and later, until the block ends."""
-    client.register_plugin(inputs)
-    try:
-        yield
-    finally:
-        if client.status == "running":
-            client.unregister_worker_plugin(inputs.name)
+def abandoned_inputs(dask_scheduler: Scheduler) -> list[str]:
+    """Return the names of inputs whose clients died before they could take them back."""
+    names = [name for name in dask_scheduler.worker_plugins if name.startswith(_PREFIX)]
+    return [name for name in names if name.removeprefix(_PREFIX) not in dask_scheduler.clients]
 
 
-class DaskPool:
-    """Workers of a Dask cluster: the `Pool` of ``--dask``, and the `Onlooker` that waits for new ones.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    inputs : str
-        Name of the `SharedInputs` that the workers have.
-    limits : Limits
-    """
+class DaskPool(Pool, Monitor):
+    """Workers of a Dask cluster; if there are none, it waits a while for new ones."""
 
     interval = 5.0
+    reason = "its worker died again and again: a crash, out of memory, or beyond a limit"
 
     def __init__(self, client: Client, inputs: str, limits: Limits) -> None:
-        self.client = client
-        self.inputs = inputs
-        self.last_words = "its worker died again and again: a crash, out of memory, or beyond a limit"
-        self._seconds = limits.seconds
-        self._alone_since: float | None = None
+        self.client, self.inputs, self.limits = client, inputs, limits
+        self._idle_since: float | None = None
 
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
         """Yield outcomes as they come, all but those of cells that lost worker after worker."""
@@ -238,60 +178,39 @@ class DaskPool:
                 "the Dask cluster is gone; start it again and type the same command, which goes on from there"
             )
         executor = self.client.get_executor(pure=False)
+        lost = (KilledWorker, CancelledError)
         try:
-            yield from outcomes_of(
-                executor,
-                cells,
-                self._submit,
-                self._ahead,
-                watch=self,
-                lost=(KilledWorker, CancelledError),
-            )
+            yield from outcomes_of(executor, cells, self._submit, self._ahead, self, lost)
         finally:
             executor.shutdown(wait=False)
 
-    def suspects(self, left: Sequence[Cell]) -> Sequence[Cell]:
-        """Return all that have no outcome: Dask tried each on several workers."""
-        return left
-
-    def finished(self, cell: Cell) -> None:
-        """Take no note of a cell."""
-
-    def look(self) -> None:
-        """Give up where there has been no worker for minutes.
-
-        Raises
-        ------
-        InputError
-        """
+    def check(self) -> None:
+        """Raise an `InputError` if there has been no worker for minutes."""
         if self.client.status != "running" or self.client.nthreads():
-            self._alone_since = None
+            self._idle_since = None
             return
-        now = time.monotonic()
-        self._alone_since = self._alone_since or now
-        if now - self._alone_since > _STARTING:
+        self._idle_since = self._idle_since or time.monotonic()
+        if time.monotonic() - self._idle_since > _STARTUP_SECONDS:
             raise InputError(
-                f"the Dask cluster has had no worker for {_STARTING:g} s; start `dask worker` and type the "
-                "same command again, which goes on from there"
+                f"the Dask cluster has had no worker for {_STARTUP_SECONDS:g} s; start `dask worker` and "
+                "type the same command again, which goes on from there"
             )
 
     def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
-        return executor.submit(work_on_cluster, cell, self.inputs, self._seconds)
+        return executor.submit(run_on_worker, cell, self.inputs, self.limits.seconds)
 
     def _ahead(self) -> int:
-        """Return how many cells to hand over: workers come and go."""
-        return 2 * max(1, len(self.client.nthreads()))
+        return 2 * max(1, len(self.client.nthreads()))  # Workers come and go.
 
 
-def work_on_cluster(cell: Cell, inputs: str, seconds: float | None) -> CellResult | CellFailure:
+def run_on_worker(cell: Cell, inputs: str, seconds: float | None) -> Outcome:
     """Run one cell on the `SharedInputs` of that name, which this worker got when it registered."""
     worker = get_worker()
     shared: SharedInputs = worker.plugins[inputs]
-    difference = examine_worker(shared.known, worker)
-    if difference:  # It came after the client had asked the others.
+    difference = examine_worker(shared.environment, worker)
+    if difference:  # It came after the client had examined the others.
         return CellFailure(cell, f"its worker {difference}")
-    library = shared.task.models[cell.model].library
-    if library:
+    if library := shared.task.models[cell.model].library:
         importlib.import_module(library)
-    with alarm(seconds), threadpool_limits(1):
-        return work(cell, shared.table, shared.task)
+    with end_after(seconds), threadpool_limits(1):
+        return run_cell(cell, shared.table, shared.task)

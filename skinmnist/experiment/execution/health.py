@@ -13,8 +13,7 @@ from pathlib import Path
 import psutil
 
 from skinmnist.datasets.cache import cache_folder
-from skinmnist.experiment.execution.machine import hardware, versions
-from skinmnist.experiment.execution.processes import available_cores
+from skinmnist.experiment.execution.machine import available_cores, hardware, versions
 
 #: Names of the variables that decide how many threads numerical libraries start, and what Keras runs on.
 VARIABLES = (

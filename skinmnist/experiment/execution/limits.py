@@ -1,10 +1,11 @@
-"""How long a cell may take and how much memory; whoever takes more is ended from outside."""
+"""Time and memory limits of a cell, enforced from outside of its process."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
 
-#: Seconds between two looks at running cells: a cell may take as much memory again as it gets in that time.
+#: Seconds between two checks of running cells: within one interval, a cell can exceed its memory limit.
 _INTERVAL = 0.1
-#: Seconds or MB from which on a limit is none; the system's clocks take no more.
-_MOST = 1e9
+#: Larger limits are none: the system's clocks overflow.
+_LARGEST = 1e9
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Limits:
     Attributes
     ----------
     seconds : float or None
-        Wall seconds from the cell's start in its worker; None: any.
+        Wall seconds from the cell's start in its worker; None: no limit.
     megabytes : float or None
-        Resident size, in MB of 2**20 bytes, of the worker and the processes that it started; None: any.
+        Resident size, in MB of 2**20 bytes, of the worker and the processes that it started; None: no limit.
 
     Raises
     ------
@@ -41,11 +42,11 @@ class Limits:
     megabytes: float | None = None
 
     def __post_init__(self) -> None:
-        for value, what in ((self.seconds, "seconds"), (self.megabytes, "MB")):
-            if value is not None and not 0 < value < _MOST:
+        for value, unit in ((self.seconds, "seconds"), (self.megabytes, "MB")):
+            if value is not None and not 0 < value < _LARGEST:
                 raise InputError(
-                    f"received a limit of {value:g} {what} for a cell; expected more than 0 and less than "
-                    f"{_MOST:g}, or leave it out"
+                    f"received a limit of {value:g} {unit} for a cell; expected more than 0 and less than "
+                    f"{_LARGEST:g}, or leave it out"
                 )
 
     def __bool__(self) -> bool:
@@ -55,39 +56,41 @@ class Limits:
 NO_LIMITS = Limits()
 
 
-class Note:
-    """A worker's word that a cell is running in it: a file that is there from start to end.
-
-    Where the process dies, the note stays and tells which cell it was working on.
-
-    Parameters
-    ----------
-    path : Path
-        Its content will be the number of the process.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        with contextlib.suppress(OSError):  # On a full disk the cell goes on; only the limits are lost.
-            write_atomically(self.path, str(os.getpid()).encode(), lasting=False)
-
-    def __exit__(self, *ignored: object) -> None:
-        with contextlib.suppress(OSError):
-            self.path.unlink()
+@contextmanager
+def pid_file(path: Path) -> Iterator[None]:
+    """Keep this process's number in a file while the block runs; where the process dies, the file stays."""
+    with suppress(OSError):  # On a full disk the cell goes on; only the limits are lost.
+        write_atomically(path, str(os.getpid()).encode(), lasting=False)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
 
 
-class Watch:
-    """Look at running cells from the outside and end those beyond their limits.
+class Monitor:
+    """What happens again and again while cells run: nothing."""
 
-    From outside, for a model that hangs may hold its interpreter, so that no thread of its own process runs.
+    #: Seconds between two checks; None: no check is needed.
+    interval: float | None = None
+
+    def check(self) -> None:
+        """Check what is running."""
+
+    def finished(self, cell: Cell) -> None:
+        """Forget a cell that has its outcome."""
+
+
+class LimitMonitor(Monitor):
+    """Find the processes of running cells and end those beyond their limits.
+
+    From outside, because a model that hangs may hold its interpreter, so that no thread of its own runs.
 
     Parameters
     ----------
     limits : Limits
     folder : Path
-        Where the workers leave their notes.
+        For the `pid_file` of each running cell.
 
     Attributes
     ----------
@@ -99,55 +102,49 @@ class Watch:
         self.limits = limits
         self.folder = folder
         self.ended: dict[Cell, str] = {}
-        self._notes: dict[Cell, Path] = {}
-        self._seen: dict[Cell, float] = {}
-        self._number = 0
+        self._pid_files: dict[Cell, Path] = {}
+        self._first_seen: dict[Cell, float] = {}
+        self._count = 0
+        self.interval = _INTERVAL if limits else None
 
-    @property
-    def interval(self) -> float | None:
-        """Seconds between two looks; None where nothing is limited and nobody needs to look."""
-        return _INTERVAL if self.limits else None
-
-    def expect(self, cell: Cell) -> Path:
-        """Return where the worker that gets this cell shall leave its note."""
-        self._number += 1
-        self._notes[cell] = self.folder / f"note-{self._number}"
-        return self._notes[cell]
+    def submitted(self, cell: Cell) -> Path:
+        """Return the path of the pid file that the cell's worker has to write."""
+        self._count += 1
+        self._pid_files[cell] = self.folder / f"pid-{self._count}"
+        return self._pid_files[cell]
 
     def finished(self, cell: Cell) -> None:
-        """Look no more at a cell that has its outcome."""
-        for known in (self._notes, self._seen, self.ended):
+        """Forget a cell that has its outcome."""
+        for known in (self._pid_files, self._first_seen, self.ended):
             known.pop(cell, None)
 
     def running(self) -> list[Cell]:
         """Return the cells that were started and not finished."""
-        return [cell for cell, path in self._notes.items() if path.exists()]
+        return [cell for cell, path in self._pid_files.items() if path.exists()]
 
-    def forget(self) -> None:
-        """Remove the notes of workers that are gone."""
-        for path in self._notes.values():
+    def clear(self) -> None:
+        """Remove the pid files of workers that are gone."""
+        for path in self._pid_files.values():
             path.unlink(missing_ok=True)
-        self._notes.clear()
-        self._seen.clear()
+        self._pid_files.clear()
+        self._first_seen.clear()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """End the processes of cells beyond their limits."""
         if not self.limits:
             return
         now = time.monotonic()
-        for cell, path in self._notes.items():
-            with contextlib.suppress(
-                OSError, ValueError, psutil.Error
-            ):  # It is not running, or not any more.
+        for cell, path in self._pid_files.items():
+            with suppress(OSError, ValueError, psutil.Error):  # It does not run yet, or no longer.
                 family = process_family(int(path.read_text(encoding="ascii")))
-                reason = self._beyond(now - self._seen.setdefault(cell, now), family)
+                reason = self._excess(now - self._first_seen.setdefault(cell, now), family)
                 if reason:
                     self.ended.setdefault(cell, reason)
-                    family[0].suspend()  # So that it starts nothing more while what it started is listed.
+                    family[0].suspend()  # It must start no process while its children are listed.
                     end_processes(process_family(family[0].pid))
 
-    def _beyond(self, seconds: float, family: list[psutil.Process]) -> str | None:
-        """Say which limit a cell is beyond, if any."""
+    def _excess(self, seconds: float, family: list[psutil.Process]) -> str | None:
+        """Return which limit a cell exceeds, if any."""
         if self.limits.seconds is not None and seconds > self.limits.seconds:
             return f"ended: it took longer than {self.limits.seconds:g} s, the limit of a cell"
         if self.limits.megabytes is not None:
@@ -169,5 +166,5 @@ def process_family(pid: int) -> list[psutil.Process]:
 def end_processes(family: list[psutil.Process]) -> None:
     """Kill processes; those that are gone already do not matter."""
     for process in family:
-        with contextlib.suppress(psutil.Error):
+        with suppress(psutil.Error):
             process.kill()

@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line in ``run.log``, for whoever asks later what happened when."""
+"""The log of a run, ``run.log``: one JSON object a line."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from skinmnist.text import json_text, one_line
 
 LOG_FILE = "run.log"
 
-#: What a run does goes through here; ``--verbose`` and programs of the user's own listen as well.
+#: Every event goes through this logger; ``--verbose`` and programs of the user's own can listen as well.
 LOGGER = logging.getLogger("skinmnist")
 
 
-def tell(event: str, **facts: Any) -> None:
-    """Log one event, such as ``"cell done"``, and what is known of it, in values that JSON can hold."""
+def log_event(event: str, **facts: Any) -> None:
+    """Log an event, such as ``"cell done"``, with facts that JSON can hold."""
     LOGGER.info(event, extra={"facts": facts})
+
+
+def event_facts(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the facts of an event."""
+    return dict(getattr(record, "facts", {}))
 
 
 def log_outcome(outcome: CellResult | CellFailure) -> None:
     """Log what became of a cell."""
     cell = outcome.cell._asdict()
     if isinstance(outcome, CellFailure):
-        tell("cell failed", **cell, reason=outcome.reason)
-        return
-    price = {name: round(value, 3) for name, value in outcome.timing._asdict().items()}
-    tell("cell done", **cell, **price, notes=list(outcome.notes))
-
-
-def facts_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what `tell` was told, from the record that a listener of the logger gets."""
-    return dict(getattr(record, "facts", {}))
+        log_event("cell failed", **cell, reason=outcome.reason)
+    else:
+        cost = {name: round(value, 3) for name, value in outcome.timing._asdict().items()}
+        log_event("cell done", **cell, **cost, notes=list(outcome.notes))
 
 
 @contextmanager
-def journal(path: Path) -> Iterator[None]:
+def log_to(path: Path) -> Iterator[None]:
     """Append the events of the ``with`` block to a file.
 
     A line that cannot be written, as on a full disk, is left out: a log fails no run.
@@ -49,9 +49,9 @@ def journal(path: Path) -> Iterator[None]:
     Raises
     ------
     OSError, InputError
-        Where the file cannot be opened, or is none.
+        If the file cannot be opened, or is no plain file.
     """
-    handler = _Quietly(path, encoding="utf-8")
+    handler = _QuietHandler(path, encoding="utf-8")
     handler.setFormatter(_JsonLines())
     level = LOGGER.level
     LOGGER.setLevel(logging.INFO)
@@ -59,16 +59,16 @@ def journal(path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        tell("run broken", error=one_line(f"{type(error).__name__}: {error}"))
+        log_event("run broken", error=one_line(f"{type(error).__name__}: {error}"))
         raise
     finally:
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
-        with suppress(OSError):  # What could not be written before is tried once more.
+        with suppress(OSError):  # Closing tries once more to write what is still buffered.
             handler.close()
 
 
-class _Quietly(logging.FileHandler):
+class _QuietHandler(logging.FileHandler):
     def _open(self) -> TextIOWrapper:
         return open(self.baseFilename, "a", encoding=self.encoding, opener=open_plain)
 
@@ -78,7 +78,7 @@ class _Quietly(logging.FileHandler):
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line: when, which process, what, and its facts."""
+        """Return one line: time, process, event and its facts."""
         when = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
-        line = {"time": when, "process": record.process, "event": record.getMessage(), **facts_of(record)}
-        return json_text(line)
+        event = {"time": when, "process": record.process, "event": record.getMessage()}
+        return json_text(event | event_facts(record))

@@ -1,18 +1,18 @@
-"""What a run ran on, and how much memory it took."""
+"""The machine of a run: its cores, its versions, its memory, and the memory that processes take."""
 
 from __future__ import annotations
 
+import os
 import platform
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
-from skinmnist.experiment.execution.processes import available_cores
 from skinmnist.models.cnn.variants import choose_precision
 
 PACKAGES = (
@@ -27,21 +27,30 @@ PACKAGES = (
     "tensorflow-cpu",
     "matplotlib",
 )
+#: Environment of processes of one thread: numerical libraries read it when they are imported.
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+
+
+def available_cores() -> int:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of every package that a score can depend on, where installed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
 def hardware() -> dict[str, Any]:
-    """Describe the machine: processor, cores, memory, what networks compute with, system."""
+    """Describe the machine: processor, cores, memory, the precision of networks, system."""
     return {
         "cpu": _processor(),
         "cores": available_cores(),
@@ -52,17 +61,15 @@ def hardware() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    try:
+    with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    except OSError:
-        pass
     return platform.processor() or platform.machine()
 
 
 class PeakMemory:
-    """Watch the largest memory that a process and its children take, while in the ``with`` block.
+    """Measure the largest memory that a process and its children take, while in the ``with`` block.
 
     On Linux the proportional set sizes (PSS) are summed, which counts memory that processes share once;
     elsewhere the resident sizes, which count it in each.
@@ -72,7 +79,7 @@ class PeakMemory:
     children : bool
         Whether to add the processes below this one.
     interval : float
-        Seconds between two looks.
+        Seconds between two samples.
     """
 
     def __init__(self, children: bool = True, interval: float = 1.0) -> None:
@@ -81,42 +88,27 @@ class PeakMemory:
         self.megabytes = 0.0
         self.measure = "summed PSS" if children and Path("/proc/self/smaps_rollup").exists() else "summed RSS"
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="peak-memory", daemon=True)
+        self._thread = threading.Thread(target=self._sample_often, name="peak-memory", daemon=True)
 
-    def __enter__(self) -> PeakMemory:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._look()
+        self._sample()
 
-    def _watch(self) -> None:
+    def _sample_often(self) -> None:
         while not self._stop.wait(self.interval):
-            self._look()
+            self._sample()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
+        self.megabytes = max(self.megabytes, sum(self._sizes()) / 2**20)
+
+    def _sizes(self) -> Iterator[int]:
         this = psutil.Process()
-        family = [this, *this.children(recursive=True)] if self.children else [this]
-        self.megabytes = max(self.megabytes, sum(self._sizes(family)) / 2**20)
-
-    def _sizes(self, family: Iterable[psutil.Process]) -> Iterable[int]:
-        for process in family:
-            try:
-                yield _pss(process.pid) if self.measure == "summed PSS" else process.memory_info().rss
-            except (OSError, psutil.Error):
-                continue  # It ended between being listed and being looked at.
-
-
-def _pss(pid: int) -> int:
-    """Return a process's proportional set size in bytes, from Linux's sum over its mappings."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
+        for process in [this, *this.children(recursive=True)] if self.children else [this]:
+            with suppress(psutil.Error):  # It has just ended.
+                pss = self.measure == "summed PSS"
+                yield process.memory_full_info().pss if pss else process.memory_info().rss

@@ -1,27 +1,108 @@
-"""What happens in a worker process: one cell from call to outcome."""
+"""A worker process: its start, one cell from call to outcome, its end."""
 
 from __future__ import annotations
 
 import faulthandler
+import gc
+import importlib
 import os
+import signal
+import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any, TypeVar
+
+from joblib.externals.loky import get_reusable_executor
 
 from skinmnist.datasets.mapped import open_passed
 from skinmnist.datasets.memory import trim_memory
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
-from skinmnist.experiment.execution.limits import Note
-from skinmnist.experiment.execution.machine import PeakMemory
+from skinmnist.experiment.execution.limits import end_processes, pid_file, process_family
+from skinmnist.experiment.execution.machine import ONE_THREAD, PeakMemory
 from skinmnist.experiment.fit_cell import Task, fit_cell
 from skinmnist.text import one_line
 
-#: Seconds by which a worker's own alarm comes later than its parent, who can say what happened.
+T = TypeVar("T")
+#: Workers outlive a run for a while: the next one in this process finds their libraries imported.
+_IDLE_SECONDS = 60
+#: Seconds by which a worker ends itself later than its parent does, which can say what happened.
 _GRACE = 30.0
+
+
+def worker_pool(workers: int, libraries: Sequence[str] = (), reuse: bool | str = "auto") -> Executor:
+    """Return loky's pool of this process: workers of one thread each, their libraries imported."""
+    executor: Executor = get_reusable_executor(
+        max_workers=workers,
+        timeout=_IDLE_SECONDS,
+        initializer=start_worker,
+        initargs=(libraries, os.getpid()),
+        env=ONE_THREAD,
+        reuse=reuse,
+    )
+    return executor
+
+
+def start_worker(libraries: Sequence[str], parent: int) -> None:
+    """Prepare a worker process: libraries imported, interruptions left to the parent."""
+    # Ctrl-C reaches the whole group; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.name == "posix":
+        threading.Thread(target=_end_with, args=(parent,), name="end-with-parent", daemon=True).start()
+    import_frozen(libraries)
+
+
+def _end_with(parent: int) -> None:
+    """End this process, and what it started, when its parent is gone: nobody waits for its cell any more."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    end_processes(process_family(os.getpid())[1:])
+    os._exit(1)
+
+
+def import_frozen(libraries: Sequence[str]) -> None:
+    """Import libraries and keep their objects away from the garbage collector.
+
+    TensorFlow makes 650,000 objects as it is imported, and none of them is ever garbage: to look through
+    them again and again takes a sixth of its import, and some of what comes after.
+    """
+    gc.disable()
+    try:
+        for library in libraries:
+            importlib.import_module(library)
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
+def run_in_background(function: Callable[..., T], *arguments: Any, jobs: int) -> Callable[[], T]:
+    """Start a function in a worker process and return a callable that waits for its result.
+
+    With one job only, and where the worker dies, the function runs here, when its result is asked for.
+    """
+    here = partial(function, *arguments)
+    if jobs < 2:
+        return here
+    try:
+        # One worker that has just run cells stays, with its libraries; the others end.
+        future = worker_pool(1, reuse=True).submit(here)
+    except BrokenProcessPool:
+        return here
+
+    def result() -> T:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            return here()
+
+    return result
 
 
 @lru_cache(maxsize=1)
@@ -29,56 +110,44 @@ def _mapped_table(path: str) -> PixelTable:
     return open_passed(path)
 
 
-def work_from_file(
-    cell: Cell, path: str, task: Task, note: Path, seconds: float | None
+def run_cell_from_file(
+    cell: Cell, path: str, task: Task, pid_path: Path, seconds: float | None
 ) -> CellResult | CellFailure:
-    """Run one cell on a table that lies in a file, which all workers map into their memory.
-
-    Parameters
-    ----------
-    cell : Cell
-    path : str
-        As `pass_table` wrote the table.
-    task : Task
-    note : Path
-        Where this process tells that it works on the cell.
-    seconds : float or None
-        The cell's time limit.
-    """
-    with Note(note), alarm(None if seconds is None else seconds + _GRACE):
-        outcome = work(cell, _mapped_table(path), task)
+    """Run one cell on the table in a file (see `pass_table`), which all workers map into their memory."""
+    with pid_file(pid_path), end_after(None if seconds is None else seconds + _GRACE):
+        outcome = run_cell(cell, _mapped_table(path), task)
     # loky takes a worker that grew by 300 MB for one that leaks and starts another in its place, which
-    # imports its libraries and describes the pictures again.
+    # imports its libraries and extracts the features again.
     trim_memory()
     return outcome
 
 
-def work(cell: Cell, table: PixelTable, task: Task) -> CellResult | CellFailure:
-    """Run one cell: failures become words, warnings become notes."""
+def run_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult | CellFailure:
+    """Run one cell: errors become a `CellFailure`, warnings become notes."""
     try:
         with (
             warnings.catch_warnings(record=True) as caught,
             PeakMemory(children=False, interval=0.05) as peak,
         ):
             warnings.simplefilter("always")
-            # What libraries tell their programmers is no news about a cell.
+            # These address the programmers of libraries.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
             result = fit_cell(cell, table, task)
-    # A model of the user's own may raise anything, also what would end the process; its cell says what.
+    # A model of the user's own may raise anything, also what would end the process.
     except BaseException as error:
         return CellFailure.from_error(cell, error)
-    told = {one_line(f"{warning.category.__name__}: {warning.message}") for warning in caught}
+    notes = {one_line(f"{warning.category.__name__}: {warning.message}") for warning in caught}
     return replace(
         result,
-        notes=(*result.notes, *sorted(told)),
+        notes=(*result.notes, *sorted(notes)),
         timing=result.timing._replace(peak_rss_mb=peak.megabytes),
     )
 
 
 @contextmanager
-def alarm(seconds: float | None) -> Iterator[None]:
-    """End this process where the block takes longer, even where it hangs inside of a library's own code.
+def end_after(seconds: float | None) -> Iterator[None]:
+    """End this process if the block takes longer, even if it hangs inside of a library's own code.
 
     `faulthandler`'s clock runs without the interpreter, unlike any thread of Python.
     """

@@ -187,20 +187,20 @@ def test_a_poison_cell_fails_alone(lesions, tmp_path):
 
 
 def test_a_cluster_that_stays_without_workers_is_told(monkeypatch):
-    monkeypatch.setattr(dask_module, "_STARTING", 0.5)
+    monkeypatch.setattr(dask_module, "_STARTUP_SECONDS", 0.5)
     with (
         LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty,
         Client(empty, set_as_default=False) as client,
     ):
         waiting = dask_module.DaskPool(client, "", NO_LIMITS)
-        waiting.look()
+        waiting.check()
         time.sleep(1)
         with pytest.raises(InputError, match="has had no worker"):
-            waiting.look()
+            waiting.check()
 
 
 def test_nobody_answers(lesions, monkeypatch):
-    monkeypatch.setattr(dask_module, "_PATIENCE", 1)
+    monkeypatch.setattr(dask_module, "_CONNECT_SECONDS", 1)
     with pytest.raises(InputError, match="no Dask cluster answers at 'tcp"):
         run_comparison(lesions, "none", "dummy", folds=2, dask="tcp://127.0.0.1:9")
 
@@ -227,7 +227,7 @@ def test_a_local_cluster_obeys_its_own_client_alone():
     before = listening()
     anonymous = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anonymous.check_hostname, anonymous.verify_mode = False, ssl.CERT_NONE
-    with dask_module._client("local", 1, NO_LIMITS) as client:
+    with dask_module._connected("local", 1, NO_LIMITS) as client:
         with pytest.raises((OSError, TypeError), match="TLS"):
             Client(client.scheduler.address, timeout=5, set_as_default=False)
         opened = set(listening()) - set(before)

@@ -1,4 +1,4 @@
-"""Who holds a folder, who waits, and that the dead hold nothing."""
+"""Who holds a folder and who waits; killed processes hold nothing and leave no temporary folders."""
 
 import os
 import signal
@@ -8,8 +8,10 @@ import threading
 
 import pytest
 
+from skinmnist.datasets.owned_folder import LOCK_FILE, claim
 from skinmnist.errors import InputError
-from skinmnist.experiment.execution.locks import hold_folder
+from skinmnist.experiment.execution.locks import RUN_FOLDER, TABLE_FILE, hold_folder, scratch_folder
+from skinmnist.experiment.run_folder.file_names import RUN
 
 HOLD = """
 import sys, time
@@ -72,3 +74,64 @@ def test_a_disk_without_locks_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(InputError, match="No locks available"), hold_folder(tmp_path, fail):
         pass
+
+
+#: A run that is killed while it has a temporary folder.
+KILLED = """
+import os, signal
+from skinmnist.datasets.owned_folder import claim
+from skinmnist.experiment.run_folder.file_names import RUN
+from skinmnist.experiment.execution.locks import RUN_FOLDER, TABLE_FILE, scratch_folder
+with scratch_folder() as folder:
+    claim(folder / RUN_FOLDER, RUN)
+    for name in (TABLE_FILE, "pid-3", "run/run.json", "run/.run.json.skinmnist-0123456789ab"):
+        (folder / name).write_bytes(b"x")
+    cell = "none-svm-r0-f0-0123456789abcdef.cell"
+    (folder / "run" / "cells" / cell).write_bytes(b"0" * 64 + b"PK")
+    print(folder, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def killed(tmp_path, monkeypatch):
+    """What a killed run has left, a while ago."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    subprocess.run([sys.executable, "-c", KILLED], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    (folder,) = tmp_path.iterdir()
+    os.utime(folder, (0, 0))
+    return folder
+
+
+def test_what_a_killed_run_left_is_cleared_away(killed, tmp_path):
+    assert (killed / TABLE_FILE).exists()
+    with scratch_folder() as first:
+        assert not killed.exists()
+        os.utime(first, (0, 0))
+        with scratch_folder() as second:
+            assert set(tmp_path.iterdir()) == {first, second}, "a folder in use was removed"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_young_folder_is_left_alone(killed, tmp_path):
+    os.utime(killed)
+    with scratch_folder():
+        assert (killed / RUN_FOLDER / "run.json").exists()
+
+
+def test_a_file_of_the_users_in_it_stays(killed, tmp_path):
+    (killed / RUN_FOLDER / "cells" / "letter").write_text("dear diary")
+    os.utime(killed, (0, 0))
+    with scratch_folder():
+        pass
+    assert [path for path in killed.rglob("*") if path.is_file() and path.name != LOCK_FILE] == [
+        killed / RUN_FOLDER / "cells" / "letter"
+    ]
+
+
+def test_a_mark_that_was_written_twice_is_one(tmp_path):
+    claim(tmp_path, RUN)
+    (tmp_path / RUN.marker).write_bytes(RUN.mark * 2)
+    (tmp_path / "scores.csv").touch()
+    claim(tmp_path, RUN)
+    assert (tmp_path / RUN.marker).read_bytes() == RUN.mark * 2

@@ -1,8 +1,7 @@
 import subprocess
 import sys
 
-from skinmnist.experiment.execution.machine import PeakMemory, hardware, versions
-from skinmnist.experiment.execution.processes import available_cores
+from skinmnist.experiment.execution.machine import PeakMemory, available_cores, hardware, versions
 
 
 def test_peak_memory_sees_what_is_gone_again():

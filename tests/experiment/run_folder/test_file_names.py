@@ -8,7 +8,7 @@ from sklearn.tree import DecisionTreeClassifier
 from skinmnist import demonstrate_leaks, run_comparison
 from skinmnist.datasets.owned_folder import LOCK_FILE, check_ours, remove_owned
 from skinmnist.errors import InputError
-from skinmnist.experiment.execution import engines
+from skinmnist.experiment.execution import runner
 from skinmnist.experiment.fit_cell import fit_cell
 from skinmnist.experiment.run_folder.file_names import RUN, is_unmarked_run
 from skinmnist.reporting.page import write_report
@@ -22,7 +22,7 @@ def folder(lesions, tmp_path, monkeypatch):
         for cell in cells:
             yield fit_cell(cell, table, task)
 
-    monkeypatch.setattr(engines, "run_cells", run)
+    monkeypatch.setattr(runner, "run_cells", run)
     monkeypatch.setattr("skinmnist.reporting.page._apart_from_findings", lambda record: {})
     monkeypatch.setattr("skinmnist.reporting.page._render", lambda *_: "a page")
     run_comparison(lesions, "none", "dummy", folds=2, jobs=1, out=tmp_path / "run")

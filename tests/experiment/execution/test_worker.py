@@ -1,0 +1,59 @@
+"""Workers start with their libraries frozen; a function in the background gives what it gives here."""
+
+import gc
+import os
+import sys
+
+import pytest
+
+from skinmnist.experiment.execution.worker import import_frozen, run_in_background
+
+
+def process_of(parent, trace):
+    """Tell who computes; end any process but the parent, which leaves a trace."""
+    if os.getpid() != parent:
+        trace.touch()
+        os._exit(1)
+    return os.getpid()
+
+
+def test_with_two_jobs_another_process_computes_and_with_one_this_does():
+    assert run_in_background(os.getpid, jobs=2)() != os.getpid()
+    assert run_in_background(os.getpid, jobs=1)() == os.getpid()
+
+
+def test_the_result_and_what_is_raised_come_back():
+    assert run_in_background(divmod, 17, 5, jobs=2)() == (3, 2)
+    with pytest.raises(ZeroDivisionError):
+        run_in_background(divmod, 1, 0, jobs=2)()
+
+
+def test_where_its_worker_dies_the_function_runs_here(tmp_path):
+    trace = tmp_path / "worker"
+    assert run_in_background(process_of, os.getpid(), trace, jobs=2)() == os.getpid()
+    assert trace.exists()
+
+
+@pytest.fixture
+def thawed():
+    yield
+    gc.unfreeze()
+
+
+def test_what_was_imported_is_looked_through_no_more_and_the_rest_is(tmp_path, monkeypatch, thawed):
+    (tmp_path / "library_of_a_test.py").write_text("import gc\nlooked = gc.isenabled()\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    import_frozen(["library_of_a_test"])
+    assert not sys.modules.pop("library_of_a_test").looked
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 1000
+    ring = []
+    ring.append(ring)
+    del ring
+    assert gc.collect() > 0
+
+
+def test_the_collector_works_on_where_a_library_is_missing(thawed):
+    with pytest.raises(ModuleNotFoundError):
+        import_frozen(["no_library_of_this_name"])
+    assert gc.isenabled()
