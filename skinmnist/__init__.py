@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from skinmnist.datasets.table import PixelTable
     from skinmnist.errors import InputError
     from skinmnist.experiment.comparison import run_comparison
-    from skinmnist.inference.classifier import load_classifier
-    from skinmnist.inference.classifying import classify_image
+    from skinmnist.inference.classifier import classify_image, load_classifier
     from skinmnist.leakage.demonstrate import demonstrate_leaks
     from skinmnist.reporting.page import write_report
 
@@ -34,7 +33,7 @@ __all__ = [
 _HOMES = {
     "InputError": "skinmnist.errors",
     "PixelTable": "skinmnist.datasets.table",
-    "classify_image": "skinmnist.inference.classifying",
+    "classify_image": "skinmnist.inference.classifier",
     "load_classifier": "skinmnist.inference.classifier",
     "demonstrate_leaks": "skinmnist.leakage.demonstrate",
     "load_hmnist": "skinmnist.datasets.hmnist",

@@ -1,11 +1,12 @@
-"""``python -m skinmnist.predict``: classify pictures with a model that was kept."""
+"""``python -m skinmnist.predict``: classify pictures with a trained model."""
 
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,17 +16,19 @@ from skinmnist.text import printable
 
 if TYPE_CHECKING:
     from skinmnist.errors import InputError
-    from skinmnist.inference.classifier import Classifier
-    from skinmnist.inference.predicted import Prediction
+    from skinmnist.inference.classifier import Classifier, Prediction
 
 #: Pictures that are answered before the first of them is shown.
 SHOWN_TOGETHER = 64
-#: Signs of a picture's name beyond which columns no longer stand under each other.
+#: Characters of a picture's name beyond which columns are no longer aligned.
 WIDEST_NAME = 60
+#: Of pictures in a folder or pattern; a file that is named itself may have any name.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_EXPLAINED = "-explained.png"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of this door's arguments."""
+    """Return the parser of this command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m skinmnist.predict",
         description="Classify pictures with a model that `python -m skinmnist.train` has written.",
@@ -59,31 +62,70 @@ def main(arguments: list[str] | None = None) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from skinmnist.errors import InputError
     from skinmnist.inference.classifier import load_classifier
-    from skinmnist.inference.listing import find_pictures
 
     if options.top < 1:
         raise InputError(f"received --top {options.top}; expected at least 1")
     classifier = load_classifier(options.model)
-    paths, failed = find_pictures(options.images)
+    paths, failed = list_pictures(options.images)
     for complaint in failed:
         _complain(complaint)
     n_failed = len(failed)
     widths = _widths(classifier, paths)
     headed = options.json
-    for path, found in _answers(classifier, paths):
-        if isinstance(found, InputError):
-            _complain(str(found))
+    for path, answer in _answers(classifier, paths):
+        if isinstance(answer, InputError):
+            _complain(str(answer))
             n_failed += 1
             continue
         if not headed:
             print(f"{'picture':<{widths[0]}}  {'answer':<{widths[1]}}  probabilities")
             headed = True
-        _show(path, found, options, widths)
-        if options.explain and not _explain(classifier, path, found):
+        _show(path, answer, options, widths)
+        if options.explain and not _explain(classifier, path, answer):
             n_failed += 1
     if not options.json:
         print(facts.DISCLAIMER)
     return FAILED_PICTURES if n_failed else 0
+
+
+def list_pictures(names: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """Return the pictures that are named, each once, and a complaint for each name that names none.
+
+    Names are files; folders, of which the pictures are taken but not those of folders in them; patterns with
+    ``*``, ``?``, ``[...]``, and ``**`` for any folders.
+    """
+    listed: dict[Path, None] = {}
+    complaints = []
+    for name in names:
+        try:
+            pictures, complaint = _pictures_of(name)
+        except OSError as error:
+            pictures, complaint = [], f"{name} cannot be read ({error.strerror}); check its name and rights"
+        if complaint:
+            complaints.append(complaint)
+        listed.update(dict.fromkeys(pictures))
+    return list(listed), complaints
+
+
+def _pictures_of(name: str) -> tuple[list[Path], str]:
+    """Return the pictures that one name stands for, and a complaint where there is none."""
+    path = Path(name)
+    if path.is_dir():
+        pictures = [file for file in sorted(path.iterdir()) if _is_picture(file)]
+        complaint = f"the folder {name} holds no picture; expected files that end in {', '.join(SUFFIXES)}"
+    elif path.exists() or not glob.has_magic(name):
+        return [path], ""
+    else:
+        # Path.glob takes no pattern that begins at the root.
+        fitting = sorted(glob.glob(name, recursive=True))  # noqa: PTH207
+        pictures = [file for file in map(Path, fitting) if _is_picture(file)]
+        complaint = f"no picture fits the pattern {name}; check it"
+    return pictures, "" if pictures else complaint
+
+
+def _is_picture(file: Path) -> bool:
+    """Return, by its name, whether a file is a picture, and no explanation of one."""
+    return file.is_file() and file.suffix.lower() in SUFFIXES and not file.name.endswith(_EXPLAINED)
 
 
 def _answers(classifier: Classifier, paths: list[Path]) -> Iterator[tuple[Path, Prediction | InputError]]:
@@ -109,13 +151,13 @@ def _show(path: Path, prediction: Prediction, options: argparse.Namespace, width
 
 
 def _explain(classifier: Classifier, path: Path, prediction: Prediction) -> bool:
-    """Write the map of a picture beside it; tell whether that went well."""
+    """Write the map of a picture beside it; return whether that went well."""
     from skinmnist.datasets.files import check_replaceable, write_atomically
     from skinmnist.errors import InputError
-    from skinmnist.inference.listing import explained_name
     from skinmnist.inference.occlusion import is_explanation
 
-    target = explained_name(path)
+    # A name that no other picture has.
+    target = path.with_name(f"{path.name}{_EXPLAINED}")
     try:
         check_replaceable(target, is_explanation)
         write_atomically(target, classifier.explain_picture(prediction.pixels))

@@ -1,4 +1,4 @@
-"""``python -m skinmnist.serve``: a page of one's own that classifies pictures with a model that was kept."""
+"""``python -m skinmnist.serve``: a local page that classifies pictures with a trained model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEEDED = ("starlette", "uvicorn")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of this door's arguments."""
+    """Return the parser of this command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m skinmnist.serve",
         description="Open a page that classifies pictures on this machine; nothing is stored. Ctrl+C ends.",
@@ -45,7 +45,7 @@ def _serve(options: argparse.Namespace) -> int:
             f"the page needs {' and '.join(missing)}; install the extra 'web': pip install -e '.[web]'"
         )
     from skinmnist.inference.classifier import load_classifier
-    from skinmnist.inference.home import newest_model
+    from skinmnist.inference.model_file import newest_model
     from skinmnist.web.app import make_app
     from skinmnist.web.server import make_server, open_socket
 

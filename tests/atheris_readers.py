@@ -60,12 +60,13 @@ def model(folder: Path) -> tuple[Check, Iterable[bytes]]:
     import test_fuzz_models
 
     from skinmnist import make_lesions
+    from skinmnist.datasets.arrays import decode_members
     from skinmnist.experiment.train_model import train_model
-    from skinmnist.inference.archive import pack, unpack
     from skinmnist.inference.manifest import MANIFEST
+    from skinmnist.inference.model_file import pack
 
     whole = train_model(make_lesions(220, size=8, random_state=1), "logistic_regression").content
-    members = unpack(whole)
+    members = decode_members(whole)
     manifest = members.pop(MANIFEST)
 
     def check(content: bytes) -> bool:

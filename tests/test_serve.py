@@ -60,7 +60,7 @@ class TestSockets:
 
 SERVING = """
 import sys
-from skinmnist.prediction import classifier
+from skinmnist.inference import classifier
 sys.path.insert(0, "tests/web")
 from standing_in import StandIn
 classifier.load_classifier = lambda path: StandIn()

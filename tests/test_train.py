@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skinmnist import load_classifier, make_lesions
-from skinmnist.inference.archive import unpack
+from skinmnist.datasets.arrays import decode_members
 from skinmnist.train import main
 
 
@@ -21,7 +21,7 @@ def csv(tmp_path, monkeypatch):
 
 
 def manifest_of(path):
-    return json.loads(unpack(path.read_bytes())["manifest.json"])
+    return json.loads(decode_members(path.read_bytes())["manifest.json"])
 
 
 def test_a_model_is_kept_where_it_is_looked_for(csv, tmp_path, capsys):

@@ -22,8 +22,7 @@ import numpy as np
 
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.experiment.train_model import train_model
-from skinmnist.inference.classifier import Classifier, load_classifier
-from skinmnist.inference.predicted import Prediction
+from skinmnist.inference.classifier import Classifier, Prediction, load_classifier
 
 STARTS, ROUNDS = 3, 10
 

@@ -2,7 +2,7 @@
 
     python experiments/benchmarks/strange_pictures.py strange/
 
-It writes the 500 on which `unfamiliar.py` tries the warning, to look at.
+It writes the 500 on which `novelty.py` tries the warning, to look at.
 """
 
 import argparse

@@ -20,11 +20,15 @@ from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.splits import choose_split
 from skinmnist.experiment.training import Trained, fit_model
 from skinmnist.experiment.training_rows import draw_some
-from skinmnist.inference.archive import MOST_BYTES
-from skinmnist.inference.checks import UnreadableError, words
-from skinmnist.inference.home import SUFFIX, model_folder
-from skinmnist.inference.manifest import LONGEST_NAME, MOST_CLASSES, MOST_SIDE, PREPROCESSING
-from skinmnist.inference.model_file import decode_model, encode_model
+from skinmnist.inference.manifest import (
+    LONGEST_NAME,
+    MOST_CLASSES,
+    MOST_SIDE,
+    PREPROCESSING,
+    UnreadableError,
+    words,
+)
+from skinmnist.inference.model_file import MOST_BYTES, SUFFIX, decode_model, encode_model, model_folder
 from skinmnist.inference.novelty import ROWS_PER_AXIS, fit_novelty
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
@@ -183,9 +187,9 @@ def train_model(
     }
     some = draw_some(table.labels, MOST_ROWS, seed)
     groups = None if lesions is None else lesions[some]
-    unfamiliar = fit_novelty(np.asarray(table.pixels[some]), table.shape, groups=groups, random_state=seed)
+    novelty = fit_novelty(np.asarray(table.pixels[some]), table.shape, groups=groups, random_state=seed)
     try:
-        content = encode_model(description, exported.answer, exported.arrays, exported.network, unfamiliar)
+        content = encode_model(description, exported.answer, exported.arrays, novelty)
         if len(content) > MOST_BYTES:
             raise UnreadableError(f"it is larger than {MOST_BYTES:,} bytes")
         # Whoever keeps a file must be able to read it.

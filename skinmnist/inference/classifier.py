@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist import facts
 from skinmnist.datasets.images.pictures import open_picture, picture_row
 from skinmnist.errors import InputError
-from skinmnist.inference.model_file import ModelFile, read_model
+from skinmnist.inference.model_file import ModelFile, newest_model, read_model
 from skinmnist.inference.novelty import novelty_score
 from skinmnist.inference.occlusion import draw_explanation, occlusion_map
-from skinmnist.inference.predicted import Prediction
 
 #: Pictures that are opened before they are looked at together.
 CHUNK_PICTURES = 256
@@ -22,6 +26,80 @@ CHUNK_PICTURES = 256
 SYNTHETIC_WARNING = (
     "The model was trained on pictures that skinmnist has drawn: its answers say nothing about real skin."
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """A model's answer to one picture. It is no diagnosis.
+
+    Attributes
+    ----------
+    label : str
+        Short name of the most probable class, such as ``"nv"``.
+    name : str
+        Its full name.
+    probability : float
+        Its probability.
+    probabilities : dict of str to float
+        Of every class by its short name, in code order; they sum to 1.
+    full_names : dict of str to str
+    warnings : tuple of str
+        Why the answer should be doubted, one sentence each.
+    novelty_score : float or None
+        How unlike the training pictures this one is; above 1 it is beyond nearly all of them. None where the
+        model has no such score.
+    pixels : ndarray of shape (height, width, channels), uint8
+        The picture as the model saw it.
+    notice : str
+        That this is no medical device.
+    """
+
+    label: str
+    name: str
+    probability: float
+    probabilities: dict[str, float]
+    full_names: dict[str, str]
+    warnings: tuple[str, ...]
+    novelty_score: float | None
+    pixels: npt.NDArray[np.uint8]
+    notice: str = facts.DISCLAIMER
+
+    def top(self, k: int = 3) -> list[tuple[str, float]]:
+        """Return the k most probable classes and their probabilities, the most probable first."""
+        ordered = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
+        return ordered[: max(k, 0)]
+
+    def to_dict(self, k: int | None = None) -> dict[str, Any]:
+        """Return what JSON can hold: everything but the pixels, with k also the ``top`` k classes."""
+        content: dict[str, Any] = {
+            "label": self.label,
+            "name": self.name,
+            "probability": self.probability,
+            "probabilities": self.probabilities,
+            "warnings": list(self.warnings),
+            "unfamiliarity": self.novelty_score,
+            "notice": self.notice,
+        }
+        if k is not None:
+            content["top"] = [{"label": label, "probability": share} for label, share in self.top(k)]
+        return content
+
+    def __repr__(self) -> str:
+        lines = [f"<Prediction: {self.name} ({self.label}), {self.probability:.1%}"]
+        lines += [f"  {label:<8} {share:6.1%}" for label, share in self.top(len(self.probabilities))]
+        lines += [f"  warning: {warning}" for warning in self.warnings]
+        return "\n".join([*lines, f"  {self.notice}>"])
+
+    def _repr_html_(self) -> str:
+        """Show bars in a notebook."""
+        rows = "".join(
+            f"<tr><td>{html.escape(self.full_names[label])} ({html.escape(label)})</td>"
+            f"<td style='text-align:right'>{share:.1%}</td><td style='width:12em'>"
+            f"<div style='background:#4a6fa5;height:.8em;width:{100 * share:.1f}%'></div></td></tr>"
+            for label, share in self.top(len(self.probabilities))
+        )
+        warnings = "".join(f"<p><b>Warning:</b> {html.escape(one)}</p>" for one in self.warnings)
+        return f"<table>{rows}</table>{warnings}<p><small>{html.escape(self.notice)}</small></p>"
 
 
 class Classifier:
@@ -35,36 +113,26 @@ class Classifier:
     ----------
     manifest : Manifest
         What the model is, what it learnt from and what it may claim.
+    title : str
+        What kind of model it is.
+    shape : tuple of int
+        ``(height, width, channels)`` of a picture as the model sees it.
+    class_names, full_names : tuple of str
+        Of the classes, in code order.
     """
 
     def __init__(self, model: ModelFile) -> None:
         self._model = model
         self.manifest = model.manifest
+        self.title = model.manifest.title
+        self.shape = model.manifest.shape
+        self.class_names = model.manifest.class_names
+        self.full_names = model.manifest.full_names
 
     def __repr__(self) -> str:
         height, width, channels = self.shape
         classes = ", ".join(self.class_names)
         return f"<Classifier: {self.title}, {height} x {width} x {channels}, {classes}>"
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(height, width, channels)`` of a picture as the model sees it."""
-        return self.manifest.shape
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Short names of the classes, in code order."""
-        return self.manifest.class_names
-
-    @property
-    def full_names(self) -> tuple[str, ...]:
-        """Full names of the classes, in code order."""
-        return self.manifest.full_names
-
-    @property
-    def title(self) -> str:
-        """What kind of model it is."""
-        return self.manifest.title
 
     def predict_proba(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return the probability of each class.
@@ -106,37 +174,33 @@ class Classifier:
         InputError
             Where it is no picture that can be opened.
         """
-        return self._predictions(picture_row(open_picture(image), self.shape)[None])[0]
+        return self._predictions(self._row(image)[None])[0]
 
     def classify_many(self, images: Iterable[Any]) -> list[Prediction | InputError]:
         """Classify pictures; in place of one that cannot be opened stands the error that says why."""
-        found: list[Prediction | InputError] = []
-        pending: list[npt.NDArray[np.uint8]] = []
-        places: list[int] = []
+        results: list[Prediction | InputError] = []
+        pending: dict[int, npt.NDArray[np.uint8]] = {}
 
         def answer() -> None:
             if pending:
-                for place, prediction in zip(places, self._predictions(np.stack(pending)), strict=True):
-                    found[place] = prediction
-            pending.clear()
-            places.clear()
+                predictions = self._predictions(np.stack(list(pending.values())))
+                for place, prediction in zip(pending, predictions, strict=True):
+                    results[place] = prediction
+                pending.clear()
 
         for place, image in enumerate(images):
             try:
-                row = picture_row(open_picture(image), self.shape)
+                pending[place] = self._row(image)
+                results.append(InputError("not yet answered"))
             except InputError as error:
-                found.append(error)
-                continue
-            found.append(InputError("not yet answered"))
-            pending.append(row)
-            places.append(place)
+                results.append(error)
             if len(pending) == CHUNK_PICTURES:
                 answer()
         answer()
-        return found
+        return results
 
     def explain(self, image: Any) -> npt.NDArray[np.float64]:
-        """Tell which parts of a picture speak for the answer.
+        """Return how much each part of a picture speaks for the answer.
 
         Returns
         -------
@@ -144,29 +208,31 @@ class Classifier:
             How much the answer's probability falls where a patch around each pixel is covered; negative where
             it rises. See `skinmnist.inference.occlusion.occlusion_map`.
         """
-        row = picture_row(open_picture(image), self.shape)
-        return occlusion_map(self.predict_proba, row, self.shape)
+        return occlusion_map(self.predict_proba, self._row(image), self.shape)
 
     def explain_picture(self, image: Any) -> bytes:
         """Return the map of `explain` over the enlarged picture, as PNG."""
-        row = picture_row(open_picture(image), self.shape)
+        row = self._row(image)
         return draw_explanation(row.reshape(self.shape), occlusion_map(self.predict_proba, row, self.shape))
+
+    def _row(self, image: Any) -> npt.NDArray[np.uint8]:
+        return picture_row(open_picture(image), self.shape)
 
     def _predictions(self, rows: npt.NDArray[np.uint8]) -> list[Prediction]:
         probabilities = self.predict_proba(rows)
-        arrays = self._model.unfamiliar
-        strange = novelty_score(rows, self.shape, arrays) if arrays else [None] * len(rows)
-        return [self._prediction(*one) for one in zip(rows, probabilities, strange, strict=True)]
+        arrays = self._model.novelty
+        scores = novelty_score(rows, self.shape, arrays) if arrays else [None] * len(rows)
+        return [self._prediction(*one) for one in zip(rows, probabilities, scores, strict=True)]
 
     def _prediction(
-        self, row: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float64], strange: float | None
+        self, row: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float64], novelty: float | None
     ) -> Prediction:
         best = int(probabilities.argmax())
         warnings = [SYNTHETIC_WARNING] if self.manifest.synthetic else []
-        if strange is not None and strange > 1:
+        if novelty is not None and novelty > 1:
             warnings.append(
                 f"The picture is unlike those that the model learnt from (unfamiliarity "
-                f"{max(strange, 1.01):.2f}, where 1 is the limit): do not rely on the answer."
+                f"{max(novelty, 1.01):.2f}, where 1 is the limit): do not rely on the answer."
             )
         return Prediction(
             label=self.class_names[best],
@@ -175,7 +241,7 @@ class Classifier:
             probabilities=dict(zip(self.class_names, probabilities.tolist(), strict=True)),
             full_names=dict(zip(self.class_names, self.full_names, strict=True)),
             warnings=tuple(warnings),
-            novelty_score=None if strange is None else float(strange),
+            novelty_score=None if novelty is None else float(novelty),
             pixels=row.reshape(self.shape),
         )
 
@@ -191,3 +257,46 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
         Where it is no model file that this version can read, or is damaged.
     """
     return Classifier(read_model(path))
+
+
+def classify_image(
+    image: Any, model: str | os.PathLike[str] | Classifier | None = None
+) -> Prediction | list[Prediction | InputError]:
+    """Classify a picture, or several. The answer is no diagnosis.
+
+    Parameters
+    ----------
+    image : path, bytes, PIL.Image.Image, ndarray, or a list or tuple of these
+        A picture of any size; arrays are uint8, RGB or grey. An array with four axes is several pictures.
+    model : path or Classifier, optional
+        The newest file in the user's model folder by default; ``SKINMNIST_MODELS`` names another folder.
+
+    Returns
+    -------
+    Prediction or list
+        For several pictures a list, in which an `InputError` stands for each that cannot be opened.
+
+    Raises
+    ------
+    InputError
+        Where a single picture cannot be opened, or there is no model.
+    """
+    classifier = model if isinstance(model, Classifier) else _load(model)
+    if isinstance(image, list | tuple) or (isinstance(image, np.ndarray) and image.ndim == 4):
+        return classifier.classify_many(image)
+    return classifier.classify(image)
+
+
+def _load(model: str | os.PathLike[str] | None) -> Classifier:
+    path = newest_model() if model is None else Path(model)
+    try:
+        status = path.stat()
+    except OSError:
+        return load_classifier(path)  # It says best what is wrong.
+    return _load_once(path.resolve(), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2)
+def _load_once(path: Path, changed: int, size: int) -> Classifier:
+    """Load a file again only after it has changed."""
+    return load_classifier(path)

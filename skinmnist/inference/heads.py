@@ -1,4 +1,4 @@
-"""From numbers to probabilities, without what has trained them: the classic models as numpy computes them.
+"""From pixels or features to probabilities, without what has trained them: the classic models in numpy.
 
 Every head takes the same steps in the same types as the scikit-learn model it was made of, so that both give
 the same probabilities.
@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.inference.arrays import Arrays
-from skinmnist.inference.checks import UnreadableError, entry, number, whole
-from skinmnist.inference.trees import Trees
+from skinmnist.inference.kernel import kernel_decisions
+from skinmnist.inference.manifest import Arrays, UnreadableError, entry, number, whole
 
 Floats = npt.NDArray[np.floating]
+Indices = npt.NDArray[np.intp]
 #: Rows of numbers to probabilities of shape (n, k).
 Head = Callable[[Floats], npt.NDArray[np.float64]]
 
-#: Kernel values that are held at a time, so that memory does not follow the rows.
-_BLOCK_VALUES = 4_000_000
+#: Steps from a root to the farthest leaf, and trees of one model.
+MOST_STEPS, MOST_TREES = 100, 5000
+#: Values of leaves that are held at a time, so that memory does not follow the rows.
+_BLOCK_LEAVES = 1_000_000
 
 
 def softmax(scores: Floats) -> npt.NDArray[np.float64]:
@@ -34,31 +36,87 @@ def softmax(scores: Floats) -> npt.NDArray[np.float64]:
     return odds / odds.sum(axis=1, keepdims=True)
 
 
-def _check_shares(rows: Floats) -> None:
-    if (rows < 0).any() or (np.abs(rows.sum(axis=1) - 1) > 1e-3).any():
-        raise UnreadableError("its probabilities are none")
-
-
 def n_scores(n_classes: int) -> int:
     """Return how many scores a linear model gives: two classes share one."""
     return 1 if n_classes == 2 else n_classes
 
 
+def _check_probabilities(rows: Floats) -> None:
+    if (rows < 0).any() or (np.abs(rows.sum(axis=1) - 1) > 1e-3).any():
+        raise UnreadableError("its probabilities are negative or do not sum to 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Standardise:
+    """Features in standard deviations from their mean, clipped far out; rows of the same shape, float32."""
+
+    means: Floats
+    scales: Floats
+    farthest: float
+
+    @classmethod
+    def read(cls, step: Any, arrays: Arrays, width: int) -> Standardise:
+        """Take it out of a model file."""
+        return cls(
+            arrays.floats("feature_mean", (width,)),
+            arrays.floats("feature_scale", (width,)),
+            number(entry(step, "farthest"), "farthest", 0, 1e6),
+        )
+
+    @property
+    def width(self) -> int:
+        """Length of the rows that come out."""
+        return len(self.means)
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Return what comes out, shape (n, width)."""
+        scaled = (rows.astype(np.float32, copy=False) - self.means) / self.scales
+        return np.clip(scaled, -self.farthest, self.farthest, out=scaled)
+
+
+@dataclass(frozen=True, eq=False)
+class Project:
+    """Principal components, divided by one scale; rows of shape (n, axes), float32."""
+
+    means: Floats
+    axes: Floats
+    scale: float
+
+    @classmethod
+    def read(cls, step: Any, arrays: Arrays, width: int) -> Project:
+        """Take it out of a model file."""
+        n_axes = whole(entry(step, "axes"), "axes", 1, width)
+        return cls(
+            arrays.floats("axis_mean", (width,)),
+            arrays.floats("axis", (n_axes, width)),
+            number(entry(step, "scale"), "scale", 1e-12, 1e12),
+        )
+
+    @property
+    def width(self) -> int:
+        """Length of the rows that come out."""
+        return len(self.axes)
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Return what comes out, shape (n, width)."""
+        return ((rows.astype(np.float32, copy=False) - self.means) @ self.axes.T) / self.scale
+
+
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """Multinomial logistic regression, ``linear_*`` in a file."""
+    """Multinomial logistic regression."""
 
     weights: Floats
     offsets: Floats
 
     @classmethod
-    def read(cls, step: Any, arrays: Arrays, width: int, n_classes: int) -> Linear:
+    def read(cls, head: Any, arrays: Arrays, width: int, n_classes: int) -> Linear:
         """Take it out of a model file."""
         scores = n_scores(n_classes)
         return cls(arrays.floats("linear_weight", (scores, width)), arrays.floats("linear_offset", (scores,)))
 
     def __call__(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Return probabilities of rows of shape (n, width)."""
+        """Return probabilities, shape (n, n_classes)."""
         return softmax(rows @ self.weights.T + self.offsets)
 
 
@@ -71,11 +129,11 @@ class KernelMachine:
     offsets: Floats
     gamma: float
     means: Floats
-    spreads: Floats
+    scales: Floats
     calibration: Linear
 
     @classmethod
-    def read(cls, step: Any, arrays: Arrays, width: int, n_classes: int) -> KernelMachine:
+    def read(cls, head: Any, arrays: Arrays, width: int, n_classes: int) -> KernelMachine:
         """Take it out of a model file."""
         pairs = n_classes * (n_classes - 1) // 2
         vectors = arrays.floats("vector", (None, width)).astype(np.float64)
@@ -83,37 +141,91 @@ class KernelMachine:
             vectors=vectors,
             weights=arrays.floats("vector_weight", (len(vectors), pairs)),
             offsets=arrays.floats("pair_offset", (pairs,)),
-            gamma=number(entry(step, "gamma"), "gamma", 0, 1e6),
+            gamma=number(entry(head, "gamma"), "gamma", 0, 1e6),
             means=arrays.floats("pair_mean", (pairs,)),
-            spreads=arrays.floats("pair_spread", (pairs,)),
-            calibration=Linear.read(step, arrays, pairs, n_classes),
+            scales=arrays.floats("pair_scale", (pairs,)),
+            calibration=Linear.read(head, arrays, pairs, n_classes),
         )
 
     def __call__(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Return probabilities of rows of shape (n, width)."""
-        return self.calibration((self.decisions(rows) - self.means) / self.spreads)
+        """Return probabilities, shape (n, n_classes)."""
+        decisions = kernel_decisions(rows, self.vectors, self.weights, self.offsets, self.gamma)
+        return self.calibration((decisions - self.means) / self.scales)
 
-    def decisions(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Return the decision value of each pair of classes, shape (n, pairs)."""
-        rows = np.asarray(rows, dtype=np.float64)
-        squares = np.einsum("ij,ij->i", self.vectors, self.vectors)
-        step = max(1, _BLOCK_VALUES // len(self.vectors))
-        found = []
-        for start in range(0, len(rows), step):
-            block = rows[start : start + step]
-            kernel = block @ self.vectors.T
-            kernel *= 2
-            kernel -= squares
-            kernel -= np.einsum("ij,ij->i", block, block)[:, None]
-            kernel *= self.gamma
-            np.exp(kernel, out=kernel)
-            found.append(kernel @ self.weights + self.offsets)
-        return np.concatenate(found)
+
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """Nodes of all trees in one list; a child stands behind its parent, and a leaf is its own child.
+
+    A row goes left where its number in a node's column is at most its threshold; `leaves` names the row of
+    `values`, shape (leaves, outputs), that belongs to a leaf; `steps` is the greatest depth.
+    """
+
+    roots: Indices
+    columns: Indices
+    thresholds: Floats
+    left: Indices
+    right: Indices
+    leaves: Indices
+    values: Floats
+    steps: int
+
+    @classmethod
+    def read(cls, arrays: Arrays, width: int, outputs: int) -> Trees:
+        """Take the trees out of a model file; every node but the roots must have one parent."""
+        thresholds = arrays.floats("node_threshold", (None,))
+        nodes = len(thresholds)
+        left = arrays.integers("node_left", (nodes,), nodes - 1)
+        right = arrays.integers("node_right", (nodes,), nodes - 1)
+        roots = arrays.integers("tree_root", (None,), nodes - 1)
+        values = arrays.floats("leaf_value", (None, outputs))
+        return cls(
+            roots=roots,
+            columns=arrays.integers("node_column", (nodes,), width - 1),
+            thresholds=thresholds,
+            left=left,
+            right=right,
+            leaves=arrays.integers("node_leaf", (nodes,), len(values) - 1),
+            values=values,
+            steps=_count_steps(roots, left, right),
+        )
+
+    def total(self, rows: Floats) -> npt.NDArray[np.float64]:
+        """Return the sum of the leaves' values over all trees, shape (n, outputs)."""
+        step = max(1, _BLOCK_LEAVES // (len(self.roots) * self.values.shape[1]))
+        parts = [self._total(rows[start : start + step]) for start in range(0, len(rows), step)]
+        return np.concatenate(parts)
+
+    def _total(self, rows: Floats) -> npt.NDArray[np.float64]:
+        """Take one step at a time in all trees, for all rows at once."""
+        place = np.broadcast_to(self.roots, (len(rows), len(self.roots)))
+        which = np.arange(len(rows))[:, None]
+        for _ in range(self.steps):
+            goes_left = rows[which, self.columns[place]] <= self.thresholds[place]
+            place = np.where(goes_left, self.left[place], self.right[place])
+        return self.values[self.leaves[place]].sum(axis=1, dtype=np.float64)
+
+
+def _count_steps(roots: Indices, left: Indices, right: Indices) -> int:
+    own = np.arange(len(left))
+    inner = left != own
+    parents = np.bincount(left[inner], minlength=len(own)) + np.bincount(right[inner], minlength=len(own))
+    parents += np.bincount(roots, minlength=len(own))
+    connected = (parents == 1).all() and (left >= own).all() and (right[inner] > own[inner]).all()
+    if not connected or len(roots) > MOST_TREES or (right[~inner] != own[~inner]).any():
+        raise UnreadableError("its trees do not hang together")
+    front = roots
+    for steps in range(MOST_STEPS + 1):
+        front = front[inner[front]]
+        if not len(front):
+            return steps
+        front = np.concatenate([left[front], right[front]])
+    raise UnreadableError(f"its trees are more than {MOST_STEPS} steps high")
 
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """A random forest: the mean of what its trees' leaves hold.
+    """A random forest: the mean of its trees' leaves.
 
     ``levels``, where it is not 0, rounds numbers to so many steps in each unit before.
     """
@@ -122,14 +234,14 @@ class Forest:
     levels: float
 
     @classmethod
-    def read(cls, step: Any, arrays: Arrays, width: int, n_classes: int) -> Forest:
+    def read(cls, head: Any, arrays: Arrays, width: int, n_classes: int) -> Forest:
         """Take it out of a model file."""
         trees = Trees.read(arrays, width, n_classes)
-        _check_shares(trees.values)
-        return cls(trees, number(entry(step, "levels"), "levels", 0, 1e6))
+        _check_probabilities(trees.values)
+        return cls(trees, number(entry(head, "levels"), "levels", 0, 1e6))
 
     def __call__(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Return probabilities of rows of shape (n, width)."""
+        """Return probabilities, shape (n, n_classes)."""
         rows = np.asarray(rows, dtype=np.float32)
         if self.levels:
             rows = np.rint(rows * np.float32(self.levels))
@@ -144,13 +256,13 @@ class BoostedTrees:
     start: Floats
 
     @classmethod
-    def read(cls, step: Any, arrays: Arrays, width: int, n_classes: int) -> BoostedTrees:
+    def read(cls, head: Any, arrays: Arrays, width: int, n_classes: int) -> BoostedTrees:
         """Take it out of a model file."""
         scores = n_scores(n_classes)
         return cls(Trees.read(arrays, width, scores), arrays.floats("start", (scores,)))
 
     def __call__(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Return probabilities of rows of shape (n, width)."""
+        """Return probabilities, shape (n, n_classes)."""
         return softmax(self.start + self.trees.total(rows))
 
 
@@ -161,73 +273,19 @@ class Constant:
     probabilities: Floats
 
     @classmethod
-    def read(cls, step: Any, arrays: Arrays, width: int, n_classes: int) -> Constant:
+    def read(cls, head: Any, arrays: Arrays, width: int, n_classes: int) -> Constant:
         """Take it out of a model file."""
         probabilities = arrays.floats("probability", (n_classes,))
-        _check_shares(probabilities[None])
+        _check_probabilities(probabilities[None])
         return cls(probabilities)
 
     def __call__(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Return probabilities of rows of shape (n, width)."""
+        """Return probabilities, shape (n, n_classes)."""
         return np.tile(np.asarray(self.probabilities, dtype=np.float64), (len(rows), 1))
 
 
-@dataclass(frozen=True, eq=False)
-class Standardise:
-    """Numbers in standard deviations from their mean, cut where they lie far out."""
-
-    means: Floats
-    spreads: Floats
-    farthest: float
-
-    @classmethod
-    def read(cls, step: Any, arrays: Arrays, width: int) -> Standardise:
-        """Take it out of a model file."""
-        return cls(
-            arrays.floats("number_mean", (width,)),
-            arrays.floats("number_spread", (width,)),
-            number(entry(step, "farthest"), "farthest", 0, 1e6),
-        )
-
-    @property
-    def width(self) -> int:
-        """Length of the rows that come out."""
-        return len(self.means)
-
-    def __call__(self, rows: Floats) -> Floats:
-        """Return rows of the same shape, float32."""
-        scaled = (rows.astype(np.float32, copy=False) - self.means) / self.spreads
-        return np.clip(scaled, -self.farthest, self.farthest, out=scaled)
-
-
-@dataclass(frozen=True, eq=False)
-class Project:
-    """Numbers on their main axes, divided by one scale."""
-
-    means: Floats
-    axes: Floats
-    scale: float
-
-    @classmethod
-    def read(cls, step: Any, arrays: Arrays, width: int) -> Project:
-        """Take it out of a model file."""
-        kept = whole(entry(step, "axes"), "axes", 1, width)
-        return cls(
-            arrays.floats("axis_mean", (width,)),
-            arrays.floats("axis", (kept, width)),
-            number(entry(step, "scale"), "scale", 1e-12, 1e12),
-        )
-
-    @property
-    def width(self) -> int:
-        """Length of the rows that come out."""
-        return len(self.axes)
-
-    def __call__(self, rows: Floats) -> Floats:
-        """Return rows of shape (n, kept), float32."""
-        return ((rows.astype(np.float32, copy=False) - self.means) @ self.axes.T) / self.scale
-
-
+#: By their names in a manifest.
+STEPS: dict[str, type[Any]] = {"standardise": Standardise, "project": Project}
 HEADS: dict[str, type[Any]] = {
     "linear": Linear,
     "kernel_machine": KernelMachine,

@@ -1,21 +1,26 @@
-"""The manifest of a model file: what it is, what it learnt from, what it may claim."""
+"""What a model file says of itself, and checks: it may come from anywhere, so nothing in it is believed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skinmnist.inference.checks import UnreadableError, entry, flag, number, one_of, several, whole, words
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.arrays import Array, take_array
+from skinmnist.text import printable, shown
 
 #: Changes whenever an older version of this package could not read what a newer one writes.
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
-MOST_BYTES = 256 * 2**10
+MOST_MANIFEST_BYTES = 256 * 2**10
 #: Pixels along a side of a picture as a model sees it, and classes.
 MOST_SIDE, MOST_CLASSES = 256, 100
-#: Signs of a class's name.
+#: Characters of a class's name.
 LONGEST_NAME = 60
 
 #: How a picture becomes a row, in words; `skinmnist.datasets.images.pictures` does it.
@@ -25,9 +30,109 @@ PREPROCESSING = (
 )
 
 
+class UnreadableError(ValueError):
+    """Why content is no model file, in a few words; readers turn it into an `InputError`."""
+
+
+def entry(mapping: Any, key: str) -> Any:
+    """Return the value of a key."""
+    if not isinstance(mapping, Mapping) or key not in mapping:
+        raise UnreadableError(f"its manifest has no {shown(key)}")
+    return mapping[key]
+
+
+def whole(value: Any, what: str, low: int, high: int) -> int:
+    """Return a whole number between two limits, both included."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise UnreadableError(f"its entry {what!r} is not a whole number from {low} to {high}")
+    return value
+
+
+def number(value: Any, what: str, low: float = -math.inf, high: float = math.inf) -> float:
+    """Return a finite number between two limits, both included."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise UnreadableError(f"its entry {what!r} is not a number from {low} to {high}")
+    try:
+        found = float(value)
+    except OverflowError:  # JSON has whole numbers of any length.
+        found = math.inf
+    if not math.isfinite(found):
+        raise UnreadableError(f"its entry {what!r} is not finite")
+    return found
+
+
+def flag(value: Any, what: str) -> bool:
+    """Return a truth value."""
+    if not isinstance(value, bool):
+        raise UnreadableError(f"its entry {what!r} is neither true nor false")
+    return value
+
+
+def words(value: Any, what: str, longest: int = 200) -> str:
+    """Return a text on one line that may be shown: characters that steer a terminal are refused."""
+    if not isinstance(value, str) or not 0 < len(value) <= longest or printable(value, None) != value:
+        raise UnreadableError(f"its entry {what!r} is not a plain text of at most {longest} characters")
+    return value
+
+
+def several(value: Any, what: str, low: int, high: int) -> list[Any]:
+    """Return a list of so many entries."""
+    if not isinstance(value, list) or not low <= len(value) <= high:
+        raise UnreadableError(f"its entry {what!r} is not a list of {low} to {high} entries")
+    return value
+
+
+def one_of(value: Any, what: str, choices: Iterable[Any]) -> Any:
+    """Return one of a few values."""
+    known = list(choices)
+    if not any(value == choice and type(value) is type(choice) for choice in known):
+        raise UnreadableError(f"its entry {what!r} is none of {', '.join(map(str, known))}")
+    return value
+
+
+class Arrays:
+    """The arrays of a model file, each of which is taken once, with the kind and shape that it must have."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self._left = dict(arrays)
+
+    def floats(self, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[np.floating]:
+        """Take an array of finite numbers; a length of None is free, but at least 1."""
+        values = self._take(name, "f", shape)
+        if not np.isfinite(values).all():
+            raise UnreadableError(f"its array {name} is not finite")
+        return values
+
+    def integers(self, name: str, shape: tuple[int | None, ...], high: int) -> npt.NDArray[np.intp]:
+        """Take an array of whole numbers from 0 to a limit, included."""
+        values = self._take(name, "iu", shape)
+        if values.min() < 0 or values.max() > high:
+            raise UnreadableError(f"its array {name} reaches beyond 0 to {high}")
+        return values.astype(np.intp)
+
+    def beginning(self, prefix: str) -> dict[str, Array]:
+        """Take all arrays whose name begins so, by the rest of their names."""
+        names = [name for name in self._left if name.startswith(prefix)]
+        return {name.removeprefix(prefix): self._left.pop(name) for name in names}
+
+    def check_empty(self) -> None:
+        """Check that every array was taken."""
+        if self._left:
+            raise UnreadableError(f"it holds {shown(min(self._left))}, which its manifest does not use")
+
+    def _take(self, name: str, kinds: str, shape: tuple[int | None, ...]) -> Array:
+        try:
+            values = take_array(self._left, name, kinds, shape)
+        except ValueError as error:
+            raise UnreadableError(str(error)) from None
+        if not values.size:
+            raise UnreadableError(f"its array {name} is empty")
+        return self._left.pop(name)
+
+
 @dataclass(frozen=True)
 class Manifest:
-    """What everybody should know of a model.
+    """What a model is, what it learnt from, and what it may claim.
 
     Attributes
     ----------
@@ -40,7 +145,7 @@ class Manifest:
     class_names, full_names : tuple of str
         In code order.
     synthetic : bool
-        Whether it was trained on pictures that were drawn.
+        Whether it was trained on synthetic pictures.
     scores : dict of str to (float, float)
         Mean and standard deviation over the folds of a cross-validation, by metric; empty where there was
         none.
@@ -60,18 +165,12 @@ class Manifest:
 
     @classmethod
     def read(cls, encoded: bytes) -> Manifest:
-        """Read a manifest.
-
-        Raises
-        ------
-        UnreadableError
-            Where it is none.
-        """
+        """Read a manifest; `UnreadableError` where it is none."""
         content = _parse(encoded)
         version = entry(content, "format")
         if version != FORMAT:
-            shown = version if isinstance(version, int) and abs(version) < 10**6 else "an unknown one"
-            raise UnreadableError(f"its format is {shown}, and this version of skinmnist reads {FORMAT}")
+            named = version if isinstance(version, int) and abs(version) < 10**6 else "unknown"
+            raise UnreadableError(f"its format is {named}, and this version of skinmnist reads {FORMAT}")
         height, width, channels = several(entry(content, "shape"), "shape", 3, 3)
         shape = (whole(height, "height", 2, MOST_SIDE), whole(width, "width", 2, MOST_SIDE))
         classes = several(entry(content, "classes"), "classes", 2, MOST_CLASSES)
@@ -85,7 +184,7 @@ class Manifest:
             shape=(*shape, one_of(channels, "channels", (1, 3))),
             class_names=names,
             full_names=tuple(words(entry(one, "title"), "class title") for one in classes),
-            synthetic=flag(entry(entry(content, "training"), "synthetic"), "entry synthetic"),
+            synthetic=flag(entry(entry(content, "training"), "synthetic"), "synthetic"),
             scores=_scores(entry(content, "scores")),
             content=content,
         )
@@ -97,14 +196,14 @@ def encode_manifest(content: Mapping[str, Any]) -> bytes:
 
 
 def _parse(encoded: bytes) -> dict[str, Any]:
-    if len(encoded) > MOST_BYTES:
-        raise UnreadableError(f"its manifest is longer than {MOST_BYTES:,} bytes")
+    if len(encoded) > MOST_MANIFEST_BYTES:
+        raise UnreadableError(f"its manifest is longer than {MOST_MANIFEST_BYTES:,} bytes")
     try:
         content = json.loads(encoded.decode("ascii"))
     except (ValueError, RecursionError):
-        raise UnreadableError("its manifest is no JSON") from None
+        raise UnreadableError("its manifest is not JSON") from None
     if not isinstance(content, dict):
-        raise UnreadableError("its manifest is no list of entries")
+        raise UnreadableError("its manifest is not a JSON object")
     return content
 
 
@@ -113,7 +212,7 @@ def _scores(content: Any) -> dict[str, tuple[float, float]]:
         return {}
     metrics = entry(content, "metrics")
     if not isinstance(metrics, dict) or len(metrics) > 200:
-        raise UnreadableError("its scores are none")
+        raise UnreadableError("its scores are not an object of at most 200 metrics")
     return {
         words(name, "name of a score", 60): (
             number(entry(one, "mean"), "score"),

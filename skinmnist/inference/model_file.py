@@ -1,15 +1,19 @@
-"""Model files: a ZIP of a manifest in JSON, arrays of plain numbers, and a network in ONNX.
+"""Model files: a plain ZIP of a manifest in JSON and arrays of plain numbers.
 
-Opening one runs no code that came with it: nothing is unpickled, the network must be one that this package
-composes itself, and everything else is numbers that numpy computes with. The SHA-256 of each member stands in
-the manifest, against accidents: who can change a member can change the manifest, too.
+Any ZIP program opens one. In turn only what this module writes is read: what was found is packed again and
+compared, so there is no compression, comment, gap or second member to be wary of. Opening one runs no code
+that came with it: nothing is unpickled, and a network is a plan and tensors, of which its graph is composed.
+The SHA-256 of each member is in the manifest, against accidents: who can change a member can change the
+manifest, too.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,137 +22,226 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.arrays import Array, decode_array, decode_members, encode_array
 from skinmnist.errors import InputError
-from skinmnist.inference.archive import MOST_BYTES, begins_with, pack, unpack
-from skinmnist.inference.arrays import Array, Arrays, decode, encode
-from skinmnist.inference.chain import NETWORK, Answer, n_descriptors
-from skinmnist.inference.checks import UnreadableError, entry, number, several
-from skinmnist.inference.manifest import FORMAT, MANIFEST, Manifest, encode_manifest
+from skinmnist.features.descriptors import describe, descriptor_names
+from skinmnist.inference.heads import HEADS, STEPS, Head, Project, Standardise, softmax
+from skinmnist.inference.manifest import (
+    FORMAT,
+    MANIFEST,
+    Arrays,
+    Manifest,
+    UnreadableError,
+    encode_manifest,
+    entry,
+    number,
+    one_of,
+    several,
+    whole,
+)
 from skinmnist.inference.novelty import novelty_score
-from skinmnist.inference.onnx_format import fill
-from skinmnist.inference.onnx_network import NetworkPlan, compose_network
+from skinmnist.inference.onnx_network import NetworkPlan, Session
 
-#: What the names of the arrays begin with by which unfamiliar pictures are told.
-UNFAMILIAR = "unfamiliar_"
+Shape = tuple[int, int, int]
+
+SUFFIX = ".skm"
+#: Bytes of a file.
+MOST_BYTES = 64 * 2**20
+#: What the names of the arrays for the novelty score begin with.
+NOVELTY = "novelty_"
 _ARRAY = ".npy"
+_BEGINNING = b"PK\x03\x04"
 #: How far answers to the probe may be off: sums of another processor may send a picture another way down one
 #: tree of a hundred.
 _PROBE_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
-class ModelFile:
-    """A model file that was found to be whole.
+class Answer:
+    """Pixel rows to probabilities: features, where any are used, then steps, then a head or a network."""
 
-    Attributes
-    ----------
-    manifest : Manifest
-    answer : Answer
-        Pixel rows to probabilities.
-    unfamiliar : dict of str to ndarray
-        What `skinmnist.inference.novelty.novelty_score` takes; empty where the file has none.
-    """
+    shape: Shape
+    on_features: bool
+    steps: tuple[Standardise | Project, ...]
+    head: Head | None
+    network: Session | None
+    #: Of the classes that the head or network knows.
+    codes: npt.NDArray[np.intp]
+    n_classes: int
+
+    @classmethod
+    def read(cls, content: Any, arrays: Arrays, shape: Shape, n_classes: int) -> Answer:
+        """Read the entry ``answer`` of a manifest, with the arrays that belong to it."""
+        listed = several(entry(content, "codes"), "codes", 2, n_classes)
+        codes = [whole(code, "codes", 0, n_classes - 1) for code in listed]
+        if codes != sorted(set(codes)):
+            raise UnreadableError("its codes are not in order")
+        kind = one_of(entry(entry(content, "head"), "kind"), "head", ("network", *HEADS))
+        on_features = one_of(entry(content, "input"), "input", ("pixels", "features")) == "features"
+        width = _n_features(shape) if on_features else shape[0] * shape[1] * shape[2]
+        steps: list[Standardise | Project] = []
+        for step in several(entry(content, "steps"), "steps", 0, 2):
+            reader = STEPS[one_of(entry(step, "kind"), "step", STEPS)]
+            steps.append(reader.read(step, arrays, width))
+            width = steps[-1].width
+        head, network = None, None
+        if kind == "network":
+            plan = NetworkPlan.read(content["head"], shape, len(codes), width if on_features else 0)
+            network = Session(plan, arrays.floats)
+        else:
+            head = HEADS[kind].read(content["head"], arrays, width, len(codes))
+        return cls(shape, on_features, tuple(steps), head, network, np.array(codes), n_classes)
+
+    def __call__(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Return probabilities of shape (n, n_classes) of uint8 pixel rows, at least one.
+
+        Raises
+        ------
+        InputError
+            Where the model's numbers, each in order, make no probabilities together.
+        """
+        with np.errstate(all="ignore"):
+            known = self._known(rows)
+        if not (np.isfinite(known).all() and (known >= 0).all() and known.any(axis=1).all()):
+            raise InputError(
+                "the model answered with values that are not probabilities; it is damaged, so train it again"
+            )
+        probabilities = np.zeros((len(rows), self.n_classes))
+        probabilities[:, self.codes] = known
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+    def _known(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Return probabilities of the classes that the head knows, shape (n, len(codes))."""
+        values: npt.NDArray[np.floating] | None = None
+        if self.on_features:
+            values = describe(rows, self.shape)
+        elif self.network is None:
+            values = rows.astype(np.float32)
+        if values is not None:
+            for step in self.steps:
+                values = step(values)
+        if self.network is not None:
+            return softmax(self.network(rows, None if values is None else values.astype(np.float32)))
+        assert self.head is not None
+        assert values is not None
+        return self.head(values)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """A model file that was found to be whole; `novelty` is what `novelty_score` takes, or empty."""
 
     manifest: Manifest
     answer: Answer
-    unfamiliar: dict[str, Array]
+    novelty: dict[str, Array]
 
 
 def encode_model(
     description: Mapping[str, Any],
     answer: Mapping[str, Any],
     arrays: Mapping[str, Array],
-    network: Mapping[str, Array] | None,
-    unfamiliar: Mapping[str, Array],
+    novelty: Mapping[str, Array],
 ) -> bytes:
     """Return the content of a model file, the same bytes for the same model.
 
-    Parameters
-    ----------
-    description : mapping
-        The manifest but for its format, answer and members.
-    answer : mapping
-        What `Answer.read` reads.
-    arrays : mapping of str to ndarray
-        Its arrays.
-    network : mapping of str to ndarray, or None
-        Tensors of its network.
-    unfamiliar : mapping of str to ndarray
-        What `skinmnist.inference.novelty.fit_novelty` returns.
+    The manifest is `description`, `answer`, which `Answer.read` reads with its `arrays`, and what is computed
+    here; `novelty` is what `fit_novelty` returns.
     """
     height, width, channels = description["shape"]
     shape = (height, width, channels)
-    members, tensors = {}, None
-    if network is not None:
-        n_features = n_descriptors(shape) if answer["input"] == "descriptors" else 0
-        plan = NetworkPlan.read(answer["head"], shape, len(answer["codes"]), n_features)
-        tensors = members[NETWORK] = fill(compose_network(plan), network)
-    kept = {**arrays, **{UNFAMILIAR + name: values for name, values in unfamiliar.items()}}
-    members |= {name + _ARRAY: encode(values) for name, values in kept.items()}
-    listed = {name: {"sha256": _sha256(content), "bytes": len(content)} for name, content in members.items()}
-    ready = Answer.read(answer, Arrays(arrays), tensors, shape, len(description["classes"]))
+    every = {**arrays, **{NOVELTY + name: values for name, values in novelty.items()}}
+    members = {name + _ARRAY: encode_array(np.asarray(values, order="C")) for name, values in every.items()}
+    ready = Answer.read(answer, Arrays(arrays), shape, len(description["classes"]))
     manifest = {
         "format": FORMAT,
         **description,
         "answer": dict(answer),
         "probe": ready(probe_rows(shape)).round(6).tolist(),
-        "members": listed,
+        "members": list_members(members),
     }
     return pack({MANIFEST: encode_manifest(manifest), **members})
 
 
+def list_members(members: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    """Return SHA-256 and size of each member, as the manifest lists them."""
+    return {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        for name, content in members.items()
+    }
+
+
+def pack(members: Mapping[str, bytes]) -> bytes:
+    """Join named members to the content of a ZIP, uncompressed, the same bytes for the same members."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name)
+            # On every system as on Unix: a plain file that everybody may read.
+            info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16
+            archive.writestr(info, content)
+    return stream.getvalue()
+
+
 def is_model(head: bytes) -> bool:
-    """Tell by its first bytes whether a file was written as a model file, by whatever version."""
-    return begins_with(head, MANIFEST)
+    """Return, by its first bytes, whether a file was written as a model file, by whatever version."""
+    return head.startswith(_BEGINNING) and head[30:].startswith(MANIFEST.encode())
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelFile:
-    """Read a model file.
-
-    Raises
-    ------
-    InputError
-        Where it is none that this version can read, is damaged, or its answers are no probabilities.
-    """
+    """Read a model file; InputError where it is none of this format, damaged, or answers otherwise."""
     file = Path(path)
     try:
         return decode_model(_content(file))
     except UnreadableError as reason:
         raise InputError(
             f"{file} is no model file that can be used: {reason}; "
-            "name one that `python -m skinmnist.train` has written, or write it again"
+            "name another, or train the model anew with `python -m skinmnist.train`"
         ) from None
 
 
 def decode_model(content: bytes) -> ModelFile:
-    """Read the content of a model file.
-
-    Raises
-    ------
-    UnreadableError
-        Where `read_model` would raise an `InputError`.
-    """
-    members = unpack(content)
+    """Read the content of a model file; UnreadableError where `read_model` would raise an InputError."""
+    if not content.startswith(_BEGINNING):
+        raise UnreadableError("it is not written by skinmnist")
+    try:
+        # Nothing is compressed, so its members take no more than the file.
+        members = decode_members(content, len(content))
+    except ValueError as error:
+        raise UnreadableError(str(error)) from None
     if MANIFEST not in members:
         raise UnreadableError("it has no manifest")
-    manifest = Manifest.read(members.pop(MANIFEST))
-    _check_members(entry(manifest.content, "members"), members)
-    network = members.pop(NETWORK, None)
-    arrays = Arrays({name.removesuffix(_ARRAY): decode(member) for name, member in members.items()})
-    unfamiliar = arrays.beginning(UNFAMILIAR)
+    manifest = Manifest.read(members[MANIFEST])
+    arrays = _arrays(content, members, manifest)
+    novelty = arrays.beginning(NOVELTY)
     n_classes = len(manifest.class_names)
-    answer = Answer.read(entry(manifest.content, "answer"), arrays, network, manifest.shape, n_classes)
+    with np.errstate(all="ignore"):
+        answer = Answer.read(entry(manifest.content, "answer"), arrays, manifest.shape, n_classes)
     arrays.check_empty()
-    model = ModelFile(manifest, answer, unfamiliar)
+    model = ModelFile(manifest, answer, novelty)
     _try_out(model)
     return model
+
+
+def _arrays(content: bytes, members: Mapping[str, bytes], manifest: Manifest) -> Arrays:
+    """Decode the arrays of a file that `encode_model` can have written."""
+    found = {name: member for name, member in members.items() if name != MANIFEST}
+    if not all(name.removesuffix(_ARRAY).isidentifier() for name in found):
+        raise UnreadableError("it holds something beside its manifest and arrays")
+    if list_members(found) != entry(manifest.content, "members"):
+        raise UnreadableError("its members are not those that its manifest lists")
+    if pack(members) != content:
+        raise UnreadableError("it is damaged, or packed by another program")
+    try:
+        return Arrays({name.removesuffix(_ARRAY): decode_array(one, name) for name, one in found.items()})
+    except ValueError as error:
+        raise UnreadableError(str(error)) from None
 
 
 def _content(file: Path) -> bytes:
     """Read a file, but none so large that it cannot be a model."""
     try:
         # A pipe would be waited for.
-        reason = "" if stat.S_ISREG(file.stat().st_mode) else "it is no plain file"
+        reason = "" if stat.S_ISREG(file.stat().st_mode) else "it is not a plain file"
         if not reason:
             with file.open("rb") as stream:
                 content = stream.read(MOST_BYTES + 1)
@@ -164,17 +257,14 @@ def _content(file: Path) -> bytes:
     return content
 
 
-def _check_members(listed: Any, members: Mapping[str, bytes]) -> None:
-    if not isinstance(listed, Mapping):
-        raise UnreadableError("its list of members is none")
-    for name, content in members.items():
-        if entry(entry(listed, name), "sha256") != _sha256(content):
-            raise UnreadableError(f"its member {name} is not the one that was written")
-    if len(listed) != len(members):
-        raise UnreadableError("one of its members is missing")
+def _n_features(shape: Shape) -> int:
+    try:
+        return len(descriptor_names(shape))
+    except InputError:
+        raise UnreadableError("its pictures are too small for lesion features") from None
 
 
-def probe_rows(shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+def probe_rows(shape: Shape) -> npt.NDArray[np.uint8]:
     """Return two pictures that every model is tried out on, shape (2, pixels): a dark spot, and stripes."""
     height, width, channels = shape
     y, x = np.linspace(-1, 1, height)[:, None, None], np.linspace(-1, 1, width)[:, None]
@@ -184,27 +274,48 @@ def probe_rows(shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
 
 
 def _try_out(model: ModelFile) -> None:
-    """Let a model answer for two pictures, and compare with what it answered when it was written.
+    """Let a model answer two pictures, and compare with what it answered when it was written.
 
-    Numbers may each be in order and make no sense together; and a later version of this package may describe
-    pictures otherwise than the model has learnt.
+    Numbers may each be in order and make no sense together; and a later version of this package may extract
+    other features than the model has learnt from.
     """
     rows = probe_rows(model.manifest.shape)
     expected = several(entry(model.manifest.content, "probe"), "probe", len(rows), len(rows))
     try:
-        found = model.answer(rows)
-        if model.unfamiliar:
+        answers = model.answer(rows)
+        if model.novelty:
             with np.errstate(all="ignore"):
-                novelty_score(rows, model.manifest.shape, model.unfamiliar)
+                novelty_score(rows, model.manifest.shape, model.novelty)
     except InputError as error:
         raise UnreadableError(f"it cannot answer: {error}") from None
-    for given, shares in zip(expected, found, strict=True):
-        told = [number(p, "probe", 0, 1) for p in several(given, "probe", len(shares), len(shares))]
-        if np.abs(shares - told).max() > _PROBE_TOLERANCE:
+    for stored, answer in zip(expected, answers, strict=True):
+        probe = [number(p, "probe", 0, 1) for p in several(stored, "probe", len(answer), len(answer))]
+        if np.abs(answer - probe).max() > _PROBE_TOLERANCE:
             raise UnreadableError(
                 "it answers otherwise than when it was written, perhaps by another version of skinmnist"
             )
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def model_folder() -> Path:
+    """Return ``$SKINMNIST_MODELS``, else ``models`` in the platform's data folder for this user.
+
+    It need not exist.
+    """
+    named = os.environ.get("SKINMNIST_MODELS")
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return platformdirs.user_data_path("skinmnist", appauthor=False) / "models"
+
+
+def newest_model() -> Path:
+    """Return the file in the model folder that was written last; InputError where there is none."""
+    folder = model_folder()
+    files = [file for file in folder.glob(f"*{SUFFIX}") if file.is_file()]
+    if not files:
+        raise InputError(
+            f"no model was named and there is none in {folder}; train one with `python -m skinmnist.train`, "
+            "or name a model file"
+        )
+    return max(files, key=lambda file: (file.stat().st_mtime_ns, file.name))

@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 Shape = tuple[int, int, int]
 Floats = npt.NDArray[np.float64]
+Pixels = npt.NDArray[np.uint8]
 
 #: Patches along the shorter side of a picture, each of which overlaps its neighbours by half.
 PATCHES = 6
-#: Pixels along the longer side of the picture that is drawn, at least.
-DRAWN_SIDE = 448
+#: Pixels along the longer side of a map as a picture, at least.
+LEAST_MAP_SIDE = 448
 #: Colours of what speaks for the answer, and of what speaks against it.
 FOR, AGAINST = (214, 40, 40), (38, 84, 205)
 #: How much of the strongest colour covers the picture.
@@ -26,24 +27,11 @@ MOST_COVER = 0.65
 _WRITTEN_BY = ("Software", "skinmnist")
 
 
-def occlusion_map(
-    predict_proba: Callable[[npt.NDArray[np.uint8]], Floats], row: npt.NDArray[np.uint8], shape: Shape
-) -> Floats:
+def occlusion_map(predict_proba: Callable[[Pixels], Floats], row: Pixels, shape: Shape) -> Floats:
     """Cover patches of a picture with the colour of its border, and see how the answer's probability falls.
 
-    Parameters
-    ----------
-    predict_proba : callable
-        Pixel rows uint8 (n, height * width * channels) to probabilities (n, k).
-    row : ndarray of shape (height * width * channels,), uint8
-    shape : tuple of int
-        ``(height, width, channels)``.
-
-    Returns
-    -------
-    ndarray of shape (height, width), float64
-        At each pixel the mean fall over the patches that cover it, those around it counting more than those
-        that it is the edge of; negative where the probability rises.
+    Returns, of shape (height, width), the mean fall over the patches that cover each pixel, those around it
+    counting more than those that it is the edge of; negative where the probability rises.
     """
     picture = row.reshape(shape)
     boxes = _boxes(shape)
@@ -51,9 +39,9 @@ def occlusion_map(
     skin = _border_colour(picture)
     for one, (rows, columns) in zip(covered, boxes, strict=True):
         one[rows, columns] = skin
-    found = predict_proba(np.concatenate([row[None], covered.reshape(len(boxes), -1)]))
-    answer = found[0].argmax()
-    falls = found[0, answer] - found[1:, answer]
+    probabilities = predict_proba(np.concatenate([row[None], covered.reshape(len(boxes), -1)]))
+    answer = probabilities[0].argmax()
+    falls = probabilities[0, answer] - probabilities[1:, answer]
     total, count = np.zeros(shape[:2]), np.zeros(shape[:2])
     side = boxes[0][0].stop
     tent = 1 - np.abs(np.arange(side) + 0.5 - side / 2) / (side / 2)
@@ -63,19 +51,16 @@ def occlusion_map(
     return total / count
 
 
-def draw_explanation(picture: npt.NDArray[np.uint8], importance: Floats) -> bytes:
-    """Draw a map over the enlarged picture, as PNG: red speaks for the answer, blue against it.
+def draw_explanation(picture: Pixels, importance: Floats) -> bytes:
+    """Draw a map, shape (height, width), over the enlarged picture, as PNG.
 
-    Parameters
-    ----------
-    picture : ndarray of shape (height, width, channels), uint8
-    importance : ndarray of shape (height, width), float64
+    Red speaks for the answer, blue against it.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     height, width = importance.shape
-    scale = -(-DRAWN_SIDE // max(height, width))
+    scale = -(-LEAST_MAP_SIDE // max(height, width))
     size = (width * scale, height * scale)
     colours = np.repeat(picture, 3 // picture.shape[2], axis=2)
     below = np.asarray(Image.fromarray(colours).resize(size, Image.Resampling.NEAREST), dtype=np.float64)
@@ -83,16 +68,16 @@ def draw_explanation(picture: npt.NDArray[np.uint8], importance: Floats) -> byte
     smooth = Image.fromarray(strength.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
     heat = np.clip(np.asarray(smooth, dtype=np.float64), -1, 1)[:, :, None]
     cover = MOST_COVER * np.abs(heat)
-    drawn = (1 - cover) * below + cover * np.where(heat > 0, FOR, AGAINST)
+    blended = (1 - cover) * below + cover * np.where(heat > 0, FOR, AGAINST)
     written_by = PngInfo()
     written_by.add_text(*_WRITTEN_BY)
     stream = io.BytesIO()
-    Image.fromarray(np.rint(drawn).astype(np.uint8)).save(stream, "PNG", pnginfo=written_by)
+    Image.fromarray(np.rint(blended).astype(np.uint8)).save(stream, "PNG", pnginfo=written_by)
     return stream.getvalue()
 
 
 def is_explanation(head: bytes) -> bool:
-    """Tell by its first bytes whether a file is a map that `draw_explanation` has drawn."""
+    """Return, by its first bytes, whether a file is a map that `draw_explanation` has drawn."""
     return head.startswith(b"\x89PNG") and b"tEXt" + "\0".join(_WRITTEN_BY).encode() in head
 
 
@@ -104,7 +89,7 @@ def _boxes(shape: Shape) -> list[tuple[slice, slice]]:
     return [(slice(top, top + side), slice(left, left + side)) for top in starts[0] for left in starts[1]]
 
 
-def _border_colour(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _border_colour(picture: Pixels) -> Pixels:
     """Return the median colour of the outermost pixels: in dermoscopic pictures, the skin."""
     border = np.ones(picture.shape[:2], dtype=bool)
     border[1:-1, 1:-1] = False

@@ -1,108 +1,86 @@
-"""The networks of `skinmnist.models.cnn.network` as ONNX: from uint8 pictures to log-probabilities."""
+"""Trained networks as ONNX, run by onnxruntime: from uint8 pictures to log-probabilities.
+
+A model file holds a network's plan and its tensors. The graph is composed from them here, byte by byte, so
+that onnxruntime only ever meets graphs of this package's own, and no library is needed to write them.
+
+Format: onnx.proto3 of ONNX in the encoding of Protocol Buffers.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.inference.checks import UnreadableError, entry, number, one_of, several, whole
-from skinmnist.inference.onnx_format import Graph, Pieces
+from skinmnist.inference.manifest import UnreadableError, entry, number, one_of, several, whole
+
+Floats = npt.NDArray[np.floating]
+#: Name and shape -> the finite values of a trained tensor.
+Take = Callable[[str, tuple[int, ...]], Floats]
 
 #: Multiplications that one picture may cost; the widest network of this package needs about an eighth.
 MOST_PRODUCTS = 3_000_000_000
-#: Numbers that the largest grid of one picture may have in all views; the widest here has a tenth.
+#: Values that the largest grid of one picture may have in all views; the widest here has a tenth.
 MOST_VALUES = 2_000_000
+#: Pictures that are looked at together, and values of their largest grid: memory does not follow how many
+#: there are, and what is worked on stays near the processor.
+BATCH_ROWS, BATCH_VALUES = 32, 8_000_000
+#: The oldest operators that do what is needed; every runtime since 2022 knows them.
+OPSET, IR_VERSION = 17, 8
+
+_TYPES = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7}
 
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """Everything about a trained network but its numbers.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(height, width, channels)`` of a picture.
-    n_classes : int
-    block : int
-        Side of the blocks of pixels that are folded into channels.
-    channels, pairs : tuple of int
-        Channels and residual pairs of each stage.
-    views : int
-        Symmetric views whose log-probabilities are averaged.
-    n_numbers : int
-        Descriptors that a second network looks at; 0 where there is none.
-    hidden : tuple of int
-        Units of each of its hidden layers.
-    share : float
-        Weight of its answer.
-    """
+    """Everything about a trained network but its tensors."""
 
     shape: tuple[int, int, int]
     n_classes: int
+    #: Side of the blocks of pixels that are folded into channels.
     block: int
+    #: Channels and residual pairs of each stage.
     channels: tuple[int, ...]
     pairs: tuple[int, ...]
+    #: Symmetric views whose log-probabilities are averaged.
     views: int
+    #: Of a second network that looks at lesion features: inputs, units of its hidden layers, weight.
     n_features: int = 0
     hidden: tuple[int, ...] = ()
     share: float = 0.0
 
     @classmethod
-    def read(cls, step: Any, shape: tuple[int, int, int], n_classes: int, n_descriptors: int) -> NetworkPlan:
-        """Read a plan from a manifest.
-
-        Raises
-        ------
-        UnreadableError
-            Where it describes no network of this package, or one that would take too long.
-        """
-        channels = [whole(c, "channels", 1, 512) for c in several(entry(step, "channels"), "channels", 1, 6)]
-        pairs = [
-            whole(p, "pairs", 0, 4)
-            for p in several(entry(step, "pairs"), "pairs", len(channels), len(channels))
-        ]
+    def read(cls, head: Any, shape: tuple[int, int, int], n_classes: int, n_features: int) -> NetworkPlan:
+        """Read a plan from a manifest; a network that would take too long is refused."""
+        channels = [whole(c, "channels", 1, 512) for c in several(entry(head, "channels"), "channels", 1, 6)]
+        pairs = several(entry(head, "pairs"), "pairs", len(channels), len(channels))
+        hidden = several(entry(head, "hidden"), "hidden units", 0, 4 if n_features else 0)
         square = shape[0] == shape[1]
-        n_features = one_of(entry(step, "numbers"), "descriptors", (0, n_descriptors))
         plan = cls(
             shape=shape,
             n_classes=n_classes,
-            block=one_of(entry(step, "block"), "block", (1, 2, 4, 8)),
+            block=one_of(entry(head, "block"), "block", (1, 2, 4, 8)),
             channels=tuple(channels),
-            pairs=tuple(pairs),
-            views=one_of(entry(step, "views"), "views", (1, 2, 4, 8) if square else (1, 2, 4)),
-            n_features=n_features,
-            hidden=tuple(
-                whole(h, "hidden units", 1, 2048)
-                for h in several(entry(step, "hidden"), "hidden units", 0, 4 if n_features else 0)
-            ),
-            share=number(entry(step, "share"), "share", 0, 1),
+            pairs=tuple(whole(p, "pairs", 0, 4) for p in pairs),
+            views=one_of(entry(head, "views"), "views", (1, 2, 4, 8) if square else (1, 2, 4)),
+            n_features=one_of(entry(head, "features"), "features", (n_features,)),
+            hidden=tuple(whole(h, "hidden units", 1, 2048) for h in hidden),
+            share=number(entry(head, "share"), "share", 0, 1),
         )
         if plan.products > MOST_PRODUCTS or plan.values > MOST_VALUES:
             raise UnreadableError("its network would take too long or too much memory for one picture")
         return plan
 
-    def as_step(self) -> dict[str, Any]:
-        """Return what `read` reads."""
-        return {
-            "channels": list(self.channels),
-            "pairs": list(self.pairs),
-            "block": self.block,
-            "views": self.views,
-            "numbers": self.n_features,
-            "hidden": list(self.hidden),
-            "share": self.share,
-        }
-
     @property
     def grids(self) -> list[tuple[int, int]]:
         """Height and width of the grid of each stage."""
-        found = [(-(-self.shape[0] // self.block), -(-self.shape[1] // self.block))]
+        grids = [(-(-self.shape[0] // self.block), -(-self.shape[1] // self.block))]
         for _ in self.channels[1:]:
-            found.append((-(-found[-1][0] // 2), -(-found[-1][1] // 2)))
-        return found
+            grids.append((-(-grids[-1][0] // 2), -(-grids[-1][1] // 2)))
+        return grids
 
     @property
     def products(self) -> int:
@@ -115,40 +93,172 @@ class NetworkPlan:
 
     @property
     def values(self) -> int:
-        """Numbers of the largest grid of one picture in all its views."""
+        """Values of the largest grid of one picture in all its views."""
         inputs = self.shape[2] * self.block**2
         sizes = zip(self.grids, (max(inputs, self.channels[0]), *self.channels[1:]), strict=True)
         return max(height * width * channels for (height, width), channels in sizes) * self.views
 
 
-def compose_network(plan: NetworkPlan) -> Pieces:
-    """Compose the ONNX file of a network, with gaps for its numbers.
+class Session:
+    """A network ready to answer; `take` hands out its tensors."""
+
+    def __init__(self, plan: NetworkPlan, take: Take) -> None:
+        import onnxruntime
+
+        self._rows = max(1, min(BATCH_ROWS, BATCH_VALUES // plan.values))
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # Errors come as exceptions; nothing else is for the user.
+        # Threads that wait in a loop cost a third of the time of a processor that others use, too.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        content = compose_network(plan, take)
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has no class that all its errors belong to.
+            raise UnreadableError(f"onnxruntime cannot take its network ({type(error).__name__})") from None
+
+    def __call__(
+        self, pictures: npt.NDArray[np.uint8], features: npt.NDArray[np.float32] | None
+    ) -> npt.NDArray[np.float64]:
+        """Return log-probabilities, shape (n, k), of flat rows and, where it takes them, features."""
+        outputs = []
+        for start in range(0, len(pictures), self._rows):
+            part = slice(start, start + self._rows)
+            inputs = {"pictures": np.ascontiguousarray(pictures[part])}
+            if features is not None:
+                inputs["features"] = np.ascontiguousarray(features[part])
+            outputs.append(self._session.run(None, inputs)[0])
+        return np.concatenate(outputs).astype(np.float64)
+
+
+class Graph:
+    """An ONNX graph under construction: every operator is a method that names its result."""
+
+    def __init__(self) -> None:
+        self._nodes: list[bytes] = []
+        self._initializers: list[bytes] = []
+        self._inputs: list[bytes] = []
+        self._made = 0
+
+    def input(self, name: str, kind: str, shape: Sequence[int | str]) -> str:
+        """Add an input; a text in its shape names a length that is free."""
+        self._inputs.append(message(11, _value(name, kind, shape)))
+        return name
+
+    def tensor(self, name: str, values: npt.NDArray[np.generic]) -> str:
+        """Add a tensor."""
+        dims = b"".join(whole_field(1, length) for length in values.shape)
+        kind = whole_field(2, _TYPES[str(values.dtype)])
+        payload = values.astype(values.dtype.newbyteorder("<")).tobytes()
+        self._initializers.append(message(5, dims + kind + text(8, name) + message(9, payload)))
+        return name
+
+    def constant(self, values: npt.NDArray[np.generic]) -> str:
+        """Add a tensor that belongs to the graph itself."""
+        self._made += 1
+        return self.tensor(f"constant{self._made}", values)
+
+    def add(self, operator: str, inputs: Sequence[str], **attributes: int | Sequence[int]) -> str:
+        """Add an operator and return the name of what it makes."""
+        self._made += 1
+        output = f"{operator.lower()}{self._made}"
+        node = b"".join(text(1, name) for name in inputs) + text(2, output) + text(4, operator)
+        node += b"".join(message(5, _attribute(name, value)) for name, value in attributes.items())
+        self._nodes.append(message(1, node))
+        return output
+
+    def compose(self, name: str, output: str, shape: Sequence[int | str]) -> bytes:
+        """Return the whole file, whose one output is of float32."""
+        outputs = message(12, _value(output, "float32", shape))
+        graph = b"".join([*self._nodes, text(2, name), *self._initializers, *self._inputs, outputs])
+        opset = message(8, text(1, "") + whole_field(2, OPSET))
+        return whole_field(1, IR_VERSION) + text(2, "skinmnist") + message(7, graph) + opset
+
+
+def varint(value: int) -> bytes:
+    """Encode a whole number of at least 0, seven bits to a byte."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def whole_field(field: int, value: int) -> bytes:
+    """Encode a field of a whole number."""
+    return varint(field << 3) + varint(value)
+
+
+def message(field: int, content: bytes) -> bytes:
+    """Encode a field of a message, a text or bytes."""
+    return varint(field << 3 | 2) + varint(len(content)) + content
+
+
+def text(field: int, value: str) -> bytes:
+    """Encode a field of a text."""
+    return message(field, value.encode("ascii"))
+
+
+def _value(name: str, kind: str, shape: Sequence[int | str]) -> bytes:
+    lengths = (text(2, one) if isinstance(one, str) else whole_field(1, one) for one in shape)
+    dims = b"".join(message(1, length) for length in lengths)
+    return text(1, name) + message(2, message(1, whole_field(1, _TYPES[kind]) + message(2, dims)))
+
+
+def _attribute(name: str, value: int | Sequence[int]) -> bytes:
+    if isinstance(value, int):
+        return text(1, name) + whole_field(3, value) + whole_field(20, 2)
+    return text(1, name) + b"".join(whole_field(8, one) for one in value) + whole_field(20, 7)
+
+
+class _NetworkGraph(Graph):
+    """A graph whose layers take their trained tensors from a model file."""
+
+    def __init__(self, take: Take) -> None:
+        super().__init__()
+        self._take = take
+
+    def trained(self, name: str, *shape: int) -> str:
+        return self.tensor(name, self._take(name, shape).astype(np.float32))
+
+    def convolution(self, source: str, name: str, inputs: int, outputs: int) -> str:
+        kernel = self.trained(f"{name}_kernel", outputs, inputs, 3, 3)
+        return self.add("Conv", [source, kernel, self.trained(f"{name}_offset", outputs)], pads=[1, 1, 1, 1])
+
+    def dense(self, source: str, name: str, inputs: int, outputs: int) -> str:
+        kernel = self.trained(f"{name}_kernel", inputs, outputs)
+        return self.add("Gemm", [source, kernel, self.trained(f"{name}_offset", outputs)])
+
+    def reshape(self, source: str, *shape: int) -> str:
+        return self.add("Reshape", [source, self.constant(np.array(shape, dtype=np.int64))])
+
+
+def compose_network(plan: NetworkPlan, take: Take) -> bytes:
+    """Compose the ONNX file of a network.
 
     Inputs are ``pictures``, uint8 of shape (n, height * width * channels), and, where a second network looks
-    at descriptors, ``numbers``, float32 of shape (n, n_numbers). The output, float32 of shape (n, n_classes),
-    are log-probabilities: the weighted mean of the networks', each the mean over its views.
+    at lesion features, ``features``, float32 of shape (n, n_features). The output, float32 of shape
+    (n, n_classes), is log-probabilities: the weighted mean of the networks', each the mean over its views.
     """
-    graph = Graph()
+    graph = _NetworkGraph(take)
     source = gather_views(plan)
     pictures = graph.input("pictures", "uint8", ("n", int(np.prod(plan.shape))))
-    found = graph.add("Gather", [pictures, graph.constant(source.ravel())], axis=1)
-    found = _reshape(graph, found, (-1, *source.shape[1:]))
-    found = graph.add("Cast", [found], to=1)
-    spread = (1, source.shape[1], 1, 1)
-    found = graph.add("Sub", [found, graph.gap("centre", spread)])
-    found = graph.add("Div", [found, graph.gap("spread", spread)])
-    found = _stages(graph, found, plan)
-    mean = graph.add("GlobalAveragePool", [found])
-    joined = graph.add("Concat", [mean, graph.add("GlobalMaxPool", [found])], axis=1)
-    logits = _dense(
-        graph, graph.add("Flatten", [joined], axis=1), "logits", 2 * plan.channels[-1], plan.n_classes
-    )
-    logs = _reshape(graph, graph.add("LogSoftmax", [logits], axis=1), (-1, plan.views, plan.n_classes))
+    grid = graph.add("Gather", [pictures, graph.constant(source.ravel())], axis=1)
+    grid = graph.add("Cast", [graph.reshape(grid, -1, *source.shape[1:])], to=1)
+    channels = (1, source.shape[1], 1, 1)
+    grid = graph.add("Sub", [grid, graph.trained("centre", *channels)])
+    grid = graph.add("Div", [grid, graph.trained("spread", *channels)])
+    grid = _add_stages(graph, grid, plan)
+    mean = graph.add("GlobalAveragePool", [grid])
+    joined = graph.add("Concat", [mean, graph.add("GlobalMaxPool", [grid])], axis=1)
+    flat = graph.add("Flatten", [joined], axis=1)
+    logits = graph.dense(flat, "logits", 2 * plan.channels[-1], plan.n_classes)
+    logs = graph.reshape(graph.add("LogSoftmax", [logits], axis=1), -1, plan.views, plan.n_classes)
     answer = graph.add("ReduceMean", [logs], axes=[1], keepdims=0)
     if plan.n_features:
-        described = graph.add("LogSoftmax", [_feature_extractor(graph, plan)], axis=1)
+        other = graph.add("LogSoftmax", [_add_feature_network(graph, plan)], axis=1)
         own = graph.add("Mul", [answer, graph.constant(np.array([1 - plan.share], np.float32))])
-        other = graph.add("Mul", [described, graph.constant(np.array([plan.share], np.float32))])
+        other = graph.add("Mul", [other, graph.constant(np.array([plan.share], np.float32))])
         answer = graph.add("Add", [own, other])
     return graph.compose("skinmnist", answer, ("n", plan.n_classes))
 
@@ -162,7 +272,7 @@ def gather_views(plan: NetworkPlan) -> npt.NDArray[np.int32]:
     height, width, channels = plan.shape
     places = np.arange(height * width * channels, dtype=np.int32).reshape(plan.shape)
     below, right = -height % plan.block, -width % plan.block
-    found = []
+    views = []
     for view in range(plan.views):
         turned = places[:, ::-1] if view & 1 else places
         turned = turned[::-1] if view & 2 else turned
@@ -170,45 +280,31 @@ def gather_views(plan: NetworkPlan) -> npt.NDArray[np.int32]:
         padded = np.pad(turned, ((0, below), (0, right), (0, 0)), "symmetric")
         rows, columns = padded.shape[0] // plan.block, padded.shape[1] // plan.block
         blocks = padded.reshape(rows, plan.block, columns, plan.block, channels)
-        found.append(blocks.transpose(1, 3, 4, 0, 2).reshape(-1, rows, columns))
-    return np.stack(found)
+        views.append(blocks.transpose(1, 3, 4, 0, 2).reshape(-1, rows, columns))
+    return np.stack(views)
 
 
-def _stages(graph: Graph, found: str, plan: NetworkPlan) -> str:
+def _add_stages(graph: _NetworkGraph, grid: str, plan: NetworkPlan) -> str:
     """Add the stages of convolutions; every normalisation is part of the convolution before it."""
     inputs = plan.shape[2] * plan.block**2
     for stage, (outputs, pairs) in enumerate(zip(plan.channels, plan.pairs, strict=True), start=1):
         if stage > 1:
             odd = [side % 2 for side in plan.grids[stage - 2]]
-            found = graph.add("MaxPool", [found], kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, *odd])
-        found = graph.add("Relu", [_convolution(graph, found, f"stage{stage}_conv", inputs, outputs)])
+            grid = graph.add("MaxPool", [grid], kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, *odd])
+        grid = graph.add("Relu", [graph.convolution(grid, f"stage{stage}_conv", inputs, outputs)])
         for pair in range(pairs):
             name = f"stage{stage}_pair{pair}"
-            inner = graph.add("Relu", [_convolution(graph, found, f"{name}_first", outputs, outputs)])
-            inner = _convolution(graph, inner, f"{name}_second", outputs, outputs)
-            found = graph.add("Relu", [graph.add("Add", [found, inner])])
+            inner = graph.add("Relu", [graph.convolution(grid, f"{name}_first", outputs, outputs)])
+            inner = graph.convolution(inner, f"{name}_second", outputs, outputs)
+            grid = graph.add("Relu", [graph.add("Add", [grid, inner])])
         inputs = outputs
-    return found
+    return grid
 
 
-def _convolution(graph: Graph, found: str, name: str, inputs: int, outputs: int) -> str:
-    kernel = graph.gap(f"{name}_kernel", (outputs, inputs, 3, 3))
-    return graph.add("Conv", [found, kernel, graph.gap(f"{name}_offset", (outputs,))], pads=[1, 1, 1, 1])
-
-
-def _feature_extractor(graph: Graph, plan: NetworkPlan) -> str:
-    found = graph.input("numbers", "float32", ("n", plan.n_features))
+def _add_feature_network(graph: _NetworkGraph, plan: NetworkPlan) -> str:
+    layer = graph.input("features", "float32", ("n", plan.n_features))
     inputs = plan.n_features
-    for layer, units in enumerate(plan.hidden, start=1):
-        found = graph.add("Relu", [_dense(graph, found, f"hidden{layer}", inputs, units)])
+    for position, units in enumerate(plan.hidden, start=1):
+        layer = graph.add("Relu", [graph.dense(layer, f"hidden{position}", inputs, units)])
         inputs = units
-    return _dense(graph, found, "describer_logits", inputs, plan.n_classes)
-
-
-def _dense(graph: Graph, found: str, name: str, inputs: int, outputs: int) -> str:
-    kernel = graph.gap(f"{name}_kernel", (inputs, outputs))
-    return graph.add("Gemm", [found, kernel, graph.gap(f"{name}_offset", (outputs,))])
-
-
-def _reshape(graph: Graph, found: str, shape: tuple[int, ...]) -> str:
-    return graph.add("Reshape", [found, graph.constant(np.array(shape, dtype=np.int64))])
+    return graph.dense(layer, "feature_logits", inputs, plan.n_classes)

@@ -1,4 +1,4 @@
-"""A fitted model as plain data: what `skinmnist.prediction` computes with, and nothing of what trained it.
+"""A fitted model as plain data: what `skinmnist.inference` computes with, and nothing of what trained it.
 
 Networks become tensors, whose normalisations are folded into the convolutions before them; classic models
 become arrays. Neither pickle nor converter has a part in it.
@@ -43,16 +43,13 @@ class Exported:
     Attributes
     ----------
     answer : dict
-        How probabilities are computed, as `skinmnist.inference.chain.Answer.read` reads it.
+        How probabilities are computed, as `skinmnist.inference.model_file.Answer.read` reads it.
     arrays : dict of str to ndarray
         What it is computed with.
-    network : dict of str to ndarray, or None
-        Tensors of a network.
     """
 
     answer: dict[str, Any]
     arrays: dict[str, Array] = field(default_factory=dict)
-    network: dict[str, Array] | None = None
 
 
 def export_network(fitted: Fitted) -> Exported:
@@ -69,7 +66,7 @@ def export_network(fitted: Fitted) -> Exported:
         "pairs": list(classifier.pairs),
         "block": block,
         "views": classifier.used_views,
-        "numbers": ensemble.n_features,
+        "features": ensemble.n_features,
         "hidden": list(feature_layers),
         "share": float(classifier.feature_share) if feature_layers else 0.0,
     }
@@ -93,14 +90,14 @@ def export_network(fitted: Fitted) -> Exported:
         steps.append(step)
         for layer in range(1, len(feature_layers) + 1):
             tensors |= _dense(f"hidden{layer}", ensemble.members[1].get_layer(f"hidden{layer}"))
-        tensors |= _dense("describer_logits", ensemble.members[1].get_layer("logits"))
+        tensors |= _dense("feature_logits", ensemble.members[1].get_layer("logits"))
     answer = {
-        "input": "descriptors" if feature_layers else "pixels",
+        "input": "features" if feature_layers else "pixels",
         "steps": steps,
         "head": head,
         "codes": classifier.classes_.tolist(),
     }
-    return Exported(answer, arrays, tensors)
+    return Exported(answer, {**arrays, **tensors})
 
 
 def _convolution(name: str, convolution: Any, norm: Any) -> dict[str, Array]:
@@ -124,4 +121,4 @@ def standardise(standardiser: Any) -> tuple[dict[str, Any], dict[str, Array]]:
     from skinmnist.features.transformer import FARTHEST
 
     step = {"kind": "standardise", "farthest": FARTHEST}
-    return step, {"number_mean": standardiser.mean_, "number_spread": standardiser.spread_}
+    return step, {"feature_mean": standardiser.mean_, "feature_scale": standardiser.spread_}

@@ -21,7 +21,7 @@ def export_svm(fitted: Fitted) -> Exported:
         "vector_weight": weights,
         "pair_offset": offsets,
         "pair_mean": scaler.mean_,
-        "pair_spread": scaler.scale_,
+        "pair_scale": scaler.scale_,
         **_linear(regression),
     }
     return _exported(fitted, {"kind": "kernel_machine", "gamma": float(machine.gamma)}, arrays)
@@ -112,7 +112,7 @@ def _exported(fitted: Fitted, head: dict[str, Any], arrays: dict[str, Array]) ->
         steps.append(step)
         arrays = {**own, **arrays}
     answer = {
-        "input": "descriptors" if fitted.described else "pixels",
+        "input": "features" if fitted.described else "pixels",
         "steps": steps,
         "head": head,
         "codes": np.asarray(fitted.classifier.classes_).tolist(),

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import io
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import numpy as np
@@ -24,8 +24,10 @@ from skinmnist.datasets.images.pictures import FORMATS_SAID, MAX_BYTES, MAX_PIXE
 from skinmnist.datasets.memory import trim_memory
 from skinmnist.errors import InputError
 from skinmnist.text import template_environment
-from skinmnist.web.body import Bodies
-from skinmnist.web.guard import Guard
+from skinmnist.web.guard import Bodies, Guard
+
+if TYPE_CHECKING:
+    from skinmnist.inference.classifier import Classifier
 
 #: Small pictures that are looked at side by side; large ones wait for each other, and hold up no small one.
 WORKERS = 2
@@ -43,85 +45,35 @@ SHOWN = {
 _HERE = Path(__file__).parent
 
 
-class Answer(Protocol):
-    """What the page needs of a `skinmnist.inference.predicted.Prediction`."""
+def make_app(model: Classifier, host: str = "127.0.0.1") -> Guard:
+    """Make the application for one model, which is called from several threads; it stores no request.
 
-    @property
-    def pixels(self) -> npt.NDArray[np.uint8]:
-        """Pixels as the model saw them, shape (height, width, channels)."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything else, as JSON has it."""
-
-
-class Model(Protocol):
-    """What the page needs of a `skinmnist.inference.classifier.Classifier`."""
-
-    @property
-    def title(self) -> str:
-        """What kind of model it is."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(height, width, channels)`` of a picture as the model sees it."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Short names, in code order."""
-
-    @property
-    def full_names(self) -> tuple[str, ...]:
-        """Full names, in code order."""
-
-    @property
-    def manifest(self) -> Any:
-        """See `skinmnist.inference.manifest.Manifest`: what it may claim, and what it was trained on."""
-
-    def classify(self, image: Any) -> Answer:
-        """Answer one picture."""
-
-    def explain_picture(self, image: Any) -> bytes:
-        """Draw what the answer hangs on, as PNG."""
-
-
-def make_app(model: Model, host: str = "127.0.0.1") -> Guard:
-    """Make the application for one model; it keeps nothing of a request beyond its answer.
-
-    Parameters
-    ----------
-    model : Classifier
-        Called from several threads.
-    host : str
-        What the server listens on: requests for other names are refused.
-
-    Returns
-    -------
-    ASGI application
-        ``GET /`` is the page, ``GET /api/model`` tells what the model is, ``POST /api/classify`` takes a
-        picture (the body itself, or the one file of a form) and returns what the model says of it as JSON;
-        with ``?pictures=1`` also the picture as the model saw it and the map of what the answer hangs on,
-        as data URIs. An error is ``{"error": "one sentence"}``.
+    ``GET /`` is the page, ``GET /api/model`` describes the model, ``POST /api/classify`` takes a picture (the
+    body itself, or the one file of a form) and returns the model's answer as JSON; with ``?pictures=1`` also
+    the picture as the model saw it and the map of what the answer hangs on, as data URIs. An error is
+    ``{"error": "one sentence"}``. Requests for other names than that of `host`, which the server listens on,
+    are refused.
     """
     desk = _Desk(model)
-    kept = [
+    files = [
         ("/", _page(desk.description), "text/html; charset=utf-8"),
         ("/page.css", (_HERE / "page.css").read_bytes(), "text/css; charset=utf-8"),
         ("/page.js", (_HERE / "page.js").read_bytes(), "text/javascript; charset=utf-8"),
         ("/icon.svg", (_HERE / "icon.svg").read_bytes(), "image/svg+xml"),
     ]
-    routes = [Route(path, _kept(content, kind)) for path, content, kind in kept]
+    routes = [Route(path, _file(content, kind)) for path, content, kind in files]
     routes += [
         Route("/api/model", desk.describe),
         Route("/api/classify", desk.classify, methods=["POST"]),
     ]
-    handlers: dict[Any, Any] = {HTTPException: _told, Exception: _unexpected}
+    handlers: dict[Any, Any] = {HTTPException: _refused, Exception: _unexpected}
     return Guard(Starlette(routes=routes, exception_handlers=handlers), host)
 
 
 class _Desk:
     """Takes pictures in, hands them to the model in a thread, and hands its answers out."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Classifier) -> None:
         self._model = model
         self._bodies = Bodies()
         self._lanes: dict[bool, anyio.CapacityLimiter] = {}
@@ -144,12 +96,12 @@ class _Desk:
 
     async def classify(self, request: Request) -> Response:
         """Answer one picture; a refusal is handed on as text, for an error would hold on to the picture."""
-        drawn = request.query_params.get("pictures") == "1"
+        explained = request.query_params.get("pictures") == "1"
         try:
             async with self._bodies.picture(request) as content:
                 lane = await self._lane(content)
-                told = await anyio.to_thread.run_sync(self._answer, content, drawn, limiter=lane)
-            return JSONResponse(told, 422 if "error" in told else 200)
+                answer = await anyio.to_thread.run_sync(self._answer, content, explained, limiter=lane)
+            return JSONResponse(answer, 422 if "error" in answer else 200)
         finally:
             self._trim_soon()
 
@@ -171,18 +123,18 @@ class _Desk:
         self._trimming = False
         asyncio.get_running_loop().run_in_executor(None, trim_memory)
 
-    def _answer(self, content: bytes, drawn: bool) -> dict[str, Any]:
+    def _answer(self, content: bytes, explained: bool) -> dict[str, Any]:
         # In its final size it is a row of its own, and the large picture need not stay in memory.
         try:
             seen = picture_row(open_picture(content), self._model.shape).reshape(self._model.shape)
         except InputError as error:
             return {"error": str(error)}
-        answer = self._model.classify(seen)
-        told = answer.to_dict()
-        if drawn:
-            told["seen"] = _data_uri(_png(answer.pixels))
-            told["explanation"] = _data_uri(self._model.explain_picture(seen))
-        return told
+        prediction = self._model.classify(seen)
+        answer = prediction.to_dict()
+        if explained:
+            answer["seen"] = _data_uri(_png(prediction.pixels))
+            answer["explanation"] = _data_uri(self._model.explain_picture(seen))
+        return answer
 
 
 def _is_large(content: bytes) -> bool:
@@ -196,20 +148,20 @@ def _page(description: dict[str, Any]) -> bytes:
     return template_environment(_HERE).get_template("page.html").render(model=description).encode()
 
 
-def _kept(content: bytes, kind: str) -> Any:
+def _file(content: bytes, kind: str) -> Any:
     async def answer(request: Request) -> Response:
         return Response(content, media_type=kind)
 
     return answer
 
 
-async def _told(request: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "something went wrong inside; the terminal tells what"}, 500)
+    return JSONResponse({"error": "something went wrong inside; the terminal shows what"}, 500)
 
 
 def _png(pixels: npt.NDArray[np.uint8]) -> bytes:

@@ -6,15 +6,24 @@ A page on this machine is reachable by every other page that its browser has ope
   rebinding) is refused.
 - A request that changes or computes something must come from the page itself, or from a program: browsers say
   in ``Origin`` and ``Sec-Fetch-Site`` where it comes from.
+
+The picture in a request is read into memory within limits, and never onto the disk.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from skinmnist.datasets.images.pictures import MAX_BYTES
 
 #: Own files only, no script or style inside the page, no frames around it, no forms out of it.
 CONTENT_POLICY = "; ".join(
@@ -42,17 +51,18 @@ SECURITY_HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 SAFE_METHODS = {"GET", "HEAD"}
+#: What a form may add to its picture: names, lines between parts, a few small fields.
+FORM_BYTES = 64 * 2**10
+FORM_PARTS = 20
+#: What all requests together may hold in memory.
+ALL_BYTES = 8 * MAX_BYTES
+#: RFC 2046 allows these in a boundary.
+_BOUNDARY = re.compile(r"""boundary=("?)([0-9A-Za-z'()+_,./:=? -]{1,70})\1\s*(?:;|$)""", re.IGNORECASE)
+_FILE = re.compile(rb"""^content-disposition:[^\r\n]*;\s*filename\*?=""", re.IGNORECASE | re.MULTILINE)
 
 
 class Guard:
-    """Middleware that refuses what comes from elsewhere.
-
-    Parameters
-    ----------
-    app : ASGI application
-    host : str
-        What the server listens on, see `is_own_name`.
-    """
+    """Middleware that refuses what comes from elsewhere; `host` is what the server listens on."""
 
     def __init__(self, app: ASGIApp, host: str) -> None:
         self._app = app
@@ -95,15 +105,10 @@ def host_name(header: str) -> str:
 
 
 def is_own_name(name: str, listening: str) -> bool:
-    """Tell whether a name or address may stand for this server.
+    """Return whether the name or address in a request may stand for this server.
 
-    Parameters
-    ----------
-    name : str
-        From a request.
-    listening : str
-        The address or name that the server listens on. Only where it is every address (``0.0.0.0``, ``::``)
-        is any address accepted: an address cannot be rebound, names can.
+    Any address is accepted only where it listens on every address (``0.0.0.0``, ``::``): an address cannot be
+    rebound, names can.
     """
     if name in ("localhost", listening.lower()):
         return True
@@ -119,3 +124,88 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+class Bodies:
+    """All bodies that are in memory at one time, and how large they may be together."""
+
+    def __init__(self, limit: int = ALL_BYTES) -> None:
+        self._limit = limit
+        self._held = 0
+
+    @asynccontextmanager
+    async def picture(self, request: Request) -> AsyncIterator[bytes]:
+        """Read the picture of a request, and hold it until the block is left.
+
+        HTTPException: 413 where it is too large, before all of it was read; 503 where too much is held
+        already; 400 where there is no picture in a form.
+        """
+        boundary = _boundary(request)
+        limit = MAX_BYTES if boundary is None else MAX_BYTES + FORM_BYTES
+        taken = 0
+        content = bytearray()
+        _check_announced(request, limit)
+        try:
+            async for chunk in request.stream():
+                if len(content) + len(chunk) > limit:
+                    raise _too_large()
+                if self._held + len(chunk) > self._limit:
+                    raise HTTPException(503, "received too many pictures at once; try again in a moment")
+                self._held += len(chunk)
+                taken += len(chunk)
+                content += chunk
+            whole = bytes(content)
+            content.clear()
+            yield whole if boundary is None else file_of_form(whole, boundary)
+        except ClientDisconnect:
+            raise HTTPException(400, "received only a part of the picture; send it again") from None
+        finally:
+            self._held -= taken
+
+
+def file_of_form(body: bytes, boundary: bytes) -> bytes:
+    """Return the one file of a form (``multipart/form-data``, RFC 7578), whatever its name.
+
+    HTTPException 400 where there is no file in it, or several, or where it was cut short.
+    """
+    parts = (b"\r\n" + body).split(b"\r\n--" + boundary, FORM_PARTS + 1)
+    files: list[bytes] = []
+    for part in parts[1:]:
+        if part.startswith(b"--"):
+            if len(files) == 1:
+                return files[0]
+            break
+        head, blank, content = part.partition(b"\r\n\r\n")
+        if blank and len(head) <= FORM_BYTES and _FILE.search(head):
+            files.append(content)
+    raise HTTPException(
+        400, f"received a form with {len(files)} files or without an end; expected one file, so send it alone"
+    )
+
+
+def _boundary(request: Request) -> bytes | None:
+    """Return what parts the fields of a form; None where the body is the picture itself."""
+    kind = request.headers.get("content-type", "")
+    name = kind.partition(";")[0].strip().lower()
+    if name != "multipart/form-data":
+        return None
+    found = _BOUNDARY.search(kind)
+    if found is None:
+        raise HTTPException(
+            400, "received a form without a boundary; expected one, so let your program add it"
+        )
+    return found[2].encode("ascii")
+
+
+def _check_announced(request: Request, limit: int) -> None:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and (len(announced) > 18 or int(announced) > limit):
+        raise _too_large()
+
+
+def _too_large() -> HTTPException:
+    return HTTPException(
+        413,
+        f"received more than {MAX_BYTES // 2**20} MB; expected a smaller picture, so scale it down or save "
+        "it as JPEG",
+    )

@@ -34,14 +34,14 @@ function add(files) {
     waiting.push({ file, card });
   }
   answers.prepend(cards); // What came last stands nearest to where it went in.
-  tell();
+  showStatus();
   work();
 }
 
 function drop(card) {
   const next = card.nextElementSibling || card.previousElementSibling;
   forget(card);
-  tell();
+  showStatus();
   (next ? next.querySelector(".remove") : chooser).focus();
 }
 
@@ -57,12 +57,12 @@ async function work() {
     if (!card.isConnected) continue;
     working += 1;
     ask(file)
-      .then((told) => card.isConnected && show(card, file, told))
+      .then((prediction) => card.isConnected && show(card, file, prediction))
       .catch((error) => fail(card, error.message))
       .finally(() => {
         working -= 1;
         card.removeAttribute("aria-busy");
-        tell();
+        showStatus();
         work();
       });
   }
@@ -83,9 +83,9 @@ async function ask(file) {
   } catch {
     throw new Error("There was no answer; see whether the program behind this page still runs.");
   }
-  const told = await response.json().catch(() => ({ error: "The answer was cut short; try again." }));
-  if (!response.ok) throw new Error(told.error);
-  return told;
+  const prediction = await response.json().catch(() => ({ error: "The answer was cut short; try again." }));
+  if (!response.ok) throw new Error(prediction.error);
+  return prediction;
 }
 
 function fail(card, sentence) {
@@ -93,12 +93,12 @@ function fail(card, sentence) {
   card.querySelector(".working").textContent = `${sentence.charAt(0).toUpperCase()}${sentence.slice(1).replace(/\.$/, "")}.`;
 }
 
-function show(card, file, told) {
+function show(card, file, prediction) {
   const answer = copy("answer");
   const part = (name) => answer.querySelector(name);
-  part(".verdict .name").textContent = told.name;
-  part(".verdict .share").textContent = percent(told.probability);
-  for (const warning of told.warnings) {
+  part(".verdict .name").textContent = prediction.name;
+  part(".verdict .share").textContent = percent(prediction.probability);
+  for (const warning of prediction.warnings) {
     const banner = document.createElement("p");
     banner.className = "banner";
     banner.textContent = warning;
@@ -107,13 +107,13 @@ function show(card, file, told) {
   const original = part(".original img");
   original.addEventListener("error", () => part(".original").remove());
   original.src = URL.createObjectURL(file);
-  part(".seen img").src = told.seen;
-  part(".explanation img").src = told.explanation;
-  const sorted = Object.entries(told.probabilities).sort((one, other) => other[1] - one[1]);
+  part(".seen img").src = prediction.seen;
+  part(".explanation img").src = prediction.explanation;
+  const sorted = Object.entries(prediction.probabilities).sort((one, other) => other[1] - one[1]);
   for (const [label, share] of sorted) part(".bars").append(bar(label, share));
-  if (told.unfamiliarity === null) part(".unfamiliar").remove();
-  else part(".unfamiliar").textContent = `Unfamiliarity ${told.unfamiliarity.toFixed(2)}; the limit is 1.`;
-  part(".notice").textContent = told.notice;
+  if (prediction.unfamiliarity === null) part(".unfamiliar").remove();
+  else part(".unfamiliar").textContent = `Unfamiliarity ${prediction.unfamiliarity.toFixed(2)}; the limit is 1.`;
+  part(".notice").textContent = prediction.notice;
   card.querySelector(".working").replaceWith(answer);
 }
 
@@ -125,13 +125,13 @@ function bar(label, share) {
   return line;
 }
 
-function tell(sentence) {
+function showStatus(sentence) {
   const all = answers.children.length;
   const open = answers.querySelectorAll("[aria-busy]").length;
   clear.hidden = all === 0;
   const pictures = all === 1 ? "1 picture" : `${all} pictures`;
-  const told = open ? `Looking at ${pictures}, ${open} to go` : `${pictures}`;
-  status.textContent = sentence || (all ? told : "");
+  const progress = open ? `Looking at ${pictures}, ${open} to go` : `${pictures}`;
+  status.textContent = sentence || (all ? progress : "");
 }
 
 chooser.addEventListener("change", () => {
@@ -146,13 +146,13 @@ chooser.addEventListener("keydown", (event) => {
 clear.addEventListener("click", () => {
   waiting.length = 0;
   for (const card of [...answers.children]) forget(card);
-  tell();
+  showStatus();
   chooser.focus();
 });
 document.addEventListener("paste", (event) => {
   const files = [...event.clipboardData.files];
   if (files.length) add(files);
-  else tell("What was pasted holds no picture.");
+  else showStatus("What was pasted holds no picture.");
 });
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -166,7 +166,7 @@ document.addEventListener("drop", (event) => {
   curtain.hidden = true;
   const files = [...event.dataTransfer.files];
   if (files.length) add(files);
-  else tell("What was dropped is no file; save the picture first.");
+  else showStatus("What was dropped is no file; save the picture first.");
 });
 document.getElementById("example").textContent =
   `curl --data-binary @picture.jpg ${location.origin}/api/classify`;

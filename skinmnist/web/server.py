@@ -1,4 +1,4 @@
-"""The server under the application: its socket, and patience that ends."""
+"""The server under the application: its socket, and its timeout for slow clients."""
 
 from __future__ import annotations
 
@@ -18,19 +18,13 @@ from skinmnist.web.guard import SECURITY_HEADERS
 
 #: From the first byte of a connection, or the end of its last answer, to the end of the next answer.
 PATIENCE = 60.0
-#: Connections at a time; whoever comes later is asked to try again.
+#: Connections at a time; later ones are asked to try again.
 CONNECTIONS = 200
 KEEP_ALIVE = 5
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that listens, so that whoever connects from now on is answered.
-
-    Raises
-    ------
-    InputError
-        Where the address is none of this machine's, or the port is taken or reserved.
-    """
+    """Return a socket that listens; InputError where its address or port cannot be had."""
     if not 0 <= port <= 65_535:
         raise InputError(f"received the port {port}; expected 0 (any free one) to 65535")
     try:
@@ -58,13 +52,8 @@ def open_socket(host: str, port: int) -> socket.socket:
 def make_server(app: ASGIApp, patience: float = PATIENCE) -> uvicorn.Server:
     """Return a server of an application; ``run(sockets=[...])`` starts it.
 
-    Every answer carries the security headers, also where the application was never asked.
-
-    Parameters
-    ----------
-    app : ASGI application
-    patience : float
-        Seconds until a client that sends or reads too slowly is cut off.
+    Every answer carries the security headers, also where the application was never asked. A client that
+    sends or reads too slowly is cut off after `patience` seconds.
     """
     return uvicorn.Server(
         uvicorn.Config(

@@ -1,6 +1,5 @@
 """Model files that mean ill, made of an honest one."""
 
-import hashlib
 import io
 import json
 import os
@@ -10,9 +9,9 @@ import zipfile
 
 import numpy as np
 
-from skinmnist.inference.archive import pack, unpack
-from skinmnist.inference.arrays import encode
-from skinmnist.inference.onnx_format import Graph, message, text, varint, whole
+from skinmnist.datasets.arrays import decode_array, decode_members, encode_array
+from skinmnist.inference.model_file import list_members, pack
+from skinmnist.inference.onnx_network import Graph, message, text, whole_field
 
 
 def repacked(content, change=None, **members):
@@ -21,18 +20,15 @@ def repacked(content, change=None, **members):
     `change` alters the manifest in place; members are given by name without suffix as arrays, or as bytes
     by name with ``__`` for the dot; None leaves one out.
     """
-    found = unpack(content)
+    found = decode_members(content)
     manifest = json.loads(found.pop("manifest.json"))
     for name, value in members.items():
         full = name.replace("__", ".") if "__" in name else f"{name}.npy"
         if value is None:
             del found[full]
         else:
-            found[full] = value if isinstance(value, bytes) else encode(np.asarray(value))
-    manifest["members"] = {
-        name: {"sha256": hashlib.sha256(member).hexdigest(), "bytes": len(member)}
-        for name, member in found.items()
-    }
+            found[full] = value if isinstance(value, bytes) else encode_array(np.asarray(value))
+    manifest["members"] = list_members(found)
     if change:
         change(manifest)
     return pack({"manifest.json": json.dumps(manifest).encode(), **found})
@@ -42,7 +38,7 @@ def rezipped(content, method=zipfile.ZIP_STORED, comment=b"", extra=()):
     """Pack a file with another program, more members behind its own."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", method) as archive:
-        for name, member in unpack(content).items():
+        for name, member in decode_members(content).items():
             archive.writestr(name, member)
         for name, member in extra:
             archive.writestr(name, member)
@@ -109,21 +105,15 @@ def foreign_network(operator="Loop"):
     graph = Graph()
     pictures = graph.input("pictures", "uint8", ("n", 192))
     found = graph.add(operator, [graph.add("Cast", [pictures], to=1)])
-    return b"".join(map(bytes, graph.compose("x", found, ("n", 7))))
+    return graph.compose("x", found, ("n", 7))
 
 
 def external_network():
     """A tensor whose numbers stand in a file of the reader's."""
-    where = message(13, [*text(1, "location"), *text(2, "/etc/passwd")])
-    tensor = message(5, [*whole(1, 7), *whole(2, 1), *text(8, "centre"), *where, *whole(14, 1)])
-    return b"".join(map(bytes, [*whole(1, 8), *message(7, [*text(2, "x"), *tensor])]))
-
-
-def absurd_network(content):
-    """Let a tensor claim 2**60 numbers; the numbers stay as few as they are."""
-    network = unpack(content)["network.onnx"]
-    place = network.index(b"B\x06centre") - 12
-    return network[:place] + b"\x08" + varint(2**60) + network[place:]
+    where = message(13, text(1, "location") + text(2, "/etc/passwd"))
+    dims = whole_field(1, 7) + whole_field(2, 1)
+    tensor = message(5, dims + text(8, "centre") + where + whole_field(14, 1))
+    return whole_field(1, 8) + message(7, text(2, "x") + tensor)
 
 
 def not_finite(values):
@@ -139,7 +129,7 @@ def npy(header, numbers=b""):
 
 def alone(content, change):
     """Leave nothing but the manifest, and change that."""
-    manifest = json.loads(unpack(content)["manifest.json"])
+    manifest = json.loads(decode_members(content)["manifest.json"])
     change(manifest)
     return pack({"manifest.json": json.dumps(manifest).encode()})
 
@@ -158,13 +148,14 @@ def high_tree(depth=20_000):
     }
 
 
+EXABYTES = "'descr': '<f4', 'fortran_order': False, 'shape': (999999999, 999999999), "
 YEARS = {
     "kind": "network",
     "channels": [512] * 6,
     "pairs": [4] * 6,
     "block": 1,
     "views": 8,
-    "numbers": 0,
+    "features": 0,
     "hidden": [],
     "share": 0.0,
 }
@@ -179,11 +170,10 @@ def wide_network(manifest):
 def network_files(content):
     """Hostile files by name, made of the file of a network."""
     half = len(content) // 2
-    network = unpack(content)["network.onnx"]
-    inside = network.index(b"B\x06centre") + 10
-    members = unpack(content)
-    swapped = {**members, "unfamiliar_mean.npy": members["unfamiliar_scale.npy"]}
-    swapped["unfamiliar_scale.npy"] = members["unfamiliar_mean.npy"]
+    members = decode_members(content)
+    centre = decode_array(members["centre.npy"], "centre")
+    swapped = {**members, "novelty_mean.npy": members["novelty_scale.npy"]}
+    swapped["novelty_scale.npy"] = members["novelty_mean.npy"]
     head = ("answer", "head")
     return {
         "nothing": b"",
@@ -197,7 +187,7 @@ def network_files(content):
         "a member at the root": rezipped(content, extra=[("/etc/outside.npy", b"x")]),
         "a link": rezipped(content, extra=[(symlink(), b"/etc/passwd")]),
         "a comment": rezipped(content, comment=b"hello"),
-        "a member twice": content.replace(b"unfamiliar_mean.npy", b"unfamiliar_rest.npy"),
+        "a member twice": content.replace(b"novelty_mean.npy", b"novelty_rest.npy"),
         "entries that overlap": overlapping(content),
         "a size that lies": lying_header(content),
         "half of it": content[:half],
@@ -205,10 +195,12 @@ def network_files(content):
         "something behind it": content + b"x",
         "something before it": b"x" + content,
         "members that changed places": pack(swapped),
-        "another hash": repacked(content, set_in("members", "network.onnx", "sha256", to="0" * 64)),
-        "a member that is missing": repacked(content, network__onnx=None),
+        "another hash": repacked(content, set_in("members", "centre.npy", "sha256", to="0" * 64)),
+        "a member that is missing": repacked(content, centre=None),
         "a member too many": repacked(content, more=np.float32([1])),
-        "no manifest": pack({"network.onnx": network}),
+        "a name that steers the terminal, of a member": repacked(content, **{"\x1b[2J": np.float32([1])}),
+        "a name of thousands of characters": repacked(content, **{"x" * 60_000: np.float32([1])}),
+        "no manifest": pack({"centre.npy": members["centre.npy"]}),
         "a manifest of megabytes": pack({**members, "manifest.json": b'{"a": "' + b"x" * 10**7 + b'"}'}),
         "a manifest of brackets": pack({**members, "manifest.json": b"[" * 200_000}),
         "a manifest of digits": pack({**members, "manifest.json": b'{"format": ' + b"9" * 200_000 + b"}"}),
@@ -219,7 +211,7 @@ def network_files(content):
             content, set_in("scores", to={"metrics": {"x": {"mean": 0.5, "sd": 10**400}}})
         ),
         "a list of members that is a number": alone(content, set_in("members", to=5)),
-        "another format": repacked(content, set_in("format", to=2)),
+        "another format": repacked(content, set_in("format", to=1)),
         "a picture of gigabytes": repacked(content, set_in("shape", to=[10**9, 10**9, 3])),
         "a picture of less than nothing": repacked(content, set_in("shape", to=[-8, 8, 3])),
         "another picture": repacked(content, set_in("shape", to=[16, 8, 3])),
@@ -234,31 +226,33 @@ def network_files(content):
         "a head that is none": repacked(content, set_in(*head, "kind", to="__import__")),
         "a loop in the network": repacked(content, network__onnx=foreign_network("Loop")),
         "numbers of the network elsewhere": repacked(content, network__onnx=external_network()),
-        "a tensor of exabytes": repacked(content, network__onnx=absurd_network(content)),
         "noise for a network": repacked(content, network__onnx=bytes(range(256)) * 40),
-        "a network with more behind it": repacked(content, network__onnx=network + b"\x08\x01"),
-        "a network that is not finite": repacked(
-            content, network__onnx=network[:inside] + b"\x00\x00\xc0\x7f" + network[inside + 4 :]
-        ),
+        "a network for an array": repacked(content, centre__npy=foreign_network("Relu")),
+        "a tensor of another shape": repacked(content, centre=centre.ravel()),
+        "a tensor of another type": repacked(content, centre=centre.astype(np.int64)),
+        "a tensor of texts": repacked(content, centre=centre.astype(str)),
+        "a tensor of exabytes": repacked(content, centre__npy=npy(f"{{{EXABYTES}}}")),
+        "a tensor with more behind it": repacked(content, centre__npy=members["centre.npy"] + b"\x08\x01"),
+        "a tensor that is cut off": repacked(content, centre__npy=members["centre.npy"][:-1]),
+        "a network that is not finite": repacked(content, centre=not_finite(centre)),
+        "a network beyond float32": repacked(content, centre=np.full(centre.shape, 1e300)),
         "an array of objects": repacked(
-            content, unfamiliar_mean__npy=npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }")
+            content, novelty_mean__npy=npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }")
         ),
         "an array of exabytes": repacked(
             content,
-            unfamiliar_mean__npy=npy(
-                "{'descr': '<f4', 'fortran_order': False, 'shape': (999999999, 999999999), }"
-            ),
+            novelty_mean__npy=npy(f"{{{EXABYTES}}}"),
         ),
         "an array whose header is code": repacked(
-            content, unfamiliar_mean__npy=npy("{'descr': __import__('os').system('touch trapped')}")
+            content, novelty_mean__npy=npy("{'descr': __import__('os').system('touch trapped')}")
         ),
-        "an array that is not finite": repacked(content, unfamiliar_mean=np.full(161, np.nan, np.float32)),
+        "an array that is not finite": repacked(content, novelty_mean=np.full(161, np.nan, np.float32)),
     }
 
 
 def forest_files(content):
     """Hostile files by name, made of the file of a forest."""
-    left = np.load(io.BytesIO(unpack(content)["node_left.npy"]))
+    left = np.load(io.BytesIO(decode_members(content)["node_left.npy"]))
     ring = left.copy()
     ring[left.argmax()] = 1
     return {

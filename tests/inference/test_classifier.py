@@ -8,10 +8,8 @@ from PIL import Image
 from skinmnist import facts
 from skinmnist.datasets.images.pictures import open_picture, picture_row
 from skinmnist.errors import InputError
-from skinmnist.inference.classifier import SYNTHETIC_WARNING
-from skinmnist.inference.classifying import classify_image
+from skinmnist.inference.classifier import SYNTHETIC_WARNING, Prediction, classify_image
 from skinmnist.inference.occlusion import occlusion_map
-from skinmnist.inference.predicted import Prediction
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from alterations import QUIETLY, altered_bytes, altered_values, check_sentence
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from skinmnist.datasets.arrays import decode_members
 from skinmnist.errors import InputError
-from skinmnist.inference.archive import pack, unpack
 from skinmnist.inference.classifier import load_classifier
 from skinmnist.inference.manifest import MANIFEST
+from skinmnist.inference.model_file import pack
 
 #: Marks of ZIP and of arrays, sizes that tip over, numbers that are none.
 TOKENS = [b"", b"PK\3\4", b"PK\1\2", b"\x93NUMPY", b"\xff" * 4, b"\0" * 8, b"\0\0\xc0\x7f", b"../", b"O8"]
@@ -21,7 +22,7 @@ TOKENS = [b"", b"PK\3\4", b"PK\1\2", b"\x93NUMPY", b"\xff" * 4, b"\0" * 8, b"\0\
 @st.composite
 def altered_inside(draw, content):
     """Draw a file with something wrong with one member, of which its manifest tells the truth."""
-    members = unpack(content)
+    members = decode_members(content)
     manifest = json.loads(members.pop(MANIFEST))
     if draw(st.booleans()):
         changed = draw(altered_values(manifest))

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from skinmnist.datasets.arrays import decode_members
 from skinmnist.errors import InputError
-from skinmnist.inference.archive import pack, unpack
 from skinmnist.inference.classifier import load_classifier
+from skinmnist.inference.model_file import pack
 
 #: Of the process, against 500 MB that a file may take.
 MOST_GROWTH_MB, MOST_SECONDS = 300, 2.0
@@ -96,7 +97,7 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
 
 def mutated_inside(content: bytes, rng: np.random.Generator) -> bytes:
     """Change one member and let the manifest tell the truth about it: only its meaning can be wrong."""
-    members = unpack(content)
+    members = decode_members(content)
     name = str(rng.choice(list(members)))
     if name != "manifest.json":
         return hostile.repacked(content, **{name.replace(".", "__"): mutated(members[name], rng)})

@@ -53,7 +53,7 @@ def test_what_is_no_lesion_is_not(arrays):
 
 
 def test_real_lesions_and_strange_pictures(real_tables, monkeypatch):
-    """One fold of what `experiments/benchmarks/unfamiliar.py` measures."""
+    """One fold of what `experiments/benchmarks/novelty.py` measures."""
     benchmarks = Path(__file__).parents[2] / "experiments" / "benchmarks"
     monkeypatch.syspath_prepend(str(benchmarks))
     from strange_pictures import strange_pictures

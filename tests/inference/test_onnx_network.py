@@ -1,12 +1,10 @@
-"""The ONNX that is written here is ONNX to others, and only what is written here is read."""
+"""The ONNX that is composed here is ONNX to others."""
 
 import numpy as np
 import pytest
 
-from skinmnist.inference.checks import UnreadableError
-from skinmnist.inference.onnx_format import check_filled, fill, gaps, varint
-from skinmnist.inference.onnx_network import NetworkPlan, compose_network, gather_views
-from skinmnist.inference.session import Session
+from skinmnist.inference.manifest import Arrays, UnreadableError
+from skinmnist.inference.onnx_network import NetworkPlan, Session, compose_network, gather_views, varint
 
 PLANS = {
     "square": NetworkPlan((9, 9, 3), 5, 2, (4, 6), (0, 1), 8),
@@ -15,12 +13,18 @@ PLANS = {
 }
 
 
-def filled(plan, seed=0):
+def trained(plan, seed=0):
+    """Return tensors of a plan, as if they had been trained, by name."""
     rng = np.random.default_rng(seed)
-    wanted = gaps(compose_network(plan))
-    tensors = {gap.name: rng.normal(0, 0.3, gap.shape).astype(np.float32) for gap in wanted}
+    tensors = {}
+
+    def take(name, shape):
+        tensors[name] = rng.normal(0, 0.3, shape).astype(np.float32)
+        return tensors[name]
+
+    compose_network(plan, take)
     tensors["spread"] = np.abs(tensors["spread"]) * 30 + 40
-    return tensors, fill(compose_network(plan), tensors)
+    return tensors
 
 
 @pytest.fixture(params=PLANS)
@@ -30,43 +34,39 @@ def plan(request):
 
 def test_onnx_finds_no_fault(plan):
     onnx = pytest.importorskip("onnx")
-    model = onnx.load_from_string(filled(plan)[1])
+    tensors = trained(plan)
+    model = onnx.load_from_string(compose_network(plan, Arrays(tensors).floats))
     onnx.checker.check_model(model, full_check=True)
-    kept = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    for name, values in filled(plan)[0].items():
-        np.testing.assert_array_equal(kept[name], values)
+    found = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for name, values in tensors.items():
+        np.testing.assert_array_equal(found[name], values)
 
 
-def test_plans_survive_the_manifest(plan):
-    n_features = plan.n_features or 99
-    assert NetworkPlan.read(plan.as_step(), plan.shape, plan.n_classes, n_features) == plan
+def test_plans_are_read_from_a_manifest(plan):
+    head = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(plan).items()}
+    head["features"] = plan.n_features
+    assert NetworkPlan.read(head, plan.shape, plan.n_classes, plan.n_features) == plan
+    with pytest.raises(UnreadableError, match="'features' is none of 99"):
+        NetworkPlan.read(head, plan.shape, plan.n_classes, 99)
 
 
-def test_own_files_are_recognised_and_no_others(plan):
-    tensors, content = filled(plan)
-    check_filled(compose_network(plan), content)
-    nothing = fill(compose_network(plan), {**tensors, "centre": tensors["centre"] * np.nan})
-    other = NetworkPlan(**{**vars(plan), "views": 1})
-    for pieces, found in (
-        (compose_network(other), content),
-        (compose_network(plan), content + b"\x00"),
-        (compose_network(plan), content[:-1]),
-        (compose_network(plan), content.replace(b"Relu", b"Loop")),
-        (compose_network(plan), nothing),
-    ):
-        with pytest.raises(UnreadableError):
-            check_filled(pieces, found)
-
-
-def test_a_tensor_of_another_shape_is_not_written(plan):
-    tensors, _ = filled(plan)
-    with pytest.raises(ValueError, match="centre has the shape"):
-        fill(compose_network(plan), {**tensors, "centre": np.zeros(3)})
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"centre": np.zeros(3, np.float32)}, "array centre is float32 of 3, expected 1 x 12 x 1 x 1"),
+        ({"centre": np.full((1, 12, 1, 1), np.nan, np.float32)}, "array centre is not finite"),
+        ({"logits_kernel": np.zeros((12, 5), int)}, "array logits_kernel is int64"),
+    ],
+)
+def test_only_tensors_that_fit_the_plan_are_taken(change, said):
+    plan = PLANS["square"]
+    with pytest.raises(UnreadableError, match=said):
+        Session(plan, Arrays({**trained(plan), **change}).floats)
 
 
 def test_every_view_of_a_picture_gets_the_same_answer():
     plan = PLANS["square"]
-    session = Session(filled(plan)[1], plan.values)
+    session = Session(plan, Arrays(trained(plan)).floats)
     picture = np.random.default_rng(1).integers(0, 256, plan.shape, dtype=np.uint8)
     views = [picture, picture[::-1], picture[:, ::-1], picture.transpose(1, 0, 2), np.rot90(picture)]
     found = session(np.stack(views).reshape(5, -1), None)
@@ -82,7 +82,7 @@ def test_pixels_are_gathered_as_the_plan_says():
 
 def test_the_default_network_makes_a_small_file():
     plan = NetworkPlan((28, 28, 3), 7, 2, (32, 64, 96), (0, 1, 1), 8)
-    assert sum(map(len, compose_network(plan))) < 2_500_000
+    assert sum(values.nbytes for values in trained(plan).values()) < 2_500_000
 
 
 @pytest.mark.parametrize(

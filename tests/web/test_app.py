@@ -219,7 +219,7 @@ def test_bodies_together_are_limited():
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
 
-    from skinmnist.web.body import Bodies
+    from skinmnist.web.guard import Bodies
 
     async def receive():
         return {"type": "http.request", "body": bytes(60), "more_body": False}

@@ -1,6 +1,6 @@
-"""How often the warning of unfamiliar pictures comes: on held-out lesions, and on pictures that show none.
+"""How often the warning of novel pictures comes: on held-out lesions, and on pictures that show none.
 
-    python experiments/benchmarks/unfamiliar.py data/hmnist_28_28_RGB.csv [more tables]
+    python experiments/benchmarks/novelty.py data/hmnist_28_28_RGB.csv [more tables]
 
 Five folds by lesion; everything is learnt on the lesions of the other four. Each of the 500 pictures of
 `strange_pictures` is judged in every fold. The last two rows are held-out lesions that were spoilt: red and
@@ -61,6 +61,6 @@ def judge(path):
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
-        sys.exit("usage: python experiments/benchmarks/unfamiliar.py CSV [CSV ...]")
+        sys.exit("usage: python experiments/benchmarks/novelty.py CSV [CSV ...]")
     for argument in sys.argv[1:]:
         judge(argument)

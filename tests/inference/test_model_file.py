@@ -1,0 +1,77 @@
+"""What is packed is a ZIP to others, and only what is packed here is read."""
+
+import io
+import json
+import re
+import zipfile
+
+import numpy as np
+import pytest
+from hostile import repacked, set_in
+
+from skinmnist.datasets.arrays import decode_members
+from skinmnist.errors import InputError
+from skinmnist.inference.manifest import Arrays, UnreadableError
+from skinmnist.inference.model_file import decode_model, is_model, pack, read_model
+
+MEMBERS = {"manifest.json": b"{}", "long.npy": bytes(1000), "a_1.npy": b""}
+
+
+def test_what_is_packed_is_decoded():
+    assert decode_members(pack(MEMBERS)) == MEMBERS
+    assert is_model(pack(MEMBERS)[:60])
+    assert not is_model(pack({"a.npy": b""}))
+
+
+def test_other_programs_open_it():
+    with zipfile.ZipFile(io.BytesIO(pack(MEMBERS))) as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name) for name in archive.namelist()} == MEMBERS
+
+
+@pytest.mark.parametrize("name", ["../a.npy", "a/b.npy", "a/", "a.exe", ".npy", "a\x1b.npy", "x.onnx"])
+def test_odd_names_are_refused(name, tiny):
+    with pytest.raises(UnreadableError, match="beside its manifest and arrays"):
+        decode_model(repacked(tiny, **{name.replace(".", "__"): b"x"}))
+
+
+def test_every_byte_of_the_shell_counts(tiny):
+    start = tiny.rindex(b".npy") - 300
+    for place in [*range(0, 44), *range(start, len(tiny), 7)]:
+        changed = bytearray(tiny)
+        changed[place] ^= 1
+        with pytest.raises(UnreadableError):
+            decode_model(bytes(changed))
+
+
+def test_a_file_of_an_earlier_version_is_refused_with_the_way_to_a_new_one(tiny, tmp_path):
+    path = tmp_path / "old.skm"
+    path.write_bytes(repacked(tiny, set_in("format", to=1)))
+    said = (
+        f"{path} is no model file that can be used: its format is 1, and this version of skinmnist reads 2; "
+    )
+    with pytest.raises(InputError, match=re.escape(said) + ".*train the model anew with `python -m"):
+        read_model(path)
+
+
+def test_the_manifest_lists_what_the_file_holds(tiny):
+    members = decode_members(tiny)
+    manifest = json.loads(members.pop("manifest.json"))
+    assert {name: one["bytes"] for name, one in manifest["members"].items()} == {
+        name: len(member) for name, member in members.items()
+    }
+
+
+def test_arrays_are_taken_by_shape():
+    arrays = Arrays({"a": np.float32([[1, 2]]), "b": np.int32([3]), "c_x": np.float32([1])})
+    for shape in ((2, 1), (2,), (1, 2, 1)):
+        with pytest.raises(UnreadableError, match="array a is float32 of 1 x 2"):
+            arrays.floats("a", shape)
+    assert arrays.floats("a", (None, 2)).tolist() == [[1, 2]]
+    with pytest.raises(UnreadableError, match="array a is missing"):
+        arrays.floats("a", (None, 2))
+    with pytest.raises(UnreadableError, match="reaches beyond"):
+        arrays.integers("b", (1,), 2)
+    assert list(arrays.beginning("c_")) == ["x"]
+    with pytest.raises(UnreadableError, match="array d is empty"):
+        Arrays({"d": np.empty(0)}).floats("d", (None,))
