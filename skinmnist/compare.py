@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.console.comparison import Terminal, verbosely
-    from skinmnist.datasets.subset import draw_rows
+    from skinmnist.datasets.table import sample_rows
     from skinmnist.experiment.comparison import run_comparison
     from skinmnist.experiment.execution.limits import Limits
     from skinmnist.experiment.execution.machine import available_cores
@@ -140,7 +140,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 jobs=options.jobs,
                 out=out,
                 fresh=options.fresh,
-                rows=draw_rows(table, QUICK_ROWS, options.seed, folds) if options.quick else None,
+                rows=sample_rows(table, QUICK_ROWS, options.seed, folds) if options.quick else None,
                 limits=Limits(options.cell_seconds, options.cell_memory),
                 dask=options.dask,
                 progress=terminal,
@@ -162,7 +162,7 @@ def _demonstrate(
     table: PixelTable, record: RunRecord, options: argparse.Namespace, terminal: Terminal
 ) -> None:
     """Show leaks on the rows and folds of a run; nothing of the run itself is changed."""
-    from skinmnist.datasets.subset import draw_rows
+    from skinmnist.datasets.table import sample_rows
     from skinmnist.experiment.execution.limits import Limits
     from skinmnist.leakage.demonstrate import choose_leaky_models, demonstrate_leaks
 
@@ -176,7 +176,7 @@ def _demonstrate(
         jobs=options.jobs,
         out=record.folder,
         fresh=options.fresh,
-        rows=draw_rows(table, QUICK_ROWS, options.seed, protocol.folds) if options.quick else None,
+        rows=sample_rows(table, QUICK_ROWS, options.seed, protocol.folds) if options.quick else None,
         limits=Limits(options.cell_seconds, options.cell_memory),
         dask=options.dask,
         notes=() if options.leak_models else notes,

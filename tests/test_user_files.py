@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from skinmnist import build, compare, download, facts, lessons, predict, report, run_comparison, train
-from skinmnist.datasets.cache import draw_once
+from skinmnist.datasets.cache import render_once
 from skinmnist.experiment.execution import runner
 from skinmnist.experiment.fit_cell import fit_cell
 
@@ -326,7 +326,7 @@ def test_the_cache(mine):
     mine.file("cache/drawn-1-pixels.npy", "elsewhere/a.txt")
     mine.link("cache/drawn-2-pixels.npy", "elsewhere/a.txt")
     mine.pipe("cache/drawn-3-pixels.npy")
-    found = [call(lambda _, n=n: int(draw_once(f"drawn-{n}", (3, 2), draw).sum())) for n in (1, 2, 3, 4)]
+    found = [call(lambda _, n=n: int(render_once(f"drawn-{n}", (3, 2), draw).sum())) for n in (1, 2, 3, 4)]
     assert mine.lost() == []
     assert found == [6, 6, 6, 6]
     assert (mine.root / "cache" / "drawn-4-pixels.npy").is_file()

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from skinmnist import load_hmnist, make_lesions, run_comparison
-from skinmnist.datasets.subset import draw_rows
+from skinmnist.datasets.table import sample_rows
 from skinmnist.models.registry import DEFAULT_MODELS
 
 METRICS = ["accuracy", "balanced_accuracy", "macro_f1", "macro_auc"]
@@ -31,7 +31,7 @@ def measure(arguments: argparse.Namespace) -> pd.DataFrame:
     scores = []
     for seed in arguments.seeds:
         tables = {
-            "real": real.take(draw_rows(real, arguments.rows, seed)),
+            "real": real.take(sample_rows(real, arguments.rows, seed)),
             "synthetic": make_lesions(arguments.rows, size=real.shape[:2], random_state=seed),
         }
         for name, table in tables.items():

@@ -119,7 +119,7 @@ def open_table(csv: str | None, metadata: str | None, synthetic: int | None = No
             )
         return replace(make_lesions(synthetic, random_state=0), name=f"synthetic-{synthetic}")
 
-    from skinmnist.datasets.find import find_table
+    from skinmnist.datasets.hmnist import find_table
 
     path = find_table(csv)
     if path is not None:

@@ -35,13 +35,12 @@ from skinmnist.datasets.files import (
     stat_file,
     written_whole,
 )
+from skinmnist.datasets.mapped import give_back, is_large_file, write_blocks
 from skinmnist.errors import InputError
 
 Arrays = dict[str, npt.NDArray[Any]]
-Keep = Callable[[str, Callable[[BinaryIO], object]], None]
-
-#: Larger files are read piece by piece. The 28 x 28 table of HAM10000 has 92 MB.
-LARGE_FILE = 1 << 29
+#: Stores an array under a name, by a function that writes it to a stream as ``.npy``.
+Store = Callable[[str, Callable[[BinaryIO], object]], None]
 
 _SEAL_BYTES = 4
 #: How an array, a note or an emptied file begins; what begins otherwise is nothing of ours.
@@ -67,7 +66,7 @@ def parse_once(
     names: tuple[str, ...],
     parse: Callable[[bytes], Arrays],
     is_sound: Callable[[Arrays], bool],
-    keep_large: Callable[[Keep], None] | None = None,
+    parse_large: Callable[[Store], None] | None = None,
 ) -> tuple[Arrays, str]:
     """Parse a file, or return what was parsed from the same content before.
 
@@ -79,14 +78,13 @@ def parse_once(
     names : tuple of str
         Keys of the arrays that `parse` returns.
     parse : callable
-        Content of the file -> arrays, none of more items than the file has bytes; what it raises is passed
-        on, and nothing is kept.
+        Content of the file -> arrays, none of more items than the file has bytes. Where it raises, nothing is
+        stored.
     is_sound : callable
         Whether `parse` can have returned these arrays; entries of the cache that it refuses are not used.
-    keep_large : callable, optional
-        Reads a file of more than `LARGE_FILE` bytes piece by piece, and gives each of its arrays to the
-        function that it is called with, as ``keep(name, write)``, where ``write`` takes a file that is open
-        for writing. Where it keeps too few, as of a file with a fault, the whole content is parsed.
+    parse_large : callable, optional
+        Reads a large file piece by piece and passes its arrays to the function that it is called with. Where
+        it stores too few, as for a file with a fault, the whole content is parsed.
 
     Returns
     -------
@@ -112,14 +110,14 @@ def parse_once(
     if sha256 and (arrays := recall()):
         return arrays, sha256
 
-    large = keep_large is not None and size > LARGE_FILE
+    large = parse_large is not None and is_large_file(size)
     content = b"" if large else read_file(path)
     sha256 = hash_file(path) if large else hashlib.sha256(content).hexdigest()
     key = f"{kind}-{sha256}"
     arrays = recall()
-    if arrays is None and large and keep_large is not None:
-        keep_large(lambda name, write: _write_sealed(_array_file(folder, key, name), write))
-        if fingerprint != _fingerprint(path):  # What was kept may be of another content than was hashed.
+    if arrays is None and large and parse_large is not None:
+        parse_large(lambda name, write: _write_sealed(_array_file(folder, key, name), write))
+        if fingerprint != _fingerprint(path):  # What was stored may be of another content than was hashed.
             for file in (_array_file(folder, key, name) for name in names):
                 if _map_entry(file, size) is not None:
                     file.unlink(missing_ok=True)
@@ -139,24 +137,13 @@ def parse_once(
     return arrays, sha256
 
 
-def draw_once(
-    key: str, shape: tuple[int, int], draw: Callable[[], Iterable[npt.NDArray[np.uint8]]]
+def render_once(
+    key: str, shape: tuple[int, int], render: Callable[[], Iterable[npt.NDArray[np.uint8]]]
 ) -> npt.NDArray[np.uint8]:
-    """Draw the rows of a large matrix block by block into the cache, or find what was drawn before.
+    """Render a large matrix block by block into the cache, or map what was rendered before.
 
-    Parameters
-    ----------
-    key : str
-        Tells all that the rows depend on.
-    shape : (int, int)
-        Of the whole matrix.
-    draw : callable
-        Returns its rows in blocks, each of shape (some, columns).
-
-    Returns
-    -------
-    ndarray of shape `shape`, uint8
-        A read-only memory map of the cache; where the cache cannot be written, the rows in memory.
+    `key` identifies all that the rows depend on; `render` yields blocks of shape (some, columns). The result
+    is a read-only memory map or, where the cache cannot be written, in memory.
     """
     file = _array_file(cache_folder(), key, "pixels")
     for attempt in range(2):
@@ -164,30 +151,21 @@ def draw_once(
         if found is not None and found.shape == shape and found.dtype == np.uint8:
             return found
         if not attempt:
-            _write_sealed(file, lambda stream: write_blocks(stream, shape, draw()))
-    return np.concatenate(list(draw()))
-
-
-def write_blocks(stream: BinaryIO, shape: tuple[int, int], blocks: Iterable[npt.NDArray[np.uint8]]) -> None:
-    """Write a matrix of uint8 as ``.npy`` that never stands in memory as a whole."""
-    described = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(stream, described)
-    for block in blocks:
-        stream.write(np.ascontiguousarray(block).data)
+            _write_sealed(file, lambda stream: write_blocks(stream, shape, render()))
+    return np.concatenate(list(render()))
 
 
 def _fingerprint(path: Path) -> str:
-    """Say in one line what changes whenever the file does."""
+    """Return one line that changes whenever the file does."""
     status = stat_file(path)
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def _settled(path: Path) -> bool:
-    """Tell whether a change from now on would show in the file's time.
+    """Return whether a change from now on would show in the file's time.
 
-    Clocks of file systems tick: by milliseconds as a rule, by up to two seconds where only whole seconds are
-    kept. A file that changed within the present tick can change again and keep its time, so no note is taken
-    of it.
+    File systems count milliseconds as a rule, and up to two seconds where they store whole seconds. A file
+    that changed within the present tick can change again at the same time, so it gets no note.
     """
     changed = stat_file(path).st_mtime_ns
     tick = 2_000_000_000 if changed % 1_000_000_000 == 0 else 50_000_000
@@ -237,7 +215,9 @@ def _map_entry(file: Path, most: int) -> npt.NDArray[Any] | None:
             array = np.memmap(stream, dtype, "r", header.end(), shape)
     except (OSError, ValueError, TypeError, InputError):
         return None
-    return array if seal == _seal(file, header[0], array.data) else None
+    whole = seal == _seal(file, header[0], array.data)
+    give_back(array)
+    return array if whole else None
 
 
 def _write_sealed(file: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -61,18 +61,7 @@ def about_content(class_names: tuple[str, ...], shape: tuple[int, int, int], met
 
 
 def read_about(table: Path) -> About | None:
-    """Read what stands beside a pixel table, or return None where nothing does.
-
-    Parameters
-    ----------
-    table : Path
-        The CSV.
-
-    Raises
-    ------
-    InputError
-        Where the JSON cannot be understood.
-    """
+    """Read what stands beside a pixel table, or return None where nothing does."""
     path = about_file(table)
     if not path.is_file():
         return None

@@ -1,7 +1,10 @@
-"""Files: refusals of the system become one sentence, and what is written appears whole or not at all.
+"""Files and folders of ours: written whole or not at all, and nothing of the user's is replaced.
 
 Everything that skinmnist writes goes through `written_whole`, and logs through `open_plain`: no link is
 followed, no pipe waited for, and whatever stood at a name stays as it was until its successor is complete.
+
+A marker file says that the names which skinmnist uses in a folder are its own there. Where it is missing, a
+folder that holds one of these names is refused. Nothing else is ever replaced or removed, in any folder.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ import secrets
 import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import BinaryIO
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from stat import S_IFDIR
+from typing import BinaryIO, NamedTuple
 
 from skinmnist.errors import InputError
 
@@ -52,13 +57,7 @@ def is_plain(path: Path) -> bool:
 
 
 def check_type(path: Path, wanted: int = stat.S_IFREG) -> None:
-    """Refuse a place where something else stands than what shall be written there.
-
-    Raises
-    ------
-    InputError
-        Where it is neither free nor a plain file, or a folder where that is `wanted`.
-    """
+    """Refuse a place where something else stands than what shall be written there."""
     found = file_type(path)
     if found not in (0, wanted):
         expected = "folder" if wanted == stat.S_IFDIR else "file"
@@ -68,18 +67,7 @@ def check_type(path: Path, wanted: int = stat.S_IFREG) -> None:
 
 
 def check_replaceable(path: Path, is_ours: Callable[[bytes], bool]) -> None:
-    """Refuse to replace a file that skinmnist did not write.
-
-    Parameters
-    ----------
-    path : Path
-    is_ours : callable
-        Tells it by the first 4,096 bytes of the file.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse to replace a file that skinmnist did not write."""
     check_type(path)
     if is_plain(path) and not is_ours(read_head(path)):
         raise InputError(
@@ -98,13 +86,7 @@ def read_head(path: Path, start: int = 0) -> bytes:
 
 
 def open_plain(path: str | Path, flags: int) -> int:
-    """Open a plain file, or make it: an ``opener`` for `open` that neither follows a link nor waits.
-
-    Raises
-    ------
-    InputError
-        Where something else stands there.
-    """
+    """Open a plain file, or make it: an ``opener`` for `open` that neither follows a link nor waits."""
     check_type(Path(path))
     return os.open(path, flags | _UNFOLLOWED, 0o666)
 
@@ -114,18 +96,6 @@ def written_whole(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
     """Open a file for writing beside `path`; it takes that name when the block ends without an error.
 
     Until then, and where the block fails, whatever stood at `path` stays as it was.
-
-    Parameters
-    ----------
-    path : Path
-    lasting : bool
-        Whether the file is made to be shared and to outlive a loss of power. False, as for a cache: it is
-        readable by its owner only, and not synced.
-
-    Raises
-    ------
-    InputError
-        Where a link, a folder or a pipe stands at `path`.
     """
     check_type(path)
     temporary = path.with_name(f".{path.name[:_NAMED]}.skinmnist-{secrets.token_hex(6)}")
@@ -157,13 +127,7 @@ def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> Non
 
 
 def move_new(source: Path, target: Path) -> None:
-    """Give a file of ours another name on the same disk, unless something has that name.
-
-    Raises
-    ------
-    InputError
-        Where something has it.
-    """
+    """Give a file of ours another name on the same disk, unless something has that name."""
     try:
         os.link(source, target, follow_symlinks=False)
     except FileExistsError:
@@ -180,12 +144,6 @@ def remove_torn(folder: Path, names: Collection[str] | None = None) -> None:
     """Remove what `written_whole` left where its process was killed.
 
     Only for whoever holds the folder: elsewhere a file may be on its way.
-
-    Parameters
-    ----------
-    folder : Path
-    names : collection of str, optional
-        Of the files that were to be written; all by default.
     """
     for path in folder.iterdir():
         torn = _TORN.fullmatch(path.name)
@@ -194,13 +152,7 @@ def remove_torn(folder: Path, names: Collection[str] | None = None) -> None:
 
 
 def stat_file(path: Path) -> os.stat_result:
-    """Return size and times of an input file.
-
-    Raises
-    ------
-    InputError
-        Where there is no such file, or where it is a folder.
-    """
+    """Return size and times of an input file."""
     try:
         status = path.stat()
     except OSError as error:
@@ -213,13 +165,7 @@ def stat_file(path: Path) -> os.stat_result:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the whole content of an input file.
-
-    Raises
-    ------
-    InputError
-        Where the operating system refuses.
-    """
+    """Return the whole content of an input file."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -227,13 +173,7 @@ def read_file(path: Path) -> bytes:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file that need not fit into memory, in hexadecimal.
-
-    Raises
-    ------
-    InputError
-        Where the operating system refuses.
-    """
+    """Return the SHA-256 of a file that need not fit into memory, in hexadecimal."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -247,13 +187,7 @@ def without_mark(content: bytes) -> bytes:
 
 
 def decode(content: bytes, path: Path) -> str:
-    """Decode a file, or its first lines.
-
-    Raises
-    ------
-    InputError
-        Names the row and the cell of the first byte that is not UTF-8.
-    """
+    """Decode a file, or its first lines."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -268,15 +202,7 @@ def decode(content: bytes, path: Path) -> str:
 
 
 def place(path: Path, row: int, line: int | None = None) -> str:
-    """Name a data row of a CSV for an error, such as ``table.csv, row 41 (line 43)``.
-
-    Parameters
-    ----------
-    row : int
-        0-based data row, as in every output of this package.
-    line : int, optional
-        1-based line of the file; by default that of a file with one line per row under one header line.
-    """
+    """Name a data row of a CSV for an error, such as ``table.csv, row 41 (line 43)``."""
     return f"{path}, row {row} (line {row + 2 if line is None else line})"
 
 
@@ -295,3 +221,153 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+LOCK_FILE = ".lock"
+
+
+class Series(NamedTuple):
+    """Files of which there may be any number.
+
+    Attributes
+    ----------
+    folder : str
+        Where they stand: relative, ``""`` for the folder itself, ``"a/*"`` for every folder in ``a``.
+    name, head : str
+        Patterns of the whole name, and of how the content begins.
+    """
+
+    folder: str
+    name: str
+    head: str = ""
+
+
+@dataclass(frozen=True)
+class Owned:
+    """What skinmnist writes into folders of one kind.
+
+    Attributes
+    ----------
+    purpose : str
+        What such a folder is, for the marker and for errors.
+    files : tuple of str
+        Relative paths with ``/``.
+    series : tuple of Series
+    marker : str
+        The file that marks such a folder.
+    """
+
+    purpose: str
+    files: tuple[str, ...]
+    series: tuple[Series, ...] = ()
+    marker: str = ".skinmnist"
+
+    @property
+    def mark(self) -> bytes:
+        """Content of the marker file."""
+        return (
+            f"A {self.purpose} of skinmnist, which may replace the files that it has names for.\n"
+        ).encode()
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Folders inside that are made as well, each behind the one that holds it."""
+        inner = [str(PurePosixPath(name).parent) for name in (self.marker, *self.files)]
+        inner += [series.folder.removesuffix("/*") for series in self.series]
+        return tuple(sorted({folder for folder in inner if folder not in ("", ".")}))
+
+
+def is_marked(folder: Path, owned: Owned) -> bool:
+    """Tell whether a folder carries the marker of a kind."""
+    # From its second byte on: Windows refuses to read the first one of a lock that is held.
+    # Two processes that mark a folder at once write the mark twice.
+    return read_head(folder / owned.marker, start=1).startswith(owned.mark[1:])
+
+
+def check_ours(folder: Path, owned: Owned, known: Callable[[Path], bool] = lambda _: False) -> None:
+    """Refuse a folder in which something of the user's would be replaced; nothing is changed."""
+    for name in owned.folders:
+        check_type(folder / name, S_IFDIR)
+    for name in (owned.marker, *owned.files):
+        check_type(folder / name)
+    if is_marked(folder, owned) or known(folder):
+        return
+    for name in (*owned.folders, *owned.files):
+        if _has_content(folder / name):
+            raise InputError(
+                f"{folder} is no {owned.purpose} of skinmnist and holds {name}, which would be replaced; "
+                f"name another folder, or move {name} away"
+            )
+
+
+def claim(folder: Path, owned: Owned, known: Callable[[Path], bool] = lambda _: False) -> None:
+    """Make a folder, or take one in which nothing is in the way, and mark it; see `check_ours`."""
+    check_ours(folder, owned, known)
+    marker = folder / owned.marker
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    # Never by replacing the file: it may be a lock that somebody holds. One of the user's stays as it is.
+    with open(marker, "ab", opener=open_plain) as stream:
+        if not stream.tell():
+            stream.write(owned.mark)
+
+
+def remove_owned(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None:
+    """Remove what skinmnist wrote into a folder, the marker and `keep` excepted.
+
+    No link is followed, and a file of a series goes only where it begins as such.
+    """
+    if any(file_type(folder / name) not in (0, S_IFDIR) for name in owned.folders):
+        return
+    for name in owned.files:
+        if name not in keep and is_plain(folder / name):
+            (folder / name).unlink(missing_ok=True)
+    for series in owned.series:
+        for path in members(folder, series):
+            path.unlink(missing_ok=True)
+
+
+def leave(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None:
+    """Remove what skinmnist wrote into a marked folder, and the folder itself where that leaves it empty."""
+    remove_owned(folder, owned, keep)
+    for inner in [*_inner_folders(folder, owned), folder]:
+        remove_torn(inner)
+        if _is_empty_lock(inner / LOCK_FILE):
+            (inner / LOCK_FILE).unlink()
+        if inner != folder and not any(inner.iterdir()):
+            inner.rmdir()
+    if is_marked(folder, owned) and [path.name for path in folder.iterdir()] == [owned.marker]:
+        (folder / owned.marker).unlink()
+        folder.rmdir()
+
+
+def _inner_folders(folder: Path, owned: Owned) -> Iterator[Path]:
+    """Yield the folders inside that are ours, each before the one that holds it."""
+    for name in reversed(owned.folders):
+        inner = folder / name
+        if file_type(inner) == S_IFDIR:
+            if f"{name}/*" in {series.folder for series in owned.series}:
+                yield from (path for path in inner.iterdir() if file_type(path) == S_IFDIR)
+            yield inner
+
+
+def members(folder: Path, series: Series) -> Iterator[Path]:
+    """Yield the files of a series that are there."""
+    place = folder / series.folder.removesuffix("/*")
+    if file_type(place) != S_IFDIR and series.folder:
+        return
+    within = place.iterdir() if series.folder.endswith("/*") else [place]
+    for inner in [path for path in within if path == folder or file_type(path) == S_IFDIR]:
+        for path in inner.iterdir():
+            named = re.fullmatch(series.name, path.name)
+            if named and is_plain(path) and re.match(series.head.encode(), read_head(path)):
+                yield path
+
+
+def _has_content(path: Path) -> bool:
+    kind = file_type(path)
+    return any(not _is_empty_lock(inner) for inner in path.iterdir()) if kind == S_IFDIR else kind != 0
+
+
+def _is_empty_lock(path: Path) -> bool:
+    """Tell a lock file that holds no words, such as a run leaves that is killed at its very start."""
+    return path.name == LOCK_FILE and is_plain(path) and not path.stat().st_size

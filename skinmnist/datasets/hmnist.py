@@ -1,4 +1,4 @@
-"""Loading a pixel table: one call from CSV and metadata to a checked `PixelTable`."""
+"""Finding and loading a pixel table: from CSV and metadata to a checked `PixelTable`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,42 @@ import numpy.typing as npt
 from skinmnist import facts
 from skinmnist.datasets.cache import Arrays, parse_once
 from skinmnist.datasets.classes_file import About, read_about
-from skinmnist.datasets.csv_cells import check_codes, read_carefully, read_fast
-from skinmnist.datasets.csv_table import LABEL, parse_header, picture_shape
+from skinmnist.datasets.csv_table import (
+    LABEL,
+    check_codes,
+    parse_header,
+    parse_pieces,
+    picture_shape,
+    read_carefully,
+    read_fast,
+)
 from skinmnist.datasets.files import decode, without_mark
-from skinmnist.datasets.large import keep_pieces
 from skinmnist.datasets.metadata import find_metadata, match_classes, read_metadata
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+
+
+def find_table(path: str | os.PathLike[str] | None = None) -> Path | None:
+    """Return the pixel table to work on: `path` as given, else the first of `facts.TABLE_FILES` found.
+
+    ``$SKINMNIST_DATA`` (a folder, or a table of any name) comes before ``data/`` of the working directory.
+    """
+    if path is not None:
+        return Path(path)
+    folders = [Path("data")]
+    named = os.environ.get("SKINMNIST_DATA")
+    if named:
+        place = Path(named)
+        if not place.exists():
+            raise InputError(
+                f"$SKINMNIST_DATA is {named!r}, which does not exist; set it to a pixel table or to the "
+                f"folder that holds {' or '.join(facts.TABLE_FILES)}, or unset it"
+            )
+        if not place.is_dir():
+            return place
+        folders.insert(0, place)
+    candidates = (folder / name for folder in folders for name in facts.TABLE_FILES)
+    return next((table for table in candidates if table.is_file()), None)
 
 
 def load_hmnist(
@@ -31,9 +60,9 @@ def load_hmnist(
     grey. Where ``<table stem>_classes.json`` stands beside it, as `skinmnist.build` writes it, that one says
     what the classes are called, and what shape the pictures have.
 
-    A table may be larger than memory (see `skinmnist.datasets.large`). Byte order mark and Windows line ends
-    are accepted; quoted, signed or decimal numbers are not. What was parsed is kept in the cache folder (see
-    `skinmnist.datasets.cache`), so that the next load takes milliseconds.
+    A table may be larger than memory. A byte order mark and Windows line ends are accepted; quoted, signed or
+    decimal numbers are not. Parsed arrays are stored in the cache folder (see `skinmnist.datasets.cache`), so
+    the next load takes milliseconds.
 
     Parameters
     ----------
@@ -43,7 +72,7 @@ def load_hmnist(
         them, with the codes 0..k-1, each on at least one row.
     metadata : str, path-like, False or None
         A CSV whose row *i* describes row *i* of the table, with at least ``lesion_id``, ``image_id`` and
-        ``dx``; ``age``, ``sex`` and ``localization`` are kept where they are there. It is joined only after
+        ``dx``; ``age``, ``sex`` and ``localization`` are read where present. It is joined only after
         every ``dx`` was found to agree with the label. Where every ``lesion_id`` is empty, the lesions are
         unknown. None: ``<table stem>_metadata.csv``, else ``HAM10000_metadata.csv`` beside the table, if
         there is one. False: do not look, and leave the lesions unknown.
@@ -65,8 +94,8 @@ def load_hmnist(
     shape = about.shape if about else None
     parse = partial(_parse, path=table, shape=shape)
     is_sound = partial(_is_table, path=table, shape=shape)
-    keep_large = partial(keep_pieces, table, shape)
-    arrays, sha256 = parse_once(table, "table-1", ("pixels", "labels"), parse, is_sound, keep_large)
+    parse_large = partial(parse_pieces, table, shape)
+    arrays, sha256 = parse_once(table, "table-1", ("pixels", "labels"), parse, is_sound, parse_large)
     pixels, labels = arrays["pixels"], np.array(arrays["labels"])
     names = _class_names(int(labels.max()) + 1, about, table)
     described = _metadata_file(table, metadata)
@@ -131,7 +160,7 @@ def _parse(content: bytes, path: Path, shape: tuple[int, int, int] | None) -> Ar
 
 
 def _is_table(arrays: Arrays, path: Path, shape: tuple[int, int, int] | None) -> bool:
-    """Tell whether arrays are ``pixels`` and ``labels`` as `_parse` returns them."""
+    """Return whether arrays are ``pixels`` and ``labels`` as `_parse` returns them."""
     pixels, labels = arrays["pixels"], arrays["labels"]
     if (pixels.dtype, pixels.ndim, labels.dtype, labels.shape) != (np.uint8, 2, np.int64, pixels.shape[:1]):
         return False

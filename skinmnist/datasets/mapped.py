@@ -1,13 +1,18 @@
-"""Tables that need not fit into memory: rows stay in a mapped file until they are asked for."""
+"""Data that need not fit into memory: rows stay in a mapped file until they are needed.
+
+What counts as large, and how freed memory goes back to the system, is decided here alone.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import joblib
 import numpy as np
@@ -19,6 +24,8 @@ from skinmnist.errors import InputError
 #: Bytes of pixels, and rows, above which a table counts as large: its rows are then read piece by piece.
 #: HAM10000 has 24 million bytes at 28 x 28.
 LARGE_BYTES, LARGE_ROWS = 1 << 28, 200_000
+#: Larger files are parsed piece by piece. The 28 x 28 table of HAM10000 has 92 MB.
+LARGE_FILE = 1 << 29
 
 
 class MappedRows:
@@ -79,12 +86,22 @@ class MappedRows:
 
 
 def is_large(table: PixelTable) -> bool:
-    """Tell whether copies of all rows, or what describes them, might not fit into memory."""
-    return table.pixels.nbytes > LARGE_BYTES or len(table) > LARGE_ROWS
+    """Return whether copies of all rows, or features of them, might not fit into memory."""
+    return is_large_matrix(table.pixels.nbytes) or len(table) > LARGE_ROWS
+
+
+def is_large_matrix(nbytes: int) -> bool:
+    """Return whether pixels should stay in a mapped file."""
+    return nbytes > LARGE_BYTES
+
+
+def is_large_file(nbytes: int) -> bool:
+    """Return whether a file should be parsed piece by piece."""
+    return nbytes > LARGE_FILE
 
 
 def give_back(array: npt.NDArray[Any]) -> None:
-    """Let go of the memory that a read-only mapped file has taken; what is needed again is read again."""
+    """Release the memory that a read-only mapped file has taken; the rows are read again when needed."""
     base: Any = array
     mode = None
     while isinstance(base, np.ndarray):
@@ -97,6 +114,14 @@ def give_back(array: npt.NDArray[Any]) -> None:
 def row_blocks(n: int, size: int) -> Iterator[slice]:
     """Cut n rows into blocks of a size; the last may be smaller."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def write_blocks(stream: BinaryIO, shape: tuple[int, int], blocks: Iterable[npt.NDArray[np.uint8]]) -> None:
+    """Write a uint8 matrix as ``.npy`` without holding all of it in memory."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    for block in blocks:
+        stream.write(np.ascontiguousarray(block).data)
 
 
 def pass_table(table: PixelTable, path: Path) -> None:
@@ -114,13 +139,7 @@ def pass_table(table: PixelTable, path: Path) -> None:
 
 
 def open_passed(path: str | Path) -> PixelTable:
-    """Open what `pass_table` wrote; its arrays are memory maps.
-
-    Raises
-    ------
-    InputError
-        Where the file of the pixels is not what it was.
-    """
+    """Open what `pass_table` wrote as memory maps; refuse pixels that have changed since."""
     columns = joblib.load(path, mmap_mode="r")
     place = columns["pixels"]
     if isinstance(place, _Place):
@@ -130,7 +149,7 @@ def open_passed(path: str | Path) -> PixelTable:
         except (OSError, ValueError):
             same = False
         if not same:
-            raise InputError(f"{place.file} changed while the run went on; type the same command again")
+            raise InputError(f"{place.file} changed during the run; run the same command again")
     return PixelTable(**columns)
 
 
@@ -147,3 +166,18 @@ class _Place(NamedTuple):
     offset: int
     shape: tuple[int, ...]
     sum: int
+
+
+def trim_memory() -> None:
+    """Give freed memory back to the system, where the C library can (glibc, which keeps it otherwise)."""
+    trim = getattr(_c_library(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+@lru_cache(maxsize=1)
+def _c_library() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(None)
+    except (OSError, TypeError):  # Windows has no library of that name.
+        return None

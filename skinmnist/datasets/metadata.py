@@ -63,19 +63,7 @@ def find_metadata(table: Path) -> Path | None:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Read the metadata of a pixel table.
-
-    Parameters
-    ----------
-    path : Path
-        A CSV with at least the columns `REQUIRED_COLUMNS`, one row per picture; cells may be quoted, and
-        either all or none of the lesions may be left empty.
-
-    Raises
-    ------
-    InputError
-        Names the file, and the row and column of the first fault.
-    """
+    """Read the metadata of a pixel table."""
     names = (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS)
     kind = f"metadata-{'built' if _is_built(path) else '3'}"
     arrays, sha256 = parse_once(path, kind, names, partial(_parse, path=path), _is_metadata)
@@ -88,28 +76,7 @@ def read_metadata(path: Path) -> Metadata:
 def match_classes(
     metadata: Metadata, labels: npt.NDArray[np.int64], table: Path, known: tuple[str, ...] | None
 ) -> tuple[str, ...]:
-    """Check that the metadata describes a table row by row, and return the names of the table's classes.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n,)
-        Codes 0..k-1, each on at least one row.
-    table : Path
-        The table, for errors.
-    known : tuple of str, or None
-        Names in code order: every ``dx`` must be the one at the row's label. None: every label must go with
-        one ``dx`` and every ``dx`` with one label.
-
-    Returns
-    -------
-    tuple of str
-        Names in code order.
-
-    Raises
-    ------
-    InputError
-        Where the numbers of rows differ; else names the first row that differs.
-    """
+    """Check that the metadata describes a table row by row, and return the names of the table's classes."""
     diagnoses = metadata.diagnoses
     if len(diagnoses) != len(labels):
         raise InputError(
@@ -160,19 +127,7 @@ def _received(metadata: Metadata, row: int) -> str:
 
 
 def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Read all cells of a metadata file as they stand, or as they stood before a build guarded them.
-
-    Returns
-    -------
-    header : list of str
-    rows : list of (str, list of str)
-        Where each row stands, for errors, and a cell for each column of the header.
-
-    Raises
-    ------
-    InputError
-        Where a required column is missing, a clinical one doubled, or a row too short or too long.
-    """
+    """Read all cells of a metadata file as they stand, or as they stood before a build guarded them."""
     as_meant = unguarded_cell if _is_built(path) else str
     reader = csv.reader(io.StringIO(decode(without_mark(content), path), newline=""), strict=True)
     rows: list[tuple[str, list[str]]] = []
@@ -232,15 +187,17 @@ def _are_ages(values: npt.NDArray[Any]) -> bool:
 
 
 def _are_words(name: str, values: npt.NDArray[Any]) -> bool:
-    # Python cannot hold what is beyond Unicode, not even to look at it.
-    if values.dtype.kind != "U" or not values.dtype.isnative or values.view(np.uint32).max() > sys.maxunicode:
+    if values.dtype.kind != "U" or not values.dtype.isnative:
         return False
-    words = values.tolist()
-    text = "".join(words)
-    if text.isascii() and text.isprintable():
-        return max(map(len, words)) <= LONGEST_NAME
+    codes = values.view(np.uint32).reshape(len(values), -1)
+    ends = codes == 0
+    plain = ends | (codes - ord(" ") <= ord("~") - ord(" "))
+    if codes.shape[1] <= LONGEST_NAME and plain.all() and (ends[:, :-1] <= ends[:, 1:]).all():
+        return True
+    if codes.max() > sys.maxunicode:  # Python cannot even look at such a character.
+        return False
     try:
-        return all(_read_cell(name, word, "", False) in (word, "") for word in set(words))
+        return all(_read_cell(name, word, "", False) in (word, "") for word in set(values.tolist()))
     except InputError:
         return False
 
@@ -290,8 +247,9 @@ def _read_cell(column: str, cell: str, where: str, required: bool) -> str | floa
             f"{LONGEST_NAME} characters, so mend the cell"
         )
     # Ids that look alike would part the pictures of a lesion; words may be joined, and stand on two lines.
-    seen = cell if column in REQUIRED_COLUMNS else " ".join(re.sub(f"[{JOINERS}]", "", cell).split())
-    if printable(seen, None) != seen:
+    plain = cell.isascii() and cell.isprintable()
+    seen = cell if plain or column in REQUIRED_COLUMNS else " ".join(re.sub(f"[{JOINERS}]", "", cell).split())
+    if not plain and printable(seen, None) != seen:
         raise InputError(
             f"{where}, column {column!r}: received {shown(cell)}, with characters that cannot be seen; "
             "expected plain text, so mend the cell"

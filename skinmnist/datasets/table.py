@@ -1,4 +1,4 @@
-"""The pixel table: pictures as flat rows of a matrix, with what is known about each row."""
+"""The pixel table: pictures as flat rows, what is known about each row, and samples of rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PixelTable:
     inputs : tuple of (str, str)
         Name and SHA-256 of every file that was read.
     synthetic : bool
-        Whether the pictures were drawn by `make_lesions`.
+        Whether `make_lesions` rendered the pictures.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -122,8 +122,8 @@ class PixelTable:
     def digest(self) -> str:
         """SHA-256 over everything that a picture's score depends on: pixels, labels, shape, classes, lesions.
 
-        The clinical columns are left out: no model of pictures sees them, so that a column more or less in
-        the metadata must not make finished cells stale. Who uses them identifies them by what was used.
+        Clinical columns do not count: no model of pictures sees them, so a change of the metadata does not
+        make finished cells stale. Models that use them add them to their own identity.
         """
         state = hashlib.sha256(repr((self.shape, self.class_names, self.pixels.shape)).encode())
         state.update(np.ascontiguousarray(self.pixels).data)
@@ -159,3 +159,59 @@ def to_images(rows: npt.NDArray[np.generic], shape: tuple[int, int, int]) -> npt
 def to_rows(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """Reshape pictures ``(n, h, w, c)`` to flat rows ``(n, h*w*c)``; the inverse of `to_images`."""
     return images.reshape(len(images), -1)
+
+
+def sample_rows(
+    table: PixelTable, n_rows: int, random_state: int = 0, min_lesions: int = 1
+) -> npt.NDArray[np.int64]:
+    """Sample about `n_rows` rows of a table by whole lesions, each class in its proportion.
+
+    Parameters
+    ----------
+    table : PixelTable
+        Where lesions are unknown, every row counts as its own.
+    n_rows : int
+        Fewer come back where no lesion is small enough to fill a class's share exactly.
+    random_state : int
+    min_lesions : int
+        Lesions of every class in the sample at least, as far as the class has so many.
+
+    Returns
+    -------
+    ndarray of shape (m,), int64
+        Ascending row numbers; all of them where the table has no more than `n_rows`.
+
+    Raises
+    ------
+    InputError
+        If `n_rows` is less than the number of classes.
+    """
+    n_classes = len(table.class_names)
+    if n_rows < n_classes:
+        raise InputError(
+            f"expected a sample of at least one row for each of {n_classes} classes, got {n_rows}"
+        )
+    if n_rows >= len(table):
+        return np.arange(len(table))
+    rng = np.random.default_rng(random_state)
+    lesions = np.arange(len(table)) if table.lesion_ids is None else table.lesion_ids
+    chosen = []
+    for code, quota in enumerate(_quotas(table.class_counts, n_rows)):
+        rows = np.flatnonzero(table.labels == code)
+        _, lesion_of = np.unique(lesions[rows], return_inverse=True)
+        sizes = np.bincount(lesion_of)
+        taken, total = np.zeros(len(sizes), dtype=bool), 0
+        for lesion in rng.permutation(len(sizes)):
+            if total + sizes[lesion] <= quota or taken.sum() < min_lesions:
+                taken[lesion], total = True, total + sizes[lesion]
+        chosen.append(rows[taken[lesion_of]])
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def _quotas(counts: npt.NDArray[np.int64], n_rows: int) -> npt.NDArray[np.int64]:
+    """Share rows out in proportion to the classes, by largest remainder, at least one to each."""
+    exact = counts * n_rows / counts.sum()
+    quotas = np.maximum(np.floor(exact).astype(np.int64), 1)
+    missing = max(n_rows - int(quotas.sum()), 0)
+    quotas[np.argsort(-(exact - np.floor(exact)), kind="stable")[:missing]] += 1
+    return quotas

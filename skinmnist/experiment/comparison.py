@@ -13,8 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.datasets.files import remove_torn
-from skinmnist.datasets.owned_folder import check_ours, claim, remove_owned
+from skinmnist.datasets.files import check_ours, claim, remove_owned, remove_torn
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult

@@ -14,7 +14,7 @@ import pandas as pd
 
 from skinmnist.analysis.differences import COMPARED_METRICS
 from skinmnist.code_digest import code_digest
-from skinmnist.datasets.owned_folder import claim, remove_owned
+from skinmnist.datasets.files import claim, remove_owned
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellResult

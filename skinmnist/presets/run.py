@@ -14,8 +14,7 @@ import pandas as pd
 from skinmnist.code_digest import code_digest
 from skinmnist.datasets.arrays import encode_arrays
 from skinmnist.datasets.files import write_atomically
-from skinmnist.datasets.subset import draw_rows
-from skinmnist.datasets.table import PixelTable
+from skinmnist.datasets.table import PixelTable, sample_rows
 from skinmnist.experiment.cells import Cell, CellFailure
 from skinmnist.experiment.comparison import Progress as RunProgress
 from skinmnist.experiment.comparison import run_comparison
@@ -117,7 +116,7 @@ def run_preset(
         After what is finished has been stored.
     """
     head = preset.head
-    rows = draw_rows(table, head.rows, seed, head.folds) if head.rows is not None else None
+    rows = sample_rows(table, head.rows, seed, head.folds) if head.rows is not None else None
     split = "holdout" if head.holdout else None
     models = preset.models()
     plan = make_plan(table, preset.samplers, models, head.folds, 1, split, seed, rows)

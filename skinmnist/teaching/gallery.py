@@ -17,8 +17,7 @@ from markupsafe import Markup
 
 from skinmnist import facts
 from skinmnist.analysis.checks.registry import CHECKS
-from skinmnist.datasets.files import is_plain, write_atomically
-from skinmnist.datasets.owned_folder import Owned, check_ours, claim
+from skinmnist.datasets.files import Owned, check_ours, claim, is_plain, write_atomically
 from skinmnist.reporting.theme import css_variables
 from skinmnist.teaching.exam import Question
 from skinmnist.teaching.notebooks import to_notebook

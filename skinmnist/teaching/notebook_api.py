@@ -45,21 +45,21 @@ def open_table(rows: int = ROWS) -> PixelTable:
     Returns
     -------
     PixelTable
-        Of the table that ``$SKINMNIST_DATA`` or ``data/`` holds; see `skinmnist.datasets.find.find_table`.
+        Of the table that ``$SKINMNIST_DATA`` or ``data/`` holds; see `skinmnist.datasets.hmnist.find_table`.
 
     Raises
     ------
     InputError
         Where that table does not know its lesions, or has no moles or no melanomas.
     """
-    from skinmnist.datasets.subset import draw_rows
     from skinmnist.datasets.synthetic.lesions import make_lesions
+    from skinmnist.datasets.table import sample_rows
 
     whole = find_whole_table()
     if whole is None:
         table = make_lesions(rows, random_state=0)
     else:
-        table = whole.take(draw_rows(whole, rows, random_state=0, min_lesions=10))
+        table = whole.take(sample_rows(whole, rows, random_state=0, min_lesions=10))
     recorder = active_recorder()
     height, width, _ = table.shape
     kind = "synthetic" if table.synthetic else "real"
@@ -80,8 +80,7 @@ def find_whole_table() -> PixelTable | None:
     InputError
         Where it does not know its lesions, or has no moles or no melanomas.
     """
-    from skinmnist.datasets.find import find_table
-    from skinmnist.datasets.hmnist import load_hmnist
+    from skinmnist.datasets.hmnist import find_table, load_hmnist
 
     path = find_table()
     if path is None:

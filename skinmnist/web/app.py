@@ -21,7 +21,7 @@ from starlette.routing import Route
 from skinmnist import facts
 from skinmnist.datasets.images.limits import LARGE_PIXELS, check_limits
 from skinmnist.datasets.images.pictures import FORMATS_SAID, MAX_BYTES, MAX_PIXELS, open_picture, picture_row
-from skinmnist.datasets.memory import trim_memory
+from skinmnist.datasets.mapped import trim_memory
 from skinmnist.errors import InputError
 from skinmnist.text import template_environment
 from skinmnist.web.guard import Bodies, Guard

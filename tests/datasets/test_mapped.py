@@ -1,3 +1,4 @@
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,7 +9,7 @@ import pytest
 from skinmnist import make_lesions
 from skinmnist.datasets import cache, mapped
 from skinmnist.datasets.mapped import MappedRows, give_back, is_large, open_passed, pass_table, row_blocks
-from skinmnist.datasets.synthetic.lesions import lesions as synthetic
+from skinmnist.datasets.synthetic import lesions as synthetic
 from skinmnist.errors import InputError
 
 
@@ -112,33 +113,33 @@ def test_any_other_table_is_passed_on_whole(tmp_path, lesions, part):
 
 
 @pytest.fixture
-def drawn_large(tmp_path, monkeypatch):
+def large(tmp_path, monkeypatch):
     monkeypatch.setenv("SKINMNIST_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(synthetic, "LARGE_BYTES", 0)
+    monkeypatch.setattr(mapped, "LARGE_BYTES", 0)
     return lambda: make_lesions(200, size=8, random_state=4)
 
 
-def test_a_large_table_is_drawn_into_the_cache_once(drawn_large, monkeypatch):
-    table = drawn_large()
+def test_a_large_table_is_rendered_into_the_cache_once(large, monkeypatch):
+    table = large()
     assert isinstance(table.pixels, np.memmap)
     assert not table.pixels.flags.writeable
     monkeypatch.delattr(synthetic, "render")
-    assert drawn_large().digest() == table.digest()
+    assert large().digest() == table.digest()
     with monkeypatch.context() as patch:
         patch.setattr(synthetic, "_drawing_digest", lambda origin: "of another code")
         with pytest.raises(NameError):
-            drawn_large()
+            large()
     monkeypatch.undo()
     assert make_lesions(200, size=8, random_state=4).digest() == table.digest()
 
 
-def test_a_large_table_is_drawn_into_memory_where_there_is_no_cache(drawn_large, monkeypatch):
+def test_a_large_table_is_rendered_into_memory_where_there_is_no_cache(large, monkeypatch):
     def fail(stream, shape, blocks):
         next(iter(blocks))
         raise OSError("disk full")
 
     monkeypatch.setattr(cache, "write_blocks", fail)
-    table = drawn_large()
+    table = large()
     assert not isinstance(table.pixels, np.memmap)
     monkeypatch.undo()
     assert make_lesions(200, size=8, random_state=4).digest() == table.digest()
@@ -151,3 +152,21 @@ def test_a_table_is_large_by_its_bytes_or_its_rows(lesions, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(mapped, "LARGE_BYTES", lesions.pixels.nbytes - 1)
     assert is_large(lesions)
+
+
+HOLES = """
+import psutil
+from skinmnist.datasets.mapped import trim_memory
+arrays = [bytearray(64_000) for _ in range(4_000)]
+last = arrays.pop()
+del arrays
+before = psutil.Process().memory_info().rss
+trim_memory()
+print((before - psutil.Process().memory_info().rss) / 2**20)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked for its memory")
+def test_freed_memory_goes_back_to_the_system():
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    assert float(done.stdout) > 100

@@ -5,7 +5,7 @@ import pytest
 
 from skinmnist import facts
 from skinmnist.datasets.hmnist import load_hmnist
-from skinmnist.datasets.table import PixelTable, to_images, to_rows
+from skinmnist.datasets.table import PixelTable, sample_rows, to_images, to_rows
 from skinmnist.errors import InputError
 
 
@@ -148,3 +148,27 @@ def test_class_order_is_that_of_the_real_metadata(real_tables):
     )
     pairs = {(label, line.split(",")[2]) for label, line in zip(labels, metadata, strict=True)}
     assert pairs == {("label", "dx")} | {(str(code), name) for code, name in enumerate(facts.CLASS_NAMES)}
+
+
+@pytest.mark.parametrize("n_rows", [50, 120, 300])
+def test_lesions_stay_whole_and_classes_in_proportion(lesions, n_rows):
+    rows = sample_rows(lesions, n_rows, random_state=3)
+    left = np.setdiff1d(np.arange(len(lesions)), rows)
+    assert not set(lesions.lesion_ids[rows]) & set(lesions.lesion_ids[left])
+    assert 0.9 * n_rows <= len(rows) <= n_rows + len(lesions.class_names)
+    shares = np.bincount(lesions.labels[rows]) / len(rows)
+    np.testing.assert_allclose(shares, lesions.class_counts / len(lesions), atol=0.03)
+
+
+def test_seed_decides(lesions):
+    np.testing.assert_array_equal(sample_rows(lesions, 100, 5), sample_rows(lesions, 100, 5))
+    assert not np.array_equal(sample_rows(lesions, 100, 5), sample_rows(lesions, 100, 6))
+
+
+def test_all_rows_where_there_are_no_more(lesions):
+    np.testing.assert_array_equal(sample_rows(lesions, len(lesions) + 1), np.arange(len(lesions)))
+
+
+def test_too_few(lesions):
+    with pytest.raises(InputError, match="at least one row for each of 7 classes, got 6"):
+        sample_rows(lesions, 6)

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from skinmnist.datasets.subset import draw_rows
-from skinmnist.datasets.table import PixelTable
+from skinmnist.datasets.table import PixelTable, sample_rows
 from skinmnist.errors import InputError
 from skinmnist.experiment.splits import LEFT_OUT, assign_folds, choose_split
 
@@ -47,7 +46,7 @@ def test_seed_and_repeat_decide(lesions):
 
 
 def test_rows_that_take_no_part(lesions):
-    rows = draw_rows(lesions, 200, random_state=1)
+    rows = sample_rows(lesions, 200, random_state=1)
     fold_of = assign_folds(lesions, 3, 1, "lesion", 0, rows)[0]
     np.testing.assert_array_equal(np.flatnonzero(fold_of != LEFT_OUT), rows)
 

@@ -5,7 +5,7 @@ import pytest
 
 from skinmnist import load_hmnist
 from skinmnist.datasets.images.pictures import open_picture, picture_row
-from skinmnist.datasets.subset import draw_rows
+from skinmnist.datasets.table import sample_rows
 from skinmnist.experiment.train_model import train_model
 from skinmnist.inference.classifier import Classifier
 from skinmnist.inference.model_file import decode_model
@@ -21,7 +21,7 @@ def test_file_and_model_in_memory_agree_on_thumbnails(size, real_tables):
     rows = table.pixels[[places[path.stem] for path in paths]]
     seen = np.stack([picture_row(open_picture(path), table.shape) for path in paths])
     np.testing.assert_array_equal(seen, rows)
-    model = train_model(table.take(draw_rows(table, 300)), "cnn_tiny")
+    model = train_model(table.take(sample_rows(table, 300)), "cnn_tiny")
     found = Classifier(decode_model(model.content)).classify_many(paths)
     shares = np.array([list(prediction.probabilities.values()) for prediction in found])
     np.testing.assert_allclose(shares, model.predict_proba(rows), atol=1e-6, rtol=0)

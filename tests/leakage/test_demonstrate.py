@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.tree import DecisionTreeClassifier
 
 from skinmnist import run_comparison
-from skinmnist.datasets.owned_folder import remove_owned
+from skinmnist.datasets.files import remove_owned
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import fit_cell

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_score, recall_score
 
-from skinmnist.datasets.owned_folder import LOCK_FILE, remove_owned
+from skinmnist.datasets.files import LOCK_FILE, remove_owned
 from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.experiment.fit_cell import fit_cell
 from skinmnist.experiment.plan import make_plan

@@ -1,22 +1,28 @@
-"""The tables of the Kaggle collection, from Kaggle or from a mirror, into the folder where they are found."""
+"""The tables of the Kaggle collection: fetched from Kaggle, a mirror or an archive into a folder."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import re
+import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PureWindowsPath
+from lzma import LZMAError
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from stat import S_IFDIR
+from typing import IO, BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from skinmnist import facts
 from skinmnist.datasets.csv_table import parse_header
-from skinmnist.datasets.download.archives import copy_checked, extract
 from skinmnist.datasets.download.fetch import (
     Expected,
     NotThereError,
@@ -25,9 +31,17 @@ from skinmnist.datasets.download.fetch import (
     fetch,
     split_url,
 )
-from skinmnist.datasets.files import check_type, decode, move_new, without_mark, written_whole
+from skinmnist.datasets.files import (
+    Owned,
+    check_type,
+    claim,
+    decode,
+    leave,
+    move_new,
+    without_mark,
+    written_whole,
+)
 from skinmnist.datasets.metadata import REQUIRED_COLUMNS
-from skinmnist.datasets.owned_folder import Owned, claim, leave
 from skinmnist.errors import InputError
 from skinmnist.text import shown
 
@@ -80,13 +94,7 @@ def largest_files() -> dict[str, Expected]:
 
 
 def default_folder() -> Path:
-    """Return the folder in which compare looks first.
-
-    Raises
-    ------
-    InputError
-        Where ``$SKINMNIST_DATA`` names a file.
-    """
+    """Return the folder in which compare looks first."""
     named = os.environ.get("SKINMNIST_DATA")
     if named and Path(named).is_file():
         raise InputError(f"$SKINMNIST_DATA is the file {named!r}; expected a folder, so name one with --to")
@@ -152,11 +160,6 @@ def read_sums(path: Path) -> dict[str, str]:
     """Read a file in the format of ``sha256sum``: a digest and a name in each line.
 
     Folders in front of a name are left out, those of Windows too: what counts is the file's own name.
-
-    Raises
-    ------
-    InputError
-        Names the first line that is none, or that gives a file of the collection a second digest.
     """
     return _parse_sums(path.read_bytes(), str(path))
 
@@ -355,3 +358,73 @@ def _with_sums(wanted: Mapping[str, Expected], sums: Mapping[str, str]) -> dict[
 
 def _name_of(url: str) -> str:
     return urlsplit(url).path.rpartition("/")[2]
+
+
+_STEP = 1 << 18
+_ENCRYPTED = 0x1
+#: What zipfile and the libraries under it raise at altered bytes, names and offsets.
+_DAMAGES = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError, OverflowError, struct.error)
+
+
+def extract(archive: Path, folder: Path, expected: Mapping[str, Expected]) -> list[str]:
+    """Extract the expected members of a zip archive into a folder.
+
+    Nothing of an archive decides where anything is written: a member whose last name is an expected one is
+    written to that name in `folder`, and no other member is opened.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = _members(opened, archive, expected)
+            for name, member in members.items():
+                with written_whole(folder / name) as stream, opened.open(member) as source:
+                    copy_checked(
+                        source, stream, f"{archive.name}, member {member.filename!r}", expected[name]
+                    )
+    except InputError:
+        raise
+    except (*_DAMAGES, NotImplementedError, RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # A full disk is no fault of the archive; places before its beginning are.
+        raise InputError(f"{archive} is no whole zip archive ({error}); fetch it again") from None
+    return list(members)
+
+
+def _members(
+    opened: zipfile.ZipFile, archive: Path, expected: Mapping[str, Expected]
+) -> dict[str, zipfile.ZipInfo]:
+    found: dict[str, zipfile.ZipInfo] = {}
+    for member in opened.infolist():
+        inside = PurePosixPath(member.filename.replace("\\", "/"))
+        if inside.name not in expected or member.is_dir():
+            continue
+        where = f"{archive.name}, member {member.filename!r}"
+        if inside.is_absolute() or ".." in inside.parts or ":" in inside.parts[0]:
+            raise InputError(
+                f"{where} points out of the archive; expected a plain one, so try another mirror"
+            )
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise InputError(f"{where} is a link; expected a file, so try another mirror")
+        if member.flag_bits & _ENCRYPTED:
+            raise InputError(f"{where} is encrypted; expected a plain one, so try another mirror")
+        if inside.name in found:
+            raise InputError(f"{where} stands there twice; expected it once, so try another mirror")
+        found[inside.name] = member
+    return {name: found[name] for name in expected if name in found}
+
+
+def copy_checked(source: IO[bytes], stream: BinaryIO, where: str, expected: Expected) -> None:
+    """Copy a file step by step; what anybody says of its size is not believed."""
+    length, digest = 0, hashlib.sha256()
+    while block := source.read(_STEP):
+        length += len(block)
+        if length > expected.largest:
+            raise InputError(
+                f"{where} has more than {expected.largest:,} bytes, which it cannot have; try another mirror"
+            )
+        digest.update(block)
+        stream.write(block)
+    if expected.sha256 is not None and digest.hexdigest() != expected.sha256.lower():
+        raise InputError(
+            f"{where} has the SHA-256 {digest.hexdigest()}; expected {expected.sha256.lower()}, so it is "
+            "another file or was damaged"
+        )

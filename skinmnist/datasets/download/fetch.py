@@ -136,12 +136,7 @@ def fetch(
 
 
 def check_content(url: str, part: Path, expected: Expected) -> None:
-    """Compare the content of a file with its checksum, where there is one.
-
-    Raises
-    ------
-    InputError
-    """
+    """Compare the content of a file with its checksum, where there is one."""
     if expected.sha256 is None:
         return
     with part.open("rb") as stream:
@@ -154,13 +149,7 @@ def check_content(url: str, part: Path, expected: Expected) -> None:
 
 
 def split_url(url: str) -> SplitResult:
-    """Take an address of the web apart.
-
-    Raises
-    ------
-    InputError
-        Where it is of another kind, or only half of one.
-    """
+    """Take an address of the web apart."""
     try:
         parts = urlsplit(url)
     except ValueError:  # Such as an IPv6 address without its bracket.

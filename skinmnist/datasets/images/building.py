@@ -5,23 +5,35 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+import signal
+import zlib
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 from PIL import __version__ as pillow_version
 
 from skinmnist.datasets.classes_file import about_content, about_file, read_about
 from skinmnist.datasets.csv_table import LABEL
-from skinmnist.datasets.files import check_type, written_whole
+from skinmnist.datasets.files import (
+    check_replaceable,
+    check_type,
+    open_plain,
+    read_head,
+    write_atomically,
+    written_whole,
+)
 from skinmnist.datasets.images.folders import Pictures
-from skinmnist.datasets.images.progress_file import Journal
-from skinmnist.datasets.images.reading import Shape, read_pictures
+from skinmnist.datasets.images.pictures import open_picture, picture_row
 from skinmnist.errors import InputError
-from skinmnist.text import guarded_cell
+from skinmnist.text import guarded_cell, shown
 
 #: Sizes and modes of the Kaggle collection's tables.
 KAGGLE_SIDES, KAGGLE_MODES = (8, 28), {"L": 1, "RGB": 3}
@@ -243,3 +255,150 @@ def _metadata_content(pictures: Pictures, kept: Sequence[int]) -> bytes:
     rows = (pictures.header, *(pictures.rows[row] for row in kept))
     writer.writerows(map(guarded_cell, cells) for cells in rows)
     return text.getvalue().encode()
+
+
+Shape = tuple[int, int, int]
+
+#: Pictures that travel to a worker together.
+_CHUNK = 64
+#: Chunks that wait for each worker: few, so that memory does not grow with the table.
+_AHEAD = 3
+_IDLE_SECONDS = 10
+
+
+def read_pictures(paths: Sequence[Path], shapes: Sequence[Shape], jobs: int) -> Generator[list[Outcome]]:
+    """Read pictures and yield their rows, some pictures at a time and in order."""
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    if jobs == 1 or len(chunks) < 2:
+        yield from (_read_chunk(chunk, shapes) for chunk in chunks)
+        return
+    executor = get_reusable_executor(max_workers=jobs, timeout=_IDLE_SECONDS, initializer=_leave_signals)
+    waiting: deque[tuple[Sequence[Path], Future[list[Outcome]]]] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append((chunk, executor.submit(_read_chunk, chunk, shapes)))
+            if len(waiting) > _AHEAD * jobs:
+                yield waiting.popleft()[1].result()
+        while waiting:
+            yield waiting.popleft()[1].result()
+    except BrokenProcessPool:
+        raise InputError(
+            f"a picture from about {chunk[0]} on ended the process that read it (a crash, or out of memory); "
+            "try --jobs 1, or move the large ones away"
+        ) from None
+    finally:
+        # Whoever stops early leaves chunks behind: those that have begun are small, the others never begin.
+        for _, future in waiting:
+            future.cancel()
+
+
+def _leave_signals() -> None:
+    # Ctrl-C reaches the whole group; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _read_chunk(paths: Sequence[Path], shapes: Sequence[Shape]) -> list[Outcome]:
+    return [_read(path, shapes) for path in paths]
+
+
+def _read(path: Path, shapes: Sequence[Shape]) -> Outcome:
+    try:
+        image = open_picture(path)
+    except InputError as error:
+        return str(error).removeprefix(f"picture {shown(path.name)}: ")
+    return b"".join(picture_row(image, shape).tobytes() for shape in shapes)
+
+
+#: What became of a picture: the bytes of its rows, or the reason why it has none.
+Outcome = bytes | str
+
+#: How every journal begins, so that a file of the user's is not taken for one.
+_MARK = b"skinmnist build\n"
+_ROW, _REASON = b"\x01", b"\x02"
+_LENGTH_BYTES = _SEAL_BYTES = 4
+
+
+class Journal:
+    """Records in one file, one for each picture in order.
+
+    The file begins with a mark and the digest of what is built. A record is a mark, the length of what
+    follows, the rows or the reason, and a seal over its place and bytes, so that what a crash has torn or
+    left empty is not taken for a record.
+
+    Parameters
+    ----------
+    path : Path
+    digest : bytes
+        Identifies what is built; a journal of anything else is written over.
+
+    Raises
+    ------
+    InputError
+        Where a file stands at `path` that is no journal.
+    """
+
+    def __init__(self, path: Path, digest: bytes) -> None:
+        self.path = path
+        self._head = _MARK + digest
+        self._stream: BinaryIO | None = None
+        #: Pictures that are noted.
+        self.count = 0
+
+    def __enter__(self) -> Journal:
+        """Open the journal behind its last whole record."""
+        check_replaceable(self.path, lambda head: head.startswith(_MARK) or _MARK.startswith(head))
+        if not self._fits():
+            write_atomically(self.path, self._head)
+        end = len(self._head)
+        for outcome in self.outcomes():
+            self.count += 1
+            end += len(_framed(outcome)) + _SEAL_BYTES
+        self._stream = open(self.path, "r+b", opener=open_plain)
+        self._stream.truncate(end)
+        self._stream.seek(end)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def append(self, outcome: Outcome) -> None:
+        """Note what became of the next picture."""
+        assert self._stream is not None, "the journal is not open"
+        framed = _framed(outcome)
+        self._stream.write(framed + _seal(self.count, framed))
+        self.count += 1
+
+    def flush(self) -> None:
+        """Hand over to the system what was noted, so that the end of this process does not lose it."""
+        assert self._stream is not None, "the journal is not open"
+        self._stream.flush()
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield what was noted of each picture, up to the first record that is not whole."""
+        if not self._fits():
+            return
+        with self.path.open("rb") as stream:
+            stream.seek(len(self._head))
+            number = 0
+            while True:
+                head = stream.read(1 + _LENGTH_BYTES)
+                length = int.from_bytes(head[1:], "little")
+                payload, seal = stream.read(length), stream.read(_SEAL_BYTES)
+                if len(seal) < _SEAL_BYTES or seal != _seal(number, head + payload):
+                    return
+                yield payload if head[:1] == _ROW else payload.decode()
+                number += 1
+
+    def _fits(self) -> bool:
+        return read_head(self.path).startswith(self._head)
+
+
+def _framed(outcome: Outcome) -> bytes:
+    mark, payload = (_REASON, outcome.encode()) if isinstance(outcome, str) else (_ROW, outcome)
+    return mark + len(payload).to_bytes(_LENGTH_BYTES, "little") + payload
+
+
+def _seal(number: int, framed: bytes) -> bytes:
+    # The place goes in, and never as 0: a stretch of zeros must not seal itself.
+    return zlib.crc32(framed, number + 1 & 0xFFFFFFFF).to_bytes(_SEAL_BYTES, "little")

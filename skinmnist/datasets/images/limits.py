@@ -84,12 +84,7 @@ def check_limits(content: bytes) -> int:
 
 
 def check_density(pixels: int, count: int) -> None:
-    """Refuse a large picture in so few bytes that it is next to empty: a bomb, and no photograph.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a large picture in so few bytes that it is next to empty: a bomb, and no photograph."""
     if pixels > LARGE_PIXELS and pixels > MAX_PIXELS_PER_BYTE * count:
         raise InputError(
             f"received {pixels:,} pixels in {count:,} bytes, which hold no photograph; expected at most "

@@ -48,22 +48,7 @@ _COMMON = facts.CLASS_NAMES.index("nv")
 def draw_patients(
     labels: npt.NDArray[np.integer], separation: float, rng: np.random.Generator
 ) -> dict[str, npt.NDArray[Any]]:
-    """Draw age, sex and localization of one lesion for each label.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n,), int
-        Class codes.
-    separation : float
-        Factor on what sets each class apart from the common mole: 0 makes the classes alike, 1 takes the
-        shares above as they stand.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    dict of str to ndarray of shape (n,)
-        One entry for each of `facts.CLINICAL_COLUMNS`, as `PixelTable.clinical` holds them.
-    """
+    """Draw age, sex and localization of one lesion for each label."""
     n = len(labels)
     means = AGES[_COMMON] + separation * (np.array(AGES, dtype=float) - AGES[_COMMON])
     years = means[labels] + AGE_SPREAD * rng.standard_normal(n)

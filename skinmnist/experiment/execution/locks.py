@@ -13,8 +13,7 @@ from stat import S_ISDIR
 
 from filelock import lock_descriptor
 
-from skinmnist.datasets.files import is_plain, open_plain
-from skinmnist.datasets.owned_folder import LOCK_FILE, Owned, Series, claim, is_marked, leave
+from skinmnist.datasets.files import LOCK_FILE, Owned, Series, claim, is_marked, is_plain, leave, open_plain
 from skinmnist.errors import InputError
 from skinmnist.experiment.run_folder.file_names import RUN
 

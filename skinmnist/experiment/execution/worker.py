@@ -21,8 +21,7 @@ from typing import Any, TypeVar
 
 from joblib.externals.loky import get_reusable_executor
 
-from skinmnist.datasets.mapped import open_passed
-from skinmnist.datasets.memory import trim_memory
+from skinmnist.datasets.mapped import open_passed, trim_memory
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.limits import end_processes, pid_file, process_family

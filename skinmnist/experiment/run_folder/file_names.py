@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from stat import S_IFDIR
 
-from skinmnist.datasets.files import file_type, is_plain
-from skinmnist.datasets.owned_folder import LOCK_FILE, Owned, Series, members
+from skinmnist.datasets.files import LOCK_FILE, Owned, Series, file_type, is_plain, members
 
 _CELL_NAME, _CELL_HEAD = r".+-r\d+-f\d+-[0-9a-f]{16}\.cell", "[0-9a-f]{64}PK"
 #: What a demonstration of leaks leaves.

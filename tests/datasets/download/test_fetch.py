@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from skinmnist.datasets.download.collection import fetch as fetch_module
+from skinmnist.datasets.download import fetch as fetch_module
 from skinmnist.datasets.download.fetch import Expected, NotThereError, fetch
 from skinmnist.errors import InputError
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from skinmnist.datasets.classes_file import about_file
 from skinmnist.datasets.hmnist import load_hmnist
-from skinmnist.datasets.images import reading
-from skinmnist.datasets.images.building import Target, build_tables, kaggle_targets
+from skinmnist.datasets.images import building
+from skinmnist.datasets.images.building import Journal, Target, build_tables, kaggle_targets
 from skinmnist.datasets.images.folders import list_pictures
 from skinmnist.errors import InputError
 
@@ -46,7 +46,7 @@ def test_rows_are_what_pillow_makes_of_each_picture(shape, folder, tmp_path):
 
 
 def test_all_jobs_write_the_same(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_CHUNK", 4)
+    monkeypatch.setattr(building, "_CHUNK", 4)
     written = []
     for jobs in (1, 2):
         out = tmp_path / str(jobs)
@@ -76,7 +76,7 @@ class Impatient:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interrupted_build_goes_on(jobs, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_CHUNK", 4)
+    monkeypatch.setattr(building, "_CHUNK", 4)
     pictures = list_pictures([folder])
     target = Target(tmp_path / "t.csv", (8, 8, 3))
     with pytest.raises(KeyboardInterrupt):
@@ -84,7 +84,7 @@ def test_an_interrupted_build_goes_on(jobs, folder, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["t.csv.part"]
     opened = []
     monkeypatch.setattr(
-        reading, "open_picture", lambda path, f=reading.open_picture: opened.append(path) or f(path)
+        building, "open_picture", lambda path, f=building.open_picture: opened.append(path) or f(path)
     )
     watching = Impatient(1000)
     build_tables(pictures, [target], progress=watching)
@@ -229,3 +229,62 @@ def test_the_real_thumbnails_give_the_rows_of_the_real_tables(real_tables, tmp_p
         assert built.image_ids.tolist() == whole.image_ids[rows].tolist()
         assert built.lesion_ids.tolist() == whole.lesion_ids[rows].tolist()
         assert built.class_names == whole.class_names
+
+
+OUTCOMES = [b"abcdefgh", "received a damaged picture: ß", b"", b"\x00" * 8, b"12345678"]
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "t.csv.part"
+    with Journal(path, b"digest") as journal:
+        for outcome in OUTCOMES:
+            journal.append(outcome)
+    return path
+
+
+def stored(path, digest=b"digest"):
+    return list(Journal(path, digest).outcomes())
+
+
+def test_what_is_noted_is_stored(path):
+    assert stored(path) == OUTCOMES
+    with Journal(path, b"digest") as journal:
+        assert journal.count == 5
+        journal.append(b"more")
+    assert stored(path) == [*OUTCOMES, b"more"]
+
+
+def test_a_torn_end_is_cut_off_wherever_it_was_torn(path):
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        outcomes = stored(path)
+        assert outcomes == OUTCOMES[: len(outcomes)]
+        assert len(outcomes) < 5
+        with Journal(path, b"digest") as journal:
+            for outcome in OUTCOMES[journal.count :]:
+                journal.append(outcome)
+        assert path.read_bytes() == whole
+
+
+def test_a_changed_byte_ends_what_is_believed(path):
+    whole = bytearray(path.read_bytes())
+    for position in range(6, len(whole)):
+        changed = bytearray(whole)
+        changed[position] ^= 0x10
+        path.write_bytes(changed)
+        assert stored(path) == OUTCOMES[: len(stored(path))] != OUTCOMES
+
+
+def test_zeros_are_no_record(path):
+    path.write_bytes(path.read_bytes() + bytes(4096))
+    assert stored(path) == OUTCOMES
+
+
+def test_a_journal_of_something_else_is_written_over(path):
+    with Journal(path, b"another") as journal:
+        assert journal.count == 0
+        journal.append(b"x")
+    assert stored(path, b"another") == [b"x"]
+    assert stored(path) == []

@@ -9,7 +9,7 @@ from alterations import QUIETLY, altered_bytes, check_sentence
 from golden_pictures import COLOURS, saved
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
-from mutations import with_right_sums
+from mutated_pictures import with_right_sums
 from PIL import Image, ImageOps
 
 from skinmnist.datasets.images.pictures import open_picture

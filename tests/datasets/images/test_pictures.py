@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from golden_pictures import ALPHA, BLOCKS, COLOURS, GOLDEN, over_white, saved
 from hostile_pictures import BEYOND, DAMAGED, HOSTILE
-from mutations import mutated_files
+from mutated_pictures import mutated_files
 from PIL import Image
 
 from skinmnist.datasets.images.limits import check_limits

@@ -9,11 +9,9 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from skinmnist import facts
-from skinmnist.datasets.synthetic.attributes import ATTRIBUTES, RECIPES, draw_attributes
-from skinmnist.datasets.synthetic.camera import draw_views
-from skinmnist.datasets.synthetic.lesions import make_lesions
+from skinmnist.datasets.synthetic.lesions import ATTRIBUTES, RECIPES, draw_attributes, make_lesions
 from skinmnist.datasets.synthetic.patients import PLACES
-from skinmnist.datasets.synthetic.rendering import draw_structure, render
+from skinmnist.datasets.synthetic.rendering import draw_structure, draw_views, render
 from skinmnist.datasets.table import to_images
 from skinmnist.errors import InputError
 

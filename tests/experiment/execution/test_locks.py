@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from skinmnist.datasets.owned_folder import LOCK_FILE, claim
+from skinmnist.datasets.files import LOCK_FILE, claim
 from skinmnist.errors import InputError
 from skinmnist.experiment.execution.locks import RUN_FOLDER, TABLE_FILE, hold_folder, scratch_folder
 from skinmnist.experiment.run_folder.file_names import RUN
@@ -79,7 +79,7 @@ def test_a_disk_without_locks_is_refused(tmp_path, monkeypatch):
 #: A run that is killed while it has a temporary folder.
 KILLED = """
 import os, signal
-from skinmnist.datasets.owned_folder import claim
+from skinmnist.datasets.files import claim
 from skinmnist.experiment.run_folder.file_names import RUN
 from skinmnist.experiment.execution.locks import RUN_FOLDER, TABLE_FILE, scratch_folder
 with scratch_folder() as folder:

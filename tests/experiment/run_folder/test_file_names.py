@@ -6,7 +6,7 @@ import pytest
 from sklearn.tree import DecisionTreeClassifier
 
 from skinmnist import demonstrate_leaks, run_comparison
-from skinmnist.datasets.owned_folder import LOCK_FILE, check_ours, remove_owned
+from skinmnist.datasets.files import LOCK_FILE, check_ours, remove_owned
 from skinmnist.errors import InputError
 from skinmnist.experiment.execution import runner
 from skinmnist.experiment.fit_cell import fit_cell
