@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from skinmnist.analysis.comparison import run_comparison
     from skinmnist.datasets.hmnist import load_hmnist
     from skinmnist.datasets.synthetic.lesions import make_lesions
     from skinmnist.datasets.table import PixelTable
     from skinmnist.errors import InputError
-    from skinmnist.experiment.comparison import run_comparison
     from skinmnist.inference.classifier import classify_image, load_classifier
     from skinmnist.leakage.demonstrate import demonstrate_leaks
     from skinmnist.reporting.page import write_report
@@ -38,7 +38,7 @@ _HOMES = {
     "demonstrate_leaks": "skinmnist.leakage.demonstrate",
     "load_hmnist": "skinmnist.datasets.hmnist",
     "make_lesions": "skinmnist.datasets.synthetic.lesions",
-    "run_comparison": "skinmnist.experiment.comparison",
+    "run_comparison": "skinmnist.analysis.comparison",
     "write_report": "skinmnist.reporting.page",
 }
 

@@ -103,6 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
+    from skinmnist.analysis.analyze import analyze_run
     from skinmnist.console.comparison import Terminal, verbosely
     from skinmnist.datasets.table import sample_rows
     from skinmnist.experiment.comparison import run_comparison
@@ -112,7 +113,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.experiment.run_folder.manifest import Request
     from skinmnist.experiment.run_folder.record import read_info, read_run
     from skinmnist.experiment.splits import choose_split
-    from skinmnist.reporting.page import conclude_run
+    from skinmnist.reporting.page import write_page
 
     if options.leak_models:
         if not options.demonstrate_leaks:
@@ -153,8 +154,9 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         if not terminal.begun or read_info(out) is None:
             raise
         record, interrupted = read_run(out), True
-    report, analysis = conclude_run(record, jobs=options.jobs or available_cores())
-    terminal.conclude(record, analysis, report, resume=command if interrupted else None)
+    analysis = analyze_run(record)
+    report = write_page(analysis, jobs=options.jobs or available_cores())
+    terminal.conclude(analysis, report, resume=command if interrupted else None)
     return INTERRUPTED if interrupted else _exit_code(record)
 
 

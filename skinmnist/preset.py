@@ -106,6 +106,7 @@ def describe(preset: Preset, table: PixelTable | None) -> list[str]:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
+    from skinmnist.analysis.analyze import analyze_run
     from skinmnist.console.comparison import Terminal, verbosely
     from skinmnist.experiment.execution.limits import Limits
     from skinmnist.experiment.execution.machine import available_cores
@@ -113,7 +114,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     from skinmnist.experiment.splits import choose_split
     from skinmnist.presets.presets import find_preset, read_preset
     from skinmnist.presets.run import other_data, run_preset
-    from skinmnist.reporting.page import conclude_run
+    from skinmnist.reporting.page import write_page
     from skinmnist.reporting.sections.claims import paired_words
 
     preset = read_preset(find_preset(options.preset))
@@ -134,8 +135,9 @@ def _run(options: argparse.Namespace, command: str) -> int:
             progress=terminal,
             request=Request(command),
         )
-    report, analysis = conclude_run(done.record, jobs=options.jobs or available_cores())
-    terminal.conclude(done.record, analysis, report, resume=None)
+    analysis = analyze_run(done.record)
+    report = write_page(analysis, jobs=options.jobs or available_cores())
+    terminal.conclude(analysis, report, resume=None)
     for failure in done.failures:
         say(f"failed as published: {failure.cell}: {failure.reason}")
     print(claims_table(done.claims))

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from skinmnist import build, compare, run_comparison
-from skinmnist.analysis.analyze import find
+from skinmnist.analysis.analyze import analyze
 from skinmnist.console.comparison import Terminal
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.datasets.metadata import read_metadata
@@ -28,7 +28,7 @@ from skinmnist.experiment.execution.log import log_event, log_outcome, log_to
 from skinmnist.experiment.run_folder.provenance import Provenance, digest_held_out
 from skinmnist.experiment.run_folder.record import read_run, write_tables
 from skinmnist.experiment.run_folder.store import CellStore
-from skinmnist.reporting.page import render_report
+from skinmnist.reporting.page import render_page
 
 #: Names, and how each is to be seen where it is shown.
 NAMES = {
@@ -227,7 +227,7 @@ def build_with(name, folder):
 def page(run_of, tmp_path_factory):
     """Return the report on a run whose classes bear all the names."""
     record = run_of(tmp_path_factory.mktemp("page") / "run", " ".join(NAMES), list(NAMES))
-    return render_report(record, find(record, draws=10))
+    return render_page(analyze(record, draws=10))
 
 
 OUTPUTS = [

@@ -94,8 +94,7 @@ def at_once(monkeypatch):
             yield fit_cell(cell, table, task)
 
     monkeypatch.setattr(runner, "run_cells", run)
-    monkeypatch.setattr("skinmnist.reporting.page._apart_from_findings", lambda record: {})
-    monkeypatch.setattr("skinmnist.reporting.page._render", lambda *_: "a page")
+    monkeypatch.setattr("skinmnist.reporting.page.render_page", lambda *_: "a page")
 
 
 class GaveUpError(BaseException):

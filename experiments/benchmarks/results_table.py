@@ -9,9 +9,9 @@ import argparse
 
 import pandas as pd
 
+from skinmnist.analysis.summaries import leaderboard
 from skinmnist.experiment.run_folder.record import read_run
-from skinmnist.reporting.format import duration, fixed, with_spread
-from skinmnist.reporting.sections.tables import leaderboard
+from skinmnist.reporting.format import duration, fixed, titled, with_spread
 
 HEADINGS = {
     "macro_f1": "macro-F1",
@@ -39,7 +39,7 @@ def scores_table(records, metrics):
     """Return a leaderboard with a mean and a spread for each metric."""
     boards = []
     for record in records:
-        board = leaderboard(record)
+        board = titled(record.info, leaderboard(record))
         folds = record.scores.groupby(["sampler", "model", "metric"])["value"].agg(["mean", "std"])
         for metric in metrics:
             if metric not in board:

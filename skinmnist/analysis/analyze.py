@@ -1,64 +1,153 @@
-"""Everything that a run lets one say about its leaderboard: differences, intervals, and the free control."""
+"""Everything that is computed of a finished run, once; the report and the terminal show it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from skinmnist import facts
 from skinmnist.analysis.bootstrap import DRAWS, bootstrap_scores, difference_intervals, intervals
-from skinmnist.analysis.differences import compare_models, compare_samplers
+from skinmnist.analysis.checks import Concern, check_run
+from skinmnist.analysis.curves import (
+    decision_curves,
+    precision_recall_curves,
+    reliability_bins,
+    roc_curves,
+    sensitivities,
+)
 from skinmnist.analysis.prior_correction import PRIOR_CORRECTION, prior_corrected_predictions
+from skinmnist.analysis.significance import Pair, compare_models, compare_samplers
 from skinmnist.analysis.subgroups import subgroup_scores
+from skinmnist.analysis.summaries import (
+    best_pairs,
+    calibration,
+    confusion_counts,
+    leaderboard,
+    majority_scores,
+    recalls,
+    resampled_counts,
+    training_curves,
+)
 from skinmnist.datasets.files import write_atomically
+from skinmnist.errors import InputError
 from skinmnist.experiment.metrics import score_predictions
 from skinmnist.experiment.run_folder.frames import csv_bytes
 from skinmnist.experiment.run_folder.patients import read_patients
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.run_folder.rows import read_lesions
 
+#: The tables of an analysis that `write_analysis` writes, each as ``<name>.csv``.
+TABLES = ("comparisons", "intervals", "difference_intervals", "derived_scores", "subgroups")
+
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """Tables about a run; `write_analysis` keeps each under the name of its attribute, as ``.csv``.
+    """What is computed of a run; curves, which are not written, are computed when they are first asked for.
 
     Attributes
     ----------
+    record : RunRecord
     comparisons : DataFrame
-        Of `compare_samplers` against ``none`` (the control included) and against the control, then of
-        `compare_models`.
-    intervals : DataFrame
-        Of `intervals.intervals`, the control included.
-    difference_intervals : DataFrame
-        Of `intervals.difference_intervals` against ``none``, the control included.
-    derived_scores : DataFrame
-        Of the control, in the layout of ``scores.csv``.
+        Of `compare_samplers` against ``none`` (prior correction included) and against prior correction, then
+        of `compare_models`.
+    intervals, difference_intervals : DataFrame
+        Of `bootstrap`, against ``none``, prior correction included.
+    derived_scores, majority_scores : DataFrame
+        Of prior correction and of the majority baseline, in the layout of ``scores.csv``.
     subgroups : DataFrame
-        Of `subgroup_scores`, without the control; empty where nothing is known of the patients.
+        Of `subgroup_scores`, without prior correction; empty where nothing is known of the patients.
+    leaderboard, calibration : DataFrame
+        Of `summaries`, prior correction and the majority baseline included.
+    lesions_known : bool
+        Whether lesions were resampled, else single pictures.
     """
 
+    record: RunRecord
     comparisons: pd.DataFrame
     intervals: pd.DataFrame
     difference_intervals: pd.DataFrame
     derived_scores: pd.DataFrame
+    majority_scores: pd.DataFrame
     subgroups: pd.DataFrame
+    leaderboard: pd.DataFrame
+    calibration: pd.DataFrame
+    lesions_known: bool
+
+    @property
+    def best_pairs(self) -> pd.DataFrame:
+        """The rows of `leaderboard` of the best trained pair of each model, best first."""
+        return best_pairs(self.leaderboard)
+
+    @cached_property
+    def concerns(self) -> list[Concern]:
+        """What the checks find, errors first."""
+        return check_run(self)
+
+    @cached_property
+    def recalls(self) -> pd.DataFrame:
+        """The recall of every class."""
+        return recalls(self.record)
+
+    @cached_property
+    def confusion_counts(self) -> dict[Pair, npt.NDArray[np.int64]]:
+        """Pictures by true and predicted class, by pair."""
+        return confusion_counts(self.record)
+
+    @cached_property
+    def resampled_counts(self) -> pd.DataFrame:
+        """Training rows before and after every sampler."""
+        return resampled_counts(self.record)
+
+    @cached_property
+    def training_curves(self) -> pd.DataFrame:
+        """Loss and accuracy while networks train."""
+        return training_curves(self.record)
+
+    @cached_property
+    def reliability(self) -> pd.DataFrame:
+        """Confidence beside accuracy, by pair."""
+        return reliability_bins(self.record.predictions, self._names)
+
+    @cached_property
+    def rankings(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """ROC and precision-recall curves of the best pair of each model."""
+        rows = self.record.predictions.merge(self.best_pairs[["sampler", "model"]], on=["sampler", "model"])
+        return roc_curves(rows, self._names), precision_recall_curves(rows, self._names)
+
+    @cached_property
+    def decisions(self) -> pd.DataFrame | None:
+        """Decision curves for melanoma; None where there is none."""
+        return decision_curves(self.record.predictions, self._names, facts.MELANOMA) if self._acts else None
+
+    @cached_property
+    def sensitivities(self) -> pd.DataFrame | None:
+        """Sensitivity for melanoma at given specificities, of prior correction too; None without it."""
+        if not self._acts:
+            return None
+        rows = pd.concat(
+            [self.record.predictions, prior_corrected_predictions(self.record)], ignore_index=True
+        )
+        return sensitivities(rows, self._names, facts.MELANOMA)
+
+    @property
+    def _names(self) -> list[str]:
+        return list(self.record.info.table.class_names)
+
+    @property
+    def _acts(self) -> bool:
+        return facts.MELANOMA in self._names and bool(self.record.results)
 
 
-def find(record: RunRecord, draws: int = DRAWS) -> Analysis:
-    """Compute the findings of a run; nothing is trained.
+def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
+    """Compute the analysis of a run; nothing is trained or written.
 
-    Parameters
-    ----------
-    record : RunRecord
-        Where its folder tells the lesion of each row, lesions are resampled, else rows.
-    draws : int
-        Of the bootstrap, which is seeded with the seed of the run.
-
-    Returns
-    -------
-    Findings
-        The tables are empty where no cell has finished.
+    Where the run folder has the lesion of each row, lesions are resampled, else rows. The bootstrap, of
+    `draws` replicates, has the seed of the run.
 
     Raises
     ------
@@ -68,12 +157,11 @@ def find(record: RunRecord, draws: int = DRAWS) -> Analysis:
     table, folds = record.info.table, record.info.protocol.folds
     class_names = table.class_names
     corrected = prior_corrected_predictions(record)
-    derived = score_predictions(corrected, class_names)
+    derived, majority = score_predictions(corrected, class_names), majority_scores(record)
     scores = pd.concat([record.scores, derived], ignore_index=True)
-    against_control = scores[scores["sampler"] != "none"]
     lesions = read_lesions(record.folder, table.rows)
     patients = read_patients(record.folder, table.rows)
-    draw_scores = bootstrap_scores(
+    replicates = bootstrap_scores(
         pd.concat([record.predictions, corrected], ignore_index=True),
         class_names,
         lesions,
@@ -82,20 +170,46 @@ def find(record: RunRecord, draws: int = DRAWS) -> Analysis:
     )
     comparisons = [
         compare_samplers(scores, folds),
-        compare_samplers(against_control, folds, reference=PRIOR_CORRECTION),
+        compare_samplers(scores[scores["sampler"] != "none"], folds, reference=PRIOR_CORRECTION),
         compare_models(record.scores, folds),
     ]
     filled = [frame for frame in comparisons if len(frame)]
+    untrained = pd.concat([derived, majority], ignore_index=True)
     return Analysis(
+        record=record,
         comparisons=pd.concat(filled, ignore_index=True) if filled else comparisons[0],
-        intervals=intervals(draw_scores),
-        difference_intervals=difference_intervals(draw_scores),
+        intervals=intervals(replicates),
+        difference_intervals=difference_intervals(replicates),
         derived_scores=derived,
+        majority_scores=majority,
         subgroups=subgroup_scores(record.predictions, class_names, patients, lesions),
+        leaderboard=leaderboard(record, untrained),
+        calibration=calibration(record, untrained),
+        lesions_known=lesions is not None,
     )
 
 
 def write_analysis(folder: Path, analysis: Analysis) -> None:
-    """Write each table of the findings into a folder; floats read back exactly."""
-    for field in fields(Analysis):
-        write_atomically(folder / f"{field.name}.csv", csv_bytes(getattr(analysis, field.name)))
+    """Write the `TABLES` of an analysis into a folder; floats read back exactly."""
+    for name in TABLES:
+        write_atomically(folder / f"{name}.csv", csv_bytes(getattr(analysis, name)))
+
+
+def analyze_run(record: RunRecord, folder: Path | None = None) -> Analysis:
+    """Analyze a run and write its tables into its folder, or into another one.
+
+    Raises
+    ------
+    InputError
+        As `analyze`, and where the tables cannot be written.
+    """
+    analysis, folder = analyze(record), record.folder if folder is None else folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_analysis(folder, analysis)
+    except OSError as error:
+        raise InputError(
+            f"the tables of the analysis cannot be written into {folder} ({error.strerror}); name another "
+            "folder with --out"
+        ) from None
+    return analysis

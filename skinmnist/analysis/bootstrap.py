@@ -1,25 +1,51 @@
-"""How far the luck of the pictures reaches: intervals of scores from resampled lesions."""
+"""Bootstrap intervals of scores over resampled lesions; cells are rescored by products of sparse matrices."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from skinmnist import facts
-from skinmnist.analysis.reweighting import REWEIGHTED_METRICS, CellSums, score_weighted, sum_cell
+from skinmnist.analysis.significance import Pair
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
 
 DRAWS = 1000
 INTERVAL_COLUMNS = ("sampler", "model", "metric", "value", "low", "high", "draws")
+#: The scores that can be reweighted, in the order of the columns; the recall of one class can join them.
+REWEIGHTED_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
 #: Weights that are held at once: few enough to stay near the processor.
 _WEIGHTS = 500_000
 
-_Pair = tuple[str, str]
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What the area under one ROC curve needs to know, one row for each score that a positive has.
+
+    `steps` times the weights (sparse, scores x units) says by how much the weighted midrank grows from one
+    such score to the next; `positives` times the weights is the weight of the positives at each such score.
+    """
+
+    steps: Any
+    positives: Any
+
+
+@dataclass(frozen=True, eq=False)
+class CellSums:
+    """The held-out rows of a cell, summed over units (lesions, say) that are weighted as one.
+
+    `confusion` (sparse, k * k x units) counts the rows of each unit by true and predicted class; `rankings`
+    has one entry for each class with both sides.
+    """
+
+    confusion: Any
+    rankings: tuple[Ranking, ...]
+    n_classes: int
 
 
 def bootstrap_scores(
@@ -29,15 +55,14 @@ def bootstrap_scores(
     draws: int = DRAWS,
     random_state: int = 0,
     recall_of: str = facts.MELANOMA,
-) -> dict[_Pair, pd.DataFrame]:
-    """Score every pair of sampler and model again and again, each time with lesions drawn with replacement.
+) -> dict[Pair, pd.DataFrame]:
+    """Score every pair of sampler and model on resampled lesions.
 
-    A lesion comes with all its pictures, for they are no independent witnesses (Field & Welsh, JRSS B 69,
-    2007). The trained models stay as they are: what is resampled is whom they are asked about. Each draw is
-    scored as the leaderboard is: `metrics.score` in every held-out fold, then the mean over folds and
-    repeats. (Pooling the folds would rank pictures by scores of models that were calibrated apart.)
-    A draw takes the same lesions for every fold, repeat and pair, so that pairs can be compared draw by
-    draw.
+    A lesion comes with all its pictures: they are not independent (Field & Welsh, JRSS B 69, 2007). The
+    trained models stay as they are; the held-out lesions are resampled. Each replicate is scored as the
+    leaderboard is: `metrics.score` in every held-out fold, then the mean over folds and repeats. (Pooling the
+    folds would rank pictures by scores of models that were calibrated apart.) A replicate takes the same
+    lesions for every fold, repeat and pair, so that pairs can be compared replicate by replicate.
 
     Parameters
     ----------
@@ -46,33 +71,25 @@ def bootstrap_scores(
     class_names : sequence of str
         In code order.
     lesions : ndarray of shape (n,), int, or None
-        The lesion of each row of the table; None: every row is drawn on its own.
-    draws : int
-    random_state : int
+        The lesion of each row of the table; None resamples single rows.
     recall_of : str
-        The class whose recall is scored as well; left out where there is no such class.
+        The class whose recall is scored as well, if there is such a class.
 
     Returns
     -------
     dict of (str, str) to DataFrame
-        By pair, in the order of the predictions. One column for each metric. Row 0 holds the scores of the
-        table itself, the others those of the draws. Where a draw leaves a fold without a lesion of a class,
-        the class is left out of that fold's means, as in `metrics.score`; where it leaves a score to no fold
-        at all, the score is NaN.
-
-    Raises
-    ------
-    InputError
-        Where `lesions` tells nothing about a row of the predictions.
+        By pair, in the order of the predictions; one column for each metric. Row 0 holds the scores of the
+        table itself, the others those of the replicates. Where a replicate leaves a fold without a class, the
+        class is left out of that fold's means, as in `metrics.score`; a score that no fold has is NaN.
     """
-    units, n_units = _number_units(predictions, lesions)
+    units, n_units = _unit_numbers(predictions, lesions)
     melanoma = list(class_names).index(recall_of) if recall_of in class_names else None
     metrics = [*REWEIGHTED_METRICS, *([f"recall_{recall_of}"] if melanoma is not None else [])]
     cells = _sum_cells(predictions, class_names, units, n_units)
     if not cells:
         return {}
-    chunks: dict[_Pair, list[npt.NDArray[np.float64]]] = {pair: [] for pair in cells}
-    for weights in _draw_weights(n_units, draws, random_state):
+    chunks: dict[Pair, list[npt.NDArray[np.float64]]] = {pair: [] for pair in cells}
+    for weights in _weights_of_draws(n_units, draws, random_state):
         for pair, sums in cells.items():
             scores = np.stack([score_weighted(cell, weights, melanoma) for cell in sums])
             known = ~np.isnan(scores)
@@ -82,50 +99,27 @@ def bootstrap_scores(
     return {pair: pd.DataFrame(np.hstack(parts).T, columns=metrics) for pair, parts in chunks.items()}
 
 
-def intervals(scores: Mapping[_Pair, pd.DataFrame], confidence: float = 0.95) -> pd.DataFrame:
-    """Sum the draws of `bootstrap_scores` up.
+def intervals(scores: Mapping[Pair, pd.DataFrame], confidence: float = 0.95) -> pd.DataFrame:
+    """Summarise `bootstrap_scores`: columns `INTERVAL_COLUMNS`.
 
-    Parameters
-    ----------
-    scores : mapping of (str, str) to DataFrame
-    confidence : float
+    `value` is the score of the table itself; `low` and `high` are percentiles of the replicates, moved by the
+    difference of `value` to their mean, NaN without replicates; `draws` counts those that gave a score.
 
-    Returns
-    -------
-    DataFrame
-        Columns `INTERVAL_COLUMNS`: `value` is the score of the table itself; `low` and `high` are
-        percentiles of the draws, moved by the difference of `value` to the mean of the draws, NaN without
-        draws; `draws` counts those that gave a score.
-
-    Notes
-    -----
-    Plain percentiles (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993) stand too low for
-    macro-F1: of a rare class, a draw holds fewer different lesions of a fold than the fold itself. Moving
-    them by the bias that the draws themselves show mends it. How often the intervals hold the true score is
-    measured by ``experiments/benchmarks/interval_coverage.py``.
+    Plain percentiles (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993) are too low for macro-F1:
+    of a rare class, a replicate holds fewer different lesions of a fold than the fold itself. The replicates
+    show this bias, and moving them removes it. ``experiments/benchmarks/interval_coverage.py`` measures how
+    often the intervals hold the true score.
     """
     return _summarise(scores, confidence, lowest=0.0)
 
 
 def difference_intervals(
-    scores: Mapping[_Pair, pd.DataFrame], reference: str = "none", confidence: float = 0.95
+    scores: Mapping[Pair, pd.DataFrame], reference: str = "none", confidence: float = 0.95
 ) -> pd.DataFrame:
-    """Return intervals of the difference of every sampler to a reference with the same model, draw by draw.
+    """Return `intervals` of the difference of every sampler to `reference` with the same model.
 
-    Both sides of a draw are asked about the same lesions, so the interval is narrower than the two intervals
-    of the scores let expect.
-
-    Parameters
-    ----------
-    scores : mapping of (str, str) to DataFrame
-        Of `bootstrap_scores`.
-    reference : str
-    confidence : float
-
-    Returns
-    -------
-    DataFrame
-        As of `intervals`; `value` is the difference.
+    Both sides of a replicate have the same lesions, so the interval is narrower than those of the two scores
+    suggest.
     """
     gaps = {
         (sampler, model): frame - scores[reference, model]
@@ -135,8 +129,8 @@ def difference_intervals(
     return _summarise(gaps, confidence, lowest=-1.0)
 
 
-def _summarise(scores: Mapping[_Pair, pd.DataFrame], confidence: float, lowest: float) -> pd.DataFrame:
-    """Take values and intervals of draws of a score that goes from `lowest` to 1."""
+def _summarise(scores: Mapping[Pair, pd.DataFrame], confidence: float, lowest: float) -> pd.DataFrame:
+    """Take values and intervals of replicates of a score that goes from `lowest` to 1."""
     tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     records = []
     for pair, frame in scores.items():
@@ -151,19 +145,18 @@ def _summarise(scores: Mapping[_Pair, pd.DataFrame], confidence: float, lowest: 
 def _centred_percentiles(
     value: float, draws: npt.NDArray[np.float64], tails: npt.NDArray[np.float64]
 ) -> tuple[float, float]:
-    """Take the percentiles of the draws, moved to where the mean of the draws is the value."""
+    """Take the percentiles of the replicates, moved to where their mean is the value."""
     low, high = np.quantile(draws, tails) + (value - draws.mean())
     # The mean of very lopsided draws could stand outside their percentiles.
     return min(float(low), value), max(float(high), value)
 
 
-def _number_units(
+def _unit_numbers(
     predictions: pd.DataFrame, lesions: npt.NDArray[np.integer] | None
 ) -> tuple[npt.NDArray[np.int64], int]:
-    """Give what is drawn a number, 0 to n - 1, row by row of the predictions.
+    """Assign the numbers 0 to n - 1 to what is resampled, row by row of the predictions.
 
-    By the first row of the table that shows it, and not by the lesion's own number: so the draws do not
-    depend on how lesions are named.
+    By the first row of the table that shows it, so the replicates do not depend on how lesions are named.
     """
     rows = predictions["row"].to_numpy(dtype=np.int64)
     present, place = np.unique(rows, return_inverse=True)
@@ -180,10 +173,10 @@ def _number_units(
 
 def _sum_cells(
     predictions: pd.DataFrame, class_names: Sequence[str], units: npt.NDArray[np.int64], n_units: int
-) -> dict[_Pair, list[CellSums]]:
+) -> dict[Pair, list[CellSums]]:
     labels, predicted = (predictions[name].to_numpy(dtype=np.int64) for name in ("label", "predicted"))
     probabilities = predictions[[f"p_{name}" for name in class_names]].to_numpy(dtype=float)
-    cells: dict[_Pair, list[CellSums]] = {}
+    cells: dict[Pair, list[CellSums]] = {}
     groups = predictions.groupby(["sampler", "model", "repeat", "fold"], sort=False).indices
     for cell, rows in groups.items():
         sampler, model, _, _ = cast(Cell, cell)
@@ -192,8 +185,8 @@ def _sum_cells(
     return cells
 
 
-def _draw_weights(n_units: int, draws: int, random_state: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield how often each unit is drawn, shape (units, draws of a chunk); first the table as it is."""
+def _weights_of_draws(n_units: int, draws: int, random_state: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield how often each unit counts, shape (units, replicates of a chunk); first the table as it is."""
     rng = np.random.default_rng(random_state)
     yield np.ones((n_units, 1), np.float32)
     most = max(1, _WEIGHTS // n_units)
@@ -202,3 +195,124 @@ def _draw_weights(n_units: int, draws: int, random_state: int) -> Iterator[npt.N
         picks = rng.integers(0, n_units, (size, n_units)) * size + np.arange(size)[:, None]
         counts = np.bincount(picks.ravel(), minlength=n_units * size)
         yield counts.reshape(n_units, size).astype(np.float32)
+
+
+def sum_cell(
+    labels: npt.NDArray[np.int64],
+    predicted: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float64],
+    units: npt.NDArray[np.integer],
+    n_units: int,
+) -> CellSums:
+    """Sum a cell up so that `score_weighted` need not look at its rows again.
+
+    Parameters
+    ----------
+    labels, predicted : ndarray of shape (m,), int64
+    probabilities : ndarray of shape (m, k), float64
+    units : ndarray of shape (m,), int
+        The unit of each row, 0 to `n_units` - 1.
+    """
+    n_classes = probabilities.shape[1]
+    ones = np.ones(len(labels), np.float32)
+    confusion = _sparse(ones, labels * n_classes + predicted, units, (n_classes**2, n_units))
+    truths = [labels == code for code in range(n_classes)]
+    rankings = tuple(
+        _rank(probabilities[:, code], truth, units, n_units)
+        for code, truth in enumerate(truths)
+        if truth.any() and not truth.all()
+    )
+    return CellSums(confusion, rankings, n_classes)
+
+
+def _rank(
+    scores: npt.NDArray[np.float64],
+    positive: npt.NDArray[np.bool_],
+    units: npt.NDArray[np.integer],
+    n_units: int,
+) -> Ranking:
+    """Sort the rows of a cell once, for all weightings.
+
+    The midrank of a score is the weight of the rows below it and half of that of the rows at it. From one
+    score of a positive to the next it grows by half of the rows at each, and by all rows between.
+    """
+    marks = np.unique(scores[positive])
+    place = np.searchsorted(marks, scores)
+    at_mark = marks[np.minimum(place, len(marks) - 1)] == scores
+    shares = np.where(at_mark, 0.5, 1.0)
+    again = at_mark & (place + 1 < len(marks))
+    below_last = place < len(marks)
+    rows = np.concatenate([place[below_last], place[again] + 1])
+    columns = np.concatenate([units[below_last], units[again]])
+    values = np.concatenate([shares[below_last], shares[again]])
+    shape = (len(marks), n_units)
+    ones = np.ones(np.count_nonzero(positive))
+    return Ranking(
+        steps=_sparse(values, rows, columns, shape),
+        positives=_sparse(ones, place[positive], units[positive], shape),
+    )
+
+
+def _sparse(
+    values: npt.NDArray[Any], rows: npt.NDArray[Any], columns: npt.NDArray[Any], shape: tuple[int, int]
+) -> Any:
+    from scipy.sparse import csr_array
+
+    # float32 holds whole and half numbers exactly up to eight million, and is twice as fast.
+    return csr_array((values.astype(np.float32), (rows, columns)), shape=shape)
+
+
+def score_weighted(
+    cell: CellSums, weights: npt.NDArray[np.float32], recall_of: int | None = None
+) -> npt.NDArray[np.float64]:
+    """Score a cell under each weighting.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (units, draws), float32
+        Whole numbers, how often each unit counts, their sum below four million.
+    recall_of : int, optional
+        A class whose recall is wanted as well.
+
+    Returns
+    -------
+    ndarray of shape (metrics, draws), float64
+        `REWEIGHTED_METRICS`, then the recall: what `metrics.score` gives for a table that holds the rows of
+        every unit as often as its weight says; NaN where it would give nothing.
+    """
+    k = cell.n_classes
+    counts = (cell.confusion @ weights).astype(float).reshape(k, k, -1)
+    hits, true, named = np.einsum("iid->id", counts), counts.sum(axis=1), counts.sum(axis=0)
+    recalls = _ratio(hits, true)
+    f1 = _ratio(2 * hits, true + named)
+    accuracy = _ratio(hits.sum(axis=0), true.sum(axis=0))
+    scores = [_mean_of_known(f1), _mean_of_known(recalls), accuracy, _macro_auc(cell, weights, true)]
+    if recall_of is not None:
+        scores.append(recalls[recall_of])
+    return np.stack(scores)
+
+
+def _macro_auc(
+    cell: CellSums, weights: npt.NDArray[np.float32], true: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Weighted Mann-Whitney statistics by sums of ranks, ties counted half; mean over classes."""
+    everything = true.sum(axis=0)
+    areas = np.full((len(cell.rankings) or 1, weights.shape[1]), np.nan)
+    for area, ranking in zip(areas, cell.rankings, strict=False):
+        midranks = np.cumsum(ranking.steps @ weights, axis=0)
+        positives = ranking.positives @ weights
+        weight = positives.sum(axis=0, dtype=float)
+        # Among themselves, positives hold half of all their pairs, self included.
+        won = np.einsum("gd,gd->d", positives, midranks, dtype=float) - weight**2 / 2
+        area[:] = _ratio(won, weight * (everything - weight))
+    return _mean_of_known(areas)
+
+
+def _ratio(above: npt.NDArray[np.float64], below: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+
+
+def _mean_of_known(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Mean over the first axis without NaN; NaN where nothing else is there."""
+    known = ~np.isnan(values)
+    return _ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))

@@ -1,4 +1,4 @@
-"""What stands behind single scores: calibration, ROC, precision and recall, and the worth of treating."""
+"""Curves and operating points: calibration, ROC, precision and recall, net benefit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skinmnist.experiment.metrics import ECE_BINS
 #: Where the curves of the folds are read before their mean is taken.
 GRID = np.linspace(0.0, 1.0, 201)
 SPECIFICITIES = (0.80, 0.90, 0.95)
-#: From treating nearly everybody to treating whoever is as likely ill as not.
+#: From treating nearly everybody to treating those who are as likely ill as not.
 THRESHOLDS = np.arange(1, 51) / 100
 
 _PAIR = ["sampler", "model"]
@@ -24,14 +24,9 @@ _Curve = Callable[[npt.NDArray[np.bool_], _Values], _Values]
 
 
 def reliability_bins(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
-    """Set confidence beside accuracy, in the bins of `metrics.expected_calibration_error`.
+    """Compute confidence beside accuracy, in the bins of `metrics.expected_calibration_error`.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        In the layout of ``predictions.csv.gz``. The held-out rows of all folds and repeats are pooled: a
-        probability means the same in every fold, or should.
-    class_names : sequence of str
+    The held-out rows of all folds and repeats are pooled: a probability should mean the same in every fold.
 
     Returns
     -------
@@ -45,8 +40,8 @@ def reliability_bins(predictions: pd.DataFrame, class_names: Sequence[str]) -> p
     for pair, labels, probabilities in _by(_PAIR, predictions, class_names):
         top = probabilities.max(axis=1)
         bins = np.clip(np.ceil(top * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
-        right = (probabilities.argmax(axis=1) == labels).astype(float)
-        sums = [np.bincount(bins, values, ECE_BINS) for values in (np.ones(len(top)), top, right)]
+        correct = (probabilities.argmax(axis=1) == labels).astype(float)
+        sums = [np.bincount(bins, values, ECE_BINS) for values in (np.ones(len(top)), top, correct)]
         filled = np.where(sums[0] > 0, sums[0], np.nan)
         frame = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "pictures": sums[0].astype(int)})
         frame = frame.assign(confidence=sums[1] / filled, accuracy=sums[2] / filled)
@@ -61,11 +56,6 @@ def roc_curves(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.Data
     positive rates, and the true positive rates are averaged (Fawcett, "An introduction to ROC analysis",
     2006). The area under the mean is then the mean of the areas that the leaderboard shows.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-    class_names : sequence of str
-
     Returns
     -------
     DataFrame
@@ -77,22 +67,18 @@ def roc_curves(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.Data
 
 
 def precision_recall_curves(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
-    """Return the precision of every class over its recall, mean over folds; the counterpart of `roc_curves`.
+    """Return the precision of every class over its recall, mean over folds, as `roc_curves`.
 
     A fold's precision at a recall is that of the highest threshold that reaches it: the steps that average
-    precision sums up. (Straight lines between thresholds would flatter: Davis & Goadrich, ICML 2006.)
-
-    Parameters
-    ----------
-    predictions : DataFrame
-    class_names : sequence of str
-
-    Returns
-    -------
-    DataFrame
-        ``sampler, model, class, recall, precision, sd``; as of `roc_curves`.
+    precision sums up. (Straight lines between thresholds would flatter: Davis & Goadrich, ICML 2006.) Columns
+    ``sampler, model, class, recall, precision, sd``.
     """
     return _mean_curves(predictions, class_names, _precision_recall, ("recall", "precision"))
+
+
+def area_under(curve: pd.DataFrame) -> float:
+    """Return the area under one of the `roc_curves`."""
+    return float(np.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"]))
 
 
 def sensitivities(
@@ -101,24 +87,15 @@ def sensitivities(
     class_name: str,
     specificities: Sequence[float] = SPECIFICITIES,
 ) -> pd.DataFrame:
-    """Return how much of a class is found while a given share of the others is left in peace.
+    """Return the sensitivity for a class at given specificities, read off each fold's ROC curve.
 
-    Read off each fold's ROC curve: the highest true positive rate among the thresholds of at least the
-    specificity. The threshold is chosen on the rows that it is judged by, which flatters a little, and all
-    pairs alike.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-    class_names : sequence of str
-    class_name : str
-    specificities : sequence of float
+    The threshold is chosen on the rows that it is judged by, which flatters a little, and all pairs alike.
 
     Returns
     -------
     DataFrame
         ``sampler, model, specificity, sensitivity, sd, folds``: mean and standard deviation over folds and
-        repeats, and how many there are.
+        repeats, and their number.
 
     Raises
     ------
@@ -147,21 +124,11 @@ def decision_curves(
     class_name: str,
     thresholds: npt.ArrayLike = THRESHOLDS,
 ) -> pd.DataFrame:
-    """Weigh what it is worth to treat whoever's probability of a class reaches a threshold.
+    """Return the net benefit of treating everyone whose probability of a class reaches a threshold.
 
-    Decision curve analysis (Vickers & Elkin, Medical Decision Making 26, 2006): the threshold t says how
-    many needless treatments one found case outweighs, and the net benefit, per picture, is
-    ``true positives / n - false positives / n * t / (1 - t)``. Folds and repeats are pooled: a threshold
-    probability means the same in all of them.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-    class_names : sequence of str
-    class_name : str
-        The class to treat.
-    thresholds : array-like of float
-        Above 0 and below 1.
+    Decision curve analysis (Vickers & Elkin, Medical Decision Making 26, 2006): the threshold t says how many
+    needless treatments one found case outweighs, and the net benefit, per picture, is
+    ``true positives / n - false positives / n * t / (1 - t)``. Folds and repeats are pooled.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The control that costs nothing: the same trained models, with the class frequencies divided out."""
+"""Prior correction, a free control: the same trained models, with the class frequencies divided out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.metrics import score_predictions
 from skinmnist.experiment.run_folder.record import RunRecord
 
-#: Stands in the column ``sampler`` of the derived rows.
+#: The ``sampler`` of its rows.
 PRIOR_CORRECTION = "prior_correction"
 
 
@@ -24,19 +24,14 @@ def prior_corrected(
     """Return the probabilities that every class would have if all classes were equally frequent.
 
     By Bayes' rule: divide by the frequencies of training, and scale to sum 1 (Saerens, Latinne &
-    Decaestecker, Neural Computation 14, 2002; as a remedy against imbalance, "threshold moving" in Collell,
-    Prelec & Patil, Neurocomputing 275, 2018, and post-hoc logit adjustment in Menon et al., ICLR 2021).
+    Decaestecker, Neural Computation 14, 2002; "threshold moving" in Collell, Prelec & Patil, Neurocomputing
+    275, 2018, and post-hoc logit adjustment in Menon et al., ICLR 2021).
 
     Parameters
     ----------
     probabilities : ndarray of shape (m, k), float
     class_counts : ndarray of shape (k,), float
         Training rows of each class. A class without any counts as seen once.
-
-    Returns
-    -------
-    ndarray of shape (m, k), float64
-        Rows sum to 1.
     """
     adjusted = probabilities / np.maximum(class_counts, 1)
     return adjusted / adjusted.sum(axis=1, keepdims=True)
@@ -45,20 +40,10 @@ def prior_corrected(
 def prior_corrected_predictions(record: RunRecord) -> pd.DataFrame:
     """Correct the held-out probabilities of every model that was trained without a sampler.
 
-    Parameters
-    ----------
-    record : RunRecord
+    In the layout of ``predictions.csv.gz``, with `PRIOR_CORRECTION` as the sampler; the decision is the most
+    probable class after the correction, among equals the one that was most probable before. The frequencies
+    are those of the rows that the cell was trained on; nothing is learnt from the rows that it held out.
 
-    Returns
-    -------
-    DataFrame
-        In the layout of ``predictions.csv.gz``, with `PRIOR_CORRECTION` as the sampler; the decision is the
-        most probable class after the correction, among equals the one that was most probable before. The
-        frequencies are those of the rows that the cell was trained on; nothing is learnt from the rows that
-        it held out.
-
-    Notes
-    -----
     The correction is as good as the probabilities: where a model cannot say "one in a thousand", as after
     label smoothing, dividing by the frequency of a rare class makes too much of it.
     """
@@ -71,14 +56,14 @@ def correct_priors(
     class_names: Sequence[str],
     counts: Mapping[Cell, npt.NDArray[np.float64]],
 ) -> pd.DataFrame:
-    """Do what `prior_corrected_predictions` does, from predictions and the class counts of each cell."""
+    """Correct as `prior_corrected_predictions` does, from predictions and the class counts of each cell."""
     columns = [f"p_{name}" for name in class_names]
     frames = [predictions.iloc[:0]]
     plain = predictions[predictions["sampler"] == "none"]
     for key, rows in plain.groupby(list(Cell._fields), sort=False):
         probabilities = rows[columns].to_numpy(dtype=float)
         corrected = prior_corrected(probabilities, counts[cast(Cell, key)])
-        # Who answers every row with the frequencies is left with ties, and rounding must not decide them.
+        # A model that always answers the frequencies is left with ties, and rounding must not decide them.
         ahead = corrected >= corrected.max(axis=1, keepdims=True) - ROUNDING
         decisions = np.where(ahead, probabilities, -1.0).argmax(axis=1)
         frame = rows.assign(sampler=PRIOR_CORRECTION, predicted=decisions)
@@ -87,6 +72,6 @@ def correct_priors(
     return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
 
 
-def derived_scores(record: RunRecord) -> pd.DataFrame:
+def prior_corrected_scores(record: RunRecord) -> pd.DataFrame:
     """Score the corrected predictions, in the layout of ``scores.csv``."""
     return score_predictions(prior_corrected_predictions(record), record.info.table.class_names)

@@ -1,4 +1,4 @@
-"""Scores by age group, sex and site: whom a model serves well, and for whom nobody can tell."""
+"""Scores by age group, sex and site, with intervals that know which pictures show one lesion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skinmnist.errors import InputError
 #: Where an age group ends and the next one begins, in years.
 AGE_STEPS = (30, 45, 60, 75)
 UNKNOWN = "unknown"
-#: Fewer pictures than this tell nothing of a share; the count is told instead.
+#: Of fewer pictures, the share is not given, only the count.
 FEWEST = 20
 SUBGROUP_COLUMNS = (
     "sampler",
@@ -50,18 +50,10 @@ class Share(NamedTuple):
 
 
 def group_rows(clinical: Mapping[str, npt.NDArray[Any]]) -> list[Group]:
-    """Part the rows of a table by every clinical column.
+    """Part the rows of a table by every clinical column: numbers at `AGE_STEPS`, words by what they say.
 
-    Parameters
-    ----------
-    clinical : mapping of str to ndarray of shape (n,)
-        As `PixelTable.clinical`: numbers are parted at `AGE_STEPS`, words by what they say.
-
-    Returns
-    -------
-    list of Group
-        Every row stands in one group of each column: ages ascending, words by the alphabet, then those of
-        which nothing is known. Groups that no row is in are left out.
+    Every row is in one group of each column: ages ascending, words by the alphabet, then the unknown. Empty
+    groups are left out.
     """
     groups = []
     for column, values in clinical.items():
@@ -100,8 +92,6 @@ def subgroup_scores(
         In the layout of ``predictions.csv.gz``. Folds are pooled: every score is a share of decisions, which
         do not depend on how models of different folds are calibrated. Repeats are averaged picture by
         picture.
-    class_names : sequence of str
-        In code order.
     clinical : mapping of str to ndarray of shape (n,)
         The columns of the whole table; `row` of the predictions points into them.
     lesions : ndarray of shape (n,), int, or None
@@ -112,16 +102,8 @@ def subgroup_scores(
     DataFrame
         Columns `SUBGROUP_COLUMNS`: `pictures` and `lesions` of the group; `metric` is ``accuracy``, then
         ``recall_<class>``; `cases` are the pictures that the share rests on, all of the group or those of
-        the class. Where they are fewer than `FEWEST`, `value`, `low` and `high` are NaN.
-
-    Raises
-    ------
-    InputError
-        Where the columns tell nothing about a row of the predictions.
-
-    Notes
-    -----
-    Accuracy differs between groups already because their diagnoses do; recalls compare like with like.
+        the class. Where they are fewer than `FEWEST`, `value`, `low` and `high` are NaN. Accuracy differs
+        between groups already because their diagnoses do; recalls compare like with like.
     """
     groups = group_rows(clinical)
     known = min((len(group.rows) for group in groups), default=0)
@@ -132,9 +114,9 @@ def subgroup_scores(
         )
     records = []
     for (sampler, model), of_pair in predictions.groupby(["sampler", "model"], sort=False):
-        right = (of_pair["label"] == of_pair["predicted"]).groupby(of_pair["row"]).mean()
-        rows = right.index.to_numpy(dtype=np.int64)
-        shares = np.asarray(right, dtype=np.float64)
+        correct = (of_pair["label"] == of_pair["predicted"]).groupby(of_pair["row"]).mean()
+        rows = correct.index.to_numpy(dtype=np.int64)
+        shares = np.asarray(correct, dtype=np.float64)
         labels = of_pair.groupby("row")["label"].first().to_numpy(dtype=np.int64)
         units = rows if lesions is None else np.asarray(lesions)[rows]
         for group in groups:
@@ -155,35 +137,24 @@ def _metrics(
         yield f"recall_{name}", inside & (labels == code)
 
 
-def share_with_interval(right: npt.NDArray[np.float64], units: npt.NDArray[np.integer]) -> Share:
-    """Return the mean of `right` with a 95 % interval that knows which pictures show one lesion.
+def share_with_interval(correct: npt.NDArray[np.float64], units: npt.NDArray[np.integer]) -> Share:
+    """Return the mean of `correct` (shape (m,)) with a 95 % interval; NaN for fewer than `FEWEST` pictures.
 
-    Wilson's interval (Wilson, JASA 22, 1927) for as many independent pictures as these are worth: their
-    number over the design effect, the variance of the mean over lesions by that over pictures (Kish, "Survey
-    Sampling", 1965; Korn & Graubard, Survey Methodology 24, 1998). Where all or none are right, no variance
-    can be seen, and every lesion counts once.
-
-    Parameters
-    ----------
-    right : ndarray of shape (m,), float
-        1 for a picture that was named rightly, 0 for others; between where repeats disagree.
-    units : ndarray of shape (m,), int
-        The lesion of each picture.
-
-    Returns
-    -------
-    Share
-        NaN for fewer than `FEWEST` pictures.
+    Wilson's interval (Wilson, JASA 22, 1927) for the effective number of independent pictures: their number
+    over the design effect, the variance of the mean over lesions by that over pictures (Kish, "Survey
+    Sampling", 1965; Korn & Graubard, Survey Methodology 24, 1998). Where all or none are correct, no variance
+    can be seen, and every lesion (`units`) counts once.
     """
-    number = len(right)
+    number = len(correct)
     if number < FEWEST:
         return Share(np.nan, np.nan, np.nan)
-    value = float(right.mean())
+    value = float(correct.mean())
     _, place = np.unique(units, return_inverse=True)
     n_units = int(place.max()) + 1
-    variance = float((np.bincount(place, weights=right - value) ** 2).sum()) / number**2
-    worth = value * (1 - value) / variance if variance > 0 else n_units
-    worth = float(np.clip(worth, 1, number))
-    centre = (value + _Z**2 / (2 * worth)) / (1 + _Z**2 / worth)
-    half = _Z * np.sqrt(value * (1 - value) / worth + _Z**2 / (4 * worth**2)) / (1 + _Z**2 / worth)
+    variance = float((np.bincount(place, weights=correct - value) ** 2).sum()) / number**2
+    effective = value * (1 - value) / variance if variance > 0 else n_units
+    effective = float(np.clip(effective, 1, number))
+    shrink = 1 + _Z**2 / effective
+    centre = (value + _Z**2 / (2 * effective)) / shrink
+    half = _Z * np.sqrt(value * (1 - value) / effective + _Z**2 / (4 * effective**2)) / shrink
     return Share(value, max(float(centre - half), 0.0), min(float(centre + half), 1.0))

@@ -17,15 +17,14 @@ from rich.text import Text
 
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
-from skinmnist.analysis.checks.registry import check_run
+from skinmnist.analysis.summaries import leaderboard
 from skinmnist.console.progress import LiveBar, Output
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.log import LOGGER, event_facts
 from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.reporting.format import duration, fixed, with_spread
-from skinmnist.reporting.sections.conclusions import certainty
-from skinmnist.reporting.sections.tables import leaderboard
+from skinmnist.reporting.format import duration, fixed, titled, with_spread
+from skinmnist.reporting.sections.certainty import certainty
 from skinmnist.text import printable
 
 #: Characters of a name in a table beyond which its middle is left out.
@@ -121,12 +120,12 @@ class Terminal(LiveBar):
         for failure in record.failures:
             out.print(f"failed: {failure.cell}: {failure.reason}")
 
-    def conclude(self, record: RunRecord, analysis: Analysis, report: Path, resume: str | None) -> None:
+    def conclude(self, analysis: Analysis, report: Path, resume: str | None) -> None:
         """Show the leaderboard, the verdict of the tests, failures, pitfalls, and the report's place."""
+        record, out = analysis.record, _results_console()
         self.scores(record)
-        out = _results_console()
-        out.print(certainty(record, analysis).headline, style="bold", soft_wrap=True)
-        for concern in check_run(record, analysis):
+        out.print(certainty(analysis).headline, style="bold", soft_wrap=True)
+        for concern in analysis.concerns:
             if concern.check.severity != "note":
                 out.print(
                     f"{concern.check.code} {concern.check.severity}: {concern.sentence}", soft_wrap=True
@@ -149,7 +148,7 @@ def _results_console() -> Output:
 
 def _as_rich(record: RunRecord) -> Table:
     """Lay the leaderboard out in few columns, the best mean of each in bold."""
-    board = leaderboard(record)
+    board = titled(record.info, leaderboard(record))
     metrics = [name.removesuffix("_sd") for name in board.columns if name.endswith("_sd")]
     folds = "mean ± standard deviation over folds"
     table = Table(title=f"{printable(record.info.table.name)}: {folds}", title_justify="left")

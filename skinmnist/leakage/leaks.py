@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skinmnist.analysis.differences import COMPARED_METRICS
+from skinmnist.analysis.significance import COMPARED_METRICS
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.trials import LeakTrial
 from skinmnist.leakage.leak_record import RESAMPLED, SHARED_LESIONS, TUNED, LeakWords

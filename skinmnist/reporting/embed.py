@@ -23,24 +23,23 @@ _GAP = 4
 
 @dataclass(frozen=True)
 class Embedded:
-    """An image that needs no file.
-
-    Attributes
-    ----------
-    uri : str
-    width, height : int
-        CSS pixels at natural size.
-    alt : str
-        What it shows, for those who do not see it.
-    narrow : Embedded or None
-        The same drawn for a phone.
-    """
+    """An image that needs no file, in CSS pixels at natural size; `narrow` is the same drawn for a phone."""
 
     uri: str
     width: int
     height: int
     alt: str
     narrow: Embedded | None = None
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """A drawing, or several, under one caption."""
+
+    caption: str
+    images: tuple[Embedded, ...]
+    detail: str = ""
+    labels: tuple[str, ...] = ()
 
 
 def embed_figure(figure: Figure, alt: str, narrow: Figure | None = None) -> Embedded:

@@ -1,33 +1,54 @@
-"""How samplers, models and numbers are written in tables, figures and sentences."""
+"""How samplers, models, numbers and tables of scores are written."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
+
+from skinmnist import facts
 from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.experiment.metrics import LOWER_IS_BETTER, METRIC_TITLES
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.resampling.registry import STRATEGIES
 from skinmnist.text import printable
 
-CONTROL_TITLE = "prior correction"
-
+CORRECTION_TITLE = "prior correction"
 _LONGEST_TITLE = 500
 #: What stands where there is no number.
 NOTHING = "–"
 MINUS = "−"
 
+LABELS = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_f1": "Macro-F1",
+    "macro_auc": "Macro-AUC",
+    "macro_average_precision": "Macro average precision",
+    "mcc": "Matthews correlation",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+    "ece": "Calibration error",
+    f"recall_{facts.MELANOMA}": "Melanoma recall",
+    "seconds": "Seconds per fold",
+    "megabytes": "Memory, MB",
+}
+HINTS = {
+    **METRIC_TITLES,
+    f"recall_{facts.MELANOMA}": "Share of the melanoma pictures that are named melanoma.",
+    "seconds": "Resampling, fitting and predicting, wall clock, mean over folds; lower is better.",
+    "megabytes": "Largest resident memory of the process that trained a fold; lower is better.",
+}
+
 
 def sampler_title(info: RunInfo, sampler: str, model: str) -> str:
-    """Name a sampler with what it worked on: ``"SMOTE on pixels"``; remedies touch no row and stand alone."""
+    """Name a sampler with what it worked on: ``"SMOTE on pixels"``; strategies stand alone."""
     if sampler == PRIOR_CORRECTION:
-        return CONTROL_TITLE
-    return space_title(sampler, sampler_space(info, model))
-
-
-def sampler_space(info: RunInfo, model: str) -> str:
-    """Return what a sampler works on before `model`, in words; empty where the record does not say."""
+        return CORRECTION_TITLE
     known = info.grid.models.get(model)
-    return known.space if known else ""
+    return space_title(sampler, known.space if known else "")
 
 
 def space_title(sampler: str, space: str) -> str:
@@ -40,6 +61,19 @@ def model_title(info: RunInfo, model: str) -> str:
     """Return the title under which a model appears."""
     known = info.grid.models.get(model)
     return printable(known.title if known else model, _LONGEST_TITLE)
+
+
+def titled(info: RunInfo, frame: pd.DataFrame) -> pd.DataFrame:
+    """Add ``sampler_title`` and ``model_title`` to a frame with ``sampler`` and ``model``."""
+    pairs = list(frame[["sampler", "model"]].itertuples(index=False))
+    titles = [sampler_title(info, sampler, model) if sampler else "" for sampler, model in pairs]
+    added = frame.assign(sampler_title=titles, model_title=[model_title(info, model) for _, model in pairs])
+    return added.astype({"sampler_title": str, "model_title": str})
+
+
+def pair_title(info: RunInfo, sampler: str, model: str) -> str:
+    """Name a pair in a sentence: ``"SMOTE on pixels with Convolutional network"``."""
+    return f"{sampler_title(info, sampler, model)} with {model_title(info, model)}"
 
 
 def base_model(info: RunInfo, model: str) -> str:
@@ -60,6 +94,12 @@ def added_columns(info: RunInfo) -> str:
     """
     sets = {model.clinical for model in info.grid.models.values() if model.clinical}
     return listing(clinical_columns(info)) if len(sets) < 2 else "the clinical columns in its title"
+
+
+def label_in_text(metric: str) -> str:
+    """Return the label of a metric as it stands within a sentence."""
+    label = LABELS[metric]
+    return label if metric == "brier" else label[0].lower() + label[1:]
 
 
 def fixed(value: float, digits: int = 3) -> str:
@@ -115,3 +155,80 @@ def shorten(text: str, limit: int) -> str:
 def listing(names: list[str]) -> str:
     """Join names as a sentence does: ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of a table as text; `value` is what it sorts by, `hover` what the pointer shows."""
+
+    text: str
+    value: float
+    spread: str = ""
+    best: bool = False
+    hover: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pair of sampler and model, the majority baseline, or prior correction, with its numbers."""
+
+    sampler: str
+    model: str
+    figures: tuple[Figure, ...]
+    reference: bool = False
+    remark: str = ""
+    corrected: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading with its explanation."""
+
+    label: str
+    hint: str
+
+
+def score_table(board: pd.DataFrame, costs: bool = False) -> tuple[list[Column], list[Row]]:
+    """Lay out a titled `leaderboard` or `calibration`; the best of each column is marked.
+
+    The majority baseline and prior correction do not compete: neither was trained for its place.
+    """
+    metrics = [name for name in board.columns if f"{name}_sd" in board.columns]
+    pairs = ~(board["reference"] | board["corrected"]).to_numpy(dtype=bool)
+    texts: dict[str, list[Figure]] = {}
+    for metric in metrics:
+        means, spreads = board[metric].to_numpy(dtype=float), board[f"{metric}_sd"].to_numpy(dtype=float)
+        best = _best(means, pairs, metric in LOWER_IS_BETTER, 3)
+        texts[metric] = [
+            Figure(fixed(mean), mean, "" if np.isnan(spread) else f"± {fixed(spread)}", bool(is_best))
+            for mean, spread, is_best in zip(means, spreads, best, strict=True)
+        ]
+    for name, digits in (("seconds", 1), ("megabytes", 0)) if costs else ():
+        values = board[name].to_numpy(dtype=float)
+        best = _best(values, pairs, True, digits)
+        texts[name] = [
+            Figure(NOTHING if np.isnan(value) else f"{value:,.{digits}f}", value, "", bool(is_best))
+            for value, is_best in zip(values, best, strict=True)
+        ]
+    rows = []
+    for place, row in enumerate(board.to_dict("records")):
+        partial = row["cells"] < row["planned"]
+        rows.append(
+            Row(
+                sampler=row["sampler_title"],
+                model=row["model_title"],
+                figures=tuple(column[place] for column in texts.values()),
+                reference=bool(row["reference"]),
+                remark=f"{row['cells']} of {row['planned']} folds finished" if partial else "",
+                corrected=bool(row["corrected"]),
+            )
+        )
+    return [Column(LABELS[name], HINTS[name]) for name in texts], rows
+
+
+def _best(values: np.ndarray, eligible: np.ndarray, lowest: bool, digits: int) -> np.ndarray:
+    """Mark the best as printed, so that equal figures are marked alike; a single pair is not marked."""
+    rounded = np.where(eligible, np.round(values, digits), np.nan)
+    if np.count_nonzero(~np.isnan(rounded)) < 2:
+        return np.zeros(len(values), dtype=bool)
+    return np.asarray(rounded == (np.nanmin(rounded) if lowest else np.nanmax(rounded)))

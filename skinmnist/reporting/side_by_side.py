@@ -10,15 +10,14 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from skinmnist.analysis.prior_correction import derived_scores
+from skinmnist.analysis.prior_correction import prior_corrected_scores
+from skinmnist.analysis.summaries import leaderboard, majority_scores
 from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.experiment.run_folder.run_info import RunInfo
-from skinmnist.reporting.format import NOTHING, count, duration, fixed, listing, signed
+from skinmnist.reporting.format import HINTS, LABELS, NOTHING, count, duration, fixed, listing, signed, titled
 from skinmnist.reporting.page import environment, surroundings
-from skinmnist.reporting.sections import tables
-from skinmnist.reporting.sections.views import HINTS, LABELS
 
 RUNS_FILE = "runs.html"
 MOST_RUNS = len(ascii_uppercase)
@@ -66,7 +65,7 @@ def write_side_by_side(folders: Sequence[Path | str], out: Path | str = RUNS_FIL
 
 def render_side_by_side(records: Sequence[RunRecord]) -> str:
     """Return the page: the same records give the same bytes."""
-    boards = [tables.leaderboard(record, derived_scores(record)) for record in records]
+    boards = [_board(record) for record in records]
     letters = list(ascii_uppercase[: len(records)])
     page = environment().get_template("runs.html")
     return page.render(
@@ -76,6 +75,12 @@ def render_side_by_side(records: Sequence[RunRecord]) -> str:
         warnings=warnings(records),
         tables=[_lay_out(metric, boards) for metric in _shared_metrics(boards)],
     )
+
+
+def _board(record: RunRecord) -> pd.DataFrame:
+    """Return the titled leaderboard of a run, prior correction and the majority baseline included."""
+    untrained = pd.concat([prior_corrected_scores(record), majority_scores(record)], ignore_index=True)
+    return titled(record.info, leaderboard(record, untrained))
 
 
 def _describe(letter: str, record: RunRecord) -> dict[str, Any]:
@@ -91,7 +96,7 @@ def _describe(letter: str, record: RunRecord) -> dict[str, Any]:
 
 
 def _protocol(info: RunInfo) -> dict[str, str]:
-    """Return what two runs must share for their scores to differ by luck alone, in words."""
+    """Return what two runs must share for their scores to differ by chance alone, in words."""
     table, protocol = info.table, info.protocol
     return {
         "table": table.name,
@@ -107,13 +112,13 @@ def _protocol(info: RunInfo) -> dict[str, str]:
 
 #: What it means that runs differ in something.
 _MEANINGS = {
-    "table": "they do not ask about the same data, so a difference may be that of the data",
+    "table": "the data differ, so a difference may be that of the data",
     "size": "a difference may be that of the picture size",
-    "rows": "they do not ask about the same pictures",
+    "rows": "the pictures differ",
     "split": "a split by image puts pictures of one lesion into training and test, which raises every score",
     "folds": "more folds leave more pictures to train on",
     "repeats": "the means are over different numbers of folds",
-    "seed": "the folds and everything random differ, so fold by fold nothing is paired",
+    "seed": "the folds and everything random differ, so folds are not paired",
     "version": "the models may not be the same under the same name",
 }
 _WORDS = {"size": "picture size", "rows": "number of pictures", "version": "version of skinmnist"}
@@ -143,16 +148,16 @@ def warnings(records: Sequence[RunRecord]) -> list[str]:
     digests = {record.info.protocol.data for record in records}
     one_name = all(len({entry[key] for entry in described}) == 1 for key in ("table", "size"))
     if len(digests) > 1 and one_name:
-        found.append("The runs have read different data under one name, so their scores do not compare.")
-    for words, told in (
+        found.append("The runs read different data under one name, so their scores cannot be compared.")
+    for words, true_of in (
         ("unfinished", [bool(len(r.results) < len(r.info.cells)) for r in records]),
-        ("a quick look and no result", [bool(r.info.quick) for r in records]),
+        ("a quick look, not a result", [bool(r.info.quick) for r in records]),
         (
             "on synthetic pictures, which show no real patients",
             [r.info.table.synthetic for r in records],
         ),
     ):
-        letters = [letter for letter, true in zip(ascii_uppercase, told, strict=False) if true]
+        letters = [letter for letter, true in zip(ascii_uppercase, true_of, strict=False) if true]
         if letters:
             found.append(f"{listing(letters)} {'is' if len(letters) == 1 else 'are'} {words}.")
     return found
@@ -176,8 +181,8 @@ def _lay_out(metric: str, boards: Sequence[pd.DataFrame]) -> dict[str, Any]:
         rows.append(
             {
                 "sampler": known["sampler_title"] or known["model_title"],
-                "model": known["model_title"] if known["sampler_title"] else "the line to beat",
-                "grey": bool(known["reference"] or known["derived"]),
+                "model": known["model_title"] if known["sampler_title"] else "majority baseline",
+                "grey": bool(known["reference"] or known["corrected"]),
                 "values": [
                     {
                         "text": fixed(value, digits),

@@ -7,13 +7,17 @@ that a figure follows the page into the dark.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.reporting.format import shorten
 
 LIGHT = {
     "ink": "#1c2127",
@@ -44,7 +48,7 @@ DARK = {
 
 INK, MUTED, LINE, HEAT, ON_HEAT = (LIGHT[name] for name in ("ink", "muted", "line", "heat", "on-heat"))
 SERIES = tuple(LIGHT[name] for name in ("blue", "vermillion", "green", "purple", "orange", "sky"))
-#: Markers of equal weight; the first, hollow, is for training without any remedy.
+#: Markers of equal weight; the first, hollow, is for training without any strategy.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 
 #: The faces that systems bring along; nothing is loaded.
@@ -81,6 +85,14 @@ STYLE: Any = {
     "legend.fontsize": 11,
     "figure.dpi": 72,  # One point is one CSS pixel.
 }
+
+#: Widths of figures in CSS pixels: of the page, of a phone, and of one of several beside each other.
+WIDE, NARROW, MULTIPLE = 860, 360, 272
+#: From this share on, a number is printed in the light colour.
+DARK_SHARE = 0.65
+
+#: Of lines to compare with.
+DASHES: Any = {"linewidth": 1.1, "linestyle": (0, (4, 3))}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -136,3 +148,55 @@ def css_variables() -> str:
     light, dark = ("".join(f"--{name}:{hue};" for name, hue in hues.items()) for hues in (LIGHT, DARK))
     light += f"--sans:{SANS};"
     return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def model_colour(models: Sequence[str], model: str) -> str:
+    """Return the colour of a model, by its place in the grid."""
+    return SERIES[list(models).index(model) % len(SERIES)]
+
+
+def marker_style(samplers: Sequence[str], sampler: str, colour: str, size: float = 7) -> dict[str, Any]:
+    """Return the marker of a sampler: ``none`` hollow, the others filled."""
+    others = [name for name in samplers if name != "none"]
+    place = 0 if sampler == "none" else 1 + others.index(sampler) % (len(MARKERS) - 1)
+    face = "none" if sampler == "none" else colour
+    return {
+        "marker": MARKERS[place],
+        "markersize": size,
+        "markeredgecolor": colour,
+        "markerfacecolor": face,
+        "markeredgewidth": 1.6,
+        "linestyle": "none",
+    }
+
+
+def pair_style(samplers: Sequence[str], models: Sequence[str], sampler: str, model: str) -> dict[str, Any]:
+    """Return colour and marker of a pair; prior correction, which nobody trained, is grey."""
+    if sampler == PRIOR_CORRECTION:
+        grey = marker_style(["none"], "none", MUTED, 8)
+        return grey | {"marker": "d", "markerfacecolor": ON_HEAT}
+    style = marker_style(samplers, sampler, model_colour(models, model), 8)
+    return style | ({"markerfacecolor": ON_HEAT} if sampler == "none" else {})
+
+
+def sampler_legend(
+    figure: Figure,
+    shown: Sequence[str],
+    samplers: Sequence[str],
+    colour: str,
+    more: Sequence[Line2D] = (),
+) -> None:
+    """Explain the markers of the samplers, and `more`, below the axes."""
+    handles = [
+        Line2D([], [], label=shorten(sampler, 22), **marker_style(samplers, sampler, colour, 7))
+        for sampler in shown
+    ]
+    figure.legend(
+        handles=[*handles, *more],
+        loc="lower left",
+        ncols=2,
+        handletextpad=0.2,
+        columnspacing=1.2,
+        borderaxespad=0,
+        borderpad=0.2,
+    )

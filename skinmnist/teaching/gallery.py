@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from skinmnist import facts
-from skinmnist.analysis.checks.registry import CHECKS
+from skinmnist.analysis.checks import CHECKS
 from skinmnist.datasets.files import Owned, check_ours, claim, is_plain, write_atomically
 from skinmnist.reporting.theme import css_variables
 from skinmnist.teaching.exam import Question

@@ -5,6 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from fake_runs import fake_run, make_run, record
+
+__all__ = ["fake_run", "make_run", "record"]
 
 NAMES = ("nv", "bkl", "mel")
 

@@ -1,20 +1,18 @@
-"""The control, the lesions of a run folder, and all findings together."""
-
-from dataclasses import fields
+"""Prior correction, the lesions of a run folder, and the whole analysis."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from described import invent_info
 
-from skinmnist.analysis.analyze import Analysis, find, write_analysis
+from skinmnist.analysis.analyze import TABLES, analyze, write_analysis
 from skinmnist.analysis.bootstrap import bootstrap_scores, intervals
 from skinmnist.analysis.prior_correction import (
     PRIOR_CORRECTION,
     correct_priors,
-    derived_scores,
     prior_corrected,
     prior_corrected_predictions,
+    prior_corrected_scores,
 )
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellResult, Timing
@@ -122,7 +120,7 @@ def test_ties_are_decided_by_what_was_more_probable_before():
 
 def test_scores_of_the_control(make_record):
     record = make_record()
-    scores = derived_scores(record)
+    scores = prior_corrected_scores(record)
     assert list(scores.columns) == list(record.scores.columns)
     assert set(scores["sampler"]) == {PRIOR_CORRECTION}
     assert set(zip(scores["model"], scores["fold"], strict=True)) == {
@@ -131,7 +129,7 @@ def test_scores_of_the_control(make_record):
 
 
 def test_no_control_without_none(make_record):
-    assert derived_scores(make_record(keep=lambda cell: cell.sampler == "SMOTE")).empty
+    assert prior_corrected_scores(make_record(keep=lambda cell: cell.sampler == "SMOTE")).empty
 
 
 def test_lesions_are_kept(lesions, tmp_path):
@@ -162,9 +160,9 @@ def test_damaged_lesions(tmp_path, content):
         read_lesions(tmp_path, 360)
 
 
-def test_all_findings(make_record):
+def test_the_whole_analysis(make_record):
     record = make_record(repeats=2)
-    found = find(record, draws=40)
+    found = analyze(record, draws=40)
     asked = found.comparisons.groupby(["question", "against"], sort=False).size()
     assert asked.to_dict() == {
         ("sampler", "none"): 3 * 5,
@@ -180,7 +178,7 @@ def test_all_findings(make_record):
         (PRIOR_CORRECTION, "cnn"),
     }
     assert set(found.difference_intervals["sampler"]) == {"SMOTE", PRIOR_CORRECTION}
-    pd.testing.assert_frame_equal(found.derived_scores, derived_scores(record))
+    pd.testing.assert_frame_equal(found.derived_scores, prior_corrected_scores(record))
     values = found.intervals.set_index(["sampler", "model", "metric"])["value"]
     against_none = found.comparisons.query("question == 'sampler' and against == 'none'")
     for row in against_none.itertuples():
@@ -190,35 +188,30 @@ def test_all_findings(make_record):
 
 def test_lesions_in_the_folder_are_resampled(make_record, invented, tmp_path):
     record = make_record()
-    by_row = find(record, draws=40).intervals
+    by_row = analyze(record, draws=40).intervals
     _, codes = invented(digits=15)
     np.savez(tmp_path / LESIONS_FILE, codes=codes)
-    by_lesion = find(record, draws=40).intervals
+    by_lesion = analyze(record, draws=40).intervals
     expected = intervals(bootstrap_scores(record.predictions, NAMES, codes, 40, random_state=5))
     pd.testing.assert_frame_equal(by_lesion.iloc[: len(expected)], expected)
     pd.testing.assert_series_equal(by_row["value"], by_lesion["value"])
     assert (by_row["low"] != by_lesion["low"]).any()
 
 
-def test_findings_of_a_run_without_a_finished_cell(make_record):
-    found = find(make_record(keep=lambda cell: False))
-    assert all(getattr(found, field.name).empty for field in fields(Analysis))
+def test_analysis_of_a_run_without_a_finished_cell(make_record):
+    found = analyze(make_record(keep=lambda cell: False))
+    assert all(getattr(found, name).empty for name in (*TABLES, "leaderboard", "majority_scores"))
+    assert found.best_pairs.empty
 
 
-def test_findings_are_written_and_read_back(make_record, tmp_path):
+def test_tables_are_written_and_read_back(make_record, tmp_path):
     record = make_record()
-    found = find(record, draws=10)
+    found = analyze(record, draws=10)
     write_analysis(tmp_path, found)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "comparisons.csv",
-        "intervals.csv",
-        "difference_intervals.csv",
-        "subgroups.csv",
-        "derived_scores.csv",
-    }
-    for field in fields(Analysis):
-        read = pd.read_csv(tmp_path / f"{field.name}.csv")
-        pd.testing.assert_frame_equal(read, getattr(found, field.name), check_exact=True)
+    assert {path.stem for path in tmp_path.iterdir()} == set(TABLES)
+    for name in TABLES:
+        read = pd.read_csv(tmp_path / f"{name}.csv")
+        pd.testing.assert_frame_equal(read, getattr(found, name), check_exact=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    write_analysis(tmp_path, find(record, draws=10))
+    write_analysis(tmp_path, analyze(record, draws=10))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

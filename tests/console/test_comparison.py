@@ -3,7 +3,7 @@ import io
 import pytest
 
 from skinmnist import run_comparison
-from skinmnist.analysis.analyze import find
+from skinmnist.analysis.analyze import analyze
 from skinmnist.console.comparison import Terminal
 from skinmnist.console.progress import Output
 from skinmnist.experiment.cells import Cell, CellFailure
@@ -20,7 +20,7 @@ def test_a_run_is_shown_on_terminals_and_in_logs(lesions, is_terminal, monkeypat
     with terminal:
         record = run_comparison(lesions, "none", "dummy", folds=2, progress=terminal)
         terminal.finished(CellFailure(Cell("none", "[red]dummy", 0, 0), "no [b]luck"), 100)
-    terminal.conclude(record, find(record, draws=10), record.folder / "report.html", resume=None)
+    terminal.conclude(analyze(record, draws=10), record.folder / "report.html", resume=None)
     text = shown.getvalue()
     for said in (
         "SYNTHETIC TABLE",
@@ -30,7 +30,7 @@ def test_a_run_is_shown_on_terminals_and_in_logs(lesions, is_terminal, monkeypat
         "no [b]luck",
         "always nv",
         "trained without a sampler only",
-        "SKM014 warning: The pictures were drawn",
+        "SKM014 warning: The pictures were generated",
         "no medical device",
     ):
         assert said in text

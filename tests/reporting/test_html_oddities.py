@@ -8,19 +8,20 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from skinmnist.reporting.page import render_report, write_report
+from skinmnist.analysis.analyze import analyze
+from skinmnist.reporting.page import render_page, write_report
 
 
 def test_names_from_users_are_escaped_everywhere(make_run, read_page) -> None:
     evil = "<script>alert(1)</script>"
     record = make_run(
-        class_names=[evil, 'b"&$x$', "c\x07\n"],
+        class_names=[evil, 'b"&$x$', "c<i>"],
         samplers=["none", "<b>own</b>"],
         models={"own": {"title": "<img src=x onerror=y>", "space": "pixels"}},
         n_rows=90,
         finished=lambda cell: cell.fold != 3,
     )
-    text = render_report(record)
+    text = render_page(analyze(record, draws=10))
     page = read_page(text)
     assert len(page.all("script")) == 1
     assert "<b>own" not in text
@@ -39,7 +40,7 @@ def test_banners_say_what_is_wrong(make_run, read_page) -> None:
         finished=lambda cell: not (cell.sampler == "SMOTE" and cell.fold == 1),
         change={"quick": True, "protocol": {"split": "image"}, "table": table},
     )
-    text = read_page(render_report(record)).text
+    text = read_page(render_page(analyze(record, draws=10))).text
     for expected in (
         "say nothing about real skin lesions",
         "A quick look and no result",
@@ -83,7 +84,7 @@ ODDITIES = {
 @pytest.mark.parametrize("oddity", ODDITIES)
 def test_odd_runs_have_a_page_too(make_run, read_page, sections, oddity: str) -> None:
     options = {"samplers": ["none", "SMOTE"], "models": ONE_MODEL, "folds": 3, **ODDITIES[oddity]}
-    page = read_page(render_report(make_run(**options)))
+    page = read_page(render_page(analyze(make_run(**options), draws=10)))
     assert [attrs["id"] for attrs in page.all("section") if "id" in attrs] == sections
     assert "nan" not in page.text.split()
 
@@ -92,7 +93,7 @@ def test_scores_that_are_absent_are_dashes(make_run) -> None:
     record = make_run(samplers=["none"], models={"svm": {"title": "SVM", "space": "pixels"}}, n_rows=100)
     scores = record.scores.drop(record.scores.index[record.scores["metric"].isin(["macro_auc", "ece"])])
     object.__setattr__(record, "scores", scores)
-    assert '<td data-value="nan"><span class="mean">–</span>' in render_report(record)
+    assert '<td data-value="nan"><span class="mean">–</span>' in render_page(analyze(record, draws=10))
 
 
 def test_a_folder_of_an_older_version_has_a_page_that_says_what_is_missing(make_run, read_page) -> None:

@@ -141,7 +141,7 @@ def test_leaderboard(html: str, by_fold: pd.DataFrame, folder: Path) -> None:
         ]
         assert cells[5:] == [f"{price['seconds']:.1f}", f"{price['megabytes']:,.0f}"]
     assert means == sorted(means, reverse=True)
-    assert shown[-1][0] == "always nv the line to beat"
+    assert shown[-1][0] == "always nv majority baseline"
 
 
 def test_verdicts_and_all_comparisons(html: str, by_fold: pd.DataFrame) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skinmnist.analysis.analyze import find
+from skinmnist.analysis.analyze import analyze
+from skinmnist.analysis.summaries import leaderboard
 from skinmnist.errors import InputError
 from skinmnist.experiment.execution.worker import run_in_background
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
-from skinmnist.reporting.page import conclude_run, render_report, write_report
-from skinmnist.reporting.sections import tables
-from skinmnist.reporting.sections.answer import answer
+from skinmnist.reporting.format import titled
+from skinmnist.reporting.page import render_page, write_page, write_report
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +65,13 @@ def test_tables_have_captions_and_scoped_headings(html: str, page: Any) -> None:
 
 
 def test_the_best_of_a_column_is_marked_without_colour(page: Any, html: str, record: RunRecord) -> None:
-    board = tables.leaderboard(record)
+    board = titled(record.info, leaderboard(record))
     best = board.loc[~board["reference"], "recall_mel"].max()
     assert f'<strong class="best">{best:.3f}<span class="aside"> (best)</span>' in html
 
 
 def test_answer_follows_from_the_leaderboard(page: Any, record: RunRecord) -> None:
-    board = tables.leaderboard(record)
+    board = titled(record.info, leaderboard(record))
     best = board.iloc[0]
     none = board[(board["sampler"] == "none") & (board["model"] == best["model"])].iloc[0]
     assert best["sampler"] != "none"
@@ -102,9 +102,9 @@ def test_models_with_clinical_columns_are_explained(make_run, read_page, page: A
         "cnn+clinical": {"title": "Convolutional network + age, sex", **own},
     }
     run = make_run(models=models, change={"table": {"clinical": ["age", "sex", "localization"]}})
-    pair = read_page(render_report(run)).text
+    pair = read_page(render_page(analyze(run))).text
     assert "crossed with 1 model, with and without age and sex, 5-fold" in pair
-    assert "with what age and sex say of the patient added to its answers" in pair
+    assert "with age and sex of the patient added to its answers" in pair
     assert "Clinical columns age, sex, localization" in pair
     assert "Age and sex are given to a multinomial logistic regression" in pair
     assert "Clinical columns age and sex; dx_type is never used" in pair
@@ -116,30 +116,15 @@ def test_a_folder_extended_with_other_columns_claims_nothing_for_all_models(make
         for name, columns in {"cnn+clinical": ["age"], "svm+clinical": ["age", "sex"]}.items()
     }
     run = make_run(models={"cnn": {"title": "Net", "space": "pixels"}, **models})
-    text = read_page(render_report(run)).text
-    assert "with what the clinical columns in its title say of the patient added" in text
+    text = read_page(render_page(analyze(run))).text
+    assert "with the clinical columns in its title of the patient added" in text
     assert "The clinical columns in its title are given to" in text
-    assert "with what age and sex say" not in text
-
-
-def test_the_answer_sets_clinical_columns_beside_the_same_without(make_run) -> None:
-    models = {
-        "cnn": {"title": "Net", "space": "pixels"},
-        "cnn+clinical": {"title": "Net + age", "space": "pixels", "base": "cnn", "clinical": ["age"]},
-    }
-    run = make_run(models=models, samplers=["none"])
-    board, analysis = tables.leaderboard(run), find(run, draws=1)
-    board.loc[board["model"] == "cnn", ["macro_f1", "macro_f1_sd"]] = 0.8, 0.01
-    for pair, said in ((0.825, True), (0.7, False)):
-        board.loc[board["model"] == "cnn+clinical", "macro_f1"] = pair
-        found = answer(run, board.sort_values("macro_f1", ascending=False), analysis).finding
-        gap = "0.025 above the same training without clinical columns (0.800 ± 0.010)"
-        assert (gap in found) == said
+    assert "with age and sex of" not in text
 
 
 def test_page_is_small_and_the_same_each_time(html: str, fake_run: Path) -> None:
     assert len(html.encode()) < 2_500_000
-    assert render_report(read_run(fake_run)) == html
+    assert render_page(analyze(read_run(fake_run))) == html
 
 
 def test_the_gallery_says_what_was_called_what(make_run, read_page) -> None:
@@ -150,7 +135,7 @@ def test_the_gallery_says_what_was_called_what(make_run, read_page) -> None:
     np.savez(record.folder / "mistakes.npz", rows=wrong["row"].to_numpy(), pictures=pictures)
     top = wrong.loc[wrong.filter(like="p_").max(axis=1).idxmax()]
     names = record.info.table.class_names
-    page = read_page(render_report(record))
+    page = read_page(render_page(analyze(record)))
     gallery = page.text[page.text.index("The most confident mistakes") :]
     share = f"{100 * top.filter(like='p_').max():.1f} %"
     assert f"{names[top['label']]} called {names[top['predicted']]}, {share}" in gallery
@@ -167,7 +152,7 @@ TABLES = {
 }
 
 
-def test_write_report_leaves_the_page_and_the_tables_of_its_findings(
+def test_write_report_leaves_the_page_and_the_tables_of_its_analysis(
     make_run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_run(samplers=["none"], n_rows=100).folder
@@ -184,16 +169,15 @@ def test_drawn_by_two_processes_the_page_is_the_same(
 ) -> None:
     asked = []
 
-    def watched(*arguments: Any, jobs: int) -> Any:
+    def observed(*arguments: Any, jobs: int) -> Any:
         asked.append(jobs)
         return run_in_background(*arguments, jobs=jobs)
 
-    monkeypatch.setattr("skinmnist.reporting.page.run_in_background", watched)
+    monkeypatch.setattr("skinmnist.reporting.page.run_in_background", observed)
     monkeypatch.setattr("skinmnist.reporting.page.SENT_ROWS", most_rows)
-    path, analysis = conclude_run(read_run(fake_run), tmp_path / "again.html", jobs=2)
+    path = write_page(analyze(read_run(fake_run)), tmp_path / "again.html", jobs=2)
     assert asked == [processes]
     assert path.read_text(encoding="utf-8") == html
-    assert len(analysis.intervals)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from skinmnist.analysis.summaries import leaderboard
 from skinmnist.errors import InputError
 from skinmnist.report import main
-from skinmnist.reporting.sections import tables
 from skinmnist.reporting.side_by_side import render_side_by_side, warnings, write_side_by_side
 
 OPTIONS = {"models": {"svm": {"title": "SVM <i>", "space": "pixels"}}, "folds": 3, "n_rows": 120}
@@ -27,7 +27,7 @@ def test_pairs_stand_in_rows_and_runs_in_columns(two) -> None:
     start = page.index('id="metric-1"')
     body = page[page.index("<tbody>", start) : page.index("</tbody>", start)]
     rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", body, re.DOTALL)]
-    boards = [tables.leaderboard(record).set_index("sampler")["macro_f1"] for record in two]
+    boards = [leaderboard(record).set_index("sampler")["macro_f1"] for record in two]
     by_name = {row[0]: [text for text in row if re.fullmatch(r"[+−]?\d\.\d{3}|–", text)] for row in rows}
     assert by_name.keys() == {"none", "SMOTE", "ADASYN", "prior", "always"}
     none = [board["none"] for board in boards]
@@ -55,7 +55,7 @@ def test_alike_runs_carry_no_warning(make_run) -> None:
         ({"protocol": {"seed": 7}}, "differ in seed (0 and 7)"),
         ({"table": {"name": "other"}}, "differ in table (hmnist_28_28_RGB and other)"),
         ({"protocol": {"data": "ef" * 32}}, "different data under one name"),
-        ({"quick": True}, "B is a quick look and no result."),
+        ({"quick": True}, "B is a quick look, not a result."),
         ({"table": {"synthetic": True}}, "B is on synthetic pictures"),
     ],
 )

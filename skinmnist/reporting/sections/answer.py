@@ -1,52 +1,63 @@
-"""The answer on top of the page: what the numbers of this run say, and no more."""
+"""The lead of the page: the answer of the run in one sentence, its key numbers, and what is unfinished."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from skinmnist.analysis.analyze import Analysis
-from skinmnist.analysis.differences import BETTER, NOT_SHOWN, TOO_FEW, WORSE
 from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.analysis.significance import BETTER, NOT_SHOWN, TOO_FEW, WORSE
+from skinmnist.analysis.summaries import ALWAYS
 from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.reporting.format import base_model, count, fixed, listing, with_spread
-from skinmnist.reporting.sections.conclusions import comparisons_with, evidence
+from skinmnist.reporting.format import (
+    base_model,
+    count,
+    duration,
+    fixed,
+    listing,
+    pair_title,
+    titled,
+    with_spread,
+)
+from skinmnist.reporting.sections.certainty import comparisons_with, evidence
 
-#: What a verdict on the best pair comes to, within a sentence.
+#: A verdict on the best pair within a sentence.
 _IN_BRIEF = {
     BETTER: "better",
     WORSE: "not better in the folds they share",
     NOT_SHOWN: NOT_SHOWN,
-    TOO_FEW: "too few folds to tell",
+    TOO_FEW: "too few folds to say",
 }
+
+
+def context(analysis: Analysis) -> dict[str, Any]:
+    """Return what the lead shows."""
+    record = analysis.record
+    return {
+        "answer": answer(analysis),
+        "key_numbers": key_numbers(record),
+        "failed": failed_cells(record),
+        "pending": pending_cells(record),
+    }
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One sentence, in two parts so that the first can be set in bold, and what it must not be taken for."""
+    """One sentence, in two parts so that the first can be set in bold, and its caveats."""
 
     best: str
-    finding: str
+    statement: str
     remarks: tuple[str, ...] = ()
 
 
-def answer(record: RunRecord, board: pd.DataFrame, analysis: Analysis) -> Answer:
-    """Say which pair has the highest mean macro-F1, by how much, and how sure that is.
-
-    Parameters
-    ----------
-    record : RunRecord
-    board : DataFrame
-        Of `tables.leaderboard`.
-    findings : Findings
-
-    Returns
-    -------
-    Answer
-        What is said about differences follows from the corrected tests.
-    """
+def answer(analysis: Analysis) -> Answer:
+    """Say which pair has the highest mean macro-F1, by how much, and what the corrected tests say of that."""
+    board = titled(analysis.record.info, analysis.leaderboard)
+    board = board[~board["corrected"]]
     pairs = board[~board["reference"]]
     if pairs.empty:
         return Answer("No cell has finished,", "so there is nothing to compare yet.")
@@ -56,38 +67,38 @@ def answer(record: RunRecord, board: pd.DataFrame, analysis: Analysis) -> Answer
         if len(pairs) > 1
         else "has a mean macro-F1 of"
     )
-    finding = f"{verb} {with_spread(best['macro_f1'], best['macro_f1_sd'])}"
+    statement = f"{verb} {with_spread(best['macro_f1'], best['macro_f1_sd'])}"
     gaps = [
         *_above_none(pairs, best, analysis),
-        *_above_base(pairs, best, base_model(record.info, best["model"])),
+        *_above_base(pairs, best, base_model(analysis.record.info, best["model"])),
         *_above_majority(board, best),
     ]
     if gaps:
-        finding += f": that is {listing(gaps)}"
+        statement += f": that is {listing(gaps)}"
     remarks = [
         *_ties(pairs, best),
         *_test_against_none(best, analysis),
         *_no_gain(pairs, best, analysis),
-        *_test_against_control(best, analysis),
+        *_test_against_correction(best, analysis),
         *_spread(best),
     ]
-    return Answer(_pair_name(best), f"{finding}.", tuple(remarks))
+    return Answer(_pair_name(best), f"{statement}.", tuple(remarks))
 
 
 def _pair_name(row: Any) -> str:
     if row["sampler"] == "none":
-        return f"{row['model_title']} without any remedy"
+        return f"{row['model_title']} without a sampler"
     return f"{row['sampler_title']} with {row['model_title']}"
 
 
 def _same_model(pairs: pd.DataFrame, best: Any, without: bool) -> pd.DataFrame:
-    """Return the rivals with the model of the best pair, without a sampler or with one."""
+    """Return the other pairs with the model of the best, without a sampler or with one."""
     return pairs[(pairs["model"] == best["model"]) & ((pairs["sampler"] == "none") == without)]
 
 
 def _comparison(analysis: Analysis, sampler: str, model: str, against: str) -> Any:
     """Return the row of one comparison of macro-F1, or None."""
-    rows = comparisons_with(analysis.comparisons, against, control=True)
+    rows = comparisons_with(analysis.comparisons, against, corrected=True)
     rows = rows[(rows["sampler"] == sampler) & (rows["model"] == model)]
     return None if rows.empty else rows.iloc[0]
 
@@ -118,11 +129,11 @@ def _above_majority(board: pd.DataFrame, best: Any) -> list[str]:
     reference = board[board["reference"]]
     if reference.empty:
         return []
-    line = reference.iloc[0]
-    gap = best["macro_f1"] - line["macro_f1"]
+    baseline = reference.iloc[0]
+    gap = best["macro_f1"] - baseline["macro_f1"]
     where = "above" if gap >= 0 else "below"
-    class_name = str(line["model"]).removeprefix("always ")
-    return [f"{fixed(abs(gap))} {where} always answering {class_name} ({fixed(line['macro_f1'])})"]
+    class_name = str(baseline["model"]).removeprefix(ALWAYS)
+    return [f"{fixed(abs(gap))} {where} always answering {class_name} ({fixed(baseline['macro_f1'])})"]
 
 
 def _ties(pairs: pd.DataFrame, best: Any) -> list[str]:
@@ -131,6 +142,19 @@ def _ties(pairs: pd.DataFrame, best: Any) -> list[str]:
     if not names:
         return []
     return [f"To three decimals, {listing(names)} {'reaches' if len(names) == 1 else 'reach'} the same."]
+
+
+def _test_against_none(best: Any, analysis: Analysis) -> list[str]:
+    row = _comparison(analysis, best["sampler"], best["model"], "none")
+    if row is None:
+        return []
+    words = {
+        BETTER: "The difference to training without a sampler holds",
+        WORSE: "In the folds that both have finished, training without a sampler is better",
+        NOT_SHOWN: "The difference to training without a sampler may be chance",
+        TOO_FEW: "Whether the difference to training without a sampler holds, this run cannot say",
+    }
+    return [f"{words[row['verdict']]}: {evidence(row)}."]
 
 
 def _no_gain(pairs: pd.DataFrame, best: Any, analysis: Analysis) -> list[str]:
@@ -144,33 +168,20 @@ def _no_gain(pairs: pd.DataFrame, best: Any, analysis: Analysis) -> list[str]:
     return [remark if row is None else f"{remark} {row['verdict'].capitalize()}: {evidence(row)}."]
 
 
-def _test_against_none(best: Any, analysis: Analysis) -> list[str]:
-    row = _comparison(analysis, best["sampler"], best["model"], "none")
-    if row is None:
-        return []
-    words = {
-        BETTER: "The difference to training without a sampler holds",
-        WORSE: "In the folds that both have finished, training without a sampler is better",
-        NOT_SHOWN: "The difference to training without a sampler may be chance",
-        TOO_FEW: "Whether the difference to training without a sampler holds, this run cannot tell",
-    }
-    return [f"{words[row['verdict']]}: {evidence(row)}."]
-
-
-def _test_against_control(best: Any, analysis: Analysis) -> list[str]:
-    """Set the best pair beside the control, from whichever side the comparison was made."""
+def _test_against_correction(best: Any, analysis: Analysis) -> list[str]:
+    """Set the best pair beside prior correction, from the side from which they were compared."""
     if best["sampler"] == "none":
         row = _comparison(analysis, PRIOR_CORRECTION, best["model"], "none")
-        control, words = "value", {BETTER: "better", WORSE: "worse"}
+        side, words = "value", {BETTER: "better", WORSE: "worse"}
     else:
         row = _comparison(analysis, best["sampler"], best["model"], PRIOR_CORRECTION)
-        control, words = "against_value", {BETTER: "worse", WORSE: "better"}
+        side, words = "against_value", {BETTER: "worse", WORSE: "better"}
     if row is None:
         return []
-    told = words.get(row["verdict"], row["verdict"])
+    verdict = words.get(row["verdict"], row["verdict"])
     return [
-        f"Prior correction, a control that trains nothing, reaches {fixed(row[control])} with this model: "
-        f"{told} ({evidence(row)})."
+        f"Prior correction, which trains nothing, reaches {fixed(row[side])} with this model: "
+        f"{verdict} ({evidence(row)})."
     ]
 
 
@@ -178,3 +189,55 @@ def _spread(best: Any) -> list[str]:
     if best["cells"] < 2:
         return ["It stands on a single held-out fold, so its spread is unknown."]
     return [f"The figure after ± is the standard deviation over the {count(best['cells'], 'held-out fold')}."]
+
+
+def key_numbers(record: RunRecord) -> list[tuple[str, str]]:
+    """Return the numbers that a reader wants first, each with its name."""
+    table, protocol = record.info.table, record.info.protocol
+    rows = np.asarray(table.rows_per_class)
+    numbers = [(f"{protocol.rows:,}", "pictures")]
+    if table.lesions is not None:
+        numbers.append(
+            (
+                f"{table.lesions:,}",
+                "lesions" if protocol.rows == table.rows else "lesions in the table",
+            )
+        )
+    numbers += [
+        (str(len(rows)), "classes"),
+        (f"{rows.max() / max(rows.min(), 1):.0f} : 1", "largest to smallest class"),
+        (f"{len(record.results):,} of {len(record.info.cells):,}", "cells finished"),
+    ]
+    if record.info.wall_seconds is not None:
+        numbers.append((duration(record.info.wall_seconds), "wall clock"))
+    return numbers
+
+
+def failed_cells(record: RunRecord) -> list[dict[str, str]]:
+    """List the failed cells, those of one pair and one reason together."""
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for failure in record.failures:
+        cell = failure.cell
+        place = f"fold {cell.fold + 1}" + (f" of repeat {cell.repeat + 1}" if record.info.repeats > 1 else "")
+        together.setdefault((cell.sampler, cell.model, failure.reason), []).append(place)
+    return [
+        {
+            "pair": pair_title(record.info, sampler, model),
+            "places": ", ".join(places),
+            "reason": reason,
+        }
+        for (sampler, model, reason), places in together.items()
+    ]
+
+
+def pending_cells(record: RunRecord) -> list[str]:
+    """Name the pairs with cells that were not run yet, with how many."""
+    waiting: dict[tuple[str, str], int] = {}
+    for entry in record.info.cells:
+        if entry.status == "pending":
+            key = (entry.sampler, entry.model)
+            waiting[key] = waiting.get(key, 0) + 1
+    return [
+        f"{pair_title(record.info, sampler, model)} ({count(number, 'cell')})"
+        for (sampler, model), number in waiting.items()
+    ]

@@ -1,8 +1,9 @@
-"""The figures of how sure a run is and what it costs: forest plots, and scores against seconds."""
+"""How sure the run is: what may be claimed by its tests, forest plots, verdicts and all comparisons."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,23 +13,305 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from skinmnist.analysis.differences import BETTER, ROPE, WORSE
+from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.bootstrap import DRAWS
 from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
-from skinmnist.reporting.format import CONTROL_TITLE, shorten
-from skinmnist.reporting.sections.scores import NARROW, WIDE, marker_style, model_colour
-from skinmnist.reporting.theme import INK, LINE, MUTED, ON_HEAT, panels, styled, text_width
+from skinmnist.analysis.significance import (
+    BETTER,
+    COMPARED_METRICS,
+    NOT_SHOWN,
+    ROPE,
+    TOO_FEW,
+    TURNED,
+    WORSE,
+    typical_reach,
+)
+from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.reporting.embed import Embedded, embed_figure
+from skinmnist.reporting.format import (
+    HINTS,
+    LABELS,
+    NOTHING,
+    Column,
+    count,
+    fixed,
+    label_in_text,
+    listing,
+    model_title,
+    pair_title,
+    sampler_title,
+    shorten,
+    signed,
+    titled,
+)
+from skinmnist.reporting.theme import (
+    INK,
+    LINE,
+    MUTED,
+    NARROW,
+    WIDE,
+    pair_style,
+    panels,
+    styled,
+    text_width,
+)
 
+#: From this probability on, two scores count as equal in practice.
+SURE = 0.95
+CLAIMED = "macro_f1"
 #: Room for a heading and for a row, in CSS pixels.
 _HEADING, _ROW, _NARROW_ROW = 34, 27, 46
+_ARROWS = {BETTER: "▲ ", WORSE: "▼ "}
 
 
-def pair_style(samplers: Sequence[str], models: Sequence[str], sampler: str, model: str) -> dict[str, Any]:
-    """Return colour and marker of a pair; the control, which nobody trained, is grey."""
-    if sampler == PRIOR_CORRECTION:
-        grey = marker_style(["none"], "none", MUTED, 8)
-        return grey | {"marker": "d", "markerfacecolor": ON_HEAT}
-    style = marker_style(samplers, sampler, model_colour(models, model), 8)
-    return style | ({"markerfacecolor": ON_HEAT} if sampler == "none" else {})
+def context(analysis: Analysis) -> dict[str, Any]:
+    """Return what the section shows."""
+    columns, verdicts = verdict_table(analysis)
+    return {
+        "lesions_known": analysis.lesions_known,
+        "units": _units(analysis),
+        "draws": f"{DRAWS:,}",
+        "rope": f"{ROPE:g}",
+        "certainty": certainty(analysis),
+        "forests": draw_forests(analysis),
+        "verdict_columns": columns,
+        "verdicts": verdicts,
+        "comparison_rows": comparison_rows(analysis),
+    }
+
+
+def _units(analysis: Analysis) -> str:
+    return "lesions" if analysis.lesions_known else "pictures"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A name, set in bold, and what is claimed about it."""
+
+    subject: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """One sentence, then claims about samplers and about models, then remarks."""
+
+    headline: str
+    samplers: tuple[Claim, ...] = ()
+    models: tuple[Claim, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def comparisons_with(
+    comparisons: pd.DataFrame, against: str = "none", metric: str = CLAIMED, corrected: bool = False
+) -> pd.DataFrame:
+    """Select comparisons of samplers with `against`; prior correction is left out unless asked for."""
+    rows = (comparisons["question"] == "sampler") & (comparisons["against"] == against)
+    rows &= comparisons["metric"] == metric
+    return comparisons[rows if corrected else rows & (comparisons["sampler"] != PRIOR_CORRECTION)]
+
+
+def certainty(analysis: Analysis) -> Certainty:
+    """Say which samplers and models are better than which, by the corrected tests of macro-F1."""
+    record, models = analysis.record, tuple(_about_models(analysis))
+    rows = comparisons_with(analysis.comparisons)
+    if rows.empty:
+        return Certainty(_nothing_to_compare(record), models=models)
+    return Certainty(
+        _headline(rows),
+        tuple(_about_samplers(record, rows)),
+        models,
+        (*_reach(rows), *_equal(record, rows), *_pictures_only(record, rows, analysis)),
+    )
+
+
+def _nothing_to_compare(record: RunRecord) -> str:
+    if not record.results:
+        return "No cell has finished, so nothing can be said yet."
+    if "none" not in record.info.grid.samplers:
+        return "This run has no training without a sampler, so no sampler can be compared with it."
+    if record.info.grid.samplers == ["none"]:
+        return "This run has trained without a sampler only, so there is none to compare."
+    return "No sampler has a finished fold in common with training without one, so none can be compared."
+
+
+def _headline(rows: pd.DataFrame) -> str:
+    found = rows["verdict"].value_counts()
+    if len(rows) == 1:
+        words = {
+            BETTER: "shows a better macro-F1",
+            WORSE: "shows a worse macro-F1",
+            NOT_SHOWN: "shows no difference in macro-F1",
+            TOO_FEW: "has too few folds to say",
+        }
+        return f"The one comparison of a sampler with training without one {words[rows['verdict'].iloc[0]]}."
+    phrases = {
+        BETTER: ("shows", "show", "a better macro-F1"),
+        WORSE: ("shows", "show", "a worse one" if BETTER in found else "a worse macro-F1"),
+        NOT_SHOWN: ("shows", "show", "no difference"),
+        TOO_FEW: ("has", "have", "too few folds to say"),
+    }
+    parts = []
+    for word, (one, many, rest) in phrases.items():
+        if word in found:
+            number = "all" if found[word] == len(rows) else f"{found[word]}"
+            verb = one if number == "1" else many
+            parts.append(f"{number} {verb} {rest}")
+    return (
+        f"Of {count(len(rows), 'comparison')} of a sampler with training without one, "
+        f"judged by macro-F1, {listing(parts)}."
+    )
+
+
+def _about_samplers(record: RunRecord, rows: pd.DataFrame) -> list[Claim]:
+    return [
+        Claim(
+            model_title(record.info, str(model)),
+            _by_verdict(
+                (row["verdict"], sampler_title(record.info, row["sampler"], str(model)), row["difference"])
+                for row in of_model.to_dict("records")
+            ),
+        )
+        for model, of_model in rows.groupby("model", sort=False)
+    ]
+
+
+def _by_verdict(outcomes: Any) -> str:
+    """Join outcomes (verdict, name, difference): ``better with SMOTE (+0.113); ...``."""
+    together: dict[str, list[str]] = {}
+    for verdict, name, difference in outcomes:
+        together.setdefault(verdict, []).append(f"{name} ({signed(difference)})")
+    parts = [
+        f"{word} with {listing(together[word])}"
+        for word in (BETTER, WORSE, NOT_SHOWN, TOO_FEW)
+        if word in together
+    ]
+    return f"{'; '.join(parts)}."
+
+
+def _about_models(analysis: Analysis) -> list[Claim]:
+    """Compare the model of the best pair with every other, sampler by sampler."""
+    rows = analysis.comparisons
+    rows = rows[(rows["question"] == "model") & (rows["metric"] == CLAIMED)]
+    if analysis.best_pairs.empty:
+        return []
+    info, best = analysis.record.info, analysis.best_pairs["model"].iloc[0]
+    outcomes: dict[str, list[tuple[str, str, float]]] = {}
+    for row in rows.to_dict("records"):
+        if best in (row["model"], row["against"]):
+            first = row["model"] == best
+            other = row["against"] if first else row["model"]
+            verdict = row["verdict"] if first else TURNED.get(row["verdict"], row["verdict"])
+            gap = row["difference"] if first else -row["difference"]
+            # The bare name: the two models may have met the sampler in different spaces.
+            outcomes.setdefault(other, []).append((verdict, row["sampler"], gap))
+    return [
+        Claim(f"{model_title(info, best)} against {model_title(info, other)}", _by_verdict(found))
+        for other, found in outcomes.items()
+    ]
+
+
+def _reach(rows: pd.DataFrame) -> list[str]:
+    reach = typical_reach(rows)
+    if np.isnan(reach) or (rows["verdict"] != NOT_SHOWN).all():
+        return []
+    folds = rows["folds"].max()
+    return [
+        f"“{NOT_SHOWN.capitalize()}” is a result, and no proof of equality: over {count(folds, 'fold')}, "
+        f"half of the intervals reach {fixed(reach)} or more to either side, and a "
+        "difference smaller than its interval cannot show."
+    ]
+
+
+def _equal(record: RunRecord, rows: pd.DataFrame) -> list[str]:
+    equal = rows[rows["equivalent"] >= SURE]
+    if equal.empty:
+        return []
+    return [
+        f"Equal in practice, by at least {100 * SURE:.0f} % probability of a difference within ±{ROPE:g} of "
+        f"training without a sampler: {listing(_pairs(record, equal))}."
+    ]
+
+
+def _pictures_only(record: RunRecord, rows: pd.DataFrame, analysis: Analysis) -> list[str]:
+    """Name the differences that outlast other pictures, but are not shown to outlast other trainings."""
+    over = analysis.difference_intervals
+    over = over[over["metric"] == CLAIMED]
+    clear = over[(over["low"] > 0) | (over["high"] < 0)]
+    both = rows[rows["verdict"] == NOT_SHOWN].merge(clear[["sampler", "model"]], on=["sampler", "model"])
+    if both.empty:
+        return []
+    return [
+        f"For {listing(_pairs(record, both))}, the bootstrap interval excludes zero, but the test is not "
+        "significant: these trained models differ by more than the choice of pictures explains, but models "
+        "trained on other pictures might not."
+    ]
+
+
+def _pairs(record: RunRecord, rows: pd.DataFrame) -> list[str]:
+    return [
+        pair_title(record.info, sampler, model)
+        for sampler, model in rows[["sampler", "model"]].itertuples(index=False)
+    ]
+
+
+def evidence(row: Any) -> str:
+    """Write what a verdict rests on: ``95 % interval over 5 folds −0.003 to +0.070, p = 0.26 ...``."""
+    if row["verdict"] == TOO_FEW:
+        return f"{count(row['folds'], 'fold')} in common, too few to say"
+    tests = f" after correction for {row['tests']} comparisons" if row["tests"] > 1 else ""
+    return (
+        f"95 % interval over {count(row['folds'], 'fold')} from {signed(row['low'])} to "
+        f"{signed(row['high'])}, p {probability(row['p_holm'])}{tests}"
+    )
+
+
+def probability(p: float) -> str:
+    """Write a p-value: ``= 0.259`` or ``< 0.001``; a dash where it could not be computed."""
+    if np.isnan(p):
+        return NOTHING
+    return "< 0.001" if p < 0.001 else f"= {fixed(p)}"
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A forest plot of one metric."""
+
+    label: str
+    image: Embedded
+
+
+def forest_rows(analysis: Analysis, metric: str) -> pd.DataFrame:
+    """Join the tests of one metric with the intervals over lesions: the rows of `forest_figure`."""
+    rows = comparisons_with(analysis.comparisons, metric=metric, corrected=True)
+    over = analysis.difference_intervals
+    over = over.loc[over["metric"] == metric, ["sampler", "model", "low", "high"]]
+    over = over.rename(columns={"low": "lesion_low", "high": "lesion_high"})
+    rows = rows.merge(over, on=["sampler", "model"], how="left")
+    return titled(analysis.record.info, rows)
+
+
+def draw_forests(analysis: Analysis) -> list[Forest]:
+    """Draw a forest plot of every compared metric, macro-F1 first; nothing where nothing is compared."""
+    grid = analysis.record.info.grid
+    samplers, models, units = grid.samplers, list(grid.models), _units(analysis)
+    drawn = []
+    for metric in dict.fromkeys(analysis.comparisons["metric"]):
+        rows = forest_rows(analysis, str(metric))
+        if rows.empty:
+            continue
+        label = label_in_text(str(metric))
+        shown = [
+            f"{row['sampler_title']} with {row['model_title']} {signed(row['difference'])}, {row['verdict']}"
+            for row in rows.to_dict("records")
+        ]
+        alt = (
+            f"Forest plot of differences in {label} to training without a sampler: {'; '.join(shown)}. "
+            "The intervals stand in the table of all comparisons."
+        )
+        wide, narrow = (forest_figure(rows, samplers, models, label, phone, units) for phone in (False, True))
+        drawn.append(Forest(label, embed_figure(wide, alt, narrow)))
+    return drawn
 
 
 @styled
@@ -42,17 +325,7 @@ def forest_figure(
 ) -> Figure:
     """Draw the difference of every pair to the same model without a sampler, with both intervals.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        ``sampler, model, sampler_title, model_title, difference, low, high`` (over folds), ``lesion_low,
-        lesion_high`` (over lesions), ``verdict``, models together.
-    samplers, models : sequence of str
-        Names of the grid, which give markers and colours.
-    label : str
-        The metric.
-    narrow : bool
-        For a phone: names above the marks instead of beside them.
+    `rows` are those of `forest_rows`, models together; `narrow`, for a phone, puts names above the marks.
     """
     records = rows.to_dict("records")
     row_step = _NARROW_ROW if narrow else _ROW
@@ -76,14 +349,14 @@ def forest_figure(
             y += _HEADING
         centre = y + (row_step - 13 if narrow else row_step / 2)
         _draw_difference(axes, row, centre, pair_style(samplers, models, row["sampler"], row["model"]))
-        told: dict[str, Any] = {"color": INK if row["verdict"] in (BETTER, WORSE) else MUTED}
+        ink: dict[str, Any] = {"color": INK if row["verdict"] in (BETTER, WORSE) else MUTED}
         if narrow:
             _write(axes, name, y + 14, left, narrow)
-            axes.text(1, y + 14, row["verdict"], transform=_rowwise(axes), ha="right", va="center", **told)
+            axes.text(1, y + 14, row["verdict"], transform=_rowwise(axes), ha="right", va="center", **ink)
         else:
             _write(axes, name, centre, left, narrow)
             x = 1 + 12 / (width - left - right)
-            axes.text(x, centre, row["verdict"], transform=_rowwise(axes), va="center", **told)
+            axes.text(x, centre, row["verdict"], transform=_rowwise(axes), va="center", **ink)
         y += row_step
     _limit(axes, rows)
     axes.set_yticks([])
@@ -137,56 +410,75 @@ def _explain(figure: Figure, narrow: bool, units: str) -> None:
     figure.legend(handles=handles, loc="lower left", ncols=1 if narrow else 3, borderaxespad=0, borderpad=0.2)
 
 
-@styled
-def cost_figure(
-    board: pd.DataFrame, samplers: Sequence[str], models: Sequence[str], narrow: bool = False
-) -> Figure:
-    """Draw macro-F1 against the seconds of a cell, one mark for each pair, with its interval over lesions.
+@dataclass(frozen=True)
+class Verdict:
+    """A cell of the table of verdicts."""
 
-    Parameters
-    ----------
-    board : DataFrame
-        ``sampler, model, model_title, macro_f1, seconds, lesion_low, lesion_high``.
-    samplers, models : sequence of str
-    narrow : bool
-        For a phone.
-    """
-    shown_models = board.drop_duplicates("model")
-    shown_samplers = [name for name in [*samplers, PRIOR_CORRECTION] if name in set(board["sampler"])]
-    entries = len(shown_models) + len(shown_samplers)
-    names = [*shown_models["model_title"], *shown_samplers]
-    beside = 46 + max(text_width(shorten(name, 36)) for name in names)
-    below = 40 + 18 * entries if narrow else 0
-    width, height = (NARROW, 280 + below) if narrow else (WIDE, max(330, 90 + 19 * entries))
-    figure, (axes,) = panels(width, height, (48, 12 if narrow else beside, 10, 46 + below))
-    for row in board.to_dict("records"):
-        style = pair_style(samplers, models, row["sampler"], row["model"])
-        x, ends = row["seconds"], [row["lesion_low"], row["lesion_high"]]
-        axes.plot([x, x], ends, color=style["markeredgecolor"], linewidth=1.8)
-        axes.plot([x], [row["macro_f1"]], **style)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.10g}" if f"{value:.0e}"[0] in "25" else "")
-    axes.tick_params(axis="x", which="minor", labelsize=11, labelcolor=MUTED)
-    axes.margins(x=0.06, y=0.08)
-    axes.grid(axis="both", which="major")
-    axes.set(xlabel="seconds per fold, on a logarithmic scale", ylabel="macro-F1")
-    handles: list[Any] = [
-        Line2D(
-            [],
-            [],
-            color=model_colour(models, row["model"]),
-            linewidth=7,
-            label=shorten(row["model_title"], 54),
+    text: str
+    words: str
+    shown: bool
+    hover: str
+
+
+def verdict_table(analysis: Analysis) -> tuple[list[Column], list[dict[str, Any]]]:
+    """Lay out what is shown for every pair and metric against training without a sampler."""
+    info, rows = analysis.record.info, analysis.comparisons
+    rows = rows[(rows["question"] == "sampler") & (rows["against"] == "none")]
+    metrics = [name for name in COMPARED_METRICS if name in set(rows["metric"])]
+    laid = []
+    for (model, sampler), of_pair in rows.groupby(["model", "sampler"], sort=False):
+        by_metric = {row["metric"]: row for row in of_pair.to_dict("records")}
+        laid.append(
+            {
+                "sampler": sampler_title(info, str(sampler), str(model)),
+                "model": model_title(info, str(model)),
+                "corrected": sampler == PRIOR_CORRECTION,
+                "verdicts": [_verdict(by_metric.get(name)) for name in metrics],
+            }
         )
-        for row in shown_models.to_dict("records")
-    ]
-    for sampler in shown_samplers:
-        grey = sampler == PRIOR_CORRECTION
-        style = pair_style(samplers, models, sampler, "") if grey else marker_style(samplers, sampler, INK, 8)
-        handles.append(Line2D([], [], label=CONTROL_TITLE if grey else shorten(sampler, 36), **style))
-    place = (
-        {"loc": "lower left"} if narrow else {"loc": "upper left", "bbox_to_anchor": (1 - beside / WIDE, 1)}
-    )
-    figure.legend(handles=handles, handlelength=1.4, borderaxespad=0.6, **place)
-    return figure
+    return [Column(LABELS[name], HINTS[name]) for name in metrics], laid
+
+
+def _verdict(row: Any) -> Verdict:
+    if row is None:
+        return Verdict(NOTHING, "", False, "")
+    hover = f"{signed(row['low'])} to {signed(row['high'])}, p {probability(row['p_holm'])}"
+    words = row["verdict"]
+    text = _ARROWS.get(words, "") + signed(row["difference"])
+    return Verdict(text, "not shown" if words == NOT_SHOWN else words, words in _ARROWS, hover)
+
+
+def comparison_rows(analysis: Analysis) -> list[dict[str, str]]:
+    """Lay out every comparison that was made, as text."""
+    info, rows = analysis.record.info, []
+    for row in analysis.comparisons.to_dict("records"):
+        by_sampler = row["question"] == "sampler"
+        against = (
+            sampler_title(info, row["against"], row["model"])
+            if by_sampler
+            else model_title(info, row["against"])
+        )
+        rows.append(
+            {
+                "sampler": sampler_title(info, row["sampler"], row["model"]),
+                "model": model_title(info, row["model"]),
+                "against": against,
+                "metric": LABELS[row["metric"]],
+                "folds": str(row["folds"]),
+                "difference": signed(row["difference"]),
+                "interval": f"{signed(row['low'])} to {signed(row['high'])}",
+                "p": _p(row["p"]),
+                "p_holm": _p(row["p_holm"]),
+                "chances": " / ".join(_share(row[side]) for side in ("worse", "equivalent", "better")),
+                "verdict": row["verdict"],
+            }
+        )
+    return rows
+
+
+def _p(value: float) -> str:
+    return probability(value).removeprefix("= ")
+
+
+def _share(value: float) -> str:
+    return NOTHING if np.isnan(value) else f"{100 * value:.0f}"

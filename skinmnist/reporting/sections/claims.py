@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.significance import TURNED
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.presets.claims import Claims, read_claims
 from skinmnist.reporting.embed import Embedded, embed_strip
 from skinmnist.reporting.format import fixed, model_title, signed
-from skinmnist.reporting.sections.conclusions import TURNED, evidence
+from skinmnist.reporting.sections.certainty import evidence
 
 _NAMES = {
     "accuracy": "Accuracy",
@@ -27,28 +28,23 @@ _NAMES = {
 _PAIRED = ("accuracy", "macro_f1")
 
 
-def claims_view(record: RunRecord, comparisons: pd.DataFrame) -> dict[str, Any]:
-    """Return what the template prints of a preset; ``claims`` is None where the run is none of one.
-
-    Parameters
-    ----------
-    record : RunRecord
-    comparisons : DataFrame
-        Of `skinmnist.analysis.analyze.Analysis`.
+def context(analysis: Analysis) -> dict[str, Any]:
+    """Return what the section shows of a preset; ``claims`` is None where the run is not one of a preset.
 
     Raises
     ------
     InputError
         Where what the preset left in the run folder is damaged.
     """
-    found = read_claims(record.folder, record.info)
+    info = analysis.record.info
+    found = read_claims(analysis.record.folder, info)
     if found is None:
         return {"claims": None}
     return {
         "claims": found.about | {"sampler": found.scores["sampler"].iloc[0]},
         "claim_rows": _rows(found),
         "claims_answer": _answer(found),
-        "claim_pairs": paired_words(record.info, comparisons, found.about["networks"]),
+        "claim_pairs": paired_words(info, analysis.comparisons, found.about["networks"]),
         "augmented": _pictures(found),
     }
 
@@ -56,20 +52,8 @@ def claims_view(record: RunRecord, comparisons: pd.DataFrame) -> dict[str, Any]:
 def paired_words(info: RunInfo, comparisons: pd.DataFrame, networks: Collection[str]) -> list[str]:
     """Say what each variant of a page's network changes on the same folds of the honest run.
 
-    Parameters
-    ----------
-    info : dict
-        Of the run.
-    comparisons : DataFrame
-        Of `skinmnist.analysis.analyze.Analysis`.
-    networks : collection of str
-        The page's network first, then its variants.
-
-    Returns
-    -------
-    list of str
-        A sentence for each sampler, variant and score of `_PAIRED`; the difference is the variant's score
-        less that of the page's network.
+    A sentence for each sampler, variant and score of `_PAIRED`; the difference is the variant's score less
+    that of the page's network, which is first of `networks`.
     """
     own, *variants = networks
     rows = comparisons[

@@ -1,32 +1,91 @@
-"""The figures of the data and of the training: class counts, folds, what samplers make, training curves."""
+"""The data and the split: class counts, pictures, and how the folds take turns."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 
-from skinmnist.reporting.format import fixed, percent, shorten
-from skinmnist.reporting.sections.scores import MULTIPLE, NARROW, WIDE
-from skinmnist.reporting.theme import HEAT, INK, LINE, MUTED, ON_HEAT, panels, styled, text_width
+from skinmnist import facts
+from skinmnist.analysis.analyze import Analysis
+from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.reporting.embed import Embedded, embed_figure, embed_strip
+from skinmnist.reporting.format import NOTHING, count, percent, shorten
+from skinmnist.reporting.theme import HEAT, LINE, MUTED, NARROW, ON_HEAT, WIDE, panels, styled, text_width
 
 #: More folds than these are not drawn one by one.
 MOST_FOLDS = 10
+#: Pictures of one strip: as many as fit across a phone.
+_STRIP = 6
+#: Of more classes than these, one strip of each is enough.
+_MANY_CLASSES = 12
+
+
+def context(analysis: Analysis) -> dict[str, Any]:
+    """Return what the sections show."""
+    record, table = analysis.record, analysis.record.info.table
+    known = classes(record)
+    genuine = not table.synthetic and set(table.class_names) == set(facts.CLASS_NAMES)
+    return {
+        "classes": class_table(known),
+        "classes_figure": draw_classes(known),
+        "pictures": draw_pictures(record),
+        "licence": facts.DATA_LICENCE if genuine else "",
+        "citation": facts.DATA_CITATION if genuine else "",
+        "folds_figure": draw_folds(record.info.protocol.folds),
+    }
+
+
+def classes(record: RunRecord) -> pd.DataFrame:
+    """Return the data card: ``class, title, rows, share, lesions``; lesions are NaN where unknown."""
+    table = record.info.table
+    names, rows = table.class_names, np.asarray(table.rows_per_class, dtype=float)
+    titles = table.class_titles
+    lesions = table.lesions_per_class or [np.nan] * len(names)
+    return pd.DataFrame(
+        {
+            "class": names,
+            "title": [titles.get(name, name) for name in names],
+            "rows": rows.astype(int),
+            "share": rows / rows.sum(),
+            "lesions": np.asarray(lesions, dtype=float),
+        }
+    )
+
+
+def class_table(classes: pd.DataFrame) -> list[dict[str, str]]:
+    """Lay out the data card's table of classes."""
+    return [
+        {
+            "name": row["class"],
+            "title": "" if row["title"] == row["class"] else row["title"],
+            "rows": f"{row['rows']:,}",
+            "lesions": NOTHING if np.isnan(row["lesions"]) else f"{row['lesions']:,.0f}",
+            "share": percent(row["share"]),
+        }
+        for row in classes.to_dict("records")
+    ]
+
+
+def draw_classes(classes: pd.DataFrame) -> Embedded:
+    """Draw the class counts."""
+    ordered = classes.sort_values("rows", kind="stable")
+    smallest, largest = ordered.iloc[0], ordered.iloc[-1]
+    alt = (
+        f"Bar chart of the pictures of {count(len(classes), 'class', 'classes')}: {largest['class']} has the "
+        f"most, {largest['rows']:,} ({percent(largest['share'])}), {smallest['class']} the fewest, "
+        f"{smallest['rows']:,} ({percent(smallest['share'])})."
+    )
+    wide = class_counts_figure(classes)
+    return embed_figure(wide, alt, class_counts_figure(classes, narrow=True))
 
 
 @styled
 def class_counts_figure(classes: pd.DataFrame, narrow: bool = False) -> Figure:
-    """Draw the share of each class as a bar, in the order of the table.
-
-    Parameters
-    ----------
-    classes : DataFrame
-        Of `tables.classes`.
-    narrow : bool
-        For a phone.
-    """
+    """Draw the share of each class as a bar, in the order of the table."""
     names = [shorten(name, 12 if narrow else 24) for name in classes["class"]]
     left = 16 + max(text_width(name) for name in names)
     width = NARROW if narrow else WIDE
@@ -45,6 +104,31 @@ def class_counts_figure(classes: pd.DataFrame, narrow: bool = False) -> Figure:
     axes.spines["bottom"].set_visible(False)
     axes.spines["left"].set_color(MUTED)
     return figure
+
+
+def draw_pictures(record: RunRecord) -> list[tuple[Embedded, ...]]:
+    """Set a few pictures of each class side by side, in code order."""
+    drawn = []
+    class_names = record.info.table.class_names
+    for code, name in enumerate(class_names):
+        pictures = record.pictures[record.picture_labels == code]
+        if len(class_names) > _MANY_CLASSES:
+            pictures = pictures[:_STRIP]
+        parts = [pictures[start : start + _STRIP] for start in range(0, len(pictures), _STRIP)]
+        words = ("pictures", "more pictures")
+        drawn.append(
+            tuple(
+                embed_strip(part, f"{len(part)} {words[place > 0]} of class {name}")
+                for place, part in enumerate(parts)
+            )
+        )
+    return drawn
+
+
+def draw_folds(n_folds: int) -> Embedded:
+    """Draw the way of the folds."""
+    alt = f"Diagram: {n_folds} trainings, each of which holds out another one of the {n_folds} folds."
+    return embed_figure(folds_figure(n_folds), alt)
 
 
 @styled
@@ -75,104 +159,4 @@ def folds_figure(n_folds: int) -> Figure:
         )
     axes.set(xlim=(0, shown), ylim=(0, shown))
     axes.set_axis_off()
-    return figure
-
-
-@styled
-def resampled_figure(counts: pd.DataFrame, most: float) -> Figure:
-    """Draw the training rows of each class before and after a sampler.
-
-    Parameters
-    ----------
-    counts : DataFrame
-        The rows of `tables.resampled_counts` of one sampler in one space.
-    most : float
-        The end of the axis, shared by the figures of all samplers.
-    """
-    names = [shorten(name, 12) for name in counts["class"]]
-    left = 16 + max(text_width(name) for name in names)
-    figure, (axes,) = panels(MULTIPLE, 30 * len(names) + 66, (left, 22, 8, 58))
-    places = np.arange(len(names))[::-1]
-    axes.barh(places - 0.19, counts["after"], height=0.34, color=HEAT)
-    axes.barh(places + 0.19, counts["before"], height=0.34, color=MUTED, alpha=0.55)
-    axes.set_yticks(places, names)
-    axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.set_xlim(0, most)
-    axes.locator_params(axis="x", nbins=4)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.grid(axis="x")
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel("training rows, mean over folds")
-    handles = [Patch(color=MUTED, alpha=0.55, label="before"), Patch(color=HEAT, label="after")]
-    figure.legend(handles=handles, loc="lower left", ncols=2, handlelength=1, borderaxespad=0, borderpad=0.2)
-    return figure
-
-
-@styled
-def curves_figure(
-    curves: pd.DataFrame,
-    held_out: dict[str, float],
-    colour: str,
-    limits: dict[str, tuple[float, float]],
-) -> Figure:
-    """Draw the training loss over the training accuracy of one sampler with one network.
-
-    Parameters
-    ----------
-    curves : DataFrame
-        The rows of `tables.curves` of one pair; where it has a validation set, its mean is drawn as well.
-    held_out : dict of str to float
-        What the pair reaches on held-out pictures, mean over folds: ``"loss"`` and ``"accuracy"``.
-    colour : str
-        The model's.
-    limits : dict of str to (float, float)
-        The vertical axes, shared by the figures of all pairs.
-    """
-    figure, axes = panels(MULTIPLE, 340, (44, 14, 10, 66), rows=2, gap=16)
-    validated = bool(curves["validation_loss"].notna().all())
-    for place, (axis, name) in enumerate(zip(axes, ("loss", "accuracy"), strict=True)):
-        folds = [fold for _, fold in curves.groupby(["repeat", "fold"], sort=False)]
-        for fold in folds:
-            axis.plot(fold["step"], fold[name], color=colour, linewidth=0.8, alpha=0.4)
-        steps = max((fold["step"].to_numpy() for fold in folds), key=len)
-        mean = np.mean([np.interp(steps, fold["step"], fold[name]) for fold in folds], axis=0)
-        axis.plot(steps, mean, color=colour, linewidth=2.4)
-        if validated:
-            seen = [np.interp(steps, fold["step"], fold[f"validation_{name}"]) for fold in folds]
-            axis.plot(steps, np.mean(seen, axis=0), color=colour, linewidth=1.6, linestyle=":")
-        # The words stand on the side of the line where the curve does not end.
-        above = 4 if mean[-1] < held_out[name] else -5
-        axis.axhline(held_out[name], color=INK, linewidth=1.3, linestyle=(0, (4, 3)))
-        axis.annotate(
-            f"held-out {fixed(held_out[name])}",
-            (1, held_out[name]),
-            (0, above),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            ha="right",
-            va="bottom" if above > 0 else "top",
-        )
-        axis.set_ylim(*limits[name])
-        axis.set_ylabel(name)
-        axis.grid(axis="y")
-        axis.tick_params(labelbottom=place == 1)
-        axis.locator_params(nbins=4)
-    axes[1].set_xlabel("training step")
-    handles = [
-        Line2D([], [], color=colour, linewidth=0.8, alpha=0.6, label="a fold"),
-        Line2D([], [], color=colour, linewidth=2.4, label="mean"),
-        Line2D([], [], color=INK, linewidth=1.3, linestyle=(0, (4, 3)), label="held-out"),
-    ]
-    if validated:
-        handles.append(Line2D([], [], color=colour, linewidth=1.6, linestyle=":", label="validation"))
-    figure.legend(
-        handles=handles,
-        loc="lower left",
-        ncols=len(handles),
-        handlelength=0.9 if validated else 1.6,
-        handletextpad=0.4 if validated else None,
-        columnspacing=0.7 if validated else 1.2,
-        borderaxespad=0,
-        borderpad=0.2,
-    )
     return figure

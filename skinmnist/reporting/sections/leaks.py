@@ -6,20 +6,35 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.analysis.analyze import Analysis
 from skinmnist.leakage.leak_record import LEAK_WORDS, Demonstration, read_leaks
 from skinmnist.reporting.embed import Embedded, embed_figure
-from skinmnist.reporting.format import fixed, signed
-from skinmnist.reporting.sections.leaks_figure import leaks_figure
+from skinmnist.reporting.format import fixed, shorten, signed
+from skinmnist.reporting.theme import (
+    HEAT,
+    INK,
+    LIGHT,
+    LINE,
+    MUTED,
+    NARROW,
+    ON_HEAT,
+    WIDE,
+    panels,
+    styled,
+    text_width,
+)
 
 #: The scores that are set side by side, the first of which is drawn, with their names in a sentence.
 SHOWN = {"macro_f1": "Macro-F1", "accuracy": "Accuracy"}
+_STEP, _HEADING = 30, 34
 
 
 @dataclass(frozen=True)
 class LeakRow:
-    """One leaky score beside its twin: texts of leaky, honest and inflation for each score shown."""
+    """A leaky score beside its honest pair: texts of leaky, honest and inflation for each score shown."""
 
     sampler: str
     model: str
@@ -37,15 +52,15 @@ class LeakPart:
     rows: tuple[LeakRow, ...]
 
 
-def leaks_view(record: RunRecord) -> dict[str, Any]:
-    """Return what the template prints of a demonstration; ``leaks`` is empty where there is none.
+def context(analysis: Analysis) -> dict[str, Any]:
+    """Return what the section shows of a demonstration; ``leaks`` is empty where there is none.
 
     Raises
     ------
     InputError
         Where the demonstration in the run folder is damaged.
     """
-    shown = read_leaks(record.folder, record.info)
+    shown = read_leaks(analysis.record.folder, analysis.record.info)
     if shown is None or shown.scores.empty:
         return {"leaks": []}
     paired_scores = pair_up(shown)
@@ -59,13 +74,7 @@ def leaks_view(record: RunRecord) -> dict[str, Any]:
 
 
 def pair_up(shown: Demonstration) -> pd.DataFrame:
-    """Return one row for each leak, sampler and model, with leaky and honest values of the scores shown.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``leak, title, sampler, model``, then ``<metric>_leaky`` and ``<metric>_honest``.
-    """
+    """Return one row for each leak, sampler and model, with leaky and honest values of the scores shown."""
     keys = ["leak", "sampler", "model"]
     wide = shown.scores.pivot_table(index=keys, columns="metric", values=["leaky", "honest"], sort=False)
     titles = {leak.key: leak.title for leak in LEAK_WORDS}
@@ -86,8 +95,8 @@ def _parts(paired_scores: pd.DataFrame) -> list[LeakPart]:
         for row in paired_scores[paired_scores["leak"] == leak.key].to_dict("records"):
             figures: list[str] = []
             for metric in SHOWN:
-                leaky, fair = row[f"{metric}_leaky"], row[f"{metric}_honest"]
-                figures += [fixed(leaky), fixed(fair), signed(leaky - fair)]
+                leaky, honest = row[f"{metric}_leaky"], row[f"{metric}_honest"]
+                figures += [fixed(leaky), fixed(honest), signed(leaky - honest)]
             rows.append(LeakRow(row["sampler"], row["model"], tuple(figures)))
         if rows:
             parts.append(LeakPart(leak.title, leak.wrong, leak.right, leak.why, tuple(rows)))
@@ -95,7 +104,7 @@ def _parts(paired_scores: pd.DataFrame) -> list[LeakPart]:
 
 
 def _answer(paired_scores: pd.DataFrame) -> str:
-    """Say which leak fools most, in one sentence."""
+    """Say which leak inflates most, in one sentence."""
     gaps = paired_scores["macro_f1_leaky"] - paired_scores["macro_f1_honest"]
     worst = paired_scores.iloc[int(gaps.to_numpy().argmax())]
     return (
@@ -109,8 +118,56 @@ def _answer(paired_scores: pd.DataFrame) -> str:
 def _draw(paired_scores: pd.DataFrame) -> Embedded:
     gaps = paired_scores["macro_f1_leaky"] - paired_scores["macro_f1_honest"]
     alt = (
-        f"Dumbbell plot of macro-F1 for {len(paired_scores)} pairs of a leaky evaluation and its honest "
-        f"twin; the leak adds from {signed(gaps.min())} to {signed(gaps.max())}. "
+        f"Dumbbell plot of macro-F1 for {len(paired_scores)} pairs of a leaky and an honest "
+        f"evaluation; the leak adds from {signed(gaps.min())} to {signed(gaps.max())}. "
         "The numbers stand in the tables."
     )
     return embed_figure(leaks_figure(paired_scores), alt, leaks_figure(paired_scores, narrow=True))
+
+
+@styled
+def leaks_figure(paired_scores: pd.DataFrame, narrow: bool = False) -> Figure:
+    """Draw macro-F1 with and without a leak: a hollow ring for the honest score, a square for the leaky one.
+
+    `paired_scores` are those of `pair_up`, rows of one leak together; `narrow` is for a phone.
+    """
+    names = [
+        shorten(f"{sampler} · {model}", 52)
+        for sampler, model in zip(paired_scores["sampler"], paired_scores["model"], strict=True)
+    ]
+    left = 14 if narrow else 26 + max(text_width(name, 9.6) for name in names)
+    step = 44 if narrow else _STEP
+    headings = paired_scores["leak"].nunique()
+    inner = step * len(paired_scores) + _HEADING * headings
+    right = 58
+    figure, (axes,) = panels(NARROW if narrow else WIDE, inner + 78, (left, right, 8, 70))
+    transform = axes.get_yaxis_transform()
+    y, before = float(inner), None
+    for name, row in zip(names, paired_scores.to_dict("records"), strict=True):
+        if row["leak"] != before:
+            y -= _HEADING
+            start = 0 if narrow else -left / (WIDE - left - right)
+            axes.text(start, y + 12, row["title"], transform=transform, weight="bold", va="center", color=INK)
+            before = row["leak"]
+        y -= step
+        centre = y + (0.3 if narrow else 0.5) * step
+        leaky, honest = row["macro_f1_leaky"], row["macro_f1_honest"]
+        axes.plot([0, 1], [centre, centre], color=LINE, linewidth=0.8, zorder=1)
+        axes.plot([honest, leaky], [centre, centre], color=LIGHT["vermillion"], linewidth=3.2, alpha=0.45)
+        axes.plot(leaky, centre, "s", color=LIGHT["vermillion"], markersize=8)
+        axes.plot(honest, centre, "o", markersize=9.5, mec=HEAT, mfc=ON_HEAT, mew=2)
+        axes.text(1.02, centre, signed(leaky - honest), transform=transform, va="center")
+        if narrow:
+            axes.text(0, centre + 17, name, transform=transform, va="center", fontsize=10.5)
+        else:
+            x = -12 / (WIDE - left - right)
+            axes.text(x, centre, name, transform=transform, ha="right", va="center", color=INK)
+    axes.set(xlim=(0, 1), ylim=(0, inner), yticks=[])
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("macro-F1; on the right, what the leak adds", color=MUTED)
+    handles = [
+        Line2D([], [], marker="o", linestyle="none", mec=HEAT, mfc=ON_HEAT, mew=2, ms=9.5, label="honest"),
+        Line2D([], [], marker="s", linestyle="none", color=LIGHT["vermillion"], ms=8, label="leaky"),
+    ]
+    figure.legend(handles=handles, loc="lower left", ncols=2, borderaxespad=0, borderpad=0.2)
+    return figure

@@ -23,8 +23,7 @@ def folder(lesions, tmp_path, monkeypatch):
             yield fit_cell(cell, table, task)
 
     monkeypatch.setattr(runner, "run_cells", run)
-    monkeypatch.setattr("skinmnist.reporting.page._apart_from_findings", lambda record: {})
-    monkeypatch.setattr("skinmnist.reporting.page._render", lambda *_: "a page")
+    monkeypatch.setattr("skinmnist.reporting.page.render_page", lambda *_: "a page")
     run_comparison(lesions, "none", "dummy", folds=2, jobs=1, out=tmp_path / "run")
     tree = {"tree": DecisionTreeClassifier(max_depth=1)}
     demonstrate_leaks(lesions, tree, folds=2, jobs=1, out=tmp_path / "run")

@@ -10,15 +10,16 @@ from mutations import mutate_cell, mutate_json, pack_cell, unpack_cell
 from sklearn.tree import DecisionTreeClassifier
 
 from skinmnist import make_lesions, run_comparison
-from skinmnist.analysis.analyze import find
-from skinmnist.analysis.checks.registry import check_run
+from skinmnist.analysis.analyze import analyze
 from skinmnist.errors import InputError
 from skinmnist.experiment.run_folder.mistakes import read_mistakes
 from skinmnist.experiment.run_folder.patients import read_patients
 from skinmnist.experiment.run_folder.record import read_run, write_info
 from skinmnist.experiment.run_folder.rows import read_lesions
 from skinmnist.experiment.run_folder.store import read_cell
-from skinmnist.reporting.sections import tables, views
+from skinmnist.reporting.sections.answer import failed_cells, key_numbers, pending_cells
+from skinmnist.reporting.sections.data import classes
+from skinmnist.reporting.sections.reproduction import machine
 from skinmnist.reporting.side_by_side import warnings
 
 SAMPLERS = ["none", "SMOTE"]
@@ -57,12 +58,9 @@ def read_all(folder, run, deep):
     try:
         record = read_run(folder)
         if deep:
-            analysis = find(record, draws=2)
-            check_run(record, analysis)
-            tables.leaderboard(record, analysis.derived_scores)
-        tables.classes(record)
-        views.key_numbers(record), views.machine(record.info)
-        views.failed_cells(record), views.pending_cells(record)
+            assert analyze(record, draws=2).concerns is not None
+        classes(record), machine(record.info)
+        key_numbers(record), failed_cells(record), pending_cells(record)
         warnings([record, run])
     except InputError as error:
         return check_sentence(str(error))

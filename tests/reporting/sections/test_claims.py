@@ -3,13 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from described import invent_info
 
-from skinmnist.analysis.differences import compare_models
-from skinmnist.analysis.significance import corrected_t_test
+from skinmnist.analysis.significance import compare_models, corrected_t_test
 from skinmnist.reporting.sections.claims import paired_words
 
 ACCURACIES = {"net": [0.70, 0.72, 0.71], "net_normalised": [0.66, 0.67, 0.68]}
-INFO = {"grid": {"models": {"net": {"title": "Net"}, "net_normalised": {"title": "Net, normalised"}}}}
+INFO = invent_info(
+    grid={"samplers": [], "models": {"net": {"title": "Net"}, "net_normalised": {"title": "Net, normalised"}}}
+)
 
 
 @pytest.fixture

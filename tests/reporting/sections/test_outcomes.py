@@ -1,4 +1,4 @@
-"""The section about groups of patients."""
+"""Confusion matrices, and groups of patients."""
 
 import re
 
@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skinmnist.analysis.summaries import confusion_counts
 from skinmnist.experiment.run_folder.patients import PATIENTS_FILE
+from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.reporting.page import write_report
+from skinmnist.reporting.sections.outcomes import confusion_figure
 
 N_ROWS = 400
 
@@ -55,3 +58,11 @@ def test_without_patients_there_is_no_section(make_run, read_page):
     page = read_page(write_report(record.folder).read_text(encoding="utf-8"))
     assert "For whom does it work?" not in page.text
     assert pd.read_csv(record.folder / "subgroups.csv").empty
+
+
+def test_confusion_figure_prints_rounded_shares_of_rows(record: RunRecord) -> None:
+    counts = confusion_counts(record)["none", "svm"]
+    figure = confusion_figure(counts, record.info.table.class_names)
+    shares = 100 * counts / counts.sum(axis=1, keepdims=True)
+    expected = [f"{share:.0f}" for share in shares[shares >= 0.5]]
+    assert [text.get_text() for text in figure.axes[0].texts] == expected

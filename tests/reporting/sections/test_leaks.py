@@ -1,4 +1,4 @@
-"""The sections of checks and of leaks: there where there is something to say, apart from every score."""
+"""The section of leaks: present only where leaks were demonstrated, apart from every score."""
 
 import json
 from dataclasses import replace
@@ -6,11 +6,10 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from skinmnist.analysis.analyze import find
-from skinmnist.analysis.checks.registry import check_run
+from skinmnist.analysis.analyze import analyze
+from skinmnist.analysis.summaries import leaderboard
 from skinmnist.leakage.leak_record import LEAK_COLUMNS, LEAK_WORDS
-from skinmnist.reporting.page import render_report
-from skinmnist.reporting.sections import tables
+from skinmnist.reporting.page import render_page
 
 TITLES = {"svm": "Support <vector> machine"}
 
@@ -37,7 +36,7 @@ def section(page, name):
 
 
 def test_leaks_stand_in_their_section_and_nowhere_else(leaky_run):
-    page = render_report(leaky_run)
+    page = render_page(analyze(leaky_run, draws=10))
     leaks = section(page, "leaks")
     for leak in LEAK_WORDS:
         assert leak.title in leaks
@@ -51,25 +50,11 @@ def test_leaks_stand_in_their_section_and_nowhere_else(leaky_run):
     assert "<vector>" not in page
     assert 'href="#leaks"' in page
     assert "Wrong on purpose" in leaks
-    assert 0.9871 not in tables.leaderboard(leaky_run).select_dtypes("number").to_numpy()
+    assert 0.9871 not in leaderboard(leaky_run).select_dtypes("number").to_numpy()
 
 
 def test_a_demonstration_of_another_run_is_not_shown(leaky_run):
     info = replace(leaky_run.info, protocol=replace(leaky_run.info.protocol, seed=8))
-    page = render_report(replace(leaky_run, info=info))
+    page = render_page(analyze(replace(leaky_run, info=info), draws=10))
     assert 'id="leaks"' not in page
     assert "#leaks" not in page
-
-
-def test_checks_stand_before_the_scores_errors_first(make_run):
-    record = make_run(
-        finished=lambda cell: (cell.model, cell.fold) != ("cnn", 0), change={"table": {"synthetic": True}}
-    )
-    page = render_report(record)
-    checks = section(page, "checks")
-    concerns = check_run(record, find(record, draws=1))
-    places = [checks.index(concern.check.code) for concern in concerns]
-    assert places == sorted(places)
-    assert {"SKM014", "SKM015"} <= {concern.check.code for concern in concerns}
-    assert "3 of 45 cells failed" in checks
-    assert page.index('<section id="checks">') < page.index('<section id="leaderboard">')

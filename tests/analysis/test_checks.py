@@ -9,8 +9,8 @@ import pytest
 from described import invent_info
 
 from skinmnist import facts
-from skinmnist.analysis.analyze import find
-from skinmnist.analysis.checks.registry import CHECKS, HEADING, SEVERITIES, check_run
+from skinmnist.analysis.analyze import analyze
+from skinmnist.analysis.checks import CHECKS, HEADING, SEVERITIES
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
 from skinmnist.experiment.metrics import score_predictions
 from skinmnist.experiment.run_folder.record import RunRecord, predictions_table, timings_table
@@ -138,17 +138,17 @@ TRIGGERS = {
     "SKM011": (lambda: make_record(swapped), "nv and mel"),
     "SKM012": (lambda: make_record(table={"rows_per_class": HAM_SWAPPED}), "nv 142 instead of 6,705"),
     "SKM013": (lambda: make_record(quick=True), "--quick"),
-    "SKM014": (lambda: make_record(table={"synthetic": True}), "drawn"),
+    "SKM014": (lambda: make_record(table={"synthetic": True}), "generated"),
     "SKM015": (failing, "1 of 10 cells"),
 }
 
 
 def found_in(record):
-    return {concern.check.code: concern.sentence for concern in check_run(record, find(record, draws=1))}
+    return {concern.check.code: concern.sentence for concern in analyze(record, draws=1).concerns}
 
 
 def said_of(check, record):
-    return check.find(record, find(record, draws=1))
+    return check.find(analyze(record, draws=1))
 
 
 def test_a_clean_run_is_met_with_silence():
@@ -184,7 +184,7 @@ def test_checks_lead_to_lessons_that_are_there(check):
 
 def test_errors_come_first():
     record = make_record(split_facts=SHARED | ALIKE, quick=True, skill=CLOSE)
-    severities = [concern.check.severity for concern in check_run(record, find(record, draws=1))]
+    severities = [concern.check.severity for concern in analyze(record, draws=1).concerns]
     assert severities == sorted(severities, key=SEVERITIES.index)
     assert {"error", "warning", "note"} == set(severities)
 

@@ -1,4 +1,4 @@
-"""Every number of the report, against a few lines that compute it another way."""
+"""Summaries against a few lines that compute them another way."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score, roc_auc_score
 
+from skinmnist.analysis import summaries
+from skinmnist.experiment.run_folder.mistakes import best_pair
 from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.reporting.sections import tables
 
 HAM = ["akiec", "bcc", "bkl", "df", "nv", "vasc", "mel"]
 
@@ -29,7 +30,7 @@ def scores_of(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def test_leaderboard_is_the_mean_and_spread_over_folds(record: RunRecord) -> None:
-    board = tables.leaderboard(record)
+    board = summaries.leaderboard(record)
     pairs = board[~board["reference"]]
     assert len(pairs) == 9
     for row in pairs.to_dict("records"):
@@ -44,9 +45,9 @@ def test_leaderboard_is_the_mean_and_spread_over_folds(record: RunRecord) -> Non
 
 
 def test_leaderboard_falls(record: RunRecord) -> None:
-    board = tables.leaderboard(record)
+    board = summaries.leaderboard(record)
     assert board["macro_f1"].is_monotonic_decreasing
-    assert set(board["sampler_title"]) >= {"SMOTE on pixels", "SMOTE on components", "none"}
+    assert set(board["sampler"]) == {"none", "RandomOverSampler", "SMOTE", ""}
 
 
 def test_majority_row_answers_the_most_frequent_class_of_the_other_folds(record: RunRecord) -> None:
@@ -59,7 +60,7 @@ def test_majority_row_answers_the_most_frequent_class_of_the_other_folds(record:
         guess = np.full(len(truth), answer)
         f1 = f1_score(truth, guess, average="macro", zero_division=0)
         by_fold.append((f1, accuracy_score(truth, guess)))
-    board = tables.leaderboard(record)
+    board = summaries.leaderboard(record)
     row = board[board["reference"]].iloc[0]
     assert row["model"] == "always nv"
     assert row["macro_f1"] == pytest.approx(np.mean([f1 for f1, _ in by_fold]), abs=1e-12)
@@ -70,14 +71,14 @@ def test_majority_row_answers_the_most_frequent_class_of_the_other_folds(record:
     assert np.isnan(row["seconds"])
 
 
-def test_majority_of_a_lone_fold_comes_from_the_rows_that_it_trained_on(make_run) -> None:
+def test_majority_comes_from_the_training_rows_of_a_fold(make_run) -> None:
     record = make_run(
         class_names=["a", "b"],
         shares=[0.3, 0.7],
         finished=lambda cell: cell.fold == 0 and cell.sampler == "none",
         status="pending",
     )
-    guess = tables.majority_predictions(record)
+    guess = summaries.majority_predictions(record)
     assert set(guess["predicted"]) == {1}
     assert guess["p_b"].iloc[0] == pytest.approx(
         record.results[0].counts_before[1] / record.results[0].counts_before.sum()
@@ -85,23 +86,24 @@ def test_majority_of_a_lone_fold_comes_from_the_rows_that_it_trained_on(make_run
 
 
 def test_melanoma_has_no_column_where_there_is_no_melanoma(make_run) -> None:
-    board = tables.leaderboard(make_run(class_names=["a", "b", "c"]))
+    board = summaries.leaderboard(make_run(class_names=["a", "b", "c"]))
     assert not [name for name in board.columns if name.startswith("recall")]
 
 
 def test_confusion_counts_every_held_out_picture(record: RunRecord) -> None:
-    counts = tables.confusion(record, "SMOTE", "cnn")
+    counts = summaries.confusion_counts(record)
+    assert list(counts) == list(dict.fromkeys((r.cell.sampler, r.cell.model) for r in record.results))
     rows = record.predictions
     rows = rows[(rows["sampler"] == "SMOTE") & (rows["model"] == "cnn")]
     crossed = pd.crosstab(rows["label"], rows["predicted"]).reindex(
         index=range(7), columns=range(7), fill_value=0
     )
-    assert np.array_equal(counts.to_numpy(), crossed.to_numpy())
-    assert counts.to_numpy().sum() == 600
+    assert np.array_equal(counts["SMOTE", "cnn"], crossed.to_numpy())
+    assert counts["SMOTE", "cnn"].sum() == 600
 
 
 def test_recalls_agree_with_the_confusion_of_each_fold(record: RunRecord) -> None:
-    recalls = tables.recalls(record).set_index(["sampler", "model", "class"])
+    recalls = summaries.recalls(record).set_index(["sampler", "model", "class"])
     rows = record.predictions
     rows = rows[(rows["sampler"] == "none") & (rows["model"] == "random_forest") & (rows["label"] == 2)]
     by_fold = (rows["predicted"] == 2).groupby(rows["fold"]).mean()
@@ -111,39 +113,41 @@ def test_recalls_agree_with_the_confusion_of_each_fold(record: RunRecord) -> Non
 
 
 def test_resampled_counts_leave_out_none_and_tell_spaces_apart(record: RunRecord) -> None:
-    counts = tables.resampled_counts(record)
-    assert list(counts["title"].unique()) == [
-        "RandomOverSampler on components",
-        "RandomOverSampler on pixels",
-        "SMOTE on components",
-        "SMOTE on pixels",
+    counts = summaries.resampled_counts(record)
+    assert list(counts[["sampler", "space"]].drop_duplicates().itertuples(index=False, name=None)) == [
+        ("RandomOverSampler", "components"),
+        ("RandomOverSampler", "pixels"),
+        ("SMOTE", "components"),
+        ("SMOTE", "pixels"),
     ]
     before = np.mean([result.counts_before for result in record.results], axis=0)
-    assert counts.loc[counts["title"] == "SMOTE on pixels", "before"].to_list() == pytest.approx(
-        before.tolist()
-    )
-    assert counts.groupby("title")["after"].nunique().eq(1).all()
+    own = counts[(counts["sampler"] == "SMOTE") & (counts["space"] == "pixels")]
+    assert own["before"].to_list() == pytest.approx(before.tolist())
+    assert counts.groupby(["sampler", "space"])["after"].nunique().eq(1).all()
 
 
-def test_notes_stand_once_with_their_number_of_cells(record: RunRecord) -> None:
-    notes = tables.notes(record)
-    assert len(notes) == 1
-    assert notes.loc[0, "cells"] == 6  # Two folds of SMOTE with each of three models.
+def test_the_best_pair_is_the_first_trained_row_of_the_leaderboard(record: RunRecord) -> None:
+    board = summaries.leaderboard(record)
+    best = summaries.best_pairs(board)
+    assert set(best["model"]) == {"svm", "random_forest", "cnn"}
+    assert tuple(best.iloc[0][["sampler", "model"]]) == best_pair(record.scores)
+    for row in best.itertuples():
+        assert row.macro_f1 == board.loc[board["model"] == row.model, "macro_f1"].max()
 
 
 def test_curves_have_a_row_for_each_point(record: RunRecord) -> None:
-    curves = tables.curves(record)
+    curves = summaries.training_curves(record)
     assert len(curves) == 3 * 5 * 40
     assert set(curves["model"]) == {"cnn"}
     assert curves["validation_loss"].isna().all()
 
 
 def test_validation_sets_have_curves_of_their_own(record: RunRecord) -> None:
-    watching = [
+    validated = [
         replace(result, history=result.history | {"validation_loss": np.linspace(2, 1, 40)})
         if result.history
         else result
         for result in record.results
     ]
-    curves = tables.curves(replace(record, results=tuple(watching)))
+    curves = summaries.training_curves(replace(record, results=tuple(validated)))
     assert curves["validation_loss"].tolist() == np.tile(np.linspace(2, 1, 40), 15).tolist()

@@ -1,0 +1,387 @@
+"""Checks for what could fool the reader of a run. To add one, add an entry to `CHECKS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from skinmnist import facts
+from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.analysis.significance import (
+    BETTER,
+    COMPARED_METRICS,
+    FEWEST_FOLDS,
+    LEVEL,
+    NOT_SHOWN,
+    WORSE,
+    Pair,
+    compare_samplers,
+    corrected_t_test,
+)
+from skinmnist.analysis.summaries import ALWAYS, fold_scores
+
+if TYPE_CHECKING:
+    from skinmnist.analysis.analyze import Analysis
+
+Severity = Literal["error", "warning", "note"]
+#: In the order of the report.
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+#: The heading in README.md under which every code is explained.
+HEADING = "Pitfalls"
+#: With fewer lesions of a class in a fold than these, one lesion moves its recall by a tenth or more.
+FEWEST_LESIONS = 10
+#: A table this close to the size of HAM10000 claims to be it; its classes may miss their shares by this much.
+_CLOSE, _OFF = 0.05, 0.2
+#: The score that a claim should rest on.
+_MAIN = COMPARED_METRICS[0]
+#: Share of a class that must be predicted as the other, both ways, before the two count as exchanged.
+_EXCHANGED = 0.5
+
+
+@dataclass(frozen=True)
+class Check:
+    """A trap for the reader of a run.
+
+    Attributes
+    ----------
+    code : str
+        ``SKM001``, ...: never given to another check.
+    severity : {"error", "warning", "note"}
+        An error makes scores wrong, a warning makes them easy to misread, a note is worth knowing.
+    find : callable
+        Analysis -> one sentence with the numbers, or None.
+    lesson : str
+        The script in experiments/lessons that teaches it, without ``.py``; empty where none does.
+    """
+
+    code: str
+    title: str
+    severity: Severity
+    find: Callable[[Analysis], str | None]
+    lesson: str = ""
+
+    @property
+    def lesson_number(self) -> int:
+        """The number by which ``python -m skinmnist.lessons`` runs its lesson; 0 where there is none."""
+        return int(self.lesson[:2]) if self.lesson else 0
+
+
+@dataclass(frozen=True)
+class Concern:
+    """What a check has found in a run."""
+
+    check: Check
+    sentence: str
+
+
+def shared_lesions(analysis: Analysis) -> str | None:
+    """Find lesions whose pictures stand in several folds."""
+    record = analysis.record
+    found = record.info.split_facts
+    if found is None or not found.shared_lesions or found.shared_pictures is None:
+        return None
+    share = found.shared_pictures / record.info.protocol.rows
+    return (
+        f"{found.shared_lesions:,} lesions have pictures in several folds ({100 * share:.0f} % of all "
+        "pictures), so models are tested on lesions that they have trained on, which raises every score; "
+        "split by lesion."
+    )
+
+
+def unknown_lesions(analysis: Analysis) -> str | None:
+    """Note that nobody can know whether the folds share lesions."""
+    if analysis.record.info.table.lesions is not None:
+        return None
+    return (
+        "The table has no lesion ids, so pictures of one lesion may stand in several folds, which raises "
+        "every score; name its metadata with --metadata."
+    )
+
+
+def near_duplicates(analysis: Analysis) -> str | None:
+    """Find nearly equal pictures in different folds that no lesion id ties together."""
+    found = analysis.record.info.split_facts
+    if found is None or not found.alike_across:
+        return None
+    pairs, first = found.alike_across, found.alike_rows[0]
+    many = "pair of pictures looks" if pairs == 1 else "pairs of pictures look"
+    ids = "" if found.shared_lesions is None else ", though their lesion ids differ"
+    return (
+        f"{pairs:,} {many} nearly the same in different folds{ids} (correlation of {found.alike_from:g} "
+        f"or more; rows {first[0]} and {first[1]}{', for one' if pairs > 1 else ''}): where they show one "
+        "lesion, the model can answer from memory."
+    )
+
+
+def few_lesions(analysis: Analysis) -> str | None:
+    """Find classes of which a fold holds few lesions."""
+    record = analysis.record
+    table, folds = record.info.table, record.info.protocol.folds
+    known = table.lesions_per_class
+    what = "pictures" if known is None else "lesions"
+    # A run on a part of the table keeps classes in proportion.
+    part = record.info.protocol.rows / table.rows
+    counts = np.asarray(table.rows_per_class if known is None else known) * part / folds
+    few = [
+        f"{name} {count:.0f}"
+        for name, count in zip(table.class_names, counts, strict=True)
+        if count < FEWEST_LESIONS
+    ]
+    if not few:
+        return None
+    return (
+        f"A held-out fold has fewer than {FEWEST_LESIONS} {what} of some classes ({listed(few)}): a single "
+        "one moves their recall, and so macro-F1, by a lot."
+    )
+
+
+def class_order(analysis: Analysis) -> str | None:
+    """Find a table that claims to be HAM10000 has other class sizes: its labels may be swapped."""
+    table = analysis.record.info.table
+    rows, true = np.asarray(table.rows_per_class), np.asarray(facts.ROWS_PER_CLASS)
+    claims = tuple(table.class_names) == facts.CLASS_NAMES and not table.synthetic
+    if not claims or abs(rows.sum() - true.sum()) > _CLOSE * true.sum():
+        return None
+    off = np.flatnonzero(np.abs(rows - true) > np.maximum(_OFF * true, 5))
+    if not len(off):
+        return None
+    shown = [f"{facts.CLASS_NAMES[code]} {rows[code]:,} instead of {true[code]:,}" for code in off]
+    return (
+        f"The table has the size of HAM10000 and other classes ({listed(shown)}): the order of its labels "
+        "is probably not that of the names."
+    )
+
+
+def quick(analysis: Analysis) -> str | None:
+    """Note a quick look."""
+    record = analysis.record
+    if not record.info.quick:
+        return None
+    rows, folds = record.info.protocol.rows, record.info.protocol.folds
+    return (
+        f"This was a quick look at {rows:,} pictures in {folds} folds and is no result; run again without "
+        "--quick."
+    )
+
+
+def synthetic(analysis: Analysis) -> str | None:
+    """Note synthetic pictures."""
+    if not analysis.record.info.table.synthetic:
+        return None
+    return "The pictures were generated by skinmnist, so the scores say nothing about real skin."
+
+
+def failed_cells(analysis: Analysis) -> str | None:
+    """Find cells without a result."""
+    record = analysis.record
+    if not record.failures:
+        return None
+    pairs = dict.fromkeys(f"{f.cell.sampler} with {f.cell.model}" for f in record.failures)
+    return (
+        f"{len(record.failures)} of {len(record.info.cells)} cells failed ({listed(list(pairs))}), so "
+        "means are over the folds that are left and pairs are not tested on the same pictures."
+    )
+
+
+def no_better_than_majority(analysis: Analysis) -> str | None:
+    """Find pairs whose macro-F1 is not above that of always answering the most frequent class."""
+    class_name, reference = _majority_scores(analysis, _MAIN)
+    pairs = []
+    for pair, values in _fold_scores(analysis, _MAIN).items():
+        gaps = (values - reference).dropna().to_numpy(dtype=float)
+        test = corrected_t_test(gaps, 1 / (analysis.record.info.protocol.folds - 1))
+        # Below three folds there is no spread to trust, and the mean must do.
+        sure = test.low > 0 if len(gaps) >= FEWEST_FOLDS and not np.isnan(test.low) else test.mean > 0
+        if not sure:
+            pairs.append(f"{_named(pair)} {values.mean():.3f}")
+    if not pairs:
+        return None
+    return (
+        f"Always answering {class_name} has a macro-F1 of {reference.mean():.3f}, and these "
+        f"pairs are not shown to be better: {listed(pairs)}."
+    )
+
+
+def less_accurate(analysis: Analysis) -> str | None:
+    """Find pairs that are correct less often than always answering the most frequent class."""
+    class_name, reference = _majority_scores(analysis, "accuracy")
+    means = {pair: values.mean() for pair, values in _fold_scores(analysis, "accuracy").items()}
+    pairs = [f"{_named(pair)} {mean:.3f}" for pair, mean in means.items() if mean < reference.mean()]
+    if not pairs:
+        return None
+    return (
+        f"Always answering {class_name} is correct for {reference.mean():.3f} of the pictures, more often "
+        f"than {listed(pairs)}: accuracy does not show whether {'it is' if len(pairs) == 1 else 'they are'} "
+        "useful."
+    )
+
+
+def never_predicted(analysis: Analysis) -> str | None:
+    """Find pairs that never answer some class, in any fold."""
+    names = analysis.record.info.table.class_names
+    missing = []
+    for pair, counts in analysis.confusion_counts.items():
+        absent = [names[code] for code in np.flatnonzero(counts.sum(axis=0) == 0) if counts[code].any()]
+        if absent:
+            missing.append(f"{_named(pair)} ({', '.join(absent)})")
+    if not missing:
+        return None
+    return f"Classes are never predicted, and have a recall of 0, with {listed(missing)}."
+
+
+def hurt_calibration(analysis: Analysis) -> str | None:
+    """Find samplers whose expected calibration error is above that of none by more than noise."""
+    record = analysis.record
+    found = compare_samplers(record.scores, record.info.protocol.folds, metrics=("ece",))
+    worse = [
+        f"{_named((row['sampler'], row['model']))} (from {row['against_value']:.3f} to {row['value']:.3f})"
+        for row in found[found["verdict"] == WORSE].to_dict("records")
+    ]
+    if not worse:
+        return None
+    return (
+        f"The calibration error rises beyond chance for {listed(worse)}; do not rely on these probabilities."
+    )
+
+
+def lead_within_noise(analysis: Analysis) -> str | None:
+    """Note where the pair on top of the leaderboard is not shown to be better than the next."""
+    scores = _fold_scores(analysis, _MAIN)
+    ranked = sorted(scores, key=lambda pair: -scores[pair].mean())
+    if len(ranked) < 2:
+        return None
+    gaps = (scores[ranked[0]] - scores[ranked[1]]).dropna().to_numpy(dtype=float)
+    if not len(gaps):
+        return None
+    test = corrected_t_test(gaps, 1 / (analysis.record.info.protocol.folds - 1))
+    known = _verdict(analysis, ranked[0], ranked[1])
+    if known in (BETTER, WORSE) or (known is None and len(gaps) >= FEWEST_FOLDS and test.p < LEVEL):
+        return None
+    reach = "" if np.isnan(test.low) else f" (95 % interval {_signed(test.low)} to {_signed(test.high)})"
+    return (
+        f"{_named(ranked[0])} leads {_named(ranked[1])} by {test.mean:.3f} in macro-F1{reach}: these folds "
+        "do not show which of the two is better."
+    )
+
+
+def differences_within_noise(analysis: Analysis) -> str | None:
+    """Count the differences between a sampler and none that are not shown."""
+    found = _compared(analysis, "sampler")
+    found = found[(found["against"] == "none") & (found["sampler"] != PRIOR_CORRECTION)]
+    unsure = found[~found["verdict"].isin([BETTER, WORSE])]
+    if unsure.empty:
+        return None
+    shown = [
+        f"{_named((row['sampler'], row['model']))} {_signed(row['difference'])}"
+        for row in unsure.to_dict("records")
+    ]
+    why = "smaller than its noise" if (unsure["verdict"] == NOT_SHOWN).all() else "from too few folds"
+    return (
+        f"{len(unsure)} of {len(found)} differences to none in macro-F1 "
+        f"{'is' if len(unsure) == 1 else 'are'} not shown to be real, each {why}: {listed(shown)}."
+    )
+
+
+def exchanged_classes(analysis: Analysis) -> str | None:
+    """Find two classes whose pictures are predicted as the other, both ways, more often than not."""
+    names = analysis.record.info.table.class_names
+    swapped = []
+    for pair, counts in analysis.confusion_counts.items():
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        both = np.minimum(shares, shares.T) > _EXCHANGED
+        swapped += [
+            f"{names[a]} and {names[b]} by {_named(pair)}"
+            for a, b in zip(*np.nonzero(both), strict=True)
+            if a < b
+        ]
+    if not swapped:
+        return None
+    return (
+        f"Most pictures of one class are predicted as another and the other way round: {listed(swapped)}; "
+        "look for swapped labels."
+    )
+
+
+def listed(items: list[str], most: int = 4) -> str:
+    """Join items, the first of them where there are many."""
+    rest = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + rest
+
+
+def _compared(analysis: Analysis, question: str) -> pd.DataFrame:
+    """Return the comparisons of the score that a claim should rest on, as the report shows them."""
+    rows = analysis.comparisons
+    return rows[(rows["question"] == question) & (rows["metric"] == _MAIN)]
+
+
+def _verdict(analysis: Analysis, first: Pair, second: Pair) -> str | None:
+    """Return what the report says of two pairs, whichever is first; None where it does not compare them."""
+    samplers, models = _compared(analysis, "sampler"), _compared(analysis, "model")
+    for one, other in ((first, second), (second, first)):
+        same_model = samplers[samplers["against"] == other[0]] if one[1] == other[1] else samplers[:0]
+        same_sampler = models[models["against"] == other[1]] if one[0] == other[0] else models[:0]
+        rows = pd.concat([same_model, same_sampler])
+        rows = rows[(rows["sampler"] == one[0]) & (rows["model"] == one[1])]
+        if len(rows):
+            return str(rows["verdict"].iloc[0])
+    return None
+
+
+def _fold_scores(analysis: Analysis, metric: str) -> dict[Pair, pd.Series]:
+    """Return a score of every pair, indexed by repeat and fold."""
+    return {
+        (str(sampler), str(model)): of_pair.set_index(["repeat", "fold"])["value"]
+        for (sampler, model), of_pair in fold_scores(analysis.record, metric).groupby(
+            ["sampler", "model"], sort=False
+        )
+    }
+
+
+def _majority_scores(analysis: Analysis, metric: str) -> tuple[str, pd.Series]:
+    """Return the class that the majority baseline answers, and its score, indexed by repeat and fold."""
+    rows = analysis.majority_scores[analysis.majority_scores["metric"] == metric]
+    name = str(rows["model"].iloc[0]).removeprefix(ALWAYS) if len(rows) else ""
+    return name, rows.set_index(["repeat", "fold"])["value"]
+
+
+def _named(pair: Pair) -> str:
+    sampler, model = pair
+    return f"{model} without a sampler" if sampler == "none" else f"{model} with {sampler}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+#: The lessons that checks lead to.
+_SCORES, _SPLITS, _CALIBRATION = "01_accuracy_lies", "03_same_lesion_twice", "07_calibration"
+_NOISE, _DIALS = "08_is_it_really_better", "10_turn_the_dials"
+
+CHECKS = [
+    Check("SKM001", "Lesions on both sides of the split", "error", shared_lesions, _SPLITS),
+    Check("SKM002", "Lesions unknown", "warning", unknown_lesions, _SPLITS),
+    Check("SKM003", "Near duplicates across folds", "warning", near_duplicates, _SPLITS),
+    Check("SKM004", "A class with few lesions", "note", few_lesions, _NOISE),
+    Check("SKM005", "No better than always the same answer", "warning", no_better_than_majority, _SCORES),
+    Check("SKM006", "Less accurate than always the same answer", "note", less_accurate, _SCORES),
+    Check("SKM007", "A class that is never predicted", "warning", never_predicted, _SCORES),
+    Check("SKM008", "A sampler that hurts calibration", "warning", hurt_calibration, _CALIBRATION),
+    Check("SKM009", "A lead smaller than its noise", "warning", lead_within_noise, _NOISE),
+    Check("SKM010", "Differences smaller than their noise", "note", differences_within_noise, _NOISE),
+    Check("SKM011", "Two classes exchanged", "error", exchanged_classes, _SCORES),
+    Check("SKM012", "Class order unlike HAM10000's", "error", class_order),
+    Check("SKM013", "A quick look", "warning", quick, _NOISE),
+    Check("SKM014", "Synthetic pictures", "warning", synthetic, _DIALS),
+    Check("SKM015", "Cells that failed", "error", failed_cells),
+]
+
+
+def check_run(analysis: Analysis) -> list[Concern]:
+    """Return what the checks find in a run: errors first, then warnings, then notes, each by code."""
+    found = [(check, check.find(analysis)) for check in CHECKS]
+    concerns = [Concern(check, sentence) for check, sentence in found if sentence is not None]
+    return sorted(concerns, key=lambda concern: SEVERITIES.index(concern.check.severity))

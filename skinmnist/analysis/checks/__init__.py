@@ -1,1 +1,0 @@
-"""Checks that warn of pitfalls, each with a code and a lesson."""

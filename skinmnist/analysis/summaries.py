@@ -1,0 +1,215 @@
+"""Summaries of a run: leaderboard, majority baseline, recalls, confusion counts, training curves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skinmnist import facts
+from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.analysis.significance import Pair
+from skinmnist.experiment.metrics import score_predictions
+from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.resampling.registry import STRATEGIES
+
+_PAIR = ["sampler", "model"]
+_CELL = [*_PAIR, "repeat", "fold"]
+#: The scores of the leaderboard, the first of which sorts it; the recall of melanomas joins them.
+LEADERBOARD_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
+CALIBRATION_METRICS = ("log_loss", "brier", "ece")
+#: Before the class that the majority baseline answers: the model of its rows.
+ALWAYS = "always "
+
+
+def leaderboard(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Compare the pairs of sampler and model by their scores on held-out pictures, best macro-F1 first.
+
+    Parameters
+    ----------
+    record : RunRecord
+    untrained : DataFrame, optional
+        Scores of what nobody trained, to stand among the pairs: by default the majority baseline; an
+        analysis adds prior correction.
+
+    Returns
+    -------
+    DataFrame
+        One row for each pair with a finished cell, for each prior correction, and for the majority baseline.
+        Columns: ``sampler, model`` (``""`` and ``"always <class>"`` for the baseline), ``cells`` (finished),
+        ``planned``, then for each metric its mean, under its own name, and its standard deviation over cells
+        (n - 1; NaN for one cell), under ``<metric>_sd``; then ``seconds`` (mean of a cell: resampling,
+        fitting and predicting), ``megabytes`` (largest resident memory of a cell), ``reference`` and
+        ``corrected`` (bool). Prior correction costs what its training costs.
+    """
+    metrics = [*LEADERBOARD_METRICS]
+    if facts.MELANOMA in record.info.table.class_names:
+        metrics.append(f"recall_{facts.MELANOMA}")
+    board = _summary(record, metrics, untrained)
+    # A stable sort keeps the order of the grid where scores are equal.
+    return board.sort_values("macro_f1", ascending=False, kind="stable", ignore_index=True)
+
+
+def calibration(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Summarise the scores of the probabilities, in the layout of `leaderboard` and the order of the grid."""
+    return _summary(record, list(CALIBRATION_METRICS), untrained)
+
+
+def best_pairs(board: pd.DataFrame) -> pd.DataFrame:
+    """Return the row of the best trained pair of each model, best first: the first row is the best of all."""
+    return board[~board["reference"] & ~board["corrected"]].drop_duplicates("model")
+
+
+def _summary(record: RunRecord, metrics: list[str], untrained: pd.DataFrame | None) -> pd.DataFrame:
+    frames = [record.scores, majority_scores(record) if untrained is None else untrained]
+    scores = pd.concat([frame for frame in frames if len(frame)] or [record.scores])
+    wide = scores.pivot_table(index=_CELL, columns="metric", values="value", sort=False)
+    wide = wide.reindex(columns=metrics).astype(float)
+    grouped = wide.groupby(level=_PAIR, sort=False)
+    mean, spread = grouped.mean(), grouped.std(ddof=1)
+    keys = [(str(sampler), str(model)) for sampler, model in mean.index]
+    planned = Counter((entry.sampler, entry.model) for entry in record.info.cells)
+    done = [int(size) for size in grouped.size()]
+    columns: dict[str, object] = {
+        "sampler": [sampler for sampler, _ in keys],
+        "model": [model for _, model in keys],
+        "cells": done,
+        "planned": [planned[_trained(key)] if key[0] else n for key, n in zip(keys, done, strict=True)],
+    }
+    for metric in metrics:
+        columns |= {metric: mean[metric].to_numpy(), f"{metric}_sd": spread[metric].to_numpy()}
+    costs = _costs(record)
+    for place, name in enumerate(("seconds", "megabytes")):
+        columns[name] = np.array([costs.get(_trained(key), (np.nan,) * 2)[place] for key in keys], float)
+    columns["reference"] = np.array([not sampler for sampler, _ in keys], dtype=bool)
+    columns["corrected"] = np.array([sampler == PRIOR_CORRECTION for sampler, _ in keys], dtype=bool)
+    # Without a row, pandas could not know that these are texts, and would refuse to merge them.
+    return pd.DataFrame(columns).astype(dict.fromkeys(_PAIR, str))
+
+
+def _trained(pair: Pair) -> Pair:
+    """Return the pair that was trained: prior correction reads the answers of ``none``."""
+    return ("none", pair[1]) if pair[0] == PRIOR_CORRECTION else pair
+
+
+def _costs(record: RunRecord) -> dict[Pair, tuple[float, float]]:
+    """Mean wall seconds and largest memory of a cell, by pair."""
+    timings = record.timings
+    total = timings["resample_seconds"] + timings["fit_seconds"] + timings["predict_seconds"]
+    grouped = timings.assign(seconds=total).groupby(_PAIR)
+    found = grouped.agg(seconds=("seconds", "mean"), megabytes=("peak_rss_mb", "max"))
+    return {(str(s), str(m)): (float(a), float(b)) for (s, m), a, b in found.itertuples()}
+
+
+def majority_predictions(record: RunRecord) -> pd.DataFrame:
+    """Predict every held-out picture by the most frequent class of its training rows.
+
+    In the layout of ``predictions.csv.gz``, with sampler ``""``, model ``"always <class>"``, and the class
+    frequencies of the training rows as probabilities.
+    """
+    class_names = record.info.table.class_names
+    columns = [f"p_{name}" for name in class_names]
+    counts = {result.cell[2:]: result.counts_before for result in reversed(record.results)}
+    rows = record.predictions.drop_duplicates(["repeat", "fold", "row"])
+    frames, names = [], Counter[str]()
+    for place, held_out in rows.groupby(["repeat", "fold"], sort=True):
+        trained = counts[cast(tuple[int, int], place)]
+        frame = held_out.assign(sampler="", predicted=int(trained.argmax()))
+        frame[columns] = trained / trained.sum()
+        names[class_names[int(trained.argmax())]] += 1
+        frames.append(frame)
+    if not frames:
+        return record.predictions.iloc[:0]
+    return pd.concat(frames, ignore_index=True).assign(model=f"{ALWAYS}{names.most_common(1)[0][0]}")
+
+
+def majority_scores(record: RunRecord) -> pd.DataFrame:
+    """Score the majority baseline, in the layout of ``scores.csv``."""
+    return score_predictions(majority_predictions(record), record.info.table.class_names)
+
+
+def fold_scores(record: RunRecord, metric: str) -> pd.DataFrame:
+    """Return one metric of every finished cell: ``sampler, model, repeat, fold, value``."""
+    scores = record.scores
+    return scores.loc[scores["metric"] == metric, [*_CELL, "value"]].reset_index(drop=True)
+
+
+def recalls(record: RunRecord) -> pd.DataFrame:
+    """Return the recall of every class: ``sampler, model, class, mean, sd``, over the finished cells."""
+    names = record.info.table.class_names
+    scores = record.scores[record.scores["metric"].isin([f"recall_{name}" for name in names])]
+    grouped = scores.groupby([*_PAIR, "metric"], sort=False)["value"].agg(["mean", "std"]).reset_index()
+    grouped["metric"] = grouped["metric"].str.removeprefix("recall_")
+    return grouped.rename(columns={"metric": "class", "std": "sd"})
+
+
+def confusion_counts(record: RunRecord) -> dict[Pair, npt.NDArray[np.int64]]:
+    """Count pictures by true and predicted class, shape (k, k), for every pair over all its cells."""
+    k = len(record.info.table.class_names)
+    found: dict[Pair, npt.NDArray[np.int64]] = {}
+    for result in record.results:
+        pair = (result.cell.sampler, result.cell.model)
+        counts = np.bincount(result.labels * k + result.predicted, minlength=k * k).reshape(k, k)
+        found[pair] = found.get(pair, np.zeros((k, k), dtype=np.int64)) + counts
+    return found
+
+
+def resampled_counts(record: RunRecord) -> pd.DataFrame:
+    """Return what the samplers made of the training rows: ``sampler, space, class, before, after``.
+
+    Means over all finished cells of a sampler in one space; for strategies, which weight rows and have no
+    space, the summed weights. ``none`` is left out.
+    """
+    cells: dict[Pair, list[npt.NDArray[np.float64]]] = {}
+    for result in record.results:
+        sampler, model = result.cell.sampler, record.info.grid.models.get(result.cell.model)
+        if sampler != "none":
+            space = model.space if model and sampler not in STRATEGIES else ""
+            cells.setdefault((sampler, space), []).append(
+                np.stack([result.counts_before, result.counts_after])
+            )
+    frames = [pd.DataFrame(columns=["sampler", "space", "class", "before", "after"])] if not cells else []
+    for (sampler, space), counts in cells.items():
+        before, after = np.mean(counts, axis=0)
+        columns = {"class": list(record.info.table.class_names), "before": before, "after": after}
+        frames.append(pd.DataFrame({"sampler": sampler, "space": space, **columns}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def training_curves(record: RunRecord) -> pd.DataFrame:
+    """Return training curves; NaN where absent.
+
+    Columns ``sampler, model, repeat, fold, step, loss, accuracy``, and ``validation_loss,
+    validation_accuracy`` of networks with a validation set.
+    """
+    names = ["step", "loss", "accuracy", "validation_loss", "validation_accuracy"]
+    frames = []
+    for result in record.results:
+        points = max((len(curve) for curve in result.history.values()), default=0)
+        if points:
+            history = {"step": np.arange(1.0, points + 1), **result.history}
+            absent = np.full(points, np.nan)
+            known = {name: _drawable(history.get(name, absent), points) for name in names}
+            frames.append(pd.DataFrame(result.cell._asdict() | known))
+    columns = [*_CELL, *names]
+    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+
+def _drawable(curve: npt.NDArray[np.float64], points: int) -> npt.NDArray[np.float64]:
+    """Return a curve with NaN for what cannot be drawn, or for all of one that has other steps."""
+    return np.where(np.isfinite(curve), curve, np.nan) if len(curve) == points else np.full(points, np.nan)
+
+
+def mean_curve(curves: pd.DataFrame, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return steps, and the mean there of one column of `training_curves` over the folds of one pair."""
+    folds = [fold for _, fold in curves.groupby(["repeat", "fold"], sort=False)]
+    steps = max((fold["step"].to_numpy() for fold in folds), key=len)
+    return steps, np.mean([np.interp(steps, fold["step"], fold[name]) for fold in folds], axis=0)
+
+
+def last_of_curves(curves: pd.DataFrame) -> pd.Series:
+    """Return loss and accuracy at the end of training, mean over the folds of one pair."""
+    return curves.groupby(["repeat", "fold"])[["loss", "accuracy"]].last().mean()

@@ -1,0 +1,265 @@
+"""Whether it needed a sampler, and what it costs: prior correction, seconds, false alarms, net benefit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Drawing
+from matplotlib.lines import Line2D
+
+from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.analysis.significance import BETTER, WORSE
+from skinmnist.reporting.embed import Captioned, Embedded, embed_figure
+from skinmnist.reporting.format import (
+    CORRECTION_TITLE,
+    Column,
+    Figure,
+    Row,
+    fixed,
+    label_in_text,
+    listing,
+    model_title,
+    shorten,
+    signed,
+    titled,
+)
+from skinmnist.reporting.sections.certainty import CLAIMED
+from skinmnist.reporting.sections.leaderboard import score_rows
+from skinmnist.reporting.theme import (
+    DASHES,
+    INK,
+    MULTIPLE,
+    MUTED,
+    NARROW,
+    WIDE,
+    marker_style,
+    model_colour,
+    pair_style,
+    panels,
+    sampler_legend,
+    styled,
+    text_width,
+)
+
+
+def context(analysis: Analysis) -> dict[str, Any]:
+    """Return what the sections show."""
+    board = titled(analysis.record.info, analysis.leaderboard)
+    sensitivity_columns, sensitivity_rows = sensitivity_table(analysis, board)
+    return {
+        "correction_rows": correction_table(board, score_rows(analysis)[1]),
+        "correction_claims": correction_claims(analysis, board),
+        "cost_figure": draw_costs(analysis, board),
+        "sensitivity_columns": sensitivity_columns,
+        "sensitivity_rows": sensitivity_rows,
+        "decisions": draw_decisions(analysis),
+    }
+
+
+def correction_table(board: pd.DataFrame, rows: list[Row]) -> list[Row]:
+    """Select from the `rows` of a board ``none``, prior correction and the best sampler of each model."""
+    chosen = []
+    for model in board.loc[board["corrected"], "model"]:
+        own = board[board["model"] == model]
+        samplers = own[~own["corrected"] & (own["sampler"] != "none")]
+        chosen += [
+            own.index[own["sampler"] == "none"][0],
+            own.index[own["corrected"]][0],
+            *samplers.index[:1],
+        ]
+    # The best of the whole leaderboard is not the question here.
+    return [
+        replace(rows[place], figures=tuple(replace(figure, best=False) for figure in rows[place].figures))
+        for place in chosen
+    ]
+
+
+def correction_claims(analysis: Analysis, board: pd.DataFrame) -> list[dict[str, str]]:
+    """Say for every model whether its best sampler does better than prior correction."""
+    claims = []
+    for model in board.loc[board["corrected"], "model"]:
+        own = board[(board["model"] == model) & ~board["corrected"] & (board["sampler"] != "none")]
+        if own.empty:
+            continue
+        best = own.iloc[0]
+        rows = analysis.comparisons
+        rows = rows[(rows["model"] == model) & (rows["sampler"] == best["sampler"])]
+        rows = rows[rows["against"] == PRIOR_CORRECTION]
+        shown = [
+            f"{_in_words(row['verdict'])} in {label_in_text(row['metric'])} ({signed(row['difference'])})"
+            for row in rows.to_dict("records")
+            if row["metric"] in ("macro_f1", "balanced_accuracy")
+        ]
+        if shown:
+            claims.append(
+                {
+                    "model": model_title(analysis.record.info, model),
+                    "words": f"against prior correction, {best['sampler_title']} shows {listing(shown)}.",
+                }
+            )
+    return claims
+
+
+def _in_words(verdict: str) -> str:
+    return {BETTER: "a gain", WORSE: "a loss"}.get(verdict, verdict.replace(" shown", ""))
+
+
+def draw_costs(analysis: Analysis, board: pd.DataFrame) -> Embedded | None:
+    """Draw what macro-F1 costs in seconds."""
+    rows = board[~board["reference"] & (board["seconds"] > 0)]
+    if rows.empty:
+        return None
+    over = analysis.intervals[analysis.intervals["metric"] == CLAIMED]
+    over = over.rename(columns={"low": "lesion_low", "high": "lesion_high"})
+    rows = rows.merge(
+        over[["sampler", "model", "lesion_low", "lesion_high"]], on=["sampler", "model"], how="left"
+    )
+    grid = analysis.record.info.grid
+    samplers, models = grid.samplers, list(grid.models)
+    by_cost = rows.sort_values("seconds", kind="stable")
+    cheapest, costliest = by_cost.iloc[0], by_cost.iloc[-1]
+    alt = (
+        f"Scatter plot of macro-F1 against seconds per fold, from {cheapest['sampler_title']} with "
+        f"{cheapest['model_title']} ({fixed(cheapest['seconds'], 1)} s, {fixed(cheapest['macro_f1'])}) to "
+        f"{costliest['sampler_title']} with {costliest['model_title']} ({fixed(costliest['seconds'], 1)} s, "
+        f"{fixed(costliest['macro_f1'])}). The numbers stand in the leaderboard."
+    )
+    wide, narrow = (cost_figure(rows, samplers, models, phone) for phone in (False, True))
+    return embed_figure(wide, alt, narrow)
+
+
+@styled
+def cost_figure(
+    board: pd.DataFrame, samplers: Sequence[str], models: Sequence[str], narrow: bool = False
+) -> Drawing:
+    """Draw macro-F1 against the seconds of a cell, one mark for each pair, with its bootstrap interval.
+
+    `board` is the titled leaderboard with ``lesion_low, lesion_high``; `narrow` is for a phone.
+    """
+    shown_models = board.drop_duplicates("model")
+    shown_samplers = [name for name in [*samplers, PRIOR_CORRECTION] if name in set(board["sampler"])]
+    entries = len(shown_models) + len(shown_samplers)
+    names = [*shown_models["model_title"], *shown_samplers]
+    beside = 46 + max(text_width(shorten(name, 36)) for name in names)
+    below = 40 + 18 * entries if narrow else 0
+    width, height = (NARROW, 280 + below) if narrow else (WIDE, max(330, 90 + 19 * entries))
+    figure, (axes,) = panels(width, height, (48, 12 if narrow else beside, 10, 46 + below))
+    for row in board.to_dict("records"):
+        style = pair_style(samplers, models, row["sampler"], row["model"])
+        x, ends = row["seconds"], [row["lesion_low"], row["lesion_high"]]
+        axes.plot([x, x], ends, color=style["markeredgecolor"], linewidth=1.8)
+        axes.plot([x], [row["macro_f1"]], **style)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.10g}" if f"{value:.0e}"[0] in "25" else "")
+    axes.tick_params(axis="x", which="minor", labelsize=11, labelcolor=MUTED)
+    axes.margins(x=0.06, y=0.08)
+    axes.grid(axis="both", which="major")
+    axes.set(xlabel="seconds per fold, on a logarithmic scale", ylabel="macro-F1")
+    handles: list[Any] = [
+        Line2D(
+            [],
+            [],
+            color=model_colour(models, row["model"]),
+            linewidth=7,
+            label=shorten(row["model_title"], 54),
+        )
+        for row in shown_models.to_dict("records")
+    ]
+    for sampler in shown_samplers:
+        grey = sampler == PRIOR_CORRECTION
+        style = pair_style(samplers, models, sampler, "") if grey else marker_style(samplers, sampler, INK, 8)
+        handles.append(Line2D([], [], label=CORRECTION_TITLE if grey else shorten(sampler, 36), **style))
+    place = (
+        {"loc": "lower left"} if narrow else {"loc": "upper left", "bbox_to_anchor": (1 - beside / WIDE, 1)}
+    )
+    figure.legend(handles=handles, handlelength=1.4, borderaxespad=0.6, **place)
+    return figure
+
+
+def sensitivity_table(analysis: Analysis, board: pd.DataFrame) -> tuple[list[Column], list[Row]]:
+    """Lay out how many melanomas every pair finds at a given specificity; nothing without melanomas."""
+    found = analysis.sensitivities
+    if found is None or found.empty:
+        return [], []
+    known = {
+        (row["sampler"], row["model"], row["specificity"]): (float(row["sensitivity"]), float(row["sd"]))
+        for row in found.to_dict("records")
+    }
+    levels = list(dict.fromkeys(found["specificity"]))
+    others = {
+        level: [round(value, 3) for key, (value, _) in known.items() if _is_trained(key, level)]
+        for level in levels
+    }
+    laid = []
+    for row in board[~board["reference"]].to_dict("records"):
+        shown = []
+        for level in levels:
+            value, spread = known.get((row["sampler"], row["model"], level), (np.nan, np.nan))
+            best = not row["corrected"] and len(others[level]) > 1 and round(value, 3) == max(others[level])
+            shown.append(Figure(fixed(value), value, "" if np.isnan(spread) else f"± {fixed(spread)}", best))
+        laid.append(
+            Row(row["sampler_title"], row["model_title"], tuple(shown), corrected=bool(row["corrected"]))
+        )
+    hint = "Share of the melanomas found at the threshold with this specificity."
+    return [Column(f"at {100 * level:.0f} % specificity", hint) for level in levels], laid
+
+
+def _is_trained(key: tuple[str, str, float], level: float) -> bool:
+    return key[0] != PRIOR_CORRECTION and key[2] == level
+
+
+def draw_decisions(analysis: Analysis) -> list[Captioned]:
+    """Draw the decision curves for melanoma, one figure for each model; nothing without melanomas."""
+    record, curves = analysis.record, analysis.decisions
+    if curves is None:
+        return []
+    highest = max(float(curves[["net_benefit", "treat_all"]].max().max()), 0.001)
+    limits = (-0.35 * highest, 1.08 * highest)
+    samplers, models, drawn = record.info.grid.samplers, list(record.info.grid.models), []
+    for model, rows in curves.groupby("model", sort=False):
+        title = model_title(record.info, str(model))
+        at = rows[np.isclose(rows["threshold"], 0.1)]
+        shown = [f"{row['sampler']} {fixed(row['net_benefit'])}" for row in at.to_dict("records")]
+        alt = (
+            f"Decision curves of {title} for melanoma. Net benefit at a threshold of 10 per cent: "
+            f"{listing(shown)}; treating all {fixed(float(at['treat_all'].iloc[0]))}."
+        )
+        colour = model_colour(models, str(model))
+        figure = decision_figure(rows, samplers, colour, limits)
+        drawn.append(Captioned(title, (embed_figure(figure, alt),)))
+    return drawn
+
+
+@styled
+def decision_figure(
+    curves: pd.DataFrame, samplers: Sequence[str], colour: str, limits: tuple[float, float]
+) -> Drawing:
+    """Draw the net benefit of treating by a model, one line for each sampler, with the two blind rules.
+
+    `curves` are the `decision_curves` of one model; the vertical `limits` are shared by all models.
+    """
+    shown = [name for name in samplers if name in set(curves["sampler"])]
+    legend = 17 * -(-(len(shown) + 2) // 2)
+    figure, (axes,) = panels(MULTIPLE, MULTIPLE + legend, (52, 10, 10, 48 + legend))
+    blind = curves[curves["sampler"] == shown[0]]
+    rules = [
+        *axes.plot(blind["threshold"], blind["treat_all"], color=MUTED, label="treat all", **DASHES),
+        axes.axhline(0, color=INK, linewidth=1.1, label="treat none"),
+    ]
+    for place, sampler in enumerate(shown):
+        rows = curves[curves["sampler"] == sampler]
+        x, y = rows["threshold"], rows["net_benefit"]
+        axes.plot(x, y, color=colour, linewidth=1.2, alpha=0.8)
+        some = slice(3 + 2 * place, None, 9)
+        axes.plot(x.iloc[some], y.iloc[some], **marker_style(samplers, sampler, colour, 5.5))
+    axes.set(xlim=(0, 0.51), ylim=limits, xlabel="threshold probability", ylabel="net benefit per picture")
+    axes.locator_params(nbins=5)
+    axes.grid(axis="both")
+    sampler_legend(figure, shown, samplers, colour, rules)
+    return figure

@@ -1,0 +1,170 @@
+"""The checks of the run, and its leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+
+from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.checks import CHECKS, HEADING
+from skinmnist.analysis.summaries import fold_scores
+from skinmnist.reporting.embed import Embedded, embed_figure
+from skinmnist.reporting.format import LABELS, Column, Row, count, fixed, score_table, shorten, titled
+from skinmnist.reporting.theme import (
+    INK,
+    LINE,
+    MUTED,
+    NARROW,
+    ON_HEAT,
+    WIDE,
+    marker_style,
+    model_colour,
+    panels,
+    styled,
+    text_width,
+)
+
+
+def context(analysis: Analysis) -> dict[str, Any]:
+    """Return what the sections show."""
+    columns, rows = score_rows(analysis)
+    return {
+        "checks": len(CHECKS),
+        "heading": HEADING,
+        "concerns": analysis.concerns,
+        "columns": columns,
+        "rows": rows,
+        "leaderboard_figure": draw_leaderboard(analysis),
+    }
+
+
+def score_rows(analysis: Analysis) -> tuple[list[Column], list[Row]]:
+    """Lay out the leaderboard: below every score its bootstrap interval, its spread over folds on hover."""
+    board = titled(analysis.record.info, analysis.leaderboard)
+    columns, rows = score_table(board, costs=True)
+    ends = {
+        (row["sampler"], row["model"], LABELS[row["metric"]]): (row["low"], row["high"])
+        for row in analysis.intervals.to_dict("records")
+        if row["metric"] in LABELS and not np.isnan(row["low"])
+    }
+    finished = []
+    for row, pair in zip(rows, board[["sampler", "model"]].itertuples(index=False), strict=True):
+        shown = []
+        for column, figure in zip(columns, row.figures, strict=True):
+            found = ends.get((pair.sampler, pair.model, column.label))
+            spread = f"{figure.spread} over folds" if figure.spread else ""
+            below = f"{fixed(found[0])}–{fixed(found[1])}" if found else ""
+            shown.append(replace(figure, spread=below, hover=spread))
+        finished.append(replace(row, figures=tuple(shown)))
+    return columns, finished
+
+
+def draw_leaderboard(analysis: Analysis) -> Embedded | None:
+    """Draw the leaderboard, or nothing where no cell is finished."""
+    record, board = analysis.record, titled(analysis.record.info, analysis.leaderboard)
+    board = board[~board["corrected"]].reset_index(drop=True)
+    pairs = board[~board["reference"]]
+    if pairs.empty:
+        return None
+    samplers, models = record.info.grid.samplers, list(record.info.grid.models)
+    folds = fold_scores(record, "macro_f1")
+    best, worst = pairs.iloc[0], pairs.iloc[-1]
+    alt = (
+        f"Dot plot of macro-F1 for {count(len(pairs), 'pair')} of sampler and model, one small dot for each "
+        f"fold, from {best['sampler_title']} with {best['model_title']} ({fixed(best['macro_f1'])}) down to "
+        f"{worst['sampler_title']} with {worst['model_title']} ({fixed(worst['macro_f1'])}); a dashed line "
+        "marks the majority baseline. The numbers stand in the table."
+    )
+    wide, narrow = (leaderboard_figure(board, folds, samplers, models, phone) for phone in (False, True))
+    return embed_figure(wide, alt, narrow)
+
+
+@styled
+def leaderboard_figure(
+    board: pd.DataFrame,
+    folds: pd.DataFrame,
+    samplers: Sequence[str],
+    models: Sequence[str],
+    narrow: bool = False,
+) -> Drawing:
+    """Draw macro-F1 of every pair: small dots for folds, a large one for the mean, a bar for the spread.
+
+    `board` is the titled leaderboard without prior correction, `folds` the `fold_scores` of macro-F1;
+    `narrow`, for a phone, puts names above the marks.
+    """
+    pairs = board[~board["reference"]]
+    sampler_names = [shorten(title, 34) for title in pairs["sampler_title"]]
+    model_names = [shorten(title, 54) for title in pairs["model_title"]]
+    left = 14 if narrow else 26 + max((text_width(name) for name in sampler_names + model_names), default=80)
+    step = 46 if narrow else 38
+    height = step * len(pairs) + 76
+    figure, (axes,) = panels(NARROW if narrow else WIDE, height, (left, 16, 28, 48))
+    transform = axes.get_yaxis_transform()
+    for place, row in enumerate(pairs.to_dict("records")):
+        y = len(pairs) - 1 - place
+        colour = model_colour(models, row["model"])
+        values = folds.loc[(folds["sampler"] == row["sampler"]) & (folds["model"] == row["model"]), "value"]
+        if place:
+            axes.axhline(y + 0.5, color=LINE, linewidth=0.8)
+        centre = y - 0.2 if narrow else y
+        mean, spread = row["macro_f1"], row["macro_f1_sd"]
+        if not np.isnan(spread):
+            ends = [mean - spread, mean + spread]
+            axes.plot(ends, [centre, centre], color=colour, linewidth=9, alpha=0.22, solid_capstyle="butt")
+        axes.plot(values, np.full(len(values), centre), "o", color=colour, markersize=4.2, mew=0)
+        style = marker_style(samplers, row["sampler"], colour, 10.5)
+        if row["sampler"] == "none":
+            style["markerfacecolor"] = ON_HEAT
+        axes.plot([mean], [centre], **style)
+        if narrow:
+            label = shorten(f"{sampler_names[place]} · {model_names[place]}", 56)
+            axes.text(0, y + 0.24, label, transform=transform, fontsize=10.5, va="center")
+        else:
+            x = -12 / (WIDE - left - 16)
+            axes.text(x, y + 0.18, sampler_names[place], transform=transform, ha="right", va="center")
+            axes.text(
+                x,
+                y - 0.22,
+                model_names[place],
+                transform=transform,
+                ha="right",
+                va="center",
+                color=MUTED,
+                fontsize=10,
+            )
+    axes.set_ylim(-0.5, max(len(pairs), 1) - 0.5)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    _pad_limits(axes, [*folds["value"], *board["macro_f1"]])
+    axes.set_xlabel("macro-F1 on held-out pictures")
+    for baseline in board[board["reference"]].to_dict("records"):
+        dashes: dict[str, Any] = {"color": INK, "linewidth": 1.2, "linestyle": (0, (4, 3))}
+        if narrow:  # The baseline does not cross the names.
+            centres = np.arange(len(pairs)) - 0.2
+            axes.vlines(np.full(len(pairs), baseline["macro_f1"]), centres - 0.26, centres + 0.26, **dashes)
+        else:
+            axes.axvline(baseline["macro_f1"], **dashes)
+        label = f"{shorten(baseline['model'], 24)} {fixed(baseline['macro_f1'])}"
+        axes.annotate(
+            label,
+            (baseline["macro_f1"], 1),
+            (0, 6),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+        )
+    return figure
+
+
+def _pad_limits(axes: Axes, values: Sequence[float]) -> None:
+    finite = [value for value in values if np.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    pad = max(0.04 * (high - low), 0.01)
+    axes.set_xlim(low - pad, high + pad)
+    axes.locator_params(axis="x", nbins=7)
+    axes.grid(axis="x")

@@ -1,0 +1,272 @@
+"""Outcomes: recall by class, confusion matrices, confident mistakes, groups of patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure as Drawing
+from matplotlib.patches import Rectangle
+
+from skinmnist import facts
+from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.subgroups import FEWEST
+from skinmnist.experiment.run_folder.mistakes import read_mistakes
+from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.reporting.embed import Captioned, Embedded, embed_figure, embed_strip
+from skinmnist.reporting.format import (
+    Figure,
+    Row,
+    count,
+    fixed,
+    model_title,
+    percent,
+    sampler_title,
+    shorten,
+    titled,
+    with_spread,
+)
+from skinmnist.reporting.theme import (
+    DARK_SHARE,
+    HEAT,
+    INK,
+    LINE,
+    MULTIPLE,
+    MUTED,
+    ON_HEAT,
+    SERIES,
+    marker_style,
+    model_colour,
+    panels,
+    sampler_legend,
+    styled,
+    text_width,
+)
+
+#: The matrix of more classes than these has room for shades only.
+_NUMBERED_CLASSES = 12
+_NAMED_CLASSES = 30
+#: The height of a picture in the gallery, in CSS pixels.
+_MISTAKE = 84
+_COLUMN_TITLES = {"age": "Age", "sex": "Sex", "localization": "Site"}
+
+
+def context(analysis: Analysis) -> dict[str, Any]:
+    """Return what the sections show; ``group_tables`` is empty where nothing is known of the patients."""
+    record, metrics = analysis.record, _metrics(analysis.record)
+    pairs = [] if analysis.subgroups.empty else titled(record.info, analysis.best_pairs).to_dict("records")
+    return {
+        "dark_share": DARK_SHARE,
+        "recall_rows": recall_table(record, analysis.recalls),
+        "recall_figures": draw_recalls(record, analysis.recalls),
+        "confusions": draw_confusions(analysis),
+        "mistakes": draw_mistakes(record),
+        "group_tables": [_group_table(analysis.subgroups, pair, metrics) for pair in pairs],
+        "fewest": FEWEST,
+    }
+
+
+def recall_table(record: RunRecord, recalls: pd.DataFrame) -> list[Row]:
+    """Lay out the recall of every class, pairs in the order of the grid."""
+    rows = []
+    for (sampler, model), of_pair in recalls.groupby(["sampler", "model"], sort=False):
+        by_class = of_pair.set_index("class")[["mean", "sd"]].reindex(list(record.info.table.class_names))
+        figures = [
+            Figure(fixed(mean, 2), mean, with_spread(mean, spread))
+            for mean, spread in by_class.to_numpy(dtype=float).tolist()
+        ]
+        title = sampler_title(record.info, str(sampler), str(model))
+        rows.append(Row(title, model_title(record.info, str(model)), tuple(figures)))
+    return rows
+
+
+def draw_recalls(record: RunRecord, recalls: pd.DataFrame) -> list[Captioned]:
+    """Draw the recall of every class, one figure for each model."""
+    samplers, models = record.info.grid.samplers, list(record.info.grid.models)
+    class_names = record.info.table.class_names
+    drawn = []
+    for model, of_model in recalls.groupby("model", sort=False):
+        title = model_title(record.info, str(model))
+        colour = model_colour(models, str(model))
+        figure = recall_figure(of_model, class_names, samplers, colour)
+        alt = f"Dot plot of the recall of each class with {title}, one mark for each sampler; numbers below."
+        drawn.append(Captioned(title, (embed_figure(figure, alt),)))
+    return drawn
+
+
+@styled
+def recall_figure(
+    recalls: pd.DataFrame, class_names: Sequence[str], samplers: Sequence[str], colour: str
+) -> Drawing:
+    """Draw the recall of every class under each sampler, for one model."""
+    names = [shorten(name, 14) for name in class_names]
+    left = 18 + max(text_width(name) for name in names)
+    shown = [name for name in samplers if name in set(recalls["sampler"])]
+    legend_rows = -(-len(shown) // 2)
+    height = 24 * len(names) + 56 + 17 * legend_rows
+    figure, (axes,) = panels(MULTIPLE, height, (left, 14, 8, 48 + 17 * legend_rows))
+    places = {name: len(names) - 1 - code for code, name in enumerate(class_names)}
+    for name, of_class in recalls.groupby("class", sort=False):
+        y = places[str(name)]
+        axes.plot([of_class["mean"].min(), of_class["mean"].max()], [y, y], color=LINE, linewidth=3)
+    for sampler in shown:
+        rows = recalls[recalls["sampler"] == sampler]
+        style = marker_style(samplers, sampler, colour, 7)
+        axes.plot(rows["mean"], [places[name] for name in rows["class"]], **style, alpha=0.9)
+    axes.set_yticks(range(len(names)), names[::-1])
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_xlim(-0.03, 1.03)
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("recall, mean over folds")
+    sampler_legend(figure, shown, samplers, colour)
+    return figure
+
+
+def draw_confusions(analysis: Analysis) -> list[Captioned]:
+    """Draw the confusion matrix of every pair, in the order of the grid."""
+    drawn, info = [], analysis.record.info
+    for (sampler, model), counts in analysis.confusion_counts.items():
+        names, totals = info.table.class_names, counts.sum(axis=1)
+        correct = [
+            f"{name} {100 * hits / total:.0f} %"
+            for name, hits, total in zip(names, counts.diagonal(), totals, strict=True)
+            if total > 0
+        ]
+        titles = sampler_title(info, sampler, model), model_title(info, model)
+        alt = f"Confusion matrix of {titles[0]} with {titles[1]}. Correct: {', '.join(correct)}."
+        image = embed_figure(confusion_figure(counts, names), alt)
+        drawn.append(Captioned(titles[0], (image,), titles[1]))
+    return drawn
+
+
+@styled
+def confusion_figure(counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> Drawing:
+    """Draw a confusion matrix: each row is a true class and sums to 100 per cent."""
+    k = len(counts)
+    # Names that nobody could read are left out; the order is that of the other tables.
+    names = ["" if k > _NAMED_CLASSES else shorten(name, 10) for name in class_names]
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros((k, k)), where=totals > 0)
+    size = 10.5 if k <= 8 else 9 if k <= _NUMBERED_CLASSES else 7
+    margin = 26 + max(text_width(name, size) for name in names)
+    side = MULTIPLE - margin - 8
+    figure, (axes,) = panels(MULTIPLE, side + margin + 8, (margin, 8, 8, margin))
+    if k <= _NUMBERED_CLASSES:
+        _draw_numbered_boxes(axes, shares, size)
+    else:
+        pixels = np.full((k, k, 4), to_rgba(SERIES[0]))
+        pixels[..., 3] = shares
+        axes.imshow(pixels, interpolation="nearest", aspect="auto")
+    axes.set_xlim(-0.5, k - 0.5)
+    axes.set_ylim(k - 0.5, -0.5)
+    axes.set_xticks(range(k), names, rotation=90, fontsize=size)
+    axes.set_yticks(range(k), names, fontsize=size)
+    axes.tick_params(length=0, pad=3)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    figure.text(0.5 + (margin - 8) / MULTIPLE / 2, 4 / figure.bbox.height, "named", color=MUTED, ha="center")
+    centre = 0.5 + (margin - 8) / figure.bbox.height / 2
+    figure.text(13 / MULTIPLE, centre, "true class", color=MUTED, ha="right", va="center", rotation=90)
+    return figure
+
+
+def _draw_numbered_boxes(axes: Axes, shares: npt.NDArray[np.float64], size: float) -> None:
+    shown = np.argwhere(shares >= 0.005)
+    colours = np.tile(to_rgba(HEAT), (len(shown), 1))
+    colours[:, 3] = 0.04 + 0.96 * shares[tuple(shown.T)]
+    boxes = [Rectangle((predicted - 0.48, true - 0.48), 0.96, 0.96) for true, predicted in shown]
+    axes.add_collection(PatchCollection(boxes, facecolors=colours, linewidths=0), autolim=False)
+    for true, predicted in shown:
+        share = float(shares[true, predicted])
+        ink = ON_HEAT if share > DARK_SHARE else INK
+        number = f"{100 * share:.0f}"
+        axes.text(predicted, true + 0.02, number, ha="center", va="center", color=ink, fontsize=size)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A picture with what it is and what it was called."""
+
+    image: Embedded
+    true: str
+    named: str
+    confidence: str
+
+
+def draw_mistakes(record: RunRecord) -> list[Mistake]:
+    """Enlarge the pictures about which the best pair is most sure, and wrong."""
+    names = record.info.table.class_names
+    found, pictures = read_mistakes(record)
+    drawn = []
+    for row, picture in zip(found.to_dict("records"), pictures, strict=True):
+        true, named = names[row["label"]], names[row["predicted"]]
+        alt = f"A picture of class {true} that was named {named}"
+        image = embed_strip(picture[None], alt, _MISTAKE)
+        share = percent(row["confidence"]).replace(" ", "\u00a0")
+        drawn.append(Mistake(image, true, named, share))
+    return drawn
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A share with its interval and the pictures it rests on; no text where they are too few."""
+
+    text: str
+    interval: str
+    cases: str
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A group of patients with its scores."""
+
+    group: str
+    pictures: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """The groups of one pair of sampler and model, by the title of their column."""
+
+    pair: str
+    columns: tuple[str, ...]
+    blocks: tuple[tuple[str, tuple[GroupRow, ...]], ...]
+
+
+def _metrics(record: RunRecord) -> dict[str, str]:
+    """Return the shares that are shown with their titles: of all, of the class that matters, of the most."""
+    table = record.info.table
+    names, counts = table.class_names, np.asarray(table.rows_per_class)
+    rare = facts.MELANOMA if facts.MELANOMA in names else names[int(counts.argmin())]
+    common = names[int(counts.argmax())]
+    return {"accuracy": "Accuracy"} | {f"recall_{name}": f"Recall of {name}" for name in (rare, common)}
+
+
+def _group_table(subgroups: pd.DataFrame, pair: dict[Any, Any], metrics: dict[str, str]) -> GroupTable:
+    own = subgroups[(subgroups["sampler"] == pair["sampler"]) & (subgroups["model"] == pair["model"])]
+    title = f"{pair['sampler_title']} with {pair['model_title']}"
+    blocks = []
+    for column, of_column in own.groupby("column", sort=False):
+        rows = []
+        for group, of_group in of_column.groupby("group", sort=False):
+            by_metric = {row["metric"]: row for row in of_group.to_dict("records")}
+            first = by_metric["accuracy"]
+            pictures = f"{first['pictures']:,} of {count(first['lesions'], 'lesion')}"
+            rows.append(GroupRow(str(group), pictures, tuple(_cell(by_metric[name]) for name in metrics)))
+        blocks.append((_COLUMN_TITLES.get(str(column), str(column)), tuple(rows)))
+    return GroupTable(title, tuple(metrics.values()), tuple(blocks))
+
+
+def _cell(row: dict[Any, Any]) -> Cell:
+    cases = f"{row['cases']:,}"
+    if np.isnan(row["value"]):
+        return Cell("", "", cases)
+    return Cell(fixed(row["value"]), f"{fixed(row['low'])}–{fixed(row['high'])}", cases)

@@ -1,0 +1,174 @@
+"""The probabilities of the models: every threshold (ROC, precision and recall), and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.curves import area_under
+from skinmnist.reporting.embed import Captioned, embed_figure
+from skinmnist.reporting.format import count, fixed, listing, model_title, percent, score_table, titled
+from skinmnist.reporting.theme import (
+    DASHES,
+    LIGHT,
+    MULTIPLE,
+    MUTED,
+    marker_style,
+    model_colour,
+    panels,
+    sampler_legend,
+    styled,
+)
+
+#: The side of a small panel, in CSS pixels.
+SMALL = 206
+#: Bins with fewer pictures show more chance than confidence.
+FEWEST_PICTURES = 20
+#: Of more classes than these, the rarest are drawn.
+_MOST_CLASSES = 12
+
+
+def context(analysis: Analysis) -> dict[str, Any]:
+    """Return what the sections show."""
+    table = titled(analysis.record.info, analysis.calibration)
+    table.loc[table["reference"], "model_title"] = "class frequencies"
+    columns, rows = score_table(table)
+    return {
+        "rankings": draw_rankings(analysis),
+        "ranking_legend": ranking_legend(analysis),
+        "reliability": draw_reliability(analysis),
+        "calibration_columns": columns,
+        "calibration_rows": rows,
+    }
+
+
+def draw_rankings(analysis: Analysis) -> list[Captioned]:
+    """Draw ROC and precision-recall curves of each class, one line for the best pair of each model."""
+    record, names = analysis.record, analysis.record.info.table.class_names
+    counts = np.bincount(record.predictions.drop_duplicates("row")["label"].astype(int), minlength=len(names))
+    titles = record.info.table.class_titles
+    rarest = sorted(np.argsort(counts, kind="stable")[:_MOST_CLASSES])
+    models = list(record.info.grid.models)
+    drawn_models = count(len(analysis.best_pairs), "model")
+    roc, precision = analysis.rankings
+    drawn = []
+    for code in rarest:
+        name, share = names[code], counts[code] / max(counts.sum(), 1)
+        of_class = roc[roc["class"] == name], precision[precision["class"] == name]
+        if of_class[0].empty:
+            continue
+        areas = [
+            f"{model_title(record.info, model)} {fixed(area_under(line), 2)}"
+            for model, line in of_class[0].groupby("model", sort=False)
+        ]
+        both = (
+            (roc_figure(of_class[0], models), "ROC curves"),
+            (precision_recall_figure(of_class[1], models, share), "Precision over recall"),
+        )
+        images = tuple(
+            embed_figure(
+                figure,
+                f"{what} of class {name}, one line for each of {drawn_models}; "
+                f"areas under the ROC curves: {listing(areas)}.",
+            )
+            for figure, what in both
+        )
+        title = titles.get(name, name)
+        detail = f"{'' if title == name else title + ', '}{percent(share)} of the pictures"
+        drawn.append(Captioned(name, images, detail))
+    return drawn
+
+
+@styled
+def roc_figure(curves: pd.DataFrame, models: Sequence[str]) -> Figure:
+    """Draw the `roc_curves` of one class, one line for each model."""
+    figure, (axes,) = panels(SMALL, SMALL, (38, 8, 8, 40))
+    axes.plot([0, 1], [0, 1], color=MUTED, **DASHES)
+    _draw(axes, curves, models, "false_positive_rate", "true_positive_rate")
+    axes.set(xlabel="false alarms", ylabel="found")
+    return figure
+
+
+@styled
+def precision_recall_figure(curves: pd.DataFrame, models: Sequence[str], share: float) -> Figure:
+    """Draw the `precision_recall_curves` of one class; its `share` is the precision of guessing."""
+    figure, (axes,) = panels(SMALL, SMALL, (38, 8, 8, 40))
+    axes.axhline(share, color=MUTED, **DASHES)
+    _draw(axes, curves, models, "recall", "precision")
+    axes.set(xlabel="found", ylabel="precision")
+    return figure
+
+
+def _draw(axes: Any, curves: pd.DataFrame, models: Sequence[str], x: str, y: str) -> None:
+    for model, rows in curves.groupby("model", sort=False):
+        # Every other point: finer than a screen shows.
+        axes.plot(rows[x].to_numpy()[::2], rows[y].to_numpy()[::2], color=model_colour(models, str(model)))
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.grid(axis="both")
+
+
+def ranking_legend(analysis: Analysis) -> list[tuple[str, str]]:
+    """Name the best trained pair of each model, each with the CSS variable of its colour."""
+    info = analysis.record.info
+    models = list(info.grid.models)
+    names = {hue: name for name, hue in LIGHT.items()}
+    return [
+        (f"{row['sampler_title']} with {row['model_title']}", names[model_colour(models, row["model"])])
+        for row in titled(info, analysis.best_pairs).to_dict("records")
+    ]
+
+
+def draw_reliability(analysis: Analysis) -> list[Captioned]:
+    """Draw confidence against accuracy, one figure for each model."""
+    info, bins = analysis.record.info, analysis.reliability
+    samplers, models = info.grid.samplers, list(info.grid.models)
+    drawn = []
+    for model in (name for name in models if name in set(bins["model"])):
+        title, of_model = model_title(info, model), bins[bins["model"] == model]
+        figure = reliability_figure(of_model, samplers, model_colour(models, model))
+        shown = listing([name for name in samplers if name in set(of_model["sampler"])])
+        alt = (
+            f"Reliability diagram of {title}, with one line for each sampler ({shown}), and below it how "
+            "many pictures each bin holds; see the table below."
+        )
+        drawn.append(Captioned(title, (embed_figure(figure, alt),)))
+    return drawn
+
+
+@styled
+def reliability_figure(bins: pd.DataFrame, samplers: Sequence[str], colour: str) -> Figure:
+    """Draw the `reliability_bins` of one model, one line for each sampler."""
+    shown = [name for name in samplers if name in set(bins["sampler"])]
+    legend = 17 * -(-len(shown) // 2)
+    # Below the diagram, how many pictures a bin holds: a line that wanders off may rest on few.
+    figure, (axes,) = panels(MULTIPLE, MULTIPLE + 52 + legend, (44, 12, 10, 100 + legend))
+    low = 48 + legend
+    below = figure.add_axes(
+        (44 / MULTIPLE, low / figure.bbox.height, (MULTIPLE - 56) / MULTIPLE, 40 / figure.bbox.height)
+    )
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    for sampler in shown:
+        rows = bins[bins["sampler"] == sampler]
+        style = marker_style(samplers, sampler, colour, 5.5)
+        middle = (rows["low"] + rows["high"]) / 2
+        share = rows["pictures"] / rows["pictures"].sum()
+        below.plot(middle, share, color=colour, linewidth=1, alpha=0.7)
+        below.plot(middle, share, **style | {"markersize": 3, "markeredgewidth": 1})
+        rows = rows[rows["pictures"] >= FEWEST_PICTURES]
+        axes.plot(rows["confidence"], rows["accuracy"], color=colour, linewidth=1.2, alpha=0.7)
+        axes.plot(rows["confidence"], rows["accuracy"], **style)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share correct")
+    axes.tick_params(labelbottom=False)
+    axes.grid(axis="both")
+    below.set(xlim=(-0.02, 1.02), xlabel="confidence", ylabel="pictures", yticks=[])
+    below.set_ylim(bottom=0)
+    below.spines["left"].set_visible(False)
+    sampler_legend(figure, shown, samplers, colour)
+    return figure
