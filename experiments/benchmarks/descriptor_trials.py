@@ -21,7 +21,7 @@ from sklearn.svm import SVC
 from trials import keep_row, measured, read_options, split_rows
 
 from skinmnist.datasets.hmnist import load_hmnist
-from skinmnist.features.descriptors import describe
+from skinmnist.features.extract import extract_features
 from skinmnist.features.transformer import Standardiser
 from skinmnist.models.components import Components
 from skinmnist.models.forest import EvenForest
@@ -94,7 +94,7 @@ def run_trial(numbers, table, name, options):
 def main():
     options = read_options(__doc__.splitlines()[0], list(TRIALS), ["none", "SMOTE"])
     table = load_hmnist(options.table)
-    numbers = describe(np.asarray(table.pixels), table.shape)
+    numbers = extract_features(np.asarray(table.pixels), table.shape)
     for name in options.names:
         keep_row(RESULTS, options, name, "", run_trial(numbers, table, name, options))
 

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skinmnist.experiment.metrics import score
-from skinmnist.features.descriptors import describe
+from skinmnist.features.extract import extract_features
 from skinmnist.teaching.notebook_api import (
     BLUE,
     MUTED,
@@ -62,7 +62,7 @@ show_table(
 # part; lesson 3 shows why.
 
 # %%
-numbers = describe(table.pixels, table.shape)
+numbers = extract_features(table.pixels, table.shape)
 folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
 programs = {
     "always nv": DummyClassifier(strategy="most_frequent"),

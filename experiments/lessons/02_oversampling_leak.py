@@ -20,7 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from skinmnist.experiment.splits import assign_folds
-from skinmnist.features.descriptors import describe
+from skinmnist.features.extract import extract_features
 from skinmnist.teaching.notebook_api import (
     BLUE,
     INK,
@@ -39,7 +39,7 @@ from skinmnist.teaching.notebook_api import (
 # %%
 table = open_table()
 names, labels = list(table.class_names), table.labels
-numbers = describe(table.pixels, table.shape)
+numbers = extract_features(table.pixels, table.shape)
 # Thirty numbers of each picture. They are found on all pictures, which looks at no label and is the same for
 # every way of splitting.
 numbers = PCA(30, random_state=0).fit_transform(StandardScaler().fit_transform(numbers))

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skinmnist.datasets.table import to_images
 from skinmnist.experiment.splits import assign_folds
-from skinmnist.features.descriptors import describe
+from skinmnist.features.extract import extract_features
 from skinmnist.teaching.notebook_api import (
     BLUE,
     INK,
@@ -82,7 +82,7 @@ show(
 # ## The experiment
 
 # %%
-numbers = describe(table.pixels, table.shape)
+numbers = extract_features(table.pixels, table.shape)
 models = {
     "nearest neighbour": make_pipeline(StandardScaler(), PCA(30, random_state=0), KNeighborsClassifier(1)),
     "random forest": RandomForestClassifier(15, max_features=16, random_state=0),

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from skinmnist.experiment.splits import assign_folds
-from skinmnist.features.descriptors import describe
+from skinmnist.features.extract import extract_features
 from skinmnist.teaching.notebook_api import (
     BLUE,
     INK,
@@ -43,7 +43,7 @@ from skinmnist.teaching.notebook_api import (
 table = open_table(1500)
 labels = table.labels
 train = assign_folds(table, 5)[0] != 0
-numbers = describe(table.pixels, table.shape).astype(np.float64)
+numbers = extract_features(table.pixels, table.shape).astype(np.float64)
 space = make_pipeline(StandardScaler(), PCA(40, random_state=0)).fit(numbers[train])
 rows, given = space.transform(numbers[train]), labels[train]
 test, truth = space.transform(numbers[~train]), labels[~train]

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skinmnist.analysis.prior_correction import prior_corrected
 from skinmnist.experiment.metrics import score
-from skinmnist.features.descriptors import describe
+from skinmnist.features.extract import extract_features
 from skinmnist.teaching.notebook_api import (
     BLUE,
     GREEN,
@@ -40,7 +40,7 @@ from skinmnist.teaching.notebook_api import (
 # %%
 table = open_table()
 names, labels = list(table.class_names), table.labels
-numbers = describe(table.pixels, table.shape)
+numbers = extract_features(table.pixels, table.shape)
 frequencies = table.class_counts / len(table)
 
 # %% [markdown]

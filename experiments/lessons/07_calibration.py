@@ -18,7 +18,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from skinmnist.experiment.metrics import score
-from skinmnist.features.descriptors import describe
+from skinmnist.features.extract import extract_features
 from skinmnist.models.calibration import fit_calibration
 from skinmnist.teaching.notebook_api import (
     BLUE,
@@ -37,7 +37,7 @@ from skinmnist.teaching.notebook_api import (
 # %%
 table = open_table()
 names, labels, lesions = list(table.class_names), table.labels, table.lesion_ids
-numbers = describe(table.pixels, table.shape)
+numbers = extract_features(table.pixels, table.shape)
 frequencies = table.class_counts / len(table)
 melanoma = names.index("mel")
 true = labels == melanoma

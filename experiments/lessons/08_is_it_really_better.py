@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skinmnist.analysis.significance import corrected_t_test
 from skinmnist.experiment.splits import assign_folds
-from skinmnist.features.descriptors import describe
+from skinmnist.features.extract import extract_features
 from skinmnist.teaching.notebook_api import (
     BLUE,
     INK,
@@ -36,7 +36,7 @@ from skinmnist.teaching.notebook_api import (
 # %%
 table = open_table()
 labels = table.labels
-numbers = StandardScaler().fit_transform(describe(table.pixels, table.shape))
+numbers = StandardScaler().fit_transform(extract_features(table.pixels, table.shape))
 numbers = PCA(20, random_state=0).fit_transform(numbers)
 
 # %% [markdown]

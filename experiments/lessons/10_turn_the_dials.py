@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from skinmnist import make_lesions
 from skinmnist.analysis.prior_correction import prior_corrected
 from skinmnist.experiment.splits import assign_folds
-from skinmnist.features.descriptors import describe
+from skinmnist.features.extract import extract_features
 from skinmnist.teaching.notebook_api import (
     BLUE,
     GREEN,
@@ -80,14 +80,14 @@ ratios, sizes = (1, 5, 25), (400, 1200)
 found = {}
 for overlap in overlaps:
     test = make_lesions(700, [1] * 7, pictures_per_lesion=1, overlap=overlap, size=8, random_state=99)
-    new_rows = describe(test.pixels, test.shape)
+    new_rows = extract_features(test.pixels, test.shape)
     for ratio in ratios:
         for size in sizes:
             shares = [1, 1, 1, 1, ratio, 1, 1]
             drawn_table = make_lesions(
                 size, shares, pictures_per_lesion=1, overlap=overlap, size=8, random_state=size
             )
-            rows = describe(drawn_table.pixels, drawn_table.shape)
+            rows = extract_features(drawn_table.pixels, drawn_table.shape)
             found[overlap, ratio, size] = gains(rows, drawn_table.labels, new_rows, test.labels)
 
 # %%
@@ -176,7 +176,7 @@ table = open_table(3000)
 names = list(table.class_names)
 kinds = [names.index(name) for name in ("nv", "bkl", "mel")]
 fold = assign_folds(table, 3)[0]
-numbers = describe(table.pixels, table.shape)
+numbers = extract_features(table.pixels, table.shape)
 own = {kind: np.flatnonzero((fold != 0) & (table.labels == kind)) for kind in kinds}
 most = min(len(rows) for rows in own.values())
 test = np.flatnonzero((fold == 0) & np.isin(table.labels, kinds))
@@ -243,7 +243,10 @@ say(
 extreme = make_lesions(5000, [1, 1, 1, 1, 100, 1, 1], pictures_per_lesion=1, size=8, random_state=3)
 fresh = make_lesions(700, [1] * 7, pictures_per_lesion=1, size=8, random_state=98)
 nothing, gain = gains(
-    describe(extreme.pixels, extreme.shape), extreme.labels, describe(fresh.pixels, fresh.shape), fresh.labels
+    extract_features(extreme.pixels, extreme.shape),
+    extreme.labels,
+    extract_features(fresh.pixels, fresh.shape),
+    fresh.labels,
 )
 say(
     f"Doing nothing: {nothing:.2f}. "

@@ -1,7 +1,8 @@
-"""Pictures as the descriptors look at them: planes of floats, and weights that no symmetry changes."""
+"""Images as feature extractors see them: planes of floats, and operations that no symmetry changes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -11,38 +12,34 @@ import numpy.typing as npt
 Shape = tuple[int, int, int]
 #: float32 throughout, which the types do not follow through arithmetic.
 Floats = npt.NDArray[np.floating]
-#: One number for each picture, shape (n,).
-Numbers = npt.NDArray[np.floating]
+#: Name and values of each feature; one value per image, shape (n,).
+Features = Iterator[tuple[str, npt.NDArray[np.floating]]]
 
 #: Least spread that anything is divided by, in units of the full range: half a grey level.
 LEAST = np.float32(0.5 / 255)
 #: Pixels along the longer side to which large pictures are reduced where fine structure does not matter.
 REDUCED_SIDE = 32
+#: The quantiles that summarize a plane.
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
-    """A few pictures and what several descriptors need of them.
+class Images:
+    """A few images and the planes that several extractors share."""
 
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(height, width, channels)``.
-    levels : ndarray of shape (channels, n, height, width), float32
-        Pixels from 0 to 255.
-    """
-
+    #: ``(height, width, channels)``.
     shape: Shape
+    #: Pixels from 0 to 255, float32, shape (channels, n, height, width).
     levels: Floats
 
     @classmethod
-    def of(cls, rows: npt.NDArray[np.uint8], shape: Shape) -> Pictures:
+    def of(cls, rows: npt.NDArray[np.uint8], shape: Shape) -> Images:
         """Take flat pixel rows apart into channels."""
         planes = np.moveaxis(rows.reshape(len(rows), *shape), 3, 0)
         return cls(shape, planes.astype(np.float32, order="C"))
 
-    def reduced(self) -> Pictures:
-        """Return the pictures with at most `REDUCED_SIDE` pixels a side, as means over areas."""
+    def reduced(self) -> Images:
+        """Return the images with at most `REDUCED_SIDE` pixels a side, as means over areas."""
         height, width, channels = self.shape
         factor = max(height, width) / REDUCED_SIDE
         if factor <= 1:
@@ -51,7 +48,7 @@ class Pictures:
         down, across = _area_means(height, small[0]), _area_means(width, small[1])
         # Rounded, so that the order of a sum moves no pixel over a threshold.
         means = np.rint(down @ self.levels @ across.T * np.float32(256)) * np.float32(1 / 256)
-        return Pictures((*small, channels), means)
+        return Images((*small, channels), means)
 
     @property
     def square(self) -> bool:
@@ -59,14 +56,14 @@ class Pictures:
         return self.shape[0] == self.shape[1]
 
     @property
-    def colour(self) -> bool:
+    def has_color(self) -> bool:
         """Whether there are three channels."""
         return self.shape[2] == 3
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """What the channels are called."""
-        return ("red", "green", "blue") if self.colour else ("light",)
+        """Names of the channels."""
+        return ("red", "green", "blue") if self.has_color else ("light",)
 
     @cached_property
     def channels(self) -> Floats:
@@ -76,28 +73,28 @@ class Pictures:
     @cached_property
     def light(self) -> Floats:
         """Mean of the channels, shape (n, height, width)."""
-        if not self.colour:
+        if not self.has_color:
             return self.channels[0]
         return (self.channels[0] + self.channels[1] + self.channels[2]) * np.float32(1 / 3)
 
     @cached_property
     def contrasts(self) -> dict[str, Floats]:
-        """Lightness and, where there is colour, its two opponents, by name, each (n, height, width)."""
-        if not self.colour:
+        """Lightness and, in color, its two opponents, by name, each (n, height, width)."""
+        if not self.has_color:
             return {"light": self.light}
         red, green, blue = self.channels
         return {"light": self.light, "red-blue": red - blue, "red-green": red - green}
 
     @cached_property
     def skin(self) -> Floats:
-        """Colour of the skin around the lesion, shape (channels, n): the lighter half of the border.
+        """Color of the skin around the lesion, shape (channels, n).
 
-        Mean over the border's pixels whose lightness is at least the border's median.
+        Mean of the border's pixels whose lightness is at least the border's median.
         """
         border = border_mask(self.shape)
         light = self.light[:, border]
         lighter = (light >= np.median(light, axis=1, keepdims=True)).astype(np.float32)
-        # Sums of whole levels are exact in any order: no view of a picture moves a threshold.
+        # Sums of whole levels are exact in any order: no view of an image moves a threshold.
         total = np.einsum("cnp,np->cn", self.levels[:, :, border], lighter)
         return total / (255 * lighter.sum(axis=1))
 
@@ -107,19 +104,43 @@ def flat(planes: Floats) -> Floats:
     return planes.reshape(*planes.shape[:-2], -1)
 
 
-def places(shape: Shape) -> tuple[Floats, Floats]:
-    """Return the places of rows and of columns, from -1 to 1 between the sides."""
+def quantiles(values: Floats, levels: Sequence[float] = LEVELS) -> Floats:
+    """Return quantiles over the last axis, without interpolation; the levels are the first axis."""
+    ordered = np.sort(values, axis=-1)
+    ranks = np.rint(np.array(levels) * (values.shape[-1] - 1)).astype(int)
+    return np.moveaxis(ordered[..., ranks], -1, 0)
+
+
+def named_quantiles(name: str, values: Floats, levels: Sequence[float] = LEVELS) -> Features:
+    """Yield quantiles of one plane, shape (n, height, width)."""
+    for level, found in zip(levels, quantiles(flat(values), levels), strict=True):
+        yield f"{name}, quantile {level}", found
+
+
+def ring_means(name: str, values: Floats, weights: Floats) -> Features:
+    """Yield means of one plane under weights of `overlapping_rings`."""
+    for ring, found in enumerate((flat(values) @ weights).T):
+        yield f"{name} in ring {ring}", found
+
+
+def spread(square: Floats, mean: Floats) -> Floats:
+    """Return standard deviations from mean squares and means."""
+    return np.sqrt(np.maximum(square - mean**2, 0))
+
+
+def centered(shape: Shape) -> tuple[Floats, Floats]:
+    """Return the coordinates of rows and of columns, from -1 to 1 between the sides."""
     y, x = ((np.arange(length) - (length - 1) / 2) / (length / 2) for length in shape[:2])
     return y, x
 
 
 @lru_cache(maxsize=8)
 def overlapping_rings(shape: Shape, rings: int) -> Floats:
-    """Weights of the pixels in rings around the centre, shape (height * width, rings), columns summing to 1.
+    """Weights of the pixels in rings around the center, shape (height * width, rings), columns summing to 1.
 
-    Rings overlap: a pixel belongs to the two that are nearest, so that none is empty on few pixels.
+    A pixel belongs to the two nearest rings, so that no ring is empty on few pixels.
     """
-    y, x = places(shape)
+    y, x = centered(shape)
     distance = np.hypot(y[:, None], x).ravel()
     place = distance / distance.max() * (rings - 1)
     weights = np.clip(1 - np.abs(place[:, None] - np.arange(rings)), 0, None)
@@ -128,7 +149,7 @@ def overlapping_rings(shape: Shape, rings: int) -> Floats:
 
 @lru_cache(maxsize=8)
 def border_mask(shape: Shape) -> npt.NDArray[np.bool_]:
-    """Tell which pixels lie in the outermost sixteenth of each side, shape (height, width)."""
+    """Mark the outermost sixteenth of each side, shape (height, width)."""
     mask = np.ones(shape[:2], dtype=bool)
     y, x = -(-shape[0] // 16), -(-shape[1] // 16)
     mask[y:-y, x:-x] = False
@@ -142,3 +163,18 @@ def _area_means(length: int, wanted: int) -> Floats:
     pixels = np.arange(length)
     covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     return (np.clip(covered, 0, None) * (wanted / length)).astype(np.float32)
+
+
+def wave_sizes(plane: Floats, waves: int) -> Floats:
+    """Return the leading coefficients of the cosine transform of images, shape (n, waves, waves)."""
+    height, width = plane.shape[1:]
+    centred = plane - plane.mean(axis=(1, 2), keepdims=True)
+    return _cosines(height, waves).T @ centred @ _cosines(width, waves)
+
+
+@lru_cache(maxsize=16)
+def _cosines(length: int, waves: int) -> Floats:
+    """Orthogonal cosine waves, shape (length, waves), of unit mean square after division by the length."""
+    place = (np.arange(length) + 0.5) / length
+    table = np.cos(np.pi * place[:, None] * np.arange(waves)) * np.where(np.arange(waves) > 0, np.sqrt(2), 1)
+    return (table / length).astype(np.float32)

@@ -1,72 +1,61 @@
-"""The lesion against the skin: darkness parts them, and both are measured."""
+"""The lesion: parted from the skin by darkness, measured as a region, and tested for symmetry."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.features.color import LEVELS
-from skinmnist.features.image_ops import LEAST, Floats, Numbers, Pictures, flat
+from skinmnist.features.image_ops import LEAST, LEVELS, Features, Floats, Images, flat, spread, wave_sizes
+
+#: Cosine waves along each axis that capture the coarse pattern.
+WAVES = 5
 
 
-def lesion_features(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
-    """Yield name and values of every number about the lesion as a region."""
-    names = pictures.channel_names
-    for name, skin in zip(names, pictures.skin, strict=True):
+def lesion_features(images: Images) -> Features:
+    """Yield every feature of the lesion as a region."""
+    names = images.channel_names
+    for name, skin in zip(names, images.skin, strict=True):
         yield f"{name}, skin", skin
-    light = flat(pictures.light)
+    light = flat(images.light)
     threshold, parted = otsu(light)
     inside = light <= threshold[:, None]
     yield "lesion, parted from skin", parted
-    yield "lesion, darkness of its edge", threshold - pictures.skin.mean(axis=0)
-    yield from _colours(pictures, names, inside)
-    yield from _inner_quantiles(pictures, inside)
-    region = inside.reshape(pictures.light.shape)
+    yield "lesion, darkness of its edge", threshold - images.skin.mean(axis=0)
+    yield from _colors(images, names, inside)
+    yield from _inner_quantiles(images, inside)
+    region = inside.reshape(images.light.shape)
     yield from _form(region)
-    yield from _edge(pictures.light, region)
+    yield from _edge(images.light, region)
     yield "lesion, pieces less holes", pieces(region)
     yield "rest, pieces less holes", pieces(~region)
 
 
 def otsu(light: Floats) -> tuple[Floats, Floats]:
-    """Part pixels by Otsu's threshold (1979).
+    """Part pixels of shape (n, pixels) by Otsu's threshold (1979).
 
-    Parameters
-    ----------
-    light : ndarray of shape (n, pixels), float32
-
-    Returns
-    -------
-    threshold : ndarray of shape (n,), float32
-        The largest value of the darker class.
-    parted : ndarray of shape (n,), float32
-        Share of the variance that lies between the classes, from 0 to 1.
+    Returns the largest value of the darker class and the share of the variance that lies between the
+    classes, both of shape (n,), float32.
     """
     ordered = np.sort(light, axis=1)
     pixels = light.shape[1]
-    centred = ordered - ordered.mean(axis=1, keepdims=True)
-    dark = np.cumsum(centred, axis=1, dtype=np.float64)[:, :-1]
+    centered = ordered - ordered.mean(axis=1, keepdims=True)
+    dark = np.cumsum(centered, axis=1, dtype=np.float64)[:, :-1]
     count = np.arange(1, pixels)
     between = dark * dark / (count * (pixels - count) / pixels)
     # A threshold must lie between two values, or pixels of one value would fall on both sides.
     between *= ordered[:, 1:] > ordered[:, :-1]
     best = between.argmax(axis=1)
     rows = np.arange(len(light))
-    total = np.square(centred).sum(axis=1)
-    return ordered[rows, best], (between[rows, best] / np.maximum(total, pixels * LEAST**2)).astype(
-        np.float32
-    )
+    total = np.square(centered).sum(axis=1)
+    parted = between[rows, best] / np.maximum(total, pixels * LEAST**2)
+    return ordered[rows, best], parted.astype(np.float32)
 
 
-def _colours(
-    pictures: Pictures, names: tuple[str, ...], inside: npt.NDArray[np.bool_]
-) -> Iterator[tuple[str, Numbers]]:
+def _colors(images: Images, names: tuple[str, ...], inside: npt.NDArray[np.bool_]) -> Features:
     weights = inside.astype(np.float32)
     size = weights.sum(axis=1)
     outside = np.maximum(weights.shape[1] - size, 1)
-    for name, plane, skin in zip(names, flat(pictures.channels), pictures.skin, strict=True):
+    for name, plane, skin in zip(names, flat(images.channels), images.skin, strict=True):
         values = plane - skin[:, None]
         masked = values * weights
         total = masked.sum(axis=1)
@@ -76,26 +65,23 @@ def _colours(
         square_outside = np.einsum("np,np->n", values, values) - square
         yield f"{name}, lesion against skin", mean
         yield f"{name}, rest against skin", mean_outside
-        yield f"{name}, spread in the lesion", np.sqrt(np.maximum(square / size - mean**2, 0))
-        yield (
-            f"{name}, spread in the rest",
-            np.sqrt(np.maximum(square_outside / outside - mean_outside**2, 0)),
-        )
+        yield f"{name}, spread in the lesion", spread(square / size, mean)
+        yield f"{name}, spread in the rest", spread(square_outside / outside, mean_outside)
 
 
-def _inner_quantiles(pictures: Pictures, inside: npt.NDArray[np.bool_]) -> Iterator[tuple[str, Numbers]]:
+def _inner_quantiles(images: Images, inside: npt.NDArray[np.bool_]) -> Features:
     last = inside.sum(axis=1) - 1
-    pictured = np.arange(len(inside))
-    planes = dict(zip(pictures.channel_names, pictures.channels, strict=True)) | pictures.contrasts
+    rows = np.arange(len(inside))
+    planes = dict(zip(images.channel_names, images.channels, strict=True)) | images.contrasts
     for name, plane in planes.items():
         # What lies outside sorts to the end, beyond the last pixel of the lesion.
         ordered = np.sort(np.where(inside, flat(plane), np.float32(np.inf)), axis=1)
         for level in LEVELS:
             ranks = np.rint(level * last).astype(int)
-            yield f"{name} in the lesion, quantile {level}", ordered[pictured, ranks]
+            yield f"{name} in the lesion, quantile {level}", ordered[rows, ranks]
 
 
-def _edge(light: Floats, inside: npt.NDArray[np.bool_]) -> Iterator[tuple[str, Numbers]]:
+def _edge(light: Floats, inside: npt.NDArray[np.bool_]) -> Features:
     """Yield mean and spread of the step in lightness between neighbours of which one is in the lesion."""
     total, square, count = np.zeros(len(light)), np.zeros(len(light)), np.zeros(len(light))
     for near, far in (np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :, 1:], np.s_[:, :, :-1]):
@@ -107,10 +93,10 @@ def _edge(light: Floats, inside: npt.NDArray[np.bool_]) -> Iterator[tuple[str, N
     count = np.maximum(count, 1)
     mean = total / count
     yield "lesion, step at the border", mean
-    yield "lesion, spread of the step at the border", np.sqrt(np.maximum(square / count - mean**2, 0))
+    yield "lesion, spread of the step at the border", spread(square / count, mean)
 
 
-def pieces(inside: npt.NDArray[np.bool_]) -> Numbers:
+def pieces(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.floating]:
     """Return pieces less holes of regions of shape (n, height, width), as a signed logarithm, shape (n,).
 
     Euler's number, counted locally: pixels less pairs of neighbours plus blocks of four.
@@ -124,7 +110,7 @@ def pieces(inside: npt.NDArray[np.bool_]) -> Numbers:
     return np.sign(count) * np.log1p(np.abs(count))
 
 
-def _form(inside: npt.NDArray[np.bool_]) -> Iterator[tuple[str, Numbers]]:
+def _form(inside: npt.NDArray[np.bool_]) -> Features:
     height, width = inside.shape[1:]
     pixels = height * width
     area = inside.mean(axis=(1, 2))
@@ -152,3 +138,48 @@ def _form(inside: npt.NDArray[np.bool_]) -> Iterator[tuple[str, Numbers]]:
     yield "lesion, extent", np.sqrt(np.maximum(var_y + var_x, 0))
     yield "lesion, elongation", longer / np.maximum((var_y + var_x) / 2, 1e-4)
     yield "lesion, compactness", np.sqrt(np.maximum(var_y + var_x, 0)) / np.sqrt(area)
+
+
+def symmetry_features(images: Images) -> Features:
+    """Yield every feature of symmetry and of the coarse pattern."""
+    for name, plane in images.contrasts.items():
+        yield from _asymmetry(name, plane, images.square)
+        yield from _waves(name, plane)
+
+
+def _asymmetry(name: str, plane: Floats, square: bool) -> Features:
+    """Yield mean absolute differences between an image and its mirror images.
+
+    Which mirror image is which changes with the view; the smaller and the larger of a pair does not.
+    """
+    pairs = {"sides": (plane[:, :, ::-1], plane[:, ::-1])}
+    if square:
+        turned = plane.transpose(0, 2, 1)
+        pairs["diagonals"] = (turned, turned[:, ::-1, ::-1])
+    for pair, mirrored in pairs.items():
+        first, second = (np.abs(plane - other).mean(axis=(1, 2)) for other in mirrored)
+        yield f"{name}, asymmetry about {pair}, smaller", np.minimum(first, second)
+        yield f"{name}, asymmetry about {pair}, larger", np.maximum(first, second)
+    yield f"{name}, asymmetry under half a turn", np.abs(plane - plane[:, ::-1, ::-1]).mean(axis=(1, 2))
+
+
+def _waves(name: str, plane: Floats) -> Features:
+    """Yield the image's cosine waves as sizes, the pair of one wave and its turned twin in order of size.
+
+    Mirroring changes the sign of a wave with an odd number of half periods, turning swaps rows and columns.
+    """
+    found = wave_sizes(plane, WAVES)
+    for i in range(WAVES):
+        for j in range(i, WAVES):
+            if i == j == 0:
+                continue
+            first, second = found[:, i, j], found[:, j, i]
+            if i % 2 == 0 and j % 2 == 0:
+                yield f"{name}, waves {i} and {j}, sum", first + second
+                if i != j:
+                    yield f"{name}, waves {i} and {j}, difference", np.abs(first - second)
+                continue
+            first, second = np.abs(first), np.abs(second)
+            yield f"{name}, waves {i} and {j}, larger", np.maximum(first, second)
+            if i != j:
+                yield f"{name}, waves {i} and {j}, smaller", np.minimum(first, second)

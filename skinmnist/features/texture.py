@@ -1,27 +1,90 @@
-"""Structure: gradients, second differences, waves of every length, and local binary patterns."""
+"""Texture: spots and slopes, gradients, second differences, waves of every length, local binary patterns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.features.color import LEVELS, quantiles
-from skinmnist.features.image_ops import LEAST, Floats, Numbers, Pictures, flat
-from skinmnist.features.symmetry import wave_sizes
+from skinmnist.features.image_ops import (
+    LEAST,
+    Features,
+    Floats,
+    Images,
+    Shape,
+    centered,
+    flat,
+    named_quantiles,
+    overlapping_rings,
+    ring_means,
+    wave_sizes,
+)
 
+#: Standard deviations of the blurs between which spots are searched, in pixels; 0 is the image itself.
+BLURS = (0.0, 0.8, 1.6, 3.2)
+SPOT_LEVELS = (0.02, 0.1, 0.25, 0.75, 0.9, 0.98)
+RINGS = 5
 #: Bands of wavelengths from coarse to fine.
 BANDS = 7
-#: How far the neighbours of a local pattern lie, in pixels.
+#: Distances of the neighbors in a local pattern, in pixels.
 REACHES = {"light": (1, 2, 4), "red-blue": (1, 2), "red-green": (1, 2)}
 PATTERNS = 10
 
 
-def texture_features(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
-    """Yield name and values of every number about structure."""
-    for name, plane in pictures.contrasts.items():
+def detail_features(images: Images) -> Features:
+    """Yield every feature of spots and slopes, which a reduced image still shows."""
+    for name, plane in images.contrasts.items():
+        yield from _spots(name, plane)
+        yield from _slopes(name, plane, images.shape)
+
+
+def _spots(name: str, plane: Floats) -> Features:
+    """Yield quantiles of differences of Gaussian blurs: dots and globules stand out in one of them."""
+    finer = plane
+    for number, deviation in enumerate(BLURS[1:]):
+        coarser = blur(plane, deviation)
+        yield from named_quantiles(f"{name}, spots of size {number}", finer - coarser, SPOT_LEVELS)
+        finer = coarser
+
+
+def blur(plane: Floats, deviation: float) -> Floats:
+    """Blur images with a Gaussian, reflected at the border."""
+    down, across = (_blur_matrix(length, deviation) for length in plane.shape[1:])
+    return down @ plane @ across.T
+
+
+@lru_cache(maxsize=16)
+def _blur_matrix(length: int, deviation: float) -> Floats:
+    """Weights with which each place takes its neighbors, shape (length, length), rows summing to 1."""
+    place = np.arange(length)
+    images = np.concatenate([-1 - place[::-1], place, 2 * length - 1 - place[::-1]])
+    weights = np.exp(-0.5 * ((place[:, None] - images) / deviation) ** 2)
+    left, middle, right = np.split(weights, 3, axis=1)
+    folded = left[:, ::-1] + middle + right[:, ::-1]
+    return (folded / folded.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _slopes(name: str, plane: Floats, shape: Shape) -> Features:
+    """Yield the mean slope in rings: along any direction, away from the centre, and the latter's size."""
+    y, x = (place.astype(np.float32) for place in centered(shape))
+    distance = np.maximum(np.hypot(y[1:-1, None], x[1:-1]), LEAST)
+    down = plane[:, 2:, 1:-1] - plane[:, :-2, 1:-1]
+    across = plane[:, 1:-1, 2:] - plane[:, 1:-1, :-2]
+    outward = down * (y[1:-1, None] / distance) + across * (x[1:-1] / distance)
+    weights = overlapping_rings((shape[0] - 2, shape[1] - 2, shape[2]), RINGS)
+    kinds = {
+        "slope": np.sqrt(down * down + across * across),
+        "slope outwards": outward,
+        "size of the slope outwards": np.abs(outward),
+    }
+    for kind, values in kinds.items():
+        yield from ring_means(f"{name}, {kind}", values, weights)
+
+
+def texture_features(images: Images) -> Features:
+    """Yield every feature of fine structure, which takes all pixels."""
+    for name, plane in images.contrasts.items():
         yield from _gradients(name, plane)
         yield from _second_differences(name, plane)
         yield from _bands(name, plane)
@@ -30,22 +93,21 @@ def texture_features(pictures: Pictures) -> Iterator[tuple[str, Numbers]]:
                 yield from _local_patterns(name, plane, reach)
 
 
-def _gradients(name: str, plane: Floats) -> Iterator[tuple[str, Numbers]]:
+def _gradients(name: str, plane: Floats) -> Features:
     down = plane[:, 1:, :-1] - plane[:, :-1, 1:]
     across = plane[:, 1:, 1:] - plane[:, :-1, :-1]
     steepness = np.sqrt(down * down + across * across)
-    for level, values in zip(LEVELS, quantiles(flat(steepness)), strict=True):
-        yield f"{name}, gradient, quantile {level}", values
+    yield from named_quantiles(f"{name}, gradient", steepness)
 
 
-def _second_differences(name: str, plane: Floats) -> Iterator[tuple[str, Numbers]]:
+def _second_differences(name: str, plane: Floats) -> Features:
     down = np.abs(plane[:, 2:] + plane[:, :-2] - 2 * plane[:, 1:-1]).mean(axis=(1, 2))
     across = np.abs(plane[:, :, 2:] + plane[:, :, :-2] - 2 * plane[:, :, 1:-1]).mean(axis=(1, 2))
     yield f"{name}, second difference, smaller", np.minimum(down, across)
     yield f"{name}, second difference, larger", np.maximum(down, across)
 
 
-def _bands(name: str, plane: Floats) -> Iterator[tuple[str, Numbers]]:
+def _bands(name: str, plane: Floats) -> Features:
     side = min(plane.shape[1:])
     power = np.square(wave_sizes(plane, side))
     energy = flat(power) @ _band_weights(side)
@@ -63,8 +125,8 @@ def _band_weights(side: int) -> Floats:
     return weights.astype(np.float32)
 
 
-def _local_patterns(name: str, plane: Floats, reach: int) -> Iterator[tuple[str, Numbers]]:
-    """Yield shares of the rotation-invariant uniform patterns of 8 neighbours (Ojala et al. 2002)."""
+def _local_patterns(name: str, plane: Floats, reach: int) -> Features:
+    """Yield shares of the rotation-invariant uniform patterns of 8 neighbors (Ojala et al. 2002)."""
     patterns = local_patterns(plane, reach)
     n, pixels = len(patterns), patterns[0].size
     patterns = patterns.reshape(n, pixels)
@@ -74,7 +136,7 @@ def _local_patterns(name: str, plane: Floats, reach: int) -> Iterator[tuple[str,
 
 
 def local_patterns(plane: Floats, reach: int) -> npt.NDArray[np.int8]:
-    """Return how many of 8 neighbours are as light as an inner pixel or lighter; 9 where not in a row."""
+    """Return how many of 8 neighbors are as light as an inner pixel or lighter; 9 where not in a row."""
     height, width = plane.shape[1:]
     centre = plane[:, reach : height - reach, reach : width - reach]
     steps = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))

@@ -1,4 +1,4 @@
-"""Descriptors of lesions as scikit-learn transformers: what is learnt from the training rows is a scale."""
+"""Lesion descriptors as scikit-learn transformers; only their scale is learnt from training rows."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skinmnist.features.descriptors import describe, descriptor_names
+from skinmnist.features.extract import extract_features, feature_names
 from skinmnist.features.image_ops import Shape
 
-#: Standard deviations from the mean beyond which a number is cut: what lies farther is an odd picture, and
-#: would be far from everything.
+#: Standard deviations from the mean at which a feature is clipped: beyond lies an odd image, far from all.
 FARTHEST = 6.0
 
 
 class Standardiser(TransformerMixin, BaseEstimator):
-    """Give every column zero mean and unit spread over the training rows, and cut what lies far out.
+    """Give every column zero mean and unit spread over the training rows, and clip outliers.
 
     Attributes
     ----------
@@ -27,7 +26,7 @@ class Standardiser(TransformerMixin, BaseEstimator):
     """
 
     def fit(self, X: npt.NDArray[Any], y: None = None) -> Standardiser:
-        """Measure numbers of shape (n, columns)."""
+        """Measure features of shape (n, columns)."""
         self.mean_ = X.mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = X.std(axis=0, dtype=np.float64)
         flat = spread <= 1e-6 * np.maximum(np.abs(self.mean_), 1e-6)
@@ -35,7 +34,7 @@ class Standardiser(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return the numbers in standard deviations from the mean, shape (n, columns), float32."""
+        """Return features in standard deviations from the mean, shape (n, columns), float32."""
         check_is_fitted(self, "mean_")
         scaled = X.astype(np.float32, copy=False) - self.mean_
         scaled /= self.spread_
@@ -43,15 +42,15 @@ class Standardiser(TransformerMixin, BaseEstimator):
 
 
 class LesionDescriptors(TransformerMixin, BaseEstimator):
-    """Turn flat pixel rows into standardised numbers that do not change when a picture is turned or mirrored.
+    """Turn flat pixel rows into standardised features that do not change when an image is turned or mirrored.
 
-    `skinmnist.features.descriptors.describe` and `Standardiser` in one, for use in a pipeline on pixel
-    rows. In a comparison the two are apart: pictures are described once, and standardised in every fold.
+    `skinmnist.features.extract.extract_features` and `Standardiser` in one, for a pipeline on pixel rows. In
+    a comparison the two are apart: features are extracted once, and standardised in every fold.
 
     Parameters
     ----------
     shape : tuple of int
-        ``(height, width, channels)`` of a picture; rows have their product as length.
+        ``(height, width, channels)`` of an image; rows have their product as length.
 
     Attributes
     ----------
@@ -68,17 +67,17 @@ class LesionDescriptors(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Where rows have another length or type, or pictures are too small.
+            Where rows have another length or type, or images are too small.
         """
-        self.standardiser_ = Standardiser().fit(describe(X, self.shape))
+        self.standardiser_ = Standardiser().fit(extract_features(X, self.shape))
         self.n_features_in_ = X.shape[1]
         return self
 
     def transform(self, X: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return the standardised descriptors of pixel rows, shape (n, numbers), float32."""
+        """Return the standardised features of pixel rows, shape (n, features), float32."""
         check_is_fitted(self, "standardiser_")
-        return self.standardiser_.transform(describe(X, self.shape))
+        return self.standardiser_.transform(extract_features(X, self.shape))
 
     def get_feature_names_out(self, input_features: None = None) -> npt.NDArray[np.object_]:
-        """Return the name of every number, shape (numbers,)."""
-        return np.asarray(descriptor_names(self.shape), dtype=object)
+        """Return the name of every feature, shape (features,)."""
+        return np.asarray(feature_names(self.shape), dtype=object)

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from skinmnist.datasets.arrays import Array, decode_array, decode_members, encode_array
 from skinmnist.errors import InputError
-from skinmnist.features.descriptors import describe, descriptor_names
+from skinmnist.features.extract import extract_features, feature_names
 from skinmnist.inference.heads import HEADS, STEPS, Head, Project, Standardise, softmax
 from skinmnist.inference.manifest import (
     FORMAT,
@@ -114,7 +114,7 @@ class Answer:
         """Return probabilities of the classes that the head knows, shape (n, len(codes))."""
         values: npt.NDArray[np.floating] | None = None
         if self.on_features:
-            values = describe(rows, self.shape)
+            values = extract_features(rows, self.shape)
         elif self.network is None:
             values = rows.astype(np.float32)
         if values is not None:
@@ -259,7 +259,7 @@ def _content(file: Path) -> bytes:
 
 def _n_features(shape: Shape) -> int:
     try:
-        return len(descriptor_names(shape))
+        return len(feature_names(shape))
     except InputError:
         raise UnreadableError("its pictures are too small for lesion features") from None
 

@@ -1,6 +1,6 @@
 """How unlike the pictures that a model was trained on a picture is: a warning, never a refusal.
 
-A picture is described by the lesion features of `skinmnist.features.descriptors`. Along the principal axes of
+A picture is described by the lesion features of `skinmnist.features.extract`. Along the principal axes of
 the training pictures its distance is Mahalanobis' (Hotelling's T²); off these axes it is what the axes leave
 over (the Q of Jackson & Mudholkar 1979, *Technometrics* 21, 341-349). Their product catches what is too much
 of something, too little (a flat colour), or a mixture that no training picture has. It learns nothing of
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.errors import InputError
-from skinmnist.features.descriptors import describe
+from skinmnist.features.extract import extract_features
 from skinmnist.features.image_ops import Shape
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -88,7 +88,7 @@ def _features(rows: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.float
     if down * across > 1:
         pictures = np.asarray(rows).reshape(len(rows), *shape)
         rows = pictures.repeat(down, axis=1).repeat(across, axis=2).reshape(len(rows), -1)
-    return describe(rows, (height * down, width * across, channels))
+    return extract_features(rows, (height * down, width * across, channels))
 
 
 def _folds(n: int, groups: npt.NDArray[Any] | None, random_state: int) -> npt.NDArray[np.integer]:

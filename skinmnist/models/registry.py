@@ -41,9 +41,9 @@ def _components(setting: Setting) -> Any:
 
 
 def _describe(rows: Any, shape: tuple[int, int, int]) -> Any:
-    from skinmnist.features.descriptors import describe
+    from skinmnist.features.extract import extract_features
 
-    return describe(rows, shape)
+    return extract_features(rows, shape)
 
 
 def _standardiser(setting: Setting) -> Any:

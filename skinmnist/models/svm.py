@@ -31,10 +31,10 @@ TOLERANCE = 0.01
 
 def make_svm(setting: Setting) -> Any:
     """Return an RBF support vector classifier (Cortes & Vapnik 1995) for the components of descriptors."""
-    from skinmnist.features.descriptors import descriptor_names
+    from skinmnist.features.extract import feature_names
     from skinmnist.models.components import n_components
 
-    columns = len(descriptor_names(setting.shape))
+    columns = len(feature_names(setting.shape))
     return _machine(PENALTY, 1.0 / n_components(setting.train_rows, columns, DESCRIPTOR_COMPONENTS))
 
 

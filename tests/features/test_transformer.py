@@ -4,12 +4,12 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from skinmnist.errors import InputError
-from skinmnist.features.descriptors import describe
+from skinmnist.features.extract import extract_features
 from skinmnist.features.transformer import FARTHEST, LesionDescriptors, Standardiser
 
 
 def test_training_rows_get_zero_mean_and_unit_spread(lesions):
-    found = Standardiser().fit_transform(describe(lesions.pixels, lesions.shape))
+    found = Standardiser().fit_transform(extract_features(lesions.pixels, lesions.shape))
     varying = found.std(axis=0) > 0
     within = varying & (np.abs(found).max(axis=0) < FARTHEST)
     assert within.mean() > 0.5
@@ -26,7 +26,7 @@ def test_a_column_that_does_not_vary_stays_at_nothing():
 
 def test_it_is_describe_and_standardise_in_one(lesions):
     model = LesionDescriptors(lesions.shape).fit(lesions.pixels[:200])
-    numbers = describe(lesions.pixels, lesions.shape)
+    numbers = extract_features(lesions.pixels, lesions.shape)
     expected = Standardiser().fit(numbers[:200]).transform(numbers)
     np.testing.assert_array_equal(model.transform(lesions.pixels), expected)
     assert len(model.get_feature_names_out()) == expected.shape[1]

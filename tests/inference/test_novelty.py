@@ -88,11 +88,11 @@ def test_alone_or_among_others(halves, arrays):
 
 def test_the_distance_is_hotellings_and_the_rest(halves):
     """Computed with a pseudo-inverse instead of axes."""
-    from skinmnist.features.descriptors import describe
+    from skinmnist.features.extract import extract_features
 
     rows = halves[0]
     fitted = fit_novelty(rows, SHAPE)
-    numbers = describe(rows, SHAPE).astype(np.float64)
+    numbers = extract_features(rows, SHAPE).astype(np.float64)
     scaled = np.clip((numbers - fitted["mean"]) / fitted["scale"], -8, 8)
     onto = fitted["axes"].astype(np.float64) @ fitted["axes"].T
     inverse = np.linalg.pinv(onto @ (scaled.T @ scaled / len(scaled)) @ onto, rcond=1e-9)
@@ -154,7 +154,7 @@ def test_wild_arrays_are_refused(change, arrays):
 def test_arrays_of_another_shape_are_refused(arrays):
     with pytest.raises(InputError, match="train the model again"):
         novelty_score(np.zeros((1, 64), np.uint8), (8, 8, 1), arrays)
-    with pytest.raises(InputError, match="descriptors received rows"):
+    with pytest.raises(InputError, match="received rows of shape"):
         novelty_score(np.zeros((1, 64), np.uint8), SHAPE, arrays)
 
 

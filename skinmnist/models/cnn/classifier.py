@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from skinmnist.datasets.mapped import MappedRows, row_blocks
 from skinmnist.datasets.table import to_rows
 from skinmnist.errors import InputError
-from skinmnist.features.descriptors import describe
+from skinmnist.features.extract import extract_features
 from skinmnist.features.transformer import Standardiser
 from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble
 from skinmnist.models.cnn.training import BALANCES, Rows, TrainingConfig, ValidationSet, borrow
@@ -204,7 +204,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.channel_statistics_ = ChannelStatistics.of(pictures)
         self.standardiser_, features = None, np.zeros((len(pictures), 0), dtype=np.float32)
         if self.feature_layers:
-            features = describe(to_rows(np.asarray(pictures)), self.shape)
+            features = extract_features(to_rows(np.asarray(pictures)), self.shape)
             self.standardiser_ = Standardiser().fit(features)
             features = self.standardiser_.transform(features)
         counts = np.bincount(codes, weights) if sample_indices is None else np.bincount(codes[sample_indices])
@@ -288,7 +288,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """Return what the second network looks at, of no columns where there is none."""
         if self.standardiser_ is None:
             return np.zeros((len(pictures), 0), dtype=np.float32)
-        return self.standardiser_.transform(describe(to_rows(pictures), self.shape))
+        return self.standardiser_.transform(extract_features(to_rows(pictures), self.shape))
 
     def _architecture(self, precision: str) -> Architecture:
         height, width, channels = self.shape
