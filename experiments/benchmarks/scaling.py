@@ -51,7 +51,7 @@ def run_cell(path, sampler, model):
 
     table = joblib.load(path, mmap_mode="r")
     plan = make_plan(table, [sampler], [model], 5, 1, None, 0, None)
-    library = plan.task.models[model].library
+    library = plan.task.models[model].cost.library
     if library:
         importlib.import_module(library)
     with warnings.catch_warnings():

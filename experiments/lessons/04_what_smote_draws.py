@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from skinmnist.datasets.table import to_images
 from skinmnist.experiment.splits import assign_folds
-from skinmnist.resampling.lineage import find_parents
+from skinmnist.resampling.registry import find_parents
 from skinmnist.teaching.notebook_api import (
     BLUE,
     INK,

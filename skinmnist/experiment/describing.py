@@ -1,7 +1,7 @@
-"""Numbers that describe pictures, made once for all the cells that a process works on.
+"""Features of images, extracted once for all the cells that a process works on.
 
-No number depends on another picture, so describing before the split leaks nothing. The numbers of a large
-table would fill the memory: there each cell describes the pictures that it uses, block by block.
+No feature depends on another image, so extracting before the split leaks nothing. The features of a large
+table would fill the memory: there each cell extracts those of the images that it uses, block by block.
 """
 
 from __future__ import annotations
@@ -19,69 +19,69 @@ from skinmnist.datasets.mapped import MappedRows, row_blocks
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.splits import LEFT_OUT
 
-#: Pictures of a large table that are described together.
+#: Images of a large table whose features are extracted together.
 BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Description:
-    """The numbers of a table's pictures, and what they cost.
+class TableFeatures:
+    """The features of a table's images, and what they cost.
 
     Attributes
     ----------
-    numbers : ndarray of shape (n, numbers)
-        NaN for pictures that take part in no fold.
+    values : ndarray of shape (n, features)
+        NaN for images that take part in no fold.
     seconds : float
-        Wall seconds for one picture. Every cell is charged for all pictures that it uses, whichever cell
+        Wall seconds for one image. Every cell is charged for all images that it uses, whichever cell
         came first, so that costs of models can be compared.
     """
 
-    numbers: npt.NDArray[np.floating]
+    values: npt.NDArray[np.floating]
     seconds: float
 
 
 def extract_table_features(
     table: PixelTable,
-    describe: Callable[[Any, tuple[int, int, int]], Any],
+    extract: Callable[[Any, tuple[int, int, int]], Any],
     fold_of: npt.NDArray[np.integer],
-) -> Description:
-    """Describe the pictures that take part in folds, once in a process.
+) -> TableFeatures:
+    """Extract the features of the images that take part in folds, once in a process.
 
     Parameters
     ----------
     table : PixelTable
-    describe : callable
-        See `skinmnist.models.spec.ModelSpec`.
+    extract : callable
+        See `skinmnist.models.spec.FeatureSettings`.
     fold_of : ndarray of shape (n,)
-        Fold of each picture, or ``LEFT_OUT``.
+        Fold of each image, or ``LEFT_OUT``.
     """
     # All in one go and in their own order: sums over other batches would differ in their last digit.
-    return _describe_once(table, describe, (fold_of != LEFT_OUT).tobytes())
+    return _extract_once(table, extract, (fold_of != LEFT_OUT).tobytes())
 
 
 def extract_row_features(
-    rows: MappedRows, describe: Callable[[Any, tuple[int, int, int]], Any], shape: tuple[int, int, int]
+    rows: MappedRows, extract: Callable[[Any, tuple[int, int, int]], Any], shape: tuple[int, int, int]
 ) -> npt.NDArray[np.floating]:
-    """Describe pictures block by block; memory beyond what is returned does not follow their number."""
+    """Extract features block by block; memory beyond what is returned does not grow with their number."""
     parts = (
-        np.asarray(describe(np.asarray(rows[block]), shape)) for block in row_blocks(len(rows), BLOCK_ROWS)
+        np.asarray(extract(np.asarray(rows[block]), shape)) for block in row_blocks(len(rows), BLOCK_ROWS)
     )
     first = next(parts)
-    numbers = np.empty((len(rows), first.shape[1]), dtype=first.dtype)
-    numbers[: len(first)] = first
+    values = np.empty((len(rows), first.shape[1]), dtype=first.dtype)
+    values[: len(first)] = first
     for block, part in zip(list(row_blocks(len(rows), BLOCK_ROWS))[1:], parts, strict=True):
-        numbers[block] = part
-    return numbers
+        values[block] = part
+    return values
 
 
 @lru_cache(maxsize=1)
-def _describe_once(
-    table: PixelTable, describe: Callable[[Any, tuple[int, int, int]], Any], kept: bytes
-) -> Description:
-    rows = np.flatnonzero(np.frombuffer(kept, dtype=bool))
+def _extract_once(
+    table: PixelTable, extract: Callable[[Any, tuple[int, int, int]], Any], taking_part: bytes
+) -> TableFeatures:
+    rows = np.flatnonzero(np.frombuffer(taking_part, dtype=bool))
     start = time.perf_counter()
-    found = np.asarray(describe(np.asarray(table.pixels[rows]), table.shape))
+    found = np.asarray(extract(np.asarray(table.pixels[rows]), table.shape))
     seconds = time.perf_counter() - start
-    numbers = np.full((len(table), found.shape[1]), np.nan, dtype=found.dtype)
-    numbers[rows] = found
-    return Description(numbers, seconds / len(rows))
+    values = np.full((len(table), found.shape[1]), np.nan, dtype=found.dtype)
+    values[rows] = found
+    return TableFeatures(values, seconds / len(rows))

@@ -16,13 +16,12 @@ import numpy.typing as npt
 from skinmnist.datasets.mapped import row_blocks
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
-from skinmnist.experiment.grid import Sampler
 from skinmnist.experiment.inputs import Inputs, choose_training_rows
 from skinmnist.experiment.splits import LEFT_OUT
 from skinmnist.experiment.training import Clock, Trained, fit_model
 from skinmnist.experiment.training_rows import TrainingRows
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
-from skinmnist.resampling.lineage import find_parents
+from skinmnist.resampling.registry import Resampler, find_parents
 
 #: Classes of more rows show no examples: finding parents compares all their rows with each other.
 EXAMPLE_ROWS = 2000
@@ -41,17 +40,17 @@ class Task:
     by_lesion : bool
         Whether splits inside the training part keep lesions together as well.
     models : mapping of str to ModelSpec
-    samplers : mapping of str to Sampler
+    samplers : mapping of str to Resampler
     seed : int
     validate_on_held_out : bool
-        Whether classifiers validate on the held-out rows: the leak of many published systems, for showing it;
+        Whether the held-out rows are the validation set: the leak of many published systems, for showing it;
         no comparison ever asks for it.
     """
 
     folds: npt.NDArray[np.int8]
     by_lesion: bool
     models: Mapping[str, ModelSpec]
-    samplers: Mapping[str, Sampler]
+    samplers: Mapping[str, Resampler]
     seed: int
     validate_on_held_out: bool = False
 
@@ -74,36 +73,26 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     Exception
         Whatever the sampler or the model raises; ValueError where what a model returns are no probabilities.
     """
-    spec, sampler = task.models[cell.model], task.samplers[cell.sampler]
+    spec = task.models[cell.model]
     fold_of = task.folds[cell.repeat]
     held_out = np.flatnonzero(fold_of == cell.fold)
     train = np.flatnonzero((fold_of != cell.fold) & (fold_of != LEFT_OUT))
     sampler_seed, model_seed = cell_seeds(task.seed, cell)
-    train, notes = choose_training_rows(
-        train, np.asarray(table.labels[train]), spec, sampler.make, sampler_seed
-    )
+    resampler = task.samplers[cell.sampler].with_seed(sampler_seed)
+    train, notes = choose_training_rows(train, np.asarray(table.labels[train]), spec, resampler)
     setting = Setting(table.shape, len(table.class_names), min(len(train), MOST_ROWS), model_seed)
     lesions = table.lesion_ids[train] if task.by_lesion and table.lesion_ids is not None else None
     inputs = Inputs(table, spec, fold_of)
-    rows, labels = inputs.view(train, sampler.make), np.asarray(table.labels[train])
+    rows, labels = inputs.view(train, resampler), np.asarray(table.labels[train])
     leaked = None
     if task.validate_on_held_out:
         leaked = (inputs.take(held_out), np.asarray(table.labels[held_out]))
-    trained = fit_model(
-        spec,
-        cell.sampler,
-        sampler.make,
-        sampler_seed,
-        setting,
-        rows,
-        labels,
-        lesions,
-        validation_data=leaked,
-    )
+    trained = fit_model(spec, resampler, setting, rows, labels, lesions, validation_data=leaked)
     fit_seconds = trained.fit_seconds + inputs.seconds * len(train)
     probabilities, predicted, predict_seconds = _answer(trained, inputs, held_out)
 
-    shows_examples = spec.features is None and spec.describe is None and (cell.repeat, cell.fold) == (0, 0)
+    on_pixels = spec.features.transformer is None and spec.features.extract is None
+    shows_examples = on_pixels and (cell.repeat, cell.fold) == (0, 0)
     return CellResult(
         cell=cell,
         rows=held_out.astype(np.int64),
@@ -112,20 +101,20 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         probabilities=probabilities,
         timing=Timing(
             rows=len(trained.labels),
-            rows_resampled=trained.sample_indices.made,
+            rows_resampled=trained.training.n_resampled,
             resample_seconds=trained.resample_seconds,
             fit_seconds=fit_seconds,
             predict_seconds=predict_seconds,
-            peak_rss_mb=0.0,  # Known to whoever watches the process.
+            peak_rss_mb=0.0,  # Known only from outside the process.
         ),
         counts_before=np.bincount(trained.labels, minlength=setting.n_classes).astype(float),
-        counts_after=trained.sample_indices.class_mix(setting.n_classes),
+        counts_after=trained.training.class_mix(setting.n_classes),
         notes=(*notes, *trained.notes),
         history={
             name: np.asarray(curve, float)
             for name, curve in getattr(trained.fitted.classifier, "history_", {}).items()
         },
-        examples=_examples(rows, labels, trained.sample_indices) if shows_examples else None,
+        examples=_examples(rows, labels, trained.training) if shows_examples else None,
     )
 
 
@@ -145,18 +134,18 @@ def _answer(
 
 
 def _examples(
-    rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], sample_indices: TrainingRows
+    rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], training: TrainingRows
 ) -> Examples | None:
-    """Keep one made row of each class and the two rows it lies between; None where none was interpolated."""
+    """Take a synthetic row of each class and the two rows it lies between; None without interpolation."""
     n_old = len(rows)
-    if len(sample_indices.rows) <= n_old or not np.array_equal(sample_indices.rows[:n_old], rows):
+    if len(training.rows) <= n_old or not np.array_equal(training.rows[:n_old], rows):
         return None
     families, codes = [], []
-    for code in np.unique(sample_indices.labels[n_old:]):
+    for code in np.unique(training.labels[n_old:]):
         own = rows[labels == code]
         if len(own) > EXAMPLE_ROWS:
             continue
-        for child in sample_indices.rows[n_old:][sample_indices.labels[n_old:] == code][:8]:
+        for child in training.rows[n_old:][training.labels[n_old:] == code][:8]:
             parents = find_parents(child, own)
             # A child from the middle shows best what interpolation does to a picture.
             if parents is not None and 0.25 < parents.position < 0.75:

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,26 +17,10 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
-from skinmnist.resampling.registry import SAMPLERS, STRATEGIES, make_sampler, seeded
+from skinmnist.resampling.registry import SAMPLERS, STRATEGIES, Resampler, make_sampler, seeded
 from skinmnist.text import LONGEST_NAME, is_name, shown
 
 DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """One row of the grid: a sampler of imbalanced-learn, one of the user's own, or a remedy.
-
-    Attributes
-    ----------
-    make : callable or None
-        Seed -> unfitted sampler; None for a remedy, which makes no rows.
-    fingerprint : str
-        Identifies a sampler that is not imbalanced-learn's; empty for those that are.
-    """
-
-    make: Callable[[int], Any] | None
-    fingerprint: str = ""
 
 
 def resolve_models(models: Iterable[str] | Mapping[str, Any]) -> dict[str, ModelSpec]:
@@ -56,7 +40,7 @@ def resolve_models(models: Iterable[str] | Mapping[str, Any]) -> dict[str, Model
     return _resolve(models, "model", _as_model)
 
 
-def resolve_samplers(samplers: Iterable[str] | Mapping[str, Any]) -> dict[str, Sampler]:
+def resolve_samplers(samplers: Iterable[str] | Mapping[str, Any]) -> dict[str, Resampler]:
     """Return the samplers asked for, by name; the counterpart of `resolve_models`.
 
     Raises
@@ -68,7 +52,7 @@ def resolve_samplers(samplers: Iterable[str] | Mapping[str, Any]) -> dict[str, S
 
 
 def plan_cells(
-    samplers: Mapping[str, Sampler],
+    samplers: Mapping[str, Resampler],
     models: Mapping[str, ModelSpec],
     repeats: int,
     folds: int,
@@ -78,7 +62,7 @@ def plan_cells(
 
     Parameters
     ----------
-    samplers : mapping of str to Sampler
+    samplers : mapping of str to Resampler
     models : mapping of str to ModelSpec
     repeats, folds : int
     fused : bool
@@ -93,7 +77,7 @@ def plan_cells(
     cells, notes = [], []
     for sampler in in_order(samplers, [*STRATEGIES, *SAMPLERS]):
         for model in in_order(models, MODELS):
-            if samplers[sampler].make is None and not models[model].takes(sampler):
+            if samplers[sampler].factory is None and not models[model].takes(samplers[sampler].name):
                 notes.append(f"{sampler} with {model} is not planned: {model} cannot take it")
                 continue
             pair = [Cell(sampler, model, r, f) for r in range(repeats) for f in range(folds)]
@@ -162,7 +146,7 @@ def _as_model(name: str, value: Any) -> ModelSpec:
             raise InputError(
                 f"received model {value!r}; expected one of {', '.join(MODELS)}, or package.module:Class"
             )
-        return MODELS[value]
+        return replace(MODELS[value], fingerprint="" if name == value else value)
     needed = ("fit", "predict", "get_params")
     if isinstance(value, type) or not all(hasattr(value, method) for method in needed):
         raise InputError(
@@ -179,7 +163,6 @@ def _as_model(name: str, value: Any) -> ModelSpec:
         title=name,
         classifier=partial(_classifier_like, value),
         weights=has_fit_parameter(value, "sample_weight"),
-        calibrate=not hasattr(value, "predict_proba"),
         fingerprint=_fingerprint(name, value),
     )
 
@@ -190,19 +173,20 @@ def _classifier_like(estimator: Any, setting: Setting) -> Any:
     return seeded(clone(estimator), setting.seed)
 
 
-def _as_sampler(name: str, value: Any) -> Sampler:
-    if isinstance(value, Sampler):
+def _as_sampler(name: str, value: Any) -> Resampler:
+    if isinstance(value, Resampler):
         return replace(value, fingerprint=value.fingerprint or _fingerprint(name, value))
     if isinstance(value, str):
+        own = "" if name == value else value
         if value in STRATEGIES:
-            return Sampler(None)
+            return Resampler(value, fingerprint=own)
         make_sampler(value, 0)
-        return Sampler(partial(make_sampler, value))
+        return Resampler(value, partial(make_sampler, value), fingerprint=own)
     if isinstance(value, type) or not hasattr(value, "fit_resample") or not hasattr(value, "get_params"):
         raise InputError(
             f"received {value!r} as sampler {name!r}; expected a name or an imbalanced-learn sampler object"
         )
-    return Sampler(partial(_sampler_like, value), _fingerprint(name, value))
+    return Resampler(name, partial(_sampler_like, value), fingerprint=_fingerprint(name, value))
 
 
 def _sampler_like(sampler: Any, seed: int) -> Any:

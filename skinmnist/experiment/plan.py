@@ -25,7 +25,7 @@ from skinmnist.experiment.splits import LEFT_OUT, assign_folds, choose_split
 from skinmnist.models.cnn.variants import choose_precision
 
 #: Where predictions are computed: a change there, or in what these import, makes stored cells stale.
-_COMPUTING = ("skinmnist.experiment.fit_cell", "skinmnist.experiment.fusion")
+_COMPUTING = tuple(f"skinmnist.experiment.{name}" for name in ("fit_cell", "fusion", "grid"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Plan:
         """
         described: dict[str, dict[str, Any]] = {}
         for name, spec in self.task.models.items():
-            described[name] = {"title": spec.title, "space": spec.space}
+            described[name] = {"title": spec.title, "space": spec.features.space}
             if self.fusion is not None:
                 columns = list(self.fusion.columns)
                 own = {

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from skinmnist.experiment.cells import Cell
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 
-#: The size that `ModelSpec.seconds` was measured at: training rows of a fold, and columns.
+#: The size that `Cost.seconds` was measured at: training rows of a fold, and columns.
 _REFERENCE_ROWS, _REFERENCE_COLUMNS = 8012, 2352
 
 
@@ -32,7 +32,7 @@ def expected_seconds(
         over = False  # Copies travel as weights: there are no more rows than before.
     growth = float(class_counts.max()) * len(class_counts) / float(class_counts.sum()) if over else 1.0
     size = (rows / _REFERENCE_ROWS) * max(columns / _REFERENCE_COLUMNS, 0.15)
-    return 0.2 + spec.seconds * size * growth**spec.grows
+    return 0.2 + spec.cost.seconds * size * growth**spec.cost.growth
 
 
 @dataclass

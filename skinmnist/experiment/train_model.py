@@ -14,12 +14,12 @@ from skinmnist import facts
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.execution.machine import versions
-from skinmnist.experiment.grid import Sampler, resolve_models, resolve_samplers
+from skinmnist.experiment.grid import resolve_models, resolve_samplers
 from skinmnist.experiment.inputs import Inputs, choose_training_rows
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.splits import choose_split
 from skinmnist.experiment.training import Trained, fit_model
-from skinmnist.experiment.training_rows import draw_some
+from skinmnist.experiment.training_rows import stratified_subsample
 from skinmnist.inference.manifest import (
     LONGEST_NAME,
     MOST_CLASSES,
@@ -32,6 +32,7 @@ from skinmnist.inference.model_file import MOST_BYTES, SUFFIX, decode_model, enc
 from skinmnist.inference.novelty import ROWS_PER_AXIS, fit_novelty
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
+from skinmnist.resampling.registry import Resampler
 
 #: Rows that it takes to learn which pictures are familiar.
 LEAST_ROWS = 2 * ROWS_PER_AXIS
@@ -68,7 +69,7 @@ class Kept:
         return self._trained.answer(_inputs(rows, self._shape, self._trained.spec))[0]
 
 
-def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Sampler]:
+def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resampler]:
     """Return short names, entry and sampler of a pair that can be trained and kept.
 
     Raises
@@ -77,16 +78,16 @@ def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Sampler]
         Where a name is unknown, the model cannot take the sampler, or cannot be written to a file.
     """
     [(model_name, spec)] = resolve_models([model]).items()
-    [(sampler_name, found)] = resolve_samplers([sampler]).items()
+    [(sampler_name, resampler)] = resolve_samplers([sampler]).items()
     if spec.export is None:
         able = ", ".join(name for name, other in MODELS.items() if other.export)
         raise InputError(
             f"model {model!r} cannot be written to a model file; choose one of {able}, "
             "or compare it with `python -m skinmnist.compare`"
         )
-    if found.make is None and not spec.takes(sampler_name):
+    if resampler.factory is None and not spec.takes(sampler_name):
         raise InputError(f"{model_name} cannot take {sampler_name}; choose another sampler, such as none")
-    return model_name, spec, sampler_name, found
+    return model_name, spec, sampler_name, resampler
 
 
 def check_exportable(table: PixelTable) -> None:
@@ -154,25 +155,24 @@ def train_model(
         grown too large.
     """
     check_exportable(table)
-    model, spec, sampler, found = choose_pair(model, sampler)
+    model, spec, sampler, resampler = choose_pair(model, sampler)
     assert spec.export is not None
     # As from a table of one fold that holds nothing out; no fold of a comparison has the same seeds.
     sampler_seed, model_seed = (int(s >> 1) for s in np.random.SeedSequence(seed).generate_state(2))
     lesions = table.lesion_ids if choose_split(table, None) == "lesion" else None
     every = np.arange(len(table))
-    rows, notes = choose_training_rows(every, table.labels, spec, found.make, sampler_seed)
+    resampler = resampler.with_seed(sampler_seed)
+    rows, notes = choose_training_rows(every, table.labels, spec, resampler)
     trained = fit_model(
         spec,
-        sampler,
-        found.make,
-        sampler_seed,
+        resampler,
         Setting(table.shape, len(table.class_names), min(len(rows), MOST_ROWS), model_seed),
-        Inputs(table, spec, np.zeros(len(table), dtype=np.int8)).view(rows, found.make),
+        Inputs(table, spec, np.zeros(len(table), dtype=np.int8)).view(rows, resampler),
         np.asarray(table.labels[rows]),
         None if lesions is None else lesions[rows],
-        kept=True,
+        to_export=True,
     )
-    exported = spec.export(trained.fitted)
+    exported = spec.export.write(trained.fitted)
     description = {
         "kind": "skinmnist model",
         "title": spec.title,
@@ -185,7 +185,7 @@ def train_model(
         "versions": {"skinmnist": skinmnist.__version__, **versions()},
         "notice": facts.DISCLAIMER,
     }
-    some = draw_some(table.labels, MOST_ROWS, seed)
+    some = stratified_subsample(table.labels, MOST_ROWS, seed)
     groups = None if lesions is None else lesions[some]
     novelty = fit_novelty(np.asarray(table.pixels[some]), table.shape, groups=groups, random_state=seed)
     try:
@@ -202,9 +202,9 @@ def train_model(
 
 
 def _inputs(rows: npt.NDArray[np.uint8], shape: tuple[int, int, int], spec: ModelSpec) -> npt.NDArray[Any]:
-    if spec.describe is not None:
-        return np.asarray(spec.describe(rows, shape))
-    return rows.astype(spec.pixel_type, copy=False)
+    if spec.features.extract is not None:
+        return np.asarray(spec.features.extract(rows, shape))
+    return rows.astype(spec.features.pixel_type, copy=False)
 
 
 def _describe(table: PixelTable) -> dict[str, Any]:

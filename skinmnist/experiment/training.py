@@ -1,21 +1,20 @@
-"""Training: features, validation set, sampler, model, calibration; for a cell and for a saved model alike."""
+"""Training: features, validation set, sampler, model, calibration; for a cell and for a saved model."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.experiment.calibrating import calibrate
+from skinmnist.experiment.calibrating import as_columns, calibrate
 from skinmnist.experiment.inner_folds import draw_lesions
-from skinmnist.experiment.training_rows import TrainingRows, draw_training_rows, fewer_resampled, subsample
-from skinmnist.models.calibration import as_columns
+from skinmnist.experiment.training_rows import TrainingRows, resample_rows, subsample, subsample_resampled
 from skinmnist.models.export import Fitted
 from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.resampling.registry import Resampler
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +28,7 @@ class Trained:
     n_classes : int
     labels : ndarray of shape (m,), int64
         Of the rows that the sampler was given.
-    drawn : TrainingRows
+    training : TrainingRows
         What the sampler made of them.
     notes : tuple of str
         What had to be done otherwise than asked.
@@ -41,13 +40,13 @@ class Trained:
     fitted: Fitted
     n_classes: int
     labels: npt.NDArray[np.int64]
-    sample_indices: TrainingRows
+    training: TrainingRows
     notes: tuple[str, ...]
     resample_seconds: float
     fit_seconds: float
 
     def answer(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Return probabilities (m, k) and decisions (m,) for pixel rows, or the numbers that describe them.
+        """Return probabilities (m, k) and decisions (m,) for pixel rows, or the features extracted from them.
 
         Raises
         ------
@@ -65,14 +64,12 @@ class Trained:
 
 def fit_model(
     spec: ModelSpec,
-    strategy: str,
-    make_sampler: Callable[[int], Any] | None,
-    sampler_seed: int,
+    resampler: Resampler,
     setting: Setting,
     rows: npt.NDArray[Any],
     labels: npt.NDArray[np.int64],
     lesions: npt.NDArray[np.str_] | None,
-    kept: bool = False,
+    to_export: bool = False,
     validation_data: tuple[npt.NDArray[Any], npt.NDArray[np.int64]] | None = None,
 ) -> Trained:
     """Train a model on rows, sampler included.
@@ -80,63 +77,64 @@ def fit_model(
     Parameters
     ----------
     spec : ModelSpec
-    remedy, make_sampler, sampler_seed
-        See `skinmnist.experiment.training_rows.draw_training_rows`.
+    resampler : Resampler
+        With the seed of the cell.
     setting : Setting
     rows : ndarray of shape (n, features)
-        Pixel rows, or the numbers that describe them.
+        Pixel rows, or the features extracted from them.
     labels : ndarray of shape (n,), int64
     lesions : ndarray of shape (n,) or None
         None where rows are split one by one.
-    kept : bool
-        Whether the model is to be kept in a file.
+    to_export : bool
+        Whether the model is to be saved in a file.
     validation_data : tuple of ndarray, optional
-        Rows and labels that ``fit`` validates on in place of training lesions: only to show what that leaks.
+        Rows and labels that ``fit`` is given as validation set in place of training lesions: only to show
+        what that leaks.
     """
+    seed, limits = resampler.seed, spec.limits
 
     def build() -> Any:
-        classifier = spec.build(setting, strategy)
-        return classifier.set_params(**spec.kept) if kept and spec.kept else classifier
+        classifier = spec.build(setting, resampler.name)
+        return classifier.set_params(**spec.export.params) if to_export and spec.export else classifier
 
-    def draw(chosen: npt.NDArray[np.int64] | slice) -> TrainingRows:
+    def resampled(chosen: npt.NDArray[np.int64] | slice) -> TrainingRows:
         own = rows[chosen]
-        made = draw_training_rows(strategy, make_sampler, sampler_seed, own, labels[chosen], spec)
-        return fewer_resampled(made, own, spec.resampled_rows, sampler_seed)
+        training = resample_rows(resampler, own, labels[chosen], spec)
+        return subsample_resampled(training, own, limits.resampled, seed)
 
     # Made before the clock starts, for this imports the libraries.
     classifier = build()
-    features = spec.features(setting) if spec.features else None
-    if make_sampler:
-        make_sampler(sampler_seed)
+    transformer = spec.features.transformer(setting) if spec.features.transformer else None
+    if resampler.factory:
+        resampler.factory(seed)
     clock = Clock()
-    if features is not None:
-        rows = features.fit_transform(rows)
+    if transformer is not None:
+        rows = transformer.fit_transform(rows)
     feature_seconds = clock.lap()
-    chosen, validation = _split_validation(spec, rows, labels, lesions, sampler_seed)
+    chosen, validation = _split_validation(spec, rows, labels, lesions, seed)
     if validation_data is not None:
         validation = {"validation_data": validation_data}
-    sample_indices = draw(chosen)
+    training = resampled(chosen)
     resample_seconds = clock.lap()
-    learnt = subsample(sample_indices, spec.pair_rows, sampler_seed)
+    learnt = subsample(training, limits.pair, seed)
     learnt.train(classifier, **validation)
     calibration = None
-    if spec.calibrate:
-        mix = sample_indices.class_mix(setting.n_classes)
+    if not hasattr(classifier, "predict_proba"):
         calibration = calibrate(
             build,
-            lambda inner: subsample(draw(inner), spec.calibration_pair_rows, sampler_seed),
+            lambda inner: subsample(resampled(inner), limits.calibration_pair, seed),
             rows,
             labels,
             lesions,
-            mix,
-            sampler_seed,
+            training.class_mix(setting.n_classes),
+            seed,
         )
     return Trained(
         spec=spec,
-        fitted=Fitted(features, classifier, calibration, spec.describe is not None),
+        fitted=Fitted(transformer, classifier, calibration, spec.features.extract is not None),
         n_classes=setting.n_classes,
         labels=labels[chosen],
-        sample_indices=sample_indices,
+        training=training,
         notes=(*learnt.notes, *getattr(classifier, "notes_", ())),
         resample_seconds=resample_seconds,
         fit_seconds=feature_seconds + clock.lap(),
@@ -163,17 +161,18 @@ def _split_validation(
     lesions: npt.NDArray[np.str_] | None,
     seed: int,
 ) -> tuple[npt.NDArray[np.int64] | slice, dict[str, Any]]:
-    """Split training rows into those to resample and train on, and the validation set of ``fit``."""
-    if not spec.watch:
+    """Split training rows into those to resample and train on, and the validation set for ``fit``."""
+    share = spec.validation_share
+    if not share:
         return slice(None), {}
-    seen = draw_lesions(labels, lesions, spec.watch, seed)
-    if not len(seen):
+    left_out = draw_lesions(labels, lesions, share, seed)
+    if not len(left_out):
         raise ValueError(
-            f"too few lesions to validate on {spec.watch:.0%} of those of each class; give more, or choose a "
+            f"too few lesions to validate on {share:.0%} of those of each class; give more, or choose a "
             "model without a validation set"
         )
-    trained = np.setdiff1d(np.arange(len(labels)), seen)
-    return trained, {"validation_data": (rows[seen], labels[seen])}
+    trained = np.setdiff1d(np.arange(len(labels)), left_out)
+    return trained, {"validation_data": (rows[left_out], labels[left_out])}
 
 
 def _decisions(classifier: Any, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -1,8 +1,7 @@
-"""Training rows as a model takes them, after the sampler or remedy."""
+"""Training rows as a model takes them, after the sampler or imbalance strategy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.models.spec import ModelSpec
-from skinmnist.resampling.registry import resample
+from skinmnist.resampling.registry import Resampler
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,18 +21,18 @@ class TrainingRows:
     rows : ndarray of shape (m, features)
     labels : ndarray of shape (m,), int64
     weights : ndarray of shape (m,), float64, or None
-    made : int
-        How many rows stand behind them: copies that travel as weights or positions are counted.
-    drawn : ndarray of int, or None
-        Positions among `rows` of the rows to train on, where copies travel as positions.
+    n_resampled : int
+        How many rows stand behind them: copies that travel as weights or as sample indices are counted.
     notes : tuple of str
         What the sampler had to do otherwise than asked.
+    sample_indices : ndarray of int, or None
+        Which of `rows` to train on, where copies travel as indices.
     """
 
     rows: npt.NDArray[Any]
     labels: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float64] | None
-    made: int
+    n_resampled: int
     notes: tuple[str, ...] = ()
     sample_indices: npt.NDArray[np.integer] | None = None
 
@@ -51,188 +50,160 @@ class TrainingRows:
         classifier.fit(self.rows, self.labels, **more)
 
 
-def draw_training_rows(
-    strategy: str,
-    make_sampler: Callable[[int], Any] | None,
-    seed: int,
-    rows: npt.NDArray[Any],
-    labels: npt.NDArray[np.int64],
-    spec: ModelSpec,
+def resample_rows(
+    resampler: Resampler, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], spec: ModelSpec
 ) -> TrainingRows:
-    """Apply a sampler, or a remedy, to the training rows of a fold.
+    """Apply a sampler, or ``class_weight``, to training rows of shape (n, features).
 
-    Parameters
-    ----------
-    remedy : str
-        ``"class_weight"`` weights the rows; other remedies leave them as they are. Only looked at where
-        `make_sampler` is None.
-    make_sampler : callable or None
-        Seed -> unfitted sampler.
-    seed : int
-    rows : ndarray of shape (n, features)
-    labels : ndarray of shape (n,), int64
-    spec : ModelSpec
-        Tells whether copies may travel as weights, and the type of pixels.
+    Where the model allows it, copies travel as weights or as sample indices.
     """
-    if make_sampler is None:
-        weights = balanced_weights(labels) if strategy == "class_weight" else None
+    result = resampler.resample(rows, labels)
+    if result is None:
+        weights = balanced_weights(labels) if resampler.name == "class_weight" else None
         return TrainingRows(rows, labels, weights, len(rows))
-    result = resample(make_sampler(seed), rows, labels)
-    if result.chosen is None:
+    n_resampled, indices, notes = len(result.labels), result.sample_indices, result.notes
+    if indices is None:
         new_rows = np.asarray(result.rows)
-        if spec.features is None and spec.pixel_type == "uint8" and new_rows.dtype != np.uint8:
+        features = spec.features
+        if features.transformer is None and features.pixel_type == "uint8" and new_rows.dtype != np.uint8:
             new_rows = np.clip(np.rint(new_rows), 0, 255).astype(np.uint8)
-        return TrainingRows(new_rows, result.labels, None, len(new_rows), result.notes)
+        return TrainingRows(new_rows, result.labels, None, n_resampled, notes)
     if spec.copies_as_weights:
-        copies = np.bincount(result.chosen, minlength=len(rows))
-        kept = copies > 0
-        return TrainingRows(
-            rows[kept], labels[kept], copies[kept].astype(float), int(copies.sum()), result.notes
-        )
-    if spec.draws:
-        return TrainingRows(rows, labels, None, len(result.labels), result.notes, result.chosen)
-    return TrainingRows(rows[result.chosen], result.labels, None, len(result.labels), result.notes)
+        copies = np.bincount(indices, minlength=len(rows))
+        chosen = copies > 0
+        return TrainingRows(rows[chosen], labels[chosen], copies[chosen].astype(float), n_resampled, notes)
+    if spec.sample_indices:
+        return TrainingRows(rows, labels, None, n_resampled, notes, indices)
+    return TrainingRows(rows[indices], result.labels, None, n_resampled, notes)
 
 
-def fewer_resampled(
-    sample_indices: TrainingRows, old_rows: npt.NDArray[Any], most: int | None, seed: int
+def subsample_resampled(
+    training: TrainingRows, old_rows: npt.NDArray[Any], most: int | None, seed: int
 ) -> TrainingRows:
-    """Draw some of the rows that a sampler made, each weighing as many as it stands for, and say so.
+    """Subsample the rows that a sampler made, each weighing as many as it stands for, and say so.
 
-    What is drawn estimates without bias what all of them would add to a loss. The old rows all stay.
+    The subsample estimates without bias what all of them would add to a loss. The old rows all stay.
 
     Parameters
     ----------
-    drawn : TrainingRows
+    training : TrainingRows
     old_rows : ndarray of shape (n, features)
-        What the sampler was given. Only samplers that answer these first and made rows after them, as those
+        What the sampler was given. Only samplers that return these first and new rows after them, as those
         of imbalanced-learn that interpolate do, are looked at.
     most : int or None
-        Made rows to keep of each class; None: any number.
+        New rows of each class; None: any number.
     seed : int
 
     Returns
     -------
     TrainingRows
-        The same object where no class has more made rows; else with weights and one more note. ``made`` and
-        the class mix are what they were.
+        The same object where no class has more new rows; else with weights and one more note.
+        ``n_resampled`` and the class mix do not change.
     """
-    n_old, n = len(old_rows), len(sample_indices.rows)
-    if (
-        most is None
-        or sample_indices.weights is not None
-        or sample_indices.sample_indices is not None
-        or n <= n_old
-    ):
-        return sample_indices
-    counts = np.bincount(sample_indices.labels[n_old:], minlength=int(sample_indices.labels.max()) + 1)
-    same = np.array_equal(sample_indices.rows[:n_old], old_rows.astype(sample_indices.rows.dtype, copy=False))
+    n_old, n = len(old_rows), len(training.rows)
+    plain = training.weights is None and training.sample_indices is None
+    if most is None or not plain or n <= n_old:
+        return training
+    counts = np.bincount(training.labels[n_old:], minlength=int(training.labels.max()) + 1)
+    same = np.array_equal(training.rows[:n_old], old_rows.astype(training.rows.dtype, copy=False))
     if counts.max() <= most or not same:
-        return sample_indices
+        return training
     order = n_old + np.random.default_rng(seed).permutation(n - n_old)
-    kept = [order[sample_indices.labels[order] == code][:most] for code in range(len(counts))]
-    chosen = np.concatenate([np.arange(n_old), *kept])
+    sampled = [order[training.labels[order] == code][:most] for code in range(len(counts))]
+    chosen = np.concatenate([np.arange(n_old), *sampled])
     chosen.sort()
-    weights = np.where(
-        chosen < n_old, 1.0, (counts / np.clip(counts, 1, most))[sample_indices.labels[chosen]]
-    )
+    stands_for = (counts / np.clip(counts, 1, most))[training.labels[chosen]]
     note = (
         f"trained on {len(chosen) - n_old:,} of the {n - n_old:,} rows that the sampler made, drawn at "
         "random from each class, each weighing as many as it stands for"
     )
-    return replace(
-        sample_indices,
-        rows=sample_indices.rows[chosen],
-        labels=sample_indices.labels[chosen],
-        weights=weights,
-        notes=(*sample_indices.notes, note),
-    )
+    return _take(training, chosen, np.where(chosen < n_old, 1.0, stands_for), note)
 
 
-def subsample(sample_indices: TrainingRows, pair_rows: int | None, seed: int) -> TrainingRows:
-    """Draw some of the training rows where there are more than a model can learn from, and say so.
+def subsample(training: TrainingRows, most_pair: int | None, seed: int) -> TrainingRows:
+    """Subsample training rows where there are more than a model can learn from, and say so.
 
     Every class keeps its share of the weight: rare rows that weigh much all stay, and frequent ones go.
 
     Parameters
     ----------
-    drawn : TrainingRows
-    pair_rows : int or None
+    training : TrainingRows
+    most_pair : int or None
         Rows that the two largest classes may have together; None: any number.
     seed : int
 
     Returns
     -------
     TrainingRows
-        The same object where it has few enough rows; else with one more note. ``made`` is what it was.
+        The same object where it has few enough rows; else with one more note and the same ``n_resampled``.
     """
-    counts = np.bincount(sample_indices.labels)
+    counts = np.bincount(training.labels)
     pair = int(np.sort(counts)[-2:].sum())
-    if pair_rows is None or pair <= pair_rows:
-        return sample_indices
-    most_rows = len(sample_indices.rows) * pair_rows // pair
-    shares = np.bincount(sample_indices.labels, sample_indices.weights).astype(float)
-    chosen = _draw_of_each(sample_indices.labels, _kept_of_each(counts, shares, most_rows), seed)
+    if most_pair is None or pair <= most_pair:
+        return training
+    n = len(training.rows)
+    shares = np.bincount(training.labels, training.weights).astype(float)
+    chosen = _sample_each_class(training.labels, _allot(counts, shares, n * most_pair // pair), seed)
+    labels = training.labels[chosen]
     weights = None
-    if sample_indices.weights is not None:
-        weights = sample_indices.weights[chosen]
+    if training.weights is not None:
+        weights = training.weights[chosen]
         # The classes weigh among each other what they did, and a row on average what it did.
-        left = np.bincount(sample_indices.labels[chosen], weights, minlength=len(counts))
-        weights = (
-            weights
-            * (shares / np.maximum(left, 1e-12) * len(chosen) / len(sample_indices.rows))[
-                sample_indices.labels[chosen]
-            ]
-        )
+        left = np.bincount(labels, weights, minlength=len(counts))
+        weights = weights * (shares / np.maximum(left, 1e-12) * len(chosen) / n)[labels]
     note = (
-        f"trained on {len(chosen):,} of the {len(sample_indices.rows):,} training rows, drawn at "
+        f"trained on {len(chosen):,} of the {n:,} training rows, drawn at "
         "random from each class, for the model takes no more"
     )
-    return replace(
-        sample_indices,
-        rows=sample_indices.rows[chosen],
-        labels=sample_indices.labels[chosen],
-        weights=weights,
-        notes=(*sample_indices.notes, note),
-    )
+    return _take(training, chosen, weights, note)
 
 
-def draw_some(labels: npt.NDArray[np.int64], most: int, seed: int) -> npt.NDArray[np.int64]:
-    """Draw so many rows that every class keeps its share, and at least one; ascending positions.
+def _take(
+    training: TrainingRows,
+    chosen: npt.NDArray[np.int64],
+    weights: npt.NDArray[np.float64] | None,
+    note: str,
+) -> TrainingRows:
+    rows, labels = training.rows[chosen], training.labels[chosen]
+    return replace(training, rows=rows, labels=labels, weights=weights, notes=(*training.notes, note))
 
-    All positions where there are no more rows than `most`.
+
+def stratified_subsample(labels: npt.NDArray[np.int64], most: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return ascending indices of a subsample in which every class keeps its share, and at least one row.
+
+    All indices where there are no more rows than `most`.
     """
     if len(labels) <= most:
         return np.arange(len(labels))
     counts = np.bincount(labels)
-    return _draw_of_each(labels, _kept_of_each(counts, counts.astype(float), most), seed)
+    return _sample_each_class(labels, _allot(counts, counts.astype(float), most), seed)
 
 
-def _draw_of_each(
-    labels: npt.NDArray[np.int64], kept: npt.NDArray[np.int64], seed: int
+def _sample_each_class(
+    labels: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], seed: int
 ) -> npt.NDArray[np.int64]:
-    """Draw a number of the rows of each class; ascending positions."""
+    """Sample a number of the rows of each class; ascending indices."""
     rng = np.random.default_rng(seed)
-    own = [rng.permutation(np.flatnonzero(labels == code))[:most] for code, most in enumerate(kept)]
+    own = [rng.permutation(np.flatnonzero(labels == code))[:size] for code, size in enumerate(sizes)]
     return np.sort(np.concatenate(own))
 
 
-def _kept_of_each(
+def _allot(
     counts: npt.NDArray[np.integer], shares: npt.NDArray[np.floating], most: int
 ) -> npt.NDArray[np.int64]:
-    """Divide `most` rows among classes by their shares; what a class has not, the others get."""
-    kept = np.zeros(len(counts), dtype=np.int64)
+    """Divide `most` rows among classes by their shares; what a class does not have, the others get."""
+    sizes = np.zeros(len(counts), dtype=np.int64)
     open_classes = counts > 0
     while open_classes.any():
-        room = most - kept[~open_classes].sum()
+        room = most - sizes[~open_classes].sum()
         wanted = np.where(open_classes, shares, 0.0) / shares[open_classes].sum() * room
         full = open_classes & (wanted >= counts)
         if not full.any():
-            kept[open_classes] = np.maximum(1, wanted[open_classes].astype(np.int64))
+            sizes[open_classes] = np.maximum(1, wanted[open_classes].astype(np.int64))
             break
-        kept[full] = counts[full]
+        sizes[full] = counts[full]
         open_classes &= ~full
-    return kept
+    return sizes
 
 
 def balanced_weights(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

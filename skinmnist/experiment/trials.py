@@ -81,7 +81,7 @@ class TrialRunner:
         with hold_folder(store.folder, lambda: progress.waiting(store.folder) if progress else None):
             store.sweep()
             missing = [cell for cell in trial.cells if store.load(cell) is None]
-            missing.sort(key=lambda cell: -trial.task.models[cell.model].seconds)
+            missing.sort(key=lambda cell: -trial.task.models[cell.model].cost.seconds)
             with closing(engine(missing)) as outcomes:
                 for outcome in outcomes:
                     if isinstance(outcome, CellFailure):
@@ -95,9 +95,9 @@ class TrialRunner:
 
 def resample_all(table: PixelTable, rows: npt.NDArray[np.int64], sampler: str, seed: int) -> PixelTable:
     """Resample rows before any split; the new rows have no lesion ids."""
-    made = resample(make_sampler(sampler, seed), np.asarray(table.pixels[rows]), table.labels[rows])
-    if made.chosen is not None:
-        pixels = np.asarray(table.pixels[rows])[made.chosen]
+    resampled = resample(make_sampler(sampler, seed), np.asarray(table.pixels[rows]), table.labels[rows])
+    if resampled.sample_indices is not None:
+        pixels = np.asarray(table.pixels[rows])[resampled.sample_indices]
     else:
-        pixels = np.clip(np.rint(np.asarray(made.rows)), 0, 255).astype(np.uint8)
-    return PixelTable(pixels, made.labels, table.class_names, table.shape)
+        pixels = np.clip(np.rint(np.asarray(resampled.rows)), 0, 255).astype(np.uint8)
+    return PixelTable(pixels, resampled.labels, table.class_names, table.shape)

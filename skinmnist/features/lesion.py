@@ -82,7 +82,7 @@ def _inner_quantiles(images: Images, inside: npt.NDArray[np.bool_]) -> Features:
 
 
 def _edge(light: Floats, inside: npt.NDArray[np.bool_]) -> Features:
-    """Yield mean and spread of the step in lightness between neighbours of which one is in the lesion."""
+    """Yield mean and spread of the step in lightness between neighbors of which one is in the lesion."""
     total, square, count = np.zeros(len(light)), np.zeros(len(light)), np.zeros(len(light))
     for near, far in (np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :, 1:], np.s_[:, :, :-1]):
         crossed = inside[near] != inside[far]
@@ -99,14 +99,13 @@ def _edge(light: Floats, inside: npt.NDArray[np.bool_]) -> Features:
 def pieces(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.floating]:
     """Return pieces less holes of regions of shape (n, height, width), as a signed logarithm, shape (n,).
 
-    Euler's number, counted locally: pixels less pairs of neighbours plus blocks of four.
+    Euler's number, counted locally: pixels less pairs of neighbors plus blocks of four.
     """
     pairs = inside[:, 1:] & inside[:, :-1]
     blocks = pairs[:, :, 1:] & pairs[:, :, :-1]
     across = inside[:, :, 1:] & inside[:, :, :-1]
-    count = (
-        inside.sum(axis=(1, 2)) - pairs.sum(axis=(1, 2)) - across.sum(axis=(1, 2)) + blocks.sum(axis=(1, 2))
-    )
+    pixels, down, right, fours = (part.sum(axis=(1, 2)) for part in (inside, pairs, across, blocks))
+    count = pixels - down - right + fours
     return np.sign(count) * np.log1p(np.abs(count))
 
 
@@ -129,11 +128,11 @@ def _form(inside: npt.NDArray[np.bool_]) -> Features:
     weights = inside.astype(np.float32)
     by_row, by_column = weights.sum(axis=2), weights.sum(axis=1)
     size = by_row.sum(axis=1)
-    centre_y, centre_x = by_row @ y / size, by_column @ x / size
-    yield "lesion, distance from the centre", np.hypot(centre_y, centre_x)
-    var_y = by_row @ (y * y) / size - centre_y**2
-    var_x = by_column @ (x * x) / size - centre_x**2
-    cov = np.einsum("nhw,h,w->n", weights, y, x, optimize=True) / size - centre_y * centre_x
+    center_y, center_x = by_row @ y / size, by_column @ x / size
+    yield "lesion, distance from the centre", np.hypot(center_y, center_x)
+    var_y = by_row @ (y * y) / size - center_y**2
+    var_x = by_column @ (x * x) / size - center_x**2
+    cov = np.einsum("nhw,h,w->n", weights, y, x, optimize=True) / size - center_y * center_x
     longer = np.hypot((var_y - var_x) / 2, cov)
     yield "lesion, extent", np.sqrt(np.maximum(var_y + var_x, 0))
     yield "lesion, elongation", longer / np.maximum((var_y + var_x) / 2, 1e-4)

@@ -137,18 +137,19 @@ def _local_patterns(name: str, plane: Floats, reach: int) -> Features:
 
 def local_patterns(plane: Floats, reach: int) -> npt.NDArray[np.int8]:
     """Return how many of 8 neighbors are as light as an inner pixel or lighter; 9 where not in a row."""
-    height, width = plane.shape[1:]
-    centre = plane[:, reach : height - reach, reach : width - reach]
+
+    def shifted(y: int, x: int) -> Floats:
+        rows, columns = (
+            slice(reach * (1 + step), length - reach * (1 - step))
+            for step, length in zip((y, x), plane.shape[1:], strict=True)
+        )
+        return plane[:, rows, columns]
+
+    center = shifted(0, 0)
     steps = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
-    lighter = [
-        plane[
-            :, reach + y * reach : height - reach + y * reach, reach + x * reach : width - reach + x * reach
-        ]
-        >= centre
-        for y, x in steps
-    ]
-    count = np.zeros(centre.shape, dtype=np.int8)
-    changes = np.zeros(centre.shape, dtype=np.int8)
+    lighter = [shifted(y, x) >= center for y, x in steps]
+    count = np.zeros(center.shape, dtype=np.int8)
+    changes = np.zeros(center.shape, dtype=np.int8)
     for i in range(8):
         count += lighter[i]
         changes += lighter[i] ^ lighter[i - 1]

@@ -48,7 +48,7 @@ def choose_leaky_models(models: Iterable[str]) -> tuple[list[str], list[str]]:
     Networks take too long to be trained wrongly for show; the class frequencies alone have nothing to leak.
     """
     asked = list(models)
-    dear = [name for name in asked if name in MODELS and (MODELS[name].library or name == "dummy")]
+    dear = [name for name in asked if name in MODELS and (MODELS[name].cost.library or name == "dummy")]
     kept = list(dict.fromkeys([*(name for name in asked if name not in dear), PLAIN_MODEL]))
     notes = [f"left out: {', '.join(dear)}; name models with --leak-models to have them"] if dear else []
     return kept, notes

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import Task
-from skinmnist.experiment.grid import Sampler
 from skinmnist.experiment.plan import Plan
 from skinmnist.experiment.splits import LEFT_OUT, assign_folds
 from skinmnist.experiment.trials import LeakTrial, resample_all
 from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.resampling.registry import AS_THEY_ARE
 
 HONEST, BY_IMAGE, SEEN, INNER = "honest", "by_image", "tuned_on_the_test_fold", "tuned_inside"
 #: The samplers that are put before the split.
@@ -79,7 +79,7 @@ def resampled_first(scenario: LeakScenario, sampler: str) -> LeakTrial:
         folds=assign_folds(table, n_folds, 1, "image", plan.task.seed),
         by_lesion=False,
         models={name: _with_budget(spec, train_rows) for name, spec in scenario.models.items()},
-        samplers={sampler: Sampler(None)},
+        samplers={sampler: AS_THEY_ARE},
         seed=plan.task.seed,
     )
     cells = [
@@ -150,7 +150,9 @@ def inner_fold(fold: int, n_folds: int) -> int:
 
 
 def _with_budget(spec: ModelSpec, train_rows: int) -> ModelSpec:
-    features = None if spec.features is None else partial(_for_rows, spec.features, train_rows)
+    features = spec.features
+    if features.transformer is not None:
+        features = replace(features, transformer=partial(_for_rows, features.transformer, train_rows))
     return replace(spec, classifier=partial(_for_rows, spec.classifier, train_rows), features=features)
 
 

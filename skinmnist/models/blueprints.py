@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 from skinmnist.errors import InputError
@@ -18,7 +19,7 @@ LAYER_KEYS = {
     "flatten": (),
     "dense": (),
 }
-#: What no number of a preset is above: whoever writes more has no use for it.
+#: The largest number that a preset may hold.
 _MOST = 10**9
 #: The layers that batch normalisation may be put behind.
 NORMALISABLE = ("convolution", "max_pool", "dense")
@@ -26,109 +27,67 @@ NORMALISABLE = ("convolution", "max_pool", "dense")
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a network.
+    """One layer of a network."""
 
-    Attributes
-    ----------
-    kind : str
-        One of `LAYER_KEYS`.
-    value : float
-        Filters of a convolution, side of a pool, share of a dropout, units of a dense layer; else 1.
-    kernel : int
-        Side of a convolution's kernel.
-    padding : {"valid", "same"}
-        Of a convolution.
-    """
-
+    #: One of `LAYER_KEYS`.
     kind: str
+    #: Filters of a convolution, side of a pool, share of a dropout, units of a dense layer; else 1.
     value: float = 1.0
+    #: Side of a convolution's kernel, and its padding.
     kernel: int = 3
     padding: str = "valid"
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A stack of layers; the dense softmax layer over the classes comes behind the last of them.
-
-    Attributes
-    ----------
-    layers : tuple of Layer
-    """
+    """A stack of layers; the dense softmax layer over the classes follows the last of them."""
 
     layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How pictures are changed at random in training, as Keras' own layers do it.
+    """How pictures are changed at random in training, as Keras' own layers do it."""
 
-    Attributes
-    ----------
-    rotation : float
-        Largest turn, in degrees.
-    zoom, shift, shear, brightness : float
-        Largest change, as a share: of the size, of the sides, of the sides, of the range of a pixel.
-    flip : {"", "horizontal", "vertical", "horizontal_and_vertical"}
-    copies_only : bool
-        Change only the copies that a sampler drew, and leave every first picture as it is: the balancing by
-        augmented copies.
-    """
-
+    #: Largest turn, in degrees.
     rotation: float = 0.0
+    #: Largest change, as a share: of the size, of the sides, of the sides, of the range of a pixel.
     zoom: float = 0.0
     shift: float = 0.0
     shear: float = 0.0
     brightness: float = 0.0
+    #: Or horizontal, vertical, horizontal_and_vertical.
     flip: str = ""
+    #: Change only a sampler's copies, and leave every first picture as it is: balancing by augmented copies.
     copies_only: bool = False
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained: Adam on the sparse categorical cross-entropy.
-
-    Attributes
-    ----------
-    epochs, batch_size : int
-    learning_rate : float
-    monitor : {"loss", "accuracy"}
-        What the callbacks monitor on the validation set.
-    rate_patience, stop_patience : int or None
-        Epochs without a better value after which Keras' ``ReduceLROnPlateau`` multiplies the learning rate
-        by `rate_factor`, and after which its ``EarlyStopping`` ends the run with the best weights.
-    rate_factor : float
-    """
+    """How a network is trained: Adam on the sparse categorical cross-entropy."""
 
     epochs: int = 10
     batch_size: int = 64
     learning_rate: float = 1e-3
+    #: What callbacks monitor on the validation set: loss or accuracy.
     monitor: str = "loss"
+    #: Epochs without a better value after which Keras' ``ReduceLROnPlateau`` multiplies the learning rate by
+    #: `rate_factor`, and after which its ``EarlyStopping`` ends the run with the best weights.
     rate_patience: int | None = None
     stop_patience: int | None = None
     rate_factor: float = 0.5
 
     @property
-    def watches(self) -> bool:
-        """Whether rows that are not trained on are needed."""
+    def needs_validation(self) -> bool:
+        """Whether it takes a validation set."""
         return self.rate_patience is not None or self.stop_patience is not None
 
 
 def read_blueprint(layers: Sequence[Mapping[str, Any]], batch_norm_after: Sequence[str] = ()) -> Blueprint:
-    """Read the layers that a preset declares.
+    """Read the layers that a preset declares; InputError where they make no network.
 
-    Parameters
-    ----------
-    layers : sequence of mapping
-        Each with exactly one key of `LAYER_KEYS`, such as ``{"convolution": 64, "kernel": 3, "padding":
-        "same"}`` or ``{"flatten": True}``.
-    batch_norm_after : sequence of str
-        Kinds of layers, of `NORMALISABLE`, behind each of which batch normalisation is put.
-
-    Raises
-    ------
-    InputError
-        Where a layer has an unknown key, more than one kind or none, or a value out of its range; where the
-        dense layers do not follow a ``flatten``.
+    Each has exactly one key of `LAYER_KEYS`, such as ``{"convolution": 64, "kernel": 3, "padding": "same"}``
+    or ``{"flatten": True}``. Batch normalisation follows each layer of the kinds `batch_norm_after`.
     """
     found: list[Layer] = []
     for number, declared in enumerate(layers, start=1):
@@ -179,53 +138,40 @@ def _read_layer(number: int, declared: Mapping[str, Any]) -> Layer:
 
 
 def read_fields(kind: type[Any], where: str, declared: Mapping[str, Any]) -> Any:
-    """Fill a frozen dataclass from a table of a preset.
-
-    Raises
-    ------
-    InputError
-        Where a key is none of its fields, or a value is of another type than the field's default.
-    """
+    """Fill a frozen dataclass from a table of a preset; InputError for unknown keys and wrong types."""
     names = {field.name: field for field in fields(kind)}
     for key, value in declared.items():
         if key not in names:
             raise InputError(f"{where} received the key {shown(key)}; valid keys are {', '.join(names)}")
-        if not _fits(str(names[key].type), value):
-            raise InputError(
-                f"{where} received {key} = {shown(value)}; expected {_WORDS[str(names[key].type)]}"
-            )
+        fits, expected = _FIELD_TYPES[str(names[key].type)]
+        if not fits(value):
+            raise InputError(f"{where} received {key} = {shown(value)}; expected {expected}")
     return kind(**declared)
 
 
-_WORDS = {
-    "int": f"a whole number of at least 1 and at most {_MOST:,}",
-    "float": f"a number of at least 0 and at most {_MOST:,}",
-    "bool": "true or false",
-    "str": "a text",
-    "int | None": f"a whole number of at least 1 and at most {_MOST:,}, or to leave it out",
-    "float | None": f"a number of at least 0 and at most {_MOST:,}, or to leave it out",
-    "tuple[str, ...]": "a list of texts",
-    "tuple[float, ...]": "a list of numbers",
-}
-
-
-def _fits(kind: str, value: Any) -> bool:
-    if kind.startswith("bool"):
-        return isinstance(value, bool)
-    if kind.startswith("int"):
-        return _is_count(value)
-    if kind.startswith("float"):
-        return is_number(value)
-    if kind.startswith("tuple"):
-        inner = str if "str" in kind else (int, float)
-        return isinstance(value, list | tuple) and all(isinstance(item, inner) for item in value)
-    return isinstance(value, str)
-
-
 def is_number(value: object) -> bool:
-    """Tell whether a value is a number of at least 0 that a computation can take."""
+    """Return whether a value is a number of at least 0 that a computation can take."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
 
 
 def _is_count(value: object) -> bool:
     return type(value) is int and 1 <= value <= _MOST
+
+
+def _is_list(kind: Any, value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, kind) for item in value)
+
+
+_COUNT = f"a whole number of at least 1 and at most {_MOST:,}"
+_NUMBER = f"a number of at least 0 and at most {_MOST:,}"
+#: How a value is checked, by the type of its field, and what an error asks for.
+_FIELD_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "int": (_is_count, _COUNT),
+    "float": (is_number, _NUMBER),
+    "bool": (lambda value: isinstance(value, bool), "true or false"),
+    "str": (lambda value: isinstance(value, str), "a text"),
+    "int | None": (_is_count, f"{_COUNT}, or to leave it out"),
+    "float | None": (is_number, f"{_NUMBER}, or to leave it out"),
+    "tuple[str, ...]": (partial(_is_list, str), "a list of texts"),
+    "tuple[float, ...]": (partial(_is_list, (int, float)), "a list of numbers"),
+}

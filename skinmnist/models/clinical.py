@@ -1,4 +1,4 @@
-"""What age, sex and localization say about the class: log-odds, which no class frequency enters."""
+"""What age, sex and localization say about the class: log-odds without the class frequencies."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Columns = Mapping[str, npt.NDArray[Any]]
 class ClinicalOdds:
     """Multinomial logistic regression on clinical columns, as log-odds over the class frequencies.
 
-    Numbers become cubic splines (Eilers & Marx, Statistical Science, 1996), words become one indicator
-    each. What is unknown, and a word that no training row had, is taken as the mean of the training rows: it
-    says nothing, and that something is unknown says nothing either.
+    Numbers become cubic splines (Eilers & Marx, Statistical Science, 1996), words become one indicator each.
+    An unknown value, or a word that no training row had, counts as the mean of the training rows: it says
+    nothing, and neither does the fact that it is unknown.
 
     Parameters
     ----------
@@ -34,14 +34,7 @@ class ClinicalOdds:
         self.n_classes, self.C, self.knots = n_classes, C, knots
 
     def fit(self, columns: Columns, labels: npt.NDArray[np.integer]) -> ClinicalOdds:
-        """Learn from training rows.
-
-        Parameters
-        ----------
-        columns : mapping of str to ndarray of shape (n,)
-        labels : ndarray of shape (n,), int
-            Codes 0..k-1. Rows of which nothing is known are left out.
-        """
+        """Learn from columns of shape (n,) and codes 0..k-1; rows of which nothing is known are left out."""
         self._encoders = {name: _Encoder(values, self.knots) for name, values in columns.items()}
         rows, known = self._encode(columns)
         labels = np.asarray(labels)[known]
@@ -78,7 +71,7 @@ class _Encoder:
     def __init__(self, values: npt.NDArray[Any], knots: int) -> None:
         words = values.dtype.kind == "U"
         found = np.setdiff1d(values, [""]) if words else np.unique(values[np.isfinite(values)])
-        # A column that is the same everywhere tells nothing, whatever a later row holds.
+        # A constant column says nothing, whatever a later row holds.
         self._useful = len(found) > 1
         self._words = found if words else None
         self._width, self._mean = 0, np.zeros(0)
@@ -88,7 +81,7 @@ class _Encoder:
             self._width, self._mean = encoded.shape[1], encoded.mean(axis=0)
 
     def known(self, values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Tell in which rows the column says something that can be used."""
+        """Return in which rows the column has a usable value."""
         if not self._useful:
             return np.zeros(len(values), dtype=bool)
         return np.isfinite(values) if self._words is None else np.isin(values, self._words)

@@ -1,11 +1,12 @@
 """A fitted model as plain data: what `skinmnist.inference` computes with, and nothing of what trained it.
 
-Networks become tensors, whose normalisations are folded into the convolutions before them; classic models
-become arrays. Neither pickle nor converter has a part in it.
+Networks become tensors, with their normalisations folded into the convolutions before them; classic models
+become arrays, see `skinmnist.inference.heads`. Neither pickle nor a converter takes part.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,36 +18,20 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model after training.
+    """A model after training."""
 
-    Attributes
-    ----------
-    features : transformer or None
-        What stands before the classifier.
-    classifier : classifier
-    calibration : estimator or None
-        Turns the classifier's decision values into probabilities, where it gives none itself.
-    described : bool
-        Whether pictures are described before.
-    """
-
+    #: The transformer before the classifier, or None.
     features: Any
     classifier: Any
+    #: What turns decision values into probabilities, where the classifier gives none; else None.
     calibration: Any
-    described: bool
+    #: Whether the input is lesion features, not pixels.
+    on_features: bool
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A model as plain data.
-
-    Attributes
-    ----------
-    answer : dict
-        How probabilities are computed, as `skinmnist.inference.model_file.Answer.read` reads it.
-    arrays : dict of str to ndarray
-        What it is computed with.
-    """
+    """A model as plain data, as `skinmnist.inference.model_file.Answer.read` reads it, and its arrays."""
 
     answer: dict[str, Any]
     arrays: dict[str, Array] = field(default_factory=dict)
@@ -86,7 +71,7 @@ def export_network(fitted: Fitted) -> Exported:
     steps: list[dict[str, Any]] = []
     arrays: dict[str, Array] = {}
     if feature_layers:
-        step, arrays = standardise(classifier.standardiser_)
+        step, arrays = _standardise(classifier.standardiser_)
         steps.append(step)
         for layer in range(1, len(feature_layers) + 1):
             tensors |= _dense(f"hidden{layer}", ensemble.members[1].get_layer(f"hidden{layer}"))
@@ -116,7 +101,128 @@ def _dense(name: str, layer: Any) -> dict[str, Array]:
     return {f"{name}_kernel": kernel, f"{name}_offset": offset}
 
 
-def standardise(standardiser: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+def export_svm(fitted: Fitted) -> Exported:
+    """Export a `skinmnist.models.svm.PairwiseSVC` with its calibration."""
+    machine, (scaler, regression) = fitted.classifier, (step for _, step in fitted.calibration.steps)
+    weights, offsets = machine.pair_weights()
+    arrays = {
+        # They were float32 before libsvm copied them.
+        "vector": machine.support_vectors_.astype(np.float32),
+        "vector_weight": weights,
+        "pair_offset": offsets,
+        "pair_mean": scaler.mean_,
+        "pair_scale": scaler.scale_,
+        **_linear(regression),
+    }
+    return _exported(fitted, {"kind": "kernel_machine", "gamma": float(machine.gamma)}, arrays)
+
+
+def export_linear(fitted: Fitted) -> Exported:
+    """Export logistic regression."""
+    return _exported(fitted, {"kind": "linear"}, _linear(fitted.classifier))
+
+
+def export_dummy(fitted: Fitted) -> Exported:
+    """Export class frequencies."""
+    return _exported(fitted, {"kind": "constant"}, {"probability": fitted.classifier.class_prior_})
+
+
+def export_forest(fitted: Fitted) -> Exported:
+    """Export a `skinmnist.models.forest.EvenForest`."""
+    forest = fitted.classifier
+    grown = [estimator.tree_ for estimator in forest.estimators_]
+    values = [tree.value[:, 0, :] / tree.value[:, 0, :].sum(axis=1, keepdims=True) for tree in grown]
+    trees = [
+        (tree.feature, tree.threshold, tree.children_left, tree.children_right, tree.children_left < 0, value)
+        for tree, value in zip(grown, values, strict=True)
+    ]
+    head = {"kind": "forest", "levels": float(forest.levels or 0)}
+    arrays = _join(trees)
+    return _exported(fitted, head, {**arrays, "leaf_value": arrays["leaf_value"].astype(np.float32)})
+
+
+def export_boosted_trees(fitted: Fitted) -> Exported:
+    """Export histogram gradient boosting.
+
+    scikit-learn gives no public access to its trees; a test holds the names that are used here.
+    """
+    boosting = fitted.classifier
+    outputs = boosting.n_trees_per_iteration_
+    trees = []
+    for round_ in boosting._predictors:
+        for output, predictor in enumerate(round_):
+            nodes = predictor.nodes
+            values = np.zeros((len(nodes), outputs))
+            values[:, output] = nodes["value"]
+            leaf = nodes["is_leaf"].astype(bool)
+            trees.append(
+                (nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"], leaf, values)
+            )
+    arrays = {**_join(trees), "start": np.asarray(boosting._baseline_prediction, dtype=np.float64).ravel()}
+    return _exported(fitted, {"kind": "boosted_trees"}, arrays)
+
+
+def _join(trees: Sequence[tuple[Array, ...]]) -> dict[str, Array]:
+    """Concatenate trees, each given as columns, thresholds, left, right, is leaf and values of its nodes."""
+    sizes = [len(tree[0]) for tree in trees]
+    roots = np.cumsum([0, *sizes[:-1]])
+    moved = [np.full(size, root) for root, size in zip(roots, sizes, strict=True)]
+    columns, thresholds, left, right, leaf, values = (
+        np.concatenate(part) for part in zip(*trees, strict=True)
+    )
+    place, start = np.arange(len(leaf)), np.concatenate(moved)
+    number = np.cumsum(leaf) - 1
+    return {
+        "tree_root": roots.astype(np.int32),
+        "node_column": np.where(leaf, 0, columns).astype(np.int32),
+        "node_threshold": _rounded_down(np.where(leaf, 0.0, thresholds)),
+        # A leaf is its own child.
+        "node_left": np.where(leaf, place, left.astype(np.int64) + start).astype(np.int32),
+        "node_right": np.where(leaf, place, right.astype(np.int64) + start).astype(np.int32),
+        "node_leaf": np.where(leaf, number, 0).astype(np.int32),
+        "leaf_value": values[leaf],
+    }
+
+
+def _rounded_down(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return the largest float32 that is not above: against float32 values ``<=`` gives the same answer."""
+    near = thresholds.astype(np.float32)
+    return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
+
+
+def _linear(regression: Any) -> dict[str, Array]:
+    return {"linear_weight": regression.coef_, "linear_offset": regression.intercept_}
+
+
+def _exported(fitted: Fitted, head: dict[str, Any], arrays: dict[str, Array]) -> Exported:
+    """Add the steps before the classifier."""
+    steps = []
+    for transformer in _transformers(fitted.features):
+        step, own = _standardise(transformer) if hasattr(transformer, "spread_") else _project(transformer)
+        steps.append(step)
+        arrays = {**own, **arrays}
+    answer = {
+        "input": "features" if fitted.on_features else "pixels",
+        "steps": steps,
+        "head": head,
+        "codes": np.asarray(fitted.classifier.classes_).tolist(),
+    }
+    return Exported(answer, arrays)
+
+
+def _transformers(features: Any) -> list[Any]:
+    if features is None:
+        return []
+    return [step for _, step in features.steps] if hasattr(features, "steps") else [features]
+
+
+def _project(components: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+    axes = components.pca_.components_
+    step = {"kind": "project", "axes": len(axes), "scale": components.scale_}
+    return step, {"axis": axes, "axis_mean": components.pca_.mean_}
+
+
+def _standardise(standardiser: Any) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return a `skinmnist.features.transformer.Standardiser` as a step and its arrays."""
     from skinmnist.features.transformer import FARTHEST
 

@@ -28,7 +28,7 @@ class EvenForest(RandomForestClassifier):
     max_features : int or str
         Columns that a split is chosen among.
     levels : float or None
-        Numbers are rounded to this many steps in each unit before the trees see them: where many are equal,
+        Features are rounded to this many steps in each unit before the trees see them: where many are equal,
         sorting them, which is most of the work, takes half the time. None: as they are.
     random_state : int
 

@@ -1,64 +1,164 @@
-"""The support vector machine.
+"""The support vector machine: the components it works on, and one machine for each pair of classes.
 
 The kernel's width is fixed from the rows before resampling, which have unit mean square in every space used
 here: a width that followed the resampled rows, as that of ``gamma="scale"`` does, would differ between copies
-and weights. The decision values carry no probabilities; the runner calibrates them on training lesions.
+and weights. The decision values carry no probabilities; they are calibrated on training lesions.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import combinations
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC
+from sklearn.utils.validation import check_is_fitted
+
+from skinmnist.features.extract import feature_names
+from skinmnist.features.transformer import Standardiser
+from skinmnist.inference.kernel import kernel_decisions
 from skinmnist.models.spec import Setting
 
-#: Penalty on descriptors, and how many of their principal components keep what distances they have.
-PENALTY, DESCRIPTOR_COMPONENTS = 5.0, 100
-#: Penalty on components, chosen among 1, 3 and 10 on one lesion-grouped fold at 28x28.
-PENALTY_COMPONENTS = 10.0
-#: Rows made by a sampler that a machine learns from at most in each class: SMOTE makes up to 5,300 of
-#: HAM10000, most of them far from any border.
-RESAMPLED_ROWS = 1_000
-#: Rows of two classes that a machine learns from at most, for its cost grows faster than their square: more
-#: than HAM10000 has (7,818, a fold 6,255), with what is kept of the rows that SMOTE makes (8,818 and 7,255).
-#: With 12,000 a fold of twice as many pictures of 8 x 8 took three times as long.
-PAIR_ROWS = 9_000
-#: The same where it is trained on half the lesions to calibrate: macro-AUC after SMOTE is no lower for it.
-CALIBRATION_PAIR_ROWS = 3_200
+#: Penalty on lesion features, and how many of their main axes keep what distances they have.
+PENALTY, FEATURE_AXES = 5.0, 100
+#: Penalty on components of pixels (chosen among 1, 3 and 10 on one lesion-grouped fold at 28x28), and their
+#: number.
+PENALTY_PIXELS, PIXEL_COMPONENTS = 10.0, 64
 #: How near to its optimum a machine stops: one fold's scores differ by at most .001 from those at 0.001.
 TOLERANCE = 0.01
 
 
-def make_svm(setting: Setting) -> Any:
-    """Return an RBF support vector classifier (Cortes & Vapnik 1995) for the components of descriptors."""
-    from skinmnist.features.extract import feature_names
-    from skinmnist.models.components import n_components
-
+def make_svm(setting: Setting) -> PairwiseSVC:
+    """Return an RBF support vector classifier (Cortes & Vapnik 1995) for `make_axes`."""
     columns = len(feature_names(setting.shape))
-    return _machine(PENALTY, 1.0 / n_components(setting.train_rows, columns, DESCRIPTOR_COMPONENTS))
+    return _machine(PENALTY, n_components(setting.train_rows, columns, FEATURE_AXES))
 
 
-def make_svm_features(setting: Setting) -> Any:
-    """Return the transformer of descriptors for `make_svm`: standardised, then turned onto their main axes.
+def make_svm_pixels(setting: Setting) -> PairwiseSVC:
+    """Return the same for the leading principal components of the pixels."""
+    return _machine(PENALTY_PIXELS, n_components(setting.train_rows, math.prod(setting.shape)))
+
+
+def _machine(penalty: float, columns: int) -> PairwiseSVC:
+    return PairwiseSVC(C=penalty, gamma=1.0 / columns, tol=TOLERANCE, cache_size=400)
+
+
+def make_axes(setting: Setting) -> Any:
+    """Return the transformer of lesion features for `make_svm`: standardised, turned onto their main axes.
 
     Turning keeps distances, and most axes hold next to nothing of them: the kernel costs a fraction.
     """
-    from sklearn.pipeline import make_pipeline
-
-    from skinmnist.features.transformer import Standardiser
-    from skinmnist.models.components import Components
-
-    return make_pipeline(Standardiser(), Components(DESCRIPTOR_COMPONENTS, random_state=setting.seed))
+    return make_pipeline(Standardiser(), Components(FEATURE_AXES, random_state=setting.seed))
 
 
-def make_svm_pixels(setting: Setting) -> Any:
-    """Return the same for the leading principal components of the pixels."""
-    from skinmnist.models.components import n_components
-
-    return _machine(PENALTY_COMPONENTS, 1.0 / n_components(setting.train_rows, math.prod(setting.shape)))
+def make_components(setting: Setting) -> Components:
+    """Return the transformer of pixels for `make_svm_pixels`."""
+    return Components(random_state=setting.seed)
 
 
-def _machine(penalty: float, gamma: float) -> Any:
-    from skinmnist.models.pairwise import PairwiseSVC
+def n_components(rows: int, columns: int, limit: int = PIXEL_COMPONENTS) -> int:
+    """Return how many components remain of so many rows and columns."""
+    return min(limit, rows, columns)
 
-    return PairwiseSVC(C=penalty, gamma=gamma, tol=TOLERANCE, cache_size=400)
+
+class Components(TransformerMixin, BaseEstimator):
+    """Project rows on their leading principal components, divided by one common scale.
+
+    One scale, and no whitening, keeps the distances between images, on which an RBF kernel and SMOTE's
+    neighbors both live.
+
+    Parameters
+    ----------
+    n_components : int
+        Lowered where there are fewer columns or rows.
+    random_state : int
+        Seed of the randomized decomposition (Halko, Martinsson & Tropp 2011).
+
+    Attributes
+    ----------
+    pca_ : PCA
+    scale_ : float
+        Root mean square of the training components; they are divided by it.
+    """
+
+    def __init__(self, n_components: int = PIXEL_COMPONENTS, random_state: int = 0) -> None:
+        self.n_components = n_components
+        self.random_state = random_state
+
+    def fit(self, X: npt.NDArray[Any], y: None = None) -> Components:
+        """Find the components of pixel rows of shape (n, features)."""
+        found = n_components(X.shape[0], X.shape[1], self.n_components)
+        self.pca_ = PCA(found, svd_solver="randomized", random_state=self.random_state)
+        scores = self.pca_.fit_transform(X.astype(np.float32, copy=False))
+        self.scale_ = float(np.sqrt(np.mean(scores**2))) or 1.0
+        return self
+
+    def transform(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the components of pixel rows, shape (n, components), float32."""
+        # Centered before, not after as PCA does: of pixels, that would lose two digits.
+        centered = X.astype(np.float32, copy=False) - self.pca_.mean_
+        return (centered @ self.pca_.components_.T) / self.scale_
+
+
+class PairwiseSVC(SVC):
+    """`SVC` with a radial kernel and one machine for each pair of classes, quick to answer.
+
+    libsvm compares every row with every support vector by itself; the same kernel values come out of one
+    product of two matrices, at a fraction of the cost. Decision values are those of
+    ``SVC(decision_function_shape="ovo")`` and decisions are its votes, up to the rounding of sums; fitting is
+    libsvm's own.
+
+    Parameters
+    ----------
+    C, gamma : float
+        Penalty, and the kernel's inverse squared width.
+    tol : float
+        How near to the optimum libsvm stops.
+    cache_size : float
+        Megabytes that libsvm may keep kernel values in.
+    """
+
+    def __init__(
+        self, C: float = 1.0, gamma: float = 1.0, tol: float = 1e-3, cache_size: float = 400
+    ) -> None:
+        super().__init__(C=C, gamma=gamma, tol=tol, decision_function_shape="ovo", cache_size=cache_size)
+
+    def decision_function(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the decision values of each pair of classes, shape (m, pairs); (m,) of two classes."""
+        check_is_fitted(self)
+        decisions = kernel_decisions(X, self.support_vectors_, *self.pair_weights(), self.gamma)
+        return decisions[:, 0] if decisions.shape[1] == 1 else decisions
+
+    def predict(self, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the class that wins most pairs, the first of them where several do."""
+        return self.decide(self.decision_function(X))
+
+    def decide(self, decisions: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+        """Return the decisions that follow from decision values, shape (m,)."""
+        if decisions.ndim == 1:
+            return self.classes_[(decisions > 0).astype(int)]
+        votes = np.zeros((len(decisions), len(self.classes_)), dtype=np.int64)
+        for pair, (first, second) in enumerate(combinations(range(len(self.classes_)), 2)):
+            won = decisions[:, pair] > 0
+            votes[:, first] += won
+            votes[:, second] += ~won
+        return self.classes_[votes.argmax(axis=1)]
+
+    def pair_weights(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return each pair's weights of all support vectors, shape (vectors, pairs), and its intercept.
+
+        libsvm keeps the weights of a class's vectors against the k - 1 other classes in k - 1 rows.
+        """
+        ends = np.cumsum(self.n_support_)
+        own = [slice(end - size, end) for size, end in zip(self.n_support_, ends, strict=True)]
+        pairs = list(combinations(range(len(own)), 2))
+        weights = np.zeros((len(self.support_vectors_), len(pairs)))
+        for pair, (first, second) in enumerate(pairs):
+            weights[own[first], pair] = self.dual_coef_[second - 1, own[first]]
+            weights[own[second], pair] = self.dual_coef_[first, own[second]]
+        return weights, self.intercept_

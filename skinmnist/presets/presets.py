@@ -22,7 +22,7 @@ from skinmnist.models.blueprints import (
     read_blueprint,
     read_fields,
 )
-from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.models.spec import Cost, FeatureSettings, ModelSpec, Setting
 from skinmnist.presets.claims import CLAIMS
 from skinmnist.resampling.registry import SAMPLERS
 from skinmnist.text import is_name, one_line, printable, shown
@@ -33,8 +33,8 @@ LARGEST = {"rotation": 360, "zoom": 1, "shift": 1, "shear": 1, "brightness": 1}
 #: The presets of the repository.
 FOLDER = Path(__file__).parents[2] / "experiments"
 
-#: Share of the training lesions that callbacks watch in the honest protocol.
-WATCHED = 0.1
+#: Share of the training lesions that callbacks validate on in the honest protocol.
+VALIDATION_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class AsPublished:
     sampler_first : bool
         The sampler meets all pictures, and only then are they dealt into training and test.
     watches_test : bool
-        Callbacks watch the held-out pictures, and the weights that do best on them are kept.
+        Callbacks monitor the held-out pictures, and the weights that do best on them are kept.
     """
 
     by_image: bool = True
@@ -147,29 +147,28 @@ class Preset:
         """The page's sampler, and none beside it."""
         return tuple(dict.fromkeys(("none", self.head.sampler)))
 
-    def models(self, watch: float = WATCHED) -> dict[str, ModelSpec]:
+    def models(self, validation_share: float = VALIDATION_SHARE) -> dict[str, ModelSpec]:
         """Return the networks as models of a comparison.
 
         Parameters
         ----------
-        watch : float
-            Share of the training lesions that is watched, where anything is.
+        validation_share : float
+            Share of the training lesions that callbacks validate on, where there are any.
         """
-        return {network.name: self._model(network, watch) for network in self.networks}
+        return {network.name: self._model(network, validation_share) for network in self.networks}
 
-    def _model(self, network: Network, watch: float) -> ModelSpec:
+    def _model(self, network: Network, validation_share: float) -> ModelSpec:
         parts = [asdict(network.blueprint), asdict(self.training)]
         parts.append(asdict(self.augmentation) if self.augmentation else {})
         return ModelSpec(
             title=network.title,
             classifier=partial(make_published, network.blueprint, self.training, self.augmentation),
-            pixel_type="uint8",
-            library="skinmnist.models.cnn.stacked",
-            most_probable=True,
+            features=FeatureSettings(pixel_type="uint8"),
             weights=True,
-            draws=True,
-            watch=watch if self.training.watches else 0.0,
-            seconds=60.0,
+            sample_indices=True,
+            validation_share=validation_share if self.training.needs_validation else 0.0,
+            most_probable=True,
+            cost=Cost(60.0, library="skinmnist.models.cnn.stacked"),
             fingerprint=hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(),
         )
 

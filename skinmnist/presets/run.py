@@ -20,7 +20,6 @@ from skinmnist.experiment.comparison import Progress as RunProgress
 from skinmnist.experiment.comparison import run_comparison
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
 from skinmnist.experiment.execution.machine import available_cores
-from skinmnist.experiment.grid import Sampler
 from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.frames import csv_bytes
 from skinmnist.experiment.run_folder.manifest import Request
@@ -36,7 +35,8 @@ from skinmnist.presets.claims import (
     common,
     compare_claims,
 )
-from skinmnist.presets.presets import WATCHED, Preset
+from skinmnist.presets.presets import VALIDATION_SHARE, Preset
+from skinmnist.resampling.registry import AS_THEY_ARE
 
 #: Pictures, and changed versions of each, that are kept for the report.
 SHOWN, VERSIONS = 7, 6
@@ -66,15 +66,15 @@ class PresetRun:
 
 
 def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> LeakTrial:
-    """Deal, resample and watch as the page did."""
+    """Split, resample and validate as the page did."""
     said, head, n_folds = preset.published, preset.head, plan.protocol["folds"]
     rows = np.flatnonzero(plan.task.folds[0] >= 0)
-    models = preset.models(watch=0.0 if said.watches_test else WATCHED)
+    models = preset.models(validation_share=0.0 if said.watches_test else VALIDATION_SHARE)
     task = replace(plan.task, models=models, validate_on_held_out=said.watches_test)
     if said.sampler_first:
         table = _resampled_first(preset, table, rows, plan.task.seed)
         rows = np.arange(len(table))
-        task = replace(task, samplers={head.sampler: Sampler(None)})
+        task = replace(task, samplers={head.sampler: AS_THEY_ARE})
     if said.by_image or said.sampler_first:
         folds = assign_folds(table, n_folds, 1, "image", plan.task.seed, rows)
         task = replace(task, folds=folds, by_lesion=False)

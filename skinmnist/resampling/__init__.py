@@ -1,1 +1,1 @@
-"""Samplers and remedies for class imbalance, by name."""
+"""Samplers and strategies for class imbalance, by name."""

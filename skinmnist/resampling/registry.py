@@ -1,19 +1,19 @@
-"""The registry of samplers: imbalanced-learn's own, by class name, and nothing of ours beside them."""
+"""The registry of samplers: imbalanced-learn's own, by class name; and what a cell does about imbalance."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from skinmnist.errors import InputError
 
-#: Every sampler of imbalanced-learn that works on numbers, and the module it comes from. SMOTEN and SMOTENC
-#: are for categories, which pictures have none of.
+#: Every sampler of imbalanced-learn for numeric features, and its module. SMOTEN and SMOTENC are for
+#: categories, which pictures do not have.
 SAMPLERS = {
     "RandomOverSampler": "imblearn.over_sampling",
     "SMOTE": "imblearn.over_sampling",
@@ -46,39 +46,67 @@ STRATEGIES = {
     "logit_adjusted_loss": "a loss that takes the class frequencies out of the decision (Menon et al. 2020)",
 }
 
-#: Samplers that choose among the rows without looking at them; they are fitted on row numbers.
+#: Samplers that choose among the rows without looking at them; they are fitted on sample indices.
 _BLIND = frozenset({"RandomOverSampler", "RandomUnderSampler"})
+
+#: A row counts as interpolated where its distance to a line is below this share of the line's length;
+#: rounding to whole grey levels stays far below.
+_ON_LINE = 0.03
 
 
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """Training rows after a sampler.
+    """Training rows after a sampler: new ones, or the indices of those that it copies or keeps."""
 
-    Attributes
-    ----------
-    rows : ndarray of shape (m, features), or None
-        The new rows; None where `chosen` tells everything.
-    labels : ndarray of shape (m,), int64
-    chosen : ndarray of shape (m,), int64, or None
-        Which of the old rows each new one is a copy of, where the sampler makes copies only.
-    notes : tuple of str
-        What had to be done otherwise than asked.
-    """
-
+    #: Shape (m, features); None where `sample_indices` says everything.
     rows: npt.NDArray[Any] | None
     labels: npt.NDArray[np.int64]
-    chosen: npt.NDArray[np.int64] | None = None
+    sample_indices: npt.NDArray[np.int64] | None = None
+    #: What was done otherwise than asked.
     notes: tuple[str, ...] = ()
 
 
-def make_sampler(name: str, seed: int) -> Any:
-    """Return an unfitted sampler of imbalanced-learn with its own defaults.
+@dataclass(frozen=True)
+class Resampler:
+    """What is done about imbalance: a sampler of imbalanced-learn, one of the user's own, or a strategy.
 
-    Raises
-    ------
-    InputError
-        Where no sampler of that name is known.
+    Attributes
+    ----------
+    name : str
+        Of a strategy, as in `STRATEGIES`; of a sampler for the reader only.
+    factory : callable or None
+        Seed -> unfitted sampler; None for a strategy, which leaves the rows as they are.
+    seed : int
+        A cell's own, see `with_seed`.
+    fingerprint : str
+        Identifies a sampler that is not imbalanced-learn's; empty for those that are.
     """
+
+    name: str
+    factory: Callable[[int], Any] | None = None
+    seed: int = 0
+    fingerprint: str = ""
+
+    def with_seed(self, seed: int) -> Resampler:
+        """Return the same with the seed of a cell."""
+        return replace(self, seed=seed)
+
+    @property
+    def looks_at_rows(self) -> bool:
+        """Whether it is a sampler that computes with the rows."""
+        return self.factory is not None and not is_blind(self.factory(0))
+
+    def resample(self, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Resampled | None:
+        """Apply the sampler to training rows of shape (n, features); None for a strategy."""
+        return None if self.factory is None else resample(self.factory(self.seed), rows, labels)
+
+
+#: The training rows as they are.
+AS_THEY_ARE = Resampler("none")
+
+
+def make_sampler(name: str, seed: int) -> Any:
+    """Return an unfitted sampler of imbalanced-learn with its own defaults; InputError for unknown names."""
     if name not in SAMPLERS:
         raise InputError(
             f"received sampler {name!r}; expected one of {', '.join([*STRATEGIES, *SAMPLERS])}, "
@@ -96,29 +124,15 @@ def seeded(estimator: Any, seed: int) -> Any:
 
 
 def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Resampled:
-    """Apply a sampler to training rows.
+    """Apply an unfitted sampler, which may be changed, to training rows of shape (n, features).
 
-    Parameters
-    ----------
-    sampler : imbalanced-learn sampler
-        Unfitted; it may be changed.
-    rows : ndarray of shape (n, features)
-    labels : ndarray of shape (n,), int64
-
-    Returns
-    -------
-    Resampled
-
-    Notes
-    -----
     Rows reach a sampler that computes with them as float32: on uint8, ``neighbour - row`` inside SMOTE wraps
-    around silently. Only imbalanced-learn's plain SMOTE answers pixels of uint8 with uint8, see
+    around silently. Only imbalanced-learn's plain SMOTE returns uint8 for pixels of uint8, see
     `skinmnist.resampling.smote_pixels`.
     """
     if is_blind(sampler):
-        numbers = np.arange(len(rows))[:, None]
-        chosen, new_labels = sampler.fit_resample(numbers, labels)
-        return Resampled(None, np.asarray(new_labels), chosen=chosen[:, 0].astype(np.int64))
+        indices, new_labels = sampler.fit_resample(np.arange(len(rows))[:, None], labels)
+        return Resampled(None, np.asarray(new_labels), indices[:, 0].astype(np.int64))
     notes = fewer_neighbours(sampler, np.bincount(labels))
     if rows.dtype == np.uint8 and _is_plain_smote(sampler):
         from skinmnist.resampling.smote_pixels import smote_pixels
@@ -129,7 +143,7 @@ def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]
 
 
 def is_blind(sampler: Any) -> bool:
-    """Tell whether a sampler chooses among the rows without looking at them."""
+    """Return whether a sampler chooses among the rows without looking at them."""
     return type(sampler).__name__ in _BLIND and getattr(sampler, "shrinkage", None) is None
 
 
@@ -142,8 +156,8 @@ def _is_plain_smote(sampler: Any) -> bool:
 def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tuple[str, ...]:
     """Ask of a SMOTE no more than its classes can give, and say so; the sampler is changed.
 
-    SMOTE draws between a row and one of its ``k_neighbors`` nearest rows of the same class, so that a class
-    of n rows allows at most n - 1. A class of a single row has none, and stays as it is.
+    SMOTE interpolates between a row and one of its ``k_neighbors`` nearest rows of the same class, so that a
+    class of n rows allows at most n - 1. A class of a single row has none, and stays as it is.
     """
     params: Mapping[str, Any] = sampler.get_params(deep=False)
     if params.get("smote", 0) is None:  # SMOTETomek and SMOTEENN build their own SMOTE when fitted.
@@ -175,3 +189,44 @@ def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tup
             f"for the smallest class has {smallest} training rows"
         )
     return tuple(notes)
+
+
+class Parents(NamedTuple):
+    """Indices of two rows, and where between them the child lies: 0 at the first, 1 at the second."""
+
+    first: int
+    second: int
+    position: float
+
+
+def find_parents(child: npt.NDArray[np.floating], rows: npt.NDArray[np.floating]) -> Parents | None:
+    """Find the pair of rows whose connecting line passes nearest to a synthetic row.
+
+    SMOTE (Chawla et al. 2002) keeps no record of the rows it interpolates; they can be found again.
+
+    Parameters
+    ----------
+    child : ndarray of shape (features,)
+    rows : ndarray of shape (n, features)
+        The training rows of the child's class.
+
+    Returns
+    -------
+    Parents or None
+        None where no line between two rows passes near the child, so that it was not interpolated.
+    """
+    rows, child = rows.astype(np.float64), child.astype(np.float64)
+    offsets = rows - child
+    gram = offsets @ offsets.T
+    squares = np.diag(gram)
+    lengths = squares[:, None] + squares[None, :] - 2 * gram
+    along = squares[:, None] - gram  # (child - a) . (b - a) for every pair a, b
+    with np.errstate(divide="ignore", invalid="ignore"):
+        position = along / lengths
+        misses = (squares[:, None] - along * position) / lengths
+    misses[~((position >= 0) & (position <= 1))] = np.inf
+    np.fill_diagonal(misses, np.inf)
+    first, second = np.unravel_index(np.argmin(misses), misses.shape)
+    if not misses[first, second] < _ON_LINE**2:
+        return None
+    return Parents(int(first), int(second), float(position[first, second]))

@@ -1,7 +1,7 @@
-"""SMOTE of pixels in little memory: what it makes is told as shares of two rows, and mixed a few at a time.
+"""SMOTE of pixels in little memory: new rows are shares of two rows, mixed a block at a time.
 
 As float32, and copied when classes are joined, the rows that SMOTE makes of 28 x 28 pixels take eight times
-what they take as whole grey levels.
+the memory of whole grey levels.
 """
 
 from __future__ import annotations
@@ -19,13 +19,9 @@ BLOCK = 1000
 
 
 class NeighboursOfRows(NearestNeighbors):
-    """Nearest neighbours among rows that the caller names by number, in a sparse row with a single one.
+    """Nearest neighbours among rows that the caller names by index, in a sparse row with a single one.
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n, features)
-    n_neighbors : int
-        The row itself included.
+    `n_neighbors` includes the row itself.
     """
 
     def __init__(self, rows: npt.NDArray[Any] | None = None, n_neighbors: int = 6) -> None:
@@ -52,23 +48,11 @@ class NeighboursOfRows(NearestNeighbors):
 def smote_pixels(
     sampler: SMOTE, rows: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Apply SMOTE to pixel rows and round what it makes to whole grey levels.
+    """Apply SMOTE to pixel rows and round the new ones to whole grey levels; the first n are the old ones.
 
-    The sampler works on the rows of the identity matrix: a row that it makes holds the shares of the two it
-    lies between. Its neighbours are found among the pixels, and what it draws is what it would have drawn.
-
-    Parameters
-    ----------
-    sampler : SMOTE
-        Its `k_neighbors` a number; it is changed.
-    rows : ndarray of shape (n, features), uint8
-    labels : ndarray of shape (n,), int64
-
-    Returns
-    -------
-    rows : ndarray of shape (m, features), uint8
-        The first n are the old ones.
-    labels : ndarray of shape (m,), int64
+    The sampler, whose `k_neighbors` is a number and which is changed, works on the rows of the identity
+    matrix: a new row holds the shares of the two it lies between. Neighbours are searched among the pixels,
+    so that the sample is the one that plain SMOTE draws.
     """
     n = len(rows)
     sampler.set_params(k_neighbors=NeighboursOfRows(rows, sampler.k_neighbors + 1))

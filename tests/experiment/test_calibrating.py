@@ -5,9 +5,9 @@ from sklearn.metrics import log_loss
 from sklearn.svm import SVC
 
 from skinmnist.experiment.calibrating import calibrate
-from skinmnist.experiment.training_rows import TrainingRows, draw_training_rows
+from skinmnist.experiment.grid import resolve_samplers
+from skinmnist.experiment.training_rows import TrainingRows, resample_rows
 from skinmnist.models.spec import ModelSpec
-from skinmnist.resampling.registry import make_sampler
 
 
 def clouds(counts, seed=0):
@@ -73,10 +73,10 @@ def test_smote_leaves_a_class_alone_of_which_a_half_holds_one_row():
     rows, labels = clouds([40, 2, 12])
     spec = ModelSpec("", lambda setting: svc())
 
-    def draw(chosen):
-        return draw_training_rows(
-            "SMOTE", lambda seed: make_sampler("SMOTE", seed), 0, rows[chosen], labels[chosen], spec
-        )
+    smote = resolve_samplers(["SMOTE"])["SMOTE"]
 
-    calibration = calibrate(svc, draw, rows, labels, None, np.array([40.0, 40, 40]), 0)
+    def resampled(chosen):
+        return resample_rows(smote, rows[chosen], labels[chosen], spec)
+
+    calibration = calibrate(svc, resampled, rows, labels, None, np.array([40.0, 40, 40]), 0)
     assert calibration.classes_.tolist() == [0, 1, 2]

@@ -11,15 +11,16 @@ from skinmnist.experiment.plan import make_plan
 from skinmnist.models.registry import MODELS
 
 
-def run(lesions, sampler, **fields):
-    models = {"svm": replace(MODELS["svm"], **fields)}
+def run(lesions, sampler, **limits):
+    spec = MODELS["svm"]
+    models = {"svm": replace(spec, limits=replace(spec.limits, **limits))}
     plan = make_plan(lesions, [sampler], models, 5, 1, None, 0, None)
     return fit_cell(Cell(sampler, "svm", 0, 0), lesions, plan.task)
 
 
 @pytest.mark.parametrize("sampler", ["none", "RandomOverSampler", "SMOTE"])
 def test_a_machine_that_takes_fewer_rows_says_so(lesions, sampler):
-    whole, part = run(lesions, sampler), run(lesions, sampler, pair_rows=100)
+    whole, part = run(lesions, sampler), run(lesions, sampler, pair=100)
     assert not any("training rows, drawn at random" in note for note in whole.notes)
     assert sum("training rows, drawn at random" in note for note in part.notes) == 1
     # What the sampler made is told whole, and the scores are those of another machine.
@@ -29,14 +30,14 @@ def test_a_machine_that_takes_fewer_rows_says_so(lesions, sampler):
 
 
 def test_calibrating_on_fewer_rows_changes_no_decision(lesions):
-    whole, part = run(lesions, "SMOTE"), run(lesions, "SMOTE", calibration_pair_rows=60)
+    whole, part = run(lesions, "SMOTE"), run(lesions, "SMOTE", calibration_pair=60)
     np.testing.assert_array_equal(part.predicted, whole.predicted)
     assert part.notes == whole.notes
     assert not np.array_equal(part.probabilities, whole.probabilities)
 
 
-def test_a_machine_that_takes_fewer_made_rows_says_so_and_tells_all_that_were_made(lesions):
-    whole, part = run(lesions, "SMOTE"), run(lesions, "SMOTE", resampled_rows=10)
+def test_a_machine_that_takes_fewer_resampled_rows_says_so_and_counts_all_of_them(lesions):
+    whole, part = run(lesions, "SMOTE"), run(lesions, "SMOTE", resampled=10)
     assert not any("that the sampler made" in note for note in whole.notes)
     assert sum("that the sampler made, drawn at random" in note for note in part.notes) == 1
     np.testing.assert_allclose(part.counts_after, whole.counts_after)

@@ -1,5 +1,6 @@
 import threading
 
+import numpy as np
 import pytest
 from imblearn.over_sampling import SMOTE
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
@@ -10,6 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
+from skinmnist.experiment.fit_cell import Task, fit_cell
 from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import Setting
@@ -20,8 +22,8 @@ SETTING = Setting((8, 8, 3), 7, 100, 5)
 def test_names_of_the_registries():
     assert resolve_models(["svm", "dummy"]) == {"svm": MODELS["svm"], "dummy": MODELS["dummy"]}
     samplers = resolve_samplers(["none", "class_weight", "SMOTE"])
-    assert samplers["none"].make is samplers["class_weight"].make is None
-    assert samplers["SMOTE"].make(3).random_state == 3
+    assert samplers["none"].factory is samplers["class_weight"].factory is None
+    assert samplers["SMOTE"].factory(3).random_state == 3
 
 
 def test_objects_of_the_users_own_are_copied_and_seeded():
@@ -32,8 +34,7 @@ def test_objects_of_the_users_own_are_copied_and_seeded():
     assert (made.max_depth, made.random_state) == (2, 5)
     assert tree.random_state is None
     assert spec.weights
-    assert not spec.calibrate
-    sampler = resolve_samplers({"mine": SMOTE(k_neighbors=3)})["mine"].make(8)
+    sampler = resolve_samplers({"mine": SMOTE(k_neighbors=3)})["mine"].factory(8)
     assert (sampler.k_neighbors, sampler.random_state) == (3, 8)
 
 
@@ -48,15 +49,30 @@ def test_nested_seeds_are_set():
     assert made.named_steps["decisiontreeclassifier"].random_state == 5
 
 
-def test_scores_without_probabilities_are_calibrated():
-    assert resolve_models({"ridge": RidgeClassifier()})["ridge"].calibrate
+def test_registered_names_under_another_name_are_planned_and_told_apart():
+    samplers = resolve_samplers({"plain": "none", "mine": "SMOTE", "other": "ADASYN"})
+    models = resolve_models({"base": "dummy", "line": "logistic_regression"})
+    cells, notes = plan_cells(samplers, models, 1, 2)
+    assert len(cells) == 3 * 2 * 2
+    assert not notes
+    assert len({entry.fingerprint for entry in (*samplers.values(), *models.values())}) == 5
+    assert {entry.fingerprint for entry in resolve_samplers(["none", "SMOTE"]).values()} == {""}
+    assert resolve_models(["dummy"])["dummy"].fingerprint == ""
+
+
+def test_scores_without_probabilities_are_calibrated(lesions):
+    ridge = make_pipeline(StandardScaler(), RidgeClassifier(alpha=100))
+    models, folds = resolve_models({"ridge": ridge}), np.arange(360, dtype=np.int8)[None] % 3
+    task = Task(folds, False, models, resolve_samplers(["none"]), 0)
+    result = fit_cell(Cell("none", "ridge", 0, 0), lesions, task)
+    np.testing.assert_allclose(result.probabilities.sum(axis=1), 1)
 
 
 def test_import_by_name():
     spec = resolve_models(["sklearn.linear_model:LogisticRegression"])["LogisticRegression"]
     assert isinstance(spec.classifier(SETTING), LogisticRegression)
     sampler = resolve_samplers(["imblearn.over_sampling:SMOTE"])["SMOTE"]
-    assert sampler.make(1).random_state == 1
+    assert sampler.factory(1).random_state == 1
 
 
 def test_fingerprints_tell_settings_apart():

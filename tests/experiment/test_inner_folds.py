@@ -10,7 +10,10 @@ from skinmnist.experiment.grid import resolve_samplers
 from skinmnist.experiment.inner_folds import draw_lesions, inner_folds
 from skinmnist.experiment.splits import assign_folds
 from skinmnist.experiment.training import fit_model
-from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.models.spec import FeatureSettings, ModelSpec, Setting
+from skinmnist.resampling.registry import Resampler
+
+BYTES = FeatureSettings(pixel_type="uint8")
 
 
 @pytest.mark.parametrize("folds", [2, 3, 10])
@@ -49,16 +52,16 @@ class Witness(DummyClassifier):
         return super().fit(X, y)
 
 
-def test_too_few_lesions_to_watch_any_are_refused():
-    spec = ModelSpec("witness", lambda setting: Witness(), pixel_type="uint8", watch=0.1)
+def test_too_few_lesions_to_validate_on_any_are_refused():
+    spec = ModelSpec("witness", lambda setting: Witness(), BYTES, validation_share=0.1)
     rows, labels = np.zeros((18, 12), np.uint8), np.repeat([0, 1], 9)
     setting = Setting((2, 2, 3), 2, 18, 0)
     with pytest.raises(ValueError, match="too few lesions to validate on 10%"):
-        fit_model(spec, "none", None, 0, setting, rows, labels, None)
+        fit_model(spec, Resampler("none"), setting, rows, labels, None)
 
 
-def test_validation_lesions_are_split_off_before_the_sampler_sees_them(lesions):
-    spec = ModelSpec("witness", lambda setting: Witness(), pixel_type="uint8", watch=0.2)
+def test_the_validation_set_is_split_off_before_the_sampler_sees_it(lesions):
+    spec = ModelSpec("witness", lambda setting: Witness(), BYTES, validation_share=0.2)
     samplers = resolve_samplers(["RandomOverSampler"])
     folds = assign_folds(lesions, 5, 1, "lesion", 0)
     task = Task(folds, True, {"witness": spec}, samplers, seed=0)

@@ -6,10 +6,11 @@ from skinmnist.experiment import fit_cell as fit_cell_module
 from skinmnist.experiment import inputs
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import fit_cell
+from skinmnist.experiment.grid import resolve_samplers
 from skinmnist.experiment.inputs import Inputs, choose_training_rows
 from skinmnist.experiment.plan import make_plan
 from skinmnist.models.registry import MODELS
-from skinmnist.resampling.registry import make_sampler
+from skinmnist.resampling.registry import Resampler
 
 
 @pytest.fixture
@@ -56,15 +57,15 @@ def test_models_that_hold_their_rows_are_given_a_draw_that_keeps_the_classes(les
     monkeypatch.setattr(inputs, "MOST_ROWS", 200)
     train = np.arange(len(lesions))[::-1].copy()
     labels = lesions.labels[train]
-    rows, notes = choose_training_rows(train, labels, MODELS["svm"], None, 3)
+    rows, notes = choose_training_rows(train, labels, MODELS["svm"], Resampler("none", seed=3))
     assert 193 <= len(rows) <= 200
     assert len(np.unique(rows)) == len(rows)
     before, after = np.bincount(labels), np.bincount(lesions.labels[rows])
     np.testing.assert_allclose(after / len(rows), before / len(labels), atol=0.01)
     assert "of the 360 training rows" in notes[0]
-    again, _ = choose_training_rows(train, labels, MODELS["svm"], None, 3)
+    again, _ = choose_training_rows(train, labels, MODELS["svm"], Resampler("none", seed=3))
     np.testing.assert_array_equal(again, rows)
-    other, _ = choose_training_rows(train, labels, MODELS["svm"], None, 4)
+    other, _ = choose_training_rows(train, labels, MODELS["svm"], Resampler("none", seed=4))
     assert not np.array_equal(other, rows)
 
 
@@ -74,15 +75,15 @@ def test_models_that_hold_their_rows_are_given_a_draw_that_keeps_the_classes(les
 )
 def test_a_network_is_given_all_rows_unless_a_sampler_looks_at_them(lesions, monkeypatch, sampler, kept):
     monkeypatch.setattr(inputs, "MOST_ROWS", 200)
-    make = None if sampler == "none" else lambda seed: make_sampler(sampler, seed)
-    rows, notes = choose_training_rows(np.arange(360), lesions.labels, MODELS["cnn"], make, 0)
+    resampler = resolve_samplers([sampler])[sampler]
+    rows, notes = choose_training_rows(np.arange(360), lesions.labels, MODELS["cnn"], resampler)
     assert kept - 7 <= len(rows) <= kept
     assert len(notes) == 1
 
 
 def test_few_rows_are_all_given_without_a_word(lesions):
     train = np.array([5, 2, 9])
-    rows, notes = choose_training_rows(train, lesions.labels[train], MODELS["svm"], None, 0)
+    rows, notes = choose_training_rows(train, lesions.labels[train], MODELS["svm"], Resampler("none"))
     assert rows is train
     assert notes == ()
 
@@ -99,7 +100,6 @@ def test_a_note_tells_of_a_draw_and_budgets_follow_it(lesions, monkeypatch):
 
 @pytest.mark.parametrize(("sampler", "mapped"), [("RandomUnderSampler", True), ("SMOTE", False)])
 def test_a_sampler_that_looks_at_rows_gets_them_in_memory(lesions, fold_of, sampler, mapped):
-    rows = Inputs(lesions, MODELS["cnn"], fold_of, large=True).view(
-        np.arange(9), lambda seed: make_sampler(sampler, seed)
-    )
+    resampler = resolve_samplers([sampler])[sampler]
+    rows = Inputs(lesions, MODELS["cnn"], fold_of, large=True).view(np.arange(9), resampler)
     assert isinstance(rows, MappedRows) == mapped

@@ -28,5 +28,6 @@ def test_everything_that_computes_cells_makes_them_stale(reached):
 
 def test_nothing_else_does(reached):
     others = ("analysis", "console", "datasets/images", "inference", "leakage", "presets", "reporting", "web")
-    assert not [path for path in reached if path.startswith(others)]
+    shared = {"inference/kernel.py"}  # What support vector machines compute with, here and in model files.
+    assert not [path for path in reached - shared if path.startswith(others)]
     assert "experiment/comparison.py" not in reached

@@ -22,9 +22,13 @@ def few_steps():
     """
     with pytest.MonkeyPatch.context() as patch:
         for name, spec in MODELS.items():
-            if spec.library == "skinmnist.models.cnn.classifier":
+            if spec.cost.library == "skinmnist.models.cnn.classifier":
                 quick = {"steps": 60, "batch_size": 16, "points": 4, "learning_rate": 1e-3}
-                patch.setitem(MODELS, name, replace(spec, kept={**spec.kept, **quick}))
+                patch.setitem(
+                    MODELS,
+                    name,
+                    replace(spec, export=replace(spec.export, params={**spec.export.params, **quick})),
+                )
         yield
 
 

@@ -12,14 +12,14 @@ from skinmnist.inference.classifier import Classifier
 from skinmnist.inference.model_file import decode_model
 from skinmnist.models.registry import MODELS
 
-KEEPABLE = [name for name, spec in MODELS.items() if spec.export]
+EXPORTABLE = [name for name, spec in MODELS.items() if spec.export]
 
 
 def test_every_registered_model_can_be_kept():
-    assert set(KEEPABLE) == set(MODELS)
+    assert set(EXPORTABLE) == set(MODELS)
 
 
-@pytest.mark.parametrize("name", KEEPABLE)
+@pytest.mark.parametrize("name", EXPORTABLE)
 def test_file_answers_what_the_model_in_memory_answers(name, kept, small_table):
     model = kept(name)
     found = Classifier(decode_model(model.content))

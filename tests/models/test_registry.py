@@ -61,23 +61,23 @@ def test_weights_are_taken(name, lesions):
 @pytest.mark.parametrize("name", [name for name in QUICK if MODELS[name].most_probable])
 def test_decisions_are_the_most_probable_class_where_the_entry_says_so(name, lesions):
     model = MODELS[name].classifier(Setting(lesions.shape, 7, 100, 0))
-    rows = lesions.pixels.astype(MODELS[name].pixel_type)
+    rows = lesions.pixels.astype(MODELS[name].features.pixel_type)
     model.fit(rows, lesions.labels)
     np.testing.assert_array_equal(model.predict(rows), model.predict_proba(rows).argmax(axis=1))
 
 
-@pytest.mark.parametrize("remedy", MODELS["cnn_tiny"].strategies)
-def test_remedies_of_networks_change_the_training_and_help_the_rare(strategy, lesions):
+@pytest.mark.parametrize("strategy", MODELS["cnn_tiny"].strategies)
+def test_strategies_of_networks_change_the_training_and_help_the_rare(strategy, lesions):
     folds = assign_folds(lesions, 5, 1, "lesion", 0)
     task = Task(folds, True, {"cnn_tiny": MODELS["cnn_tiny"]}, resolve_samplers(["none", strategy]), seed=0)
-    plain, remedied = (fit_cell(Cell(s, "cnn_tiny", 0, 0), lesions, task) for s in ("none", strategy))
-    assert not np.array_equal(plain.probabilities, remedied.probabilities)
+    plain, changed = (fit_cell(Cell(s, "cnn_tiny", 0, 0), lesions, task) for s in ("none", strategy))
+    assert not np.array_equal(plain.probabilities, changed.probabilities)
     if strategy == "focal_loss":
         return  # It looks at what is hard, not at what is rare.
     rare = np.flatnonzero(lesions.class_counts < 40)
-    assert remedied.probabilities[:, rare].sum() > plain.probabilities[:, rare].sum()
+    assert changed.probabilities[:, rare].sum() > plain.probabilities[:, rare].sum()
 
 
-def test_every_remedy_belongs_to_some_model():
+def test_every_strategy_belongs_to_some_model():
     taken = {name for name in STRATEGIES if any(spec.takes(name) for spec in MODELS.values())}
     assert taken == set(STRATEGIES)

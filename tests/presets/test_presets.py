@@ -53,10 +53,10 @@ def test_every_shipped_preset_is_whole(path):
 
 def test_only_what_watches_sets_lesions_aside(tmp_path):
     patient = WHOLE.replace("epochs = 2", "epochs = 2\nstop_patience = 1")
-    assert read_preset(written(tmp_path, WHOLE)).models()["net"].watch == 0
+    assert read_preset(written(tmp_path, WHOLE)).models()["net"].validation_share == 0
     preset = read_preset(written(tmp_path, patient))
-    assert preset.models()["net"].watch > 0
-    assert preset.models(watch=0.0)["net"].watch == 0
+    assert preset.models()["net"].validation_share > 0
+    assert preset.models(validation_share=0.0)["net"].validation_share == 0
 
 
 def test_a_changed_network_has_another_fingerprint(tmp_path):

@@ -78,7 +78,7 @@ def test_as_published_copies_stand_on_both_sides_and_the_test_is_watched(tmp_pat
     plan = make_plan(table, mine.samplers, mine.models(), 3, 1, None, 0, None)
     trial = published_trial(mine, table, plan)
     assert trial.task.validate_on_held_out
-    assert trial.task.models["net"].watch == 0
+    assert trial.task.models["net"].validation_share == 0
     counts = np.bincount(trial.table.labels)
     assert (counts == counts[0]).all()
     sides = trial.task.folds[0]
@@ -94,7 +94,7 @@ def test_as_published_without_watching_the_test_training_pictures_are_watched(tm
     plan = make_plan(table, mine.samplers, mine.models(), 3, 1, "holdout", 0, None)
     trial = published_trial(mine, table, plan)
     assert not trial.task.validate_on_held_out
-    assert trial.task.models["net"].watch == mine.models()["net"].watch > 0
+    assert trial.task.models["net"].validation_share == mine.models()["net"].validation_share > 0
     assert "validation_loss" in fit_cell(trial.cells[0], trial.table, trial.task).history
 
 

@@ -4,7 +4,7 @@ from imblearn import combine, over_sampling, under_sampling
 from sklearn.base import clone
 
 from skinmnist.errors import InputError
-from skinmnist.resampling.registry import SAMPLERS, fewer_neighbours, make_sampler, resample
+from skinmnist.resampling.registry import SAMPLERS, fewer_neighbours, find_parents, make_sampler, resample
 
 CATEGORICAL = {"SMOTEN", "SMOTENC"}
 
@@ -32,7 +32,7 @@ def test_every_sampler_moves_towards_balance(name):
     if name == "KMeansSMOTE":
         sampler.set_params(cluster_balance_threshold=0.01)
     result = resample(sampler, rows, labels)
-    new_rows = result.rows if result.rows is not None else rows[result.chosen]
+    new_rows = result.rows if result.rows is not None else rows[result.sample_indices]
     assert len(new_rows) == len(result.labels)
     assert np.mean(result.labels == 2) >= np.mean(labels == 2), "the rarest class lost ground"
 
@@ -43,7 +43,7 @@ def test_copies_are_told_as_row_numbers_and_equal_the_plain_call(name):
     result = resample(make_sampler(name, 7), rows, labels)
     plain_rows, plain_labels = make_sampler(name, 7).fit_resample(rows, labels)
     assert result.rows is None
-    np.testing.assert_array_equal(rows[result.chosen], plain_rows)
+    np.testing.assert_array_equal(rows[result.sample_indices], plain_rows)
     np.testing.assert_array_equal(result.labels, plain_labels)
 
 
@@ -119,3 +119,34 @@ def test_unknown_name():
         InputError, match="received sampler 'SMOT'; expected one of none, class_weight, balanced_batches"
     ):
         make_sampler("SMOT", 0)
+
+
+@pytest.mark.parametrize("position", [0.1, 0.5, 0.8])
+def test_parents_of_a_made_row_are_found(position):
+    rows = np.random.default_rng(0).normal(size=(30, 50))
+    child = rows[7] + position * (rows[21] - rows[7])
+    found = find_parents(child, rows)
+    assert found is not None
+    assert {found.first, found.second} == {7, 21}
+    at = found.position if found.first == 7 else 1 - found.position
+    assert at == pytest.approx(position, abs=1e-9)
+
+
+def test_rounding_to_grey_levels_is_forgiven():
+    rows = np.random.default_rng(1).integers(0, 256, (20, 300)).astype(np.uint8)
+    child = np.rint(rows[3] + 0.4 * (rows[11].astype(float) - rows[3])).astype(np.uint8)
+    found = find_parents(child, rows)
+    assert found is not None
+    assert {found.first, found.second} == {3, 11}
+
+
+def test_a_row_of_its_own_has_no_parents():
+    rng = np.random.default_rng(2)
+    assert find_parents(rng.normal(size=50), rng.normal(size=(30, 50))) is None
+
+
+def test_every_smote_row_has_parents():
+    rng = np.random.default_rng(3)
+    rows, labels = rng.normal(size=(50, 20)), np.array([0] * 40 + [1] * 10)
+    made = resample(make_sampler("SMOTE", 0), rows, labels).rows[50:]
+    assert all(find_parents(child, rows[40:]) is not None for child in made)

@@ -210,7 +210,7 @@ def run_on_worker(cell: Cell, inputs: str, seconds: float | None) -> Outcome:
     difference = examine_worker(shared.environment, worker)
     if difference:  # It came after the client had examined the others.
         return CellFailure(cell, f"its worker {difference}")
-    if library := shared.task.models[cell.model].library:
+    if library := shared.task.models[cell.model].cost.library:
         importlib.import_module(library)
     with end_after(seconds), threadpool_limits(1):
         return run_cell(cell, shared.table, shared.task)

@@ -134,7 +134,7 @@ class LocalPool(Pool):
 
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
         """Yield outcomes until all are there, or until a worker dies, which ends the others."""
-        libraries = sorted({self.task.models[cell.model].library for cell in cells} - {""})
+        libraries = sorted({self.task.models[cell.model].cost.library for cell in cells} - {""})
         executor = worker_pool(min(self.jobs, len(cells)), libraries)
         left = list(cells)
         try:
