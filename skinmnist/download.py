@@ -43,7 +43,7 @@ def _download(options: argparse.Namespace) -> int:
     folder = Path(options.to) if options.to else default_folder()
     sums = read_sums(Path(options.sums)) if options.sums else None
     with DownloadTerminal() as terminal:
-        done = download(folder, options.mirror, sums=sums, watching=terminal.watching)
+        done = download(folder, options.mirror, sums=sums, progress_of=terminal.progress_of)
     for name in done.there:
         say(f"there already: {folder / name}")
     for name in done.fetched:

@@ -1,4 +1,4 @@
-"""Parsed files, kept in the user's cache folder so that the second load takes milliseconds.
+"""Parsed files, stored in the user's cache folder so that the second load takes milliseconds.
 
 A note per path (size and times -> SHA-256 of the content) spares the hashing; plain ``.npy`` files per
 content spare the parsing. The content decides: the same bytes under another path or with a new time are
@@ -72,7 +72,6 @@ def parse_once(
 
     Parameters
     ----------
-    path : Path
     kind : str
         What the file is parsed as, with a version that changes with the parser: ``"table-1"``.
     names : tuple of str
@@ -81,7 +80,7 @@ def parse_once(
         Content of the file -> arrays, none of more items than the file has bytes. Where it raises, nothing is
         stored.
     is_sound : callable
-        Whether `parse` can have returned these arrays; entries of the cache that it refuses are not used.
+        Whether `parse` can have returned these arrays; other entries of the cache are not used.
     parse_large : callable, optional
         Reads a large file piece by piece and passes its arrays to the function that it is called with. Where
         it stores too few, as for a file with a fault, the whole content is parsed.
@@ -92,11 +91,6 @@ def parse_once(
         Read-only memory maps of the cache, or what `parse` returned where the cache cannot be written.
     sha256 : str
         Of the file's content, in hexadecimal.
-
-    Raises
-    ------
-    InputError
-        Where the file cannot be read.
     """
     folder = cache_folder()
     size, fingerprint = stat_file(path).st_size, _fingerprint(path)
@@ -173,7 +167,7 @@ def _settled(path: Path) -> bool:
 
 
 def _recall_content(note: Path, fingerprint: str) -> str | None:
-    """Return the SHA-256 that was noted for a path, if the file still has the same fingerprint."""
+    """Return the SHA-256 noted for a path, if the file still has the same fingerprint."""
     content = read_head(note)
     payload, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
     match = re.fullmatch(rb"(.*)\n([0-9a-f]{64})\n", payload)

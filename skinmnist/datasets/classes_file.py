@@ -1,6 +1,6 @@
 """The small JSON beside a pixel table: what its classes are called, and what size its pictures have.
 
-The numbers in a CSV tell neither: 7,500 columns are 75 x 100 in grey as well as 50 x 50 in colour, and 22,500
+A CSV shows neither: 7,500 columns are 75 x 100 in grey as well as 50 x 50 in colour, and 22,500
 are 75 x 100 in colour as well as 150 x 150 in grey.
 """
 
@@ -23,25 +23,14 @@ _EXAMPLE = '{"class_names": ["benign", "malignant"], "shape": [75, 100, 3]}'
 
 @dataclass(frozen=True)
 class About:
-    """What is said of a pixel table beside it.
+    """What the JSON beside a pixel table declares."""
 
-    Attributes
-    ----------
-    class_names : tuple of str
-        In code order; at least two.
-    shape : tuple of int, or None
-        ``(height, width, channels)`` of one picture; None where the number of columns shall tell.
-    path : Path
-    sha256 : str
-        Of the file's content.
-    metadata_sha256 : str or None
-        Of the metadata that `skinmnist.build` wrote beside the table; None where it was made by hand.
-    """
-
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...]  # In code order; at least two
+    #: ``(height, width, channels)`` of one picture; None to infer it from the number of columns.
     shape: tuple[int, int, int] | None
     path: Path
-    sha256: str
+    sha256: str  # Of the file's content
+    #: Of the metadata that `skinmnist.build` wrote beside the table; None where it was made by hand.
     metadata_sha256: str | None = None
 
 

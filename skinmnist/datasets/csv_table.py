@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -25,21 +25,21 @@ from skinmnist.text import shown
 
 LABEL = "label"
 
+Cells = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+#: Bytes that are parsed at a time: the temporary arrays of one step stay in the processor's cache.
+_STEP = 1 << 18
+_ZERO, _COMMA, _LINE_END = b"0,\n"
+_PLAIN_ROW = re.compile(rb"[0-9]{1,9}(?:,[0-9]{1,9})*")
+#: Bytes that are read together.
+PIECE = 1 << 24
+
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of a pixel table.
+    """The columns of a pixel table."""
 
-    Attributes
-    ----------
-    columns : tuple of str
-        Names in file order.
-    label_first : bool
-        Whether the label stands before the pixels; else it stands behind them.
-    """
-
-    columns: tuple[str, ...]
-    label_first: bool
+    columns: tuple[str, ...]  # Names in file order
+    label_first: bool  # Whether the label stands before the pixels; else it stands behind them
 
 
 def parse_header(line: str, path: Path, shape: tuple[int, int, int] | None = None) -> Layout:
@@ -116,15 +116,6 @@ def _check_names(pixels: tuple[str, ...], first_position: int, path: Path) -> No
             )
 
 
-Cells = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
-
-#: Bytes that are parsed at a time: the temporary arrays of one step stay in the processor's cache.
-_STEP = 1 << 18
-_ZERO, _COMMA, _LINE_END = b"0,\n"
-
-_PLAIN_ROW = re.compile(rb"[0-9]{1,9}(?:,[0-9]{1,9})*")
-
-
 def read_fast(body: bytes, layout: Layout) -> Cells | None:
     """Read the rows of a pixel table whose every cell is one to three digits and at most 255.
 
@@ -171,7 +162,7 @@ def read_carefully(body: bytes, layout: Layout, path: Path) -> Cells:
     labels = np.empty(len(lines), dtype=np.int64)
     for row, line in enumerate(lines):
         cells = line.split(b",")
-        _check_width(line, cells, layout, path, row)
+        check_width(len(cells) if line.strip() else 0, layout.columns, place(path, row))
         if not _PLAIN_ROW.fullmatch(line):
             column = next(index for index, cell in enumerate(cells) if not _PLAIN_ROW.fullmatch(cell))
             raise _cell_error(cells[column], layout.columns[column], path, row)
@@ -206,20 +197,20 @@ def _split(values: npt.NDArray[np.uint8], layout: Layout) -> Cells:
     return np.ascontiguousarray(pixels), labels.astype(np.int64)
 
 
-def _check_width(line: bytes, cells: list[bytes], layout: Layout, path: Path, row: int) -> None:
-    """Check that a row has as many cells as the header has columns."""
-    width = len(layout.columns)
-    if not line.strip():
-        raise InputError(f"{place(path, row)} is blank; expected {width} cells, so drop the blank line")
-    if len(cells) < width:
+def check_width(n_cells: int, columns: Sequence[str], where: str) -> None:
+    """Check that a row of a CSV has as many cells as its header has columns; 0 cells: a blank line."""
+    width = len(columns)
+    if not n_cells:
+        raise InputError(f"{where} is blank; expected {width} cells, so drop the blank line")
+    if n_cells < width:
         raise InputError(
-            f"{place(path, row)} ends before column {layout.columns[len(cells)]!r}, with {len(cells)} cells; "
-            f"expected {width} as in the header, so complete the row"
+            f"{where} ends before column {shown(columns[n_cells])}, with {n_cells} cells; expected {width} "
+            "as in the header, so complete the row"
         )
-    if len(cells) > width:
+    if n_cells > width:
         raise InputError(
-            f"{place(path, row)} goes on behind column {layout.columns[-1]!r}, with {len(cells)} cells; "
-            f"expected {width} as in the header, so drop what is too much"
+            f"{where} goes on behind column {shown(columns[-1])}, with {n_cells} cells; expected {width} "
+            "as in the header, so drop what is too much"
         )
 
 
@@ -241,10 +232,6 @@ def _is_utf8(cell: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-#: Bytes that are read together.
-PIECE = 1 << 24
 
 
 def parse_pieces(path: Path, shape: tuple[int, int, int] | None, store: Store) -> None:
@@ -278,7 +265,7 @@ class _UnusualError(Exception):
 
 
 def _pixels(cells: Cells | None, labels: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.uint8]:
-    """Return the pixels of a piece, and put its labels aside."""
+    """Return the pixels of a piece, and append its labels to `labels`."""
     if cells is None:
         raise _UnusualError
     labels.append(cells[1])

@@ -39,6 +39,8 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 
+LOCK_FILE = ".lock"
+
 
 def file_type(path: Path) -> int:
     """Return what stands at a path, as ``stat.S_IFREG`` and its like, without following links; 0: nothing."""
@@ -49,7 +51,7 @@ def file_type(path: Path) -> int:
 
 
 def is_plain(path: Path) -> bool:
-    """Tell whether a file stands at a path that is no link, pipe or device; it is not opened."""
+    """Return whether a path is a file, and no link, pipe or device; it is not opened."""
     try:
         return file_type(path) == stat.S_IFREG
     except (OSError, ValueError):
@@ -141,9 +143,9 @@ def move_new(source: Path, target: Path) -> None:
 
 
 def remove_torn(folder: Path, names: Collection[str] | None = None) -> None:
-    """Remove what `written_whole` left where its process was killed.
+    """Remove the temporary files of `written_whole` in killed processes.
 
-    Only for whoever holds the folder: elsewhere a file may be on its way.
+    Only for the process that holds the folder: elsewhere a file may be on its way.
     """
     for path in folder.iterdir():
         torn = _TORN.fullmatch(path.name)
@@ -223,44 +225,23 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-LOCK_FILE = ".lock"
-
-
 class Series(NamedTuple):
-    """Files of which there may be any number.
+    """Files of which there may be any number."""
 
-    Attributes
-    ----------
-    folder : str
-        Where they stand: relative, ``""`` for the folder itself, ``"a/*"`` for every folder in ``a``.
-    name, head : str
-        Patterns of the whole name, and of how the content begins.
-    """
-
+    #: Where they stand: relative, ``""`` for the folder itself, ``"a/*"`` for every folder in ``a``.
     folder: str
-    name: str
+    name: str  # Patterns of the whole name, and of how the content begins
     head: str = ""
 
 
 @dataclass(frozen=True)
 class Owned:
-    """What skinmnist writes into folders of one kind.
+    """What skinmnist writes into folders of one kind."""
 
-    Attributes
-    ----------
-    purpose : str
-        What such a folder is, for the marker and for errors.
-    files : tuple of str
-        Relative paths with ``/``.
-    series : tuple of Series
-    marker : str
-        The file that marks such a folder.
-    """
-
-    purpose: str
-    files: tuple[str, ...]
+    purpose: str  # What such a folder is, for the marker and for errors
+    files: tuple[str, ...]  # Relative paths with ``/``
     series: tuple[Series, ...] = ()
-    marker: str = ".skinmnist"
+    marker: str = ".skinmnist"  # The file that marks such a folder
 
     @property
     def mark(self) -> bytes:
@@ -278,7 +259,7 @@ class Owned:
 
 
 def is_marked(folder: Path, owned: Owned) -> bool:
-    """Tell whether a folder carries the marker of a kind."""
+    """Return whether a folder carries the marker of a kind."""
     # From its second byte on: Windows refuses to read the first one of a lock that is held.
     # Two processes that mark a folder at once write the mark twice.
     return read_head(folder / owned.marker, start=1).startswith(owned.mark[1:])
@@ -369,5 +350,5 @@ def _has_content(path: Path) -> bool:
 
 
 def _is_empty_lock(path: Path) -> bool:
-    """Tell a lock file that holds no words, such as a run leaves that is killed at its very start."""
+    """Return whether a path is an empty lock file, as of a run that was killed at its very start."""
     return path.name == LOCK_FILE and is_plain(path) and not path.stat().st_size

@@ -57,8 +57,8 @@ def load_hmnist(
     """Load a pixel table such as ``hmnist_28_28_RGB.csv``, with the lesions behind its pictures.
 
     Size, channels and classes follow from the file: side x side x 3 pixel columns are RGB, side x side are
-    grey. Where ``<table stem>_classes.json`` stands beside it, as `skinmnist.build` writes it, that one says
-    what the classes are called, and what shape the pictures have.
+    grey. Where ``<table stem>_classes.json`` stands beside it, as `skinmnist.build` writes it, it gives
+    the names of the classes and the shape of the pictures.
 
     A table may be larger than memory. A byte order mark and Windows line ends are accepted; quoted, signed or
     decimal numbers are not. Parsed arrays are stored in the cache folder (see `skinmnist.datasets.cache`), so
@@ -75,7 +75,7 @@ def load_hmnist(
         ``dx``; ``age``, ``sex`` and ``localization`` are read where present. It is joined only after
         every ``dx`` was found to agree with the label. Where every ``lesion_id`` is empty, the lesions are
         unknown. None: ``<table stem>_metadata.csv``, else ``HAM10000_metadata.csv`` beside the table, if
-        there is one. False: do not look, and leave the lesions unknown.
+        there is one. False: read none; the lesions are unknown.
 
     Returns
     -------

@@ -14,10 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import joblib
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.files import open_plain
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 
@@ -29,19 +29,10 @@ LARGE_FILE = 1 << 29
 
 
 class MappedRows:
-    """Rows of a matrix, chosen but not read yet.
+    """Rows of a matrix, as a rule a memory map, chosen but not read yet.
 
     Choosing among them, or reshaping them, reads nothing; ``np.asarray`` reads, and gives the pages of the
     mapped file back to the system, so that memory follows what is held and not what was looked at.
-
-    Parameters
-    ----------
-    source : ndarray of shape (n, columns)
-        As a rule a memory map.
-    rows : ndarray of shape (m,), int
-        Which of its rows, in which order.
-    row_shape : tuple of int, optional
-        The shape in which each row is read; ``(columns,)`` by default.
     """
 
     def __init__(
@@ -129,22 +120,29 @@ def pass_table(table: PixelTable, path: Path) -> None:
 
     Pixels that are mapped from a whole file already are not copied: the workers map the same file.
     """
+    import joblib
+
     columns = {field.name: getattr(table, field.name) for field in fields(table)}
     pixels = table.pixels
     # A private map that was written to, and a view of a map, are not what stands in the file.
     whole = isinstance(pixels.base, mmap.mmap) and pixels.flags.c_contiguous
     if whole and isinstance(pixels, np.memmap) and pixels.mode == "r":
-        columns["pixels"] = _Place(str(pixels.filename), pixels.offset, pixels.shape, _sum(pixels))
+        columns["pixels"] = _Place(
+            str(Path(str(pixels.filename)).resolve()), pixels.offset, pixels.shape, _sum(pixels)
+        )
     joblib.dump(columns, path)
 
 
 def open_passed(path: str | Path) -> PixelTable:
     """Open what `pass_table` wrote as memory maps; refuse pixels that have changed since."""
+    import joblib
+
     columns = joblib.load(path, mmap_mode="r")
     place = columns["pixels"]
     if isinstance(place, _Place):
         try:
-            columns["pixels"] = np.memmap(place.file, np.uint8, "r", place.offset, place.shape)
+            with open(place.file, "rb", opener=open_plain) as stream:
+                columns["pixels"] = np.memmap(stream, np.uint8, "r", place.offset, place.shape)
             same = _sum(columns["pixels"]) == place.sum
         except (OSError, ValueError):
             same = False

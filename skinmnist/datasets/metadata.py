@@ -18,6 +18,7 @@ import numpy.typing as npt
 from skinmnist import facts
 from skinmnist.datasets.cache import Arrays, parse_once
 from skinmnist.datasets.classes_file import read_about
+from skinmnist.datasets.csv_table import check_width
 from skinmnist.datasets.files import decode, place, without_mark
 from skinmnist.errors import InputError
 from skinmnist.text import JOINERS, LONGEST_NAME, printable, shown, unguarded_cell
@@ -25,7 +26,7 @@ from skinmnist.text import JOINERS, LONGEST_NAME, printable, shown, unguarded_ce
 #: The columns that must be there; `facts.CLINICAL_COLUMNS` are read too, any others are left alone.
 REQUIRED_COLUMNS = ("lesion_id", "image_id", "dx")
 
-#: How metadata says that it does not know.
+#: Cells that stand for an unknown value.
 _UNKNOWN = {"", "unknown", "na", "nan"}
 _OLDEST = 130
 
@@ -34,26 +35,16 @@ _MEND = "name the metadata of this table, or move this file away to read the tab
 
 @dataclass(frozen=True, eq=False)
 class Metadata:
-    """What the metadata says about each row of a pixel table.
-
-    Attributes
-    ----------
-    path : Path
-    lesion_ids : ndarray of shape (n,), str, or None
-        None where every cell of the column is empty: the lesions are unknown.
-    image_ids, diagnoses : ndarray of shape (n,), str
-    clinical : dict of str to ndarray of shape (n,)
-        Those of `facts.CLINICAL_COLUMNS` that are there, as `PixelTable.clinical` holds them.
-    sha256 : str
-        Of the file's content.
-    """
+    """The metadata of each row of a pixel table."""
 
     path: Path
+    #: shape (n,), str: None where every cell of the column is empty: the lesions are unknown.
     lesion_ids: npt.NDArray[np.str_] | None
-    image_ids: npt.NDArray[np.str_]
-    diagnoses: npt.NDArray[np.str_]
+    image_ids: npt.NDArray[np.str_]  # shape (n,), str
+    diagnoses: npt.NDArray[np.str_]  # shape (n,), str
+    #: shape (n,): Those of `facts.CLINICAL_COLUMNS` that are there, as `PixelTable.clinical` holds them.
     clinical: dict[str, npt.NDArray[Any]]
-    sha256: str
+    sha256: str  # Of the file's content
 
 
 def find_metadata(table: Path) -> Path | None:
@@ -63,7 +54,7 @@ def find_metadata(table: Path) -> Path | None:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Read the metadata of a pixel table."""
+    """Read a CSV with the columns `REQUIRED_COLUMNS`, one row per picture; all lesion ids may be empty."""
     names = (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS)
     kind = f"metadata-{'built' if _is_built(path) else '3'}"
     arrays, sha256 = parse_once(path, kind, names, partial(_parse, path=path), _is_metadata)
@@ -76,7 +67,11 @@ def read_metadata(path: Path) -> Metadata:
 def match_classes(
     metadata: Metadata, labels: npt.NDArray[np.int64], table: Path, known: tuple[str, ...] | None
 ) -> tuple[str, ...]:
-    """Check that the metadata describes a table row by row, and return the names of the table's classes."""
+    """Check that the metadata describes a table row by row, and return its class names in code order.
+
+    Where names are `known`, every ``dx`` must be the one at the row's label; else every label must go with
+    one ``dx`` and every ``dx`` with one label. `labels` are codes 0..k-1, each on at least one row.
+    """
     diagnoses = metadata.diagnoses
     if len(diagnoses) != len(labels):
         raise InputError(
@@ -127,7 +122,10 @@ def _received(metadata: Metadata, row: int) -> str:
 
 
 def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Read all cells of a metadata file as they stand, or as they stood before a build guarded them."""
+    """Return the header of a metadata file and, for each row, its place (for errors) and its cells.
+
+    Cells are as written, or as they were before a build guarded them.
+    """
     as_meant = unguarded_cell if _is_built(path) else str
     reader = csv.reader(io.StringIO(decode(without_mark(content), path), newline=""), strict=True)
     rows: list[tuple[str, list[str]]] = []
@@ -136,7 +134,7 @@ def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, li
         _check_header(header, path)
         for cells in reader:
             where = place(path, len(rows), reader.line_num)
-            _check_length(cells, header, where)
+            check_width(len(cells), header, where)
             rows.append((where, list(map(as_meant, cells))))
     except csv.Error as error:
         raise InputError(
@@ -149,7 +147,7 @@ def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, li
 
 
 def _is_built(path: Path) -> bool:
-    """Tell whether metadata was written by `skinmnist.build`, which guards it against spreadsheets."""
+    """Return whether metadata was written by `skinmnist.build`, which guards it against spreadsheets."""
     about = read_about(path.with_name(f"{path.stem.removesuffix('_metadata')}.csv"))
     return about is not None and about.metadata_sha256 is not None
 
@@ -162,7 +160,7 @@ def _parse(content: bytes, path: Path) -> Arrays:
     lesions = positions["lesion_id"]
     required = set(REQUIRED_COLUMNS)
     if not any(cells[lesions].strip() for _, cells in rows):
-        required.remove("lesion_id")  # Nothing is known of any lesion, and that is said.
+        required.remove("lesion_id")  # All empty: the lesions are unknown.
     columns: dict[str, list[str | float]] = {name: [] for name in names}
     for where, cells in rows:
         for name, position in positions.items():
@@ -171,7 +169,7 @@ def _parse(content: bytes, path: Path) -> Arrays:
 
 
 def _is_metadata(arrays: Arrays) -> bool:
-    """Tell whether arrays are columns as `_parse` returns them."""
+    """Return whether arrays are columns as `_parse` returns them."""
     n = len(arrays["dx"])
     for name, values in arrays.items():
         absent = name in facts.CLINICAL_COLUMNS and not len(values)
@@ -222,22 +220,6 @@ def _check_header(header: list[str], path: Path) -> None:
             )
 
 
-def _check_length(cells: list[str], header: list[str], where: str) -> None:
-    """Check that a row has a cell for each column."""
-    if not cells:
-        raise InputError(f"{where} is blank; expected {len(header)} cells, so drop the blank line")
-    if len(cells) < len(header):
-        raise InputError(
-            f"{where} ends before column {shown(header[len(cells)])}, with {len(cells)} cells; expected "
-            f"{len(header)} as in the header, so complete the row"
-        )
-    if len(cells) > len(header):
-        raise InputError(
-            f"{where} goes on behind column {shown(header[-1])}, with {len(cells)} cells; expected "
-            f"{len(header)} as in the header, so drop what is too much"
-        )
-
-
 def _read_cell(column: str, cell: str, where: str, required: bool) -> str | float:
     """Return a name as it stands, a clinical cell as `PixelTable.clinical` holds it."""
     if len(cell) > LONGEST_NAME or (required and not cell.strip()):
@@ -246,7 +228,7 @@ def _read_cell(column: str, cell: str, where: str, required: bool) -> str | floa
             f"{where}, column {column!r}: received {received}; expected a name of at most "
             f"{LONGEST_NAME} characters, so mend the cell"
         )
-    # Ids that look alike would part the pictures of a lesion; words may be joined, and stand on two lines.
+    # Ids that only look alike would split a lesion; words may be joined, and stand on two lines.
     plain = cell.isascii() and cell.isprintable()
     seen = cell if plain or column in REQUIRED_COLUMNS else " ".join(re.sub(f"[{JOINERS}]", "", cell).split())
     if not plain and printable(seen, None) != seen:

@@ -1,7 +1,7 @@
-"""Pictures that look nearly the same, found in the pixels: more than the lesion ids tell.
+"""Pictures that look nearly the same, found in the pixels, beyond what lesion ids show.
 
 Two pictures are compared as they are and turned or mirrored, by the correlation of their pixels around their
-mean colour. On HAM10000 the threshold keeps what is all but certain: of the pairs above it, 100 of 101 at
+mean colour. On HAM10000 pairs above the threshold are all but certain: of them, 100 of 101 at
 28x28 and 111 of 114 at 8x8 are known to show one lesion, and most other pairs of one lesion, taken closer or
 under other light, stay below. So a search that finds nothing proves nothing.
 """
@@ -29,18 +29,9 @@ _BLOCK = 1000
 
 
 def find_near_duplicates(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Find pairs of pictures that look nearly the same.
+    """Find pairs among `rows` of a table that look nearly the same.
 
-    Parameters
-    ----------
-    table : PixelTable
-    rows : ndarray of shape (n,), int
-        The rows to compare with each other.
-
-    Returns
-    -------
-    ndarray of shape (m, 2), int64
-        Row numbers of the table, the smaller first, in ascending order.
+    Returns row numbers of shape (m, 2), int64, the smaller first, in ascending order.
     """
     small, fine = (_standardised(table, rows, side) for side in (_SMALL, _FINE))
     pairs = [np.zeros((0, 2), dtype=np.int64)]

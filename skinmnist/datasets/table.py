@@ -31,12 +31,12 @@ class PixelTable:
     lesion_ids, image_ids : ndarray of shape (n,), str, or None
         Which lesion a picture shows, and the picture's own name; None where unknown.
     clinical : mapping of str to ndarray of shape (n,), or None
-        What the metadata says of the patients, by column: numbers as float64, NaN where unknown (``age``,
+        The patients, by column of the metadata: numbers as float64, NaN where unknown (``age``,
         in years); words as str, ``""`` where unknown. None where there is no such column.
     name : str
         Short name for folders and titles, such as ``"hmnist_28_28_RGB"``.
     origin : str
-        One phrase that says where the rows come from.
+        One phrase: where the rows come from.
     inputs : tuple of (str, str)
         Name and SHA-256 of every file that was read.
     synthetic : bool

@@ -126,7 +126,7 @@ def test_a_large_table_is_rendered_into_the_cache_once(large, monkeypatch):
     monkeypatch.delattr(synthetic, "render")
     assert large().digest() == table.digest()
     with monkeypatch.context() as patch:
-        patch.setattr(synthetic, "_drawing_digest", lambda origin: "of another code")
+        patch.setattr(synthetic, "_rendering_digest", lambda origin: "of another code")
         with pytest.raises(NameError):
             large()
     monkeypatch.undo()

@@ -26,8 +26,9 @@ from skinmnist.datasets.csv_table import parse_header
 from skinmnist.datasets.download.fetch import (
     Expected,
     NotThereError,
-    Watcher,
+    OnProgress,
     check_content,
+    check_digest,
     fetch,
     split_url,
 )
@@ -54,28 +55,23 @@ _ARCHIVE_BYTES = 8 * 2**30
 _METADATA_BYTES = 8 * 2**20
 _HEADER_BYTES = 1 << 20
 
-#: Makes a watcher for a file, by its name.
-Watching = Callable[[str], Watcher]
+#: Makes the progress callback of a file, by its name.
+ProgressOf = Callable[[str], OnProgress]
+
+_STEP = 1 << 18
+_ENCRYPTED = 0x1
+#: What zipfile and the libraries under it raise at altered bytes, names and offsets.
+_DAMAGES = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError, OverflowError, struct.error)
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """What became of each file.
+    """What became of each file."""
 
-    Attributes
-    ----------
-    fetched, there : tuple of str
-        Names that came, and names that stood in the folder before.
-    missing : tuple of str
-        Names that the mirror does not have and that no comparison needs.
-    notes : tuple of str
-        Sentences about what was not checked, and what was begun anew.
-    """
-
-    fetched: tuple[str, ...]
+    fetched: tuple[str, ...]  # Names that came, and names that stood in the folder before
     there: tuple[str, ...]
-    missing: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    missing: tuple[str, ...]  # Names that the mirror does not have and that no comparison needs
+    notes: tuple[str, ...] = ()  # Sentences about what was not checked, and what was begun anew
 
 
 def largest_files() -> dict[str, Expected]:
@@ -106,27 +102,14 @@ def download(
     mirror: str | None = None,
     *,
     sums: Mapping[str, str] | None = None,
-    watching: Watching | None = None,
+    progress_of: ProgressOf | None = None,
 ) -> Downloaded:
     """Fetch the files of the collection that are not in a folder yet.
 
-    Parameters
-    ----------
-    folder : Path
-        Made where it is not there.
-    mirror : str, optional
-        Address of a folder that holds the files, or of a zip archive (it ends in ``.zip``); a path or a
-        ``file:`` address names a folder, an archive or a single file of this machine. None: Kaggle itself,
-        through kagglehub. Where the folder also holds a file ``SHA256SUMS``, what comes is checked against
-        it.
-    sums : mapping of str to str, optional
-        SHA-256 of files, or of the archive, by name.
-    watching : callable, optional
-
-    Raises
-    ------
-    InputError
-        One sentence that says what came instead. Files that came whole before stay where they are.
+    `mirror` is the address of a folder that holds the files, or of a zip archive (it ends in ``.zip``); a
+    path or a ``file:`` address names a folder, an archive or a single file of this machine; None is Kaggle
+    itself, through kagglehub. `sums` are SHA-256 of files, or of the archive, by name; a file ``SHA256SUMS``
+    beside the files counts as well. After an error, files that came whole stay where they are.
     """
     local = mirror and _on_this_machine(mirror)
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,9 +127,9 @@ def download(
         elif local:
             came = _from_this_machine(local, work, wanted, known)
         elif _name_of(mirror).lower().endswith(".zip"):
-            came = _from_archive(mirror, work, wanted, known, watching)
+            came = _from_archive(mirror, work, wanted, known, progress_of)
         else:
-            came = _from_folder(mirror, work, wanted, known, watching)
+            came = _from_folder(mirror, work, wanted, known, progress_of)
     missing = tuple(name for name in wanted if name not in came.names)
     needed = [name for name in missing if name in (*facts.TABLE_FILES, facts.METADATA_FILE)]
     if needed:
@@ -182,14 +165,14 @@ def _parse_sums(content: bytes, where: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Came:
-    """Names of the files that came, and what is to be said of them."""
+    """Names of the files that came, and the notes on them."""
 
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
 def _unchecked(names: Iterable[str], sums: Mapping[str, str]) -> tuple[str, ...]:
-    """Say which files nothing vouches for."""
+    """Return a note on each file without a checksum."""
     listed = "in the list" if sums else "as there is no list (SHA256SUMS, or --sums)"
     return tuple(f"no checksum for {name} {listed}; it was not checked" for name in names if name not in sums)
 
@@ -255,7 +238,7 @@ def _from_folder(
     work: Path,
     wanted: Mapping[str, Expected],
     known: dict[str, str],
-    watching: Watching | None,
+    progress_of: ProgressOf | None,
 ) -> _Came:
     """Fetch one file after the other; those that are not there are left out."""
     base = mirror if mirror.endswith("/") else mirror + "/"
@@ -265,7 +248,8 @@ def _from_folder(
     for name, limits in _with_sums(wanted, known).items():
         check = partial(_check_header, name=name)
         try:
-            notes += fetch(base + name, work / name, limits, check=check, watch=watching and watching(name))
+            progress = progress_of and progress_of(name)
+            notes += fetch(base + name, work / name, limits, check=check, on_progress=progress)
         except NotThereError:
             continue
         move_new(work / name, work.parent / name)
@@ -278,11 +262,11 @@ def _from_archive(
     work: Path,
     wanted: Mapping[str, Expected],
     known: dict[str, str],
-    watching: Watching | None,
+    progress_of: ProgressOf | None,
 ) -> _Came:
     name = _name_of(mirror)
     limits = Expected(_ARCHIVE_BYTES, known.get(name))
-    notes = fetch(mirror, work / name, limits, watch=watching and watching(name))
+    notes = fetch(mirror, work / name, limits, on_progress=progress_of and progress_of(name))
     came = _came_packed(_unpack(work / name, work, _with_sums(wanted, known)), name, known)
     return replace(came, notes=notes + came.notes)
 
@@ -307,7 +291,7 @@ def _from_kaggle(work: Path, wanted: Mapping[str, Expected], known: Mapping[str,
             ) from None
         _take(cached, work, name, limits)
     names = tuple(name for name in wanted if (work.parent / name).is_file())
-    return _Came(names, _unchecked(names, known) if known else ())  # kagglehub compares what Kaggle tells it.
+    return _Came(names, _unchecked(names, known) if known else ())  # kagglehub compares checksums.
 
 
 def _take(path: Path, work: Path, name: str, limits: Expected) -> None:
@@ -341,7 +325,7 @@ def _check_header(path: Path, name: str) -> None:
         elif not {*REQUIRED_COLUMNS} <= set(header.split(",")):
             raise InputError(f"the header is {shown(header)} and lacks one of {', '.join(REQUIRED_COLUMNS)}")
     except InputError as error:
-        raise InputError(f"what came is no {name} and was thrown away: {error}") from None
+        raise InputError(f"the download is not a valid {name} and was deleted: {error}") from None
 
 
 def _sums_of_mirror(base: str, work: Path) -> dict[str, str]:
@@ -360,26 +344,19 @@ def _name_of(url: str) -> str:
     return urlsplit(url).path.rpartition("/")[2]
 
 
-_STEP = 1 << 18
-_ENCRYPTED = 0x1
-#: What zipfile and the libraries under it raise at altered bytes, names and offsets.
-_DAMAGES = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError, OverflowError, struct.error)
-
-
 def extract(archive: Path, folder: Path, expected: Mapping[str, Expected]) -> list[str]:
-    """Extract the expected members of a zip archive into a folder.
+    """Extract the expected members of a zip archive into a folder; return their names.
 
-    Nothing of an archive decides where anything is written: a member whose last name is an expected one is
-    written to that name in `folder`, and no other member is opened.
+    A member whose last name is an expected one is written to that name in `folder`, wherever the archive
+    wants it, and no other member is opened. Members that came out before an error stay.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
             members = _members(opened, archive, expected)
             for name, member in members.items():
                 with written_whole(folder / name) as stream, opened.open(member) as source:
-                    copy_checked(
-                        source, stream, f"{archive.name}, member {member.filename!r}", expected[name]
-                    )
+                    where = f"{archive.name}, member {member.filename!r}"
+                    copy_checked(source, stream, where, expected[name])
     except InputError:
         raise
     except (*_DAMAGES, NotImplementedError, RuntimeError, OSError) as error:
@@ -413,7 +390,7 @@ def _members(
 
 
 def copy_checked(source: IO[bytes], stream: BinaryIO, where: str, expected: Expected) -> None:
-    """Copy a file step by step; what anybody says of its size is not believed."""
+    """Copy a file step by step; no declared size is trusted."""
     length, digest = 0, hashlib.sha256()
     while block := source.read(_STEP):
         length += len(block)
@@ -423,8 +400,4 @@ def copy_checked(source: IO[bytes], stream: BinaryIO, where: str, expected: Expe
             )
         digest.update(block)
         stream.write(block)
-    if expected.sha256 is not None and digest.hexdigest() != expected.sha256.lower():
-        raise InputError(
-            f"{where} has the SHA-256 {digest.hexdigest()}; expected {expected.sha256.lower()}, so it is "
-            "another file or was damaged"
-        )
+    check_digest(where, digest.hexdigest(), expected)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from skinmnist.datasets.files import check_type, is_plain, open_plain, write_atomically
@@ -32,14 +32,14 @@ _NUMBER = "[0-9]{1,18}"
 
 #: Raises an `InputError` where a file is not what it should be.
 Check = Callable[[Path], None]
-#: Told how many bytes there are so far, and how many there will be where that is known.
-Watcher = Callable[[int, int | None], None]
+#: Receives the bytes so far and, where known, of the whole file.
+OnProgress = Callable[[int, int | None], None]
 
 
-class Kept(TypedDict):
+class _Version(NamedTuple):
     """The version and the length of a file whose beginning has come."""
 
-    version: str
+    tag: str
     total: int | None
 
 
@@ -70,59 +70,34 @@ class _Extent:
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a file before it is fetched.
+    """What is known of a file before it is fetched."""
 
-    Attributes
-    ----------
-    largest : int
-        Bytes that it cannot exceed.
-    sha256 : str or None
-    """
-
-    largest: int
+    largest: int  # Bytes that it cannot exceed
     sha256: str | None = None
 
 
 def fetch(
-    url: str, path: Path, expected: Expected, *, check: Check | None = None, watch: Watcher | None = None
+    url: str,
+    path: Path,
+    expected: Expected,
+    *,
+    check: Check | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[str, ...]:
-    """Fetch a file to `path`, which appears when it is whole and checked.
+    """Fetch a file over http or https to `path`, which appears when it is whole and checked.
 
-    What has come so far is kept in ``<path>.part``, with the server's mark of the version (its ETag, else its
-    date) and the length in ``<path>.part.json``; the next call asks for the rest, as RFC 9110 describes
-    ranges. A rest of another version is not appended: the file is begun anew.
-
-    Parameters
-    ----------
-    url : str
-        Of http or https.
-    path : Path
-        In a folder that exists and is skinmnist's own: what stands there and at these names is replaced.
-    expected : Expected
-    check : callable, optional
-        Looks at what has come before it gets its name.
-    watch : callable, optional
-
-    Returns
-    -------
-    tuple of str
-        Sentences about what was begun anew, and what could not be checked.
-
-    Raises
-    ------
-    NotThereError
-        Where the server has no such file.
-    InputError
-        Where the file is longer than it may be or was announced, where its lengths contradict each other,
-        where its content is not the expected one (what has come is thrown away), or where the server cannot
-        be reached, breaks off or redirects too often or from https to http (what has come is kept).
+    The part that came is stored in ``<path>.part``, with the server's mark of the version (its ETag, else its
+    date) and the length in ``<path>.part.json``; the next call asks for the rest (RFC 9110, ranges). A rest
+    of another version is not appended: the file is begun anew. The folder must be skinmnist's own: what has
+    these names is replaced. `check` sees the content before it gets its name. An error deletes the part
+    unless the next call can resume it. Returns notes on what was begun anew or not checked.
     """
     split_url(url)
     part = path.with_name(path.name + ".part")
     for name in (path, part, _mark(part)):
         check_type(name)
     try:
-        notes = _complete(url, part, expected, watch)
+        notes = _complete(url, part, expected, on_progress)
         check_content(url, part, expected)
         if check:
             check(part)
@@ -140,11 +115,15 @@ def check_content(url: str, part: Path, expected: Expected) -> None:
     if expected.sha256 is None:
         return
     with part.open("rb") as stream:
-        received = hashlib.file_digest(stream, "sha256").hexdigest()
-    if received != expected.sha256.lower():
+        check_digest(url, hashlib.file_digest(stream, "sha256").hexdigest(), expected)
+
+
+def check_digest(where: str, received: str, expected: Expected) -> None:
+    """Compare a SHA-256 with the expected one, where there is one."""
+    if expected.sha256 is not None and received != expected.sha256.lower():
         raise InputError(
-            f"{url} has the SHA-256 {received}; expected {expected.sha256.lower()}, so it is another file or "
-            "was damaged on the way"
+            f"{where} has the SHA-256 {received}; expected {expected.sha256.lower()}, so it is another file "
+            "or was damaged"
         )
 
 
@@ -159,40 +138,42 @@ def split_url(url: str) -> SplitResult:
     return parts
 
 
-def _complete(url: str, part: Path, expected: Expected, watch: Watcher | None) -> tuple[str, ...]:
-    """Ask for a file until it is whole; return what is to be said of it."""
+def _complete(url: str, part: Path, expected: Expected, on_progress: OnProgress | None) -> tuple[str, ...]:
+    """Ask for a file until it is whole; return the notes on it."""
     notes: list[str] = []
     for left in reversed(range(_ATTEMPTS)):
         try:
-            _continue(url, part, expected, watch, notes)
+            _continue(url, part, expected, on_progress, notes)
             break
         except _BrokenOffError as error:
             if not left:
                 raise _UnfinishedError(
-                    f"{url} broke off ({error}); what has come is kept, so type the same command again"
+                    f"{url} broke off ({error}); run the same command again to resume"
                 ) from None
     return tuple(dict.fromkeys(notes))
 
 
-def _continue(url: str, part: Path, expected: Expected, watch: Watcher | None, notes: list[str]) -> None:
+def _continue(
+    url: str, part: Path, expected: Expected, on_progress: OnProgress | None, notes: list[str]
+) -> None:
     """Ask for what is missing of a file and append it."""
-    kept = _kept_version(url, part)
-    have = part.stat().st_size if kept["version"] else 0
+    begun = _begun_version(url, part)
+    have = part.stat().st_size if begun.tag else 0
     headers = {"Accept-Encoding": "identity", "User-Agent": "skinmnist"}
     if have:
-        headers |= {"Range": f"bytes={have}-", "If-Range": kept["version"]}
+        headers |= {"Range": f"bytes={have}-", "If-Range": begun.tag}
     try:
         with _open(url, headers) as answer:
             extent = _extent(url, answer, have)
             if extent.total is not None and extent.total > expected.largest:
                 raise InputError(_too_long(url, f"{extent.total:,}", expected))
             if extent.start:
-                _check_same(answer, extent, kept)
+                _check_same(answer, extent, begun)
             else:
                 if have:
                     notes.append(_anew(url))
                 _note_version(url, part, answer)
-            length = _append(answer, part, extent, partial(_check_length, url, extent, expected), watch)
+            length = _append(answer, part, extent, partial(_check_length, url, extent, expected), on_progress)
             if answer.length is None and not answer.chunked and expected.sha256 is None:
                 notes.append(f"{url} came without a length or checksum, so a missing end would not show")
     except _ChangedError:
@@ -208,7 +189,7 @@ def _append(
     part: Path,
     extent: _Extent,
     check: Callable[[int], None],
-    watch: Watcher | None,
+    on_progress: OnProgress | None,
 ) -> int:
     """Write the body of an answer to its place in the file, and return how long the file is now."""
     length = extent.start
@@ -218,8 +199,8 @@ def _append(
             length += len(block)
             check(length)
             stream.write(block)
-            if watch:
-                watch(length, extent.total)
+            if on_progress:
+                on_progress(length, extent.total)
     return length
 
 
@@ -309,23 +290,23 @@ def _extent(url: str, answer: http.client.HTTPResponse, have: int) -> _Extent:
     length = int(lengths.pop()) if lengths else None
     if answer.status in (http.HTTPStatus.OK, http.HTTPStatus.NON_AUTHORITATIVE_INFORMATION):
         return _Extent(0, length, length)
-    told = answer.headers.get("Content-Range", "nothing")
-    span = re.fullmatch(rf"bytes ({_NUMBER})-({_NUMBER})/({_NUMBER})", told)
+    span_text = answer.headers.get("Content-Range", "nothing")
+    span = re.fullmatch(rf"bytes ({_NUMBER})-({_NUMBER})/({_NUMBER})", span_text)
     first, last, total = map(int, span.groups()) if span else (0, 0, 0)
     asked = answer.status == http.HTTPStatus.PARTIAL_CONTENT and have > 0
     if not (asked and first == have <= last < total and length in (None, last + 1 - first)):
         raise InputError(
-            f"{url} came in a part that was not asked for (status {answer.status}, range {shown(told)}, "
-            f"expected from {have:,} on); type the same command again"
+            f"{url} came in a part that was not asked for (status {answer.status}, range {shown(span_text)}, "
+            f"expected from {have:,} on); run the same command again"
         )
     return _Extent(first, last + 1, total)
 
 
-def _check_same(answer: http.client.HTTPResponse, extent: _Extent, kept: Kept) -> None:
+def _check_same(answer: http.client.HTTPResponse, extent: _Extent, begun: _Version) -> None:
     """Check that the rest belongs to what has come, also where the server did not heed ``If-Range``."""
-    tagged = kept["version"].startswith('"')
-    version = answer.headers.get("ETag" if tagged else "Last-Modified", "" if tagged else kept["version"])
-    if version != kept["version"] or kept["total"] not in (None, extent.total):
+    tagged = begun.tag.startswith('"')
+    version = answer.headers.get("ETag" if tagged else "Last-Modified", "" if tagged else begun.tag)
+    if version != begun.tag or begun.total not in (None, extent.total):
         raise _ChangedError("it has changed")
 
 
@@ -353,26 +334,23 @@ def _mark(part: Path) -> Path:
 
 
 def _note_version(url: str, part: Path, answer: http.client.HTTPResponse) -> None:
-    """Keep what tells this version of the file from another; a weak ETag does not."""
+    """Store what identifies this version of the file; a weak ETag does not."""
     tag = answer.headers.get("ETag", "")
     version = tag if re.fullmatch(r'"[^"\s]{1,200}"', tag) else answer.headers.get("Last-Modified", "")
-    kept = {"url": url, "version": version, "total": answer.length}
-    write_atomically(_mark(part), json.dumps(kept).encode())
+    noted = {"url": url, "version": version, "total": answer.length}
+    write_atomically(_mark(part), json.dumps(noted).encode())
 
 
-def _kept_version(url: str, part: Path) -> Kept:
+def _begun_version(url: str, part: Path) -> _Version:
     """Return the version of what has come so far, empty where it cannot be gone on with."""
     try:
-        kept = json.loads(_mark(part).read_bytes()) if is_plain(_mark(part)) else None
+        noted = json.loads(_mark(part).read_bytes()) if is_plain(_mark(part)) else None
     except (OSError, ValueError, RecursionError):
-        kept = None
-    if not isinstance(kept, dict) or kept.get("url") != url or not is_plain(part):
-        kept = {}
-    version, total = kept.get("version"), kept.get("total")
-    return {
-        "version": version if isinstance(version, str) else "",
-        "total": total if isinstance(total, int) else None,
-    }
+        noted = None
+    if not isinstance(noted, dict) or noted.get("url") != url or not is_plain(part):
+        noted = {}
+    tag, total = noted.get("version"), noted.get("total")
+    return _Version(tag if isinstance(tag, str) else "", total if isinstance(total, int) else None)
 
 
 def _forget(part: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pixel tables from pictures: read side by side, noted on the way, written at the end in one go."""
+"""Pixel tables from pictures: read in parallel, resumable on the way, written at the end in one go."""
 
 from __future__ import annotations
 
@@ -30,31 +30,36 @@ from skinmnist.datasets.files import (
     write_atomically,
     written_whole,
 )
-from skinmnist.datasets.images.folders import Pictures
+from skinmnist.datasets.images.folders import Pictures, listed
 from skinmnist.datasets.images.pictures import open_picture, picture_row
 from skinmnist.errors import InputError
 from skinmnist.text import guarded_cell, shown
 
+Shape = tuple[int, int, int]
+
 #: Sizes and modes of the Kaggle collection's tables.
 KAGGLE_SIDES, KAGGLE_MODES = (8, 28), {"L": 1, "RGB": 3}
-_NAMED = 5
 _DECIMALS = [str(level).encode() for level in range(256)]
+
+#: Pictures that travel to a worker together.
+_CHUNK = 64
+#: Chunks that wait for each worker: few, so that memory does not grow with the table.
+_AHEAD = 3
+_IDLE_SECONDS = 10
+#: What became of a picture: the bytes of its rows, or the reason why it has none.
+Outcome = bytes | str
+#: How every progress file begins, so that a file of the user's is not taken for one.
+_MARK = b"skinmnist build\n"
+_ROW, _REASON = b"\x01", b"\x02"
+_LENGTH_BYTES = _SEAL_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Target:
-    """A table to be written.
+    """A table to be written."""
 
-    Attributes
-    ----------
-    path : Path
-        The CSV; what describes it is written beside it.
-    shape : tuple of int
-        ``(height, width, channels)``; 1 channel is grey, 3 are RGB.
-    """
-
-    path: Path
-    shape: Shape
+    path: Path  # The CSV; what describes it is written beside it
+    shape: Shape  # ``(height, width, channels)``; 1 channel is grey, 3 are RGB
 
     @property
     def pixels(self) -> int:
@@ -64,29 +69,21 @@ class Target:
 
 @dataclass(frozen=True)
 class Built:
-    """What a build has written.
-
-    Attributes
-    ----------
-    targets : tuple of Target
-    rows_per_class : dict of str to int
-    bad : tuple of (Path, str)
-        Pictures that were left out, and why.
-    """
+    """What a build has written."""
 
     targets: tuple[Target, ...]
     rows_per_class: dict[str, int]
-    bad: tuple[tuple[Path, str], ...]
+    bad: tuple[tuple[Path, str], ...]  # Pictures that were left out, and why
 
 
 class Progress(Protocol):
-    """Whoever wants to see a build go on."""
+    """Callbacks of a build."""
 
     def started(self, total: int, stored: int) -> None:
-        """Take note of all pictures, and of those that an interrupted build has read."""
+        """Receive the number of all pictures, and of those that an interrupted build has read."""
 
     def advanced(self, done: int) -> None:
-        """Take note of how many pictures are read."""
+        """Receive how many pictures are read."""
 
 
 def kaggle_targets(folder: Path) -> list[Target]:
@@ -108,47 +105,35 @@ def build_tables(
 ) -> Built:
     """Write pixel tables of the same pictures, each with its metadata and class names beside it.
 
-    Every picture is opened once, whatever the number of tables. What is read is noted in
-    ``<first table>.part`` beside the first table, so that the same call goes on where an earlier one was
-    interrupted; the tables themselves appear whole at the end, and the note is removed.
-
-    Parameters
-    ----------
-    pictures : Pictures
-    targets : sequence of Target
-        All in folders that exist.
-    jobs : int
-        Worker processes. The tables do not depend on it.
-    skip_bad : bool
-        Whether pictures that cannot be read are left out.
-    progress : Progress, optional
-
-    Raises
-    ------
-    InputError
-        Where pictures cannot be read and `skip_bad` is false; where a class loses all its pictures; where a
-        table, or its metadata, would take the place of one that was not built here or was changed since.
+    Every picture is opened once, whatever the number of tables, in `jobs` processes, on which no byte
+    depends. Rows are collected in ``<first table>.part``, so the same call resumes where an earlier one was
+    interrupted; the tables appear whole at the end. Pictures that cannot be read are an error unless
+    `skip_bad`; so is a table, or its metadata, that was not built here or was changed since.
     """
     for target in targets:
         _check_target(target.path)
-    journal = Journal(targets[0].path.with_name(targets[0].path.name + ".part"), _digest(pictures, targets))
-    with journal:
+    progress_file = ProgressFile(
+        targets[0].path.with_name(targets[0].path.name + ".part"), _digest(pictures, targets)
+    )
+    with progress_file:
         if progress:
-            progress.started(len(pictures), journal.count)
-        missing = pictures.paths[journal.count :]
+            progress.started(len(pictures), progress_file.count)
+        missing = pictures.paths[progress_file.count :]
         with closing(read_pictures(missing, [target.shape for target in targets], jobs)) as chunks:
             for chunk in chunks:
                 for outcome in chunk:
-                    journal.append(outcome)
-                journal.flush()
+                    progress_file.append(outcome)
+                progress_file.flush()
                 if progress:
-                    progress.advanced(journal.count)
-    reasons = {row: outcome for row, outcome in enumerate(journal.outcomes()) if isinstance(outcome, str)}
+                    progress.advanced(progress_file.count)
+    reasons = {
+        row: outcome for row, outcome in enumerate(progress_file.outcomes()) if isinstance(outcome, str)
+    }
     bad = tuple((pictures.paths[row], reason) for row, reason in reasons.items())
     if bad and not skip_bad:
         raise InputError(_refusal(bad))
-    kept = np.setdiff1d(np.arange(len(pictures)), list(reasons))
-    counts = np.bincount(pictures.labels[kept], minlength=len(pictures.class_names)).tolist()
+    whole = np.setdiff1d(np.arange(len(pictures)), list(reasons))
+    counts = np.bincount(pictures.labels[whole], minlength=len(pictures.class_names)).tolist()
     rows_per_class = dict(zip(pictures.class_names, counts, strict=True))
     lost = [name for name, count in rows_per_class.items() if not count]
     if lost:
@@ -156,8 +141,8 @@ def build_tables(
             f"no picture of the class {lost[0]!r} can be read; expected at least one of each, so mend them "
             "or take the class out"
         )
-    _write_tables(pictures, targets, kept.tolist(), journal)
-    journal.path.unlink()
+    _write_tables(pictures, targets, whole.tolist(), progress_file)
+    progress_file.path.unlink()
     return Built(tuple(targets), rows_per_class, bad)
 
 
@@ -197,11 +182,9 @@ def _check_metadata(path: Path, table: Path, metadata: bytes) -> None:
 
 
 def _refusal(bad: Sequence[tuple[Path, str]]) -> str:
-    listed = ", ".join(str(path) for path, _ in bad[:_NAMED])
-    more = f" and {len(bad) - _NAMED:,} more" if len(bad) > _NAMED else ""
     return (
-        f"{len(bad):,} of the pictures cannot be read: {listed}{more} (the first: {bad[0][1]}); expected "
-        "whole pictures, so mend them, or leave them out with --skip-bad"
+        f"{len(bad):,} of the pictures cannot be read: {listed([path for path, _ in bad])} (the first: "
+        f"{bad[0][1]}); expected whole pictures, so mend them, or skip them with --skip-bad"
     )
 
 
@@ -215,10 +198,10 @@ def _digest(pictures: Pictures, targets: Sequence[Target]) -> bytes:
 
 
 def _write_tables(
-    pictures: Pictures, targets: Sequence[Target], kept: Sequence[int], journal: Journal
+    pictures: Pictures, targets: Sequence[Target], written: Sequence[int], progress_file: ProgressFile
 ) -> None:
     """Write everything under other names, then rename; the tables come last."""
-    metadata = _metadata_content(pictures, kept)
+    metadata = _metadata_content(pictures, written)
     beside = [_metadata_file(target.path) for target in targets]
     for path, target in zip(beside, targets, strict=True):
         _check_metadata(path, target.path, metadata)
@@ -230,8 +213,8 @@ def _write_tables(
             about.write(about_content(pictures.class_names, target.shape, metadata))
         for stream, target in zip(streams, targets, strict=True):
             stream.write(_header(target.pixels))
-        labels = pictures.labels[list(kept)]
-        rows = (outcome for outcome in journal.outcomes() if isinstance(outcome, bytes))
+        labels = pictures.labels[list(written)]
+        rows = (outcome for outcome in progress_file.outcomes() if isinstance(outcome, bytes))
         for label, row in zip(labels.tolist(), rows, strict=True):
             start = 0
             for stream, target in zip(streams, targets, strict=True):
@@ -248,31 +231,25 @@ def _line(row: bytes, label: int) -> bytes:
     return b",".join(map(_DECIMALS.__getitem__, row)) + b",%d\n" % label
 
 
-def _metadata_content(pictures: Pictures, kept: Sequence[int]) -> bytes:
+def _metadata_content(pictures: Pictures, written: Sequence[int]) -> bytes:
     """Return the metadata of the rows that are written, all columns as they came, but for formulas."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    rows = (pictures.header, *(pictures.rows[row] for row in kept))
+    rows = (pictures.header, *(pictures.rows[row] for row in written))
     writer.writerows(map(guarded_cell, cells) for cells in rows)
     return text.getvalue().encode()
 
 
-Shape = tuple[int, int, int]
-
-#: Pictures that travel to a worker together.
-_CHUNK = 64
-#: Chunks that wait for each worker: few, so that memory does not grow with the table.
-_AHEAD = 3
-_IDLE_SECONDS = 10
-
-
 def read_pictures(paths: Sequence[Path], shapes: Sequence[Shape], jobs: int) -> Generator[list[Outcome]]:
-    """Read pictures and yield their rows, some pictures at a time and in order."""
+    """Read pictures and yield, in order, the bytes of their rows (one for each shape) or why there are none.
+
+    `jobs` of 1 reads in this process. Opening a picture holds a lock, so threads gain nothing.
+    """
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     if jobs == 1 or len(chunks) < 2:
         yield from (_read_chunk(chunk, shapes) for chunk in chunks)
         return
-    executor = get_reusable_executor(max_workers=jobs, timeout=_IDLE_SECONDS, initializer=_leave_signals)
+    executor = get_reusable_executor(max_workers=jobs, timeout=_IDLE_SECONDS, initializer=_ignore_interrupts)
     waiting: deque[tuple[Sequence[Path], Future[list[Outcome]]]] = deque()
     try:
         for chunk in chunks:
@@ -287,12 +264,12 @@ def read_pictures(paths: Sequence[Path], shapes: Sequence[Shape], jobs: int) -> 
             "try --jobs 1, or move the large ones away"
         ) from None
     finally:
-        # Whoever stops early leaves chunks behind: those that have begun are small, the others never begin.
+        # After an early stop, chunks that have begun are small, and the others never begin.
         for _, future in waiting:
             future.cancel()
 
 
-def _leave_signals() -> None:
+def _ignore_interrupts() -> None:
     # Ctrl-C reaches the whole group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -309,43 +286,23 @@ def _read(path: Path, shapes: Sequence[Shape]) -> Outcome:
     return b"".join(picture_row(image, shape).tobytes() for shape in shapes)
 
 
-#: What became of a picture: the bytes of its rows, or the reason why it has none.
-Outcome = bytes | str
+class ProgressFile:
+    """One record for each picture, in order, in a file that an interrupted build resumes from.
 
-#: How every journal begins, so that a file of the user's is not taken for one.
-_MARK = b"skinmnist build\n"
-_ROW, _REASON = b"\x01", b"\x02"
-_LENGTH_BYTES = _SEAL_BYTES = 4
-
-
-class Journal:
-    """Records in one file, one for each picture in order.
-
-    The file begins with a mark and the digest of what is built. A record is a mark, the length of what
-    follows, the rows or the reason, and a seal over its place and bytes, so that what a crash has torn or
-    left empty is not taken for a record.
-
-    Parameters
-    ----------
-    path : Path
-    digest : bytes
-        Identifies what is built; a journal of anything else is written over.
-
-    Raises
-    ------
-    InputError
-        Where a file stands at `path` that is no journal.
+    The file begins with a mark and the digest of what is built; a file of another digest is written over. A
+    record is a mark, the length of what follows, the rows or the reason, and a seal over its place and bytes,
+    so that what a crash has torn is not taken for a record.
     """
 
     def __init__(self, path: Path, digest: bytes) -> None:
         self.path = path
         self._head = _MARK + digest
         self._stream: BinaryIO | None = None
-        #: Pictures that are noted.
+        #: Pictures read so far.
         self.count = 0
 
-    def __enter__(self) -> Journal:
-        """Open the journal behind its last whole record."""
+    def __enter__(self) -> ProgressFile:
+        """Open the file behind its last whole record."""
         check_replaceable(self.path, lambda head: head.startswith(_MARK) or _MARK.startswith(head))
         if not self._fits():
             write_atomically(self.path, self._head)
@@ -363,19 +320,19 @@ class Journal:
             self._stream.close()
 
     def append(self, outcome: Outcome) -> None:
-        """Note what became of the next picture."""
-        assert self._stream is not None, "the journal is not open"
+        """Append what became of the next picture."""
+        assert self._stream is not None, "the progress file is not open"
         framed = _framed(outcome)
         self._stream.write(framed + _seal(self.count, framed))
         self.count += 1
 
     def flush(self) -> None:
-        """Hand over to the system what was noted, so that the end of this process does not lose it."""
-        assert self._stream is not None, "the journal is not open"
+        """Pass the records to the system, so that they outlive this process."""
+        assert self._stream is not None, "the progress file is not open"
         self._stream.flush()
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Yield what was noted of each picture, up to the first record that is not whole."""
+        """Yield what became of each picture, up to the first record that is not whole."""
         if not self._fits():
             return
         with self.path.open("rb") as stream:

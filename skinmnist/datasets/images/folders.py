@@ -25,32 +25,17 @@ _NAMED = 5
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Pictures of a table to be, in the order of its rows.
-
-    Attributes
-    ----------
-    paths : tuple of Path
-    labels : ndarray of shape (n,), int64
-        Positions in `class_names`.
-    class_names : tuple of str
-        In the order of `skinmnist.facts.CLASS_NAMES` where all stand there, else by the alphabet.
-    header : tuple of str
-        Columns of the metadata, at least `REQUIRED_COLUMNS`.
-    rows : tuple of tuple of str
-        The metadata of each picture; ``lesion_id`` is empty where nothing tells it.
-    without_picture : int
-        Rows of the metadata that were left out.
-    ignored : int
-        Files whose names are no names of pictures.
-    """
+    """Pictures of a table to be, in the order of its rows."""
 
     paths: tuple[Path, ...]
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]  # shape (n,), int64: Positions in `class_names`
+    #: In the order of `skinmnist.facts.CLASS_NAMES` where all stand there, else by the alphabet.
     class_names: tuple[str, ...]
-    header: tuple[str, ...]
+    header: tuple[str, ...]  # Columns of the metadata, at least `REQUIRED_COLUMNS`
+    #: The metadata of each picture; ``lesion_id`` is empty where unknown.
     rows: tuple[tuple[str, ...], ...]
-    without_picture: int = 0
-    ignored: int = 0
+    without_picture: int = 0  # Rows of the metadata that were left out
+    ignored: int = 0  # Files whose names are no names of pictures
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -59,20 +44,10 @@ class Pictures:
 def list_pictures(folders: Sequence[Path], metadata: Path | None = None) -> Pictures:
     """List the pictures of a metadata file, or those of a folder per class.
 
-    Parameters
-    ----------
-    folders : sequence of Path
-        With metadata: folders that hold the pictures at any depth, such as both parts of HAM10000. Without:
-        folders that hold a folder for each class, such as one for training and one for testing.
-    metadata : Path, optional
-        A CSV with at least ``lesion_id``, ``image_id`` and ``dx``; a picture's name without its ending is its
-        ``image_id``. None: ``HAM10000_metadata.csv`` in one of the folders, else a folder per class.
-
-    Raises
-    ------
-    InputError
-        Where a picture has no row or no class, where two pictures have one name, and where there are fewer
-        than two classes.
+    With metadata (a CSV with at least ``lesion_id``, ``image_id`` and ``dx``) the folders hold pictures at
+    any depth, each named by its ``image_id``. Without, the first ``HAM10000_metadata.csv`` in one of the
+    folders counts; else each holds a folder for each class. Every picture needs a row, a class and a name of
+    its own.
     """
     for folder in folders:
         if not folder.is_dir():
@@ -101,18 +76,18 @@ def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
     strangers = [by_name[name] for name in by_name if name not in where_of]
     if strangers:
         raise InputError(
-            f"{_count(len(strangers), 'picture')} without a row in {metadata}: {_listed(strangers)}; "
+            f"{_count(len(strangers), 'picture')} without a row in {metadata}: {listed(strangers)}; "
             "expected a row for each, so add them or move the pictures away"
         )
-    kept = [tuple(cells) for _, cells in rows if cells[id_column] in by_name]
-    class_names, labels = _encode([cells[dx_column] for cells in kept], metadata)
+    present = [tuple(cells) for _, cells in rows if cells[id_column] in by_name]
+    class_names, labels = _encode([cells[dx_column] for cells in present], metadata)
     return Pictures(
-        paths=tuple(by_name[cells[id_column]] for cells in kept),
+        paths=tuple(by_name[cells[id_column]] for cells in present),
         labels=labels,
         class_names=class_names,
         header=tuple(header),
-        rows=tuple(kept),
-        without_picture=len(rows) - len(kept),
+        rows=tuple(present),
+        without_picture=len(rows) - len(present),
         ignored=ignored,
     )
 
@@ -141,7 +116,7 @@ def _by_folder(folders: Sequence[Path]) -> Pictures:
                 found.append((inside.parts[0], image_id, path))
             ignored += not is_picture
     if not found:
-        raise InputError(f"{_listed(folders)}: no picture; expected a folder of pictures for each class")
+        raise InputError(f"{listed(folders)}: no picture; expected a folder of pictures for each class")
     class_names, labels = _encode([name for name, _, _ in found], folders[0])
     return Pictures(
         paths=tuple(path for _, _, path in found),
@@ -205,6 +180,7 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what if number == 1 else plural}"
 
 
-def _listed(paths: Sequence[Path]) -> str:
+def listed(paths: Sequence[Path]) -> str:
+    """Name the first paths, and how many more there are."""
     more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
     return ", ".join(str(path) for path in paths[:_NAMED]) + more

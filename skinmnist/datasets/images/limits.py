@@ -49,7 +49,7 @@ _EXIF = b"Exif\0\0"
 
 
 class _Piece(NamedTuple):
-    """A segment or chunk: its kind, where its data begin, and how many bytes they are said to be."""
+    """A segment or chunk: its kind, where its data begin, and how many bytes it declares."""
 
     kind: bytes
     start: int
@@ -57,22 +57,10 @@ class _Piece(NamedTuple):
 
 
 def check_limits(content: bytes) -> int:
-    """Refuse a file that takes long or much memory to decode, and that no camera or editor writes.
+    """Refuse a file that costs much time or memory to decode, and that no camera or editor writes.
 
-    Parameters
-    ----------
-    content : bytes
-        Of any file; what is no PNG, JPEG, WebP or BMP is left to the reader to refuse.
-
-    Returns
-    -------
-    int
-        Pixels that the file declares; 0 where they are not found.
-
-    Raises
-    ------
-    InputError
-        Where it is beyond a limit of this module.
+    Returns the pixels that the file declares, 0 where they are not found. Files that are no PNG, JPEG, WebP
+    or BMP are left to the reader to refuse.
     """
     if content.startswith(_PNG):
         return _walk(content, "PNG", "chunks", _png_chunks(content))

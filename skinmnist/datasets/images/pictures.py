@@ -1,4 +1,4 @@
-"""Pictures from outside: opened with suspicion, and made into rows exactly as the pixel tables were.
+"""Untrusted pictures: opened within limits, and turned into rows exactly as the pixel tables were made.
 
 This is the only way from a picture to a row, for training data and for predictions alike:
 
@@ -56,6 +56,12 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+#: One of 50 million pixels with alpha takes 600 MB while it is opened, which happens to one at a time.
+_LARGE = threading.Lock()
+_WITH_ALPHA = ("LA", "PA", "RGBA")
+_PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
+_BY_PILLOW = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
+
 
 class _Silence:
     """Ignores warnings while any thread is inside: their filters are the whole process's."""
@@ -81,31 +87,15 @@ class _Silence:
 
 #: Pillow warns of metadata, which is not used, and of sizes, which are limited here.
 _SILENCE = _Silence()
-#: One of 50 million pixels with alpha takes 600 MB while it is opened, which happens to one at a time.
-_LARGE = threading.Lock()
 
 
 def open_picture(source: Source) -> Image.Image:
     """Open a picture from outside, upright and in RGB.
 
-    Parameters
-    ----------
-    source : path, bytes, Image or ndarray
-        A path or the content of a PNG, JPEG, WebP or BMP file (of an animation the first frame counts);
-        a picture of Pillow's in any mode (see `skinmnist.datasets.images.pictures`); or uint8 pixels of shape
-        (height, width), (height, width, 1), (height, width, 3) in the order red, green, blue, or
-        (height, width, 4) with alpha behind.
-
-    Returns
-    -------
-    Image
-        Of mode ``RGB``, turned as EXIF says; an orientation that cannot be read turns nothing.
-
-    Raises
-    ------
-    InputError
-        Where it is something else, larger than the limits of this module, damaged or cut short. A file is
-        named by its last part, with odd characters spelt out.
+    `source` is a path or the content of a PNG, JPEG, WebP or BMP file (of an animation the first frame
+    counts); a picture of Pillow's in any mode (see `to_rgb`); or uint8 pixels of shape (height, width),
+    (height, width, 1), (height, width, 3) or (height, width, 4), red, green, blue, alpha. An orientation that
+    cannot be read turns nothing. Errors name a file by its last part, with odd characters escaped.
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
@@ -127,25 +117,10 @@ def open_picture(source: Source) -> Image.Image:
 
 
 def picture_row(image: Image.Image, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    """Turn an opened picture into a row, exactly as the pixel tables were made.
+    """Turn an opened RGB picture into a uint8 row, exactly as the pixel tables were made.
 
-    Parameters
-    ----------
-    image : Image
-        Of mode ``RGB``, as `open_picture` returns it.
-    shape : tuple of int
-        ``(height, width, channels)`` of the table; one channel is lightness by ITU-R 601, taken before
-        the resize.
-
-    Returns
-    -------
-    ndarray of shape (height * width * channels,), uint8
-        Row-major height, width, channel. The proportions of the picture are not kept, as in the tables.
-
-    Raises
-    ------
-    InputError
-        Where the picture is not RGB, or where the shape has neither 1 nor 3 channels.
+    `shape` is the table's ``(height, width, channels)``; one channel is lightness by ITU-R 601, taken before
+    the resize. The aspect ratio is lost, as in the tables.
     """
     height, width, channels = shape
     if image.mode != "RGB" or channels not in (1, 3) or min(height, width) < 1:
@@ -224,7 +199,7 @@ def _upright_rgb(image: Image.Image, copied: bool = True) -> Image.Image:
     upright = image if as_it_is else to_rgb(image)
     if turn is not None:
         upright = upright.transpose(turn)
-    # Whoever opens the result again must not find what has been done already.
+    # Opened again, the result must not be turned twice.
     upright.info.clear()
     return upright
 
@@ -239,7 +214,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
-        # Cameras and editors leave broken EXIF behind in pictures that are whole.
+        # Cameras and editors write broken EXIF into pictures that are whole.
         return 1
 
 
@@ -263,11 +238,6 @@ def _check_bytes(count: int) -> None:
             f"received more than {MAX_BYTES // 2**20} MB of file; expected a smaller one, so scale the "
             "picture down or save it as JPEG"
         )
-
-
-_WITH_ALPHA = ("LA", "PA", "RGBA")
-_PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
-_BY_PILLOW = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -330,7 +300,7 @@ def _of_16_bits(image: Image.Image) -> Image.Image:
 
 def _of_numbers(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
-    # Said this way round, no number that is none slips through.
+    # Written this way, NaN does not pass.
     if not bool(((values >= 0) & (values <= 255)).all()):
         raise InputError(
             f"received a picture of Pillow's mode {image.mode!r} with values from {values.min():g} to "

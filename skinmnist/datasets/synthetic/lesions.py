@@ -1,14 +1,15 @@
 """`make_lesions`: a synthetic table that behaves like HAM10000 where the real one is not at hand.
 
-Every number that sets the classes apart stands in this file. A lesion is a draw of all `ATTRIBUTES`, each
-normal around the mean of a common mole with its usual spread; a class is nothing but a shift of some of those
-means, written in spreads in `RECIPES`. So a row of the table reads like a clinical comparison, and the dial
-`overlap` can pull all classes together or apart by one factor.
+All numbers that set the classes apart are in this file. A lesion is a sample of all `ATTRIBUTES`, each normal
+around the mean of a common mole with its usual spread; a class is nothing but a shift of some of those means,
+in spreads, in `CLASS_SHIFTS`. So a row of the table reads like a clinical comparison, and `overlap` pulls all
+classes together or apart by one factor.
 
 The signs follow the clinical look of each class: akiec pink, scaly, ill-defined, on sun-damaged skin; bcc
 pale pink with scars and blue-grey nests; bkl tan with clods and cysts; df a pale scar in a ring that fades
 into the skin; vasc red to purple; mel large, ragged, of many colours, with a blue-grey veil. Warmth and field
-tell where a picture was taken, which in HAM10000 goes with the class as well: most warm pictures are moles.
+depend on where a picture was taken, which in HAM10000 goes with the class as well: most warm pictures are
+moles.
 
 The sizes began as a least-squares fit to the class means of some forty descriptors of HAM10000 (colour and
 spread in five rings, contrast, gradients, asymmetry, area). Then colour and size were widened and texture was
@@ -31,17 +32,42 @@ from skinmnist import facts
 from skinmnist.code_digest import code_digest
 from skinmnist.datasets.cache import render_once
 from skinmnist.datasets.mapped import is_large_matrix
-from skinmnist.datasets.synthetic.patients import draw_patients
-from skinmnist.datasets.synthetic.rendering import draw_structure, draw_views, render
+from skinmnist.datasets.synthetic.patients import sample_patients
+from skinmnist.datasets.synthetic.rendering import render, sample_structures, sample_views
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 
 #: Lesions that every class gets, so that five folds by lesion each hold one.
 MIN_LESIONS = 5
-#: Where the dial `overlap` stands when the recipes are taken as tuned.
+#: The `overlap` at which the shifts of the classes are taken as tuned.
 TUNED_OVERLAP = 0.5
-#: Below this the outline of a lesion cannot be told; above it a table no longer fits into memory.
+#: Below this the outline of a lesion is lost; above it a table no longer fits into memory.
 MIN_SIDE, MAX_SIDE = 4, 512
+
+# fmt: off
+#: Shift of each class from the common mole, in spreads of the attribute; classes in the order of their codes.
+CLASS_SHIFTS = {
+    #                 akiec   bcc   bkl    df    nv  vasc   mel
+    "size":          (-0.2, -1.2,  0.2, -0.4,  0.0, -0.2,  0.6),
+    "elongation":    ( 0.0,  0.0,  0.0, -0.8,  0.0, -0.6,  0.4),
+    "irregularity":  ( 0.9,  0.4,  0.3, -0.6,  0.0, -0.3,  0.9),
+    "softness":      ( 1.3,  0.8, -0.4,  1.4,  0.0, -0.6,  0.0),
+    "melanin":       (-3.2, -3.6, -1.5, -2.4,  0.0, -3.0,  0.0),
+    "blood":         ( 0.9,  0.6, -0.9,  0.2,  0.0,  4.5, -0.7),
+    "veil":          ( 0.4,  1.4,  0.4,  0.4,  0.0,  2.4,  2.3),
+    "scale":         ( 1.7,  1.6,  1.2,  1.8,  0.0,  0.5,  0.9),
+    "variegation":   ( 0.6,  0.8,  0.0,  0.0,  0.0, -0.6,  0.7),
+    "texture":       ( 1.0,  0.0,  0.8,  0.0,  0.0, -0.6,  0.3),
+    "centre":        (-1.4, -0.9, -1.2, -3.0,  0.0,  0.7, -0.2),
+    "halo":          ( 0.0,  0.0,  0.0,  0.5,  0.0,  0.0,  0.0),
+    "mottling":      ( 2.0,  1.0,  1.1,  0.7,  0.0, -0.2,  0.7),
+    "depth":         ( 0.0,  0.2, -0.5,  0.3,  0.0,  1.8, -0.4),
+    "tone":          ( 0.0, -0.9,  0.9, -1.2,  0.0, -0.8, -0.3),
+    "warmth":        (-0.2, -1.0, -1.3, -0.5,  0.0, -0.6, -1.1),
+    "hairs":         ( 0.0,  0.0,  0.0,  0.0,  0.0,  0.0,  0.0),
+    "field":         (-0.4, -0.6, -0.9, -0.5,  0.0,  0.3, -0.9),
+}
+# fmt: on
 
 
 def make_lesions(
@@ -52,7 +78,7 @@ def make_lesions(
     size: int | tuple[int, int] = 28,
     random_state: int = 0,
 ) -> PixelTable:
-    """Draw a table of dermoscopy-like pictures of the seven classes of HAM10000.
+    """Make a table of dermoscopy-like pictures of the seven classes of HAM10000.
 
     Parameters
     ----------
@@ -94,16 +120,16 @@ def make_lesions(
     separation = 2 * (1 - overlap)
     origin = _call(n_samples, class_weights, pictures_per_lesion, overlap, size, random_state)
 
-    def draw_pixels() -> Iterator[npt.NDArray[np.uint8]]:
+    def render_pixels() -> Iterator[npt.NDArray[np.uint8]]:
         lesion_look, views, noise = (np.random.Generator(np.random.PCG64(seed)) for seed in seeds[1:4])
-        attributes = draw_attributes(lesion_labels, separation, lesion_look)
-        lesions = draw_structure(attributes, lesion_look)
-        for pictures in render(lesions, draw_views(attributes, lesion_rows, views), height, width, noise):
+        attributes = sample_attributes(lesion_labels, separation, lesion_look)
+        lesions = sample_structures(attributes, lesion_look)
+        for pictures in render(lesions, sample_views(attributes, lesion_rows, views), height, width, noise):
             yield pictures.reshape(len(pictures), -1)
 
-    patients = draw_patients(lesion_labels, separation, people)
+    patients = sample_patients(lesion_labels, separation, people)
     return PixelTable(
-        pixels=_hold(draw_pixels, (n_samples, height * width * 3), origin),
+        pixels=_hold(render_pixels, (n_samples, height * width * 3), origin),
         labels=lesion_labels[lesion_rows],
         class_names=facts.CLASS_NAMES,
         shape=(height, width, 3),
@@ -117,20 +143,20 @@ def make_lesions(
 
 
 def _hold(
-    draw: Callable[[], Iterator[npt.NDArray[np.uint8]]], shape: tuple[int, int], origin: str
+    blocks: Callable[[], Iterator[npt.NDArray[np.uint8]]], shape: tuple[int, int], origin: str
 ) -> npt.NDArray[np.uint8]:
-    """Hold drawn pixels in memory, or where they are many in a mapped file of the cache."""
+    """Hold rendered pixels in memory or, where they are many, in a mapped file of the cache."""
     if is_large_matrix(math.prod(shape)):
-        return render_once(f"drawn-{_drawing_digest(origin)}", shape, draw)
+        return render_once(f"synthetic-{_rendering_digest(origin)}", shape, blocks)
     pixels, row = np.empty(shape, dtype=np.uint8), 0
-    for block in draw():
+    for block in blocks():
         pixels[row : row + len(block)] = block
         row += len(block)
     return pixels
 
 
-def _drawing_digest(origin: str) -> str:
-    """Digest of all that drawn pixels depend on: the call, the code and the library."""
+def _rendering_digest(origin: str) -> str:
+    """Digest of all that rendered pixels depend on: the call, the code and the library."""
     return hashlib.sha256(f"{origin} {np.__version__} {code_digest(__name__)}".encode()).hexdigest()
 
 
@@ -210,7 +236,7 @@ def _population(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
     """Class of every lesion, and the lesion of every picture, both in random order.
 
-    Given their sum, independent geometric numbers are a uniformly drawn composition of it: cutting the row
+    Given their sum, independent geometric numbers are a uniformly random composition of it: cutting the row
     of a class's pictures at random places gives lesions of 1, 2, 3... pictures.
     """
     means = np.divide(facts.ROWS_PER_CLASS, facts.LESIONS_PER_CLASS)
@@ -253,23 +279,14 @@ def _call(
 
 @dataclass(frozen=True)
 class Attribute:
-    """One quantity that is drawn for every lesion.
+    """One quantity that every lesion has."""
 
-    Attributes
-    ----------
-    mean, spread : float
-        Centre and standard deviation of the normal draw for a common mole.
-    kind : str
-        How the draw becomes the quantity: ``"log"`` (its exponential: always positive), ``"amount"`` (itself,
-        but 0 where negative: many lesions have none) or ``"plain"``.
-    meaning : str
-        What the quantity is, with its unit.
-    """
-
-    mean: float
+    mean: float  # Centre and standard deviation of the normal distribution for a common mole
     spread: float
+    #: How the normal value becomes the quantity: ``"log"`` (its exponential: always positive), ``"amount"``
+    #: (itself, but 0 where negative: many lesions have none) or ``"plain"``.
     kind: str
-    meaning: str
+    meaning: str  # What the quantity is, with its unit
 
 
 #: Lengths are in half widths of the (shorter side of the) picture, densities in natural logarithms of light.
@@ -294,43 +311,21 @@ ATTRIBUTES = {
     "field": Attribute(0.57, 0.16, "log", "radius of the lit field; below 1.4 the corners are dark"),
 }
 
-# fmt: off
-#: Shift of each class from the common mole, in spreads of the attribute; classes in the order of their codes.
-RECIPES = {
-    #                 akiec   bcc   bkl    df    nv  vasc   mel
-    "size":          (-0.2, -1.2,  0.2, -0.4,  0.0, -0.2,  0.6),
-    "elongation":    ( 0.0,  0.0,  0.0, -0.8,  0.0, -0.6,  0.4),
-    "irregularity":  ( 0.9,  0.4,  0.3, -0.6,  0.0, -0.3,  0.9),
-    "softness":      ( 1.3,  0.8, -0.4,  1.4,  0.0, -0.6,  0.0),
-    "melanin":       (-3.2, -3.6, -1.5, -2.4,  0.0, -3.0,  0.0),
-    "blood":         ( 0.9,  0.6, -0.9,  0.2,  0.0,  4.5, -0.7),
-    "veil":          ( 0.4,  1.4,  0.4,  0.4,  0.0,  2.4,  2.3),
-    "scale":         ( 1.7,  1.6,  1.2,  1.8,  0.0,  0.5,  0.9),
-    "variegation":   ( 0.6,  0.8,  0.0,  0.0,  0.0, -0.6,  0.7),
-    "texture":       ( 1.0,  0.0,  0.8,  0.0,  0.0, -0.6,  0.3),
-    "centre":        (-1.4, -0.9, -1.2, -3.0,  0.0,  0.7, -0.2),
-    "halo":          ( 0.0,  0.0,  0.0,  0.5,  0.0,  0.0,  0.0),
-    "mottling":      ( 2.0,  1.0,  1.1,  0.7,  0.0, -0.2,  0.7),
-    "depth":         ( 0.0,  0.2, -0.5,  0.3,  0.0,  1.8, -0.4),
-    "tone":          ( 0.0, -0.9,  0.9, -1.2,  0.0, -0.8, -0.3),
-    "warmth":        (-0.2, -1.0, -1.3, -0.5,  0.0, -0.6, -1.1),
-    "hairs":         ( 0.0,  0.0,  0.0,  0.0,  0.0,  0.0,  0.0),
-    "field":         (-0.4, -0.6, -0.9, -0.5,  0.0,  0.3, -0.9),
-}
-# fmt: on
 
-
-def draw_attributes(
+def sample_attributes(
     labels: npt.NDArray[np.integer], separation: float, rng: np.random.Generator
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Draw the attributes of one lesion for each label."""
-    drawn = {}
+    """Sample the attributes of one lesion for each label, by name, shape (n,), float32.
+
+    `separation` is the factor on all shifts: 0 makes the classes alike, 1 takes them as they are.
+    """
+    sampled = {}
     for name, attribute in ATTRIBUTES.items():
-        deviations = rng.standard_normal(len(labels)) + separation * np.asarray(RECIPES[name])[labels]
+        deviations = rng.standard_normal(len(labels)) + separation * np.asarray(CLASS_SHIFTS[name])[labels]
         values = attribute.mean + attribute.spread * deviations
         if attribute.kind == "log":
             values = np.exp(values)
         elif attribute.kind == "amount":
             values = np.maximum(values, 0.0)
-        drawn[name] = values.astype(np.float32)
-    return drawn
+        sampled[name] = values.astype(np.float32)
+    return sampled

@@ -1,4 +1,4 @@
-"""Who has the synthetic lesions: age, sex and place on the body, drawn for every lesion.
+"""Patients of the synthetic lesions: age, sex and place on the body, sampled for every lesion.
 
 The numbers are rough shares of HAM10000's metadata, rounded so that the direction is right and nothing more:
 keratoses, carcinomas and melanomas come late in life, nevi early; actinic and benign keratoses and basal cell
@@ -40,38 +40,41 @@ PLACES = {
     "upper extremity":  ( 19,   10,   9,  21,  10,   8,  19),
 }
 # fmt: on
-#: How often each column says nothing, as a share.
+#: Share of unknown values in each column.
 UNKNOWN = {"age": 0.01, "sex": 0.01, "localization": 0.02}
 _COMMON = facts.CLASS_NAMES.index("nv")
 
 
-def draw_patients(
+def sample_patients(
     labels: npt.NDArray[np.integer], separation: float, rng: np.random.Generator
 ) -> dict[str, npt.NDArray[Any]]:
-    """Draw age, sex and localization of one lesion for each label."""
+    """Sample age, sex and localization of one lesion for each label, as `PixelTable.clinical` holds them.
+
+    `separation` is the factor on what sets each class apart from the common mole (0: classes alike).
+    """
     n = len(labels)
     means = AGES[_COMMON] + separation * (np.array(AGES, dtype=float) - AGES[_COMMON])
     years = means[labels] + AGE_SPREAD * rng.standard_normal(n)
     men = np.array([MEN, 100 - np.array(MEN)]) / 100
-    drawn: dict[str, npt.NDArray[Any]] = {
+    sampled: dict[str, npt.NDArray[Any]] = {
         "age": np.clip(AGE_STEP * np.rint(years / AGE_STEP), 0, OLDEST),
-        "sex": np.array(["male", "female"])[_draw(men, labels, separation, rng)],
+        "sex": np.array(["male", "female"])[_sample(men, labels, separation, rng)],
         "localization": np.array(list(PLACES))[
-            _draw(np.array(list(PLACES.values())), labels, separation, rng)
+            _sample(np.array(list(PLACES.values())), labels, separation, rng)
         ],
     }
-    for column, values in drawn.items():
+    for column, values in sampled.items():
         values[rng.random(n) < UNKNOWN[column]] = np.nan if column == "age" else ""
-    return drawn
+    return sampled
 
 
-def _draw(
+def _sample(
     shares: npt.NDArray[np.float64],
     labels: npt.NDArray[np.integer],
     separation: float,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.intp]:
-    """Draw one of the rows of `shares`, of shape (kinds, classes), for each label."""
+    """Sample one of the rows of `shares`, of shape (kinds, classes), for each label."""
     logs = np.log(shares)
     weights = np.exp(logs[:, [_COMMON]] + separation * (logs - logs[:, [_COMMON]]))
     steps = np.cumsum(weights / weights.sum(axis=0), axis=0)

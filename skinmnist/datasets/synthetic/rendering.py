@@ -1,4 +1,4 @@
-"""Draw dermoscopy-like pictures from the attributes of lesions: a small renderer in vectorised numpy.
+"""Render dermoscopy-like pictures from the attributes of lesions: a small renderer in vectorised numpy.
 
 Colour follows the law of Beer and Lambert: skin reflects a share of the light, and every pigment takes away
 ``exp(-density * absorption)`` of it per channel. Shapes and textures are functions of a position on the
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from skinmnist.datasets.mapped import row_blocks
 
 #: Light that bare skin of no warmth reflects, red, green, blue, as a share of white.
 SKIN = np.array([0.65, 0.665, 0.74], dtype=np.float32)
@@ -43,31 +45,39 @@ HAIR, HAIR_PIXELS = 0.02, 0.6
 #: Pixels that are worked on at once: the intermediate arrays stay in the processor's cache.
 CHUNK_PIXELS = 1 << 17
 
+Floats = npt.NDArray[np.float32]
+#: Standard deviations of the turn (radians), the shift (half widths of the picture), and of the logarithms of
+#: the zoom, the contrast, the gain and each channel's own gain.
+TURN, SHIFT, ZOOM, CONTRAST, GAIN, CAST = 0.5, 0.08, 0.20, 0.18, 0.06, 0.03
+#: Share of pictures that are mirrored.
+MIRRORED = 0.15
+#: Blur: median of its standard deviation (half widths) and the spread of that one's logarithm.
+BLUR, BLUR_SPREAD = 0.04, 0.6
+#: Mean of the logarithm of light that is lost at distance 1 from the centre.
+SHADING = 0.05
+#: Light of one unit of dark skin tone and of warmth, as logarithms of red, green and blue: the leading axes
+#: of the skin colours of HAM10000.
+TONE = np.array([-0.37, -0.64, -0.67])
+WARMTH = np.array([0.88, -0.12, -0.37])
+MAX_HAIRS = 6
+
 
 @dataclass(frozen=True)
 class Lesions:
-    """Everything about lesions that all their pictures share; every array has a row for each lesion.
+    """Everything about lesions that all their pictures share; every array has a row for each lesion."""
 
-    Attributes
-    ----------
-    attributes : dict of str to ndarray of shape (n,)
-        As drawn by `skinmnist.datasets.synthetic.lesions.draw_attributes`.
-    outlines : ndarray of shape (n, len(HARMONICS), 2)
-        Amplitude (unit variance over the circle when summed) and phase of the outline's waves.
-    axes : ndarray of shape (n,)
-        Angle of the long axis, radians.
-    fields : dict of str to ndarray of shape (n, WAVES, 4)
-        Wave numbers along x and y (radians), phases and amplitudes of the random fields.
-    """
-
+    #: shape (n,): of `skinmnist.datasets.synthetic.lesions.sample_attributes`.
     attributes: dict[str, Floats]
+    #: shape (n, len(HARMONICS), 2: Amplitude (unit variance over the circle when summed) and phase of the
+    #: outline's waves.
     outlines: Floats
-    axes: Floats
+    axes: Floats  # shape (n,): Angle of the long axis, radians
+    #: shape (n, WAVES, 4): Wave numbers along x and y (radians), phases and amplitudes of the random fields.
     fields: dict[str, Floats]
 
 
-def draw_structure(attributes: dict[str, Floats], rng: np.random.Generator) -> Lesions:
-    """Draw the outlines and random fields of lesions whose attributes are known."""
+def sample_structures(attributes: dict[str, Floats], rng: np.random.Generator) -> Lesions:
+    """Sample outlines and random fields of lesions with these attributes."""
     n = len(attributes["size"])
     amplitudes = rng.standard_normal((n, len(HARMONICS))) / np.array(HARMONICS)
     amplitudes *= np.sqrt(2.0 / np.sum(1.0 / np.square(HARMONICS)))
@@ -102,20 +112,16 @@ def render(
     rng: np.random.Generator,
     chunk_pixels: int = CHUNK_PIXELS,
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Draw all pictures, some at a time, shape (some, height, width, 3), uint8.
+    """Render all pictures, some at a time, shape (some, height, width, 3), uint8.
 
     The pictures are the same whatever `chunk_pixels`.
     """
     n = len(views.lesions)
-    for rows in _chunks(n, max(1, chunk_pixels // (height * width))):
+    for rows in row_blocks(n, max(1, chunk_pixels // (height * width))):
         noise = rng.standard_normal((rows.stop - rows.start, height, width, 3), dtype=np.float32)
         logs = _log_light(lesions, views, rows, height, width)
         logs += np.float32(NOISE) * noise
         yield np.clip(255 * np.exp(logs) + np.float32(0.5), 0, 255).astype(np.uint8)
-
-
-def _chunks(n: int, step: int) -> Iterator[slice]:
-    return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 
 def _log_light(lesions: Lesions, views: Views, rows: slice, height: int, width: int) -> Floats:
@@ -215,56 +221,26 @@ def _shade(views: Views, rows: slice, field: Floats, grid_x: Floats, grid_y: Flo
     return lost
 
 
-Floats = npt.NDArray[np.float32]
-
-#: Standard deviations of the turn (radians), the shift (half widths of the picture), and of the logarithms of
-#: the zoom, the contrast, the gain and each channel's own gain.
-TURN, SHIFT, ZOOM, CONTRAST, GAIN, CAST = 0.5, 0.08, 0.20, 0.18, 0.06, 0.03
-#: Share of pictures that are mirrored.
-MIRRORED = 0.15
-#: Blur: median of its standard deviation (half widths) and the spread of that one's logarithm.
-BLUR, BLUR_SPREAD = 0.04, 0.6
-#: Mean of the logarithm of light that is lost at distance 1 from the centre.
-SHADING = 0.05
-#: Light of one unit of dark skin tone and of warmth, as logarithms of red, green and blue: the leading axes
-#: of the skin colours of HAM10000.
-TONE = np.array([-0.37, -0.64, -0.67])
-WARMTH = np.array([0.88, -0.12, -0.37])
-MAX_HAIRS = 6
-
-
 @dataclass(frozen=True)
 class Views:
-    """How each picture was taken; every array has a row for each picture.
+    """How each picture was taken; every array has a row for each picture."""
 
-    Attributes
-    ----------
-    lesions : ndarray of shape (n,), int
-        Row of the lesion that the picture shows.
-    transforms : ndarray of shape (n, 2, 3)
-        From a position in the picture to one on the lesion: mirror, zoom and turn, then shift.
-    contrast : ndarray of shape (n,)
-        Factor on the density of every pigment.
-    blur : ndarray of shape (n,)
-        Standard deviation of the blur, in half widths.
-    light : ndarray of shape (n, 3)
-        Logarithm of the gain of every channel, skin colour included.
-    shading : ndarray of shape (n,)
-        Logarithm of light lost at distance 1 from the centre.
-    hairs : ndarray of shape (n, MAX_HAIRS, 4)
-        Angle, distance from the centre, curvature and density; density 0 where there is no hair.
-    """
-
-    lesions: npt.NDArray[np.intp]
+    lesions: npt.NDArray[np.intp]  # shape (n,), int: Row of the lesion that the picture shows
+    #: shape (n, 2, 3): From a position in the picture to one on the lesion: mirror, zoom and turn, then
+    #: shift.
     transforms: Floats
-    contrast: Floats
-    blur: Floats
-    light: Floats
-    shading: Floats
+    contrast: Floats  # shape (n,): Factor on the density of every pigment
+    blur: Floats  # shape (n,): Standard deviation of the blur, in half widths
+    light: Floats  # shape (n, 3): Logarithm of the gain of every channel, skin colour included
+    shading: Floats  # shape (n,): Logarithm of light lost at distance 1 from the centre
+    #: shape (n, MAX_HAIRS, 4): Angle, distance from the centre, curvature and density; density 0 where there
+    #: is no hair.
     hairs: Floats
 
 
-def draw_views(attributes: dict[str, Floats], rows: npt.NDArray[np.intp], rng: np.random.Generator) -> Views:
+def sample_views(
+    attributes: dict[str, Floats], rows: npt.NDArray[np.intp], rng: np.random.Generator
+) -> Views:
     """Sample view, light and hairs of one picture for each entry of `rows` (rows of the lesions).
 
     Laplace's distribution, as in HAM10000: many pictures of a lesion are nearly the same, some differ much.
@@ -274,23 +250,23 @@ def draw_views(attributes: dict[str, Floats], rows: npt.NDArray[np.intp], rng: n
     light += attributes["tone"][rows, None] * TONE + attributes["warmth"][rows, None] * WARMTH
     return Views(
         lesions=rows,
-        transforms=_draw_transforms(n, rng),
+        transforms=_sample_transforms(n, rng),
         contrast=np.exp(_laplace(rng, CONTRAST, n)).astype(np.float32),
         blur=(BLUR * np.exp(BLUR_SPREAD * rng.standard_normal(n))).astype(np.float32),
         light=light.astype(np.float32),
         shading=rng.exponential(SHADING, n).astype(np.float32),
-        hairs=_draw_hairs(attributes["hairs"][rows], rng),
+        hairs=_sample_hairs(attributes["hairs"][rows], rng),
     )
 
 
 def _laplace(
     rng: np.random.Generator, deviation: float, size: int | tuple[int, int]
 ) -> npt.NDArray[np.float64]:
-    """Draws from Laplace's distribution around 0 of a given standard deviation."""
+    """Sample Laplace's distribution around 0 with a given standard deviation."""
     return rng.laplace(0.0, deviation / np.sqrt(2), size)
 
 
-def _draw_transforms(n: int, rng: np.random.Generator) -> Floats:
+def _sample_transforms(n: int, rng: np.random.Generator) -> Floats:
     turn = _laplace(rng, TURN, n)
     zoom = np.exp(_laplace(rng, ZOOM, n))
     mirror = np.where(rng.random(n) < MIRRORED, -1.0, 1.0)
@@ -303,7 +279,7 @@ def _draw_transforms(n: int, rng: np.random.Generator) -> Floats:
     return transforms
 
 
-def _draw_hairs(expected: Floats, rng: np.random.Generator) -> Floats:
+def _sample_hairs(expected: Floats, rng: np.random.Generator) -> Floats:
     """Hairs of pictures with the given expected numbers, shape (n, MAX_HAIRS, 4)."""
     shape = (len(expected), MAX_HAIRS)
     counts = rng.poisson(np.minimum(expected, MAX_HAIRS))

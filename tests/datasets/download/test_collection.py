@@ -81,7 +81,7 @@ def test_grey_tables_may_be_missing_and_others_may_not(served, tmp_path):
 def test_a_page_instead_of_a_table_is_thrown_away(served, collection, tmp_path):
     for name in (facts.TABLE_FILES[0], facts.METADATA_FILE):
         served.files[f"/ham/{name}"] = b"<!doctype html>\n<title>Please log in</title>"
-        assert f"what came is no {name} and was thrown away" in refused(tmp_path, f"{served.url}/ham")
+        assert f"the download is not a valid {name} and was deleted" in refused(tmp_path, f"{served.url}/ham")
         assert name not in held(tmp_path)
         served.files[f"/ham/{name}"] = collection[name]
 
@@ -138,7 +138,10 @@ def test_an_archive_of_a_mirror(served, collection, tmp_path):
         (lambda files: files | {"../hmnist_28_28_RGB.csv": b"x"}, "points out of the archive"),
         (lambda files: files | {"x/hmnist_28_28_RGB.csv": b"x"}, "stands there twice"),
         (lambda files: files | {facts.METADATA_FILE: bytes(2**24)}, "which it cannot have"),
-        (lambda files: files | {facts.METADATA_FILE: b"<html>"}, "what came is no HAM10000_metadata.csv"),
+        (
+            lambda files: files | {facts.METADATA_FILE: b"<html>"},
+            "is not a valid HAM10000_metadata.csv",
+        ),
         (lambda files: {"README.md": b"x"}, "does not hold hmnist_28_28_RGB.csv, hmnist_8_8_RGB.csv"),
     ],
 )
@@ -237,7 +240,7 @@ def test_kaggle_gives_something_else(kaggle, tmp_path):
     said = refused(tmp_path / "out", sums={"hmnist_8_8_RGB.csv": "3" * 64})
     assert "expected 333" in said
     (kaggle / "hmnist_8_8_RGB.csv").write_text("<html>")
-    assert "what came is no hmnist_8_8_RGB.csv" in refused(tmp_path / "out")
+    assert "the download is not a valid hmnist_8_8_RGB.csv" in refused(tmp_path / "out")
     assert set(held(tmp_path / "out")) == {"hmnist_28_28_RGB.csv"}
 
 

@@ -39,7 +39,7 @@ def refused(get, *arguments, **more):
 
 def test_a_file_comes_whole_and_is_watched(get, tmp_path):
     seen = []
-    get(sha256=hashlib.sha256(CONTENT).hexdigest(), watch=lambda *now: seen.append(now))
+    get(sha256=hashlib.sha256(CONTENT).hexdigest(), on_progress=lambda *now: seen.append(now))
     assert (tmp_path / "a.csv").read_bytes() == CONTENT
     assert names(tmp_path) == ["a.csv"]
     assert seen[-1] == (len(CONTENT), len(CONTENT))
@@ -55,7 +55,7 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(get, served, tmp_pa
 
 def test_the_next_call_goes_on_with_what_is_kept(get, served, tmp_path):
     served.cuts["/a.csv"] = [200_000, 0, 0, 0]
-    assert "broke off (200,000 of 1,024,000 bytes); what has come is kept" in refused(get)
+    assert "broke off (200,000 of 1,024,000 bytes); run the same command again to resume" in refused(get)
     assert names(tmp_path) == ["a.csv.part", "a.csv.part.json"]
     served.asked.clear()
     get()

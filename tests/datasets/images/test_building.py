@@ -8,7 +8,7 @@ from PIL import Image
 from skinmnist.datasets.classes_file import about_file
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.datasets.images import building
-from skinmnist.datasets.images.building import Journal, Target, build_tables, kaggle_targets
+from skinmnist.datasets.images.building import ProgressFile, Target, build_tables, kaggle_targets
 from skinmnist.datasets.images.folders import list_pictures
 from skinmnist.errors import InputError
 
@@ -237,21 +237,21 @@ OUTCOMES = [b"abcdefgh", "received a damaged picture: ß", b"", b"\x00" * 8, b"1
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "t.csv.part"
-    with Journal(path, b"digest") as journal:
+    with ProgressFile(path, b"digest") as progress_file:
         for outcome in OUTCOMES:
-            journal.append(outcome)
+            progress_file.append(outcome)
     return path
 
 
 def stored(path, digest=b"digest"):
-    return list(Journal(path, digest).outcomes())
+    return list(ProgressFile(path, digest).outcomes())
 
 
 def test_what_is_noted_is_stored(path):
     assert stored(path) == OUTCOMES
-    with Journal(path, b"digest") as journal:
-        assert journal.count == 5
-        journal.append(b"more")
+    with ProgressFile(path, b"digest") as progress_file:
+        assert progress_file.count == 5
+        progress_file.append(b"more")
     assert stored(path) == [*OUTCOMES, b"more"]
 
 
@@ -262,9 +262,9 @@ def test_a_torn_end_is_cut_off_wherever_it_was_torn(path):
         outcomes = stored(path)
         assert outcomes == OUTCOMES[: len(outcomes)]
         assert len(outcomes) < 5
-        with Journal(path, b"digest") as journal:
-            for outcome in OUTCOMES[journal.count :]:
-                journal.append(outcome)
+        with ProgressFile(path, b"digest") as progress_file:
+            for outcome in OUTCOMES[progress_file.count :]:
+                progress_file.append(outcome)
         assert path.read_bytes() == whole
 
 
@@ -283,8 +283,8 @@ def test_zeros_are_no_record(path):
 
 
 def test_a_journal_of_something_else_is_written_over(path):
-    with Journal(path, b"another") as journal:
-        assert journal.count == 0
-        journal.append(b"x")
+    with ProgressFile(path, b"another") as progress_file:
+        assert progress_file.count == 0
+        progress_file.append(b"x")
     assert stored(path, b"another") == [b"x"]
     assert stored(path) == []

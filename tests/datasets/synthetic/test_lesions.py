@@ -9,9 +9,9 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from skinmnist import facts
-from skinmnist.datasets.synthetic.lesions import ATTRIBUTES, RECIPES, draw_attributes, make_lesions
+from skinmnist.datasets.synthetic.lesions import ATTRIBUTES, CLASS_SHIFTS, make_lesions, sample_attributes
 from skinmnist.datasets.synthetic.patients import PLACES
-from skinmnist.datasets.synthetic.rendering import draw_structure, draw_views, render
+from skinmnist.datasets.synthetic.rendering import render, sample_structures, sample_views
 from skinmnist.datasets.table import to_images
 from skinmnist.errors import InputError
 
@@ -203,26 +203,26 @@ def test_lesions_are_darker_than_the_skin_around_them():
 
 @pytest.mark.parametrize("chunk_pixels", [1, 7 * 36, 10**9])
 def test_chunks_leave_no_trace(chunk_pixels):
-    attributes = draw_attributes(np.arange(21) % 7, 1.0, np.random.default_rng(0))
-    lesions = draw_structure(attributes, np.random.default_rng(1))
-    views = draw_views(attributes, np.repeat(np.arange(21), 2), np.random.default_rng(2))
+    attributes = sample_attributes(np.arange(21) % 7, 1.0, np.random.default_rng(0))
+    lesions = sample_structures(attributes, np.random.default_rng(1))
+    views = sample_views(attributes, np.repeat(np.arange(21), 2), np.random.default_rng(2))
     whole = render(lesions, views, 6, 6, np.random.default_rng(3))
     parts = render(lesions, views, 6, 6, np.random.default_rng(3), chunk_pixels=chunk_pixels)
     np.testing.assert_array_equal(np.concatenate(list(parts)), np.concatenate(list(whole)))
 
 
 def test_recipes_name_every_attribute_and_shift_by_spreads():
-    assert list(RECIPES) == list(ATTRIBUTES)
-    assert {len(shifts) for shifts in RECIPES.values()} == {len(facts.CLASS_NAMES)}
+    assert list(CLASS_SHIFTS) == list(ATTRIBUTES)
+    assert {len(shifts) for shifts in CLASS_SHIFTS.values()} == {len(facts.CLASS_NAMES)}
     labels = np.repeat(np.arange(7), 4000)
-    drawn = draw_attributes(labels, 2.0, np.random.default_rng(0))
+    sampled = sample_attributes(labels, 2.0, np.random.default_rng(0))
     for name, attribute in ATTRIBUTES.items():
         if attribute.kind == "amount":
-            assert drawn[name].min() == 0
+            assert sampled[name].min() == 0
             continue
-        values = np.log(drawn[name]) if attribute.kind == "log" else drawn[name]
+        values = np.log(sampled[name]) if attribute.kind == "log" else sampled[name]
         shifts = (values.reshape(7, -1).mean(axis=1) - attribute.mean) / attribute.spread
-        np.testing.assert_allclose(shifts, 2 * np.array(RECIPES[name]), atol=0.1)
+        np.testing.assert_allclose(shifts, 2 * np.array(CLASS_SHIFTS[name]), atol=0.1)
 
 
 @pytest.mark.parametrize(
