@@ -1,1 +1,1 @@
-"""Leaky twins of a run, made on purpose."""
+"""Leaky evaluations on purpose, beside the honest ones of a run."""

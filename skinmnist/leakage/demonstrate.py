@@ -1,8 +1,8 @@
-"""Demonstrating leaks: leaky twins beside honest ones, kept apart from every honest score."""
+"""Leaky evaluations on purpose, each beside its honest counterpart, apart from every honest score."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -27,14 +27,9 @@ from skinmnist.experiment.run_folder.file_names import LEAK_FILES, RUN, is_unmar
 from skinmnist.experiment.run_folder.provenance import Provenance
 from skinmnist.experiment.run_folder.record import CELLS_FOLDER
 from skinmnist.experiment.run_folder.store import CellStore
-from skinmnist.experiment.trials import LeakTrial, TrialProgress, TrialRunner
-from skinmnist.leakage.leak_record import (
-    LEAK_COLUMNS,
-    LEAKS_FOLDER,
-    Demonstration,
-    write_leaks,
-)
-from skinmnist.leakage.leaks import LEAKS
+from skinmnist.experiment.trial_runner import TrialProgress, TrialRunner
+from skinmnist.experiment.trials import LeakTrial
+from skinmnist.leakage.leaks import LEAK_COLUMNS, LEAKS, LEAKS_FOLDER, Demonstration, write_leaks
 from skinmnist.leakage.trials import HONEST, SAMPLERS_BEFORE, LeakScenario
 from skinmnist.models.registry import DEFAULT_MODELS, MODELS
 
@@ -43,15 +38,14 @@ PLAIN_MODEL = "random_forest_pixels"
 
 
 def choose_leaky_models(models: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return those of a run's models that a demonstration shows by default, and a note on the others.
+    """Return which of a run's models a demonstration shows by default, and a note on the others.
 
-    Networks take too long to be trained wrongly for show; the class frequencies alone have nothing to leak.
+    Networks take too long to train only to show a leak; class frequencies alone have nothing to leak.
     """
     asked = list(models)
-    dear = [name for name in asked if name in MODELS and (MODELS[name].cost.library or name == "dummy")]
-    kept = list(dict.fromkeys([*(name for name in asked if name not in dear), PLAIN_MODEL]))
-    notes = [f"left out: {', '.join(dear)}; name models with --leak-models to have them"] if dear else []
-    return kept, notes
+    left_out = [name for name in asked if name in MODELS and (MODELS[name].cost.library or name == "dummy")]
+    chosen = list(dict.fromkeys([*(name for name in asked if name not in left_out), PLAIN_MODEL]))
+    return chosen, [f"left out: {', '.join(left_out)}; add them with --leak-models"] if left_out else []
 
 
 def demonstrate_leaks(
@@ -69,24 +63,24 @@ def demonstrate_leaks(
     notes: Iterable[str] = (),
     progress: TrialProgress | None = None,
 ) -> Demonstration:
-    """Score models as leaky evaluations do, beside the honest twin of each.
+    """Score models as leaky evaluations do, each beside its honest counterpart.
 
     Parameters
     ----------
     table : PixelTable
-        Honest twins keep its lesions together wherever they are known.
+        The honest evaluation keeps its lesions together wherever they are known.
     models : iterable of str, or mapping of str to classifier, optional
         As of `run_comparison`; a network only where it is named. By default the default models of a
         comparison that are cheap, and `PLAIN_MODEL`.
     folds, seed, jobs, rows, limits, dask
-        As of `run_comparison`. A leak is shown on the first of the folds only (see `leak_trials`).
+        As of `run_comparison`. A leak is shown on the first folds only.
     out : path, optional
-        A run folder: honest cells that it holds are used, those of the demonstration stand in its
-        ``leaks/`` and are found again, and the scores in its ``leaks.csv``. None: nothing is kept on disk.
+        A run folder: its honest cells are used, the cells of the demonstration are stored in its ``leaks/``
+        and found again, and the scores go into its ``leaks.csv``. None: nothing stays on disk.
     fresh : bool
-        Forget what is stored in ``leaks/``.
+        Remove what is stored in ``leaks/`` first.
     notes : iterable of str
-        Sentences on what was left out before.
+        Sentences on what was left out, to be stored with the scores.
     progress : TrialProgress, optional
 
     Returns
@@ -100,30 +94,30 @@ def demonstrate_leaks(
     KeyboardInterrupt
         After what is finished has been stored.
     """
-    said = list(notes)
+    notes = list(notes)
     if models is None:
         models, left_out = choose_leaky_models(DEFAULT_MODELS)
-        said += left_out
+        notes += left_out
     if jobs is not None and jobs < 1:
         raise InputError(f"received {jobs} jobs; expected at least 1")
     plan = make_plan(table, ("none", *SAMPLERS_BEFORE), models, folds, 1, None, seed, rows)
     scenario = LeakScenario(table, plan)
     if table.lesion_ids is None:
-        said.append("pictures of one lesion in both folds cannot be shown: the table has no lesion ids")
+        notes.append("pictures of one lesion in both folds cannot be shown: the table has no lesion ids")
     with ExitStack() as held:
         folder = Path(out) if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER
         claim(folder, RUN, is_unmarked_run)
         if fresh:
             remove_owned(folder, LEAK_FILES)
         trials = _merged([trial for leak in LEAKS for trial in leak.trials(scenario)])
-        stores = {trial.name: _Store(folder, plan, trial) for trial in trials}
+        stored = [(trial, _Store(folder, plan, trial)) for trial in trials]
         runner = TrialRunner(jobs or available_cores(), limits, dask, progress)
-        runner.announce([(trial, stores[trial.name]) for trial in trials], tuple(said))
-        for trial in trials:
-            for failure in runner.run(trial, stores[trial.name]):
-                said.append(f"{failure.cell} ({trial.name}) failed: {failure.reason}")
+        runner.announce(stored, tuple(notes))
+        for trial, store in stored:
+            for failure in runner.run(trial, store):
+                notes.append(f"{failure.cell} ({trial.name}) failed: {failure.reason}")
         titles = {name: spec.title for name, spec in scenario.models.items()}
-        shown = Demonstration(_compare(scenario, trials, stores), tuple(said), titles)
+        shown = Demonstration(_compare(scenario, stored), tuple(notes), titles)
         write_leaks(folder, plan.protocol, shown)
     return shown
 
@@ -139,31 +133,29 @@ class _Store(CellStore):
 
     def load(self, cell: Cell) -> CellResult | None:
         """Return a stored result, or None."""
-        found = super().load(cell)
-        return found if found is not None or self.of_run is None else self.of_run.load(cell)
+        result = super().load(cell)
+        return result if result is not None or self.of_run is None else self.of_run.load(cell)
 
 
 def _merged(trials: list[LeakTrial]) -> list[LeakTrial]:
-    """Put trials of one name together: leaks share their honest twins."""
-    found: dict[str, LeakTrial] = {}
+    """Put trials of one name together: leaks share their honest cells."""
+    by_name: dict[str, LeakTrial] = {}
     for trial in trials:
-        before = found.get(trial.name)
-        cells = trial.cells if before is None else (*before.cells, *trial.cells)
-        found[trial.name] = replace(trial, cells=tuple(dict.fromkeys(cells)))
-    return list(found.values())
+        earlier = by_name[trial.name].cells if trial.name in by_name else ()
+        by_name[trial.name] = replace(trial, cells=tuple(dict.fromkeys((*earlier, *trial.cells))))
+    return list(by_name.values())
 
 
-def _compare(scenario: LeakScenario, trials: list[LeakTrial], stores: Mapping[str, _Store]) -> pd.DataFrame:
-    scores = {}
-    for trial in trials:
-        for cell in trial.cells:
-            found = stores[trial.name].load(cell)
-            if found is not None:
-                scores[trial.name, cell] = score(
-                    found.labels, found.predicted, found.probabilities, scenario.table.class_names
-                )
+def _compare(scenario: LeakScenario, stored: Sequence[tuple[LeakTrial, CellStore]]) -> pd.DataFrame:
+    names = scenario.table.class_names
+    scores = {
+        (trial.name, cell): score(result.labels, result.predicted, result.probabilities, names)
+        for trial, store in stored
+        for cell in trial.cells
+        if (result := store.load(cell)) is not None
+    }
     records = [
-        (leak.words.key, pair.sampler, pair.model, metric, pair.leaky[metric], pair.honest[metric])
+        (leak.key, pair.sampler, pair.model, metric, pair.leaky[metric], pair.honest[metric])
         for leak in LEAKS
         for pair in leak.paired_scores(scenario, scores)
         for metric in COMPARED_METRICS

@@ -1,22 +1,29 @@
-"""The list of leaks: which cells each needs, and what is held against what.
+"""Leaks: what each is, what is compared with what, and the record in a run folder.
 
-Sources: resampling before the split, and its price: Santos et al., IEEE Computational Intelligence Magazine
+Sources: resampling before the split, and its cost: Santos et al., IEEE Computational Intelligence Magazine
 13(4), 2018. Leaks in general: Kapoor & Narayanan, Patterns 4(9), 2023. Tuning on what is reported: Cawley &
 Talbot, JMLR 11, 2010.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from skinmnist.analysis.significance import COMPARED_METRICS
+from skinmnist.datasets.files import write_atomically
+from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
+from skinmnist.experiment.run_folder.decoding import decode
+from skinmnist.experiment.run_folder.frames import csv_bytes, read_columns
+from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.experiment.trials import LeakTrial
-from skinmnist.leakage.leak_record import RESAMPLED, SHARED_LESIONS, TUNED, LeakWords
 from skinmnist.leakage.trials import (
     BY_IMAGE,
     HONEST,
@@ -33,10 +40,16 @@ from skinmnist.leakage.trials import (
     resampled_first,
     tuned,
 )
+from skinmnist.text import one_line
 
+LEAKS_FILE, LEAKS_FOLDER, _NOTES_FILE = "leaks.csv", "leaks", "leaks.json"
+LEAK_COLUMNS = ("leak", "sampler", "model", "metric", "leaky", "honest")
+#: What a report shows of every pair.
+LEADING_METRICS = ("macro_f1", "accuracy")
 #: The score by which settings are chosen.
 CHOSEN_BY = COMPARED_METRICS[0]
 
+#: Scores of a cell by metric, for every trial and cell.
 Scores = Mapping[tuple[str, Cell], Mapping[str, float]]
 
 
@@ -51,19 +64,25 @@ class PairedScores(NamedTuple):
 
 @dataclass(frozen=True)
 class Leak:
-    """A way to be fooled.
+    """A way to be misled by an evaluation.
 
     Attributes
     ----------
-    words : LeakWords
+    key : str
+        In ``leaks.csv``.
+    title, wrong, right, why : str
+        What it is called, what is done, what the honest evaluation does, and why the score rises.
     trials : callable
-        Ground -> the cells to run, honest ones included; none where the leak cannot be shown.
-    twins : callable
-        Ground and the scores of the cells, by trial and cell -> what stands beside what; a pair of which a
-        cell is missing is left out.
+        The cells to run, honest ones included; none where the leak cannot be shown.
+    paired_scores : callable
+        What is compared with what; a pair that misses a cell is left out.
     """
 
-    words: LeakWords
+    key: str
+    title: str
+    wrong: str
+    right: str
+    why: str
     trials: Callable[[LeakScenario], list[LeakTrial]]
     paired_scores: Callable[[LeakScenario, Scores], list[PairedScores]]
 
@@ -73,7 +92,7 @@ def _resampling_trials(scenario: LeakScenario) -> list[LeakTrial]:
     return [honest(scenario, SAMPLERS_BEFORE, RESAMPLED_FOLDS), *before]
 
 
-def _resampling_twins(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
+def _resampling_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
     return [
         pair
         for sampler in SAMPLERS_BEFORE
@@ -87,44 +106,42 @@ def _lesion_trials(scenario: LeakScenario) -> list[LeakTrial]:
     return [honest(scenario, ("none",), IMAGE_FOLDS), by_image(scenario)]
 
 
-def _lesion_twins(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
+def _lesion_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
     return _means(scenario, scores, BY_IMAGE, "none", IMAGE_FOLDS)
 
 
-def _tuning_twins(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
+def _tuning_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
     """Choose by the fold that is reported, and by the fold inside; both report the same fold."""
-    paired_scores = []
-    n_folds = scenario.plan.protocol["folds"]
+    pairs = []
     outer = sorted({cell.fold for trial, cell in scores if trial == SEEN})
     for model, settings in candidates(scenario).items():
         leaky, chosen = [], []
         for fold in outer:
+            inner = inner_fold(fold, scenario.n_folds)
             seen = [scores.get((SEEN, Cell("none", name, 0, fold))) for name in settings]
-            inside = [
-                scores.get((INNER, Cell("none", name, fold, inner_fold(fold, n_folds)))) for name in settings
-            ]
-            reported = [found for found in seen if found is not None]
-            tried = [found for found in inside if found is not None]
+            inside = [scores.get((INNER, Cell("none", name, fold, inner))) for name in settings]
+            reported = [of_cell for of_cell in seen if of_cell is not None]
+            tried = [of_cell for of_cell in inside if of_cell is not None]
             if len(reported) == len(tried) == len(settings):
-                leaky.append(max(reported, key=lambda found: found[CHOSEN_BY]))
-                chosen.append(reported[int(np.argmax([found[CHOSEN_BY] for found in tried]))])
+                leaky.append(max(reported, key=lambda of_cell: of_cell[CHOSEN_BY]))
+                chosen.append(reported[int(np.argmax([of_cell[CHOSEN_BY] for of_cell in tried]))])
         if leaky and len(leaky) == len(outer):
-            paired_scores.append(PairedScores("none", model, _mean(leaky), _mean(chosen)))
-    return paired_scores
+            pairs.append(PairedScores("none", model, _mean(leaky), _mean(chosen)))
+    return pairs
 
 
 def _means(
     scenario: LeakScenario, scores: Scores, trial: str, sampler: str, folds: int
 ) -> list[PairedScores]:
     """Set the mean over the folds of a trial beside that of the honest cells with the same names."""
-    paired_scores = []
+    pairs = []
     for model in scenario.models:
         cells = [Cell(sampler, model, 0, fold) for fold in scenario.folds(folds)]
         leaky = [scores[trial, cell] for cell in cells if (trial, cell) in scores]
         fair = [scores[HONEST, cell] for cell in cells if (HONEST, cell) in scores]
         if len(leaky) == len(fair) == len(cells):
-            paired_scores.append(PairedScores(sampler, model, _mean(leaky), _mean(fair)))
-    return paired_scores
+            pairs.append(PairedScores(sampler, model, _mean(leaky), _mean(fair)))
+    return pairs
 
 
 def _mean(scores: list[Mapping[str, float]]) -> dict[str, float]:
@@ -135,8 +152,115 @@ def _mean(scores: list[Mapping[str, float]]) -> dict[str, float]:
     }
 
 
+#: In the order in which they are shown.
 LEAKS = [
-    Leak(RESAMPLED, trials=_resampling_trials, paired_scores=_resampling_twins),
-    Leak(SHARED_LESIONS, trials=_lesion_trials, paired_scores=_lesion_twins),
-    Leak(TUNED, trials=tuned, paired_scores=_tuning_twins),
+    Leak(
+        key="resampling_before_the_split",
+        title="Resampling before the split",
+        wrong="All pictures are resampled to equal classes, and only then split into training and test.",
+        right="The same sampler inside each fold, on its training pictures only; the test stays as it is.",
+        why="Copies of a picture, or blends of it, stand on both sides. The rare classes are recognized "
+        "instead of understood, and the test is no longer imbalanced.",
+        trials=_resampling_trials,
+        paired_scores=_resampling_pairs,
+    ),
+    Leak(
+        key="lesions_in_both_folds",
+        title="Pictures of one lesion in both folds",
+        wrong="Pictures are split into folds one by one.",
+        right="All pictures of a lesion stay in one fold.",
+        why="Another picture of a lesion that was trained on is answered from memory.",
+        trials=_lesion_trials,
+        paired_scores=_lesion_pairs,
+    ),
+    Leak(
+        key="tuning_on_the_test_fold",
+        title="Tuning on the test fold",
+        wrong="Several settings or seeds are tried on the held-out fold, and the best result is reported.",
+        right="The setting is chosen on a fold of the training lesions; its result on the same held-out "
+        "fold is reported.",
+        why="The best of several results is partly the luckiest: the fold has taken part in the choice.",
+        trials=tuned,
+        paired_scores=_tuning_pairs,
+    ),
 ]
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstration:
+    """What a demonstration has shown.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        Columns `LEAK_COLUMNS`: one row for each leak, sampler, model and metric of the leaderboard.
+    notes : tuple of str
+        What was left out, in words.
+    titles : mapping of str to str
+        Of the models.
+    """
+
+    scores: pd.DataFrame
+    notes: tuple[str, ...]
+    titles: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Notes:
+    """What stands beside the scores: the run that they belong to, and words."""
+
+    protocol: Mapping[str, Any]
+    notes: tuple[str, ...]
+    titles: Mapping[str, str]
+
+
+def read_leaks(folder: Path, info: RunInfo) -> Demonstration | None:
+    """Read the demonstration of a run folder; None where it holds none of this run's data, folds and seed.
+
+    Raises
+    ------
+    InputError
+        Where what is there cannot be read.
+    """
+    notes, scores = folder / LEAKS_FOLDER / _NOTES_FILE, folder / LEAKS_FILE
+    if not (notes.is_file() and scores.is_file()):
+        return None
+    try:
+        stored = decode(_Notes, json.loads(notes.read_text(encoding="utf-8")))
+        if stored.protocol != _common(asdict(info.protocol)):
+            return None
+        return Demonstration(_read_scores(scores), stored.notes, stored.titles)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"the leaks in {folder} are damaged ({one_line(str(error))}); demonstrate them again, or delete "
+            f"{scores}"
+        ) from None
+
+
+def _read_scores(path: Path) -> pd.DataFrame:
+    """Read ``leaks.csv``: known leaks, finite scores, each once, and the leading scores of every pair."""
+    frame = read_columns(path, dict.fromkeys(LEAK_COLUMNS[:4], str) | dict.fromkeys(LEAK_COLUMNS[4:], float))
+    keys = list(LEAK_COLUMNS[:3])
+    if (
+        not frame["leak"].isin([leak.key for leak in LEAKS]).all()
+        or not np.isfinite(frame[["leaky", "honest"]].to_numpy()).all()
+    ):
+        raise ValueError("it names an unknown leak, or a score that is not a number")
+    leading = frame[frame["metric"].isin(LEADING_METRICS)].groupby(keys).size()
+    if frame.duplicated([*keys, "metric"]).any() or (
+        len(leading) != len(frame[keys].drop_duplicates()) or (leading != len(LEADING_METRICS)).any()
+    ):
+        raise ValueError(f"expected {' and '.join(LEADING_METRICS)} of every pair, each once")
+    return frame
+
+
+def write_leaks(folder: Path, protocol: Mapping[str, Any], shown: Demonstration) -> None:
+    """Write a demonstration into a folder, with what a run must share to show it as its own."""
+    stored = {"protocol": _common(protocol), "notes": list(shown.notes), "titles": dict(shown.titles)}
+    write_atomically(folder / LEAKS_FOLDER / _NOTES_FILE, (json.dumps(stored, indent=1) + "\n").encode())
+    write_atomically(folder / LEAKS_FILE, csv_bytes(shown.scores))
+
+
+def _common(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run and its demonstration agree on, whatever the run's split."""
+    return {name: protocol[name] for name in ("data", "folds", "seed", "rows")}

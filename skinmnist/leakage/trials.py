@@ -1,4 +1,4 @@
-"""How each leak deals rows and folds: tables and tasks for the runner, which knows nothing of leaks."""
+"""How each leak splits, resamples and tunes: tables and tasks for the runner."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from skinmnist.experiment.trials import LeakTrial, resample_all
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.registry import AS_THEY_ARE
 
+#: Names of trials.
 HONEST, BY_IMAGE, SEEN, INNER = "honest", "by_image", "tuned_on_the_test_fold", "tuned_inside"
 #: The samplers that are put before the split.
 SAMPLERS_BEFORE = ("RandomOverSampler", "SMOTE")
@@ -33,15 +34,20 @@ TREES = 20
 
 @dataclass(frozen=True, eq=False)
 class LeakScenario:
-    """What leaks are shown on: the table, and the honest plan of the models they are shown with."""
+    """The table, and the honest plan of the models that leaks are shown with."""
 
     table: PixelTable
     plan: Plan
 
     @property
     def models(self) -> dict[str, ModelSpec]:
-        """The models that leak, by name."""
+        """The models, by name."""
         return dict(self.plan.task.models)
+
+    @property
+    def n_folds(self) -> int:
+        """Of the whole cross-validation."""
+        return int(self.plan.protocol["folds"])
 
     @property
     def taking_part(self) -> npt.NDArray[np.int64]:
@@ -50,30 +56,28 @@ class LeakScenario:
 
     def folds(self, most: int) -> range:
         """Return the first held-out folds, at most so many."""
-        return range(min(most, self.plan.protocol["folds"]))
+        return range(min(most, self.n_folds))
+
+    def cells(self, sampler: str, most: int) -> list[Cell]:
+        """Return the cells of every model with a sampler, on the first folds."""
+        return [Cell(sampler, model, 0, fold) for model in self.models for fold in self.folds(most)]
 
 
 def honest(scenario: LeakScenario, samplers: tuple[str, ...], folds: int) -> LeakTrial:
-    """Resample inside the folds, keep lesions together: the twin that every leak is held against."""
-    cells = [
-        Cell(sampler, model, 0, fold)
-        for sampler in samplers
-        for model in scenario.models
-        for fold in scenario.folds(folds)
-    ]
+    """Resample inside the folds and keep lesions together: what every leak is compared with."""
+    cells = [cell for sampler in samplers for cell in scenario.cells(sampler, folds)]
     return LeakTrial(HONEST, scenario.table, scenario.plan.task, tuple(cells))
 
 
 def resampled_first(scenario: LeakScenario, sampler: str) -> LeakTrial:
-    """Resample all pictures, and only then deal them into folds, picture by picture.
+    """Resample all pictures, and only then split them into folds, picture by picture.
 
     The cells train without a sampler on what their folds hold; they bear the name of the one that came
     before. Models keep the budget that they have inside the folds, which follows from the rows before
-    resampling: what differs is the split, and not the price.
+    resampling: only the split differs, not the cost.
     """
-    plan, rows = scenario.plan, scenario.taking_part
+    plan, rows, n_folds = scenario.plan, scenario.taking_part, scenario.n_folds
     table = resample_all(scenario.table, rows, sampler, plan.task.seed)
-    n_folds = plan.protocol["folds"]
     train_rows = round(len(rows) * (n_folds - 1) / n_folds)
     task = Task(
         folds=assign_folds(table, n_folds, 1, "image", plan.task.seed),
@@ -82,27 +86,22 @@ def resampled_first(scenario: LeakScenario, sampler: str) -> LeakTrial:
         samplers={sampler: AS_THEY_ARE},
         seed=plan.task.seed,
     )
-    cells = [
-        Cell(sampler, model, 0, fold) for model in scenario.models for fold in scenario.folds(RESAMPLED_FOLDS)
-    ]
+    cells = scenario.cells(sampler, RESAMPLED_FOLDS)
     return LeakTrial(f"{sampler}_before_the_split", table, task, tuple(cells))
 
 
 def by_image(scenario: LeakScenario) -> LeakTrial:
-    """Deal pictures into folds one by one, so that those of a lesion part."""
-    plan, table = scenario.plan, scenario.table
-    folds = assign_folds(table, plan.protocol["folds"], 1, "image", plan.task.seed, scenario.taking_part)
-    task = replace(plan.task, folds=folds, by_lesion=False)
-    cells = [
-        Cell("none", model, 0, fold) for model in scenario.models for fold in scenario.folds(IMAGE_FOLDS)
-    ]
-    return LeakTrial(BY_IMAGE, table, task, tuple(cells))
+    """Split picture by picture, so that pictures of one lesion fall into several folds."""
+    task, table = scenario.plan.task, scenario.table
+    folds = assign_folds(table, scenario.n_folds, 1, "image", task.seed, scenario.taking_part)
+    cells = scenario.cells("none", IMAGE_FOLDS)
+    return LeakTrial(BY_IMAGE, table, replace(task, folds=folds, by_lesion=False), tuple(cells))
 
 
 def candidates(scenario: LeakScenario) -> dict[str, dict[str, ModelSpec]]:
     """Return the settings that tuning chooses among, for each model, by a name of their own.
 
-    Where a classifier has a penalty ``C``, multiples of it; else, where it has luck, seeds: whoever keeps the
+    Where a classifier has a penalty ``C``, multiples of it; else, where it is random, seeds: reporting the
     best of many runs tunes the seed. Models without either are left out.
     """
     found = {}
@@ -124,18 +123,18 @@ def candidates(scenario: LeakScenario) -> dict[str, dict[str, ModelSpec]]:
 
 
 def tuned(scenario: LeakScenario) -> list[LeakTrial]:
-    """Train every setting twice: to be seen on the held-out fold, and on training lesions left out inside.
+    """Train every setting twice: evaluated on the held-out fold, and on a fold of the training lesions.
 
-    Inside, the held-out fold takes no part, and the next fold is left out in its stead: a picture's repeat
-    is then the fold that takes no part.
+    For the second, the held-out fold takes no part and the next one is held out instead: a cell's repeat
+    then names the fold that takes no part.
     """
-    plan, n_folds = scenario.plan, scenario.plan.protocol["folds"]
+    task, n_folds = scenario.plan.task, scenario.n_folds
     settings = {name: spec for of_model in candidates(scenario).values() for name, spec in of_model.items()}
     outer = [fold for fold in scenario.folds(TUNED_FOLDS) if n_folds > 2]
     if not settings or not outer:
         return []
-    inside = np.stack([np.where(plan.task.folds[0] == fold, LEFT_OUT, plan.task.folds[0]) for fold in outer])
-    task = replace(plan.task, models=settings)
+    inside = np.stack([np.where(task.folds[0] == fold, LEFT_OUT, task.folds[0]) for fold in outer])
+    task = replace(task, models=settings)
     seen = [Cell("none", name, 0, fold) for name in settings for fold in outer]
     inner = [Cell("none", name, fold, inner_fold(fold, n_folds)) for name in settings for fold in outer]
     return [

@@ -26,7 +26,8 @@ from skinmnist.experiment.run_folder.manifest import Request
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.run_folder.store import CellStore
 from skinmnist.experiment.splits import assign_folds
-from skinmnist.experiment.trials import LeakTrial, TrialProgress, TrialRunner, resample_all
+from skinmnist.experiment.trial_runner import TrialProgress, TrialRunner
+from skinmnist.experiment.trials import LeakTrial, resample_all
 from skinmnist.presets.claims import (
     ABOUT_FILE,
     AUGMENTED_FILE,

@@ -19,11 +19,11 @@ from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.run_folder.file_names import LEAK_FILES
 from skinmnist.experiment.splits import LEFT_OUT
 from skinmnist.leakage.demonstrate import choose_leaky_models, demonstrate_leaks
-from skinmnist.leakage.leak_record import LEAK_COLUMNS, read_leaks
-from skinmnist.leakage.leaks import LEAKS, SAMPLERS_BEFORE
+from skinmnist.leakage.leaks import LEAK_COLUMNS, LEAKS, read_leaks
 from skinmnist.leakage.trials import (
     INNER,
     PENALTY_FACTORS,
+    SAMPLERS_BEFORE,
     SEEDS,
     SEEN,
     LeakScenario,
@@ -140,20 +140,20 @@ def test_every_leak_is_shown_with_its_inflation(shown):
     _, _, demonstration = shown
     scores = demonstration.scores
     assert list(scores.columns) == list(LEAK_COLUMNS)
-    assert set(scores["leak"]) == {leak.words.key for leak in LEAKS}
+    assert set(scores["leak"]) == {leak.key for leak in LEAKS}
     gaps = (scores["leaky"] - scores["honest"])[scores["metric"] == "macro_f1"]
     by_leak = gaps.groupby(scores["leak"])
     assert by_leak.get_group("resampling_before_the_split").min() > 0.2
     assert by_leak.get_group("tuning_on_the_test_fold").min() >= 0
 
 
-def test_honest_twins_are_those_of_the_run(shown):
+def test_honest_means_are_those_of_the_run(shown):
     run, _, demonstration = shown
-    honest_twin = demonstration.scores.set_index(["leak", "sampler", "metric"])["honest"]
+    honest_mean = demonstration.scores.set_index(["leak", "sampler", "metric"])["honest"]
     scores = run.scores.set_index(["sampler", "fold", "metric"])["value"]
-    assert honest_twin["resampling_before_the_split", "SMOTE", "accuracy"] == scores["SMOTE", 0, "accuracy"]
+    assert honest_mean["resampling_before_the_split", "SMOTE", "accuracy"] == scores["SMOTE", 0, "accuracy"]
     mean = np.mean([scores["none", fold, "accuracy"] for fold in range(3)])
-    assert honest_twin["lesions_in_both_folds", "none", "accuracy"] == pytest.approx(mean)
+    assert honest_mean["lesions_in_both_folds", "none", "accuracy"] == pytest.approx(mean)
     assert not list((run.folder / "leaks" / "honest").glob("SMOTE-tree-r0-f0*"))
 
 
@@ -222,7 +222,7 @@ def test_a_failing_cell_leaves_a_note(lesions):
     assert any("no luck" in note for note in found.notes)
 
 
-def test_accuracy_of_the_leaky_twin_by_hand(shown, scenario):
+def test_accuracy_of_the_leaky_score_by_hand(shown, scenario):
     _, _, demonstration = shown
     trial = resampled_first(scenario, "RandomOverSampler")
     result = fit_cell(Cell("RandomOverSampler", "tree", 0, 0), trial.table, trial.task)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skinmnist.analysis.analyze import Analysis
-from skinmnist.leakage.leak_record import LEAK_WORDS, Demonstration, read_leaks
+from skinmnist.leakage.leaks import LEAKS, Demonstration, read_leaks
 from skinmnist.reporting.embed import Embedded, embed_figure
 from skinmnist.reporting.format import fixed, shorten, signed
 from skinmnist.reporting.theme import (
@@ -77,7 +77,7 @@ def pair_up(shown: Demonstration) -> pd.DataFrame:
     """Return one row for each leak, sampler and model, with leaky and honest values of the scores shown."""
     keys = ["leak", "sampler", "model"]
     wide = shown.scores.pivot_table(index=keys, columns="metric", values=["leaky", "honest"], sort=False)
-    titles = {leak.key: leak.title for leak in LEAK_WORDS}
+    titles = {leak.key: leak.title for leak in LEAKS}
     frame = wide.index.to_frame(index=False)
     frame.insert(1, "title", frame["leak"].map(titles))
     frame["sampler"] = frame["sampler"].replace("none", "no sampler")
@@ -90,7 +90,7 @@ def pair_up(shown: Demonstration) -> pd.DataFrame:
 
 def _parts(paired_scores: pd.DataFrame) -> list[LeakPart]:
     parts = []
-    for leak in LEAK_WORDS:
+    for leak in LEAKS:
         rows = []
         for row in paired_scores[paired_scores["leak"] == leak.key].to_dict("records"):
             figures: list[str] = []

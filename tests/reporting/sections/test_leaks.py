@@ -8,7 +8,7 @@ import pytest
 
 from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.summaries import leaderboard
-from skinmnist.leakage.leak_record import LEAK_COLUMNS, LEAK_WORDS
+from skinmnist.leakage.leaks import LEAK_COLUMNS, LEAKS
 from skinmnist.reporting.page import render_page
 
 TITLES = {"svm": "Support <vector> machine"}
@@ -20,7 +20,7 @@ def leaky_run(make_run):
     record = make_run()
     records = [
         (leak.key, "SMOTE" if not place else "none", "svm", metric, 0.9871 - place / 10, 0.4321)
-        for place, leak in enumerate(LEAK_WORDS)
+        for place, leak in enumerate(LEAKS)
         for metric in ("macro_f1", "accuracy", "macro_auc")
     ]
     pd.DataFrame(records, columns=list(LEAK_COLUMNS)).to_csv(record.folder / "leaks.csv", index=False)
@@ -38,7 +38,7 @@ def section(page, name):
 def test_leaks_stand_in_their_section_and_nowhere_else(leaky_run):
     page = render_page(analyze(leaky_run, draws=10))
     leaks = section(page, "leaks")
-    for leak in LEAK_WORDS:
+    for leak in LEAKS:
         assert leak.title in leaks
         assert leak.wrong in leaks
     assert "0.432" in leaks

@@ -1,0 +1,67 @@
+"""Trials run into a store: stored cells are found again, the others run and are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from skinmnist.experiment.cells import CellFailure, CellResult
+from skinmnist.experiment.execution.limits import Limits
+from skinmnist.experiment.execution.locks import hold_folder
+from skinmnist.experiment.execution.runner import choose_engine
+from skinmnist.experiment.run_folder.store import CellStore
+from skinmnist.experiment.trials import LeakTrial
+
+
+class TrialProgress(Protocol):
+    """Receives the events of trials."""
+
+    def leaking(self, cells: int, stored: int, notes: tuple[str, ...]) -> None:
+        """Cells in all, cells that were stored before, and what is left out."""
+
+    def waiting(self, folder: Path) -> None:
+        """Another run holds the folder and must end first."""
+
+    def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
+        """One more cell."""
+
+
+@dataclass(frozen=True)
+class TrialRunner:
+    """How trials run: `jobs` processes or a Dask cluster, each cell within its limits."""
+
+    jobs: int
+    limits: Limits
+    dask: str | None = None
+    progress: TrialProgress | None = None
+
+    def announce(self, trials: Sequence[tuple[LeakTrial, CellStore]], notes: tuple[str, ...] = ()) -> None:
+        """Report how many cells there are, and how many of them are stored."""
+        if self.progress:
+            stored = sum(store.load(cell) is not None for trial, store in trials for cell in trial.cells)
+            self.progress.leaking(sum(len(trial.cells) for trial, _ in trials), stored, notes)
+
+    def run(self, trial: LeakTrial, store: CellStore) -> list[CellFailure]:
+        """Run the cells that are not stored, the longest first, and return those that failed.
+
+        Of two runs at once in one folder, the second waits for the first and takes over its cells.
+        """
+        failures = []
+        engine = choose_engine(self.dask, trial.table, trial.task, self.jobs, self.limits)
+        progress = self.progress
+        with hold_folder(store.folder, lambda: progress.waiting(store.folder) if progress else None):
+            store.sweep()
+            missing = [cell for cell in trial.cells if store.load(cell) is None]
+            missing.sort(key=lambda cell: -trial.task.models[cell.model].cost.seconds)
+            with closing(engine(missing)) as outcomes:
+                for outcome in outcomes:
+                    if isinstance(outcome, CellFailure):
+                        failures.append(outcome)
+                    else:
+                        store.save(outcome)
+                    if progress:
+                        progress.finished(outcome, None)
+        return failures
