@@ -32,7 +32,7 @@ CLAIM_COLUMNS = ("network", "sampler", "metric", "claimed", "as_published", "hon
 
 @dataclass(frozen=True)
 class About:
-    """What a preset says of itself: texts, lists of sentences, and the titles of its networks."""
+    """The texts of a preset, the titles of its networks by name, and the protocol of its honest run."""
 
     title: str
     about: str
@@ -47,16 +47,9 @@ class About:
 
 @dataclass(frozen=True, eq=False)
 class Claims:
-    """What a preset left in a run folder.
+    """What a preset left in a run folder: a table of `CLAIM_COLUMNS`, the fields of `About`, and pictures.
 
-    Attributes
-    ----------
-    scores : DataFrame
-        Columns `CLAIM_COLUMNS`.
-    about : dict
-        The fields of `About`.
-    augmented : ndarray of shape (n, versions, height, width, channels), uint8, or None
-        Pictures of the table, each first as it is, then changed at random.
+    Of the augmented pictures (n, versions, height, width, channels; uint8) each is first unchanged.
     """
 
     scores: pd.DataFrame
@@ -65,18 +58,12 @@ class Claims:
 
 
 def common(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what tells one honest run from another."""
+    """Return what identifies the honest run that claims belong to."""
     return {name: protocol[name] for name in ("data", "folds", "split", "seed", "rows")}
 
 
 def read_claims(folder: Path, info: RunInfo) -> Claims | None:
-    """Read what `run_preset` left in a run folder; None where there is nothing of a run of this protocol.
-
-    Raises
-    ------
-    InputError
-        Where it cannot be read.
-    """
+    """Read what `run_preset` left in a run folder; None where nothing there is of a run of this protocol."""
     path, published = folder / CLAIMS_FILE, folder / PUBLISHED_FOLDER
     if not path.is_file():
         return None
@@ -91,7 +78,7 @@ def read_claims(folder: Path, info: RunInfo) -> Claims | None:
             arrays = decode_arrays((published / AUGMENTED_FILE).read_bytes())
             augmented = take_array(arrays, "pictures", "u", (None, None, *info.table.shape))
             if augmented.dtype != np.uint8 or not augmented.shape[1]:
-                raise ValueError("its pictures are no bytes")
+                raise ValueError("its pictures are not uint8")
         return Claims(_read_scores(path, about), asdict(about), augmented)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
@@ -100,28 +87,22 @@ def read_claims(folder: Path, info: RunInfo) -> Claims | None:
 
 
 def _read_scores(path: Path, about: About) -> pd.DataFrame:
-    """Read ``claims.csv``: scores of the preset's networks; what is not known is absent."""
+    """Read ``claims.csv``: scores of the preset's networks; unknown ones are absent."""
     texts, numbers = CLAIM_COLUMNS[:3], CLAIM_COLUMNS[3:]
     frame = read_columns(path, dict.fromkeys(texts, str) | dict.fromkeys(numbers, float))
     named = frame["network"].isin(list(about.networks)) & frame["metric"].isin(CLAIMS)
     if frame.empty or not named.all() or np.isinf(frame[list(numbers)].to_numpy(dtype=float)).any():
-        raise ValueError("it is empty, or names a network, a score or a number that is none")
+        raise ValueError("it is empty, or holds an unknown network or score, or an infinite number")
     return frame
 
 
 def keras_scores(
     labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]
 ) -> dict[str, float]:
-    """Score as the pages do: what `CLAIMS` names.
+    """Score probabilities (n, k) as the pages do: what `CLAIMS` names.
 
-    Precision and recall are micro-averaged at a threshold of 0.5, as Keras' metrics of these names count
-    them: a picture whose top probability is below it counts for neither class. A score without a picture to
-    count is absent.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n,)
-    probabilities : ndarray of shape (n, k)
+    Precision and recall are micro-averaged at a threshold of 0.5, as Keras' metrics of these names are: a
+    picture whose top probability is below it counts for no class. A precision of no picture is absent.
     """
     from sklearn.metrics import f1_score
 
@@ -146,30 +127,18 @@ def compare_claims(
     published: Iterable[CellResult],
     honest: Iterable[CellResult],
 ) -> pd.DataFrame:
-    """Set the means over the folds beside what is claimed.
+    """Set the means over the folds beside what is claimed, as a table of `CLAIM_COLUMNS`.
 
-    Parameters
-    ----------
-    networks : iterable of str
-    sampler : str
-    claimed : mapping of str to float
-        By a name of `CLAIMS`.
-    published, honest : iterable of CellResult
-        Cells of other samplers are passed over.
-
-    Returns
-    -------
-    DataFrame
-        Columns `CLAIM_COLUMNS`; what is not known is absent.
+    Cells of other samplers are passed over. What is unknown is absent.
     """
     both, names = [list(published), list(honest)], list(networks)
     rows = []
     for network in names:
         # A page's claim is that of its own network, the first; the others are variants of it.
-        said = claimed if network == names[0] else {}
+        own = claimed if network == names[0] else {}
         as_published, fair = (_means(cells, network, sampler) for cells in both)
         rows += [
-            (network, sampler, metric, said.get(metric), as_published.get(metric), fair.get(metric))
+            (network, sampler, metric, own.get(metric), as_published.get(metric), fair.get(metric))
             for metric in CLAIMS
         ]
     return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))

@@ -39,73 +39,46 @@ VALIDATION_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Head:
-    """What stands at the top of a preset.
-
-    Attributes
-    ----------
-    title : str
-    about : str
-        What the page describes.
-    claim : str
-        What it says of its scores, in words.
-    choices : tuple of str
-        What the page leaves open, and what was chosen.
-    less : str
-        What is fewer here than published, so that it runs in minutes.
-    folds : int
-        Folds of the cross-validation; with `holdout`, the held-out part is one of so many.
-    holdout : bool
-        Train, validation and test part once, instead of a cross-validation.
-    rows : int or None
-        Rows that take part, drawn by lesion; all where it is left out.
-    sampler : str
-        The page's sampler.
-    size : str
-        Height and width of the page's pictures, such as ``"75x100"``; a table of another size may be named.
-    classes : int
-        Classes of the page's data.
-    """
+    """What stands under ``[system]``."""
 
     title: str = ""
+    #: What the page describes, and what it claims of its scores, in words.
     about: str = ""
     claim: str = ""
+    #: What the page leaves open and what was chosen, and what is less here, so that it runs in minutes.
     choices: tuple[str, ...] = ()
     less: str = ""
+    #: Folds of the cross-validation; with `holdout` the held-out part, used once, is one of so many.
     folds: int = 5
     holdout: bool = False
+    #: Rows that take part, drawn by lesion; None: all.
     rows: int | None = None
     sampler: str = "none"
+    #: Height and width of the page's pictures, such as ``"75x100"``, and classes of its data.
     size: str = ""
     classes: int = 7
 
 
 @dataclass(frozen=True)
 class AsPublished:
-    """What the page did otherwise than the honest protocol.
+    """What the page did otherwise than the honest protocol."""
 
-    Attributes
-    ----------
-    by_image : bool
-        Pictures are dealt one by one, so that those of a lesion part.
-    sampler_first : bool
-        The sampler meets all pictures, and only then are they dealt into training and test.
-    watches_test : bool
-        Callbacks monitor the held-out pictures, and the weights that do best on them are kept.
-    """
-
+    #: Pictures are split one by one, so that those of one lesion fall on both sides.
     by_image: bool = True
+    #: The sampler works on all pictures, before the split.
     sampler_first: bool = False
+    #: Callbacks monitor the held-out pictures, and the weights that do best on them are restored.
     watches_test: bool = False
 
     @property
     def differences(self) -> tuple[str, ...]:
         """What inflates the page's scores, in words."""
-        said = {
-            "pictures are dealt one by one, so that a lesion stands in training and test": self.by_image,
+        applies = {
+            "pictures are split one by one, so that a lesion stands in training and test": self.by_image,
             "the sampler works before the split, so that copies stand on both sides": self.sampler_first,
             "the held-out pictures choose when to stop and which weights to keep": self.watches_test,
         }
-        return tuple(words for words, holds in said.items() if holds)
+        return tuple(words for words, holds in applies.items() if holds)
 
 
 @dataclass(frozen=True)
@@ -119,20 +92,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Preset:
-    """A published system.
-
-    Attributes
-    ----------
-    name : str
-        The file's name without its ending.
-    head : Head
-    claims : mapping of str to float
-        Scores that the page claims, by a name of `CLAIMS`.
-    networks : tuple of Network
-    training : Training
-    augmentation : Augmentation or None
-    published : AsPublished
-    """
+    """A published system, under the name of its file; `claims` by a name of `CLAIMS`."""
 
     name: str
     head: Head
@@ -150,10 +110,7 @@ class Preset:
     def models(self, validation_share: float = VALIDATION_SHARE) -> dict[str, ModelSpec]:
         """Return the networks as models of a comparison.
 
-        Parameters
-        ----------
-        validation_share : float
-            Share of the training lesions that callbacks validate on, where there are any.
+        Callbacks, where there are any, validate on `validation_share` of the training lesions.
         """
         return {network.name: self._model(network, validation_share) for network in self.networks}
 
@@ -183,13 +140,7 @@ def make_published(
 
 
 def find_preset(name: str) -> Path:
-    """Return the file that a path names, or the preset of that name in this folder or in `FOLDER`.
-
-    Raises
-    ------
-    InputError
-        For the name of no preset.
-    """
+    """Return the file that a path names, or the preset of that name in this folder or in `FOLDER`."""
     path = Path(name)
     if path.is_file() or path.name != name:
         return path  # A path to no file is refused by `read_preset`.
@@ -210,20 +161,16 @@ def _is_preset(path: Path) -> bool:
 
 
 def read_preset(path: str | Path) -> Preset:
-    """Read a preset.
-
-    Raises
-    ------
-    InputError
-        Where it cannot be read, is no TOML, or a key or value is none that a preset can have.
-    """
+    """Read a preset; InputError where it is unreadable, or a key or value is none of a preset's."""
     path = Path(path)
     try:
         content = tomllib.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
         raise InputError(f"the preset {path} cannot be read ({error.strerror}); name a TOML file") from None
     except (ValueError, RecursionError) as error:  # TOML, UTF-8, numbers of thousands of digits, brackets.
-        raise InputError(f"the preset {path} is no TOML ({one_line(str(error))}); mend it there") from None
+        raise InputError(
+            f"the preset {path} is not TOML ({one_line(str(error))}); correct it there"
+        ) from None
     try:
         return _as_preset(path.stem, content)
     except InputError as error:
@@ -240,7 +187,26 @@ def _as_preset(name: str, content: dict[str, Any]) -> Preset:
         if not isinstance(value, list if key == "networks" else dict):
             kind = "an array of tables, [[networks]]" if key == "networks" else f"a table, [{key}]"
             raise InputError(f"received {key} = {shown(value)}; expected {kind}")
-    head = read_fields(Head, "[system]", content.get("system", {}))
+    head = _head(content.get("system", {}))
+    published = read_fields(AsPublished, "[published]", content.get("published", {}))
+    if published.sampler_first and head.sampler not in SAMPLERS:
+        raise InputError(
+            f"[published] received sampler_first with the sampler {shown(head.sampler)}; name a sampler that "
+            "makes rows, such as RandomOverSampler or SMOTE"
+        )
+    return Preset(
+        name=name,
+        head=head,
+        claims=_claims(content.get("claims", {})),
+        networks=_networks(content.get("networks", [])),
+        training=_training(content.get("training", {})),
+        augmentation=_augmentation(content["augmentation"]) if "augmentation" in content else None,
+        published=published,
+    )
+
+
+def _head(declared: Mapping[str, Any]) -> Head:
+    head = read_fields(Head, "[system]", declared)
     if not head.title:
         raise InputError("received no title; give one under [system]")
     if head.folds < 2:
@@ -250,46 +216,40 @@ def _as_preset(name: str, content: dict[str, Any]) -> Preset:
             f"[system] received size {shown(head.size)}; expected height x width, such as '75x100'"
         )
     resolve_samplers([head.sampler])
-    training = read_fields(Training, "[training]", content.get("training", {}))
+    return head
+
+
+def _training(declared: Mapping[str, Any]) -> Training:
+    training = read_fields(Training, "[training]", declared)
     if training.monitor not in ("loss", "accuracy"):
         raise InputError(
             f"[training] received monitor {shown(training.monitor)}; choose 'loss' or 'accuracy'"
         )
     if not training.learning_rate:
-        raise InputError("[training] received learning_rate = 0; expected more, or nothing is learnt")
+        raise InputError(
+            "[training] received learning_rate = 0; expected more, or the network learns nothing"
+        )
     if training.rate_factor >= 1:
         raise InputError(
             f"[training] received rate_factor = {training.rate_factor:g}; expected less than 1, to lower the "
-            "learning rate by"
+            "learning rate"
         )
-    published = read_fields(AsPublished, "[published]", content.get("published", {}))
-    if published.sampler_first and head.sampler not in SAMPLERS:
+    return training
+
+
+def _augmentation(declared: Mapping[str, Any]) -> Augmentation:
+    augmentation = read_fields(Augmentation, "[augmentation]", declared)
+    if augmentation.flip not in ("", "horizontal", "vertical", "horizontal_and_vertical"):
         raise InputError(
-            f"[published] received sampler_first with the sampler {shown(head.sampler)}; name a sampler that "
-            "makes rows, such as RandomOverSampler or SMOTE"
+            f"[augmentation] received flip {shown(augmentation.flip)}; choose 'horizontal', 'vertical' "
+            "or 'horizontal_and_vertical'"
         )
-    augmentation = None
-    if "augmentation" in content:
-        augmentation = read_fields(Augmentation, "[augmentation]", content["augmentation"])
-        if augmentation.flip not in ("", "horizontal", "vertical", "horizontal_and_vertical"):
+    for key, most in LARGEST.items():
+        if getattr(augmentation, key) > most:
             raise InputError(
-                f"[augmentation] received flip {shown(augmentation.flip)}; choose 'horizontal', 'vertical' "
-                "or 'horizontal_and_vertical'"
+                f"[augmentation] received {key} = {getattr(augmentation, key):g}; expected at most {most}"
             )
-        for key, most in LARGEST.items():
-            if getattr(augmentation, key) > most:
-                raise InputError(
-                    f"[augmentation] received {key} = {getattr(augmentation, key):g}; expected at most {most}"
-                )
-    return Preset(
-        name=name,
-        head=head,
-        claims=_claims(content.get("claims", {})),
-        networks=_networks(content.get("networks", [])),
-        training=training,
-        augmentation=augmentation,
-        published=published,
-    )
+    return augmentation
 
 
 def _claims(declared: Mapping[str, Any]) -> dict[str, float]:
@@ -302,42 +262,47 @@ def _claims(declared: Mapping[str, Any]) -> dict[str, float]:
     return {key: float(declared[key]) for key in CLAIMS if key in declared}
 
 
+_NETWORK_KEYS = ("name", "title", "layers", "like", "batch_norm_after")
+
+
 def _networks(declared: list[Any]) -> tuple[Network, ...]:
     """Read the networks; one may take the layers of an earlier one with ``like``."""
-    keys = ("name", "title", "layers", "like", "batch_norm_after")
     layers: dict[str, Any] = {}
-    found = []
-    for table in declared:
-        if not isinstance(table, Mapping):
-            raise InputError(f"received {shown(table)} among the networks; write each under [[networks]]")
-        unknown = [key for key in table if key not in keys]
-        name = table.get("name")
-        if unknown or not is_name(name) or name in layers:
-            wrong = shown(unknown[0]) if unknown else f"the name {shown(name)}"
-            raise InputError(
-                f"[[networks]] received {wrong}; valid keys are {', '.join(keys)}, and every network "
-                "has a name of its own"
-            )
-        title, like = table.get("title", name), table.get("like")
-        if not isinstance(title, str):
-            raise InputError(f"network {shown(name)} received the title {shown(title)}; expected a text")
-        known = isinstance(like, str) and like in layers
-        if ("layers" in table) == known or ("like" in table and not known):
-            what = "both layers and like" if "layers" in table else "neither layers nor a like that is known"
-            raise InputError(
-                f"network {shown(name)} received {what}; give either layers, or like = a network above it"
-            )
-        layers[name] = table.get("layers", layers.get(str(like)))
-        behind = table.get("batch_norm_after", [])
-        if not _are(Mapping, layers[name]) or not _are(str, behind):
-            raise InputError(
-                f"network {shown(name)} received layers that are no tables, or a batch_norm_after that is no "
-                "list; write layers = [{ dense = 64 }] and batch_norm_after = ['dense']"
-            )
-        found.append(Network(name, title, read_blueprint(layers[name], behind)))
-    if not found:
+    networks = [_network(table, layers) for table in declared]
+    if not networks:
         raise InputError("received no network; declare one under [[networks]]")
-    return tuple(found)
+    return tuple(networks)
+
+
+def _network(table: Any, layers: dict[str, Any]) -> Network:
+    """Read a network; `layers`, those of the networks above it by name, receives its own."""
+    if not isinstance(table, Mapping):
+        raise InputError(f"received {shown(table)} among the networks; write each under [[networks]]")
+    unknown = [key for key in table if key not in _NETWORK_KEYS]
+    name = table.get("name")
+    if unknown or not is_name(name) or name in layers:
+        wrong = shown(unknown[0]) if unknown else f"the name {shown(name)}"
+        raise InputError(
+            f"[[networks]] received {wrong}; valid keys are {', '.join(_NETWORK_KEYS)}, and every network "
+            "has a name of its own"
+        )
+    title, like = table.get("title", name), table.get("like")
+    if not isinstance(title, str):
+        raise InputError(f"network {shown(name)} received the title {shown(title)}; expected a text")
+    known = isinstance(like, str) and like in layers
+    if ("layers" in table) == known or ("like" in table and not known):
+        what = "both layers and like" if "layers" in table else "neither layers nor a known like"
+        raise InputError(
+            f"network {shown(name)} received {what}; give either layers, or like = a network above it"
+        )
+    layers[name] = table.get("layers", layers.get(str(like)))
+    behind = table.get("batch_norm_after", [])
+    if not _are(Mapping, layers[name]) or not _are(str, behind):
+        raise InputError(
+            f"network {shown(name)} received layers that are not tables, or a batch_norm_after that is not a "
+            "list; write layers = [{ dense = 64 }] and batch_norm_after = ['dense']"
+        )
+    return Network(name, title, read_blueprint(layers[name], behind))
 
 
 def _are(kind: type[Any], items: Any) -> bool:

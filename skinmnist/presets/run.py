@@ -1,4 +1,4 @@
-"""A preset run twice: in the honest protocol, and as its page did it; the second stays out of every table."""
+"""Run a preset twice: in the honest protocol, and as its page did it, which stays out of every table."""
 
 from __future__ import annotations
 
@@ -49,17 +49,7 @@ class Progress(RunProgress, TrialProgress, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PresetRun:
-    """What a preset came to.
-
-    Attributes
-    ----------
-    record : RunRecord
-        The honest run.
-    claims : DataFrame
-        Columns `CLAIM_COLUMNS`: means over the folds; ``claimed`` is absent where the page says nothing.
-    failures : tuple of CellFailure
-        Cells of the run as published that could not be finished.
-    """
+    """The honest run, a table of `CLAIM_COLUMNS`, and the failed cells of the run as published."""
 
     record: RunRecord
     claims: pd.DataFrame
@@ -68,15 +58,15 @@ class PresetRun:
 
 def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> LeakTrial:
     """Split, resample and validate as the page did."""
-    said, head, n_folds = preset.published, preset.head, plan.protocol["folds"]
+    published, head, n_folds = preset.published, preset.head, plan.protocol["folds"]
     rows = np.flatnonzero(plan.task.folds[0] >= 0)
-    models = preset.models(validation_share=0.0 if said.watches_test else VALIDATION_SHARE)
-    task = replace(plan.task, models=models, validate_on_held_out=said.watches_test)
-    if said.sampler_first:
+    models = preset.models(validation_share=0.0 if published.watches_test else VALIDATION_SHARE)
+    task = replace(plan.task, models=models, validate_on_held_out=published.watches_test)
+    if published.sampler_first:
         table = _resampled_first(preset, table, rows, plan.task.seed)
         rows = np.arange(len(table))
         task = replace(task, samplers={head.sampler: AS_THEY_ARE})
-    if said.by_image or said.sampler_first:
+    if published.by_image or published.sampler_first:
         folds = assign_folds(table, n_folds, 1, "image", plan.task.seed, rows)
         task = replace(task, folds=folds, by_lesion=False)
     held_out = range(1 if head.holdout else n_folds)
@@ -99,22 +89,8 @@ def run_preset(
 ) -> PresetRun:
     """Run a preset in the honest protocol and as published, and set both beside what its page claims.
 
-    Parameters
-    ----------
-    preset : Preset
-    table : PixelTable
-    out : path
-        The run folder: the honest run's own files, the cells as published in its ``published/``, and
-        ``claims.csv``.
-    seed, jobs, fresh, limits, dask, progress, request
-        As of `run_comparison`.
-
-    Raises
-    ------
-    InputError
-        For a table that does not fit the preset.
-    KeyboardInterrupt
-        After what is finished has been stored.
+    `out`, the run folder, also receives the cells as published in ``published/``, and ``claims.csv``. The
+    other arguments are those of `run_comparison`, as are the exceptions.
     """
     head = preset.head
     rows = sample_rows(table, head.rows, seed, head.folds) if head.rows is not None else None
@@ -138,10 +114,10 @@ def run_preset(
         request=request,
     )
     trial = published_trial(preset, table, plan)
-    said = json.dumps(asdict(preset.published), sort_keys=True)
-    code = code_digest("skinmnist.presets.run")
+    as_published = json.dumps(asdict(preset.published), sort_keys=True)
     folder = Path(out) / PUBLISHED_FOLDER
-    store = CellStore(folder, trial.provenance(plan.identity, said, code))
+    provenance = trial.provenance(plan.identity, as_published, code_digest("skinmnist.presets.run"))
+    store = CellStore(folder, provenance)
     runner = TrialRunner(jobs or available_cores(), limits, dask, progress)
     runner.announce([(trial, store)])
     failures = runner.run(trial, store)
@@ -157,45 +133,41 @@ def run_preset(
 
 
 def _about(preset: Preset, table: PixelTable) -> dict[str, Any]:
-    head, said = preset.head, preset.published
-    if table.lesion_ids is None:  # Then the honest run deals pictures one by one as well.
-        said = replace(said, by_image=False)
-    return {
-        "title": head.title,
-        "about": head.about,
-        "claim": head.claim,
-        "less": head.less,
-        "choices": list(head.choices),
+    head, published = preset.head, preset.published
+    if table.lesion_ids is None:  # Then the honest run splits picture by picture as well.
+        published = replace(published, by_image=False)
+    return {name: getattr(head, name) for name in ("title", "about", "claim", "less", "choices")} | {
         "other_data": other_data(preset, table),
-        "differences": list(said.differences),
+        "differences": published.differences,
         "networks": {network.name: network.title for network in preset.networks},
     }
 
 
 def other_data(preset: Preset, table: PixelTable) -> list[str]:
-    """Say in what a table is not the page's data: scores on it then bear no comparison with the claims."""
+    """Name what sets a table apart from the page's data: scores on it do not test the claims."""
     head, n_classes = preset.head, len(table.class_names)
     height, width, _ = table.shape
-    said = {
+    differs = {
         f"{n_classes} classes instead of the page's {head.classes}": n_classes != head.classes,
         f"pictures of {height}x{width} instead of the page's {head.size}": head.size
         and head.size != f"{height}x{width}",
         "drawn pictures instead of real ones": table.synthetic,
     }
-    return [words for words, holds in said.items() if holds]
+    return [words for words, holds in differs.items() if holds]
 
 
 def _resampled_first(preset: Preset, table: PixelTable, rows: npt.NDArray[np.int64], seed: int) -> PixelTable:
-    """Resample all rows at once; where a page balances by augmented copies, each copy is changed."""
-    made = resample_all(table, rows, preset.head.sampler, seed)
-    if preset.augmentation is None or not preset.augmentation.copies_only or len(made) <= len(rows):
-        return made
+    """Resample all rows at once; where a page balances by augmented copies, change each copy."""
+    resampled = resample_all(table, rows, preset.head.sampler, seed)
+    if preset.augmentation is None or not preset.augmentation.copies_only or len(resampled) <= len(rows):
+        return resampled
     from skinmnist.models.cnn.stacked import show_augmented
 
-    # Samplers that copy answer the rows that they were given first, and the copies after them.
-    copies = np.asarray(made.pixels[len(rows) :]).reshape(-1, *table.shape)
+    # Samplers that copy return the rows that they were given first, and the copies after them.
+    copies = np.asarray(resampled.pixels[len(rows) :]).reshape(-1, *table.shape)
     changed = show_augmented(copies, preset.augmentation, 1, seed).reshape(len(copies), -1)
-    return replace(made, pixels=np.concatenate([np.asarray(made.pixels[: len(rows)]), changed]))
+    pixels = np.concatenate([np.asarray(resampled.pixels[: len(rows)]), changed])
+    return replace(resampled, pixels=pixels)
 
 
 def _augmented(preset: Preset, table: PixelTable, plan: Plan) -> bytes:

@@ -51,10 +51,10 @@ def test_every_shipped_preset_is_whole(path):
     assert any("as published, honest" in line.lower() or "honest (on" in line for line in head)
 
 
-def test_only_what_watches_sets_lesions_aside(tmp_path):
-    patient = WHOLE.replace("epochs = 2", "epochs = 2\nstop_patience = 1")
+def test_only_callbacks_hold_out_training_lesions(tmp_path):
+    with_patience = WHOLE.replace("epochs = 2", "epochs = 2\nstop_patience = 1")
     assert read_preset(written(tmp_path, WHOLE)).models()["net"].validation_share == 0
-    preset = read_preset(written(tmp_path, patient))
+    preset = read_preset(written(tmp_path, with_patience))
     assert preset.models()["net"].validation_share > 0
     assert preset.models(validation_share=0.0)["net"].validation_share == 0
 
@@ -84,14 +84,14 @@ def test_a_changed_network_has_another_fingerprint(tmp_path):
         ("sampler_first = true", "sampler_first = 1", "true or false"),
         ('"RandomOverSampler"', '"none"', "sampler that makes rows"),
         ("{ flatten = true }, ", "", "exactly one flatten"),
-        ("{ dense = 3 }]", "3]", "no tables"),
+        ("{ dense = 3 }]", "3]", "not tables"),
         ('sampler = "R', 'size = "28"\nsampler = "R', "height x width"),
         ('sampler = "R', 'folds = 1\nsampler = "R', "at least 2"),
         ("epochs = 2", "learning_rate = 0", "learning_rate = 0; expected more"),
         ("epochs = 2", "rate_factor = 2", "less than 1"),
         ("[published]", "[augmentation]\nrotation = 400\n[published]", "at most 360"),
         ("[published]", "[augmentation]\nshear = 2\n[published]", "at most 1"),
-        ("[claims]", "[claims", "no TOML"),
+        ("[claims]", "[claims", "not TOML"),
     ],
 )
 def test_what_is_no_preset_is_refused_in_one_sentence(tmp_path, old, new, words):

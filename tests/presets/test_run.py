@@ -73,7 +73,7 @@ def test_a_page_claims_for_its_own_network_only():
     assert np.isnan(said["variant"])
 
 
-def test_as_published_copies_stand_on_both_sides_and_the_test_is_watched(tmp_path, table):
+def test_as_published_copies_stand_on_both_sides_and_the_test_is_monitored(tmp_path, table):
     mine = preset(tmp_path, holdout="false")
     plan = make_plan(table, mine.samplers, mine.models(), 3, 1, None, 0, None)
     trial = published_trial(mine, table, plan)
@@ -89,7 +89,7 @@ def test_as_published_copies_stand_on_both_sides_and_the_test_is_watched(tmp_pat
     assert {cell.fold for cell in trial.cells} == {0, 1, 2}
 
 
-def test_as_published_without_watching_the_test_training_pictures_are_watched(tmp_path, table):
+def test_as_published_without_monitoring_the_test_training_pictures_are_monitored(tmp_path, table):
     mine = preset(tmp_path, watches_test="false")
     plan = make_plan(table, mine.samplers, mine.models(), 3, 1, "holdout", 0, None)
     trial = published_trial(mine, table, plan)
