@@ -11,7 +11,7 @@ DEFAULT_OUT = Path("runs") / "lessons"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of this door's arguments."""
+    """Return the parser of this command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m skinmnist.lessons",
         description="Run the lessons of experiments/lessons and write a gallery of pages and notebooks, on "
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _teach(options: argparse.Namespace) -> int:
     from skinmnist.errors import InputError
-    from skinmnist.teaching.script import find_lessons
+    from skinmnist.teaching.lesson import find_lessons
 
     lessons = find_lessons(numbers=options.numbers)
     if options.jobs is not None and options.jobs < 1:
@@ -49,13 +49,13 @@ def _teach(options: argparse.Namespace) -> int:
 
     from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.reporting.format import count
+    from skinmnist.teaching.exam import QUESTIONS
     from skinmnist.teaching.gallery import check_gallery, lesson_table, write_gallery
+    from skinmnist.teaching.lesson import run_lessons
     from skinmnist.teaching.notebook_api import find_whole_table
-    from skinmnist.teaching.questions import QUESTIONS
-    from skinmnist.teaching.running import run_lessons
 
     check_gallery(options.out, lessons)
-    find_whole_table()  # What is wrong with a table is said once, before anything runs.
+    find_whole_table()  # A bad table is reported once, before anything runs.
     runs = []
     for run in run_lessons(lessons, options.jobs or available_cores()):
         runs.append(run)
@@ -71,8 +71,7 @@ def _teach(options: argparse.Namespace) -> int:
 
 def _examine(path: Path) -> int:
     from skinmnist.datasets.files import write_atomically
-    from skinmnist.teaching.exam import blank_sheet, mark, read_sheet
-    from skinmnist.teaching.questions import QUESTIONS, exam_table
+    from skinmnist.teaching.exam import QUESTIONS, blank_sheet, exam_table, mark, read_sheet
 
     if not path.exists():
         write_atomically(path, blank_sheet(QUESTIONS).encode())
@@ -80,10 +79,10 @@ def _examine(path: Path) -> int:
         return 0
     marks = mark(read_sheet(path, QUESTIONS), QUESTIONS, exam_table())
     for one in marks:
-        print(f"{one.question.number:2}. {'right' if one.right else f'not yet. {one.remark}'}")
-    right = sum(one.right for one in marks)
-    print(f"{right} of {len(marks)}")
-    return 0 if right == len(marks) else FAILED_CELLS
+        print(f"{one.question.number:2}. {'right' if one.correct else f'not yet. {one.remark}'}")
+    correct = sum(one.correct for one in marks)
+    print(f"{correct} of {len(marks)}")
+    return 0 if correct == len(marks) else FAILED_CELLS
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from skinmnist import facts
 from skinmnist.lessons import main
 from skinmnist.teaching.gallery import FINDINGS_FILE, TABLE_FILE
-from skinmnist.teaching.script import FOLDER, find_lessons
+from skinmnist.teaching.lesson import FOLDER, find_lessons
 
 ROOT = Path(__file__).parent.parent
 LESSONS = find_lessons()
@@ -20,7 +20,7 @@ PAGES = ["index", "teacher", "exam", *SLUGS]
 
 
 def run_all(out: Path, data: str, *more: str) -> list[dict]:
-    """Run the door on a table; return what it found."""
+    """Run the command on a table; return what it found."""
     before = os.environ.get("SKINMNIST_DATA")
     os.environ["SKINMNIST_DATA"] = data
     try:
@@ -160,7 +160,7 @@ def test_the_readme_has_the_lines_of_the_table(gallery):
         assert line.rsplit(" | ", 1)[0] in readme
 
 
-def test_lessons_are_where_the_door_looks():
+def test_lessons_are_where_the_command_looks():
     assert FOLDER == ROOT / "experiments" / "lessons"
 
 

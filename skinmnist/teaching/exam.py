@@ -1,4 +1,4 @@
-"""The exam: questions, a blank sheet, and a marker that gives hints and never answers."""
+"""The exam: ten questions, a blank sheet, and a marker that gives hints and never answers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import re
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
+from skinmnist.analysis.prior_correction import prior_corrected
+from skinmnist.analysis.significance import corrected_t_test
+from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+from skinmnist.experiment.splits import assign_folds
 
 Answer = float | str
 
@@ -19,7 +26,7 @@ LARGEST = 10**300
 
 @dataclass(frozen=True)
 class Slip:
-    """A common wrong answer, and what to tell whoever gives it."""
+    """A common wrong answer, and the hint for it."""
 
     answer: Callable[[PixelTable], Answer]
     hint: str
@@ -27,30 +34,18 @@ class Slip:
 
 @dataclass(frozen=True)
 class Question:
-    """One question, whose right answer is computed from the table of the exam.
+    """One question, whose correct answer is computed from the table of the exam."""
 
-    Attributes
-    ----------
-    number : int
-        Also that of its lesson.
-    text : str
-        In Markdown.
-    expects : str
-        What kind of answer, and how exact.
-    answer : callable
-        Table -> a number, or a word.
-    hint : str
-        For a wrong answer that is none of `slips`.
-    tolerance : float
-        By which a number may be off.
-    slips : tuple of Slip
-    """
-
+    #: Also that of its lesson.
     number: int
+    #: In Markdown.
     text: str
+    #: What kind of answer, and how exact.
     expects: str
     answer: Callable[[PixelTable], Answer]
+    #: For a wrong answer that is none of `slips`.
     hint: str
+    #: By which a number may be off.
     tolerance: float = 0.0
     slips: tuple[Slip, ...] = ()
 
@@ -62,18 +57,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Mark:
-    """What the marker says of one answer.
-
-    Attributes
-    ----------
-    question : Question
-    right : bool
-    remark : str
-        Empty where the answer is right; else a hint.
-    """
+    """The mark of one answer, with a hint as its remark where it is wrong."""
 
     question: Question
-    right: bool
+    correct: bool
     remark: str
 
 
@@ -82,7 +69,7 @@ def blank_sheet(questions: Sequence[Question]) -> str:
     parts = [
         "# The exam. Put an answer behind each = sign: a number, or a word in quotes.\n"
         "# The table that the questions speak of:\n"
-        "#     from skinmnist.teaching.questions import exam_table\n"
+        "#     from skinmnist.teaching.exam import exam_table\n"
         "#     table = exam_table()\n"
     ]
     for question in questions:
@@ -92,18 +79,12 @@ def blank_sheet(questions: Sequence[Question]) -> str:
 
 
 def read_sheet(path: Path, questions: Sequence[Question]) -> dict[str, Answer]:
-    """Read a sheet; what is left blank is not among the answers.
-
-    Raises
-    ------
-    InputError
-        Where it is no TOML, answers no question, or an answer is neither word nor number, or too large.
-    """
+    """Read the answers of a sheet, without those left blank; InputError where it is not one."""
     try:
         sheet = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(
-            f'{path} is no TOML ({error}); expected lines such as q1 = 12.5 or q10 = "word", so mend it'
+            f'{path} is not TOML ({error}); expected lines such as q1 = 12.5 or q10 = "word"; correct it'
         ) from None
     known = {question.key for question in questions}
     for key, answer in sheet.items():
@@ -117,31 +98,22 @@ def read_sheet(path: Path, questions: Sequence[Question]) -> dict[str, Answer]:
 
 
 def mark(answers: dict[str, Answer], questions: Sequence[Question], table: PixelTable) -> list[Mark]:
-    """Mark a sheet.
-
-    Parameters
-    ----------
-    answers : dict of str to number or str
-        By the key of their question; numbers may be given as words.
-    questions : sequence of Question
-    table : PixelTable
-        From which the right answers are computed.
-    """
+    """Mark answers, given by the key of their question; the table yields the correct ones."""
     return [_mark_one(answers.get(question.key), question, table) for question in questions]
 
 
 def _mark_one(given: Answer | None, question: Question, table: PixelTable) -> Mark:
     if given is None:
         return Mark(question, False, f"Not answered yet. {question.hint}")
-    right = question.answer(table)
-    if isinstance(right, float) and isinstance(given, str):
+    correct = question.answer(table)
+    if isinstance(correct, float) and isinstance(given, str):
         number = re.fullmatch(
             r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*%?\s*", given.replace("−", "-")
         )
         if number is None:
             return Mark(question, False, f"Expected {question.expects}.")
         given = float(number[1])
-    if _same(given, right, question.tolerance):
+    if _same(given, correct, question.tolerance):
         return Mark(question, True, "")
     for slip in question.slips:
         if _same(given, slip.answer(table), question.tolerance):
@@ -152,5 +124,247 @@ def _mark_one(given: Answer | None, question: Question, table: PixelTable) -> Ma
 def _same(given: Answer, wanted: Answer, tolerance: float) -> bool:
     if isinstance(wanted, str):
         return str(given).strip().lower() == wanted.lower()
-    # A hair more, for the rounding of floats at the edge.
+    # Slightly more, for the rounding of floats at the edge.
     return isinstance(given, int | float) and abs(given - wanted) <= tolerance * (1 + 1e-9)
+
+
+#: Differences of two methods over five folds, for the question on tests.
+DIFFERENCES = (0.021, 0.004, 0.018, 0.007, 0.015)
+#: A model's answer for one picture.
+PROBABILITIES = {"nv": 0.62, "mel": 0.20, "bkl": 0.18}
+
+
+@lru_cache(maxsize=1)
+def exam_table() -> PixelTable:
+    """Return the table of the questions: 1,200 drawn pictures of 8 x 8, always the same."""
+    return make_lesions(1200, size=8, random_state=7)
+
+
+def _share(table: PixelTable, name: str) -> float:
+    return float(np.mean(table.labels == table.class_names.index(name)))
+
+
+def _train_counts(table: PixelTable) -> np.ndarray:
+    return np.bincount(table.labels[assign_folds(table, 5)[0] != 0])
+
+
+def _pictures_with_sibling(table: PixelTable) -> float:
+    _, of_lesion, pictures = np.unique(np.asarray(table.lesion_ids), return_inverse=True, return_counts=True)
+    return float(100 * np.mean(pictures[of_lesion] > 1))
+
+
+def _lesions_with_sibling(table: PixelTable) -> float:
+    _, pictures = np.unique(np.asarray(table.lesion_ids), return_counts=True)
+    return float(100 * np.mean(pictures > 1))
+
+
+def _child(table: PixelTable, share: float) -> float:
+    first, second = table.pixels[
+        np.flatnonzero(table.labels == table.class_names.index("mel"))[:2], 0
+    ].astype(float)
+    return float(first + share * (second - first))
+
+
+def _decision(table: PixelTable) -> str:
+    counts = np.array([_share(table, name) for name in PROBABILITIES]) * len(table)
+    return list(PROBABILITIES)[
+        int(prior_corrected(np.array([list(PROBABILITIES.values())]), counts).argmax())
+    ]
+
+
+QUESTIONS = [
+    Question(
+        1,
+        "What accuracy, in percent, does the program have that answers every picture of the table with "
+        "its most frequent class?",
+        "a number, to 0.5",
+        lambda table: float(100 * table.class_counts.max() / len(table)),
+        "Accuracy is the share of pictures that are classified correctly; look at `table.class_counts`.",
+        tolerance=0.5,
+        slips=(
+            Slip(
+                lambda table: 100 / len(table.class_names),
+                "That is its balanced accuracy, the mean of the recalls. Accuracy counts pictures, not "
+                "classes.",
+            ),
+        ),
+    ),
+    Question(
+        2,
+        "`fold = assign_folds(table, 5)[0]` splits the table into five parts (from "
+        "`skinmnist.experiment.splits`). Part 0 is held out, the rest is resampled by RandomOverSampler "
+        "until all classes are equal. How many rows are trained on?",
+        "a whole number",
+        lambda table: float(len(table.class_names) * _train_counts(table).max()),
+        "Every class becomes as large as the largest class of the *training part*.",
+        slips=(
+            Slip(
+                lambda table: float(len(table.class_names) * table.class_counts.max()),
+                "You resampled the whole table: the held-out part would then have copies of its pictures "
+                "in training.",
+            ),
+            Slip(
+                lambda table: float(_train_counts(table).sum()),
+                "That is the training part before it was resampled.",
+            ),
+        ),
+    ),
+    Question(
+        3,
+        "What share of the table's pictures, in percent, show a lesion of which the table holds another "
+        "picture?",
+        "a number, to 0.5",
+        _pictures_with_sibling,
+        "Count the pictures of each lesion with `np.unique(table.lesion_ids, return_counts=True)`, and "
+        "come back from lesions to pictures.",
+        tolerance=0.5,
+        slips=(
+            Slip(
+                _lesions_with_sibling,
+                "That is the share of the *lesions*. Each of them has several pictures.",
+            ),
+            Slip(
+                lambda table: 100 - _pictures_with_sibling(table),
+                "That is the share of those that have none.",
+            ),
+        ),
+    ),
+    Question(
+        4,
+        "SMOTE starts at the table's first `mel` picture and goes a quarter of the way (u = 0.25) to its "
+        "second one. What is the first pixel value (column 0) of the picture that it draws, before "
+        "rounding?",
+        "a number, to 0.3",
+        lambda table: _child(table, 0.25),
+        "The child is a + u · (b − a). On bytes, the difference would wrap around: turn them into floats "
+        "first.",
+        tolerance=0.3,
+        slips=(
+            Slip(lambda table: _child(table, 0.75), "You went from the second picture to the first."),
+            Slip(lambda table: _child(table, 0.5), "That is the middle. SMOTE draws u anew for every child."),
+        ),
+    ),
+    Question(
+        5,
+        "An SVM is to be trained with weights instead of copies, so that every class of the table weighs "
+        "as much as the largest. What weight does one row of `vasc` get, if a row of the largest class "
+        "weighs 1?",
+        "a number, to 0.1",
+        lambda table: float(table.class_counts.max() / table.class_counts[table.class_names.index("vasc")]),
+        "All rows of `vasc` together should weigh as much as all rows of the largest class together.",
+        tolerance=0.1,
+        slips=(
+            Slip(
+                lambda table: 1 / _share(table, "vasc"),
+                "That is one over its share of the table. Compare it with the largest class, not with "
+                "all rows.",
+            ),
+            Slip(
+                lambda table: float(
+                    table.class_counts[table.class_names.index("vasc")] / table.class_counts.max()
+                ),
+                "The wrong way round: the rare rows should weigh more.",
+            ),
+        ),
+    ),
+    Question(
+        6,
+        "A model that was trained on the table as it is says of a picture: "
+        + ", ".join(f"{name} {chance:.2f}" for name, chance in PROBABILITIES.items())
+        + ", nothing else. Which class does it answer after prior correction with the table's frequencies?",
+        "a class name in quotes",
+        _decision,
+        "Divide each probability by how many pictures of its class the table holds, and take the largest.",
+        slips=(
+            Slip(
+                lambda table: max(PROBABILITIES, key=PROBABILITIES.__getitem__),
+                "That is its answer before the correction.",
+            ),
+        ),
+    ),
+    Question(
+        7,
+        "A model was trained on equally many moles and melanomas, copied until they were equal, and says "
+        "of a picture: melanoma, 50 %. Only `nv` and `mel` are possible, as frequent as in the "
+        "table. If the model was calibrated for the world it was trained in, how probable is melanoma "
+        "really, in percent?",
+        "a number, to 0.5",
+        lambda table: 100 * _share(table, "mel") / (_share(table, "mel") + _share(table, "nv")),
+        "Give the frequencies back: multiply both probabilities by the frequency of their class, and "
+        "scale them to one.",
+        tolerance=0.5,
+        slips=(
+            Slip(
+                lambda table: 50.0,
+                "That is its answer in the world of copies. How frequent is each class here?",
+            ),
+            Slip(
+                lambda table: 100 * _share(table, "mel"),
+                "That is the share among all classes. Only two are possible.",
+            ),
+            Slip(
+                lambda table: 100 * _share(table, "nv") / (_share(table, "mel") + _share(table, "nv")),
+                "You divided by the frequencies. The model was trained without them: multiply.",
+            ),
+        ),
+    ),
+    Question(
+        8,
+        "Two methods differ over the five folds of one cross-validation by "
+        f"{', '.join(map(str, DIFFERENCES))}. What is the p-value of the corrected resampled t-test "
+        "(two-sided)?",
+        "a number, to 0.003",
+        lambda table: corrected_t_test(DIFFERENCES, 1 / 4).p,
+        "It is `skinmnist.analysis.significance.corrected_t_test`; its second argument is test rows over "
+        "training rows.",
+        tolerance=0.003,
+        slips=(
+            Slip(
+                lambda table: corrected_t_test(DIFFERENCES, 0.0).p,
+                "That is the usual paired t-test, which takes the folds for independent.",
+            ),
+            Slip(
+                lambda table: corrected_t_test(DIFFERENCES, 1 / 5).p,
+                "Of five folds one is tested and four are trained on: what is the ratio of the two?",
+            ),
+            Slip(
+                lambda table: corrected_t_test(DIFFERENCES, 1 / 4).p / 2,
+                "That is one side only. No direction was fixed beforehand.",
+            ),
+        ),
+    ),
+    Question(
+        9,
+        "A network is trained for ten epochs on the table, and for ten epochs on the table after "
+        "RandomOverSampler to equal classes. How many times as many steps does the second training take?",
+        "a number, to 0.05",
+        lambda table: float(len(table.class_names) * table.class_counts.max() / len(table)),
+        "Steps per epoch grow with the rows. How many rows are there after resampling, and how many before?",
+        tolerance=0.05,
+        slips=(
+            Slip(lambda table: 1.0, "An epoch is a pass over *all rows*, and there are more of them now."),
+            Slip(
+                lambda table: float(len(table.class_names)),
+                "Only if each class had been as large as the whole table. Each becomes as large as the "
+                "largest.",
+            ),
+        ),
+    ),
+    Question(
+        10,
+        "All classes look exactly alike (`overlap=1`). What balanced accuracy, in percent, does the best "
+        "imbalance strategy reach on very many new pictures of the table's classes?",
+        "a number, to 0.5",
+        lambda table: 100 / len(table.class_names),
+        "If pictures carry no information, each class is answered equally often whatever the truth is. What "
+        "is the mean of the recalls?",
+        tolerance=0.5,
+        slips=(
+            Slip(
+                lambda table: float(100 * table.class_counts.max() / len(table)),
+                "That accuracy comes from always naming the largest class. Balanced accuracy counts classes.",
+            ),
+            Slip(lambda table: 50.0, "Chance is one half for two classes. How many are there?"),
+        ),
+    ),
+]

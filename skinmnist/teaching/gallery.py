@@ -20,34 +20,28 @@ from skinmnist.analysis.checks import CHECKS
 from skinmnist.datasets.files import Owned, check_ours, claim, is_plain, write_atomically
 from skinmnist.reporting.theme import css_variables
 from skinmnist.teaching.exam import Question
-from skinmnist.teaching.notebooks import to_notebook
-from skinmnist.teaching.recording import Claim, Drawn, Output, Printed, Said, Sheet
-from skinmnist.teaching.running import LessonRun
-from skinmnist.teaching.script import FOLDER, Lesson
+from skinmnist.teaching.lesson import FOLDER, Cell, Lesson, LessonRun
+from skinmnist.teaching.notebook_api import Claim, Output, Paragraph, Printed, ShownFigure, ShownTable
 from skinmnist.text import template_environment
 
 INDEX_FILE, FINDINGS_FILE, TABLE_FILE = "index.html", "findings.json", "lessons.md"
 TEACHER_FILE, EXAM_FILE = "teacher.html", "exam.html"
 NOTEBOOKS = "notebooks"
 _HERE = Path(__file__).parent
-#: Calls that mark the code of a cell as an aside.
-_ASIDE = ("figure(", "claim(", "finding(", "say(")
+_SOLUTION = "<details>\n<summary>Solution</summary>\n\n```python\n{}\n```\n\n</details>"
+#: Calls that fold the code of a cell away.
+_FOLDED = ("figure(", "claim(", "finding(", "say(")
 _KINDS: dict[type[Output], str] = {
     Printed: "printed",
-    Said: "said",
-    Drawn: "drawn",
-    Sheet: "sheet",
+    Paragraph: "paragraph",
+    ShownFigure: "figure",
+    ShownTable: "table",
     Claim: "claim",
 }
 
 
 def check_gallery(folder: Path, lessons: Sequence[Lesson]) -> None:
-    """Refuse a folder in which a gallery would replace files of the user's.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse, as InputError, a folder in which a gallery would replace files of the user's."""
     check_ours(folder, _owned(lessons), _is_unmarked_gallery)
 
 
@@ -58,7 +52,7 @@ def _owned(lessons: Sequence[Lesson]) -> Owned:
 
 
 def _is_unmarked_gallery(folder: Path) -> bool:
-    """Tell a gallery that was made before galleries were marked: by its findings."""
+    """Recognize a gallery that was made before galleries were marked: by its findings."""
     path = folder / FINDINGS_FILE
     try:
         found = json.loads(path.read_bytes()) if is_plain(path) else None
@@ -71,23 +65,9 @@ def _is_unmarked_gallery(folder: Path) -> bool:
 def write_gallery(
     runs: Sequence[LessonRun], questions: Sequence[Question], folder: Path, teacher: str | None = None
 ) -> Path:
-    """Write the gallery of lessons that were run.
+    """Write the gallery of lessons that were run, and the questions of the exam; an earlier one is replaced.
 
-    Parameters
-    ----------
-    runs : sequence of LessonRun
-        In the order of their numbers.
-    questions : sequence of Question
-        Of the exam.
-    folder : Path
-        An earlier gallery there is replaced.
-    teacher : str, optional
-        The teacher's page in Markdown; that of the repository by default.
-
-    Returns
-    -------
-    Path
-        Of the page that leads to all others.
+    The teacher's page, in Markdown, is that of the repository by default. Returns the path of the index page.
     """
     if teacher is None:
         teacher = (FOLDER / "teacher.md").read_text(encoding="utf-8")
@@ -122,13 +102,13 @@ def write_gallery(
     )
     for name, page in pages.items():
         write_atomically(folder / name, page.encode())
-    write_atomically(folder / FINDINGS_FILE, (json.dumps(analysis(runs), indent=1) + "\n").encode())
+    write_atomically(folder / FINDINGS_FILE, (json.dumps(lesson_findings(runs), indent=1) + "\n").encode())
     write_atomically(folder / TABLE_FILE, lesson_table(runs).encode())
     return folder / INDEX_FILE
 
 
-def analysis(runs: Sequence[LessonRun]) -> list[dict[str, Any]]:
-    """Return what the lessons found, as plain lists and numbers."""
+def lesson_findings(runs: Sequence[LessonRun]) -> list[dict[str, Any]]:
+    """Return what the lessons found, as plain values for JSON."""
     return [
         {
             "lesson": run.lesson.slug,
@@ -138,13 +118,7 @@ def analysis(runs: Sequence[LessonRun]) -> list[dict[str, Any]]:
             "seconds": round(run.seconds, 2),
             "core_seconds": round(run.core_seconds, 2),
             "claims": [
-                {
-                    "sentence": claim.sentence,
-                    "value": claim.value,
-                    "relation": claim.relation,
-                    "bound": claim.bound,
-                    "holds": claim.holds,
-                }
+                {name: getattr(claim, name) for name in ("sentence", "value", "relation", "bound", "holds")}
                 for claim in run.claims
             ],
         }
@@ -184,6 +158,32 @@ def _cells(run: LessonRun) -> list[dict[str, Any]]:
         shown = [{"kind": _KINDS[type(output)], "output": output} for output in outputs]
         # What only imports, draws or speaks would stand between a question and its answer.
         source = cell.source
-        folded = source.startswith(("import ", "from ")) or any(call in source for call in _ASIDE)
+        folded = source.startswith(("import ", "from ")) or any(call in source for call in _FOLDED)
         cells.append({"cell": cell, "outputs": shown, "folded": folded})
     return cells
+
+
+def to_notebook(lesson: Lesson) -> str:
+    """Return a lesson as the text of an ``.ipynb`` file.
+
+    It holds no outputs, so that the prediction comes first; a solution becomes a folded text, so that running
+    all cells does not run it. The few keys of version 4.5 of the format are all that a lesson needs.
+    """
+    notebook = {
+        "cells": [_convert(cell, f"cell-{place}") for place, cell in enumerate(lesson.cells)],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
+
+
+def _convert(cell: Cell, identity: str) -> dict[str, Any]:
+    source = _SOLUTION.format(cell.source) if cell.kind == "solution" else cell.source
+    converted: dict[str, Any] = {"id": identity, "metadata": {}, "source": source.splitlines(keepends=True)}
+    if cell.kind == "code":
+        return converted | {"cell_type": "code", "execution_count": None, "outputs": []}
+    return converted | {"cell_type": "markdown"}

@@ -1,13 +1,17 @@
-"""What the scripts of the lessons call: open a table, draw, show, say, claim.
+"""What the scripts of the lessons call: open a table, draw, show, say, claim; and the record of it.
 
-In a plain script it prints, in a notebook it displays, and under ``python -m skinmnist.lessons`` it is taken
-down for the gallery.
+In a plain script it prints, in a notebook it displays, and ``python -m skinmnist.lessons`` records it for the
+gallery.
 """
 
 from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from skinmnist import facts
@@ -16,41 +20,124 @@ from skinmnist.reporting.theme import INK as INK
 from skinmnist.reporting.theme import LINE as LINE
 from skinmnist.reporting.theme import MUTED as MUTED
 from skinmnist.reporting.theme import SERIES
-from skinmnist.teaching.recording import Claim, Drawn, Said, Sheet, active_recorder
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
     from skinmnist.datasets.table import PixelTable
+    from skinmnist.reporting.embed import Embedded
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = SERIES
 
 #: Pictures of the table that a lesson works on, unless it asks for more.
 ROWS = 2500
-#: Classes without which a lesson says nothing.
+#: Classes that every lesson compares.
 SPOKEN_OF = ("nv", "mel")
 #: Width of every figure, in CSS pixels: it fits a phone, and a desktop enlarges it.
 WIDTH = 440
 
 
+@dataclass(frozen=True)
+class Printed:
+    """What was printed."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph of Markdown whose numbers the code filled in."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ShownFigure:
+    """A figure; with `cover` it is the picture of its lesson."""
+
+    figure: Embedded
+    cover: bool
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """A table: its caption, its headings and its rows, as texts."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A relation that a lesson holds to: `value` is ``"at least"`` or ``"at most"`` `bound`."""
+
+    sentence: str
+    value: float
+    bound: float
+    relation: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value keeps its margin."""
+        return self.value >= self.bound if self.relation == "at least" else self.value <= self.bound
+
+
+Output = Printed | Paragraph | ShownFigure | ShownTable | Claim
+
+
+@dataclass
+class Recorder:
+    """Records what each cell of a lesson shows, its answer in one sentence, and the table it worked on."""
+
+    outputs: list[list[Output]] = field(default_factory=list)
+    finding: str = ""
+    table: str = ""
+
+    def take(self, output: Output) -> None:
+        """Add to what the running cell has shown."""
+        self.outputs[-1].append(output)
+
+
+_ACTIVE: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+
+
+def active_recorder() -> Recorder | None:
+    """Return what records the output; None in a plain script or a notebook."""
+    return _ACTIVE.get()
+
+
+@contextmanager
+def recording(recorder: Recorder) -> Iterator[None]:
+    """Record what is shown and printed."""
+    token = _ACTIVE.set(recorder)
+    try:
+        with redirect_stdout(_Stream(recorder)):
+            yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+class _Stream(io.TextIOBase):
+    """Puts what is printed among what is shown, in order."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def write(self, text: str) -> int:
+        shown = self.recorder.outputs[-1]
+        if shown and isinstance(shown[-1], Printed):
+            shown[-1] = Printed(shown[-1].text + text)
+        else:
+            shown.append(Printed(text))
+        return len(text)
+
+
 def open_table(rows: int = ROWS) -> PixelTable:
-    """Return a part of the real table where one is at hand, else as many drawn pictures.
+    """Return `rows` pictures of the real table, by whole lesions, or as many drawn ones where there is none.
 
-    Parameters
-    ----------
-    rows : int
-        Pictures, by whole lesions and with the classes in proportion.
-
-    Returns
-    -------
-    PixelTable
-        Of the table that ``$SKINMNIST_DATA`` or ``data/`` holds; see `skinmnist.datasets.hmnist.find_table`.
-
-    Raises
-    ------
-    InputError
-        Where that table does not know its lesions, or has no moles or no melanomas.
+    See `find_whole_table`.
     """
     from skinmnist.datasets.synthetic.lesions import make_lesions
     from skinmnist.datasets.table import sample_rows
@@ -73,12 +160,12 @@ def open_table(rows: int = ROWS) -> PixelTable:
 
 
 def find_whole_table() -> PixelTable | None:
-    """Return the real table that is at hand; None where there is none.
+    """Return the table that ``$SKINMNIST_DATA`` or ``data/`` holds; None where there is none.
 
     Raises
     ------
     InputError
-        Where it does not know its lesions, or has no moles or no melanomas.
+        Where it has no lesion ids, or no moles or no melanomas.
     """
     from skinmnist.datasets.hmnist import find_table, load_hmnist
 
@@ -114,7 +201,7 @@ def figure(height: float = 260, rows: int = 1, columns: int = 1, **options: Any)
 
     Notes
     -----
-    The style is set for the whole session: what is drawn later takes its colours from there.
+    Sets the style for the whole session.
     """
     import matplotlib as mpl
     import matplotlib.pyplot as plt
@@ -132,9 +219,9 @@ def show(drawn: Figure, alt: str, cover: bool = False) -> None:
     ----------
     drawn : Figure
     alt : str
-        What it shows, for those who do not see it, with the numbers that matter.
+        What it shows, for readers who cannot see it, with the numbers that matter.
     cover : bool
-        Whether it stands for its lesson in the gallery.
+        Whether it is the picture of its lesson in the gallery.
     """
     import matplotlib.pyplot as plt
 
@@ -142,7 +229,7 @@ def show(drawn: Figure, alt: str, cover: bool = False) -> None:
     if recorder is not None:
         from skinmnist.reporting.embed import embed_figure
 
-        recorder.take(Drawn(embed_figure(drawn, alt), cover))
+        recorder.take(ShownFigure(embed_figure(drawn, alt), cover))
     elif _in_notebook():
         from IPython.display import Image, display
 
@@ -162,7 +249,7 @@ def show_table(frame: pd.DataFrame, caption: str, digits: int = 3) -> None:
     recorder = active_recorder()
     if recorder is not None:
         rows = tuple(tuple(row) for row in written.to_numpy())
-        recorder.take(Sheet(caption, tuple(map(str, written.columns)), rows))
+        recorder.take(ShownTable(caption, tuple(map(str, written.columns)), rows))
     elif _in_notebook():
         from IPython.display import display
 
@@ -172,10 +259,10 @@ def show_table(frame: pd.DataFrame, caption: str, digits: int = 3) -> None:
 
 
 def say(sentence: str) -> None:
-    """Say something whose numbers the code has put in, in Markdown."""
+    """Show a paragraph of Markdown whose numbers the code has filled in."""
     recorder = active_recorder()
     if recorder is not None:
-        recorder.take(Said(sentence))
+        recorder.take(Paragraph(sentence))
     elif _in_notebook():
         from IPython.display import Markdown, display
 
@@ -187,7 +274,7 @@ def say(sentence: str) -> None:
 def claim(
     sentence: str, value: float, *, at_least: float | None = None, at_most: float | None = None
 ) -> None:
-    """Hold to a relation with a margin.
+    """Assert a relation with a margin.
 
     Parameters
     ----------
@@ -201,7 +288,7 @@ def claim(
     Raises
     ------
     AssertionError
-        Where the value does not keep its margin.
+        Where the relation does not hold.
     """
     if (at_least is None) == (at_most is None):
         raise TypeError("claim takes either at_least or at_most")
@@ -216,7 +303,7 @@ def claim(
 
 
 def finding(sentence: str) -> None:
-    """State the lesson's answer in one sentence; it stands on its card and in the README."""
+    """State the lesson's answer in one sentence, for its card and the README."""
     recorder = active_recorder()
     if recorder is not None:
         recorder.finding = sentence

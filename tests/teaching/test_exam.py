@@ -5,8 +5,15 @@ import pytest
 
 from skinmnist.errors import InputError
 from skinmnist.lessons import main
-from skinmnist.teaching.exam import blank_sheet, mark, read_sheet
-from skinmnist.teaching.questions import DIFFERENCES, QUESTIONS, SAID, exam_table
+from skinmnist.teaching.exam import (
+    DIFFERENCES,
+    PROBABILITIES,
+    QUESTIONS,
+    blank_sheet,
+    exam_table,
+    mark,
+    read_sheet,
+)
 
 
 def right_answers():
@@ -18,7 +25,7 @@ def test_ten_questions_one_for_each_lesson():
 
 
 def test_right_answers_are_right():
-    assert all(one.right and not one.remark for one in mark(right_answers(), QUESTIONS, exam_table()))
+    assert all(one.correct and not one.remark for one in mark(right_answers(), QUESTIONS, exam_table()))
 
 
 def test_numbers_may_be_words():
@@ -26,7 +33,7 @@ def test_numbers_may_be_words():
         key: f" {answer} %" if isinstance(answer, float) else answer.upper()
         for key, answer in right_answers().items()
     }
-    assert all(one.right for one in mark(words, QUESTIONS, exam_table()))
+    assert all(one.correct for one in mark(words, QUESTIONS, exam_table()))
 
 
 def test_answers_worked_out_in_another_way():
@@ -36,7 +43,7 @@ def test_answers_worked_out_in_another_way():
     lesions = list(table.lesion_ids)
     assert answers["q3"] == pytest.approx(100 * sum(lesions.count(one) > 1 for one in lesions) / 1200)
     assert answers["q5"] == pytest.approx(counts["nv"] / counts["vasc"])
-    assert answers["q6"] == max(SAID, key=lambda name: SAID[name] / counts[name])
+    assert answers["q6"] == max(PROBABILITIES, key=lambda name: PROBABILITIES[name] / counts[name])
     assert answers["q7"] == pytest.approx(100 * counts["mel"] / (counts["mel"] + counts["nv"]))
     values = np.array(DIFFERENCES)
     t = values.mean() / np.sqrt((1 / 5 + 1 / 4) * values.var(ddof=1))
@@ -52,7 +59,7 @@ def test_every_slip_is_wrong_and_has_a_hint_of_its_own(question):
     hints = [question.hint]
     for slip in question.slips:
         answered = mark({question.key: slip.answer(table)}, [question], table)[0]
-        assert not answered.right
+        assert not answered.correct
         assert answered.remark == slip.hint
         hints.append(slip.hint)
     assert len(set(hints)) == len(hints)
@@ -86,7 +93,7 @@ def test_the_blank_sheet_asks_everything_and_answers_nothing():
 @pytest.mark.parametrize(
     ("sheet", "complaint"),
     [
-        ("q1 = ", "is no TOML"),
+        ("q1 = ", "is not TOML"),
         ("q99 = 1", "answers 'q99'"),
         ("q1 = [1]", "expected a number, or a word in quotes"),
         (f"q1 = {10**400}", "expected a smaller number"),
@@ -102,7 +109,7 @@ def test_a_damaged_sheet_is_one_sentence(sheet, complaint, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_the_door_writes_a_sheet_then_marks_it(tmp_path, capsys):
+def test_the_command_writes_a_sheet_then_marks_it(tmp_path, capsys):
     path = tmp_path / "answers.toml"
     assert main(["--exam", str(path)]) == 0
     assert "blank sheet" in capsys.readouterr().out

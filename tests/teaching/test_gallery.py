@@ -2,9 +2,8 @@ import json
 
 import pytest
 
-from skinmnist.teaching.gallery import FINDINGS_FILE, TABLE_FILE, write_gallery
-from skinmnist.teaching.running import run_lesson
-from skinmnist.teaching.script import read_lesson
+from skinmnist.teaching.gallery import FINDINGS_FILE, TABLE_FILE, to_notebook, write_gallery
+from skinmnist.teaching.lesson import find_lessons, read_lesson, run_lesson
 
 SCRIPT = """# %% [markdown]
 # # 1. <Title> & more
@@ -62,3 +61,16 @@ def test_a_lesson_that_stopped_says_where(written):
 def test_the_table_links_the_script(written):
     table = (written().parent / TABLE_FILE).read_text()
     assert "| 1 | [<Title> & more](experiments/lessons/01_title.py) | *a* < b. |" in table
+
+
+def test_a_notebook_holds_the_cells_of_its_lesson():
+    for lesson in find_lessons():
+        notebook = json.loads(to_notebook(lesson))
+        assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+        assert len({cell["id"] for cell in notebook["cells"]}) == len(lesson.cells)
+        for cell, written in zip(lesson.cells, notebook["cells"], strict=True):
+            source = "".join(written["source"])
+            assert cell.source in source
+            assert (written["cell_type"] == "code") == (cell.kind == "code")
+            assert ("<details>" in source) == (cell.kind == "solution")
+            assert written.get("outputs", []) == []

@@ -1,9 +1,69 @@
 import pytest
 
-from skinmnist.teaching.notebook_api import claim, finding, say
-from skinmnist.teaching.recording import Claim, Drawn, Printed, Said, Sheet
-from skinmnist.teaching.running import run_lesson
-from skinmnist.teaching.script import read_lesson
+from skinmnist.errors import InputError
+from skinmnist.teaching.lesson import find_lessons, parse_cells, read_lesson, run_lesson
+from skinmnist.teaching.notebook_api import (
+    Claim,
+    Paragraph,
+    Printed,
+    ShownFigure,
+    ShownTable,
+    claim,
+    finding,
+    say,
+)
+
+SCRIPT = '''"""Belongs to no cell."""
+# %% [markdown]
+# # 3. A title
+#
+# Is this
+# a question?
+#
+# More.
+
+# %%
+
+x = 1
+
+# %% tags=["solution"]
+y = x
+
+# %% [markdown]
+#
+'''
+
+
+def test_cells_keep_kind_source_and_line():
+    cells = parse_cells(SCRIPT)
+    assert [cell.kind for cell in cells] == ["markdown", "code", "solution"]
+    assert [cell.source for cell in cells][1:] == ["x = 1", "y = x"]
+    lines = SCRIPT.splitlines()
+    assert [lines[cell.line - 1] for cell in cells] == ["# # 3. A title", "x = 1", "y = x"]
+
+
+def test_a_lesson_knows_its_title_and_question(tmp_path):
+    path = tmp_path / "03_a_title.py"
+    path.write_text(SCRIPT)
+    lesson = read_lesson(path)
+    assert (lesson.number, lesson.slug, lesson.title) == (3, "03_a_title", "A title")
+    assert lesson.question == "Is this a question?"
+
+
+def test_what_is_no_lesson_is_said(tmp_path):
+    path = tmp_path / "03_a_title.py"
+    path.write_text("# %%\nx = 1\n")
+    with pytest.raises(InputError, match=r"first cell of text that begins with '# 1\. Title'"):
+        read_lesson(path)
+    with pytest.raises(InputError, match="found no lessons in"):
+        find_lessons(tmp_path / "nowhere")
+
+
+def test_only_the_lessons_asked_for_in_their_order():
+    assert [lesson.number for lesson in find_lessons(numbers=[7, 2, 7])] == [7, 2]
+    with pytest.raises(InputError, match="received lesson 11; expected 1 to 10"):
+        find_lessons(numbers=[11])
+
 
 HEAD = "# %% [markdown]\n# # 1. Title\n#\n# Why?\n"
 
@@ -39,9 +99,16 @@ print(__name__)
     )
     assert not shown.failure
     first, second = shown.outputs[1:]
-    assert [type(output) for output in first] == [Printed, Said, Sheet, Drawn, Claim, Said]
+    assert [type(output) for output in first] == [
+        Printed,
+        Paragraph,
+        ShownTable,
+        ShownFigure,
+        Claim,
+        Paragraph,
+    ]
     assert first[0] == Printed("one\ntwo\n")
-    assert first[2] == Sheet("A table.", ("index", "half"), (("a", "0.50"), ("b", "–")))
+    assert first[2] == ShownTable("A table.", ("index", "half"), (("a", "0.50"), ("b", "–")))
     assert first[3].figure.alt == "A line that rises."
     assert first[3].figure.uri.startswith("data:image/svg+xml;base64,")
     assert second == (Printed("__main__\n"),)
@@ -69,11 +136,11 @@ def test_an_error_of_syntax_is_a_failure_too(run):
 )
 def test_a_plain_script_prints(value, margin, capsys):
     claim("A relation", value, **margin)
-    say("Said.")
+    say("Paragraph.")
     finding("Found.")
     printed = capsys.readouterr().out
     assert "Claim: A relation" in printed
-    assert "Said.\n**Finding.** Found.\n" in printed
+    assert "Paragraph.\n**Finding.** Found.\n" in printed
 
 
 @pytest.mark.parametrize("margin", [{}, {"at_least": 0, "at_most": 1}])

@@ -1,0 +1,202 @@
+"""Lessons: scripts of cells in the percent format, and what they show when run in a process of their own.
+
+``# %%`` begins a cell of code, ``# %% [markdown]`` one of text behind ``# ``, and ``# %% tags=["solution"]``
+a cell of code that answers an exercise; VS Code, Spyder and Jupytext read it as well. The format is small
+enough to be read here; Jupytext would bring the notebook format, a YAML and a TOML parser for forty lines.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Literal
+
+from skinmnist.errors import InputError
+from skinmnist.teaching.notebook_api import Claim, Output, Recorder, ShownFigure, recording
+
+Kind = Literal["markdown", "code", "solution"]
+
+#: As in a comparison's workers: one thread for each lesson. Read when a numerical library starts.
+_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "MPLBACKEND": "Agg",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+#: Where the lessons are in the repository.
+FOLDER = Path(__file__).parent.parent.parent / "experiments" / "lessons"
+_MARK = "# %%"
+_FILE = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: its source without marks, and the line of the script, from 1, on which that begins."""
+
+    kind: Kind
+    source: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A lesson as its script has it."""
+
+    number: int
+    #: The name of the script without ``.py``: ``"02_oversampling_leak"``.
+    slug: str
+    path: Path
+    #: The heading of the first cell, without its number, and the paragraph that follows it.
+    title: str
+    question: str
+    cells: tuple[Cell, ...]
+
+
+def find_lessons(folder: Path = FOLDER, numbers: list[int] | None = None) -> list[Lesson]:
+    """Read the lessons of a folder, all or those of some numbers; InputError where one is missing."""
+    paths = {int(match[1]): path for path in folder.glob("*.py") if (match := _FILE.fullmatch(path.name))}
+    if not paths:
+        raise InputError(
+            f"found no lessons in {folder}; expected the scripts of experiments/lessons, so run this from a "
+            "clone of the repository that was installed with pip install -e ."
+        )
+    wanted = sorted(paths) if not numbers else list(dict.fromkeys(numbers))
+    for number in wanted:
+        if number not in paths:
+            raise InputError(
+                f"received lesson {number}; expected {min(paths)} to {max(paths)}, so name one of these"
+            )
+    return [read_lesson(paths[number]) for number in wanted]
+
+
+def read_lesson(path: Path) -> Lesson:
+    """Read one script; InputError where its name or its first cell is not that of a lesson."""
+    cells = parse_cells(path.read_text(encoding="utf-8"))
+    named = _FILE.fullmatch(path.name)
+    opening = re.match(r"# \d+\. ([^\n]+)\n\n(.+?)(\n\n|\Z)", cells[0].source if cells else "", re.DOTALL)
+    if named is None or opening is None or cells[0].kind != "markdown":
+        raise InputError(
+            f"{path} is not a lesson; expected a name such as 01_name.py, and a first cell of text that "
+            "begins with '# 1. Title' and a question below it"
+        )
+    question = " ".join(opening[2].split())
+    return Lesson(int(named[1]), path.stem, path, opening[1], question, tuple(cells))
+
+
+def parse_cells(text: str) -> list[Cell]:
+    """Split a script into its cells; what precedes the first mark belongs to none."""
+    cells: list[Cell] = []
+    lines = text.splitlines()
+    starts = [place for place, line in enumerate(lines) if line.startswith(_MARK)]
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        mark, body = lines[start], lines[start + 1 : end]
+        kind: Kind = "markdown" if "[markdown]" in mark else "solution" if '"solution"' in mark else "code"
+        if kind == "markdown":
+            body = [re.sub(r"^# ?", "", line) for line in body]
+        leading = next((place for place, line in enumerate(body) if line.strip()), len(body))
+        source = "\n".join(body[leading:]).rstrip()
+        if source:
+            cells.append(Cell(kind, source, start + leading + 2))
+    return cells
+
+
+@dataclass(frozen=True)
+class LessonRun:
+    """A lesson that was run."""
+
+    lesson: Lesson
+    #: What each cell showed; fewer than there are cells where one failed.
+    outputs: tuple[tuple[Output, ...], ...]
+    #: The lesson's answer in one sentence, and the table it worked on.
+    finding: str
+    table: str
+    #: The line and the error where it stopped; empty where it ran to its end.
+    failure: str
+    #: From its first cell to its last; processor time of the whole process, its start included.
+    seconds: float
+    core_seconds: float
+
+    @property
+    def claims(self) -> list[Claim]:
+        """The claims of the lesson, in order."""
+        return [shown for cell in self.outputs for shown in cell if isinstance(shown, Claim)]
+
+    @property
+    def cover(self) -> ShownFigure | None:
+        """The picture of the lesson: the figure that is its cover, else the first."""
+        figures = [shown for cell in self.outputs for shown in cell if isinstance(shown, ShownFigure)]
+        return next((figure for figure in figures if figure.cover), figures[0] if figures else None)
+
+
+def run_lessons(lessons: Sequence[Lesson], jobs: int) -> Iterator[LessonRun]:
+    """Run lessons, `jobs` at a time, each in a process of its own, and yield each as it is done."""
+    with ThreadPoolExecutor(min(jobs, len(lessons))) as pool:
+        for done in as_completed([pool.submit(_run_apart, lesson) for lesson in lessons]):
+            yield done.result()
+
+
+def _run_apart(lesson: Lesson) -> LessonRun:
+    """Run a lesson in a fresh process; where that one dies, say so."""
+    # Spawned: a fork would inherit what other lessons have set, and TensorFlow does not survive one.
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(lesson, sender))
+    process.start()
+    sender.close()
+    try:
+        run: LessonRun = receiver.recv()
+    except EOFError:
+        failure = f"{lesson.path.name}: its process died (a crash, or out of memory)"
+        run = LessonRun(lesson, (), "", "", failure, 0.0, 0.0)
+    process.join()
+    return run
+
+
+def _work(lesson: Lesson, sender: Connection) -> None:
+    os.environ.update(_ENVIRONMENT)
+    sender.send(run_lesson(lesson))
+
+
+def run_lesson(lesson: Lesson) -> LessonRun:
+    """Run the cells of a lesson in this process, in one namespace, up to the first that fails."""
+    recorder, failure = Recorder(), ""
+    namespace = {"__name__": "__main__", "__file__": str(lesson.path)}
+    started = time.perf_counter()
+    with recording(recorder):
+        for cell in lesson.cells:
+            recorder.outputs.append([])
+            if cell.kind == "markdown":
+                continue
+            try:
+                # Blank lines in front, so that an error names the line of the script.
+                code = compile("\n" * (cell.line - 1) + cell.source, str(lesson.path), "exec")
+                exec(code, namespace)
+            except Exception as error:  # A lesson that is being changed may raise anything; say where.
+                failure = _where(error, lesson)
+                break
+    return LessonRun(
+        lesson=lesson,
+        outputs=tuple(tuple(shown) for shown in recorder.outputs),
+        finding=recorder.finding,
+        table=recorder.table,
+        failure=failure,
+        seconds=time.perf_counter() - started,
+        core_seconds=time.process_time(),
+    )
+
+
+def _where(error: Exception, lesson: Lesson) -> str:
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(lesson.path)
+    ]
+    place = f"line {lines[-1]}" if lines else "its syntax"
+    return f"{lesson.path.name}, {place}: {type(error).__name__}: {error}"
