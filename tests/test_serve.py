@@ -1,5 +1,4 @@
 import importlib.util
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -27,35 +26,6 @@ def test_no_model(tmp_path, capsys, monkeypatch):
 def test_without_the_extra(capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "install the extra 'web'" in complaint(capsys, "any.skm")
-
-
-class TestSockets:
-    def test_a_port_that_is_taken(self):
-        from skinmnist.errors import InputError
-        from skinmnist.web.server import open_socket
-
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            with pytest.raises(InputError, match="name a free one with --port"):
-                open_socket("127.0.0.1", taken.getsockname()[1])
-
-    @pytest.mark.parametrize(
-        ("host", "port", "said"),
-        [
-            ("192.0.2.1", 0, "cannot listen on"),
-            ("no such host", 0, "expected an address of this machine"),
-            ("a" * 70 + ".b", 0, "expected an address of this machine"),
-            ("127.0.0.1", 65_536, "expected 0"),
-            ("127.0.0.1", -1, "expected 0"),
-        ],
-    )
-    def test_addresses_that_are_none(self, host, port, said):
-        from skinmnist.errors import InputError
-        from skinmnist.web.server import open_socket
-
-        with pytest.raises(InputError, match=said):
-            open_socket(host, port)
 
 
 SERVING = """

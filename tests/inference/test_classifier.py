@@ -9,7 +9,6 @@ from skinmnist import facts
 from skinmnist.datasets.images.pictures import open_picture, picture_row
 from skinmnist.errors import InputError
 from skinmnist.inference.classifier import SYNTHETIC_WARNING, Prediction, classify_image
-from skinmnist.inference.occlusion import occlusion_map
 
 
 @pytest.fixture
@@ -95,22 +94,6 @@ def test_wrong_rows(classifier, rows):
 
 def test_no_rows(classifier):
     assert classifier.predict_proba(np.empty((0, 192), np.uint8)).shape == (0, 7)
-
-
-def test_occlusion_finds_the_pixels_that_count():
-    """A model that looks at one corner only, of light pictures with a dark corner."""
-
-    def corner(rows):
-        dark = rows.reshape(-1, 28, 28, 3)[:, 2:8, 20:26].mean(axis=(1, 2, 3)) < 100
-        return np.stack([dark * 0.8 + 0.1, 0.9 - dark * 0.8], axis=1)
-
-    picture = np.full((28, 28, 3), 200, np.uint8)
-    picture[2:8, 20:26] = 10
-    found = occlusion_map(corner, picture.ravel(), (28, 28, 3))
-    assert found.shape == (28, 28)
-    assert np.unravel_index(found.argmax(), found.shape)[0] < 9
-    assert np.unravel_index(found.argmax(), found.shape)[1] > 18
-    assert found[12:].max() == 0
 
 
 def test_explanation_is_a_large_picture(classifier, picture):

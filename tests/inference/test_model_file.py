@@ -5,13 +5,12 @@ import json
 import re
 import zipfile
 
-import numpy as np
 import pytest
 from hostile import repacked, set_in
 
 from skinmnist.datasets.arrays import decode_members
 from skinmnist.errors import InputError
-from skinmnist.inference.manifest import Arrays, UnreadableError
+from skinmnist.inference.manifest import UnreadableError
 from skinmnist.inference.model_file import decode_model, is_model, pack, read_model
 
 MEMBERS = {"manifest.json": b"{}", "long.npy": bytes(1000), "a_1.npy": b""}
@@ -60,18 +59,3 @@ def test_the_manifest_lists_what_the_file_holds(tiny):
     assert {name: one["bytes"] for name, one in manifest["members"].items()} == {
         name: len(member) for name, member in members.items()
     }
-
-
-def test_arrays_are_taken_by_shape():
-    arrays = Arrays({"a": np.float32([[1, 2]]), "b": np.int32([3]), "c_x": np.float32([1])})
-    for shape in ((2, 1), (2,), (1, 2, 1)):
-        with pytest.raises(UnreadableError, match="array a is float32 of 1 x 2"):
-            arrays.floats("a", shape)
-    assert arrays.floats("a", (None, 2)).tolist() == [[1, 2]]
-    with pytest.raises(UnreadableError, match="array a is missing"):
-        arrays.floats("a", (None, 2))
-    with pytest.raises(UnreadableError, match="reaches beyond"):
-        arrays.integers("b", (1,), 2)
-    assert list(arrays.beginning("c_")) == ["x"]
-    with pytest.raises(UnreadableError, match="array d is empty"):
-        Arrays({"d": np.empty(0)}).floats("d", (None,))
