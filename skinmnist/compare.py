@@ -110,8 +110,8 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.experiment.execution.limits import Limits
     from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.experiment.grid import resolve_models
-    from skinmnist.experiment.run_folder.manifest import Request
     from skinmnist.experiment.run_folder.record import read_info, read_run
+    from skinmnist.experiment.run_folder.run_info import Request
     from skinmnist.experiment.splits import choose_split
     from skinmnist.reporting.page import write_page
 

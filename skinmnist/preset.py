@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     from skinmnist.console.comparison import Terminal, verbosely
     from skinmnist.experiment.execution.limits import Limits
     from skinmnist.experiment.execution.machine import available_cores
-    from skinmnist.experiment.run_folder.manifest import Request
+    from skinmnist.experiment.run_folder.run_info import Request
     from skinmnist.experiment.splits import choose_split
     from skinmnist.presets.presets import find_preset, read_preset
     from skinmnist.presets.run import other_data, run_preset

@@ -14,7 +14,6 @@ from described import described
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
 from skinmnist.experiment.run_folder.decoding import decode, encode
-from skinmnist.experiment.run_folder.provenance import Provenance
 from skinmnist.experiment.run_folder.record import (
     CELLS_FOLDER,
     RunRecord,
@@ -24,7 +23,7 @@ from skinmnist.experiment.run_folder.record import (
 )
 from skinmnist.experiment.run_folder.rows import LESIONS_FILE
 from skinmnist.experiment.run_folder.run_info import RunInfo
-from skinmnist.experiment.run_folder.store import CellStore
+from skinmnist.experiment.run_folder.store import CellStore, Provenance
 
 HAM_NAMES = ["akiec", "bcc", "bkl", "df", "nv", "vasc", "mel"]
 HAM_SHARES = [0.033, 0.051, 0.110, 0.012, 0.669, 0.014, 0.111]

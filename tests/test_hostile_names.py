@@ -25,9 +25,8 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure
 from skinmnist.experiment.execution.log import log_event, log_outcome, log_to
-from skinmnist.experiment.run_folder.provenance import Provenance, digest_held_out
 from skinmnist.experiment.run_folder.record import read_run, write_tables
-from skinmnist.experiment.run_folder.store import CellStore
+from skinmnist.experiment.run_folder.store import CellStore, Provenance, digest_held_out
 from skinmnist.reporting.page import render_page
 
 #: Names, and how each is to be seen where it is shown.

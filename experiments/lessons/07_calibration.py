@@ -17,8 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.experiment.calibrating import fit_calibration
 from skinmnist.experiment.metrics import score
+from skinmnist.experiment.training import fit_calibration
 from skinmnist.features.extract import extract_features
 from skinmnist.teaching.notebook_api import (
     BLUE,

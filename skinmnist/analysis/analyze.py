@@ -36,10 +36,8 @@ from skinmnist.analysis.summaries import (
 from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.metrics import score_predictions
-from skinmnist.experiment.run_folder.frames import csv_bytes
-from skinmnist.experiment.run_folder.patients import read_patients
-from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.experiment.run_folder.rows import read_lesions
+from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes
+from skinmnist.experiment.run_folder.rows import read_lesions, read_patients
 
 #: The tables of an analysis that `write_analysis` writes, each as ``<name>.csv``.
 TABLES = ("comparisons", "intervals", "difference_intervals", "derived_scores", "subgroups")

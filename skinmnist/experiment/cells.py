@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.models.registry import MODELS
+from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
 from skinmnist.text import one_line
 
 #: What the name of a model ends in where clinical columns are added to its answers.
@@ -37,7 +40,7 @@ class Cell(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """The price of a cell: wall seconds with imports excluded, and the worker's largest resident size."""
+    """The cost of a cell: wall seconds with imports excluded, and the worker's largest resident size."""
 
     rows: int
     rows_resampled: int
@@ -45,6 +48,11 @@ class Timing(NamedTuple):
     fit_seconds: float
     predict_seconds: float
     peak_rss_mb: float
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps."""
+        return self.resample_seconds + self.fit_seconds + self.predict_seconds
 
 
 class Examples(NamedTuple):
@@ -113,3 +121,20 @@ class CellFailure:
         except Exception:  # An error of the user's own may fail at telling what it is.
             words = type(error).__name__
         return cls(cell, one_line(words))
+
+
+def sorted_samplers(names: Iterable[str]) -> list[str]:
+    """Sort samplers as tables show them: in the order of the registry, then by name."""
+    place = {name: i for i, name in enumerate((*STRATEGIES, *SAMPLERS))}
+    return sorted(names, key=lambda name: (place.get(name, len(place)), name))
+
+
+def sorted_models(names: Iterable[str]) -> list[str]:
+    """Sort models likewise; a model with clinical columns follows its base."""
+    place = {name: i for i, name in enumerate(MODELS)}
+
+    def key(name: str) -> tuple[int, str, str]:
+        base = name.removesuffix(FUSED)
+        return place.get(base, len(place)), base, name
+
+    return sorted(names, key=key)

@@ -13,22 +13,19 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+import skinmnist
 from skinmnist.datasets.files import check_ours, claim, remove_owned, remove_torn
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.experiment.cells import Cell, CellFailure, CellResult
+from skinmnist.experiment.cells import Cell, CellFailure, CellResult, sorted_models, sorted_samplers
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
 from skinmnist.experiment.execution.locks import RUN_FOLDER, hold_folder, scratch_folder
 from skinmnist.experiment.execution.log import LOG_FILE, log_event, log_outcome, log_to
-from skinmnist.experiment.execution.machine import PeakMemory, available_cores
+from skinmnist.experiment.execution.machine import PeakMemory, available_cores, hardware, versions
 from skinmnist.experiment.execution.runner import Engine, choose_engine
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
-from skinmnist.experiment.plan import Plan, make_plan
+from skinmnist.experiment.plan import Plan, Remaining, make_plan
 from skinmnist.experiment.run_folder.file_names import RUN, is_unmarked_run
-from skinmnist.experiment.run_folder.manifest import Request, check_same_protocol, describe_run, list_cells
-from skinmnist.experiment.run_folder.mistakes import write_mistakes
-from skinmnist.experiment.run_folder.patients import write_patients
-from skinmnist.experiment.run_folder.provenance import Provenance
 from skinmnist.experiment.run_folder.record import (
     CELLS_FOLDER,
     RunRecord,
@@ -38,27 +35,38 @@ from skinmnist.experiment.run_folder.record import (
     write_pictures,
     write_tables,
 )
-from skinmnist.experiment.run_folder.rows import write_lesions
-from skinmnist.experiment.run_folder.run_info import RunInfo, Session, SplitFacts
-from skinmnist.experiment.run_folder.store import CellStore
-from skinmnist.experiment.schedule import Remaining
-from skinmnist.experiment.split_facts import describe_split
+from skinmnist.experiment.run_folder.rows import write_lesions, write_mistakes, write_patients
+from skinmnist.experiment.run_folder.run_info import (
+    Arguments,
+    CellEntry,
+    Grid,
+    Hardware,
+    Request,
+    RunInfo,
+    Session,
+    SplitFacts,
+    TableInfo,
+    check_same_protocol,
+    sort_entries,
+)
+from skinmnist.experiment.run_folder.store import CellStore, Provenance
+from skinmnist.experiment.trial_runner import store_outcomes
 from skinmnist.models.registry import DEFAULT_MODELS
 
 PICTURES_PER_CLASS = 12
 
 
 class Progress(Protocol):
-    """Whoever wants to see a run go on."""
+    """Receives the events of a run."""
 
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
-        """Take note of the cells of this run, how many of them were stored before, and what is left out."""
+        """Receive the cells of this run, how many were stored before, and what is left out."""
 
     def waiting(self, folder: Path) -> None:
-        """Take note that another run holds the folder and must end first."""
+        """Another run holds the folder and must end first."""
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
-        """Take note of one more cell, and of the wall seconds that are expected to be left."""
+        """One more cell, and the wall seconds that are expected to be left."""
 
 
 def run_comparison(
@@ -135,144 +143,198 @@ def run_comparison(
     if out is not None:
         check_ours(Path(out), RUN, is_unmarked_run)
     plan = make_plan(table, samplers, models, folds, repeats, split, seed, rows, clinical)
-    provenance = Provenance.of_table(plan.identity, plan.fingerprints, table, plan.task.folds)
-    request = request or Request()
+    run = _Run(plan, table, request or Request(), jobs or available_cores(), progress)
     with ExitStack() as held:
-        folder = Path(out) if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER
         opening = time.perf_counter()
-        earlier, store = _open_folder(folder, plan, provenance, fresh, held, progress)
-        started += time.perf_counter() - opening  # Waiting for another run is no work of this one.
-        log_event("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
-        own = replace(
-            describe_run(plan, table, request, jobs or available_cores(), provenance),
-            started=datetime.now().astimezone().isoformat(timespec="seconds"),
-            split_facts=_split_facts(table, plan, earlier),
+        run.open(
+            Path(out) if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER, fresh, held
         )
-        write_pictures(folder, *_some_pictures(table, plan.task.folds[0] >= 0))
-        write_lesions(folder, table)
-        write_patients(folder, table)
-        done: set[Cell] = {cell for cell in plan.cells if store.load(cell) is not None}
-        failures: dict[Cell, CellFailure] = {}
-        stored = len(done)
-        log_event("cells found", stored=stored, left=len(plan.cells) - stored)
-        # Whatever ends this run before its time, the folder tells what it is.
-        own = replace(own, sessions=(Session(request.command, 0, 0.0, 0.0),), interrupted=True)
-        write_info(folder, replace(own, cells=list_cells(plan, store, done, failures)).merged_with(earlier))
+        started += time.perf_counter() - opening  # Waiting for another run is no work of this one.
+        run.start()
         with PeakMemory() as peak:
             try:
-                engine = choose_engine(dask, table, plan.task, own.arguments.jobs, limits)
-                _run_missing(plan, table, store, own.arguments.jobs, engine, progress, done, failures)
-                own = replace(own, interrupted=False)
+                run.train(choose_engine(dask, table, plan.task, run.jobs, limits))
             except KeyboardInterrupt:
-                pass
-        own = replace(own, cells=list_cells(plan, store, done, failures), memory_measure=peak.measure)
-        record = build_record(folder, own.merged_with(earlier))
-        write_tables(record)
-        # Which pictures are worth a look is known only now, and only now is the table at hand.
-        write_mistakes(record, table)
-        wall_seconds = time.perf_counter() - started
-        session = Session(
-            request.command,
-            len(done) + len(failures) - stored,
-            round(wall_seconds, 2),
-            round(peak.megabytes, 1),
-        )
-        record = replace(record, info=replace(own, sessions=(session,)).merged_with(earlier))
-        write_info(folder, record.info)
-        log_event(
-            "run interrupted" if own.interrupted else "run ended",
-            done=len(done),
-            failed=len(failures),
-            wall_seconds=round(wall_seconds, 3),
-            peak_memory_mb=round(peak.megabytes, 1),
-        )
-    if own.interrupted:
+                run.interrupted = True
+        record = run.finish(started, peak)
+    if run.interrupted:
         raise KeyboardInterrupt
     return record
 
 
-def _open_folder(
-    folder: Path,
-    plan: Plan,
-    provenance: Provenance,
-    fresh: bool,
-    held: ExitStack,
-    progress: Progress | None,
-) -> tuple[RunInfo | None, CellStore]:
-    """Open a run folder, or make it, and hold it; what it holds must fit the plan.
+class _Run:
+    """One session in a run folder."""
 
-    Of two runs at once in one folder, the second goes on where the first ends.
-    """
-    cells = folder / CELLS_FOLDER
-    try:
-        claim(folder, RUN, is_unmarked_run)
-        held.enter_context(hold_folder(cells, lambda: progress.waiting(folder) if progress else None))
-        held.enter_context(log_to(folder / LOG_FILE))
-        earlier = None if fresh else read_info(folder)
-        check_same_protocol(earlier, plan, folder)
-        store = CellStore(cells, provenance)
-        store.sweep()
-        remove_torn(folder, RUN.files)
-        if fresh:
-            remove_owned(folder, RUN, keep=(LOG_FILE,))
-    except OSError as error:
-        raise InputError(
-            f"the folder {folder} cannot be written ({error.strerror}); name another one with --out"
-        ) from None
-    return earlier, store
+    folder: Path
+    store: CellStore
+    earlier: RunInfo | None
+    info: RunInfo
 
+    def __init__(
+        self, plan: Plan, table: PixelTable, request: Request, jobs: int, progress: Progress | None
+    ) -> None:
+        self.plan, self.table, self.request = plan, table, request
+        self.jobs, self.progress, self.interrupted = jobs, progress, False
+        self.provenance = Provenance.of_table(plan.identity, plan.fingerprints, table, plan.task.folds)
+        self.done: set[Cell] = set()
+        self.failures: dict[Cell, CellFailure] = {}
+        self.stored = 0
 
-def _split_facts(table: PixelTable, plan: Plan, earlier: RunInfo | None) -> SplitFacts:
-    """Count what stands on both sides of the split, once for all runs of a folder."""
-    if earlier is not None and earlier.identity == plan.identity and earlier.split_facts is not None:
-        return earlier.split_facts
-    folds = plan.task.folds[0]
-    # Of a holdout only the held-out part stands apart.
-    return describe_split(table, np.minimum(folds, 1) if plan.protocol["split"] == "holdout" else folds)
+    def open(self, folder: Path, fresh: bool, held: ExitStack) -> None:
+        """Open the folder, or make it, and hold it; what it holds must fit the plan.
 
+        Of two runs at once in one folder, the second goes on where the first ends.
+        """
+        progress, cells = self.progress, folder / CELLS_FOLDER
+        try:
+            claim(folder, RUN, is_unmarked_run)
+            held.enter_context(hold_folder(cells, lambda: progress.waiting(folder) if progress else None))
+            held.enter_context(log_to(folder / LOG_FILE))
+            self.earlier = None if fresh else read_info(folder)
+            check_same_protocol(self.earlier, self.plan.protocol, folder)
+            self.folder, self.store = folder, CellStore(cells, self.provenance)
+            self.store.sweep()
+            remove_torn(folder, RUN.files)
+            if fresh:
+                remove_owned(folder, RUN, keep=(LOG_FILE,))
+        except OSError as error:
+            raise InputError(
+                f"the folder {folder} cannot be written ({error.strerror}); name another one with --out"
+            ) from None
 
-def _run_missing(
-    plan: Plan,
-    table: PixelTable,
-    store: CellStore,
-    jobs: int,
-    engine: Engine,
-    progress: Progress | None,
-    done: set[Cell],
-    failures: dict[Cell, CellFailure],
-) -> None:
-    """Run the cells that are not `done`; `done` and `failures` fill up on the way."""
-    expected = plan.expected_seconds(table)
-    left = dict.fromkeys(cell for cell in expected if cell not in done)
-    remaining = Remaining(expected, jobs)
-    if progress:
-        progress.planned(plan.cells, len(done), plan.notes)
-    trained = sorted(left, key=lambda cell: -expected[cell])
-    with closing(_outcomes(plan, store, trained, frozenset(done), engine)) as outcomes:
-        for outcome in outcomes:
+    def start(self) -> None:
+        """Write what is known before the first cell, and look for stored cells."""
+        plan, table, folder = self.plan, self.table, self.folder
+        log_event("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
+        self.info = replace(
+            describe_run(plan, table, self.request, self.jobs, self.provenance),
+            started=datetime.now().astimezone().isoformat(timespec="seconds"),
+            split_facts=self._split_facts(),
+        )
+        write_pictures(folder, *_sample_pictures(table, plan.task.folds[0] >= 0))
+        write_lesions(folder, table)
+        write_patients(folder, table)
+        self.done |= {cell for cell in plan.cells if self.store.load(cell) is not None}
+        self.stored = len(self.done)
+        log_event("cells found", stored=self.stored, left=len(plan.cells) - self.stored)
+        # Whatever ends this run before its time, the folder records how far it came.
+        session = Session(self.request.command, 0, 0.0, 0.0)
+        self.info = replace(self.info, sessions=(session,), cells=self._entries())
+        write_info(folder, replace(self.info, interrupted=True).merged_with(self.earlier))
+
+    def train(self, engine: Engine) -> None:
+        """Run the cells that are not stored, the longest first; `done` and `failures` fill up on the way."""
+        expected = self.plan.expected_seconds(self.table)
+        left = dict.fromkeys(cell for cell in expected if cell not in self.done)
+        remaining, progress = Remaining(expected, self.jobs), self.progress
+
+        def report(outcome: CellResult | CellFailure) -> None:
             left.pop(outcome.cell, None)
-            if isinstance(outcome, CellFailure):
-                failures[outcome.cell] = outcome
-            else:
-                store.save(outcome)
-                done.add(outcome.cell)
-                if outcome.cell.base is None:
-                    timing = outcome.timing
-                    seconds = timing.resample_seconds + timing.fit_seconds + timing.predict_seconds
-                    remaining.finished(outcome.cell, seconds)
+            if isinstance(outcome, CellResult) and outcome.cell.base is None:
+                remaining.finished(outcome.cell, outcome.timing.seconds)
             log_outcome(outcome)
             if progress:
                 progress.finished(outcome, remaining.seconds(left))
 
+        if progress:
+            progress.planned(self.plan.cells, len(self.done), self.plan.notes)
+        missing = sorted(left, key=lambda cell: -expected[cell])
+        outcomes = _with_fused(self.plan, self.store, missing, frozenset(self.done), engine)
+        store_outcomes(outcomes, self.store, self.done, self.failures, report)
 
-def _outcomes(
+    def finish(self, started: float, peak: PeakMemory) -> RunRecord:
+        """Write the tables, and the folder's record of this session."""
+        info = replace(
+            self.info, cells=self._entries(), interrupted=self.interrupted, memory_measure=peak.measure
+        )
+        record = build_record(self.folder, info.merged_with(self.earlier))
+        write_tables(record)
+        # Only now is it known which pictures are worth a look, and the table is still at hand.
+        write_mistakes(record, self.table)
+        seconds, megabytes = time.perf_counter() - started, round(peak.megabytes, 1)
+        new = len(self.done) + len(self.failures) - self.stored
+        session = Session(self.request.command, new, round(seconds, 2), megabytes)
+        record = replace(record, info=replace(info, sessions=(session,)).merged_with(self.earlier))
+        write_info(self.folder, record.info)
+        log_event(
+            "run interrupted" if self.interrupted else "run ended",
+            done=len(self.done),
+            failed=len(self.failures),
+            wall_seconds=round(seconds, 3),
+            peak_memory_mb=megabytes,
+        )
+        return record
+
+    def _split_facts(self) -> SplitFacts:
+        """Count what stands on both sides of the split, once for all runs of a folder."""
+        plan, earlier = self.plan, self.earlier
+        if earlier is not None and earlier.identity == plan.identity and earlier.split_facts is not None:
+            return earlier.split_facts
+        folds = plan.task.folds[0]
+        # Of a holdout only the held-out part stands apart.
+        return SplitFacts.of_split(
+            self.table, np.minimum(folds, 1) if plan.protocol.split == "holdout" else folds
+        )
+
+    def _entries(self) -> tuple[CellEntry, ...]:
+        """List the cells of the plan with what became of them."""
+        entries = {}
+        for cell in self.plan.cells:
+            entry = CellEntry(*cell, status="pending")
+            if cell in self.done:
+                entry = CellEntry(*cell, status="done", file=self.store.path(cell).name)
+            elif cell in self.failures:
+                entry = CellEntry(*cell, status="failed", reason=self.failures[cell].reason)
+            entries[cell] = entry
+        return sort_entries(entries)
+
+
+def describe_run(
+    plan: Plan, table: PixelTable, request: Request, jobs: int, provenance: Provenance
+) -> RunInfo:
+    """Describe a run before its first cell; `RunInfo.merged_with` adds what its folder holds."""
+    models, protocol = plan.models, plan.protocol
+    return RunInfo(
+        skinmnist=skinmnist.__version__,
+        command=request.command,
+        arguments=Arguments(
+            samplers=tuple(plan.task.samplers),
+            models=tuple(plan.task.models),
+            clinical=tuple(plan.fusion.columns) if plan.fusion else (),
+            folds=protocol.folds,
+            split=protocol.split,
+            seed=protocol.seed,
+            rows=protocol.rows,
+            repeats=plan.repeats,
+            jobs=jobs,
+        ),
+        seed=protocol.seed,
+        quick=request.quick,
+        jobs=jobs,
+        protocol=protocol,
+        repeats=plan.repeats,
+        identity=plan.identity,
+        fingerprints=plan.fingerprints,
+        held_out=provenance.held_out,
+        table=TableInfo.of_table(table),
+        grid=Grid(
+            samplers=tuple(sorted_samplers(plan.task.samplers)),
+            models={name: models[name] for name in sorted_models(models)},
+        ),
+        notes=plan.notes,
+        versions=versions(),
+        hardware=Hardware(**hardware()),
+    )
+
+
+def _with_fused(
     plan: Plan,
     store: CellStore,
     trained: Sequence[Cell],
     done: frozenset[Cell],
     engine: Engine,
 ) -> Generator[CellResult | CellFailure]:
-    """Yield what becomes of the cells to be trained, each followed by the one that is made of its answers."""
+    """Yield the outcomes of cells to be trained, each followed by the one with clinical columns added."""
     fusion, fused = plan.fusion, {cell for cell in plan.cells if cell.base and cell not in done}
     if fusion is not None:
         for cell in plan.cells:
@@ -286,7 +348,7 @@ def _outcomes(
                 yield fusion.finish(outcome)
 
 
-def _some_pictures(
+def _sample_pictures(
     table: PixelTable, taking_part: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Pick a few pictures of each class for the report, evenly over the table, of different lesions."""

@@ -14,10 +14,10 @@ from typing import Any
 import cloudpickle
 
 from skinmnist.errors import InputError
-from skinmnist.experiment.cells import FUSED, Cell
+from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
-from skinmnist.resampling.registry import SAMPLERS, STRATEGIES, Resampler, make_sampler, seeded
+from skinmnist.resampling.registry import STRATEGIES, Resampler, make_sampler, seeded
 from skinmnist.text import LONGEST_NAME, is_name, shown
 
 DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
@@ -75,28 +75,14 @@ def plan_cells(
         One sentence for each pair that is not planned.
     """
     cells, notes = [], []
-    for sampler in in_order(samplers, [*STRATEGIES, *SAMPLERS]):
-        for model in in_order(models, MODELS):
+    for sampler in sorted_samplers(samplers):
+        for model in sorted_models(models):
             if samplers[sampler].factory is None and not models[model].takes(samplers[sampler].name):
                 notes.append(f"{sampler} with {model} is not planned: {model} cannot take it")
                 continue
             pair = [Cell(sampler, model, r, f) for r in range(repeats) for f in range(folds)]
             cells += [*pair, *(cell.fused for cell in pair)] if fused else pair
     return cells, notes
-
-
-def in_order(names: Iterable[str], registry: Iterable[str]) -> list[str]:
-    """Sort names as the registry has them, unknown ones last; the order of asking must not matter.
-
-    A model with clinical columns comes right behind the model.
-    """
-    place = {name: i for i, name in enumerate(registry)}
-
-    def key(name: str) -> tuple[int, str, str]:
-        base = name.removesuffix(FUSED)
-        return place.get(base, len(place)), base, name
-
-    return sorted(names, key=key)
 
 
 def _resolve(asked: Iterable[str] | Mapping[str, Any], kind: str, convert: Callable[[str, Any], Any]) -> Any:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from skinmnist.datasets.mapped import MappedRows, is_large
 from skinmnist.datasets.table import PixelTable
-from skinmnist.experiment.describing import extract_row_features, extract_table_features
+from skinmnist.experiment.inputs import extract_row_features, extract_table_features
 from skinmnist.experiment.training_rows import stratified_subsample
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 from skinmnist.resampling.registry import AS_THEY_ARE, Resampler

@@ -182,3 +182,24 @@ def score_predictions(predictions: pd.DataFrame, class_names: Sequence[str]) -> 
     return pd.DataFrame.from_records(
         records, columns=["sampler", "model", "repeat", "fold", "metric", "value"]
     )
+
+
+def best_pair(scores: pd.DataFrame, metric: str = "macro_f1") -> tuple[str, str] | None:
+    """Return the sampler and the model with the highest mean over folds; of equals, the first.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        In the layout of ``scores.csv``.
+    metric : str
+
+    Returns
+    -------
+    tuple of (str, str), or None
+        None where no cell has the metric.
+    """
+    means = scores[scores["metric"] == metric].groupby(["sampler", "model"], sort=False)["value"].mean()
+    if means.empty:
+        return None
+    sampler, model = means.index[int(means.to_numpy().argmax())]
+    return str(sampler), str(model)

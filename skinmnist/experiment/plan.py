@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from skinmnist.experiment.execution.machine import versions
 from skinmnist.experiment.fit_cell import Task
 from skinmnist.experiment.fusion import Fusion, choose_columns
 from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
-from skinmnist.experiment.schedule import expected_seconds
+from skinmnist.experiment.plan import expected_seconds
+from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
 from skinmnist.experiment.splits import LEFT_OUT, assign_folds, choose_split
 from skinmnist.models.cnn.variants import choose_precision
 
@@ -39,8 +40,7 @@ class Plan:
     notes : tuple of str
         One sentence for each pair that is not planned.
     task : Task
-    protocol : dict
-        Data, folds, split, seed and rows: what all runs in one folder must agree on.
+    protocol : Protocol
     repeats : int
     identity : str
         Digest of the protocol, the code, the library versions and the precision of networks.
@@ -51,7 +51,7 @@ class Plan:
     cells: tuple[Cell, ...]
     notes: tuple[str, ...]
     task: Task
-    protocol: dict[str, Any]
+    protocol: Protocol
     repeats: int
     identity: str
     fusion: Fusion | None = None
@@ -67,22 +67,15 @@ class Plan:
         return models | samplers | fused
 
     @property
-    def models(self) -> dict[str, dict[str, Any]]:
-        """What a report needs to know of each model: its ``title``, and the ``space`` of its samplers.
-
-        Of a model with clinical columns also its ``base`` and the names of the ``clinical`` columns.
-        """
-        described: dict[str, dict[str, Any]] = {}
+    def models(self) -> dict[str, ModelInfo]:
+        """What a report needs to know of each model, and of each with clinical columns."""
+        described = {}
         for name, spec in self.task.models.items():
-            described[name] = {"title": spec.title, "space": spec.features.space}
+            described[name] = ModelInfo(spec.title, spec.features.space)
             if self.fusion is not None:
-                columns = list(self.fusion.columns)
-                own = {
-                    "title": f"{spec.title} + {', '.join(columns)}",
-                    "base": name,
-                    "clinical": tuple(columns),
-                }
-                described[name + FUSED] = described[name] | own
+                columns = tuple(self.fusion.columns)
+                title = f"{spec.title} + {', '.join(columns)}"
+                described[name + FUSED] = ModelInfo(title, spec.features.space, name, columns)
         return described
 
     def expected_seconds(self, table: PixelTable) -> dict[Cell, float]:
@@ -91,7 +84,7 @@ class Plan:
         counts = np.bincount(taking_part, minlength=len(table.class_names))
         return {
             cell: expected_seconds(
-                cell, self.task.models[cell.model], counts, table.pixels.shape[1], self.protocol["folds"]
+                cell, self.task.models[cell.model], counts, table.pixels.shape[1], self.protocol.folds
             )
             for cell in self.cells
             if cell.base is None
@@ -140,17 +133,17 @@ def make_plan(
     )
     digest = table.digest()
     give_back(table.pixels)
-    protocol = {
-        "data": digest,
-        "folds": folds,
-        "split": chosen_split,
-        "seed": seed,
-        "rows": int(np.count_nonzero(task.folds[0] != LEFT_OUT)),
+    protocol = Protocol(
+        data=digest,
+        folds=folds,
+        split=chosen_split,
+        seed=seed,
+        rows=int(np.count_nonzero(task.folds[0] != LEFT_OUT)),
         # Repeat 0 tells which rows take part; it is the same for any number of repeats.
-        "assignment": hashlib.sha256(task.folds[0].tobytes()).hexdigest()[:16],
-    }
+        assignment=hashlib.sha256(task.folds[0].tobytes()).hexdigest()[:16],
+    )
     identity = json.dumps(
-        [protocol, code_digest(*_COMPUTING), versions(), choose_precision("auto")], sort_keys=True
+        [asdict(protocol), code_digest(*_COMPUTING), versions(), choose_precision("auto")], sort_keys=True
     )
     return Plan(
         cells=tuple(cells),

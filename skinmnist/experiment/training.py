@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.experiment.calibrating import as_columns, calibrate
-from skinmnist.experiment.inner_folds import draw_lesions
+from skinmnist.experiment.splits import draw_lesions
+from skinmnist.experiment.training import as_columns, calibrate
 from skinmnist.experiment.training_rows import TrainingRows, resample_rows, subsample, subsample_resampled
 from skinmnist.models.export import Fitted
 from skinmnist.models.spec import ModelSpec, Setting

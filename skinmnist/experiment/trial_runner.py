@@ -1,14 +1,14 @@
-"""Trials run into a store: stored cells are found again, the others run and are stored."""
+"""Cells run into a store, those of a run and of trials: stored cells are found again, the others run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from skinmnist.experiment.cells import CellFailure, CellResult
+from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.limits import Limits
 from skinmnist.experiment.execution.locks import hold_folder
 from skinmnist.experiment.execution.runner import choose_engine
@@ -49,19 +49,31 @@ class TrialRunner:
 
         Of two runs at once in one folder, the second waits for the first and takes over its cells.
         """
-        failures = []
+        progress, failures = self.progress, dict[Cell, CellFailure]()
         engine = choose_engine(self.dask, trial.table, trial.task, self.jobs, self.limits)
-        progress = self.progress
         with hold_folder(store.folder, lambda: progress.waiting(store.folder) if progress else None):
             store.sweep()
             missing = [cell for cell in trial.cells if store.load(cell) is None]
             missing.sort(key=lambda cell: -trial.task.models[cell.model].cost.seconds)
-            with closing(engine(missing)) as outcomes:
-                for outcome in outcomes:
-                    if isinstance(outcome, CellFailure):
-                        failures.append(outcome)
-                    else:
-                        store.save(outcome)
-                    if progress:
-                        progress.finished(outcome, None)
-        return failures
+            report = (lambda outcome: progress.finished(outcome, None)) if progress else None
+            store_outcomes(engine(missing), store, set(), failures, report)
+        return list(failures.values())
+
+
+def store_outcomes(
+    outcomes: Generator[CellResult | CellFailure],
+    store: CellStore,
+    done: set[Cell],
+    failures: dict[Cell, CellFailure],
+    report: Callable[[CellResult | CellFailure], None] | None,
+) -> None:
+    """Store cells as they come; `done` and `failures` fill up on the way, whatever ends it."""
+    with closing(outcomes):
+        for outcome in outcomes:
+            if isinstance(outcome, CellFailure):
+                failures[outcome.cell] = outcome
+            else:
+                store.save(outcome)
+                done.add(outcome.cell)
+            if report:
+                report(outcome)

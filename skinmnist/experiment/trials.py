@@ -11,7 +11,7 @@ import numpy.typing as npt
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import Task
-from skinmnist.experiment.run_folder.provenance import Provenance
+from skinmnist.experiment.run_folder.store import Provenance
 from skinmnist.resampling.registry import make_sampler, resample
 
 

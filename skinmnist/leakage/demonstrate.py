@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from skinmnist.experiment.execution.machine import available_cores
 from skinmnist.experiment.metrics import score
 from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.file_names import LEAK_FILES, RUN, is_unmarked_run
-from skinmnist.experiment.run_folder.provenance import Provenance
 from skinmnist.experiment.run_folder.record import CELLS_FOLDER
 from skinmnist.experiment.run_folder.store import CellStore
 from skinmnist.experiment.trial_runner import TrialProgress, TrialRunner
@@ -118,7 +117,7 @@ def demonstrate_leaks(
                 notes.append(f"{failure.cell} ({trial.name}) failed: {failure.reason}")
         titles = {name: spec.title for name, spec in scenario.models.items()}
         shown = Demonstration(_compare(scenario, stored), tuple(notes), titles)
-        write_leaks(folder, plan.protocol, shown)
+        write_leaks(folder, asdict(plan.protocol), shown)
     return shown
 
 

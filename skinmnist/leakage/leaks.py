@@ -21,7 +21,7 @@ from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.run_folder.decoding import decode
-from skinmnist.experiment.run_folder.frames import csv_bytes, read_columns
+from skinmnist.experiment.run_folder.record import csv_bytes, read_columns
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.experiment.trials import LeakTrial
 from skinmnist.leakage.trials import (

@@ -47,7 +47,7 @@ class LeakScenario:
     @property
     def n_folds(self) -> int:
         """Of the whole cross-validation."""
-        return int(self.plan.protocol["folds"])
+        return self.plan.protocol.folds
 
     @property
     def taking_part(self) -> npt.NDArray[np.int64]:

@@ -19,7 +19,7 @@ from skinmnist.datasets.arrays import decode_arrays, take_array
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import CellResult
 from skinmnist.experiment.run_folder.decoding import decode
-from skinmnist.experiment.run_folder.frames import read_columns
+from skinmnist.experiment.run_folder.record import read_columns
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.text import one_line
 

@@ -21,9 +21,8 @@ from skinmnist.experiment.comparison import run_comparison
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
 from skinmnist.experiment.execution.machine import available_cores
 from skinmnist.experiment.plan import Plan, make_plan
-from skinmnist.experiment.run_folder.frames import csv_bytes
-from skinmnist.experiment.run_folder.manifest import Request
-from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes
+from skinmnist.experiment.run_folder.run_info import Request
 from skinmnist.experiment.run_folder.store import CellStore
 from skinmnist.experiment.splits import assign_folds
 from skinmnist.experiment.trial_runner import TrialProgress, TrialRunner
@@ -58,7 +57,7 @@ class PresetRun:
 
 def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> LeakTrial:
     """Split, resample and validate as the page did."""
-    published, head, n_folds = preset.published, preset.head, plan.protocol["folds"]
+    published, head, n_folds = preset.published, preset.head, plan.protocol.folds
     rows = np.flatnonzero(plan.task.folds[0] >= 0)
     models = preset.models(validation_share=0.0 if published.watches_test else VALIDATION_SHARE)
     task = replace(plan.task, models=models, validate_on_held_out=published.watches_test)
@@ -124,7 +123,7 @@ def run_preset(
     published = [result for cell in trial.cells if (result := store.load(cell)) is not None]
     names = [network.name for network in preset.networks]
     claims = compare_claims(names, head.sampler, preset.claims, published, record.results)
-    about = _about(preset, table) | {"protocol": common(plan.protocol)}
+    about = _about(preset, table) | {"protocol": common(asdict(plan.protocol))}
     write_atomically(folder / ABOUT_FILE, (json.dumps(about, indent=1) + "\n").encode())
     if preset.augmentation is not None:
         write_atomically(folder / AUGMENTED_FILE, _augmented(preset, table, plan))

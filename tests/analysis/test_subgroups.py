@@ -14,7 +14,7 @@ from skinmnist.analysis.subgroups import (
     subgroup_scores,
 )
 from skinmnist.errors import InputError
-from skinmnist.experiment.run_folder.patients import PATIENTS_FILE, read_patients, write_patients
+from skinmnist.experiment.run_folder.rows import PATIENTS_FILE, read_patients, write_patients
 
 NAMES = ("nv", "bkl", "mel")
 

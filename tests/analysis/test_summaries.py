@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score, roc_auc_score
 
 from skinmnist.analysis import summaries
-from skinmnist.experiment.run_folder.mistakes import best_pair
+from skinmnist.experiment.metrics import best_pair
 from skinmnist.experiment.run_folder.record import RunRecord
 
 HAM = ["akiec", "bcc", "bkl", "df", "nv", "vasc", "mel"]

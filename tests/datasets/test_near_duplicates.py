@@ -7,7 +7,7 @@ import pytest
 
 from skinmnist.datasets.near_duplicates import find_near_duplicates
 from skinmnist.datasets.table import PixelTable
-from skinmnist.experiment.split_facts import describe_split
+from skinmnist.experiment.run_folder.run_info import SplitFacts
 from skinmnist.experiment.splits import LEFT_OUT, assign_folds
 
 
@@ -68,18 +68,20 @@ def test_what_a_split_shares(noise):
     lesions[22] = 5
     table = table_of(noise, lesions.astype(str))
     folds = np.arange(40) % 4
-    found = describe_split(table, folds)
+    found = SplitFacts.of_split(table, folds)
     assert (found.shared_lesions, found.shared_pictures) == (1, 2)
     assert (found.alike_pairs, found.alike_across, found.alike_rows) == (2, 1, ((4, 31),))
-    unknown = describe_split(replace(table, lesion_ids=None), folds)
+    unknown = SplitFacts.of_split(replace(table, lesion_ids=None), folds)
     assert (unknown.shared_lesions, unknown.alike_across) == (None, 2)
     folds[[31, 22]] = LEFT_OUT
-    assert describe_split(table, folds).shared_lesions == describe_split(table, folds).alike_pairs == 0
+    assert (
+        SplitFacts.of_split(table, folds).shared_lesions == SplitFacts.of_split(table, folds).alike_pairs == 0
+    )
 
 
 def test_large_tables_are_not_searched(noise, monkeypatch):
-    monkeypatch.setattr("skinmnist.experiment.split_facts.MOST_ROWS", 39)
-    assert describe_split(table_of(noise), np.arange(40) % 4).alike_pairs is None
+    monkeypatch.setattr("skinmnist.experiment.run_folder.run_info.MOST_ROWS", 39)
+    assert SplitFacts.of_split(table_of(noise), np.arange(40) % 4).alike_pairs is None
 
 
 def test_on_the_real_table(real_tables):
@@ -90,4 +92,4 @@ def test_on_the_real_table(real_tables):
     pairs = find_near_duplicates(table, np.arange(len(table)))
     same = table.lesion_ids[pairs[:, 0]] == table.lesion_ids[pairs[:, 1]]
     assert (len(pairs), int(same.sum())) == (114, 111)
-    assert describe_split(table, assign_folds(table, 5)[0]).shared_lesions == 0
+    assert SplitFacts.of_split(table, assign_folds(table, 5)[0]).shared_lesions == 0

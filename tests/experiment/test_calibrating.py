@@ -4,8 +4,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.svm import SVC
 
-from skinmnist.experiment.calibrating import calibrate
 from skinmnist.experiment.grid import resolve_samplers
+from skinmnist.experiment.training import calibrate
 from skinmnist.experiment.training_rows import TrainingRows, resample_rows
 from skinmnist.models.spec import ModelSpec
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from skinmnist.experiment.describing import extract_table_features
+from skinmnist.experiment.inputs import extract_table_features
 from skinmnist.experiment.splits import LEFT_OUT
 
 

@@ -7,8 +7,7 @@ from sklearn.dummy import DummyClassifier
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import Task, fit_cell
 from skinmnist.experiment.grid import resolve_samplers
-from skinmnist.experiment.inner_folds import draw_lesions, inner_folds
-from skinmnist.experiment.splits import assign_folds
+from skinmnist.experiment.splits import assign_folds, draw_lesions, inner_folds
 from skinmnist.experiment.training import fit_model
 from skinmnist.models.spec import FeatureSettings, ModelSpec, Setting
 from skinmnist.resampling.registry import Resampler

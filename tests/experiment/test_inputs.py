@@ -32,7 +32,7 @@ def test_a_large_table_gives_the_same_rows(lesions, fold_of, model):
 def test_blocks_leave_no_trace_but_rounding(lesions, fold_of, monkeypatch):
     rows = np.arange(100)
     whole = Inputs(lesions, MODELS["svm"], fold_of, large=True).take(rows)
-    monkeypatch.setattr("skinmnist.experiment.describing.BLOCK_ROWS", 7)
+    monkeypatch.setattr("skinmnist.experiment.inputs.BLOCK_ROWS", 7)
     parts = Inputs(lesions, MODELS["svm"], fold_of, large=True)
     np.testing.assert_allclose(parts.take(rows), whole, rtol=1e-4, atol=1e-4)
     assert parts.seconds > 0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from skinmnist.experiment.cells import Cell
-from skinmnist.experiment.schedule import Remaining, expected_seconds
+from skinmnist.experiment.plan import Remaining, expected_seconds
 from skinmnist.models.registry import MODELS
 
 COUNTS = np.array([327, 514, 1099, 115, 6705, 142, 1113])

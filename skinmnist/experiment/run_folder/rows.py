@@ -1,16 +1,21 @@
-"""Which lesion every row of a run's table shows, kept in the run folder for whoever resamples lesions."""
+"""Rows of the table in the run folder: their lesions and patients, and the pixels of confident mistakes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from skinmnist import facts
 from skinmnist.datasets.arrays import encode_arrays, take_array
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable
-from skinmnist.experiment.run_folder.archives import damaged, read_arrays
+from skinmnist.experiment.metrics import best_pair
+from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.experiment.run_folder.store import damaged, read_arrays
 
 LESIONS_FILE = "lesions.npz"
 
@@ -54,3 +59,128 @@ def read_lesions(folder: Path, rows: int) -> npt.NDArray[np.int32] | None:
     except ValueError as error:
         raise damaged(path, str(error)) from None
     return codes.astype(np.int32)
+
+
+PATIENTS_FILE = "patients.npz"
+
+
+def write_patients(folder: Path, table: PixelTable) -> None:
+    """Keep the clinical columns of every row; a table that has none leaves no file."""
+    known = table.clinical or {}
+    columns: dict[str, Any] = {name: known[name] for name in facts.CLINICAL_COLUMNS if name in known}
+    if not columns:
+        (folder / PATIENTS_FILE).unlink(missing_ok=True)
+        return
+    write_atomically(folder / PATIENTS_FILE, encode_arrays(columns))
+
+
+def read_patients(folder: Path, rows: int) -> dict[str, npt.NDArray[Any]]:
+    """Read what `write_patients` has kept.
+
+    Parameters
+    ----------
+    folder : Path
+    rows : int
+        Of the run's table.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (rows,)
+        As `PixelTable.clinical`, row *i* of the table at position *i*; empty where the folder does not tell.
+
+    Raises
+    ------
+    InputError
+        Where the file is there and cannot be read, or is not of this table.
+    """
+    path = folder / PATIENTS_FILE
+    if not path.is_file():
+        return {}
+    arrays = read_arrays(path)
+    try:
+        return {
+            name: take_array(arrays, name, "fU", (rows,)) for name in facts.CLINICAL_COLUMNS if name in arrays
+        }
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
+
+
+MISTAKES_FILE = "mistakes.npz"
+MOST_MISTAKES = 24
+
+
+def confident_mistakes(record: RunRecord, most: int = MOST_MISTAKES) -> pd.DataFrame:
+    """Find the held-out pictures about which the best pair was most sure, and wrong.
+
+    Parameters
+    ----------
+    record : RunRecord
+        Where its folder tells the lesions, each lesion is taken once.
+    most : int
+
+    Returns
+    -------
+    DataFrame
+        ``row, label, predicted, confidence`` (the probability of the class that was named), by falling
+        confidence, then by row; no picture twice. Empty where nothing is finished or nothing is wrong.
+
+    Raises
+    ------
+    InputError
+        Where the lesions in the folder are damaged.
+    """
+    names = record.info.table.class_names
+    pair = best_pair(record.scores)
+    rows = record.predictions
+    wrong = rows["label"] != rows["predicted"]
+    if pair is not None:
+        wrong &= (rows["sampler"] == pair[0]) & (rows["model"] == pair[1])
+    rows = rows[wrong]
+    probabilities = rows[[f"p_{name}" for name in names]].to_numpy(dtype=float)
+    told = rows["predicted"].to_numpy(dtype=np.int64)
+    found = rows[["row", "label", "predicted"]].astype(np.int64)
+    found["confidence"] = probabilities[np.arange(len(told)), told]
+    found = found.sort_values(["confidence", "row"], ascending=[False, True], kind="stable")
+    lesions = read_lesions(record.folder, record.info.table.rows)
+    shown = found["row"] if lesions is None else pd.Series(lesions[found["row"]], index=found.index)
+    return found[~shown.duplicated()].head(most).reset_index(drop=True)
+
+
+def write_mistakes(record: RunRecord, table: PixelTable) -> None:
+    """Keep the pixels of `confident_mistakes` in the run folder."""
+    rows = confident_mistakes(record)["row"].to_numpy(dtype=np.int64)
+    pictures = np.asarray(table.pixels[rows]).reshape(len(rows), *table.shape)
+    write_atomically(record.folder / MISTAKES_FILE, encode_arrays({"rows": rows, "pictures": pictures}))
+
+
+def read_mistakes(record: RunRecord) -> tuple[pd.DataFrame, npt.NDArray[np.uint8]]:
+    """Read the pixels that `write_mistakes` has kept, beside what is said of them.
+
+    Parameters
+    ----------
+    record : RunRecord
+
+    Returns
+    -------
+    mistakes : DataFrame
+        Of `confident_mistakes`, without those whose pixels are not there; none are in the folder of a run
+        before this file was written.
+    pictures : ndarray of shape (len(mistakes), height, width, channels), uint8
+
+    Raises
+    ------
+    InputError
+        Where the file is there and cannot be read.
+    """
+    found, shape, path = confident_mistakes(record), record.info.table.shape, record.folder / MISTAKES_FILE
+    if not path.is_file():
+        return found.iloc[:0], np.zeros((0, *shape), np.uint8)
+    arrays = read_arrays(path)
+    try:
+        rows = take_array(arrays, "rows", "i", (None,))
+        pictures = take_array(arrays, "pictures", "u", (len(rows), *shape))
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
+    place = {int(row): position for position, row in enumerate(rows)}
+    found = found[found["row"].isin(list(place))].reset_index(drop=True)
+    return found, np.asarray(pictures[[place[row] for row in found["row"]]], dtype=np.uint8)

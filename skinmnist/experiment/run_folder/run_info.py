@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import PurePath
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
-from skinmnist.experiment.cells import FUSED, Cell
-from skinmnist.experiment.grid import in_order
-from skinmnist.experiment.run_folder.decoding import OPTIONAL, Amount, Between, Count, decode, encode, refused
-from skinmnist.experiment.run_folder.provenance import Provenance
-from skinmnist.models.registry import MODELS
-from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
+import numpy as np
+import numpy.typing as npt
 
-_STALE = "cells that other versions of the code or its libraries had stored were left out"
+from skinmnist import facts
+from skinmnist.datasets.near_duplicates import ALIKE, MOST_ROWS, find_near_duplicates
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
+from skinmnist.experiment.run_folder.decoding import OPTIONAL, Amount, Between, Count, decode, encode, refused
+from skinmnist.experiment.run_folder.store import Provenance
+from skinmnist.experiment.splits import LEFT_OUT
 
 Folds = Annotated[int, Between(2, 100)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
 Positive = Annotated[int, Between(1)]
 Side = Annotated[int, Between(1, 2**16)]
+
+#: Near duplicates across folds that are named one by one.
+_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a run was asked for, beside what the plan holds.
+
+    Attributes
+    ----------
+    command : str
+        What to type to run the same again.
+    quick : bool
+        Whether the run is a quick look and no result.
+    """
+
+    command: str = "run_comparison(...)"
+    quick: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +95,25 @@ class TableInfo:
     lesions: Count | None = None
     clinical: tuple[str, ...] = ()
     inputs: tuple[InputFile, ...] = ()
+
+    @classmethod
+    def of_table(cls, table: PixelTable) -> TableInfo:
+        """Describe a table."""
+        lesions = table.lesion_counts
+        return cls(
+            name=table.name,
+            origin=table.origin,
+            synthetic=table.synthetic,
+            rows=len(table),
+            shape=table.shape,
+            class_names=tuple(table.class_names),
+            class_titles={name: facts.CLASS_TITLES.get(name, name) for name in table.class_names},
+            rows_per_class=tuple(table.class_counts.tolist()),
+            lesions_per_class=None if lesions is None else tuple(lesions.tolist()),
+            lesions=table.n_lesions,
+            clinical=tuple(table.clinical or ()),
+            inputs=tuple(InputFile(name, digest) for name, digest in table.inputs),
+        )
 
     def check(self) -> None:
         """Raise InputError where the fields contradict each other."""
@@ -138,7 +179,21 @@ class Session:
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """What stands on both sides of the split; None where it is not known (see `describe_split`)."""
+    """What stands on both sides of a split, counted while the table is at hand.
+
+    Attributes
+    ----------
+    shared_lesions, shared_pictures : int or None
+        Lesions with pictures in several folds, and their pictures; None where lesions are unknown.
+    alike_from : float
+        The correlation from which pictures count as near duplicates.
+    alike_pairs : int or None
+        None where the table is too large to search.
+    alike_across : int or None
+        Those in different folds that are not known to show one lesion.
+    alike_rows : tuple of (int, int)
+        The first of them, as row numbers.
+    """
 
     shared_lesions: Count | None
     shared_pictures: Count | None
@@ -146,6 +201,32 @@ class SplitFacts:
     alike_pairs: Count | None
     alike_across: Count | None
     alike_rows: tuple[tuple[Count, Count], ...]
+
+    @classmethod
+    def of_split(cls, table: PixelTable, fold_of: npt.NDArray[np.integer]) -> SplitFacts:
+        """Count what a split parts; `fold_of` has the fold of each row in one repeat, or ``LEFT_OUT``."""
+        rows = np.flatnonzero(fold_of != LEFT_OUT)
+        lesions, shared_lesions, shared_pictures = None, None, None
+        if table.lesion_ids is not None:
+            lesions = np.unique(table.lesion_ids, return_inverse=True)[1]
+            homes = np.unique(np.stack([lesions[rows], fold_of[rows]], axis=1), axis=0)[:, 0]
+            shared = np.flatnonzero(np.bincount(homes) > 1)
+            shared_lesions = len(shared)
+            shared_pictures = int(np.isin(lesions[rows], shared).sum())
+        if len(rows) > MOST_ROWS:
+            return cls(shared_lesions, shared_pictures, ALIKE, None, None, ())
+        pairs = find_near_duplicates(table, rows)
+        apart = fold_of[pairs[:, 0]] != fold_of[pairs[:, 1]]
+        if lesions is not None:
+            apart &= lesions[pairs[:, 0]] != lesions[pairs[:, 1]]
+        return cls(
+            shared_lesions=shared_lesions,
+            shared_pictures=shared_pictures,
+            alike_from=ALIKE,
+            alike_pairs=len(pairs),
+            alike_across=int(apart.sum()),
+            alike_rows=tuple((int(first), int(second)) for first, second in pairs[apart][:_NAMED]),
+        )
 
     def check(self) -> None:
         """Raise InputError where the fields contradict each other."""
@@ -293,7 +374,7 @@ class RunInfo:
                     "cells that other versions of the code or its libraries had stored were left out"
                 )
             return replace(self, notes=_once([*notes, *self.notes]))._with_totals()
-        samplers = in_order({*earlier.grid.samplers, *self.grid.samplers}, [*STRATEGIES, *SAMPLERS])
+        samplers = sorted_samplers({*earlier.grid.samplers, *self.grid.samplers})
         models = {name: model for name, model in earlier.grid.models.items() if name not in changed}
         models |= self.grid.models
         cells = {e.cell: e for e in earlier.cells if not {*changed} & {e.sampler, e.model}}
@@ -304,11 +385,11 @@ class RunInfo:
             repeats=max(self.repeats, earlier.repeats),
             fingerprints={**earlier.fingerprints, **self.fingerprints},
             held_out=self.held_out + earlier.held_out[len(self.held_out) :],
-            grid=Grid(tuple(samplers), {name: models[name] for name in in_order(models, MODELS)}),
+            grid=Grid(tuple(samplers), {name: models[name] for name in sorted_models(models)}),
             notes=_once([*earlier.notes, *notes, *self.notes]),
             split_facts=earlier.split_facts or self.split_facts,
             sessions=(*earlier.sessions, *own),
-            cells=tuple(sort_entries(cells)),
+            cells=sort_entries(cells),
         )._with_totals()
 
     def _with_totals(self) -> RunInfo:
@@ -328,15 +409,35 @@ class RunInfo:
         return sorted(changed | {name + FUSED for name in changed if name + FUSED in before})
 
 
-def sort_entries(entries: Mapping[Cell, CellEntry]) -> list[CellEntry]:
+def sort_entries(entries: Mapping[Cell, CellEntry]) -> tuple[CellEntry, ...]:
     """Sort what became of each cell in the order of the tables."""
-    samplers = in_order({cell.sampler for cell in entries}, [*STRATEGIES, *SAMPLERS])
-    models = in_order({cell.model for cell in entries}, MODELS)
-    ordered = sorted(
-        entries, key=lambda c: (samplers.index(c.sampler), models.index(c.model), c.repeat, c.fold)
-    )
-    return [entries[cell] for cell in ordered]
+    samplers = {name: i for i, name in enumerate(sorted_samplers({cell.sampler for cell in entries}))}
+    models = {name: i for i, name in enumerate(sorted_models({cell.model for cell in entries}))}
+    ordered = sorted(entries, key=lambda c: (samplers[c.sampler], models[c.model], c.repeat, c.fold))
+    return tuple(entries[cell] for cell in ordered)
 
 
 def _once(notes: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes))
+
+
+def check_same_protocol(info: RunInfo | None, protocol: Protocol, folder: Path) -> None:
+    """Refuse to mix runs that cannot stand in one table.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds a run of other data, rows, folds, split or seed.
+    """
+    if info is None:
+        return
+    for key, wanted in asdict(protocol).items():
+        stored = getattr(info.protocol, key)
+        if stored != wanted:
+            what = {"data": "other data", "assignment": "other rows"}.get(
+                key, f"{key} {stored} instead of {wanted}"
+            )
+            raise InputError(
+                f"{folder} holds a run with {what}; "
+                "name another folder with --out, or start over with --fresh"
+            )

@@ -1,4 +1,7 @@
-"""Finished cells on disk: one checksummed file each, written whole or not at all, never a pickle."""
+"""Finished cells on disk: one checksummed file each, written whole or not at all, never a pickle.
+
+A stored cell counts only where its `Provenance` is that of the run.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.datasets.arrays import decode_arrays, encode_arrays, take_array
+from skinmnist.datasets.arrays import Array, decode_arrays, encode_arrays, take_array
 from skinmnist.datasets.files import remove_torn, write_atomically
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
 from skinmnist.experiment.run_folder.decoding import Amount, Count, decode
-from skinmnist.experiment.run_folder.provenance import Provenance
+from skinmnist.text import one_line
 
 SUFFIX = ".cell"
 _ARRAYS = ("rows", "labels", "predicted", "probabilities", "counts_before", "counts_after")
@@ -180,3 +186,92 @@ def _exactly(kind: type[np.generic], array: npt.NDArray[Any]) -> npt.NDArray[Any
 
 def _are_codes(values: npt.NDArray[np.int64], n_classes: int) -> bool:
     return bool(((values >= 0) & (values < n_classes)).all())
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Return the arrays of an ``.npz`` of a run folder, by name.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read.
+    """
+    try:
+        return decode_arrays(path.read_bytes())
+    except OSError as error:
+        raise damaged(path, error.strerror or str(error)) from None
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
+
+
+def damaged(path: Path, reason: str) -> InputError:
+    """Return the error for a file of a run folder that a run writes anew."""
+    return InputError(
+        f"{path} is damaged ({one_line(reason)}); type the command of this run again, which writes it anew"
+    )
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the cells of a run share.
+
+    Attributes
+    ----------
+    identity : str
+        Digest of data, protocol, code and library versions.
+    fingerprints : mapping of str to str
+        What identifies the user's own models and samplers, by name.
+    class_names : tuple of str
+    shape : tuple of int
+        Height, width and channels of a picture.
+    held_out : tuple of tuple of str
+        For each repeat and fold, `digest_held_out` of its rows.
+    """
+
+    identity: str
+    fingerprints: Mapping[str, str]
+    class_names: tuple[str, ...]
+    shape: tuple[int, int, int]
+    held_out: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of_table(
+        cls,
+        identity: str,
+        fingerprints: Mapping[str, str],
+        table: PixelTable,
+        folds: npt.NDArray[np.integer],
+    ) -> Provenance:
+        """Return that of cells on a table, whose rows are held out as `assign_folds` says."""
+        held_out = tuple(
+            tuple(
+                digest_held_out(rows, np.asarray(table.labels[rows]), table.class_names)
+                for rows in (np.flatnonzero(fold_of == fold) for fold in range(int(folds.max()) + 1))
+            )
+            for fold_of in folds
+        )
+        return cls(identity, fingerprints, tuple(table.class_names), table.shape, held_out)
+
+    def own(self, cell: Cell) -> list[str]:
+        """Return the identity and the fingerprints that a cell was computed under."""
+        return [
+            self.identity,
+            self.fingerprints.get(cell.sampler, ""),
+            self.fingerprints.get(cell.model, ""),
+        ]
+
+    def holds_out(self, cell: Cell, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> bool:
+        """Tell whether a cell holds out these rows, and whether these are their labels."""
+        if not (0 <= cell.repeat < len(self.held_out) and 0 <= cell.fold < len(self.held_out[cell.repeat])):
+            return False
+        return self.held_out[cell.repeat][cell.fold] == digest_held_out(rows, labels, self.class_names)
+
+
+def digest_held_out(
+    rows: npt.NDArray[np.integer], labels: npt.NDArray[np.integer], class_names: Sequence[str]
+) -> str:
+    """Return a digest of held-out rows and of the classes that they show."""
+    state = hashlib.sha256(json.dumps(list(class_names)).encode())
+    state.update(np.ascontiguousarray(rows, dtype="<i8").data)
+    state.update(np.ascontiguousarray(labels, dtype="<i8").data)
+    return state.hexdigest()[:16]

@@ -18,8 +18,8 @@ from matplotlib.patches import Rectangle
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.subgroups import FEWEST
-from skinmnist.experiment.run_folder.mistakes import read_mistakes
 from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.experiment.run_folder.rows import read_mistakes
 from skinmnist.reporting.embed import Captioned, Embedded, embed_figure, embed_strip
 from skinmnist.reporting.format import (
     Figure,

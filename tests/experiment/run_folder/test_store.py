@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
-from skinmnist.experiment.run_folder.provenance import Provenance, digest_held_out
-from skinmnist.experiment.run_folder.store import CellStore, read_cell
+from skinmnist.experiment.run_folder.store import CellStore, Provenance, digest_held_out, read_cell
 
 CELL = Cell("SMOTE", "cnn", 0, 3)
 LABELS = np.array([0, 1, 1, 0, 1])

@@ -9,7 +9,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skinmnist.experiment.run_folder.frames import csv_bytes, read_columns
+from skinmnist.experiment.run_folder.record import csv_bytes, read_columns
 from skinmnist.text import is_name
 
 ODD = st.text(st.sampled_from("a1 '\"=+-@\t\r\n,\uff1d\ufeff\x1b\\\0") | st.characters(), max_size=12)

@@ -6,15 +6,15 @@ import pytest
 
 from skinmnist import run_comparison
 from skinmnist.errors import InputError
-from skinmnist.experiment.run_folder.mistakes import (
+from skinmnist.experiment.metrics import best_pair
+from skinmnist.experiment.run_folder.record import read_run
+from skinmnist.experiment.run_folder.rows import (
+    LESIONS_FILE,
     MISTAKES_FILE,
     MOST_MISTAKES,
-    best_pair,
     confident_mistakes,
     read_mistakes,
 )
-from skinmnist.experiment.run_folder.record import read_run
-from skinmnist.experiment.run_folder.rows import LESIONS_FILE
 
 
 @pytest.fixture(scope="module")
