@@ -25,7 +25,7 @@ from skinmnist.experiment.metrics import score
 from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.file_names import LEAK_FILES, RUN, is_unmarked_run
 from skinmnist.experiment.run_folder.record import CELLS_FOLDER
-from skinmnist.experiment.run_folder.store import CellStore
+from skinmnist.experiment.run_folder.store import CellStore, Provenance
 from skinmnist.experiment.trial_runner import TrialProgress, TrialRunner
 from skinmnist.experiment.trials import LeakTrial
 from skinmnist.leakage.leaks import LEAK_COLUMNS, LEAKS, LEAKS_FOLDER, Demonstration, write_leaks

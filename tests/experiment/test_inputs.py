@@ -7,8 +7,9 @@ from skinmnist.experiment import inputs
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import fit_cell
 from skinmnist.experiment.grid import resolve_samplers
-from skinmnist.experiment.inputs import Inputs, choose_training_rows
+from skinmnist.experiment.inputs import Inputs, choose_training_rows, extract_table_features
 from skinmnist.experiment.plan import make_plan
+from skinmnist.experiment.splits import LEFT_OUT
 from skinmnist.models.registry import MODELS
 from skinmnist.resampling.registry import Resampler
 
@@ -103,3 +104,25 @@ def test_a_sampler_that_looks_at_rows_gets_them_in_memory(lesions, fold_of, samp
     resampler = resolve_samplers([sampler])[sampler]
     rows = Inputs(lesions, MODELS["cnn"], fold_of, large=True).view(np.arange(9), resampler)
     assert isinstance(rows, MappedRows) == mapped
+
+
+def test_features_are_extracted_once_and_only_of_rows_in_folds(lesions):
+    calls = []
+
+    def extract(rows, shape):
+        calls.append(len(rows))
+        return rows[:, :5].astype(np.float32) + shape[0]
+
+    fold_of = np.zeros(len(lesions), dtype=np.int8)
+    fold_of[10:20] = LEFT_OUT
+    first = extract_table_features(lesions, extract, fold_of)
+    fold_of[:10] = 1
+    again = extract_table_features(lesions, extract, fold_of)
+    assert again is first
+    assert calls == [len(lesions) - 10]
+    assert np.isnan(first.values[10:20]).all()
+    np.testing.assert_array_equal(first.values[:10], lesions.pixels[:10, :5] + 8.0)
+    assert 0 < first.seconds < 1
+
+    fold_of[10:20] = 0
+    assert not np.isnan(extract_table_features(lesions, extract, fold_of).values).any()

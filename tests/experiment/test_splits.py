@@ -137,8 +137,8 @@ def test_a_share_of_every_class_is_drawn_in_whole_lesions(lesions, share, known)
 class Witness(DummyClassifier):
     """A classifier that remembers what it was given."""
 
-    def fit(self, X, y, watched):
-        Witness.seen = X, y, watched
+    def fit(self, X, y, validation_data):
+        Witness.seen = X, y, validation_data
         return super().fit(X, y)
 
 
@@ -146,7 +146,7 @@ def test_too_few_lesions_to_validate_on_any_are_refused():
     spec = ModelSpec("witness", lambda setting: Witness(), BYTES, validation_share=0.1)
     rows, labels = np.zeros((18, 12), np.uint8), np.repeat([0, 1], 9)
     setting = Setting((2, 2, 3), 2, 18, 0)
-    with pytest.raises(ValueError, match="too few lesions to leave out 10%"):
+    with pytest.raises(ValueError, match="too few lesions to validate on 10%"):
         fit_model(spec, Resampler("none"), setting, rows, labels, None)
 
 
@@ -156,15 +156,15 @@ def test_the_validation_set_is_split_off_before_the_sampler_sees_it(lesions):
     folds = assign_folds(lesions, 5, 1, "lesion", 0)
     task = Task(folds, True, {"witness": spec}, samplers, seed=0)
     result = fit_cell(Cell("RandomOverSampler", "witness", 0, 2), lesions, task)
-    rows, labels, (watched, watched_labels) = Witness.seen
+    rows, labels, (validation, validation_labels) = Witness.seen
 
     lesion_of = {pixels.tobytes(): i for i, pixels in zip(lesions.lesion_ids, lesions.pixels, strict=True)}
     held_out = set(lesions.lesion_ids[folds[0] == 2])
-    trained, seen = ({lesion_of[row.tobytes()] for row in part} for part in (rows, watched))
+    trained, seen = ({lesion_of[row.tobytes()] for row in part} for part in (rows, validation))
     assert trained | seen == set(lesions.lesion_ids) - held_out
     assert not trained & seen
     assert 0.15 < len(seen) / len(trained | seen) <= 0.2
     assert len(set(np.bincount(labels))) == 1
-    assert len(set(np.bincount(watched_labels))) > 1
-    assert result.timing.rows == np.count_nonzero(folds[0] != 2) - len(watched)
+    assert len(set(np.bincount(validation_labels))) > 1
+    assert result.timing.rows == np.count_nonzero(folds[0] != 2) - len(validation)
     assert result.counts_before.sum() == result.timing.rows
