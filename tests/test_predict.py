@@ -42,10 +42,10 @@ def test_table(model, folder, capsys):
 
 def test_json_lines(model, folder, capsys):
     assert main([model, "pictures", "--json"]) == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [one["image"].rpartition("/")[2] for one in told] == ["a.png", "b.JPG", "c.webp"]
-    assert all(sum(one["probabilities"].values()) == pytest.approx(1) for one in told)
-    assert len(told[0]["top"]) == 3
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["image"].rpartition("/")[2] for one in answers] == ["a.png", "b.JPG", "c.webp"]
+    assert all(sum(one["probabilities"].values()) == pytest.approx(1) for one in answers)
+    assert len(answers[0]["top"]) == 3
 
 
 def test_patterns_and_repeated_names(model, folder, capsys):

@@ -10,9 +10,9 @@ from skinmnist import serve
 
 def complaint(capsys, *arguments):
     assert serve.main(list(arguments)) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    return said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    return message
 
 
 def test_no_model(tmp_path, capsys, monkeypatch):
@@ -42,7 +42,7 @@ sys.exit(code or len(heavy))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C is sent as a signal")
-def test_the_door_opens_and_ends(pytestconfig):
+def test_the_command_serves_and_ends(pytestconfig):
     """It prints where the page is, answers, and ends with Ctrl+C, without a module that trains."""
     import signal
 

@@ -54,7 +54,7 @@ def test_scores_that_may_be_claimed_are_printed_and_stored(csv, tmp_path, capsys
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--model", "sklearn.naive_bayes:GaussianNB"], "cannot be written to a model file"),
         (["--seed", "-1"], "received seed -1"),
@@ -62,9 +62,9 @@ def test_scores_that_may_be_claimed_are_printed_and_stored(csv, tmp_path, capsys
         (["--model", "svm", "--sampler", "focal_loss"], "svm cannot take focal_loss"),
     ],
 )
-def test_bad_usage_is_told_before_training(arguments, said, csv, tmp_path, capsys):
+def test_bad_usage_is_told_before_training(arguments, message, csv, tmp_path, capsys):
     assert main([str(csv), *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("models/*"))
 
 
@@ -90,5 +90,5 @@ def test_a_table_of_which_nothing_can_be_kept_is_refused_before_validating(csv, 
 def test_a_folder_that_cannot_be_written_is_told_before_training(csv, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("os.access", lambda folder, how: folder != tmp_path / "locked")
     assert main([str(csv), "--model", "dummy", "--out", str(tmp_path / "locked" / "x.skm")]) == 2
-    said = f"the folder {tmp_path / 'locked'} cannot be written; name another file with --out"
-    assert said in capsys.readouterr().err
+    message = f"the folder {tmp_path / 'locked'} cannot be written; name another file with --out"
+    assert message in capsys.readouterr().err

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from skinmnist.datasets.arrays import Array, decode_array, decode_members, encode_array
 from skinmnist.errors import InputError
 from skinmnist.features.extract import extract_features, feature_names
+from skinmnist.features.image_ops import Shape
 from skinmnist.inference.heads import HEADS, STEPS, Head, Project, Standardise, softmax
 from skinmnist.inference.manifest import (
     FORMAT,
@@ -41,8 +42,6 @@ from skinmnist.inference.manifest import (
 )
 from skinmnist.inference.novelty import novelty_score
 from skinmnist.inference.onnx_network import NetworkPlan, Session
-
-Shape = tuple[int, int, int]
 
 SUFFIX = ".skm"
 #: Bytes of a file.

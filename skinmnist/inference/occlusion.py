@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-Shape = tuple[int, int, int]
+from skinmnist.features.image_ops import Shape
+
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
 

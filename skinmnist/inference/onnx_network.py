@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.features.image_ops import Shape
 from skinmnist.inference.manifest import UnreadableError, entry, number, one_of, several, whole
 
 Floats = npt.NDArray[np.floating]
@@ -38,7 +39,7 @@ _TYPES = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7}
 class NetworkPlan:
     """Everything about a trained network but its tensors."""
 
-    shape: tuple[int, int, int]
+    shape: Shape
     n_classes: int
     #: Side of the blocks of pixels that are folded into channels.
     block: int
@@ -53,7 +54,7 @@ class NetworkPlan:
     share: float = 0.0
 
     @classmethod
-    def read(cls, head: Any, shape: tuple[int, int, int], n_classes: int, n_features: int) -> NetworkPlan:
+    def read(cls, head: Any, shape: Shape, n_classes: int, n_features: int) -> NetworkPlan:
         """Read a plan from a manifest; a network that would take too long is refused."""
         channels = [whole(c, "channels", 1, 512) for c in several(entry(head, "channels"), "channels", 1, 6)]
         pairs = several(entry(head, "pairs"), "pairs", len(channels), len(channels))

@@ -38,15 +38,15 @@ def small_table() -> PixelTable:
 
 
 @pytest.fixture(scope="session")
-def kept(few_steps, small_table):
+def saved(few_steps, small_table):
     """Name of a model -> what `train_model` returns."""
     return functools.cache(functools.partial(train_model, small_table))
 
 
 @pytest.fixture(scope="session")
-def tiny(kept) -> bytes:
+def tiny(saved) -> bytes:
     """The content of the file of a small network."""
-    return kept("cnn_tiny").content
+    return saved("cnn_tiny").content
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def as_png(picture):
     return stream.getvalue()
 
 
-def test_a_prediction_tells_what_predict_proba_tells(classifier, picture):
+def test_a_prediction_has_what_predict_proba_returns(classifier, picture):
     found = classifier.classify(picture)
     row = picture_row(open_picture(picture), classifier.shape)
     expected = classifier.predict_proba(row[None])[0]
@@ -52,7 +52,7 @@ def test_many_pictures_go_on_after_a_broken_one(classifier, picture, monkeypatch
     )
 
 
-def test_synthetic_training_is_told_with_every_answer(classifier, picture):
+def test_synthetic_training_comes_with_every_answer(classifier, picture):
     assert SYNTHETIC_WARNING in classifier.classify(picture).warnings
     assert SYNTHETIC_WARNING in repr(classifier.classify(picture))
 
@@ -70,10 +70,10 @@ def test_top_and_dict(classifier, picture):
     shares = [share for _, share in found.top(7)]
     assert shares == sorted(found.probabilities.values(), reverse=True)
     assert found.top(1) == [(found.label, found.probability)]
-    told = json.loads(json.dumps(found.to_dict(2)))
-    assert told["label"] == found.label
-    assert [one["label"] for one in told["top"]] == [label for label, _ in found.top(2)]
-    assert told["notice"] == facts.DISCLAIMER
+    content = json.loads(json.dumps(found.to_dict(2)))
+    assert content["label"] == found.label
+    assert [one["label"] for one in content["top"]] == [label for label, _ in found.top(2)]
+    assert content["notice"] == facts.DISCLAIMER
 
 
 def test_notebooks_show_names_escaped(picture):

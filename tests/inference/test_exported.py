@@ -15,13 +15,13 @@ from skinmnist.models.registry import MODELS
 EXPORTABLE = [name for name, spec in MODELS.items() if spec.export]
 
 
-def test_every_registered_model_can_be_kept():
+def test_every_registered_model_can_be_saved():
     assert set(EXPORTABLE) == set(MODELS)
 
 
 @pytest.mark.parametrize("name", EXPORTABLE)
-def test_file_answers_what_the_model_in_memory_answers(name, kept, small_table):
-    model = kept(name)
+def test_file_answers_what_the_model_in_memory_answers(name, saved, small_table):
+    model = saved(name)
     found = Classifier(decode_model(model.content))
     rows = make_lesions(90, size=8, random_state=7).pixels
     expected = model.predict_proba(rows)
@@ -71,20 +71,20 @@ def test_grey_pictures(small_table):
 
 
 @pytest.mark.parametrize("sampler", ["SMOTE", "class_weight"])
-def test_samplers_are_applied(sampler, small_table, kept):
+def test_samplers_are_applied(sampler, small_table, saved):
     model = train_model(small_table, "logistic_regression", sampler)
     rare = np.flatnonzero(small_table.class_counts < 25)
-    plain = kept("logistic_regression").predict_proba(small_table.pixels)
+    plain = saved("logistic_regression").predict_proba(small_table.pixels)
     assert model.predict_proba(small_table.pixels)[:, rare].sum() > plain[:, rare].sum()
 
 
-def test_same_seed_same_bytes(small_table, kept):
-    assert train_model(small_table, "svm").content == kept("svm").content
-    assert train_model(small_table, "svm", seed=1).content != kept("svm").content
+def test_same_seed_same_bytes(small_table, saved):
+    assert train_model(small_table, "svm").content == saved("svm").content
+    assert train_model(small_table, "svm", seed=1).content != saved("svm").content
 
 
 @pytest.mark.parametrize(
-    ("model", "sampler", "said"),
+    ("model", "sampler", "message"),
     [
         ("sklearn.naive_bayes:GaussianNB", "none", "cannot be written to a model file; choose one of svm"),
         ("nonsense", "none", "received model 'nonsense'"),
@@ -92,22 +92,22 @@ def test_same_seed_same_bytes(small_table, kept):
         ("svm", "focal_loss", "svm cannot take focal_loss"),
     ],
 )
-def test_what_cannot_be_kept_is_refused_before_training(model, sampler, said):
-    with pytest.raises(InputError, match=said):
+def test_what_cannot_be_saved_is_refused_before_training(model, sampler, message):
+    with pytest.raises(InputError, match=message):
         choose_pair(model, sampler)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"class_names": ("a" * 61, *"bcdefg")}, "expected 1 to 60 plain signs"),
         ({"shape": (1, 64, 3)}, "received pictures of 1 x 64 x 3"),
         ({"shape": (8, 12, 2)}, "received pictures of 8 x 12 x 2"),
     ],
 )
-def test_what_no_file_could_hold_is_refused_before_training(change, said, small_table, monkeypatch):
+def test_what_no_file_could_hold_is_refused_before_training(change, message, small_table, monkeypatch):
     monkeypatch.delattr("skinmnist.experiment.train_model.fit_model")
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         train_model(replace(small_table, **change), "dummy")
 
 
@@ -120,13 +120,13 @@ def test_too_few_pictures_are_refused_before_training(few_classes, monkeypatch):
         train_model(few, "dummy")
 
 
-def test_what_has_grown_too_large_is_not_kept(small_table, monkeypatch):
+def test_what_has_grown_too_large_is_not_saved(small_table, monkeypatch):
     monkeypatch.setattr("skinmnist.experiment.train_model.MOST_BYTES", 1000)
     with pytest.raises(InputError, match="cannot be kept in a file: it is larger than 1,000 bytes; choose"):
         train_model(small_table, "dummy")
 
 
-def test_what_cannot_be_read_again_is_not_kept(small_table, monkeypatch):
+def test_what_cannot_be_read_again_is_not_saved(small_table, monkeypatch):
     monkeypatch.setattr("skinmnist.experiment.train_model.encode_model", lambda *parts: b"nothing")
     with pytest.raises(InputError, match="cannot be kept in a file: it is not written by skinmnist"):
         train_model(small_table, "dummy")

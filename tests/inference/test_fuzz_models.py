@@ -51,8 +51,8 @@ def altered_models(content):
 
 
 @pytest.mark.parametrize("model", ["cnn_tiny", "random_forest"])
-def test_altered_models(kept, tmp_path, model):
-    whole = kept(model).content
+def test_altered_models(saved, tmp_path, model):
+    whole = saved(model).content
     assert check_model(whole, tmp_path / "model.skm")
 
     @settings(max_examples=100, derandomize=True, **QUIETLY)
@@ -67,8 +67,8 @@ def test_altered_models(kept, tmp_path, model):
 @pytest.mark.parametrize(
     "model", ["cnn_tiny", "random_forest", "svm", "hist_gradient_boosting", "logistic_regression"]
 )
-def test_thousands_of_altered_models(kept, tmp_path, model):
-    whole, verdicts = kept(model).content, []
+def test_thousands_of_altered_models(saved, tmp_path, model):
+    whole, verdicts = saved(model).content, []
 
     @settings(max_examples=3000, phases=[Phase.generate], **QUIETLY)
     @given(altered_models(whole))

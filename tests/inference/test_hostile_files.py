@@ -24,8 +24,8 @@ MOST_GROWTH_MB, MOST_SECONDS = 300, 2.0
 
 
 @pytest.fixture(scope="module")
-def forest(kept):
-    return kept("random_forest").content
+def forest(saved):
+    return saved("random_forest").content
 
 
 def refused(path: Path) -> bool:
@@ -110,8 +110,8 @@ def mutated_inside(content: bytes, rng: np.random.Generator) -> bytes:
 
 @pytest.mark.parametrize(("mutate", "count"), [(mutated, 700), (mutated_inside, 300)])
 @pytest.mark.parametrize("model", ["cnn_tiny", "random_forest"])
-def test_mutated_files(model, mutate, count, kept, tmp_path):
-    content = kept(model).content
+def test_mutated_files(model, mutate, count, saved, tmp_path):
+    content = saved(model).content
     rng = np.random.default_rng(0)
     path = tmp_path / "model.skm"
     n_refused = n_changed = 0

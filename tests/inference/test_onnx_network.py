@@ -51,16 +51,16 @@ def test_plans_are_read_from_a_manifest(plan):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"centre": np.zeros(3, np.float32)}, "array centre is float32 of 3, expected 1 x 12 x 1 x 1"),
         ({"centre": np.full((1, 12, 1, 1), np.nan, np.float32)}, "array centre is not finite"),
         ({"logits_kernel": np.zeros((12, 5), int)}, "array logits_kernel is int64"),
     ],
 )
-def test_only_tensors_that_fit_the_plan_are_taken(change, said):
+def test_only_tensors_that_fit_the_plan_are_taken(change, message):
     plan = PLANS["square"]
-    with pytest.raises(UnreadableError, match=said):
+    with pytest.raises(UnreadableError, match=message):
         Session(plan, Arrays({**trained(plan), **change}).floats)
 
 

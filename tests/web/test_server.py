@@ -15,7 +15,7 @@ def test_a_port_that_is_taken():
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "said"),
+    ("host", "port", "message"),
     [
         ("192.0.2.1", 0, "cannot listen on"),
         ("no such host", 0, "expected an address of this machine"),
@@ -24,6 +24,6 @@ def test_a_port_that_is_taken():
         ("127.0.0.1", -1, "expected 0"),
     ],
 )
-def test_addresses_that_are_none(host, port, said):
-    with pytest.raises(InputError, match=said):
+def test_addresses_that_are_none(host, port, message):
+    with pytest.raises(InputError, match=message):
         open_socket(host, port)
