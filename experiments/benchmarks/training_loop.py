@@ -135,9 +135,9 @@ def take_turns(contestants):
 class StepOfFit(keras.Model):
     """The step of our loop as Keras' ``fit`` calls it."""
 
-    def __init__(self, compiled, data, coarse):
+    def __init__(self, loop, data, coarse):
         super().__init__()
-        self.compiled, self.data, self.coarse = compiled, data, coarse
+        self.loop, self.rows, self.coarse = loop, data, coarse
         self.means = [keras.metrics.Mean(name) for name in ("loss", "accuracy")]
 
     @property
@@ -146,8 +146,8 @@ class StepOfFit(keras.Model):
 
     def train_step(self, inputs):
         order, share, step = inputs
-        batch = [tf.gather(values, order) for values in self.data]
-        values = self.compiled.one_step(batch, share, step, tf.constant(graph_seed()), self.coarse)
+        batch = [tf.gather(values, order) for values in self.rows]
+        values = self.loop.one_step(batch, share, step, tf.constant(graph_seed()), self.coarse)
         for mean, value in zip(self.means, values, strict=True):
             mean.update_state(value)
         return self.get_metrics_result()

@@ -1,9 +1,9 @@
 """Training: batches, learning rates, losses, the validation set, and the loop of gradient steps.
 
-Keras' own ``fit`` leaves the graph after each batch and builds its input pipeline anew at each epoch; here
-one ``tf.function`` gathers, augments, differentiates and updates for many steps at a time. The first part of
-a run sees the pictures at half their resolution, where a step costs a quarter (progressive resizing, Howard
-2018).
+One ``tf.function`` gathers, augments, differentiates and updates for many steps at a time. Keras' own ``fit``
+leaves the graph after each batch: around the very same step, small networks take a tenth or more longer
+(``experiments/benchmarks/training_loop.py --fits``). The first part of a run sees the pictures at half their
+resolution, where a step costs a quarter (progressive resizing, Howard 2018).
 """
 
 from __future__ import annotations
