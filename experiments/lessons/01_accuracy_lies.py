@@ -5,8 +5,8 @@
 # away?
 #
 # The pictures show seven kinds of pigmented spots on the skin. Most are common moles (`nv`); melanomas
-# (`mel`) are rare, and some kinds are rarer still. Whoever missed a melanoma would not be consoled by the
-# many moles that were named rightly. Yet the score that nearly everybody reports first, accuracy, counts
+# (`mel`) are rare, and some kinds are rarer still. A missed melanoma is not made up for by the many
+# moles that were classified correctly. Yet the score that nearly everybody reports first, accuracy, counts
 # pictures, and most pictures are moles.
 
 # %%
@@ -180,8 +180,8 @@ say(
 # | Does it rank the suspicious before the harmless, whatever the threshold? | AUC, average precision |
 # | Can I believe its probabilities? | calibration: lesson 7 |
 #
-# No score is *the* right one. What is always wrong is a score without the line to beat, and a single mean
-# without the classes behind it.
+# No score is *the* right one. What is always wrong is a score without the majority baseline, and a single
+# mean without the classes behind it.
 
 # %%
 finding(

@@ -156,29 +156,29 @@ for name in samplers:
 # %% [markdown]
 # ## Why
 #
-# Count twins. After copying, a rare picture exists many times; the split deals its copies to both sides. A
-# held out copy is answered by its twin in the training part, and the twin carries the right label by
+# Count duplicates. After copying, a rare picture exists many times; the split puts copies on both sides. A
+# held-out copy is answered by its duplicate in the training part, which carries the right label by
 # construction. SMOTE makes no copies, but mixtures of neighbours of the **same label**, and a mixture lies
 # next to its parents.
 
 # %%
 counts = table.class_counts
 copies = counts.max() / counts
-with_twin = 1 - 0.2 ** (copies - 1)  # Not all other copies went to the test part, which is a fifth.
+with_copy = 1 - 0.2 ** (copies - 1)  # Not all other copies went to the test part, which is a fifth.
 drawn, axes = figure(height=250)
 order = np.argsort(counts)
-axes.barh(range(len(order)), with_twin[order], color=VERMILLION, height=0.6)
+axes.barh(range(len(order)), with_copy[order], color=VERMILLION, height=0.6)
 ticks = [f"{names[code]}: {copies[code]:.0f} of each" for code in order]
 axes.set(
-    yticks=range(len(order)), yticklabels=ticks, xlim=(0, 1.12), xlabel="share of test pictures with a twin"
+    yticks=range(len(order)), yticklabels=ticks, xlim=(0, 1.12), xlabel="share of test pictures with a copy"
 )
 for place, code in enumerate(order):
-    axes.text(with_twin[code] + 0.02, place, f"{with_twin[code]:.0%}", va="center", color=INK)
-told = [f"{names[code]} {with_twin[code]:.0%}" for code in order]
-show(drawn, f"Share of the copied test pictures that have a twin in the training part: {', '.join(told)}.")
+    axes.text(with_copy[code] + 0.02, place, f"{with_copy[code]:.0%}", va="center", color=INK)
+summary = [f"{names[code]} {with_copy[code]:.0%}" for code in order]
+show(drawn, f"Share of the copied test pictures that have a copy in the training part: {', '.join(summary)}.")
 say(
-    f"Each class is a seventh of the copied test, and only `{names[int(counts.argmax())]}` has no twins. "
-    f"So a model that knows nothing but its training pictures scores about {np.mean(with_twin):.0%}, and "
+    f"Each class is a seventh of the copied test, and only `{names[int(counts.argmax())]}` has no copies. "
+    f"So a model that knows nothing but its training pictures scores about {np.mean(with_copy):.0%}, and "
     "more if it guesses `nv` elsewhere."
 )
 
@@ -233,7 +233,7 @@ from imblearn.under_sampling import RandomUnderSampler
 few = [resample_first(RandomUnderSampler(random_state=seed), meaningless)[1] for seed in range(10)]
 say(
     f"On meaningless labels: {np.mean(few):.2f} in the mean of ten draws, near chance ({chance:.2f}). It "
-    "makes no twins. (What is left above chance are other pictures of the same lesion: lesson 3.) The "
+    "puts no copies there. (What is left above chance are other pictures of the same lesion: lesson 3.) The "
     "test is no longer like the clinic, though, as in exercise 1."
 )
 

@@ -127,11 +127,11 @@ axes.set(yticks=range(3), yticklabels=list(reversed(models)), xlim=(0, 0.85), yl
 axes.set_xlabel("balanced accuracy")
 axes.grid(axis="x")
 axes.legend(loc="lower center", bbox_to_anchor=(0.35, 1), ncols=2)
-told = [
+summary = [
     f"{name} {balanced[name, 'lesion']:.2f} by lesion, {balanced[name, 'image']:.2f} by picture"
     for name in models
 ]
-show(drawn, f"Balanced accuracy under both splits: {'; '.join(told)}.", cover=True)
+show(drawn, f"Balanced accuracy under both splits: {'; '.join(summary)}.", cover=True)
 
 # %% [markdown]
 # ## Who profits

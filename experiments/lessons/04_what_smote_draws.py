@@ -187,10 +187,10 @@ axis.text(dimensions[-1], 0.46, "as it should be", color=MUTED, ha="right", va="
 axis.set(xticks=[2, 10, 100, 1000], xticklabels=["2", "10", "100", "1,000"], ylim=(0, 1.05))
 axis.minorticks_off()
 axis.set(xlabel="dimensions of pure noise", ylabel="new rows called rare")
-told = [f"{share:.0%} in {dimension:,}" for dimension, share in zip(dimensions, votes, strict=True)]
+summary = [f"{share:.0%} in {dimension:,}" for dimension, share in zip(dimensions, votes, strict=True)]
 show(
     drawn,
-    f"Share of new rows of noise that are given to the class that was rare: {', '.join(told)} dimensions.",
+    f"Share of new rows of noise that are given to the class that was rare: {', '.join(summary)} dimensions.",
 )
 say(
     f"In 2 dimensions {votes[0]:.0%} of the new rows are called rare, in 1,000 dimensions "
@@ -217,7 +217,7 @@ alarms = [100 * answers[~truth].mean() for answers in (before, after)]
 found = [100 * answers[truth].mean() for answers in (before, after)]
 say(
     f"False alarms on moles go from {alarms[0]:.0f}% to {alarms[1]:.0f}%, melanomas found from "
-    f"{found[0]:.0f}% to {found[1]:.0f}%. Some of this is wanted, and any remedy against imbalance would "
+    f"{found[0]:.0f}% to {found[1]:.0f}%. Some of this is wanted, and any imbalance strategy would "
     "do it (lesson 6). How much of it is the geometry above depends on the model: neighbours suffer "
     "most, for they live on distances."
 )

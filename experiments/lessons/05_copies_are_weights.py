@@ -131,9 +131,11 @@ axis.set(
 axis.set(xlabel="largest difference between copies and weights", xticks=[1e-12, 1e-8, 1e-4, 1])
 axis.set_xticklabels(["1e-12", "1e-8", "1e-4", "1"])
 axis.minorticks_off()
-told = [f"{name} {size:.0e}" for name, size in zip(models, sizes, strict=True)]
+summary = [f"{name} {size:.0e}" for name, size in zip(models, sizes, strict=True)]
 show(
-    drawn, f"Largest difference between the answers of copies and of weights: {', '.join(told)}.", cover=True
+    drawn,
+    f"Largest difference between the answers of copies and of weights: {', '.join(summary)}.",
+    cover=True,
 )
 
 # %%

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 6. Move the threshold instead
 #
-# Does resampling teach a model something, or does it only make it answer differently? There is a remedy that
-# touches neither the table nor the training, and costs nothing: divide by what is frequent anyway.
+# Does resampling teach a model something, or does it only make it answer differently? There is a strategy
+# that touches neither the table nor the training, and costs nothing: divide by what is frequent anyway.
 #
 # A model that says "70 % mole, 20 % melanoma" has already taken into account that moles are frequent. Divide
 # each probability by the frequency of its class, and decide by what is left. That is Bayes' rule, run
@@ -117,14 +117,14 @@ axis.set(xlabel="balanced accuracy", ylabel="accuracy")
 axis.margins(0.12)
 axis.grid()
 axis.legend(loc="lower left")
-told = [
+summary = [
     f"{name} {scores[name]['balanced_accuracy']:.2f} and {scores[name]['accuracy']:.2f}" for name in styles
 ]
 show(
     drawn,
     "Balanced accuracy against accuracy. A line shows one model with its threshold moved, from "
     f"{line[0, 0]:.2f} and {line[0, 1]:.2f} to {line[-1, 0]:.2f} and {line[-1, 1]:.2f}. Points: "
-    f"{'; '.join(told)}.",
+    f"{'; '.join(summary)}.",
     cover=True,
 )
 
@@ -172,7 +172,7 @@ for name in ("RandomOverSampler", "SMOTE"):
 # %% [markdown]
 # ## What follows
 #
-# - Whoever praises a sampler should compare it with a moved threshold, not with the untouched model. That is
+# - Compare a sampler with a moved threshold, not with the untouched model. That is
 #   what the report's line *prior correction* is for.
 # - The comparison at *equal balanced accuracy* is the fair one: every point on the line is for sale at no
 #   cost.

@@ -4,7 +4,7 @@
 # A model says "melanoma, 60 %". Out of a hundred such pictures, how many are melanomas: sixty?
 #
 # A probability is a promise that can be checked: among the pictures that were given about 60 %, about 60 %
-# should be melanomas. A model that was trained on a table in which melanomas had been copied was told of a
+# should be melanomas. A model that was trained on a table in which melanomas had been copied has seen a
 # world with many melanomas. It keeps that promise in *that* world.
 
 # %%
@@ -113,14 +113,14 @@ axis.set(
     xlim=(0, 1), ylim=(0, 1), xlabel="promised probability of melanoma", ylabel="share that are melanomas"
 )
 axis.legend(loc="upper left")
-told = [
+summary = [
     f"{name}: where {said:.0%} was promised, {came:.0%} came"
     for name, (said, came) in ((n, p[-1]) for n, p in points.items())
 ]
 show(
     drawn,
     "Promised probability of melanoma against the share of melanomas, in six groups of pictures. In the "
-    f"highest group, {'; '.join(told)}.",
+    f"highest group, {'; '.join(summary)}.",
     cover=True,
 )
 
@@ -161,7 +161,7 @@ claim(
 # %% [markdown]
 # ## What it means in the clinic
 #
-# Whoever decides by a threshold on the probability ("above 20 %, take it out") decides on the promise. With
+# A rule with a threshold on the probability ("above 20 %, take it out") relies on that probability. With
 # oversampled probabilities the same rule takes out many more harmless spots, and nobody has chosen that.
 
 # %%

@@ -82,8 +82,8 @@ show(
 )
 say(
     f"Best and worst seed are **{spread:.3f}** apart; the standard deviation is "
-    f"{by_seed.std(ddof=1):.3f}. Whoever tries {seeds} seeds and reports the best has gained "
-    f"{by_seed.max() - by_seed.mean():.3f} over the mean and learnt nothing. Many published improvements "
+    f"{by_seed.std(ddof=1):.3f}. Trying {seeds} seeds and reporting the best gains "
+    f"{by_seed.max() - by_seed.mean():.3f} over the mean and teaches nothing. Many published improvements "
     "are smaller."
 )
 claim("The best and the worst of twenty seeds of one method are apart (macro-F1)", spread, at_least=0.01)
@@ -155,13 +155,13 @@ axis.text(3.2, 0.06, "promised", color=MUTED, ha="right", va="bottom")
 axis.set(xticks=range(len(repeats)), xticklabels=repeats, ylim=(0, None), xlim=(-0.2, 3.3))
 axis.set(xlabel="repeats of 5 folds", ylabel="“significantly better”")
 axis.legend(loc="upper left")
-told = [
+summary = [
     f"{times} repeats: usual {u:.0%}, corrected {c:.0%}"
     for times, u, c in zip(repeats, *alarms.values(), strict=True)
 ]
 show(
     drawn,
-    f"Share of comparisons of a method with itself that a t-test calls significant. {'; '.join(told)}.",
+    f"Share of comparisons of a method with itself that a t-test calls significant. {'; '.join(summary)}.",
     cover=True,
 )
 

@@ -63,7 +63,7 @@ pixels, shape = shrink(max(1, table.shape[0] // 14))
 # %% [markdown]
 # ## Predict
 #
-# > - Which of the three remedies raises the balanced accuracy most? Does any of them not raise it at all?
+# > - Which of the three strategies raises the balanced accuracy most? Does any of them not raise it at all?
 # > - Which raises the accuracy?
 # > - One of the three was made for imbalance between *easy and hard* pictures, not between classes. Which?
 
@@ -71,16 +71,16 @@ pixels, shape = shrink(max(1, table.shape[0] // 14))
 # ## The experiment
 
 # %%
-remedies = {
+strategies = {
     "none": {},
     "balanced batches": {"balance": "balanced_batches"},
     "focal loss": {"loss": "focal"},
     "logit adjustment": {"loss": "logit_adjusted"},
 }
 scores, chances = {}, {}
-for name, remedy in remedies.items():
+for name, strategy in strategies.items():
     network = CNNClassifier(
-        shape, steps=220, batch_size=64, channels=(16, 32), pairs=(0, 1), coarse_share=0, views=2, **remedy
+        shape, steps=220, batch_size=64, channels=(16, 32), pairs=(0, 1), coarse_share=0, views=2, **strategy
     )
     network.fit(pixels[train], labels[train])
     chances[name] = network.predict_proba(pixels[~train])
@@ -89,7 +89,7 @@ moved = prior_corrected(chances["none"], np.bincount(labels[train]).astype(float
 scores["none, divided"] = score(labels[~train], moved.argmax(axis=1), moved, names)
 
 columns = ["accuracy", "balanced_accuracy", "macro_f1", "recall_mel", "macro_auc"]
-board = pd.DataFrame(scores).T.reindex(columns=columns).rename_axis("remedy")
+board = pd.DataFrame(scores).T.reindex(columns=columns).rename_axis("strategy")
 show_table(
     board,
     "One network, four trainings of the same length, one third of the lesions held out. The last row is "
@@ -113,12 +113,12 @@ axes.set(
 axes.set_xlabel("score on held-out lesions")
 axes.grid(axis="x")
 axes.legend(loc="lower center", bbox_to_anchor=(0.35, 1), ncols=2)
-told = [
+summary = [
     f"{name}: {found['accuracy']:.2f} and {found['balanced_accuracy']:.2f}" for name, found in scores.items()
 ]
 show(
     drawn,
-    f"Accuracy and balanced accuracy of one network after equally long trainings. {'; '.join(told)}.",
+    f"Accuracy and balanced accuracy of one network after equally long trainings. {'; '.join(summary)}.",
     cover=True,
 )
 
@@ -127,7 +127,7 @@ gain = {name: scores[name]["balanced_accuracy"] - scores["none"]["balanced_accur
 say(
     f"Balanced batches change balanced accuracy by **{gain['balanced batches']:+.2f}**, logit adjustment by "
     f"{gain['logit adjustment']:+.2f}, focal loss by {gain['focal loss']:+.2f}. The accuracies are "
-    + ", ".join(f"{scores[name]['accuracy']:.2f} ({name})" for name in remedies)
+    + ", ".join(f"{scores[name]['accuracy']:.2f} ({name})" for name in strategies)
     + ". Focal loss looks away from what is easy, whichever class it is, and asks nobody how frequent it is."
 )
 claim("Balanced batches raise balanced accuracy", gain["balanced batches"], at_least=0.04)
@@ -242,7 +242,7 @@ share = np.sqrt(table.class_counts) / np.sqrt(table.class_counts).sum()
 say(
     f"They lie between: `nv` would be {share[names.index('nv')]:.0%} of a batch instead of "
     f"{1 / len(names):.0%} or {np.mean(labels == names.index('nv')):.0%}. In `CNNClassifier` it is "
-    "`sqrt_batches`; the README tells how it does on the real table."
+    "`sqrt_batches`; the README shows how it does on the real table."
 )
 
 # %% [markdown]

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 10. Turn the dials
 #
-# When does a remedy against imbalance help at all? Not "on this table", but: how rare, how alike, how many?
+# When does an imbalance strategy help at all? Not "on this table", but: how rare, how alike, how many?
 #
 # A real table is one point. The synthetic table has dials: how many times as frequent the common class is
 # (**imbalance**), how alike the classes look (**overlap**), and how many pictures there are (**size**). Turn
-# one at a time, and see where a remedy earns its keep.
+# one at a time, and see where a strategy pays off.
 
 # %%
 import numpy as np
@@ -52,11 +52,11 @@ from skinmnist.teaching.notebook_api import (
 # class, so that every recall is known well.
 
 # %%
-remedies = ("class weights", "SMOTE", "moved threshold")
+strategies = ("class weights", "SMOTE", "moved threshold")
 
 
 def gains(rows, codes, new_rows, new_codes):
-    """Return the balanced accuracy of doing nothing, and what each remedy adds to it."""
+    """Return the balanced accuracy of doing nothing, and what each strategy adds to it."""
     space = make_pipeline(StandardScaler(), PCA(min(30, len(rows) // 4), random_state=0)).fit(rows)
     rows, new_rows = space.transform(rows), space.transform(new_rows)
     regression = LogisticRegression(C=0.05, tol=1e-3, max_iter=2000)
@@ -72,7 +72,7 @@ def gains(rows, codes, new_rows, new_codes):
     regression.set_params(class_weight=None).fit(*sampler.fit_resample(rows, codes))
     answers["SMOTE"] = regression.predict(new_rows)
     balanced = {name: balanced_accuracy_score(new_codes, answer) for name, answer in answers.items()}
-    return balanced["nothing"], {name: balanced[name] - balanced["nothing"] for name in remedies}
+    return balanced["nothing"], {name: balanced[name] - balanced["nothing"] for name in strategies}
 
 
 overlaps = {0.2: "far apart", 0.5: "as in HAM10000", 0.8: "nearly alike"}
@@ -108,11 +108,11 @@ for axis, size in zip(axes, sizes, strict=True):
     axis.set_xlabel("nv : any other")
     for spine in axis.spines.values():
         spine.set_visible(False)
-told = [
+summary = [
     f"{overlaps[overlap]}, {ratio} to 1, {size:,} pictures {gain:+.2f}"
     for (overlap, ratio, size), gain in best.items()
 ]
-show(drawn, f"What the best of three remedies adds to balanced accuracy: {'; '.join(told)}.", cover=True)
+show(drawn, f"What the best of three strategies adds to balanced accuracy: {'; '.join(summary)}.", cover=True)
 
 # %%
 table_of_gains = pd.DataFrame(
@@ -127,11 +127,11 @@ table_of_gains = pd.DataFrame(
         for (overlap, ratio, size), (nothing, gain) in found.items()
     ]
 ).set_index("classes")
-show_table(table_of_gains, "Balanced accuracy of doing nothing, and what each remedy adds.", digits=2)
+show_table(table_of_gains, "Balanced accuracy of doing nothing, and what each strategy adds.", digits=2)
 
 
 def mean_gain(**dials):
-    """Return the mean gain of all remedies over the tables whose dials stand as given."""
+    """Return the mean gain of all strategies over the tables whose dials stand as given."""
     wanted = [
         np.mean(list(gain.values()))
         for (overlap, ratio, size), (_, gain) in found.items()
@@ -143,7 +143,7 @@ def mean_gain(**dials):
 
 
 say(
-    "In the mean of the three remedies and of the other dials: "
+    "In the mean of the three strategies and of the other dials: "
     + ", ".join(f"{mean_gain(ratio=ratio):+.3f} at {ratio} : 1" for ratio in ratios)
     + "; "
     + ", ".join(
@@ -155,11 +155,11 @@ say(
 )
 spread = float(np.mean([max(gain.values()) - min(gain.values()) for _, gain in found.values()]))
 say(
-    f"Between the three remedies themselves lie {spread:.3f} on average. *Whether* something is done "
+    f"Between the three strategies themselves lie {spread:.3f} on average. *Whether* something is done "
     "about imbalance matters more than *what*."
 )
 claim(
-    "On drawn tables, remedies gain more at strong imbalance than at none",
+    "On drawn tables, strategies gain more at strong imbalance than at none",
     mean_gain(ratio=ratios[-1]) - mean_gain(ratio=1),
     at_least=0.05,
 )
@@ -189,10 +189,10 @@ for ratio in (1, 4, 16):
         rows = np.concatenate(kept)
         codes, truth = (np.searchsorted(sorted(kinds), table.labels[part]) for part in (rows, test))
         repeats.append(gains(numbers[rows], codes, numbers[test], truth)[1])
-    by_ratio[ratio] = {name: float(np.mean([gain[name] for gain in repeats])) for name in remedies}
+    by_ratio[ratio] = {name: float(np.mean([gain[name] for gain in repeats])) for name in strategies}
 
 drawn, axis = figure(height=250)
-for name, colour, marker in zip(remedies, (BLUE, GREEN, VERMILLION), ("o", "^", "s"), strict=True):
+for name, colour, marker in zip(strategies, (BLUE, GREEN, VERMILLION), ("o", "^", "s"), strict=True):
     values = [by_ratio[ratio][name] for ratio in by_ratio]
     axis.plot(
         range(len(by_ratio)), values, marker=marker, color=colour, linewidth=2, markersize=8, label=name
@@ -201,14 +201,14 @@ axis.axhline(0, color=MUTED, linewidth=1)
 axis.set(xticks=range(len(by_ratio)), xticklabels=[f"{ratio} : 1" for ratio in by_ratio])
 axis.set(xlabel="nv : any other, in training", ylabel="gain in balanced accuracy")
 axis.legend(loc="upper left")
-told = [
+summary = [
     f"{ratio} to 1: " + ", ".join(f"{name} {value:+.2f}" for name, value in row.items())
     for ratio, row in by_ratio.items()
 ]
-show(drawn, f"Gain in balanced accuracy on the table at hand as it is thinned. {'; '.join(told)}.")
+show(drawn, f"Gain in balanced accuracy on the table at hand as it is thinned. {'; '.join(summary)}.")
 mean_by_ratio = {ratio: float(np.mean(list(row.values()))) for ratio, row in by_ratio.items()}
 claim(
-    "On the table at hand, too, remedies gain more at strong imbalance than at none",
+    "On the table at hand, too, strategies gain more at strong imbalance than at none",
     mean_by_ratio[16] - mean_by_ratio[1],
     at_least=0.05,
 )
@@ -216,7 +216,7 @@ claim("On the table at hand without imbalance they gain next to nothing", abs(me
 
 # %%
 finding(
-    f"Remedies gain {mean_gain(ratio=1):+.2f} balanced accuracy without imbalance and "
+    f"Strategies gain {mean_gain(ratio=1):+.2f} balanced accuracy without imbalance and "
     f"{mean_gain(ratio=ratios[-1]):+.2f} at {ratios[-1]} : 1, in the mean of three; the three differ by "
     f"{spread:.2f}."
 )
@@ -232,7 +232,7 @@ hard = [
 ]
 say(
     f"No: even without any imbalance the balanced accuracy there is {np.mean(hard):.2f}; chance is "
-    f"{1 / 7:.2f}. Remedies move mistakes from one class to another. They cannot add what the pictures do "
+    f"{1 / 7:.2f}. Strategies move mistakes from one class to another. They cannot add what the pictures do "
     "not show. (Japkowicz & Stephen turn this dial, too: the complexity of what is to be learnt.)"
 )
 
