@@ -56,31 +56,18 @@ def bootstrap_scores(
     random_state: int = 0,
     recall_of: str = facts.MELANOMA,
 ) -> dict[Pair, pd.DataFrame]:
-    """Score every pair of sampler and model on resampled lesions.
+    """Score every pair of sampler and model on resampled lesions; by pair, one column for each metric.
 
     A lesion comes with all its pictures: they are not independent (Field & Welsh, JRSS B 69, 2007). The
-    trained models stay as they are; the held-out lesions are resampled. Each replicate is scored as the
-    leaderboard is: `metrics.score` in every held-out fold, then the mean over folds and repeats. (Pooling the
-    folds would rank pictures by scores of models that were calibrated apart.) A replicate takes the same
-    lesions for every fold, repeat and pair, so that pairs can be compared replicate by replicate.
+    trained models stay as they are; the held-out lesions are resampled (rows, if `lesions`, the lesion of
+    each row of the table, is None). Each replicate is scored as the leaderboard is: `metrics.score` in every
+    held-out fold, then the mean over folds and repeats. (Pooling the folds would rank pictures by scores of
+    models that were calibrated apart.) A replicate takes the same lesions for every fold, repeat and pair, so
+    that pairs can be compared replicate by replicate.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        In the layout of ``predictions.csv.gz``.
-    class_names : sequence of str
-        In code order.
-    lesions : ndarray of shape (n,), int, or None
-        The lesion of each row of the table; None resamples single rows.
-    recall_of : str
-        The class whose recall is scored as well, if there is such a class.
-
-    Returns
-    -------
-    dict of (str, str) to DataFrame
-        By pair, in the order of the predictions; one column for each metric. Row 0 holds the scores of the
-        table itself, the others those of the replicates. Where a replicate leaves a fold without a class, the
-        class is left out of that fold's means, as in `metrics.score`; a score that no fold has is NaN.
+    Row 0 holds the scores of the table itself, the others those of the replicates. Where a replicate leaves a
+    fold without a class, the class is left out of that fold's means, as in `metrics.score`; a score that no
+    fold has is NaN. The recall of `recall_of` is scored as well, if there is such a class.
     """
     units, n_units = _unit_numbers(predictions, lesions)
     melanoma = list(class_names).index(recall_of) if recall_of in class_names else None
@@ -204,15 +191,7 @@ def sum_cell(
     units: npt.NDArray[np.integer],
     n_units: int,
 ) -> CellSums:
-    """Sum a cell up so that `score_weighted` need not look at its rows again.
-
-    Parameters
-    ----------
-    labels, predicted : ndarray of shape (m,), int64
-    probabilities : ndarray of shape (m, k), float64
-    units : ndarray of shape (m,), int
-        The unit of each row, 0 to `n_units` - 1.
-    """
+    """Sum the rows of a cell over their units, so that `score_weighted` need not look at them again."""
     n_classes = probabilities.shape[1]
     ones = np.ones(len(labels), np.float32)
     confusion = _sparse(ones, labels * n_classes + predicted, units, (n_classes**2, n_units))
@@ -265,20 +244,11 @@ def _sparse(
 def score_weighted(
     cell: CellSums, weights: npt.NDArray[np.float32], recall_of: int | None = None
 ) -> npt.NDArray[np.float64]:
-    """Score a cell under each weighting.
+    """Score a cell under `weights`: shape (units, draws), whole numbers, their sum below four million.
 
-    Parameters
-    ----------
-    weights : ndarray of shape (units, draws), float32
-        Whole numbers, how often each unit counts, their sum below four million.
-    recall_of : int, optional
-        A class whose recall is wanted as well.
-
-    Returns
-    -------
-    ndarray of shape (metrics, draws), float64
-        `REWEIGHTED_METRICS`, then the recall: what `metrics.score` gives for a table that holds the rows of
-        every unit as often as its weight says; NaN where it would give nothing.
+    Returns shape (metrics, draws): `REWEIGHTED_METRICS`, then the recall of the class `recall_of`; what
+    `metrics.score` gives for a table that holds the rows of every unit as often as its weight says, NaN where
+    it would give nothing.
     """
     k = cell.n_classes
     counts = (cell.confusion @ weights).astype(float).reshape(k, k, -1)

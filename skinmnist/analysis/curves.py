@@ -24,16 +24,11 @@ _Curve = Callable[[npt.NDArray[np.bool_], _Values], _Values]
 
 
 def reliability_bins(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
-    """Compute confidence beside accuracy, in the bins of `metrics.expected_calibration_error`.
+    """Compute confidence beside accuracy in 15 bins ``(low, high]`` of the top probability, for each pair.
 
     The held-out rows of all folds and repeats are pooled: a probability should mean the same in every fold.
-
-    Returns
-    -------
-    DataFrame
-        ``sampler, model, low, high, pictures, confidence, accuracy``: 15 rows for each pair, the bins
-        ``(low, high]`` of the top probability; means are NaN in an empty bin. The gaps between confidence
-        and accuracy, weighted by pictures, are the expected calibration error of the pooled rows.
+    Means are NaN in an empty bin. The gaps between confidence and accuracy, weighted by pictures, are the
+    expected calibration error of the pooled rows.
     """
     edges = np.arange(ECE_BINS + 1) / ECE_BINS
     frames = []
@@ -50,18 +45,12 @@ def reliability_bins(predictions: pd.DataFrame, class_names: Sequence[str]) -> p
 
 
 def roc_curves(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
-    """Return the ROC curve of every class against the rest, mean over folds.
+    """Return the ROC curve of every class against the rest, mean over folds, at the rates of `GRID`.
 
     Folds are not pooled, for their models are calibrated apart: each fold's curve is read at the same false
     positive rates, and the true positive rates are averaged (Fawcett, "An introduction to ROC analysis",
-    2006). The area under the mean is then the mean of the areas that the leaderboard shows.
-
-    Returns
-    -------
-    DataFrame
-        ``sampler, model, class, false_positive_rate, true_positive_rate, sd``, at the rates of `GRID`; `sd`
-        is the standard deviation over folds and repeats, NaN for one. A fold in which a class lacks one side
-        is left out of its curve.
+    2006). The area under the mean is then the mean of the areas that the leaderboard shows. ``sd`` is over
+    folds and repeats, NaN for one. A fold in which a class lacks one side is left out of its curve.
     """
     return _mean_curves(predictions, class_names, _roc, ("false_positive_rate", "true_positive_rate"))
 
@@ -87,20 +76,9 @@ def sensitivities(
     class_name: str,
     specificities: Sequence[float] = SPECIFICITIES,
 ) -> pd.DataFrame:
-    """Return the sensitivity for a class at given specificities, read off each fold's ROC curve.
+    """Return the sensitivity for a class at given specificities, mean over the ROC curves of the folds.
 
     The threshold is chosen on the rows that it is judged by, which flatters a little, and all pairs alike.
-
-    Returns
-    -------
-    DataFrame
-        ``sampler, model, specificity, sensitivity, sd, folds``: mean and standard deviation over folds and
-        repeats, and their number.
-
-    Raises
-    ------
-    InputError
-        Where there is no such class.
     """
     from sklearn.metrics import roc_curve
 
@@ -129,16 +107,6 @@ def decision_curves(
     Decision curve analysis (Vickers & Elkin, Medical Decision Making 26, 2006): the threshold t says how many
     needless treatments one found case outweighs, and the net benefit, per picture, is
     ``true positives / n - false positives / n * t / (1 - t)``. Folds and repeats are pooled.
-
-    Returns
-    -------
-    DataFrame
-        ``sampler, model, threshold, net_benefit, treat_all, treat_none``.
-
-    Raises
-    ------
-    InputError
-        Where there is no such class, or a threshold is no probability between 0 and 1.
     """
     code = _code(class_names, class_name)
     limits = np.asarray(thresholds, dtype=float)

@@ -157,35 +157,24 @@ def compare_samplers(
     metrics: Sequence[str] = COMPARED_METRICS,
     rope: float = ROPE,
 ) -> pd.DataFrame:
-    """Compare every sampler with `reference`, model by model.
+    """Compare every sampler with `reference`, model by model; the comparisons of a missing cell leave it out.
 
     Scores are paired by repeat and fold: both sides have the same pictures and the same seed. The family for
     Holm's correction is all comparisons of one metric, over models and samplers, for a reader who looks for a
     sampler that helps looks at all of them. Metrics are families of their own: each answers another question.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        In the layout of ``scores.csv``; a cell that is missing on one side is left out on both.
-    folds : int
-        Of one repeat, as planned.
-    metrics : sequence of str
-        Those that `scores` does not hold are left out.
-    rope : float
-        Half the width of the region of practical equivalence.
-
     Returns
     -------
     DataFrame
-        Columns `COMPARISON_COLUMNS`, one row for each metric, model and sampler, in that order:
+        One row for each metric, model and sampler, in that order:
 
         question : ``"sampler"``
         sampler, model, against : what is compared; `against` is the reference
-        folds : int, paired folds over all repeats
+        folds : paired folds over all repeats
         value, against_value : means over the paired folds
         difference, low, high, p : of `corrected_t_test`; the difference is `value` less `against_value`
         p_holm : p corrected for the number of `tests` in the family
-        worse, equivalent, better : probabilities of `correlated_t_test`
+        worse, equivalent, better : probabilities of `correlated_t_test`, within ± `rope`
         verdict : see `verdict`
     """
     pairs = _pairs(scores)

@@ -84,26 +84,19 @@ def subgroup_scores(
     clinical: Mapping[str, npt.NDArray[Any]],
     lesions: npt.NDArray[np.integer] | None = None,
 ) -> pd.DataFrame:
-    """Score every pair of sampler and model on the held-out pictures of every group.
+    """Score every pair of sampler and model on the held-out pictures of every group: `SUBGROUP_COLUMNS`.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        In the layout of ``predictions.csv.gz``. Folds are pooled: every score is a share of decisions, which
-        do not depend on how models of different folds are calibrated. Repeats are averaged picture by
-        picture.
-    clinical : mapping of str to ndarray of shape (n,)
-        The columns of the whole table; `row` of the predictions points into them.
-    lesions : ndarray of shape (n,), int, or None
-        The lesion of each row of the table; None: every row counts as its own.
+    Folds are pooled: every score is a share of decisions, which do not depend on how models of different
+    folds are calibrated. Repeats are averaged picture by picture. `clinical` and `lesions` are of the whole
+    table; without `lesions`, every row counts as its own. `metric` is ``accuracy``, then ``recall_<class>``;
+    `cases` are the pictures that the share rests on. Where they are fewer than `FEWEST`, `value`, `low` and
+    `high` are NaN. Accuracy differs between groups already because their diagnoses do; recalls compare like
+    with like.
 
-    Returns
-    -------
-    DataFrame
-        Columns `SUBGROUP_COLUMNS`: `pictures` and `lesions` of the group; `metric` is ``accuracy``, then
-        ``recall_<class>``; `cases` are the pictures that the share rests on, all of the group or those of
-        the class. Where they are fewer than `FEWEST`, `value`, `low` and `high` are NaN. Accuracy differs
-        between groups already because their diagnoses do; recalls compare like with like.
+    Raises
+    ------
+    InputError
+        Where the columns lack a row of the predictions.
     """
     groups = group_rows(clinical)
     known = min((len(group.rows) for group in groups), default=0)

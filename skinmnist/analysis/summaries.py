@@ -28,22 +28,12 @@ ALWAYS = "always "
 def leaderboard(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.DataFrame:
     """Compare the pairs of sampler and model by their scores on held-out pictures, best macro-F1 first.
 
-    Parameters
-    ----------
-    record : RunRecord
-    untrained : DataFrame, optional
-        Scores of what nobody trained, to stand among the pairs: by default the majority baseline; an
-        analysis adds prior correction.
-
-    Returns
-    -------
-    DataFrame
-        One row for each pair with a finished cell, for each prior correction, and for the majority baseline.
-        Columns: ``sampler, model`` (``""`` and ``"always <class>"`` for the baseline), ``cells`` (finished),
-        ``planned``, then for each metric its mean, under its own name, and its standard deviation over cells
-        (n - 1; NaN for one cell), under ``<metric>_sd``; then ``seconds`` (mean of a cell: resampling,
-        fitting and predicting), ``megabytes`` (largest resident memory of a cell), ``reference`` and
-        ``corrected`` (bool). Prior correction costs what its training costs.
+    One row for each pair with a finished cell, and for each of `untrained`, scores of what nobody trained: by
+    default the majority baseline; an analysis adds prior correction, which costs what its training costs.
+    Columns: ``sampler, model`` (``""`` and ``"always <class>"`` for the baseline), ``cells`` (finished),
+    ``planned``, then for each metric its mean, under its own name, and its standard deviation over cells (n -
+    1; NaN for one cell), under ``<metric>_sd``; then ``seconds`` (mean of a cell: resampling, fitting,
+    predicting), ``megabytes`` (largest resident memory of a cell), ``reference`` and ``corrected`` (bool).
     """
     metrics = [*LEADERBOARD_METRICS]
     if facts.MELANOMA in record.info.table.class_names:

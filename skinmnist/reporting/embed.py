@@ -75,15 +75,9 @@ def _themed(svg: str) -> str:
 
 
 def embed_strip(pictures: npt.NDArray[np.uint8], alt: str, size: int = 56) -> Embedded:
-    """Set pictures side by side, enlarged by whole pixels.
+    """Set pictures (m, height, width, channels) side by side, enlarged by whole pixels to about `size`.
 
-    Parameters
-    ----------
-    pictures : ndarray of shape (m, height, width, channels), uint8
-        One channel is grey; of any other number the first three are red, green and blue.
-    alt : str
-    size : int
-        The height to come close to, in CSS pixels.
+    One channel is grey; of any other number the first three are red, green and blue.
     """
     m, height, width, channels = pictures.shape
     pictures = pictures[..., :3] if channels >= 3 else np.repeat(pictures[..., :1], 3, axis=-1)

@@ -125,18 +125,7 @@ _WORDS = {"size": "picture size", "rows": "number of pictures", "version": "vers
 
 
 def warnings(records: Sequence[RunRecord]) -> list[str]:
-    """Say in what the runs are not alike, and what follows from it.
-
-    Parameters
-    ----------
-    records : sequence of RunRecord
-
-    Returns
-    -------
-    list of str
-        One sentence for each difference in data or protocol, for unfinished runs, and for runs that are no
-        result; empty where the runs are alike.
-    """
+    """Say in what the runs are not alike, and what follows: one sentence for each; empty where they are."""
     described = [_protocol(record.info) for record in records]
     found = []
     for key, meaning in _MEANINGS.items():

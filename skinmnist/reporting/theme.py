@@ -114,15 +114,8 @@ def panels(
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with `rows` axes of equal height, everything in CSS pixels.
 
-    Parameters
-    ----------
-    width, height : float
-        Of the whole figure.
-    margins : tuple of float
-        Left, right, top, bottom: a layout that is computed by hand is the same everywhere, and fast.
-    rows : int
-    gap : float
-        Between the axes.
+    `margins` are left, right, top and bottom: a layout that is computed by hand is the same everywhere, and
+    fast.
     """
     left, right, top, bottom = margins
     figure = Figure(figsize=(width / 72, height / 72), dpi=72)

@@ -103,15 +103,19 @@ def _comparison(analysis: Analysis, sampler: str, model: str, against: str) -> A
     return None if rows.empty else rows.iloc[0]
 
 
+def _gap(best: Any, row: Any) -> tuple[str, str]:
+    """Write how far the best pair is above another one, and the score of that one."""
+    gap = fixed(best["macro_f1"] - row["macro_f1"])
+    return gap, with_spread(row["macro_f1"], row["macro_f1_sd"])
+
+
 def _above_none(pairs: pd.DataFrame, best: Any, analysis: Analysis) -> list[str]:
     none = _same_model(pairs, best, without=True)
     if best["sampler"] == "none" or none.empty:
         return []
-    row = none.iloc[0]
-    gap = fixed(best["macro_f1"] - row["macro_f1"])
+    gap, value = _gap(best, none.iloc[0])
     comparison = _comparison(analysis, best["sampler"], best["model"], "none")
     verdict = "" if comparison is None else f"; {_IN_BRIEF[comparison['verdict']]}"
-    value = with_spread(row["macro_f1"], row["macro_f1_sd"])
     return [f"{gap} above the same model without a sampler ({value}{verdict})"]
 
 
@@ -119,9 +123,7 @@ def _above_base(pairs: pd.DataFrame, best: Any, base: str) -> list[str]:
     same = pairs[(pairs["model"] == base) & (pairs["sampler"] == best["sampler"])]
     if same.empty:
         return []
-    row = same.iloc[0]
-    gap = fixed(best["macro_f1"] - row["macro_f1"])
-    value = with_spread(row["macro_f1"], row["macro_f1_sd"])
+    gap, value = _gap(best, same.iloc[0])
     return [f"{gap} above the same training without clinical columns ({value})"]
 
 
