@@ -97,6 +97,12 @@ class Analysis:
         return confusion_counts(self.record)
 
     @cached_property
+    def held_out_counts(self) -> npt.NDArray[np.int64]:
+        """Pictures of each class that have been held out, each counted once."""
+        labels = self.record.predictions.drop_duplicates("row")["label"].astype(int)
+        return np.bincount(labels, minlength=len(self._names))
+
+    @cached_property
     def resampled_counts(self) -> pd.DataFrame:
         """Training rows before and after every sampler."""
         return resampled_counts(self.record)

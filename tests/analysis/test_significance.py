@@ -14,6 +14,7 @@ from skinmnist.analysis.significance import (
     corrected_t_test,
     correlated_t_test,
     holm,
+    typical_reach,
     verdict,
 )
 
@@ -310,3 +311,12 @@ def test_nothing_to_compare():
         assert list(result.columns) == list(COMPARISON_COLUMNS)
         assert result.empty
     assert compare_models(scores(models=["svm"]), folds=5).empty
+
+
+def test_the_typical_reach_is_that_of_tested_intervals():
+    found = compare_samplers(scores(), folds=5)
+    half = (found["high"] - found["low"]) / 2
+    assert typical_reach(found) == pytest.approx(np.median(half))
+    few = found.assign(verdict=["too few folds"] * (len(found) - 1) + ["better"])
+    assert typical_reach(few) == pytest.approx(half.iloc[-1])
+    assert np.isnan(typical_reach(found.assign(verdict="too few folds")))

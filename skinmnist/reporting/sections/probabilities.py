@@ -50,7 +50,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
 def draw_rankings(analysis: Analysis) -> list[Captioned]:
     """Draw ROC and precision-recall curves of each class, one line for the best pair of each model."""
     record, names = analysis.record, analysis.record.info.table.class_names
-    counts = np.bincount(record.predictions.drop_duplicates("row")["label"].astype(int), minlength=len(names))
+    counts = analysis.held_out_counts
     titles = record.info.table.class_titles
     rarest = sorted(np.argsort(counts, kind="stable")[:_MOST_CLASSES])
     models = list(record.info.grid.models)
