@@ -134,7 +134,7 @@ def _centred_percentiles(
 ) -> tuple[float, float]:
     """Take the percentiles of the replicates, moved to where their mean is the value."""
     low, high = np.quantile(draws, tails) + (value - draws.mean())
-    # The mean of very lopsided draws could stand outside their percentiles.
+    # The mean of very lopsided draws could lie outside their percentiles.
     return min(float(low), value), max(float(high), value)
 
 

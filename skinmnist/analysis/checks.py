@@ -79,7 +79,7 @@ class Concern:
 
 
 def shared_lesions(analysis: Analysis) -> str | None:
-    """Find lesions whose pictures stand in several folds."""
+    """Find lesions with pictures in several folds."""
     record = analysis.record
     found = record.info.split_facts
     if found is None or not found.shared_lesions or found.shared_pictures is None:
@@ -97,7 +97,7 @@ def unknown_lesions(analysis: Analysis) -> str | None:
     if analysis.record.info.table.lesions is not None:
         return None
     return (
-        "The table has no lesion ids, so pictures of one lesion may stand in several folds, which raises "
+        "The table has no lesion ids, so pictures of one lesion may be in several folds, which raises "
         "every score; name its metadata with --metadata."
     )
 
@@ -319,7 +319,7 @@ def _compared(analysis: Analysis, question: str) -> pd.DataFrame:
 
 
 def _verdict(analysis: Analysis, first: Pair, second: Pair) -> str | None:
-    """Return what the report says of two pairs, whichever is first; None where it does not compare them."""
+    """Return the verdict on two pairs, whichever is first; None where they are not compared."""
     samplers, models = _compared(analysis, "sampler"), _compared(analysis, "model")
     for one, other in ((first, second), (second, first)):
         same_model = samplers[samplers["against"] == other[0]] if one[1] == other[1] else samplers[:0]

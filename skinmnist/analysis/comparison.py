@@ -15,7 +15,7 @@ _P = ParamSpec("_P")
 
 
 def _analyzed(run: Callable[_P, RunRecord]) -> Callable[_P, RunRecord]:
-    """Let a comparison that keeps its run folder leave the tables of the analysis there, even interrupted."""
+    """Analyze a comparison that has a run folder, and write the tables there, even if it was interrupted."""
 
     @wraps(run)
     def run_and_analyze(*args: _P.args, **kwargs: _P.kwargs) -> RunRecord:

@@ -228,7 +228,7 @@ def typical_reach(comparisons: pd.DataFrame) -> float:
 
 
 def _pairs(scores: pd.DataFrame) -> list[Pair]:
-    """List the pairs of sampler and model, in the order in which they stand."""
+    """List the pairs of sampler and model, in their order."""
     return [(str(s), str(m)) for s, m in scores[["sampler", "model"]].drop_duplicates().to_numpy()]
 
 

@@ -17,7 +17,7 @@ from skinmnist.text import printable
 
 CORRECTION_TITLE = "prior correction"
 _LONGEST_TITLE = 500
-#: What stands where there is no number.
+#: In place of a number that is absent.
 NOTHING = "–"
 MINUS = "−"
 
@@ -37,7 +37,7 @@ LABELS = {
 }
 HINTS = {
     **METRIC_TITLES,
-    f"recall_{facts.MELANOMA}": "Share of the melanoma pictures that are named melanoma.",
+    f"recall_{facts.MELANOMA}": "Share of the melanoma pictures that are predicted as melanoma.",
     "seconds": "Resampling, fitting and predicting, wall clock, mean over folds; lower is better.",
     "megabytes": "Largest resident memory of the process that trained a fold; lower is better.",
 }
@@ -97,7 +97,7 @@ def added_columns(info: RunInfo) -> str:
 
 
 def label_in_text(metric: str) -> str:
-    """Return the label of a metric as it stands within a sentence."""
+    """Return the label of a metric within a sentence."""
     label = LABELS[metric]
     return label if metric == "brier" else label[0].lower() + label[1:]
 

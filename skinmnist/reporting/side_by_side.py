@@ -36,7 +36,7 @@ def write_side_by_side(folders: Sequence[Path | str], out: Path | str = RUNS_FIL
     Returns
     -------
     Path
-        Where the page stands.
+        Of the page.
 
     Raises
     ------
@@ -154,8 +154,8 @@ def warnings(records: Sequence[RunRecord]) -> list[str]:
 
 def _shared_metrics(boards: Sequence[pd.DataFrame]) -> list[str]:
     """List the metrics of any run, in the order of the leaderboard."""
-    named = [name.removesuffix("_sd") for board in boards for name in board.columns if name.endswith("_sd")]
-    return [*dict.fromkeys(named), "seconds"]
+    metrics = [name.removesuffix("_sd") for board in boards for name in board.columns if name.endswith("_sd")]
+    return [*dict.fromkeys(metrics), "seconds"]
 
 
 def _lay_out(metric: str, boards: Sequence[pd.DataFrame]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def test_tables_have_captions_and_scoped_headings(html: str, page: Any) -> None:
 def test_the_best_of_a_column_is_marked_without_colour(page: Any, html: str, record: RunRecord) -> None:
     board = titled(record.info, leaderboard(record))
     best = board.loc[~board["reference"], "recall_mel"].max()
-    assert f'<strong class="best">{best:.3f}<span class="aside"> (best)</span>' in html
+    assert f'<strong class="best">{best:.3f}<span class="hidden"> (best)</span>' in html
 
 
 def test_answer_follows_from_the_leaderboard(page: Any, record: RunRecord) -> None:
@@ -140,7 +140,7 @@ def test_the_gallery_says_what_was_called_what(make_run, read_page) -> None:
     share = f"{100 * top.filter(like='p_').max():.1f} %"
     assert f"{names[top['label']]} called {names[top['predicted']]}, {share}" in gallery
     alts = [attrs["alt"] for attrs in page.all("img")]
-    assert f"A picture of class {names[top['label']]} that was named {names[top['predicted']]}" in alts
+    assert f"A picture of class {names[top['label']]} predicted as {names[top['predicted']]}" in alts
 
 
 TABLES = {

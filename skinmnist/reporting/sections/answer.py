@@ -189,7 +189,7 @@ def _test_against_correction(best: Any, analysis: Analysis) -> list[str]:
 
 def _spread(best: Any) -> list[str]:
     if best["cells"] < 2:
-        return ["It stands on a single held-out fold, so its spread is unknown."]
+        return ["It rests on a single held-out fold, so its spread is unknown."]
     return [f"The figure after ± is the standard deviation over the {count(best['cells'], 'held-out fold')}."]
 
 

@@ -203,7 +203,7 @@ def _about_models(analysis: Analysis) -> list[Claim]:
             other = row["against"] if first else row["model"]
             verdict = row["verdict"] if first else TURNED.get(row["verdict"], row["verdict"])
             gap = row["difference"] if first else -row["difference"]
-            # The bare name: the two models may have met the sampler in different spaces.
+            # The bare name: the sampler may have worked in different spaces for the two.
             outcomes.setdefault(other, []).append((verdict, row["sampler"], gap))
     return [
         Claim(f"{model_title(info, best)} against {model_title(info, other)}", _by_verdict(found))
@@ -307,7 +307,7 @@ def draw_forests(analysis: Analysis) -> list[Forest]:
         ]
         alt = (
             f"Forest plot of differences in {label} to training without a sampler: {'; '.join(shown)}. "
-            "The intervals stand in the table of all comparisons."
+            "The intervals are in the table of all comparisons."
         )
         wide, narrow = (forest_figure(rows, samplers, models, label, phone, units) for phone in (False, True))
         drawn.append(Forest(label, embed_figure(wide, alt, narrow)))

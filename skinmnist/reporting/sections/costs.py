@@ -127,7 +127,7 @@ def draw_costs(analysis: Analysis, board: pd.DataFrame) -> Embedded | None:
         f"Scatter plot of macro-F1 against seconds per fold, from {cheapest['sampler_title']} with "
         f"{cheapest['model_title']} ({fixed(cheapest['seconds'], 1)} s, {fixed(cheapest['macro_f1'])}) to "
         f"{costliest['sampler_title']} with {costliest['model_title']} ({fixed(costliest['seconds'], 1)} s, "
-        f"{fixed(costliest['macro_f1'])}). The numbers stand in the leaderboard."
+        f"{fixed(costliest['macro_f1'])}). The numbers are in the leaderboard."
     )
     wide, narrow = (cost_figure(rows, samplers, models, phone) for phone in (False, True))
     return embed_figure(wide, alt, narrow)

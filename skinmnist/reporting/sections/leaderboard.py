@@ -79,7 +79,7 @@ def draw_leaderboard(analysis: Analysis) -> Embedded | None:
         f"Dot plot of macro-F1 for {count(len(pairs), 'pair')} of sampler and model, one small dot for each "
         f"fold, from {best['sampler_title']} with {best['model_title']} ({fixed(best['macro_f1'])}) down to "
         f"{worst['sampler_title']} with {worst['model_title']} ({fixed(worst['macro_f1'])}); a dashed line "
-        "marks the majority baseline. The numbers stand in the table."
+        "marks the majority baseline. The numbers are in the table."
     )
     wide, narrow = (leaderboard_figure(board, folds, samplers, models, phone) for phone in (False, True))
     return embed_figure(wide, alt, narrow)

@@ -120,7 +120,7 @@ def _draw(paired_scores: pd.DataFrame) -> Embedded:
     alt = (
         f"Dumbbell plot of macro-F1 for {len(paired_scores)} pairs of a leaky and an honest "
         f"evaluation; the leak adds from {signed(gaps.min())} to {signed(gaps.max())}. "
-        "The numbers stand in the tables."
+        "The numbers are in the tables."
     )
     return embed_figure(leaks_figure(paired_scores), alt, leaks_figure(paired_scores, narrow=True))
 

@@ -171,7 +171,9 @@ def confusion_figure(counts: npt.NDArray[np.int64], class_names: Sequence[str]) 
     axes.set_yticks(range(k), names, fontsize=size)
     axes.tick_params(length=0, pad=3)
     axes.spines[["left", "bottom"]].set_visible(False)
-    figure.text(0.5 + (margin - 8) / MULTIPLE / 2, 4 / figure.bbox.height, "named", color=MUTED, ha="center")
+    figure.text(
+        0.5 + (margin - 8) / MULTIPLE / 2, 4 / figure.bbox.height, "predicted", color=MUTED, ha="center"
+    )
     centre = 0.5 + (margin - 8) / figure.bbox.height / 2
     figure.text(13 / MULTIPLE, centre, "true class", color=MUTED, ha="right", va="center", rotation=90)
     return figure
@@ -207,7 +209,7 @@ def draw_mistakes(record: RunRecord) -> list[Mistake]:
     drawn = []
     for row, picture in zip(found.to_dict("records"), pictures, strict=True):
         true, named = names[row["label"]], names[row["predicted"]]
-        alt = f"A picture of class {true} that was named {named}"
+        alt = f"A picture of class {true} predicted as {named}"
         image = embed_strip(picture[None], alt, _MISTAKE)
         share = percent(row["confidence"]).replace(" ", "\u00a0")
         drawn.append(Mistake(image, true, named, share))

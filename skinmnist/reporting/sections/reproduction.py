@@ -23,7 +23,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
 
 
 def notes(record: RunRecord) -> pd.DataFrame:
-    """Return what cells had to do otherwise than asked: ``note, cells, pairs``, each note once."""
+    """Return how cells deviated from the plan: ``note, cells, pairs``, each note once."""
     seen: dict[str, list[str]] = {}
     for result in record.results:
         for note in result.notes:

@@ -169,7 +169,7 @@ def curves_figure(
         axis.plot(steps, mean, color=colour, linewidth=2.4)
         if validated:
             axis.plot(*mean_curve(curves, f"validation_{name}"), color=colour, linewidth=1.6, linestyle=":")
-        # The words stand on the side of the line where the curve does not end.
+        # The words are on the side of the line where the curve does not end.
         above = 4 if mean[-1] < held_out[name] else -5
         axis.axhline(held_out[name], color=INK, linewidth=1.3, linestyle=(0, (4, 3)))
         axis.annotate(
