@@ -25,8 +25,6 @@ FEWEST_FOLDS = 3
 ROUNDING = 1e-12
 
 BETTER, WORSE, NOT_SHOWN, TOO_FEW = "better", "worse", "no difference shown", "too few folds"
-#: What a verdict becomes where its sides are exchanged.
-TURNED = {BETTER: WORSE, WORSE: BETTER}
 
 COMPARISON_COLUMNS = (
     "question",
@@ -219,6 +217,23 @@ def verdict(p_holm: float, difference: float, folds: int, lower_is_better: bool 
     if p_holm >= LEVEL:
         return NOT_SHOWN
     return WORSE if (difference > 0) == lower_is_better else BETTER
+
+
+def exchanged(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Return comparisons of models seen from the other side: better is worse, and the sign turns."""
+    rows = comparisons
+    return rows.assign(
+        model=rows["against"],
+        against=rows["model"],
+        value=rows["against_value"],
+        against_value=rows["value"],
+        difference=-rows["difference"],
+        low=-rows["high"],
+        high=-rows["low"],
+        worse=rows["better"],
+        better=rows["worse"],
+        verdict=rows["verdict"].replace({BETTER: WORSE, WORSE: BETTER}),
+    )
 
 
 def typical_reach(comparisons: pd.DataFrame) -> float:

@@ -13,6 +13,7 @@ from skinmnist.analysis.significance import (
     compare_samplers,
     corrected_t_test,
     correlated_t_test,
+    exchanged,
     holm,
     typical_reach,
     verdict,
@@ -320,3 +321,11 @@ def test_the_typical_reach_is_that_of_tested_intervals():
     few = found.assign(verdict=["too few folds"] * (len(found) - 1) + ["better"])
     assert typical_reach(few) == pytest.approx(half.iloc[-1])
     assert np.isnan(typical_reach(found.assign(verdict="too few folds")))
+
+
+def test_exchanged_comparisons_are_those_of_the_models_in_the_other_order():
+    table = scores(samplers=["none"], models=["svm", "cnn"])
+    other = table.iloc[::-1].reset_index(drop=True)
+    turned, wanted = exchanged(compare_models(table, folds=5)), compare_models(other, folds=5)
+    pd.testing.assert_frame_equal(turned, wanted, check_exact=False, atol=1e-12)
+    pd.testing.assert_frame_equal(exchanged(turned), compare_models(table, folds=5))

@@ -22,8 +22,8 @@ from skinmnist.analysis.significance import (
     NOT_SHOWN,
     ROPE,
     TOO_FEW,
-    TURNED,
     WORSE,
+    exchanged,
     typical_reach,
 )
 from skinmnist.experiment.run_folder.record import RunRecord
@@ -196,18 +196,14 @@ def _about_models(analysis: Analysis) -> list[Claim]:
     if analysis.best_pairs.empty:
         return []
     info, best = analysis.record.info, analysis.best_pairs["model"].iloc[0]
-    outcomes: dict[str, list[tuple[str, str, float]]] = {}
-    for row in rows.to_dict("records"):
-        if best in (row["model"], row["against"]):
-            first = row["model"] == best
-            other = row["against"] if first else row["model"]
-            verdict = row["verdict"] if first else TURNED.get(row["verdict"], row["verdict"])
-            gap = row["difference"] if first else -row["difference"]
-            # The bare name: the sampler may have worked in different spaces for the two.
-            outcomes.setdefault(other, []).append((verdict, row["sampler"], gap))
+    seen = [rows[rows["model"] == best], exchanged(rows[rows["against"] == best])]
     return [
-        Claim(f"{model_title(info, best)} against {model_title(info, other)}", _by_verdict(found))
-        for other, found in outcomes.items()
+        Claim(
+            f"{model_title(info, best)} against {model_title(info, str(other))}",
+            # The bare name: the sampler may have worked in different spaces for the two.
+            _by_verdict(against[["verdict", "sampler", "difference"]].itertuples(index=False)),
+        )
+        for other, against in pd.concat(seen).sort_index().groupby("against", sort=False)
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from skinmnist.analysis.analyze import Analysis
-from skinmnist.analysis.significance import TURNED
+from skinmnist.analysis.significance import exchanged
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.presets.claims import Claims, read_claims
 from skinmnist.reporting.embed import Embedded, embed_strip
@@ -63,19 +63,10 @@ def paired_words(info: RunInfo, comparisons: pd.DataFrame, networks: Collection[
         & comparisons["metric"].isin(_PAIRED)
     ]
     rows = rows.sort_values(["sampler", "against"], kind="stable")
-    return [_pair_words(info, _turned(row)) for _, row in rows.iterrows()]
+    return [_pair_words(info, row) for row in exchanged(rows).to_dict("records")]
 
 
-def _turned(row: pd.Series) -> pd.Series:
-    """Exchange the sides of a comparison of models."""
-    turned = row.copy()
-    turned["model"], turned["against"] = row["against"], row["model"]
-    turned["difference"], turned["low"], turned["high"] = -row["difference"], -row["high"], -row["low"]
-    turned["verdict"] = TURNED.get(row["verdict"], row["verdict"])
-    return turned
-
-
-def _pair_words(info: RunInfo, row: pd.Series) -> str:
+def _pair_words(info: RunInfo, row: Any) -> str:
     sampler = "no sampler" if row["sampler"] == "none" else row["sampler"]
     return (
         f"{model_title(info, row['model'])} against {model_title(info, row['against'])}, {sampler}: "
