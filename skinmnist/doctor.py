@@ -1,25 +1,26 @@
-"""``python -m skinmnist.doctor``: what a bug report should say of this machine, and what goes wrong on it."""
+"""``python -m skinmnist.doctor``: this machine for a bug report, and what is known to go wrong on it."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
 
 from skinmnist import __version__
-from skinmnist.console.common import guarded
+from skinmnist.console.common import guarded, say
 
-if TYPE_CHECKING:
-    from skinmnist.experiment.execution.health import Health
-
-TROUBLED = 1
+NEEDED = ("numpy", "scipy", "pandas", "scikit-learn", "imbalanced-learn", "keras", "tensorflow", "matplotlib")
+VARIABLES = ("KERAS_BACKEND", "TF_USE_LEGACY_KERAS", "OMP_NUM_THREADS", "SKINMNIST_DATA", "SKINMNIST_CACHE")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of this door's arguments."""
+    """Return the parser of this command's arguments."""
     return argparse.ArgumentParser(
         prog="python -m skinmnist.doctor",
-        description="Print versions, processor, threads, memory, cache and known bad combinations, for bug "
-        "reports. Exit code 1: something here is known to go wrong.",
+        description="Print what a bug report needs. Exit code 1: something here is known to go wrong.",
     )
 
 
@@ -30,42 +31,89 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report() -> int:
-    from skinmnist.experiment.execution.health import examine, find_troubles
-
-    health = examine()
-    print(f"skinmnist {__version__}")
-    for title, facts in _sections(health).items():
-        print(f"\n{title}")
-        for name, value in facts.items():
-            print(f"  {name:<22}{value}")
-    troubles = find_troubles(health)
-    print("\nKnown troubles")
-    print("\n".join(f"  - {trouble}" for trouble in troubles) or "  none")
-    return TROUBLED if troubles else 0
+    facts = examine()
+    problems = find_problems(facts)
+    say(f"skinmnist {__version__}")
+    for name, value in facts.items():
+        for key, item in value.items() if isinstance(value, dict) else [(name, value)]:
+            say(f"  {key:<24}{f'{item:,}' if type(item) is int else item}")
+    for line in ("Known problems", *(f"  - {problem}" for problem in problems or ["none"])):
+        say(line)
+    return int(bool(problems))
 
 
-def _sections(health: Health) -> dict[str, dict[str, str]]:
-    """Lay out what was found, in words."""
-    disk = {
-        f"{name} folder": f"{health.free_disk_mb[name]:,.0f} MB free"
-        f"{'' if health.writable[name] else ', cannot be written'}"
-        for name in health.free_disk_mb
-    }
-    quota = "" if health.quota is None else f", {health.quota:g} of them over time"
+def examine() -> dict[str, Any]:
+    """Describe this machine; a folder that cannot be written has no space."""
+    import psutil
+
+    from skinmnist.datasets.cache import cache_folder
+    from skinmnist.datasets.find import find_table
+    from skinmnist.errors import InputError
+    from skinmnist.experiment.execution.machine import hardware, versions
+
+    machine, memory = hardware(), psutil.virtual_memory()
+    quota, _, period = _system_file("/sys/fs/cgroup/cpu.max", "max").strip().partition(" ")
+    ceiling = _system_file("/sys/fs/cgroup/memory.max", "max").strip()
+    total = memory.total if ceiling == "max" else min(memory.total, int(ceiling))
+    folders = {"temporary": Path(tempfile.gettempdir()), "cache": cache_folder(), "working": Path.cwd()}
+    try:
+        table: object = find_table() or "none found; a synthetic table is drawn"
+    except InputError as error:
+        table = error
     return {
-        "Versions": dict(health.versions),
-        "Machine": {
-            "system": health.system,
-            "processor": health.cpu,
-            "instructions": " ".join(health.flags) or "unknown",
-            "networks compute in": health.precision,
-            "cores": f"{health.cores}{quota}",
-            "threads of a cell": "1",
-            "memory": f"{health.memory_mb:,.0f} MB, {health.free_memory_mb:,.0f} MB free",
-        },
-        "Disk": disk | {"cache": f"{health.cache_files} files, {health.cache_mb:,.0f} MB, {health.cache}"},
-        "Variables": dict(health.variables) or {"none": "set"},
+        "versions": versions(),
+        "system": machine["system"],
+        "processor": machine["cpu"],
+        "AVX": " avx " in _system_file("/proc/cpuinfo", " avx ") or "x86_64" not in machine["system"],
+        "network precision": machine["network_precision"],
+        "cores": machine["cores"],
+        "cores over time": machine["cores"] if quota == "max" else int(quota) / int(period),
+        "memory (MB)": total // 2**20,
+        "free memory (MB)": min(memory.available, total) // 2**20,
+        "disk": {f"{name} folder (MB)": _free(folder) for name, folder in folders.items()},
+        "data": table,
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
+
+
+def _system_file(path: str, default: str) -> str:
+    """Return one of Linux's files about itself; the default on other systems."""
+    return Path(path).read_text(encoding="utf-8") if Path(path).is_file() else default
+
+
+def _free(folder: Path) -> int:
+    """Return the MB free in a folder, or in the nearest above it that exists; 0 if it cannot be written."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free // 2**20 if os.access(there, os.W_OK) else 0
+
+
+def find_problems(facts: dict[str, Any]) -> list[str]:
+    """Return one sentence for each thing that is known to go wrong: what, and how to fix it."""
+    versions, variables = facts["versions"], facts["variables"]
+    cores, quota, free = facts["cores"], facts["cores over time"], facts["free memory (MB)"]
+    tensorflow = sorted({versions[name] for name in ("tensorflow", "tensorflow-cpu") if name in versions})
+    missing = ", ".join(name for name in NEEDED if not {name, f"{name}-cpu"} & versions.keys())
+    python, learn = versions["python"], versions.get("scikit-learn", "1.9.")
+    tested = python.startswith(("3.11.", "3.12.", "3.13."))
+    legacy = variables.get("TF_USE_LEGACY_KERAS", "0").lower() not in ("0", "", "false")
+    backend = variables.get("KERAS_BACKEND", "tensorflow")
+    memory = 1800 + 600 * cores  # What the main job takes on the 28x28 table.
+    full = " and ".join(name for name, space in facts["disk"].items() if space < 500)
+    checks = {
+        f"Python {python} is untested; use 3.11, 3.12 or 3.13": not tested,
+        f"{missing} not found; install skinmnist again with -c constraints.txt": missing,
+        f"scikit-learn {learn} is untested (before 1.8, StratifiedGroupKFold shuffled wrongly); "
+        "install scikit-learn 1.9": not learn.startswith("1.9."),
+        f"TensorFlow {' and '.join(tensorflow)} overwrite each other; keep one of them": len(tensorflow) > 1,
+        "TF_USE_LEGACY_KERAS selects Keras 2, which the networks do not run on; unset it": legacy,
+        f"KERAS_BACKEND is {backend!r}; networks run on tensorflow, so unset it": backend != "tensorflow",
+        "the processor has no AVX, which TensorFlow needs; leave networks out": not facts["AVX"],
+        f"{cores} cores are visible, {quota:g} may be used; give --jobs {max(1, int(quota))}": quota < cores,
+        f"{free:,} MB of memory are free, but {cores} workers with networks take about {memory:,} MB; "
+        "close programs, or give a smaller --jobs": free < memory,
+        f"{full}: read-only or nearly full; make room, or set TMPDIR, SKINMNIST_CACHE or --out": full,
+    }
+    return [sentence for sentence, holds in checks.items() if holds]
 
 
 if __name__ == "__main__":
