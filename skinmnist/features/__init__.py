@@ -1,1 +1,5 @@
 """Lesion descriptors for classic models."""
+
+from skinmnist.features.extract import extract_features, feature_names
+
+__all__ = ["extract_features", "feature_names"]

@@ -1,1 +1,5 @@
 """Samplers and strategies for class imbalance, by name."""
+
+from skinmnist.resampling.registry import SAMPLERS, STRATEGIES, Resampler, make_sampler, resample
+
+__all__ = ["SAMPLERS", "STRATEGIES", "Resampler", "make_sampler", "resample"]
