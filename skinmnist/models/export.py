@@ -7,7 +7,7 @@ become arrays, see `skinmnist.inference.heads`. Neither pickle nor a converter t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -68,21 +68,12 @@ def export_network(fitted: Fitted) -> Exported:
         for name in names:
             tensors |= _convolution(name, pixels.get_layer(name), pixels.get_layer(f"{name}_norm"))
     tensors |= _dense("logits", pixels.get_layer("logits"))
-    steps: list[dict[str, Any]] = []
-    arrays: dict[str, Array] = {}
+    for layer in range(1, len(feature_layers) + 1):
+        tensors |= _dense(f"hidden{layer}", ensemble.members[1].get_layer(f"hidden{layer}"))
     if feature_layers:
-        step, arrays = _standardise(classifier.standardiser_)
-        steps.append(step)
-        for layer in range(1, len(feature_layers) + 1):
-            tensors |= _dense(f"hidden{layer}", ensemble.members[1].get_layer(f"hidden{layer}"))
         tensors |= _dense("feature_logits", ensemble.members[1].get_layer("logits"))
-    answer = {
-        "input": "features" if feature_layers else "pixels",
-        "steps": steps,
-        "head": head,
-        "codes": classifier.classes_.tolist(),
-    }
-    return Exported(answer, {**arrays, **tensors})
+    inside = replace(fitted, features=classifier.standardiser_, on_features=bool(feature_layers))
+    return _exported(inside, head, tensors)
 
 
 def _convolution(name: str, convolution: Any, norm: Any) -> dict[str, Array]:
@@ -130,12 +121,11 @@ def export_dummy(fitted: Fitted) -> Exported:
 def export_forest(fitted: Fitted) -> Exported:
     """Export a `skinmnist.models.forest.EvenForest`."""
     forest = fitted.classifier
-    grown = [estimator.tree_ for estimator in forest.estimators_]
-    values = [tree.value[:, 0, :] / tree.value[:, 0, :].sum(axis=1, keepdims=True) for tree in grown]
-    trees = [
-        (tree.feature, tree.threshold, tree.children_left, tree.children_right, tree.children_left < 0, value)
-        for tree, value in zip(grown, values, strict=True)
-    ]
+    trees = []
+    for tree in (estimator.tree_ for estimator in forest.estimators_):
+        left, values = tree.children_left, tree.value[:, 0, :]
+        shares = values / values.sum(axis=1, keepdims=True)
+        trees.append((tree.feature, tree.threshold, left, tree.children_right, left < 0, shares))
     head = {"kind": "forest", "levels": float(forest.levels or 0)}
     arrays = _join(trees)
     return _exported(fitted, head, {**arrays, "leaf_value": arrays["leaf_value"].astype(np.float32)})
@@ -166,12 +156,10 @@ def _join(trees: Sequence[tuple[Array, ...]]) -> dict[str, Array]:
     """Concatenate trees, each given as columns, thresholds, left, right, is leaf and values of its nodes."""
     sizes = [len(tree[0]) for tree in trees]
     roots = np.cumsum([0, *sizes[:-1]])
-    moved = [np.full(size, root) for root, size in zip(roots, sizes, strict=True)]
     columns, thresholds, left, right, leaf, values = (
         np.concatenate(part) for part in zip(*trees, strict=True)
     )
-    place, start = np.arange(len(leaf)), np.concatenate(moved)
-    number = np.cumsum(leaf) - 1
+    place, start = np.arange(len(leaf)), np.repeat(roots, sizes)
     return {
         "tree_root": roots.astype(np.int32),
         "node_column": np.where(leaf, 0, columns).astype(np.int32),
@@ -179,7 +167,7 @@ def _join(trees: Sequence[tuple[Array, ...]]) -> dict[str, Array]:
         # A leaf is its own child.
         "node_left": np.where(leaf, place, left.astype(np.int64) + start).astype(np.int32),
         "node_right": np.where(leaf, place, right.astype(np.int64) + start).astype(np.int32),
-        "node_leaf": np.where(leaf, number, 0).astype(np.int32),
+        "node_leaf": np.where(leaf, np.cumsum(leaf) - 1, 0).astype(np.int32),
         "leaf_value": values[leaf],
     }
 
