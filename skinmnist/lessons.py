@@ -15,7 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m skinmnist.lessons",
         description="Run the lessons of experiments/lessons and write a gallery of pages and notebooks, on "
-        "the table that $SKINMNIST_DATA or data/ holds, else on drawn pictures.",
+        "the table that $SKINMNIST_DATA or data/ holds, else on synthetic pictures.",
     )
     add = parser.add_argument
     add("numbers", metavar="NUMBER", type=int, nargs="*", help="lessons to run (default: all)")

@@ -23,7 +23,7 @@ from skinmnist.resampling.registry import AS_THEY_ARE
 HONEST, BY_IMAGE, SEEN, INNER = "honest", "by_image", "tuned_on_the_test_fold", "tuned_inside"
 #: The samplers that are put before the split.
 SAMPLERS_BEFORE = ("RandomOverSampler", "SMOTE")
-#: Held-out folds that a leak is shown on: as few as tell it from luck.
+#: Held-out folds that a leak is shown on: as few as separate it from chance.
 RESAMPLED_FOLDS, IMAGE_FOLDS, TUNED_FOLDS = 1, 3, 1
 #: Factors on a penalty C, and numbers of seeds, that tuning chooses among.
 PENALTY_FACTORS = (0.04, 0.2, 1.0, 5.0, 25.0)

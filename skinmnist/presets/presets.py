@@ -51,7 +51,7 @@ class Head:
     #: Folds of the cross-validation; with `holdout` the held-out part, used once, is one of so many.
     folds: int = 5
     holdout: bool = False
-    #: Rows that take part, drawn by lesion; None: all.
+    #: Rows that take part, sampled by lesion; None: all.
     rows: int | None = None
     sampler: str = "none"
     #: Height and width of the page's pictures, such as ``"75x100"``, and classes of its data.

@@ -38,7 +38,7 @@ from skinmnist.presets.claims import (
 from skinmnist.presets.presets import VALIDATION_SHARE, Preset
 from skinmnist.resampling.registry import AS_THEY_ARE
 
-#: Pictures, and changed versions of each, that are kept for the report.
+#: Pictures, and changed versions of each, for the report.
 SHOWN, VERSIONS = 7, 6
 
 
@@ -150,7 +150,7 @@ def other_data(preset: Preset, table: PixelTable) -> list[str]:
         f"{n_classes} classes instead of the page's {head.classes}": n_classes != head.classes,
         f"pictures of {height}x{width} instead of the page's {head.size}": head.size
         and head.size != f"{height}x{width}",
-        "drawn pictures instead of real ones": table.synthetic,
+        "synthetic pictures instead of real ones": table.synthetic,
     }
     return [words for words, holds in differs.items() if holds]
 

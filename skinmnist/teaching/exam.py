@@ -136,7 +136,7 @@ PROBABILITIES = {"nv": 0.62, "mel": 0.20, "bkl": 0.18}
 
 @lru_cache(maxsize=1)
 def exam_table() -> PixelTable:
-    """Return the table of the questions: 1,200 drawn pictures of 8 x 8, always the same."""
+    """Return the table of the questions: 1,200 synthetic pictures of 8 x 8, always the same."""
     return make_lesions(1200, size=8, random_state=7)
 
 

@@ -52,7 +52,7 @@ def _owned(lessons: Sequence[Lesson]) -> Owned:
 
 
 def _is_unmarked_gallery(folder: Path) -> bool:
-    """Recognize a gallery that was made before galleries were marked: by its findings."""
+    """Recognize a gallery without a marker, of an earlier version, by its findings."""
     path = folder / FINDINGS_FILE
     try:
         found = json.loads(path.read_bytes()) if is_plain(path) else None

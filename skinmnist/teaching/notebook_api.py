@@ -135,10 +135,7 @@ class _Stream(io.TextIOBase):
 
 
 def open_table(rows: int = ROWS) -> PixelTable:
-    """Return `rows` pictures of the real table, by whole lesions, or as many drawn ones where there is none.
-
-    See `find_whole_table`.
-    """
+    """Return `rows` pictures of `find_whole_table`, by whole lesions, else synthetic ones."""
     from skinmnist.datasets.synthetic.lesions import make_lesions
     from skinmnist.datasets.table import sample_rows
 
@@ -212,12 +209,12 @@ def figure(height: float = 260, rows: int = 1, columns: int = 1, **options: Any)
     return plt.subplots(rows, columns, figsize=(WIDTH / 72, height / 72), layout="constrained", **options)
 
 
-def show(drawn: Figure, alt: str, cover: bool = False) -> None:
+def show(plot: Figure, alt: str, cover: bool = False) -> None:
     """Show a figure.
 
     Parameters
     ----------
-    drawn : Figure
+    plot : Figure
     alt : str
         What it shows, for readers who cannot see it, with the numbers that matter.
     cover : bool
@@ -229,18 +226,18 @@ def show(drawn: Figure, alt: str, cover: bool = False) -> None:
     if recorder is not None:
         from skinmnist.reporting.embed import embed_figure
 
-        recorder.take(ShownFigure(embed_figure(drawn, alt), cover))
+        recorder.take(ShownFigure(embed_figure(plot, alt), cover))
     elif _in_notebook():
         from IPython.display import Image, display
 
         picture = io.BytesIO()
-        drawn.savefig(picture, format="png", dpi=144, facecolor="white")
+        plot.savefig(picture, format="png", dpi=144, facecolor="white")
         display(Image(picture.getvalue(), width=1.4 * WIDTH, alt=alt))
     else:
         print(f"[figure] {alt}")
         if plt.get_backend().lower() != "agg":
             plt.show()
-    plt.close(drawn)
+    plt.close(plot)
 
 
 def show_table(frame: pd.DataFrame, caption: str, digits: int = 3) -> None:
@@ -293,13 +290,13 @@ def claim(
     if (at_least is None) == (at_most is None):
         raise TypeError("claim takes either at_least or at_most")
     relation, bound = ("at most", at_most) if at_least is None else ("at least", at_least)
-    made = Claim(sentence, float(value), float(bound or 0.0), relation)
+    stated = Claim(sentence, float(value), float(bound or 0.0), relation)
     recorder = active_recorder()
     if recorder is not None:
-        recorder.take(made)
+        recorder.take(stated)
     else:
-        print(f"Claim: {sentence} ({made.value:.3g}, {relation} {made.bound:.3g})")
-    assert made.holds, f"{sentence}: found {made.value:.3g}, expected {relation} {made.bound:.3g}"
+        print(f"Claim: {sentence} ({stated.value:.3g}, {relation} {stated.bound:.3g})")
+    assert stated.holds, f"{sentence}: found {stated.value:.3g}, expected {relation} {stated.bound:.3g}"
 
 
 def finding(sentence: str) -> None:

@@ -118,7 +118,7 @@ def test_a_table_that_is_not_the_pages_data_is_named(tmp_path, table):
     mine = preset(tmp_path)
     words = 'about = "About it."\nclasses = 9\nsize = "75x100"'
     path.write_text((tmp_path / "mine.toml").read_text().replace('about = "About it."', words))
-    drawn = "drawn pictures instead of real ones"
+    drawn = "synthetic pictures instead of real ones"
     assert other_data(mine, table) == [drawn]
     assert other_data(mine, replace(table, synthetic=False)) == []
     assert other_data(read_preset(path), table) == [
@@ -161,7 +161,7 @@ def test_a_run_leaves_claims_and_a_report_and_is_found_again(tmp_path, table):
     assert "Claimed, as published, honest" in page
     assert "A &lt;system&gt;" in page
     assert "one held-out part of 3" in page
-    assert "drawn pictures instead of real ones" in page
+    assert "synthetic pictures instead of real ones" in page
     changed = preset(tmp_path, sampler_first="false")
     before = {path.name for path in (out / "published").glob("*.cell")}
     run_preset(changed, table, out=out, jobs=1)

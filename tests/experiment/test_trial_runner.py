@@ -1,0 +1,34 @@
+"""The runner of trials: cells run once, are stored, and are found again."""
+
+from skinmnist.experiment.execution.limits import NO_LIMITS
+from skinmnist.experiment.plan import make_plan
+from skinmnist.experiment.run_folder.store import CellStore
+from skinmnist.experiment.trial_runner import TrialRunner
+from skinmnist.experiment.trials import LeakTrial
+
+
+class Events:
+    def __init__(self):
+        self.announced, self.outcomes = [], []
+
+    def leaking(self, cells, stored, notes):
+        self.announced.append((cells, stored, notes))
+
+    def waiting(self, folder):
+        raise AssertionError("nobody else holds the folder")
+
+    def finished(self, outcome, seconds_left):
+        self.outcomes.append(outcome.cell)
+
+
+def test_cells_run_once_and_are_found_again(lesions, tmp_path):
+    plan = make_plan(lesions, ("none",), ["dummy"], 3, 1, None, 0, None)
+    trial = LeakTrial("trial", lesions, plan.task, tuple(plan.cells))
+    store, events = CellStore(tmp_path, trial.provenance("identity")), Events()
+    runner = TrialRunner(1, NO_LIMITS, progress=events)
+    for stored in (0, 3):
+        runner.announce([(trial, store)], ("a note",))
+        assert runner.run(trial, store) == []
+        assert events.announced[-1] == (3, stored, ("a note",))
+    assert sorted(events.outcomes) == sorted(trial.cells)
+    assert all(store.load(cell) is not None for cell in trial.cells)
