@@ -10,7 +10,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -120,16 +120,16 @@ def download(
     wanted = {name: limits for name, limits in expected.items() if name not in there}
     if not wanted:
         return Downloaded((), there, ())
-    known = dict(sums or {})
     with _workplace(folder, "" if mirror is None else _name_of(mirror)) as work:
+        order = _Order(work, wanted, dict(sums or {}), progress_of)
         if mirror is None:
-            came = _from_kaggle(work, wanted, known)
+            came = _from_kaggle(order)
         elif local:
-            came = _from_this_machine(local, work, wanted, known)
+            came = _from_this_machine(local, order)
         elif _name_of(mirror).lower().endswith(".zip"):
-            came = _from_archive(mirror, work, wanted, known, progress_of)
+            came = _from_archive(mirror, order)
         else:
-            came = _from_folder(mirror, work, wanted, known, progress_of)
+            came = _from_folder(mirror, order)
     missing = tuple(name for name in wanted if name not in came.names)
     needed = [name for name in missing if name in (*facts.TABLE_FILES, facts.METADATA_FILE)]
     if needed:
@@ -164,6 +164,28 @@ def _parse_sums(content: bytes, where: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class _Order:
+    """The files that are wanted, and where they are put together."""
+
+    work: Path
+    wanted: Mapping[str, Expected]
+    sums: Mapping[str, str]
+    progress_of: ProgressOf | None
+
+    def with_sums(self, more: Mapping[str, str]) -> _Order:
+        """Return the same order with the checksums of a mirror; those of the user count first."""
+        return replace(self, sums={**more, **self.sums})
+
+    def expected(self) -> dict[str, Expected]:
+        """Return what is known of the files, checksums included."""
+        return {name: replace(limits, sha256=self.sums.get(name)) for name, limits in self.wanted.items()}
+
+    def progress(self, name: str) -> OnProgress | None:
+        """Return the callback of a file."""
+        return self.progress_of and self.progress_of(name)
+
+
+@dataclass(frozen=True)
 class _Came:
     """Names of the files that came, and the notes on them."""
 
@@ -195,27 +217,26 @@ def _on_this_machine(mirror: str) -> Path | None:
     return path
 
 
-def _from_this_machine(
-    source: Path, work: Path, wanted: Mapping[str, Expected], known: dict[str, str]
-) -> _Came:
+def _from_this_machine(source: Path, order: _Order) -> _Came:
     """Copy the files out of a folder or an archive, which is left as it is; or copy a single one."""
     inside = source.is_dir()
     if inside and (source / SUMS_FILE).is_file():
-        known = read_sums(source / SUMS_FILE) | known
+        order = order.with_sums(read_sums(source / SUMS_FILE))
     if source.suffix.lower() == ".zip" and not inside:
-        check_content(str(source), source, Expected(_ARCHIVE_BYTES, known.get(source.name)))
-        return _came_packed(_unpack(source, work, _with_sums(wanted, known)), source.name, known)
-    paths = {name: source / name if inside else source for name in wanted}
+        check_content(str(source), source, Expected(_ARCHIVE_BYTES, order.sums.get(source.name)))
+        return _from_packed(source, order)
+    paths = {name: source / name if inside else source for name in order.wanted}
     names = tuple(name for name, path in paths.items() if path.name == name and path.is_file())
-    for name, limits in _with_sums(wanted, known).items():
+    for name, limits in order.expected().items():
         if name in names:
-            _take(paths[name], work, name, limits)
-    return _Came(names, _unchecked(names, known))
+            _take(paths[name], order.work, name, limits)
+    return _Came(names, _unchecked(names, order.sums))
 
 
-def _came_packed(names: Sequence[str], archive: str, known: Mapping[str, str]) -> _Came:
-    """Return what came in an archive, whose own checksum vouches for all of it."""
-    return _Came(tuple(names), () if archive in known else _unchecked(names, known))
+def _from_packed(archive: Path, order: _Order) -> _Came:
+    """Take what is in an archive, whose own checksum vouches for all of it."""
+    names = _unpack(archive, order.work, order.expected())
+    return _Came(tuple(names), () if archive.name in order.sums else _unchecked(names, order.sums))
 
 
 @contextmanager
@@ -233,45 +254,32 @@ def _workplace(folder: Path, archive: str) -> Iterator[Path]:
         leave(work, owned, keep=unfinished)
 
 
-def _from_folder(
-    mirror: str,
-    work: Path,
-    wanted: Mapping[str, Expected],
-    known: dict[str, str],
-    progress_of: ProgressOf | None,
-) -> _Came:
+def _from_folder(mirror: str, order: _Order) -> _Came:
     """Fetch one file after the other; those that are not there are left out."""
     base = mirror if mirror.endswith("/") else mirror + "/"
-    known = _sums_of_mirror(base, work) | known
+    order = order.with_sums(_sums_of_mirror(base, order.work))
     names: list[str] = []
     notes: list[str] = []
-    for name, limits in _with_sums(wanted, known).items():
-        check = partial(_check_header, name=name)
+    for name, limits in order.expected().items():
+        path, check = order.work / name, partial(_check_header, name=name)
         try:
-            progress = progress_of and progress_of(name)
-            notes += fetch(base + name, work / name, limits, check=check, on_progress=progress)
+            notes += fetch(base + name, path, limits, check=check, on_progress=order.progress(name))
         except NotThereError:
             continue
-        move_new(work / name, work.parent / name)
+        move_new(path, order.work.parent / name)
         names.append(name)
-    return _Came(tuple(names), (*notes, *_unchecked(names, known)))
+    return _Came(tuple(names), (*notes, *_unchecked(names, order.sums)))
 
 
-def _from_archive(
-    mirror: str,
-    work: Path,
-    wanted: Mapping[str, Expected],
-    known: dict[str, str],
-    progress_of: ProgressOf | None,
-) -> _Came:
-    name = _name_of(mirror)
-    limits = Expected(_ARCHIVE_BYTES, known.get(name))
-    notes = fetch(mirror, work / name, limits, on_progress=progress_of and progress_of(name))
-    came = _came_packed(_unpack(work / name, work, _with_sums(wanted, known)), name, known)
+def _from_archive(mirror: str, order: _Order) -> _Came:
+    archive = order.work / _name_of(mirror)
+    limits = Expected(_ARCHIVE_BYTES, order.sums.get(archive.name))
+    notes = fetch(mirror, archive, limits, on_progress=order.progress(archive.name))
+    came = _from_packed(archive, order)
     return replace(came, notes=notes + came.notes)
 
 
-def _from_kaggle(work: Path, wanted: Mapping[str, Expected], known: Mapping[str, str]) -> _Came:
+def _from_kaggle(order: _Order) -> _Came:
     """Let kagglehub fetch each file into its cache, and copy it from there."""
     try:
         import kagglehub
@@ -280,7 +288,7 @@ def _from_kaggle(work: Path, wanted: Mapping[str, Expected], known: Mapping[str,
             "kagglehub is not installed; expected the extra download (pip install -e '.[download]'), or an "
             "address, a folder or an archive with --mirror"
         ) from None
-    for name, limits in _with_sums(wanted, known).items():
+    for name, limits in order.expected().items():
         try:
             cached = Path(kagglehub.dataset_download(facts.KAGGLE_HANDLE, path=name))
         except Exception as error:  # kagglehub passes on whatever its libraries raise
@@ -289,9 +297,9 @@ def _from_kaggle(work: Path, wanted: Mapping[str, Expected], known: Mapping[str,
                 f"Kaggle did not give {name} ({reason}); try again later, or fetch the collection "
                 f"{facts.KAGGLE_HANDLE} by hand and name its archive with --mirror"
             ) from None
-        _take(cached, work, name, limits)
-    names = tuple(name for name in wanted if (work.parent / name).is_file())
-    return _Came(names, _unchecked(names, known) if known else ())  # kagglehub compares checksums.
+        _take(cached, order.work, name, limits)
+    names = tuple(name for name in order.wanted if (order.work.parent / name).is_file())
+    return _Came(names, _unchecked(names, order.sums) if order.sums else ())  # kagglehub compares checksums.
 
 
 def _take(path: Path, work: Path, name: str, limits: Expected) -> None:
@@ -334,10 +342,6 @@ def _sums_of_mirror(base: str, work: Path) -> dict[str, str]:
     except NotThereError:
         return {}
     return _parse_sums((work / SUMS_FILE).read_bytes(), base + SUMS_FILE)
-
-
-def _with_sums(wanted: Mapping[str, Expected], sums: Mapping[str, str]) -> dict[str, Expected]:
-    return {name: replace(limits, sha256=sums.get(name)) for name, limits in wanted.items()}
 
 
 def _name_of(url: str) -> str:

@@ -11,8 +11,7 @@ import string
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
@@ -97,7 +96,8 @@ def fetch(
     for name in (path, part, _mark(part)):
         check_type(name)
     try:
-        notes = _complete(url, part, expected, on_progress)
+        transfer = _Transfer(url, part, expected, on_progress)
+        transfer.complete()
         check_content(url, part, expected)
         if check:
             check(part)
@@ -107,7 +107,7 @@ def fetch(
         raise
     part.replace(path)
     _forget(part)
-    return notes
+    return tuple(dict.fromkeys(transfer.notes))
 
 
 def check_content(url: str, part: Path, expected: Expected) -> None:
@@ -138,80 +138,82 @@ def split_url(url: str) -> SplitResult:
     return parts
 
 
-def _complete(url: str, part: Path, expected: Expected, on_progress: OnProgress | None) -> tuple[str, ...]:
-    """Ask for a file until it is whole; return the notes on it."""
-    notes: list[str] = []
-    for left in reversed(range(_ATTEMPTS)):
+@dataclass
+class _Transfer:
+    """One file on its way."""
+
+    url: str
+    part: Path
+    expected: Expected
+    on_progress: OnProgress | None
+    notes: list[str] = field(default_factory=list)
+
+    def complete(self) -> None:
+        """Ask for the file until it is whole."""
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                self._continue()
+                return
+            except _BrokenOffError as error:
+                if not left:
+                    raise _UnfinishedError(
+                        f"{self.url} broke off ({error}); run the same command again to resume"
+                    ) from None
+
+    def _continue(self) -> None:
+        """Ask for what is missing of the file and append it."""
+        begun = _begun_version(self.url, self.part)
+        have = self.part.stat().st_size if begun.tag else 0
+        headers = {"Accept-Encoding": "identity", "User-Agent": "skinmnist"}
+        if have:
+            headers |= {"Range": f"bytes={have}-", "If-Range": begun.tag}
         try:
-            _continue(url, part, expected, on_progress, notes)
-            break
-        except _BrokenOffError as error:
-            if not left:
-                raise _UnfinishedError(
-                    f"{url} broke off ({error}); run the same command again to resume"
-                ) from None
-    return tuple(dict.fromkeys(notes))
+            with _open(self.url, headers) as answer:
+                extent = _extent(self.url, answer, have)
+                if extent.total is not None:
+                    self._check_longest(extent.total, f"{extent.total:,}")
+                if extent.start:
+                    _check_same(answer, extent, begun)
+                else:
+                    if have:
+                        self.notes.append(_anew(self.url))
+                    _note_version(self.url, self.part, answer)
+                length = self._append(answer, extent)
+                if answer.length is None and not answer.chunked and self.expected.sha256 is None:
+                    self.notes.append(
+                        f"{self.url} came without a length or checksum, so a missing end would not show"
+                    )
+        except _ChangedError:
+            self.notes.append(_anew(self.url))
+            _forget(self.part)
+            raise
+        if extent.total is not None and length < extent.total:
+            raise _BrokenOffError(f"{length:,} of {extent.total:,} bytes")
 
+    def _append(self, answer: http.client.HTTPResponse, extent: _Extent) -> int:
+        """Write the body of an answer to its place in the file, and return how long the file is now."""
+        length = extent.start
+        with open(self.part, "r+b" if extent.start else "wb", opener=open_plain) as stream:
+            stream.seek(length)
+            while block := _read(answer):
+                length += len(block)
+                if extent.stop is not None and length > extent.stop:
+                    raise InputError(
+                        f"{self.url} went on after the {extent.stop:,} bytes that it announced; expected no "
+                        "more, so try another mirror"
+                    )
+                self._check_longest(length, f"more than {self.expected.largest:,}")
+                stream.write(block)
+                if self.on_progress:
+                    self.on_progress(length, extent.total)
+        return length
 
-def _continue(
-    url: str, part: Path, expected: Expected, on_progress: OnProgress | None, notes: list[str]
-) -> None:
-    """Ask for what is missing of a file and append it."""
-    begun = _begun_version(url, part)
-    have = part.stat().st_size if begun.tag else 0
-    headers = {"Accept-Encoding": "identity", "User-Agent": "skinmnist"}
-    if have:
-        headers |= {"Range": f"bytes={have}-", "If-Range": begun.tag}
-    try:
-        with _open(url, headers) as answer:
-            extent = _extent(url, answer, have)
-            if extent.total is not None and extent.total > expected.largest:
-                raise InputError(_too_long(url, f"{extent.total:,}", expected))
-            if extent.start:
-                _check_same(answer, extent, begun)
-            else:
-                if have:
-                    notes.append(_anew(url))
-                _note_version(url, part, answer)
-            length = _append(answer, part, extent, partial(_check_length, url, extent, expected), on_progress)
-            if answer.length is None and not answer.chunked and expected.sha256 is None:
-                notes.append(f"{url} came without a length or checksum, so a missing end would not show")
-    except _ChangedError:
-        notes.append(_anew(url))
-        _forget(part)
-        raise
-    if extent.total is not None and length < extent.total:
-        raise _BrokenOffError(f"{length:,} of {extent.total:,} bytes")
-
-
-def _append(
-    answer: http.client.HTTPResponse,
-    part: Path,
-    extent: _Extent,
-    check: Callable[[int], None],
-    on_progress: OnProgress | None,
-) -> int:
-    """Write the body of an answer to its place in the file, and return how long the file is now."""
-    length = extent.start
-    with open(part, "r+b" if extent.start else "wb", opener=open_plain) as stream:
-        stream.seek(length)
-        while block := _read(answer):
-            length += len(block)
-            check(length)
-            stream.write(block)
-            if on_progress:
-                on_progress(length, extent.total)
-    return length
-
-
-def _check_length(url: str, extent: _Extent, expected: Expected, length: int) -> None:
-    if extent.stop is not None and length > extent.stop:
-        raise InputError(
-            f"{url} went on after the {extent.stop:,} bytes that it announced; expected no more, so try "
-            "another mirror"
-        )
-    if length > expected.largest:
-        raise InputError(_too_long(url, f"more than {expected.largest:,}", expected))
+    def _check_longest(self, length: int, received: str) -> None:
+        if length > self.expected.largest:
+            raise InputError(
+                f"{self.url} has {received} bytes; expected at most {self.expected.largest:,}, so try "
+                "another mirror"
+            )
 
 
 def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
@@ -356,7 +358,3 @@ def _begun_version(url: str, part: Path) -> _Version:
 def _forget(part: Path) -> None:
     part.unlink(missing_ok=True)
     _mark(part).unlink(missing_ok=True)
-
-
-def _too_long(url: str, received: str, expected: Expected) -> str:
-    return f"{url} has {received} bytes; expected at most {expected.largest:,}, so try another mirror"

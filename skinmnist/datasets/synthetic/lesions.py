@@ -160,26 +160,27 @@ def _rendering_digest(origin: str) -> str:
     return hashlib.sha256(f"{origin} {np.__version__} {code_digest(__name__)}".encode()).hexdigest()
 
 
+def _refusal(argument: str, received: object, expected: str) -> InputError:
+    return InputError(f"{argument} received {received!r}; expected {expected}")
+
+
 def _shares(class_weights: Sequence[float] | Mapping[str, float] | None) -> npt.NDArray[np.float64]:
     """Shares of the classes in code order, positive and of sum 1."""
     names = facts.CLASS_NAMES
-    expected = f"expected {len(names)} positive numbers, one for each of {', '.join(names)}"
-    if class_weights is None:
-        weights: Sequence[float] = facts.ROWS_PER_CLASS
-    elif isinstance(class_weights, Mapping):
-        if set(class_weights) != set(names):
+    expected = f"{len(names)} positive numbers, one for each of {', '.join(names)}"
+    weights = facts.ROWS_PER_CLASS if class_weights is None else class_weights
+    if isinstance(weights, Mapping):
+        if set(weights) != set(names):
             raise InputError(
-                f"class_weights received the names {sorted(map(str, class_weights))}; {expected}"
+                f"class_weights received the names {sorted(map(str, weights))}; expected {expected}"
             )
-        weights = [class_weights[name] for name in names]
-    else:
-        weights = class_weights
+        weights = [weights[name] for name in names]
     try:
         shares = np.asarray(weights, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"class_weights received {class_weights!r}; {expected}") from None
+        raise _refusal("class_weights", class_weights, expected) from None
     if shares.shape != (len(names),) or not np.all(np.isfinite(shares)) or np.any(shares <= 0):
-        raise InputError(f"class_weights received {class_weights!r}; {expected}")
+        raise _refusal("class_weights", class_weights, expected)
     return shares / shares.sum()
 
 
@@ -190,34 +191,24 @@ def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
         or len(sides) != 2
         or not all(isinstance(side, Integral) and MIN_SIDE <= side <= MAX_SIDE for side in sides)
     ):
-        raise InputError(
-            f"size received {size!r}; expected one whole number of pixels or (height, width), each from "
-            f"{MIN_SIDE} to {MAX_SIDE}"
-        )
+        each = f"each from {MIN_SIDE} to {MAX_SIDE}"
+        raise _refusal("size", size, f"one whole number of pixels or (height, width), {each}")
     return int(sides[0]), int(sides[1])
 
 
 def _check(n_samples: int, pictures_per_lesion: float | None, overlap: float, random_state: int) -> None:
-    least = MIN_LESIONS * len(facts.CLASS_NAMES)
+    n_classes = len(facts.CLASS_NAMES)
+    least = MIN_LESIONS * n_classes
     if not isinstance(n_samples, Integral) or n_samples < least:
-        raise InputError(
-            f"n_samples received {n_samples!r}; expected a whole number of at least {least}, "
-            f"{MIN_LESIONS} pictures for each of the {len(facts.CLASS_NAMES)} classes"
-        )
-    if pictures_per_lesion is not None and not (
-        isinstance(pictures_per_lesion, Real) and 1 <= pictures_per_lesion < np.inf
-    ):
-        raise InputError(
-            f"pictures_per_lesion received {pictures_per_lesion!r}; expected a mean of 1 or more, or None "
-            f"for that of HAM10000"
-        )
+        each = f"{MIN_LESIONS} pictures for each of the {n_classes} classes"
+        raise _refusal("n_samples", n_samples, f"a whole number of at least {least}, {each}")
+    mean = pictures_per_lesion
+    if mean is not None and not (isinstance(mean, Real) and 1 <= mean < np.inf):
+        raise _refusal("pictures_per_lesion", mean, "a mean of 1 or more, or None for that of HAM10000")
     if not (isinstance(overlap, Real) and 0 <= overlap <= 1):
-        raise InputError(
-            f"overlap received {overlap!r}; expected a number from 0 (classes well apart) "
-            "to 1 (classes alike)"
-        )
+        raise _refusal("overlap", overlap, "a number from 0 (classes well apart) to 1 (classes alike)")
     if not isinstance(random_state, Integral) or random_state < 0:
-        raise InputError(f"random_state received {random_state!r}; expected a whole number, 0 or more")
+        raise _refusal("random_state", random_state, "a whole number, 0 or more")
 
 
 def _rows_per_class(n_samples: int, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -262,19 +253,19 @@ def _call(
     random_state: int,
 ) -> str:
     """Return the call that makes the table, with the arguments that are not the default."""
-    given = [str(n_samples)]
-    if class_weights is not None:
-        if isinstance(class_weights, Mapping):
-            given.append(f"class_weights={ ({name: float(share) for name, share in class_weights.items()}) }")
-        else:
-            given.append(f"class_weights={[float(share) for share in class_weights]}")
-    if pictures_per_lesion is not None:
-        given.append(f"pictures_per_lesion={pictures_per_lesion}")
-    if overlap != TUNED_OVERLAP:
-        given.append(f"overlap={overlap}")
-    if size != 28:
-        given.append(f"size={size}")
-    return f"make_lesions({', '.join(given)}, random_state={random_state})"
+    weights: object = class_weights
+    if isinstance(class_weights, Mapping):
+        weights = {name: float(share) for name, share in class_weights.items()}
+    elif class_weights is not None:
+        weights = [float(share) for share in class_weights]
+    given = {
+        "class_weights": (weights, None),
+        "pictures_per_lesion": (pictures_per_lesion, None),
+        "overlap": (overlap, TUNED_OVERLAP),
+        "size": (size, 28),
+    }
+    changed = [f"{name}={value}" for name, (value, default) in given.items() if value != default]
+    return f"make_lesions({', '.join([str(n_samples), *changed])}, random_state={random_state})"
 
 
 @dataclass(frozen=True)
