@@ -43,15 +43,15 @@ def seven_classes(write_table: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def draw() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """Return a drawer of random rows, with numbers of one to three digits, and of labels with every code."""
+def random_table() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Return a maker of random rows, with numbers of one to three digits, and of labels with every code."""
 
-    def drawn(side, channels, n=20, k=3, seed=0):
+    def sample(side, channels, n=20, k=3, seed=0):
         random = np.random.default_rng(seed)
         pixels = random.integers(0, random.choice([10, 100, 256], size=(n, 1)), (n, side * side * channels))
         return pixels, random.permutation(np.arange(n) % k)
 
-    return drawn
+    return sample
 
 
 @pytest.fixture

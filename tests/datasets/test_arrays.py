@@ -49,7 +49,7 @@ def test_objects_are_not_encoded():
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "BadZipFile"),
         (encode_arrays(ARRAYS)[:-30], "BadZipFile"),
@@ -59,8 +59,8 @@ def test_objects_are_not_encoded():
         (zipped(**{f"m{n}": b"" for n in range(MOST_MEMBERS + 1)}), "more than 256 members"),
     ],
 )
-def test_what_is_none_is_refused(content, said):
-    with pytest.raises(ValueError, match=said) as refused:
+def test_what_is_none_is_refused(content, message):
+    with pytest.raises(ValueError, match=message) as refused:
         decode_arrays(content)
     assert "\n" not in str(refused.value)
 

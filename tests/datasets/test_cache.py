@@ -274,7 +274,7 @@ def test_processes_may_write_at_once(tmp_path, cache):
     assert monitored.calls == 0
 
 
-def test_what_the_parser_raises_is_passed_on_and_not_kept(file, cache):
+def test_what_the_parser_raises_is_passed_on_and_not_stored(file, cache):
     def refuse(content):
         raise InputError("no")
 
@@ -401,9 +401,9 @@ FORGED = {
 @pytest.mark.parametrize(
     ("entry", "forged"),
     [
-        pytest.param(entry, forged, id=f"{entry}-{said}")
+        pytest.param(entry, forged, id=f"{entry}-{message}")
         for entry in FORGED
-        for said, forged in FORGED[entry].items()
+        for message, forged in FORGED[entry].items()
     ],
 )
 def test_a_forged_entry_under_a_right_seal_is_ignored(entry, forged, seven_classes, cache):

@@ -15,7 +15,7 @@ def beside(table, **described):
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 1), (3, 2, 1), (6, 1, 1), (1, 2, 3), (2, 1, 3)])
-def test_the_shape_is_the_one_that_is_written_beside(shape, write_table, draw):
+def test_the_shape_is_the_one_that_is_written_beside(shape, write_table, random_table):
     pixels, labels = np.arange(36).reshape(6, 6), [0, 1, 2, 0, 1, 2]
     path = write_table(pixels, labels)
     about_file(path).write_bytes(about_content(("wet", "dry", "mäßig"), shape, b""))
@@ -64,7 +64,7 @@ def test_lesions_that_are_all_empty_are_unknown(write_table, tmp_path, complaint
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"[", "is no JSON"),
         (b"\xff", "is no JSON"),
@@ -88,10 +88,10 @@ def test_lesions_that_are_all_empty_are_unknown(write_table, tmp_path, complaint
         ),
     ],
 )
-def test_every_fault_is_one_sentence(content, said, write_table, complaint):
+def test_every_fault_is_one_sentence(content, message, write_table, complaint):
     path = write_table(np.zeros((3, 4), int), [0, 1, 2])
     about_file(path).write_bytes(content)
-    assert said in complaint(path)
+    assert message in complaint(path)
 
 
 def test_nothing_beside_a_table_is_no_fault(write_table):

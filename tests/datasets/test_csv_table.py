@@ -238,8 +238,8 @@ def test_every_fault_is_one_sentence(end, change, expected, seven_classes, compl
     assert complaint(seven_classes) == expected.format(path=seven_classes)
 
 
-def test_a_fault_far_down_a_large_table_is_placed(write_table, complaint, draw):
-    pixels, labels = draw(16, 3, n=2000)
+def test_a_fault_far_down_a_large_table_is_placed(write_table, complaint, random_table):
+    pixels, labels = random_table(16, 3, n=2000)
     pixels[1999, 767] = 300
     assert "row 1999 (line 2001), column 'pixel0767': received '300'" in complaint(
         write_table(pixels, labels)
@@ -248,10 +248,12 @@ def test_a_fault_far_down_a_large_table_is_placed(write_table, complaint, draw):
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("label_first", [False, True])
-def test_both_readers_agree_on_random_tables(seed, label_first, write_table, draw):
+def test_both_readers_agree_on_random_tables(seed, label_first, write_table, random_table):
     # Long enough that the fast reader takes several steps.
     side, channels = [(1, 1), (8, 3), (17, 1), (28, 3), (40, 3), (3, 1)][seed]
-    pixels, labels = draw(side, channels, n=max(30, 150_000 // (side * side * channels)), k=9, seed=seed)
+    pixels, labels = random_table(
+        side, channels, n=max(30, 150_000 // (side * side * channels)), k=9, seed=seed
+    )
     path = write_table(pixels, labels, label_first=label_first)
     header, _, body = path.read_bytes().partition(b"\n")
     layout = parse_header(header.decode(), path)
@@ -260,9 +262,9 @@ def test_both_readers_agree_on_random_tables(seed, label_first, write_table, dra
         np.testing.assert_array_equal(read[1], labels)
 
 
-def test_both_readers_agree_on_altered_tables(write_table, draw):
+def test_both_readers_agree_on_altered_tables(write_table, random_table):
     # The fast reader may decline, but whatever it returns the careful one returns too, without complaint.
-    pixels, labels = draw(2, 1, n=6)
+    pixels, labels = random_table(2, 1, n=6)
     path = write_table(pixels, labels)
     header, _, body = path.read_bytes().partition(b"\n")
     layout = parse_header(header.decode(), path)
@@ -338,7 +340,7 @@ def test_a_large_table_is_parsed_once(csv, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda line: line.replace(",", ",x", 1), "row 69"),
         (lambda line: line + ",1", "row 69"),
@@ -346,8 +348,8 @@ def test_a_large_table_is_parsed_once(csv, monkeypatch):
         (lambda line: line[:-1] + "7", "received the code 7"),
     ],
 )
-def test_a_fault_is_named_as_in_a_small_table(csv, spoil, said):
-    with pytest.raises(InputError, match=said):
+def test_a_fault_is_named_as_in_a_small_table(csv, spoil, message):
+    with pytest.raises(InputError, match=message):
         load_hmnist(csv(spoil=spoil))
 
 
@@ -356,7 +358,7 @@ def test_leading_zeros_are_read_as_in_a_small_table(csv):
     assert load_hmnist(csv(spoil=lambda line: "0000" + line)).digest() == plain.digest()
 
 
-def test_a_file_that_changes_while_it_is_read_is_told_and_not_kept(csv, monkeypatch):
+def test_a_file_that_changes_while_it_is_read_is_reported_and_not_stored(csv, monkeypatch):
     path = csv()
     whole = path.read_bytes()
 

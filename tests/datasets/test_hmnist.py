@@ -13,8 +13,8 @@ from skinmnist.errors import InputError
 
 @pytest.mark.parametrize(("side", "channels"), [(28, 3), (8, 1), (5, 3), (1, 1), (1, 3), (2, 1)])
 @pytest.mark.parametrize("label_first", [False, True])
-def test_what_is_written_is_read(side, channels, label_first, write_table, draw):
-    pixels, labels = draw(side, channels)
+def test_what_is_written_is_read(side, channels, label_first, write_table, random_table):
+    pixels, labels = random_table(side, channels)
     table = load_hmnist(write_table(pixels, labels, label_first=label_first))
     np.testing.assert_array_equal(table.pixels, pixels)
     np.testing.assert_array_equal(table.labels, labels)
@@ -25,8 +25,8 @@ def test_what_is_written_is_read(side, channels, label_first, write_table, draw)
 
 
 @pytest.mark.parametrize(("column", "start"), [("pixel{}", 0), ("pixel{}", 1), ("pixel{:06d}", 0)])
-def test_pixels_may_be_counted_in_other_ways(column, start, write_table, draw):
-    pixels, labels = draw(20, 3)
+def test_pixels_may_be_counted_in_other_ways(column, start, write_table, random_table):
+    pixels, labels = random_table(20, 3)
     np.testing.assert_array_equal(
         load_hmnist(write_table(pixels, labels, column=column, start=start)).pixels, pixels
     )
@@ -45,8 +45,8 @@ def test_pixels_may_be_counted_in_other_ways(column, start, write_table, draw):
         pytest.param(lambda text: text.replace(b",7,", b",000007,"), id="leading zeros"),
     ],
 )
-def test_other_ways_to_write_the_same(rewrite, write_table, draw):
-    pixels, labels = draw(8, 3)
+def test_other_ways_to_write_the_same(rewrite, write_table, random_table):
+    pixels, labels = random_table(8, 3)
     path = write_table(pixels, labels)
     path.write_bytes(rewrite(path.read_bytes()))
     np.testing.assert_array_equal(load_hmnist(path).pixels, pixels)

@@ -15,7 +15,7 @@ from skinmnist.errors import InputError
 
 @pytest.fixture
 def file(tmp_path):
-    """A file of 48 MB with numbers that tell their row."""
+    """A file of 48 MB with numbers that show their row."""
     path = tmp_path / "rows.npy"
     np.save(path, np.repeat(np.arange(16_000) % 251, 3000).astype(np.uint8).reshape(16_000, 3000))
     return path
@@ -80,7 +80,7 @@ def test_a_mapped_table_is_passed_on_without_its_pixels(tmp_path, lesions):
     assert open_passed(tmp_path / "table").digest() == lesions.digest()
 
 
-def test_a_mapped_file_that_has_changed_is_told(tmp_path, lesions):
+def test_a_mapped_file_that_has_changed_is_reported(tmp_path, lesions):
     pass_table(mapped_table(lesions, tmp_path / "pixels.npy"), tmp_path / "table")
     content = bytearray((tmp_path / "pixels.npy").read_bytes())
     content[-1] ^= 1
@@ -105,7 +105,7 @@ def test_what_was_written_into_a_private_map_is_passed_on(tmp_path, lesions):
 def test_any_other_table_is_passed_on_whole(tmp_path, lesions, part):
     in_file = mapped_table(lesions, tmp_path / "pixels.npy")
     rows = np.arange(len(lesions))[part]
-    # A view of a map does not tell where in the file it begins.
+    # A view of a map does not show where in the file it begins.
     table = replace(lesions.take(rows), pixels=in_file.pixels[part])
     pass_table(table, tmp_path / "table")
     (tmp_path / "pixels.npy").rename(tmp_path / "away.npy")

@@ -34,7 +34,7 @@ def test_lesions_and_pictures_are_joined_by_row(seven_classes, lines, tmp_path):
     assert [name for name, _ in table.inputs] == ["table.csv", "facts.csv"]
 
 
-def test_clinical_columns_are_kept(seven_classes, lines, tmp_path):
+def test_clinical_columns_are_read(seven_classes, lines, tmp_path):
     lines[2] = lines[2].replace(",80.0,male,scalp", ",, unknown ,Unknown")
     lines[3] = lines[3].replace(",80.0,male,scalp", ",nan,,NA")
     lines[4] = lines[4].replace(",80.0,male,scalp", ",0,female,lower extremity")

@@ -133,7 +133,7 @@ def test_an_archive_of_a_mirror(served, collection, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda files: files | {"../hmnist_28_28_RGB.csv": b"x"}, "points out of the archive"),
         (lambda files: files | {"x/hmnist_28_28_RGB.csv": b"x"}, "stands there twice"),
@@ -145,10 +145,10 @@ def test_an_archive_of_a_mirror(served, collection, tmp_path):
         (lambda files: {"README.md": b"x"}, "does not hold hmnist_28_28_RGB.csv, hmnist_8_8_RGB.csv"),
     ],
 )
-def test_hostile_archives_leave_nothing(spoil, said, served, collection, tmp_path):
+def test_hostile_archives_leave_nothing(spoil, message, served, collection, tmp_path):
     served.files["/a.zip"] = zipped(spoil(collection))
     folder = tmp_path / "out"
-    assert said in refused(folder, f"{served.url}/a.zip")
+    assert message in refused(folder, f"{served.url}/a.zip")
     assert held(folder) == {}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -231,14 +231,14 @@ def test_from_kaggle(kaggle, collection, tmp_path):
 
 def test_kaggle_refuses(kaggle, tmp_path):
     (kaggle / "hmnist_8_8_RGB.csv").unlink()
-    said = refused(tmp_path / "out")
-    assert "Kaggle did not give hmnist_8_8_RGB.csv (403 Client Error. You don't have permission)" in said
+    message = refused(tmp_path / "out")
+    assert "Kaggle did not give hmnist_8_8_RGB.csv (403 Client Error. You don't have permission)" in message
     assert set(held(tmp_path / "out")) == {"hmnist_28_28_RGB.csv"}
 
 
 def test_kaggle_gives_something_else(kaggle, tmp_path):
-    said = refused(tmp_path / "out", sums={"hmnist_8_8_RGB.csv": "3" * 64})
-    assert "expected 333" in said
+    message = refused(tmp_path / "out", sums={"hmnist_8_8_RGB.csv": "3" * 64})
+    assert "expected 333" in message
     (kaggle / "hmnist_8_8_RGB.csv").write_text("<html>")
     assert "the download is not a valid hmnist_8_8_RGB.csv" in refused(tmp_path / "out")
     assert set(held(tmp_path / "out")) == {"hmnist_28_28_RGB.csv"}

@@ -53,7 +53,7 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(get, served, tmp_pa
     assert served.asked == [("/a.csv", range_) for range_ in (None, "bytes=300000-", "bytes=600000-")]
 
 
-def test_the_next_call_goes_on_with_what_is_kept(get, served, tmp_path):
+def test_the_next_call_resumes_what_is_stored(get, served, tmp_path):
     served.cuts["/a.csv"] = [200_000, 0, 0, 0]
     assert "broke off (200,000 of 1,024,000 bytes); run the same command again to resume" in refused(get)
     assert names(tmp_path) == ["a.csv.part", "a.csv.part.json"]
@@ -108,18 +108,20 @@ def test_what_cannot_be_gone_on_with_starts_anew(change, get, served, tmp_path):
     assert names(tmp_path) == ["a.csv"]
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_a_file_that_is_too_long_is_thrown_away(told, get, served, tmp_path):
-    if not told:
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_file_that_is_too_long_is_deleted(announced, get, served, tmp_path):
+    if not announced:
         served.silent.add("/a.csv")
     expected = (
-        "1,024,000 bytes; expected at most 50,000" if told else "more than 50,000 bytes; expected at most"
+        "1,024,000 bytes; expected at most 50,000"
+        if announced
+        else "more than 50,000 bytes; expected at most"
     )
     assert expected in refused(get, 50_000)
     assert names(tmp_path) == []
 
 
-def test_a_file_of_other_content_is_thrown_away(get, tmp_path):
+def test_a_file_of_other_content_is_deleted(get, tmp_path):
     assert "expected 0000" in refused(get, sha256="0" * 64)
     assert names(tmp_path) == []
 
@@ -133,13 +135,13 @@ def test_a_check_of_the_content_decides(get, tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_length_that_is_not_told_is_no_fault(get, served, tmp_path):
+def test_a_length_that_is_not_announced_is_no_fault(get, served, tmp_path):
     served.silent.add("/a.csv")
     get()
     assert (tmp_path / "a.csv").read_bytes() == CONTENT
 
 
-def test_what_is_not_there_is_said(served, tmp_path):
+def test_what_is_not_there_is_reported(served, tmp_path):
     with pytest.raises(NotThereError, match="is not there"):
         fetch(f"{served.url}/none.csv", tmp_path / "a.csv", Expected(9))
     served.shutdown()

@@ -1,4 +1,4 @@
-"""Mirrors that redirect, announce and send what they should not: refused in a sentence, or told."""
+"""Mirrors that redirect, announce and send what they should not: refused in a sentence, or reported."""
 
 import datetime
 import ipaddress
@@ -65,7 +65,7 @@ def resumes(rest, *headers, mark='ETag: "one"'):
     return script
 
 
-def told(first=HALF, last=SIZE - 1, total=SIZE):
+def content_range(first=HALF, last=SIZE - 1, total=SIZE):
     return f"Content-Range: bytes {first}-{last}/{total}"
 
 
@@ -74,7 +74,7 @@ REST = CHANGED[HALF:]
 ANEW = (0, "was begun anew: it has changed since the first part")
 UNASKED = (2, "in a part that was not asked for")
 
-#: What the mirror does, the exit code, and what is said.
+#: What the mirror does, the exit code, and what the message says.
 HOSTILE = {
     "redirects to itself": (redirect(PATH), 2, "redirects more than 5 times"),
     "redirects for ever": (
@@ -90,27 +90,27 @@ HOSTILE = {
     "sums in a folder of Windows": (listed(f"{'0' * 64} *x\\{NAME}"), 2, "expected 0000"),
     "sums of other files": (listed(f"{'0' * 64}  other.csv"), 0, f"no checksum for {NAME} in the list"),
     "two sums": (listed(*(f"{digit * 64}  {digit}/{NAME}" for digit in "01")), 2, "a second SHA-256"),
-    "a rest of another ETag": (resumes(REST, told(), 'ETag: "two"'), *ANEW),
-    "a rest without its ETag": (resumes(REST, told()), *ANEW),
-    "a rest of another date": (resumes(REST, told(), NEW, mark=OLD), *ANEW),
+    "a rest of another ETag": (resumes(REST, content_range(), 'ETag: "two"'), *ANEW),
+    "a rest without its ETag": (resumes(REST, content_range()), *ANEW),
+    "a rest of another date": (resumes(REST, content_range(), NEW, mark=OLD), *ANEW),
     "a rest of another length": (
-        resumes(REST[:-9], told(last=SIZE - 10, total=SIZE - 9), OLD, mark=OLD),
+        resumes(REST[:-9], content_range(last=SIZE - 10, total=SIZE - 9), OLD, mark=OLD),
         *ANEW,
     ),
-    "a range of 5,000 digits": (resumes(REST, told(total=MANY_DIGITS), 'ETag: "one"'), *UNASKED),
-    "a range that ends before it begins": (resumes(REST, told(last=5), 'ETag: "one"'), *UNASKED),
-    "a range beyond its file": (resumes(REST, told(last=SIZE + 9), 'ETag: "one"'), *UNASKED),
+    "a range of 5,000 digits": (resumes(REST, content_range(total=MANY_DIGITS), 'ETag: "one"'), *UNASKED),
+    "a range that ends before it begins": (resumes(REST, content_range(last=5), 'ETag: "one"'), *UNASKED),
+    "a range beyond its file": (resumes(REST, content_range(last=SIZE + 9), 'ETag: "one"'), *UNASKED),
     "a range and a length that disagree": (
-        resumes(REST, told(), "Content-Length: 9", 'ETag: "one"'),
+        resumes(REST, content_range(), "Content-Length: 9", 'ETag: "one"'),
         *UNASKED,
     ),
     "a rest that goes on after its range": (
-        resumes(CONTENT[HALF:] + CONTENT, told(), 'ETag: "one"'),
+        resumes(CONTENT[HALF:] + CONTENT, content_range(), 'ETag: "one"'),
         2,
         "went on after the",
     ),
     "a part that nobody asked for": (
-        sends(answer("206 Partial Content", told(first=0), body=CONTENT)),
+        sends(answer("206 Partial Content", content_range(first=0), body=CONTENT)),
         *UNASKED,
     ),
     "a length of 5,000 digits": (announces(f"Content-Length: {MANY_DIGITS}"), 2, "announced the length"),

@@ -86,9 +86,9 @@ def test_an_interrupted_build_goes_on(jobs, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(
         building, "open_picture", lambda path, f=building.open_picture: opened.append(path) or f(path)
     )
-    watching = Impatient(1000)
-    build_tables(pictures, [target], progress=watching)
-    assert watching.stored == 12
+    progress = Impatient(1000)
+    build_tables(pictures, [target], progress=progress)
+    assert progress.stored == 12
     assert tuple(opened) == pictures.paths[12:]
     resumed = files_of(tmp_path)
     assert set(resumed) == {"t.csv", "t_metadata.csv", "t_classes.json"}
@@ -104,9 +104,9 @@ def test_only_the_same_build_of_the_same_pictures_goes_on(side, touched, folder,
         build_tables(pictures, [Target(path, (8, 8, 3))], progress=Impatient(1))
     if touched:
         os.utime(folder / "b" / "01.png", (1, 1))
-    watching = Impatient(1000)
-    build_tables(pictures, [Target(path, (side, side, 3))], progress=watching)
-    assert watching.stored == (30 if side == 8 and not touched else 0)
+    progress = Impatient(1000)
+    build_tables(pictures, [Target(path, (side, side, 3))], progress=progress)
+    assert progress.stored == (30 if side == 8 and not touched else 0)
     assert load_hmnist(path).shape == (side, side, 3)
 
 
@@ -121,15 +121,15 @@ def test_bad_pictures_are_named_or_left_out(folder, tmp_path):
     assert f"{broken}, {text} (the first: received a damaged picture" in str(error.value)
     assert "--skip-bad" in str(error.value)
     assert set(files_of(tmp_path)) == {"t.csv.part"}
-    watching = Impatient(1000)
-    built = build_tables(pictures, [target], skip_bad=True, progress=watching)
-    assert watching.stored == 30
+    progress = Impatient(1000)
+    built = build_tables(pictures, [target], skip_bad=True, progress=progress)
+    assert progress.stored == 30
     assert [path for path, _ in built.bad] == [broken, text]
     assert built.rows_per_class == {"a": 9, "b": 9, "c": 10}
     table = load_hmnist(target.path)
-    kept = [path for path in pictures.paths if path not in (broken, text)]
-    assert table.image_ids.tolist() == [path.relative_to(folder).with_suffix("").as_posix() for path in kept]
-    row = np.asarray(Image.open(kept[-1]).resize((8, 8), Image.Resampling.LANCZOS)).ravel()
+    whole = [path for path in pictures.paths if path not in (broken, text)]
+    assert table.image_ids.tolist() == [path.relative_to(folder).with_suffix("").as_posix() for path in whole]
+    row = np.asarray(Image.open(whole[-1]).resize((8, 8), Image.Resampling.LANCZOS)).ravel()
     np.testing.assert_array_equal(table.pixels[-1], row)
 
 
@@ -195,7 +195,7 @@ def test_a_write_that_fails_leaves_what_was_there(folder, tmp_path, monkeypatch)
     assert after == before
 
 
-def test_all_columns_of_the_metadata_are_kept(folder, tmp_path):
+def test_all_columns_of_the_metadata_are_written(folder, tmp_path):
     paths = sorted(folder.rglob("*.png"))
     header = ["dx", "image_id", "lesion_id", "age", "note, or not"]
     rows = [[path.parent.name, path.stem, f"L{n // 2}", str(n), 'a "b", c'] for n, path in enumerate(paths)]
@@ -282,7 +282,7 @@ def test_zeros_are_no_record(path):
     assert stored(path) == OUTCOMES
 
 
-def test_a_journal_of_something_else_is_written_over(path):
+def test_a_progress_file_of_something_else_is_written_over(path):
     with ProgressFile(path, b"another") as progress_file:
         assert progress_file.count == 0
         progress_file.append(b"x")

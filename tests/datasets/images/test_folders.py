@@ -17,7 +17,7 @@ def folder(tmp_path):
     return folder
 
 
-def draw(path, level=7):
+def write_picture(path, level=7):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((3, 4, 3), level, np.uint8)).save(path)
     return path
@@ -37,7 +37,7 @@ def complaint(*arguments):
 
 def test_a_folder_per_class(folder):
     for name in ("wet/b.png", "dry/10.jpg", "wet/a.PNG", "dry/9.jpeg"):
-        draw(folder / name)
+        write_picture(folder / name)
     pictures = list_pictures([folder])
     assert pictures.class_names == ("dry", "wet")
     assert [str(path.relative_to(folder)) for path in pictures.paths] == [
@@ -53,13 +53,13 @@ def test_a_folder_per_class(folder):
 
 def test_folders_with_names_of_ham10000_get_its_codes(folder):
     for name in ("nv", "mel", "bcc"):
-        draw(folder / name / "x.png")
+        write_picture(folder / name / "x.png")
     assert list_pictures([folder]).class_names == ("bcc", "nv", "mel")
 
 
 def test_several_folders_of_classes_are_put_together(tmp_path):
     for name in ("Train/a/1.png", "Train/b/1.png", "Test/a/1.png"):
-        draw(tmp_path / name)
+        write_picture(tmp_path / name)
     pictures = list_pictures([tmp_path / "Train", tmp_path / "Test"])
     assert [row[1] for row in pictures.rows] == ["Train/a/1", "Train/b/1", "Test/a/1"]
     assert pictures.labels.tolist() == [0, 1, 0]
@@ -67,7 +67,7 @@ def test_several_folders_of_classes_are_put_together(tmp_path):
 
 def test_other_files_are_counted_and_hidden_ones_are_not(folder):
     for name in ("a/1.png", "b/1.png", ".hidden/1.png", "a/._1.png"):
-        draw(folder / name)
+        write_picture(folder / name)
     (folder / "README.txt").write_text("x")
     (folder / "b" / "notes.csv").write_text("x")
     pictures = list_pictures([folder])
@@ -77,18 +77,22 @@ def test_other_files_are_counted_and_hidden_ones_are_not(folder):
 def test_what_is_no_folder_per_class(folder, tmp_path):
     assert "no picture; expected a folder of pictures for each class" in complaint([folder])
     assert "is no folder" in complaint([tmp_path / "none"])
-    draw(folder / "a" / "1.png")
+    write_picture(folder / "a" / "1.png")
     assert "received pictures of 1 class; expected at least two classes" in complaint([folder])
-    draw(folder / "1.png")
+    write_picture(folder / "1.png")
     assert f"{folder / '1.png'} lies above the folders of the classes" in complaint([folder])
     (folder / "1.png").unlink()
-    draw(folder / "b" / "part" / "1.png")
+    write_picture(folder / "b" / "part" / "1.png")
     assert "lies below the folders of the classes" in complaint([folder])
 
 
 def test_the_metadata_says_which_picture_is_what_in_its_own_order(tmp_path):
     parts = [tmp_path / "HAM10000_images_part_1", tmp_path / "HAM10000_images_part_2"]
-    draw(parts[1] / "ISIC_1.jpg"), draw(parts[0] / "ISIC_2.jpg"), draw(parts[0] / "deeper" / "ISIC_4.jpg")
+    (
+        write_picture(parts[1] / "ISIC_1.jpg"),
+        write_picture(parts[0] / "ISIC_2.jpg"),
+        write_picture(parts[0] / "deeper" / "ISIC_4.jpg"),
+    )
     rows = ["L1,ISIC_4,mel", "L1,ISIC_3,mel", "L2,ISIC_1,nv", "L2,ISIC_2,nv"]
     metadata = describe(tmp_path / "HAM10000_metadata.csv", *rows)
     pictures = list_pictures(parts, metadata)
@@ -104,24 +108,24 @@ def test_the_metadata_says_which_picture_is_what_in_its_own_order(tmp_path):
 
 def test_a_picture_without_a_row_is_an_error(folder, tmp_path):
     for number in range(8):
-        draw(folder / f"I{number}.png")
+        write_picture(folder / f"I{number}.png")
     metadata = describe(tmp_path / "m.csv", "L,I0,a", "L,I1,b")
-    said = complaint([folder], metadata)
-    assert said.startswith(f"6 pictures without a row in {metadata}: {folder / 'I2.png'}, ")
-    assert "I6.png and 1 more; expected a row for each" in said
+    message = complaint([folder], metadata)
+    assert message.startswith(f"6 pictures without a row in {metadata}: {folder / 'I2.png'}, ")
+    assert "I6.png and 1 more; expected a row for each" in message
 
 
 def test_copies_of_a_picture_count_once_and_namesakes_are_an_error(folder, tmp_path):
-    draw(folder / "part" / "I0.png"), draw(folder / "I1.png")
+    write_picture(folder / "part" / "I0.png"), write_picture(folder / "I1.png")
     shutil.copytree(folder / "part", folder / "copy")
     metadata = describe(tmp_path / "m.csv", "L,I0,a", "L,I1,b")
     assert len(list_pictures([folder, folder / "part"], metadata)) == 2
-    draw(folder / "copy" / "I0.png", level=8)
+    write_picture(folder / "copy" / "I0.png", level=8)
     assert "bear one name and are two pictures" in complaint([folder], metadata)
 
 
 def test_metadata_that_cannot_serve(folder, tmp_path):
-    draw(folder / "I0.png"), draw(folder / "I1.png")
+    write_picture(folder / "I0.png"), write_picture(folder / "I1.png")
     assert "which stands at" in complaint(
         [folder], describe(tmp_path / "m.csv", "L,I0,a", "L,I1,b", "L,I0,a")
     )

@@ -150,8 +150,8 @@ def test_opening_twice_is_opening_once(name):
 
 def test_files_that_are_none(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    said = "is no plain file; expected a picture, so name the file itself"
-    assert complaint(tmp_path) == f"picture {tmp_path.name!r}: {said}"
+    message = "is no plain file; expected a picture, so name the file itself"
+    assert complaint(tmp_path) == f"picture {tmp_path.name!r}: {message}"
     assert "is no plain file" in complaint(tmp_path / "pipe.png")
     assert "does not exist" in complaint(tmp_path / "none.png")
     assert "is no name of a file" in complaint("a\0b.png")
@@ -163,9 +163,9 @@ def test_files_that_are_none(tmp_path):
 
 @pytest.mark.parametrize("name", ["a\x1b[31m.png", "line\nline.png", "\u202egnp.exe", "\udcff.png"])
 def test_names_are_spelt_out(name, tmp_path):
-    said = complaint(tmp_path / name)
-    assert said.isprintable()
-    assert str(tmp_path) not in said
+    message = complaint(tmp_path / name)
+    assert message.isprintable()
+    assert str(tmp_path) not in message
 
 
 def test_lazily_opened_pictures_of_other_formats(tmp_path):

@@ -41,10 +41,10 @@ def test_same_arguments_same_bytes():
 
 
 def test_patients_change_no_picture():
-    """Lesions and a few pixels as they were before patients were drawn; rounding may differ by machine."""
+    """Lesions and a few pixels as they were before patients were sampled; rounding may differ by machine."""
     table = make_lesions(120, size=8)
-    told = "\n".join([*map(str, table.labels.tolist()), *table.lesion_ids.tolist()])
-    assert hashlib.sha256(told.encode()).hexdigest() == LESIONS
+    text = "\n".join([*map(str, table.labels.tolist()), *table.lesion_ids.tolist()])
+    assert hashlib.sha256(text.encode()).hexdigest() == LESIONS
     np.testing.assert_allclose(table.pixels[[0, 57, 119], :12].astype(int), PIXELS, atol=1)
     assert abs(table.pixels.sum(dtype=int) - PIXEL_SUM) <= 50
 
@@ -211,7 +211,7 @@ def test_chunks_leave_no_trace(chunk_pixels):
     np.testing.assert_array_equal(np.concatenate(list(parts)), np.concatenate(list(whole)))
 
 
-def test_recipes_name_every_attribute_and_shift_by_spreads():
+def test_class_shifts_name_every_attribute_and_shift_by_spreads():
     assert list(CLASS_SHIFTS) == list(ATTRIBUTES)
     assert {len(shifts) for shifts in CLASS_SHIFTS.values()} == {len(facts.CLASS_NAMES)}
     labels = np.repeat(np.arange(7), 4000)
