@@ -333,7 +333,7 @@ def _check_header(path: Path, name: str) -> None:
         elif not {*REQUIRED_COLUMNS} <= set(header.split(",")):
             raise InputError(f"the header is {shown(header)} and lacks one of {', '.join(REQUIRED_COLUMNS)}")
     except InputError as error:
-        raise InputError(f"the download is not a valid {name} and was deleted: {error}") from None
+        raise InputError(f"the download is not a valid {name} and was rejected: {error}") from None
 
 
 def _sums_of_mirror(base: str, work: Path) -> dict[str, str]:
