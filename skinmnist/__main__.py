@@ -1,4 +1,4 @@
-"""``skinmnist <door>``: the same doors as ``python -m skinmnist.<door>``."""
+"""``skinmnist COMMAND``: the same as ``python -m skinmnist.COMMAND``."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ COMMANDS = {
     "compare": "cross samplers with models and write one report",
     "preset": "run a published system, as its page did it and honestly",
     "report": "write the report of a run folder again",
-    "train": "train a model on a whole table and keep it in a file",
-    "predict": "classify pictures with a model that was kept",
+    "train": "train a model on a whole table and save it",
+    "predict": "classify pictures with a saved model",
     "serve": "open a page on this machine that classifies pictures",
     "build": "make a pixel table of a folder of pictures",
     "download": "fetch the tables of the Kaggle collection",
     "lessons": "run the lessons, write their gallery, mark the exam",
-    "doctor": "say what a bug report needs to know of this machine",
+    "doctor": "print what a bug report needs to know of this machine",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Open the door that is named first and hand it the rest."""
+    """Run the command that is named first with the other arguments."""
     arguments = sys.argv[1:] if arguments is None else arguments
     command_name = arguments[0] if arguments else "--help"
     if command_name in COMMANDS:
@@ -36,9 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"skinmnist {__version__}")
         return 0
     if command_name in ("--help", "-h"):
-        print("usage: skinmnist DOOR [arguments]\n")
+        print("usage: skinmnist COMMAND [arguments]\n")
         print("\n".join(f"  {name:<10}{meaning}" for name, meaning in COMMANDS.items()))
-        print("\n`skinmnist DOOR --help` tells what a door takes.")
+        print("\nRun `skinmnist COMMAND --help` for its options.")
         return 0
     print(f"skinmnist: received {command_name!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
     return BAD_INPUT

@@ -34,7 +34,7 @@ QUICK_MODELS = {"cnn": "cnn_tiny"}
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of this door's arguments."""
+    """Return the parser of this command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m skinmnist.compare",
         description="Cross samplers with models under stratified cross-validation and write one report.",

@@ -104,7 +104,7 @@ def find_problems(facts: dict[str, Any]) -> list[str]:
         f"{missing} not found; install skinmnist again with -c constraints.txt": missing,
         f"scikit-learn {learn} is untested (before 1.8, StratifiedGroupKFold shuffled wrongly); "
         "install scikit-learn 1.9": not learn.startswith("1.9."),
-        f"TensorFlow {' and '.join(tensorflow)} overwrite each other; keep one of them": len(tensorflow) > 1,
+        f"TensorFlow {' and '.join(tensorflow)} overwrite each other; uninstall one": len(tensorflow) > 1,
         "TF_USE_LEGACY_KERAS selects Keras 2, which the networks do not run on; unset it": legacy,
         f"KERAS_BACKEND is {backend!r}; networks run on tensorflow, so unset it": backend != "tensorflow",
         "the processor has no AVX, which TensorFlow needs; leave networks out": not facts["AVX"],

@@ -44,6 +44,6 @@ DATA_CITATION = (
 )
 
 DISCLAIMER = (
-    "skinmnist is a tool for teaching and research. It is no medical device and gives no diagnosis: "
-    "whoever worries about a spot on their skin should see a doctor."
+    "skinmnist is a tool for teaching and research. It is not a medical device and gives no diagnosis. "
+    "If a lesion worries you, see a doctor."
 )

@@ -9,7 +9,7 @@ from skinmnist.console.common import guarded, say
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of this door's arguments."""
+    """Return the parser of this command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m skinmnist.report",
         description="Write report.html of a run folder again from what is stored in it, or one page that "

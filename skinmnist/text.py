@@ -72,7 +72,7 @@ def shown(value: object) -> str:
 
 
 def is_name(text: object) -> TypeGuard[str]:
-    """Tell whether a text can name something: one that can be seen, on one line, and is not too long."""
+    """Return whether a text can name something: visible, on one line, and not too long."""
     if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_NAME:
         return False
     return printable(text, None) == text

@@ -66,7 +66,7 @@ def test_the_main_job(csv, tmp_path, capsys):
     printed = capsys.readouterr()
     assert "always nv" in printed.out
     assert "RandomOverSampler on descriptors" in printed.out
-    assert "no medical device" in printed.out
+    assert "not a medical device" in printed.out
     assert "report.html" in printed.out
     assert "18 cells" in printed.err
     assert "SYNTHETIC" not in printed.err

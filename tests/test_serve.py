@@ -55,7 +55,7 @@ def test_the_command_serves_and_ends(pytestconfig):
     )
     try:
         url = process.stdout.readline().split("http://")[1].split()[0]
-        assert "no medical device" in process.stdout.readline()
+        assert "not a medical device" in process.stdout.readline()
         with urllib.request.urlopen(f"http://{url}api/model", timeout=60) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""What doors share: bad input is one sentence and exit code 2, never a traceback; how a table is found."""
+"""What commands share: their arguments, the table they open, exit codes, and errors as one sentence."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 #: Rows of the table that is drawn where none is named or found.
 SYNTHETIC_ROWS = 2500
 
-FAILED_CELLS, FAILED_PICTURES, LEFT_BY_READER, BAD_INPUT, INTERRUPTED = 1, 1, 1, 2, 130
+FAILED_CELLS, FAILED_PICTURES, BROKEN_PIPE, BAD_INPUT, INTERRUPTED = 1, 1, 1, 2, 130
 
 
 def guarded(run: Callable[[], int]) -> int:
-    """Run a door's work and return its exit code."""
+    """Run a command and return its exit code; bad input is one sentence, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        # A name may have signs that the terminal does not know.
+        # Names can have characters that the terminal cannot encode.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -39,17 +39,17 @@ def guarded(run: Callable[[], int]) -> int:
         print("skinmnist: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever has read enough has left; what is still to be written goes nowhere.
+        # The reader has closed the pipe; what is still to be written goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return LEFT_BY_READER
+        return BROKEN_PIPE
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        say(f"skinmnist: {error.strerror or error}{where}; mend this and try again", file=sys.stderr)
+        say(f"skinmnist: {error.strerror or error}{where}; fix this and try again", file=sys.stderr)
         return BAD_INPUT
 
 
 def say(text: object, file: TextIO | None = None) -> None:
-    """Print one line, whatever the names in it; on standard output where no file is given."""
+    """Print one line, on standard output by default; unprintable characters are escaped."""
     print(printable(text), file=file, flush=True)
 
 
@@ -91,12 +91,12 @@ def add_run_arguments(parser: argparse.ArgumentParser, out: str) -> None:
 
 def resume_command(command: str, arguments: list[str]) -> str:
     """Return what to type to go on or to extend, which must not throw away what is there."""
-    kept = shlex.join(argument for argument in arguments if argument != "--fresh")
-    return f"python -m skinmnist.{command} {kept}".rstrip()
+    again = shlex.join(argument for argument in arguments if argument != "--fresh")
+    return f"python -m skinmnist.{command} {again}".rstrip()
 
 
 def open_table(csv: str | None, metadata: str | None, synthetic: int | None = None) -> PixelTable:
-    """Return the table that is named, or found, or drawn.
+    """Return the table that is named, or found, or a synthetic one.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ def test_a_run_is_shown_on_terminals_and_in_logs(lesions, is_terminal, monkeypat
         "always nv",
         "trained without a sampler only",
         "SKM014 warning: The pictures were generated",
-        "no medical device",
+        "not a medical device",
     ):
         assert said in text
     assert ("\x1b[" in text) == is_terminal

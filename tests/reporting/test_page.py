@@ -91,7 +91,7 @@ def test_data_card_and_reproduction(page: Any, record: RunRecord) -> None:
         "summed PSS",
     ):
         assert expected in page.text
-    assert "no medical device" in page.text
+    assert "not a medical device" in page.text
 
 
 def test_models_with_clinical_columns_are_explained(make_run, read_page, page: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
@@ -81,7 +80,7 @@ def run_on_cluster(
 def _connected(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
     """Connect to a cluster whose workers compute as this process does."""
     with ExitStack() as stack:
-        where = stack.enter_context(_local_cluster(jobs, limits)) if address == "local" else address
+        where = _start_local(stack, jobs, limits) if address == "local" else address
         try:
             client = stack.enter_context(Client(where, timeout=_CONNECT_SECONDS, set_as_default=False))
             client.wait_for_workers(1, timeout=_STARTUP_SECONDS)
@@ -94,8 +93,7 @@ def _connected(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
             if isinstance(answer, OSError):
                 continue  # It died meanwhile; workers that get a cell are examined again.
             if isinstance(answer, Exception):
-                reason = f"cannot run skinmnist ({one_line(answer)})"
-                answer = f"{reason}; install the same versions there, and models of your own"
+                answer = f"fails ({one_line(answer)}); install the same versions there, and your own models"
             if answer:
                 raise InputError(f"the worker {worker} {answer}")
         for name in client.run_on_scheduler(abandoned_inputs):
@@ -103,32 +101,26 @@ def _connected(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
         yield client
 
 
-@contextmanager
-def _local_cluster(jobs: int, limits: Limits) -> Iterator[LocalCluster]:
+def _start_local(stack: ExitStack, jobs: int, limits: Limits) -> LocalCluster:
     """Start worker processes that obey this process alone, not every user of the machine."""
     try:
         security = Security.temporary()
     except ImportError:
-        raise InputError(
-            "received --dask local, but cryptography is not installed; install the extra 'cluster'"
-        ) from None
-    with (
-        scratch_folder() as folder,
-        dask.config.set(_LOCAL_SETTINGS),
-        LocalCluster(
-            n_workers=jobs,
-            threads_per_worker=1,
-            memory_limit=int((limits.megabytes or 0) * 2**20),
-            security=security,
-            local_directory=str(folder),
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            silence_logs=logging.CRITICAL,
-            # Ctrl-C reaches the whole group; the client alone decides what it means.
-            preload=["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
-        ) as cluster,
-    ):
-        yield cluster
+        raise InputError("cryptography is not installed; --dask local needs the extra 'cluster'") from None
+    stack.enter_context(dask.config.set(_LOCAL_SETTINGS))
+    cluster = LocalCluster(
+        n_workers=jobs,
+        threads_per_worker=1,
+        memory_limit=int((limits.megabytes or 0) * 2**20),
+        security=security,
+        local_directory=str(stack.enter_context(scratch_folder())),
+        dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
+        silence_logs="CRITICAL",
+        # Ctrl-C reaches the whole group; the client alone decides what it means.
+        preload=["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
+    )
+    return stack.enter_context(cluster)
 
 
 def examine_worker(expected: dict[str, str], dask_worker: Worker) -> str | None:
@@ -138,10 +130,8 @@ def examine_worker(expected: dict[str, str], dask_worker: Worker) -> str | None:
     own = _own_environment()
     for name in sorted(expected | own):
         if (theirs := expected.get(name)) != own.get(name):
-            return (
-                f"has {name} {own.get(name)} where the client has {theirs}; expected the same, so install "
-                "the same versions, and run on processors of one kind"
-            )
+            difference = f"has {name} {own.get(name)} where the client has {theirs}; expected the same"
+            return f"{difference}, so install the same versions, and run on processors of one kind"
     return None
 
 
@@ -150,8 +140,7 @@ class SharedInputs(WorkerPlugin):
 
     def __init__(self, table: PixelTable, task: Task, client: str) -> None:
         self.table = replace(table, pixels=np.asarray(table.pixels))
-        self.task = task
-        self.environment = environment()
+        self.task, self.environment = task, environment()
         self.name = _PREFIX + client  # Of its own for each run: a cluster may serve several at once.
 
 
@@ -174,11 +163,8 @@ class DaskPool(Pool, Monitor):
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
         """Yield outcomes as they come, all but those of cells that lost worker after worker."""
         if self.client.status != "running":
-            raise InputError(
-                "the Dask cluster is gone; start it again and type the same command, which goes on from there"
-            )
-        executor = self.client.get_executor(pure=False)
-        lost = (KilledWorker, CancelledError)
+            raise InputError("the Dask cluster is gone; start it again and type the same command to go on")
+        executor, lost = self.client.get_executor(pure=False), (KilledWorker, CancelledError)
         try:
             yield from outcomes_of(executor, cells, self._submit, self._ahead, self, lost)
         finally:
@@ -188,19 +174,17 @@ class DaskPool(Pool, Monitor):
         """Raise an `InputError` if there has been no worker for minutes."""
         if self.client.status != "running" or self.client.nthreads():
             self._idle_since = None
-            return
-        self._idle_since = self._idle_since or time.monotonic()
-        if time.monotonic() - self._idle_since > _STARTUP_SECONDS:
-            raise InputError(
-                f"the Dask cluster has had no worker for {_STARTUP_SECONDS:g} s; start `dask worker` and "
-                "type the same command again, which goes on from there"
-            )
-
-    def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
-        return executor.submit(run_on_worker, cell, self.inputs, self.limits.seconds)
+        elif self._idle_since is None:
+            self._idle_since = time.monotonic()
+        elif time.monotonic() - self._idle_since > _STARTUP_SECONDS:
+            idle = f"the Dask cluster has had no worker for {_STARTUP_SECONDS:g} s"
+            raise InputError(f"{idle}; start `dask worker` and type the same command again to go on")
 
     def _ahead(self) -> int:
         return 2 * max(1, len(self.client.nthreads()))  # Workers come and go.
+
+    def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
+        return executor.submit(run_on_worker, cell, self.inputs, self.limits.seconds)
 
 
 def run_on_worker(cell: Cell, inputs: str, seconds: float | None) -> Outcome:

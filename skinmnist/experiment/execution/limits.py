@@ -58,7 +58,7 @@ NO_LIMITS = Limits()
 
 @contextmanager
 def pid_file(path: Path) -> Iterator[None]:
-    """Keep this process's number in a file while the block runs; where the process dies, the file stays."""
+    """Write this process's id to a file while the block runs; if the process dies, the file stays."""
     with suppress(OSError):  # On a full disk the cell goes on; only the limits are lost.
         write_atomically(path, str(os.getpid()).encode(), lasting=False)
     try:

@@ -67,7 +67,7 @@ def _end_with(parent: int) -> None:
 
 
 def import_frozen(libraries: Sequence[str]) -> None:
-    """Import libraries and keep their objects away from the garbage collector.
+    """Import libraries and exempt their objects from garbage collection.
 
     TensorFlow makes 650,000 objects as it is imported, and none of them is ever garbage: to look through
     them again and again takes a sixth of its import, and some of what comes after.
