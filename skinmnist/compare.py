@@ -120,7 +120,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
             raise InputError("received --leak-models without --demonstrate-leaks; add it, or leave both out")
         resolve_models(options.leak_models)  # Before anything long has run.
     table = open_table(options.csv, options.metadata, options.synthetic)
-    out = Path(options.out) if options.out else _default_folder(table, options)
+    out = Path(options.out or f"runs/{table.name}-{options.seed}")
     terminal = Terminal()
     terminal.table(table, choose_split(table, options.split), options.quick)
     models = [QUICK_MODELS.get(name, name) if options.quick else name for name in options.models]
@@ -157,7 +157,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     analysis = analyze_run(record)
     report = write_page(analysis, jobs=options.jobs or available_cores())
     terminal.conclude(analysis, report, resume=command if interrupted else None)
-    return INTERRUPTED if interrupted else _exit_code(record)
+    return INTERRUPTED if interrupted else FAILED_CELLS if record.failures else 0
 
 
 def _demonstrate(
@@ -184,14 +184,6 @@ def _demonstrate(
         notes=() if options.leak_models else notes,
         progress=terminal,
     )
-
-
-def _exit_code(record: RunRecord) -> int:
-    return FAILED_CELLS if record.failures else 0
-
-
-def _default_folder(table: PixelTable, options: argparse.Namespace) -> Path:
-    return Path("runs") / f"{table.name}-{options.seed}"
 
 
 if __name__ == "__main__":

@@ -33,20 +33,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _rebuild(runs: list[str], out: str | None) -> int:
     from skinmnist.datasets.files import check_replaceable
+    from skinmnist.experiment.execution.machine import available_cores
+    from skinmnist.reporting.page import is_page, write_report
+    from skinmnist.reporting.side_by_side import RUNS_FILE, write_side_by_side
 
-    if len(runs) == 1:
-        from skinmnist.experiment.execution.machine import available_cores
-        from skinmnist.reporting.page import is_page, write_report
-
-        if out:
-            check_replaceable(Path(out), is_page)
-        say(write_report(runs[0], out, jobs=available_cores()))
-    else:
-        from skinmnist.reporting.page import is_page
-        from skinmnist.reporting.side_by_side import RUNS_FILE, write_side_by_side
-
-        check_replaceable(Path(out or RUNS_FILE), is_page)
-        say(write_side_by_side(runs, out or RUNS_FILE))
+    if len(runs) > 1:
+        out = out or RUNS_FILE
+    if out:
+        check_replaceable(Path(out), is_page)
+    say(
+        write_report(runs[0], out, jobs=available_cores())
+        if len(runs) == 1
+        else write_side_by_side(runs, out)
+    )
     return 0
 
 

@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Literal
 
 from skinmnist.errors import InputError
+from skinmnist.experiment.execution.machine import ONE_THREAD
 from skinmnist.teaching.notebook_api import Claim, Output, Recorder, ShownFigure, recording
 
 Kind = Literal["markdown", "code", "solution"]
 
 #: As in a comparison's workers: one thread for each lesson. Read when a numerical library starts.
 _ENVIRONMENT = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    **ONE_THREAD,
     "MPLBACKEND": "Agg",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
