@@ -1,9 +1,8 @@
-"""``python -m skinmnist.train``: train one model on a whole table and keep it in a file."""
+"""``python -m skinmnist.train``: train one model on a whole table and save it in a file."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of this door's arguments."""
+    """Return the parser of this command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m skinmnist.train",
-        description="Train one model on a whole table and keep it in one file, from which "
+        description="Train one model on a whole table and save it in one file, from which "
         "`python -m skinmnist.predict` and `skinmnist.classify_image` answer.",
         epilog=facts.DISCLAIMER,
     )
@@ -56,11 +55,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from skinmnist.console.comparison import Terminal
-    from skinmnist.datasets.files import check_replaceable, write_atomically
     from skinmnist.errors import InputError
     from skinmnist.experiment.splits import choose_split
-    from skinmnist.experiment.train_model import check_exportable, choose_pair, default_file, train_model
-    from skinmnist.inference.model_file import is_model
+    from skinmnist.experiment.train_model import (
+        check_destination,
+        check_exportable,
+        choose_pair,
+        default_file,
+        train_model,
+    )
 
     if not 0 <= options.seed < 2**31:
         raise InputError(f"received seed {options.seed}; expected a whole number from 0 to {2**31 - 1}")
@@ -68,15 +71,7 @@ def _train(options: argparse.Namespace) -> int:
     table = open_table(options.csv, options.metadata)
     check_exportable(table)
     out = Path(options.out) if options.out else default_file(table, model, sampler)
-    # Whoever cannot write must learn it before training, not after.
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.is_dir():
-        raise InputError(
-            f"received the folder {out} as --out; name a file in it, such as {out / 'lesion.skm'}"
-        )
-    check_replaceable(out, is_model)
-    if not os.access(out.parent, os.W_OK):
-        raise InputError(f"the folder {out.parent} cannot be written; name another file with --out")
+    check_destination(out)  # Before training, not after.
     terminal = Terminal()
     terminal.table(table, choose_split(table, None), quick=False)
     record = None
@@ -85,15 +80,15 @@ def _train(options: argparse.Namespace) -> int:
         if record.failures:
             return FAILED_CELLS
     started = time.perf_counter()
-    kept = train_model(table, options.model, options.sampler, options.seed, record)
-    write_atomically(out, kept.content)
-    for note in kept.notes:
+    trained = train_model(table, options.model, options.sampler, options.seed, record)
+    trained.save(out)
+    for note in trained.notes:
         say(f"note: {note}")
     seconds = time.perf_counter() - started
     say(f"{model} with {sampler}: trained on {len(table):,} pictures in {seconds:.1f} s")
     if table.synthetic:
         say("SYNTHETIC TABLE: the pictures were drawn; every answer of this model will say so")
-    say(f"model: {out} ({len(kept.content) / 1e6:.2f} MB)")
+    say(f"model: {out} ({len(trained.content) / 1e6:.2f} MB)")
     say(f"To use it: python -m skinmnist.predict {out} IMAGE...")
     say(facts.DISCLAIMER)
     return 0

@@ -1,7 +1,9 @@
 """The public face: there, and light."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,13 @@ def modules_after(code: str) -> set[str]:
 def test_every_public_name_is_there(name):
     assert getattr(skinmnist, name).__name__ == name
     assert name in dir(skinmnist)
+
+
+def test_the_stub_has_the_public_names():
+    stub = ast.parse(Path(skinmnist.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    assert {alias.asname: node.module for node in imports for alias in node.names} == skinmnist._HOMES
+    assert sorted(skinmnist._HOMES) == skinmnist.__all__
 
 
 def test_unknown_name():

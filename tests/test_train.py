@@ -58,7 +58,7 @@ def test_scores_that_may_be_claimed_are_printed_and_stored(csv, tmp_path, capsys
     [
         (["--model", "sklearn.naive_bayes:GaussianNB"], "cannot be written to a model file"),
         (["--seed", "-1"], "received seed -1"),
-        (["--out", "."], "received the folder ."),
+        (["--out", "."], ". is a folder"),
         (["--model", "svm", "--sampler", "focal_loss"], "svm cannot take focal_loss"),
     ],
 )
@@ -90,5 +90,5 @@ def test_a_table_of_which_nothing_can_be_kept_is_refused_before_validating(csv, 
 def test_a_folder_that_cannot_be_written_is_told_before_training(csv, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("os.access", lambda folder, how: folder != tmp_path / "locked")
     assert main([str(csv), "--model", "dummy", "--out", str(tmp_path / "locked" / "x.skm")]) == 2
-    message = f"the folder {tmp_path / 'locked'} cannot be written; name another file with --out"
+    message = f"the folder {tmp_path / 'locked'} cannot be written; name another file"
     assert message in capsys.readouterr().err

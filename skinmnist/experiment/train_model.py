@@ -1,7 +1,8 @@
-"""Training for keeps: a model on all rows of a table, as the content of a model file."""
+"""Training a model on all rows of a table, as the content of a model file."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 import skinmnist
 from skinmnist import facts
+from skinmnist.datasets.files import check_replaceable, write_atomically
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.execution.machine import versions
@@ -28,7 +30,14 @@ from skinmnist.inference.manifest import (
     UnreadableError,
     words,
 )
-from skinmnist.inference.model_file import MOST_BYTES, SUFFIX, decode_model, encode_model, model_folder
+from skinmnist.inference.model_file import (
+    MOST_BYTES,
+    SUFFIX,
+    decode_model,
+    encode_model,
+    is_model,
+    model_folder,
+)
 from skinmnist.inference.novelty import ROWS_PER_AXIS, fit_novelty
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
@@ -39,7 +48,7 @@ LEAST_ROWS = 2 * ROWS_PER_AXIS
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class TrainedModel:
     """A model that was trained on a whole table.
 
     Attributes
@@ -55,22 +64,24 @@ class Kept:
     _trained: Trained
     _shape: tuple[int, int, int]
 
-    def predict_proba(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return what the model in memory answers, which its file must answer, too.
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model file, from which `skinmnist.load_classifier` answers.
 
-        Parameters
-        ----------
-        rows : ndarray of shape (n, height * width * channels), uint8
-
-        Returns
-        -------
-        ndarray of shape (n, k), float64
+        Raises
+        ------
+        InputError
+            Where the path is a folder, or holds a file that is no model.
         """
+        check_destination(Path(path))
+        write_atomically(Path(path), self.content)
+
+    def predict_proba(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Return what the model in memory answers to pixel rows, and its file must answer, too."""
         return self._trained.answer(_inputs(rows, self._shape, self._trained.spec))[0]
 
 
 def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resampler]:
-    """Return short names, entry and sampler of a pair that can be trained and kept.
+    """Return short names, entry and sampler of a pair that can be trained and exported.
 
     Raises
     ------
@@ -91,7 +102,7 @@ def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resample
 
 
 def check_exportable(table: PixelTable) -> None:
-    """Refuse a table of which no model could be kept in a file.
+    """Refuse a table whose models could not be exported.
 
     Raises
     ------
@@ -102,17 +113,17 @@ def check_exportable(table: PixelTable) -> None:
     n_classes = len(table.class_names)
     if min(height, width) < 2 or max(height, width) > MOST_SIDE or channels not in (1, 3):
         raise InputError(
-            f"received pictures of {height} x {width} x {channels} to keep a model of; expected 2 to "
+            f"received pictures of {height} x {width} x {channels} to export a model of; expected 2 to "
             f"{MOST_SIDE} pixels along a side and 1 or 3 channels, so scale them"
         )
     if not 2 <= n_classes <= MOST_CLASSES:
         raise InputError(
-            f"received {n_classes} classes to keep a model of; expected 2 to {MOST_CLASSES}, so take another "
-            "table"
+            f"received {n_classes} classes to export a model of; expected 2 to {MOST_CLASSES}, "
+            "so take another table"
         )
     if len(table) < LEAST_ROWS:
         raise InputError(
-            f"received {len(table)} pictures to keep a model of; expected at least {LEAST_ROWS}, so take a "
+            f"received {len(table)} pictures to export a model of; expected at least {LEAST_ROWS}, so take a "
             "larger table"
         )
     for name in table.class_names:
@@ -120,23 +131,37 @@ def check_exportable(table: PixelTable) -> None:
             words(name, "class name", LONGEST_NAME)
         except UnreadableError:
             raise InputError(
-                f"received a class of the name {name[:80]!r} to keep a model of; expected 1 to "
-                f"{LONGEST_NAME} plain signs, so rename it"
+                f"class name {name[:80]!r} cannot be exported; use 1 to {LONGEST_NAME} printable characters"
             ) from None
 
 
 def default_file(table: PixelTable, model: str, sampler: str) -> Path:
-    """Return where a model is kept when nobody says where."""
+    """Return where a model is saved by default."""
     return model_folder() / f"{table.name}-{model}-{sampler}{SUFFIX}"
+
+
+def check_destination(path: Path) -> None:
+    """Make the folder of a model file, and refuse a path that cannot be written or holds something else.
+
+    Raises
+    ------
+    InputError
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it, such as {path / 'lesion.skm'}")
+    check_replaceable(path, is_model)
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"the folder {path.parent} cannot be written; name another file")
 
 
 def train_model(
     table: PixelTable, model: str = "cnn", sampler: str = "none", seed: int = 0, cv: RunRecord | None = None
-) -> Kept:
+) -> TrainedModel:
     """Train a model on all rows of a table, or on those that it takes, with a note.
 
-    Lesions are left out only for what is learnt from lesions that were left out: calibration, and the rows
-    that early stopping watches.
+    Lesions are left out only for what is learned from lesions left out: calibration, and the validation set
+    of early stopping.
 
     Parameters
     ----------
@@ -148,10 +173,14 @@ def train_model(
     cv : RunRecord, optional
         A cross-validation of this very pair on this table: the scores that the model may claim.
 
+    Returns
+    -------
+    TrainedModel
+
     Raises
     ------
     InputError
-        Where the model cannot be kept in a file: before anything is trained, but for a model that has
+        Where the model cannot be exported: before anything is trained, but for a model that has
         grown too large.
     """
     check_exportable(table)
@@ -192,13 +221,13 @@ def train_model(
         content = encode_model(description, exported.answer, exported.arrays, novelty)
         if len(content) > MOST_BYTES:
             raise UnreadableError(f"it is larger than {MOST_BYTES:,} bytes")
-        # Whoever keeps a file must be able to read it.
+        # A file that is written must be readable.
         decode_model(content)
     except UnreadableError as reason:
         raise InputError(
-            f"the model cannot be kept in a file: {reason}; choose a smaller model or a smaller table"
+            f"the model cannot be exported: {reason}; choose a smaller model or a smaller table"
         ) from None
-    return Kept(content, (*notes, *trained.notes), trained, table.shape)
+    return TrainedModel(content, (*notes, *trained.notes), trained, table.shape)
 
 
 def _inputs(rows: npt.NDArray[np.uint8], shape: tuple[int, int, int], spec: ModelSpec) -> npt.NDArray[Any]:

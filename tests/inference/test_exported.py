@@ -100,7 +100,7 @@ def test_what_cannot_be_saved_is_refused_before_training(model, sampler, message
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"class_names": ("a" * 61, *"bcdefg")}, "expected 1 to 60 plain signs"),
+        ({"class_names": ("a" * 61, *"bcdefg")}, "use 1 to 60 printable characters"),
         ({"shape": (1, 64, 3)}, "received pictures of 1 x 64 x 3"),
         ({"shape": (8, 12, 2)}, "received pictures of 8 x 12 x 2"),
     ],
@@ -116,17 +116,17 @@ def test_too_few_pictures_are_refused_before_training(few_classes, monkeypatch):
     table = few_classes(2)
     rows = np.unique(table.labels, return_index=True)[1].repeat(9)
     few = replace(table, pixels=table.pixels[rows], labels=table.labels[rows], lesion_ids=None)
-    with pytest.raises(InputError, match="received 18 pictures to keep a model of; expected at least 20"):
+    with pytest.raises(InputError, match="received 18 pictures to export a model of; expected at least 20"):
         train_model(few, "dummy")
 
 
 def test_what_has_grown_too_large_is_not_saved(small_table, monkeypatch):
     monkeypatch.setattr("skinmnist.experiment.train_model.MOST_BYTES", 1000)
-    with pytest.raises(InputError, match="cannot be kept in a file: it is larger than 1,000 bytes; choose"):
+    with pytest.raises(InputError, match="cannot be exported: it is larger than 1,000 bytes; choose"):
         train_model(small_table, "dummy")
 
 
 def test_what_cannot_be_read_again_is_not_saved(small_table, monkeypatch):
     monkeypatch.setattr("skinmnist.experiment.train_model.encode_model", lambda *parts: b"nothing")
-    with pytest.raises(InputError, match="cannot be kept in a file: it is not written by skinmnist"):
+    with pytest.raises(InputError, match="cannot be exported: it is not written by skinmnist"):
         train_model(small_table, "dummy")
