@@ -33,18 +33,9 @@ ANSWERED_ROWS = 80 * 256
 class Task:
     """What the cells of a run share besides the table.
 
-    Attributes
-    ----------
-    folds : ndarray of shape (repeats, n), int8
-        As `assign_folds` returns them.
-    by_lesion : bool
-        Whether splits inside the training part keep lesions together as well.
-    models : mapping of str to ModelSpec
-    samplers : mapping of str to Resampler
-    seed : int
-    validate_on_held_out : bool
-        Whether the held-out rows are the validation set: the leak of many published systems, for showing it;
-        no comparison ever asks for it.
+    `folds` are as `assign_folds` returns them; with `by_lesion`, splits inside the training part keep
+    lesions together as well. With `validate_on_held_out`, the held-out rows are the validation set: the
+    leak of many published systems, for showing it; no comparison ever asks for it.
     """
 
     folds: npt.NDArray[np.int8]

@@ -81,22 +81,11 @@ def choose_columns(table: PixelTable, names: Iterable[str]) -> dict[str, npt.NDA
 def add_odds(
     probabilities: npt.NDArray[np.float64], log_odds: npt.NDArray[np.float64], weight: float = WEIGHT
 ) -> npt.NDArray[np.float64]:
-    """Add log-odds over the class frequencies to the logarithms of probabilities.
+    """Add log-odds over the class frequencies, (m, k), to the logarithms of probabilities, (m, k).
 
-    Were picture and columns independent given the class, all of the log-odds would be Bayes' rule. No class
-    frequency enters them, so that they suit a model that was trained on resampled rows as well.
-
-    Parameters
-    ----------
-    probabilities : ndarray of shape (m, k)
-    log_odds : ndarray of shape (m, k)
-        A row of zeros leaves the probabilities of that row as they are, to the bit.
-    weight : float
-
-    Returns
-    -------
-    ndarray of shape (m, k), float64
-        Rows sum to 1; a class of probability 0 keeps it.
+    If picture and columns were independent given the class, all of the log-odds would be Bayes' rule. No
+    class frequency enters them, so that they suit a model that was trained on resampled rows as well. A
+    row of zeros leaves its probabilities as they are, to the bit; a class of probability 0 keeps it.
     """
     with np.errstate(divide="ignore"):
         scores = np.log(probabilities) + weight * log_odds

@@ -24,13 +24,7 @@ DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
 
 
 def resolve_models(models: Iterable[str] | Mapping[str, Any]) -> dict[str, ModelSpec]:
-    """Return the models asked for, by name.
-
-    Parameters
-    ----------
-    models : iterable of str, or mapping of str to classifier
-        Names of the registry or ``"package.module:Class"``; in a mapping the values may also be
-        scikit-learn classifiers, or `ModelSpec`.
+    """Return the models asked for, by name; the values of a mapping may be classifiers or `ModelSpec`.
 
     Raises
     ------
@@ -41,13 +35,7 @@ def resolve_models(models: Iterable[str] | Mapping[str, Any]) -> dict[str, Model
 
 
 def resolve_samplers(samplers: Iterable[str] | Mapping[str, Any]) -> dict[str, Resampler]:
-    """Return the samplers asked for, by name; the counterpart of `resolve_models`.
-
-    Raises
-    ------
-    InputError
-        Where a name is unknown, comes twice, or what it names is no sampler.
-    """
+    """Return the samplers asked for, by name; the counterpart of `resolve_models`."""
     return _resolve(samplers, "sampler", _as_sampler)
 
 
@@ -58,21 +46,10 @@ def plan_cells(
     folds: int,
     fused: bool = False,
 ) -> tuple[list[Cell], list[str]]:
-    """Cross samplers with models, in the order in which tables show them.
+    """Cross samplers with models, in the order of the tables.
 
-    Parameters
-    ----------
-    samplers : mapping of str to Resampler
-    models : mapping of str to ModelSpec
-    repeats, folds : int
-    fused : bool
-        Whether every pair is followed by the same with clinical columns.
-
-    Returns
-    -------
-    cells : list of Cell
-    notes : list of str
-        One sentence for each pair that is not planned.
+    With `fused`, every pair is followed by the same with clinical columns. Returns the cells, and one
+    sentence for each pair that is not planned.
     """
     cells, notes = [], []
     for sampler in sorted_samplers(samplers):
@@ -182,15 +159,10 @@ def _sampler_like(sampler: Any, seed: int) -> Any:
 
 
 def _fingerprint(name: str, thing: Any) -> str:
-    """Digest what a model or sampler of the user's own computes with.
+    """Digest a model or sampler of the user's own; InputError where it cannot be pickled.
 
     Its pickle holds its settings, and its code where it was typed into a script or notebook; of a class
     from elsewhere, the text of its module and the version of its package are added.
-
-    Raises
-    ------
-    InputError
-        Where it cannot be pickled, so that no worker process could be given it.
     """
     try:
         content = cloudpickle.dumps(thing)

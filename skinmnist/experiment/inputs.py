@@ -84,23 +84,10 @@ def choose_training_rows(
     spec: ModelSpec,
     resampler: Resampler,
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Choose the training rows that a model is given, and say so where they are not all.
+    """Choose the training rows that a model is given, and note it where they are not all.
 
-    Parameters
-    ----------
-    train : ndarray of shape (n,), int64
-        Row numbers of the table.
-    labels : ndarray of shape (n,), int64
-        Of these rows.
-    spec : ModelSpec
-    resampler : Resampler
-        A sampler that looks at rows is given `MOST_ROWS` at most, whatever the model.
-
-    Returns
-    -------
-    rows : ndarray of shape (m,), int64
-        Some of `train`, ascending, with every class in its share.
-    notes : tuple of str
+    `train` are row numbers of the table, `labels` theirs. A sampler that looks at rows is given
+    `MOST_ROWS` at most, whatever the model. The rows chosen ascend, with every class in its share.
     """
     if len(train) <= MOST_ROWS:
         return train, ()
@@ -123,15 +110,10 @@ BLOCK_ROWS = 4096
 
 @dataclass(frozen=True, eq=False)
 class TableFeatures:
-    """The features of a table's images, and what they cost.
+    """The features of a table's images, NaN for those in no fold, and their cost.
 
-    Attributes
-    ----------
-    values : ndarray of shape (n, features)
-        NaN for images that take part in no fold.
-    seconds : float
-        Wall seconds for one image. Every cell is charged for all images that it uses, whichever cell
-        came first, so that costs of models can be compared.
+    Seconds are for one image: every cell is charged for all images that it uses, whichever cell came
+    first, so that costs of models can be compared.
     """
 
     values: npt.NDArray[np.floating]
@@ -143,16 +125,7 @@ def extract_table_features(
     extract: Callable[[Any, tuple[int, int, int]], Any],
     fold_of: npt.NDArray[np.integer],
 ) -> TableFeatures:
-    """Extract the features of the images that take part in folds, once in a process.
-
-    Parameters
-    ----------
-    table : PixelTable
-    extract : callable
-        See `skinmnist.models.spec.FeatureSettings`.
-    fold_of : ndarray of shape (n,)
-        Fold of each image, or ``LEFT_OUT``.
-    """
+    """Extract the features of the images that take part in folds, once in a process."""
     # All in one go and in their own order: sums over other batches would differ in their last digit.
     return _extract_once(table, extract, (fold_of != LEFT_OUT).tobytes())
 

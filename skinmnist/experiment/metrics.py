@@ -31,21 +31,10 @@ LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
 def expected_calibration_error(
     labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64], n_bins: int = ECE_BINS
 ) -> float:
-    """Mean gap between confidence and accuracy over equal bins of the top probability.
+    """Return the mean gap between confidence and accuracy over bins of the top probability.
 
     Bins are ``(i/n, (i+1)/n]``, each weighted by its share of the pictures (Naeini, Cooper & Hauskrecht,
     AAAI 2015; Guo et al., ICML 2017).
-
-    Parameters
-    ----------
-    labels : ndarray of shape (m,), int
-    probabilities : ndarray of shape (m, k), float
-    n_bins : int
-
-    Returns
-    -------
-    float
-        Between 0 and 1.
     """
     top = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
@@ -60,21 +49,10 @@ def score(
     probabilities: npt.NDArray[np.float64],
     class_names: Sequence[str],
 ) -> dict[str, float]:
-    """Score the held-out predictions of one cell.
+    """Score the held-out predictions of one cell; the rows of probabilities (m, k) sum to 1.
 
-    Parameters
-    ----------
-    labels, predicted : ndarray of shape (m,), int
-    probabilities : ndarray of shape (m, k), float
-        Rows sum to 1.
-    class_names : sequence of str
-        In code order.
-
-    Returns
-    -------
-    dict of str to float
-        A score that these predictions cannot give is absent: the recall of a class that is not among the
-        labels, the precision of a class that was never predicted.
+    A score that these predictions cannot give is absent: the recall of a class that is not among the
+    labels, the precision of a class that was never predicted.
     """
     from sklearn import metrics
 
@@ -126,18 +104,8 @@ def _rankings(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float
 def ranking_areas(truth: npt.NDArray[np.bool_], values: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Return the area under the ROC curve and the average precision, from one sort.
 
-    scikit-learn's two functions give the same, but spend most of a report's time on looking at their input.
-
-    Parameters
-    ----------
-    truth : ndarray of shape (m,), bool
-        With both values among them.
-    values : ndarray of shape (m,), float
-        The higher, the more likely true. Equal values share one threshold.
-
-    Returns
-    -------
-    tuple of two floats
+    scikit-learn's two functions give the same, but spend most of a report's time on validating their
+    input. `truth` holds both values; equal values share one threshold.
     """
     order = np.argsort(-values, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)
@@ -154,20 +122,7 @@ def metric_names(class_names: Sequence[str]) -> list[str]:
 
 
 def score_predictions(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
-    """Score every cell of a table of predictions.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        In the layout of ``predictions.csv.gz``.
-    class_names : sequence of str
-
-    Returns
-    -------
-    DataFrame
-        Columns ``sampler, model, repeat, fold, metric, value``; cells in the order in which they stand in
-        `predictions`.
-    """
+    """Score every cell of ``predictions.csv.gz``, in its order; the columns are those of ``scores.csv``."""
     order = metric_names(class_names)
     columns = [f"p_{name}" for name in class_names]
     records = []
@@ -185,19 +140,7 @@ def score_predictions(predictions: pd.DataFrame, class_names: Sequence[str]) -> 
 
 
 def best_pair(scores: pd.DataFrame, metric: str = "macro_f1") -> tuple[str, str] | None:
-    """Return the sampler and the model with the highest mean over folds; of equals, the first.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        In the layout of ``scores.csv``.
-    metric : str
-
-    Returns
-    -------
-    tuple of (str, str), or None
-        None where no cell has the metric.
-    """
+    """Return the sampler and the model with the highest mean over folds; of equals, the first."""
     means = scores[scores["metric"] == metric].groupby(["sampler", "model"], sort=False)["value"].mean()
     if means.empty:
         return None

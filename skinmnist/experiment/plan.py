@@ -33,19 +33,9 @@ _COMPUTING = tuple(f"skinmnist.experiment.{name}" for name in ("fit_cell", "fusi
 class Plan:
     """A run before it starts.
 
-    Attributes
-    ----------
-    cells : tuple of Cell
-        In the order of the tables.
-    notes : tuple of str
-        One sentence for each pair that is not planned.
-    task : Task
-    protocol : Protocol
-    repeats : int
-    identity : str
-        Digest of the protocol, the code, the library versions and the precision of networks.
-    fusion : Fusion or None
-        What adds clinical columns to finished cells; None where none were asked for.
+    `cells` stand in the order of the tables; `notes` have one sentence for each pair that is not planned.
+    `identity` digests the protocol, the code, the library versions and the precision of networks.
+    `fusion` adds clinical columns to finished cells, where any were asked for.
     """
 
     cells: tuple[Cell, ...]

@@ -18,14 +18,10 @@ LEFT_OUT = -1
 
 
 def choose_split(table: PixelTable, split: str | None) -> Split:
-    """Return the split to use: by lesion wherever lesions are known, unless told otherwise.
+    """Return the split to use: by lesion wherever lesions are known, unless asked otherwise.
 
-    A holdout parts training and test once, by lesion wherever lesions are known.
-
-    Raises
-    ------
-    InputError
-        Where a split by lesion is asked of a table that does not know its lesions.
+    A holdout parts training and test once, by lesion wherever lesions are known. InputError where a split
+    by lesion is asked of a table without lesion ids.
     """
     if split is None:
         return "image" if table.lesion_ids is None else "lesion"
@@ -51,23 +47,12 @@ def assign_folds(
     seed: int = 0,
     rows: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.int8]:
-    """Assign every row to the fold that holds it out, for each repeat.
+    """Assign every row, or those of `rows`, to the fold that holds it out, for each repeat.
 
-    Both splits are stratified by class. Repeat 0 draws with `seed` itself.
-
-    Parameters
-    ----------
-    table : PixelTable
-    n_folds : int
-        Between 2 and 100.
-    repeats : int
-    split : {"lesion", "image", "holdout"}
-        ``"lesion"`` keeps all pictures of a lesion in one fold (`StratifiedGroupKFold`, fixed for shuffling
-        in scikit-learn 1.8); ``"image"`` does not (`StratifiedKFold`). ``"holdout"`` draws as ``"lesion"``
-        does, wherever lesions are known; only its fold 0 is meant to be held out.
-    seed : int
-    rows : ndarray of int, optional
-        The rows that take part; all by default.
+    Both splits are stratified by class. Repeat 0 uses `seed` itself. ``"lesion"`` keeps all pictures of a
+    lesion in one fold (`StratifiedGroupKFold`, fixed for shuffling in scikit-learn 1.8), ``"image"`` does
+    not (`StratifiedKFold`). ``"holdout"`` splits as ``"lesion"`` wherever lesions are known; only its
+    fold 0 is meant to be held out.
 
     Returns
     -------
@@ -129,26 +114,10 @@ def _check_enough_of_each_class(
 def inner_folds(
     labels: npt.NDArray[np.int64], lesions: npt.NDArray[np.str_] | None, folds: int, seed: int
 ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Split training rows, by lesion where lesions are known.
+    """Split training rows into at most so many folds, by lesion where lesions are known.
 
-    Parameters
-    ----------
-    labels : ndarray of shape (n,), int64
-    lesions : ndarray of shape (n,) or None
-        None where rows are split one by one.
-    folds : int
-        At most the lesions of the rarest class.
-    seed : int
-
-    Returns
-    -------
-    list of (ndarray, ndarray)
-        Positions of the rows kept and left out; only folds that keep a row of every class.
-
-    Raises
-    ------
-    ValueError
-        Where a class has fewer than two lesions.
+    Returns positions of the rows trained on and left out, of those folds that train on every class;
+    ValueError where a class has fewer than two lesions.
     """
     classes = np.unique(labels)
     sizes = [
@@ -184,16 +153,10 @@ def _split(
 def draw_lesions(
     labels: npt.NDArray[np.int64], lesions: npt.NDArray[np.str_] | None, share: float, seed: int
 ) -> npt.NDArray[np.int64]:
-    """Draw a share of the lesions of every class, and return the positions of their rows, in order.
+    """Sample a share of the lesions of every class; return the positions of their rows, in order.
 
-    Parameters
-    ----------
-    labels : ndarray of shape (n,), int64
-    lesions : ndarray of shape (n,) or None
-        None where rows are drawn one by one.
-    share : float
-        Rounded down for each class: no class loses its last lesion, and a rare one may have none drawn.
-    seed : int
+    Rows are sampled one by one where `lesions` is None. The share is rounded down for each class: no
+    class loses its last lesion, and a rare one may have none in the sample.
     """
     random_state = np.random.default_rng(seed)
     units = np.arange(len(labels)) if lesions is None else lesions

@@ -24,19 +24,8 @@ from skinmnist.resampling.registry import Resampler
 class Trained:
     """A model after training, and how it came about.
 
-    Attributes
-    ----------
-    spec : ModelSpec
-    fitted : Fitted
-    n_classes : int
-    labels : ndarray of shape (m,), int64
-        Of the rows that the sampler was given.
-    training : TrainingRows
-        What the sampler made of them.
-    notes : tuple of str
-        What had to be done otherwise than asked.
-    resample_seconds, fit_seconds : float
-        Wall seconds; imports are left out.
+    `labels` are those of the rows that the sampler was given, `training` what it made of them; `notes`
+    say what had to be done otherwise than asked. Wall seconds are without imports.
     """
 
     spec: ModelSpec
@@ -49,13 +38,7 @@ class Trained:
     fit_seconds: float
 
     def answer(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Return probabilities (m, k) and decisions (m,) for pixel rows, or the features extracted from them.
-
-        Raises
-        ------
-        ValueError
-            Where what the model returns are no probabilities or no labels.
-        """
+        """Return probabilities (m, k) and decisions (m,); ValueError where the model gives none."""
         fitted = self.fitted
         if fitted.features is not None:
             rows = fitted.features.transform(rows)
@@ -75,24 +58,10 @@ def fit_model(
     to_export: bool = False,
     validation_data: tuple[npt.NDArray[Any], npt.NDArray[np.int64]] | None = None,
 ) -> Trained:
-    """Train a model on rows, sampler included.
+    """Train a model on pixel rows or features (n, columns), sampler included.
 
-    Parameters
-    ----------
-    spec : ModelSpec
-    resampler : Resampler
-        With the seed of the cell.
-    setting : Setting
-    rows : ndarray of shape (n, features)
-        Pixel rows, or the features extracted from them.
-    labels : ndarray of shape (n,), int64
-    lesions : ndarray of shape (n,) or None
-        None where rows are split one by one.
-    to_export : bool
-        Whether the model is to be saved in a file.
-    validation_data : tuple of ndarray, optional
-        Rows and labels that ``fit`` is given as validation set in place of training lesions: only to show
-        what that leaks.
+    `resampler` has the seed of the cell; `lesions` are None where rows are split one by one.
+    `validation_data` replaces the validation set of training lesions: only to show what that leaks.
     """
     seed, limits = resampler.seed, spec.limits
 
@@ -220,34 +189,12 @@ def calibrate(
     mix: npt.NDArray[np.float64],
     seed: int,
 ) -> Any:
-    """Learn to turn decision values into probabilities.
+    """Learn to turn decision values into probabilities; ValueError for a class of one lesion.
 
-    Each half of the training lesions is scored by a classifier trained on the other, sampler included.
-    These rows are weighted to the class mix that the sampler made: the classifier's own decisions answer to
-    that mix, and so should its probabilities.
-
-    Parameters
-    ----------
-    make_classifier : callable
-        Returns an unfitted classifier with ``decision_function``.
-    resampled : callable
-        Positions among `rows` -> the `TrainingRows` that the sampler makes of them.
-    rows : ndarray of shape (n, features)
-    labels : ndarray of shape (n,), int64
-    lesions : ndarray of shape (n,) or None
-        None where rows are split one by one.
-    mix : ndarray of shape (k,)
-        Class mix of the rows that the final classifier is trained on.
-    seed : int
-
-    Returns
-    -------
-    estimator with ``predict_proba`` on decision values
-
-    Raises
-    ------
-    ValueError
-        Where a class has fewer than two lesions to learn from.
+    Each half of the training lesions is scored by a classifier (`make_classifier`) trained on the other,
+    which `resampled` makes of positions among `rows`. These rows are weighted to the class mix (k,) that
+    the final classifier is trained on: its own decisions answer to that mix, and so should its
+    probabilities.
     """
     decisions, true_labels = [], []
     for inner, outer in inner_folds(labels, lesions, CALIBRATION_FOLDS, seed):
@@ -265,22 +212,11 @@ def fit_calibration(
     labels: npt.NDArray[np.int64],
     weights: npt.NDArray[np.float64],
 ) -> Any:
-    """Fit multinomial logistic regression of the class on decision values.
+    """Fit multinomial logistic regression of the class on decision values, (n,) or (n, values).
 
     Platt's scaling (1999) for more than two classes: with the pairwise values of all classes as its input
-    it also repairs what one-against-one voting loses.
-
-    Parameters
-    ----------
-    decisions : ndarray of shape (n, values) or (n,)
-        Of rows that the scoring model was not trained on.
-    labels : ndarray of shape (n,), int
-    weights : ndarray of shape (n,)
-        Turn the class mix of these rows into the one that the probabilities are meant for.
-
-    Returns
-    -------
-    estimator with ``predict_proba`` on decision values of shape (m, values)
+    it also repairs what one-against-one voting loses. The weights turn the class mix of these rows into
+    the one that the probabilities are meant for.
     """
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
     return model.fit(as_columns(decisions), labels, logisticregression__sample_weight=weights)

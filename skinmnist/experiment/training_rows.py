@@ -14,19 +14,10 @@ from skinmnist.resampling.registry import Resampler
 
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
-    """Rows to train on.
+    """Rows to train on, with weights or positions where copies travel as these.
 
-    Attributes
-    ----------
-    rows : ndarray of shape (m, features)
-    labels : ndarray of shape (m,), int64
-    weights : ndarray of shape (m,), float64, or None
-    n_resampled : int
-        How many rows stand behind them: copies that travel as weights or as sample indices are counted.
-    notes : tuple of str
-        What the sampler had to do otherwise than asked.
-    sample_indices : ndarray of int, or None
-        Which of `rows` to train on, where copies travel as indices.
+    `made` counts copies; `sample_indices` are positions among `rows`; `notes` say what the sampler had to
+    do otherwise than asked.
     """
 
     rows: npt.NDArray[Any]
@@ -80,25 +71,12 @@ def resample_rows(
 def subsample_resampled(
     training: TrainingRows, old_rows: npt.NDArray[Any], most: int | None, seed: int
 ) -> TrainingRows:
-    """Subsample the rows that a sampler made, each weighing as many as it stands for, and say so.
+    """Subsample the rows that a sampler added, each weighing as many as it stands for, and note it.
 
-    The subsample estimates without bias what all of them would add to a loss. The old rows all stay.
-
-    Parameters
-    ----------
-    training : TrainingRows
-    old_rows : ndarray of shape (n, features)
-        What the sampler was given. Only samplers that return these first and new rows after them, as those
-        of imbalanced-learn that interpolate do, are looked at.
-    most : int or None
-        New rows of each class; None: any number.
-    seed : int
-
-    Returns
-    -------
-    TrainingRows
-        The same object where no class has more new rows; else with weights and one more note.
-        ``n_resampled`` and the class mix do not change.
+    The sample estimates without bias what all of them would add to a loss; the original rows, `old_rows`,
+    all stay. Only samplers that return these first and new rows after them, as those of imbalanced-learn
+    that interpolate do, are looked at. At most `most` new rows of each class remain; ``made`` and the
+    class mix do not change.
     """
     n_old, n = len(old_rows), len(training.rows)
     plain = training.weights is None and training.sample_indices is None
@@ -121,21 +99,10 @@ def subsample_resampled(
 
 
 def subsample(training: TrainingRows, most_pair: int | None, seed: int) -> TrainingRows:
-    """Subsample training rows where there are more than a model can learn from, and say so.
+    """Subsample training rows where a model takes no more, and note it.
 
-    Every class keeps its share of the weight: rare rows that weigh much all stay, and frequent ones go.
-
-    Parameters
-    ----------
-    training : TrainingRows
-    most_pair : int or None
-        Rows that the two largest classes may have together; None: any number.
-    seed : int
-
-    Returns
-    -------
-    TrainingRows
-        The same object where it has few enough rows; else with one more note and the same ``n_resampled``.
+    `pair_rows` is how many the two largest classes may have together. Every class keeps its share of the
+    weight: rare rows that weigh much all stay, and frequent ones go. ``made`` does not change.
     """
     counts = np.bincount(training.labels)
     pair = int(np.sort(counts)[-2:].sum())

@@ -33,18 +33,11 @@ Amount = Annotated[float, Between(0)]
 
 
 def decode(kind: type[T], value: Any, where: str = "") -> T:
-    """Read a value of JSON as a type.
+    """Read a value of JSON as a type, such as a frozen dataclass.
 
-    Parameters
-    ----------
-    kind : type
-        A frozen dataclass of fields of types such as ``str``, ``Annotated[int, Between(1, 5)]``,
-        ``tuple[str, ...]``, ``Mapping[str, X]``, ``Literal``, ``X | None`` and other dataclasses. A field
-        with a default may be absent; what the dataclass does not know is passed over.
-    value
-        As `json.loads` has returned it.
-    where : str
-        The name of the value, for errors.
+    Fields have types such as ``str``, ``Annotated[int, Between(1, 5)]``, ``tuple[str, ...]``,
+    ``Mapping[str, X]``, ``Literal``, ``X | None`` and other dataclasses. A field with a default may be
+    absent; unknown keys are ignored. `where` is the name of the value, for errors.
 
     Raises
     ------

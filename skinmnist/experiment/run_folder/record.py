@@ -152,14 +152,9 @@ def read_run(folder: str | Path) -> RunRecord:
 
 
 def build_record(folder: Path, info: RunInfo) -> RunRecord:
-    """Put together what ``run.json`` lists and the stored cells hold.
+    """Put together what ``run.json`` lists and the stored cells hold; InputError for damaged pictures.
 
     A cell whose file is not that of this run counts as failed.
-
-    Raises
-    ------
-    InputError
-        Where the pictures in the folder are damaged.
     """
     results, failures, provenance = [], [], info.provenance
     for entry in info.cells:

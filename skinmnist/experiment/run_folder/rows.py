@@ -30,24 +30,7 @@ def write_lesions(folder: Path, table: PixelTable) -> None:
 
 
 def read_lesions(folder: Path, rows: int) -> npt.NDArray[np.int32] | None:
-    """Read what `write_lesions` has kept.
-
-    Parameters
-    ----------
-    folder : Path
-    rows : int
-        Of the run's table.
-
-    Returns
-    -------
-    ndarray of shape (rows,), int32, or None
-        The lesion of row *i* of the table at position *i*; None where the folder does not tell.
-
-    Raises
-    ------
-    InputError
-        Where the file is there and cannot be read, or is not of this table.
-    """
+    """Read the lesion codes, one a row of the table; None where the folder has none."""
     path = folder / LESIONS_FILE
     if not path.is_file():
         return None
@@ -75,24 +58,7 @@ def write_patients(folder: Path, table: PixelTable) -> None:
 
 
 def read_patients(folder: Path, rows: int) -> dict[str, npt.NDArray[Any]]:
-    """Read what `write_patients` has kept.
-
-    Parameters
-    ----------
-    folder : Path
-    rows : int
-        Of the run's table.
-
-    Returns
-    -------
-    dict of str to ndarray of shape (rows,)
-        As `PixelTable.clinical`, row *i* of the table at position *i*; empty where the folder does not tell.
-
-    Raises
-    ------
-    InputError
-        Where the file is there and cannot be read, or is not of this table.
-    """
+    """Read the clinical columns, one value a row of the table; empty where the folder has none."""
     path = folder / PATIENTS_FILE
     if not path.is_file():
         return {}
@@ -110,24 +76,10 @@ MOST_MISTAKES = 24
 
 
 def confident_mistakes(record: RunRecord, most: int = MOST_MISTAKES) -> pd.DataFrame:
-    """Find the held-out pictures about which the best pair was most sure, and wrong.
+    """Return the held-out pictures that the best pair got wrong with most confidence.
 
-    Parameters
-    ----------
-    record : RunRecord
-        Where its folder tells the lesions, each lesion is taken once.
-    most : int
-
-    Returns
-    -------
-    DataFrame
-        ``row, label, predicted, confidence`` (the probability of the class that was named), by falling
-        confidence, then by row; no picture twice. Empty where nothing is finished or nothing is wrong.
-
-    Raises
-    ------
-    InputError
-        Where the lesions in the folder are damaged.
+    Columns ``row, label, predicted, confidence`` (the probability of the predicted class), by falling
+    confidence, then by row; each lesion once where the folder knows lesions, and no picture twice.
     """
     names = record.info.table.class_names
     pair = best_pair(record.scores)
@@ -154,23 +106,9 @@ def write_mistakes(record: RunRecord, table: PixelTable) -> None:
 
 
 def read_mistakes(record: RunRecord) -> tuple[pd.DataFrame, npt.NDArray[np.uint8]]:
-    """Read the pixels that `write_mistakes` has kept, beside what is said of them.
+    """Read the mistakes whose pixels are in the folder, and these pixels, (m, height, width, channels).
 
-    Parameters
-    ----------
-    record : RunRecord
-
-    Returns
-    -------
-    mistakes : DataFrame
-        Of `confident_mistakes`, without those whose pixels are not there; none are in the folder of a run
-        before this file was written.
-    pictures : ndarray of shape (len(mistakes), height, width, channels), uint8
-
-    Raises
-    ------
-    InputError
-        Where the file is there and cannot be read.
+    None are in the folder of a run before this file was written; InputError where it cannot be read.
     """
     found, shape, path = confident_mistakes(record), record.info.table.shape, record.folder / MISTAKES_FILE
     if not path.is_file():

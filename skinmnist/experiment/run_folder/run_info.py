@@ -30,15 +30,7 @@ _NAMED = 20
 
 @dataclass(frozen=True)
 class Request:
-    """How a run was asked for, beside what the plan holds.
-
-    Attributes
-    ----------
-    command : str
-        What to type to run the same again.
-    quick : bool
-        Whether the run is a quick look and no result.
-    """
+    """The command to repeat a run, and whether it is only a quick look."""
 
     command: str = "run_comparison(...)"
     quick: bool = False

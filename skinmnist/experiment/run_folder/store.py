@@ -37,14 +37,8 @@ class CellStore:
 
     A file's name holds a key over everything that its content depends on, so that a cell is found again
     only by a run that would compute the same. The file is the SHA-256 of what follows, then an ``.npz``,
-    which says once more what it was computed from: a file that is torn or altered, or bears the name of
-    another cell or run, reads as absent.
-
-    Parameters
-    ----------
-    folder : Path
-        Made by the first `save`.
-    provenance : Provenance
+    which repeats what it was computed from: a file that is torn or altered, or bears the name of another
+    cell or run, reads as absent.
     """
 
     def __init__(self, folder: Path, provenance: Provenance) -> None:
@@ -213,19 +207,11 @@ def damaged(path: Path, reason: str) -> InputError:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the cells of a run share.
+    """What the cells of a run share, and a stored cell must agree with to count as one of them.
 
-    Attributes
-    ----------
-    identity : str
-        Digest of data, protocol, code and library versions.
-    fingerprints : mapping of str to str
-        What identifies the user's own models and samplers, by name.
-    class_names : tuple of str
-    shape : tuple of int
-        Height, width and channels of a picture.
-    held_out : tuple of tuple of str
-        For each repeat and fold, `digest_held_out` of its rows.
+    `identity` digests data, protocol, code and library versions; `fingerprints` identify the user's own
+    models and samplers by name; `held_out` has for each repeat and fold the `digest_held_out` of its
+    rows.
     """
 
     identity: str
