@@ -72,7 +72,7 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CellResult:
-    """What one finished cell found out.
+    """What a finished cell leaves behind.
 
     Attributes
     ----------
@@ -84,10 +84,10 @@ class CellResult:
     probabilities : ndarray of shape (m, k), float64
     timing : Timing
     counts_before, counts_after : ndarray of shape (k,), float64
-        Training rows of each class before and after the sampler; for a remedy that weights rows instead
-        of making them, the summed weights.
+        Training rows of each class before and after the sampler; for a strategy that weights rows instead
+        of adding some, the summed weights.
     notes : tuple of str
-        What the cell had to do otherwise than asked, in words.
+        What the cell had to do otherwise than asked.
     history : dict of str to ndarray of shape (points,), float64
         Training curves of an iterative model; empty for the others.
     examples : Examples or None
@@ -118,7 +118,7 @@ class CellFailure:
         """Turn what a cell raised into words."""
         try:
             words = f"{type(error).__name__}: {error}"
-        except Exception:  # An error of the user's own may fail at telling what it is.
+        except Exception:  # An error of the user's own may fail at its message.
             words = type(error).__name__
         return cls(cell, one_line(words))
 

@@ -16,10 +16,9 @@ import numpy.typing as npt
 from skinmnist.datasets.mapped import row_blocks
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
-from skinmnist.experiment.inputs import Inputs, choose_training_rows
+from skinmnist.experiment.inputs import Inputs, TrainingRows, choose_training_rows
 from skinmnist.experiment.splits import LEFT_OUT
 from skinmnist.experiment.training import Clock, Trained, fit_model
-from skinmnist.experiment.training_rows import TrainingRows
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
 from skinmnist.resampling.registry import Resampler, find_parents
 

@@ -1,4 +1,4 @@
-"""Clinical columns, added late: to the finished answers of a model that has seen pictures only.
+"""Clinical columns, added late: to the finished predictions of a model that has seen pictures only.
 
 The weight was chosen on the real 28 x 28 table with age, sex and localization: macro-F1, macro-AUC and log
 loss on five folds by lesion of seed 1.
@@ -41,7 +41,7 @@ WEIGHT = 0.7
 #: Columns that every metadata has and no honest model may use, and why.
 _LEAKS = {
     "dx": "is the diagnosis itself",
-    "dx_type": "tells how the diagnosis was made",
+    "dx_type": "says how the diagnosis was made",
     "lesion_id": "names the lesion",
     "image_id": "names the picture",
 }
@@ -90,12 +90,12 @@ def add_odds(
     with np.errstate(divide="ignore"):
         scores = np.log(probabilities) + weight * log_odds
     shares = np.exp(scores - scores.max(axis=1, keepdims=True))
-    told = log_odds.any(axis=1, keepdims=True)
-    return np.where(told, shares / shares.sum(axis=1, keepdims=True), probabilities)
+    known = log_odds.any(axis=1, keepdims=True)
+    return np.where(known, shares / shares.sum(axis=1, keepdims=True), probabilities)
 
 
 class _Fitted(NamedTuple):
-    """What is known of one fold: the log-odds of its held-out rows, and their price."""
+    """What is known of one fold: the log-odds of its held-out rows, and their cost."""
 
     log_odds: npt.NDArray[np.float64]
     fit_seconds: float
@@ -178,7 +178,7 @@ class Fusion:
 
         fold_of = self._folds[repeat]
         train, held_out = (fold_of != fold) & (fold_of != LEFT_OUT), fold_of == fold
-        # One thread, as in the workers: the order of a sum must not depend on the machine's mood.
+        # One thread, as in the workers: the order of a sum must not depend on the machine's load.
         with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
             warnings.simplefilter("always")
             started = time.perf_counter()
@@ -186,8 +186,8 @@ class Fusion:
             fitted = time.perf_counter()
             log_odds = odds.log_odds(self._of(held_out))
             predicted = time.perf_counter()
-        told = {one_line(f"{warning.category.__name__}: {warning.message}") for warning in caught}
-        return _Fitted(log_odds, fitted - started, predicted - fitted, tuple(sorted(told)))
+        notes = {one_line(f"{warning.category.__name__}: {warning.message}") for warning in caught}
+        return _Fitted(log_odds, fitted - started, predicted - fitted, tuple(sorted(notes)))
 
     def _of(self, rows: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[Any]]:
         return {name: values[rows] for name, values in self.columns.items()}

@@ -1,10 +1,10 @@
-"""What a model is given of a table: pixels, or features extracted from them; at once, or piece by piece."""
+"""What a model is given of a table: pixels or features, at once or piece by piece; and its training rows."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy.typing as npt
 from skinmnist.datasets.mapped import MappedRows, is_large, row_blocks
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.splits import LEFT_OUT
-from skinmnist.experiment.training_rows import stratified_subsample
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 from skinmnist.resampling.registry import AS_THEY_ARE, Resampler
 
@@ -156,3 +155,170 @@ def _extract_once(
     values = np.full((len(table), found.shape[1]), np.nan, dtype=found.dtype)
     values[rows] = found
     return TableFeatures(values, seconds / len(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """Rows to train on, with weights or positions where copies travel as these.
+
+    `n_resampled` counts copies; `sample_indices` are positions among `rows`; `notes` say what the sampler
+    had to do otherwise than asked.
+    """
+
+    rows: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64] | None
+    n_resampled: int
+    notes: tuple[str, ...] = ()
+    sample_indices: npt.NDArray[np.integer] | None = None
+
+    def class_mix(self, n_classes: int) -> npt.NDArray[np.float64]:
+        """Return the weight of each class, shape (k,): its rows, or the sum of their weights."""
+        labels = self.labels if self.sample_indices is None else self.labels[self.sample_indices]
+        return np.bincount(labels, self.weights, minlength=n_classes).astype(float)
+
+    def train(self, classifier: Any, **more: Any) -> None:
+        """Fit a classifier on these rows, with whatever more its ``fit`` takes."""
+        if self.weights is not None:
+            more["sample_weight"] = self.weights
+        if self.sample_indices is not None:
+            more["sample_indices"] = self.sample_indices
+        classifier.fit(self.rows, self.labels, **more)
+
+
+def resample_rows(
+    resampler: Resampler, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], spec: ModelSpec
+) -> TrainingRows:
+    """Apply a sampler, or ``class_weight``, to training rows of shape (n, features).
+
+    Where the model allows it, copies travel as weights or as sample indices.
+    """
+    result = resampler.resample(rows, labels)
+    if result is None:
+        weights = balanced_weights(labels) if resampler.name == "class_weight" else None
+        return TrainingRows(rows, labels, weights, len(rows))
+    n_resampled, indices, notes = len(result.labels), result.sample_indices, result.notes
+    if indices is None:
+        new_rows = np.asarray(result.rows)
+        features = spec.features
+        if features.transformer is None and features.pixel_type == "uint8" and new_rows.dtype != np.uint8:
+            new_rows = np.clip(np.rint(new_rows), 0, 255).astype(np.uint8)
+        return TrainingRows(new_rows, result.labels, None, n_resampled, notes)
+    if spec.copies_as_weights:
+        copies = np.bincount(indices, minlength=len(rows))
+        chosen = copies > 0
+        return TrainingRows(rows[chosen], labels[chosen], copies[chosen].astype(float), n_resampled, notes)
+    if spec.sample_indices:
+        return TrainingRows(rows, labels, None, n_resampled, notes, indices)
+    return TrainingRows(rows[indices], result.labels, None, n_resampled, notes)
+
+
+def subsample_resampled(
+    training: TrainingRows, old_rows: npt.NDArray[Any], most: int | None, seed: int
+) -> TrainingRows:
+    """Subsample the rows that a sampler added, each weighing as many as it stands for, and note it.
+
+    The sample estimates without bias what all of them would add to a loss; the original rows, `old_rows`,
+    all stay. Only samplers that return these first and new rows after them, as those of imbalanced-learn
+    that interpolate do, are looked at. At most `most` new rows of each class remain; ``n_resampled`` and the
+    class mix do not change.
+    """
+    n_old, n = len(old_rows), len(training.rows)
+    plain = training.weights is None and training.sample_indices is None
+    if most is None or not plain or n <= n_old:
+        return training
+    counts = np.bincount(training.labels[n_old:], minlength=int(training.labels.max()) + 1)
+    same = np.array_equal(training.rows[:n_old], old_rows.astype(training.rows.dtype, copy=False))
+    if counts.max() <= most or not same:
+        return training
+    order = n_old + np.random.default_rng(seed).permutation(n - n_old)
+    sampled = [order[training.labels[order] == code][:most] for code in range(len(counts))]
+    chosen = np.concatenate([np.arange(n_old), *sampled])
+    chosen.sort()
+    stands_for = (counts / np.clip(counts, 1, most))[training.labels[chosen]]
+    note = (
+        f"trained on {len(chosen) - n_old:,} of the {n - n_old:,} rows that the sampler made, drawn at "
+        "random from each class, each weighing as many as it stands for"
+    )
+    return _take(training, chosen, np.where(chosen < n_old, 1.0, stands_for), note)
+
+
+def subsample(training: TrainingRows, most_pair: int | None, seed: int) -> TrainingRows:
+    """Subsample training rows where a model takes no more, and note it.
+
+    `pair_rows` is how many the two largest classes may have together. Every class keeps its share of the
+    weight: rare rows that weigh much all stay, and frequent ones go. ``n_resampled`` does not change.
+    """
+    counts = np.bincount(training.labels)
+    pair = int(np.sort(counts)[-2:].sum())
+    if most_pair is None or pair <= most_pair:
+        return training
+    n = len(training.rows)
+    shares = np.bincount(training.labels, training.weights).astype(float)
+    chosen = _sample_each_class(training.labels, _allot(counts, shares, n * most_pair // pair), seed)
+    labels = training.labels[chosen]
+    weights = None
+    if training.weights is not None:
+        weights = training.weights[chosen]
+        # The classes weigh among each other what they did, and a row on average what it did.
+        left = np.bincount(labels, weights, minlength=len(counts))
+        weights = weights * (shares / np.maximum(left, 1e-12) * len(chosen) / n)[labels]
+    note = (
+        f"trained on {len(chosen):,} of the {n:,} training rows, drawn at "
+        "random from each class, for the model takes no more"
+    )
+    return _take(training, chosen, weights, note)
+
+
+def _take(
+    training: TrainingRows,
+    chosen: npt.NDArray[np.int64],
+    weights: npt.NDArray[np.float64] | None,
+    note: str,
+) -> TrainingRows:
+    rows, labels = training.rows[chosen], training.labels[chosen]
+    return replace(training, rows=rows, labels=labels, weights=weights, notes=(*training.notes, note))
+
+
+def stratified_subsample(labels: npt.NDArray[np.int64], most: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return ascending indices of a subsample in which every class keeps its share, and at least one row.
+
+    All indices where there are no more rows than `most`.
+    """
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    counts = np.bincount(labels)
+    return _sample_each_class(labels, _allot(counts, counts.astype(float), most), seed)
+
+
+def _sample_each_class(
+    labels: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], seed: int
+) -> npt.NDArray[np.int64]:
+    """Sample a number of the rows of each class; ascending indices."""
+    rng = np.random.default_rng(seed)
+    own = [rng.permutation(np.flatnonzero(labels == code))[:size] for code, size in enumerate(sizes)]
+    return np.sort(np.concatenate(own))
+
+
+def _allot(
+    counts: npt.NDArray[np.integer], shares: npt.NDArray[np.floating], most: int
+) -> npt.NDArray[np.int64]:
+    """Divide `most` rows among classes by their shares; what a class does not have, the others get."""
+    sizes = np.zeros(len(counts), dtype=np.int64)
+    open_classes = counts > 0
+    while open_classes.any():
+        room = most - sizes[~open_classes].sum()
+        wanted = np.where(open_classes, shares, 0.0) / shares[open_classes].sum() * room
+        full = open_classes & (wanted >= counts)
+        if not full.any():
+            sizes[open_classes] = np.maximum(1, wanted[open_classes].astype(np.int64))
+            break
+        sizes[full] = counts[full]
+        open_classes &= ~full
+    return sizes
+
+
+def balanced_weights(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return weights of mean 1 that give every class the same sum (King & Zeng 2001)."""
+    counts = np.bincount(labels)
+    return (len(labels) / (np.count_nonzero(counts) * counts.astype(float).clip(1)))[labels]

@@ -129,7 +129,7 @@ def make_plan(
         split=chosen_split,
         seed=seed,
         rows=int(np.count_nonzero(task.folds[0] != LEFT_OUT)),
-        # Repeat 0 tells which rows take part; it is the same for any number of repeats.
+        # Repeat 0 shows which rows take part; it is the same for any number of repeats.
         assignment=hashlib.sha256(task.folds[0].tobytes()).hexdigest()[:16],
     )
     identity = json.dumps(

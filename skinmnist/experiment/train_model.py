@@ -17,11 +17,10 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.execution.machine import versions
 from skinmnist.experiment.grid import resolve_models, resolve_samplers
-from skinmnist.experiment.inputs import Inputs, choose_training_rows
+from skinmnist.experiment.inputs import Inputs, choose_training_rows, stratified_subsample
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.splits import choose_split
 from skinmnist.experiment.training import Trained, fit_model
-from skinmnist.experiment.training_rows import stratified_subsample
 from skinmnist.inference.manifest import (
     LONGEST_NAME,
     MOST_CLASSES,

@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from skinmnist.experiment.inputs import TrainingRows, resample_rows, subsample, subsample_resampled
 from skinmnist.experiment.splits import draw_lesions, inner_folds
-from skinmnist.experiment.training_rows import TrainingRows, resample_rows, subsample, subsample_resampled
 from skinmnist.models.export import Fitted
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.registry import Resampler

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import SVC
 
 from skinmnist.datasets.mapped import MappedRows
 from skinmnist.experiment import fit_cell as fit_cell_module
@@ -7,10 +9,20 @@ from skinmnist.experiment import inputs
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import fit_cell
 from skinmnist.experiment.grid import resolve_samplers
-from skinmnist.experiment.inputs import Inputs, choose_training_rows, extract_table_features
+from skinmnist.experiment.inputs import (
+    Inputs,
+    TrainingRows,
+    balanced_weights,
+    choose_training_rows,
+    extract_table_features,
+    resample_rows,
+    subsample,
+    subsample_resampled,
+)
 from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.splits import LEFT_OUT
 from skinmnist.models.registry import MODELS
+from skinmnist.models.spec import FeatureSettings, ModelSpec, Setting
 from skinmnist.resampling.registry import Resampler
 
 
@@ -126,3 +138,152 @@ def test_features_are_extracted_once_and_only_of_rows_in_folds(lesions):
 
     fold_of[10:20] = 0
     assert not np.isnan(extract_table_features(lesions, extract, fold_of).values).any()
+
+
+def resampler(name):
+    return resolve_samplers([name])[name].with_seed(3)
+
+
+def spec(**fields):
+    return ModelSpec(title="", classifier=lambda setting: None, **fields)
+
+
+@pytest.fixture
+def fold():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [90, 25, 10])
+    return rng.normal(labels[:, None], 1.0, (125, 5)), labels
+
+
+def draw(fold, name, **fields):
+    return resample_rows(resampler(name), *fold, spec(**fields))
+
+
+def test_none_changes_nothing(fold):
+    training = draw(fold, "none")
+    assert training.rows is fold[0]
+    assert training.weights is None
+    assert training.class_mix(3).tolist() == [90, 25, 10]
+
+
+@pytest.mark.parametrize("name", ["RandomOverSampler", "RandomUnderSampler"])
+def test_weights_count_the_copies(fold, name):
+    copied, weighted = draw(fold, name), draw(fold, name, copies_as_weights=True)
+    assert copied.n_resampled == weighted.n_resampled == len(copied.rows)
+    np.testing.assert_array_equal(copied.class_mix(3), weighted.class_mix(3))
+    unpacked = np.repeat(weighted.rows, weighted.weights.astype(int), axis=0)
+    np.testing.assert_array_equal(np.sort(unpacked, axis=0), np.sort(copied.rows, axis=0))
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [SVC(C=2.0, gamma=0.3, tol=1e-8), LogisticRegression(tol=1e-10, max_iter=5000)],
+    ids=lambda c: type(c).__name__,
+)
+def test_copies_and_weights_train_the_same_classifier(fold, classifier):
+    decisions = []
+    for as_weights in (False, True):
+        draw(fold, "RandomOverSampler", copies_as_weights=as_weights).train(classifier)
+        decisions.append(classifier.decision_function(fold[0]))
+    np.testing.assert_allclose(decisions[0], decisions[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name, spec in MODELS.items() if spec.copies_as_weights])
+def test_registered_models_that_say_so_are_the_same_with_copies_and_weights(name, lesions):
+    setting = Setting(lesions.shape, 7, len(lesions), 0)
+    rows = MODELS[name].features.transformer(setting).fit_transform(lesions.pixels).astype(np.float64)
+    decisions = []
+    for as_weights in (False, True):
+        classifier = MODELS[name].classifier(setting).set_params(tol=1e-8)
+        draw((rows, lesions.labels), "RandomOverSampler", copies_as_weights=as_weights).train(classifier)
+        decisions.append(classifier.decision_function(rows))
+    np.testing.assert_allclose(decisions[0], decisions[1], atol=2e-3)
+
+
+def test_balanced_weights_even_the_classes_out(fold):
+    training = draw(fold, "class_weight")
+    np.testing.assert_allclose(training.class_mix(3), 125 / 3)
+    assert balanced_weights(fold[1]).mean() == pytest.approx(1)
+
+
+def test_made_pixels_are_rounded_for_models_of_bytes():
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 256, (60, 12)).astype(np.uint8), np.repeat([0, 1], [50, 10])
+    as_bytes = draw((pixels, labels), "SMOTE", features=FeatureSettings(pixel_type="uint8"))
+    as_floats = draw((pixels, labels), "SMOTE", features=FeatureSettings(pixel_type="float32"))
+    assert as_bytes.rows.dtype == np.uint8
+    np.testing.assert_array_equal(as_bytes.rows, np.rint(as_floats.rows))
+
+
+def test_old_rows_stay_and_made_ones_stand_for_those_left_out(fold):
+    training = draw(fold, "SMOTE")  # 90 of each class: 65 and 80 of them are made.
+    fewer = subsample_resampled(training, fold[0], 20, 0)
+    np.testing.assert_array_equal(fewer.rows[:125], fold[0].astype(np.float32))
+    np.testing.assert_array_equal(fewer.weights[:125], 1.0)
+    assert np.bincount(fewer.labels[125:]).tolist() == [0, 20, 20]
+    assert np.unique(fewer.weights[125:]).tolist() == [65 / 20, 80 / 20]
+    np.testing.assert_allclose(fewer.class_mix(3), training.class_mix(3))
+    assert set(map(tuple, fewer.rows)) <= set(map(tuple, training.rows))
+    assert len(np.unique(fewer.rows[125:], axis=0)) == 40
+    assert fewer.n_resampled == training.n_resampled == 270
+    assert fewer.notes == (
+        "trained on 40 of the 145 rows that the sampler made, drawn at random from each class, each weighing "
+        "as many as it stands for",
+    )
+    np.testing.assert_array_equal(fewer.rows, subsample_resampled(training, fold[0], 20, 0).rows)
+    assert not np.array_equal(fewer.rows, subsample_resampled(training, fold[0], 20, 1).rows)
+
+
+def test_rows_that_are_few_enough_or_not_made_stay_as_they_are(fold):
+    training = draw(fold, "SMOTE")
+    for most in (None, 80):
+        assert subsample_resampled(training, fold[0], most, 0) is training
+    for name in ("none", "class_weight", "RandomUnderSampler"):
+        other = draw(fold, name)
+        assert subsample_resampled(other, fold[0], 1, 0) is other
+    shuffled = resample_rows(resampler("SMOTE"), fold[0][::-1], fold[1][::-1], spec())
+    assert subsample_resampled(shuffled, fold[0], 20, 0) is shuffled, "its first rows are not the old ones"
+
+
+def test_made_rows_that_stand_for_others_add_to_a_loss_what_all_of_them_would(fold):
+    training = draw(fold, "SMOTE")
+    loss = np.tanh(training.rows[:, 0]).sum()
+    guesses = [
+        fewer.weights @ np.tanh(fewer.rows[:, 0])
+        for fewer in (subsample_resampled(training, fold[0], 30, seed) for seed in range(200))
+    ]
+    error = np.std(guesses) / np.sqrt(len(guesses))
+    assert abs(np.mean(guesses) - loss) < 4 * error
+
+
+def test_few_enough_rows_stay_as_they_are(fold):
+    training = draw(fold, "none")
+    assert subsample(training, None, 0) is training
+    assert subsample(training, 115, 0) is training, "90 and 25 rows have the largest two"
+
+
+def test_too_many_rows_are_drawn_class_by_class_and_announced(fold):
+    training = draw(fold, "SMOTE")
+    sampled = subsample(training, 60, 0)
+    assert np.bincount(sampled.labels).tolist() == [30, 30, 30]
+    assert len(np.unique(sampled.rows, axis=0)) == 90
+    assert set(map(tuple, sampled.rows)) <= set(map(tuple, training.rows))
+    assert sampled.n_resampled == 270
+    (note,) = sampled.notes
+    assert "90 of the 270 training rows" in note
+    assert not np.array_equal(sampled.rows, subsample(training, 60, 1).rows)
+    np.testing.assert_array_equal(sampled.rows, subsample(training, 60, 0).rows)
+
+
+def test_rows_that_weigh_much_stay_and_classes_keep_their_weight(fold):
+    sampled = subsample(draw(fold, "class_weight"), 69, 0)
+    assert np.bincount(sampled.labels).tolist() == [40, 25, 10]
+    np.testing.assert_allclose(sampled.class_mix(3), 75 / 3)
+
+
+def test_the_class_of_the_highest_code_may_be_the_largest():
+    old = np.zeros((6, 2), np.float32)
+    labels = np.array([0] + [1] * 5 + [0] * 5)
+    rows = np.vstack([old, np.ones((5, 2), np.float32)])
+    fewer = subsample_resampled(TrainingRows(rows, labels, None, 11), old, 2, 0)
+    assert fewer.class_mix(2).tolist() == [6.0, 5.0]

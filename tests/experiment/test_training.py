@@ -5,8 +5,8 @@ from sklearn.metrics import log_loss
 from sklearn.svm import SVC
 
 from skinmnist.experiment.grid import resolve_samplers
+from skinmnist.experiment.inputs import TrainingRows, resample_rows
 from skinmnist.experiment.training import calibrate
-from skinmnist.experiment.training_rows import TrainingRows, resample_rows
 from skinmnist.models.spec import ModelSpec
 
 

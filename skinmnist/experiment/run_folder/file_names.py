@@ -1,4 +1,4 @@
-"""What a run leaves in its folder, by name, and how a run folder is told from a folder of the user's."""
+"""What a run leaves in its folder, by name, and how a run folder differs from a folder of the user's."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skinmnist.datasets.arrays import encode_arrays, take_array
+from skinmnist.datasets.arrays import decode_arrays, encode_arrays, take_array
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.mapped import row_blocks
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
 from skinmnist.experiment.metrics import score_predictions
 from skinmnist.experiment.run_folder.run_info import RunInfo, TableInfo
-from skinmnist.experiment.run_folder.store import damaged, read_arrays, read_cell
+from skinmnist.experiment.run_folder.store import read_cell, reading
 from skinmnist.text import guarded_cell, json_text, one_line, printable, unguarded_cell
 
 RUN_FILE = "run.json"
@@ -39,7 +39,7 @@ _MOST_BYTES = 32 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
-    """Everything that a run folder tells.
+    """Everything in a run folder.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ def predictions_table(results: Sequence[CellResult], class_names: Sequence[str])
 
 
 def timings_table(results: Sequence[CellResult]) -> pd.DataFrame:
-    """Lay out the price of each cell."""
+    """Lay out the cost of each cell."""
     records = [(*result.cell, *result.timing) for result in results]
     return pd.DataFrame.from_records(records, columns=[*_CELL_COLUMNS, *Timing._fields])
 
@@ -108,7 +108,7 @@ def write_info(folder: Path, info: RunInfo) -> None:
 
 
 def write_pictures(folder: Path, pictures: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> None:
-    """Keep the pictures that the report shows of each class."""
+    """Store the pictures that the report shows of each class."""
     write_atomically(folder / PICTURES_FILE, encode_arrays({"pictures": pictures, "labels": labels}))
 
 
@@ -183,14 +183,12 @@ def build_record(folder: Path, info: RunInfo) -> RunRecord:
 
 
 def _read_pictures(path: Path, table: TableInfo) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    arrays = read_arrays(path)
-    try:
+    with reading(path):
+        arrays = decode_arrays(path.read_bytes())
         labels = take_array(arrays, "labels", "i", (None,))
         pictures = take_array(arrays, "pictures", "u", (len(labels), *table.shape))
         if pictures.dtype != np.uint8 or not np.isin(labels, np.arange(len(table.class_names))).all():
             raise ValueError("its labels are no classes, or its pictures no bytes")
-    except ValueError as error:
-        raise damaged(path, str(error)) from None
     return pictures, labels.astype(np.int64)
 
 

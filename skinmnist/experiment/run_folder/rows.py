@@ -10,18 +10,21 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinmnist import facts
-from skinmnist.datasets.arrays import encode_arrays, take_array
+from skinmnist.datasets.arrays import decode_arrays, encode_arrays, take_array
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.metrics import best_pair
 from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.experiment.run_folder.store import damaged, read_arrays
+from skinmnist.experiment.run_folder.store import reading
 
 LESIONS_FILE = "lesions.npz"
+PATIENTS_FILE = "patients.npz"
+MISTAKES_FILE = "mistakes.npz"
+MOST_MISTAKES = 24
 
 
 def write_lesions(folder: Path, table: PixelTable) -> None:
-    """Keep a number for the lesion of every row; a table that does not know its lesions leaves no file."""
+    """Store a number for the lesion of every row; a table without lesion ids leaves no file."""
     if table.lesion_ids is None:
         (folder / LESIONS_FILE).unlink(missing_ok=True)
         return
@@ -34,21 +37,15 @@ def read_lesions(folder: Path, rows: int) -> npt.NDArray[np.int32] | None:
     path = folder / LESIONS_FILE
     if not path.is_file():
         return None
-    arrays = read_arrays(path)
-    try:
-        codes = take_array(arrays, "codes", "iu", (rows,))
+    with reading(path):
+        codes = take_array(decode_arrays(path.read_bytes()), "codes", "iu", (rows,))
         if not ((codes >= 0) & (codes < rows)).all():
             raise ValueError(f"its lesions are not numbered from 0 to {rows - 1}")
-    except ValueError as error:
-        raise damaged(path, str(error)) from None
     return codes.astype(np.int32)
 
 
-PATIENTS_FILE = "patients.npz"
-
-
 def write_patients(folder: Path, table: PixelTable) -> None:
-    """Keep the clinical columns of every row; a table that has none leaves no file."""
+    """Store the clinical columns; a table that has none leaves no file."""
     known = table.clinical or {}
     columns: dict[str, Any] = {name: known[name] for name in facts.CLINICAL_COLUMNS if name in known}
     if not columns:
@@ -62,17 +59,11 @@ def read_patients(folder: Path, rows: int) -> dict[str, npt.NDArray[Any]]:
     path = folder / PATIENTS_FILE
     if not path.is_file():
         return {}
-    arrays = read_arrays(path)
-    try:
-        return {
-            name: take_array(arrays, name, "fU", (rows,)) for name in facts.CLINICAL_COLUMNS if name in arrays
-        }
-    except ValueError as error:
-        raise damaged(path, str(error)) from None
-
-
-MISTAKES_FILE = "mistakes.npz"
-MOST_MISTAKES = 24
+    with reading(path):
+        arrays = decode_arrays(path.read_bytes())
+        names = [name for name in facts.CLINICAL_COLUMNS if name in arrays]
+        columns = {name: take_array(arrays, name, "fU", (rows,)) for name in names}
+    return columns
 
 
 def confident_mistakes(record: RunRecord, most: int = MOST_MISTAKES) -> pd.DataFrame:
@@ -89,9 +80,9 @@ def confident_mistakes(record: RunRecord, most: int = MOST_MISTAKES) -> pd.DataF
         wrong &= (rows["sampler"] == pair[0]) & (rows["model"] == pair[1])
     rows = rows[wrong]
     probabilities = rows[[f"p_{name}" for name in names]].to_numpy(dtype=float)
-    told = rows["predicted"].to_numpy(dtype=np.int64)
+    predicted = rows["predicted"].to_numpy(dtype=np.int64)
     found = rows[["row", "label", "predicted"]].astype(np.int64)
-    found["confidence"] = probabilities[np.arange(len(told)), told]
+    found["confidence"] = probabilities[np.arange(len(predicted)), predicted]
     found = found.sort_values(["confidence", "row"], ascending=[False, True], kind="stable")
     lesions = read_lesions(record.folder, record.info.table.rows)
     shown = found["row"] if lesions is None else pd.Series(lesions[found["row"]], index=found.index)
@@ -99,7 +90,7 @@ def confident_mistakes(record: RunRecord, most: int = MOST_MISTAKES) -> pd.DataF
 
 
 def write_mistakes(record: RunRecord, table: PixelTable) -> None:
-    """Keep the pixels of `confident_mistakes` in the run folder."""
+    """Store the pixels of `confident_mistakes`."""
     rows = confident_mistakes(record)["row"].to_numpy(dtype=np.int64)
     pictures = np.asarray(table.pixels[rows]).reshape(len(rows), *table.shape)
     write_atomically(record.folder / MISTAKES_FILE, encode_arrays({"rows": rows, "pictures": pictures}))
@@ -113,12 +104,10 @@ def read_mistakes(record: RunRecord) -> tuple[pd.DataFrame, npt.NDArray[np.uint8
     found, shape, path = confident_mistakes(record), record.info.table.shape, record.folder / MISTAKES_FILE
     if not path.is_file():
         return found.iloc[:0], np.zeros((0, *shape), np.uint8)
-    arrays = read_arrays(path)
-    try:
+    with reading(path):
+        arrays = decode_arrays(path.read_bytes())
         rows = take_array(arrays, "rows", "i", (None,))
         pictures = take_array(arrays, "pictures", "u", (len(rows), *shape))
-    except ValueError as error:
-        raise damaged(path, str(error)) from None
     place = {int(row): position for position, row in enumerate(rows)}
     found = found[found["row"].isin(list(place))].reset_index(drop=True)
     return found, np.asarray(pictures[[place[row] for row in found["row"]]], dtype=np.uint8)

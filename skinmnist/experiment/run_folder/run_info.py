@@ -394,7 +394,7 @@ class RunInfo:
     def _changed_since(self, earlier: RunInfo) -> list[str]:
         """Return the names that stood for another model or sampler in an earlier run.
 
-        What was made of another model's answers is not what it was either.
+        Models with clinical columns change with their base.
         """
         before = earlier.fingerprints
         changed = {name for name, own in self.fingerprints.items() if before.get(name, own) != own}

@@ -9,7 +9,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.datasets.arrays import Array, decode_arrays, encode_arrays, take_array
+from skinmnist.datasets.arrays import decode_arrays, encode_arrays, take_array
 from skinmnist.datasets.files import remove_torn, write_atomically
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
@@ -62,7 +63,7 @@ class CellStore:
         write_atomically(self.path(result.cell), _encode(result, self.provenance))
 
     def sweep(self) -> None:
-        """Remove what killed runs left half written; only for whoever holds the folder."""
+        """Remove what killed runs left half written; only while holding the folder."""
         remove_torn(self.folder)
 
 
@@ -182,27 +183,16 @@ def _are_codes(values: npt.NDArray[np.int64], n_classes: int) -> bool:
     return bool(((values >= 0) & (values < n_classes)).all())
 
 
-def read_arrays(path: Path) -> dict[str, Array]:
-    """Return the arrays of an ``.npz`` of a run folder, by name.
-
-    Raises
-    ------
-    InputError
-        Where it cannot be read.
-    """
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn errors at reading a file that a run writes anew into one InputError that names it."""
     try:
-        return decode_arrays(path.read_bytes())
-    except OSError as error:
-        raise damaged(path, error.strerror or str(error)) from None
-    except ValueError as error:
-        raise damaged(path, str(error)) from None
-
-
-def damaged(path: Path, reason: str) -> InputError:
-    """Return the error for a file of a run folder that a run writes anew."""
-    return InputError(
-        f"{path} is damaged ({one_line(reason)}); type the command of this run again, which writes it anew"
-    )
+        yield
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"{path} is damaged ({one_line(reason)}); run the command of this run again, which rewrites it"
+        ) from None
 
 
 @dataclass(frozen=True)
