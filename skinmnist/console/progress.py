@@ -71,7 +71,7 @@ class DownloadTerminal(LiveBar):
     def __init__(self) -> None:
         super().__init__(DownloadColumn(), TimeRemainingColumn())
 
-    def watching(self, name: str) -> Callable[[int, int | None], None]:
+    def progress_of(self, name: str) -> Callable[[int, int | None], None]:
         """Return a callable that takes the bytes so far, and in all, of one file."""
         task = self._bar.add_task(printable(name), total=None)
         return lambda length, total: self._bar.update(task, completed=length, total=total)
