@@ -47,7 +47,7 @@ def examine() -> dict[str, Any]:
     import psutil
 
     from skinmnist.datasets.cache import cache_folder
-    from skinmnist.datasets.find import find_table
+    from skinmnist.datasets.hmnist import find_table
     from skinmnist.errors import InputError
     from skinmnist.experiment.execution.machine import hardware, versions
 
