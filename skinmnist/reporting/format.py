@@ -158,7 +158,7 @@ def listing(names: list[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Value:
     """A number of a table as text; `value` is what it sorts by, `hover` what the pointer shows."""
 
     text: str
@@ -174,7 +174,7 @@ class Row:
 
     sampler: str
     model: str
-    figures: tuple[Figure, ...]
+    figures: tuple[Value, ...]
     reference: bool = False
     remark: str = ""
     corrected: bool = False
@@ -195,19 +195,19 @@ def score_table(board: pd.DataFrame, costs: bool = False) -> tuple[list[Column],
     """
     metrics = [name for name in board.columns if f"{name}_sd" in board.columns]
     pairs = ~(board["reference"] | board["corrected"]).to_numpy(dtype=bool)
-    texts: dict[str, list[Figure]] = {}
+    texts: dict[str, list[Value]] = {}
     for metric in metrics:
         means, spreads = board[metric].to_numpy(dtype=float), board[f"{metric}_sd"].to_numpy(dtype=float)
         best = _best(means, pairs, metric in LOWER_IS_BETTER, 3)
         texts[metric] = [
-            Figure(fixed(mean), mean, "" if np.isnan(spread) else f"± {fixed(spread)}", bool(is_best))
+            Value(fixed(mean), mean, "" if np.isnan(spread) else f"± {fixed(spread)}", bool(is_best))
             for mean, spread, is_best in zip(means, spreads, best, strict=True)
         ]
     for name, digits in (("seconds", 1), ("megabytes", 0)) if costs else ():
         values = board[name].to_numpy(dtype=float)
         best = _best(values, pairs, True, digits)
         texts[name] = [
-            Figure(NOTHING if np.isnan(value) else f"{value:,.{digits}f}", value, "", bool(is_best))
+            Value(NOTHING if np.isnan(value) else f"{value:,.{digits}f}", value, "", bool(is_best))
             for value, is_best in zip(values, best, strict=True)
         ]
     rows = []

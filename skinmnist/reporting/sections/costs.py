@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skinmnist.analysis.analyze import Analysis
@@ -18,8 +18,8 @@ from skinmnist.reporting.embed import Captioned, Embedded, embed_figure
 from skinmnist.reporting.format import (
     CORRECTION_TITLE,
     Column,
-    Figure,
     Row,
+    Value,
     fixed,
     label_in_text,
     listing,
@@ -136,7 +136,7 @@ def draw_costs(analysis: Analysis, board: pd.DataFrame) -> Embedded | None:
 @styled
 def cost_figure(
     board: pd.DataFrame, samplers: Sequence[str], models: Sequence[str], narrow: bool = False
-) -> Drawing:
+) -> Figure:
     """Draw macro-F1 against the seconds of a cell, one mark for each pair, with its bootstrap interval.
 
     `board` is the titled leaderboard with ``lesion_low, lesion_high``; `narrow` is for a phone.
@@ -202,7 +202,7 @@ def sensitivity_table(analysis: Analysis, board: pd.DataFrame) -> tuple[list[Col
         for level in levels:
             value, spread = known.get((row["sampler"], row["model"], level), (np.nan, np.nan))
             best = not row["corrected"] and len(others[level]) > 1 and round(value, 3) == max(others[level])
-            shown.append(Figure(fixed(value), value, "" if np.isnan(spread) else f"± {fixed(spread)}", best))
+            shown.append(Value(fixed(value), value, "" if np.isnan(spread) else f"± {fixed(spread)}", best))
         laid.append(
             Row(row["sampler_title"], row["model_title"], tuple(shown), corrected=bool(row["corrected"]))
         )
@@ -239,7 +239,7 @@ def draw_decisions(analysis: Analysis) -> list[Captioned]:
 @styled
 def decision_figure(
     curves: pd.DataFrame, samplers: Sequence[str], colour: str, limits: tuple[float, float]
-) -> Drawing:
+) -> Figure:
     """Draw the net benefit of treating by a model, one line for each sampler, with the two blind rules.
 
     `curves` are the `decision_curves` of one model; the vertical `limits` are shared by all models.

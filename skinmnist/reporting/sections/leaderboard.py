@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.checks import CHECKS, HEADING
@@ -92,7 +92,7 @@ def leaderboard_figure(
     samplers: Sequence[str],
     models: Sequence[str],
     narrow: bool = False,
-) -> Drawing:
+) -> Figure:
     """Draw macro-F1 of every pair: small dots for folds, a large one for the mean, a bar for the spread.
 
     `board` is the titled leaderboard without prior correction, `folds` the `fold_scores` of macro-F1;

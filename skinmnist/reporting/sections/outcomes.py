@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgba
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from skinmnist import facts
@@ -22,8 +22,8 @@ from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.run_folder.rows import read_mistakes
 from skinmnist.reporting.embed import Captioned, Embedded, embed_figure, embed_strip
 from skinmnist.reporting.format import (
-    Figure,
     Row,
+    Value,
     count,
     fixed,
     model_title,
@@ -79,7 +79,7 @@ def recall_table(record: RunRecord, recalls: pd.DataFrame) -> list[Row]:
     for (sampler, model), of_pair in recalls.groupby(["sampler", "model"], sort=False):
         by_class = of_pair.set_index("class")[["mean", "sd"]].reindex(list(record.info.table.class_names))
         figures = [
-            Figure(fixed(mean, 2), mean, with_spread(mean, spread))
+            Value(fixed(mean, 2), mean, with_spread(mean, spread))
             for mean, spread in by_class.to_numpy(dtype=float).tolist()
         ]
         title = sampler_title(record.info, str(sampler), str(model))
@@ -104,7 +104,7 @@ def draw_recalls(record: RunRecord, recalls: pd.DataFrame) -> list[Captioned]:
 @styled
 def recall_figure(
     recalls: pd.DataFrame, class_names: Sequence[str], samplers: Sequence[str], colour: str
-) -> Drawing:
+) -> Figure:
     """Draw the recall of every class under each sampler, for one model."""
     names = [shorten(name, 14) for name in class_names]
     left = 18 + max(text_width(name) for name in names)
@@ -148,7 +148,7 @@ def draw_confusions(analysis: Analysis) -> list[Captioned]:
 
 
 @styled
-def confusion_figure(counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> Drawing:
+def confusion_figure(counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> Figure:
     """Draw a confusion matrix: each row is a true class and sums to 100 per cent."""
     k = len(counts)
     # Names that nobody could read are left out; the order is that of the other tables.
