@@ -130,7 +130,7 @@ def _nothing_to_compare(record: RunRecord) -> str:
         return "No cell has finished, so nothing can be said yet."
     if "none" not in record.info.grid.samplers:
         return "This run has no training without a sampler, so no sampler can be compared with it."
-    if record.info.grid.samplers == ["none"]:
+    if set(record.info.grid.samplers) == {"none"}:
         return "This run has trained without a sampler only, so there is none to compare."
     return "No sampler has a finished fold in common with training without one, so none can be compared."
 
