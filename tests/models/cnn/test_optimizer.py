@@ -24,7 +24,7 @@ def test_side_by_side_every_matrix_becomes_what_it_becomes_alone():
     stacks = [tf.constant(rng.normal(size=shape).astype(np.float32)) for shape in shapes]
     for stack, found in zip(stacks, orthogonalise(stacks), strict=True):
         alone = [orthogonalise([matrix[None]])[0][0] for matrix in stack]
-        np.testing.assert_allclose(found, np.stack(alone), atol=1e-5)
+        np.testing.assert_allclose(found, np.stack(alone), atol=5e-5)  # Rounding differs by processor.
 
 
 def make_optimizer(variables, **changes):
