@@ -69,10 +69,7 @@ def _build(setting: Setting, steps_at_full_table: int, **parameters: Any) -> Any
 
 
 def steps_for(train_rows: int, steps_at_full_table: int) -> int:
-    """Return the gradient steps for a number of training rows, before resampling.
-
-    They grow with the rows: every table is seen the same number of times, whatever a sampler makes of it.
-    """
+    """Let steps grow with the training rows before resampling: every table is seen the same number of times."""
     return max(20, round(steps_at_full_table * train_rows / FULL_TABLE_ROWS))
 
 

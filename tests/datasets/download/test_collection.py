@@ -81,7 +81,9 @@ def test_grey_tables_may_be_missing_and_others_may_not(served, tmp_path):
 def test_a_page_instead_of_a_table_is_thrown_away(served, collection, tmp_path):
     for name in (facts.TABLE_FILES[0], facts.METADATA_FILE):
         served.files[f"/ham/{name}"] = b"<!doctype html>\n<title>Please log in</title>"
-        assert f"the download is not a valid {name} and was rejected" in refused(tmp_path, f"{served.url}/ham")
+        assert f"the download is not a valid {name} and was rejected" in refused(
+            tmp_path, f"{served.url}/ham"
+        )
         assert name not in held(tmp_path)
         served.files[f"/ham/{name}"] = collection[name]
 
