@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from skinmnist.datasets.table import PixelTable
-    from skinmnist.reporting.embed import Embedded
+    from skinmnist.reporting.theme import Embedded
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = SERIES
 
@@ -224,7 +224,7 @@ def show(plot: Figure, alt: str, cover: bool = False) -> None:
 
     recorder = active_recorder()
     if recorder is not None:
-        from skinmnist.reporting.embed import embed_figure
+        from skinmnist.reporting.theme import embed_figure
 
         recorder.take(ShownFigure(embed_figure(plot, alt), cover))
     elif _in_notebook():

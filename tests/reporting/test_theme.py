@@ -1,8 +1,60 @@
-"""Markers and colours."""
+"""Markers, and figures and pictures as data URIs."""
 
 from __future__ import annotations
 
-from skinmnist.reporting.theme import marker_style
+import base64
+import io
+import warnings
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.reporting.sections.data import class_counts_figure, classes, folds_figure
+from skinmnist.reporting.theme import embed_figure, embed_strip, marker_style
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_alone(record: RunRecord) -> None:
+    before = dict(mpl.rcParams)
+    embed_figure(class_counts_figure(classes(record)), "bars")
+    assert dict(mpl.rcParams) == before
+
+
+def test_svg_follows_the_page_into_the_dark(record: RunRecord) -> None:
+    image = embed_figure(folds_figure(5), "folds")
+    svg = base64.b64decode(image.uri.split(",")[1]).decode()
+    drawing = svg[svg.index("</style>") :]
+    assert "prefers-color-scheme:dark" in svg
+    assert "var(--heat)" in drawing
+    assert "#084f86" not in drawing
+    assert f'width="{image.width}"' in svg
+
+
+def test_a_glyph_that_is_missing_here_is_no_warning(record: RunRecord) -> None:
+    drawn = classes(record).assign(**{"class": ["母斑"] * 7})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image = embed_figure(class_counts_figure(drawn), "bars")
+    assert "母斑" in base64.b64decode(image.uri.split(",")[1]).decode()
+
+
+@pytest.mark.parametrize(("size", "factor"), [(8, 7), (28, 2), (64, 1), (200, 1)])
+def test_strip_enlarges_by_whole_pixels(size: int, factor: int) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    image = embed_strip(pictures, "three")
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(image.uri.split(",")[1]))))
+    assert pixels.shape == (size * factor, 3 * size * factor + 2 * 4, 4)
+    second = pixels[::factor, size * factor + 4 : 2 * size * factor + 4 : factor, :3]
+    assert np.array_equal(second, pictures[1])
+
+
+def test_grey_pictures_stay_grey() -> None:
+    pictures = np.full((1, 4, 4, 1), 90, dtype=np.uint8)
+    image = embed_strip(pictures, "grey")
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(image.uri.split(",")[1]))))
+    assert np.all(pixels[..., :3] == 90)
 
 
 def test_none_is_hollow_and_every_other_sampler_has_its_own_mark() -> None:

@@ -27,7 +27,6 @@ from skinmnist.analysis.significance import (
     typical_reach,
 )
 from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.reporting.embed import Embedded, embed_figure
 from skinmnist.reporting.format import (
     HINTS,
     LABELS,
@@ -50,6 +49,8 @@ from skinmnist.reporting.theme import (
     MUTED,
     NARROW,
     WIDE,
+    Embedded,
+    embed_figure,
     pair_style,
     panels,
     styled,

@@ -12,9 +12,9 @@ from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.significance import exchanged
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.presets.claims import Claims, read_claims
-from skinmnist.reporting.embed import Embedded, embed_strip
 from skinmnist.reporting.format import fixed, model_title, signed
 from skinmnist.reporting.sections.certainty import evidence
+from skinmnist.reporting.theme import Embedded, embed_strip
 
 _NAMES = {
     "accuracy": "Accuracy",

@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
 from skinmnist.analysis.significance import BETTER, WORSE
-from skinmnist.reporting.embed import Captioned, Embedded, embed_figure
 from skinmnist.reporting.format import (
     CORRECTION_TITLE,
     Column,
@@ -37,6 +36,9 @@ from skinmnist.reporting.theme import (
     MUTED,
     NARROW,
     WIDE,
+    Captioned,
+    Embedded,
+    embed_figure,
     marker_style,
     model_colour,
     pair_style,

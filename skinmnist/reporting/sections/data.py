@@ -12,9 +12,21 @@ from matplotlib.patches import Rectangle
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.reporting.embed import Embedded, embed_figure, embed_strip
 from skinmnist.reporting.format import NOTHING, count, percent, shorten
-from skinmnist.reporting.theme import HEAT, LINE, MUTED, NARROW, ON_HEAT, WIDE, panels, styled, text_width
+from skinmnist.reporting.theme import (
+    HEAT,
+    LINE,
+    MUTED,
+    NARROW,
+    ON_HEAT,
+    WIDE,
+    Embedded,
+    embed_figure,
+    embed_strip,
+    panels,
+    styled,
+    text_width,
+)
 
 #: More folds than these are not drawn one by one.
 MOST_FOLDS = 10

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.checks import CHECKS, HEADING
 from skinmnist.analysis.summaries import fold_scores
-from skinmnist.reporting.embed import Embedded, embed_figure
 from skinmnist.reporting.format import LABELS, Column, Row, count, fixed, score_table, shorten, titled
 from skinmnist.reporting.theme import (
     INK,
@@ -23,6 +22,8 @@ from skinmnist.reporting.theme import (
     NARROW,
     ON_HEAT,
     WIDE,
+    Embedded,
+    embed_figure,
     marker_style,
     model_colour,
     panels,

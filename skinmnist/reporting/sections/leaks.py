@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.leakage.leaks import LEAKS, Demonstration, read_leaks
-from skinmnist.reporting.embed import Embedded, embed_figure
 from skinmnist.reporting.format import fixed, shorten, signed
 from skinmnist.reporting.theme import (
     HEAT,
@@ -22,6 +21,8 @@ from skinmnist.reporting.theme import (
     NARROW,
     ON_HEAT,
     WIDE,
+    Embedded,
+    embed_figure,
     panels,
     styled,
     text_width,

@@ -20,7 +20,6 @@ from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.subgroups import FEWEST
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.run_folder.rows import read_mistakes
-from skinmnist.reporting.embed import Captioned, Embedded, embed_figure, embed_strip
 from skinmnist.reporting.format import (
     Row,
     Value,
@@ -42,6 +41,10 @@ from skinmnist.reporting.theme import (
     MUTED,
     ON_HEAT,
     SERIES,
+    Captioned,
+    Embedded,
+    embed_figure,
+    embed_strip,
     marker_style,
     model_colour,
     panels,

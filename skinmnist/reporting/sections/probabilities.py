@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.curves import area_under
-from skinmnist.reporting.embed import Captioned, embed_figure
 from skinmnist.reporting.format import count, fixed, listing, model_title, percent, score_table, titled
 from skinmnist.reporting.theme import (
     DASHES,
     LIGHT,
     MULTIPLE,
     MUTED,
+    Captioned,
+    embed_figure,
     marker_style,
     model_colour,
     panels,

@@ -13,13 +13,15 @@ from matplotlib.patches import Patch
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.summaries import last_of_curves, mean_curve
 from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.reporting.embed import Captioned, embed_figure, embed_strip
 from skinmnist.reporting.format import fixed, listing, model_title, sampler_title, shorten, space_title
 from skinmnist.reporting.theme import (
     HEAT,
     INK,
     MULTIPLE,
     MUTED,
+    Captioned,
+    embed_figure,
+    embed_strip,
     model_colour,
     panels,
     styled,
