@@ -10,7 +10,7 @@ lines are CPU seconds of one whole fit of ``cnn``, tracing included, and of as m
 Keras' ``fit``: the very same step, fed with the very same batches, so that the weights must be equal bit for
 bit. One thread, fits in turn, CPU seconds, appended to ``training_loop_fits.csv`` beside this file; the first
 fit of each, turn 0, traces its graphs and stands apart. ``fit`` takes several steps in a call of the graph
-only where all epochs have as many. The rows of 192 steps were measured on a machine under load.
+only where all epochs have as many. The rows kept were measured on a machine under load.
 """
 
 import csv

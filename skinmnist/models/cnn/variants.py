@@ -69,7 +69,7 @@ def _build(setting: Setting, steps_at_full_table: int, **parameters: Any) -> Any
 
 
 def steps_for(train_rows: int, steps_at_full_table: int) -> int:
-    """Let steps grow with the training rows before resampling: every table is seen the same number of times."""
+    """Let steps grow with the rows before resampling: every table is seen the same number of times."""
     return max(20, round(steps_at_full_table * train_rows / FULL_TABLE_ROWS))
 
 
