@@ -86,7 +86,7 @@ def test_a_mapped_file_that_has_changed_is_reported(tmp_path, lesions):
     content[-1] ^= 1
     (tmp_path / "new.npy").write_bytes(content)
     (tmp_path / "new.npy").replace(tmp_path / "pixels.npy")
-    with pytest.raises(InputError, match=r"pixels\.npy changed while the run went on"):
+    with pytest.raises(InputError, match=r"pixels\.npy changed during the run"):
         open_passed(tmp_path / "table")
     (tmp_path / "pixels.npy").unlink()
     with pytest.raises(InputError, match=r"pixels\.npy changed"):
