@@ -21,7 +21,7 @@ LONGEST_SIDE = 1024
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of this door's arguments."""
+    """Return the parser of this command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m skinmnist.build",
         description="Make a pixel table of pictures: of a folder for each class, or of any folders and a "

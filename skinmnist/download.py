@@ -10,7 +10,7 @@ from skinmnist.console.common import guarded, say
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of this door's arguments."""
+    """Return the parser of this command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m skinmnist.download",
         description=f"Fetch the tables and the metadata of {facts.KAGGLE_HANDLE} from Kaggle, or from a "

@@ -111,9 +111,8 @@ def _encode(result: CellResult, provenance: Provenance) -> bytes:
 def _decode(payload: bytes, cell: Cell, provenance: Provenance) -> CellResult:
     """Read a cell, every array checked for its type, its shape and its range; ValueError where one fails."""
     arrays = decode_arrays(payload)
-    meta = json.loads(take_array(arrays, "meta", "u", (None,)).tobytes())
-    said = decode(_Meta, meta)
-    if [said.cell, said.provenance] != [tuple(cell), tuple(provenance.own(cell))]:
+    meta = decode(_Meta, json.loads(take_array(arrays, "meta", "u", (None,)).tobytes()))
+    if [meta.cell, meta.provenance] != [tuple(cell), tuple(provenance.own(cell))]:
         raise ValueError("it is another cell, or of another run")
     n_classes = len(provenance.class_names)
     rows, labels, predicted = (
@@ -140,10 +139,10 @@ def _decode(payload: bytes, cell: Cell, provenance: Provenance) -> CellResult:
         labels=labels,
         predicted=predicted,
         probabilities=probabilities,
-        timing=Timing(*said.timing),
+        timing=Timing(*meta.timing),
         counts_before=counts[0],
         counts_after=counts[1],
-        notes=said.notes,
+        notes=meta.notes,
         history=_history(arrays),
         examples=_examples(arrays, provenance),
     )
