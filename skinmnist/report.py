@@ -39,13 +39,12 @@ def _rebuild(runs: list[str], out: str | None) -> int:
 
     if len(runs) > 1:
         out = out or RUNS_FILE
-    if out:
         check_replaceable(Path(out), is_page)
-    say(
-        write_report(runs[0], out, jobs=available_cores())
-        if len(runs) == 1
-        else write_side_by_side(runs, out)
-    )
+        say(write_side_by_side(runs, out))
+    else:
+        if out:
+            check_replaceable(Path(out), is_page)
+        say(write_report(runs[0], out, jobs=available_cores()))
     return 0
 
 

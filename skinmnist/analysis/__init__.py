@@ -1,1 +1,12 @@
 """What is computed from a finished run: tests, intervals, operating points, curves, subgroups, checks."""
+
+__all__ = [
+    "analyze",
+    "bootstrap",
+    "checks",
+    "curves",
+    "prior_correction",
+    "significance",
+    "subgroups",
+    "summaries",
+]

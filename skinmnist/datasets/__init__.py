@@ -1,1 +1,17 @@
 """Pixel tables: found, read, checked, joined with metadata, cached."""
+
+__all__ = [
+    "arrays",
+    "cache",
+    "classes_file",
+    "csv_table",
+    "download",
+    "files",
+    "hmnist",
+    "images",
+    "mapped",
+    "metadata",
+    "near_duplicates",
+    "synthetic",
+    "table",
+]

@@ -1,1 +1,3 @@
 """Published systems as presets."""
+
+__all__ = ["claims", "presets", "run"]

@@ -1,1 +1,3 @@
 """The local page that classifies a picture."""
+
+__all__ = ["app", "guard", "server"]

@@ -1,1 +1,3 @@
 """The collection's files from a mirror, checked."""
+
+__all__ = ["collection", "fetch"]

@@ -1,1 +1,3 @@
 """A pixel table from pictures."""
+
+__all__ = ["building", "folders", "limits", "pictures"]

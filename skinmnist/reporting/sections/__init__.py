@@ -1,1 +1,15 @@
 """The sections of the report: one module beside one template each."""
+
+__all__ = [
+    "answer",
+    "certainty",
+    "claims",
+    "costs",
+    "data",
+    "leaderboard",
+    "leaks",
+    "outcomes",
+    "probabilities",
+    "reproduction",
+    "training",
+]
