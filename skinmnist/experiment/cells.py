@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.models.registry import MODELS
 from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
 from skinmnist.text import one_line
 
@@ -131,6 +130,8 @@ def sorted_samplers(names: Iterable[str]) -> list[str]:
 
 def sorted_models(names: Iterable[str]) -> list[str]:
     """Sort models likewise; a model with clinical columns follows its base."""
+    from skinmnist.models.registry import MODELS  # A report reads cells, and imports no model.
+
     place = {name: i for i, name in enumerate(MODELS)}
 
     def key(name: str) -> tuple[int, str, str]:

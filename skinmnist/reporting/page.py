@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,6 @@ from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis, analyze, analyze_run
 from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
-from skinmnist.experiment.execution.worker import run_in_background
 from skinmnist.experiment.run_folder.record import read_run
 from skinmnist.reporting.format import (
     added_columns,
@@ -120,8 +120,12 @@ def render_page(analysis: Analysis, jobs: int = 1) -> str:
 
 def _draw_apart(analysis: Analysis, jobs: int) -> Callable[[], dict[str, Any]]:
     """Begin to draw some sections, in a worker if there are jobs, and return what waits for them."""
-    few = len(analysis.record.predictions) <= SENT_ROWS
-    return run_in_background(_context_apart, analysis, jobs=jobs if few else 1)
+    if jobs < 2 or len(analysis.record.predictions) > SENT_ROWS:
+        return partial(_context_apart, analysis)
+    # Workers import models, which a report by itself does without.
+    from skinmnist.experiment.execution.worker import run_in_background
+
+    return run_in_background(_context_apart, analysis, jobs=jobs)
 
 
 def _context_apart(analysis: Analysis) -> dict[str, Any]:

@@ -163,9 +163,14 @@ def test_write_report_leaves_the_page_and_the_tables_of_its_analysis(
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
-@pytest.mark.parametrize(("most_rows", "processes"), [(1_000_000, 2), (0, 1)])
+@pytest.mark.parametrize(("most_rows", "processes"), [(1_000_000, [2]), (0, [])])
 def test_drawn_by_two_processes_the_page_is_the_same(
-    fake_run: Path, html: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_rows: int, processes: int
+    fake_run: Path,
+    html: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    most_rows: int,
+    processes: list[int],
 ) -> None:
     asked = []
 
@@ -173,10 +178,10 @@ def test_drawn_by_two_processes_the_page_is_the_same(
         asked.append(jobs)
         return run_in_background(*arguments, jobs=jobs)
 
-    monkeypatch.setattr("skinmnist.reporting.page.run_in_background", observed)
+    monkeypatch.setattr("skinmnist.experiment.execution.worker.run_in_background", observed)
     monkeypatch.setattr("skinmnist.reporting.page.SENT_ROWS", most_rows)
     path = write_page(analyze(read_run(fake_run)), tmp_path / "again.html", jobs=2)
-    assert asked == [processes]
+    assert asked == processes
     assert path.read_text(encoding="utf-8") == html
 
 
