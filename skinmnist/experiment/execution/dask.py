@@ -107,17 +107,17 @@ def _start_local(stack: ExitStack, jobs: int, limits: Limits) -> LocalCluster:
         security = Security.temporary()
     except ImportError:
         raise InputError("cryptography is not installed; --dask local needs the extra 'cluster'") from None
-    stack.enter_context(dask.config.set(_LOCAL_SETTINGS))
+    scratch = {"temporary-directory": str(stack.enter_context(scratch_folder()))}
+    stack.enter_context(dask.config.set(_LOCAL_SETTINGS | scratch))
     cluster = LocalCluster(
         n_workers=jobs,
         threads_per_worker=1,
         memory_limit=int((limits.megabytes or 0) * 2**20),
         security=security,
-        local_directory=str(stack.enter_context(scratch_folder())),
         dashboard_address="127.0.0.1:0",
         scheduler_kwargs={"dashboard": False},
         silence_logs="CRITICAL",
-        # Ctrl-C reaches the whole group; the client alone decides what it means.
+        # Ctrl-C reaches the whole group; the client alone decides what it means. `locks` knows this text.
         preload=["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
     )
     return stack.enter_context(cluster)

@@ -21,11 +21,15 @@ TABLE_FILE = "table.joblib"
 #: A run without a folder of its own has its run folder in a temporary folder, under this name.
 RUN_FOLDER = "run"
 _PREFIX = "skinmnist-"
+#: Where Dask puts empty locks, and a folder for each process, with the line of code that a worker begins with.
+_DASK_FOLDER = "dask-scratch-space"
 _SCRATCH = Owned(
     "temporary folder",
     (TABLE_FILE, *(f"{RUN_FOLDER}/{name}" for name in (RUN.marker, *RUN.files))),
     (
         Series("", r"pid-\d+"),
+        Series(_DASK_FOLDER, r"(?:global|purge)\.lock|[a-z]+-[a-z0-9_]{8}\.dirlock", "$"),
+        Series(f"{_DASK_FOLDER}/*", r"tmp[a-z0-9_]{8}\.py", "import signal; "),
         *(series._replace(folder=f"{RUN_FOLDER}/{series.folder}") for series in RUN.series),
     ),
     marker=LOCK_FILE,

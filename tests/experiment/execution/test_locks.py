@@ -86,6 +86,14 @@ with scratch_folder() as folder:
     claim(folder / RUN_FOLDER, RUN)
     for name in (TABLE_FILE, "pid-3", "run/run.json", "run/.run.json.skinmnist-0123456789ab"):
         (folder / name).write_bytes(b"x")
+    dask = folder / "dask-scratch-space"
+    (dask / "worker-abcdefgh").mkdir(parents=True)
+    (dask / "worker-abcdefgh" / "tmp01234567.py").write_text("import signal; signal.signal(2, 1)")
+    (dask / "scheduler-abcdefgh").mkdir()
+    for name in ("global", "purge"):
+        (dask / f"{name}.lock").touch()
+    for name in ("worker", "scheduler"):
+        (dask / f"{name}-abcdefgh.dirlock").touch()
     cell = "none-svm-r0-f0-0123456789abcdef.cell"
     (folder / "run" / "cells" / cell).write_bytes(b"0" * 64 + b"PK")
     print(folder, flush=True)
