@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from skinmnist.console.common import guarded, say
 
@@ -32,18 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _rebuild(runs: list[str], out: str | None) -> int:
-    from skinmnist.datasets.files import check_replaceable
     from skinmnist.experiment.execution.machine import available_cores
-    from skinmnist.reporting.page import is_page, write_report
+    from skinmnist.reporting.page import write_report
     from skinmnist.reporting.side_by_side import RUNS_FILE, write_side_by_side
 
     if len(runs) > 1:
-        out = out or RUNS_FILE
-        check_replaceable(Path(out), is_page)
-        say(write_side_by_side(runs, out))
+        say(write_side_by_side(runs, out or RUNS_FILE))
     else:
-        if out:
-            check_replaceable(Path(out), is_page)
         say(write_report(runs[0], out, jobs=available_cores()))
     return 0
 

@@ -208,17 +208,24 @@ def test_a_run_folder(mine, at_once):
 
 
 def test_pages(mine, capsys):
-    mine.file("page.html", "runs.html")
+    mine.file("page.html", "runs.html", "tables/comparisons.csv", "pages/report.html", "pages/runs.html")
+    mine.file("beside/notes.txt")
     record = run_comparison(compare.open_table(None, None), "none", "dummy", folds=2, jobs=1, out="run")
     said = [
         refused(capsys, report.main, record.folder, "--out", "page.html"),
         refused(capsys, report.main, record.folder, record.folder),
+        refused(capsys, report.main, record.folder, record.folder, "--out", "pages"),
+        *(refused(capsys, report.main, record.folder, "--out", folder) for folder in ("tables", "pages")),
     ]
     assert mine.lost() == []
     assert "page.html is there and was not written by skinmnist" in said[0]
     assert "runs.html is there" in said[1]
-    for _ in range(2):
+    assert "runs.html is there" in said[2]
+    assert ["is no report of skinmnist and holds" in one for one in said[3:]] == [True] * 2
+    for _ in range(2):  # The second time, what was written the first time is replaced.
         assert call(report.main, record.folder, record.folder, "--out", "mine.html") == 0
+        assert call(report.main, record.folder, "--out", "beside") == 0
+    assert mine.lost() == []
 
 
 def test_downloads(mine, mirror, collection, capsys):

@@ -35,10 +35,11 @@ from skinmnist.analysis.summaries import (
     resampled_counts,
     training_curves,
 )
-from skinmnist.datasets.files import write_atomically
+from skinmnist.datasets.files import claim, write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment import comparison
 from skinmnist.experiment.metrics import score_predictions
+from skinmnist.experiment.run_folder.file_names import REPORT
 from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes, read_info, read_run
 from skinmnist.experiment.run_folder.rows import read_lesions, read_patients
 
@@ -209,11 +210,13 @@ def analyze_run(record: RunRecord, folder: Path | None = None) -> Analysis:
     Raises
     ------
     InputError
-        As `analyze`, and where the tables cannot be written.
+        As `analyze`, and where the tables cannot be written, or would replace files of the user's.
     """
-    analysis, folder = analyze(record), record.folder if folder is None else folder
+    folder, elsewhere = record.folder if folder is None else folder, folder
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if elsewhere is not None and elsewhere.resolve() != record.folder.resolve():
+            claim(folder, REPORT)
+        analysis = analyze(record)
         write_analysis(folder, analysis)
     except OSError as error:
         raise InputError(

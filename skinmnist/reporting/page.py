@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis, analyze, analyze_run
-from skinmnist.datasets.files import write_atomically
+from skinmnist.datasets.files import check_replaceable, write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.run_folder.record import read_run
 from skinmnist.reporting.format import (
@@ -76,12 +76,14 @@ def write_report(folder: Path | str, out: Path | str | None = None, jobs: int = 
     Raises
     ------
     InputError
-        Where the folder holds no run, or the report cannot be written.
+        Where the folder holds no run, or the report cannot be written, or would replace files of the user's.
     """
     record = read_run(folder)
     path = _page_path(record.folder if out is None else Path(out))
-    alone = out is not None and path == Path(out)
-    return write_page(analyze(record) if alone else analyze_run(record, path.parent), path, jobs)
+    if out is None or path != Path(out):
+        return write_page(analyze_run(record, path.parent), path, jobs)
+    check_replaceable(path, is_page)
+    return write_page(analyze(record), path, jobs)
 
 
 def write_page(analysis: Analysis, out: Path | None = None, jobs: int = 1) -> Path:

@@ -12,12 +12,12 @@ import pandas as pd
 
 from skinmnist.analysis.prior_correction import prior_corrected_scores
 from skinmnist.analysis.summaries import leaderboard, majority_scores
-from skinmnist.datasets.files import write_atomically
+from skinmnist.datasets.files import check_replaceable, write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.reporting.format import HINTS, LABELS, NOTHING, count, duration, fixed, listing, signed, titled
-from skinmnist.reporting.page import environment, surroundings
+from skinmnist.reporting.page import environment, is_page, surroundings
 
 RUNS_FILE = "runs.html"
 MOST_RUNS = len(ascii_uppercase)
@@ -41,7 +41,8 @@ def write_side_by_side(folders: Sequence[Path | str], out: Path | str = RUNS_FIL
     Raises
     ------
     InputError
-        Where a folder holds no run, or there are fewer than two or more than 26.
+        Where a folder holds no run, there are fewer than two or more than 26, or a file would be replaced
+        that skinmnist did not write.
     """
     if not 2 <= len(folders) <= MOST_RUNS:
         raise InputError(
@@ -51,6 +52,7 @@ def write_side_by_side(folders: Sequence[Path | str], out: Path | str = RUNS_FIL
     path = Path(out)
     if path.is_dir() or path.suffix.lower() not in (".html", ".htm"):
         path = path / RUNS_FILE
+    check_replaceable(path, is_page)
     page = render_side_by_side(records).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ TABLE_FILE = "table.joblib"
 #: A run without a folder of its own has its run folder in a temporary folder, under this name.
 RUN_FOLDER = "run"
 _PREFIX = "skinmnist-"
-#: Where Dask puts empty locks, and a folder for each process, with the line of code that a worker begins with.
+#: Where Dask puts empty locks, and a folder for each process; in a worker's is the code that it begins with.
 _DASK_FOLDER = "dask-scratch-space"
 _SCRATCH = Owned(
     "temporary folder",

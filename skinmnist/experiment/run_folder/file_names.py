@@ -15,20 +15,27 @@ LEAK_FILES = Owned(
     files=("leaks.csv", "leaks/leaks.json"),
     series=(Series("leaks/*", _CELL_NAME, _CELL_HEAD),),
 )
-RUN = Owned(
-    "run folder",
+#: What a report leaves, in its run's folder or in another one.
+REPORT = Owned(
+    "report",
     files=(
-        "run.json",
-        "run.log",
         "report.html",
-        "predictions.csv.gz",
-        "scores.csv",
-        "timings.csv",
         "comparisons.csv",
         "intervals.csv",
         "difference_intervals.csv",
         "derived_scores.csv",
         "subgroups.csv",
+    ),
+)
+RUN = Owned(
+    "run folder",
+    files=(
+        "run.json",
+        "run.log",
+        *REPORT.files,
+        "predictions.csv.gz",
+        "scores.csv",
+        "timings.csv",
         "pictures.npz",
         "mistakes.npz",
         "lesions.npz",
