@@ -51,7 +51,7 @@ _HOMES = {
     "load_hmnist": "skinmnist.datasets.hmnist",
     "make_lesions": "skinmnist.datasets.synthetic.lesions",
     "read_run": "skinmnist.experiment.run_folder.record",
-    "run_comparison": "skinmnist.analysis.analyze",
+    "run_comparison": "skinmnist.analysis.comparison",
     "train_model": "skinmnist.experiment.train_model",
     "write_report": "skinmnist.reporting.page",
 }

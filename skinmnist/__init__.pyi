@@ -1,6 +1,6 @@
 """The public names and their types; the names are imported when they are first used."""
 
-from skinmnist.analysis.analyze import run_comparison as run_comparison
+from skinmnist.analysis.comparison import run_comparison as run_comparison
 from skinmnist.datasets.hmnist import load_hmnist as load_hmnist
 from skinmnist.datasets.synthetic.lesions import make_lesions as make_lesions
 from skinmnist.datasets.table import PixelTable as PixelTable

@@ -4,6 +4,7 @@ __all__ = [
     "analyze",
     "bootstrap",
     "checks",
+    "comparison",
     "curves",
     "prior_correction",
     "significance",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
@@ -37,13 +35,11 @@ from skinmnist.analysis.summaries import (
 )
 from skinmnist.datasets.files import claim, write_atomically
 from skinmnist.errors import InputError
-from skinmnist.experiment import comparison
 from skinmnist.experiment.metrics import score_predictions
 from skinmnist.experiment.run_folder.file_names import REPORT
-from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes, read_info, read_run
+from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes
 from skinmnist.experiment.run_folder.rows import read_lesions, read_patients
 
-_P = ParamSpec("_P")
 #: The tables of an analysis that `write_analysis` writes, each as ``<name>.csv``.
 TABLES = ("comparisons", "intervals", "difference_intervals", "derived_scores", "subgroups")
 
@@ -224,26 +220,3 @@ def analyze_run(record: RunRecord, folder: Path | None = None) -> Analysis:
             "folder with --out"
         ) from None
     return analysis
-
-
-def _analyzed(run: Callable[_P, RunRecord]) -> Callable[_P, RunRecord]:
-    """Analyze a comparison that has a run folder, and write the tables there, even if it was interrupted."""
-
-    @wraps(run)
-    def run_and_analyze(*args: _P.args, **kwargs: _P.kwargs) -> RunRecord:
-        out: Any = kwargs.get("out")
-        try:
-            record = run(*args, **kwargs)
-        except KeyboardInterrupt:
-            info = None if out is None else read_info(Path(out))
-            if info is not None and info.interrupted:
-                analyze_run(read_run(out))
-            raise
-        if out is not None:
-            analyze_run(record)
-        return record
-
-    return run_and_analyze
-
-
-run_comparison = _analyzed(comparison.run_comparison)

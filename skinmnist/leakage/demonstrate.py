@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +29,40 @@ from skinmnist.experiment.run_folder.store import CellStore, Provenance
 from skinmnist.experiment.trial_runner import TrialProgress, TrialRunner
 from skinmnist.experiment.trials import LeakTrial
 from skinmnist.leakage.leaks import LEAK_COLUMNS, LEAKS, LEAKS_FOLDER, Demonstration, write_leaks
-from skinmnist.leakage.trials import HONEST, SAMPLERS_BEFORE, LeakScenario
+from skinmnist.leakage.trials import (
+    BY_IMAGE,
+    HONEST,
+    IMAGE_FOLDS,
+    INNER,
+    RESAMPLED_FOLDS,
+    SAMPLERS_BEFORE,
+    SEEN,
+    LeakScenario,
+    by_image,
+    candidates,
+    honest,
+    inner_fold,
+    resampled_first,
+    tuned,
+)
 from skinmnist.models.registry import DEFAULT_MODELS, MODELS
 
 #: Shown beside the models of a run: what the public readers of these tables train.
 PLAIN_MODEL = "random_forest_pixels"
+#: The score by which settings are chosen.
+CHOSEN_BY = COMPARED_METRICS[0]
+
+#: Scores of a cell by metric, for every trial and cell.
+Scores = Mapping[tuple[str, Cell], Mapping[str, float]]
+
+
+class PairedScores(NamedTuple):
+    """A leaky score beside its honest one, by metric."""
+
+    sampler: str
+    model: str
+    leaky: Mapping[str, float]
+    honest: Mapping[str, float]
 
 
 def choose_leaky_models(models: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -108,7 +137,7 @@ def demonstrate_leaks(
         claim(folder, RUN, is_unmarked_run)
         if fresh:
             remove_owned(folder, LEAK_FILES)
-        trials = _merged([trial for leak in LEAKS for trial in leak.trials(scenario)])
+        trials = _merged([trial for shown in _DEMONSTRATED.values() for trial in shown.trials(scenario)])
         stored = [(trial, _Store(folder, plan, trial)) for trial in trials]
         runner = TrialRunner(jobs or available_cores(), limits, dask, progress)
         runner.announce(stored, tuple(notes))
@@ -156,8 +185,96 @@ def _compare(scenario: LeakScenario, stored: Sequence[tuple[LeakTrial, CellStore
     records = [
         (leak.key, pair.sampler, pair.model, metric, pair.leaky[metric], pair.honest[metric])
         for leak in LEAKS
-        for pair in leak.paired_scores(scenario, scores)
+        for pair in _DEMONSTRATED[leak.key].paired_scores(scenario, scores)
         for metric in COMPARED_METRICS
         if metric in pair.leaky and metric in pair.honest
     ]
     return pd.DataFrame.from_records(records, columns=list(LEAK_COLUMNS))
+
+
+def _resampling_trials(scenario: LeakScenario) -> list[LeakTrial]:
+    before = [resampled_first(scenario, sampler) for sampler in SAMPLERS_BEFORE]
+    return [honest(scenario, SAMPLERS_BEFORE, RESAMPLED_FOLDS), *before]
+
+
+def _resampling_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
+    return [
+        pair
+        for sampler in SAMPLERS_BEFORE
+        for pair in _means(scenario, scores, f"{sampler}_before_the_split", sampler, RESAMPLED_FOLDS)
+    ]
+
+
+def _lesion_trials(scenario: LeakScenario) -> list[LeakTrial]:
+    if scenario.table.lesion_ids is None:
+        return []
+    return [honest(scenario, ("none",), IMAGE_FOLDS), by_image(scenario)]
+
+
+def _lesion_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
+    return _means(scenario, scores, BY_IMAGE, "none", IMAGE_FOLDS)
+
+
+def _tuning_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
+    """Choose by the fold that is reported, and by the fold inside; both report the same fold."""
+    pairs = []
+    outer = sorted({cell.fold for trial, cell in scores if trial == SEEN})
+    for model, settings in candidates(scenario).items():
+        leaky, chosen = [], []
+        for fold in outer:
+            inner = inner_fold(fold, scenario.n_folds)
+            seen = [scores.get((SEEN, Cell("none", name, 0, fold))) for name in settings]
+            inside = [scores.get((INNER, Cell("none", name, fold, inner))) for name in settings]
+            reported = [of_cell for of_cell in seen if of_cell is not None]
+            tried = [of_cell for of_cell in inside if of_cell is not None]
+            if len(reported) == len(tried) == len(settings):
+                leaky.append(max(reported, key=lambda of_cell: of_cell[CHOSEN_BY]))
+                chosen.append(reported[int(np.argmax([of_cell[CHOSEN_BY] for of_cell in tried]))])
+        if leaky and len(leaky) == len(outer):
+            pairs.append(PairedScores("none", model, _mean(leaky), _mean(chosen)))
+    return pairs
+
+
+def _means(
+    scenario: LeakScenario, scores: Scores, trial: str, sampler: str, folds: int
+) -> list[PairedScores]:
+    """Set the mean over the folds of a trial beside that of the honest cells with the same names."""
+    pairs = []
+    for model in scenario.models:
+        cells = [Cell(sampler, model, 0, fold) for fold in scenario.folds(folds)]
+        leaky = [scores[trial, cell] for cell in cells if (trial, cell) in scores]
+        fair = [scores[HONEST, cell] for cell in cells if (HONEST, cell) in scores]
+        if len(leaky) == len(fair) == len(cells):
+            pairs.append(PairedScores(sampler, model, _mean(leaky), _mean(fair)))
+    return pairs
+
+
+def _mean(scores: list[Mapping[str, float]]) -> dict[str, float]:
+    return {
+        metric: float(np.mean([of_cell[metric] for of_cell in scores]))
+        for metric in COMPARED_METRICS
+        if all(metric in of_cell for of_cell in scores)
+    }
+
+
+class _Demonstrated(NamedTuple):
+    """How a leak is shown.
+
+    Attributes
+    ----------
+    trials : callable
+        The cells to run, honest ones included; none where the leak cannot be shown.
+    paired_scores : callable
+        What is compared with what; a pair that misses a cell is left out.
+    """
+
+    trials: Callable[[LeakScenario], list[LeakTrial]]
+    paired_scores: Callable[[LeakScenario, Scores], list[PairedScores]]
+
+
+#: By the key of the leak.
+_DEMONSTRATED = {
+    "resampling_before_the_split": _Demonstrated(_resampling_trials, _resampling_pairs),
+    "lesions_in_both_folds": _Demonstrated(_lesion_trials, _lesion_pairs),
+    "tuning_on_the_test_fold": _Demonstrated(tuned, _tuning_pairs),
+}

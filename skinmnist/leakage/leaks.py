@@ -1,4 +1,4 @@
-"""Leaks: what each is, what is compared with what, and the record in a run folder.
+"""Leaks: what each is, and the record of a demonstration in a run folder.
 
 Sources: resampling before the split, and its cost: Santos et al., IEEE Computational Intelligence Magazine
 13(4), 2018. Leaks in general: Kapoor & Narayanan, Patterns 4(9), 2023. Tuning on what is reported: Cawley &
@@ -8,58 +8,25 @@ Talbot, JMLR 11, 2010.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skinmnist.analysis.significance import COMPARED_METRICS
 from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
-from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.run_folder.decoding import decode
 from skinmnist.experiment.run_folder.record import csv_bytes, read_columns
 from skinmnist.experiment.run_folder.run_info import RunInfo
-from skinmnist.experiment.trials import LeakTrial
-from skinmnist.leakage.trials import (
-    BY_IMAGE,
-    HONEST,
-    IMAGE_FOLDS,
-    INNER,
-    RESAMPLED_FOLDS,
-    SAMPLERS_BEFORE,
-    SEEN,
-    LeakScenario,
-    by_image,
-    candidates,
-    honest,
-    inner_fold,
-    resampled_first,
-    tuned,
-)
 from skinmnist.text import one_line
 
 LEAKS_FILE, LEAKS_FOLDER, _NOTES_FILE = "leaks.csv", "leaks", "leaks.json"
 LEAK_COLUMNS = ("leak", "sampler", "model", "metric", "leaky", "honest")
 #: What a report shows of every pair.
 LEADING_METRICS = ("macro_f1", "accuracy")
-#: The score by which settings are chosen.
-CHOSEN_BY = COMPARED_METRICS[0]
-
-#: Scores of a cell by metric, for every trial and cell.
-Scores = Mapping[tuple[str, Cell], Mapping[str, float]]
-
-
-class PairedScores(NamedTuple):
-    """A leaky score beside its honest one, by metric."""
-
-    sampler: str
-    model: str
-    leaky: Mapping[str, float]
-    honest: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -72,10 +39,6 @@ class Leak:
         In ``leaks.csv``.
     title, wrong, right, why : str
         What it is called, what is done, what the honest evaluation does, and why the score rises.
-    trials : callable
-        The cells to run, honest ones included; none where the leak cannot be shown.
-    paired_scores : callable
-        What is compared with what; a pair that misses a cell is left out.
     """
 
     key: str
@@ -83,73 +46,6 @@ class Leak:
     wrong: str
     right: str
     why: str
-    trials: Callable[[LeakScenario], list[LeakTrial]]
-    paired_scores: Callable[[LeakScenario, Scores], list[PairedScores]]
-
-
-def _resampling_trials(scenario: LeakScenario) -> list[LeakTrial]:
-    before = [resampled_first(scenario, sampler) for sampler in SAMPLERS_BEFORE]
-    return [honest(scenario, SAMPLERS_BEFORE, RESAMPLED_FOLDS), *before]
-
-
-def _resampling_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
-    return [
-        pair
-        for sampler in SAMPLERS_BEFORE
-        for pair in _means(scenario, scores, f"{sampler}_before_the_split", sampler, RESAMPLED_FOLDS)
-    ]
-
-
-def _lesion_trials(scenario: LeakScenario) -> list[LeakTrial]:
-    if scenario.table.lesion_ids is None:
-        return []
-    return [honest(scenario, ("none",), IMAGE_FOLDS), by_image(scenario)]
-
-
-def _lesion_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
-    return _means(scenario, scores, BY_IMAGE, "none", IMAGE_FOLDS)
-
-
-def _tuning_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
-    """Choose by the fold that is reported, and by the fold inside; both report the same fold."""
-    pairs = []
-    outer = sorted({cell.fold for trial, cell in scores if trial == SEEN})
-    for model, settings in candidates(scenario).items():
-        leaky, chosen = [], []
-        for fold in outer:
-            inner = inner_fold(fold, scenario.n_folds)
-            seen = [scores.get((SEEN, Cell("none", name, 0, fold))) for name in settings]
-            inside = [scores.get((INNER, Cell("none", name, fold, inner))) for name in settings]
-            reported = [of_cell for of_cell in seen if of_cell is not None]
-            tried = [of_cell for of_cell in inside if of_cell is not None]
-            if len(reported) == len(tried) == len(settings):
-                leaky.append(max(reported, key=lambda of_cell: of_cell[CHOSEN_BY]))
-                chosen.append(reported[int(np.argmax([of_cell[CHOSEN_BY] for of_cell in tried]))])
-        if leaky and len(leaky) == len(outer):
-            pairs.append(PairedScores("none", model, _mean(leaky), _mean(chosen)))
-    return pairs
-
-
-def _means(
-    scenario: LeakScenario, scores: Scores, trial: str, sampler: str, folds: int
-) -> list[PairedScores]:
-    """Set the mean over the folds of a trial beside that of the honest cells with the same names."""
-    pairs = []
-    for model in scenario.models:
-        cells = [Cell(sampler, model, 0, fold) for fold in scenario.folds(folds)]
-        leaky = [scores[trial, cell] for cell in cells if (trial, cell) in scores]
-        fair = [scores[HONEST, cell] for cell in cells if (HONEST, cell) in scores]
-        if len(leaky) == len(fair) == len(cells):
-            pairs.append(PairedScores(sampler, model, _mean(leaky), _mean(fair)))
-    return pairs
-
-
-def _mean(scores: list[Mapping[str, float]]) -> dict[str, float]:
-    return {
-        metric: float(np.mean([of_cell[metric] for of_cell in scores]))
-        for metric in COMPARED_METRICS
-        if all(metric in of_cell for of_cell in scores)
-    }
 
 
 #: In the order in which they are shown.
@@ -161,8 +57,6 @@ LEAKS = [
         right="The same sampler inside each fold, on its training pictures only; the test stays as it is.",
         why="Copies of a picture, or blends of it, stand on both sides. The rare classes are recognized "
         "instead of understood, and the test is no longer imbalanced.",
-        trials=_resampling_trials,
-        paired_scores=_resampling_pairs,
     ),
     Leak(
         key="lesions_in_both_folds",
@@ -170,8 +64,6 @@ LEAKS = [
         wrong="Pictures are split into folds one by one.",
         right="All pictures of a lesion stay in one fold.",
         why="Another picture of a lesion that was trained on is answered from memory.",
-        trials=_lesion_trials,
-        paired_scores=_lesion_pairs,
     ),
     Leak(
         key="tuning_on_the_test_fold",
@@ -180,8 +72,6 @@ LEAKS = [
         right="The setting is chosen on a fold of the training lesions; its result on the same held-out "
         "fold is reported.",
         why="The best of several results is partly the luckiest: the fold has taken part in the choice.",
-        trials=tuned,
-        paired_scores=_tuning_pairs,
     ),
 ]
 

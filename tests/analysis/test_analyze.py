@@ -1,14 +1,11 @@
 """Prior correction, the lesions of a run folder, and the whole analysis."""
 
-import inspect
-
 import numpy as np
 import pandas as pd
 import pytest
 from described import invent_info
 
-from skinmnist import run_comparison
-from skinmnist.analysis.analyze import TABLES, analyze, analyze_run, write_analysis
+from skinmnist.analysis.analyze import TABLES, analyze, write_analysis
 from skinmnist.analysis.bootstrap import bootstrap_scores, intervals
 from skinmnist.analysis.prior_correction import (
     PRIOR_CORRECTION,
@@ -18,10 +15,9 @@ from skinmnist.analysis.prior_correction import (
     prior_corrected_scores,
 )
 from skinmnist.errors import InputError
-from skinmnist.experiment import comparison
 from skinmnist.experiment.cells import Cell, CellResult, Timing
 from skinmnist.experiment.metrics import score_predictions
-from skinmnist.experiment.run_folder.record import RunRecord, predictions_table, read_run, timings_table
+from skinmnist.experiment.run_folder.record import RunRecord, predictions_table, timings_table
 from skinmnist.experiment.run_folder.rows import LESIONS_FILE, read_lesions, write_lesions
 
 NAMES = ("nv", "bkl", "mel")
@@ -219,57 +215,3 @@ def test_tables_are_written_and_read_back(make_record, tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     write_analysis(tmp_path, analyze(record, draws=10))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-class Interrupting:
-    """A progress that interrupts the run after its first cell."""
-
-    def planned(self, cells, stored, notes):
-        pass
-
-    def waiting(self, folder):
-        pass
-
-    def finished(self, outcome, seconds_left):
-        raise KeyboardInterrupt
-
-
-def tables_of(folder):
-    return {name: (folder / f"{name}.csv").read_bytes() for name in TABLES}
-
-
-def test_a_run_leaves_the_tables_of_its_analysis(lesions, tmp_path):
-    run_comparison(lesions, "none", "dummy", folds=2, jobs=1, out=tmp_path / "run")
-    left = tables_of(tmp_path / "run")
-    analyze_run(read_run(tmp_path / "run"), tmp_path / "again")
-    assert tables_of(tmp_path / "again") == left
-    assert b"always" not in left["comparisons"]
-    assert left["intervals"].count(b"macro_f1") == 2  # The pair and its prior correction.
-
-
-def test_an_interrupted_run_leaves_them_too(lesions, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        run_comparison(
-            lesions, "none", "dummy", folds=3, jobs=1, out=tmp_path / "run", progress=Interrupting()
-        )
-    assert read_run(tmp_path / "run").info.interrupted
-    assert tables_of(tmp_path / "run")["intervals"].count(b"macro_f1") == 2
-
-
-def test_interrupted_before_it_began_nothing_is_touched(lesions, tmp_path, monkeypatch):
-    out = tmp_path / "run"
-    run_comparison(lesions, "none", "dummy", folds=2, jobs=1, out=out)
-    (out / "intervals.csv").write_text("theirs")
-
-    def wait(folder, waiting):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(comparison, "hold_folder", wait)
-    with pytest.raises(KeyboardInterrupt):
-        run_comparison(lesions, "none", "dummy", folds=2, jobs=1, out=out)
-    assert (out / "intervals.csv").read_text() == "theirs"
-
-
-def test_it_is_called_as_the_comparison_is():
-    assert inspect.signature(run_comparison) == inspect.signature(comparison.run_comparison)
-    assert run_comparison.__doc__ == comparison.run_comparison.__doc__
