@@ -1,4 +1,4 @@
-"""The door that makes tables: what it accepts, prints, writes, and how it leaves."""
+"""The command that builds tables: what it accepts, prints, writes, and how it leaves."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The door of the main job: what it accepts, prints, writes, and how it leaves."""
+"""The command of the main job: what it accepts, prints, writes, and how it leaves."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The door that fetches tables: what it prints and how it leaves."""
+"""The command that fetches tables: what it prints and how it leaves."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def served(mirror, tmp_path, monkeypatch):
     return mirror
 
 
-def test_what_comes_is_told_and_read(served, tmp_path, capsys):
+def test_what_comes_is_reported_and_read(served, tmp_path, capsys):
     assert main(["--mirror", served.url]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[:3] == [f"fetched: data/{name}" for name in (*facts.TABLE_FILES, facts.METADATA_FILE)]

@@ -1,12 +1,16 @@
-"""Imports point down the list of layers, and only where networks are trained is TensorFlow imported."""
+"""The tree: imports point down the layers and name what is there, and every module has its tests."""
 
 import ast
+import re
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "skinmnist"
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "skinmnist"
 
 #: From the commands down; a file may import its own layer and those below it.
 LAYERS = [
@@ -117,3 +121,118 @@ def test_only_commands_print():
             continue
         calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
         assert not [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"], path
+
+
+#: Modules without a test file of their own, and where their tests are.
+TESTED_ELSEWHERE = {
+    "__main__": "test_public.py",
+    "console/progress": "test_build.py, test_download.py: what the commands print",
+    "datasets/files": "test_user_files.py, test_faulty_disk.py: no file of the user's is replaced",
+    "datasets/images/limits": "test_pictures.py, test_hostile_pictures.py",
+    "datasets/synthetic/patients": "test_lesions.py, which samples them",
+    "datasets/synthetic/rendering": "test_lesions.py, which renders them",
+    "errors": "one class, raised in every test of bad input",
+    "experiment/cells": "plain types, in every test of a run",
+    "experiment/execution/limits": "test_faults.py: cells that hang or eat memory",
+    "experiment/execution/runner": "test_faults.py, test_kills.py",
+    "experiment/train_model": "test_exported.py, test_train.py",
+    "facts": "constants",
+    "features/color": "test_extract.py: all features by plain loops",
+    "features/image_ops": "test_extract.py",
+    "features/lesion": "test_extract.py",
+    "features/texture": "test_extract.py",
+    "inference/kernel": "test_svm.py, against libsvm",
+    "leakage/leaks": "test_demonstrate.py",
+    "models/export": "test_exported.py: exported models answer as the trained ones",
+    "models/spec": "test_registry.py: plain types",
+    "presets/claims": "test_run.py",
+    "reporting/sections/costs": "test_page.py, test_numbers.py: on the whole page",
+    "reporting/sections/data": "test_page.py, test_numbers.py",
+    "reporting/sections/probabilities": "test_page.py, test_numbers.py",
+}
+
+
+def test_every_module_has_its_tests():
+    modules = {path.relative_to(PACKAGE).with_suffix("") for path in FILES if path.stem != "__init__"}
+    missing = {
+        module.as_posix()
+        for module in modules
+        if not (ROOT / "tests" / module.with_name(f"test_{module.name}.py")).is_file()
+    }
+    assert missing == set(TESTED_ELSEWHERE)
+    named = re.findall(r"test_\w+\.py", " ".join(TESTED_ELSEWHERE.values()))
+    assert set(named) <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+
+
+@cache
+def module_file(name: str) -> Path | None:
+    """Return the file of a module or package of this project; None where there is none."""
+    path = ROOT.joinpath(*name.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+@cache
+def names_of(path: Path) -> set[str]:
+    """Return what a module binds at its top level; of the public face also what it hands out lazily."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {"__doc__", "__file__", "__name__"}
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.alias):
+            names.add((node.asname or node.name).split(".")[0])
+        waiting += ast.iter_child_nodes(node)
+    if path == PACKAGE / "__init__.py":
+        names |= {key.value for key in ast.walk(tree) if isinstance(key, ast.Constant) and key.value}
+    return names
+
+
+def is_there(dotted: str) -> bool:
+    """Return whether dotted names lead to a module, or to a name in one."""
+    parts = dotted.split(".")
+    for length in range(len(parts), 0, -1):
+        file = module_file(".".join(parts[:length]))
+        if file is not None:
+            return length == len(parts) or parts[length] in names_of(file)
+    return False
+
+
+def references(path: Path) -> Iterator[str]:
+    """Yield what a file takes from this package: imports, and attributes of imported modules."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    modules = {}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "skinmnist":
+            for alias in node.names:
+                dotted = f"{node.module}.{alias.name}"
+                modules[alias.asname or alias.name] = dotted
+                yield dotted
+    bound = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    bound |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            dotted = modules.get(node.value.id, "")
+            if module_file(dotted or "none") and node.value.id not in bound:
+                yield f"{dotted}.{node.attr}"
+
+
+def check_all_there(named: list[tuple[Path, str]]) -> None:
+    assert len(named) > 50
+    assert not [f"{path.relative_to(ROOT)}: {name}" for path, name in named if not is_there(name)]
+
+
+@pytest.mark.parametrize("folder", ["skinmnist", "tests", "experiments"])
+def test_everything_imported_is_there(folder):
+    check_all_there([(path, name) for path in (ROOT / folder).rglob("*.py") for name in references(path)])
+
+
+def test_everything_that_texts_name_is_there():
+    """Docstrings, comments, pages and documents name modules, classes and functions by their dotted names."""
+    texts = [ROOT / "README.md", *(ROOT / "experiments").rglob("*.md"), *PACKAGE.rglob("*.html"), *FILES]
+    names = re.compile(r"(?<![\w./-])skinmnist(?:\.[a-z_]\w*)+(?:\.[A-Z]\w*)?")
+    check_all_there([(path, name) for path in texts for name in names.findall(path.read_text("utf-8"))])

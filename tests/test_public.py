@@ -40,7 +40,7 @@ def test_unknown_name():
         skinmnist.classify  # noqa: B018
 
 
-def test_no_public_name_hides_a_door():
+def test_no_public_name_hides_a_command():
     assert not set(skinmnist.__all__) & set(COMMANDS)
 
 
@@ -61,7 +61,7 @@ except SystemExit as leaving:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
-def test_console_script_lists_doors(arguments, capsys):
+def test_console_script_lists_commands(arguments, capsys):
     assert main(arguments) == 0
     shown = capsys.readouterr().out
     assert all(command_name in shown for command_name in COMMANDS)
@@ -72,11 +72,11 @@ def test_console_script_version(capsys):
     assert capsys.readouterr().out == f"skinmnist {skinmnist.__version__}\n"
 
 
-def test_console_script_unknown_door(capsys):
+def test_console_script_unknown_command(capsys):
     assert main(["compar"]) == 2
     assert "received 'compar'; expected one of compare" in capsys.readouterr().err
 
 
-def test_console_script_opens_a_door(tmp_path, capsys):
+def test_console_script_runs_a_command(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
     assert "holds no run.json" in capsys.readouterr().err

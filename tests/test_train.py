@@ -24,7 +24,7 @@ def manifest_of(path):
     return json.loads(decode_members(path.read_bytes())["manifest.json"])
 
 
-def test_a_model_is_kept_where_it_is_looked_for(csv, tmp_path, capsys):
+def test_a_model_is_saved_where_it_is_looked_for(csv, tmp_path, capsys):
     assert main([str(csv), "--model", "logistic_regression", "--sampler", "RandomOverSampler"]) == 0
     out = tmp_path / "models" / "small-logistic_regression-RandomOverSampler.skm"
     assert f"model: {out}" in capsys.readouterr().out
@@ -62,7 +62,7 @@ def test_scores_that_may_be_claimed_are_printed_and_stored(csv, tmp_path, capsys
         (["--model", "svm", "--sampler", "focal_loss"], "svm cannot take focal_loss"),
     ],
 )
-def test_bad_usage_is_told_before_training(arguments, message, csv, tmp_path, capsys):
+def test_bad_usage_is_refused_before_training(arguments, message, csv, tmp_path, capsys):
     assert main([str(csv), *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("models/*"))
@@ -78,7 +78,7 @@ def test_a_synthetic_table_is_said_loudly_and_stored(tmp_path, monkeypatch, caps
     assert manifest_of(tmp_path / "x.skm")["training"]["synthetic"]
 
 
-def test_a_table_of_which_nothing_can_be_kept_is_refused_before_validating(csv, tmp_path, capsys):
+def test_a_table_too_small_for_a_model_file_is_refused_before_validating(csv, tmp_path, capsys):
     few = tmp_path / "few.csv"
     few.write_text("\n".join(csv.read_text().splitlines()[:16]) + "\n")
     assert main([str(few), "--model", "dummy", "--cv", "--folds", "2"]) == 2
@@ -87,7 +87,7 @@ def test_a_table_of_which_nothing_can_be_kept_is_refused_before_validating(csv, 
     assert "macro f1" not in shown.out
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_training(csv, tmp_path, monkeypatch, capsys):
+def test_a_folder_that_cannot_be_written_is_refused_before_training(csv, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("os.access", lambda folder, how: folder != tmp_path / "locked")
     assert main([str(csv), "--model", "dummy", "--out", str(tmp_path / "locked" / "x.skm")]) == 2
     message = f"the folder {tmp_path / 'locked'} cannot be written; name another file"

@@ -5,7 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from described import invent_info
 from fake_runs import fake_run, make_run, record
+
+from skinmnist.experiment.cells import Cell, CellResult, Timing
+from skinmnist.experiment.metrics import score_predictions
+from skinmnist.experiment.run_folder.record import RunRecord, predictions_table, timings_table
 
 __all__ = ["fake_run", "make_run", "record"]
 
@@ -51,3 +56,49 @@ def invent_predictions(
 @pytest.fixture(scope="session")
 def invented() -> Callable[..., tuple[pd.DataFrame, np.ndarray]]:
     return invent_predictions
+
+
+@pytest.fixture
+def make_record(invented, tmp_path):
+    """Put invented predictions into a record, as if they had been read from a folder."""
+
+    def make(keep=lambda cell: True, **options):
+        predictions, _ = invented(digits=15, **options)
+        results = []
+        for key, rows in predictions.groupby(list(Cell._fields), sort=False):
+            cell = Cell(*key)
+            if not keep(cell):
+                continue
+            others = predictions[(predictions["repeat"] == cell.repeat) & (predictions["fold"] != cell.fold)]
+            counts = np.bincount(others.drop_duplicates("row")["label"], minlength=3).astype(float)
+            probabilities = rows[[f"p_{name}" for name in NAMES]].to_numpy()
+            results.append(
+                CellResult(
+                    cell=cell,
+                    rows=rows["row"].to_numpy(),
+                    labels=rows["label"].to_numpy(),
+                    predicted=rows["predicted"].to_numpy(),
+                    probabilities=probabilities / probabilities.sum(axis=1, keepdims=True),
+                    timing=Timing(1, 1, 0.0, 0.0, 0.0, 0.0),
+                    counts_before=counts,
+                    counts_after=counts,
+                )
+            )
+        table = predictions_table(results, NAMES)
+        return RunRecord(
+            folder=tmp_path,
+            info=invent_info(
+                table={"class_names": list(NAMES), "rows": int(predictions["row"].max()) + 1},
+                protocol={"folds": 3},
+                seed=5,
+            ),
+            results=tuple(results),
+            failures=(),
+            predictions=table,
+            scores=score_predictions(table, NAMES),
+            timings=timings_table(results),
+            pictures=np.zeros((0, 1, 1, 3), np.uint8),
+            picture_labels=np.zeros(0, np.int64),
+        )
+
+    return make

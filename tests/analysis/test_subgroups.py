@@ -137,7 +137,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
     assert 0.91 < held / 400 < 0.985
 
 
-def test_patients_are_kept_in_the_folder(lesions, tmp_path):
+def test_patients_are_written_into_the_folder(lesions, tmp_path):
     write_patients(tmp_path, lesions)
     kept = read_patients(tmp_path, len(lesions))
     assert list(kept) == ["age", "sex", "localization"]

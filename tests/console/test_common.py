@@ -16,7 +16,7 @@ from skinmnist.errors import InputError
         (KeyboardInterrupt(), 130, "skinmnist: interrupted\n"),
     ],
 )
-def test_what_ends_a_door_is_one_sentence_and_a_code(error, code, said, capsys):
+def test_what_ends_a_command_is_one_sentence_and_a_code(error, code, said, capsys):
     def work():
         raise error
 

@@ -231,7 +231,7 @@ def test_specs_of_the_users_own_are_told_apart(lesions, tmp_path):
     assert not scores[0].equals(scores[1])
 
 
-def test_the_price_of_earlier_sessions_is_kept(lesions, tmp_path):
+def test_the_cost_of_earlier_sessions_counts(lesions, tmp_path):
     infos = [
         run_comparison(lesions, samplers, "dummy", folds=2, out=tmp_path / "a").info
         for samplers in ("none", "SMOTE", "SMOTE")
@@ -269,7 +269,7 @@ def test_nothing_is_kept_where_no_folder_is_named(lesions, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_left_seconds_are_told_and_end_at_nothing(lesions):
+def test_seconds_left_are_reported_and_end_at_nothing(lesions):
     watch = Watch()
     run_comparison(lesions, "none", ["dummy", "logistic_regression"], folds=3, jobs=2, progress=watch)
     assert watch.left[-1] == 0

@@ -60,7 +60,7 @@ ODDITIES = {
     "nothing finished": {"finished": lambda cell: False, "status": "pending"},
     "one cell": {"finished": lambda cell: cell == ("none", "svm", 0, 0), "status": "pending"},
     "one sampler": {"samplers": ["SMOTE"]},
-    "a remedy": {"samplers": ["none", "class_weight"]},
+    "a strategy": {"samplers": ["none", "class_weight"]},
     "two classes": {"class_names": ["benign", "malign"], "n_rows": 60},
     "fifty classes": {
         "class_names": [f"class number {n}" for n in range(50)],

@@ -135,11 +135,11 @@ def test_leaderboard(html: str, by_fold: pd.DataFrame, folder: Path) -> None:
             low, high = ends.loc[(*pair_of(heading), metric), ["low", "high"]]
             assert shows(cell, "# #–#", scores[metric].mean(), low, high)
             assert shows(title, "± # over folds", scores[metric].std())
-        # The control trains nothing of its own: its price is that of the same model without a sampler.
-        price = costs.loc[
+        # Prior correction trains nothing of its own: its cost is that of the same model without a sampler.
+        cost = costs.loc[
             ("none" if pair_of(heading)[0] == CONTROL else pair_of(heading)[0], pair_of(heading)[1])
         ]
-        assert cells[5:] == [f"{price['seconds']:.1f}", f"{price['megabytes']:,.0f}"]
+        assert cells[5:] == [f"{cost['seconds']:.1f}", f"{cost['megabytes']:,.0f}"]
     assert means == sorted(means, reverse=True)
     assert shown[-1][0] == "always nv majority baseline"
 

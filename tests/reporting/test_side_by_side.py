@@ -70,7 +70,7 @@ def test_an_unfinished_run_is_named(make_run) -> None:
     assert warnings([second, first]) == ["A is unfinished."]
 
 
-def test_the_door_writes_one_page(two, tmp_path: Path, capsys, monkeypatch) -> None:
+def test_the_command_writes_one_page(two, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     folders = [str(record.folder) for record in two]
     assert main([*folders]) == 0

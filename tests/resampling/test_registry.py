@@ -38,7 +38,7 @@ def test_every_sampler_moves_towards_balance(name):
 
 
 @pytest.mark.parametrize("name", ["RandomOverSampler", "RandomUnderSampler"])
-def test_copies_are_told_as_row_numbers_and_equal_the_plain_call(name):
+def test_copies_are_sample_indices_and_equal_the_plain_call(name):
     rows, labels = clouds([50, 9, 5])
     result = resample(make_sampler(name, 7), rows, labels)
     plain_rows, plain_labels = make_sampler(name, 7).fit_resample(rows, labels)

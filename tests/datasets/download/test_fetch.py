@@ -37,7 +37,7 @@ def refused(get, *arguments, **more):
     return str(error.value)
 
 
-def test_a_file_comes_whole_and_is_watched(get, tmp_path):
+def test_a_file_comes_whole_and_its_progress_is_reported(get, tmp_path):
     seen = []
     get(sha256=hashlib.sha256(CONTENT).hexdigest(), on_progress=lambda *now: seen.append(now))
     assert (tmp_path / "a.csv").read_bytes() == CONTENT

@@ -146,7 +146,7 @@ def check(mirror, folder, capsys, code, sentence):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_mirrors_are_refused_or_told(name, mirror, files, tmp_path, capsys):
+def test_hostile_mirrors_are_refused_in_a_sentence(name, mirror, files, tmp_path, capsys):
     script, code, sentence = HOSTILE[name]
     mirror.files = files
     script(mirror)

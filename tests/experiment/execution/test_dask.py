@@ -186,7 +186,7 @@ def test_a_poison_cell_fails_alone(lesions, tmp_path):
     assert {result.cell.fold for result in record.results} == {0, 2}
 
 
-def test_a_cluster_that_stays_without_workers_is_told(monkeypatch):
+def test_a_cluster_that_stays_without_workers_is_an_error(monkeypatch):
     monkeypatch.setattr(dask_module, "_STARTUP_SECONDS", 0.5)
     with (
         LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty,

@@ -31,7 +31,7 @@ def test_peak_memory_counts_children():
     assert float(printed.stdout) > 100
 
 
-def test_hardware_and_versions_are_told():
+def test_hardware_and_versions_are_described():
     assert hardware()["cores"] == available_cores() >= 1
     assert hardware()["memory_gb"] > 0
     assert versions()["python"] == sys.version.split()[0]

@@ -1,4 +1,6 @@
-"""Which mistakes are kept for the gallery, and whose."""
+"""What a run folder holds of its rows: the mistakes for the gallery, and the lesions."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,9 @@ from skinmnist.experiment.run_folder.rows import (
     MISTAKES_FILE,
     MOST_MISTAKES,
     confident_mistakes,
+    read_lesions,
     read_mistakes,
+    write_lesions,
 )
 
 
@@ -75,3 +79,29 @@ def test_an_older_folder_has_no_gallery(run, tmp_path):
     (folder / MISTAKES_FILE).write_bytes(b"no archive")
     with pytest.raises(InputError, match=r"mistakes.npz is damaged"):
         read_mistakes(read_run(folder))
+
+
+def test_lesions_are_read_as_they_were_written(lesions, tmp_path):
+    assert read_lesions(tmp_path, len(lesions)) is None
+    write_lesions(tmp_path, lesions)
+    codes = read_lesions(tmp_path, len(lesions))
+    assert (codes.dtype, codes.shape) == (np.int32, (len(lesions),))
+    same = codes[:, None] == codes
+    np.testing.assert_array_equal(same, lesions.lesion_ids[:, None] == lesions.lesion_ids)
+    content = (tmp_path / LESIONS_FILE).read_bytes()
+    write_lesions(tmp_path, lesions)
+    assert (tmp_path / LESIONS_FILE).read_bytes() == content
+
+
+def test_a_table_that_knows_no_lesions_leaves_none_behind(lesions, tmp_path):
+    write_lesions(tmp_path, lesions)
+    write_lesions(tmp_path, replace(lesions, lesion_ids=None))
+    assert read_lesions(tmp_path, len(lesions)) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 half an archive"])
+def test_damaged_lesions(tmp_path, content):
+    (tmp_path / LESIONS_FILE).write_bytes(content)
+    with pytest.raises(InputError, match="is damaged"):
+        read_lesions(tmp_path, 360)
