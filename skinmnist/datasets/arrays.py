@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.files import read_foreign
 from skinmnist.text import one_line
 
 Array = npt.NDArray[Any]
@@ -33,6 +35,11 @@ def encode_array(array: Array) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Return the arrays of an ``.npz`` file; OSError where it cannot be read, else as `decode_arrays`."""
+    return decode_arrays(read_foreign(path, MOST_BYTES))
 
 
 def decode_arrays(content: bytes, most: int = MOST_BYTES) -> dict[str, Array]:

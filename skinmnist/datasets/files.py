@@ -174,6 +174,22 @@ def read_file(path: Path) -> bytes:
         raise _refusal(path, error) from None
 
 
+def read_foreign(path: Path, most: int) -> bytes:
+    """Return the content of a file that somebody else may have put there; no pipe is waited for.
+
+    Raises
+    ------
+    OSError, ValueError
+        ValueError where it is no file, or larger than `most` bytes.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is no file")
+    if status.st_size > most:
+        raise ValueError(f"it is larger than {most:,} bytes")
+    return path.read_bytes()
+
+
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file that need not fit into memory, in hexadecimal."""
     try:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skinmnist.datasets.arrays import decode_arrays, take_array
+from skinmnist.datasets.arrays import read_arrays, take_array
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import CellResult
 from skinmnist.experiment.run_folder.decoding import decode
@@ -75,7 +75,7 @@ def read_claims(folder: Path, info: RunInfo) -> Claims | None:
             raise ValueError("its preset has no network")
         augmented = None
         if (published / AUGMENTED_FILE).is_file():
-            arrays = decode_arrays((published / AUGMENTED_FILE).read_bytes())
+            arrays = read_arrays(published / AUGMENTED_FILE)
             augmented = take_array(arrays, "pictures", "u", (None, None, *info.table.shape))
             if augmented.dtype != np.uint8 or not augmented.shape[1]:
                 raise ValueError("its pictures are not uint8")

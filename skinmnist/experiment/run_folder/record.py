@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skinmnist.datasets.arrays import decode_arrays, encode_arrays, take_array
-from skinmnist.datasets.files import write_atomically
+from skinmnist.datasets.arrays import encode_arrays, read_arrays, take_array
+from skinmnist.datasets.files import read_foreign, write_atomically
 from skinmnist.datasets.mapped import row_blocks
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
@@ -124,9 +124,7 @@ def read_info(folder: Path) -> RunInfo | None:
     if not path.is_file():
         return None
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ValueError(f"it is larger than {_MOST_BYTES:,} bytes")
-        return RunInfo.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return RunInfo.from_json(json.loads(read_foreign(path, _MOST_BYTES).decode()))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is no record of a run ({one_line(str(error))}); name another folder, or start over "
@@ -184,7 +182,7 @@ def build_record(folder: Path, info: RunInfo) -> RunRecord:
 
 def _read_pictures(path: Path, table: TableInfo) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     with reading(path):
-        arrays = decode_arrays(path.read_bytes())
+        arrays = read_arrays(path)
         labels = take_array(arrays, "labels", "i", (None,))
         pictures = take_array(arrays, "pictures", "u", (len(labels), *table.shape))
         if pictures.dtype != np.uint8 or not np.isin(labels, np.arange(len(table.class_names))).all():
@@ -220,9 +218,7 @@ def read_columns(path: Path, kinds: Mapping[str, type]) -> pd.DataFrame:
     ValueError
         Where it cannot be read, lacks a column, or one holds something else.
     """
-    if path.stat().st_size > _MOST_CSV_BYTES:
-        raise ValueError(f"{path.name} is larger than {_MOST_CSV_BYTES:,} bytes")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = pd.read_csv(io.BytesIO(read_foreign(path, _MOST_CSV_BYTES)), dtype=str, keep_default_na=False)
     absent = [name for name in kinds if list(frame.columns).count(name) != 1]
     if absent:
         raise ValueError(f"{path.name} has no column {absent[0]}")

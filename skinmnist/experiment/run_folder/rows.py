@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinmnist import facts
-from skinmnist.datasets.arrays import decode_arrays, encode_arrays, take_array
+from skinmnist.datasets.arrays import encode_arrays, read_arrays, take_array
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.metrics import best_pair
@@ -38,7 +38,7 @@ def read_lesions(folder: Path, rows: int) -> npt.NDArray[np.int32] | None:
     if not path.is_file():
         return None
     with reading(path):
-        codes = take_array(decode_arrays(path.read_bytes()), "codes", "iu", (rows,))
+        codes = take_array(read_arrays(path), "codes", "iu", (rows,))
         if not ((codes >= 0) & (codes < rows)).all():
             raise ValueError(f"its lesions are not numbered from 0 to {rows - 1}")
     return codes.astype(np.int32)
@@ -60,7 +60,7 @@ def read_patients(folder: Path, rows: int) -> dict[str, npt.NDArray[Any]]:
     if not path.is_file():
         return {}
     with reading(path):
-        arrays = decode_arrays(path.read_bytes())
+        arrays = read_arrays(path)
         names = [name for name in facts.CLINICAL_COLUMNS if name in arrays]
         columns = {name: take_array(arrays, name, "fU", (rows,)) for name in names}
     return columns
@@ -105,7 +105,7 @@ def read_mistakes(record: RunRecord) -> tuple[pd.DataFrame, npt.NDArray[np.uint8
     if not path.is_file():
         return found.iloc[:0], np.zeros((0, *shape), np.uint8)
     with reading(path):
-        arrays = decode_arrays(path.read_bytes())
+        arrays = read_arrays(path)
         rows = take_array(arrays, "rows", "i", (None,))
         pictures = take_array(arrays, "pictures", "u", (len(rows), *shape))
     place = {int(row): position for position, row in enumerate(rows)}

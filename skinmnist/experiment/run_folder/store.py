@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.datasets.arrays import decode_arrays, encode_arrays, take_array
-from skinmnist.datasets.files import remove_torn, write_atomically
+from skinmnist.datasets.arrays import MOST_BYTES, decode_arrays, encode_arrays, take_array
+from skinmnist.datasets.files import read_foreign, remove_torn, write_atomically
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
@@ -70,8 +70,8 @@ class CellStore:
 def read_cell(path: Path, cell: Cell, provenance: Provenance) -> CellResult | None:
     """Read one cell file; None where it is absent, torn, altered, or not that cell of that run."""
     try:
-        content = path.read_bytes()
-    except OSError:
+        content = read_foreign(path, MOST_BYTES)
+    except (OSError, ValueError):
         return None
     checksum, payload = content[:_CHECKSUM_LENGTH], content[_CHECKSUM_LENGTH:]
     if hashlib.sha256(payload).hexdigest().encode() != checksum:

@@ -1,6 +1,7 @@
 """What lies in a run folder is recomputed or refused in a sentence: no traceback, no score that changed."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -198,9 +199,11 @@ READERS = {
 @pytest.mark.parametrize("name", SIDE_FILES)
 def test_arrays_beside_the_cells(run, copy, name):
     record = read_run(copy)
-    for arrays in [*SIDE_FILES[name], None]:
+    for arrays in [*SIDE_FILES[name], None, 2**30 + 1]:
         if arrays is None:
             (copy / name).write_bytes(b"PK\x03\x04 half an archive")
+        elif isinstance(arrays, int):
+            os.truncate(copy / name, arrays)
         else:
             np.savez(copy / name, **arrays)
         with pytest.raises(InputError, match="is damaged") as refused:

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,17 @@ def test_what_is_stored_comes_back_to_the_bit(tmp_path, examples):
 def test_absent(tmp_path):
     assert CellStore(tmp_path, provenance()).load(CELL) is None
     assert read_cell(tmp_path / "nothing.cell", CELL, provenance()) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_no_pipe_is_waited_for_and_no_disk_of_zeros_read(tmp_path):
+    store = CellStore(tmp_path, provenance())
+    os.mkfifo(store.path(CELL))
+    assert store.load(CELL) is None
+    store.path(CELL).unlink()
+    store.path(CELL).touch()
+    os.truncate(store.path(CELL), 2**40)
+    assert store.load(CELL) is None
 
 
 def test_every_torn_or_altered_byte_is_seen(tmp_path):
