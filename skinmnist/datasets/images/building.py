@@ -108,7 +108,7 @@ def build_tables(
     Every picture is opened once, whatever the number of tables, in `jobs` processes, on which no byte
     depends. Rows are collected in ``<first table>.part``, so the same call resumes where an earlier one was
     interrupted; the tables appear whole at the end. Pictures that cannot be read are an error unless
-    `skip_bad`; so is a table, or its metadata, that was not built here or was changed since.
+    `skip_bad`; so is a table that was not built here, and metadata that was not, or was changed since.
     """
     for target in targets:
         _check_target(target.path)
