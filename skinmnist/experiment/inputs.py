@@ -246,7 +246,7 @@ def subsample_resampled(
 def subsample(training: TrainingRows, most_pair: int | None, seed: int) -> TrainingRows:
     """Subsample training rows where a model takes no more, and note it.
 
-    `pair_rows` is how many the two largest classes may have together. Every class keeps its share of the
+    `most_pair` is how many rows the two largest classes may have together. Every class keeps its share of the
     weight: rare rows that weigh much all stay, and frequent ones go. ``n_resampled`` does not change.
     """
     counts = np.bincount(training.labels)

@@ -1,3 +1,3 @@
 """A synthetic table that looks like HAM10000."""
 
-__all__ = ["lesions", "patients", "rendering"]
+__all__ = ["lesions", "rendering"]

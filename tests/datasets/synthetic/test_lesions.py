@@ -9,8 +9,13 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from skinmnist import facts
-from skinmnist.datasets.synthetic.lesions import ATTRIBUTES, CLASS_SHIFTS, make_lesions, sample_attributes
-from skinmnist.datasets.synthetic.patients import PLACES
+from skinmnist.datasets.synthetic.lesions import (
+    ATTRIBUTES,
+    CLASS_SHIFTS,
+    PLACES,
+    make_lesions,
+    sample_attributes,
+)
 from skinmnist.datasets.synthetic.rendering import render, sample_structures, sample_views
 from skinmnist.datasets.table import to_images
 from skinmnist.errors import InputError
