@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.console.common import FAILED_CELLS, guarded, open_table, say
+from skinmnist.console.common import FAILED_CELLS, add_table_arguments, guarded, open_table, say
 
 if TYPE_CHECKING:
     from skinmnist.console.comparison import Terminal
@@ -24,15 +24,8 @@ def build_parser() -> argparse.ArgumentParser:
         "`python -m skinmnist.predict` and `skinmnist.classify_image` answer.",
         epilog=facts.DISCLAIMER,
     )
+    add_table_arguments(parser, synthetic=False)
     add = parser.add_argument
-    add(
-        "csv",
-        metavar="CSV",
-        nargs="?",
-        help="a pixel table; else $SKINMNIST_DATA and data/ are searched for "
-        f"{' and '.join(facts.TABLE_FILES)}, else a synthetic table is drawn",
-    )
-    add("--metadata", metavar="CSV", help=f"its metadata; else {facts.METADATA_FILE} beside it")
     add("--model", metavar="NAME", default="cnn", help="as in a comparison (default: cnn)")
     add("--sampler", metavar="NAME", default="none", help="as in a comparison (default: none)")
     add("--out", metavar="FILE", help="default: <table>-<model>-<sampler>.skm in the user's model folder")

@@ -53,8 +53,8 @@ def say(text: object, file: TextIO | None = None) -> None:
     print(printable(text), file=file, flush=True)
 
 
-def add_table_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that name a table: what `open_table` takes."""
+def add_table_arguments(parser: argparse.ArgumentParser, synthetic: bool = True) -> None:
+    """Add the arguments that name a table: what `open_table` takes, its size only with `synthetic`."""
     add = parser.add_argument
     add(
         "csv",
@@ -64,7 +64,8 @@ def add_table_arguments(parser: argparse.ArgumentParser) -> None:
         f"{' and '.join(facts.TABLE_FILES)}, else a synthetic table is drawn",
     )
     add("--metadata", metavar="CSV", help=f"its metadata; else {facts.METADATA_FILE} beside it")
-    add("--synthetic", metavar="N", type=int, help="draw a synthetic table of N pictures instead")
+    if synthetic:
+        add("--synthetic", metavar="N", type=int, help="draw a synthetic table of N pictures instead")
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, out: str) -> None:

@@ -50,23 +50,17 @@ from skinmnist.experiment.run_folder.run_info import (
     sort_entries,
 )
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
-from skinmnist.experiment.trial_runner import store_outcomes
+from skinmnist.experiment.trial_runner import CellProgress, store_outcomes
 from skinmnist.models.registry import DEFAULT_MODELS
 
 PICTURES_PER_CLASS = 12
 
 
-class Progress(Protocol):
+class Progress(CellProgress, Protocol):
     """Receives the events of a run."""
 
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
         """Receive the cells of this run, how many were stored before, and what is left out."""
-
-    def waiting(self, folder: Path) -> None:
-        """Another run holds the folder and must end first."""
-
-    def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
-        """One more cell, and the wall seconds that are expected to be left."""
 
 
 def run_comparison(

@@ -16,17 +16,21 @@ from skinmnist.experiment.run_folder.store import CellStore
 from skinmnist.experiment.trials import LeakTrial
 
 
-class TrialProgress(Protocol):
-    """Receives the events of trials."""
-
-    def leaking(self, cells: int, stored: int, notes: tuple[str, ...]) -> None:
-        """Cells in all, cells that were stored before, and what is left out."""
+class CellProgress(Protocol):
+    """Receives the events of cells."""
 
     def waiting(self, folder: Path) -> None:
         """Another run holds the folder and must end first."""
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
-        """One more cell."""
+        """One more cell, and the wall seconds that are expected to be left."""
+
+
+class TrialProgress(CellProgress, Protocol):
+    """Receives the events of trials."""
+
+    def leaking(self, cells: int, stored: int, notes: tuple[str, ...]) -> None:
+        """Cells in all, cells that were stored before, and what is left out."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Presets: a published system as a TOML file, read into frozen dataclasses, unknown keys refused."""
+"""Presets: published systems as TOML files, read into frozen dataclasses, and their trials as published."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.grid import resolve_samplers
+from skinmnist.experiment.plan import Plan
+from skinmnist.experiment.splits import assign_folds
+from skinmnist.experiment.trials import LeakTrial, resample_all
 from skinmnist.models.blueprints import (
     Augmentation,
     Blueprint,
@@ -24,7 +32,7 @@ from skinmnist.models.blueprints import (
 )
 from skinmnist.models.spec import Cost, FeatureSettings, ModelSpec, Setting
 from skinmnist.presets.claims import CLAIMS
-from skinmnist.resampling.registry import SAMPLERS
+from skinmnist.resampling.registry import AS_THEY_ARE, SAMPLERS
 from skinmnist.text import is_name, one_line, printable, shown
 
 #: The largest change of each kind that Keras' layers take: degrees, and shares.
@@ -307,3 +315,35 @@ def _network(table: Any, layers: dict[str, Any]) -> Network:
 
 def _are(kind: type[Any], items: Any) -> bool:
     return isinstance(items, list) and all(isinstance(item, kind) for item in items)
+
+
+def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> LeakTrial:
+    """Split, resample and validate as the page did."""
+    published, head, n_folds = preset.published, preset.head, plan.protocol.folds
+    rows = np.flatnonzero(plan.task.folds[0] >= 0)
+    models = preset.models(validation_share=0.0 if published.watches_test else VALIDATION_SHARE)
+    task = replace(plan.task, models=models, validate_on_held_out=published.watches_test)
+    if published.sampler_first:
+        table = _resampled_first(preset, table, rows, plan.task.seed)
+        rows = np.arange(len(table))
+        task = replace(task, samplers={head.sampler: AS_THEY_ARE})
+    if published.by_image or published.sampler_first:
+        folds = assign_folds(table, n_folds, 1, "image", plan.task.seed, rows)
+        task = replace(task, folds=folds, by_lesion=False)
+    held_out = range(1 if head.holdout else n_folds)
+    cells = [Cell(head.sampler, network.name, 0, fold) for network in preset.networks for fold in held_out]
+    return LeakTrial(f"{preset.name} as published", table, task, tuple(cells))
+
+
+def _resampled_first(preset: Preset, table: PixelTable, rows: npt.NDArray[np.int64], seed: int) -> PixelTable:
+    """Resample all rows at once; where a page balances by augmented copies, change each copy."""
+    resampled = resample_all(table, rows, preset.head.sampler, seed)
+    if preset.augmentation is None or not preset.augmentation.copies_only or len(resampled) <= len(rows):
+        return resampled
+    from skinmnist.models.cnn.stacked import show_augmented
+
+    # Samplers that copy return the rows that they were given first, and the copies after them.
+    copies = np.asarray(resampled.pixels[len(rows) :]).reshape(-1, *table.shape)
+    changed = show_augmented(copies, preset.augmentation, 1, seed).reshape(len(copies), -1)
+    pixels = np.concatenate([np.asarray(resampled.pixels[: len(rows)]), changed])
+    return replace(resampled, pixels=pixels)

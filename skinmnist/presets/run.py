@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from skinmnist.code_digest import code_digest
 from skinmnist.datasets.arrays import encode_arrays
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable, sample_rows
-from skinmnist.experiment.cells import Cell, CellFailure
+from skinmnist.experiment.cells import CellFailure
 from skinmnist.experiment.comparison import Progress as RunProgress
 from skinmnist.experiment.comparison import run_comparison
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
@@ -24,9 +23,7 @@ from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes
 from skinmnist.experiment.run_folder.run_info import Request
 from skinmnist.experiment.run_folder.store import CellStore
-from skinmnist.experiment.splits import assign_folds
 from skinmnist.experiment.trial_runner import TrialProgress, TrialRunner
-from skinmnist.experiment.trials import LeakTrial, resample_all
 from skinmnist.presets.claims import (
     ABOUT_FILE,
     AUGMENTED_FILE,
@@ -35,8 +32,7 @@ from skinmnist.presets.claims import (
     common,
     compare_claims,
 )
-from skinmnist.presets.presets import VALIDATION_SHARE, Preset
-from skinmnist.resampling.registry import AS_THEY_ARE
+from skinmnist.presets.presets import Preset, published_trial
 
 #: Pictures, and changed versions of each, for the report.
 SHOWN, VERSIONS = 7, 6
@@ -53,24 +49,6 @@ class PresetRun:
     record: RunRecord
     claims: pd.DataFrame
     failures: tuple[CellFailure, ...]
-
-
-def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> LeakTrial:
-    """Split, resample and validate as the page did."""
-    published, head, n_folds = preset.published, preset.head, plan.protocol.folds
-    rows = np.flatnonzero(plan.task.folds[0] >= 0)
-    models = preset.models(validation_share=0.0 if published.watches_test else VALIDATION_SHARE)
-    task = replace(plan.task, models=models, validate_on_held_out=published.watches_test)
-    if published.sampler_first:
-        table = _resampled_first(preset, table, rows, plan.task.seed)
-        rows = np.arange(len(table))
-        task = replace(task, samplers={head.sampler: AS_THEY_ARE})
-    if published.by_image or published.sampler_first:
-        folds = assign_folds(table, n_folds, 1, "image", plan.task.seed, rows)
-        task = replace(task, folds=folds, by_lesion=False)
-    held_out = range(1 if head.holdout else n_folds)
-    cells = [Cell(head.sampler, network.name, 0, fold) for network in preset.networks for fold in held_out]
-    return LeakTrial(f"{preset.name} as published", table, task, tuple(cells))
 
 
 def run_preset(
@@ -115,7 +93,7 @@ def run_preset(
     trial = published_trial(preset, table, plan)
     as_published = json.dumps(asdict(preset.published), sort_keys=True)
     folder = Path(out) / PUBLISHED_FOLDER
-    provenance = trial.provenance(plan.identity, as_published, code_digest("skinmnist.presets.run"))
+    provenance = trial.provenance(plan.identity, as_published, code_digest("skinmnist.presets.presets"))
     store = CellStore(folder, provenance)
     runner = TrialRunner(jobs or available_cores(), limits, dask, progress)
     runner.announce([(trial, store)])
@@ -153,20 +131,6 @@ def other_data(preset: Preset, table: PixelTable) -> list[str]:
         "synthetic pictures instead of real ones": table.synthetic,
     }
     return [words for words, holds in differs.items() if holds]
-
-
-def _resampled_first(preset: Preset, table: PixelTable, rows: npt.NDArray[np.int64], seed: int) -> PixelTable:
-    """Resample all rows at once; where a page balances by augmented copies, change each copy."""
-    resampled = resample_all(table, rows, preset.head.sampler, seed)
-    if preset.augmentation is None or not preset.augmentation.copies_only or len(resampled) <= len(rows):
-        return resampled
-    from skinmnist.models.cnn.stacked import show_augmented
-
-    # Samplers that copy return the rows that they were given first, and the copies after them.
-    copies = np.asarray(resampled.pixels[len(rows) :]).reshape(-1, *table.shape)
-    changed = show_augmented(copies, preset.augmentation, 1, seed).reshape(len(copies), -1)
-    pixels = np.concatenate([np.asarray(resampled.pixels[: len(rows)]), changed])
-    return replace(resampled, pixels=pixels)
 
 
 def _augmented(preset: Preset, table: PixelTable, plan: Plan) -> bytes:

@@ -95,14 +95,18 @@ def write_page(analysis: Analysis, out: Path | None = None, jobs: int = 1) -> Pa
         Where leaks or claims in the run folder are damaged, or the page cannot be written.
     """
     path = _page_path(analysis.record.folder if out is None else out)
-    page = render_page(analysis, jobs).encode()
+    return write_html(path, render_page(analysis, jobs))
+
+
+def write_html(path: Path, page: str) -> Path:
+    """Write a page and return its path; InputError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, page)
+        write_atomically(path, page.encode())
     except OSError as error:
         raise InputError(
-            f"the report cannot be written into {path.parent} ({error.strerror}); name another folder or "
-            "file with `python -m skinmnist.report RUN --out`"
+            f"the page cannot be written into {path.parent} ({error.strerror}); name another folder or file "
+            "with `python -m skinmnist.report --out`"
         ) from None
     return path
 

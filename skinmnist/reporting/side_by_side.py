@@ -12,12 +12,12 @@ import pandas as pd
 
 from skinmnist.analysis.prior_correction import prior_corrected_scores
 from skinmnist.analysis.summaries import leaderboard, majority_scores
-from skinmnist.datasets.files import check_replaceable, write_atomically
+from skinmnist.datasets.files import check_replaceable
 from skinmnist.errors import InputError
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.reporting.format import HINTS, LABELS, NOTHING, count, duration, fixed, listing, signed, titled
-from skinmnist.reporting.page import environment, is_page, surroundings
+from skinmnist.reporting.page import environment, is_page, surroundings, write_html
 
 RUNS_FILE = "runs.html"
 MOST_RUNS = len(ascii_uppercase)
@@ -53,16 +53,7 @@ def write_side_by_side(folders: Sequence[Path | str], out: Path | str = RUNS_FIL
     if path.is_dir() or path.suffix.lower() not in (".html", ".htm"):
         path = path / RUNS_FILE
     check_replaceable(path, is_page)
-    page = render_side_by_side(records).encode()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, page)
-    except OSError as error:
-        raise InputError(
-            f"the page cannot be written into {path.parent} ({error.strerror}); name another folder or file "
-            "with --out"
-        ) from None
-    return path
+    return write_html(path, render_side_by_side(records))
 
 
 def render_side_by_side(records: Sequence[RunRecord]) -> str:

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_score, recall_score
 
+from skinmnist.code_digest import _reached
 from skinmnist.datasets.files import LOCK_FILE, remove_owned
 from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.experiment.fit_cell import fit_cell
 from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.run_folder.file_names import RUN
 from skinmnist.presets.claims import compare_claims, keras_scores, read_claims
-from skinmnist.presets.presets import read_preset
-from skinmnist.presets.run import other_data, published_trial, run_preset
+from skinmnist.presets.presets import published_trial, read_preset
+from skinmnist.presets.run import other_data, run_preset
 from skinmnist.reporting.page import write_report
 
 PRESET = """
@@ -169,3 +170,9 @@ def test_a_run_leaves_claims_and_a_report_and_is_found_again(tmp_path, table):
     remove_owned(out, RUN)
     assert read_claims(out, info) is None
     assert [path.name for path in (out / "published").iterdir()] == [LOCK_FILE]
+
+
+def test_cells_as_published_do_not_go_stale_with_how_runs_are_stored_or_shown():
+    reached = {path.stem for path in _reached(["skinmnist.presets.presets"])}
+    assert {"fit_cell", "stacked", "splits", "trials"} <= reached
+    assert not {"comparison", "runner", "log", "page"} & reached

@@ -70,8 +70,9 @@ CLASS_SHIFTS = {
 # fmt: on
 
 # Of patients, rough shares of HAM10000's metadata, rounded so that the direction is right and nothing more:
-# keratoses, carcinomas and melanomas come late in life, nevi early; keratoses and basal cell carcinomas sit on
-# the sunlit face, dermatofibromas on the legs.
+# keratoses, carcinomas and melanomas come late in life, nevi early; keratoses and basal cell carcinomas sit
+# on the sunlit face, dermatofibromas on the legs.
+
 #: Mean age in years of each class, in the order of their codes, and the standard deviation within a class.
 AGES = (67, 67, 64, 53, 46, 51, 61)
 AGE_SPREAD = 15

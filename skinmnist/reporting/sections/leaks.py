@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skinmnist.analysis.analyze import Analysis
-from skinmnist.leakage.leaks import LEAKS, Demonstration, read_leaks
-from skinmnist.reporting.format import fixed, shorten, signed
+from skinmnist.leakage.leaks import LEADING_METRICS, LEAKS, Demonstration, read_leaks
+from skinmnist.reporting.format import LABELS, fixed, shorten, signed
 from skinmnist.reporting.theme import (
     HEAT,
     INK,
@@ -28,8 +28,6 @@ from skinmnist.reporting.theme import (
     text_width,
 )
 
-#: The scores that are set side by side, the first of which is drawn, with their names in a sentence.
-SHOWN = {"macro_f1": "Macro-F1", "accuracy": "Accuracy"}
 _STEP, _HEADING = 30, 34
 
 
@@ -67,7 +65,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
     paired_scores = pair_up(shown)
     return {
         "leaks": _parts(paired_scores),
-        "leak_scores": list(SHOWN.values()),
+        "leak_scores": [LABELS[name] for name in LEADING_METRICS],
         "leak_notes": shown.notes,
         "leaks_figure": _draw(paired_scores),
         "leaks_answer": _answer(paired_scores),
@@ -83,7 +81,7 @@ def pair_up(shown: Demonstration) -> pd.DataFrame:
     frame.insert(1, "title", frame["leak"].map(titles))
     frame["sampler"] = frame["sampler"].replace("none", "no sampler")
     frame["model"] = [shown.titles.get(name, name) for name in frame["model"]]
-    for metric in SHOWN:
+    for metric in LEADING_METRICS:
         for side in ("leaky", "honest"):
             frame[f"{metric}_{side}"] = wide[side, metric].to_numpy(dtype=float)
     return frame
@@ -95,7 +93,7 @@ def _parts(paired_scores: pd.DataFrame) -> list[LeakPart]:
         rows = []
         for row in paired_scores[paired_scores["leak"] == leak.key].to_dict("records"):
             figures: list[str] = []
-            for metric in SHOWN:
+            for metric in LEADING_METRICS:
                 leaky, honest = row[f"{metric}_leaky"], row[f"{metric}_honest"]
                 figures += [fixed(leaky), fixed(honest), signed(leaky - honest)]
             rows.append(LeakRow(row["sampler"], row["model"], tuple(figures)))
