@@ -129,7 +129,6 @@ TESTED_ELSEWHERE = {
     "console/progress": "test_build.py, test_download.py: what the commands print",
     "datasets/files": "test_user_files.py, test_faulty_disk.py: no file of the user's is replaced",
     "datasets/images/limits": "test_pictures.py, test_hostile_pictures.py",
-    "datasets/synthetic/patients": "test_lesions.py, which samples them",
     "datasets/synthetic/rendering": "test_lesions.py, which renders them",
     "errors": "one class, raised in every test of bad input",
     "experiment/cells": "plain types, in every test of a run",
