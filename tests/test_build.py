@@ -53,7 +53,7 @@ def test_bad_pictures_are_listed(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nowhere", "--out", "t.csv"], "received nowhere, which is no folder"),
+        (["nowhere", "--out", "t.csv"], "received nowhere, which is not a folder"),
         (["moles", "--out", "t"], "received --out t; expected the name of a CSV file"),
         (["moles", "--out", "t.csv", "--size", "28"], "received --size '28'"),
         (["moles", "--out", "t.csv", "--size", "0x8"], "expected height x width of 1 to 1024"),

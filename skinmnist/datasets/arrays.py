@@ -42,20 +42,20 @@ def read_arrays(path: Path) -> dict[str, Array]:
     return decode_arrays(read_foreign(path, MOST_BYTES))
 
 
-def decode_arrays(content: bytes, most: int = MOST_BYTES) -> dict[str, Array]:
-    """Return the arrays of an ``.npz``, by name; they may take `most` bytes together.
+def decode_arrays(content: bytes) -> dict[str, Array]:
+    """Return the arrays of an ``.npz``, by name; they may take `MOST_BYTES` together.
 
     Raises
     ------
     ValueError
         Where it is none, damaged, or larger.
     """
-    members = decode_members(content, most)
+    members = decode_members(content)
     return {name.removesuffix(".npy"): decode_array(member, name) for name, member in members.items()}
 
 
 def decode_members(content: bytes, most: int = MOST_BYTES) -> dict[str, bytes]:
-    """Return the members of a ZIP, by name; see `decode_arrays`.
+    """Return the members of a ZIP, by name; they may take `most` bytes together.
 
     `content` is that of the whole file: of a damaged one, its readers would leave the handle open.
     """
@@ -80,7 +80,7 @@ def decode_array(content: bytes, name: str) -> Array:
     try:
         array = np.lib.format.read_array(stream, allow_pickle=False)
     except Exception as error:
-        raise ValueError(f"{ascii(name)[:60]} is no array ({_refusal(error)})") from None
+        raise ValueError(f"{ascii(name)[:60]} is not an array ({_refusal(error)})") from None
     if stream.read(1):
         raise ValueError(f"{ascii(name)[:60]} is longer than its array")
     return array

@@ -58,7 +58,7 @@ def read_about(table: Path) -> About | None:
     try:
         described = json.loads(content.decode("utf-8-sig"))
     except ValueError as error:  # also what is not UTF-8
-        raise InputError(f"{path} is no JSON ({error}); expected something like {_EXAMPLE}") from None
+        raise InputError(f"{path} is not JSON ({error}); expected something like {_EXAMPLE}") from None
     if not isinstance(described, dict) or not {"class_names"} <= described.keys() <= _KEYS:
         keys = ", ".join(map(shown, described)) if isinstance(described, dict) else type(described).__name__
         raise InputError(f"{path} holds {keys or 'nothing'}; expected something like {_EXAMPLE}")

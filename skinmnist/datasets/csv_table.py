@@ -46,7 +46,7 @@ def parse_header(line: str, path: Path, shape: tuple[int, int, int] | None = Non
     """Read the header of a pixel table.
 
     Pixel columns are named ``pixel0000``, ``pixel0001``, ... or ``pixel0``, ``pixel1``, ... or ``pixel1``,
-    ``pixel2``, ... and stand in order; ``label`` stands before or behind them.
+    ``pixel2``, ... and stand in order; ``label`` stands before or after them.
     """
     columns = tuple(line.split(","))
     doubled = next((name for name, count in Counter(columns).items() if count > 1), None)
@@ -60,13 +60,13 @@ def parse_header(line: str, path: Path, shape: tuple[int, int, int] | None = Non
         raise InputError(
             f"{path}, header (line 1): none of the {len(columns)} columns is {LABEL!r} (the first is "
             f"{shown(columns[0])}); expected pixel columns and {LABEL!r}, with commas between and no "
-            f"quotes, so mend the header"
+            f"quotes, so fix the header"
         )
     position = columns.index(LABEL)
     if position not in (0, len(columns) - 1):
         raise InputError(
             f"{path}, header (line 1): {LABEL!r} is column {position + 1} of {len(columns)}; expected it "
-            f"before or behind all pixels, so move it there"
+            f"before or after all pixels, so move it there"
         )
     label_first = position == 0
     pixels = columns[1:] if label_first else columns[:-1]
@@ -87,7 +87,7 @@ def picture_shape(
         if height * width * channels != n_pixels:
             raise InputError(
                 f"{path}, header (line 1): {n_pixels} pixel columns where {about_file(path).name} says "
-                f"{height} x {width} x {channels}; expected {height * width * channels}, so mend that file, "
+                f"{height} x {width} x {channels}; expected {height * width * channels}, so fix that file, "
                 "or move it away if it is of another table"
             )
         return shape
@@ -209,8 +209,8 @@ def check_width(n_cells: int, columns: Sequence[str], where: str) -> None:
         )
     if n_cells > width:
         raise InputError(
-            f"{where} goes on behind column {shown(columns[-1])}, with {n_cells} cells; expected {width} "
-            "as in the header, so drop what is too much"
+            f"{where} goes on after column {shown(columns[-1])}, with {n_cells} cells; expected {width} "
+            "as in the header, so drop the rest"
         )
 
 
@@ -222,7 +222,7 @@ def _cell_error(cell: bytes, column: str, path: Path, row: int) -> InputError:
     expected = "a class code from 0 up" if column == LABEL else "a whole number from 0 to 255"
     return InputError(
         f"{place(path, row)}, column {column!r}: received {received}; expected {expected}, in digits "
-        f"without sign, point, space or quotes, so mend the cell"
+        f"without sign, point, space or quotes, so fix the cell"
     )
 
 

@@ -19,7 +19,6 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from stat import S_IFDIR
 from typing import BinaryIO, NamedTuple
 
 from skinmnist.errors import InputError
@@ -284,7 +283,7 @@ def is_marked(folder: Path, owned: Owned) -> bool:
 def check_ours(folder: Path, owned: Owned, known: Callable[[Path], bool] = lambda _: False) -> None:
     """Refuse a folder in which something of the user's would be replaced; nothing is changed."""
     for name in owned.folders:
-        check_type(folder / name, S_IFDIR)
+        check_type(folder / name, stat.S_IFDIR)
     for name in (owned.marker, *owned.files):
         check_type(folder / name)
     if is_marked(folder, owned) or known(folder):
@@ -313,7 +312,7 @@ def remove_owned(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None
 
     No link is followed, and a file of a series goes only where it begins as such.
     """
-    if any(file_type(folder / name) not in (0, S_IFDIR) for name in owned.folders):
+    if any(file_type(folder / name) not in (0, stat.S_IFDIR) for name in owned.folders):
         return
     for name in owned.files:
         if name not in keep and is_plain(folder / name):
@@ -341,19 +340,19 @@ def _inner_folders(folder: Path, owned: Owned) -> Iterator[Path]:
     """Yield the folders inside that are ours, each before the one that holds it."""
     for name in reversed(owned.folders):
         inner = folder / name
-        if file_type(inner) == S_IFDIR:
+        if file_type(inner) == stat.S_IFDIR:
             if f"{name}/*" in {series.folder for series in owned.series}:
-                yield from (path for path in inner.iterdir() if file_type(path) == S_IFDIR)
+                yield from (path for path in inner.iterdir() if file_type(path) == stat.S_IFDIR)
             yield inner
 
 
 def members(folder: Path, series: Series) -> Iterator[Path]:
     """Yield the files of a series that are there."""
     place = folder / series.folder.removesuffix("/*")
-    if file_type(place) != S_IFDIR and series.folder:
+    if file_type(place) != stat.S_IFDIR and series.folder:
         return
     within = place.iterdir() if series.folder.endswith("/*") else [place]
-    for inner in [path for path in within if path == folder or file_type(path) == S_IFDIR]:
+    for inner in [path for path in within if path == folder or file_type(path) == stat.S_IFDIR]:
         for path in inner.iterdir():
             named = re.fullmatch(series.name, path.name)
             if named and is_plain(path) and re.match(series.head.encode(), read_head(path)):
@@ -362,7 +361,7 @@ def members(folder: Path, series: Series) -> Iterator[Path]:
 
 def _has_content(path: Path) -> bool:
     kind = file_type(path)
-    return any(not _is_empty_lock(inner) for inner in path.iterdir()) if kind == S_IFDIR else kind != 0
+    return any(not _is_empty_lock(inner) for inner in path.iterdir()) if kind == stat.S_IFDIR else kind != 0
 
 
 def _is_empty_lock(path: Path) -> bool:

@@ -68,7 +68,7 @@ def load_hmnist(
     ----------
     path : str or path-like
         A CSV in UTF-8: pixel columns ``pixel0000``, ... or ``pixel0``, ... or ``pixel1``, ... in order,
-        whole numbers 0-255, row-major height, width, channel; and the column ``label`` before or behind
+        whole numbers 0-255, row-major height, width, channel; and the column ``label`` before or after
         them, with the codes 0..k-1, each on at least one row.
     metadata : str, path-like, False or None
         A CSV whose row *i* describes row *i* of the table, with at least ``lesion_id``, ``image_id`` and
@@ -131,7 +131,7 @@ def _class_names(n_classes: int, about: About | None, table: Path) -> tuple[str,
     if len(about.class_names) != n_classes:
         raise InputError(
             f"{about.path} names {len(about.class_names)} classes where {table} has {n_classes}; expected a "
-            "name for each, so mend that file, or move it away if it is of another table"
+            "name for each, so fix that file, or move it away if it is of another table"
         )
     return about.class_names
 

@@ -30,7 +30,7 @@ REQUIRED_COLUMNS = ("lesion_id", "image_id", "dx")
 _UNKNOWN = {"", "unknown", "na", "nan"}
 _OLDEST = 130
 
-_MEND = "name the metadata of this table, or move this file away to read the table without"
+_FIX = "name the metadata of this table, or move this file away to read the table without"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def match_classes(
     if len(diagnoses) != len(labels):
         raise InputError(
             f"{metadata.path} has {len(diagnoses)} rows where {table} has {len(labels)}; expected one row "
-            f"for each picture in the same order, so {_MEND}"
+            f"for each picture in the same order, so {_FIX}"
         )
     _, first_rows = np.unique(labels, return_index=True)
     if known is not None:
@@ -87,7 +87,7 @@ def match_classes(
         row = int(np.argmax(differs))
         raise InputError(
             f"{_received(metadata, row)} where {table} has the label {labels[row]} ({names[labels[row]]}); "
-            f"expected the rows of both files in the same order, so {_MEND}"
+            f"expected the rows of both files in the same order, so {_FIX}"
         )
     _check_one_code_each(metadata, labels, first_rows, table)
     return tuple(names.tolist())
@@ -98,8 +98,8 @@ def _check_known(metadata: Metadata, known: tuple[str, ...]) -> None:
     if unknown.any():
         row = int(np.argmax(unknown))
         raise InputError(
-            f"{_received(metadata, row)}, which is no known class; expected one of "
-            f"{', '.join(known)}, so mend the cell"
+            f"{_received(metadata, row)}, which is not a known class; expected one of "
+            f"{', '.join(known)}, so fix the cell"
         )
 
 
@@ -113,7 +113,7 @@ def _check_one_code_each(
         if earlier != row:
             raise InputError(
                 f"{_received(metadata, row)} where {table} has the label {labels[row]}, but "
-                f"{labels[earlier]} in row {earlier}; expected one label for each diagnosis, so {_MEND}"
+                f"{labels[earlier]} in row {earlier}; expected one label for each diagnosis, so {_FIX}"
             )
 
 
@@ -139,7 +139,7 @@ def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, li
     except csv.Error as error:
         raise InputError(
             f"{path}, line {reader.line_num} cannot be read as CSV ({error}); expected cells with commas "
-            f"between, so mend the quotes of that line"
+            f"between, so fix the quotes of that line"
         ) from None
     if not rows:
         raise InputError(f"{path} has a header and no rows; expected one row for each picture, so add them")
@@ -210,13 +210,13 @@ def _check_header(header: list[str], path: Path) -> None:
             found = f"{header.count(name)} times" if name in header else "nowhere"
             raise InputError(
                 f"{path}, header (line 1): the column {name!r} stands {found} among {len(header)} columns; "
-                f"expected {required} once each, so mend the header"
+                f"expected {required} once each, so fix the header"
             )
     for name in facts.CLINICAL_COLUMNS:
         if header.count(name) > 1:
             raise InputError(
                 f"{path}, header (line 1): the column {name!r} stands {header.count(name)} times among "
-                f"{len(header)} columns; expected it once, so mend the header"
+                f"{len(header)} columns; expected it once, so fix the header"
             )
 
 
@@ -226,7 +226,7 @@ def _read_cell(column: str, cell: str, where: str, required: bool) -> str | floa
         received = f"{len(cell)} characters" if cell.strip() else "an empty cell"
         raise InputError(
             f"{where}, column {column!r}: received {received}; expected a name of at most "
-            f"{LONGEST_NAME} characters, so mend the cell"
+            f"{LONGEST_NAME} characters, so fix the cell"
         )
     # Ids that only look alike would split a lesion; words may be joined, and stand on two lines.
     plain = cell.isascii() and cell.isprintable()
@@ -234,7 +234,7 @@ def _read_cell(column: str, cell: str, where: str, required: bool) -> str | floa
     if not plain and printable(seen, None) != seen:
         raise InputError(
             f"{where}, column {column!r}: received {shown(cell)}, with characters that cannot be seen; "
-            "expected plain text, so mend the cell"
+            "expected plain text, so fix the cell"
         )
     if column in REQUIRED_COLUMNS:
         return cell if required else ""
@@ -252,6 +252,6 @@ def _age(cell: str, where: str) -> float:
     if not 0 <= age <= _OLDEST:
         raise InputError(
             f"{where}, column 'age': received {shown(cell)}; expected years from 0 to {_OLDEST}, or nothing "
-            "where the age is unknown, so mend the cell"
+            "where the age is unknown, so fix the cell"
         )
     return age

@@ -231,7 +231,7 @@ class Classifier:
         warnings = [SYNTHETIC_WARNING] if self.manifest.synthetic else []
         if novelty is not None and novelty > 1:
             warnings.append(
-                f"The picture is unlike those that the model learnt from (unfamiliarity "
+                f"The picture is unlike those that the model learnt from (novelty score "
                 f"{max(novelty, 1.01):.2f}, where 1 is the limit): do not rely on the answer."
             )
         return Prediction(

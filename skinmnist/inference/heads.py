@@ -213,7 +213,7 @@ def _count_steps(roots: Indices, left: Indices, right: Indices) -> int:
     parents += np.bincount(roots, minlength=len(own))
     connected = (parents == 1).all() and (left >= own).all() and (right[inner] > own[inner]).all()
     if not connected or len(roots) > MOST_TREES or (right[~inner] != own[~inner]).any():
-        raise UnreadableError("its trees do not hang together")
+        raise UnreadableError("its trees are not connected")
     front = roots
     for steps in range(MOST_STEPS + 1):
         front = front[inner[front]]

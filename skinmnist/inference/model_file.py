@@ -193,15 +193,15 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
         return decode_model(_content(file))
     except UnreadableError as reason:
         raise InputError(
-            f"{file} is no model file that can be used: {reason}; "
-            "name another, or train the model anew with `python -m skinmnist.train`"
+            f"{file} is not a usable model file: {reason}; "
+            "name another, or train the model again with `python -m skinmnist.train`"
         ) from None
 
 
 def decode_model(content: bytes) -> ModelFile:
     """Read the content of a model file; UnreadableError where `read_model` would raise an InputError."""
     if not content.startswith(_BEGINNING):
-        raise UnreadableError("it is not written by skinmnist")
+        raise UnreadableError("it was not written by skinmnist")
     try:
         # Nothing is compressed, so its members take no more than the file.
         members = decode_members(content, len(content))
@@ -291,7 +291,8 @@ def _try_out(model: ModelFile) -> None:
         probe = [number(p, "probe", 0, 1) for p in several(stored, "probe", len(answer), len(answer))]
         if np.abs(answer - probe).max() > _PROBE_TOLERANCE:
             raise UnreadableError(
-                "it answers otherwise than when it was written, perhaps by another version of skinmnist"
+                "its answers differ from those stored when it was written, perhaps by another version of "
+                "skinmnist"
             )
 
 

@@ -115,7 +115,7 @@ class Session:
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has no class that all its errors belong to.
-            raise UnreadableError(f"onnxruntime cannot take its network ({type(error).__name__})") from None
+            raise UnreadableError(f"onnxruntime cannot load its network ({type(error).__name__})") from None
 
     def __call__(
         self, pictures: npt.NDArray[np.uint8], features: npt.NDArray[np.float32] | None

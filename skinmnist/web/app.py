@@ -50,7 +50,7 @@ def make_app(model: Classifier, host: str = "127.0.0.1") -> Guard:
 
     ``GET /`` is the page, ``GET /api/model`` describes the model, ``POST /api/classify`` takes a picture (the
     body itself, or the one file of a form) and returns the model's answer as JSON; with ``?pictures=1`` also
-    the picture as the model saw it and the map of what the answer hangs on, as data URIs. An error is
+    the picture as the model saw it and the map of what the answer depends on, as data URIs. An error is
     ``{"error": "one sentence"}``. Requests for other names than that of `host`, which the server listens on,
     are refused.
     """

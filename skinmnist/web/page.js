@@ -111,8 +111,8 @@ function show(card, file, prediction) {
   part(".explanation img").src = prediction.explanation;
   const sorted = Object.entries(prediction.probabilities).sort((one, other) => other[1] - one[1]);
   for (const [label, share] of sorted) part(".bars").append(bar(label, share));
-  if (prediction.unfamiliarity === null) part(".unfamiliar").remove();
-  else part(".unfamiliar").textContent = `Unfamiliarity ${prediction.unfamiliarity.toFixed(2)}; the limit is 1.`;
+  if (prediction.unfamiliarity === null) part(".novelty").remove();
+  else part(".novelty").textContent = `Novelty ${prediction.unfamiliarity.toFixed(2)}; the limit is 1.`;
   part(".notice").textContent = prediction.notice;
   card.querySelector(".working").replaceWith(answer);
 }

@@ -18,7 +18,7 @@ ALPHA = np.tile(np.array([0, 255, 51, 255, 204, 128], dtype=np.uint8), (4, 1))
 BLOCKS = np.kron(COLOURS, np.ones((16, 16, 1), dtype=np.uint8))
 JPEG = {"quality": 100, "subsampling": 0}
 DAMAGED = "damaged picture or one that was cut short"
-FOREIGN = "which is no whole PNG, JPEG, WebP or BMP"
+FOREIGN = "which is not a complete PNG, JPEG, WebP or BMP"
 
 TURNED = {
     1: lambda a: a,

@@ -10,7 +10,7 @@ MOST = 32 * 2**20
 PNG = b"\x89PNG\r\n\x1a\n"
 BEYOND = "expected at most"
 DAMAGED = "damaged JPEG"
-FOREIGN = "which is no whole PNG, JPEG, WebP or BMP"
+FOREIGN = "which is not a complete PNG, JPEG, WebP or BMP"
 EMPTY = "which hold no photograph"
 
 

@@ -54,8 +54,8 @@ def test_objects_are_not_encoded():
         (b"", "BadZipFile"),
         (encode_arrays(ARRAYS)[:-30], "BadZipFile"),
         (zipped(a=encode_array(ARRAYS["a"]) + b"x"), "'a' is longer than its array"),
-        (zipped(a=encode_array(ARRAYS["a"])[:-1]), "'a' is no array"),
-        (zipped(a=b"PK\3\4"), "'a' is no array"),
+        (zipped(a=encode_array(ARRAYS["a"])[:-1]), "'a' is not an array"),
+        (zipped(a=b"PK\3\4"), "'a' is not an array"),
         (zipped(**{f"m{n}": b"" for n in range(MOST_MEMBERS + 1)}), "more than 256 members"),
     ],
 )
@@ -72,7 +72,7 @@ def test_a_bomb_is_not_unpacked():
 
 def test_a_shape_of_exabytes_takes_no_memory():
     header = "{'descr': '<f4', 'fortran_order': False, 'shape': (999999999, 999999999), }".ljust(117) + "\n"
-    with pytest.raises(ValueError, match="'a' is no array"):
+    with pytest.raises(ValueError, match="'a' is not an array"):
         decode_array(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode(), "a")
 
 

@@ -49,7 +49,7 @@ def test_diagnoses_must_be_the_names_that_are_written(write_table, tmp_path, com
     metadata.write_text("lesion_id,image_id,dx\nl,i0,b\nl,i1,a\nl,i2,b\n")
     assert "received 'b' where" in complaint(path)
     metadata.write_text("lesion_id,image_id,dx\nl,i0,a\nl,i1,c\nl,i2,a\n")
-    assert "received 'c', which is no known class; expected one of a, b" in complaint(path)
+    assert "received 'c', which is not a known class; expected one of a, b" in complaint(path)
 
 
 def test_lesions_that_are_all_empty_are_unknown(write_table, tmp_path, complaint):
@@ -66,8 +66,8 @@ def test_lesions_that_are_all_empty_are_unknown(write_table, tmp_path, complaint
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"[", "is no JSON"),
-        (b"\xff", "is no JSON"),
+        (b"[", "is not JSON"),
+        (b"\xff", "is not JSON"),
         (b"[]", "holds list; expected something like"),
         (b"{}", "holds nothing; expected something like"),
         (b'{"shape": [1, 1, 1]}', "holds 'shape'; expected"),

@@ -27,19 +27,19 @@ HEADER_FAULTS = {
         lambda lines: [b"7,8,9,10,1", *lines[1:]],
         HEADER
         + "none of the 5 columns is 'label' (the first is '7'); expected pixel columns and 'label', with "
-        "commas between and no quotes, so mend the header",
+        "commas between and no quotes, so fix the header",
     ),
     "no label": (
         named(4, b"dx"),
         HEADER
         + "none of the 5 columns is 'label' (the first is 'pixel0000'); expected pixel columns and 'label', "
-        "with commas between and no quotes, so mend the header",
+        "with commas between and no quotes, so fix the header",
     ),
     "semicolons": (
         lambda lines: [text.replace(b",", b";") for text in lines],
         HEADER
         + "none of the 1 columns is 'label' (the first is 'pixel0000;pixel0001;pixel0002;pixel00...'); "
-        "expected pixel columns and 'label', with commas between and no quotes, so mend the header",
+        "expected pixel columns and 'label', with commas between and no quotes, so fix the header",
     ),
     "two labels": (
         named(0, b"label"),
@@ -49,7 +49,7 @@ HEADER_FAULTS = {
     ),
     "label in the middle": (
         lambda lines: [b"pixel0000,pixel0001,label,pixel0002,pixel0003", *lines[1:]],
-        HEADER + "'label' is column 3 of 5; expected it before or behind all pixels, so move it there",
+        HEADER + "'label' is column 3 of 5; expected it before or after all pixels, so move it there",
     ),
     "label alone": (
         lambda lines: [b"label", b"0", b"1"],
@@ -140,14 +140,14 @@ def line(row, change):
 def bad_pixel(shown):
     return (
         f"{{path}}, row 4 (line 6), column 'pixel0002': received {shown}; expected a whole number from 0 to "
-        "255, in digits without sign, point, space or quotes, so mend the cell"
+        "255, in digits without sign, point, space or quotes, so fix the cell"
     )
 
 
 def bad_label(shown):
     return (
         f"{{path}}, row 4 (line 6), column 'label': received {shown}; expected a class code from 0 up, in "
-        "digits without sign, point, space or quotes, so mend the cell"
+        "digits without sign, point, space or quotes, so fix the cell"
     )
 
 
@@ -168,8 +168,8 @@ FAULTS = {
     ),
     "long row": (
         line(4, lambda text: text + b",1"),
-        "{path}, row 4 (line 6) goes on behind column 'label', with 6 cells; expected 5 as in the header, so "
-        "drop what is too much",
+        "{path}, row 4 (line 6) goes on after column 'label', with 6 cells; expected 5 as in the header, so "
+        "drop the rest",
     ),
     "torn last row": (
         line(8, lambda text: text[: text.index(b",") + 1]),

@@ -127,12 +127,12 @@ FAULTS = {
     "no dx": (
         lambda lines: [lines[0].replace(",dx,", ",diagnosis,"), *lines[1:]],
         "{path}, header (line 1): the column 'dx' stands nowhere among 7 columns; expected lesion_id, "
-        "image_id, dx once each, so mend the header",
+        "image_id, dx once each, so fix the header",
     ),
     "two dx": (
         lambda lines: [lines[0].replace("dx_type", "dx"), *lines[1:]],
         "{path}, header (line 1): the column 'dx' stands 2 times among 7 columns; expected lesion_id, "
-        "image_id, dx once each, so mend the header",
+        "image_id, dx once each, so fix the header",
     ),
     "short row": (
         replaced(4, line="HAM_2,ISIC_4"),
@@ -141,8 +141,8 @@ FAULTS = {
     ),
     "long row": (
         replaced(4, localization="scalp,left"),
-        "{path}, row 4 (line 6) goes on behind column 'localization', with 8 cells; expected 7 as in the "
-        "header, so drop what is too much",
+        "{path}, row 4 (line 6) goes on after column 'localization', with 8 cells; expected 7 as in the "
+        "header, so drop the rest",
     ),
     "blank line": (
         replaced(4, line=""),
@@ -151,42 +151,42 @@ FAULTS = {
     "no lesion": (
         replaced(4, lesion_id=" "),
         "{path}, row 4 (line 6), column 'lesion_id': received an empty cell; expected a name of at most 200 "
-        "characters, so mend the cell",
+        "characters, so fix the cell",
     ),
     "no diagnosis": (
         replaced(8, dx=""),
         "{path}, row 8 (line 10), column 'dx': received an empty cell; expected a name of at most 200 "
-        "characters, so mend the cell",
+        "characters, so fix the cell",
     ),
     "endless name": (
         replaced(0, image_id="I" * 201),
         "{path}, row 0 (line 2), column 'image_id': received 201 characters; expected a name of at most 200 "
-        "characters, so mend the cell",
+        "characters, so fix the cell",
     ),
     "an age in words": (
         replaced(4, age="eighty"),
         "{path}, row 4 (line 6), column 'age': received 'eighty'; expected years from 0 to 130, or nothing "
-        "where the age is unknown, so mend the cell",
+        "where the age is unknown, so fix the cell",
     ),
     "a year of birth": (
         replaced(2, age="1950"),
         "{path}, row 2 (line 4), column 'age': received '1950'; expected years from 0 to 130, or nothing "
-        "where the age is unknown, so mend the cell",
+        "where the age is unknown, so fix the cell",
     ),
     "endless place": (
         replaced(0, localization="l" * 201),
         "{path}, row 0 (line 2), column 'localization': received 201 characters; expected a name of at most "
-        "200 characters, so mend the cell",
+        "200 characters, so fix the cell",
     ),
     "two ages": (
         lambda lines: [lines[0].replace("dx_type", "age"), *lines[1:]],
-        "{path}, header (line 1): the column 'age' stands 2 times among 7 columns; expected it once, so mend "
+        "{path}, header (line 1): the column 'age' stands 2 times among 7 columns; expected it once, so fix "
         "the header",
     ),
     "unknown class": (
         replaced(4, dx="naevus"),
-        "{path}, row 4 (line 6), column 'dx': received 'naevus', which is no known class; expected one of "
-        "akiec, bcc, bkl, df, nv, vasc, mel, so mend the cell",
+        "{path}, row 4 (line 6), column 'dx': received 'naevus', which is not a known class; expected one of "
+        "akiec, bcc, bkl, df, nv, vasc, mel, so fix the cell",
     ),
     "another class": (
         replaced(4, dx="mel"),
@@ -206,12 +206,12 @@ FAULTS = {
     "open quote": (
         replaced(4, dx='"nv'),
         "{path}, line 10 cannot be read as CSV (unexpected end of data); expected cells with commas between, "
-        "so mend the quotes of that line",
+        "so fix the quotes of that line",
     ),
     "stray quote": (
         replaced(4, dx='"n"v'),
         "{path}, line 6 cannot be read as CSV (',' expected after '\"'); expected cells with commas between, "
-        "so mend the quotes of that line",
+        "so fix the quotes of that line",
     ),
 }
 

@@ -128,5 +128,5 @@ def test_what_has_grown_too_large_is_not_saved(small_table, monkeypatch):
 
 def test_what_cannot_be_read_again_is_not_saved(small_table, monkeypatch):
     monkeypatch.setattr("skinmnist.experiment.train_model.encode_model", lambda *parts: b"nothing")
-    with pytest.raises(InputError, match="cannot be exported: it is not written by skinmnist"):
+    with pytest.raises(InputError, match="cannot be exported: it was not written by skinmnist"):
         train_model(small_table, "dummy")

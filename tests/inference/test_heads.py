@@ -60,7 +60,7 @@ def test_all_trees_at_once_are_each_tree_by_itself(splits):
 def test_nodes_that_are_no_trees():
     arrays = random_trees(np.random.default_rng(0))
     for name in ("node_left", "node_right"):
-        with pytest.raises(UnreadableError, match="do not hang together"):
+        with pytest.raises(UnreadableError, match="are not connected"):
             Trees.read(Arrays({**arrays, name: np.roll(arrays[name], 1)}), 4, 2)
 
 

@@ -46,10 +46,8 @@ def test_every_byte_of_the_shell_counts(tiny):
 def test_a_file_of_an_earlier_version_is_refused_with_the_way_to_a_new_one(tiny, tmp_path):
     path = tmp_path / "old.skm"
     path.write_bytes(repacked(tiny, set_in("format", to=1)))
-    message = (
-        f"{path} is no model file that can be used: its format is 1, and this version of skinmnist reads 2; "
-    )
-    with pytest.raises(InputError, match=re.escape(message) + ".*train the model anew with `python -m"):
+    message = f"{path} is not a usable model file: its format is 1, and this version of skinmnist reads 2; "
+    with pytest.raises(InputError, match=re.escape(message) + ".*train the model again with `python -m"):
         read_model(path)
 
 

@@ -75,7 +75,7 @@ def test_upload(opened):
     expect(card.locator(".bars li")).to_have_count(7)
     expect(card.locator(".bars li").first).to_contain_text(f"{answer.name}{100 * answer.probability:.1f} %")
     expect(card.locator(".notice")).to_have_text(answer.notice)
-    expect(card.locator(".unfamiliar")).to_have_text("Unfamiliarity 0.50; the limit is 1.")
+    expect(card.locator(".novelty")).to_have_text("Novelty 0.50; the limit is 1.")
     expect(card.locator(".banner")).to_have_count(0)
     expect(opened.locator("footer")).to_be_in_viewport()
     for name, size in (("original", 40), ("seen", 28), ("explanation", 56)):
@@ -98,7 +98,7 @@ def test_several_at_once_and_wrong_ones(opened):
     names = [one["name"] for one in whole + wrong]
     assert found.locator(".file").all_text_contents() == names
     expect(opened.locator(".failed")).to_have_count(2)
-    expect(found.nth(5)).to_contain_text("is no whole PNG, JPEG, WebP or BMP")
+    expect(found.nth(5)).to_contain_text("is not a complete PNG, JPEG, WebP or BMP")
     expect(found.nth(6)).to_contain_text("damaged picture or one that was cut short")
     expect(opened.locator("#status")).to_have_text("7 pictures")
     opened.set_input_files("#chooser", [given("later.png", speckled())])

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from stat import S_IFDIR
 from typing import IO, BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -154,7 +153,7 @@ def _parse_sums(content: bytes, where: str) -> dict[str, str]:
         match = re.fullmatch(r"\\?([0-9a-fA-F]{64}) [ *](.+)", line)
         if match is None:
             raise InputError(
-                f"{where}, line {number} is no SHA-256 with a name; expected what sha256sum writes"
+                f"{where}, line {number} is not a SHA-256 followed by a name; expected what sha256sum writes"
             )
         name, digest = PureWindowsPath(match[2]).name, match[1].lower()
         second = sums.setdefault(name, digest) != digest
@@ -246,7 +245,7 @@ def _workplace(folder: Path, archive: str) -> Iterator[Path]:
     unfinished = tuple(name + end for name in names for end in (".part", ".part.json"))
     owned = Owned("download", files=(*names, *unfinished))
     work = folder / WORK_FOLDER
-    check_type(work, S_IFDIR)
+    check_type(work, stat.S_IFDIR)
     claim(work, owned)
     try:
         yield work
@@ -366,7 +365,7 @@ def extract(archive: Path, folder: Path, expected: Mapping[str, Expected]) -> li
     except (*_DAMAGES, NotImplementedError, RuntimeError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # A full disk is no fault of the archive; places before its beginning are.
-        raise InputError(f"{archive} is no whole zip archive ({error}); fetch it again") from None
+        raise InputError(f"{archive} is not a complete zip archive ({error}); fetch it again") from None
     return list(members)
 
 

@@ -138,7 +138,7 @@ def build_tables(
     lost = [name for name, count in rows_per_class.items() if not count]
     if lost:
         raise InputError(
-            f"no picture of the class {lost[0]!r} can be read; expected at least one of each, so mend them "
+            f"no picture of the class {lost[0]!r} can be read; expected at least one of each, so fix them "
             "or take the class out"
         )
     _write_tables(pictures, targets, whole.tolist(), progress_file)
@@ -184,7 +184,7 @@ def _check_metadata(path: Path, table: Path, metadata: bytes) -> None:
 def _refusal(bad: Sequence[tuple[Path, str]]) -> str:
     return (
         f"{len(bad):,} of the pictures cannot be read: {listed([path for path, _ in bad])} (the first: "
-        f"{bad[0][1]}); expected whole pictures, so mend them, or skip them with --skip-bad"
+        f"{bad[0][1]}); expected whole pictures, so fix them, or skip them with --skip-bad"
     )
 
 

@@ -51,7 +51,7 @@ def list_pictures(folders: Sequence[Path], metadata: Path | None = None) -> Pict
     """
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"received {folder}, which is no folder; expected a folder of pictures")
+            raise InputError(f"received {folder}, which is not a folder; expected a folder of pictures")
     if metadata is None:
         inside = (folder / facts.METADATA_FILE for folder in folders)
         metadata = next((path for path in inside if path.is_file()), None)

@@ -138,7 +138,7 @@ def _read(path: Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise InputError("is no plain file; expected a picture, so name the file itself")
+            raise InputError("is not a plain file; expected a picture, so name the file itself")
         _check_bytes(status.st_size)
         with path.open("rb") as file:
             # It may grow while it is read.
@@ -148,7 +148,7 @@ def _read(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        reason = (getattr(error, "strerror", None) or "its name is no name of a file").lower()
+        reason = (getattr(error, "strerror", None) or "its name is not a valid file name").lower()
         raise InputError(f"cannot be read ({reason}); expected a picture that you may read") from None
 
 
@@ -179,8 +179,8 @@ def _refusing(content: bytes) -> Iterator[None]:
         except Image.UnidentifiedImageError:
             begins = f"a file that begins with {content[:8]!r}" if content else "an empty file"
             raise InputError(
-                f"received {begins}, which is no whole {FORMATS_SAID}, whatever its name says; save it again "
-                "as one of these"
+                f"received {begins}, which is not a complete {FORMATS_SAID}, whatever its name says; "
+                "save it again as one of these"
             ) from None
         except Exception as error:
             # Damaged files make decoders raise all kinds of errors: SyntaxError, struct.error, KeyError ...

@@ -101,7 +101,7 @@ def test_sums_beside_the_files_and_sums_that_are_handed_over(served, tmp_path):
     assert "expected 000000" in refused(tmp_path, f"{served.url}/ham")
     assert held(tmp_path) == {}
     served.files["/ham/SHA256SUMS"] = b"<html>"
-    assert "SHA256SUMS, line 1 is no SHA-256 with a name" in refused(tmp_path, f"{served.url}/ham")
+    assert "SHA256SUMS, line 1 is not a SHA-256 followed by a name" in refused(tmp_path, f"{served.url}/ham")
     del served.files["/ham/SHA256SUMS"]
     sums = {facts.METADATA_FILE: "1" * 64}
     assert "expected 111111" in refused(tmp_path, f"{served.url}/ham", sums=sums)
@@ -198,7 +198,7 @@ def test_a_single_file_of_this_machine_completes_a_folder(collection, tmp_path):
 
 def test_an_archive_that_was_cut_off_for_good(served, collection, tmp_path):
     served.files["/a.zip"] = zipped(collection)[:-100]
-    assert "is no whole zip archive" in refused(tmp_path, f"{served.url}/a.zip")
+    assert "is not a complete zip archive" in refused(tmp_path, f"{served.url}/a.zip")
     served.files["/a.zip"] = zipped(collection)
     assert "expected 222" in refused(tmp_path, f"{served.url}/a.zip", sums={"a.zip": "2" * 64})
     assert held(tmp_path) == {}
@@ -337,10 +337,10 @@ def test_damaged_archives_are_not_extracted(pack, out):
     whole = archive.read_bytes()
     for length in range(0, len(whole), 7):
         archive.write_bytes(whole[:length])
-        assert "is no whole zip archive" in not_extracted(archive, out)
+        assert "is not a complete zip archive" in not_extracted(archive, out)
     middle = whole.index(b"a.csv") + 40
     archive.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
-    assert "is no whole zip archive" in not_extracted(archive, out)
+    assert "is not a complete zip archive" in not_extracted(archive, out)
 
 
 def test_altered_bytes_end_in_a_sentence(tmp_path, out):

@@ -76,7 +76,7 @@ def test_other_files_are_counted_and_hidden_ones_are_not(folder):
 
 def test_what_is_no_folder_per_class(folder, tmp_path):
     assert "no picture; expected a folder of pictures for each class" in complaint([folder])
-    assert "is no folder" in complaint([tmp_path / "none"])
+    assert "is not a folder" in complaint([tmp_path / "none"])
     write_picture(folder / "a" / "1.png")
     assert "received pictures of 1 class; expected at least two classes" in complaint([folder])
     write_picture(folder / "1.png")

@@ -150,11 +150,11 @@ def test_opening_twice_is_opening_once(name):
 
 def test_files_that_are_none(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    message = "is no plain file; expected a picture, so name the file itself"
+    message = "is not a plain file; expected a picture, so name the file itself"
     assert complaint(tmp_path) == f"picture {tmp_path.name!r}: {message}"
-    assert "is no plain file" in complaint(tmp_path / "pipe.png")
+    assert "is not a plain file" in complaint(tmp_path / "pipe.png")
     assert "does not exist" in complaint(tmp_path / "none.png")
-    assert "is no name of a file" in complaint("a\0b.png")
+    assert "is not a valid file name" in complaint("a\0b.png")
     assert "cannot be read (" in complaint("a" * 300)
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(33 * 2**20)
