@@ -17,7 +17,7 @@ from skinmnist.errors import InputError
 from skinmnist.text import is_name, json_text, shown
 
 CHANNELS = (1, 3)
-_KEYS = {"class_names", "shape", "metadata_sha256"}
+_KEYS = {"class_names", "shape", "metadata_sha256", "table_sha256"}
 _EXAMPLE = '{"class_names": ["benign", "malignant"], "shape": [75, 100, 3]}'
 
 
@@ -32,6 +32,8 @@ class About:
     sha256: str  # Of the file's content
     #: Of the metadata that `skinmnist.build` wrote beside the table; None where it was made by hand.
     metadata_sha256: str | None = None
+    #: Of the table that `skinmnist.build` wrote; None where it was made by hand or by an earlier version.
+    table_sha256: str | None = None
 
 
 def about_file(table: Path) -> Path:
@@ -39,12 +41,15 @@ def about_file(table: Path) -> Path:
     return table.with_name(f"{table.stem}_classes.json")
 
 
-def about_content(class_names: tuple[str, ...], shape: tuple[int, int, int], metadata: bytes) -> bytes:
+def about_content(
+    class_names: tuple[str, ...], shape: tuple[int, int, int], metadata: bytes, table_sha256: str
+) -> bytes:
     """Return the content of the JSON of a table that is built with this metadata."""
     described = {
         "class_names": list(class_names),
         "shape": list(shape),
         "metadata_sha256": hashlib.sha256(metadata).hexdigest(),
+        "table_sha256": table_sha256,
     }
     return f"{json_text(described, indent=1)}\n".encode()
 
@@ -67,7 +72,7 @@ def read_about(table: Path) -> About | None:
         shape=_shape(described["shape"], path) if "shape" in described else None,
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
-        metadata_sha256=str(described["metadata_sha256"]) if "metadata_sha256" in described else None,
+        **{name: str(described[name]) for name in ("metadata_sha256", "table_sha256") if name in described},
     )
 
 

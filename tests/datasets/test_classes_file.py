@@ -18,7 +18,7 @@ def beside(table, **described):
 def test_the_shape_is_the_one_that_is_written_beside(shape, write_table, random_table):
     pixels, labels = np.arange(36).reshape(6, 6), [0, 1, 2, 0, 1, 2]
     path = write_table(pixels, labels)
-    about_file(path).write_bytes(about_content(("wet", "dry", "mäßig"), shape, b""))
+    about_file(path).write_bytes(about_content(("wet", "dry", "mäßig"), shape, b"", "0" * 64))
     table = load_hmnist(path)
     assert table.shape == shape
     assert table.class_names == ("wet", "dry", "mäßig")

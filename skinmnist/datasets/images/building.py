@@ -25,6 +25,7 @@ from skinmnist.datasets.csv_table import LABEL
 from skinmnist.datasets.files import (
     check_replaceable,
     check_type,
+    hash_file,
     open_plain,
     read_head,
     write_atomically,
@@ -157,6 +158,12 @@ def _check_target(table: Path) -> None:
                 f"{path} is there and was not made by skinmnist.build; expected a new name, so name "
                 "another one, or move it away"
             )
+    about = read_about(table)
+    if about and about.table_sha256 and table.exists() and hash_file(table) != about.table_sha256:
+        raise InputError(
+            f"{table} has changed since skinmnist.build wrote it; expected a table that nobody has edited, "
+            "so name another one, or move it away"
+        )
 
 
 def _metadata_file(table: Path) -> Path:
@@ -207,19 +214,24 @@ def _write_tables(
         _check_metadata(path, target.path, metadata)
     with ExitStack() as stack:
         streams = [stack.enter_context(written_whole(target.path)) for target in targets]
+        abouts = []
         for path, target in zip(beside, targets, strict=True):
             stack.enter_context(written_whole(path)).write(metadata)
-            about = stack.enter_context(written_whole(about_file(target.path)))
-            about.write(about_content(pictures.class_names, target.shape, metadata))
-        for stream, target in zip(streams, targets, strict=True):
-            stream.write(_header(target.pixels))
+            abouts.append(stack.enter_context(written_whole(about_file(target.path))))
+        digests = [hashlib.sha256() for _ in targets]
+        for stream, digest, target in zip(streams, digests, targets, strict=True):
+            stream.write(header := _header(target.pixels))
+            digest.update(header)
         labels = pictures.labels[list(written)]
         rows = (outcome for outcome in progress_file.outcomes() if isinstance(outcome, bytes))
         for label, row in zip(labels.tolist(), rows, strict=True):
             start = 0
-            for stream, target in zip(streams, targets, strict=True):
-                stream.write(_line(row[start : start + target.pixels], label))
+            for stream, digest, target in zip(streams, digests, targets, strict=True):
+                stream.write(line := _line(row[start : start + target.pixels], label))
+                digest.update(line)
                 start += target.pixels
+        for about, digest, target in zip(abouts, digests, targets, strict=True):
+            about.write(about_content(pictures.class_names, target.shape, metadata, digest.hexdigest()))
 
 
 def _header(pixels: int) -> bytes:

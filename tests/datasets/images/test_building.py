@@ -149,6 +149,20 @@ def test_a_table_of_somebody_else_is_not_replaced(folder, tmp_path):
     assert files_of(tmp_path) == {path.name: b"theirs"}
 
 
+def test_a_table_that_was_edited_is_not_replaced(folder, tmp_path):
+    def build():
+        return build_tables(list_pictures([folder]), [Target(tmp_path / "t.csv", (8, 8, 3))])
+
+    build()
+    build()  # Untouched, it is written anew.
+    with (tmp_path / "t.csv").open("ab") as stream:
+        stream.write(b"1,2,3\n")
+    edited = (tmp_path / "t.csv").read_bytes()
+    with pytest.raises(InputError, match=r"t\.csv has changed since skinmnist\.build wrote it"):
+        build()
+    assert (tmp_path / "t.csv").read_bytes() == edited
+
+
 def test_metadata_that_was_filled_in_is_not_replaced(folder, tmp_path):
     target = Target(tmp_path / "t.csv", (8, 8, 3))
     build_tables(list_pictures([folder]), [target])
