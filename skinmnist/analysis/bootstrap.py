@@ -100,20 +100,18 @@ def intervals(scores: Mapping[Pair, pd.DataFrame], confidence: float = 0.95) -> 
     return _summarise(scores, confidence, lowest=0.0)
 
 
-def difference_intervals(
-    scores: Mapping[Pair, pd.DataFrame], reference: str = "none", confidence: float = 0.95
-) -> pd.DataFrame:
-    """Return `intervals` of the difference of every sampler to `reference` with the same model.
+def difference_intervals(scores: Mapping[Pair, pd.DataFrame]) -> pd.DataFrame:
+    """Return `intervals` of the difference of every sampler to ``none`` with the same model.
 
     Both sides of a replicate have the same lesions, so the interval is narrower than those of the two scores
     suggest.
     """
     gaps = {
-        (sampler, model): frame - scores[reference, model]
+        (sampler, model): frame - scores["none", model]
         for (sampler, model), frame in scores.items()
-        if sampler != reference and (reference, model) in scores
+        if sampler != "none" and ("none", model) in scores
     }
-    return _summarise(gaps, confidence, lowest=-1.0)
+    return _summarise(gaps, 0.95, lowest=-1.0)
 
 
 def _summarise(scores: Mapping[Pair, pd.DataFrame], confidence: float, lowest: float) -> pd.DataFrame:

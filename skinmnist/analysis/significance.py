@@ -95,7 +95,7 @@ def corrected_t_test(
     return PairedTest(mean, mean - reach, mean + reach, p)
 
 
-def correlated_t_test(differences: npt.ArrayLike, folds: int, rope: float = 0.01) -> Equivalence:
+def correlated_t_test(differences: npt.ArrayLike, folds: int, rope: float = ROPE) -> Equivalence:
     """Return how probable it is that the true difference is a loss, no matter, or a gain.
 
     The Bayesian correlated t-test (Corani & Benavoli, Machine Learning 100, 2015; Benavoli, Corani, Demsar &
@@ -153,7 +153,6 @@ def compare_samplers(
     folds: int,
     reference: str = "none",
     metrics: Sequence[str] = COMPARED_METRICS,
-    rope: float = ROPE,
 ) -> pd.DataFrame:
     """Compare every sampler with `reference`, model by model; the comparisons of a missing cell leave it out.
 
@@ -172,7 +171,7 @@ def compare_samplers(
         value, against_value : means over the paired folds
         difference, low, high, p : of `corrected_t_test`; the difference is `value` less `against_value`
         p_holm : p corrected for the number of `tests` in the family
-        worse, equivalent, better : probabilities of `correlated_t_test`, within ± `rope`
+        worse, equivalent, better : probabilities of `correlated_t_test`, within ± `ROPE`
         verdict : see `verdict`
     """
     pairs = _pairs(scores)
@@ -182,12 +181,10 @@ def compare_samplers(
         for sampler, other in pairs
         if other == model and sampler != reference and (reference, model) in pairs
     ]
-    return _compare(scores, "sampler", sides, folds, metrics, rope)
+    return _compare(scores, "sampler", sides, folds, metrics)
 
 
-def compare_models(
-    scores: pd.DataFrame, folds: int, metrics: Sequence[str] = COMPARED_METRICS, rope: float = ROPE
-) -> pd.DataFrame:
+def compare_models(scores: pd.DataFrame, folds: int) -> pd.DataFrame:
     """Compare every pair of models, sampler by sampler; as `compare_samplers`, with question ``"model"``.
 
     Both sides have the same sampler, not each its best: the best is chosen by the very scores that are
@@ -202,7 +199,7 @@ def compare_models(
         for model, other in combinations(models, 2)
         if (sampler, model) in pairs and (sampler, other) in pairs
     ]
-    return _compare(scores, "model", sides, folds, metrics, rope)
+    return _compare(scores, "model", sides, folds, COMPARED_METRICS)
 
 
 def verdict(p_holm: float, difference: float, folds: int, lower_is_better: bool = False) -> str:
@@ -253,12 +250,11 @@ def _compare(
     sides: Sequence[tuple[Pair, Pair]],
     folds: int,
     metrics: Sequence[str],
-    rope: float,
 ) -> pd.DataFrame:
     frames = []
     for metric in metrics:
         of_metric = scores[scores["metric"] == metric]
-        records = list(_test_all(of_metric, question, metric, sides, folds, rope))
+        records = list(_test_all(of_metric, question, metric, sides, folds))
         if records:
             frames.append(_with_verdicts(pd.DataFrame(records), metric))
     if not frames:
@@ -272,7 +268,6 @@ def _test_all(
     metric: str,
     sides: Sequence[tuple[Pair, Pair]],
     folds: int,
-    rope: float,
 ) -> Iterator[dict[str, Any]]:
     """Yield one record for each comparison of which both sides have a fold in common."""
     wide = scores.pivot_table(index=["repeat", "fold"], columns=["sampler", "model"], values="value")
@@ -293,13 +288,11 @@ def _test_all(
                 "folds": len(both),
                 "value": both[:, 0].mean(),
                 "against_value": both[:, 1].mean(),
-                **_test(both[:, 0] - both[:, 1], folds, rope, metric in LOWER_IS_BETTER),
+                **_test(both[:, 0] - both[:, 1], folds, metric in LOWER_IS_BETTER),
             }
 
 
-def _test(
-    differences: npt.NDArray[np.float64], folds: int, rope: float, lower_is_better: bool
-) -> dict[str, float]:
+def _test(differences: npt.NDArray[np.float64], folds: int, lower_is_better: bool) -> dict[str, float]:
     test = corrected_t_test(differences, 1 / (folds - 1))
     gains = -differences if lower_is_better else differences
     return {
@@ -308,7 +301,7 @@ def _test(
         "high": test.high,
         # Two folds allow the arithmetic of a test, and no trust in it: they stay out of the family.
         "p": test.p if len(differences) >= FEWEST_FOLDS else np.nan,
-        **correlated_t_test(gains, folds, rope)._asdict(),
+        **correlated_t_test(gains, folds)._asdict(),
     }
 
 

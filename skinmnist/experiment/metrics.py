@@ -13,7 +13,7 @@ ECE_BINS = 15
 
 #: What each score means, for tables, hover texts and the README.
 METRIC_TITLES = {
-    "accuracy": "Share of pictures named rightly; the most frequent class can buy it alone.",
+    "accuracy": "Share of pictures predicted correctly; high even for always the same answer.",
     "balanced_accuracy": "Mean of the recalls of the classes: every class counts the same.",
     "macro_f1": "Unweighted mean over classes of F1, the harmonic mean of precision and recall.",
     "macro_auc": "Unweighted mean over classes of the area under the ROC curve, one class against the rest.",
@@ -29,17 +29,17 @@ LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
 
 
 def expected_calibration_error(
-    labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64], n_bins: int = ECE_BINS
+    labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
 ) -> float:
-    """Return the mean gap between confidence and accuracy over bins of the top probability.
+    """Return the mean gap between confidence and accuracy over `ECE_BINS` bins of the top probability.
 
     Bins are ``(i/n, (i+1)/n]``, each weighted by its share of the pictures (Naeini, Cooper & Hauskrecht,
     AAAI 2015; Guo et al., ICML 2017).
     """
     top = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bins = np.clip(np.ceil(top * n_bins).astype(int) - 1, 0, n_bins - 1)
-    gaps = np.bincount(bins, weights=right.astype(float) - top, minlength=n_bins)
+    correct = (probabilities.argmax(axis=1) == labels).astype(float)
+    bins = np.clip(np.ceil(top * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
+    gaps = np.bincount(bins, weights=correct - top, minlength=ECE_BINS)
     return float(np.abs(gaps).sum() / len(labels))
 
 
@@ -139,9 +139,9 @@ def score_predictions(predictions: pd.DataFrame, class_names: Sequence[str]) -> 
     )
 
 
-def best_pair(scores: pd.DataFrame, metric: str = "macro_f1") -> tuple[str, str] | None:
-    """Return the sampler and the model with the highest mean over folds; of equals, the first."""
-    means = scores[scores["metric"] == metric].groupby(["sampler", "model"], sort=False)["value"].mean()
+def best_pair(scores: pd.DataFrame) -> tuple[str, str] | None:
+    """Return the sampler and the model with the highest mean macro-F1 over folds; of equals, the first."""
+    means = scores[scores["metric"] == "macro_f1"].groupby(["sampler", "model"], sort=False)["value"].mean()
     if means.empty:
         return None
     sampler, model = means.index[int(means.to_numpy().argmax())]

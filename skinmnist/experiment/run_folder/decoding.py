@@ -32,19 +32,19 @@ Count = Annotated[int, Between(0)]
 Amount = Annotated[float, Between(0)]
 
 
-def decode(kind: type[T], value: Any, where: str = "") -> T:
+def decode(kind: type[T], value: Any) -> T:
     """Read a value of JSON as a type, such as a frozen dataclass.
 
     Fields have types such as ``str``, ``Annotated[int, Between(1, 5)]``, ``tuple[str, ...]``,
     ``Mapping[str, X]``, ``Literal``, ``X | None`` and other dataclasses. A field with a default may be
-    absent; unknown keys are ignored. `where` is the name of the value, for errors.
+    absent; unknown keys are ignored.
 
     Raises
     ------
     InputError
         In one sentence: the field, what was expected, and what was received.
     """
-    decoded: T = _decode(kind, value, where)
+    decoded: T = _decode(kind, value, "")
     return decoded
 
 

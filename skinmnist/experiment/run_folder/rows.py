@@ -66,7 +66,7 @@ def read_patients(folder: Path, rows: int) -> dict[str, npt.NDArray[Any]]:
     return columns
 
 
-def confident_mistakes(record: RunRecord, most: int = MOST_MISTAKES) -> pd.DataFrame:
+def confident_mistakes(record: RunRecord) -> pd.DataFrame:
     """Return the held-out pictures that the best pair got wrong with most confidence.
 
     Columns ``row, label, predicted, confidence`` (the probability of the predicted class), by falling
@@ -86,7 +86,7 @@ def confident_mistakes(record: RunRecord, most: int = MOST_MISTAKES) -> pd.DataF
     found = found.sort_values(["confidence", "row"], ascending=[False, True], kind="stable")
     lesions = read_lesions(record.folder, record.info.table.rows)
     shown = found["row"] if lesions is None else pd.Series(lesions[found["row"]], index=found.index)
-    return found[~shown.duplicated()].head(most).reset_index(drop=True)
+    return found[~shown.duplicated()].head(MOST_MISTAKES).reset_index(drop=True)
 
 
 def write_mistakes(record: RunRecord, table: PixelTable) -> None:
