@@ -15,5 +15,4 @@ __all__ = [
     "train_model",
     "training",
     "trial_runner",
-    "trials",
 ]

@@ -45,6 +45,19 @@ class Task:
     validate_on_held_out: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class LeakTrial:
+    """Cells of one table and one task: one pass of the runner.
+
+    Trials of one name hold the same table and folds; the name is also that of their folder.
+    """
+
+    name: str
+    table: PixelTable
+    task: Task
+    cells: tuple[Cell, ...]
+
+
 def cell_seeds(seed: int, cell: Cell) -> tuple[int, int]:
     """Return the seeds of a cell's sampler and of its model.
 

@@ -15,7 +15,7 @@ from skinmnist.datasets.mapped import MappedRows, is_large, row_blocks
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.splits import LEFT_OUT
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
-from skinmnist.resampling.registry import AS_THEY_ARE, Resampler
+from skinmnist.resampling.registry import AS_THEY_ARE, Resampler, make_sampler, resample
 
 
 class Inputs:
@@ -211,6 +211,16 @@ def resample_rows(
     if spec.sample_indices:
         return TrainingRows(rows, labels, None, n_resampled, notes, indices)
     return TrainingRows(rows[indices], result.labels, None, n_resampled, notes)
+
+
+def resample_all(table: PixelTable, rows: npt.NDArray[np.int64], sampler: str, seed: int) -> PixelTable:
+    """Resample rows before any split; the new rows have no lesion ids."""
+    resampled = resample(make_sampler(sampler, seed), np.asarray(table.pixels[rows]), table.labels[rows])
+    if resampled.sample_indices is not None:
+        pixels = np.asarray(table.pixels[rows])[resampled.sample_indices]
+    else:
+        pixels = np.clip(np.rint(np.asarray(resampled.rows)), 0, 255).astype(np.uint8)
+    return PixelTable(pixels, resampled.labels, table.class_names, table.shape)
 
 
 def subsample_resampled(

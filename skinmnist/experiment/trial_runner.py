@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.limits import Limits
 from skinmnist.experiment.execution.locks import hold_folder
 from skinmnist.experiment.execution.runner import choose_engine
-from skinmnist.experiment.run_folder.store import CellStore
-from skinmnist.experiment.trials import LeakTrial
+from skinmnist.experiment.fit_cell import LeakTrial
+from skinmnist.experiment.run_folder.store import CellStore, Provenance
 
 
 class CellProgress(Protocol):
@@ -31,6 +32,13 @@ class TrialProgress(CellProgress, Protocol):
 
     def leaking(self, cells: int, stored: int, notes: tuple[str, ...]) -> None:
         """Cells in all, cells that were stored before, and what is left out."""
+
+
+def trial_provenance(trial: LeakTrial, *identity: str) -> Provenance:
+    """Return what stored cells must come from; `identity` names what they depend on beside the table."""
+    digest = hashlib.sha256(" ".join((*identity, trial.name)).encode()).hexdigest()
+    prints = {name: spec.fingerprint for name, spec in trial.task.models.items()}
+    return Provenance.of_table(digest, prints, trial.table, trial.task.folds)
 
 
 @dataclass(frozen=True)

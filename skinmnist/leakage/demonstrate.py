@@ -21,13 +21,13 @@ from skinmnist.experiment.cells import Cell, CellResult
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
 from skinmnist.experiment.execution.locks import RUN_FOLDER, scratch_folder
 from skinmnist.experiment.execution.machine import available_cores
+from skinmnist.experiment.fit_cell import LeakTrial
 from skinmnist.experiment.metrics import score
 from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.file_names import LEAK_FILES, RUN, is_unmarked_run
 from skinmnist.experiment.run_folder.record import CELLS_FOLDER
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
-from skinmnist.experiment.trial_runner import TrialProgress, TrialRunner
-from skinmnist.experiment.trials import LeakTrial
+from skinmnist.experiment.trial_runner import TrialProgress, TrialRunner, trial_provenance
 from skinmnist.leakage.leaks import LEAK_COLUMNS, LEAKS, LEAKS_FOLDER, Demonstration, write_leaks
 from skinmnist.leakage.trials import (
     BY_IMAGE,
@@ -155,7 +155,7 @@ class _Store(CellStore):
 
     def __init__(self, folder: Path, plan: Plan, trial: LeakTrial) -> None:
         code = code_digest("skinmnist.leakage.trials")
-        super().__init__(folder / LEAKS_FOLDER / trial.name, trial.provenance(plan.identity, code))
+        super().__init__(folder / LEAKS_FOLDER / trial.name, trial_provenance(trial, plan.identity, code))
         of_run = Provenance.of_table(plan.identity, plan.fingerprints, trial.table, trial.task.folds)
         self.of_run = CellStore(folder / CELLS_FOLDER, of_run) if trial.name == HONEST else None
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell
-from skinmnist.experiment.fit_cell import Task
+from skinmnist.experiment.fit_cell import LeakTrial, Task
+from skinmnist.experiment.inputs import resample_all
 from skinmnist.experiment.plan import Plan
 from skinmnist.experiment.splits import LEFT_OUT, assign_folds
-from skinmnist.experiment.trials import LeakTrial, resample_all
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.registry import AS_THEY_ARE
 

@@ -18,10 +18,11 @@ import numpy.typing as npt
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
+from skinmnist.experiment.fit_cell import LeakTrial
 from skinmnist.experiment.grid import resolve_samplers
+from skinmnist.experiment.inputs import resample_all
 from skinmnist.experiment.plan import Plan
 from skinmnist.experiment.splits import assign_folds
-from skinmnist.experiment.trials import LeakTrial, resample_all
 from skinmnist.models.blueprints import (
     Augmentation,
     Blueprint,

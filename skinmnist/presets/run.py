@@ -23,7 +23,7 @@ from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes
 from skinmnist.experiment.run_folder.run_info import Request
 from skinmnist.experiment.run_folder.store import CellStore
-from skinmnist.experiment.trial_runner import TrialProgress, TrialRunner
+from skinmnist.experiment.trial_runner import TrialProgress, TrialRunner, trial_provenance
 from skinmnist.presets.claims import (
     ABOUT_FILE,
     AUGMENTED_FILE,
@@ -93,7 +93,8 @@ def run_preset(
     trial = published_trial(preset, table, plan)
     as_published = json.dumps(asdict(preset.published), sort_keys=True)
     folder = Path(out) / PUBLISHED_FOLDER
-    provenance = trial.provenance(plan.identity, as_published, code_digest("skinmnist.presets.presets"))
+    code = code_digest("skinmnist.presets.presets")
+    provenance = trial_provenance(trial, plan.identity, as_published, code)
     store = CellStore(folder, provenance)
     runner = TrialRunner(jobs or available_cores(), limits, dask, progress)
     runner.announce([(trial, store)])

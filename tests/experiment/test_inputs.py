@@ -15,6 +15,7 @@ from skinmnist.experiment.inputs import (
     balanced_weights,
     choose_training_rows,
     extract_table_features,
+    resample_all,
     resample_rows,
     subsample,
     subsample_resampled,
@@ -287,3 +288,15 @@ def test_the_class_of_the_highest_code_may_be_the_largest():
     rows = np.vstack([old, np.ones((5, 2), np.float32)])
     fewer = subsample_resampled(TrainingRows(rows, labels, None, 11), old, 2, 0)
     assert fewer.class_mix(2).tolist() == [6.0, 5.0]
+
+
+@pytest.mark.parametrize("sampler", ["RandomOverSampler", "SMOTE", "RandomUnderSampler"])
+def test_resampled_rows_are_equal_in_number_and_have_no_lesions(lesions, sampler):
+    rows = np.arange(0, len(lesions), 2)
+    table = resample_all(lesions, rows, sampler, 0)
+    counts = np.bincount(lesions.labels[rows])
+    most = counts.min() if sampler == "RandomUnderSampler" else counts.max()
+    assert table.class_counts.tolist() == [most] * 7
+    assert table.pixels.dtype == np.uint8
+    assert table.lesion_ids is None
+    np.testing.assert_array_equal(resample_all(lesions, rows, sampler, 0).pixels, table.pixels)

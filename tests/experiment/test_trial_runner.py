@@ -1,10 +1,10 @@
-"""The runner of trials: cells run once, are stored, and are found again."""
+"""The runner of trials: cells run once, are stored, and are found again by what they depend on."""
 
 from skinmnist.experiment.execution.limits import NO_LIMITS
+from skinmnist.experiment.fit_cell import LeakTrial
 from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.run_folder.store import CellStore
-from skinmnist.experiment.trial_runner import TrialRunner
-from skinmnist.experiment.trials import LeakTrial
+from skinmnist.experiment.trial_runner import TrialRunner, trial_provenance
 
 
 class Events:
@@ -24,7 +24,7 @@ class Events:
 def test_cells_run_once_and_are_found_again(lesions, tmp_path):
     plan = make_plan(lesions, ("none",), ["dummy"], 3, 1, None, 0, None)
     trial = LeakTrial("trial", lesions, plan.task, tuple(plan.cells))
-    store, events = CellStore(tmp_path, trial.provenance("identity")), Events()
+    store, events = CellStore(tmp_path, trial_provenance(trial, "identity")), Events()
     runner = TrialRunner(1, NO_LIMITS, progress=events)
     for stored in (0, 3):
         runner.announce([(trial, store)], ("a note",))
@@ -32,3 +32,11 @@ def test_cells_run_once_and_are_found_again(lesions, tmp_path):
         assert events.announced[-1] == (3, stored, ("a note",))
     assert sorted(events.outcomes) == sorted(trial.cells)
     assert all(store.load(cell) is not None for cell in trial.cells)
+
+
+def test_cells_of_another_name_or_identity_are_others(lesions):
+    plan = make_plan(lesions, ("none",), ["dummy"], 3, 1, None, 0, None)
+    trials = [LeakTrial(name, lesions, plan.task, plan.cells) for name in ("one", "two")]
+    found = [trial_provenance(trial, *words).identity for trial in trials for words in (("a",), ("a", "b"))]
+    assert len(set(found)) == 4
+    assert trial_provenance(trials[0], "a") == trial_provenance(trials[0], "a")
