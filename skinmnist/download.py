@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--mirror",
         metavar="URL|PATH",
-        help="a folder that holds the files, and SHA256SUMS where they shall be checked, or a .zip archive, "
+        help="a folder that holds the files, and SHA256SUMS if they are to be checked, or a .zip archive, "
         "on the web or on this machine; else Kaggle, by the extra `download`",
     )
     add("--to", metavar="DIR", help="the folder (default: $SKINMNIST_DATA, else data/)")

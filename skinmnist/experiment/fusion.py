@@ -48,12 +48,12 @@ _LEAKS = {
 
 
 def choose_columns(table: PixelTable, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
-    """Return the clinical columns asked for, in the table's order: that of asking must not matter.
+    """Return the clinical columns asked for, in the table's order, whatever the order of the request.
 
     Raises
     ------
     InputError
-        For a column that would leak the diagnosis, that the table has not, or that is named twice.
+        For a column that leaks the diagnosis, is not in the table, or is named twice.
     """
     asked = [names] if isinstance(names, str) else list(names)
     known = table.clinical or {}

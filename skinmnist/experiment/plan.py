@@ -104,9 +104,7 @@ def make_plan(
     found_samplers, found_models = resolve_samplers(samplers), resolve_models(models)
     clash = found_samplers.keys() & found_models.keys()
     if clash:
-        raise InputError(
-            f"received {sorted(clash)[0]!r} as a sampler and as a model; name one of them otherwise"
-        )
+        raise InputError(f"received {sorted(clash)[0]!r} as a sampler and as a model; rename one of them")
     columns = choose_columns(table, clinical)
     chosen_split = choose_split(table, split)
     fold_of = assign_folds(table, folds, repeats, chosen_split, seed, rows)

@@ -356,7 +356,7 @@ class RunInfo:
     def merged_with(self, earlier: RunInfo | None) -> RunInfo:
         """Add what an earlier run in the same folder asked for and found, where its cells still count.
 
-        A run that finds everything stored is no session worth telling.
+        A run that finds everything stored adds no session.
         """
         changed = () if earlier is None else self._changed_since(earlier)
         notes = [f"{name} is not what it was: its earlier cells were left out" for name in changed]
