@@ -28,10 +28,10 @@ LAYERS = [
     "inference",
     "features",
     "datasets",
-    "ground",
+    "base",
 ]
 #: Top-level files that are no commands.
-GROUND = {"code_digest", "errors", "facts", "text"}
+BASE = {"code_digest", "errors", "facts", "text"}
 #: Reporting reads what models have left behind, and never a model; the page shows what a classifier answers.
 FORBIDDEN = {
     "reporting": {"models"},
@@ -46,7 +46,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 def layer_of(parts: list[str]) -> str:
     if (PACKAGE / parts[0]).is_dir():
         return parts[0]
-    return "ground" if parts[0] in GROUND else "commands"
+    return "base" if parts[0] in BASE else "commands"
 
 
 def imports_of(path: Path) -> list[str]:
@@ -110,7 +110,7 @@ def test_predicting_takes_little(path):
         if parts == ["skinmnist"]:
             continue
         if parts[0] == "skinmnist":
-            assert layer_of(parts[1:]) in {"inference", "features", "datasets", "ground"}, name
+            assert layer_of(parts[1:]) in {"inference", "features", "datasets", "base"}, name
         else:
             assert parts[0] in PREDICTING | sys.stdlib_module_names, name
 

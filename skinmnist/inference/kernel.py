@@ -10,7 +10,6 @@ import numpy.typing as npt
 #: Kernel values that are held at a time, so that memory does not follow the rows.
 BLOCK_VALUES = 4_000_000
 
-
 _Floats = npt.NDArray[np.floating]
 
 
