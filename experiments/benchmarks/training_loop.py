@@ -33,6 +33,7 @@ from skinmnist.models.cnn.network import (
     FusedBatchNorm,
     build_network,
 )
+from skinmnist.models.cnn.precision import choose_precision
 from skinmnist.models.cnn.training import (
     CompiledTraining,
     Rows,
@@ -40,7 +41,7 @@ from skinmnist.models.cnn.training import (
     draw_batches,
     one_cycle,
 )
-from skinmnist.models.cnn.variants import choose_precision, make_cnn, make_cnn_tiny
+from skinmnist.models.registry import make_cnn, make_cnn_tiny
 from skinmnist.models.spec import Setting
 
 ROUNDS, STEPS, BATCH = 5, 50, 128

@@ -8,7 +8,16 @@ from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import Task, fit_cell
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS, resolve_samplers
 from skinmnist.experiment.splits import assign_folds
-from skinmnist.models.registry import DEFAULT_MODELS, MODELS
+from skinmnist.models.registry import (
+    DEFAULT_MODELS,
+    MODELS,
+    SMALL_PICTURE_STEPS,
+    make_cnn,
+    make_cnn_early_stopping,
+    make_cnn_thorough,
+    make_cnn_tiny,
+    steps_for,
+)
 from skinmnist.models.spec import Setting
 from skinmnist.resampling.registry import STRATEGIES
 
@@ -81,3 +90,28 @@ def test_strategies_of_networks_change_the_training_and_help_the_rare(strategy, 
 def test_every_strategy_belongs_to_some_model():
     taken = {name for name in STRATEGIES if any(spec.takes(name) for spec in MODELS.values())}
     assert taken == set(STRATEGIES)
+
+
+def test_budgets_grow_as_tables_do():
+    small, full, large = (steps_for(rows, 700) for rows in (1000, 8012, 100_000))
+    assert small < full == 700 < large
+    assert small / 1000 == pytest.approx(large / 100_000, rel=0.01)
+    assert steps_for(1, 700) >= 20
+
+
+def test_small_pictures_get_fewer_steps_in_larger_batches():
+    budgets = {}
+    for side in (8, 28):
+        network = make_cnn(Setting(shape=(side, side, 3), n_classes=7, train_rows=8012, seed=0))
+        budgets[side] = network.steps, network.batch_size
+    assert budgets[28] == (700, 128)
+    assert budgets[8] == (SMALL_PICTURE_STEPS, 256)
+    assert np.prod(budgets[8]) < np.prod(budgets[28])
+
+
+@pytest.mark.parametrize("make", [make_cnn, make_cnn_tiny, make_cnn_thorough, make_cnn_early_stopping])
+def test_makers_follow_the_setting(make):
+    model = make(Setting(shape=(8, 8, 3), n_classes=3, train_rows=1000, seed=9))
+    assert model.shape == (8, 8, 3)
+    assert model.random_state == 9
+    assert model.steps > 0

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import psutil
 
-from skinmnist.models.cnn.variants import choose_precision
+from skinmnist.models.cnn.precision import choose_precision
 
 PACKAGES = (
     "numpy",

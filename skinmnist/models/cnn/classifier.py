@@ -18,8 +18,8 @@ from skinmnist.errors import InputError
 from skinmnist.features.extract import extract_features
 from skinmnist.features.transformer import Standardiser
 from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble
+from skinmnist.models.cnn.precision import choose_precision
 from skinmnist.models.cnn.training import BALANCES, Rows, TrainingConfig, ValidationSet, borrow
-from skinmnist.models.cnn.variants import choose_precision
 
 #: Rows per step when predicting, so that memory does not follow the size of the table.
 PREDICT_ROWS = 256
@@ -71,7 +71,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         run ends. With either, `fit` must be given a validation set. With a `rate_patience` the learning rate
         stays up until it is halved, instead of following its cycle.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        See `skinmnist.models.cnn.variants.choose_precision`.
+        See `skinmnist.models.cnn.precision.choose_precision`.
     answer_precision : {None, "auto", "float32", "bfloat16"}, default=None
         The same for predictions; None: as in training. A network that is saved predicts in float32, as the
         file does on any machine.
