@@ -122,5 +122,5 @@ def test_classify_image_takes_the_newest_model(tiny, picture, tmp_path, monkeypa
     assert len(classify_image(np.stack([np.asarray(picture)] * 3))) == 3
     # A file that was written again is read again.
     (tmp_path / "models" / "new.skm").write_bytes(b"changed")
-    with pytest.raises(InputError, match="no model file"):
+    with pytest.raises(InputError, match="not a usable model file"):
         classify_image(picture)
