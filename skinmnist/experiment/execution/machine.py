@@ -13,8 +13,6 @@ from typing import Any, Self
 
 import psutil
 
-from skinmnist.models.cnn.precision import choose_precision
-
 PACKAGES = (
     "numpy",
     "scipy",
@@ -51,6 +49,8 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict[str, Any]:
     """Describe the machine: processor, cores, memory, the precision of networks, system."""
+    from skinmnist.models.cnn.precision import choose_precision
+
     return {
         "cpu": _processor(),
         "cores": available_cores(),

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from joblib.externals.loky import get_reusable_executor
 
@@ -26,8 +26,10 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.limits import end_processes, pid_file, process_family
 from skinmnist.experiment.execution.machine import ONE_THREAD, PeakMemory
-from skinmnist.experiment.fit_cell import Task, fit_cell
 from skinmnist.text import one_line
+
+if TYPE_CHECKING:
+    from skinmnist.experiment.fit_cell import Task
 
 T = TypeVar("T")
 #: Workers outlive a run for a while: the next one in this process finds their libraries imported.
@@ -123,6 +125,8 @@ def run_cell_from_file(
 
 def run_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult | CellFailure:
     """Run one cell: errors become a `CellFailure`, warnings become notes."""
+    from skinmnist.experiment.fit_cell import fit_cell  # A worker that draws figures imports no model.
+
     try:
         with (
             warnings.catch_warnings(record=True) as caught,
