@@ -60,6 +60,7 @@ def test_every_claim_holds_on_the_synthetic_table(found, place):
     assert lesson["finding"]
 
 
+@pytest.mark.slow
 def test_lessons_are_quick(found):
     assert max(lesson["core_seconds"] for lesson in found) < 25
     assert sum(lesson["core_seconds"] for lesson in found) < 200

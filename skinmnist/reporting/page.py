@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -131,7 +132,8 @@ def _draw_apart(analysis: Analysis, jobs: int) -> Callable[[], dict[str, Any]]:
     # Workers import models, which a report by itself does without.
     from skinmnist.experiment.execution.worker import run_in_background
 
-    return run_in_background(_context_apart, analysis, jobs=jobs)
+    # A copy: what is cached here meanwhile must not change what is being sent.
+    return run_in_background(_context_apart, replace(analysis), jobs=jobs)
 
 
 def _context_apart(analysis: Analysis) -> dict[str, Any]:

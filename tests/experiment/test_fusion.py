@@ -286,7 +286,7 @@ def test_every_model_goes_with_clinical_columns(name, lesions):
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
-        (["age", "dx_type"], "'dx_type', which tells how the diagnosis was made and so is a leak"),
+        (["age", "dx_type"], "'dx_type', which says how the diagnosis was made and so is a leak"),
         ("dx", "'dx', which is the diagnosis itself and so is a leak"),
         (["lesion_id"], "'lesion_id', which names the lesion and so is a leak"),
         (["image_id"], "'image_id', which names the picture and so is a leak"),

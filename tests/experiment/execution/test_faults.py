@@ -21,7 +21,7 @@ from skinmnist.experiment.cells import Cell, CellFailure
 from skinmnist.experiment.execution import limits
 from skinmnist.experiment.execution.limits import Limits
 from skinmnist.experiment.fit_cell import cell_seeds
-from skinmnist.models.spec import ModelSpec
+from skinmnist.models.spec import Cost, ModelSpec
 
 FOLDS = 5
 #: A worker takes about 250 MB; the hog stops at 1500 by itself. No sound cell takes minutes, however busy the
@@ -125,7 +125,9 @@ def run(lesions, faults, sign):
     def build(setting):
         return Moody(ways[setting.seed], str(sign)) if setting.seed in ways else tree(setting)
 
-    models = {"tree": ModelSpec("Tree", build, library="sklearn.tree")}  # Its import is no cell's time.
+    models = {
+        "tree": ModelSpec("Tree", build, cost=Cost(library="sklearn.tree"))
+    }  # Its import is no cell's time.
     jobs = 1 if "hang" in faults.values() else 2
     return run_comparison(lesions, "none", models, folds=FOLDS, jobs=jobs, limits=LIMITS)
 
@@ -209,7 +211,7 @@ def test_limits_are_above_zero(wrong):
 RUN = """
 import time
 from skinmnist import make_lesions, run_comparison
-from skinmnist.models.spec import ModelSpec
+from skinmnist.models.spec import Cost, ModelSpec
 def build(setting):
     time.sleep(600)
 table = make_lesions(360, size=8, random_state=1)
