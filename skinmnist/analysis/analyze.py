@@ -21,7 +21,7 @@ from skinmnist.analysis.curves import (
     sensitivities,
 )
 from skinmnist.analysis.prior_correction import PRIOR_CORRECTION, prior_corrected_predictions
-from skinmnist.analysis.significance import Pair, compare_models, compare_samplers
+from skinmnist.analysis.significance import Pair, compare_control, compare_models, compare_samplers, joined
 from skinmnist.analysis.subgroups import subgroup_scores
 from skinmnist.analysis.summaries import (
     best_pairs,
@@ -52,8 +52,8 @@ class Analysis:
     ----------
     record : RunRecord
     comparisons : DataFrame
-        Of `compare_samplers` against ``none`` (prior correction included) and against prior correction, then
-        of `compare_models`.
+        Of `compare_samplers` against ``none``, of `compare_control` for prior correction, then of
+        `compare_models`.
     intervals, difference_intervals : DataFrame
         Of `bootstrap`, against ``none``, prior correction included.
     derived_scores, majority_scores : DataFrame
@@ -174,15 +174,14 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
         record.info.seed,
     )
     comparisons = [
-        compare_samplers(scores, folds),
-        compare_samplers(scores[scores["sampler"] != "none"], folds, reference=PRIOR_CORRECTION),
+        compare_samplers(record.scores, folds),
+        compare_control(scores, folds, PRIOR_CORRECTION),
         compare_models(record.scores, folds),
     ]
-    filled = [frame for frame in comparisons if len(frame)]
     untrained = pd.concat([derived, majority], ignore_index=True)
     return Analysis(
         record=record,
-        comparisons=pd.concat(filled, ignore_index=True) if filled else comparisons[0],
+        comparisons=joined(comparisons),
         intervals=intervals(replicates),
         difference_intervals=difference_intervals(replicates),
         derived_scores=derived,

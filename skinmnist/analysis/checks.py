@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from skinmnist import facts
-from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
 from skinmnist.analysis.significance import (
+    AS_TRAINED,
     BETTER,
     COMPARED_METRICS,
+    EQUAL,
     FEWEST_FOLDS,
-    LEVEL,
-    NOT_SHOWN,
+    UNDECIDED,
     WORSE,
     Pair,
+    compare_pair,
     compare_samplers,
     corrected_t_test,
+    exchanged,
+    joined,
+    reason_undecided,
 )
 from skinmnist.analysis.summaries import ALWAYS, fold_scores
 
@@ -40,6 +45,8 @@ _CLOSE, _OFF = 0.05, 0.2
 _MAIN = COMPARED_METRICS[0]
 #: Share of a class that must be predicted as the other, both ways, before the two count as exchanged.
 _EXCHANGED = 0.5
+#: Standard errors by which it must be more, for a classifier that guesses is right half of the time.
+_BEYOND_CHANCE = 3.0
 
 
 @dataclass(frozen=True)
@@ -236,7 +243,7 @@ def never_predicted(analysis: Analysis) -> str | None:
 def hurt_calibration(analysis: Analysis) -> str | None:
     """Find samplers whose expected calibration error is above that of none by more than noise."""
     record = analysis.record
-    found = compare_samplers(record.scores, record.info.protocol.folds, metrics=("ece",))
+    found = compare_samplers(record.scores, record.info.protocol.folds, measures=[(AS_TRAINED, "ece")])
     worse = [
         f"{_named((row['sampler'], row['model']))} (from {row['against_value']:.3f} to {row['value']:.3f})"
         for row in found[found["verdict"] == WORSE].to_dict("records")
@@ -248,54 +255,58 @@ def hurt_calibration(analysis: Analysis) -> str | None:
     )
 
 
-def lead_within_noise(analysis: Analysis) -> str | None:
+def lead_not_shown(analysis: Analysis) -> str | None:
     """Note where the pair on top of the leaderboard is not shown to be better than the next."""
     scores = _fold_scores(analysis, _MAIN)
-    ranked = sorted(scores, key=lambda pair: -scores[pair].mean())
-    if len(ranked) < 2:
+    ranked = sorted(scores, key=lambda pair: -scores[pair].mean())[:2]
+    row = _comparison(analysis, *ranked) if len(ranked) == 2 else None
+    if row is None or row["verdict"] in (BETTER, WORSE):
         return None
-    gaps = (scores[ranked[0]] - scores[ranked[1]]).dropna().to_numpy(dtype=float)
-    if not len(gaps):
-        return None
-    test = corrected_t_test(gaps, 1 / (analysis.record.info.protocol.folds - 1))
-    known = _verdict(analysis, ranked[0], ranked[1])
-    if known in (BETTER, WORSE) or (known is None and len(gaps) >= FEWEST_FOLDS and test.p < LEVEL):
-        return None
-    reach = "" if np.isnan(test.low) else f" (95 % interval {_signed(test.low)} to {_signed(test.high)})"
-    return (
-        f"{_named(ranked[0])} leads {_named(ranked[1])} by {test.mean:.3f} in macro-F1{reach}: these folds "
-        "do not show which of the two is better."
-    )
+    lead = f"{_named(ranked[0])} leads {_named(ranked[1])} by {row['difference']:.3f} in macro-F1"
+    if row["verdict"] == EQUAL:
+        return f"{lead}{_reach(row)}: the two are practically equal."
+    return f"{lead}{_reach(row)}: these folds do not show which of the two is better."
 
 
-def differences_within_noise(analysis: Analysis) -> str | None:
-    """Count the differences between a sampler and none that are not shown."""
+def _reach(row: Any) -> str:
+    if np.isnan(row["low"]):
+        return f", without an interval ({reason_undecided(row)})"
+    return f" (95 % interval {_signed(row['low'])} to {_signed(row['high'])})"
+
+
+def undecided_differences(analysis: Analysis) -> str | None:
+    """Count the differences between a sampler and none that are undecided, and say why each is."""
     found = _compared(analysis, "sampler")
-    found = found[(found["against"] == "none") & (found["sampler"] != PRIOR_CORRECTION)]
-    unsure = found[~found["verdict"].isin([BETTER, WORSE])]
-    if unsure.empty:
+    undecided = found[found["verdict"] == UNDECIDED]
+    if undecided.empty:
         return None
-    shown = [
-        f"{_named((row['sampler'], row['model']))} {_signed(row['difference'])}"
-        for row in unsure.to_dict("records")
-    ]
-    why = "smaller than its noise" if (unsure["verdict"] == NOT_SHOWN).all() else "from too few folds"
-    return (
-        f"{len(unsure)} of {len(found)} differences to none in macro-F1 "
-        f"{'is' if len(unsure) == 1 else 'are'} not shown to be real, each {why}: {listed(shown)}."
-    )
+    by_reason: dict[str, list[str]] = {}
+    for row in undecided.to_dict("records"):
+        pair = f"{_named((row['sampler'], row['model']))} {_signed(row['difference'])}"
+        by_reason.setdefault(reason_undecided(row), []).append(pair)
+    shown = "; ".join(f"{listed(pairs)}: {reason}" for reason, pairs in by_reason.items())
+    verb = "is" if len(undecided) == 1 else "are"
+    return f"{len(undecided)} of {len(found)} differences to none in macro-F1 {verb} undecided: {shown}."
 
 
 def exchanged_classes(analysis: Analysis) -> str | None:
-    """Find two classes whose pictures are predicted as the other, both ways, more often than not."""
+    """Find two classes whose pictures are predicted as the other, both ways, more often than not.
+
+    In most of the folds, and beyond chance over all: a constant answer that changes from fold to fold, or
+    one that is guessed, is no swap of labels.
+    """
     names = analysis.record.info.table.class_names
+    by_fold: dict[Pair, list[npt.NDArray[np.bool_]]] = {}
+    for result in analysis.record.results:
+        counts = np.zeros((len(names), len(names)))
+        np.add.at(counts, (result.labels, result.predicted), 1)
+        by_fold.setdefault((result.cell.sampler, result.cell.model), []).append(_both_ways(counts))
     swapped = []
     for pair, counts in analysis.confusion_counts.items():
-        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        both = np.minimum(shares, shares.T) > _EXCHANGED
+        found = _both_ways(counts, _BEYOND_CHANCE) & (np.mean(by_fold[pair], axis=0) > 0.5)
         swapped += [
             f"{names[a]} and {names[b]} by {_named(pair)}"
-            for a, b in zip(*np.nonzero(both), strict=True)
+            for a, b in zip(*np.nonzero(found), strict=True)
             if a < b
         ]
     if not swapped:
@@ -304,6 +315,13 @@ def exchanged_classes(analysis: Analysis) -> str | None:
         f"Most pictures of one class are predicted as another and the other way round: {listed(swapped)}; "
         "look for swapped labels."
     )
+
+
+def _both_ways(counts: npt.NDArray[Any], errors: float = 0.0) -> npt.NDArray[np.bool_]:
+    """Mark pairs of classes of which either is predicted as the other by more than half, and some errors."""
+    pictures = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    clear = counts / pictures > _EXCHANGED + errors * np.sqrt(_EXCHANGED * (1 - _EXCHANGED) / pictures)
+    return np.asarray(clear & clear.T)
 
 
 def listed(items: list[str], most: int = 4) -> str:
@@ -315,20 +333,23 @@ def listed(items: list[str], most: int = 4) -> str:
 def _compared(analysis: Analysis, question: str) -> pd.DataFrame:
     """Return the comparisons of the score that a claim should rest on, as the report shows them."""
     rows = analysis.comparisons
-    return rows[(rows["question"] == question) & (rows["metric"] == _MAIN)]
+    rows = rows[(rows["question"] == question) & (rows["metric"] == _MAIN)]
+    return rows[rows["rule"] == AS_TRAINED]
 
 
-def _verdict(analysis: Analysis, first: Pair, second: Pair) -> str | None:
-    """Return the verdict on two pairs, whichever is first; None where they are not compared."""
-    samplers, models = _compared(analysis, "sampler"), _compared(analysis, "model")
-    for one, other in ((first, second), (second, first)):
-        same_model = samplers[samplers["against"] == other[0]] if one[1] == other[1] else samplers[:0]
-        same_sampler = models[models["against"] == other[1]] if one[0] == other[0] else models[:0]
-        rows = pd.concat([same_model, same_sampler])
-        rows = rows[(rows["sampler"] == one[0]) & (rows["model"] == one[1])]
-        if len(rows):
-            return str(rows["verdict"].iloc[0])
-    return None
+def _comparison(analysis: Analysis, first: Pair, second: Pair) -> Any:
+    """Return the comparison of two pairs as the report has it, else one by itself; None without a fold."""
+    folds, scores = analysis.record.info.protocol.folds, analysis.record.scores
+    own = compare_pair(scores, folds, first, second, (AS_TRAINED, _MAIN))
+    rows = joined([_compared(analysis, "sampler"), _compared(analysis, "model")])
+    for one, other, turned in ((first, second, False), (second, first, True)):
+        if (one[0] == other[0]) == (one[1] == other[1]):
+            continue
+        against = other[0] if one[1] == other[1] else other[1]
+        known = rows[(rows["sampler"] == one[0]) & (rows["model"] == one[1]) & (rows["against"] == against)]
+        if len(known):  # Names are not read here, so a comparison of samplers may be exchanged too.
+            own = exchanged(known) if turned else known
+    return None if own.empty else own.iloc[0]
 
 
 def _fold_scores(analysis: Analysis, metric: str) -> dict[Pair, pd.Series]:
@@ -370,8 +391,8 @@ CHECKS = [
     Check("SKM006", "Less accurate than always the same answer", "note", less_accurate, _SCORES),
     Check("SKM007", "A class that is never predicted", "warning", never_predicted, _SCORES),
     Check("SKM008", "A sampler that hurts calibration", "warning", hurt_calibration, _CALIBRATION),
-    Check("SKM009", "A lead smaller than its noise", "warning", lead_within_noise, _NOISE),
-    Check("SKM010", "Differences smaller than their noise", "note", differences_within_noise, _NOISE),
+    Check("SKM009", "A lead that is not shown", "warning", lead_not_shown, _NOISE),
+    Check("SKM010", "Undecided differences", "note", undecided_differences, _NOISE),
     Check("SKM011", "Two classes exchanged", "error", exchanged_classes, _SCORES),
     Check("SKM012", "Class order unlike HAM10000's", "error", class_order),
     Check("SKM013", "A quick look", "warning", quick, _NOISE),

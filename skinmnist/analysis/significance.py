@@ -1,8 +1,12 @@
-"""Paired tests over the folds of a cross-validation, and the table of comparisons with its verdicts."""
+"""Paired tests over the folds of a cross-validation, and the table of comparisons with its verdicts.
+
+A verdict follows from the interval that stands beside it: the simultaneous interval over the family of the
+comparison. A family is all comparisons that answer one question by one score under one decision rule.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, NamedTuple, cast
 
@@ -17,20 +21,30 @@ from skinmnist.experiment.metrics import LOWER_IS_BETTER
 COMPARED_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc", f"recall_{facts.MELANOMA}")
 #: Differences of two scores that are smaller do not matter in practice.
 ROPE = 0.01
-#: Corrected p-values below this carry a verdict.
+#: The chance of one false "better" or "worse" or more in a family.
 LEVEL = 0.05
+#: From this posterior probability of a difference within ± `ROPE`, two scores are practically equal.
+SURE = 0.95
 #: Fewer paired folds than these say nothing about a spread.
 FEWEST_FOLDS = 3
 #: Below this, a difference of two scores, or its spread, is the rounding of floats.
 ROUNDING = 1e-12
 
-BETTER, WORSE, NOT_SHOWN, TOO_FEW = "better", "worse", "no difference shown", "too few folds"
+BETTER, WORSE, EQUAL, UNDECIDED = "better", "worse", "practically equal", "undecided"
+
+#: A decision rule and a score.
+Measure = tuple[str, str]
+#: The rule of ``scores.csv``: the most probable class, by the probabilities as they were trained.
+AS_TRAINED = "as_trained"
+#: How samplers compare at their own operating points.
+OWN_POINT: tuple[Measure, ...] = tuple((AS_TRAINED, metric) for metric in COMPARED_METRICS)
 
 COMPARISON_COLUMNS = (
     "question",
     "sampler",
     "model",
     "against",
+    "rule",
     "metric",
     "folds",
     "value",
@@ -38,8 +52,12 @@ COMPARISON_COLUMNS = (
     "difference",
     "low",
     "high",
+    "single_low",
+    "single_high",
     "p",
+    "p_simultaneous",
     "p_holm",
+    "family",
     "tests",
     "worse",
     "equivalent",
@@ -152,44 +170,54 @@ def compare_samplers(
     scores: pd.DataFrame,
     folds: int,
     reference: str = "none",
-    metrics: Sequence[str] = COMPARED_METRICS,
+    measures: Sequence[Measure] = OWN_POINT,
 ) -> pd.DataFrame:
-    """Compare every sampler with `reference`, model by model; the comparisons of a missing cell leave it out.
+    """Compare every sampler with `reference`, model by model; a missing cell drops its comparisons.
 
-    Scores are paired by repeat and fold: both sides have the same pictures and the same seed. The family for
-    Holm's correction is all comparisons of one metric, over models and samplers, for a reader who looks for a
-    sampler that helps looks at all of them. Metrics are families of their own: each answers another question.
+    Scores are paired by repeat and fold: both sides have the same pictures and the same seed. A family is all
+    comparisons of one measure, over models and samplers, for a reader who looks for a sampler that helps
+    looks at all of them. Measures are families of their own: each answers another question.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        In the layout of ``scores.csv``, or of ``operating_points.csv``, which has a column ``rule``.
+    folds : int
+        Of one repeat.
 
     Returns
     -------
     DataFrame
-        One row for each metric, model and sampler, in that order:
+        One row for each measure, model and sampler, in that order:
 
         question : ``"sampler"``
         sampler, model, against : what is compared; `against` is the reference
+        rule, metric : by what
         folds : paired folds over all repeats
         value, against_value : means over the paired folds
-        difference, low, high, p : of `corrected_t_test`; the difference is `value` less `against_value`
-        p_holm : p corrected for the number of `tests` in the family
+        difference : `value` less `against_value`
+        low, high : the simultaneous 95 % interval over the family, by which the verdict is made
+        single_low, single_high, p : of `corrected_t_test`, as if this were the only comparison
+        p_simultaneous : `p` times the number of tests (Bonferroni); below .05 where `low` to `high`
+            excludes zero
+        p_holm : `p` corrected by `holm`
+        family, tests : the name of the family, and how many tests it holds
         worse, equivalent, better : probabilities of `correlated_t_test`, within ± `ROPE`
         verdict : see `verdict`
+
+        Below `FEWEST_FOLDS` paired folds, and where the spread is unknown, intervals, p-values and
+        probabilities are NaN.
     """
-    pairs = _pairs(scores)
-    sides = [
-        ((sampler, model), (reference, model))
-        for model in dict.fromkeys(model for _, model in pairs)
-        for sampler, other in pairs
-        if other == model and sampler != reference and (reference, model) in pairs
-    ]
-    return _compare(scores, "sampler", sides, folds, metrics)
+    sides = _sides(scores, reference)
+    return _compare(scores, "sampler", f"samplers against {reference}", sides, folds, measures)
 
 
-def compare_models(scores: pd.DataFrame, folds: int) -> pd.DataFrame:
+def compare_models(scores: pd.DataFrame, folds: int, measures: Sequence[Measure] = OWN_POINT) -> pd.DataFrame:
     """Compare every pair of models, sampler by sampler; as `compare_samplers`, with question ``"model"``.
 
     Both sides have the same sampler, not each its best: the best is chosen by the very scores that are
-    compared, so its lead is partly luck. The family for Holm's correction is all comparisons of one metric,
-    over samplers and pairs of models.
+    compared, so its lead is partly luck. A family is all comparisons of one measure, over samplers and pairs
+    of models.
     """
     pairs = _pairs(scores)
     models = list(dict.fromkeys(model for _, model in pairs))
@@ -199,21 +227,60 @@ def compare_models(scores: pd.DataFrame, folds: int) -> pd.DataFrame:
         for model, other in combinations(models, 2)
         if (sampler, model) in pairs and (sampler, other) in pairs
     ]
-    return _compare(scores, "model", sides, folds, COMPARED_METRICS)
+    return _compare(scores, "model", "models", sides, folds, measures)
 
 
-def verdict(p_holm: float, difference: float, folds: int, lower_is_better: bool = False) -> str:
-    """Say in words what a corrected comparison shows, and no more.
+def compare_pair(
+    scores: pd.DataFrame, folds: int, first: Pair, second: Pair, measure: Measure
+) -> pd.DataFrame:
+    """Compare two pairs by themselves; one row with question ``"pair"``, none without a common fold."""
+    return _compare(scores, "pair", f"{first} against {second}", [(first, second)], folds, [measure])
 
-    ``"better"`` or ``"worse"`` where ``p_holm < .05``, else ``"no difference shown"``, which does not mean
-    equal: a difference that is too small for these folds may exist. ``"too few folds"`` below three paired
-    folds, and where the spread is unknown.
+
+def compare_control(scores: pd.DataFrame, folds: int, control: str, reference: str = "none") -> pd.DataFrame:
+    """Compare a control with `reference`, and every sampler with the control, at their own points.
+
+    As `compare_samplers`, with question ``"control"``. What the control gains and what samplers gain over it
+    are two questions, so they are families of their own; neither enlarges the family of the samplers.
     """
-    if folds < FEWEST_FOLDS or np.isnan(p_holm):
-        return TOO_FEW
-    if p_holm >= LEVEL:
-        return NOT_SHOWN
-    return WORSE if (difference > 0) == lower_is_better else BETTER
+    own = _sides(scores[scores["sampler"].isin([control, reference])], reference)
+    samplers = _sides(scores[scores["sampler"] != reference], control)
+    frames = [
+        _compare(scores, "control", f"{control} against {reference}", own, folds, OWN_POINT),
+        _compare(scores, "control", f"samplers against {control}", samplers, folds, OWN_POINT),
+    ]
+    return joined(frames)
+
+
+def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put tables of comparisons below each other; empty ones have no types and are left out."""
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else frames[0]
+
+
+def verdict(low: float, high: float, equivalent: float, lower_is_better: bool = False) -> str:
+    """Say in a word what a comparison shows, by its simultaneous interval and its posterior.
+
+    ``"practically equal"`` where the probability of a difference within ± `ROPE` is at least `SURE`;
+    else ``"better"`` or ``"worse"`` where the interval excludes zero; else ``"undecided"``, which does not
+    mean equal: a difference that is too small for these folds may exist.
+    """
+    if equivalent >= SURE:
+        return EQUAL
+    if np.isnan(low) or low <= 0 <= high:
+        return UNDECIDED
+    return WORSE if (low > 0) == lower_is_better else BETTER
+
+
+def reason_undecided(row: Any) -> str:
+    """Say why a comparison is undecided: it has too few folds, no spread, many companions, or just noise."""
+    if row["folds"] < FEWEST_FOLDS:
+        return f"fewer than {FEWEST_FOLDS} folds in common"
+    if np.isnan(row["low"]):
+        return "the same difference in every fold, so its spread is unknown"
+    if row["single_low"] <= 0 <= row["single_high"]:
+        return "its interval includes zero"
+    return f"its interval excludes zero by itself, but not when {row['tests']} are compared"
 
 
 def exchanged(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -227,16 +294,36 @@ def exchanged(comparisons: pd.DataFrame) -> pd.DataFrame:
         difference=-rows["difference"],
         low=-rows["high"],
         high=-rows["low"],
+        single_low=-rows["single_high"],
+        single_high=-rows["single_low"],
         worse=rows["better"],
         better=rows["worse"],
         verdict=rows["verdict"].replace({BETTER: WORSE, WORSE: BETTER}),
     )
 
 
-def typical_reach(comparisons: pd.DataFrame) -> float:
-    """Return the median half-width of the intervals of tested comparisons; NaN where none was tested."""
-    tested = comparisons[comparisons["verdict"] != TOO_FEW]
-    return float(np.median((tested["high"] - tested["low"]) / 2)) if len(tested) else np.nan
+def detectable_difference(comparisons: pd.DataFrame, folds: int, planned: int | None = None) -> float:
+    """Return the median half-width of simultaneous intervals: a smaller difference is seldom shown.
+
+    With `planned`, that of a run of so many paired folds over all repeats, in which differences spread as
+    much from fold to fold as they do here. NaN where no interval is known.
+    """
+    from scipy.special import stdtrit
+
+    rows = comparisons[comparisons["low"].notna()]
+    if rows.empty:
+        return np.nan
+    half = (rows["high"] - rows["low"]).to_numpy(dtype=float) / 2
+    if planned is not None:
+        done, tail = (
+            rows["folds"].to_numpy(dtype=float),
+            1 - LEVEL / (2 * rows["tests"].to_numpy(dtype=float)),
+        )
+        now, then = (
+            stdtrit(count - 1, tail) * np.sqrt(1 / count + 1 / (folds - 1)) for count in (done, planned)
+        )
+        half = half * then / now
+    return float(np.median(half))
 
 
 def _pairs(scores: pd.DataFrame) -> list[Pair]:
@@ -244,73 +331,99 @@ def _pairs(scores: pd.DataFrame) -> list[Pair]:
     return [(str(s), str(m)) for s, m in scores[["sampler", "model"]].drop_duplicates().to_numpy()]
 
 
+def _sides(scores: pd.DataFrame, reference: str) -> list[tuple[Pair, Pair]]:
+    """Set every sampler beside `reference`, model by model."""
+    pairs = _pairs(scores)
+    return [
+        ((sampler, model), (reference, model))
+        for model in dict.fromkeys(model for _, model in pairs)
+        for sampler, other in pairs
+        if other == model and sampler != reference and (reference, model) in pairs
+    ]
+
+
 def _compare(
     scores: pd.DataFrame,
     question: str,
+    family: str,
     sides: Sequence[tuple[Pair, Pair]],
     folds: int,
-    metrics: Sequence[str],
+    measures: Sequence[Measure],
 ) -> pd.DataFrame:
+    if "rule" not in scores:
+        scores = scores.assign(rule=AS_TRAINED)
     frames = []
-    for metric in metrics:
-        of_metric = scores[scores["metric"] == metric]
-        records = list(_test_all(of_metric, question, metric, sides, folds))
-        if records:
-            frames.append(_with_verdicts(pd.DataFrame(records), metric))
+    for rule, metric in measures:
+        measured = scores[(scores["rule"] == rule) & (scores["metric"] == metric)]
+        records, gaps = _paired(measured, question, sides)
+        if not records:
+            continue
+        named = {"rule": rule, "metric": metric, "family": f"{family}: {metric} {rule}"}
+        frames.append(
+            pd.DataFrame(records).assign(**named).join(_judged(gaps, folds, metric in LOWER_IS_BETTER))
+        )
     if not frames:
         return pd.DataFrame(columns=list(COMPARISON_COLUMNS))
     return pd.concat(frames, ignore_index=True)[list(COMPARISON_COLUMNS)]
 
 
-def _test_all(
-    scores: pd.DataFrame,
-    question: str,
-    metric: str,
-    sides: Sequence[tuple[Pair, Pair]],
-    folds: int,
-) -> Iterator[dict[str, Any]]:
-    """Yield one record for each comparison of which both sides have a fold in common."""
+def _paired(
+    scores: pd.DataFrame, question: str, sides: Sequence[tuple[Pair, Pair]]
+) -> tuple[list[dict[str, Any]], list[npt.NDArray[np.float64]]]:
+    """Describe each comparison of which both sides have a fold in common, and list its differences."""
     wide = scores.pivot_table(index=["repeat", "fold"], columns=["sampler", "model"], values="value")
     pairs = cast(list[Pair], wide.columns.to_list())
     columns = dict(zip(pairs, wide.to_numpy(dtype=float).T, strict=True))
+    records, gaps = [], []
     for first, second in sides:
         if first not in columns or second not in columns:
             continue
         both = np.stack([columns[first], columns[second]], axis=1)
         both = both[~np.isnan(both).any(axis=1)]
         if len(both):
-            yield {
-                "question": question,
-                "sampler": first[0],
-                "model": first[1],
-                "against": second[0] if question == "sampler" else second[1],
-                "metric": metric,
-                "folds": len(both),
-                "value": both[:, 0].mean(),
-                "against_value": both[:, 1].mean(),
-                **_test(both[:, 0] - both[:, 1], folds, metric in LOWER_IS_BETTER),
-            }
+            records.append(
+                {
+                    "question": question,
+                    "sampler": first[0],
+                    "model": first[1],
+                    "against": second[1] if question == "model" else second[0],
+                    "folds": len(both),
+                    "value": both[:, 0].mean(),
+                    "against_value": both[:, 1].mean(),
+                }
+            )
+            gaps.append(both[:, 0] - both[:, 1])
+    return records, gaps
 
 
-def _test(differences: npt.NDArray[np.float64], folds: int, lower_is_better: bool) -> dict[str, float]:
-    test = corrected_t_test(differences, 1 / (folds - 1))
-    gains = -differences if lower_is_better else differences
-    return {
-        "difference": test.mean,
-        "low": test.low,
-        "high": test.high,
-        # Two folds allow the arithmetic of a test, and no trust in it: they stay out of the family.
-        "p": test.p if len(differences) >= FEWEST_FOLDS else np.nan,
-        **correlated_t_test(gains, folds)._asdict(),
-    }
-
-
-def _with_verdicts(family: pd.DataFrame, metric: str) -> pd.DataFrame:
-    corrected = holm(family["p"].to_numpy(dtype=float))
-    lower = metric in LOWER_IS_BETTER
-    rows = zip(corrected, family["difference"], family["folds"], strict=True)
-    return family.assign(
-        p_holm=corrected,
-        tests=int(np.count_nonzero(~np.isnan(corrected))),
-        verdict=[verdict(float(p), float(gap), int(folds), lower) for p, gap, folds in rows],
+def _judged(gaps: Sequence[npt.NDArray[np.float64]], folds: int, lower_is_better: bool) -> pd.DataFrame:
+    """Test the differences of one family, each by itself and all together, with a verdict on each."""
+    single = [_test(values, folds, LEVEL) for values in gaps]
+    p = np.array([test.p for test in single])
+    tests = int(np.count_nonzero(~np.isnan(p)))
+    together = [_test(values, folds, LEVEL / max(tests, 1)) for values in gaps]
+    sign = -1 if lower_is_better else 1
+    unknown = Equivalence(np.nan, np.nan, np.nan)
+    posterior = [
+        correlated_t_test(sign * values, folds) if len(values) >= FEWEST_FOLDS else unknown for values in gaps
+    ]
+    frame = pd.DataFrame([test._asdict() for test in together]).rename(columns={"mean": "difference"})
+    return frame.assign(
+        single_low=[test.low for test in single],
+        single_high=[test.high for test in single],
+        p=p,
+        p_simultaneous=np.minimum(1.0, p * tests),
+        p_holm=holm(p),
+        tests=tests,
+        **pd.DataFrame(posterior),
+        verdict=[
+            verdict(test.low, test.high, chances.equivalent, lower_is_better)
+            for test, chances in zip(together, posterior, strict=True)
+        ],
     )
+
+
+def _test(differences: npt.NDArray[np.float64], folds: int, level: float) -> PairedTest:
+    """Test one comparison. Two folds allow the arithmetic of a test, and no trust in it."""
+    test = corrected_t_test(differences, 1 / (folds - 1), 1 - level)
+    return test if len(differences) >= FEWEST_FOLDS else PairedTest(test.mean, np.nan, np.nan, np.nan)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skinmnist import facts
 from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.analysis.significance import reason_undecided
 from skinmnist.experiment.metrics import LOWER_IS_BETTER, METRIC_TITLES
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.resampling.registry import STRATEGIES
@@ -120,6 +122,35 @@ def with_spread(mean: float, spread: float) -> str:
     if math.isnan(mean) or math.isnan(spread):
         return fixed(mean)
     return f"{fixed(mean)} ± {fixed(spread)}"
+
+
+def ends(row: Any, between: str = " to ") -> str:
+    """Write the interval that carries the verdict of a comparison; a dash where there is none."""
+    return NOTHING if math.isnan(row["low"]) else f"{signed(row['low'])}{between}{signed(row['high'])}"
+
+
+def change(row: Any) -> str:
+    """Write the difference of a comparison with its interval: ``+0.022 [−0.003, +0.047]``."""
+    difference = signed(row["difference"])
+    return difference if math.isnan(row["low"]) else f"{difference} [{ends(row, ', ')}]"
+
+
+def evidence(row: Any) -> str:
+    """Write what a verdict rests on: ``95 % interval over 5 folds from −0.003 to +0.070, p = 0.26 ...``."""
+    if math.isnan(row["low"]):
+        return f"no interval: {reason_undecided(row)}"
+    together = f", for {row['tests']} comparisons together" if row["tests"] > 1 else ""
+    return (
+        f"95 % interval over {count(row['folds'], 'fold')} from {ends(row)}, p "
+        f"{probability(row['p_simultaneous'])}{together}"
+    )
+
+
+def probability(p: float) -> str:
+    """Write a p-value: ``= 0.259`` or ``< 0.001``; a dash where it could not be computed."""
+    if math.isnan(p):
+        return NOTHING
+    return "< 0.001" if p < 0.001 else f"= {fixed(p)}"
 
 
 def unbroken(text: str) -> str:

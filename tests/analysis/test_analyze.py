@@ -17,8 +17,9 @@ def test_the_whole_analysis(make_record):
     found = analyze(record, draws=40)
     asked = found.comparisons.groupby(["question", "against"], sort=False).size()
     assert asked.to_dict() == {
-        ("sampler", "none"): 3 * 5,
-        ("sampler", PRIOR_CORRECTION): 5,
+        ("sampler", "none"): 5,
+        ("control", "none"): 2 * 5,
+        ("control", PRIOR_CORRECTION): 5,
         ("model", "cnn"): 5,
     }
     pairs = set(zip(found.intervals["sampler"], found.intervals["model"], strict=True))

@@ -9,13 +9,17 @@ from scipy import stats
 
 from skinmnist.analysis.significance import (
     COMPARISON_COLUMNS,
+    ROPE,
+    compare_control,
     compare_models,
+    compare_pair,
     compare_samplers,
     corrected_t_test,
     correlated_t_test,
+    detectable_difference,
     exchanged,
     holm,
-    typical_reach,
+    reason_undecided,
     verdict,
 )
 
@@ -206,7 +210,8 @@ def test_a_row_against_its_own_arithmetic(repeats):
     assert row["value"] == pytest.approx(with_it.mean())
     assert row["against_value"] == pytest.approx(without.mean())
     assert row["difference"] == pytest.approx(gaps.mean())
-    assert (row["low"], row["high"]) == pytest.approx(posterior.interval(0.95), abs=1e-9)
+    assert (row["single_low"], row["single_high"]) == pytest.approx(posterior.interval(0.95), abs=1e-9)
+    assert (row["low"], row["high"]) == pytest.approx(posterior.interval(1 - 0.05 / 6), abs=1e-9)
     assert row["p"] == pytest.approx(2 * min(posterior.cdf(0), posterior.sf(0)), abs=1e-9)
     assert row["better"] == pytest.approx(posterior.sf(0.01), abs=1e-9)
     assert row["worse"] + row["equivalent"] + row["better"] == pytest.approx(1)
@@ -233,51 +238,168 @@ def test_every_sampler_meets_the_reference_and_every_model_every_other():
 @pytest.mark.parametrize(("compare", "tests"), [(compare_samplers, 6), (compare_models, 9)])
 def test_a_family_is_a_metric(compare, tests):
     table = compare(scores(), folds=5)
-    for _, family in table.groupby("metric"):
+    assert table["family"].nunique() == 2
+    for _, family in table.groupby("family"):
+        assert len(set(family["metric"])) == 1
         np.testing.assert_array_equal(family["p_holm"], holm(family["p"]))
-        assert set(family["tests"]) == {tests}
+        np.testing.assert_allclose(family["p_simultaneous"], np.minimum(1, tests * family["p"]))
+        assert set(family["tests"]) == {tests} == {len(family)}
+
+
+def test_a_family_is_a_rule():
+    table = scores()
+    table = pd.concat([table.assign(rule="as_trained"), table.assign(rule="tuned")], ignore_index=True)
+    found = compare_samplers(table, 5, measures=[("as_trained", "macro_f1"), ("tuned", "macro_f1")])
+    assert found.groupby(["rule", "family"]).size().tolist() == [6, 6]
+    assert set(found["tests"]) == {6}
+    pd.testing.assert_frame_equal(
+        compare_samplers(table, 5), compare_samplers(table[table["rule"] == "as_trained"], 5)
+    )
+
+
+def test_controls_are_families_of_their_own():
+    table = scores(samplers=["none", "SMOTE", "ADASYN"])
+    control = table[table["sampler"] == "none"].assign(sampler="control")
+    found = compare_control(pd.concat([table, control], ignore_index=True), 5, "control")
+    assert set(found["question"]) == {"control"}
+    families = found[found["metric"] == "macro_f1"].groupby("family")
+    assert {name: (len(rows), *set(rows["tests"])) for name, rows in families} == {
+        "control against none: macro_f1 as_trained": (3, 3),
+        "samplers against control: macro_f1 as_trained": (6, 6),
+    }
+    assert set(compare_samplers(table, 5)["tests"]) == {6}
+    assert compare_control(table, 5, "control").empty
+
+
+def test_a_simultaneous_interval_by_hand():
+    """Three lines of scipy: a sem corrected for the overlap, and a quantile raised for six comparisons."""
+    table = scores()
+    row = one(compare_samplers(table, folds=5), sampler="ADASYN", model="forest", metric="accuracy")
+    gaps = values(table, "ADASYN", "forest", "accuracy") - values(table, "none", "forest", "accuracy")
+    error = stats.sem(gaps) * np.sqrt(1 + 5 / 4)
+    expected = stats.t.interval(1 - 0.05 / 6, df=4, loc=gaps.mean(), scale=error)
+    assert (row["low"], row["high"]) == pytest.approx(expected, rel=1e-12)
 
 
 def test_verdicts_follow_from_the_numbers():
     table = compare_samplers(scores(), folds=5)
     assert set(table.loc[table["sampler"] == "SMOTE", "verdict"]) == {"better"}
     assert set(table.loc[table["sampler"] == "ADASYN", "verdict"]) == {"worse"}
-    assert set(compare_samplers(scores(noise=0.3), folds=5)["verdict"]) == {"no difference shown"}
-    assert set(compare_models(scores(noise=0), folds=5)["verdict"]) == {"no difference shown"}
+    assert set(compare_samplers(scores(noise=0.3), folds=5)["verdict"]) == {"undecided"}
+    assert set(compare_models(scores(noise=0), folds=5)["verdict"]) == {"practically equal"}
 
 
 @pytest.mark.parametrize(
-    ("p", "difference", "folds", "lower", "words"),
+    ("low", "high", "equivalent", "lower", "word"),
     [
-        (0.01, 0.1, 5, False, "better"),
-        (0.01, -0.1, 5, False, "worse"),
-        (0.01, 0.1, 5, True, "worse"),
-        (0.01, -0.1, 5, True, "better"),
-        (0.05, 0.1, 5, False, "no difference shown"),
-        (0.01, 0.1, 2, False, "too few folds"),
-        (np.nan, 0.1, 5, False, "too few folds"),
+        (0.01, 0.1, 0.0, False, "better"),
+        (-0.1, -0.01, 0.0, False, "worse"),
+        (0.01, 0.1, 0.0, True, "worse"),
+        (-0.1, -0.01, 0.0, True, "better"),
+        (-0.01, 0.1, 0.94, False, "undecided"),
+        (0.0, 0.1, 0.0, False, "undecided"),
+        (-0.01, 0.1, 0.95, False, "practically equal"),
+        (0.001, 0.004, 0.99, False, "practically equal"),
+        (np.nan, np.nan, np.nan, False, "undecided"),
     ],
 )
-def test_the_words(p, difference, folds, lower, words):
-    assert verdict(p, difference, folds, lower) == words
+def test_the_words(low, high, equivalent, lower, word):
+    assert verdict(low, high, equivalent, lower) == word
+
+
+def contradictions(rows):
+    """Return the comparisons of which the printed interval says something else than the verdict."""
+    gain = np.where(rows["metric"].isin(["log_loss", "brier", "ece"]), -1, 1)
+    low = np.where(gain > 0, rows["low"], -rows["high"])
+    high = np.where(gain > 0, rows["high"], -rows["low"])
+    holds = {
+        "better": low > 0,
+        "worse": high < 0,
+        "practically equal": (low < ROPE) & (high > -ROPE) & (rows["equivalent"] >= 0.95),
+        "undecided": ~((low > 0) | (high < 0)) & ~(rows["equivalent"] >= 0.95),
+    }
+    assert set(rows["verdict"]) <= set(holds)
+    return rows[~np.choose([list(holds).index(word) for word in rows["verdict"]], [*holds.values()])]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_verdict_contradicts_its_interval(seed):
+    """Random grids: any effects and spreads, ties, losses, lost cells, few folds."""
+    rng = np.random.default_rng(seed)
+    repeats, folds = rng.integers(1, 4), rng.integers(2, 8)
+    metrics = ["macro_f1", "log_loss", "recall_mel"]
+    table = scores(repeats=repeats, folds=folds, metrics=metrics, noise=0)
+    effect = rng.choice([0, 0.005, 0.02, 0.2], (3, 3)) * rng.choice([-1, 1], (3, 3))
+    spread = rng.choice([0, 1e-4, 0.003, 0.01, 0.1])
+    noise = rng.normal(0, spread, len(table)).round(rng.choice([2, 3, 15]))
+    codes = table["sampler"].factorize()[0], table["model"].factorize()[0]
+    table["value"] = 0.5 + effect[codes] + noise
+    table = table.sample(frac=rng.choice([1, 0.8, 0.5]), random_state=seed)
+    measures = [("as_trained", metric) for metric in metrics]
+    for compare in (compare_samplers, compare_models):
+        rows = compare(table, folds, measures=measures)
+        assert contradictions(rows).empty
+        assert contradictions(exchanged(rows)).empty
+        known = rows[rows["low"].notna()]
+        assert (known["folds"] >= 3).all()
+        assert (known["low"] <= known["single_low"]).all()
+        assert (known["single_high"] <= known["high"]).all()
+        excludes = (known["low"] > 0) | (known["high"] < 0)
+        assert (excludes == (known["p_simultaneous"] < 0.05)).all()
+        unknown = rows[rows["low"].isna()]
+        assert set(unknown["verdict"]) <= {"undecided"}
+        numbers = ["high", "single_low", "single_high", "p", "p_simultaneous", "p_holm"]
+        assert unknown[numbers].isna().all(axis=None)
+
+
+def test_the_runs_of_the_tests_contradict_no_interval(record, make_run):
+    from skinmnist.analysis.analyze import analyze
+
+    for run in (record, make_run(repeats=3, folds=3), make_run(finished=lambda cell: cell.fold % 3 != 1)):
+        rows = analyze(run, draws=1).comparisons
+        assert set(rows["question"]) == {"sampler", "model", "control"}
+        assert contradictions(rows).empty
 
 
 def test_less_is_better_for_losses():
     table = scores(metrics=("log_loss",))
-    row = one(compare_samplers(table, 5, metrics=["log_loss"]), sampler="SMOTE", model="cnn")
+    found = compare_samplers(table, 5, measures=[("as_trained", "log_loss")])
+    row = one(found, sampler="SMOTE", model="cnn")
     assert row["difference"] > 0
+    assert row["low"] > 0
     assert row["verdict"] == "worse"
     assert row["worse"] > 0.95
 
 
-def test_few_folds_get_no_verdict_and_stay_out_of_the_family():
+def test_few_folds_get_no_interval_and_stay_out_of_the_family():
     table = scores()
     short = table[~((table["model"] == "cnn") & (table["sampler"] == "SMOTE") & (table["fold"] > 1))]
     result = compare_samplers(short, folds=5)
     row = one(result, sampler="SMOTE", model="cnn", metric="macro_f1")
-    assert (row["folds"], row["verdict"]) == (2, "too few folds")
-    assert np.isnan([row["p"], row["p_holm"]]).all()
+    assert (row["folds"], row["verdict"]) == (2, "undecided")
+    unknown = ["low", "high", "single_low", "p", "p_simultaneous", "p_holm", "worse", "equivalent", "better"]
+    assert row[unknown].isna().all()
+    assert row["difference"] == pytest.approx(0.1, abs=0.05)
     assert set(result["tests"]) == {5}
+    assert reason_undecided(row) == "fewer than 3 folds in common"
+
+
+def test_the_reason_why_nothing_is_decided():
+    row = {"folds": 5, "low": -0.1, "high": 0.2, "single_low": -0.05, "single_high": 0.1, "tests": 6}
+    assert reason_undecided(row) == "its interval includes zero"
+    assert "when 6 are compared" in reason_undecided(row | {"single_low": 0.01})
+    assert "the same difference in every fold" in reason_undecided(row | {"low": np.nan})
+    assert "fewer than 3" in reason_undecided(row | {"low": np.nan, "folds": 2})
+
+
+def test_two_pairs_by_themselves_are_a_family_of_one():
+    table = scores()
+    found = compare_pair(table, 5, ("SMOTE", "svm"), ("none", "cnn"), ("as_trained", "accuracy"))
+    gaps = values(table, "SMOTE", "svm", "accuracy") - values(table, "none", "cnn", "accuracy")
+    test = corrected_t_test(gaps, 1 / 4)
+    assert found[["low", "high"]].to_numpy().tolist() == [[test.low, test.high]]
+    assert found["tests"].tolist() == [1]
+    assert compare_pair(table, 5, ("SMOTE", "svm"), ("none", "knn"), ("as_trained", "accuracy")).empty
 
 
 def test_only_folds_that_both_sides_have_finished_are_paired():
@@ -314,13 +436,21 @@ def test_nothing_to_compare():
     assert compare_models(scores(models=["svm"]), folds=5).empty
 
 
-def test_the_typical_reach_is_that_of_tested_intervals():
-    found = compare_samplers(scores(), folds=5)
+def test_the_detectable_difference_is_half_an_interval():
+    found = compare_samplers(scores(), folds=5, measures=[("as_trained", "macro_f1")])
     half = (found["high"] - found["low"]) / 2
-    assert typical_reach(found) == pytest.approx(np.median(half))
-    few = found.assign(verdict=["too few folds"] * (len(found) - 1) + ["better"])
-    assert typical_reach(few) == pytest.approx(half.iloc[-1])
-    assert np.isnan(typical_reach(found.assign(verdict="too few folds")))
+    assert detectable_difference(found, 5) == pytest.approx(np.median(half))
+    assert np.isnan(detectable_difference(found.assign(low=np.nan), 5))
+
+
+def test_the_detectable_difference_of_more_repeats_has_their_folds_and_the_same_spread():
+    table = scores(samplers=["none", "SMOTE"], models=["svm"], metrics=["macro_f1"])
+    gaps = values(table, "SMOTE", "svm") - values(table, "none", "svm")
+    expected = stats.t.ppf(0.975, 14) * gaps.std(ddof=1) * np.sqrt(1 / 15 + 1 / 4)
+    assert detectable_difference(compare_samplers(table, 5), 5, planned=15) == pytest.approx(expected)
+    assert detectable_difference(compare_samplers(table, 5), 5, planned=5) == pytest.approx(
+        detectable_difference(compare_samplers(table, 5), 5)
+    )
 
 
 def test_exchanged_comparisons_are_those_of_the_models_in_the_other_order():

@@ -96,9 +96,9 @@ def sections() -> list[str]:
 
 
 def give_verdicts(analysis: Analysis, verdicts: dict[tuple[str, str], str], **values: Any) -> Analysis:
-    """Give the comparisons with ``none`` other verdicts; the rest show nothing."""
+    """Give the comparisons with ``none`` other verdicts; the rest are undecided."""
     frame = analysis.comparisons.copy()
-    frame["verdict"] = "no difference shown"
+    frame["verdict"] = "undecided"
     for (sampler, model), verdict in verdicts.items():
         frame.loc[(frame["sampler"] == sampler) & (frame["model"] == model), "verdict"] = verdict
     return replace(analysis, comparisons=frame.assign(**values))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from skinmnist.reporting.format import (
+    change,
     count,
     duration,
+    evidence,
     fixed,
     listing,
+    probability,
     shorten,
     signed,
     space_title,
@@ -33,3 +36,16 @@ def test_numbers_and_names() -> None:
     assert shorten("a very long name", 8) == "a very…"
     assert space_title("SMOTE", "pixels") == "SMOTE on pixels"
     assert space_title("class_weight", "pixels") == "class_weight"
+
+
+def test_evidence_and_probabilities() -> None:
+    row = {"difference": 0.0334, "low": -0.0034, "high": 0.0702, "p_simultaneous": 0.2591, "folds": 5}
+    row |= {"tests": 9, "single_low": 0.01, "single_high": 0.05}
+    words = "95 % interval over 5 folds from −0.003 to +0.070, p = 0.259"
+    assert evidence(row) == f"{words}, for 9 comparisons together"
+    assert evidence(row | {"tests": 1}) == words
+    assert change(row) == "+0.033 [−0.003, +0.070]"
+    unknown = row | {"low": float("nan"), "folds": 2}
+    assert evidence(unknown) == "no interval: fewer than 3 folds in common"
+    assert change(unknown) == "+0.033"
+    assert (probability(0.0001), probability(float("nan")), probability(0.04)) == ("< 0.001", "–", "= 0.040")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -146,46 +146,37 @@ def test_leaderboard(html: str, by_fold: pd.DataFrame, folder: Path) -> None:
 
 def test_verdicts_and_all_comparisons(html: str, by_fold: pd.DataFrame) -> None:
     expected = {}
-    for metric in METRICS:
-        tests = {}
-        for sampler in ("RandomOverSampler", "SMOTE", CONTROL):
-            for model in TITLES:
-                gaps = (by_fold.loc[(sampler, model)] - by_fold.loc[("none", model)])[metric].to_numpy()
-                scale = np.sqrt(gaps.var(ddof=1) * (1 / 5 + 1 / 4))
-                reach = stats.t.ppf(0.975, 4) * scale
-                p = 2 * stats.t.sf(abs(gaps.mean()) / scale, 4)
-                tests[sampler, model] = (gaps.mean(), gaps.mean() - reach, gaps.mean() + reach, p)
-        corrected, largest = {}, 0.0
-        for place, key in enumerate(sorted(tests, key=lambda key: tests[key][3])):
-            largest = max(largest, min(1.0, tests[key][3] * (len(tests) - place)))
-            corrected[key] = largest
-        for key, (gap, low, high, _) in tests.items():
-            expected[*key, metric] = (gap, low, high, corrected[key])
+    for metric, samplers in product(METRICS, (("RandomOverSampler", "SMOTE"), (CONTROL,))):
+        pairs = list(product(samplers, TITLES))
+        for sampler, model in pairs:
+            gaps = (by_fold.loc[(sampler, model)] - by_fold.loc[("none", model)])[metric].to_numpy()
+            scale = np.sqrt(gaps.var(ddof=1) * (1 / 5 + 1 / 4))
+            reach = stats.t.isf(0.025 / len(pairs), 4) * scale
+            p = min(1, len(pairs) * 2 * stats.t.sf(abs(gaps.mean()) / scale, 4))
+            inside = stats.t(4, gaps.mean(), scale).cdf([-0.01, 0.01])
+            words = "better" if gaps.mean() > reach else "worse" if gaps.mean() < -reach else "undecided"
+            words = "practically equal" if inside[1] - inside[0] >= 0.95 else words
+            ends = gaps.mean() - reach, gaps.mean() + reach
+            expected[sampler, model, metric] = gaps.mean(), *ends, p, len(pairs), words
     shown = table(html, "All verdicts at a glance")
     assert len(shown) == 9
     for heading, cells, titles in shown:
         for metric, cell, title in zip(METRICS, cells, titles, strict=True):
-            gap, low, high, p = expected[*pair_of(heading), metric]
-            words = "not shown" if p >= 0.05 else "better" if gap > 0 else "worse"
+            gap, low, high, p, _, words = expected[*pair_of(heading), metric]
             mark = {"better": "▲ ", "worse": "▼ "}.get(words, "")
             assert shows(cell, f"{mark}# {words}", gap)
             p_text, more = ("&lt; 0.001", []) if p < 0.001 else ("= #", [p])
             assert shows(title, f"# to #, p {p_text}", low, high, *more)
-    rows = [row for row in table(html, "Paired by fold. p is that") if row[1][0] == "none"]
+    labels = ["Macro-F1", "Balanced accuracy", "Accuracy", "Macro-AUC", "Melanoma recall"]
+    names = dict(zip(labels, METRICS, strict=True))
+    rows = [row for row in table(html, "Paired by fold. Interval and p hold") if row[1][0] == "none"]
     assert len(rows) == 9 * 5
-    labels = dict(
-        zip(
-            ["Macro-F1", "Balanced accuracy", "Accuracy", "Macro-AUC", "Melanoma recall"],
-            METRICS,
-            strict=True,
-        )
-    )
     for heading, cells, _ in rows:
-        gap, low, high, p = expected[*pair_of(heading), labels[cells[1]]]
-        assert cells[2] == "5"
+        gap, low, high, p, tests, words = expected[*pair_of(heading), names[cells[1]]]
+        assert (cells[2], cells[6], cells[8]) == ("5", str(tests), words)
         assert shows(cells[3], "#", gap)
         assert shows(cells[4], "# to #", low, high)
-        assert cells[6] == "&lt; 0.001" if p < 0.001 else shows(cells[6], "#", p)
+        assert cells[5] == "&lt; 0.001" if p < 0.001 else shows(cells[5], "#", p)
 
 
 def test_the_control_beside_none_and_the_best_sampler(html: str, by_fold: pd.DataFrame) -> None:

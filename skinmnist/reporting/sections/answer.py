@@ -10,27 +10,28 @@ import pandas as pd
 
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
-from skinmnist.analysis.significance import BETTER, NOT_SHOWN, TOO_FEW, WORSE
+from skinmnist.analysis.significance import BETTER, EQUAL, UNDECIDED, WORSE
 from skinmnist.analysis.summaries import ALWAYS
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.reporting.format import (
     base_model,
     count,
     duration,
+    evidence,
     fixed,
     listing,
     pair_title,
     titled,
     with_spread,
 )
-from skinmnist.reporting.sections.certainty import comparisons_with, evidence
+from skinmnist.reporting.sections.certainty import comparisons_with, with_control
 
 #: A verdict on the best pair within a sentence.
 _IN_BRIEF = {
     BETTER: "better",
     WORSE: "not better in the folds they share",
-    NOT_SHOWN: NOT_SHOWN,
-    TOO_FEW: "too few folds to say",
+    EQUAL: EQUAL,
+    UNDECIDED: UNDECIDED,
 }
 
 
@@ -55,7 +56,7 @@ class Answer:
 
 
 def answer(analysis: Analysis) -> Answer:
-    """Say which pair has the highest mean macro-F1, by how much, and what the corrected tests say of that."""
+    """Say which pair has the highest mean macro-F1, by how much, and what the verdicts say of that."""
     board = titled(analysis.record.info, analysis.leaderboard)
     board = board[~board["corrected"]]
     pairs = board[~board["reference"]]
@@ -98,7 +99,8 @@ def _same_model(pairs: pd.DataFrame, best: Any, without: bool) -> pd.DataFrame:
 
 def _comparison(analysis: Analysis, sampler: str, model: str, against: str) -> Any:
     """Return the row of one comparison of macro-F1, or None."""
-    rows = comparisons_with(analysis.comparisons, against, corrected=True)
+    rows = analysis.comparisons
+    rows = with_control(rows) if against == "none" else comparisons_with(rows, against)
     rows = rows[(rows["sampler"] == sampler) & (rows["model"] == model)]
     return None if rows.empty else rows.iloc[0]
 
@@ -153,8 +155,8 @@ def _test_against_none(best: Any, analysis: Analysis) -> list[str]:
     words = {
         BETTER: "The difference to training without a sampler holds",
         WORSE: "In the folds that both have finished, training without a sampler is better",
-        NOT_SHOWN: "The difference to training without a sampler may be chance",
-        TOO_FEW: "Whether the difference to training without a sampler holds, this run cannot say",
+        EQUAL: "The difference to training without a sampler does not matter in practice",
+        UNDECIDED: "Whether the difference to training without a sampler holds is undecided",
     }
     return [f"{words[row['verdict']]}: {evidence(row)}."]
 

@@ -17,14 +17,17 @@ from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.bootstrap import DRAWS
 from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
 from skinmnist.analysis.significance import (
+    AS_TRAINED,
     BETTER,
     COMPARED_METRICS,
-    NOT_SHOWN,
+    EQUAL,
     ROPE,
-    TOO_FEW,
+    SURE,
+    UNDECIDED,
     WORSE,
+    detectable_difference,
     exchanged,
-    typical_reach,
+    reason_undecided,
 )
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.reporting.format import (
@@ -32,12 +35,15 @@ from skinmnist.reporting.format import (
     LABELS,
     NOTHING,
     Column,
+    change,
     count,
+    ends,
     fixed,
     label_in_text,
     listing,
     model_title,
     pair_title,
+    probability,
     sampler_title,
     shorten,
     signed,
@@ -57,9 +63,9 @@ from skinmnist.reporting.theme import (
     text_width,
 )
 
-#: From this probability on, two scores count as equal in practice.
-SURE = 0.95
 CLAIMED = "macro_f1"
+#: Repeats for which the page says what they would show.
+MORE_REPEATS = 3
 #: Room for a heading and for a row, in CSS pixels.
 _HEADING, _ROW, _NARROW_ROW = 34, 27, 46
 _ARROWS = {BETTER: "▲ ", WORSE: "▼ "}
@@ -73,6 +79,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
         "units": _units(analysis),
         "draws": f"{DRAWS:,}",
         "rope": f"{ROPE:g}",
+        "sure": f"{100 * SURE:.0f}",
         "certainty": certainty(analysis),
         "forests": draw_forests(analysis),
         "verdict_columns": columns,
@@ -104,16 +111,28 @@ class Certainty:
 
 
 def comparisons_with(
-    comparisons: pd.DataFrame, against: str = "none", metric: str = CLAIMED, corrected: bool = False
+    comparisons: pd.DataFrame, against: str = "none", metric: str = CLAIMED, rule: str = AS_TRAINED
 ) -> pd.DataFrame:
-    """Select comparisons of samplers with `against`; prior correction is left out unless asked for."""
-    rows = (comparisons["question"] == "sampler") & (comparisons["against"] == against)
-    rows &= comparisons["metric"] == metric
-    return comparisons[rows if corrected else rows & (comparisons["sampler"] != PRIOR_CORRECTION)]
+    """Select comparisons of samplers with `against`; those with ``none`` leave prior correction out."""
+    rows = (comparisons["question"] != "model") & (comparisons["against"] == against)
+    rows &= (comparisons["metric"] == metric) & (comparisons["rule"] == rule)
+    return comparisons[rows & (comparisons["sampler"] != PRIOR_CORRECTION)]
+
+
+def with_control(comparisons: pd.DataFrame, metric: str = CLAIMED) -> pd.DataFrame:
+    """Select comparisons of samplers and of prior correction with ``none``, at their own points."""
+    rows = (comparisons["question"] != "model") & (comparisons["against"] == "none")
+    rows &= (comparisons["metric"] == metric) & (comparisons["rule"] == AS_TRAINED)
+    return comparisons[rows].sort_values("model", key=_places, kind="stable")
+
+
+def _places(names: pd.Series) -> pd.Series:
+    """Return where each name stands first, to sort by."""
+    return pd.Series(pd.factorize(names)[0], names.index)
 
 
 def certainty(analysis: Analysis) -> Certainty:
-    """Say which samplers and models are better than which, by the corrected tests of macro-F1."""
+    """Say which samplers and models are better than which, by their verdicts on macro-F1."""
     record, models = analysis.record, tuple(_about_models(analysis))
     rows = comparisons_with(analysis.comparisons)
     if rows.empty:
@@ -122,7 +141,7 @@ def certainty(analysis: Analysis) -> Certainty:
         _headline(rows),
         tuple(_about_samplers(record, rows)),
         models,
-        (*_reach(rows), *_equal(record, rows), *_pictures_only(record, rows, analysis)),
+        (*_detectable(record, rows), *_pictures_only(record, rows, analysis)),
     )
 
 
@@ -142,15 +161,15 @@ def _headline(rows: pd.DataFrame) -> str:
         words = {
             BETTER: "shows a better macro-F1",
             WORSE: "shows a worse macro-F1",
-            NOT_SHOWN: "shows no difference in macro-F1",
-            TOO_FEW: "has too few folds to say",
+            EQUAL: "shows a macro-F1 that is practically equal",
+            UNDECIDED: "is undecided by macro-F1",
         }
         return f"The one comparison of a sampler with training without one {words[rows['verdict'].iloc[0]]}."
     phrases = {
         BETTER: ("shows", "show", "a better macro-F1"),
         WORSE: ("shows", "show", "a worse one" if BETTER in found else "a worse macro-F1"),
-        NOT_SHOWN: ("shows", "show", "no difference"),
-        TOO_FEW: ("has", "have", "too few folds to say"),
+        EQUAL: ("is", "are", "practically equal"),
+        UNDECIDED: ("is", "are", "undecided"),
     }
     parts = []
     for word, (one, many, rest) in phrases.items():
@@ -169,7 +188,7 @@ def _about_samplers(record: RunRecord, rows: pd.DataFrame) -> list[Claim]:
         Claim(
             model_title(record.info, str(model)),
             _by_verdict(
-                (row["verdict"], sampler_title(record.info, row["sampler"], str(model)), row["difference"])
+                (row["verdict"], sampler_title(record.info, row["sampler"], str(model)), change(row))
                 for row in of_model.to_dict("records")
             ),
         )
@@ -178,13 +197,13 @@ def _about_samplers(record: RunRecord, rows: pd.DataFrame) -> list[Claim]:
 
 
 def _by_verdict(outcomes: Any) -> str:
-    """Join outcomes (verdict, name, difference): ``better with SMOTE (+0.113); ...``."""
+    """Join outcomes (verdict, name, change): ``better with SMOTE (+0.113 [+0.020, +0.206]); ...``."""
     together: dict[str, list[str]] = {}
-    for verdict, name, difference in outcomes:
-        together.setdefault(verdict, []).append(f"{name} ({signed(difference)})")
+    for verdict, name, changed in outcomes:
+        together.setdefault(verdict, []).append(f"{name} ({changed})")
     parts = [
         f"{word} with {listing(together[word])}"
-        for word in (BETTER, WORSE, NOT_SHOWN, TOO_FEW)
+        for word in (BETTER, WORSE, EQUAL, UNDECIDED)
         if word in together
     ]
     return f"{'; '.join(parts)}."
@@ -194,6 +213,7 @@ def _about_models(analysis: Analysis) -> list[Claim]:
     """Compare the model of the best pair with every other, sampler by sampler."""
     rows = analysis.comparisons
     rows = rows[(rows["question"] == "model") & (rows["metric"] == CLAIMED)]
+    rows = rows[rows["rule"] == AS_TRAINED]
     if analysis.best_pairs.empty:
         return []
     info, best = analysis.record.info, analysis.best_pairs["model"].iloc[0]
@@ -202,45 +222,41 @@ def _about_models(analysis: Analysis) -> list[Claim]:
         Claim(
             f"{model_title(info, best)} against {model_title(info, str(other))}",
             # The bare name: the sampler may have worked in different spaces for the two.
-            _by_verdict(against[["verdict", "sampler", "difference"]].itertuples(index=False)),
+            _by_verdict((row["verdict"], row["sampler"], change(row)) for row in against.to_dict("records")),
         )
         for other, against in pd.concat(seen).sort_index().groupby("against", sort=False)
     ]
 
 
-def _reach(rows: pd.DataFrame) -> list[str]:
-    reach = typical_reach(rows)
-    if np.isnan(reach) or (rows["verdict"] != NOT_SHOWN).all():
+def _detectable(record: RunRecord, rows: pd.DataFrame) -> list[str]:
+    """Say which difference this run could have shown, and which one more repeats could."""
+    folds, repeats = record.info.protocol.folds, record.info.repeats
+    here = detectable_difference(rows, folds)
+    if np.isnan(here):
         return []
-    folds = rows["folds"].max()
+    more = MORE_REPEATS * (repeats if repeats >= MORE_REPEATS else 1)
+    planned = more * (1 if record.info.protocol.split == "holdout" else folds)
+    there = detectable_difference(rows, folds, planned)
+    tests = int(rows["tests"].max())
     return [
-        f"“{NOT_SHOWN.capitalize()}” is a result, and no proof of equality: over {count(folds, 'fold')}, "
-        f"half of the intervals reach {fixed(reach)} or more to either side, and a "
-        "difference smaller than its interval cannot show."
-    ]
-
-
-def _equal(record: RunRecord, rows: pd.DataFrame) -> list[str]:
-    equal = rows[rows["equivalent"] >= SURE]
-    if equal.empty:
-        return []
-    return [
-        f"Equal in practice, by at least {100 * SURE:.0f} % probability of a difference within ±{ROPE:g} of "
-        f"training without a sampler: {listing(_pairs(record, equal))}."
+        f"Undecided is no proof of equality. Over {count(rows['folds'].max(), 'fold')}"
+        f"{f' and {tests} comparisons' if tests > 1 else ''}, half of the intervals reach {fixed(here)} or "
+        f"more to either side, so smaller differences are seldom shown; with --repeats {more} and the same "
+        f"spread it would be {fixed(there)}."
     ]
 
 
 def _pictures_only(record: RunRecord, rows: pd.DataFrame, analysis: Analysis) -> list[str]:
-    """Name the differences that outlast other pictures, but are not shown to outlast other trainings."""
+    """Name the differences that outlast other pictures, but are undecided over other trainings."""
     over = analysis.difference_intervals
     over = over[over["metric"] == CLAIMED]
     clear = over[(over["low"] > 0) | (over["high"] < 0)]
-    both = rows[rows["verdict"] == NOT_SHOWN].merge(clear[["sampler", "model"]], on=["sampler", "model"])
+    both = rows[rows["verdict"] == UNDECIDED].merge(clear[["sampler", "model"]], on=["sampler", "model"])
     if both.empty:
         return []
     return [
-        f"For {listing(_pairs(record, both))}, the bootstrap interval excludes zero, but the test is not "
-        "significant: these trained models differ by more than the choice of pictures explains, but models "
+        f"For {listing(_pairs(record, both))}, the bootstrap interval excludes zero, but the verdict is "
+        "undecided: these trained models differ by more than the choice of pictures explains, but models "
         "trained on other pictures might not."
     ]
 
@@ -250,24 +266,6 @@ def _pairs(record: RunRecord, rows: pd.DataFrame) -> list[str]:
         pair_title(record.info, sampler, model)
         for sampler, model in rows[["sampler", "model"]].itertuples(index=False)
     ]
-
-
-def evidence(row: Any) -> str:
-    """Write what a verdict rests on: ``95 % interval over 5 folds −0.003 to +0.070, p = 0.26 ...``."""
-    if row["verdict"] == TOO_FEW:
-        return f"{count(row['folds'], 'fold')} in common, too few to say"
-    tests = f" after correction for {row['tests']} comparisons" if row["tests"] > 1 else ""
-    return (
-        f"95 % interval over {count(row['folds'], 'fold')} from {signed(row['low'])} to "
-        f"{signed(row['high'])}, p {probability(row['p_holm'])}{tests}"
-    )
-
-
-def probability(p: float) -> str:
-    """Write a p-value: ``= 0.259`` or ``< 0.001``; a dash where it could not be computed."""
-    if np.isnan(p):
-        return NOTHING
-    return "< 0.001" if p < 0.001 else f"= {fixed(p)}"
 
 
 @dataclass(frozen=True)
@@ -280,7 +278,7 @@ class Forest:
 
 def forest_rows(analysis: Analysis, metric: str) -> pd.DataFrame:
     """Join the tests of one metric with the intervals over lesions: the rows of `forest_figure`."""
-    rows = comparisons_with(analysis.comparisons, metric=metric, corrected=True)
+    rows = with_control(analysis.comparisons, metric)
     over = analysis.difference_intervals
     over = over.loc[over["metric"] == metric, ["sampler", "model", "low", "high"]]
     over = over.rename(columns={"low": "lesion_low", "high": "lesion_high"})
@@ -383,15 +381,8 @@ def _draw_difference(axes: Axes, row: Any, y: float, style: dict[str, Any]) -> N
 
 
 def _limit(axes: Axes, rows: pd.DataFrame) -> None:
-    """Show everything but intervals over too few folds, which have no end."""
-    tested = rows[rows["folds"] > 2]
-    values = np.concatenate(
-        [
-            rows[["difference", "lesion_low", "lesion_high"]].to_numpy(dtype=float).ravel(),
-            tested[["low", "high"]].to_numpy(dtype=float).ravel(),
-            [-2 * ROPE, 2 * ROPE],
-        ]
-    )
+    shown = rows[["difference", "low", "high", "lesion_low", "lesion_high"]].to_numpy(dtype=float)
+    values = [*shown.ravel(), -2 * ROPE, 2 * ROPE]
     low, high = np.nanmin(values), np.nanmax(values)
     axes.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
     axes.locator_params(axis="x", nbins=5)
@@ -400,7 +391,7 @@ def _limit(axes: Axes, rows: pd.DataFrame) -> None:
 
 def _explain(figure: Figure, narrow: bool, units: str) -> None:
     handles = [
-        Line2D([], [], color=MUTED, linewidth=9, alpha=0.4, label="95 % interval over folds, corrected"),
+        Line2D([], [], color=MUTED, linewidth=9, alpha=0.4, label="95 % interval over folds, simultaneous"),
         Line2D([], [], color=MUTED, linewidth=1.8, label=f"95 % interval over {units}"),
         Patch(color=LINE, alpha=0.55, label=f"within ±{ROPE:g}"),
     ]
@@ -419,8 +410,8 @@ class Verdict:
 
 def verdict_table(analysis: Analysis) -> tuple[list[Column], list[dict[str, Any]]]:
     """Lay out what is shown for every pair and metric against training without a sampler."""
-    info, rows = analysis.record.info, analysis.comparisons
-    rows = rows[(rows["question"] == "sampler") & (rows["against"] == "none")]
+    info = analysis.record.info
+    rows = pd.concat([with_control(analysis.comparisons, metric) for metric in COMPARED_METRICS])
     metrics = [name for name in COMPARED_METRICS if name in set(rows["metric"])]
     laid = []
     for (model, sampler), of_pair in rows.groupby(["model", "sampler"], sort=False):
@@ -439,21 +430,21 @@ def verdict_table(analysis: Analysis) -> tuple[list[Column], list[dict[str, Any]
 def _verdict(row: Any) -> Verdict:
     if row is None:
         return Verdict(NOTHING, "", False, "")
-    hover = f"{signed(row['low'])} to {signed(row['high'])}, p {probability(row['p_holm'])}"
+    known = not np.isnan(row["low"])
+    hover = f"{ends(row)}, p {probability(row['p_simultaneous'])}" if known else reason_undecided(row)
     words = row["verdict"]
-    text = _ARROWS.get(words, "") + signed(row["difference"])
-    return Verdict(text, "not shown" if words == NOT_SHOWN else words, words in _ARROWS, hover)
+    return Verdict(_ARROWS.get(words, "") + signed(row["difference"]), words, words in _ARROWS, hover)
 
 
 def comparison_rows(analysis: Analysis) -> list[dict[str, str]]:
     """Lay out every comparison that was made, as text."""
     info, rows = analysis.record.info, []
     for row in analysis.comparisons.to_dict("records"):
-        by_sampler = row["question"] == "sampler"
+        of_models = row["question"] == "model"
         against = (
-            sampler_title(info, row["against"], row["model"])
-            if by_sampler
-            else model_title(info, row["against"])
+            model_title(info, row["against"])
+            if of_models
+            else sampler_title(info, row["against"], row["model"])
         )
         rows.append(
             {
@@ -463,9 +454,9 @@ def comparison_rows(analysis: Analysis) -> list[dict[str, str]]:
                 "metric": LABELS[row["metric"]],
                 "folds": str(row["folds"]),
                 "difference": signed(row["difference"]),
-                "interval": f"{signed(row['low'])} to {signed(row['high'])}",
-                "p": _p(row["p"]),
-                "p_holm": _p(row["p_holm"]),
+                "interval": ends(row),
+                "p": _p(row["p_simultaneous"]),
+                "tests": str(row["tests"]),
                 "chances": " / ".join(_share(row[side]) for side in ("worse", "equivalent", "better")),
                 "verdict": row["verdict"],
             }

@@ -9,11 +9,10 @@ from typing import Any
 import pandas as pd
 
 from skinmnist.analysis.analyze import Analysis
-from skinmnist.analysis.significance import exchanged
+from skinmnist.analysis.significance import AS_TRAINED, exchanged
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.presets.claims import Claims, read_claims
-from skinmnist.reporting.format import fixed, model_title, signed
-from skinmnist.reporting.sections.certainty import evidence
+from skinmnist.reporting.format import evidence, fixed, model_title, signed
 from skinmnist.reporting.theme import Embedded, embed_strip
 
 _NAMES = {
@@ -58,6 +57,7 @@ def paired_words(info: RunInfo, comparisons: pd.DataFrame, networks: Collection[
     own, *variants = networks
     rows = comparisons[
         (comparisons["question"] == "model")
+        & (comparisons["rule"] == AS_TRAINED)
         & (comparisons["model"] == own)
         & comparisons["against"].isin(variants)
         & comparisons["metric"].isin(_PAIRED)

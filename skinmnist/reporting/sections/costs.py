@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
-from skinmnist.analysis.significance import BETTER, WORSE
+from skinmnist.analysis.significance import BETTER, EQUAL, WORSE
 from skinmnist.reporting.format import (
     CORRECTION_TITLE,
     Column,
@@ -108,7 +108,7 @@ def correction_claims(analysis: Analysis, board: pd.DataFrame) -> list[dict[str,
 
 
 def _in_words(verdict: str) -> str:
-    return {BETTER: "a gain", WORSE: "a loss"}.get(verdict, verdict.replace(" shown", ""))
+    return {BETTER: "a gain", WORSE: "a loss", EQUAL: "practical equality"}.get(verdict, "nothing decided")
 
 
 def draw_costs(analysis: Analysis, board: pd.DataFrame) -> Embedded | None:

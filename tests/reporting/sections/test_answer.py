@@ -14,8 +14,8 @@ from skinmnist.reporting.sections.answer import answer
     ("verdict", "finding", "remark"),
     [
         ("better", "; better)", "The difference to training without a sampler holds: 95 % interval"),
-        ("no difference shown", "; no difference shown)", "may be chance: 95 % interval"),
-        ("too few folds", "; too few folds to say)", "this run cannot say: 5 folds in common, too few"),
+        ("undecided", "; undecided)", "holds is undecided: 95 % interval over 5 folds"),
+        ("practically equal", "; practically equal)", "does not matter in practice: 95 % interval"),
         ("worse", "; not better in the folds they share)", "training without a sampler is better"),
     ],
 )

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from skinmnist.analysis.analyze import analyze
-from skinmnist.analysis.significance import COMPARISON_COLUMNS
+from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.analysis.significance import detectable_difference
 from skinmnist.analysis.summaries import leaderboard
+from skinmnist.reporting.format import change
 from skinmnist.reporting.sections.certainty import (
     certainty,
     comparisons_with,
-    evidence,
     forest_figure,
     forest_rows,
-    probability,
+    with_control,
 )
 
 ALL = [
@@ -30,14 +30,14 @@ ALL = [
 @pytest.mark.parametrize(
     ("verdicts", "said"),
     [
-        ({}, "all show no difference."),
+        ({}, "all are undecided."),
         (dict.fromkeys(ALL, "better"), "all show a better macro-F1."),
         (dict.fromkeys(ALL, "worse"), "all show a worse macro-F1."),
-        (dict.fromkeys(ALL, "too few folds"), "all have too few folds to say."),
-        ({ALL[0]: "better"}, "1 shows a better macro-F1 and 5 show no difference."),
+        (dict.fromkeys(ALL, "practically equal"), "all are practically equal."),
+        ({ALL[0]: "better"}, "1 shows a better macro-F1 and 5 are undecided."),
         (
-            {ALL[0]: "better", ALL[1]: "better", ALL[2]: "worse"},
-            "2 show a better macro-F1, 1 shows a worse one and 3 show no difference.",
+            {ALL[0]: "better", ALL[1]: "better", ALL[2]: "worse", ALL[3]: "practically equal"},
+            "2 show a better macro-F1, 1 shows a worse one, 1 is practically equal and 2 are undecided.",
         ),
     ],
 )
@@ -52,8 +52,8 @@ def test_the_headline_counts_the_verdicts(with_verdicts, record, analysis, verdi
 def test_every_sampler_is_named_under_its_verdict(with_verdicts, record, analysis) -> None:
     changed = with_verdicts(analysis, {ALL[0]: "worse", ALL[3]: "better"})
     claim = next(c for c in certainty(changed).samplers if c.subject.startswith("Support"))
-    gaps = comparisons_with(changed.comparisons).set_index(["sampler", "model"])["difference"]
-    numbers = [f"{gaps[pair]:+.3f}".replace("-", "−") for pair in (ALL[3], ALL[0])]
+    rows = comparisons_with(changed.comparisons).set_index(["sampler", "model"])
+    numbers = [change(rows.loc[pair]) for pair in (ALL[3], ALL[0])]
     assert claim.words == (
         f"better with SMOTE on components ({numbers[0]}); "
         f"worse with RandomOverSampler on components ({numbers[1]})."
@@ -71,7 +71,7 @@ def test_models_are_found_from_the_side_of_the_best(with_verdicts, record, analy
     words = " ".join(claim.words for claim in found.models)
     for row in models[(models["model"] == best["model"]) | (models["against"] == best["model"])].itertuples():
         gap = row.difference if row.model == best["model"] else -row.difference
-        assert f"{row.sampler} ({gap:+.3f})".replace("-", "−") in words
+        assert f"{row.sampler} ({gap:+.3f} [".replace("-", "−") in words
     turned = models["against"] == best["model"]
     worse = analysis.comparisons.assign(
         verdict=np.where(analysis.comparisons.index.isin(models.index[turned]), "worse", "better")
@@ -80,14 +80,19 @@ def test_models_are_found_from_the_side_of_the_best(with_verdicts, record, analy
     assert all(claim.words.startswith("better with") and ";" not in claim.words for claim in found.models)
 
 
-def test_no_proof_of_equality_is_claimed(with_verdicts, record, analysis) -> None:
-    found = certainty(with_verdicts(analysis, {}, equivalent=0.5))
-    assert "no proof of equality" in found.remarks[0]
-    assert not [remark for remark in found.remarks if remark.startswith("Equal in practice")]
-    equal = certainty(with_verdicts(analysis, {}, equivalent=0.96))
-    assert any(remark.startswith("Equal in practice, by at least 95 % ") for remark in equal.remarks)
-    shown = certainty(with_verdicts(analysis, dict.fromkeys(ALL, "better"), equivalent=0.0))
-    assert not [remark for remark in shown.remarks if "no proof" in remark]
+def test_the_page_says_what_it_could_have_shown_and_what_repeats_would(analysis) -> None:
+    rows = comparisons_with(analysis.comparisons)
+    now, then = (f"{detectable_difference(rows, 5, planned):.3f}" for planned in (None, 15))
+    remark = certainty(analysis).remarks[0]
+    assert remark.startswith("Undecided is no proof of equality. Over 5 folds and 6 comparisons, ")
+    assert f"reach {now} or more" in remark
+    assert f"with --repeats 3 and the same spread it would be {then}." in remark
+
+
+def test_a_run_of_many_repeats_is_told_what_thrice_as_many_show(analysis) -> None:
+    info = replace(analysis.record.info, repeats=4)
+    remark = certainty(replace(analysis, record=replace(analysis.record, info=info))).remarks[0]
+    assert "with --repeats 12 " in remark
 
 
 def test_a_run_without_none_or_with_nothing_else(make_run) -> None:
@@ -99,16 +104,6 @@ def test_a_run_without_none_or_with_nothing_else(make_run) -> None:
 def test_nothing_finished(make_run) -> None:
     run = make_run(finished=lambda cell: False, status="pending", n_rows=80)
     assert certainty(analyze(run, draws=1)).headline == "No cell has finished, so nothing can be said yet."
-
-
-def test_evidence_and_probabilities(analysis) -> None:
-    row = comparisons_with(analysis.comparisons).iloc[0].copy()
-    row["low"], row["high"], row["p_holm"], row["tests"] = -0.0034, 0.0702, 0.2591, 9
-    row["verdict"] = "no difference shown"
-    assert evidence(row) == (
-        "95 % interval over 5 folds from −0.003 to +0.070, p = 0.259 after correction for 9 comparisons"
-    )
-    assert (probability(0.0001), probability(float("nan")), probability(0.04)) == ("< 0.001", "–", "= 0.040")
 
 
 @pytest.mark.parametrize("narrow", [False, True])
@@ -129,8 +124,12 @@ def test_the_forest_plot_draws_what_the_tables_say(record, analysis, narrow: boo
     assert tuple(row[["low", "high"]].to_numpy()[0]) in subsample
 
 
-def test_comparisons_with_leaves_prior_correction_out() -> None:
-    frame = pd.DataFrame([["sampler", s, "m", "none", "macro_f1"] for s in ("SMOTE", "prior_correction")])
-    frame.columns = list(COMPARISON_COLUMNS[:5])
-    assert comparisons_with(frame)["sampler"].tolist() == ["SMOTE"]
-    assert len(comparisons_with(frame, corrected=True)) == 2
+def test_controls_are_shown_beside_the_samplers_and_not_counted_with_them(analysis) -> None:
+    rows = analysis.comparisons
+    shown, counted = with_control(rows), comparisons_with(rows)
+    assert set(shown["sampler"]) - set(counted["sampler"]) == {PRIOR_CORRECTION}
+    assert set(counted["question"]) == {"sampler"}
+    assert shown.groupby("model", sort=False).ngroups == shown["model"].ne(shown["model"].shift()).sum()
+    over_control = comparisons_with(rows, against=PRIOR_CORRECTION)
+    assert len(over_control) == len(counted)
+    assert set(over_control["question"]) == {"control"}
