@@ -84,7 +84,6 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _print_found(pictures: Pictures, terminal: BuildTerminal) -> None:
-    """Print what there is, and what is left out."""
     terminal.console.print(f"{len(pictures):,} pictures of {len(pictures.class_names)} classes")
     if pictures.without_picture:
         terminal.console.print(
@@ -95,7 +94,6 @@ def _print_found(pictures: Pictures, terminal: BuildTerminal) -> None:
 
 
 def _print_built(built: Built) -> None:
-    """Print what was written, and what was left out."""
     for path, reason in built.bad:
         say(f"skipped: {path}: {reason}")
     rows = sum(built.rows_per_class.values())
@@ -126,7 +124,6 @@ def _targets(options: argparse.Namespace) -> list[Target]:
 
 
 def _size(text: str) -> tuple[int, int]:
-    """Return height and width."""
     from skinmnist.errors import InputError
 
     sides = re.fullmatch(r"([0-9]{1,4})[xX×]([0-9]{1,4})", text)

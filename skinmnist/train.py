@@ -88,7 +88,6 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _cross_validate(table: PixelTable, options: argparse.Namespace, terminal: Terminal) -> RunRecord:
-    """Run and show the cross-validation of the pair."""
     from skinmnist.experiment.comparison import run_comparison
 
     with terminal:

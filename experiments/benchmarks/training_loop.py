@@ -24,7 +24,7 @@ import numpy as np
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.datasets.table import to_images
-from skinmnist.models.cnn.backend import keras, tf
+from skinmnist.models.cnn.backend import choose_precision, keras, tf
 from skinmnist.models.cnn.classifier import CNNClassifier
 from skinmnist.models.cnn.network import (
     Architecture,
@@ -33,7 +33,6 @@ from skinmnist.models.cnn.network import (
     FusedBatchNorm,
     build_network,
 )
-from skinmnist.models.cnn.precision import choose_precision
 from skinmnist.models.cnn.training import (
     CompiledTraining,
     Rows,

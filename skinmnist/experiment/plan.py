@@ -22,7 +22,7 @@ from skinmnist.experiment.fusion import Fusion, choose_columns
 from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
 from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
 from skinmnist.experiment.splits import LEFT_OUT, assign_folds, choose_split
-from skinmnist.models.cnn.precision import choose_precision
+from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 
 #: Where predictions are computed: a change there, or in what these import, makes stored cells stale.

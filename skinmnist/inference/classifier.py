@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -91,7 +92,6 @@ class Prediction:
         return "\n".join([*lines, f"  {self.notice}>"])
 
     def _repr_html_(self) -> str:
-        """Show bars in a notebook."""
         rows = "".join(
             f"<tr><td>{html.escape(self.full_names[label])} ({html.escape(label)})</td>"
             f"<td style='text-align:right'>{share:.1%}</td><td style='width:12em'>"
@@ -179,24 +179,11 @@ class Classifier:
     def classify_many(self, images: Iterable[Any]) -> list[Prediction | InputError]:
         """Classify pictures; in place of one that cannot be opened stands the error that says why."""
         results: list[Prediction | InputError] = []
-        pending: dict[int, npt.NDArray[np.uint8]] = {}
-
-        def answer() -> None:
-            if pending:
-                predictions = self._predictions(np.stack(list(pending.values())))
-                for place, prediction in zip(pending, predictions, strict=True):
-                    results[place] = prediction
-                pending.clear()
-
-        for place, image in enumerate(images):
-            try:
-                pending[place] = self._row(image)
-                results.append(InputError("not yet answered"))
-            except InputError as error:
-                results.append(error)
-            if len(pending) == CHUNK_PICTURES:
-                answer()
-        answer()
+        waiting = iter(images)
+        while chunk := [self._row_or_error(image) for image in itertools.islice(waiting, CHUNK_PICTURES)]:
+            rows = [one for one in chunk if not isinstance(one, InputError)]
+            answers = iter(self._predictions(np.stack(rows)) if rows else [])
+            results += [one if isinstance(one, InputError) else next(answers) for one in chunk]
         return results
 
     def explain(self, image: Any) -> npt.NDArray[np.float64]:
@@ -217,6 +204,12 @@ class Classifier:
 
     def _row(self, image: Any) -> npt.NDArray[np.uint8]:
         return picture_row(open_picture(image), self.shape)
+
+    def _row_or_error(self, image: Any) -> npt.NDArray[np.uint8] | InputError:
+        try:
+            return self._row(image)
+        except InputError as error:
+            return error
 
     def _predictions(self, rows: npt.NDArray[np.uint8]) -> list[Prediction]:
         probabilities = self.predict_proba(rows)

@@ -18,6 +18,8 @@ from skinmnist.inference.manifest import Arrays, UnreadableError, entry, number,
 
 Floats = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.intp]
+#: Rows of numbers to other rows, float32; readers of one return it with the width of what comes out.
+Step = Callable[[Floats], Floats]
 #: Rows of numbers to probabilities of shape (n, k).
 Head = Callable[[Floats], npt.NDArray[np.float64]]
 
@@ -46,111 +48,49 @@ def _check_probabilities(rows: Floats) -> None:
         raise UnreadableError("its probabilities are negative or do not sum to 1")
 
 
-@dataclass(frozen=True, eq=False)
-class Standardise:
-    """Features in standard deviations from their mean, clipped far out; rows of the same shape, float32."""
+def read_standardise(step: Any, arrays: Arrays, width: int) -> tuple[Step, int]:
+    """Read a scale: features become standard deviations from their mean, clipped far out."""
+    means, scales = arrays.floats("feature_mean", (width,)), arrays.floats("feature_scale", (width,))
+    farthest = number(entry(step, "farthest"), "farthest", 0, 1e6)
 
-    means: Floats
-    scales: Floats
-    farthest: float
+    def standardise(rows: Floats) -> Floats:
+        scaled = (rows.astype(np.float32, copy=False) - means) / scales
+        return np.clip(scaled, -farthest, farthest, out=scaled)
 
-    @classmethod
-    def read(cls, step: Any, arrays: Arrays, width: int) -> Standardise:
-        """Take it out of a model file."""
-        return cls(
-            arrays.floats("feature_mean", (width,)),
-            arrays.floats("feature_scale", (width,)),
-            number(entry(step, "farthest"), "farthest", 0, 1e6),
-        )
-
-    @property
-    def width(self) -> int:
-        """Length of the rows that come out."""
-        return len(self.means)
-
-    def __call__(self, rows: Floats) -> Floats:
-        """Return what comes out, shape (n, width)."""
-        scaled = (rows.astype(np.float32, copy=False) - self.means) / self.scales
-        return np.clip(scaled, -self.farthest, self.farthest, out=scaled)
+    return standardise, width
 
 
-@dataclass(frozen=True, eq=False)
-class Project:
-    """Principal components, divided by one scale; rows of shape (n, axes), float32."""
-
-    means: Floats
-    axes: Floats
-    scale: float
-
-    @classmethod
-    def read(cls, step: Any, arrays: Arrays, width: int) -> Project:
-        """Take it out of a model file."""
-        n_axes = whole(entry(step, "axes"), "axes", 1, width)
-        return cls(
-            arrays.floats("axis_mean", (width,)),
-            arrays.floats("axis", (n_axes, width)),
-            number(entry(step, "scale"), "scale", 1e-12, 1e12),
-        )
-
-    @property
-    def width(self) -> int:
-        """Length of the rows that come out."""
-        return len(self.axes)
-
-    def __call__(self, rows: Floats) -> Floats:
-        """Return what comes out, shape (n, width)."""
-        return ((rows.astype(np.float32, copy=False) - self.means) @ self.axes.T) / self.scale
+def read_project(step: Any, arrays: Arrays, width: int) -> tuple[Step, int]:
+    """Read principal components, which are divided by one scale."""
+    n_axes = whole(entry(step, "axes"), "axes", 1, width)
+    means, axes = arrays.floats("axis_mean", (width,)), arrays.floats("axis", (n_axes, width))
+    scale = number(entry(step, "scale"), "scale", 1e-12, 1e12)
+    return lambda rows: ((rows.astype(np.float32, copy=False) - means) @ axes.T) / scale, n_axes
 
 
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """Multinomial logistic regression."""
-
-    weights: Floats
-    offsets: Floats
-
-    @classmethod
-    def read(cls, head: Any, arrays: Arrays, width: int, n_classes: int) -> Linear:
-        """Take it out of a model file."""
-        scores = n_scores(n_classes)
-        return cls(arrays.floats("linear_weight", (scores, width)), arrays.floats("linear_offset", (scores,)))
-
-    def __call__(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Return probabilities, shape (n, n_classes)."""
-        return softmax(rows @ self.weights.T + self.offsets)
+def read_linear(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
+    """Read multinomial logistic regression."""
+    scores = n_scores(n_classes)
+    weights = arrays.floats("linear_weight", (scores, width))
+    offsets = arrays.floats("linear_offset", (scores,))
+    return lambda rows: softmax(rows @ weights.T + offsets)
 
 
-@dataclass(frozen=True, eq=False)
-class KernelMachine:
-    """A support vector machine with a radial kernel for each pair of classes, calibrated by a regression."""
+def read_kernel_machine(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
+    """Read a support vector machine for each pair of classes, with a radial kernel, calibrated together."""
+    pairs = n_classes * (n_classes - 1) // 2
+    vectors = arrays.floats("vector", (None, width)).astype(np.float64)
+    weights = arrays.floats("vector_weight", (len(vectors), pairs))
+    offsets = arrays.floats("pair_offset", (pairs,))
+    gamma = number(entry(head, "gamma"), "gamma", 0, 1e6)
+    means, scales = arrays.floats("pair_mean", (pairs,)), arrays.floats("pair_scale", (pairs,))
+    calibration = read_linear(head, arrays, pairs, n_classes)
 
-    vectors: Floats
-    weights: Floats
-    offsets: Floats
-    gamma: float
-    means: Floats
-    scales: Floats
-    calibration: Linear
+    def answer(rows: Floats) -> npt.NDArray[np.float64]:
+        decisions = kernel_decisions(rows, vectors, weights, offsets, gamma)
+        return calibration((decisions - means) / scales)
 
-    @classmethod
-    def read(cls, head: Any, arrays: Arrays, width: int, n_classes: int) -> KernelMachine:
-        """Take it out of a model file."""
-        pairs = n_classes * (n_classes - 1) // 2
-        vectors = arrays.floats("vector", (None, width)).astype(np.float64)
-        return cls(
-            vectors=vectors,
-            weights=arrays.floats("vector_weight", (len(vectors), pairs)),
-            offsets=arrays.floats("pair_offset", (pairs,)),
-            gamma=number(entry(head, "gamma"), "gamma", 0, 1e6),
-            means=arrays.floats("pair_mean", (pairs,)),
-            scales=arrays.floats("pair_scale", (pairs,)),
-            calibration=Linear.read(head, arrays, pairs, n_classes),
-        )
-
-    def __call__(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Return probabilities, shape (n, n_classes)."""
-        decisions = kernel_decisions(rows, self.vectors, self.weights, self.offsets, self.gamma)
-        return self.calibration((decisions - self.means) / self.scales)
+    return answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,73 +163,42 @@ def _count_steps(roots: Indices, left: Indices, right: Indices) -> int:
     raise UnreadableError(f"its trees are more than {MOST_STEPS} steps high")
 
 
-@dataclass(frozen=True, eq=False)
-class Forest:
-    """A random forest: the mean of its trees' leaves.
+def read_forest(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
+    """Read a random forest, the mean of its trees' leaves.
 
     ``levels``, where it is not 0, rounds numbers to so many steps in each unit before.
     """
+    trees = Trees.read(arrays, width, n_classes)
+    _check_probabilities(trees.values)
+    levels = number(entry(head, "levels"), "levels", 0, 1e6)
 
-    trees: Trees
-    levels: float
-
-    @classmethod
-    def read(cls, head: Any, arrays: Arrays, width: int, n_classes: int) -> Forest:
-        """Take it out of a model file."""
-        trees = Trees.read(arrays, width, n_classes)
-        _check_probabilities(trees.values)
-        return cls(trees, number(entry(head, "levels"), "levels", 0, 1e6))
-
-    def __call__(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Return probabilities, shape (n, n_classes)."""
+    def answer(rows: Floats) -> npt.NDArray[np.float64]:
         rows = np.asarray(rows, dtype=np.float32)
-        if self.levels:
-            rows = np.rint(rows * np.float32(self.levels))
-        return self.trees.total(rows) / len(self.trees.roots)
+        return trees.total(np.rint(rows * np.float32(levels)) if levels else rows) / len(trees.roots)
+
+    return answer
 
 
-@dataclass(frozen=True, eq=False)
-class BoostedTrees:
-    """Boosted trees: a start, and what all leaves add to the scores."""
-
-    trees: Trees
-    start: Floats
-
-    @classmethod
-    def read(cls, head: Any, arrays: Arrays, width: int, n_classes: int) -> BoostedTrees:
-        """Take it out of a model file."""
-        scores = n_scores(n_classes)
-        return cls(Trees.read(arrays, width, scores), arrays.floats("start", (scores,)))
-
-    def __call__(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Return probabilities, shape (n, n_classes)."""
-        return softmax(self.start + self.trees.total(rows))
+def read_boosted_trees(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
+    """Read boosted trees: a start, and what all leaves add to the scores."""
+    scores = n_scores(n_classes)
+    trees, start = Trees.read(arrays, width, scores), arrays.floats("start", (scores,))
+    return lambda rows: softmax(start + trees.total(rows))
 
 
-@dataclass(frozen=True, eq=False)
-class Constant:
-    """The same answer to every picture."""
-
-    probabilities: Floats
-
-    @classmethod
-    def read(cls, head: Any, arrays: Arrays, width: int, n_classes: int) -> Constant:
-        """Take it out of a model file."""
-        probabilities = arrays.floats("probability", (n_classes,))
-        _check_probabilities(probabilities[None])
-        return cls(probabilities)
-
-    def __call__(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Return probabilities, shape (n, n_classes)."""
-        return np.tile(np.asarray(self.probabilities, dtype=np.float64), (len(rows), 1))
+def read_constant(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
+    """Read the same answer to every picture."""
+    probabilities = arrays.floats("probability", (n_classes,))
+    _check_probabilities(probabilities[None])
+    return lambda rows: np.tile(np.asarray(probabilities, dtype=np.float64), (len(rows), 1))
 
 
-#: By their names in a manifest.
-STEPS: dict[str, type[Any]] = {"standardise": Standardise, "project": Project}
-HEADS: dict[str, type[Any]] = {
-    "linear": Linear,
-    "kernel_machine": KernelMachine,
-    "forest": Forest,
-    "boosted_trees": BoostedTrees,
-    "constant": Constant,
+#: Readers by the names in a manifest.
+STEPS = {"standardise": read_standardise, "project": read_project}
+HEADS = {
+    "linear": read_linear,
+    "kernel_machine": read_kernel_machine,
+    "forest": read_forest,
+    "boosted_trees": read_boosted_trees,
+    "constant": read_constant,
 }

@@ -132,26 +132,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a model is, what it learnt from, and what it may claim.
-
-    Attributes
-    ----------
-    title : str
-        Such as ``"Convolutional network"``.
-    model, sampler : str
-        Names in the registries.
-    shape : tuple of int
-        ``(height, width, channels)`` of a picture.
-    class_names, full_names : tuple of str
-        In code order.
-    synthetic : bool
-        Whether it was trained on synthetic pictures.
-    scores : dict of str to (float, float)
-        Mean and standard deviation over the folds of a cross-validation, by metric; empty where there was
-        none.
-    content : dict
-        The whole manifest, as JSON has it.
-    """
+    """What a model is, what it learnt from, and what it may claim; classes stand in code order."""
 
     title: str
     model: str
@@ -159,8 +140,11 @@ class Manifest:
     shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     full_names: tuple[str, ...]
+    #: Whether it was trained on synthetic pictures.
     synthetic: bool
+    #: Mean and standard deviation over the folds of a cross-validation, by metric; empty without one.
     scores: dict[str, tuple[float, float]]
+    #: The whole manifest, as JSON has it.
     content: dict[str, Any]
 
     @classmethod

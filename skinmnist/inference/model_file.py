@@ -26,7 +26,7 @@ from skinmnist.datasets.arrays import Array, decode_array, decode_members, encod
 from skinmnist.errors import InputError
 from skinmnist.features.extract import extract_features, feature_names
 from skinmnist.features.image_ops import Shape
-from skinmnist.inference.heads import HEADS, STEPS, Head, Project, Standardise, softmax
+from skinmnist.inference.heads import HEADS, STEPS, Head, Step, softmax
 from skinmnist.inference.manifest import (
     FORMAT,
     MANIFEST,
@@ -61,9 +61,8 @@ class Answer:
 
     shape: Shape
     on_features: bool
-    steps: tuple[Standardise | Project, ...]
-    head: Head | None
-    network: Session | None
+    steps: tuple[Step, ...]
+    head: Head | Session
     #: Of the classes that the head or network knows.
     codes: npt.NDArray[np.intp]
     n_classes: int
@@ -78,26 +77,22 @@ class Answer:
         kind = one_of(entry(entry(content, "head"), "kind"), "head", ("network", *HEADS))
         on_features = one_of(entry(content, "input"), "input", ("pixels", "features")) == "features"
         width = _n_features(shape) if on_features else shape[0] * shape[1] * shape[2]
-        steps: list[Standardise | Project] = []
-        for step in several(entry(content, "steps"), "steps", 0, 2):
-            reader = STEPS[one_of(entry(step, "kind"), "step", STEPS)]
-            steps.append(reader.read(step, arrays, width))
-            width = steps[-1].width
-        head, network = None, None
+        steps: list[Step] = []
+        for declared in several(entry(content, "steps"), "steps", 0, 2):
+            step, width = STEPS[one_of(entry(declared, "kind"), "step", STEPS)](declared, arrays, width)
+            steps.append(step)
+        head: Head | Session
         if kind == "network":
             plan = NetworkPlan.read(content["head"], shape, len(codes), width if on_features else 0)
-            network = Session(plan, arrays.floats)
+            head = Session(plan, arrays.floats)
         else:
-            head = HEADS[kind].read(content["head"], arrays, width, len(codes))
-        return cls(shape, on_features, tuple(steps), head, network, np.array(codes), n_classes)
+            head = HEADS[kind](content["head"], arrays, width, len(codes))
+        return cls(shape, on_features, tuple(steps), head, np.array(codes), n_classes)
 
     def __call__(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return probabilities of shape (n, n_classes) of uint8 pixel rows, at least one.
 
-        Raises
-        ------
-        InputError
-            Where the model's numbers, each in order, make no probabilities together.
+        InputError where the model's numbers, each in order, make no probabilities together.
         """
         with np.errstate(all="ignore"):
             known = self._known(rows)
@@ -111,18 +106,14 @@ class Answer:
 
     def _known(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return probabilities of the classes that the head knows, shape (n, len(codes))."""
-        values: npt.NDArray[np.floating] | None = None
-        if self.on_features:
-            values = extract_features(rows, self.shape)
-        elif self.network is None:
-            values = rows.astype(np.float32)
-        if values is not None:
-            for step in self.steps:
-                values = step(values)
-        if self.network is not None:
-            return softmax(self.network(rows, None if values is None else values.astype(np.float32)))
-        assert self.head is not None
-        assert values is not None
+        if isinstance(self.head, Session) and not self.on_features:
+            return softmax(self.head(rows, None))
+        values: npt.NDArray[np.floating]
+        values = extract_features(rows, self.shape) if self.on_features else rows.astype(np.float32)
+        for step in self.steps:
+            values = step(values)
+        if isinstance(self.head, Session):
+            return softmax(self.head(rows, values.astype(np.float32)))
         return self.head(values)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import Any
 
 from skinmnist.errors import InputError
@@ -38,11 +37,8 @@ class Layer:
     padding: str = "valid"
 
 
-@dataclass(frozen=True)
-class Blueprint:
-    """A stack of layers; the dense softmax layer over the classes follows the last of them."""
-
-    layers: tuple[Layer, ...]
+#: A stack of layers; the dense softmax layer over the classes follows the last of them.
+Blueprint = tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ def read_blueprint(layers: Sequence[Mapping[str, Any]], batch_norm_after: Sequen
         )
     if "dense" in kinds[: kinds.index("flatten")]:
         raise InputError("a network received a dense layer before its flatten layer; put flatten before it")
-    return Blueprint(tuple(found))
+    return tuple(found)
 
 
 def _read_layer(number: int, declared: Mapping[str, Any]) -> Layer:
@@ -158,8 +154,8 @@ def _is_count(value: object) -> bool:
     return type(value) is int and 1 <= value <= _MOST
 
 
-def _is_list(kind: Any, value: object) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(item, kind) for item in value)
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
 
 _COUNT = f"a whole number of at least 1 and at most {_MOST:,}"
@@ -171,7 +167,5 @@ _FIELD_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "bool": (lambda value: isinstance(value, bool), "true or false"),
     "str": (lambda value: isinstance(value, str), "a text"),
     "int | None": (_is_count, f"{_COUNT}, or to leave it out"),
-    "float | None": (is_number, f"{_NUMBER}, or to leave it out"),
-    "tuple[str, ...]": (partial(_is_list, str), "a list of texts"),
-    "tuple[float, ...]": (partial(_is_list, (int, float)), "a list of numbers"),
+    "tuple[str, ...]": (_is_texts, "a list of texts"),
 }

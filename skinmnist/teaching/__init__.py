@@ -1,3 +1,1 @@
 """Lessons: scripts of cells, run and written as pages and notebooks; the exam and its marker."""
-
-__all__ = ["exam", "gallery", "lesson", "notebook_api"]

@@ -40,19 +40,24 @@ class Question:
     number: int
     #: In Markdown.
     text: str
-    #: What kind of answer, and how exact.
-    expects: str
     answer: Callable[[PixelTable], Answer]
     #: For a wrong answer that is none of `slips`.
     hint: str
     #: By which a number may be off.
     tolerance: float = 0.0
+    #: What kind of answer, where it is not just any number.
+    kind: str = ""
     slips: tuple[Slip, ...] = ()
 
     @property
     def key(self) -> str:
         """The name of its answer on the sheet."""
         return f"q{self.number}"
+
+    @property
+    def expects(self) -> str:
+        """What kind of answer, and how exact."""
+        return self.kind or f"a number, to {self.tolerance:g}"
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,6 @@ QUESTIONS = [
         1,
         "What accuracy, in percent, does the program have that answers every picture of the table with "
         "its most frequent class?",
-        "a number, to 0.5",
         lambda table: float(100 * table.class_counts.max() / len(table)),
         "Accuracy is the share of pictures that are classified correctly; look at `table.class_counts`.",
         tolerance=0.5,
@@ -194,9 +198,9 @@ QUESTIONS = [
         "`fold = assign_folds(table, 5)[0]` splits the table into five parts (from "
         "`skinmnist.experiment.splits`). Part 0 is held out, the rest is resampled by RandomOverSampler "
         "until all classes are equal. How many rows are trained on?",
-        "a whole number",
         lambda table: float(len(table.class_names) * _train_counts(table).max()),
         "Every class becomes as large as the largest class of the *training part*.",
+        kind="a whole number",
         slips=(
             Slip(
                 lambda table: float(len(table.class_names) * table.class_counts.max()),
@@ -213,7 +217,6 @@ QUESTIONS = [
         3,
         "What share of the table's pictures, in percent, show a lesion of which the table holds another "
         "picture?",
-        "a number, to 0.5",
         _pictures_with_sibling,
         "Count the pictures of each lesion with `np.unique(table.lesion_ids, return_counts=True)`, and "
         "come back from lesions to pictures.",
@@ -234,7 +237,6 @@ QUESTIONS = [
         "SMOTE starts at the table's first `mel` picture and goes a quarter of the way (u = 0.25) to its "
         "second one. What is the first pixel value (column 0) of the picture that it draws, before "
         "rounding?",
-        "a number, to 0.3",
         lambda table: _child(table, 0.25),
         "The child is a + u · (b − a). On bytes, the difference would wrap around: turn them into floats "
         "first.",
@@ -249,7 +251,6 @@ QUESTIONS = [
         "An SVM is to be trained with weights instead of copies, so that every class of the table weighs "
         "as much as the largest. What weight does one row of `vasc` get, if a row of the largest class "
         "weighs 1?",
-        "a number, to 0.1",
         lambda table: float(table.class_counts.max() / table.class_counts[table.class_names.index("vasc")]),
         "All rows of `vasc` together should weigh as much as all rows of the largest class together.",
         tolerance=0.1,
@@ -260,9 +261,7 @@ QUESTIONS = [
                 "all rows.",
             ),
             Slip(
-                lambda table: float(
-                    table.class_counts[table.class_names.index("vasc")] / table.class_counts.max()
-                ),
+                lambda table: table.class_counts[table.class_names.index("vasc")] / table.class_counts.max(),
                 "The wrong way round: the rare rows should weigh more.",
             ),
         ),
@@ -272,9 +271,9 @@ QUESTIONS = [
         "A model that was trained on the table as it is says of a picture: "
         + ", ".join(f"{name} {chance:.2f}" for name, chance in PROBABILITIES.items())
         + ", nothing else. Which class does it answer after prior correction with the table's frequencies?",
-        "a class name in quotes",
         _decision,
         "Divide each probability by how many pictures of its class the table holds, and take the largest.",
+        kind="a class name in quotes",
         slips=(
             Slip(
                 lambda table: max(PROBABILITIES, key=PROBABILITIES.__getitem__),
@@ -288,7 +287,6 @@ QUESTIONS = [
         "of a picture: melanoma, 50 %. Only `nv` and `mel` are possible, as frequent as in the "
         "table. If the model was calibrated for the world it was trained in, how probable is melanoma "
         "really, in percent?",
-        "a number, to 0.5",
         lambda table: 100 * _share(table, "mel") / (_share(table, "mel") + _share(table, "nv")),
         "Give the frequencies back: multiply both probabilities by the frequency of their class, and "
         "scale them to one.",
@@ -313,7 +311,6 @@ QUESTIONS = [
         "Two methods differ over the five folds of one cross-validation by "
         f"{', '.join(map(str, DIFFERENCES))}. What is the p-value of the corrected resampled t-test "
         "(two-sided)?",
-        "a number, to 0.003",
         lambda table: corrected_t_test(DIFFERENCES, 1 / 4).p,
         "It is `skinmnist.analysis.significance.corrected_t_test`; its second argument is test rows over "
         "training rows.",
@@ -337,7 +334,6 @@ QUESTIONS = [
         9,
         "A network is trained for ten epochs on the table, and for ten epochs on the table after "
         "RandomOverSampler to equal classes. How many times as many steps does the second training take?",
-        "a number, to 0.05",
         lambda table: float(len(table.class_names) * table.class_counts.max() / len(table)),
         "Steps per epoch grow with the rows. How many rows are there after resampling, and how many before?",
         tolerance=0.05,
@@ -354,7 +350,6 @@ QUESTIONS = [
         10,
         "All classes look exactly alike (`overlap=1`). What balanced accuracy, in percent, does the best "
         "imbalance strategy reach on very many new pictures of the table's classes?",
-        "a number, to 0.5",
         lambda table: 100 / len(table.class_names),
         "If pictures carry no information, each class is answered equally often whatever the truth is. What "
         "is the mean of the recalls?",

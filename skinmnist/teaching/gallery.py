@@ -74,32 +74,33 @@ def write_gallery(
     claim(folder, _owned([run.lesson for run in runs]), _is_unmarked_gallery)
     (folder / NOTEBOOKS).mkdir(exist_ok=True)
     environment = _environment()
-    common = {
+    environment.globals |= {
         "runs": runs,
         "table": next((run.table for run in runs if run.table), "no table"),
         "disclaimer": facts.DISCLAIMER,
     }
-    pages = {INDEX_FILE: environment.get_template("index.html").render(common, active="index")}
-    for place, run in enumerate(runs):
-        neighbours = {
-            "before": runs[place - 1] if place else None,
-            "after": runs[place + 1] if place + 1 < len(runs) else None,
-        }
-        pages[f"{run.lesson.slug}.html"] = environment.get_template("lesson.html").render(
-            common,
+
+    pages: dict[str, str] = {}
+
+    def add_page(name: str, template: str, **values: Any) -> None:
+        pages[name] = environment.get_template(template).render(values)
+
+    add_page(INDEX_FILE, "index.html", active="index")
+    for before, run, after in zip([None, *runs[:-1]], runs, [*runs[1:], None], strict=True):
+        slug = run.lesson.slug
+        add_page(
+            f"{slug}.html",
+            "lesson.html",
             run=run,
-            active=run.lesson.slug,
+            active=slug,
             cells=_cells(run),
-            checks=[check for check in CHECKS if check.lesson == run.lesson.slug],
-            **neighbours,
+            checks=[check for check in CHECKS if check.lesson == slug],
+            before=before,
+            after=after,
         )
-        write_atomically(folder / NOTEBOOKS / f"{run.lesson.slug}.ipynb", to_notebook(run.lesson).encode())
-    pages[TEACHER_FILE] = environment.get_template("text.html").render(
-        common, active="teacher", text=teacher, title="For the teacher"
-    )
-    pages[EXAM_FILE] = environment.get_template("exam.html").render(
-        common, active="exam", questions=questions
-    )
+        write_atomically(folder / NOTEBOOKS / f"{slug}.ipynb", to_notebook(run.lesson).encode())
+    add_page(TEACHER_FILE, "text.html", active="teacher", text=teacher, title="For the teacher")
+    add_page(EXAM_FILE, "exam.html", active="exam", questions=questions)
     for name, page in pages.items():
         write_atomically(folder / name, page.encode())
     write_atomically(folder / FINDINGS_FILE, (json.dumps(lesson_findings(runs), indent=1) + "\n").encode())

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from skinmnist.datasets.table import PixelTable
     from skinmnist.reporting.theme import Embedded
 
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = SERIES
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, *_ = SERIES
 
 #: Pictures of the table that a lesson works on, unless it asks for more.
 ROWS = 2500
@@ -100,12 +100,8 @@ class Recorder:
         self.outputs[-1].append(output)
 
 
+#: What records the output; None in a plain script or a notebook.
 _ACTIVE: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
-
-
-def active_recorder() -> Recorder | None:
-    """Return what records the output; None in a plain script or a notebook."""
-    return _ACTIVE.get()
 
 
 @contextmanager
@@ -144,7 +140,7 @@ def open_table(rows: int = ROWS) -> PixelTable:
         table = make_lesions(rows, random_state=0)
     else:
         table = whole.take(sample_rows(whole, rows, random_state=0, min_lesions=10))
-    recorder = active_recorder()
+    recorder = _ACTIVE.get()
     height, width, _ = table.shape
     kind = "synthetic" if table.synthetic else "real"
     if recorder is not None:
@@ -159,10 +155,7 @@ def open_table(rows: int = ROWS) -> PixelTable:
 def find_whole_table() -> PixelTable | None:
     """Return the table that ``$SKINMNIST_DATA`` or ``data/`` holds; None where there is none.
 
-    Raises
-    ------
-    InputError
-        Where it has no lesion ids, or no moles or no melanomas.
+    InputError where it has no lesion ids, or no moles or no melanomas.
     """
     from skinmnist.datasets.hmnist import find_table, load_hmnist
 
@@ -222,7 +215,7 @@ def show(plot: Figure, alt: str, cover: bool = False) -> None:
     """
     import matplotlib.pyplot as plt
 
-    recorder = active_recorder()
+    recorder = _ACTIVE.get()
     if recorder is not None:
         from skinmnist.reporting.theme import embed_figure
 
@@ -243,7 +236,7 @@ def show(plot: Figure, alt: str, cover: bool = False) -> None:
 def show_table(frame: pd.DataFrame, caption: str, digits: int = 3) -> None:
     """Show a table; its index is the first column, and `digits` those of its fractions."""
     written = frame.reset_index().map(lambda value: _written(value, digits)).astype(str)
-    recorder = active_recorder()
+    recorder = _ACTIVE.get()
     if recorder is not None:
         rows = tuple(tuple(row) for row in written.to_numpy())
         recorder.take(ShownTable(caption, tuple(map(str, written.columns)), rows))
@@ -257,7 +250,7 @@ def show_table(frame: pd.DataFrame, caption: str, digits: int = 3) -> None:
 
 def say(sentence: str) -> None:
     """Show a paragraph of Markdown whose numbers the code has filled in."""
-    recorder = active_recorder()
+    recorder = _ACTIVE.get()
     if recorder is not None:
         recorder.take(Paragraph(sentence))
     elif _in_notebook():
@@ -291,7 +284,7 @@ def claim(
         raise TypeError("claim takes either at_least or at_most")
     relation, bound = ("at most", at_most) if at_least is None else ("at least", at_least)
     stated = Claim(sentence, float(value), float(bound or 0.0), relation)
-    recorder = active_recorder()
+    recorder = _ACTIVE.get()
     if recorder is not None:
         recorder.take(stated)
     else:
@@ -301,7 +294,7 @@ def claim(
 
 def finding(sentence: str) -> None:
     """State the lesson's answer in one sentence, for its card and the README."""
-    recorder = active_recorder()
+    recorder = _ACTIVE.get()
     if recorder is not None:
         recorder.finding = sentence
     say(f"**Finding.** {sentence}")

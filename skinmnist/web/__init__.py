@@ -1,3 +1,1 @@
 """The local page that classifies a picture."""
-
-__all__ = ["app", "guard", "server"]

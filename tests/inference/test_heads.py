@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skinmnist.inference.heads import Project, Standardise, Trees, softmax
+from skinmnist.inference.heads import Trees, read_project, read_standardise, softmax
 from skinmnist.inference.manifest import Arrays, UnreadableError
 
 
@@ -73,9 +73,10 @@ def test_softmax_of_one_score_is_that_of_the_second_class():
 def test_steps():
     rows = np.array([[0.0, 100.0], [2.0, 4.0]])
     arrays = {"feature_mean": np.array([1.0, 2.0]), "feature_scale": np.array([0.5, 2.0])}
-    step = Standardise.read({"farthest": 8}, Arrays(arrays), 2)
+    step, width = read_standardise({"farthest": 8}, Arrays(arrays), 2)
+    assert width == 2
     np.testing.assert_allclose(step(rows), [[-2, 8], [2, 1]])
     arrays = {"axis_mean": np.array([1.0, 2.0]), "axis": np.array([[0.0, 1.0]])}
-    step = Project.read({"axes": 1, "scale": 4}, Arrays(arrays), 2)
-    assert step.width == 1
+    step, width = read_project({"axes": 1, "scale": 4}, Arrays(arrays), 2)
+    assert width == 1
     np.testing.assert_allclose(step(rows), [[24.5], [0.5]])

@@ -1,3 +1,1 @@
 """The collection's files from a mirror, checked."""
-
-__all__ = ["collection", "fetch"]

@@ -176,11 +176,9 @@ class _Order:
         return replace(self, sums={**more, **self.sums})
 
     def expected(self) -> dict[str, Expected]:
-        """Return what is known of the files, checksums included."""
         return {name: replace(limits, sha256=self.sums.get(name)) for name, limits in self.wanted.items()}
 
     def progress(self, name: str) -> OnProgress | None:
-        """Return the callback of a file."""
         return self.progress_of and self.progress_of(name)
 
 
@@ -378,16 +376,15 @@ def _members(
         if inside.name not in expected or member.is_dir():
             continue
         where = f"{archive.name}, member {member.filename!r}"
-        if inside.is_absolute() or ".." in inside.parts or ":" in inside.parts[0]:
-            raise InputError(
-                f"{where} points out of the archive; expected a plain one, so try another mirror"
-            )
-        if stat.S_ISLNK(member.external_attr >> 16):
-            raise InputError(f"{where} is a link; expected a file, so try another mirror")
-        if member.flag_bits & _ENCRYPTED:
-            raise InputError(f"{where} is encrypted; expected a plain one, so try another mirror")
-        if inside.name in found:
-            raise InputError(f"{where} stands there twice; expected it once, so try another mirror")
+        outside = inside.is_absolute() or ".." in inside.parts or ":" in inside.parts[0]
+        for fault, holds in (
+            ("points out of the archive; expected a plain one", outside),
+            ("is a link; expected a file", stat.S_ISLNK(member.external_attr >> 16)),
+            ("is encrypted; expected a plain one", member.flag_bits & _ENCRYPTED),
+            ("stands there twice; expected it once", inside.name in found),
+        ):
+            if holds:
+                raise InputError(f"{where} {fault}, so try another mirror")
         found[inside.name] = member
     return {name: found[name] for name in expected if name in found}
 

@@ -149,7 +149,6 @@ class _Transfer:
     notes: list[str] = field(default_factory=list)
 
     def complete(self) -> None:
-        """Ask for the file until it is whole."""
         for left in reversed(range(_ATTEMPTS)):
             try:
                 self._continue()

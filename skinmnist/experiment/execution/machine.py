@@ -49,7 +49,7 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict[str, Any]:
     """Describe the machine: processor, cores, memory, the precision of networks, system."""
-    from skinmnist.models.cnn.precision import choose_precision
+    from skinmnist.models.cnn.backend import choose_precision
 
     return {
         "cpu": _processor(),

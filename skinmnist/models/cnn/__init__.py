@@ -1,12 +1,1 @@
 """The networks: the only place that imports Keras or TensorFlow, and not before a network is built."""
-
-__all__ = [
-    "augmentation",
-    "backend",
-    "classifier",
-    "network",
-    "optimizer",
-    "precision",
-    "stacked",
-    "training",
-]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import KW_ONLY, dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,8 @@ from skinmnist.datasets.table import to_rows
 from skinmnist.errors import InputError
 from skinmnist.features.extract import extract_features
 from skinmnist.features.transformer import Standardiser
+from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble
-from skinmnist.models.cnn.precision import choose_precision
 from skinmnist.models.cnn.training import BALANCES, Rows, TrainingConfig, ValidationSet, borrow
 
 #: Rows per step when predicting, so that memory does not follow the size of the table.
@@ -28,6 +28,7 @@ Array = npt.NDArray[np.generic]
 Pictures = npt.NDArray[np.uint8] | MappedRows
 
 
+@dataclass(eq=False, repr=False)
 class CNNClassifier(ClassifierMixin, BaseEstimator):
     """A small convolutional network, trained for at most a number of gradient steps on one CPU thread.
 
@@ -71,7 +72,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         run ends. With either, `fit` must be given a validation set. With a `rate_patience` the learning rate
         stays up until it is halved, instead of following its cycle.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        See `skinmnist.models.cnn.precision.choose_precision`.
+        See `skinmnist.models.cnn.backend.choose_precision`.
     answer_precision : {None, "auto", "float32", "bfloat16"}, default=None
         The same for predictions; None: as in training. A network that is saved predicts in float32, as the
         file does on any machine.
@@ -99,60 +100,32 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         The networks' weights, one network after the other, in the order of ``keras.Model.get_weights``.
     """
 
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        *,
-        steps: int = 700,
-        batch_size: int = 128,
-        channels: Sequence[int] = (32, 64, 96),
-        pairs: Sequence[int] = (0, 1, 1),
-        dropout: float = 0.3,
-        feature_layers: Sequence[int] = (),
-        feature_share: float = 0.5,
-        coarse_share: float = 0.6,
-        kernel_rate: float | None = 0.1,
-        kernel_decay: float = 0.1,
-        learning_rate: float = 4e-3,
-        weight_decay: float = 0.05,
-        label_smoothing: float = 0.05,
-        max_shift: int = 1,
-        colour_spread: float = 0.02,
-        balance: str | None = None,
-        loss: str = "cross_entropy",
-        points: int = 30,
-        rate_patience: int | None = None,
-        stop_patience: int | None = None,
-        precision: str = "auto",
-        answer_precision: str | None = None,
-        views: int = 8,
-        random_state: int = 0,
-    ) -> None:
-        self.shape = shape
-        self.steps = steps
-        self.batch_size = batch_size
-        self.channels = channels
-        self.pairs = pairs
-        self.dropout = dropout
-        self.feature_layers = feature_layers
-        self.feature_share = feature_share
-        self.coarse_share = coarse_share
-        self.kernel_rate = kernel_rate
-        self.kernel_decay = kernel_decay
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.label_smoothing = label_smoothing
-        self.max_shift = max_shift
-        self.colour_spread = colour_spread
-        self.balance = balance
-        self.loss = loss
-        self.points = points
-        self.rate_patience = rate_patience
-        self.stop_patience = stop_patience
-        self.precision = precision
-        self.answer_precision = answer_precision
-        self.views = views
-        self.random_state = random_state
+    shape: tuple[int, int, int]
+    _: KW_ONLY
+    steps: int = 700
+    batch_size: int = 128
+    channels: Sequence[int] = (32, 64, 96)
+    pairs: Sequence[int] = (0, 1, 1)
+    dropout: float = 0.3
+    feature_layers: Sequence[int] = ()
+    feature_share: float = 0.5
+    coarse_share: float = 0.6
+    kernel_rate: float | None = 0.1
+    kernel_decay: float = 0.1
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.05
+    max_shift: int = 1
+    colour_spread: float = 0.02
+    balance: str | None = None
+    loss: str = "cross_entropy"
+    points: int = 30
+    rate_patience: int | None = None
+    stop_patience: int | None = None
+    precision: str = "auto"
+    answer_precision: str | None = None
+    views: int = 8
+    random_state: int = 0
 
     def fit(
         self,

@@ -90,10 +90,7 @@ class FusedBatchNorm(keras.layers.Layer):
     times as much on a CPU. `momentum` is the share of the moving statistics that a training step leaves.
     """
 
-    def __init__(self, momentum: float = 0.95, epsilon: float = 1e-3, **kwargs: object) -> None:
-        super().__init__(**kwargs)
-        self.momentum = momentum
-        self.epsilon = epsilon
+    momentum, epsilon = 0.95, 1e-3
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the scale, the offset and the moving statistics, float32 of shape (channels,) each."""

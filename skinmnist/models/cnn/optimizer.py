@@ -12,8 +12,11 @@ from collections.abc import Sequence
 
 from skinmnist.models.cnn.backend import keras, tf
 
+#: Of Newton and Schulz.
+ITERATIONS = 5
 
-def orthogonalise(stacks: Sequence[tf.Tensor], iterations: int = 5) -> list[tf.Tensor]:
+
+def orthogonalise(stacks: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """Replace the singular values of matrices by numbers near 1, by a Newton-Schulz iteration.
 
     Each stack holds float32 matrices of equal shape, (m, rows, columns). The coefficients are those of Jordan
@@ -33,18 +36,18 @@ def orthogonalise(stacks: Sequence[tf.Tensor], iterations: int = 5) -> list[tf.T
     products = list(grams)
     for size in {gram.shape[-1] for gram in grams}:
         alike = [at for at, gram in enumerate(grams) if gram.shape[-1] == size]
-        evened = _even_out(tf.concat([grams[at] for at in alike], 0), iterations)
+        evened = _even_out(tf.concat([grams[at] for at in alike], 0))
         for at, product in zip(alike, tf.split(evened, [grams[at].shape[0] for at in alike]), strict=True):
             products[at] = product
     results = [tf.matmul(product, stack) for product, stack in zip(products, wide, strict=True)]
     return [upright(result, stack) for result, stack in zip(results, stacks, strict=True)]
 
 
-def _even_out(gram: tf.Tensor, iterations: int) -> tf.Tensor:
+def _even_out(gram: tf.Tensor) -> tf.Tensor:
     """Return the matrices that even out the singular values of those with products ``gram`` (m, n, n)."""
     identity = tf.eye(gram.shape[-1])
     product: tf.Tensor = None
-    for _ in range(iterations):
+    for _ in range(ITERATIONS):
         factor = 3.4445 * identity - 4.7750 * gram + 2.0315 * tf.matmul(gram, gram)
         product = factor if product is None else tf.matmul(factor, product)
         gram = tf.matmul(factor, tf.matmul(gram, factor))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,40 +24,20 @@ from skinmnist.models.cnn.classifier import (
 )
 
 
+@dataclass(eq=False, repr=False)
 class PublishedNetwork(ClassifierMixin, BaseEstimator):
     """A network of a preset: pixels to [0, 1], augmentation in the graph, Adam, Keras' callbacks.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(height, width, channels)`` of a picture.
-    blueprint : Blueprint
-    training : Training
-    augmentation : Augmentation or None
-    random_state : int
-        Same seed, rows, machine and versions: same weights.
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-    history_ : dict of str to list
-        ``step`` and, after each epoch, ``loss`` and ``accuracy``; with a validation set also
-        ``validation_loss`` and ``validation_accuracy``.
+    Of the same seed, rows, machine and versions come the same weights. After `fit`, ``history_`` has ``step``
+    and, after each epoch, ``loss`` and ``accuracy``; with a validation set also ``validation_loss`` and
+    ``validation_accuracy``.
     """
 
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        blueprint: Blueprint,
-        training: Training = Training(),  # noqa: B008  Frozen, and scikit-learn's `clone` needs it as it is.
-        augmentation: Augmentation | None = None,
-        random_state: int = 0,
-    ) -> None:
-        self.shape = shape
-        self.blueprint = blueprint
-        self.training = training
-        self.augmentation = augmentation
-        self.random_state = random_state
+    shape: tuple[int, int, int]
+    blueprint: Blueprint
+    training: Training = Training()  # noqa: RUF009  Frozen, and scikit-learn's `clone` needs it as it is.
+    augmentation: Augmentation | None = None
+    random_state: int = 0
 
     def fit(
         self,
@@ -66,25 +47,9 @@ class PublishedNetwork(ClassifierMixin, BaseEstimator):
         sample_indices: npt.NDArray[np.integer] | None = None,
         validation_data: tuple[Array, Array] | None = None,
     ) -> PublishedNetwork:
-        """Train the network.
+        """Train the network; see `skinmnist.models.cnn.classifier.CNNClassifier.fit`.
 
-        Parameters
-        ----------
-        X : ndarray of shape (n, height * width * channels)
-            uint8 pixel rows, or floats between 0 and 255, which are rounded.
-        y : ndarray of shape (n,)
-        sample_weight : ndarray of shape (n,), optional
-        sample_indices : ndarray of int, optional
-            Positions of the rows to train on, repeated where a sampler copies rows.
-        validation_data : tuple of ndarray, optional
-            Pixel rows and labels that the callbacks monitor.
-
-        Raises
-        ------
-        InputError
-            Where rows, labels or weights do not fit each other, or a patience has no validation set.
-        FloatingPointError
-            Where the loss is no longer finite.
+        The callbacks monitor the validation data.
         """
         training = self.training
         pictures, y, weights = check_training_rows(
@@ -222,7 +187,7 @@ def build_stack(
     seeds = _seeds(seed)
     model = keras.Sequential([keras.Input(shape, name="pictures")])
     try:
-        for number, layer in enumerate(blueprint.layers, start=1):
+        for number, layer in enumerate(blueprint, start=1):
             model.add(_build_layer(layer, f"{number:02d}_{layer.kind}", seeds))
         model.add(_build_layer(Layer("dense", n_classes), "classes", seeds, "softmax"))
     except ValueError:
@@ -254,24 +219,16 @@ def build_augmentation(
 ) -> keras.Sequential:
     """Build what changes pictures in [0, 1] at random; the nearest pixel fills what is uncovered."""
     seeds, layers, nearest = _seeds(seed), keras.layers, {"fill_mode": "nearest"}
-    stack: list[keras.Layer] = [keras.Input(shape), layers.Identity()]
-    if augmentation.flip:
-        stack.append(layers.RandomFlip(augmentation.flip, seed=next(seeds)))
-    if augmentation.rotation:
-        stack.append(layers.RandomRotation(augmentation.rotation / 360, seed=next(seeds), **nearest))
-    if augmentation.zoom:
-        stack.append(layers.RandomZoom(augmentation.zoom, seed=next(seeds), **nearest))
-    if augmentation.shift:
-        sides = augmentation.shift, augmentation.shift
-        stack.append(layers.RandomTranslation(*sides, seed=next(seeds), **nearest))
-    if augmentation.shear:
-        sides = augmentation.shear, augmentation.shear
-        stack.append(layers.RandomShear(*sides, seed=next(seeds), **nearest))
-    if augmentation.brightness:
-        stack.append(
-            layers.RandomBrightness(augmentation.brightness, value_range=(0.0, 1.0), seed=next(seeds))
-        )
-    return keras.Sequential(stack)
+    changes: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = [
+        (layers.RandomFlip, (augmentation.flip,), {}),
+        (layers.RandomRotation, (augmentation.rotation / 360,), nearest),
+        (layers.RandomZoom, (augmentation.zoom,), nearest),
+        (layers.RandomTranslation, (augmentation.shift, augmentation.shift), nearest),
+        (layers.RandomShear, (augmentation.shear, augmentation.shear), nearest),
+        (layers.RandomBrightness, (augmentation.brightness,), {"value_range": (0.0, 1.0)}),
+    ]
+    stack = [make(*sizes, seed=next(seeds), **options) for make, sizes, options in changes if any(sizes)]
+    return keras.Sequential([keras.Input(shape), layers.Identity(), *stack])
 
 
 def show_augmented(
