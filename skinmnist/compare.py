@@ -23,7 +23,7 @@ from skinmnist.models.registry import DEFAULT_MODELS, MODELS
 from skinmnist.resampling.registry import STRATEGIES
 
 if TYPE_CHECKING:
-    from skinmnist.console.comparison import Terminal
+    from skinmnist.console.terminal import Terminal
     from skinmnist.datasets.table import PixelTable
     from skinmnist.experiment.run_folder.record import RunRecord
 
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.analysis.analyze import analyze_run
-    from skinmnist.console.comparison import Terminal, verbosely
+    from skinmnist.console.terminal import Terminal, verbosely
     from skinmnist.datasets.table import sample_rows
     from skinmnist.experiment.comparison import run_comparison
     from skinmnist.experiment.execution.limits import Limits

@@ -107,7 +107,7 @@ def describe(preset: Preset, table: PixelTable | None) -> list[str]:
 
 def _run(options: argparse.Namespace, command: str) -> int:
     from skinmnist.analysis.analyze import analyze_run
-    from skinmnist.console.comparison import Terminal, verbosely
+    from skinmnist.console.terminal import Terminal, verbosely
     from skinmnist.experiment.execution.limits import Limits
     from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.experiment.run_folder.run_info import Request

@@ -11,7 +11,7 @@ from skinmnist import facts
 from skinmnist.console.common import FAILED_CELLS, add_table_arguments, guarded, open_table, say
 
 if TYPE_CHECKING:
-    from skinmnist.console.comparison import Terminal
+    from skinmnist.console.terminal import Terminal
     from skinmnist.datasets.table import PixelTable
     from skinmnist.experiment.run_folder.record import RunRecord
 
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from skinmnist.console.comparison import Terminal
+    from skinmnist.console.terminal import Terminal
     from skinmnist.errors import InputError
     from skinmnist.experiment.splits import choose_split
     from skinmnist.experiment.train_model import (

@@ -18,7 +18,7 @@ from PIL import Image
 
 from skinmnist import build, compare, run_comparison
 from skinmnist.analysis.analyze import analyze
-from skinmnist.console.comparison import Terminal
+from skinmnist.console.terminal import Terminal
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.datasets.metadata import read_metadata
 from skinmnist.datasets.table import PixelTable

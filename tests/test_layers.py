@@ -187,7 +187,7 @@ def names_of(path: Path) -> set[str]:
             names.add((node.asname or node.name).split(".")[0])
         waiting += ast.iter_child_nodes(node)
     if path == PACKAGE / "__init__.py":
-        names |= {key.value for key in ast.walk(tree) if isinstance(key, ast.Constant) and key.value}
+        names |= names_of(path.with_suffix(".pyi"))
     return names
 
 

@@ -1,3 +1,3 @@
 """What the commands share: arguments, exit codes, progress, tables."""
 
-__all__ = ["common", "comparison", "progress"]
+__all__ = ["common", "progress", "terminal"]

@@ -46,7 +46,7 @@ class Task:
 
 
 @dataclass(frozen=True, eq=False)
-class LeakTrial:
+class Trial:
     """Cells of one table and one task: one pass of the runner.
 
     Trials of one name hold the same table and folds; the name is also that of their folder.

@@ -13,7 +13,7 @@ from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.limits import Limits
 from skinmnist.experiment.execution.locks import hold_folder
 from skinmnist.experiment.execution.runner import choose_engine
-from skinmnist.experiment.fit_cell import LeakTrial
+from skinmnist.experiment.fit_cell import Trial
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 
 
@@ -34,7 +34,7 @@ class TrialProgress(CellProgress, Protocol):
         """Cells in all, cells that were stored before, and what is left out."""
 
 
-def trial_provenance(trial: LeakTrial, *identity: str) -> Provenance:
+def trial_provenance(trial: Trial, *identity: str) -> Provenance:
     """Return what stored cells must come from; `identity` names what they depend on beside the table."""
     digest = hashlib.sha256(" ".join((*identity, trial.name)).encode()).hexdigest()
     prints = {name: spec.fingerprint for name, spec in trial.task.models.items()}
@@ -50,13 +50,13 @@ class TrialRunner:
     dask: str | None = None
     progress: TrialProgress | None = None
 
-    def announce(self, trials: Sequence[tuple[LeakTrial, CellStore]], notes: tuple[str, ...] = ()) -> None:
+    def announce(self, trials: Sequence[tuple[Trial, CellStore]], notes: tuple[str, ...] = ()) -> None:
         """Report how many cells there are, and how many of them are stored."""
         if self.progress:
             stored = sum(store.load(cell) is not None for trial, store in trials for cell in trial.cells)
             self.progress.leaking(sum(len(trial.cells) for trial, _ in trials), stored, notes)
 
-    def run(self, trial: LeakTrial, store: CellStore) -> list[CellFailure]:
+    def run(self, trial: Trial, store: CellStore) -> list[CellFailure]:
         """Run the cells that are not stored, the longest first, and return those that failed.
 
         Of two runs at once in one folder, the second waits for the first and takes over its cells.

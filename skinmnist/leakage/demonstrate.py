@@ -21,7 +21,7 @@ from skinmnist.experiment.cells import Cell, CellResult
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
 from skinmnist.experiment.execution.locks import RUN_FOLDER, scratch_folder
 from skinmnist.experiment.execution.machine import available_cores
-from skinmnist.experiment.fit_cell import LeakTrial
+from skinmnist.experiment.fit_cell import Trial
 from skinmnist.experiment.metrics import score
 from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.file_names import LEAK_FILES, RUN, is_unmarked_run
@@ -29,7 +29,7 @@ from skinmnist.experiment.run_folder.record import CELLS_FOLDER
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 from skinmnist.experiment.trial_runner import TrialProgress, TrialRunner, trial_provenance
 from skinmnist.leakage.leaks import LEAK_COLUMNS, LEAKS, LEAKS_FOLDER, Demonstration, write_leaks
-from skinmnist.leakage.trials import (
+from skinmnist.leakage.scenario import (
     BY_IMAGE,
     HONEST,
     IMAGE_FOLDS,
@@ -153,8 +153,8 @@ def demonstrate_leaks(
 class _Store(CellStore):
     """The cells of a trial; honest ones are also looked for among those of the run."""
 
-    def __init__(self, folder: Path, plan: Plan, trial: LeakTrial) -> None:
-        code = code_digest("skinmnist.leakage.trials")
+    def __init__(self, folder: Path, plan: Plan, trial: Trial) -> None:
+        code = code_digest("skinmnist.leakage.scenario")
         super().__init__(folder / LEAKS_FOLDER / trial.name, trial_provenance(trial, plan.identity, code))
         of_run = Provenance.of_table(plan.identity, plan.fingerprints, trial.table, trial.task.folds)
         self.of_run = CellStore(folder / CELLS_FOLDER, of_run) if trial.name == HONEST else None
@@ -165,16 +165,16 @@ class _Store(CellStore):
         return result if result is not None or self.of_run is None else self.of_run.load(cell)
 
 
-def _merged(trials: list[LeakTrial]) -> list[LeakTrial]:
+def _merged(trials: list[Trial]) -> list[Trial]:
     """Put trials of one name together: leaks share their honest cells."""
-    by_name: dict[str, LeakTrial] = {}
+    by_name: dict[str, Trial] = {}
     for trial in trials:
         earlier = by_name[trial.name].cells if trial.name in by_name else ()
         by_name[trial.name] = replace(trial, cells=tuple(dict.fromkeys((*earlier, *trial.cells))))
     return list(by_name.values())
 
 
-def _compare(scenario: LeakScenario, stored: Sequence[tuple[LeakTrial, CellStore]]) -> pd.DataFrame:
+def _compare(scenario: LeakScenario, stored: Sequence[tuple[Trial, CellStore]]) -> pd.DataFrame:
     names = scenario.table.class_names
     scores = {
         (trial.name, cell): score(result.labels, result.predicted, result.probabilities, names)
@@ -192,7 +192,7 @@ def _compare(scenario: LeakScenario, stored: Sequence[tuple[LeakTrial, CellStore
     return pd.DataFrame.from_records(records, columns=list(LEAK_COLUMNS))
 
 
-def _resampling_trials(scenario: LeakScenario) -> list[LeakTrial]:
+def _resampling_trials(scenario: LeakScenario) -> list[Trial]:
     before = [resampled_first(scenario, sampler) for sampler in SAMPLERS_BEFORE]
     return [honest(scenario, SAMPLERS_BEFORE, RESAMPLED_FOLDS), *before]
 
@@ -205,7 +205,7 @@ def _resampling_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScor
     ]
 
 
-def _lesion_trials(scenario: LeakScenario) -> list[LeakTrial]:
+def _lesion_trials(scenario: LeakScenario) -> list[Trial]:
     if scenario.table.lesion_ids is None:
         return []
     return [honest(scenario, ("none",), IMAGE_FOLDS), by_image(scenario)]
@@ -268,7 +268,7 @@ class _Demonstrated(NamedTuple):
         What is compared with what; a pair that misses a cell is left out.
     """
 
-    trials: Callable[[LeakScenario], list[LeakTrial]]
+    trials: Callable[[LeakScenario], list[Trial]]
     paired_scores: Callable[[LeakScenario, Scores], list[PairedScores]]
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
-from skinmnist.experiment.fit_cell import LeakTrial
+from skinmnist.experiment.fit_cell import Trial
 from skinmnist.experiment.grid import resolve_samplers
 from skinmnist.experiment.inputs import resample_all
 from skinmnist.experiment.plan import Plan
@@ -318,7 +318,7 @@ def _are(kind: type[Any], items: Any) -> bool:
     return isinstance(items, list) and all(isinstance(item, kind) for item in items)
 
 
-def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> LeakTrial:
+def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> Trial:
     """Split, resample and validate as the page did."""
     published, head, n_folds = preset.published, preset.head, plan.protocol.folds
     rows = np.flatnonzero(plan.task.folds[0] >= 0)
@@ -333,7 +333,7 @@ def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> LeakTrial:
         task = replace(task, folds=folds, by_lesion=False)
     held_out = range(1 if head.holdout else n_folds)
     cells = [Cell(head.sampler, network.name, 0, fold) for network in preset.networks for fold in held_out]
-    return LeakTrial(f"{preset.name} as published", table, task, tuple(cells))
+    return Trial(f"{preset.name} as published", table, task, tuple(cells))
 
 
 def _resampled_first(preset: Preset, table: PixelTable, rows: npt.NDArray[np.int64], seed: int) -> PixelTable:

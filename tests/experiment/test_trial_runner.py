@@ -1,7 +1,7 @@
 """The runner of trials: cells run once, are stored, and are found again by what they depend on."""
 
 from skinmnist.experiment.execution.limits import NO_LIMITS
-from skinmnist.experiment.fit_cell import LeakTrial
+from skinmnist.experiment.fit_cell import Trial
 from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.run_folder.store import CellStore
 from skinmnist.experiment.trial_runner import TrialRunner, trial_provenance
@@ -23,7 +23,7 @@ class Events:
 
 def test_cells_run_once_and_are_found_again(lesions, tmp_path):
     plan = make_plan(lesions, ("none",), ["dummy"], 3, 1, None, 0, None)
-    trial = LeakTrial("trial", lesions, plan.task, tuple(plan.cells))
+    trial = Trial("trial", lesions, plan.task, tuple(plan.cells))
     store, events = CellStore(tmp_path, trial_provenance(trial, "identity")), Events()
     runner = TrialRunner(1, NO_LIMITS, progress=events)
     for stored in (0, 3):
@@ -36,7 +36,7 @@ def test_cells_run_once_and_are_found_again(lesions, tmp_path):
 
 def test_cells_of_another_name_or_identity_are_others(lesions):
     plan = make_plan(lesions, ("none",), ["dummy"], 3, 1, None, 0, None)
-    trials = [LeakTrial(name, lesions, plan.task, plan.cells) for name in ("one", "two")]
+    trials = [Trial(name, lesions, plan.task, plan.cells) for name in ("one", "two")]
     found = [trial_provenance(trial, *words).identity for trial in trials for words in (("a",), ("a", "b"))]
     assert len(set(found)) == 4
     assert trial_provenance(trials[0], "a") == trial_provenance(trials[0], "a")

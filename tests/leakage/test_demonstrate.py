@@ -17,7 +17,7 @@ from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.run_folder.file_names import LEAK_FILES
 from skinmnist.leakage.demonstrate import choose_leaky_models, demonstrate_leaks
 from skinmnist.leakage.leaks import LEAK_COLUMNS, LEAKS, read_leaks
-from skinmnist.leakage.trials import (
+from skinmnist.leakage.scenario import (
     SAMPLERS_BEFORE,
     LeakScenario,
     resampled_first,

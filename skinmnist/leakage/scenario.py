@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell
-from skinmnist.experiment.fit_cell import LeakTrial, Task
+from skinmnist.experiment.fit_cell import Task, Trial
 from skinmnist.experiment.inputs import resample_all
 from skinmnist.experiment.plan import Plan
 from skinmnist.experiment.splits import LEFT_OUT, assign_folds
@@ -63,13 +63,13 @@ class LeakScenario:
         return [Cell(sampler, model, 0, fold) for model in self.models for fold in self.folds(most)]
 
 
-def honest(scenario: LeakScenario, samplers: tuple[str, ...], folds: int) -> LeakTrial:
+def honest(scenario: LeakScenario, samplers: tuple[str, ...], folds: int) -> Trial:
     """Resample inside the folds and keep lesions together: what every leak is compared with."""
     cells = [cell for sampler in samplers for cell in scenario.cells(sampler, folds)]
-    return LeakTrial(HONEST, scenario.table, scenario.plan.task, tuple(cells))
+    return Trial(HONEST, scenario.table, scenario.plan.task, tuple(cells))
 
 
-def resampled_first(scenario: LeakScenario, sampler: str) -> LeakTrial:
+def resampled_first(scenario: LeakScenario, sampler: str) -> Trial:
     """Resample all pictures, and only then split them into folds, picture by picture.
 
     The cells train without a sampler on what their folds hold; they bear the name of the one that came
@@ -87,15 +87,15 @@ def resampled_first(scenario: LeakScenario, sampler: str) -> LeakTrial:
         seed=plan.task.seed,
     )
     cells = scenario.cells(sampler, RESAMPLED_FOLDS)
-    return LeakTrial(f"{sampler}_before_the_split", table, task, tuple(cells))
+    return Trial(f"{sampler}_before_the_split", table, task, tuple(cells))
 
 
-def by_image(scenario: LeakScenario) -> LeakTrial:
+def by_image(scenario: LeakScenario) -> Trial:
     """Split picture by picture, so that pictures of one lesion fall into several folds."""
     task, table = scenario.plan.task, scenario.table
     folds = assign_folds(table, scenario.n_folds, 1, "image", task.seed, scenario.taking_part)
     cells = scenario.cells("none", IMAGE_FOLDS)
-    return LeakTrial(BY_IMAGE, table, replace(task, folds=folds, by_lesion=False), tuple(cells))
+    return Trial(BY_IMAGE, table, replace(task, folds=folds, by_lesion=False), tuple(cells))
 
 
 def candidates(scenario: LeakScenario) -> dict[str, dict[str, ModelSpec]]:
@@ -122,7 +122,7 @@ def candidates(scenario: LeakScenario) -> dict[str, dict[str, ModelSpec]]:
     return found
 
 
-def tuned(scenario: LeakScenario) -> list[LeakTrial]:
+def tuned(scenario: LeakScenario) -> list[Trial]:
     """Train every setting twice: evaluated on the held-out fold, and on a fold of the training lesions.
 
     For the second, the held-out fold takes no part and the next one is held out instead: a cell's repeat
@@ -138,8 +138,8 @@ def tuned(scenario: LeakScenario) -> list[LeakTrial]:
     seen = [Cell("none", name, 0, fold) for name in settings for fold in outer]
     inner = [Cell("none", name, fold, inner_fold(fold, n_folds)) for name in settings for fold in outer]
     return [
-        LeakTrial(SEEN, scenario.table, task, tuple(seen)),
-        LeakTrial(INNER, scenario.table, replace(task, folds=inside.astype(np.int8)), tuple(inner)),
+        Trial(SEEN, scenario.table, task, tuple(seen)),
+        Trial(INNER, scenario.table, replace(task, folds=inside.astype(np.int8)), tuple(inner)),
     ]
 
 

@@ -10,7 +10,7 @@ from sklearn.tree import DecisionTreeClassifier
 from skinmnist.experiment.fit_cell import fit_cell
 from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.splits import LEFT_OUT
-from skinmnist.leakage.trials import (
+from skinmnist.leakage.scenario import (
     INNER,
     PENALTY_FACTORS,
     SAMPLERS_BEFORE,

@@ -4,8 +4,8 @@ import pytest
 
 from skinmnist import run_comparison
 from skinmnist.analysis.analyze import analyze
-from skinmnist.console.comparison import Terminal
 from skinmnist.console.progress import Output
+from skinmnist.console.terminal import Terminal
 from skinmnist.experiment.cells import Cell, CellFailure
 
 
