@@ -18,21 +18,6 @@ def code_digest(*modules: str) -> str:
 
     The compiled code counts, imports apart: a comment, a docstring, the layout of a line or the place of a
     file changes nothing. Imports inside functions are followed, too.
-
-    Parameters
-    ----------
-    *modules : str
-        Such as ``"skinmnist.experiment.fit_cell"``.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    Examples
-    --------
-    >>> len(code_digest("skinmnist.errors"))
-    64
     """
     digests = []
     for code in _reached(modules).values():

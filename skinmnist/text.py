@@ -42,14 +42,7 @@ def printable(text: object, longest: int | None = LONGEST_LINE) -> str:
 
     Control characters, escape sequences, marks of writing direction, invisible signs, lone surrogates and
     heaps of combining marks are spelt out, as in ``\x1b``, ``\u202e`` or ``\n``. Everything else, letters of
-    any script and the spaces between them, stays.
-
-    Parameters
-    ----------
-    text : object
-        A text, or something such as a path that has one.
-    longest : int or None
-        Of a longer line the middle is left out.
+    any script and the spaces between them, stays. Of a line beyond `longest` the middle is left out.
     """
     line = _cut(str(text), longest)
     if line.isascii() and line.isprintable():

@@ -97,20 +97,7 @@ def resume_command(command: str, arguments: list[str]) -> str:
 
 
 def open_table(csv: str | None, metadata: str | None, synthetic: int | None = None) -> PixelTable:
-    """Return the table that is named, or found, or a synthetic one.
-
-    Parameters
-    ----------
-    csv, metadata : str or None
-    synthetic : int or None
-        Draw a table of so many pictures, whatever there is to be found.
-
-    Raises
-    ------
-    InputError
-        Where it cannot be read, or metadata are named without a table, or a table is named and one of a size
-        asked for.
-    """
+    """Return the table that is named, or found, or a synthetic one of `synthetic` pictures."""
     if synthetic is not None:
         from skinmnist.datasets.synthetic.lesions import make_lesions
 

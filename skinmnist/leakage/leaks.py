@@ -31,15 +31,7 @@ LEADING_METRICS = ("macro_f1", "accuracy")
 
 @dataclass(frozen=True)
 class Leak:
-    """A way to be misled by an evaluation.
-
-    Attributes
-    ----------
-    key : str
-        In ``leaks.csv``.
-    title, wrong, right, why : str
-        What it is called, what is done, what the honest evaluation does, and why the score rises.
-    """
+    """A way to be misled by an evaluation: its key in ``leaks.csv``, and why the score rises, in words."""
 
     key: str
     title: str
@@ -105,13 +97,7 @@ class _Notes:
 
 
 def read_leaks(folder: Path, info: RunInfo) -> Demonstration | None:
-    """Read the demonstration of a run folder; None where it holds none of this run's data, folds and seed.
-
-    Raises
-    ------
-    InputError
-        Where what is there cannot be read.
-    """
+    """Read the demonstration of a run folder; None where it holds none of this run's data, folds and seed."""
     notes, scores = folder / LEAKS_FOLDER / _NOTES_FILE, folder / LEAKS_FILE
     if not (notes.is_file() and scores.is_file()):
         return None

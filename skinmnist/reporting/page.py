@@ -88,13 +88,7 @@ def write_report(folder: Path | str, out: Path | str | None = None, jobs: int = 
 
 
 def write_page(analysis: Analysis, out: Path | None = None, jobs: int = 1) -> Path:
-    """Write the page of an analysis into its run folder, or into another folder or file.
-
-    Raises
-    ------
-    InputError
-        Where leaks or claims in the run folder are damaged, or the page cannot be written.
-    """
+    """Write the page of an analysis into its run folder, or into another folder or file."""
     path = _page_path(analysis.record.folder if out is None else out)
     return write_html(path, render_page(analysis, jobs))
 

@@ -24,25 +24,9 @@ MOST_RUNS = len(ascii_uppercase)
 
 
 def write_side_by_side(folders: Sequence[Path | str], out: Path | str = RUNS_FILE) -> Path:
-    """Set the leaderboards of several runs beside each other on one page; nothing is trained.
+    """Set the leaderboards of two runs or more beside each other on one page; differences are to the first.
 
-    Parameters
-    ----------
-    folders : sequence of path
-        Two run folders or more. Differences are to the first.
-    out : path
-        An ``.html`` file, or a folder for one.
-
-    Returns
-    -------
-    Path
-        Of the page.
-
-    Raises
-    ------
-    InputError
-        Where a folder holds no run, there are fewer than two or more than 26, or a file would be replaced
-        that skinmnist did not write.
+    `out` is an ``.html`` file, or a folder for one; a file that skinmnist did not write is not replaced.
     """
     if not 2 <= len(folders) <= MOST_RUNS:
         raise InputError(

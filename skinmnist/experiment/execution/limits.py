@@ -85,17 +85,7 @@ class LimitMonitor(Monitor):
     """Find the processes of running cells and end those beyond their limits.
 
     From outside, because a model that hangs may hold its interpreter, so that no thread of its own runs.
-
-    Parameters
-    ----------
-    limits : Limits
-    folder : Path
-        For the `pid_file` of each running cell.
-
-    Attributes
-    ----------
-    ended : dict of Cell to str
-        The cells that were ended, and why.
+    `folder` is for the `pid_file` of each running cell; `ended` has the cells that were ended, and why.
     """
 
     def __init__(self, limits: Limits, folder: Path) -> None:

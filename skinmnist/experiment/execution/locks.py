@@ -42,21 +42,9 @@ _YOUNG_SECONDS = 60.0
 def hold_folder(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold a folder while in the ``with`` block; a second holder waits until the first is gone.
 
-    The lock belongs to the open file and ends with the process, however that dies. The file stays.
-
-    Parameters
-    ----------
-    folder : Path
-        Made where it does not exist.
-    waiting : callable
-        Called once if another process holds the folder, before waiting for it.
-
-    Raises
-    ------
-    InputError
-        If the file system has no locks, or if a link, a folder or a pipe stands at the lock's name.
-    OSError
-        If the folder cannot be written.
+    The lock belongs to the open file and ends with the process, however that dies. The file stays. `waiting`
+    is called once if another process holds the folder. InputError where the file system has no locks, or a
+    link, a folder or a pipe stands at the lock's name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # A file that Python opens is closed in every process that is started from here.

@@ -44,12 +44,8 @@ def log_outcome(outcome: CellResult | CellFailure) -> None:
 def log_to(path: Path) -> Iterator[None]:
     """Append the events of the ``with`` block to a file.
 
-    A line that cannot be written, as on a full disk, is left out: a log fails no run.
-
-    Raises
-    ------
-    OSError, InputError
-        If the file cannot be opened, or is no plain file.
+    A line that cannot be written, as on a full disk, is left out: a log fails no run. A file that cannot be
+    opened, or is no plain file, is an OSError or InputError.
     """
     handler = _QuietHandler(path, encoding="utf-8")
     handler.setFormatter(_JsonLines())

@@ -72,14 +72,7 @@ class PeakMemory:
     """Measure the largest memory that a process and its children take, while in the ``with`` block.
 
     On Linux the proportional set sizes (PSS) are summed, which counts memory that processes share once;
-    elsewhere the resident sizes, which count it in each.
-
-    Parameters
-    ----------
-    children : bool
-        Whether to add the processes below this one.
-    interval : float
-        Seconds between two samples.
+    elsewhere the resident sizes, which count it in each. Samples are `interval` seconds apart.
     """
 
     def __init__(self, children: bool = True, interval: float = 1.0) -> None:

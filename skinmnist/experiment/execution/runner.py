@@ -36,17 +36,7 @@ Engine = Callable[[Sequence[Cell]], Generator[Outcome]]
 def choose_engine(dask: str | None, table: PixelTable, task: Task, jobs: int, limits: Limits) -> Engine:
     """Return what runs the cells of a task.
 
-    Parameters
-    ----------
-    dask : str or None
-        Address of a scheduler, or ``"local"``; None: worker processes of this machine.
-    table, task, jobs, limits
-        See `run_cells`.
-
-    Raises
-    ------
-    InputError
-        If Dask is asked for and not installed.
+    `dask` is a scheduler's address, or ``"local"``; None: worker processes of this machine.
     """
     if dask is None:
         return partial(run_cells, table=table, task=task, jobs=jobs, limits=limits)
@@ -116,13 +106,7 @@ def finish_cells(pool: Pool, cells: Sequence[Cell]) -> Generator[Outcome]:
 class LocalPool(Pool):
     """Worker processes on this machine.
 
-    Parameters
-    ----------
-    path : Path
-        The table, as `pass_table` wrote it; pid files of running cells stand beside it.
-    task : Task
-    jobs : int
-    limits : Limits
+    `path` has the table, as `pass_table` wrote it; pid files of running cells stand beside it.
     """
 
     def __init__(self, path: Path, task: Task, jobs: int, limits: Limits) -> None:
@@ -189,19 +173,9 @@ def outcomes_of(
 ) -> Iterator[Outcome]:
     """Submit cells to any executor, a few at a time, and yield outcomes as they come.
 
-    Parameters
-    ----------
-    executor, cells, submit, monitor
-    ahead : callable
-        Returns how many cells may be submitted ahead of time. Few: an executor that is stopped has little to
-        give back.
-    lost : tuple of exceptions
-        Those that mean that a cell's worker died, not that the cell failed: such a cell has no outcome.
-
-    Raises
-    ------
-    BrokenProcessPool
-        If a worker died and the executor with it.
+    `ahead` returns how many cells may be submitted ahead of time; few, so that an executor that is stopped
+    has little to give back. The exceptions in `lost` mean that a cell's worker died, not that the cell
+    failed: such a cell has no outcome. BrokenProcessPool: a worker died, and the executor with it.
     """
     waiting, running = iter(cells), dict[Future[Outcome], Cell]()
     with warnings.catch_warnings():

@@ -33,16 +33,11 @@ Amount = Annotated[float, Between(0)]
 
 
 def decode(kind: type[T], value: Any) -> T:
-    """Read a value of JSON as a type, such as a frozen dataclass.
+    """Read a value of JSON as a type, such as a frozen dataclass; InputError names the field that is wrong.
 
     Fields have types such as ``str``, ``Annotated[int, Between(1, 5)]``, ``tuple[str, ...]``,
     ``Mapping[str, X]``, ``Literal``, ``X | None`` and other dataclasses. A field with a default may be
     absent; unknown keys are ignored.
-
-    Raises
-    ------
-    InputError
-        In one sentence: the field, what was expected, and what was received.
     """
     decoded: T = _decode(kind, value, "")
     return decoded

@@ -113,13 +113,7 @@ def write_pictures(folder: Path, pictures: npt.NDArray[np.uint8], labels: npt.ND
 
 
 def read_info(folder: Path) -> RunInfo | None:
-    """Read ``run.json``, or None where the folder holds no run.
-
-    Raises
-    ------
-    InputError
-        Where the file is there and cannot be understood.
-    """
+    """Read ``run.json``; None where the folder holds no run, InputError where it cannot be understood."""
     path = folder / RUN_FILE
     if not path.is_file():
         return None
@@ -213,10 +207,7 @@ def csv_bytes(frame: pd.DataFrame, header: bool = True) -> bytes:
 def read_columns(path: Path, kinds: Mapping[str, type]) -> pd.DataFrame:
     """Return columns of a CSV of `csv_bytes`, each as text or as numbers; others are passed over.
 
-    Raises
-    ------
-    ValueError
-        Where it cannot be read, lacks a column, or one holds something else.
+    ValueError where it cannot be read, lacks a column, or one holds something else.
     """
     frame = pd.read_csv(io.BytesIO(read_foreign(path, _MOST_CSV_BYTES)), dtype=str, keep_default_na=False)
     absent = [name for name in kinds if list(frame.columns).count(name) != 1]

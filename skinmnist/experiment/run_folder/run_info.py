@@ -171,26 +171,16 @@ class Session:
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """What stands on both sides of a split, counted while the table is at hand.
+    """What stands on both sides of a split, counted while the table is at hand."""
 
-    Attributes
-    ----------
-    shared_lesions, shared_pictures : int or None
-        Lesions with pictures in several folds, and their pictures; None where lesions are unknown.
-    alike_from : float
-        The correlation from which pictures count as near duplicates.
-    alike_pairs : int or None
-        None where the table is too large to search.
-    alike_across : int or None
-        Those in different folds that are not known to show one lesion.
-    alike_rows : tuple of (int, int)
-        The first of them, as row numbers.
-    """
-
+    #: Lesions with pictures in several folds, and their pictures; None where lesions are unknown.
     shared_lesions: Count | None
     shared_pictures: Count | None
+    #: The correlation from which pictures count as near duplicates.
     alike_from: float
+    #: None where the table is too large to search.
     alike_pairs: Count | None
+    #: Those in different folds that are not known to show one lesion, and the first of them by row.
     alike_across: Count | None
     alike_rows: tuple[tuple[Count, Count], ...]
 
@@ -241,51 +231,23 @@ class Hardware:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Everything that ``run.json`` says; the fields are its keys, in their order.
+    """Everything that ``run.json`` says; the fields are its keys, in their order."""
 
-    Attributes
-    ----------
-    skinmnist : str
-        The version that ran.
-    command : str
-        What to type to run the same again.
-    arguments : Arguments
-    seed, jobs : int
-    quick : bool
-        Whether the run is a quick look and no result.
-    protocol : Protocol
-    repeats : int
-    identity : str
-        Digest of the protocol, the code, the library versions and the precision of networks.
-    fingerprints : mapping of str to str
-        What identifies the user's own models and samplers, by name.
-    held_out : tuple of tuple of str
-        For each repeat and fold, the digest of the held-out rows and labels (see `Provenance`).
-    table : TableInfo
-    grid : Grid
-    notes : tuple of str
-    versions : mapping of str to str
-    hardware : Hardware
-    started : str
-    split_facts : SplitFacts or None
-    sessions : tuple of Session
-    wall_seconds, peak_memory_mb : float or None
-        Over all sessions.
-    interrupted : bool
-    cells : tuple of CellEntry
-    memory_measure : str
-    """
-
+    #: The version that ran, and what to type to run the same again.
     skinmnist: str
     command: str
     arguments: Arguments
     seed: Seed
+    #: Whether the run is a quick look and no result.
     quick: bool
     jobs: Positive | None
     protocol: Protocol
     repeats: Positive
+    #: Digest of the protocol, the code, the library versions and the precision of networks.
     identity: str
+    #: What identifies the user's own models and samplers, by name.
     fingerprints: Mapping[str, str]
+    #: For each repeat and fold, the digest of the held-out rows and labels (see `Provenance`).
     held_out: tuple[tuple[str, ...], ...]
     table: TableInfo
     grid: Grid
@@ -295,6 +257,7 @@ class RunInfo:
     started: str = ""
     split_facts: SplitFacts | None = None
     sessions: tuple[Session, ...] = ()
+    #: Over all sessions.
     wall_seconds: Amount | None = None
     peak_memory_mb: Amount | None = None
     interrupted: bool = False
@@ -303,13 +266,7 @@ class RunInfo:
 
     @classmethod
     def from_json(cls, content: Any) -> RunInfo:
-        """Read the content of ``run.json``; keys that are not known are passed over.
-
-        Raises
-        ------
-        InputError
-            In one sentence, where a field is missing, of a wrong type, out of range, or contradicts others.
-        """
+        """Read the content of ``run.json``; InputError where a field is wrong or contradicts others."""
         info = decode(cls, content)
         info.table.check()
         if info.split_facts is not None:
@@ -414,13 +371,7 @@ def _once(notes: list[str]) -> tuple[str, ...]:
 
 
 def check_same_protocol(info: RunInfo | None, protocol: Protocol, folder: Path) -> None:
-    """Refuse to mix runs that cannot stand in one table.
-
-    Raises
-    ------
-    InputError
-        Where the folder holds a run of other data, rows, folds, split or seed.
-    """
+    """Refuse to mix runs that cannot stand in one table: InputError for other data, rows, folds or seeds."""
     if info is None:
         return
     for key, wanted in asdict(protocol).items():

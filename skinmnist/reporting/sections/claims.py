@@ -28,13 +28,7 @@ _PAIRED = ("accuracy", "macro_f1")
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the section shows of a preset; ``claims`` is None where the run is not one of a preset.
-
-    Raises
-    ------
-    InputError
-        Where what the preset left in the run folder is damaged.
-    """
+    """Return what the section shows of a preset; ``claims`` is None where the run is not one of a preset."""
     info = analysis.record.info
     found = read_claims(analysis.record.folder, info)
     if found is None:

@@ -52,13 +52,7 @@ class LeakPart:
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the section shows of a demonstration; ``leaks`` is empty where there is none.
-
-    Raises
-    ------
-    InputError
-        Where the demonstration in the run folder is damaged.
-    """
+    """Return what the section shows of a demonstration; ``leaks`` is empty where there is none."""
     shown = read_leaks(analysis.record.folder, analysis.record.info)
     if shown is None or shown.scores.empty:
         return {"leaks": []}
