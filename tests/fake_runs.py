@@ -16,12 +16,12 @@ from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
 from skinmnist.experiment.run_folder.decoding import decode, encode
 from skinmnist.experiment.run_folder.record import (
     CELLS_FOLDER,
+    LESIONS_FILE,
     RunRecord,
     read_run,
     write_info,
     write_pictures,
 )
-from skinmnist.experiment.run_folder.rows import LESIONS_FILE
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 

@@ -37,8 +37,7 @@ from skinmnist.datasets.files import claim, write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.metrics import score_predictions
 from skinmnist.experiment.run_folder.file_names import REPORT
-from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes
-from skinmnist.experiment.run_folder.rows import read_lesions, read_patients
+from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes, read_lesions, read_patients
 
 #: The tables of an analysis that `write_analysis` writes, each as ``<name>.csv``.
 TABLES = ("comparisons", "intervals", "difference_intervals", "derived_scores", "subgroups")

@@ -32,10 +32,11 @@ from skinmnist.experiment.run_folder.record import (
     build_record,
     read_info,
     write_info,
+    write_mistakes,
     write_pictures,
+    write_rows,
     write_tables,
 )
-from skinmnist.experiment.run_folder.rows import write_lesions, write_mistakes, write_patients
 from skinmnist.experiment.run_folder.run_info import (
     Arguments,
     CellEntry,
@@ -206,8 +207,7 @@ class _Run:
             split_facts=self._split_facts(),
         )
         write_pictures(folder, *_sample_pictures(table, plan.task.folds[0] >= 0))
-        write_lesions(folder, table)
-        write_patients(folder, table)
+        write_rows(folder, table)
         self.done |= {cell for cell in plan.cells if self.store.load(cell) is not None}
         self.stored = len(self.done)
         log_event("cells found", stored=self.stored, left=len(plan.cells) - self.stored)

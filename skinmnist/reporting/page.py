@@ -16,13 +16,18 @@ from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis, analyze, analyze_run
 from skinmnist.datasets.files import check_replaceable, write_atomically
 from skinmnist.errors import InputError
-from skinmnist.experiment.run_folder.record import read_run
+from skinmnist.experiment.metrics import METRIC_TITLES
+from skinmnist.experiment.run_folder.record import RunRecord, read_run
+from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.reporting.format import (
+    LABELS,
     added_columns,
     base_model,
     clinical_columns,
     count,
+    duration,
     listing,
+    pair_title,
     unbroken,
 )
 from skinmnist.reporting.sections import (
@@ -35,7 +40,6 @@ from skinmnist.reporting.sections import (
     leaks,
     outcomes,
     probabilities,
-    reproduction,
     training,
 )
 from skinmnist.reporting.theme import css_variables
@@ -43,7 +47,7 @@ from skinmnist.text import printable, template_environment
 
 REPORT_FILE = "report.html"
 #: Each is a module with a function `context` beside a template; the template of the page has their order.
-SECTIONS = (answer, claims, leaderboard, certainty, costs, probabilities, reproduction)
+SECTIONS = (answer, claims, leaderboard, certainty, costs, probabilities)
 #: Sections that a worker can draw meanwhile.
 DRAWN_APART = (data, outcomes, training, leaks)
 #: Predictions up to which an analysis is copied into a worker: more take longer to send than to draw.
@@ -139,7 +143,7 @@ def _contexts(sections: Sequence[ModuleType], analysis: Analysis) -> dict[str, A
 
 
 def _page_context(analysis: Analysis) -> dict[str, Any]:
-    """Return what several sections show."""
+    """Return what several sections show, and the end of the page."""
     info = analysis.record.info
     return surroundings() | {
         "info": info,
@@ -151,7 +155,39 @@ def _page_context(analysis: Analysis) -> dict[str, Any]:
         "clinical": listing(clinical_columns(info)),
         "added_columns": added_columns(info),
         "finished": bool(analysis.record.results),
+        "glossary": [(LABELS[name], text) for name, text in METRIC_TITLES.items()],
+        "notes": notes(analysis.record),
+        "machine": machine(info),
     }
+
+
+def notes(record: RunRecord) -> list[dict[str, Any]]:
+    """Return how cells deviated from the plan: each note once, with its number of cells and their pairs."""
+    seen: dict[str, list[str]] = {}
+    for result in record.results:
+        for note in result.notes:
+            pair = pair_title(record.info, result.cell.sampler, result.cell.model)
+            seen.setdefault(note, []).append(pair)
+    return [
+        {"note": note, "cells": len(pairs), "pairs": ", ".join(dict.fromkeys(pairs))}
+        for note, pairs in seen.items()
+    ]
+
+
+def machine(info: RunInfo) -> list[tuple[str, str]]:
+    """Return what the run ran on and what it cost, as far as the record says."""
+    hardware, measure = info.hardware, f" ({info.memory_measure})" if info.memory_measure else ""
+    entries: dict[str, Any] = {
+        "Started": info.started.replace("T", " "),
+        "Wall clock": info.wall_seconds is not None and duration(info.wall_seconds),
+        "Worker processes": info.jobs and str(info.jobs),
+        "Peak memory": info.peak_memory_mb is not None and f"{info.peak_memory_mb:,.0f} MB{measure}",
+        "Processor": hardware.cores and f"{hardware.cpu}, {count(hardware.cores, 'core')}",
+        "Memory": hardware.memory_gb and f"{hardware.memory_gb:.1f} GB",
+        "Networks compute in": hardware.network_precision,
+        "System": hardware.system,
+    }
+    return [(name, text) for name, text in entries.items() if text]
 
 
 def surroundings() -> dict[str, Any]:

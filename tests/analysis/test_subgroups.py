@@ -14,7 +14,7 @@ from skinmnist.analysis.subgroups import (
     subgroup_scores,
 )
 from skinmnist.errors import InputError
-from skinmnist.experiment.run_folder.rows import PATIENTS_FILE, read_patients, write_patients
+from skinmnist.experiment.run_folder.record import PATIENTS_FILE, read_patients, write_rows
 
 NAMES = ("nv", "bkl", "mel")
 
@@ -138,7 +138,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
 
 
 def test_patients_are_written_into_the_folder(lesions, tmp_path):
-    write_patients(tmp_path, lesions)
+    write_rows(tmp_path, lesions)
     kept = read_patients(tmp_path, len(lesions))
     assert list(kept) == ["age", "sex", "localization"]
     for column, values in lesions.clinical.items():
@@ -147,6 +147,6 @@ def test_patients_are_written_into_the_folder(lesions, tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match=r"patients.npz is damaged"):
         read_patients(tmp_path, len(lesions))
-    write_patients(tmp_path, replace(lesions, clinical=None))
+    write_rows(tmp_path, replace(lesions, clinical=None))
     assert not path.exists()
     assert read_patients(tmp_path, len(lesions)) == {}

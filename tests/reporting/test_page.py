@@ -18,7 +18,7 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.execution.worker import run_in_background
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.reporting.format import titled
-from skinmnist.reporting.page import render_page, write_page, write_report
+from skinmnist.reporting.page import notes, render_page, write_page, write_report
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +188,11 @@ def test_drawn_by_two_processes_the_page_is_the_same(
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"run\.json"):
         write_report(tmp_path)
+
+
+def test_notes_stand_once_with_their_number_of_cells(record: RunRecord) -> None:
+    (found,) = notes(record)
+    assert found["cells"] == 6  # Two folds of SMOTE with each of three models.
 
 
 def test_a_report_is_written_without_any_model(fake_run: Path, html: str, tmp_path: Path) -> None:

@@ -1,3 +1,3 @@
 """The run folder: stored cells, run info, record."""
 
-__all__ = ["decoding", "file_names", "record", "rows", "run_info", "store"]
+__all__ = ["decoding", "file_names", "record", "run_info", "store"]

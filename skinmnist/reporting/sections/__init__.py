@@ -10,6 +10,5 @@ __all__ = [
     "leaks",
     "outcomes",
     "probabilities",
-    "reproduction",
     "training",
 ]

@@ -18,8 +18,7 @@ from matplotlib.patches import Rectangle
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.subgroups import FEWEST
-from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.experiment.run_folder.rows import read_mistakes
+from skinmnist.experiment.run_folder.record import RunRecord, read_mistakes
 from skinmnist.reporting.format import (
     Row,
     Value,

@@ -13,12 +13,17 @@ from sklearn.tree import DecisionTreeClassifier
 from skinmnist import make_lesions, run_comparison
 from skinmnist.analysis.analyze import analyze
 from skinmnist.errors import InputError
-from skinmnist.experiment.run_folder.record import read_run, write_info
-from skinmnist.experiment.run_folder.rows import read_lesions, read_mistakes, read_patients
+from skinmnist.experiment.run_folder.record import (
+    read_lesions,
+    read_mistakes,
+    read_patients,
+    read_run,
+    write_info,
+)
 from skinmnist.experiment.run_folder.store import read_cell
+from skinmnist.reporting.page import machine
 from skinmnist.reporting.sections.answer import failed_cells, key_numbers, pending_cells
 from skinmnist.reporting.sections.data import classes
-from skinmnist.reporting.sections.reproduction import machine
 from skinmnist.reporting.side_by_side import warnings
 
 SAMPLERS = ["none", "SMOTE"]

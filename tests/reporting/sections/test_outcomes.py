@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from skinmnist.analysis.summaries import confusion_counts
-from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.experiment.run_folder.rows import PATIENTS_FILE
+from skinmnist.experiment.run_folder.record import PATIENTS_FILE, RunRecord
 from skinmnist.reporting.page import write_report
 from skinmnist.reporting.sections.outcomes import confusion_figure
 
