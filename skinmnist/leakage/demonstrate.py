@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -137,7 +137,7 @@ def demonstrate_leaks(
         claim(folder, RUN, is_unmarked_run)
         if fresh:
             remove_owned(folder, LEAK_FILES)
-        trials = _merged([trial for shown in _DEMONSTRATED.values() for trial in shown.trials(scenario)])
+        trials = _merged([trial for trials_of, _ in _DEMONSTRATED.values() for trial in trials_of(scenario)])
         stored = [(trial, _Store(folder, plan, trial)) for trial in trials]
         runner = TrialRunner(jobs or available_cores(), limits, dask, progress)
         runner.announce(stored, tuple(notes))
@@ -185,7 +185,7 @@ def _compare(scenario: LeakScenario, stored: Sequence[tuple[Trial, CellStore]]) 
     records = [
         (leak.key, pair.sampler, pair.model, metric, pair.leaky[metric], pair.honest[metric])
         for leak in LEAKS
-        for pair in _DEMONSTRATED[leak.key].paired_scores(scenario, scores)
+        for pair in _DEMONSTRATED[leak.key][1](scenario, scores)
         for metric in COMPARED_METRICS
         if metric in pair.leaky and metric in pair.honest
     ]
@@ -257,24 +257,10 @@ def _mean(scores: list[Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-class _Demonstrated(NamedTuple):
-    """How a leak is shown.
-
-    Attributes
-    ----------
-    trials : callable
-        The cells to run, honest ones included; none where the leak cannot be shown.
-    paired_scores : callable
-        What is compared with what; a pair that misses a cell is left out.
-    """
-
-    trials: Callable[[LeakScenario], list[Trial]]
-    paired_scores: Callable[[LeakScenario, Scores], list[PairedScores]]
-
-
-#: By the key of the leak.
+#: By the key of the leak: the cells to run, honest ones included, none where the leak cannot be shown; and
+#: what is compared with what, where a pair that misses a cell is left out.
 _DEMONSTRATED = {
-    "resampling_before_the_split": _Demonstrated(_resampling_trials, _resampling_pairs),
-    "lesions_in_both_folds": _Demonstrated(_lesion_trials, _lesion_pairs),
-    "tuning_on_the_test_fold": _Demonstrated(tuned, _tuning_pairs),
+    "resampling_before_the_split": (_resampling_trials, _resampling_pairs),
+    "lesions_in_both_folds": (_lesion_trials, _lesion_pairs),
+    "tuning_on_the_test_fold": (tuned, _tuning_pairs),
 }

@@ -16,7 +16,18 @@ from skinmnist.datasets.files import check_replaceable
 from skinmnist.errors import InputError
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.experiment.run_folder.run_info import RunInfo
-from skinmnist.reporting.format import HINTS, LABELS, NOTHING, count, duration, fixed, listing, signed, titled
+from skinmnist.reporting.format import (
+    HINTS,
+    LABELS,
+    NOTHING,
+    Value,
+    count,
+    duration,
+    fixed,
+    listing,
+    signed,
+    titled,
+)
 from skinmnist.reporting.page import environment, is_page, surroundings, write_html
 
 RUNS_FILE = "runs.html"
@@ -115,15 +126,12 @@ def warnings(records: Sequence[RunRecord]) -> list[str]:
     one_name = all(len({entry[key] for entry in described}) == 1 for key in ("table", "size"))
     if len(digests) > 1 and one_name:
         found.append("The runs read different data under one name, so their scores cannot be compared.")
-    for words, true_of in (
-        ("unfinished", [bool(len(r.results) < len(r.info.cells)) for r in records]),
-        ("a quick look, not a result", [bool(r.info.quick) for r in records]),
-        (
-            "on synthetic pictures, which show no real patients",
-            [r.info.table.synthetic for r in records],
-        ),
-    ):
-        letters = [letter for letter, true in zip(ascii_uppercase, true_of, strict=False) if true]
+    for words, holds in {
+        "unfinished": lambda record: len(record.results) < len(record.info.cells),
+        "a quick look, not a result": lambda record: record.info.quick,
+        "on synthetic pictures, which show no real patients": lambda record: record.info.table.synthetic,
+    }.items():
+        letters = [letter for letter, record in zip(ascii_uppercase, records, strict=False) if holds(record)]
         if letters:
             found.append(f"{listing(letters)} {'is' if len(letters) == 1 else 'are'} {words}.")
     return found
@@ -150,25 +158,15 @@ def _lay_out(metric: str, boards: Sequence[pd.DataFrame]) -> dict[str, Any]:
                 "model": known["model_title"] if known["sampler_title"] else "majority baseline",
                 "grey": bool(known["reference"] or known["corrected"]),
                 "values": [
-                    {
-                        "text": fixed(value, digits),
-                        "value": value,
-                        "spread": "" if np.isnan(spread) else f"± {fixed(spread)}",
-                    }
+                    Value(fixed(value, digits), value, "" if np.isnan(spread) else f"± {fixed(spread)}")
                     for value, spread in zip(values, spreads, strict=True)
                 ],
-                "gaps": [
-                    {"text": signed(value - values[0], digits), "value": value - values[0]}
-                    for value in values[1:]
-                ],
+                "gaps": [Value(signed(gap := value - values[0], digits), gap) for value in values[1:]],
             }
         )
     return {"label": LABELS[metric], "hint": HINTS[metric], "rows": rows}
 
 
 def _value(board: pd.DataFrame, pair: Any, column: str) -> float:
-    return (
-        float(cast(float, board.loc[pair, column]))
-        if pair in board.index and column in board.columns
-        else np.nan
-    )
+    known = pair in board.index and column in board.columns
+    return float(cast(float, board.loc[pair, column])) if known else np.nan

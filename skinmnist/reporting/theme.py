@@ -28,32 +28,21 @@ from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
 from skinmnist.reporting.format import shorten
 from skinmnist.text import printable
 
-LIGHT = {
-    "ink": "#1c2127",
-    "muted": "#59636e",
-    "line": "#d4d9df",
-    "heat": "#084f86",
-    "on-heat": "#fefefe",
-    "blue": "#0072b2",
-    "vermillion": "#d55e00",
-    "green": "#009e73",
-    "purple": "#cc79a7",
-    "orange": "#e69f00",
-    "sky": "#56b4e9",
+#: The hue of each meaning, in the light and in the dark.
+_HUES = {
+    "ink": ("#1c2127", "#e7eaed"),
+    "muted": ("#59636e", "#a3adb8"),
+    "line": ("#d4d9df", "#3a424b"),
+    "heat": ("#084f86", "#7cc4f3"),
+    "on-heat": ("#fefefe", "#0c1116"),
+    "blue": ("#0072b2", "#4fa9e0"),
+    "vermillion": ("#d55e00", "#f08a4b"),
+    "green": ("#009e73", "#35c29a"),
+    "purple": ("#cc79a7", "#e0a3c5"),
+    "orange": ("#e69f00", "#f0b640"),
+    "sky": ("#56b4e9", "#8ed0f5"),
 }
-DARK = {
-    "ink": "#e7eaed",
-    "muted": "#a3adb8",
-    "line": "#3a424b",
-    "heat": "#7cc4f3",
-    "on-heat": "#0c1116",
-    "blue": "#4fa9e0",
-    "vermillion": "#f08a4b",
-    "green": "#35c29a",
-    "purple": "#e0a3c5",
-    "orange": "#f0b640",
-    "sky": "#8ed0f5",
-}
+LIGHT, DARK = ({name: hues[side] for name, hues in _HUES.items()} for side in (0, 1))
 
 INK, MUTED, LINE, HEAT, ON_HEAT = (LIGHT[name] for name in ("ink", "muted", "line", "heat", "on-heat"))
 SERIES = tuple(LIGHT[name] for name in ("blue", "vermillion", "green", "purple", "orange", "sky"))

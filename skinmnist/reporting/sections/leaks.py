@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -29,26 +28,6 @@ from skinmnist.reporting.theme import (
 )
 
 _STEP, _HEADING = 30, 34
-
-
-@dataclass(frozen=True)
-class LeakRow:
-    """A leaky score beside its honest pair: texts of leaky, honest and inflation for each score shown."""
-
-    sampler: str
-    model: str
-    figures: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class LeakPart:
-    """A leak with its words and its rows."""
-
-    title: str
-    wrong: str
-    right: str
-    why: str
-    rows: tuple[LeakRow, ...]
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
@@ -81,7 +60,8 @@ def pair_up(shown: Demonstration) -> pd.DataFrame:
     return frame
 
 
-def _parts(paired_scores: pd.DataFrame) -> list[LeakPart]:
+def _parts(paired_scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return each leak with its rows: texts of leaky, honest and inflation for each score shown."""
     parts = []
     for leak in LEAKS:
         rows = []
@@ -90,9 +70,9 @@ def _parts(paired_scores: pd.DataFrame) -> list[LeakPart]:
             for metric in LEADING_METRICS:
                 leaky, honest = row[f"{metric}_leaky"], row[f"{metric}_honest"]
                 figures += [fixed(leaky), fixed(honest), signed(leaky - honest)]
-            rows.append(LeakRow(row["sampler"], row["model"], tuple(figures)))
+            rows.append({"sampler": row["sampler"], "model": row["model"], "figures": figures})
         if rows:
-            parts.append(LeakPart(leak.title, leak.wrong, leak.right, leak.why, tuple(rows)))
+            parts.append({"leak": leak, "rows": rows})
     return parts
 
 
