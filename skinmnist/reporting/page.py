@@ -120,7 +120,7 @@ def render_page(analysis: Analysis, jobs: int = 1) -> str:
     """Return the report as one self-contained page: the same analysis gives the same bytes."""
     apart = _draw_apart(analysis, jobs)
     shown = _page_context(analysis) | _contexts(SECTIONS, analysis)
-    return environment().get_template("template.html").render(shown | apart())
+    return environment().get_template("report.html").render(shown | apart())
 
 
 def _draw_apart(analysis: Analysis, jobs: int) -> Callable[[], dict[str, Any]]:
