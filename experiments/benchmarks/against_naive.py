@@ -4,8 +4,8 @@ Run it as ``python experiments/benchmarks/against_naive.py RUN NAIVE.csv [MORE.c
 folder that ``skinmnist.compare`` has written and the CSVs come from `naive.py`, of the same table and seed.
 Times and memory of the script are those of the first CSV, scores those of all of them: folds that were run
 on a busy machine still have scores. Only folds that both sides have are compared, and their number is told.
-The difference of macro-F1 stands beside its paired standard error over the folds; a corrected one (Nadeau &
-Bengio 2003) counts that the folds share training rows.
+The difference of macro-F1 has the 95 % interval of the corrected t-test over the folds, which allows for
+their common training rows (Nadeau & Bengio 2003); fewer than three folds have none.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from skinmnist.analysis.significance import FEWEST_FOLDS, corrected_t_test
 from skinmnist.experiment.run_folder.record import read_run
 
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
@@ -42,14 +43,6 @@ def of_naive(paths):
     return scores, price.groupby(level=["sampler", "model"]).mean()
 
 
-def paired_error(differences, folds):
-    """Return the plain and the corrected standard error of the mean of paired differences of folds."""
-    if len(differences) < 2:
-        return np.nan, np.nan
-    variance = np.var(differences, ddof=1)
-    return np.sqrt(variance / len(differences)), np.sqrt(variance * (1 / len(differences) + 1 / (folds - 1)))
-
-
 def compare(ours, scores, price, folds):
     """Lay out each pair of sampler and model that both sides have, one row each."""
     both = ours.join(scores.add_suffix("_naive"), how="inner")
@@ -58,7 +51,8 @@ def compare(ours, scores, price, folds):
         if pair not in price.index:
             raise SystemExit(f"the first CSV has no times of {pair[1]} with {pair[0]}; run naive.py for it")
         gain = (cells["macro_f1"] - cells["macro_f1_naive"]).to_numpy()
-        plain, corrected = paired_error(gain, folds)
+        test = corrected_t_test(gain, 1 / (folds - 1))
+        low, high = (test.low, test.high) if len(gain) >= FEWEST_FOLDS else (np.nan, np.nan)
         own, paid = ours.loc[pair].mean(), price.loc[pair]
         rows.append(
             {
@@ -74,8 +68,8 @@ def compare(ours, scores, price, folds):
                 **{name: cells[name].mean() for name in SCORES},
                 **{f"naive {name}": cells[f"{name}_naive"].mean() for name in SCORES},
                 "macro_f1 gain": gain.mean(),
-                "standard error": plain,
-                "corrected": corrected,
+                "low": low,
+                "high": high,
             }
         )
     return pd.DataFrame(rows)

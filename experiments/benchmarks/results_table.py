@@ -2,7 +2,8 @@
 
 python experiments/benchmarks/results_table.py RUN [RUN ...] [--metrics macro_f1 ece ...]
 
-After ± stands the standard deviation over the folds of one run, or over the means of several runs.
+After ± stands the standard deviation over the folds of one run; of several runs, the standard deviation of
+their means stands in brackets.
 """
 
 import argparse
@@ -60,6 +61,8 @@ def main() -> None:
     print("|---|---|" + "---|" * (len(metrics) + 1))
     for row in scores_table(records, metrics).to_dict("records"):
         scores = [with_spread(row[name], row[f"{name}_sd"]) for name in metrics]
+        if len(records) > 1:
+            scores = [f"{fixed(row[name])} ({fixed(row[f'{name}_sd'])})" for name in metrics]
         name = f"`{row['model']}`" if row["sampler"] else f"*{row['model']}*"
         print("|", " | ".join([row["sampler_title"], name, *scores, fixed(row["seconds"], 1)]), "|")
     for record in records:
