@@ -13,7 +13,7 @@ from skinmnist.experiment.cells import Cell, CellFailure
 def test_a_run_is_shown_on_terminals_and_in_logs(lesions, is_terminal, monkeypatch):
     shown = io.StringIO()
     console = Output(file=shown, force_terminal=is_terminal, width=120)
-    for name in ("progress", "comparison"):
+    for name in ("progress", "terminal"):
         monkeypatch.setattr(f"skinmnist.console.{name}.Output", lambda **options: console)
     terminal = Terminal()
     terminal.table(lesions, "image", quick=True)
