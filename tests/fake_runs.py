@@ -71,11 +71,12 @@ def make_cell(
         cell=cell,
         rows=rows.astype(np.int64),
         labels=labels.astype(np.int64),
-        predicted=probabilities.argmax(axis=1).astype(np.int64),
         probabilities=probabilities,
         timing=Timing(int(counts.sum()), int(balanced.sum()), 0.01, 1.5 + cell.fold, 0.25, 210.0),
         counts_before=counts.astype(float),
         counts_after=balanced.astype(float),
+        natural_mix=counts / counts.sum(),
+        training_mix=balanced / balanced.sum(),
         notes=("SMOTE: k_neighbors lowered from 5 to 4, for the smallest class has 5 training rows",)
         if smote
         else (),

@@ -65,7 +65,8 @@ def _places(node):
             yield from _places(value)
 
 
-ARRAYS = ("rows", "labels", "predicted", "probabilities", "counts_before", "counts_after", "meta")
+COUNTS, MIXES = ("counts_before", "counts_after"), ("natural_mix", "training_mix")
+ARRAYS = ("rows", "labels", "probabilities", *COUNTS, *MIXES, "meta")
 
 
 def _with_one(array, rng, value):
@@ -97,11 +98,11 @@ HUGE = [2**40, 10**9]
 
 
 def _swapped(arrays, rng):
-    """Exchange two arrays that are not alike; training rows before and after a sampler may be any."""
+    """Exchange two arrays that are not alike; those before and after a sampler may be any."""
     while True:
         first, second = rng.choice(ARRAYS, 2, replace=False)
-        counts = first.startswith("counts") and second.startswith("counts")
-        if not counts and not np.array_equal(arrays[first], arrays[second]):
+        alike = any({first, second} <= set(names) for names in (COUNTS, MIXES))
+        if not alike and not np.array_equal(arrays[first], arrays[second]):
             return arrays | {first: arrays[second], second: arrays[first]}
 
 
@@ -134,7 +135,7 @@ def _probabilities(arrays, rng):
 
 
 def _large(arrays, rng):
-    name = str(rng.choice(["rows", "labels", "predicted"]))
+    name = str(rng.choice(["rows", "labels"]))
     return arrays | {name: _with_one(arrays[name], rng, HUGE[rng.integers(2)])}
 
 

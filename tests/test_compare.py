@@ -29,6 +29,8 @@ FILES = {
     "intervals.csv",
     "difference_intervals.csv",
     "derived_scores.csv",
+    "operating_points.csv",
+    "class_mix.csv",
     "subgroups.csv",
 }
 MOODY = """

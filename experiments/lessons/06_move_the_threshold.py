@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
-from skinmnist.analysis.prior_correction import prior_corrected
+from skinmnist.analysis.operating_points import change_prior
 from skinmnist.experiment.metrics import score
 from skinmnist.features.extract import extract_features
 from skinmnist.teaching.notebook_api import (
@@ -72,7 +72,7 @@ for name, sampler in samplers.items():
     chances[name] = cross_val_predict(
         make_pipeline(*steps), numbers, labels, groups=table.lesion_ids, cv=folds, method="predict_proba"
     )
-chances["divided"] = prior_corrected(chances["as it is"], table.class_counts.astype(float))
+chances["divided"] = change_prior(chances["as it is"], table.class_counts.astype(float))
 
 scores = {name: score(labels, chance.argmax(axis=1), chance, names) for name, chance in chances.items()}
 columns = ["accuracy", "balanced_accuracy", "macro_f1", "recall_mel", "macro_auc"]

@@ -23,7 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neural_network import MLPClassifier
 
-from skinmnist.analysis.prior_correction import prior_corrected
+from skinmnist.analysis.operating_points import change_prior
 from skinmnist.datasets.table import to_images, to_rows
 from skinmnist.experiment.metrics import score
 from skinmnist.experiment.splits import assign_folds
@@ -85,7 +85,7 @@ for name, strategy in strategies.items():
     network.fit(pixels[train], labels[train])
     chances[name] = network.predict_proba(pixels[~train])
     scores[name] = score(labels[~train], chances[name].argmax(axis=1), chances[name], names)
-moved = prior_corrected(chances["none"], np.bincount(labels[train]).astype(float))
+moved = change_prior(chances["none"], np.bincount(labels[train]).astype(float))
 scores["none, divided"] = score(labels[~train], moved.argmax(axis=1), moved, names)
 
 columns = ["accuracy", "balanced_accuracy", "macro_f1", "recall_mel", "macro_auc"]

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skinmnist import make_lesions
-from skinmnist.analysis.prior_correction import prior_corrected
+from skinmnist.analysis.operating_points import change_prior
 from skinmnist.experiment.splits import assign_folds
 from skinmnist.features.extract import extract_features
 from skinmnist.teaching.notebook_api import (
@@ -64,7 +64,7 @@ def gains(rows, codes, new_rows, new_codes):
     chances = regression.fit(rows, codes).predict_proba(new_rows)
     answers = {
         "nothing": chances.argmax(axis=1),
-        "moved threshold": prior_corrected(chances, counts).argmax(axis=1),
+        "moved threshold": change_prior(chances, counts).argmax(axis=1),
     }
     regression.set_params(class_weight="balanced").fit(rows, codes)
     answers["class weights"] = regression.predict(new_rows)

@@ -6,7 +6,7 @@ __all__ = [
     "checks",
     "comparison",
     "curves",
-    "prior_correction",
+    "operating_points",
     "significance",
     "subgroups",
     "summaries",

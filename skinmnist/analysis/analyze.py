@@ -20,7 +20,11 @@ from skinmnist.analysis.curves import (
     roc_curves,
     sensitivities,
 )
-from skinmnist.analysis.prior_correction import PRIOR_CORRECTION, prior_corrected_predictions
+from skinmnist.analysis.operating_points import (
+    PRIOR_CORRECTION,
+    operating_points,
+    prior_corrected_predictions,
+)
 from skinmnist.analysis.significance import Pair, compare_control, compare_models, compare_samplers, joined
 from skinmnist.analysis.subgroups import subgroup_scores
 from skinmnist.analysis.summaries import (
@@ -40,7 +44,14 @@ from skinmnist.experiment.run_folder.file_names import REPORT
 from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes, read_lesions, read_patients
 
 #: The tables of an analysis that `write_analysis` writes, each as ``<name>.csv``.
-TABLES = ("comparisons", "intervals", "difference_intervals", "derived_scores", "subgroups")
+TABLES = (
+    "comparisons",
+    "intervals",
+    "difference_intervals",
+    "derived_scores",
+    "operating_points",
+    "subgroups",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +68,8 @@ class Analysis:
         Of `bootstrap`, against ``none``, prior correction included.
     derived_scores, majority_scores : DataFrame
         Of prior correction and of the majority baseline, in the layout of ``scores.csv``.
+    operating_points : DataFrame
+        The scores of every trained cell under every rule, of `operating_points`.
     subgroups : DataFrame
         Of `subgroup_scores`, without prior correction; empty where nothing is known of the patients.
     leaderboard, calibration : DataFrame
@@ -71,6 +84,7 @@ class Analysis:
     difference_intervals: pd.DataFrame
     derived_scores: pd.DataFrame
     majority_scores: pd.DataFrame
+    operating_points: pd.DataFrame
     subgroups: pd.DataFrame
     leaderboard: pd.DataFrame
     calibration: pd.DataFrame
@@ -185,6 +199,7 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
         difference_intervals=difference_intervals(replicates),
         derived_scores=derived,
         majority_scores=majority,
+        operating_points=operating_points(record.results, class_names),
         subgroups=subgroup_scores(record.predictions, class_names, patients, lesions),
         leaderboard=leaderboard(record, untrained),
         calibration=calibration(record, untrained),

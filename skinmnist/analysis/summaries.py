@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinmnist import facts
-from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import Pair
-from skinmnist.experiment.metrics import score_predictions
+from skinmnist.experiment.metrics import confusion_matrix, score_predictions
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.resampling.registry import STRATEGIES
 
@@ -142,7 +142,7 @@ def confusion_counts(record: RunRecord) -> dict[Pair, npt.NDArray[np.int64]]:
     found: dict[Pair, npt.NDArray[np.int64]] = {}
     for result in record.results:
         pair = (result.cell.sampler, result.cell.model)
-        counts = np.bincount(result.labels * k + result.predicted, minlength=k * k).reshape(k, k)
+        counts = confusion_matrix(result.labels, result.predicted, k)
         found[pair] = found.get(pair, np.zeros((k, k), dtype=np.int64)) + counts
     return found
 

@@ -78,13 +78,16 @@ class CellResult:
     cell : Cell
     rows : ndarray of shape (m,), int64
         The held-out rows, as row numbers of the table.
-    labels, predicted : ndarray of shape (m,), int64
-        True codes, and the classifier's own decisions.
+    labels : ndarray of shape (m,), int64
+        True codes.
     probabilities : ndarray of shape (m, k), float64
     timing : Timing
     counts_before, counts_after : ndarray of shape (k,), float64
         Training rows of each class before and after the sampler; for a strategy that weights rows instead
         of adding some, the summed weights.
+    natural_mix, training_mix : ndarray of shape (k,), float64
+        Shares of the classes, each of sum 1: among the training rows of the fold, whatever the model and the
+        sampler make of them, and in the mix that the probabilities answer to.
     notes : tuple of str
         What the cell had to do otherwise than asked.
     history : dict of str to ndarray of shape (points,), float64
@@ -95,14 +98,20 @@ class CellResult:
     cell: Cell
     rows: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
-    predicted: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float64]
     timing: Timing
     counts_before: npt.NDArray[np.float64]
     counts_after: npt.NDArray[np.float64]
+    natural_mix: npt.NDArray[np.float64]
+    training_mix: npt.NDArray[np.float64]
     notes: tuple[str, ...] = ()
     history: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     examples: Examples | None = None
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """The decisions, shape (m,): the class of the largest probability, of equals the first."""
+        return self.probabilities.argmax(axis=1).astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     fold_of = task.folds[cell.repeat]
     held_out = np.flatnonzero(fold_of == cell.fold)
     train = np.flatnonzero((fold_of != cell.fold) & (fold_of != LEFT_OUT))
+    natural_mix = np.bincount(table.labels[train], minlength=len(table.class_names)) / len(train)
     sampler_seed, model_seed = cell_seeds(task.seed, cell)
     resampler = task.samplers[cell.sampler].with_seed(sampler_seed)
     train, notes = choose_training_rows(train, np.asarray(table.labels[train]), spec, resampler)
@@ -92,7 +93,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         leaked = (inputs.take(held_out), np.asarray(table.labels[held_out]))
     trained = fit_model(spec, resampler, setting, rows, labels, lesions, validation_data=leaked)
     fit_seconds = trained.fit_seconds + inputs.seconds * len(train)
-    probabilities, predicted, predict_seconds = _answer(trained, inputs, held_out)
+    probabilities, predict_seconds = _answer(trained, inputs, held_out)
 
     on_pixels = spec.features.transformer is None and spec.features.extract is None
     shows_examples = on_pixels and (cell.repeat, cell.fold) == (0, 0)
@@ -100,7 +101,6 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         cell=cell,
         rows=held_out.astype(np.int64),
         labels=np.asarray(table.labels[held_out], dtype=np.int64),
-        predicted=predicted,
         probabilities=probabilities,
         timing=Timing(
             rows=len(trained.labels),
@@ -112,6 +112,8 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         ),
         counts_before=np.bincount(trained.labels, minlength=setting.n_classes).astype(float),
         counts_after=trained.training.class_mix(setting.n_classes),
+        natural_mix=natural_mix,
+        training_mix=trained.training_mix,
         notes=(*notes, *trained.notes),
         history={
             name: np.asarray(curve, float)
@@ -123,8 +125,8 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
 
 def _answer(
     trained: Trained, inputs: Inputs, held_out: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], float]:
-    """Return probabilities and decisions of the held-out rows, and the seconds that they took."""
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the probabilities of the held-out rows, and the seconds that they took."""
     clock, seconds = Clock(), 0.0
     answers = []
     for block in row_blocks(len(held_out), ANSWERED_ROWS):
@@ -132,8 +134,7 @@ def _answer(
         clock.lap()
         answers.append(trained.answer(unseen))
         seconds += clock.lap() + inputs.seconds * len(unseen)
-    probabilities, predicted = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-    return probabilities, predicted, seconds
+    return np.concatenate(answers), seconds
 
 
 def _examples(

@@ -148,7 +148,7 @@ class Fusion:
     def fuse(self, base: CellResult) -> CellResult:
         """Add to the answers of a finished cell what the clinical columns say of its held-out rows.
 
-        The fused cell answers its most probable class. It costs what its base has cost, and its own part.
+        The fused cell costs what its base has cost, and its own part.
         """
         fitted = self._fit(base.cell.repeat, base.cell.fold)
         probabilities = add_odds(base.probabilities, fitted.log_odds)
@@ -156,7 +156,6 @@ class Fusion:
             cell=base.cell.fused,
             rows=base.rows,
             labels=base.labels,
-            predicted=probabilities.argmax(axis=1).astype(np.int64),
             probabilities=probabilities,
             timing=base.timing._replace(
                 fit_seconds=base.timing.fit_seconds + fitted.fit_seconds,
@@ -164,6 +163,9 @@ class Fusion:
             ),
             counts_before=base.counts_before,
             counts_after=base.counts_after,
+            natural_mix=base.natural_mix,
+            # No class frequency enters the log-odds: the answers stay those to the mix of the base.
+            training_mix=base.training_mix,
             notes=fitted.notes,
         )
 

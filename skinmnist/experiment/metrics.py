@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,38 +53,65 @@ def score(
     A score that these predictions cannot give is absent: the recall of a class that is not among the
     labels, the precision of a class that was never predicted.
     """
-    from sklearn import metrics
-
+    counts = confusion_matrix(labels, predicted, len(class_names))
+    true, called, hits = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
     scores = {
-        "accuracy": metrics.accuracy_score(labels, predicted),
-        "macro_f1": metrics.f1_score(labels, predicted, average="macro", zero_division=0),
-        "mcc": metrics.matthews_corrcoef(labels, predicted),
-        "log_loss": metrics.log_loss(labels, probabilities, labels=np.arange(len(class_names))),
+        "accuracy": hits.sum() / len(labels),
+        "balanced_accuracy": balanced_accuracy(counts),
+        "macro_f1": macro_f1(counts),
+        "mcc": _correlation(counts),
+        "log_loss": _log_loss(labels, probabilities),
         "brier": _brier(labels, probabilities),
         "ece": expected_calibration_error(labels, probabilities),
     }
-    scores |= _recalls_and_precisions(labels, predicted, class_names)
-    scores["balanced_accuracy"] = np.mean([v for name, v in scores.items() if name.startswith("recall_")])
+    scores |= {f"recall_{class_names[code]}": hits[code] / true[code] for code in np.flatnonzero(true)}
+    scores |= {f"precision_{class_names[code]}": hits[code] / called[code] for code in np.flatnonzero(called)}
     scores |= _rankings(labels, probabilities)
     return {name: float(value) for name, value in scores.items()}
+
+
+def confusion_matrix(
+    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.integer], n_classes: int
+) -> npt.NDArray[np.int64]:
+    """Count pictures by true and predicted class, shape (k, k)."""
+    places = labels * n_classes + predicted
+    return np.bincount(places, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def macro_f1(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """Return the macro-F1 of confusion counts (..., k, k), over the classes that are true or predicted."""
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    either = counts.sum(axis=-1) + counts.sum(axis=-2)
+    return _mean_over(2 * hits / np.maximum(either, 1), either > 0)
+
+
+def balanced_accuracy(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """Return the mean recall of confusion counts (..., k, k), over the classes that are true."""
+    hits, true = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
+    return _mean_over(hits / np.maximum(true, 1), true > 0)
+
+
+def _mean_over(values: npt.NDArray[np.float64], which: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    return np.where(which, values, 0.0).sum(axis=-1) / which.sum(axis=-1)
+
+
+def _correlation(counts: npt.NDArray[np.integer]) -> float:
+    """Return Matthews' correlation for several classes (Gorodkin 2004); 0 where an answer never varies."""
+    true, called, n = counts.sum(axis=1), counts.sum(axis=0), int(counts.sum())
+    covariance = n * int(np.trace(counts)) - int(true @ called)
+    spread = float(n**2 - int(true @ true)) * float(n**2 - int(called @ called))
+    return covariance / spread**0.5 if spread else 0.0
+
+
+def _log_loss(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> float:
+    """Return the mean negative log-probability of the true class; less than 2.2e-16 counts as that."""
+    of_true = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(of_true, np.finfo(np.float64).eps)).mean())
 
 
 def _brier(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> float:
     truth = np.eye(probabilities.shape[1])[labels]
     return float(((probabilities - truth) ** 2).sum(axis=1).mean())
-
-
-def _recalls_and_precisions(
-    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], class_names: Sequence[str]
-) -> dict[str, float]:
-    scores = {}
-    for code, name in enumerate(class_names):
-        hits = np.sum((labels == code) & (predicted == code))
-        if np.any(labels == code):
-            scores[f"recall_{name}"] = hits / np.sum(labels == code)
-        if np.any(predicted == code):
-            scores[f"precision_{name}"] = hits / np.sum(predicted == code)
-    return scores
 
 
 def _rankings(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> dict[str, float]:
@@ -127,12 +153,9 @@ def score_predictions(predictions: pd.DataFrame, class_names: Sequence[str]) -> 
     columns = [f"p_{name}" for name in class_names]
     records = []
     for cell, rows in predictions.groupby(["sampler", "model", "repeat", "fold"], sort=False):
-        with warnings.catch_warnings():
-            # A model that always answers the same has no correlation; scikit-learn says so and returns 0.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            scores = score(
-                rows["label"].to_numpy(), rows["predicted"].to_numpy(), rows[columns].to_numpy(), class_names
-            )
+        scores = score(
+            rows["label"].to_numpy(), rows["predicted"].to_numpy(), rows[columns].to_numpy(), class_names
+        )
         records += [(*cell, name, scores[name]) for name in order if name in scores]
     return pd.DataFrame.from_records(
         records, columns=["sampler", "model", "repeat", "fold", "metric", "value"]

@@ -76,7 +76,7 @@ class TrainedModel:
 
     def predict_proba(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return what the model in memory answers to pixel rows, and its file must answer, too."""
-        return self._trained.answer(_inputs(rows, self._shape, self._trained.spec))[0]
+        return self._trained.answer(_inputs(rows, self._shape, self._trained.spec))
 
 
 def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resampler]:

@@ -24,28 +24,26 @@ from skinmnist.resampling.registry import Resampler
 class Trained:
     """A model after training, and how it came about.
 
-    `labels` are those of the rows that the sampler was given, `training` what it made of them; `notes`
-    say what had to be done otherwise than asked. Wall seconds are without imports.
+    `labels` are those of the rows that the sampler was given, `training` what it made of them;
+    `training_mix` (k,) has the shares of the classes that the probabilities answer to; `notes` say what had
+    to be done otherwise than asked. Wall seconds are without imports.
     """
 
     spec: ModelSpec
     fitted: Fitted
-    n_classes: int
     labels: npt.NDArray[np.int64]
     training: TrainingRows
+    training_mix: npt.NDArray[np.float64]
     notes: tuple[str, ...]
     resample_seconds: float
     fit_seconds: float
 
-    def answer(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Return probabilities (m, k) and decisions (m,); ValueError where the model gives none."""
+    def answer(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return probabilities (m, k); the largest decides. ValueError where the model gives none."""
         fitted = self.fitted
         if fitted.features is not None:
             rows = fitted.features.transform(rows)
-        probabilities = _probabilities(fitted.classifier, fitted.calibration, rows, self.n_classes)
-        if self.spec.most_probable:
-            return probabilities, probabilities.argmax(axis=1)
-        return probabilities, _decisions(fitted.classifier, rows)
+        return _probabilities(fitted.classifier, fitted.calibration, rows, len(self.training_mix))
 
 
 def fit_model(
@@ -74,6 +72,18 @@ def fit_model(
         training = resample_rows(resampler, own, labels[chosen], spec)
         return subsample_resampled(training, own, limits.resampled, seed)
 
+    calibration_notes = set[str]()
+
+    def for_calibration(inner: npt.NDArray[np.int64]) -> TrainingRows:
+        every = resampled(inner)
+        some = subsample(every, limits.calibration_pair, seed)
+        if some is not every:
+            calibration_notes.add(
+                f"calibrated by classifiers of at most {limits.calibration_pair:,} rows of two classes, drawn "
+                "at random from each class, for the model takes no more"
+            )
+        return some
+
     # Made before the clock starts, for this imports the libraries.
     classifier = build()
     transformer = spec.features.transformer(setting) if spec.features.transformer else None
@@ -88,26 +98,27 @@ def fit_model(
         validation = {"validation_data": validation_data}
     training = resampled(chosen)
     resample_seconds = clock.lap()
+    mix = training.class_mix(setting.n_classes)
     learnt = subsample(training, limits.pair, seed)
     learnt.train(classifier, **validation)
     calibration = None
     if not hasattr(classifier, "predict_proba"):
         calibration = calibrate(
             build,
-            lambda inner: subsample(resampled(inner), limits.calibration_pair, seed),
+            for_calibration,
             rows,
             labels,
             lesions,
-            training.class_mix(setting.n_classes),
+            mix,
             seed,
         )
     return Trained(
         spec=spec,
         fitted=Fitted(transformer, classifier, calibration, spec.features.extract is not None),
-        n_classes=setting.n_classes,
         labels=labels[chosen],
         training=training,
-        notes=(*learnt.notes, *getattr(classifier, "notes_", ())),
+        training_mix=spec.answered_mix(resampler.name, mix),
+        notes=(*learnt.notes, *calibration_notes, *getattr(classifier, "notes_", ())),
         resample_seconds=resample_seconds,
         fit_seconds=feature_seconds + clock.lap(),
     )
@@ -147,16 +158,6 @@ def _split_validation(
     return trained, {"validation_data": (rows[left_out], labels[left_out])}
 
 
-def _decisions(classifier: Any, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return the classifier's own decisions, shape (m,), as codes that it was trained on."""
-    predicted = np.asarray(classifier.predict(rows))
-    if predicted.shape != (len(rows),):
-        raise ValueError(f"predict returned the shape {predicted.shape}, expected {(len(rows),)}")
-    if not np.isin(predicted, classifier.classes_).all():
-        raise ValueError("predict returned values that are no label of the training rows")
-    return predicted.astype(np.int64)
-
-
 def _probabilities(
     classifier: Any, calibration: Any, rows: npt.NDArray[Any], n_classes: int
 ) -> npt.NDArray[np.float64]:
@@ -193,8 +194,8 @@ def calibrate(
 
     Each half of the training lesions is scored by a classifier (`make_classifier`) trained on the other,
     which `resampled` makes of positions among `rows`. These rows are weighted to the class mix (k,) that
-    the final classifier is trained on: its own decisions answer to that mix, and so should its
-    probabilities.
+    the final classifier is trained on, so that its probabilities answer to that mix, as those of any other
+    model do.
     """
     decisions, true_labels = [], []
     for inner, outer in inner_folds(labels, lesions, CALIBRATION_FOLDS, seed):

@@ -17,7 +17,7 @@ from skinmnist.models.export import (
     export_network,
     export_svm,
 )
-from skinmnist.models.spec import Cost, Export, FeatureSettings, ModelSpec, RowLimits, Setting
+from skinmnist.models.spec import Cost, Export, FeatureSettings, ModelSpec, RowLimits, Setting, Strategy
 
 
 def _extract(rows: Any, shape: tuple[int, int, int]) -> Any:
@@ -152,10 +152,11 @@ def steps_for(train_rows: int, steps_at_full_table: int) -> int:
 
 #: What a network can do about imbalance by itself.
 _NETWORK_STRATEGIES = {
-    "balanced_batches": {"balance": "balanced_batches"},
-    "sqrt_batches": {"balance": "sqrt_batches"},
-    "focal_loss": {"loss": "focal"},
-    "logit_adjusted_loss": {"loss": "logit_adjusted"},
+    "balanced_batches": Strategy({"balance": "balanced_batches"}, mix_power=0.0),
+    "sqrt_batches": Strategy({"balance": "sqrt_batches"}, mix_power=0.5),
+    "focal_loss": Strategy({"loss": "focal"}, mix_power=1.0),
+    # The frequencies are part of the loss, and not of the answers.
+    "logit_adjusted_loss": Strategy({"loss": "logit_adjusted"}, mix_power=0.0),
 }
 
 
@@ -167,7 +168,6 @@ def _network(title: str, classifier: Callable[[Setting], Any], seconds: float, *
         _BYTES,
         weights=True,
         sample_indices=True,
-        most_probable=True,
         strategies=_NETWORK_STRATEGIES,
         cost=Cost(seconds, growth=0.0, library="skinmnist.models.cnn.classifier"),
         export=Export(export_network, {"answer_precision": "float32"}),
@@ -205,7 +205,6 @@ MODELS = {
         _forest_on_features,
         DESCRIPTORS,
         weights=True,
-        most_probable=True,
         cost=Cost(5.0, growth=0.25),
         export=Export(export_forest),
     ),
@@ -243,7 +242,6 @@ MODELS = {
         _forest,
         PIXELS,
         weights=True,
-        most_probable=True,
         cost=Cost(20.0, growth=0.3),
         export=Export(export_forest),
     ),

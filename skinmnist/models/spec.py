@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from skinmnist.models.export import Exported, Fitted
 
 #: Training rows that a model learns from at most, before resampling: twelve times those of a fold of
@@ -79,6 +82,17 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Strategy:
+    """An imbalance strategy that belongs to a kind of model."""
+
+    #: Parameters of the classifier that switch it on.
+    params: Mapping[str, Any]
+    #: The probabilities answer to a class mix in proportion to the class counts to this power: 1 the mix of
+    #: the training rows, 0 the same for every class that they show.
+    mix_power: float
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """One entry of the registry of models: the first three fields make a model, the others help it.
 
@@ -104,12 +118,8 @@ class ModelSpec:
     validation_share : float
         Share of the training lesions that is not trained on but given to ``fit`` as a validation set, split
         off before resampling; 0: none.
-    most_probable : bool
-        Whether ``predict`` answers the class of the largest ``predict_proba``, so that one pass over the
-        held-out rows serves both.
-    strategies : mapping of str to mapping
-        Imbalance strategies that belong to this kind of model, by name, and the parameters of the classifier
-        that switch each one on.
+    strategies : mapping of str to Strategy
+        Imbalance strategies that belong to this kind of model, by name.
     limits : RowLimits
     cost : Cost
     export : Export or None
@@ -126,8 +136,7 @@ class ModelSpec:
     sample_indices: bool = False
     streams: bool = False
     validation_share: float = 0.0
-    most_probable: bool = False
-    strategies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    strategies: Mapping[str, Strategy] = field(default_factory=dict)
     limits: RowLimits = RowLimits()
     cost: Cost = Cost()
     export: Export | None = None
@@ -143,4 +152,14 @@ class ModelSpec:
         """Return an unfitted classifier, with its own imbalance strategy switched on where one is named."""
         classifier = self.classifier(setting)
         own = self.strategies.get(strategy)
-        return classifier.set_params(**own) if own else classifier
+        return classifier.set_params(**own.params) if own else classifier
+
+    def answered_mix(self, strategy: str, class_weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the class mix, shares of sum 1, that probabilities answer to after training.
+
+        `class_weights` (k,) are the rows of each class, or their summed weights, that ``fit`` was given.
+        """
+        own = self.strategies.get(strategy)
+        power = 1.0 if own is None else own.mix_power
+        mix = np.where(class_weights > 0, class_weights**power, 0.0)
+        return mix / mix.sum()

@@ -110,8 +110,8 @@ class PairwiseSVC(SVC):
 
     libsvm compares every row with every support vector by itself; the same kernel values come out of one
     product of two matrices, at a fraction of the cost. Decision values are those of
-    ``SVC(decision_function_shape="ovo")`` and decisions are its votes, up to the rounding of sums; fitting is
-    libsvm's own.
+    ``SVC(decision_function_shape="ovo")`` up to the rounding of sums; fitting is libsvm's own. What they say
+    of the classes is learned apart, by `skinmnist.experiment.training.calibrate`.
 
     Parameters
     ----------
@@ -133,21 +133,6 @@ class PairwiseSVC(SVC):
         check_is_fitted(self)
         decisions = kernel_decisions(X, self.support_vectors_, *self.pair_weights(), self.gamma)
         return decisions[:, 0] if decisions.shape[1] == 1 else decisions
-
-    def predict(self, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the class that wins most pairs, the first of them where several do."""
-        return self.decide(self.decision_function(X))
-
-    def decide(self, decisions: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-        """Return the decisions that follow from decision values, shape (m,)."""
-        if decisions.ndim == 1:
-            return self.classes_[(decisions > 0).astype(int)]
-        votes = np.zeros((len(decisions), len(self.classes_)), dtype=np.int64)
-        for pair, (first, second) in enumerate(combinations(range(len(self.classes_)), 2)):
-            won = decisions[:, pair] > 0
-            votes[:, first] += won
-            votes[:, second] += ~won
-        return self.classes_[votes.argmax(axis=1)]
 
     def pair_weights(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return each pair's weights of all support vectors, shape (vectors, pairs), and its intercept.

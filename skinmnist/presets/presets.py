@@ -133,7 +133,6 @@ class Preset:
             weights=True,
             sample_indices=True,
             validation_share=validation_share if self.training.needs_validation else 0.0,
-            most_probable=True,
             cost=Cost(60.0, library="skinmnist.models.cnn.stacked"),
             fingerprint=hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(),
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from skinmnist import facts
-from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import reason_undecided
 from skinmnist.experiment.metrics import LOWER_IS_BETTER, METRIC_TITLES
 from skinmnist.experiment.run_folder.run_info import RunInfo

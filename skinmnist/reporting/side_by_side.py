@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from skinmnist.analysis.prior_correction import prior_corrected_scores
+from skinmnist.analysis.operating_points import prior_corrected_scores
 from skinmnist.analysis.summaries import leaderboard, majority_scores
 from skinmnist.datasets.files import check_replaceable
 from skinmnist.errors import InputError

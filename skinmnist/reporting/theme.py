@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.reporting.format import shorten
 from skinmnist.text import printable
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skinmnist.analysis.prior_correction import prior_corrected
+from skinmnist.analysis.operating_points import change_prior
 from skinmnist.analysis.significance import corrected_t_test
 from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.datasets.table import PixelTable
@@ -172,9 +172,7 @@ def _child(table: PixelTable, share: float) -> float:
 
 def _decision(table: PixelTable) -> str:
     counts = np.array([_share(table, name) for name in PROBABILITIES]) * len(table)
-    return list(PROBABILITIES)[
-        int(prior_corrected(np.array([list(PROBABILITIES.values())]), counts).argmax())
-    ]
+    return list(PROBABILITIES)[int(change_prior(np.array([list(PROBABILITIES.values())]), counts).argmax())]
 
 
 QUESTIONS = [

@@ -77,11 +77,12 @@ def make_record(invented, tmp_path):
                     cell=cell,
                     rows=rows["row"].to_numpy(),
                     labels=rows["label"].to_numpy(),
-                    predicted=rows["predicted"].to_numpy(),
                     probabilities=probabilities / probabilities.sum(axis=1, keepdims=True),
                     timing=Timing(1, 1, 0.0, 0.0, 0.0, 0.0),
                     counts_before=counts,
                     counts_after=counts,
+                    natural_mix=counts / counts.sum(),
+                    training_mix=counts / counts.sum(),
                 )
             )
         table = predictions_table(results, NAMES)

@@ -6,7 +6,7 @@ import pytest
 
 from skinmnist.analysis.analyze import TABLES, analyze, write_analysis
 from skinmnist.analysis.bootstrap import bootstrap_scores, intervals
-from skinmnist.analysis.prior_correction import PRIOR_CORRECTION, prior_corrected_scores
+from skinmnist.analysis.operating_points import PRIOR_CORRECTION, prior_corrected_scores
 from skinmnist.experiment.run_folder.record import LESIONS_FILE
 
 NAMES = ("nv", "bkl", "mel")

@@ -44,11 +44,12 @@ def invent(change, skill):
                     cell=Cell(sampler, model, 0, fold),
                     rows=np.arange(fold, len(labels) * FOLDS, FOLDS),
                     labels=labels,
-                    predicted=predicted,
                     probabilities=probabilities,
                     timing=Timing(1, 1, 0.0, 0.0, 0.0, 0.0),
                     counts_before=COUNTS * 0.8,
                     counts_after=COUNTS * 0.8,
+                    natural_mix=COUNTS / COUNTS.sum(),
+                    training_mix=COUNTS / COUNTS.sum(),
                 )
             )
     predictions = predictions_table(results, NAMES)

@@ -248,17 +248,13 @@ def test_failed_cells_are_tried_again(lesions, tmp_path):
         assert [type(outcome) for outcome in watch.outcomes] == [CellFailure] * 2
 
 
-def test_scores_only_become_probabilities_and_decisions_stay(lesions):
+def test_scores_only_become_probabilities_and_the_largest_decides(lesions):
     record = run_comparison(lesions, "none", {"ridge": RidgeClassifier(alpha=1e5)}, folds=2)
     frame = record.predictions
     proba = frame.filter(regex="^p_").to_numpy()
     np.testing.assert_allclose(proba.sum(axis=1), 1)
-    rows = frame["fold"] == 0
-    plain = RidgeClassifier(alpha=1e5).fit(
-        lesions.pixels[frame["row"][~rows]].astype("float32"), frame["label"][~rows]
-    )
-    own = plain.predict(lesions.pixels[frame["row"][rows]].astype("float32"))
-    np.testing.assert_array_equal(frame["predicted"][rows], own)
+    assert len(set(frame["predicted"])) > 1
+    np.testing.assert_array_equal(frame["predicted"], proba.argmax(axis=1))
 
 
 def test_nothing_is_kept_where_no_folder_is_named(lesions, tmp_path, monkeypatch):

@@ -51,8 +51,11 @@ def test_every_model_goes_through_a_cell(name, lesions):
         np.testing.assert_array_equal(result.rows, np.flatnonzero(folds[0] == 0))
         np.testing.assert_allclose(result.probabilities.sum(axis=1), 1)
         assert result.probabilities.shape == (len(result.rows), 7)
-        assert set(result.predicted) <= set(range(7))
+        np.testing.assert_array_equal(result.predicted, result.probabilities.argmax(axis=1))
+        counts = np.bincount(lesions.labels[folds[0] != 0], minlength=7)
+        np.testing.assert_allclose(result.natural_mix, counts / counts.sum())
         if sampler == "SMOTE":
+            np.testing.assert_allclose(result.training_mix, 1 / 7)
             assert len(set(result.counts_after)) == 1
             assert result.timing.rows_resampled > result.timing.rows
 
@@ -63,16 +66,14 @@ def test_weights_are_taken(name, lesions):
     task = Task(folds, True, {name: MODELS[name]}, resolve_samplers(["none", "class_weight"]), seed=0)
     plain, weighted = (fit_cell(Cell(s, name, 0, 0), lesions, task) for s in ("none", "class_weight"))
     assert not np.array_equal(plain.probabilities, weighted.probabilities)
+    np.testing.assert_allclose(weighted.training_mix, 1 / 7)
+    np.testing.assert_allclose(plain.training_mix, plain.natural_mix)
     rare = np.flatnonzero(lesions.class_counts < 40)
     assert weighted.probabilities[:, rare].sum() > plain.probabilities[:, rare].sum()
 
 
-@pytest.mark.parametrize("name", [name for name in QUICK if MODELS[name].most_probable])
-def test_decisions_are_the_most_probable_class_where_the_entry_says_so(name, lesions):
-    model = MODELS[name].classifier(Setting(lesions.shape, 7, 100, 0))
-    rows = lesions.pixels.astype(MODELS[name].features.pixel_type)
-    model.fit(rows, lesions.labels)
-    np.testing.assert_array_equal(model.predict(rows), model.predict_proba(rows).argmax(axis=1))
+#: Answers of networks are for the class counts to these powers.
+MIX_POWERS = {"balanced_batches": 0, "sqrt_batches": 0.5, "focal_loss": 1, "logit_adjusted_loss": 0}
 
 
 @pytest.mark.parametrize("strategy", MODELS["cnn_tiny"].strategies)
@@ -81,6 +82,9 @@ def test_strategies_of_networks_change_the_training_and_help_the_rare(strategy, 
     task = Task(folds, True, {"cnn_tiny": MODELS["cnn_tiny"]}, resolve_samplers(["none", strategy]), seed=0)
     plain, changed = (fit_cell(Cell(s, "cnn_tiny", 0, 0), lesions, task) for s in ("none", strategy))
     assert not np.array_equal(plain.probabilities, changed.probabilities)
+    counts = plain.counts_before ** MIX_POWERS[strategy]
+    np.testing.assert_allclose(changed.training_mix, counts / counts.sum())
+    np.testing.assert_allclose(changed.natural_mix, plain.training_mix)
     if strategy == "focal_loss":
         return  # It looks at what is hard, not at what is rare.
     rare = np.flatnonzero(lesions.class_counts < 40)
@@ -115,3 +119,8 @@ def test_makers_follow_the_setting(make):
     assert model.shape == (8, 8, 3)
     assert model.random_state == 9
     assert model.steps > 0
+
+
+def test_classes_that_training_lacks_have_no_share():
+    found = MODELS["cnn"].answered_mix("balanced_batches", np.array([30.0, 0.0, 10.0]))
+    assert found.tolist() == [0.5, 0.0, 0.5]

@@ -148,6 +148,7 @@ TABLES = {
     "intervals.csv",
     "difference_intervals.csv",
     "derived_scores.csv",
+    "operating_points.csv",
     "subgroups.csv",
 }
 

@@ -24,6 +24,7 @@ REPORT = Owned(
         "intervals.csv",
         "difference_intervals.csv",
         "derived_scores.csv",
+        "operating_points.csv",
         "subgroups.csv",
     ),
 )
@@ -34,6 +35,7 @@ RUN = Owned(
         "run.log",
         *REPORT.files,
         "predictions.csv.gz",
+        "class_mix.csv",
         "scores.csv",
         "timings.csv",
         "pictures.npz",

@@ -94,8 +94,18 @@ def timings_table(results: Sequence[CellResult]) -> pd.DataFrame:
     return pd.DataFrame.from_records(records, columns=[*_CELL_COLUMNS, *Timing._fields])
 
 
+def class_mix_table(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
+    """Lay out the class mixes of each cell: of its fold's training rows, and that its answers are for."""
+    records = [
+        (*result.cell, *of_class)
+        for result in results
+        for of_class in zip(class_names, result.natural_mix, result.training_mix, strict=True)
+    ]
+    return pd.DataFrame.from_records(records, columns=[*_CELL_COLUMNS, "class", "natural", "trained"])
+
+
 def write_tables(record: RunRecord) -> None:
-    """Write the predictions, scores and timings of a run into its folder.
+    """Write the predictions, class mixes, scores and timings of a run into its folder.
 
     Floats read back exactly, so that scores can be recomputed from the predictions to the last bit.
     """
@@ -105,6 +115,8 @@ def write_tables(record: RunRecord) -> None:
         for rows in row_blocks(max(len(record.predictions), 1), WRITTEN_ROWS):
             stream.write(csv_bytes(record.predictions.iloc[rows], header=rows.start == 0))
     write_atomically(record.folder / "predictions.csv.gz", packed.getvalue())
+    mixes = class_mix_table(record.results, record.info.table.class_names)
+    write_atomically(record.folder / "class_mix.csv", csv_bytes(mixes))
     write_atomically(record.folder / "scores.csv", csv_bytes(record.scores))
     write_atomically(record.folder / "timings.csv", csv_bytes(record.timings.round(4)))
 

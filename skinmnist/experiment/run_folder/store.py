@@ -27,9 +27,12 @@ from skinmnist.experiment.run_folder.decoding import Amount, Count, decode
 from skinmnist.text import one_line
 
 SUFFIX = ".cell"
-_ARRAYS = ("rows", "labels", "predicted", "probabilities", "counts_before", "counts_after")
+_ROWS = ("rows", "labels")
+_COUNTS = ("counts_before", "counts_after")
+_MIXES = ("natural_mix", "training_mix")
+_ARRAYS = (*_ROWS, "probabilities", *_COUNTS, *_MIXES)
 _CHECKSUM_LENGTH = 64
-#: How far from 1 the probabilities of a row may sum: rounding, of numbers of 32 bits as well.
+#: How far from 1 probabilities of a row, or a class mix, may sum: rounding, of numbers of 32 bits as well.
 _ROUNDING = 1e-5
 
 
@@ -115,33 +118,28 @@ def _decode(payload: bytes, cell: Cell, provenance: Provenance) -> CellResult:
     if [meta.cell, meta.provenance] != [tuple(cell), tuple(provenance.own(cell))]:
         raise ValueError("it is another cell, or of another run")
     n_classes = len(provenance.class_names)
-    rows, labels, predicted = (
-        _exactly(np.int64, take_array(arrays, name, "i", (None,))) for name in _ARRAYS[:3]
-    )
+    rows, labels = (_exactly(np.int64, take_array(arrays, name, "i", (None,))) for name in _ROWS)
     probabilities = _exactly(np.float64, take_array(arrays, "probabilities", "f", (len(rows), n_classes)))
-    counts = [_exactly(np.float64, take_array(arrays, name, "f", (n_classes,))) for name in _ARRAYS[4:]]
+    counts, mixes = (
+        [_exactly(np.float64, take_array(arrays, name, "f", (n_classes,))) for name in names]
+        for names in (_COUNTS, _MIXES)
+    )
     if not provenance.holds_out(cell, rows, labels):
         raise ValueError("its rows or their labels are not those that are held out")
-    if predicted.shape != rows.shape or not _are_codes(predicted, n_classes):
-        raise ValueError("its decisions are no classes")
-    # NaN fails every comparison.
-    sums = probabilities.sum(axis=1)
-    if (
-        not ((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)).all()
-        or not (np.abs(sums - 1) <= _ROUNDING).all()
-    ):
-        raise ValueError("its probabilities are none")
+    if not all(_are_shares(shares) for shares in (probabilities, *mixes)):
+        raise ValueError("its probabilities or its class mixes are none")
     if not all(((count >= 0) & (count < np.inf)).all() for count in counts) or not counts[0].any():
         raise ValueError("its counts of training rows are none")
     return CellResult(
         cell=cell,
         rows=rows,
         labels=labels,
-        predicted=predicted,
         probabilities=probabilities,
         timing=Timing(*meta.timing),
         counts_before=counts[0],
         counts_after=counts[1],
+        natural_mix=mixes[0],
+        training_mix=mixes[1],
         notes=meta.notes,
         history=_history(arrays),
         examples=_examples(arrays, provenance),
@@ -176,6 +174,12 @@ def _exactly(kind: type[np.generic], array: npt.NDArray[Any]) -> npt.NDArray[Any
     if array.dtype != kind:
         raise ValueError(f"an array is {array.dtype.name[:40]}, expected {np.dtype(kind).name}")
     return array
+
+
+def _are_shares(values: npt.NDArray[np.float64]) -> bool:
+    """Return whether values lie between 0 and 1 and sum to 1 along the last axis; NaN does not."""
+    inside = ((values >= 0) & (values <= 1 + _ROUNDING)).all()
+    return bool(inside and (np.abs(values.sum(axis=-1) - 1) <= _ROUNDING).all())
 
 
 def _are_codes(values: npt.NDArray[np.int64], n_classes: int) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from skinmnist.analysis.analyze import Analysis
-from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import BETTER, EQUAL, UNDECIDED, WORSE
 from skinmnist.analysis.summaries import ALWAYS
 from skinmnist.experiment.run_folder.record import RunRecord

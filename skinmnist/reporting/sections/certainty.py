@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.bootstrap import DRAWS
-from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import (
     AS_TRAINED,
     BETTER,

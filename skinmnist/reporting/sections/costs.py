@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skinmnist.analysis.analyze import Analysis
-from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import BETTER, EQUAL, WORSE
 from skinmnist.reporting.format import (
     CORRECTION_TITLE,

@@ -1,0 +1,169 @@
+"""Operating points: the answers of a pair at other class priors, so that pairs are compared on equal terms.
+
+A sampler changes the class mix that a model is trained at, and with it every probability and decision, even
+where the model has learned nothing new. Bayes' rule moves probabilities from one mix to another without
+training (Saerens, Latinne & Decaestecker, Neural Computation 14, 2002). A rule says where to: it is a set of
+probabilities, and decides by the largest of them.
+
+=========================  ===========================================================================
+``as_trained``             the stored probabilities
+``natural_prior``          at the class mix of the fold's training lesions, before any sampler
+``balanced_prior``         as if all classes were equally frequent
+``tuned_macro_f1``         at the natural prior divided by a power of itself that is chosen for macro-F1
+``tuned_balanced_accuracy``  the same, chosen for balanced accuracy
+=========================  ===========================================================================
+
+The power, one of `EXPONENTS`, is the one that scores best on the held-out rows of the other folds of the same
+repeat and pair, pooled; of equals, the smallest. Pooled, because a fold has few rows of a rare class, and its
+macro-F1 is noisy: ``experiments/benchmarks/exponent_choice.py`` measures both ways, and how much the choice
+lifts the score. A pair with a single finished fold in a repeat has no tuned rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skinmnist.experiment.cells import Cell, CellResult
+from skinmnist.experiment.metrics import (
+    balanced_accuracy,
+    confusion_matrix,
+    macro_f1,
+    metric_names,
+    score,
+    score_predictions,
+)
+from skinmnist.experiment.run_folder.record import RunRecord, predictions_table
+
+#: The rules, in the order of ``operating_points.csv``.
+RULES = ("as_trained", "natural_prior", "balanced_prior", "tuned_macro_f1", "tuned_balanced_accuracy")
+#: Powers of the natural prior that it may be divided by: 0 leaves it, 1 makes all classes equally frequent.
+EXPONENTS = np.linspace(0.0, 1.5, 31)
+#: The ``sampler`` of ``balanced_prior`` without a sampler, a control that costs nothing ("threshold moving":
+#: Collell, Prelec & Patil, Neurocomputing 275, 2018; post-hoc logit adjustment: Menon et al., ICLR 2021).
+PRIOR_CORRECTION = "prior_correction"
+
+POINT_COLUMNS = (*Cell._fields, "rule", "metric", "value")
+_TUNED = {"tuned_macro_f1": macro_f1, "tuned_balanced_accuracy": balanced_accuracy}
+_Floats = npt.NDArray[np.float64]
+
+
+def change_prior(probabilities: _Floats, trained: _Floats, wanted: _Floats | None = None) -> _Floats:
+    """Return the probabilities at another class mix than the one of training, by Bayes' rule.
+
+    The correction is as good as the probabilities: where a model cannot say "one in a thousand", as after
+    label smoothing, dividing by the frequency of a rare class makes too much of it.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (m, k)
+    trained, wanted : ndarray of shape (k,)
+        Class mixes, in any unit; without `wanted` all classes are equally frequent. A class that training
+        has not seen gets 0.
+
+    Returns
+    -------
+    ndarray of shape (m, k)
+        Rows of sum 1, rounded to 40 bits (12 digits): what differs only in the last bits is equal, so that
+        rounding decides no tie.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> change_prior(np.array([[0.75, 0.25]]), trained=np.array([300, 100])).tolist()
+    [[0.5, 0.5]]
+    """
+    target = np.ones(len(trained)) if wanted is None else wanted
+    changed = probabilities * np.divide(target, trained, out=np.zeros(len(trained)), where=trained > 0)
+    total = changed.sum(axis=1, keepdims=True)
+    return _rounded(np.where(total > 0, changed / np.where(total > 0, total, 1.0), probabilities))
+
+
+def _rounded(values: _Floats) -> _Floats:
+    """Round to 40 bits, by Veltkamp's splitting."""
+    scaled = values * (2.0**13 + 1)
+    return scaled - (scaled - values)
+
+
+def move_prior(result: CellResult, exponent: float) -> CellResult:
+    """Return a cell with its probabilities at the natural prior divided by a power of itself."""
+    natural = result.natural_mix
+    wanted = np.power(natural, 1.0 - exponent, out=np.zeros(len(natural)), where=natural > 0)
+    return replace(result, probabilities=change_prior(result.probabilities, result.training_mix, wanted))
+
+
+def choose_exponents(results: Sequence[CellResult]) -> list[dict[str, float]]:
+    """Choose the exponents of the tuned rules for each cell of one pair and repeat, on all other cells.
+
+    Returns
+    -------
+    list of dict of str to float
+        By rule; empty where there is no other cell.
+    """
+    if len(results) < 2:
+        return [{} for _ in results]
+    counts = np.stack([_counts_by_exponent(result) for result in results])
+    others = counts.sum(axis=0) - counts
+    # Rounded, for equal scores of different counts may differ in the last bit.
+    best = {rule: metric(others).round(12).argmax(axis=1) for rule, metric in _TUNED.items()}
+    return [{rule: float(EXPONENTS[best[rule][place]]) for rule in _TUNED} for place in range(len(results))]
+
+
+def _counts_by_exponent(result: CellResult) -> npt.NDArray[np.int64]:
+    """Count the decisions at every exponent, shape (exponents, k, k)."""
+    k = len(result.natural_mix)
+    moved = (move_prior(result, exponent).predicted for exponent in EXPONENTS)
+    return np.stack([confusion_matrix(result.labels, predicted, k) for predicted in moved])
+
+
+def operating_points(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
+    """Score every cell under every rule: `POINT_COLUMNS`, all metrics of `score`, in the order of the cells.
+
+    The rows of ``as_trained`` are those of ``scores.csv``. Cells of one pair and repeat stand together.
+    """
+    order, records = metric_names(class_names), []
+    for _, group in groupby(results, key=lambda result: result.cell[:3]):
+        cells = list(group)
+        for result, chosen in zip(cells, choose_exponents(cells), strict=True):
+            scores = {"as_trained": _score(result, class_names)}
+            by_exponent: dict[float, dict[str, float]] = {}
+            for rule, exponent in {"natural_prior": 0.0, "balanced_prior": 1.0, **chosen}.items():
+                if exponent not in by_exponent:
+                    by_exponent[exponent] = _score(move_prior(result, exponent), class_names)
+                scores[rule] = by_exponent[exponent]
+            records += [
+                (*result.cell, rule, metric, of_rule[metric])
+                for rule, of_rule in scores.items()
+                for metric in order
+                if metric in of_rule
+            ]
+    return pd.DataFrame.from_records(records, columns=list(POINT_COLUMNS))
+
+
+def _score(result: CellResult, class_names: Sequence[str]) -> dict[str, float]:
+    return score(result.labels, result.predicted, result.probabilities, class_names)
+
+
+def prior_corrected_predictions(record: RunRecord) -> pd.DataFrame:
+    """Return the answers without a sampler under ``balanced_prior``, in the layout of ``predictions.csv.gz``.
+
+    The ``sampler`` is `PRIOR_CORRECTION`. Nothing is learned from the rows that a cell held out.
+    """
+    corrected = [
+        replace(move_prior(result, 1.0), cell=result.cell._replace(sampler=PRIOR_CORRECTION))
+        for result in record.results
+        if result.cell.sampler == "none"
+    ]
+    if not corrected:
+        return record.predictions.iloc[:0]
+    return predictions_table(corrected, record.info.table.class_names)
+
+
+def prior_corrected_scores(record: RunRecord) -> pd.DataFrame:
+    """Score `prior_corrected_predictions`, in the layout of ``scores.csv``."""
+    return score_predictions(prior_corrected_predictions(record), record.info.table.class_names)

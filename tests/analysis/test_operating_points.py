@@ -1,0 +1,181 @@
+"""One set of answers at several class priors."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+from skinmnist.analysis.operating_points import (
+    EXPONENTS,
+    POINT_COLUMNS,
+    PRIOR_CORRECTION,
+    RULES,
+    change_prior,
+    choose_exponents,
+    move_prior,
+    operating_points,
+    prior_corrected_predictions,
+    prior_corrected_scores,
+)
+from skinmnist.experiment.metrics import score
+
+NAMES = ("nv", "bkl", "mel")
+
+
+def test_probabilities_without_the_prior_by_hand():
+    found = change_prior(np.array([[0.8, 0.15, 0.05], [0.9, 0.1, 0.0]]), np.array([80.0, 10.0, 10.0]))
+    np.testing.assert_allclose(found, [[1 / 3, 1.5 / 3, 0.5 / 3], [9 / 17, 8 / 17, 0]], rtol=1e-11)
+
+
+def test_priors_are_moved_as_if_the_model_had_been_trained_there():
+    """Bayes' rule with known likelihoods: answers at one mix become those at another, and back."""
+    rng = np.random.default_rng(0)
+    likelihoods = rng.gamma(1.0, size=(50, 4))
+    first, second = rng.dirichlet(np.ones(4), 2)
+    at_first, at_second = (
+        likelihoods * mix / (likelihoods * mix).sum(axis=1, keepdims=True) for mix in (first, second)
+    )
+    np.testing.assert_allclose(change_prior(at_first, first, second), at_second, rtol=1e-11)
+    np.testing.assert_allclose(change_prior(at_first, 7 * first, 3 * second), at_second, rtol=1e-11)
+    np.testing.assert_allclose(change_prior(at_second, second, second), at_second, rtol=1e-11)
+
+
+def test_a_class_that_training_has_not_seen():
+    found = change_prior(np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]), np.array([10.0, 5.0, 0.0]))
+    np.testing.assert_allclose(found, [[1 / 3, 2 / 3, 0], [0, 0, 1]], rtol=1e-11)
+
+
+def test_rounding_decides_no_tie():
+    """A model that answers with the frequencies has nothing left after them but rounding."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        counts = rng.integers(1, 1000, 7).astype(float)
+        answer = np.tile(counts / counts.sum(), (2, 1)) * [[1.0], [1 / 3]]
+        for trained in (counts, counts / counts.sum(), counts / 7):
+            found = change_prior(answer, trained)
+            np.testing.assert_allclose(found, 1 / 7, rtol=1e-11)
+            assert found.argmax(axis=1).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_the_control_row_by_row(make_record, repeats):
+    """Every row is divided by the class counts of the other folds of its repeat, and by nothing else."""
+    record = make_record(repeats=repeats)
+    found = prior_corrected_predictions(record)
+    assert list(found.columns) == list(record.predictions.columns)
+    assert set(found["sampler"]) == {PRIOR_CORRECTION}
+    assert set(found["model"]) == {"svm", "cnn"}
+    plain = record.predictions.query("sampler == 'none'").reset_index(drop=True)
+    assert len(found) == len(plain)
+    truth = plain.drop_duplicates(["repeat", "row"])
+    for before, after in list(zip(plain.itertuples(), found.itertuples(), strict=True))[::17]:
+        others = truth[(truth["repeat"] == before.repeat) & (truth["fold"] != before.fold)]["label"]
+        adjusted = [getattr(before, f"p_{name}") / (others == code).mean() for code, name in enumerate(NAMES)]
+        wanted = np.divide(adjusted, sum(adjusted))
+        np.testing.assert_allclose([after.p_nv, after.p_bkl, after.p_mel], wanted, atol=1e-11)
+        assert (after.row, after.label, after.predicted) == (before.row, before.label, wanted.argmax())
+
+
+def test_nothing_is_corrected_without_none(make_record):
+    assert prior_corrected_scores(make_record(keep=lambda cell: cell.sampler == "SMOTE")).empty
+
+
+@pytest.fixture
+def points(make_record):
+    record = make_record(repeats=2)
+    return record, operating_points(record.results, NAMES)
+
+
+def rows_of(points, rule, **fixed):
+    chosen = points[points["rule"] == rule].drop(columns="rule")
+    for column, value in fixed.items():
+        chosen = chosen[chosen[column] == value]
+    return chosen.reset_index(drop=True)
+
+
+def test_as_trained_are_the_scores_and_the_balanced_answers_of_none_are_the_control(points):
+    record, found = points
+    assert list(found.columns) == list(POINT_COLUMNS)
+    assert set(found["rule"]) == set(RULES)
+    pd.testing.assert_frame_equal(rows_of(found, "as_trained"), record.scores)
+    balanced = rows_of(found, "balanced_prior", sampler="none").assign(sampler=PRIOR_CORRECTION)
+    pd.testing.assert_frame_equal(balanced, prior_corrected_scores(record))
+
+
+def test_at_their_own_mix_answers_are_natural(points):
+    """The invented cells are trained at the natural mix."""
+    _, found = points
+    natural, trained = rows_of(found, "natural_prior"), rows_of(found, "as_trained")
+    pd.testing.assert_frame_equal(natural, trained, rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ranking_at_the_natural_prior_does_not_depend_on_the_mix_of_training(record, seed):
+    """The priors of stored answers changed on purpose: nothing at the natural prior changes."""
+    weights = np.random.default_rng(seed).uniform(0.05, 20, 7)
+    changed = []
+    for result in record.results:
+        moved, mix = result.probabilities * weights, result.training_mix * weights
+        changed.append(
+            replace(
+                result,
+                probabilities=moved / moved.sum(axis=1, keepdims=True),
+                training_mix=mix / mix.sum(),
+            )
+        )
+    names = record.info.table.class_names
+    before, after = (operating_points(results, names) for results in (record.results, changed))
+    for rule in RULES[1:]:
+        pd.testing.assert_frame_equal(rows_of(before, rule), rows_of(after, rule), rtol=0, atol=1e-9)
+    trained = [rows_of(points, "as_trained", metric="macro_auc")["value"] for points in (before, after)]
+    assert (trained[0] - trained[1]).abs().mean() > 1e-3
+
+
+def test_ties_of_a_forest_stay_ties_at_another_prior():
+    """Many rows share a probability, and moving the prior there and back keeps that."""
+    rng = np.random.default_rng(0)
+    shares = rng.multinomial(20, [0.6, 0.3, 0.1], 500) / 20
+    labels = np.array([rng.choice(3, p=row) for row in shares])
+    weights = np.array([0.3, 1.1, 7.0])
+    moved = shares * weights
+    back = change_prior(moved / moved.sum(axis=1, keepdims=True), weights)
+    found, wanted = (score(labels, p.argmax(axis=1), p, NAMES) for p in (back, shares))
+    assert found["macro_auc"] == pytest.approx(wanted["macro_auc"], abs=1e-12)
+    assert found["macro_average_precision"] == pytest.approx(wanted["macro_average_precision"], abs=1e-12)
+
+
+def test_exponents_are_chosen_on_the_other_folds(record):
+    """By scikit-learn, one exponent after the other, on the pooled rows of all folds but one."""
+    scorers = {
+        "tuned_macro_f1": lambda y, d: f1_score(y, d, average="macro"),
+        "tuned_balanced_accuracy": balanced_accuracy_score,
+    }
+    cells = [result for result in record.results if result.cell[:2] == ("RandomOverSampler", "svm")]
+    for place, found in enumerate(choose_exponents(cells)):
+        others = [cell for cell in cells if cell is not cells[place]]
+        labels = np.concatenate([cell.labels for cell in others])
+        for rule, scorer in scorers.items():
+            values = [
+                round(scorer(labels, np.concatenate([move_prior(cell, e).predicted for cell in others])), 12)
+                for e in EXPONENTS
+            ]
+            assert found[rule] == EXPONENTS[int(np.argmax(values))]
+    assert len({found[rule] for rule in scorers}) == 2
+
+
+def test_a_fold_alone_has_no_tuned_rules(make_record):
+    record = make_record(keep=lambda cell: cell.fold == 0)
+    assert set(operating_points(record.results, NAMES)["rule"]) == set(RULES[:3])
+    assert operating_points((), NAMES).empty
+
+
+def test_what_one_fold_holds_out_does_not_choose_for_it(record):
+    """Other labels in a fold change the exponents of the others, and not its own."""
+    cells = [result for result in record.results if result.cell[:2] == ("none", "cnn")]
+    rng = np.random.default_rng(0)
+    changed = [replace(cells[0], labels=rng.integers(0, 7, len(cells[0].labels))), *cells[1:]]
+    before, after = choose_exponents(cells), choose_exponents(changed)
+    assert before[0] == after[0]
+    assert before[1:] != after[1:]
