@@ -79,8 +79,8 @@ def fit_model(
         some = subsample(every, limits.calibration_pair, seed)
         if some is not every:
             calibration_notes.add(
-                f"calibrated by classifiers of at most {limits.calibration_pair:,} rows of two classes, drawn "
-                "at random from each class, for the model takes no more"
+                f"calibrated by classifiers of at most {limits.calibration_pair:,} rows of two classes, "
+                "drawn at random from each class, for the model takes no more"
             )
         return some
 
