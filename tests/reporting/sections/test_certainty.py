@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skinmnist.analysis.analyze import analyze
-from skinmnist.analysis.prior_correction import PRIOR_CORRECTION
+from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import detectable_difference
 from skinmnist.analysis.summaries import leaderboard
 from skinmnist.reporting.format import change
