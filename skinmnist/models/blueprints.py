@@ -37,8 +37,11 @@ class Layer:
     padding: str = "valid"
 
 
-#: A stack of layers; the dense softmax layer over the classes follows the last of them.
-Blueprint = tuple[Layer, ...]
+@dataclass(frozen=True)
+class Blueprint:
+    """A stack of layers; the dense softmax layer over the classes follows the last of them."""
+
+    layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def read_blueprint(layers: Sequence[Mapping[str, Any]], batch_norm_after: Sequen
         )
     if "dense" in kinds[: kinds.index("flatten")]:
         raise InputError("a network received a dense layer before its flatten layer; put flatten before it")
-    return tuple(found)
+    return Blueprint(tuple(found))
 
 
 def _read_layer(number: int, declared: Mapping[str, Any]) -> Layer:

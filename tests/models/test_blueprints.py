@@ -41,7 +41,7 @@ def test_what_makes_no_network_is_refused(layers, words):
 
 def test_batch_norm_is_put_behind_the_kinds_named():
     found = read_blueprint(THREE, ["max_pool", "dense"])
-    kinds = [layer.kind for layer in found]
+    kinds = [layer.kind for layer in found.layers]
     assert kinds.count("batch_norm") == 5
     assert all(kinds[i - 1] in ("max_pool", "dense") for i, kind in enumerate(kinds) if kind == "batch_norm")
     with pytest.raises(InputError, match="batch_norm_after 'flatten'"):

@@ -83,7 +83,7 @@ def check(content, path):
     assert preset.claims == {key: float(value) for key, value in said.get("claims", {}).items()}
     assert [network.name for network in preset.networks] == [table["name"] for table in said["networks"]]
     for network, table in zip(preset.networks, said["networks"], strict=True):
-        kinds = [layer.kind for layer in network.blueprint if layer.kind != "batch_norm"]
+        kinds = [layer.kind for layer in network.blueprint.layers if layer.kind != "batch_norm"]
         said_kinds = [key for layer in table.get("layers", ()) for key in layer if key in LAYER_KEYS]
         assert "like" in table or kinds == [kind for kind in said_kinds if kind != "batch_norm"]
     assert all(len(spec.fingerprint) == 64 for spec in preset.models().values())

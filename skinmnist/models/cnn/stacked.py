@@ -187,7 +187,7 @@ def build_stack(
     seeds = _seeds(seed)
     model = keras.Sequential([keras.Input(shape, name="pictures")])
     try:
-        for number, layer in enumerate(blueprint, start=1):
+        for number, layer in enumerate(blueprint.layers, start=1):
             model.add(_build_layer(layer, f"{number:02d}_{layer.kind}", seeds))
         model.add(_build_layer(Layer("dense", n_classes), "classes", seeds, "softmax"))
     except ValueError:
