@@ -21,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("numbers", metavar="NUMBER", type=int, nargs="*", help="lessons to run (default: all)")
     add("--out", metavar="DIR", type=Path, default=DEFAULT_OUT, help=f"the gallery (default: {DEFAULT_OUT})")
     add("--jobs", metavar="N", type=int, help="lessons at a time (default: the cores)")
+    add("--seed", metavar="N", type=int, default=0, help="of the pictures that are drawn (default: 0)")
     add("--table", action="store_true", help="print the README's table of lessons and findings")
     add(
         "--exam",
@@ -46,6 +47,8 @@ def _teach(options: argparse.Namespace) -> int:
     lessons = find_lessons(numbers=options.numbers)
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"received {options.jobs} jobs; expected at least 1")
+    if not 0 <= options.seed < 2**31:
+        raise InputError(f"received seed {options.seed}; expected a whole number from 0 to {2**31 - 1}")
 
     from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.reporting.format import count
@@ -57,7 +60,7 @@ def _teach(options: argparse.Namespace) -> int:
     check_gallery(options.out, lessons)
     find_whole_table()  # A bad table is reported once, before anything runs.
     runs = []
-    for run in run_lessons(lessons, options.jobs or available_cores()):
+    for run in run_lessons(lessons, options.jobs or available_cores(), options.seed):
         runs.append(run)
         what = run.failure or f"{run.seconds:.1f} s, {count(len(run.claims), 'claim')} held"
         say(f"{run.lesson.number:2}. {run.lesson.title}: {what}")

@@ -136,19 +136,19 @@ class LessonRun:
         return next((figure for figure in figures if figure.cover), figures[0] if figures else None)
 
 
-def run_lessons(lessons: Sequence[Lesson], jobs: int) -> Iterator[LessonRun]:
+def run_lessons(lessons: Sequence[Lesson], jobs: int, seed: int = 0) -> Iterator[LessonRun]:
     """Run lessons, `jobs` at a time, each in a process of its own, and yield each as it is done."""
     with ThreadPoolExecutor(min(jobs, len(lessons))) as pool:
-        for done in as_completed([pool.submit(_run_apart, lesson) for lesson in lessons]):
+        for done in as_completed([pool.submit(_run_apart, lesson, seed) for lesson in lessons]):
             yield done.result()
 
 
-def _run_apart(lesson: Lesson) -> LessonRun:
+def _run_apart(lesson: Lesson, seed: int) -> LessonRun:
     """Run a lesson in a fresh process; where that one dies, say so."""
     # Spawned: a fork would inherit what other lessons have set, and TensorFlow does not survive one.
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(lesson, sender))
+    process = context.Process(target=_work, args=(lesson, seed, sender))
     process.start()
     sender.close()
     try:
@@ -160,14 +160,14 @@ def _run_apart(lesson: Lesson) -> LessonRun:
     return run
 
 
-def _work(lesson: Lesson, sender: Connection) -> None:
+def _work(lesson: Lesson, seed: int, sender: Connection) -> None:
     os.environ.update(_ENVIRONMENT)
-    sender.send(run_lesson(lesson))
+    sender.send(run_lesson(lesson, seed))
 
 
-def run_lesson(lesson: Lesson) -> LessonRun:
+def run_lesson(lesson: Lesson, seed: int = 0) -> LessonRun:
     """Run the cells of a lesson in this process, in one namespace, up to the first that fails."""
-    recorder, failure = Recorder(), ""
+    recorder, failure = Recorder(seed), ""
     namespace = {"__name__": "__main__", "__file__": str(lesson.path)}
     started = time.perf_counter()
     with recording(recorder):

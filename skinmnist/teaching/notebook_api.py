@@ -91,6 +91,8 @@ Output = Printed | Paragraph | ShownFigure | ShownTable | Claim
 class Recorder:
     """Records what each cell of a lesson shows, its answer in one sentence, and the table it worked on."""
 
+    #: Of everything that the lesson draws.
+    seed: int = 0
     outputs: list[list[Output]] = field(default_factory=list)
     finding: str = ""
     table: str = ""
@@ -130,6 +132,12 @@ class _Stream(io.TextIOBase):
         return len(text)
 
 
+def lesson_seed() -> int:
+    """Return the seed of the run, which ``--seed`` of the command sets; 0 in a plain script or a notebook."""
+    recorder = _ACTIVE.get()
+    return 0 if recorder is None else recorder.seed
+
+
 def open_table(rows: int = ROWS) -> PixelTable:
     """Return `rows` pictures of `find_whole_table`, by whole lesions, else synthetic ones."""
     from skinmnist.datasets.synthetic.lesions import make_lesions
@@ -137,9 +145,9 @@ def open_table(rows: int = ROWS) -> PixelTable:
 
     whole = find_whole_table()
     if whole is None:
-        table = make_lesions(rows, random_state=0)
+        table = make_lesions(rows, random_state=lesson_seed())
     else:
-        table = whole.take(sample_rows(whole, rows, random_state=0, min_lesions=10))
+        table = whole.take(sample_rows(whole, rows, random_state=lesson_seed(), min_lesions=10))
     recorder = _ACTIVE.get()
     height, width, _ = table.shape
     kind = "synthetic" if table.synthetic else "real"

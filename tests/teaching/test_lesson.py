@@ -61,8 +61,8 @@ def test_what_is_no_lesson_is_said(tmp_path):
 
 def test_only_the_lessons_asked_for_in_their_order():
     assert [lesson.number for lesson in find_lessons(numbers=[7, 2, 7])] == [7, 2]
-    with pytest.raises(InputError, match="received lesson 11; expected 1 to 10"):
-        find_lessons(numbers=[11])
+    with pytest.raises(InputError, match="received lesson 12; expected 1 to 11"):
+        find_lessons(numbers=[12])
 
 
 HEAD = "# %% [markdown]\n# # 1. Title\n#\n# Why?\n"
@@ -125,6 +125,18 @@ def test_a_claim_that_fails_stops_the_lesson_and_names_the_line(run):
     assert shown.failure == "01_title.py, line 9: AssertionError: Up: found 0.1, expected at least 0.2"
     assert len(shown.outputs) == 2
     assert not shown.claims[0].holds
+
+
+def test_the_seed_changes_the_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SKINMNIST_DATA", raising=False)
+    path = tmp_path / "01_title.py"
+    body = "\n# %%\nfrom skinmnist.teaching.notebook_api import lesson_seed, open_table\n\n"
+    path.write_text(HEAD + body + "print(lesson_seed(), open_table(60).pixels.sum())\n", encoding="utf-8")
+    first, again, other = (run_lesson(read_lesson(path), seed).outputs for seed in (1, 1, 2))
+    assert first == again
+    assert first[1][-1].text.startswith("1 ")
+    assert first[1][-1].text.split()[1] != other[1][-1].text.split()[1]
 
 
 def test_an_error_of_syntax_is_a_failure_too(run):
