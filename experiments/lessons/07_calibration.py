@@ -130,11 +130,12 @@ say(
     f"The model of the table as it is expects {expected['as it is']:.0f} melanomas where there are "
     f"{true.sum()}. The oversampled one expects **{expected['oversampled']:.0f}**, "
     f"{too_many['oversampled']:.1f} times as many. Its log loss goes from "
-    f"{scores['as it is']['log_loss']:.2f} to {scores['oversampled']['log_loss']:.2f}; with the "
-    f"frequencies given back it is {scores['given back']['log_loss']:.2f}, and learnt anew "
+    f"{scores['as it is']['log_loss']:.2f} to {scores['oversampled']['log_loss']:.2f}; with the frequencies "
+    f"given back it is {scores['given back']['log_loss']:.2f}, and learnt anew "
     f"{scores['learnt']['log_loss']:.2f}. The AUC, {scores['as it is']['macro_auc']:.2f} before and "
-    f"{scores['oversampled']['macro_auc']:.2f} after, does not tell: promising twice too much everywhere "
-    "ranks the same pictures first."
+    f"{scores['oversampled']['macro_auc']:.2f} after, cannot tell: it looks at the order of the pictures "
+    "only, and promising twice too much everywhere keeps the order. (That it changes at all is partly the "
+    "class mix: lesson 6.)"
 )
 claim(
     "Oversampling makes the probabilities worse (log loss)",
