@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 8. Is it really better?
 #
-# Method B scores a little more than method A. How often would that have happened if they were the same
-# method?
+# Method B scores a little more than method A. How often would that have happened if neither were better?
 #
-# Every score hangs on luck: on how the folds were dealt, on the seed of the sampler, on who happened to be
-# in the table. This lesson compares methods with *themselves*. Whatever difference it finds is noise, by
-# construction.
+# Every score hangs on luck: on how the folds were dealt, on the seed of the sampler, on which patients
+# happened to be in the table. This lesson compares methods that are equal by construction. Whatever
+# difference it finds is noise.
 
 # %%
 import numpy as np
+import pandas as pd
 from imblearn.over_sampling import SMOTE
 from imblearn.pipeline import make_pipeline
 from sklearn.decomposition import PCA
@@ -18,6 +18,7 @@ from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
 
 from skinmnist.analysis.significance import corrected_t_test
+from skinmnist.datasets.table import to_images
 from skinmnist.experiment.splits import assign_folds
 from skinmnist.features.extract import extract_features
 from skinmnist.teaching.notebook_api import (
@@ -31,23 +32,23 @@ from skinmnist.teaching.notebook_api import (
     open_table,
     say,
     show,
+    show_table,
 )
 
 # %%
 table = open_table()
 labels = table.labels
-numbers = StandardScaler().fit_transform(extract_features(table.pixels, table.shape))
-numbers = PCA(20, random_state=0).fit_transform(numbers)
+numbers = extract_features(table.pixels, table.shape)
 
 # %% [markdown]
 # ## Predict
 #
 # > - SMOTE and a linear classifier are scored by 5 folds, twenty times, each time with another seed for
 # >   folds and SMOTE. How far apart are the best and the worst of the twenty macro-F1?
-# > - Two laboratories use the very same method on the same number of patients. Their scores are compared by
-# >   the usual paired t-test over folds, at the level of 5 %. In how many of a hundred such comparisons will
-# >   it call one of them *significantly better*? And if the cross-validation is repeated ten times, for more
-# >   certainty?
+# > - Two methods are equally good by construction. They are compared on the same folds by the usual paired
+# >   t-test, at the level of 5 %. In how many of a hundred such comparisons will it call one of them
+# >   *significantly better*? And if the cross-validation is repeated ten times, for more certainty?
+# > - Are ten repeats then of any use at all?
 
 # %% [markdown]
 # ## Twenty seeds of one method
@@ -61,7 +62,10 @@ for seed in range(seeds):
     for held_out in range(5):
         train = fold != held_out
         model = make_pipeline(
-            SMOTE(k_neighbors=3, random_state=seed), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
+            StandardScaler(),
+            PCA(20, random_state=0),
+            SMOTE(k_neighbors=3, random_state=seed),
+            LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1),
         )
         answers[~train] = model.fit(numbers[train], labels[train]).predict(numbers[~train])
     by_seed.append(f1_score(labels, answers, average="macro"))
@@ -89,12 +93,20 @@ say(
 claim("The best and the worst of twenty seeds of one method are apart (macro-F1)", spread, at_least=0.01)
 
 # %% [markdown]
-# ## Two laboratories, one method
+# ## Two methods that are equal
 #
-# Draw a few hundred pictures and deal them to two laboratories at random. Both use the same method, the
-# nearest class mean. In each fold both are tested on the same held-out pictures, and the difference of their
-# accuracies is noted. There is no better *method* here. Then test whether the mean difference is zero, in
-# two ways:
+# What exactly does a test of two *methods* ask? Not which of these two trained models is better, but which
+# method does better on average over patients that it might have been given. Its null hypothesis is: **over
+# new tables of this size, the mean difference is zero.** On the one table at hand the difference is never
+# zero: some patients suit one method, others the other. A good test knows how far that alone moves a mean.
+#
+# So we need two methods whose difference is exactly zero over all patients, and not zero on any table. Method
+# *left* looks at the left half of a picture, method *right* at the right half; otherwise they are the same
+# nearest class mean. Before each comparison a coin decides for every picture whether it is mirrored. Then the
+# two are mirror images of each other, and neither can be better. Both are trained on the same patients and
+# tested on the same others, fold by fold; there is one picture of each lesion.
+#
+# The mean difference is tested in two ways:
 #
 # - the **usual** paired t-test, which takes the folds for independent;
 # - the **corrected** one (Nadeau & Bengio), which knows that the trainings of a cross-validation share most
@@ -108,70 +120,119 @@ wanted = (120, 60, 60, 60)
 repeats = (1, 2, 5, 10)
 
 
+def colours(halves):
+    """Return the mean colours of a coarse grid of squares on half pictures, the cut on their right."""
+    rows = [part for band in np.array_split(halves, 4, axis=1) for part in np.array_split(band, 2, axis=2)]
+    return np.concatenate([part.mean(axis=(1, 2)) for part in rows], axis=1)
+
+
+_, one_each = np.unique(table.lesion_ids, return_index=True)
+images = to_images(table.pixels, table.shape).astype(float)
+half = table.shape[1] // 2
+left, right = colours(images[:, :, :half]), colours(images[:, :, ::-1][:, :, :half])
+
+
+def share_right(rows, codes, test):
+    """Return how often the nearest class mean is right on the held-out rows."""
+    train = ~test
+    rows = (rows - rows[train].mean(axis=0)) / rows[train].std(axis=0)
+    means = np.stack([rows[train & (codes == code)].mean(axis=0) for code in range(len(kinds))])
+    distances = (means**2).sum(axis=1) - 2 * rows[test] @ means.T
+    return np.mean(distances.argmin(axis=1) == codes[test])
+
+
 def differences(rng):
-    """Return the differences of two laboratories: 5 folds, as often as the most repeats."""
-    drawn_rows = [
-        rng.permutation(np.flatnonzero(labels == kind))[:n] for kind, n in zip(kinds, wanted, strict=True)
+    """Return the differences of the two methods: 5 folds, as often as the most repeats."""
+    patients = [
+        rng.permutation(one_each[labels[one_each] == kind])[:n] for kind, n in zip(kinds, wanted, strict=True)
     ]
-    rows = numbers[np.concatenate(drawn_rows)]
-    codes = np.repeat(range(len(kinds)), [len(own) for own in drawn_rows])
-    first_laboratory = rng.random(len(rows)) < 0.5
+    chosen = np.concatenate(patients)
+    codes = np.repeat(range(len(kinds)), [len(own) for own in patients])
+    mirrored = rng.random((len(chosen), 1)) < 0.5
+    seen_left = np.where(mirrored, right[chosen], left[chosen])
+    seen_right = np.where(mirrored, left[chosen], right[chosen])
     found = []
     for _ in range(repeats[-1]):
-        fold = rng.permutation(len(rows)) % 5
+        fold = rng.permutation(len(chosen)) % 5
         for held_out in range(5):
             test = fold == held_out
-            right = []
-            for patients in (first_laboratory, ~first_laboratory):
-                train = patients & ~test
-                means = np.stack([rows[train & (codes == code)].mean(axis=0) for code in range(len(kinds))])
-                distances = (means**2).sum(axis=1) - 2 * rows[test] @ means.T
-                right.append(np.mean(distances.argmin(axis=1) == codes[test]))
-            found.append(right[0] - right[1])
+            found.append(share_right(seen_left, codes, test) - share_right(seen_right, codes, test))
     return found
 
 
-comparisons = [differences(np.random.default_rng(seed)) for seed in range(60)]
-alarms = {"usual": [], "corrected": []}
+comparisons = [differences(np.random.default_rng(seed)) for seed in range(100)]
+overlaps = {"usual": 0.0, "corrected": 1 / 4}  # Held-out rows for each row of training, in 5 folds.
+alarms, widths = ({name: [] for name in overlaps} for _ in range(2))
 for times in repeats:
-    # Each has half of the training rows, but its trainings overlap as those of 5 folds do: 1/4.
-    for name, overlap in (("usual", 0.0), ("corrected", 1 / 4)):
-        p = [corrected_t_test(found[: 5 * times], overlap).p for found in comparisons]
-        alarms[name].append(np.mean(np.array(p) < 0.05))
+    for name, overlap in overlaps.items():
+        tests = [corrected_t_test(found[: 5 * times], overlap) for found in comparisons]
+        alarms[name].append(np.mean([test.p < 0.05 for test in tests]))
+        widths[name].append(np.mean([test.high - test.low for test in tests]))
 
-drawn, axis = figure(height=270)
+# %%
+drawn, axes = figure(height=270, columns=2)
 for name, colour, marker in (("usual", VERMILLION, "s"), ("corrected", BLUE, "o")):
-    axis.plot(
-        range(len(repeats)),
-        alarms[name],
-        marker=marker,
-        color=colour,
-        linewidth=2,
-        markersize=9,
-        label=f"{name} t-test",
-    )
-axis.axhline(0.05, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
-axis.text(3.2, 0.06, "promised", color=MUTED, ha="right", va="bottom")
-axis.set(xticks=range(len(repeats)), xticklabels=repeats, ylim=(0, None), xlim=(-0.2, 3.3))
-axis.set(xlabel="repeats of 5 folds", ylabel="“significantly better”")
-axis.legend(loc="upper left")
+    for axis, values in zip(axes, (alarms[name], widths[name]), strict=True):
+        axis.plot(
+            range(len(repeats)), values, marker=marker, color=colour, linewidth=2, markersize=9, label=name
+        )
+axes[0].axhline(0.05, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
+axes[0].text(3.2, 0.06, "promised", color=MUTED, ha="right", va="bottom")
+for axis, title in zip(axes, ("called “significantly better”", "width of the 95 % interval"), strict=True):
+    axis.set(xticks=range(len(repeats)), xticklabels=repeats, ylim=(0, None), xlim=(-0.2, 3.3))
+    axis.set_title(title, fontsize=11, color=MUTED)
+    axis.set_xlabel("repeats of 5 folds")
+axes[0].legend(loc="upper left")
 summary = [
     f"{times} repeats: usual {u:.0%}, corrected {c:.0%}"
     for times, u, c in zip(repeats, *alarms.values(), strict=True)
 ]
 show(
     drawn,
-    f"Share of comparisons of a method with itself that a t-test calls significant. {'; '.join(summary)}.",
+    f"Share of comparisons of two equal methods that a t-test calls significant. {'; '.join(summary)}. Mean "
+    f"width of the corrected interval: {widths['corrected'][0]:.3f} with one repeat, "
+    f"{widths['corrected'][-1]:.3f} with {repeats[-1]}.",
     cover=True,
 )
 
 # %%
+scatter = [np.std([np.mean(found[: 5 * times]) for found in comparisons]) for times in repeats]
+believed = {
+    name: [
+        np.mean([np.std(found[: 5 * n], ddof=1) for found in comparisons]) * np.sqrt(1 / (5 * n) + overlap)
+        for n in repeats
+    ]
+    for name, overlap in overlaps.items()
+}
+show_table(
+    pd.DataFrame(
+        {
+            "scatter of the mean": scatter,
+            "believed, usual": believed["usual"],
+            "believed, corrected": believed["corrected"],
+            "width, usual": widths["usual"],
+            "width, corrected": widths["corrected"],
+        },
+        index=pd.Index(repeats, name="repeats"),
+    ),
+    "How far the mean difference really scatters from table to table (standard deviation), how far either "
+    "test believes it does, and the mean width of the 95 % interval.",
+)
+
+# %%
 usual, corrected = alarms["usual"][-1], alarms["corrected"][-1]
+narrower = widths["corrected"][-1] / widths["corrected"][0]
 say(
     f"With {repeats[-1]} repeats the usual test calls one of two equal methods significantly better in "
-    f"**{usual:.0%}** of the comparisons; with one it is {alarms['usual'][0]:.0%}. It promised 5%. More "
-    "repeats make it *worse*: they shrink s²/J, but bring no new patients. The corrected test stays at "
-    f"{corrected:.0%}."
+    f"**{usual:.0%}** of the comparisons; with one it is {alarms['usual'][0]:.0%}. It promised 5%. Its "
+    "interval shrinks as if every repeat brought new patients, and it brings none. The corrected test stays "
+    f"at {corrected:.0%}."
+)
+say(
+    f"Repeats are not useless, though. The *corrected* interval goes from {widths['corrected'][0]:.3f} to "
+    f"**{widths['corrected'][-1]:.3f}**, for two reasons: the luck of how the folds were dealt averages out, "
+    f"and the spread s is known from {5 * repeats[-1]} differences instead of 5. What is left is the luck of "
+    "the patients, which the term test/train stands for. No number of repeats makes that smaller."
 )
 claim(
     "With ten repeats, the usual t-test raises more false alarms than the corrected one",
@@ -180,13 +241,24 @@ claim(
 )
 claim("Repeats make the usual t-test worse", usual - alarms["usual"][0], at_least=0.1)
 claim("The corrected t-test stays near its promise", corrected, at_most=0.15)
+claim(
+    "Ten repeats make the corrected interval narrower (its width, in widths with one repeat)",
+    narrower,
+    at_most=0.8,
+)
+claim(
+    "At ten repeats the usual test believes in much less scatter than there is (believed / real)",
+    believed["usual"][-1] / scatter[-1],
+    at_most=0.6,
+)
 
 # %% [markdown]
 # ## What to do instead
 #
 # - Compare on the **same folds**, and look at the differences fold by fold.
 # - Report a spread or an interval; do not believe a difference smaller than it. The report prints both.
-# - Use the corrected test. For many comparisons at once, correct for their number as well (Holm).
+# - Use the corrected test, and repeat the cross-validation if you can afford it. For many comparisons at
+#   once, correct for their number as well (Holm).
 # - Choose the method *before* you look at the test folds, seeds included.
 # - A difference that is sure may still be too small to matter. Say beforehand what would matter.
 
@@ -194,7 +266,8 @@ claim("The corrected t-test stays near its promise", corrected, at_most=0.15)
 finding(
     f"Twenty seeds of one method differ by up to {spread:.3f} macro-F1; the usual t-test over ten repeats "
     f"of 5 folds calls one of two equal methods better in {usual:.0%} of the comparisons, the corrected "
-    f"one in {corrected:.0%}."
+    f"one in {corrected:.0%}, with intervals of {widths['corrected'][-1]:.3f} instead of "
+    f"{widths['corrected'][0]:.3f} for one repeat."
 )
 
 # %% [markdown]
@@ -212,15 +285,17 @@ say(
 )
 
 # %% [markdown]
-# **2.** The corrected test is careful. What does that cost?
+# **2.** How narrow would the corrected interval become with a thousand repeats, and what would narrow it
+# further?
 
 # %% tags=["solution"]
-reach = [[corrected_t_test(found[:5], overlap) for found in comparisons] for overlap in (0.0, 1 / 4)]
-widths = [np.mean([test.high - test.low for test in tests]) for tests in reach]
+from scipy.stats import t
+
+reach = [t.ppf(0.975, 5 * n - 1) * np.sqrt(1 / (5 * n) + 1 / 4) for n in (1, 10, 1000)]
 say(
-    f"Its intervals are wider: by a factor of {widths[1] / widths[0]:.2f} for one cross-validation of "
-    "five folds, √(1/5 + 1/4) over √(1/5). Small true differences are missed more often. More patients "
-    "help; more repeats help little."
+    f"On paper, in units of s: {reach[0]:.2f} with one repeat, {reach[1]:.2f} with ten, {reach[2]:.2f} with "
+    "a thousand, on either side. The first ten repeats gain nearly everything. After that only more "
+    "patients help: they make s smaller."
 )
 
 # %% [markdown]
