@@ -6,7 +6,7 @@
 #
 # Networks need no copies: what matters is how often a class turns up in a batch, and how a mistake is
 # counted. Here four ways are compared, each with the same number of steps of the same size from the same
-# start:
+# starts:
 #
 # - **none**: batches as the table is, plain cross-entropy;
 # - **balanced batches**: every class equally often in each batch, which is random oversampling without the
@@ -23,7 +23,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neural_network import MLPClassifier
 
-from skinmnist.analysis.operating_points import change_prior
 from skinmnist.datasets.table import to_images, to_rows
 from skinmnist.experiment.metrics import score
 from skinmnist.experiment.splits import assign_folds
@@ -44,7 +43,9 @@ from skinmnist.teaching.notebook_api import (
 # %%
 table = open_table()
 names, labels = list(table.class_names), table.labels
-train = assign_folds(table, 3)[0] != 0
+seeds = range(3)
+# Each seed holds out another third of the lesions.
+splits = [assign_folds(table, 3)[0] != seed for seed in seeds]
 
 
 def shrink(factor):
@@ -58,7 +59,7 @@ def shrink(factor):
     return to_rows(small), small.shape[1:]
 
 
-pixels, shape = shrink(max(1, table.shape[0] // 14))
+pixels, shape = shrink(max(1, min(table.shape[:2]) // 7))
 
 # %% [markdown]
 # ## Predict
@@ -77,58 +78,84 @@ strategies = {
     "focal loss": {"loss": "focal"},
     "logit adjustment": {"loss": "logit_adjusted"},
 }
-scores, chances = {}, {}
-for name, strategy in strategies.items():
-    network = CNNClassifier(
-        shape, steps=220, batch_size=64, channels=(16, 32), pairs=(0, 1), coarse_share=0, views=2, **strategy
-    )
-    network.fit(pixels[train], labels[train])
-    chances[name] = network.predict_proba(pixels[~train])
-    scores[name] = score(labels[~train], chances[name].argmax(axis=1), chances[name], names)
-moved = change_prior(chances["none"], np.bincount(labels[train]).astype(float))
-scores["none, divided"] = score(labels[~train], moved.argmax(axis=1), moved, names)
-
 columns = ["accuracy", "balanced_accuracy", "macro_f1", "recall_mel", "macro_auc"]
-board = pd.DataFrame(scores).T.reindex(columns=columns).rename_axis("strategy")
+
+
+def score_of(chances, truth):
+    """Return the scores of one network on the lesions that it was not trained on."""
+    found = score(truth, chances.argmax(axis=1), chances, names)
+    return [found[column] for column in columns]
+
+
+by_seed = {name: [] for name in (*strategies, "none, divided")}
+for seed, train in zip(seeds, splits, strict=True):
+    for name, strategy in strategies.items():
+        network = CNNClassifier(
+            shape,
+            steps=150,
+            batch_size=64,
+            channels=(16, 32),
+            pairs=(0, 1),
+            coarse_share=0,
+            views=2,
+            random_state=seed,
+            **strategy,
+        )
+        chances = network.fit(pixels[train], labels[train]).predict_proba(pixels[~train])
+        by_seed[name].append(score_of(chances, labels[~train]))
+        if name == "none":
+            divided = chances / np.bincount(labels[train])
+            divided /= divided.sum(axis=1, keepdims=True)
+            by_seed["none, divided"].append(score_of(divided, labels[~train]))
+
+by_seed = {name: pd.DataFrame(rows, columns=columns) for name, rows in by_seed.items()}
+scores = pd.DataFrame({name: frame.mean() for name, frame in by_seed.items()}).T.rename_axis("strategy")
 show_table(
-    board,
-    "One network, four trainings of the same length, one third of the lesions held out. The last row is "
-    "the first network with its probabilities divided by the class frequencies (lesson 6).",
+    scores,
+    f"Means of {len(seeds)} networks for each strategy, trained equally long; each seed holds out another "
+    "third of the lesions. The last row is the first with its probabilities divided by the class "
+    "frequencies (lesson 6).",
 )
 
 # %%
 drawn, axes = figure(height=270)
-for place, name in enumerate(reversed(scores)):
-    found = scores[name]
-    axes.plot(
-        [found["balanced_accuracy"], found["accuracy"]], [place, place], color=MUTED, linewidth=2, zorder=1
-    )
-    axes.plot(found["balanced_accuracy"], place, "o", color=BLUE, markersize=10)
-    axes.plot(found["accuracy"], place, "s", color=VERMILLION, markersize=10)
+for place, name in enumerate(reversed(by_seed)):
+    frame = by_seed[name]
+    for column, colour, marker in (("balanced_accuracy", BLUE, "o"), ("accuracy", VERMILLION, "s")):
+        axes.plot(frame[column], [place] * len(frame), "|", color=MUTED, markersize=14, zorder=1)
+        axes.plot(frame[column].mean(), place, marker, color=colour, markersize=10)
 axes.plot([], [], "s", color=VERMILLION, label="accuracy")
 axes.plot([], [], "o", color=BLUE, label="balanced accuracy")
-axes.set(
-    yticks=range(len(scores)), yticklabels=list(reversed(scores)), xlim=(0, 1), ylim=(-0.5, len(scores) - 0.5)
-)
-axes.set_xlabel("score on held-out lesions")
+axes.plot([], [], "|", color=MUTED, markersize=12, label="one seed")
+axes.set(yticks=range(len(by_seed)), yticklabels=list(reversed(by_seed)), xlim=(0, 1))
+axes.set(ylim=(-0.5, len(by_seed) - 0.5), xlabel="score on held-out lesions")
 axes.grid(axis="x")
-axes.legend(loc="lower center", bbox_to_anchor=(0.35, 1), ncols=2)
+axes.legend(loc="lower center", bbox_to_anchor=(0.35, 1), ncols=3)
 summary = [
-    f"{name}: {found['accuracy']:.2f} and {found['balanced_accuracy']:.2f}" for name, found in scores.items()
+    f"{name}: {row['accuracy']:.2f} and {row['balanced_accuracy']:.2f}" for name, row in scores.iterrows()
 ]
 show(
     drawn,
-    f"Accuracy and balanced accuracy of one network after equally long trainings. {'; '.join(summary)}.",
+    f"Accuracy and balanced accuracy after equally long trainings, means of {len(seeds)} seeds, each seed as "
+    f"a line. {'; '.join(summary)}.",
     cover=True,
 )
 
 # %%
-gain = {name: scores[name]["balanced_accuracy"] - scores["none"]["balanced_accuracy"] for name in scores}
+balanced = pd.DataFrame({name: frame["balanced_accuracy"] for name, frame in by_seed.items()})
+gains = balanced.sub(balanced["none"], axis=0)
+gain, luck = gains.mean(), gains.std()
 say(
-    f"Balanced batches change balanced accuracy by **{gain['balanced batches']:+.2f}**, logit adjustment by "
-    f"{gain['logit adjustment']:+.2f}, focal loss by {gain['focal loss']:+.2f}. The accuracies are "
-    + ", ".join(f"{scores[name]['accuracy']:.2f} ({name})" for name in strategies)
+    f"Balanced batches change balanced accuracy by **{gain['balanced batches']:+.2f}** (± "
+    f"{luck['balanced batches']:.2f}, the standard deviation over seeds), logit adjustment by "
+    f"{gain['logit adjustment']:+.2f} (± {luck['logit adjustment']:.2f}), focal loss by "
+    f"{gain['focal loss']:+.2f} (± {luck['focal loss']:.2f}). The accuracies are "
+    + ", ".join(f"{scores.loc[name, 'accuracy']:.2f} ({name})" for name in strategies)
     + ". Focal loss looks away from what is easy, whichever class it is, and asks nobody how frequent it is."
+)
+say(
+    "One network would not have been enough: one seed of the *same* strategy and another are up to "
+    f"{(balanced.max() - balanced.min()).max():.2f} apart in balanced accuracy."
 )
 claim("Balanced batches raise balanced accuracy", gain["balanced batches"], at_least=0.04)
 claim("Logit adjustment raises balanced accuracy", gain["logit adjustment"], at_least=0.04)
@@ -139,7 +166,7 @@ claim(
 )
 claim(
     "Balanced batches cost accuracy",
-    scores["none"]["accuracy"] - scores["balanced batches"]["accuracy"],
+    scores.loc["none", "accuracy"] - scores.loc["balanced batches", "accuracy"],
     at_least=0.03,
 )
 
@@ -152,21 +179,12 @@ claim(
 # many steps.
 
 # %%
-small, small_shape = shrink(max(1, table.shape[0] // 7))
-small = small.astype(np.float32)
-middle, scale = small[train].mean(axis=0), small[train].std()
-rng = np.random.default_rng(0)
-copies = np.concatenate(
-    [
-        rng.choice(np.flatnonzero(train & (labels == code)), np.bincount(labels[train]).max())
-        for code in range(len(names))
-    ]
-)
+small = pixels.astype(np.float32)
 
 
-def turn(rows):
+def turn(rows, rng):
     """Turn and mirror each picture at random, into one of its eight views."""
-    images = to_images(rows, small_shape)
+    images = to_images(rows, shape)
     views = [
         np.rot90(image, quarter, axes=(1, 2))
         for image in (images, images[:, :, ::-1])
@@ -176,25 +194,35 @@ def turn(rows):
     return to_rows(np.stack(views)[chosen, np.arange(len(rows))])
 
 
-trained = {"exact copies": small[copies], "turned copies": turn(small[copies])}
-learnt, held_out = {}, {}
-for name, rows in trained.items():
-    plain = MLPClassifier((64,), max_iter=15, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # Both stop after the same number of passes.
-        plain.fit((rows - middle) / scale, labels[copies])
-    seen, unseen = (plain.predict((small[part] - middle) / scale) for part in (train, ~train))
-    learnt[name] = balanced_accuracy_score(labels[train], seen)
-    held_out[name] = balanced_accuracy_score(labels[~train], unseen)
+results = []
+for seed, train in zip(seeds, splits, strict=True):
+    rng = np.random.default_rng(seed)
+    largest = np.bincount(labels[train]).max()
+    copies = np.concatenate(
+        [rng.choice(np.flatnonzero(train & (labels == code)), largest) for code in range(len(names))]
+    )
+    middle, scale = small[train].mean(axis=0), small[train].std()
+    for name, rows in (("exact copies", small[copies]), ("turned copies", turn(small[copies], rng))):
+        plain = MLPClassifier((64,), max_iter=12, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # Both stop after the same number of passes.
+            plain.fit((rows - middle) / scale, labels[copies])
+        for part, where in ((train, "training pictures"), (~train, "held-out pictures")):
+            found = balanced_accuracy_score(labels[part], plain.predict((small[part] - middle) / scale))
+            results.append((name, where, found))
+results = pd.DataFrame(results, columns=["trained on", "pictures", "score"])
+learnt = results.pivot_table("score", "trained on", "pictures")
 show_table(
-    pd.DataFrame({"training pictures": learnt, "held-out pictures": held_out}).rename_axis("trained on"),
-    "Balanced accuracy of a plain network, trained equally long on exact and on turned copies.",
+    learnt[["training pictures", "held-out pictures"]],
+    f"Balanced accuracy of a plain network, trained equally long on exact and on turned copies; means of "
+    f"{len(seeds)} seeds.",
 )
-by_heart = {name: learnt[name] - held_out[name] for name in trained}
+by_heart = learnt["training pictures"] - learnt["held-out pictures"]
+exact, turned = (learnt.loc[name] for name in ("exact copies", "turned copies"))
 say(
-    f"On exact copies it learns by heart: {learnt['exact copies']:.2f} on what it has seen, "
-    f"{held_out['exact copies']:.2f} on what it has not. On turned copies {learnt['turned copies']:.2f} "
-    f"and {held_out['turned copies']:.2f}."
+    f"On exact copies it learns by heart: {exact['training pictures']:.2f} on what it has seen, "
+    f"{exact['held-out pictures']:.2f} on what it has not. On turned copies "
+    f"{turned['training pictures']:.2f} and {turned['held-out pictures']:.2f}."
 )
 claim(
     "Turned copies are learnt less by heart than exact ones (training minus held-out balanced accuracy)",
@@ -218,7 +246,7 @@ finding(
     "At equal training, balanced batches and logit adjustment change a network's balanced accuracy by "
     f"{gain['balanced batches']:+.2f} and {gain['logit adjustment']:+.2f}, focal loss by "
     f"{gain['focal loss']:+.2f}; moving the threshold of the untouched network alone gives "
-    f"{gain['none, divided']:+.2f}."
+    f"{gain['none, divided']:+.2f} (means of {len(seeds)} seeds)."
 )
 
 # %% [markdown]
