@@ -22,7 +22,6 @@ import numpy.typing as npt
 
 from skinmnist.datasets.mapped import MappedRows, row_blocks
 from skinmnist.errors import InputError
-from skinmnist.models.cnn.augmentation import symmetric_view
 from skinmnist.models.cnn.backend import keras, tf
 
 #: Sides up to which the gradient of a kernel is computed as a convolution, see `convolve`.
@@ -161,6 +160,19 @@ def pad_to_blocks(pictures: tf.Tensor, side: int) -> tf.Tensor:
     if not (below or right):
         return pictures
     return tf.pad(pictures, [[0, 0], [0, below], [0, right], [0, 0]], "SYMMETRIC")
+
+
+def symmetric_view(pictures: tf.Tensor, view: int) -> tf.Tensor:
+    """Return one of the 8 symmetric views of square pictures (n, h, w, c), or of the 4 of oblong ones.
+
+    View 0 is the picture itself; bit 0 mirrors left and right, bit 1 up and down, bit 2 swaps rows with
+    columns.
+    """
+    if view & 1:
+        pictures = tf.reverse(pictures, [2])
+    if view & 2:
+        pictures = tf.reverse(pictures, [1])
+    return tf.transpose(pictures, [0, 2, 1, 3]) if view & 4 else pictures
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import pytest
 
 from skinmnist.errors import InputError
 from skinmnist.models.cnn import network
-from skinmnist.models.cnn.augmentation import symmetric_view
 from skinmnist.models.cnn.backend import keras, tf
 from skinmnist.models.cnn.classifier import CNNClassifier
 from skinmnist.models.cnn.network import (
@@ -21,6 +20,7 @@ from skinmnist.models.cnn.network import (
     build_network,
     convolve,
     pad_to_blocks,
+    symmetric_view,
 )
 
 LITTLE = Architecture((8, 8, 3), 3, channels=(8, 16, 16))
@@ -241,3 +241,15 @@ def test_channels_are_measured_as_numpy_does(monkeypatch):
     np.testing.assert_array_equal(found.centre, pictures.mean(axis=(0, 1, 2)).astype(np.float32))
     np.testing.assert_allclose(found.spread[:2], pictures[..., :2].std(axis=(0, 1, 2)), rtol=1e-6)
     assert found.spread[2] == 1.0, "a channel that does not vary"
+
+
+@pytest.mark.parametrize("side", [(6, 6), (6, 4)])
+def test_views_are_all_different_and_undone_by_a_view(side):
+    pictures = np.arange(2 * side[0] * side[1] * 3).reshape(2, *side, 3)
+    views = range(8 if side[0] == side[1] else 4)
+    seen = [symmetric_view(tf.constant(pictures), view).numpy() for view in views]
+    assert len({view.tobytes() for view in seen}) == len(seen)
+    np.testing.assert_array_equal(seen[0], pictures)
+    for view in seen:
+        undone = [symmetric_view(tf.constant(view), other).numpy() for other in views]
+        assert any(np.array_equal(candidate, pictures) for candidate in undone)

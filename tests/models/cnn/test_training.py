@@ -12,8 +12,15 @@ from skinmnist.errors import InputError
 from skinmnist.models.cnn import training
 from skinmnist.models.cnn.backend import keras, tf
 from skinmnist.models.cnn.classifier import CNNClassifier
-from skinmnist.models.cnn.network import Architecture
-from skinmnist.models.cnn.training import Monitor, draw_batches, make_loss, one_cycle
+from skinmnist.models.cnn.network import Architecture, symmetric_view
+from skinmnist.models.cnn.training import (
+    Monitor,
+    change_colours,
+    draw_batches,
+    make_loss,
+    move_pixels,
+    one_cycle,
+)
 
 CODES = np.repeat([0, 1, 2], [810, 90, 10])
 
@@ -321,3 +328,53 @@ def test_many_fits_in_one_process_do_not_pile_up():
         memory.append(psutil.Process().memory_info().rss / 2**20)
     table = pixels.nbytes / 2**20
     assert memory[-1] - memory[1] < 2 * table, f"three fits of {table:.0f} MB left {memory} MB behind"
+
+
+def test_moving_without_shift_gives_symmetric_views_only():
+    pictures = np.random.default_rng(0).integers(0, 256, (1, 5, 5, 3), dtype=np.uint8)
+    allowed = {symmetric_view(tf.constant(pictures), view).numpy()[0].tobytes() for view in range(8)}
+    moved = move_pixels(tf.constant(np.repeat(pictures, 200, axis=0)), tf.constant([1, 2]), 0).numpy()
+    assert moved.dtype == np.uint8
+    assert {picture.tobytes() for picture in moved} == allowed
+
+
+def test_shifts_are_filled_by_reflection():
+    row = np.arange(10, dtype=np.uint8)
+    pictures = np.repeat(row.reshape(1, 1, 10, 1), 300, axis=0)
+    moved = move_pixels(tf.constant(pictures), tf.constant([3, 4]), 2).numpy()[:, 0, :, 0]
+    padded = np.pad(row, 2, mode="reflect")
+    expected = {padded[s : s + 10].tobytes() for s in range(5)} | {
+        padded[::-1][s : s + 10].tobytes() for s in range(5)
+    }
+    assert {line.tobytes() for line in moved} == expected
+
+
+def test_oblong_pictures_keep_their_shape():
+    pictures = np.random.default_rng(0).integers(0, 256, (50, 4, 6, 3), dtype=np.uint8)
+    moved = move_pixels(tf.constant(pictures), tf.constant([0, 0]), 0).numpy()
+    assert moved.shape == pictures.shape
+    np.testing.assert_array_equal(np.sort(moved.reshape(50, -1)), np.sort(pictures.reshape(50, -1)))
+
+
+def test_colour_changes_have_the_spread_asked_for():
+    changed = change_colours(tf.zeros((4000, 1, 1, 3)), tf.constant([5, 6]), 0.2).numpy()
+    assert changed.std() == pytest.approx(0.2, rel=0.05)
+    assert changed.mean() == pytest.approx(0.0, abs=0.01)
+    assert abs(np.corrcoef(changed[:, 0, 0, 0], changed[:, 0, 0, 1])[0, 1]) < 0.05
+
+
+def test_a_gain_and_an_offset_hold_for_all_of_a_channel_of_a_picture():
+    pictures = np.random.default_rng(0).normal(size=(4, 5, 7, 3)).astype(np.float32)
+    seed = tf.constant([5, 6])
+    offset = change_colours(tf.zeros((4, 1, 1, 3)), seed, 0.2).numpy()
+    gain = change_colours(tf.ones((4, 1, 1, 3)), seed, 0.2).numpy() - offset
+    changed = change_colours(tf.constant(pictures), seed, 0.2).numpy()
+    np.testing.assert_allclose(changed, pictures * gain + offset, atol=1e-6)
+
+
+def test_draws_depend_on_the_seed_and_nothing_else():
+    pictures = tf.constant(np.random.default_rng(0).integers(0, 256, (20, 6, 6, 3), dtype=np.uint8))
+    first, again = (move_pixels(pictures, tf.constant([1, 2]), 2).numpy() for _ in range(2))
+    other = move_pixels(pictures, tf.constant([1, 3]), 2).numpy()
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
