@@ -97,25 +97,29 @@ def move_prior(result: CellResult, exponent: float) -> CellResult:
     return replace(result, probabilities=change_prior(result.probabilities, result.training_mix, wanted))
 
 
-def choose_exponents(results: Sequence[CellResult]) -> list[dict[str, float]]:
+def choose_exponents(counts: Sequence[npt.NDArray[np.int64]]) -> list[dict[str, float]]:
     """Choose the exponents of the tuned rules for each cell of one pair and repeat, on all other cells.
+
+    Parameters
+    ----------
+    counts : sequence of ndarray of shape (exponents, k, k)
+        Of `counts_by_exponent`, cell by cell.
 
     Returns
     -------
     list of dict of str to float
         By rule; empty where there is no other cell.
     """
-    if len(results) < 2:
-        return [{} for _ in results]
-    counts = np.stack([_counts_by_exponent(result) for result in results])
-    others = counts.sum(axis=0) - counts
+    if len(counts) < 2:
+        return [{} for _ in counts]
+    others = np.sum(counts, axis=0) - np.stack(counts)
     # Rounded, for equal scores of different counts may differ in the last bit.
     best = {rule: metric(others).round(12).argmax(axis=1) for rule, metric in _TUNED.items()}
-    return [{rule: float(EXPONENTS[best[rule][place]]) for rule in _TUNED} for place in range(len(results))]
+    return [{rule: float(EXPONENTS[best[rule][place]]) for rule in _TUNED} for place in range(len(counts))]
 
 
-def _counts_by_exponent(result: CellResult) -> npt.NDArray[np.int64]:
-    """Count the decisions at every exponent, shape (exponents, k, k)."""
+def counts_by_exponent(result: CellResult) -> npt.NDArray[np.int64]:
+    """Count held-out rows by true and predicted class at each of `EXPONENTS`, shape (exponents, k, k)."""
     k = len(result.natural_mix)
     moved = (move_prior(result, exponent).predicted for exponent in EXPONENTS)
     return np.stack([confusion_matrix(result.labels, predicted, k) for predicted in moved])
@@ -129,7 +133,8 @@ def operating_points(results: Sequence[CellResult], class_names: Sequence[str]) 
     order, records = metric_names(class_names), []
     for _, group in groupby(results, key=lambda result: result.cell[:3]):
         cells = list(group)
-        for result, chosen in zip(cells, choose_exponents(cells), strict=True):
+        exponents = choose_exponents([counts_by_exponent(result) for result in cells])
+        for result, chosen in zip(cells, exponents, strict=True):
             scores = {"as_trained": _score(result, class_names)}
             by_exponent: dict[float, dict[str, float]] = {}
             for rule, exponent in {"natural_prior": 0.0, "balanced_prior": 1.0, **chosen}.items():

@@ -110,7 +110,7 @@ def _as_model(name: str, value: Any) -> ModelSpec:
                 f"received model {value!r}; expected one of {', '.join(MODELS)}, or package.module:Class"
             )
         return replace(MODELS[value], fingerprint="" if name == value else value)
-    needed = ("fit", "get_params")
+    needed = ("fit", "predict", "get_params")
     if isinstance(value, type) or not all(hasattr(value, method) for method in needed):
         raise InputError(
             f"received {value!r} as model {name!r}; expected a name or a scikit-learn classifier object"

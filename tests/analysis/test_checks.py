@@ -270,7 +270,12 @@ def test_an_answer_that_knows_nothing_is_no_swap_of_labels(guess):
             predicted = rng.choice([4, 6], 100) if guess else np.full(100, [4, 6][rare])
             base = make_record().results[fold]
             results.append(
-                replace(base, labels=labels, predicted=predicted, rows=np.arange(100) + 100 * fold)
+                replace(
+                    base,
+                    labels=labels,
+                    probabilities=np.eye(7)[predicted],
+                    rows=np.arange(100) + 100 * fold,
+                )
             )
         record = replace(make_record(), results=tuple(results))
         analysis = replace(analyze(make_record(), draws=1), record=record)

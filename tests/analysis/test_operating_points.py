@@ -1,6 +1,8 @@
 """One set of answers at several class priors."""
 
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,12 +16,14 @@ from skinmnist.analysis.operating_points import (
     RULES,
     change_prior,
     choose_exponents,
+    counts_by_exponent,
     move_prior,
     operating_points,
     prior_corrected_predictions,
     prior_corrected_scores,
 )
 from skinmnist.experiment.metrics import score
+from skinmnist.experiment.run_folder.record import csv_bytes, write_tables
 
 NAMES = ("nv", "bkl", "mel")
 
@@ -146,6 +150,10 @@ def test_ties_of_a_forest_stay_ties_at_another_prior():
     assert found["macro_average_precision"] == pytest.approx(wanted["macro_average_precision"], abs=1e-12)
 
 
+def chosen_for(cells):
+    return choose_exponents([counts_by_exponent(cell) for cell in cells])
+
+
 def test_exponents_are_chosen_on_the_other_folds(record):
     """By scikit-learn, one exponent after the other, on the pooled rows of all folds but one."""
     scorers = {
@@ -153,7 +161,7 @@ def test_exponents_are_chosen_on_the_other_folds(record):
         "tuned_balanced_accuracy": balanced_accuracy_score,
     }
     cells = [result for result in record.results if result.cell[:2] == ("RandomOverSampler", "svm")]
-    for place, found in enumerate(choose_exponents(cells)):
+    for place, found in enumerate(chosen_for(cells)):
         others = [cell for cell in cells if cell is not cells[place]]
         labels = np.concatenate([cell.labels for cell in others])
         for rule, scorer in scorers.items():
@@ -176,6 +184,27 @@ def test_what_one_fold_holds_out_does_not_choose_for_it(record):
     cells = [result for result in record.results if result.cell[:2] == ("none", "cnn")]
     rng = np.random.default_rng(0)
     changed = [replace(cells[0], labels=rng.integers(0, 7, len(cells[0].labels))), *cells[1:]]
-    before, after = choose_exponents(cells), choose_exponents(changed)
+    before, after = chosen_for(cells), chosen_for(changed)
     assert before[0] == after[0]
     assert before[1:] != after[1:]
+
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "benchmarks" / "recompute_operating_points.py"
+
+
+def test_a_script_of_forty_lines_gives_the_same_from_the_files_alone(make_run, monkeypatch, capsys):
+    lines = SCRIPT.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 40
+    assert {line.split()[1] for line in lines if line.startswith(("import", "from"))} == {
+        "sys",
+        "numpy",
+        "pandas",
+        "sklearn",
+    }
+    run = make_run(samplers=["none", "SMOTE"], models={"svm": {"title": "S", "space": "pixels"}}, n_rows=300)
+    write_tables(run)
+    points = operating_points(run.results, run.info.table.class_names)
+    (run.folder / "operating_points.csv").write_bytes(csv_bytes(points))
+    monkeypatch.setattr("sys.argv", ["", str(run.folder)])
+    assert runpy.run_path(str(SCRIPT))["gap"] < 1e-9
+    assert f"{len(points)} scores recomputed, {len(points)} in the file" in capsys.readouterr().out

@@ -81,9 +81,10 @@ def base(lesions):
     probabilities = np.random.default_rng(0).dirichlet(np.ones(7), len(rows))
     counts = np.bincount(lesions.labels[folds[0] != 1], minlength=7).astype(float)
     timing = Timing(240, 300, 1.0, 2.0, 3.0, 100.0)
-    labels, decisions = lesions.labels[rows], np.zeros(len(rows), dtype=np.int64)
+    labels, natural, even = lesions.labels[rows], counts / counts.sum(), np.full(7, 1 / 7)
     cell = Cell("SMOTE", "svm", 0, 1)
-    return CellResult(cell, rows, labels, decisions, probabilities, timing, counts, counts, ("a note",))
+    mixes = (counts, counts, natural, even)
+    return CellResult(cell, rows, labels, probabilities, timing, *mixes, ("a note",))
 
 
 def fusion(table, columns=COLUMNS):
@@ -126,6 +127,8 @@ def test_a_fused_cell_is_its_base_and_the_columns(lesions, base):
     assert fused.timing.fit_seconds > base.timing.fit_seconds
     assert fused.timing[:3] == base.timing[:3]
     assert fused.notes == ()
+    assert fused.natural_mix is base.natural_mix
+    assert fused.training_mix is base.training_mix
 
 
 def test_held_out_rows_never_reach_the_fit(lesions, base):

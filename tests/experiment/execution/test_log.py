@@ -29,7 +29,7 @@ def test_every_event_is_one_line_and_lines_are_added(tmp_path):
 def test_outcomes_of_cells(tmp_path):
     empty, none = np.empty(0), np.empty(0, dtype=np.int64)
     timing = Timing(10, 20, 0.1, 0.23456, 0.3, 100.0)
-    done = CellResult(CELL, none, none, none, empty, timing, empty, empty, notes=("so",))
+    done = CellResult(CELL, none, none, empty, timing, empty, empty, empty, empty, notes=("so",))
     with log_to(tmp_path / "run.log"):
         log_outcome(done)
         log_outcome(CellFailure(CELL, "no luck"))
