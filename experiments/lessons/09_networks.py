@@ -92,7 +92,7 @@ for seed, train in zip(seeds, splits, strict=True):
     for name, strategy in strategies.items():
         network = CNNClassifier(
             shape,
-            steps=150,
+            steps=120,
             batch_size=64,
             channels=(16, 32),
             pairs=(0, 1),

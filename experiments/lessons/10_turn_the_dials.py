@@ -261,10 +261,10 @@ say(
 )
 
 # %% [markdown]
-# **2.** Turn the dials yourself: 100 : 1, 5,000 pictures. First predict, then run it.
+# **2.** Turn the dials yourself: 100 : 1, 2,000 pictures. First predict, then run it.
 
 # %% tags=["solution"]
-nothing, gain = gains(*draw(5000, 100, 0.5, seed=3), *fresh[0.5])
+nothing, gain = gains(*draw(2000, 100, 0.5, seed=3), *fresh[0.5])
 say(
     f"Doing nothing: {nothing:.2f}. "
     + ", ".join(f"{name} {value:+.2f}" for name, value in gain.items())

@@ -150,6 +150,9 @@ show(
 )
 
 # %% [markdown]
+# The lower lines may bend back: τ moves all classes at once, and in the end the rarest take pictures from
+# melanoma as well.
+#
 # ## On the line, above or below
 #
 # The eye is generous. So put numbers to it, at *equal* operating points: every training gets the τ that is
@@ -209,10 +212,11 @@ for model, name in board.index:
         gain["as trained"],
         at_least=0.03,
     )
+    much, least = ("most", 0.5) if model == first else ("a good part", 0.25)
     claim(
-        f"{model}, {name}: most of it is the threshold (what tuning both takes away, as a share)",
+        f"{model}, {name}: {much} of it is the threshold (the share that goes when both are tuned)",
         1 - gain["both tuned"] / gain["as trained"],
-        at_least=0.5,
+        at_least=least,
     )
 claim(
     f"Copies teach the {first} nothing: both tuned, it is not ahead by more than noise",
@@ -247,7 +251,7 @@ correct = {name: truth[out].mean() for name, out in called.items()}
 for name, colour in colours.items():
     axis.plot(found[name], correct[name], "s" if name == "none" else "o", color=colour, markersize=9)
 axis.axhline(truth.mean(), color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
-axis.text(0.99, truth.mean() + 0.02, "calling all", color=MUTED, ha="right")
+axis.text(0.02, truth.mean() + 0.02, "calling all", color=MUTED)
 axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall of melanoma", ylabel="precision")
 axis.legend(loc="upper right")
 summary = [f"{name} {correct[name]:.2f} at a recall of {found[name]:.2f}" for name in samplers]

@@ -1,4 +1,4 @@
-"""The exam: ten questions, a blank sheet, and a marker that gives hints and never answers."""
+"""The exam: a question for each lesson, a blank sheet, and a marker that gives hints and never answers."""
 
 from __future__ import annotations
 
@@ -135,6 +135,8 @@ def _same(given: Answer, wanted: Answer, tolerance: float) -> bool:
 
 #: Differences of two methods over five folds, for the question on tests.
 DIFFERENCES = (0.021, 0.004, 0.018, 0.007, 0.015)
+#: Of a missed melanoma, in false alarms.
+MISS_COST = 19
 #: A model's answer for one picture.
 PROBABILITIES = {"nv": 0.62, "mel": 0.20, "bkl": 0.18}
 
@@ -358,6 +360,26 @@ QUESTIONS = [
                 "That accuracy comes from always naming the largest class. Balanced accuracy counts classes.",
             ),
             Slip(lambda table: 50.0, "Chance is one half for two classes. How many are there?"),
+        ),
+    ),
+    Question(
+        11,
+        f"A missed melanoma costs as much as {MISS_COST} harmless spots that are taken out for nothing. From "
+        "which probability of melanoma on, in percent, should a spot be taken out?",
+        lambda table: 100 / (1 + MISS_COST),
+        "Compare expected costs: taking it out costs a false alarm if it is no melanoma, leaving it costs a "
+        "miss if it is one. At which probability are the two equal?",
+        tolerance=0.1,
+        slips=(
+            Slip(
+                lambda table: 100 / MISS_COST,
+                "Those are the odds, not the probability. What is 1 : 1 as a probability?",
+            ),
+            Slip(lambda table: 50.0, "That is the most probable answer. It counts both mistakes alike."),
+            Slip(
+                lambda table: 100 * MISS_COST / (1 + MISS_COST),
+                "The more expensive a miss, the *lower* the bar for taking out.",
+            ),
         ),
     ),
 ]
