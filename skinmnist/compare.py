@@ -119,12 +119,12 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         if not options.demonstrate_leaks:
             raise InputError("received --leak-models without --demonstrate-leaks; add it, or leave both out")
         resolve_models(options.leak_models)  # Before anything long has run.
-    table = open_table(options.csv, options.metadata, options.synthetic)
+    command = resume_command("compare", arguments)
+    table = open_table(options, command)
     out = Path(options.out or f"runs/{table.name}-{options.seed}")
     terminal = Terminal()
     terminal.table(table, choose_split(table, options.split), options.quick)
     models = [QUICK_MODELS.get(name, name) if options.quick else name for name in options.models]
-    command = resume_command("compare", arguments)
     folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
     interrupted = False
     try:

@@ -56,16 +56,16 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
     if options.action == "describe":
-        return guarded(lambda: _describe(options))
+        return guarded(lambda: _describe(options, resume_command("preset", arguments)))
     return guarded(lambda: _run(options, resume_command("preset", arguments)))
 
 
-def _describe(options: argparse.Namespace) -> int:
+def _describe(options: argparse.Namespace, command: str) -> int:
     from skinmnist.presets.presets import find_preset, read_preset
 
     preset = read_preset(find_preset(options.preset))
     named = options.csv or options.metadata or options.synthetic is not None
-    table = open_table(options.csv, options.metadata, options.synthetic) if named else None
+    table = open_table(options, command) if named else None
     print("\n".join(map(printable, describe(preset, table))))
     return 0
 
@@ -118,7 +118,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     from skinmnist.reporting.sections.claims import paired_words
 
     preset = read_preset(find_preset(options.preset))
-    table = open_table(options.csv, options.metadata, options.synthetic)
+    table = open_table(options, command)
     out = Path(options.out) if options.out else Path("runs") / f"{preset.name}-{table.name}-{options.seed}"
     terminal = Terminal()
     terminal.table(table, choose_split(table, None), quick=False)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.console.common import FAILED_CELLS, add_table_arguments, guarded, open_table, say
+from skinmnist.console.common import (
+    FAILED_CELLS,
+    add_table_arguments,
+    guarded,
+    open_table,
+    resume_command,
+    say,
+)
 
 if TYPE_CHECKING:
     from skinmnist.console.terminal import Terminal
@@ -42,13 +50,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, call, print."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
-    return guarded(lambda: _train(options))
+    return guarded(lambda: _train(options, resume_command("train", arguments)))
 
 
-def _train(options: argparse.Namespace) -> int:
+def _train(options: argparse.Namespace, command: str) -> int:
     from skinmnist.console.terminal import Terminal
     from skinmnist.errors import InputError
+    from skinmnist.experiment.run_folder.run_info import LesionFit
     from skinmnist.experiment.splits import choose_split
     from skinmnist.experiment.train_model import (
         check_destination,
@@ -61,12 +71,15 @@ def _train(options: argparse.Namespace) -> int:
     if not 0 <= options.seed < 2**31:
         raise InputError(f"received seed {options.seed}; expected a whole number from 0 to {2**31 - 1}")
     model, _, sampler, _ = choose_pair(options.model, options.sampler)
-    table = open_table(options.csv, options.metadata)
+    table = open_table(options, command)
     check_exportable(table)
     out = Path(options.out) if options.out else default_file(table, model, sampler)
     check_destination(out)  # Before training, not after.
     terminal = Terminal()
     terminal.table(table, choose_split(table, None), quick=False)
+    fit = LesionFit.of_table(table)
+    for note in (*(fit.warning if fit else ()), *table.notes):
+        say(f"note: {note}")
     record = None
     if options.cv:
         record = _cross_validate(table, options, terminal)

@@ -63,7 +63,22 @@ def add_table_arguments(parser: argparse.ArgumentParser, synthetic: bool = True)
         help="a pixel table; else $SKINMNIST_DATA and data/ are searched for "
         f"{' and '.join(facts.TABLE_FILES)}, else a synthetic table is drawn",
     )
-    add("--metadata", metavar="CSV", help=f"its metadata; else {facts.METADATA_FILE} beside it")
+    add(
+        "--metadata",
+        metavar="CSV",
+        help=f"its metadata; else {facts.METADATA_FILE} beside it; none: read none",
+    )
+    add(
+        "--classes",
+        metavar="NAME",
+        nargs="+",
+        help="names of its classes in the order of their codes, where no metadata or classes file names them",
+    )
+    add(
+        "--size",
+        metavar="HxW[xC]",
+        help="height x width of its pictures, and channels, where its columns fit several",
+    )
     if synthetic:
         add("--synthetic", metavar="N", type=int, help="draw a synthetic table of N pictures instead")
 
@@ -96,28 +111,42 @@ def resume_command(command: str, arguments: list[str]) -> str:
     return f"python -m skinmnist.{command} {again}".rstrip()
 
 
-def open_table(csv: str | None, metadata: str | None, synthetic: int | None = None) -> PixelTable:
-    """Return the table that is named, or found, or a synthetic one of `synthetic` pictures."""
-    if synthetic is not None:
-        from skinmnist.datasets.synthetic.lesions import make_lesions
-
-        if csv or metadata:
-            raise InputError(
-                f"received the table {csv or metadata} and --synthetic {synthetic}; leave one of them out"
-            )
-        return replace(make_lesions(synthetic, random_state=0), name=f"synthetic-{synthetic}")
-
-    from skinmnist.datasets.hmnist import find_table
-
-    path = find_table(csv)
-    if path is not None:
-        from skinmnist.datasets.hmnist import load_hmnist
-
-        return load_hmnist(path, metadata)
-    if metadata:
-        raise InputError(
-            f"received the metadata {metadata} but no table was named or found; name its CSV as well"
-        )
+def open_table(options: argparse.Namespace, command: str) -> PixelTable:
+    """Return the table that is named, or found, or a synthetic one; `command` is what was typed."""
     from skinmnist.datasets.synthetic.lesions import make_lesions
 
+    synthetic = getattr(options, "synthetic", None)
+    said = {name: getattr(options, name) for name in ("metadata", "classes", "size")}
+    said = {f"--{name}": value for name, value in said.items() if value is not None}
+    if synthetic is not None:
+        for name in filter(None, (options.csv, *said)):
+            raise InputError(f"received {name} and --synthetic {synthetic}; leave one of them out")
+        return replace(make_lesions(synthetic, random_state=0), name=f"synthetic-{synthetic}")
+
+    from skinmnist.datasets.classes_file import parse_size
+    from skinmnist.datasets.hmnist import find_table, load_hmnist
+
+    path = find_table(options.csv)
+    if path is not None:
+        size = parse_size(options.size) if options.size is not None else None
+        metadata = False if options.metadata == "none" else options.metadata
+        table = load_hmnist(path, metadata, classes=options.classes, size=size)
+        return replace(table, notes=(*table.notes, *naming_advice(table, command, hasattr(options, "fresh"))))
+    for name in said:
+        raise InputError(f"received {name} but no table was named or found; name its CSV as well")
     return make_lesions(SYNTHETIC_ROWS, random_state=0)
+
+
+def naming_advice(table: PixelTable, command: str, into_folder: bool) -> list[str]:
+    """Return how to name seven classes whose names are not known, in the two orders that are in use."""
+    if table.class_names != tuple(f"class_{code}" for code in range(len(facts.CLASS_NAMES))):
+        return []
+    fresh = " --fresh" if into_folder else ""
+    orders = {
+        "in the order of the Kaggle tables": facts.CLASS_NAMES,
+        "in alphabetical order (MedMNIST, LabelEncoder)": sorted(facts.CLASS_NAMES),
+    }
+    return [
+        f"if the codes are HAM10000's classes {order}: {command} --classes {' '.join(names)}{fresh}"
+        for order, names in orders.items()
+    ]

@@ -1,4 +1,4 @@
-"""The small JSON beside a pixel table: what its classes are called, and what size its pictures have.
+"""What is stated about a pixel table: class names and picture size, by the user or by a JSON beside it.
 
 A CSV shows neither: 7,500 columns are 75 x 100 in grey as well as 50 x 50 in colour, and 22,500
 are 75 x 100 in colour as well as 150 x 150 in grey.
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skinmnist import facts
 from skinmnist.datasets.files import read_file
 from skinmnist.errors import InputError
 from skinmnist.text import is_name, json_text, shown
@@ -34,6 +37,61 @@ class About:
     metadata_sha256: str | None = None
     #: Of the table that `skinmnist.build` wrote; None where it was made by hand or by an earlier version.
     table_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What is known of a table before it is read, and who says so."""
+
+    class_names: tuple[str, ...] | None = None  # In code order
+    names_by: str = ""  # ``--classes``, or the name of a JSON
+    #: ``(height, width, channels)``; 0 channels: as many as the columns make.
+    shape: tuple[int, int, int] | None = None
+    shape_by: str = ""
+
+
+def state(
+    table: Path, about: About | None, classes: Sequence[str] | None, size: Sequence[int] | None
+) -> Stated:
+    """Combine what the user states with the JSON beside a table; the two may not contradict each other."""
+    names = None if classes is None else _names(list(classes), "--classes")
+    shape = None if size is None else _stated_shape(size)
+    if about is None:
+        return Stated(names, "--classes", shape, "--size")
+    if names is not None and names != about.class_names:
+        raise InputError(
+            f"--classes names {', '.join(names)} where {about.path} names {', '.join(about.class_names)}; "
+            "leave --classes out, or correct that file"
+        )
+    fits = shape is None or about.shape is None or shape in (about.shape, (*about.shape[:2], 0))
+    if not fits and about.shape is not None:
+        raise InputError(
+            f"--size is {' x '.join(map(str, filter(None, shape or ())))} where {about.path} says "
+            f"{' x '.join(map(str, about.shape))}; leave --size out, or correct that file"
+        )
+    if about.shape is not None:
+        return Stated(about.class_names, about.path.name, about.shape, about.path.name)
+    return Stated(about.class_names, about.path.name, shape, "--size")
+
+
+def parse_size(text: str) -> tuple[int, int, int]:
+    """Read ``HxW`` or ``HxWxC`` as height, width and channels, 0 where they are not given."""
+    sides = re.fullmatch(r"([0-9]{1,5})[xX×]([0-9]{1,5})(?:[xX×]([0-9]{1,2}))?", text.strip())
+    if sides is None:
+        raise InputError(
+            f"received --size {shown(text)}; expected height x width in pixels, with the channels where they "
+            "are needed, such as 75x100 or 75x100x3"
+        )
+    return int(sides[1]), int(sides[2]), int(sides[3] or 0)
+
+
+def spell_classes(names: Iterable[str]) -> list[str]:
+    """Return names of classes as HAM10000 spells them where only case differs, such as ``MEL`` for ``mel``.
+
+    Of other names that differ in case alone, all are spelt like the first.
+    """
+    spelling = {name: name for name in facts.CLASS_NAMES}
+    return [spelling.setdefault(name.strip().casefold(), name.strip()) for name in names]
 
 
 def about_file(table: Path) -> Path:
@@ -68,7 +126,7 @@ def read_about(table: Path) -> About | None:
         keys = ", ".join(map(shown, described)) if isinstance(described, dict) else type(described).__name__
         raise InputError(f"{path} holds {keys or 'nothing'}; expected something like {_EXAMPLE}")
     return About(
-        class_names=_names(described["class_names"], path),
+        class_names=_names(described["class_names"], str(path)),
         shape=_shape(described["shape"], path) if "shape" in described else None,
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -76,12 +134,23 @@ def read_about(table: Path) -> About | None:
     )
 
 
-def _names(received: Any, path: Path) -> tuple[str, ...]:
-    names = received if isinstance(received, list) else []
-    usable = all(map(is_name, names))
-    if len(names) < 2 or not usable or len(set(names)) < len(names):
+def _stated_shape(size: Sequence[int]) -> tuple[int, int, int]:
+    height, width, channels = (*size, 0)[:3]
+    if height < 1 or width < 1 or channels not in (0, *CHANNELS):
+        hint = "; convert the pictures to RGB first" if channels == 4 else ""
         raise InputError(
-            f"{path}: received the class names {shown(json.dumps(received))}; expected a list of at least "
+            f"received --size {'x'.join(map(str, size))}; expected height x width of at least 1 pixel each, "
+            f"and 1 channel (grey) or 3 (RGB){hint}"
+        )
+    return height, width, channels
+
+
+def _names(received: Any, source: str) -> tuple[str, ...]:
+    names = received if isinstance(received, list) else []
+    names = spell_classes(names) if all(map(is_name, names)) else []
+    if len(names) < 2 or len(set(names)) < len(received):
+        raise InputError(
+            f"{source}: received the class names {shown(json.dumps(received))}; expected a list of at least "
             "two different names in the order of their codes"
         )
     return tuple(names)

@@ -17,14 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.datasets.cache import Store
-from skinmnist.datasets.classes_file import about_file
+from skinmnist.datasets.classes_file import Stated
 from skinmnist.datasets.files import decode, place, without_mark
 from skinmnist.datasets.mapped import write_blocks
 from skinmnist.errors import InputError
-from skinmnist.text import shown
+from skinmnist.text import LONGEST_NAME, is_name, shown
 
-LABEL = "label"
+LABEL, IMAGE_ID = "label", "image_id"
 
+Shape = tuple[int, int, int]
 Cells = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 #: Bytes that are parsed at a time: the temporary arrays of one step stay in the processor's cache.
 _STEP = 1 << 18
@@ -32,21 +33,30 @@ _ZERO, _COMMA, _LINE_END = b"0,\n"
 _PLAIN_ROW = re.compile(rb"[0-9]{1,9}(?:,[0-9]{1,9})*")
 #: Bytes that are read together.
 PIECE = 1 << 24
+#: Pictures of the Kaggle collection: nobody takes 784 for 14 x 14 with four channels.
+COLLECTION_SHAPES = ((8, 8, 3), (8, 8, 1), (28, 28, 3), (28, 28, 1))
+#: Height of HAM10000's pictures of 450 x 600, which are also scaled down without a remainder, such as to
+#: 75 x 100; and the least heights, by channels, at which columns may be such pictures, or squares with a
+#: fourth channel: smaller ones show too little to be used.
+_FULL_HEIGHT, _LEAST_HEIGHTS = 450, {3: 8, 1: 45, 4: 8}
 
 
 @dataclass(frozen=True)
 class Layout:
     """The columns of a pixel table."""
 
-    columns: tuple[str, ...]  # Names in file order
+    columns: tuple[str, ...]  # Names in file order, without ``image_id``
     label_first: bool  # Whether the label stands before the pixels; else it stands behind them
+    id_column: int | None = None  # Where ``image_id`` stands among all columns
+    shape: Shape | None = None  # That the names of the columns tell
 
 
-def parse_header(line: str, path: Path, shape: tuple[int, int, int] | None = None) -> Layout:
+def parse_header(line: str, path: Path, stated: Stated | None = None) -> Layout:
     """Read the header of a pixel table.
 
     Pixel columns are named ``pixel0000``, ``pixel0001``, ... or ``pixel0``, ``pixel1``, ... or ``pixel1``,
-    ``pixel2``, ... and stand in order; ``label`` stands before or after them.
+    ``pixel2``, ..., or by row, column and channel, ``pixel_0_0_0``, and stand in order; ``label``, and
+    ``image_id`` where it is there, stand before or after them.
     """
     columns = tuple(line.split(","))
     doubled = next((name for name, count in Counter(columns).items() if count > 1), None)
@@ -62,6 +72,15 @@ def parse_header(line: str, path: Path, shape: tuple[int, int, int] | None = Non
             f"{shown(columns[0])}); expected pixel columns and {LABEL!r}, with commas between and no "
             f"quotes, so fix the header"
         )
+    all_columns, id_column = columns, columns.index(IMAGE_ID) if IMAGE_ID in columns else None
+    if id_column is not None:
+        first, last = columns[0] == LABEL, len(columns) - 1 - (columns[-1] == LABEL)
+        if id_column not in (0, int(first), last, len(columns) - 1):
+            raise InputError(
+                f"{path}, header (line 1): {IMAGE_ID!r} is column {id_column + 1} of {len(columns)}; "
+                "expected it before or after all pixels, so move it there"
+            )
+        columns = columns[:id_column] + columns[id_column + 1 :]
     position = columns.index(LABEL)
     if position not in (0, len(columns) - 1):
         raise InputError(
@@ -70,44 +89,98 @@ def parse_header(line: str, path: Path, shape: tuple[int, int, int] | None = Non
         )
     label_first = position == 0
     pixels = columns[1:] if label_first else columns[:-1]
-    _check_names(pixels, 2 if label_first else 1, path)
-    picture_shape(len(pixels), path, shape)
-    return Layout(columns, label_first)
+    shape = _named_shape(pixels)
+    _check_names(pixels, shape, all_columns.index(pixels[0]) + 1 if pixels else 1, path)
+    picture_shape(len(pixels), path, stated, shape)
+    return Layout(columns, label_first, id_column, shape)
 
 
 def picture_shape(
-    n_pixels: int, path: Path, shape: tuple[int, int, int] | None = None
-) -> tuple[int, int, int]:
-    """Return (height, width, channels): the known `shape`, else that of the square with so many values.
+    n_pixels: int, path: Path, stated: Stated | None = None, named: Shape | None = None
+) -> Shape:
+    """Return (height, width, channels): as stated, else as the columns are named, else what alone fits.
 
-    No number of columns fits both a square in RGB and one in grey.
+    Raises
+    ------
+    InputError
+        Where so many columns fit no picture, or more than one.
     """
-    if shape is not None:
-        height, width, channels = shape
-        if height * width * channels != n_pixels:
-            raise InputError(
-                f"{path}, header (line 1): {n_pixels} pixel columns where {about_file(path).name} says "
-                f"{height} x {width} x {channels}; expected {height * width * channels}, so fix that file, "
-                "or move it away if it is of another table"
-            )
-        return shape
-    for channels in (3, 1):
-        side = math.isqrt(n_pixels // channels)
-        if side and side * side * channels == n_pixels:
-            return side, side, channels
+    where = f"{path}, header (line 1): {n_pixels} pixel columns"
+    if stated is not None and stated.shape is not None:
+        return _checked_shape(n_pixels, stated.shape, stated.shape_by, where)
+    if named is not None:
+        return named
+    fitting = [shape for shape in COLLECTION_SHAPES if math.prod(shape) == n_pixels]
+    fitting = fitting or _fitting_shapes(n_pixels)
+    if not fitting:
+        raise InputError(
+            f"{where} make no square picture; expected side x side x 3 (RGB) or side x side (grey), such as "
+            "2352 or 784 for 28 x 28, so add the columns that are missing, or give the size of the pictures "
+            "with --size HEIGHTxWIDTH"
+        )
+    if len(fitting) > 1:
+        kinds = {1: "grey", 3: "RGB", 4: "RGBA, to be converted to RGB first"}
+        named_shapes = " or ".join(f"{h} x {w} x {c} ({kinds[c]})" for h, w, c in fitting)
+        options = " or ".join(f"--size {h}x{w}x{c}" for h, w, c in fitting if c != 4)
+        raise InputError(f"{where} fit {named_shapes}; say which with {options}")
+    return fitting[0]
+
+
+def _checked_shape(n_pixels: int, shape: Shape, by: str, where: str) -> Shape:
+    """Return a stated shape, its channels completed, if there are as many columns."""
+    height, width, channels = shape
+    channels = channels or (3 if n_pixels == 3 * height * width else 1)
+    if height * width * channels == n_pixels:
+        return height, width, channels
+    fix = (
+        "give the size of these pictures"
+        if by == "--size"
+        else "fix that file, or move it away if it is of another table"
+    )
+    counts = f"{height * width * 3} or {height * width}" if not shape[2] else f"{height * width * channels}"
     raise InputError(
-        f"{path}, header (line 1): {n_pixels} pixel columns make no square picture; expected side x side x 3 "
-        f"(RGB) or side x side (grey), such as 2352 or 784 for 28 x 28, so add the columns that are missing"
+        f"{where} where {by} says {' x '.join(map(str, filter(None, shape)))}; expected {counts}, so {fix}"
     )
 
 
-def _check_names(pixels: tuple[str, ...], first_position: int, path: Path) -> None:
+def _fitting_shapes(n_pixels: int) -> list[Shape]:
+    """List the shapes of pictures that so many columns make, the likelier first."""
+    squares = [(math.isqrt(n_pixels // channels), channels) for channels in (3, 1, 4)]
+    heights = [(math.isqrt(n_pixels // channels * 3 // 4), channels) for channels in (3, 1)]
+    found = [(side, side, channels) for side, channels in squares if side and channels != 4]
+    found += [
+        (height, height * 4 // 3, channels)
+        for height, channels in heights
+        if height >= _LEAST_HEIGHTS[channels] and _FULL_HEIGHT % height == 0
+    ]
+    found += [(side, side, 4) for side, channels in squares if channels == 4 and side >= _LEAST_HEIGHTS[4]]
+    fitting = [shape for shape in found if math.prod(shape) == n_pixels]
+    colour = [shape for shape in fitting if shape[2] == 3]
+    return [shape for shape in fitting if shape[2] != 4 or not colour]
+
+
+def _named_shape(pixels: tuple[str, ...]) -> Shape | None:
+    """Return the shape that columns tell which are named by row, column and channel; they may be misnamed."""
+    last = re.fullmatch(r"pixel_([0-9]{1,4})_([0-9]{1,4})(?:_([02]|b))?", pixels[-1]) if pixels else None
+    if last is None:
+        return None
+    shape = int(last[1]) + 1, int(last[2]) + 1, 3 if last[3] in ("2", "b") else 1
+    return shape if math.prod(shape) == len(pixels) else None
+
+
+def _check_names(pixels: tuple[str, ...], shape: Shape | None, first_position: int, path: Path) -> None:
     """Check that the pixel columns are numbered in order, in the way in which the first one is."""
     first = re.fullmatch("pixel(0*[01])", pixels[0]) if pixels else None
     # Padded numbers count from 0: from pixel0001 on, the first column has been dropped.
     start, width = (int(first[1] == "1"), len(first[1])) if first else (0, 1)
+    depth = len(re.findall("_", pixels[-1])) if shape else 0
+    channels = ("r", "g", "b") if shape and pixels[-1].endswith("b") else ("0", "1", "2")
     for index, received in enumerate(pixels):
         expected = f"pixel{start + index:0{width}d}"
+        if shape is not None:
+            row, column, channel = np.unravel_index(index, shape)
+            parts = (str(row), str(column), channels[int(channel)])[:depth]
+            expected = f"pixel_{'_'.join(parts)}"
         if received != expected:
             raise InputError(
                 f"{path}, header (line 1): column {first_position + index} is {shown(received)} where "
@@ -234,14 +307,44 @@ def _is_utf8(cell: bytes) -> bool:
     return True
 
 
-def parse_pieces(path: Path, shape: tuple[int, int, int] | None, store: Store) -> None:
-    """Parse a plain table piece by piece and store its pixels and labels.
+def split_ids(body: bytes, layout: Layout, path: Path) -> tuple[bytes, npt.NDArray[np.str_]]:
+    """Part the column ``image_id`` from the rows of a pixel table; there is none: an empty array."""
+    if layout.id_column is None:
+        return body, np.array([], dtype=np.str_)
+    columns = (*layout.columns[: layout.id_column], IMAGE_ID, *layout.columns[layout.id_column :])
+    near_end = layout.id_column - len(columns)
+    ids, lines = [], []
+    for row, line in enumerate(body.split(b"\n")[:-1]):
+        check_width(line.count(b",") + 1 if line.strip() else 0, columns, place(path, row))
+        if layout.id_column < 2:
+            cells, position = line.split(b",", layout.id_column + 1), layout.id_column
+        else:
+            cells, position = line.rsplit(b",", -near_end), near_end
+        ids.append(_image_id(cells.pop(position), path, row))
+        lines.append(b",".join(cells))
+    return b"\n".join([*lines, b""]), np.array(ids)
+
+
+def _image_id(cell: bytes, path: Path, row: int) -> str:
+    text = cell.decode("utf-8", "backslashreplace").strip()
+    if not is_name(text) or b"\\" in cell or not _is_utf8(cell):
+        raise InputError(
+            f"{place(path, row)}, column {IMAGE_ID!r}: received {shown(text)}; expected a name of at most "
+            f"{LONGEST_NAME} characters that can be seen, so fix the cell"
+        )
+    return text
+
+
+def parse_pieces(path: Path, stated: Stated | None, store: Store) -> None:
+    """Parse a plain table piece by piece and store its arrays.
 
     Labels are not stored where anything is unusual: only the parser of the whole content can name it.
     """
     rows = _count_rows(path)
     with path.open("rb") as file:
-        layout = parse_header(decode(without_mark(file.readline()).rstrip(b"\r\n"), path), path, shape)
+        layout = parse_header(decode(without_mark(file.readline()).rstrip(b"\r\n"), path), path, stated)
+    if layout.id_column is not None:
+        return
     labels: list[npt.NDArray[np.int64]] = []
 
     def write(stream: BinaryIO) -> None:
@@ -258,6 +361,8 @@ def parse_pieces(path: Path, shape: tuple[int, int, int] | None, store: Store) -
     codes = np.unique(found)
     if np.array_equal(codes, np.arange(len(codes))):
         store("labels", lambda stream: np.save(stream, found))
+        store("image_ids", lambda stream: np.save(stream, np.array([], dtype=np.str_)))
+        store("named_shape", lambda stream: np.save(stream, np.array(layout.shape or (), dtype=np.int64)))
 
 
 class _UnusualError(Exception):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -12,8 +14,9 @@ import numpy.typing as npt
 
 from skinmnist import facts
 from skinmnist.datasets.cache import Arrays, parse_once
-from skinmnist.datasets.classes_file import About, read_about
+from skinmnist.datasets.classes_file import Stated, read_about, state
 from skinmnist.datasets.csv_table import (
+    COLLECTION_SHAPES,
     LABEL,
     check_codes,
     parse_header,
@@ -21,11 +24,16 @@ from skinmnist.datasets.csv_table import (
     picture_shape,
     read_carefully,
     read_fast,
+    split_ids,
 )
 from skinmnist.datasets.files import decode, without_mark
-from skinmnist.datasets.metadata import find_metadata, match_classes, read_metadata
+from skinmnist.datasets.joining import join_metadata
+from skinmnist.datasets.metadata import are_words, find_metadata, read_metadata
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+
+#: What is stored of a parsed table: ``image_ids`` and ``named_shape`` are empty where the file has none.
+_ARRAYS = ("pixels", "labels", "image_ids", "named_shape")
 
 
 def find_table(path: str | os.PathLike[str] | None = None) -> Path | None:
@@ -52,13 +60,17 @@ def find_table(path: str | os.PathLike[str] | None = None) -> Path | None:
 
 
 def load_hmnist(
-    path: str | os.PathLike[str], metadata: str | os.PathLike[str] | Literal[False] | None = None
+    path: str | os.PathLike[str],
+    metadata: str | os.PathLike[str] | Literal[False] | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    size: Sequence[int] | None = None,
 ) -> PixelTable:
     """Load a pixel table such as ``hmnist_28_28_RGB.csv``, with the lesions behind its pictures.
 
-    Size, channels and classes follow from the file: side x side x 3 pixel columns are RGB, side x side are
-    grey. Where ``<table stem>_classes.json`` stands beside it, as `skinmnist.build` writes it, it gives
-    the names of the classes and the shape of the pictures.
+    The size of the pictures follows from the number of columns where only one fits: side x side x 3 are
+    RGB, side x side are grey. Columns named ``pixel_<row>_<column>_<channel>``, `size`, or
+    ``<table stem>_classes.json`` beside the table, as `skinmnist.build` writes it, tell it where several do.
 
     A table may be larger than memory. A byte order mark and Windows line ends are accepted; quoted, signed or
     decimal numbers are not. Parsed arrays are stored in the cache folder (see `skinmnist.datasets.cache`), so
@@ -68,21 +80,27 @@ def load_hmnist(
     ----------
     path : str or path-like
         A CSV in UTF-8: pixel columns ``pixel0000``, ... or ``pixel0``, ... or ``pixel1``, ... in order,
-        whole numbers 0-255, row-major height, width, channel; and the column ``label`` before or after
-        them, with the codes 0..k-1, each on at least one row.
+        whole numbers 0-255, row-major height, width, channel; the column ``label`` before or after
+        them, with the codes 0..k-1, each on at least one row; and ``image_id``, which may be absent.
     metadata : str, path-like, False or None
-        A CSV whose row *i* describes row *i* of the table, with at least ``lesion_id``, ``image_id`` and
-        ``dx``; ``age``, ``sex`` and ``localization`` are read where present. It is joined only after
-        every ``dx`` was found to agree with the label. Where every ``lesion_id`` is empty, the lesions are
-        unknown. None: ``<table stem>_metadata.csv``, else ``HAM10000_metadata.csv`` beside the table, if
-        there is one. False: read none; the lesions are unknown.
+        A CSV with at least ``lesion_id``, ``image_id`` and ``dx``; ``age``, ``sex`` and ``localization`` are
+        read where present. It is joined by ``image_id`` where the table has that column, else its row *i*
+        describes row *i* of the table; every ``dx`` must go with one label. A picture whose ``lesion_id`` is
+        unknown is a lesion of its own; where all are, the lesions are unknown. None:
+        ``<table stem>_metadata.csv``, else ``HAM10000_metadata.csv`` beside the table, if there is one.
+        False: read none; the lesions are unknown.
+    classes : sequence of str, optional
+        Names of the classes, in the order of their codes.
+    size : (height, width) or (height, width, channels), optional
+        Of one picture.
 
     Returns
     -------
     PixelTable
         ``pixels`` is a read-only memory map of the cache where the cache could be written. ``class_names``
-        are those that stand beside the table; else those of HAM10000 for seven classes; else the diagnoses
-        of the metadata; else ``class_0``, ``class_1``, ...
+        are `classes` or those that stand beside the table; else the diagnoses of the metadata; else those of
+        HAM10000 where sizes of pictures and classes are those of its tables; else ``class_0``, ``class_1``,
+        ... ``notes`` say which.
 
     Raises
     ------
@@ -91,30 +109,35 @@ def load_hmnist(
     """
     table = Path(path)
     about = read_about(table)
-    shape = about.shape if about else None
-    parse = partial(_parse, path=table, shape=shape)
-    is_sound = partial(_is_table, path=table, shape=shape)
-    parse_large = partial(parse_pieces, table, shape)
-    arrays, sha256 = parse_once(table, "table-1", ("pixels", "labels"), parse, is_sound, parse_large)
+    stated = state(table, about, classes, size)
+    parse = partial(_parse, path=table, stated=stated)
+    is_sound = partial(_is_table, path=table, stated=stated)
+    parse_large = partial(parse_pieces, table, stated)
+    arrays, sha256 = parse_once(table, "table-2", _ARRAYS, parse, is_sound, parse_large)
     pixels, labels = arrays["pixels"], np.array(arrays["labels"])
-    names = _class_names(int(labels.max()) + 1, about, table)
+    image_ids = np.array(arrays["image_ids"]) if len(arrays["image_ids"]) else None
+    shape = picture_shape(pixels.shape[1], table, stated, _named_shape(arrays))
+    _check_count(stated, int(labels.max()) + 1, table)
     described = _metadata_file(table, metadata)
-    joined = None if described is None else read_metadata(described)
-    inputs = [
-        (table.name, sha256),
-        *((source.path.name, source.sha256) for source in (joined, about) if source),
-    ]
+    joined = (
+        None
+        if described is None
+        else join_metadata(read_metadata(described), table, labels, image_ids, stated)
+    )
+    names, notes = (joined.class_names, joined.notes) if joined else _name_classes(labels, stated, shape)
+    sources = (joined.metadata if joined else None, about)
     return PixelTable(
         pixels=pixels,
         labels=labels,
-        class_names=match_classes(joined, labels, table, names) if joined else names or _numbered(labels),
-        shape=picture_shape(pixels.shape[1], table, shape),
+        class_names=names,
+        shape=shape,
         lesion_ids=joined.lesion_ids if joined else None,
-        image_ids=joined.image_ids if joined else None,
-        clinical=joined.clinical or None if joined else None,
+        image_ids=joined.metadata.image_ids if joined else image_ids,
+        clinical=joined.metadata.clinical or None if joined else None,
         name=table.stem,
         origin=f"read from {table.name}",
-        inputs=tuple(inputs),
+        inputs=((table.name, sha256), *((source.path.name, source.sha256) for source in sources if source)),
+        notes=notes,
     )
 
 
@@ -124,48 +147,92 @@ def _metadata_file(table: Path, metadata: str | os.PathLike[str] | Literal[False
     return None if metadata is False else Path(metadata)
 
 
-def _class_names(n_classes: int, about: About | None, table: Path) -> tuple[str, ...] | None:
-    """Return the names that are known without any metadata, or None."""
-    if about is None:
-        return facts.CLASS_NAMES if n_classes == len(facts.CLASS_NAMES) else None
-    if len(about.class_names) != n_classes:
-        raise InputError(
-            f"{about.path} names {len(about.class_names)} classes where {table} has {n_classes}; expected a "
-            "name for each, so fix that file, or move it away if it is of another table"
+def _check_count(stated: Stated, n_classes: int, table: Path) -> None:
+    """Check that the stated names are one for each class."""
+    names, by = stated.class_names, stated.names_by
+    if names is None or len(names) == n_classes:
+        return
+    fix = "name them all in the order of their codes"
+    if by != "--classes":
+        by, fix = f"{table.with_name(by)}", "fix that file, or move it away if it is of another table"
+    raise InputError(
+        f"{by} names {len(names)} classes where {table} has {n_classes}; expected a name for each, so {fix}"
+    )
+
+
+def _name_classes(
+    labels: npt.NDArray[np.int64], stated: Stated, shape: tuple[int, int, int]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return names of classes that no metadata give, and the note that says where they come from."""
+    if stated.class_names is not None:
+        return stated.class_names, (f"class names come from {stated.names_by}",)
+    counts = np.bincount(labels)
+    if shape in COLLECTION_SHAPES and _is_collection(counts):
+        return facts.CLASS_NAMES, (
+            "class names are those of HAM10000: the size of the pictures and the rows of each class fit its "
+            "own tables, and no other order of their codes",
         )
-    return about.class_names
+    names = tuple(f"class_{code}" for code in range(len(counts)))
+    return names, (
+        f"class names are not known: no metadata, no classes file, and not the class sizes of HAM10000's own "
+        f"tables; the classes are called {names[0]} to {names[-1]}, none counts as melanoma, and --classes "
+        f"with {len(names)} names in the order of the codes names them",
+    )
 
 
-def _numbered(labels: npt.NDArray[np.int64]) -> tuple[str, ...]:
-    return tuple(f"class_{code}" for code in range(int(labels.max()) + 1))
+def _is_collection(counts: npt.NDArray[np.int64]) -> bool:
+    """Return whether rows of each class can be HAM10000's in the order of its codes, and in no other.
+
+    A few may be missing, but no class may shrink to the size of the next smaller one: 1,099 keratoses and
+    1,113 melanomas could not be told apart by their shares, and a wrong name is worse than none.
+    """
+    true = np.array(facts.ROWS_PER_CLASS)
+    if len(counts) != len(true):
+        return False
+    smaller = np.array([true[true < size].max(initial=0) for size in true])
+    return bool(((counts <= true) & (counts > np.maximum(smaller, 0.9 * true))).all())
 
 
-def _parse(content: bytes, path: Path, shape: tuple[int, int, int] | None) -> Arrays:
-    """Turn the content of a pixel table into ``pixels`` and ``labels``; every fault is an `InputError`."""
+def _named_shape(arrays: Arrays) -> tuple[int, int, int] | None:
+    """Return the shape that the names of the columns tell, if any."""
+    found = tuple(arrays["named_shape"].tolist())
+    return (found[0], found[1], found[2]) if found else None
+
+
+def _parse(content: bytes, path: Path, stated: Stated) -> Arrays:
+    """Turn the content of a pixel table into `_ARRAYS`; every fault is an `InputError`."""
     text = without_mark(content)
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n")
     if not text or text.isspace():
         raise InputError(f"{path} is empty; expected pixel columns, {LABEL!r} and rows, so fill it")
     header, _, body = text.partition(b"\n")
-    layout = parse_header(decode(header, path), path, shape)
+    layout = parse_header(decode(header, path), path, stated)
     if not body:
         raise InputError(f"{path} has a header and no rows; expected one row for each picture, so add them")
     if not body.endswith(b"\n"):
         body += b"\n"
+    body, image_ids = split_ids(body, layout, path)
     cells = read_fast(body, layout)
     pixels, labels = read_carefully(body, layout, path) if cells is None else cells
     check_codes(labels, path)
-    return {"pixels": pixels, "labels": labels}
+    named_shape = np.array(layout.shape or (), dtype=np.int64)
+    return {"pixels": pixels, "labels": labels, "image_ids": image_ids, "named_shape": named_shape}
 
 
-def _is_table(arrays: Arrays, path: Path, shape: tuple[int, int, int] | None) -> bool:
-    """Return whether arrays are ``pixels`` and ``labels`` as `_parse` returns them."""
-    pixels, labels = arrays["pixels"], arrays["labels"]
+def _is_table(arrays: Arrays, path: Path, stated: Stated) -> bool:
+    """Return whether arrays are as `_parse` returns them."""
+    pixels, labels, ids, named = (arrays[name] for name in _ARRAYS)
     if (pixels.dtype, pixels.ndim, labels.dtype, labels.shape) != (np.uint8, 2, np.int64, pixels.shape[:1]):
         return False
+    if len(ids) and not (ids.shape == labels.shape and are_words("image_id", ids) and (ids != "").all()):
+        return False
+    if len(named) and not (named.shape == (3,) and named.dtype == np.int64 and (named > 0).all()):
+        return False
     try:
-        picture_shape(pixels.shape[1], path, shape)
+        shape = picture_shape(pixels.shape[1], path, stated, _named_shape(arrays))
+        if pixels.shape[1] != math.prod(shape):
+            return False
         check_codes(labels, path)
     except InputError:
         return False

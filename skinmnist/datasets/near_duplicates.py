@@ -1,4 +1,4 @@
-"""Pictures that look nearly the same, found in the pixels, beyond what lesion ids show.
+"""What pixels say of lesions: pictures that look nearly the same, and whether lesion ids fit the pictures.
 
 Two pictures are compared as they are and turned or mirrored, by the correlation of their pixels around their
 mean colour. On HAM10000 pairs above the threshold are all but certain: of them, 100 of 101 at
@@ -26,6 +26,8 @@ _LEAST_CONTRAST = 2.0
 #: Larger tables are not searched: the cost grows with the square of the rows.
 MOST_ROWS = 40_000
 _BLOCK = 1000
+#: Pairs of one lesion, and pictures of each class beside them, that are enough to see whether ids fit.
+_MOST_PAIRS, _MOST_OTHERS = 1000, 500
 
 
 def find_near_duplicates(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
@@ -48,6 +50,52 @@ def find_near_duplicates(table: PixelTable, rows: npt.NDArray[np.integer]) -> np
     found = np.asarray(rows, dtype=np.int64)[np.concatenate(pairs)]
     found.sort(axis=1)
     return found[np.lexsort((found[:, 1], found[:, 0]))]
+
+
+def lesion_likeness(table: PixelTable) -> tuple[int, float] | None:
+    """Measure whether pictures of one lesion are more alike than those of different lesions of its class.
+
+    The distance of two pictures is that of the mean and the spread of their colours: on HAM10000 this tells
+    lesions apart better than pixels at their places, for a second picture is turned, shifted or taken closer.
+
+    Returns
+    -------
+    (int, float) or None
+        The number of pairs of one lesion that were looked at, and the mean share of the other lesions'
+        pictures that are less alike: 0.5 where the ids say nothing about the pictures. None where no lesion
+        has two pictures, or none has others of its class beside it.
+    """
+    if table.lesion_ids is None:
+        return None
+    lesions = np.unique(table.lesion_ids, return_inverse=True)[1]
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(lesions))
+    order = order[np.argsort(lesions[order], kind="stable")]
+    pairs = np.stack([order[:-1], order[1:]], axis=1)[lesions[order[1:]] == lesions[order[:-1]]]
+    pairs = rng.permutation(pairs)[:_MOST_PAIRS]
+    shares = [np.zeros(0)]
+    for label in np.unique(table.labels[pairs[:, 0]]):
+        own = pairs[table.labels[pairs[:, 0]] == label]
+        others = rng.permutation(np.flatnonzero(table.labels == label))[:_MOST_OTHERS]
+        first, second, beside = (_colours(table, rows) for rows in (own[:, 0], own[:, 1], others))
+        near = np.square(first - second).sum(axis=1)[:, None]
+        far = np.square(first[:, None] - beside[None]).sum(axis=2)
+        counted = lesions[own[:, 0]][:, None] != lesions[others]
+        farther = ((far > near) + 0.5 * (far == near)) * counted
+        known = counted.any(axis=1)
+        shares.append(farther[known].sum(axis=1) / counted[known].sum(axis=1))
+    found = np.concatenate(shares)
+    return (len(found), float(found.mean())) if len(found) else None
+
+
+def _colours(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """Return the mean and the standard deviation of each channel of pictures, shape (n, 2 * channels)."""
+    parts = []
+    for start in range(0, len(rows), _BLOCK):
+        block = np.asarray(table.pixels[rows[start : start + _BLOCK]], dtype=np.float64)
+        pixels = block.reshape(len(block), -1, table.shape[2])
+        parts.append(np.concatenate([pixels.mean(axis=1), pixels.std(axis=1)], axis=1))
+    return np.concatenate(parts)
 
 
 def _correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -41,6 +41,9 @@ class PixelTable:
         Name and SHA-256 of every file that was read.
     synthetic : bool
         Whether `make_lesions` rendered the pictures.
+    notes : tuple of str
+        What a reader of scores must know of how the table was read: where class names come from, which
+        lesions are unknown.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -54,6 +57,7 @@ class PixelTable:
     origin: str = "made in Python"
     inputs: tuple[tuple[str, str], ...] = ()
     synthetic: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.labels)

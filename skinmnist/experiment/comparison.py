@@ -42,6 +42,7 @@ from skinmnist.experiment.run_folder.run_info import (
     CellEntry,
     Grid,
     Hardware,
+    LesionFit,
     Request,
     RunInfo,
     Session,
@@ -201,10 +202,13 @@ class _Run:
         """Write what is known before the first cell, and look for stored cells."""
         plan, table, folder = self.plan, self.table, self.folder
         log_event("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
+        fit = LesionFit.of_table(table)
         self.info = replace(
             describe_run(plan, table, self.request, self.jobs, self.provenance),
             started=datetime.now().astimezone().isoformat(timespec="seconds"),
             split_facts=self._split_facts(),
+            lesion_fit=fit,
+            notes=(*(fit.warning if fit else ()), *table.notes, *plan.notes),
         )
         write_pictures(folder, *_sample_pictures(table, plan.task.folds[0] >= 0))
         write_rows(folder, table)
@@ -231,7 +235,7 @@ class _Run:
                 progress.finished(outcome, remaining.seconds(left))
 
         if progress:
-            progress.planned(self.plan.cells, len(self.done), self.plan.notes)
+            progress.planned(self.plan.cells, len(self.done), self.info.notes)
         missing = sorted(left, key=lambda cell: -expected[cell])
         outcomes = _with_fused(self.plan, self.store, missing, frozenset(self.done), engine)
         store_outcomes(outcomes, self.store, self.done, self.failures, report)

@@ -33,7 +33,7 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import CellFailure, CellResult
 from skinmnist.experiment.splits import LEFT_OUT
-from skinmnist.text import one_line
+from skinmnist.text import one_line, shown
 
 #: Share of the columns' log-odds that is added: they repeat some of what the picture shows.
 WEIGHT = 0.7
@@ -76,6 +76,25 @@ def choose_columns(table: PixelTable, names: Iterable[str]) -> dict[str, npt.NDA
         if asked.count(name) > 1:
             raise InputError(f"received the clinical column {name!r} twice; name each one once")
     return {name: values for name, values in known.items() if name in asked}
+
+
+def informative_columns(
+    columns: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.bool_]
+) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
+    """Return the columns that say anything of the rows of a run, and a note on each that does not."""
+    useful, notes = {}, []
+    for name, values in columns.items():
+        known = values[rows]
+        known = known[known != ""] if values.dtype.kind == "U" else known[np.isfinite(known)]
+        found = len(np.unique(known))
+        if found > 1:
+            useful[name] = values
+            continue
+        why = "every value is unknown" if not found else f"every known value is {shown(known[0].item())}"
+        notes.append(f"the clinical column {name} is left out: {why}")
+    if columns and not useful:
+        notes.append("no cells with clinical columns are planned: none of the columns says anything")
+    return useful, notes
 
 
 def add_odds(

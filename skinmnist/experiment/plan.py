@@ -18,7 +18,7 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell
 from skinmnist.experiment.execution.machine import versions
 from skinmnist.experiment.fit_cell import Task
-from skinmnist.experiment.fusion import Fusion, choose_columns
+from skinmnist.experiment.fusion import Fusion, choose_columns, informative_columns
 from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
 from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
 from skinmnist.experiment.splits import LEFT_OUT, assign_folds, choose_split
@@ -108,6 +108,7 @@ def make_plan(
     columns = choose_columns(table, clinical)
     chosen_split = choose_split(table, split)
     fold_of = assign_folds(table, folds, repeats, chosen_split, seed, rows)
+    columns, silent = informative_columns(columns, fold_of[0] != LEFT_OUT)
     held_out = 1 if chosen_split == "holdout" else folds
     cells, notes = plan_cells(found_samplers, found_models, repeats, held_out, fused=bool(columns))
     if not cells:
@@ -135,7 +136,7 @@ def make_plan(
     )
     return Plan(
         cells=tuple(cells),
-        notes=tuple(notes),
+        notes=(*silent, *notes),
         task=task,
         protocol=protocol,
         repeats=repeats,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
+from skinmnist.datasets.classes_file import spell_classes
 from skinmnist.datasets.files import read_file
 from skinmnist.datasets.metadata import REQUIRED_COLUMNS, read_metadata, read_rows
 from skinmnist.errors import InputError
@@ -65,12 +66,13 @@ def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
     id_column, dx_column = header.index("image_id"), header.index("dx")
     where_of: dict[str, str] = {}
     for where, cells in rows:
-        if cells[id_column] in where_of:
+        cells[id_column] = name = cells[id_column].strip()
+        if name in where_of:
             raise InputError(
-                f"{where}, column 'image_id': received {shown(cells[id_column])}, which stands at "
-                f"{where_of[cells[id_column]]} too; expected every picture once, so drop one of the rows"
+                f"{where}, column 'image_id': received {shown(name)}, which stands at {where_of[name]} too; "
+                "expected every picture once, so drop one of the rows"
             )
-        where_of[cells[id_column]] = where
+        where_of[name] = where
     paths, ignored = _pictures_below(folders)
     by_name = _unique_names(paths)
     strangers = [by_name[name] for name in by_name if name not in where_of]
@@ -130,6 +132,7 @@ def _by_folder(folders: Sequence[Path]) -> Pictures:
 
 def _encode(names: Sequence[str], source: Path) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
     """Return the class names in code order, and the code of each row."""
+    names = spell_classes(names)
     present = set(names)
     if len(present) < 2:
         raise InputError(

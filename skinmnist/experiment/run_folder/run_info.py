@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
-from skinmnist.datasets.near_duplicates import ALIKE, MOST_ROWS, find_near_duplicates
+from skinmnist.datasets.near_duplicates import ALIKE, MOST_ROWS, find_near_duplicates, lesion_likeness
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
@@ -26,6 +26,9 @@ Side = Annotated[int, Between(1, 2**16)]
 
 #: Near duplicates across folds that are named one by one.
 _NAMED = 20
+#: HAM10000's lesion ids have a fit of 0.81, shuffled within their classes one of 0.50; of fewer pairs than
+#: these, chance alone goes as far.
+_LEAST_FIT, _FEWEST_PAIRS = 0.65, 20
 
 
 @dataclass(frozen=True)
@@ -219,6 +222,37 @@ class SplitFacts:
 
 
 @dataclass(frozen=True)
+class LesionFit:
+    """Whether lesion ids fit the pictures: pairs and share are those of `lesion_likeness`."""
+
+    pairs: Count
+    share: Annotated[float, Between(0, 1)]
+
+    @classmethod
+    def of_table(cls, table: PixelTable) -> LesionFit | None:
+        """Measure it; None where no two pictures show one lesion."""
+        found = lesion_likeness(table)
+        return None if found is None else cls(found[0], round(found[1], 4))
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the ids are more probably those of other pictures; a few pairs cannot tell."""
+        return self.pairs >= _FEWEST_PAIRS and self.share < _LEAST_FIT
+
+    @property
+    def warning(self) -> tuple[str, ...]:
+        """What is to be said of ids that do not fit: one sentence, or none."""
+        if not self.doubtful:
+            return ()
+        return (
+            f"WARNING: the lesion ids do not fit the pictures: a second picture of a lesion is more like the "
+            f"first than {self.share:.0%} of those of other lesions of its class, over {self.pairs:,} pairs "
+            f"(by chance 50%, expected at least {_LEAST_FIT:.0%}); the split cannot keep lesions together, "
+            "so check that metadata and table have their rows in the same order",
+        )
+
+
+@dataclass(frozen=True)
 class Hardware:
     """The machine."""
 
@@ -256,6 +290,7 @@ class RunInfo:
     hardware: Hardware
     started: str = ""
     split_facts: SplitFacts | None = None
+    lesion_fit: LesionFit | None = None
     sessions: tuple[Session, ...] = ()
     #: Over all sessions.
     wall_seconds: Amount | None = None

@@ -47,6 +47,8 @@ def context(analysis: Analysis) -> dict[str, Any]:
         "pictures": draw_pictures(record),
         "licence": facts.DATA_LICENCE if genuine else "",
         "citation": facts.DATA_CITATION if genuine else "",
+        "lesion_fit": record.info.lesion_fit,
+        "lesion_fit_share": percent(record.info.lesion_fit.share) if record.info.lesion_fit else "",
         "folds_figure": draw_folds(record.info.protocol.folds),
     }
 

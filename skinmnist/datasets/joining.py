@@ -1,0 +1,234 @@
+"""Metadata joined to a pixel table: which row describes which picture, the classes, and the lesions.
+
+Names of classes are evidence: a diagnosis names a class where the two go together in every row. What does
+not fit is diagnosed, and nothing is dropped without a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist import facts
+from skinmnist.datasets.classes_file import Stated
+from skinmnist.datasets.files import place
+from skinmnist.datasets.metadata import Metadata
+from skinmnist.errors import InputError
+from skinmnist.text import shown
+
+Labels = npt.NDArray[np.int64]
+Words = npt.NDArray[np.str_]
+
+#: Share of the rows in which label and diagnosis must agree before those that do not are single faults.
+_NEARLY_ALL = 0.95
+#: Diagnoses and classes that a sentence lists.
+_MOST_LISTED = 12
+_LEAVE_OUT = "leave it out with --metadata none"
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """What metadata say of each row of a table, and of its classes in code order."""
+
+    metadata: Metadata  # One row for each of the table's, in its order
+    class_names: tuple[str, ...]
+    lesion_ids: Words | None  # None where no lesion is known
+    notes: tuple[str, ...]
+
+
+def join_metadata(
+    metadata: Metadata, table: Path, labels: Labels, image_ids: Words | None, stated: Stated
+) -> Joined:
+    """Join metadata by ``image_id`` where the table has that column, else row by row.
+
+    Raises
+    ------
+    InputError
+        Where rows cannot belong together, or one lesion has several diagnoses.
+    """
+    rows, notes = _match_rows(metadata, table, labels, image_ids)
+    if rows is not None:
+        metadata = _take(metadata, rows)
+    line_of = np.arange(len(labels)) if rows is None else rows
+    by_label = _diagnosis_of_each(labels, metadata.diagnoses)
+    if by_label is None:
+        _check_agreement(metadata, table, labels, line_of, by_row=rows is None)
+        groups = _groups(metadata.diagnoses, labels)
+    else:
+        groups = [[name] for name in by_label]
+    names, naming = _name_groups(groups, stated, metadata.path)
+    lesion_ids, unknown = _own_lesions(metadata)
+    if lesion_ids is not None:
+        _check_lesions(metadata, lesion_ids, line_of)
+    return Joined(metadata, names, lesion_ids, (*notes, naming, *unknown))
+
+
+def _match_rows(
+    metadata: Metadata, table: Path, labels: Labels, image_ids: Words | None
+) -> tuple[npt.NDArray[np.intp] | None, list[str]]:
+    """Return the metadata row of each picture, None where they are the same, and what is to be said of it."""
+    n, path = len(metadata.image_ids), metadata.path
+    if image_ids is None:
+        if n == len(labels):
+            return None, []
+        raise InputError(
+            f"{path} has {n} rows where {table} has {len(labels)} and no column image_id to join them by; "
+            f"add that column to the table, name its own metadata with --metadata, or {_LEAVE_OUT}"
+        )
+    if np.array_equal(image_ids, metadata.image_ids):
+        return None, []
+    at: dict[str, int] = {}
+    twice: set[str] = set()
+    for row, name in enumerate(metadata.image_ids.tolist()):
+        if at.setdefault(name, row) != row:
+            twice.add(name)
+    asked = image_ids.tolist()
+    for row, name in enumerate(asked):
+        if name not in at or name in twice:
+            found = "stands nowhere" if name not in at else "stands more than once"
+            raise InputError(
+                f"{place(table, row)}, column 'image_id': received {shown(name)}, which {found} in {path}; "
+                f"expected one row for each picture, so fix it there, or {_LEAVE_OUT}"
+            )
+    left_out = n - len(set(asked))
+    why = f"its rows stand in another order than those of {table.name}"
+    if left_out:
+        why = f"{left_out:,} of its {n:,} rows describe no picture of {table.name}"
+    note = f"{path.name} is joined by image_id: {why}"
+    return np.array([at[name] for name in asked], dtype=np.intp), [note]
+
+
+def _take(metadata: Metadata, rows: npt.NDArray[np.intp]) -> Metadata:
+    return replace(
+        metadata,
+        lesion_ids=metadata.lesion_ids[rows],
+        image_ids=metadata.image_ids[rows],
+        diagnoses=metadata.diagnoses[rows],
+        clinical={name: values[rows] for name, values in metadata.clinical.items()},
+    )
+
+
+def _diagnosis_of_each(labels: Labels, diagnoses: Words) -> list[str] | None:
+    """Return the diagnosis of each label where the two go one to one, else None."""
+    _, first_rows = np.unique(labels, return_index=True)
+    names = diagnoses[first_rows]
+    found: list[str] = names.tolist()
+    return found if len(set(found)) == len(found) and bool((diagnoses == names[labels]).all()) else None
+
+
+def _groups(diagnoses: Words, labels: Labels) -> list[list[str]]:
+    """Return the diagnoses that stand at each label."""
+    pairs = sorted(set(zip(labels.tolist(), diagnoses.tolist(), strict=True)))
+    groups: list[list[str]] = [[] for _ in range(int(labels.max()) + 1)]
+    for label, name in pairs:
+        groups[label].append(name)
+    return groups
+
+
+def _check_agreement(
+    metadata: Metadata, table: Path, labels: Labels, line_of: npt.NDArray[np.integer], by_row: bool
+) -> None:
+    """Refuse rows of which one diagnosis stands at several labels, and say what is wrong with them."""
+    names, codes = np.unique(metadata.diagnoses, return_inverse=True)
+    counts = np.zeros((len(names), int(labels.max()) + 1), dtype=np.int64)
+    np.add.at(counts, (codes, labels), 1)
+    if ((counts > 0).sum(axis=1) == 1).all():
+        return
+    usual = counts.argmax(axis=1)
+    strays = np.flatnonzero(labels != usual[codes])
+    row = int(strays[0])
+    dx, label = names[codes[row]], int(labels[row])
+    where = f"{place(metadata.path, int(line_of[row]))}, column 'dx'"
+    beside = table if by_row else place(table, row)
+    seen = f"{where}: {shown(str(dx))} with label {label} in {beside} where {usual[codes[row]]} is usual"
+    ways = f"name the metadata of this table with --metadata, or {_LEAVE_OUT}"
+    if ((counts > 0).sum(axis=0) == 1).all():
+        raise InputError(f"{seen}; expected one label for each dx, so merge these labels, or {_LEAVE_OUT}")
+    if len(strays) <= (1 - _NEARLY_ALL) * len(labels):
+        raise InputError(f"{seen}; {len(strays)} of {len(labels)} rows disagree so, so fix them, {ways}")
+    if by_row:
+        same = sorted(np.bincount(labels).tolist()) == sorted(np.bincount(codes).tolist())
+        what = "the same rows in another order" if same else "other rows, or the same in another order"
+        ways = f"add a column image_id to the table to join the two by it, {ways}"
+        raise InputError(
+            f"{metadata.path} holds {what} than {table}: {len(strays)} of {len(labels)} rows disagree, the "
+            f"first is {seen}; {ways}"
+        )
+    raise InputError(f"{seen}; expected one label for each dx, so fix the labels or image_ids, {ways}")
+
+
+def _name_groups(groups: list[list[str]], stated: Stated, path: Path) -> tuple[tuple[str, ...], str]:
+    """Return a name for each label from the diagnoses that stand at it, and where the names come from."""
+    own = tuple(group[0] if len(group) == 1 else f"class_{code}" for code, group in enumerate(groups))
+    if stated.class_names is not None:
+        _check_stated(stated.class_names, groups, stated.names_by, path)
+    names, by = (stated.class_names or own), (stated.names_by if stated.class_names else f"dx of {path.name}")
+    if all(len(group) == 1 for group in groups):
+        listed = _listed(f"{code} {name}" for code, name in enumerate(own))
+        if names != own:
+            return names, f"class names come from {by}; dx of {path.name} calls them {listed}"
+        unlike = set(own) == set(facts.CLASS_NAMES) and own != facts.CLASS_NAMES
+        codes = f", whose codes are not those of HAM10000's own tables: {listed}" if unlike else ""
+        return names, f"class names come from {by}{codes}"
+    listed = _listed(f"{name} = {', '.join(group)}" for name, group in zip(names, groups, strict=True))
+    advice = "" if stated.class_names else f"; to name them, add --classes with {len(groups)} names"
+    source = f"; their names come from {by}" if stated.class_names else ""
+    return names, f"classes are groups of diagnoses, by dx of {path.name}: {listed}{source}{advice}"
+
+
+def _check_stated(names: tuple[str, ...], groups: list[list[str]], by: str, path: Path) -> None:
+    """Refuse a stated name that is the name of another diagnosis than the one it stands for."""
+    diagnoses = {name for group in groups for name in group} | set(facts.CLASS_NAMES)
+    for code, (name, group) in enumerate(zip(names, groups, strict=True)):
+        if name in diagnoses and group != [name]:
+            raise InputError(
+                f"{by} calls label {code} {shown(name)}, but {path} has the dx {_listed(map(shown, group))} "
+                f"there; expected the names in the order of the labels, so correct {by} or leave it out"
+            )
+
+
+def _listed(parts: Iterable[str]) -> str:
+    found = list(parts)
+    more = f" and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
+    return "; ".join(found[:_MOST_LISTED]) + more
+
+
+def _own_lesions(metadata: Metadata) -> tuple[Words | None, list[str]]:
+    """Return lesion ids in which every picture without one has one of its own, and how many these are."""
+    ids = metadata.lesion_ids
+    unknown = ids == ""
+    count = int(unknown.sum())
+    if count == len(ids):
+        return None, []
+    if not count:
+        return ids, []
+    prefix = "lesion of "
+    while any(name.startswith(prefix) for name in ids.tolist()):
+        prefix = f"the {prefix}"
+    # The picture names its lesion: copies of one picture stay together.
+    filled = np.where(unknown, np.char.add(prefix, metadata.image_ids), ids)
+    return filled, [
+        f"{count:,} of {len(ids):,} pictures have no lesion_id in {metadata.path.name}: each counts as a "
+        "lesion of its own"
+    ]
+
+
+def _check_lesions(metadata: Metadata, lesion_ids: Words, line_of: npt.NDArray[np.integer]) -> None:
+    """Refuse a lesion with several diagnoses."""
+    lesions, diagnoses = lesion_ids.tolist(), metadata.diagnoses.tolist()
+    first: dict[str, int] = {}
+    if len(set(zip(lesions, diagnoses, strict=True))) == len(set(lesions)):
+        return
+    for row, lesion in enumerate(lesions):
+        earlier = first.setdefault(lesion, row)
+        if diagnoses[row] != diagnoses[earlier]:
+            raise InputError(
+                f"{metadata.path}: the lesion {shown(lesion)} has the dx {shown(diagnoses[earlier])} in row "
+                f"{line_of[earlier]} and {shown(diagnoses[row])} in row {line_of[row]}; expected one dx for "
+                "each lesion, so fix it, or give the pictures lesion_ids of their own (empty where unknown), "
+                f"or {_LEAVE_OUT}"
+            )
