@@ -167,7 +167,7 @@ def _name_classes(
     if stated.class_names is not None:
         return stated.class_names, (f"class names come from {stated.names_by}",)
     counts = np.bincount(labels)
-    if shape in COLLECTION_SHAPES and _is_collection(counts):
+    if shape in COLLECTION_SHAPES and fits_collection(counts):
         return facts.CLASS_NAMES, (
             "class names are those of HAM10000: the size of the pictures and the rows of each class fit its "
             "own tables, and no other order of their codes",
@@ -180,7 +180,7 @@ def _name_classes(
     )
 
 
-def _is_collection(counts: npt.NDArray[np.int64]) -> bool:
+def fits_collection(counts: npt.NDArray[np.int64]) -> bool:
     """Return whether rows of each class can be HAM10000's in the order of its codes, and in no other.
 
     A few may be missing, but no class may shrink to the size of the next smaller one: 1,099 keratoses and

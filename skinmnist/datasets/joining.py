@@ -58,6 +58,8 @@ def join_metadata(
     if by_label is None:
         _check_agreement(metadata, table, labels, line_of, by_row=rows is None)
         groups = _groups(metadata.diagnoses, labels)
+        if stated.class_names is None:
+            _check_spelling(metadata, groups, line_of)
     else:
         groups = [[name] for name in by_label]
     names, naming = _name_groups(groups, stated, metadata.path)
@@ -138,7 +140,8 @@ def _check_agreement(
     np.add.at(counts, (codes, labels), 1)
     if ((counts > 0).sum(axis=1) == 1).all():
         return
-    usual = counts.argmax(axis=1)
+    # Of labels with as many rows of a diagnosis, the one that has fewer others.
+    usual = (counts + 0.5 * counts / counts.sum(axis=0)).argmax(axis=1)
     strays = np.flatnonzero(labels != usual[codes])
     row = int(strays[0])
     dx, label = names[codes[row]], int(labels[row])
@@ -148,8 +151,8 @@ def _check_agreement(
     ways = f"name the metadata of this table with --metadata, or {_LEAVE_OUT}"
     if ((counts > 0).sum(axis=0) == 1).all():
         raise InputError(f"{seen}; expected one label for each dx, so merge these labels, or {_LEAVE_OUT}")
-    if len(strays) <= (1 - _NEARLY_ALL) * len(labels):
-        raise InputError(f"{seen}; {len(strays)} of {len(labels)} rows disagree so, so fix them, {ways}")
+    if len(strays) == 1 or len(strays) <= (1 - _NEARLY_ALL) * len(labels):
+        raise InputError(f"{seen}; {len(strays)} of {len(labels)} rows disagree so; fix them, {ways}")
     if by_row:
         same = sorted(np.bincount(labels).tolist()) == sorted(np.bincount(codes).tolist())
         what = "the same rows in another order" if same else "other rows, or the same in another order"
@@ -159,6 +162,19 @@ def _check_agreement(
             f"first is {seen}; {ways}"
         )
     raise InputError(f"{seen}; expected one label for each dx, so fix the labels or image_ids, {ways}")
+
+
+def _check_spelling(metadata: Metadata, groups: list[list[str]], line_of: npt.NDArray[np.integer]) -> None:
+    """Refuse unknown diagnoses beside one of HAM10000 at every label: these are no groups, but misspelt."""
+    strange = [name for group in groups for name in group if name not in facts.CLASS_NAMES]
+    if not strange or any(len(group) - len({*group} & {*strange}) != 1 for group in groups):
+        return
+    row = int(np.argmax(np.isin(metadata.diagnoses, strange)))
+    raise InputError(
+        f"{place(metadata.path, int(line_of[row]))}, column 'dx': received "
+        f"{shown(str(metadata.diagnoses[row]))}, which is not a known class; expected one of "
+        f"{', '.join(facts.CLASS_NAMES)}, so fix the cell, or name the classes with --classes"
+    )
 
 
 def _name_groups(groups: list[list[str]], stated: Stated, path: Path) -> tuple[tuple[str, ...], str]:

@@ -9,6 +9,7 @@ from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.errors import InputError
 
 HEADER = "{path}, header (line 1): "
+GIVE_SIZE = ", or give the size of the pictures with --size HEIGHTxWIDTH"
 
 
 def named(column, text):
@@ -55,7 +56,7 @@ HEADER_FAULTS = {
         lambda lines: [b"label", b"0", b"1"],
         HEADER
         + "0 pixel columns make no square picture; expected side x side x 3 (RGB) or side x side (grey), "
-        "such as 2352 or 784 for 28 x 28, so add the columns that are missing",
+        "such as 2352 or 784 for 28 x 28, so add the columns that are missing" + GIVE_SIZE,
     ),
     "missing pixel": (
         lambda lines: [text.split(b",", 1)[1] for text in lines],
@@ -103,7 +104,7 @@ HEADER_FAULTS = {
         lambda lines: [b"pixel0,pixel1,label", b"1,2,0"],
         HEADER
         + "2 pixel columns make no square picture; expected side x side x 3 (RGB) or side x side (grey), "
-        "such as 2352 or 784 for 28 x 28, so add the columns that are missing",
+        "such as 2352 or 784 for 28 x 28, so add the columns that are missing" + GIVE_SIZE,
     ),
     "header in another encoding": (
         named(1, b"pixel\xff"),
@@ -375,3 +376,120 @@ def test_a_file_that_changes_while_it_is_read_is_reported_and_not_stored(csv, mo
     other = load_hmnist(path).digest()
     path.write_bytes(whole)
     assert load_hmnist(path).digest() != other
+
+
+# Shapes
+
+
+@pytest.mark.parametrize(
+    ("n_pixels", "candidates", "size", "shape"),
+    [
+        (22500, ["150 x 150 x 1 (grey)", "75 x 100 x 3 (RGB)"], (75, 100), (75, 100, 3)),
+        (22500, ["150 x 150 x 1 (grey)", "75 x 100 x 3 (RGB)"], (150, 150, 1), (150, 150, 1)),
+        (1024, ["32 x 32 x 1 (grey)", "16 x 16 x 4 (RGBA"], (32, 32), (32, 32, 1)),
+        (4096, ["64 x 64 x 1 (grey)", "32 x 32 x 4 (RGBA"], (64, 64, 1), (64, 64, 1)),
+        (7500, ["50 x 50 x 3 (RGB)", "75 x 100 x 1 (grey)"], (50, 50, 3), (50, 50, 3)),
+        (30000, ["100 x 100 x 3 (RGB)", "150 x 200 x 1 (grey)"], (150, 200), (150, 200, 1)),
+    ],
+)
+def test_columns_that_fit_several_shapes_are_asked_about(
+    n_pixels, candidates, size, shape, write_table, complaint
+):
+    path = write_table(np.zeros((4, n_pixels), int), [0, 1, 0, 1])
+    sentence = complaint(path)
+    for candidate in candidates:
+        assert candidate in sentence
+    assert f"--size {'x'.join(map(str, shape))}" in sentence
+    table = load_hmnist(path, size=size)
+    assert table.shape == shape
+    assert candidates[0] in complaint(path)  # from the cache
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(28, 28, 3), (28, 28, 1), (8, 8, 3), (8, 8, 1), (64, 64, 3), (32, 32, 3), (15, 15, 1), (224, 224, 3)],
+)
+def test_columns_that_fit_one_shape_are_not_asked_about(shape, write_table):
+    assert load_hmnist(write_table(np.zeros((2, np.prod(shape)), int), [0, 1])).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("shape", "column"),
+    [
+        ((6, 8, 3), "pixel_{}_{}_{}"),
+        ((16, 16, 1), "pixel_{}_{}"),
+        ((12, 12, 1), "pixel_{}_{}_{}"),
+        ((3, 5, 3), "pixel_{}_{}_{}"),
+    ],
+)
+def test_names_of_columns_tell_the_shape(shape, column, write_table):
+    path = write_table(np.arange(2 * np.prod(shape)).reshape(2, -1) % 256, [0, 1])
+    names = [column.format(*np.unravel_index(i, shape)) for i in range(np.prod(shape))]
+    body = path.read_text().partition("\n")[2]
+    path.write_text(",".join([*names, "label"]) + "\n" + body)
+    for _ in range(2):
+        assert load_hmnist(path).shape == shape
+    names[3], names[4] = names[4], names[3]
+    path.write_text(",".join([*names, "label"]) + "\n" + body)
+    with pytest.raises(InputError, match="column 4 is"):
+        load_hmnist(path)
+
+
+@pytest.mark.parametrize("size", [(16, 16, 4), (0, 5), (3, 3, 2)])
+def test_sizes_that_cannot_be_are_refused(size, write_table, complaint):
+    path = write_table(np.zeros((2, 1024), int), [0, 1])
+    assert "expected height x width" in complaint(path, size=size)
+    assert "1024 pixel columns where --size says 30 x 30; expected 2700 or 900" in complaint(
+        path, size=(30, 30)
+    )
+
+
+# Names of pictures
+
+
+@pytest.mark.parametrize("place", [0, 1, -1, -2])
+@pytest.mark.parametrize("label_first", [False, True])
+@pytest.mark.parametrize("large", [False, True])
+def test_pictures_may_be_named_beside_their_label(place, label_first, large, write_table, monkeypatch):
+    if large:
+        monkeypatch.setattr(mapped, "LARGE_FILE", 50)
+    pixels, labels = np.arange(36).reshape(9, 4), [0, 1, 2, 0, 1, 2, 0, 1, 2]
+    path = write_table(pixels, labels, label_first=label_first)
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    for row, cells in enumerate(lines):
+        cells.insert(place if place >= 0 else len(cells) + 1 + place, f"ISIC {row}" if row else "image_id")
+    path.write_text("\n".join(map(",".join, lines)) + "\n")
+    inside = (
+        lines[0].index("image_id") not in (0, 5)
+        and "label" not in lines[0][(at := lines[0].index("image_id")) - 1 : at + 2]
+    )
+    if inside:
+        with pytest.raises(InputError, match="expected it before or after all pixels"):
+            load_hmnist(path)
+        return
+    for _ in range(2):
+        table = load_hmnist(path)
+        np.testing.assert_array_equal(table.pixels, pixels)
+        assert table.labels.tolist() == labels
+        assert table.image_ids.tolist() == [f"ISIC {row}" for row in range(1, 10)]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("1,2,3,4,0,", "column 'image_id': received ''"),
+        ("1,2,3,4,0", "ends before column 'image_id', with 5 cells; expected 6"),
+        ("1,2,3,4,0,a,b", "goes on after column 'image_id', with 7 cells; expected 6"),
+        ("", "is blank; expected 6 cells"),
+        ("1,2,x,4,0,a", "column 'pixel0002': received 'x'"),
+        ("1,2,3,4,0,a\x1b", "column 'image_id': received"),
+    ],
+)
+def test_every_fault_beside_names_of_pictures_is_one_sentence(line, message, tmp_path, complaint):
+    path = tmp_path / "t.csv"
+    path.write_text(
+        f"pixel0000,pixel0001,pixel0002,pixel0003,label,image_id\n1,2,3,4,1,b\n{line}\n1,2,3,4,0,c\n"
+    )
+    sentence = complaint(path)
+    assert f"{path}, row 1 (line 3)" in sentence
+    assert message in sentence

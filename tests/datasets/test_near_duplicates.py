@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from skinmnist.datasets.near_duplicates import find_near_duplicates
+from skinmnist.datasets.near_duplicates import find_near_duplicates, lesion_likeness
+from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.datasets.table import PixelTable
-from skinmnist.experiment.run_folder.run_info import SplitFacts
+from skinmnist.experiment.run_folder.run_info import LesionFit, SplitFacts
 from skinmnist.experiment.splits import LEFT_OUT, assign_folds
 
 
@@ -93,3 +94,81 @@ def test_on_the_real_table(real_tables):
     same = table.lesion_ids[pairs[:, 0]] == table.lesion_ids[pairs[:, 1]]
     assert (len(pairs), int(same.sum())) == (114, 111)
     assert SplitFacts.of_split(table, assign_folds(table, 5)[0]).shared_lesions == 0
+
+
+# Whether lesion ids fit the pictures
+
+
+def shuffled_within_classes(table, seed):
+    random, ids = np.random.default_rng(seed), table.lesion_ids.copy()
+    for code in range(len(table.class_names)):
+        rows = np.flatnonzero(table.labels == code)
+        ids[rows] = ids[random.permutation(rows)]
+    return replace(table, lesion_ids=ids)
+
+
+def moved_within_classes(table, by):
+    ids = table.lesion_ids.copy()
+    for code in range(len(table.class_names)):
+        rows = np.flatnonzero(table.labels == code)
+        ids[rows] = np.roll(ids[rows], by)
+    return replace(table, lesion_ids=ids)
+
+
+def drawn():
+    return make_lesions(1500, size=8, random_state=3)
+
+
+@pytest.mark.parametrize(
+    ("table", "fits"),
+    [
+        (drawn, True),
+        (lambda: shuffled_within_classes(drawn(), 0), False),
+        (lambda: shuffled_within_classes(drawn(), 1), False),
+        (lambda: shuffled_within_classes(drawn(), 2), False),
+    ],
+    ids=["own", "shuffled", "shuffled again", "shuffled once more"],
+)
+def test_lesion_ids_of_other_pictures_are_seen(table, fits):
+    fit = LesionFit.of_table(table())
+    assert fit.pairs > 300
+    assert fit.share > 0.75 if fits else 0.42 < fit.share < 0.58
+    assert fit.doubtful is not fits
+    assert (f"{fit.share:.0%}" in "".join(fit.warning)) is not fits
+
+
+def test_the_fit_of_lesion_ids_is_the_share_of_pictures_that_are_less_alike():
+    table = drawn().take(np.arange(260))
+    pairs, share = lesion_likeness(table)
+    pixels = table.pixels.reshape(len(table), -1, 3).astype(float)
+    colours = np.concatenate([pixels.mean(axis=1), pixels.std(axis=1)], axis=1)
+    shares = []
+    for first in range(len(table)):
+        for second in np.flatnonzero(table.lesion_ids == table.lesion_ids[first]):
+            others = (table.labels == table.labels[first]) & (table.lesion_ids != table.lesion_ids[first])
+            if second == first or not others.any():
+                continue
+            near = np.linalg.norm(colours[first] - colours[second])
+            shares.append(np.mean(np.linalg.norm(colours[others] - colours[first], axis=1) > near))
+    # The measure takes each lesion's pictures in a row, here each is held against each.
+    assert share == pytest.approx(np.mean(shares), abs=0.08)
+    assert 0 < pairs <= len(shares)
+
+
+def test_tables_that_cannot_tell_have_no_fit():
+    table = drawn()
+    assert lesion_likeness(replace(table, lesion_ids=None)) is None
+    assert lesion_likeness(replace(table, lesion_ids=np.arange(len(table)).astype(str))) is None
+    every = np.array([f"lesion {label}" for label in table.labels])
+    assert lesion_likeness(replace(table, lesion_ids=every)) is None
+
+
+@pytest.mark.parametrize("name", ["hmnist_8_8_RGB", "hmnist_28_28_RGB"])
+def test_the_real_lesion_ids_fit_and_shuffled_ones_do_not(name, real_tables):
+    from skinmnist import load_hmnist
+
+    table = load_hmnist(real_tables / f"{name}.csv")
+    assert lesion_likeness(table)[1] > 0.78
+    for wrong in (shuffled_within_classes(table, 0), moved_within_classes(table, 5)):
+        assert lesion_likeness(wrong)[1] < 0.55
+        assert LesionFit.of_table(wrong).doubtful
