@@ -196,7 +196,7 @@ def metadata_of_build(name, seen, folder, run_of, capsys):
         table = load_hmnist(folder / "t.csv")
         assert set(table.class_names) == {"plain", name}
         assert set(table.lesion_ids) == {"lesion", name}
-        assert set(table.clinical["sex"]) == {"", name.strip()}
+        assert set(table.clinical["sex"]) == {"", name.strip().lower()}
 
 
 def log(name, seen, folder, run_of, capsys):

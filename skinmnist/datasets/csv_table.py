@@ -326,13 +326,13 @@ def split_ids(body: bytes, layout: Layout, path: Path) -> tuple[bytes, npt.NDArr
 
 
 def _image_id(cell: bytes, path: Path, row: int) -> str:
-    text = cell.decode("utf-8", "backslashreplace").strip()
+    text = cell.decode("utf-8", "backslashreplace")
     if not is_name(text) or b"\\" in cell or not _is_utf8(cell):
         raise InputError(
             f"{place(path, row)}, column {IMAGE_ID!r}: received {shown(text)}; expected a name of at most "
             f"{LONGEST_NAME} characters that can be seen, so fix the cell"
         )
-    return text
+    return text.strip()
 
 
 def parse_pieces(path: Path, stated: Stated | None, store: Store) -> None:

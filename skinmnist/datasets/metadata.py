@@ -180,14 +180,14 @@ def _read_cell(column: str, cell: str, where: str) -> str | float:
             f"{LONGEST_NAME} characters, so fix the cell"
         )
     # Ids that only look alike would split a lesion; words may be joined, and stand on two lines.
-    word = cell.strip()
-    plain = word.isascii() and word.isprintable()
-    seen = word if plain or column in REQUIRED_COLUMNS else " ".join(re.sub(f"[{JOINERS}]", "", word).split())
+    plain = cell.isascii() and cell.isprintable()
+    seen = cell if plain or column in REQUIRED_COLUMNS else " ".join(re.sub(f"[{JOINERS}]", "", cell).split())
     if not plain and printable(seen, None) != seen:
         raise InputError(
             f"{where}, column {column!r}: received {shown(cell)}, with characters that cannot be seen; "
             "expected plain text, so fix the cell"
         )
+    word = cell.strip()
     if column in ("image_id", "dx"):
         return word
     unknown = word.lower() in _UNKNOWN

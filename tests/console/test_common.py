@@ -1,9 +1,15 @@
+import json
 import os
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from skinmnist import compare, facts, train
 from skinmnist.console.common import guarded
 from skinmnist.errors import InputError
 
@@ -65,3 +71,122 @@ raise SystemExit(guarded(talk))
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
+
+
+# Tables that are named, and what is said of them
+
+
+def written(folder, lesions, order=facts.CLASS_NAMES, change=lambda cells: cells):
+    """Write a table, its codes in an order of the names, and metadata of rows that a function may change."""
+    names = [f"pixel{column:04d}" for column in range(lesions.pixels.shape[1])]
+    dx = [facts.CLASS_NAMES[label] for label in lesions.labels]
+    cells = [[*row, order.index(name)] for row, name in zip(lesions.pixels.tolist(), dx, strict=True)]
+    (folder / "t.csv").write_text("\n".join(",".join(map(str, row)) for row in [[*names, "label"], *cells]))
+    rows = [
+        change({"lesion_id": lesion, "image_id": f"I{row}", "dx": name, "age": "50", "sex": "male"})
+        for row, (lesion, name) in enumerate(zip(lesions.lesion_ids.tolist(), dx, strict=True))
+    ]
+    text = "\n".join(",".join(row.values()) for row in rows)
+    (folder / "t_metadata.csv").write_text(f"{','.join(rows[0])}\n{text}\n")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SKINMNIST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("SKINMNIST_DATA", raising=False)
+    return tmp_path
+
+
+RUN = ["--models", "dummy", "logistic_regression", "--samplers", "none", "--folds", "2", "--jobs", "1"]
+
+
+def notes_of(place, out="runs/t-0"):
+    return json.loads((place / out / "run.json").read_text())["notes"]
+
+
+def test_commands_that_name_the_classes_can_be_pasted(place, lesions, capsys):
+    order = sorted(facts.CLASS_NAMES)
+    written(place, lesions, order)
+    assert compare.main(["t.csv", "--metadata", "none", *RUN]) == 0
+    printed = capsys.readouterr()
+    advised = [
+        line.partition(": python -m ")[2] for line in printed.err.splitlines() if "--classes akiec" in line
+    ]
+    assert len(advised) == 2
+    assert "recall_mel" not in pd.read_csv("runs/t-0/scores.csv")["metric"].tolist()
+    module, *arguments = shlex.split(advised[1])
+    assert module == "skinmnist.compare"
+    assert compare.main(arguments) == 0
+    assert json.loads((place / "runs/t-0/run.json").read_text())["table"]["class_names"] == order
+    assert "recall_mel" in pd.read_csv("runs/t-0/scores.csv")["metric"].tolist()
+    assert notes_of(place) == ["class names come from --classes"]
+    assert "class names come from --classes" in (place / "runs/t-0/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["t.csv", "--size", "8"], "received --size '8'; expected height x width in pixels"),
+        (["t.csv", "--size", "9x9"], "t.csv, header (line 1): 192 pixel columns where --size says 9 x 9"),
+        (["t.csv", "--classes", "a", "b"], "--classes names 2 classes where t.csv has 7"),
+        (["--metadata", "none"], "received --metadata but no table was named or found; name its CSV as well"),
+        (["--synthetic", "100", "--classes", "a"], "received --classes and --synthetic 100; leave one"),
+        (["--synthetic", "100", "--size", "8x8"], "received --size and --synthetic 100; leave one"),
+        (["t.csv", "--synthetic", "100"], "received t.csv and --synthetic 100; leave one of them out"),
+    ],
+)
+def test_what_cannot_be_said_of_a_table_is_one_sentence(arguments, sentence, place, lesions, capsys):
+    written(place, lesions)
+    assert compare.main([*arguments, *RUN]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"skinmnist: {sentence}")
+    assert complaint.count("\n") == 1
+
+
+def unknown(*names):
+    return lambda cells: {**cells, **dict.fromkeys(names, "unknown")}
+
+
+@pytest.mark.parametrize(
+    ("change", "notes", "columns"),
+    [
+        (unknown("age", "sex"), ["age is left out: every value is unknown", "no cells with clinical"], ()),
+        (
+            unknown("age"),
+            ["age is left out: every value", "sex is left out: every known value is 'male'"],
+            (),
+        ),
+        (
+            lambda cells: {**cells, "sex": ["male", "female"][int(cells["image_id"][1:]) % 2]},
+            ["age is left out: every known value is 50.0"],
+            ("sex",),
+        ),
+    ],
+)
+def test_clinical_columns_that_say_nothing_plan_no_cells(change, notes, columns, place, lesions, capsys):
+    written(place, lesions, change=change)
+    assert compare.main(["t.csv", "--clinical", "age", "sex", *RUN]) == 0
+    found, printed = notes_of(place), capsys.readouterr().err
+    for note in notes:
+        assert any(note in sentence for sentence in found)
+        assert note in printed.replace("\n", " ")
+    models = {cell["model"] for cell in json.loads((place / "runs/t-0/run.json").read_text())["cells"]}
+    assert any("+clinical" in name for name in models) == bool(columns)
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_ids_that_do_not_fit_the_pictures_are_seen(fits, place, lesions, capsys):
+    random, ids = np.random.default_rng(0), lesions.lesion_ids.copy()
+    for code in range(7):
+        rows = np.flatnonzero(lesions.labels == code)
+        ids[rows] = ids[rows if fits else random.permutation(rows)]
+    written(place, replace(lesions, lesion_ids=ids))
+    assert compare.main(["t.csv", *RUN]) == 0
+    fit = json.loads((place / "runs/t-0/run.json").read_text())["lesion_fit"]
+    page, warned = (place / "runs/t-0/report.html").read_text(), capsys.readouterr().err
+    assert f"{100 * fit['share']:.1f} %" in page
+    assert ("doubtful:" in page) is ("do not fit the pictures" in warned) is not fits
+    capsys.readouterr()
+    assert train.main(["t.csv", "--model", "logistic_regression", "--out", "m.skm"]) == 0
+    assert ("do not fit the pictures" in capsys.readouterr().out) is not fits

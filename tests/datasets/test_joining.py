@@ -314,7 +314,7 @@ def test_own_lesions_take_no_name_that_is_taken(rows, write):
     assert (ids == ids[0]).sum() == 1
 
 
-@pytest.mark.parametrize("blank", [" {}", "{} ", "\t{}  "])
+@pytest.mark.parametrize("blank", [" {}", "{} ", "\u00a0{}  "])
 def test_blanks_around_ids_split_no_lesion(blank, rows, write, lesions):
     at = range(0, len(rows), 3)
     spaced = [

@@ -107,14 +107,6 @@ def shuffled_within_classes(table, seed):
     return replace(table, lesion_ids=ids)
 
 
-def moved_within_classes(table, by):
-    ids = table.lesion_ids.copy()
-    for code in range(len(table.class_names)):
-        rows = np.flatnonzero(table.labels == code)
-        ids[rows] = np.roll(ids[rows], by)
-    return replace(table, lesion_ids=ids)
-
-
 def drawn():
     return make_lesions(1500, size=8, random_state=3)
 
@@ -169,6 +161,7 @@ def test_the_real_lesion_ids_fit_and_shuffled_ones_do_not(name, real_tables):
 
     table = load_hmnist(real_tables / f"{name}.csv")
     assert lesion_likeness(table)[1] > 0.78
-    for wrong in (shuffled_within_classes(table, 0), moved_within_classes(table, 5)):
+    for seed in range(3):
+        wrong = shuffled_within_classes(table, seed)
         assert lesion_likeness(wrong)[1] < 0.55
         assert LesionFit.of_table(wrong).doubtful
