@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from skinmnist import facts
 from skinmnist.errors import InputError
@@ -129,7 +129,7 @@ def open_table(options: argparse.Namespace, command: str) -> PixelTable:
     path = find_table(options.csv)
     if path is not None:
         size = parse_size(options.size) if options.size is not None else None
-        metadata = False if options.metadata == "none" else options.metadata
+        metadata: str | Literal[False] | None = False if options.metadata == "none" else options.metadata
         table = load_hmnist(path, metadata, classes=options.classes, size=size)
         return replace(table, notes=(*table.notes, *naming_advice(table, command, hasattr(options, "fresh"))))
     for name in said:
