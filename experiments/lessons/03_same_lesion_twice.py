@@ -170,7 +170,7 @@ for name in models:
     claim(
         f"{name}: a split by picture raises balanced accuracy",
         balanced[name, "image"] - balanced[name, "lesion"],
-        at_least={nearest: 0.04, "random forest": 0.005, "logistic regression": 0.03}[name],
+        at_least={nearest: 0.04, "random forest": 0.005, "logistic regression": 0.01}[name],
     )
 claim(
     "Memory profits most: the nearest neighbour gains more than the forest",
