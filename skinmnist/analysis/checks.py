@@ -17,6 +17,7 @@ from skinmnist.analysis.significance import (
     COMPARED_METRICS,
     EQUAL,
     FEWEST_FOLDS,
+    RANKING,
     UNDECIDED,
     WORSE,
     Pair,
@@ -28,6 +29,7 @@ from skinmnist.analysis.significance import (
     reason_undecided,
 )
 from skinmnist.analysis.summaries import ALWAYS, fold_scores
+from skinmnist.experiment.metrics import confusion_matrix
 
 if TYPE_CHECKING:
     from skinmnist.analysis.analyze import Analysis
@@ -45,6 +47,8 @@ _CLOSE, _OFF = 0.05, 0.2
 _MAIN = COMPARED_METRICS[0]
 #: Share of a class that must be predicted as the other, both ways, before the two count as exchanged.
 _EXCHANGED = 0.5
+#: A share of training rows that differs by more makes another class mix.
+_OTHER_MIX = 0.01
 #: Standard errors by which it must be more, for a classifier that guesses is right half of the time.
 _BEYOND_CHANCE = 3.0
 
@@ -241,18 +245,50 @@ def never_predicted(analysis: Analysis) -> str | None:
 
 
 def hurt_calibration(analysis: Analysis) -> str | None:
-    """Find samplers whose expected calibration error is above that of none by more than noise."""
-    record = analysis.record
-    found = compare_samplers(record.scores, record.info.protocol.folds, measures=[(AS_TRAINED, "ece")])
-    worse = [
-        f"{_named((row['sampler'], row['model']))} (from {row['against_value']:.3f} to {row['value']:.3f})"
-        for row in found[found["verdict"] == WORSE].to_dict("records")
-    ]
+    """Find samplers whose calibration error is shown to be above that of none, and say what mends it."""
+    imposed = _imposed_mixes(analysis)
+    folds, points = analysis.record.info.protocol.folds, analysis.operating_points
+    trained, natural = (
+        compare_samplers(points, folds, measures=[(rule, "ece")]).to_dict("records")
+        for rule in (AS_TRAINED, RANKING[0])
+    )
+    mended = {(row["sampler"], row["model"]): row for row in natural}
+    worse = []
+    for row in trained:
+        pair = (row["sampler"], row["model"])
+        if row["verdict"] != WORSE:
+            continue
+        why = "trained at another class mix" if pair in imposed else "at the natural class mix already"
+        if pair in imposed and pair in mended:
+            given_back = mended[pair]
+            why += f"; {given_back['value']:.3f} with the frequencies given back, "
+            why += _MENDED[given_back["verdict"]]
+        rise = f"from {row['against_value']:.3f} to {row['value']:.3f}"
+        worse.append(f"{_named(pair)} {rise} ({why})")
     if not worse:
         return None
     return (
-        f"The calibration error rises beyond chance for {listed(worse)}; do not rely on these probabilities."
+        f"The calibration error rises beyond chance: {listed(worse)}; do not rely on these probabilities "
+        "as trained."
     )
+
+
+#: What giving the frequencies back does, by the verdict on the calibration error there.
+_MENDED = {
+    BETTER: "which mends it",
+    EQUAL: "which mends it",
+    UNDECIDED: "and whether that mends it is undecided",
+    WORSE: "which does not mend it",
+}
+
+
+def _imposed_mixes(analysis: Analysis) -> set[Pair]:
+    """Return the pairs whose probabilities answer to another class mix than the natural one."""
+    return {
+        (result.cell.sampler, result.cell.model)
+        for result in analysis.record.results
+        if np.abs(result.training_mix - result.natural_mix).max() > _OTHER_MIX
+    }
 
 
 def lead_not_shown(analysis: Analysis) -> str | None:
@@ -298,9 +334,8 @@ def exchanged_classes(analysis: Analysis) -> str | None:
     names = analysis.record.info.table.class_names
     by_fold: dict[Pair, list[npt.NDArray[np.bool_]]] = {}
     for result in analysis.record.results:
-        counts = np.zeros((len(names), len(names)))
-        np.add.at(counts, (result.labels, result.predicted), 1)
-        by_fold.setdefault((result.cell.sampler, result.cell.model), []).append(_both_ways(counts))
+        of_fold = confusion_matrix(result.labels, result.predicted, len(names))
+        by_fold.setdefault((result.cell.sampler, result.cell.model), []).append(_both_ways(of_fold))
     swapped = []
     for pair, counts in analysis.confusion_counts.items():
         found = _both_ways(counts, _BEYOND_CHANCE) & (np.mean(by_fold[pair], axis=0) > 0.5)

@@ -5,12 +5,20 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from described import invent_info
 
 from skinmnist import facts
 from skinmnist.analysis.analyze import analyze
-from skinmnist.analysis.checks import CHECKS, HEADING, SEVERITIES, exchanged_classes
+from skinmnist.analysis.checks import (
+    CHECKS,
+    HEADING,
+    SEVERITIES,
+    exchanged_classes,
+    undecided_differences,
+)
+from skinmnist.analysis.significance import compare_samplers
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
 from skinmnist.experiment.metrics import score_predictions
 from skinmnist.experiment.run_folder.record import RunRecord, predictions_table, timings_table
@@ -133,7 +141,7 @@ TRIGGERS = {
     "SKM005": (lambda: make_record(always_nv), "svm with SMOTE 0.095"),
     "SKM006": (lambda: make_record(skill={("none", "svm"): 0.9, ("SMOTE", "svm"): 0.4}), "0.400"),
     "SKM007": (lambda: make_record(never_df), "df"),
-    "SKM008": (lambda: make_record(too_sure), "svm with SMOTE (from 0.000 to 0.38"),
+    "SKM008": (lambda: make_record(too_sure), "svm with SMOTE from 0.000 to 0.38"),
     "SKM009": (lambda: make_record(skill=CLOSE), "svm without a sampler"),
     "SKM010": (lambda: make_record(skill=CLOSE), "1 of 1 differences to none in macro-F1 is undecided"),
     "SKM011": (lambda: make_record(swapped), "nv and mel"),
@@ -237,49 +245,69 @@ def test_pairs_that_share_neither_sampler_nor_model_are_tested_by_themselves():
 def test_the_reason_for_an_undecided_difference_is_the_true_one():
     """One sampler alone is shown to be better; among twelve its interval reaches zero."""
     gain = np.array([0.03, 0.05, 0.07, 0.05, 0.05])
-    names = [f"S{place}" for place in range(12)]
-    many = {("none", "svm"): 0.7} | {(name, "svm"): 0.7 for name in names}
-    record = make_record(skill={("none", "svm"): 0.7, ("S0", "svm"): 0.7})
-    for skill, reason in ((None, None), (many, "excludes zero by itself, but not when 12 are compared")):
-        run = record if skill is None else make_record(skill=skill)
-        scores = run.scores.copy()
-        main = scores["metric"] == "macro_f1"
-        scores.loc[main, "value"] = 0.5 + 0.001 * scores["fold"]
-        first = main & (scores["sampler"] == "S0")
-        scores.loc[first, "value"] += gain[scores.loc[first, "fold"]]
-        others = main & scores["sampler"].isin(names[1:])
-        scores.loc[others, "value"] += np.where(scores.loc[others, "fold"] % 2, 0.05, -0.05)
-        found = found_in(replace(run, scores=scores))
-        if reason is None:
-            assert "SKM010" not in found
-        else:
-            assert f"svm with S0 +0.050: its interval {reason}" in found["SKM010"]
-            assert "12 of 12 differences" in found["SKM010"]
-            assert found["SKM010"].endswith("and 7 more: its interval includes zero.")
+    noise = np.array([-0.05, 0.05, -0.05, 0.05, -0.05])
+    fold = np.arange(FOLDS)
+    values = {"none": 0.5 + 0.001 * fold, "S0": 0.5 + 0.001 * fold + gain}
+    values |= {f"S{place}": 0.5 + noise for place in range(1, 12)}
+    layout = {"model": "svm", "repeat": 0, "fold": fold, "metric": "macro_f1"}
+    scores = pd.concat([pd.DataFrame({"sampler": name, **layout, "value": v}) for name, v in values.items()])
+    clean = analyze(make_record(), draws=1)
+    few = scores[scores["sampler"].isin(["none", "S0"])]
+    assert undecided_differences(replace(clean, comparisons=compare_samplers(few, FOLDS))) is None
+    said = undecided_differences(replace(clean, comparisons=compare_samplers(scores, FOLDS)))
+    assert "12 of 12 differences" in said
+    assert "svm with S0 +0.050: its interval excludes zero by itself, but not when 12 are compared" in said
+    assert said.endswith("and 7 more: its interval includes zero.")
+
+
+def with_mix(record, mix, probabilities):
+    """Change the class mix and the probabilities of the cells with SMOTE."""
+    changed = [
+        replace(result, training_mix=mix, probabilities=probabilities(result))
+        if result.cell.sampler == "SMOTE"
+        else result
+        for result in record.results
+    ]
+    predictions = predictions_table(changed, NAMES)
+    scores = score_predictions(predictions, NAMES)
+    return replace(record, results=tuple(changed), predictions=predictions, scores=scores)
+
+
+def test_calibration_that_an_imposed_mix_spoils_is_mended_by_the_frequencies():
+    """Probabilities of none, as they would be at equal classes: at the natural mix they are those of none."""
+    record = make_record(skill={("none", "svm"): 0.6, ("SMOTE", "svm"): 0.6})
+    natural = COUNTS / COUNTS.sum()
+    plain = {result.cell.fold: result for result in record.results if result.cell.sampler == "none"}
+
+    def at_equal_classes(result):
+        weighted = plain[result.cell.fold].probabilities / natural
+        return weighted / weighted.sum(axis=1, keepdims=True)
+
+    said = found_in(with_mix(record, np.full(7, 1 / 7), at_equal_classes))["SKM008"]
+    before = record.scores.query("metric == 'ece' and sampler == 'none'")["value"].mean()
+    assert (
+        f"trained at another class mix; {before:.3f} with the frequencies given back, which mends it" in said
+    )
+    said = found_in(with_mix(record, natural, at_equal_classes))["SKM008"]
+    assert "at the natural class mix already" in said
+    wrong = found_in(with_mix(record, np.roll(natural, 2), at_equal_classes))["SKM008"]
+    assert "frequencies given back, which does not mend it" in wrong
 
 
 @pytest.mark.parametrize("guess", [False, True])
 def test_an_answer_that_knows_nothing_is_no_swap_of_labels(guess):
     """Two equal classes in folds that differ a little: constant answers are wrong more often than not."""
+    analysis = analyze(make_record(), draws=1)
     for seed in range(30):
         rng = np.random.default_rng(seed)
         results = []
-        for fold in range(FOLDS):
-            labels = np.repeat([4, 6], [53, 47] if fold % 2 else [47, 53])
-            rare = np.bincount(labels, minlength=7)[[4, 6]].argmin()
-            predicted = rng.choice([4, 6], 100) if guess else np.full(100, [4, 6][rare])
-            base = make_record().results[fold]
-            results.append(
-                replace(
-                    base,
-                    labels=labels,
-                    probabilities=np.eye(7)[predicted],
-                    rows=np.arange(100) + 100 * fold,
-                )
-            )
-        record = replace(make_record(), results=tuple(results))
-        analysis = replace(analyze(make_record(), draws=1), record=record)
-        assert exchanged_classes(analysis) is None
+        for base in analysis.record.results[:FOLDS]:
+            labels = np.repeat([4, 6], [53, 47] if base.cell.fold % 2 else [47, 53])
+            rare = [4, 6][int(np.bincount(labels)[4] > 50)]
+            told = rng.choice([4, 6], 100) if guess else np.full(100, rare)
+            results.append(replace(base, labels=labels, probabilities=np.eye(7)[told]))
+        record = replace(analysis.record, results=tuple(results))
+        assert exchanged_classes(replace(analysis, record=record)) is None
 
 
 def test_a_swap_in_one_fold_of_five_is_no_swap_of_labels():
