@@ -186,10 +186,11 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
         draws,
         record.info.seed,
     )
+    points = operating_points(record.results, class_names)
     comparisons = [
-        compare_samplers(record.scores, folds),
+        compare_samplers(points, folds),
         compare_control(scores, folds, PRIOR_CORRECTION),
-        compare_models(record.scores, folds),
+        compare_models(points, folds),
     ]
     untrained = pd.concat([derived, majority], ignore_index=True)
     return Analysis(
@@ -199,7 +200,7 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
         difference_intervals=difference_intervals(replicates),
         derived_scores=derived,
         majority_scores=majority,
-        operating_points=operating_points(record.results, class_names),
+        operating_points=points,
         subgroups=subgroup_scores(record.predictions, class_names, patients, lesions),
         leaderboard=leaderboard(record, untrained),
         calibration=calibration(record, untrained),

@@ -36,8 +36,16 @@ BETTER, WORSE, EQUAL, UNDECIDED = "better", "worse", "practically equal", "undec
 Measure = tuple[str, str]
 #: The rule of ``scores.csv``: the most probable class, by the probabilities as they were trained.
 AS_TRAINED = "as_trained"
-#: How samplers compare at their own operating points.
+#: How pairs compare at their own operating points.
 OWN_POINT: tuple[Measure, ...] = tuple((AS_TRAINED, metric) for metric in COMPARED_METRICS)
+#: How they rank at one prior; areas as trained also differ because training mixes do.
+RANKING: Measure = ("natural_prior", "macro_auc")
+#: How they decide at equal operating points: each side tuned for the score by which it is judged.
+EQUAL_POINTS: tuple[Measure, ...] = (
+    ("tuned_macro_f1", "macro_f1"),
+    ("tuned_balanced_accuracy", "balanced_accuracy"),
+)
+MEASURES = (*OWN_POINT, RANKING, *EQUAL_POINTS)
 
 COMPARISON_COLUMNS = (
     "question",
@@ -170,7 +178,7 @@ def compare_samplers(
     scores: pd.DataFrame,
     folds: int,
     reference: str = "none",
-    measures: Sequence[Measure] = OWN_POINT,
+    measures: Sequence[Measure] = MEASURES,
 ) -> pd.DataFrame:
     """Compare every sampler with `reference`, model by model; a missing cell drops its comparisons.
 
@@ -181,7 +189,7 @@ def compare_samplers(
     Parameters
     ----------
     scores : DataFrame
-        In the layout of ``scores.csv``, or of ``operating_points.csv``, which has a column ``rule``.
+        In the layout of ``operating_points.csv``, or of ``scores.csv``, which has the rule `AS_TRAINED`.
     folds : int
         Of one repeat.
 
@@ -212,7 +220,7 @@ def compare_samplers(
     return _compare(scores, "sampler", f"samplers against {reference}", sides, folds, measures)
 
 
-def compare_models(scores: pd.DataFrame, folds: int, measures: Sequence[Measure] = OWN_POINT) -> pd.DataFrame:
+def compare_models(scores: pd.DataFrame, folds: int, measures: Sequence[Measure] = MEASURES) -> pd.DataFrame:
     """Compare every pair of models, sampler by sampler; as `compare_samplers`, with question ``"model"``.
 
     Both sides have the same sampler, not each its best: the best is chosen by the very scores that are

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.effects import effects
 from skinmnist.analysis.summaries import leaderboard
 from skinmnist.console.progress import LiveBar, Output
 from skinmnist.datasets.table import PixelTable
@@ -25,6 +26,7 @@ from skinmnist.experiment.execution.log import LOGGER, event_facts
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.reporting.format import duration, fixed, titled, with_spread
 from skinmnist.reporting.sections.certainty import certainty
+from skinmnist.reporting.sections.effects import summary
 from skinmnist.text import printable
 
 #: Characters of a name in a table beyond which its middle is left out.
@@ -125,6 +127,8 @@ class Terminal(LiveBar):
         record, out = analysis.record, _results_console()
         self.scores(record)
         out.print(certainty(analysis).headline, style="bold", soft_wrap=True)
+        for words in summary(effects(analysis.comparisons), "{} with {}".format):
+            out.print(printable(words, None), soft_wrap=True)
         for concern in analysis.concerns:
             if concern.check.severity != "note":
                 out.print(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from skinmnist import facts
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
-from skinmnist.analysis.significance import reason_undecided
+from skinmnist.analysis.significance import ROPE, reason_undecided
 from skinmnist.experiment.metrics import LOWER_IS_BETTER, METRIC_TITLES
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.resampling.registry import STRATEGIES
@@ -36,6 +36,14 @@ LABELS = {
     f"recall_{facts.MELANOMA}": "Melanoma recall",
     "seconds": "Seconds per fold",
     "megabytes": "Memory, MB",
+}
+#: Decision rules, as they stand in tables.
+RULE_LABELS = {
+    "as_trained": "as trained",
+    "natural_prior": "at the natural prior",
+    "balanced_prior": "at equal priors",
+    "tuned_macro_f1": "tuned for macro-F1",
+    "tuned_balanced_accuracy": "tuned for balanced accuracy",
 }
 HINTS = {
     **METRIC_TITLES,
@@ -133,6 +141,20 @@ def change(row: Any) -> str:
     """Write the difference of a comparison with its interval: ``+0.022 [−0.003, +0.047]``."""
     difference = signed(row["difference"])
     return difference if math.isnan(row["low"]) else f"{difference} [{ends(row, ', ')}]"
+
+
+def chance(row: Any) -> str:
+    """Write the largest posterior probability of a comparison: ``97 % above +0.01``; a dash where unknown."""
+    if math.isnan(row["equivalent"]):
+        return NOTHING
+    lower = row["metric"] in LOWER_IS_BETTER
+    places = {
+        "equivalent": f"within ±{ROPE:g}",
+        "better": f"below {MINUS}{ROPE:g}" if lower else f"above +{ROPE:g}",
+        "worse": f"above +{ROPE:g}" if lower else f"below {MINUS}{ROPE:g}",
+    }
+    side = max(places, key=lambda name: row[name])
+    return f"{100 * row[side]:.0f} % {places[side]}"
 
 
 def evidence(row: Any) -> str:

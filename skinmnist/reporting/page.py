@@ -36,6 +36,7 @@ from skinmnist.reporting.sections import (
     claims,
     costs,
     data,
+    effects,
     leaderboard,
     leaks,
     outcomes,
@@ -47,7 +48,7 @@ from skinmnist.text import printable, template_environment
 
 REPORT_FILE = "report.html"
 #: Each is a module with a function `context` beside a template; the template of the page has their order.
-SECTIONS = (answer, claims, leaderboard, certainty, costs, probabilities)
+SECTIONS = (answer, claims, leaderboard, effects, certainty, costs, probabilities)
 #: Sections that a worker can draw meanwhile.
 DRAWN_APART = (data, outcomes, training, leaks)
 #: Predictions up to which an analysis is copied into a worker: more take longer to send than to draw.

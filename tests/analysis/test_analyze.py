@@ -17,10 +17,10 @@ def test_the_whole_analysis(make_record):
     found = analyze(record, draws=40)
     asked = found.comparisons.groupby(["question", "against"], sort=False).size()
     assert asked.to_dict() == {
-        ("sampler", "none"): 5,
+        ("sampler", "none"): 5 + 3,
         ("control", "none"): 2 * 5,
         ("control", PRIOR_CORRECTION): 5,
-        ("model", "cnn"): 5,
+        ("model", "cnn"): 5 + 3,
     }
     pairs = set(zip(found.intervals["sampler"], found.intervals["model"], strict=True))
     assert pairs == {
@@ -33,7 +33,7 @@ def test_the_whole_analysis(make_record):
     assert set(found.difference_intervals["sampler"]) == {"SMOTE", PRIOR_CORRECTION}
     pd.testing.assert_frame_equal(found.derived_scores, prior_corrected_scores(record))
     values = found.intervals.set_index(["sampler", "model", "metric"])["value"]
-    against_none = found.comparisons.query("question == 'sampler' and against == 'none'")
+    against_none = found.comparisons.query("rule == 'as_trained' and against == 'none'")
     for row in against_none.itertuples():
         assert row.value == pytest.approx(values[row.sampler, row.model, row.metric])
         assert row.against_value == pytest.approx(values["none", row.model, row.metric])

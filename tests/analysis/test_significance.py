@@ -1,5 +1,6 @@
 """Tests of differences against published figures and scipy.stats, and the table of comparisons."""
 
+import os
 from itertools import product
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.significance import (
     COMPARISON_COLUMNS,
     ROPE,
@@ -22,6 +24,7 @@ from skinmnist.analysis.significance import (
     reason_undecided,
     verdict,
 )
+from skinmnist.experiment.run_folder.record import read_run
 
 
 def differences(count=25, seed=0):
@@ -353,9 +356,11 @@ def test_no_verdict_contradicts_its_interval(seed):
 
 
 def test_the_runs_of_the_tests_contradict_no_interval(record, make_run):
-    from skinmnist.analysis.analyze import analyze
-
-    for run in (record, make_run(repeats=3, folds=3), make_run(finished=lambda cell: cell.fold % 3 != 1)):
+    """And the run in the folder that SKINMNIST_RUN names."""
+    runs = [record, make_run(repeats=3, folds=3), make_run(finished=lambda cell: cell.fold % 3 != 1)]
+    if "SKINMNIST_RUN" in os.environ:
+        runs.append(read_run(os.environ["SKINMNIST_RUN"]))
+    for run in runs:
         rows = analyze(run, draws=1).comparisons
         assert set(rows["question"]) == {"sampler", "model", "control"}
         assert contradictions(rows).empty

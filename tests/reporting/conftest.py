@@ -77,6 +77,7 @@ def sections() -> list[str]:
     return [
         "checks",
         "leaderboard",
+        "equal-terms",
         "sure",
         "prior-correction",
         "costs",

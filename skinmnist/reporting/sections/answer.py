@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.effects import effects
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import BETTER, EQUAL, UNDECIDED, WORSE
 from skinmnist.analysis.summaries import ALWAYS
@@ -79,6 +80,7 @@ def answer(analysis: Analysis) -> Answer:
     remarks = [
         *_ties(pairs, best),
         *_test_against_none(best, analysis),
+        *_on_equal_terms(best, analysis),
         *_no_gain(pairs, best, analysis),
         *_test_against_correction(best, analysis),
         *_spread(best),
@@ -159,6 +161,15 @@ def _test_against_none(best: Any, analysis: Analysis) -> list[str]:
         UNDECIDED: "Whether the difference to training without a sampler holds is undecided",
     }
     return [f"{words[row['verdict']]}: {evidence(row)}."]
+
+
+def _on_equal_terms(best: Any, analysis: Analysis) -> list[str]:
+    """Say whether the sampler of the best pair taught its model anything."""
+    return [
+        f"On equal terms with the same model without a sampler: {effect.conclusion}."
+        for effect in effects(analysis.comparisons)
+        if (effect.sampler, effect.model) == (best["sampler"], best["model"])
+    ]
 
 
 def _no_gain(pairs: pd.DataFrame, best: Any, analysis: Analysis) -> list[str]:

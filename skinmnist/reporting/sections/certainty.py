@@ -34,6 +34,7 @@ from skinmnist.reporting.format import (
     HINTS,
     LABELS,
     NOTHING,
+    RULE_LABELS,
     Column,
     change,
     count,
@@ -85,6 +86,8 @@ def context(analysis: Analysis) -> dict[str, Any]:
         "verdict_columns": columns,
         "verdicts": verdicts,
         "comparison_rows": comparison_rows(analysis),
+        "families": families(analysis),
+        "more_repeats": _more_repeats(analysis.record)[0],
     }
 
 
@@ -102,10 +105,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Certainty:
-    """One sentence, then claims about samplers and about models, then remarks."""
+    """One sentence, then claims about models, then remarks."""
 
     headline: str
-    samplers: tuple[Claim, ...] = ()
     models: tuple[Claim, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -139,7 +141,6 @@ def certainty(analysis: Analysis) -> Certainty:
         return Certainty(_nothing_to_compare(record), models=models)
     return Certainty(
         _headline(rows),
-        tuple(_about_samplers(record, rows)),
         models,
         (*_detectable(record, rows), *_pictures_only(record, rows, analysis)),
     )
@@ -179,21 +180,35 @@ def _headline(rows: pd.DataFrame) -> str:
             parts.append(f"{number} {verb} {rest}")
     return (
         f"Of {count(len(rows), 'comparison')} of a sampler with training without one, "
-        f"judged by macro-F1, {listing(parts)}."
+        f"judged by macro-F1 as trained, {listing(parts)}."
     )
 
 
-def _about_samplers(record: RunRecord, rows: pd.DataFrame) -> list[Claim]:
-    return [
-        Claim(
-            model_title(record.info, str(model)),
-            _by_verdict(
-                (row["verdict"], sampler_title(record.info, row["sampler"], str(model)), change(row))
-                for row in of_model.to_dict("records")
-            ),
+def families(analysis: Analysis) -> list[dict[str, str]]:
+    """Lay out the families: what they ask, how many tests they hold, and what differences they can show."""
+    folds, (_, planned) = analysis.record.info.protocol.folds, _more_repeats(analysis.record)
+    laid = []
+    for _, rows in analysis.comparisons.groupby("family", sort=False):
+        first = rows.iloc[0]
+        now, then = (detectable_difference(rows, folds, count) for count in (None, planned))
+        laid.append(
+            {
+                "question": first["family"].partition(":")[0].replace("prior_correction", "prior correction"),
+                "metric": LABELS[first["metric"]],
+                "rule": RULE_LABELS[first["rule"]],
+                "tests": str(first["tests"]),
+                "now": fixed(now),
+                "then": fixed(then),
+            }
         )
-        for model, of_model in rows.groupby("model", sort=False)
-    ]
+    return laid
+
+
+def _more_repeats(record: RunRecord) -> tuple[int, int]:
+    """Return a larger number of repeats than that of a run, and how many folds it would have."""
+    repeats, per_repeat = record.info.repeats, record.info.protocol.folds
+    more = MORE_REPEATS * (repeats if repeats >= MORE_REPEATS else 1)
+    return more, more * (1 if record.info.protocol.split == "holdout" else per_repeat)
 
 
 def _by_verdict(outcomes: Any) -> str:
@@ -230,13 +245,10 @@ def _about_models(analysis: Analysis) -> list[Claim]:
 
 def _detectable(record: RunRecord, rows: pd.DataFrame) -> list[str]:
     """Say which difference this run could have shown, and which one more repeats could."""
-    folds, repeats = record.info.protocol.folds, record.info.repeats
-    here = detectable_difference(rows, folds)
+    folds, (more, planned) = record.info.protocol.folds, _more_repeats(record)
+    here, there = (detectable_difference(rows, folds, count) for count in (None, planned))
     if np.isnan(here):
         return []
-    more = MORE_REPEATS * (repeats if repeats >= MORE_REPEATS else 1)
-    planned = more * (1 if record.info.protocol.split == "holdout" else folds)
-    there = detectable_difference(rows, folds, planned)
     tests = int(rows["tests"].max())
     return [
         f"Undecided is no proof of equality. Over {count(rows['folds'].max(), 'fold')}"
@@ -452,6 +464,7 @@ def comparison_rows(analysis: Analysis) -> list[dict[str, str]]:
                 "model": model_title(info, row["model"]),
                 "against": against,
                 "metric": LABELS[row["metric"]],
+                "rule": RULE_LABELS[row["rule"]],
                 "folds": str(row["folds"]),
                 "difference": signed(row["difference"]),
                 "interval": ends(row),

@@ -11,10 +11,10 @@ from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import detectable_difference
 from skinmnist.analysis.summaries import leaderboard
-from skinmnist.reporting.format import change
 from skinmnist.reporting.sections.certainty import (
     certainty,
     comparisons_with,
+    families,
     forest_figure,
     forest_rows,
     with_control,
@@ -45,26 +45,32 @@ def test_the_headline_counts_the_verdicts(with_verdicts, record, analysis, verdi
     found = certainty(with_verdicts(analysis, verdicts))
     assert (
         found.headline
-        == f"Of 6 comparisons of a sampler with training without one, judged by macro-F1, {said}"
+        == f"Of 6 comparisons of a sampler with training without one, judged by macro-F1 as trained, {said}"
     )
 
 
-def test_every_sampler_is_named_under_its_verdict(with_verdicts, record, analysis) -> None:
-    changed = with_verdicts(analysis, {ALL[0]: "worse", ALL[3]: "better"})
-    claim = next(c for c in certainty(changed).samplers if c.subject.startswith("Support"))
-    rows = comparisons_with(changed.comparisons).set_index(["sampler", "model"])
-    numbers = [change(rows.loc[pair]) for pair in (ALL[3], ALL[0])]
-    assert claim.words == (
-        f"better with SMOTE on components ({numbers[0]}); "
-        f"worse with RandomOverSampler on components ({numbers[1]})."
-    )
+def test_the_families_and_what_they_can_show(analysis) -> None:
+    laid = families(analysis)
+    asked = [(row["question"], row["metric"], row["rule"]) for row in laid]
+    assert len(set(asked)) == len(asked) == 8 + 5 + 5 + 8
+    tests = {row["question"]: row["tests"] for row in laid}
+    assert tests == {
+        "samplers against none": "6",
+        "prior correction against none": "3",
+        "samplers against prior correction": "6",
+        "models": "9",
+    }
+    rows = analysis.comparisons
+    first = rows[rows["family"] == "samplers against none: macro_f1 as_trained"]
+    assert laid[0]["now"] == f"{((first['high'] - first['low']) / 2).median():.3f}"
+    assert laid[0]["then"] == f"{detectable_difference(first, 5, 15):.3f}"
 
 
 def test_models_are_found_from_the_side_of_the_best(with_verdicts, record, analysis) -> None:
     """A test is made once; seen from the other model, better is worse and the sign turns."""
     board = leaderboard(record)
     best = board.iloc[0]
-    frame = analysis.comparisons
+    frame = analysis.comparisons[analysis.comparisons["rule"] == "as_trained"]
     models = frame[(frame["question"] == "model") & (frame["metric"] == "macro_f1")]
     found = certainty(with_verdicts(analysis, {}))
     assert len(found.models) == 2

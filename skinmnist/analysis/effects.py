@@ -1,0 +1,88 @@
+"""What a sampler changed: ranking, decisions as trained, and decisions at equal operating points."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from skinmnist.analysis.significance import (
+    AS_TRAINED,
+    BETTER,
+    EQUAL,
+    EQUAL_POINTS,
+    RANKING,
+    WORSE,
+    Measure,
+)
+
+#: How decisions as trained are judged: the scores that decisions are tuned for at equal operating points.
+OWN_DECISIONS: tuple[Measure, ...] = tuple((AS_TRAINED, metric) for _, metric in EQUAL_POINTS)
+
+#: What is compared, in the order of the three questions.
+MEASURED: tuple[Measure, ...] = (RANKING, *OWN_DECISIONS, *EQUAL_POINTS)
+
+LEARNED = "it learned something"
+LEARNED_AND_COST = "it learned something by one score and cost something by another"
+COST = "it cost something"
+MOVED = "it only moved the operating point"
+MOVED_AT_LEAST = "it moved the operating point; whether it also learned something is undecided"
+MOVED_AT_MOST = "at most it moved the operating point"
+NOTHING_CHANGED = "it changed nothing that matters"
+OPEN = "whether it learned something is undecided"
+
+Comparison = Mapping[Hashable, Any]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The comparisons of one sampler and model with the same model without a sampler.
+
+    Attributes
+    ----------
+    rows : mapping of (rule, metric) to mapping
+        Those rows of ``comparisons.csv`` that are there of `MEASURED`: macro-AUC at the natural prior,
+        macro-F1 and balanced accuracy as trained, and each with both sides tuned for it.
+    """
+
+    sampler: str
+    model: str
+    rows: Mapping[Measure, Comparison]
+
+    @property
+    def conclusion(self) -> str:
+        """What follows from the verdicts, and from nothing else.
+
+        A gain in ranking or at equal operating points was learned, a loss there is a cost. Where all of them
+        are practically equal, a change of the decisions as trained is one of the operating point alone.
+        """
+        judged = [self.rows[of]["verdict"] for of in (RANKING, *EQUAL_POINTS) if of in self.rows]
+        learned, own = set(judged), {self.rows[of]["verdict"] for of in OWN_DECISIONS if of in self.rows}
+        if {BETTER, WORSE} <= learned:
+            return LEARNED_AND_COST
+        if BETTER in learned:
+            return LEARNED
+        if WORSE in learned:
+            return COST
+        moved = bool(own & {BETTER, WORSE})
+        if learned == {EQUAL} and len(judged) == 1 + len(EQUAL_POINTS):
+            return MOVED if moved else NOTHING_CHANGED if own == {EQUAL} else MOVED_AT_MOST
+        return MOVED_AT_LEAST if moved else OPEN
+
+
+def effects(comparisons: pd.DataFrame) -> list[Effect]:
+    """Return the effect of every sampler on every model that was also trained without one."""
+    rows = comparisons[(comparisons["question"] == "sampler") & (comparisons["against"] == "none")]
+    found = []
+    for (model, sampler), own_rows in rows.groupby(["model", "sampler"], sort=False):
+        by_measure = {(row["rule"], row["metric"]): row for row in own_rows.to_dict("records")}
+        found.append(
+            Effect(
+                str(sampler),
+                str(model),
+                {measure: by_measure[measure] for measure in MEASURED if measure in by_measure},
+            )
+        )
+    return found
