@@ -30,6 +30,7 @@ FILES = {
     "difference_intervals.csv",
     "derived_scores.csv",
     "operating_points.csv",
+    "tradeoff.csv",
     "class_mix.csv",
     "subgroups.csv",
 }

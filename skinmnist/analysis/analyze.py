@@ -19,6 +19,7 @@ from skinmnist.analysis.curves import (
     reliability_bins,
     roc_curves,
     sensitivities,
+    tradeoff_curves,
 )
 from skinmnist.analysis.operating_points import (
     PRIOR_CORRECTION,
@@ -50,6 +51,7 @@ TABLES = (
     "difference_intervals",
     "derived_scores",
     "operating_points",
+    "tradeoff",
     "subgroups",
 )
 
@@ -70,6 +72,8 @@ class Analysis:
         Of prior correction and of the majority baseline, in the layout of ``scores.csv``.
     operating_points : DataFrame
         The scores of every trained cell under every rule, of `operating_points`.
+    tradeoff : DataFrame
+        Of `tradeoff_curves`: what every trained pair trades between classes at each operating point.
     subgroups : DataFrame
         Of `subgroup_scores`, without prior correction; empty where nothing is known of the patients.
     leaderboard, calibration : DataFrame
@@ -85,6 +89,7 @@ class Analysis:
     derived_scores: pd.DataFrame
     majority_scores: pd.DataFrame
     operating_points: pd.DataFrame
+    tradeoff: pd.DataFrame
     subgroups: pd.DataFrame
     leaderboard: pd.DataFrame
     calibration: pd.DataFrame
@@ -201,6 +206,7 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
         derived_scores=derived,
         majority_scores=majority,
         operating_points=points,
+        tradeoff=tradeoff_curves(record.results, class_names),
         subgroups=subgroup_scores(record.predictions, class_names, patients, lesions),
         leaderboard=leaderboard(record, untrained),
         calibration=calibration(record, untrained),

@@ -1,16 +1,25 @@
-"""Curves and operating points: calibration, ROC, precision and recall, net benefit."""
+"""Curves: the trade-offs between classes, calibration, ROC, precision and recall, net benefit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinmnist import facts
+from skinmnist.analysis.operating_points import (
+    EXPONENTS,
+    choose_exponents,
+    counts_by_exponent,
+    move_prior,
+)
 from skinmnist.errors import InputError
-from skinmnist.experiment.metrics import ECE_BINS
+from skinmnist.experiment.cells import CellResult
+from skinmnist.experiment.metrics import ECE_BINS, balanced_accuracy, confusion_matrix
 
 #: Where the curves of the folds are read before their mean is taken.
 GRID = np.linspace(0.0, 1.0, 201)
@@ -18,9 +27,119 @@ SPECIFICITIES = (0.80, 0.90, 0.95)
 #: From treating nearly everybody to treating those who are as likely ill as not.
 THRESHOLDS = np.arange(1, 51) / 100
 
+#: The two planes of the trade-off, as horizontal and vertical score.
+BETWEEN_CLASSES = ("accuracy", "balanced_accuracy")
+FOR_MELANOMA = (f"specificity_{facts.MELANOMA}", f"recall_{facts.MELANOMA}")
+#: What a point of the trade-off is, beside the rules whose name it bears.
+CURVE = "curve"
+
 _PAIR = ["sampler", "model"]
+_MOMENTS = ["x_mean", "y_mean", "x_sd", "y_sd", "correlation"]
+TRADEOFF_COLUMNS = (*_PAIR, "x", "y", "mark", "exponent", *_MOMENTS, "cells")
 _Values = npt.NDArray[np.float64]
+_Counts = npt.NDArray[np.int64]
 _Curve = Callable[[npt.NDArray[np.bool_], _Values], _Values]
+
+
+def tradeoff_curves(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
+    """Return what each pair trades between frequent and rare classes, and for melanoma: curves and points.
+
+    Two samplers of which one decides better at its own threshold may draw the same curve: then it has only
+    moved along it. Cells of one pair stand together.
+
+    Returns
+    -------
+    DataFrame
+        One row for each point:
+
+        x, y : the scores of the plane, `BETWEEN_CLASSES` or, where there is melanoma, `FOR_MELANOMA`
+        mark : `CURVE` or a rule of `operating_points`, the decisions of which are the point
+        exponent : of the prior; on the curve of `BETWEEN_CLASSES` it grows along the `EXPONENTS`, for a
+            tuned rule it is the mean over the cells, NaN for all else
+        x_mean, y_mean, x_sd, y_sd, correlation : over the cells; spreads are NaN for one. The curve of
+            `FOR_MELANOMA` is the ROC curve of the probabilities at the natural prior, averaged vertically
+        cells : folds over all repeats; those that hold out no melanoma, or nothing else, have no part in
+            `FOR_MELANOMA`
+    """
+    code = class_names.index(facts.MELANOMA) if facts.MELANOMA in class_names else None
+    frames = []
+    for pair, group in groupby(results, key=lambda result: result.cell[:2]):
+        cells = list(group)
+        counts = np.stack([counts_by_exponent(result) for result in cells])
+        marks = _points(cells, counts)
+        of_pair = [_moments(BETWEEN_CLASSES, CURVE, EXPONENTS, *_accuracies(counts))]
+        of_pair += [
+            _moments(BETWEEN_CLASSES, mark, [exponent], *_accuracies(decided[:, None]))
+            for mark, (exponent, decided) in marks.items()
+        ]
+        if code is not None:
+            of_pair += _melanoma(cells, marks, code)
+        frames.append(_named(pd.concat(of_pair, ignore_index=True), pair))
+    return _joined(frames, list(TRADEOFF_COLUMNS))
+
+
+def _points(cells: Sequence[CellResult], counts: _Counts) -> dict[str, tuple[float, _Counts]]:
+    """Return mean exponent and decisions (cells, k, k) by rule: as trained, and tuned where all cells are."""
+    k = counts.shape[-1]
+    trained = np.stack([confusion_matrix(cell.labels, cell.predicted, k) for cell in cells])
+    chosen = []
+    for _, places in groupby(range(len(cells)), key=lambda place: cells[place].cell.repeat):
+        chosen += choose_exponents([counts[place] for place in places])
+    found = {"as_trained": (np.nan, trained)}
+    for rule in chosen[0] if all(chosen) else ():
+        exponents = np.array([of_cell[rule] for of_cell in chosen])
+        places = np.searchsorted(EXPONENTS, exponents)
+        found[rule] = float(exponents.mean()), counts[np.arange(len(cells)), places]
+    return found
+
+
+def _accuracies(counts: _Counts) -> tuple[_Values, _Values]:
+    hits = np.trace(counts, axis1=-2, axis2=-1)
+    return hits / counts.sum(axis=(-2, -1)), balanced_accuracy(counts)
+
+
+def _melanoma(
+    cells: Sequence[CellResult], marks: dict[str, tuple[float, _Counts]], code: int
+) -> list[pd.DataFrame]:
+    """Return the points of one pair in the plane of `FOR_MELANOMA`."""
+    truths = [cell.labels == code for cell in cells]
+    both = np.array([truth.any() and not truth.all() for truth in truths])
+    if not both.any():
+        return []
+    # Every other point: a curve that is smooth enough to draw.
+    heights = [
+        _roc(truth, move_prior(cell, 0.0).probabilities[:, code])[::2]
+        for cell, truth, known in zip(cells, truths, both, strict=True)
+        if known
+    ]
+    specificities = np.tile(1 - GRID[::2], (len(heights), 1))
+    none = np.full(specificities.shape[1], np.nan)
+    frames = [_moments(FOR_MELANOMA, CURVE, none, specificities, np.stack(heights))]
+    for mark, (exponent, decided) in marks.items():
+        of_melanoma, called = decided[both, code], decided[both][:, :, code]
+        ill, found = of_melanoma.sum(axis=1), of_melanoma[:, code]
+        well = decided[both].sum(axis=(1, 2)) - ill
+        spared = 1 - (called.sum(axis=1) - found) / well
+        frames.append(_moments(FOR_MELANOMA, mark, [exponent], spared[:, None], (found / ill)[:, None]))
+    return frames
+
+
+def _moments(
+    plane: tuple[str, str], mark: str, exponents: npt.ArrayLike, x: _Values, y: _Values
+) -> pd.DataFrame:
+    """Summarise points (cells, points) over the cells."""
+    n = len(x)
+    gaps = [values - values.mean(axis=0) for values in (x, y)]
+    if n > 1:
+        spreads = [np.sqrt((gap**2).sum(axis=0) / (n - 1)) for gap in gaps]
+        scale = (n - 1) * spreads[0] * spreads[1]
+        together = np.divide((gaps[0] * gaps[1]).sum(axis=0), scale, np.zeros_like(scale), where=scale > 0)
+    else:
+        spreads, together = [np.full(x.shape[1], np.nan)] * 2, np.full(x.shape[1], np.nan)
+    frame = pd.DataFrame({"exponent": exponents, "x_mean": x.mean(axis=0), "y_mean": y.mean(axis=0)})
+    frame = frame.assign(x_sd=spreads[0], y_sd=spreads[1], correlation=together, cells=n)
+    frame = frame.assign(x=plane[0], y=plane[1], mark=mark)
+    return frame[list(TRADEOFF_COLUMNS[len(_PAIR) :])]
 
 
 def reliability_bins(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:

@@ -41,6 +41,7 @@ from skinmnist.reporting.sections import (
     leaks,
     outcomes,
     probabilities,
+    tradeoff,
     training,
 )
 from skinmnist.reporting.theme import css_variables
@@ -48,7 +49,7 @@ from skinmnist.text import printable, template_environment
 
 REPORT_FILE = "report.html"
 #: Each is a module with a function `context` beside a template; the template of the page has their order.
-SECTIONS = (answer, claims, leaderboard, effects, certainty, costs, probabilities)
+SECTIONS = (answer, tradeoff, claims, leaderboard, effects, certainty, costs, probabilities)
 #: Sections that a worker can draw meanwhile.
 DRAWN_APART = (data, outcomes, training, leaks)
 #: Predictions up to which an analysis is copied into a worker: more take longer to send than to draw.

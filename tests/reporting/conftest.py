@@ -75,6 +75,7 @@ def read_page() -> type[Page]:
 def sections() -> list[str]:
     """The sections of every report, in order."""
     return [
+        "tradeoff",
         "checks",
         "leaderboard",
         "equal-terms",

@@ -149,6 +149,7 @@ TABLES = {
     "difference_intervals.csv",
     "derived_scores.csv",
     "operating_points.csv",
+    "tradeoff.csv",
     "subgroups.csv",
 }
 

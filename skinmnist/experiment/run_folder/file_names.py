@@ -25,6 +25,7 @@ REPORT = Owned(
         "difference_intervals.csv",
         "derived_scores.csv",
         "operating_points.csv",
+        "tradeoff.csv",
         "subgroups.csv",
     ),
 )

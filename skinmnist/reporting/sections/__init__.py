@@ -10,5 +10,6 @@ __all__ = [
     "leaks",
     "outcomes",
     "probabilities",
+    "tradeoff",
     "training",
 ]

@@ -1,0 +1,381 @@
+"""What each sampler traded: the curves that a model draws while its threshold moves, with and without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.curves import BETWEEN_CLASSES, CURVE, FOR_MELANOMA
+from skinmnist.analysis.significance import AS_TRAINED
+from skinmnist.reporting.format import count, fixed, listing, model_title, pair_title, shorten
+from skinmnist.reporting.theme import (
+    INK,
+    MUTED,
+    NARROW,
+    ON_HEAT,
+    WIDE,
+    Embedded,
+    embed_figure,
+    marker_style,
+    model_colour,
+    styled,
+    text_width,
+)
+
+#: The tuned rule whose decisions are marked: the score that a claim should rest on.
+TUNED = "tuned_macro_f1"
+#: Of more samplers than these, a panel draws the lines of the two best and of the worst.
+MOST_CURVES = 3
+#: Lines of samplers, which share the colour of their model.
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.4, 1.4)))
+_AXES = {
+    BETWEEN_CLASSES: ("accuracy", "balanced accuracy"),
+    FOR_MELANOMA: ("specificity for melanoma", "melanomas found"),
+}
+#: Margins, gaps and heights, in CSS pixels.
+_LEFT, _RIGHT, _GAP, _TITLE, _BELOW, _PANEL = 52, 8, 20, 30, 50, 216
+
+_Points = npt.NDArray[np.float64]
+_Plane = tuple[str, str]
+
+
+def context(analysis: Analysis) -> dict[str, Any]:
+    """Return what the section shows."""
+    return {"tradeoff": draw_tradeoff(analysis)}
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """The figure, and what its caption must say of this run."""
+
+    image: Embedded
+    melanoma: bool
+    tuned: bool
+    cells: int
+    largest: str
+    remarks: tuple[str, ...]
+
+
+def draw_tradeoff(analysis: Analysis) -> Tradeoff | None:
+    """Draw `tradeoff_figure`, with its numbers in words; None where no cell has finished."""
+    frame = analysis.tradeoff
+    if frame.empty:
+        return None
+    figures = [tradeoff_figure(analysis, narrow) for narrow in (False, True)]
+    return Tradeoff(
+        embed_figure(figures[0], _in_words(analysis), figures[1]),
+        FOR_MELANOMA in _planes(frame),
+        TUNED in set(frame["mark"]),
+        int(frame["cells"].max()),
+        f"{frame.loc[frame['mark'] == CURVE, 'exponent'].max():g}",
+        (*_without_line(analysis), *_left_out(analysis)),
+    )
+
+
+def _planes(frame: pd.DataFrame) -> list[_Plane]:
+    found = set(frame[["x", "y"]].itertuples(index=False, name=None))
+    return [plane for plane in _AXES if plane in found]
+
+
+def with_line(of_model: pd.DataFrame) -> list[str]:
+    """Choose the samplers of one model whose lines are drawn, ``none`` first.
+
+    Of many, the two whose lines climb to the highest balanced accuracy, and the one that stays lowest.
+    """
+    curves = of_model[(of_model["mark"] == CURVE) & (of_model["x"] == BETWEEN_CLASSES[0])]
+    heights = curves.groupby("sampler", sort=False)["y_mean"].max()
+    others = heights.drop("none", errors="ignore").sort_values(ascending=False, kind="stable")
+    names = list(others.index)
+    if len(names) > MOST_CURVES:
+        names = [*names[: MOST_CURVES - 1], names[-1]]
+    return [name for name in heights.index if name == "none" or name in names]
+
+
+def _without_line(analysis: Analysis) -> list[str]:
+    """Say that not all samplers have a line."""
+    frame = analysis.tradeoff
+    drawn = {str(model): with_line(rows) for model, rows in frame.groupby("model", sort=False)}
+    if all(set(rows["sampler"]) == set(drawn[str(model)]) for model, rows in frame.groupby("model")):
+        return []
+    return [
+        "Of the samplers of a model, only the two whose lines climb to the highest balanced accuracy and the "
+        "one that stays lowest have a line; the others stand as marks where they were trained."
+    ]
+
+
+def _left_out(analysis: Analysis) -> list[str]:
+    """Name the pairs of the plan that have finished no cell."""
+    info = analysis.record.info
+    shown = set(analysis.tradeoff[["sampler", "model"]].itertuples(index=False, name=None))
+    planned = dict.fromkeys((cell.sampler, cell.model) for cell in info.cells)
+    missing = [pair_title(info, *pair) for pair in planned if pair not in shown]
+    return [f"Left out, for no cell of theirs has finished: {listing(missing)}."] if missing else []
+
+
+def _in_words(analysis: Analysis) -> str:
+    """Write the numbers of the figure: of every line where it was trained, and tuned."""
+    info, frame, parts = analysis.record.info, analysis.tradeoff, []
+    for model, of_model in frame.groupby("model", sort=False):
+        lines = of_model[of_model["sampler"].isin(with_line(of_model))]
+        for plane in _planes(of_model):
+            shown = []
+            for sampler, rows in lines[lines["x"] == plane[0]].groupby("sampler", sort=False):
+                at = rows.set_index("mark")[["x_mean", "y_mean"]]
+                places = [
+                    f"{fixed(at.loc[mark, 'x_mean'])} and {fixed(at.loc[mark, 'y_mean'])} {words}"
+                    for mark, words in ((AS_TRAINED, "as trained"), (TUNED, "tuned for macro-F1"))
+                    if mark in at.index
+                ]
+                shown.append(f"{sampler} {', '.join(places)}")
+            parts.append(f"{model_title(info, str(model))}, {' and '.join(_AXES[plane])}: {'; '.join(shown)}")
+    return f"Trade-offs of {count(len(parts), 'panel')}, one line for each sampler. {'. '.join(parts)}."
+
+
+@styled
+def tradeoff_figure(analysis: Analysis, narrow: bool = False) -> Figure:
+    """Draw what every model trades between classes while its threshold moves, with and without samplers.
+
+    Models stand side by side, with the two planes of `tradeoff_curves` below each other; `narrow`, for a
+    phone, stacks all panels.
+    """
+    frame, info = analysis.tradeoff, analysis.record.info
+    models = [name for name in info.grid.models if name in set(frame["model"])]
+    planes, samplers = _planes(frame), info.grid.samplers
+    legend = _many(frame)
+    figure, places = _layout(len(models), len(planes), narrow, legend and len(samplers))
+    limits = {plane: _limits(frame[frame["x"] == plane[0]]) for plane in planes}
+    for place, model in enumerate(models):
+        of_model = frame[frame["model"] == model]
+        drawn, colour = with_line(of_model), model_colour(list(info.grid.models), model)
+        for row, plane in enumerate(planes):
+            axes, first = places[place][row]
+            x, y = _AXES[plane]
+            axes.set(xlim=limits[plane][0], ylim=limits[plane][1], xlabel=x, ylabel=y if first else "")
+            axes.tick_params(labelleft=first)
+            _draw_panel(axes, of_model[of_model["x"] == plane[0]], drawn, samplers, colour)
+            if row == 0 or narrow:
+                title = shorten(model_title(info, model), int(axes.bbox.width / 7))
+                axes.set_title(title, loc="left", fontsize=12, weight="bold", pad=10)
+    if legend:
+        _add_legend(figure, frame, samplers, narrow)
+    return figure
+
+
+def _many(frame: pd.DataFrame) -> bool:
+    """Return whether some sampler has no line, so that marks need a legend."""
+    return any(
+        len(with_line(rows)) < rows["sampler"].nunique() for _, rows in frame.groupby("model", sort=False)
+    )
+
+
+def _layout(
+    n_models: int, n_planes: int, narrow: bool, n_legend: int
+) -> tuple[Figure, list[list[tuple[Axes, bool]]]]:
+    """Return a figure with axes for each model and plane, each with whether it is the first of its row."""
+    if narrow:
+        columns, width = 1, NARROW
+        grid = [[(0, model * n_planes + plane) for plane in range(n_planes)] for model in range(n_models)]
+    elif n_models == 1:
+        columns, width = n_planes, WIDE if n_planes > 1 else WIDE // 2
+        grid = [[(plane, 0) for plane in range(n_planes)]]
+    else:
+        columns, width = (2 if n_models in (2, 4) else 3), WIDE
+        grid = [
+            [(model % columns, model // columns * n_planes + plane) for plane in range(n_planes)]
+            for model in range(n_models)
+        ]
+    apart = _LEFT + _GAP // 2 if n_models == 1 else _GAP
+    each = (width - _LEFT - _RIGHT - apart * (columns - 1)) / columns
+    titled = [narrow or row % n_planes == 0 for row in range(1 + max(row for of in grid for _, row in of))]
+    tops = np.cumsum([0, *(_PANEL + _BELOW + _TITLE * above for above in titled)])
+    entries = 2 if narrow else 5
+    height = tops[-1] + 18 * -(-n_legend // entries)
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+
+    def add(column: int, row: int) -> Axes:
+        left, top = _LEFT + column * (each + apart), tops[row] + _TITLE * titled[row]
+        lower = height - top - _PANEL
+        return figure.add_axes((left / width, lower / height, each / width, _PANEL / height))
+
+    own = narrow or n_models == 1
+    return figure, [[(add(*place), own or place[0] == 0) for place in of] for of in grid]
+
+
+def _limits(rows: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Frame the decisions of interest: lines may leave at the left, where too much is given up."""
+    marks = rows[rows["mark"] != CURVE]
+    curves = rows[(rows["mark"] == CURVE) & (rows["x_mean"] >= marks["x_mean"].min() - 0.02)]
+    shown = pd.concat([marks, curves])
+    ends = []
+    for axis in ("x_mean", "y_mean"):
+        low, high = float(shown[axis].min()), float(shown[axis].max())
+        room = max(0.06 * (high - low), 0.01)
+        ends.append((max(low - room, -0.02), min(high + room, 1.02)))
+    return ends[0], ends[1]
+
+
+def _draw_panel(
+    axes: Axes, rows: pd.DataFrame, drawn: Sequence[str], samplers: Sequence[str], colour: str
+) -> None:
+    """Draw one model in one plane: lines, the band of ``none``, marks, and names at the lines."""
+    axes.grid(axis="both")
+    axes.locator_params(nbins=5)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{round(value, 4):g}")
+    lines, marks = {}, []
+    others = [name for name in drawn if name != "none"]
+    for sampler in [name for name in samplers if name in set(rows["sampler"])]:
+        own = rows[rows["sampler"] == sampler].set_index("mark")
+        hue = INK if sampler == "none" else colour
+        if sampler in drawn:
+            curve = own.loc[[CURVE]]
+            if sampler == "none":
+                _draw_band(axes, curve)
+            dashes = "-" if sampler == "none" else _DASHES[others.index(sampler) % len(_DASHES)]
+            width, depth = (2.2, 4) if sampler == "none" else (1.7, 3)
+            axes.plot(
+                curve["x_mean"], curve["y_mean"], color=hue, linewidth=width, linestyle=dashes, zorder=depth
+            )
+            lines[sampler] = _in_pixels(axes, curve)
+            if TUNED in own.index:
+                point = own.loc[TUNED]
+                axes.plot(
+                    [point["x_mean"]],
+                    [point["y_mean"]],
+                    marker="o",
+                    markersize=6,
+                    color=hue,
+                    markeredgecolor=ON_HEAT,
+                    zorder=5,
+                )
+        style = _mark(samplers, sampler, hue, 8 if sampler in drawn else 6)
+        point = own.loc[AS_TRAINED]
+        axes.plot([point["x_mean"]], [point["y_mean"]], zorder=6, **style)
+        marks.append(_in_pixels(axes, own.loc[[AS_TRAINED]])[0])
+    _name_lines(axes, lines, np.array(marks), samplers, colour)
+
+
+def _mark(samplers: Sequence[str], sampler: str, colour: str, size: float) -> dict[str, Any]:
+    style = marker_style(samplers, sampler, colour, size)
+    return style | ({"markerfacecolor": ON_HEAT} if sampler == "none" else {})
+
+
+def _in_pixels(axes: Axes, rows: pd.DataFrame) -> _Points:
+    return np.asarray(axes.transData.transform(rows[["x_mean", "y_mean"]].to_numpy(dtype=float)))
+
+
+def _draw_band(axes: Axes, curve: pd.DataFrame) -> None:
+    """Draw one standard deviation to either side, measured across the line: it may run in any direction."""
+    if curve["x_sd"].isna().any():
+        return
+    points = _in_pixels(axes, curve)
+    along = np.gradient(points, axis=0)
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    across /= np.maximum(np.hypot(*across.T), 1e-9)[:, None]
+    scale = axes.transData.transform([(1, 1)])[0] - axes.transData.transform([(0, 0)])[0]
+    (dx, dy), (nx, ny) = curve[["x_sd", "y_sd"]].to_numpy().T * scale[:, None], across.T
+    together = 2 * nx * ny * dx * dy * curve["correlation"].to_numpy()
+    spread = np.sqrt(np.maximum((nx * dx) ** 2 + (ny * dy) ** 2 + together, 0))[:, None]
+    edge = np.concatenate([points + across * spread, (points - across * spread)[::-1]])
+    corners = axes.transData.inverted().transform(edge)
+    axes.fill(*corners.T, color=INK, alpha=0.12, linewidth=0, zorder=1)
+
+
+def _name_lines(
+    axes: Axes, lines: dict[str, _Points], marks: _Points, samplers: Sequence[str], colour: str
+) -> None:
+    """Write the name of each line, with its mark, where it covers the least, near to the line itself."""
+    box = axes.bbox
+    taken: list[_Points] = []
+    dense = {name: _dense(points) for name, points in lines.items()}
+    for name in dense:
+        text = "no sampler" if name == "none" else shorten(name, 24)
+        width, height = text_width(text, 10.5) + 14, 15.0
+        anchors = dense[name][_inside(dense[name], box)][::4]
+        shifts = [(dx, dy) for dx in (9, -9 - width) for dy in (-height - 4, -height / 2, 4)]
+        shifts += [(-width / 2, 8), (-width / 2, -height - 8)]
+        corners = (anchors[:, None] + np.array(shifts)[None]).reshape(-1, 2)
+        corners = corners[_fits(corners, (width, height), box)]
+        if not len(corners):
+            continue
+        costs = _costs(corners, (width, height), dense, name, marks, taken)
+        best = corners[costs.argmin()]
+        taken.append(np.array([*best, best[0] + width, best[1] + height]))
+        centre = best + np.array([[6, height / 2], [14, height / 2]])
+        (x, y), (start, _) = axes.transData.inverted().transform(centre)
+        axes.plot([x], [y], zorder=7, **_mark(samplers, name, INK if name == "none" else colour, 5.5))
+        axes.text(start, y, text, va="center", fontsize=10.5, zorder=7)
+
+
+def _dense(points: _Points) -> _Points:
+    """Set points every few pixels along a line."""
+    lengths = np.append(0, np.cumsum(np.hypot(*np.diff(points, axis=0).T)))
+    at = np.arange(0, lengths[-1] + 1, 4.0)
+    return np.stack([np.interp(at, lengths, points[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def _inside(points: _Points, box: Any) -> npt.NDArray[np.bool_]:
+    x, y = points.T
+    return (x >= box.x0) & (x <= box.x1) & (y >= box.y0) & (y <= box.y1)
+
+
+def _fits(corners: _Points, size: tuple[float, float], box: Any) -> npt.NDArray[np.bool_]:
+    return _inside(corners, box) & _inside(corners + size, box)
+
+
+def _costs(
+    corners: _Points,
+    size: tuple[float, float],
+    lines: dict[str, _Points],
+    name: str,
+    marks: _Points,
+    taken: Sequence[_Points],
+) -> _Points:
+    """Count what a name covers at each place, and how much nearer other lines are than its own."""
+    points = np.concatenate([*lines.values()])
+    costs = 3.0 * _covered(corners, size, points, 2) + 30.0 * _covered(corners, size, marks, 7)
+    for other in taken:
+        apart = (corners[:, 0] >= other[2] + 4) | (corners[:, 0] + size[0] <= other[0] - 4)
+        apart |= (corners[:, 1] >= other[3] + 2) | (corners[:, 1] + size[1] <= other[1] - 2)
+        costs += np.where(apart, 0.0, 1000.0)
+    gaps = {label: _distance(corners, size, line) for label, line in lines.items()}
+    others = np.min([gap for label, gap in gaps.items() if label != name], axis=0, initial=1000.0)
+    return costs + 2 * np.maximum(24.0 + gaps[name] - others, 0)
+
+
+def _covered(corners: _Points, size: tuple[float, float], points: _Points, room: float) -> _Points:
+    gaps = points[None] - corners[:, None]
+    inside = ((gaps > -room) & (gaps < np.array(size) + room)).all(axis=-1)
+    return inside.sum(axis=1).astype(float)
+
+
+def _distance(corners: _Points, size: tuple[float, float], points: _Points) -> _Points:
+    """Return how far each box is from a line."""
+    gaps = points[None] - corners[:, None]
+    outside = np.maximum(np.maximum(-gaps, gaps - np.array(size)), 0)
+    return np.asarray(np.hypot(outside[..., 0], outside[..., 1]).min(axis=1))
+
+
+def _add_legend(figure: Figure, frame: pd.DataFrame, samplers: Sequence[str], narrow: bool) -> None:
+    """Explain the marks of the samplers below the panels."""
+    shown = [name for name in samplers if name in set(frame["sampler"])]
+    handles = [Line2D([], [], label=shorten(name, 22), **_mark(samplers, name, MUTED, 6.5)) for name in shown]
+    figure.legend(
+        handles=handles,
+        loc="lower left",
+        ncols=2 if narrow else 5,
+        fontsize=10.5,
+        handletextpad=0.2,
+        columnspacing=1.0,
+        borderaxespad=0,
+        borderpad=0.2,
+    )
