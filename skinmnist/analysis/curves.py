@@ -45,7 +45,7 @@ def tradeoff_curves(results: Sequence[CellResult], class_names: Sequence[str]) -
     """Return what each pair trades between frequent and rare classes, and for melanoma: curves and points.
 
     Two samplers of which one decides better at its own threshold may draw the same curve: then it has only
-    moved along it. Cells of one pair stand together.
+    moved along it. Cells of one pair and repeat stand together.
 
     Returns
     -------
@@ -62,9 +62,11 @@ def tradeoff_curves(results: Sequence[CellResult], class_names: Sequence[str]) -
             `FOR_MELANOMA`
     """
     code = class_names.index(facts.MELANOMA) if facts.MELANOMA in class_names else None
+    pairs: dict[tuple[str, ...], list[CellResult]] = {}
+    for result in results:
+        pairs.setdefault(result.cell[:2], []).append(result)
     frames = []
-    for pair, group in groupby(results, key=lambda result: result.cell[:2]):
-        cells = list(group)
+    for pair, cells in pairs.items():
         counts = np.stack([counts_by_exponent(result) for result in cells])
         marks = _points(cells, counts)
         of_pair = [_moments(BETWEEN_CLASSES, CURVE, EXPONENTS, *_accuracies(counts))]

@@ -6,14 +6,20 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from skinmnist.analysis.curves import (
+    BETWEEN_CLASSES,
+    CURVE,
+    FOR_MELANOMA,
     GRID,
+    TRADEOFF_COLUMNS,
     area_under,
     decision_curves,
     precision_recall_curves,
     reliability_bins,
     roc_curves,
     sensitivities,
+    tradeoff_curves,
 )
+from skinmnist.analysis.operating_points import EXPONENTS, operating_points
 from skinmnist.errors import InputError
 from skinmnist.experiment.metrics import expected_calibration_error
 
@@ -223,3 +229,73 @@ def test_bad_arguments(predictions):
             make(predictions, NAMES, "wart")
     with pytest.raises(InputError, match="expected values above 0 and below 1"):
         decision_curves(predictions, NAMES, "mel", [0.1, 1.0])
+
+
+def marks_of(frame, plane):
+    rows = frame[(frame["x"] == plane[0]) & (frame["mark"] != CURVE)]
+    return rows.set_index(["sampler", "model", "mark"])
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_marks_are_the_means_of_the_operating_points(make_record, repeats):
+    record = make_record(repeats=repeats)
+    found = tradeoff_curves(record.results, NAMES)
+    assert list(found.columns) == list(TRADEOFF_COLUMNS)
+    points = operating_points(record.results, NAMES).groupby(["sampler", "model", "rule", "metric"])["value"]
+    means, spreads = points.mean(), points.std()
+    marks = {plane: marks_of(found, plane) for plane in (BETWEEN_CLASSES, FOR_MELANOMA)}
+    assert all(len(rows) == 3 * 3 for rows in marks.values())
+    for plane, scores in ((BETWEEN_CLASSES, {"x": "accuracy"}), (FOR_MELANOMA, {})):
+        for pair, row in marks[plane].iterrows():
+            for axis, score in {**scores, "y": plane[1]}.items():
+                assert row[f"{axis}_mean"] == pytest.approx(means[(*pair, score)], abs=1e-12)
+                assert row[f"{axis}_sd"] == pytest.approx(spreads[(*pair, score)], abs=1e-12)
+            assert row["cells"] == 3 * repeats
+
+
+def test_lines_pass_through_the_natural_and_the_balanced_prior(make_record):
+    record = make_record()
+    found = tradeoff_curves(record.results, NAMES)
+    lines = found[(found["mark"] == CURVE) & (found["x"] == "accuracy")]
+    points = operating_points(record.results, NAMES).groupby(["sampler", "model", "rule", "metric"])["value"]
+    for pair in PAIRS:
+        line = of(lines, pair).set_index("exponent")
+        assert list(line.index) == list(EXPONENTS)
+        for exponent, rule in ((0.0, "natural_prior"), (1.0, "balanced_prior")):
+            expected = [points.mean()[(*pair, rule, score)] for score in BETWEEN_CLASSES]
+            np.testing.assert_allclose(line.loc[exponent, ["x_mean", "y_mean"]].astype(float), expected)
+
+
+def test_the_line_for_melanoma_is_its_roc_curve(make_record):
+    """The invented cells are trained at the natural mix."""
+    record = make_record(repeats=2)
+    found = tradeoff_curves(record.results, NAMES)
+    curves = roc_curves(record.predictions, NAMES)
+    for pair in PAIRS:
+        line = of(found, pair, mark=CURVE, x=FOR_MELANOMA[0])
+        roc = of(curves, pair, **{"class": "mel"}).iloc[::2]
+        np.testing.assert_allclose(line["x_mean"], 1 - roc["false_positive_rate"], atol=1e-12)
+        np.testing.assert_allclose(line["y_mean"], roc["true_positive_rate"], atol=1e-9)
+        np.testing.assert_allclose(line["y_sd"], roc["sd"], atol=1e-9)
+
+
+def test_correlations_over_the_cells(make_record):
+    record = make_record(repeats=2)
+    found = of(tradeoff_curves(record.results, NAMES), PAIRS[0], mark="as_trained", x="accuracy")
+    cells = of(record.scores, PAIRS[0]).pivot_table(
+        index=["repeat", "fold"], columns="metric", values="value"
+    )
+    expected = np.corrcoef(cells["accuracy"], cells["balanced_accuracy"])[0, 1]
+    assert found["correlation"].item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_cell_alone_has_no_spread_and_no_tuned_marks(make_record):
+    found = tradeoff_curves(make_record(keep=lambda cell: cell.fold == 0).results, NAMES)
+    assert set(found["mark"]) == {CURVE, "as_trained"}
+    assert found[["x_sd", "y_sd", "correlation"]].isna().all(axis=None)
+
+
+def test_a_table_without_melanoma_has_one_plane(make_record):
+    found = tradeoff_curves(make_record().results, ("nv", "bkl", "other"))
+    assert set(found["x"]) == {"accuracy"}
+    assert tradeoff_curves((), NAMES).empty

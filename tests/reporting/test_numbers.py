@@ -14,7 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+    roc_curve,
+)
 
 NAMES = ["akiec", "bcc", "bkl", "df", "nv", "vasc", "mel"]
 P = [f"p_{name}" for name in NAMES]
@@ -214,3 +221,38 @@ def test_recalls(html: str, by_fold: pd.DataFrame) -> None:
         scores = by_fold.loc[pair_of(heading)]
         for code, cell in enumerate(cells):
             assert shows(cell, "#", scores[f"recall {code}"].mean(), digits=2)
+
+
+def test_the_first_figure(html: str, folder: Path) -> None:
+    """Lines and marks are those that predictions and class mixes give, by Bayes' rule and scikit-learn."""
+    stored = pd.read_csv(folder / "predictions.csv.gz", keep_default_na=False)
+    mixes = pd.read_csv(folder / "class_mix.csv", keep_default_na=False)
+    drawn = pd.read_csv(folder / "tradeoff.csv", keep_default_na=False, na_values=[""])
+    points: dict[tuple[str, ...], list[tuple[np.ndarray, np.ndarray]]] = {}
+    for (sampler, model, fold), cell in stored.groupby(["sampler", "model", "fold"]):
+        of_cell = (mixes["sampler"] == sampler) & (mixes["model"] == model) & (mixes["fold"] == fold)
+        mix = mixes[of_cell].set_index("class").loc[NAMES]
+        natural, y = mix["natural"].to_numpy(), cell["label"].to_numpy()
+        p = cell[P].to_numpy() * (natural / mix["trained"].to_numpy())
+        moved = [(p / natural**e).round(12).argmax(axis=1) for e in np.arange(31) * 0.05]
+        decided = [*moved, cell["predicted"].to_numpy()]
+        all_classes = np.array([(accuracy_score(y, d), balanced_accuracy_score(y, d)) for d in decided])
+        false, true, _ = roc_curve(y == 6, p[:, 6] / p.sum(axis=1), drop_intermediate=False)
+        grid = np.linspace(0, 1, 201)[::2]
+        trained = decided[-1] == 6
+        for plane, mark, x, y_ in (
+            ("accuracy", "curve", *all_classes[:-1].T),
+            ("accuracy", "as_trained", *all_classes[-1:].T),
+            ("specificity_mel", "curve", 1 - grid, np.interp(grid, false, true)),
+            ("specificity_mel", "as_trained", [(~trained[y != 6]).mean()], [trained[y == 6].mean()]),
+        ):
+            points.setdefault((sampler, model, plane, mark), []).append((x, y_))
+    assert len(points) == 9 * 4
+    for (sampler, model, plane, mark), of_folds in points.items():
+        chosen = (drawn["sampler"] == sampler) & (drawn["model"] == model)
+        shown = drawn[chosen & (drawn["x"] == plane) & (drawn["mark"] == mark)]
+        x, y = np.array(of_folds).transpose(1, 0, 2)
+        columns = {"x_mean": x.mean(axis=0), "y_mean": y.mean(axis=0), "cells": len(x)}
+        columns |= {"x_sd": x.std(axis=0, ddof=1), "y_sd": y.std(axis=0, ddof=1)}
+        for column, expected in columns.items():
+            np.testing.assert_allclose(shown[column], expected, atol=1e-9, err_msg=f"{sampler} {mark}")

@@ -299,7 +299,7 @@ def _name_lines(
     dense = {name: _dense(points) for name, points in lines.items()}
     for name in dense:
         text = "no sampler" if name == "none" else shorten(name, 24)
-        width, height = text_width(text, 10.5) + 14, 15.0
+        width, height = text_width(text, 13) + 16, 15.0
         anchors = dense[name][_inside(dense[name], box)][::4]
         shifts = [(dx, dy) for dx in (9, -9 - width) for dy in (-height - 4, -height / 2, 4)]
         shifts += [(-width / 2, 8), (-width / 2, -height - 8)]

@@ -1,0 +1,151 @@
+"""The picture of what samplers traded shows every pair or names it, and no name covers another."""
+
+from __future__ import annotations
+
+import base64
+import re
+from itertools import combinations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from skinmnist.analysis.analyze import analyze
+from skinmnist.analysis.curves import BETWEEN_CLASSES, CURVE, FOR_MELANOMA
+from skinmnist.reporting.page import render_page
+from skinmnist.reporting.sections.tradeoff import MOST_CURVES, draw_tradeoff, tradeoff_figure, with_line
+
+MANY = ["none", "class_weight", "RandomOverSampler", "SMOTE", "ADASYN", "BorderlineSMOTE", "TomekLinks"]
+ONE_MODEL = {"svm": {"title": "SVM", "space": "pixels"}}
+
+
+@pytest.fixture
+def many(make_run):
+    return analyze(make_run(samplers=MANY, models=ONE_MODEL, n_rows=200, folds=3), draws=1)
+
+
+def texts(figure) -> list[str]:
+    """Return what is written in a figure, but for the ticks."""
+    inside = [text.get_text() for axes in figure.axes for text in axes.texts]
+    return [*inside, *(text.get_text() for legend in figure.legends for text in legend.get_texts())]
+
+
+def marks(axes) -> list[tuple[float, float]]:
+    """Return the large marks: decisions as trained."""
+    return [
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
+        for line in axes.lines
+        if len(line.get_xdata()) == 1 and line.get_zorder() == 6
+    ]
+
+
+def lines(axes):
+    return [line for line in axes.lines if len(line.get_xdata()) > 1]
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_every_pair_has_its_line_and_its_mark(analysis, narrow) -> None:
+    figure = tradeoff_figure(analysis, narrow)
+    assert len(figure.axes) == 3 * 2
+    for place, axes in enumerate(figure.axes):
+        model = analysis.record.info.cells[0].model if place < 2 else None
+        assert len(lines(axes)) == 3
+        assert len(marks(axes)) == 3
+        assert sorted(text.get_text() for text in axes.texts) == ["RandomOverSampler", "SMOTE", "no sampler"]
+        (low_x, high_x), (low_y, high_y) = axes.get_xlim(), axes.get_ylim()
+        assert all(low_x < x < high_x and low_y < y < high_y for x, y in marks(axes))
+        if model is not None:
+            frame = analysis.tradeoff
+            plane = (BETWEEN_CLASSES, FOR_MELANOMA)[place]
+            rows = frame[
+                (frame["model"] == model) & (frame["x"] == plane[0]) & (frame["mark"] == "as_trained")
+            ]
+            assert marks(axes) == list(rows[["x_mean", "y_mean"]].itertuples(index=False, name=None))
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("run", ["analysis", "many"])
+def test_names_cover_neither_each_other_nor_leave_the_panel(request, run, narrow) -> None:
+    figure = tradeoff_figure(request.getfixturevalue(run), narrow)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for axes in figure.axes:
+        boxes = [text.get_window_extent(renderer) for text in axes.texts]
+        assert len(boxes) >= 3
+        assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+        frame = axes.get_window_extent(renderer)
+        assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+
+
+def test_of_many_samplers_some_have_lines_and_all_have_marks(many) -> None:
+    figure = tradeoff_figure(many)
+    for axes in figure.axes:
+        assert len(lines(axes)) == 1 + MOST_CURVES
+        assert len(marks(axes)) == len(MANY)
+    assert set(MANY) <= set(texts(figure))
+    drawn = with_line(many.tradeoff)
+    curves = many.tradeoff[(many.tradeoff["mark"] == CURVE) & (many.tradeoff["x"] == "accuracy")]
+    heights = curves.groupby("sampler")["y_mean"].max().drop("none").sort_values()
+    assert set(drawn) == {"none", heights.index[0], *heights.index[-2:]}
+    found = draw_tradeoff(many)
+    assert found is not None
+    assert "the others stand as marks" in " ".join(found.remarks)
+
+
+def test_pairs_without_a_finished_cell_are_named(make_run, read_page) -> None:
+    run = make_run(n_rows=100, finished=lambda cell: cell[:2] != ("SMOTE", "svm") and cell.model != "cnn")
+    found = analyze(run, draws=1)
+    assert len(tradeoff_figure(found).axes) == 2 * 2
+    text = read_page(render_page(found)).text
+    section = text[text.index("Sampler or threshold? A model") : text.index("checks look for")]
+    assert "Left out, for no cell of theirs has finished: " in section
+    for name in (
+        "SMOTE on components with Support vector machine (RBF)",
+        "none with Convolutional network",
+        "RandomOverSampler on pixels with Convolutional network",
+    ):
+        assert name in section
+
+
+def test_the_band_lies_one_deviation_across_the_line(analysis) -> None:
+    """Seen from any direction: the spread of folds along the normal, with the scale of the page."""
+    axes = tradeoff_figure(analysis).axes[0]
+    frame = analysis.tradeoff
+    chosen = (frame["sampler"] == "none") & (frame["model"] == "svm") & (frame["mark"] == CURVE)
+    curve = frame[chosen & (frame["x"] == "accuracy")]
+    (band,) = axes.patches
+    corners = axes.transData.transform(band.get_xy()[:-1])
+    n = len(curve)
+    upper, lower = corners[:n], corners[n:][::-1]
+    middle = axes.transData.transform(curve[["x_mean", "y_mean"]])
+    np.testing.assert_allclose((upper + lower) / 2, middle, atol=1e-6)
+    scale = np.diag(axes.transData.get_matrix())[:2]
+    for place in (3, 15, 28):
+        gap = upper[place] - middle[place]
+        normal, row = gap / np.hypot(*gap), curve.iloc[place]
+        together = row["correlation"] * row["x_sd"] * row["y_sd"]
+        covariance = np.array([[row["x_sd"] ** 2, together], [together, row["y_sd"] ** 2]])
+        expected = normal @ (scale[:, None] * covariance * scale) @ normal
+        assert gap @ gap == pytest.approx(expected)
+
+
+def test_one_fold_has_no_band_and_no_tuned_dots(make_run) -> None:
+    run = make_run(n_rows=100, models=ONE_MODEL, finished=lambda cell: cell.fold == 0, status="pending")
+    found = analyze(run, draws=1)
+    assert all(not axes.patches for axes in tradeoff_figure(found).axes)
+    assert "tuned" not in draw_tradeoff(found).image.alt
+
+
+def test_alt_text_has_the_numbers(analysis) -> None:
+    found = draw_tradeoff(analysis)
+    assert found is not None
+    frame = analysis.tradeoff
+    assert found.image.alt.startswith("Trade-offs of 6 panels")
+    for row in frame[frame["mark"].isin(["as_trained", "tuned_macro_f1"])].itertuples():
+        assert f"{row.x_mean:.3f} and {row.y_mean:.3f}" in found.image.alt
+
+
+def test_the_picture_follows_the_page_into_the_dark(analysis) -> None:
+    image = draw_tradeoff(analysis).image
+    for drawn in (image, image.narrow):
+        svg = base64.b64decode(drawn.uri.split(",")[1]).decode()
+        assert not re.search(r"fill: #(?!none)", svg[svg.index("</style>") :])
