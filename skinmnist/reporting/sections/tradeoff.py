@@ -15,8 +15,11 @@ from matplotlib.lines import Line2D
 
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.curves import BETWEEN_CLASSES, CURVE, FOR_MELANOMA
+from skinmnist.analysis.effects import Effect, effects
 from skinmnist.analysis.significance import AS_TRAINED
 from skinmnist.reporting.format import count, fixed, listing, model_title, pair_title, shorten
+from skinmnist.reporting.sections.certainty import Claim
+from skinmnist.reporting.sections.effects import summary
 from skinmnist.reporting.theme import (
     INK,
     MUTED,
@@ -30,6 +33,7 @@ from skinmnist.reporting.theme import (
     styled,
     text_width,
 )
+from skinmnist.text import printable
 
 #: The tuned rule whose decisions are marked: the score that a claim should rest on.
 TUNED = "tuned_macro_f1"
@@ -37,6 +41,7 @@ TUNED = "tuned_macro_f1"
 MOST_CURVES = 3
 #: Lines of samplers, which share the colour of their model.
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.4, 1.4)))
+_DOT: dict[str, Any] = {"marker": "o", "markersize": 6, "markeredgecolor": ON_HEAT, "linestyle": "none"}
 _AXES = {
     BETWEEN_CLASSES: ("accuracy", "balanced accuracy"),
     FOR_MELANOMA: ("specificity for melanoma", "melanomas found"),
@@ -50,7 +55,7 @@ _Plane = tuple[str, str]
 
 def context(analysis: Analysis) -> dict[str, Any]:
     """Return what the section shows."""
-    return {"tradeoff": draw_tradeoff(analysis)}
+    return {"tradeoff": draw_tradeoff(analysis), "tradeoff_claims": tradeoff_claims(analysis)}
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,20 @@ class Tradeoff:
     cells: int
     largest: str
     remarks: tuple[str, ...]
+
+
+def tradeoff_claims(analysis: Analysis) -> list[Claim]:
+    """Say of each model what its samplers changed, by the verdicts and no further."""
+    together: dict[str, list[Effect]] = {}
+    for effect in effects(analysis.comparisons):
+        together.setdefault(effect.model, []).append(effect)
+    return [
+        Claim(
+            model_title(analysis.record.info, model),
+            " ".join(summary(found, lambda sampler, _: printable(sampler))),
+        )
+        for model, found in together.items()
+    ]
 
 
 def draw_tradeoff(analysis: Analysis) -> Tradeoff | None:
@@ -150,8 +169,7 @@ def tradeoff_figure(analysis: Analysis, narrow: bool = False) -> Figure:
     frame, info = analysis.tradeoff, analysis.record.info
     models = [name for name in info.grid.models if name in set(frame["model"])]
     planes, samplers = _planes(frame), info.grid.samplers
-    legend = _many(frame)
-    figure, places = _layout(len(models), len(planes), narrow, legend and len(samplers))
+    figure, places = _layout(len(models), len(planes), narrow, 1 + frame["sampler"].nunique())
     limits = {plane: _limits(frame[frame["x"] == plane[0]]) for plane in planes}
     for place, model in enumerate(models):
         of_model = frame[frame["model"] == model]
@@ -165,16 +183,8 @@ def tradeoff_figure(analysis: Analysis, narrow: bool = False) -> Figure:
             if row == 0 or narrow:
                 title = shorten(model_title(info, model), int(axes.bbox.width / 7))
                 axes.set_title(title, loc="left", fontsize=12, weight="bold", pad=10)
-    if legend:
-        _add_legend(figure, frame, samplers, narrow)
+    _add_legend(figure, frame, samplers, narrow)
     return figure
-
-
-def _many(frame: pd.DataFrame) -> bool:
-    """Return whether some sampler has no line, so that marks need a legend."""
-    return any(
-        len(with_line(rows)) < rows["sampler"].nunique() for _, rows in frame.groupby("model", sort=False)
-    )
 
 
 def _layout(
@@ -219,7 +229,9 @@ def _limits(rows: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float
     for axis in ("x_mean", "y_mean"):
         low, high = float(shown[axis].min()), float(shown[axis].max())
         room = max(0.06 * (high - low), 0.01)
-        ends.append((max(low - room, -0.02), min(high + room, 1.02)))
+        # A name fits above the highest line.
+        above = 2.2 * room if axis == "y_mean" else room
+        ends.append((max(low - room, -0.02), min(high + above, 1.02)))
     return ends[0], ends[1]
 
 
@@ -248,20 +260,12 @@ def _draw_panel(
             lines[sampler] = _in_pixels(axes, curve)
             if TUNED in own.index:
                 point = own.loc[TUNED]
-                axes.plot(
-                    [point["x_mean"]],
-                    [point["y_mean"]],
-                    marker="o",
-                    markersize=6,
-                    color=hue,
-                    markeredgecolor=ON_HEAT,
-                    zorder=5,
-                )
+                axes.plot([point["x_mean"]], [point["y_mean"]], color=hue, zorder=5, **_DOT)
         style = _mark(samplers, sampler, hue, 8 if sampler in drawn else 6)
         point = own.loc[AS_TRAINED]
         axes.plot([point["x_mean"]], [point["y_mean"]], zorder=6, **style)
         marks.append(_in_pixels(axes, own.loc[[AS_TRAINED]])[0])
-    _name_lines(axes, lines, np.array(marks), samplers, colour)
+    _name_lines(axes, lines, np.array(marks), colour)
 
 
 def _mark(samplers: Sequence[str], sampler: str, colour: str, size: float) -> dict[str, Any]:
@@ -290,30 +294,32 @@ def _draw_band(axes: Axes, curve: pd.DataFrame) -> None:
     axes.fill(*corners.T, color=INK, alpha=0.12, linewidth=0, zorder=1)
 
 
-def _name_lines(
-    axes: Axes, lines: dict[str, _Points], marks: _Points, samplers: Sequence[str], colour: str
-) -> None:
-    """Write the name of each line, with its mark, where it covers the least, near to the line itself."""
+def _name_lines(axes: Axes, lines: dict[str, _Points], marks: _Points, colour: str) -> None:
+    """Write the name of each line where it covers the least, with a thin stroke to the line."""
     box = axes.bbox
     taken: list[_Points] = []
     dense = {name: _dense(points) for name, points in lines.items()}
-    for name in dense:
-        text = "no sampler" if name == "none" else shorten(name, 24)
-        width, height = text_width(text, 13) + 16, 15.0
-        anchors = dense[name][_inside(dense[name], box)][::4]
-        shifts = [(dx, dy) for dx in (9, -9 - width) for dy in (-height - 4, -height / 2, 4)]
-        shifts += [(-width / 2, 8), (-width / 2, -height - 8)]
-        corners = (anchors[:, None] + np.array(shifts)[None]).reshape(-1, 2)
-        corners = corners[_fits(corners, (width, height), box)]
-        if not len(corners):
+    for name, points in dense.items():
+        text = _named(name, 24)
+        size = text_width(text, 13), 15.0
+        shifts = [(dx, dy) for dx in (10, -10 - size[0]) for dy in (-size[1] - 4, -size[1] / 2, 4)]
+        anchors = np.repeat(points[_inside(points, box)][::4], len(shifts), axis=0)
+        corners = anchors + np.tile(shifts, (len(anchors) // len(shifts), 1))
+        fits = _inside(corners, box) & _inside(corners + size, box)
+        if not fits.any():
             continue
-        costs = _costs(corners, (width, height), dense, name, marks, taken)
-        best = corners[costs.argmin()]
-        taken.append(np.array([*best, best[0] + width, best[1] + height]))
-        centre = best + np.array([[6, height / 2], [14, height / 2]])
-        (x, y), (start, _) = axes.transData.inverted().transform(centre)
-        axes.plot([x], [y], zorder=7, **_mark(samplers, name, INK if name == "none" else colour, 5.5))
-        axes.text(start, y, text, va="center", fontsize=10.5, zorder=7)
+        anchors, corners = anchors[fits], corners[fits]
+        best = int(_costs(corners, size, dense, name, marks, taken).argmin())
+        anchor, corner = anchors[best], corners[best]
+        taken.append(np.concatenate([corner, corner + size]))
+        left = corner[0] < anchor[0]
+        start = corner + np.array([size[0] if left else 0.0, size[1] / 2])
+        to_data = axes.transData.inverted().transform
+        stroke = to_data([anchor, start + np.array([2.0 if left else -2.0, 0.0])])
+        hue = INK if name == "none" else colour
+        axes.plot(*stroke.T, color=hue, linewidth=0.9, zorder=2)
+        side = "right" if left else "left"
+        axes.text(*to_data(start), text, ha=side, va="center", fontsize=10.5, zorder=7)
 
 
 def _dense(points: _Points) -> _Points:
@@ -326,10 +332,6 @@ def _dense(points: _Points) -> _Points:
 def _inside(points: _Points, box: Any) -> npt.NDArray[np.bool_]:
     x, y = points.T
     return (x >= box.x0) & (x <= box.x1) & (y >= box.y0) & (y <= box.y1)
-
-
-def _fits(corners: _Points, size: tuple[float, float], box: Any) -> npt.NDArray[np.bool_]:
-    return _inside(corners, box) & _inside(corners + size, box)
 
 
 def _costs(
@@ -366,9 +368,14 @@ def _distance(corners: _Points, size: tuple[float, float], points: _Points) -> _
 
 
 def _add_legend(figure: Figure, frame: pd.DataFrame, samplers: Sequence[str], narrow: bool) -> None:
-    """Explain the marks of the samplers below the panels."""
-    shown = [name for name in samplers if name in set(frame["sampler"])]
-    handles = [Line2D([], [], label=shorten(name, 22), **_mark(samplers, name, MUTED, 6.5)) for name in shown]
+    """Explain the marks below the panels."""
+    handles = [
+        Line2D([], [], label=_named(name, 22), **_mark(samplers, name, INK if name == "none" else MUTED, 6.5))
+        for name in samplers
+        if name in set(frame["sampler"])
+    ]
+    if TUNED in set(frame["mark"]):
+        handles.append(Line2D([], [], label="tuned for macro-F1", color=MUTED, **_DOT))
     figure.legend(
         handles=handles,
         loc="lower left",
@@ -379,3 +386,7 @@ def _add_legend(figure: Figure, frame: pd.DataFrame, samplers: Sequence[str], na
         borderaxespad=0,
         borderpad=0.2,
     )
+
+
+def _named(sampler: str, limit: int) -> str:
+    return "no sampler" if sampler == "none" else shorten(sampler, limit)

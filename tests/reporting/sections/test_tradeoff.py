@@ -12,8 +12,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.curves import BETWEEN_CLASSES, CURVE, FOR_MELANOMA
+from skinmnist.analysis.effects import effects
 from skinmnist.reporting.page import render_page
-from skinmnist.reporting.sections.tradeoff import MOST_CURVES, draw_tradeoff, tradeoff_figure, with_line
+from skinmnist.reporting.sections.tradeoff import (
+    MOST_CURVES,
+    draw_tradeoff,
+    tradeoff_claims,
+    tradeoff_figure,
+    with_line,
+)
 
 MANY = ["none", "class_weight", "RandomOverSampler", "SMOTE", "ADASYN", "BorderlineSMOTE", "TomekLinks"]
 ONE_MODEL = {"svm": {"title": "SVM", "space": "pixels"}}
@@ -40,7 +47,7 @@ def marks(axes) -> list[tuple[float, float]]:
 
 
 def lines(axes):
-    return [line for line in axes.lines if len(line.get_xdata()) > 1]
+    return [line for line in axes.lines if len(line.get_xdata()) > 2]
 
 
 @pytest.mark.parametrize("narrow", [False, True])
@@ -81,7 +88,7 @@ def test_of_many_samplers_some_have_lines_and_all_have_marks(many) -> None:
     for axes in figure.axes:
         assert len(lines(axes)) == 1 + MOST_CURVES
         assert len(marks(axes)) == len(MANY)
-    assert set(MANY) <= set(texts(figure))
+    assert {"no sampler", *MANY[1:]} <= set(texts(figure))
     drawn = with_line(many.tradeoff)
     curves = many.tradeoff[(many.tradeoff["mark"] == CURVE) & (many.tradeoff["x"] == "accuracy")]
     heights = curves.groupby("sampler")["y_mean"].max().drop("none").sort_values()
@@ -149,3 +156,24 @@ def test_the_picture_follows_the_page_into_the_dark(analysis) -> None:
     for drawn in (image, image.narrow):
         svg = base64.b64decode(drawn.uri.split(",")[1]).decode()
         assert not re.search(r"fill: #(?!none)", svg[svg.index("</style>") :])
+
+
+def test_sentences_carry_what_the_verdicts_do(analysis) -> None:
+    claims = tradeoff_claims(analysis)
+    assert [claim.subject for claim in claims] == [
+        "Support vector machine (RBF)",
+        "Random forest",
+        "Convolutional network",
+    ]
+    for claim, model in zip(claims, ("svm", "random_forest", "cnn"), strict=True):
+        found = [effect for effect in effects(analysis.comparisons) if effect.model == model]
+        assert len(found) == 2
+        for effect in found:
+            sentence = next(part for part in claim.words.split(". ") if effect.sampler in part)
+            assert sentence.lower().startswith(effect.conclusion)
+
+
+def test_nothing_is_claimed_without_a_reference(make_run) -> None:
+    found = analyze(make_run(n_rows=100, samplers=["SMOTE"], models=ONE_MODEL), draws=1)
+    assert tradeoff_claims(found) == []
+    assert not any(axes.patches for axes in tradeoff_figure(found).axes)
