@@ -47,7 +47,7 @@ _AXES = {
     FOR_MELANOMA: ("specificity for melanoma", "melanomas found"),
 }
 #: Margins, gaps and heights, in CSS pixels.
-_LEFT, _RIGHT, _GAP, _TITLE, _BELOW, _PANEL = 52, 8, 20, 30, 50, 216
+_LEFT, _RIGHT, _GAP, _TITLE, _BELOW, _PANEL = 52, 14, 20, 30, 50, 216
 
 _Points = npt.NDArray[np.float64]
 _Plane = tuple[str, str]
@@ -183,7 +183,7 @@ def tradeoff_figure(analysis: Analysis, narrow: bool = False) -> Figure:
             if row == 0 or narrow:
                 title = shorten(model_title(info, model), int(axes.bbox.width / 7))
                 axes.set_title(title, loc="left", fontsize=12, weight="bold", pad=10)
-    _add_legend(figure, frame, samplers, narrow)
+    _add_legend(figure, frame, samplers)
     return figure
 
 
@@ -207,8 +207,7 @@ def _layout(
     each = (width - _LEFT - _RIGHT - apart * (columns - 1)) / columns
     titled = [narrow or row % n_planes == 0 for row in range(1 + max(row for of in grid for _, row in of))]
     tops = np.cumsum([0, *(_PANEL + _BELOW + _TITLE * above for above in titled)])
-    entries = 2 if narrow else 5
-    height = tops[-1] + 18 * -(-n_legend // entries)
+    height = tops[-1] + 18 * -(-n_legend // _legend_columns(width))
     figure = Figure(figsize=(width / 72, height / 72), dpi=72)
 
     def add(column: int, row: int) -> Axes:
@@ -282,6 +281,9 @@ def _draw_band(axes: Axes, curve: pd.DataFrame) -> None:
     if curve["x_sd"].isna().any():
         return
     points = _in_pixels(axes, curve)
+    # A line that turns back on itself, as with balanced classes, has no sides.
+    if np.hypot(*np.diff(points, axis=0).T).sum() > 2 * np.hypot(*np.ptp(points, axis=0)):
+        return
     along = np.gradient(points, axis=0)
     across = np.stack([-along[:, 1], along[:, 0]], axis=1)
     across /= np.maximum(np.hypot(*across.T), 1e-9)[:, None]
@@ -367,10 +369,10 @@ def _distance(corners: _Points, size: tuple[float, float], points: _Points) -> _
     return np.asarray(np.hypot(outside[..., 0], outside[..., 1]).min(axis=1))
 
 
-def _add_legend(figure: Figure, frame: pd.DataFrame, samplers: Sequence[str], narrow: bool) -> None:
+def _add_legend(figure: Figure, frame: pd.DataFrame, samplers: Sequence[str]) -> None:
     """Explain the marks below the panels."""
     handles = [
-        Line2D([], [], label=_named(name, 22), **_mark(samplers, name, INK if name == "none" else MUTED, 6.5))
+        Line2D([], [], label=_named(name, 26), **_mark(samplers, name, INK if name == "none" else MUTED, 6.5))
         for name in samplers
         if name in set(frame["sampler"])
     ]
@@ -379,13 +381,17 @@ def _add_legend(figure: Figure, frame: pd.DataFrame, samplers: Sequence[str], na
     figure.legend(
         handles=handles,
         loc="lower left",
-        ncols=2 if narrow else 5,
+        ncols=_legend_columns(figure.bbox.width),
         fontsize=10.5,
         handletextpad=0.2,
         columnspacing=1.0,
         borderaxespad=0,
         borderpad=0.2,
     )
+
+
+def _legend_columns(width: float) -> int:
+    return int(width // 172)
 
 
 def _named(sampler: str, limit: int) -> str:
