@@ -90,8 +90,8 @@ def _points(cells: Sequence[CellResult], counts: _Counts) -> dict[str, tuple[flo
     found = {"as_trained": (np.nan, trained)}
     for rule in chosen[0] if all(chosen) else ():
         exponents = np.array([of_cell[rule] for of_cell in chosen])
-        places = np.searchsorted(EXPONENTS, exponents)
-        found[rule] = float(exponents.mean()), counts[np.arange(len(cells)), places]
+        at = np.searchsorted(EXPONENTS, exponents)
+        found[rule] = float(exponents.mean()), counts[np.arange(len(cells)), at]
     return found
 
 

@@ -148,11 +148,11 @@ def _in_words(analysis: Analysis) -> str:
         for plane in _planes(of_model):
             shown = []
             for sampler, rows in lines[lines["x"] == plane[0]].groupby("sampler", sort=False):
-                at = rows.set_index("mark")[["x_mean", "y_mean"]]
+                at = {str(row["mark"]): (row["x_mean"], row["y_mean"]) for row in rows.to_dict("records")}
                 places = [
-                    f"{fixed(at.loc[mark, 'x_mean'])} and {fixed(at.loc[mark, 'y_mean'])} {words}"
+                    f"{fixed(at[mark][0])} and {fixed(at[mark][1])} {words}"
                     for mark, words in ((AS_TRAINED, "as trained"), (TUNED, "tuned for macro-F1"))
-                    if mark in at.index
+                    if mark in at
                 ]
                 shown.append(f"{sampler} {', '.join(places)}")
             parts.append(f"{model_title(info, str(model))}, {' and '.join(_AXES[plane])}: {'; '.join(shown)}")
@@ -321,7 +321,8 @@ def _name_lines(axes: Axes, lines: dict[str, _Points], marks: _Points, colour: s
         hue = INK if name == "none" else colour
         axes.plot(*stroke.T, color=hue, linewidth=0.9, zorder=2)
         side = "right" if left else "left"
-        axes.text(*to_data(start), text, ha=side, va="center", fontsize=10.5, zorder=7)
+        x, y = to_data(start)
+        axes.text(x, y, text, ha=side, va="center", fontsize=10.5, zorder=7)
 
 
 def _dense(points: _Points) -> _Points:
