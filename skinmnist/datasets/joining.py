@@ -65,7 +65,8 @@ def join_metadata(
     names, naming = _name_groups(groups, stated, metadata.path)
     lesion_ids, unknown = _own_lesions(metadata)
     if lesion_ids is not None:
-        _check_lesions(metadata, lesion_ids, line_of)
+        same = labels if by_label else np.unique(metadata.diagnoses, return_inverse=True)[1]
+        _check_lesions(metadata, lesion_ids, same, line_of)
     return Joined(metadata, names, lesion_ids, (*notes, naming, *unknown))
 
 
@@ -233,12 +234,19 @@ def _own_lesions(metadata: Metadata) -> tuple[Words | None, list[str]]:
     ]
 
 
-def _check_lesions(metadata: Metadata, lesion_ids: Words, line_of: npt.NDArray[np.integer]) -> None:
-    """Refuse a lesion with several diagnoses."""
-    lesions, diagnoses = lesion_ids.tolist(), metadata.diagnoses.tolist()
-    first: dict[str, int] = {}
-    if len(set(zip(lesions, diagnoses, strict=True))) == len(set(lesions)):
+def _check_lesions(
+    metadata: Metadata,
+    lesion_ids: Words,
+    codes: npt.NDArray[np.integer],
+    line_of: npt.NDArray[np.integer],
+) -> None:
+    """Refuse a lesion with several diagnoses; `codes` are equal where diagnoses are."""
+    lesions, numbers = lesion_ids.tolist(), codes.tolist()
+    last = dict(zip(lesions, numbers, strict=True))
+    if list(map(last.__getitem__, lesions)) == numbers:
         return
+    diagnoses = metadata.diagnoses.tolist()
+    first: dict[str, int] = {}
     for row, lesion in enumerate(lesions):
         earlier = first.setdefault(lesion, row)
         if diagnoses[row] != diagnoses[earlier]:
