@@ -86,12 +86,10 @@ def parse_size(text: str) -> tuple[int, int, int]:
 
 
 def spell_classes(names: Iterable[str]) -> list[str]:
-    """Return names of classes as HAM10000 spells them where only case differs, such as ``MEL`` for ``mel``.
-
-    Of other names that differ in case alone, all are spelt like the first.
-    """
-    spelling = {name: name for name in facts.CLASS_NAMES}
-    return [spelling.setdefault(name.strip().casefold(), name.strip()) for name in names]
+    """Return names of classes as HAM10000 spells them where only case differs: ``mel`` for ``MEL``."""
+    return [
+        name.strip().lower() if name.strip().lower() in facts.CLASS_NAMES else name.strip() for name in names
+    ]
 
 
 def about_file(table: Path) -> Path:

@@ -42,7 +42,7 @@ class Metadata:
     path: Path
     lesion_ids: npt.NDArray[np.str_]  # shape (n,), str: ``""`` where unknown
     image_ids: npt.NDArray[np.str_]  # shape (n,), str
-    diagnoses: npt.NDArray[np.str_]  # shape (n,), str: as `spell_classes` spells them
+    diagnoses: npt.NDArray[np.str_]  # shape (n,), str: one spelling each, that of HAM10000 where it has one
     #: shape (n,): Those of `facts.CLINICAL_COLUMNS` that are there, as `PixelTable.clinical` holds them.
     clinical: dict[str, npt.NDArray[Any]]
     sha256: str  # Of the file's content
@@ -114,7 +114,8 @@ def _parse(content: bytes, path: Path) -> Arrays:
     for where, cells in rows:
         for name, position in positions.items():
             columns[name].append(_read_cell(name, cells[position], where))
-    columns["dx"] = spell_classes(columns["dx"])
+    first: dict[str, str] = {}  # Spellings of one diagnosis by several people differ in case.
+    columns["dx"] = [first.setdefault(name.casefold(), name) for name in spell_classes(columns["dx"])]
     return {name: np.array(column) for name, column in columns.items()}
 
 

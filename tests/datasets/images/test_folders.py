@@ -57,6 +57,13 @@ def test_folders_with_names_of_ham10000_get_its_codes(folder):
     assert list_pictures([folder]).class_names == ("bcc", "nv", "mel")
 
 
+@pytest.mark.parametrize("respell", [str.upper, str.title, lambda name: name[:-1] + name[-1].upper()])
+def test_folders_may_spell_names_of_ham10000_otherwise(respell, folder):
+    for name in ("mel", "nv", "akiec"):
+        write_picture(folder / respell(name) / "a.png")
+    assert list_pictures([folder]).class_names == ("akiec", "nv", "mel")
+
+
 def test_several_folders_of_classes_are_put_together(tmp_path):
     for name in ("Train/a/1.png", "Train/b/1.png", "Test/a/1.png"):
         write_picture(tmp_path / name)
