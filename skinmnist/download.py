@@ -59,10 +59,16 @@ def _download(options: argparse.Namespace) -> int:
 def _check(folder: Path) -> None:
     """Read every table with its metadata, and say what it holds."""
     from skinmnist.datasets.hmnist import load_hmnist
+    from skinmnist.errors import InputError
 
     for name in facts.COLLECTION_TABLES:
         if (folder / name).is_file():
             table = load_hmnist(folder / name)
+            if table.image_ids is not None and table.class_names != facts.CLASS_NAMES:
+                raise InputError(
+                    f"{folder / facts.METADATA_FILE} calls the labels of {name} "
+                    f"{', '.join(table.class_names)}; expected {', '.join(facts.CLASS_NAMES)}, as in the collection, so download both anew"
+                )
             lesions = "unknown" if table.n_lesions is None else f"{table.n_lesions:,}"
             say(f"{name}: {len(table):,} pictures of {lesions} lesions; the metadata agrees")
             if tuple(table.class_counts.tolist()) != facts.ROWS_PER_CLASS:

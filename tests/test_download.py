@@ -15,7 +15,7 @@ def served(mirror, tmp_path, monkeypatch):
         header = ",".join([*(f"pixel{column:04d}" for column in range(pixels)), "label"])
         rows = [",".join([*["9"] * pixels, str(code)]) for code in range(7)]
         mirror.files[f"/{name}"] = "\n".join([header, *rows, ""]).encode()
-    rows = [f"L,I{code},{name},histo,50,male,back" for code, name in enumerate(facts.CLASS_NAMES)]
+    rows = [f"L{code},I{code},{name},histo,50,male,back" for code, name in enumerate(facts.CLASS_NAMES)]
     mirror.files[f"/{facts.METADATA_FILE}"] = "\n".join([",".join(facts.METADATA_COLUMNS), *rows]).encode()
     return mirror
 
@@ -25,7 +25,7 @@ def test_what_comes_is_reported_and_read(served, tmp_path, capsys):
     out = capsys.readouterr().out.splitlines()
     assert out[:3] == [f"fetched: data/{name}" for name in (*facts.TABLE_FILES, facts.METADATA_FILE)]
     assert "not at the mirror: hmnist_28_28_L.csv" in out
-    assert "hmnist_8_8_RGB.csv: 7 pictures of 1 lesions; the metadata agrees" in out
+    assert "hmnist_8_8_RGB.csv: 7 pictures of 7 lesions; the metadata agrees" in out
     assert "*** hmnist_8_8_RGB.csv is not whole: the collection has 10,015 pictures" in out
     assert main(["--mirror", served.url]) == 0
     assert f"there already: data/{facts.METADATA_FILE}" in capsys.readouterr().out
@@ -35,7 +35,8 @@ def test_metadata_of_another_table_is_one_sentence(served, capsys):
     rows = served.files[f"/{facts.METADATA_FILE}"].splitlines()
     served.files[f"/{facts.METADATA_FILE}"] = b"\n".join([*rows[:-2], rows[-1], rows[-2]])
     assert main(["--mirror", served.url, "--to", "elsewhere"]) == 2
-    assert "expected the rows of both files in the same order" in capsys.readouterr().err.splitlines()[-1]
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert "calls the labels of hmnist_28_28_RGB.csv akiec, bcc, bkl, df, nv, mel, vasc; expected" in sentence
 
 
 @pytest.mark.parametrize(
