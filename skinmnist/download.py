@@ -67,7 +67,8 @@ def _check(folder: Path) -> None:
             if table.image_ids is not None and table.class_names != facts.CLASS_NAMES:
                 raise InputError(
                     f"{folder / facts.METADATA_FILE} calls the labels of {name} "
-                    f"{', '.join(table.class_names)}; expected {', '.join(facts.CLASS_NAMES)}, as in the collection, so download both anew"
+                    f"{', '.join(table.class_names)}; expected {', '.join(facts.CLASS_NAMES)}, as in the "
+                    "collection, so download both anew"
                 )
             lesions = "unknown" if table.n_lesions is None else f"{table.n_lesions:,}"
             say(f"{name}: {len(table):,} pictures of {lesions} lesions; the metadata agrees")
