@@ -16,6 +16,7 @@ from skinmnist.console.common import (
     guarded,
     open_table,
     resume_command,
+    run_options,
 )
 from skinmnist.errors import InputError
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
@@ -107,7 +108,6 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.console.terminal import Terminal, verbosely
     from skinmnist.datasets.table import sample_rows
     from skinmnist.experiment.comparison import run_comparison
-    from skinmnist.experiment.execution.limits import Limits
     from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.experiment.grid import resolve_models
     from skinmnist.experiment.run_folder.record import read_info, read_run
@@ -136,16 +136,12 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 folds=folds,
                 repeats=options.repeats,
                 split=options.split,
-                seed=options.seed,
                 clinical=options.clinical,
-                jobs=options.jobs,
                 out=out,
-                fresh=options.fresh,
                 rows=sample_rows(table, QUICK_ROWS, options.seed, folds) if options.quick else None,
-                limits=Limits(options.cell_seconds, options.cell_memory),
-                dask=options.dask,
                 progress=terminal,
                 request=Request(command, options.quick),
+                **run_options(options),
             )
             if options.demonstrate_leaks:
                 _demonstrate(table, record, options, terminal)
@@ -165,7 +161,6 @@ def _demonstrate(
 ) -> None:
     """Show leaks on the rows and folds of a run; nothing of the run itself is changed."""
     from skinmnist.datasets.table import sample_rows
-    from skinmnist.experiment.execution.limits import Limits
     from skinmnist.leakage.demonstrate import choose_leaky_models, demonstrate_leaks
 
     protocol = record.info.protocol
@@ -174,15 +169,11 @@ def _demonstrate(
         table,
         options.leak_models or models,
         folds=protocol.folds,
-        seed=options.seed,
-        jobs=options.jobs,
         out=record.folder,
-        fresh=options.fresh,
         rows=sample_rows(table, QUICK_ROWS, options.seed, protocol.folds) if options.quick else None,
-        limits=Limits(options.cell_seconds, options.cell_memory),
-        dask=options.dask,
         notes=() if options.leak_models else notes,
         progress=terminal,
+        **run_options(options),
     )
 
 

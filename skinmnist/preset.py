@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from skinmnist.console.common import (
     guarded,
     open_table,
     resume_command,
+    run_options,
     say,
 )
 from skinmnist.text import printable
@@ -108,7 +108,6 @@ def describe(preset: Preset, table: PixelTable | None) -> list[str]:
 def _run(options: argparse.Namespace, command: str) -> int:
     from skinmnist.analysis.analyze import analyze_run
     from skinmnist.console.terminal import Terminal, verbosely
-    from skinmnist.experiment.execution.limits import Limits
     from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.experiment.run_folder.run_info import Request
     from skinmnist.experiment.splits import choose_split
@@ -127,13 +126,9 @@ def _run(options: argparse.Namespace, command: str) -> int:
             preset,
             table,
             out=out,
-            seed=options.seed,
-            jobs=options.jobs,
-            fresh=options.fresh,
-            limits=Limits(options.cell_seconds, options.cell_memory),
-            dask=options.dask,
             progress=terminal,
             request=Request(command),
+            **run_options(options),
         )
     analysis = analyze_run(done.record)
     report = write_page(analysis, jobs=options.jobs or available_cores())
@@ -151,16 +146,15 @@ def _run(options: argparse.Namespace, command: str) -> int:
 
 def claims_table(claims: pd.DataFrame) -> str:
     """Lay out claimed, as published and honest scores as plain text."""
+    from skinmnist.reporting.format import fixed
+
     lines = [f"{'network':<30} {'score':<10} {'claimed':>8} {'as published':>13} {'honest':>8}"]
-    for row in claims.to_dict("records"):
-        figures = [_text(row[name]) for name in ("claimed", "as_published", "honest")]
+    names = ["claimed", "as_published", "honest"]
+    for row in claims.astype(dict.fromkeys(names, float)).to_dict("records"):
+        figures = [fixed(row[name]) for name in names]
         network = printable(row["network"], 30)
         lines.append(f"{network:<30} {row['metric']:<10} {figures[0]:>8} {figures[1]:>13} {figures[2]:>8}")
     return "\n".join(lines)
-
-
-def _text(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from skinmnist import facts
 from skinmnist.errors import InputError
@@ -103,6 +103,14 @@ def add_run_arguments(parser: argparse.ArgumentParser, out: str) -> None:
         help="end a cell whose process takes more memory, resident, of 2**20 bytes (default: no limit)",
     )
     add("--verbose", action="store_true", help="print every event of the run, as run.log has it")
+
+
+def run_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return how cells run, as everything that runs some takes it, from `add_run_arguments`."""
+    from skinmnist.experiment.execution.limits import Limits
+
+    limits = Limits(options.cell_seconds, options.cell_memory)
+    return {name: getattr(options, name) for name in ("seed", "jobs", "fresh", "dask")} | {"limits": limits}
 
 
 def resume_command(command: str, arguments: list[str]) -> str:

@@ -250,12 +250,7 @@ def score_table(board: pd.DataFrame, costs: bool = False) -> tuple[list[Column],
     pairs = ~(board["reference"] | board["corrected"]).to_numpy(dtype=bool)
     texts: dict[str, list[Value]] = {}
     for metric in metrics:
-        means, spreads = board[metric].to_numpy(dtype=float), board[f"{metric}_sd"].to_numpy(dtype=float)
-        best = _best(means, pairs, metric in LOWER_IS_BETTER, 3)
-        texts[metric] = [
-            Value(fixed(mean), mean, "" if np.isnan(spread) else f"± {fixed(spread)}", bool(is_best))
-            for mean, spread, is_best in zip(means, spreads, best, strict=True)
-        ]
+        texts[metric] = score_values(board[[metric, f"{metric}_sd"]], pairs, metric in LOWER_IS_BETTER)
     for name, digits in (("seconds", 1), ("megabytes", 0)) if costs else ():
         values = board[name].to_numpy(dtype=float)
         best = _best(values, pairs, True, digits)
@@ -277,6 +272,15 @@ def score_table(board: pd.DataFrame, costs: bool = False) -> tuple[list[Column],
             )
         )
     return [Column(LABELS[name], HINTS[name]) for name in texts], rows
+
+
+def score_values(scores: pd.DataFrame, competing: np.ndarray, lowest: bool = False) -> list[Value]:
+    """Write a column of means and one of standard deviations; the best of the `competing` rows is marked."""
+    means, spreads = scores.to_numpy(dtype=float).T
+    return [
+        Value(fixed(mean), mean, "" if np.isnan(spread) else f"± {fixed(spread)}", bool(is_best))
+        for mean, spread, is_best in zip(means, spreads, _best(means, competing, lowest, 3), strict=True)
+    ]
 
 
 def _best(values: np.ndarray, eligible: np.ndarray, lowest: bool, digits: int) -> np.ndarray:

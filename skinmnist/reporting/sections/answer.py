@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -247,12 +248,7 @@ def failed_cells(record: RunRecord) -> list[dict[str, str]]:
 
 def pending_cells(record: RunRecord) -> list[str]:
     """Name the pairs with cells that were not run yet, with how many."""
-    waiting: dict[tuple[str, str], int] = {}
-    for entry in record.info.cells:
-        if entry.status == "pending":
-            key = (entry.sampler, entry.model)
-            waiting[key] = waiting.get(key, 0) + 1
-    return [
-        f"{pair_title(record.info, sampler, model)} ({count(number, 'cell')})"
-        for (sampler, model), number in waiting.items()
-    ]
+    waiting = Counter(
+        (entry.sampler, entry.model) for entry in record.info.cells if entry.status == "pending"
+    )
+    return [f"{pair_title(record.info, *pair)} ({count(cells, 'cell')})" for pair, cells in waiting.items()]

@@ -18,11 +18,11 @@ from skinmnist.reporting.format import (
     CORRECTION_TITLE,
     Column,
     Row,
-    Value,
     fixed,
     label_in_text,
     listing,
     model_title,
+    score_values,
     shorten,
     signed,
     titled,
@@ -189,31 +189,21 @@ def sensitivity_table(analysis: Analysis, board: pd.DataFrame) -> tuple[list[Col
     found = analysis.sensitivities
     if found is None or found.empty:
         return [], []
-    known = {
-        (row["sampler"], row["model"], row["specificity"]): (float(row["sensitivity"]), float(row["sd"]))
-        for row in found.to_dict("records")
-    }
-    levels = list(dict.fromkeys(found["specificity"]))
-    others = {
-        level: [round(value, 3) for key, (value, _) in known.items() if _is_trained(key, level)]
-        for level in levels
-    }
-    laid = []
-    for row in board[~board["reference"]].to_dict("records"):
-        shown = []
-        for level in levels:
-            value, spread = known.get((row["sampler"], row["model"], level), (np.nan, np.nan))
-            best = not row["corrected"] and len(others[level]) > 1 and round(value, 3) == max(others[level])
-            shown.append(Value(fixed(value), value, "" if np.isnan(spread) else f"± {fixed(spread)}", best))
-        laid.append(
-            Row(row["sampler_title"], row["model_title"], tuple(shown), corrected=bool(row["corrected"]))
-        )
-    hint = "Share of the melanomas found at the threshold with this specificity."
-    return [Column(f"at {100 * level:.0f} % specificity", hint) for level in levels], laid
-
-
-def _is_trained(key: tuple[str, str, float], level: float) -> bool:
-    return key[0] != PRIOR_CORRECTION and key[2] == level
+    trained = board[~board["reference"]]
+    competing = ~trained["corrected"].to_numpy(dtype=bool)
+    pairs = pd.MultiIndex.from_frame(trained[["sampler", "model"]])
+    columns, values = [], []
+    for level in dict.fromkeys(found["specificity"]):
+        at_level = found[found["specificity"] == level]
+        scores = at_level.set_index(["sampler", "model"])[["sensitivity", "sd"]].reindex(pairs)
+        values.append(score_values(scores, competing))
+        hint = "Share of the melanomas found at the threshold with this specificity."
+        columns.append(Column(f"at {100 * level:.0f} % specificity", hint))
+    rows = [
+        Row(row["sampler_title"], row["model_title"], figures, corrected=bool(row["corrected"]))
+        for row, figures in zip(trained.to_dict("records"), zip(*values, strict=True), strict=True)
+    ]
+    return columns, rows
 
 
 def draw_decisions(analysis: Analysis) -> list[Captioned]:
