@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,7 +26,8 @@ from skinmnist.teaching.notebook_api import Claim, Output, Recorder, ShownFigure
 
 Kind = Literal["markdown", "code", "solution"]
 
-#: As in a comparison's workers: one thread for each lesson. Read when a numerical library starts.
+#: As in a comparison's workers: one thread for each lesson. A new process must inherit it, for it loads
+#: numerical libraries, which read it, before its first call.
 _ENVIRONMENT = {
     **ONE_THREAD,
     "MPLBACKEND": "Agg",
@@ -138,9 +140,20 @@ class LessonRun:
 
 def run_lessons(lessons: Sequence[Lesson], jobs: int, seed: int = 0) -> Iterator[LessonRun]:
     """Run lessons, `jobs` at a time, each in a process of its own, and yield each as it is done."""
-    with ThreadPoolExecutor(min(jobs, len(lessons))) as pool:
+    with _environment_of_lessons(), ThreadPoolExecutor(min(jobs, len(lessons))) as pool:
         for done in as_completed([pool.submit(_run_apart, lesson, seed) for lesson in lessons]):
             yield done.result()
+
+
+@contextmanager
+def _environment_of_lessons() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _run_apart(lesson: Lesson, seed: int) -> LessonRun:
@@ -161,7 +174,6 @@ def _run_apart(lesson: Lesson, seed: int) -> LessonRun:
 
 
 def _work(lesson: Lesson, seed: int, sender: Connection) -> None:
-    os.environ.update(_ENVIRONMENT)
     sender.send(run_lesson(lesson, seed))
 
 

@@ -1,7 +1,10 @@
+import ast
+import os
+
 import pytest
 
 from skinmnist.errors import InputError
-from skinmnist.teaching.lesson import find_lessons, parse_cells, read_lesson, run_lesson
+from skinmnist.teaching.lesson import find_lessons, parse_cells, read_lesson, run_lesson, run_lessons
 from skinmnist.teaching.notebook_api import (
     Claim,
     Paragraph,
@@ -137,6 +140,19 @@ def test_the_seed_changes_the_table(tmp_path, monkeypatch):
     assert first == again
     assert first[1][-1].text.startswith("1 ")
     assert first[1][-1].text.split()[1] != other[1][-1].text.split()[1]
+
+
+def test_a_lesson_has_one_thread(tmp_path):
+    path = tmp_path / "01_title.py"
+    body = "\n# %%\nimport numpy\nfrom threadpoolctl import threadpool_info\n\n"
+    path.write_text(
+        HEAD + body + "print([one['num_threads'] for one in threadpool_info()])\n", encoding="utf-8"
+    )
+    before = dict(os.environ)
+    (shown,) = run_lessons([read_lesson(path)], jobs=1)
+    assert not shown.failure
+    assert set(ast.literal_eval(shown.outputs[1][0].text)) == {1}
+    assert dict(os.environ) == before
 
 
 def test_an_error_of_syntax_is_a_failure_too(run):
