@@ -400,7 +400,7 @@ claim("Giving the frequencies back mends at least half of it (share)", regained 
 share = 1 - board["both tuned"].mean() / board["as trained"].mean()
 finding(
     f"Samplers raise balanced accuracy by {board['as trained'].mean():+.2f} as trained and by "
-    f"{board['both tuned'].mean():+.2f} once all thresholds are tuned, in the mean of two models and two "
+    f"{board['both tuned'].mean():+z.2f} once all thresholds are tuned, in the mean of two models and two "
     f"samplers; deciding by expected cost takes the untouched {first} from {untouched['most probable']:.0f} "
     f"to {untouched['cheapest']:.0f}, copies to {copies['most probable']:.0f}."
 )
