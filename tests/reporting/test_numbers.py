@@ -237,7 +237,7 @@ def test_the_first_figure(html: str, folder: Path) -> None:
         moved = [(p / natural**e).round(12).argmax(axis=1) for e in np.arange(31) * 0.05]
         decided = [*moved, cell["predicted"].to_numpy()]
         all_classes = np.array([(accuracy_score(y, d), balanced_accuracy_score(y, d)) for d in decided])
-        false, true, _ = roc_curve(y == 6, p[:, 6] / p.sum(axis=1), drop_intermediate=False)
+        false, true, _ = roc_curve(y == 6, (p[:, 6] / p.sum(axis=1)).round(12), drop_intermediate=False)
         grid = np.linspace(0, 1, 201)[::2]
         trained = decided[-1] == 6
         for plane, mark, x, y_ in (
