@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.datasets.files import read_foreign
-from skinmnist.text import one_line
+from skinmnist.text import one_line, printable
 
 Array = npt.NDArray[Any]
 
 #: Bytes that the arrays of one file may take: those of a few million rows.
 MOST_BYTES = 2**30
 MOST_MEMBERS = 256
+#: Characters that an error quotes of a library's message, which may repeat long names out of the file.
+_QUOTED = 150
 #: What every entry of a ZIP's directory begins with.
 _ENTRY = b"PK\x01\x02"
 
@@ -43,13 +45,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
 
 def decode_arrays(content: bytes) -> dict[str, Array]:
-    """Return the arrays of an ``.npz``, by name; they may take `MOST_BYTES` together.
-
-    Raises
-    ------
-    ValueError
-        Where it is none, damaged, or larger.
-    """
+    """Return the arrays of an ``.npz``, by name; ValueError where it is none, damaged, or too large."""
     members = decode_members(content)
     return {name.removesuffix(".npy"): decode_array(member, name) for name, member in members.items()}
 
@@ -87,21 +83,9 @@ def decode_array(content: bytes, name: str) -> Array:
 
 
 def take_array(arrays: Mapping[str, Array], name: str, kinds: str, shape: tuple[int | None, ...]) -> Array:
-    """Return an array of a certain kind and shape.
+    """Return an array of one of numpy's kinds, such as ``"iu"``, and of a shape; ValueError for another.
 
-    Parameters
-    ----------
-    arrays : mapping of str to ndarray
-    name : str
-    kinds : str
-        Kinds of numpy's dtypes, such as ``"iu"``.
-    shape : tuple of int or None
-        None: any length.
-
-    Raises
-    ------
-    ValueError
-        Where it is absent, or of another kind or shape.
+    A length of None in the shape is any length.
     """
     if name not in arrays:
         raise ValueError(f"the array {name} is missing")
@@ -117,4 +101,5 @@ def take_array(arrays: Mapping[str, Array], name: str, kinds: str, shape: tuple[
 
 
 def _refusal(error: Exception) -> ValueError:
-    return ValueError(one_line(error if type(error) is ValueError else f"{type(error).__name__}: {error}"))
+    words = one_line(error if type(error) is ValueError else f"{type(error).__name__}: {error}")
+    return ValueError(printable(words, _QUOTED))

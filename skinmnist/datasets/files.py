@@ -176,10 +176,7 @@ def read_file(path: Path) -> bytes:
 def read_foreign(path: Path, most: int) -> bytes:
     """Return the content of a file that somebody else may have put there; no pipe is waited for.
 
-    Raises
-    ------
-    OSError, ValueError
-        ValueError where it is no file, or larger than `most` bytes.
+    ValueError where it is no file, or larger than `most` bytes.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):

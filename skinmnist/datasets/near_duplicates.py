@@ -58,12 +58,9 @@ def lesion_likeness(table: PixelTable) -> tuple[int, float] | None:
     The distance of two pictures is that of the mean and the spread of their colours: on HAM10000 this tells
     lesions apart better than pixels at their places, for a second picture is turned, shifted or taken closer.
 
-    Returns
-    -------
-    (int, float) or None
-        The number of pairs of one lesion that were looked at, and the mean share of the other lesions'
-        pictures that are less alike: 0.5 where the ids say nothing about the pictures. None where no lesion
-        has two pictures, or none has others of its class beside it.
+    Returns the number of pairs of one lesion that were looked at, and the mean share of the other lesions'
+    pictures that are less alike: 0.5 where the ids say nothing about the pictures. None where no lesion has
+    two pictures, or none has others of its class beside it.
     """
     if table.lesion_ids is None:
         return None

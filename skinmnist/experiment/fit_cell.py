@@ -69,13 +69,7 @@ def cell_seeds(seed: int, cell: Cell) -> tuple[int, int]:
 
 
 def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
-    """Train one cell and predict its held-out rows.
-
-    Raises
-    ------
-    Exception
-        Whatever the sampler or the model raises; ValueError where what a model returns are no probabilities.
-    """
+    """Train one cell and predict its held-out rows; what the sampler or the model raises is not caught."""
     spec = task.models[cell.model]
     fold_of = task.folds[cell.repeat]
     held_out = np.flatnonzero(fold_of == cell.fold)

@@ -23,6 +23,7 @@ import hashlib
 import time
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,13 +49,7 @@ _LEAKS = {
 
 
 def choose_columns(table: PixelTable, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
-    """Return the clinical columns asked for, in the table's order, whatever the order of the request.
-
-    Raises
-    ------
-    InputError
-        For a column that leaks the diagnosis, is not in the table, or is named twice.
-    """
+    """Return the clinical columns asked for, in the table's order, whatever the order of the request."""
     asked = [names] if isinstance(names, str) else list(names)
     known = table.clinical or {}
     for name in asked:
@@ -125,14 +120,7 @@ class _Fitted(NamedTuple):
 class Fusion:
     """Makes the cell ``<model>+clinical`` of a finished cell; nothing is trained but a small regression.
 
-    Parameters
-    ----------
-    columns : mapping of str to ndarray of shape (n,)
-        As `choose_columns` returns them.
-    labels : ndarray of shape (n,), int64
-    folds : ndarray of shape (repeats, n), int8
-        As `assign_folds` returns them.
-    n_classes : int
+    `columns` are as `choose_columns` returns them, `folds` as `assign_folds` does.
     """
 
     def __init__(
@@ -170,31 +158,24 @@ class Fusion:
         The fused cell costs what its base has cost, and its own part.
         """
         fitted = self._fit(base.cell.repeat, base.cell.fold)
-        probabilities = add_odds(base.probabilities, fitted.log_odds)
-        return CellResult(
+        # No class frequency enters the log-odds: the answers stay those to the training mix of the base.
+        return replace(
+            base,
             cell=base.cell.fused,
-            rows=base.rows,
-            labels=base.labels,
-            probabilities=probabilities,
+            probabilities=add_odds(base.probabilities, fitted.log_odds),
             timing=base.timing._replace(
                 fit_seconds=base.timing.fit_seconds + fitted.fit_seconds,
                 predict_seconds=base.timing.predict_seconds + fitted.predict_seconds,
             ),
-            counts_before=base.counts_before,
-            counts_after=base.counts_after,
-            natural_mix=base.natural_mix,
-            # No class frequency enters the log-odds: the answers stay those to the mix of the base.
-            training_mix=base.training_mix,
             notes=fitted.notes,
+            history={},
+            examples=None,
         )
 
     def _fit(self, repeat: int, fold: int) -> _Fitted:
         """Learn from the training rows of a fold, as they are, once for all models and samplers."""
-        if (repeat, fold) not in self._fitted:
-            self._fitted[repeat, fold] = self._learn(repeat, fold)
-        return self._fitted[repeat, fold]
-
-    def _learn(self, repeat: int, fold: int) -> _Fitted:
+        if (repeat, fold) in self._fitted:
+            return self._fitted[repeat, fold]
         from skinmnist.models.clinical import ClinicalOdds
 
         fold_of = self._folds[repeat]
@@ -208,7 +189,9 @@ class Fusion:
             log_odds = odds.log_odds(self._of(held_out))
             predicted = time.perf_counter()
         notes = {one_line(f"{warning.category.__name__}: {warning.message}") for warning in caught}
-        return _Fitted(log_odds, fitted - started, predicted - fitted, tuple(sorted(notes)))
+        found = _Fitted(log_odds, fitted - started, predicted - fitted, tuple(sorted(notes)))
+        self._fitted[repeat, fold] = found
+        return found
 
     def _of(self, rows: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[Any]]:
         return {name: values[rows] for name, values in self.columns.items()}

@@ -24,13 +24,7 @@ DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
 
 
 def resolve_models(models: Iterable[str] | Mapping[str, Any]) -> dict[str, ModelSpec]:
-    """Return the models asked for, by name; the values of a mapping may be classifiers or `ModelSpec`.
-
-    Raises
-    ------
-    InputError
-        Where a name is unknown, comes twice, or what it names is no classifier.
-    """
+    """Return the models asked for, by name; the values of a mapping may be classifiers or `ModelSpec`."""
     return _resolve(models, "model", _as_model)
 
 
@@ -131,9 +125,7 @@ def _as_model(name: str, value: Any) -> ModelSpec:
 
 
 def _classifier_like(estimator: Any, setting: Setting) -> Any:
-    from sklearn.base import clone
-
-    return seeded(clone(estimator), setting.seed)
+    return _cloned(estimator, setting.seed)
 
 
 def _as_sampler(name: str, value: Any) -> Resampler:
@@ -149,13 +141,13 @@ def _as_sampler(name: str, value: Any) -> Resampler:
         raise InputError(
             f"received {value!r} as sampler {name!r}; expected a name or an imbalanced-learn sampler object"
         )
-    return Resampler(name, partial(_sampler_like, value), fingerprint=_fingerprint(name, value))
+    return Resampler(name, partial(_cloned, value), fingerprint=_fingerprint(name, value))
 
 
-def _sampler_like(sampler: Any, seed: int) -> Any:
+def _cloned(estimator: Any, seed: int) -> Any:
     from sklearn.base import clone
 
-    return seeded(clone(sampler), seed)
+    return seeded(clone(estimator), seed)
 
 
 def _fingerprint(name: str, thing: Any) -> str:

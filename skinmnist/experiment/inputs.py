@@ -21,20 +21,9 @@ from skinmnist.resampling.registry import AS_THEY_ARE, Resampler, make_sampler, 
 class Inputs:
     """The rows of a table as one model takes them.
 
-    Parameters
-    ----------
-    table : PixelTable
-    spec : ModelSpec
-    fold_of : ndarray of shape (n,), int
-        Fold of each picture, or ``LEFT_OUT``.
-    large : bool, optional
-        Whether images are looked at only when they are taken; by default where the table `is_large`. Else
-        the features of all of it are extracted once for all cells of a process.
-
-    Attributes
-    ----------
-    seconds : float
-        Wall seconds that extracting the features of one image took.
+    `fold_of` (n,) has the fold of each picture, or `LEFT_OUT`. Images of a `large` table, by default one that
+    `is_large`, are looked at only when they are taken; the features of any other are extracted once for all
+    cells of a process. `seconds` are what extracting the features of one image took.
     """
 
     def __init__(
@@ -133,13 +122,11 @@ def extract_row_features(
     rows: MappedRows, extract: Callable[[Any, tuple[int, int, int]], Any], shape: tuple[int, int, int]
 ) -> npt.NDArray[np.floating]:
     """Extract features block by block; memory beyond what is returned does not grow with their number."""
-    parts = (
-        np.asarray(extract(np.asarray(rows[block]), shape)) for block in row_blocks(len(rows), BLOCK_ROWS)
-    )
-    first = next(parts)
-    values = np.empty((len(rows), first.shape[1]), dtype=first.dtype)
-    values[: len(first)] = first
-    for block, part in zip(list(row_blocks(len(rows), BLOCK_ROWS))[1:], parts, strict=True):
+    values = np.zeros(0)
+    for block in row_blocks(len(rows), BLOCK_ROWS):
+        part = np.asarray(extract(np.asarray(rows[block]), shape))
+        if not block.start:
+            values = np.empty((len(rows), part.shape[1]), dtype=part.dtype)
         values[block] = part
     return values
 

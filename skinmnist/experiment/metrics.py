@@ -55,6 +55,7 @@ def score(
     """
     counts = confusion_matrix(labels, predicted, len(class_names))
     true, called, hits = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
+    per_class = list(zip(class_names, hits, true, called, strict=True))
     scores = {
         "accuracy": hits.sum() / len(labels),
         "balanced_accuracy": balanced_accuracy(counts),
@@ -64,8 +65,8 @@ def score(
         "brier": _brier(labels, probabilities),
         "ece": expected_calibration_error(labels, probabilities),
     }
-    scores |= {f"recall_{class_names[code]}": hits[code] / true[code] for code in np.flatnonzero(true)}
-    scores |= {f"precision_{class_names[code]}": hits[code] / called[code] for code in np.flatnonzero(called)}
+    scores |= {f"recall_{name}": hit / all_true for name, hit, all_true, _ in per_class if all_true}
+    scores |= {f"precision_{name}": hit / all_called for name, hit, _, all_called in per_class if all_called}
     scores |= _rankings(labels, probabilities)
     return {name: float(value) for name, value in scores.items()}
 

@@ -92,13 +92,7 @@ def make_plan(
     rows: npt.NDArray[np.int64] | None,
     clinical: Iterable[str] = (),
 ) -> Plan:
-    """Resolve names, assign folds and cross the grid; the parameters are those of `run_comparison`.
-
-    Raises
-    ------
-    InputError
-        For arguments that make no comparison.
-    """
+    """Resolve names, assign folds and cross the grid; the parameters are those of `run_comparison`."""
     if not 0 <= seed < 2**31:
         raise InputError(f"received seed {seed}; expected a whole number from 0 to {2**31 - 1}")
     found_samplers, found_models = resolve_samplers(samplers), resolve_models(models)

@@ -52,17 +52,8 @@ def assign_folds(
     Both splits are stratified by class. Repeat 0 uses `seed` itself. ``"lesion"`` keeps all pictures of a
     lesion in one fold (`StratifiedGroupKFold`, fixed for shuffling in scikit-learn 1.8), ``"image"`` does
     not (`StratifiedKFold`). ``"holdout"`` splits as ``"lesion"`` wherever lesions are known; only its
-    fold 0 is meant to be held out.
-
-    Returns
-    -------
-    ndarray of shape (repeats, n), int8
-        The fold in which a row is held out, or `LEFT_OUT`.
-
-    Raises
-    ------
-    InputError
-        Where a class has fewer rows, or fewer lesions, than there are folds.
+    fold 0 is meant to be held out. Returns the fold in which a row is held out, or `LEFT_OUT`, of shape
+    (repeats, n). InputError where a class has fewer rows, or fewer lesions, than there are folds.
     """
     if not 2 <= n_folds <= 100:
         raise InputError(f"received {n_folds} folds; expected 2 to 100")
@@ -75,7 +66,8 @@ def assign_folds(
 
     folds = np.full((repeats, len(table)), LEFT_OUT, dtype=np.int8)
     for repeat in range(repeats):
-        splitter = _splitter(groups, n_folds, _repeat_seed(seed, repeat))
+        own_seed = int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0]) if repeat else seed
+        splitter = _splitter(groups, n_folds, own_seed)
         for fold, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
             folds[repeat, taking_part[held_out]] = fold
     return folds
@@ -86,10 +78,6 @@ def _splitter(groups: npt.NDArray[np.str_] | None, folds: int, seed: int) -> Any
 
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     return kind(folds, shuffle=True, random_state=seed)
-
-
-def _repeat_seed(seed: int, repeat: int) -> int:
-    return seed if repeat == 0 else int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
 
 
 def _check_enough_of_each_class(

@@ -80,13 +80,7 @@ class TrainedModel:
 
 
 def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resampler]:
-    """Return short names, entry and sampler of a pair that can be trained and exported.
-
-    Raises
-    ------
-    InputError
-        Where a name is unknown, the model cannot take the sampler, or cannot be written to a file.
-    """
+    """Return short names, entry and sampler of a pair that can be trained and exported."""
     [(model_name, spec)] = resolve_models([model]).items()
     [(sampler_name, resampler)] = resolve_samplers([sampler]).items()
     if spec.export is None:
@@ -101,13 +95,7 @@ def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resample
 
 
 def check_exportable(table: PixelTable) -> None:
-    """Refuse a table whose models could not be exported.
-
-    Raises
-    ------
-    InputError
-        Where pictures are too large, or classes or rows too few or too many, or a name is none to show.
-    """
+    """Refuse a table whose models could not be exported."""
     height, width, channels = table.shape
     n_classes = len(table.class_names)
     if min(height, width) < 2 or max(height, width) > MOST_SIDE or channels not in (1, 3):
@@ -140,12 +128,7 @@ def default_file(table: PixelTable, model: str, sampler: str) -> Path:
 
 
 def check_destination(path: Path) -> None:
-    """Make the folder of a model file, and refuse a path that cannot be written or holds something else.
-
-    Raises
-    ------
-    InputError
-    """
+    """Make the folder of a model file, and refuse a path that cannot be written or holds something else."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it, such as {path / 'lesion.skm'}")

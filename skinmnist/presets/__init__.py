@@ -1,3 +1,1 @@
 """Published systems as presets."""
-
-__all__ = ["claims", "presets", "run"]

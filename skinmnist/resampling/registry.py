@@ -202,18 +202,8 @@ class Parents(NamedTuple):
 def find_parents(child: npt.NDArray[np.floating], rows: npt.NDArray[np.floating]) -> Parents | None:
     """Find the pair of rows whose connecting line passes nearest to a synthetic row.
 
-    SMOTE (Chawla et al. 2002) keeps no record of the rows it interpolates; they can be found again.
-
-    Parameters
-    ----------
-    child : ndarray of shape (features,)
-    rows : ndarray of shape (n, features)
-        The training rows of the child's class.
-
-    Returns
-    -------
-    Parents or None
-        None where no line between two rows passes near the child, so that it was not interpolated.
+    SMOTE (Chawla et al. 2002) keeps no record of the rows it interpolates; they can be found again among the
+    training rows of the child's class. None where no line passes near the child: it was not interpolated.
     """
     rows, child = rows.astype(np.float64), child.astype(np.float64)
     offsets = rows - child

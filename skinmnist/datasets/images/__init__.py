@@ -1,3 +1,1 @@
 """A pixel table from pictures."""
-
-__all__ = ["building", "folders", "limits", "pictures"]
