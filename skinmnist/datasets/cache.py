@@ -68,29 +68,15 @@ def parse_once(
     is_sound: Callable[[Arrays], bool],
     parse_large: Callable[[Store], None] | None = None,
 ) -> tuple[Arrays, str]:
-    """Parse a file, or return what was parsed from the same content before.
+    """Parse a file, or return what was parsed from the same content before; and its SHA-256.
 
-    Parameters
-    ----------
-    kind : str
-        What the file is parsed as, with a version that changes with the parser: ``"table-1"``.
-    names : tuple of str
-        Keys of the arrays that `parse` returns.
-    parse : callable
-        Content of the file -> arrays, none of more items than the file has bytes. Where it raises, nothing is
-        stored.
-    is_sound : callable
-        Whether `parse` can have returned these arrays; other entries of the cache are not used.
-    parse_large : callable, optional
-        Reads a large file piece by piece and passes its arrays to the function that it is called with. Where
-        it stores too few, as for a file with a fault, the whole content is parsed.
+    `kind` is what the file is parsed as, with a version that changes with the parser: ``"table-1"``. `parse`
+    turns the content into arrays of these `names`, none of more items than the file has bytes; where it
+    raises, nothing is stored. Entries of the cache that it cannot have returned, which `is_sound` finds, are
+    not used. `parse_large` reads a large file piece by piece and passes its arrays to the function that it is
+    called with; where it stores too few, as for a file with a fault, the whole content is parsed.
 
-    Returns
-    -------
-    arrays : dict of str to ndarray
-        Read-only memory maps of the cache, or what `parse` returned where the cache cannot be written.
-    sha256 : str
-        Of the file's content, in hexadecimal.
+    The arrays are read-only memory maps, or what `parse` returned where the cache cannot be written.
     """
     folder = cache_folder()
     size, fingerprint = stat_file(path).st_size, _fingerprint(path)

@@ -9,8 +9,8 @@ import ctypes
 import mmap
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -168,14 +168,5 @@ class _Place(NamedTuple):
 
 def trim_memory() -> None:
     """Give freed memory back to the system, where the C library can (glibc, which keeps it otherwise)."""
-    trim = getattr(_c_library(), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-@lru_cache(maxsize=1)
-def _c_library() -> ctypes.CDLL | None:
-    try:
-        return ctypes.CDLL(None)
-    except (OSError, TypeError):  # Windows has no library of that name.
-        return None
+    with suppress(AttributeError, OSError, TypeError):  # Windows has no library of that name.
+        ctypes.CDLL(None).malloc_trim(0)

@@ -202,14 +202,7 @@ class _Run:
         """Write what is known before the first cell, and look for stored cells."""
         plan, table, folder = self.plan, self.table, self.folder
         log_event("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
-        fit = LesionFit.of_table(table)
-        self.info = replace(
-            describe_run(plan, table, self.request, self.jobs, self.provenance),
-            started=datetime.now().astimezone().isoformat(timespec="seconds"),
-            split_facts=self._split_facts(),
-            lesion_fit=fit,
-            notes=(*(fit.warning if fit else ()), *table.notes, *plan.notes),
-        )
+        self.info = self._describe()
         write_pictures(folder, *_sample_pictures(table, plan.task.folds[0] >= 0))
         write_rows(folder, table)
         self.done |= {cell for cell in plan.cells if self.store.load(cell) is not None}
@@ -263,6 +256,45 @@ class _Run:
         )
         return record
 
+    def _describe(self) -> RunInfo:
+        """Describe a run before its first cell; `RunInfo.merged_with` adds what its folder holds."""
+        plan, table, protocol, models = self.plan, self.table, self.plan.protocol, self.plan.models
+        fit = LesionFit.of_table(table)
+        return RunInfo(
+            skinmnist=skinmnist.__version__,
+            command=self.request.command,
+            started=datetime.now().astimezone().isoformat(timespec="seconds"),
+            arguments=Arguments(
+                samplers=tuple(plan.task.samplers),
+                models=tuple(plan.task.models),
+                clinical=tuple(plan.fusion.columns) if plan.fusion else (),
+                folds=protocol.folds,
+                split=protocol.split,
+                seed=protocol.seed,
+                rows=protocol.rows,
+                repeats=plan.repeats,
+                jobs=self.jobs,
+            ),
+            seed=protocol.seed,
+            repeats=plan.repeats,
+            jobs=self.jobs,
+            quick=self.request.quick,
+            protocol=protocol,
+            identity=plan.identity,
+            fingerprints=plan.fingerprints,
+            held_out=self.provenance.held_out,
+            table=TableInfo.of_table(table),
+            split_facts=self._split_facts(),
+            lesion_fit=fit,
+            grid=Grid(
+                samplers=tuple(sorted_samplers(plan.task.samplers)),
+                models={name: models[name] for name in sorted_models(models)},
+            ),
+            notes=(*(fit.warning if fit else ()), *table.notes, *plan.notes),
+            versions=versions(),
+            hardware=Hardware(**hardware()),
+        )
+
     def _split_facts(self) -> SplitFacts:
         """Count what stands on both sides of the split, once for all runs of a folder."""
         plan, earlier = self.plan, self.earlier
@@ -285,44 +317,6 @@ class _Run:
                 entry = CellEntry(*cell, status="failed", reason=self.failures[cell].reason)
             entries[cell] = entry
         return sort_entries(entries)
-
-
-def describe_run(
-    plan: Plan, table: PixelTable, request: Request, jobs: int, provenance: Provenance
-) -> RunInfo:
-    """Describe a run before its first cell; `RunInfo.merged_with` adds what its folder holds."""
-    models, protocol = plan.models, plan.protocol
-    return RunInfo(
-        skinmnist=skinmnist.__version__,
-        command=request.command,
-        arguments=Arguments(
-            samplers=tuple(plan.task.samplers),
-            models=tuple(plan.task.models),
-            clinical=tuple(plan.fusion.columns) if plan.fusion else (),
-            folds=protocol.folds,
-            split=protocol.split,
-            seed=protocol.seed,
-            rows=protocol.rows,
-            repeats=plan.repeats,
-            jobs=jobs,
-        ),
-        seed=protocol.seed,
-        quick=request.quick,
-        jobs=jobs,
-        protocol=protocol,
-        repeats=plan.repeats,
-        identity=plan.identity,
-        fingerprints=plan.fingerprints,
-        held_out=provenance.held_out,
-        table=TableInfo.of_table(table),
-        grid=Grid(
-            samplers=tuple(sorted_samplers(plan.task.samplers)),
-            models={name: models[name] for name in sorted_models(models)},
-        ),
-        notes=plan.notes,
-        versions=versions(),
-        hardware=Hardware(**hardware()),
-    )
 
 
 def _with_fused(

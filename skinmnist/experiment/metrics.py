@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -161,6 +161,15 @@ def score_predictions(predictions: pd.DataFrame, class_names: Sequence[str]) -> 
     return pd.DataFrame.from_records(
         records, columns=["sampler", "model", "repeat", "fold", "metric", "value"]
     )
+
+
+def mean_scores(cells: Sequence[Mapping[str, float]], names: Iterable[str]) -> dict[str, float]:
+    """Return the mean of each of some scores over cells, where every one of them has it."""
+    return {
+        name: float(np.mean([scores[name] for scores in cells]))
+        for name in names
+        if cells and all(name in scores for scores in cells)
+    }
 
 
 def best_pair(scores: pd.DataFrame) -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
 from skinmnist.experiment.execution.locks import RUN_FOLDER, scratch_folder
 from skinmnist.experiment.execution.machine import available_cores
 from skinmnist.experiment.fit_cell import Trial
-from skinmnist.experiment.metrics import score
+from skinmnist.experiment.metrics import mean_scores, score
 from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.file_names import LEAK_FILES, RUN, is_unmarked_run
 from skinmnist.experiment.run_folder.record import CELLS_FOLDER
@@ -51,6 +52,8 @@ from skinmnist.models.registry import DEFAULT_MODELS, MODELS
 PLAIN_MODEL = "random_forest_pixels"
 #: The score by which settings are chosen.
 CHOSEN_BY = COMPARED_METRICS[0]
+
+_mean = partial(mean_scores, names=COMPARED_METRICS)
 
 #: Scores of a cell by metric, for every trial and cell.
 Scores = Mapping[tuple[str, Cell], Mapping[str, float]]
@@ -137,8 +140,7 @@ def demonstrate_leaks(
         claim(folder, RUN, is_unmarked_run)
         if fresh:
             remove_owned(folder, LEAK_FILES)
-        trials = _merged([trial for trials_of, _ in _DEMONSTRATED.values() for trial in trials_of(scenario)])
-        stored = [(trial, _Store(folder, plan, trial)) for trial in trials]
+        stored = [(trial, _Store(folder, plan, trial)) for trial in _trials(scenario)]
         runner = TrialRunner(jobs or available_cores(), limits, dask, progress)
         runner.announce(stored, tuple(notes))
         for trial, store in stored:
@@ -165,13 +167,14 @@ class _Store(CellStore):
         return result if result is not None or self.of_run is None else self.of_run.load(cell)
 
 
-def _merged(trials: list[Trial]) -> list[Trial]:
-    """Put trials of one name together: leaks share their honest cells."""
-    by_name: dict[str, Trial] = {}
-    for trial in trials:
-        earlier = by_name[trial.name].cells if trial.name in by_name else ()
-        by_name[trial.name] = replace(trial, cells=tuple(dict.fromkeys((*earlier, *trial.cells))))
-    return list(by_name.values())
+def _trials(scenario: LeakScenario) -> list[Trial]:
+    """Return the cells of every leak that can be shown, and the honest ones that they are compared with."""
+    fair = honest(scenario, SAMPLERS_BEFORE, RESAMPLED_FOLDS)
+    leaky = [resampled_first(scenario, sampler) for sampler in SAMPLERS_BEFORE]
+    if scenario.table.lesion_ids is not None:
+        fair = replace(fair, cells=(*fair.cells, *scenario.cells("none", IMAGE_FOLDS)))
+        leaky.append(by_image(scenario))
+    return [fair, *leaky, *tuned(scenario)]
 
 
 def _compare(scenario: LeakScenario, stored: Sequence[tuple[Trial, CellStore]]) -> pd.DataFrame:
@@ -182,37 +185,22 @@ def _compare(scenario: LeakScenario, stored: Sequence[tuple[Trial, CellStore]]) 
         for cell in trial.cells
         if (result := store.load(cell)) is not None
     }
-    records = [
-        (leak.key, pair.sampler, pair.model, metric, pair.leaky[metric], pair.honest[metric])
-        for leak in LEAKS
-        for pair in _DEMONSTRATED[leak.key][1](scenario, scores)
-        for metric in COMPARED_METRICS
-        if metric in pair.leaky and metric in pair.honest
-    ]
-    return pd.DataFrame.from_records(records, columns=list(LEAK_COLUMNS))
-
-
-def _resampling_trials(scenario: LeakScenario) -> list[Trial]:
-    before = [resampled_first(scenario, sampler) for sampler in SAMPLERS_BEFORE]
-    return [honest(scenario, SAMPLERS_BEFORE, RESAMPLED_FOLDS), *before]
-
-
-def _resampling_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
-    return [
+    before = [
         pair
         for sampler in SAMPLERS_BEFORE
         for pair in _means(scenario, scores, f"{sampler}_before_the_split", sampler, RESAMPLED_FOLDS)
     ]
-
-
-def _lesion_trials(scenario: LeakScenario) -> list[Trial]:
-    if scenario.table.lesion_ids is None:
-        return []
-    return [honest(scenario, ("none",), IMAGE_FOLDS), by_image(scenario)]
-
-
-def _lesion_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
-    return _means(scenario, scores, BY_IMAGE, "none", IMAGE_FOLDS)
+    # Of the leaks in their order. A pair that misses a cell is left out.
+    by_image_pairs = _means(scenario, scores, BY_IMAGE, "none", IMAGE_FOLDS)
+    pairs = (before, by_image_pairs, _tuning_pairs(scenario, scores))
+    records = [
+        (leak.key, pair.sampler, pair.model, metric, pair.leaky[metric], pair.honest[metric])
+        for leak, of_leak in zip(LEAKS, pairs, strict=True)
+        for pair in of_leak
+        for metric in COMPARED_METRICS
+        if metric in pair.leaky and metric in pair.honest
+    ]
+    return pd.DataFrame.from_records(records, columns=list(LEAK_COLUMNS))
 
 
 def _tuning_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
@@ -247,20 +235,3 @@ def _means(
         if len(leaky) == len(fair) == len(cells):
             pairs.append(PairedScores(sampler, model, _mean(leaky), _mean(fair)))
     return pairs
-
-
-def _mean(scores: list[Mapping[str, float]]) -> dict[str, float]:
-    return {
-        metric: float(np.mean([of_cell[metric] for of_cell in scores]))
-        for metric in COMPARED_METRICS
-        if all(metric in of_cell for of_cell in scores)
-    }
-
-
-#: By the key of the leak: the cells to run, honest ones included, none where the leak cannot be shown; and
-#: what is compared with what, where a pair that misses a cell is left out.
-_DEMONSTRATED = {
-    "resampling_before_the_split": (_resampling_trials, _resampling_pairs),
-    "lesions_in_both_folds": (_lesion_trials, _lesion_pairs),
-    "tuning_on_the_test_fold": (tuned, _tuning_pairs),
-}

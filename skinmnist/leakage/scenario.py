@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell
-from skinmnist.experiment.fit_cell import Task, Trial
+from skinmnist.experiment.fit_cell import Trial
 from skinmnist.experiment.inputs import resample_all
 from skinmnist.experiment.plan import Plan
 from skinmnist.experiment.splits import LEFT_OUT, assign_folds
@@ -79,12 +79,12 @@ def resampled_first(scenario: LeakScenario, sampler: str) -> Trial:
     plan, rows, n_folds = scenario.plan, scenario.taking_part, scenario.n_folds
     table = resample_all(scenario.table, rows, sampler, plan.task.seed)
     train_rows = round(len(rows) * (n_folds - 1) / n_folds)
-    task = Task(
+    task = replace(
+        plan.task,
         folds=assign_folds(table, n_folds, 1, "image", plan.task.seed),
         by_lesion=False,
         models={name: _with_budget(spec, train_rows) for name, spec in scenario.models.items()},
         samplers={sampler: AS_THEY_ARE},
-        seed=plan.task.seed,
     )
     cells = scenario.cells(sampler, RESAMPLED_FOLDS)
     return Trial(f"{sampler}_before_the_split", table, task, tuple(cells))

@@ -19,19 +19,13 @@ class ClinicalOdds:
 
     Numbers become cubic splines (Eilers & Marx, Statistical Science, 1996), words become one indicator each.
     An unknown value, or a word that no training row had, counts as the mean of the training rows: it says
-    nothing, and neither does the fact that it is unknown.
-
-    Parameters
-    ----------
-    n_classes : int
-    C : float
-        Inverse strength of the L2 penalty.
-    knots : int
-        Of each spline.
+    nothing, and neither does the fact that it is unknown. `C` is the inverse strength of the L2 penalty.
     """
 
-    def __init__(self, n_classes: int, C: float = 1.0, knots: int = 5) -> None:
-        self.n_classes, self.C, self.knots = n_classes, C, knots
+    knots = 5  # Of each spline.
+
+    def __init__(self, n_classes: int, C: float = 1.0) -> None:
+        self.n_classes, self.C = n_classes, C
 
     def fit(self, columns: Columns, labels: npt.NDArray[np.integer]) -> ClinicalOdds:
         """Learn from columns of shape (n,) and codes 0..k-1; rows of which nothing is known are left out."""

@@ -36,12 +36,12 @@ TOLERANCE = 0.01
 def make_svm(setting: Setting) -> PairwiseSVC:
     """Return an RBF support vector classifier (Cortes & Vapnik 1995) for `make_axes`."""
     columns = len(feature_names(setting.shape))
-    return _machine(PENALTY, n_components(setting.train_rows, columns, FEATURE_AXES))
+    return _machine(PENALTY, min(FEATURE_AXES, setting.train_rows, columns))
 
 
 def make_svm_pixels(setting: Setting) -> PairwiseSVC:
     """Return the same for the leading principal components of the pixels."""
-    return _machine(PENALTY_PIXELS, n_components(setting.train_rows, math.prod(setting.shape)))
+    return _machine(PENALTY_PIXELS, min(PIXEL_COMPONENTS, setting.train_rows, math.prod(setting.shape)))
 
 
 def _machine(penalty: float, columns: int) -> PairwiseSVC:
@@ -59,11 +59,6 @@ def make_axes(setting: Setting) -> Any:
 def make_components(setting: Setting) -> Components:
     """Return the transformer of pixels for `make_svm_pixels`."""
     return Components(random_state=setting.seed)
-
-
-def n_components(rows: int, columns: int, limit: int = PIXEL_COMPONENTS) -> int:
-    """Return how many components remain of so many rows and columns."""
-    return min(limit, rows, columns)
 
 
 class Components(TransformerMixin, BaseEstimator):
@@ -92,7 +87,7 @@ class Components(TransformerMixin, BaseEstimator):
 
     def fit(self, X: npt.NDArray[Any], y: None = None) -> Components:
         """Find the components of pixel rows of shape (n, features)."""
-        found = n_components(X.shape[0], X.shape[1], self.n_components)
+        found = min(self.n_components, *X.shape)
         self.pca_ = PCA(found, svd_solver="randomized", random_state=self.random_state)
         scores = self.pca_.fit_transform(X.astype(np.float32, copy=False))
         self.scale_ = float(np.sqrt(np.mean(scores**2))) or 1.0

@@ -18,6 +18,7 @@ import pandas as pd
 from skinmnist.datasets.arrays import read_arrays, take_array
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import CellResult
+from skinmnist.experiment.metrics import mean_scores
 from skinmnist.experiment.run_folder.decoding import decode
 from skinmnist.experiment.run_folder.record import read_columns
 from skinmnist.experiment.run_folder.run_info import RunInfo
@@ -150,8 +151,4 @@ def _means(cells: Iterable[CellResult], model: str, sampler: str) -> dict[str, f
         for cell in cells
         if (cell.cell.model, cell.cell.sampler) == (model, sampler)
     ]
-    return {
-        metric: float(np.mean([scores[metric] for scores in found]))
-        for metric in CLAIMS
-        if found and all(metric in scores for scores in found)
-    }
+    return mean_scores(found, CLAIMS)

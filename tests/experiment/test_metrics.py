@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from skinmnist.experiment.metrics import (
     METRIC_TITLES,
     expected_calibration_error,
+    mean_scores,
     metric_names,
     ranking_areas,
     score,
@@ -158,3 +159,10 @@ def test_areas_with_ties_are_those_of_scikit_learn(levels):
     values = rng.integers(0, levels, 300) / levels + truth * 0.3
     expected = (roc_auc_score(truth, values), average_precision_score(truth, values))
     np.testing.assert_allclose(ranking_areas(truth, values), expected, rtol=1e-12)
+
+
+def test_a_mean_needs_the_score_of_every_cell():
+    cells = [{"accuracy": 0.5, "mcc": 0.1}, {"accuracy": 1.0, "ece": 0.2}]
+    assert mean_scores(cells, ["accuracy", "mcc", "ece"]) == {"accuracy": 0.75}
+    assert mean_scores(cells[:1], ["mcc"]) == {"mcc": 0.1}
+    assert mean_scores([], ["accuracy"]) == {}

@@ -73,8 +73,8 @@ def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
                 "expected every picture once, so drop one of the rows"
             )
         where_of[name] = where
-    paths, ignored = _pictures_below(folders)
-    by_name = _unique_names(paths)
+    files = [entry for folder in folders for entry in _files_below(folder)]
+    by_name = _unique_names(path for path, is_picture in files if is_picture)
     strangers = [by_name[name] for name in by_name if name not in where_of]
     if strangers:
         raise InputError(
@@ -90,7 +90,7 @@ def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
         header=tuple(header),
         rows=tuple(present),
         without_picture=len(rows) - len(present),
-        ignored=ignored,
+        ignored=sum(not is_picture for _, is_picture in files),
     )
 
 
@@ -142,13 +142,6 @@ def _encode(names: Sequence[str], source: Path) -> tuple[tuple[str, ...], npt.ND
     ordered = [name for name in facts.CLASS_NAMES if name in present] if known else sorted(present)
     codes = {name: code for code, name in enumerate(ordered)}
     return tuple(ordered), np.array([codes[name] for name in names], dtype=np.int64)
-
-
-def _pictures_below(folders: Iterable[Path]) -> tuple[list[Path], int]:
-    """Return all pictures below some folders, and how many other files there are."""
-    files = [entry for folder in folders for entry in _files_below(folder)]
-    pictures = [path for path, is_picture in files if is_picture]
-    return pictures, len(files) - len(pictures)
 
 
 def _files_below(folder: Path) -> Iterator[tuple[Path, bool]]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from skinmnist.experiment.fit_cell import Task
 
 T = TypeVar("T")
+_mapped_table = lru_cache(maxsize=1)(open_passed)
 #: Workers outlive a run for a while: the next one in this process finds their libraries imported.
 _IDLE_SECONDS = 60
 #: Seconds by which a worker ends itself later than its parent does, which can say what happened.
@@ -104,11 +105,6 @@ def run_in_background(function: Callable[..., T], *arguments: Any, jobs: int) ->
             return here()
 
     return result
-
-
-@lru_cache(maxsize=1)
-def _mapped_table(path: str) -> PixelTable:
-    return open_passed(path)
 
 
 def run_cell_from_file(
