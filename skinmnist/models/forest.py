@@ -16,26 +16,10 @@ class EvenForest(RandomForestClassifier):
     """A random forest (Breiman 2001) whose trees each see equally many rows, however many a sampler made.
 
     Samplers are thus compared at equal training cost: what they change is the mix that a tree draws from,
-    not how much of it.
-
-    Parameters
-    ----------
-    rows_per_tree : int or None
-        Rows of each bootstrap sample, at most those given to ``fit`` and `TREE_ROWS`; None: as many.
-    n_estimators : int
-    min_samples_leaf : int
-        Two by default: copies made by a sampler would fill leaves of their own otherwise.
-    max_features : int or str
-        Columns that a split is chosen among.
-    levels : float or None
-        Features are rounded to this many steps in each unit before the trees see them: where many are equal,
-        sorting them, which is most of the work, takes half the time. None: as they are.
-    random_state : int
-
-    Attributes
-    ----------
-    notes_ : tuple of str
-        What was done otherwise than asked: trees that saw `TREE_ROWS` rows instead of more.
+    not how much of it. `rows_per_tree` are at most those given to ``fit``, and `TREE_ROWS`; ``notes_`` say
+    where the latter is less than asked. Leaves hold two rows by default: copies made by a sampler would fill
+    leaves of their own otherwise. Features are rounded to `levels` steps in each unit before the trees see
+    them: where many are equal, sorting them, which is most of the work, takes half the time.
     """
 
     def __init__(

@@ -45,7 +45,7 @@ def make_svm_pixels(setting: Setting) -> PairwiseSVC:
 
 
 def _machine(penalty: float, columns: int) -> PairwiseSVC:
-    return PairwiseSVC(C=penalty, gamma=1.0 / columns, tol=TOLERANCE, cache_size=400)
+    return PairwiseSVC(C=penalty, gamma=1.0 / columns, tol=TOLERANCE)
 
 
 def make_axes(setting: Setting) -> Any:
@@ -65,20 +65,8 @@ class Components(TransformerMixin, BaseEstimator):
     """Project rows on their leading principal components, divided by one common scale.
 
     One scale, and no whitening, keeps the distances between images, on which an RBF kernel and SMOTE's
-    neighbors both live.
-
-    Parameters
-    ----------
-    n_components : int
-        Lowered where there are fewer columns or rows.
-    random_state : int
-        Seed of the randomized decomposition (Halko, Martinsson & Tropp 2011).
-
-    Attributes
-    ----------
-    pca_ : PCA
-    scale_ : float
-        Root mean square of the training components; they are divided by it.
+    neighbors both live: `scale_`, the root mean square of the training components. There are no more of these
+    than columns or rows. The decomposition is randomized (Halko, Martinsson & Tropp 2011).
     """
 
     def __init__(self, n_components: int = PIXEL_COMPONENTS, random_state: int = 0) -> None:
@@ -106,16 +94,8 @@ class PairwiseSVC(SVC):
     libsvm compares every row with every support vector by itself; the same kernel values come out of one
     product of two matrices, at a fraction of the cost. Decision values are those of
     ``SVC(decision_function_shape="ovo")`` up to the rounding of sums; fitting is libsvm's own. What they say
-    of the classes is learned apart, by `skinmnist.experiment.training.calibrate`.
-
-    Parameters
-    ----------
-    C, gamma : float
-        Penalty, and the kernel's inverse squared width.
-    tol : float
-        How near to the optimum libsvm stops.
-    cache_size : float
-        Megabytes that libsvm may keep kernel values in.
+    of the classes is learned apart, by `skinmnist.experiment.training.calibrate`. `gamma` is the kernel's
+    inverse squared width.
     """
 
     def __init__(

@@ -306,10 +306,11 @@ class ProgressFile:
     so that what a crash has torn is not taken for a record.
     """
 
+    _stream: BinaryIO
+
     def __init__(self, path: Path, digest: bytes) -> None:
         self.path = path
         self._head = _MARK + digest
-        self._stream: BinaryIO | None = None
         #: Pictures read so far.
         self.count = 0
 
@@ -328,19 +329,16 @@ class ProgressFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._stream is not None:
-            self._stream.close()
+        self._stream.close()
 
     def append(self, outcome: Outcome) -> None:
         """Append what became of the next picture."""
-        assert self._stream is not None, "the progress file is not open"
         framed = _framed(outcome)
         self._stream.write(framed + _seal(self.count, framed))
         self.count += 1
 
     def flush(self) -> None:
         """Pass the records to the system, so that they outlive this process."""
-        assert self._stream is not None, "the progress file is not open"
         self._stream.flush()
 
     def outcomes(self) -> Iterator[Outcome]:

@@ -135,31 +135,14 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         sample_indices: npt.NDArray[np.integer] | None = None,
         validation_data: tuple[Array, Array] | None = None,
     ) -> CNNClassifier:
-        """Train the network.
+        """Train the network; FloatingPointError where the loss is no longer finite.
 
-        Parameters
-        ----------
-        X : ndarray or MappedRows of shape (n, height * width * channels)
-            uint8 pixel rows, or floats between 0 and 255 (as SMOTE makes them), which are rounded to uint8.
-            Mapped rows are read batch by batch, unless there are `feature_layers`.
-        y : ndarray of shape (n,)
-            Class labels.
-        sample_weight : ndarray of shape (n,), optional
-            Weights of the rows in the loss; they are scaled to mean 1. Rows of weight 0 are left out.
-        sample_indices : ndarray of int, optional
-            Positions of the rows to train on, repeated where a sampler copies rows; all of them once by
-            default. Not together with weights.
-        validation_data : tuple of ndarray, optional
-            Pixel rows and labels that are not trained on: the weights with the lowest loss on them are
-            restored, and `rate_patience` and `stop_patience` go by that loss, each class weighted as in
-            training.
-
-        Raises
-        ------
-        InputError
-            Where rows, labels, weights, positions or parameters do not fit.
-        FloatingPointError
-            Where the loss is no longer finite.
+        `X` (n, height * width * channels) are uint8 pixel rows, or floats between 0 and 255 (as SMOTE makes
+        them), which are rounded to uint8; mapped rows are read batch by batch, unless there are
+        `feature_layers`. Weights are scaled to mean 1, and rows of weight 0 are left out. `sample_indices`,
+        not together with weights, are positions of the rows to train on, repeated where a sampler copies
+        rows. `validation_data` are pixel rows and labels that are not trained on: the weights with the lowest
+        loss on them are restored, and both patiences go by that loss, each class weighted as in training.
         """
         self._check_parameters()
         check_patience(self.rate_patience, self.stop_patience, validation_data)
@@ -195,17 +178,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Array) -> npt.NDArray[np.float64]:
-        """Probability of each class, averaged geometrically over the symmetric views of each picture.
+        """Probability of each class, shape (n, n_classes), averaged geometrically over symmetric views.
 
-        Parameters
-        ----------
-        X : ndarray of shape (n, height * width * channels)
-            As for `fit`, and in memory.
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes), float64
-            Rows sum to one.
+        `X` is as for `fit`, and in memory. Rows sum to one.
         """
         check_is_fitted(self, "weights_")
         pictures = check_pictures(X, self.shape)
