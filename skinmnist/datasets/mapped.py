@@ -158,8 +158,6 @@ def _sum(pixels: npt.NDArray[np.uint8]) -> int:
 
 
 class _Place(NamedTuple):
-    """Where pixels stand in a file."""
-
     file: str
     offset: int
     shape: tuple[int, ...]

@@ -307,7 +307,6 @@ class _Run:
         )
 
     def _entries(self) -> tuple[CellEntry, ...]:
-        """List the cells of the plan with what became of them."""
         entries = {}
         for cell in self.plan.cells:
             entry = CellEntry(*cell, status="pending")

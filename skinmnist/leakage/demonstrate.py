@@ -162,7 +162,6 @@ class _Store(CellStore):
         self.of_run = CellStore(folder / CELLS_FOLDER, of_run) if trial.name == HONEST else None
 
     def load(self, cell: Cell) -> CellResult | None:
-        """Return a stored result, or None."""
         result = super().load(cell)
         return result if result is not None or self.of_run is None else self.of_run.load(cell)
 

@@ -211,7 +211,6 @@ def _project(components: Any) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def _standardise(standardiser: Any) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return a `skinmnist.features.transformer.Standardiser` as a step and its arrays."""
     from skinmnist.features.transformer import FARTHEST
 
     step = {"kind": "standardise", "farthest": FARTHEST}

@@ -183,7 +183,6 @@ _SVM_LIMITS = RowLimits(resampled=1_000, pair=9_000, calibration_pair=3_200)
 
 
 def _pairwise_svm(title: str, builder: str, features: FeatureSettings, cost: Cost) -> ModelSpec:
-    """Declare a support vector machine."""
     return ModelSpec(
         title,
         partial(_svm, builder),

@@ -164,8 +164,6 @@ def _parse_sums(content: bytes, where: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Order:
-    """The files that are wanted, and where they are put together."""
-
     work: Path
     wanted: Mapping[str, Expected]
     sums: Mapping[str, str]
@@ -184,8 +182,6 @@ class _Order:
 
 @dataclass(frozen=True)
 class _Came:
-    """Names of the files that came, and the notes on them."""
-
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
@@ -300,7 +296,6 @@ def _from_kaggle(order: _Order) -> _Came:
 
 
 def _take(path: Path, work: Path, name: str, limits: Expected) -> None:
-    """Copy a file of this machine to its place, under its name."""
     if zipfile.is_zipfile(path):  # as Kaggle sends large files
         _unpack(path, work, {name: limits})
         return

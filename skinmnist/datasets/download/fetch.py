@@ -140,8 +140,6 @@ def split_url(url: str) -> SplitResult:
 
 @dataclass
 class _Transfer:
-    """One file on its way."""
-
     url: str
     part: Path
     expected: Expected

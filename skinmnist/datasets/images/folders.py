@@ -60,7 +60,6 @@ def list_pictures(folders: Sequence[Path], metadata: Path | None = None) -> Pict
 
 
 def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
-    """List the pictures in the order of the metadata's rows."""
     read_metadata(metadata)  # names every fault of its cells
     header, rows = read_rows(read_file(metadata), metadata)
     id_column, dx_column = header.index("image_id"), header.index("dx")
@@ -95,7 +94,6 @@ def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
 
 
 def _by_folder(folders: Sequence[Path]) -> Pictures:
-    """List the pictures of a folder per class, by class and name."""
     found: list[tuple[str, str, Path]] = []
     ignored = 0
     for folder in folders:

@@ -153,7 +153,6 @@ def _read(path: Path) -> bytes:
 
 
 def _decoded(content: bytes) -> Image.Image:
-    """Decode the content of a file."""
     _check_bytes(len(content))
     turn = _LARGE if check_limits(content) > LARGE_PIXELS else nullcontext()
     with turn, _refusing(content), Image.open(io.BytesIO(content), formats=FORMATS) as image:

@@ -134,7 +134,6 @@ class LimitMonitor(Monitor):
                     end_processes(process_family(family[0].pid))
 
     def _excess(self, seconds: float, family: list[psutil.Process]) -> str | None:
-        """Return which limit a cell exceeds, if any."""
         if self.limits.seconds is not None and seconds > self.limits.seconds:
             return f"ended: it took longer than {self.limits.seconds:g} s, the limit of a cell"
         if self.limits.megabytes is not None:

@@ -74,7 +74,6 @@ class _QuietHandler(logging.FileHandler):
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line: time, process, event and its facts."""
         when = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
         event = {"time": when, "process": record.process, "event": record.getMessage()}
         return json_text(event | event_facts(record))
