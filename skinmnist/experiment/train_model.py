@@ -96,23 +96,21 @@ def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resample
 
 def check_exportable(table: PixelTable) -> None:
     """Refuse a table whose models could not be exported."""
-    height, width, channels = table.shape
-    n_classes = len(table.class_names)
-    if min(height, width) < 2 or max(height, width) > MOST_SIDE or channels not in (1, 3):
-        raise InputError(
-            f"received pictures of {height} x {width} x {channels} to export a model of; expected 2 to "
-            f"{MOST_SIDE} pixels along a side and 1 or 3 channels, so scale them"
-        )
-    if not 2 <= n_classes <= MOST_CLASSES:
-        raise InputError(
-            f"received {n_classes} classes to export a model of; expected 2 to {MOST_CLASSES}, "
-            "so take another table"
-        )
-    if len(table) < LEAST_ROWS:
-        raise InputError(
-            f"received {len(table)} pictures to export a model of; expected at least {LEAST_ROWS}, so take a "
-            "larger table"
-        )
+    *sides, channels = table.shape
+    n, n_classes = len(table), len(table.class_names)
+    shape = f"2 to {MOST_SIDE} pixels along a side and 1 or 3 channels, so scale them"
+    fits = 2 <= min(sides) <= max(sides) <= MOST_SIDE and channels in (1, 3)
+    for received, expected, holds in (
+        (f"pictures of {' x '.join(map(str, table.shape))}", shape, fits),
+        (
+            f"{n_classes} classes",
+            f"2 to {MOST_CLASSES}, so take another table",
+            2 <= n_classes <= MOST_CLASSES,
+        ),
+        (f"{n} pictures", f"at least {LEAST_ROWS}, so take a larger table", n >= LEAST_ROWS),
+    ):
+        if not holds:
+            raise InputError(f"received {received} to export a model of; expected {expected}")
     for name in table.class_names:
         try:
             words(name, "class name", LONGEST_NAME)

@@ -109,16 +109,16 @@ def candidates(scenario: LeakScenario) -> dict[str, dict[str, ModelSpec]]:
         setting = Setting(scenario.table.shape, len(scenario.table.class_names), len(scenario.taking_part), 0)
         params = spec.build(setting, "none").get_params(deep=False)
         if "C" in params:
-            found[name] = {
-                f"{name}, C x {factor:g}": _changed(spec, {"C": factor * params["C"]})
-                for factor in PENALTY_FACTORS
-            }
+            changes = {f"{name}, C x {factor:g}": {"C": factor * params["C"]} for factor in PENALTY_FACTORS}
         elif "random_state" in params:
             fewer = {"n_estimators": TREES} if "n_estimators" in params else {}
-            found[name] = {
-                f"{name}, seed {seed}": _changed(spec, {"random_state": seed, **fewer})
-                for seed in range(SEEDS)
-            }
+            changes = {f"{name}, seed {seed}": {"random_state": seed, **fewer} for seed in range(SEEDS)}
+        else:
+            continue
+        found[name] = {
+            setting_name: replace(spec, classifier=partial(_with_params, spec.classifier, change))
+            for setting_name, change in changes.items()
+        }
     return found
 
 
@@ -157,10 +157,6 @@ def _with_budget(spec: ModelSpec, train_rows: int) -> ModelSpec:
 
 def _for_rows(build: Callable[[Setting], Any], train_rows: int, setting: Setting) -> Any:
     return build(replace(setting, train_rows=train_rows))
-
-
-def _changed(spec: ModelSpec, params: dict[str, Any]) -> ModelSpec:
-    return replace(spec, classifier=partial(_with_params, spec.classifier, params))
 
 
 def _with_params(build: Callable[[Setting], Any], params: dict[str, Any], setting: Setting) -> Any:
