@@ -55,13 +55,7 @@ class Timing(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """A few pixel rows that a sampler made, each beside the two rows it lies between.
-
-    Attributes
-    ----------
-    parents, neighbours, children : ndarray of shape (m, height * width * channels), uint8
-    labels : ndarray of shape (m,), int64
-    """
+    """A few pixel rows that a sampler made, and the two rows that each lies between, row by row."""
 
     parents: npt.NDArray[np.uint8]
     neighbours: npt.NDArray[np.uint8]
