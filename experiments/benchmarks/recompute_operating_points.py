@@ -8,7 +8,7 @@ from sklearn import metrics as sk
 
 files = ("class_mix.csv", "predictions.csv.gz", "operating_points.csv")
 mix, rows, ours = (pd.read_csv(f"{sys.argv[1]}/{file}", keep_default_na=False) for file in files)
-cell, grid = ["sampler", "model", "repeat", "fold"], np.linspace(0, 1.5, 31)
+cell, grid = ["sampler", "model", "repeat", "fold"], np.linspace(0, 2, 41)
 mixes = {key: part[["natural", "trained"]].to_numpy().T for key, part in mix.groupby(cell)}
 names, of_cell, found = list(dict.fromkeys(mix["class"])), {}, {}
 decide = {"macro_f1": lambda y, d: sk.f1_score(y, d, average="macro"), "mcc": sk.matthews_corrcoef}
@@ -23,7 +23,7 @@ for key, (y, p, moved) in of_cell.items():
     rules = {"as_trained": p, "natural_prior": moved[0], "balanced_prior": moved[20]}
     for metric in ("macro_f1", "balanced_accuracy") if others else ():
         true = np.concatenate([other[0] for other in others])
-        calls = [np.concatenate([other[2][i].argmax(axis=1) for other in others]) for i in range(31)]
+        calls = [np.concatenate([other[2][i].argmax(axis=1) for other in others]) for i in range(41)]
         rules[f"tuned_{metric}"] = moved[np.argmax([round(decide[metric](true, d), 12) for d in calls])]
     for rule, q in rules.items():
         d, right, bins = q.argmax(axis=1), q.argmax(axis=1) == y, np.ceil(q.max(axis=1) * 15)

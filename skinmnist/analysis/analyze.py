@@ -29,6 +29,7 @@ from skinmnist.analysis.operating_points import (
 from skinmnist.analysis.significance import Pair, compare_control, compare_models, compare_samplers, joined
 from skinmnist.analysis.subgroups import subgroup_scores
 from skinmnist.analysis.summaries import (
+    at_natural_prior,
     best_pairs,
     calibration,
     confusion_counts,
@@ -104,6 +105,11 @@ class Analysis:
     def concerns(self) -> list[Concern]:
         """What the checks find, errors first."""
         return check_run(self)
+
+    @cached_property
+    def at_natural_prior(self) -> pd.DataFrame:
+        """Ranking and calibration of every pair at the natural prior, in the layout of `calibration`."""
+        return at_natural_prior(self.record, self.operating_points, self.majority_scores)
 
     @cached_property
     def recalls(self) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -21,6 +22,7 @@ _CELL = [*_PAIR, "repeat", "fold"]
 #: The scores of the leaderboard, the first of which sorts it; the recall of melanomas joins them.
 LEADERBOARD_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
 CALIBRATION_METRICS = ("log_loss", "brier", "ece")
+NATURAL_METRICS = ("macro_auc", "macro_average_precision", *CALIBRATION_METRICS)
 #: Before the class that the majority baseline answers: the model of its rows.
 ALWAYS = "always "
 
@@ -46,6 +48,15 @@ def leaderboard(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.
 def calibration(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.DataFrame:
     """Summarise the scores of the probabilities, in the layout of `leaderboard` and the order of the grid."""
     return _summary(record, list(CALIBRATION_METRICS), untrained)
+
+
+def at_natural_prior(record: RunRecord, points: pd.DataFrame, majority: pd.DataFrame) -> pd.DataFrame:
+    """Summarise ranking and calibration at the class mix of the training lesions, as `calibration` does.
+
+    `points` are `operating_points`. Prior correction is the same there as ``none``, and has no row.
+    """
+    natural = points[points["rule"] == "natural_prior"].drop(columns="rule")
+    return _summary(replace(record, scores=natural), list(NATURAL_METRICS), majority)
 
 
 def best_pairs(board: pd.DataFrame) -> pd.DataFrame:

@@ -1,16 +1,25 @@
 """To register a model is to have its file tested: it answers what the model in memory answers."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from skinmnist import make_lesions
+from skinmnist.datasets.arrays import decode_members
 from skinmnist.errors import InputError
+from skinmnist.experiment.comparison import run_comparison
+from skinmnist.experiment.fit_cell import cell_seeds
+from skinmnist.experiment.metrics import score
+from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.train_model import choose_pair, train_model
+from skinmnist.experiment.training import fit_model
 from skinmnist.inference.classifier import Classifier
-from skinmnist.inference.model_file import decode_model
+from skinmnist.inference.model_file import decode_model, encode_model
+from skinmnist.inference.novelty import fit_novelty
 from skinmnist.models.registry import MODELS
+from skinmnist.models.spec import Setting
 
 EXPORTABLE = [name for name, spec in MODELS.items() if spec.export]
 
@@ -25,7 +34,11 @@ def test_file_answers_what_the_model_in_memory_answers(name, saved, small_table)
     found = Classifier(decode_model(model.content))
     rows = make_lesions(90, size=8, random_state=7).pixels
     expected = model.predict_proba(rows)
-    np.testing.assert_allclose(found.predict_proba(rows), expected, atol=1e-6, rtol=0)
+    answers = found.predict_proba(rows)
+    np.testing.assert_allclose(answers, expected, atol=1e-6, rtol=0)
+    np.testing.assert_array_equal(answers.argmax(axis=1), expected.argmax(axis=1))
+    own = found.predict_proba(small_table.pixels).argmax(axis=1)
+    np.testing.assert_array_equal(own, model.predict_proba(small_table.pixels).argmax(axis=1))
     assert (expected.std(axis=0).max() > 0.01) == (name != "dummy")
     assert found.title == MODELS[name].title
     assert found.class_names == small_table.class_names
@@ -81,6 +94,39 @@ def test_samplers_are_applied(sampler, small_table, saved):
 def test_same_seed_same_bytes(small_table, saved):
     assert train_model(small_table, "svm").content == saved("svm").content
     assert train_model(small_table, "svm", seed=1).content != saved("svm").content
+
+
+@pytest.mark.parametrize(("name", "sampler"), [("svm", "SMOTE"), ("svm", "none"), ("random_forest", "none")])
+def test_scores_of_a_cross_validation_are_those_of_files_of_its_folds(name, sampler, small_table, saved):
+    """A model of each training part, written to a file: its answers give the scores that are claimed."""
+    run = run_comparison(small_table, [sampler], [name], folds=2, jobs=1)
+    plan = make_plan(small_table, [sampler], [name], 2, 1, None, 0, None)
+    spec, parts = plan.task.models[name], decode_members(saved(name).content)
+    manifest = json.loads(parts["manifest.json"])
+    description = {key: manifest[key] for key in manifest.keys() - {"format", "answer", "probe", "members"}}
+    pixels, shape, names = small_table.pixels, small_table.shape, small_table.class_names
+    for result in run.results:
+        train = np.setdiff1d(np.arange(len(small_table)), result.rows)
+        sampler_seed, model_seed = cell_seeds(0, result.cell)
+        trained = fit_model(
+            spec,
+            plan.task.samplers[sampler].with_seed(sampler_seed),
+            Setting(shape, len(names), len(train), model_seed),
+            spec.features.extract(pixels, shape)[train],
+            small_table.labels[train],
+            small_table.lesion_ids[train],
+            to_export=True,
+        )
+        exported = spec.export.write(trained.fitted)
+        novelty = fit_novelty(pixels, shape, random_state=0)
+        content = encode_model(description, exported.answer, exported.arrays, novelty)
+        answers = Classifier(decode_model(content)).predict_proba(pixels[result.rows])
+        np.testing.assert_array_equal(answers.argmax(axis=1), result.predicted)
+        found = score(result.labels, answers.argmax(axis=1), answers, names)
+        claimed = run.scores[run.scores["fold"] == result.cell.fold].set_index("metric")["value"]
+        assert found.keys() == set(claimed.index)
+        for metric, value in found.items():
+            assert value == pytest.approx(claimed[metric], abs=1e-5), metric
 
 
 @pytest.mark.parametrize(

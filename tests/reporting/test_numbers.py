@@ -216,6 +216,25 @@ def test_means_with_spreads(
             assert shows(cell, "# ± #", scores[column].mean(), scores[column].std())
 
 
+def test_scores_at_the_natural_prior(html: str, folder: Path, rows: pd.DataFrame) -> None:
+    mixes = pd.read_csv(folder / "class_mix.csv", keep_default_na=False)
+    records = []
+    for key, cell in rows[rows["sampler"] != CONTROL].groupby(["sampler", "model", "fold"]):
+        own = mixes[(mixes[["sampler", "model", "fold"]] == key).all(axis=1)].set_index("class").loc[NAMES]
+        p = cell[P].to_numpy() * own["natural"].to_numpy() / own["trained"].to_numpy()
+        p, y = p / p.sum(axis=1, keepdims=True), cell["label"].to_numpy()
+        auc = np.mean([roc_auc_score(y == c, p[:, c]) for c in range(7)])
+        records.append((*key, auc, log_loss(y, p, labels=range(7))))
+    found = pd.DataFrame(records, columns=["sampler", "model", "fold", "auc", "loss"])
+    found = found.set_index(["sampler", "model", "fold"])
+    shown = table(html, "Ranking and calibration at the class frequencies of the training folds")
+    assert len(shown) == 9 + 1
+    for heading, cells, _ in shown[:-1]:
+        scores = found.loc[pair_of(heading)]
+        for cell, column in ((cells[0], "auc"), (cells[2], "loss")):
+            assert shows(cell, "# ± #", scores[column].mean(), scores[column].std())
+
+
 def test_recalls(html: str, by_fold: pd.DataFrame) -> None:
     for heading, cells, _ in table(html, "Recall of each class, mean over the folds"):
         scores = by_fold.loc[pair_of(heading)]

@@ -39,12 +39,17 @@ def context(analysis: Analysis) -> dict[str, Any]:
     table = titled(analysis.record.info, analysis.calibration)
     table.loc[table["reference"], "model_title"] = "class frequencies"
     columns, rows = score_table(table)
+    natural = titled(analysis.record.info, analysis.at_natural_prior)
+    natural.loc[natural["reference"], "model_title"] = "class frequencies"
+    natural_columns, natural_rows = score_table(natural)
     return {
         "rankings": draw_rankings(analysis),
         "ranking_legend": ranking_legend(analysis),
         "reliability": draw_reliability(analysis),
         "calibration_columns": columns,
         "calibration_rows": rows,
+        "natural_columns": natural_columns,
+        "natural_rows": natural_rows,
     }
 
 
