@@ -218,9 +218,9 @@ def test_means_with_spreads(
 
 def test_scores_at_the_natural_prior(html: str, folder: Path, rows: pd.DataFrame) -> None:
     mixes = pd.read_csv(folder / "class_mix.csv", keep_default_na=False)
-    records = []
+    mixes, records = dict(list(mixes.groupby(["sampler", "model", "fold"]))), []
     for key, cell in rows[rows["sampler"] != CONTROL].groupby(["sampler", "model", "fold"]):
-        own = mixes[(mixes[["sampler", "model", "fold"]] == key).all(axis=1)].set_index("class").loc[NAMES]
+        own = mixes[key].set_index("class").loc[NAMES]
         p = cell[P].to_numpy() * own["natural"].to_numpy() / own["trained"].to_numpy()
         p, y = p / p.sum(axis=1, keepdims=True), cell["label"].to_numpy()
         auc = np.mean([roc_auc_score(y == c, p[:, c]) for c in range(7)])

@@ -60,7 +60,7 @@ def test_every_image_says_what_it_shows_and_how_large_it_is(page: Any) -> None:
 
 
 def test_tables_have_captions_and_scoped_headings(html: str, page: Any) -> None:
-    assert html.count("<caption>") == html.count("<table") == 10
+    assert html.count("<caption>") == html.count("<table") == 11
     assert all(attrs.get("scope") in ("col", "colgroup", "row") for attrs in page.all("th"))
 
 
