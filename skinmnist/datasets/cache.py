@@ -27,8 +27,10 @@ import numpy.typing as npt
 import platformdirs
 
 from skinmnist.datasets.files import (
+    MOST_SHRUNK,
     check_replaceable,
     hash_file,
+    is_packed,
     open_plain,
     read_file,
     read_head,
@@ -71,7 +73,7 @@ def parse_once(
     """Parse a file, or return what was parsed from the same content before; and its SHA-256.
 
     `kind` is what the file is parsed as, with a version that changes with the parser: ``"table-1"``. `parse`
-    turns the content into arrays of these `names`, none of more items than the file has bytes; where it
+    turns the content into arrays of these `names`, none of more items than the file, unpacked, has bytes; where it
     raises, nothing is stored. Entries of the cache that it cannot have returned, which `is_sound` finds, are
     not used. `parse_large` reads a large file piece by piece and passes its arrays to the function that it is
     called with; where it stores too few, as for a file with a fault, the whole content is parsed.
@@ -80,17 +82,19 @@ def parse_once(
     """
     folder = cache_folder()
     size, fingerprint = stat_file(path).st_size, _fingerprint(path)
+    packed = is_packed(path)
+    most = size * MOST_SHRUNK if packed else size
     note = folder / f"path-{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}"
     sha256 = _recall_content(note, fingerprint)
 
     def recall() -> Arrays | None:
-        found = _recall(folder, f"{kind}-{sha256}", names, size)
+        found = _recall(folder, f"{kind}-{sha256}", names, most)
         return found if found and is_sound(found) else None
 
     if sha256 and (arrays := recall()):
         return arrays, sha256
 
-    large = parse_large is not None and is_large_file(size)
+    large = parse_large is not None and is_large_file(size) and not packed
     content = b"" if large else read_file(path)
     sha256 = hash_file(path) if large else hashlib.sha256(content).hexdigest()
     key = f"{kind}-{sha256}"

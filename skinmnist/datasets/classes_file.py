@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from skinmnist import facts
-from skinmnist.datasets.files import read_file
+from skinmnist.datasets.files import read_file, table_stem
 from skinmnist.errors import InputError
 from skinmnist.text import is_name, json_text, shown
 
@@ -92,9 +92,16 @@ def spell_classes(names: Iterable[str]) -> list[str]:
     ]
 
 
+def in_code_order(names: Collection[str]) -> tuple[str, ...]:
+    """Return names in the order of their codes: HAM10000's where all are known, else the alphabet."""
+    if {*names} <= {*facts.CLASS_NAMES}:
+        return tuple(name for name in facts.CLASS_NAMES if name in names)
+    return tuple(sorted(names))
+
+
 def about_file(table: Path) -> Path:
     """Return where the JSON of a table stands: ``<table stem>_classes.json`` beside it."""
-    return table.with_name(f"{table.stem}_classes.json")
+    return table.with_name(f"{table_stem(table)}_classes.json")
 
 
 def about_content(

@@ -342,7 +342,10 @@ def parse_pieces(path: Path, stated: Stated | None, store: Store) -> None:
     """
     rows = _count_rows(path)
     with path.open("rb") as file:
-        layout = parse_header(decode(without_mark(file.readline()).rstrip(b"\r\n"), path), path, stated)
+        try:
+            layout = parse_header(decode(without_mark(file.readline()).rstrip(b"\r\n"), path), path, stated)
+        except InputError:  # A fault, or another dialect.
+            return
     if layout.id_column is not None:
         return
     labels: list[npt.NDArray[np.int64]] = []
@@ -361,7 +364,8 @@ def parse_pieces(path: Path, stated: Stated | None, store: Store) -> None:
     codes = np.unique(found)
     if np.array_equal(codes, np.arange(len(codes))):
         store("labels", lambda stream: np.save(stream, found))
-        store("image_ids", lambda stream: np.save(stream, np.array([], dtype=np.str_)))
+        for name in ("image_ids", "label_names", "dialect"):
+            store(name, lambda stream: np.save(stream, np.array([], dtype=np.str_)))
         store("named_shape", lambda stream: np.save(stream, np.array(layout.shape or (), dtype=np.int64)))
 
 

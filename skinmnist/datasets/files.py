@@ -39,6 +39,9 @@ _KINDS = {
 }
 
 LOCK_FILE = ".lock"
+#: How packed files begin, and by how much deflate can shrink at most.
+GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
+MOST_SHRUNK = 1032
 
 
 def file_type(path: Path) -> int:
@@ -171,6 +174,28 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise _refusal(path, error) from None
+
+
+def is_packed(path: Path) -> bool:
+    """Return whether a file is packed by gzip or zip; one that cannot be opened is not."""
+    try:
+        if not path.is_file():  # What is read of a pipe is gone.
+            return False
+        with path.open("rb") as stream:
+            return stream.read(len(ZIP)).startswith((GZIP, ZIP))
+    except OSError:
+        return False
+
+
+def table_stem(path: Path) -> str:
+    """Return the name of a table without its ending, and without that of its packing."""
+    return Path(path.stem).stem if path.suffix.lower() in (".gz", ".zip") else path.stem
+
+
+def in_own_folder(path: Path) -> Path:
+    """Return the file of a folder's own name in it, as Windows unpacks archives of one file; else `path`."""
+    inner = path / path.name
+    return inner if path.is_dir() and inner.is_file() else path
 
 
 def read_foreign(path: Path, most: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -26,23 +27,29 @@ from skinmnist.datasets.csv_table import (
     read_fast,
     split_ids,
 )
-from skinmnist.datasets.files import decode, without_mark
+from skinmnist.datasets.dialects import plain_table, unpacked
+from skinmnist.datasets.files import decode, in_own_folder, table_stem, without_mark
 from skinmnist.datasets.joining import join_metadata
 from skinmnist.datasets.metadata import are_words, find_metadata, read_metadata
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+from skinmnist.text import is_name
 
-#: What is stored of a parsed table: ``image_ids`` and ``named_shape`` are empty where the file has none.
-_ARRAYS = ("pixels", "labels", "image_ids", "named_shape")
+#: What is stored of a parsed table; all but the first two are empty where the file has nothing to say.
+_ARRAYS = ("pixels", "labels", "image_ids", "named_shape", "label_names", "dialect")
+#: A table that was downloaded by itself may still be packed.
+_ENDINGS = ("", ".gz", ".zip")
 
 
 def find_table(path: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the pixel table to work on: `path` as given, else the first of `facts.TABLE_FILES` found.
 
     ``$SKINMNIST_DATA`` (a folder, or a table of any name) comes before ``data/`` of the working directory.
+    A table may lie in a folder of its own name, or still be packed; those in grey are taken where there is
+    none in colour.
     """
     if path is not None:
-        return Path(path)
+        return in_own_folder(Path(path))
     folders = [Path("data")]
     named = os.environ.get("SKINMNIST_DATA")
     if named:
@@ -55,7 +62,17 @@ def find_table(path: str | os.PathLike[str] | None = None) -> Path | None:
         if not place.is_dir():
             return place
         folders.insert(0, place)
-    candidates = (folder / name for folder in folders for name in facts.TABLE_FILES)
+    named_files = [
+        facts.TABLE_FILES,
+        [name for name in facts.COLLECTION_TABLES if name not in facts.TABLE_FILES],
+    ]
+    candidates = (
+        in_own_folder(folder / f"{name}{ending}")
+        for names in named_files
+        for folder in folders
+        for name in names
+        for ending in _ENDINGS
+    )
     return next((table for table in candidates if table.is_file()), None)
 
 
@@ -72,8 +89,9 @@ def load_hmnist(
     RGB, side x side are grey. Columns named ``pixel_<row>_<column>_<channel>``, `size`, or
     ``<table stem>_classes.json`` beside the table, as `skinmnist.build` writes it, tell it where several do.
 
-    A table may be larger than memory. A byte order mark and Windows line ends are accepted; quoted, signed or
-    decimal numbers are not. Parsed arrays are stored in the cache folder (see `skinmnist.datasets.cache`), so
+    A table may be larger than memory. A byte order mark and Windows line ends are accepted, and other
+    dialects where they leave no doubt, with a note (see `skinmnist.datasets.dialects`); quoted or signed
+    numbers are not. Parsed arrays are stored in the cache folder (see `skinmnist.datasets.cache`), so
     the next load takes milliseconds.
 
     Parameters
@@ -81,7 +99,8 @@ def load_hmnist(
     path : str or path-like
         A CSV in UTF-8: pixel columns ``pixel0000``, ... or ``pixel0``, ... or ``pixel1``, ... in order,
         whole numbers 0-255, row-major height, width, channel; the column ``label`` before or after
-        them, with the codes 0..k-1, each on at least one row; and ``image_id``, which may be absent.
+        them, with the codes 0..k-1, each on at least one row, or names; and ``image_id``, which may be
+        absent.
     metadata : str, path-like, False or None
         A CSV with at least ``lesion_id``, ``image_id`` and ``dx``; ``age``, ``sex`` and ``localization`` are
         read where present. It is joined by ``image_id`` where the table has that column, else its row *i*
@@ -107,16 +126,18 @@ def load_hmnist(
     InputError
         One sentence that names the file, row and column of the first fault.
     """
-    table = Path(path)
+    table = in_own_folder(Path(path))
     about = read_about(table)
     stated = state(table, about, classes, size)
     parse = partial(_parse, path=table, stated=stated)
     is_sound = partial(_is_table, path=table, stated=stated)
     parse_large = partial(parse_pieces, table, stated)
-    arrays, sha256 = parse_once(table, "table-2", _ARRAYS, parse, is_sound, parse_large)
+    arrays, sha256 = parse_once(table, "table-3", _ARRAYS, parse, is_sound, parse_large)
     pixels, labels = arrays["pixels"], np.array(arrays["labels"])
     image_ids = np.array(arrays["image_ids"]) if len(arrays["image_ids"]) else None
     shape = picture_shape(pixels.shape[1], table, stated, _named_shape(arrays))
+    if len(arrays["label_names"]):
+        stated, labels = _by_label_names(stated, labels, tuple(arrays["label_names"].tolist()), table)
     _check_count(stated, int(labels.max()) + 1, table)
     described = _metadata_file(table, metadata)
     joined = (
@@ -134,11 +155,26 @@ def load_hmnist(
         lesion_ids=joined.lesion_ids if joined else None,
         image_ids=joined.metadata.image_ids if joined else image_ids,
         clinical=joined.metadata.clinical or None if joined else None,
-        name=table.stem,
+        name=table_stem(table),
         origin=f"read from {table.name}",
         inputs=((table.name, sha256), *((source.path.name, source.sha256) for source in sources if source)),
-        notes=notes,
+        notes=(*(f"{table.name}: {note}" for note in arrays["dialect"].tolist()), *notes),
     )
+
+
+def _by_label_names(
+    stated: Stated, labels: npt.NDArray[np.int64], names: tuple[str, ...], table: Path
+) -> tuple[Stated, npt.NDArray[np.int64]]:
+    """Return what is stated and the codes of a table whose labels are names; names stated give the order."""
+    if stated.class_names is None:
+        return replace(stated, class_names=names, names_by=f"the labels of {table.name}"), labels
+    if set(stated.class_names) != set(names):
+        raise InputError(
+            f"{stated.names_by} names {', '.join(stated.class_names)} where the labels of {table} are "
+            f"{', '.join(names)}; expected the same names, so correct {stated.names_by} or leave it out"
+        )
+    order = np.array([stated.class_names.index(name) for name in names])
+    return stated, order[labels]
 
 
 def _metadata_file(table: Path, metadata: str | os.PathLike[str] | Literal[False] | None) -> Path | None:
@@ -201,33 +237,47 @@ def _named_shape(arrays: Arrays) -> tuple[int, int, int] | None:
 
 def _parse(content: bytes, path: Path, stated: Stated) -> Arrays:
     """Turn the content of a pixel table into `_ARRAYS`; every fault is an `InputError`."""
-    text = without_mark(content)
+    text = without_mark(unpacked(content, path))
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n")
     if not text or text.isspace():
         raise InputError(f"{path} is empty; expected pixel columns, {LABEL!r} and rows, so fill it")
     header, _, body = text.partition(b"\n")
-    layout = parse_header(decode(header, path), path, stated)
+    if body and not body.endswith(b"\n"):
+        body += b"\n"
+    plain = plain_table(decode(header, path), body, path)
+    layout, body = parse_header(plain.header, path, stated), plain.body
     if not body:
         raise InputError(f"{path} has a header and no rows; expected one row for each picture, so add them")
-    if not body.endswith(b"\n"):
-        body += b"\n"
     body, image_ids = split_ids(body, layout, path)
     cells = read_fast(body, layout)
     pixels, labels = read_carefully(body, layout, path) if cells is None else cells
     check_codes(labels, path)
-    named_shape = np.array(layout.shape or (), dtype=np.int64)
-    return {"pixels": pixels, "labels": labels, "image_ids": image_ids, "named_shape": named_shape}
+    found = (
+        pixels,
+        labels,
+        image_ids,
+        np.array(layout.shape or (), dtype=np.int64),
+        np.array(plain.class_names, dtype=np.str_),
+        np.array(plain.notes, dtype=np.str_),
+    )
+    return dict(zip(_ARRAYS, found, strict=True))
 
 
 def _is_table(arrays: Arrays, path: Path, stated: Stated) -> bool:
     """Return whether arrays are as `_parse` returns them."""
-    pixels, labels, ids, named = (arrays[name] for name in _ARRAYS)
+    pixels, labels, ids, named, names, dialect = (arrays[name] for name in _ARRAYS)
     if (pixels.dtype, pixels.ndim, labels.dtype, labels.shape) != (np.uint8, 2, np.int64, pixels.shape[:1]):
         return False
     if len(ids) and not (ids.shape == labels.shape and are_words("image_id", ids) and (ids != "").all()):
         return False
     if len(named) and not (named.shape == (3,) and named.dtype == np.int64 and (named > 0).all()):
+        return False
+    if not all(words.ndim == 1 and words.dtype.kind == "U" for words in (names, dialect)):
+        return False
+    if len(names) and not (len(names) == labels.max() + 1 and all(map(is_name, names.tolist()))):
+        return False
+    if not all(map(is_name, dialect.tolist())):
         return False
     try:
         shape = picture_shape(pixels.shape[1], path, stated, _named_shape(arrays))

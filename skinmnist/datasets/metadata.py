@@ -19,7 +19,8 @@ from skinmnist import facts
 from skinmnist.datasets.cache import Arrays, parse_once
 from skinmnist.datasets.classes_file import read_about, spell_classes
 from skinmnist.datasets.csv_table import check_width
-from skinmnist.datasets.files import decode, place, without_mark
+from skinmnist.datasets.dialects import unpacked
+from skinmnist.datasets.files import decode, in_own_folder, place, table_stem, without_mark
 from skinmnist.errors import InputError
 from skinmnist.text import JOINERS, LONGEST_NAME, printable, shown, unguarded_cell
 
@@ -50,8 +51,10 @@ class Metadata:
 
 def find_metadata(table: Path) -> Path | None:
     """Return ``<table stem>_metadata.csv`` or else ``HAM10000_metadata.csv`` beside a table, or None."""
-    names = (f"{table.stem}_metadata.csv", *_FOUND_NAMES)
-    return next((file for file in (table.with_name(name) for name in names) if file.is_file()), None)
+    names = (f"{table_stem(table)}_metadata.csv", *_FOUND_NAMES)
+    folders = [table.parent, *([table.parent.parent] if table.parent.name == table.name else [])]
+    files = (in_own_folder(folder / name) for folder in folders for name in names)
+    return next((file for file in files if file.is_file()), None)
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -70,7 +73,7 @@ def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, li
     Cells are as written, or as they were before a build guarded them.
     """
     as_meant = unguarded_cell if _is_built(path) else str
-    text = decode(without_mark(content), path)
+    text = decode(without_mark(unpacked(content, path)), path)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
     rows: list[tuple[str, list[str]]] = []
     try:

@@ -24,22 +24,15 @@ def named(column, text):
 
 
 HEADER_FAULTS = {
-    "no header": (
-        lambda lines: [b"7,8,9,10,1", *lines[1:]],
-        HEADER
-        + "none of the 5 columns is 'label' (the first is '7'); expected pixel columns and 'label', with "
-        "commas between and no quotes, so fix the header",
-    ),
     "no label": (
-        named(4, b"dx"),
-        HEADER
-        + "none of the 5 columns is 'label' (the first is 'pixel0000'); expected pixel columns and 'label', "
+        lambda lines: [b"one,two,three,four,five", *lines[1:]],
+        HEADER + "none of the 5 columns is 'label' (the first is 'one'); expected pixel columns and 'label', "
         "with commas between and no quotes, so fix the header",
     ),
-    "semicolons": (
-        lambda lines: [text.replace(b",", b";") for text in lines],
+    "blanks": (
+        lambda lines: [text.replace(b",", b" ") for text in lines],
         HEADER
-        + "none of the 1 columns is 'label' (the first is 'pixel0000;pixel0001;pixel0002;pixel00...'); "
+        + "none of the 1 columns is 'label' (the first is 'pixel0000 pixel0001 pixel0002 pixel00...'); "
         "expected pixel columns and 'label', with commas between and no quotes, so fix the header",
     ),
     "two labels": (

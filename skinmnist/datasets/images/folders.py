@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
-from skinmnist.datasets.classes_file import spell_classes
+from skinmnist.datasets.classes_file import in_code_order, spell_classes
 from skinmnist.datasets.files import read_file
 from skinmnist.datasets.metadata import REQUIRED_COLUMNS, read_metadata, read_rows
 from skinmnist.errors import InputError
@@ -136,10 +136,9 @@ def _encode(names: Sequence[str], source: Path) -> tuple[tuple[str, ...], npt.ND
         raise InputError(
             f"{source}: received pictures of {_count(len(present), 'class')}; expected at least two classes"
         )
-    known = present <= set(facts.CLASS_NAMES)
-    ordered = [name for name in facts.CLASS_NAMES if name in present] if known else sorted(present)
+    ordered = in_code_order(present)
     codes = {name: code for code, name in enumerate(ordered)}
-    return tuple(ordered), np.array([codes[name] for name in names], dtype=np.int64)
+    return ordered, np.array([codes[name] for name in names], dtype=np.int64)
 
 
 def _files_below(folder: Path) -> Iterator[tuple[Path, bool]]:
