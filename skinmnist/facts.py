@@ -22,6 +22,30 @@ CLASS_TITLES = {
 ROWS_PER_CLASS = (327, 514, 1099, 115, 6705, 142, 1113)
 LESIONS_PER_CLASS = (228, 327, 727, 73, 5403, 98, 614)
 
+#: Numbers of HAM10000's pictures (``ISIC_0033481``) that show one lesion under two lesion ids: Abhishek, Jain
+#: & Hamarneh, "Investigating the quality of DermaMNIST and Fitzpatrick17k dermatological image datasets",
+#: Scientific Data 12, 196 (2025).
+SAME_LESION = (
+    (33481, 33421),
+    (33556, 32634),
+    (29152, 33173),
+    (29036, 27027),
+    (27820, 28209),
+    (27689, 32647),
+    (30906, 24879),
+    (33391, 34186),
+    (25226, 30074),
+    (26087, 25664),
+    (24736, 29748),
+    (24770, 27811),
+    (27162, 29061),
+    (24602, 32283),
+    (29625, 24629),
+    (30000, 31392),
+    (24437, 31299),
+    (33374, 33417),
+)
+
 #: The class whose recall is reported on its own: missing it costs the most.
 MELANOMA = "mel"
 

@@ -128,6 +128,43 @@ def near_duplicates(analysis: Analysis) -> str | None:
     )
 
 
+def relabelled_copies(analysis: Analysis) -> str | None:
+    """Find pictures that stand in the table under two labels."""
+    found = analysis.record.info.split_facts
+    if found is None or not found.relabelled:
+        return None
+    many = "picture has" if found.relabelled == 1 else "pictures have"
+    first, second = found.relabelled_rows
+    return (
+        f"{found.relabelled:,} {many} the very pixels of an earlier one and another class (rows {first} and "
+        f"{second}{', for one' if found.relabelled > 1 else ''}): at least one label of each pair is wrong."
+    )
+
+
+def copies(analysis: Analysis) -> str | None:
+    """Note pictures that stand in the table several times."""
+    info = analysis.record.info
+    if info.split_facts is None or not info.split_facts.copies:
+        return None
+    count, rows = info.split_facts.copies, info.protocol.rows
+    many = "picture is an exact copy" if count == 1 else "pictures are exact copies"
+    return (
+        f"{count:,} of {rows:,} {many} of another: copies stay in one fold, and scores count each of them; "
+        "if the table was oversampled before, compare on the original one."
+    )
+
+
+def skipped_search(analysis: Analysis) -> str | None:
+    """Note that near duplicates were not looked for."""
+    info = analysis.record.info
+    if info.split_facts is None or info.split_facts.alike_pairs is not None:
+        return None
+    return (
+        f"Near duplicates were not searched for among {info.protocol.rows:,} pictures, which are too many: "
+        "only exact copies were looked for."
+    )
+
+
 def few_lesions(analysis: Analysis) -> str | None:
     """Find classes of which a fold holds few lesions."""
     record = analysis.record
@@ -174,8 +211,8 @@ def quick(analysis: Analysis) -> str | None:
         return None
     rows, folds = record.info.protocol.rows, record.info.protocol.folds
     return (
-        f"This was a quick look at {rows:,} pictures in {folds} folds and is no result; run again without "
-        "--quick."
+        f"This was a quick look at {rows:,} pictures in {folds} folds and is no result; for one, type the "
+        "command again with --fresh in place of --quick."
     )
 
 
@@ -433,6 +470,9 @@ CHECKS = [
     Check("SKM013", "A quick look", "warning", quick, _NOISE),
     Check("SKM014", "Synthetic pictures", "warning", synthetic, _DIALS),
     Check("SKM015", "Cells that failed", "error", failed_cells),
+    Check("SKM016", "One picture, two classes", "error", relabelled_copies),
+    Check("SKM017", "Copies in the table", "warning", copies, _SPLITS),
+    Check("SKM018", "A search that was skipped", "note", skipped_search),
 ]
 
 

@@ -73,8 +73,8 @@ def parse_once(
     """Parse a file, or return what was parsed from the same content before; and its SHA-256.
 
     `kind` is what the file is parsed as, with a version that changes with the parser: ``"table-1"``. `parse`
-    turns the content into arrays of these `names`, none of more items than the file, unpacked, has bytes; where it
-    raises, nothing is stored. Entries of the cache that it cannot have returned, which `is_sound` finds, are
+    turns the content into arrays of these `names`, none of more items than the file, unpacked, has bytes;
+    where it raises, nothing is stored. Entries of the cache that it cannot have returned, which `is_sound` finds, are
     not used. `parse_large` reads a large file piece by piece and passes its arrays to the function that it is
     called with; where it stores too few, as for a file with a fault, the whole content is parsed.
 

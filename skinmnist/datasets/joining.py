@@ -67,6 +67,8 @@ def join_metadata(
     if lesion_ids is not None:
         same = labels if by_label else np.unique(metadata.diagnoses, return_inverse=True)[1]
         _check_lesions(metadata, lesion_ids, same, line_of)
+        lesion_ids, known = _join_known(metadata, lesion_ids)
+        unknown += known
     return Joined(metadata, names, lesion_ids, (*notes, naming, *unknown))
 
 
@@ -231,6 +233,24 @@ def _own_lesions(metadata: Metadata) -> tuple[Words | None, list[str]]:
     return filled, [
         f"{count:,} of {len(ids):,} pictures have no lesion_id in {metadata.path.name}: each counts as a "
         "lesion of its own"
+    ]
+
+
+def _join_known(metadata: Metadata, lesion_ids: Words) -> tuple[Words, list[str]]:
+    """Give pictures that are known to show one lesion one lesion id, and say how many had two."""
+    row_of = {name: row for row, name in enumerate(metadata.image_ids.tolist())}
+    joined, found = 0, lesion_ids
+    for numbers in facts.SAME_LESION:
+        rows = [row_of[name] for name in (f"ISIC_{number:07d}" for number in numbers) if name in row_of]
+        if len(rows) == 2 and found[rows[0]] != found[rows[1]] and len({*metadata.diagnoses[rows]}) == 1:
+            found = np.where(found == found[rows[1]], found[rows[0]], found)
+            joined += 1
+    if not joined:
+        return lesion_ids, []
+    pairs = "1 pair" if joined == 1 else f"{joined} pairs"
+    return found, [
+        f"{pairs} of lesion ids in {metadata.path.name} are joined: their pictures are known to show one "
+        "lesion under two ids (Abhishek et al. 2025)"
     ]
 
 

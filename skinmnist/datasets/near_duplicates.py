@@ -8,6 +8,7 @@ under other light, stay below. So a search that finds nothing proves nothing.
 
 from __future__ import annotations
 
+import hashlib
 from itertools import product
 
 import numpy as np
@@ -50,6 +51,23 @@ def find_near_duplicates(table: PixelTable, rows: npt.NDArray[np.integer]) -> np
     found = np.asarray(rows, dtype=np.int64)[np.concatenate(pairs)]
     found.sort(axis=1)
     return found[np.lexsort((found[:, 1], found[:, 0]))]
+
+
+def first_copies(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """Return, for each of `rows`, the position among them of the first picture with the very same pixels.
+
+    At any size of the table, by hashes. Pictures of one colour throughout are copies of nothing: they show
+    nothing by which a model could know them.
+    """
+    found = np.arange(len(rows))
+    first: dict[bytes, int] = {}
+    for start in range(0, len(rows), _BLOCK):
+        block = np.ascontiguousarray(table.pixels[rows[start : start + _BLOCK]])
+        pixels = block.reshape(len(block), -1, table.shape[2])
+        for offset in np.flatnonzero((pixels != pixels[:, :1]).any(axis=(1, 2))):
+            key = hashlib.blake2b(block[offset].data, digest_size=16).digest()
+            found[start + offset] = first.setdefault(key, start + int(offset))
+    return found
 
 
 def lesion_likeness(table: PixelTable) -> tuple[int, float] | None:

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
-from skinmnist.resampling.registry import STRATEGIES, Resampler, make_sampler, seeded
+from skinmnist.resampling.registry import STRATEGIES, Resampler, make_sampler, seeded, with_class_codes
 from skinmnist.text import LONGEST_NAME, is_name, shown
 
 DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
@@ -28,9 +28,14 @@ def resolve_models(models: Iterable[str] | Mapping[str, Any]) -> dict[str, Model
     return _resolve(models, "model", _as_model)
 
 
-def resolve_samplers(samplers: Iterable[str] | Mapping[str, Any]) -> dict[str, Resampler]:
-    """Return the samplers asked for, by name; the counterpart of `resolve_models`."""
-    return _resolve(samplers, "sampler", _as_sampler)
+def resolve_samplers(
+    samplers: Iterable[str] | Mapping[str, Any], class_names: Sequence[str] = ()
+) -> dict[str, Resampler]:
+    """Return the samplers asked for, by name; the counterpart of `resolve_models`.
+
+    A ``sampling_strategy`` may name classes, by `class_names` in the order of their codes.
+    """
+    return _resolve(samplers, "sampler", partial(_as_sampler, class_names=class_names))
 
 
 def plan_cells(
@@ -128,7 +133,7 @@ def _classifier_like(estimator: Any, setting: Setting) -> Any:
     return _cloned(estimator, setting.seed)
 
 
-def _as_sampler(name: str, value: Any) -> Resampler:
+def _as_sampler(name: str, value: Any, class_names: Sequence[str]) -> Resampler:
     if isinstance(value, Resampler):
         return replace(value, fingerprint=value.fingerprint or _fingerprint(name, value))
     if isinstance(value, str):
@@ -141,6 +146,7 @@ def _as_sampler(name: str, value: Any) -> Resampler:
         raise InputError(
             f"received {value!r} as sampler {name!r}; expected a name or an imbalanced-learn sampler object"
         )
+    value = with_class_codes(value, class_names)
     return Resampler(name, partial(_cloned, value), fingerprint=_fingerprint(name, value))
 
 

@@ -95,13 +95,14 @@ def make_plan(
     """Resolve names, assign folds and cross the grid; the parameters are those of `run_comparison`."""
     if not 0 <= seed < 2**31:
         raise InputError(f"received seed {seed}; expected a whole number from 0 to {2**31 - 1}")
-    found_samplers, found_models = resolve_samplers(samplers), resolve_models(models)
+    found_samplers = resolve_samplers(samplers, table.class_names)
+    found_models = resolve_models(models)
     clash = found_samplers.keys() & found_models.keys()
     if clash:
         raise InputError(f"received {sorted(clash)[0]!r} as a sampler and as a model; rename one of them")
     columns = choose_columns(table, clinical)
     chosen_split = choose_split(table, split)
-    fold_of = assign_folds(table, folds, repeats, chosen_split, seed, rows)
+    fold_of = assign_folds(table, folds, repeats, chosen_split, seed, rows, keep_copies=True)
     columns, silent = informative_columns(columns, fold_of[0] != LEFT_OUT)
     held_out = 1 if chosen_split == "holdout" else folds
     cells, notes = plan_cells(found_samplers, found_models, repeats, held_out, fused=bool(columns))

@@ -8,11 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.near_duplicates import first_copies
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 
 Split = Literal["lesion", "image", "holdout"]
 
+_PLURALS = {"row": "rows", "lesion": "lesions", "group of pictures": "groups of pictures"}
 #: The fold number of a row that takes no part.
 LEFT_OUT = -1
 
@@ -46,13 +48,18 @@ def assign_folds(
     split: Split = "lesion",
     seed: int = 0,
     rows: npt.NDArray[np.int64] | None = None,
+    *,
+    keep_copies: bool = False,
 ) -> npt.NDArray[np.int8]:
     """Assign every row, or those of `rows`, to the fold that holds it out, for each repeat.
 
     Both splits are stratified by class. Repeat 0 uses `seed` itself. ``"lesion"`` keeps all pictures of a
     lesion in one fold (`StratifiedGroupKFold`, fixed for shuffling in scikit-learn 1.8), ``"image"`` does
     not (`StratifiedKFold`). ``"holdout"`` splits as ``"lesion"`` wherever lesions are known; only its
-    fold 0 is meant to be held out. Returns the fold in which a row is held out, or `LEFT_OUT`, of shape
+    fold 0 is meant to be held out. With `keep_copies`, pictures of the very same pixels stay in one fold
+    under every split, as those of a table do that was oversampled before.
+
+    Returns the fold in which a row is held out, or `LEFT_OUT`, of shape
     (repeats, n). InputError where a class has fewer rows, or fewer lesions, than there are folds.
     """
     if not 2 <= n_folds <= 100:
@@ -62,6 +69,8 @@ def assign_folds(
     taking_part = np.arange(len(table)) if rows is None else np.asarray(rows)
     labels = table.labels[taking_part]
     groups = None if split == "image" or table.lesion_ids is None else table.lesion_ids[taking_part]
+    if keep_copies:
+        groups = _with_copies(groups, first_copies(table, taking_part))
     _check_enough_of_each_class(table, labels, groups, n_folds)
 
     folds = np.full((repeats, len(table)), LEFT_OUT, dtype=np.int8)
@@ -73,7 +82,21 @@ def assign_folds(
     return folds
 
 
-def _splitter(groups: npt.NDArray[np.str_] | None, folds: int, seed: int) -> Any:
+def _with_copies(groups: npt.NDArray[Any] | None, first: npt.NDArray[np.int64]) -> npt.NDArray[Any] | None:
+    """Join the groups that hold copies of one picture; `first` is as `first_copies` returns it."""
+    if (first == np.arange(len(first))).all():
+        return groups
+    if groups is None:
+        return first
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    of_row = np.unique(groups, return_inverse=True)[1]
+    graph = coo_array((np.ones(len(first)), (of_row, of_row[first])), shape=(of_row.max() + 1,) * 2)
+    return np.asarray(connected_components(graph, directed=False)[1])[of_row]
+
+
+def _splitter(groups: npt.NDArray[Any] | None, folds: int, seed: int) -> Any:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
@@ -83,15 +106,15 @@ def _splitter(groups: npt.NDArray[np.str_] | None, folds: int, seed: int) -> Any
 def _check_enough_of_each_class(
     table: PixelTable,
     labels: npt.NDArray[np.int64],
-    groups: npt.NDArray[np.str_] | None,
+    groups: npt.NDArray[Any] | None,
     n_folds: int,
 ) -> None:
-    what = "row" if groups is None else "lesion"
+    what = "row" if groups is None else "lesion" if groups.dtype.kind == "U" else "group of pictures"
     for code, name in enumerate(table.class_names):
         of_class = labels == code
         count = int(of_class.sum()) if groups is None else len(np.unique(groups[of_class]))
         if count < n_folds:
-            amount = f"{count} {what}{'s' * (count != 1)}"
+            amount = f"{count} {what if count == 1 else _PLURALS[what]}"
             advice = f"use --folds {count} or leave the class out" if count >= 2 else "leave the class out"
             raise InputError(
                 f"class {name!r} (label {code}) of table {table.name!r} has {amount}, fewer than the "
@@ -122,8 +145,8 @@ def inner_folds(
         if found:
             return found
     raise ValueError(
-        "this model learns from training lesions that are left out in turn, and a class has too few; "
-        "use fewer folds or leave the class out"
+        "this model learns from training lesions that are left out in turn, and a class has fewer than two "
+        "of them; use more folds, which leave more lesions to train on, or leave the class out"
     )
 
 

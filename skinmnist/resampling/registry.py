@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.errors import InputError
+from skinmnist.text import shown
 
 #: Every sampler of imbalanced-learn for numeric features, and its module. SMOTEN and SMOTENC are for
 #: categories, which pictures do not have.
@@ -52,6 +53,10 @@ _BLIND = frozenset({"RandomOverSampler", "RandomUnderSampler"})
 #: A row counts as interpolated where its distance to a line is below this share of the line's length;
 #: rounding to whole grey levels stays far below.
 _ON_LINE = 0.03
+
+
+#: Shares of a class in a cluster of KMeansSMOTE, tried one after the other.
+_CLUSTER_SHARES = (0.05, 0.02, 0.01, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +112,11 @@ AS_THEY_ARE = Resampler("none")
 
 def make_sampler(name: str, seed: int) -> Any:
     """Return an unfitted sampler of imbalanced-learn with its own defaults; InputError for unknown names."""
+    if name in ("SMOTEN", "SMOTENC"):
+        raise InputError(
+            f"received sampler {name!r}, which is for columns of categories; expected one for pixels and "
+            "features, such as SMOTE"
+        )
     if name not in SAMPLERS:
         raise InputError(
             f"received sampler {name!r}; expected one of {', '.join([*STRATEGIES, *SAMPLERS])}, "
@@ -121,6 +131,34 @@ def seeded(estimator: Any, seed: int) -> Any:
     params = estimator.get_params()
     states = {k: seed for k, v in params.items() if k.split("__")[-1] == "random_state" and v is None}
     return estimator.set_params(**states)
+
+
+def with_class_codes(sampler: Any, class_names: Sequence[str]) -> Any:
+    """Return a sampler whose sampling strategies have codes where they name classes.
+
+    Raises
+    ------
+    InputError
+        Where a strategy names a class that is none of `class_names`.
+    """
+    from sklearn.base import clone
+
+    codes = {name: code for code, name in enumerate(class_names)}
+    changes: dict[str, Any] = {}
+    for parameter, strategy in sampler.get_params().items():
+        if not parameter.endswith("sampling_strategy") or not isinstance(strategy, dict | list | tuple):
+            continue
+        unknown = [name for name in strategy if isinstance(name, str) and name not in codes]
+        if unknown:
+            raise InputError(
+                f"{type(sampler).__name__} received the {parameter} {shown(strategy)}, which names "
+                f"{shown(unknown[0])}; expected classes among {', '.join(class_names) or 'codes from 0 on'}"
+            )
+        if isinstance(strategy, dict):
+            changes[parameter] = {codes.get(name, name): rows for name, rows in strategy.items()}
+        else:
+            changes[parameter] = [codes.get(name, name) for name in strategy]
+    return clone(sampler).set_params(**changes) if changes else sampler
 
 
 def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Resampled:
@@ -138,8 +176,35 @@ def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]
         from skinmnist.resampling.smote_pixels import smote_pixels
 
         return Resampled(*smote_pixels(sampler, rows, labels), notes=notes)
-    new_rows, new_labels = sampler.fit_resample(rows.astype(np.float32, copy=False), labels)
+    floats = rows.astype(np.float32, copy=False)
+    if type(sampler).__name__ == "KMeansSMOTE":
+        return _resample_clusters(sampler, floats, labels)
+    new_rows, new_labels = sampler.fit_resample(floats, labels)
     return Resampled(new_rows, np.asarray(new_labels), notes=notes)
+
+
+def _resample_clusters(
+    sampler: Any, rows: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> Resampled:
+    """Apply KMeansSMOTE, with a lower threshold and so a note where no cluster has enough of a rare class."""
+    asked = sampler.cluster_balance_threshold
+    lower = [share for share in _CLUSTER_SHARES if asked == "auto" or share < asked]
+    for threshold in (asked, *lower):
+        try:
+            found = sampler.set_params(cluster_balance_threshold=threshold).fit_resample(rows, labels)
+        except RuntimeError as error:
+            if "No clusters found" not in str(error):
+                raise
+            continue
+        note = (
+            f"KMeansSMOTE: cluster_balance_threshold lowered from {asked} to {threshold:g}, for no cluster "
+            "has enough rows of every class"
+        )
+        return Resampled(found[0], np.asarray(found[1]), notes=() if threshold == asked else (note,))
+    raise ValueError(
+        f"KMeansSMOTE finds no cluster with more than {sampler.k_neighbors} rows of one class, at any "
+        "cluster_balance_threshold; use SMOTE, which needs no clusters"
+    )
 
 
 def is_blind(sampler: Any) -> bool:

@@ -11,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
-from skinmnist.datasets.near_duplicates import ALIKE, MOST_ROWS, find_near_duplicates, lesion_likeness
+from skinmnist.datasets.near_duplicates import (
+    ALIKE,
+    MOST_ROWS,
+    find_near_duplicates,
+    first_copies,
+    lesion_likeness,
+)
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
@@ -186,6 +192,10 @@ class SplitFacts:
     #: Those in different folds that are not known to show one lesion, and the first of them by row.
     alike_across: Count | None
     alike_rows: tuple[tuple[Count, Count], ...]
+    #: Pictures with the very pixels of an earlier one, and those of them under another label; the first pair.
+    copies: Count = field(default=0, metadata=OPTIONAL)
+    relabelled: Count = field(default=0, metadata=OPTIONAL)
+    relabelled_rows: tuple[Count, ...] = field(default=(), metadata=OPTIONAL)
 
     @classmethod
     def of_split(cls, table: PixelTable, fold_of: npt.NDArray[np.integer]) -> SplitFacts:
@@ -198,8 +208,15 @@ class SplitFacts:
             shared = np.flatnonzero(np.bincount(homes) > 1)
             shared_lesions = len(shared)
             shared_pictures = int(np.isin(lesions[rows], shared).sum())
+        first = rows[first_copies(table, rows)]
+        relabelled = np.flatnonzero(table.labels[first] != table.labels[rows])
+        copies = (
+            int(np.count_nonzero(first != rows)),
+            len(relabelled),
+            tuple(int(part[relabelled[0]]) for part in (first, rows)) if len(relabelled) else (),
+        )
         if len(rows) > MOST_ROWS:
-            return cls(shared_lesions, shared_pictures, ALIKE, None, None, ())
+            return cls(shared_lesions, shared_pictures, ALIKE, None, None, (), *copies)
         pairs = find_near_duplicates(table, rows)
         apart = fold_of[pairs[:, 0]] != fold_of[pairs[:, 1]]
         if lesions is not None:
@@ -210,7 +227,10 @@ class SplitFacts:
             alike_from=ALIKE,
             alike_pairs=len(pairs),
             alike_across=int(apart.sum()),
-            alike_rows=tuple((int(first), int(second)) for first, second in pairs[apart][:_NAMED]),
+            alike_rows=tuple((int(one), int(other)) for one, other in pairs[apart][:_NAMED]),
+            copies=copies[0],
+            relabelled=copies[1],
+            relabelled_rows=copies[2],
         )
 
     def check(self) -> None:
@@ -219,6 +239,8 @@ class SplitFacts:
             raise refused("split_facts.alike_rows", "the rows of a pair", [])
         if self.shared_lesions and self.shared_pictures is None:
             raise refused("split_facts.shared_pictures", "a whole number", None)
+        if self.relabelled and len(self.relabelled_rows) != 2:
+            raise refused("split_facts.relabelled_rows", "the rows of a pair", [])
 
 
 @dataclass(frozen=True)
