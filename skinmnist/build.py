@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from skinmnist import facts
 from skinmnist.console.common import guarded, say
+from skinmnist.text import printable
 
 if TYPE_CHECKING:
     from skinmnist.console.progress import BuildTerminal
@@ -84,13 +85,20 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _print_found(pictures: Pictures, terminal: BuildTerminal) -> None:
+    from skinmnist.datasets.images.folders import listed
+
     terminal.console.print(f"{len(pictures):,} pictures of {len(pictures.class_names)} classes")
     if pictures.without_picture:
         terminal.console.print(
             f"left out: {pictures.without_picture:,} rows of the metadata without a picture"
         )
-    if pictures.ignored:
-        terminal.console.print(f"left out: {pictures.ignored:,} files that are not named as pictures")
+    for what, paths in (
+        ("not named as a picture", pictures.ignored),
+        ("a link to nothing, or to what is listed already", pictures.nowhere),
+    ):
+        if paths:
+            named = printable(f"left out, {what}: {len(paths):,} ({listed(paths)})")
+            terminal.console.print(named, markup=False)
 
 
 def _print_built(built: Built) -> None:

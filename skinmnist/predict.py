@@ -111,16 +111,28 @@ def _pictures_of(name: str) -> tuple[list[Path], str]:
     """Return the pictures that one name stands for, and a complaint where there is none."""
     path = Path(name)
     if path.is_dir():
-        pictures = [file for file in sorted(path.iterdir()) if _is_picture(file)]
+        files = sorted(path.iterdir())
+        pictures = [file for file in files if _is_picture(file)]
         complaint = f"the folder {name} holds no picture; expected files that end in {', '.join(SUFFIXES)}"
     elif path.exists() or not glob.has_magic(name):
         return [path], ""
     else:
         # Path.glob takes no pattern that begins at the root.
-        fitting = sorted(glob.glob(name, recursive=True))  # noqa: PTH207
-        pictures = [file for file in map(Path, fitting) if _is_picture(file)]
+        files = sorted(map(Path, glob.glob(name, recursive=True)))  # noqa: PTH207
+        pictures = [file for file in files if _is_picture(file)]
         complaint = f"no picture fits the pattern {name}; check it"
-    return pictures, "" if pictures else complaint
+    return pictures, _left_out(files) or ("" if pictures else complaint)
+
+
+def _left_out(files: list[Path]) -> str:
+    """Return a complaint about pictures of types that are not read, empty where there are none."""
+    from skinmnist.datasets.images.folders import PICTURE_SUFFIXES, listed
+
+    others = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES.difference(SUFFIXES)]
+    if not others:
+        return ""
+    amount = "1 picture" if len(others) == 1 else f"{len(others):,} pictures"
+    return f"left out {amount} of other types ({listed(others)}); convert them to PNG or JPEG first"
 
 
 def _is_picture(file: Path) -> bool:

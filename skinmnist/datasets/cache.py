@@ -74,9 +74,9 @@ def parse_once(
 
     `kind` is what the file is parsed as, with a version that changes with the parser: ``"table-1"``. `parse`
     turns the content into arrays of these `names`, none of more items than the file, unpacked, has bytes;
-    where it raises, nothing is stored. Entries of the cache that it cannot have returned, which `is_sound` finds, are
-    not used. `parse_large` reads a large file piece by piece and passes its arrays to the function that it is
-    called with; where it stores too few, as for a file with a fault, the whole content is parsed.
+    where it raises, nothing is stored. Entries of the cache that it cannot have returned, which `is_sound`
+    finds, are not used. `parse_large` reads a large file piece by piece and passes its arrays to the function
+    that it is called with; where it stores too few, as for a file with a fault, the whole content is parsed.
 
     The arrays are read-only memory maps, or what `parse` returned where the cache cannot be written.
     """

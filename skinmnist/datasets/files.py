@@ -116,7 +116,9 @@ def written_whole(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
             temporary.chmod(0o644)
         check_type(path)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and not error.filename:
+            error.filename = str(path.parent)  # A full disk does not say which.
         with suppress(OSError):  # What went wrong first is what the user must hear of.
             temporary.unlink(missing_ok=True)
         raise

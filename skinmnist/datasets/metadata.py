@@ -60,7 +60,7 @@ def find_metadata(table: Path) -> Path | None:
 def read_metadata(path: Path) -> Metadata:
     """Read a CSV with the columns `REQUIRED_COLUMNS`, one row per picture; lesion ids may be unknown."""
     names = (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS)
-    kind = f"metadata-4{'-built' if _is_built(path) else ''}"
+    kind = f"metadata-5{'-built' if _is_built(path) else ''}"
     arrays, sha256 = parse_once(path, kind, names, partial(_parse, path=path), _is_metadata)
     lesion_ids, image_ids, diagnoses = (np.array(arrays[name]) for name in REQUIRED_COLUMNS)
     clinical = {name: np.array(arrays[name]) for name in facts.CLINICAL_COLUMNS if len(arrays[name])}
@@ -78,11 +78,14 @@ def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, li
     rows: list[tuple[str, list[str]]] = []
     try:
         header = list(map(as_meant, next(reader, [])))
-        _check_header(header, path)
+        truth = _truth_columns(header)
+        if not truth:
+            _check_header(header, path)
         for cells in reader:
             where = place(path, len(rows), reader.line_num)
             check_width(len(cells), header, where)
-            rows.append((where, list(map(as_meant, cells))))
+            meant = list(map(as_meant, cells))
+            rows.append((where, _of_truth(meant, truth, where) if truth else meant))
     except csv.Error as error:
         raise InputError(
             f"{path}, line {reader.line_num} cannot be read as CSV ({error}); expected cells with commas "
@@ -90,7 +93,27 @@ def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, li
         ) from None
     if not rows:
         raise InputError(f"{path} has a header and no rows; expected one row for each picture, so add them")
-    return header, rows
+    return list(REQUIRED_COLUMNS) if truth else header, rows
+
+
+def _truth_columns(header: list[str]) -> list[str]:
+    """Return the classes of a ground truth as ISIC has it: a picture's name, and a column for each class."""
+    first, *classes = [name.strip() for name in header] or [""]
+    spelt = spell_classes(classes)
+    known = {*spelt} & {*facts.CLASS_NAMES}
+    is_truth = first in ("image", "image_id") and len(known) > 1 and len({*spelt}) == len(spelt)
+    return spelt if is_truth and not {"dx", "lesion_id"} & {*spelt} else []
+
+
+def _of_truth(cells: list[str], classes: list[str], where: str) -> list[str]:
+    """Return lesion, picture and diagnosis of a row of a ground truth; its lesion is unknown."""
+    numbers = [re.sub(r"\.0*$", "", cell.strip()) for cell in cells[1:]]
+    if sorted(numbers) != ["0"] * (len(classes) - 1) + ["1"]:
+        raise InputError(
+            f"{where}: expected a single 1 among the columns of {', '.join(classes)}, and 0 in the others, "
+            "so fix the row or leave the picture out"
+        )
+    return ["", cells[0], classes[numbers.index("1")]]
 
 
 def _separator(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,21 @@ from skinmnist.text import LONGEST_NAME, is_name, shown
 
 #: What is a picture by its name; whether it can be opened shows later, so that none is lost in silence.
 PICTURE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".webp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".heic",
+        ".heif",
+        ".avif",
+    }
 )
 _NAMED = 5
 
@@ -36,7 +50,8 @@ class Pictures:
     #: The metadata of each picture; ``lesion_id`` is empty where unknown.
     rows: tuple[tuple[str, ...], ...]
     without_picture: int = 0  # Rows of the metadata that were left out
-    ignored: int = 0  # Files whose names are no names of pictures
+    ignored: tuple[Path, ...] = ()  # Files whose names are no names of pictures
+    nowhere: tuple[Path, ...] = ()  # Links to nothing, or to what is listed already
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -72,8 +87,8 @@ def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
                 "expected every picture once, so drop one of the rows"
             )
         where_of[name] = where
-    files = [entry for folder in folders for entry in _files_below(folder)]
-    by_name = _unique_names(path for path, is_picture in files if is_picture)
+    paths, ignored, nowhere = _pictures_below(folders)
+    by_name = _unique_names(paths)
     strangers = [by_name[name] for name in by_name if name not in where_of]
     if strangers:
         raise InputError(
@@ -89,16 +104,20 @@ def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
         header=tuple(header),
         rows=tuple(present),
         without_picture=len(rows) - len(present),
-        ignored=sum(not is_picture for _, is_picture in files),
+        ignored=tuple(ignored),
+        nowhere=tuple(nowhere),
     )
 
 
 def _by_folder(folders: Sequence[Path]) -> Pictures:
     found: list[tuple[str, str, Path]] = []
-    ignored = 0
+    ignored, nowhere = list[Path](), list[Path]()
     for folder in folders:
         prefix = f"{folder.resolve().name}/" if len(folders) > 1 else ""
-        for path, is_picture in _files_below(folder):
+        files, links = _files_below(folder)
+        nowhere += links
+        for path in files:
+            is_picture = _is_picture(path)
             inside = path.relative_to(folder)
             if is_picture and len(inside.parts) != 2:
                 side = "above" if len(inside.parts) < 2 else "below"
@@ -114,7 +133,8 @@ def _by_folder(folders: Sequence[Path]) -> Pictures:
                         f"{LONGEST_NAME} characters that can be seen, so rename it or its folder"
                     )
                 found.append((inside.parts[0], image_id, path))
-            ignored += not is_picture
+            if not is_picture:
+                ignored.append(path)
     if not found:
         raise InputError(f"{listed(folders)}: no picture; expected a folder of pictures for each class")
     class_names, labels = _encode([name for name, _, _ in found], folders[0])
@@ -124,7 +144,8 @@ def _by_folder(folders: Sequence[Path]) -> Pictures:
         class_names=class_names,
         header=REQUIRED_COLUMNS,
         rows=tuple(("", image_id, name) for name, image_id, _ in found),
-        ignored=ignored,
+        ignored=tuple(ignored),
+        nowhere=tuple(nowhere),
     )
 
 
@@ -141,14 +162,49 @@ def _encode(names: Sequence[str], source: Path) -> tuple[tuple[str, ...], npt.ND
     return ordered, np.array([codes[name] for name in names], dtype=np.int64)
 
 
-def _files_below(folder: Path) -> Iterator[tuple[Path, bool]]:
-    """Yield every file below a folder in the order of its path, and whether its name is a picture's."""
-    for place, inner, names in os.walk(folder):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                path = Path(place, name)
-                yield path, path.suffix.lower() in PICTURE_SUFFIXES
+def _pictures_below(folders: Iterable[Path]) -> tuple[list[Path], list[Path], list[Path]]:
+    """Return all pictures below some folders, the other files, and the links that lead nowhere."""
+    found = [_files_below(folder) for folder in folders]
+    files = [path for inner, _ in found for path in inner]
+    pictures = [path for path in files if _is_picture(path)]
+    others = [path for path in files if not _is_picture(path)]
+    return pictures, others, [link for _, links in found for link in links]
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def _files_below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return every file below a folder in the order of its path, and the links that lead to nothing new.
+
+    Links to folders are followed once all else is listed, so that a folder counts under its own name.
+    """
+    files, nowhere, links = list[Path](), list[Path](), [folder]
+    root = folder.resolve()
+    seen: set[Path] = set()
+    for link in links:  # It grows on the way.
+        target = link.resolve()
+        if link != folder and (target in seen or root.is_relative_to(target)):
+            nowhere.append(link)
+            continue
+        for name, inner, names in os.walk(link, onerror=_refuse):
+            place = Path(name)
+            seen.add(place.resolve())
+            shown_inner = sorted(name for name in inner if not name.startswith("."))
+            links += [place / name for name in shown_inner if (place / name).is_symlink()]
+            inner[:] = [name for name in shown_inner if (place / name).resolve() not in seen]
+            for file in (place / name for name in names if not name.startswith(".")):
+                lost = not _is_picture(file) and not file.exists()  # A picture's link fails as a picture.
+                (nowhere if lost else files).append(file)
+    return sorted(files, key=lambda path: path.parts), nowhere
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(
+        f"{error.filename} cannot be read ({(error.strerror or '').lower()}); expected a folder that you may "
+        "read, so change its rights or move it away"
+    )
 
 
 def _unique_names(paths: Iterable[Path]) -> dict[str, Path]:

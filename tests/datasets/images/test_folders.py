@@ -78,7 +78,8 @@ def test_other_files_are_counted_and_hidden_ones_are_not(folder):
     (folder / "README.txt").write_text("x")
     (folder / "b" / "notes.csv").write_text("x")
     pictures = list_pictures([folder])
-    assert len(pictures) == pictures.ignored == 2
+    assert len(pictures) == 2
+    assert [path.name for path in pictures.ignored] == ["README.txt", "notes.csv"]
 
 
 def test_what_is_no_folder_per_class(folder, tmp_path):
@@ -141,3 +142,88 @@ def test_metadata_that_cannot_serve(folder, tmp_path):
     assert "does not exist" in complaint([folder], tmp_path / "none.csv")
     (tmp_path / "m.csv").write_text("image_id,dx\nI0,a\n")
     assert "the column 'lesion_id' stands nowhere" in complaint([folder], tmp_path / "m.csv")
+
+
+# Links
+
+
+def link(place, target):
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(target, target_is_directory=True)
+    return place
+
+
+def test_a_class_that_is_a_link_is_read(folder, tmp_path):
+    for name in ("1", "2", "3"):
+        write_picture(tmp_path / "disk" / "bkl" / f"{name}.png")
+        write_picture(folder / "nv" / f"{name}.png")
+    link(folder / "bkl", tmp_path / "disk" / "bkl")
+    pictures = list_pictures([folder])
+    assert pictures.class_names == ("bkl", "nv")
+    assert [row[1] for row in pictures.rows] == ["bkl/1", "bkl/2", "bkl/3", "nv/1", "nv/2", "nv/3"]
+    assert pictures.nowhere == ()
+
+
+def test_a_linked_part_is_read(tmp_path):
+    for number in range(4):
+        write_picture(tmp_path / ("ham/part_1" if number % 2 else "disk") / f"I{number}.png")
+    link(tmp_path / "ham" / "part_2", tmp_path / "disk")
+    describe(
+        tmp_path / "ham" / "HAM10000_metadata.csv",
+        *(f"L{n},I{n},{'nv' if n < 2 else 'mel'}" for n in range(4)),
+    )
+    pictures = list_pictures([tmp_path / "ham"])
+    assert [path.stem for path in pictures.paths] == ["I0", "I1", "I2", "I3"]
+    assert pictures.without_picture == 0
+
+
+@pytest.mark.parametrize("target", [".", "..", "../..", "a", "nowhere"])
+def test_links_in_circles_and_to_nowhere_are_named(target, folder):
+    for name in ("a/1.png", "b/1.png"):
+        write_picture(folder / name)
+    lost = link(folder / "z", target)
+    pictures = list_pictures([folder])
+    assert pictures.class_names == ("a", "b")
+    assert pictures.nowhere == (lost,)
+
+
+def test_a_class_counts_under_its_own_name_and_not_its_links(folder):
+    for name in ("nv/1.png", "mel/1.png"):
+        write_picture(folder / name)
+    lost = link(folder / "a_link", folder / "nv")
+    pictures = list_pictures([folder])
+    assert (pictures.class_names, pictures.nowhere) == (("nv", "mel"), (lost,))
+
+
+def test_a_picture_that_is_a_link_to_nowhere_is_no_missing_one(folder):
+    for name in ("nv/1.png", "mel/1.png"):
+        write_picture(folder / name)
+    lost = link(folder / "nv" / "2.png", "nowhere.png")
+    assert lost in list_pictures([folder]).paths
+
+
+# Ground truth with one column for each class
+
+TRUTH = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"
+
+
+@pytest.mark.parametrize("zero", ["0", "0.0"])
+@pytest.mark.parametrize(
+    "header", [TRUTH, TRUTH.replace("image", "image_id"), TRUTH.replace("AKIEC", "AK") + ",SCC"]
+)
+def test_a_ground_truth_of_isic_gives_the_classes(header, zero, tmp_path):
+    names = header.split(",")[1:]
+    lines = [header]
+    for number, name in enumerate(names):
+        write_picture(tmp_path / "pictures" / f"I{number}.png")
+        cells = [zero.replace("0", "1", 1) if other == name else zero for other in names]
+        lines.append(",".join([f"I{number}", *cells]))
+    truth = tmp_path / "truth.csv"
+    truth.write_text("\n".join(lines) + "\n")
+    pictures = list_pictures([tmp_path / "pictures"], truth)
+    found = [pictures.class_names[label] for label in pictures.labels]
+    assert [name.upper() for name in found] == names
+    assert {row[0] for row in pictures.rows} == {""}
+    for wrong in (",".join(["I0", *[zero] * len(names)]), ",".join(["I0", *["1"] * len(names)])):
+        truth.write_text("\n".join([lines[0], wrong, *lines[2:]]) + "\n")
+        assert "expected a single 1 among the columns of" in complaint([tmp_path / "pictures"], truth)
