@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
+if sys.argv[:1] == ["-m"] and sys.path[:1] in ([os.getcwd()], [""]):  # noqa: PTH109
+    # `python -m` puts the working directory first, where a random.py of the user's would hide Python's own;
+    # models of the user's are still found there. So not even pathlib may be imported before. Worker processes
+    # inherit the variable.
+    sys.path.append(sys.path.pop(0))
+    os.environ["PYTHONSAFEPATH"] = "1"
+
 import ast
 import importlib
 from pathlib import Path

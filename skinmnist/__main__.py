@@ -28,9 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     command_name = arguments[0] if arguments else "--help"
     if command_name in COMMANDS:
-        # As `python -m` does: models and samplers of the user's own may stand in the working directory.
+        # Models and samplers of the user's own may stand in the working directory, behind Python's own.
         if str(Path.cwd()) not in sys.path:
-            sys.path.insert(0, str(Path.cwd()))
+            sys.path.append(str(Path.cwd()))
         return int(importlib.import_module(f"skinmnist.{command_name}").main(arguments[1:]))
     if command_name == "--version":
         print(f"skinmnist {__version__}")

@@ -13,7 +13,8 @@ from skinmnist import __version__
 from skinmnist.console.common import guarded, say
 
 NEEDED = ("numpy", "scipy", "pandas", "scikit-learn", "imbalanced-learn", "keras", "tensorflow", "matplotlib")
-VARIABLES = ("KERAS_BACKEND", "TF_USE_LEGACY_KERAS", "OMP_NUM_THREADS", "SKINMNIST_DATA", "SKINMNIST_CACHE")
+#: None of Keras or TensorFlow is among them: `skinmnist.models.cnn.backend` sets what they would change.
+VARIABLES = ("OMP_NUM_THREADS", "SKINMNIST_DATA", "SKINMNIST_CACHE", "TMPDIR")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -89,14 +90,12 @@ def _free(folder: Path) -> int:
 
 def find_problems(facts: dict[str, Any]) -> list[str]:
     """Return one sentence for each thing that is known to go wrong: what, and how to fix it."""
-    versions, variables = facts["versions"], facts["variables"]
+    versions = facts["versions"]
     cores, quota, free = facts["cores"], facts["cores over time"], facts["free memory (MB)"]
     tensorflow = sorted({versions[name] for name in ("tensorflow", "tensorflow-cpu") if name in versions})
     missing = ", ".join(name for name in NEEDED if not {name, f"{name}-cpu"} & versions.keys())
     python, learn = versions["python"], versions.get("scikit-learn", "1.9.")
     tested = python.startswith(("3.11.", "3.12.", "3.13."))
-    legacy = variables.get("TF_USE_LEGACY_KERAS", "0").lower() not in ("0", "", "false")
-    backend = variables.get("KERAS_BACKEND", "tensorflow")
     memory = 1800 + 600 * cores  # What the main job takes on the 28x28 table.
     full = " and ".join(name for name, space in facts["disk"].items() if space < 500)
     checks = {
@@ -105,8 +104,6 @@ def find_problems(facts: dict[str, Any]) -> list[str]:
         f"scikit-learn {learn} is untested (before 1.8, StratifiedGroupKFold shuffled wrongly); "
         "install scikit-learn 1.9": not learn.startswith("1.9."),
         f"TensorFlow {' and '.join(tensorflow)} overwrite each other; uninstall one": len(tensorflow) > 1,
-        "TF_USE_LEGACY_KERAS selects Keras 2, which the networks do not run on; unset it": legacy,
-        f"KERAS_BACKEND is {backend!r}; networks run on tensorflow, so unset it": backend != "tensorflow",
         "the processor has no AVX, which TensorFlow needs; leave networks out": not facts["AVX"],
         f"{cores} cores are visible, {quota:g} may be used; give --jobs {max(1, int(quota))}": quota < cores,
         f"{free:,} MB of memory are free, but {cores} workers with networks take about {memory:,} MB; "

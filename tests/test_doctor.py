@@ -20,7 +20,7 @@ SOUND = {
     "free memory (MB)": 6000,
     "disk": {"temporary folder (MB)": 10000, "cache folder (MB)": 10000},
     "data": "data/hmnist_28_28_RGB.csv",
-    "variables": {"KERAS_BACKEND": "tensorflow", "TF_USE_LEGACY_KERAS": "0"},
+    "variables": {"OMP_NUM_THREADS": "1"},
 }
 
 
@@ -36,8 +36,6 @@ def test_a_sound_machine_has_no_problems():
         ({"versions": {**SOUND["versions"], "scikit-learn": "1.10.0"}}, "install scikit-learn 1.9"),
         ({"versions": {**SOUND["versions"], "tensorflow": "2.20.0"}}, "overwrite each other"),
         ({"versions": {"python": "3.12.1"}}, "numpy, scipy"),
-        ({"variables": {"TF_USE_LEGACY_KERAS": "1"}}, "Keras 2"),
-        ({"variables": {"KERAS_BACKEND": "jax"}}, "'jax'"),
         ({"AVX": False}, "no AVX"),
         (
             {"cores": 64, "cores over time": 1.5, "free memory (MB)": 10**6},

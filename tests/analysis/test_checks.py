@@ -130,6 +130,7 @@ def failing():
 CLOSE = {("none", "svm"): 0.90, ("SMOTE", "svm"): 0.902}
 SHARED = {"shared_lesions": 12, "shared_pictures": 50}
 ALIKE = {"alike_across": 2, "alike_rows": [[3, 17], [4, 18]]}
+RELABELLED = {"copies": 2, "relabelled": 2, "relabelled_rows": [3, 9]}
 HAM_SWAPPED = [327, 514, 1099, 115, 142, 6705, 1113]
 
 #: What makes each check speak, and a number or name that its sentence must hold.
@@ -149,6 +150,12 @@ TRIGGERS = {
     "SKM013": (lambda: make_record(quick=True), "--quick"),
     "SKM014": (lambda: make_record(table={"synthetic": True}), "generated"),
     "SKM015": (failing, "1 of 10 cells"),
+    "SKM016": (lambda: make_record(split_facts=RELABELLED), "rows 3 and 9, for one"),
+    "SKM017": (lambda: make_record(split_facts={"copies": 7}), "7 of "),
+    "SKM018": (
+        lambda: make_record(split_facts={"alike_pairs": None, "alike_across": None}),
+        "only exact copies",
+    ),
 }
 
 

@@ -137,7 +137,7 @@ def test_what_is_refused_names_its_cause_and_a_line_that_works(write, cause, fra
 @pytest.mark.parametrize(
     ("write", "cause"),
     [
-        (lambda f: text(with_floats(f - 128, 64)), "as if they were standardised"),
+        (lambda f: text(with_floats(f.astype(int) - 128, 64)), "as if they were standardised"),
         (lambda f: text(named(f, str)).replace(b",nv\n", b",nan\n"), "expected a name in every row"),
         (lambda f: text(one_hot(f)).replace(b"1.0", b"0.0", 1), "expected a single 1"),
         (lambda f: zipped(text(f), "a.csv", "b.csv"), "an archive of 2 files"),

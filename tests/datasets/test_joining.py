@@ -346,3 +346,29 @@ def test_words_about_patients_are_folded(words, rows, write):
     unknown = load_hmnist(write(changed(rows, *range(360), sex="None", localization="-", age="?"))).clinical
     assert set(unknown["sex"]) == set(unknown["localization"]) == {""}
     assert np.isnan(unknown["age"]).all()
+
+
+# Pairs of HAM10000 that are known to show one lesion
+
+
+@pytest.mark.parametrize("pair", [0, 7, 17])
+def test_known_pairs_share_a_lesion(pair, rows, write):
+    first, second = (f"ISIC_{number:07d}" for number in facts.SAME_LESION[pair])
+    one, other = next(
+        (a, b)
+        for a in range(len(rows))
+        for b in range(len(rows))
+        if rows[a]["dx"] == rows[b]["dx"] and rows[a]["lesion_id"] != rows[b]["lesion_id"]
+    )
+    plain = load_hmnist(write(rows))
+    table = load_hmnist(write(changed(changed(rows, one, image_id=first), other, image_id=second)))
+    assert table.lesion_ids[one] == table.lesion_ids[other]
+    assert table.n_lesions == plain.n_lesions - 1
+    assert "1 pair of lesion ids in t_metadata.csv are joined" in " ".join(table.notes)
+    alone = load_hmnist(write(changed(rows, one, image_id=first)))
+    assert alone.lesion_ids.tolist() == plain.lesion_ids.tolist()
+
+
+def test_the_known_pairs_are_those_of_the_paper(real_tables):
+    lines = (real_tables / "duplicate_pairs.csv").read_text().split()[1:]
+    assert [tuple(int(name[5:]) for name in line.split(",")) for line in lines] == list(facts.SAME_LESION)

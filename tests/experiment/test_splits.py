@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
@@ -91,6 +93,32 @@ def test_choice_of_split(lesions):
         choose_split(few(None), "lesion")
     with pytest.raises(InputError, match="received split 'patient'"):
         choose_split(lesions, "patient")
+
+
+@pytest.mark.parametrize("split", ["lesion", "image", "holdout"])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("rows", [None, np.arange(0, 1080, 2)])
+def test_copies_stay_in_one_fold(split, known, rows, lesions):
+    """A table that was oversampled before, and of which copies have lesion ids of their own."""
+    chosen = np.concatenate([np.arange(360), np.random.default_rng(0).integers(0, 360, 720)])
+    table = lesions.take(chosen)
+    ids = table.lesion_ids.astype("U60")
+    ids[360:720] = [f"copy {row}" for row in range(360)]
+    table = replace(table, lesion_ids=ids if known else None)
+    fold_of = assign_folds(table, 3, 1, split, 0, rows, keep_copies=True)[0]
+    homes = {}
+    for pixels, lesion, fold in zip(table.pixels, ids, fold_of, strict=True):
+        if fold != LEFT_OUT:
+            assert homes.setdefault(pixels.tobytes(), fold) == fold
+            assert not known or split == "image" or homes.setdefault(lesion, fold) == fold
+    counts = np.bincount(fold_of[fold_of != LEFT_OUT])
+    assert counts.min() > 0.6 * counts.mean()
+
+
+def test_a_table_without_copies_is_split_as_before(lesions):
+    for split in ("lesion", "image"):
+        kept = assign_folds(lesions, 4, 2, split, 5, keep_copies=True)
+        np.testing.assert_array_equal(kept, assign_folds(lesions, 4, 2, split, 5))
 
 
 def test_real_lesions_stay_together(real_tables):

@@ -4,7 +4,14 @@ from imblearn import combine, over_sampling, under_sampling
 from sklearn.base import clone
 
 from skinmnist.errors import InputError
-from skinmnist.resampling.registry import SAMPLERS, fewer_neighbours, find_parents, make_sampler, resample
+from skinmnist.resampling.registry import (
+    SAMPLERS,
+    fewer_neighbours,
+    find_parents,
+    make_sampler,
+    resample,
+    with_class_codes,
+)
 
 CATEGORICAL = {"SMOTEN", "SMOTENC"}
 
@@ -29,8 +36,6 @@ def test_registry_is_all_of_imbalanced_learn():
 def test_every_sampler_moves_towards_balance(name):
     rows, labels = clouds([120, 40, 30])
     sampler = make_sampler(name, seed=0)
-    if name == "KMeansSMOTE":
-        sampler.set_params(cluster_balance_threshold=0.01)
     result = resample(sampler, rows, labels)
     new_rows = result.rows if result.rows is not None else rows[result.sample_indices]
     assert len(new_rows) == len(result.labels)
@@ -112,6 +117,62 @@ def test_settings_of_the_users_own_are_kept(name):
     if name != "ADASYN":
         np.testing.assert_array_equal(found.labels, expected[1])
     assert np.sum(found.labels == 2) <= 35
+
+
+@pytest.mark.parametrize("asked", ["auto", 0.5, 0.04])
+@pytest.mark.parametrize("rare", [8, 15])
+def test_kmeans_smote_lowers_its_threshold_where_a_class_is_rare(asked, rare):
+    rows, labels = clouds([400, 40, rare], seed=1)
+    rows = rows - 3 * labels[:, None]  # One cloud: no cluster is rich in any class but the first.
+    sampler = make_sampler("KMeansSMOTE", 0).set_params(cluster_balance_threshold=asked)
+    with pytest.raises(RuntimeError, match="No clusters"):
+        clone(sampler).fit_resample(rows, labels)
+    result = resample(sampler, rows, labels)
+    assert (np.bincount(result.labels) >= 400).all()
+    (note,) = result.notes
+    assert f"cluster_balance_threshold lowered from {asked} to 0" in note
+
+
+def test_kmeans_smote_says_where_no_threshold_would_do():
+    rows, labels = clouds([60, 2])
+    with pytest.raises(ValueError, match="KMeansSMOTE finds no cluster with more than 2 rows of one class"):
+        resample(make_sampler("KMeansSMOTE", 0), rows, labels)
+
+
+@pytest.mark.parametrize("name", sorted(CATEGORICAL))
+def test_samplers_of_categories_are_refused(name):
+    with pytest.raises(InputError, match="is for columns of categories; expected one for pixels"):
+        make_sampler(name, 0)
+
+
+CLASSES = ("nv", "bkl", "mel")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "counts"),
+    [
+        (over_sampling.SMOTE(sampling_strategy={"mel": 50}), [90, 25, 50]),
+        (over_sampling.RandomOverSampler(sampling_strategy={"bkl": 30, 2: 40}), [90, 30, 40]),
+        (under_sampling.RandomUnderSampler(sampling_strategy=["nv"]), [15, 25, 15]),
+        (under_sampling.RandomUnderSampler(sampling_strategy={"nv": 20, "bkl": 10}), [20, 10, 15]),
+        (combine.SMOTETomek(smote=over_sampling.SMOTE(sampling_strategy={"mel": 40})), None),
+        (over_sampling.SMOTE(sampling_strategy="minority"), [90, 25, 90]),
+    ],
+)
+def test_strategies_may_name_classes(sampler, counts):
+    rows, labels = clouds([90, 25, 15])
+    before = sampler.get_params()
+    found = resample(with_class_codes(sampler, CLASSES), rows, labels)
+    if counts is not None:
+        assert np.bincount(found.labels).tolist() == counts
+    assert sampler.get_params() == before
+
+
+@pytest.mark.parametrize("strategy", [{"melanoma": 50}, ["mel", "x"]])
+def test_strategies_of_unknown_classes_are_refused(strategy):
+    sampler = under_sampling.RandomUnderSampler(sampling_strategy=strategy)
+    with pytest.raises(InputError, match="expected classes among nv, bkl, mel"):
+        with_class_codes(sampler, CLASSES)
 
 
 def test_unknown_name():

@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 __all__ = ["choose_precision", "has_fast_bfloat16", "keras", "tf"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+#: Variables by which a user's environment would change what networks compute.
+_DROPPED = (
+    "KERAS_MAX_EPOCHS",
+    "KERAS_MAX_STEPS_PER_EPOCH",
+    "KERAS_NNX_ENABLED",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_SET_ONEDNN_FPMATH_MODE",
+    "TF_USE_LEGACY_KERAS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+)
 #: Flags of processors that multiply bfloat16 numbers twice as fast as float32.
 _FAST_FLAGS = {"avx512_bf16", "amx_bf16"}
 
@@ -60,6 +73,8 @@ def __getattr__(name: str) -> Any:
     if name not in ("keras", "tf"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    for variable in _DROPPED if "tensorflow" not in sys.modules else ():
+        os.environ.pop(variable, None)
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with _silenced_stderr():
         import tensorflow as tf
@@ -71,6 +86,11 @@ def __getattr__(name: str) -> Any:
             tf.config.list_logical_devices()
         import keras
 
+    # Whatever ~/.keras/keras.json says.
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_epsilon(1e-7)
     # Every cell compiles graphs of its own, which TensorFlow warns of as a mistake.
     tf.get_logger().setLevel("ERROR")
     globals().update(keras=keras, tf=tf)

@@ -1,5 +1,7 @@
 """How TensorFlow is set up, in a fresh process, since settings hold for the whole of one; the precision."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +32,40 @@ assert not tf.config.get_visible_devices("GPU")
 def test_one_thread_and_not_a_word_on_the_terminal():
     run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+WEIGHTS = """
+import hashlib
+import numpy as np
+from skinmnist.models.cnn.classifier import CNNClassifier
+
+rng = np.random.default_rng(0)
+pixels, labels = rng.integers(0, 256, (40, 192), dtype=np.uint8), np.arange(40) % 2
+model = CNNClassifier((8, 8, 3), steps=3, batch_size=4, channels=(8,), pairs=(0,), random_state=1)
+print(hashlib.sha256(model.fit(pixels, labels).predict_proba(pixels).tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_users_keras_and_environment_change_no_result(tmp_path):
+    surroundings = [
+        ({}, {}),
+        ({"image_data_format": "channels_first"}, {}),
+        ({"floatx": "float16", "epsilon": 0.1}, {"TF_USE_LEGACY_KERAS": "1"}),
+        ({"backend": "jax"}, {"KERAS_BACKEND": "torch", "TF_ENABLE_ONEDNN_OPTS": "0"}),
+        ({}, {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit", "KERAS_MAX_EPOCHS": "1"}),
+    ]
+    answers = set()
+    for number, (settings, variables) in enumerate(surroundings):
+        home = tmp_path / str(number)
+        home.mkdir()
+        (home / "keras.json").write_text(json.dumps(settings))
+        environment = {**os.environ, "KERAS_HOME": str(home), **variables}
+        run = subprocess.run(
+            [sys.executable, "-c", WEIGHTS], env=environment, capture_output=True, text=True, check=True
+        )
+        answers.add(run.stdout)
+    assert len(answers) == 1
 
 
 def test_the_precision_is_known_without_tensorflow():
