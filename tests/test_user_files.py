@@ -1,9 +1,12 @@
 """Files of a user's, named like ours wherever we write or sweep: after every command, every byte is there."""
 
+import errno
 import io
 import os
 import signal
 import stat
+import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -13,7 +16,9 @@ import pytest
 from PIL import Image
 
 from skinmnist import build, compare, download, facts, lessons, predict, report, run_comparison, train
+from skinmnist.console.common import guarded
 from skinmnist.datasets.cache import render_once
+from skinmnist.datasets.files import write_atomically
 from skinmnist.experiment.execution import runner
 from skinmnist.experiment.fit_cell import fit_cell
 
@@ -336,3 +341,60 @@ def test_the_cache(mine):
     assert mine.lost() == []
     assert found == [6, 6, 6, 6]
     assert (mine.root / "cache" / "drawn-4-pixels.npy").is_file()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("place", ["table of the workers", "a file"])
+def test_a_full_disk_is_named(place, code, tmp_path, lesions, monkeypatch, capsys):
+    full = tmp_path / "full"
+    full.mkdir()
+
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    if place == "table of the workers":
+        monkeypatch.setattr(tempfile, "tempdir", str(full))
+        monkeypatch.setattr(runner, "pass_table", refuse)
+        command = lambda: run_comparison(lesions, "none", "dummy", folds=2, jobs=1)  # noqa: E731
+    else:
+        monkeypatch.setattr(os, "fsync", refuse)
+        command = lambda: write_atomically(full / "x", b"1")  # noqa: E731
+    assert guarded(lambda: bool(command())) == 2
+    assert str(full) in capsys.readouterr().err
+
+
+def test_files_beside_the_user_do_not_hide_those_of_python(tmp_path):
+    """What is called random.py there would end the command, and every worker process."""
+    for name in ("random", "csv", "json", "secrets", "queue", "tempfile", "statistics"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('hidden by ' + __file__)\n")
+    (tmp_path / "mine.py").write_text("from sklearn.dummy import DummyClassifier as Mine\n")
+    arguments = ["--synthetic", "200", "--models", "dummy", "mine:Mine", "--samplers", "none", "--folds", "2"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    for module in ("skinmnist.compare", "skinmnist"):
+        command = [sys.executable, "-m", module, *(["compare"] if module == "skinmnist" else []), *arguments]
+        run = subprocess.run(
+            [*command, "--jobs", "2", "--fresh"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (run.returncode, "hidden by" in run.stdout + run.stderr) == (0, False), run.stderr
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.csv", b"\xff\xfe/t.csv", b"a/\x80b.csv"])
+def test_names_that_are_no_utf_8_are_names(name, tmp_path, lesions, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = os.fsdecode(name)
+    Path(path).parent.mkdir(exist_ok=True)
+    rows = np.column_stack([lesions.pixels, lesions.labels])
+    header = ",".join([*(f"pixel{column}" for column in range(192)), "label"])
+    np.savetxt(path, rows, fmt="%d", delimiter=",", header=header, comments="")
+    assert compare.main([path, *COMPARE]) == 0
+    folder = tmp_path / "runs" / f"{Path(path).stem}-0"
+    assert report.main([str(folder)]) == 0
+    assert train.main([path, "--model", "dummy", "--out", os.fsdecode(b"m\xe9.skm")]) == 0
+    Image.fromarray(lesions.pixels[0].reshape(8, 8, 3)).save("p.png")
+    assert predict.main([os.fsdecode(b"m\xe9.skm"), "p.png"]) == 0
+    assert "Traceback" not in capsys.readouterr().err

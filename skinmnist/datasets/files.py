@@ -10,6 +10,7 @@ folder that holds one of these names is refused. Nothing else is ever replaced o
 from __future__ import annotations
 
 import codecs
+import errno
 import hashlib
 import os
 import re
@@ -117,13 +118,27 @@ def written_whole(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
         check_type(path)
         Path(temporary).replace(path)
     except BaseException as error:
-        if isinstance(error, OSError) and not error.filename:
-            error.filename = str(path.parent)  # A full disk does not say which.
+        _name_disk(error, path.parent)
         with suppress(OSError):  # What went wrong first is what the user must hear of.
             temporary.unlink(missing_ok=True)
         raise
     if lasting:
         _sync_folder(path.parent)
+
+
+def _name_disk(error: BaseException, folder: Path) -> None:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and not error.filename:
+        error.filename = str(folder)
+
+
+@contextmanager
+def naming_disk(folder: Path) -> Iterator[None]:
+    """Name the folder in errors of a full disk, which do not say where it is."""
+    try:
+        yield
+    except OSError as error:
+        _name_disk(error, folder)
+        raise
 
 
 def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:

@@ -131,7 +131,9 @@ def download(
             came = _from_folder(mirror, order)
     missing = tuple(name for name in wanted if name not in came.names)
     needed = [name for name in missing if name in (*facts.TABLE_FILES, facts.METADATA_FILE)]
-    if needed:
+    # Of what somebody fetched by hand, a single table is enough.
+    some = local and any(name in facts.COLLECTION_TABLES for name in (*there, *came.names))
+    if needed and not some:
         raise InputError(
             f"{mirror or 'Kaggle'} does not hold {', '.join(needed)}; expected a mirror of the collection"
         )

@@ -15,6 +15,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from skinmnist.datasets.files import naming_disk
 from skinmnist.datasets.mapped import pass_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
@@ -76,7 +77,8 @@ def run_cells(
         return
     with scratch_folder() as folder:
         path = folder / TABLE_FILE
-        pass_table(table, path)
+        with naming_disk(folder):
+            pass_table(table, path)
         with closing(finish_cells(LocalPool(path, task, jobs, limits), cells)) as outcomes:
             yield from outcomes
 

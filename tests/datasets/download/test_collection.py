@@ -188,7 +188,11 @@ def test_sums_of_what_is_on_this_machine(collection, tmp_path):
 def test_a_single_file_of_this_machine_completes_a_folder(collection, tmp_path):
     source, out = tmp_path / NAMES[0], tmp_path / "out"
     source.write_bytes(collection[NAMES[0]])
-    assert "does not hold hmnist_8_8_RGB.csv, HAM10000_metadata.csv" in refused(out, str(source))
+    alone = download(out, str(source))
+    assert (alone.fetched, alone.missing) == (NAMES[:1], NAMES[1:])
+    other = tmp_path / NAMES[-1]  # Metadata alone are of no use.
+    other.write_bytes(collection[NAMES[-1]])
+    assert "does not hold hmnist_28_28_RGB.csv" in refused(tmp_path / "new", str(other))
     for name in NAMES[1:]:
         (out / name).write_bytes(collection[name])
     (out / NAMES[0]).unlink()
