@@ -56,6 +56,7 @@ def messages():
             found.setdefault(text, path.relative_to(PACKAGE).as_posix())
     for path in sorted(PACKAGE.rglob("*.html")):
         for text in re.findall(r"<code>([^<]*)</code>", path.read_text(encoding="utf-8")):
+            text = re.sub(r"{{.*?}}", STANDING_IN, text)
             found.setdefault(text, path.relative_to(PACKAGE).as_posix())
     return found
 

@@ -13,8 +13,10 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +55,7 @@ class Plain:
 def unpacked(content: bytes, path: Path) -> bytes:
     """Return what a gzip file or a zip archive of one file holds; anything else as it is."""
     if content.startswith(GZIP):
-        return _limited(lambda: gzip.GzipFile(fileobj=io.BytesIO(content)), path)
+        return _limited(lambda: cast(IO[bytes], gzip.GzipFile(fileobj=io.BytesIO(content))), path)
     if not content.startswith(ZIP):
         return content
     try:
@@ -76,7 +78,7 @@ def unpacked(content: bytes, path: Path) -> bytes:
     return _limited(lambda: archive.open(names[0]), path)
 
 
-def _limited(open_inner: Callable[[], io.BufferedIOBase | zipfile.ZipExtFile], path: Path) -> bytes:
+def _limited(open_inner: Callable[[], AbstractContextManager[IO[bytes]]], path: Path) -> bytes:
     """Read a packed file, but no more of it than `MOST_UNPACKED`."""
     try:
         with open_inner() as stream:
@@ -250,7 +252,7 @@ def _with_whole_numbers(table: Plain, path: Path) -> Plain:
     if len(first) != len(names) or not pixels.any() or pointed[pixels].mean() <= 0.5:
         return table
     lines = table.body.split(b"\n")[:-1]
-    others = np.flatnonzero(~pixels)
+    others: list[int] = np.flatnonzero(~pixels).tolist()
     values = np.empty((len(lines), int(pixels.sum())))
     rest = []
     for row, line in enumerate(lines):
