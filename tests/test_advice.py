@@ -124,9 +124,9 @@ def typed(printed, start):
 @pytest.mark.parametrize("option", [["--quick"], ["--split", "holdout"], ["--folds", "2"]])
 def test_a_run_can_be_typed_again_with_fresh_in_place_of_an_option(option, table, capsys):
     assert compare.main([table, *CHEAP, *option]) == 0
-    assert compare.main([table, *CHEAP, "--folds", "3"]) == 2
+    assert compare.main([table, *CHEAP, "--folds", "4"]) == 2
     assert "--fresh" in capsys.readouterr().err
-    assert compare.main([table, *CHEAP, "--folds", "3", "--fresh"]) == 0
+    assert compare.main([table, *CHEAP, "--folds", "4", "--fresh"]) == 0
 
 
 def test_the_names_of_seven_classes_can_be_given_as_advised(table, capsys):

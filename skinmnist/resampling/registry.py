@@ -197,8 +197,8 @@ def _resample_clusters(
                 raise
             continue
         note = (
-            f"KMeansSMOTE: cluster_balance_threshold lowered from {asked} to {threshold:g}, for no cluster "
-            "has enough rows of every class"
+            f"KMeansSMOTE: cluster_balance_threshold lowered from {asked} to {threshold}, for no cluster has "
+            "enough rows of every class"
         )
         return Resampled(found[0], np.asarray(found[1]), notes=() if threshold == asked else (note,))
     raise ValueError(

@@ -88,10 +88,10 @@ HEADER_FAULTS = {
         "gaps, and no other column but 'label'",
     ),
     "index column": (
-        lambda lines: [b"," + lines[0], *(b"%d,%s" % (row, text) for row, text in enumerate(lines[1:]))],
-        HEADER
-        + "column 1 is '' where 'pixel0' was expected; write the pixel columns in order, without gaps, and "
-        "no other column but 'label'",
+        lambda lines: [b"," + lines[0], *(b"%d,%s" % (9 * row, text) for row, text in enumerate(lines[1:]))],
+        HEADER + "the first column, '', is an index that does not count the rows; expected pixel columns and "
+        "'label', so drop it: import pandas; t = pandas.read_csv('{path}', index_col=0); "
+        "t.to_csv('table_mended.csv', index=False)",
     ),
     "one pixel too few": (
         lambda lines: [b"pixel0,pixel1,label", b"1,2,0"],

@@ -143,7 +143,7 @@ def test_lesions_stay_together_and_every_class_is_kept(lesions, folds):
 
 
 def test_a_class_of_one_lesion_is_refused():
-    with pytest.raises(ValueError, match="a class has too few"):
+    with pytest.raises(ValueError, match="a class has fewer than two"):
         inner_folds(np.array([0, 0, 0, 1, 1]), np.array(list("aabcc")), 2, 0)
 
 
