@@ -65,7 +65,7 @@ def test_lesions_are_left_out_whole():
 def test_a_class_of_one_lesion_cannot_be_calibrated():
     rows, labels = clouds([20, 4])
     lesions = np.array([f"l{i}" for i in range(20)] + ["m"] * 4)
-    with pytest.raises(ValueError, match="a class has too few"):
+    with pytest.raises(ValueError, match="a class has fewer than two"):
         calibrate(svc, plain(rows, labels), rows, labels, lesions, np.array([20.0, 4]), 0)
 
 
