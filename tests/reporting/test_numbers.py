@@ -253,7 +253,7 @@ def test_the_first_figure(html: str, folder: Path) -> None:
         mix = mixes[of_cell].set_index("class").loc[NAMES]
         natural, y = mix["natural"].to_numpy(), cell["label"].to_numpy()
         p = cell[P].to_numpy() * (natural / mix["trained"].to_numpy())
-        moved = [(p / natural**e).round(12).argmax(axis=1) for e in np.arange(31) * 0.05]
+        moved = [(p / natural**e).round(12).argmax(axis=1) for e in np.arange(41) * 0.05]
         decided = [*moved, cell["predicted"].to_numpy()]
         all_classes = np.array([(accuracy_score(y, d), balanced_accuracy_score(y, d)) for d in decided])
         false, true, _ = roc_curve(y == 6, (p[:, 6] / p.sum(axis=1)).round(12), drop_intermediate=False)
