@@ -85,6 +85,7 @@ def describe(preset: Preset, table: PixelTable | None) -> list[str]:
     sampler = "no sampler" if head.sampler == "none" else f"{head.sampler} inside the training part"
     lines = [
         head.title,
+        f"Page: {head.page}" if head.page else "",
         head.about,
         head.claim,
         f"Honest: {protocol} by lesion, {sampler}.",
@@ -136,6 +137,8 @@ def _run(options: argparse.Namespace, command: str) -> int:
     for failure in done.failures:
         say(f"failed as published: {failure.cell}: {failure.reason}")
     print(claims_table(done.claims))
+    if preset.head.choices:
+        say("Gaps of the page were filled by us, in both runs; `preset describe` lists the choices.")
     if other := other_data(preset, table):
         say(f"This table is not the page's data: {'; '.join(other)}.")
     networks = [network.name for network in preset.networks]

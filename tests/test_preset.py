@@ -15,6 +15,7 @@ PRESETS = Path(__file__).parents[1] / "experiments"
 def test_a_preset_is_described_layer_by_layer(name, capsys):
     assert skinmnist_main(["preset", "describe", name]) == 0
     printed = capsys.readouterr().out
+    assert "Page: Skin-cancer-Lesion-Classification\n" in printed
     assert "pictures of 75 x 100 x 3" in printed
     for count in ("7,168", "295,040", "73,792", "286,784", "8,320", "903", "672,007"):
         assert f" {count}\n" in printed

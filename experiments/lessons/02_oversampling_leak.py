@@ -4,7 +4,7 @@
 # Can a model that has nothing to learn be right about nearly every picture? Yes, if its pictures are copied
 # before they are split.
 #
-# Most public notebooks on these pictures go like this: load the table, copy the rare classes until all are
+# Public notebooks on these pictures can go like this: load the table, copy the rare classes until all are
 # equally large, split into training and test, train, report. Every line of it looks sensible. This lesson
 # does the same on labels that mean **nothing**, so that whatever is scored above chance is a mistake of the
 # method.

@@ -86,8 +86,8 @@ show(
 say(
     f"Best and worst seed are **{spread:.3f}** apart; the standard deviation is "
     f"{by_seed.std(ddof=1):.3f}. Trying {seeds} seeds and reporting the best gains "
-    f"{by_seed.max() - by_seed.mean():.3f} over the mean and teaches nothing. Many published improvements "
-    "are smaller."
+    f"{by_seed.max() - by_seed.mean():.3f} over the mean and teaches nothing. An improvement of this size, "
+    "seen with one seed, may be luck."
 )
 claim("The best and the worst of twenty seeds of one method are apart (macro-F1)", spread, at_least=0.01)
 

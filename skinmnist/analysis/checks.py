@@ -98,7 +98,7 @@ def shared_lesions(analysis: Analysis) -> str | None:
     share = found.shared_pictures / record.info.protocol.rows
     return (
         f"{found.shared_lesions:,} lesions have pictures in several folds ({100 * share:.0f} % of all "
-        "pictures), so models are tested on lesions that they have trained on, which raises every score; "
+        "pictures), so models are tested on lesions that they have trained on, which usually raises scores; "
         "split by lesion."
     )
 
@@ -108,8 +108,8 @@ def unknown_lesions(analysis: Analysis) -> str | None:
     if analysis.record.info.table.lesions is not None:
         return None
     return (
-        "The table has no lesion ids, so pictures of one lesion may be in several folds, which raises "
-        "every score; name its metadata with --metadata."
+        "The table has no lesion ids, so pictures of one lesion may be in several folds, which "
+        "usually raises scores; name its metadata with --metadata."
     )
 
 

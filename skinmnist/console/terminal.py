@@ -64,7 +64,7 @@ class Terminal(LiveBar):
         if split == "image":
             self._warn(
                 "SPLIT BY PICTURE",
-                "Pictures of one lesion can be in both training and test parts, which inflates every score.",
+                "Pictures of one lesion can be in both training and test parts, which usually raises scores.",
             )
         if quick:
             self._warn("QUICK LOOK", "Few rows, few folds and a tiny network: not a result.")

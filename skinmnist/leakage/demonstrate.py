@@ -48,7 +48,7 @@ from skinmnist.leakage.scenario import (
 )
 from skinmnist.models.registry import DEFAULT_MODELS, MODELS
 
-#: Shown beside the models of a run: what the public readers of these tables train.
+#: Shown beside the models of a run: a plain one, which needs no features of ours.
 PLAIN_MODEL = "random_forest_pixels"
 #: The score by which settings are chosen.
 CHOSEN_BY = COMPARED_METRICS[0]

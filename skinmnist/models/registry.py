@@ -129,7 +129,7 @@ def make_cnn_thorough(setting: Setting) -> Any:
 
 
 def make_cnn_early_stopping(setting: Setting) -> Any:
-    """Build the default network, trained as most published ones are: Adam, until the validation loss rests.
+    """Build the default network, trained as published ones often are: Adam, until the validation loss rests.
 
     Its learning rate is halved after 3 checks without a lower loss, and it stops after 8; it is checked
     about once in a pass over the training rows of HAM10000.

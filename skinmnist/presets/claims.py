@@ -33,7 +33,10 @@ CLAIM_COLUMNS = ("network", "sampler", "metric", "claimed", "as_published", "hon
 
 @dataclass(frozen=True)
 class About:
-    """The texts of a preset, the titles of its networks by name, and the protocol of its honest run."""
+    """The texts of a preset, the titles of its networks by name, and the protocol of its honest run.
+
+    `page` is the title of the page that it follows, empty where it is not known.
+    """
 
     title: str
     about: str
@@ -44,6 +47,7 @@ class About:
     differences: tuple[str, ...]
     networks: Mapping[str, str]
     protocol: Mapping[str, Any]
+    page: str = ""
 
 
 @dataclass(frozen=True, eq=False)

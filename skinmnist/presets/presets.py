@@ -51,6 +51,8 @@ class Head:
     """What stands under ``[system]``."""
 
     title: str = ""
+    #: The title of the page, where it is known.
+    page: str = ""
     #: What the page describes, and what it claims of its scores, in words.
     about: str = ""
     claim: str = ""

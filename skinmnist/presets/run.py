@@ -114,7 +114,7 @@ def _about(preset: Preset, table: PixelTable) -> dict[str, Any]:
     head, published = preset.head, preset.published
     if table.lesion_ids is None:  # Then the honest run splits picture by picture as well.
         published = replace(published, by_image=False)
-    return {name: getattr(head, name) for name in ("title", "about", "claim", "less", "choices")} | {
+    return {name: getattr(head, name) for name in ("title", "page", "about", "claim", "less", "choices")} | {
         "other_data": other_data(preset, table),
         "differences": published.differences,
         "networks": {network.name: network.title for network in preset.networks},

@@ -103,7 +103,8 @@ _MEANINGS = {
     "table": "the data differ, so a difference may be that of the data",
     "size": "a difference may be that of the picture size",
     "rows": "the pictures differ",
-    "split": "a split by image puts pictures of one lesion into training and test, which raises every score",
+    "split": "a split by image puts pictures of one lesion into training and test, which usually raises "
+    "scores",
     "folds": "more folds leave more pictures to train on",
     "repeats": "the means are over different numbers of folds",
     "seed": "the folds and everything random differ, so folds are not paired",

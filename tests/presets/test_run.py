@@ -20,7 +20,9 @@ from skinmnist.reporting.page import write_report
 PRESET = """
 [system]
 title = "A <system>"
+page = "Its <page>"
 about = "About it."
+choices = ["A layer of ours."]
 folds = 3
 holdout = {holdout}
 sampler = "RandomOverSampler"
@@ -160,7 +162,10 @@ def test_a_run_leaves_claims_and_a_report_and_is_found_again(tmp_path, table):
     assert again.claims.equals(first.claims)
     page = write_report(out).read_text(encoding="utf-8")
     assert "Claimed, as published, honest" in page
-    assert "A &lt;system&gt;" in page
+    assert "A &lt;system&gt;, after the page “Its &lt;page&gt;”." in page
+    for column in ("as published", "honest"):
+        assert f">{column}, gaps filled by us</th>" in page
+    assert "<li>A layer of ours.</li>" in page
     assert "one held-out part of 3" in page
     assert "synthetic pictures instead of real ones" in page
     changed = preset(tmp_path, sampler_first="false")

@@ -44,7 +44,7 @@ def test_banners_say_what_is_wrong(make_run, read_page) -> None:
     for expected in (
         "say nothing about real skin lesions",
         "A quick look and no result",
-        "inflates every score",
+        "usually raises the scores",
         "SMOTE on components with Random forest , fold 2: the sampler found <no> neighbours".replace(
             " ,", ","
         ),
