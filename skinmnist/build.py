@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
 from skinmnist.console.common import guarded, say
-from skinmnist.text import printable
+from skinmnist.text import printable, shell_word
 
 if TYPE_CHECKING:
     from skinmnist.console.progress import BuildTerminal
@@ -80,7 +79,7 @@ def _build(options: argparse.Namespace) -> int:
             progress=terminal,
         )
     _print_built(built)
-    say(f"compare on it: python -m skinmnist.compare {shlex.quote(str(targets[-1].path))}")
+    say(f"compare on it: python -m skinmnist.compare {shell_word(targets[-1].path)}")
     return 0
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import reprlib
+import shlex
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,6 +64,15 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         return repr(value if len(value) <= _SHOWN else value[: _SHOWN - 3] + "...")
     return reprlib.repr(value)
+
+
+def shell_word(text: object) -> str:
+    r"""Return a word of a command that can be pasted: quoted where needed, odd bytes as in ``$'caf\xe9'``."""
+    word = str(text)
+    if printable(word, None) == word:
+        return shlex.quote(word)
+    plain = {byte: chr(byte) for byte in range(0x20, 0x7F)} | {0x27: r"\'", 0x5C: r"\\"}
+    return "$'" + "".join(plain.get(byte, f"\\x{byte:02x}") for byte in os.fsencode(word)) + "'"
 
 
 def is_name(text: object) -> TypeGuard[str]:

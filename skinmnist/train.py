@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from skinmnist.console.common import (
     resume_command,
     say,
 )
+from skinmnist.text import shell_word
 
 if TYPE_CHECKING:
     from skinmnist.console.terminal import Terminal
@@ -96,7 +96,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
     if table.synthetic:
         say("SYNTHETIC TABLE: the pictures were drawn; every answer of this model will say so")
     say(f"model: {out} ({len(trained.content) / 1e6:.2f} MB)")
-    say(f"To use it: python -m skinmnist.predict {shlex.quote(str(out))} IMAGE...")
+    say(f"To use it: python -m skinmnist.predict {shell_word(out)} IMAGE...")
     say(facts.DISCLAIMER)
     return 0
 

@@ -1,14 +1,16 @@
 """What may be shown, and what a spreadsheet may be given."""
 
 import json
+import os
 import re
+import subprocess
 import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skinmnist.text import guarded_cell, is_name, json_text, one_line, printable, unguarded_cell
+from skinmnist.text import guarded_cell, is_name, json_text, one_line, printable, shell_word, unguarded_cell
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 FORMULA = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20\t\r]")
@@ -66,3 +68,21 @@ def test_what_is_too_long_keeps_both_ends():
     line = printable("a" * 9000 + "z", 100)
     assert (len(line), line[0], line[-1]) == (100, "a", "z")
     assert one_line("two\n  lines") == "two lines"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"plain.csv",
+        b"two words.csv",
+        b"it's.csv",
+        b"caf\xe9 \\ '\n.csv",
+        b"\xff$(id)`x`",
+        "caf\u00e9".encode(),
+    ],
+)
+def test_a_word_of_a_command_can_be_pasted(name):
+    word = shell_word(os.fsdecode(name))
+    assert printable(word) == word
+    pasted = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True).stdout
+    assert pasted == name

@@ -15,7 +15,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinmnist import build, compare, download, facts, lessons, predict, report, run_comparison, train
+from skinmnist import (
+    build,
+    compare,
+    download,
+    facts,
+    lessons,
+    make_lesions,
+    predict,
+    report,
+    run_comparison,
+    train,
+)
 from skinmnist.console.common import guarded
 from skinmnist.datasets.cache import render_once
 from skinmnist.datasets.files import write_atomically
@@ -215,7 +226,7 @@ def test_a_run_folder(mine, at_once):
 def test_pages(mine, capsys):
     mine.file("page.html", "runs.html", "tables/comparisons.csv", "pages/report.html", "pages/runs.html")
     mine.file("beside/notes.txt")
-    record = run_comparison(compare.open_table(None, None), "none", "dummy", folds=2, jobs=1, out="run")
+    record = run_comparison(make_lesions(300), "none", "dummy", folds=2, jobs=1, out="run")
     said = [
         refused(capsys, report.main, record.folder, "--out", "page.html"),
         refused(capsys, report.main, record.folder, record.folder),
@@ -273,7 +284,7 @@ def test_the_model_folder_and_explanations(mine, capsys):
     mine.pipe("c.png-explained.png")
     for name in "abcd":
         Image.new("RGB", (28, 28), (200, 150, 140)).save(f"{name}.png")
-    table = compare.open_table(None, None)
+    table = make_lesions(300)
     said = [
         refused(capsys, train.main, "--model", "dummy"),
         *(
@@ -392,7 +403,7 @@ def test_names_that_are_no_utf_8_are_names(name, tmp_path, lesions, monkeypatch,
     header = ",".join([*(f"pixel{column}" for column in range(192)), "label"])
     np.savetxt(path, rows, fmt="%d", delimiter=",", header=header, comments="")
     assert compare.main([path, *COMPARE]) == 0
-    folder = tmp_path / "runs" / f"{Path(path).stem}-0"
+    (folder,) = Path("runs").iterdir()
     assert report.main([str(folder)]) == 0
     assert train.main([path, "--model", "dummy", "--out", os.fsdecode(b"m\xe9.skm")]) == 0
     Image.fromarray(lesions.pixels[0].reshape(8, 8, 3)).save("p.png")

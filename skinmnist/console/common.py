@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from skinmnist import facts
 from skinmnist.errors import InputError
-from skinmnist.text import printable
+from skinmnist.text import printable, shell_word
 
 if TYPE_CHECKING:
     from skinmnist.datasets.table import PixelTable
@@ -115,7 +114,7 @@ def run_options(options: argparse.Namespace) -> dict[str, Any]:
 
 def resume_command(command: str, arguments: list[str]) -> str:
     """Return what to type to go on or to extend, which must not throw away what is there."""
-    again = shlex.join(argument for argument in arguments if argument != "--fresh")
+    again = " ".join(shell_word(argument) for argument in arguments if argument != "--fresh")
     return f"python -m skinmnist.{command} {again}".rstrip()
 
 

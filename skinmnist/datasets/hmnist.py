@@ -33,7 +33,7 @@ from skinmnist.datasets.joining import join_metadata
 from skinmnist.datasets.metadata import are_words, find_metadata, read_metadata
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.text import is_name
+from skinmnist.text import is_name, printable
 
 #: What is stored of a parsed table; all but the first two are empty where the file has nothing to say.
 _ARRAYS = ("pixels", "labels", "image_ids", "named_shape", "label_names", "dialect")
@@ -155,10 +155,13 @@ def load_hmnist(
         lesion_ids=joined.lesion_ids if joined else None,
         image_ids=joined.metadata.image_ids if joined else image_ids,
         clinical=joined.metadata.clinical or None if joined else None,
-        name=table_stem(table),
-        origin=f"read from {table.name}",
-        inputs=((table.name, sha256), *((source.path.name, source.sha256) for source in sources if source)),
-        notes=(*(f"{table.name}: {note}" for note in arrays["dialect"].tolist()), *notes),
+        name=printable(table_stem(table)),
+        origin=f"read from {printable(table.name)}",
+        inputs=(
+            (printable(table.name), sha256),
+            *((printable(source.path.name), source.sha256) for source in sources if source),
+        ),
+        notes=tuple(map(printable, (*(f"{table.name}: {note}" for note in arrays["dialect"]), *notes))),
     )
 
 
