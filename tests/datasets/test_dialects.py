@@ -266,3 +266,17 @@ def test_the_dialects_that_are_altered_are_read(tmp_path):
 @given(st.sampled_from(DRAWN).flatmap(altered))
 def test_altered_dialects(tmp_path_factory, content):
     check(content, tmp_path_factory.getbasetemp() / "altered.csv")
+
+
+@pytest.mark.slow
+def test_ten_thousand_altered_dialects(tmp_path):
+    verdicts = []
+
+    @settings(max_examples=10_000, **QUIETLY)
+    @given(st.sampled_from(DRAWN).flatmap(altered))
+    def many(content):
+        verdicts.append(bool(check(content, tmp_path / "table.csv")))
+
+    many()
+    print(f"\n{len(verdicts):,} altered dialects, {sum(verdicts):,} accepted and equal to the naive reading")
+    assert sum(verdicts) > 100
