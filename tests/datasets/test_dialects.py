@@ -5,7 +5,6 @@ import gzip
 import io
 import re
 import zipfile
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -224,7 +223,7 @@ DRAWN = [
 
 
 def naive(content):
-    """Read a dialect with `csv` and exact fractions, which accept more than the package does."""
+    """Read a dialect with `csv` and `float`, which accept more than the package does."""
     lines = content.decode("utf-8-sig").replace("\r\n", "\n")
     header = lines.partition("\n")[0]
     sign = "," if "," in header else "\t" if "\t" in header else ";"
@@ -233,7 +232,7 @@ def naive(content):
         header, rows = header[1:], [row[1:] for row in rows]
     at = header.index("label")
     cells = [[cell for column, cell in enumerate(row) if column != at] for row in rows]
-    pixels = [[Fraction(cell) for cell in row] for row in cells]
+    pixels = [[float(cell) for cell in row] for row in cells]
     if "." in cells[0][0] and max(map(max, pixels)) <= 1:
         pixels = [[round(255 * value) for value in row] for row in pixels]
     labels = [row[at].strip().strip('"') for row in rows]
@@ -243,7 +242,7 @@ def naive(content):
         known = {*labels} <= {*facts.CLASS_NAMES}
         order = [name for name in facts.CLASS_NAMES if name in labels] if known else sorted({*labels})
         return pixels, [order.index(name) for name in labels]
-    return pixels, [Fraction(label) for label in labels]
+    return pixels, [float(label) for label in labels]
 
 
 def check(content, path):

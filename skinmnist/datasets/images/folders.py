@@ -104,7 +104,7 @@ def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
         header=tuple(header),
         rows=tuple(present),
         without_picture=len(rows) - len(present),
-        ignored=tuple(ignored),
+        ignored=tuple(path for path in ignored if path != metadata),
         nowhere=tuple(nowhere),
     )
 
