@@ -138,7 +138,10 @@ def _run(options: argparse.Namespace, command: str) -> int:
         say(f"failed as published: {failure.cell}: {failure.reason}")
     print(claims_table(done.claims))
     if preset.head.choices:
-        say("Gaps of the page were filled by us, in both runs; `preset describe` lists the choices.")
+        say(
+            "Gaps of the page were filled by us, in both runs; "
+            "`python -m skinmnist.preset describe FILE` lists the choices."
+        )
     if other := other_data(preset, table):
         say(f"This table is not the page's data: {'; '.join(other)}.")
     networks = [network.name for network in preset.networks]
