@@ -341,8 +341,8 @@ claim(
 # %% [markdown]
 # ## Decision curves
 #
-# Often nobody can name a cost. But a doctor can say: *I take out a spot from a chance of ten per cent on.*
-# Whoever says so holds a missed melanoma to be as bad as nine needless cuts. A decision curve shows, for
+# Often nobody can name a cost. But a doctor can say: *I take out a spot once its chance of being a melanoma
+# reaches ten per cent.* That rates a missed melanoma as bad as nine needless cuts. A decision curve shows, for
 # every such threshold t, the **net benefit**: the share of pictures that are melanomas and are taken out,
 # minus the share taken out for nothing, at the exchange rate t / (1 − t). A model must beat two doctors
 # without any model: one takes out everything, the other nothing.
@@ -375,7 +375,7 @@ for name, (colour, dashes) in styles.items():
     axis.plot(thresholds, benefit[name], color=colour, linestyle=dashes, linewidth=2, label=name)
 axis.axhline(0, color=MUTED, linewidth=1)
 axis.set(ylim=(-0.35 * truth.mean(), 1.02 * truth.mean()), xlim=(0, 0.5))
-axis.set(xlabel="taken out from this probability of melanoma on", ylabel="net benefit")
+axis.set(xlabel="threshold: taken out at this probability of melanoma or more", ylabel="net benefit")
 axis.legend(loc="upper right")
 middle = np.abs(thresholds - 0.2).argmin()
 summary = [f"{name} {values[middle]:.3f}" for name, values in benefit.items()]

@@ -6,6 +6,7 @@ __all__ = [
     "checks",
     "comparison",
     "curves",
+    "effects",
     "operating_points",
     "significance",
     "subgroups",

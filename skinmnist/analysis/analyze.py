@@ -23,6 +23,7 @@ from skinmnist.analysis.curves import (
 )
 from skinmnist.analysis.operating_points import (
     PRIOR_CORRECTION,
+    move_prior,
     operating_points,
     prior_corrected_predictions,
 )
@@ -43,7 +44,13 @@ from skinmnist.datasets.files import claim, write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.metrics import score_predictions
 from skinmnist.experiment.run_folder.file_names import REPORT
-from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes, read_lesions, read_patients
+from skinmnist.experiment.run_folder.record import (
+    RunRecord,
+    csv_bytes,
+    predictions_table,
+    read_lesions,
+    read_patients,
+)
 
 #: The tables of an analysis that `write_analysis` writes, each as ``<name>.csv``.
 TABLES = (
@@ -155,13 +162,14 @@ class Analysis:
 
     @cached_property
     def sensitivities(self) -> pd.DataFrame | None:
-        """Sensitivity for melanoma at given specificities, of prior correction too; None without it."""
+        """Sensitivity for melanoma at given specificities, all pairs at the natural prior; None without it.
+
+        As trained, pairs would rank pictures at different class mixes.
+        """
         if not self._acts:
             return None
-        rows = pd.concat(
-            [self.record.predictions, prior_corrected_predictions(self.record)], ignore_index=True
-        )
-        return sensitivities(rows, self._names, facts.MELANOMA)
+        natural = [move_prior(result, 0.0) for result in self.record.results]
+        return sensitivities(predictions_table(natural, self._names), self._names, facts.MELANOMA)
 
     @property
     def _names(self) -> list[str]:

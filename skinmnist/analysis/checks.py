@@ -18,6 +18,7 @@ from skinmnist.analysis.significance import (
     EQUAL,
     FEWEST_FOLDS,
     RANKING,
+    SURE,
     UNDECIDED,
     WORSE,
     Pair,
@@ -188,7 +189,7 @@ def few_lesions(analysis: Analysis) -> str | None:
 
 
 def class_order(analysis: Analysis) -> str | None:
-    """Find a table that claims to be HAM10000 has other class sizes: its labels may be swapped."""
+    """Find a table that claims to be HAM10000 and has other class sizes: its labels may be swapped."""
     table = analysis.record.info.table
     rows, true = np.asarray(table.rows_per_class), np.asarray(facts.ROWS_PER_CLASS)
     claims = tuple(table.class_names) == facts.CLASS_NAMES and not table.synthetic
@@ -299,7 +300,7 @@ def hurt_calibration(analysis: Analysis) -> str | None:
         if pair in imposed and pair in mended:
             given_back = mended[pair]
             why += f"; {given_back['value']:.3f} with the frequencies given back, "
-            why += _MENDED[given_back["verdict"]]
+            why += _mended(given_back)
         rise = f"from {row['against_value']:.3f} to {row['value']:.3f}"
         worse.append(f"{_named(pair)} {rise} ({why})")
     if not worse:
@@ -310,13 +311,11 @@ def hurt_calibration(analysis: Analysis) -> str | None:
     )
 
 
-#: What giving the frequencies back does, by the verdict on the calibration error there.
-_MENDED = {
-    BETTER: "which mends it",
-    EQUAL: "which mends it",
-    UNDECIDED: "and whether that mends it is undecided",
-    WORSE: "which does not mend it",
-}
+def _mended(row: Any) -> str:
+    """Say whether the error is mended: with a probability of `SURE`, it is not above none by `ROPE`."""
+    if row["verdict"] == WORSE:
+        return "which does not mend it"
+    return "which mends it" if row["worse"] <= 1 - SURE else "and whether that mends it is undecided"
 
 
 def _imposed_mixes(analysis: Analysis) -> set[Pair]:

@@ -28,8 +28,10 @@ LEARNED = "it learned something"
 LEARNED_AND_COST = "it learned something by one score and cost something by another"
 COST = "it cost something"
 MOVED = "it only moved the operating point"
-MOVED_AT_LEAST = "it moved the operating point; whether it also learned something is undecided"
-MOVED_AT_MOST = "at most it moved the operating point"
+MOVED_AT_MOST = "it moved the operating point at most"
+CHANGED = (
+    "it changed the decisions; whether it learned something or only moved the operating point is undecided"
+)
 NOTHING_CHANGED = "it changed nothing that matters"
 OPEN = "whether it learned something is undecided"
 
@@ -56,7 +58,8 @@ class Effect:
         """What follows from the verdicts, and from nothing else.
 
         A gain in ranking or at equal operating points was learned, a loss there is a cost. Where all of them
-        are practically equal, a change of the decisions as trained is one of the operating point alone.
+        are practically equal, a change of the decisions as trained is one of the operating point alone;
+        where some are undecided, it may be either.
         """
         judged = [self.rows[of]["verdict"] for of in (RANKING, *EQUAL_POINTS) if of in self.rows]
         learned, own = set(judged), {self.rows[of]["verdict"] for of in OWN_DECISIONS if of in self.rows}
@@ -69,7 +72,7 @@ class Effect:
         moved = bool(own & {BETTER, WORSE})
         if learned == {EQUAL} and len(judged) == 1 + len(EQUAL_POINTS):
             return MOVED if moved else NOTHING_CHANGED if own == {EQUAL} else MOVED_AT_MOST
-        return MOVED_AT_LEAST if moved else OPEN
+        return CHANGED if moved else OPEN
 
 
 def effects(comparisons: pd.DataFrame) -> list[Effect]:

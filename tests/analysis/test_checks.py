@@ -16,6 +16,7 @@ from skinmnist.analysis.checks import (
     HEADING,
     SEVERITIES,
     exchanged_classes,
+    hurt_calibration,
     undecided_differences,
 )
 from skinmnist.analysis.significance import compare_samplers
@@ -299,6 +300,33 @@ def test_calibration_that_an_imposed_mix_spoils_is_mended_by_the_frequencies():
     assert "at the natural class mix already" in said
     wrong = found_in(with_mix(record, np.roll(natural, 2), at_equal_classes))["SKM008"]
     assert "frequencies given back, which does not mend it" in wrong
+
+
+def test_a_calibration_error_that_may_be_lower_is_mended():
+    """The question is whether the error is still above that of none: it need not be shown to be equal."""
+    spread = np.linspace(-0.012, 0.012, FOLDS)
+
+    def said(gap):
+        record = make_record(skill={("none", "svm"): 0.6, ("SMOTE", "svm"): 0.6})
+        points = pd.DataFrame(
+            [
+                (sampler, "svm", 0, fold, rule, "ece", value + (sampler == "SMOTE") * spread[fold])
+                for fold in range(FOLDS)
+                for sampler, rule, value in (
+                    ("none", "as_trained", 0.05),
+                    ("SMOTE", "as_trained", 0.12),
+                    ("none", "natural_prior", 0.05),
+                    ("SMOTE", "natural_prior", 0.05 + gap),
+                )
+            ],
+            columns=["sampler", "model", "repeat", "fold", "rule", "metric", "value"],
+        )
+        clean = analyze(with_mix(record, np.full(7, 1 / 7), lambda result: result.probabilities), draws=1)
+        return hurt_calibration(replace(clean, operating_points=points))
+
+    assert "which mends it" in said(-0.01)
+    assert "whether that mends it is undecided" in said(0.005)
+    assert "which does not mend it" in said(0.06)
 
 
 @pytest.mark.parametrize("guess", [False, True])

@@ -6,12 +6,12 @@ import pytest
 
 from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.effects import (
+    CHANGED,
     COST,
     LEARNED,
     LEARNED_AND_COST,
     MEASURED,
     MOVED,
-    MOVED_AT_LEAST,
     MOVED_AT_MOST,
     NOTHING_CHANGED,
     OPEN,
@@ -36,14 +36,14 @@ def concluded(ranking, own, equal):
         (EQUAL, (EQUAL, WORSE), (EQUAL, EQUAL), MOVED),
         (EQUAL, (EQUAL, EQUAL), (EQUAL, EQUAL), NOTHING_CHANGED),
         (EQUAL, (UNDECIDED, EQUAL), (EQUAL, EQUAL), MOVED_AT_MOST),
-        (EQUAL, (BETTER, BETTER), (EQUAL, UNDECIDED), MOVED_AT_LEAST),
-        (UNDECIDED, (WORSE, BETTER), (UNDECIDED, UNDECIDED), MOVED_AT_LEAST),
+        (EQUAL, (BETTER, BETTER), (EQUAL, UNDECIDED), CHANGED),
+        (UNDECIDED, (WORSE, BETTER), (UNDECIDED, UNDECIDED), CHANGED),
         (UNDECIDED, (UNDECIDED, EQUAL), (UNDECIDED, EQUAL), OPEN),
         (BETTER, (UNDECIDED, UNDECIDED), (UNDECIDED, UNDECIDED), LEARNED),
         (EQUAL, (BETTER, BETTER), (UNDECIDED, BETTER), LEARNED),
         (WORSE, (BETTER, BETTER), (EQUAL, EQUAL), COST),
         (WORSE, (BETTER, BETTER), (BETTER, EQUAL), LEARNED_AND_COST),
-        (None, (BETTER, BETTER), (EQUAL, EQUAL), MOVED_AT_LEAST),
+        (None, (BETTER, BETTER), (EQUAL, EQUAL), CHANGED),
         (None, (UNDECIDED, UNDECIDED), (), OPEN),
     ],
 )
@@ -60,12 +60,12 @@ def test_nothing_is_concluded_that_no_verdict_carries():
         assert (WORSE in judged) == (found in (COST, LEARNED_AND_COST))
         if found in (MOVED, NOTHING_CHANGED, MOVED_AT_MOST):
             assert judged == [EQUAL] * 3
-        if found in (MOVED, MOVED_AT_LEAST):
+        if found in (MOVED, CHANGED):
             assert {BETTER, WORSE} & set(own)
         # As trained, a gain alone teaches nothing.
         assert concluded(ranking, (UNDECIDED, UNDECIDED), equal) == found or found in (
             MOVED,
-            MOVED_AT_LEAST,
+            CHANGED,
             NOTHING_CHANGED,
         )
 

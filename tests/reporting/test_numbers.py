@@ -60,11 +60,16 @@ def rows(folder: Path, html: str) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def by_fold(rows: pd.DataFrame) -> pd.DataFrame:
-    records = []
+def by_fold(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    mixes = pd.read_csv(folder / "class_mix.csv", keep_default_na=False)
+    mixes, records = dict(list(mixes.groupby(["sampler", "model", "fold"]))), []
     for (sampler, model, fold), cell in rows.groupby(["sampler", "model", "fold"]):
         y, told, p = cell["label"].to_numpy(), cell["predicted"].to_numpy(), cell[P].to_numpy()
         top, right = p.max(axis=1), p.argmax(axis=1) == y
+        # The control at the natural prior is the model without a sampler.
+        mix = mixes[sampler.replace(CONTROL, "none"), model, fold].set_index("class").loc[NAMES]
+        natural = p * mix["natural"].to_numpy() / (1 if sampler == CONTROL else mix["trained"].to_numpy())
+        natural = (natural / natural.sum(axis=1, keepdims=True)).round(12)
         # Forests answer in hundredths, so confidences do stand on edges: none may be off by a last bit.
         edges = np.arange(16) / 15
         bins = [(top > low) & (top <= high) for low, high in pairwise(edges)]
@@ -81,7 +86,7 @@ def by_fold(rows: pd.DataFrame) -> pd.DataFrame:
                 "log_loss": log_loss(y, p, labels=range(7)),
                 "brier": ((p - np.eye(7)[y]) ** 2).sum(axis=1).mean(),
                 "ece": sum(abs(top[b].sum() - right[b].sum()) for b in bins) / len(y),
-                **{f"at {level}": sensitivity(p[:, 6], y == 6, level) for level in (0.8, 0.9, 0.95)},
+                **{f"at {level}": sensitivity(natural[:, 6], y == 6, level) for level in (0.8, 0.9, 0.95)},
                 **{f"recall {c}": (told[y == c] == c).mean() for c in range(7)},
             }
         )
@@ -201,7 +206,7 @@ def test_the_control_beside_none_and_the_best_sampler(html: str, by_fold: pd.Dat
 @pytest.mark.parametrize(
     ("caption", "columns", "n_rows"),
     [
-        ("Sensitivity for melanoma at three specificities", ["at 0.8", "at 0.9", "at 0.95"], 12),
+        ("Sensitivity for melanoma at three specificities", ["at 0.8", "at 0.9", "at 0.95"], 9),
         ("Scores of the probabilities, mean", ["log_loss", "brier", "ece"], 12),
     ],
 )

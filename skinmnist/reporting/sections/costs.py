@@ -13,18 +13,17 @@ from matplotlib.lines import Line2D
 
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
-from skinmnist.analysis.significance import BETTER, EQUAL, WORSE
 from skinmnist.reporting.format import (
     CORRECTION_TITLE,
     Column,
     Row,
+    change,
     fixed,
     label_in_text,
     listing,
     model_title,
     score_values,
     shorten,
-    signed,
     titled,
 )
 from skinmnist.reporting.sections.certainty import CLAIMED
@@ -93,7 +92,7 @@ def correction_claims(analysis: Analysis, board: pd.DataFrame) -> list[dict[str,
         rows = rows[(rows["model"] == model) & (rows["sampler"] == best["sampler"])]
         rows = rows[rows["against"] == PRIOR_CORRECTION]
         shown = [
-            f"{_in_words(row['verdict'])} in {label_in_text(row['metric'])} ({signed(row['difference'])})"
+            f"{row['verdict']} in {label_in_text(row['metric'])} ({change(row)})"
             for row in rows.to_dict("records")
             if row["metric"] in ("macro_f1", "balanced_accuracy")
         ]
@@ -101,14 +100,10 @@ def correction_claims(analysis: Analysis, board: pd.DataFrame) -> list[dict[str,
             claims.append(
                 {
                     "model": model_title(analysis.record.info, model),
-                    "words": f"against prior correction, {best['sampler_title']} shows {listing(shown)}.",
+                    "words": f"beside prior correction, {best['sampler_title']} is {listing(shown)}.",
                 }
             )
     return claims
-
-
-def _in_words(verdict: str) -> str:
-    return {BETTER: "a gain", WORSE: "a loss", EQUAL: "practical equality"}.get(verdict, "nothing decided")
 
 
 def draw_costs(analysis: Analysis, board: pd.DataFrame) -> Embedded | None:
@@ -189,8 +184,8 @@ def sensitivity_table(analysis: Analysis, board: pd.DataFrame) -> tuple[list[Col
     found = analysis.sensitivities
     if found is None or found.empty:
         return [], []
-    trained = board[~board["reference"]]
-    competing = ~trained["corrected"].to_numpy(dtype=bool)
+    trained = board[~board["reference"] & ~board["corrected"]]
+    competing = np.ones(len(trained), dtype=bool)
     pairs = pd.MultiIndex.from_frame(trained[["sampler", "model"]])
     columns, values = [], []
     for level in dict.fromkeys(found["specificity"]):
@@ -200,7 +195,7 @@ def sensitivity_table(analysis: Analysis, board: pd.DataFrame) -> tuple[list[Col
         hint = "Share of the melanomas found at the threshold with this specificity."
         columns.append(Column(f"at {100 * level:.0f} % specificity", hint))
     rows = [
-        Row(row["sampler_title"], row["model_title"], figures, corrected=bool(row["corrected"]))
+        Row(row["sampler_title"], row["model_title"], figures)
         for row, figures in zip(trained.to_dict("records"), zip(*values, strict=True), strict=True)
     ]
     return columns, rows
