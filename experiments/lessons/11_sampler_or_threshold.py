@@ -342,8 +342,8 @@ claim(
 # ## Decision curves
 #
 # Often nobody can name a cost. But a doctor can say: *I take out a spot once its chance of being a melanoma
-# reaches ten per cent.* That rates a missed melanoma as bad as nine needless cuts. A decision curve shows, for
-# every such threshold t, the **net benefit**: the share of pictures that are melanomas and are taken out,
+# reaches ten per cent.* That rates a missed melanoma as bad as nine needless cuts. A decision curve shows,
+# for every such threshold t, the **net benefit**: the share of pictures that are melanomas and are taken out,
 # minus the share taken out for nothing, at the exchange rate t / (1 − t). A model must beat two doctors
 # without any model: one takes out everything, the other nothing.
 
