@@ -158,20 +158,24 @@ def test_leaderboard(html: str, by_fold: pd.DataFrame, folder: Path) -> None:
     assert shown[-1][0] == "always nv majority baseline"
 
 
+def judged(gaps: np.ndarray, tests: int) -> tuple[float, float, float, float, int, str]:
+    """Difference, interval and p of one of so many tests, their number, and the verdict."""
+    scale = np.sqrt(gaps.var(ddof=1) * (1 / 5 + 1 / 4))
+    reach = stats.t.isf(0.025 / tests, 4) * scale
+    p = min(1, tests * 2 * stats.t.sf(abs(gaps.mean()) / scale, 4))
+    inside = stats.t(4, gaps.mean(), scale).cdf([-0.01, 0.01])
+    words = "better" if gaps.mean() > reach else "worse" if gaps.mean() < -reach else "undecided"
+    words = "practically equal" if inside[1] - inside[0] >= 0.95 else words
+    return gaps.mean(), gaps.mean() - reach, gaps.mean() + reach, p, tests, words
+
+
 def test_verdicts_and_all_comparisons(html: str, by_fold: pd.DataFrame) -> None:
     expected = {}
     for metric, samplers in product(METRICS, (("RandomOverSampler", "SMOTE"), (CONTROL,))):
         pairs = list(product(samplers, TITLES))
         for sampler, model in pairs:
             gaps = (by_fold.loc[(sampler, model)] - by_fold.loc[("none", model)])[metric].to_numpy()
-            scale = np.sqrt(gaps.var(ddof=1) * (1 / 5 + 1 / 4))
-            reach = stats.t.isf(0.025 / len(pairs), 4) * scale
-            p = min(1, len(pairs) * 2 * stats.t.sf(abs(gaps.mean()) / scale, 4))
-            inside = stats.t(4, gaps.mean(), scale).cdf([-0.01, 0.01])
-            words = "better" if gaps.mean() > reach else "worse" if gaps.mean() < -reach else "undecided"
-            words = "practically equal" if inside[1] - inside[0] >= 0.95 else words
-            ends = gaps.mean() - reach, gaps.mean() + reach
-            expected[sampler, model, metric] = gaps.mean(), *ends, p, len(pairs), words
+            expected[sampler, model, metric] = judged(gaps, len(pairs))
     shown = table(html, "All verdicts at a glance")
     assert len(shown) == 9
     for heading, cells, titles in shown:
@@ -192,6 +196,20 @@ def test_verdicts_and_all_comparisons(html: str, by_fold: pd.DataFrame) -> None:
         assert shows(cells[4], "#", gap)
         assert shows(cells[5], "# to #", low, high)
         assert cells[6] == "&lt; 0.001" if p < 0.001 else shows(cells[6], "#", p)
+
+
+def test_the_verdicts_beside_the_control(html: str, by_fold: pd.DataFrame) -> None:
+    section = html[html.index('id="prior-correction"') :]
+    claims = re.findall(r"<li>.*?</li>", section[: section.index("</ul>")], flags=re.DOTALL)
+    assert len(claims) == 3
+    for claim in map(plain, claims):
+        (model,) = [name for name, title in TITLES.items() if title in claim]
+        (sampler,) = [name for name in ("RandomOverSampler", "SMOTE") if name in claim]
+        for metric, label in (("macro_f1", "macro-F1"), ("balanced_accuracy", "balanced accuracy")):
+            gaps = (by_fold.loc[(sampler, model)] - by_fold.loc[(CONTROL, model)])[metric].to_numpy()
+            gap, low, high, _, _, words = judged(gaps, 6)
+            (found,) = re.findall(rf"{words} in {label} \((.*?)\)", claim)
+            assert shows(found, "# [#, #]", gap, low, high)
 
 
 def test_the_control_beside_none_and_the_best_sampler(html: str, by_fold: pd.DataFrame) -> None:
