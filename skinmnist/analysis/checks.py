@@ -46,6 +46,8 @@ FEWEST_LESIONS = 10
 _CLOSE, _OFF = 0.05, 0.2
 #: The score that a claim should rest on.
 _MAIN = COMPARED_METRICS[0]
+#: Share of copies beyond which a table was probably resampled; HAM10000 has 2 copies, each of one lesion.
+_MANY_COPIES = 0.01
 #: Share of a class that must be predicted as the other, both ways, before the two count as exchanged.
 _EXCHANGED = 0.5
 #: A share of training rows that differs by more makes another class mix.
@@ -143,15 +145,15 @@ def relabelled_copies(analysis: Analysis) -> str | None:
 
 
 def copies(analysis: Analysis) -> str | None:
-    """Note pictures that stand in the table several times."""
-    info = analysis.record.info
-    if info.split_facts is None or not info.split_facts.copies:
+    """Find pictures that stand in the table several times: many, or under different lesion ids."""
+    found, rows = analysis.record.info.split_facts, analysis.record.info.protocol.rows
+    if found is None or not (found.unlinked_copies or found.copies > _MANY_COPIES * rows):
         return None
-    count, rows = info.split_facts.copies, info.protocol.rows
-    many = "picture is an exact copy" if count == 1 else "pictures are exact copies"
+    many = "picture is an exact copy" if found.copies == 1 else "pictures are exact copies"
+    ids = f" ({found.unlinked_copies:,} with no lesion id in common)" if found.unlinked_copies else ""
     return (
-        f"{count:,} of {rows:,} {many} of another: copies stay in one fold, and scores count each of them; "
-        "if the table was oversampled before, compare on the original one."
+        f"{found.copies:,} of {rows:,} {many} of another{ids}: copies stay in one fold, and scores count "
+        "each of them; if the table was oversampled before, compare on the original one."
     )
 
 

@@ -1,8 +1,8 @@
 """What pixels say of lesions: pictures that look nearly the same, and whether lesion ids fit the pictures.
 
 Two pictures are compared as they are and turned or mirrored, by the correlation of their pixels around their
-mean colour. On HAM10000 pairs above the threshold are all but certain: of them, 100 of 101 at
-28x28 and 111 of 114 at 8x8 are known to show one lesion, and most other pairs of one lesion, taken closer or
+mean colour. On HAM10000 pairs above the threshold are all but certain: of them, 101 of 101 at
+28x28 and 112 of 114 at 8x8 are known to show one lesion, and most other pairs of one lesion, taken closer or
 under other light, stay below. So a search that finds nothing proves nothing.
 """
 

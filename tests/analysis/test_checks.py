@@ -152,7 +152,7 @@ TRIGGERS = {
     "SKM014": (lambda: make_record(table={"synthetic": True}), "generated"),
     "SKM015": (failing, "1 of 10 cells"),
     "SKM016": (lambda: make_record(split_facts=RELABELLED), "rows 3 and 9, for one"),
-    "SKM017": (lambda: make_record(split_facts={"copies": 7}), "7 of "),
+    "SKM017": (lambda: make_record(split_facts={"copies": 7, "unlinked_copies": 2}), "7 of "),
     "SKM018": (
         lambda: make_record(split_facts={"alike_pairs": None, "alike_across": None}),
         "only exact copies",
@@ -180,6 +180,14 @@ def test_each_check_speaks(check):
     assert said in sentence
     assert sentence.endswith(".")
     assert said_of(check, make_record()) is None
+
+
+@pytest.mark.parametrize(
+    ("copies", "unlinked", "spoken"), [(2, 0, False), (2, 1, True), (400, 0, True), (0, 0, False)]
+)
+def test_a_few_copies_of_one_lesion_are_nothing_new(copies, unlinked, spoken):
+    record = make_record(split_facts={"copies": copies, "unlinked_copies": unlinked})
+    assert ("SKM017" in found_in(record)) == spoken
 
 
 def test_codes_are_given_once_and_explained():

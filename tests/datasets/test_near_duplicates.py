@@ -92,6 +92,11 @@ def test_copies_and_their_labels_are_counted_at_any_size(most, noise, monkeypatc
     noise[[30, 31]] = 77  # Of one colour: they show nothing.
     found = SplitFacts.of_split(table_of(noise), np.arange(40) % 4)
     assert (found.copies, found.relabelled, found.relabelled_rows) == (3, 1, (0, 21))
+    assert found.unlinked_copies == 3
+    lesions = np.arange(40)
+    lesions[10] = 0
+    linked = SplitFacts.of_split(table_of(noise, lesions.astype(str)), np.arange(40) % 4)
+    assert (linked.copies, linked.unlinked_copies) == (3, 2)
     parted = SplitFacts.of_split(table_of(noise), np.where(np.arange(40) == 0, LEFT_OUT, 0))
     assert (parted.copies, parted.relabelled, parted.relabelled_rows) == (2, 1, (10, 21))
 

@@ -192,8 +192,10 @@ class SplitFacts:
     #: Those in different folds that are not known to show one lesion, and the first of them by row.
     alike_across: Count | None
     alike_rows: tuple[tuple[Count, Count], ...]
-    #: Pictures with the very pixels of an earlier one, and those of them under another label; the first pair.
+    #: Pictures with the very pixels of an earlier one; those of them that no lesion id ties to it, and those
+    #: under another label; the first pair of these.
     copies: Count = field(default=0, metadata=OPTIONAL)
+    unlinked_copies: Count = field(default=0, metadata=OPTIONAL)
     relabelled: Count = field(default=0, metadata=OPTIONAL)
     relabelled_rows: tuple[Count, ...] = field(default=(), metadata=OPTIONAL)
 
@@ -212,6 +214,7 @@ class SplitFacts:
         relabelled = np.flatnonzero(table.labels[first] != table.labels[rows])
         copies = (
             int(np.count_nonzero(first != rows)),
+            int(np.count_nonzero((first != rows) & (lesions is None or lesions[first] != lesions[rows]))),
             len(relabelled),
             tuple(int(part[relabelled[0]]) for part in (first, rows)) if len(relabelled) else (),
         )
@@ -229,8 +232,9 @@ class SplitFacts:
             alike_across=int(apart.sum()),
             alike_rows=tuple((int(one), int(other)) for one, other in pairs[apart][:_NAMED]),
             copies=copies[0],
-            relabelled=copies[1],
-            relabelled_rows=copies[2],
+            unlinked_copies=copies[1],
+            relabelled=copies[2],
+            relabelled_rows=copies[3],
         )
 
     def check(self) -> None:
