@@ -133,7 +133,6 @@ TESTED_ELSEWHERE = {
     "errors": "one class, raised in every test of bad input",
     "experiment/cells": "plain types, in every test of a run",
     "experiment/execution/limits": "test_faults.py: cells that hang or eat memory",
-    "experiment/execution/runner": "test_faults.py, test_kills.py",
     "experiment/train_model": "test_exported.py, test_train.py",
     "facts": "constants",
     "features/color": "test_extract.py: all features by plain loops",

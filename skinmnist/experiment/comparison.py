@@ -22,7 +22,7 @@ from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
 from skinmnist.experiment.execution.locks import RUN_FOLDER, hold_folder, scratch_folder
 from skinmnist.experiment.execution.log import LOG_FILE, log_event, log_outcome, log_to
 from skinmnist.experiment.execution.machine import PeakMemory, available_cores, hardware, versions
-from skinmnist.experiment.execution.runner import Engine, choose_engine
+from skinmnist.experiment.execution.runner import CellProgress, Engine, choose_engine, store_outcomes
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.experiment.plan import Plan, Remaining, make_plan
 from skinmnist.experiment.run_folder.file_names import RUN, is_unmarked_run
@@ -52,7 +52,6 @@ from skinmnist.experiment.run_folder.run_info import (
     sort_entries,
 )
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
-from skinmnist.experiment.trial_runner import CellProgress, store_outcomes
 from skinmnist.models.registry import DEFAULT_MODELS
 
 PICTURES_PER_CLASS = 12

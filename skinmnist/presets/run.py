@@ -19,11 +19,11 @@ from skinmnist.experiment.comparison import Progress as RunProgress
 from skinmnist.experiment.comparison import run_comparison
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
 from skinmnist.experiment.execution.machine import available_cores
+from skinmnist.experiment.execution.runner import TrialProgress, TrialRunner, trial_provenance
 from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes
 from skinmnist.experiment.run_folder.run_info import Request
 from skinmnist.experiment.run_folder.store import CellStore
-from skinmnist.experiment.trial_runner import TrialProgress, TrialRunner, trial_provenance
 from skinmnist.presets.claims import (
     ABOUT_FILE,
     AUGMENTED_FILE,

@@ -1,10 +1,10 @@
 """The runner of trials: cells run once, are stored, and are found again by what they depend on."""
 
 from skinmnist.experiment.execution.limits import NO_LIMITS
+from skinmnist.experiment.execution.runner import TrialRunner, trial_provenance
 from skinmnist.experiment.fit_cell import Trial
 from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.run_folder.store import CellStore
-from skinmnist.experiment.trial_runner import TrialRunner, trial_provenance
 
 
 class Events:
