@@ -48,6 +48,28 @@ def test_clinical_columns_are_read(seven_classes, lines, tmp_path):
         assert clinical["localization"].tolist() == ["scalp", "", "", "lower extremity", *["scalp"] * 5]
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda text: text.replace(",", "\t"),
+        lambda text: text.replace(",", ";"),
+        lambda text: "\ufeff" + text.replace(",", ";").replace("\n", "\r\n"),
+        lambda text: '"' + text.strip().replace(",", '"\t"').replace("\n", '"\n"') + '"\n',
+    ],
+    ids=["tabs", "semicolons", "semicolons of a spreadsheet", "quoted, tabs"],
+)
+def test_other_separators_say_the_same(seven_classes, lines, tmp_path, written):
+    commas = load_hmnist(seven_classes, metadata=write(tmp_path / "commas.csv", lines))
+    other = tmp_path / "other.tab"
+    other.write_bytes(written("".join(line + "\n" for line in lines)).encode())
+    table = load_hmnist(seven_classes, metadata=other)
+    assert table.class_names == commas.class_names
+    np.testing.assert_array_equal(table.lesion_ids, commas.lesion_ids)
+    np.testing.assert_array_equal(table.image_ids, commas.image_ids)
+    for name, values in commas.clinical.items():
+        np.testing.assert_array_equal(table.clinical[name], values)
+
+
 def test_clinical_columns_that_are_not_there_are_not_made_up(seven_classes, lines, tmp_path):
     path = tmp_path / "table_metadata.csv"
     write(path, [line.rpartition(",")[0] for line in lines])
