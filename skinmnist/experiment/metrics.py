@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -10,21 +12,57 @@ import pandas as pd
 
 ECE_BINS = 15
 
-#: What each score means, for tables, hover texts and the README.
-METRIC_TITLES = {
-    "accuracy": "Share of pictures predicted correctly; high even for always the same answer.",
-    "balanced_accuracy": "Mean of the recalls of the classes: every class counts the same.",
-    "macro_f1": "Unweighted mean over classes of F1, the harmonic mean of precision and recall.",
-    "macro_auc": "Unweighted mean over classes of the area under the ROC curve, one class against the rest.",
-    "macro_average_precision": "Unweighted mean over classes of average precision, one against the rest.",
-    "mcc": "Matthews correlation coefficient: 0 for guessing, 1 for perfection.",
-    "log_loss": "Mean negative log-probability of the true class; lower is better.",
-    "brier": "Squared error of the probabilities, summed over classes, mean over pictures; lower is better.",
-    "ece": "Expected calibration error: confidence against accuracy in 15 equal bins; lower is better.",
-}
 
-#: Scores for which less is better.
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """The held-out predictions of one cell, which every metric is computed from.
+
+    Attributes
+    ----------
+    labels, predicted : ndarray of shape (m,), int64
+        Codes of the true and of the predicted classes.
+    probabilities : ndarray of shape (m, k), float64
+        Their rows sum to 1.
+    """
+
+    labels: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+
+    @cached_property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """The confusion matrix, shape (k, k): true classes by predicted ones."""
+        return confusion_matrix(self.labels, self.predicted, self.probabilities.shape[1])
+
+    @cached_property
+    def areas(self) -> npt.NDArray[np.float64]:
+        """Area under the ROC curve and average precision of each class that has both sides, shape (c, 2)."""
+        truths = [self.labels == code for code in range(self.probabilities.shape[1])]
+        return np.array(
+            [
+                ranking_areas(truth, self.probabilities[:, code])
+                for code, truth in enumerate(truths)
+                if truth.any() and not truth.all()
+            ]
+        ).reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One score: what it means, and how it is computed.
+
+    Attributes
+    ----------
+    title : str
+        One sentence, for tables and hover texts.
+    compute : callable
+        `HeldOut` -> float; None where these predictions cannot give the score.
+    lower_is_better : bool
+    """
+
+    title: str
+    compute: Callable[[HeldOut], float | None]
+    lower_is_better: bool = False
 
 
 def expected_calibration_error(
@@ -53,22 +91,14 @@ def score(
     A score that these predictions cannot give is absent: the recall of a class that is not among the
     labels, the precision of a class that was never predicted.
     """
-    counts = confusion_matrix(labels, predicted, len(class_names))
+    held_out = HeldOut(labels, predicted, probabilities)
+    scores = {name: metric.compute(held_out) for name, metric in METRICS.items()}
+    counts = held_out.counts
     true, called, hits = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
     per_class = list(zip(class_names, hits, true, called, strict=True))
-    scores = {
-        "accuracy": hits.sum() / len(labels),
-        "balanced_accuracy": balanced_accuracy(counts),
-        "macro_f1": macro_f1(counts),
-        "mcc": _correlation(counts),
-        "log_loss": _log_loss(labels, probabilities),
-        "brier": _brier(labels, probabilities),
-        "ece": expected_calibration_error(labels, probabilities),
-    }
     scores |= {f"recall_{name}": hit / all_true for name, hit, all_true, _ in per_class if all_true}
     scores |= {f"precision_{name}": hit / all_called for name, hit, _, all_called in per_class if all_called}
-    scores |= _rankings(labels, probabilities)
-    return {name: float(value) for name, value in scores.items()}
+    return {name: float(value) for name, value in scores.items() if value is not None}
 
 
 def confusion_matrix(
@@ -115,19 +145,6 @@ def _brier(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
     return float(((probabilities - truth) ** 2).sum(axis=1).mean())
 
 
-def _rankings(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Threshold-free scores, one class against the rest, over the classes that have both sides."""
-    areas = []
-    for code in range(probabilities.shape[1]):
-        truth = labels == code
-        if truth.any() and not truth.all():
-            areas.append(ranking_areas(truth, probabilities[:, code]))
-    if not areas:
-        return {}
-    aucs, precisions = zip(*areas, strict=True)
-    return {"macro_auc": float(np.mean(aucs)), "macro_average_precision": float(np.mean(precisions))}
-
-
 def ranking_areas(truth: npt.NDArray[np.bool_], values: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Return the area under the ROC curve and the average precision, from one sort.
 
@@ -142,10 +159,64 @@ def ranking_areas(truth: npt.NDArray[np.bool_], values: npt.NDArray[np.float64])
     return float(np.trapezoid(recall, alarms)), float(np.sum(np.diff(recall) * hits / called))
 
 
+def _mean_area(place: int, held_out: HeldOut) -> float | None:
+    areas = held_out.areas[:, place]
+    return float(np.mean(areas)) if len(areas) else None
+
+
+#: The metrics of every run, in the order of ``scores.csv``. To add one is to add an entry.
+METRICS = {
+    "accuracy": Metric(
+        "Share of pictures predicted correctly; high even for always the same answer.",
+        lambda held_out: np.trace(held_out.counts) / len(held_out.labels),
+    ),
+    "balanced_accuracy": Metric(
+        "Mean of the recalls of the classes: every class counts the same.",
+        lambda held_out: balanced_accuracy(held_out.counts),
+    ),
+    "macro_f1": Metric(
+        "Unweighted mean over classes of F1, the harmonic mean of precision and recall.",
+        lambda held_out: macro_f1(held_out.counts),
+    ),
+    "macro_auc": Metric(
+        "Unweighted mean over classes of the area under the ROC curve, one class against the rest.",
+        partial(_mean_area, 0),
+    ),
+    "macro_average_precision": Metric(
+        "Unweighted mean over classes of average precision, one against the rest.", partial(_mean_area, 1)
+    ),
+    "mcc": Metric(
+        "Matthews correlation coefficient: 0 for guessing, 1 for perfection.",
+        lambda held_out: _correlation(held_out.counts),
+    ),
+    "log_loss": Metric(
+        "Mean negative log-probability of the true class; lower is better.",
+        lambda held_out: _log_loss(held_out.labels, held_out.probabilities),
+        lower_is_better=True,
+    ),
+    "brier": Metric(
+        "Squared error of the probabilities, summed over classes, mean over pictures; lower is better.",
+        lambda held_out: _brier(held_out.labels, held_out.probabilities),
+        lower_is_better=True,
+    ),
+    "ece": Metric(
+        "Expected calibration error: confidence against accuracy in 15 equal bins; lower is better.",
+        lambda held_out: expected_calibration_error(held_out.labels, held_out.probabilities),
+        lower_is_better=True,
+    ),
+}
+
+#: What each score means, for tables, hover texts and the README.
+METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
+
+#: Scores for which less is better.
+LOWER_IS_BETTER = frozenset(name for name, metric in METRICS.items() if metric.lower_is_better)
+
+
 def metric_names(class_names: Sequence[str]) -> list[str]:
     """Every metric in the order of ``scores.csv``."""
     per_class = [f"{kind}_{name}" for kind in ("recall", "precision") for name in class_names]
-    return [*METRIC_TITLES, *per_class]
+    return [*METRICS, *per_class]
 
 
 def score_predictions(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
