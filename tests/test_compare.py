@@ -148,8 +148,8 @@ def test_without_lesions_the_split_is_by_image_and_the_report_warns(csv, capsys,
     ("arguments", "sentence"),
     [
         (["nowhere.csv"], "nowhere.csv"),
-        (["CSV", "--samplers", "SMOT"], "received sampler 'SMOT'"),
-        (["CSV", "--models", "swm"], "received model 'swm'"),
+        (["CSV", "--samplers", "SMOT"], "unknown sampler 'SMOT'"),
+        (["CSV", "--models", "swm"], "unknown model 'swm'"),
         (["CSV", "--models", "nowhere:Model"], "cannot be made"),
         (["CSV", "--folds", "1"], "received 1 folds"),
         (["CSV", "--folds", "0"], "received 0 folds"),
@@ -279,7 +279,7 @@ def test_leaks_are_shown_apart(csv, tmp_path, capsys):
     ("leaks", "said"),
     [
         (["--leak-models", "svm"], "--leak-models without --demonstrate-leaks"),
-        (["--demonstrate-leaks", "--leak-models", "smv"], "received model 'smv'"),
+        (["--demonstrate-leaks", "--leak-models", "smv"], "unknown model 'smv'"),
     ],
 )
 def test_bad_leaks_are_refused_before_anything_runs(csv, tmp_path, capsys, leaks, said):

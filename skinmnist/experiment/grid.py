@@ -17,10 +17,23 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
-from skinmnist.resampling.registry import STRATEGIES, Resampler, make_sampler, seeded, with_class_codes
+from skinmnist.names import known_spelling, unknown_name
+from skinmnist.plugins import Plugin, find_plugins
+from skinmnist.resampling.registry import (
+    CATEGORICAL,
+    SAMPLERS,
+    STRATEGIES,
+    Resampler,
+    make_sampler,
+    seeded,
+    with_class_codes,
+)
 from skinmnist.text import LONGEST_NAME, is_name, shown
 
 DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
+
+#: The names of this package, by kind.
+_OWN = {"sampler": (*STRATEGIES, *SAMPLERS), "model": (*MODELS,)}
 
 
 def resolve_models(models: Iterable[str] | Mapping[str, Any]) -> dict[str, ModelSpec]:
@@ -74,17 +87,48 @@ def _resolve(asked: Iterable[str] | Mapping[str, Any], kind: str, convert: Calla
                 f"received {shown(name)} as the name of a {kind}; expected a text of 1 to {LONGEST_NAME} "
                 "characters that can be seen"
             )
-        short = name.rpartition(":")[2] if value is name else name
+        thing = _look_up(value, kind) if isinstance(value, str) else value
+        short = _short_name(thing, name) if value is name else name
         if short in found:
             raise InputError(f"received the {kind} {short!r} twice; name each one once")
-        found[short] = convert(short, _imported(value, kind) if isinstance(value, str) else value)
+        if isinstance(thing, Plugin):
+            made = convert(short, thing.load())
+            found[short] = replace(made, fingerprint=thing.fingerprint() + made.fingerprint)
+        else:
+            found[short] = convert(short, thing)
     return found
 
 
+def _short_name(thing: Any, asked: str) -> str:
+    """Return the name that stands in tables for something that was asked for by name."""
+    if isinstance(thing, Plugin):
+        return thing.name
+    return thing if isinstance(thing, str) else asked.rpartition(":")[2]
+
+
+def _look_up(name: str, kind: str) -> Any:
+    """Return a name of this package as it is spelt there, a plugin, or an object of ``package.module:Class``.
+
+    Raises
+    ------
+    InputError
+        For a name that nobody has registered, and a class that cannot be made.
+    """
+    if ":" in name:
+        return _imported(name, kind)
+    if (spelt := known_spelling(name, _OWN[kind])) in _OWN[kind]:
+        return spelt
+    plugins = find_plugins(kind)
+    if (spelt := known_spelling(name, plugins)) in plugins:
+        return plugins[spelt]
+    if kind == "sampler" and (spelt := known_spelling(name, CATEGORICAL)) in CATEGORICAL:
+        return spelt  # Refused by `make_sampler`, which says why.
+    known = {own: [*_OWN[own], *find_plugins(own)] for own in _OWN}
+    raise unknown_name(kind, name, known.pop(kind), known)
+
+
 def _imported(name: str, kind: str) -> Any:
-    """Return a registered name as it is, and ``package.module:Class`` as an object of that class."""
-    if ":" not in name:
-        return name
+    """Return an object of the class that ``package.module:Class`` names."""
     module_name, _, attribute = name.rpartition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)()
@@ -104,13 +148,11 @@ def _as_model(name: str, value: Any) -> ModelSpec:
     if isinstance(value, ModelSpec):
         return replace(value, fingerprint=value.fingerprint or _fingerprint(name, value))
     if isinstance(value, str):
-        if value not in MODELS:
-            raise InputError(
-                f"received model {value!r}; expected one of {', '.join(MODELS)}, or package.module:Class"
-            )
         return replace(MODELS[value], fingerprint="" if name == value else value)
+    if isinstance(value, type):
+        raise InputError(_class_received(value, "model"))
     needed = ("fit", "predict", "get_params")
-    if isinstance(value, type) or not all(hasattr(value, method) for method in needed):
+    if not all(hasattr(value, method) for method in needed):
         raise InputError(
             f"received {value!r} as model {name!r}; expected a name or a scikit-learn classifier object"
         )
@@ -129,6 +171,11 @@ def _as_model(name: str, value: Any) -> ModelSpec:
     )
 
 
+def _class_received(value: type, kind: str) -> str:
+    name = value.__name__
+    return f"received the class {name} as a {kind}; give an object of it, such as {name}(), or a name"
+
+
 def _classifier_like(estimator: Any, setting: Setting) -> Any:
     return _cloned(estimator, setting.seed)
 
@@ -142,7 +189,9 @@ def _as_sampler(name: str, value: Any, class_names: Sequence[str]) -> Resampler:
             return Resampler(value, fingerprint=own)
         make_sampler(value, 0)
         return Resampler(value, partial(make_sampler, value), fingerprint=own)
-    if isinstance(value, type) or not hasattr(value, "fit_resample") or not hasattr(value, "get_params"):
+    if isinstance(value, type):
+        raise InputError(_class_received(value, "sampler"))
+    if not hasattr(value, "fit_resample") or not hasattr(value, "get_params"):
         raise InputError(
             f"received {value!r} as sampler {name!r}; expected a name or an imbalanced-learn sampler object"
         )

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.errors import InputError
+from skinmnist.names import unknown_name
 from skinmnist.text import shown
 
-#: Every sampler of imbalanced-learn for numeric features, and its module. SMOTEN and SMOTENC are for
-#: categories, which pictures do not have.
+#: Every sampler of imbalanced-learn for numeric features, and its module.
 SAMPLERS = {
     "RandomOverSampler": "imblearn.over_sampling",
     "SMOTE": "imblearn.over_sampling",
@@ -36,6 +36,9 @@ SAMPLERS = {
     "InstanceHardnessThreshold": "imblearn.under_sampling",
     "ClusterCentroids": "imblearn.under_sampling",
 }
+
+#: Samplers for columns of categories, which are refused.
+CATEGORICAL = ("SMOTEN", "SMOTENC")
 
 #: What is done about imbalance without touching a row, and what it is.
 STRATEGIES = {
@@ -112,16 +115,13 @@ AS_THEY_ARE = Resampler("none")
 
 def make_sampler(name: str, seed: int) -> Any:
     """Return an unfitted sampler of imbalanced-learn with its own defaults; InputError for unknown names."""
-    if name in ("SMOTEN", "SMOTENC"):
+    if name in CATEGORICAL:
         raise InputError(
             f"received sampler {name!r}, which is for columns of categories; expected one for pixels and "
             "features, such as SMOTE"
         )
     if name not in SAMPLERS:
-        raise InputError(
-            f"received sampler {name!r}; expected one of {', '.join([*STRATEGIES, *SAMPLERS])}, "
-            "or package.module:Class"
-        )
+        raise unknown_name("sampler", name, [*STRATEGIES, *SAMPLERS])
     sampler = getattr(importlib.import_module(SAMPLERS[name]), name)()
     return seeded(sampler, seed)
 

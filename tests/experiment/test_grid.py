@@ -85,12 +85,12 @@ def test_fingerprints_tell_settings_apart():
 @pytest.mark.parametrize(
     ("models", "sentence"),
     [
-        (["swm"], "received model 'swm'; expected one of svm, random_forest"),
+        (["swm"], "unknown model 'swm'; did you mean 'svm'"),
         ([], "received no model; name at least one"),
         (["svm", "svm"], "received the model 'svm' twice"),
         (["nowhere.at.all:Model"], "received model 'nowhere.at.all:Model', which cannot be made"),
         (["sklearn.tree:Oak"], "which cannot be made"),
-        ({"x": DecisionTreeClassifier}, "expected a name or a scikit-learn classifier object"),
+        ({"x": DecisionTreeClassifier}, r"such as DecisionTreeClassifier\(\), or a name"),
         ({"x": 3}, "received 3 as model 'x'"),
         ({"x": SMOTE()}, "as model 'x'"),
         ({"": "svm"}, "received '' as the name of a model"),
@@ -126,7 +126,7 @@ def test_a_model_with_no_scores_at_all():
 @pytest.mark.parametrize(
     ("samplers", "sentence"),
     [
-        (["SMOT"], "received sampler 'SMOT'; expected one of none"),
+        (["SMOT"], "unknown sampler 'SMOT'; did you mean 'SMOTE'"),
         ({"x": StandardScaler()}, "expected a name or an imbalanced-learn sampler object"),
         (["imblearn.over_sampling:Nope"], "which cannot be made"),
     ],

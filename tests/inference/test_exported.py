@@ -137,7 +137,7 @@ def test_scores_of_a_cross_validation_are_those_of_files_of_its_folds(name, samp
     ("model", "sampler", "message"),
     [
         ("sklearn.naive_bayes:GaussianNB", "none", "cannot be written to a model file; choose one of svm"),
-        ("nonsense", "none", "received model 'nonsense'"),
+        ("nonsense", "none", "unknown model 'nonsense'"),
         ("cnn", "nonsense", "nonsense"),
         ("svm", "focal_loss", "svm cannot take focal_loss"),
     ],

@@ -1,0 +1,91 @@
+"""Names that people type: found whatever their case, and corrected where they are misspelt."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping
+
+from skinmnist.errors import InputError
+from skinmnist.text import shown
+
+#: What has names, and where else a name may come from.
+KINDS = {
+    "sampler": "package.module:Class",
+    "model": "package.module:Class",
+    "metric": "a function f(y_true, y_pred)",
+    "preset": "a TOML file",
+}
+#: How alike a name and a misspelling of it are at least, from 0 to 1.
+_ALIKE = 0.6
+
+
+def known_spelling(name: str, known: Iterable[str]) -> str:
+    """Return a name as it is registered, whatever its case; the name itself where it is not.
+
+    >>> known_spelling("smote", ["none", "SMOTE"])
+    'SMOTE'
+    """
+    spellings = list(known)
+    if name in spellings:
+        return name
+    return next((spelling for spelling in spellings if spelling.casefold() == name.casefold()), name)
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the registered name that a misspelt one probably means.
+
+    >>> closest("smot", ["none", "SMOTE"])
+    'SMOTE'
+    """
+    spellings = {spelling.casefold(): spelling for spelling in known}
+    found = difflib.get_close_matches(name.casefold(), spellings, n=1, cutoff=_ALIKE)
+    return spellings[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str], written: Callable[[str], str] = repr) -> str:
+    """Return the words ``; did you mean ...?`` for a misspelt name, or nothing where no name is near."""
+    near = closest(name, known)
+    return f"; did you mean {written(near)}?" if near is not None else ""
+
+
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], others: Mapping[str, Iterable[str]] | None = None
+) -> InputError:
+    """Return the error for a name that is not registered; its sentence mends the likely slip.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    known : iterable of str
+        What is registered under this kind.
+    others : mapping of str to iterable of str, optional
+        What is registered under other kinds, by kind: a name of these was given in the wrong place.
+    """
+    known = list(known)
+    parts = name.replace(",", " ").replace(";", " ").split()
+    if len(parts) > 1 and all(known_spelling(part, known) in known for part in parts):
+        right = [known_spelling(part, known) for part in parts]
+        return InputError(
+            f"received {shown(name)} as one {kind}; separate the names with spaces (--{kind}s "
+            f"{' '.join(right)}), in Python as a list ({right})"
+        )
+    for other, names in (others or {}).items():
+        names = list(names)
+        if known_spelling(name, names) in names:
+            return InputError(
+                f"{known_spelling(name, names)!r} is a {other}, not a {kind}; name it with --{other}s, in "
+                f"Python with {other}s="
+            )
+    if kind != "preset" and os.path.isfile(name):  # noqa: PTH113
+        return InputError(
+            f"received the file {shown(name)} as a {kind}; name a table before the options, as in "
+            "`skinmnist compare TABLE.csv --samplers none SMOTE`"
+        )
+    hint = did_you_mean(name, known)
+    if hint:
+        return InputError(f"unknown {kind} {shown(name)}{hint} (`skinmnist list {kind}s` shows all)")
+    return InputError(
+        f"unknown {kind} {shown(name)}; expected {KINDS[kind]}, or a name that `skinmnist list {kind}s` shows"
+    )

@@ -1,0 +1,77 @@
+"""Samplers, models and metrics of other packages: a tiny one is installed, and a broken one beside it."""
+
+import sys
+
+import pytest
+
+from skinmnist.errors import InputError
+from skinmnist.experiment.grid import resolve_models, resolve_samplers
+from skinmnist.plugins import GROUPS, find_plugins
+
+CODE = """
+from imblearn.over_sampling import RandomOverSampler
+from sklearn.tree import DecisionTreeClassifier
+
+class TinyTree(DecisionTreeClassifier):
+    '''A tree of one split.'''
+    def __init__(self, max_depth=1, random_state=None):
+        super().__init__(max_depth=max_depth, random_state=random_state)
+
+copies = RandomOverSampler()
+
+def share_of_first(y_true, y_pred):
+    '''Share of pictures that are called the first class.'''
+    return float((y_pred == 0).mean())
+"""
+DECLARED = """
+[skinmnist.samplers]
+Copies = tinyplugin:copies
+Broken = tinyplugin:missing
+[skinmnist.models]
+TinyTree = tinyplugin:TinyTree
+"""
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A package with plugins on the path; returns its folder."""
+    (tmp_path / "tinyplugin.py").write_text(CODE)
+    folder = tmp_path / "tinyplugin-1.2.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: tinyplugin\nVersion: 1.2\n")
+    (folder / "entry_points.txt").write_text(DECLARED)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    yield tmp_path
+    sys.modules.pop("tinyplugin", None)
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_without_plugins_there_are_none(kind):
+    assert find_plugins(kind) == {}
+
+
+def test_a_plugin_goes_by_its_name_whatever_its_case(installed):
+    assert [*resolve_models(["tinytree"])] == ["TinyTree"]
+    assert [*resolve_samplers(["COPIES"])] == ["Copies"]
+    with pytest.raises(InputError, match="unknown model 'tiny_tree'; did you mean 'TinyTree'"):
+        resolve_models(["tiny_tree"])
+
+
+def test_a_broken_plugin_is_named_in_one_sentence_and_breaks_nothing_else(installed):
+    with pytest.raises(
+        InputError, match=r"^the sampler 'Broken' of the package tinyplugin 1.2 cannot be load"
+    ):
+        resolve_samplers(["broken"])
+    assert [*resolve_samplers(["none", "copies"])] == ["none", "Copies"]
+
+
+def test_its_cells_go_stale_with_its_code_and_with_its_version(installed):
+    seen = [resolve_models(["TinyTree"])["TinyTree"].fingerprint]
+    assert resolve_models(["TinyTree"])["TinyTree"].fingerprint == seen[0]
+    with (installed / "tinyplugin.py").open("a") as file:
+        file.write("HELPER = 1\n")
+    seen.append(resolve_models(["TinyTree"])["TinyTree"].fingerprint)
+    (installed / "tinyplugin-1.2.dist-info" / "METADATA").write_text("Name: tinyplugin\nVersion: 1.3\n")
+    seen.append(resolve_models(["TinyTree"])["TinyTree"].fingerprint)
+    assert len(set(seen)) == 3
