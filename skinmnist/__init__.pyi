@@ -1,6 +1,5 @@
 """The public names and their types; the names are imported when they are first used."""
 
-from skinmnist.analysis.comparison import run_comparison as run_comparison
 from skinmnist.datasets.hmnist import load_hmnist as load_hmnist
 from skinmnist.datasets.synthetic.lesions import make_lesions as make_lesions
 from skinmnist.datasets.table import PixelTable as PixelTable
@@ -8,7 +7,6 @@ from skinmnist.errors import InputError as InputError
 from skinmnist.experiment.comparison import Progress as Progress
 from skinmnist.experiment.execution.limits import Limits as Limits
 from skinmnist.experiment.run_folder.record import RunRecord as RunRecord
-from skinmnist.experiment.run_folder.record import read_run as read_run
 from skinmnist.experiment.run_folder.run_info import Request as Request
 from skinmnist.experiment.train_model import TrainedModel as TrainedModel
 from skinmnist.experiment.train_model import train_model as train_model
@@ -21,5 +19,8 @@ from skinmnist.leakage.leaks import Demonstration as Demonstration
 from skinmnist.models.spec import ModelSpec as ModelSpec
 from skinmnist.reporting.page import write_report as write_report
 from skinmnist.resampling.registry import Resampler as Resampler
+from skinmnist.run import Run as Run
+from skinmnist.run import read_run as read_run
+from skinmnist.run import run_comparison as run_comparison
 
 __version__: str

@@ -4,7 +4,6 @@ __all__ = [
     "analyze",
     "bootstrap",
     "checks",
-    "comparison",
     "curves",
     "effects",
     "operating_points",

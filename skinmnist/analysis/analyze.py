@@ -48,8 +48,6 @@ from skinmnist.experiment.run_folder.record import (
     RunRecord,
     csv_bytes,
     predictions_table,
-    read_lesions,
-    read_patients,
 )
 
 #: The tables of an analysis that `write_analysis` writes, each as ``<name>.csv``.
@@ -196,12 +194,10 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
     corrected = prior_corrected_predictions(record)
     derived, majority = score_predictions(corrected, class_names), majority_scores(record)
     scores = pd.concat([record.scores, derived], ignore_index=True)
-    lesions = read_lesions(record.folder, table.rows)
-    patients = read_patients(record.folder, table.rows)
     replicates = bootstrap_scores(
         pd.concat([record.predictions, corrected], ignore_index=True),
         class_names,
-        lesions,
+        record.lesions,
         draws,
         record.info.seed,
     )
@@ -221,10 +217,10 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
         majority_scores=majority,
         operating_points=points,
         tradeoff=tradeoff_curves(record.results, class_names),
-        subgroups=subgroup_scores(record.predictions, class_names, patients, lesions),
+        subgroups=subgroup_scores(record.predictions, class_names, record.patients, record.lesions),
         leaderboard=leaderboard(record, untrained),
         calibration=calibration(record, untrained),
-        lesions_known=lesions is not None,
+        lesions_known=record.lesions is not None,
     )
 
 

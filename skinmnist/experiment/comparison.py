@@ -152,6 +152,8 @@ def run_comparison(
             except KeyboardInterrupt:
                 run.interrupted = True
         record = run.finish(started, peak)
+        if out is None:
+            record.load()
     if run.interrupted:
         raise KeyboardInterrupt
     return record

@@ -1,5 +1,7 @@
 """The whole analysis of a run, from a record and from a run folder."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,7 +46,7 @@ def test_lesions_in_the_folder_are_resampled(make_record, invented, tmp_path):
     by_row = analyze(record, draws=40).intervals
     _, codes = invented(digits=15)
     np.savez(tmp_path / LESIONS_FILE, codes=codes)
-    by_lesion = analyze(record, draws=40).intervals
+    by_lesion = analyze(replace(record), draws=40).intervals  # A record reads its folder once.
     expected = intervals(bootstrap_scores(record.predictions, NAMES, codes, 40, random_state=5))
     pd.testing.assert_frame_equal(by_lesion.iloc[: len(expected)], expected)
     pd.testing.assert_series_equal(by_row["value"], by_lesion["value"])

@@ -7,8 +7,9 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,8 @@ PATIENTS_FILE = "patients.npz"
 MISTAKES_FILE = "mistakes.npz"
 #: Pictures of confident mistakes.
 MOST_MISTAKES = 24
+#: Of these, pictures of a pair that is not the best.
+OTHER_MISTAKES = 12
 CELLS_FOLDER = "cells"
 #: Predictions that are written together: as text they take far more memory than as numbers.
 WRITTEN_ROWS = 100_000
@@ -72,6 +75,26 @@ class RunRecord:
     timings: pd.DataFrame
     pictures: npt.NDArray[np.uint8]
     picture_labels: npt.NDArray[np.int64]
+
+    @cached_property
+    def lesions(self) -> npt.NDArray[np.int32] | None:
+        """The lesion of each row of the table, by `read_lesions`."""
+        return read_lesions(self.folder, self.info.table.rows)
+
+    @cached_property
+    def patients(self) -> dict[str, npt.NDArray[Any]]:
+        """The clinical columns, by `read_patients`."""
+        return read_patients(self.folder, self.info.table.rows)
+
+    @cached_property
+    def mistake_pictures(self) -> dict[int, npt.NDArray[np.uint8]]:
+        """The pictures of confident mistakes, by row of the table; none in a folder without them."""
+        return read_mistake_pictures(self.folder, self.info.table)
+
+    def load(self) -> Self:
+        """Read what is otherwise read when it is needed, for a folder that is about to go."""
+        _ = self.lesions, self.patients, self.mistake_pictures
+        return self
 
 
 def predictions_table(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
@@ -241,14 +264,14 @@ def read_patients(folder: Path, rows: int) -> dict[str, npt.NDArray[Any]]:
     return columns
 
 
-def confident_mistakes(record: RunRecord) -> pd.DataFrame:
-    """Return the held-out pictures that the best pair got wrong with most confidence.
+def confident_mistakes(record: RunRecord, pair: tuple[str, str] | None = None) -> pd.DataFrame:
+    """Return the held-out pictures that a pair, by default the best, got wrong with most confidence.
 
     Columns ``row, label, predicted, confidence`` (the probability of the predicted class), by falling
     confidence, then by row; each lesion once where the folder knows lesions, and no picture twice.
     """
     names = record.info.table.class_names
-    pair = best_pair(record.scores)
+    pair = pair or best_pair(record.scores)
     rows = record.predictions
     wrong = rows["label"] != rows["predicted"]
     if pair is not None:
@@ -259,33 +282,46 @@ def confident_mistakes(record: RunRecord) -> pd.DataFrame:
     found = rows[["row", "label", "predicted"]].astype(np.int64)
     found["confidence"] = probabilities[np.arange(len(predicted)), predicted]
     found = found.sort_values(["confidence", "row"], ascending=[False, True], kind="stable")
-    lesions = read_lesions(record.folder, record.info.table.rows)
+    lesions = record.lesions
     shown = found["row"] if lesions is None else pd.Series(lesions[found["row"]], index=found.index)
     return found[~shown.duplicated()].head(MOST_MISTAKES).reset_index(drop=True)
 
 
 def write_mistakes(record: RunRecord, table: PixelTable) -> None:
-    """Store the pixels of `confident_mistakes`."""
-    rows = confident_mistakes(record)["row"].to_numpy(dtype=np.int64)
+    """Store the pixels of the `confident_mistakes` of every pair, those of the best pair first."""
+    pairs = dict.fromkeys((result.cell.sampler, result.cell.model) for result in record.results)
+    found = [confident_mistakes(record)["row"]]
+    found += [confident_mistakes(record, pair)["row"].head(OTHER_MISTAKES) for pair in pairs]
+    rows = pd.concat(found).drop_duplicates().to_numpy(dtype=np.int64)
     pictures = np.asarray(table.pixels[rows]).reshape(len(rows), *table.shape)
     write_atomically(record.folder / MISTAKES_FILE, encode_arrays({"rows": rows, "pictures": pictures}))
 
 
-def read_mistakes(record: RunRecord) -> tuple[pd.DataFrame, npt.NDArray[np.uint8]]:
-    """Read the mistakes whose pixels are in the folder, and these pixels, (m, height, width, channels).
+def read_mistake_pictures(folder: Path, table: TableInfo) -> dict[int, npt.NDArray[np.uint8]]:
+    """Read the pictures of `write_mistakes`, by row; none are in the folder of a run before this file was.
 
-    None are in the folder of a run before this file was written; InputError where it cannot be read.
+    InputError where the file cannot be read.
     """
-    found, shape, path = confident_mistakes(record), record.info.table.shape, record.folder / MISTAKES_FILE
+    path = folder / MISTAKES_FILE
     if not path.is_file():
-        return found.iloc[:0], np.zeros((0, *shape), np.uint8)
+        return {}
     with reading(path):
         arrays = read_arrays(path)
         rows = take_array(arrays, "rows", "i", (None,))
-        pictures = take_array(arrays, "pictures", "u", (len(rows), *shape))
-    place = {int(row): position for position, row in enumerate(rows)}
-    found = found[found["row"].isin(list(place))].reset_index(drop=True)
-    return found, np.asarray(pictures[[place[row] for row in found["row"]]], dtype=np.uint8)
+        pictures = take_array(arrays, "pictures", "u", (len(rows), *table.shape))
+    return dict(zip(rows.tolist(), pictures, strict=True))
+
+
+def read_mistakes(
+    record: RunRecord, pair: tuple[str, str] | None = None
+) -> tuple[pd.DataFrame, npt.NDArray[np.uint8]]:
+    """Return those `confident_mistakes` whose pixels are known, and these, (m, height, width, channels)."""
+    found, known = confident_mistakes(record, pair), record.mistake_pictures
+    found = found[found["row"].isin(list(known))].reset_index(drop=True)
+    pictures = np.zeros((len(found), *record.info.table.shape), np.uint8)
+    for place, row in enumerate(found["row"]):
+        pictures[place] = known[row]
+    return found, pictures
 
 
 _MOST_CSV_BYTES = 2**24

@@ -1,13 +1,12 @@
-"""A comparison from Python leaves what the command leaves."""
+"""A comparison from Python: what it leaves, and what a run shows."""
 
 import inspect
 
 import pytest
 
-from skinmnist import run_comparison
+from skinmnist import read_run, run_comparison
 from skinmnist.analysis.analyze import TABLES, analyze_run
 from skinmnist.experiment import comparison
-from skinmnist.experiment.run_folder.record import read_run
 
 
 class Interrupting:
