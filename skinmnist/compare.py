@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--quick",
         action="store_true",
-        help=f"a look at {QUICK_ROWS:,} rows in {QUICK_FOLDS} folds; no result",
+        help=f"try everything on {QUICK_ROWS:,} rows in {QUICK_FOLDS} folds; not a result",
     )
     add(
         "--demonstrate-leaks",
@@ -92,7 +92,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="the models to show leaks with (default: those of the run that are no networks, and a forest on "
         "pixels)",
     )
-    add_run_arguments(parser, out="the run folder (default: runs/<table>-<seed>)")
+    add_run_arguments(
+        parser, out="the run folder (default: runs/<table>-<seed>, with --quick runs/<table>-<seed>-quick)"
+    )
     return parser
 
 
@@ -121,7 +123,8 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         resolve_models(options.leak_models)  # Before anything long has run.
     command = resume_command("compare", arguments)
     table = open_table(options, command)
-    out = Path(options.out or f"runs/{table.name}-{options.seed}")
+    quick = "-quick" if options.quick else ""  # In its own folder, beside the whole run.
+    out = Path(options.out or f"runs/{table.name}-{options.seed}{quick}")
     terminal = Terminal()
     terminal.table(table, choose_split(table, options.split), options.quick)
     models = [QUICK_MODELS.get(name, name) if options.quick else name for name in options.models]

@@ -121,12 +121,27 @@ def typed(printed, start):
     return shlex.split(line[line.index(start) + len(start) :])
 
 
-@pytest.mark.parametrize("option", [["--quick"], ["--split", "holdout"], ["--folds", "2"]])
+@pytest.mark.parametrize("option", [["--split", "holdout"], ["--folds", "2"]])
 def test_a_run_can_be_typed_again_with_fresh_in_place_of_an_option(option, table, capsys):
     assert compare.main([table, *CHEAP, *option]) == 0
     assert compare.main([table, *CHEAP, "--folds", "4"]) == 2
     assert "--fresh" in capsys.readouterr().err
     assert compare.main([table, *CHEAP, "--folds", "4", "--fresh"]) == 0
+
+
+def test_after_a_quick_look_the_command_without_quick_runs_beside_it(table, capsys):
+    assert compare.main([table, *CHEAP, "--quick"]) == 0
+    printed = capsys.readouterr().out
+    assert "drop --quick." in printed
+    assert "my table-0-quick/report.html" in printed
+    assert compare.main([table, *CHEAP]) == 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["my table-0", "my table-0-quick"]
+
+
+def test_after_a_quick_look_in_a_named_folder_another_one_is_to_be_named(table, capsys):
+    assert compare.main([table, *CHEAP, "--quick", "--out", "mine"]) == 0
+    assert "drop --quick and name another folder with --out" in capsys.readouterr().out
+    assert compare.main([table, *CHEAP, "--out", "whole"]) == 0
 
 
 def test_the_names_of_seven_classes_can_be_given_as_advised(table, capsys):

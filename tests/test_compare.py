@@ -135,7 +135,9 @@ def test_clinical_columns_are_an_option(csv, tmp_path, capsys, lesions):
 def test_a_quick_look_is_marked_as_no_result(csv, capsys, tmp_path):
     assert main([str(csv), "--quick", "--models", "dummy", "--samplers", "none"]) == 0
     assert "QUICK LOOK" in capsys.readouterr().err
-    assert "no result" in (tmp_path / "runs" / "small-0" / "report.html").read_text()
+    page = (tmp_path / "runs" / "small-0-quick" / "report.html").read_text()
+    assert "not a result" in page
+    assert "drop <code>--quick</code>." in page
 
 
 def test_without_lesions_the_split_is_by_image_and_the_report_warns(csv, capsys, tmp_path):

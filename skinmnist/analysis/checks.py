@@ -213,9 +213,10 @@ def quick(analysis: Analysis) -> str | None:
     if not record.info.quick:
         return None
     rows, folds = record.info.protocol.rows, record.info.protocol.folds
+    elsewhere = " and name another folder with --out" if "--out" in record.info.command else ""
     return (
-        f"This was a quick look at {rows:,} pictures in {folds} folds and is no result; for one, type the "
-        "command again with --fresh in place of --quick."
+        f"This was a quick look at {rows:,} pictures in {folds} folds, not a result. For a result, run the "
+        f"command again: drop --quick{elsewhere}."
     )
 
 

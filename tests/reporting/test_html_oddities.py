@@ -43,7 +43,7 @@ def test_banners_say_what_is_wrong(make_run, read_page) -> None:
     text = read_page(render_page(analyze(record, draws=10))).text
     for expected in (
         "say nothing about real skin lesions",
-        "A quick look and no result",
+        "A quick look, not a result",
         "usually raises the scores",
         "SMOTE on components with Random forest , fold 2: the sampler found <no> neighbours".replace(
             " ,", ","

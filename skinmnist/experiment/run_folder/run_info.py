@@ -298,7 +298,7 @@ class RunInfo:
     command: str
     arguments: Arguments
     seed: Seed
-    #: Whether the run is a quick look and no result.
+    #: Whether the run is a quick look, not a result.
     quick: bool
     jobs: Positive | None
     protocol: Protocol
