@@ -260,7 +260,7 @@ class _Run:
     def _describe(self) -> RunInfo:
         """Describe a run before its first cell; `RunInfo.merged_with` adds what its folder holds."""
         plan, table, protocol, models = self.plan, self.table, self.plan.protocol, self.plan.models
-        fit = LesionFit.of_table(table)
+        fit, split = LesionFit.of_table(table), self._split_facts()
         return RunInfo(
             skinmnist=skinmnist.__version__,
             command=self.request.command,
@@ -275,6 +275,7 @@ class _Run:
                 rows=protocol.rows,
                 repeats=plan.repeats,
                 jobs=self.jobs,
+                cv=plan.cv,
             ),
             seed=protocol.seed,
             repeats=plan.repeats,
@@ -285,13 +286,13 @@ class _Run:
             fingerprints=plan.fingerprints,
             held_out=self.provenance.held_out,
             table=TableInfo.of_table(table),
-            split_facts=self._split_facts(),
+            split_facts=split,
             lesion_fit=fit,
             grid=Grid(
                 samplers=tuple(sorted_samplers(plan.task.samplers)),
                 models={name: models[name] for name in sorted_models(models)},
             ),
-            notes=(*(fit.warning if fit else ()), *table.notes, *plan.notes),
+            notes=(*(fit.warning if fit else ()), *split.warning(protocol.split), *table.notes, *plan.notes),
             versions=versions(),
             hardware=Hardware(**hardware()),
         )
@@ -304,7 +305,7 @@ class _Run:
         folds = plan.task.folds[0]
         # Of a holdout only the held-out part stands apart.
         return SplitFacts.of_split(
-            self.table, np.minimum(folds, 1) if plan.protocol.split == "holdout" else folds
+            self.table, np.minimum(folds, 1) if plan.protocol.planned_folds == 1 else folds
         )
 
     def _entries(self) -> tuple[CellEntry, ...]:

@@ -21,7 +21,7 @@ from skinmnist.experiment.fit_cell import Task
 from skinmnist.experiment.fusion import Fusion, choose_columns, informative_columns
 from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
 from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
-from skinmnist.experiment.splits import LEFT_OUT, assign_folds, choose_split
+from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, Split, assign_folds, choose_split
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 
@@ -35,7 +35,8 @@ class Plan:
 
     `cells` stand in the order of the tables; `notes` have one sentence for each pair that is not planned.
     `identity` digests the protocol, the code, the library versions and the precision of networks.
-    `fusion` adds clinical columns to finished cells, where any were asked for.
+    `fusion` adds clinical columns to finished cells, where any were asked for; `cv` says where given folds
+    come from.
     """
 
     cells: tuple[Cell, ...]
@@ -45,6 +46,7 @@ class Plan:
     repeats: int
     identity: str
     fusion: Fusion | None = None
+    cv: str = ""
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -87,12 +89,15 @@ def make_plan(
     models: Iterable[str] | Mapping[str, Any],
     folds: int,
     repeats: int,
-    split: str | None,
+    split: str | GivenFolds | None,
     seed: int,
     rows: npt.NDArray[np.int64] | None,
     clinical: Iterable[str] = (),
 ) -> Plan:
-    """Resolve names, assign folds and cross the grid; the parameters are those of `run_comparison`."""
+    """Resolve names, assign folds and cross the grid; the parameters are those of `run_comparison`.
+
+    Given folds take the place of `folds`, `repeats` and `rows`.
+    """
     if not 0 <= seed < 2**31:
         raise InputError(f"received seed {seed}; expected a whole number from 0 to {2**31 - 1}")
     found_samplers = resolve_samplers(samplers, table.class_names)
@@ -101,30 +106,30 @@ def make_plan(
     if clash:
         raise InputError(f"received {sorted(clash)[0]!r} as a sampler and as a model; rename one of them")
     columns = choose_columns(table, clinical)
-    chosen_split = choose_split(table, split)
-    fold_of = assign_folds(table, folds, repeats, chosen_split, seed, rows, keep_copies=True)
+    given = split if isinstance(split, GivenFolds) else _drawn_folds(table, folds, repeats, split, seed, rows)
+    fold_of = given.fold_of
     columns, silent = informative_columns(columns, fold_of[0] != LEFT_OUT)
-    held_out = 1 if chosen_split == "holdout" else folds
-    cells, notes = plan_cells(found_samplers, found_models, repeats, held_out, fused=bool(columns))
+    protocol = Protocol(
+        data=table.digest(),
+        folds=given.folds,
+        split=given.split,
+        seed=seed,
+        rows=int(np.count_nonzero(fold_of[0] != LEFT_OUT)),
+        # Of folds that are drawn, repeat 0 shows which rows take part, for any number of repeats.
+        assignment=hashlib.sha256((fold_of if given.origin else fold_of[0]).tobytes()).hexdigest()[:16],
+    )
+    give_back(table.pixels)
+    cells, notes = plan_cells(
+        found_samplers, found_models, len(fold_of), protocol.planned_folds, fused=bool(columns)
+    )
     if not cells:
         raise InputError("; ".join(notes) + "; nothing is left to run, so name other samplers or models")
     task = Task(
         folds=fold_of,
-        by_lesion=chosen_split != "image" and table.lesion_ids is not None,
+        by_lesion=given.split != "image" and table.lesion_ids is not None,
         models=found_models,
         samplers=found_samplers,
         seed=seed,
-    )
-    digest = table.digest()
-    give_back(table.pixels)
-    protocol = Protocol(
-        data=digest,
-        folds=folds,
-        split=chosen_split,
-        seed=seed,
-        rows=int(np.count_nonzero(task.folds[0] != LEFT_OUT)),
-        # Repeat 0 shows which rows take part; it is the same for any number of repeats.
-        assignment=hashlib.sha256(task.folds[0].tobytes()).hexdigest()[:16],
     )
     identity = json.dumps(
         [asdict(protocol), code_digest(*_COMPUTING), versions(), choose_precision("auto")], sort_keys=True
@@ -134,10 +139,24 @@ def make_plan(
         notes=(*silent, *notes),
         task=task,
         protocol=protocol,
-        repeats=repeats,
+        repeats=len(fold_of),
         identity=hashlib.sha256(identity.encode()).hexdigest(),
         fusion=Fusion(columns, table.labels, fold_of, len(table.class_names)) if columns else None,
+        cv=given.origin,
     )
+
+
+def _drawn_folds(
+    table: PixelTable,
+    folds: int,
+    repeats: int,
+    split: str | None,
+    seed: int,
+    rows: npt.NDArray[np.int64] | None,
+) -> GivenFolds:
+    chosen: Split = choose_split(table, split)
+    fold_of = assign_folds(table, folds, repeats, chosen, seed, rows, keep_copies=True)
+    return GivenFolds(fold_of, folds, chosen, origin="")
 
 
 def environment() -> dict[str, str]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -11,12 +16,19 @@ import numpy.typing as npt
 from skinmnist.datasets.near_duplicates import first_copies
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+from skinmnist.text import one_line, shown
 
-Split = Literal["lesion", "image", "holdout"]
+#: How folds come about. Of a holdout, and of given pairs that are no cross-validation, only fold 0 is held
+#: out.
+Split = Literal["lesion", "image", "holdout", "given", "given holdout"]
 
 _PLURALS = {"row": "rows", "lesion": "lesions", "group of pictures": "groups of pictures"}
 #: The fold number of a row that takes no part.
 LEFT_OUT = -1
+#: Folds of a cross-validation, and pairs of a training and a test part, at most.
+MOST_FOLDS, MOST_PAIRS = 100, 1000
+
+Rows = npt.NDArray[np.int64]
 
 
 def choose_split(table: PixelTable, split: str | None) -> Split:
@@ -62,8 +74,8 @@ def assign_folds(
     Returns the fold in which a row is held out, or `LEFT_OUT`, of shape
     (repeats, n). InputError where a class has fewer rows, or fewer lesions, than there are folds.
     """
-    if not 2 <= n_folds <= 100:
-        raise InputError(f"received {n_folds} folds; expected 2 to 100")
+    if not 2 <= n_folds <= MOST_FOLDS:
+        raise InputError(f"received {n_folds} folds; expected 2 to {MOST_FOLDS}")
     if repeats < 1:
         raise InputError(f"received {repeats} repeats; expected at least 1")
     taking_part = np.arange(len(table)) if rows is None else np.asarray(rows)
@@ -120,6 +132,192 @@ def _check_enough_of_each_class(
                 f"class {name!r} (label {code}) of table {table.name!r} has {amount}, fewer than the "
                 f"{n_folds} folds; {advice}"
             )
+
+
+@dataclass(frozen=True, eq=False)
+class GivenFolds:
+    """Folds that the user gives, in the layout of `assign_folds`.
+
+    Attributes
+    ----------
+    fold_of : ndarray of shape (repeats, n), int8
+        The fold that holds out a row, or `LEFT_OUT`. Of a cross-validation every fold is held out once. Any
+        other pair is a repeat of its own, whose fold 0 is held out; the other folds are its training part.
+    folds : int
+        Of each repeat.
+    split : {"given", "given holdout"}
+    origin : str
+        Where they come from, such as ``"StratifiedKFold(n_splits=3, random_state=None, shuffle=False)"``.
+    """
+
+    fold_of: npt.NDArray[np.int8]
+    folds: int
+    split: Split
+    origin: str
+
+    @classmethod
+    def from_pairs(cls, pairs: Iterable[Any], labels: npt.NDArray[np.int64], origin: str) -> GivenFolds:
+        """Lay out pairs of the row numbers of a training and of a test part.
+
+        Parameters
+        ----------
+        pairs : iterable of (array, array)
+            Row numbers, or masks of one value a row. They form a cross-validation where one set of test parts
+            after the other covers the same rows once, and each training part is all of the others.
+        labels : ndarray of shape (n,), int64
+        origin : str
+
+        Raises
+        ------
+        InputError
+            Where a part is empty, names no row, or trains without one of the classes, and where a row is in
+            both parts of a pair.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> labels = np.array([0, 1, 0, 1])
+        >>> GivenFolds.from_pairs([([0, 1], [2, 3]), ([2, 3], [0, 1])], labels, "my folds").fold_of
+        array([[1, 1, 0, 0]], dtype=int8)
+        """
+        found = [
+            _as_pair(pair, labels, f"pair {i} of {origin}") for i, pair in enumerate(_few(pairs, origin))
+        ]
+        if not found:
+            raise InputError(f"received no pair of training and test rows from {origin}; expected at least 1")
+        folds = _folds_of_cross_validation(found, len(labels))
+        if folds > MOST_FOLDS:
+            raise InputError(f"received {folds} folds from {origin}; expected 2 to {MOST_FOLDS}")
+        if folds:
+            fold_of = np.full((len(found) // folds, len(labels)), LEFT_OUT, dtype=np.int8)
+            for place, (_, test) in enumerate(found):
+                fold_of[place // folds, test] = place % folds
+            return cls(fold_of, folds, "given", origin)
+        share = np.mean([len(test) / (len(train) + len(test)) for train, test in found])
+        fewest = min(len(train) for train, _ in found)
+        # As many parts as make the held-out one the share that it is, for tests that count on it.
+        folds = int(np.clip(round(1 / share), 2, min(MOST_FOLDS, fewest + 1)))
+        fold_of = np.full((len(found), len(labels)), LEFT_OUT, dtype=np.int8)
+        for repeat, (train, test) in enumerate(found):
+            fold_of[repeat, test] = 0
+            fold_of[repeat, train] = 1 + np.arange(len(train)) * (folds - 1) // len(train)
+        return cls(fold_of, folds, "given holdout", origin)
+
+    @classmethod
+    def from_cv(cls, cv: Any, table: PixelTable, rows: Rows | None = None, seed: int = 0) -> GivenFolds:
+        """Split a table, or those of its rows that take part, by a splitter of scikit-learn or by pairs.
+
+        A splitter whose ``random_state`` is open gets `seed`. Its groups are the lesions.
+        """
+        if isinstance(cv, type):
+            raise InputError(f"received the class {cv.__name__} as cv; expected an object: {cv.__name__}()")
+        if isinstance(cv, str) or not (hasattr(cv, "split") or isinstance(cv, Iterable)):
+            raise InputError(
+                f"received {shown(cv)} as cv; expected a number of folds, a splitter of scikit-learn, or "
+                "pairs of training and test rows"
+            )
+        if not hasattr(cv, "split"):
+            return cls.from_pairs(_in_table(cv, rows), table.labels, "the pairs of cv")
+        cv = _seeded_splitter(cv, seed)
+        words = one_line(repr(cv))
+        origin = type(cv).__name__ if words.startswith("<") else words[:200]
+        part = slice(None) if rows is None else rows
+        groups = None if table.lesion_ids is None else table.lesion_ids[part]
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="The groups parameter is ignored")
+                found = cv.split(table.pixels[part], table.labels[part], groups)
+                pairs = list(_few(found, origin))
+        except InputError:
+            raise
+        except Exception as error:  # A splitter of the user's own may raise anything.
+            raise InputError(
+                f"{origin} cannot split table {table.name!r} ({one_line(str(error))}); use another splitter"
+                + ("" if groups is not None else ", or give groups where it needs them")
+            ) from None
+        return cls.from_pairs(_in_table(pairs, rows), table.labels, origin)
+
+
+def _few(pairs: Iterable[Any], origin: str) -> Iterable[Any]:
+    for place, pair in enumerate(islice(pairs, MOST_PAIRS + 1)):
+        if place == MOST_PAIRS:
+            raise InputError(f"received more than {MOST_PAIRS:,} pairs from {origin}; expected fewer")
+        yield pair
+
+
+def _in_table(pairs: Iterable[Any], rows: Rows | None) -> Iterable[Any]:
+    """Turn positions among the rows that take part into row numbers of the table."""
+    for pair in pairs:
+        try:
+            yield pair if rows is None else tuple(rows[np.asarray(part)] for part in pair)
+        except (IndexError, TypeError):
+            raise InputError(
+                f"received a pair in cv that names no rows: expected 0 to {len(rows or ()) - 1}"
+            ) from None
+
+
+def _seeded_splitter(cv: Any, seed: int) -> Any:
+    if getattr(cv, "random_state", 0) is not None or not getattr(cv, "shuffle", True):
+        return cv
+    cv = copy.copy(cv)
+    cv.random_state = seed
+    return cv
+
+
+def _as_pair(pair: Any, labels: npt.NDArray[np.int64], where: str) -> tuple[Rows, Rows]:
+    try:
+        train, test = (np.asarray(part) for part in pair)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{where} is {shown(pair)}; expected two lists of row numbers: train, test"
+        ) from None
+    found = []
+    for name, part in (("training", train), ("test", test)):
+        part = np.flatnonzero(part) if part.dtype == bool and part.shape == labels.shape else part
+        if part.ndim != 1 or not len(part) or part.dtype.kind not in "iu":
+            raise InputError(
+                f"the {name} part of {where} is empty or no list of row numbers; give one or more"
+            )
+        if part.min() < 0 or part.max() >= len(labels) or len(np.unique(part)) < len(part):
+            raise InputError(
+                f"the {name} part of {where} names rows {part.min()} to {part.max()}; expected each row "
+                f"once, from 0 to {len(labels) - 1}"
+            )
+        found.append(np.sort(part).astype(np.int64))
+    shared = np.intersect1d(*found)
+    if len(shared):
+        raise InputError(
+            f"row {shared[0]} is in the training and in the test part of {where}; a test row must not be "
+            "trained on"
+        )
+    missing = np.setdiff1d(labels, labels[found[0]])
+    if len(missing):
+        raise InputError(
+            f"the training part of {where} has no row of class {missing[0]}; use a stratified splitter, or "
+            "leave the class out"
+        )
+    return found[0], found[1]
+
+
+def _folds_of_cross_validation(pairs: list[tuple[Rows, Rows]], n: int) -> int:
+    """Return after how many pairs every row that takes part was tested once; 0 where that never happens."""
+    everything = np.zeros(n, dtype=bool)
+    everything[np.concatenate(pairs[0])] = True
+    tested = np.zeros(n, dtype=np.int64)
+    folds = 0
+    for place, (train, test) in enumerate(pairs, start=1):
+        tested[test] += 1
+        whole = (
+            len(train) + len(test) == everything.sum() and everything[train].all() and everything[test].all()
+        )
+        if not whole or (tested > 1).any():
+            return 0
+        if (tested == everything).all():
+            folds = folds or place
+            tested[:] = 0
+            if place % folds or folds < 2:
+                return 0
+    return folds if not tested.any() else 0
 
 
 def inner_folds(

@@ -90,7 +90,7 @@ def _protocol(info: RunInfo) -> dict[str, str]:
         "table": table.name,
         "size": " × ".join(str(side) for side in table.shape),
         "rows": f"{protocol.rows:,}",
-        "split": f"by {protocol.split}",
+        "split": "as given" if protocol.split.startswith("given") else f"by {protocol.split}",
         "folds": str(protocol.folds),
         "repeats": str(info.repeats),
         "seed": str(protocol.seed),

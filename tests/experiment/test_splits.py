@@ -3,16 +3,34 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    LeaveOneOut,
+    PredefinedSplit,
+    RepeatedStratifiedKFold,
+    ShuffleSplit,
+    StratifiedKFold,
+    TimeSeriesSplit,
+)
 
 from skinmnist.datasets.table import PixelTable, sample_rows
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import Task, fit_cell
 from skinmnist.experiment.grid import resolve_samplers
-from skinmnist.experiment.splits import LEFT_OUT, assign_folds, choose_split, draw_lesions, inner_folds
+from skinmnist.experiment.splits import (
+    LEFT_OUT,
+    GivenFolds,
+    assign_folds,
+    choose_split,
+    draw_lesions,
+    inner_folds,
+)
 from skinmnist.experiment.training import fit_model
 from skinmnist.models.spec import FeatureSettings, ModelSpec, Setting
 from skinmnist.resampling.registry import Resampler
+from skinmnist.text import one_line
 
 
 @pytest.mark.parametrize("split", ["lesion", "image"])
@@ -196,3 +214,93 @@ def test_the_validation_set_is_split_off_before_the_sampler_sees_it(lesions):
     assert len(set(np.bincount(validation_labels))) > 1
     assert result.timing.rows == np.count_nonzero(folds[0] != 2) - len(validation)
     assert result.counts_before.sum() == result.timing.rows
+
+
+def small_table(n=60):
+    """Three classes in turn, and a lesion for every two pictures."""
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 4), dtype=np.uint8)
+    lesions = np.repeat(np.arange(n // 2), 2).astype(str)
+    return PixelTable(pixels, np.arange(n) % 3, ("a", "b", "c"), (2, 2, 1), lesions)
+
+
+def pairs_of(given):
+    """Return the training and test rows that cells of given folds use."""
+    held_out = range(given.folds) if given.split == "given" else [0]
+    return [
+        (np.flatnonzero((fold_of != fold) & (fold_of != LEFT_OUT)), np.flatnonzero(fold_of == fold))
+        for fold_of in given.fold_of
+        for fold in held_out
+    ]
+
+
+SPLITTERS = {
+    "given": [
+        StratifiedKFold(3),
+        RepeatedStratifiedKFold(n_splits=2, n_repeats=3, random_state=1),
+        GroupKFold(4),
+        PredefinedSplit(np.arange(60) // 3 % 4),
+    ],
+    "given holdout": [
+        ShuffleSplit(4, test_size=0.2, random_state=0),
+        GroupShuffleSplit(2, test_size=0.3, train_size=0.4, random_state=0),
+        TimeSeriesSplit(4),
+        PredefinedSplit(np.arange(60) // 3 % 5 - 1),  # Some rows are always trained on.
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("split", "splitter"), [(split, one) for split, some in SPLITTERS.items() for one in some]
+)
+def test_given_folds_are_those_of_the_splitter(split, splitter):
+    table = small_table()
+    given = GivenFolds.from_cv(splitter, table)
+    groups = table.lesion_ids if "Group" in type(splitter).__name__ else None
+    wanted = list(splitter.split(table.pixels, table.labels, groups))
+    assert (given.split, given.origin) == (split, one_line(splitter)[:200])
+    assert given.fold_of.max() == given.folds - 1
+    for (train, test), (wanted_train, wanted_test) in zip(pairs_of(given), wanted, strict=True):
+        np.testing.assert_array_equal(train, np.sort(wanted_train))
+        np.testing.assert_array_equal(test, np.sort(wanted_test))
+    from_pairs = GivenFolds.from_cv(iter(wanted), table)
+    np.testing.assert_array_equal(from_pairs.fold_of, given.fold_of)
+
+
+def test_given_parts_hold_out_the_share_that_they_are():
+    given = GivenFolds.from_cv(ShuffleSplit(2, test_size=0.2, random_state=0), small_table())
+    assert given.folds == 5, "tests of differences count on 1 / (folds - 1) test rows a training row"
+
+
+def test_an_open_random_state_follows_the_seed():
+    splitter, table = StratifiedKFold(3, shuffle=True), small_table()
+    one, same, other = (GivenFolds.from_cv(splitter, table, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.fold_of, same.fold_of)
+    assert not np.array_equal(one.fold_of, other.fold_of)
+    assert splitter.random_state is None, "the user's own object stays as it is"
+
+
+def test_given_folds_of_a_part_of_the_rows():
+    table, rows = small_table(), np.arange(30, 60)
+    given = GivenFolds.from_cv(StratifiedKFold(2), table, rows)
+    np.testing.assert_array_equal(np.flatnonzero(given.fold_of[0] != LEFT_OUT), rows)
+
+
+@pytest.mark.parametrize(
+    ("cv", "message"),
+    [
+        (StratifiedKFold, "the class StratifiedKFold as cv; expected an object: StratifiedKFold()"),
+        ("5-fold", "expected a number of folds, a splitter"),
+        (LeaveOneOut(), "received 60 folds"),
+        ([], "no pair"),
+        ([(np.arange(30), np.arange(29, 60))], "row 29 is in the training and in the test part of pair 0"),
+        ([(np.arange(30), np.arange(30, 61))], "names rows 30 to 60; expected each row once, from 0 to 59"),
+        ([(np.arange(30), [])], "the test part of pair 0 of the pairs of cv is empty"),
+        ([(np.arange(0, 60, 3), [1])], "has no row of class 1"),
+        ([3], "expected two lists of row numbers"),
+        (TimeSeriesSplit(80), "cannot split table 'table'"),
+    ],
+)
+def test_folds_that_are_none(cv, message, monkeypatch):
+    monkeypatch.setattr("skinmnist.experiment.splits.MOST_FOLDS", 50)
+    with pytest.raises(InputError, match=message.replace("(", r"\(").replace(")", r"\)")):
+        GivenFolds.from_cv(cv, small_table())

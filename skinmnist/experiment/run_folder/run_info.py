@@ -23,7 +23,7 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
 from skinmnist.experiment.run_folder.decoding import OPTIONAL, Amount, Between, Count, decode, encode, refused
 from skinmnist.experiment.run_folder.store import Provenance
-from skinmnist.experiment.splits import LEFT_OUT
+from skinmnist.experiment.splits import LEFT_OUT, Split
 
 Folds = Annotated[int, Between(2, 100)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
@@ -58,6 +58,8 @@ class Arguments:
     rows: Count = 0
     repeats: Positive = 1
     jobs: Positive = 1
+    #: Where given folds come from, such as the words of a scikit-learn splitter.
+    cv: str = field(default="", metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,15 @@ class Protocol:
 
     data: str
     folds: Folds
-    split: Literal["lesion", "image", "holdout"]
+    split: Split
     seed: Seed
     rows: Positive
     assignment: str = ""
+
+    @property
+    def planned_folds(self) -> int:
+        """Folds of each repeat that are held out."""
+        return 1 if self.split in ("holdout", "given holdout") else self.folds
 
 
 @dataclass(frozen=True)
@@ -237,6 +244,16 @@ class SplitFacts:
             relabelled_rows=copies[3],
         )
 
+    def warning(self, split: Split) -> tuple[str, ...]:
+        """Return what is to be said of given folds that part lesions: one sentence, or none."""
+        if not split.startswith("given") or not self.shared_lesions:
+            return ()
+        return (
+            f"WARNING: {self.shared_lesions:,} lesions have pictures both in training and in held-out parts "
+            "of the given folds, so a model may answer from memory; use a splitter that keeps groups "
+            "together, such as StratifiedGroupKFold",
+        )
+
     def check(self) -> None:
         """Raise InputError where the fields contradict each other."""
         if self.alike_across and not self.alike_rows:
@@ -356,7 +373,7 @@ class RunInfo:
         return Provenance(self.identity, self.fingerprints, table.class_names, table.shape, self.held_out)
 
     def _check_cells(self) -> None:
-        folds = 1 if self.protocol.split == "holdout" else self.protocol.folds
+        folds = self.protocol.planned_folds
         seen = set()
         for place, entry in enumerate(self.cells):
             where = f"cells[{place}]"

@@ -206,9 +206,9 @@ def families(analysis: Analysis) -> list[dict[str, str]]:
 
 def _more_repeats(record: RunRecord) -> tuple[int, int]:
     """Return a larger number of repeats than that of a run, and how many folds it would have."""
-    repeats, per_repeat = record.info.repeats, record.info.protocol.folds
+    repeats = record.info.repeats
     more = MORE_REPEATS * (repeats if repeats >= MORE_REPEATS else 1)
-    return more, more * (1 if record.info.protocol.split == "holdout" else per_repeat)
+    return more, more * record.info.protocol.planned_folds
 
 
 def _by_verdict(outcomes: Any) -> str:
