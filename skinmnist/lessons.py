@@ -14,11 +14,12 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m skinmnist.lessons",
-        description="Run the lessons of experiments/lessons and write a gallery of pages and notebooks, on "
-        "the table that $SKINMNIST_DATA or data/ holds, else on synthetic pictures.",
+        description="Run the lessons on class imbalance and write a gallery of pages, notebooks and scripts, "
+        "on the table that $SKINMNIST_DATA or data/ holds, else on synthetic pictures.",
     )
     add = parser.add_argument
     add("numbers", metavar="NUMBER", type=int, nargs="*", help="lessons to run (default: all)")
+    add("--list", action="store_true", help="print the lessons and their questions; run nothing")
     add("--out", metavar="DIR", type=Path, default=DEFAULT_OUT, help=f"the gallery (default: {DEFAULT_OUT})")
     add("--jobs", metavar="N", type=int, help="lessons at a time (default: the cores)")
     add("--seed", metavar="N", type=int, default=0, help="of the pictures that are drawn (default: 0)")
@@ -45,6 +46,10 @@ def _teach(options: argparse.Namespace) -> int:
     from skinmnist.teaching.lesson import find_lessons
 
     lessons = find_lessons(numbers=options.numbers)
+    if options.list:
+        for lesson in lessons:
+            say(f"{lesson.number:2}. {lesson.title}: {lesson.question}")
+        return 0
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"received {options.jobs} jobs; expected at least 1")
     if not 0 <= options.seed < 2**31:

@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         action.add_argument(
             "preset",
             metavar="FILE",
-            help="a preset's TOML file, or the name of one in experiments/ or the current folder",
+            help="a preset's TOML file, or the name of one that comes with skinmnist or lies in this folder",
         )
         add_table_arguments(action)
     add_run_arguments(run, out="the run folder (default: runs/<preset>-<table>-<seed>)")

@@ -139,6 +139,7 @@ def test_a_page_stands_alone(gallery, name):
 def test_a_lesson_has_figures_and_a_notebook(gallery, lesson):
     assert Page((gallery / f"{lesson.slug}.html").read_text(encoding="utf-8")).images
     assert (gallery / "notebooks" / f"{lesson.slug}.ipynb").is_file()
+    assert (gallery / "scripts" / lesson.path.name).read_bytes() == lesson.path.read_bytes()
 
 
 def test_the_index_shows_every_lesson_with_its_picture(gallery):
@@ -157,6 +158,14 @@ def test_the_readme_has_the_lines_of_the_table(gallery):
 
 def test_lessons_are_where_the_command_looks():
     assert FOLDER == ROOT / "experiments" / "lessons"
+
+
+def test_lessons_are_listed_without_running_them(capsys):
+    assert main(["--list", "7", "2"]) == 0
+    wanted = [
+        f"{LESSONS[place].number:2}. {LESSONS[place].title}: {LESSONS[place].question}" for place in (6, 1)
+    ]
+    assert capsys.readouterr().out.splitlines() == wanted
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,13 @@ GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 MOST_SHRUNK = 1032
 
 
+def shipped(*names: str) -> Path:
+    """Return the path of lessons or presets: in ``experiments/`` of a clone, or in the package of a wheel."""
+    package = Path(__file__).parents[1]
+    copies = package / "_experiments"  # setup.py makes them.
+    return (copies if copies.is_dir() else package.parent / "experiments").joinpath(*names)
+
+
 def file_type(path: Path) -> int:
     """Return what stands at a path, as ``stat.S_IFREG`` and its like, without following links; 0: nothing."""
     try:

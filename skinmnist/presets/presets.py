@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.files import shipped
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
@@ -39,8 +40,8 @@ from skinmnist.text import is_name, one_line, printable, shown
 #: The largest change of each kind that Keras' layers take: degrees, and shares.
 LARGEST = {"rotation": 360, "zoom": 1, "shift": 1, "shear": 1, "brightness": 1}
 
-#: The presets of the repository.
-FOLDER = Path(__file__).parents[2] / "experiments"
+#: The presets that come with skinmnist.
+FOLDER = shipped()
 
 #: Share of the training lesions that callbacks validate on in the honest protocol.
 VALIDATION_SHARE = 0.1

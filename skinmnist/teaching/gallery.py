@@ -26,7 +26,7 @@ from skinmnist.text import template_environment
 
 INDEX_FILE, FINDINGS_FILE, TABLE_FILE = "index.html", "findings.json", "lessons.md"
 TEACHER_FILE, EXAM_FILE = "teacher.html", "exam.html"
-NOTEBOOKS = "notebooks"
+NOTEBOOKS, SCRIPTS = "notebooks", "scripts"
 _HERE = Path(__file__).parent
 _SOLUTION = "<details>\n<summary>Solution</summary>\n\n```python\n{}\n```\n\n</details>"
 #: Calls that fold the code of a cell away.
@@ -47,8 +47,12 @@ def check_gallery(folder: Path, lessons: Sequence[Lesson]) -> None:
 
 def _owned(lessons: Sequence[Lesson]) -> Owned:
     pages = (INDEX_FILE, TEACHER_FILE, EXAM_FILE, *(f"{lesson.slug}.html" for lesson in lessons))
-    notebooks = (f"{NOTEBOOKS}/{lesson.slug}.ipynb" for lesson in lessons)
-    return Owned("gallery of lessons", (FINDINGS_FILE, TABLE_FILE, *pages, *notebooks))
+    taken_along = [
+        name
+        for lesson in lessons
+        for name in (f"{NOTEBOOKS}/{lesson.slug}.ipynb", f"{SCRIPTS}/{lesson.slug}.py")
+    ]
+    return Owned("gallery of lessons", (FINDINGS_FILE, TABLE_FILE, *pages, *taken_along))
 
 
 def _is_unmarked_gallery(folder: Path) -> bool:
@@ -67,12 +71,14 @@ def write_gallery(
 ) -> Path:
     """Write the gallery of lessons that were run, and the questions of the exam; an earlier one is replaced.
 
-    The teacher's page, in Markdown, is that of the repository by default. Returns the path of the index page.
+    The teacher's page, in Markdown, is by default the one that comes with the lessons. Returns the path of
+    the index page.
     """
     if teacher is None:
         teacher = (FOLDER / "teacher.md").read_text(encoding="utf-8")
     claim(folder, _owned([run.lesson for run in runs]), _is_unmarked_gallery)
-    (folder / NOTEBOOKS).mkdir(exist_ok=True)
+    for name in (NOTEBOOKS, SCRIPTS):
+        (folder / name).mkdir(exist_ok=True)
     environment = _environment()
     environment.globals |= {
         "runs": runs,
@@ -99,6 +105,7 @@ def write_gallery(
             after=after,
         )
         write_atomically(folder / NOTEBOOKS / f"{slug}.ipynb", to_notebook(run.lesson).encode())
+        write_atomically(folder / SCRIPTS / f"{slug}.py", run.lesson.path.read_bytes())
     add_page(TEACHER_FILE, "text.html", active="teacher", text=teacher, title="For the teacher")
     add_page(EXAM_FILE, "exam.html", active="exam", questions=questions)
     for name, page in pages.items():

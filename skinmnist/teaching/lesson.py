@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal
 
+from skinmnist.datasets.files import shipped
 from skinmnist.errors import InputError
 from skinmnist.experiment.execution.machine import ONE_THREAD
 from skinmnist.teaching.notebook_api import Claim, Output, Recorder, ShownFigure, recording
@@ -33,8 +34,8 @@ _ENVIRONMENT = {
     "MPLBACKEND": "Agg",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
-#: Where the lessons are in the repository.
-FOLDER = Path(__file__).parent.parent.parent / "experiments" / "lessons"
+#: The lessons that come with skinmnist.
+FOLDER = shipped("lessons")
 _MARK = "# %%"
 _FILE = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
 
@@ -67,8 +68,7 @@ def find_lessons(folder: Path = FOLDER, numbers: list[int] | None = None) -> lis
     paths = {int(match[1]): path for path in folder.glob("*.py") if (match := _FILE.fullmatch(path.name))}
     if not paths:
         raise InputError(
-            f"found no lessons in {folder}; expected the scripts of experiments/lessons, so run this from a "
-            "clone of the repository that was installed with pip install -e ."
+            f"found no lessons in {folder}; expected scripts such as 01_name.py, so install skinmnist again"
         )
     wanted = sorted(paths) if not numbers else list(dict.fromkeys(numbers))
     for number in wanted:

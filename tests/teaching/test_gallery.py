@@ -58,6 +58,12 @@ def test_a_lesson_that_stopped_says_where(written):
     assert "no table" in index.read_text()
 
 
+def test_scripts_are_taken_along(written):
+    scripts = written().parent / "scripts"
+    assert [path.name for path in scripts.iterdir()] == ["01_title.py"]
+    assert read_lesson(scripts / "01_title.py").title == "<Title> & more"
+
+
 def test_the_table_links_the_script(written):
     table = (written().parent / TABLE_FILE).read_text()
     assert "| 1 | [<Title> & more](experiments/lessons/01_title.py) | *a* < b. |" in table

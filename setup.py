@@ -1,0 +1,43 @@
+"""Give the wheel copies of the lessons and presets in ``experiments/``; pyproject.toml has everything else.
+
+A mapping of package directories would take everything in that folder, and a list of all packages.
+"""
+
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+#: Where `skinmnist.datasets.files.shipped` looks for them.
+TARGET = Path("skinmnist", "_experiments")
+SHIPPED = ("*.toml", "lessons/*.py", "lessons/*.md")
+
+
+class BuildWithExperiments(build_py):
+    """Builds the package, and copies what its commands read from ``experiments/`` into it."""
+
+    def run(self) -> None:
+        """Build; in an editable install, commands read the originals."""
+        super().run()
+        if not self.editable_mode:
+            for target, source in self._copies().items():
+                self.mkpath(str(Path(target).parent))
+                self.copy_file(source, target)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """Return the files that are built."""
+        return [*super().get_outputs(include_bytecode), *self._copies()]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        """Return the source of each file, for strict editable installs."""
+        return super().get_output_mapping() | self._copies()
+
+    def _copies(self) -> dict[str, str]:
+        folder = Path("experiments")
+        sources = [path for pattern in SHIPPED for path in sorted(folder.glob(pattern))]
+        return {
+            str(Path(self.build_lib) / TARGET / source.relative_to(folder)): str(source) for source in sources
+        }
+
+
+setup(cmdclass={"build_py": BuildWithExperiments})
