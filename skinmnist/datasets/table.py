@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,6 +92,59 @@ class PixelTable:
                 f"table {self.name!r} received label codes {present.tolist()} for the classes "
                 f"{list(self.class_names)}; expected each code 0 to {len(self.class_names) - 1} at least once"
             )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        X: Any,
+        y: Any,
+        groups: Any = None,
+        *,
+        shape: Sequence[int] | None = None,
+        class_names: Iterable[Any] | None = None,
+        name: str = "table",
+    ) -> PixelTable:
+        """Make a table of your own pictures and labels.
+
+        Parameters
+        ----------
+        X : array, list or data frame
+            Pictures ``(n, height, width)``, ``(n, height, width, channels)`` or flat rows ``(n, columns)``; a
+            list of pictures of one size, as arrays or of Pillow. Grey (1 channel) or RGB (3). Whole numbers
+            and floats above 1 are levels of 0 to 255; floats of 0 to 1 are multiplied by 255. `notes` say how
+            floats were understood.
+        y : array-like of shape (n,), or str
+            Texts, whole numbers or a categorical; the name of a column where `X` is a data frame.
+        groups : array-like of shape (n,), or str, optional
+            The lesion, or patient, of each picture: one group never stands on both sides of a split.
+        shape : tuple of int, optional
+            ``(height, width, channels)`` of flat rows; without it, square pictures are assumed and noted.
+        class_names : sequence of str, optional
+            The order of the classes, or the names of whole numbers 0 to k - 1. By default in sorted order.
+        name : str
+
+        Returns
+        -------
+        PixelTable
+
+        Raises
+        ------
+        InputError
+            Where lengths, values or shapes do not fit, in one sentence.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> pictures = np.linspace(0, 1, 4 * 8 * 8 * 3).reshape(4, 8, 8, 3)
+        >>> table = PixelTable.from_arrays(pictures, ["nv", "mel", "nv", "nv"], groups=[1, 2, 3, 3])
+        >>> table
+        <PixelTable table: 4 pictures of 8 x 8 x 3, 3 lesions, 2 classes>
+        >>> table.notes
+        ('floats were taken as pixels of 0-1, and multiplied by 255',)
+        """
+        from skinmnist.datasets.from_arrays import table_from_arrays
+
+        return table_from_arrays(X, y, groups, shape=shape, class_names=class_names, name=name)
 
     def __len__(self) -> int:
         return len(self.labels)

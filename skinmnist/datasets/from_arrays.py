@@ -1,0 +1,334 @@
+"""Tables from what is at hand in Python: arrays, pictures, data frames, and data sets of scikit-learn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.text import shown
+
+Array = npt.NDArray[Any]
+
+_HOW = "expected a PixelTable, (X, y) or (X, y, groups)"
+
+
+def as_table(data: Any) -> PixelTable:
+    """Return a table of what `run_comparison` takes as one.
+
+    Parameters
+    ----------
+    data : PixelTable, tuple or Bunch
+        ``(X, y)`` or ``(X, y, groups)`` as `table_from_arrays` takes them; a data set of scikit-learn with
+        ``images`` or ``data``, ``target`` and perhaps ``target_names``.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> as_table((np.zeros((4, 8, 8), np.uint8), ["nv", "mel", "nv", "mel"]))
+    <PixelTable table: 4 pictures of 8 x 8 x 1, lesions unknown, 2 classes>
+    """
+    if isinstance(data, PixelTable):
+        return data
+    if isinstance(data, Mapping) and "target" in data and ("images" in data or "data" in data):
+        names = data.get("target_names")
+        pictures = data["images"] if data.get("images") is not None else data["data"]
+        return table_from_arrays(pictures, data["target"], class_names=names)
+    if isinstance(data, tuple | list) and len(data) in (2, 3) and not np.isscalar(data[0]):
+        return table_from_arrays(*data)
+    if isinstance(data, str) or hasattr(data, "__fspath__"):
+        raise InputError(
+            f"received the path {shown(str(data))}; {_HOW}: read the file with load_hmnist(path)"
+        )
+    if hasattr(data, "shape"):
+        raise InputError(
+            f"received an array of shape {tuple(data.shape)} without labels; {_HOW}: give both in brackets, "
+            "as in run_comparison((X, y))"
+        )
+    raise InputError(f"received {shown(type(data).__name__)}; {_HOW}")
+
+
+def table_from_arrays(
+    X: Any,
+    y: Any,
+    groups: Any = None,
+    *,
+    shape: Sequence[int] | None = None,
+    class_names: Iterable[Any] | None = None,
+    name: str = "table",
+) -> PixelTable:
+    """Make a table of pictures and labels: `PixelTable.from_arrays`."""
+    X, y, groups = _take_columns(X, y, groups)
+    notes: list[str] = []
+    images, given = _as_array(X, notes)
+    height, width, channels = _shape_of(images.shape, shape if shape is not None else given, notes)
+    labels = _labels_of(y)
+    _check_lengths(images, X=len(images), y=len(labels), groups=None if groups is None else len(groups))
+    pixels = _as_levels(images.reshape(len(images), -1), notes)
+    codes, names = _encode(labels, _names_of(y, class_names))
+    return PixelTable(
+        pixels,
+        codes,
+        names,
+        (height, width, channels),
+        lesion_ids=None if groups is None else _groups_of(groups),
+        name=name,
+        notes=tuple(notes),
+    )
+
+
+def _take_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
+    """Take labels and groups that are named as columns out of a data frame."""
+    if not hasattr(X, "columns"):
+        return X, y, groups
+    asked = [name for name in (y, groups) if isinstance(name, str)]
+    missing = [name for name in asked if name not in X.columns]
+    if missing:
+        raise InputError(f"received the column {shown(missing[0])}, which the data frame does not have")
+    y, groups = (X[column] if isinstance(column, str) else column for column in (y, groups))
+    return X.drop(columns=asked), y, groups
+
+
+def _as_array(X: Any, notes: list[str]) -> tuple[Array, tuple[int, ...] | None]:
+    """Return pictures as one array, and their shape where the pictures themselves tell it."""
+    if isinstance(X, str) or hasattr(X, "__fspath__"):
+        raise InputError(f"received the path {shown(str(X))} as X; read it with load_hmnist(path)")
+    if hasattr(X, "columns"):
+        texts = [column for column in X.columns if X[column].dtype.kind not in "biuf"]
+        if texts:
+            column = shown(str(texts[0]))
+            raise InputError(f"the column {column} of X holds no numbers; drop it, or name it: y={column}")
+        return X.to_numpy(), None
+    if hasattr(X, "toarray"):
+        raise InputError("received a sparse matrix as X; make it dense: X.toarray()")
+    if isinstance(X, list | tuple) and len(X) and (hasattr(X[0], "getbands") or np.ndim(X[0]) > 1):
+        return _stack(X, notes)
+    try:
+        images = np.asarray(X)
+    except (ValueError, TypeError):
+        raise InputError("the pictures of X differ in size; resize them to one") from None
+    if images.dtype.kind not in "biuf":
+        first = images.flat[0] if images.size else "nothing"
+        raise InputError(
+            f"X holds no numbers but {shown(str(first))}; expected pixels, or pictures: open files with "
+            "PIL.Image.open"
+        )
+    return images, None
+
+
+def _stack(pictures: Sequence[Any], notes: list[str]) -> tuple[Array, tuple[int, ...]]:
+    """Stack pictures of one size; those of Pillow become grey or RGB, all the same."""
+    if hasattr(pictures[0], "getbands"):
+        modes = sorted({picture.mode for picture in pictures})
+        odd = [mode for mode in modes if mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")]
+        if odd:
+            raise InputError(f"received a picture of mode {odd[0]}; convert it: picture.convert('L')")
+        mode = "L" if set(modes) <= {"1", "L", "LA"} else "RGB"
+        if modes != [mode]:
+            notes.append(f"pictures of mode {', '.join(modes)} were converted to {mode}")
+        pictures = [picture.convert(mode) for picture in pictures]
+    arrays = [np.asarray(picture) for picture in pictures]
+    sizes = sorted({array.shape for array in arrays})
+    if len(sizes) > 1:
+        one, other = (" x ".join(map(str, size)) for size in sizes[:2])
+        raise InputError(f"the pictures of X differ in size ({one}, {other}); resize them to one")
+    stacked = np.stack(arrays)
+    return stacked, (*stacked.shape[1:], 1)[:3]
+
+
+def _shape_of(
+    received: tuple[int, ...], shape: Sequence[int] | None, notes: list[str]
+) -> tuple[int, int, int]:
+    """Return (height, width, channels) of one picture; InputError where that is open."""
+    if len(received) not in (2, 3, 4) or 0 in received:
+        raise InputError(
+            f"received X of shape {received}; expected (pictures, height, width), with channels behind, or "
+            "(pictures, columns)"
+        )
+    columns = math.prod(received[1:])
+    if shape is not None:
+        return _checked_shape(tuple(shape), columns, received)
+    if len(received) == 4:
+        return _with_channels_last(received)
+    if len(received) == 3:
+        side = math.isqrt(received[1])
+        if received[2] in (1, 3) and side**2 == received[1] and side > 1:
+            raise InputError(
+                f"received X of shape {received}, which may be flat pictures or grey ones; give "
+                f"shape=({side}, {side}, {received[2]}) or shape=({received[1]}, {received[2]}, 1)"
+            )
+        return received[1], received[2], 1
+    for channels in (1, 3):
+        side = math.isqrt(columns // channels)
+        if side**2 * channels == columns:
+            notes.append(f"{columns:,} columns were taken as pictures of {side} x {side} x {channels}")
+            return side, side, channels
+    found = [(h, columns // c // h, c) for c in (3, 1) for h in _divisors(columns // c) if not columns % c]
+    likely = sorted(found, key=lambda one: abs(math.log(one[0] / one[1])))[:3]
+    raise InputError(
+        f"received X of {columns:,} columns, which are no square pictures; give their shape, such as "
+        f"{' or '.join(f'shape={one}' for one in likely)}"
+    )
+
+
+def _checked_shape(shape: tuple[int, ...], columns: int, received: tuple[int, ...]) -> tuple[int, int, int]:
+    if len(shape) == 2 and 0 not in shape:
+        shape = (*shape, columns // math.prod(shape) or 1)
+    if len(shape) != 3 or math.prod(shape) != columns or shape[2] not in (1, 3):
+        raise InputError(
+            f"received shape={shape} for X of shape {received}; expected (height, width, channels), with "
+            f"1 or 3 channels, whose product is {columns:,}"
+        )
+    height, width, channels = (int(side) for side in shape)
+    return height, width, channels
+
+
+def _with_channels_last(received: tuple[int, ...]) -> tuple[int, int, int]:
+    _, height, width, channels = received
+    if channels in (1, 3):
+        return height, width, channels
+    if height in (1, 3):
+        raise InputError(
+            f"received X of shape {received}, with the channels first; put them last: np.moveaxis(X, 1, -1)"
+        )
+    advice = "drop the transparency: X[..., :3]" if channels == 4 else "convert the pictures to RGB first"
+    raise InputError(f"received X of shape {received}; expected 1 or 3 channels, got {channels}; {advice}")
+
+
+def _divisors(number: int) -> list[int]:
+    small = [one for one in range(1, math.isqrt(number) + 1) if number % one == 0]
+    return sorted({*small, *(number // one for one in small)})
+
+
+def _check_lengths(images: Array, X: int, y: int, groups: int | None) -> None:
+    if y != X:
+        single = "; X may be one picture: put it in a list" if y == 1 and images.ndim < 4 else ""
+        raise InputError(f"received {X:,} pictures and {y:,} labels; expected as many of both{single}")
+    if groups is not None and groups != y:
+        raise InputError(f"received {groups:,} groups for {y:,} pictures; expected one for each")
+
+
+def _as_levels(rows: Array, notes: list[str]) -> npt.NDArray[np.uint8]:
+    """Return grey levels of 0 to 255, and note how numbers were understood."""
+    if rows.dtype == np.uint8:
+        # The user may go on to change an array; one that is mapped from disk stays there.
+        return rows if isinstance(rows, np.memmap) else np.array(rows)
+    if rows.dtype == np.bool_:
+        notes.append("False and True were taken as black and white")
+        return rows.astype(np.uint8) * np.uint8(255)
+    low, high = float(rows.min()), float(rows.max())
+    if not math.isfinite(low + high):
+        row, column = (int(place) for place in np.argwhere(~np.isfinite(rows))[0])
+        raise InputError(
+            f"picture {row} holds {rows[row, column]} (column {column}); expected numbers: drop the picture"
+        )
+    if low < 0:
+        raise InputError(
+            f"X holds negative values ({low:g} to {high:g}); expected pixels of 0-1 or 0-255, so undo the "
+            "standardisation"
+        )
+    if high > 255:
+        raise InputError(
+            f"X holds values up to {high:g}; expected pixels of 0-1 or 0-255, so divide by {high:g}"
+        )
+    if rows.dtype.kind in "iu":
+        return rows.astype(np.uint8)
+    scale = 255.0 if high <= 1 else 1.0
+    levels = np.rint(rows * scale if high <= 1 else rows)
+    said = "0-1, and multiplied by 255" if high <= 1 else f"levels of 0-255 (the largest is {high:g})"
+    rounded = high > 1 and not np.array_equal(levels, rows)
+    notes.append(f"floats were taken as pixels of {said}{', and rounded' if rounded else ''}")
+    return levels.astype(np.uint8)
+
+
+def _labels_of(y: Any) -> Array:
+    """Return labels in one dimension: texts or whole numbers."""
+    if y is None:
+        raise InputError("received no labels; give y, one label for each picture")
+    labels = _as_values(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or not len(labels):
+        advice = ", such as y.argmax(axis=1) of one-hot rows" if labels.ndim == 2 else ""
+        raise InputError(f"received y of shape {labels.shape}; expected one label for each picture{advice}")
+    unknown = np.flatnonzero(pd.isna(labels))
+    if len(unknown):
+        raise InputError(
+            f"picture {unknown[0]} has no label ({labels[unknown[0]]}); drop the picture or fill in its label"
+        )
+    if labels.dtype.kind == "f":
+        if (labels != np.rint(labels)).any():
+            odd = labels[labels != np.rint(labels)][0]
+            raise InputError(f"received the label {odd:g}; expected classes: names or whole numbers")
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind in "iub":
+        return labels
+    return np.asarray([str(label) for label in labels])
+
+
+def _as_values(values: Any) -> Array:
+    """Return an array in which what is missing among texts is no text."""
+    if isinstance(values, list | tuple) and any(isinstance(value, str) for value in values):
+        return np.asarray(values, dtype=object)
+    return np.asarray(values)
+
+
+def _names_of(y: Any, class_names: Iterable[Any] | None) -> tuple[str, ...] | None:
+    """Return the names of the classes in order; a categorical has its own."""
+    if class_names is not None:
+        if isinstance(class_names, str):
+            raise InputError(f"received class_names={class_names!r}; expected a list of names")
+        return tuple(str(one) for one in class_names)
+    dtype = getattr(y, "dtype", None)
+    categories = getattr(dtype, "categories", None)
+    return None if categories is None else tuple(str(one) for one in categories if (y == one).any())
+
+
+def _encode(labels: Array, names: tuple[str, ...] | None) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Return codes, and names in the order of codes."""
+    found, codes = np.unique(labels, return_inverse=True)
+    if len(found) < 2:
+        raise InputError(f"all labels are {shown(str(found[0]))}; expected two classes or more")
+    words = [str(one) for one in found]
+    if names is None:
+        return codes.astype(np.int64), tuple(words)
+    if set(words) <= set(names):
+        places = np.array([names.index(word) for word in words])
+    elif labels.dtype.kind in "iu" and found[0] >= 0 and found[-1] < len(names):
+        places = found.astype(np.int64)
+    else:
+        known = set(names)
+        odd = next(word for word in words if word not in known)
+        raise InputError(
+            f"received the label {shown(odd)} and class_names={list(names)}; expected labels among these "
+            f"names, or their positions 0 to {len(names) - 1}"
+        )
+    absent = [one for place, one in enumerate(names) if place not in set(places.tolist())]
+    if absent:
+        raise InputError(f"no picture is labelled {shown(absent[0])}; leave it out of class_names")
+    return places[codes].astype(np.int64), names
+
+
+def _groups_of(groups: Any) -> npt.NDArray[np.str_]:
+    values = _as_values(groups)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise InputError(f"received groups of shape {values.shape}; expected one for each picture")
+    unknown = np.flatnonzero(pd.isna(values) | (values.astype(str) == ""))
+    if len(unknown):
+        raise InputError(
+            f"picture {unknown[0]} has no group; give each picture one, of its own where nothing is known"
+        )
+    return np.asarray([str(group) for group in values.tolist()])

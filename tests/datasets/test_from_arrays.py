@@ -1,0 +1,200 @@
+"""Tables of a user's own arrays: what is understood, what is noted, and what is refused."""
+
+import doctest
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from skinmnist import PixelTable
+from skinmnist.datasets import from_arrays, table
+from skinmnist.datasets.from_arrays import as_table
+from skinmnist.errors import InputError
+
+RNG = np.random.default_rng(0)
+LEVELS = RNG.integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
+LABELS = ["nv", "mel", "nv", "bkl", "mel", "nv"]
+
+
+def test_the_examples_run():
+    assert doctest.testmod(from_arrays).failed == doctest.testmod(table).failed == 0
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        LEVELS,
+        LEVELS.reshape(6, -1),
+        LEVELS.astype(int),
+        LEVELS.astype(np.float32),
+        LEVELS / 255,
+        (LEVELS / 255).astype(np.float32).tolist(),
+        pd.DataFrame(LEVELS.reshape(6, -1)),
+        list(LEVELS),
+        [Image.fromarray(picture) for picture in LEVELS],
+        [Image.fromarray(picture).convert("RGBA") for picture in LEVELS],
+    ],
+    ids=["uint8", "rows", "int", "float", "share", "lists", "frame", "arrays", "pillow", "rgba"],
+)
+def test_one_table_in_many_forms(X):
+    found = PixelTable.from_arrays(X, LABELS)
+    np.testing.assert_array_equal(found.pixels, LEVELS.reshape(6, -1))
+    assert found.shape == (4, 4, 3)
+    assert found.class_names == ("bkl", "mel", "nv")
+    assert [found.class_names[code] for code in found.labels] == LABELS
+    assert found.lesion_ids is None
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array(LABELS),
+        pd.Series(LABELS, index=range(10, 16)),
+        pd.Series(LABELS, dtype="category"),
+        pd.Categorical(LABELS, categories=["bkl", "mel", "nv", "vasc"]),
+        np.array(LABELS, dtype=object)[:, None],
+    ],
+    ids=["array", "series", "categorical", "unused category", "column"],
+)
+def test_one_set_of_labels_in_many_forms(y):
+    found = PixelTable.from_arrays(LEVELS, y)
+    assert found.class_names == ("bkl", "mel", "nv")
+    np.testing.assert_array_equal(found.labels, [2, 1, 2, 0, 1, 2])
+
+
+def test_the_order_of_a_categorical_and_of_class_names_stays():
+    names = ("nv", "mel", "bkl")
+    assert PixelTable.from_arrays(LEVELS, pd.Categorical(LABELS, categories=names)).class_names == names
+    given_names = PixelTable.from_arrays(LEVELS, LABELS, class_names=names)
+    by_number = PixelTable.from_arrays(LEVELS, [0.0, 1, 0, 2, 1, 0], class_names=names)
+    for found in (given_names, by_number):
+        assert found.class_names == names
+        np.testing.assert_array_equal(found.labels, [0, 1, 0, 2, 1, 0])
+
+
+def test_numbers_are_sorted_as_numbers():
+    found = PixelTable.from_arrays(LEVELS, [10, 9, 10, 9, 2, 2])
+    assert found.class_names == ("2", "9", "10")
+
+
+def test_columns_of_a_frame_may_hold_labels_and_groups():
+    frame = pd.DataFrame(LEVELS.reshape(6, -1)).assign(dx=LABELS, lesion_id=[1, 1, 2, 3, 4, 4])
+    found = PixelTable.from_arrays(frame, "dx", "lesion_id")
+    assert found.lesion_ids.tolist() == ["1", "1", "2", "3", "4", "4"]
+    np.testing.assert_array_equal(found.pixels, LEVELS.reshape(6, -1))
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]))
+def test_a_shape_that_is_given_is_kept(height, width, channels):
+    rows = np.arange(2 * height * width * channels).reshape(2, -1) % 256
+    found = PixelTable.from_arrays(rows, ["a", "b"], shape=(height, width, channels))
+    assert found.shape == (height, width, channels)
+    two = PixelTable.from_arrays(rows, ["a", "b"], shape=(height, width))
+    assert two.shape == (height, width, channels)
+    images = rows.reshape(2, height, width, channels)
+    if (channels, width) != (1, 3):
+        assert PixelTable.from_arrays(images, ["a", "b"]).shape == (height, width, channels)
+
+
+@pytest.mark.parametrize(
+    ("X", "note"),
+    [
+        (LEVELS / 255, "0-1, and multiplied by 255"),
+        (LEVELS * 1.0, r"levels of 0-255 \(the largest is \d+\)$"),
+        (LEVELS * 0.5, "and rounded"),
+        (LEVELS > 99, "black and white"),
+        (LEVELS.reshape(6, -1), "48 columns were taken as pictures of 4 x 4 x 3"),
+        ([Image.fromarray(one).convert("P") for one in LEVELS], "pictures of mode P were converted to RGB"),
+    ],
+)
+def test_what_was_understood_is_noted(X, note):
+    assert re.search(note, " ".join(PixelTable.from_arrays(X, LABELS).notes))
+
+
+def test_whole_numbers_need_no_note():
+    assert PixelTable.from_arrays(LEVELS, LABELS).notes == ()
+
+
+def test_a_table_does_not_change_with_the_users_array():
+    own = LEVELS.copy()
+    found = PixelTable.from_arrays(own, LABELS)
+    own[:] = 0
+    np.testing.assert_array_equal(found.pixels, LEVELS.reshape(6, -1))
+
+
+def with_value(value):
+    changed = LEVELS / 255
+    changed[2, 0, 1, 0] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"y": LABELS[:5]}, "received 6 pictures and 5 labels"),
+        ({"groups": [1, 2]}, "received 2 groups for 6 pictures"),
+        ({"X": with_value(np.nan)}, "picture 2 holds nan (column 3)"),
+        ({"X": with_value(np.inf)}, "picture 2 holds inf"),
+        ({"X": with_value(-0.5)}, "negative values (-0.5 to"),
+        ({"X": with_value(4095)}, "values up to 4095; expected pixels of 0-1 or 0-255, so divide by 4095"),
+        ({"X": np.zeros((6, 50))}, "give their shape, such as shape=(5, 10, 1) or shape=(10, 5, 1)"),
+        ({"X": np.zeros((6, 64, 3))}, "give shape=(8, 8, 3) or shape=(64, 3, 1)"),
+        ({"X": np.zeros((6, 3, 8, 8))}, "channels first; put them last: np.moveaxis(X, 1, -1)"),
+        ({"X": np.zeros((6, 8, 8, 4))}, "got 4; drop the transparency: X[..., :3]"),
+        ({"X": np.zeros(6)}, "received X of shape (6,)"),
+        ({"X": LEVELS, "shape": (4, 4, 1)}, "received shape=(4, 4, 1) for X of shape (6, 4, 4, 3)"),
+        ({"X": "table.csv"}, "received the path 'table.csv' as X; read it with load_hmnist(path)"),
+        ({"X": ["a.png"] * 6}, "expected pixels, or pictures: open files with PIL.Image.open"),
+        ({"X": [LEVELS[0], LEVELS[1, :2]]}, "differ in size (2 x 4 x 3, 4 x 4 x 3); resize them"),
+        ({"X": pd.DataFrame({"a": LABELS})}, "the column 'a' of X holds no numbers"),
+        ({"X": pd.DataFrame({"a": range(6)}), "y": "dx"}, "received the column 'dx', which the data frame"),
+        ({"X": [Image.new("F", (4, 4))] * 6}, "received a picture of mode F"),
+        ({"y": None}, "received no labels"),
+        (
+            {"y": np.eye(6)},
+            "received y of shape (6, 6); expected one label for each picture, such as y.argmax",
+        ),
+        ({"y": ["nv", np.nan, "nv", "mel", "mel", "nv"]}, "picture 1 has no label (nan)"),
+        ({"y": pd.Series([1, None, 2, 1, 1, 1])}, "picture 1 has no label"),
+        ({"y": np.arange(6) / 10}, "received the label 0.1; expected classes"),
+        ({"y": ["nv"] * 6}, "all labels are 'nv'; expected two classes or more"),
+        ({"class_names": ["nv", "mel"]}, "received the label 'bkl' and class_names=['nv', 'mel']"),
+        ({"class_names": ["nv", "mel", "bkl", "df"]}, "no picture is labelled 'df'"),
+        ({"class_names": "nv"}, "expected a list of names"),
+        ({"groups": [1, None, 2, 3, 4, 5]}, "picture 1 has no group"),
+        ({"groups": np.zeros((6, 2))}, "received groups of shape (6, 2)"),
+    ],
+)
+def test_what_cannot_be_a_table(arguments, message):
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        PixelTable.from_arrays(**{"X": LEVELS, "y": LABELS, **arguments})
+    assert "\n" not in str(caught.value)
+
+
+def test_what_stands_for_a_table():
+    digits = load_digits()
+    found = as_table(digits)
+    assert found.shape == (8, 8, 1)
+    assert found.class_names == tuple("0123456789")
+    np.testing.assert_array_equal(found.pixels, digits.data.astype(np.uint8))
+    np.testing.assert_array_equal(found.labels, digits.target)
+    assert as_table(found) is found
+    assert as_table((LEVELS, LABELS, [1, 1, 2, 3, 4, 4])).n_lesions == 4
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (LEVELS, "an array of shape (6, 4, 4, 3) without labels; expected a PixelTable, (X, y)"),
+        ("table.csv", "read the file with load_hmnist(path)"),
+        (3, "received 'int'; expected a PixelTable"),
+    ],
+)
+def test_what_does_not(data, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        as_table(data)
