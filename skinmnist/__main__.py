@@ -3,45 +3,81 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from skinmnist import __version__
 from skinmnist.console.common import BAD_INPUT
+from skinmnist.names import did_you_mean, known_spelling
 
-COMMANDS = {
-    "compare": "cross samplers with models and write one report",
-    "preset": "run a published system, as its page did it and honestly",
-    "report": "write the report of a run folder again",
-    "train": "train a model on a whole table and save it",
-    "predict": "classify pictures with a saved model",
-    "serve": "open a page on this machine that classifies pictures",
-    "build": "make a pixel table of a folder of pictures",
-    "download": "fetch the tables of the Kaggle collection",
-    "lessons": "run the lessons, write their gallery, mark the exam",
-    "doctor": "print what a bug report needs to know of this machine",
+#: The commands by what a person wants to do, in the order in which a newcomer meets them.
+GROUPS = {
+    "compare": {
+        "compare": "cross samplers with models and write one report",
+        "report": "write the report of a run folder again, or several runs side by side",
+        "preset": "run a published system, as its page did it and honestly",
+        "list": "show samplers, models, metrics, presets, checks and splits by name",
+    },
+    "classify": {
+        "train": "train a model on a whole table and save it",
+        "predict": "classify pictures with a saved model",
+        "serve": "open a page on this machine that classifies pictures",
+    },
+    "data": {
+        "download": "fetch the tables of the Kaggle collection",
+        "build": "make a pixel table of a folder of pictures",
+    },
+    "learn and get help": {
+        "lessons": "run the lessons, write their gallery, mark the exam",
+        "doctor": "print what a bug report needs to know of this machine",
+    },
 }
+COMMANDS = {name: meaning for group in GROUPS.values() for name, meaning in group.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command that is named first with the other arguments."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    command_name = arguments[0] if arguments else "--help"
-    if command_name in COMMANDS:
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(os.environ.get("COMP_LINE", "").split())
+    asked = arguments[0] if arguments else "--help"
+    name = known_spelling(asked, COMMANDS)
+    if name in COMMANDS:
         # Models and samplers of the user's own may stand in the working directory, behind Python's own.
         if str(Path.cwd()) not in sys.path:
             sys.path.append(str(Path.cwd()))
-        return int(importlib.import_module(f"skinmnist.{command_name}").main(arguments[1:]))
-    if command_name == "--version":
+        return int(_module(name).main(arguments[1:]))
+    if asked == "--version":
         print(f"skinmnist {__version__}")
         return 0
-    if command_name in ("--help", "-h"):
-        print("usage: skinmnist COMMAND [arguments]\n")
-        print("\n".join(f"  {name:<10}{meaning}" for name, meaning in COMMANDS.items()))
-        print("\nRun `skinmnist COMMAND --help` for its options.")
+    if asked in ("--help", "-h", "help"):
+        print(_help())
         return 0
-    print(f"skinmnist: received {command_name!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
+    hint = did_you_mean(asked, COMMANDS)
+    print(f"skinmnist: unknown command {asked!r}{hint} (`skinmnist --help` shows all)", file=sys.stderr)
     return BAD_INPUT
+
+
+def _module(command: str) -> Any:
+    return importlib.import_module(f"skinmnist.{command}")
+
+
+def _help() -> str:
+    lines = ["usage: skinmnist COMMAND [arguments]"]
+    for title, commands in GROUPS.items():
+        lines += ["", f"{title}:", *(f"  {name:<10}{meaning}" for name, meaning in commands.items())]
+    lines += ["", "To begin: `skinmnist compare --quick`. Run `skinmnist COMMAND --help` for its options."]
+    return "\n".join(lines)
+
+
+def _complete(words: list[str]) -> None:
+    """Answer a shell that asks for completions, and leave."""
+    from skinmnist.console.parser import complete
+
+    named = [word for word in words[1:2] if word in COMMANDS]
+    complete([*COMMANDS], {command: _module(command).build_parser() for command in named})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.console.common import guarded, say
+from skinmnist.console.common import guarded, program, say
+from skinmnist.console.parser import command_parser
 from skinmnist.text import printable, shell_word
 
 if TYPE_CHECKING:
@@ -22,11 +23,17 @@ LONGEST_SIDE = 1024
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m skinmnist.build",
-        description="Make a pixel table of pictures: of a folder for each class, or of any folders and a "
+    parser = command_parser(
+        "build",
+        "Make a pixel table of pictures: of a folder for each class, or of any folders and a "
         "metadata file. An interrupted build goes on when the same command is typed again.",
-        epilog=facts.DISCLAIMER,
+        (
+            "pictures --out table.csv",
+            "part_1 part_2 --metadata HAM10000_metadata.csv --size 75x100 --out table.csv",
+            "part_1 part_2 --kaggle data",
+        ),
+        usage="FOLDER ... (--out CSV | --kaggle DIR) [options]",
+        closing=facts.DISCLAIMER,
     )
     add = parser.add_argument
     add("folders", metavar="FOLDER", nargs="+", help="folders of pictures, such as both parts of HAM10000")
@@ -79,7 +86,7 @@ def _build(options: argparse.Namespace) -> int:
             progress=terminal,
         )
     _print_built(built)
-    say(f"compare on it: python -m skinmnist.compare {shell_word(targets[-1].path)}")
+    say(f"compare on it: {program('compare')} {shell_word(targets[-1].path)}")
     return 0
 
 

@@ -18,10 +18,11 @@ from skinmnist.console.common import (
     resume_command,
     run_options,
 )
+from skinmnist.console.parser import command_parser
 from skinmnist.errors import InputError
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.models.registry import DEFAULT_MODELS, MODELS
-from skinmnist.resampling.registry import STRATEGIES
+from skinmnist.names import known_spelling
 
 if TYPE_CHECKING:
     from skinmnist.console.terminal import Terminal
@@ -36,19 +37,34 @@ QUICK_MODELS = {"cnn": "cnn_tiny"}
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m skinmnist.compare",
-        description="Cross samplers with models under stratified cross-validation and write one report.",
-        epilog=facts.DISCLAIMER,
+    parser = command_parser(
+        "compare",
+        "Cross samplers with models under stratified cross-validation and write one report.",
+        (
+            "--quick",
+            "hmnist_28_28_RGB.csv --samplers none SMOTE --models svm random_forest",
+            "table.csv --metadata metadata.csv --split lesion --folds 5 --repeats 3",
+        ),
+        usage="[CSV] [options]",
+        closing=facts.DISCLAIMER,
     )
     add_table_arguments(parser)
-    add = parser.add_argument
+    _add_what_to_compare(parser)
+    _add_split(parser)
+    add_run_arguments(
+        parser, out="the run folder (default: runs/<table>-<seed>, with --quick runs/<table>-<seed>-quick)"
+    )
+    return parser
+
+
+def _add_what_to_compare(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what to compare").add_argument
     add(
         "--samplers",
         metavar="NAME",
         nargs="+",
         default=[*DEFAULT_SAMPLERS],
-        help=f"{', '.join(STRATEGIES)}, a class name of imbalanced-learn, or package.module:Class "
+        help="what `skinmnist list samplers` shows, or package.module:Class "
         f"(default: {' '.join(DEFAULT_SAMPLERS)})",
     )
     add(
@@ -56,7 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         nargs="+",
         default=[*DEFAULT_MODELS],
-        help=f"{', '.join(MODELS)}, or package.module:Class (default: {' '.join(DEFAULT_MODELS)})",
+        help="what `skinmnist list models` shows, or package.module:Class "
+        f"(default: {' '.join(DEFAULT_MODELS)})",
     )
     add(
         "--clinical",
@@ -65,19 +82,6 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         help=f"add a row <model>+clinical for every model, which also knows these columns of the metadata: "
         f"{', '.join(facts.CLINICAL_COLUMNS)}",
-    )
-    add("--folds", metavar="N", type=int, help="folds of the cross-validation (default: 5)")
-    add("--repeats", metavar="N", type=int, default=1, help="how often to draw the folds anew (default: 1)")
-    add(
-        "--split",
-        choices=("lesion", "image", "holdout"),
-        help="whether a lesion's pictures stay in one fold (default: lesion, wherever lesions are known); "
-        "holdout: training and test part once, by lesion",
-    )
-    add(
-        "--quick",
-        action="store_true",
-        help=f"try everything on {QUICK_ROWS:,} rows in {QUICK_FOLDS} folds; not a result",
     )
     add(
         "--demonstrate-leaks",
@@ -92,10 +96,23 @@ def build_parser() -> argparse.ArgumentParser:
         help="the models to show leaks with (default: those of the run that are no networks, and a forest on "
         "pixels)",
     )
-    add_run_arguments(
-        parser, out="the run folder (default: runs/<table>-<seed>, with --quick runs/<table>-<seed>-quick)"
+
+
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("split").add_argument
+    add("--folds", metavar="N", type=int, help="folds of the cross-validation (default: 5)")
+    add("--repeats", metavar="N", type=int, default=1, help="how often to draw the folds anew (default: 1)")
+    add(
+        "--split",
+        choices=("lesion", "image", "holdout"),
+        help="whether a lesion's pictures stay in one fold (default: lesion, wherever lesions are known); "
+        "holdout: training and test part once, by lesion",
     )
-    return parser
+    add(
+        "--quick",
+        action="store_true",
+        help=f"try everything on {QUICK_ROWS:,} rows in {QUICK_FOLDS} folds; not a result",
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -127,7 +144,8 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     out = Path(options.out or f"runs/{table.name}-{options.seed}{quick}")
     terminal = Terminal()
     terminal.table(table, choose_split(table, options.split), options.quick)
-    models = [QUICK_MODELS.get(name, name) if options.quick else name for name in options.models]
+    models = [known_spelling(name, MODELS) for name in options.models]
+    models = [QUICK_MODELS.get(name, name) if options.quick else name for name in models]
     folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
     interrupted = False
     try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from skinmnist import __version__
 from skinmnist.console.common import guarded, say
+from skinmnist.console.parser import command_parser
 
 NEEDED = ("numpy", "scipy", "pandas", "scikit-learn", "imbalanced-learn", "keras", "tensorflow", "matplotlib")
 #: None of Keras or TensorFlow is among them: `skinmnist.models.cnn.backend` sets what they would change.
@@ -19,9 +20,10 @@ VARIABLES = ("OMP_NUM_THREADS", "SKINMNIST_DATA", "SKINMNIST_CACHE", "TMPDIR")
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
-    return argparse.ArgumentParser(
-        prog="python -m skinmnist.doctor",
-        description="Print what a bug report needs. Exit code 1: something here is known to go wrong.",
+    return command_parser(
+        "doctor",
+        "Print what a bug report needs. Exit code 1: something here is known to go wrong.",
+        ("",),
     )
 
 

@@ -7,16 +7,18 @@ from pathlib import Path
 
 from skinmnist import facts
 from skinmnist.console.common import guarded, say
+from skinmnist.console.parser import command_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m skinmnist.download",
-        description=f"Fetch the tables and the metadata of {facts.KAGGLE_HANDLE} from Kaggle, or from a "
+    parser = command_parser(
+        "download",
+        f"Fetch the tables and the metadata of {facts.KAGGLE_HANDLE} from Kaggle, or from a "
         "mirror, and put them where skinmnist.compare finds them. Files that are there are left alone; an "
         "interrupted download goes on when the same command is typed again.",
-        epilog=f"Licence of the data: {facts.DATA_LICENCE}. {facts.DATA_CITATION}",
+        ("", "--to data", "--mirror archive.zip --sums SHA256SUMS"),
+        closing=f"Licence of the data: {facts.DATA_LICENCE}. {facts.DATA_CITATION}",
     )
     add = parser.add_argument
     add(

@@ -6,16 +6,18 @@ import argparse
 from pathlib import Path
 
 from skinmnist.console.common import FAILED_CELLS, guarded, say
+from skinmnist.console.parser import command_parser
 
 DEFAULT_OUT = Path("runs") / "lessons"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m skinmnist.lessons",
-        description="Run the lessons on class imbalance and write a gallery of pages, notebooks and scripts, "
+    parser = command_parser(
+        "lessons",
+        "Run the lessons on class imbalance and write a gallery of pages, notebooks and scripts, "
         "on the table that $SKINMNIST_DATA or data/ holds, else on synthetic pictures.",
+        ("--list", "2 3 --out gallery", "--exam answers.md"),
     )
     add = parser.add_argument
     add("numbers", metavar="NUMBER", type=int, nargs="*", help="lessons to run (default: all)")

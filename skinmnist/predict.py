@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from skinmnist import facts
 from skinmnist.console.common import FAILED_PICTURES, guarded, say
+from skinmnist.console.parser import command_parser
 from skinmnist.text import printable
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ _EXPLAINED = "-explained.png"
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m skinmnist.predict",
-        description="Classify pictures with a model that `python -m skinmnist.train` has written.",
-        epilog=f"Exit code 0: every picture was answered; 1: some were not; 2: bad usage. {facts.DISCLAIMER}",
+    parser = command_parser(
+        "predict",
+        "Classify pictures with a model that `skinmnist train` has written.",
+        ("model.skm lesion.jpg", "model.skm pictures --json", "model.skm lesion.jpg --top 1 --explain"),
+        closing="Exit code 0: every picture was answered; 1: some were not; 2: bad usage. "
+        f"{facts.DISCLAIMER}",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model file (.skm)")

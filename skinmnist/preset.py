@@ -18,6 +18,7 @@ from skinmnist.console.common import (
     run_options,
     say,
 )
+from skinmnist.console.parser import command_parser
 from skinmnist.text import printable
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ USUAL_SHAPE = (28, 28, 3)
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m skinmnist.preset",
-        description="Run a published system, as its page did it and in the honest protocol, or describe it.",
-        epilog=facts.DISCLAIMER,
+    parser = command_parser(
+        "preset",
+        "Run a published system, as its page did it and in the honest protocol, or describe it.",
+        ("describe kfold_cnn", "run kfold_cnn", "run kfold_cnn hmnist_28_28_RGB.csv --out runs/kfold"),
+        usage="{run,describe} PRESET [CSV] [options]",
+        closing=facts.DISCLAIMER,
     )
-    actions = parser.add_subparsers(dest="action", metavar="{run,describe}", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="{run,describe}", required=True, prog=parser.prog)
     run = actions.add_parser("run", help="run a preset and set claimed, as published and honest side by side")
     describe = actions.add_parser("describe", help="print what a preset would run, layer by layer")
     for action in (run, describe):

@@ -5,14 +5,20 @@ from __future__ import annotations
 import argparse
 
 from skinmnist.console.common import guarded, say
+from skinmnist.console.parser import command_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m skinmnist.report",
-        description="Write report.html of a run folder again from what is stored in it, or one page that "
+    parser = command_parser(
+        "report",
+        "Write report.html of a run folder again from what is stored in it, or one page that "
         "sets several runs side by side; nothing is trained.",
+        (
+            "runs/hmnist_28_28_RGB-0",
+            "runs/hmnist_28_28_RGB-0 --out elsewhere",
+            "runs/hmnist_28_28_RGB-0 runs/hmnist_28_28_RGB-1 --out both.html",
+        ),
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", help="a folder that skinmnist.compare has written")
     parser.add_argument(

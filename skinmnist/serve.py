@@ -10,6 +10,7 @@ import webbrowser
 
 from skinmnist import facts
 from skinmnist.console.common import guarded, say
+from skinmnist.console.parser import command_parser
 
 #: What the extra ``web`` brings.
 NEEDED = ("starlette", "uvicorn")
@@ -17,10 +18,11 @@ NEEDED = ("starlette", "uvicorn")
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m skinmnist.serve",
-        description="Open a page that classifies pictures on this machine; nothing is stored. Ctrl+C ends.",
-        epilog=facts.DISCLAIMER,
+    parser = command_parser(
+        "serve",
+        "Open a page that classifies pictures on this machine; nothing is stored. Ctrl+C ends.",
+        ("", "model.skm --port 0 --no-browser"),
+        closing=facts.DISCLAIMER,
     )
     add = parser.add_argument
     add("model", metavar="MODEL", nargs="?", help="a model file (.skm); default: the newest that was trained")

@@ -14,9 +14,11 @@ from skinmnist.console.common import (
     add_table_arguments,
     guarded,
     open_table,
+    program,
     resume_command,
     say,
 )
+from skinmnist.console.parser import command_parser
 from skinmnist.text import shell_word
 
 if TYPE_CHECKING:
@@ -27,17 +29,27 @@ if TYPE_CHECKING:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m skinmnist.train",
-        description="Train one model on a whole table and save it in one file, from which "
-        "`python -m skinmnist.predict` and `skinmnist.classify_image` answer.",
-        epilog=facts.DISCLAIMER,
+    parser = command_parser(
+        "train",
+        "Train one model on a whole table and save it in one file, from which "
+        "`skinmnist predict` and `skinmnist.classify_image` answer.",
+        (
+            "hmnist_28_28_RGB.csv --out model.skm",
+            "hmnist_28_28_RGB.csv --model svm --sampler SMOTE --cv",
+        ),
+        usage="[CSV] [options]",
+        closing=facts.DISCLAIMER,
     )
     add_table_arguments(parser, synthetic=False)
-    add = parser.add_argument
-    add("--model", metavar="NAME", default="cnn", help="as in a comparison (default: cnn)")
-    add("--sampler", metavar="NAME", default="none", help="as in a comparison (default: none)")
-    add("--out", metavar="FILE", help="default: <table>-<model>-<sampler>.skm in the user's model folder")
+    add = parser.add_argument_group("what to train").add_argument
+    add("--model", metavar="NAME", default="cnn", help="what `skinmnist list models` shows (default: cnn)")
+    add(
+        "--sampler",
+        metavar="NAME",
+        default="none",
+        help="what `skinmnist list samplers` shows (default: none)",
+    )
+    add = parser.add_argument_group("run").add_argument
     add(
         "--cv",
         action="store_true",
@@ -46,6 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--folds", metavar="N", type=int, default=5, help="folds of --cv (default: 5)")
     add("--seed", metavar="N", type=int, default=0, help="everything random follows from it (default: 0)")
     add("--jobs", metavar="N", type=int, help="worker processes of --cv (default: the cores)")
+    add = parser.add_argument_group("output").add_argument
+    add("--out", metavar="FILE", help="default: <table>-<model>-<sampler>.skm in the user's model folder")
     return parser
 
 
@@ -96,7 +110,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
     if table.synthetic:
         say("SYNTHETIC TABLE: the pictures were drawn; every answer of this model will say so")
     say(f"model: {out} ({len(trained.content) / 1e6:.2f} MB)")
-    say(f"To use it: python -m skinmnist.predict {shell_word(out)} IMAGE...")
+    say(f"To use it: {program('predict')} {shell_word(out)} IMAGE...")
     say(facts.DISCLAIMER)
     return 0
 

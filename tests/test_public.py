@@ -77,7 +77,10 @@ def test_console_script_version(capsys):
 
 def test_console_script_unknown_command(capsys):
     assert main(["compar"]) == 2
-    assert "received 'compar'; expected one of compare" in capsys.readouterr().err
+    complaint = (
+        "skinmnist: unknown command 'compar'; did you mean 'compare'? (`skinmnist --help` shows all)\n"
+    )
+    assert capsys.readouterr().err == complaint
 
 
 def test_console_script_runs_a_command(tmp_path, capsys):

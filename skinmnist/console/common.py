@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from skinmnist import facts
@@ -54,7 +55,7 @@ def say(text: object, file: TextIO | None = None) -> None:
 
 def add_table_arguments(parser: argparse.ArgumentParser, synthetic: bool = True) -> None:
     """Add the arguments that name a table: what `open_table` takes, its size only with `synthetic`."""
-    add = parser.add_argument
+    add = parser.add_argument_group("data").add_argument
     add(
         "csv",
         metavar="CSV",
@@ -84,11 +85,9 @@ def add_table_arguments(parser: argparse.ArgumentParser, synthetic: bool = True)
 
 def add_run_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     """Add the arguments that say how cells run; `out` is the help of ``--out``."""
-    add = parser.add_argument
+    add = parser.add_argument_group("run").add_argument
     add("--seed", metavar="N", type=int, default=0, help="everything random follows from it (default: 0)")
     add("--jobs", metavar="N", type=int, help="worker processes (default: the cores)")
-    add("--out", metavar="DIR", help=out)
-    add("--fresh", action="store_true", help="forget the finished cells of the run folder")
     add(
         "--dask",
         metavar="ADDRESS",
@@ -101,6 +100,9 @@ def add_run_arguments(parser: argparse.ArgumentParser, out: str) -> None:
         type=float,
         help="end a cell whose process takes more memory, resident, of 2**20 bytes (default: no limit)",
     )
+    add = parser.add_argument_group("output").add_argument
+    add("--out", metavar="DIR", help=out)
+    add("--fresh", action="store_true", help="forget the finished cells of the run folder")
     add("--verbose", action="store_true", help="print every event of the run, as run.log has it")
 
 
@@ -112,10 +114,16 @@ def run_options(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in ("seed", "jobs", "fresh", "dask")} | {"limits": limits}
 
 
+def program(command: str) -> str:
+    """Return how a command is called here: ``skinmnist compare``, or ``python -m skinmnist.compare``."""
+    by_script = Path(sys.argv[0]).stem == "skinmnist"
+    return f"skinmnist {command}" if by_script else f"python -m skinmnist.{command}"
+
+
 def resume_command(command: str, arguments: list[str]) -> str:
     """Return what to type to go on or to extend, which must not throw away what is there."""
     again = " ".join(shell_word(argument) for argument in arguments if argument != "--fresh")
-    return f"python -m skinmnist.{command} {again}".rstrip()
+    return f"{program(command)} {again}".rstrip()
 
 
 def open_table(options: argparse.Namespace, command: str) -> PixelTable:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ECE_BINS = 15
 
@@ -221,6 +224,8 @@ def metric_names(class_names: Sequence[str]) -> list[str]:
 
 def score_predictions(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
     """Score every cell of ``predictions.csv.gz``, in its order; the columns are those of ``scores.csv``."""
+    import pandas as pd
+
     order = metric_names(class_names)
     columns = [f"p_{name}" for name in class_names]
     records = []

@@ -1,0 +1,142 @@
+"""The parser of the commands: help in groups with examples, errors as one sentence, completion in a shell."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from skinmnist.console.common import BAD_INPUT, program
+from skinmnist.names import did_you_mean
+from skinmnist.text import printable, shown
+
+_TYPES = {"int": "a whole number", "float": "a number"}
+
+
+class _Help(argparse.HelpFormatter):
+    """Wraps paragraphs, and leaves indented lines, which are examples, as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = text.splitlines()
+        return "\n".join(line if line.startswith(" ") else textwrap.fill(line, width) for line in lines)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """argparse's parser, whose errors are one sentence that mends the slip.
+
+    Options are written out: an abbreviation would change its meaning when an option is added.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"formatter_class": _Help, "allow_abbrev": False, **settings})
+
+    def error(self, message: str) -> NoReturn:
+        """Print what was expected and received, and leave with 2."""
+        print(printable(f"skinmnist: {self._in_words(message)}"), file=sys.stderr, flush=True)
+        raise SystemExit(BAD_INPUT)
+
+    def _in_words(self, message: str) -> str:
+        for pattern, words in _SENTENCES.items():
+            if found := re.fullmatch(pattern, message, re.DOTALL):
+                return words(self, **found.groupdict())
+        return f"{message.removeprefix('argument ')}; see `{self.prog} --help`"
+
+    def _unknown(self, rest: str) -> str:
+        """Say what is wrong with the first argument that belongs nowhere."""
+        options = [option for option in self._option_string_actions if option.startswith("--")]
+        word = rest.split()[0] if rest.startswith("-") else rest
+        if word.startswith("-"):
+            name = word.partition("=")[0]
+            hint = did_you_mean(name, options)
+            return f"unknown option {shown(name)}{hint} (`{self.prog} --help` shows all)"
+        metadata = "; name a table's metadata with --metadata" if "--metadata" in options else ""
+        return f"received {shown(word)}, which belongs to no option{metadata}; see `{self.prog} --help`"
+
+    def _no_choice(self, name: str, value: str) -> str:
+        choices = next((a.choices for a in self._actions if name in _names(a) and a.choices), ())
+        known = [str(choice) for choice in choices]
+        what = f"unknown value {value} of {name}" if name.startswith("-") else f"unknown action {value}"
+        return f"{what}{did_you_mean(value.strip(repr(chr(39))), known)} (expected one of {', '.join(known)})"
+
+    def _no_value(self, name: str) -> str:
+        action = next(a for a in self._actions if name in _names(a))
+        return f"{name} needs a value, as in {name} {action.metavar or 'VALUE'}; see `{self.prog} --help`"
+
+    def _missing(self, names: str) -> str:
+        return f"received no {names.replace(', ', ' and no ')}; see the examples of `{self.prog} --help`"
+
+
+def _names(action: argparse.Action) -> list[str]:
+    """Return what argparse may call an argument in a message."""
+    return ["/".join(action.option_strings), *action.option_strings, str(action.metavar), action.dest]
+
+
+#: argparse's messages, and what is said instead.
+_SENTENCES: Mapping[str, Any] = {
+    r"unrecognized arguments: (?P<rest>.*)": CommandParser._unknown,
+    r"argument (?P<name>\S+): invalid choice: (?P<value>.*) \(choose from .*\)": CommandParser._no_choice,
+    r"argument (?P<name>\S+): expected (?:one|at least one) argument": CommandParser._no_value,
+    r"argument (?P<name>\S+): invalid (?P<kind>int|float) value: (?P<value>.*)": (
+        lambda parser, name, kind, value: f"{name} takes {_TYPES[kind]}, received {value}"
+    ),
+    r"argument (?P<name>\S+): ignored explicit argument (?P<value>.*)": (
+        lambda parser, name, value: f"{name} takes no value, received {value}; write {name} alone"
+    ),
+    r"the following arguments are required: (?P<names>.*)": CommandParser._missing,
+}
+
+
+def command_parser(
+    command: str,
+    description: str,
+    examples: Iterable[str],
+    *,
+    usage: str | None = None,
+    closing: str = "",
+) -> CommandParser:
+    """Return the parser of a command, without its arguments.
+
+    Parameters
+    ----------
+    examples : iterable of str
+        What follows the command's name, each with a comment behind ``#`` where it needs one.
+    usage : str, optional
+        What follows the command's name in the usage; all its options by default.
+    closing : str
+        The last lines of the help.
+    """
+    called = program(command)
+    shown_examples = "\n".join(f"  {called} {example}".rstrip() for example in examples)
+    epilog = "\n\n".join(part for part in (f"examples:\n{shown_examples}", closing) if part)
+    return CommandParser(
+        prog=called,
+        description=description,
+        epilog=epilog.replace("%", "%%"),
+        usage=None if usage is None else f"{called} {usage}",
+    )
+
+
+def complete(commands: Sequence[str], parsers: Mapping[str, argparse.ArgumentParser]) -> None:
+    """Answer a shell that asks for completions, and leave; return where none does.
+
+    Parameters
+    ----------
+    commands : sequence of str
+        Every command.
+    parsers : mapping of str to ArgumentParser
+        The parsers of those whose arguments are to be completed.
+    """
+    if "_ARGCOMPLETE" not in os.environ:
+        return
+    import argcomplete
+
+    whole = argparse.ArgumentParser(prog="skinmnist")
+    actions = whole.add_subparsers()
+    for command in commands:
+        own = [parsers[command]] if command in parsers else []
+        actions.add_parser(command, parents=own, add_help=False)
+    argcomplete.autocomplete(whole)

@@ -1,0 +1,215 @@
+"""``python -m skinmnist.list``: what has a name: samplers, models, metrics, presets, checks and splits."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import shutil
+import sys
+import textwrap
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from skinmnist.console.common import guarded, program, say
+from skinmnist.console.parser import command_parser
+from skinmnist.errors import InputError
+from skinmnist.names import did_you_mean, known_spelling
+
+#: What each sampler of imbalanced-learn does, and where it was published.
+SAMPLER_LINES = {
+    "RandomOverSampler": "copies rows of the rarer classes at random",
+    "SMOTE": "new rows between a row and a near one of its class (Chawla et al. 2002)",
+    "ADASYN": "like SMOTE, with more rows where other classes are near (He et al. 2008)",
+    "BorderlineSMOTE": "SMOTE only from rows near another class (Han et al. 2005)",
+    "SVMSMOTE": "SMOTE near the support vectors of an SVM (Nguyen et al. 2011)",
+    "KMeansSMOTE": "SMOTE inside clusters where a class is common (Douzas et al. 2018)",
+    "SMOTETomek": "SMOTE, then TomekLinks (Batista et al. 2003)",
+    "SMOTEENN": "SMOTE, then EditedNearestNeighbours (Batista et al. 2004)",
+    "RandomUnderSampler": "keeps a random part of the more common classes",
+    "NearMiss": "keeps common rows that are near rare ones (Zhang & Mani 2003)",
+    "TomekLinks": "drops common rows that are a rare row's nearest neighbour and it theirs (Tomek 1976)",
+    "EditedNearestNeighbours": "drops rows that their neighbours disagree with (Wilson 1972)",
+    "RepeatedEditedNearestNeighbours": "EditedNearestNeighbours until nothing more is dropped (Tomek 1976)",
+    "AllKNN": "EditedNearestNeighbours with more neighbours at each pass (Tomek 1976)",
+    "OneSidedSelection": "drops redundant common rows, then TomekLinks (Kubat & Matwin 1997)",
+    "NeighbourhoodCleaningRule": "drops common rows that disturb rare ones (Laurikkala 2001)",
+    "CondensedNearestNeighbour": "keeps the rows that a 1-nearest-neighbour rule needs (Hart 1968)",
+    "InstanceHardnessThreshold": "drops rows that a classifier finds hard (Smith et al. 2014)",
+    "ClusterCentroids": "replaces common rows by the centres of clusters",
+}
+
+#: What each model is, and what it looks at.
+MODEL_LINES = {
+    "svm": "support vector machine with an RBF kernel, on lesion features (Cortes & Vapnik 1995)",
+    "random_forest": "random forest on lesion features (Breiman 2001)",
+    "cnn": "convolutional network on pixels, about 25 s a fold of HAM10000; uses TensorFlow",
+    "cnn_tiny": "the network of --quick, about 3 s on 1,000 pictures; uses TensorFlow",
+    "cnn_thorough": "a wider network beside one on features, about 3 minutes a fold; uses TensorFlow",
+    "cnn_early_stopping": "the network with Adam until the validation loss rests; uses TensorFlow",
+    "logistic_regression": "multinomial logistic regression on lesion features",
+    "hist_gradient_boosting": "boosted trees on binned lesion features (Ke et al. 2017)",
+    "svm_pixels": "the SVM on principal components of pixels",
+    "random_forest_pixels": "the forest on pixels",
+    "dummy": "the class frequencies, whatever the picture: a baseline",
+}
+
+SPLIT_LINES = {
+    "lesion": "all pictures of a lesion in one fold; the default wherever lesions are known",
+    "image": "pictures of one lesion may be in several folds, which usually raises scores",
+    "holdout": "one training and one test part, by lesion wherever lesions are known",
+}
+
+
+class Entry(NamedTuple):
+    """One line: a name, and what it stands for; a broken plugin's line is its error."""
+
+    name: str
+    about: str
+    broken: bool = False
+
+
+def list_samplers() -> Iterator[Entry]:
+    """Yield the strategies, the samplers of imbalanced-learn, and those of plugins."""
+    from skinmnist.models.registry import MODELS
+    from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
+
+    for name, about in STRATEGIES.items():
+        able = sum(spec.takes(name) for spec in MODELS.values())
+        networks = all(model.startswith("cnn") == spec.takes(name) for model, spec in MODELS.items())
+        needs = "networks only" if networks else "models that take weights" if able < len(MODELS) else ""
+        yield Entry(name, f"{about}; {needs}" if needs else about)
+    yield from (Entry(name, SAMPLER_LINES[name]) for name in SAMPLERS)
+    yield from plugin_entries("sampler", (*STRATEGIES, *SAMPLERS))
+
+
+def list_models() -> Iterator[Entry]:
+    """Yield the models of this package, and those of plugins."""
+    from skinmnist.models.registry import MODELS
+
+    yield from (Entry(name, MODEL_LINES[name]) for name in MODELS)
+    yield from plugin_entries("model", (*MODELS,))
+
+
+def list_metrics() -> Iterator[Entry]:
+    """Yield the metrics of every run, and those of plugins."""
+    from skinmnist.experiment.metrics import METRICS
+
+    yield from (Entry(name, metric.title.rstrip(".")) for name, metric in METRICS.items())
+    yield Entry("recall_<class>", "share of the pictures of a class that are predicted as it")
+    yield Entry("precision_<class>", "share of the pictures predicted as a class that are of it")
+    yield from plugin_entries("metric", (*METRICS,))
+
+
+def list_presets() -> Iterator[Entry]:
+    """Yield the published systems, those in the working directory as well."""
+    from skinmnist.datasets.files import shipped
+
+    found = {}
+    for path in (*sorted(shipped().glob("*.toml")), *sorted(Path().glob("*.toml"))):
+        try:
+            system = tomllib.loads(path.read_text(encoding="utf-8"))["system"]
+            found[path.stem] = f"{system['title']}; {system.get('claim', '').rstrip('.')}".rstrip("; ")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue  # Some other file, such as a pyproject.toml.
+    yield from (Entry(name, about) for name, about in found.items())
+
+
+def list_checks() -> Iterator[Entry]:
+    """Yield the checks of a run.
+
+    Their module is read and not imported, for it takes scipy along.
+    """
+    module = Path(__file__).parent / "analysis" / "checks.py"
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Check":
+            code, title, severity = (ast.literal_eval(argument) for argument in node.args[:3])
+            yield Entry(code, f"{title} ({severity})")
+
+
+def list_splits() -> Iterator[Entry]:
+    """Yield the splits."""
+    yield from (Entry(name, about) for name, about in SPLIT_LINES.items())
+
+
+class Kind(NamedTuple):
+    """What has names: in one sentence, and its entries."""
+
+    about: str
+    entries: Callable[[], Iterator[Entry]]
+
+
+#: To add a kind, add an entry.
+KINDS = {
+    "samplers": Kind("what is done about class imbalance: --samplers NAME ...", list_samplers),
+    "models": Kind("what is trained: --models NAME ...", list_models),
+    "metrics": Kind("scores of held-out predictions, as scores.csv names them", list_metrics),
+    "presets": Kind("published systems: skinmnist preset run NAME", list_presets),
+    "checks": Kind("what could fool the reader of a report", list_checks),
+    "splits": Kind("which pictures are held out together: --split NAME", list_splits),
+}
+
+
+def plugin_entries(kind: str, own: tuple[str, ...]) -> Iterator[Entry]:
+    """Yield what other packages add to a kind; each is imported, for its description."""
+    from skinmnist.plugins import find_plugins
+
+    for name, plugin in find_plugins(kind).items():
+        if known_spelling(name, own) in own:
+            yield Entry(name, f"the {kind} {name!r} of {plugin.source} is hidden by skinmnist's own", True)
+            continue
+        try:
+            thing = plugin.load()
+        except InputError as error:
+            yield Entry(name, str(error), True)
+            continue
+        about = (getattr(thing, "title", None) or thing.__doc__ or type(thing).__name__).strip()
+        yield Entry(name, f"{about.splitlines()[0].rstrip('.')}; of {plugin.source}")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command's arguments."""
+    parser = command_parser(
+        "list",
+        "Show what can be named, one line each.",
+        ("", "samplers", "models"),
+    )
+    parser.add_argument("kind", metavar="KIND", nargs="?", help=f"one of {', '.join(KINDS)}; else the kinds")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, call, print."""
+    options = build_parser().parse_args(arguments)
+    return guarded(lambda: _list(options.kind))
+
+
+def _list(asked: str | None) -> int:
+    if asked is None:
+        _print([Entry(name, kind.about) for name, kind in KINDS.items()])
+        return 0
+    kind = known_spelling(asked if asked.lower().endswith("s") else f"{asked}s", KINDS)
+    if kind not in KINDS:
+        raise InputError(f"unknown kind {asked!r}{did_you_mean(kind, KINDS)} (`{program('list')}` shows all)")
+    entries = list(KINDS[kind].entries())
+    _print([entry for entry in entries if not entry.broken])
+    for entry in entries:
+        if entry.broken:
+            say(f"note: {entry.about}", file=sys.stderr)
+    return 0
+
+
+def _print(entries: list[Entry]) -> None:
+    """Print names and meanings in two columns; on a terminal, long lines are wrapped."""
+    column = max((len(entry.name) for entry in entries), default=0) + 2
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for entry in entries:
+        line = f"{entry.name:<{column}}{entry.about}"
+        say_lines = textwrap.wrap(line, max(width, column + 30), subsequent_indent=" " * column)
+        for part in say_lines if width else [line]:
+            say(part)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
