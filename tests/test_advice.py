@@ -23,7 +23,7 @@ FOREIGN = {
     "--version": "ours",
 }
 OPTION = re.compile(r"(?<![\w(-])--[a-z][a-z-]*[a-z](?!\w*:)")
-COMMAND = re.compile(r"python -m skinmnist\.(\w+)([^`<;\"]*)")
+COMMAND = re.compile(r"(?:python -m skinmnist\.|`skinmnist )([a-z]+)([^`<;\"]*)")
 #: What stands for a value that is only known at run time; none of them may hide an option.
 STANDING_IN = "3"
 
