@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 import skinmnist
 from skinmnist.datasets.files import check_ours, claim, remove_owned, remove_torn
+from skinmnist.datasets.from_arrays import as_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, sorted_models, sorted_samplers
@@ -52,7 +53,9 @@ from skinmnist.experiment.run_folder.run_info import (
     sort_entries,
 )
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
+from skinmnist.experiment.splits import choose_folds
 from skinmnist.models.registry import DEFAULT_MODELS
+from skinmnist.text import shown
 
 PICTURES_PER_CLASS = 12
 
@@ -65,16 +68,19 @@ class Progress(CellProgress, Protocol):
 
 
 def run_comparison(
-    table: PixelTable,
-    samplers: Iterable[str] | Mapping[str, Any] = DEFAULT_SAMPLERS,
-    models: Iterable[str] | Mapping[str, Any] = DEFAULT_MODELS,
+    table: PixelTable | tuple[Any, ...] | Mapping[str, Any],
+    samplers: Iterable[Any] | Mapping[str, Any] = DEFAULT_SAMPLERS,
+    models: Iterable[Any] | Mapping[str, Any] = DEFAULT_MODELS,
     *,
     folds: int = 5,
     repeats: int = 1,
     split: str | None = None,
-    seed: int = 0,
+    cv: Any = None,
+    seed: int | None = None,
+    random_state: int | None = None,
     clinical: Iterable[str] = (),
     jobs: int | None = None,
+    n_jobs: int | None = None,
     out: str | Path | None = None,
     fresh: bool = False,
     rows: npt.NDArray[np.int64] | None = None,
@@ -87,23 +93,29 @@ def run_comparison(
 
     Parameters
     ----------
-    table : PixelTable
-    samplers : iterable of str, or mapping of str to sampler
-        ``"none"``, ``"class_weight"``, class names of imbalanced-learn, ``"package.module:Class"``; in a
-        mapping also sampler objects. A sampler is fitted on the training part of each fold only.
-    models : iterable of str, or mapping of str to classifier
-        Names of `skinmnist.models.MODELS`, ``"package.module:Class"``; in a mapping also scikit-learn
-        classifiers, which get pixel rows as float32.
+    table : PixelTable, tuple or Bunch
+        Or ``(X, y)`` or ``(X, y, groups)`` as `PixelTable.from_arrays` takes them, or a data set of
+        scikit-learn, such as ``load_digits()``.
+    samplers : iterable of str or sampler, or mapping of str to these
+        ``"none"``, ``"class_weight"``, class names of imbalanced-learn, ``"package.module:Class"``, or
+        sampler objects. A sampler is fitted on the training part of each fold only.
+    models : iterable of str or classifier, or mapping of str to these
+        Names of `skinmnist.models.MODELS`, ``"package.module:Class"``, or scikit-learn classifiers and
+        pipelines, which get pixel rows as float32. Objects without a name get that of their class.
     folds, repeats : int
     split : {"lesion", "image"}, optional
         By lesion wherever the table knows its lesions.
-    seed : int
-        Everything random follows from it.
+    cv : int, splitter or iterable of (train, test), optional
+        In place of `folds`, `repeats` and `split`: a number of folds, a splitter of scikit-learn, whose
+        groups are the lesions, or pairs of row numbers. An open ``random_state`` of a splitter gets the seed.
+    seed, random_state : int, optional
+        Everything random follows from it; 0 by default. Two names of one argument.
     clinical : iterable of str
         Columns of `PixelTable.clinical`, such as ``("age", "sex", "localization")``: every model appears a
         second time, as ``<model>+clinical``, with what these columns say added to its answers.
-    jobs : int, optional
-        Worker processes of one thread each; the cores by default. Scores do not depend on it.
+    jobs, n_jobs : int, optional
+        Worker processes of one thread each; the cores by default, and with ``n_jobs=-1``. Scores do not
+        depend on it.
     out : path, optional
         The run folder: finished cells are stored there at once and found again by a later run; a later run
         with other samplers or models extends the grid. None: nothing is kept on disk.
@@ -133,12 +145,15 @@ def run_comparison(
         After what is finished has been written.
     """
     started = time.perf_counter()
-    if jobs is not None and jobs < 1:
-        raise InputError(f"received {jobs} jobs; expected at least 1")
+    table = as_table(table)
+    seed = _whole_number("seed", _one_of("seed", seed, "random_state", random_state), 0)
+    jobs = _workers(jobs, n_jobs)
     if out is not None:
         check_ours(Path(out), RUN, is_unmarked_run)
-    plan = make_plan(table, samplers, models, folds, repeats, split, seed, rows, clinical)
-    run = _Run(plan, table, request or Request(), jobs or available_cores(), progress)
+    folds, repeats = _whole_number("folds", folds, 5), _whole_number("repeats", repeats, 1)
+    folds, parts = choose_folds(table, cv, folds, repeats, split, seed, rows)
+    plan = make_plan(table, samplers, models, folds, repeats, parts, seed, rows, clinical)
+    run = _Run(plan, table, request or Request(), jobs, progress)
     with ExitStack() as held:
         opening = time.perf_counter()
         run.open(
@@ -157,6 +172,32 @@ def run_comparison(
     if run.interrupted:
         raise KeyboardInterrupt
     return record
+
+
+def _one_of(name: str, value: int | None, alias: str, other: int | None) -> int | None:
+    """Return an argument that goes by two names."""
+    if value is not None and other is not None and value != other:
+        raise InputError(f"received {name}={value} and {alias}={other}, which are one argument; give one")
+    return other if value is None else value
+
+
+def _whole_number(name: str, value: Any, default: int) -> int:
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise InputError(f"received {name}={shown(value)}; expected a whole number")
+    return int(value)
+
+
+def _workers(jobs: int | None, n_jobs: int | None) -> int:
+    """Return the number of worker processes; negative ones count from the cores, as in joblib."""
+    cores = available_cores()
+    if jobs is not None and jobs < 1:
+        raise InputError(f"received {jobs} jobs; expected at least 1")
+    number = _whole_number("n_jobs", _one_of("jobs", jobs, "n_jobs", n_jobs), cores)
+    if number == 0:
+        raise InputError("received n_jobs=0; expected at least 1, or -1 for all cores")
+    return number if number > 0 else max(1, cores + 1 + number)
 
 
 class _Run:

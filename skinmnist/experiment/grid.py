@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain, count
 from typing import Any
 
 import cloudpickle
@@ -36,13 +37,25 @@ DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
 _OWN = {"sampler": (*STRATEGIES, *SAMPLERS), "model": (*MODELS,)}
 
 
-def resolve_models(models: Iterable[str] | Mapping[str, Any]) -> dict[str, ModelSpec]:
-    """Return the models asked for, by name; the values of a mapping may be classifiers or `ModelSpec`."""
+def resolve_models(models: Iterable[Any] | Mapping[str, Any]) -> dict[str, ModelSpec]:
+    """Return the models asked for, by name: names, classifiers or `ModelSpec`.
+
+    Classifiers without a name get that of their class, and ``-2`` behind it for the second of one class.
+
+    Examples
+    --------
+    >>> from sklearn.dummy import DummyClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> dummy = DummyClassifier()
+    >>> list(resolve_models(["svm", dummy, dummy, make_pipeline(StandardScaler(), dummy)]))
+    ['svm', 'DummyClassifier', 'DummyClassifier-2', 'Pipeline(DummyClassifier)']
+    """
     return _resolve(models, "model", _as_model)
 
 
 def resolve_samplers(
-    samplers: Iterable[str] | Mapping[str, Any], class_names: Sequence[str] = ()
+    samplers: Iterable[Any] | Mapping[str, Any], class_names: Sequence[str] = ()
 ) -> dict[str, Resampler]:
     """Return the samplers asked for, by name; the counterpart of `resolve_models`.
 
@@ -74,10 +87,8 @@ def plan_cells(
     return cells, notes
 
 
-def _resolve(asked: Iterable[str] | Mapping[str, Any], kind: str, convert: Callable[[str, Any], Any]) -> Any:
-    if isinstance(asked, str):
-        asked = [asked]
-    pairs = list(asked.items()) if isinstance(asked, Mapping) else [(name, name) for name in asked]
+def _resolve(asked: Any, kind: str, convert: Callable[[str, Any], Any]) -> Any:
+    pairs = _named(asked, kind)
     if not pairs:
         raise InputError(f"received no {kind}; name at least one")
     found: dict[str, Any] = {}
@@ -96,6 +107,41 @@ def _resolve(asked: Iterable[str] | Mapping[str, Any], kind: str, convert: Calla
             found[short] = replace(made, fingerprint=thing.fingerprint() + made.fingerprint)
         else:
             found[short] = convert(short, thing)
+    return found
+
+
+def _named(asked: Any, kind: str) -> list[tuple[Any, Any]]:
+    """Return what was asked for with its name; of a name alone, both are the same."""
+    if isinstance(asked, Mapping):
+        return list(asked.items())
+    if isinstance(asked, str) or hasattr(asked, "get_params"):
+        asked = [asked]
+    if not isinstance(asked, Iterable):
+        raise InputError(f"received {shown(asked)} as {kind}s; expected a list of names or objects")
+    pairs: list[tuple[Any, Any]] = []
+    for thing in asked:
+        if isinstance(thing, tuple) and len(thing) == 2:  # As the steps of scikit-learn's pipelines.
+            pairs.append(thing)
+        elif isinstance(thing, str):
+            pairs.append((thing, thing))
+        elif isinstance(thing, type):
+            raise InputError(_class_received(thing, kind))
+        else:
+            pairs.append((_class_name(thing), thing))
+    taken = {name for name, thing in pairs if name is thing or not hasattr(thing, "get_params")}
+    return [(_unused(name, taken) if hasattr(thing, "get_params") else name, thing) for name, thing in pairs]
+
+
+def _class_name(thing: Any) -> str:
+    """Return the name of a class; of a pipeline also that of its last step."""
+    name, steps = type(thing).__name__, getattr(thing, "steps", None)
+    return f"{name}({type(steps[-1][1]).__name__})" if steps else name
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    numbered = chain([name], (f"{name}-{number}" for number in count(2)))
+    found = next(one for one in numbered if one not in taken)
+    taken.add(found)
     return found
 
 
@@ -163,6 +209,7 @@ def _as_model(name: str, value: Any) -> ModelSpec:
         )
     from sklearn.utils.validation import has_fit_parameter
 
+    value = _unfitted(value)
     return ModelSpec(
         title=name,
         classifier=partial(_classifier_like, value),
@@ -195,8 +242,18 @@ def _as_sampler(name: str, value: Any, class_names: Sequence[str]) -> Resampler:
         raise InputError(
             f"received {value!r} as sampler {name!r}; expected a name or an imbalanced-learn sampler object"
         )
-    value = with_class_codes(value, class_names)
+    value = _unfitted(with_class_codes(value, class_names))
     return Resampler(name, partial(_cloned, value), fingerprint=_fingerprint(name, value))
+
+
+def _unfitted(estimator: Any) -> Any:
+    """Return an estimator without what it has learnt, so that it stays the same model once it was fitted."""
+    from sklearn.base import clone
+
+    try:
+        return clone(estimator)
+    except Exception:  # Each cell clones it as well, and says what is wrong with it.
+        return estimator
 
 
 def _cloned(estimator: Any, seed: int) -> Any:

@@ -25,6 +25,7 @@ Split = Literal["lesion", "image", "holdout", "given", "given holdout"]
 _PLURALS = {"row": "rows", "lesion": "lesions", "group of pictures": "groups of pictures"}
 #: The fold number of a row that takes no part.
 LEFT_OUT = -1
+DEFAULT_FOLDS = 5
 #: Folds of a cross-validation, and pairs of a training and a test part, at most.
 MOST_FOLDS, MOST_PAIRS = 100, 1000
 
@@ -236,6 +237,22 @@ class GivenFolds:
                 + ("" if groups is not None else ", or give groups where it needs them")
             ) from None
         return cls.from_pairs(_in_table(pairs, rows), table.labels, origin)
+
+
+def choose_folds(
+    table: PixelTable, cv: Any, folds: int, repeats: int, split: str | None, seed: int, rows: Rows | None
+) -> tuple[int, str | GivenFolds | None]:
+    """Return the number of folds, and the split or the folds that `cv` gives in its place."""
+    if cv is None:
+        return folds, split
+    if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
+        if folds not in (DEFAULT_FOLDS, cv):
+            raise InputError(f"received folds={folds} and cv={cv}, which are one argument; give one")
+        return int(cv), split
+    other = {"folds": folds != DEFAULT_FOLDS, "repeats": repeats != 1, "split": split is not None}
+    for name in (name for name, changed in other.items() if changed):
+        raise InputError(f"received cv and {name}; leave {name} out, for cv already says how rows are split")
+    return folds, GivenFolds.from_cv(cv, table, rows, seed)
 
 
 def _few(pairs: Iterable[Any], origin: str) -> Iterable[Any]:
