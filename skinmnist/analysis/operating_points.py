@@ -39,62 +39,22 @@ from skinmnist.experiment.metrics import (
     score_predictions,
 )
 from skinmnist.experiment.run_folder.record import RunRecord, predictions_table
+from skinmnist.probabilities import EXPONENTS, change_prior, flatten_prior
 
 #: The rules, in the order of ``operating_points.csv``.
 RULES = ("as_trained", "natural_prior", "balanced_prior", "tuned_macro_f1", "tuned_balanced_accuracy")
-#: Powers of the natural prior that it may be divided by: 0 leaves it, 1 makes all classes equally frequent. A
-#: forest on resampled rows, which answers too mildly, has its best balanced accuracy near 1.5.
-EXPONENTS = np.linspace(0.0, 2.0, 41)
 #: The ``sampler`` of ``balanced_prior`` without a sampler, a control that costs nothing ("threshold moving":
 #: Collell, Prelec & Patil, Neurocomputing 275, 2018; post-hoc logit adjustment: Menon et al., ICLR 2021).
 PRIOR_CORRECTION = "prior_correction"
 
 POINT_COLUMNS = (*Cell._fields, "rule", "metric", "value")
 _TUNED = {"tuned_macro_f1": macro_f1, "tuned_balanced_accuracy": balanced_accuracy}
-_Floats = npt.NDArray[np.float64]
-
-
-def change_prior(probabilities: _Floats, trained: _Floats, wanted: _Floats | None = None) -> _Floats:
-    """Return the probabilities at another class mix than the one of training, by Bayes' rule.
-
-    The correction is as good as the probabilities: where a model cannot say "one in a thousand", as after
-    label smoothing, dividing by the frequency of a rare class makes too much of it.
-
-    Parameters
-    ----------
-    probabilities : ndarray of shape (m, k)
-    trained, wanted : ndarray of shape (k,)
-        Class mixes, in any unit; without `wanted` all classes are equally frequent. A class that training
-        has not seen gets 0.
-
-    Returns
-    -------
-    ndarray of shape (m, k)
-        Rows of sum 1, rounded to 40 bits (12 digits): what differs only in the last bits is equal, so that
-        rounding decides no tie.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> change_prior(np.array([[0.75, 0.25]]), trained=np.array([300, 100])).tolist()
-    [[0.5, 0.5]]
-    """
-    target = np.ones(len(trained)) if wanted is None else wanted
-    changed = probabilities * np.divide(target, trained, out=np.zeros(len(trained)), where=trained > 0)
-    total = changed.sum(axis=1, keepdims=True)
-    return _rounded(np.where(total > 0, changed / np.where(total > 0, total, 1.0), probabilities))
-
-
-def _rounded(values: _Floats) -> _Floats:
-    """Round to 40 bits, by Veltkamp's splitting."""
-    scaled = values * (2.0**13 + 1)
-    return scaled - (scaled - values)
 
 
 def move_prior(result: CellResult, exponent: float) -> CellResult:
     """Return a cell with its probabilities at the natural prior divided by a power of itself."""
     natural = result.natural_mix
-    wanted = np.power(natural, 1.0 - exponent, out=np.zeros(len(natural)), where=natural > 0)
+    wanted = flatten_prior(natural, exponent)
     return replace(result, probabilities=change_prior(result.probabilities, result.training_mix, wanted))
 
 

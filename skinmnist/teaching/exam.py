@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from skinmnist.analysis.operating_points import change_prior
 from skinmnist.analysis.significance import corrected_t_test
 from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.splits import assign_folds
+from skinmnist.probabilities import change_prior
 
 Answer = float | str
 

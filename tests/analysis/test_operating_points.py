@@ -10,11 +10,9 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from skinmnist.analysis.operating_points import (
-    EXPONENTS,
     POINT_COLUMNS,
     PRIOR_CORRECTION,
     RULES,
-    change_prior,
     choose_exponents,
     counts_by_exponent,
     move_prior,
@@ -24,43 +22,9 @@ from skinmnist.analysis.operating_points import (
 )
 from skinmnist.experiment.metrics import score
 from skinmnist.experiment.run_folder.record import csv_bytes, write_tables
+from skinmnist.probabilities import EXPONENTS, change_prior
 
 NAMES = ("nv", "bkl", "mel")
-
-
-def test_probabilities_without_the_prior_by_hand():
-    found = change_prior(np.array([[0.8, 0.15, 0.05], [0.9, 0.1, 0.0]]), np.array([80.0, 10.0, 10.0]))
-    np.testing.assert_allclose(found, [[1 / 3, 1.5 / 3, 0.5 / 3], [9 / 17, 8 / 17, 0]], rtol=1e-11)
-
-
-def test_priors_are_moved_as_if_the_model_had_been_trained_there():
-    """Bayes' rule with known likelihoods: answers at one mix become those at another, and back."""
-    rng = np.random.default_rng(0)
-    likelihoods = rng.gamma(1.0, size=(50, 4))
-    first, second = rng.dirichlet(np.ones(4), 2)
-    at_first, at_second = (
-        likelihoods * mix / (likelihoods * mix).sum(axis=1, keepdims=True) for mix in (first, second)
-    )
-    np.testing.assert_allclose(change_prior(at_first, first, second), at_second, rtol=1e-11)
-    np.testing.assert_allclose(change_prior(at_first, 7 * first, 3 * second), at_second, rtol=1e-11)
-    np.testing.assert_allclose(change_prior(at_second, second, second), at_second, rtol=1e-11)
-
-
-def test_a_class_that_training_has_not_seen():
-    found = change_prior(np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]), np.array([10.0, 5.0, 0.0]))
-    np.testing.assert_allclose(found, [[1 / 3, 2 / 3, 0], [0, 0, 1]], rtol=1e-11)
-
-
-def test_rounding_decides_no_tie():
-    """A model that answers with the frequencies has nothing left after them but rounding."""
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        counts = rng.integers(1, 1000, 7).astype(float)
-        answer = np.tile(counts / counts.sum(), (2, 1)) * [[1.0], [1 / 3]]
-        for trained in (counts, counts / counts.sum(), counts / 7):
-            found = change_prior(answer, trained)
-            np.testing.assert_allclose(found, 1 / 7, rtol=1e-11)
-            assert found.argmax(axis=1).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("repeats", [1, 2])
