@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,11 @@ def _help() -> str:
     lines = ["usage: skinmnist COMMAND [arguments]"]
     for title, commands in GROUPS.items():
         lines += ["", f"{title}:", *(f"  {name:<10}{meaning}" for name, meaning in commands.items())]
+    lines += [
+        "",
+        "Tab completion: install skinmnist[completion], then run",
+        '  eval "$(register-python-argcomplete skinmnist)"',
+    ]
     lines += ["", "To begin: `skinmnist compare --quick`. Run `skinmnist COMMAND --help` for its options."]
     return "\n".join(lines)
 
@@ -75,9 +81,16 @@ def _help() -> str:
 def _complete(words: list[str]) -> None:
     """Answer a shell that asks for completions, and leave."""
     from skinmnist.console.parser import complete
+    from skinmnist.list import KINDS
 
-    named = [word for word in words[1:2] if word in COMMANDS]
-    complete([*COMMANDS], {command: _module(command).build_parser() for command in named})
+    def names(kind: str) -> list[str]:
+        return [entry.name for entry in KINDS[kind].entries()]
+
+    named = words[1] if len(words) > 1 else ""
+    complete(
+        {name: _module(name).build_parser() if name == named else None for name in COMMANDS},
+        {kind: partial(names, kind) for kind in KINDS} | {"kinds": lambda: [*KINDS]},
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
 """Samplers, models and metrics of other packages: a tiny one is installed, and a broken one beside it."""
 
+import re
 import sys
 
+import numpy as np
 import pytest
 
+from skinmnist import compare, run_comparison
 from skinmnist.errors import InputError
 from skinmnist.experiment.grid import resolve_models, resolve_samplers
+from skinmnist.experiment.metrics import HeldOut, find_metric
+from skinmnist.list import main
 from skinmnist.plugins import GROUPS, find_plugins
 
 CODE = """
@@ -22,6 +27,9 @@ copies = RandomOverSampler()
 def share_of_first(y_true, y_pred):
     '''Share of pictures that are called the first class.'''
     return float((y_pred == 0).mean())
+
+def mean_confidence(y_true, y_prob):
+    return y_prob.max(axis=1).mean()
 """
 DECLARED = """
 [skinmnist.samplers]
@@ -29,6 +37,10 @@ Copies = tinyplugin:copies
 Broken = tinyplugin:missing
 [skinmnist.models]
 TinyTree = tinyplugin:TinyTree
+[skinmnist.metrics]
+first_share = tinyplugin:share_of_first
+confidence = tinyplugin:mean_confidence
+constant = tinyplugin:copies
 """
 
 
@@ -75,3 +87,45 @@ def test_its_cells_go_stale_with_its_code_and_with_its_version(installed):
     (installed / "tinyplugin-1.2.dist-info" / "METADATA").write_text("Name: tinyplugin\nVersion: 1.3\n")
     seen.append(resolve_models(["TinyTree"])["TinyTree"].fingerprint)
     assert len(set(seen)) == 3
+
+
+def test_metrics_are_of_decisions_or_of_probabilities(installed):
+    held_out = HeldOut(np.array([0, 1]), np.array([0, 0]), np.array([[0.75, 0.25], [0.5, 0.5]]))
+    assert find_metric("FIRST_SHARE")[0] == "first_share"
+    values = {name: find_metric(name)[1].compute(held_out) for name in ("first_share", "confidence")}
+    assert values == {"first_share": 1.0, "confidence": 0.625}
+    with pytest.raises(InputError, match=r"as the metric 'constant'; expected a function f\(y_true, y_pred"):
+        find_metric("constant")
+
+
+def test_they_are_listed_and_what_is_broken_is_named(installed, capsys):
+    for kind, line in {
+        "models": "TinyTree +A tree of one split; of tinyplugin 1.2",
+        "metrics": "first_share +Share of pictures that are called the first class; of tinyplugin 1.2",
+        "samplers": "Copies +.*; of tinyplugin 1.2",
+    }.items():
+        assert main([kind]) == 0
+        printed = capsys.readouterr()
+        assert re.search(line, printed.out)
+        broken = printed.err.splitlines()
+        assert len(broken) == (kind == "samplers")
+        assert all(
+            "the sampler 'Broken' of the package tinyplugin 1.2 cannot be loaded" in one for one in broken
+        )
+
+
+def test_help_does_not_look_for_plugins(monkeypatch, capsys):
+    monkeypatch.setattr("skinmnist.plugins.entry_points", None)
+    with pytest.raises(SystemExit):
+        compare.main(["--help"])
+    assert "usage" in capsys.readouterr().out
+
+
+def test_a_run_goes_by_plugins_and_finds_its_cells_again(installed, tmp_path, lesions):
+    def run():
+        return run_comparison(lesions, ["Copies"], ["TinyTree"], folds=2, jobs=1, out=tmp_path / "run")
+
+    first = run()
+    assert not first.failures
+    assert set(first.scores["model"]) == {"TinyTree"}
+    assert [session.new_cells for session in run().info.sessions] == [2, 0]

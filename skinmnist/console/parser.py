@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from skinmnist.console.common import BAD_INPUT, program
@@ -120,23 +119,35 @@ def command_parser(
     )
 
 
-def complete(commands: Sequence[str], parsers: Mapping[str, argparse.ArgumentParser]) -> None:
-    """Answer a shell that asks for completions, and leave; return where none does.
+def complete(
+    parsers: Mapping[str, argparse.ArgumentParser | None], values: Mapping[str, Callable[[], Iterable[str]]]
+) -> None:
+    """Answer a shell that asks for completions (argcomplete), and leave.
 
     Parameters
     ----------
-    commands : sequence of str
-        Every command.
-    parsers : mapping of str to ArgumentParser
-        The parsers of those whose arguments are to be completed.
+    parsers : mapping of str to ArgumentParser or None
+        The commands; None for those whose arguments need no completion now.
+    values : mapping of str to callable
+        What there is to choose from, by what an argument names in the plural, such as ``"samplers"``.
     """
-    if "_ARGCOMPLETE" not in os.environ:
-        return
     import argcomplete
 
     whole = argparse.ArgumentParser(prog="skinmnist")
-    actions = whole.add_subparsers()
-    for command in commands:
-        own = [parsers[command]] if command in parsers else []
-        actions.add_parser(command, parents=own, add_help=False)
+    commands = whole.add_subparsers()
+    for command, parser in parsers.items():
+        commands.add_parser(command, parents=[parser] if parser else [], add_help=False)
+        for action in _all_actions(parser) if parser else ():
+            named = action.dest.removeprefix("leak_").rstrip("s") + "s"
+            if named in values:
+                vars(action)["completer"] = lambda entries=values[named], **_: entries()
     argcomplete.autocomplete(whole)
+
+
+def _all_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield the arguments of a parser and of its actions."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action.choices, Mapping):
+            for own in action.choices.values():
+                yield from _all_actions(own)

@@ -1,6 +1,8 @@
 """Usage, help and errors of every command."""
 
 import importlib
+import os
+import subprocess
 import sys
 
 import pytest
@@ -81,3 +83,13 @@ def test_a_slip_is_one_sentence_that_mends_it(typed, sentence, parser, capsys):
         parser.parse_args(typed.split())
     assert leaving.value.code == 2
     assert capsys.readouterr().err == f"skinmnist: {sentence.format('python -m skinmnist.demo')}\n"
+
+
+def test_a_shell_completes_commands_options_and_names(tmp_path):
+    completed = {}
+    for line in ("skinmnist com", "skinmnist preset run --see", "skinmnist compare --samplers SMOTEE"):
+        asking = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "answer")}
+        asking |= {"COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "|"}
+        subprocess.run([sys.executable, "-m", "skinmnist"], env=os.environ | asking, check=True)
+        completed[line.split()[-1]] = (tmp_path / "answer").read_text().strip()
+    assert completed == {"com": "compare", "--see": "--seed", "SMOTEE": "SMOTEENN"}
