@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,16 +124,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
-    from skinmnist.analysis.analyze import analyze_run
+    started = time.perf_counter()
     from skinmnist.console.terminal import Terminal, verbosely
     from skinmnist.datasets.table import sample_rows
     from skinmnist.experiment.comparison import run_comparison
-    from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.experiment.grid import resolve_models
     from skinmnist.experiment.run_folder.record import read_info, read_run
     from skinmnist.experiment.run_folder.run_info import Request
     from skinmnist.experiment.splits import choose_split
-    from skinmnist.reporting.page import write_page
 
     if options.leak_models:
         if not options.demonstrate_leaks:
@@ -142,14 +141,14 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     table = open_table(options, command)
     quick = "-quick" if options.quick else ""  # In its own folder, beside the whole run.
     out = Path(options.out or f"runs/{table.name}-{options.seed}{quick}")
-    terminal = Terminal()
+    terminal = Terminal(started)
     terminal.table(table, choose_split(table, options.split), options.quick)
     models = [known_spelling(name, MODELS) for name in options.models]
     models = [QUICK_MODELS.get(name, name) if options.quick else name for name in models]
     folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
     interrupted = False
-    try:
-        with terminal, verbosely(terminal.console, options.verbose):
+    with terminal, verbosely(terminal.console, options.verbose):
+        try:
             record = run_comparison(
                 table,
                 options.samplers,
@@ -166,13 +165,12 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
             )
             if options.demonstrate_leaks:
                 _demonstrate(table, record, options, terminal)
-    except KeyboardInterrupt:
-        # Before the run began, what lies in its folder is another run's.
-        if not terminal.begun or read_info(out) is None:
-            raise
-        record, interrupted = read_run(out), True
-    analysis = analyze_run(record)
-    report = write_page(analysis, jobs=options.jobs or available_cores())
+        except KeyboardInterrupt:
+            # Before the run began, what lies in its folder is another run's.
+            if not terminal.begun or read_info(out) is None:
+                raise
+            record, interrupted = read_run(out), True
+        analysis, report = terminal.write_report(record, options.jobs)
     terminal.conclude(analysis, report, resume=command if interrupted else None)
     return INTERRUPTED if interrupted else FAILED_CELLS if record.failures else 0
 

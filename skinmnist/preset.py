@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,20 +111,18 @@ def describe(preset: Preset, table: PixelTable | None) -> list[str]:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    from skinmnist.analysis.analyze import analyze_run
+    started = time.perf_counter()
     from skinmnist.console.terminal import Terminal, verbosely
-    from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.experiment.run_folder.run_info import Request
     from skinmnist.experiment.splits import choose_split
     from skinmnist.presets.presets import find_preset, read_preset
     from skinmnist.presets.run import other_data, run_preset
-    from skinmnist.reporting.page import write_page
     from skinmnist.reporting.sections.claims import paired_words
 
     preset = read_preset(find_preset(options.preset))
     table = open_table(options, command)
     out = Path(options.out) if options.out else Path("runs") / f"{preset.name}-{table.name}-{options.seed}"
-    terminal = Terminal()
+    terminal = Terminal(started)
     terminal.table(table, choose_split(table, None), quick=False)
     with terminal, verbosely(terminal.console, options.verbose):
         done = run_preset(
@@ -134,8 +133,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
             request=Request(command),
             **run_options(options),
         )
-    analysis = analyze_run(done.record)
-    report = write_page(analysis, jobs=options.jobs or available_cores())
+        analysis, report = terminal.write_report(done.record, options.jobs)
     terminal.conclude(analysis, report, resume=None)
     for failure in done.failures:
         say(f"failed as published: {failure.cell}: {failure.reason}")

@@ -37,14 +37,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _rebuild(runs: list[str], out: str | None) -> int:
+    from skinmnist.console.progress import working
     from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.reporting.page import write_report
     from skinmnist.reporting.side_by_side import RUNS_FILE, write_side_by_side
 
-    if len(runs) > 1:
-        say(write_side_by_side(runs, out or RUNS_FILE))
-    else:
-        say(write_report(runs[0], out, jobs=available_cores()))
+    with working("Writing the report"):
+        if len(runs) > 1:
+            page = write_side_by_side(runs, out or RUNS_FILE)
+        else:
+            page = write_report(runs[0], out, jobs=available_cores())
+    say(page)
     return 0
 
 

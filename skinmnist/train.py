@@ -71,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace, command: str) -> int:
+    from skinmnist.console.progress import working
     from skinmnist.console.terminal import Terminal
     from skinmnist.errors import InputError
     from skinmnist.experiment.run_folder.run_info import LesionFit
@@ -101,8 +102,9 @@ def _train(options: argparse.Namespace, command: str) -> int:
         if record.failures:
             return FAILED_CELLS
     started = time.perf_counter()
-    trained = train_model(table, options.model, options.sampler, options.seed, record)
-    trained.save(out)
+    with working(f"Training {model} with {sampler} on {len(table):,} pictures"):
+        trained = train_model(table, options.model, options.sampler, options.seed, record)
+        trained.save(out)
     for note in trained.notes:
         say(f"note: {note}")
     seconds = time.perf_counter() - started

@@ -126,7 +126,6 @@ def test_only_commands_print():
 #: Modules without a test file of their own, and where their tests are.
 TESTED_ELSEWHERE = {
     "__main__": "test_public.py",
-    "console/progress": "test_build.py, test_download.py: what the commands print",
     "datasets/files": "test_user_files.py, test_faulty_disk.py: no file of the user's is replaced",
     "datasets/images/limits": "test_pictures.py, test_hostile_pictures.py",
     "datasets/synthetic/rendering": "test_lesions.py, which renders them",

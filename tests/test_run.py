@@ -4,12 +4,12 @@ import inspect
 
 import pytest
 
-from skinmnist import read_run, run_comparison
+from skinmnist import Progress, read_run, run_comparison
 from skinmnist.analysis.analyze import TABLES, analyze_run
 from skinmnist.experiment import comparison
 
 
-class Interrupting:
+class Interrupting(Progress):
     """A progress that interrupts the run after its first cell."""
 
     def planned(self, cells, stored, notes):

@@ -1,13 +1,17 @@
-"""Output on a terminal, live bars, and the progress of `build` and `download`."""
+"""Output on a terminal, and what moves there: bars, spinners, and the live view of a run."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, Self
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -17,11 +21,24 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
 
 from skinmnist.text import printable
 
+if TYPE_CHECKING:
+    from skinmnist.experiment.cells import Cell
+
 #: Without a terminal, a build prints a line for every tenth of the pictures.
 _LINES = 10
+#: Rows of the live view of a run: cells that run, and pairs of the leaderboard so far.
+_RUNNING_ROWS, _BOARD_ROWS = 6, 5
+#: Characters of a pair in the live view.
+_PAIR_WIDTH = 44
+#: Seconds by which an estimate may be wrong before the view says so.
+_OVERDUE = 2.0
 
 
 class Output(Console):
@@ -36,6 +53,16 @@ class Output(Console):
     def print(self, *objects: Any, **options: Any) -> None:
         """Print texts, made printable, and whatever else rich can draw."""
         super().print(*(printable(one) if isinstance(one, str) else one for one in objects), **options)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what has been drawn here can be drawn over."""
+        return self.is_terminal and not self.is_dumb_terminal
+
+    @property
+    def has_colors(self) -> bool:
+        """Whether colours are seen: neither in a pipe nor with ``NO_COLOR``."""
+        return self.color_system is not None and not self.no_color
 
     def on_broken_pipe(self) -> None:
         """Write the rest nowhere."""
@@ -97,3 +124,151 @@ class BuildTerminal(LiveBar):
         if not self.console.is_terminal and (done - self._printed) * _LINES >= self._total:
             self._printed = done
             self.console.print(f"[{done}/{self._total}] pictures read")
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal what takes its time, and for how long it has."""
+    console, started = Output(stderr=True), time.monotonic()
+    spinner = Spinner("dots")
+
+    def view() -> RenderableType:
+        spinner.update(text=Text(f"{what}  {whole_seconds(time.monotonic() - started)}"))
+        return spinner
+
+    if not console.is_live:
+        yield
+        return
+    with Live(console=console, get_renderable=view, transient=True, refresh_per_second=8):
+        yield
+
+
+def whole_seconds(seconds: float) -> str:
+    """Write a time that ticks: ``8 s``, ``1 min 12 s``, ``2 h 05 min``."""
+    minutes, rest = divmod(int(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    )
+
+
+def pair_name(sampler: str, model: str, longest: int) -> str:
+    """Name a pair of sampler and model: ``SMOTE x svm``; names that are too long lose their middle."""
+    room = longest - len(" x ")
+    sampler = printable(sampler, max(room // 2, room - len(printable(model, None))))
+    return f"{sampler} x {printable(model, room - len(sampler))}"
+
+
+class RunView:
+    """What a run shows while it lasts: its cells, the time left, the leaderboard so far, what comes after.
+
+    It is a rich renderable; every drawing reads the clock anew, so that times go on between events.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.total = self.done = self.new = 0
+        self._planned: dict[tuple[str, str], int] = {}
+        self._scores: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+        self._started: dict[Cell, float] = {}
+        self._repeats = False
+        self._phase, self._since = "", clock()
+        self._deadline: float | None = None
+        self._spinner = Spinner("dots")
+
+    def plan(self, total: int, stored: int, cells: Sequence[Cell] = ()) -> None:
+        """Begin with cells of which some are `stored`; without `cells` there is no leaderboard."""
+        self.total, self.done, self.new = total, stored, 0
+        self._planned = {}
+        for cell in cells:
+            self._planned[cell[:2]] = self._planned.get(cell[:2], 0) + 1
+        self._repeats = any(cell.repeat for cell in cells)
+        self._started, self._deadline = {}, None
+        self.enter("")
+
+    def enter(self, phase: str) -> None:
+        """Show what is done now; an empty name: cells."""
+        self._phase, self._since = phase, self.clock()
+
+    def running(self, cells: Iterable[Cell]) -> None:
+        """Show these cells as running; those that were running before keep their clocks."""
+        now = self.clock()
+        self._started = {cell: self._started.get(cell, now) for cell in cells}
+
+    def score(self, cell: Cell, macro_f1: float, balanced_accuracy: float) -> None:
+        """Add a finished cell to the leaderboard."""
+        self._scores[cell[:2]].append((macro_f1, balanced_accuracy))
+
+    def finished(self, cell: Cell, seconds_left: float | None) -> None:
+        """Count a cell; if nobody knows how long the rest will take, it goes by the cells before."""
+        self._started.pop(cell, None)
+        self.done, self.new = self.done + 1, self.new + 1
+        now, left = self.clock(), self.total - self.done
+        if seconds_left is None:
+            seconds_left = (now - self._since) * left / self.new
+        self._deadline = now + seconds_left
+
+    @property
+    def left(self) -> str:
+        """The time that is left, in words; empty at the end."""
+        if self.done >= self.total:
+            return ""
+        if self._deadline is None:
+            return "estimating the time left"
+        seconds = self._deadline - self.clock()
+        if seconds < -_OVERDUE:
+            return "taking longer than expected"
+        return f"about {whole_seconds(max(1.0, seconds + 0.5))} left"
+
+    def __rich__(self) -> RenderableType:
+        parts = [self._progress()]
+        if self._started and not self._phase:
+            parts.append(self._cells())
+        if self._planned and self._scores:
+            parts.append(self._board())
+        return Group(*parts)
+
+    def _progress(self) -> RenderableType:
+        passed = whole_seconds(self.clock() - self._since)
+        if self._phase or not self.total:
+            self._spinner.update(text=Text.assemble((f"{self._phase or 'starting'}  ", "bold"), passed))
+            return self._spinner
+        line = Table.grid(padding=(0, 2))
+        line.add_column()
+        for _ in range(3):
+            line.add_column(no_wrap=True)
+        bar = ProgressBar(self.total, self.done, width=20)
+        line.add_row(bar, f"{self.done} of {self.total} cells", passed, Text(self.left, "cyan"))
+        return line
+
+    def _cells(self) -> RenderableType:
+        now, table = self.clock(), _rows("running", "", "")
+        shown = list(self._started.items())[:_RUNNING_ROWS]
+        for cell, started in shown:
+            place = f"repeat {cell.repeat}, fold {cell.fold}" if self._repeats else f"fold {cell.fold}"
+            name = pair_name(cell.sampler, cell.model, _PAIR_WIDTH)
+            table.add_row(name, place, whole_seconds(now - started))
+        if more := len(self._started) - len(shown):
+            table.add_row(f"and {more} more", style="dim")
+        return table
+
+    def _board(self) -> RenderableType:
+        table = _rows("best so far", "macro-F1", "balanced accuracy", "folds")
+        means = {}
+        for pair, scores in list(self._scores.items()):  # A copy: drawing has a thread of its own.
+            means[pair] = [sum(values) / len(values) for values in zip(*scores, strict=True)]
+        best = sorted(means, key=lambda pair: -means[pair][0])
+        for pair in best[:_BOARD_ROWS]:
+            folds = f"{len(self._scores[pair])} of {self._planned.get(pair, 0)}"
+            table.add_row(pair_name(*pair, _PAIR_WIDTH), *(f"{mean:.3f}" for mean in means[pair]), folds)
+        if len(best) > _BOARD_ROWS:
+            table.add_row(f"and {len(best) - _BOARD_ROWS} more", style="dim")
+        return table
+
+
+def _rows(first: str, *others: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column(first, no_wrap=True, min_width=_PAIR_WIDTH // 2)
+    for other in others:
+        table.add_column(other, justify="right", no_wrap=True)
+    return table

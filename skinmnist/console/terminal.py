@@ -4,48 +4,72 @@ from __future__ import annotations
 
 import logging
 import sys
+import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
+from rich.live import Live
 from rich.panel import Panel
-from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from skinmnist import facts
-from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.analyze import Analysis, analyze_run
 from skinmnist.analysis.effects import effects
-from skinmnist.analysis.summaries import leaderboard
-from skinmnist.console.progress import LiveBar, Output
+from skinmnist.console.progress import Output, RunView
+from skinmnist.console.results import BELOW, FAILED, results_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.log import LOGGER, event_facts
+from skinmnist.experiment.execution.machine import available_cores
+from skinmnist.experiment.metrics import balanced_accuracy, confusion_matrix, macro_f1
 from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.reporting.format import duration, fixed, titled, with_spread
+from skinmnist.reporting.format import count, duration
+from skinmnist.reporting.page import write_page
 from skinmnist.reporting.sections.certainty import certainty
 from skinmnist.reporting.sections.effects import summary
 from skinmnist.text import printable
 
-#: Characters of a name in a table beyond which its middle is left out.
-_LONGEST_CELL = 120
+#: Characters of a line where there is no terminal.
+_PIPED_WIDTH = 160
+#: How the severities of checks look.
+_SEVERITIES = {"error": FAILED, "warning": BELOW}
 
 
-class Terminal(LiveBar):
-    """A live display on a terminal, plain lines elsewhere; the `Progress` of a comparison."""
+class Terminal:
+    """A live view on a terminal, plain lines elsewhere; the `Progress` of a comparison.
 
-    def __init__(self) -> None:
-        super().__init__(MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
-        self._task = self._bar.add_task("cells", total=None, left="")
-        self._started = time.perf_counter()
-        self._total = self._done = 0
+    `since` is when the command began, by `clock`: the times that are printed add up to what passed since.
+    """
+
+    def __init__(self, since: float | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.console = Output(stderr=True, soft_wrap=not sys.stderr.isatty())
+        self.view = RunView(clock)
+        self._clock = clock
+        self._started = self._phase_started = clock() if since is None else since
+        self._phase, self._seconds = "start", dict[str, float]()
+        self._live = Live(
+            console=self.console, get_renderable=lambda: self.view, transient=True, refresh_per_second=8
+        )
+        self._demonstrating = False
+        self._begun = False
+        self._cells = 0
+
+    def __enter__(self) -> Self:
+        if self.console.is_live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
 
     @property
     def begun(self) -> bool:
         """Whether the number of cells is known."""
-        return self._total > 0
+        return self._begun
 
     def table(self, table: PixelTable, split: str, quick: bool) -> None:
         """Print what is compared on, with a warning where that is no real data or no result."""
@@ -75,102 +99,126 @@ class Terminal(LiveBar):
         else:
             self.console.print(f"*** {title}: {text}")
 
+    def found(self, result: CellResult) -> None:
+        """Add a cell that was stored before to the leaderboard."""
+        self._score(result)
+
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
         """Show how much there is to do."""
-        self._begin(len(cells), stored, notes)
-
-    def _begin(self, cells: int, stored: int, notes: Sequence[str]) -> None:
-        self._total, self._done = cells, stored
-        for note in notes:
-            self.console.print(f"note: {note}")
-        again = f", {stored} of them stored before" if stored else ""
-        self.console.print(f"{cells} cells{again}")
-        self._bar.update(self._task, total=cells, completed=stored, left="")
+        self.view.plan(len(cells), stored, cells)
+        self._begin("cells", len(cells), stored, notes)
 
     def leaking(self, cells: int, stored: int, notes: Sequence[str]) -> None:
         """Announce cells that are wrong on purpose, and their number."""
         self.console.print("Demonstrating leaks: wrong on purpose, and excluded from every table of the run")
-        self._bar.reset(self._task)
-        self._begin(cells, stored, notes)
+        self._demonstrating = True
+        self.view.plan(cells, stored)
+        self._begin("demonstration", cells, stored, notes)
+
+    def _begin(self, phase: str, cells: int, stored: int, notes: Sequence[str]) -> None:
+        self._begun = True
+        self._end_phase(phase)
+        for note in notes:
+            self.console.print(f"note: {note}")
+        again = f", {stored} of them stored before" if stored else ""
+        self.console.print(f"{cells} cells{again}")
 
     def waiting(self, folder: Path) -> None:
         """Print why nothing happens yet."""
         self.console.print(f"Another run is using {folder}: waiting for it to end")
 
+    def running(self, cells: Sequence[Cell]) -> None:
+        """Show the cells that run."""
+        self.view.running(cells)
+
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
         """Show one more cell."""
-        self._done += 1
-        left = (
-            ""
-            if seconds_left is None or self._done == self._total
-            else f"about {duration(seconds_left)} left"
-        )
+        self.view.finished(outcome.cell, seconds_left)
         if isinstance(outcome, CellFailure):
-            self.console.print(f"failed: {outcome.cell}: {outcome.reason}")
-        elif not self.console.is_terminal:
-            elapsed = duration(time.perf_counter() - self._started)
-            self.console.print(
-                f"[{self._done}/{self._total}] {outcome.cell} ({elapsed}{', ' * bool(left)}{left})"
-            )
-        self._bar.update(self._task, completed=self._done, left=left)
+            self.console.print(f"failed: {outcome.cell}: {outcome.reason}", style=FAILED)
+            return
+        if not self._demonstrating:
+            self._cells += 1
+            self._score(outcome)
+        if not self.console.is_live:
+            left = self.view.left if seconds_left is not None else ""
+            place = f"[{self.view.done}/{self.view.total}] {outcome.cell}"
+            self.console.print(f"{place} ({self._passed}{', ' * bool(left)}{left})")
+
+    @property
+    def _passed(self) -> str:
+        return duration(self._clock() - self._started)
+
+    def _score(self, result: CellResult) -> None:
+        counts = confusion_matrix(result.labels, result.predicted, result.probabilities.shape[1])
+        self.view.score(result.cell, float(macro_f1(counts)), float(balanced_accuracy(counts)))
+
+    def _end_phase(self, following: str) -> None:
+        now = self._clock()
+        passed = now - self._phase_started
+        self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + passed
+        self._phase, self._phase_started = following, now
+
+    def enter(self, phase: str, shown: str) -> None:
+        """Show what comes after the cells: its name among the times, and in words."""
+        self._end_phase(phase)
+        self.view.enter(shown)
+        if not self.console.is_live:
+            self.console.print(f"{shown} ({self._passed})")
 
     def scores(self, record: RunRecord) -> None:
         """Show the leaderboard, and what failed."""
         out = _results_console()
         if record.results:
-            out.print(_as_rich(record))
+            out.print(results_table(record, out))
         for failure in record.failures:
-            out.print(f"failed: {failure.cell}: {failure.reason}")
+            out.print(f"failed: {failure.cell}: {failure.reason}", style=FAILED)
+
+    def write_report(self, record: RunRecord, jobs: int | None) -> tuple[Analysis, Path]:
+        """Analyze a run and write its report, which takes its time and is shown."""
+        self.enter("analysis", "Analyzing the predictions")
+        analysis = analyze_run(record)
+        self.enter("report", "Writing the report")
+        return analysis, write_page(analysis, jobs=jobs or available_cores())
 
     def conclude(self, analysis: Analysis, report: Path, resume: str | None) -> None:
         """Show the leaderboard, the verdict of the tests, failures, pitfalls, and the report's place."""
+        self._end_phase("end")
         record, out = analysis.record, _results_console()
         self.scores(record)
-        out.print(certainty(analysis).headline, style="bold", soft_wrap=True)
+        out.print()
+        unbroken = not out.is_terminal  # A terminal would break the words of a long line in the middle.
+        out.print(certainty(analysis).headline, style="bold", soft_wrap=unbroken)
         for words in summary(effects(analysis.comparisons), "{} with {}".format):
-            out.print(printable(words, None), soft_wrap=True)
+            out.print(printable(words, None), soft_wrap=unbroken)
+        out.print()
         for concern in analysis.concerns:
             if concern.check.severity != "note":
-                out.print(
-                    f"{concern.check.code} {concern.check.severity}: {concern.sentence}", soft_wrap=True
-                )
+                style = _SEVERITIES.get(concern.check.severity, "")
+                code = f"{concern.check.code} {concern.check.severity}: "
+                out.print(Text.assemble((code, style), printable(concern.sentence, None)), soft_wrap=unbroken)
         info = record.info
-        out.print(
-            f"{len(record.results)} cells in {duration(info.wall_seconds or 0.0)}, "
-            f"peak memory {info.peak_memory_mb or 0.0:,.0f} MB ({info.memory_measure})"
-        )
+        out.print()
+        for line in self._times(out.width):
+            out.print(line, soft_wrap=True)
+        memory = f"{info.peak_memory_mb or 0.0:,.0f} MB ({info.memory_measure})"
+        out.print(f"{count(self._cells, 'new cell')}, peak memory {memory}", soft_wrap=unbroken)
         out.print(f"report: {report}", soft_wrap=True)
         if resume:
             out.print(f"Interrupted; finished cells are kept. To go on: {resume}", soft_wrap=True)
-        out.print(facts.DISCLAIMER, style="dim")
+        out.print(facts.DISCLAIMER, style="dim", soft_wrap=unbroken)
+
+    def _times(self, width: int) -> list[str]:
+        """Return what took how long, in lines that break between the parts, which add up to the whole."""
+        parts = [f"{phase} {duration(seconds)}," for phase, seconds in self._seconds.items()]
+        parts = [f"took {duration(sum(self._seconds.values()))}:", *parts]
+        text = " ".join(part.replace(" ", "\xa0") for part in parts).removesuffix(",")
+        return [line.replace("\xa0", " ") for line in textwrap.wrap(text, width)]
 
 
 def _results_console() -> Output:
     """Without a terminal, lines may be as long as the leaderboard needs."""
-    return Output(width=None if sys.stdout.isatty() else 160)
-
-
-def _as_rich(record: RunRecord) -> Table:
-    """Lay the leaderboard out in few columns, the best mean of each in bold."""
-    board = titled(record.info, leaderboard(record))
-    metrics = [name.removesuffix("_sd") for name in board.columns if name.endswith("_sd")]
-    folds = "mean ± standard deviation over folds"
-    table = Table(title=f"{printable(record.info.table.name)}: {folds}", title_justify="left")
-    table.add_column("sampler")
-    table.add_column("model")
-    for metric in metrics:
-        table.add_column(metric.replace("_", " "), justify="right", no_wrap=True)
-    table.add_column("s/cell", justify="right")
-    best = {metric: board.loc[~board["reference"], metric].max() for metric in metrics}
-    for row in board.to_dict("records"):
-        cells = [
-            Text(with_spread(row[name], row[f"{name}_sd"]), "bold" if row[name] == best[name] else "")
-            for name in metrics
-        ]
-        style = "dim" if row["reference"] else None
-        names = (printable(row[name], _LONGEST_CELL) for name in ("sampler_title", "model"))
-        table.add_row(*names, *cells, fixed(row["seconds"], 1), style=style)
-    return table
+    return Output(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
 
 @contextmanager

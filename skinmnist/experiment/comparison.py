@@ -63,6 +63,9 @@ PICTURES_PER_CLASS = 12
 class Progress(CellProgress, Protocol):
     """Receives the events of a run."""
 
+    def found(self, result: CellResult) -> None:
+        """Receive a cell that was stored before."""
+
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
         """Receive the cells of this run, how many were stored before, and what is left out."""
 
@@ -247,7 +250,10 @@ class _Run:
         self.info = self._describe()
         write_pictures(folder, *_sample_pictures(table, plan.task.folds[0] >= 0))
         write_rows(folder, table)
-        self.done |= {cell for cell in plan.cells if self.store.load(cell) is not None}
+        for result in filter(None, map(self.store.load, plan.cells)):
+            self.done.add(result.cell)
+            if self.progress:
+                self.progress.found(result)
         self.stored = len(self.done)
         log_event("cells found", stored=self.stored, left=len(plan.cells) - self.stored)
         # Whatever ends this run before its time, the folder records how far it came.
@@ -269,10 +275,16 @@ class _Run:
             if progress:
                 progress.finished(outcome, remaining.seconds(left))
 
+        def running(cells: Sequence[Cell]) -> None:
+            remaining.running(cells)
+            if progress:
+                progress.running(cells)
+
         if progress:
             progress.planned(self.plan.cells, len(self.done), self.info.notes)
         missing = sorted(left, key=lambda cell: -expected[cell])
-        outcomes = _with_fused(self.plan, self.store, missing, frozenset(self.done), engine)
+        trained = engine(missing, on_running=running)
+        outcomes = _with_fused(self.plan, self.store, trained, frozenset(self.done))
         store_outcomes(outcomes, self.store, self.done, self.failures, report)
 
     def finish(self, started: float, peak: PeakMemory) -> RunRecord:
@@ -364,18 +376,17 @@ class _Run:
 def _with_fused(
     plan: Plan,
     store: CellStore,
-    trained: Sequence[Cell],
+    trained: Generator[CellResult | CellFailure],
     done: frozenset[Cell],
-    engine: Engine,
 ) -> Generator[CellResult | CellFailure]:
-    """Yield the outcomes of cells to be trained, each followed by the one with clinical columns added."""
+    """Yield the outcomes of cells that are trained, each followed by the one with clinical columns added."""
     fusion, fused = plan.fusion, {cell for cell in plan.cells if cell.base and cell not in done}
     if fusion is not None:
         for cell in plan.cells:
             base = store.load(cell) if cell in done and cell.fused in fused else None
             if base is not None:
                 yield fusion.finish(base)
-    with closing(engine(trained)) as outcomes:
+    with closing(trained) as outcomes:
         for outcome in outcomes:
             yield outcome
             if fusion is not None and outcome.cell.fused in fused:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -188,35 +190,49 @@ def expected_seconds(
     return 0.2 + spec.cost.seconds * size * growth**spec.cost.growth
 
 
-@dataclass
 class Remaining:
     """The expected wall seconds of the cells that are left, corrected by those that are done.
 
-    A pair of sampler and model that has been measured goes by its own mean; the guesses of the others are
-    scaled by how much the guesses were off so far.
+    A pair of sampler and model that has been measured goes by its own mean. The guesses of the others are
+    scaled by how far off they were so far: for the same model, or else for all.
     """
 
-    expected: Mapping[Cell, float]
-    jobs: int
-    measured: dict[tuple[str, str], list[float]] = field(default_factory=dict)
-    guessed_total: float = 0.0
-    measured_total: float = 0.0
+    def __init__(
+        self, expected: Mapping[Cell, float], jobs: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.expected, self.jobs, self.clock = expected, jobs, clock
+        self._measured: dict[Cell, float] = {}
+        self._started: dict[Cell, float] = {}
+
+    def running(self, cells: Iterable[Cell]) -> None:
+        """Take note of all cells that run now."""
+        now = self.clock()
+        self._started = {cell: self._started.get(cell, now) for cell in cells}
 
     def finished(self, cell: Cell, seconds: float) -> None:
         """Take note of a finished cell."""
-        self.measured.setdefault(cell[:2], []).append(seconds)
-        self.guessed_total += self.expected[cell]
-        self.measured_total += seconds
+        self._started.pop(cell, None)
+        self._measured[cell] = seconds
 
     def seconds(self, left: Iterable[Cell]) -> float | None:
-        """Return the expected wall seconds, or None before anything was measured."""
-        if not self.guessed_total:
+        """Return the expected wall seconds, or None before anything was measured.
+
+        What runs goes on; each of the others, in their order, goes to the worker that is free first.
+        """
+        if not self._measured:
             return None
-        off = self.measured_total / self.guessed_total
-        each = [
-            float(np.mean(self.measured[cell[:2]]))
-            if cell[:2] in self.measured
-            else off * self.expected[cell]
-            for cell in left
-        ]
-        return max(sum(each) / self.jobs, max(each, default=0.0))
+        now, free, each = self.clock(), [0.0] * self.jobs, dict[tuple[str, str], float]()
+        for cell in sorted(left, key=lambda cell: cell not in self._started):
+            if cell[:2] not in each:
+                each[cell[:2]] = self._seconds_of(cell)
+            passed = now - self._started.get(cell, now)
+            heapq.heapreplace(free, free[0] + max(0.0, each[cell[:2]] - passed))
+        return max(free)
+
+    def _seconds_of(self, cell: Cell) -> float:
+        pair = [seconds for done, seconds in self._measured.items() if done[:2] == cell[:2]]
+        if pair:
+            return sum(pair) / len(pair)
+        alike = [done for done in self._measured if done.model == cell.model] or list(self._measured)
+        off = sum(map(self._measured.__getitem__, alike)) / sum(map(self.expected.__getitem__, alike))
+        return off * self.expected[cell]

@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_a_run_is_shown_on_terminals_and_in_logs(lesions, is_terminal, monkeypat
         record = run_comparison(lesions, "none", "dummy", folds=2, progress=terminal)
         terminal.finished(CellFailure(Cell("none", "[red]dummy", 0, 0), "no [b]luck"), 100)
     terminal.conclude(analyze(record, draws=10), record.folder / "report.html", resume=None)
-    text = shown.getvalue()
+    text = re.sub(r"\x1b\[[\d;]*m", "", shown.getvalue())
     for said in (
         "SYNTHETIC TABLE",
         "SPLIT BY PICTURE",
@@ -34,4 +35,22 @@ def test_a_run_is_shown_on_terminals_and_in_logs(lesions, is_terminal, monkeypat
         "not a medical device",
     ):
         assert said in text
-    assert ("\x1b[" in text) == is_terminal
+    assert ("\x1b[" in shown.getvalue()) == is_terminal
+    assert ("[1/2] none x dummy, repeat 0, fold" in text) != is_terminal
+
+
+def test_the_times_that_are_printed_add_up_to_what_the_clock_shows(lesions, tmp_path, monkeypatch, capsys):
+    now = 500.0
+    terminal = Terminal(since=490.0, clock=lambda: now)
+    with terminal:
+        terminal.planned([Cell("none", "dummy", 0, 0)], 0, [])
+        now += 21.5
+        terminal.enter("analysis", "Analyzing the predictions")
+        now += 3.25
+        terminal.enter("report", "Writing the report")
+        now += 65.3
+        record = run_comparison(lesions, "none", "dummy", folds=2, jobs=1, out=tmp_path / "run")
+    terminal.conclude(record.analysis, tmp_path / "report.html", resume=None)
+    printed = capsys.readouterr()
+    assert "Writing the report (34.8 s)" in printed.err
+    assert "took 1 min 40 s: start 10.0 s, cells 21.5 s, analysis 3.2 s, report 1 min 5 s\n" in printed.out

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import RidgeClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from skinmnist import run_comparison
+from skinmnist import Progress, run_comparison
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure
 from skinmnist.experiment.run_folder.record import read_run
@@ -22,7 +22,7 @@ from skinmnist.models.spec import ModelSpec
 GRID = {"samplers": ["none", "RandomOverSampler", "SMOTE"], "models": ["dummy", "logistic_regression"]}
 
 
-class Watch:
+class Watch(Progress):
     """A progress display that remembers; it may interrupt the run."""
 
     def __init__(self, stop_after=None):

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
-from skinmnist import run_comparison
+from skinmnist import Progress, run_comparison
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
 from skinmnist.experiment.fit_cell import fit_cell
@@ -37,7 +37,7 @@ class Fails(ClassifierMixin, BaseEstimator):
         """Never reached."""
 
 
-class Watch:
+class Watch(Progress):
     """A progress display that remembers; it may interrupt the run."""
 
     def __init__(self, stop_after=None):

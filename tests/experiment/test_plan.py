@@ -58,10 +58,30 @@ def test_what_was_measured_replaces_the_guess():
     remaining = Remaining(dict.fromkeys(cells, 10.0), jobs=2)
     assert remaining.seconds(cells) is None
     remaining.finished(cells[0], 20.0)
-    # Three cells of 20 s by their sibling, four of 10 s guessed, twice too low so far.
-    assert remaining.seconds(cells[1:]) == pytest.approx((3 * 20 + 4 * 20) / 2)
+    # Three cells of 20 s by their sibling, four of 10 s guessed, twice too low so far: seven on two workers.
+    assert remaining.seconds(cells[1:]) == pytest.approx(4 * 20)
     remaining.finished(cells[4], 5.0)
-    assert remaining.seconds(cells[1:4] + cells[5:]) == pytest.approx((3 * 20 + 3 * 5) / 2)
+    assert remaining.seconds(cells[1:4] + cells[5:]) == pytest.approx(20 + 20)
+
+
+def test_a_guess_is_corrected_by_cells_of_the_same_model():
+    slow, fast = Cell("none", "svm", 0, 0), Cell("none", "forest", 0, 0)
+    remaining = Remaining(dict.fromkeys([slow, fast, slow._replace(sampler="SMOTE")], 10.0), jobs=1)
+    remaining.finished(slow, 30.0)
+    remaining.finished(fast, 1.0)
+    assert remaining.seconds([slow._replace(sampler="SMOTE")]) == pytest.approx(30)
+
+
+def test_what_a_running_cell_has_taken_is_not_left():
+    now = 100.0
+    cells = [Cell("none", "svm", 0, fold) for fold in range(4)]
+    remaining = Remaining(dict.fromkeys(cells, 10.0), jobs=2, clock=lambda: now)
+    remaining.finished(cells[0], 20.0)
+    remaining.running(cells[1:3])
+    now = 115.0
+    assert remaining.seconds(cells[1:]) == pytest.approx(5 + 20)
+    now = 190.0
+    assert remaining.seconds(cells[1:]) == pytest.approx(20), "two are overdue, one has not begun"
 
 
 def test_the_last_cell_cannot_be_shared():

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure
-from skinmnist.experiment.execution.limits import NO_LIMITS, Limits, Monitor
+from skinmnist.experiment.execution.limits import NO_LIMITS, Limits, Monitor, OnRunning
 from skinmnist.experiment.execution.locks import scratch_folder
 from skinmnist.experiment.execution.runner import Outcome, Pool, finish_cells, outcomes_of
 from skinmnist.experiment.execution.worker import end_after, run_cell
@@ -50,7 +50,13 @@ _LOCAL_SETTINGS: dict[str, object] = {
 
 
 def run_on_cluster(
-    cells: Sequence[Cell], table: PixelTable, task: Task, address: str, jobs: int, limits: Limits = NO_LIMITS
+    cells: Sequence[Cell],
+    table: PixelTable,
+    task: Task,
+    address: str,
+    jobs: int,
+    limits: Limits = NO_LIMITS,
+    on_running: OnRunning | None = None,
 ) -> Generator[Outcome]:
     """Run cells on a Dask cluster and yield what becomes of each, as `runner.run_cells` does.
 
@@ -69,7 +75,7 @@ def run_on_cluster(
         inputs = SharedInputs(table, task, client.id)
         client.register_plugin(inputs)
         try:
-            with closing(finish_cells(DaskPool(client, inputs.name, limits), cells)) as outcomes:
+            with closing(finish_cells(DaskPool(client, inputs.name, limits, on_running), cells)) as outcomes:
                 yield from outcomes
         finally:
             if client.status == "running":
@@ -156,7 +162,10 @@ class DaskPool(Pool, Monitor):
     interval = 5.0
     reason = "its worker died again and again: a crash, out of memory, or beyond a limit"
 
-    def __init__(self, client: Client, inputs: str, limits: Limits) -> None:
+    def __init__(
+        self, client: Client, inputs: str, limits: Limits, on_running: OnRunning | None = None
+    ) -> None:
+        super().__init__(on_running)
         self.client, self.inputs, self.limits = client, inputs, limits
         self._idle_since: float | None = None
 
@@ -166,7 +175,7 @@ class DaskPool(Pool, Monitor):
             raise InputError("the Dask cluster is gone; start it again and type the same command to go on")
         executor, lost = self.client.get_executor(pure=False), (KilledWorker, CancelledError)
         try:
-            yield from outcomes_of(executor, cells, self._submit, self._ahead, self, lost)
+            yield from outcomes_of(executor, cells, self._submit, self._workers, self, lost)
         finally:
             executor.shutdown(wait=False)
 
@@ -180,8 +189,8 @@ class DaskPool(Pool, Monitor):
             idle = f"the Dask cluster has had no worker for {_STARTUP_SECONDS:g} s"
             raise InputError(f"{idle}; start `dask worker` and type the same command again to go on")
 
-    def _ahead(self) -> int:
-        return 2 * max(1, len(self.client.nthreads()))  # Workers come and go.
+    def _workers(self) -> int:
+        return max(1, len(self.client.nthreads()))  # Workers come and go.
 
     def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
         return executor.submit(run_on_worker, cell, self.inputs, self.limits.seconds)

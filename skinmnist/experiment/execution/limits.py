@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
 
+#: Receives all cells that run now, whenever that changes.
+OnRunning = Callable[[Sequence[Cell]], None]
 #: Seconds between two checks of running cells: within one interval, a cell can exceed its memory limit.
 _INTERVAL = 0.1
 #: Larger limits are none: the system's clocks overflow.
@@ -69,10 +71,20 @@ def pid_file(path: Path) -> Iterator[None]:
 
 
 class Monitor:
-    """What happens again and again while cells run: nothing."""
+    """What happens while cells run: `on_running` hears which they are."""
 
     #: Seconds between two checks; None: no check is needed.
     interval: float | None = None
+
+    def __init__(self, on_running: OnRunning | None = None) -> None:
+        self._on_running = on_running
+        self._occupied: tuple[Cell, ...] = ()
+
+    def occupied(self, cells: Sequence[Cell]) -> None:
+        """Receive all cells that have a worker of their own now."""
+        if self._on_running is not None and tuple(cells) != self._occupied:
+            self._occupied = tuple(cells)
+            self._on_running(self._occupied)
 
     def check(self) -> None:
         """Check what is running."""
@@ -88,7 +100,8 @@ class LimitMonitor(Monitor):
     `folder` is for the `pid_file` of each running cell; `ended` has the cells that were ended, and why.
     """
 
-    def __init__(self, limits: Limits, folder: Path) -> None:
+    def __init__(self, limits: Limits, folder: Path, on_running: OnRunning | None = None) -> None:
+        super().__init__(on_running)
         self.limits = limits
         self.folder = folder
         self.ended: dict[Cell, str] = {}

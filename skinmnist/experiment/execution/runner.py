@@ -26,7 +26,7 @@ from skinmnist.datasets.mapped import pass_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
-from skinmnist.experiment.execution.limits import NO_LIMITS, LimitMonitor, Limits, Monitor
+from skinmnist.experiment.execution.limits import NO_LIMITS, LimitMonitor, Limits, Monitor, OnRunning
 from skinmnist.experiment.execution.locks import TABLE_FILE, hold_folder, scratch_folder
 from skinmnist.experiment.execution.log import log_event
 from skinmnist.experiment.execution.worker import run_cell_from_file, worker_pool
@@ -37,8 +37,13 @@ from skinmnist.experiment.run_folder.store import CellStore, Provenance
 _HANDED_OVER = 10.0
 
 Outcome = CellResult | CellFailure
-#: Cells -> what becomes of each, as it is done.
-Engine = Callable[[Sequence[Cell]], Generator[Outcome]]
+
+
+class Engine(Protocol):
+    """What runs cells."""
+
+    def __call__(self, cells: Sequence[Cell], *, on_running: OnRunning | None = None) -> Generator[Outcome]:
+        """Yield what becomes of each cell, as it is done."""
 
 
 def choose_engine(dask: str | None, table: PixelTable, task: Task, jobs: int, limits: Limits) -> Engine:
@@ -73,7 +78,12 @@ class Pool(ABC):
 
 
 def run_cells(
-    cells: Sequence[Cell], table: PixelTable, task: Task, jobs: int, limits: Limits = NO_LIMITS
+    cells: Sequence[Cell],
+    table: PixelTable,
+    task: Task,
+    jobs: int,
+    limits: Limits = NO_LIMITS,
+    on_running: OnRunning | None = None,
 ) -> Generator[Outcome]:
     """Run cells in the order given, in `jobs` worker processes, and yield what becomes of each.
 
@@ -86,7 +96,7 @@ def run_cells(
         path = folder / TABLE_FILE
         with naming_disk(folder):
             pass_table(table, path)
-        with closing(finish_cells(LocalPool(path, task, jobs, limits), cells)) as outcomes:
+        with closing(finish_cells(LocalPool(path, task, jobs, limits, on_running), cells)) as outcomes:
             yield from outcomes
 
 
@@ -118,11 +128,13 @@ class LocalPool(Pool):
     `path` has the table, as `pass_table` wrote it; pid files of running cells stand beside it.
     """
 
-    def __init__(self, path: Path, task: Task, jobs: int, limits: Limits) -> None:
+    def __init__(
+        self, path: Path, task: Task, jobs: int, limits: Limits, on_running: OnRunning | None = None
+    ) -> None:
         self.path, self.task, self.jobs = path, task, jobs
         self.reason = ""
         self._seconds = limits.seconds
-        self._monitor = LimitMonitor(limits, path.parent)
+        self._monitor = LimitMonitor(limits, path.parent, on_running)
         self._suspects: list[Cell] | None = None
 
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
@@ -131,7 +143,7 @@ class LocalPool(Pool):
         executor = worker_pool(min(self.jobs, len(cells)), libraries)
         left = list(cells)
         try:
-            for outcome in outcomes_of(executor, cells, self._submit, lambda: 2 * self.jobs, self._monitor):
+            for outcome in outcomes_of(executor, cells, self._submit, lambda: self.jobs, self._monitor):
                 left.remove(outcome.cell)
                 yield outcome
         except BrokenProcessPool as error:
@@ -176,23 +188,25 @@ def outcomes_of(
     executor: Executor,
     cells: Sequence[Cell],
     submit: Callable[[Executor, Cell], Future[Outcome]],
-    ahead: Callable[[], int],
+    workers: Callable[[], int],
     monitor: Monitor,
     lost: tuple[type[Exception], ...] = (),
 ) -> Iterator[Outcome]:
     """Submit cells to any executor, a few at a time, and yield outcomes as they come.
 
-    `ahead` returns how many cells may be submitted ahead of time; few, so that an executor that is stopped
-    has little to give back. The exceptions in `lost` mean that a cell's worker died, not that the cell
-    failed: such a cell has no outcome. BrokenProcessPool: a worker died, and the executor with it.
+    Two cells for each of the `workers` are submitted at a time: few, so that an executor that is stopped has
+    little to give back. Workers take the cells in the order in which they were submitted. The exceptions in
+    `lost` mean that a cell's worker died, not that the cell failed: such a cell has no outcome.
+    BrokenProcessPool: a worker died, and the executor with it.
     """
     waiting, running = iter(cells), dict[Future[Outcome], Cell]()
     with warnings.catch_warnings():
         # loky replaces a worker whose memory has grown, as it should.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
         while True:
-            for cell in islice(waiting, max(0, ahead() - len(running))):
+            for cell in islice(waiting, max(0, 2 * workers() - len(running))):
                 running[submit(executor, cell)] = cell
+            monitor.occupied(list(islice(running.values(), workers())))
             if not running:
                 return
             done, _ = wait(running, timeout=monitor.interval, return_when=FIRST_COMPLETED)
@@ -220,6 +234,9 @@ class CellProgress(Protocol):
 
     def waiting(self, folder: Path) -> None:
         """Another run holds the folder and must end first."""
+
+    def running(self, cells: Sequence[Cell]) -> None:
+        """All cells that run now."""
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
         """One more cell, and the wall seconds that are expected to be left."""
@@ -266,7 +283,8 @@ class TrialRunner:
             missing = [cell for cell in trial.cells if store.load(cell) is None]
             missing.sort(key=lambda cell: -trial.task.models[cell.model].cost.seconds)
             report = (lambda outcome: progress.finished(outcome, None)) if progress else None
-            store_outcomes(engine(missing), store, set(), failures, report)
+            outcomes = engine(missing, on_running=progress.running if progress else None)
+            store_outcomes(outcomes, store, set(), failures, report)
         return list(failures.values())
 
 

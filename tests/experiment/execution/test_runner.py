@@ -1,21 +1,24 @@
 """The runner of trials: cells run once, are stored, and are found again by what they depend on."""
 
 from skinmnist.experiment.execution.limits import NO_LIMITS
-from skinmnist.experiment.execution.runner import TrialRunner, trial_provenance
+from skinmnist.experiment.execution.runner import TrialProgress, TrialRunner, trial_provenance
 from skinmnist.experiment.fit_cell import Trial
 from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.run_folder.store import CellStore
 
 
-class Events:
+class Events(TrialProgress):
     def __init__(self):
-        self.announced, self.outcomes = [], []
+        self.announced, self.outcomes, self.run = [], [], []
 
     def leaking(self, cells, stored, notes):
         self.announced.append((cells, stored, notes))
 
     def waiting(self, folder):
         raise AssertionError("nobody else holds the folder")
+
+    def running(self, cells):
+        self.run.append(tuple(cells))
 
     def finished(self, outcome, seconds_left):
         self.outcomes.append(outcome.cell)
@@ -31,6 +34,7 @@ def test_cells_run_once_and_are_found_again(lesions, tmp_path):
         assert runner.run(trial, store) == []
         assert events.announced[-1] == (3, stored, ("a note",))
     assert sorted(events.outcomes) == sorted(trial.cells)
+    assert events.run == [*((cell,) for cell in trial.cells), ()], "one worker, one cell at a time"
     assert all(store.load(cell) is not None for cell in trial.cells)
 
 
