@@ -128,4 +128,4 @@ def test_a_run_goes_by_plugins_and_finds_its_cells_again(installed, tmp_path, le
     first = run()
     assert not first.failures
     assert set(first.scores["model"]) == {"TinyTree"}
-    assert [session.new_cells for session in run().info.sessions] == [2, 0]
+    assert sum(session.new_cells for session in run().info.sessions) == 2
