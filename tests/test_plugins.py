@@ -3,13 +3,11 @@
 import re
 import sys
 
-import numpy as np
 import pytest
 
 from skinmnist import compare, run_comparison
 from skinmnist.errors import InputError
 from skinmnist.experiment.grid import resolve_models, resolve_samplers
-from skinmnist.experiment.metrics import HeldOut, find_metric
 from skinmnist.list import main
 from skinmnist.plugins import GROUPS, find_plugins
 
@@ -40,7 +38,6 @@ TinyTree = tinyplugin:TinyTree
 [skinmnist.metrics]
 first_share = tinyplugin:share_of_first
 confidence = tinyplugin:mean_confidence
-constant = tinyplugin:copies
 """
 
 
@@ -87,15 +84,6 @@ def test_its_cells_go_stale_with_its_code_and_with_its_version(installed):
     (installed / "tinyplugin-1.2.dist-info" / "METADATA").write_text("Name: tinyplugin\nVersion: 1.3\n")
     seen.append(resolve_models(["TinyTree"])["TinyTree"].fingerprint)
     assert len(set(seen)) == 3
-
-
-def test_metrics_are_of_decisions_or_of_probabilities(installed):
-    held_out = HeldOut(np.array([0, 1]), np.array([0, 0]), np.array([[0.75, 0.25], [0.5, 0.5]]))
-    assert find_metric("FIRST_SHARE")[0] == "first_share"
-    values = {name: find_metric(name)[1].compute(held_out) for name in ("first_share", "confidence")}
-    assert values == {"first_share": 1.0, "confidence": 0.625}
-    with pytest.raises(InputError, match=r"as the metric 'constant'; expected a function f\(y_true, y_pred"):
-        find_metric("constant")
 
 
 def test_they_are_listed_and_what_is_broken_is_named(installed, capsys):

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-
-from skinmnist.errors import InputError
-from skinmnist.names import known_spelling, unknown_name
-from skinmnist.plugins import find_plugins
-from skinmnist.text import one_line, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -214,77 +208,6 @@ METRICS = {
         lower_is_better=True,
     ),
 }
-
-#: What scikit-learn and its users call a second argument that takes probabilities.
-_OF_PROBABILITIES = ("prob", "score")
-#: How scikit-learn's functions end for which less is better.
-_LOWER_ENDINGS = ("_loss", "_error", "_deviance")
-
-
-def find_metric(name: str) -> tuple[str, Metric]:
-    """Return a metric by its name, whatever its case, and the name as it is registered.
-
-    Raises
-    ------
-    InputError
-        For a name that neither this package nor a plugin has, and for a plugin that cannot be used.
-    """
-    if (spelt := known_spelling(name, METRICS)) in METRICS:
-        return spelt, METRICS[spelt]
-    plugins = find_plugins("metric")
-    if (spelt := known_spelling(name, plugins)) in plugins:
-        return spelt, as_metric(spelt, plugins[spelt].load())
-    raise unknown_name("metric", name, [*METRICS, *plugins])
-
-
-def as_metric(name: str, thing: Any) -> Metric:
-    """Return a metric of a function of the user's own, tried on a few made-up predictions.
-
-    Parameters
-    ----------
-    thing : Metric or callable
-        ``f(y_true, y_pred)`` of class codes; or of codes and probabilities of shape (m, k), where its second
-        parameter is called so: ``y_prob``, ``y_proba``, ``y_score``, ``probabilities``. Less is better where
-        its name ends in ``_loss``, ``_error`` or ``_deviance``, as in scikit-learn.
-
-    Raises
-    ------
-    InputError
-        Where it is no function of two arguments, raises an error, or returns no number.
-
-    Examples
-    --------
-    >>> from sklearn.metrics import zero_one_loss
-    >>> as_metric("errors", zero_one_loss).lower_is_better
-    True
-    """
-    if isinstance(thing, Metric):
-        return thing
-    try:
-        parameters = [*inspect.signature(thing).parameters]
-        of_probabilities = any(part in parameters[1] for part in _OF_PROBABILITIES)
-    except (TypeError, ValueError, IndexError):
-        raise InputError(
-            f"received {shown(thing)} as the metric {name!r}; expected a function f(y_true, y_pred)"
-        ) from None
-    title = (inspect.getdoc(thing) or name).splitlines()[0]
-
-    def compute(held_out: HeldOut) -> float | None:
-        answers = held_out.probabilities if of_probabilities else held_out.predicted
-        value = float(thing(held_out.labels, answers))
-        return value if np.isfinite(value) else None
-
-    probabilities = np.eye(2)[[0, 1, 0, 1]] * 0.6 + 0.2
-    try:
-        compute(HeldOut(np.array([0, 1, 1, 1]), probabilities.argmax(axis=1), probabilities))
-    except Exception as error:  # A function of the user's own may raise anything.
-        raise InputError(
-            f"the metric {name!r} cannot score four predictions of two classes "
-            f"({one_line(f'{type(error).__name__}: {error}')}); expected a function of class codes that "
-            "returns one number"
-        ) from None
-    return Metric(title, compute, getattr(thing, "__name__", name).endswith(_LOWER_ENDINGS))
-
 
 #: What each score means, for tables, hover texts and the README.
 METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
