@@ -155,6 +155,7 @@ def load_hmnist(
         lesion_ids=joined.lesion_ids if joined else None,
         image_ids=joined.metadata.image_ids if joined else image_ids,
         clinical=joined.metadata.clinical or None if joined else None,
+        sources=joined.metadata.sources if joined else {},
         name=printable(table_stem(table)),
         origin=f"read from {printable(table.name)}",
         inputs=(

@@ -114,6 +114,7 @@ def _take(metadata: Metadata, rows: npt.NDArray[np.intp]) -> Metadata:
         image_ids=metadata.image_ids[rows],
         diagnoses=metadata.diagnoses[rows],
         clinical={name: values[rows] for name, values in metadata.clinical.items()},
+        sources={name: values[rows] for name, values in metadata.sources.items()},
     )
 
 

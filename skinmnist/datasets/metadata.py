@@ -22,10 +22,13 @@ from skinmnist.datasets.csv_table import check_width
 from skinmnist.datasets.dialects import unpacked
 from skinmnist.datasets.files import decode, in_own_folder, place, table_stem, without_mark
 from skinmnist.errors import InputError
-from skinmnist.text import JOINERS, LONGEST_NAME, printable, shown, unguarded_cell
+from skinmnist.text import JOINERS, LONGEST_NAME, is_name, printable, shown, unguarded_cell
 
-#: The columns that must be there; `facts.CLINICAL_COLUMNS` are read too, any others are left alone.
+#: The columns that must be there; `facts.CLINICAL_COLUMNS` are read too, and others of few different words.
 REQUIRED_COLUMNS = ("lesion_id", "image_id", "dx")
+#: Columns that can name the sources of pictures, and different words in one: more are ids or free text.
+_MOST_SOURCES, _MOST_WORDS = 32, 100
+_SOURCES = ("source_names", "sources")
 
 #: Cells that stand for an unknown value, in lower case.
 _UNKNOWN = frozenset(["", "unknown", "unk", "nan", "none", "na", "n/a", "<na>", "null", "-", "--", "?"])
@@ -46,6 +49,8 @@ class Metadata:
     diagnoses: npt.NDArray[np.str_]  # shape (n,), str: one spelling each, that of HAM10000 where it has one
     #: shape (n,): Those of `facts.CLINICAL_COLUMNS` that are there, as `PixelTable.clinical` holds them.
     clinical: dict[str, npt.NDArray[Any]]
+    #: shape (n,) each: columns of few different words, as `PixelTable.sources` holds them.
+    sources: dict[str, npt.NDArray[np.str_]]
     sha256: str  # Of the file's content
 
 
@@ -59,12 +64,14 @@ def find_metadata(table: Path) -> Path | None:
 
 def read_metadata(path: Path) -> Metadata:
     """Read a CSV with the columns `REQUIRED_COLUMNS`, one row per picture; lesion ids may be unknown."""
-    names = (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS)
-    kind = f"metadata-5{'-built' if _is_built(path) else ''}"
+    names = (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS, *_SOURCES)
+    kind = f"metadata-6{'-built' if _is_built(path) else ''}"
     arrays, sha256 = parse_once(path, kind, names, partial(_parse, path=path), _is_metadata)
     lesion_ids, image_ids, diagnoses = (np.array(arrays[name]) for name in REQUIRED_COLUMNS)
     clinical = {name: np.array(arrays[name]) for name in facts.CLINICAL_COLUMNS if len(arrays[name])}
-    return Metadata(path, lesion_ids, image_ids, diagnoses, clinical, sha256)
+    words = np.array(arrays["sources"])
+    sources = {str(name): words[place] for place, name in enumerate(arrays["source_names"])}
+    return Metadata(path, lesion_ids, image_ids, diagnoses, clinical, sources, sha256)
 
 
 def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
@@ -142,13 +149,53 @@ def _parse(content: bytes, path: Path) -> Arrays:
             columns[name].append(_read_cell(name, cells[position], where))
     first: dict[str, str] = {}  # Spellings of one diagnosis by several people differ in case.
     columns["dx"] = [first.setdefault(name.casefold(), name) for name in spell_classes(columns["dx"])]
-    return {name: np.array(column) for name, column in columns.items()}
+    found = {name: np.array(column) for name, column in columns.items()}
+    return found | dict(zip(_SOURCES, _read_sources(header, rows), strict=True))
+
+
+def _read_sources(
+    header: list[str], rows: list[tuple[str, list[str]]]
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
+    """Return names (c,) and words (c, n) of the other columns, without those that can name no sources."""
+    names: list[str] = []
+    columns: list[list[str]] = []
+    for position, name in enumerate(header):
+        known = name in (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS)
+        if known or header.count(name) > 1 or not is_name(name) or len(names) == _MOST_SOURCES:
+            continue
+        words = [cells[position].strip().lower() for _, cells in rows]
+        words = ["" if word in _UNKNOWN else word for word in words]
+        different = {*words} - {""}
+        if 1 < len(different) <= _MOST_WORDS and all(map(is_name, different)):
+            names.append(name)
+            columns.append(words)
+    return np.array(names, dtype=np.str_), np.array(columns, dtype=np.str_).reshape(len(names), len(rows))
+
+
+def _are_sources(names: npt.NDArray[Any], words: npt.NDArray[Any], n: int) -> bool:
+    """Return whether arrays are as `_read_sources` returns them."""
+    if names.dtype.kind != "U" or words.dtype.kind != "U" or names.ndim != 1:
+        return False
+    if words.shape != (len(names), n) or len(names) > _MOST_SOURCES:
+        return False
+    try:
+        named = all(map(is_name, names.tolist()))
+        return named and all(
+            len(found := {*column.tolist()} - {""}) <= _MOST_WORDS and all(map(is_name, found))
+            for column in words
+        )
+    except ValueError:  # A code point that is none.
+        return False
 
 
 def _is_metadata(arrays: Arrays) -> bool:
     """Return whether arrays are columns as `_parse` returns them."""
     n = len(arrays["dx"])
+    if not _are_sources(*(arrays[name] for name in _SOURCES), n):
+        return False
     for name, values in arrays.items():
+        if name in _SOURCES:
+            continue
         absent = name in facts.CLINICAL_COLUMNS and not len(values)
         if values.ndim != 1 or len(values) != (0 if absent else n):
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,9 @@ class PixelTable:
     clinical : mapping of str to ndarray of shape (n,), or None
         The patients, by column of the metadata: numbers as float64, NaN where unknown (``age``,
         in years); words as str, ``""`` where unknown. None where there is no such column.
+    sources : mapping of str to ndarray of shape (n,), str
+        Where the pictures come from, by column of the metadata, such as ``dataset`` or ``camera``, ``""``
+        where unknown: groups to leave out of training in turn, which no model sees.
     name : str
         Short name for folders and titles, such as ``"hmnist_28_28_RGB"``.
     origin : str
@@ -53,6 +56,7 @@ class PixelTable:
     lesion_ids: npt.NDArray[np.str_] | None = None
     image_ids: npt.NDArray[np.str_] | None = None
     clinical: Mapping[str, npt.NDArray[Any]] | None = None
+    sources: Mapping[str, npt.NDArray[np.str_]] = field(default_factory=dict)
     name: str = "table"
     origin: str = "made in Python"
     inputs: tuple[tuple[str, str], ...] = ()
@@ -68,7 +72,12 @@ class PixelTable:
                 f"{self.pixels.dtype}; expected ({n}, {height * width * channels}) of uint8 for {n} labels "
                 f"and pictures of {height} x {width} x {channels}"
             )
-        columns = {"lesion_ids": self.lesion_ids, "image_ids": self.image_ids, **(self.clinical or {})}
+        columns = {
+            "lesion_ids": self.lesion_ids,
+            "image_ids": self.image_ids,
+            **(self.clinical or {}),
+            **self.sources,
+        }
         for column, values in columns.items():
             if values is not None and len(values) != n:
                 raise InputError(
@@ -204,6 +213,7 @@ class PixelTable:
             lesion_ids=None if self.lesion_ids is None else self.lesion_ids[rows],
             image_ids=None if self.image_ids is None else self.image_ids[rows],
             clinical=self.clinical and {column: values[rows] for column, values in self.clinical.items()},
+            sources={column: values[rows] for column, values in self.sources.items()},
             name=name or self.name,
         )
 
