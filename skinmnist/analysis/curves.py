@@ -16,6 +16,7 @@ from skinmnist.analysis.operating_points import (
     choose_exponents,
     counts_by_exponent,
     move_prior,
+    validation_counts,
 )
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import CellResult
@@ -85,8 +86,10 @@ def _points(cells: Sequence[CellResult], counts: _Counts) -> dict[str, tuple[flo
     k = counts.shape[-1]
     trained = np.stack([confusion_matrix(cell.labels, cell.predicted, k) for cell in cells])
     chosen = []
-    for _, places in groupby(range(len(cells)), key=lambda place: cells[place].cell.repeat):
-        chosen += choose_exponents([counts[place] for place in places])
+    for _, group in groupby(range(len(cells)), key=lambda place: cells[place].cell.repeat):
+        places = list(group)
+        aside = validation_counts([cells[place] for place in places])
+        chosen += choose_exponents(list(counts[places]), aside)
     found = {"as_trained": (np.nan, trained)}
     for rule in chosen[0] if all(chosen) else ():
         exponents = np.array([of_cell[rule] for of_cell in chosen])

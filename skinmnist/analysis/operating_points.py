@@ -16,7 +16,8 @@ probabilities, and decides by the largest of them.
 The power, one of `EXPONENTS`, is the one that scores best on the held-out rows of the other folds of the same
 repeat and pair, pooled; of equals, the smallest. By the mean of these folds' scores it would be as noisy, and
 every fold would need every class: ``experiments/benchmarks/exponent_choice.py`` measures both ways, and that
-the choice does not lift the score. A pair with a single finished fold in a repeat has no tuned rules.
+the choice does not lift the score. Where the split has a validation part, the power is chosen there. Else a
+pair with a single finished fold in a repeat has no tuned rules.
 """
 
 from __future__ import annotations
@@ -58,25 +59,41 @@ def move_prior(result: CellResult, exponent: float) -> CellResult:
     return replace(result, probabilities=change_prior(result.probabilities, result.training_mix, wanted))
 
 
-def choose_exponents(counts: Sequence[npt.NDArray[np.int64]]) -> list[dict[str, float]]:
-    """Choose the exponents of the tuned rules for each cell of one pair and repeat, on all other cells.
+def choose_exponents(
+    counts: Sequence[npt.NDArray[np.int64]], aside: Sequence[npt.NDArray[np.int64]] = ()
+) -> list[dict[str, float]]:
+    """Choose the exponents of the tuned rules for each cell of one pair and repeat.
 
     Parameters
     ----------
     counts : sequence of ndarray of shape (exponents, k, k)
         Of `counts_by_exponent`, cell by cell.
+    aside : sequence of ndarray of shape (exponents, k, k)
+        Of `validation_counts`: what to choose on instead of the other cells, if every cell has some.
 
     Returns
     -------
     list of dict of str to float
-        By rule; empty where there is no other cell.
+        By rule; empty where there is nothing to choose on.
     """
-    if len(counts) < 2:
+    if len(aside) == len(counts):
+        tuned_on = np.asarray(aside)
+    elif len(counts) > 1:
+        tuned_on = np.sum(counts, axis=0) - np.stack(counts)
+    else:
         return [{} for _ in counts]
-    others = np.sum(counts, axis=0) - np.stack(counts)
     # Rounded, for equal scores of different counts may differ in the last bit.
-    best = {rule: metric(others).round(12).argmax(axis=1) for rule, metric in _TUNED.items()}
+    best = {rule: metric(tuned_on).round(12).argmax(axis=1) for rule, metric in _TUNED.items()}
     return [{rule: float(EXPONENTS[best[rule][place]]) for rule in _TUNED} for place in range(len(counts))]
+
+
+def validation_counts(cells: Sequence[CellResult]) -> list[npt.NDArray[np.int64]]:
+    """Return `counts_by_exponent` of the validation part of each cell that has one."""
+    aside = [(cell, cell.validation) for cell in cells if cell.validation is not None]
+    return [
+        counts_by_exponent(replace(cell, labels=part.labels, probabilities=part.probabilities))
+        for cell, part in aside
+    ]
 
 
 def counts_by_exponent(result: CellResult) -> npt.NDArray[np.int64]:
@@ -94,7 +111,8 @@ def operating_points(results: Sequence[CellResult], class_names: Sequence[str]) 
     order, records = metric_names(class_names), []
     for _, group in groupby(results, key=lambda result: result.cell[:3]):
         cells = list(group)
-        exponents = choose_exponents([counts_by_exponent(result) for result in cells])
+        counts = [counts_by_exponent(result) for result in cells]
+        exponents = choose_exponents(counts, validation_counts(cells))
         for result, chosen in zip(cells, exponents, strict=True):
             scores = {"as_trained": _score(result, class_names)}
             by_exponent: dict[float, dict[str, float]] = {}

@@ -54,6 +54,13 @@ class Timing(NamedTuple):
         return self.resample_seconds + self.fit_seconds + self.predict_seconds
 
 
+class Answers(NamedTuple):
+    """True codes (v,), and probabilities (v, k), of the rows of a validation part."""
+
+    labels: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+
+
 class Examples(NamedTuple):
     """A few pixel rows that a sampler made, and the two rows that each lies between, row by row."""
 
@@ -87,6 +94,8 @@ class CellResult:
     history : dict of str to ndarray of shape (points,), float64
         Training curves of an iterative model; empty for the others.
     examples : Examples or None
+    validation : Answers or None
+        Where the split has a validation part: what thresholds are tuned on, and no score is made of.
     """
 
     cell: Cell
@@ -101,6 +110,7 @@ class CellResult:
     notes: tuple[str, ...] = ()
     history: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     examples: Examples | None = None
+    validation: Answers | None = None
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -53,7 +54,7 @@ from skinmnist.experiment.run_folder.run_info import (
     sort_entries,
 )
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
-from skinmnist.experiment.splits import choose_folds
+from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, choose_folds
 from skinmnist.models.registry import DEFAULT_MODELS
 from skinmnist.text import shown
 
@@ -77,7 +78,7 @@ def run_comparison(
     *,
     folds: int = 5,
     repeats: int = 1,
-    split: str | None = None,
+    split: str | os.PathLike[str] | None = None,
     cv: Any = None,
     seed: int | None = None,
     random_state: int | None = None,
@@ -106,8 +107,16 @@ def run_comparison(
         Names of `skinmnist.models.MODELS`, ``"package.module:Class"``, or scikit-learn classifiers and
         pipelines, which get pixel rows as float32. Objects without a name get that of their class.
     folds, repeats : int
-    split : {"lesion", "image"}, optional
-        By lesion wherever the table knows its lesions.
+    split : {"lesion", "image", "holdout"}, str or path, optional
+        By lesion wherever the table knows its lesions; ``"holdout"`` holds one part out, once. Or a split
+        that is given: it replaces `folds`, and each of the `repeats` trains with other seeds on the same
+        parts.
+
+        - ``"dermamnist"`` and ``"dermamnist-c"``: as published.
+        - A CSV with the columns ``image_id`` (else its rows are in the table's order) and ``split`` (train,
+          val, test) or ``fold``. Of the first, only test is reported; networks stop by val, and thresholds
+          are tuned on it.
+        - ``"column:dataset"``: the groups of that column of the metadata are left out in turn.
     cv : int, splitter or iterable of (train, test), optional
         In place of `folds`, `repeats` and `split`: a number of folds, a splitter of scikit-learn, whose
         groups are the lesions, or pairs of row numbers. An open ``random_state`` of a splitter gets the seed.
@@ -248,7 +257,7 @@ class _Run:
         plan, table, folder = self.plan, self.table, self.folder
         log_event("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
         self.info = self._describe()
-        write_pictures(folder, *_sample_pictures(table, plan.task.folds[0] >= 0))
+        write_pictures(folder, *_sample_pictures(table, plan.task.folds[0] != LEFT_OUT))
         write_rows(folder, table)
         for result in filter(None, map(self.store.load, plan.cells)):
             self.done.add(result.cell)
@@ -341,11 +350,17 @@ class _Run:
             table=TableInfo.of_table(table),
             split_facts=split,
             lesion_fit=fit,
+            given=plan.given,
             grid=Grid(
                 samplers=tuple(sorted_samplers(plan.task.samplers)),
                 models={name: models[name] for name in sorted_models(models)},
             ),
-            notes=(*(fit.warning if fit else ()), *split.warning(protocol.split), *table.notes, *plan.notes),
+            notes=(
+                *(fit.warning if fit else ()),
+                *(plan.given.notes if plan.given else split.warning(protocol.split)),
+                *table.notes,
+                *plan.notes,
+            ),
             versions=versions(),
             hardware=Hardware(**hardware()),
         )
@@ -356,10 +371,10 @@ class _Run:
         if earlier is not None and earlier.identity == plan.identity and earlier.split_facts is not None:
             return earlier.split_facts
         folds = plan.task.folds[0]
-        # Of a holdout only the held-out part stands apart.
-        return SplitFacts.of_split(
-            self.table, np.minimum(folds, 1) if plan.protocol.planned_folds == 1 else folds
-        )
+        if plan.protocol.planned_folds == 1:
+            # Only the held-out part stands apart; validation is on the other side.
+            folds = np.where(folds == VALIDATION, 1, np.minimum(folds, 1))
+        return SplitFacts.of_split(self.table, folds)
 
     def _entries(self) -> tuple[CellEntry, ...]:
         entries = {}

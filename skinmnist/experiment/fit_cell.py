@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from skinmnist.datasets.mapped import row_blocks
 from skinmnist.datasets.table import PixelTable
-from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
+from skinmnist.experiment.cells import Answers, Cell, CellResult, Examples, Timing
 from skinmnist.experiment.inputs import Inputs, TrainingRows, choose_training_rows
-from skinmnist.experiment.splits import LEFT_OUT
-from skinmnist.experiment.training import Clock, Trained, fit_model
+from skinmnist.experiment.splits import VALIDATION, training_rows
+from skinmnist.experiment.training import Clock, Trained, Validation, fit_model
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
 from skinmnist.resampling.registry import Resampler, find_parents
 
@@ -73,7 +73,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     spec = task.models[cell.model]
     fold_of = task.folds[cell.repeat]
     held_out = np.flatnonzero(fold_of == cell.fold)
-    train = np.flatnonzero((fold_of != cell.fold) & (fold_of != LEFT_OUT))
+    train = np.flatnonzero(training_rows(fold_of, cell.fold))
     natural_mix = np.bincount(table.labels[train], minlength=len(table.class_names)) / len(train)
     sampler_seed, model_seed = cell_seeds(task.seed, cell)
     resampler = task.samplers[cell.sampler].with_seed(sampler_seed)
@@ -82,10 +82,14 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
     lesions = table.lesion_ids[train] if task.by_lesion and table.lesion_ids is not None else None
     inputs = Inputs(table, spec, fold_of)
     rows, labels = inputs.view(train, resampler), np.asarray(table.labels[train])
-    leaked = None
-    if task.validate_on_held_out:
-        leaked = (inputs.take(held_out), np.asarray(table.labels[held_out]))
-    trained = fit_model(spec, resampler, setting, rows, labels, lesions, validation_data=leaked)
+    set_aside = np.flatnonzero(fold_of == VALIDATION)
+    monitor = held_out if task.validate_on_held_out else set_aside
+    validation = None
+    if len(monitor):
+        validation = Validation(
+            inputs.take(monitor), np.asarray(table.labels[monitor]), leaks=task.validate_on_held_out
+        )
+    trained = fit_model(spec, resampler, setting, rows, labels, lesions, validation=validation)
     fit_seconds = trained.fit_seconds + inputs.seconds * len(train)
     probabilities, predict_seconds = _answer(trained, inputs, held_out)
 
@@ -114,6 +118,11 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
             for name, curve in getattr(trained.fitted.classifier, "history_", {}).items()
         },
         examples=_examples(rows, labels, trained.training) if shows_examples else None,
+        validation=(
+            Answers(np.asarray(table.labels[set_aside]), _answer(trained, inputs, set_aside)[0])
+            if len(set_aside)
+            else None
+        ),
     )
 
 

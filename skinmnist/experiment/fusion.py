@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import CellFailure, CellResult
-from skinmnist.experiment.splits import LEFT_OUT
+from skinmnist.experiment.splits import VALIDATION, training_rows
 from skinmnist.text import one_line, shown
 
 #: Share of the columns' log-odds that is added: they repeat some of what the picture shows.
@@ -109,9 +109,10 @@ def add_odds(
 
 
 class _Fitted(NamedTuple):
-    """What is known of one fold: the log-odds of its held-out rows, and their cost."""
+    """What is known of one fold: log-odds of its held-out and validation rows, and what they cost."""
 
     log_odds: npt.NDArray[np.float64]
+    of_validation: npt.NDArray[np.float64] | None
     fit_seconds: float
     predict_seconds: float
     notes: tuple[str, ...]
@@ -158,6 +159,10 @@ class Fusion:
         The fused cell costs what its base has cost, and its own part.
         """
         fitted = self._fit(base.cell.repeat, base.cell.fold)
+        validation = base.validation
+        if validation is not None and fitted.of_validation is not None:
+            fused = add_odds(validation.probabilities, fitted.of_validation)
+            validation = validation._replace(probabilities=fused)
         # No class frequency enters the log-odds: the answers stay those to the training mix of the base.
         return replace(
             base,
@@ -170,6 +175,7 @@ class Fusion:
             notes=fitted.notes,
             history={},
             examples=None,
+            validation=validation,
         )
 
     def _fit(self, repeat: int, fold: int) -> _Fitted:
@@ -179,7 +185,7 @@ class Fusion:
         from skinmnist.models.clinical import ClinicalOdds
 
         fold_of = self._folds[repeat]
-        train, held_out = (fold_of != fold) & (fold_of != LEFT_OUT), fold_of == fold
+        train, held_out = training_rows(fold_of, fold), fold_of == fold
         # One thread, as in the workers: the order of a sum must not depend on the machine's load.
         with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
             warnings.simplefilter("always")
@@ -188,8 +194,10 @@ class Fusion:
             fitted = time.perf_counter()
             log_odds = odds.log_odds(self._of(held_out))
             predicted = time.perf_counter()
+            set_aside = fold_of == VALIDATION
+            of_validation = odds.log_odds(self._of(set_aside)) if set_aside.any() else None
         notes = {one_line(f"{warning.category.__name__}: {warning.message}") for warning in caught}
-        found = _Fitted(log_odds, fitted - started, predicted - fitted, tuple(sorted(notes)))
+        found = _Fitted(log_odds, of_validation, fitted - started, predicted - fitted, tuple(sorted(notes)))
         self._fitted[repeat, fold] = found
         return found
 

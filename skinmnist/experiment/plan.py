@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -21,9 +22,10 @@ from skinmnist.experiment.cells import FUSED, Cell
 from skinmnist.experiment.execution.machine import versions
 from skinmnist.experiment.fit_cell import Task
 from skinmnist.experiment.fusion import Fusion, choose_columns, informative_columns
+from skinmnist.experiment.given_splits import GivenInfo, find_split
 from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
 from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
-from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, Split, assign_folds, choose_split
+from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, Split, assign_folds
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 
@@ -49,6 +51,7 @@ class Plan:
     identity: str
     fusion: Fusion | None = None
     cv: str = ""
+    given: GivenInfo | None = None
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -91,7 +94,7 @@ def make_plan(
     models: Iterable[str] | Mapping[str, Any],
     folds: int,
     repeats: int,
-    split: str | GivenFolds | None,
+    split: str | os.PathLike[str] | GivenFolds | None,
     seed: int,
     rows: npt.NDArray[np.int64] | None,
     clinical: Iterable[str] = (),
@@ -108,7 +111,8 @@ def make_plan(
     if clash:
         raise InputError(f"received {sorted(clash)[0]!r} as a sampler and as a model; rename one of them")
     columns = choose_columns(table, clinical)
-    given = split if isinstance(split, GivenFolds) else _drawn_folds(table, folds, repeats, split, seed, rows)
+    found = find_split(table, split, repeats, rows)
+    given = found if isinstance(found, GivenFolds) else _drawn_folds(table, folds, repeats, found, seed, rows)
     fold_of = given.fold_of
     columns, silent = informative_columns(columns, fold_of[0] != LEFT_OUT)
     protocol = Protocol(
@@ -138,13 +142,14 @@ def make_plan(
     )
     return Plan(
         cells=tuple(cells),
-        notes=(*silent, *notes),
+        notes=(*given.notes, *silent, *notes),
         task=task,
         protocol=protocol,
         repeats=len(fold_of),
         identity=hashlib.sha256(identity.encode()).hexdigest(),
         fusion=Fusion(columns, table.labels, fold_of, len(table.class_names)) if columns else None,
         cv=given.origin,
+        given=GivenInfo.of_folds(given, table) if given.groups else None,
     )
 
 
@@ -152,13 +157,12 @@ def _drawn_folds(
     table: PixelTable,
     folds: int,
     repeats: int,
-    split: str | None,
+    split: Split,
     seed: int,
     rows: npt.NDArray[np.int64] | None,
 ) -> GivenFolds:
-    chosen: Split = choose_split(table, split)
-    fold_of = assign_folds(table, folds, repeats, chosen, seed, rows, keep_copies=True)
-    return GivenFolds(fold_of, folds, chosen, origin="")
+    fold_of = assign_folds(table, folds, repeats, split, seed, rows, keep_copies=True)
+    return GivenFolds(fold_of, folds, split, origin="")
 
 
 def environment() -> dict[str, str]:

@@ -26,6 +26,10 @@ _PLURALS = {"row": "rows", "lesion": "lesions", "group of pictures": "groups of 
 #: The fold number of a row that takes no part.
 LEFT_OUT = -1
 DEFAULT_FOLDS = 5
+#: That of a row which a training may be monitored or tuned by: never trained on, and never reported.
+VALIDATION = -2
+#: That of a row which every fold trains on.
+ALWAYS_TRAINED = -3
 #: Folds of a cross-validation, and pairs of a training and a test part, at most.
 MOST_FOLDS, MOST_PAIRS = 100, 1000
 
@@ -95,6 +99,11 @@ def assign_folds(
     return folds
 
 
+def training_rows(fold_of: npt.NDArray[np.integer], fold: int) -> npt.NDArray[np.bool_]:
+    """Return which rows a fold trains on: those of the other folds, and those that are always trained on."""
+    return ((fold_of >= 0) & (fold_of != fold)) | (fold_of == ALWAYS_TRAINED)
+
+
 def _with_copies(groups: npt.NDArray[Any] | None, first: npt.NDArray[np.int64]) -> npt.NDArray[Any] | None:
     """Join the groups that hold copies of one picture; `first` is as `first_copies` returns it."""
     if (first == np.arange(len(first))).all():
@@ -142,19 +151,26 @@ class GivenFolds:
     Attributes
     ----------
     fold_of : ndarray of shape (repeats, n), int8
-        The fold that holds out a row, or `LEFT_OUT`. Of a cross-validation every fold is held out once. Any
-        other pair is a repeat of its own, whose fold 0 is held out; the other folds are its training part.
+        The fold that holds out a row, or `LEFT_OUT`, `VALIDATION` or `ALWAYS_TRAINED`. Of a
+        cross-validation every fold is held out once. Any other pair is a repeat of its own, whose fold 0 is
+        held out; the other folds are its training part.
     folds : int
         Of each repeat.
     split : {"given", "given holdout"}
     origin : str
         Where they come from, such as ``"StratifiedKFold(n_splits=3, random_state=None, shuffle=False)"``.
+    groups : tuple of str
+        Names of the parts that are held out, where they have some.
+    notes : tuple of str
+        What a reader of the scores must know.
     """
 
     fold_of: npt.NDArray[np.int8]
     folds: int
     split: Split
     origin: str
+    groups: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[Any], labels: npt.NDArray[np.int64], origin: str) -> GivenFolds:
@@ -194,14 +210,13 @@ class GivenFolds:
             for place, (_, test) in enumerate(found):
                 fold_of[place // folds, test] = place % folds
             return cls(fold_of, folds, "given", origin)
-        share = np.mean([len(test) / (len(train) + len(test)) for train, test in found])
         fewest = min(len(train) for train, _ in found)
-        # As many parts as make the held-out one the share that it is, for tests that count on it.
-        folds = int(np.clip(round(1 / share), 2, min(MOST_FOLDS, fewest + 1)))
+        share = float(np.mean([len(test) / (len(train) + len(test)) for train, test in found]))
+        folds = parts_of_size(share, fewest)
         fold_of = np.full((len(found), len(labels)), LEFT_OUT, dtype=np.int8)
         for repeat, (train, test) in enumerate(found):
             fold_of[repeat, test] = 0
-            fold_of[repeat, train] = 1 + np.arange(len(train)) * (folds - 1) // len(train)
+            fold_of[repeat, train] = spread(len(train), folds)
         return cls(fold_of, folds, "given holdout", origin)
 
     @classmethod
@@ -253,6 +268,16 @@ def choose_folds(
     for name in (name for name, changed in other.items() if changed):
         raise InputError(f"received cv and {name}; leave {name} out, for cv already says how rows are split")
     return folds, GivenFolds.from_cv(cv, table, rows, seed)
+
+
+def parts_of_size(share: float, n_train: int) -> int:
+    """Return as many parts as make the held-out one the share that it is, for tests that count on it."""
+    return int(np.clip(round(1 / share), 2, min(MOST_FOLDS, n_train + 1)))
+
+
+def spread(n_train: int, folds: int) -> npt.NDArray[np.int64]:
+    """Return fold numbers from 1 on for the rows of a training part, whose fold 0 is held out."""
+    return 1 + np.arange(n_train) * (folds - 1) // n_train
 
 
 def _few(pairs: Iterable[Any], origin: str) -> Iterable[Any]:

@@ -46,6 +46,19 @@ class Trained:
         return _probabilities(fitted.classifier, fitted.calibration, rows, len(self.training_mix))
 
 
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Rows, or features of them, that a training is monitored by in place of a share of its lesions.
+
+    Where this `leaks`, because they are held out, that share is left out of training all the same: then only
+    what is monitored differs from an honest training.
+    """
+
+    rows: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+    leaks: bool = False
+
+
 def fit_model(
     spec: ModelSpec,
     resampler: Resampler,
@@ -54,12 +67,12 @@ def fit_model(
     labels: npt.NDArray[np.int64],
     lesions: npt.NDArray[np.str_] | None,
     to_export: bool = False,
-    validation_data: tuple[npt.NDArray[Any], npt.NDArray[np.int64]] | None = None,
+    validation: Validation | None = None,
 ) -> Trained:
     """Train a model on pixel rows or features (n, columns), sampler included.
 
     `resampler` has the seed of the cell; `lesions` are None where rows are split one by one.
-    `validation_data` replaces the validation set of training lesions: only to show what that leaks.
+    With `validation`, a model with a validation set has these rows.
     """
     seed, limits = resampler.seed, spec.limits
 
@@ -93,14 +106,12 @@ def fit_model(
     if transformer is not None:
         rows = transformer.fit_transform(rows)
     feature_seconds = clock.lap()
-    chosen, validation = _split_validation(spec, rows, labels, lesions, seed)
-    if validation_data is not None:
-        validation = {"validation_data": validation_data}
+    chosen, monitored = _split_validation(spec, rows, labels, lesions, seed, validation)
     training = resampled(chosen)
     resample_seconds = clock.lap()
     mix = training.class_mix(setting.n_classes)
     learnt = subsample(training, limits.pair, seed)
-    learnt.train(classifier, **validation)
+    learnt.train(classifier, **monitored)
     calibration = None
     if not hasattr(classifier, "predict_proba"):
         calibration = calibrate(
@@ -143,11 +154,14 @@ def _split_validation(
     labels: npt.NDArray[np.int64],
     lesions: npt.NDArray[np.str_] | None,
     seed: int,
+    given: Validation | None,
 ) -> tuple[npt.NDArray[np.int64] | slice, dict[str, Any]]:
     """Split training rows into those to resample and train on, and the validation set for ``fit``."""
     share = spec.validation_share
-    if not share:
-        return slice(None), {}
+    own = {} if given is None else {"validation_data": (given.rows, given.labels)}
+    leaks = given is not None and given.leaks
+    if not share or (own and not leaks):
+        return slice(None), own if share or leaks else {}
     left_out = draw_lesions(labels, lesions, share, seed)
     if not len(left_out):
         raise ValueError(
@@ -155,7 +169,7 @@ def _split_validation(
             "model without a validation set"
         )
     trained = np.setdiff1d(np.arange(len(labels)), left_out)
-    return trained, {"validation_data": (rows[left_out], labels[left_out])}
+    return trained, own or {"validation_data": (rows[left_out], labels[left_out])}
 
 
 def _probabilities(

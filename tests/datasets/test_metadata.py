@@ -306,3 +306,13 @@ def test_the_real_metadata_agrees_with_both_tables(real_tables):
     assert np.isnan(small.clinical["age"]).sum() == (small.clinical["sex"] == "").sum() == 57
     assert (small.clinical["localization"] == "").sum() == 234
     assert len(set(small.clinical["localization"].tolist())) == 15
+
+
+def test_sources_are_columns_of_few_different_words(seven_classes, lines, tmp_path):
+    more = ["dataset,note,visit"] + [f" Vienna_{row % 2} ,same,{'' if row else 'first'}" for row in range(9)]
+    path = write(tmp_path / "facts.csv", [f"{line},{own}" for line, own in zip(lines, more, strict=True)])
+    for _ in range(2):  # The second time from the cache.
+        table = load_hmnist(seven_classes, metadata=path)
+        assert list(table.sources) == ["dataset"]  # One word, or one known word, parts nothing.
+        assert table.sources["dataset"].tolist() == [f"vienna_{row % 2}" for row in range(9)]
+    assert table.take(np.arange(9)[::-1]).sources["dataset"].tolist()[0] == "vienna_0"

@@ -21,6 +21,7 @@ from skinmnist.datasets.near_duplicates import (
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
+from skinmnist.experiment.given_splits import GivenInfo
 from skinmnist.experiment.run_folder.decoding import OPTIONAL, Amount, Between, Count, decode, encode, refused
 from skinmnist.experiment.run_folder.store import Provenance
 from skinmnist.experiment.splits import LEFT_OUT, Split
@@ -334,6 +335,7 @@ class RunInfo:
     started: str = ""
     split_facts: SplitFacts | None = None
     lesion_fit: LesionFit | None = None
+    given: GivenInfo | None = field(default=None, metadata=OPTIONAL)
     sessions: tuple[Session, ...] = ()
     #: Over all sessions.
     wall_seconds: Amount | None = None

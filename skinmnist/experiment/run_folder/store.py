@@ -22,7 +22,7 @@ from skinmnist.datasets.arrays import MOST_BYTES, decode_arrays, encode_arrays, 
 from skinmnist.datasets.files import read_foreign, remove_torn, write_atomically
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
+from skinmnist.experiment.cells import Answers, Cell, CellResult, Examples, Timing
 from skinmnist.experiment.run_folder.decoding import Amount, Count, decode
 from skinmnist.text import one_line
 
@@ -100,6 +100,8 @@ def _encode(result: CellResult, provenance: Provenance) -> bytes:
     arrays |= {f"history_{name}": np.asarray(curve, float) for name, curve in result.history.items()}
     if result.examples is not None:
         arrays |= {f"examples_{name}": array for name, array in result.examples._asdict().items()}
+    if result.validation is not None:
+        arrays |= {f"validation_{name}": array for name, array in result.validation._asdict().items()}
     meta = {
         "cell": result.cell,
         "timing": result.timing,
@@ -143,6 +145,7 @@ def _decode(payload: bytes, cell: Cell, provenance: Provenance) -> CellResult:
         notes=meta.notes,
         history=_history(arrays),
         examples=_examples(arrays, provenance),
+        validation=_validation(arrays, n_classes),
     )
 
 
@@ -168,6 +171,17 @@ def _examples(arrays: dict[str, npt.NDArray[Any]], provenance: Provenance) -> Ex
     if not _are_codes(labels, len(provenance.class_names)):
         raise ValueError("its examples are of no class")
     return Examples(parents, neighbours, children, labels)
+
+
+def _validation(arrays: dict[str, npt.NDArray[Any]], n_classes: int) -> Answers | None:
+    if not any(name.startswith("validation_") for name in arrays):
+        return None
+    labels = _exactly(np.int64, take_array(arrays, "validation_labels", "i", (None,)))
+    wanted = len(labels), n_classes
+    probabilities = _exactly(np.float64, take_array(arrays, "validation_probabilities", "f", wanted))
+    if not _are_codes(labels, n_classes) or not _are_shares(probabilities):
+        raise ValueError("its answers to the validation part are none")
+    return Answers(labels, probabilities)
 
 
 def _exactly(kind: type[np.generic], array: npt.NDArray[Any]) -> npt.NDArray[Any]:
