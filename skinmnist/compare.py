@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from pathlib import Path
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
             "--quick",
             "hmnist_28_28_RGB.csv --samplers none SMOTE --models svm random_forest",
             "table.csv --metadata metadata.csv --split lesion --folds 5 --repeats 3",
+            "hmnist_28_28_RGB.csv --split dermamnist-c --samplers none --models svm",
         ),
         usage="[CSV] [options]",
         closing=facts.DISCLAIMER,
@@ -53,7 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_what_to_compare(parser)
     _add_split(parser)
     add_run_arguments(
-        parser, out="the run folder (default: runs/<table>-<seed>, with --quick runs/<table>-<seed>-quick)"
+        parser,
+        out="the run folder (default: runs/<table>-<seed>, then the name of a given split, then -quick)",
     )
     return parser
 
@@ -102,12 +105,20 @@ def _add_what_to_compare(parser: argparse.ArgumentParser) -> None:
 def _add_split(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("split").add_argument
     add("--folds", metavar="N", type=int, help="folds of the cross-validation (default: 5)")
-    add("--repeats", metavar="N", type=int, default=1, help="how often to draw the folds anew (default: 1)")
+    add(
+        "--repeats",
+        metavar="N",
+        type=int,
+        default=1,
+        help="how often to draw the folds anew, or to train with other seeds on a given split (default: 1)",
+    )
     add(
         "--split",
-        choices=("lesion", "image", "holdout"),
-        help="whether a lesion's pictures stay in one fold (default: lesion, wherever lesions are known); "
-        "holdout: training and test part once, by lesion",
+        metavar="SPLIT",
+        help="lesion: all pictures of a lesion in one fold (default, wherever lesions are known); image: "
+        "each by itself; holdout: one test part, by lesion; dermamnist, dermamnist-c: as published; "
+        "column:NAME: leave out one group of that column of the metadata at a time; or a CSV with image_id "
+        "and split (train, val, test) or fold",
     )
     add(
         "--quick",
@@ -128,10 +139,11 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.console.terminal import Terminal, verbosely
     from skinmnist.datasets.table import sample_rows
     from skinmnist.experiment.comparison import run_comparison
+    from skinmnist.experiment.given_splits import find_split
     from skinmnist.experiment.grid import resolve_models
     from skinmnist.experiment.run_folder.record import read_info, read_run
     from skinmnist.experiment.run_folder.run_info import Request
-    from skinmnist.experiment.splits import choose_split
+    from skinmnist.experiment.splits import GivenFolds
 
     if options.leak_models:
         if not options.demonstrate_leaks:
@@ -139,13 +151,16 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         resolve_models(options.leak_models)  # Before anything long has run.
     command = resume_command("compare", arguments)
     table = open_table(options, command)
-    quick = "-quick" if options.quick else ""  # In its own folder, beside the whole run.
-    out = Path(options.out or f"runs/{table.name}-{options.seed}{quick}")
-    terminal = Terminal(started)
-    terminal.table(table, choose_split(table, options.split), options.quick)
     models = [known_spelling(name, MODELS) for name in options.models]
     models = [QUICK_MODELS.get(name, name) if options.quick else name for name in models]
     folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
+    rows = sample_rows(table, QUICK_ROWS, options.seed, folds) if options.quick else None
+    split = find_split(table, options.split, options.repeats, rows)
+    given = split.origin if isinstance(split, GivenFolds) else ""
+    _check_given(given, options)
+    out = Path(options.out or _default_folder(table, given, options))
+    terminal = Terminal(started)
+    terminal.table(table, split, options.quick)
     interrupted = False
     with terminal, verbosely(terminal.console, options.verbose):
         try:
@@ -155,10 +170,10 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 list(dict.fromkeys(models)) if options.quick else models,
                 folds=folds,
                 repeats=options.repeats,
-                split=options.split,
+                split=split,
                 clinical=options.clinical,
                 out=out,
-                rows=sample_rows(table, QUICK_ROWS, options.seed, folds) if options.quick else None,
+                rows=rows,
                 progress=terminal,
                 request=Request(command, options.quick),
                 **run_options(options),
@@ -173,6 +188,22 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         analysis, report = terminal.write_report(record, options.jobs)
     terminal.conclude(analysis, report, resume=command if interrupted else None)
     return INTERRUPTED if interrupted else FAILED_CELLS if record.failures else 0
+
+
+def _check_given(given: str, options: argparse.Namespace) -> None:
+    """Refuse what a given split has no room for."""
+    for name, value in (("--folds", options.folds), ("--demonstrate-leaks", options.demonstrate_leaks)):
+        if given and value:
+            raise InputError(
+                f"received --split {given}, whose parts are given, and {name}, which draws folds; leave one "
+                "of them out"
+            )
+
+
+def _default_folder(table: PixelTable, given: str, options: argparse.Namespace) -> str:
+    """Return the run folder; quick looks, and every given split, have one of their own."""
+    split = f"-{re.sub(r'[^A-Za-z0-9]+', '-', given).strip('-')}" if given else ""
+    return f"runs/{table.name}-{options.seed}{split}{'-quick' if options.quick else ''}"
 
 
 def _demonstrate(

@@ -25,8 +25,10 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.log import LOGGER, event_facts
 from skinmnist.experiment.execution.machine import available_cores
+from skinmnist.experiment.given_splits import GivenInfo
 from skinmnist.experiment.metrics import balanced_accuracy, confusion_matrix, macro_f1
 from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.experiment.splits import GivenFolds, Split
 from skinmnist.reporting.format import count, duration
 from skinmnist.reporting.page import write_page
 from skinmnist.reporting.sections.certainty import certainty
@@ -71,7 +73,7 @@ class Terminal:
         """Whether the number of cells is known."""
         return self._begun
 
-    def table(self, table: PixelTable, split: str, quick: bool) -> None:
+    def table(self, table: PixelTable, split: Split | GivenFolds, quick: bool) -> None:
         """Print what is compared on, with a warning where that is no real data or no result."""
         lesions = "lesions unknown" if table.n_lesions is None else f"of {table.n_lesions:,} lesions"
         height, width, channels = table.shape
@@ -85,6 +87,10 @@ class Terminal:
                 "skinmnist drew these pictures: no pixel table was found, or a synthetic one was asked for. "
                 "The scores say nothing about real skin. The README shows how to get real tables.",
             )
+        if isinstance(split, GivenFolds) and split.groups:
+            parts = GivenInfo.of_folds(split, table).parts
+            named = ", ".join(f"{part.name} {part.pictures:,}" for part in parts)
+            self.console.print(f"split {printable(split.origin)}: {named} pictures")
         if split == "image":
             self._warn(
                 "SPLIT BY PICTURE",

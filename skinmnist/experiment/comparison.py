@@ -54,7 +54,7 @@ from skinmnist.experiment.run_folder.run_info import (
     sort_entries,
 )
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
-from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, choose_folds
+from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, choose_folds
 from skinmnist.models.registry import DEFAULT_MODELS
 from skinmnist.text import shown
 
@@ -78,7 +78,7 @@ def run_comparison(
     *,
     folds: int = 5,
     repeats: int = 1,
-    split: str | os.PathLike[str] | None = None,
+    split: str | os.PathLike[str] | GivenFolds | None = None,
     cv: Any = None,
     seed: int | None = None,
     random_state: int | None = None,
@@ -107,7 +107,7 @@ def run_comparison(
         Names of `skinmnist.models.MODELS`, ``"package.module:Class"``, or scikit-learn classifiers and
         pipelines, which get pixel rows as float32. Objects without a name get that of their class.
     folds, repeats : int
-    split : {"lesion", "image", "holdout"}, str or path, optional
+    split : {"lesion", "image", "holdout"}, str, path or GivenFolds, optional
         By lesion wherever the table knows its lesions; ``"holdout"`` holds one part out, once. Or a split
         that is given: it replaces `folds`, and each of the `repeats` trains with other seeds on the same
         parts.

@@ -179,19 +179,19 @@ def split_by_column(column: str, table: PixelTable) -> GivenFolds:
     """
     words, notes = np.array(_words_of(column, table)), []
     if unknown := int(np.count_nonzero(words == "")):
-        notes.append(f"{unknown:,} pictures of unknown {column} take no part")
+        notes.append(f"{_pictures(unknown)} of unknown {column} left out of this run")
     if table.lesion_ids is not None:
         words, moved = _whole_lesions(words, table.lesion_ids)
         if moved:
-            notes.append(f"{moved:,} pictures count to the {column} that holds most pictures of their lesion")
+            notes.append(f"{_pictures(moved)} moved to the {column} of most pictures of the same lesion")
     names = sorted({*words.tolist()} - {""})
     kept = {name: _never_held_out(words, name, table) for name in names}
     notes += [f"{column} {shown(name)} is never held out: {why}" for name, why in kept.items() if why]
     held = [name for name, why in kept.items() if not why]
-    if not held or len(names) < 2:
+    if not 1 <= len(held) <= MOST_FOLDS or len(names) < 2:
         raise InputError(
-            f"the column {column!r} of table {table.name!r} has {len(names)} groups, of which {len(held)} can "
-            f"be left out; expected one or more beside others, so name another column"
+            f"the column {column!r} of table {table.name!r} has {len(names)} groups, of which {len(held)} "
+            f"can be left out; expected 1 to {MOST_FOLDS} beside others, so name another column"
             + "".join(f" ({note})" for note in notes[-1:])
         )
     fold_of = np.full(len(table), LEFT_OUT, dtype=np.int8)
@@ -203,6 +203,10 @@ def split_by_column(column: str, table: PixelTable) -> GivenFolds:
     return GivenFolds(fold_of[None], folds, kind, f"{BY_COLUMN}{column}", tuple(held), tuple(notes))
 
 
+def _pictures(number: int) -> str:
+    return "1 picture is" if number == 1 else f"{number:,} pictures are"
+
+
 def _words_of(column: str, table: PixelTable) -> _Words:
     words = {name: values for name, values in (table.clinical or {}).items() if values.dtype.kind == "U"}
     known = words | dict(table.sources)
@@ -210,8 +214,8 @@ def _words_of(column: str, table: PixelTable) -> _Words:
         return known[column]
     if not known:
         raise InputError(
-            f"received the column {shown(column)}, but table {table.name!r} came with none; expected metadata "
-            "with a column of words, such as dataset, so name them with --metadata"
+            f"received the column {shown(column)}, but table {table.name!r} came with none; expected "
+            "metadata with a column of words, such as dataset, so name them with --metadata"
         )
     near = difflib.get_close_matches(column, known, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
@@ -235,7 +239,7 @@ def _never_held_out(words: _Words, name: str, table: PixelTable) -> str:
     """Say why a group cannot be left out; empty where it can."""
     own = words == name
     if own.sum() < FEWEST_PICTURES:
-        return f"it has {own.sum()} pictures, fewer than {FEWEST_PICTURES}"
+        return f"it has fewer than {FEWEST_PICTURES} pictures ({own.sum()})"
     lacking = _classes_without(table, ~own & (words != ""))
     return f"no other has a picture of {lacking} to train on" if lacking else ""
 
@@ -294,8 +298,9 @@ def _split_column(header: Sequence[str], path: Path) -> str:
     found = [name for name in header if name in ("split", "fold")]
     if len(found) != 1 or header.count("image_id") > 1:
         raise InputError(
-            f"{path}, header (line 1): received {', '.join(map(shown, header[:8])) or 'nothing'}; expected one "
-            "column split (train, val, test) or fold, and image_id unless the rows are in the table's order"
+            f"{path}, header (line 1): received {', '.join(map(shown, header[:8])) or 'nothing'}; "
+            "expected one column split (train, val, test) or fold, and image_id unless the rows are in the "
+            "table's order"
         )
     return found[0]
 
@@ -337,17 +342,18 @@ def _rows_of(path: Path, lines: Sequence[_Line], table: PixelTable) -> npt.NDArr
                 f"{line.where}: received image_id {shown(line.image_id)} as {shown(line.word)}, which row "
                 f"{first} has as {shown(lines[first].word)}; expected each picture once"
             )
-    unknown = _some([one for one in at if one not in {*ids}])
+    known = {*ids}
+    unknown = _some([one for one in at if one not in known])
     if unknown:
         raise InputError(
-            f"{path} names {unknown}, not in table {table.name!r}; expected the image_ids of its pictures, so "
-            "remove these rows or name the table that they describe"
+            f"{path} names {unknown}, not in table {table.name!r}; expected the image_ids of its pictures, "
+            "so remove these rows or name the table that they describe"
         )
     missing = _some([one for one in ids if one not in at])
     if missing:
         raise InputError(
-            f"{path} has no row for {missing} of table {table.name!r}; expected one for each picture, with an "
-            "empty cell for one that takes no part"
+            f"{path} has no row for {missing} of table {table.name!r}; expected one for each picture, with "
+            "an empty cell for one that takes no part"
         )
     return np.array([at[one] for one in ids], dtype=np.int64)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -255,8 +256,14 @@ class GivenFolds:
 
 
 def choose_folds(
-    table: PixelTable, cv: Any, folds: int, repeats: int, split: str | None, seed: int, rows: Rows | None
-) -> tuple[int, str | GivenFolds | None]:
+    table: PixelTable,
+    cv: Any,
+    folds: int,
+    repeats: int,
+    split: str | os.PathLike[str] | GivenFolds | None,
+    seed: int,
+    rows: Rows | None,
+) -> tuple[int, str | os.PathLike[str] | GivenFolds | None]:
     """Return the number of folds, and the split or the folds that `cv` gives in its place."""
     if cv is None:
         return folds, split
