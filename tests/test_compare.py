@@ -161,6 +161,9 @@ def test_without_lesions_the_split_is_by_image_and_the_report_warns(csv, capsys,
         (["CSV", "--cell-seconds", "0"], "received a limit of 0 seconds"),
         (["CSV", "--cell-memory", "-5"], "received a limit of -5 MB"),
         (["CSV", "--repeats", "0"], "received 0 repeats"),
+        (["CSV", "--split", "patient"], "unknown split 'patient'"),
+        (["CSV", "--split", "dermamnist"], "needs the image_ids"),
+        (["CSV", "--split", "SPLIT", "--folds", "3"], "whose parts are given, and --folds"),
         (["CSV", "--clinical", "dx_type"], "says how the diagnosis was made and so is a leak"),
         (["CSV", "--metadata", "nowhere.csv"], "nowhere.csv"),
         (["--metadata", "CSV"], "no table was named or found"),
@@ -168,16 +171,18 @@ def test_without_lesions_the_split_is_by_image_and_the_report_warns(csv, capsys,
         (["--synthetic", "9"], "n_samples received 9"),
     ],
 )
-def test_bad_input_is_one_sentence(csv, capsys, arguments, sentence):
-    assert main([str(csv) if argument == "CSV" else argument for argument in arguments]) == 2
+def test_bad_input_is_one_sentence(csv, capsys, tmp_path, arguments, sentence):
+    labels = [int(line.rpartition(",")[2]) for line in csv.read_text().splitlines()[1:]]
+    split = tmp_path / "split.csv"
+    split.write_text("split\n" + "\n".join(["test", *["train"] * (len(labels) - 1)]) + "\n")
+    named = {"CSV": str(csv), "SPLIT": str(split)}
+    assert main([named.get(argument, argument) for argument in arguments]) == 2
     complaint = capsys.readouterr().err.splitlines()[-1]
     assert complaint.startswith("skinmnist: ")
     assert sentence in complaint
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--split", "patient"], ["--sampler", "x", "--bogus"], ["--folds", "many"]]
-)
+@pytest.mark.parametrize("arguments", [["--sampler", "x", "--bogus"], ["--folds", "many"]])
 def test_bad_usage_leaves_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as leaving:
         main(arguments)
