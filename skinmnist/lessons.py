@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out", metavar="DIR", type=Path, default=DEFAULT_OUT, help=f"the gallery (default: {DEFAULT_OUT})")
     add("--jobs", metavar="N", type=int, help="lessons at a time (default: the cores)")
     add("--seed", metavar="N", type=int, default=0, help="of the pictures that are drawn (default: 0)")
-    add("--table", action="store_true", help="print the README's table of lessons and findings")
+    add("--table", action="store_true", help="print the table of lessons and findings of docs/lessons.md")
     add(
         "--exam",
         metavar="FILE",

@@ -230,6 +230,7 @@ def test_everything_imported_is_there(folder):
 
 def test_everything_that_texts_name_is_there():
     """Docstrings, comments, pages and documents name modules, classes and functions by their dotted names."""
-    texts = [ROOT / "README.md", *(ROOT / "experiments").rglob("*.md"), *PACKAGE.rglob("*.html"), *FILES]
+    texts = [*ROOT.glob("*.md"), *PACKAGE.rglob("*.html"), *FILES]
+    texts += [path for folder in ("docs", "experiments") for path in (ROOT / folder).rglob("*.md")]
     names = re.compile(r"(?<![\w./-])skinmnist(?:\.[a-z_]\w*)+(?:\.[A-Z]\w*)?")
     check_all_there([(path, name) for path in texts for name in names.findall(path.read_text("utf-8"))])

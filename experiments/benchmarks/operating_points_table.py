@@ -1,4 +1,4 @@
-"""Print scores at equal operating points as the Markdown table that stands in the README.
+"""Print scores at equal operating points as the Markdown table that stands in docs/results.md.
 
 python experiments/benchmarks/operating_points_table.py RUN [RUN ...]
 

@@ -1,6 +1,6 @@
-"""Print the leaderboard of a run, or the mean of several, as the Markdown table that stands in the README.
+"""Print the leaderboard of a run, or the mean of several, as the Markdown table of docs/results.md.
 
-python experiments/benchmarks/results_table.py RUN [RUN ...] [--metrics macro_f1 ece ...]
+python experiments/benchmarks/results_table.py RUN [RUN ...] [--metrics macro_f1 ece ...] [--no-seconds]
 
 After ± stands the standard deviation over the folds of one run; of several runs, the standard deviation of
 their means stands in brackets.
@@ -54,17 +54,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders that skinmnist.compare has written")
     parser.add_argument("--metrics", nargs="+", default=SHOWN, choices=list(HEADINGS), metavar="METRIC")
+    parser.add_argument("--no-seconds", action="store_true", help="leave out what a cell takes")
     arguments = parser.parse_args()
     records = [read_run(folder) for folder in arguments.runs]
     metrics = arguments.metrics
-    print("| sampler | model |", " | ".join(HEADINGS[name] for name in metrics), "| s per cell |")
-    print("|---|---|" + "---|" * (len(metrics) + 1))
+    last = [] if arguments.no_seconds else ["s per cell"]
+    print("| sampler | model |", " | ".join([*(HEADINGS[name] for name in metrics), *last]), "|")
+    print("|---|---|" + "---|" * (len(metrics) + len(last)))
     for row in scores_table(records, metrics).to_dict("records"):
         scores = [with_spread(row[name], row[f"{name}_sd"]) for name in metrics]
         if len(records) > 1:
             scores = [f"{fixed(row[name])} ({fixed(row[f'{name}_sd'])})" for name in metrics]
+        scores += [fixed(row["seconds"], 1) for _ in last]
         name = f"`{row['model']}`" if row["sampler"] else f"*{row['model']}*"
-        print("|", " | ".join([row["sampler_title"], name, *scores, fixed(row["seconds"], 1)]), "|")
+        print("|", " | ".join([row["sampler_title"], name, *scores]), "|")
     for record in records:
         info = record.info
         wall, cores = duration(info.wall_seconds), info.hardware.cores

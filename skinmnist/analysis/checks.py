@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 Severity = Literal["error", "warning", "note"]
 #: In the order of the report.
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-#: The heading in README.md under which every code is explained.
-HEADING = "Pitfalls"
 #: With fewer lesions of a class in a fold than these, one lesion moves its recall by a tenth or more.
 FEWEST_LESIONS = 10
 #: A table this close to the size of HAM10000 claims to be it; its classes may miss their shares by this much.
@@ -82,6 +81,28 @@ class Check:
     def lesson_number(self) -> int:
         """The number by which ``python -m skinmnist.lessons`` runs its lesson; 0 where there is none."""
         return int(self.lesson[:2]) if self.lesson else 0
+
+    @property
+    def page(self) -> str:
+        """Where it is explained: how it is found, why it matters, what to do; see `documentation_page`."""
+        return documentation_page(f"pitfalls/{self.code}")
+
+
+def documentation_page(name: str) -> str:
+    """Return where a page of the documentation is, such as ``"pitfalls/SKM001"``.
+
+    An address where the package names one for its documentation (``project.urls`` in pyproject.toml), else a
+    path in the repository.
+    """
+    try:
+        urls = metadata.metadata("skinmnist").get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:
+        urls = []
+    for url in urls:
+        label, _, address = url.partition(", ")
+        if label.lower() == "documentation":
+            return f"{address.rstrip('/')}/{name}.html"
+    return f"docs/{name}.md"
 
 
 @dataclass(frozen=True)

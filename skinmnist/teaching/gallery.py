@@ -135,7 +135,7 @@ def lesson_findings(runs: Sequence[LessonRun]) -> list[dict[str, Any]]:
 
 
 def lesson_table(runs: Sequence[LessonRun]) -> str:
-    """Return the table of the README: a line for each lesson, with what it found in this run."""
+    """Return the table of docs/lessons.md: a line for each lesson, with what it found in this run."""
     lines = ["| | lesson | what it finds |", "|---|---|---|"]
     for run in runs:
         script = f"[{run.lesson.title}](experiments/lessons/{run.lesson.path.name})"

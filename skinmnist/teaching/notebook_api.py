@@ -301,7 +301,7 @@ def claim(
 
 
 def finding(sentence: str) -> None:
-    """State the lesson's answer in one sentence, for its card and the README."""
+    """State the lesson's answer in one sentence, for its card and the table of lessons."""
     recorder = _ACTIVE.get()
     if recorder is not None:
         recorder.finding = sentence

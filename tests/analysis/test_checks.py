@@ -1,6 +1,8 @@
 """Every check has a run that triggers it; a clean run triggers none."""
 
+import re
 from dataclasses import replace
+from email.message import Message
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +15,6 @@ from skinmnist import facts
 from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.checks import (
     CHECKS,
-    HEADING,
     SEVERITIES,
     exchanged_classes,
     hurt_calibration,
@@ -193,11 +194,29 @@ def test_a_few_copies_of_one_lesion_are_nothing_new(copies, unlinked, spoken):
 def test_codes_are_given_once_and_explained():
     codes = [check.code for check in CHECKS]
     assert codes == sorted(set(codes)) == sorted(TRIGGERS)
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    lesson = readme.partition(f"## {HEADING}")[2].partition("\n## ")[0]
     for check in CHECKS:
         assert check.severity in SEVERITIES
-        assert f"| `{check.code}` | {check.severity} |" in lesson
+        page = (Path(__file__).parents[2] / "docs" / "pitfalls" / f"{check.code}.md").read_text("utf-8")
+        assert page.startswith(f"# {check.code}: {check.title}\n\n**Severity:** {check.severity}")
+        assert re.findall("^## (.*)$", page, re.M) == ["How it is found", "Why it matters", "What to do"]
+        assert (f"**Lesson:** [{check.lesson_number}, " in page) == bool(check.lesson)
+        assert check.lesson in page
+
+
+@pytest.mark.parametrize(
+    ("urls", "page"),
+    [
+        (None, "docs/pitfalls/SKM001.md"),
+        (["Source, https://example.org/code"], "docs/pitfalls/SKM001.md"),
+        (["Documentation, https://example.org/docs/"], "https://example.org/docs/pitfalls/SKM001.html"),
+    ],
+)
+def test_a_check_names_its_page_by_address_where_there_is_one(urls, page, monkeypatch):
+    found = Message()
+    for url in urls or ():
+        found["Project-URL"] = url
+    monkeypatch.setattr("importlib.metadata.metadata", lambda name: found)
+    assert CHECKS[0].page == page
 
 
 @pytest.mark.parametrize("check", [one for one in CHECKS if one.lesson], ids=lambda check: check.code)

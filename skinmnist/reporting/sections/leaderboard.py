@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from skinmnist.analysis.analyze import Analysis
-from skinmnist.analysis.checks import CHECKS, HEADING
+from skinmnist.analysis.checks import CHECKS, documentation_page
 from skinmnist.analysis.summaries import fold_scores
 from skinmnist.reporting.format import LABELS, Column, Row, count, fixed, score_table, shorten, titled
 from skinmnist.reporting.theme import (
@@ -37,7 +37,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
     columns, rows = score_rows(analysis)
     return {
         "checks": len(CHECKS),
-        "heading": HEADING,
+        "explained": documentation_page("pitfalls/index"),
         "concerns": analysis.concerns,
         "columns": columns,
         "rows": rows,
