@@ -103,7 +103,7 @@ def test_bad_models(models, sentence):
 
 def test_what_cannot_be_sent_to_a_worker_is_refused():
     tree = DecisionTreeClassifier()
-    tree.lock = threading.Lock()
+    tree.set_params(class_weight={0: threading.Lock()})
     with pytest.raises(InputError, match=r"'tree' .* cannot be sent to a worker process"):
         resolve_models({"tree": tree})
 
