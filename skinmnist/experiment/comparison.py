@@ -26,6 +26,7 @@ from skinmnist.experiment.execution.log import LOG_FILE, log_event, log_outcome,
 from skinmnist.experiment.execution.machine import PeakMemory, available_cores, hardware, versions
 from skinmnist.experiment.execution.runner import CellProgress, Engine, choose_engine, store_outcomes
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
+from skinmnist.experiment.metrics import Metric
 from skinmnist.experiment.plan import Plan, Remaining, make_plan
 from skinmnist.experiment.run_folder.file_names import RUN, is_unmarked_run
 from skinmnist.experiment.run_folder.record import (
@@ -45,6 +46,7 @@ from skinmnist.experiment.run_folder.run_info import (
     Grid,
     Hardware,
     LesionFit,
+    MetricInfo,
     Request,
     RunInfo,
     Session,
@@ -54,6 +56,7 @@ from skinmnist.experiment.run_folder.run_info import (
     sort_entries,
 )
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
+from skinmnist.experiment.scorers import resolve_metrics
 from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, choose_folds
 from skinmnist.models.registry import DEFAULT_MODELS
 from skinmnist.text import shown
@@ -80,6 +83,7 @@ def run_comparison(
     repeats: int = 1,
     split: str | os.PathLike[str] | GivenFolds | None = None,
     cv: Any = None,
+    metrics: Any = (),
     seed: int | None = None,
     random_state: int | None = None,
     clinical: Iterable[str] = (),
@@ -120,6 +124,10 @@ def run_comparison(
     cv : int, splitter or iterable of (train, test), optional
         In place of `folds`, `repeats` and `split`: a number of folds, a splitter of scikit-learn, whose
         groups are the lesions, or pairs of row numbers. An open ``random_state`` of a splitter gets the seed.
+    metrics : str, callable, list or dict of these, optional
+        Scores beyond those of every run, as `skinmnist.experiment.scorers.resolve_metrics` takes them: names
+        of scikit-learn's scorers, functions ``f(y_true, y_pred)``, scorers. They are computed from stored
+        predictions, and so cost no training.
     seed, random_state : int, optional
         Everything random follows from it; 0 by default. Two names of one argument.
     clinical : iterable of str
@@ -166,6 +174,7 @@ def run_comparison(
     folds, parts = choose_folds(table, cv, folds, repeats, split, seed, rows)
     plan = make_plan(table, samplers, models, folds, repeats, parts, seed, rows, clinical)
     run = _Run(plan, table, request or Request(), jobs, progress)
+    run.metrics = resolve_metrics(metrics, table.class_names)
     with ExitStack() as held:
         opening = time.perf_counter()
         run.open(
@@ -229,6 +238,7 @@ class _Run:
         self.done: set[Cell] = set()
         self.failures: dict[Cell, CellFailure] = {}
         self.stored = 0
+        self.metrics: dict[str, Metric] = {}
 
     def open(self, folder: Path, fresh: bool, held: ExitStack) -> None:
         """Open the folder, or make it, and hold it; what it holds must fit the plan.
@@ -301,7 +311,7 @@ class _Run:
         info = replace(
             self.info, cells=self._entries(), interrupted=self.interrupted, memory_measure=peak.measure
         )
-        record = build_record(self.folder, info.merged_with(self.earlier))
+        record = build_record(self.folder, info.merged_with(self.earlier), self.metrics)
         write_tables(record)
         # Only now is it known which pictures are worth a look, and the table is still at hand.
         write_mistakes(record, self.table)
@@ -361,6 +371,10 @@ class _Run:
                 *table.notes,
                 *plan.notes,
             ),
+            metrics={
+                name: MetricInfo(metric.title, metric.lower_is_better)
+                for name, metric in self.metrics.items()
+            },
             versions=versions(),
             hardware=Hardware(**hardware()),
         )

@@ -88,6 +88,7 @@ def score(
     predicted: npt.NDArray[np.int64],
     probabilities: npt.NDArray[np.float64],
     class_names: Sequence[str],
+    more: Mapping[str, Metric] | None = None,
 ) -> dict[str, float]:
     """Score the held-out predictions of one cell; the rows of probabilities (m, k) sum to 1.
 
@@ -95,7 +96,7 @@ def score(
     labels, the precision of a class that was never predicted.
     """
     held_out = HeldOut(labels, predicted, probabilities)
-    scores = {name: metric.compute(held_out) for name, metric in METRICS.items()}
+    scores = {name: metric.compute(held_out) for name, metric in {**METRICS, **(more or {})}.items()}
     counts = held_out.counts
     true, called, hits = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
     per_class = list(zip(class_names, hits, true, called, strict=True))
@@ -175,11 +176,11 @@ METRICS = {
     ),
     "balanced_accuracy": Metric(
         "Mean of the recalls of the classes: every class counts the same.",
-        lambda held_out: balanced_accuracy(held_out.counts),
+        lambda held_out: float(balanced_accuracy(held_out.counts)),
     ),
     "macro_f1": Metric(
         "Unweighted mean over classes of F1, the harmonic mean of precision and recall.",
-        lambda held_out: macro_f1(held_out.counts),
+        lambda held_out: float(macro_f1(held_out.counts)),
     ),
     "macro_auc": Metric(
         "Unweighted mean over classes of the area under the ROC curve, one class against the rest.",
@@ -222,16 +223,26 @@ def metric_names(class_names: Sequence[str]) -> list[str]:
     return [*METRICS, *per_class]
 
 
-def score_predictions(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
-    """Score every cell of ``predictions.csv.gz``, in its order; the columns are those of ``scores.csv``."""
+def score_predictions(
+    predictions: pd.DataFrame, class_names: Sequence[str], more: Mapping[str, Metric] | None = None
+) -> pd.DataFrame:
+    """Score every cell of ``predictions.csv.gz``, in its order; the columns are those of ``scores.csv``.
+
+    Metrics beyond those of every run, `more`, follow these.
+    """
     import pandas as pd
 
-    order = metric_names(class_names)
+    more = more or {}
+    order = [*metric_names(class_names), *more]
     columns = [f"p_{name}" for name in class_names]
     records = []
     for cell, rows in predictions.groupby(["sampler", "model", "repeat", "fold"], sort=False):
         scores = score(
-            rows["label"].to_numpy(), rows["predicted"].to_numpy(), rows[columns].to_numpy(), class_names
+            rows["label"].to_numpy(),
+            rows["predicted"].to_numpy(),
+            rows[columns].to_numpy(),
+            class_names,
+            more,
         )
         records += [(*cell, name, scores[name]) for name in order if name in scores]
     return pd.DataFrame.from_records(

@@ -333,7 +333,7 @@ def _as_pair(pair: Any, labels: npt.NDArray[np.int64], where: str) -> tuple[Rows
                 f"once, from 0 to {len(labels) - 1}"
             )
         found.append(np.sort(part).astype(np.int64))
-    shared = np.intersect1d(*found)
+    shared = np.intersect1d(found[0], found[1])
     if len(shared):
         raise InputError(
             f"row {shared[0]} is in the training and in the test part of {where}; a test row must not be "

@@ -22,12 +22,13 @@ from skinmnist.datasets.mapped import row_blocks
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
-from skinmnist.experiment.metrics import best_pair, score_predictions
+from skinmnist.experiment.metrics import Metric, best_pair, metric_names, score_predictions
 from skinmnist.experiment.run_folder.run_info import RunInfo, TableInfo
 from skinmnist.experiment.run_folder.store import read_cell, reading
 from skinmnist.text import guarded_cell, json_text, one_line, printable, unguarded_cell
 
 RUN_FILE = "run.json"
+SCORES_FILE = "scores.csv"
 PICTURES_FILE = "pictures.npz"
 LESIONS_FILE = "lesions.npz"
 PATIENTS_FILE = "patients.npz"
@@ -140,7 +141,7 @@ def write_tables(record: RunRecord) -> None:
     write_atomically(record.folder / "predictions.csv.gz", packed.getvalue())
     mixes = class_mix_table(record.results, record.info.table.class_names)
     write_atomically(record.folder / "class_mix.csv", csv_bytes(mixes))
-    write_atomically(record.folder / "scores.csv", csv_bytes(record.scores))
+    write_atomically(record.folder / SCORES_FILE, csv_bytes(record.scores))
     write_atomically(record.folder / "timings.csv", csv_bytes(record.timings.round(4)))
 
 
@@ -185,10 +186,11 @@ def read_run(folder: str | Path) -> RunRecord:
     return build_record(folder, info)
 
 
-def build_record(folder: Path, info: RunInfo) -> RunRecord:
+def build_record(folder: Path, info: RunInfo, metrics: Mapping[str, Metric] | None = None) -> RunRecord:
     """Put together what ``run.json`` lists and the stored cells hold; InputError for damaged pictures.
 
-    A cell whose file is not that of this run counts as failed.
+    A cell whose file is not that of this run counts as failed. `metrics` are those at hand of the ones that
+    ``run.json`` names.
     """
     results, failures, provenance = [], [], info.provenance
     for entry in info.cells:
@@ -209,11 +211,55 @@ def build_record(folder: Path, info: RunInfo) -> RunRecord:
         results=tuple(results),
         failures=tuple(failures),
         predictions=predictions,
-        scores=score_predictions(predictions, class_names),
+        scores=_score(folder, info, predictions, metrics or {}),
         timings=timings_table(results),
         pictures=pictures,
         picture_labels=picture_labels,
     )
+
+
+def _score(
+    folder: Path, info: RunInfo, predictions: pd.DataFrame, given: Mapping[str, Metric]
+) -> pd.DataFrame:
+    """Score the predictions; the scores by a function that is not at hand are read as they were written."""
+    class_names, known, absent = info.table.class_names, dict[str, Metric](), set[str]()
+    for name in info.metrics:
+        metric = given.get(name) or find_metric(name, class_names)
+        if metric is None:
+            absent.add(name)
+        else:
+            known[name] = metric
+    scores = score_predictions(predictions, class_names, known)
+    path = folder / SCORES_FILE
+    if not absent or not path.is_file():
+        return scores
+    with reading(path):
+        kinds = {"sampler": str, "model": str, "repeat": float, "fold": float, "metric": str, "value": float}
+        written = read_columns(path, kinds)
+    written = written[written["metric"].isin(absent)].astype({"repeat": int, "fold": int})
+    cells = {cell: place for place, cell in enumerate(predictions.groupby(_CELL_COLUMNS, sort=False).groups)}
+    order = {name: place for place, name in enumerate([*metric_names(class_names), *info.metrics])}
+    scores = pd.concat([scores, written], ignore_index=True)
+    keys = pd.DataFrame(
+        {
+            "cell": [
+                cells.get(cell, -1) for cell in zip(*(scores[name] for name in _CELL_COLUMNS), strict=True)
+            ],
+            "metric": [order[name] for name in scores["metric"]],
+        }
+    )
+    ranked = keys[keys["cell"] >= 0].sort_values(["cell", "metric"], kind="stable").drop_duplicates()
+    return scores.loc[ranked.index].reset_index(drop=True)
+
+
+def find_metric(name: str, class_names: Sequence[str]) -> Metric | None:
+    """Return a metric of a plugin or of scikit-learn; None for one that nobody here knows."""
+    from skinmnist.experiment.scorers import resolve_metrics  # Imports scikit-learn, which few reports need.
+
+    try:
+        return resolve_metrics([name], class_names).get(name)
+    except InputError:
+        return None
 
 
 def _read_pictures(path: Path, table: TableInfo) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

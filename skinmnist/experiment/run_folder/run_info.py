@@ -151,6 +151,14 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
+class MetricInfo:
+    """What a table needs to know of a metric beyond those of every run."""
+
+    title: str = ""
+    lower_is_better: bool = False
+
+
+@dataclass(frozen=True)
 class Grid:
     """Samplers and models, in the order of the tables."""
 
@@ -343,6 +351,8 @@ class RunInfo:
     interrupted: bool = False
     cells: tuple[CellEntry, ...] = ()
     memory_measure: str = field(default="", metadata=OPTIONAL)
+    #: Metrics beyond those of every run, by name.
+    metrics: Mapping[str, MetricInfo] = field(default_factory=dict, metadata=OPTIONAL)
 
     @classmethod
     def from_json(cls, content: Any) -> RunInfo:
@@ -418,6 +428,7 @@ class RunInfo:
             notes=_once([*earlier.notes, *notes, *self.notes]),
             split_facts=earlier.split_facts or self.split_facts,
             sessions=(*earlier.sessions, *own),
+            metrics={**earlier.metrics, **self.metrics},
             cells=sort_entries(cells),
         )._with_totals()
 

@@ -1,0 +1,197 @@
+"""Metrics that are asked for: names of this package, of plugins and of scikit-learn, functions and scorers.
+
+Each is computed from stored predictions; what needs the model or its decision values is refused.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import get_scorer, get_scorer_names
+
+from skinmnist.errors import InputError
+from skinmnist.experiment.metrics import HeldOut, Metric, metric_names
+from skinmnist.names import known_spelling, unknown_name
+from skinmnist.plugins import find_plugins
+from skinmnist.text import is_name, one_line, shown
+
+#: What scikit-learn calls the argument of its functions that takes probabilities.
+_PROBABILITIES = ("y_score", "y_proba", "y_prob", "probabilities")
+
+
+def resolve_metrics(asked: Any, class_names: Sequence[str]) -> dict[str, Metric]:
+    """Return the metrics that are asked for beyond those of every run, by name.
+
+    Parameters
+    ----------
+    asked : str, callable, Metric, iterable of these, or mapping of str to these
+        Names of `METRICS`, of plugins, or of scikit-learn's scorers; functions ``f(y_true, y_pred)`` or
+        ``f(y_true, y_score)``, such as those of `sklearn.metrics`; scorers of ``make_scorer``. A function of
+        three arguments gets labels, predicted classes and probabilities.
+    class_names : sequence of str
+        Functions get them as labels, or whole numbers where all names are such. Columns of probabilities are
+        in sorted order of the labels; of two classes, a ``y_score`` is that of the second.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, and for what stored predictions cannot give.
+
+    Examples
+    --------
+    >>> from sklearn.metrics import cohen_kappa_score
+    >>> list(resolve_metrics(["macro_f1", "roc_auc_ovr", cohen_kappa_score], ["mel", "nv", "bkl"]))
+    ['roc_auc_ovr', 'cohen_kappa_score']
+    """
+    if isinstance(asked, str | Metric) or callable(asked):
+        asked = [asked]
+    if not isinstance(asked, Iterable):
+        raise InputError(f"received {shown(asked)} as metrics; expected a list of names or functions")
+    pairs = asked.items() if isinstance(asked, Mapping) else [(_name_of(one), one) for one in asked]
+    own = metric_names(class_names)
+    found: dict[str, Metric] = {}
+    for name, value in pairs:
+        if not is_name(name):
+            raise InputError(f"received {shown(name)} as the name of a metric; expected a text")
+        if isinstance(value, str):
+            spelt = _spelling(value, own)
+            if spelt not in own:
+                found[spelt if name == value else name] = _by_name(spelt, class_names)
+        elif name in found or name in own or name in get_scorer_names():
+            raise InputError(
+                f"received a metric of your own as {name!r}, which is taken; name it in a dict: "
+                f"metrics={{'my_{name}': ...}}"
+            )
+        else:
+            found[name] = _as_metric(name, value, class_names)
+    return found
+
+
+def _spelling(name: str, own: Sequence[str]) -> str:
+    known = [*own, *find_plugins("metric"), *get_scorer_names()]
+    spelt = known_spelling(name, known)
+    if spelt not in known:
+        raise unknown_name("metric", name, known)
+    return spelt
+
+
+def _name_of(thing: Any) -> str:
+    """Return the name of a function; of a scorer, that of the function it was made of."""
+    if isinstance(thing, str):
+        return thing
+    made_of = re.match(r"make_scorer\((\w+)", one_line(repr(thing)))
+    name = made_of[1] if made_of else getattr(thing, "__name__", type(thing).__name__)
+    return str(name) if name != "<lambda>" else "lambda"
+
+
+def _by_name(name: str, class_names: Sequence[str]) -> Metric:
+    plugins = find_plugins("metric")
+    return _as_metric(name, plugins[name].load() if name in plugins else get_scorer(name), class_names)
+
+
+def _as_metric(name: str, value: Any, class_names: Sequence[str]) -> Metric:
+    if isinstance(value, Metric):
+        return value
+    if not callable(value):
+        raise InputError(f"received {shown(value)} as metric {name!r}; expected a name or a function")
+    computed = _Computed(value, _labels_like(class_names))
+    try:
+        result = computed.value(_trial(len(class_names)))
+    except Exception as error:  # A function of the user's own may raise anything.
+        raise InputError(
+            f"metric {name!r} cannot be computed from stored predictions of {len(class_names)} classes "
+            f"({one_line(str(error))})"
+        ) from None
+    if result is None:
+        raise InputError(f"metric {name!r} returned no number; expected f(y_true, y_pred) -> float")
+    lines = (inspect.getdoc(value) or "").splitlines() if inspect.isroutine(value) else []
+    title = one_line(lines[0]) if lines else f"The scorer {name} of scikit-learn; higher is better."
+    # Functions of scikit-learn that end so are to be minimised; its scorers are to be maximised.
+    return Metric(title, computed, inspect.isroutine(value) and name.endswith(("_loss", "_error")))
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """A function or scorer, called with labels as the user knows them."""
+
+    function: Callable[..., Any]
+    labels: npt.NDArray[Any]
+
+    def __call__(self, held_out: HeldOut) -> float | None:
+        """Return the score; None where these predictions cannot give it, as without one of the classes."""
+        try:
+            return self.value(held_out)
+        except Exception:  # What it was tried with before the run had every class.
+            return None
+
+    def value(self, held_out: HeldOut) -> float | None:
+        """Return the score, or None where it is no finite number; raise what the function raises."""
+        true, predicted = self.labels[held_out.labels], self.labels[held_out.predicted]
+        order = np.argsort(self.labels, kind="stable")
+        probabilities = held_out.probabilities[:, order]
+        names, needed = _arguments(self.function)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if names[:1] == ["estimator"]:
+                answered = _Answered(self.labels[order], predicted, probabilities)
+                result = self.function(answered, np.arange(len(true))[:, None], true)
+            elif needed > 2:
+                result = self.function(true, predicted, probabilities)
+            elif names[1:2] and names[1] in _PROBABILITIES:
+                result = self.function(true, probabilities[:, 1] if len(order) == 2 else probabilities)
+            else:
+                result = self.function(true, predicted)
+        number = float(result)
+        return number if math.isfinite(number) else None
+
+
+def _arguments(function: Callable[..., Any]) -> tuple[list[str], int]:
+    """Return the positional arguments of a function, and how many it needs; none where it does not tell."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):
+        return [], 0
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [one for one in parameters if one.kind in kinds]
+    needed = sum(one.default is inspect.Parameter.empty for one in positional)
+    return [one.name for one in positional], needed
+
+
+class _Answered(ClassifierMixin, BaseEstimator):
+    """What a scorer takes for a fitted classifier: it gives the stored answers."""
+
+    def __init__(self, classes: Any, predicted: Any, probabilities: Any) -> None:
+        self.classes, self.predicted, self.probabilities = classes, predicted, probabilities
+        self.classes_ = classes
+
+    def predict(self, X: Any) -> Any:
+        """Return the predicted classes."""
+        return self.predicted
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the probabilities, columns in sorted order of the classes."""
+        return self.probabilities
+
+
+def _labels_like(class_names: Sequence[str]) -> npt.NDArray[Any]:
+    """Return class names as the user's labels: whole numbers where all of them are."""
+    if all(re.fullmatch(r"-?\d{1,15}", name) for name in class_names):
+        return np.array([int(name) for name in class_names])
+    return np.array(class_names)
+
+
+def _trial(n_classes: int) -> HeldOut:
+    """Return answers of every class, some of them wrong, to try a metric before anything is trained."""
+    labels = np.arange(6 * n_classes) % n_classes
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(n_classes), len(labels))
+    probabilities = (probabilities + np.eye(n_classes)[labels]) / 2
+    return HeldOut(labels, probabilities.argmax(axis=1), probabilities)
