@@ -18,6 +18,8 @@ KINDS = {
 }
 #: How alike a name and a misspelling of it are at least, from 0 to 1.
 _ALIKE = 0.6
+#: Names that an error lists.
+_FEW = 8
 
 
 def known_spelling(name: str, known: Iterable[str]) -> str:
@@ -47,6 +49,48 @@ def did_you_mean(name: str, known: Iterable[str], written: Callable[[str], str] 
     """Return the words ``; did you mean ...?`` for a misspelt name, or nothing where no name is near."""
     near = closest(name, known)
     return f"; did you mean {written(near)}?" if near is not None else ""
+
+
+def pair_name(pair: tuple[str, str]) -> str:
+    """Return a pair of sampler and model as people write it: ``SMOTE + svm``."""
+    return " + ".join(pair)
+
+
+def find_pair(named: object, pairs: Iterable[tuple[str, str]]) -> tuple[str, str]:
+    """Return the pair that ``"SMOTE + svm"`` or ``("SMOTE", "svm")`` names, whatever its case and spaces.
+
+    Raises
+    ------
+    InputError
+        Where it is none of `pairs`.
+
+    Examples
+    --------
+    >>> find_pair("smote+SVM", [("none", "svm"), ("SMOTE", "svm")])
+    ('SMOTE', 'svm')
+    """
+    written = {pair_name(pair): pair for pair in pairs}
+    if not written:
+        raise InputError("no cell of this run has finished; run the comparison again")
+    first, parts = next(iter(written)), [named] if isinstance(named, str) else named
+    if not (
+        isinstance(parts, tuple | list) and len(parts) in (1, 2) and all(isinstance(p, str) for p in parts)
+    ):
+        raise InputError(f"received {shown(named)} as a pair; expected text such as {first!r}")
+    text = " + ".join(parts)
+    for name, pair in written.items():
+        if _squeezed(name) == _squeezed(text):
+            return pair
+    for name, pair in written.items():
+        if _squeezed(pair_name(pair[::-1])) == _squeezed(text):
+            raise InputError(f"unknown pair {shown(text)}; did you mean {name!r}?")
+    few = ", ".join([*written][:_FEW]) + ", ..." * (len(written) > _FEW)
+    hint = did_you_mean(text, written) or f"; expected a sampler and a model of this run: {few}"
+    raise InputError(f"unknown pair {shown(text)}{hint}")
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split()).casefold()
 
 
 def unknown_name(

@@ -1,6 +1,7 @@
 import pytest
 
-from skinmnist.names import KINDS, closest, did_you_mean, known_spelling, unknown_name
+from skinmnist.errors import InputError
+from skinmnist.names import KINDS, closest, did_you_mean, find_pair, known_spelling, unknown_name
 
 KNOWN = ["none", "SMOTE", "ADASYN", "RandomOverSampler"]
 
@@ -31,3 +32,20 @@ def test_an_unknown_name_is_one_sentence_that_says_where_names_stand(kind):
         sentence = str(unknown_name(kind, name, KNOWN))
         assert f"unknown {kind} '{name}'; " in sentence
         assert f"`skinmnist list {kind}s` shows" in sentence
+
+
+def test_pairs_are_found_whatever_their_case_and_spaces():
+    pairs = [("none", "svm"), ("SMOTE", "svm"), ("SMOTE", "svm+clinical")]
+    assert find_pair("smote +SVM+Clinical", pairs) == ("SMOTE", "svm+clinical")
+    assert find_pair(["SMOTE", "svm"], pairs) == ("SMOTE", "svm")
+    for named, sentence in {
+        "svm + SMOTE": "unknown pair 'svm + SMOTE'; did you mean 'SMOTE + svm'?",
+        "SMOT + svm": "unknown pair 'SMOT + svm'; did you mean 'SMOTE + svm'?",
+        "x": "unknown pair 'x'; expected a sampler and a model of this run: none + svm, SMOTE + svm, "
+        "SMOTE + svm+clinical",
+        None: "received None as a pair; expected text such as 'none + svm'",
+        ("SMOTE", 1): "received ('SMOTE', 1) as a pair; expected text such as 'none + svm'",
+    }.items():
+        with pytest.raises(InputError) as caught:
+            find_pair(named, pairs)
+        assert str(caught.value) == sentence

@@ -230,8 +230,8 @@ def write_analysis(folder: Path, analysis: Analysis) -> None:
         write_atomically(folder / f"{name}.csv", csv_bytes(getattr(analysis, name)))
 
 
-def analyze_run(record: RunRecord, folder: Path | None = None) -> Analysis:
-    """Analyze a run and write its tables into its folder, or into another one.
+def analyze_run(record: RunRecord, folder: Path | None = None, analysis: Analysis | None = None) -> Analysis:
+    """Analyze a run, unless that is done, and write the tables into its folder, or into another one.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def analyze_run(record: RunRecord, folder: Path | None = None) -> Analysis:
     try:
         if elsewhere is not None and elsewhere.resolve() != record.folder.resolve():
             claim(folder, REPORT)
-        analysis = analyze(record)
+        analysis = analysis or analyze(record)
         write_analysis(folder, analysis)
     except OSError as error:
         raise InputError(

@@ -64,6 +64,11 @@ def best_pairs(board: pd.DataFrame) -> pd.DataFrame:
     return board[~board["reference"] & ~board["corrected"]].drop_duplicates("model")
 
 
+def finished_pairs(record: RunRecord) -> list[Pair]:
+    """Return the pairs with a finished cell, in the order of the grid."""
+    return list(dict.fromkeys((result.cell.sampler, result.cell.model) for result in record.results))
+
+
 def _summary(record: RunRecord, metrics: list[str], untrained: pd.DataFrame | None) -> pd.DataFrame:
     frames = [record.scores, majority_scores(record) if untrained is None else untrained]
     scores = pd.concat([frame for frame in frames if len(frame)] or [record.scores])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import os
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console, Group, RenderableType
@@ -29,7 +31,7 @@ from rich.text import Text
 from skinmnist.text import printable
 
 if TYPE_CHECKING:
-    from skinmnist.experiment.cells import Cell
+    from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 
 #: Without a terminal, a build prints a line for every tenth of the pictures.
 _LINES = 10
@@ -272,3 +274,68 @@ def _rows(first: str, *others: str) -> Table:
     for other in others:
         table.add_column(other, justify="right", no_wrap=True)
     return table
+
+
+def in_notebook() -> bool:
+    """Return whether a notebook shows what this process displays."""
+    python = sys.modules.get("IPython")
+    shell = None if python is None else python.get_ipython()
+    return hasattr(shell, "kernel")
+
+
+class NotebookBar:
+    """A bar in the output of a notebook's cell, which needs no widgets; the `Progress` of a comparison."""
+
+    def __init__(self) -> None:
+        self._view, self._started, self._failed = RunView(), time.monotonic(), 0
+        self._running = ""
+        self._shown: Any = None
+
+    def found(self, result: CellResult) -> None:
+        """Nothing is shown of a single cell that was stored before."""
+
+    def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
+        """Show how much there is to do, and what is left out."""
+        self._view.plan(len(cells), stored)
+        for note in notes:
+            self._display(f"<p>Note: {html.escape(printable(note))}</p>")
+        self._shown = self._display(self._bar())
+
+    def waiting(self, folder: Path) -> None:
+        """Say why nothing happens yet."""
+        self._display(f"<p>Another run uses {html.escape(printable(folder))}: waiting for it to end</p>")
+
+    def running(self, cells: Sequence[Cell]) -> None:
+        """Name the first of the cells that run."""
+        self._running = f"{cells[0]}" + ", ..." * (len(cells) > 1) if cells else ""
+        self._update(self._bar())
+
+    def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
+        """Show one more cell."""
+        from skinmnist.experiment.cells import CellFailure
+
+        self._failed += isinstance(outcome, CellFailure)
+        self._view.finished(outcome.cell, seconds_left)
+        self._update(self._bar())
+
+    def _bar(self) -> str:
+        done, total = self._view.done, self._view.total
+        words = [self._view.left, self._running]
+        if done == total:
+            words = [f"done in {whole_seconds(time.monotonic() - self._started)}"]
+        failed = f", {self._failed} failed" if self._failed else ""
+        said = html.escape(printable("; ".join(filter(None, words))))
+        return (
+            f"<progress value='{done}' max='{total}' style='width:16em'></progress> "
+            f"{done} of {total} cells{failed}: {said}"
+        )
+
+    def _display(self, content: str) -> Any:
+        from IPython.display import HTML, display
+
+        return display(HTML(content), display_id=True)
+
+    def _update(self, content: str) -> None:
+        from IPython.display import HTML
+
+        self._shown.update(HTML(content))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import html
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.errors import InputError
-from skinmnist.text import LONGEST_NAME, is_name, shown
+from skinmnist.text import LONGEST_NAME, is_name, printable, shown
+
+#: Pictures of each class in a notebook.
+_SHOWN_PICTURES = 8
+#: About their height, in pixels.
+_THUMBNAIL = 56
+#: Space between the pictures of a strip, in pixels.
+_GAP = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +176,25 @@ class PixelTable:
             f"{lesions}, {len(self.class_names)} classes>"
         )
 
+    def _repr_html_(self) -> str:
+        """Show the table in a notebook: what `repr` says, and a few pictures of each class."""
+        # Large pictures are thinned out: a notebook stores what it shows.
+        thin = max(1, self.shape[0] // _THUMBNAIL)
+        rows = []
+        for code, (name, count) in enumerate(zip(self.class_names, self.class_counts, strict=True)):
+            few = self.pixels[np.flatnonzero(self.labels == code)[:_SHOWN_PICTURES]]
+            uri = png_uri(picture_strip(to_images(few, self.shape)[:, ::thin, ::thin]))
+            class_name = html.escape(name)
+            rows.append(
+                f"<tr><th style='text-align:left'>{class_name}</th>"
+                f"<td style='text-align:right'>{count:,}</td>"
+                f"<td><img src='{uri}' alt='Pictures of class {class_name}'></td></tr>"
+            )
+        head = "<tr><th style='text-align:left'>class</th><th>pictures</th><th></th></tr>"
+        notes = "".join(f"<p>Note: {html.escape(printable(note))}</p>" for note in self.notes)
+        about = html.escape(printable(repr(self)[1:-1]))
+        return f"<p>{about}</p><table>{head}{''.join(rows)}</table>{notes}"
+
     @property
     def n_lesions(self) -> int | None:
         """Number of distinct lesions, or None where they are unknown."""
@@ -226,6 +255,33 @@ def to_images(rows: npt.NDArray[np.generic], shape: tuple[int, int, int]) -> npt
 def to_rows(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """Reshape pictures ``(n, h, w, c)`` to flat rows ``(n, h*w*c)``; the inverse of `to_images`."""
     return images.reshape(len(images), -1)
+
+
+def picture_strip(pictures: npt.NDArray[np.generic], size: int = _THUMBNAIL) -> npt.NDArray[np.uint8]:
+    """Set pictures (m, height, width, channels) side by side, enlarged by whole pixels to about `size`.
+
+    One channel is grey; of any other number the first three are red, green and blue. Returns shape
+    (height, width, 4): the gaps are transparent.
+    """
+    m, height, width, channels = pictures.shape
+    pictures = pictures[..., :3] if channels >= 3 else np.repeat(pictures[..., :1], 3, axis=-1)
+    factor = max(1, round(size / height))
+    large = pictures.repeat(factor, axis=1).repeat(factor, axis=2)
+    step = width * factor + _GAP
+    canvas = np.zeros((height * factor, m * step - _GAP, 4), dtype=np.uint8)
+    for position, picture in enumerate(large):
+        canvas[:, position * step : position * step + width * factor, :3] = picture
+        canvas[:, position * step : position * step + width * factor, 3] = 255
+    return canvas
+
+
+def png_uri(pixels: npt.NDArray[np.uint8]) -> str:
+    """Return pixels (height, width, 3 or 4) as the data URI of a PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def sample_rows(

@@ -94,7 +94,7 @@ def run_comparison(
     rows: npt.NDArray[np.int64] | None = None,
     limits: Limits = NO_LIMITS,
     dask: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | str | None = "auto",
     request: Request | None = None,
 ) -> RunRecord:
     """Cross samplers with models under stratified cross-validation.
@@ -148,7 +148,9 @@ def run_comparison(
     dask : str, optional
         The address of a Dask scheduler, or ``"local"``: where cells run instead of in `jobs` processes of
         this machine. The bytes are the same.
-    progress : Progress, optional
+    progress : "auto", bool or Progress
+        ``"auto"`` shows a bar in a notebook and nothing in a script, True one everywhere, False none; or an
+        object that receives the events of the run.
     request : Request, optional
 
     Returns
@@ -173,7 +175,9 @@ def run_comparison(
     folds, repeats = _whole_number("folds", folds, 5), _whole_number("repeats", repeats, 1)
     folds, parts = choose_folds(table, cv, folds, repeats, split, seed, rows)
     plan = make_plan(table, samplers, models, folds, repeats, parts, seed, rows, clinical)
-    run = _Run(plan, table, request or Request(), jobs, progress)
+    # Bars are drawn by `skinmnist.run_comparison`, which is above; here, only objects receive events.
+    receiver = None if progress is None or isinstance(progress, str | bool) else progress
+    run = _Run(plan, table, request or Request(), jobs, receiver)
     run.metrics = resolve_metrics(metrics, table.class_names)
     with ExitStack() as held:
         opening = time.perf_counter()

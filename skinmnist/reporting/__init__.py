@@ -1,3 +1,3 @@
 """The report of a run."""
 
-__all__ = ["format", "page", "sections", "side_by_side", "theme"]
+__all__ = ["format", "page", "plots", "sections", "side_by_side", "theme"]

@@ -17,6 +17,7 @@ from skinmnist.analysis.analyze import Analysis, analyze, analyze_run
 from skinmnist.datasets.files import check_replaceable, write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.metrics import METRIC_TITLES
+from skinmnist.experiment.run_folder.file_names import REPORT_FILE
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.reporting.format import (
@@ -47,7 +48,6 @@ from skinmnist.reporting.sections import (
 from skinmnist.reporting.theme import css_variables
 from skinmnist.text import printable, template_environment
 
-REPORT_FILE = "report.html"
 #: Each is a module with a function `context` beside a template; the template of the page has their order.
 SECTIONS = (answer, tradeoff, claims, leaderboard, effects, certainty, costs, probabilities)
 #: Sections that a worker can draw meanwhile.
@@ -62,16 +62,16 @@ def is_page(head: bytes) -> bool:
     return b'<meta name="generator" content="skinmnist ' in head or "· skinmnist</title>".encode() in head
 
 
-def write_report(folder: Path | str, out: Path | str | None = None, jobs: int = 1) -> Path:
-    """Read a run folder and write its ``report.html``, with the tables of its analysis; nothing is trained.
+def write_report(run: RunRecord | Path | str, out: Path | str | None = None, jobs: int = 1) -> Path:
+    """Write the ``report.html`` of a run, with the tables of its analysis; nothing is trained.
 
     Parameters
     ----------
-    folder : path
-        A folder that a comparison has written, finished or not.
+    run : Run or path
+        What `run_comparison` returns, or a folder that a comparison has written, finished or not.
     out : path, optional
-        Where to write instead, so that nothing in the run folder changes: a folder for the page and the
-        tables, or an ``.html`` file for the page alone.
+        Where to write instead of the run folder, so that nothing in it changes: a folder for the page and
+        the tables, or an ``.html`` file for the page alone.
     jobs : int
         With two or more, half of the figures are drawn in a worker process. The bytes are the same.
 
@@ -83,14 +83,27 @@ def write_report(folder: Path | str, out: Path | str | None = None, jobs: int = 
     Raises
     ------
     InputError
-        Where the folder holds no run, or the report cannot be written, or would replace files of the user's.
+        Where the folder holds no run, or the report cannot be written, or would replace files of the user's;
+        for a run without a folder, where `out` is missing.
+
+    Examples
+    --------
+    >>> from skinmnist import make_lesions, run_comparison, write_report
+    >>> run = run_comparison(make_lesions(120, size=8), ["none"], ["dummy"], folds=2, jobs=1)
+    >>> write_report(run, "report.html")  # doctest: +SKIP
+    PosixPath('report.html')
     """
-    record = read_run(folder)
+    record = run if isinstance(run, RunRecord) else read_run(run)
+    if out is None and record.in_memory:
+        raise InputError(
+            "this run has no folder; name a file for its report, as in write_report(run, 'a.html')"
+        )
     path = _page_path(record.folder if out is None else Path(out))
+    known: Analysis | None = getattr(record, "analysis", None)
     if out is None or path != Path(out):
-        return write_page(analyze_run(record, path.parent), path, jobs)
+        return write_page(analyze_run(record, path.parent, known), path, jobs)
     check_replaceable(path, is_page)
-    return write_page(analyze(record), path, jobs)
+    return write_page(known or analyze(record), path, jobs)
 
 
 def write_page(analysis: Analysis, out: Path | None = None, jobs: int = 1) -> Path:

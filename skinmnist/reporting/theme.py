@@ -22,9 +22,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from PIL import Image
 
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
+from skinmnist.datasets.table import picture_strip, png_uri
 from skinmnist.reporting.format import shorten
 from skinmnist.text import printable
 
@@ -89,8 +89,10 @@ WIDE, NARROW, MULTIPLE = 860, 360, 272
 #: From this share on, a number is printed in the light colour.
 DARK_SHARE = 0.65
 
-#: Space between the pictures of a strip, in CSS pixels.
-_GAP = 4
+#: Space between strips of pictures and around them, in CSS pixels.
+_BETWEEN, _AROUND = 18, 12
+#: Height of the title of a figure that stands alone.
+_TITLE = 30
 #: Of lines to compare with.
 DASHES: Any = {"linewidth": 1.1, "linestyle": (0, (4, 3))}
 
@@ -109,6 +111,31 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     return with_style
 
 
+class PageFigure(Figure):
+    """A figure of the page, which a notebook shows without pyplot, sharp on every screen."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=2 * self.dpi, facecolor="white")
+        width, height = (round(self.dpi * inches) for inches in self.get_size_inches())
+        return buffer.getvalue(), {"width": width, "height": height}
+
+
+def headed(figure: Figure, title: str) -> Figure:
+    """Give a figure room for a title above it: on the page a caption says what it shows."""
+    width, height = 72 * figure.get_size_inches()
+    share = height / (height + _TITLE)
+    for axes in figure.axes:
+        left, low, wide, high = axes.get_position().bounds
+        axes.set_position((left, low * share, wide, high * share))
+    for text in figure.texts:
+        text.set_y(text.get_position()[1] * share)
+    figure.set_size_inches(width / 72, (height + _TITLE) / 72)
+    style: dict[str, Any] = {"va": "top", "fontsize": 11.5, "weight": "bold", "color": INK}
+    figure.text(8 / width, 1 - 8 / (height + _TITLE), shorten(title, int(width / 7.5)), **style)
+    return figure
+
+
 def panels(
     width: float, height: float, margins: tuple[float, float, float, float], rows: int = 1, gap: float = 0
 ) -> tuple[Figure, list[Axes]]:
@@ -118,7 +145,7 @@ def panels(
     fast.
     """
     left, right, top, bottom = margins
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    figure = PageFigure(figsize=(width / 72, height / 72), dpi=72)
     each = (height - top - bottom - gap * (rows - 1)) / rows
     axes = []
     for row in range(rows):
@@ -251,20 +278,35 @@ def _themed(svg: str) -> str:
 def embed_strip(pictures: npt.NDArray[np.uint8], alt: str, size: int = 56) -> Embedded:
     """Set pictures (m, height, width, channels) side by side, enlarged by whole pixels to about `size`.
 
-    One channel is grey; of any other number the first three are red, green and blue.
+    See `picture_strip`.
     """
-    m, height, width, channels = pictures.shape
-    pictures = pictures[..., :3] if channels >= 3 else np.repeat(pictures[..., :1], 3, axis=-1)
-    factor = max(1, round(size / height))
-    large = pictures.repeat(factor, axis=1).repeat(factor, axis=2)
-    step = width * factor + _GAP
-    canvas = np.zeros((height * factor, m * step - _GAP, 4), dtype=np.uint8)
-    for position, picture in enumerate(large):
-        canvas[:, position * step : position * step + width * factor, :3] = picture
-        canvas[:, position * step : position * step + width * factor, 3] = 255
-    buffer = io.BytesIO()
-    Image.fromarray(canvas).save(buffer, format="PNG", optimize=True)
-    return Embedded(_data_uri("image/png", buffer.getvalue()), canvas.shape[1], canvas.shape[0], alt)
+    canvas = picture_strip(pictures, size)
+    return Embedded(png_uri(canvas), canvas.shape[1], canvas.shape[0], alt)
+
+
+@styled
+def strips_figure(strips: Sequence[tuple[str, npt.NDArray[np.uint8]]], size: int = 56) -> Figure:
+    """Draw pictures as `embed_strip` does, each strip with its words below it, in as many columns as fit."""
+    canvases = [picture_strip(pictures, size) for _, pictures in strips]
+    height, width = canvases[0].shape[:2]
+    below = 8 + 15 * max(words.count("\n") + 1 for words, _ in strips)
+    needed = max(width, *(text_width(line, 10) for words, _ in strips for line in words.split("\n")))
+    columns = min(len(strips), max(1, int((WIDE + _BETWEEN) // (needed + _BETWEEN))))
+    total = (
+        columns * (needed + _BETWEEN) + 2 * _AROUND - _BETWEEN,
+        -(-len(strips) // columns) * (height + below + _BETWEEN) + 2 * _AROUND - _BETWEEN,
+    )
+    figure = PageFigure(figsize=(total[0] / 72, total[1] / 72), dpi=72)
+    for place, (canvas, (words, _)) in enumerate(zip(canvases, strips, strict=True)):
+        left = _AROUND + place % columns * (needed + _BETWEEN)
+        top = total[1] - _AROUND - place // columns * (height + below + _BETWEEN)
+        corner = left / total[0], (top - height) / total[1]
+        axes = figure.add_axes((*corner, width / total[0], height / total[1]))
+        axes.imshow(canvas, interpolation="nearest", aspect="auto")
+        axes.set_axis_off()
+        at = left / total[0], (top - height - 4) / total[1]
+        figure.text(*at, words, va="top", fontsize=10, color=INK, linespacing=1.2)
+    return figure
 
 
 def _data_uri(kind: str, content: bytes) -> str:

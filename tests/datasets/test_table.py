@@ -1,11 +1,15 @@
+import base64
 import dataclasses
+import io
+import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from skinmnist import facts
 from skinmnist.datasets.hmnist import load_hmnist
-from skinmnist.datasets.table import PixelTable, sample_rows, to_images, to_rows
+from skinmnist.datasets.table import PixelTable, picture_strip, sample_rows, to_images, to_rows
 from skinmnist.errors import InputError
 
 
@@ -174,3 +178,29 @@ def test_all_rows_where_there_are_no_more(lesions):
 def test_too_few(lesions):
     with pytest.raises(InputError, match="at least one row for each of 7 classes, got 6"):
         sample_rows(lesions, 6)
+
+
+def test_a_notebook_shows_pictures_of_each_class(lesions):
+    shown = dataclasses.replace(lesions, notes=("<b> one note",))._repr_html_()
+    for name, count in zip(lesions.class_names, lesions.class_counts, strict=True):
+        assert f"Pictures of class {name}'" in shown
+        assert f">{count:,}</td>" in shown
+    first = re.search(r"src='data:image/png;base64,([^']+)'", shown)
+    with Image.open(io.BytesIO(base64.b64decode(first[1]))) as picture:
+        pixels = np.asarray(picture)
+    row = np.flatnonzero(lesions.labels == 0)[0]
+    enlarged = lesions.pixels[row].reshape(8, 8, 3).repeat(7, axis=0).repeat(7, axis=1)
+    np.testing.assert_array_equal(pixels[:, :56, :3], enlarged)
+    assert "<b>" not in shown
+
+
+def test_large_pictures_are_thinned_out_for_notebooks():
+    table = PixelTable(np.zeros((4, 448 * 448), np.uint8), np.array([0, 0, 1, 1]), ("a", "b"), (448, 448, 1))
+    assert len(table._repr_html_()) < 5000
+
+
+def test_one_channel_is_shown_as_grey():
+    strip = picture_strip(np.full((2, 4, 4, 1), 9, np.uint8), size=8)
+    assert strip.shape == (8, 20, 4)
+    assert (strip[:, :8] == [9, 9, 9, 255]).all()
+    assert (strip[:, 8:12] == 0).all()

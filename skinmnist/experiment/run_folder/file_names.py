@@ -16,10 +16,11 @@ LEAK_FILES = Owned(
     series=(Series("leaks/*", _CELL_NAME, _CELL_HEAD),),
 )
 #: What a report leaves, in its run's folder or in another one.
+REPORT_FILE = "report.html"
 REPORT = Owned(
     "report",
     files=(
-        "report.html",
+        REPORT_FILE,
         "comparisons.csv",
         "intervals.csv",
         "difference_intervals.csv",

@@ -48,7 +48,7 @@ _NOT_OF_THIS_RUN = (
 _MOST_BYTES = 32 * 2**20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunRecord:
     """Everything in a run folder.
 
@@ -76,6 +76,14 @@ class RunRecord:
     timings: pd.DataFrame
     pictures: npt.NDArray[np.uint8]
     picture_labels: npt.NDArray[np.int64]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {printable(self.info.table.name)}: {len(self.results)} cells>"
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the run has no folder, or none any more."""
+        return not (self.folder / RUN_FILE).is_file()
 
     @cached_property
     def lesions(self) -> npt.NDArray[np.int32] | None:

@@ -68,13 +68,10 @@ def score_rows(analysis: Analysis) -> tuple[list[Column], list[Row]]:
 
 def draw_leaderboard(analysis: Analysis) -> Embedded | None:
     """Draw the leaderboard, or nothing where no cell is finished."""
-    record, board = analysis.record, titled(analysis.record.info, analysis.leaderboard)
-    board = board[~board["corrected"]].reset_index(drop=True)
+    board = _drawn_board(analysis)
     pairs = board[~board["reference"]]
     if pairs.empty:
         return None
-    samplers, models = record.info.grid.samplers, list(record.info.grid.models)
-    folds = fold_scores(record, "macro_f1")
     best, worst = pairs.iloc[0], pairs.iloc[-1]
     alt = (
         f"Dot plot of macro-F1 for {count(len(pairs), 'pair')} of sampler and model, one small dot for each "
@@ -82,8 +79,24 @@ def draw_leaderboard(analysis: Analysis) -> Embedded | None:
         f"{worst['sampler_title']} with {worst['model_title']} ({fixed(worst['macro_f1'])}); a dashed line "
         "marks the majority baseline. The numbers are in the table."
     )
-    wide, narrow = (leaderboard_figure(board, folds, samplers, models, phone) for phone in (False, True))
-    return embed_figure(wide, alt, narrow)
+    return embed_figure(leaderboard_of(analysis), alt, leaderboard_of(analysis, narrow=True))
+
+
+def leaderboard_of(analysis: Analysis, narrow: bool = False) -> Figure:
+    """Draw the `leaderboard_figure` of an analysis."""
+    record = analysis.record
+    return leaderboard_figure(
+        _drawn_board(analysis),
+        fold_scores(record, "macro_f1"),
+        record.info.grid.samplers,
+        list(record.info.grid.models),
+        narrow,
+    )
+
+
+def _drawn_board(analysis: Analysis) -> pd.DataFrame:
+    board = titled(analysis.record.info, analysis.leaderboard)
+    return board[~board["corrected"]].reset_index(drop=True)
 
 
 @styled

@@ -17,6 +17,7 @@ from matplotlib.patches import Rectangle
 
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.significance import Pair
 from skinmnist.analysis.subgroups import FEWEST
 from skinmnist.experiment.run_folder.record import RunRecord, read_mistakes
 from skinmnist.reporting.format import (
@@ -48,6 +49,7 @@ from skinmnist.reporting.theme import (
     model_colour,
     panels,
     sampler_legend,
+    strips_figure,
     styled,
     text_width,
 )
@@ -144,9 +146,14 @@ def draw_confusions(analysis: Analysis) -> list[Captioned]:
         ]
         titles = sampler_title(info, sampler, model), model_title(info, model)
         alt = f"Confusion matrix of {titles[0]} with {titles[1]}. Correct: {', '.join(correct)}."
-        image = embed_figure(confusion_figure(counts, names), alt)
+        image = embed_figure(confusion_of(analysis, (sampler, model)), alt)
         drawn.append(Captioned(titles[0], (image,), titles[1]))
     return drawn
+
+
+def confusion_of(analysis: Analysis, pair: Pair) -> Figure:
+    """Draw the `confusion_figure` of a pair."""
+    return confusion_figure(analysis.confusion_counts[pair], analysis.record.info.table.class_names)
 
 
 @styled
@@ -177,7 +184,7 @@ def confusion_figure(counts: npt.NDArray[np.int64], class_names: Sequence[str]) 
         0.5 + (margin - 8) / MULTIPLE / 2, 4 / figure.bbox.height, "predicted", color=MUTED, ha="center"
     )
     centre = 0.5 + (margin - 8) / figure.bbox.height / 2
-    figure.text(13 / MULTIPLE, centre, "true class", color=MUTED, ha="right", va="center", rotation=90)
+    figure.text(17 / MULTIPLE, centre, "true class", color=MUTED, ha="right", va="center", rotation=90)
     return figure
 
 
@@ -206,16 +213,41 @@ class Mistake:
 
 def draw_mistakes(record: RunRecord) -> list[Mistake]:
     """Enlarge the pictures about which the best pair is most sure, and wrong."""
+    return [
+        Mistake(
+            embed_strip(picture[None], f"A picture of class {true} predicted as {named}", _MISTAKE),
+            true,
+            named,
+            share,
+        )
+        for picture, true, named, share in _mistakes(record)
+    ]
+
+
+def mistakes_of(record: RunRecord, pair: Pair) -> Figure | None:
+    """Draw the pictures about which a pair is most sure, and wrong; None where none are stored."""
+    strips = [
+        (f"{shorten(true, 12)}\ncalled {shorten(named, 12)}\n{share}", picture[None])
+        for picture, true, named, share in _mistakes(record, pair)
+    ]
+    return strips_figure(strips, _MISTAKE) if strips else None
+
+
+def _mistakes(
+    record: RunRecord, pair: Pair | None = None
+) -> list[tuple[npt.NDArray[np.uint8], str, str, str]]:
+    """Return pictures with what they are, what they were called, and with what probability."""
     names = record.info.table.class_names
-    found, pictures = read_mistakes(record)
-    drawn = []
-    for row, picture in zip(found.to_dict("records"), pictures, strict=True):
-        true, named = names[row["label"]], names[row["predicted"]]
-        alt = f"A picture of class {true} predicted as {named}"
-        image = embed_strip(picture[None], alt, _MISTAKE)
-        share = percent(row["confidence"]).replace(" ", "\u00a0")
-        drawn.append(Mistake(image, true, named, share))
-    return drawn
+    found, pictures = read_mistakes(record, pair)
+    return [
+        (
+            picture,
+            names[row["label"]],
+            names[row["predicted"]],
+            percent(row["confidence"]).replace(" ", "\u00a0"),
+        )
+        for row, picture in zip(found.to_dict("records"), pictures, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

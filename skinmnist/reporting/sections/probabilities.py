@@ -138,7 +138,7 @@ def draw_reliability(analysis: Analysis) -> list[Captioned]:
     drawn = []
     for model in (name for name in models if name in set(bins["model"])):
         title, of_model = model_title(info, model), bins[bins["model"] == model]
-        figure = reliability_figure(of_model, samplers, model_colour(models, model))
+        figure = reliability_of(analysis, model)
         shown = listing([name for name in samplers if name in set(of_model["sampler"])])
         alt = (
             f"Reliability diagram of {title}, with one line for each sampler ({shown}), and below it how "
@@ -146,6 +146,14 @@ def draw_reliability(analysis: Analysis) -> list[Captioned]:
         )
         drawn.append(Captioned(title, (embed_figure(figure, alt),)))
     return drawn
+
+
+def reliability_of(analysis: Analysis, model: str, sampler: str | None = None) -> Figure:
+    """Draw the `reliability_figure` of a model, of all its samplers or of one."""
+    info, bins = analysis.record.info, analysis.reliability
+    chosen = (bins["model"] == model) & (True if sampler is None else bins["sampler"] == sampler)
+    colour = model_colour(list(info.grid.models), model)
+    return reliability_figure(bins[chosen], info.grid.samplers, colour)
 
 
 @styled

@@ -27,6 +27,7 @@ from skinmnist.reporting.theme import (
     ON_HEAT,
     WIDE,
     Embedded,
+    PageFigure,
     embed_figure,
     marker_style,
     model_colour,
@@ -208,7 +209,7 @@ def _layout(
     titled = [narrow or row % n_planes == 0 for row in range(1 + max(row for of in grid for _, row in of))]
     tops = np.cumsum([0, *(_PANEL + _BELOW + _TITLE * above for above in titled)])
     height = tops[-1] + 18 * -(-n_legend // _legend_columns(width))
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    figure = PageFigure(figsize=(width / 72, height / 72), dpi=72)
 
     def add(column: int, row: int) -> Axes:
         left, top = _LEFT + column * (each + apart), tops[row] + _TITLE * titled[row]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -24,10 +25,13 @@ from skinmnist.reporting.theme import (
     embed_strip,
     model_colour,
     panels,
+    strips_figure,
     styled,
     text_width,
 )
 
+#: The name of a class, and pictures.
+Strip = tuple[str, npt.NDArray[np.uint8]]
 #: Synthetic rows that are shown of one sampler.
 _MOST_EXAMPLES = 12
 
@@ -88,24 +92,38 @@ def resampled_figure(counts: pd.DataFrame, most: float) -> Figure:
 
 def draw_examples(record: RunRecord) -> list[Captioned]:
     """Set rows that a sampler made between the two rows they lie between, for each sampler on pixels."""
+    drawn = []
+    for _, title, strips in examples(record):
+        images = tuple(
+            embed_strip(triple, f"A {name} row, the synthetic row of {title}, and its neighbour")
+            for name, triple in strips
+        )
+        drawn.append(Captioned(title, images, labels=tuple(name for name, _ in strips)))
+    return drawn
+
+
+def samples_of(record: RunRecord, sampler: str) -> Figure | None:
+    """Draw rows that a sampler made between the two rows they lie between; None where none are stored."""
+    strips = next((strips for name, _, strips in examples(record) if name == sampler), [])
+    return strips_figure(strips) if strips else None
+
+
+def examples(record: RunRecord) -> list[tuple[str, str, list[Strip]]]:
+    """Return what samplers made on pixels: sampler, title, and strips of row, new row and neighbour."""
     shape, names = tuple(record.info.table.shape), record.info.table.class_names
-    drawn: dict[str, Captioned] = {}
+    found: dict[str, tuple[str, str, list[Strip]]] = {}
     for result in record.results:
         title = sampler_title(record.info, result.cell.sampler, result.cell.model)
-        if result.examples is None or title in drawn or not len(result.examples.labels):
+        if result.examples is None or title in found or not len(result.examples.labels):
             continue
         shown = result.examples
         triples = np.stack([shown.parents, shown.children, shown.neighbours], axis=1)
-        images = [
-            embed_strip(
-                triple.reshape(3, *shape),
-                f"A {names[label]} row, the synthetic row of {title}, and its neighbour",
-            )
+        strips = [
+            (names[label], triple.reshape(3, *shape))
             for triple, label in zip(triples[:_MOST_EXAMPLES], shown.labels, strict=False)
         ]
-        labels = tuple(names[label] for label in shown.labels[:_MOST_EXAMPLES])
-        drawn[title] = Captioned(title, tuple(images), labels=labels)
-    return list(drawn.values())
+        found[title] = (result.cell.sampler, title, strips)
+    return list(found.values())
 
 
 def draw_curves(analysis: Analysis) -> list[Captioned]:
