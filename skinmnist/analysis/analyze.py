@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,15 @@ from skinmnist.analysis.operating_points import (
     operating_points,
     prior_corrected_predictions,
 )
-from skinmnist.analysis.significance import Pair, compare_control, compare_models, compare_samplers, joined
-from skinmnist.analysis.subgroups import subgroup_scores
+from skinmnist.analysis.significance import (
+    Pair,
+    compare_control,
+    compare_models,
+    compare_samplers,
+    each_part_once,
+    joined,
+)
+from skinmnist.analysis.subgroups import held_out_parts, subgroup_scores
 from skinmnist.analysis.summaries import (
     at_natural_prior,
     best_pairs,
@@ -202,10 +210,11 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
         record.info.seed,
     )
     points = operating_points(record.results, class_names)
+    tested, scores = (each_part_once(found, record.info.held_out) for found in (points, scores))
     comparisons = [
-        compare_samplers(points, folds),
+        compare_samplers(tested, folds),
         compare_control(scores, folds, PRIOR_CORRECTION),
-        compare_models(points, folds),
+        compare_models(tested, folds),
     ]
     untrained = pd.concat([derived, majority], ignore_index=True)
     return Analysis(
@@ -217,11 +226,21 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
         majority_scores=majority,
         operating_points=points,
         tradeoff=tradeoff_curves(record.results, class_names),
-        subgroups=subgroup_scores(record.predictions, class_names, record.patients, record.lesions),
+        subgroups=subgroup_scores(record.predictions, class_names, _columns(record), record.lesions),
         leaderboard=leaderboard(record, untrained),
         calibration=calibration(record, untrained),
         lesions_known=record.lesions is not None,
     )
+
+
+def _columns(record: RunRecord) -> dict[str, npt.NDArray[Any]]:
+    """Return what parts the pictures: parts that are held out in turn, then what is known of the patients."""
+    given = record.info.given
+    if given is None or len(given.held_out) < 2 or record.predictions.empty:
+        return record.patients
+    names = [part.name for part in given.held_out]
+    parts = held_out_parts(record.predictions, names, record.info.table.rows)
+    return {given.column: parts} | {name: v for name, v in record.patients.items() if name != given.column}
 
 
 def write_analysis(folder: Path, analysis: Analysis) -> None:

@@ -26,6 +26,7 @@ from skinmnist.analysis.significance import (
     compare_pair,
     compare_samplers,
     corrected_t_test,
+    each_part_once,
     exchanged,
     joined,
     reason_undecided,
@@ -117,6 +118,8 @@ def shared_lesions(analysis: Analysis) -> str | None:
     """Find lesions with pictures in several folds."""
     record = analysis.record
     found = record.info.split_facts
+    if record.info.given is not None:
+        return record.info.given.shared
     if found is None or not found.shared_lesions or found.shared_pictures is None:
         return None
     share = found.shared_pictures / record.info.protocol.rows
@@ -198,6 +201,8 @@ def few_lesions(analysis: Analysis) -> str | None:
     # A run on a part of the table keeps classes in proportion.
     part = record.info.protocol.rows / table.rows
     counts = np.asarray(table.rows_per_class if known is None else known) * part / folds
+    if record.info.given is not None:
+        counts = np.min([part.per_class for part in record.info.given.held_out], axis=0)
     few = [
         f"{name} {count:.0f}"
         for name, count in zip(table.class_names, counts, strict=True)
@@ -309,7 +314,7 @@ def never_predicted(analysis: Analysis) -> str | None:
 def hurt_calibration(analysis: Analysis) -> str | None:
     """Find samplers whose calibration error is shown to be above that of none, and say what mends it."""
     imposed = _imposed_mixes(analysis)
-    folds, points = analysis.record.info.protocol.folds, analysis.operating_points
+    folds, points = analysis.record.info.protocol.folds, _by_part(analysis, analysis.operating_points)
     trained, natural = (
         compare_samplers(points, folds, measures=[(rule, "ece")]).to_dict("records")
         for rule in (AS_TRAINED, RANKING[0])
@@ -434,7 +439,7 @@ def _compared(analysis: Analysis, question: str) -> pd.DataFrame:
 
 def _comparison(analysis: Analysis, first: Pair, second: Pair) -> Any:
     """Return the comparison of two pairs as the report has it, else one by itself; None without a fold."""
-    folds, scores = analysis.record.info.protocol.folds, analysis.record.scores
+    folds, scores = analysis.record.info.protocol.folds, _by_part(analysis, analysis.record.scores)
     own = compare_pair(scores, folds, first, second, (AS_TRAINED, _MAIN))
     rows = joined([_compared(analysis, "sampler"), _compared(analysis, "model")])
     for one, other, turned in ((first, second, False), (second, first, True)):
@@ -447,11 +452,15 @@ def _comparison(analysis: Analysis, first: Pair, second: Pair) -> Any:
     return None if own.empty else own.iloc[0]
 
 
+def _by_part(analysis: Analysis, scores: pd.DataFrame) -> pd.DataFrame:
+    return each_part_once(scores, analysis.record.info.held_out)
+
+
 def _fold_scores(analysis: Analysis, metric: str) -> dict[Pair, pd.Series]:
     """Return a score of every pair, indexed by repeat and fold."""
     return {
         (str(sampler), str(model)): of_pair.set_index(["repeat", "fold"])["value"]
-        for (sampler, model), of_pair in fold_scores(analysis.record, metric).groupby(
+        for (sampler, model), of_pair in _by_part(analysis, fold_scores(analysis.record, metric)).groupby(
             ["sampler", "model"], sort=False
         )
     }
@@ -459,7 +468,8 @@ def _fold_scores(analysis: Analysis, metric: str) -> dict[Pair, pd.Series]:
 
 def _majority_scores(analysis: Analysis, metric: str) -> tuple[str, pd.Series]:
     """Return the class that the majority baseline answers, and its score, indexed by repeat and fold."""
-    rows = analysis.majority_scores[analysis.majority_scores["metric"] == metric]
+    rows = _by_part(analysis, analysis.majority_scores)
+    rows = rows[rows["metric"] == metric]
     name = str(rows["model"].iloc[0]).removeprefix(ALWAYS) if len(rows) else ""
     return name, rows.set_index(["repeat", "fold"])["value"]
 

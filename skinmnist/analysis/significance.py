@@ -266,6 +266,25 @@ def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else frames[0]
 
 
+def each_part_once(scores: pd.DataFrame, held_out: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """Average scores over repeats that hold out the same pictures: new trainings are no new folds.
+
+    `held_out` has, for each repeat and fold, what identifies its pictures, as `RunInfo.held_out` does. Where
+    all are different, as those of drawn folds are, the scores are returned as they are.
+    """
+    first: dict[str, tuple[int, int]] = {}
+    for repeat, folds in enumerate(held_out):
+        for fold, part in enumerate(folds):
+            first.setdefault(part, (repeat, fold))
+    if len(first) == sum(map(len, held_out)) or scores.empty:
+        return scores
+    places = [first[held_out[repeat][fold]] for repeat, fold in scores[["repeat", "fold"]].to_numpy()]
+    repeats, folds_of = zip(*places, strict=True)
+    keys = [name for name in scores.columns if name != "value"]
+    own = scores.assign(repeat=repeats, fold=folds_of)
+    return own.groupby(keys, sort=False)["value"].mean().reset_index()[list(scores.columns)]
+
+
 def verdict(low: float, high: float, equivalent: float, lower_is_better: bool = False) -> str:
     """Say in a word what a comparison shows, by its simultaneous interval and its posterior.
 
@@ -282,6 +301,8 @@ def verdict(low: float, high: float, equivalent: float, lower_is_better: bool = 
 
 def reason_undecided(row: Any) -> str:
     """Say why a comparison is undecided: it has too few folds, no spread, many companions, or just noise."""
+    if row["folds"] == 1:
+        return "one held-out part has no spread over folds"
     if row["folds"] < FEWEST_FOLDS:
         return f"fewer than {FEWEST_FOLDS} folds in common"
     if np.isnan(row["low"]):

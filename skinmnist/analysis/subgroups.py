@@ -64,6 +64,14 @@ def group_rows(clinical: Mapping[str, npt.NDArray[Any]]) -> list[Group]:
     return groups
 
 
+def held_out_parts(predictions: pd.DataFrame, names: Sequence[str], rows: int) -> npt.NDArray[np.str_]:
+    """Return the part that holds out each row of a table, by the names of the folds; ``""`` for none."""
+    first = predictions.drop_duplicates("row")
+    parts = np.full(rows, "", dtype=np.array(names).dtype)
+    parts[first["row"].to_numpy(dtype=np.int64)] = np.array(names)[first["fold"].to_numpy(dtype=np.int64)]
+    return parts
+
+
 def _known_groups(
     values: npt.NDArray[Any],
 ) -> tuple[npt.NDArray[np.bool_], list[tuple[str, npt.NDArray[np.bool_]]]]:
@@ -114,6 +122,8 @@ def subgroup_scores(
         units = rows if lesions is None else np.asarray(lesions)[rows]
         for group in groups:
             inside = group.rows[rows]
+            if not inside.any():
+                continue
             counts = (int(inside.sum()), len(np.unique(units[inside])))
             for metric, cases in _metrics(labels, inside, class_names):
                 share = share_with_interval(shares[cases], units[cases])

@@ -422,17 +422,28 @@ class GivenInfo:
         return tuple(part for part in self.parts if part.role == "held out")
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What is to be said of lesions on both sides: one sentence, or none."""
+    def column(self) -> str:
+        """What the parts that are held out differ in."""
+        return self.name.removeprefix(BY_COLUMN) if self.name.startswith(BY_COLUMN) else "fold"
+
+    @property
+    def shared(self) -> str | None:
+        """A sentence on lesions on both sides; None where there are none."""
         held = self.held_out
         seen, pictures = sum(part.seen_pictures for part in held), sum(part.pictures for part in held)
         if not seen:
-            return ()
+            return None
         of_lesions = f" ({held[0].seen_lesions:,} lesions)" if len(held) == 1 else ""
         return (
-            f"WARNING: {seen:,} of {pictures:,} held-out pictures show a lesion that training pictures show "
-            f"too{of_lesions}, so a model may answer from memory",
+            f"By the split {self.name}, {seen:,} of {pictures:,} held-out pictures show a lesion that "
+            f"training pictures show too{of_lesions}: models can answer from memory, which usually raises "
+            "scores."
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said when a run starts: one sentence, or none."""
+        return (f"WARNING: {self.shared}",) if self.shared else ()
 
 
 def _describe(

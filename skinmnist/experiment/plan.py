@@ -115,14 +115,15 @@ def make_plan(
     given = found if isinstance(found, GivenFolds) else _drawn_folds(table, folds, repeats, found, seed, rows)
     fold_of = given.fold_of
     columns, silent = informative_columns(columns, fold_of[0] != LEFT_OUT)
+    varies = bool(given.origin) and not given.groups
     protocol = Protocol(
         data=table.digest(),
         folds=given.folds,
         split=given.split,
         seed=seed,
         rows=int(np.count_nonzero(fold_of[0] != LEFT_OUT)),
-        # Of folds that are drawn, repeat 0 shows which rows take part, for any number of repeats.
-        assignment=hashlib.sha256((fold_of if given.origin else fold_of[0]).tobytes()).hexdigest()[:16],
+        # Repeat 0 shows which rows take part, but where every repeat has given folds of its own.
+        assignment=hashlib.sha256((fold_of if varies else fold_of[0]).tobytes()).hexdigest()[:16],
     )
     give_back(table.pixels)
     cells, notes = plan_cells(

@@ -19,6 +19,7 @@ from skinmnist.analysis.significance import (
     corrected_t_test,
     correlated_t_test,
     detectable_difference,
+    each_part_once,
     exchanged,
     holm,
     reason_undecided,
@@ -464,3 +465,22 @@ def test_exchanged_comparisons_are_those_of_the_models_in_the_other_order():
     turned, wanted = exchanged(compare_models(table, folds=5)), compare_models(other, folds=5)
     pd.testing.assert_frame_equal(turned, wanted, check_exact=False, atol=1e-12)
     pd.testing.assert_frame_equal(exchanged(turned), compare_models(table, folds=5))
+
+
+def test_trainings_on_the_same_pictures_are_averaged_and_make_no_new_folds():
+    table = pd.concat([scores(), scores().assign(repeat=1, value=lambda rows: rows["value"] + 0.02)])
+    apart = [[f"{repeat} {fold}" for fold in range(5)] for repeat in range(2)]
+    assert each_part_once(table, apart) is table
+    same = each_part_once(table, [apart[0], apart[0]])
+    assert set(same["repeat"]) == {0}
+    keys = ["sampler", "model", "fold", "metric"]
+    wanted = scores().set_index(keys)["value"] + 0.01
+    pd.testing.assert_series_equal(same.set_index(keys)["value"], wanted, check_like=True)
+    found, once = compare_samplers(same, folds=5), compare_samplers(scores(), folds=5)
+    assert set(found["folds"]) == {5}
+    np.testing.assert_allclose(found["p"], once["p"])
+    alone = each_part_once(table[table["fold"] == 0], [apart[0], apart[0]])
+    result = compare_samplers(alone, folds=5)
+    assert result["low"].isna().all()
+    assert set(result["verdict"]) == {"undecided"}
+    assert reason_undecided(result.iloc[0]) == "one held-out part has no spread over folds"

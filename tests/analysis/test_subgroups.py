@@ -10,6 +10,7 @@ from skinmnist.analysis.subgroups import (
     FEWEST,
     SUBGROUP_COLUMNS,
     group_rows,
+    held_out_parts,
     share_with_interval,
     subgroup_scores,
 )
@@ -150,3 +151,15 @@ def test_patients_are_written_into_the_folder(lesions, tmp_path):
     write_rows(tmp_path, replace(lesions, clinical=None))
     assert not path.exists()
     assert read_patients(tmp_path, len(lesions)) == {}
+
+
+def test_parts_that_are_held_out_in_turn_are_groups():
+    predictions = pd.DataFrame({"row": [4, 1, 4, 3], "fold": [1, 0, 1, 0]})
+    assert held_out_parts(predictions, ["here", "elsewhere"], 6).tolist() == [
+        "",
+        "here",
+        "",
+        "here",
+        "elsewhere",
+        "",
+    ]

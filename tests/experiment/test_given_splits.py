@@ -84,7 +84,9 @@ def test_lesions_on_both_sides_are_counted(table, tmp_path):
     seen = [row for row in range(N) if parts[row] == "test" and parts[row ^ 1] == "train"]
     assert seen == [49, 51]
     assert (test.pictures, test.seen_pictures, test.seen_lesions) == (9, 2, 2)
-    assert info.notes[0].startswith("WARNING: 2 of 9 held-out pictures show a lesion that training")
+    assert info.notes[0].startswith(
+        "WARNING: By the split split.csv, 2 of 9 held-out pictures show a lesion that training"
+    )
     assert decode(GivenInfo, encode(info)) == info
     unknown = GivenInfo.of_folds(given, replace(table, lesion_ids=None))
     assert unknown.notes == ()

@@ -67,6 +67,11 @@ from skinmnist.reporting.theme import (
 CLAIMED = "macro_f1"
 #: Repeats for which the page says what they would show.
 MORE_REPEATS = 3
+#: What a run with one test part can say.
+ONE_PART = (
+    "One test part has no folds to test over, so every comparison is undecided for models trained on other "
+    "pictures. The bootstrap intervals say how sure the scores of these trained models are."
+)
 #: Room for a heading and for a row, in CSS pixels.
 _HEADING, _ROW, _NARROW_ROW = 34, 27, 46
 _ARROWS = {BETTER: "▲ ", WORSE: "▼ "}
@@ -140,7 +145,7 @@ def certainty(analysis: Analysis) -> Certainty:
     if rows.empty:
         return Certainty(_nothing_to_compare(record), models=models)
     return Certainty(
-        _headline(rows),
+        ONE_PART if rows["folds"].max() == 1 else _headline(rows),
         models,
         (*_detectable(record, rows), *_pictures_only(record, rows, analysis)),
     )

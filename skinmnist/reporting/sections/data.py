@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from matplotlib.patches import Rectangle
 
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.summaries import LEADERBOARD_METRICS
 from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.reporting.format import NOTHING, count, percent, shorten
+from skinmnist.reporting.format import LABELS, NOTHING, count, fixed, pair_title, percent, shorten
 from skinmnist.reporting.theme import (
     HEAT,
     LINE,
@@ -49,8 +51,37 @@ def context(analysis: Analysis) -> dict[str, Any]:
         "citation": facts.DATA_CITATION if genuine else "",
         "lesion_fit": record.info.lesion_fit,
         "lesion_fit_share": percent(record.info.lesion_fit.share) if record.info.lesion_fit else "",
+        "part_scores": part_scores(analysis),
         "folds_figure": draw_folds(record.info.protocol.folds),
     }
+
+
+@dataclass(frozen=True)
+class PartScores:
+    """Scores of the best pair on each part of a given split that is held out, as text, by its name."""
+
+    pair: str
+    titles: tuple[str, ...]
+    of_part: dict[str, tuple[str, ...]]
+
+
+def part_scores(analysis: Analysis) -> PartScores | None:
+    """Return the scores of every held-out part, mean over repeats; None for a split that is drawn."""
+    info, best = analysis.record.info, analysis.best_pairs
+    if info.given is None or best.empty:
+        return None
+    sampler, model = best.iloc[0][["sampler", "model"]]
+    scores = analysis.record.scores
+    scores = scores[(scores["sampler"] == sampler) & (scores["model"] == model)]
+    wide = scores.pivot_table(index="fold", columns="metric", values="value")
+    wide = wide.reindex(index=range(len(info.given.held_out)), columns=list(LEADERBOARD_METRICS))
+    texts = {
+        part.name: tuple(map(fixed, row))
+        for part, row in zip(info.given.held_out, wide.to_numpy(), strict=True)
+    }
+    return PartScores(
+        pair_title(info, sampler, model), tuple(LABELS[name] for name in LEADERBOARD_METRICS), texts
+    )
 
 
 def classes(record: RunRecord) -> pd.DataFrame:
