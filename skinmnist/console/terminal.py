@@ -6,6 +6,7 @@ import logging
 import sys
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -49,9 +50,9 @@ class Terminal:
 
     def __init__(self, since: float | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
         self.console = Output(stderr=True, soft_wrap=not sys.stderr.isatty())
-        self.view = RunView(clock)
         self._clock = clock
         self._started = self._phase_started = clock() if since is None else since
+        self.view = RunView(clock, self._started)
         self._phase, self._seconds = "start", dict[str, float]()
         self._live = Live(
             console=self.console, get_renderable=lambda: self.view, transient=True, refresh_per_second=8
@@ -177,8 +178,9 @@ class Terminal:
         out = _results_console()
         if record.results:
             out.print(results_table(record, out))
-        for failure in record.failures:
-            out.print(f"failed: {failure.cell}: {failure.reason}", style=FAILED)
+        reasons = Counter((failure.cell[:2], failure.reason) for failure in record.failures)
+        for ((sampler, model), reason), cells in reasons.items():
+            out.print(f"failed: {sampler} x {model}, {count(cells, 'cell')}: {reason}", style=FAILED)
 
     def write_report(self, record: RunRecord, jobs: int | None) -> tuple[Analysis, Path]:
         """Analyze a run and write its report, which takes its time and is shown."""
@@ -191,6 +193,7 @@ class Terminal:
         """Show the leaderboard, the verdict of the tests, failures, pitfalls, and the report's place."""
         self._end_phase("end")
         record, out = analysis.record, _results_console()
+        out.print()
         self.scores(record)
         out.print()
         unbroken = not out.is_terminal  # A terminal would break the words of a long line in the middle.
