@@ -95,7 +95,8 @@ def _train(options: argparse.Namespace, command: str) -> int:
     terminal.table(table, choose_split(table, None), quick=False)
     fit = LesionFit.of_table(table)
     for note in (*(fit.warning if fit else ()), *table.notes):
-        say(f"note: {note}")
+        if not options.cv:  # A comparison prints the notes of its table.
+            terminal.note(note)
     record = None
     if options.cv:
         record = _cross_validate(table, options, terminal)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Rows of the table that is drawn where none is named or found.
 SYNTHETIC_ROWS = 2500
+
+#: A command within a sentence, after a colon.
+COMMAND = re.compile(r"(?<=: )(?:python -m skinmnist\.|skinmnist )\w+ ")
 
 FAILED_CELLS, FAILED_PICTURES, BROKEN_PIPE, BAD_INPUT, INTERRUPTED = 1, 1, 1, 2, 130
 
@@ -49,8 +55,15 @@ def guarded(run: Callable[[], int]) -> int:
 
 
 def say(text: object, file: TextIO | None = None) -> None:
-    """Print one line, on standard output by default; unprintable characters are escaped."""
-    print(printable(text), file=file, flush=True)
+    """Print one line, on standard output by default; unprintable characters are escaped.
+
+    A terminal wraps it between words, but for commands, which are there to be copied.
+    """
+    stream, line = file or sys.stdout, printable(text)
+    if stream.isatty() and not COMMAND.search(line):
+        width = shutil.get_terminal_size().columns
+        line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+    print(line, file=stream, flush=True)
 
 
 def add_table_arguments(parser: argparse.ArgumentParser, synthetic: bool = True) -> None:

@@ -20,6 +20,7 @@ from rich.text import Text
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis, analyze_run
 from skinmnist.analysis.effects import effects
+from skinmnist.console.common import COMMAND
 from skinmnist.console.progress import Output, RunView
 from skinmnist.console.results import BELOW, FAILED, results_table
 from skinmnist.datasets.table import PixelTable
@@ -126,9 +127,17 @@ class Terminal:
         self._begun = True
         self._end_phase(phase)
         for note in notes:
-            self.console.print(f"note: {note}")
+            self.note(note)
         again = f", {stored} of them stored before" if stored else ""
         self.console.print(f"{cells} cells{again}")
+
+    def note(self, note: str) -> None:
+        """Print a note; on a terminal, a command in it has lines of its own, without breaks in between."""
+        command = COMMAND.search(note) if self.console.is_terminal else None
+        sentence = note[: command.start()].rstrip() if command else note
+        self.console.print(f"note: {sentence}")
+        if command:
+            self.console.print(note[command.start() :], soft_wrap=True)
 
     def waiting(self, folder: Path) -> None:
         """Print why nothing happens yet."""

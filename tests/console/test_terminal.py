@@ -5,6 +5,7 @@ import pytest
 
 from skinmnist import run_comparison
 from skinmnist.analysis.analyze import analyze
+from skinmnist.console.common import say
 from skinmnist.console.progress import Output
 from skinmnist.console.terminal import Terminal
 from skinmnist.experiment.cells import Cell, CellFailure
@@ -54,3 +55,37 @@ def test_the_times_that_are_printed_add_up_to_what_the_clock_shows(lesions, tmp_
     printed = capsys.readouterr()
     assert "Writing the report (34.8 s)" in printed.err
     assert "took 1 min 40 s: start 10.0 s, cells 21.5 s, analysis 3.2 s, report 1 min 5 s\n" in printed.out
+
+
+def test_a_terminal_wraps_on_words_and_leaves_commands_whole(monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(
+        "skinmnist.console.terminal.Output", lambda **_: Output(file=shown, force_terminal=True, width=80)
+    )
+    command = (
+        "skinmnist compare mine.csv --classes akiec bcc bkl df nv vasc mel --samplers SMOTE none --fresh"
+    )
+    Terminal().note(f"if the codes are HAM10000's classes in the order of the Kaggle tables: {command}")
+    Terminal().note(
+        "a note without a command that is longer than eighty characters, and so is wrapped on words"
+    )
+    lines = [line.rstrip() for line in shown.getvalue().splitlines()]
+    assert command in lines
+    assert lines[0] == "note: if the codes are HAM10000's classes in the order of the Kaggle tables:"
+    assert lines[2].endswith("and so is")
+    assert lines[3] == "wrapped on words"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_lines_are_wrapped_on_words_on_terminals_only(is_terminal, monkeypatch):
+    stream = io.StringIO()
+    stream.isatty = lambda: is_terminal
+    monkeypatch.setenv("COLUMNS", "40")
+    words = "skinmnist: a sentence about a-file-with-a-very-long-name-indeed-it-has.csv and the rest of it"
+    command = "To use it: skinmnist predict a-model-of-mine.skm a picture with many words.png"
+    say(words, stream)
+    say(command, stream)
+    lines = stream.getvalue().splitlines()
+    assert lines[-1] == command
+    assert " ".join(lines[:-1]).split() == words.split()
+    assert (len(lines) > 2) == is_terminal
