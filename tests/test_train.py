@@ -43,7 +43,7 @@ def test_scores_that_may_be_claimed_are_printed_and_stored(csv, tmp_path, capsys
     out = tmp_path / "a" / "lesion.skm"
     assert main([str(csv), "--model", "dummy", "--cv", "--folds", "2", "--jobs", "1", "--out", str(out)]) == 0
     shown = capsys.readouterr()
-    assert "macro f1" in shown.out
+    assert "Macro-F1" in shown.out
     assert "SPLIT BY PICTURE" in shown.err
     scores = manifest_of(out)["scores"]
     assert scores["protocol"]["folds"] == 2
@@ -84,7 +84,7 @@ def test_a_table_too_small_for_a_model_file_is_refused_before_validating(csv, tm
     assert main([str(few), "--model", "dummy", "--cv", "--folds", "2"]) == 2
     shown = capsys.readouterr()
     assert shown.err.count("\n") == 1
-    assert "macro f1" not in shown.out
+    assert "Macro-F1" not in shown.out
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_training(csv, tmp_path, monkeypatch, capsys):

@@ -167,14 +167,14 @@ class RunView:
     It is a rich renderable; every drawing reads the clock anew, so that times go on between events.
     """
 
-    def __init__(self, clock: Callable[[], float], since: float) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, since: float | None = None) -> None:
         self.clock = clock
         self.total = self.done = self.new = 0
         self._planned: dict[tuple[str, str], int] = {}
         self._scores: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
         self._started: dict[Cell, float] = {}
         self._repeats = False
-        self._phase, self._since = "", since
+        self._phase, self._since = "", clock() if since is None else since
         self._deadline: float | None = None
         self._spinner = Spinner("dots")
 

@@ -24,7 +24,7 @@ def clock():
 @pytest.fixture
 def view(clock):
     """Six cells of two pairs on two workers, of which one has finished after 10 s."""
-    view = RunView(clock, clock())
+    view = RunView(clock)
     cells = [
         Cell(sampler, "random_forest", 0, fold)
         for sampler in ("none", "RandomOverSampler")
@@ -68,13 +68,13 @@ def test_the_time_left_counts_down_between_cells(view, clock):
 
 
 def test_before_the_first_cell_no_time_is_promised(clock):
-    view = RunView(clock, clock())
+    view = RunView(clock)
     view.plan(2, 0, [Cell("none", "dummy", 0, fold) for fold in range(2)])
     assert view.left == "estimating the time left"
 
 
 def test_unknown_times_go_by_the_cells_before(clock):
-    view = RunView(clock, clock())
+    view = RunView(clock)
     view.plan(8, 2)
     clock.now += 20
     view.finished(Cell("none", "dummy", 0, 0), None)
@@ -82,7 +82,7 @@ def test_unknown_times_go_by_the_cells_before(clock):
 
 
 def test_the_board_is_short_and_best_first(clock):
-    view = RunView(clock, clock())
+    view = RunView(clock)
     cells = [Cell(f"S{place}", "svm", 0, 0) for place in range(8)]
     view.plan(8, 8, cells)
     for place, cell in enumerate(cells):
@@ -94,7 +94,7 @@ def test_the_board_is_short_and_best_first(clock):
 
 
 def test_many_workers_leave_room_for_the_rest(clock):
-    view = RunView(clock, clock())
+    view = RunView(clock)
     cells = [Cell("none", "svm", 0, fold) for fold in range(64)]
     view.plan(64, 0, cells)
     view.running(cells)
