@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "cli_reference",
+    "figure_tables",
     "notebook_page",
     "root_pages",
 ]
@@ -45,8 +46,10 @@ html_show_sphinx = False
 html_theme_options = {
     "logo": {"text": "skinmnist"},
     "navbar_end": ["theme-switcher"],
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
+    "navbar_align": "left",
     "show_toc_level": 2,
+    "secondary_sidebar_items": {"**": ["page-toc"], "results": []},  # Its tables need the room.
     "footer_start": ["copyright"],
     "footer_end": [],
     "navigation_with_keys": False,
