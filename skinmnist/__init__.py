@@ -32,7 +32,10 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'skinmnist' has no attribute {name!r}")
+        # Python itself adds what was probably meant.
+        raise AttributeError(
+            f"module 'skinmnist' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        )
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

@@ -54,8 +54,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"skinmnist {__version__}")
         return 0
     if asked in ("--help", "-h", "help"):
+        if asked == "help" and arguments[1:]:
+            return main([arguments[1], "--help"])
         print(_help())
         return 0
+    if asked.startswith("-") or asked.lower().endswith(".csv"):
+        mend = f"name one first, as in `skinmnist compare {asked}`"
+        print(f"skinmnist: received {asked!r} without a command; {mend}", file=sys.stderr)
+        return BAD_INPUT
     hint = did_you_mean(asked, COMMANDS)
     print(f"skinmnist: unknown command {asked!r}{hint} (`skinmnist --help` shows all)", file=sys.stderr)
     return BAD_INPUT

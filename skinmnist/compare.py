@@ -140,7 +140,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     from skinmnist.datasets.table import sample_rows
     from skinmnist.experiment.comparison import run_comparison
     from skinmnist.experiment.given_splits import find_split
-    from skinmnist.experiment.grid import resolve_models
+    from skinmnist.experiment.grid import resolve_models, resolve_samplers
     from skinmnist.experiment.run_folder.record import read_info, read_run
     from skinmnist.experiment.run_folder.run_info import Request
     from skinmnist.experiment.splits import GivenFolds
@@ -148,7 +148,9 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     if options.leak_models:
         if not options.demonstrate_leaks:
             raise InputError("received --leak-models without --demonstrate-leaks; add it, or leave both out")
-        resolve_models(options.leak_models)  # Before anything long has run.
+        resolve_models(options.leak_models)
+    resolve_samplers(options.samplers)  # Names are looked up before anything long has run.
+    resolve_models(options.models)
     command = resume_command("compare", arguments)
     table = open_table(options, command)
     models = [known_spelling(name, MODELS) for name in options.models]

@@ -59,6 +59,10 @@ SPLIT_LINES = {
     "lesion": "all pictures of a lesion in one fold; the default wherever lesions are known",
     "image": "pictures of one lesion may be in several folds, which usually raises scores",
     "holdout": "one training and one test part, by lesion wherever lesions are known",
+    "dermamnist": "the published parts of DermaMNIST, which share lesions (Yang et al. 2023)",
+    "dermamnist-c": "DermaMNIST-C, its correction, in which no lesion is shared (Abhishek et al. 2025)",
+    "column:NAME": "each value of a column of the metadata held out by itself",
+    "FILE.csv": "a file of image_id or row, and split (train, val, test) or fold",
 }
 
 

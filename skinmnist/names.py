@@ -119,13 +119,17 @@ def unknown_name(
         names = list(names)
         if known_spelling(name, names) in names:
             return InputError(
-                f"{known_spelling(name, names)!r} is a {other}, not a {kind}; name it with --{other}s, in "
-                f"Python with {other}s="
+                f"{known_spelling(name, names)!r} is a {other}, not a {kind}; move it to the {other}s"
             )
     if kind != "preset" and os.path.isfile(name):  # noqa: PTH113
         return InputError(
             f"received the file {shown(name)} as a {kind}; name a table before the options, as in "
             "`skinmnist compare TABLE.csv --samplers none SMOTE`"
+        )
+    module, _, attribute = name.rpartition(".")
+    if kind in ("sampler", "model") and module.replace(".", "").isidentifier() and attribute.isidentifier():
+        return InputError(
+            f"unknown {kind} {shown(name)}; write a colon before the class: {module}:{attribute}"
         )
     hint = did_you_mean(name, known)
     if hint:

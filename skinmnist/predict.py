@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.console.common import FAILED_PICTURES, guarded, say
+from skinmnist.console.common import FAILED_PICTURES, guarded, program, say
 from skinmnist.console.parser import command_parser
 from skinmnist.text import printable
 
@@ -68,6 +68,11 @@ def _predict(options: argparse.Namespace) -> int:
 
     if options.top < 1:
         raise InputError(f"received --top {options.top}; expected at least 1")
+    if _is_picture(Path(options.model)):
+        raise InputError(
+            f"{options.model} is a picture; name a model file first, as in "
+            f"`{program('predict')} model.skm {options.model}`"
+        )
     classifier = load_classifier(options.model)
     paths, failed = list_pictures(options.images)
     for complaint in failed:

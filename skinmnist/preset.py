@@ -44,7 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="action", metavar="{run,describe}", required=True, prog=parser.prog)
     run = actions.add_parser("run", help="run a preset and set claimed, as published and honest side by side")
     describe = actions.add_parser("describe", help="print what a preset would run, layer by layer")
-    for action in (run, describe):
+    for name, action in (("run", run), ("describe", describe)):
+        action.example = f"{parser.prog} {name} kfold_cnn"
         action.add_argument(
             "preset",
             metavar="FILE",

@@ -44,7 +44,7 @@ def _serve(options: argparse.Namespace) -> int:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"the page needs {' and '.join(missing)}; install the extra 'web': pip install -e '.[web]'"
+            f"the page needs {' and '.join(missing)}; install the extra 'web': pip install 'skinmnist[web]'"
         )
     from skinmnist.inference.classifier import load_classifier
     from skinmnist.inference.model_file import newest_model

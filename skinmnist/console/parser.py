@@ -27,8 +27,11 @@ class _Help(argparse.HelpFormatter):
 class CommandParser(argparse.ArgumentParser):
     """argparse's parser, whose errors are one sentence that mends the slip.
 
-    Options are written out: an abbreviation would change its meaning when an option is added.
+    Options are written out: an abbreviation would change its meaning when an option is added. `example` is a
+    whole command that can be typed.
     """
+
+    example = ""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"formatter_class": _Help, "allow_abbrev": False, **settings})
@@ -52,21 +55,28 @@ class CommandParser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             hint = did_you_mean(name, options)
             return f"unknown option {shown(name)}{hint} (`{self.prog} --help` shows all)"
-        metadata = "; name a table's metadata with --metadata" if "--metadata" in options else ""
-        return f"received {shown(word)}, which belongs to no option{metadata}; see `{self.prog} --help`"
+        mend = did_you_mean(f"--{word}", options)
+        if word.lower().endswith(".csv") and "--metadata" in options:
+            mend = f"; for the table's metadata, write --metadata {word}"
+        return f"received {shown(word)}, which belongs to no option{mend or f'; see `{self.prog} --help`'}"
 
     def _no_choice(self, name: str, value: str) -> str:
         choices = next((a.choices for a in self._actions if name in _names(a) and a.choices), ())
         known = [str(choice) for choice in choices]
         what = f"unknown value {value} of {name}" if name.startswith("-") else f"unknown action {value}"
-        return f"{what}{did_you_mean(value.strip(repr(chr(39))), known)} (expected one of {', '.join(known)})"
+        mend = did_you_mean(value.strip("'\""), known)
+        example = "" if name.startswith("-") or mend else f", as in `{self.example}`"
+        return f"{what}{mend} (expected one of {', '.join(known)}{example})"
 
     def _no_value(self, name: str) -> str:
         action = next(a for a in self._actions if name in _names(a))
         return f"{name} needs a value, as in {name} {action.metavar or 'VALUE'}; see `{self.prog} --help`"
 
     def _missing(self, names: str) -> str:
-        return f"received no {names.replace(', ', ' and no ')}; see the examples of `{self.prog} --help`"
+        return f"received no {names.replace(', ', ' and no ')}; expected as in `{self.example}`"
+
+    def _none_of(self, names: str) -> str:
+        return f"received neither {names.replace(' ', ' nor ')}; expected as in `{self.example}`"
 
 
 def _names(action: argparse.Action) -> list[str]:
@@ -86,6 +96,7 @@ _SENTENCES: Mapping[str, Any] = {
         lambda parser, name, value: f"{name} takes no value, received {value}; write {name} alone"
     ),
     r"the following arguments are required: (?P<names>.*)": CommandParser._missing,
+    r"one of the arguments (?P<names>.*) is required": CommandParser._none_of,
 }
 
 
@@ -109,14 +120,17 @@ def command_parser(
         The last lines of the help.
     """
     called = program(command)
-    shown_examples = "\n".join(f"  {called} {example}".rstrip() for example in examples)
+    whole = [f"{called} {example}".rstrip() for example in examples]
+    shown_examples = "\n".join(f"  {example}" for example in whole)
     epilog = "\n\n".join(part for part in (f"examples:\n{shown_examples}", closing) if part)
-    return CommandParser(
+    parser = CommandParser(
         prog=called,
         description=description,
         epilog=epilog.replace("%", "%%"),
         usage=None if usage is None else f"{called} {usage}",
     )
+    parser.example = whole[0]
+    return parser
 
 
 def complete(

@@ -67,6 +67,11 @@ def parse_header(line: str, path: Path, stated: Stated | None = None) -> Layout:
             f"{', '.join(positions[:5])}; expected every column once, so drop or rename the copies"
         )
     if LABEL not in columns:
+        if {"lesion_id", "dx"} <= set(columns):
+            raise InputError(
+                f"{path} is metadata and holds no pixels; name the pixel table in its place, and this file "
+                "behind --metadata"
+            )
         raise InputError(
             f"{path}, header (line 1): none of the {len(columns)} columns is {LABEL!r} (the first is "
             f"{shown(columns[0])}); expected pixel columns and {LABEL!r}, with commas between and no "

@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from skinmnist.errors import InputError
+from skinmnist.names import closest
 
 #: Of a link or a pipe that takes a file's place after it was looked at; Windows knows neither flag.
 _UNFOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -41,6 +42,8 @@ _KINDS = {
 
 LOCK_FILE = ".lock"
 #: How packed files begin, and by how much deflate can shrink at most.
+#: Endings of pictures, which are easily named in place of a table.
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 MOST_SHRUNK = 1032
 
@@ -188,8 +191,24 @@ def stat_file(path: Path) -> os.stat_result:
     except ValueError:  # No file can be called what holds a zero byte, or half a character.
         raise InputError(f"{path} cannot be the name of a file; expected a CSV file") from None
     if stat.S_ISDIR(status.st_mode):
-        raise InputError(f"{path} is a folder; expected a CSV file, so name the file inside it")
+        raise InputError(f"{path} is a folder; expected a CSV file, so {_instead_of_folder(path)}")
+    if path.suffix.lower() in PICTURES:
+        raise InputError(
+            f"{path} is a picture; expected a CSV file of pixels: `skinmnist build FOLDER --out table.csv` "
+            "makes one of pictures, and `skinmnist predict MODEL IMAGE` classifies one"
+        )
     return status
+
+
+def _instead_of_folder(path: Path) -> str:
+    """Return what to do where a folder was named in place of a table."""
+    names = sorted(entry.name for entry in path.iterdir()) if os.access(path, os.R_OK) else []
+    tables = [name for name in names if name.lower().endswith(".csv")]
+    if "run.json" in names:
+        return f"name the table of this run; `skinmnist report {path}` writes its report again"
+    if any(Path(name).suffix.lower() in PICTURES for name in names):
+        return f"make a table of its pictures: `skinmnist build {path} --out table.csv`"
+    return f"name the file inside it{f', such as {path / tables[0]}' if tables else ''}"
 
 
 def read_file(path: Path) -> bytes:
@@ -271,7 +290,10 @@ def place(path: Path, row: int, line: int | None = None) -> str:
 
 def _refusal(path: Path, error: OSError) -> InputError:
     if isinstance(error, FileNotFoundError):
-        return InputError(f"{path} does not exist; expected a CSV file, so check its name and folder")
+        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = closest(path.name, names)
+        mend = f"did you mean {path.with_name(near)}?" if near else "check its name and folder"
+        return InputError(f"{path} does not exist; expected a CSV file{'; ' if near else ', so '}{mend}")
     reason = (error.strerror or str(error)).lower()
     return InputError(f"{path} cannot be read ({reason}); expected a CSV file that you may read")
 

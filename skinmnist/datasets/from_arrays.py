@@ -158,6 +158,8 @@ def _shape_of(
         )
     columns = math.prod(received[1:])
     if shape is not None:
+        if not isinstance(shape, Sequence):
+            raise InputError(f"received shape={shown(shape)}; expected (height, width, channels)")
         return _checked_shape(tuple(shape), columns, received)
     if len(received) == 4:
         return _with_channels_last(received)

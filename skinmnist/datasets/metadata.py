@@ -230,6 +230,11 @@ def _check_header(header: list[str], path: Path) -> None:
     required = ", ".join(REQUIRED_COLUMNS)
     if not header:
         raise InputError(f"{path} is empty; expected a header with {required}, and rows, so fill it")
+    if "label" in header and len(header) > 100:
+        raise InputError(
+            f"{path} is a pixel table, not metadata; name it in place of the table, and behind --metadata a "
+            f"file with {required}"
+        )
     for name in REQUIRED_COLUMNS:
         if header.count(name) != 1:
             found = f"{header.count(name)} times" if name in header else "nowhere"

@@ -217,8 +217,8 @@ def _whole_number(name: str, value: Any, default: int) -> int:
 def _workers(jobs: int | None, n_jobs: int | None) -> int:
     """Return the number of worker processes; negative ones count from the cores, as in joblib."""
     cores = available_cores()
-    if jobs is not None and jobs < 1:
-        raise InputError(f"received {jobs} jobs; expected at least 1")
+    if jobs is not None and _whole_number("jobs", jobs, cores) < 1:
+        raise InputError(f"received {jobs} jobs; expected at least 1, or none named for all cores")
     number = _whole_number("n_jobs", _one_of("jobs", jobs, "n_jobs", n_jobs), cores)
     if number == 0:
         raise InputError("received n_jobs=0; expected at least 1, or -1 for all cores")
@@ -261,6 +261,10 @@ class _Run:
             remove_torn(folder, RUN.files)
             if fresh:
                 remove_owned(folder, RUN, keep=(LOG_FILE,))
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(
+                f"{folder} is a file; expected a folder for the run, so name one with --out"
+            ) from None
         except OSError as error:
             raise InputError(
                 f"the folder {folder} cannot be written ({error.strerror}); name another one with --out"

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count
@@ -126,6 +126,10 @@ def _named(asked: Any, kind: str) -> list[tuple[Any, Any]]:
             pairs.append((thing, thing))
         elif isinstance(thing, type):
             raise InputError(_class_received(thing, kind))
+        elif isinstance(thing, Collection) and not hasattr(thing, "get_params"):
+            raise InputError(
+                f"received {shown(thing)} among the {kind}s; expected names or objects, so give one flat list"
+            )
         else:
             pairs.append((_class_name(thing), thing))
     taken = {name for name, thing in pairs if name is thing or not hasattr(thing, "get_params")}
@@ -197,6 +201,8 @@ def _as_model(name: str, value: Any) -> ModelSpec:
         return replace(MODELS[value], fingerprint="" if name == value else value)
     if isinstance(value, type):
         raise InputError(_class_received(value, "model"))
+    if hasattr(value, "fit_resample") and not hasattr(value, "predict"):
+        raise InputError(f"received {shown(value)} as a model, which is a sampler; move it to the samplers")
     needed = ("fit", "predict", "get_params")
     if not all(hasattr(value, method) for method in needed):
         raise InputError(
@@ -238,6 +244,8 @@ def _as_sampler(name: str, value: Any, class_names: Sequence[str]) -> Resampler:
         return Resampler(value, partial(make_sampler, value), fingerprint=own)
     if isinstance(value, type):
         raise InputError(_class_received(value, "sampler"))
+    if hasattr(value, "predict") and not hasattr(value, "fit_resample"):
+        raise InputError(f"received {shown(value)} as a sampler, which is a model; move it to the models")
     if not hasattr(value, "fit_resample") or not hasattr(value, "get_params"):
         raise InputError(
             f"received {value!r} as sampler {name!r}; expected a name or an imbalanced-learn sampler object"

@@ -81,7 +81,10 @@ def assign_folds(
     (repeats, n). InputError where a class has fewer rows, or fewer lesions, than there are folds.
     """
     if not 2 <= n_folds <= MOST_FOLDS:
-        raise InputError(f"received {n_folds} folds; expected 2 to {MOST_FOLDS}")
+        raise InputError(
+            f"received {n_folds} folds; expected 2 to {MOST_FOLDS}, or the split holdout for one training and "
+            "one test part"
+        )
     if repeats < 1:
         raise InputError(f"received {repeats} repeats; expected at least 1")
     taking_part = np.arange(len(table)) if rows is None else np.asarray(rows)

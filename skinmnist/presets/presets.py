@@ -33,9 +33,10 @@ from skinmnist.models.blueprints import (
     read_fields,
 )
 from skinmnist.models.spec import Cost, FeatureSettings, ModelSpec, Setting
+from skinmnist.names import unknown_name
 from skinmnist.presets.claims import CLAIMS
 from skinmnist.resampling.registry import AS_THEY_ARE, SAMPLERS
-from skinmnist.text import is_name, one_line, printable, shown
+from skinmnist.text import is_name, one_line, shown
 
 #: The largest change of each kind that Keras' layers take: degrees, and shares.
 LARGEST = {"rotation": 360, "zoom": 1, "shift": 1, "shear": 1, "brightness": 1}
@@ -159,8 +160,7 @@ def find_preset(name: str) -> Path:
     wanted = name.removesuffix(".toml").casefold()
     found = next((file for file in files if file.stem.casefold() == wanted), None)
     if found is None:
-        known = ", ".join(sorted({printable(file.stem) for file in files if _is_preset(file)}))
-        raise InputError(f"unknown preset {shown(name)}; expected a TOML file or one of {known}")
+        raise unknown_name("preset", name, sorted({file.stem for file in files if _is_preset(file)}))
     return found
 
 

@@ -188,6 +188,9 @@ def read_run(folder: str | Path) -> RunRecord:
     folder = Path(folder)
     info = read_info(folder)
     if info is None:
+        if folder.is_file():
+            near = f", such as {folder.parent}" if (folder.parent / RUN_FILE).is_file() else ""
+            raise InputError(f"{folder} is a file; expected the folder of a run, so name that{near}")
         raise InputError(
             f"{folder} holds no {RUN_FILE}; expected a folder that skinmnist.compare has written"
         )
