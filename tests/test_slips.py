@@ -1,5 +1,7 @@
 """The slips that a beginner is most likely to make, at the command and in Python: one sentence mends each."""
 
+# ruff: noqa: E501 (the sentences stand whole)
+
 import subprocess
 import sys
 
@@ -22,7 +24,7 @@ def folder(tmp_path, monkeypatch, lesions):
     monkeypatch.delenv("SKINMNIST_DATA", raising=False)
     monkeypatch.setenv("SKINMNIST_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "argv", ["skinmnist"])
-    rows = np.column_stack([lesions.pixels[:60], lesions.labels[:60]])
+    rows = np.column_stack([lesions.pixels, lesions.labels])
     header = ",".join([*(f"pixel{column:04d}" for column in range(192)), "label"])
     np.savetxt("table.csv", rows, fmt="%d", delimiter=",", header=header, comments="")
     (tmp_path / "metadata.csv").write_text("lesion_id,image_id,dx\nL1,I1,nv\n")
@@ -40,44 +42,28 @@ TYPED = {
     "--quick": "received '--quick' without a command; name one first, as in `skinmnist compare --quick`",
     "table.csv": "received 'table.csv' without a command; name one first, as in `skinmnist compare table.csv`",
     "compare tabel.csv": "tabel.csv does not exist; expected a CSV file; did you mean table.csv?",
-    "compare run": "run is a folder; expected a CSV file, so name the table of this run; `skinmnist report run` "
-    "writes its report again",
-    "compare pictures": "pictures is a folder; expected a CSV file, so make a table of its pictures: `skinmnist "
-    "build pictures --out table.csv`",
-    "compare lesion.png": "lesion.png is a picture; expected a CSV file of pixels: `skinmnist build FOLDER --out "
-    "table.csv` makes one of pictures, and `skinmnist predict MODEL IMAGE` classifies one",
-    "compare metadata.csv": "metadata.csv is metadata and holds no pixels; name the pixel table in its place, and "
-    "this file behind --metadata",
-    "compare table.csv metadata.csv": "received 'metadata.csv', which belongs to no option; for the table's "
-    "metadata, write --metadata metadata.csv",
-    "compare table.csv --metadata table.csv": "table.csv is a pixel table, not metadata; name it in place of the "
-    "table, and behind --metadata a file with lesion_id, image_id, dx",
-    "compare table.csv --samplers SMOT": "unknown sampler 'SMOT'; did you mean 'SMOTE'? (`skinmnist list samplers` "
-    "shows all)",
-    "compare table.csv --samplers smote,adasyn": "received 'smote,adasyn' as one sampler; separate the names with "
-    "spaces (--samplers SMOTE ADASYN), in Python as a list (['SMOTE', 'ADASYN'])",
+    "compare run": "run is a folder; expected a CSV file, so name the table of this run; `skinmnist report run` writes its report again",
+    "compare pictures": "pictures is a folder; expected a CSV file, so make a table of its pictures: `skinmnist build pictures --out table.csv`",
+    "compare lesion.png": "lesion.png is a picture; expected a CSV file of pixels: `skinmnist build FOLDER --out table.csv` makes one of pictures, and `skinmnist predict MODEL IMAGE` classifies one",
+    "compare metadata.csv": "metadata.csv is metadata and holds no pixels; name the pixel table in its place, and this file behind --metadata",
+    "compare table.csv metadata.csv": "received 'metadata.csv', which belongs to no option; for the table's metadata, write --metadata metadata.csv",
+    "compare table.csv --metadata table.csv": "table.csv is a pixel table, not metadata; name it in place of the table, and behind --metadata a file with lesion_id, image_id, dx",
+    "compare table.csv --samplers SMOT": "unknown sampler 'SMOT'; did you mean 'SMOTE'? (`skinmnist list samplers` shows all)",
+    "compare table.csv --samplers smote,adasyn": "received 'smote,adasyn' as one sampler; separate the names with spaces (--samplers SMOTE ADASYN), in Python as a list (['SMOTE', 'ADASYN'])",
     "compare table.csv --samplers svm": "'svm' is a model, not a sampler; move it to the models",
-    "compare --samplers SMOTE table.csv": "received the file 'table.csv' as a sampler; name a table before the "
-    "options, as in `skinmnist compare TABLE.csv --samplers none SMOTE`",
-    "compare table.csv --models sklearn.svm.SVC": "unknown model 'sklearn.svm.SVC'; write a colon before the class: "
-    "sklearn.svm:SVC",
-    "compare table.csv --models xgboost": "unknown model 'xgboost'; expected package.module:Class, or a name that "
-    "`skinmnist list models` shows",
-    "compare table.csv --model svm": "unknown option '--model'; did you mean '--models'? (`skinmnist compare --help` "
-    "shows all)",
+    "compare --samplers SMOTE table.csv": "received the file 'table.csv' as a sampler; name a table before the options, as in `skinmnist compare TABLE.csv --samplers none SMOTE`",
+    "compare table.csv --models sklearn.svm.SVC": "unknown model 'sklearn.svm.SVC'; write a colon before the class: sklearn.svm:SVC",
+    "compare table.csv --models xgboost": "unknown model 'xgboost'; expected package.module:Class, or a name that `skinmnist list models` shows",
+    "compare table.csv --model svm": "unknown option '--model'; did you mean '--models'? (`skinmnist compare --help` shows all)",
     "compare table.csv quick": "received 'quick', which belongs to no option; did you mean '--quick'?",
     "compare table.csv --folds five": "--folds takes a whole number, received 'five'",
-    "compare table.csv --folds 1 --samplers none --models dummy": "received 1 folds; expected 2 to 100, or the split "
-    "holdout for one training and one test part",
+    "compare table.csv --folds 1 --samplers none --models dummy": "received 1 folds; expected 2 to 100, or the split holdout for one training and one test part",
     "compare table.csv --seed x": "--seed takes a whole number, received 'x'",
-    "compare table.csv --out lesion.png --samplers none --models dummy --folds 2": "lesion.png is a file; expected a "
-    "folder for the run, so name one with --out",
+    "compare table.csv --out lesion.png --samplers none --models dummy --folds 2": "lesion.png is a file; expected a folder for the run, so name one with --out",
     "predict lesion.png": "received no IMAGE; expected as in `skinmnist predict model.skm lesion.jpg`",
-    "predict lesion.png model.skm": "lesion.png is a picture; name a model file first, as in `skinmnist predict "
-    "model.skm lesion.png`",
+    "predict lesion.png model.skm": "lesion.png is a picture; name a model file first, as in `skinmnist predict model.skm lesion.png`",
     "report run/run.json": "run/run.json is a file; expected the folder of a run, so name that, such as run",
-    "preset kfold_cnn": "unknown action 'kfold_cnn' (expected one of run, describe, as in `skinmnist preset describe "
-    "kfold_cnn`)",
+    "preset kfold_cnn": "unknown action 'kfold_cnn' (expected one of run, describe, as in `skinmnist preset describe kfold_cnn`)",
     "preset run kfold": "unknown preset 'kfold'; did you mean 'kfold_cnn'? (`skinmnist list presets` shows all)",
     "build pictures": "received neither --out nor --kaggle; expected as in `skinmnist build pictures --out table.csv`",
     "list sample": "unknown kind 'sample'; did you mean 'samplers'? (`skinmnist list` shows all)",
@@ -100,32 +86,25 @@ def compare(table, samplers=("none",), models=("dummy",), **arguments):
 
 #: What is written in Python, with a table T, its pixels X and the names y of its labels; and the whole sentence.
 WRITTEN = {
-    "compare('table.csv')": "received the path 'table.csv'; expected a PixelTable, (X, y) or (X, y, groups): read "
-    "the file with load_hmnist(path)",
-    "run_comparison(X, y)": "received an array of shape (360, 192) without labels; expected a PixelTable, (X, y) or "
-    "(X, y, groups): give both in brackets, as in run_comparison((X, y))",
-    "compare((y, X))": "X holds no numbers but 'mel'; expected pixels, or pictures: open files with PIL.Image.open",
+    "compare('table.csv')": "received the path 'table.csv'; expected a PixelTable, (X, y) or (X, y, groups): read the file with load_hmnist(path)",
+    "run_comparison(X, y)": "received an array of shape (360, 192) without labels; expected a PixelTable, (X, y) or (X, y, groups): give both in brackets, as in run_comparison((X, y))",
+    "compare((y, X))": "X holds no numbers but 'nv'; expected pixels, or pictures: open files with PIL.Image.open",
     "compare((X, y[:5]))": "received 360 pictures and 5 labels; expected as many of both",
-    "compare(T, 'SMOTE,ADASYN')": "received 'SMOTE,ADASYN' as one sampler; separate the names with spaces "
-    "(--samplers SMOTE ADASYN), in Python as a list (['SMOTE', 'ADASYN'])",
+    "compare(T, 'SMOTE,ADASYN')": "received 'SMOTE,ADASYN' as one sampler; separate the names with spaces (--samplers SMOTE ADASYN), in Python as a list (['SMOTE', 'ADASYN'])",
     "compare(T, models=[SVC])": "received the class SVC as a model; give an object of it, such as SVC(), or a name",
-    "compare(T, {'mine': SMOTE})": "received the class SMOTE as a sampler; give an object of it, such as SMOTE(), or "
-    "a name",
+    "compare(T, {'mine': SMOTE})": "received the class SMOTE as a sampler; give an object of it, such as SMOTE(), or a name",
     "compare(T, [SVC()])": "received SVC() as a sampler, which is a model; move it to the models",
     "compare(T, models=[SMOTE()])": "received SMOTE() as a model, which is a sampler; move it to the samplers",
     "compare(T, models=['SMOTE'])": "'SMOTE' is a sampler, not a model; move it to the samplers",
-    "compare(T, models=[['svm', 'cnn']])": "received ['svm', 'cnn'] among the models; expected names or objects, so "
-    "give one flat list",
+    "compare(T, models=[['svm', 'cnn']])": "received ['svm', 'cnn'] among the models; expected names or objects, so give one flat list",
     "compare(T, 3)": "received 3 as samplers; expected a list of names or objects",
     "compare(T, folds='5')": "received folds='5'; expected a whole number",
     "compare(T, seed='x')": "received seed='x'; expected a whole number",
     "compare(T, jobs='all')": "received jobs='all'; expected a whole number",
     "compare(T, split='lesions')": "unknown split 'lesions'; did you mean 'lesion'?",
-    "PixelTable.from_arrays(X, np.eye(7)[T.labels])": "received y of shape (360, 7); expected one label for each "
-    "picture, such as y.argmax(axis=1) of one-hot rows",
-    "PixelTable.from_arrays(X, T.labels + 0.5)": "received the label 0.5; expected classes: names or whole numbers",
-    "PixelTable.from_arrays(X / 255 - 1, y)": "X holds negative values (-1 to 0); expected pixels of 0-1 or 0-255, so "
-    "undo the standardisation",
+    "PixelTable.from_arrays(X, np.eye(7)[T.labels])": "received y of shape (360, 7); expected one label for each picture, such as y.argmax(axis=1) of one-hot rows",
+    "PixelTable.from_arrays(X, T.labels + 0.5)": "received the label 4.5; expected classes: names or whole numbers",
+    "PixelTable.from_arrays(X / 255 - 1, y)": "X holds negative values (-0.988235 to 0); expected pixels of 0-1 or 0-255, so undo the standardisation",
     "PixelTable.from_arrays(X, y, shape=8)": "received shape=8; expected (height, width, channels)",
     "PixelTable.from_arrays(X, y, groups=[1, 2])": "received 2 groups for 360 pictures; expected one for each",
     "load_hmnist('tabel.csv')": "tabel.csv does not exist; expected a CSV file; did you mean table.csv?",

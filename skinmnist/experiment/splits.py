@@ -82,8 +82,8 @@ def assign_folds(
     """
     if not 2 <= n_folds <= MOST_FOLDS:
         raise InputError(
-            f"received {n_folds} folds; expected 2 to {MOST_FOLDS}, or the split holdout for one training and "
-            "one test part"
+            f"received {n_folds} folds; expected 2 to {MOST_FOLDS}, or the split holdout for one training "
+            "and one test part"
         )
     if repeats < 1:
         raise InputError(f"received {repeats} repeats; expected at least 1")
