@@ -80,6 +80,14 @@ def _add_what_to_compare(parser: argparse.ArgumentParser) -> None:
         f"(default: {' '.join(DEFAULT_MODELS)})",
     )
     add(
+        "--metrics",
+        metavar="NAME",
+        nargs="+",
+        default=[],
+        help="scores beside those of every run: a scorer of scikit-learn, or a metric of a plugin; see "
+        "`skinmnist list metrics`",
+    )
+    add(
         "--clinical",
         metavar="COLUMN",
         nargs="+",
@@ -174,6 +182,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 repeats=options.repeats,
                 split=split,
                 clinical=options.clinical,
+                metrics=options.metrics,
                 out=out,
                 rows=rows,
                 progress=terminal,

@@ -103,6 +103,7 @@ def list_metrics() -> Iterator[Entry]:
     yield from (Entry(name, metric.title.rstrip(".")) for name, metric in METRICS.items())
     yield Entry("recall_<class>", "share of the pictures of a class that are predicted as it")
     yield Entry("precision_<class>", "share of the pictures predicted as a class that are of it")
+    yield Entry("f1_weighted", "and every other scorer of scikit-learn: sklearn.metrics.get_scorer_names()")
     yield from plugin_entries("metric", (*METRICS,))
 
 
@@ -148,7 +149,7 @@ class Kind(NamedTuple):
 KINDS = {
     "samplers": Kind("what is done about class imbalance: --samplers NAME ...", list_samplers),
     "models": Kind("what is trained: --models NAME ...", list_models),
-    "metrics": Kind("scores of held-out predictions, as scores.csv names them", list_metrics),
+    "metrics": Kind("scores of held-out predictions, as in scores.csv: --metrics NAME ...", list_metrics),
     "presets": Kind("published systems: skinmnist preset run NAME", list_presets),
     "checks": Kind("what could fool the reader of a report", list_checks),
     "splits": Kind("which pictures are held out together: --split NAME", list_splits),

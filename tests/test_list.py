@@ -8,6 +8,7 @@ import pytest
 
 from skinmnist.analysis.checks import CHECKS
 from skinmnist.datasets.files import shipped
+from skinmnist.experiment.given_splits import PUBLISHED
 from skinmnist.experiment.metrics import METRICS
 from skinmnist.list import KINDS, MODEL_LINES, SAMPLER_LINES, SPLIT_LINES, main
 from skinmnist.models.registry import MODELS
@@ -16,10 +17,10 @@ from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
 THERE = {
     "samplers": [*STRATEGIES, *SAMPLERS],
     "models": [*MODELS],
-    "metrics": [*METRICS, "recall_<class>", "precision_<class>"],
+    "metrics": [*METRICS, "recall_<class>", "precision_<class>", "f1_weighted"],
     "presets": sorted(path.stem for path in shipped().glob("*.toml")),
     "checks": [check.code for check in CHECKS],
-    "splits": ["lesion", "image", "holdout"],
+    "splits": ["lesion", "image", "holdout", *PUBLISHED, "column:NAME", "FILE.csv"],
 }
 
 

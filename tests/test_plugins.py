@@ -3,11 +3,14 @@
 import re
 import sys
 
+import numpy as np
 import pytest
 
 from skinmnist import compare, run_comparison
 from skinmnist.errors import InputError
 from skinmnist.experiment.grid import resolve_models, resolve_samplers
+from skinmnist.experiment.metrics import HeldOut
+from skinmnist.experiment.scorers import resolve_metrics
 from skinmnist.list import main
 from skinmnist.plugins import GROUPS, find_plugins
 
@@ -24,7 +27,7 @@ copies = RandomOverSampler()
 
 def share_of_first(y_true, y_pred):
     '''Share of pictures that are called the first class.'''
-    return float((y_pred == 0).mean())
+    return float((y_pred == "a").mean())
 
 def mean_confidence(y_true, y_prob):
     return y_prob.max(axis=1).mean()
@@ -86,6 +89,15 @@ def test_its_cells_go_stale_with_its_code_and_with_its_version(installed):
     assert len(set(seen)) == 3
 
 
+def test_metrics_are_of_decisions_or_of_probabilities(installed):
+    probabilities = np.array([[0.5, 0.25, 0.25], [0.25, 0.75, 0.0]])
+    held_out = HeldOut(np.array([0, 1]), np.array([0, 1]), probabilities)
+    found = resolve_metrics(["FIRST_SHARE", "confidence"], ["a", "b", "c"])
+    values = {name: metric.compute(held_out) for name, metric in found.items()}
+    assert values == {"first_share": 0.5, "confidence": 0.625}
+    assert found["first_share"].title == "Share of pictures that are called the first class."
+
+
 def test_they_are_listed_and_what_is_broken_is_named(installed, capsys):
     for kind, line in {
         "models": "TinyTree +A tree of one split; of tinyplugin 1.2",
@@ -111,9 +123,12 @@ def test_help_does_not_look_for_plugins(monkeypatch, capsys):
 
 def test_a_run_goes_by_plugins_and_finds_its_cells_again(installed, tmp_path, lesions):
     def run():
-        return run_comparison(lesions, ["Copies"], ["TinyTree"], folds=2, jobs=1, out=tmp_path / "run")
+        return run_comparison(
+            lesions, ["Copies"], ["TinyTree"], metrics="confidence", folds=2, jobs=1, out=tmp_path / "run"
+        )
 
     first = run()
     assert not first.failures
     assert set(first.scores["model"]) == {"TinyTree"}
+    assert (first.scores["metric"] == "confidence").sum() == 2
     assert sum(session.new_cells for session in run().info.sessions) == 2

@@ -30,7 +30,7 @@ def test_what_a_preset_fixes_is_no_option(arguments, capsys):
     with pytest.raises(SystemExit) as leaving:
         main(arguments)
     assert leaving.value.code == 2
-    assert "usage: python -m skinmnist.preset" in capsys.readouterr().err
+    assert "python -m skinmnist.preset" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("action", ["run", "describe"])

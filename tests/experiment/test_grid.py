@@ -92,7 +92,7 @@ def test_fingerprints_tell_settings_apart():
         (["sklearn.tree:Oak"], "which cannot be made"),
         ({"x": DecisionTreeClassifier}, r"such as DecisionTreeClassifier\(\), or a name"),
         ({"x": 3}, "received 3 as model 'x'"),
-        ({"x": SMOTE()}, "as model 'x'"),
+        ({"x": SMOTE()}, "which is a sampler; move it to the samplers"),
         ({"": "svm"}, "received '' as the name of a model"),
     ],
 )
