@@ -6,6 +6,8 @@ from skinmnist.datasets.table import PixelTable as PixelTable
 from skinmnist.errors import InputError as InputError
 from skinmnist.experiment.comparison import Progress as Progress
 from skinmnist.experiment.execution.limits import Limits as Limits
+from skinmnist.experiment.metrics import HeldOut as HeldOut
+from skinmnist.experiment.metrics import Metric as Metric
 from skinmnist.experiment.run_folder.record import RunRecord as RunRecord
 from skinmnist.experiment.run_folder.run_info import Request as Request
 from skinmnist.experiment.train_model import TrainedModel as TrainedModel

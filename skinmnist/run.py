@@ -171,9 +171,13 @@ class Run(RunRecord):
         trained = set(self.pairs)
         board["trained"] = [pair in trained for pair in zip(board["sampler"], board["model"], strict=True)]
         board = board.sort_values(
-            "mean", ascending=metric in LOWER_IS_BETTER, kind="stable", ignore_index=True
+            "mean", ascending=self._lower_is_better(metric), kind="stable", ignore_index=True
         )
         return board[["sampler", "model", "mean", "sd", "low", "high", "folds", "trained"]]
+
+    def _lower_is_better(self, metric: str) -> bool:
+        own = self.info.metrics.get(metric)
+        return metric in LOWER_IS_BETTER or (own is not None and own.lower_is_better)
 
     def compare(self, first: str | Pair, second: str | Pair) -> pd.DataFrame:
         """Compare two pairs: paired differences over the folds, with verdicts.

@@ -124,10 +124,10 @@ def run_comparison(
     cv : int, splitter or iterable of (train, test), optional
         In place of `folds`, `repeats` and `split`: a number of folds, a splitter of scikit-learn, whose
         groups are the lesions, or pairs of row numbers. An open ``random_state`` of a splitter gets the seed.
-    metrics : str, callable, list or dict of these, optional
-        Scores beyond those of every run, as `skinmnist.experiment.scorers.resolve_metrics` takes them: names
-        of scikit-learn's scorers, functions ``f(y_true, y_pred)``, scorers. They are computed from stored
-        predictions, and so cost no training.
+    metrics : str, callable, Metric, list or dict of these, optional
+        Scores beyond those of every run: names of scikit-learn's scorers, such as ``"roc_auc_ovo"``;
+        functions ``f(y_true, y_pred)`` or ``f(y_true, y_score)``; scorers of ``make_scorer``. They are
+        computed from stored predictions: a later call with other metrics trains nothing.
     seed, random_state : int, optional
         Everything random follows from it; 0 by default. Two names of one argument.
     clinical : iterable of str
@@ -165,6 +165,23 @@ def run_comparison(
         seed, or files of the user's that would be replaced.
     KeyboardInterrupt
         After what is finished has been written.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import StratifiedKFold
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> digits = load_digits(n_class=3)
+    >>> run = run_comparison(
+    ...     (digits.images, digits.target),
+    ...     samplers=["none", "RandomUnderSampler"],
+    ...     models=[GaussianNB(var_smoothing=0.1)],
+    ...     cv=StratifiedKFold(2),
+    ...     metrics=["f1_weighted"],
+    ...     n_jobs=1,
+    ... )
+    >>> run.scores.query("metric == 'f1_weighted'").groupby("sampler")["value"].mean().round(2).to_dict()
+    {'RandomUnderSampler': 0.96, 'none': 0.96}
     """
     started = time.perf_counter()
     table = as_table(table)
@@ -173,12 +190,13 @@ def run_comparison(
     if out is not None:
         check_ours(Path(out), RUN, is_unmarked_run)
     folds, repeats = _whole_number("folds", folds, 5), _whole_number("repeats", repeats, 1)
+    more = resolve_metrics(metrics, table.class_names)
     folds, parts = choose_folds(table, cv, folds, repeats, split, seed, rows)
     plan = make_plan(table, samplers, models, folds, repeats, parts, seed, rows, clinical)
     # Bars are drawn by `skinmnist.run_comparison`, which is above; here, only objects receive events.
     receiver = None if progress is None or isinstance(progress, str | bool) else progress
     run = _Run(plan, table, request or Request(), jobs, receiver)
-    run.metrics = resolve_metrics(metrics, table.class_names)
+    run.metrics = more
     with ExitStack() as held:
         opening = time.perf_counter()
         run.open(

@@ -140,6 +140,9 @@ def test_scores_of_a_run_and_of_its_folder(table, tmp_path):
     before = (tmp_path / "run" / "scores.csv").read_bytes()
     pd.testing.assert_frame_equal(read_run(tmp_path / "run").scores, run.scores)
 
+    board = run.leaderboard("sharpness")
+    assert board["mean"].is_monotonic_decreasing
+
     later = run_comparison(table, ["none"], ["dummy", GaussianNB()], **arguments)
     kept = later.scores[later.scores["model"] == "dummy"].reset_index(drop=True)
     pd.testing.assert_frame_equal(kept, run.scores)
