@@ -142,6 +142,9 @@ class Terminal:
     def waiting(self, folder: Path) -> None:
         """Print why nothing happens yet."""
         self.console.print(f"Another run is using {folder}: waiting for it to end")
+        if not self._begun:
+            self._end_phase("waiting")
+            self.view.enter("Waiting for the other run")
 
     def running(self, cells: Sequence[Cell]) -> None:
         """Show the cells that run."""
@@ -217,7 +220,7 @@ class Terminal:
                 out.print(Text.assemble((code, style), printable(concern.sentence, None)), soft_wrap=unbroken)
         info = record.info
         out.print()
-        for line in self._times(out.width):
+        for line in self.times(out.width):
             out.print(line, soft_wrap=True)
         memory = f"{info.peak_memory_mb or 0.0:,.0f} MB ({info.memory_measure})"
         out.print(f"{count(self._cells, 'new cell')}, peak memory {memory}", soft_wrap=unbroken)
@@ -226,7 +229,7 @@ class Terminal:
             out.print(f"Interrupted; finished cells are kept. To go on: {resume}", soft_wrap=True)
         out.print(facts.DISCLAIMER, style="dim", soft_wrap=unbroken)
 
-    def _times(self, width: int) -> list[str]:
+    def times(self, width: int) -> list[str]:
         """Return what took how long, in lines that break between the parts, which add up to the whole."""
         parts = [f"{phase} {duration(seconds)}," for phase, seconds in self._seconds.items()]
         parts = [f"took {duration(sum(self._seconds.values()))}:", *parts]

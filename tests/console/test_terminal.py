@@ -89,3 +89,16 @@ def test_lines_are_wrapped_on_words_on_terminals_only(is_terminal, monkeypatch):
     assert lines[-1] == command
     assert " ".join(lines[:-1]).split() == words.split()
     assert (len(lines) > 2) == is_terminal
+
+
+def test_waiting_for_another_run_is_a_time_of_its_own(tmp_path, capsys):
+    now = 100.0
+    terminal = Terminal(clock=lambda: now)
+    now += 2
+    terminal.waiting(tmp_path)
+    now += 30
+    terminal.planned([Cell("none", "dummy", 0, 0)], 0, [])
+    now += 5
+    terminal.enter("analysis", "Analyzing the predictions")
+    assert terminal.times(80) == ["took 37.0 s: start 2.0 s, waiting 30.0 s, cells 5.0 s"]
+    assert terminal.times(40) == ["took 37.0 s: start 2.0 s,", "waiting 30.0 s, cells 5.0 s"]
