@@ -129,6 +129,13 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
         "and split (train, val, test) or fold",
     )
     add(
+        "--test",
+        metavar="CSV",
+        help="another pixel table of the same classes and size: also train on all of the first and report "
+        "on this one, beside the cross-validation",
+    )
+    add("--test-metadata", metavar="CSV", help="its metadata; else those beside it; none: read none")
+    add(
         "--quick",
         action="store_true",
         help=f"try everything on {QUICK_ROWS:,} rows in {QUICK_FOLDS} folds; not a result",
@@ -164,6 +171,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     models = [known_spelling(name, MODELS) for name in options.models]
     models = [QUICK_MODELS.get(name, name) if options.quick else name for name in models]
     folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
+    other = _open_test(options)
     rows = sample_rows(table, QUICK_ROWS, options.seed, folds) if options.quick else None
     split = find_split(table, options.split, options.repeats, rows)
     given = split.origin if isinstance(split, GivenFolds) else ""
@@ -181,6 +189,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 folds=folds,
                 repeats=options.repeats,
                 split=split,
+                test=other,
                 clinical=options.clinical,
                 metrics=options.metrics,
                 out=out,
@@ -198,7 +207,24 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
             record, interrupted = read_run(out), True
         analysis, report = terminal.write_report(record, options.jobs)
     terminal.conclude(analysis, report, resume=command if interrupted else None)
-    return INTERRUPTED if interrupted else FAILED_CELLS if record.failures else 0
+    return INTERRUPTED if interrupted else FAILED_CELLS if _failed(record) else 0
+
+
+def _failed(record: RunRecord) -> bool:
+    return bool(record.failures or (record.external is not None and record.external.failures))
+
+
+def _open_test(options: argparse.Namespace) -> PixelTable | None:
+    """Return the table of an external test, if there is one."""
+    if options.test is None:
+        if options.test_metadata is not None:
+            raise InputError("received --test-metadata without --test; name the table that it describes")
+        return None
+    from skinmnist.datasets.hmnist import find_table, load_hmnist
+
+    path = find_table(options.test)
+    assert path is not None
+    return load_hmnist(path, False if options.test_metadata == "none" else options.test_metadata)
 
 
 def _check_given(given: str, options: argparse.Namespace) -> None:

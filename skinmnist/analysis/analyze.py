@@ -42,6 +42,7 @@ from skinmnist.analysis.summaries import (
     best_pairs,
     calibration,
     confusion_counts,
+    external_scores,
     leaderboard,
     majority_scores,
     recalls,
@@ -108,6 +109,17 @@ class Analysis:
     leaderboard: pd.DataFrame
     calibration: pd.DataFrame
     lesions_known: bool
+
+    @cached_property
+    def of_external(self) -> Analysis | None:
+        """The analysis of the external test; None where there is none."""
+        return None if self.record.external is None else analyze(self.record.external)
+
+    @cached_property
+    def external(self) -> pd.DataFrame:
+        """Scores of the external test beside those of the run: `EXTERNAL_COLUMNS`; empty without a test."""
+        other = self.of_external
+        return external_scores(self.leaderboard, None if other is None else other.intervals)
 
     @property
     def best_pairs(self) -> pd.DataFrame:
@@ -247,6 +259,10 @@ def write_analysis(folder: Path, analysis: Analysis) -> None:
     """Write the `TABLES` of an analysis into a folder; floats read back exactly."""
     for name in TABLES:
         write_atomically(folder / f"{name}.csv", csv_bytes(getattr(analysis, name)))
+    if analysis.of_external is not None:
+        write_atomically(folder / "external.csv", csv_bytes(analysis.external))
+        if folder == analysis.record.folder:
+            write_analysis(analysis.of_external.record.folder, analysis.of_external)
 
 
 def analyze_run(record: RunRecord, folder: Path | None = None, analysis: Analysis | None = None) -> Analysis:

@@ -23,6 +23,8 @@ _CELL = [*_PAIR, "repeat", "fold"]
 LEADERBOARD_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
 CALIBRATION_METRICS = ("log_loss", "brier", "ece")
 NATURAL_METRICS = ("macro_auc", "macro_average_precision", *CALIBRATION_METRICS)
+#: Of `external_scores`.
+EXTERNAL_COLUMNS = ("sampler", "model", "metric", "value", "sd", "external", "low", "high", "drop")
 #: Before the class that the majority baseline answers: the model of its rows.
 ALWAYS = "always "
 
@@ -57,6 +59,23 @@ def at_natural_prior(record: RunRecord, points: pd.DataFrame, majority: pd.DataF
     """
     natural = points[points["rule"] == "natural_prior"].drop(columns="rule")
     return _summary(replace(record, scores=natural), list(NATURAL_METRICS), majority)
+
+
+def external_scores(board: pd.DataFrame, tested: pd.DataFrame | None) -> pd.DataFrame:
+    """Set the scores of an external test beside those of a run: `EXTERNAL_COLUMNS`.
+
+    `board` is the `leaderboard` of the run, `tested` has the bootstrap intervals of the test. `value` and
+    `sd` are of the run; `external` and its interval, `low` to `high`, of the test; `drop` is what is lost.
+    """
+    if tested is None:
+        return pd.DataFrame(columns=list(EXTERNAL_COLUMNS))
+    metrics = [name.removesuffix("_sd") for name in board.columns if name.endswith("_sd")]
+    means = board.melt(_PAIR, metrics, "metric", ignore_index=False)
+    spreads = board.melt(_PAIR, [f"{name}_sd" for name in metrics])
+    own = means.assign(sd=spreads["value"].to_numpy()).sort_index(kind="stable")
+    other = tested.rename(columns={"value": "external"})[[*_PAIR, "metric", "external", "low", "high"]]
+    both = own.merge(other, on=[*_PAIR, "metric"])
+    return both.assign(drop=both["value"] - both["external"])[list(EXTERNAL_COLUMNS)]
 
 
 def best_pairs(board: pd.DataFrame) -> pd.DataFrame:

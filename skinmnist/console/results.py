@@ -59,7 +59,8 @@ def results_table(record: RunRecord, console: Output) -> RenderableType:
     while sum(column.width for column in columns) > room and dispensable:
         left_out.insert(0, dispensable.pop(0))
         columns.remove(left_out[0])
-    what = "mean ± standard deviation over folds" if spread else "mean over folds"
+    over = "trainings" if record.info.given and record.info.protocol.planned_folds == 1 else "folds"
+    what = f"mean ± standard deviation over {over}" if spread else f"mean over {over}"
     parts: list[RenderableType] = [
         Text(f"{printable(record.info.table.name)}: {what}, best macro-F1 first", "bold"),
         _table(names, rows, columns),

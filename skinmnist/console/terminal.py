@@ -35,6 +35,7 @@ from skinmnist.reporting.format import count, duration
 from skinmnist.reporting.page import write_page
 from skinmnist.reporting.sections.certainty import certainty
 from skinmnist.reporting.sections.effects import summary
+from skinmnist.reporting.sections.leaderboard import external_sentence
 from skinmnist.text import printable
 
 #: Characters of a line where there is no terminal.
@@ -109,10 +110,17 @@ class Terminal:
 
     def found(self, result: CellResult) -> None:
         """Add a cell that was stored before to the leaderboard."""
-        self._score(result)
+        if not self._begun:
+            self._score(result)
 
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
-        """Show how much there is to do."""
+        """Show how much there is to do, in a run, and then in its external test."""
+        if self._begun:
+            self.console.print("External test: trained on all pictures, asked for those of the other table")
+            self._demonstrating = True
+            self.view.plan(len(cells), stored, cells)
+            self._begin("external test", len(cells), stored, notes)
+            return
         self.view.plan(len(cells), stored, cells)
         self._begin("cells", len(cells), stored, notes)
 
@@ -199,6 +207,8 @@ class Terminal:
         self.enter("analysis", "Analyzing the predictions")
         analysis = analyze_run(record)
         self.enter("report", "Writing the report")
+        if analysis.of_external is not None:
+            write_page(analysis.of_external, jobs=jobs or available_cores())
         return analysis, write_page(analysis, jobs=jobs or available_cores())
 
     def conclude(self, analysis: Analysis, report: Path, resume: str | None) -> None:
@@ -210,6 +220,8 @@ class Terminal:
         out.print()
         unbroken = not out.is_terminal  # A terminal would break the words of a long line in the middle.
         out.print(certainty(analysis).headline, style="bold", soft_wrap=unbroken)
+        if external := external_sentence(analysis):
+            out.print(printable(external, None), soft_wrap=unbroken)
         for words in summary(effects(analysis.comparisons), "{} with {}".format):
             out.print(printable(words, None), soft_wrap=unbroken)
         out.print()

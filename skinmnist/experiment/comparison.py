@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 import skinmnist
-from skinmnist.datasets.files import check_ours, claim, remove_owned, remove_torn
+from skinmnist.datasets.files import check_ours, claim, is_marked, leave, remove_owned, remove_torn
 from skinmnist.datasets.from_arrays import as_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
@@ -25,12 +25,14 @@ from skinmnist.experiment.execution.locks import RUN_FOLDER, hold_folder, scratc
 from skinmnist.experiment.execution.log import LOG_FILE, log_event, log_outcome, log_to
 from skinmnist.experiment.execution.machine import PeakMemory, available_cores, hardware, versions
 from skinmnist.experiment.execution.runner import CellProgress, Engine, choose_engine, store_outcomes
+from skinmnist.experiment.external import join_external
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.experiment.metrics import Metric
 from skinmnist.experiment.plan import Plan, Remaining, make_plan
 from skinmnist.experiment.run_folder.file_names import RUN, is_unmarked_run
 from skinmnist.experiment.run_folder.record import (
     CELLS_FOLDER,
+    EXTERNAL_FOLDER,
     RunRecord,
     build_record,
     read_info,
@@ -83,6 +85,7 @@ def run_comparison(
     repeats: int = 1,
     split: str | os.PathLike[str] | GivenFolds | None = None,
     cv: Any = None,
+    test: Any = None,
     metrics: Any = (),
     seed: int | None = None,
     random_state: int | None = None,
@@ -128,6 +131,10 @@ def run_comparison(
         Scores beyond those of every run: names of scikit-learn's scorers, such as ``"roc_auc_ovo"``;
         functions ``f(y_true, y_pred)`` or ``f(y_true, y_score)``; scorers of ``make_scorer``. They are
         computed from stored predictions: a later call with other metrics trains nothing.
+    test : PixelTable, tuple or Bunch, optional
+        Another table, of the same classes and the same size of pictures, for an external test: every pair is
+        also trained on all of `table`, once, and asked for the pictures of `test`. That is a run of its own,
+        ``RunRecord.external``, in the folder ``external`` of `out`.
     seed, random_state : int, optional
         Everything random follows from it; 0 by default. Two names of one argument.
     clinical : iterable of str
@@ -189,9 +196,12 @@ def run_comparison(
     jobs = _workers(jobs, n_jobs)
     if out is not None:
         check_ours(Path(out), RUN, is_unmarked_run)
+        if test is not None:
+            check_ours(Path(out) / EXTERNAL_FOLDER, RUN, is_unmarked_run)
     folds, repeats = _whole_number("folds", folds, 5), _whole_number("repeats", repeats, 1)
     more = resolve_metrics(metrics, table.class_names)
     folds, parts = choose_folds(table, cv, folds, repeats, split, seed, rows)
+    external = None if test is None else join_external(table, as_table(test), rows)
     plan = make_plan(table, samplers, models, folds, repeats, parts, seed, rows, clinical)
     # Bars are drawn by `skinmnist.run_comparison`, which is above; here, only objects receive events.
     receiver = None if progress is None or isinstance(progress, str | bool) else progress
@@ -210,6 +220,24 @@ def run_comparison(
             except KeyboardInterrupt:
                 run.interrupted = True
         record = run.finish(started, peak)
+        if external is not None and not run.interrupted:
+            joined, into_external = external
+            run_comparison(
+                joined,
+                samplers,
+                models,
+                split=into_external,
+                metrics=metrics,
+                seed=seed,
+                clinical=clinical,
+                jobs=jobs,
+                out=record.folder / EXTERNAL_FOLDER,
+                fresh=fresh,
+                limits=limits,
+                dask=dask,
+                progress=receiver,
+                request=request,
+            )
         if out is None:
             record.load()
     if run.interrupted:
@@ -278,6 +306,8 @@ class _Run:
             self.store.sweep()
             remove_torn(folder, RUN.files)
             if fresh:
+                if is_marked(folder / EXTERNAL_FOLDER, RUN):
+                    leave(folder / EXTERNAL_FOLDER, RUN)
                 remove_owned(folder, RUN, keep=(LOG_FILE,))
         except (FileExistsError, NotADirectoryError):
             raise InputError(

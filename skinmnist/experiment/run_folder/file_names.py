@@ -28,6 +28,7 @@ REPORT = Owned(
         "operating_points.csv",
         "tradeoff.csv",
         "subgroups.csv",
+        "external.csv",
     ),
 )
 RUN = Owned(

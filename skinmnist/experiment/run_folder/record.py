@@ -38,6 +38,8 @@ MOST_MISTAKES = 24
 #: Of these, pictures of a pair that is not the best.
 OTHER_MISTAKES = 12
 CELLS_FOLDER = "cells"
+#: The run of an external test, a run folder of its own.
+EXTERNAL_FOLDER = "external"
 #: Predictions that are written together: as text they take far more memory than as numbers.
 WRITTEN_ROWS = 100_000
 _CELL_COLUMNS = list(Cell._fields)
@@ -100,9 +102,17 @@ class RunRecord:
         """The pictures of confident mistakes, by row of the table; none in a folder without them."""
         return read_mistake_pictures(self.folder, self.info.table)
 
+    @cached_property
+    def external(self) -> RunRecord | None:
+        """The run of the external test; None where there is none."""
+        folder = self.folder / EXTERNAL_FOLDER
+        return read_run(folder) if (folder / RUN_FILE).is_file() else None
+
     def load(self) -> Self:
         """Read what is otherwise read when it is needed, for a folder that is about to go."""
         _ = self.lesions, self.patients, self.mistake_pictures
+        if self.external is not None:
+            self.external.load()
         return self
 
 

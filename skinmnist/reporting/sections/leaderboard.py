@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,20 @@ from matplotlib.figure import Figure
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.checks import CHECKS, documentation_page
 from skinmnist.analysis.summaries import fold_scores
-from skinmnist.reporting.format import LABELS, Column, Row, count, fixed, score_table, shorten, titled
+from skinmnist.reporting.format import (
+    LABELS,
+    Column,
+    Row,
+    count,
+    fixed,
+    label_in_text,
+    listing,
+    pair_title,
+    score_table,
+    shorten,
+    signed,
+    titled,
+)
 from skinmnist.reporting.theme import (
     INK,
     LINE,
@@ -42,7 +55,58 @@ def context(analysis: Analysis) -> dict[str, Any]:
         "columns": columns,
         "rows": rows,
         "leaderboard_figure": draw_leaderboard(analysis),
+        "external": external_table(analysis),
     }
+
+
+@dataclass(frozen=True)
+class ExternalTable:
+    """The external test as text: what it says of the best pair, and for every pair its scores by metric."""
+
+    name: str
+    pictures: str
+    sentence: str
+    titles: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[tuple[str, str, str], ...]], ...]
+
+
+def external_sentence(analysis: Analysis) -> str:
+    """Say how far the best pair drops on the other table; empty without an external test."""
+    rows, best = analysis.external, analysis.best_pairs
+    if rows.empty or best.empty or analysis.record.external is None:
+        return ""
+    sampler, model = best.iloc[0][["sampler", "model"]]
+    rows = rows[(rows["sampler"] == sampler) & (rows["model"] == model)]
+    changes = [
+        f"{label_in_text(row['metric'])} {fixed(row['external'])} "
+        f"[{fixed(row['low'])}, {fixed(row['high'])}] instead of {fixed(row['value'])}"
+        for row in rows[rows["metric"].isin(["macro_f1", "accuracy", "macro_auc"])].to_dict("records")
+    ]
+    info = analysis.record.external.info
+    return (
+        f"Trained on all of {analysis.record.info.table.name} and asked for {info.table.name}, "
+        f"{pair_title(analysis.record.info, sampler, model)} has {listing(changes)}."
+    )
+
+
+def external_table(analysis: Analysis) -> ExternalTable | None:
+    """Lay out the external test; None without one."""
+    other, rows = analysis.record.external, analysis.external
+    if other is None or rows.empty:
+        return None
+    laid = []
+    for row in titled(analysis.record.info, analysis.leaderboard).to_dict("records"):
+        own = rows[(rows["sampler"] == row["sampler"]) & (rows["model"] == row["model"])]
+        cells = tuple(
+            (fixed(one["external"]), f"{fixed(one['low'])}–{fixed(one['high'])}", signed(-one["drop"]))
+            for one in own.to_dict("records")
+        )
+        if cells:
+            laid.append((row["sampler_title"], row["model_title"], cells))
+    titles = tuple(LABELS[name] for name in dict.fromkeys(rows["metric"]))
+    tested = next((part for part in other.info.given.held_out), None) if other.info.given else None
+    pictures = count(tested.pictures if tested else 0, "picture")
+    return ExternalTable(other.info.table.name, pictures, external_sentence(analysis), titles, tuple(laid))
 
 
 def score_rows(analysis: Analysis) -> tuple[list[Column], list[Row]]:

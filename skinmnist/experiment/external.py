@@ -1,0 +1,115 @@
+"""External tests: a table to train on and another one to report on, joined into one with a given split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, parts_of_size, spread
+
+
+def join_external(
+    table: PixelTable, other: PixelTable, rows: npt.NDArray[np.int64] | None = None
+) -> tuple[PixelTable, GivenFolds]:
+    """Put another table below a table, and split them: train on the first, report on the other.
+
+    Parameters
+    ----------
+    table, other : PixelTable
+        Of the same classes, in any order, and the same size of pictures.
+    rows : ndarray of int, optional
+        Rows of `table` to train on; all by default.
+
+    Returns
+    -------
+    PixelTable
+        Bears the name of `other`. Where one of the two knows no lesions, each of its pictures is a lesion of
+        its own. Clinical columns are those that `table` has, unknown in `other` where it lacks them.
+    GivenFolds
+
+    Raises
+    ------
+    InputError
+        Where classes or sizes differ.
+    """
+    _check_alike(table, other)
+    codes = np.array([table.class_names.index(name) for name in other.class_names])
+    n = len(table)
+    lesions = None
+    if table.lesion_ids is not None or other.lesion_ids is not None:
+        lesions = np.concatenate([_lesions(table, "trained on"), _lesions(other, "tested on")])
+    joined = PixelTable(
+        pixels=np.concatenate([table.pixels, other.pixels]),
+        labels=np.concatenate([table.labels, codes[other.labels]]),
+        class_names=table.class_names,
+        shape=table.shape,
+        lesion_ids=lesions,
+        clinical=_clinical(table, other) or None,
+        name=other.name,
+        origin=f"{other.origin}, to test what was trained on {table.name}",
+        inputs=(*table.inputs, *other.inputs),
+        synthetic=table.synthetic or other.synthetic,
+        notes=(*_shared_pictures(table, other), *_unknown(table, other)),
+    )
+    train = np.arange(n) if rows is None else rows
+    fold_of = np.full(len(joined), LEFT_OUT, dtype=np.int8)
+    folds = parts_of_size(len(other) / (len(other) + len(train)), len(train))
+    fold_of[n:], fold_of[train] = 0, spread(len(train), folds)
+    return joined, GivenFolds(fold_of[None], folds, "given holdout", other.name, ("test",))
+
+
+def _check_alike(table: PixelTable, other: PixelTable) -> None:
+    if set(table.class_names) != set(other.class_names):
+        own, others = (", ".join(one.class_names) for one in (table, other))
+        raise InputError(
+            f"the table to test on, {other.name!r}, has the classes {others}, and {table.name!r} has {own}; "
+            "expected the same names, so name the metadata of the other table, or leave classes out"
+        )
+    if table.shape != other.shape:
+        (height, width, channels), found = table.shape, " x ".join(map(str, other.shape))
+        mode = " --mode L" if channels == 1 else ""
+        raise InputError(
+            f"the table to test on, {other.name!r}, has pictures of {found}; expected {height} x {width} x "
+            f"{channels}, as in {table.name!r}, so build it at that size: python -m skinmnist.build FOLDER "
+            f"--size {height}x{width}{mode} --out {other.name}.csv"
+        )
+
+
+def _lesions(table: PixelTable, what: str) -> npt.NDArray[np.str_]:
+    if table.lesion_ids is not None:
+        return table.lesion_ids
+    return np.array([f"{what}: picture {row}" for row in range(len(table))])
+
+
+def _clinical(table: PixelTable, other: PixelTable) -> dict[str, npt.NDArray[Any]]:
+    found, known = {}, other.clinical or {}
+    for name, values in (table.clinical or {}).items():
+        unknown = np.full(len(other), np.nan if values.dtype.kind == "f" else "", dtype=values.dtype)
+        same = name in known and known[name].dtype.kind == values.dtype.kind
+        found[name] = np.concatenate([values, known[name] if same else unknown])
+    return found
+
+
+def _shared_pictures(table: PixelTable, other: PixelTable) -> Sequence[str]:
+    """Note the ids that pictures of both tables have."""
+    if table.image_ids is None or other.image_ids is None:
+        return ()
+    shared = len(np.intersect1d(table.image_ids, other.image_ids))
+    if not shared:
+        return ()
+    return (
+        f"WARNING: {shared:,} image_ids are in {table.name} and in {other.name}: a test on pictures that "
+        "were trained on is no external test",
+    )
+
+
+def _unknown(table: PixelTable, other: PixelTable) -> Sequence[str]:
+    without = [one.name for one in (table, other) if one.lesion_ids is None]
+    if len(without) != 1:
+        return ()
+    return (f"{without[0]} has no lesion ids: each of its pictures counts as a lesion of its own",)

@@ -1,0 +1,127 @@
+"""External tests: the other table beside the first, and the run that is made of both."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinmnist import facts, make_lesions, read_run, run_comparison
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.experiment.external import join_external
+from skinmnist.experiment.given_splits import GivenInfo
+from skinmnist.experiment.metrics import score
+from skinmnist.experiment.splits import LEFT_OUT, training_rows
+from skinmnist.reporting.page import write_page
+
+
+def renamed(table: PixelTable, name: str) -> PixelTable:
+    """Return a table whose pictures and lesions have ids of their own."""
+    ids = {key: np.char.add(f"{name} ", getattr(table, key)) for key in ("lesion_ids", "image_ids")}
+    return replace(table, name=name, **ids)
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return [renamed(make_lesions(n, size=8, random_state=n), f"table {n}") for n in (90, 84)]
+
+
+def test_the_first_is_trained_on_and_the_other_held_out(tables):
+    table, other = tables
+    # The other table has its classes in another order.
+    order = [*range(1, 7), 0]
+    names = tuple(other.class_names[code] for code in order)
+    turned = replace(other, class_names=names, labels=np.argsort(order)[other.labels])
+    joined, given = join_external(table, turned)
+    [fold_of] = given.fold_of
+    assert (fold_of == 0).tolist() == [False] * 90 + [True] * 84
+    assert training_rows(fold_of, 0).tolist() == [True] * 90 + [False] * 84
+    np.testing.assert_array_equal(joined.labels, np.concatenate([table.labels, other.labels]))
+    np.testing.assert_array_equal(joined.pixels, np.concatenate([table.pixels, other.pixels]))
+    assert joined.notes == ()
+    some = np.arange(0, 90, 2)
+    [fold_of] = join_external(table, other, some)[1].fold_of
+    assert np.flatnonzero(training_rows(fold_of, 0)).tolist() == some.tolist()
+    assert (fold_of[1:90:2] == LEFT_OUT).all()
+
+
+def test_what_both_tables_show_is_counted(tables):
+    table, other = tables
+    both = replace(
+        other,
+        lesion_ids=np.array([table.lesion_ids[0], *other.lesion_ids[1:]]),
+        image_ids=np.array([*table.image_ids[:2], *other.image_ids[2:]]),
+    )
+    joined, given = join_external(table, both)
+    assert joined.notes[0].startswith("WARNING: 2 image_ids are in table 90 and in table 84")
+    assert GivenInfo.of_folds(given, joined).held_out[0].seen_pictures == 1
+
+
+def test_the_unknown_stays_unknown(tables):
+    table, other = tables
+    joined, _ = join_external(table, replace(other, lesion_ids=None, clinical={"sex": other.clinical["sex"]}))
+    assert joined.n_lesions == table.n_lesions + len(other)
+    assert joined.notes == ("table 84 has no lesion ids: each of its pictures counts as a lesion of its own",)
+    assert np.isnan(joined.clinical["age"][90:]).all()
+    assert joined.clinical["sex"][90:].tolist() == other.clinical["sex"].tolist()
+    assert set(joined.clinical["localization"][90:]) == {""}
+    alone = join_external(replace(table, lesion_ids=None), replace(other, lesion_ids=None))[0]
+    assert alone.lesion_ids is None
+
+
+def test_other_classes_and_sizes_are_refused(tables):
+    table, other = tables
+    misspelt = replace(other, class_names=("akiec", "BCC", *facts.CLASS_NAMES[2:]))
+    with pytest.raises(InputError, match="has the classes akiec, BCC, .* expected the same names"):
+        join_external(table, misspelt)
+    with pytest.raises(
+        InputError, match=r"expected 8 x 8 x 3, .* build FOLDER --size 8x8 --out table 84.csv"
+    ):
+        join_external(table, replace(other, pixels=other.pixels[:, :48], shape=(4, 4, 3)))
+    grey = [replace(one, pixels=one.pixels[:, :64], shape=(8, 8, 1)) for one in tables]
+    with pytest.raises(InputError, match="--size 8x8 --mode L"):
+        join_external(grey[0], other)
+
+
+@pytest.fixture(scope="module")
+def run(tables, tmp_path_factory):
+    table, other = tables
+    out = tmp_path_factory.mktemp("run") / "run"
+    return run_comparison(
+        table, ["none", "RandomOverSampler"], ["logistic_regression"], folds=2, jobs=1, out=out, test=other
+    )
+
+
+def test_scores_stand_beside_those_of_the_cross_validation(run, tables):
+    found = run.analysis.external.set_index(["sampler", "model", "metric"])
+    pd.testing.assert_frame_equal(pd.read_csv(run.folder / "external.csv"), run.analysis.external)
+    for result in run.external.results:
+        sampler, model = result.cell[:2]
+        np.testing.assert_array_equal(result.rows, 90 + np.arange(84))
+        np.testing.assert_array_equal(result.labels, tables[1].labels)
+        scores = score(result.labels, result.predicted, result.probabilities, tables[0].class_names)
+        for metric in ("macro_f1", "accuracy", "macro_auc"):
+            row = found.loc[sampler, model, metric]
+            own = run.scores.query("sampler == @sampler and metric == @metric")["value"]
+            assert row["external"] == pytest.approx(scores[metric])
+            assert row["value"] == pytest.approx(own.mean())
+            assert row["drop"] == pytest.approx(own.mean() - scores[metric])
+            assert row["low"] <= row["external"] <= row["high"]
+    assert len(run.external.results) == 2
+
+
+def test_the_run_is_read_back_and_shown(run):
+    again = read_run(run.folder)
+    pd.testing.assert_frame_equal(again.analysis.external, run.analysis.external)
+    assert (run.folder / "external" / "intervals.csv").is_file()
+    page = write_page(again.analysis).read_text(encoding="utf-8")
+    assert "Trained on all of table 90 and asked for table 84" in page
+    assert page.count('id="external"') == 1
+
+
+def test_a_fresh_run_forgets_the_external_test(run, tables):
+    again = run_comparison(tables[0], ["none"], ["dummy"], folds=2, jobs=1, out=run.folder, fresh=True)
+    assert again.external is None
+    assert again.analysis.external.empty
+    assert not (run.folder / "external.csv").exists()
