@@ -11,6 +11,7 @@ import numpy.typing as npt
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, parts_of_size, spread
+from skinmnist.text import shell_word
 
 
 def join_external(
@@ -76,7 +77,7 @@ def _check_alike(table: PixelTable, other: PixelTable) -> None:
         raise InputError(
             f"the table to test on, {other.name!r}, has pictures of {found}; expected {height} x {width} x "
             f"{channels}, as in {table.name!r}, so build it at that size: python -m skinmnist.build FOLDER "
-            f"--size {height}x{width}{mode} --out {other.name}.csv"
+            f"--size {height}x{width}{mode} --out {shell_word(other.name)}.csv"
         )
 
 

@@ -24,7 +24,7 @@ def renamed(table: PixelTable, name: str) -> PixelTable:
 
 @pytest.fixture(scope="module")
 def tables():
-    return [renamed(make_lesions(n, size=8, random_state=n), f"table {n}") for n in (90, 84)]
+    return [renamed(make_lesions(n, size=8, random_state=n), f"table-{n}") for n in (90, 84)]
 
 
 def test_the_first_is_trained_on_and_the_other_held_out(tables):
@@ -54,7 +54,7 @@ def test_what_both_tables_show_is_counted(tables):
         image_ids=np.array([*table.image_ids[:2], *other.image_ids[2:]]),
     )
     joined, given = join_external(table, both)
-    assert joined.notes[0].startswith("WARNING: 2 image_ids are in table 90 and in table 84")
+    assert joined.notes[0].startswith("WARNING: 2 image_ids are in table-90 and in table-84")
     assert GivenInfo.of_folds(given, joined).held_out[0].seen_pictures == 1
 
 
@@ -62,7 +62,7 @@ def test_the_unknown_stays_unknown(tables):
     table, other = tables
     joined, _ = join_external(table, replace(other, lesion_ids=None, clinical={"sex": other.clinical["sex"]}))
     assert joined.n_lesions == table.n_lesions + len(other)
-    assert joined.notes == ("table 84 has no lesion ids: each of its pictures counts as a lesion of its own",)
+    assert joined.notes == ("table-84 has no lesion ids: each of its pictures counts as a lesion of its own",)
     assert np.isnan(joined.clinical["age"][90:]).all()
     assert joined.clinical["sex"][90:].tolist() == other.clinical["sex"].tolist()
     assert set(joined.clinical["localization"][90:]) == {""}
@@ -73,10 +73,10 @@ def test_the_unknown_stays_unknown(tables):
 def test_other_classes_and_sizes_are_refused(tables):
     table, other = tables
     misspelt = replace(other, class_names=("akiec", "BCC", *facts.CLASS_NAMES[2:]))
-    with pytest.raises(InputError, match="has the classes akiec, BCC, .* expected the same names"):
+    with pytest.raises(InputError, match=r"has the classes akiec, BCC, .* expected the same names"):
         join_external(table, misspelt)
     with pytest.raises(
-        InputError, match=r"expected 8 x 8 x 3, .* build FOLDER --size 8x8 --out table 84.csv"
+        InputError, match=r"expected 8 x 8 x 3, as in .*skinmnist.build FOLDER --size 8x8 --out table-84.csv"
     ):
         join_external(table, replace(other, pixels=other.pixels[:, :48], shape=(4, 4, 3)))
     grey = [replace(one, pixels=one.pixels[:, :64], shape=(8, 8, 1)) for one in tables]
@@ -116,7 +116,7 @@ def test_the_run_is_read_back_and_shown(run):
     pd.testing.assert_frame_equal(again.analysis.external, run.analysis.external)
     assert (run.folder / "external" / "intervals.csv").is_file()
     page = write_page(again.analysis).read_text(encoding="utf-8")
-    assert "Trained on all of table 90 and asked for table 84" in page
+    assert "Trained on all of table-90 and asked for table-84" in page
     assert page.count('id="external"') == 1
 
 

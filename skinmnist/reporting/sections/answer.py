@@ -84,7 +84,7 @@ def answer(analysis: Analysis) -> Answer:
         *_on_equal_terms(best, analysis),
         *_no_gain(pairs, best, analysis),
         *_test_against_correction(best, analysis),
-        *_spread(best),
+        *_spread(best, _one_part(analysis.record)),
     ]
     return Answer(_pair_name(best), f"{statement}.", tuple(remarks))
 
@@ -201,10 +201,17 @@ def _test_against_correction(best: Any, analysis: Analysis) -> list[str]:
     ]
 
 
-def _spread(best: Any) -> list[str]:
+def _one_part(record: RunRecord) -> bool:
+    """Whether all cells of a pair hold out the same pictures."""
+    return len({repeat[0] for repeat in record.info.held_out}) == 1 == record.info.protocol.planned_folds
+
+
+def _spread(best: Any, one_part: bool) -> list[str]:
     if best["cells"] < 2:
         return ["It rests on a single held-out fold, so its spread is unknown."]
-    return [f"The figure after ± is the standard deviation over the {count(best['cells'], 'held-out fold')}."]
+    over = "training with another seed" if one_part else "held-out fold"
+    many = "trainings with other seeds" if one_part else "held-out folds"
+    return [f"The figure after ± is the standard deviation over the {count(best['cells'], over, many)}."]
 
 
 def key_numbers(record: RunRecord) -> list[tuple[str, str]]:
