@@ -22,7 +22,7 @@ from skinmnist.reporting.format import LABELS, NOTHING, fixed, with_spread
 from skinmnist.text import printable
 
 #: The best of its column; what the majority baseline does better; what is unfinished or failed.
-BEST, BELOW, UNFINISHED, FAILED = "bold green", "yellow", "yellow", "bold red"
+BEST, BELOW, UNFINISHED, FAILED = "bold green", "yellow", "cyan", "bold red"
 #: Columns of the terminal from which on standard deviations are shown.
 _SPREAD_WIDTH = 100
 #: Characters of a pair beyond which its middle is left out, at most and at least.
@@ -50,7 +50,7 @@ def results_table(record: RunRecord, console: Output) -> RenderableType:
     """Lay the leaderboard of a run out for the width of a console; what finds no room is named below."""
     rows = [*_rows(record)]
     spread = console.width >= _SPREAD_WIDTH
-    columns, left_out = [*_columns(rows, record, spread)], list[_Column]()
+    columns, left_out = [*_columns(rows, spread)], list[_Column]()
     least = sum(column.width for column in columns if column.name in _INDISPENSABLE)
     longest = min(_LONGEST_PAIR, max(_SHORTEST_PAIR, console.width - least))
     names = [_name(row, longest) for row in rows]
@@ -97,7 +97,7 @@ def _rows(record: RunRecord) -> Iterator[dict[Any, Any]]:
         yield nothing | dict(zip(("sampler", "model"), pair, strict=True)) | counts
 
 
-def _columns(rows: list[dict[Any, Any]], record: RunRecord, spread: bool) -> Iterator[_Column]:
+def _columns(rows: list[dict[Any, Any]], spread: bool) -> Iterator[_Column]:
     if any(row["cells"] < row["planned"] for row in rows):
         yield _Column("folds", "folds", [_folds(row) for row in rows])
     for name in (name.removesuffix("_sd") for name in rows[0] if name.endswith("_sd")):
@@ -144,6 +144,11 @@ def _table(names: list[str], rows: list[dict[Any, Any]], columns: list[_Column])
 def _legend(rows: list[dict[Any, Any]], columns: list[_Column]) -> Text:
     used = {str(cell.style) for column in columns for cell in column.cells}
     baseline = next((row["model"] for row in rows if row["reference"]), "")
-    meanings = {BEST: "best of its column", BELOW: f"below {printable(baseline)}", FAILED: "cells failed"}
+    meanings = {
+        BEST: "best of its column",
+        BELOW: f"below {printable(baseline)}",
+        UNFINISHED: "unfinished",
+        FAILED: "cells failed",
+    }
     known = [Text(words, style) for style, words in meanings.items() if style in used]
     return Text(", ").join(known)

@@ -108,3 +108,13 @@ def test_there_are_no_colours_in_pipes_and_with_no_color(record, monkeypatch):
     text = drawn(record, 120, force_terminal=True, color_system="standard")
     assert not re.search(r"\x1b\[[\d;]*3[1-7]", text)
     assert "best of its column" not in text
+
+
+def test_unfinished_pairs_are_neither_failed_nor_below_the_baseline(record):
+    pair = ("none", "logistic_regression")
+    unfinished = replace(without(record, pair, [1]), failures=())
+    text = drawn(unfinished, 80, force_terminal=True, color_system="standard")
+    row = next(line for line in text.splitlines() if " x ".join(pair) in line)
+    assert "\x1b[36m1 of 2" in row
+    assert RED not in text
+    assert plain(text).rstrip().endswith("unfinished")
