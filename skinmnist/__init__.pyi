@@ -1,6 +1,7 @@
 """The public names and their types; the names are imported when they are first used."""
 
 from skinmnist.datasets.hmnist import load_hmnist as load_hmnist
+from skinmnist.datasets.layouts import load_table as load_table
 from skinmnist.datasets.synthetic.lesions import make_lesions as make_lesions
 from skinmnist.datasets.table import PixelTable as PixelTable
 from skinmnist.errors import InputError as InputError

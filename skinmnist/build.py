@@ -31,12 +31,19 @@ def build_parser() -> argparse.ArgumentParser:
             "pictures --out table.csv",
             "part_1 part_2 --metadata HAM10000_metadata.csv --size 75x100 --out table.csv",
             "part_1 part_2 --kaggle data",
+            "dermamnist.npz --out dermamnist.csv",
         ),
-        usage="FOLDER ... (--out CSV | --kaggle DIR) [options]",
+        usage="(FOLDER ... | FILE) (--out CSV | --kaggle DIR) [options]",
         closing=facts.DISCLAIMER,
     )
     add = parser.add_argument
-    add("folders", metavar="FOLDER", nargs="+", help="folders of pictures, such as both parts of HAM10000")
+    add(
+        "folders",
+        metavar="FOLDER",
+        nargs="+",
+        help="folders of pictures, such as both parts of HAM10000; or one file of another layout, such as "
+        "dermamnist.npz",
+    )
     out = parser.add_mutually_exclusive_group(required=True)
     out.add_argument("--out", metavar="CSV", help="the table; its metadata and class names go beside it")
     out.add_argument(
@@ -73,6 +80,8 @@ def _build(options: argparse.Namespace) -> int:
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"received {options.jobs} jobs; expected at least 1")
     targets = _targets(options)
+    if len(options.folders) == 1 and Path(options.folders[0]).is_file():
+        return _export(Path(options.folders[0]), targets, options)
     metadata = Path(options.metadata) if options.metadata else None
     pictures = list_pictures([Path(folder) for folder in options.folders], metadata)
     terminal = BuildTerminal()
@@ -87,6 +96,33 @@ def _build(options: argparse.Namespace) -> int:
         )
     _print_built(built)
     say(f"compare on it: {program('compare')} {shell_word(targets[-1].path)}")
+    return 0
+
+
+def _export(source: Path, targets: list[Target], options: argparse.Namespace) -> int:
+    """Write a table of another layout, such as MedMNIST's, as a pixel CSV."""
+    from skinmnist.datasets.classes_file import parse_size
+    from skinmnist.datasets.images.building import export_table, split_file
+    from skinmnist.datasets.layouts import load_table
+    from skinmnist.errors import InputError
+
+    for name, value in (
+        ("--kaggle", options.kaggle),
+        ("--mode", options.mode),
+        ("--metadata", options.metadata),
+    ):
+        if value:
+            raise InputError(
+                f"received the file {source} and {name}; expected folders of pictures, or --out and a file "
+                "alone"
+            )
+    table = load_table(source, size=parse_size(options.size) if options.size else None)
+    for note in table.notes:
+        say(f"note: {note}")
+    _print_built(built := export_table(table, targets[0].path))
+    path = shell_word(built.targets[0].path)
+    split = "" if table.parts is None else f" --split {shell_word(split_file(built.targets[0].path))}"
+    say(f"compare on it: {program('compare')} {path}{split}")
     return 0
 
 

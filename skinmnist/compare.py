@@ -124,7 +124,8 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
         "--split",
         metavar="SPLIT",
         help="lesion: all pictures of a lesion in one fold (default, wherever lesions are known); image: "
-        "each by itself; holdout: one test part, by lesion; dermamnist, dermamnist-c: as published; "
+        "each by itself; holdout: one test part, by lesion; own: the parts that a file of MedMNIST brings "
+        "along (its default); dermamnist, dermamnist-c: as published; "
         "column:NAME: leave out one group of that column of the metadata at a time; or a CSV with image_id "
         "and split (train, val, test) or fold",
     )

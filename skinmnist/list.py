@@ -59,6 +59,7 @@ SPLIT_LINES = {
     "lesion": "all pictures of a lesion in one fold; the default wherever lesions are known",
     "image": "pictures of one lesion may be in several folds, which usually raises scores",
     "holdout": "one training and one test part, by lesion wherever lesions are known",
+    "own": "the train, val and test that a table brings along, as MedMNIST's; its default",
     "dermamnist": "the published parts of DermaMNIST, which share lesions (Yang et al. 2023)",
     "dermamnist-c": "DermaMNIST-C, its correction, in which no lesion is shared (Abhishek et al. 2025)",
     "column:NAME": "each value of a column of the metadata held out by itself",
@@ -138,6 +139,13 @@ def list_splits() -> Iterator[Entry]:
     yield from (Entry(name, about) for name, about in SPLIT_LINES.items())
 
 
+def list_layouts() -> Iterator[Entry]:
+    """Yield how tables and metadata may come."""
+    from skinmnist.datasets.layouts import LAYOUTS
+
+    yield from (Entry(name, layout.about) for name, layout in LAYOUTS.items())
+
+
 class Kind(NamedTuple):
     """What has names: in one sentence, and its entries."""
 
@@ -152,6 +160,7 @@ KINDS = {
     "metrics": Kind("scores of held-out predictions, as in scores.csv: --metrics NAME ...", list_metrics),
     "presets": Kind("published systems: skinmnist preset run NAME", list_presets),
     "checks": Kind("what could fool the reader of a report", list_checks),
+    "layouts": Kind("how tables and their metadata may come: CSV, --metadata, build", list_layouts),
     "splits": Kind("which pictures are held out together: --split NAME", list_splits),
 }
 

@@ -152,13 +152,14 @@ def open_table(options: argparse.Namespace, command: str) -> PixelTable:
         return replace(make_lesions(synthetic, random_state=0), name=f"synthetic-{synthetic}")
 
     from skinmnist.datasets.classes_file import parse_size
-    from skinmnist.datasets.hmnist import find_table, load_hmnist
+    from skinmnist.datasets.hmnist import find_table
+    from skinmnist.datasets.layouts import load_table
 
     path = find_table(options.csv)
     if path is not None:
         size = parse_size(options.size) if options.size is not None else None
         metadata: str | Literal[False] | None = False if options.metadata == "none" else options.metadata
-        table = load_hmnist(path, metadata, classes=options.classes, size=size)
+        table = load_table(path, metadata, classes=options.classes, size=size)
         return replace(table, notes=(*table.notes, *naming_advice(table, command, hasattr(options, "fresh"))))
     for name in said:
         raise InputError(f"received {name} but no table was named or found; name its CSV as well")

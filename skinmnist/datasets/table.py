@@ -46,6 +46,8 @@ class PixelTable:
     sources : mapping of str to ndarray of shape (n,), str
         Where the pictures come from, by column of the metadata, such as ``dataset`` or ``camera``, ``""``
         where unknown: groups to leave out of training in turn, which no model sees.
+    parts : ndarray of shape (n,), str, or None
+        The split that a table brings along: ``"train"``, ``"val"`` or ``"test"``; None where it has none.
     name : str
         Short name for folders and titles, such as ``"hmnist_28_28_RGB"``.
     origin : str
@@ -67,6 +69,7 @@ class PixelTable:
     image_ids: npt.NDArray[np.str_] | None = None
     clinical: Mapping[str, npt.NDArray[Any]] | None = None
     sources: Mapping[str, npt.NDArray[np.str_]] = field(default_factory=dict)
+    parts: npt.NDArray[np.str_] | None = None
     name: str = "table"
     origin: str = "made in Python"
     inputs: tuple[tuple[str, str], ...] = ()
@@ -85,6 +88,7 @@ class PixelTable:
         columns = {
             "lesion_ids": self.lesion_ids,
             "image_ids": self.image_ids,
+            "parts": self.parts,
             **(self.clinical or {}),
             **self.sources,
         }
@@ -241,6 +245,7 @@ class PixelTable:
             labels=self.labels[rows],
             lesion_ids=None if self.lesion_ids is None else self.lesion_ids[rows],
             image_ids=None if self.image_ids is None else self.image_ids[rows],
+            parts=None if self.parts is None else self.parts[rows],
             clinical=self.clinical and {column: values[rows] for column, values in self.clinical.items()},
             sources={column: values[rows] for column, values in self.sources.items()},
             name=name or self.name,

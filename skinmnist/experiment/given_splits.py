@@ -35,6 +35,8 @@ from skinmnist.text import is_name, shown
 
 #: Splits that the package ships, with their published counts: train, val, test.
 PUBLISHED = {"dermamnist": (7007, 1003, 2005), "dermamnist-c": (8215, 573, 1227)}
+#: The split that a table brings along.
+OWN = "own"
 #: Before the column of the metadata whose groups are left out in turn.
 BY_COLUMN = "column:"
 #: A group of fewer pictures is never held out.
@@ -61,8 +63,8 @@ def find_split(
     ----------
     table : PixelTable
     split : str, path, GivenFolds or None
-        ``"lesion"``, ``"image"``, ``"holdout"``; a name of `PUBLISHED`; ``"column:NAME"``; a CSV; None as for
-        `choose_split`.
+        ``"lesion"``, ``"image"``, ``"holdout"``; a name of `PUBLISHED`; ``"own"``, the parts that a table
+        brings along; ``"column:NAME"``; a CSV; None: a table's own parts, else as for `choose_split`.
     repeats : int
         How often to train on the folds of a name, a column or a file, each time with other seeds.
     rows : ndarray of int, optional
@@ -75,6 +77,8 @@ def find_split(
     """
     if isinstance(split, GivenFolds):
         return split
+    if split is None and table.parts is not None:
+        split = OWN
     if split is None or split in ("lesion", "image", "holdout"):
         return choose_split(table, None if split is None else str(split))
     if repeats < 1:
@@ -92,10 +96,12 @@ def find_split(
 def _read_given(table: PixelTable, word: str) -> GivenFolds:
     if word in PUBLISHED:
         return published_split(word, table)
+    if word == OWN:
+        return _own_parts(table)
     if word.startswith(BY_COLUMN):
         return split_by_column(word.removeprefix(BY_COLUMN), table)
     if not Path(word).exists() and not Path(word).suffix and os.sep not in word:
-        known = ["lesion", "image", "holdout", *PUBLISHED]
+        known = ["lesion", "image", "holdout", *([] if table.parts is None else [OWN]), *PUBLISHED]
         near = difflib.get_close_matches(word, known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(known)}, column:NAME or a CSV"
         raise InputError(f"unknown split {shown(word)}; {hint}")
@@ -152,6 +158,15 @@ def published_split(name: str, table: PixelTable) -> GivenFolds:
             "published; expected a table of all pictures of HAM10000, each once, with their image_ids"
         )
     return _parts(words, name)
+
+
+def _own_parts(table: PixelTable) -> GivenFolds:
+    if table.parts is None:
+        raise InputError(
+            f"table {table.name!r} brings no split along; expected one with parts of its own, such as "
+            "dermamnist.npz, so name another split"
+        )
+    return _parts(table.parts, OWN)
 
 
 def _parts(words: _Words, origin: str) -> GivenFolds:

@@ -8,11 +8,12 @@ import io
 import signal
 import zlib
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -33,6 +34,7 @@ from skinmnist.datasets.files import (
 )
 from skinmnist.datasets.images.folders import Pictures, listed
 from skinmnist.datasets.images.pictures import open_picture, picture_row
+from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.text import guarded_cell, shown
 
@@ -147,6 +149,45 @@ def build_tables(
     return Built(tuple(targets), rows_per_class, bad)
 
 
+def export_table(table: PixelTable, path: Path) -> Built:
+    """Write a table of any layout as a pixel CSV, with its metadata, class names and split beside it.
+
+    The split that a table brings along is written as ``<table stem>_split.csv``, for ``compare --split``.
+    InputError for a table that was not built here and would be replaced.
+    """
+    _check_target(path)
+    target = Target(path, table.shape)
+    ids = table.image_ids if table.image_ids is not None else np.arange(len(table)).astype(str)
+    lesions = table.lesion_ids if table.lesion_ids is not None else np.full(len(table), "")
+    names = np.array(table.class_names)[table.labels]
+    metadata = _csv([("lesion_id", "image_id", "dx"), *zip(lesions, ids, names, strict=True)])
+    _check_metadata(_metadata_file(path), path, metadata)
+    split = b"" if table.parts is None else _csv([("image_id", "split"), *zip(ids, table.parts, strict=True)])
+    if split and (there := split_file(path)).exists() and there.read_bytes() != split:
+        raise InputError(f"{there} is there and says something else; move it away, or name another table")
+    digest = hashlib.sha256()
+    with ExitStack() as stack:
+        stream = stack.enter_context(written_whole(path))
+        stack.enter_context(written_whole(_metadata_file(path))).write(metadata)
+        about = stack.enter_context(written_whole(about_file(path)))
+        if split:
+            stack.enter_context(written_whole(split_file(path))).write(split)
+        lines = (
+            _line(row.tobytes(), int(label)) for row, label in zip(table.pixels, table.labels, strict=True)
+        )
+        for line in chain([_header(target.pixels)], lines):
+            stream.write(line)
+            digest.update(line)
+        about.write(about_content(table.class_names, table.shape, metadata, digest.hexdigest()))
+    counts = dict(zip(table.class_names, table.class_counts.tolist(), strict=True))
+    return Built((target,), counts, ())
+
+
+def split_file(table: Path) -> Path:
+    """Return where the split of an exported table stands: ``<table stem>_split.csv`` beside it."""
+    return table.with_name(f"{table.stem}_split.csv")
+
+
 def _check_target(table: Path) -> None:
     """Refuse to replace a table, or what describes it, that was not built."""
     for path in (table, _metadata_file(table), about_file(table)):
@@ -245,10 +286,12 @@ def _line(row: bytes, label: int) -> bytes:
 
 def _metadata_content(pictures: Pictures, written: Sequence[int]) -> bytes:
     """Return the metadata of the rows that are written, all columns as they came, but for formulas."""
+    return _csv([pictures.header, *(pictures.rows[row] for row in written)])
+
+
+def _csv(rows: Iterable[Iterable[str]]) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    rows = (pictures.header, *(pictures.rows[row] for row in written))
-    writer.writerows(map(guarded_cell, cells) for cells in rows)
+    csv.writer(text, lineterminator="\n").writerows(map(guarded_cell, cells) for cells in rows)
     return text.getvalue().encode()
 
 

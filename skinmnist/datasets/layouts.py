@@ -1,0 +1,289 @@
+"""Layouts of the field: how tables and their metadata come, with one reader each.
+
+To add a layout, write a reader and add an entry to `LAYOUTS`: `load_table` finds it by the ending of the
+file, ``skinmnist list layouts`` shows it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from skinmnist.datasets.classes_file import in_code_order, spell_classes
+from skinmnist.datasets.files import hash_file, stat_file
+from skinmnist.datasets.hmnist import load_hmnist
+from skinmnist.datasets.images.pictures import open_picture, picture_row
+from skinmnist.datasets.medmnist import MOST_SIDE, load_medmnist
+from skinmnist.datasets.metadata import read_metadata
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.text import is_name, one_line, printable, shown
+
+#: Bytes that the columns of a Parquet file may take, unpacked.
+MOST_BYTES = 2**32
+#: Pictures of a Parquet file that are unpacked together.
+_BATCH = 256
+
+
+class Layout(NamedTuple):
+    """How a file comes: in one line, by the endings of its name, and what reads it.
+
+    `read` takes the path, and of tables ``classes`` and ``size`` by keyword; the rows of a data frame are
+    its own. `is_table` is false of metadata, which stand beside a table or a folder of pictures.
+    """
+
+    about: str
+    endings: tuple[str, ...]
+    read: Callable[..., Any]
+    is_table: bool = True
+
+
+def load_table(
+    path: str | os.PathLike[str],
+    metadata: str | os.PathLike[str] | Literal[False] | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    size: Sequence[int] | None = None,
+) -> PixelTable:
+    """Load a table of any of the `LAYOUTS`, by the ending of its name: a pixel CSV unless it has another.
+
+    Parameters
+    ----------
+    path : str or path-like
+    metadata : str, path-like, False or None
+        As for `load_hmnist`; the other layouts bring along what they know of their pictures.
+    classes, size
+        As for `load_hmnist`.
+
+    Raises
+    ------
+    InputError
+        One sentence that says what is wrong with the file.
+    """
+    for layout in LAYOUTS.values():
+        if layout.is_table and Path(path).suffix.lower() in layout.endings:
+            if metadata:
+                raise InputError(
+                    f"received metadata for {path}, a file that describes its pictures itself; leave "
+                    "--metadata out, or make a CSV of it with skinmnist build first"
+                )
+            return layout.read(path, classes=classes, size=size)
+    return load_hmnist(path, metadata, classes=classes, size=size)
+
+
+def load_parquet(
+    path: str | os.PathLike[str], *, classes: Sequence[str] | None = None, size: Sequence[int] | None = None
+) -> PixelTable:
+    """Load a Parquet file as data sets on Hugging Face have it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Columns ``image``, a picture's file as bytes or a structure with ``bytes``, and ``label``, whole
+        numbers or words; ``image_id`` and ``lesion_id`` are read where present.
+    classes : sequence of str, optional
+        Names of the classes, in the order of their codes; by default those that the file names.
+    size : (height, width) or (height, width, channels), optional
+        To which pictures are scaled; they may be left as they are where all have one size.
+
+    Raises
+    ------
+    InputError
+        Where pyarrow is not installed, and for every fault of the file.
+    """
+    path = Path(path)
+    stat_file(path)
+    file = _open_parquet(path)
+    columns = file.schema_arrow.names
+    missing = [name for name in ("image", "label") if columns.count(name) != 1]
+    if missing:
+        raise InputError(
+            f"{path} has {columns.count(missing[0])} columns {missing[0]!r} among "
+            f"{', '.join(map(shown, columns[:8])) or 'none'}; expected image and label, so rename the columns"
+        )
+    wanted = [name for name in ("image", "label", "image_id", "lesion_id") if name in columns]
+    rows = _Rows(path, None if size is None else tuple(int(side) or 3 for side in (*size, 3)[:3]))
+    for batch in _batches(file, wanted, path):
+        rows.add(batch)
+    labels, names, note = _encode(rows.columns["label"], classes or _class_names(file), path)
+    known = {name: _words(rows.columns[name], name, path) for name in wanted[2:]}
+    return PixelTable(
+        pixels=np.stack(rows.pixels),
+        labels=labels,
+        class_names=names,
+        shape=rows.shape,
+        lesion_ids=known.get("lesion_id"),
+        image_ids=known.get("image_id"),
+        name=printable(path.stem),
+        origin=f"read from {printable(path.name)}",
+        inputs=((printable(path.name), hash_file(path)),),
+        notes=(printable(note),),
+    )
+
+
+def _open_parquet(path: Path) -> Any:
+    try:
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise InputError(
+            f"{path} is a Parquet file, which pyarrow reads; install it: pip install 'skinmnist[parquet]'"
+        ) from None
+    try:
+        file = ParquetFile(path)
+        groups = range(file.metadata.num_row_groups)
+        needed = sum(file.metadata.row_group(group).total_byte_size for group in groups)
+    except Exception as error:  # pyarrow raises errors of its own, and of the system.
+        raise _damaged(path, error) from None
+    if needed > MOST_BYTES or not file.metadata.num_rows:
+        raise InputError(
+            f"{path} has {file.metadata.num_rows:,} rows of {needed:,} bytes; expected at least one row, and "
+            f"at most {MOST_BYTES:,} bytes, so take some of its parts"
+        )
+    return file
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    words = printable(one_line(f"{type(error).__name__}: {error}"), 150)
+    return InputError(f"{path} is not a whole Parquet file ({words}); download it again")
+
+
+def _batches(file: Any, columns: list[str], path: Path) -> Iterator[dict[str, list[Any]]]:
+    batches = file.iter_batches(_BATCH, columns=columns)
+    while True:
+        try:
+            batch = next(batches, None)
+            found = None if batch is None else batch.to_pydict()
+        except Exception as error:
+            raise _damaged(path, error) from None
+        if found is None:
+            return
+        yield found
+
+
+class _Rows:
+    """The rows of a Parquet file, read so far."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...] | None) -> None:
+        self.path, self.given = path, shape
+        self.shape: tuple[int, int, int] = (0, 0, 3) if shape is None else (shape[0], shape[1], shape[2])
+        self.pixels: list[Any] = []
+        self.columns: dict[str, list[Any]] = {}
+
+    def add(self, batch: dict[str, list[Any]]) -> None:
+        """Add the rows of a batch."""
+        for name, values in batch.items():
+            if name != "image":
+                self.columns.setdefault(name, []).extend(values)
+        self.pixels += [self._read(value) for value in batch["image"]]
+
+    def _read(self, value: Any) -> Any:
+        content = value.get("bytes") if isinstance(value, dict) else value
+        where = f"{self.path}, row {len(self.columns['label']):,} or before, column 'image'"
+        if not isinstance(content, bytes):
+            raise InputError(
+                f"{where}: received {shown(type(content).__name__)}; expected the bytes of a picture's file, "
+                "so store them with the pictures"
+            )
+        try:
+            picture = open_picture(content)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        if self.given is None:
+            self._check_size(picture.height, picture.width)
+        return picture_row(picture, self.shape)
+
+    def _check_size(self, height: int, width: int) -> None:
+        if not self.pixels and not self.shape[0]:
+            self.shape = (height, width, 3)
+        if self.shape[:2] != (height, width) or max(height, width) > MOST_SIDE:
+            raise InputError(
+                f"{self.path} holds pictures of {self.shape[0]} x {self.shape[1]} and {height} x {width}; "
+                f"expected one size of at most {MOST_SIDE} x {MOST_SIDE}, so scale them with --size 28x28"
+            )
+
+
+def _class_names(file: Any) -> tuple[str, ...] | None:
+    """Return the names that a data set of Hugging Face stores with its labels."""
+    try:
+        stored = json.loads((file.schema_arrow.metadata or {})[b"huggingface"])
+        names = stored["info"]["features"]["label"]["names"]
+    except (KeyError, ValueError, TypeError, RecursionError):
+        return None
+    named = isinstance(names, list) and all(isinstance(name, str) and is_name(name) for name in names)
+    return tuple(names) if named else None
+
+
+def _encode(labels: list[Any], names: Sequence[str] | None, path: Path) -> tuple[Any, tuple[str, ...], str]:
+    """Return the code of each row, the class names, and where these come from."""
+    if all(isinstance(label, str) and is_name(label) for label in labels):
+        words = spell_classes(labels)
+        known = tuple(names) if names else in_code_order(set(words))
+        if set(known) != set(words):
+            raise InputError(
+                f"{path} has the labels {', '.join(sorted(set(words))[:12])} where the classes are named "
+                f"{', '.join(known)}; expected the same names, so correct --classes or leave it out"
+            )
+        return np.array([known.index(word) for word in words]), known, "class names come from the labels"
+    whole = all(isinstance(label, int) and not isinstance(label, bool) for label in labels)
+    codes = sorted(set(labels)) if whole else []
+    if not whole or codes != list(range(len(codes))) or len(codes) < 2:
+        raise InputError(
+            f"{path}, column 'label': received "
+            f"{', '.join(map(shown, map(str, codes[:8]))) or 'mixed values'}; expected names, or the codes "
+            "0 to k-1 of k classes, at least two, each on at least one row"
+        )
+    if names is None:
+        unnamed = tuple(f"class_{code}" for code in codes)
+        return np.array(labels), unnamed, "class names are not known; --classes names them"
+    if len(names) != len(codes):
+        raise InputError(
+            f"{path} has {len(codes)} classes and {len(names)} names of classes; expected a name for each, "
+            "so name them with --classes in the order of their codes"
+        )
+    return np.array(labels), tuple(names), f"class names come from {path.name} or --classes"
+
+
+def _words(values: list[Any], name: str, path: Path) -> Any:
+    strange = [value for value in values if not is_name(str(value or ""))]
+    if strange:
+        raise InputError(
+            f"{path}, column {name!r}: received {shown(str(strange[0]))}; expected a name in every row, so "
+            "fill it in or drop the column"
+        )
+    return np.array([str(value) for value in values])
+
+
+#: By name; the first five are files, found by their endings.
+LAYOUTS = {
+    "pixel-csv": Layout(
+        "a row of pixels for each picture, and its label, as the Kaggle tables", (".csv",), load_hmnist
+    ),
+    "medmnist": Layout("a 2-D set of MedMNIST, with its own train, val and test", (".npz",), load_medmnist),
+    "parquet": Layout(
+        "pictures (image) and classes (label), as data sets on Hugging Face; needs skinmnist[parquet]",
+        (".parquet",),
+        load_parquet,
+    ),
+    "isic-truth": Layout(
+        "metadata: the ground truth of ISIC 2018 and 2019, one column of 0 and 1 for each class",
+        (".csv",),
+        read_metadata,
+        is_table=False,
+    ),
+    "dataverse": Layout(
+        "metadata: HAM10000's own of the Harvard Dataverse, with the column dataset",
+        (".tab", ".csv", ""),
+        read_metadata,
+        is_table=False,
+    ),
+    "data-frame": Layout(
+        "in Python: PixelTable.from_arrays(frame, y='label'), pixels in the other columns",
+        (),
+        PixelTable.from_arrays,
+    ),
+}

@@ -1,0 +1,352 @@
+"""MedMNIST's files: pictures, labels and a split of their own in one ``.npz``, and its files of results.
+
+The names of sets and classes are those of MedMNIST's own label dictionary (Yang et al., "MedMNIST v2 - A
+large-scale lightweight benchmark for 2D and 3D biomedical image classification", Scientific Data 10, 41,
+2023; the package medmnist 3.0). Files are read member by member, so memory does not hold them twice.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+import zipfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist import facts
+from skinmnist.datasets.arrays import MOST_MEMBERS
+from skinmnist.datasets.cache import Arrays, parse_once
+from skinmnist.datasets.table import PixelTable
+from skinmnist.errors import InputError
+from skinmnist.text import one_line, printable, shown
+
+#: The parts of a set, in the order of the rows of a table.
+PARTS = ("train", "val", "test")
+#: Bytes that the pictures of a file may take: the largest set at 28 x 28 takes a quarter of a gigabyte.
+MOST_BYTES = 2**33
+#: By how much pictures shrink at most when they are packed, in files that unpack to more than a little.
+MOST_SHRUNK, SMALL_BYTES = 200, 2**27
+#: Sides of pictures, in pixels; larger ones are no table's.
+MOST_SIDE = 256
+_ORGANS = (
+    "bladder",
+    "femur-left",
+    "femur-right",
+    "heart",
+    "kidney-left",
+    "kidney-right",
+    "liver",
+    "lung-left",
+    "lung-right",
+    "pancreas",
+    "spleen",
+)
+#: Class names of MedMNIST's 2-D sets with one label a picture, in the order of their codes; those of
+#: DermaMNIST as HAM10000 abbreviates them.
+CLASS_NAMES: dict[str, tuple[str, ...]] = {
+    "pathmnist": (
+        "adipose",
+        "background",
+        "debris",
+        "lymphocytes",
+        "mucus",
+        "smooth muscle",
+        "normal colon mucosa",
+        "cancer-associated stroma",
+        "colorectal adenocarcinoma epithelium",
+    ),
+    "dermamnist": ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
+    "octmnist": ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal"),
+    "pneumoniamnist": ("normal", "pneumonia"),
+    "retinamnist": ("0", "1", "2", "3", "4"),
+    "breastmnist": ("malignant", "normal, benign"),
+    "bloodmnist": (
+        "basophil",
+        "eosinophil",
+        "erythroblast",
+        "immature granulocytes",
+        "lymphocyte",
+        "monocyte",
+        "neutrophil",
+        "platelet",
+    ),
+    "tissuemnist": (
+        "Collecting Duct, Connecting Tubule",
+        "Distal Convoluted Tubule",
+        "Glomerular endothelial cells",
+        "Interstitial endothelial cells",
+        "Leukocytes",
+        "Podocytes",
+        "Proximal Tubule Segments",
+        "Thick Ascending Limb",
+    ),
+    "organamnist": _ORGANS,
+    "organcmnist": _ORGANS,
+    "organsmnist": _ORGANS,
+}
+MULTI_LABEL = ("chestmnist",)
+_ARRAYS = ("pixels", "labels", "shape", "counts")
+
+
+class _Header(NamedTuple):
+    """The shape and the type of an array, before it is read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def is_medmnist(path: Path) -> bool:
+    """Return whether a file is one of MedMNIST's, by its name."""
+    return path.suffix.lower() == ".npz"
+
+
+def set_name(path: str | os.PathLike[str]) -> str:
+    """Return the set that a file is named after, such as ``dermamnist`` for ``dermamnist_64.npz``."""
+    return re.sub(r"_[0-9]+$", "", Path(path).stem.lower())
+
+
+def load_medmnist(
+    path: str | os.PathLike[str], *, classes: Sequence[str] | None = None, size: Sequence[int] | None = None
+) -> PixelTable:
+    """Load a 2-D set of MedMNIST, such as ``dermamnist.npz`` or ``bloodmnist_64.npz``.
+
+    Parameters
+    ----------
+    path : str or path-like
+        An ``.npz`` with ``train_images``, ``train_labels`` and the same of ``val`` and ``test``: images of
+        uint8, ``(n, side, side)`` or ``(n, side, side, 3)``; labels of whole numbers, ``(n, 1)`` or ``(n,)``.
+    classes : sequence of str, optional
+        Names of the classes, in the order of their codes; by default MedMNIST's own, if the file bears the
+        name of one of its sets.
+    size : (height, width) or (height, width, channels), optional
+        Checked against the file, which knows its own.
+
+    Returns
+    -------
+    PixelTable
+        The rows of train, then val, then test; `PixelTable.parts` says which is which.
+
+    Raises
+    ------
+    InputError
+        One sentence, also for sets of volumes and sets with several labels a picture.
+    """
+    path = Path(path)
+    arrays, sha256 = parse_once(path, "medmnist-1", _ARRAYS, partial(_parse, path=path), _is_table)
+    labels = np.array(arrays["labels"])
+    height, width, channels = map(int, arrays["shape"])
+    if size is not None and tuple(size) not in [
+        (height, width),
+        *((height, width, c) for c in (0, channels)),
+    ]:
+        raise InputError(
+            f"received the size {' x '.join(map(str, size))}, but {path} holds pictures of {height} x "
+            f"{width} x {channels}; leave --size out"
+        )
+    names, note = _name_classes(path, int(labels.max()) + 1, classes)
+    counts = arrays["counts"].tolist()
+    return PixelTable(
+        pixels=arrays["pixels"],
+        labels=labels,
+        class_names=names,
+        shape=(height, width, channels),
+        image_ids=np.concatenate(
+            [[f"{part}_{row:06d}" for row in range(n)] for part, n in zip(PARTS, counts, strict=True)]
+        ),
+        parts=np.repeat(PARTS, counts),
+        name=printable(path.stem),
+        origin=f"read from {printable(path.name)}",
+        inputs=((printable(path.name), sha256),),
+        notes=(printable(note),),
+    )
+
+
+def _name_classes(path: Path, n_classes: int, classes: Sequence[str] | None) -> tuple[tuple[str, ...], str]:
+    """Return the names of the classes, and where they come from."""
+    own = CLASS_NAMES.get(set_name(path), ())
+    if classes is not None:
+        if len(classes) != n_classes:
+            raise InputError(
+                f"--classes names {len(classes)} classes where {path} has {n_classes}; expected a name for "
+                "each, so name them all in the order of their codes"
+            )
+        return tuple(classes), "class names come from --classes"
+    if len(own) == n_classes:
+        short = " (HAM10000's abbreviations)" if set(own) == set(facts.CLASS_NAMES) else ""
+        return own, f"class names are MedMNIST's for {set_name(path)}{short}"
+    names = tuple(f"class_{code}" for code in range(n_classes))
+    why = (
+        f"MedMNIST's {set_name(path)} has {len(own)}" if own else "the file is not named as one of MedMNIST's"
+    )
+    return names, (
+        f"class names are not known: {path.name} has {n_classes} classes and {why}; they are called "
+        f"{names[0]} to {names[-1]}, and --classes with {n_classes} names in the order of the codes names "
+        "them"
+    )
+
+
+def _parse(content: bytes, path: Path) -> Arrays:
+    """Turn the content of a file into `_ARRAYS`; every fault is an `InputError`."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if len(archive.namelist()) > MOST_MEMBERS:
+                raise ValueError(f"it has more than {MOST_MEMBERS} members")
+            return _read_parts(archive, path)
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(
+            f"{path} holds more pictures than there is memory for; use a smaller size of the set"
+        ) from None
+    except Exception as error:
+        # Damaged archives make zipfile and numpy raise all kinds of errors.
+        words = one_line(error if type(error) is ValueError else f"{type(error).__name__}: {error}")
+        raise InputError(
+            f"{path} is not a whole .npz file ({printable(words, 150)}); expected one of MedMNIST's, so "
+            "download it again"
+        ) from None
+
+
+def _read_parts(archive: zipfile.ZipFile, path: Path) -> Arrays:
+    headers = {
+        f"{part}_{what}": _header(archive, f"{part}_{what}", path)
+        for part in PARTS
+        for what in ("images", "labels")
+    }
+    shape = _picture_shape(headers, path)
+    counts = [_count(headers, part, shape, path) for part in PARTS]
+    needed = sum(counts) * (math.prod(shape) + np.dtype(np.int64).itemsize)
+    packed = sum(member.compress_size for member in archive.infolist())
+    if needed > max(MOST_SHRUNK * packed, SMALL_BYTES):
+        raise ValueError(f"{packed:,} bytes say that they unpack to {needed:,}")
+    if needed > MOST_BYTES:
+        raise InputError(
+            f"{path}: its pictures take {needed / 1e9:,.1f} GB; expected at most {MOST_BYTES / 1e9:,.1f} "
+            "GB, so use a smaller size of the set"
+        )
+    pixels = np.empty((sum(counts), math.prod(shape)), dtype=np.uint8)
+    labels = np.empty(len(pixels), dtype=np.int64)
+    start = 0
+    for part, count in zip(PARTS, counts, strict=True):
+        rows = slice(start, start + count)
+        _fill(archive, f"{part}_images", pixels[rows].reshape(-1))
+        own = np.empty(count, dtype=headers[f"{part}_labels"].dtype)
+        _fill(archive, f"{part}_labels", own)
+        labels[rows] = own
+        start += count
+    _check_codes(labels, path)
+    return {"pixels": pixels, "labels": labels, "shape": np.array(shape), "counts": np.array(counts)}
+
+
+def _header(archive: zipfile.ZipFile, name: str, path: Path) -> _Header:
+    """Read what an array says of itself; nothing of it is unpacked but its beginning."""
+    member = f"{name}.npy"
+    if member not in archive.namelist():
+        known = ", ".join(f"{part}_images, {part}_labels" for part in PARTS)
+        raise InputError(f"{path} has no array {name}; expected {known}, as MedMNIST's files have them")
+    with archive.open(member) as stream:
+        found = _read_header(stream)
+        head = stream.tell()
+    size = head + math.prod(found.shape) * found.dtype.itemsize
+    if archive.getinfo(member).file_size != size:
+        raise ValueError(f"{name} is not as long as its header says")
+    return found
+
+
+def _read_header(stream: IO[bytes]) -> _Header:
+    version = np.lib.format.read_magic(stream)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in read:
+        raise ValueError(f"an array has the unknown format {version}")
+    shape, fortran, dtype = read[version](stream)
+    if fortran and len(shape) > 1 and math.prod(shape) != max(shape):
+        raise ValueError("an array is stored column by column")
+    return _Header(shape, dtype)
+
+
+def _picture_shape(headers: dict[str, _Header], path: Path) -> tuple[int, int, int]:
+    """Return height, width and channels, the same in all parts."""
+    first = headers["train_images"]
+    shape = first.shape[1:]
+    if len(shape) == 4 or (len(shape) == 3 and shape[2] not in (1, 3)) or set_name(path).endswith("3d"):
+        raise InputError(
+            f"{path} holds volumes ({' x '.join(map(str, shape))}); expected one of MedMNIST's 2-D sets, "
+            "such as dermamnist.npz"
+        )
+    for part in PARTS:
+        images = headers[f"{part}_images"]
+        if images.dtype != np.uint8 or images.shape[1:] != shape or len(shape) not in (2, 3):
+            raise InputError(
+                f"{path}: {part}_images is {shown(images.dtype.name)} of "
+                f"{' x '.join(map(str, images.shape))}; expected uint8 of n x side x side, or n x side x "
+                "side x 3, the same side in all parts"
+            )
+    height, width, channels = (*shape, 1)[:3]
+    if not (1 <= height <= MOST_SIDE and 1 <= width <= MOST_SIDE):
+        raise InputError(
+            f"{path} holds pictures of {height} x {width}; expected sides of 1 to {MOST_SIDE} pixels, so "
+            "use a smaller size of the set"
+        )
+    return height, width, channels
+
+
+def _count(headers: dict[str, _Header], part: str, shape: tuple[int, ...], path: Path) -> int:
+    """Return how many pictures a part has, each with one label."""
+    images, labels = headers[f"{part}_images"].shape, headers[f"{part}_labels"]
+    if set_name(path) in MULTI_LABEL or (len(labels.shape) == 2 and labels.shape[1] > 1):
+        raise InputError(
+            f"{path} gives a picture several labels; expected a set with one label a picture, such as "
+            "dermamnist.npz: chestmnist.npz cannot be compared on"
+        )
+    fits = labels.dtype.kind in "iu" and labels.shape in (images[:1], (*images[:1], 1))
+    if not fits or not images[0]:
+        raise InputError(
+            f"{path}: {part}_labels is {shown(labels.dtype.name)} of {' x '.join(map(str, labels.shape))} "
+            f"for {images[0]:,} pictures; expected whole numbers, one for each picture, and at least one "
+            "picture"
+        )
+    return images[0]
+
+
+def _fill(archive: zipfile.ZipFile, name: str, target: npt.NDArray[Any]) -> None:
+    """Read an array into `target`, of one axis and as many items."""
+    with archive.open(f"{name}.npy") as stream:
+        _read_header(stream)
+        view, filled = target.view(np.uint8), 0
+        while filled < len(view):
+            block = stream.read(min(2**24, len(view) - filled))
+            if not block:
+                raise ValueError(f"{name} ends early")
+            view[filled : filled + len(block)] = np.frombuffer(block, dtype=np.uint8)
+            filled += len(block)
+        if stream.read(1):  # Also checks the sum of the member.
+            raise ValueError(f"{name} goes on behind its end")
+
+
+def _check_codes(labels: npt.NDArray[np.int64], path: Path) -> None:
+    codes = np.unique(labels)
+    if codes[0] != 0 or len(codes) < 2 or codes[-1] != len(codes) - 1:
+        raise InputError(
+            f"{path} has the labels {', '.join(map(str, codes[:12].tolist()))}; expected the codes 0 to k-1 "
+            "of k classes, at least two, each on at least one picture"
+        )
+
+
+def _is_table(arrays: Arrays) -> bool:
+    """Return whether arrays are as `_parse` returns them."""
+    pixels, labels, shape, counts = (arrays[name] for name in _ARRAYS)
+    if (pixels.dtype, pixels.ndim, labels.dtype, labels.shape) != (np.uint8, 2, np.int64, pixels.shape[:1]):
+        return False
+    if not all(found.shape == (3,) and found.dtype == np.int64 for found in (shape, counts)):
+        return False
+    sound = (shape > 0).all() and (counts > 0).all() and counts.sum() == len(labels)
+    if not sound or math.prod(shape.tolist()) != pixels.shape[1]:
+        return False
+    return bool(np.array_equal(np.unique(labels), np.arange(labels.max() + 1)))
