@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import glob
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skinmnist import facts
 from skinmnist.console.common import FAILED_PICTURES, guarded, program, say
@@ -43,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         "images",
         metavar="IMAGE",
         nargs="+",
-        help="pictures, folders of pictures, or patterns such as '*.jpg'",
+        help="pictures, folders of pictures, patterns such as '*.jpg', or the test part of a MedMNIST file",
     )
     add("--json", action="store_true", help="print one JSON object a line instead of a table")
     add("--top", metavar="K", type=int, default=3, help="how many classes to show (default: 3)")
@@ -149,9 +150,26 @@ def _is_picture(file: Path) -> bool:
 
 
 def _answers(classifier: Classifier, paths: list[Path]) -> Iterator[tuple[Path, Prediction | InputError]]:
-    for start in range(0, len(paths), SHOWN_TOGETHER):
-        part = paths[start : start + SHOWN_TOGETHER]
-        yield from zip(part, classifier.classify_many(part), strict=True)
+    pictures = _pictures_in(paths)
+    while part := list(itertools.islice(pictures, SHOWN_TOGETHER)):
+        yield from zip(
+            (path for path, _ in part), classifier.classify_many(picture for _, picture in part), strict=True
+        )
+
+
+def _pictures_in(paths: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
+    """Yield each picture, and in place of a file of MedMNIST those of its test part."""
+    for path in paths:
+        if path.suffix.lower() != ".npz":
+            yield path, path
+            continue
+        from skinmnist.datasets.medmnist import load_medmnist
+        from skinmnist.datasets.table import to_images
+
+        table = load_medmnist(path)
+        rows = (table.parts == "test").nonzero()[0]
+        for number, picture in enumerate(to_images(table.pixels[rows], table.shape)):
+            yield path.with_name(f"{path.name}[test {number}]"), picture
 
 
 def _widths(classifier: Classifier, paths: list[Path]) -> tuple[int, int]:

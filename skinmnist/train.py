@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
     if not 0 <= options.seed < 2**31:
         raise InputError(f"received seed {options.seed}; expected a whole number from 0 to {2**31 - 1}")
     model, _, sampler, _ = choose_pair(options.model, options.sampler)
-    table = open_table(options, command)
+    table = _training_part(open_table(options, command))
     check_exportable(table)
     out = Path(options.out) if options.out else default_file(table, model, sampler)
     check_destination(out)  # Before training, not after.
@@ -116,6 +117,18 @@ def _train(options: argparse.Namespace, command: str) -> int:
     say(f"To use it: {program('predict')} {shell_word(out)} IMAGE...")
     say(facts.DISCLAIMER)
     return 0
+
+
+def _training_part(table: PixelTable) -> PixelTable:
+    """Return the training part of a table that brings its own split along, else the whole table."""
+    if table.parts is None:
+        return table
+    rows = (table.parts == "train").nonzero()[0]
+    note = (
+        f"trained on the part train alone, {len(rows):,} of {len(table):,} pictures, so that val and test "
+        "can still be asked"
+    )
+    return replace(table.take(rows), parts=None, notes=(*table.notes, note))
 
 
 def _cross_validate(table: PixelTable, options: argparse.Namespace, terminal: Terminal) -> RunRecord:

@@ -22,6 +22,7 @@ from skinmnist.analysis.curves import (
     sensitivities,
     tradeoff_curves,
 )
+from skinmnist.analysis.medmnist_results import write_results
 from skinmnist.analysis.operating_points import (
     PRIOR_CORRECTION,
     move_prior,
@@ -279,6 +280,7 @@ def analyze_run(record: RunRecord, folder: Path | None = None, analysis: Analysi
             claim(folder, REPORT)
         analysis = analysis or analyze(record)
         write_analysis(folder, analysis)
+        write_results(record, folder)
     except OSError as error:
         raise InputError(
             f"the tables of the analysis cannot be written into {folder} ({error.strerror}); name another "

@@ -30,6 +30,7 @@ REPORT = Owned(
         "subgroups.csv",
         "external.csv",
     ),
+    series=(Series("medmnist_results", r"[\w-]+_test_\[AUC\][\d.]+_\[ACC\][\d.]+@[\w-]+\.csv", r"0,"),),
 )
 RUN = Owned(
     "run folder",
@@ -51,6 +52,7 @@ RUN = Owned(
         *LEAK_FILES.files,
     ),
     series=(
+        *REPORT.series,
         Series("cells", _CELL_NAME, _CELL_HEAD),
         Series("published", _CELL_NAME, _CELL_HEAD),
         *LEAK_FILES.series,
@@ -79,4 +81,4 @@ def _holds_only_cells(folder: Path) -> bool:
         file_type(folder / name) for name in {*RUN.files, *RUN.folders} - {"cells"}
     ):
         return False
-    return set(cells.iterdir()) - {cells / LOCK_FILE} == set(members(folder, RUN.series[0]))
+    return set(cells.iterdir()) - {cells / LOCK_FILE} == set(members(folder, RUN.series[1]))
