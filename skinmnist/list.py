@@ -116,7 +116,7 @@ def list_presets() -> Iterator[Entry]:
     for path in (*sorted(shipped().glob("*.toml")), *sorted(Path().glob("*.toml"))):
         try:
             system = tomllib.loads(path.read_text(encoding="utf-8"))["system"]
-            found[path.stem] = f"{system['title']}; {system.get('claim', '').rstrip('.')}".rstrip("; ")
+            found[path.stem] = f"{system['title']}. {system.get('claim', '').rstrip('.')}".rstrip(". ")
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue  # Some other file, such as a pyproject.toml.
     yield from (Entry(name, about) for name, about in found.items())

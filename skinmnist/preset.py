@@ -46,10 +46,11 @@ def build_parser() -> argparse.ArgumentParser:
     describe = actions.add_parser("describe", help="print what a preset would run, layer by layer")
     for name, action in (("run", run), ("describe", describe)):
         action.example = f"{parser.prog} {name} kfold_cnn"
+        action.usage = f"{parser.prog} {name} PRESET [CSV] [options]"
         action.add_argument(
             "preset",
-            metavar="FILE",
-            help="a preset's TOML file, or the name of one that comes with skinmnist or lies in this folder",
+            metavar="PRESET",
+            help="a name that `skinmnist list presets` shows, or a TOML file",
         )
         add_table_arguments(action)
     add_run_arguments(run, out="the run folder (default: runs/<preset>-<table>-<seed>)")

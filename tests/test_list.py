@@ -70,7 +70,7 @@ def test_a_preset_of_ones_own_is_listed_and_other_files_are_not(tmp_path, monkey
     Path("pyproject.toml").write_text('[project]\nname = "x"\n')
     Path("torn.toml").write_text("[system\n")
     found = listed(capsys, "presets")
-    assert found["mine"] == "Mine; It claims 1"
+    assert found["mine"] == "Mine. It claims 1"
     assert not {"pyproject", "torn"} & found.keys()
 
 
