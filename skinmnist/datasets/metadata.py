@@ -191,7 +191,7 @@ def _are_sources(names: npt.NDArray[Any], words: npt.NDArray[Any], n: int) -> bo
 def _is_metadata(arrays: Arrays) -> bool:
     """Return whether arrays are columns as `_parse` returns them."""
     n = len(arrays["dx"])
-    if not _are_sources(*(arrays[name] for name in _SOURCES), n):
+    if not _are_sources(arrays["source_names"], arrays["sources"], n):
         return False
     for name, values in arrays.items():
         if name in _SOURCES:

@@ -90,7 +90,11 @@ def _protocol(info: RunInfo) -> dict[str, str]:
         "table": table.name,
         "size": " × ".join(str(side) for side in table.shape),
         "rows": f"{protocol.rows:,}",
-        "split": "as given" if protocol.split.startswith("given") else f"by {protocol.split}",
+        "split": info.given.name
+        if info.given
+        else "as given"
+        if protocol.split.startswith("given")
+        else f"by {protocol.split}",
         "folds": str(protocol.folds),
         "repeats": str(info.repeats),
         "seed": str(protocol.seed),
