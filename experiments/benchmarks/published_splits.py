@@ -34,8 +34,8 @@ PUBLISHED = {
     ],
 }
 NOT_COMPARABLE = (
-    "Pixels: the tables of these runs were resized by LANCZOS from thumbnails of 200 x 150; those of MedMNIST "
-    "are other pixels of the same pictures.",
+    "Pixels: the tables of these runs were resized by LANCZOS from thumbnails of 200 x 150; MedMNIST has "
+    "other pixels of the same pictures.",
     "Choices: the settings of these models were chosen on folds of the same collection, test pictures "
     "included, which favours them.",
     "Macro-F1: no published figure was found to set beside it.",
