@@ -20,6 +20,7 @@ import pandas as pd
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis, analyze, analyze_run
 from skinmnist.analysis.effects import MEASURED
+from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import OWN_POINT, Pair, compare_pair, exchanged, joined
 from skinmnist.analysis.summaries import finished_pairs, leaderboard
 from skinmnist.errors import InputError
@@ -170,9 +171,9 @@ class Run(RunRecord):
         board = board.merge(known[["sampler", "model", "low", "high"]], on=["sampler", "model"], how="left")
         trained = set(self.pairs)
         board["trained"] = [pair in trained for pair in zip(board["sampler"], board["model"], strict=True)]
-        board = board.sort_values(
-            "mean", ascending=self._lower_is_better(metric), kind="stable", ignore_index=True
-        )
+        own = self.info.metrics.get(metric)
+        lowest = metric in LOWER_IS_BETTER if own is None else own.lower_is_better
+        board = board.sort_values("mean", ascending=lowest, kind="stable", ignore_index=True)
         return board[["sampler", "model", "mean", "sd", "low", "high", "folds", "trained"]]
 
     def _lower_is_better(self, metric: str) -> bool:
@@ -325,11 +326,12 @@ class Run(RunRecord):
         return f" · <a href='{html.escape(quote(link, safe='/:%'))}' target='_blank'>report</a>"
 
     def _find_metric(self, name: str) -> str:
-        known = list(dict.fromkeys(self.scores["metric"])) or list(METRIC_TITLES)
+        named = [*METRIC_TITLES, *self.info.metrics]
+        known = list(dict.fromkeys(self.scores["metric"])) or named
         found = known_spelling(str(name), known)
         if found in known:
             return found
-        hint = did_you_mean(str(name), known) or f"; expected one of {', '.join(METRIC_TITLES)}"
+        hint = did_you_mean(str(name), known) or f"; expected one of {', '.join(named)}"
         raise InputError(f"unknown metric {shown(name)}{hint}")
 
 
@@ -410,6 +412,8 @@ def _short(text: object) -> str:
 
 
 def _board_name(row: dict[Any, Any]) -> str:
+    if row["sampler"] == PRIOR_CORRECTION:
+        return _short(f"{row['model']} with prior correction")
     return _short(pair_name((row["sampler"], row["model"])) if row["sampler"] else row["model"])
 
 

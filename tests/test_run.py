@@ -233,5 +233,4 @@ def test_progress_is_shown_where_it_is_wanted(lesions, capsys, monkeypatch):
     run_comparison(lesions, "none", "dummy", **asked)
     assert "0 of 2 cells" in shown[0]
     assert any("1 of 2 cells" in words for words in shown)
-    assert any("none x dummy, repeat 0, fold 1" in words for words in shown)
     assert "done in" in shown[-1]

@@ -191,8 +191,8 @@ class PixelTable:
             class_name = html.escape(name)
             rows.append(
                 f"<tr><th style='text-align:left'>{class_name}</th>"
-                f"<td style='text-align:right'>{count:,}</td>"
-                f"<td><img src='{uri}' alt='Pictures of class {class_name}'></td></tr>"
+                f"<td style='text-align:right'>{count:,}</td><td style='text-align:left'>"
+                f"<img src='{uri}' style='margin:0' alt='Pictures of class {class_name}'></td></tr>"
             )
         head = "<tr><th style='text-align:left'>class</th><th>pictures</th><th></th></tr>"
         notes = "".join(f"<p>Note: {html.escape(printable(note))}</p>" for note in self.notes)
