@@ -14,12 +14,13 @@ from skinmnist import PixelTable, run_comparison
 from skinmnist.errors import InputError
 from skinmnist.experiment import scorers
 from skinmnist.experiment.metrics import HeldOut, Metric
-from skinmnist.experiment.run_folder.record import read_run
+from skinmnist.experiment.run_folder import record
 from skinmnist.experiment.scorers import resolve_metrics
 
 #: Not in sorted order: the columns of probabilities must follow the labels.
 NAMES = ("nv", "mel", "bkl")
 WORDS = np.array(NAMES)
+SCORES = ["sampler", "model", "repeat", "fold", "metric", "value"]
 
 
 def answers(n_classes=3, seed=0):
@@ -129,6 +130,25 @@ def table():
     return PixelTable.from_arrays(rng.integers(0, 256, (60, 2, 2), dtype=np.uint8), np.tile(WORDS, 20))
 
 
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("none,dummy,0,0,mine,0.25", [0.25]),
+        ("none,dummy,0,0,mine,0.25\nnone,dummy,0,0,mine,0.75", [0.25]),
+        ("none,dummy,0.5,nan,mine,0.25", []),
+        ("none,dummy,0,7,mine,0.25\nother,svm,0,0,mine,1", []),
+        ("none,dummy,0,0,other,0.25", []),
+    ],
+)
+def test_scores_that_somebody_wrote(line, kept, tmp_path):
+    """Only those of a metric that the run names count, once for each of its cells."""
+    ours = pd.DataFrame([("none", "dummy", 0, 0, "log_loss", 0.5)], columns=SCORES)
+    path = tmp_path / "scores.csv"
+    path.write_text(f"{','.join(SCORES)}\nnone,dummy,0,0,log_loss,0.5\n{line}\n")
+    found = record._with_written(path, ours, {"mine"}, ["log_loss", "mine"])
+    assert found.query("metric == 'mine'")["value"].to_list() == kept
+
+
 def test_scores_of_a_run_and_of_its_folder(table, tmp_path):
     """A function of the user's own is not at hand when a folder is read: its scores are read as well."""
     arguments = {"folds": 2, "jobs": 1, "out": tmp_path / "run"}
@@ -138,7 +158,7 @@ def test_scores_of_a_run_and_of_its_folder(table, tmp_path):
     assert more.sum() == 4
     pd.testing.assert_frame_equal(run.scores[~more].reset_index(drop=True), plain.scores)
     before = (tmp_path / "run" / "scores.csv").read_bytes()
-    pd.testing.assert_frame_equal(read_run(tmp_path / "run").scores, run.scores)
+    pd.testing.assert_frame_equal(record.read_run(tmp_path / "run").scores, run.scores)
 
     board = run.leaderboard("sharpness")
     assert board["mean"].is_monotonic_decreasing
@@ -151,3 +171,7 @@ def test_scores_of_a_run_and_of_its_folder(table, tmp_path):
     assert "sharpness" not in of_other
     run_comparison(table, ["none"], ["dummy", GaussianNB()], metrics=sharpness, **arguments)
     assert (tmp_path / "run" / "scores.csv").read_bytes().startswith(before)
+    changed = run_comparison(table, ["none"], [GaussianNB(var_smoothing=1.0)], **arguments)
+    of_changed = set(changed.scores.query("model == 'GaussianNB'")["metric"])
+    assert "sharpness" not in of_changed, "it was computed from the predictions of another model"
+    assert "sharpness" in set(changed.scores.query("model == 'dummy'")["metric"])

@@ -254,23 +254,27 @@ def _score(
     path = folder / SCORES_FILE
     if not absent or not path.is_file():
         return scores
+    return _with_written(path, scores, absent, [*metric_names(class_names), *info.metrics])
+
+
+def _with_written(path: Path, scores: pd.DataFrame, absent: set[str], order: Sequence[str]) -> pd.DataFrame:
+    """Add the scores of some metrics in ``scores.csv``, for cells whose predictions are still the same."""
     with reading(path):
         kinds = {"sampler": str, "model": str, "repeat": float, "fold": float, "metric": str, "value": float}
-        written = read_columns(path, kinds)
-    written = written[written["metric"].isin(absent)].astype({"repeat": int, "fold": int})
-    cells = {cell: place for place, cell in enumerate(predictions.groupby(_CELL_COLUMNS, sort=False).groups)}
-    order = {name: place for place, name in enumerate([*metric_names(class_names), *info.metrics])}
-    scores = pd.concat([scores, written], ignore_index=True)
-    keys = pd.DataFrame(
-        {
-            "cell": [
-                cells.get(cell, -1) for cell in zip(*(scores[name] for name in _CELL_COLUMNS), strict=True)
-            ],
-            "metric": [order[name] for name in scores["metric"]],
-        }
-    )
-    ranked = keys[keys["cell"] >= 0].sort_values(["cell", "metric"], kind="stable").drop_duplicates()
-    return scores.loc[ranked.index].reset_index(drop=True)
+        written = read_columns(path, kinds).drop_duplicates([*_CELL_COLUMNS, "metric"])
+        written = written[(written[["repeat", "fold"]] % 1 == 0).all(axis=1)]
+    same = ["metric", "value", *_CELL_COLUMNS]
+    witness = scores[scores["metric"] == "log_loss"]
+    cells = witness.merge(written[same], on=same)[_CELL_COLUMNS].drop_duplicates()
+    kept = cells.merge(written[written["metric"].isin(absent)], on=_CELL_COLUMNS)
+    if kept.empty:
+        return scores
+    every = pd.concat([scores, kept[scores.columns].astype(scores.dtypes)], ignore_index=True)
+    # Cells stay in their order, and so do the metrics of each.
+    place = {tuple(cell): at for at, cell in enumerate(witness[_CELL_COLUMNS].to_numpy(dtype=object))}
+    cell_of = every[_CELL_COLUMNS].apply(lambda row: place[tuple(row)], axis=1)
+    keys = pd.DataFrame({"cell": cell_of, "metric": every["metric"].map(list(order).index)})
+    return every.loc[keys.sort_values(["cell", "metric"], kind="stable").index].reset_index(drop=True)
 
 
 def find_metric(name: str, class_names: Sequence[str]) -> Metric | None:
