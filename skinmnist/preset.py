@@ -114,7 +114,7 @@ def describe(preset: Preset, table: PixelTable | None) -> list[str]:
 
 def _run(options: argparse.Namespace, command: str) -> int:
     started = time.perf_counter()
-    from skinmnist.console.terminal import Terminal, verbosely
+    from skinmnist.console.terminal import PUBLISHED, Terminal, verbosely
     from skinmnist.experiment.run_folder.run_info import Request
     from skinmnist.experiment.splits import choose_split
     from skinmnist.presets.presets import find_preset, read_preset
@@ -124,7 +124,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     preset = read_preset(find_preset(options.preset))
     table = open_table(options, command)
     out = Path(options.out) if options.out else Path("runs") / f"{preset.name}-{table.name}-{options.seed}"
-    terminal = Terminal(started)
+    terminal = Terminal(started, trials=PUBLISHED)
     terminal.table(table, choose_split(table, None), quick=False)
     with terminal, verbosely(terminal.console, options.verbose):
         done = run_preset(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from rich.live import Live
 from rich.panel import Panel
@@ -44,15 +44,31 @@ _PIPED_WIDTH = 160
 _SEVERITIES = {"error": FAILED, "warning": BELOW}
 
 
+class Trials(NamedTuple):
+    """Cells that run beside a run: their name among its times, and what announces them."""
+
+    phase: str
+    words: str
+
+
+LEAKS = Trials("leaks", "Demonstrating leaks: wrong on purpose, and excluded from every table of the run")
+PUBLISHED = Trials("as published", "Now as published, beside the honest run and excluded from its tables")
+
+
 class Terminal:
     """A live view on a terminal, plain lines elsewhere; the `Progress` of a comparison.
 
     `since` is when the command began, by `clock`: the times that are printed add up to what passed since.
     """
 
-    def __init__(self, since: float | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        since: float | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        trials: Trials = LEAKS,
+    ) -> None:
         self.console = Output(stderr=True, soft_wrap=not sys.stderr.isatty())
-        self._clock = clock
+        self._clock, self._trials = clock, trials
         self._started = self._phase_started = clock() if since is None else since
         self.view = RunView(clock, self._started)
         self._phase, self._seconds = "start", dict[str, float]()
@@ -125,11 +141,11 @@ class Terminal:
         self._begin("cells", len(cells), stored, notes)
 
     def leaking(self, cells: int, stored: int, notes: Sequence[str]) -> None:
-        """Announce cells that are wrong on purpose, and their number."""
-        self.console.print("Demonstrating leaks: wrong on purpose, and excluded from every table of the run")
+        """Announce cells that are no part of the run, and their number."""
+        self.console.print(self._trials.words)
         self._demonstrating = True
         self.view.plan(cells, stored)
-        self._begin("demonstration", cells, stored, notes)
+        self._begin(self._trials.phase, cells, stored, notes)
 
     def _begin(self, phase: str, cells: int, stored: int, notes: Sequence[str]) -> None:
         self._begun = True

@@ -7,7 +7,7 @@ from skinmnist import run_comparison
 from skinmnist.analysis.analyze import analyze
 from skinmnist.console.common import say
 from skinmnist.console.progress import Output
-from skinmnist.console.terminal import Terminal
+from skinmnist.console.terminal import LEAKS, PUBLISHED, Terminal
 from skinmnist.experiment.cells import Cell, CellFailure
 
 
@@ -102,3 +102,17 @@ def test_waiting_for_another_run_is_a_time_of_its_own(tmp_path, capsys):
     terminal.enter("analysis", "Analyzing the predictions")
     assert terminal.times(80) == ["took 37.0 s: start 2.0 s, waiting 30.0 s, cells 5.0 s"]
     assert terminal.times(40) == ["took 37.0 s: start 2.0 s,", "waiting 30.0 s, cells 5.0 s"]
+
+
+@pytest.mark.parametrize("trials", [LEAKS, PUBLISHED])
+def test_cells_beside_a_run_are_announced_and_stay_out_of_its_leaderboard(trials, lesions, capsys):
+    now = 0.0
+    terminal = Terminal(clock=lambda: now, trials=trials)
+    terminal.leaking(2, 0, ["a note"])
+    now += 3
+    terminal.finished(CellFailure(Cell("none", "dummy", 0, 0), "no luck"), None)
+    terminal.enter("analysis", "Analyzing the predictions")
+    printed = capsys.readouterr().err
+    assert trials.words in printed
+    assert "note: a note" in printed
+    assert terminal.times(80) == [f"took 3.0 s: start 0.0 s, {trials.phase} 3.0 s"]
