@@ -286,10 +286,14 @@ class Run(RunRecord):
         """How much was compared."""
         info, pairs = self.info, len(self.pairs)
         repeats = f" x {info.repeats} repeats" if info.repeats > 1 else ""
+        split, folds = info.protocol.split, f"{info.protocol.folds} folds{repeats}"
+        words = {
+            "given": f"{folds}, as given",
+            "given holdout": f"{info.repeats} given training and test part{'s' * (info.repeats != 1)}",
+        }
         return (
-            f"{pairs} pair{'s' * (pairs != 1)}, {info.protocol.folds} folds{repeats}, split by "
-            f"{info.protocol.split}, seed {info.seed}, "
-            f"{len(self.results)} of {len(info.cells)} cells finished"
+            f"{pairs} pair{'s' * (pairs != 1)}, {words.get(split, f'{folds}, split by {split}')}, "
+            f"seed {info.seed}, {len(self.results)} of {len(info.cells)} cells finished"
         )
 
     @property

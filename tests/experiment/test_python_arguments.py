@@ -115,6 +115,7 @@ def test_a_number_as_cv_is_the_number_of_folds():
 def test_parts_that_are_no_cross_validation_are_held_out_one_by_one():
     found = compare(cv=ShuffleSplit(3, test_size=0.25, random_state=1), folds=5)
     assert found.info.protocol.planned_folds == 1
+    assert "1 pair, 3 given training and test parts, seed 0" in repr(found)
     for repeat, (_, test) in enumerate(ShuffleSplit(3, test_size=0.25, random_state=1).split(X)):
         cell = found.predictions.query(f"repeat == {repeat}")
         np.testing.assert_array_equal(cell["row"], np.sort(test))
