@@ -171,8 +171,7 @@ class Run(RunRecord):
         board = board.merge(known[["sampler", "model", "low", "high"]], on=["sampler", "model"], how="left")
         trained = set(self.pairs)
         board["trained"] = [pair in trained for pair in zip(board["sampler"], board["model"], strict=True)]
-        own = self.info.metrics.get(metric)
-        lowest = metric in LOWER_IS_BETTER if own is None else own.lower_is_better
+        lowest = self._lower_is_better(metric)
         board = board.sort_values("mean", ascending=lowest, kind="stable", ignore_index=True)
         return board[["sampler", "model", "mean", "sd", "low", "high", "folds", "trained"]]
 

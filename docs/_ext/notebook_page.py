@@ -1,4 +1,4 @@
-"""Notebooks as pages: their texts and code, and the outputs that were stored with them.
+"""Notebooks as pages: their texts and code, and their outputs, stored or made when the pages are built.
 
 A few lines in place of a Jupyter installation: a notebook is JSON, and its texts are Markdown like that of
 the other pages.
@@ -11,6 +11,7 @@ from typing import Any
 
 from docutils import nodes
 from myst_parser.parsers.sphinx_ import MystParser
+from run_notebook import as_output, run_notebook
 from sphinx.application import Sphinx
 
 #: More backticks than any cell uses, so that nothing inside ends a block.
@@ -24,7 +25,16 @@ class NotebookParser(MystParser):
 
     def parse(self, inputstring: str, document: nodes.document) -> None:
         """Parse the source of a notebook."""
-        super().parse(as_markdown(json.loads(inputstring)), document)
+        super().parse(as_markdown(with_outputs(json.loads(inputstring))), document)
+
+
+def with_outputs(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Return a notebook with outputs; one that stores none is run."""
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    if not any(cell["outputs"] for cell in cells):
+        for cell, value in zip(cells, run_notebook(notebook, {}), strict=True):
+            cell["outputs"] = [as_output(value)]
+    return notebook
 
 
 def as_markdown(notebook: dict[str, Any]) -> str:
