@@ -28,7 +28,7 @@ from skinmnist.experiment import comparison
 from skinmnist.experiment.metrics import LOWER_IS_BETTER, METRIC_TITLES, best_pair
 from skinmnist.experiment.run_folder import record
 from skinmnist.experiment.run_folder.file_names import REPORT_FILE
-from skinmnist.experiment.run_folder.record import RunRecord, read_info
+from skinmnist.experiment.run_folder.record import RunRecord, read_external, read_info
 from skinmnist.names import did_you_mean, find_pair, known_spelling, pair_name
 from skinmnist.text import printable, shown
 
@@ -77,7 +77,15 @@ class Run(RunRecord):
         """Return a record as a run, with what it has read so far."""
         run = cls.__new__(cls)
         vars(run).update(vars(found))
+        if (external := vars(run).get("external")) is not None:
+            vars(run)["external"] = cls.of(external)
         return run
+
+    @cached_property
+    def external(self) -> Self | None:
+        """The run of the external test, on the other table; None without one."""
+        found = read_external(self)
+        return None if found is None else self.of(found)
 
     @property
     def pairs(self) -> list[Pair]:

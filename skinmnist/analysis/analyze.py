@@ -114,7 +114,9 @@ class Analysis:
     @cached_property
     def of_external(self) -> Analysis | None:
         """The analysis of the external test; None where there is none."""
-        return None if self.record.external is None else analyze(self.record.external)
+        external = self.record.external
+        # Another run may have been written into that folder.
+        return analyze(external) if external is not None and external.info.given is not None else None
 
     @cached_property
     def external(self) -> pd.DataFrame:

@@ -76,7 +76,7 @@ def choose_exponents(
     list of dict of str to float
         By rule; empty where there is nothing to choose on.
     """
-    if len(aside) == len(counts):
+    if aside and len(aside) == len(counts):
         tuned_on = np.asarray(aside)
     elif len(counts) > 1:
         tuned_on = np.sum(counts, axis=0) - np.stack(counts)

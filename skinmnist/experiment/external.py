@@ -29,7 +29,7 @@ def join_external(
     Returns
     -------
     PixelTable
-        Bears the name of `other`. Where one of the two knows no lesions, each of its pictures is a lesion of
+        Bears both names. Where one of the two knows no lesions, each of its pictures is a lesion of
         its own. Clinical columns are those that `table` has, unknown in `other` where it lacks them.
     GivenFolds
 
@@ -51,7 +51,7 @@ def join_external(
         shape=table.shape,
         lesion_ids=lesions,
         clinical=_clinical(table, other) or None,
-        name=other.name,
+        name=f"{table.name}+{other.name}",
         origin=f"{other.origin}, to test what was trained on {table.name}",
         inputs=(*table.inputs, *other.inputs),
         synthetic=table.synthetic or other.synthetic,

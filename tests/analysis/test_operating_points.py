@@ -19,7 +19,9 @@ from skinmnist.analysis.operating_points import (
     operating_points,
     prior_corrected_predictions,
     prior_corrected_scores,
+    validation_counts,
 )
+from skinmnist.experiment.cells import Answers
 from skinmnist.experiment.metrics import score
 from skinmnist.experiment.run_folder.record import csv_bytes, write_tables
 from skinmnist.probabilities import EXPONENTS, change_prior
@@ -141,6 +143,20 @@ def test_a_fold_alone_has_no_tuned_rules(make_record):
     record = make_record(keep=lambda cell: cell.fold == 0)
     assert set(operating_points(record.results, NAMES)["rule"]) == set(RULES[:3])
     assert operating_points((), NAMES).empty
+
+
+def test_a_validation_part_chooses_for_its_own_cell(record):
+    """What a cell held out, and other cells, have no say: the exponents are those of the validation part."""
+    first, second, *_ = [result for result in record.results if result.cell[:2] == ("none", "cnn")]
+    aside = Answers(second.labels, second.probabilities)
+    cell = replace(first, validation=aside)
+    [alone] = choose_exponents([counts_by_exponent(cell)], validation_counts([cell]))
+    # Two cells choose for each other, so the first one has what the second one holds out.
+    seen = replace(first, labels=second.labels, probabilities=second.probabilities)
+    assert alone == chosen_for([first, seen])[0]
+    assert validation_counts([first]) == []
+    points = operating_points([cell], record.info.table.class_names)
+    assert set(points["rule"]) == set(RULES)
 
 
 def test_what_one_fold_holds_out_does_not_choose_for_it(record):

@@ -120,6 +120,15 @@ def test_the_run_is_read_back_and_shown(run):
     assert page.count('id="external"') == 1
 
 
+def test_without_a_folder_the_external_run_is_at_hand(run, tables):
+    again = run_comparison(tables[0], ["none"], ["logistic_regression"], folds=2, jobs=1, test=tables[1])
+    own = run.analysis.external.query("sampler == 'none'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        again.analysis.external.query("sampler == 'none'").reset_index(drop=True), own
+    )
+    assert again.external.analysis.intervals["draws"].max() == 1000
+
+
 def test_a_fresh_run_forgets_the_external_test(run, tables):
     again = run_comparison(tables[0], ["none"], ["dummy"], folds=2, jobs=1, out=run.folder, fresh=True)
     assert again.external is None

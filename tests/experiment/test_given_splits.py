@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.dummy import DummyClassifier
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+from skinmnist.experiment.fit_cell import fit_cell
 from skinmnist.experiment.given_splits import (
     FEWEST_PICTURES,
     PUBLISHED,
@@ -14,8 +16,11 @@ from skinmnist.experiment.given_splits import (
     find_split,
     published_split,
 )
+from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.run_folder.decoding import decode, encode
+from skinmnist.experiment.run_folder.store import CellStore, Provenance
 from skinmnist.experiment.splits import ALWAYS_TRAINED, LEFT_OUT, VALIDATION, training_rows
+from skinmnist.models.spec import FeatureSettings, ModelSpec
 
 N = 60
 IDS = [f"ISIC_{row:07d}" for row in range(N)]
@@ -244,3 +249,32 @@ def test_columns_that_cannot_part_a_table(table):
         find_split(replace(table, sources={}), "column:site")
     with pytest.raises(InputError, match="received 0 repeats"):
         find_split(table, "column:dataset", 0)
+
+
+class Witness(DummyClassifier):
+    """A classifier that remembers what it was given."""
+
+    def fit(self, X, y, validation_data):
+        Witness.seen = len(X), validation_data
+        return super().fit(X, y)
+
+
+def test_val_monitors_is_answered_apart_and_never_reported(table, tmp_path):
+    path = written(tmp_path / "split.csv", zip(IDS, PARTS, strict=True))
+    spec = ModelSpec(
+        "witness", lambda setting: Witness(), FeatureSettings(pixel_type="uint8"), validation_share=0.2
+    )
+    plan = make_plan(table, ["none"], {"witness": spec}, 5, 2, path, 0, None)
+    assert [cell[2:] for cell in plan.cells] == [(0, 0), (1, 0)]
+    result = fit_cell(plan.cells[0], table, plan.task)
+    n_trained, (rows, labels) = Witness.seen
+    assert n_trained == 36
+    np.testing.assert_array_equal(rows, table.pixels[36:48])
+    np.testing.assert_array_equal(labels, table.labels[36:48])
+    assert result.rows.tolist() == [*range(48, 60)]
+    np.testing.assert_array_equal(result.validation.labels, table.labels[36:48])
+    assert result.validation.probabilities.shape == (12, 2)
+    store = CellStore(tmp_path, Provenance.of_table("me", {}, table, plan.task.folds))
+    store.save(result)
+    read = store.load(plan.cells[0])
+    np.testing.assert_array_equal(read.validation.probabilities, result.validation.probabilities)

@@ -104,9 +104,8 @@ class RunRecord:
 
     @cached_property
     def external(self) -> RunRecord | None:
-        """The run of the external test; None where there is none."""
-        folder = self.folder / EXTERNAL_FOLDER
-        return read_run(folder) if (folder / RUN_FILE).is_file() else None
+        """The run of the external test, by `read_external`."""
+        return read_external(self)
 
     def load(self) -> Self:
         """Read what is otherwise read when it is needed, for a folder that is about to go."""
@@ -309,6 +308,12 @@ def write_rows(folder: Path, table: PixelTable) -> None:
             write_atomically(folder / name, encode_arrays(arrays))
         else:
             (folder / name).unlink(missing_ok=True)
+
+
+def read_external(record: RunRecord) -> RunRecord | None:
+    """Read the run of the external test in the folder of a run; None where there is none."""
+    folder = record.folder / EXTERNAL_FOLDER
+    return read_run(folder) if (folder / RUN_FILE).is_file() else None
 
 
 def read_lesions(folder: Path, rows: int) -> npt.NDArray[np.int32] | None:

@@ -73,7 +73,8 @@ class ExternalTable:
 def external_sentence(analysis: Analysis) -> str:
     """Say how far the best pair drops on the other table; empty without an external test."""
     rows, best = analysis.external, analysis.best_pairs
-    if rows.empty or best.empty or analysis.record.external is None:
+    given = analysis.record.external.info.given if analysis.record.external else None
+    if rows.empty or best.empty or given is None:
         return ""
     sampler, model = best.iloc[0][["sampler", "model"]]
     rows = rows[(rows["sampler"] == sampler) & (rows["model"] == model)]
@@ -82,17 +83,17 @@ def external_sentence(analysis: Analysis) -> str:
         f"[{fixed(row['low'])}, {fixed(row['high'])}] instead of {fixed(row['value'])}"
         for row in rows[rows["metric"].isin(["macro_f1", "accuracy", "macro_auc"])].to_dict("records")
     ]
-    info = analysis.record.external.info
     return (
-        f"Trained on all of {analysis.record.info.table.name} and asked for {info.table.name}, "
+        f"Trained on all of {analysis.record.info.table.name} and asked for {given.name}, "
         f"{pair_title(analysis.record.info, sampler, model)} has {listing(changes)}."
     )
 
 
 def external_table(analysis: Analysis) -> ExternalTable | None:
     """Lay out the external test; None without one."""
-    other, rows = analysis.record.external, analysis.external
-    if other is None or rows.empty:
+    given = analysis.record.external.info.given if analysis.record.external else None
+    rows = analysis.external
+    if rows.empty or given is None:
         return None
     laid = []
     for row in titled(analysis.record.info, analysis.leaderboard).to_dict("records"):
@@ -104,9 +105,8 @@ def external_table(analysis: Analysis) -> ExternalTable | None:
         if cells:
             laid.append((row["sampler_title"], row["model_title"], cells))
     titles = tuple(LABELS[name] for name in dict.fromkeys(rows["metric"]))
-    tested = next((part for part in other.info.given.held_out), None) if other.info.given else None
-    pictures = count(tested.pictures if tested else 0, "picture")
-    return ExternalTable(other.info.table.name, pictures, external_sentence(analysis), titles, tuple(laid))
+    pictures = count(given.held_out[0].pictures, "picture")
+    return ExternalTable(given.name, pictures, external_sentence(analysis), titles, tuple(laid))
 
 
 def score_rows(analysis: Analysis) -> tuple[list[Column], list[Row]]:
