@@ -163,11 +163,13 @@ def _pictures_in(paths: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
         if path.suffix.lower() != ".npz":
             yield path, path
             continue
+        import numpy as np
+
         from skinmnist.datasets.medmnist import load_medmnist
         from skinmnist.datasets.table import to_images
 
         table = load_medmnist(path)
-        rows = (table.parts == "test").nonzero()[0]
+        rows = np.flatnonzero(np.asarray(table.parts) == "test")
         for number, picture in enumerate(to_images(table.pixels[rows], table.shape)):
             yield path.with_name(f"{path.name}[test {number}]"), picture
 
