@@ -51,6 +51,10 @@ def test_import_is_light():
     assert not modules_after("import skinmnist") & {*HEAVY, "numpy"}
 
 
+def test_a_run_imports_what_draws_when_it_draws():
+    assert not modules_after("from skinmnist import Run, run_comparison") & {"matplotlib", "tensorflow"}
+
+
 @pytest.mark.parametrize("command_name", COMMANDS)
 def test_help_is_light(command_name):
     code = f"""
