@@ -26,21 +26,27 @@ extensions = [
     "notebook_page",
     "root_pages",
 ]
-exclude_patterns = ["_build", "_ext", "_static"]
+exclude_patterns = ["_build", "_ext", "_static", "_templates"]
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autosummary_generate = True
+# Methods that scikit-learn adds, with links into its own glossary.
+autodoc_default_options = {"exclude-members": "set_fit_request, set_score_request"}
 autodoc_typehints = "none"  # numpydoc's sections say what a parameter takes, in words.
 numpydoc_class_members_toctree = False
 numpydoc_show_inherited_class_members = False
 numpydoc_xref_param_type = False
 
+templates_path = ["_templates"]
+
 html_theme = "pydata_sphinx_theme"
 html_title = f"skinmnist {release}"
 html_static_path = ["_static"]
 html_css_files = ["skinmnist.css"]
+# Pages without pages below them have no column for these.
+html_sidebars = {name: [] for name in ("index", "getting_started", "first_steps", "reading_a_report")}
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {

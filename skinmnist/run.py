@@ -437,7 +437,7 @@ def _board_html(board: pd.DataFrame) -> str:
     """Lay the leaderboard out; rows that nobody trained are grey."""
     cells = []
     for row in board.to_dict("records"):
-        grey = "" if row["trained"] else " style='opacity:.6'"
+        grey = "" if row["trained"] else " style='opacity:.75'"
         spread = "" if np.isnan(row["sd"]) else f" ± {row['sd']:.3f}"
         ends = "" if np.isnan(row["low"]) else f"{row['low']:.3f} to {row['high']:.3f}"
         cells.append(

@@ -58,7 +58,7 @@ def output_as_markdown(output: dict[str, Any]) -> str:
         words = " ".join("".join(data.get("text/plain", "A figure")).split()).replace('"', "'")
         return raw_html(f'<p><img class="output" alt="{words}" src="data:image/png;base64,{picture}"></p>')
     if "text/html" in data:
-        return raw_html(f'<div class="output">{"".join(data["text/html"])}</div>')
+        return raw_html(f'<div class="output" tabindex="0">{"".join(data["text/html"])}</div>')
     text = "".join(output.get("text", data.get("text/plain", "")))
     return f"{_FENCE}text\n{text.rstrip()}\n{_FENCE}" if text.strip() else ""
 

@@ -21,11 +21,13 @@ from skinmnist.inference.novelty import fit_novelty
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import Setting
 
+#: Models that can be compared and not saved.
+NOT_SAVED: set[str] = set()
 EXPORTABLE = [name for name, spec in MODELS.items() if spec.export]
 
 
 def test_every_registered_model_can_be_saved():
-    assert set(EXPORTABLE) == set(MODELS)
+    assert set(EXPORTABLE) == set(MODELS) - NOT_SAVED
 
 
 @pytest.mark.parametrize("name", EXPORTABLE)

@@ -31,8 +31,8 @@ def written(folder, text):
     return path
 
 
-def test_there_are_five():
-    assert len(SHIPPED) == 5
+def test_there_are_some():
+    assert len(SHIPPED) >= 5
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
