@@ -294,3 +294,25 @@ def test_bad_leaks_are_refused_before_anything_runs(csv, tmp_path, capsys, leaks
     assert main([str(csv), "--models", "dummy", *leaks]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_given_split_and_an_external_test(csv, capsys, tmp_path):
+    """The other table is the same, so every picture of it was trained on, which is said."""
+    ids = [line.split(",")[1] for line in (csv.parent / "small_metadata.csv").read_text().splitlines()[1:]]
+    parts = [f"{name},{['train', 'train', 'test', 'val'][row % 4]}" for row, name in enumerate(ids)]
+    (tmp_path / "mine.csv").write_text("\n".join(["image_id,split", *parts]) + "\n")
+    arguments = [str(csv), "--split", str(tmp_path / "mine.csv"), "--models", "dummy", "--samplers", "none"]
+    assert main([*arguments, "--jobs", "1", "--test", str(csv)]) == 0
+    printed = "".join(capsys.readouterr())
+    assert "split mine.csv: train 180, val 90, test 90 pictures" in printed
+    assert "External test: trained on all pictures" in printed
+    assert "note: WARNING: 360 image_ids are in small and in small" in printed
+    assert "Trained on all of small and asked for small, none with" in printed
+    out = tmp_path / "runs" / "small-0-mine-csv"
+    assert (out / "external" / "report.html").is_file()
+    assert "none,dummy,macro_f1," in (out / "external.csv").read_text()
+    # Two more trainings extend the run.
+    assert main([*arguments, "--jobs", "1", "--repeats", "3"]) == 0
+    assert "3 cells, 1 of them stored before" in "".join(capsys.readouterr())
+    assert main([str(csv), "--test-metadata", "none"]) == 2
+    assert "received --test-metadata without --test" in capsys.readouterr().err
