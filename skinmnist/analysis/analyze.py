@@ -52,6 +52,7 @@ from skinmnist.analysis.summaries import (
 )
 from skinmnist.datasets.files import claim, write_atomically
 from skinmnist.errors import InputError
+from skinmnist.experiment.label_audit import label_audit
 from skinmnist.experiment.metrics import score_predictions
 from skinmnist.experiment.run_folder.file_names import REPORT
 from skinmnist.experiment.run_folder.record import (
@@ -69,6 +70,7 @@ TABLES = (
     "operating_points",
     "tradeoff",
     "subgroups",
+    "label_audit",
 )
 
 
@@ -110,6 +112,11 @@ class Analysis:
     leaderboard: pd.DataFrame
     calibration: pd.DataFrame
     lesions_known: bool
+
+    @cached_property
+    def label_audit(self) -> pd.DataFrame:
+        """All held-out rows, the most suspicious label first, of `label_audit`."""
+        return label_audit(self.record.results, self._names)
 
     @cached_property
     def of_external(self) -> Analysis | None:

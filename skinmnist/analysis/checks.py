@@ -149,9 +149,8 @@ def near_duplicates(analysis: Analysis) -> str | None:
     many = "pair of pictures looks" if pairs == 1 else "pairs of pictures look"
     ids = "" if found.shared_lesions is None else ", though their lesion ids differ"
     return (
-        f"{pairs:,} {many} nearly the same in different folds{ids} (correlation of {found.alike_from:g} "
-        f"or more; rows {first[0]} and {first[1]}{', for one' if pairs > 1 else ''}): where they show one "
-        "lesion, the model can answer from memory."
+        f"{pairs:,} {many} like one lesion in different folds{ids} (rows {first[0]} and {first[1]}"
+        f"{', for one' if pairs > 1 else ''}): where they do show one, the model can answer from memory."
     )
 
 

@@ -1,9 +1,9 @@
 """What pixels say of lesions: pictures that look nearly the same, and whether lesion ids fit the pictures.
 
-Two pictures are compared as they are and turned or mirrored, by the correlation of their pixels around their
-mean colour. On HAM10000 pairs above the threshold are all but certain: of them, 101 of 101 at
-28x28 and 112 of 114 at 8x8 are known to show one lesion, and most other pairs of one lesion, taken closer or
-under other light, stay below. So a search that finds nothing proves nothing.
+Two searches find pairs. The first compares pictures as they are and turned or mirrored, by the correlation of
+their pixels around their mean colour: on HAM10000, 101 of 101 pairs above its threshold at 28x28, and 112 of
+114 at 8x8, are known to show one lesion. The second (`skinmnist.datasets.second_views`) finds pictures of one
+lesion that were taken again, shifted or under other light. A search that finds nothing proves nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.second_views import find_second_views, pooling
 from skinmnist.datasets.table import PixelTable
 
 #: Correlation from which two pictures count as looking nearly the same.
@@ -32,10 +33,16 @@ _MOST_PAIRS, _MOST_OTHERS = 1000, 500
 
 
 def find_near_duplicates(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Find pairs among `rows` of a table that look nearly the same.
+    """Find pairs among `rows` of a table that look like copies or second views of one lesion.
 
     Returns row numbers of shape (m, 2), int64, the smaller first, in ascending order.
     """
+    found = np.concatenate([correlated_pairs(table, rows), find_second_views(table, rows)])
+    return np.unique(found, axis=0)
+
+
+def correlated_pairs(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """Find pairs of a correlation of `ALIKE` or more, turned or mirrored or as they are, as above."""
     small, fine = (_standardised(table, rows, side) for side in (_SMALL, _FINE))
     pairs = [np.zeros((0, 2), dtype=np.int64)]
     for start in range(0, len(rows), _BLOCK):
@@ -132,7 +139,7 @@ def _standardised(table: PixelTable, rows: npt.NDArray[np.integer], side: int) -
     A picture without contrast becomes all zeros, which are like nothing.
     """
     height, width, _ = table.shape
-    down, across = _pooling(height, side), _pooling(width, side)
+    down, across = pooling(height, side), pooling(width, side)
     parts = []
     for start in range(0, len(rows), _BLOCK):
         block = np.asarray(table.pixels[rows[start : start + _BLOCK]], dtype=np.float32)
@@ -143,11 +150,3 @@ def _standardised(table: PixelTable, rows: npt.NDArray[np.integer], side: int) -
     length = np.sqrt(np.einsum("nhwc,nhwc->n", pictures, pictures))
     least = _LEAST_CONTRAST * np.sqrt(np.prod(pictures.shape[1:]))
     return pictures * np.where(length >= least, 1 / np.maximum(length, 1e-6), 0)[:, None, None, None]
-
-
-def _pooling(size: int, side: int) -> npt.NDArray[np.float32]:
-    """Return the weights that average `size` pixels into at most `side` equal parts, shape (parts, size)."""
-    edges = np.linspace(0, size, min(side, size) + 1)[:, None]
-    pixels = np.arange(size)
-    overlap = np.clip(np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels), 0, None)
-    return (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -38,6 +38,7 @@ from skinmnist.reporting.sections import (
     costs,
     data,
     effects,
+    label_audit,
     leaderboard,
     leaks,
     outcomes,
@@ -51,7 +52,7 @@ from skinmnist.text import printable, template_environment
 #: Each is a module with a function `context` beside a template; the template of the page has their order.
 SECTIONS = (answer, tradeoff, claims, leaderboard, effects, certainty, costs, probabilities)
 #: Sections that a worker can draw meanwhile.
-DRAWN_APART = (data, outcomes, training, leaks)
+DRAWN_APART = (data, outcomes, label_audit, training, leaks)
 #: Predictions up to which an analysis is copied into a worker: more take longer to send than to draw.
 SENT_ROWS = 1_000_000
 _HERE = Path(__file__).parent

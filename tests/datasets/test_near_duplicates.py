@@ -5,7 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from skinmnist.datasets.near_duplicates import find_near_duplicates, first_copies, lesion_likeness
+from skinmnist.datasets.near_duplicates import (
+    correlated_pairs,
+    find_near_duplicates,
+    first_copies,
+    lesion_likeness,
+)
 from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.run_folder.run_info import LesionFit, SplitFacts
@@ -118,7 +123,7 @@ def test_on_the_real_table(real_tables):
     from skinmnist import load_hmnist
 
     table = load_hmnist(real_tables / "hmnist_8_8_RGB.csv")
-    pairs = find_near_duplicates(table, np.arange(len(table)))
+    pairs = correlated_pairs(table, np.arange(len(table)))
     same = table.lesion_ids[pairs[:, 0]] == table.lesion_ids[pairs[:, 1]]
     assert (len(pairs), int(same.sum())) == (114, 112)
     assert SplitFacts.of_split(table, assign_folds(table, 5)[0]).shared_lesions == 0

@@ -151,6 +151,7 @@ TABLES = {
     "operating_points.csv",
     "tradeoff.csv",
     "subgroups.csv",
+    "label_audit.csv",
 }
 
 

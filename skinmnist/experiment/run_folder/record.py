@@ -22,6 +22,7 @@ from skinmnist.datasets.mapped import row_blocks
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
+from skinmnist.experiment.label_audit import MOST_DOUBTED, label_audit
 from skinmnist.experiment.metrics import Metric, best_pair, metric_names, score_predictions
 from skinmnist.experiment.run_folder.run_info import RunInfo, TableInfo
 from skinmnist.experiment.run_folder.store import read_cell, reading
@@ -364,10 +365,12 @@ def confident_mistakes(record: RunRecord, pair: tuple[str, str] | None = None) -
 
 
 def write_mistakes(record: RunRecord, table: PixelTable) -> None:
-    """Store the pixels of the `confident_mistakes` of every pair, those of the best pair first."""
+    """Store the pixels of the `confident_mistakes` of every pair, and of doubted labels."""
     pairs = dict.fromkeys((result.cell.sampler, result.cell.model) for result in record.results)
     found = [confident_mistakes(record)["row"]]
     found += [confident_mistakes(record, pair)["row"].head(OTHER_MISTAKES) for pair in pairs]
+    audit = label_audit(record.results, record.info.table.class_names)
+    found.append(audit.loc[audit["doubted"].astype(bool), "row"].head(MOST_DOUBTED))
     rows = pd.concat(found).drop_duplicates().to_numpy(dtype=np.int64)
     pictures = np.asarray(table.pixels[rows]).reshape(len(rows), *table.shape)
     write_atomically(record.folder / MISTAKES_FILE, encode_arrays({"rows": rows, "pictures": pictures}))

@@ -6,6 +6,7 @@ __all__ = [
     "claims",
     "costs",
     "data",
+    "label_audit",
     "leaderboard",
     "leaks",
     "outcomes",

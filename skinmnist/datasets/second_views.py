@@ -1,0 +1,240 @@
+"""Second pictures of one lesion, found by their looks, whatever ids the table gives them.
+
+Candidates are each picture's nearest neighbours by three descriptors that bear what a second picture changes:
+rings around the lesion's own centre bear shifts, the size of Fourier coefficients too, whitened pixels bear
+light. Candidates are then laid over each other at every small shift, with their contrast made equal
+everywhere, so that spots of the skin count as much as the lesion. What counts is not how well two pictures
+fit, for small round nevi all fit each other, but how far their fit stands out among those of both pictures
+with their other candidates (as scores of speakers are normalised: Auckenthaler et al., Digital Signal
+Processing 10, 2000).
+
+The threshold was chosen without the pairs that are known to show one lesion under two lesion ids: it is the
+lowest at which, on HAM10000 at 28x28, no pair of different diagnoses is found, for these are surely false
+(`experiments/benchmarks/second_views.py`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from skinmnist.datasets.table import PixelTable
+
+Floats = npt.NDArray[np.float32]
+
+#: Standard deviations by which a pair must stand out among the other candidates of its two pictures.
+STANDS_OUT = 4.2
+#: Fewer pictures have nothing to stand out from; of more, the search takes too long.
+FEWEST_ROWS, MOST_ROWS = 200, 20_000
+#: Sides at which pictures are laid over each other, at least and at most, and at which they are described.
+_LEAST_SIDE, _SIDE, _COARSE = 8, 28, 14
+#: Candidates of each picture by each descriptor.
+_NEIGHBOURS = 5
+#: Widths of Gaussians in pixels: details between the first two count, in contrast equal over the third.
+_FINEST, _COARSEST, _AROUND = 0.4, 1.5, 2.0
+#: Largest shift, as a share of the side, and the least spread of a picture's fits (Fisher's z).
+_SHIFT, _LEAST_SPREAD = 6 / 28, 0.05
+_BLOCK = 256
+
+
+def find_second_views(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """Find pairs among `rows` that look like two pictures of one lesion.
+
+    Returns row numbers of shape (m, 2), int64, the smaller first, in ascending order; none for tables of
+    other sizes than `FEWEST_ROWS` to `MOST_ROWS`, and for pictures too small to show details.
+    """
+    rows = np.sort(np.asarray(rows, dtype=np.int64))  # The second picture is laid over the first.
+    pairs, scores = score_pairs(table, rows)
+    return rows[pairs[scores >= STANDS_OUT]]
+
+
+def score_pairs(
+    table: PixelTable, rows: npt.NDArray[np.integer]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return candidates, positions in `rows` of shape (m, 2), and by how much each pair stands out, (m,)."""
+    if not FEWEST_ROWS <= len(rows) <= MOST_ROWS or min(table.shape[:2]) < _LEAST_SIDE:
+        return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
+    pictures = _shrunk(table, rows, _SIDE)
+    details = _details(pictures)
+    descriptors = [*_describe(pictures), _spectrum(details)]
+    pairs = _candidates(descriptors, len(rows))
+    return pairs, _standing_out(pairs, _fits(details.mean(axis=3), pairs), len(rows))
+
+
+def _shrunk(table: PixelTable, rows: npt.NDArray[np.integer], side: int) -> Floats:
+    """Return pictures of at most `side` x `side`, shape (n, height, width, channels)."""
+    height, width, _ = table.shape
+    down, across = pooling(height, side), pooling(width, side)
+    parts = []
+    for start in range(0, len(rows), _BLOCK):
+        block = np.asarray(table.pixels[rows[start : start + _BLOCK]], dtype=np.float32)
+        parts.append(_filter(block.reshape(len(block), *table.shape), down, across))
+    return np.concatenate(parts)
+
+
+def _filter(pictures: Floats, down: Floats, across: Floats) -> Floats:
+    """Apply a matrix to the columns and one to the rows of pictures."""
+    n, height, width, channels = pictures.shape
+    first = np.matmul(down, pictures.reshape(n, height, width * channels)).reshape(n, -1, width, channels)
+    return np.asarray(np.matmul(across, first))
+
+
+def _details(pictures: Floats) -> Floats:
+    """Return what stands out of its surroundings, on a scale of light, in contrast equal everywhere."""
+    light = np.log(pictures + np.float32(20))
+    details = _blurred(light, _FINEST) - _blurred(light, _COARSEST)
+    energy = _blurred(np.square(details).mean(axis=3, keepdims=True), _AROUND)
+    return np.asarray(details / np.sqrt(energy + np.float32(1e-4)))
+
+
+def _blurred(pictures: Floats, width: float) -> Floats:
+    return _filter(pictures, _gaussian(pictures.shape[1], width), _gaussian(pictures.shape[2], width))
+
+
+def _gaussian(size: int, width: float) -> Floats:
+    """Return the matrix that blurs a line of pixels; the last pixel goes on beyond the edge."""
+    reach = int(4 * width + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
+    matrix = np.zeros((size, size))
+    for offset, weight in zip(range(-reach, reach + 1), weights / weights.sum(), strict=True):
+        np.add.at(matrix, (np.arange(size), np.clip(np.arange(size) + offset, 0, size - 1)), weight)
+    return matrix.astype(np.float32)
+
+
+def _distances(height: int, width: int) -> npt.NDArray[np.float64]:
+    """Return how far each pixel is from the middle, where a picture is 28 wide and high."""
+    y, x = np.mgrid[:height, :width]
+    return 28 * np.hypot((y - (height - 1) / 2) / height, (x - (width - 1) / 2) / width)
+
+
+def _describe(pictures: Floats) -> tuple[Floats, Floats]:
+    """Return rings around the lesion's centre, and pixels, both whitened."""
+    mean, spread = pictures.mean(axis=(1, 2), keepdims=True), pictures.std(axis=(1, 2), keepdims=True)
+    down, across = (pooling(size, _COARSE) for size in pictures.shape[1:3])
+    coarse = _filter((pictures - mean) / (spread + np.float32(4)), down, across)
+    return _whitened(_rings(coarse), 25, 0.5), _whitened(coarse, 25, 1.0)
+
+
+def _rings(pictures: Floats) -> Floats:
+    """Sample pictures on seven rings of sixteen points around the centre of what is darker than the skin."""
+    n, height, width, _ = pictures.shape
+    light = pictures.mean(axis=3)
+    place = int(0.75 * height * width)
+    skin = np.partition(light.reshape(n, -1), place, axis=1)[:, place, None, None]
+    dark = np.clip(skin - light, 0, None) * np.exp(-np.square(_distances(height, width)) / 162) + 1e-6
+    y, x = np.mgrid[:height, :width]
+    mass = dark.sum(axis=(1, 2))
+    radius = (np.arange(7)[:, None] + 0.5) / 15 * min(height, width)
+    angle = np.arange(16) / 8 * np.pi
+    centre_y, centre_x = ((dark * axis).sum(axis=(1, 2)) / mass for axis in (y, x))
+    return _interpolated(
+        pictures,
+        np.clip(centre_y[:, None, None] + radius * np.sin(angle), 0, height - 1.001),
+        np.clip(centre_x[:, None, None] + radius * np.cos(angle), 0, width - 1.001),
+    )
+
+
+def _interpolated(pictures: Floats, y: npt.NDArray[np.floating], x: npt.NDArray[np.floating]) -> Floats:
+    """Return pictures at points between their pixels, shape (n, *points, channels)."""
+    top, left = y.astype(np.intp), x.astype(np.intp)
+    down, right = ((value - np.floor(value))[..., None].astype(np.float32) for value in (y, x))
+    each = np.arange(len(pictures)).reshape(-1, *[1] * (y.ndim - 1))
+    above = pictures[each, top, left] * (1 - right) + pictures[each, top, left + 1] * right
+    below = pictures[each, top + 1, left] * (1 - right) + pictures[each, top + 1, left + 1] * right
+    return np.asarray(above * (1 - down) + below * down)
+
+
+def _spectrum(details: Floats) -> Floats:
+    """Return the size of the Fourier coefficients of the middle of each picture, whitened."""
+    from scipy import fft
+
+    window = np.clip((13.5 - _distances(*details.shape[1:3])) / 4, 0, 1).astype(np.float32)
+    return _whitened(np.sqrt(np.abs(fft.rfft2(details * window[..., None], axes=(1, 2)))), 40, 0.7)
+
+
+def _whitened(values: Floats, most: int, power: float) -> Floats:
+    """Return principal components, each divided by a power of its standard deviation."""
+    values = values.reshape(len(values), -1)
+    values = values - values.mean(axis=0)
+    some = values[:: max(len(values) // 2500, 1)]
+    variances, axes = np.linalg.eigh(some.T @ some / np.float32(len(some)))
+    order = np.argsort(-variances)[:most]
+    scale = np.maximum(variances[order], 1e-9) ** (power / 2)
+    return np.asarray((values @ axes[:, order]) / scale, dtype=np.float32)
+
+
+def _candidates(descriptors: list[Floats], n: int) -> npt.NDArray[np.int64]:
+    """Return each picture's nearest neighbours by each descriptor, every pair once, the smaller first."""
+    near = np.concatenate([_nearest(values) for values in descriptors], axis=1)
+    pairs = np.stack([np.repeat(np.arange(n), near.shape[1]), near.ravel()], axis=1)
+    pairs.sort(axis=1)
+    keys = np.unique(pairs[:, 0] * n + pairs[:, 1])
+    return np.stack([keys // n, keys % n], axis=1)
+
+
+def _nearest(values: Floats) -> npt.NDArray[np.int64]:
+    lengths = np.square(values).sum(axis=1)
+    found = np.empty((len(values), _NEIGHBOURS), dtype=np.int64)
+    for start in range(0, len(values), _BLOCK):
+        block = values[start : start + _BLOCK]
+        distances = lengths - 2 * (block @ values.T)
+        each = np.arange(len(block))
+        distances[each, start + each] = np.inf
+        for place in range(_NEIGHBOURS):  # A few passes for the least cost less than to partition.
+            found[start + each, place] = least = distances.argmin(axis=1)
+            distances[each, least] = np.inf
+    return found
+
+
+def _fits(details: Floats, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return the largest correlation of the middle of the second picture with the first, over all shifts."""
+    from scipy import fft
+
+    height, width = details.shape[1:]
+    reach = [max(1, round(_SHIFT * size)) for size in (height, width)]
+    sizes = [
+        fft.next_fast_len(size + most + 1, True) for size, most in zip((height, width), reach, strict=True)
+    ]
+    lags = np.ix_(*(np.r_[0 : most + 1, size - most : size] for size, most in zip(sizes, reach, strict=True)))
+    window = np.clip((13.5 - _distances(height, width)) / 3, 0, 1).astype(np.float32)
+    whole = fft.rfft2(details, sizes, axes=(1, 2))
+    middle = fft.rfft2(details * window, sizes, axes=(1, 2)).conj()
+    energy = fft.rfft2(np.square(details), sizes, axes=(1, 2)) * fft.rfft2(window, sizes).conj()
+    below = fft.irfft2(energy, sizes, axes=(1, 2))[(slice(None), *lags)]
+    scale = 1 / np.sqrt(np.maximum(below, 1e-6))
+    length = np.sqrt((np.square(details) * window).sum(axis=(1, 2)))
+    found = np.empty(len(pairs), dtype=np.float32)
+    for start in range(0, len(pairs), _BLOCK):
+        first, second = pairs[start : start + _BLOCK].T
+        products = fft.irfft2(whole[first] * middle[second], sizes, axes=(1, 2))[(slice(None), *lags)]
+        most = (products * scale[first]).max(axis=(1, 2))
+        found[start : start + _BLOCK] = most / np.maximum(length[second], 1e-3)
+    return found
+
+
+def _standing_out(
+    pairs: npt.NDArray[np.int64], fits: npt.NDArray[np.float32], n: int
+) -> npt.NDArray[np.float64]:
+    """Return how far the fit of a pair is above those of its pictures' other candidates.
+
+    In standard deviations, of Fisher's z, averaged over both pictures.
+    """
+    z = np.arctanh(np.clip(fits.astype(np.float64), -0.99, 0.995))
+    both, twice = pairs.T.ravel(), np.tile(z, 2)
+    counts = np.bincount(both, minlength=n)
+    sums, squares = (np.bincount(both, values, minlength=n) for values in (twice, twice**2))
+    scores = np.zeros(len(pairs))
+    for side in pairs.T:
+        others = np.maximum(counts[side] - 1, 1)
+        mean = (sums[side] - z) / others
+        variance = (squares[side] - z**2) / others - mean**2
+        scores += (z - mean) / np.sqrt(np.maximum(variance, _LEAST_SPREAD**2)) / 2
+    return scores
+
+
+def pooling(size: int, side: int) -> npt.NDArray[np.float32]:
+    """Return the weights that average `size` pixels into at most `side` equal parts, shape (parts, size)."""
+    edges = np.linspace(0, size, min(side, size) + 1)[:, None]
+    pixels = np.arange(size)
+    overlap = np.clip(np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels), 0, None)
+    return (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)

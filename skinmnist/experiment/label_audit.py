@@ -1,0 +1,101 @@
+"""Labels that the models of a run doubt: confident learning on held-out probabilities.
+
+Northcutt, Jiang & Chuang, "Confident learning: estimating uncertainty in dataset labels", Journal of
+Artificial Intelligence Research 70 (2021). A class is claimed for a picture where its probability is at least
+what it is on average on the pictures of that class; so a rare class, of which models are rarely sure, is
+held to its own measure. The list is in the order of the label's own probability, which found flipped labels
+better than margins to the suggested class did (`experiments/benchmarks/label_audit.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skinmnist.experiment.cells import CellResult
+
+#: Doubted labels whose pictures a run keeps.
+MOST_DOUBTED = 24
+AUDIT_COLUMNS = ("row", "label", "suggested", "p_label", "p_suggested", "doubted")
+
+
+def audit_labels(
+    labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the class that speaks most against each label, and whether the label is doubted.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), int
+        Codes as given.
+    probabilities : ndarray of shape (n, k)
+        Of models that have not been trained on the picture.
+
+    Returns
+    -------
+    suggested : ndarray of shape (n,), int64
+        The likeliest of the classes that are claimed; where none but the label is, the likeliest other one.
+    doubted : ndarray of shape (n,), bool
+        Where a class is claimed, and the likeliest claimed one is not the label.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> labels = np.array([0, 0, 0, 1, 1])
+    >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.4, 0.6]])
+    >>> audit_labels(labels, probabilities)[1]
+    array([False, False,  True, False, False])
+    """
+    n, k = probabilities.shape
+    each, counts = np.arange(n), np.bincount(labels, minlength=k)
+    usual = np.bincount(labels, probabilities[each, labels], minlength=k) / np.maximum(counts, 1)
+    claimed = np.where((probabilities >= usual) & (counts > 0), probabilities, -1.0)
+    most = claimed.argmax(axis=1)
+    doubted = (claimed.max(axis=1) >= 0) & (most != labels)
+    others = probabilities.copy()
+    others[each, labels] = -1.0
+    return np.where(doubted, most, others.argmax(axis=1)).astype(np.int64), doubted
+
+
+def mean_probabilities(
+    results: Sequence[CellResult],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return held-out rows, ascending, their labels, and their probabilities averaged over cells.
+
+    Cells without a sampler count, where there are any: samplers distort probabilities on purpose.
+    """
+    plain = [result for result in results if result.cell.sampler == "none"] or list(results)
+    rows = np.concatenate([result.rows for result in plain])
+    found, place = np.unique(rows, return_inverse=True)
+    k = plain[0].probabilities.shape[1]
+    total = np.zeros((len(found), k))
+    np.add.at(total, place, np.concatenate([result.probabilities for result in plain]))
+    labels = np.empty(len(found), dtype=np.int64)
+    labels[place] = np.concatenate([result.labels for result in plain])
+    return found, labels, total / total.sum(axis=1, keepdims=True)
+
+
+def label_audit(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
+    """List all held-out rows, the most suspicious label first: `AUDIT_COLUMNS`.
+
+    Empty where no cell has finished.
+    """
+    if not results:
+        return pd.DataFrame(columns=list(AUDIT_COLUMNS))
+    rows, labels, probabilities = mean_probabilities(results)
+    suggested, doubted = audit_labels(labels, probabilities)
+    names, each = np.array(class_names), np.arange(len(rows))
+    columns = (
+        rows,
+        names[labels],
+        names[suggested],
+        probabilities[each, labels],
+        probabilities[each, suggested],
+        doubted,
+    )
+    frame = pd.DataFrame(dict(zip(AUDIT_COLUMNS, columns, strict=True)))
+    order = np.lexsort((rows, frame["p_label"]))
+    return frame.iloc[order].reset_index(drop=True)
