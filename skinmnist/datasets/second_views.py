@@ -24,8 +24,10 @@ Floats = npt.NDArray[np.float32]
 
 #: Standard deviations by which a pair must stand out among the other candidates of its two pictures.
 STANDS_OUT = 4.2
+#: The least correlation of two pictures laid over each other: less can stand out, but is no likeness.
+LEAST_FIT = 0.4
 #: Fewer pictures have nothing to stand out from; of more, the search takes too long.
-FEWEST_ROWS, MOST_ROWS = 200, 20_000
+FEWEST_ROWS, MOST_ROWS = 1000, 20_000
 #: Sides at which pictures are laid over each other, at least and at most, and at which they are described.
 _LEAST_SIDE, _SIDE, _COARSE = 8, 28, 14
 #: Candidates of each picture by each descriptor.
@@ -58,7 +60,8 @@ def score_pairs(
     details = _details(pictures)
     descriptors = [*_describe(pictures), _spectrum(details)]
     pairs = _candidates(descriptors, len(rows))
-    return pairs, _standing_out(pairs, _fits(details.mean(axis=3), pairs), len(rows))
+    fits = _fits(details.mean(axis=3), pairs)
+    return pairs, np.where(fits >= LEAST_FIT, _standing_out(pairs, fits, len(rows)), 0.0)
 
 
 def _shrunk(table: PixelTable, rows: npt.NDArray[np.integer], side: int) -> Floats:
