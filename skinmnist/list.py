@@ -63,7 +63,7 @@ SPLIT_LINES = {
     "dermamnist": "the published parts of DermaMNIST, which share lesions (Yang et al. 2023)",
     "dermamnist-c": "DermaMNIST-C, its correction, in which no lesion is shared (Abhishek et al. 2025)",
     "column:NAME": "each value of a column of the metadata held out by itself",
-    "FILE.csv": "a file of split (train, val, test) or fold, and image_id unless in the order of the rows",
+    "FILE.csv": "split (train, val, test) or fold by image_id, or in row order",
 }
 
 
