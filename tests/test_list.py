@@ -20,7 +20,7 @@ THERE = {
     "metrics": [*METRICS, "recall_<class>", "precision_<class>", "f1_weighted"],
     "presets": sorted(path.stem for path in shipped().glob("*.toml")),
     "checks": [check.code for check in CHECKS],
-    "splits": ["lesion", "image", "holdout", *PUBLISHED, "column:NAME", "FILE.csv"],
+    "splits": ["lesion", "image", "holdout", "own", *PUBLISHED, "column:NAME", "FILE.csv"],
 }
 
 
