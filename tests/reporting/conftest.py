@@ -87,6 +87,7 @@ def sections() -> list[str]:
         "recall",
         "confusion",
         "mistakes",
+        "label-audit",
         "samplers",
         "curves",
         "ranking",
