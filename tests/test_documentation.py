@@ -43,6 +43,11 @@ def test_links_resolve(page):
         assert not anchor or file.suffix != ".md" or anchor in anchors(file), f"{target} has no #{anchor}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_marks_of_a_merge_are_left(page):
+    assert not re.search(r"^(<<<<<<<|=======|>>>>>>>)( |$)", page.read_text(encoding="utf-8"), re.M)
+
+
 def test_there_are_links_to_look_at():
     assert sum(len(LINK.findall(page.read_text(encoding="utf-8"))) for page in PAGES) > 150
 
