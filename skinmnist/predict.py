@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--explain",
         action="store_true",
         help="write <image>-explained.png, as in a.jpg-explained.png, beside each picture: "
-        "red speaks for the answer, blue against it",
+        "red supports the answer, blue opposes it",
     )
     return parser
 
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     from skinmnist.errors import InputError
-    from skinmnist.inference.classifier import load_classifier
+    from skinmnist.inference.classifier import SYNTHETIC_WARNING, load_classifier
 
     if options.top < 1:
         raise InputError(f"received --top {options.top}; expected at least 1")
@@ -93,15 +93,17 @@ def _predict(options: argparse.Namespace) -> int:
         if options.explain and not _explain(classifier, path, answer):
             n_failed += 1
     if not options.json:
+        if classifier.manifest.synthetic:
+            print(f"warning: {SYNTHETIC_WARNING}")
         print(facts.DISCLAIMER)
     return FAILED_PICTURES if n_failed else 0
 
 
 def list_pictures(names: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Return the pictures that are named, each once, and a complaint for each name that names none.
+    """Return the named pictures, each once, and a complaint for each name without pictures.
 
-    Names are files; folders, of which the pictures are taken but not those of folders in them; patterns with
-    ``*``, ``?``, ``[...]``, and ``**`` for any folders.
+    A name is a file, a folder (without its subfolders), or a pattern with ``*``, ``?``, ``[...]``, or ``**``
+    for any folders.
     """
     listed: dict[Path, None] = {}
     complaints = []
@@ -117,7 +119,7 @@ def list_pictures(names: Iterable[str]) -> tuple[list[Path], list[str]]:
 
 
 def _pictures_of(name: str) -> tuple[list[Path], str]:
-    """Return the pictures that one name stands for, and a complaint where there is none."""
+    """Return the pictures of one name, and a complaint if there are none."""
     path = Path(name)
     if path.is_dir():
         files = sorted(path.iterdir())
@@ -129,7 +131,7 @@ def _pictures_of(name: str) -> tuple[list[Path], str]:
         # Path.glob takes no pattern that begins at the root.
         files = sorted(map(Path, glob.glob(name, recursive=True)))  # noqa: PTH207
         pictures = [file for file in files if _is_picture(file)]
-        complaint = f"no picture fits the pattern {name}; check it"
+        complaint = f"no picture matches the pattern {name}; check it"
     return pictures, _left_out(files) or ("" if pictures else complaint)
 
 
@@ -184,10 +186,13 @@ def _show(path: Path, prediction: Prediction, options: argparse.Namespace, width
     if options.json:
         print(json.dumps({"image": str(path), **prediction.to_dict(options.top)}))
         return
+    from skinmnist.inference.classifier import SYNTHETIC_WARNING
+
     top = ", ".join(f"{label} {share:.1%}" for label, share in prediction.top(options.top))
-    print(f"{printable(path):<{widths[0]}}  {prediction.name:<{widths[1]}}  {top}")
+    print(f"{printable(path):<{widths[0]}}  {prediction.answer:<{widths[1]}}  {top}")
     for warning in prediction.warnings:
-        print(f"    warning: {warning}")
+        if warning != SYNTHETIC_WARNING:  # It concerns all pictures, and is printed once below them.
+            print(f"    warning: {warning}")
 
 
 def _explain(classifier: Classifier, path: Path, prediction: Prediction) -> bool:

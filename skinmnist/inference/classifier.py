@@ -24,14 +24,21 @@ from skinmnist.inference.occlusion import draw_explanation, occlusion_map
 #: Pictures that are opened before they are looked at together.
 CHUNK_PICTURES = 256
 
-SYNTHETIC_WARNING = (
-    "The model was trained on pictures that skinmnist has drawn: its answers say nothing about real skin."
-)
+#: How many times as probable as every other class the most probable one is in a decided answer.
+DECIDED = 2.0
+#: Classes that an undecided answer names; the others are counted.
+NAMED = 3
+OUT_OF_DISTRIBUTION = "out of distribution"
+
+SYNTHETIC_WARNING = "The model was trained on synthetic pictures; its answers say nothing about real skin."
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """A model's answer to one picture. It is no diagnosis.
+    """A model's answer to one picture. It is not a diagnosis.
+
+    The answer is *undecided* where another class is at least half as probable as the most probable one, and
+    *out of distribution* where the picture is unlike nearly all training pictures.
 
     Attributes
     ----------
@@ -47,12 +54,25 @@ class Prediction:
     warnings : tuple of str
         Why the answer should be doubted, one sentence each.
     novelty_score : float or None
-        How unlike the training pictures this one is; above 1 it is beyond nearly all of them. None where the
-        model has no such score.
+        How unlike the training pictures this one is; above 1 it is more unlike than nearly all of them. None
+        where the model has no such score.
     pixels : ndarray of shape (height, width, channels), uint8
         The picture as the model saw it.
     notice : str
-        That this is no medical device.
+        The disclaimer: skinmnist is not a medical device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinmnist import Prediction
+    >>> names = {"bcc": "Basal cell carcinoma", "df": "Dermatofibroma", "nv": "Melanocytic nevus"}
+    >>> shares = {"bcc": 0.45, "df": 0.40, "nv": 0.15}
+    >>> pixels = np.zeros((8, 8, 3), dtype=np.uint8)
+    >>> prediction = Prediction("bcc", names["bcc"], 0.45, shares, names, (), 0.8, pixels)
+    >>> prediction.candidates
+    ('bcc', 'df')
+    >>> prediction.answer
+    'undecided: basal cell carcinoma or dermatofibroma'
     """
 
     label: str
@@ -65,6 +85,37 @@ class Prediction:
     pixels: npt.NDArray[np.uint8]
     notice: str = facts.DISCLAIMER
 
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Short names of all classes at least half as probable as the most probable, which comes first."""
+        return tuple(
+            label for label, share in self.top(len(self.probabilities)) if share * DECIDED >= self.probability
+        )
+
+    @property
+    def undecided(self) -> bool:
+        """Whether more than one class is a candidate."""
+        return len(self.candidates) > 1
+
+    @property
+    def out_of_distribution(self) -> bool:
+        """Whether the picture is beyond the limit of the novelty score."""
+        return self.novelty_score is not None and self.novelty_score > 1
+
+    @property
+    def answer(self) -> str:
+        """The answer in words: a class, ``"undecided: ..."`` or ``"out of distribution"``."""
+        if self.out_of_distribution:
+            return OUT_OF_DISTRIBUTION
+        names = [self.full_names[label] for label in self.candidates]
+        if len(names) == 1:
+            return names[0]
+        further = len(names) - NAMED
+        listed = [_in_a_sentence(name) for name in names[:NAMED]]
+        if further > 0:
+            listed.append("1 other" if further == 1 else f"{further} others")
+        return f"undecided: {', '.join(listed[:-1])} or {listed[-1]}"
+
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """Return the k most probable classes and their probabilities, the most probable first."""
         ordered = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
@@ -73,6 +124,9 @@ class Prediction:
     def to_dict(self, k: int | None = None) -> dict[str, Any]:
         """Return what JSON can hold: everything but the pixels, with k also the ``top`` k classes."""
         content: dict[str, Any] = {
+            "answer": self.answer,
+            "undecided": self.undecided,
+            "candidates": list(self.candidates),
             "label": self.label,
             "name": self.name,
             "probability": self.probability,
@@ -86,7 +140,10 @@ class Prediction:
         return content
 
     def __repr__(self) -> str:
-        lines = [f"<Prediction: {self.name} ({self.label}), {self.probability:.1%}"]
+        decided = not (self.undecided or self.out_of_distribution)
+        lines = [
+            f"<Prediction: {self.answer}" + (f" ({self.label}), {self.probability:.1%}" if decided else "")
+        ]
         lines += [f"  {label:<8} {share:6.1%}" for label, share in self.top(len(self.probabilities))]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         return "\n".join([*lines, f"  {self.notice}>"])
@@ -98,8 +155,18 @@ class Prediction:
             f"<div style='background:#4a6fa5;height:.8em;width:{100 * share:.1f}%'></div></td></tr>"
             for label, share in self.top(len(self.probabilities))
         )
+        # Greyed out: these probabilities are of classes that the picture need not belong to.
+        faded = " style='opacity:.45'" if self.out_of_distribution else ""
         warnings = "".join(f"<p><b>Warning:</b> {html.escape(one)}</p>" for one in self.warnings)
-        return f"<table>{rows}</table>{warnings}<p><small>{html.escape(self.notice)}</small></p>"
+        return (
+            f"<p><b>{html.escape(self.answer)}</b></p>{warnings}<table{faded}>{rows}</table>"
+            f"<p><small>{html.escape(self.notice)}</small></p>"
+        )
+
+
+def _in_a_sentence(name: str) -> str:
+    """Return a class's name without its capital, where the capital is ours and not that of a proper name."""
+    return name[0].lower() + name[1:] if name in facts.CLASS_TITLES.values() else name
 
 
 class Classifier:
@@ -112,7 +179,7 @@ class Classifier:
     Attributes
     ----------
     manifest : Manifest
-        What the model is, what it learnt from and what it may claim.
+        What the model is, what it was trained on and what it may claim.
     title : str
         What kind of model it is.
     shape : tuple of int
@@ -172,12 +239,12 @@ class Classifier:
         Raises
         ------
         InputError
-            Where it is no picture that can be opened.
+            If the picture cannot be opened.
         """
         return self._predictions(self._row(image)[None])[0]
 
     def classify_many(self, images: Iterable[Any]) -> list[Prediction | InputError]:
-        """Classify pictures; in place of one that cannot be opened stands the error that says why."""
+        """Classify pictures; one that cannot be opened yields an InputError, returned in its place."""
         results: list[Prediction | InputError] = []
         waiting = iter(images)
         while chunk := [self._row_or_error(image) for image in itertools.islice(waiting, CHUNK_PICTURES)]:
@@ -187,7 +254,7 @@ class Classifier:
         return results
 
     def explain(self, image: Any) -> npt.NDArray[np.float64]:
-        """Return how much each part of a picture speaks for the answer.
+        """Return how much each part of a picture supports the answer.
 
         Returns
         -------
@@ -224,8 +291,8 @@ class Classifier:
         warnings = [SYNTHETIC_WARNING] if self.manifest.synthetic else []
         if novelty is not None and novelty > 1:
             warnings.append(
-                f"The picture is unlike those that the model learnt from (novelty score "
-                f"{max(novelty, 1.01):.2f}, where 1 is the limit): do not rely on the answer."
+                f"The picture is unlike those that the model was trained on (novelty score "
+                f"{max(novelty, 1.01):.2f}; the limit is 1). Do not rely on the answer."
             )
         return Prediction(
             label=self.class_names[best],
@@ -242,12 +309,12 @@ class Classifier:
 def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     """Read a model file that `python -m skinmnist.train` has written.
 
-    Nothing that came with the file is executed; what is not exactly such a file is refused.
+    Nothing in the file is executed; any other file is refused.
 
     Raises
     ------
     InputError
-        Where it is no model file that this version can read, or is damaged.
+        If the file is damaged, or is not a model file that this version can read.
     """
     return Classifier(read_model(path))
 
@@ -255,7 +322,7 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
 def classify_image(
     image: Any, model: str | os.PathLike[str] | Classifier | None = None
 ) -> Prediction | list[Prediction | InputError]:
-    """Classify a picture, or several. The answer is no diagnosis.
+    """Classify a picture, or several. The answer is not a diagnosis.
 
     Parameters
     ----------
@@ -267,12 +334,12 @@ def classify_image(
     Returns
     -------
     Prediction or list
-        For several pictures a list, in which an `InputError` stands for each that cannot be opened.
+        For several pictures a list, with an `InputError` in place of each that cannot be opened.
 
     Raises
     ------
     InputError
-        Where a single picture cannot be opened, or there is no model.
+        If a single picture cannot be opened, or there is no model.
     """
     classifier = model if isinstance(model, Classifier) else _load(model)
     if isinstance(image, list | tuple) or (isinstance(image, np.ndarray) and image.ndim == 4):

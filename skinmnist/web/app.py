@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import threading
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from skinmnist.datasets.images.limits import LARGE_PIXELS, check_limits
 from skinmnist.datasets.images.pictures import FORMATS_SAID, MAX_BYTES, MAX_PIXELS, open_picture, picture_row
 from skinmnist.datasets.mapped import trim_memory
 from skinmnist.errors import InputError
+from skinmnist.inference.classifier import SYNTHETIC_WARNING
 from skinmnist.text import template_environment
 from skinmnist.web.guard import Bodies, Guard
 
@@ -42,6 +45,11 @@ SHOWN = {
     "accuracy": "Accuracy",
     "recall_mel": "Melanoma recall",
 }
+#: Pixels along a side of a sample picture.
+SAMPLE_SIDE = 96
+#: The last sample: a picture without a lesion, for which the model should have no answer.
+NO_LESION = "No lesion"
+_SAMPLING = threading.Lock()
 _HERE = Path(__file__).parent
 
 
@@ -49,10 +57,10 @@ def make_app(model: Classifier, host: str = "127.0.0.1") -> Guard:
     """Make the application for one model, which is called from several threads; it stores no request.
 
     ``GET /`` is the page, ``GET /api/model`` describes the model, ``POST /api/classify`` takes a picture (the
-    body itself, or the one file of a form) and returns the model's answer as JSON; with ``?pictures=1`` also
-    the picture as the model saw it and the map of what the answer depends on, as data URIs. An error is
-    ``{"error": "one sentence"}``. Requests for other names than that of `host`, which the server listens on,
-    are refused.
+    body itself, or the only file of a form) and returns the model's answer as JSON; with ``?pictures=1`` also
+    the picture as the model saw it and the map of what the answer depends on, as data URIs. ``GET
+    /samples/0.png`` and the following are synthetic pictures to try. An error is ``{"error": "one
+    sentence"}``. Requests for names other than `host`, which the server listens on, are refused.
     """
     desk = _Desk(model)
     files = [
@@ -65,6 +73,7 @@ def make_app(model: Classifier, host: str = "127.0.0.1") -> Guard:
     routes += [
         Route("/api/model", desk.describe),
         Route("/api/classify", desk.classify, methods=["POST"]),
+        Route("/samples/{number:int}.png", _sample),
     ]
     handlers: dict[Any, Any] = {HTTPException: _refused, Exception: _unexpected}
     return Guard(Starlette(routes=routes, exception_handlers=handlers), host)
@@ -145,7 +154,46 @@ def _is_large(content: bytes) -> bool:
 
 
 def _page(description: dict[str, Any]) -> bytes:
-    return template_environment(_HERE).get_template("page.html").render(model=description).encode()
+    lesions = set(description["classes"]) <= set(facts.CLASS_NAMES)
+    page = template_environment(_HERE).get_template("page.html")
+    return page.render(
+        model=description,
+        synthetic_warning=SYNTHETIC_WARNING,
+        samples=_sample_names() if lesions else (),
+        side=SAMPLE_SIDE,
+    ).encode()
+
+
+def _sample_names() -> tuple[str, ...]:
+    return (*facts.CLASS_TITLES.values(), NO_LESION)
+
+
+@lru_cache(maxsize=1)
+def _sample_pictures() -> tuple[bytes, ...]:
+    """Draw a synthetic lesion of each class, and a picture of something else, as PNG."""
+    from skinmnist.datasets.synthetic.lesions import make_lesions
+    from skinmnist.datasets.table import to_images
+
+    n_classes = len(facts.CLASS_NAMES)
+    table = make_lesions(5 * n_classes, class_weights=[1] * n_classes, size=SAMPLE_SIDE, random_state=1)
+    images = to_images(table.pixels, table.shape)
+    first = [int(np.argmax(table.labels == code)) for code in range(n_classes)]
+    across, down = np.meshgrid(*[np.arange(SAMPLE_SIDE) // (SAMPLE_SIDE // 8)] * 2)
+    board = np.array([[235, 232, 220], [30, 96, 120]], dtype=np.uint8)[(across + down) % 2]
+    return tuple(_png(image) for image in [*images[first], board])
+
+
+def _sample_pictures_once() -> tuple[bytes, ...]:
+    with _SAMPLING:  # A browser asks for all of them at once.
+        return _sample_pictures()
+
+
+async def _sample(request: Request) -> Response:
+    number = request.path_params["number"]
+    if number >= len(_sample_names()):
+        raise HTTPException(404)
+    pictures = await anyio.to_thread.run_sync(_sample_pictures_once)
+    return Response(pictures[number], media_type="image/png")
 
 
 def _file(content: bytes, kind: str) -> Any:

@@ -1,4 +1,4 @@
-// Pictures in, cards out. Nothing is ever parsed as markup: text is set as text, from templates of the page.
+// Turns pictures into cards. Nothing is parsed as markup: text is set as text, in templates of the page.
 "use strict";
 
 const SIDE_BY_SIDE = 2;
@@ -15,6 +15,7 @@ const answers = document.getElementById("answers");
 const status = document.getElementById("status");
 const clear = document.getElementById("clear");
 const curtain = document.getElementById("curtain");
+const synthetic = document.getElementById("synthetic");
 const waiting = [];
 let working = 0;
 
@@ -33,9 +34,19 @@ function add(files) {
     cards.append(card);
     waiting.push({ file, card });
   }
-  answers.prepend(cards); // What came last stands nearest to where it went in.
+  answers.prepend(cards); // The newest is next to where pictures go in.
   showStatus();
   work();
+  reveal();
+}
+
+// On a phone the answers are below the fold, and a card without its answer is too short to scroll to the top.
+function reveal() {
+  const newest = answers.firstElementChild;
+  const isPhone = innerWidth < 608;
+  if (!newest || (!isPhone && newest.getBoundingClientRect().top < 0.6 * innerHeight)) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  newest.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "start" });
 }
 
 function drop(card) {
@@ -81,7 +92,7 @@ async function ask(file) {
       signal: AbortSignal.timeout(1000 * SECONDS),
     });
   } catch {
-    throw new Error("There was no answer; see whether the program behind this page still runs.");
+    throw new Error("No answer; see whether the program behind this page still runs.");
   }
   const prediction = await response.json().catch(() => ({ error: "The answer was cut short; try again." }));
   if (!response.ok) throw new Error(prediction.error);
@@ -96,9 +107,13 @@ function fail(card, sentence) {
 function show(card, file, prediction) {
   const answer = copy("answer");
   const part = (name) => answer.querySelector(name);
-  part(".verdict .name").textContent = prediction.name;
-  part(".verdict .share").textContent = percent(prediction.probability);
+  const beyond = prediction.unfamiliarity > 1;
+  answer.classList.toggle("beyond", beyond);
+  part(".verdict .name").textContent = prediction.answer.replace(/^./, (letter) => letter.toUpperCase());
+  if (beyond || prediction.undecided) part(".verdict .share").remove();
+  else part(".verdict .share").textContent = percent(prediction.probability);
   for (const warning of prediction.warnings) {
+    if (synthetic && warning === synthetic.textContent) continue;
     const banner = document.createElement("p");
     banner.className = "banner";
     banner.textContent = warning;
@@ -110,15 +125,18 @@ function show(card, file, prediction) {
   part(".seen img").src = prediction.seen;
   part(".explanation img").src = prediction.explanation;
   const sorted = Object.entries(prediction.probabilities).sort((one, other) => other[1] - one[1]);
-  for (const [label, share] of sorted) part(".bars").append(bar(label, share));
+  for (const [label, share] of sorted) {
+    part(".bars").append(bar(label, share, prediction.candidates.includes(label)));
+  }
   if (prediction.unfamiliarity === null) part(".novelty").remove();
   else part(".novelty").textContent = `Novelty ${prediction.unfamiliarity.toFixed(2)}; the limit is 1.`;
-  part(".notice").textContent = prediction.notice;
   card.querySelector(".working").replaceWith(answer);
+  if (card === answers.firstElementChild) reveal();
 }
 
-function bar(label, share) {
+function bar(label, share, candidate) {
   const line = copy("bar");
+  line.classList.toggle("candidate", candidate);
   line.querySelector(".class").textContent = classNames.get(label) || label;
   line.querySelector(".percent").textContent = percent(share);
   line.querySelector(".fill").style.transform = `scaleX(${share})`;
@@ -130,7 +148,7 @@ function showStatus(sentence) {
   const open = answers.querySelectorAll("[aria-busy]").length;
   clear.hidden = all === 0;
   const pictures = all === 1 ? "1 picture" : `${all} pictures`;
-  const progress = open ? `Looking at ${pictures}, ${open} to go` : `${pictures}`;
+  const progress = open ? `Classifying ${pictures}, ${open} to go` : `${pictures}`;
   status.textContent = sentence || (all ? progress : "");
 }
 
@@ -140,9 +158,17 @@ chooser.addEventListener("change", () => {
 });
 chooser.addEventListener("keydown", (event) => {
   if (event.key !== "Enter") return;
-  event.preventDefault(); // Some browsers open a chooser with Space only; none shall open two.
+  event.preventDefault(); // Some browsers open the chooser with Space only; others would open two.
   chooser.click();
 });
+for (const sample of document.querySelectorAll(".sample")) {
+  sample.addEventListener("click", async () => {
+    const name = `${sample.textContent} (synthetic)`;
+    const picture = await fetch(sample.querySelector("img").src).then((response) => response.blob()).catch(() => null);
+    if (picture) add([new File([picture], name, { type: "image/png" })]);
+    else showStatus("The sample cannot be loaded; see whether the program behind this page still runs.");
+  });
+}
 clear.addEventListener("click", () => {
   waiting.length = 0;
   for (const card of [...answers.children]) forget(card);
@@ -152,7 +178,7 @@ clear.addEventListener("click", () => {
 document.addEventListener("paste", (event) => {
   const files = [...event.clipboardData.files];
   if (files.length) add(files);
-  else showStatus("What was pasted holds no picture.");
+  else showStatus("The clipboard holds no picture.");
 });
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -166,7 +192,7 @@ document.addEventListener("drop", (event) => {
   curtain.hidden = true;
   const files = [...event.dataTransfer.files];
   if (files.length) add(files);
-  else showStatus("What was dropped is no file; save the picture first.");
+  else showStatus("Only files can be dropped; save the picture first.");
 });
 document.getElementById("example").textContent =
   `curl --data-binary @picture.jpg ${location.origin}/api/classify`;

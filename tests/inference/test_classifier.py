@@ -72,6 +72,7 @@ def test_top_and_dict(classifier, picture):
     assert found.top(1) == [(found.label, found.probability)]
     content = json.loads(json.dumps(found.to_dict(2)))
     assert content["label"] == found.label
+    assert (content["answer"], content["undecided"]) == (found.answer, len(content["candidates"]) > 1)
     assert [one["label"] for one in content["top"]] == [label for label, _ in found.top(2)]
     assert content["notice"] == facts.DISCLAIMER
 
@@ -124,3 +125,51 @@ def test_classify_image_takes_the_newest_model(tiny, picture, tmp_path, monkeypa
     (tmp_path / "models" / "new.skm").write_bytes(b"changed")
     with pytest.raises(InputError, match="not a usable model file"):
         classify_image(picture)
+
+
+def predicted(shares, novelty=None):
+    names = facts.CLASS_NAMES[: len(shares)]
+    titles = {name: facts.CLASS_TITLES[name] for name in names}
+    best = names[int(np.argmax(shares))]
+    shown = dict(zip(names, shares, strict=True))
+    return Prediction(
+        best, titles[best], max(shares), shown, titles, (), novelty, np.zeros((8, 8, 3), np.uint8)
+    )
+
+
+@pytest.mark.parametrize(
+    ("shares", "answer"),
+    [
+        ([0.1, 0.8, 0.1], "Basal cell carcinoma"),
+        ([0.1, 0.61, 0.29], "Basal cell carcinoma"),
+        ([0.1, 0.5, 0.4], "undecided: basal cell carcinoma or benign keratosis"),
+        (
+            [0.5, 0.25, 0.25],
+            "undecided: actinic keratosis / Bowen's disease, basal cell carcinoma or benign keratosis",
+        ),
+        (
+            [0.1, 0.18, 0.18, 0.18, 0.18, 0.18],
+            "undecided: basal cell carcinoma, benign keratosis, dermatofibroma or 3 others",
+        ),
+    ],
+)
+def test_an_answer_without_a_clear_lead_is_undecided(shares, answer):
+    prediction = predicted(shares)
+    assert prediction.answer == answer
+    assert prediction.undecided == answer.startswith("undecided")
+    assert prediction.candidates[0] == prediction.label
+    assert set(prediction.candidates) == {
+        name for name, share in prediction.probabilities.items() if 2 * share >= max(shares)
+    }
+    assert answer in repr(prediction)
+    assert prediction._repr_html_().count("<tr>") == len(shares)
+
+
+def test_a_picture_out_of_distribution_has_no_answer():
+    inside, beyond = (predicted([0.9, 0.1], novelty) for novelty in (1.0, 1.01))
+    assert (inside.out_of_distribution, beyond.out_of_distribution) == (False, True)
+    assert beyond.answer == "out of distribution"
+    assert "Actinic keratosis / Bowen's disease (akiec), 90.0%" in repr(inside)
+    assert "90.0%" not in repr(beyond).splitlines()[0]
+    assert "opacity" in beyond._repr_html_()
+    assert "opacity" not in inside._repr_html_()

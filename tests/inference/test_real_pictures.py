@@ -25,4 +25,4 @@ def test_file_and_model_in_memory_agree_on_thumbnails(size, real_tables):
     found = Classifier(decode_model(model.content)).classify_many(paths)
     shares = np.array([list(prediction.probabilities.values()) for prediction in found])
     np.testing.assert_allclose(shares, model.predict_proba(rows), atol=1e-6, rtol=0)
-    assert not any("skinmnist has drawn" in warning for one in found for warning in one.warnings)
+    assert not any("synthetic pictures" in warning for one in found for warning in one.warnings)

@@ -14,9 +14,15 @@ from skinmnist.inference.classifier import Prediction
 from skinmnist.web.app import make_app
 from skinmnist.web.server import make_server, open_socket
 
+#: The mean level from which on the stand-in is undecided.
+UNDECIDED_LEVEL = 200
+
 
 class StandIn:
-    """Says that a picture is of the class whose code is its mean level modulo the classes."""
+    """Says that a picture is of the class whose code is its mean level modulo the classes.
+
+    From `UNDECIDED_LEVEL` on, the class that follows is half as probable.
+    """
 
     title = "Stand-in <b>model</b>"
     shape = (28, 28, 3)
@@ -28,6 +34,8 @@ class StandIn:
         row = picture_row(open_picture(image), self.shape)
         shares = np.full(len(self.class_names), 0.01)
         shares[int(row.mean()) % len(shares)] = 1
+        if row.mean() >= UNDECIDED_LEVEL - 1:
+            shares[(int(row.mean()) + 1) % len(shares)] = 0.6
         shares /= shares.sum()
         best = int(shares.argmax())
         strange = 2.0 if np.ptp(row) == 0 else 0.5

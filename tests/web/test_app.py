@@ -277,3 +277,23 @@ def test_nothing_that_trains_is_imported():
         "for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_sample_pictures_are_small_and_differ(page):
+    found = [page.ask(path=f"/samples/{number}.png") for number in range(8)]
+    assert {status for status, _, _ in found} == {200}
+    pictures = [Image.open(io.BytesIO(body)) for _, _, body in found]
+    assert {(picture.format, picture.size) for picture in pictures} == {("PNG", (96, 96))}
+    assert len({body for _, _, body in found}) == 8
+    assert sum(len(body) for _, _, body in found) < 2**18
+    assert page.ask(path="/samples/8.png")[0] == 404
+
+
+def test_only_models_of_these_classes_have_samples(page):
+    class Other(StandIn):
+        class_names = ("b_cell", "t_cell")
+        full_names = class_names
+
+    assert page.ask()[2].count(b'class="sample"') == 8
+    with Running(Other()) as running:
+        assert b'class="sample"' not in running.ask()[2]

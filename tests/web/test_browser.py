@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from PIL import Image
-from standing_in import Running, StandIn, png, speckled
+from standing_in import UNDECIDED_LEVEL, Running, StandIn, png, speckled
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
@@ -74,7 +74,8 @@ def test_upload(opened):
     expect(card.locator(".verdict .name")).to_have_text(answer.name)
     expect(card.locator(".bars li")).to_have_count(7)
     expect(card.locator(".bars li").first).to_contain_text(f"{answer.name}{100 * answer.probability:.1f} %")
-    expect(card.locator(".notice")).to_have_text(answer.notice)
+    expect(opened.locator("footer")).to_have_text(answer.notice)
+    expect(opened.get_by_text("medical device")).to_have_count(1)
     expect(card.locator(".novelty")).to_have_text("Novelty 0.50; the limit is 1.")
     expect(card.locator(".banner")).to_have_count(0)
     expect(opened.locator("footer")).to_be_in_viewport()
@@ -88,6 +89,27 @@ def test_upload(opened):
     widths = card.locator(".fill").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
     assert widths == sorted(widths, reverse=True)
     assert widths[0] > 10 * widths[1] > 0
+
+
+def test_samples(opened):
+    samples = opened.locator(".sample")
+    expect(samples).to_have_count(8)
+    samples.nth(3).click()
+    card = cards(opened, 1).first
+    expect(card.locator(".file")).to_have_text("Dermatofibroma (synthetic)")
+    expect(card.locator(".verdict")).to_be_in_viewport()
+    assert card.locator(".original img").evaluate("image => image.naturalWidth") == 96
+
+
+def test_an_undecided_answer(opened):
+    opened.set_input_files("#chooser", [given("between.png", speckled(UNDECIDED_LEVEL))])
+    card = cards(opened, 1).first
+    answer = StandIn().classify(speckled(UNDECIDED_LEVEL))
+    assert answer.undecided
+    expect(card.locator(".verdict")).to_have_text(answer.answer.capitalize())
+    expect(card.locator(".candidate .class")).to_have_text(
+        [answer.full_names[label] for label in answer.candidates]
+    )
 
 
 def test_several_at_once_and_wrong_ones(opened):
@@ -126,6 +148,8 @@ def test_what_the_server_says_is_text(opened):
     opened.set_input_files("#chooser", [given("grey.png", grey)])
     card = cards(opened, 1).first
     expect(card.locator(".banner")).to_have_text("The picture is unlike <i>those</i> that were learnt.")
+    expect(card.locator(".beyond .verdict")).to_have_text("Out of distribution")
+    assert "%" not in card.locator(".verdict").text_content()
     expect(opened.locator(".kicker")).to_contain_text("Stand-in <b>model</b>")
 
 
@@ -157,7 +181,7 @@ def test_drag(opened):
     assert cards(opened, 2).locator(".file").all_text_contents() == ["one.png", "two.png"]
     expect(opened.locator(".failed")).to_have_count(0)
     dropped(opened, "() => { const t = new DataTransfer(); t.setData('text/plain', 'x'); return t; }")
-    expect(opened.locator("#status")).to_contain_text("no file")
+    expect(opened.locator("#status")).to_contain_text("Only files can be dropped")
 
 
 def test_paste(opened):
@@ -170,7 +194,7 @@ def test_paste(opened):
     expect(cards(opened, 1).locator(".verdict")).to_be_visible()
     opened.evaluate("navigator.clipboard.writeText('words')")
     opened.keyboard.press("Control+V")
-    expect(opened.locator("#status")).to_contain_text("holds no picture")
+    expect(opened.locator("#status")).to_contain_text("The clipboard holds no picture")
 
 
 def test_keyboard_only(opened):
@@ -184,6 +208,9 @@ def test_keyboard_only(opened):
     assert chooser.value.is_multiple()
     chooser.value.set_files([given("first.png", speckled(20)), given("second.png", speckled(30))])
     cards(opened, 2)
+    for _ in range(8):
+        opened.keyboard.press("Tab")
+        assert opened.evaluate("document.activeElement.className") == "sample"
     opened.keyboard.press("Tab")
     assert opened.evaluate("document.activeElement.id") == "clear"
     opened.keyboard.press("Tab")
@@ -194,7 +221,8 @@ def test_keyboard_only(opened):
     opened.keyboard.press("Space")
     cards(opened, 0)
     assert opened.evaluate("document.activeElement.id") == "chooser"
-    opened.keyboard.press("Tab")
+    for _ in range(9):
+        opened.keyboard.press("Tab")
     opened.keyboard.press("Enter")
     expect(opened.locator("details").first).to_have_attribute("open", "")
 
@@ -218,8 +246,8 @@ def test_ink_stands_out(browser, server, scheme):
     read = """pair => pair.map(([name, property]) =>
         getComputedStyle(document.querySelector(name))[property].match(/[\\d.]+/g).slice(0, 3).map(Number))"""
     for text, behind in (
-        ("body", "body"), (".deck", "body"), (".banner", ".banner"), (".act", ".act"),
-        (".percent", ".card"), (".notice", ".card"), (".for", ".card"), (".against", ".card"),
+        ("body", "body"), (".deck", "body"), (".sample", ".sample"), (".act", ".act"),
+        (".percent", ".card"), ("footer", "footer"), (".for", ".card"), (".against", ".card"),
     ):  # fmt: skip
         ink, paper = page.evaluate(read, [[text, "color"], [behind, "backgroundColor"]])
         assert contrast(ink, paper) >= 3.7 if text in (".for", ".against") else contrast(ink, paper) >= 4.5
