@@ -12,6 +12,7 @@ import pytest
 
 import skinmnist
 from skinmnist.analysis.checks import CHECKS
+from skinmnist.experiment.run_folder.file_names import RUN
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -140,6 +141,13 @@ def test_printed_tables_name_scripts_that_are_there():
 
 
 # Formats
+
+
+def test_every_file_of_a_run_folder_is_explained():
+    page = (DOCS / "reference" / "file_formats.md").read_text(encoding="utf-8")
+    folders = {series.folder.partition("/")[0] for series in RUN.series}
+    named = {name.partition("/")[0] + "/" if "/" in name else name for name in RUN.files}
+    assert not [name for name in {*named, *(f"{one}/" for one in folders)} if f"`{name}`" not in page]
 
 
 @cache
