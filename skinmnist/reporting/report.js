@@ -20,3 +20,28 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     });
   });
 }
+
+// Folded parts open for a link to them, and on paper; a wide screen shows the contents.
+const openTarget = () => {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const fold = target && target.closest("details");
+  if (!fold || fold.open) return;
+  fold.open = true;
+  target.scrollIntoView();
+};
+addEventListener("hashchange", openTarget);
+openTarget();
+addEventListener("beforeprint", () => {
+  for (const fold of document.querySelectorAll("details:not([open])")) {
+    fold.open = true;
+    fold.dataset.printed = "";
+  }
+});
+addEventListener("afterprint", () => {
+  for (const fold of document.querySelectorAll("details[data-printed]")) {
+    fold.open = false;
+    delete fold.dataset.printed;
+  }
+});
+const contents = document.querySelector(".contents details");
+if (contents && matchMedia("screen and (min-width: 78rem)").matches) contents.open = true;

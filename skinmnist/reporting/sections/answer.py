@@ -1,4 +1,4 @@
-"""The lead of the page: the answer of the run in one sentence, its key numbers, and what is unfinished."""
+"""The lead of the page: the answer of the run, what it rests on, some lesions, and what is unfinished."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.reporting.format import (
     base_model,
     count,
-    duration,
+    ends,
     evidence,
     fixed,
     listing,
     pair_title,
+    shorten,
+    signed,
     titled,
     with_spread,
 )
 from skinmnist.reporting.sections.certainty import comparisons_with, with_control
+from skinmnist.reporting.sections.outcomes import class_noun, class_of_interest
+from skinmnist.reporting.theme import Captioned, embed_strip
 
-#: A verdict on the best pair within a sentence.
-_IN_BRIEF = {
-    BETTER: "better",
-    WORSE: "not better in the folds they share",
-    EQUAL: EQUAL,
-    UNDECIDED: UNDECIDED,
-}
+#: Pictures of the strip, and of more classes than these only the first.
+_LONGEST_STRIP = 14
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
@@ -42,7 +41,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
     record = analysis.record
     return {
         "answer": answer(analysis),
-        "key_numbers": key_numbers(record),
+        "strip": draw_strip(record),
         "failed": failed_cells(record),
         "pending": pending_cells(record),
     }
@@ -50,49 +49,146 @@ def context(analysis: Analysis) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Answer:
-    """One sentence, in two parts so that the first can be set in bold, and its caveats."""
+    """What a reader may act on, and what it rests on.
+
+    Attributes
+    ----------
+    best, statement : str
+        The pair with the highest macro-F1, and what it misses.
+    alternative : str
+        The pair that misses fewest of the class of interest, and what that costs.
+    verdict : str
+        Whether the sampler of the best pair made a difference.
+    remarks : tuple of str
+        The evidence, for a later section.
+    """
 
     best: str
     statement: str
+    alternative: str = ""
+    verdict: str = ""
     remarks: tuple[str, ...] = ()
 
 
 def answer(analysis: Analysis) -> Answer:
-    """Say which pair has the highest mean macro-F1, by how much, and what the verdicts say of that."""
+    """Say which pair has the highest mean macro-F1, what it misses, and what missing fewer would cost."""
     board = titled(analysis.record.info, analysis.leaderboard)
     board = board[~board["corrected"]]
     pairs = board[~board["reference"]]
     if pairs.empty:
         return Answer("No cell has finished,", "so there is nothing to compare yet.")
     best = pairs.iloc[0]
-    verb = (
-        f"has the highest mean macro-F1 of {len(pairs)} pairs,"
-        if len(pairs) > 1
-        else "has a mean macro-F1 of"
-    )
-    statement = f"{verb} {with_spread(best['macro_f1'], best['macro_f1_sd'])}"
-    gaps = [
-        *_above_none(pairs, best, analysis),
-        *_above_base(pairs, best, base_model(analysis.record.info, best["model"])),
-        *_above_majority(board, best),
-    ]
-    if gaps:
-        statement += f": that is {listing(gaps)}"
+    verb = "has the highest macro-F1" if len(pairs) > 1 else "has a macro-F1 of"
+    value = f"({fixed(best['macro_f1'])})" if len(pairs) > 1 else fixed(best["macro_f1"])
+    caveat, alternative = _missed(pairs, analysis)
     remarks = [
+        *_gaps(board, pairs, best, analysis),
         *_ties(pairs, best),
         *_test_against_none(best, analysis),
         *_on_equal_terms(best, analysis),
-        *_no_gain(pairs, best, analysis),
         *_test_against_correction(best, analysis),
         *_spread(best, _one_part(analysis.record)),
     ]
-    return Answer(_pair_name(best), f"{statement}.", tuple(remarks))
+    return Answer(
+        _pair_name(best),
+        f"{verb} {value}{caveat}.",
+        alternative,
+        _verdict(pairs, best, analysis),
+        tuple(remarks),
+    )
+
+
+def _missed(pairs: pd.DataFrame, analysis: Analysis) -> tuple[str, str]:
+    """Say how many of the class of interest the best pair misses, and which pair misses fewest."""
+    name = class_of_interest(analysis)
+    recalls = analysis.recalls[analysis.recalls["class"] == name].set_index(["sampler", "model"])["mean"]
+    pairs = pairs.assign(
+        recall=[recalls.get(pair, np.nan) for pair in zip(pairs["sampler"], pairs["model"], strict=True)]
+    )
+    best = pairs.iloc[0]
+    if np.isnan(best["recall"]):
+        return "", ""
+    noun = class_noun(analysis.record.info, name)
+    missed = in_ten(1 - best["recall"])
+    caveat = f", {'but' if best['recall'] < 0.8 else 'and'} misses {missed} {noun}"
+    if len(pairs) == 1:
+        return caveat, ""
+    ordered = pairs.sort_values(["recall", "accuracy"], ascending=False, kind="stable")
+    other = ordered.iloc[0]
+    fewer = in_ten(1 - other["recall"])
+    if other["recall"] <= best["recall"] or fewer == missed:
+        return caveat, "No pair misses clearly fewer."
+    return (
+        caveat,
+        f"{_pair_name(other)} misses {fewer}, {_at_what_accuracy(other['accuracy'] - best['accuracy'])}.",
+    )
+
+
+def _at_what_accuracy(gain: float) -> str:
+    """Write a change in accuracy: ``at 12 points less accuracy``."""
+    points = abs(round(100 * gain))
+    if not points:
+        return "at the same accuracy"
+    return f"at {count(points, 'point')} {'less' if gain < 0 else 'more'} accuracy"
+
+
+def in_ten(share: float) -> str:
+    """Write a share as one says it: ``6 of 10``; shares near none or all in hundredths."""
+    if 0.05 <= share < 0.95:
+        return f"{round(10 * share)} of 10"
+    return f"{round(100 * share)} of 100"
+
+
+def _verdict(pairs: pd.DataFrame, best: Any, analysis: Analysis) -> str:
+    """Say in few words whether the sampler of the best pair, or the closest one, made a difference."""
+    others = _same_model(pairs, best, without=False)
+    if best["sampler"] != "none":
+        row = _comparison(analysis, best["sampler"], best["model"], "none")
+        words = {
+            BETTER: "Its macro-F1 is better than that of the same model without a sampler",
+            WORSE: "In the folds they share, the same model without a sampler is better",
+            EQUAL: "Its macro-F1 is practically equal to that of the same model without a sampler",
+            UNDECIDED: "Whether it beats the same model without a sampler is undecided",
+        }
+    elif others.empty:
+        return ""
+    else:
+        closest = others.iloc[0]["sampler_title"]
+        row = _comparison(analysis, others.iloc[0]["sampler"], best["model"], "none")
+        start = "No sampler raised its macro-F1."
+        words = {
+            BETTER: f"{start} In the folds they share, {closest} is better",
+            WORSE: f"{start} Even the closest, {closest}, is worse",
+            EQUAL: f"{start} The closest, {closest}, is practically equal",
+            UNDECIDED: f"{start} The closest, {closest}, is undecided",
+        }
+    if row is None:
+        return ""
+    interval = "" if np.isnan(row["low"]) else f", 95 % interval {ends(row)}"
+    return f"{words[row['verdict']]}: {signed(row['difference'])}{interval}."
+
+
+def draw_strip(record: RunRecord) -> list[Captioned]:
+    """Set a picture or two of each class in one row, with the share of the class."""
+    table = record.info.table
+    names, rows = table.class_names[:_LONGEST_STRIP], np.asarray(table.rows_per_class)
+    each = min(max(_LONGEST_STRIP // len(names), 1), 4)
+    drawn = []
+    for code, name in enumerate(names):
+        pictures = record.pictures[record.picture_labels == code][:each]
+        if len(pictures):
+            image = embed_strip(
+                pictures, count(len(pictures), f"picture of class {name}", f"pictures of class {name}"), 48
+            )
+            share = f"{100 * rows[code] / rows.sum():.0f} %"
+            drawn.append(Captioned(shorten(name, 16), (image,), share))
+    return drawn
 
 
 def _pair_name(row: Any) -> str:
     if row["sampler"] == "none":
         return f"{row['model_title']} without a sampler"
-    return f"{row['sampler_title']} with {row['model_title']}"
+    return f"{row['model_title']} with {row['sampler_title']}"
 
 
 def _same_model(pairs: pd.DataFrame, best: Any, without: bool) -> pd.DataFrame:
@@ -114,14 +210,22 @@ def _gap(best: Any, row: Any) -> tuple[str, str]:
     return gap, with_spread(row["macro_f1"], row["macro_f1_sd"])
 
 
-def _above_none(pairs: pd.DataFrame, best: Any, analysis: Analysis) -> list[str]:
+def _gaps(board: pd.DataFrame, pairs: pd.DataFrame, best: Any, analysis: Analysis) -> list[str]:
+    gaps = [
+        *_above_none(pairs, best),
+        *_above_base(pairs, best, base_model(analysis.record.info, best["model"])),
+        *_above_majority(board, best),
+    ]
+    value = with_spread(best["macro_f1"], best["macro_f1_sd"])
+    return [f"Its macro-F1 of {value} is {listing(gaps)}."] if gaps else []
+
+
+def _above_none(pairs: pd.DataFrame, best: Any) -> list[str]:
     none = _same_model(pairs, best, without=True)
     if best["sampler"] == "none" or none.empty:
         return []
     gap, value = _gap(best, none.iloc[0])
-    comparison = _comparison(analysis, best["sampler"], best["model"], "none")
-    verdict = "" if comparison is None else f"; {_IN_BRIEF[comparison['verdict']]}"
-    return [f"{gap} above the same model without a sampler ({value}{verdict})"]
+    return [f"{gap} above the same model without a sampler ({value})"]
 
 
 def _above_base(pairs: pd.DataFrame, best: Any, base: str) -> list[str]:
@@ -173,17 +277,6 @@ def _on_equal_terms(best: Any, analysis: Analysis) -> list[str]:
     ]
 
 
-def _no_gain(pairs: pd.DataFrame, best: Any, analysis: Analysis) -> list[str]:
-    others = _same_model(pairs, best, without=False)
-    if best["sampler"] != "none" or others.empty:
-        return []
-    closest = others.iloc[0]
-    value = with_spread(closest["macro_f1"], closest["macro_f1_sd"])
-    remark = f"No sampler raised it: with this model, {closest['sampler_title']} comes closest ({value})."
-    row = _comparison(analysis, closest["sampler"], best["model"], "none")
-    return [remark if row is None else f"{remark} {row['verdict'].capitalize()}: {evidence(row)}."]
-
-
 def _test_against_correction(best: Any, analysis: Analysis) -> list[str]:
     """Set the best pair beside prior correction, from the side from which they were compared."""
     if best["sampler"] == "none":
@@ -212,28 +305,6 @@ def _spread(best: Any, one_part: bool) -> list[str]:
     over = "training with another seed" if one_part else "held-out fold"
     many = "trainings with other seeds" if one_part else "held-out folds"
     return [f"The figure after ± is the standard deviation over the {count(best['cells'], over, many)}."]
-
-
-def key_numbers(record: RunRecord) -> list[tuple[str, str]]:
-    """Return the numbers that a reader wants first, each with its name."""
-    table, protocol = record.info.table, record.info.protocol
-    rows = np.asarray(table.rows_per_class)
-    numbers = [(f"{protocol.rows:,}", "pictures")]
-    if table.lesions is not None:
-        numbers.append(
-            (
-                f"{table.lesions:,}",
-                "lesions" if protocol.rows == table.rows else "lesions in the table",
-            )
-        )
-    numbers += [
-        (str(len(rows)), "classes"),
-        (f"{rows.max() / max(rows.min(), 1):.0f} : 1", "largest to smallest class"),
-        (f"{len(record.results):,} of {len(record.info.cells):,}", "cells finished"),
-    ]
-    if record.info.wall_seconds is not None:
-        numbers.append((duration(record.info.wall_seconds), "wall clock"))
-    return numbers
 
 
 def failed_cells(record: RunRecord) -> list[dict[str, str]]:

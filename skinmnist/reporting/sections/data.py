@@ -14,7 +14,16 @@ from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.summaries import LEADERBOARD_METRICS
 from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.reporting.format import LABELS, NOTHING, count, fixed, pair_title, percent, shorten
+from skinmnist.reporting.format import (
+    LABELS,
+    NOTHING,
+    count,
+    duration,
+    fixed,
+    pair_title,
+    percent,
+    shorten,
+)
 from skinmnist.reporting.theme import (
     HEAT,
     LINE,
@@ -45,6 +54,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
     genuine = not table.synthetic and set(table.class_names) == set(facts.CLASS_NAMES)
     return {
         "classes": class_table(known),
+        "key_numbers": key_numbers(record),
         "classes_figure": draw_classes(known),
         "pictures": draw_pictures(record),
         "licence": facts.DATA_LICENCE if genuine else "",
@@ -54,6 +64,28 @@ def context(analysis: Analysis) -> dict[str, Any]:
         "part_scores": part_scores(analysis),
         "folds_figure": draw_folds(record.info.protocol.folds),
     }
+
+
+def key_numbers(record: RunRecord) -> list[tuple[str, str]]:
+    """Return the numbers that a reader wants first, each with its name."""
+    table, protocol = record.info.table, record.info.protocol
+    rows = np.asarray(table.rows_per_class)
+    numbers = [(f"{protocol.rows:,}", "pictures")]
+    if table.lesions is not None:
+        numbers.append(
+            (
+                f"{table.lesions:,}",
+                "lesions" if protocol.rows == table.rows else "lesions in the table",
+            )
+        )
+    numbers += [
+        (str(len(rows)), "classes"),
+        (f"{rows.max() / max(rows.min(), 1):.0f} : 1", "largest to smallest class"),
+        (f"{len(record.results):,} of {len(record.info.cells):,}", "cells finished"),
+    ]
+    if record.info.wall_seconds is not None:
+        numbers.append((duration(record.info.wall_seconds), "wall clock"))
+    return numbers
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ _AXES = {
     FOR_MELANOMA: ("specificity for melanoma", "melanomas found"),
 }
 #: Margins, gaps and heights, in CSS pixels.
-_LEFT, _RIGHT, _GAP, _TITLE, _BELOW, _PANEL = 52, 14, 20, 30, 50, 216
+_LEFT, _RIGHT, _GAP, _TITLE, _BELOW, _PANEL = 52, 14, 20, 24, 42, 150
 
 _Points = npt.NDArray[np.float64]
 _Plane = tuple[str, str]
@@ -221,9 +221,11 @@ def _layout(
 
 
 def _limits(rows: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Frame the decisions of interest: lines may leave at the left, where too much is given up."""
+    """Frame the decisions of interest: lines may leave at the left or below, where too much is given up."""
     marks = rows[rows["mark"] != CURVE]
-    curves = rows[(rows["mark"] == CURVE) & (rows["x_mean"] >= marks["x_mean"].min() - 0.02)]
+    lowest = marks[["x_mean", "y_mean"]].min() - 0.02
+    curves = rows[rows["mark"] == CURVE]
+    curves = curves[(curves["x_mean"] >= lowest["x_mean"]) & (curves["y_mean"] >= lowest["y_mean"])]
     shown = pd.concat([marks, curves])
     ends = []
     for axis in ("x_mean", "y_mean"):

@@ -1,4 +1,4 @@
-"""Checks before scores, and the figure of the leaderboard."""
+"""Checks, errors first, and the figure of the leaderboard."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_leaderboard_figure_puts_each_mean_on_its_row(record: RunRecord) -> None
     assert [line.get_ydata()[0] for line in means] == list(range(8, -1, -1))
 
 
-def test_checks_stand_before_the_scores_errors_first(make_run):
+def test_checks_stand_before_the_depth_errors_first(make_run):
     record = make_run(
         finished=lambda cell: (cell.model, cell.fold) != ("cnn", 0), change={"table": {"synthetic": True}}
     )
@@ -33,4 +33,4 @@ def test_checks_stand_before_the_scores_errors_first(make_run):
     assert places == sorted(places)
     assert {"SKM014", "SKM015"} <= {concern.check.code for concern in concerns}
     assert "3 of 45 cells failed" in checks
-    assert page.index('<section id="checks">') < page.index('<section id="leaderboard">')
+    assert page.index('<section id="checks">') < page.index('<details class="fold">')

@@ -103,7 +103,7 @@ def test_pairs_without_a_finished_cell_are_named(make_run, read_page) -> None:
     found = analyze(run, draws=1)
     assert len(tradeoff_figure(found).axes) == 2 * 2
     text = read_page(render_page(found)).text
-    section = text[text.index("Sampler or threshold? A model") : text.index("checks look for")]
+    section = text[text.index("Sampler or threshold? Each line") : text.index("Every score is computed")]
     assert "Left out, for no cell of theirs has finished: " in section
     for name in (
         "SMOTE on components with Support vector machine (RBF)",
