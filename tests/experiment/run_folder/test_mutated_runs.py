@@ -22,8 +22,8 @@ from skinmnist.experiment.run_folder.record import (
 )
 from skinmnist.experiment.run_folder.store import read_cell
 from skinmnist.reporting.page import machine
-from skinmnist.reporting.sections.answer import failed_cells, key_numbers, pending_cells
-from skinmnist.reporting.sections.data import classes
+from skinmnist.reporting.sections.answer import failed_cells, pending_cells
+from skinmnist.reporting.sections.data import classes, key_numbers
 from skinmnist.reporting.side_by_side import warnings
 
 SAMPLERS = ["none", "SMOTE"]
