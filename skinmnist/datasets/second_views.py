@@ -45,9 +45,9 @@ def find_second_views(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.N
     Returns row numbers of shape (m, 2), int64, the smaller first, in ascending order; none for tables of
     other sizes than `FEWEST_ROWS` to `MOST_ROWS`, and for pictures too small to show details.
     """
-    rows = np.sort(np.asarray(rows, dtype=np.int64))  # The second picture is laid over the first.
+    rows = np.sort(rows)  # The second picture is laid over the first.
     pairs, scores = score_pairs(table, rows)
-    return rows[pairs[scores >= STANDS_OUT]]
+    return rows[pairs[scores >= STANDS_OUT]].astype(np.int64)
 
 
 def score_pairs(
