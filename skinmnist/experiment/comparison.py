@@ -310,8 +310,9 @@ class _Run:
                     leave(folder / EXTERNAL_FOLDER, RUN)
                 remove_owned(folder, RUN, keep=(LOG_FILE,))
         except (FileExistsError, NotADirectoryError):
+            file = next((path for path in (folder, *folder.parents) if path.is_file()), folder)
             raise InputError(
-                f"{folder} is a file; expected a folder for the run, so name one with --out"
+                f"{file} is a file; expected a folder for the run, so name one with --out"
             ) from None
         except OSError as error:
             raise InputError(

@@ -173,6 +173,8 @@ def _look_up(name: str, kind: str) -> Any:
         return plugins[spelt]
     if kind == "sampler" and (spelt := known_spelling(name, CATEGORICAL)) in CATEGORICAL:
         return spelt  # Refused by `make_sampler`, which says why.
+    if kind == "model" and name.endswith(FUSED):
+        raise _fused_received(name)
     known = {own: [*_OWN[own], *find_plugins(own)] for own in _OWN}
     raise unknown_name(kind, name, known.pop(kind), known)
 
@@ -189,12 +191,16 @@ def _imported(name: str, kind: str) -> Any:
         ) from None
 
 
+def _fused_received(name: str) -> InputError:
+    return InputError(
+        f"received the model name {name!r}; names that end in {FUSED} are given by --clinical, so name "
+        f"{name.removesuffix(FUSED)!r} and add --clinical age sex localization"
+    )
+
+
 def _as_model(name: str, value: Any) -> ModelSpec:
     if name.endswith(FUSED):
-        raise InputError(
-            f"received the model name {name!r}; names that end in {FUSED} are given by --clinical, so name "
-            f"{name.removesuffix(FUSED)!r} and add --clinical age sex localization"
-        )
+        raise _fused_received(name)
     if isinstance(value, ModelSpec):
         return replace(value, fingerprint=value.fingerprint or _fingerprint(name, value))
     if isinstance(value, str):

@@ -154,11 +154,16 @@ def make_published(
 def find_preset(name: str) -> Path:
     """Return the file that a path names, or the preset of that name in this folder or in `FOLDER`."""
     path = Path(name)
-    if path.is_file() or path.name != name:
-        return path  # A path to no file is refused by `read_preset`.
+    if path.is_file():
+        return path
     files = [*sorted(Path().glob("*.toml")), *sorted(FOLDER.glob("*.toml"))]
-    wanted = name.removesuffix(".toml").casefold()
+    wanted = path.name.removesuffix(".toml").casefold()
     found = next((file for file in files if file.stem.casefold() == wanted), None)
+    if path.name != name:
+        hint = (
+            f"did you mean {found.stem!r}?" if found else "name a TOML file, or a preset without its folder"
+        )
+        raise InputError(f"there is no preset {shown(name)}; {hint}")
     if found is None:
         raise unknown_name("preset", name, sorted({file.stem for file in files if _is_preset(file)}))
     return found

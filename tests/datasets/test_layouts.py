@@ -12,7 +12,7 @@ import pytest
 from drawn_sets import drawn_set, write_set
 from PIL import Image
 
-from skinmnist import InputError, PixelTable, load_hmnist, load_table
+from skinmnist import InputError, PixelTable, facts, load_hmnist, load_table
 from skinmnist.build import main as build
 from skinmnist.datasets.layouts import LAYOUTS, load_parquet
 from skinmnist.datasets.metadata import read_metadata
@@ -157,6 +157,18 @@ def test_build_makes_a_csv_that_is_the_same_table(tmp_path, capsys):
     assert build([str(source), "--out", str(target)]) == 2
     assert build([str(source), "--out", str(target), "--mode", "L"]) == 2
     assert "--mode; expected" in capsys.readouterr().err
+
+
+def test_metadata_go_with_a_csv_or_are_left_out(tmp_path):
+    path = as_csv(tmp_path, pixel_frame())
+    labels = load_table(path).labels
+    dx = [facts.CLASS_NAMES[label] for label in labels]
+    for name in ("table_metadata", "other"):
+        ids = [f"{name}{row}" for row in range(len(labels))]
+        as_csv(tmp_path, pd.DataFrame({"lesion_id": ids, "image_id": ids, "dx": dx}), f"{name}.csv")
+    assert load_table(path).image_ids[0] == "table_metadata0"
+    assert load_table(path, tmp_path / "other.csv").image_ids[0] == "other0"
+    assert load_table(path, False).image_ids is None
 
 
 def test_metadata_do_not_go_with_a_file_that_describes_itself(tmp_path):

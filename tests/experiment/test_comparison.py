@@ -288,7 +288,7 @@ def test_arguments_that_make_no_comparison(lesions, arguments, sentence):
 
 def test_a_folder_that_cannot_be_written(lesions, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="file is a file; expected a folder for the run, so name one"):
         run_comparison(lesions, "none", "dummy", folds=2, out=tmp_path / "file" / "run")
 
 

@@ -109,7 +109,12 @@ def test_a_preset_is_found_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own = written(tmp_path, WHOLE)
     assert find_preset("Mine").resolve() == own
-    assert find_preset("no/folder/kfold_cnn.toml") == Path("no/folder/kfold_cnn.toml")
+    with pytest.raises(
+        InputError, match=r"no preset 'no/folder/Kfold_CNN\.toml'; did you mean 'kfold_cnn'\?"
+    ):
+        find_preset("no/folder/Kfold_CNN.toml")
+    with pytest.raises(InputError, match="no preset 'no/mine_too'; name a TOML file, or"):
+        find_preset("no/mine_too")
     with pytest.raises(InputError, match=r"unknown preset 'their'; expected a TOML file, or a name"):
         find_preset("their")
 
