@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -215,6 +215,7 @@ def surroundings() -> dict[str, Any]:
     }
 
 
+@cache
 def environment() -> Environment:
     """Return the environment of the templates; what a run brings along is escaped and can be printed."""
     templates = template_environment(_HERE, _printable)
