@@ -18,6 +18,28 @@ import pytest
 from skinmnist import facts, make_lesions
 from skinmnist.datasets.table import PixelTable
 
+#: Files that take longest, some for few tests: begun first, so that no process ends with one of them alone.
+LONG = (
+    "test_lessons.py",
+    "test_kills.py",
+    "test_compare.py",
+    "test_dask.py",
+    "test_any_table.py",
+    "test_faulty_disk.py",
+    "test_faults.py",
+    "presets/test_run.py",
+    "cnn/test_stacked.py",
+    "cnn/test_backend.py",
+    "test_user_files.py",
+    "test_page.py",
+    "test_html_oddities.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Order files as the processes of a run shall begin them; see ``--no-loadscope-reorder``."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+
 
 @pytest.fixture(scope="session")
 def lesions() -> PixelTable:
@@ -33,6 +55,38 @@ def real_tables() -> Path:
     if not (folder / "hmnist_8_8_RGB.csv").is_file():
         pytest.skip("the real tables are not here: set SKINMNIST_DATA to a folder that holds them")
     return folder
+
+
+@contextmanager
+def laid_out_only() -> Iterator[None]:
+    """Leave figures undrawn on their way into pages."""
+
+    def save(figure, stream, **_):
+        stream.write(b'<svg width="1pt" height="1pt"></svg>')
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", save)
+        yield
+
+
+@pytest.fixture(scope="session")
+def undrawn():
+    """A context for tests of a page's words: its figures are laid out and not drawn, in half the time."""
+    return laid_out_only
+
+
+@pytest.fixture
+def bare_figures(undrawn):
+    """The context ``undrawn`` around a test."""
+    with undrawn():
+        yield
+
+
+@pytest.fixture
+def no_page(monkeypatch):
+    """Write a word in place of each report: drawing it takes most of a small run."""
+    page = '<meta name="generator" content="skinmnist of a test">'
+    monkeypatch.setattr("skinmnist.reporting.page.render_page", lambda analysis, jobs=1: page)
 
 
 class Mirror(ThreadingHTTPServer):

@@ -103,7 +103,7 @@ def test_every_command_that_a_message_names_can_be_typed(text):
 
 
 @pytest.fixture
-def table(tmp_path, monkeypatch, lesions):
+def table(tmp_path, monkeypatch, lesions, no_page):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SKINMNIST_CACHE", str(tmp_path / "cache"))
     rows = np.column_stack([lesions.pixels, lesions.labels])

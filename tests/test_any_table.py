@@ -9,12 +9,12 @@ from PIL import Image
 
 from skinmnist import build, compare, predict, train
 
-#: Classes, pictures of each, size and mode of the table, and a model that is quick on it.
+#: Classes, pictures of each, size and mode of the table, a model that is quick on it, and the samplers.
 TABLES = {
-    "two classes, grey, 16x16": (2, 12, "16x16", "L", "logistic_regression"),
-    "twenty classes, RGB, 16x16": (20, 6, "16x16", "RGB", "cnn_tiny"),
-    "two classes, RGB, 75x100": (2, 12, "75x100", "RGB", "logistic_regression"),
-    "twenty classes, grey, 75x100": (20, 6, "75x100", "L", "logistic_regression"),
+    "two classes, grey, 16x16": (2, 12, "16x16", "L", "logistic_regression", ["none", "SMOTE"]),
+    "twenty classes, RGB, 16x16": (20, 6, "16x16", "RGB", "cnn_tiny", ["none"]),
+    "two classes, RGB, 75x100": (2, 12, "75x100", "RGB", "logistic_regression", ["none"]),
+    "twenty classes, grey, 75x100": (20, 6, "75x100", "L", "logistic_regression", ["none", "SMOTE"]),
 }
 
 
@@ -38,9 +38,11 @@ def folder(tmp_path, monkeypatch):
     return paint
 
 
-@pytest.mark.parametrize(("n_classes", "n_pictures", "size", "mode", "model"), TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize(
+    ("n_classes", "n_pictures", "size", "mode", "model", "samplers"), TABLES.values(), ids=TABLES
+)
 def test_from_pictures_to_a_report_and_to_answers(
-    n_classes, n_pictures, size, mode, model, folder, tmp_path, capsys
+    n_classes, n_pictures, size, mode, model, samplers, folder, tmp_path, capsys
 ):
     pictures = folder(n_classes, n_pictures)
     assert build.main([pictures, "--out", "t.csv", "--size", size, "--mode", mode, "--jobs", "1"]) == 0
@@ -49,7 +51,7 @@ def test_from_pictures_to_a_report_and_to_answers(
     metadata["lesion_id"] = [f"L{row // 2}" for row in range(len(metadata))]
     metadata["sex"] = ["male", "female", "unknown"] * (len(metadata) // 3)
     metadata.to_csv("t_metadata.csv", index=False)
-    arguments = ["--models", "dummy", model, "--samplers", "none", "SMOTE", "--folds", "2", "--jobs", "1"]
+    arguments = ["--models", "dummy", model, "--samplers", *samplers, "--folds", "2", "--jobs", "1"]
     assert compare.main(["t.csv", *arguments, "--out", "run"]) == 0
     assert "SPLIT BY PICTURE" not in capsys.readouterr().err
     info = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -59,7 +61,7 @@ def test_from_pictures_to_a_report_and_to_answers(
     assert info["table"]["class_names"] == names
     predictions = pd.read_csv(tmp_path / "run" / "predictions.csv.gz")
     assert [column for column in predictions if column.startswith("p_")] == [f"p_{name}" for name in names]
-    assert len(predictions) == 4 * n_classes * n_pictures
+    assert len(predictions) == 2 * len(samplers) * n_classes * n_pictures
     groups = pd.read_csv(tmp_path / "run" / "subgroups.csv")
     assert set(groups["group"]) == {"female", "male", "unknown"}
     page = (tmp_path / "run" / "report.html").read_text()

@@ -21,6 +21,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "moles"
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_from_a_folder_to_a_report(folder, tmp_path, capsys):
     assert main(["moles", "--out", "new/moles.csv", "--size", "6x8", "--mode", "L", "--jobs", "1"]) == 0
     printed = capsys.readouterr()
@@ -29,7 +30,7 @@ def test_from_a_folder_to_a_report(folder, tmp_path, capsys):
     assert "python -m skinmnist.compare new/moles.csv" in printed.out
     assert "40 pictures of 2 classes" in printed.err
     assert load_hmnist("new/moles.csv").shape == (6, 8, 1)
-    arguments = ["--models", "dummy", "--samplers", "none", "--folds", "2"]
+    arguments = ["--models", "dummy", "--samplers", "none", "--folds", "2", "--jobs", "1"]
     assert compare.main(["new/moles.csv", *arguments]) == 0
     assert "SPLIT BY PICTURE" in capsys.readouterr().err
     assert "rough edge" in (tmp_path / "runs" / "moles-0" / "report.html").read_text()

@@ -4,8 +4,9 @@ from skinmnist import run_comparison
 from skinmnist.report import main
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_a_report_is_written_again(lesions, tmp_path, capsys):
-    run_comparison(lesions, "none", "dummy", folds=2, out=tmp_path / "a")
+    run_comparison(lesions, "none", "dummy", folds=2, jobs=1, out=tmp_path / "a")
     assert main([str(tmp_path / "a")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "a" / "report.html")
     assert (tmp_path / "a" / "report.html").read_text().lower().startswith("<!doctype html>")
@@ -29,6 +30,7 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_out_leaves_the_folder_of_the_run_alone(whole, tmp_path, capsys):
     before = contents(whole)
     assert main([str(whole), "--out", str(tmp_path / "there")]) == 0

@@ -223,10 +223,11 @@ def test_a_run_folder(mine, at_once):
     assert mine.lost() == []
 
 
+@pytest.mark.usefixtures("no_page")
 def test_pages(mine, capsys):
     mine.file("page.html", "runs.html", "tables/comparisons.csv", "pages/report.html", "pages/runs.html")
     mine.file("beside/notes.txt")
-    record = run_comparison(make_lesions(300), "none", "dummy", folds=2, jobs=1, out="run")
+    record = run_comparison(make_lesions(100, size=8), "none", "dummy", folds=2, jobs=1, out="run")
     said = [
         refused(capsys, report.main, record.folder, "--out", "page.html"),
         refused(capsys, report.main, record.folder, record.folder),
@@ -379,12 +380,11 @@ def test_files_beside_the_user_do_not_hide_those_of_python(tmp_path):
     for name in ("random", "csv", "json", "secrets", "queue", "tempfile", "statistics"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('hidden by ' + __file__)\n")
     (tmp_path / "mine.py").write_text("from sklearn.dummy import DummyClassifier as Mine\n")
-    arguments = ["--synthetic", "200", "--models", "dummy", "mine:Mine", "--samplers", "none", "--folds", "2"]
+    arguments = ["--synthetic", "100", "--models", "dummy", "mine:Mine", "--samplers", "none", "--folds", "2"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    for module in ("skinmnist.compare", "skinmnist"):
-        command = [sys.executable, "-m", module, *(["compare"] if module == "skinmnist" else []), *arguments]
+    for program, jobs in ((["skinmnist.compare"], "2"), (["skinmnist", "compare"], "1")):
         run = subprocess.run(
-            [*command, "--jobs", "2", "--fresh"],
+            [sys.executable, "-m", *program, *arguments, "--jobs", jobs, "--fresh"],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -394,6 +394,7 @@ def test_files_beside_the_user_do_not_hide_those_of_python(tmp_path):
         assert (run.returncode, "hidden by" in run.stdout + run.stderr) == (0, False), run.stderr
 
 
+@pytest.mark.usefixtures("bare_figures")
 @pytest.mark.parametrize("name", [b"caf\xe9.csv", b"\xff\xfe/t.csv", b"a/\x80b.csv"])
 def test_names_that_are_no_utf_8_are_names(name, tmp_path, lesions, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -220,7 +220,7 @@ def test_jobs_resume_and_the_order_of_asking_do_not_matter(run, lesions, tmp_pat
 
 
 def test_other_columns_make_fused_cells_stale_and_no_others(lesions, tmp_path):
-    asked = {"samplers": "none", "models": ["logistic_regression"], "folds": 2, "out": tmp_path / "a"}
+    asked = {"samplers": "none", "models": ["dummy"], "folds": 2, "jobs": 1, "out": tmp_path / "a"}
     first = run_comparison(lesions, **asked, clinical=COLUMNS)
     shuffled = {
         name: np.random.default_rng(3).permutation(values) for name, values in lesions.clinical.items()
@@ -230,24 +230,26 @@ def test_other_columns_make_fused_cells_stale_and_no_others(lesions, tmp_path):
     assert watch.stored == 2
     assert of_models(first, "").equals(of_models(second, ""))
     assert not of_models(first, "+clinical").equals(of_models(second, "+clinical"))
-    note = "logistic_regression+clinical is not what it was: its earlier cells were left out"
+    note = "dummy+clinical is not what it was: its earlier cells were left out"
     assert note in second.info.notes
     third = run_comparison(lesions, **asked, clinical=["age"])
-    assert third.info.grid.models["logistic_regression+clinical"].title.endswith(" + age")
+    assert third.info.grid.models["dummy+clinical"].title.endswith(" + age")
     assert len(third.results) == 4
 
 
 def test_a_base_that_changed_takes_its_twin_along(lesions, tmp_path):
     for depth, clinical in ((1, COLUMNS), (3, ())):
         models = {"tree": DecisionTreeClassifier(max_depth=depth)}
-        record = run_comparison(lesions, "none", models, folds=2, clinical=clinical, out=tmp_path / "a")
+        record = run_comparison(
+            lesions, "none", models, folds=2, clinical=clinical, jobs=1, out=tmp_path / "a"
+        )
     assert {result.cell.model for result in record.results} == {"tree"}
     assert list(record.info.grid.models) == ["tree"]
 
 
 def test_a_base_that_fails_fails_its_twin(lesions, tmp_path):
     models = {"fails": Fails(), "dummy": "dummy"}
-    record = run_comparison(lesions, "none", models, folds=2, clinical=["age"], out=tmp_path / "a")
+    record = run_comparison(lesions, "none", models, folds=2, clinical=["age"], jobs=1, out=tmp_path / "a")
     reasons = {failure.cell: failure.reason for failure in record.failures}
     for fold in (0, 1):
         reason = "its base fails failed: RuntimeError: no luck"

@@ -108,7 +108,15 @@ def mutated_inside(content: bytes, rng: np.random.Generator) -> bytes:
     return pack({**members, name: (text[:start] + rng.choice(odd) + text[end:]).encode()})
 
 
-@pytest.mark.parametrize(("mutate", "count"), [(mutated, 700), (mutated_inside, 300)])
+@pytest.mark.parametrize(
+    ("mutate", "count"),
+    [
+        (mutated, 300),
+        (mutated_inside, 120),
+        pytest.param(mutated, 700, marks=pytest.mark.slow),
+        pytest.param(mutated_inside, 300, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("model", ["cnn_tiny", "random_forest"])
 def test_mutated_files(model, mutate, count, saved, tmp_path):
     content = saved(model).content

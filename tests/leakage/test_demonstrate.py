@@ -34,7 +34,7 @@ def scenario(lesions):
 @pytest.fixture(scope="module")
 def shown(lesions, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    run = run_comparison(lesions, ["none", "SMOTE"], MODELS, folds=3, jobs=2, out=folder)
+    run = run_comparison(lesions, ["none", "SMOTE"], MODELS, folds=3, jobs=1, out=folder)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     return run, before, demonstrate_leaks(lesions, MODELS, folds=3, jobs=2, out=folder)
 

@@ -140,6 +140,7 @@ def test_by_image_only_parts_lesions_and_leaves_the_rows(tmp_path, table):
     assert len(trial.cells) == 1
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_a_run_leaves_claims_and_a_report_and_is_found_again(tmp_path, table):
     mine, out = preset(tmp_path), tmp_path / "run"
     first = run_preset(mine, table, out=out, jobs=1)

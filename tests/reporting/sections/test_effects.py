@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.effects import effects
 from skinmnist.reporting.page import render_page
@@ -40,6 +42,7 @@ def test_pairs_of_one_conclusion_stand_together(analysis) -> None:
         assert own.lower().startswith(effect.conclusion.lower())
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_one_fold_has_no_interval_and_no_tuned_rule(make_run) -> None:
     only = {"svm": {"title": "SVM", "space": "pixels"}}
     run = make_run(models=only, n_rows=80, finished=lambda cell: cell.fold == 0)
@@ -51,6 +54,7 @@ def test_one_fold_has_no_interval_and_no_tuned_rule(make_run) -> None:
     assert "Whether it learned something is undecided:" in section(render_page(analysis))
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_without_none_nothing_is_on_equal_terms(make_run) -> None:
     only = {"svm": {"title": "SVM", "space": "pixels"}}
     run = make_run(samplers=["SMOTE"], models=only, n_rows=80)

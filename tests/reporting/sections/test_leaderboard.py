@@ -22,6 +22,7 @@ def test_leaderboard_figure_puts_each_mean_on_its_row(record: RunRecord) -> None
     assert [line.get_ydata()[0] for line in means] == list(range(8, -1, -1))
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_checks_stand_before_the_depth_errors_first(make_run):
     record = make_run(
         finished=lambda cell: (cell.model, cell.fold) != ("cnn", 0), change={"table": {"synthetic": True}}

@@ -17,7 +17,7 @@ TITLES = {"svm": "Support <vector> machine"}
 @pytest.fixture
 def leaky_run(make_run):
     """A run with a demonstration in its folder."""
-    record = make_run()
+    record = make_run(models={"svm": {"title": "SVM", "space": "pixels"}}, n_rows=100)
     records = [
         (leak.key, "SMOTE" if not place else "none", "svm", metric, 0.9871 - place / 10, 0.4321)
         for place, leak in enumerate(LEAKS)
@@ -35,6 +35,7 @@ def section(page, name):
     return page.partition(f'<section id="{name}">')[2].partition("<section id=")[0]
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_leaks_stand_in_their_section_and_nowhere_else(leaky_run):
     page = render_page(analyze(leaky_run, draws=10))
     leaks = section(page, "leaks")
@@ -53,6 +54,7 @@ def test_leaks_stand_in_their_section_and_nowhere_else(leaky_run):
     assert 0.9871 not in leaderboard(leaky_run).select_dtypes("number").to_numpy()
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_a_demonstration_of_another_run_is_not_shown(leaky_run):
     info = replace(leaky_run.info, protocol=replace(leaky_run.info.protocol, seed=8))
     page = render_page(analyze(replace(leaky_run, info=info), draws=10))

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from fake_runs import write_fake_run
 
 from skinmnist.analysis.summaries import confusion_counts
 from skinmnist.experiment.run_folder.record import PATIENTS_FILE, RunRecord
@@ -14,19 +15,22 @@ from skinmnist.reporting.sections.outcomes import confusion_figure
 N_ROWS = 400
 
 
-@pytest.fixture
-def page(make_run, read_page):
+ONE_MODEL = {"svm": {"title": "SVM", "space": ""}}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, read_page, undrawn):
     """The report of a run whose folder tells of the patients, and the folder."""
-    record = make_run(
-        samplers=["none"], models={"svm": {"title": "SVM", "space": ""}}, n_rows=N_ROWS, folds=2
-    )
+    folder = tmp_path_factory.mktemp("patients")
+    write_fake_run(folder, samplers=["none"], models=ONE_MODEL, n_rows=N_ROWS, folds=2)
     random = np.random.default_rng(5)
     np.savez(
-        record.folder / PATIENTS_FILE,
+        folder / PATIENTS_FILE,
         age=random.choice([20.0, 50, 70, np.nan], N_ROWS, p=[0.02, 0.4, 0.48, 0.1]),
         sex=random.choice(["male", "female <b>"], N_ROWS),
     )
-    return read_page(write_report(record.folder).read_text(encoding="utf-8")), record.folder
+    with undrawn():
+        return read_page(write_report(folder).read_text(encoding="utf-8")), folder
 
 
 def test_the_section_says_what_the_table_says(page):
@@ -53,8 +57,9 @@ def test_few_pictures_are_counted_and_not_scored(page):
     )
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_without_patients_there_is_no_section(make_run, read_page):
-    record = make_run(samplers=["none"], n_rows=100)
+    record = make_run(samplers=["none"], models=ONE_MODEL, n_rows=100)
     page = read_page(write_report(record.folder).read_text(encoding="utf-8"))
     assert "For whom does it work?" not in page.text
     assert pd.read_csv(record.folder / "subgroups.csv").empty

@@ -8,11 +8,13 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from fake_runs import write_fake_run
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.curves import BETWEEN_CLASSES, CURVE, FOR_MELANOMA
 from skinmnist.analysis.effects import effects
+from skinmnist.experiment.run_folder.record import read_run
 from skinmnist.reporting.page import render_page
 from skinmnist.reporting.sections.tradeoff import (
     MOST_CURVES,
@@ -26,9 +28,16 @@ MANY = ["none", "class_weight", "RandomOverSampler", "SMOTE", "ADASYN", "Borderl
 ONE_MODEL = {"svm": {"title": "SVM", "space": "pixels"}}
 
 
-@pytest.fixture
-def many(make_run):
-    return analyze(make_run(samplers=MANY, models=ONE_MODEL, n_rows=200, folds=3), draws=1)
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    run = write_fake_run(folder, samplers=MANY, models=ONE_MODEL, n_rows=200, folds=3)
+    return analyze(read_run(run), draws=1)
+
+
+@pytest.fixture(scope="module")
+def drawn(analysis):
+    return draw_tradeoff(analysis)
 
 
 def texts(figure) -> list[str]:
@@ -98,6 +107,7 @@ def test_of_many_samplers_some_have_lines_and_all_have_marks(many) -> None:
     assert "the others stand as marks" in " ".join(found.remarks)
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_pairs_without_a_finished_cell_are_named(make_run, read_page) -> None:
     run = make_run(n_rows=100, finished=lambda cell: cell[:2] != ("SMOTE", "svm") and cell.model != "cnn")
     found = analyze(run, draws=1)
@@ -144,19 +154,17 @@ def test_one_fold_has_no_band_and_no_tuned_dots(make_run) -> None:
     assert "tuned" not in draw_tradeoff(found).image.alt
 
 
-def test_alt_text_has_the_numbers(analysis) -> None:
-    found = draw_tradeoff(analysis)
-    assert found is not None
+def test_alt_text_has_the_numbers(analysis, drawn) -> None:
+    assert drawn is not None
     frame = analysis.tradeoff
-    assert found.image.alt.startswith("Trade-offs of 6 panels")
+    assert drawn.image.alt.startswith("Trade-offs of 6 panels")
     for row in frame[frame["mark"].isin(["as_trained", "tuned_macro_f1"])].itertuples():
-        assert f"{row.x_mean:.3f} and {row.y_mean:.3f}" in found.image.alt
+        assert f"{row.x_mean:.3f} and {row.y_mean:.3f}" in drawn.image.alt
 
 
-def test_the_picture_follows_the_page_into_the_dark(analysis) -> None:
-    image = draw_tradeoff(analysis).image
-    for drawn in (image, image.narrow):
-        svg = base64.b64decode(drawn.uri.split(",")[1]).decode()
+def test_the_picture_follows_the_page_into_the_dark(drawn) -> None:
+    for image in (drawn.image, drawn.image.narrow):
+        svg = base64.b64decode(image.uri.split(",")[1]).decode()
         assert not re.search(r"fill: #(?!none)", svg[svg.index("</style>") :])
 
 
