@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from skinmnist import facts
 from skinmnist.analysis.significance import corrected_t_test
 from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.datasets.table import PixelTable
@@ -47,6 +49,8 @@ class Question:
     tolerance: float = 0.0
     #: What kind of answer, where it is not just any number.
     kind: str = ""
+    #: Whether the answer is a share, and how it is written.
+    unit: Literal["", "percent", "fraction"] = ""
     slips: tuple[Slip, ...] = ()
 
     @property
@@ -57,7 +61,8 @@ class Question:
     @property
     def expects(self) -> str:
         """What kind of answer, and how exact."""
-        return self.kind or f"a number, to {self.tolerance:g}"
+        amount = {"percent": "a number in percent", "fraction": "a fraction between 0 and 1"}
+        return self.kind or f"{amount.get(self.unit, 'a number')}, to {self.tolerance:g}"
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def mark(answers: dict[str, Answer], questions: Sequence[Question], table: Pixel
 
 def _mark_one(given: Answer | None, question: Question, table: PixelTable) -> Mark:
     if given is None:
-        return Mark(question, False, f"Not answered yet. {question.hint}")
+        return Mark(question, False, "Not answered yet.")
     correct = question.answer(table)
     if isinstance(correct, float) and isinstance(given, str):
         number = re.fullmatch(
@@ -123,12 +128,24 @@ def _mark_one(given: Answer | None, question: Question, table: PixelTable) -> Ma
     for slip in question.slips:
         if _same(given, slip.answer(table), question.tolerance):
             return Mark(question, False, slip.hint)
-    return Mark(question, False, question.hint)
+    return Mark(question, False, _hint_on_unit(given, correct, question) or question.hint)
+
+
+def _hint_on_unit(given: Answer, correct: Answer, question: Question) -> str:
+    """Return a hint where a share is correct but for its unit, else nothing."""
+    if isinstance(given, str) or isinstance(correct, str):
+        return ""
+    if question.unit == "percent" and _same(100 * given, correct, question.tolerance):
+        return "That is a fraction. The question asks for percent: multiply it by 100."
+    if question.unit == "fraction" and _same(given / 100, correct, question.tolerance):
+        return "That is in percent. The question asks for a fraction: divide it by 100."
+    return ""
 
 
 def _same(given: Answer, wanted: Answer, tolerance: float) -> bool:
     if isinstance(wanted, str):
-        return str(given).strip().lower() == wanted.lower()
+        names = {wanted, facts.CLASS_TITLES.get(wanted, wanted)}
+        return " ".join(str(given).split()).casefold() in {name.casefold() for name in names}
     # Slightly more, for the rounding of floats at the edge.
     return isinstance(given, int | float) and abs(given - wanted) <= tolerance * (1 + 1e-9)
 
@@ -184,6 +201,7 @@ QUESTIONS = [
         "its most frequent class?",
         lambda table: float(100 * table.class_counts.max() / len(table)),
         "Accuracy is the share of pictures that are classified correctly; look at `table.class_counts`.",
+        unit="percent",
         tolerance=0.5,
         slips=(
             Slip(
@@ -220,6 +238,7 @@ QUESTIONS = [
         _pictures_with_sibling,
         "Count the pictures of each lesion with `np.unique(table.lesion_ids, return_counts=True)`, and "
         "come back from lesions to pictures.",
+        unit="percent",
         tolerance=0.5,
         slips=(
             Slip(
@@ -273,7 +292,7 @@ QUESTIONS = [
         + ", nothing else. Which class does it answer after prior correction with the table's frequencies?",
         _decision,
         "Divide each probability by how many pictures of its class the table holds, and take the largest.",
-        kind="a class name in quotes",
+        kind="a class in quotes, by its short or its full name",
         slips=(
             Slip(
                 lambda table: max(PROBABILITIES, key=PROBABILITIES.__getitem__),
@@ -290,6 +309,7 @@ QUESTIONS = [
         lambda table: 100 * _share(table, "mel") / (_share(table, "mel") + _share(table, "nv")),
         "Give the frequencies back: multiply both probabilities by the frequency of their class, and "
         "scale them to one.",
+        unit="percent",
         tolerance=0.5,
         slips=(
             Slip(
@@ -314,6 +334,7 @@ QUESTIONS = [
         lambda table: corrected_t_test(DIFFERENCES, 1 / 4).p,
         "It is `skinmnist.analysis.significance.corrected_t_test`; its second argument is test rows over "
         "training rows.",
+        unit="fraction",
         tolerance=0.003,
         slips=(
             Slip(
@@ -353,6 +374,7 @@ QUESTIONS = [
         lambda table: 100 / len(table.class_names),
         "If pictures carry no information, each class is answered equally often whatever the truth is. What "
         "is the mean of the recalls?",
+        unit="percent",
         tolerance=0.5,
         slips=(
             Slip(
@@ -369,6 +391,7 @@ QUESTIONS = [
         lambda table: 100 / (1 + MISS_COST),
         "Compare expected costs: taking it out costs a false alarm if it is no melanoma, leaving it costs a "
         "miss if it is one. At which probability are the two equal?",
+        unit="percent",
         tolerance=0.1,
         slips=(
             Slip(

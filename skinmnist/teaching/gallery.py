@@ -1,12 +1,14 @@
-"""The gallery: a page for each lesson, one for all, the teacher's page, the exam; files and nothing else.
+"""The gallery: a page for each lesson, an index, the exam, a handout, slides, and pages for the teacher.
 
-Sphinx-gallery would do much of this, for some twenty packages, a theme of its own and figures that do not
-follow the page into the dark; the pages here share the report's style, load nothing, and need no script.
+Sphinx-gallery would do much of this, at the cost of some twenty packages, a theme of its own, and figures
+that do not follow the page into dark mode. The pages here share the report's style, load nothing, and work
+without scripts; scripts only copy code and turn slides.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,18 +16,24 @@ from typing import Any
 from jinja2 import Environment
 from markdown_it import MarkdownIt
 from markupsafe import Markup
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
 
 from skinmnist import facts
 from skinmnist.analysis.checks import CHECKS
 from skinmnist.datasets.files import Owned, check_ours, claim, is_plain, write_atomically
 from skinmnist.reporting.theme import css_variables
-from skinmnist.teaching.exam import Question
+from skinmnist.teaching.classroom import answer_key, make_slides, prediction_text, split_at_prediction
+from skinmnist.teaching.exam import Question, exam_table
 from skinmnist.teaching.lesson import FOLDER, Cell, Lesson, LessonRun
 from skinmnist.teaching.notebook_api import Claim, Output, Paragraph, Printed, ShownFigure, ShownTable
 from skinmnist.text import template_environment
 
 INDEX_FILE, FINDINGS_FILE, TABLE_FILE = "index.html", "findings.json", "lessons.md"
 TEACHER_FILE, EXAM_FILE = "teacher.html", "exam.html"
+HANDOUT_FILE, SLIDES_FILE, KEY_FILE = "handout.html", "slides.html", "answer_key.html"
 NOTEBOOKS, SCRIPTS = "notebooks", "scripts"
 _HERE = Path(__file__).parent
 _SOLUTION = "<details>\n<summary>Solution</summary>\n\n```python\n{}\n```\n\n</details>"
@@ -46,7 +54,8 @@ def check_gallery(folder: Path, lessons: Sequence[Lesson]) -> None:
 
 
 def _owned(lessons: Sequence[Lesson]) -> Owned:
-    pages = (INDEX_FILE, TEACHER_FILE, EXAM_FILE, *(f"{lesson.slug}.html" for lesson in lessons))
+    fixed = (INDEX_FILE, TEACHER_FILE, EXAM_FILE, HANDOUT_FILE, SLIDES_FILE, KEY_FILE)
+    pages = (*fixed, *(f"{lesson.slug}.html" for lesson in lessons))
     taken_along = [
         name
         for lesson in lessons
@@ -69,10 +78,10 @@ def _is_unmarked_gallery(folder: Path) -> bool:
 def write_gallery(
     runs: Sequence[LessonRun], questions: Sequence[Question], folder: Path, teacher: str | None = None
 ) -> Path:
-    """Write the gallery of lessons that were run, and the questions of the exam; an earlier one is replaced.
+    """Write the gallery of lessons that were run, with the exam; an earlier gallery is replaced.
 
-    The teacher's page, in Markdown, is by default the one that comes with the lessons. Returns the path of
-    the index page.
+    The teacher's page, in Markdown, is by default the one shipped with the lessons. Returns the path of the
+    index page.
     """
     if teacher is None:
         teacher = (FOLDER / "teacher.md").read_text(encoding="utf-8")
@@ -100,6 +109,7 @@ def write_gallery(
             run=run,
             active=slug,
             cells=_cells(run),
+            opening=split_at_prediction(run.lesson),
             checks=[check for check in CHECKS if check.lesson == slug],
             before=before,
             after=after,
@@ -108,6 +118,11 @@ def write_gallery(
         write_atomically(folder / SCRIPTS / f"{slug}.py", run.lesson.path.read_bytes())
     add_page(TEACHER_FILE, "text.html", active="teacher", text=teacher, title="For the teacher")
     add_page(EXAM_FILE, "exam.html", active="exam", questions=questions)
+    asked = {run.lesson.number: prediction_text(run.lesson) for run in runs}
+    add_page(HANDOUT_FILE, "handout.html", active="handout", asked=asked)
+    add_page(SLIDES_FILE, "slides.html", slides=make_slides(runs, teacher))
+    key = answer_key(questions, exam_table()) if questions else []
+    add_page(KEY_FILE, "answer_key.html", active="key", key=key)
     for name, page in pages.items():
         write_atomically(folder / name, page.encode())
     write_atomically(folder / FINDINGS_FILE, (json.dumps(lesson_findings(runs), indent=1) + "\n").encode())
@@ -145,18 +160,32 @@ def lesson_table(runs: Sequence[LessonRun]) -> str:
 
 def _environment() -> Environment:
     environment = template_environment(_HERE)
-    renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
+    options = {"html": False, "highlight": lambda code, language, _: str(_highlighted(code, language))}
+    renderer = MarkdownIt("commonmark", options).enable("table")
 
     def render(text: str) -> Markup:
-        page = renderer.render(text).replace("<table>", '<div class="scroll" tabindex="0"><table>')
+        # Links to lessons lead to scripts in the repository, and to pages here.
+        page = re.sub(r'(<a href="[0-9a-z_]+)\.py"', r'\1.html"', renderer.render(text))
+        page = page.replace("<table>", '<div class="scroll" tabindex="0"><table>')
         return Markup(page.replace("</table>", "</table></div>"))
 
     environment.filters["markdown"] = render
+    environment.filters["python"] = _highlighted
     environment.filters["inline"] = lambda text: Markup(renderer.renderInline(text))
     report_style = (_HERE.parent / "reporting" / "style.css").read_text(encoding="utf-8")
     own_style = (_HERE / "gallery.css").read_text(encoding="utf-8")
     environment.globals["style"] = Markup(css_variables() + report_style + own_style)
+    environment.globals["script"] = Markup((_HERE / "gallery.js").read_text(encoding="utf-8"))
     return environment
+
+
+def _highlighted(code: str, language: str = "python") -> Markup:
+    """Return code whose words carry the classes of Pygments; as it is where the language is unknown."""
+    try:
+        lexer = get_lexer_by_name(language or "text", stripnl=False)
+    except ClassNotFound:
+        lexer = get_lexer_by_name("text", stripnl=False)
+    return Markup(highlight(code, lexer, HtmlFormatter(nowrap=True)).rstrip("\n"))
 
 
 def _cells(run: LessonRun) -> list[dict[str, Any]]:
@@ -164,7 +193,7 @@ def _cells(run: LessonRun) -> list[dict[str, Any]]:
     cells = []
     for cell, outputs in zip(run.lesson.cells, run.outputs, strict=False):
         shown = [{"kind": _KINDS[type(output)], "output": output} for output in outputs]
-        # What only imports, draws or speaks would stand between a question and its answer.
+        # Code that only imports, draws or reports would come between a question and its answer.
         source = cell.source
         folded = source.startswith(("import ", "from ")) or any(call in source for call in _FOLDED)
         cells.append({"cell": cell, "outputs": shown, "folded": folded})

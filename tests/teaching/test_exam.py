@@ -10,6 +10,7 @@ from skinmnist.teaching.exam import (
     MISS_COST,
     PROBABILITIES,
     QUESTIONS,
+    Question,
     blank_sheet,
     exam_table,
     mark,
@@ -84,15 +85,40 @@ def test_other_answers_get_the_general_hint():
     marks = mark({"q1": -1.0, "q6": "df", "q8": "tiny"}, QUESTIONS, exam_table())
     assert marks[0].remark == QUESTIONS[0].hint
     assert marks[5].remark == QUESTIONS[5].hint
-    assert marks[7].remark == "Expected a number, to 0.003."
+    assert marks[7].remark == f"Expected {QUESTIONS[7].expects}."
     for no_number in ("1.2.3", ".", "-", "1e"):
-        assert mark({"q8": no_number}, QUESTIONS, exam_table())[7].remark == "Expected a number, to 0.003."
-    assert marks[1].remark.startswith("Not answered yet.")
+        assert mark({"q8": no_number}, QUESTIONS, exam_table())[7].remark == marks[7].remark
+    assert marks[1].remark == "Not answered yet."
+
+
+def test_shares_in_the_wrong_unit_have_a_hint_of_their_own():
+    table = exam_table()
+    shares = [question for question in QUESTIONS if question.unit]
+    assert {question.unit for question in shares} == {"percent", "fraction"}
+    for question in shares:
+        factor, word = (0.01, "fraction") if question.unit == "percent" else (100, "percent")
+        wrong = mark({question.key: factor * question.answer(table)}, [question], table)[0]
+        assert not wrong.correct
+        assert wrong.remark.startswith("That is")
+        assert word in wrong.remark.partition(".")[0]
+
+
+def test_percent_is_asked_for_by_name():
+    for question in QUESTIONS:
+        assert (question.unit == "percent") == ("percent" in question.text)
+
+
+@pytest.mark.parametrize("written", ["mel", "Mel ", "melanoma", "Melanoma", " MELANOMA"])
+def test_full_names_of_classes_are_right(written):
+    asked = Question(1, "Which?", lambda table: "mel", "Look.")
+    assert mark({"q1": written}, [asked], exam_table())[0].correct
+    assert not mark({"q1": "melan"}, [asked], exam_table())[0].correct
 
 
 def test_the_blank_sheet_asks_everything_and_answers_nothing():
     sheet = blank_sheet(QUESTIONS)
     assert set(tomllib.loads(sheet).values()) == {""}
+    assert not any(question.hint in sheet for question in QUESTIONS)
     assert all(question.text in sheet for question in QUESTIONS)
 
 
@@ -120,7 +146,9 @@ def test_the_command_writes_a_sheet_then_marks_it(tmp_path, capsys):
     assert main(["--exam", str(path)]) == 0
     assert "blank sheet" in capsys.readouterr().out
     assert main(["--exam", str(path)]) == 1
-    assert f"0 of {len(QUESTIONS)}" in capsys.readouterr().out
+    blank = capsys.readouterr().out
+    assert f"0 of {len(QUESTIONS)}" in blank
+    assert not any(question.hint in blank for question in QUESTIONS)
     path.write_text("\n".join(f"{key} = {answer!r}" for key, answer in right_answers().items()))
     assert main(["--exam", str(path)]) == 0
     assert f"{len(QUESTIONS)} of {len(QUESTIONS)}" in capsys.readouterr().out

@@ -1,7 +1,11 @@
+import html
 import json
+import re
+from html.parser import HTMLParser
 
 import pytest
 
+from skinmnist.teaching.exam import QUESTIONS, exam_table
 from skinmnist.teaching.gallery import FINDINGS_FILE, TABLE_FILE, to_notebook, write_gallery
 from skinmnist.teaching.lesson import find_lessons, read_lesson, run_lesson
 
@@ -23,6 +27,24 @@ finding("*a* < b.")
 # %% tags=["solution"]
 say("Because <b>.")
 """
+PREDICTED = """# %% [markdown]
+# # 1. Title
+#
+# Why?
+
+# %%
+before = 1
+
+# %% [markdown]
+# ## Predict
+#
+# > Which *one*?
+
+# %%
+from skinmnist.teaching.notebook_api import finding
+finding("That one.")
+# < see
+"""
 
 
 @pytest.fixture
@@ -33,6 +55,87 @@ def written(tmp_path):
         return write_gallery([run_lesson(read_lesson(script))], [], tmp_path / "out" / "deep", "# Plan")
 
     return write
+
+
+class Folds(HTMLParser):
+    """Collect the text inside and outside the details behind "I have predicted"."""
+
+    def __init__(self):
+        super().__init__()
+        self.depth, self.inside, self.outside = [], "", ""
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "details":
+            self.depth.append("predicted" in (dict(attributes).get("class") or "").split())
+            assert "open" not in dict(attributes) or not self.depth[-1]
+
+    def handle_endtag(self, tag):
+        if tag == "details":
+            self.depth.pop()
+
+    def handle_data(self, data):
+        if any(self.depth):
+            self.inside += data
+        else:
+            self.outside += data
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory):
+    """Return the folder of a gallery of one lesson that asks for a prediction, with the exam."""
+    folder = tmp_path_factory.mktemp("gallery")
+    script = folder / "01_title.py"
+    script.write_text(PREDICTED)
+    return write_gallery([run_lesson(read_lesson(script))], QUESTIONS, folder / "out").parent
+
+
+@pytest.mark.parametrize("name", ["index.html", "01_title.html"])
+def test_the_finding_is_behind_the_prediction(predicted, name):
+    folds = Folds()
+    folds.feed((predicted / name).read_text())
+    assert "That one." in folds.inside
+    assert "That one." not in folds.outside
+    assert "I have predicted" in folds.inside
+    assert ("Which one?" in folds.outside) == (name != "index.html")
+
+
+def test_pages_link_only_to_files_of_the_gallery(predicted):
+    for page in predicted.glob("*.html"):
+        text = page.read_text()
+        links = set(re.findall(r'(?:href|src)="([^"#][^"]*)"', text)) - {"data:,"}
+        links = {link for link in links if not link.startswith("data:image/")}
+        missing = {link for link in links if not (predicted / link).is_file()}
+        # The plan names lessons that this gallery has not run.
+        assert all(page.name == "teacher.html" and re.match(r"\d\d_", link) for link in missing), missing
+        assert "http" not in "".join(re.findall(r"<(?:script|link|img)[^>]*>", text))
+        assert page.name == "slides.html" or 'href="teacher.html"' in text
+    assert 'href="answer_key.html"' in (predicted / "teacher.html").read_text()
+    others = [page for page in predicted.glob("*.html") if page.name != "teacher.html"]
+    assert not any('href="answer_key.html"' in page.read_text() for page in others)
+
+
+def test_code_is_highlighted_and_unchanged(predicted):
+    code = re.search(
+        r'<pre class="source"[^>]*><code>(.*?)</code>', (predicted / "01_title.html").read_text(), re.S
+    )
+    assert html.unescape(re.sub(r"<[^>]+>", "", code[1])) == "before = 1"
+    assert '<span class="mi">1</span>' in code[1]
+
+
+def test_sheets_slides_and_key(predicted):
+    handout, slides, key = (
+        (predicted / f"{name}.html").read_text() for name in ("handout", "slides", "answer_key")
+    )
+    assert "Which <em>one</em>?" in handout
+    assert "That one." not in handout
+    assert slides.index("Which <em>one</em>?") < slides.index("That one.")
+    assert "That one." in key
+    exam = (predicted / "exam.html").read_text()
+    for question in QUESTIONS:
+        answer = question.answer(exam_table())
+        assert f"<b>{answer}</b>" in key or f"<b>{answer:.4g}</b>" in key
+        assert question.hint not in html.unescape(exam)
+    assert f"{len(QUESTIONS)} questions" in exam
 
 
 def test_texts_are_escaped_and_rendered(written):
