@@ -189,9 +189,9 @@ def precision_recall_curves(predictions: pd.DataFrame, class_names: Sequence[str
     return _mean_curves(predictions, class_names, _precision_recall, ("recall", "precision"))
 
 
-def area_under(curve: pd.DataFrame) -> float:
-    """Return the area under one of the `roc_curves`."""
-    return float(np.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"]))
+def area_under(curve: pd.DataFrame, x: str = "false_positive_rate", y: str = "true_positive_rate") -> float:
+    """Return the area under one of the `roc_curves` or, by its columns, of the `precision_recall_curves`."""
+    return float(np.trapezoid(curve[y], curve[x]))
 
 
 def sensitivities(

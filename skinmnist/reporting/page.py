@@ -43,6 +43,7 @@ from skinmnist.reporting.sections import (
     leaks,
     outcomes,
     probabilities,
+    recall,
     tradeoff,
     training,
 )
@@ -50,7 +51,7 @@ from skinmnist.reporting.theme import css_variables
 from skinmnist.text import printable, template_environment
 
 #: Each is a module with a function `context` beside a template; the template of the page has their order.
-SECTIONS = (answer, tradeoff, claims, leaderboard, effects, certainty, costs, probabilities)
+SECTIONS = (answer, tradeoff, claims, leaderboard, recall, effects, certainty, costs, probabilities)
 #: Sections that a worker can draw meanwhile.
 DRAWN_APART = (data, outcomes, label_audit, training, leaks)
 #: Predictions up to which an analysis is copied into a worker: more take longer to send than to draw.

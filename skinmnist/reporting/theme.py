@@ -112,13 +112,41 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 class PageFigure(Figure):
-    """A figure of the page, which a notebook shows without pyplot, sharp on every screen."""
+    """A figure of the page, which a notebook shows without pyplot, sharp on every screen.
+
+    Attributes
+    ----------
+    notes : list of (axes, x, y, text)
+        What the page shows where a reader points, in the coordinates of the axes' data.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.notes: list[tuple[Axes, float, float, str]] = []
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=2 * self.dpi, facecolor="white")
         width, height = (round(self.dpi * inches) for inches in self.get_size_inches())
         return buffer.getvalue(), {"width": width, "height": height}
+
+
+def note(axes: Axes, x: float, y: float, text: str) -> None:
+    """Say what a reader sees who points at a place of a figure of the page."""
+    if isinstance(axes.figure, PageFigure):
+        axes.figure.notes.append((axes, x, y, text))
+
+
+def _placed(figure: Figure) -> tuple[tuple[float, float, str], ...]:
+    """Return the notes of a figure within its axes, in per cent from its left upper corner."""
+    width, height = figure.bbox.size
+    placed = []
+    for axes, x, y, text in figure.notes if isinstance(figure, PageFigure) else ():
+        at = axes.transData.transform((x, y))
+        box = axes.bbox
+        if box.x0 - 4 <= at[0] <= box.x1 + 4 and box.y0 - 4 <= at[1] <= box.y1 + 4:
+            placed.append((round(100 * at[0] / width, 1), round(100 - 100 * at[1] / height, 1), text))
+    return tuple(placed)
 
 
 def headed(figure: Figure, title: str) -> Figure:
@@ -224,13 +252,17 @@ def sampler_legend(
 
 @dataclass(frozen=True)
 class Embedded:
-    """An image that needs no file, in CSS pixels at natural size; `narrow` is the same drawn for a phone."""
+    """An image that needs no file, in CSS pixels at natural size; `narrow` is the same drawn for a phone.
+
+    `values` are what a reader sees who points at a place: per cent from the left, from the top, and text.
+    """
 
     uri: str
     width: int
     height: int
     alt: str
     narrow: Embedded | None = None
+    values: tuple[tuple[float, float, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -257,7 +289,7 @@ def embed_figure(figure: Figure, alt: str, narrow: Figure | None = None) -> Embe
     width, height = (round(72 * inches) for inches in figure.get_size_inches())
     small = None if narrow is None else embed_figure(narrow, alt)
     svg = _themed(buffer.getvalue().decode()).encode()
-    return Embedded(_data_uri("image/svg+xml", svg), width, height, alt, small)
+    return Embedded(_data_uri("image/svg+xml", svg), width, height, alt, small, _placed(figure))
 
 
 def _themed(svg: str) -> str:

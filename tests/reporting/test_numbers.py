@@ -5,8 +5,11 @@ On an invented run, or on the folder of a run of the default grid that SKINMNIST
 
 from __future__ import annotations
 
+import html as markup
+import json
 import os
 import re
+from collections import Counter
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import (
     accuracy_score,
+    average_precision_score,
     balanced_accuracy_score,
     f1_score,
     log_loss,
@@ -255,6 +259,77 @@ def test_recalls(html: str, by_fold: pd.DataFrame) -> None:
         scores = by_fold.loc[pair_of(heading)]
         for code, cell in enumerate(cells):
             assert shows(cell, "#", scores[f"recall {code}"].mean(), digits=2)
+
+
+def test_the_answer(html: str, by_fold: pd.DataFrame) -> None:
+    means = by_fold.drop(CONTROL)[["macro_f1", "recall_mel", "accuracy"]].groupby(level=[0, 1]).mean()
+    best, most = means.loc[means["macro_f1"].idxmax()], means.loc[means["recall_mel"].idxmax()]
+    words = plain(html[html.index('<p class="answer">') :].partition("</p>")[0])
+    assert f"({best['macro_f1']:.3f})" in words
+    assert f"misses {in_ten(1 - best['recall_mel'])} melanomas." in words
+    if in_ten(1 - best["recall_mel"]) != in_ten(1 - most["recall_mel"]):
+        points = round(100 * (most["accuracy"] - best["accuracy"]))
+        cost = f"at {abs(points)} point{'s' * (abs(points) != 1)} {'less' if points < 0 else 'more'} accuracy"
+        assert words.endswith(
+            f"misses {in_ten(1 - most['recall_mel'])}, {cost if points else 'at the same accuracy'}."
+        )
+
+
+def in_ten(share: float) -> str:
+    return f"{round(10 * share)} of 10" if 0.05 <= share < 0.95 else f"{round(100 * share)} of 100"
+
+
+def test_what_finding_more_costs(html: str, rows: pd.DataFrame, by_fold: pd.DataFrame) -> None:
+    shown = table(html, "Pairs by falling recall, as trained")
+    assert len(shown) == 9
+    for heading, cells, _ in shown:
+        pair = pair_of(heading)
+        cell = rows[(rows["sampler"] == pair[0]) & (rows["model"] == pair[1])]
+        ill, called = cell["label"] == 6, cell["predicted"] == 6
+        assert cells[0] == f"{100 * (ill & called).sum() / ill.sum():.0f} of 100"
+        assert shows(cells[1], "#", (called & ~ill).sum() / (ill & called).sum(), digits=1)
+        assert shows(cells[2], "#", by_fold.loc[pair]["accuracy"].mean())
+
+
+def test_values_where_one_points(html: str, rows: pd.DataFrame, by_fold: pd.DataFrame) -> None:
+    """Of every matrix all counts, of the first figure all decisions as trained, and every recall."""
+    values = [json.loads(markup.unescape(found)) for found in re.findall(r'data-values="([^"]*)"', html)]
+    assert all(0 <= x <= 100 and 0 <= y <= 100 for figure in values for x, y, _ in figure)
+    texts = Counter(text for figure in values for _, _, text in figure)
+    expected: Counter[str] = Counter()
+    for _, cell in rows[rows["sampler"] != CONTROL].groupby(["sampler", "model"]):
+        totals = cell["label"].value_counts()
+        for (true, named), count in cell.groupby(["label", "predicted"]).size().items():
+            expected[f"{NAMES[true]} called {NAMES[named]}: {count:,} of {totals[true]:,}"] += 1
+    assert {text: count for text, count in texts.items() if " called " in text} == expected
+    means = by_fold.drop(CONTROL).groupby(level=[0, 1]).mean()
+    for start, pattern, columns, digits in (
+        ("as trained: accuracy", "accuracy #, balanced accuracy #", ["accuracy", "balanced_accuracy"], 3),
+        *((f"{name}: 0.", "#", [f"recall {code}"], 2) for code, name in enumerate(NAMES)),
+    ):
+        shown = [
+            text.partition(": ")[2] for text in texts.elements() if start in text or f"{start[:-2]}1." in text
+        ]
+        left = [tuple(row) for row in means[columns].to_numpy()]
+        shown = [text for text in shown if re.fullmatch(r"(accuracy )?[01]\.\d+(, balanced.*)?", text)]
+        assert len(shown) >= len(left)
+        assert all(any(shows(text, pattern, *row, digits=digits) for text in shown) for row in left)
+
+
+def test_areas_under_the_lines(html: str, rows: pd.DataFrame, by_fold: pd.DataFrame) -> None:
+    means = by_fold.drop(CONTROL)["macro_f1"].groupby(level=[0, 1]).mean()
+    for code, name in enumerate(NAMES):
+        for what, area, room in (
+            ("ROC curves", roc_auc_score, 0.012),
+            ("Precision over recall", average_precision_score, 0.06),
+        ):
+            (alt,) = re.findall(rf'alt="{what} of class {name}, [^"]*areas under them: ([^"]*)\."', html)
+            for model, title in TITLES.items():
+                sampler = means.xs(model, level=1).idxmax()
+                pair = rows[(rows["sampler"] == sampler) & (rows["model"] == model)]
+                areas = [area(fold["label"] == code, fold[P[code]]) for _, fold in pair.groupby("fold")]
+                told = float(re.search(rf"{re.escape(title)} (\d\.\d\d)", alt)[1])
+                assert told == pytest.approx(np.mean(areas), abs=room)
 
 
 def test_the_first_figure(html: str, folder: Path) -> None:

@@ -11,6 +11,7 @@ __all__ = [
     "leaks",
     "outcomes",
     "probabilities",
+    "recall",
     "tradeoff",
     "training",
 ]

@@ -29,7 +29,7 @@ from skinmnist.reporting.format import (
     with_spread,
 )
 from skinmnist.reporting.sections.certainty import comparisons_with, with_control
-from skinmnist.reporting.sections.outcomes import class_noun, class_of_interest
+from skinmnist.reporting.sections.recall import class_noun, class_of_interest
 from skinmnist.reporting.theme import Captioned, embed_strip
 
 #: Pictures of the strip, and of more classes than these only the first.

@@ -58,6 +58,7 @@ from skinmnist.reporting.theme import (
     WIDE,
     Embedded,
     embed_figure,
+    note,
     pair_style,
     panels,
     styled,
@@ -395,6 +396,8 @@ def _draw_difference(axes: Axes, row: Any, y: float, style: dict[str, Any]) -> N
     axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=9, alpha=0.3, solid_capstyle="butt")
     axes.plot([row["lesion_low"], row["lesion_high"]], [y, y], color=colour, linewidth=1.8)
     axes.plot([row["difference"]], [y], **style)
+    interval = reason_undecided(row) if np.isnan(row["low"]) else f"95 % interval {ends(row)}"
+    note(axes, row["difference"], y, f"{signed(row['difference'])}, {row['verdict']}: {interval}")
 
 
 def _limit(axes: Axes, rows: pd.DataFrame) -> None:

@@ -18,6 +18,7 @@ from skinmnist.reporting.format import (
     Column,
     Row,
     change,
+    duration,
     fixed,
     label_in_text,
     listing,
@@ -40,6 +41,7 @@ from skinmnist.reporting.theme import (
     embed_figure,
     marker_style,
     model_colour,
+    note,
     pair_style,
     panels,
     sampler_legend,
@@ -151,6 +153,8 @@ def cost_figure(
         x, ends = row["seconds"], [row["lesion_low"], row["lesion_high"]]
         axes.plot([x, x], ends, color=style["markeredgecolor"], linewidth=1.8)
         axes.plot([x], [row["macro_f1"]], **style)
+        pair = f"{row['sampler_title']}, {row['model_title']}"
+        note(axes, x, row["macro_f1"], f"{pair}: {fixed(row['macro_f1'])} in {duration(x)}")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.10g}" if f"{value:.0e}"[0] in "25" else "")
@@ -243,8 +247,11 @@ def decision_figure(
         rows = curves[curves["sampler"] == sampler]
         x, y = rows["threshold"], rows["net_benefit"]
         axes.plot(x, y, color=colour, linewidth=1.2, alpha=0.8)
-        some = slice(3 + 2 * place, None, 9)
+        # Marks take turns, so that those of lines that lie on each other stand apart.
+        some = slice(2 + 3 * place, None, max(9, 3 * len(shown)))
         axes.plot(x.iloc[some], y.iloc[some], **marker_style(samplers, sampler, colour, 5.5))
+        for at, benefit in zip(x.iloc[some], y.iloc[some], strict=True):
+            note(axes, at, benefit, f"{sampler} at {100 * at:.0f} %: {fixed(benefit)}")
     axes.set(xlim=(0, 0.51), ylim=limits, xlabel="threshold probability", ylabel="net benefit per picture")
     axes.locator_params(nbins=5)
     axes.grid(axis="both")

@@ -27,6 +27,7 @@ from skinmnist.reporting.format import (
     shorten,
     signed,
     titled,
+    with_spread,
 )
 from skinmnist.reporting.theme import (
     INK,
@@ -39,6 +40,7 @@ from skinmnist.reporting.theme import (
     embed_figure,
     marker_style,
     model_colour,
+    note,
     panels,
     styled,
     text_width,
@@ -200,6 +202,9 @@ def leaderboard_figure(
         if row["sampler"] == "none":
             style["markerfacecolor"] = ON_HEAT
         axes.plot([mean], [centre], **style)
+        for value in values:
+            note(axes, value, centre, f"one fold: {fixed(value)}")
+        note(axes, mean, centre, f"{row['sampler_title']}, {row['model_title']}: {with_spread(mean, spread)}")
         if narrow:
             label = shorten(f"{sampler_names[place]} · {model_names[place]}", 56)
             axes.text(0, y + 0.24, label, transform=transform, fontsize=10.5, va="center")

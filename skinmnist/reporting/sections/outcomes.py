@@ -14,19 +14,14 @@ from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.transforms import Affine2D, blended_transform_factory
 
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.significance import Pair
 from skinmnist.analysis.subgroups import FEWEST
 from skinmnist.experiment.run_folder.record import RunRecord, read_mistakes
-from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.reporting.format import (
-    HINTS,
-    NOTHING,
-    Column,
-    Row,
-    Value,
     count,
     fixed,
     listing,
@@ -36,7 +31,6 @@ from skinmnist.reporting.format import (
     sampler_title,
     shorten,
     titled,
-    with_spread,
 )
 from skinmnist.reporting.theme import (
     DARK_SHARE,
@@ -45,14 +39,18 @@ from skinmnist.reporting.theme import (
     LINE,
     MULTIPLE,
     MUTED,
+    NARROW,
     ON_HEAT,
     SERIES,
+    WIDE,
     Captioned,
     Embedded,
+    PageFigure,
     embed_figure,
     embed_strip,
     marker_style,
     model_colour,
+    note,
     panels,
     sampler_legend,
     strips_figure,
@@ -63,8 +61,8 @@ from skinmnist.reporting.theme import (
 #: The matrix of more classes than these has room for shades only.
 _NUMBERED_CLASSES = 12
 _NAMED_CLASSES = 30
-#: Classes that a sentence names.
-_MOST_NAMED = 5
+#: Pairs whose mistakes are shown.
+_MOST_GALLERIES = 12
 #: The height of a picture in the gallery, in CSS pixels.
 _MISTAKE = 84
 _COLUMN_TITLES = {"age": "Age", "sex": "Sex", "localization": "Site"}
@@ -75,123 +73,13 @@ def context(analysis: Analysis) -> dict[str, Any]:
     record, metrics = analysis.record, _metrics(analysis.record)
     pairs = [] if analysis.subgroups.empty else titled(record.info, analysis.best_pairs).to_dict("records")
     return {
-        "dark_share": DARK_SHARE,
-        "recall_rows": recall_table(record, analysis.recalls),
-        "failing": failing_classes(analysis),
-        "interest": cost_of_finding(analysis),
         "recall_figures": draw_recalls(record, analysis.recalls),
         "confusions": draw_confusions(analysis),
-        "mistakes": draw_mistakes(record),
+        "galleries": draw_galleries(analysis),
         "group_tables": [_group_table(analysis.subgroups, pair, metrics) for pair in pairs],
+        "group_figures": [_draw_groups(analysis, pair, metrics) for pair in pairs],
         "fewest": FEWEST,
     }
-
-
-def class_of_interest(analysis: Analysis) -> str:
-    """Return melanoma where it is known, of two classes the rarer, else the one that is missed most."""
-    table = analysis.record.info.table
-    names, rows = table.class_names, np.asarray(table.rows_per_class)
-    if facts.MELANOMA in names:
-        return facts.MELANOMA
-    if len(names) > 2 and not analysis.best_pairs.empty:
-        sampler, model = analysis.best_pairs.iloc[0][["sampler", "model"]]
-        own = analysis.recalls
-        own = own[(own["sampler"] == sampler) & (own["model"] == model)].dropna(subset=["mean"])
-        if len(own):
-            return str(own.sort_values("mean", kind="stable")["class"].iloc[0])
-    return str(names[int(rows.argmin())])
-
-
-def class_noun(info: RunInfo, name: str) -> str:
-    """Name pictures of a class within a sentence: ``melanomas``, ``pictures of class df``."""
-    return "melanomas" if name == facts.MELANOMA else f"pictures of class {shorten(name, 30)}"
-
-
-def failing_classes(analysis: Analysis) -> str:
-    """Say which classes the best pair mostly misses, and which of them every pair does."""
-    recalls = analysis.recalls.dropna(subset=["mean"])
-    if recalls.empty or analysis.best_pairs.empty:
-        return ""
-    sampler, model = analysis.best_pairs.iloc[0][["sampler", "model"]]
-    own = recalls[(recalls["sampler"] == sampler) & (recalls["model"] == model)].sort_values(
-        "mean", kind="stable"
-    )
-    title = pair_title(analysis.record.info, sampler, model).removeprefix("none with ")
-    title += " without a sampler" if sampler == "none" else ""
-    low = own[own["mean"] < 0.5]
-    if low.empty:
-        worst = own.iloc[0]
-        least = f"{worst['class']} ({fixed(worst['mean'], 2)})"
-        return f"{title} finds at least half of every class, and least of {least}."
-    named = [f"{row['class']} ({fixed(row['mean'], 2)})" for row in low.head(_MOST_NAMED).to_dict("records")]
-    more = (
-        f" and {count(len(low) - _MOST_NAMED, 'more class', 'more classes')}"
-        if len(low) > _MOST_NAMED
-        else ""
-    )
-    words = f"{title} finds fewer than half of {', '.join(named) + more if more else listing(named)}."
-    highest = recalls.groupby("class")["mean"].max()
-    lost = [name for name in low["class"] if highest[name] < 0.5]
-    return (
-        f"{words} No pair finds half of {listing(lost[:_MOST_NAMED])}."
-        if lost and recalls["model"].size > len(own)
-        else words
-    )
-
-
-@dataclass(frozen=True)
-class CostOfFinding:
-    """What pairs pay for finding more of the class of interest."""
-
-    noun: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-
-
-def cost_of_finding(analysis: Analysis) -> CostOfFinding:
-    """Lay out recall, false alarms and accuracy of every pair for the class of interest."""
-    info, name = analysis.record.info, class_of_interest(analysis)
-    code = list(info.table.class_names).index(name)
-    board = titled(info, analysis.leaderboard)
-    laid = []
-    for row in board[~board["reference"] & ~board["corrected"]].to_dict("records"):
-        counts = analysis.confusion_counts[row["sampler"], row["model"]]
-        found, alarms = int(counts[code, code]), int(counts[:, code].sum() - counts[code, code])
-        of_class = int(counts[code].sum())
-        share, ratio = (found / of_class if of_class else np.nan), (alarms / found if found else np.nan)
-        figures = (
-            Value(f"{in_hundred(share)} of 100", share),
-            Value(fixed(ratio, 1), ratio),
-            Value(fixed(row["accuracy"]), row["accuracy"]),
-        )
-        laid.append((share, Row(row["sampler_title"], row["model_title"], figures)))
-    laid.sort(key=lambda pair: -pair[0] if pair[0] == pair[0] else 1)
-    noun = class_noun(info, name)
-    columns = (
-        Column("Found", f"Of 100 {noun}, how many are found; all folds pooled."),
-        Column("False alarms for each", "Other pictures that are called so, for each one that is found."),
-        Column("Accuracy", HINTS["accuracy"]),
-    )
-    return CostOfFinding(noun, columns, tuple(row for _, row in laid))
-
-
-def in_hundred(share: float) -> str:
-    """Write a share in hundredths; a dash where it is unknown."""
-    return NOTHING if np.isnan(share) else f"{100 * share:.0f}"
-
-
-def recall_table(record: RunRecord, recalls: pd.DataFrame) -> list[Row]:
-    """Lay out the recall of every class, pairs in the order of the grid."""
-    rows = []
-    for (sampler, model), of_pair in recalls.groupby(["sampler", "model"], sort=False):
-        by_class = of_pair.set_index("class")[["mean", "sd"]].reindex(list(record.info.table.class_names))
-        figures = [
-            Value(fixed(mean, 2), mean, with_spread(mean, spread))
-            for mean, spread in by_class.to_numpy(dtype=float).tolist()
-        ]
-        title = sampler_title(record.info, str(sampler), str(model))
-        rows.append(Row(title, model_title(record.info, str(model)), tuple(figures)))
-    return rows
 
 
 def draw_recalls(record: RunRecord, recalls: pd.DataFrame) -> list[Captioned]:
@@ -227,6 +115,8 @@ def recall_figure(
         rows = recalls[recalls["sampler"] == sampler]
         style = marker_style(samplers, sampler, colour, 7)
         axes.plot(rows["mean"], [places[name] for name in rows["class"]], **style, alpha=0.9)
+        for name, mean in zip(rows["class"], rows["mean"], strict=True):
+            note(axes, mean, places[name], f"{sampler}, {name}: {fixed(mean, 2)}")
     axes.set_yticks(range(len(names)), names[::-1])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlim(-0.03, 1.03)
@@ -279,6 +169,9 @@ def confusion_figure(counts: npt.NDArray[np.int64], class_names: Sequence[str]) 
         axes.imshow(pixels, interpolation="nearest", aspect="auto")
     axes.set_xlim(-0.5, k - 0.5)
     axes.set_ylim(k - 0.5, -0.5)
+    for true, predicted in np.argwhere(counts > 0) if k <= _NAMED_CLASSES else ():
+        words = f"{class_names[true]} called {class_names[predicted]}"
+        note(axes, predicted, true, f"{words}: {counts[true, predicted]:,} of {totals[true, 0]:,}")
     axes.set_xticks(range(k), names, rotation=90, fontsize=size)
     axes.set_yticks(range(k), names, fontsize=size)
     axes.tick_params(length=0, pad=3)
@@ -305,6 +198,14 @@ def _draw_numbered_boxes(axes: Axes, shares: npt.NDArray[np.float64], size: floa
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """The confident mistakes of one pair, by class."""
+
+    pair: str
+    items: tuple[Mistake, ...]
+
+
+@dataclass(frozen=True)
 class Mistake:
     """A picture with what it is and what it was called."""
 
@@ -314,17 +215,31 @@ class Mistake:
     confidence: str
 
 
-def draw_mistakes(record: RunRecord) -> list[Mistake]:
-    """Enlarge the pictures about which the best pair is most sure, and wrong."""
-    return [
+def draw_galleries(analysis: Analysis) -> list[Gallery]:
+    """Enlarge the pictures about which the leading pairs are most sure, and wrong; the best pair first."""
+    board, record = analysis.leaderboard, analysis.record
+    pairs = board.loc[~board["reference"] & ~board["corrected"], ["sampler", "model"]].head(_MOST_GALLERIES)
+    drawn = []
+    for sampler, model in pairs.itertuples(index=False):
+        items = draw_mistakes(record, (sampler, model))
+        if items:
+            drawn.append(Gallery(pair_title(record.info, sampler, model), tuple(items)))
+    return drawn
+
+
+def draw_mistakes(record: RunRecord, pair: Pair) -> list[Mistake]:
+    """Enlarge the pictures about which a pair is most sure, and wrong, class by class."""
+    order = {name: place for place, name in enumerate(record.info.table.class_names)}
+    drawn = [
         Mistake(
             embed_strip(picture[None], f"A picture of class {true} predicted as {named}", _MISTAKE),
             true,
             named,
             share,
         )
-        for picture, true, named, share in _mistakes(record)
+        for picture, true, named, share in _mistakes(record, pair)
     ]
+    return sorted(drawn, key=lambda mistake: order[mistake.true])
 
 
 def mistakes_of(record: RunRecord, pair: Pair) -> Figure | None:
@@ -402,6 +317,75 @@ def _group_table(subgroups: pd.DataFrame, pair: dict[Any, Any], metrics: dict[st
             rows.append(GroupRow(str(group), pictures, tuple(_cell(by_metric[name]) for name in metrics)))
         blocks.append((_COLUMN_TITLES.get(str(column), str(column)), tuple(rows)))
     return GroupTable(title, tuple(metrics.values()), tuple(blocks))
+
+
+def _draw_groups(analysis: Analysis, pair: dict[Any, Any], metrics: dict[str, str]) -> Captioned:
+    """Draw the shares of one pair by group."""
+    own = analysis.subgroups
+    own = own[(own["sampler"] == pair["sampler"]) & (own["model"] == pair["model"])]
+    colour = model_colour(list(analysis.record.info.grid.models), pair["model"])
+    title = f"{pair['sampler_title']} with {pair['model_title']}"
+    wide, narrow = (subgroup_figure(own, metrics, colour, phone) for phone in (False, True))
+    alt = f"Dots with 95 % intervals: {listing(list(metrics.values()))} by group of patients, with {title}."
+    return Captioned(title, (embed_figure(wide, f"{alt} The numbers are in the table.", narrow),))
+
+
+@styled
+def subgroup_figure(rows: pd.DataFrame, metrics: dict[str, str], colour: str, narrow: bool = False) -> Figure:
+    """Draw shares with their intervals by group of patients, one panel for each of `metrics`.
+
+    `rows` are the `subgroup_scores` of one pair; `narrow`, for a phone, sets panels below each other.
+    """
+    groups = list(dict.fromkeys(rows[["column", "group"]].itertuples(index=False, name=None)))
+    places, y, headings = {}, 0.0, {}
+    for column, group in groups:
+        if column not in headings:
+            headings[column] = y
+            y += 1
+        places[column, group] = y
+        y += 1
+    names = [shorten(str(group), 20) for _, group in groups]
+    left, right, gap, step = 20 + max(text_width(name) for name in names), 14, 18, 19
+    n, tall = len(metrics), step * y
+    width = NARROW if narrow else WIDE
+    height = n * (tall + 62) if narrow else tall + 62
+    figure = PageFigure(figsize=(width / 72, height / 72), dpi=72)
+    each = width - left - right if narrow else (width - left - right - gap * (n - 1)) / n
+    for place, (metric, title) in enumerate(metrics.items()):
+        x = left if narrow else left + place * (each + gap)
+        low = height - 26 - tall - (place * (tall + 62) if narrow else 0)
+        axes = figure.add_axes((x / width, low / height, each / width, tall / height))
+        _draw_shares(axes, rows[rows["metric"] == metric], places, colour)
+        axes.set_title(shorten(title, 34), loc="left", fontsize=11.5, weight="bold")
+        axes.set(xlim=(-0.02, 1.02), ylim=(y - 0.5, -0.5), xlabel="share correct, 95 % interval")
+        if narrow or not place:
+            axes.set_yticks([*places.values()], names)
+            for column, at in headings.items():
+                title = shorten(_COLUMN_TITLES.get(str(column), str(column)), 20)
+                axes.text(-left + 4, at, title, transform=_beside(axes), va="center", color=MUTED)
+        else:
+            axes.set_yticks([*places.values()], [""] * len(names))
+    return figure
+
+
+def _beside(axes: Axes) -> Any:
+    """Return a transform: pixels from the left edge of the axes, and data upwards."""
+    return blended_transform_factory(Affine2D().translate(axes.bbox.x0, 0), axes.transData)
+
+
+def _draw_shares(axes: Axes, rows: pd.DataFrame, places: dict[tuple[Any, Any], float], colour: str) -> None:
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+    for row in rows.to_dict("records"):
+        y = places[row["column"], row["group"]]
+        if np.isnan(row["value"]):
+            axes.text(0, y, f"too few ({row['cases']:,})", va="center", color=MUTED, fontsize=10)
+            continue
+        axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=5, alpha=0.35)
+        axes.plot([row["value"]], [y], "o", color=colour, markersize=6)
+        cell = _cell(row)
+        note(axes, row["value"], y, f"{row['group']}: {cell.text}, {cell.interval}, of {cell.cases}")
 
 
 def _cell(row: dict[Any, Any]) -> Cell:

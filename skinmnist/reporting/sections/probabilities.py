@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.curves import area_under
+from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.reporting.format import count, fixed, listing, model_title, percent, score_table, titled
 from skinmnist.reporting.theme import (
     DASHES,
@@ -21,6 +22,7 @@ from skinmnist.reporting.theme import (
     embed_figure,
     marker_style,
     model_colour,
+    note,
     panels,
     sampler_legend,
     styled,
@@ -30,6 +32,9 @@ from skinmnist.reporting.theme import (
 SMALL = 206
 #: Bins with fewer pictures show more chance than confidence.
 FEWEST_PICTURES = 20
+#: Areas that fit beside the lines.
+_MOST_AREAS = 5
+_ROC, _PR = ("false_positive_rate", "true_positive_rate"), ("recall", "precision")
 #: Of more classes than these, the rarest are drawn.
 _MOST_CLASSES = 12
 
@@ -68,21 +73,17 @@ def draw_rankings(analysis: Analysis) -> list[Captioned]:
         of_class = roc[roc["class"] == name], precision[precision["class"] == name]
         if of_class[0].empty:
             continue
-        areas = [
-            f"{model_title(record.info, model)} {fixed(area_under(line), 2)}"
-            for model, line in of_class[0].groupby("model", sort=False)
-        ]
         both = (
-            (roc_figure(of_class[0], models), "ROC curves"),
-            (precision_recall_figure(of_class[1], models, share), "Precision over recall"),
+            (roc_figure(of_class[0], models), "ROC curves", of_class[0], _ROC),
+            (precision_recall_figure(of_class[1], models, share), "Precision over recall", of_class[1], _PR),
         )
         images = tuple(
             embed_figure(
                 figure,
-                f"{what} of class {name}, one line for each of {drawn_models}; "
-                f"areas under the ROC curves: {listing(areas)}.",
+                f"{what} of class {name}, one line for each of {drawn_models}; areas under them: "
+                f"{_areas(record.info, lines, columns)}.",
             )
-            for figure, what in both
+            for figure, what, lines, columns in both
         )
         title = titles.get(name, name)
         detail = f"{'' if title == name else title + ', '}{percent(share)} of the pictures"
@@ -90,12 +91,22 @@ def draw_rankings(analysis: Analysis) -> list[Captioned]:
     return drawn
 
 
+def _areas(info: RunInfo, lines: pd.DataFrame, columns: tuple[str, str]) -> str:
+    return listing(
+        [
+            f"{model_title(info, str(model))} {fixed(area_under(line, *columns), 2)}"
+            for model, line in lines.groupby("model", sort=False)
+        ]
+    )
+
+
 @styled
 def roc_figure(curves: pd.DataFrame, models: Sequence[str]) -> Figure:
     """Draw the `roc_curves` of one class, one line for each model."""
     figure, (axes,) = panels(SMALL, SMALL, (38, 8, 8, 40))
     axes.plot([0, 1], [0, 1], color=MUTED, **DASHES)
-    _draw(axes, curves, models, "false_positive_rate", "true_positive_rate")
+    _draw(axes, curves, models, *_ROC)
+    _write_areas(axes, curves, models, _ROC, top=False)
     axes.set(xlabel="false alarms", ylabel="found")
     return figure
 
@@ -105,7 +116,8 @@ def precision_recall_figure(curves: pd.DataFrame, models: Sequence[str], share: 
     """Draw the `precision_recall_curves` of one class; its `share` is the precision of guessing."""
     figure, (axes,) = panels(SMALL, SMALL, (38, 8, 8, 40))
     axes.axhline(share, color=MUTED, **DASHES)
-    _draw(axes, curves, models, "recall", "precision")
+    _draw(axes, curves, models, *_PR)
+    _write_areas(axes, curves, models, _PR, top=share < 0.5)
     axes.set(xlabel="found", ylabel="precision")
     return figure
 
@@ -118,6 +130,20 @@ def _draw(axes: Any, curves: pd.DataFrame, models: Sequence[str], x: str, y: str
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.grid(axis="both")
+
+
+def _write_areas(
+    axes: Any, curves: pd.DataFrame, models: Sequence[str], columns: tuple[str, str], top: bool
+) -> None:
+    """Write the area under each line in its colour, at the upper or the lower right: the first few."""
+    x, y = columns
+    areas = [(str(model), area_under(rows, x, y)) for model, rows in curves.groupby("model", sort=False)]
+    shown = areas[:_MOST_AREAS]
+    for place, (model, area) in enumerate(shown):
+        height = 0.98 - 0.105 * place if top else 0.03 + 0.105 * (len(shown) - 1 - place)
+        style = {"ha": "right", "va": "top" if top else "bottom", "fontsize": 10, "weight": "bold"}
+        text = axes.text(0.98, height, fixed(area, 2), transform=axes.transAxes, **style)
+        text.set_color(model_colour(models, model))
 
 
 def ranking_legend(analysis: Analysis) -> list[tuple[str, str]]:
@@ -178,6 +204,14 @@ def reliability_figure(bins: pd.DataFrame, samplers: Sequence[str], colour: str)
         rows = rows[rows["pictures"] >= FEWEST_PICTURES]
         axes.plot(rows["confidence"], rows["accuracy"], color=colour, linewidth=1.2, alpha=0.7)
         axes.plot(rows["confidence"], rows["accuracy"], **style)
+        for row in rows.to_dict("records"):
+            words = f"{percent(row['confidence'])} sure, {percent(row['accuracy'])} correct"
+            note(
+                axes,
+                row["confidence"],
+                row["accuracy"],
+                f"{sampler}: {words}, {count(row['pictures'], 'picture')}",
+            )
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share correct")
     axes.tick_params(labelbottom=False)
     axes.grid(axis="both")

@@ -31,6 +31,7 @@ from skinmnist.reporting.theme import (
     embed_figure,
     marker_style,
     model_colour,
+    note,
     styled,
     text_width,
 )
@@ -263,11 +264,19 @@ def _draw_panel(
             if TUNED in own.index:
                 point = own.loc[TUNED]
                 axes.plot([point["x_mean"]], [point["y_mean"]], color=hue, zorder=5, **_DOT)
+                _say(axes, sampler, "tuned for macro-F1", point)
         style = _mark(samplers, sampler, hue, 8 if sampler in drawn else 6)
         point = own.loc[AS_TRAINED]
         axes.plot([point["x_mean"]], [point["y_mean"]], zorder=6, **style)
+        _say(axes, sampler, "as trained", point)
         marks.append(_in_pixels(axes, own.loc[[AS_TRAINED]])[0])
     _name_lines(axes, lines, np.array(marks), colour)
+
+
+def _say(axes: Axes, sampler: str, rule: str, point: pd.Series) -> None:
+    x, y = _AXES[point["x"], point["y"]]
+    values = f"{x} {fixed(point['x_mean'])}, {y} {fixed(point['y_mean'])}"
+    note(axes, point["x_mean"], point["y_mean"], f"{_named(sampler, 40)}, {rule}: {values}")
 
 
 def _mark(samplers: Sequence[str], sampler: str, colour: str, size: float) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.summaries import last_of_curves, mean_curve
 from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.reporting.format import fixed, listing, model_title, sampler_title, shorten, space_title
+from skinmnist.reporting.format import count, fixed, listing, model_title, sampler_title, shorten, space_title
 from skinmnist.reporting.theme import (
     HEAT,
     INK,
@@ -24,6 +24,7 @@ from skinmnist.reporting.theme import (
     embed_figure,
     embed_strip,
     model_colour,
+    note,
     panels,
     strips_figure,
     styled,
@@ -46,19 +47,18 @@ def context(analysis: Analysis) -> dict[str, Any]:
 
 
 def draw_resampled(analysis: Analysis) -> list[Captioned]:
-    """Draw the class counts before and after every sampler; spaces with the same counts share a figure."""
+    """Draw the class counts before and after every sampler; those with the same counts share a figure."""
     counts = analysis.resampled_counts
     if counts.empty:
         return []
     most = 1.04 * max(counts["before"].max(), counts["after"].max())
-    together: dict[tuple[str, bytes], list[tuple[str, pd.DataFrame]]] = {}
+    together: dict[bytes, list[tuple[tuple[str, str], pd.DataFrame]]] = {}
     for (sampler, space), of_sampler in counts.groupby(["sampler", "space"], sort=False):
-        title = space_title(str(sampler), str(space))
-        values = of_sampler[["before", "after"]].to_numpy().tobytes()
-        together.setdefault((str(sampler), values), []).append((title, of_sampler))
+        values = of_sampler[["before", "after"]].to_numpy().round().tobytes()
+        together.setdefault(values, []).append(((str(sampler), str(space)), of_sampler))
     drawn = []
     for alike in together.values():
-        titles, of_sampler = listing([title for title, _ in alike]), alike[0][1]
+        titles, of_sampler = _together([pair for pair, _ in alike]), alike[0][1]
         change = f"{of_sampler['before'].sum():,.0f} rows before, {of_sampler['after'].sum():,.0f} after"
         alt = (
             f"Bar chart of training rows by class before and after {titles}: {change}, all classes together."
@@ -66,6 +66,17 @@ def draw_resampled(analysis: Analysis) -> list[Captioned]:
         image = embed_figure(resampled_figure(of_sampler, most), alt)
         drawn.append(Captioned(titles, (image,), change))
     return drawn
+
+
+def _together(pairs: list[tuple[str, str]]) -> str:
+    """Name samplers, each once: ``SMOTE on pixels and components``."""
+    spaces: dict[str, list[str]] = {}
+    for sampler, space in pairs:
+        spaces.setdefault(sampler, []).append(space)
+    if len(spaces) > 1:
+        return listing(list(spaces))
+    ((sampler, found),) = spaces.items()
+    return space_title(sampler, listing(found))
 
 
 @styled
@@ -77,6 +88,9 @@ def resampled_figure(counts: pd.DataFrame, most: float) -> Figure:
     places = np.arange(len(names))[::-1]
     axes.barh(places - 0.19, counts["after"], height=0.34, color=HEAT)
     axes.barh(places + 0.19, counts["before"], height=0.34, color=MUTED, alpha=0.55)
+    for place, row in zip(places, counts.to_dict("records"), strict=True):
+        for side, shift in (("after", -0.19), ("before", 0.19)):
+            note(axes, row[side], place + shift, f"{row['class']}: {count(row[side], 'row')} {side}")
     axes.set_yticks(places, names)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlim(0, most)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 
 from skinmnist.analysis.analyze import Analysis, analyze
 from skinmnist.reporting.sections.answer import answer
-from skinmnist.reporting.sections.outcomes import class_of_interest
 
 
 @pytest.mark.parametrize(
@@ -78,24 +76,6 @@ def test_the_answer_says_what_is_missed_and_what_missing_fewer_costs(analysis) -
         assert alternative.startswith("No") or found.alternative.startswith(
             "Support vector machine (RBF) without"
         )
-
-
-@pytest.mark.parametrize(("names", "expected"), [(["well", "ill"], "ill"), (["a", "b", "c"], "b")])
-def test_the_class_of_interest_of_any_table(analysis, names, expected) -> None:
-    best = analysis.leaderboard.iloc[0]
-    recalls = pd.DataFrame(
-        {
-            "sampler": best["sampler"],
-            "model": best["model"],
-            "class": names,
-            "mean": [0.9, 0.2, 0.5][: len(names)],
-        }
-    )
-    info = analysis.record.info
-    table = replace(info.table, class_names=names, rows_per_class=[90, 10, 5][: len(names)])
-    changed = replace(analysis, record=replace(analysis.record, info=replace(info, table=table)))
-    changed.__dict__["recalls"] = recalls
-    assert class_of_interest(changed) == expected
 
 
 def test_the_answer_sets_clinical_columns_beside_the_same_without(make_run) -> None:
