@@ -18,6 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
             "runs/hmnist_28_28_RGB-0",
             "runs/hmnist_28_28_RGB-0 --out elsewhere",
             "runs/hmnist_28_28_RGB-0 runs/hmnist_28_28_RGB-1 --out both.html",
+            "runs/hmnist_28_28_RGB-0 --export paper",
         ),
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", help="a folder that skinmnist.compare has written")
@@ -27,27 +28,56 @@ def build_parser() -> argparse.ArgumentParser:
         help="where to write: a folder for the page and its tables, which leaves the run's own folder as it "
         "is, or an .html file for the page alone (default: of one run, its folder; of several, runs.html)",
     )
+    parser.add_argument(
+        "--export",
+        metavar="DIR",
+        help="also write every table (CSV, Markdown, LaTeX) and figure (SVG, PDF) of the page, a paragraph "
+        "of methods and the references into a folder",
+    )
+    parser.add_argument(
+        "--mlflow",
+        metavar="URI",
+        help="also log parameters, scores and the page to MLflow, as in http://localhost:5000 (needs the "
+        "extra mlflow)",
+    )
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, call, print."""
     options = build_parser().parse_args(arguments)
-    return guarded(lambda: _rebuild(options.runs, options.out))
+    return guarded(lambda: _rebuild(options))
 
 
-def _rebuild(runs: list[str], out: str | None) -> int:
+def _rebuild(options: argparse.Namespace) -> int:
     from skinmnist.console.progress import working
+    from skinmnist.errors import InputError
     from skinmnist.experiment.execution.machine import available_cores
+    from skinmnist.experiment.run_folder.record import read_run
     from skinmnist.reporting.page import write_report
     from skinmnist.reporting.side_by_side import RUNS_FILE, write_side_by_side
 
-    with working("Writing the report"):
-        if len(runs) > 1:
+    runs, out = options.runs, options.out
+    if len(runs) > 1:
+        if options.export or options.mlflow:
+            raise InputError(f"received {len(runs)} runs; --export and --mlflow take one")
+        with working("Writing the report"):
             page = write_side_by_side(runs, out or RUNS_FILE)
-        else:
-            page = write_report(runs[0], out, jobs=available_cores())
+        say(page)
+        return 0
+    with working("Writing the report"):
+        page = write_report(runs[0], out, jobs=available_cores())
     say(page)
+    if options.export:
+        from skinmnist.reporting.export import export_report
+
+        with working("Writing tables and figures"):
+            folder = export_report(runs[0], options.export)
+        say(folder)
+    if options.mlflow:
+        from skinmnist.reporting.mlflow_log import log_to_mlflow
+
+        say(f"MLflow run {log_to_mlflow(read_run(runs[0]), page, options.mlflow)}")
     return 0
 
 

@@ -31,6 +31,7 @@ from skinmnist.reporting.format import (
     pair_title,
     unbroken,
 )
+from skinmnist.reporting.methods import Methods
 from skinmnist.reporting.sections import (
     answer,
     certainty,
@@ -47,8 +48,9 @@ from skinmnist.reporting.sections import (
     tradeoff,
     training,
 )
+from skinmnist.reporting.tables import read_page
 from skinmnist.reporting.theme import css_variables
-from skinmnist.text import printable, template_environment
+from skinmnist.text import json_text, printable, template_environment
 
 #: Each is a module with a function `context` beside a template; the template of the page has their order.
 SECTIONS = (answer, tradeoff, claims, leaderboard, recall, effects, certainty, costs, probabilities)
@@ -57,6 +59,10 @@ DRAWN_APART = (data, outcomes, label_audit, training, leaks)
 #: Predictions up to which an analysis is copied into a worker: more take longer to send than to draw.
 SENT_ROWS = 1_000_000
 _HERE = Path(__file__).parent
+_STYLES = ("style.css", "tables.css")
+_SCRIPTS = ("report.js", "tables.js")
+#: Where the templates leave room for the tables in other formats.
+_EXPORTS = "<!-- exports -->"
 
 
 def is_page(head: bytes) -> bool:
@@ -137,7 +143,16 @@ def render_page(analysis: Analysis, jobs: int = 1) -> str:
     """Return the report as one self-contained page: the same analysis gives the same bytes."""
     apart = _draw_apart(analysis, jobs)
     shown = _page_context(analysis) | _contexts(SECTIONS, analysis)
-    return environment().get_template("report.html").render(shown | apart())
+    return with_exports(environment().get_template("report.html").render(shown | apart()))
+
+
+def with_exports(page: str) -> str:
+    """Give a page its tables in the formats that its buttons copy."""
+    formats = [
+        {"csv": table.to_csv(), "markdown": table.to_markdown(), "latex": table.to_latex()}
+        for table in read_page(page)[0]
+    ]
+    return page.replace(_EXPORTS, json_text(formats).replace("<", "\\u003c"), 1)
 
 
 def _draw_apart(analysis: Analysis, jobs: int) -> Callable[[], dict[str, Any]]:
@@ -172,6 +187,7 @@ def _page_context(analysis: Analysis) -> dict[str, Any]:
         "clinical": listing(clinical_columns(info)),
         "added_columns": added_columns(info),
         "finished": bool(analysis.record.results),
+        "methods": Methods(analysis),
         "glossary": [(LABELS[name], text) for name, text in METRIC_TITLES.items()],
         "notes": notes(analysis.record),
         "machine": machine(info),
@@ -210,8 +226,10 @@ def machine(info: RunInfo) -> list[tuple[str, str]]:
 def surroundings() -> dict[str, Any]:
     """Return what every page shares: style and script."""
     return {
-        "style": Markup(css_variables() + (_HERE / "style.css").read_text(encoding="utf-8")),
-        "script": Markup((_HERE / "report.js").read_text(encoding="utf-8")),
+        "style": Markup(
+            css_variables() + "".join((_HERE / name).read_text(encoding="utf-8") for name in _STYLES)
+        ),
+        "script": Markup("".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)),
         "disclaimer": facts.DISCLAIMER,
     }
 

@@ -28,7 +28,7 @@ from skinmnist.reporting.format import (
     signed,
     titled,
 )
-from skinmnist.reporting.page import environment, is_page, surroundings, write_html
+from skinmnist.reporting.page import environment, is_page, surroundings, with_exports, write_html
 
 RUNS_FILE = "runs.html"
 MOST_RUNS = len(ascii_uppercase)
@@ -56,13 +56,14 @@ def render_side_by_side(records: Sequence[RunRecord]) -> str:
     boards = [_board(record) for record in records]
     letters = list(ascii_uppercase[: len(records)])
     page = environment().get_template("runs.html")
-    return page.render(
+    rendered = page.render(
         **surroundings(),
         letters=letters,
         runs=[_describe(letter, record) for letter, record in zip(letters, records, strict=True)],
         warnings=warnings(records),
         tables=[_lay_out(metric, boards) for metric in _shared_metrics(boards)],
     )
+    return with_exports(rendered)
 
 
 def _board(record: RunRecord) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -98,6 +99,7 @@ DASHES: Any = {"linewidth": 1.1, "linestyle": (0, (4, 3))}
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_KEPT: ContextVar[list[Drawing] | None] = ContextVar("kept", default=None)
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
@@ -287,9 +289,50 @@ def embed_figure(figure: Figure, alt: str, narrow: Figure | None = None) -> Embe
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     width, height = (round(72 * inches) for inches in figure.get_size_inches())
-    small = None if narrow is None else embed_figure(narrow, alt)
+    kept = _KEPT.get()
+    if kept is not None:
+        kept.append(Drawing.of(figure, alt))
+    small = None if narrow is None else keeping(None, embed_figure, narrow, alt)
     svg = _themed(buffer.getvalue().decode()).encode()
     return Embedded(_data_uri("image/svg+xml", svg), width, height, alt, small, _placed(figure))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure by itself, in the light colours, for other documents; its width is in points."""
+
+    alt: str
+    width: float
+    svg: bytes
+    pdf: bytes
+
+    @classmethod
+    def of(cls, figure: Figure, alt: str) -> Drawing:
+        """Write a figure as SVG and as PDF: the same figure gives the same bytes."""
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        kinds: dict[str, Any] = {
+            "svg": {"metadata": nothing},
+            "pdf": {"metadata": dict.fromkeys(("CreationDate", "Creator", "Producer"))},
+        }
+        settings = {"svg.fonttype": "none", "svg.hashsalt": "skinmnist", "pdf.fonttype": 42}
+        files = []
+        for kind, options in kinds.items():
+            buffer = io.BytesIO()
+            with mpl.rc_context(settings), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+                figure.savefig(buffer, format=kind, transparent=True, **options)
+            files.append(buffer.getvalue())
+        svg = files[0].decode().replace("DejaVu Sans", "DejaVu Sans, Helvetica, Arial")
+        return cls(alt, 72 * figure.get_size_inches()[0], svg.encode(), files[1])
+
+
+def keeping(kept: list[Drawing] | None, draw: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Draw, and add every figure that is embedded meanwhile in this process to a list; None: to none."""
+    token = _KEPT.set(kept)
+    try:
+        return draw(*args, **kwargs)
+    finally:
+        _KEPT.reset(token)
 
 
 def _themed(svg: str) -> str:

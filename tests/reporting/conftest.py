@@ -93,6 +93,7 @@ def sections() -> list[str]:
         "curves",
         "data",
         "split",
+        "take-along",
         "glossary",
         "notes",
         "reproduce",

@@ -1,0 +1,144 @@
+"""What one takes along from a report: its tables, figures, methods and references as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from skinmnist.analysis.analyze import Analysis, analyze
+from skinmnist.datasets.files import Owned, Series, claim, remove_owned, write_atomically
+from skinmnist.errors import InputError
+from skinmnist.experiment.metrics import best_pair
+from skinmnist.experiment.run_folder.record import RunRecord, read_run
+from skinmnist.names import pair_name
+from skinmnist.reporting.methods import Methods
+from skinmnist.reporting.page import render_page
+from skinmnist.reporting.sections.outcomes import mistakes_of
+from skinmnist.reporting.sections.training import examples, samples_of
+from skinmnist.reporting.tables import PageTable, file_names, latex, read_page
+from skinmnist.reporting.theme import Drawing, keeping
+
+_TABLES, _FIGURES = "tables", "figures"
+_FILES = ("methods.md", "methods.tex", "references.bib", "supplement.tex")
+#: Of A4 paper with margins of 2 cm, in points.
+_TEXT_WIDTH = 480
+#: Its own marker, so that an export may stand in the folder of its run.
+_EXPORT = Owned(
+    "folder of exports",
+    _FILES,
+    (Series(_TABLES, r".+\.(csv|md|tex)"), Series(_FIGURES, r".+\.(svg|pdf)")),
+    ".skinmnist-export",
+)
+
+
+def export_report(run: RunRecord | Path | str, folder: Path | str) -> Path:
+    """Write every table and figure of a report, a paragraph of methods and the references into a folder.
+
+    Tables are ``tables/*.csv``, ``.md`` and ``.tex``; figures ``figures/*.svg`` and ``.pdf``; beside them
+    ``methods.md``, ``methods.tex``, ``references.bib`` and ``supplement.tex``, which has all of them. An
+    earlier export is replaced.
+
+    Parameters
+    ----------
+    run : Run or path
+        As for `write_report`.
+    folder : path
+
+    Returns
+    -------
+    Path
+        Of the folder.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds no run, or the export cannot be written, or would replace files of the user's.
+
+    Examples
+    --------
+    >>> export_report("runs/hmnist_28_28_RGB-0", "paper")  # doctest: +SKIP
+    PosixPath('paper')
+    """
+    record = run if isinstance(run, RunRecord) else read_run(run)
+    known: Analysis | None = getattr(record, "analysis", None)
+    analysis, folder = known or analyze(record), Path(folder)
+    try:
+        claim(folder, _EXPORT)
+        remove_owned(folder, _EXPORT)
+        for inner in _EXPORT.folders:
+            (folder / inner).mkdir(exist_ok=True)
+        for name, content in _contents(analysis):
+            write_atomically(folder / name, content, lasting=False)
+    except OSError as error:
+        raise InputError(
+            f"the export cannot be written into {folder} ({error.strerror}); name another folder with "
+            "--export"
+        ) from None
+    return folder
+
+
+def _contents(analysis: Analysis) -> Iterator[tuple[str, bytes]]:
+    """Yield the relative path and the content of every file."""
+    kept: list[Drawing] = []
+    tables, images = read_page(keeping(kept, render_page, analysis))
+    drawings = dict(_named([*kept, *_pictures(analysis)], dict(images)))
+    methods = Methods(analysis)
+    for table in tables:
+        yield f"{_TABLES}/{table.name}.csv", table.to_csv().encode()
+        yield f"{_TABLES}/{table.name}.md", table.to_markdown().encode()
+        yield f"{_TABLES}/{table.name}.tex", table.to_latex().encode()
+    for name, drawing in drawings.items():
+        yield f"{_FIGURES}/{name}.svg", drawing.svg
+        yield f"{_FIGURES}/{name}.pdf", drawing.pdf
+    yield "methods.md", f"{methods.markdown}\n".encode()
+    yield "methods.tex", f"{methods.latex}\n".encode()
+    yield "references.bib", methods.bibtex.encode()
+    yield "supplement.tex", _supplement(analysis.record.info.table.name, tables, drawings).encode()
+
+
+def _pictures(analysis: Analysis) -> Iterator[Drawing]:
+    """Draw what the page shows as pictures: confident mistakes, and rows that samplers made."""
+    record = analysis.record
+    best = best_pair(record.scores)
+    figure = None if best is None else mistakes_of(record, best)
+    if best is not None and figure is not None:
+        yield Drawing.of(figure, f"The most confident mistakes of {pair_name(best)}.")
+    for sampler in dict.fromkeys(name for name, _, _ in examples(record)):
+        figure = samples_of(record, sampler)
+        if figure is not None:
+            words = f"Rows made by {sampler}, each between the two training rows that it blends."
+            yield Drawing.of(figure, words)
+
+
+def _named(drawings: list[Drawing], sections: dict[str, str]) -> Iterator[tuple[str, Drawing]]:
+    """Name each drawing by the section that it stands in."""
+    taken: set[str] = set()
+    for drawing in drawings:
+        section = sections.get(drawing.alt) or ("mistakes" if "mistakes" in drawing.alt else "samplers")
+        name = next(name for name in file_names(section) if name not in taken)
+        taken.add(name)
+        yield name, drawing
+
+
+def _supplement(title: str, tables: list[PageTable], drawings: dict[str, Drawing]) -> str:
+    """Return a document of the methods, all figures and all tables."""
+    figures = [
+        f"\\begin{{figure}}\n\\centering\n{_graphics(name, drawing.width)}"
+        f"\\caption{{{latex(drawing.alt)}}}\\label{{fig:{name}}}\n\\end{{figure}}\n\\clearpage\n"
+        for name, drawing in drawings.items()
+    ]
+    inputs = [f"\\input{{{_TABLES}/{table.name}}}\n\\clearpage\n" for table in tables]
+    return (
+        "\\documentclass{article}\n"
+        "\\usepackage[margin=2cm]{geometry}\n\\usepackage{array,booktabs,graphicx,longtable,url}\n"
+        f"\\title{{Class imbalance on {latex(title)}}}\n\\author{{}}\n"
+        "\\begin{document}\n\\maketitle\n\\section{Methods}\n\\input{methods}\n\\clearpage\n"
+        f"\\section{{Figures}}\n{''.join(figures)}\\section{{Tables}}\n{''.join(inputs)}"
+        "\\bibliographystyle{plain}\n\\bibliography{references}\n\\end{document}\n"
+    )
+
+
+def _graphics(name: str, width: float) -> str:
+    """Include a figure in its own size, or, where it is wider, as wide as the text."""
+    size = "[width=\\linewidth]" if width > _TEXT_WIDTH else ""
+    return f"\\includegraphics{size}{{{_FIGURES}/{name}}}\n"
