@@ -138,7 +138,7 @@ const plainSvg = (source) => {
 for (const figure of document.querySelectorAll("main figure")) {
   const image = figure.querySelector('img[src^="data:image/svg+xml;base64,"]');
   if (!image) continue;
-  const save = button("Save SVG", `Save as SVG: ${image.alt}`, () => {
+  const save = button("SVG", `Save as SVG: ${image.alt}`, () => {
     const bytes = Uint8Array.from(atob(image.getAttribute("src").split(",")[1]), (sign) => sign.charCodeAt(0));
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([plainSvg(new TextDecoder().decode(bytes))], { type: "image/svg+xml" }));
@@ -146,5 +146,6 @@ for (const figure of document.querySelectorAll("main figure")) {
     link.click();
     URL.revokeObjectURL(link.href);
   });
-  figure.append(bar("", [save]));
+  save.className = "save";
+  (figure.querySelector("figcaption") ?? figure).append(" ", save);
 }

@@ -29,7 +29,14 @@ def page(html: str, read_page: type) -> Any:
 def test_every_section_is_there_and_in_the_contents(page: Any, sections: list[str]) -> None:
     ids = [attrs["id"] for attrs in page.all("section") if "id" in attrs]
     assert ids == sections
-    assert [attrs["href"] for attrs in page.all("a")][1:] == [f"#{name}" for name in sections]
+    links = [attrs["href"] for attrs in page.all("a")]
+    assert [link for link in links if link.startswith("#")][1:] == [f"#{name}" for name in sections]
+
+
+def test_files_of_the_run_are_links(page: Any, fake_run: Path) -> None:
+    links = {attrs["href"] for attrs in page.all("a") if not attrs["href"].startswith("#")}
+    assert {"predictions.csv.gz", "scores.csv", "comparisons.csv", "run.json"} <= links
+    assert links <= {path.name for path in fake_run.iterdir()} | {"class_mix.csv", "timings.csv"}
 
 
 def test_depth_is_one_click_away_and_a_link_opens_it(html: str, sections: list[str]) -> None:
@@ -43,7 +50,8 @@ def test_nothing_is_loaded_from_anywhere(page: Any) -> None:
     for tag, attrs in page.tags:
         for name in ("src", "href", "srcset", "action", "data", "poster"):
             value = attrs.get(name)
-            assert value is None or value.startswith(("data:", "#")), (tag, name, value)
+            own = tag == "a" and value is not None and re.fullmatch(r"[a-z_]+\.(csv|csv\.gz|json)", value)
+            assert own or value is None or value.startswith(("data:", "#")), (tag, name, value)
     assert not [attrs for attrs in page.all("link") if attrs.get("rel") == "stylesheet"]
 
 

@@ -456,7 +456,7 @@ def _verdict(row: Any) -> Verdict:
     return Verdict(_ARROWS.get(words, "") + signed(row["difference"]), words, words in _ARROWS, hover)
 
 
-def comparison_rows(analysis: Analysis) -> list[dict[str, str]]:
+def comparison_rows(analysis: Analysis) -> list[dict[str, Any]]:
     """Lay out every comparison that was made, as text."""
     info, rows = analysis.record.info, []
     for row in analysis.comparisons.to_dict("records"):
@@ -473,7 +473,7 @@ def comparison_rows(analysis: Analysis) -> list[dict[str, str]]:
                 "against": against,
                 "metric": LABELS[row["metric"]],
                 "rule": RULE_LABELS[row["rule"]],
-                "folds": str(row["folds"]),
+                "folds": row["folds"],
                 "difference": signed(row["difference"]),
                 "interval": ends(row),
                 "p": _p(row["p_simultaneous"]),

@@ -53,6 +53,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
     return {
         "checks": len(CHECKS),
         "explained": documentation_page("pitfalls/index"),
+        "lessons_page": documentation_page("lessons"),
         "concerns": analysis.concerns,
         "columns": columns,
         "rows": rows,
