@@ -15,22 +15,26 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
     parser = command_parser(
         "lessons",
-        "Run the lessons on class imbalance and write a gallery of pages, notebooks and scripts, "
-        "on the table that $SKINMNIST_DATA or data/ holds, else on synthetic pictures.",
-        ("--list", "2 3 --out gallery", "--exam answers.md"),
+        "Run the lessons on class imbalance and write a gallery of pages, notebooks and slides. "
+        "They use the table in $SKINMNIST_DATA or data/, else synthetic pictures.",
+        ("--list", "2 3 --out gallery", "--exam answers.toml"),
     )
     add = parser.add_argument
     add("numbers", metavar="NUMBER", type=int, nargs="*", help="lessons to run (default: all)")
     add("--list", action="store_true", help="print the lessons and their questions; run nothing")
     add("--out", metavar="DIR", type=Path, default=DEFAULT_OUT, help=f"the gallery (default: {DEFAULT_OUT})")
     add("--jobs", metavar="N", type=int, help="lessons at a time (default: the cores)")
-    add("--seed", metavar="N", type=int, default=0, help="of the pictures that are drawn (default: 0)")
-    add("--table", action="store_true", help="print the table of lessons and findings of docs/lessons.md")
+    add("--seed", metavar="N", type=int, default=0, help="seed of the synthetic pictures (default: 0)")
+    add(
+        "--table",
+        action="store_true",
+        help="print the lessons and their findings as the table of docs/lessons.md",
+    )
     add(
         "--exam",
         metavar="FILE",
         type=Path,
-        help="mark the answers in FILE; if there is none, write a blank",
+        help="mark the answers in FILE; if it does not exist, write a blank sheet",
     )
     return parser
 
@@ -85,7 +89,7 @@ def _examine(path: Path) -> int:
 
     if not path.exists():
         write_atomically(path, blank_sheet(QUESTIONS).encode())
-        say(f"{path} is a blank sheet now: fill it in, and type the same command again")
+        say(f"{path} is a blank sheet; fill it in and run the same command again")
         return 0
     marks = mark(read_sheet(path, QUESTIONS), QUESTIONS, exam_table())
     for one in marks:

@@ -124,5 +124,5 @@ def test_a_wheel_installs_one_package(installed):
 def test_commands_find_lessons_and_presets_in_an_empty_folder(typed):
     for lesson in find_lessons():
         assert f"{lesson.number:2}. {lesson.title}: {lesson.question}\n" in typed
-    assert "answers.toml is a blank sheet now" in typed
+    assert "answers.toml is a blank sheet" in typed
     assert "preset Skin-cancer-Lesion-Classification\n" in typed

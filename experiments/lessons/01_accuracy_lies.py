@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 1. Accuracy lies
 #
-# A program that looks at no picture answers *mole* every time. How good is it, and which number gives it
-# away?
+# A program answers *mole* every time, without looking at the picture. How good is it, and which number
+# gives it away?
 #
 # The pictures show seven kinds of pigmented spots on the skin. Most are common moles (`nv`); melanomas
-# (`mel`) are rare, and some kinds are rarer still. A missed melanoma is not made up for by the many
-# moles that were classified correctly. Yet the score that nearly everybody reports first, accuracy, counts
-# pictures, and most pictures are moles.
+# (`mel`) are rare, and some kinds are rarer still. Correctly classified moles, however many, do not make up
+# for a missed melanoma. Yet accuracy, the score that nearly everybody reports first, counts pictures, and
+# most pictures are moles.
 
 # %%
 import numpy as np
@@ -39,7 +39,7 @@ names, labels = list(table.class_names), table.labels
 shares = table.class_counts / len(table)
 show_table(
     pd.DataFrame({"pictures": table.class_counts, "share": shares}, index=pd.Index(names, name="class")),
-    "How many pictures of each class the table holds.",
+    "Pictures of each class in the table.",
 )
 
 # %% [markdown]
@@ -48,18 +48,18 @@ show_table(
 # > Three programs answer every picture of this table.
 # >
 # > - **Always nv** looks at nothing and says `nv`.
-# > - **Plain** is a logistic regression on numbers that describe colour, border and texture.
-# > - **Balanced** is the same regression, in whose training every class weighs the same.
+# > - **Plain** is a logistic regression on features of colour, border and texture.
+# > - **Balanced** is the same regression, trained with equal weight for every class.
 # >
-# > Which of the three has the highest accuracy? Which the lowest? Which finds most melanomas? Write the three
-# > answers down before you read on.
+# > Which of the three has the highest accuracy? Which has the lowest? Which finds the most melanomas? Write
+# > down your three answers before you read on.
 
 # %% [markdown]
 # ## The experiment
 #
-# Each picture is answered by a program that was trained on other lesions: the table is cut into five parts,
-# and each part is answered by what was learnt from the other four. All pictures of a lesion stay in one
-# part; lesson 3 shows why.
+# Each picture is classified by a program trained on other lesions: the table is cut into five parts, and
+# each part is classified by a model trained on the other four. All pictures of a lesion stay in one part;
+# lesson 3 shows why.
 
 # %%
 numbers = extract_features(table.pixels, table.shape)
@@ -80,7 +80,7 @@ for name, program in programs.items():
 
 shown = ["accuracy", "balanced_accuracy", "macro_f1", "recall_mel", "precision_mel", "macro_auc"]
 board = pd.DataFrame(scores).T.reindex(columns=shown).rename_axis("program")
-show_table(board, "Six scores of three programs, on pictures of lesions that they were not trained on.")
+show_table(board, "Six scores of three programs, on pictures of held-out lesions.")
 
 # %%
 drawn, axes = figure(height=210)
@@ -112,7 +112,7 @@ say(
     "is the share of `nv`. Its balanced accuracy, the mean of the seven recalls, is "
     f"{blind['balanced_accuracy']:.3f}: one class of {len(names)}. It finds no melanoma. The balanced "
     f"regression finds **{fair['recall_mel']:.0%}** of them, and its accuracy is {fair['accuracy']:.2f}, "
-    f"against {plain['accuracy']:.2f} of the plain one, which finds {plain['recall_mel']:.0%}."
+    f"against {plain['accuracy']:.2f} for the plain one, which finds {plain['recall_mel']:.0%}."
 )
 claim(
     "Accuracy flatters the program that looks at nothing, against balanced accuracy",
@@ -138,8 +138,8 @@ claim(
 # %% [markdown]
 # ## Class by class
 #
-# A mean hides who pays. The recall of a class is the share of its pictures that were named rightly; here it
-# is for the two regressions.
+# A mean hides which classes pay. The recall of a class is the share of its pictures that are classified
+# correctly. Here it is for the two regressions.
 
 # %%
 drawn, axes = figure(height=300)
@@ -165,7 +165,7 @@ recalls = [
 show(drawn, f"Recall of each class, from plain to balanced training: {', '.join(recalls)}.")
 say(
     f"`nv` pays: its recall goes from {plain['recall_nv']:.2f} to {fair['recall_nv']:.2f}. There are so many "
-    "moles that a small share of them is what accuracy loses."
+    "moles that even a small share of them costs much accuracy."
 )
 
 # %% [markdown]
@@ -173,14 +173,14 @@ say(
 #
 # | you ask | look at |
 # |---|---|
-# | How often is it right, on patients like these? | accuracy, beside that of *always nv* |
-# | Does it know every class? | balanced accuracy, macro-F1 |
+# | How often is it right on patients like these? | accuracy, beside that of *always nv* |
+# | Does it recognise every class? | balanced accuracy, macro-F1 |
 # | How many melanomas does it find? | recall of `mel` |
 # | If it says melanoma, is it one? | precision of `mel` |
-# | Does it rank the suspicious before the harmless, whatever the threshold? | AUC, average precision |
-# | Can I believe its probabilities? | calibration: lesson 7 |
+# | Does it rank suspicious spots above harmless ones, whatever the threshold? | AUC, average precision |
+# | Can I trust its probabilities? | calibration: lesson 7 |
 #
-# No score is *the* right one. What is always wrong is a score without the majority baseline, and a single
+# No single score is *the* right one. But a score without the majority baseline is always wrong, and so is a
 # mean without the classes behind it.
 
 # %%
@@ -193,22 +193,23 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** A second blind program answers at random, each class as often as the table holds it. Is its accuracy
-# higher or lower than that of *always nv*? Work it out on paper from the shares, then check.
+# **1.** A second blind program answers at random, and names each class as often as it occurs in the table.
+# Is its accuracy higher or lower than that of *always nv*? Work it out on paper from the shares, then
+# check.
 
 # %% tags=["solution"]
-# A picture of class k is met with the chance p_k and named k with the chance p_k.
+# A picture is of class k with probability p_k, and is called k with probability p_k.
 rng = np.random.default_rng(0)
 guesses = rng.choice(len(names), size=len(table), p=shares)
 say(
-    f"On paper: the sum of the squared shares, {np.sum(shares**2):.3f}. Tried: "
+    f"On paper: the sum of the squared shares, {np.sum(shares**2):.3f}. Simulated: "
     f"{np.mean(guesses == labels):.3f}. That is less than {shares.max():.3f}: guessing in proportion "
     "never beats always naming the largest class."
 )
 
 # %% [markdown]
-# **2.** A hospital counts a missed melanoma as bad as twenty false alarms. Which of the three programs is
-# cheapest by that count?
+# **2.** For a hospital, a missed melanoma is as bad as twenty false alarms. Which of the three programs
+# costs least by that count?
 
 # %% tags=["solution"]
 melanoma = names.index("mel")

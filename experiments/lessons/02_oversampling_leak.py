@@ -1,13 +1,11 @@
 # %% [markdown]
 # # 2. The oversampling leak
 #
-# Can a model that has nothing to learn be right about nearly every picture? Yes, if its pictures are copied
-# before they are split.
+# Can a model that has nothing to learn be right about nearly every picture?
 #
-# Public notebooks on these pictures can go like this: load the table, copy the rare classes until all are
-# equally large, split into training and test, train, report. Every line of it looks sensible. This lesson
-# does the same on labels that mean **nothing**, so that whatever is scored above chance is a mistake of the
-# method.
+# Public notebooks on these pictures often load the table, copy the rare classes until all are equally
+# large, split into training and test, train, and report. Every line looks sensible. This lesson does the
+# same with labels that mean **nothing**, so any score above chance is a mistake of the method.
 
 # %%
 import numpy as np
@@ -43,15 +41,15 @@ table = open_table()
 names, labels = list(table.class_names), table.labels
 numbers = extract_features(table.pixels, table.shape)
 
-# Every lesion gets the diagnosis of another one, drawn at random: no picture says anything about its label.
+# Every lesion gets the diagnosis of another lesion at random, so no picture says anything about its label.
 lesions, first, of_lesion = np.unique(table.lesion_ids, return_index=True, return_inverse=True)
 meaningless = np.random.default_rng(0).permutation(labels[first])[of_lesion]
 
 # %% [markdown]
 # ## Predict
 #
-# > The labels are shuffled. The model is the simplest there is: it looks up the nearest training picture and
-# > repeats its label. Whatever it learns, the scaling included, it learns from the training part. What
+# > The labels are shuffled. The model is the simplest there is: it looks up the nearest training picture
+# > and repeats its label. Everything it learns, including the scaling, comes from the training part. What
 # > balanced accuracy do you expect
 # >
 # > - if all classes are copied to equal size **before** the split, and
@@ -63,7 +61,7 @@ meaningless = np.random.default_rng(0).permutation(labels[first])[of_lesion]
 # ## The experiment
 
 # %%
-# Fitted as one: the scaling and the thirty components are those of the training part, too.
+# Fitted as one, so the scaling and the thirty components also come from the training part.
 model = make_pipeline(StandardScaler(), PCA(30, svd_solver="covariance_eigh"), KNeighborsClassifier(1))
 fold = assign_folds(table, 5)[0]
 
@@ -130,9 +128,9 @@ show(
 # %%
 copied, smoted = (results["meaningless", name, "before the split"][0] for name in samplers)
 say(
-    f"On labels without any meaning, copying first reaches an accuracy of **{copied:.0%}** and SMOTE first "
-    f"{smoted:.0%}. On the true labels copying first gives a balanced accuracy of "
-    f"{results['true', 'copies', 'before the split'][1]:.2f}; the same model, split first, has "
+    f"On meaningless labels, copying first reaches an accuracy of **{copied:.0%}** and SMOTE first "
+    f"{smoted:.0%}. On the true labels, copying first gives a balanced accuracy of "
+    f"{results['true', 'copies', 'before the split'][1]:.2f}; the same model with the split first has "
     f"{results['true', 'copies', 'after the split'][1]:.2f}."
 )
 for name in samplers:
@@ -156,15 +154,17 @@ for name in samplers:
 # %% [markdown]
 # ## Why
 #
-# Count duplicates. After copying, a rare picture exists many times; the split puts copies on both sides. A
-# held-out copy is answered by its duplicate in the training part, which carries the right label by
-# construction. SMOTE makes no copies, but mixtures of neighbours of the **same label**, and a mixture lies
-# next to its parents.
+# Count duplicates. After copying, a rare picture exists many times, and the split puts copies on both
+# sides. A held-out copy is answered by its duplicate in the training part, which has the right label by
+# construction. SMOTE makes no copies but mixes neighbours with the **same label**, and a mixture lies next
+# to its parents.
 
 # %%
 counts = table.class_counts
 copies = counts.max() / counts
-with_copy = 1 - 0.2 ** (copies - 1)  # Not all other copies went to the test part, which is a fifth.
+with_copy = 1 - 0.2 ** (
+    copies - 1
+)  # The chance that not all other copies went to the test part, a fifth of the rows.
 drawn, axes = figure(height=250)
 order = np.argsort(counts)
 axes.barh(range(len(order)), with_copy[order], color=VERMILLION, height=0.6)
@@ -186,8 +186,8 @@ say(
 # ## What to do instead
 #
 # Resampling is part of *training*. Put the sampler into a pipeline of imbalanced-learn, which applies it in
-# `fit` and never in `predict`, and hand the pipeline, not the resampled table, to the cross-validation.
-# Scaling and components belong there as well: fitted on all rows, they would have seen the test.
+# `fit` and never in `predict`, and pass the pipeline, not the resampled table, to the cross-validation.
+# Scaling and components belong there as well: fitted on all rows, they would have seen the test part.
 #
 # ```python
 # from imblearn.pipeline import make_pipeline
@@ -196,7 +196,7 @@ say(
 # cross_val_predict(pipeline, numbers, labels, groups=table.lesion_ids, cv=StratifiedGroupKFold(5))
 # ```
 #
-# Shuffling the labels, as here, is a test for any evaluation: what it scores above chance is not skill.
+# Shuffling the labels, as here, tests any evaluation: a score above chance is then not skill.
 
 # %%
 finding(
@@ -208,8 +208,8 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Somebody splits first, but resamples the test part as well, "so that it is balanced". No picture is
-# on both sides. Which score of the nearest-neighbour model changes, which does not?
+# **1.** A colleague splits first, but resamples the test part as well, "so that it is balanced". No picture
+# is on both sides. Which scores of the nearest-neighbour model change, and which do not?
 
 # %% tags=["solution"]
 model.fit(numbers[fold != 0], labels[fold != 0])
@@ -220,12 +220,12 @@ say(
     f"Accuracy goes from {np.mean(answers == test):.3f} to "
     f"{np.mean(copied_answers == copied_labels):.3f}: on a balanced test it *is* about the balanced "
     f"accuracy, which goes from {balanced_accuracy_score(test, answers):.3f} to "
-    f"{balanced_accuracy_score(copied_labels, copied_answers):.3f}. Nothing leaks; but precision now "
-    "speaks of patients that do not exist, and rare pictures are counted many times as if they were many."
+    f"{balanced_accuracy_score(copied_labels, copied_answers):.3f}. Nothing leaks, but precision now "
+    "describes patients who do not exist, and each rare picture counts many times."
 )
 
 # %% [markdown]
-# **2.** *Under*sampling before the split: the large classes are cut down to the smallest. Does that leak?
+# **2.** *Under*sampling before the split cuts the large classes down to the smallest. Does that leak?
 
 # %% tags=["solution"]
 from imblearn.under_sampling import RandomUnderSampler
@@ -233,8 +233,8 @@ from imblearn.under_sampling import RandomUnderSampler
 few = [resample_first(RandomUnderSampler(random_state=seed), meaningless)[1] for seed in range(10)]
 say(
     f"On meaningless labels: {np.mean(few):.2f} in the mean of ten draws, near chance ({chance:.2f}). It "
-    "puts no copies there. (What is left above chance are other pictures of the same lesion: lesson 3.) The "
-    "test is no longer like the clinic, though, as in exercise 1."
+    "makes no copies. (Any rest above chance comes from other pictures of the same lesion: lesson 3.) But "
+    "the test part no longer resembles the clinic, as in exercise 1."
 )
 
 # %% [markdown]

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 3. The same lesion twice
 #
-# Many spots were photographed more than once. What does a score mean if the test shows a lesion that the
-# training has already seen, from another angle?
+# Many spots were photographed more than once. What does a score mean if the test part shows a lesion that
+# is also in the training part, from another angle?
 #
-# A split *by picture* deals the pictures one by one, so that those of a lesion land on both sides. A split
-# *by lesion* keeps them together. Both are stratified, both look proper in a notebook; only the second asks
-# what you want to know: what happens with the next patient.
+# A split *by picture* assigns each picture on its own, so pictures of one lesion end up on both sides. A
+# split *by lesion* keeps them together. Both are stratified, and both look proper in a notebook, but only
+# the second answers the question that matters: how does the model do on the next patient?
 
 # %%
 import numpy as np
@@ -49,7 +49,7 @@ say(
 )
 
 # %%
-# The lesions with most pictures, one of each of six classes.
+# For each of six classes, the lesion with the most pictures.
 biggest = [
     max(np.unique(of_lesion[labels == code]), key=lambda lesion: pictures[lesion])
     for code in np.argsort(-table.class_counts)[:6]
@@ -72,10 +72,10 @@ show(
 # %% [markdown]
 # ## Predict
 #
-# > Three models are scored with a split by picture and with a split by lesion: the nearest neighbour, a
-# > random forest, and a logistic regression whose classes weigh the same.
+# > Three models are scored with a split by picture and with a split by lesion: a nearest neighbour, a
+# > random forest, and a logistic regression with equal class weights.
 # >
-# > Which one gains most from seeing the same lesion on both sides? By how much does its balanced accuracy
+# > Which one gains most from having the same lesion on both sides? By how much does its balanced accuracy
 # > rise?
 
 # %% [markdown]
@@ -134,10 +134,10 @@ summary = [
 show(drawn, f"Balanced accuracy under both splits: {'; '.join(summary)}.", cover=True)
 
 # %% [markdown]
-# ## Who profits
+# ## Who benefits
 #
-# The gain must come from the pictures that have a sibling in the training part. So look at these alone, and
-# at the others.
+# The gain must come from pictures with a sibling in the training part: another picture of the same lesion.
+# So look at these pictures and at the others separately.
 
 # %%
 fold = assign_folds(table, 5, split="image")[0]
@@ -161,10 +161,10 @@ show_table(
 )
 nearest = "nearest neighbour"
 say(
-    f"{np.mean(sibling):.0%} of the pictures have a sibling on the other side when pictures are dealt one "
-    f"by one. On these the {nearest} gains {gains[nearest][0]:.0f} points; on the others, "
-    f"{gains[nearest][1]:.0f}. The split does not make a model better. It asks some of the questions "
-    "twice."
+    f"When pictures are split one by one, {np.mean(sibling):.0%} of them have a sibling on the other side. "
+    f"On these, the {nearest} gains {gains[nearest][0]:.0f} points; on the others, "
+    f"{gains[nearest][1]:.0f}. The split does not make a model better. It repeats some questions of the "
+    "training."
 )
 for name in models:
     claim(
@@ -173,7 +173,7 @@ for name in models:
         at_least={nearest: 0.04, "random forest": 0.005, "logistic regression": 0.01}[name],
     )
 claim(
-    "Memory profits most: the nearest neighbour gains more than the forest",
+    "Memory benefits most: the nearest neighbour gains more than the forest",
     (balanced[nearest, "image"] - balanced[nearest, "lesion"])
     - (balanced["random forest", "image"] - balanced["random forest", "lesion"]),
     at_least=0.01,
@@ -187,15 +187,15 @@ claim(
 # %% [markdown]
 # ## What to do instead
 #
-# Split by the thing that will be new in practice: the lesion, better the patient, better still the hospital.
-# In scikit-learn that is `StratifiedGroupKFold` with `groups=lesion_ids`; in skinmnist it is the default
-# wherever the metadata is found. If the metadata is not there, say so beside the score.
+# Split by what will be new in practice: the lesion, or better the patient, or better still the hospital. In
+# scikit-learn, use `StratifiedGroupKFold` with `groups=lesion_ids`. In skinmnist it is the default wherever
+# metadata is found. Without metadata, say so beside the score.
 
 # %%
 finding(
     "A split by picture raises the nearest neighbour's balanced accuracy from "
-    f"{balanced[nearest, 'lesion']:.2f} to {balanced[nearest, 'image']:.2f}, for {np.mean(sibling):.0%} "
-    "of its questions were in the lesson."
+    f"{balanced[nearest, 'lesion']:.2f} to {balanced[nearest, 'image']:.2f}, as {np.mean(sibling):.0%} "
+    "of the test pictures have a sibling in the training part."
 )
 
 # %% [markdown]
@@ -211,24 +211,24 @@ for code in np.argsort(-table.class_counts):
         f"- `{names[code]}`: {100 * gain:+.0f} points of recall; {np.mean(sibling[own]):.0%} of its "
         "pictures have a sibling"
     )
-say("Rare classes have more pictures per lesion, and few other lesions to learn from.")
+say("Rare classes have more pictures per lesion and fewer other lesions to learn from.")
 
 # %% [markdown]
-# **2.** A colleague splits by lesion, but chooses the number of neighbours on the test part. Is that the same
-# kind of mistake?
+# **2.** A colleague splits by lesion, but chooses the number of neighbours on the test part. Is that the
+# same kind of mistake?
 
 # %% tags=["solution"]
 say(
-    "Yes, of the same family: something of the test part has taken part in the making of the model. Here "
-    "it is one number instead of many pictures, so it weighs less. `python -m skinmnist.compare "
-    "--demonstrate-leaks` measures this leak, too."
+    "Yes, it is related: information from the test part went into the model. Here it is one number "
+    "instead of many pictures, so the effect is smaller. `skinmnist compare --demonstrate-leaks` measures "
+    "this leak, too."
 )
 
 # %% [markdown]
 # ## References
 #
-# - Tschandl, Rosendahl & Kittler, "The HAM10000 dataset", Scientific Data 5, 180161, 2018: `lesion_id` tells
-#   which pictures show the same lesion.
+# - Tschandl, Rosendahl & Kittler, "The HAM10000 dataset", Scientific Data 5, 180161, 2018: `lesion_id`
+#   tells which pictures show the same lesion.
 # - Kapoor & Narayanan, "Leakage and the reproducibility crisis in machine-learning-based science",
 #   Patterns 4(9), 2023.
 # - Cassidy, Kendrick, Brodzicki, Jaworek-Korjakowska & Yap, "Analysis of the ISIC image datasets: usage,

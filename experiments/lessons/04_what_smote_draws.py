@@ -3,9 +3,9 @@
 #
 # SMOTE promises *new* pictures of rare classes. What do they look like, and where do they lie?
 #
-# SMOTE takes a picture of a rare class, looks up its nearest neighbours of the same class, picks one of
-# them, and draws a point on the straight line between the two. In a plane this fills the gaps of a cloud,
-# which is how it is drawn in every textbook. Pictures do not live in a plane.
+# SMOTE takes a picture of a rare class, finds its nearest neighbours of the same class, picks one of them,
+# and draws a point on the straight line between the two. In a plane, this fills the gaps in a cloud of
+# points, as every textbook shows. Pictures do not live in a plane.
 
 # %%
 import numpy as np
@@ -36,7 +36,7 @@ from skinmnist.teaching.notebook_api import (
 # %%
 table = open_table()
 names, labels = list(table.class_names), table.labels
-# SMOTE computes differences: on bytes, 3 - 5 would be 254.
+# SMOTE computes differences, and on bytes 3 - 5 is 254.
 pixels = table.pixels.astype(np.float32)
 fold = assign_folds(table, 5)[0]
 train = fold != 0
@@ -44,9 +44,9 @@ train = fold != 0
 # %% [markdown]
 # ## Predict
 #
-# > - Is a picture that SMOTE drew sharper or blurrier than its parents?
-# > - Are the drawn pictures of a class more different from each other than the real ones, or less?
-# > - The pixels hold no information at all and there are very many of them. SMOTE makes the two classes
+# > - Is a picture drawn by SMOTE sharper or blurrier than its parents?
+# > - Do the drawn pictures of a class differ more from each other than the real ones, or less?
+# > - Now the pixels carry no information, and there are very many of them. SMOTE makes the two classes
 # >   equal. How often does a nearest-neighbour model then name the class that *was* rare?
 
 # %% [markdown]
@@ -87,14 +87,14 @@ for axis, title in zip(axes[0], ("a parent", "SMOTE's child", "its other parent"
 show(
     drawn,
     f"Rows of three pictures for {', '.join(name for name, *_ in families)}: two real pictures, and "
-    "between them what SMOTE draws, which is the one shining through the other.",
+    "between them the picture that SMOTE draws, in which both parents shine through.",
     cover=True,
 )
 
 # %% [markdown]
-# The child is a double exposure. No dermatoscope ever took such a picture; where the borders of the parents
-# do not agree, both show, half as strong. Measure it: *detail* is the mean size of the second differences
-# between neighbouring pixels, *variety* the total variance of a group of pictures.
+# The child is a double exposure. No dermatoscope ever took such a picture: where the borders of the parents
+# disagree, both show at half strength. To measure this, *detail* is the mean size of the second differences
+# between neighbouring pixels, and *variety* is the total variance of a group of pictures.
 
 
 # %%
@@ -119,13 +119,13 @@ least, most = (board["detail, drawn / real"].agg(which) for which in ("min", "ma
 say(
     f"The drawn pictures have {least:.2f} to {most:.2f} of the detail of the real ones, and "
     f"{board['variety, drawn / real'].min():.2f} to {board['variety, drawn / real'].max():.2f} of their "
-    "variety. If both parents were drawn at random and independently, two thirds of the variance would "
-    "be left: the mean of u² + (1 − u)² for u between 0 and 1. SMOTE does not widen a class. It fills "
-    "its inside."
+    "variety. With independent random parents, two thirds of the variance would be left: "
+    "the mean of u² + (1 − u)² for u between 0 and 1. SMOTE does not widen a class. It fills the "
+    "inside."
 )
-claim("What SMOTE draws is blurrier than what was photographed, in every class (ratio)", most, at_most=0.95)
+claim("SMOTE's pictures are blurrier than real ones, in every class (ratio)", most, at_most=0.95)
 claim(
-    "What SMOTE draws varies less than what was photographed, in every class (ratio)",
+    "SMOTE's pictures vary less than real ones, in every class (ratio)",
     board["variety, drawn / real"].max(),
     at_most=0.9,
 )
@@ -156,17 +156,18 @@ show(
     "with that of nv.",
 )
 say(
-    f"On this map SMOTE looks as in the textbook. But the map holds {explained[:2].sum():.0%} of the "
-    f"variance, and a picture has {pixels.shape[1]:,} numbers. Neighbouring pixels say nearly the same, "
-    f"so that the pictures fill about {participation:.0f} directions as evenly spread numbers would (the "
+    f"On this map, SMOTE looks as in the textbook. But the map holds {explained[:2].sum():.0%} of the "
+    f"variance, and a picture has {pixels.shape[1]:,} numbers. Neighbouring pixels are nearly equal, so "
+    f"the pictures spread like about {participation:.0f} independent numbers of equal variance (the "
     "participation ratio of the variances)."
 )
 
 # %% [markdown]
-# ## Why many dimensions are unlike two
+# ## Why many dimensions differ from two
 #
-# Now without pictures: rows of pure noise, one class in six rare, nothing to learn. SMOTE makes the training
-# part even, and the five nearest neighbours vote on new rows. Half of the votes *should* go to each class.
+# Now without pictures: rows of pure noise, one in six of the rare class, and nothing to learn. SMOTE makes
+# the training part even, and the five nearest neighbours vote on new rows. Half of the rows *should* go to
+# each class.
 
 # %%
 rng = np.random.default_rng(0)
@@ -194,18 +195,18 @@ show(
 )
 say(
     f"In 2 dimensions {votes[0]:.0%} of the new rows are called rare, in 1,000 dimensions "
-    f"**{votes[-1]:.0%}**. In many dimensions random rows lie far from each other, all about equally far; "
-    "what SMOTE draws lies nearer to the middle, and so nearer to *every* new row than any real row is. "
-    "The neighbours vote for it, whatever the truth."
+    f"**{votes[-1]:.0%}**. In many dimensions, random rows are far apart, all at about the same distance. "
+    "SMOTE's rows are closer to the middle, and so closer to *every* new row than any real row is. They "
+    "win the vote, whatever the truth."
 )
 claim(
-    "On noise, many dimensions give new rows to the class that was rare more often than two",
+    "On noise, new rows go to the once rare class more often in many dimensions than in two",
     votes[-1] - votes[0],
     at_least=0.3,
 )
 
 # %% [markdown]
-# And on our pictures? The same vote, melanoma against moles, with all pixels:
+# And on our pictures? Here is the same vote, melanoma against moles, with all pixels:
 
 # %%
 pair = np.isin(labels, [nv, names.index("mel")])
@@ -217,12 +218,12 @@ alarms = [100 * answers[~truth].mean() for answers in (before, after)]
 found = [100 * answers[truth].mean() for answers in (before, after)]
 say(
     f"False alarms on moles go from {alarms[0]:.0f}% to {alarms[1]:.0f}%, melanomas found from "
-    f"{found[0]:.0f}% to {found[1]:.0f}%. Some of this is wanted, and any imbalance strategy would "
-    "do it (lesson 6). How much of it is the geometry above depends on the model: neighbours suffer "
-    "most, for they live on distances."
+    f"{found[0]:.0f}% to {found[1]:.0f}%. Some of this is intended, and any imbalance strategy would "
+    "do it (lesson 6). The part due to geometry depends on the model: nearest neighbours suffer most, "
+    "because they rely on distances."
 )
 claim(
-    "SMOTE on pixels makes the neighbours raise more false alarms, in points",
+    "SMOTE on pixels makes nearest neighbours raise more false alarms, in points",
     alarms[1] - alarms[0],
     at_least=8,
 )
@@ -230,22 +231,21 @@ claim(
 # %%
 finding(
     f"SMOTE's pictures are double exposures with {least:.2f} to {most:.2f} of the detail of real ones and "
-    f"less variety; on noise of 1,000 dimensions neighbours give {votes[-1]:.0%} of new rows to the class "
-    f"that was rare, in 2 dimensions {votes[0]:.0%}."
+    f"less variety; on noise, nearest neighbours give {votes[-1]:.0%} of new rows to the once rare class in "
+    f"1,000 dimensions, and {votes[0]:.0%} in 2."
 )
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Show that a child between two independent rows of a class keeps two thirds of the variance, on
-# average.
+# **1.** Show that a child of two independent rows of a class keeps two thirds of the variance, on average.
 
 # %% tags=["solution"]
 u = rng.random(100_000)
 first, second = rng.standard_normal((2, 100_000))
 say(
-    "The variance of (1 − u)·a + u·b is the mean of (1 − u)² + u² = 2/3. Drawn: "
-    f"{np.var((1 - u) * first + u * second):.3f}. SMOTE's parents are neighbours and hence alike: it "
+    "The variance of (1 − u)·a + u·b is the mean of (1 − u)² + u² = 2/3. Simulated: "
+    f"{np.var((1 - u) * first + u * second):.3f}. SMOTE's parents are neighbours, hence alike, so it "
     "keeps a little more."
 )
 
@@ -257,9 +257,9 @@ say(
 flat = PCA(2).fit(own)
 rebuilt = flat.inverse_transform(flat.transform(own))
 say(
-    "Two numbers cannot hold a picture: rebuilt from them, real melanomas have "
-    f"{detail(rebuilt).mean() / detail(own).mean():.2f} of their detail before SMOTE has done anything. "
-    "That is why skinmnist says what a sampler worked on: *SMOTE on pixels* and *SMOTE on descriptors* "
+    "Two numbers cannot hold a picture: rebuilt from them, real melanomas keep "
+    f"{detail(rebuilt).mean() / detail(own).mean():.2f} of their detail before SMOTE does anything. "
+    "That is why skinmnist says what a sampler works on: *SMOTE on pixels* and *SMOTE on descriptors* "
     "are different methods."
 )
 

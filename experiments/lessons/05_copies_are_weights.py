@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 5. Copies are weights
 #
-# Copying a row ten times, or counting it ten times: is there a difference?
+# Is there a difference between copying a row ten times and counting it ten times?
 #
-# Random oversampling makes tables several times as large and training many times as long. For a whole family
-# of models that is work for nothing: what they minimise is a sum over rows, and ten equal terms of a sum are
-# one term times ten. For others it is not the same, and it is worth knowing why.
+# Random oversampling makes tables several times as large, and training many times as long. For a whole
+# family of models this is wasted work: they minimise a sum over rows, and ten equal terms are one term
+# times ten. For other models it is not the same, and it is worth knowing why.
 
 # %%
 import time
@@ -59,8 +59,8 @@ say(
 # %% [markdown]
 # ## Predict
 #
-# > Four models are trained twice: on the copies, and on the rows with weights. For which of them are the
-# > answers equal?
+# > Four models are trained twice: on the copies, and on the original rows with weights. Which of them give
+# > the same answers?
 # >
 # > - a support vector machine
 # > - a logistic regression
@@ -70,9 +70,9 @@ say(
 # %% [markdown]
 # ## The experiment
 #
-# All four get the same random seed both times. The first two are solved to a tolerance far below what
-# anybody would need, so that a difference would show. The forest and the network are trained a third time,
-# with another seed and weights: what luck alone changes.
+# All four get the same random seed both times. The first two are solved to a tolerance far below any
+# practical need, so that a difference would show. The forest and the network are trained a third time with
+# weights and another seed, to show what chance alone changes.
 
 # %%
 models = {
@@ -84,7 +84,7 @@ models = {
 
 
 def answer(model):
-    """Return what a model says of the test rows: probabilities, or a machine's decision values."""
+    """Return a model's output for the test rows: probabilities, or decision values of an SVM."""
     return model.decision_function(test) if isinstance(model, SVC) else model.predict_proba(test)
 
 
@@ -111,8 +111,8 @@ for name, make in models.items():
 board = pd.DataFrame(results).T.drop(columns="size").rename_axis("model")
 show_table(
     board,
-    "Copies against weights: the largest difference of any answer, and the share of test pictures that are "
-    "named otherwise; beside each, the same between two seeds. Last, how much faster weights are.",
+    "Copies against weights: the largest difference between outputs, and the share of test pictures that get "
+    "another class; beside each, the same between two seeds. Last, how many times faster weights are.",
 )
 
 # %%
@@ -141,10 +141,10 @@ show(
 # %%
 machine, line, forest, network = (results[name] for name in models)
 say(
-    "Support vector machine and logistic regression: the same, up to "
-    f"{max(machine['size'], line['size']):.0e}. It is one machine, trained {machine['times faster']} and "
-    f"{line['times faster']} times as fast. Forest and network differ, but so do two seeds of either: their "
-    "answers alone prove nothing. What does is below."
+    "Support vector machine and logistic regression agree up to "
+    f"{max(machine['size'], line['size']):.0e}. With weights they train {machine['times faster']} and "
+    f"{line['times faster']} times as fast. Forest and network differ, but so do two seeds of each, so their "
+    "answers alone prove nothing. The proof is below."
 )
 claim(
     "The SVM on copies and the weighted SVM differ by rounding only (decision values)",
@@ -156,11 +156,11 @@ claim("So do the two logistic regressions (probabilities)", line["size"], at_mos
 # %% [markdown]
 # ## Why the forest differs
 #
-# - A tree draws its rows *before* it looks at weights. Of ten copies it nearly always draws some; a single
-#   row of weight ten is missed by about every third tree.
+# - A tree draws its rows *before* it looks at weights. Of ten copies it nearly always draws some, while
+#   about every third tree misses a single row of weight ten.
 # - `min_samples_leaf` counts rows. Three copies of one picture fill a leaf; one row of weight ten does not.
 #
-# So the trees themselves must differ, more than any luck makes them. Count their leaves.
+# So the trees themselves must differ by more than chance. Count their leaves.
 
 # %%
 of_copies, of_weights, of_luck = (
@@ -179,10 +179,10 @@ claim(
 # %% [markdown]
 # ## Why the network differs
 #
-# - A pass over the copies takes more steps. "Ten epochs" after oversampling is several times the training: a
-#   comparison at equal epochs gives one side more, and then praises the sampler.
-# - Steps are random. A batch with a weight of fifty on one row jumps; fifty batches with one copy each walk.
-#   Both go the same way *on average*.
+# - A pass over the copies takes more steps. "Ten epochs" after oversampling is several times the training.
+#   A comparison at equal epochs gives one side more, and then praises the sampler.
+# - Steps are random. One batch with a weight of fifty on one row makes a jump; fifty batches with one copy
+#   each make small steps. Both go the same way *on average*.
 
 # %%
 nets = fitted["neural network"]
@@ -191,7 +191,7 @@ claim("In equally many passes, the network on copies sees more rows (times)", lo
 
 
 def mean_score(table_rows, table_labels, passes, counts=None):
-    """Return the mean balanced accuracy of five networks, which differ in their seeds only."""
+    """Return the mean balanced accuracy of five networks that differ only in their seeds."""
     found = []
     for seed in range(5):
         model = MLPClassifier((32,), max_iter=passes, n_iter_no_change=passes, random_state=seed)
@@ -206,21 +206,21 @@ on_copies = mean_score(copied, copied_labels, 12)
 as_many_passes = mean_score(rows, given, 12, weights)
 as_many_steps = mean_score(rows, given, round(12 * longer), weights)
 say(
-    f"In as many passes the network on copies sees {longer:.1f} times as many rows. The balanced accuracy, "
-    f"mean of five seeds: {on_copies:.2f} on copies, {as_many_passes:.2f} with weights and as many "
-    f"*passes*, {as_many_steps:.2f} with weights and as many *steps*. skinmnist trains networks for a fixed "
-    "number of steps, whatever a sampler makes."
+    f"In equally many passes, the network on copies sees {longer:.1f} times as many rows. The balanced "
+    f"accuracy, mean of five seeds: {on_copies:.2f} on copies, {as_many_passes:.2f} with weights and as many "
+    f"*passes*, and {as_many_steps:.2f} with weights and as many *steps*. skinmnist trains networks for a "
+    "fixed number of steps, whatever the sampler."
 )
 claim(
-    "Equally many passes leave the network with weights behind (balanced accuracy, mean of five seeds)",
+    "After equally many passes, the network with weights is behind (balanced accuracy, mean of five seeds)",
     on_copies - as_many_passes,
     at_least=0.03,
 )
 
 # %%
 finding(
-    "Trained on copies or with weights, the SVM is the same machine (largest difference "
-    f"{machine['size']:.0e}) at a fraction of the time; a tree of the forest has {of_copies:.0f} leaves on "
+    "Trained on copies or with weights, the SVM is the same (largest difference "
+    f"{machine['size']:.0e}), in a fraction of the time; a tree of the forest has {of_copies:.0f} leaves on "
     f"copies and {of_weights:.0f} with weights (another seed: {of_luck:.0f}), and in equally many passes a "
     f"network on copies sees {longer:.1f} times as many rows."
 )
@@ -228,7 +228,7 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** SMOTE makes no copies. Is there a weighting of the old rows that gives the same SVM?
+# **1.** SMOTE makes no copies. Is there a weighting of the original rows that gives the same SVM?
 
 # %% tags=["solution"]
 from imblearn.over_sampling import SMOTE
@@ -237,7 +237,7 @@ made, made_labels = SMOTE(k_neighbors=3, random_state=0).fit_resample(rows, give
 machine_of_smote = models["support vector machine"](0).fit(made, made_labels)
 new = np.mean(machine_of_smote.support_ >= len(rows))
 say(
-    f"No: {new:.0%} of its support vectors are drawn rows, and a machine is a sum over its support "
+    f"No: {new:.0%} of its support vectors are synthetic rows, and an SVM is a sum over its support "
     "vectors. SMOTE changes the problem, not only the counts."
 )
 
@@ -246,9 +246,8 @@ say(
 
 # %% tags=["solution"]
 say(
-    "Draw the rows of each tree with chances in proportion to the weights, and let leaves count weight. "
-    "Drawing from the "
-    'copies does both. `class_weight="balanced_subsample"` does neither; it weights what was drawn evenly.'
+    "Draw the rows of each tree in proportion to the weights, and let leaves count weight. Drawing from the "
+    'copies does both. `class_weight="balanced_subsample"` does neither; it weights evenly drawn rows.'
 )
 
 # %% [markdown]

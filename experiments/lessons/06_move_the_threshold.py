@@ -1,12 +1,11 @@
 # %% [markdown]
 # # 6. Move the threshold instead
 #
-# Does resampling teach a model something, or does it only make it answer differently? There is a strategy
-# that touches neither the table nor the training, and costs nothing: divide by what is frequent anyway.
+# Does resampling teach a model something, or does it only change the answers? One strategy leaves both the
+# table and the training alone, and costs nothing: divide by the class frequencies.
 #
-# A model that says "70 % mole, 20 % melanoma" has already taken into account that moles are frequent. Divide
-# each probability by the frequency of its class, and decide by what is left. That is Bayes' rule, run
-# backwards.
+# A model that says "70 % mole, 20 % melanoma" has already accounted for moles being frequent. Divide each
+# probability by the frequency of its class, and decide by the result. This is Bayes' rule, run backwards.
 
 # %%
 import numpy as np
@@ -43,19 +42,19 @@ table = open_table()
 names, labels = list(table.class_names), table.labels
 numbers = extract_features(table.pixels, table.shape)
 fold = assign_folds(table, 5)[0]
-# The class frequencies that each picture's model has seen: those of the other four folds.
+# The class frequencies that each picture's model was trained with: those of the other four folds.
 by_fold = np.stack([np.bincount(labels[fold != part]) / np.sum(fold != part) for part in range(5)])
 frequencies = by_fold[fold]
 
 # %% [markdown]
 # ## Predict
 #
-# > A logistic regression is trained on the table as it is, and on resampled tables. Then the one that was
-# > trained on the table as it is gets its probabilities divided by the class frequencies.
+# > A logistic regression is trained on the table as it is, and on resampled tables. Then the probabilities
+# > of the first one are divided by the class frequencies.
 # >
-# > - Whose balanced accuracy is highest?
-# > - At *equal* balanced accuracy: who is right more often?
-# > - Whose ranking (AUC) is best? Does dividing change a ranking at all?
+# > - Which one has the highest balanced accuracy?
+# > - At *equal* balanced accuracy, which one is right more often?
+# > - Which one ranks best (AUC)? Does dividing change a ranking at all?
 
 # %% [markdown]
 # ## The experiment
@@ -90,11 +89,13 @@ chances["divided"] = scaled(chances["as it is"] / frequencies)
 scores = {name: score(labels, chance.argmax(axis=1), chance, names) for name, chance in chances.items()}
 columns = ["accuracy", "balanced_accuracy", "macro_f1", "recall_mel"]
 board = pd.DataFrame(scores).T.reindex(columns=columns).rename_axis("training")
-show_table(board, "The same model five times; the last is the first one with its probabilities divided.")
+show_table(
+    board, "One model, trained in several ways; the last row is the first one with its probabilities divided."
+)
 
 # %% [markdown]
 # Dividing by the whole frequency is one point of a line. Divide by the frequency to the power of τ: τ = 0
-# leaves the model as it is, τ = 1 asks for balanced accuracy, anything else is a compromise. One trained
+# leaves the model as it is, τ = 1 aims at balanced accuracy, and other values are compromises. One trained
 # model gives them all.
 
 # %%
@@ -150,15 +151,14 @@ show(
 # %% [markdown]
 # ## At equal balanced accuracy
 #
-# Which point of the line should a sampler be compared with? The one of equal balanced accuracy. But a point
-# that is *chosen* on the pictures on which it is then *judged* is flattered: that would be a small leak of
-# its own. So τ is chosen five times: on four folds, where it brings the untouched model to the balanced
-# accuracy that the sampler has there; and it is judged on the fifth.
+# With which point of the line should a sampler be compared? With the one of equal balanced accuracy. But a
+# point *chosen* and *judged* on the same pictures is flattered, which would be a small leak. So τ is chosen
+# five times: on four folds, to reach the balanced accuracy of the sampler there. It is judged on the fifth.
 
 
 # %%
 def move_to(balanced_of):
-    """Return the answers of the untouched model, each fold at the τ that the four others choose."""
+    """Return the answers of the untouched model, each fold at the τ chosen on the other four."""
     answers = np.empty_like(labels)
     for part in range(5):
         others = fold != part
@@ -175,7 +175,7 @@ for name in ("RandomOverSampler", "SMOTE", "RandomUnderSampler"):
     ahead[name] = np.subtract(*pairs)
 show_table(
     pd.DataFrame(ahead, index=["balanced accuracy", "accuracy"]).T.rename_axis("against"),
-    "What the moved threshold is ahead by, on pictures that took no part in the choice of τ.",
+    "Lead of the moved threshold, on pictures that were not used to choose τ.",
 )
 gained = ", ".join(f"{100 * gain[1]:+.1f} points ({name})" for name, gain in ahead.items())
 say(
@@ -210,10 +210,10 @@ for name in ("RandomOverSampler", "SMOTE"):
 # %% [markdown]
 # ## Does dividing change a ranking?
 #
-# You will read that a moved threshold leaves the ranking of the pictures, and so the AUC, as it was. For
-# *two* classes that is true: dividing multiplies all odds by the same number. For more it is not. Take two
-# pictures with the same chance of melanoma, one of which is otherwise a mole, the other a rare `df`. Dividing
-# lifts `df` more than anything, and so leaves less to melanoma in the second picture.
+# You will read that a moved threshold does not change the ranking of the pictures, nor the AUC. For *two*
+# classes that is true: dividing multiplies all odds by the same number. For more classes it is not. Take
+# two pictures with the same probability of melanoma, one otherwise a mole, the other otherwise a rare `df`.
+# Dividing raises `df` most, and so leaves less for melanoma in the second picture.
 
 
 # %%
@@ -244,10 +244,10 @@ show_table(ranks.rename_axis("ranking"), "AUC of the untouched model, before and
 
 largest = ranks["change"].iloc[:-1].abs().max()
 say(
-    f"Between two classes the AUC stays as it is. Among {len(names)}, that of a class against the rest "
-    f"changes by up to **{largest:.3f}**, and nothing was learnt or forgotten. A sampler changes the mix as "
-    "well, and so its AUC: compare rankings at the *same* mix. Multiply the sampler's probabilities by the "
-    "frequencies first."
+    f"Between two classes, the AUC stays the same. Among {len(names)}, the AUC of a class against the rest "
+    f"changes by up to **{largest:.3f}**, although nothing was learned or forgotten. A sampler changes the "
+    "class mix and so the AUC, too. Compare rankings at the *same* mix: first multiply the sampler's "
+    "probabilities by the frequencies."
 )
 codes = range(len(names))
 rankings = {}
@@ -272,29 +272,28 @@ for name in ("RandomOverSampler", "SMOTE"):
 # %% [markdown]
 # ## What follows
 #
-# - Compare a sampler with a moved threshold, not with the untouched model. That is
-#   what the report's line *prior correction* is for.
-# - The comparison at *equal balanced accuracy* is the fair one: every point on the line is for sale at no
-#   cost. Choose the point on other pictures than you judge it on. Lesson 11 draws the lines of the samplers,
-#   too.
+# - Compare a sampler with a moved threshold, not with the untouched model. That is what the line *prior
+#   correction* of the report is for.
+# - The fair comparison is at *equal balanced accuracy*, as every point on the line is free. Choose the
+#   point on other pictures than those you judge it on. Lesson 11 draws the lines of the samplers, too.
 # - Compare AUCs at the same class mix.
-# - For networks the same idea can be put into the loss, as an offset of the logits (Menon et al.); lesson 9.
-# - Where a model's probabilities are poor, as those of a small forest that says "0 of 40 trees", dividing
-#   makes too much of very little. Then resampling may still be the better way, or calibration first: lesson
-#   7.
+# - For networks, the same idea can be put into the loss, as an offset of the logits (Menon et al.; lesson
+#   9).
+# - Where a model's probabilities are poor, such as those of a small forest that says "0 of 40 trees",
+#   dividing exaggerates tiny numbers. Then resampling may still be better, or calibration first (lesson 7).
 
 # %%
 finding(
     "Dividing the probabilities of an untouched model by the class frequencies gives a balanced accuracy "
     f"of {scores['divided']['balanced_accuracy']:.2f}, against "
-    f"{scores['RandomOverSampler']['balanced_accuracy']:.2f} of oversampling and "
-    f"{scores['SMOTE']['balanced_accuracy']:.2f} of SMOTE, without training anything again."
+    f"{scores['RandomOverSampler']['balanced_accuracy']:.2f} with oversampling and "
+    f"{scores['SMOTE']['balanced_accuracy']:.2f} with SMOTE, without any new training."
 )
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** A missed melanoma costs ten times what any other mistake costs. Change the decision, not the
+# **1.** A missed melanoma costs ten times as much as any other mistake. Change the decision, not the
 # training.
 
 # %% tags=["solution"]
@@ -310,15 +309,15 @@ say(
 )
 
 # %% [markdown]
-# **2.** Here the frequencies were counted on the training part of each fold. Would it be a leak to count them
-# on the whole table?
+# **2.** Here the frequencies were counted on the training part of each fold. Would counting them on the
+# whole table be a leak?
 
 # %% tags=["solution"]
 overall = table.class_counts / len(table)
 say(
-    "In principle, yes: they are learnt, so they belong to the training part. In practice stratified folds "
-    f"all hold the same frequencies; they differ by at most {100 * np.abs(by_fold - overall).max():.2f} "
-    "percentage points here."
+    "In principle, yes: they are learned, so they belong to the training part. In practice, stratified "
+    f"folds have nearly the same frequencies; they differ by at most "
+    f"{100 * np.abs(by_fold - overall).max():.2f} percentage points here."
 )
 
 # %% [markdown]

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 7. What resampling does to probabilities
 #
-# A model says "melanoma, 60 %". Out of a hundred such pictures, how many are melanomas: sixty?
+# A model says "melanoma, 60 %". Out of a hundred such pictures, are sixty melanomas?
 #
-# A probability is a promise that can be checked: among the pictures that were given about 60 %, about 60 %
-# should be melanomas. A model that was trained on a table in which melanomas had been copied has seen a
-# world with many melanomas. It keeps that promise in *that* world.
+# A probability is a promise that can be checked: among pictures given about 60 %, about 60 % should be
+# melanomas. A model trained on a table of copied melanomas has seen a world with many melanomas. It keeps
+# its promise in *that* world.
 
 # %%
 import numpy as np
@@ -46,8 +46,8 @@ true = labels == melanoma
 # ## Predict
 #
 # > Add up the probabilities of melanoma over all held-out pictures. The sum is how many melanomas a model
-# > *expects*. For a model trained on the table as it is, and for one trained on copies until all classes are
-# > equal: does the sum come out too low, right, or too high? By what factor?
+# > *expects*. Is it too low, right, or too high for a model trained on the table as it is? And for one
+# > trained on copies until all classes are equal? By what factor?
 
 # %% [markdown]
 # ## The experiment
@@ -73,19 +73,19 @@ chances = {
 }
 
 # %% [markdown]
-# Two ways to mend it. **Give the frequencies back**: multiply every probability by how frequent its class
-# really is, and scale the row to one; no data needed. **Learn it**: fit a small regression that turns the
-# model's answers into probabilities, on lesions that the model was not trained on.
+# There are two repairs. **Give the frequencies back**: multiply every probability by the true frequency of
+# its class, and scale each row to sum to one. This needs no data. **Calibrate**: fit a small regression
+# that turns the model's outputs into probabilities, on lesions held out from its training.
 
 # %%
 given_back = chances["oversampled"] * frequencies
 chances["given back"] = given_back / given_back.sum(axis=1, keepdims=True)
 
 logits = np.log(chances["oversampled"].clip(1e-9))
-chances["learnt"] = np.empty_like(logits)
+chances["calibrated"] = np.empty_like(logits)
 for train, test in StratifiedGroupKFold(5, shuffle=True, random_state=1).split(logits, labels, lesions):
     calibration = fit_calibration(logits[train], labels[train], np.ones(len(train)))
-    chances["learnt"][test] = calibration.predict_proba(logits[test])
+    chances["calibrated"][test] = calibration.predict_proba(logits[test])
 
 scores = {name: score(labels, chance.argmax(axis=1), chance, names) for name, chance in chances.items()}
 expected = {name: chance[:, melanoma].sum() for name, chance in chances.items()}
@@ -94,7 +94,7 @@ board.insert(0, "melanomas expected", [f"{expected[name]:.0f}" for name in chanc
 show_table(
     board.rename_axis("probabilities"),
     f"Held-out probabilities. There are {true.sum()} melanomas. Log loss, Brier score and calibration "
-    "error: less is better.",
+    "error: lower is better.",
 )
 
 # %%
@@ -119,7 +119,7 @@ summary = [
 ]
 show(
     drawn,
-    "Promised probability of melanoma against the share of melanomas, in six groups of pictures. In the "
+    "Predicted probability of melanoma against the share of melanomas, in six groups of pictures. In the "
     f"highest group, {'; '.join(summary)}.",
     cover=True,
 )
@@ -127,15 +127,15 @@ show(
 # %%
 too_many = {name: expected[name] / true.sum() for name in chances}
 say(
-    f"The model of the table as it is expects {expected['as it is']:.0f} melanomas where there are "
+    f"The model trained on the table as it is expects {expected['as it is']:.0f} melanomas; there are "
     f"{true.sum()}. The oversampled one expects **{expected['oversampled']:.0f}**, "
     f"{too_many['oversampled']:.1f} times as many. Its log loss goes from "
     f"{scores['as it is']['log_loss']:.2f} to {scores['oversampled']['log_loss']:.2f}; with the frequencies "
-    f"given back it is {scores['given back']['log_loss']:.2f}, and learnt anew "
-    f"{scores['learnt']['log_loss']:.2f}. The AUC, {scores['as it is']['macro_auc']:.2f} before and "
-    f"{scores['oversampled']['macro_auc']:.2f} after, cannot tell: it looks at the order of the pictures "
-    "only, and promising twice too much everywhere keeps the order. (That it changes at all is partly the "
-    "class mix: lesson 6.)"
+    f"given back it is {scores['given back']['log_loss']:.2f}, and calibrated "
+    f"{scores['calibrated']['log_loss']:.2f}. The AUC, {scores['as it is']['macro_auc']:.2f} before and "
+    f"{scores['oversampled']['macro_auc']:.2f} after, does not show this: it depends only on the order "
+    "of the pictures, and doubling every promise keeps the order. (It changes partly because of the class "
+    "mix: lesson 6.)"
 )
 claim(
     "Oversampling makes the probabilities worse (log loss)",
@@ -149,13 +149,13 @@ claim(
     at_least=1.3,
 )
 claim(
-    "Giving the frequencies back mends at least a part (log loss)",
+    "Giving the frequencies back repairs at least part of it (log loss)",
     scores["oversampled"]["log_loss"] - scores["given back"]["log_loss"],
     at_least=0.05,
 )
 claim(
-    "Learning it anew on other lesions mends it as well",
-    scores["oversampled"]["log_loss"] - scores["learnt"]["log_loss"],
+    "So does calibration on other lesions",
+    scores["oversampled"]["log_loss"] - scores["calibrated"]["log_loss"],
     at_least=0.05,
 )
 
@@ -163,7 +163,7 @@ claim(
 # ## What it means in the clinic
 #
 # A rule with a threshold on the probability ("above 20 %, take it out") relies on that probability. With
-# oversampled probabilities the same rule takes out many more harmless spots, and nobody has chosen that.
+# oversampled probabilities, the same rule takes out many more harmless spots, and nobody has chosen that.
 
 # %%
 rule = 0.2
@@ -179,42 +179,42 @@ show_table(
             for name, out in taken.items()
         }
     ).T.rename_axis("probabilities"),
-    f"The rule: take out whatever has at least {rule:.0%} of melanoma.",
+    f"The rule: take out every spot with a melanoma probability of at least {rule:.0%}.",
 )
 
 # %%
 finding(
     f"Trained on copies, the model expects {too_many['oversampled']:.1f} times as many melanomas as there "
     f"are, and its log loss goes from {scores['as it is']['log_loss']:.2f} to "
-    f"{scores['oversampled']['log_loss']:.2f}; giving the frequencies back makes it "
-    f"{scores['given back']['log_loss']:.2f}."
+    f"{scores['oversampled']['log_loss']:.2f}; giving the frequencies back brings it "
+    f"to {scores['given back']['log_loss']:.2f}."
 )
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Show on paper that giving the frequencies back is right if the model was right about the world of
+# **1.** Show on paper that giving the frequencies back is right if the model is calibrated in the world of
 # copies.
 
 # %% tags=["solution"]
 say(
     "In the world of copies all classes are equally frequent, so p'(class | picture) is proportional to "
     "p(picture | class). In the real world p(class | picture) is proportional to p(picture | class) · "
-    "p(class). Divide one by the other: multiply by p(class) and scale to one. Where a model was "
-    "over-confident in the world of copies (it learnt the copies by heart), giving back cannot mend "
-    "that; learning can."
+    "p(class). Divide one by the other: multiply by p(class) and scale to one. If the model was "
+    "overconfident in the world of copies (it memorised them), giving back the frequencies cannot "
+    "repair that; calibration can."
 )
 
 # %% [markdown]
-# **2.** Is the expected calibration error alone enough to choose a model?
+# **2.** Is the expected calibration error enough to choose a model?
 
 # %% tags=["solution"]
 blind = np.tile(frequencies, (len(labels), 1))
 blind_scores = score(labels, np.full(len(labels), frequencies.argmax()), blind, names)
 say(
     "No. The model that always answers with the class frequencies has a calibration error of "
-    f"{blind_scores['ece']:.3f}, nearly perfect, and knows nothing: its log loss is "
-    f"{blind_scores['log_loss']:.2f}. Log loss and Brier score ask for calibration *and* knowledge."
+    f"{blind_scores['ece']:.3f}, nearly perfect, but it knows nothing: its log loss is "
+    f"{blind_scores['log_loss']:.2f}. Log loss and Brier score reward calibration *and* knowledge."
 )
 
 # %% [markdown]

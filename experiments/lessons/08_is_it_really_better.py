@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 8. Is it really better?
 #
-# Method B scores a little more than method A. How often would that have happened if neither were better?
+# Method B scores slightly higher than method A. How often would that happen if neither were better?
 #
-# Every score hangs on luck: on how the folds were dealt, on the seed of the sampler, on which patients
-# happened to be in the table. This lesson compares methods that are equal by construction. Whatever
-# difference it finds is noise.
+# Every score depends on chance: on how rows are assigned to folds, on the seed of the sampler, on which
+# patients happen to be in the table. This lesson compares methods that are equal by construction, so every
+# difference is noise.
 
 # %%
 import numpy as np
@@ -39,18 +39,18 @@ from skinmnist.teaching.notebook_api import (
 table = open_table()
 labels = table.labels
 numbers = extract_features(table.pixels, table.shape)
-# One picture of each lesion, so that pictures can be dealt one by one.
+# One picture of each lesion, so that each can be assigned to a fold on its own.
 _, one_each = np.unique(table.lesion_ids, return_index=True)
 
 # %% [markdown]
 # ## Predict
 #
-# > - SMOTE and a linear classifier are scored by 5 folds, twenty times, each time with another seed for
-# >   folds and SMOTE. How far apart are the best and the worst of the twenty macro-F1?
+# > - SMOTE with a linear classifier is scored by 5 folds, twenty times, with a new seed for folds and SMOTE
+# >   each time. How far apart are the best and the worst of the twenty macro-F1 scores?
 # > - Two methods are equally good by construction. They are compared on the same folds by the usual paired
-# >   t-test, at the level of 5 %. In how many of a hundred such comparisons will it call one of them
-# >   *significantly better*? And if the cross-validation is repeated ten times, for more certainty?
-# > - Are ten repeats then of any use at all?
+# >   t-test, at the 5 % level. In how many of a hundred such comparisons does it call one of them
+# >   *significantly better*? What if the cross-validation is repeated ten times, for more certainty?
+# > - Are ten repeats of any use, then?
 
 # %% [markdown]
 # ## Twenty seeds of one method
@@ -86,31 +86,32 @@ show(
 say(
     f"Best and worst seed are **{spread:.3f}** apart; the standard deviation is "
     f"{by_seed.std(ddof=1):.3f}. Trying {seeds} seeds and reporting the best gains "
-    f"{by_seed.max() - by_seed.mean():.3f} over the mean and teaches nothing. An improvement of this size, "
-    "seen with one seed, may be luck."
+    f"{by_seed.max() - by_seed.mean():.3f} over the mean, and shows nothing. An improvement of this size, "
+    "seen with one seed, may be chance."
 )
-claim("The best and the worst of twenty seeds of one method are apart (macro-F1)", spread, at_least=0.01)
+claim("The best and the worst of twenty seeds of one method differ (macro-F1)", spread, at_least=0.01)
 
 # %% [markdown]
 # ## Two methods that are equal
 #
-# What exactly does a test of two *methods* ask? Not which of these two trained models is better, but which
-# method does better on average over patients that it might have been given. Its null hypothesis is: **over
-# new tables of this size, the mean difference is zero.** On the one table at hand the difference is never
-# zero: some patients suit one method, others the other. A good test knows how far that alone moves a mean.
+# What exactly does a test of two *methods* ask? It does not ask which of two trained models is better, but
+# which method is better on average over the patients it might have been given. Its null hypothesis is:
+# **over new tables of this size, the mean difference is zero.** On the given table the difference is never
+# zero: some patients suit one method, others the other. A good test knows how far that alone moves the
+# mean.
 #
-# So we need two methods whose difference is exactly zero over all patients, and not zero on any table. Method
-# *left* looks at the left half of a picture, method *right* at the right half; otherwise they are the same
-# nearest class mean. Before each comparison a coin decides for every picture whether it is mirrored. Then the
-# two are mirror images of each other, and neither can be better. Both are trained on the same patients and
-# tested on the same others, fold by fold.
+# So we need two methods whose difference is exactly zero over all patients, but not zero on any one table.
+# Method *left* looks at the left half of a picture, method *right* at the right half; otherwise both
+# classify by the nearest class mean. Before each comparison, a coin decides for every picture whether it is
+# mirrored. Then the two are mirror images of each other, and neither can be better. Both are trained on the
+# same patients and tested on the same others, fold by fold.
 #
 # The mean difference is tested in two ways:
 #
-# - the **usual** paired t-test, which takes the folds for independent;
-# - the **corrected** one (Nadeau & Bengio), which knows that the trainings of a cross-validation share most
-#   of their rows: it takes the variance of the mean as (1/J + test/train) · s² instead of s²/J, for J
-#   differences.
+# - the **usual** paired t-test, which treats the folds as independent;
+# - the **corrected** one (Nadeau & Bengio), which accounts for the rows shared by the training sets of a
+#   cross-validation: for J differences, it takes the variance of the mean as (1/J + test/train) · s²
+#   instead of s²/J.
 
 # %%
 names = list(table.class_names)
@@ -120,7 +121,7 @@ repeats = (1, 2, 5, 10)
 
 
 def colours(halves):
-    """Return the mean colours of a coarse grid of squares on half pictures, the cut on their right."""
+    """Return the mean colours in a coarse grid over half pictures whose cut edge is on the right."""
     rows = [part for band in np.array_split(halves, 4, axis=1) for part in np.array_split(band, 2, axis=2)]
     return np.concatenate([part.mean(axis=(1, 2)) for part in rows], axis=1)
 
@@ -131,7 +132,7 @@ left, right = colours(images[:, :, :half]), colours(images[:, :, ::-1][:, :, :ha
 
 
 def share_right(rows, codes, test):
-    """Return how often the nearest class mean is right on the held-out rows."""
+    """Return the accuracy of the nearest class mean on the held-out rows."""
     train = ~test
     rows = (rows - rows[train].mean(axis=0)) / rows[train].std(axis=0)
     means = np.stack([rows[train & (codes == code)].mean(axis=0) for code in range(len(kinds))])
@@ -140,7 +141,7 @@ def share_right(rows, codes, test):
 
 
 def differences(rng):
-    """Return the differences of the two methods: 5 folds, as often as the most repeats."""
+    """Return the differences between the two methods, for 5 folds and the largest number of repeats."""
     patients = [
         rng.permutation(one_each[labels[one_each] == kind])[:n] for kind, n in zip(kinds, wanted, strict=True)
     ]
@@ -159,7 +160,7 @@ def differences(rng):
 
 
 comparisons = [differences(np.random.default_rng(seed)) for seed in range(100)]
-overlaps = {"usual": 0.0, "corrected": 1 / 4}  # Held-out rows for each row of training, in 5 folds.
+overlaps = {"usual": 0.0, "corrected": 1 / 4}  # Test rows per training row, in 5 folds.
 alarms, widths = ({name: [] for name in overlaps} for _ in range(2))
 for times in repeats:
     for name, overlap in overlaps.items():
@@ -206,15 +207,15 @@ show_table(
     pd.DataFrame(
         {
             "scatter of the mean": scatter,
-            "believed, usual": believed["usual"],
-            "believed, corrected": believed["corrected"],
+            "assumed, usual": believed["usual"],
+            "assumed, corrected": believed["corrected"],
             "width, usual": widths["usual"],
             "width, corrected": widths["corrected"],
         },
         index=pd.Index(repeats, name="repeats"),
     ),
-    "How far the mean difference really scatters from table to table (standard deviation), how far either "
-    "test believes it does, and the mean width of the 95 % interval.",
+    "The real scatter of the mean difference from table to table (standard deviation), the scatter that each "
+    "test assumes, and the mean width of the 95 % interval.",
 )
 
 # %%
@@ -223,14 +224,14 @@ narrower = widths["corrected"][-1] / widths["corrected"][0]
 say(
     f"With {repeats[-1]} repeats the usual test calls one of two equal methods significantly better in "
     f"**{usual:.0%}** of the comparisons; with one it is {alarms['usual'][0]:.0%}. It promised 5%. Its "
-    "interval shrinks as if every repeat brought new patients, and it brings none. The corrected test stays "
-    f"at {corrected:.0%}."
+    "interval shrinks as if every repeat brought new patients, but none does. The corrected test stays at "
+    f"{corrected:.0%}."
 )
 say(
     f"Repeats are not useless, though. The *corrected* interval goes from {widths['corrected'][0]:.3f} to "
-    f"**{widths['corrected'][-1]:.3f}**, for two reasons: the luck of how the folds were dealt averages out, "
-    f"and the spread s is known from {5 * repeats[-1]} differences instead of 5. What is left is the luck of "
-    "the patients, which the term test/train stands for. No number of repeats makes that smaller."
+    f"**{widths['corrected'][-1]:.3f}**, for two reasons: the chance in the assignment to folds averages "
+    f"out, and the spread s is estimated from {5 * repeats[-1]} differences instead of 5. What is left is "
+    "the choice of patients, which the term test/train accounts for. More repeats cannot reduce it."
 )
 claim(
     "With ten repeats, the usual t-test raises more false alarms than the corrected one",
@@ -238,14 +239,14 @@ claim(
     at_least=0.15,
 )
 claim("Repeats make the usual t-test worse", usual - alarms["usual"][0], at_least=0.1)
-claim("The corrected t-test stays near its promise", corrected, at_most=0.15)
+claim("The corrected t-test stays near the promised 5 %", corrected, at_most=0.15)
 claim(
-    "Ten repeats make the corrected interval narrower (its width, in widths with one repeat)",
+    "Ten repeats make the corrected interval narrower (ratio of widths to one repeat)",
     narrower,
     at_most=0.8,
 )
 claim(
-    "At ten repeats the usual test believes in much less scatter than there is (believed / real)",
+    "At ten repeats, the usual test assumes much less scatter than there is (assumed / real)",
     believed["usual"][-1] / scatter[-1],
     at_most=0.6,
 )
@@ -254,11 +255,11 @@ claim(
 # ## What to do instead
 #
 # - Compare on the **same folds**, and look at the differences fold by fold.
-# - Report a spread or an interval; do not believe a difference smaller than it. The report prints both.
-# - Use the corrected test, and repeat the cross-validation if you can afford it. For many comparisons at
-#   once, correct for their number as well (Holm).
+# - Report a spread or an interval, and do not believe a smaller difference. The report has both.
+# - Use the corrected test, and repeat the cross-validation if you can afford it. For several comparisons,
+#   also correct for their number (Holm).
 # - Choose the method *before* you look at the test folds, seeds included.
-# - A difference that is sure may still be too small to matter. Say beforehand what would matter.
+# - A certain difference may still be too small to matter. Say beforehand what would matter.
 
 # %%
 finding(
@@ -271,19 +272,19 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** You try five samplers that all do nothing, on one table, each at the level of 5 %. How often will at
-# least one look significant? Work it out, then simulate.
+# **1.** You try five samplers that do nothing, on one table, each at the 5 % level. How often does at least
+# one look significant? Work it out, then simulate.
 
 # %% tags=["solution"]
 rng = np.random.default_rng(0)
 simulated = np.mean((rng.random((100_000, 5)) < 0.05).any(axis=1))
 say(
-    f"On paper 1 − 0.95⁵ = {1 - 0.95**5:.1%} if they are independent; simulated {simulated:.1%}. Holm's "
+    f"On paper, 1 − 0.95⁵ = {1 - 0.95**5:.1%} if they are independent; simulated {simulated:.1%}. Holm's "
     "correction brings it back below 5 %: `skinmnist.analysis.significance.holm`."
 )
 
 # %% [markdown]
-# **2.** How narrow would the corrected interval become with a thousand repeats, and what would narrow it
+# **2.** How narrow would the corrected interval be with a thousand repeats, and what would narrow it
 # further?
 
 # %% tags=["solution"]
@@ -292,7 +293,7 @@ from scipy.stats import t
 reach = [t.ppf(0.975, 5 * n - 1) * np.sqrt(1 / (5 * n) + 1 / 4) for n in (1, 10, 1000)]
 say(
     f"On paper, in units of s: {reach[0]:.2f} with one repeat, {reach[1]:.2f} with ten, {reach[2]:.2f} with "
-    "a thousand, on either side. The first ten repeats gain nearly everything. After that only more "
+    "a thousand, on either side. The first ten repeats gain nearly everything. After that, only more "
     "patients help: they make s smaller."
 )
 

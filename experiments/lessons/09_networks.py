@@ -2,16 +2,16 @@
 # # 9. Networks
 #
 # A network sees its pictures in small batches, again and again. What can be done about imbalance *there*,
-# and what does a method gain when all get exactly the same amount of training?
+# and what does each method gain at exactly the same amount of training?
 #
-# Networks need no copies: what matters is how often a class turns up in a batch, and how a mistake is
-# counted. Here four ways are compared, each with the same number of steps of the same size from the same
-# starts:
+# Networks need no copies: what matters is how often a class occurs in a batch, and how a mistake counts.
+# This lesson compares four strategies, each with the same number of steps of the same size from the same
+# initial weights:
 #
 # - **none**: batches as the table is, plain cross-entropy;
 # - **balanced batches**: every class equally often in each batch, which is random oversampling without the
 #   copies;
-# - **focal loss**: pictures that are already answered well count less (Lin et al.);
+# - **focal loss**: pictures that the network already classifies well count less (Lin et al.);
 # - **logit adjustment**: the logarithm of the class frequencies is added inside the loss (Menon et al.).
 
 # %%
@@ -44,15 +44,15 @@ from skinmnist.teaching.notebook_api import (
 table = open_table()
 names, labels = list(table.class_names), table.labels
 seeds = range(3)
-# Each seed holds out another third of the lesions.
+# Each seed holds out a different third of the lesions.
 splits = [assign_folds(table, 3)[0] != seed for seed in seeds]
 
 
 def shrink(factor):
-    """Average squares of pixels, so that a network learns in seconds; return rows and their shape."""
+    """Average squares of pixels, so that a network trains in seconds; return rows and their shape."""
     images = to_images(table.pixels, table.shape).astype(np.float32)
     height, width = (side - side % factor for side in table.shape[:2])
-    images = images[:, :height, :width]  # A row or column that fills no square is left out.
+    images = images[:, :height, :width]  # Rows and columns that do not fill a square are dropped.
     n, _, _, channels = images.shape
     squares = images.reshape(n, height // factor, factor, width // factor, factor, channels)
     small = squares.mean(axis=(2, 4)).round().astype(np.uint8)
@@ -64,9 +64,10 @@ pixels, shape = shrink(max(1, min(table.shape[:2]) // 7))
 # %% [markdown]
 # ## Predict
 #
-# > - Which of the three strategies raises the balanced accuracy most? Does any of them not raise it at all?
+# > - Which of the three strategies raises balanced accuracy most? Does any of them not raise it at all?
 # > - Which raises the accuracy?
-# > - One of the three was made for imbalance between *easy and hard* pictures, not between classes. Which?
+# > - One of the three was designed for imbalance between *easy and hard* pictures, not between classes.
+# >   Which?
 
 # %% [markdown]
 # ## The experiment
@@ -82,7 +83,7 @@ columns = ["accuracy", "balanced_accuracy", "macro_f1", "recall_mel", "macro_auc
 
 
 def score_of(chances, truth):
-    """Return the scores of one network on the lesions that it was not trained on."""
+    """Return the scores of one network on held-out lesions."""
     found = score(truth, chances.argmax(axis=1), chances, names)
     return [found[column] for column in columns]
 
@@ -112,8 +113,8 @@ by_seed = {name: pd.DataFrame(rows, columns=columns) for name, rows in by_seed.i
 scores = pd.DataFrame({name: frame.mean() for name, frame in by_seed.items()}).T.rename_axis("strategy")
 show_table(
     scores,
-    f"Means of {len(seeds)} networks for each strategy, trained equally long; each seed holds out another "
-    "third of the lesions. The last row is the first with its probabilities divided by the class "
+    f"Means of {len(seeds)} networks for each strategy, trained equally long; each seed holds out a "
+    "different third of the lesions. The last row is the first with its probabilities divided by the class "
     "frequencies (lesson 6).",
 )
 
@@ -136,7 +137,7 @@ summary = [
 ]
 show(
     drawn,
-    f"Accuracy and balanced accuracy after equally long trainings, means of {len(seeds)} seeds, each seed as "
+    f"Accuracy and balanced accuracy after equally long training, means of {len(seeds)} seeds, each seed as "
     f"a line. {'; '.join(summary)}.",
     cover=True,
 )
@@ -151,11 +152,11 @@ say(
     f"{gain['logit adjustment']:+.2f} (± {luck['logit adjustment']:.2f}), focal loss by "
     f"{gain['focal loss']:+.2f} (± {luck['focal loss']:.2f}). The accuracies are "
     + ", ".join(f"{scores.loc[name, 'accuracy']:.2f} ({name})" for name in strategies)
-    + ". Focal loss looks away from what is easy, whichever class it is, and asks nobody how frequent it is."
+    + ". Focal loss ignores easy pictures of any class, whatever its frequency."
 )
 say(
-    "One network would not have been enough: one seed of the *same* strategy and another are up to "
-    f"{(balanced.max() - balanced.min()).max():.2f} apart in balanced accuracy."
+    "One network would not have been enough: two seeds of the *same* strategy differ by up to "
+    f"{(balanced.max() - balanced.min()).max():.2f} in balanced accuracy."
 )
 claim("Balanced batches raise balanced accuracy", gain["balanced batches"], at_least=0.04)
 claim("Logit adjustment raises balanced accuracy", gain["logit adjustment"], at_least=0.04)
@@ -173,10 +174,10 @@ claim(
 # %% [markdown]
 # ## Augmentation as oversampling
 #
-# A network learns a picture by heart when it meets it a hundred times. The mole of a rare class may be
-# turned and mirrored, though: no spot on the skin has a top. So instead of a hundred copies, show eight
-# views in turn. Here a *plain* network, without any augmentation of its own, gets both: as many rows, as
-# many steps.
+# A network memorises a picture that it meets a hundred times. But a mole of a rare class may be turned and
+# mirrored: no spot on the skin has a top. So instead of a hundred copies, show its eight views in turn.
+# Here a *plain* network, without any augmentation of its own, gets both versions: equally many rows,
+# equally many steps.
 
 # %%
 small = pixels.astype(np.float32)
@@ -220,12 +221,12 @@ show_table(
 by_heart = learnt["training pictures"] - learnt["held-out pictures"]
 exact, turned = (learnt.loc[name] for name in ("exact copies", "turned copies"))
 say(
-    f"On exact copies it learns by heart: {exact['training pictures']:.2f} on what it has seen, "
-    f"{exact['held-out pictures']:.2f} on what it has not. On turned copies "
+    f"On exact copies it memorises: {exact['training pictures']:.2f} on training pictures, "
+    f"{exact['held-out pictures']:.2f} on held-out ones. On turned copies it has "
     f"{turned['training pictures']:.2f} and {turned['held-out pictures']:.2f}."
 )
 claim(
-    "Turned copies are learnt less by heart than exact ones (training minus held-out balanced accuracy)",
+    "Turned copies are memorised less than exact ones (training minus held-out balanced accuracy)",
     by_heart["exact copies"] - by_heart["turned copies"],
     at_least=0.03,
 )
@@ -252,8 +253,8 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Train for *epochs* instead of steps: after oversampling to equal classes, how many times more steps
-# does an epoch have here?
+# **1.** Suppose that training is measured in *epochs* instead of steps. After oversampling to equal
+# classes, how many times as many steps does an epoch have here?
 
 # %% tags=["solution"]
 say(
@@ -262,15 +263,15 @@ say(
 )
 
 # %% [markdown]
-# **2.** Balanced batches draw every class with equal chances. What would batches drawn by the *square root*
-# of the frequencies do?
+# **2.** Balanced batches draw every class with equal probability. What would batches drawn by the *square
+# root* of the frequencies do?
 
 # %% tags=["solution"]
 share = np.sqrt(table.class_counts) / np.sqrt(table.class_counts).sum()
 say(
     f"They lie between: `nv` would be {share[names.index('nv')]:.0%} of a batch instead of "
     f"{1 / len(names):.0%} or {np.mean(labels == names.index('nv')):.0%}. In `CNNClassifier` it is "
-    "`sqrt_batches`; the README shows how it does on the real table."
+    "`sqrt_batches`; the documentation has its results on the real table."
 )
 
 # %% [markdown]

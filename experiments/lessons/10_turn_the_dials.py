@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 10. Turn the dials
 #
-# When does an imbalance strategy help at all? Not "on this table", but: how rare, how alike, how many?
+# When does an imbalance strategy help at all? Not "on this table", but: how rare, how similar, how many?
 #
 # A real table is one point. The synthetic table has dials: how many times as frequent the common class is
-# (**imbalance**), how alike the classes look (**overlap**), and how many pictures there are (**size**). Turn
-# one at a time, and see where a strategy pays off.
+# (**imbalance**), how similar the classes look (**overlap**), and how many pictures there are (**size**).
+# Turn one at a time, and see where a strategy pays off.
 
 # %%
 import numpy as np
@@ -38,25 +38,25 @@ from skinmnist.teaching.notebook_api import (
 # %% [markdown]
 # ## Predict
 #
-# > Class weights, SMOTE and a moved threshold (lesson 6) are compared with doing nothing, by balanced
+# > Class weights, SMOTE and a moved threshold (lesson 6) are compared with no strategy, by balanced
 # > accuracy.
 # >
-# > - Where do they gain most: at little or at strong imbalance? What do they do at 1 : 1?
-# > - And if the classes are nearly alike, or very unlike?
+# > - Where do they gain most: at weak or at strong imbalance? What do they do at 1 : 1?
+# > - What if the classes look nearly the same, or very different?
 # > - Does the gain grow or shrink with more pictures of the *same* mixture?
 
 # %% [markdown]
 # ## The experiment
 #
-# A small logistic regression is trained on each table, and tested on many new pictures, as many of each
-# class, so that every recall is known well.
+# A small logistic regression is trained on each table and tested on many new pictures, equally many of each
+# class, so that every recall is precise.
 
 # %%
 strategies = ("class weights", "SMOTE", "moved threshold")
 
 
 def gains(rows, codes, new_rows, new_codes):
-    """Return the balanced accuracy of doing nothing, and what each strategy adds to it."""
+    """Return the balanced accuracy without a strategy, and what each strategy adds to it."""
     space = make_pipeline(StandardScaler(), PCA(min(30, len(rows) // 4), random_state=0)).fit(rows)
     rows, new_rows = space.transform(rows), space.transform(new_rows)
     regression = LogisticRegression(C=0.05, tol=1e-3, max_iter=2000)
@@ -90,8 +90,8 @@ def draw(size, ratio, overlap, seed):
 
 # %% [markdown]
 # First the end of the dial. At 1 : 1 all weights are one, SMOTE has nothing to add, and dividing by equal
-# frequencies moves no decision: all three do *nothing by construction*. That is no finding about imbalance,
-# only a check that the experiment is wired correctly. The dials below begin where something can happen.
+# frequencies changes no decision: all three do *nothing by construction*. This is not a finding about
+# imbalance, only a check that the experiment works. The dials below start where something can happen.
 
 # %%
 overlaps = {0.2: "far apart", 0.5: "as in HAM10000", 0.8: "nearly alike"}
@@ -148,11 +148,11 @@ table_of_gains = pd.DataFrame(
         for (overlap, ratio, size), (nothing, gain) in found.items()
     ]
 ).set_index("classes")
-show_table(table_of_gains, "Balanced accuracy of doing nothing, and what each strategy adds.", digits=2)
+show_table(table_of_gains, "Balanced accuracy without a strategy, and what each strategy adds.", digits=2)
 
 
 def mean_gain(**dials):
-    """Return the mean gain of all strategies over the tables whose dials stand as given."""
+    """Return the mean gain of all strategies over the tables with the given dials."""
     wanted = [
         np.mean(list(gain.values()))
         for (overlap, ratio, size), (_, gain) in found.items()
@@ -164,30 +164,30 @@ def mean_gain(**dials):
 
 
 say(
-    "In the mean of the three strategies and of the other dials: "
+    "Averaged over the three strategies and the other dials: "
     + ", ".join(f"{mean_gain(ratio=ratio):+.3f} at {ratio} : 1" for ratio in ratios)
     + "; "
     + ", ".join(
         f"{mean_gain(overlap=overlap):+.3f} where classes are {text}" for overlap, text in overlaps.items()
     )
     + "; "
-    + ", ".join(f"{mean_gain(size=size):+.3f} of {size:,} pictures" for size in sizes)
+    + ", ".join(f"{mean_gain(size=size):+.3f} with {size:,} pictures" for size in sizes)
     + "."
 )
 strong = [gain.values() for (_, ratio, _), (_, gain) in found.items() if ratio == ratios[-1]]
 spread = float(np.mean([max(values) - min(values) for values in strong]))
 say(
-    f"At {ratios[-1]} : 1 the best and the worst of the three lie {spread:.3f} apart on average. *Whether* "
-    "something is done about strong imbalance matters more than *what*. At little imbalance neither matters "
+    f"At {ratios[-1]} : 1, the best and the worst of the three differ by {spread:.3f} on average. At strong "
+    "imbalance, *whether* you use a strategy matters more than *which*. At weak imbalance, neither matters "
     "much."
 )
 claim(
-    "On drawn tables, strategies gain more at strong imbalance than at little",
+    "On synthetic tables, strategies gain more at strong imbalance than at weak imbalance",
     mean_gain(ratio=ratios[-1]) - mean_gain(ratio=ratios[0]),
     at_least=0.03,
 )
 claim(
-    "At strong imbalance, doing anything gains more than lies between the best and the worst strategy",
+    "At strong imbalance, the mean gain exceeds the difference between the best and the worst strategy",
     mean_gain(ratio=ratios[-1]) - spread,
     at_least=0.02,
 )
@@ -195,8 +195,8 @@ claim(
 # %% [markdown]
 # ## The same dial on the table at hand
 #
-# Imbalance can be turned on any table, the real one included: take `nv`, `bkl` and `mel`, keep as many
-# moles, and keep fewer and fewer of the other two. (How alike its classes are, nobody can turn.)
+# Imbalance can be turned up on any table, including a real one: take `nv`, `bkl` and `mel`, keep all moles,
+# and keep fewer and fewer of the other two. (Nobody can change how similar its classes are.)
 
 # %%
 table = open_table(3000)
@@ -235,7 +235,7 @@ summary = [
 show(drawn, f"Gain in balanced accuracy on the table at hand as it is thinned. {'; '.join(summary)}.")
 mean_by_ratio = {ratio: float(np.mean(list(row.values()))) for ratio, row in by_ratio.items()}
 claim(
-    "On the table at hand, too, strategies gain more at strong imbalance than at little",
+    "On the table at hand, too, strategies gain more at strong imbalance than at weak imbalance",
     mean_by_ratio[18] - mean_by_ratio[2],
     at_least=0.03,
 )
@@ -243,21 +243,21 @@ claim(
 # %%
 finding(
     f"Strategies gain {mean_gain(ratio=ratios[0]):+.2f} balanced accuracy at {ratios[0]} : 1 and "
-    f"{mean_gain(ratio=ratios[-1]):+.2f} at {ratios[-1]} : 1, in the mean of three; there the best and the "
+    f"{mean_gain(ratio=ratios[-1]):+.2f} at {ratios[-1]} : 1, averaged over three; there the best and the "
     f"worst of them differ by {spread:.2f}."
 )
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Where the classes are nearly alike, is imbalance the problem?
+# **1.** Where the classes look nearly the same, is imbalance the problem?
 
 # %% tags=["solution"]
 hard, _ = gains(*draw(1260, 1, max(overlaps), seed=2), *fresh[max(overlaps)])
 say(
-    f"No: even without any imbalance the balanced accuracy there is {hard:.2f}; chance is "
+    f"No: even without imbalance, the balanced accuracy there is {hard:.2f}; chance is "
     f"{1 / 7:.2f}. Strategies move mistakes from one class to another. They cannot add what the pictures do "
-    "not show. (Japkowicz & Stephen turn this dial, too: the complexity of what is to be learnt.)"
+    "not show. (Japkowicz & Stephen turn this dial, too: they vary the complexity of the concept.)"
 )
 
 # %% [markdown]
@@ -265,11 +265,7 @@ say(
 
 # %% tags=["solution"]
 nothing, gain = gains(*draw(2000, 100, 0.5, seed=3), *fresh[0.5])
-say(
-    f"Doing nothing: {nothing:.2f}. "
-    + ", ".join(f"{name} {value:+.2f}" for name, value in gain.items())
-    + "."
-)
+say(f"No strategy: {nothing:.2f}. " + ", ".join(f"{name} {value:+.2f}" for name, value in gain.items()) + ".")
 
 # %% [markdown]
 # ## References

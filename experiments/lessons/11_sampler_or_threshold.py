@@ -3,10 +3,10 @@
 #
 # A sampler finds more melanomas. Did the model learn something from it, or did only its threshold move?
 #
-# Lesson 6 moved the threshold of the untouched model and drew the line of everything that it can be without
-# any training. Now every sampler gets such a line as well. Where a sampler lies *on* the line of the
-# untouched model, it moved along it. *Above*, the model has learnt something. *Below*, the sampler has cost
-# something. The last part asks which point of a line to take: that depends on what mistakes cost.
+# Lesson 6 moved the threshold of the untouched model and drew the line of all its operating points, without
+# any training. Now every sampler gets such a line as well. A sampler *on* the line of the untouched model
+# has moved along it. *Above* the line, the model has learned something. *Below* it, the sampler has cost
+# something. The last part asks which point of a line to take: that depends on the cost of mistakes.
 
 # %%
 import numpy as np
@@ -44,7 +44,7 @@ numbers = extract_features(table.pixels, table.shape)
 melanoma = names.index("mel")
 fold = assign_folds(table, 5)[0]
 by_fold = np.stack([np.bincount(labels[fold != part]) / np.sum(fold != part) for part in range(5)])
-natural = by_fold[fold]  # The class frequencies that each picture's model was trained at, before a sampler.
+natural = by_fold[fold]  # Class frequencies of each picture's training part, before the sampler.
 
 # %% [markdown]
 # ## Predict
@@ -52,19 +52,19 @@ natural = by_fold[fold]  # The class frequencies that each picture's model was t
 # > A logistic regression and a random forest are trained without a sampler, on copies until all classes are
 # > equal, and with SMOTE. The threshold of each is moved through its whole range.
 # >
-# > - As they come out of the training: who has the higher balanced accuracy, the samplers or the untouched
-# >   models? By how much?
-# > - With everybody's threshold moved to where it is best: how much of that is left? For which of the two
-# >   models does a sampler end *above* the line?
-# > - A missed melanoma costs thirty times as much as a mole that is taken out for nothing. Is that a reason
-# >   for a sampler?
+# > - As trained, which have the higher balanced accuracy: the samplers or the untouched models? By how
+# >   much?
+# > - With each threshold at its best, how much of that is left? For which of the two models does a sampler
+# >   end *above* the line?
+# > - A missed melanoma costs thirty times as much as a mole taken out for nothing. Is that a reason for a
+# >   sampler?
 
 # %% [markdown]
 # ## The experiment
 #
-# A sampler changes the class mix of the training. So the probabilities of all models are first brought back
-# to the natural mix (lesson 7), and then divided by the frequencies to the power of τ, for a whole range of
-# τ. On that scale the untouched model as trained is τ = 0, and a model of equal classes, as trained, is near
+# A sampler changes the class mix of the training part. So the probabilities of all models are first brought
+# back to the natural mix (lesson 7), and then divided by the frequencies to the power of τ, for a range of
+# τ. On that scale, the untouched model as trained is at τ = 0, and a model trained on equal classes is near
 # τ = 1.
 
 # %%
@@ -90,7 +90,7 @@ as_trained, at_natural = {}, {}
 for model, steps in models.items():
     for name, sampler in samplers.items():
         before = [] if sampler is None else [sampler]
-        # Samplers see what the model sees: the last step stands behind them.
+        # Samplers see what the model sees, so they come right before it.
         pipeline = make_pipeline(*steps[:-1], *before, steps[-1])
         chances = cross_val_predict(
             pipeline, numbers, labels, cv=PredefinedSplit(fold), method="predict_proba"
@@ -150,19 +150,19 @@ show(
 )
 
 # %% [markdown]
-# The lower lines may bend back: τ moves all classes at once, and in the end the rarest take pictures from
-# melanoma as well.
+# The lower lines may bend back: τ moves all classes at once, and in the end the rarest classes take
+# pictures from melanoma as well.
 #
 # ## On the line, above or below
 #
-# The eye is generous. So put numbers to it, at *equal* operating points: every training gets the τ that is
-# best for its balanced accuracy on four folds, and is judged on the fifth. Then compare fold by fold, with
-# the corrected test of lesson 8.
+# The eye is generous, so measure it at *equal* operating points: each model gets the τ with the best
+# balanced accuracy on four folds, and is judged on the fifth. Then compare fold by fold, with the corrected
+# test of lesson 8.
 
 
 # %%
 def tuned(key, measure=accuracies):
-    """Return balanced accuracy fold by fold, each at the τ that is best on the four other folds."""
+    """Return balanced accuracy fold by fold, each at the τ that is best on the other four folds."""
     values = []
     for part in range(5):
         others = fold != part
@@ -219,22 +219,21 @@ for model, name in board.index:
         at_least=least,
     )
 claim(
-    f"Copies teach the {first} nothing: both tuned, it is not ahead by more than noise",
+    f"Copies teach the {first} nothing: with both tuned, it leads by no more than noise",
     board.loc[(first, "copies"), "both tuned"],
     at_most=0.02,
 )
 
 # %% [markdown]
-# For a model that minimises a sum over rows, copies are weights (lesson 5), and weights say how much a class
-# counts, which a threshold can say as well. A model that is *flexible* may use its rows otherwise: a tree
-# with more rows of a class splits it further, a network meets its pictures more often. Only there can a
-# sampler end above the line, and whether it does is a matter of measuring: the report opens with this picture
-# for that reason.
+# For a model that minimises a sum over rows, copies are weights (lesson 5). Weights say how much a class
+# counts, and so does a threshold. A *flexible* model may use its rows differently: a tree with more rows of
+# a class splits it further, and a network meets its pictures more often. Only there can a sampler end above
+# the line, and whether it does must be measured. That is why the report opens with this picture.
 #
 # ## Precision and recall
 #
-# A ROC curve counts false alarms among the many pictures that are no melanoma, so that a great number looks
-# like a small share. Precision counts them among the alarms.
+# A ROC curve counts false alarms among the many pictures without melanoma, so a large number looks like a
+# small share. Precision counts them among the alarms.
 
 # %%
 truth = labels == melanoma
@@ -264,16 +263,16 @@ say(
     f"As trained, copies find {found['copies']:.0%} of the melanomas instead of {found['none']:.0%}; of "
     f"their alarms {correct['copies']:.0%} are melanomas instead of {correct['none']:.0%}. The curves "
     f"themselves, with average precisions of {average['none']:.3f} (none), {average['copies']:.3f} (copies) "
-    f"and {average['SMOTE']:.3f} (SMOTE), say the same as the lines above: the mark has moved, the curve has "
-    "not risen."
+    f"and {average['SMOTE']:.3f} (SMOTE), say the same as the lines above: the mark has moved, but the "
+    "curve has not risen."
 )
 claim(
-    f"{first}: copies buy recall of melanoma with precision, as trained",
+    f"{first}: as trained, copies trade precision of melanoma for recall",
     min(found["copies"] - found["none"], correct["none"] - correct["copies"]),
     at_least=0.03,
 )
 claim(
-    f"{first}: copies do not lift the average precision of melanoma by more than noise",
+    f"{first}: copies raise the average precision of melanoma by no more than noise",
     average["copies"] - average["none"],
     at_most=0.02,
 )
@@ -281,26 +280,26 @@ claim(
 # %% [markdown]
 # ## What mistakes cost
 #
-# Which point of a line is the right one? The one where mistakes cost least. Write down what each mistake
-# costs, in units of a harmless spot that is taken out for nothing, and answer the class whose *expected* cost
-# is lowest: the sum over the true classes of probability times cost. No sampler can know these numbers, and
-# no training is needed to use them. The probabilities must be right, though.
+# Which point of a line is the right one? The one where mistakes cost least. Write down the cost of each
+# mistake, in units of a harmless spot taken out for nothing. Then answer with the class of lowest
+# *expected* cost: the sum over the true classes of probability times cost. No sampler can know these costs,
+# and no training is needed to use them. The probabilities must be right, though.
 
 # %%
 malignant = np.isin(names, ["mel", "bcc", "akiec"])
-cost = np.where(malignant[:, None] == malignant[None, :], 0.1, 1.0)  # Truth down, answer across.
+cost = np.where(malignant[:, None] == malignant[None, :], 0.1, 1.0)  # Rows are true classes, columns answers.
 cost[np.ix_(malignant, ~malignant)] = 10
 cost[melanoma, ~malignant] = 30
 np.fill_diagonal(cost, 0)
 show_table(
     pd.DataFrame(cost, index=pd.Index(names, name="is \\ called"), columns=names),
-    "What a mistake costs. Other malignant kinds grow slowly; two kinds of the same group are treated alike.",
+    "Cost of each mistake. Other malignant kinds grow slowly; kinds of one group get the same treatment.",
     digits=1,
 )
 
 
 def mean_cost(answers):
-    """Return what the answers cost, for a hundred pictures."""
+    """Return the cost of the answers, per hundred pictures."""
     return 100 * cost[labels, answers].mean()
 
 
@@ -316,16 +315,16 @@ costs = {
 bill = pd.DataFrame(costs).T.rename_axis("probabilities")
 show_table(
     bill,
-    f"Cost of a hundred pictures with the {first}, if the most probable class is answered, and if the one of "
-    "lowest expected cost is.",
+    f"Cost per hundred pictures with the {first}, answering the most probable class or the class of lowest "
+    "expected cost.",
     digits=1,
 )
 untouched, copies = bill.loc["none, as trained"], bill.loc["copies, as trained"]
 say(
     f"The untouched model costs {untouched['most probable']:.0f} if it answers the most probable class. "
     f"Copies bring that to {copies['most probable']:.0f}, by luck: they move the threshold in the right "
-    "direction, to where all classes weigh the same, and nobody's costs are like that. The cheapest answer "
-    f"of the *untouched* model costs **{untouched['cheapest']:.0f}**."
+    "direction, to where all classes count the same, and nobody has such costs. The answers of lowest "
+    f"expected cost of the *untouched* model cost **{untouched['cheapest']:.0f}**."
 )
 claim(
     "Deciding by expected cost is cheaper than any sampler's most probable class (share of its cost)",
@@ -333,7 +332,7 @@ claim(
     at_most=0.9,
 )
 claim(
-    "Probabilities of copies make it no cheaper, up to noise (ratio of the costs)",
+    "Probabilities from copies do not lower the cost by more than noise (ratio of the costs)",
     untouched["cheapest"] / min(copies["cheapest"], bill.loc["copies, natural mix", "cheapest"]),
     at_most=1.1,
 )
@@ -341,11 +340,11 @@ claim(
 # %% [markdown]
 # ## Decision curves
 #
-# Often nobody can name a cost. But a doctor can say: *I take out a spot once its chance of being a melanoma
-# reaches ten per cent.* That rates a missed melanoma as bad as nine needless cuts. A decision curve shows,
-# for every such threshold t, the **net benefit**: the share of pictures that are melanomas and are taken out,
-# minus the share taken out for nothing, at the exchange rate t / (1 − t). A model must beat two doctors
-# without any model: one takes out everything, the other nothing.
+# Often nobody can name a cost. But a doctor can say: *I take out a spot once its probability of being a
+# melanoma reaches ten per cent.* That makes a missed melanoma as bad as nine needless cuts. For every such
+# threshold t, a decision curve shows the **net benefit**: the share of pictures that are melanomas and are
+# taken out, minus the share taken out for nothing, at the exchange rate t / (1 − t). A model must beat two
+# doctors without a model: one takes out everything, the other nothing.
 
 # %%
 thresholds = np.linspace(0.02, 0.5, 49)
@@ -388,28 +387,28 @@ lost = (benefit["none"] - benefit["copies, as trained"])[thresholds >= 0.1].mean
 regained = (benefit["copies, natural mix"] - benefit["copies, as trained"])[thresholds >= 0.1].mean()
 harmful = np.mean(benefit["copies, as trained"] < np.maximum(benefit["take out all"], 0))
 say(
-    f"From 10 % on, copies lose {lost:.3f} of net benefit on average, which is {1000 * lost:.0f} melanomas "
-    "in a thousand patients: their probabilities are too high (lesson 7), and so more is taken out than the "
-    f"doctor asked for. At {harmful:.0%} of the thresholds they are worse than having no model. With the "
-    f"frequencies given back, {regained / lost:.0%} of the loss is mended."
+    f"At thresholds from 10 %, copies lose {lost:.3f} of net benefit on average: {1000 * lost:.0f} melanomas "
+    "in a thousand patients. Their probabilities are too high (lesson 7), so more is taken out than the "
+    f"doctor asked for. At {harmful:.0%} of the thresholds they are worse than no model. Giving the "
+    f"frequencies back recovers {regained / lost:.0%} of the loss."
 )
-claim("Copies lose net benefit, as trained (mean from 10 % on)", lost, at_least=0.003)
-claim("Giving the frequencies back mends at least half of it (share)", regained / lost, at_least=0.5)
+claim("As trained, copies lose net benefit (mean over thresholds from 10 %)", lost, at_least=0.003)
+claim("Giving the frequencies back recovers at least half of it (share)", regained / lost, at_least=0.5)
 
 # %%
 share = 1 - board["both tuned"].mean() / board["as trained"].mean()
 finding(
     f"Samplers raise balanced accuracy by {board['as trained'].mean():+.2f} as trained and by "
-    f"{board['both tuned'].mean():+z.2f} once all thresholds are tuned, in the mean of two models and two "
+    f"{board['both tuned'].mean():+z.2f} once all thresholds are tuned, averaged over two models and two "
     f"samplers; deciding by expected cost takes the untouched {first} from {untouched['most probable']:.0f} "
-    f"to {untouched['cheapest']:.0f}, copies to {copies['most probable']:.0f}."
+    f"to {untouched['cheapest']:.0f}; copies take it to {copies['most probable']:.0f}."
 )
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Where does random *under*sampling lie: on the line, above or below? Think of what it throws away,
-# then try.
+# **1.** Where does random *under*sampling lie: on the line, above or below? Think of the pictures it
+# discards, then try.
 
 # %% tags=["solution"]
 from imblearn.under_sampling import RandomUnderSampler
@@ -421,22 +420,22 @@ test = corrected_t_test(tuned("few") - equal[first, "none"], 1 / 4)
 say(
     f"Below: with both thresholds tuned, {test.mean:+.3f} balanced accuracy ({test.low:+.3f} to "
     f"{test.high:+.3f}). It trains on {len(names) * int(np.bincount(labels).min()):,} pictures of "
-    f"{len(labels):,}, and no threshold brings the others back."
+    f"{len(labels):,}, and no threshold can make up for the others."
 )
 
 # %% [markdown]
-# **2.** With two classes, which threshold on the probability does a cost of nine for a miss and one for a
-# false alarm ask for? Derive it, then look for the threshold that is cheapest on these pictures.
+# **2.** With two classes, a miss costs nine and a false alarm one. Which threshold on the probability
+# follows? Derive it, then find the cheapest threshold on these pictures.
 
 # %% tags=["solution"]
 chance = as_trained[first, "none"][:, melanoma]
 tried = np.linspace(0.01, 0.6, 60)
 totals = [9 * np.sum(truth & (chance < t)) + np.sum(~truth & (chance >= t)) for t in tried]
 say(
-    "Calling costs 1 − p, not calling 9 p: call where p is above 1 / (1 + 9) = 10 %. The cheapest on these "
-    f"pictures is {tried[int(np.argmin(totals))]:.0%}, chosen and judged on the same rows; at 10 % the cost "
-    f"is {totals[int(np.abs(tried - 0.1).argmin())] / min(totals) - 1:.1%} higher than that. A threshold "
-    "from costs needs no data, if the probabilities can be believed."
+    "Calling costs 1 − p, not calling 9 p, so call where p is above 1 / (1 + 9) = 10 %. The cheapest on "
+    f"these pictures is {tried[int(np.argmin(totals))]:.0%}, chosen and judged on the same rows; at 10 % the "
+    f"cost is {totals[int(np.abs(tried - 0.1).argmin())] / min(totals) - 1:.1%} higher. A threshold "
+    "derived from costs needs no data, if the probabilities can be trusted."
 )
 
 # %% [markdown]

@@ -1,4 +1,4 @@
-"""The exam: a question for each lesson, a blank sheet, and a marker that gives hints and never answers."""
+"""The exam: a question for each lesson, a blank sheet, and marks with hints that never give the answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from skinmnist.probabilities import change_prior
 
 Answer = float | str
 
-#: Larger integers, which TOML allows, are no floats.
+#: TOML allows larger integers, which overflow a float.
 LARGEST = 10**300
 
 
@@ -38,16 +38,16 @@ class Slip:
 class Question:
     """One question, whose correct answer is computed from the table of the exam."""
 
-    #: Also that of its lesson.
+    #: The number of its lesson, too.
     number: int
     #: In Markdown.
     text: str
     answer: Callable[[PixelTable], Answer]
-    #: For a wrong answer that is none of `slips`.
+    #: For a wrong answer that is not among `slips`.
     hint: str
-    #: By which a number may be off.
+    #: How far off a number may be.
     tolerance: float = 0.0
-    #: What kind of answer, where it is not just any number.
+    #: The kind of answer, if it is not just any number.
     kind: str = ""
     #: Whether the answer is a share, and how it is written.
     unit: Literal["", "percent", "fraction"] = ""
@@ -67,7 +67,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Mark:
-    """The mark of one answer, with a hint as its remark where it is wrong."""
+    """The mark of one answer; the remark on a wrong answer is a hint."""
 
     question: Question
     correct: bool
@@ -75,10 +75,10 @@ class Mark:
 
 
 def blank_sheet(questions: Sequence[Question]) -> str:
-    """Return the sheet to fill in: TOML, every question as a comment above its answer."""
+    """Return the sheet to fill in, as TOML: each question is a comment above its answer."""
     parts = [
-        "# The exam. Put an answer behind each = sign: a number, or a word in quotes.\n"
-        "# The table that the questions speak of:\n"
+        "# The exam. Write an answer after each = sign: a number, or a word in quotes.\n"
+        "# The questions are about this table:\n"
         "#     from skinmnist.teaching.exam import exam_table\n"
         "#     table = exam_table()\n"
     ]
@@ -89,7 +89,7 @@ def blank_sheet(questions: Sequence[Question]) -> str:
 
 
 def read_sheet(path: Path, questions: Sequence[Question]) -> dict[str, Answer]:
-    """Read the answers of a sheet, without those left blank; InputError where it is not one."""
+    """Read the answers of a sheet, without blank ones; InputError if it is not a sheet."""
     try:
         sheet = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -108,7 +108,7 @@ def read_sheet(path: Path, questions: Sequence[Question]) -> dict[str, Answer]:
 
 
 def mark(answers: dict[str, Answer], questions: Sequence[Question], table: PixelTable) -> list[Mark]:
-    """Mark answers, given by the key of their question; the table yields the correct ones."""
+    """Mark answers, given by the key of their question, against those computed from the table."""
     return [_mark_one(answers.get(question.key), question, table) for question in questions]
 
 
@@ -197,8 +197,8 @@ def _decision(table: PixelTable) -> str:
 QUESTIONS = [
     Question(
         1,
-        "What accuracy, in percent, does the program have that answers every picture of the table with "
-        "its most frequent class?",
+        "A program answers every picture of the table with the most frequent class. What is its accuracy, "
+        "in percent?",
         lambda table: float(100 * table.class_counts.max() / len(table)),
         "Accuracy is the share of pictures that are classified correctly; look at `table.class_counts`.",
         unit="percent",
@@ -214,16 +214,16 @@ QUESTIONS = [
     Question(
         2,
         "`fold = assign_folds(table, 5)[0]` splits the table into five parts (from "
-        "`skinmnist.experiment.splits`). Part 0 is held out, the rest is resampled by RandomOverSampler "
-        "until all classes are equal. How many rows are trained on?",
+        "`skinmnist.experiment.splits`). Part 0 is held out, and RandomOverSampler resamples the rest "
+        "until all classes are equal. How many rows does the model train on?",
         lambda table: float(len(table.class_names) * _train_counts(table).max()),
         "Every class becomes as large as the largest class of the *training part*.",
         kind="a whole number",
         slips=(
             Slip(
                 lambda table: float(len(table.class_names) * table.class_counts.max()),
-                "You resampled the whole table: the held-out part would then have copies of its pictures "
-                "in training.",
+                "You resampled the whole table. Then copies of held-out pictures would be in the training "
+                "part.",
             ),
             Slip(
                 lambda table: float(_train_counts(table).sum()),
@@ -233,11 +233,11 @@ QUESTIONS = [
     ),
     Question(
         3,
-        "What share of the table's pictures, in percent, show a lesion of which the table holds another "
+        "What share of the table's pictures, in percent, show a lesion of which the table has another "
         "picture?",
         _pictures_with_sibling,
-        "Count the pictures of each lesion with `np.unique(table.lesion_ids, return_counts=True)`, and "
-        "come back from lesions to pictures.",
+        "Count the pictures of each lesion with `np.unique(table.lesion_ids, return_counts=True)`, then "
+        "go back from lesions to pictures.",
         unit="percent",
         tolerance=0.5,
         slips=(
@@ -247,18 +247,17 @@ QUESTIONS = [
             ),
             Slip(
                 lambda table: 100 - _pictures_with_sibling(table),
-                "That is the share of those that have none.",
+                "That is the share of pictures without another.",
             ),
         ),
     ),
     Question(
         4,
         "SMOTE starts at the table's first `mel` picture and goes a quarter of the way (u = 0.25) to its "
-        "second one. What is the first pixel value (column 0) of the picture that it draws, before "
+        "second one. What is the first pixel value (column 0) of the picture it draws, before "
         "rounding?",
         lambda table: _child(table, 0.25),
-        "The child is a + u · (b − a). On bytes, the difference would wrap around: turn them into floats "
-        "first.",
+        "The child is a + u · (b − a). On bytes, the difference wraps around, so convert to floats first.",
         tolerance=0.3,
         slips=(
             Slip(lambda table: _child(table, 0.75), "You went from the second picture to the first."),
@@ -267,9 +266,8 @@ QUESTIONS = [
     ),
     Question(
         5,
-        "An SVM is to be trained with weights instead of copies, so that every class of the table weighs "
-        "as much as the largest. What weight does one row of `vasc` get, if a row of the largest class "
-        "weighs 1?",
+        "An SVM is trained with weights instead of copies, so that every class of the table weighs as much "
+        "as the largest. What is the weight of one row of `vasc`, if a row of the largest class weighs 1?",
         lambda table: float(table.class_counts.max() / table.class_counts[table.class_names.index("vasc")]),
         "All rows of `vasc` together should weigh as much as all rows of the largest class together.",
         tolerance=0.1,
@@ -281,17 +279,18 @@ QUESTIONS = [
             ),
             Slip(
                 lambda table: table.class_counts[table.class_names.index("vasc")] / table.class_counts.max(),
-                "The wrong way round: the rare rows should weigh more.",
+                "That is the wrong way round: rare rows should weigh more.",
             ),
         ),
     ),
     Question(
         6,
-        "A model that was trained on the table as it is says of a picture: "
+        "A model trained on the table as it is gives a picture these probabilities: "
         + ", ".join(f"{name} {chance:.2f}" for name, chance in PROBABILITIES.items())
-        + ", nothing else. Which class does it answer after prior correction with the table's frequencies?",
+        + ", and zero for all others. Which class does it answer after prior correction with the table's "
+        "frequencies?",
         _decision,
-        "Divide each probability by how many pictures of its class the table holds, and take the largest.",
+        "Divide each probability by the number of pictures of its class, and take the largest.",
         kind="a class in quotes, by its short or its full name",
         slips=(
             Slip(
@@ -302,10 +301,9 @@ QUESTIONS = [
     ),
     Question(
         7,
-        "A model was trained on equally many moles and melanomas, copied until they were equal, and says "
-        "of a picture: melanoma, 50 %. Only `nv` and `mel` are possible, as frequent as in the "
-        "table. If the model was calibrated for the world it was trained in, how probable is melanoma "
-        "really, in percent?",
+        "A model was trained on `nv` and `mel`, copied until they were equally frequent. It gives a picture "
+        "a melanoma probability of 50 %, and it is calibrated for that class mix. Only `nv` and `mel` are "
+        "possible, as frequent as in the table. What is the true probability of melanoma, in percent?",
         lambda table: 100 * _share(table, "mel") / (_share(table, "mel") + _share(table, "nv")),
         "Give the frequencies back: multiply both probabilities by the frequency of their class, and "
         "scale them to one.",
@@ -314,7 +312,7 @@ QUESTIONS = [
         slips=(
             Slip(
                 lambda table: 50.0,
-                "That is its answer in the world of copies. How frequent is each class here?",
+                "That is the answer at the class mix of the copies. How frequent is each class here?",
             ),
             Slip(
                 lambda table: 100 * _share(table, "mel"),
@@ -322,13 +320,13 @@ QUESTIONS = [
             ),
             Slip(
                 lambda table: 100 * _share(table, "nv") / (_share(table, "mel") + _share(table, "nv")),
-                "You divided by the frequencies. The model was trained without them: multiply.",
+                "You divided by the frequencies. The model was trained without them, so multiply.",
             ),
         ),
     ),
     Question(
         8,
-        "Two methods differ over the five folds of one cross-validation by "
+        "Over the five folds of one cross-validation, two methods differ by "
         f"{', '.join(map(str, DIFFERENCES))}. What is the p-value of the corrected resampled t-test "
         "(two-sided)?",
         lambda table: corrected_t_test(DIFFERENCES, 1 / 4).p,
@@ -339,11 +337,11 @@ QUESTIONS = [
         slips=(
             Slip(
                 lambda table: corrected_t_test(DIFFERENCES, 0.0).p,
-                "That is the usual paired t-test, which takes the folds for independent.",
+                "That is the usual paired t-test, which treats the folds as independent.",
             ),
             Slip(
                 lambda table: corrected_t_test(DIFFERENCES, 1 / 5).p,
-                "Of five folds one is tested and four are trained on: what is the ratio of the two?",
+                "Of five folds, one is for testing and four are for training. What is the ratio of the two?",
             ),
             Slip(
                 lambda table: corrected_t_test(DIFFERENCES, 1 / 4).p / 2,
@@ -359,20 +357,20 @@ QUESTIONS = [
         "Steps per epoch grow with the rows. How many rows are there after resampling, and how many before?",
         tolerance=0.05,
         slips=(
-            Slip(lambda table: 1.0, "An epoch is a pass over *all rows*, and there are more of them now."),
+            Slip(lambda table: 1.0, "An epoch is a pass over *all rows*, and now there are more rows."),
             Slip(
                 lambda table: float(len(table.class_names)),
-                "Only if each class had been as large as the whole table. Each becomes as large as the "
-                "largest.",
+                "That holds if each class becomes as large as the whole table. Each becomes as large as the "
+                "largest class.",
             ),
         ),
     ),
     Question(
         10,
         "All classes look exactly alike (`overlap=1`). What balanced accuracy, in percent, does the best "
-        "imbalance strategy reach on very many new pictures of the table's classes?",
+        "imbalance strategy reach on very many new pictures of these classes?",
         lambda table: 100 / len(table.class_names),
-        "If pictures carry no information, each class is answered equally often whatever the truth is. What "
+        "If pictures carry no information, the answers are the same mix whatever the true class is. What "
         "is the mean of the recalls?",
         unit="percent",
         tolerance=0.5,
@@ -386,11 +384,11 @@ QUESTIONS = [
     ),
     Question(
         11,
-        f"A missed melanoma costs as much as {MISS_COST} harmless spots that are taken out for nothing. From "
-        "which probability of melanoma on, in percent, should a spot be taken out?",
+        f"A missed melanoma costs as much as {MISS_COST} harmless spots taken out for nothing. From which "
+        "probability of melanoma, in percent, should a spot be taken out?",
         lambda table: 100 / (1 + MISS_COST),
-        "Compare expected costs: taking it out costs a false alarm if it is no melanoma, leaving it costs a "
-        "miss if it is one. At which probability are the two equal?",
+        "Compare expected costs: taking out a spot costs a false alarm if it is not a melanoma, and leaving "
+        "it costs a miss if it is. At which probability are the two equal?",
         unit="percent",
         tolerance=0.1,
         slips=(
@@ -398,10 +396,13 @@ QUESTIONS = [
                 lambda table: 100 / MISS_COST,
                 "Those are the odds, not the probability. What is 1 : 1 as a probability?",
             ),
-            Slip(lambda table: 50.0, "That is the most probable answer. It counts both mistakes alike."),
+            Slip(
+                lambda table: 50.0,
+                "That is the threshold of the most probable class. It counts both mistakes alike.",
+            ),
             Slip(
                 lambda table: 100 * MISS_COST / (1 + MISS_COST),
-                "The more expensive a miss, the *lower* the bar for taking out.",
+                "The more a miss costs, the *lower* the threshold.",
             ),
         ),
     ),

@@ -1,8 +1,9 @@
-"""Lessons: scripts of cells in the percent format, and what they show when run in a process of their own.
+"""Lessons: scripts of cells in the percent format, and their outputs when run in a process of their own.
 
-``# %%`` begins a cell of code, ``# %% [markdown]`` one of text behind ``# ``, and ``# %% tags=["solution"]``
-a cell of code that answers an exercise; VS Code, Spyder and Jupytext read it as well. The format is small
-enough to be read here; Jupytext would bring the notebook format, a YAML and a TOML parser for forty lines.
+``# %%`` begins a cell of code, ``# %% [markdown]`` a cell of text after ``# ``, and
+``# %% tags=["solution"]`` a cell of code that solves an exercise. VS Code, Spyder and Jupytext read the
+format, too. Reading it takes forty lines; Jupytext would add the notebook format and
+parsers of YAML and TOML.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from skinmnist.teaching.notebook_api import Claim, Output, Recorder, ShownFigure
 
 Kind = Literal["markdown", "code", "solution"]
 
-#: As in a comparison's workers: one thread for each lesson. A new process must inherit it, for it loads
-#: numerical libraries, which read it, before its first call.
+#: One thread for each lesson, as in a comparison's workers. A new process must inherit it, because its
+#: numerical libraries read it when they are loaded.
 _ENVIRONMENT = {
     **ONE_THREAD,
     "MPLBACKEND": "Agg",
@@ -64,7 +65,7 @@ class Lesson:
 
 
 def find_lessons(folder: Path = FOLDER, numbers: list[int] | None = None) -> list[Lesson]:
-    """Read the lessons of a folder, all or those of some numbers; InputError where one is missing."""
+    """Read the lessons of a folder, or those with the given numbers; InputError if one is missing."""
     paths = {int(match[1]): path for path in folder.glob("*.py") if (match := _FILE.fullmatch(path.name))}
     if not paths:
         raise InputError(
@@ -80,7 +81,7 @@ def find_lessons(folder: Path = FOLDER, numbers: list[int] | None = None) -> lis
 
 
 def read_lesson(path: Path) -> Lesson:
-    """Read one script; InputError where its name or its first cell is not that of a lesson."""
+    """Read one script; InputError if its name or its first cell is not that of a lesson."""
     cells = parse_cells(path.read_text(encoding="utf-8"))
     named = _FILE.fullmatch(path.name)
     opening = re.match(r"# \d+\. ([^\n]+)\n\n(.+?)(\n\n|\Z)", cells[0].source if cells else "", re.DOTALL)
@@ -94,7 +95,7 @@ def read_lesson(path: Path) -> Lesson:
 
 
 def parse_cells(text: str) -> list[Cell]:
-    """Split a script into its cells; what precedes the first mark belongs to none."""
+    """Split a script into its cells; lines before the first mark are ignored."""
     cells: list[Cell] = []
     lines = text.splitlines()
     starts = [place for place, line in enumerate(lines) if line.startswith(_MARK)]
@@ -115,12 +116,12 @@ class LessonRun:
     """A lesson that was run."""
 
     lesson: Lesson
-    #: What each cell showed; fewer than there are cells where one failed.
+    #: The outputs of each cell, up to the first that failed.
     outputs: tuple[tuple[Output, ...], ...]
     #: The lesson's answer in one sentence, and the table it worked on.
     finding: str
     table: str
-    #: The line and the error where it stopped; empty where it ran to its end.
+    #: The line and the error at which it stopped; empty if it ran to its end.
     failure: str
     #: From its first cell to its last; processor time of the whole process, its start included.
     seconds: float
@@ -157,8 +158,8 @@ def _environment_of_lessons() -> Iterator[None]:
 
 
 def _run_apart(lesson: Lesson, seed: int) -> LessonRun:
-    """Run a lesson in a fresh process; where that one dies, say so."""
-    # Spawned: a fork would inherit what other lessons have set, and TensorFlow does not survive one.
+    """Run a lesson in a fresh process, and report if the process dies."""
+    # Spawned: a fork would inherit the settings of other lessons, and TensorFlow does not survive a fork.
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(lesson, seed, sender))
@@ -191,7 +192,7 @@ def run_lesson(lesson: Lesson, seed: int = 0) -> LessonRun:
                 # Blank lines in front, so that an error names the line of the script.
                 code = compile("\n" * (cell.line - 1) + cell.source, str(lesson.path), "exec")
                 exec(code, namespace)
-            except Exception as error:  # A lesson that is being changed may raise anything; say where.
+            except Exception as error:  # A lesson may raise anything while it is being written.
                 failure = _where(error, lesson)
                 break
     return LessonRun(

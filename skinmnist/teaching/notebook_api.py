@@ -1,4 +1,4 @@
-"""What the scripts of the lessons call: open a table, draw, show, say, claim; and the record of it.
+"""The functions that lessons call: open a table, draw, show, say, claim. Their outputs are recorded.
 
 In a plain script it prints, in a notebook it displays, and ``python -m skinmnist.lessons`` records it for the
 gallery.
@@ -118,7 +118,7 @@ def recording(recorder: Recorder) -> Iterator[None]:
 
 
 class _Stream(io.TextIOBase):
-    """Puts what is printed among what is shown, in order."""
+    """Records printed text among the other outputs, in order."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -139,7 +139,7 @@ def lesson_seed() -> int:
 
 
 def open_table(rows: int = ROWS) -> PixelTable:
-    """Return `rows` pictures of `find_whole_table`, by whole lesions, else synthetic ones."""
+    """Return `rows` pictures of `find_whole_table`, in whole lesions; without a table, synthetic ones."""
     from skinmnist.datasets.synthetic.lesions import make_lesions
     from skinmnist.datasets.table import sample_rows
 
@@ -161,9 +161,9 @@ def open_table(rows: int = ROWS) -> PixelTable:
 
 
 def find_whole_table() -> PixelTable | None:
-    """Return the table that ``$SKINMNIST_DATA`` or ``data/`` holds; None where there is none.
+    """Return the table in ``$SKINMNIST_DATA`` or ``data/``, or None.
 
-    InputError where it has no lesion ids, or no moles or no melanomas.
+    Raises InputError if it lacks lesion ids, moles or melanomas.
     """
     from skinmnist.datasets.hmnist import find_table, load_hmnist
 
@@ -242,7 +242,7 @@ def show(plot: Figure, alt: str, cover: bool = False) -> None:
 
 
 def show_table(frame: pd.DataFrame, caption: str, digits: int = 3) -> None:
-    """Show a table; its index is the first column, and `digits` those of its fractions."""
+    """Show a table with its index as the first column; fractions have `digits` digits."""
     written = frame.reset_index().map(lambda value: _written(value, digits)).astype(str)
     recorder = _ACTIVE.get()
     if recorder is not None:
@@ -257,7 +257,7 @@ def show_table(frame: pd.DataFrame, caption: str, digits: int = 3) -> None:
 
 
 def say(sentence: str) -> None:
-    """Show a paragraph of Markdown whose numbers the code has filled in."""
+    """Show a paragraph of Markdown with computed numbers."""
     recorder = _ACTIVE.get()
     if recorder is not None:
         recorder.take(Paragraph(sentence))
