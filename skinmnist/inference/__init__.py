@@ -1,1 +1,1 @@
-"""From a model file to an answer; numpy, Pillow and onnxruntime only."""
+"""Load a model file and classify pictures with it, using numpy, Pillow and onnxruntime only."""

@@ -21,12 +21,12 @@ from skinmnist.inference.model_file import ModelFile, newest_model, read_model
 from skinmnist.inference.novelty import novelty_score
 from skinmnist.inference.occlusion import draw_explanation, occlusion_map
 
-#: Pictures that are opened before they are looked at together.
+#: Number of pictures opened before a batch is classified.
 CHUNK_PICTURES = 256
 
-#: How many times as probable as every other class the most probable one is in a decided answer.
+#: An answer is decided if its probability is more than this many times that of every other class.
 DECIDED = 2.0
-#: Classes that an undecided answer names; the others are counted.
+#: Maximum number of classes named in an undecided answer; the others are only counted.
 NAMED = 3
 OUT_OF_DISTRIBUTION = "out of distribution"
 
@@ -47,15 +47,16 @@ class Prediction:
     name : str
         Its full name.
     probability : float
-        Its probability.
+        Probability of that class.
     probabilities : dict of str to float
-        Of every class by its short name, in code order; they sum to 1.
+        Probability of every class by its short name, in code order. The values sum to 1.
     full_names : dict of str to str
+        Full name of every class by its short name.
     warnings : tuple of str
-        Why the answer should be doubted, one sentence each.
+        Reasons to doubt the answer, one sentence each.
     novelty_score : float or None
-        How unlike the training pictures this one is; above 1 it is more unlike than nearly all of them. None
-        where the model has no such score.
+        How unlike the training pictures this one is. A score above 1 means that it differs more than nearly
+        all of them. None if the model has no novelty score.
     pixels : ndarray of shape (height, width, channels), uint8
         The picture as the model saw it.
     notice : str
@@ -87,7 +88,7 @@ class Prediction:
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """Short names of all classes at least half as probable as the most probable, which comes first."""
+        """Short names of all classes at least half as probable as the top class, most probable first."""
         return tuple(
             label for label, share in self.top(len(self.probabilities)) if share * DECIDED >= self.probability
         )
@@ -99,12 +100,12 @@ class Prediction:
 
     @property
     def out_of_distribution(self) -> bool:
-        """Whether the picture is beyond the limit of the novelty score."""
+        """Whether the novelty score of the picture exceeds its limit."""
         return self.novelty_score is not None and self.novelty_score > 1
 
     @property
     def answer(self) -> str:
-        """The answer in words: a class, ``"undecided: ..."`` or ``"out of distribution"``."""
+        """The answer in words: a class name, ``"undecided: ..."`` or ``"out of distribution"``."""
         if self.out_of_distribution:
             return OUT_OF_DISTRIBUTION
         names = [self.full_names[label] for label in self.candidates]
@@ -117,12 +118,12 @@ class Prediction:
         return f"undecided: {', '.join(listed[:-1])} or {listed[-1]}"
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
-        """Return the k most probable classes and their probabilities, the most probable first."""
+        """Return the k most probable classes with their probabilities, most probable first."""
         ordered = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
         return ordered[: max(k, 0)]
 
     def to_dict(self, k: int | None = None) -> dict[str, Any]:
-        """Return what JSON can hold: everything but the pixels, with k also the ``top`` k classes."""
+        """Return a JSON-serializable dict of everything but the pixels; `k` adds the ``top`` k classes."""
         content: dict[str, Any] = {
             "answer": self.answer,
             "undecided": self.undecided,
@@ -155,7 +156,7 @@ class Prediction:
             f"<div style='background:#4a6fa5;height:.8em;width:{100 * share:.1f}%'></div></td></tr>"
             for label, share in self.top(len(self.probabilities))
         )
-        # Greyed out: these probabilities are of classes that the picture need not belong to.
+        # Greyed out: the picture need not belong to any of these classes.
         faded = " style='opacity:.45'" if self.out_of_distribution else ""
         warnings = "".join(f"<p><b>Warning:</b> {html.escape(one)}</p>" for one in self.warnings)
         return (
@@ -165,27 +166,28 @@ class Prediction:
 
 
 def _in_a_sentence(name: str) -> str:
-    """Return a class's name without its capital, where the capital is ours and not that of a proper name."""
+    """Lowercase the first letter of a class title of this package; leave user-supplied names unchanged."""
     return name[0].lower() + name[1:] if name in facts.CLASS_TITLES.values() else name
 
 
 class Classifier:
-    """A model that was read from its file.
+    """A trained model, loaded from its file.
 
     Parameters
     ----------
     model : ModelFile
+        The decoded model file.
 
     Attributes
     ----------
     manifest : Manifest
-        What the model is, what it was trained on and what it may claim.
+        Describes the model, its training data and its cross-validated scores.
     title : str
-        What kind of model it is.
+        Kind of model.
     shape : tuple of int
-        ``(height, width, channels)`` of a picture as the model sees it.
+        ``(height, width, channels)`` of the pictures that the model receives.
     class_names, full_names : tuple of str
-        Of the classes, in code order.
+        Short and full names of the classes, in code order.
     """
 
     def __init__(self, model: ModelFile) -> None:
@@ -207,17 +209,17 @@ class Classifier:
         Parameters
         ----------
         rows : ndarray of shape (n, height * width * channels), uint8
-            Pixel rows, as a pixel table has them.
+            Pixel rows, laid out as in a pixel table.
 
         Returns
         -------
         ndarray of shape (n, k), float64
-            Rows sum to 1, columns in code order.
+            Class probabilities; columns are in code order and each row sums to 1.
 
         Raises
         ------
         InputError
-            Where rows have another length or type.
+            If the rows have the wrong length or type.
         """
         rows = np.asarray(rows)
         length = int(np.prod(self.shape))
@@ -244,7 +246,7 @@ class Classifier:
         return self._predictions(self._row(image)[None])[0]
 
     def classify_many(self, images: Iterable[Any]) -> list[Prediction | InputError]:
-        """Classify pictures; one that cannot be opened yields an InputError, returned in its place."""
+        """Classify several pictures, returning an InputError in place of each that cannot be opened."""
         results: list[Prediction | InputError] = []
         waiting = iter(images)
         while chunk := [self._row_or_error(image) for image in itertools.islice(waiting, CHUNK_PICTURES)]:
@@ -259,13 +261,13 @@ class Classifier:
         Returns
         -------
         ndarray of shape (height, width), float64
-            How much the answer's probability falls where a patch around each pixel is covered; negative where
-            it rises. See `skinmnist.inference.occlusion.occlusion_map`.
+            Drop in the probability of the predicted class when a patch around each pixel is covered; negative
+            where the probability rises. See `skinmnist.inference.occlusion.occlusion_map`.
         """
         return occlusion_map(self.predict_proba, self._row(image), self.shape)
 
     def explain_picture(self, image: Any) -> bytes:
-        """Return the map of `explain` over the enlarged picture, as PNG."""
+        """Return the map of `explain`, drawn over the enlarged picture, as PNG."""
         row = self._row(image)
         return draw_explanation(row.reshape(self.shape), occlusion_map(self.predict_proba, row, self.shape))
 
@@ -291,7 +293,7 @@ class Classifier:
         warnings = [SYNTHETIC_WARNING] if self.manifest.synthetic else []
         if novelty is not None and novelty > 1:
             warnings.append(
-                f"The picture is unlike those that the model was trained on (novelty score "
+                f"The picture is unlike those the model was trained on (novelty score "
                 f"{max(novelty, 1.01):.2f}; the limit is 1). Do not rely on the answer."
             )
         return Prediction(
@@ -307,14 +309,14 @@ class Classifier:
 
 
 def load_classifier(path: str | os.PathLike[str]) -> Classifier:
-    """Read a model file that `python -m skinmnist.train` has written.
+    """Load a model file written by `python -m skinmnist.train`.
 
-    Nothing in the file is executed; any other file is refused.
+    Loading never executes anything in the file. Any other kind of file is refused.
 
     Raises
     ------
     InputError
-        If the file is damaged, or is not a model file that this version can read.
+        If the file is damaged or is not a model file that this version can read.
     """
     return Classifier(read_model(path))
 
@@ -322,24 +324,24 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
 def classify_image(
     image: Any, model: str | os.PathLike[str] | Classifier | None = None
 ) -> Prediction | list[Prediction | InputError]:
-    """Classify a picture, or several. The answer is not a diagnosis.
+    """Classify one or more pictures. The answer is not a diagnosis.
 
     Parameters
     ----------
     image : path, bytes, PIL.Image.Image, ndarray, or a list or tuple of these
-        A picture of any size; arrays are uint8, RGB or grey. An array with four axes is several pictures.
+        A picture of any size. Arrays are uint8, RGB or grey; an array with four axes holds several pictures.
     model : path or Classifier, optional
-        The newest file in the user's model folder by default; ``SKINMNIST_MODELS`` names another folder.
+        Defaults to the newest file in the user's model folder; set ``SKINMNIST_MODELS`` to use another.
 
     Returns
     -------
     Prediction or list
-        For several pictures a list, with an `InputError` in place of each that cannot be opened.
+        A list for several pictures, with an `InputError` in place of each that cannot be opened.
 
     Raises
     ------
     InputError
-        If a single picture cannot be opened, or there is no model.
+        If a single picture cannot be opened, or no model is found.
     """
     classifier = model if isinstance(model, Classifier) else _load(model)
     if isinstance(image, list | tuple) or (isinstance(image, np.ndarray) and image.ndim == 4):
@@ -352,11 +354,11 @@ def _load(model: str | os.PathLike[str] | None) -> Classifier:
     try:
         status = path.stat()
     except OSError:
-        return load_classifier(path)  # It says best what is wrong.
+        return load_classifier(path)  # Raises the error that explains the problem.
     return _load_once(path.resolve(), status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=2)
 def _load_once(path: Path, changed: int, size: int) -> Classifier:
-    """Load a file again only after it has changed."""
+    """Load a file, cached until it changes."""
     return load_classifier(path)

@@ -1,7 +1,7 @@
-"""From pixels or features to probabilities, without what has trained them: the classic models in numpy.
+"""Classic models in numpy: from pixels or features to probabilities, without the training libraries.
 
-Every head takes the same steps in the same types as the scikit-learn model it was made of, so that both give
-the same probabilities.
+Every head performs the same operations in the same types as the scikit-learn model it was exported from, so
+both give the same probabilities.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from skinmnist.inference.manifest import Arrays, UnreadableError, entry, number,
 
 Floats = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.intp]
-#: Rows of numbers to other rows, float32; readers of one return it with the width of what comes out.
+#: Maps float32 rows to other rows; the reader of a step returns it with the width of its output.
 Step = Callable[[Floats], Floats]
-#: Rows of numbers to probabilities of shape (n, k).
+#: Maps rows to probabilities of shape (n, k).
 Head = Callable[[Floats], npt.NDArray[np.float64]]
 
-#: Steps from a root to the farthest leaf, and trees of one model.
+#: Maximum depth of a tree, and maximum number of trees in a model.
 MOST_STEPS, MOST_TREES = 100, 5000
-#: Values of leaves that are held at a time, so that memory does not follow the rows.
+#: Number of leaf values held at a time, so that memory use does not grow with the number of rows.
 _BLOCK_LEAVES = 1_000_000
 
 
 def softmax(scores: Floats) -> npt.NDArray[np.float64]:
-    """Turn scores into probabilities; a single score is that of the second of two classes."""
+    """Turn scores into probabilities; with two classes, a single score is that of the second class."""
     scores = np.asarray(scores, dtype=np.float64)
     if scores.shape[1] == 1:
         scores = np.hstack([np.zeros_like(scores), scores])
@@ -39,7 +39,7 @@ def softmax(scores: Floats) -> npt.NDArray[np.float64]:
 
 
 def n_scores(n_classes: int) -> int:
-    """Return how many scores a linear model gives: two classes share one."""
+    """Return the number of scores of a linear model: one for two classes, otherwise one per class."""
     return 1 if n_classes == 2 else n_classes
 
 
@@ -49,7 +49,7 @@ def _check_probabilities(rows: Floats) -> None:
 
 
 def read_standardise(step: Any, arrays: Arrays, width: int) -> tuple[Step, int]:
-    """Read a scale: features become standard deviations from their mean, clipped far out."""
+    """Read a scaler that standardises features and clips extreme values."""
     means, scales = arrays.floats("feature_mean", (width,)), arrays.floats("feature_scale", (width,))
     farthest = number(entry(step, "farthest"), "farthest", 0, 1e6)
 
@@ -61,7 +61,7 @@ def read_standardise(step: Any, arrays: Arrays, width: int) -> tuple[Step, int]:
 
 
 def read_project(step: Any, arrays: Arrays, width: int) -> tuple[Step, int]:
-    """Read principal components, which are divided by one scale."""
+    """Read a projection onto principal components, all divided by one scale."""
     n_axes = whole(entry(step, "axes"), "axes", 1, width)
     means, axes = arrays.floats("axis_mean", (width,)), arrays.floats("axis", (n_axes, width))
     scale = number(entry(step, "scale"), "scale", 1e-12, 1e12)
@@ -77,7 +77,7 @@ def read_linear(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
 
 
 def read_kernel_machine(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
-    """Read a support vector machine for each pair of classes, with a radial kernel, calibrated together."""
+    """Read a one-vs-one support vector machine with an RBF kernel and joint calibration."""
     pairs = n_classes * (n_classes - 1) // 2
     vectors = arrays.floats("vector", (None, width)).astype(np.float64)
     weights = arrays.floats("vector_weight", (len(vectors), pairs))
@@ -95,10 +95,10 @@ def read_kernel_machine(head: Any, arrays: Arrays, width: int, n_classes: int) -
 
 @dataclass(frozen=True, eq=False)
 class Trees:
-    """Nodes of all trees in one list; a child stands behind its parent, and a leaf is its own child.
+    """Nodes of all trees in flat arrays; a child follows its parent, and a leaf is its own child.
 
-    A row goes left where its number in a node's column is at most its threshold; `leaves` names the row of
-    `values`, shape (leaves, outputs), that belongs to a leaf; `steps` is the greatest depth.
+    A row goes left if its value in the node's column is at most the node's threshold. `leaves` maps each leaf
+    to its row of `values`, shape (leaves, outputs), and `steps` is the greatest depth.
     """
 
     roots: Indices
@@ -112,7 +112,7 @@ class Trees:
 
     @classmethod
     def read(cls, arrays: Arrays, width: int, outputs: int) -> Trees:
-        """Take the trees out of a model file; every node but the roots must have one parent."""
+        """Read the trees of a model file and check that every node except the roots has one parent."""
         thresholds = arrays.floats("node_threshold", (None,))
         nodes = len(thresholds)
         left = arrays.integers("node_left", (nodes,), nodes - 1)
@@ -131,13 +131,13 @@ class Trees:
         )
 
     def total(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Return the sum of the leaves' values over all trees, shape (n, outputs)."""
+        """Return the sum of the leaf values over all trees, shape (n, outputs)."""
         step = max(1, _BLOCK_LEAVES // (len(self.roots) * self.values.shape[1]))
         parts = [self._total(rows[start : start + step]) for start in range(0, len(rows), step)]
         return np.concatenate(parts)
 
     def _total(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Take one step at a time in all trees, for all rows at once."""
+        """Descend one level at a time in all trees, for all rows at once."""
         place = np.broadcast_to(self.roots, (len(rows), len(self.roots)))
         which = np.arange(len(rows))[:, None]
         for _ in range(self.steps):
@@ -160,13 +160,13 @@ def _count_steps(roots: Indices, left: Indices, right: Indices) -> int:
         if not len(front):
             return steps
         front = np.concatenate([left[front], right[front]])
-    raise UnreadableError(f"its trees are more than {MOST_STEPS} steps high")
+    raise UnreadableError(f"its trees are more than {MOST_STEPS} levels deep")
 
 
 def read_forest(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
-    """Read a random forest, the mean of its trees' leaves.
+    """Read a random forest, which averages the leaf values of its trees.
 
-    ``levels``, where it is not 0, rounds numbers to so many steps in each unit before.
+    If ``levels`` is not 0, inputs are first rounded to that many steps per unit.
     """
     trees = Trees.read(arrays, width, n_classes)
     _check_probabilities(trees.values)
@@ -180,20 +180,20 @@ def read_forest(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
 
 
 def read_boosted_trees(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
-    """Read boosted trees: a start, and what all leaves add to the scores."""
+    """Read gradient-boosted trees: an initial score plus the sum of the leaf values."""
     scores = n_scores(n_classes)
     trees, start = Trees.read(arrays, width, scores), arrays.floats("start", (scores,))
     return lambda rows: softmax(start + trees.total(rows))
 
 
 def read_constant(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
-    """Read the same answer to every picture."""
+    """Read a constant model, which gives the same probabilities for every picture."""
     probabilities = arrays.floats("probability", (n_classes,))
     _check_probabilities(probabilities[None])
     return lambda rows: np.tile(np.asarray(probabilities, dtype=np.float64), (len(rows), 1))
 
 
-#: Readers by the names in a manifest.
+#: Readers by their name in the manifest.
 STEPS = {"standardise": read_standardise, "project": read_project}
 HEADS = {
     "linear": read_linear,

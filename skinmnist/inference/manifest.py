@@ -1,4 +1,4 @@
-"""What a model file says of itself, and checks: it may come from anywhere, so nothing in it is believed."""
+"""The manifest of a model file, and checks of every entry: the file may come from an untrusted source."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import numpy.typing as npt
 from skinmnist.datasets.arrays import Array, take_array
 from skinmnist.text import printable, shown
 
-#: Changes whenever an older version of this package could not read what a newer one writes.
+#: Incremented whenever an older version of this package could not read a newer file.
 FORMAT = 2
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 256 * 2**10
-#: Pixels along a side of a picture as a model sees it, and classes.
+#: Maximum side of a model's input in pixels, and maximum number of classes.
 MOST_SIDE, MOST_CLASSES = 256, 100
-#: Characters of a class's name.
+#: Maximum length of a class name in characters.
 LONGEST_NAME = 60
 
-#: How a picture becomes a row, in words; `skinmnist.datasets.images.pictures` does it.
+#: Description of how a picture becomes a row, as `skinmnist.datasets.images.pictures` does it.
 PREPROCESSING = (
     "first frame, turned by its EXIF orientation, converted to 8-bit RGB (grey where there is one channel), "
     "resized to the shape with Pillow's LANCZOS filter; rows of height, width, channel"
@@ -31,7 +31,7 @@ PREPROCESSING = (
 
 
 class UnreadableError(ValueError):
-    """Why content is no model file, in a few words; readers turn it into an `InputError`."""
+    """Raised with a short reason if content is not a model file; readers turn it into an `InputError`."""
 
 
 def entry(mapping: Any, key: str) -> Any:
@@ -42,19 +42,19 @@ def entry(mapping: Any, key: str) -> Any:
 
 
 def whole(value: Any, what: str, low: int, high: int) -> int:
-    """Return a whole number between two limits, both included."""
+    """Return a whole number between two inclusive limits."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise UnreadableError(f"its entry {what!r} is not a whole number from {low} to {high}")
     return value
 
 
 def number(value: Any, what: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """Return a finite number between two limits, both included."""
+    """Return a finite number between two inclusive limits."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise UnreadableError(f"its entry {what!r} is not a number from {low} to {high}")
     try:
         found = float(value)
-    except OverflowError:  # JSON has whole numbers of any length.
+    except OverflowError:  # JSON integers can be of any length.
         found = math.inf
     if not math.isfinite(found):
         raise UnreadableError(f"its entry {what!r} is not finite")
@@ -62,61 +62,61 @@ def number(value: Any, what: str, low: float = -math.inf, high: float = math.inf
 
 
 def flag(value: Any, what: str) -> bool:
-    """Return a truth value."""
+    """Return a boolean."""
     if not isinstance(value, bool):
         raise UnreadableError(f"its entry {what!r} is neither true nor false")
     return value
 
 
 def words(value: Any, what: str, longest: int = 200) -> str:
-    """Return a text on one line that may be shown: characters that steer a terminal are refused."""
+    """Return a single line of printable text; terminal control characters are refused."""
     if not isinstance(value, str) or not 0 < len(value) <= longest or printable(value, None) != value:
-        raise UnreadableError(f"its entry {what!r} is not a plain text of at most {longest} characters")
+        raise UnreadableError(f"its entry {what!r} is not plain text of at most {longest} characters")
     return value
 
 
 def several(value: Any, what: str, low: int, high: int) -> list[Any]:
-    """Return a list of so many entries."""
+    """Return a list whose length is between two inclusive limits."""
     if not isinstance(value, list) or not low <= len(value) <= high:
         raise UnreadableError(f"its entry {what!r} is not a list of {low} to {high} entries")
     return value
 
 
 def one_of(value: Any, what: str, choices: Iterable[Any]) -> Any:
-    """Return one of a few values."""
+    """Return a value after checking that it is one of the given choices."""
     known = list(choices)
     if not any(value == choice and type(value) is type(choice) for choice in known):
-        raise UnreadableError(f"its entry {what!r} is none of {', '.join(map(str, known))}")
+        raise UnreadableError(f"its entry {what!r} is not one of {', '.join(map(str, known))}")
     return value
 
 
 class Arrays:
-    """The arrays of a model file, each of which is taken once, with the kind and shape that it must have."""
+    """The arrays of a model file. Each can be taken once and is checked for its kind and shape."""
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self._left = dict(arrays)
 
     def floats(self, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[np.floating]:
-        """Take an array of finite numbers; a length of None is free, but at least 1."""
+        """Take an array of finite numbers; None in `shape` allows any length of at least 1."""
         values = self._take(name, "f", shape)
         if not np.isfinite(values).all():
             raise UnreadableError(f"its array {name} is not finite")
         return values
 
     def integers(self, name: str, shape: tuple[int | None, ...], high: int) -> npt.NDArray[np.intp]:
-        """Take an array of whole numbers from 0 to a limit, included."""
+        """Take an array of whole numbers from 0 to `high`, inclusive."""
         values = self._take(name, "iu", shape)
         if values.min() < 0 or values.max() > high:
-            raise UnreadableError(f"its array {name} reaches beyond 0 to {high}")
+            raise UnreadableError(f"its array {name} has values outside 0 to {high}")
         return values.astype(np.intp)
 
     def beginning(self, prefix: str) -> dict[str, Array]:
-        """Take all arrays whose name begins so, by the rest of their names."""
+        """Take all arrays whose name starts with a prefix, keyed by the rest of the name."""
         names = [name for name in self._left if name.startswith(prefix)]
         return {name.removeprefix(prefix): self._left.pop(name) for name in names}
 
     def check_empty(self) -> None:
-        """Check that every array was taken."""
+        """Check that no arrays are left over."""
         if self._left:
             raise UnreadableError(f"it holds {shown(min(self._left))}, which its manifest does not use")
 
@@ -132,7 +132,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a model is, what it learnt from, and what it may claim; classes stand in code order."""
+    """What a model is, what it was trained on and how it scored. Classes are in code order."""
 
     title: str
     model: str
@@ -140,27 +140,27 @@ class Manifest:
     shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     full_names: tuple[str, ...]
-    #: Whether it was trained on synthetic pictures.
+    #: Whether the model was trained on synthetic pictures.
     synthetic: bool
-    #: Mean and standard deviation over the folds of a cross-validation, by metric; empty without one.
+    #: Cross-validated mean and standard deviation by metric; empty if there was no cross-validation.
     scores: dict[str, tuple[float, float]]
-    #: The whole manifest, as JSON has it.
+    #: The whole manifest as parsed from JSON.
     content: dict[str, Any]
 
     @classmethod
     def read(cls, encoded: bytes) -> Manifest:
-        """Read a manifest; `UnreadableError` where it is none."""
+        """Read a manifest; raise `UnreadableError` if it is invalid."""
         content = _parse(encoded)
         version = entry(content, "format")
         if version != FORMAT:
             named = version if isinstance(version, int) and abs(version) < 10**6 else "unknown"
-            raise UnreadableError(f"its format is {named}, and this version of skinmnist reads {FORMAT}")
+            raise UnreadableError(f"its format is {named}, but this version of skinmnist reads {FORMAT}")
         height, width, channels = several(entry(content, "shape"), "shape", 3, 3)
         shape = (whole(height, "height", 2, MOST_SIDE), whole(width, "width", 2, MOST_SIDE))
         classes = several(entry(content, "classes"), "classes", 2, MOST_CLASSES)
         names = tuple(words(entry(one, "name"), "class name", LONGEST_NAME) for one in classes)
         if len(set(names)) != len(names):
-            raise UnreadableError("two of its classes have one name")
+            raise UnreadableError("two of its classes have the same name")
         return cls(
             title=words(entry(content, "title"), "title"),
             model=words(entry(content, "model"), "model"),
@@ -175,7 +175,7 @@ class Manifest:
 
 
 def encode_manifest(content: Mapping[str, Any]) -> bytes:
-    """Write a manifest as JSON that people can read."""
+    """Encode a manifest as human-readable JSON."""
     return (json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
 
 

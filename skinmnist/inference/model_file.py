@@ -1,10 +1,9 @@
-"""Model files: a plain ZIP of a manifest in JSON and arrays of plain numbers.
+"""Model files: a plain ZIP archive of a JSON manifest and numeric arrays.
 
-Any ZIP program opens one. In turn only what this module writes is read: what was found is packed again and
-compared, so there is no compression, comment, gap or second member to be wary of. Opening one runs no code
-that came with it: nothing is unpickled, and a network is a plan and tensors, of which its graph is composed.
-The SHA-256 of each member is in the manifest, against accidents: who can change a member can change the
-manifest, too.
+Any ZIP program can open one, but this module reads only what it writes itself: it packs the members again and
+compares the result, which rules out compression, comments, gaps and duplicate members. Opening a file never
+runs code from it: nothing is unpickled, and a network is stored as a plan and tensors from which its graph is
+built. The manifest holds the SHA-256 of each member to detect accidental damage; it is not a signature.
 """
 
 from __future__ import annotations
@@ -44,32 +43,32 @@ from skinmnist.inference.novelty import novelty_score
 from skinmnist.inference.onnx_network import NetworkPlan, Session
 
 SUFFIX = ".skm"
-#: Bytes of a file.
+#: Maximum size of a file in bytes.
 MOST_BYTES = 64 * 2**20
-#: What the names of the arrays for the novelty score begin with.
+#: Prefix of the arrays of the novelty score.
 NOVELTY = "novelty_"
 _ARRAY = ".npy"
 _BEGINNING = b"PK\x03\x04"
-#: How far answers to the probe may be off: sums of another processor may send a picture another way down one
+#: Tolerance of the probe answers: rounding on another processor may send a picture down another branch in one
 #: tree of a hundred.
 _PROBE_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """Pixel rows to probabilities: features, where any are used, then steps, then a head or a network."""
+    """Turn pixel rows into probabilities: optional features, then steps, then a head or a network."""
 
     shape: Shape
     on_features: bool
     steps: tuple[Step, ...]
     head: Head | Session
-    #: Of the classes that the head or network knows.
+    #: Codes of the classes that the head or network was trained on.
     codes: npt.NDArray[np.intp]
     n_classes: int
 
     @classmethod
     def read(cls, content: Any, arrays: Arrays, shape: Shape, n_classes: int) -> Answer:
-        """Read the entry ``answer`` of a manifest, with the arrays that belong to it."""
+        """Read the entry ``answer`` of a manifest, with its arrays."""
         listed = several(entry(content, "codes"), "codes", 2, n_classes)
         codes = [whole(code, "codes", 0, n_classes - 1) for code in listed]
         if codes != sorted(set(codes)):
@@ -90,9 +89,9 @@ class Answer:
         return cls(shape, on_features, tuple(steps), head, np.array(codes), n_classes)
 
     def __call__(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return probabilities of shape (n, n_classes) of uint8 pixel rows, at least one.
+        """Return probabilities of shape (n, n_classes) for at least one uint8 pixel row.
 
-        InputError where the model's numbers, each in order, make no probabilities together.
+        Raises InputError if the results are not probabilities although each stored number is valid.
         """
         with np.errstate(all="ignore"):
             known = self._known(rows)
@@ -105,7 +104,7 @@ class Answer:
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
     def _known(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return probabilities of the classes that the head knows, shape (n, len(codes))."""
+        """Return probabilities of the classes that the head was trained on, shape (n, len(codes))."""
         if isinstance(self.head, Session) and not self.on_features:
             return softmax(self.head(rows, None))
         values: npt.NDArray[np.floating]
@@ -119,7 +118,7 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class ModelFile:
-    """A model file that was found to be whole; `novelty` is what `novelty_score` takes, or empty."""
+    """A validated model file. `novelty` is the input of `novelty_score`, or empty."""
 
     manifest: Manifest
     answer: Answer
@@ -132,10 +131,10 @@ def encode_model(
     arrays: Mapping[str, Array],
     novelty: Mapping[str, Array],
 ) -> bytes:
-    """Return the content of a model file, the same bytes for the same model.
+    """Return the content of a model file; equal models give equal bytes.
 
-    The manifest is `description`, `answer`, which `Answer.read` reads with its `arrays`, and what is computed
-    here; `novelty` is what `fit_novelty` returns.
+    The manifest combines `description`, `answer` (which `Answer.read` reads with its `arrays`) and entries
+    computed here. `novelty` is the result of `fit_novelty`.
     """
     height, width, channels = description["shape"]
     shape = (height, width, channels)
@@ -153,7 +152,7 @@ def encode_model(
 
 
 def list_members(members: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
-    """Return SHA-256 and size of each member, as the manifest lists them."""
+    """Return the SHA-256 and size of each member, as listed in the manifest."""
     return {
         name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         for name, content in members.items()
@@ -161,24 +160,24 @@ def list_members(members: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
 
 
 def pack(members: Mapping[str, bytes]) -> bytes:
-    """Join named members to the content of a ZIP, uncompressed, the same bytes for the same members."""
+    """Pack named members into an uncompressed ZIP archive; equal members give equal bytes."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for name, content in members.items():
             info = zipfile.ZipInfo(name)
-            # On every system as on Unix: a plain file that everybody may read.
+            # On every platform, mark the member as a plain Unix file that everybody can read.
             info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16
             archive.writestr(info, content)
     return stream.getvalue()
 
 
 def is_model(head: bytes) -> bool:
-    """Return, by its first bytes, whether a file was written as a model file, by whatever version."""
+    """Return whether the first bytes of a file mark it as a model file of any version."""
     return head.startswith(_BEGINNING) and head[30:].startswith(MANIFEST.encode())
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelFile:
-    """Read a model file; InputError where it is none of this format, damaged, or answers otherwise."""
+    """Read a model file; raise InputError if it is invalid, damaged or gives unexpected answers."""
     file = Path(path)
     try:
         return decode_model(_content(file))
@@ -190,11 +189,11 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
 
 
 def decode_model(content: bytes) -> ModelFile:
-    """Read the content of a model file; UnreadableError where `read_model` would raise an InputError."""
+    """Decode the content of a model file; raise UnreadableError if it is invalid."""
     if not content.startswith(_BEGINNING):
         raise UnreadableError("it was not written by skinmnist")
     try:
-        # Nothing is compressed, so its members take no more than the file.
+        # Nothing is compressed, so the members cannot be larger than the file.
         members = decode_members(content, len(content))
     except ValueError as error:
         raise UnreadableError(str(error)) from None
@@ -213,14 +212,14 @@ def decode_model(content: bytes) -> ModelFile:
 
 
 def _arrays(content: bytes, members: Mapping[str, bytes], manifest: Manifest) -> Arrays:
-    """Decode the arrays of a file that `encode_model` can have written."""
+    """Decode the arrays of a file after checking that `encode_model` could have written it."""
     found = {name: member for name, member in members.items() if name != MANIFEST}
     if not all(name.removesuffix(_ARRAY).isidentifier() for name in found):
-        raise UnreadableError("it holds something beside its manifest and arrays")
+        raise UnreadableError("it holds more than its manifest and arrays")
     if list_members(found) != entry(manifest.content, "members"):
-        raise UnreadableError("its members are not those that its manifest lists")
+        raise UnreadableError("its members do not match the list in its manifest")
     if pack(members) != content:
-        raise UnreadableError("it is damaged, or packed by another program")
+        raise UnreadableError("it is damaged, or was packed by another program")
     try:
         return Arrays({name.removesuffix(_ARRAY): decode_array(one, name) for name, one in found.items()})
     except ValueError as error:
@@ -228,9 +227,9 @@ def _arrays(content: bytes, members: Mapping[str, bytes], manifest: Manifest) ->
 
 
 def _content(file: Path) -> bytes:
-    """Read a file, but none so large that it cannot be a model."""
+    """Read a file, unless it is too large to be a model."""
     try:
-        # A pipe would be waited for.
+        # Opening a pipe would block.
         reason = "" if stat.S_ISREG(file.stat().st_mode) else "it is not a plain file"
         if not reason:
             with file.open("rb") as stream:
@@ -239,8 +238,7 @@ def _content(file: Path) -> bytes:
         reason = error.strerror or "it cannot be opened"
     if reason:
         raise InputError(
-            f"the model {file} cannot be read ({reason}); name a file that `python -m skinmnist.train` has "
-            "written"
+            f"the model {file} cannot be read ({reason}); name a file written by `python -m skinmnist.train`"
         )
     if len(content) > MOST_BYTES:
         raise UnreadableError(f"it is larger than {MOST_BYTES:,} bytes")
@@ -255,7 +253,7 @@ def _n_features(shape: Shape) -> int:
 
 
 def probe_rows(shape: Shape) -> npt.NDArray[np.uint8]:
-    """Return two pictures that every model is tried out on, shape (2, pixels): a dark spot, and stripes."""
+    """Return the two pictures on which every model is checked, shape (2, pixels): a dark spot and stripes."""
     height, width, channels = shape
     y, x = np.linspace(-1, 1, height)[:, None, None], np.linspace(-1, 1, width)[:, None]
     spot = 220 - 15 * np.arange(channels) - (140 - 20 * x) * np.exp(-3 * (x**2 + (y + 0.1 * x) ** 2))
@@ -264,10 +262,10 @@ def probe_rows(shape: Shape) -> npt.NDArray[np.uint8]:
 
 
 def _try_out(model: ModelFile) -> None:
-    """Let a model answer two pictures, and compare with what it answered when it was written.
+    """Check that a model still gives the answers stored when it was written.
 
-    Numbers may each be in order and make no sense together; and a later version of this package may extract
-    other features than the model has learnt from.
+    Numbers that are valid one by one can be meaningless together, and a later version of this package may
+    extract different features.
     """
     rows = probe_rows(model.manifest.shape)
     expected = several(entry(model.manifest.content, "probe"), "probe", len(rows), len(rows))
@@ -282,15 +280,15 @@ def _try_out(model: ModelFile) -> None:
         probe = [number(p, "probe", 0, 1) for p in several(stored, "probe", len(answer), len(answer))]
         if np.abs(answer - probe).max() > _PROBE_TOLERANCE:
             raise UnreadableError(
-                "its answers differ from those stored when it was written, perhaps by another version of "
-                "skinmnist"
+                "its answers differ from those stored when it was written; another version of skinmnist may "
+                "have written it"
             )
 
 
 def model_folder() -> Path:
-    """Return ``$SKINMNIST_MODELS``, else ``models`` in the platform's data folder for this user.
+    """Return ``$SKINMNIST_MODELS``, or ``models`` in the user's data folder of this platform.
 
-    It need not exist.
+    The folder may not exist yet.
     """
     named = os.environ.get("SKINMNIST_MODELS")
     if named:
@@ -301,12 +299,12 @@ def model_folder() -> Path:
 
 
 def newest_model() -> Path:
-    """Return the file in the model folder that was written last; InputError where there is none."""
+    """Return the most recent file in the model folder; raise InputError if there is none."""
     folder = model_folder()
     files = [file for file in folder.glob(f"*{SUFFIX}") if file.is_file()]
     if not files:
         raise InputError(
-            f"no model was named and there is none in {folder}; train one with `python -m skinmnist.train`, "
+            f"no model was named and {folder} holds none; train one with `python -m skinmnist.train`, "
             "or name a model file"
         )
     return max(files, key=lambda file: (file.stat().st_mtime_ns, file.name))

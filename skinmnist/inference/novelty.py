@@ -1,10 +1,10 @@
-"""How unlike the pictures that a model was trained on a picture is: a warning, never a refusal.
+"""Novelty score: how unlike the training pictures a picture is. It only warns and never refuses a picture.
 
-A picture is described by the lesion features of `skinmnist.features.extract`. Along the principal axes of
-the training pictures its distance is Mahalanobis' (Hotelling's T²); off these axes it is what the axes leave
-over (the Q of Jackson & Mudholkar 1979, *Technometrics* 21, 341-349). Their product catches what is too much
-of something, too little (a flat colour), or a mixture that no training picture has. It learns nothing of
-other pictures, and it says nothing about whether a diagnosis is correct.
+A picture is described by the lesion features of `skinmnist.features.extract`. The score combines two
+distances: the Mahalanobis distance along the principal axes of the training pictures (Hotelling's T²) and the
+residual off these axes (the Q statistic of Jackson & Mudholkar 1979, *Technometrics* 21, 341-349). Their
+product detects features that are too strong, too weak (a flat colour) or combined as in no training picture.
+The score is fitted on training pictures only and does not say whether a diagnosis is correct.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from skinmnist.features.image_ops import Shape
 Arrays = dict[str, npt.NDArray[np.float32]]
 AnyArrays = Mapping[str, npt.NDArray[np.floating]]
 
-#: Share of held-out training pictures that lies beyond the threshold.
+#: Share of held-out training pictures beyond the threshold.
 FLAGGED = 0.05
-#: Principal axes at most, and training pictures for each of them at least.
+#: Maximum number of principal axes, and minimum number of training pictures per axis.
 AXES, ROWS_PER_AXIS = 120, 10
-#: Standard deviations at which a feature counts no more: one odd feature makes no picture novel.
+#: Features are clipped at this many standard deviations, so that one odd feature makes no picture novel.
 FARTHEST = 8.0
 FOLDS = 5
-#: The fewest pixels a side that features can be extracted from.
+#: Minimum side in pixels for feature extraction.
 LEAST_SIDE = 8
-#: Spread below which a feature is a constant; less of what the axes leave over is nothing.
+#: Features with a smaller spread count as constant; smaller residuals count as this much.
 NOTHING = 1e-6
 
 
@@ -41,21 +41,21 @@ def fit_novelty(
     groups: npt.NDArray[Any] | None = None,
     random_state: int = 0,
 ) -> Arrays:
-    """Learn from at least 20 training pictures, uint8 rows of a shape, which pictures are novel.
+    """Fit the novelty score on at least 20 training pictures (uint8 rows of the given shape).
 
-    `groups` are the lesions of the pictures: the threshold is set on lesions that the distance was not fitted
-    on. Without them every picture is a lesion of its own, and the threshold a little too low.
+    `groups` identifies the lesion of each picture, so that the threshold is set on held-out lesions. Without
+    it, every picture counts as a separate lesion and the threshold is slightly too low.
 
     Returns
     -------
     dict of str to ndarray, float32
-        What `novelty_score` needs: ``mean``, ``scale`` and ``axes`` of the features, ``variances`` along the
-        axes, ``rest`` (what they leave over on average) and ``threshold``; 250 kB for colour pictures.
+        The input of `novelty_score`: ``mean``, ``scale`` and ``axes`` of the features, ``variances`` along
+        the axes, ``rest`` (the mean residual) and ``threshold``; 250 kB for colour pictures.
     """
     if len(rows) < 2 * ROWS_PER_AXIS:
         raise InputError(
-            f"received {len(rows)} training pictures to learn which pictures are novel; expected at least "
-            f"{2 * ROWS_PER_AXIS}, so take a larger table"
+            f"received {len(rows)} training pictures to fit the novelty score; expected at least "
+            f"{2 * ROWS_PER_AXIS}, so use a larger table"
         )
     features = _features(rows, shape)
     fold_of = _folds(len(rows), groups, random_state)
@@ -71,10 +71,10 @@ def fit_novelty(
 
 
 def novelty_score(rows: npt.NDArray[np.uint8], shape: Shape, arrays: AnyArrays) -> npt.NDArray[np.float64]:
-    """Return how unlike the training pictures pictures are, shape (n,); `arrays` are those of `fit_novelty`.
+    """Return the novelty score of each picture, shape (n,); `arrays` is the result of `fit_novelty`.
 
-    Distances are multiples of the threshold: about one in twenty pictures of new lesions lies beyond 1.
-    InputError where arrays are missing or do not fit the shape.
+    Scores are multiples of the threshold: about one in twenty pictures of new lesions exceeds 1. Raises
+    InputError if arrays are missing or do not fit the shape.
     """
     features = _features(rows, shape)
     _check(arrays, features.shape[1])
@@ -82,7 +82,7 @@ def novelty_score(rows: npt.NDArray[np.uint8], shape: Shape, arrays: AnyArrays) 
 
 
 def _features(rows: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.float32]:
-    """Extract features; pictures of fewer pixels than that takes are enlarged by whole pixels."""
+    """Extract features, first enlarging pictures that are too small by a whole factor."""
     height, width, channels = shape
     down, across = -(-LEAST_SIDE // height), -(-LEAST_SIDE // width)
     if down * across > 1:
@@ -92,7 +92,7 @@ def _features(rows: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.float
 
 
 def _folds(n: int, groups: npt.NDArray[Any] | None, random_state: int) -> npt.NDArray[np.integer]:
-    """Deal lesions out to folds: fold of each picture, shape (n,)."""
+    """Assign lesions to folds and return the fold of each picture, shape (n,)."""
     lesion = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
     order = np.random.default_rng(random_state).permutation(int(lesion.max()) + 1)
     return order[lesion] % FOLDS
@@ -103,7 +103,7 @@ def _fit(features: npt.NDArray[np.float32]) -> Arrays:
     scale[scale < NOTHING] = 1
     scaled = _scaled(features, mean, scale)
     variances, axes = np.linalg.eigh(scaled.T @ scaled / len(scaled))
-    # Pictures that are all alike have no principal axis; any will do.
+    # Identical pictures have no principal axis; any will do.
     count = max(1, min(AXES, len(features) // ROWS_PER_AXIS, int((variances > NOTHING).sum())))
     fitted = {
         "mean": mean,
@@ -122,7 +122,7 @@ def _scaled(
 
 
 def _distances(features: npt.NDArray[np.floating], arrays: AnyArrays) -> npt.NDArray[np.float64]:
-    """Return the geometric mean of both distances, in standard deviations; shape (n,)."""
+    """Return the geometric mean of both distances in standard deviations, shape (n,)."""
     scaled = _scaled(features, arrays["mean"], arrays["scale"])
     squares = (scaled @ arrays["axes"]) ** 2
     off = np.maximum((scaled**2).sum(axis=1) - squares.sum(axis=1), NOTHING) / float(arrays["rest"][0])
@@ -130,7 +130,7 @@ def _distances(features: npt.NDArray[np.floating], arrays: AnyArrays) -> npt.NDA
 
 
 def _check(arrays: AnyArrays, n_features: int) -> None:
-    """Refuse arrays that `fit_novelty` cannot have returned for so many features."""
+    """Check that arrays have the shapes and ranges that `fit_novelty` returns for this many features."""
     axes = np.shape(arrays.get("axes", ()))[-1:]
     shapes = {
         "mean": (n_features,),
@@ -145,11 +145,11 @@ def _check(arrays: AnyArrays, n_features: int) -> None:
         fits = values.shape == shape and values.dtype.kind == "f" and 0 not in shape
         if not fits or not np.isfinite(values).all():
             raise InputError(
-                f"received {name!r} of shape {values.shape} for the warning of novel pictures; expected "
+                f"received {name!r} of shape {values.shape} for the novelty score; expected "
                 f"{shape} of finite numbers, so train the model again"
             )
         if name not in ("mean", "axes") and not bool((values > 0).all()):
             raise InputError(
-                f"received {name!r} with values that are not above 0 for the warning of novel pictures; "
+                f"received {name!r} with values that are not above 0 for the novelty score; "
                 "train the model again"
             )

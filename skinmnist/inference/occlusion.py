@@ -1,6 +1,6 @@
-"""Which parts of a picture speak for an answer: parts are covered in turn, and the answer is asked again.
+"""Occlusion maps: cover parts of a picture in turn to find which of them support the answer.
 
-Occlusion maps: Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014.
+Reference: Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from skinmnist.features.image_ops import Shape
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
 
-#: Patches along the shorter side of a picture, each of which overlaps its neighbours by half.
+#: Number of patches along the shorter side; each overlaps its neighbours by half.
 PATCHES = 6
-#: Pixels along the longer side of a map as a picture, at least.
+#: Minimum length in pixels of the longer side of a drawn map.
 LEAST_MAP_SIDE = 448
-#: Colours of what speaks for the answer, and of what speaks against it.
+#: Colours of regions that support the answer, and of regions that speak against it.
 FOR, AGAINST = (214, 40, 40), (38, 84, 205)
-#: How much of the strongest colour covers the picture.
+#: Opacity of the strongest colour.
 MOST_COVER = 0.65
-#: By what a map is known from pictures of the user's: keyword and text in the PNG.
+#: PNG keyword and text that tell a drawn map from the user's pictures.
 _WRITTEN_BY = ("Software", "skinmnist")
 
 
 def occlusion_map(predict_proba: Callable[[Pixels], Floats], row: Pixels, shape: Shape) -> Floats:
-    """Cover patches of a picture with the colour of its border, and see how the answer's probability falls.
+    """Cover patches of a picture with its border colour and measure the drop in the answer's probability.
 
-    Returns, of shape (height, width), the mean fall over the patches that cover each pixel, those around it
-    counting more than those that it is the edge of; negative where the probability rises.
+    Returns the mean drop over the patches that cover each pixel, shape (height, width). Patches centred near
+    a pixel count more. Values are negative where the probability rises.
     """
     picture = row.reshape(shape)
     boxes = _boxes(shape)
@@ -53,9 +53,9 @@ def occlusion_map(predict_proba: Callable[[Pixels], Floats], row: Pixels, shape:
 
 
 def draw_explanation(picture: Pixels, importance: Floats) -> bytes:
-    """Draw a map, shape (height, width), over the enlarged picture, as PNG.
+    """Draw a map of shape (height, width) over the enlarged picture and return it as PNG.
 
-    Red speaks for the answer, blue against it.
+    Red regions support the answer; blue regions speak against it.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
@@ -78,12 +78,12 @@ def draw_explanation(picture: Pixels, importance: Floats) -> bytes:
 
 
 def is_explanation(head: bytes) -> bool:
-    """Return, by its first bytes, whether a file is a map that `draw_explanation` has drawn."""
+    """Return whether the first bytes of a file mark it as a map drawn by `draw_explanation`."""
     return head.startswith(b"\x89PNG") and b"tEXt" + "\0".join(_WRITTEN_BY).encode() in head
 
 
 def _boxes(shape: Shape) -> list[tuple[slice, slice]]:
-    """Return overlapping patches, by rows and columns, that together cover every pixel."""
+    """Return overlapping patches, as row and column slices, that cover every pixel."""
     side = max(2, min(shape[:2]) // PATCHES * 2)
     step = side // 2
     starts = [[*range(0, max(length - side, 0), step), max(length - side, 0)] for length in shape[:2]]
@@ -91,7 +91,7 @@ def _boxes(shape: Shape) -> list[tuple[slice, slice]]:
 
 
 def _border_colour(picture: Pixels) -> Pixels:
-    """Return the median colour of the outermost pixels: in dermoscopic pictures, the skin."""
+    """Return the median colour of the outermost pixels, which show skin in dermoscopic pictures."""
     border = np.ones(picture.shape[:2], dtype=bool)
     border[1:-1, 1:-1] = False
     return np.asarray(np.median(picture[border], axis=0)).astype(np.uint8)

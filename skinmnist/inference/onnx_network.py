@@ -1,9 +1,9 @@
-"""Trained networks as ONNX, run by onnxruntime: from uint8 pictures to log-probabilities.
+"""Run trained networks with onnxruntime: from uint8 pictures to log-probabilities.
 
-A model file holds a network's plan and its tensors. The graph is composed from them here, byte by byte, so
-that onnxruntime only ever meets graphs of this package's own, and no library is needed to write them.
+A model file holds a network's plan and its tensors. This module builds the ONNX graph from them byte by byte,
+so onnxruntime only loads graphs composed by this package, and no library is needed to write them.
 
-Format: onnx.proto3 of ONNX in the encoding of Protocol Buffers.
+Format: onnx.proto3, encoded as Protocol Buffers.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from skinmnist.features.image_ops import Shape
 from skinmnist.inference.manifest import UnreadableError, entry, number, one_of, several, whole
 
 Floats = npt.NDArray[np.floating]
-#: Name and shape -> the finite values of a trained tensor.
+#: Takes the name and shape of a trained tensor and returns its finite values.
 Take = Callable[[str, tuple[int, ...]], Floats]
 
-#: Multiplications that one picture may cost; the widest network of this package needs about an eighth.
+#: Maximum number of multiplications per picture; the widest network of this package needs about an eighth.
 MOST_PRODUCTS = 3_000_000_000
-#: Values that the largest grid of one picture may have in all views; the widest here has a tenth.
+#: Maximum size of the largest feature map of one picture over all views; the widest network has a tenth.
 MOST_VALUES = 2_000_000
-#: Pictures that are looked at together, and values of their largest grid: memory does not follow how many
-#: there are, and what is worked on stays near the processor.
+#: Maximum batch size, and maximum number of values in the largest feature map of a batch: memory use stays
+#: independent of the number of pictures, and the working set stays in the processor's cache.
 BATCH_ROWS, BATCH_VALUES = 32, 8_000_000
-#: The oldest operators that do what is needed; every runtime since 2022 knows them.
+#: The oldest opset and IR version that suffice; every runtime since 2022 supports them.
 OPSET, IR_VERSION = 17, 8
 
 _TYPES = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7}
@@ -37,25 +37,25 @@ _TYPES = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7}
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """Everything about a trained network but its tensors."""
+    """The architecture of a trained network, without its tensors."""
 
     shape: Shape
     n_classes: int
-    #: Side of the blocks of pixels that are folded into channels.
+    #: Side of the pixel blocks that are folded into channels.
     block: int
-    #: Channels and residual pairs of each stage.
+    #: Number of channels and of residual pairs of each stage.
     channels: tuple[int, ...]
     pairs: tuple[int, ...]
-    #: Symmetric views whose log-probabilities are averaged.
+    #: Number of symmetric views whose log-probabilities are averaged.
     views: int
-    #: Of a second network that looks at lesion features: inputs, units of its hidden layers, weight.
+    #: Second network, on lesion features: number of inputs, hidden units per layer, weight.
     n_features: int = 0
     hidden: tuple[int, ...] = ()
     share: float = 0.0
 
     @classmethod
     def read(cls, head: Any, shape: Shape, n_classes: int, n_features: int) -> NetworkPlan:
-        """Read a plan from a manifest; a network that would take too long is refused."""
+        """Read a plan from a manifest; refuse a network that needs too much time or memory."""
         channels = [whole(c, "channels", 1, 512) for c in several(entry(head, "channels"), "channels", 1, 6)]
         pairs = several(entry(head, "pairs"), "pairs", len(channels), len(channels))
         hidden = several(entry(head, "hidden"), "hidden units", 0, 4 if n_features else 0)
@@ -72,12 +72,12 @@ class NetworkPlan:
             share=number(entry(head, "share"), "share", 0, 1),
         )
         if plan.products > MOST_PRODUCTS or plan.values > MOST_VALUES:
-            raise UnreadableError("its network would take too long or too much memory for one picture")
+            raise UnreadableError("its network needs too much time or memory for one picture")
         return plan
 
     @property
     def grids(self) -> list[tuple[int, int]]:
-        """Height and width of the grid of each stage."""
+        """Height and width of the feature maps of each stage."""
         grids = [(-(-self.shape[0] // self.block), -(-self.shape[1] // self.block))]
         for _ in self.channels[1:]:
             grids.append((-(-grids[-1][0] // 2), -(-grids[-1][1] // 2)))
@@ -85,7 +85,7 @@ class NetworkPlan:
 
     @property
     def products(self) -> int:
-        """Multiplications that one picture costs in all its views."""
+        """Number of multiplications per picture over all views."""
         total, inputs = 0, self.shape[2] * self.block**2
         for (height, width), outputs, pairs in zip(self.grids, self.channels, self.pairs, strict=True):
             total += height * width * 9 * outputs * (inputs + 2 * pairs * outputs)
@@ -94,33 +94,33 @@ class NetworkPlan:
 
     @property
     def values(self) -> int:
-        """Values of the largest grid of one picture in all its views."""
+        """Number of values in the largest feature map of one picture over all views."""
         inputs = self.shape[2] * self.block**2
         sizes = zip(self.grids, (max(inputs, self.channels[0]), *self.channels[1:]), strict=True)
         return max(height * width * channels for (height, width), channels in sizes) * self.views
 
 
 class Session:
-    """A network ready to answer; `take` hands out its tensors."""
+    """A network loaded into onnxruntime; `take` returns its tensors."""
 
     def __init__(self, plan: NetworkPlan, take: Take) -> None:
         import onnxruntime
 
         self._rows = max(1, min(BATCH_ROWS, BATCH_VALUES // plan.values))
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # Errors come as exceptions; nothing else is for the user.
-        # Threads that wait in a loop cost a third of the time of a processor that others use, too.
+        options.log_severity_level = 4  # Errors are raised as exceptions; users need no other messages.
+        # Spinning threads cost a third of the speed on a busy processor.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         content = compose_network(plan, take)
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has no class that all its errors belong to.
+        except Exception as error:  # onnxruntime's errors share no base class.
             raise UnreadableError(f"onnxruntime cannot load its network ({type(error).__name__})") from None
 
     def __call__(
         self, pictures: npt.NDArray[np.uint8], features: npt.NDArray[np.float32] | None
     ) -> npt.NDArray[np.float64]:
-        """Return log-probabilities, shape (n, k), of flat rows and, where it takes them, features."""
+        """Return log-probabilities, shape (n, k), of flat rows and, if the network uses them, features."""
         outputs = []
         for start in range(0, len(pictures), self._rows):
             part = slice(start, start + self._rows)
@@ -132,7 +132,7 @@ class Session:
 
 
 class Graph:
-    """An ONNX graph under construction: every operator is a method that names its result."""
+    """Builder of an ONNX graph; each operator method returns the name of its output."""
 
     def __init__(self) -> None:
         self._nodes: list[bytes] = []
@@ -141,12 +141,12 @@ class Graph:
         self._made = 0
 
     def input(self, name: str, kind: str, shape: Sequence[int | str]) -> str:
-        """Add an input; a text in its shape names a length that is free."""
+        """Add an input; a string in `shape` names a dynamic dimension."""
         self._inputs.append(message(11, _value(name, kind, shape)))
         return name
 
     def tensor(self, name: str, values: npt.NDArray[np.generic]) -> str:
-        """Add a tensor."""
+        """Add a named tensor."""
         dims = b"".join(whole_field(1, length) for length in values.shape)
         kind = whole_field(2, _TYPES[str(values.dtype)])
         payload = values.astype(values.dtype.newbyteorder("<")).tobytes()
@@ -154,12 +154,12 @@ class Graph:
         return name
 
     def constant(self, values: npt.NDArray[np.generic]) -> str:
-        """Add a tensor that belongs to the graph itself."""
+        """Add a constant tensor under a generated name."""
         self._made += 1
         return self.tensor(f"constant{self._made}", values)
 
     def add(self, operator: str, inputs: Sequence[str], **attributes: int | Sequence[int]) -> str:
-        """Add an operator and return the name of what it makes."""
+        """Add an operator and return the name of its output."""
         self._made += 1
         output = f"{operator.lower()}{self._made}"
         node = b"".join(text(1, name) for name in inputs) + text(2, output) + text(4, operator)
@@ -168,7 +168,7 @@ class Graph:
         return output
 
     def compose(self, name: str, output: str, shape: Sequence[int | str]) -> bytes:
-        """Return the whole file, whose one output is of float32."""
+        """Return the serialized model, with one float32 output."""
         outputs = message(12, _value(output, "float32", shape))
         graph = b"".join([*self._nodes, text(2, name), *self._initializers, *self._inputs, outputs])
         opset = message(8, text(1, "") + whole_field(2, OPSET))
@@ -176,7 +176,7 @@ class Graph:
 
 
 def varint(value: int) -> bytes:
-    """Encode a whole number of at least 0, seven bits to a byte."""
+    """Encode a non-negative integer as a varint, seven bits per byte."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -186,17 +186,17 @@ def varint(value: int) -> bytes:
 
 
 def whole_field(field: int, value: int) -> bytes:
-    """Encode a field of a whole number."""
+    """Encode an integer field."""
     return varint(field << 3) + varint(value)
 
 
 def message(field: int, content: bytes) -> bytes:
-    """Encode a field of a message, a text or bytes."""
+    """Encode a length-delimited field: a message, a string or bytes."""
     return varint(field << 3 | 2) + varint(len(content)) + content
 
 
 def text(field: int, value: str) -> bytes:
-    """Encode a field of a text."""
+    """Encode a string field."""
     return message(field, value.encode("ascii"))
 
 
@@ -213,7 +213,7 @@ def _attribute(name: str, value: int | Sequence[int]) -> bytes:
 
 
 class _NetworkGraph(Graph):
-    """A graph whose layers take their trained tensors from a model file."""
+    """A graph whose layers read their trained tensors from a model file."""
 
     def __init__(self, take: Take) -> None:
         super().__init__()
@@ -235,11 +235,11 @@ class _NetworkGraph(Graph):
 
 
 def compose_network(plan: NetworkPlan, take: Take) -> bytes:
-    """Compose the ONNX file of a network.
+    """Compose the ONNX model of a network.
 
-    Inputs are ``pictures``, uint8 of shape (n, height * width * channels), and, where a second network looks
-    at lesion features, ``features``, float32 of shape (n, n_features). The output, float32 of shape
-    (n, n_classes), is log-probabilities: the weighted mean of the networks', each the mean over its views.
+    The inputs are ``pictures``, uint8 of shape (n, height * width * channels), and, if a second network uses
+    lesion features, ``features``, float32 of shape (n, n_features). The output, float32 of shape
+    (n, n_classes), holds log-probabilities: the weighted mean of both networks, each averaged over its views.
     """
     graph = _NetworkGraph(take)
     source = gather_views(plan)
@@ -265,10 +265,10 @@ def compose_network(plan: NetworkPlan, take: Take) -> bytes:
 
 
 def gather_views(plan: NetworkPlan) -> npt.NDArray[np.int32]:
-    """Return which pixel of a flat row stands where, shape (views, channels of a block, height, width).
+    """Return the pixel index for each position, shape (views, channels of a block, height, width).
 
-    Turning and mirroring, mirroring the border until blocks are whole, and folding blocks into channels only
-    move pixels, so one gathering does all of it.
+    Rotation, mirroring, padding by reflection and folding blocks into channels only move pixels, so a single
+    gather operation does them all.
     """
     height, width, channels = plan.shape
     places = np.arange(height * width * channels, dtype=np.int32).reshape(plan.shape)
@@ -286,7 +286,7 @@ def gather_views(plan: NetworkPlan) -> npt.NDArray[np.int32]:
 
 
 def _add_stages(graph: _NetworkGraph, grid: str, plan: NetworkPlan) -> str:
-    """Add the stages of convolutions; every normalisation is part of the convolution before it."""
+    """Add the convolutional stages; each normalisation is folded into the preceding convolution."""
     inputs = plan.shape[2] * plan.block**2
     for stage, (outputs, pairs) in enumerate(zip(plan.channels, plan.pairs, strict=True), start=1):
         if stage > 1:

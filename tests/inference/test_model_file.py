@@ -30,7 +30,7 @@ def test_other_programs_open_it():
 
 @pytest.mark.parametrize("name", ["../a.npy", "a/b.npy", "a/", "a.exe", ".npy", "a\x1b.npy", "x.onnx"])
 def test_odd_names_are_refused(name, tiny):
-    with pytest.raises(UnreadableError, match="beside its manifest and arrays"):
+    with pytest.raises(UnreadableError, match="more than its manifest and arrays"):
         decode_model(repacked(tiny, **{name.replace(".", "__"): b"x"}))
 
 
@@ -46,7 +46,7 @@ def test_every_byte_of_the_shell_counts(tiny):
 def test_a_file_of_an_earlier_version_is_refused_with_the_way_to_a_new_one(tiny, tmp_path):
     path = tmp_path / "old.skm"
     path.write_bytes(repacked(tiny, set_in("format", to=1)))
-    message = f"{path} is not a usable model file: its format is 1, and this version of skinmnist reads 2; "
+    message = f"{path} is not a usable model file: its format is 1, but this version of skinmnist reads 2; "
     with pytest.raises(InputError, match=re.escape(message) + ".*train the model again with `python -m"):
         read_model(path)
 

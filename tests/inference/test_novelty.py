@@ -126,7 +126,7 @@ def test_pictures_that_are_all_the_same():
 
 
 def test_too_few_pictures():
-    with pytest.raises(InputError, match="received 19 training pictures to learn"):
+    with pytest.raises(InputError, match="received 19 training pictures to fit"):
         fit_novelty(np.zeros((19, 192), dtype=np.uint8), SHAPE)
 
 

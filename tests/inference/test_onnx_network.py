@@ -46,7 +46,7 @@ def test_plans_are_read_from_a_manifest(plan):
     head = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(plan).items()}
     head["features"] = plan.n_features
     assert NetworkPlan.read(head, plan.shape, plan.n_classes, plan.n_features) == plan
-    with pytest.raises(UnreadableError, match="'features' is none of 99"):
+    with pytest.raises(UnreadableError, match="'features' is not one of 99"):
         NetworkPlan.read(head, plan.shape, plan.n_classes, 99)
 
 
