@@ -1,25 +1,31 @@
-"""Recompute operating_points.csv from predictions.csv.gz and class_mix.csv alone: python THIS RUN."""
+"""Recompute operating_points.csv from the predictions and class_mix.csv alone: python THIS RUN."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn import metrics as sk
 
-files = ("class_mix.csv", "predictions.csv.gz", "operating_points.csv")
-mix, rows, ours = (pd.read_csv(f"{sys.argv[1]}/{file}", keep_default_na=False) for file in files)
+files = ["class_mix.csv", "operating_points.csv", "predictions.csv.gz", "validation_predictions.csv.gz"]
+paths = [path for path in map(Path(sys.argv[1]).joinpath, files) if path.exists()]
+mix, ours, *predicted = (pd.read_csv(path, keep_default_na=False) for path in paths)
 cell, grid = ["sampler", "model", "repeat", "fold"], np.linspace(0, 2, 41)
 mixes = {key: part[["natural", "trained"]].to_numpy().T for key, part in mix.groupby(cell)}
-names, of_cell, found = list(dict.fromkeys(mix["class"])), {}, {}
+names, found, answers = list(dict.fromkeys(mix["class"])), {}, []
 decide = {"macro_f1": lambda y, d: sk.f1_score(y, d, average="macro"), "mcc": sk.matthews_corrcoef}
 decide |= {"balanced_accuracy": sk.balanced_accuracy_score, "accuracy": sk.accuracy_score}
 ranks = {"macro_auc": sk.roc_auc_score, "macro_average_precision": sk.average_precision_score}
-for key, part in rows.groupby(cell):  # Moved to 40 bits, so that rounding decides no tie.
-    p, (natural, trained) = part[[f"p_{name}" for name in names]].to_numpy(), mixes[key]
-    moved = [(q := p * natural ** (1 - e) / trained) / q.sum(axis=1, keepdims=True) for e in grid]
-    of_cell[key] = part["label"].to_numpy(), p, [q * 8193 - (q * 8193 - q) for q in moved]
+for rows in predicted:  # Moved to 40 bits, so that rounding decides no tie.
+    answers.append({})
+    for key, part in rows.groupby(cell):
+        p, (natural, trained) = part[[f"p_{name}" for name in names]].to_numpy(), mixes[key]
+        moved = [(q := p * natural ** (1 - e) / trained) / q.sum(axis=1, keepdims=True) for e in grid]
+        answers[-1][key] = part["label"].to_numpy(), p, [q * 8193 - (q * 8193 - q) for q in moved]
+of_cell, *aside = answers
 for key, (y, p, moved) in of_cell.items():
-    others = [value for other, value in of_cell.items() if other[:3] == key[:3] and other != key]
+    rest = [value for other, value in of_cell.items() if other[:3] == key[:3] and other != key]
+    others = [aside[0][key]] if aside else rest
     rules = {"as_trained": p, "natural_prior": moved[0], "balanced_prior": moved[20]}
     for metric in ("macro_f1", "balanced_accuracy") if others else ():
         true = np.concatenate([other[0] for other in others])

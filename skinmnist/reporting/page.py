@@ -191,6 +191,7 @@ def _page_context(analysis: Analysis) -> dict[str, Any]:
         "glossary": [(LABELS[name], text) for name, text in METRIC_TITLES.items()],
         "notes": notes(analysis.record),
         "machine": machine(info),
+        "validated": any(result.validation is not None for result in analysis.record.results),
     }
 
 

@@ -23,7 +23,7 @@ from skinmnist.analysis.operating_points import (
 )
 from skinmnist.experiment.cells import Answers
 from skinmnist.experiment.metrics import score
-from skinmnist.experiment.run_folder.record import csv_bytes, write_tables
+from skinmnist.experiment.run_folder.record import VALIDATION_FILE, csv_bytes, write_tables
 from skinmnist.probabilities import EXPONENTS, change_prior
 
 NAMES = ("nv", "bkl", "mel")
@@ -172,19 +172,32 @@ def test_what_one_fold_holds_out_does_not_choose_for_it(record):
 SCRIPT = Path(__file__).parents[2] / "experiments" / "benchmarks" / "recompute_operating_points.py"
 
 
-def test_a_script_of_forty_lines_gives_the_same_from_the_files_alone(make_run, monkeypatch, capsys):
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_short_script_gives_the_same_from_the_files_alone(validated, make_run, monkeypatch, capsys):
     lines = SCRIPT.read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 40
+    assert len(lines) <= 46
     assert {line.split()[1] for line in lines if line.startswith(("import", "from"))} == {
         "sys",
+        "pathlib",
         "numpy",
         "pandas",
         "sklearn",
     }
     run = make_run(samplers=["none", "SMOTE"], models={"svm": {"title": "S", "space": "pixels"}}, n_rows=300)
+    if validated:
+        run = replace(run, results=tuple(with_validation(result) for result in run.results))
     write_tables(run)
+    assert (run.folder / VALIDATION_FILE).exists() == validated
     points = operating_points(run.results, run.info.table.class_names)
+    if validated:  # What is chosen there is not what the other folds would choose.
+        plain = [replace(result, validation=None) for result in run.results]
+        assert not points.equals(operating_points(plain, run.info.table.class_names))
     (run.folder / "operating_points.csv").write_bytes(csv_bytes(points))
     monkeypatch.setattr("sys.argv", ["", str(run.folder)])
     assert runpy.run_path(str(SCRIPT))["gap"] < 1e-9
     assert f"{len(points)} scores recomputed, {len(points)} in the file" in capsys.readouterr().out
+
+
+def with_validation(result):
+    """Return a cell that has answered a part val as well, whose labels are those of other rows."""
+    return replace(result, validation=Answers(np.roll(result.labels, 1), result.probabilities))

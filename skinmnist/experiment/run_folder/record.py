@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +30,7 @@ from skinmnist.text import guarded_cell, json_text, one_line, printable, unguard
 
 RUN_FILE = "run.json"
 SCORES_FILE = "scores.csv"
+VALIDATION_FILE = "validation_predictions.csv.gz"
 PICTURES_FILE = "pictures.npz"
 LESIONS_FILE = "lesions.npz"
 PATIENTS_FILE = "patients.npz"
@@ -130,6 +131,19 @@ def predictions_table(results: Sequence[CellResult], class_names: Sequence[str])
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
+def validation_table(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
+    """Lay out the answers to the validation part as `predictions_table`, without row numbers.
+
+    Each cell's are in the order of the table. Empty where the split has no such part.
+    """
+    answered = [
+        replace(result, rows=np.arange(len(part.labels)), **part._asdict())
+        for result in results
+        if (part := result.validation) is not None
+    ]
+    return predictions_table(answered, class_names).drop(columns="row")
+
+
 def timings_table(results: Sequence[CellResult]) -> pd.DataFrame:
     """Lay out the cost of each cell."""
     records = [(*result.cell, *result.timing) for result in results]
@@ -151,16 +165,26 @@ def write_tables(record: RunRecord) -> None:
 
     Floats read back exactly, so that scores can be recomputed from the predictions to the last bit.
     """
-    packed = io.BytesIO()
-    # No name and no time in the header: equal predictions make equal files.
-    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, compresslevel=5, mtime=0) as stream:
-        for rows in row_blocks(max(len(record.predictions), 1), WRITTEN_ROWS):
-            stream.write(csv_bytes(record.predictions.iloc[rows], header=rows.start == 0))
-    write_atomically(record.folder / "predictions.csv.gz", packed.getvalue())
-    mixes = class_mix_table(record.results, record.info.table.class_names)
+    class_names = record.info.table.class_names
+    write_atomically(record.folder / "predictions.csv.gz", _packed(record.predictions))
+    of_validation, path = validation_table(record.results, class_names), record.folder / VALIDATION_FILE
+    if of_validation.empty:
+        path.unlink(missing_ok=True)
+    else:
+        write_atomically(path, _packed(of_validation))
+    mixes = class_mix_table(record.results, class_names)
     write_atomically(record.folder / "class_mix.csv", csv_bytes(mixes))
     write_atomically(record.folder / SCORES_FILE, csv_bytes(record.scores))
     write_atomically(record.folder / "timings.csv", csv_bytes(record.timings.round(4)))
+
+
+def _packed(predictions: pd.DataFrame) -> bytes:
+    packed = io.BytesIO()
+    # No name and no time in the header: equal predictions make equal files.
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, compresslevel=5, mtime=0) as stream:
+        for rows in row_blocks(max(len(predictions), 1), WRITTEN_ROWS):
+            stream.write(csv_bytes(predictions.iloc[rows], header=rows.start == 0))
+    return packed.getvalue()
 
 
 def write_info(folder: Path, info: RunInfo) -> None:
