@@ -353,8 +353,12 @@ def _themed(svg: str) -> str:
 def embed_strip(pictures: npt.NDArray[np.uint8], alt: str, size: int = 56) -> Embedded:
     """Set pictures (m, height, width, channels) side by side, enlarged by whole pixels to about `size`.
 
-    See `picture_strip`.
+    See `picture_strip`. A single picture is left as it is: the page enlarges its pixels.
     """
+    if len(pictures) == 1:
+        height, width = pictures.shape[1:3]
+        factor = max(1, round(size / height))
+        return Embedded(png_uri(picture_strip(pictures, 1)), width * factor, height * factor, alt)
     canvas = picture_strip(pictures, size)
     return Embedded(png_uri(canvas), canvas.shape[1], canvas.shape[0], alt)
 

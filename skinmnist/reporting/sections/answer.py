@@ -32,6 +32,7 @@ from skinmnist.reporting.sections.certainty import comparisons_with, with_contro
 from skinmnist.reporting.sections.recall import class_noun, class_of_interest
 from skinmnist.reporting.theme import Captioned, embed_strip
 
+NONE = "none"
 #: Pictures of the strip, and of more classes than these only the first.
 _LONGEST_STRIP = 14
 
@@ -110,7 +111,9 @@ def _missed(pairs: pd.DataFrame, analysis: Analysis) -> tuple[str, str]:
         return "", ""
     noun = class_noun(analysis.record.info, name)
     missed = in_ten(1 - best["recall"])
-    caveat = f", {'but' if best['recall'] < 0.8 else 'and'} misses {missed} {noun}"
+    caveat = (
+        f", {'but' if best['recall'] < 0.8 else 'and'} misses {'no' if missed == NONE else missed} {noun}"
+    )
     if len(pairs) == 1:
         return caveat, ""
     ordered = pairs.sort_values(["recall", "accuracy"], ascending=False, kind="stable")
@@ -133,7 +136,9 @@ def _at_what_accuracy(gain: float) -> str:
 
 
 def in_ten(share: float) -> str:
-    """Write a share as one says it: ``6 of 10``; shares near none or all in hundredths."""
+    """Write a share as one says it: ``6 of 10``; shares near none or all in hundredths, or so."""
+    if round(100 * share) in (0, 100):
+        return "all" if share > 0.5 else NONE
     if 0.05 <= share < 0.95:
         return f"{round(10 * share)} of 10"
     return f"{round(100 * share)} of 100"

@@ -207,8 +207,9 @@ def leaderboard_figure(
             note(axes, value, centre, f"one fold: {fixed(value)}")
         note(axes, mean, centre, f"{row['sampler_title']}, {row['model_title']}: {with_spread(mean, spread)}")
         if narrow:
-            label = shorten(f"{sampler_names[place]} · {model_names[place]}", 56)
-            axes.text(0, y + 0.24, label, transform=transform, fontsize=10.5, va="center")
+            label = shorten(f"{sampler_names[place]} · {model_names[place]}", 68)
+            size = min(10.5, 10.5 * 56 / len(label))
+            axes.text(0, y + 0.24, label, transform=transform, fontsize=size, va="center")
         else:
             x = -12 / (WIDE - left - 16)
             axes.text(x, y + 0.18, sampler_names[place], transform=transform, ha="right", va="center")
