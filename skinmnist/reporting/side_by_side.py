@@ -9,13 +9,18 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from skinmnist.analysis.curves import BETWEEN_CLASSES, CURVE, tradeoff_curves
 from skinmnist.analysis.operating_points import prior_corrected_scores
+from skinmnist.analysis.significance import AS_TRAINED
 from skinmnist.analysis.summaries import leaderboard, majority_scores
 from skinmnist.datasets.files import check_replaceable
 from skinmnist.errors import InputError
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.experiment.run_folder.run_info import RunInfo
+from skinmnist.names import pair_name
 from skinmnist.reporting.format import (
     HINTS,
     LABELS,
@@ -25,10 +30,14 @@ from skinmnist.reporting.format import (
     duration,
     fixed,
     listing,
+    model_title,
+    shorten,
     signed,
     titled,
 )
 from skinmnist.reporting.page import environment, is_page, surroundings, with_exports, write_html
+from skinmnist.reporting.sections.tradeoff import limits_around, model_panels
+from skinmnist.reporting.theme import MUTED, SERIES, Embedded, embed_figure, marker_style, note, styled
 
 RUNS_FILE = "runs.html"
 MOST_RUNS = len(ascii_uppercase)
@@ -61,6 +70,8 @@ def render_side_by_side(records: Sequence[RunRecord]) -> str:
         letters=letters,
         runs=[_describe(letter, record) for letter, record in zip(letters, records, strict=True)],
         warnings=warnings(records),
+        picture=draw_runs(records, letters),
+        differences=_differences(boards, letters),
         tables=[_lay_out(metric, boards) for metric in _shared_metrics(boards)],
     )
     return with_exports(rendered)
@@ -147,6 +158,110 @@ def _shared_metrics(boards: Sequence[pd.DataFrame]) -> list[str]:
     """List the metrics of any run, in the order of the leaderboard."""
     metrics = [name.removesuffix("_sd") for board in boards for name in board.columns if name.endswith("_sd")]
     return [*dict.fromkeys(metrics), "seconds"]
+
+
+def _differences(boards: Sequence[pd.DataFrame], letters: Sequence[str]) -> dict[str, Any]:
+    """Lay out all differences to the first run: a row for each pair of both runs, a column for each score."""
+    metrics = [name for name in _shared_metrics(boards) if name != "seconds"]
+    first, *others = (board.set_index(["sampler", "model"]) for board in boards)
+    rows = []
+    for pair in first.index:
+        for letter, board in zip(letters[1:], others, strict=True):
+            if pair not in board.index:
+                continue
+            known, cells = first.loc[pair], []
+            for metric in metrics:
+                values = [_value(side, pair, metric) for side in (first, board)]
+                cells.append(
+                    Value(
+                        signed(values[1] - values[0]), values[1] - values[0], " → ".join(map(fixed, values))
+                    )
+                )
+            rows.append(
+                {
+                    "sampler": known["sampler_title"] or known["model_title"],
+                    "model": known["model_title"] if known["sampler_title"] else "majority baseline",
+                    "grey": bool(known["reference"] or known["corrected"]),
+                    "runs": f"{letter} − {letters[0]}",
+                    "cells": cells,
+                }
+            )
+    return {"columns": [(LABELS[name], HINTS[name]) for name in metrics], "rows": rows}
+
+
+def draw_runs(records: Sequence[RunRecord], letters: Sequence[str]) -> Embedded | None:
+    """Draw what the pairs of all runs trade between classes; None where no cell has finished."""
+    frames = [tradeoff_curves(record.results, record.info.table.class_names) for record in records]
+    together = pd.concat([frame.assign(run=letter) for frame, letter in zip(frames, letters, strict=True)])
+    if together.empty:
+        return None
+    titles = {name: model_title(record.info, name) for record in records for name in record.info.grid.models}
+    samplers = list(dict.fromkeys(name for record in records for name in record.info.grid.samplers))
+    marks = together[(together["mark"] == AS_TRAINED) & (together["x"] == BETWEEN_CLASSES[0])]
+    words = [
+        f"{row['run']}, {pair_name((row['sampler'], row['model']))}: "
+        f"{fixed(row['x_mean'])} and {fixed(row['y_mean'])}"
+        for row in marks.to_dict("records")
+    ]
+    alt = f"Accuracy and balanced accuracy of every pair of every run, as trained. {'; '.join(words)}."
+    figures = [runs_figure(together, titles, samplers, narrow) for narrow in (False, True)]
+    return embed_figure(figures[0], alt, figures[1])
+
+
+@styled
+def runs_figure(
+    together: pd.DataFrame, titles: dict[str, str], samplers: Sequence[str], narrow: bool = False
+) -> Figure:
+    """Draw runs in one plane for each model: a colour a run, a mark a sampler, thin lines between like pairs.
+
+    `together` has the rows of `tradeoff_curves` with the letter of the ``run``.
+    """
+    letters = list(dict.fromkeys(together["run"]))
+    shown = together[together["x"] == BETWEEN_CLASSES[0]]
+    models = [name for name in titles if name in set(shown["model"])]
+    used = [name for name in samplers if name in set(shown["sampler"])]
+    figure, places = model_panels(len(models), 1, narrow, len(letters) + len(used))
+    limits = limits_around(shown)
+    hues = {letter: SERIES[place % len(SERIES)] for place, letter in enumerate(letters)}
+    for [(axes, first)], model in zip(places, models, strict=True):
+        axes.set(
+            xlim=limits[0], ylim=limits[1], xlabel="accuracy", ylabel="balanced accuracy" if first else ""
+        )
+        axes.tick_params(labelleft=first)
+        axes.grid(axis="both")
+        axes.locator_params(nbins=5)
+        axes.set_title(
+            shorten(titles[model], int(axes.bbox.width / 7)), loc="left", fontsize=12, weight="bold"
+        )
+        of_model = shown[shown["model"] == model]
+        for letter, rows in of_model[(of_model["sampler"] == "none") & (of_model["mark"] == CURVE)].groupby(
+            "run"
+        ):
+            axes.plot(
+                rows["x_mean"], rows["y_mean"], color=hues[str(letter)], linewidth=1.6, alpha=0.7, zorder=3
+            )
+        for sampler, rows in of_model[of_model["mark"] == AS_TRAINED].groupby("sampler", sort=False):
+            axes.plot(rows["x_mean"], rows["y_mean"], color=MUTED, linewidth=0.9, zorder=2)
+            for row in rows.to_dict("records"):
+                style = marker_style(samplers, str(sampler), hues[row["run"]], 8)
+                axes.plot([row["x_mean"]], [row["y_mean"]], zorder=5, **style)
+                values = f"accuracy {fixed(row['x_mean'])}, balanced accuracy {fixed(row['y_mean'])}"
+                note(axes, row["x_mean"], row["y_mean"], f"{row['run']}, {sampler}: {values}")
+    handles = [Line2D([], [], color=hues[letter], linewidth=3, label=f"run {letter}") for letter in letters]
+    handles += [
+        Line2D(
+            [],
+            [],
+            label="no sampler" if name == "none" else shorten(name, 26),
+            **marker_style(samplers, name, MUTED, 7),
+        )
+        for name in used
+    ]
+    columns = max(1, int(figure.bbox.width // 172))
+    figure.legend(
+        handles=handles, loc="lower left", ncols=columns, fontsize=10.5, borderaxespad=0, borderpad=0.2
+    )
+    return figure
 
 
 def _lay_out(metric: str, boards: Sequence[pd.DataFrame]) -> dict[str, Any]:

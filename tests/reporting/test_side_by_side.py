@@ -10,7 +10,7 @@ import pytest
 from skinmnist.analysis.summaries import leaderboard
 from skinmnist.errors import InputError
 from skinmnist.report import main
-from skinmnist.reporting.side_by_side import render_side_by_side, warnings, write_side_by_side
+from skinmnist.reporting.side_by_side import draw_runs, render_side_by_side, warnings, write_side_by_side
 
 OPTIONS = {"models": {"svm": {"title": "SVM <i>", "space": "pixels"}}, "folds": 3, "n_rows": 120}
 
@@ -39,7 +39,36 @@ def test_pairs_stand_in_rows_and_runs_in_columns(two) -> None:
     assert by_name["ADASYN"][-1] == "–"
     assert "SVM &lt;i&gt;" in page
     assert "<i>" not in body
-    assert "src=" not in page
+    assert not re.findall(r'src="(?!data:)', page)
+
+
+def test_all_differences_stand_in_one_table(two) -> None:
+    """Accuracy of the pair that both runs have, by counting; its place in the figure's words."""
+    page = render_side_by_side(two)
+    start = page.index('aria-label="Table: differences"')
+    body = page[page.index("<tbody>", start) : page.index("</tbody>", start)]
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", body, re.DOTALL)]
+    assert [row[0] for row in rows if row[0] not in ("prior", "always")] == ["none"]
+    (row,) = [row for row in rows if row[0] == "none"]
+    means = []
+    for record in two:
+        rows_ = record.predictions[record.predictions["sampler"] == "none"]
+        means.append((rows_["label"] == rows_["predicted"]).groupby(rows_["fold"]).mean().mean())
+    heads = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", page[start : page.index("<tbody>", start)])
+    place = [head.replace("\u2011", "-") for head in heads].index("Accuracy") - 2
+    numbers = [text for text in row if re.fullmatch(r"[+−]?\d\.\d{3}", text)]
+    gap, before, after = numbers[3 * place : 3 * place + 3]
+    assert (before, after) == tuple(f"{mean:.3f}" for mean in means)
+    assert float(gap.replace("−", "-")) == pytest.approx(means[1] - means[0], abs=6e-4)
+    assert f"A, none + svm: {means[0]:.3f} and" in page
+
+
+def test_runs_without_cells_or_common_pairs(make_run) -> None:
+    first = make_run(samplers=["none"], **OPTIONS, finished=lambda cell: False, status="pending")
+    second = make_run(samplers=["SMOTE"], **OPTIONS)
+    assert "The runs have no pair in common." in render_side_by_side([first, first])
+    assert draw_runs([first, first], "AB") is None
+    assert draw_runs([first, second], "AB") is not None
 
 
 def test_alike_runs_carry_no_warning(make_run) -> None:

@@ -171,8 +171,8 @@ def tradeoff_figure(analysis: Analysis, narrow: bool = False) -> Figure:
     frame, info = analysis.tradeoff, analysis.record.info
     models = [name for name in info.grid.models if name in set(frame["model"])]
     planes, samplers = _planes(frame), info.grid.samplers
-    figure, places = _layout(len(models), len(planes), narrow, 1 + frame["sampler"].nunique())
-    limits = {plane: _limits(frame[frame["x"] == plane[0]]) for plane in planes}
+    figure, places = model_panels(len(models), len(planes), narrow, 1 + frame["sampler"].nunique())
+    limits = {plane: limits_around(frame[frame["x"] == plane[0]]) for plane in planes}
     for place, model in enumerate(models):
         of_model = frame[frame["model"] == model]
         drawn, colour = with_line(of_model), model_colour(list(info.grid.models), model)
@@ -189,7 +189,7 @@ def tradeoff_figure(analysis: Analysis, narrow: bool = False) -> Figure:
     return figure
 
 
-def _layout(
+def model_panels(
     n_models: int, n_planes: int, narrow: bool, n_legend: int
 ) -> tuple[Figure, list[list[tuple[Axes, bool]]]]:
     """Return a figure with axes for each model and plane, each with whether it is the first of its row."""
@@ -221,7 +221,7 @@ def _layout(
     return figure, [[(add(*place), own or place[0] == 0) for place in of] for of in grid]
 
 
-def _limits(rows: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float]]:
+def limits_around(rows: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float]]:
     """Frame the decisions of interest: lines may leave at the left or below, where too much is given up."""
     marks = rows[rows["mark"] != CURVE]
     lowest = marks[["x_mean", "y_mean"]].min() - 0.02
