@@ -34,7 +34,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "predict",
         "Classify pictures with a model that `skinmnist train` has written.",
-        ("model.skm lesion.jpg", "model.skm pictures --json", "model.skm lesion.jpg --top 1 --explain"),
+        (
+            "model.skm lesion.jpg",
+            "model.skm pictures --json",
+            "model.skm lesion.jpg --top 1 --explain",
+            "model.skm --card",
+        ),
         closing="Exit code 0: every picture was answered; 1: some were not; 2: bad usage. "
         f"{facts.DISCLAIMER}",
     )
@@ -43,10 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "images",
         metavar="IMAGE",
-        nargs="+",
+        nargs="*",
         help="pictures, folders of pictures, patterns such as '*.jpg', or the test part of a MedMNIST file",
     )
     add("--json", action="store_true", help="print one JSON object a line instead of a table")
+    add("--card", action="store_true", help="print the model card as Markdown: data, scores, limits")
     add("--top", metavar="K", type=int, default=3, help="how many classes to show (default: 3)")
     add(
         "--explain",
@@ -59,7 +65,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, call, print."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if not options.images and not options.card:
+        parser.error("the following arguments are required: IMAGE")
     return guarded(lambda: _predict(options))
 
 
@@ -75,6 +84,10 @@ def _predict(options: argparse.Namespace) -> int:
             f"`{program('predict')} model.skm {options.model}`"
         )
     classifier = load_classifier(options.model)
+    if options.card:
+        print(classifier.card(), end="")
+    if not options.images:
+        return 0
     paths, failed = list_pictures(options.images)
     for complaint in failed:
         _complain(complaint)

@@ -115,6 +115,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
         say("SYNTHETIC TABLE: the pictures were drawn; every answer of this model will say so")
     say(f"model: {out} ({len(trained.content) / 1e6:.2f} MB)")
     say(f"To use it: {program('predict')} {shell_word(out)} IMAGE...")
+    say(f"Its model card, with data, scores and limits: {program('predict')} {shell_word(out)} --card")
     say(facts.DISCLAIMER)
     return 0
 

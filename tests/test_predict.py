@@ -133,3 +133,18 @@ def test_bad_models_are_bad_usage(arguments, folder, capsys):
 def test_bad_top(model, folder, capsys):
     assert main([model, "pictures", "--top", "0"]) == 2
     assert "received --top 0" in capsys.readouterr().err
+
+
+def test_the_card_is_printed_with_and_without_pictures(model, folder, capsys):
+    assert main([model, "--card"]) == 0
+    alone = capsys.readouterr().out
+    assert alone.startswith("# Model card: ")
+    assert main([model, "pictures/a.png", "--card"]) == 0
+    assert capsys.readouterr().out.startswith(alone)
+
+
+def test_neither_pictures_nor_the_card(model, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main([model])
+    assert leaving.value.code == 2
+    assert "received no IMAGE" in capsys.readouterr().err

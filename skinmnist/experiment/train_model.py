@@ -21,6 +21,7 @@ from skinmnist.experiment.inputs import Inputs, choose_training_rows, stratified
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.splits import choose_split
 from skinmnist.experiment.training import Trained, fit_model
+from skinmnist.inference.card import limits_of
 from skinmnist.inference.manifest import (
     LONGEST_NAME,
     MOST_CLASSES,
@@ -42,6 +43,11 @@ from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
 from skinmnist.resampling.registry import Resampler
 
+_OPERATING_POINT = (
+    "The answer is the most probable class, with the probabilities as trained; no threshold was tuned. Where "
+    "another class is at least half as probable, the answer is undecided; where a picture is unlike nearly "
+    "all training pictures, it is out of distribution. Scores count the most probable class."
+)
 #: Rows that it takes to learn which pictures are familiar.
 LEAST_ROWS = 2 * ROWS_PER_AXIS
 
@@ -182,7 +188,7 @@ def train_model(
         to_export=True,
     )
     exported = spec.export.write(trained.fitted)
-    description = {
+    description: dict[str, Any] = {
         "kind": "skinmnist model",
         "title": spec.title,
         "model": model,
@@ -194,6 +200,7 @@ def train_model(
         "versions": {"skinmnist": skinmnist.__version__, **versions()},
         "notice": facts.DISCLAIMER,
     }
+    description |= {"operating_point": _OPERATING_POINT, "limits": limits_of(description)}
     some = stratified_subsample(table.labels, MOST_ROWS, seed)
     groups = None if lesions is None else lesions[some]
     novelty = fit_novelty(np.asarray(table.pixels[some]), table.shape, groups=groups, random_state=seed)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from skinmnist import facts
 from skinmnist.datasets.images.pictures import open_picture, picture_row
 from skinmnist.errors import InputError
+from skinmnist.inference.card import card_of
 from skinmnist.inference.model_file import ModelFile, newest_model, read_model
 from skinmnist.inference.novelty import novelty_score
 from skinmnist.inference.occlusion import draw_explanation, occlusion_map
@@ -202,6 +203,10 @@ class Classifier:
         height, width, channels = self.shape
         classes = ", ".join(self.class_names)
         return f"<Classifier: {self.title}, {height} x {width} x {channels}, {classes}>"
+
+    def card(self) -> str:
+        """Return the model card as Markdown: classes, data, scores, operating point and limits."""
+        return card_of(self.manifest)
 
     def predict_proba(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return the probability of each class.
