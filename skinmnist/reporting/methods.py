@@ -28,8 +28,8 @@ _LIBRARIES = (
     "numpy",
     "scipy",
     "pandas",
+    "matplotlib",
 )
-_LIBRARIES += ("matplotlib",)
 #: Packages that only some runs use.
 _OF_NETWORKS = {"keras", "tensorflow", "tensorflow-cpu"}
 

@@ -68,8 +68,8 @@ def _log(client: Any, record: RunRecord, page: Path) -> str:
         run = client.create_run(experiment, tags=tags, run_name=pair_name((sampler, model))).info.run_id
         client.log_param(run, "sampler", sampler)
         client.log_param(run, "model", model)
-        for key, value in scores.items():
-            client.log_metric(run, key, value)
+        for metric, score in scores.items():
+            client.log_metric(run, metric, score)
         client.set_terminated(run)
     client.log_artifact(parent, str(page))
     client.set_terminated(parent)
@@ -100,9 +100,9 @@ def pair_scores(record: RunRecord) -> dict[tuple[str, str], dict[str, float]]:
     """Return mean and standard deviation of each score of each pair, under names that MLflow takes."""
     found: dict[tuple[str, str], dict[str, float]] = {}
     grouped = record.scores.groupby(["sampler", "model", "metric"], sort=False)["value"]
-    for (sampler, model, metric), row in grouped.agg(["mean", "std"]).iterrows():
-        name = re.sub(r"[^\w.\- :/]", "_", str(metric), flags=re.ASCII)
+    for row in grouped.agg(["mean", "std"]).reset_index().to_dict("records"):
+        name = re.sub(r"[^\w.\- :/]", "_", str(row["metric"]), flags=re.ASCII)
         values = {name: float(row["mean"]), f"{name}_sd": float(row["std"])}
-        of_pair = found.setdefault((str(sampler), str(model)), {})
+        of_pair = found.setdefault((str(row["sampler"]), str(row["model"])), {})
         of_pair.update({key: value for key, value in values.items() if np.isfinite(value)})
     return found

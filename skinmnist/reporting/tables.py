@@ -16,6 +16,8 @@ from skinmnist.text import guarded_cell
 #: Characters of a file's name, and rows from which a table of LaTeX runs over pages.
 _LONGEST, _LONG = 60, 40
 _NUMBER = re.compile(r"[+-]?\d{1,3}(,\d{3})*(\.\d+)?|[+-]?\d+(\.\d+)?")
+#: What only a page can do.
+_POINTING = re.compile(r" ?\b(Rest the pointer|Point) [^.]*\.")
 _INTERVAL = re.compile(rf"([+{MINUS}]?[\d.,]+)(?:–| to )([+{MINUS}]?[\d.,]+)")
 _LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -112,24 +114,26 @@ class PageTable:
 
     def to_latex(self) -> str:
         """Write the table for LaTeX with booktabs: a float, or, of many rows, a longtable."""
-        texts = self._texts()
-        align = "".join("r" if numeric else "l" for numeric in self._numeric())
         head = " & ".join(map(latex, self.labels)) + r" \\"
-        rows = "".join(" & ".join(map(latex, row)) + " \\\\\n" for row in texts)
         caption = f"\\caption{{{latex(self.caption)}}}\\label{{tab:{self.name}}}"
-        body = f"\\toprule\n{head}\n\\midrule\n{{}}{rows}\\bottomrule\n"
-        if len(texts) > _LONG:
-            align = self._narrowed(texts)
+        if len(self.body) > _LONG:
+            texts = self._texts()
+            rows = "".join(" & ".join(map(latex, row)) + " \\\\\n" for row in texts)
             return (
                 "% Needs \\usepackage{array,booktabs,longtable}\n"
-                f"{{\\scriptsize\\setlength\\tabcolsep{{3pt}}\n\\begin{{longtable}}{{{align}}}\n{caption}\\\\\n"
-                f"{body.format(chr(92) + 'endhead' + chr(10))}\\end{{longtable}}}}\n"
+                "{\\scriptsize\\setlength\\tabcolsep{3pt}\n"
+                f"\\begin{{longtable}}{{{self._narrowed(texts)}}}\n{caption}\\\\\n"
+                f"\\toprule\n{head}\n\\midrule\n\\endhead\n{rows}\\bottomrule\n\\end{{longtable}}}}\n"
             )
+        sides = ["r" if numeric else "l" for numeric in self._numeric()]
+        cells = [[*row, *[Cell()] * (len(sides) - len(row))] for row in self.body]
+        rows = "".join(" & ".join(map(_stacked, row, sides)) + " \\\\\n" for row in cells)
         return (
             "% Needs \\usepackage{booktabs,graphicx}\n"
             f"\\begin{{table}}\n\\centering\n{caption}\n"
             "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
-            f"\\begin{{tabular}}{{{align}}}\n{body.format('')}\\end{{tabular}}}}\n\\end{{table}}\n"
+            f"\\begin{{tabular}}{{{''.join(sides)}}}\n\\toprule\n{head}\n\\midrule\n{rows}\\bottomrule\n"
+            "\\end{tabular}}\n\\end{table}\n"
         )
 
     def _narrowed(self, texts: list[list[str]]) -> str:
@@ -138,7 +142,7 @@ class PageTable:
         return "".join(
             "r"
             if numeric
-            else f">{{\\raggedright\\arraybackslash}}p{{{min(0.2, max(0.07, width / 160)):.2f}\\linewidth}}"
+            else f">{{\\raggedright\\arraybackslash}}p{{{min(0.16, max(0.06, width / 190)):.2f}\\linewidth}}"
             for width, numeric in zip(widths, self._numeric(), strict=True)
         )
 
@@ -193,6 +197,14 @@ def _joined(cell: Cell) -> str:
     if len(rest) == 1 and rest[0].startswith("±"):
         return f"{cell.main} {rest[0]}"
     return f"{cell.main} ({'; '.join(rest)})"
+
+
+def _stacked(cell: Cell, side: str) -> str:
+    """Return a cell for LaTeX, its smaller texts below it."""
+    first, *rest = [part for part in cell.parts if part] or [""]
+    below = "".join(rf"\\{{\scriptsize {latex(part)}}}" for part in rest)
+    top = rf"\begin{{tabular}}[t]{{@{{}}{side}@{{}}}}"
+    return rf"{top}{latex(first)}{below}\end{{tabular}}" if rest else latex(first)
 
 
 def _plain(text: str) -> str:
@@ -282,7 +294,8 @@ class _Reader(HTMLParser):
             self._cell.parts = [found[0], *filter(None, found[1:])]
             self._cell = None
         elif tag == "table" and self._table is not None:
-            self._table.caption = " ".join(self._table.caption.split())
+            caption = " ".join(self._table.caption.split())
+            self._table.caption = _POINTING.sub("", caption)
             self.tables.append(self._table)
             self._table = None
 

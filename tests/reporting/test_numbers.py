@@ -5,7 +5,9 @@ On an invented run, or on the folder of a run of the default grid that SKINMNIST
 
 from __future__ import annotations
 
+import csv
 import html as markup
+import io
 import json
 import os
 import re
@@ -366,3 +368,67 @@ def test_the_first_figure(html: str, folder: Path) -> None:
         columns |= {"x_sd": x.std(axis=0, ddof=1), "y_sd": y.std(axis=0, ddof=1)}
         for column, expected in columns.items():
             np.testing.assert_allclose(shown[column], expected, atol=1e-9, err_msg=f"{sampler} {mark}")
+
+
+def numbers(text: str) -> list[str]:
+    return sorted(number.replace(",", "") for number in re.findall(r"\d[\d,]*\.?\d*", text))
+
+
+def exports(html: str) -> list[dict[str, str]]:
+    found = re.search(r'<script type="application/json" id="exports">(.*?)</script>', html, flags=re.DOTALL)
+    return json.loads(found[1])
+
+
+def test_every_number_of_every_table_is_in_its_exports(html: str) -> None:
+    main = html[html.index("<main") : html.index("</main>")]
+    tables = re.findall(r"<table.*?</table>", main, flags=re.DOTALL)
+    assert len(tables) == len(exports(html)) > 10
+    for shown, formats in zip(tables, exports(html), strict=True):
+        bodies = re.findall(r"<tbody.*?</tbody>", shown, flags=re.DOTALL)
+        expected = numbers(plain(" ".join(bodies)))
+        rows = list(csv.reader(io.StringIO(formats["csv"])))[1:]
+        assert numbers(" ".join(" ".join(row) for row in rows)) == expected
+        lines = formats["markdown"].split("\n\n")[0].splitlines()[2:]
+        assert numbers(" ".join(lines)) == expected
+        latex = formats["latex"]
+        assert numbers(latex[latex.index("\\midrule") : latex.index("\\bottomrule")]) == expected
+
+
+def test_the_exported_leaderboard(html: str, by_fold: pd.DataFrame, folder: Path) -> None:
+    (text,) = [
+        one["csv"] for one in exports(html) if "Seconds per fold" in one["csv"] and "always nv" in one["csv"]
+    ]
+    board = pd.read_csv(io.StringIO(text), keep_default_na=False)
+    assert len(board) == 9 + 3 + 1
+    ends = pd.read_csv(folder / "intervals.csv", keep_default_na=False)
+    ends["sampler"] = ends["sampler"].replace("prior_correction", CONTROL)
+    ends = ends.set_index(["sampler", "model", "metric"])
+    labels = ["Macro-F1", "Balanced accuracy", "Accuracy", "Macro-AUC", "Melanoma recall"]
+    for row in board.to_dict("records")[:-1]:
+        pair = pair_of(f"{row['Sampler']} {row['Model']}")
+        for label, metric in zip(labels, METRICS, strict=True):
+            expected = [by_fold.loc[pair][metric].mean(), *ends.loc[(*pair, metric), ["low", "high"]]]
+            found = [float(row[name]) for name in (label, f"{label}, low", f"{label}, high")]
+            assert found == pytest.approx(expected, abs=6e-4)
+
+
+def test_the_exported_comparisons(html: str, folder: Path) -> None:
+    """All of comparisons.csv, whose rows other tests compute from the predictions."""
+    (text,) = [one["csv"] for one in exports(html) if "Chances" in one["csv"]]
+    shown, stored = pd.read_csv(io.StringIO(text)), pd.read_csv(folder / "comparisons.csv")
+    assert shown["Verdict"].to_list() == stored["verdict"].to_list()
+    for column, own in (("Difference", "difference"), ("95 % interval, low", "low"), ("Tests", "tests")):
+        assert shown[column].to_numpy(float) == pytest.approx(
+            stored[own].to_numpy(float), abs=6e-4, nan_ok=True
+        )
+
+
+def test_the_paragraph_of_methods(html: str, folder: Path) -> None:
+    rows = pd.read_csv(folder / "predictions.csv.gz", keep_default_na=False)
+    once = rows[(rows["sampler"] == "none") & (rows["model"] == "svm")]
+    counts = once["label"].value_counts()
+    text = " ".join(html[html.index('<blockquote class="methods"') : html.index("</blockquote>")].split())
+    assert f"{len(once):,} pictures of" in text
+    assert f"in {len(counts)} classes" in text
+    assert f"largest class has {counts.max():,} pictures and the smallest {counts.min():,}" in text
+    assert f"{once['fold'].nunique()}-fold cross-validation" in text
