@@ -314,7 +314,7 @@ class Drawing:
             "svg": {"metadata": nothing},
             "pdf": {"metadata": dict.fromkeys(("CreationDate", "Creator", "Producer"))},
         }
-        settings = {"svg.fonttype": "none", "svg.hashsalt": "skinmnist", "pdf.fonttype": 42}
+        settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "skinmnist", "pdf.fonttype": 42}
         files = []
         for kind, options in kinds.items():
             buffer = io.BytesIO()
