@@ -16,22 +16,22 @@ FOLDER = Path(__file__).parent
 PICTURES = {
     "report-answer": (
         [".lead", "#tradeoff"],
-        [".answer", ".remark", ".numbers", "#tradeoff figure", "#tradeoff ul"],
+        [".answer", ".verdict", ".strip", "#tradeoff figure"],
     ),
     "tradeoff": (["#tradeoff"], []),
     "report-checks": (
-        ["#checks", "#leaderboard"],
-        ["#checks dl", "#leaderboard figure", "#leaderboard .scroll", "#leaderboard tr.corrected"],
+        ["#leaderboard", "#checks"],
+        ["#leaderboard figure", "#leaderboard .scroll", "#leaderboard tr.corrected", "#checks dl"],
     ),
     "report-certainty": (
-        ["#equal-terms", "#sure"],
-        ["#equal-terms .scroll", "#sure figure", "#sure .scroll"],
+        ["#sure", "#recall"],
+        ["#sure .headline", "#sure ul", "#sure figure", "#recall .heat", "#recall .scores"],
     ),
 }
 WIDTH, TALLEST = 960, 6000
 SCRIPT = """
 <style>
-  nav, footer, #sure h3, #sure h3 ~ *, #sure details { display: none !important; }
+  nav, footer, h2.depth, details.fold { display: none !important; }
   body:not(:has(section.lead)) :is(#tradeoff > :not(figure), #tradeoff figcaption) { display: none; }
   body:not(:has(section.lead)) h1, body:not(:has(section.lead)) header { display: none !important; }
   .badge { position: absolute; left: -34px; top: 2px; width: 26px; height: 26px; border-radius: 50%%;

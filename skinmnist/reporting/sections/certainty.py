@@ -103,10 +103,11 @@ def _units(analysis: Analysis) -> str:
 
 @dataclass(frozen=True)
 class Claim:
-    """A name, set in bold, and what is claimed about it."""
+    """A name, set in bold, what is claimed about it, and the numbers."""
 
     subject: str
     words: str
+    numbers: str = ""
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ def _more_repeats(record: RunRecord) -> tuple[int, int]:
     return more, more * record.info.protocol.planned_folds
 
 
-def _by_verdict(outcomes: Any) -> str:
+def by_verdict(outcomes: Any) -> str:
     """Join outcomes (verdict, name, change): ``better with SMOTE (+0.113 [+0.020, +0.206]); ...``."""
     together: dict[str, list[str]] = {}
     for verdict, name, changed in outcomes:
@@ -243,7 +244,7 @@ def _about_models(analysis: Analysis) -> list[Claim]:
         Claim(
             f"{model_title(info, best)} against {model_title(info, str(other))}",
             # The bare name: the sampler may have worked in different spaces for the two.
-            _by_verdict((row["verdict"], row["sampler"], change(row)) for row in against.to_dict("records")),
+            by_verdict((row["verdict"], row["sampler"], change(row)) for row in against.to_dict("records")),
         )
         for other, against in pd.concat(seen).sort_index().groupby("against", sort=False)
     ]

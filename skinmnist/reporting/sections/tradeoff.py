@@ -17,8 +17,8 @@ from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.curves import BETWEEN_CLASSES, CURVE, FOR_MELANOMA
 from skinmnist.analysis.effects import Effect, effects
 from skinmnist.analysis.significance import AS_TRAINED
-from skinmnist.reporting.format import count, fixed, listing, model_title, pair_title, shorten
-from skinmnist.reporting.sections.certainty import Claim
+from skinmnist.reporting.format import change, count, fixed, listing, model_title, pair_title, shorten
+from skinmnist.reporting.sections.certainty import Claim, by_verdict, comparisons_with
 from skinmnist.reporting.sections.effects import summary
 from skinmnist.reporting.theme import (
     INK,
@@ -77,10 +77,15 @@ def tradeoff_claims(analysis: Analysis) -> list[Claim]:
     together: dict[str, list[Effect]] = {}
     for effect in effects(analysis.comparisons):
         together.setdefault(effect.model, []).append(effect)
+    rows = comparisons_with(analysis.comparisons)
     return [
         Claim(
             model_title(analysis.record.info, model),
             " ".join(summary(found, lambda sampler, _: printable(sampler))),
+            by_verdict(
+                (row["verdict"], printable(row["sampler"]), change(row))
+                for row in rows[rows["model"] == model].to_dict("records")
+            ),
         )
         for model, found in together.items()
     ]

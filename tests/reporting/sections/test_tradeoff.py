@@ -15,6 +15,7 @@ from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.curves import BETWEEN_CLASSES, CURVE, FOR_MELANOMA
 from skinmnist.analysis.effects import effects
 from skinmnist.experiment.run_folder.record import read_run
+from skinmnist.reporting.format import change
 from skinmnist.reporting.page import render_page
 from skinmnist.reporting.sections.tradeoff import (
     MOST_CURVES,
@@ -181,6 +182,9 @@ def test_sentences_carry_what_the_verdicts_do(analysis) -> None:
         for effect in found:
             sentence = next(part for part in claim.words.split(". ") if effect.sampler in part)
             assert sentence.lower().startswith(effect.conclusion)
+            row = effect.rows["as_trained", "macro_f1"]
+            assert f"{effect.sampler} ({change(row)})" in claim.numbers
+            assert row["verdict"] in claim.numbers
 
 
 def test_nothing_is_claimed_without_a_reference(make_run) -> None:
