@@ -165,7 +165,13 @@ class PriorCorrection(_Decision):
         return mix / mix.sum()
 
     def predict_proba(self, X: Any) -> _Floats:
-        """Return the probabilities at the wanted class mix, shape (m, k)."""
+        """Return the probabilities at the wanted class mix, shape (m, k).
+
+        Examples
+        --------
+        >>> corrected.predict_proba(X[:2]).sum(axis=1).round(6).tolist()
+        [1.0, 1.0]
+        """
         trained = super().predict_proba(X)
         return change_prior(trained, self.training_prior_, self.wanted_prior_)
 
@@ -258,7 +264,13 @@ class TunedPrior(_Decision):
         return float(metric(labels, self.classes_[probabilities.argmax(axis=1)]))
 
     def predict_proba(self, X: Any) -> _Floats:
-        """Return the probabilities at the chosen class mix, shape (m, k)."""
+        """Return the probabilities at the chosen class mix, shape (m, k).
+
+        Examples
+        --------
+        >>> tuned.predict_proba(X).shape
+        (500, 2)
+        """
         return self._flatten(super().predict_proba(X), self.exponent_)
 
 
@@ -306,7 +318,13 @@ class CostSensitiveDecision(_Decision):
         return self
 
     def expected_costs(self, X: Any) -> _Floats:
-        """Return the expected cost of each decision, shape (m, k)."""
+        """Return the expected cost of each decision, shape (m, k).
+
+        Examples
+        --------
+        >>> bool((careful.expected_costs(X).argmin(axis=1) == careful.predict(X)).all())
+        True
+        """
         return np.asarray(self.predict_proba(X) @ self.cost_matrix_)
 
     def _decide(self, probabilities: _Floats) -> npt.NDArray[np.intp]:
@@ -401,5 +419,11 @@ class ConformalSets(_Decision):
         return next(iter(splitter.split(np.zeros(len(labels)), labels, groups)))
 
     def predict_sets(self, X: Any) -> npt.NDArray[np.bool_]:
-        """Return which classes are in the set of each row, shape (m, k); the likeliest always is."""
+        """Return which classes are in the set of each row, shape (m, k); the likeliest always is.
+
+        Examples
+        --------
+        >>> conformal.predict_sets(X[:1]).tolist()
+        [[True, False, False]]
+        """
         return conformal_sets(self.predict_proba(X), self.thresholds_)

@@ -74,7 +74,13 @@ class Run(RunRecord):
 
     @classmethod
     def of(cls, found: RunRecord) -> Self:
-        """Return a record as a run, with what it has read so far."""
+        """Return a record as a run, with what it has read so far.
+
+        Examples
+        --------
+        >>> Run.of(run).pairs == run.pairs
+        True
+        """
         run = cls.__new__(cls)
         vars(run).update(vars(found))
         if (external := vars(run).get("external")) is not None:

@@ -1,7 +1,5 @@
 """Decisions as estimators: scikit-learn's own checks, and what each does beside a few lines."""
 
-import doctest
-
 import numpy as np
 import pytest
 from sklearn.datasets import make_classification
@@ -12,7 +10,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skinmnist import decisions
 from skinmnist.decisions import ConformalSets, CostSensitiveDecision, PriorCorrection, TunedPrior
 
 EVERY = [PriorCorrection, TunedPrior, CostSensitiveDecision, ConformalSets]
@@ -22,12 +19,6 @@ EVERY = [PriorCorrection, TunedPrior, CostSensitiveDecision, ConformalSets]
 @parametrize_with_checks([decision(LogisticRegression()) for decision in EVERY])
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
-
-
-def test_examples():
-    found = doctest.testmod(decisions)
-    assert found.attempted > 20
-    assert found.failed == 0
 
 
 @pytest.fixture(scope="module")

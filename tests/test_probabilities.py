@@ -1,11 +1,8 @@
 """What follows from probabilities, beside sums written out and simulated truths."""
 
-import doctest
-
 import numpy as np
 import pytest
 
-from skinmnist import probabilities
 from skinmnist.probabilities import (
     change_prior,
     cheapest,
@@ -14,12 +11,6 @@ from skinmnist.probabilities import (
     conformal_thresholds,
     flatten_prior,
 )
-
-
-def test_examples():
-    found = doctest.testmod(probabilities)
-    assert found.attempted > 5
-    assert found.failed == 0
 
 
 def test_probabilities_without_the_prior_by_hand():

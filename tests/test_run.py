@@ -1,6 +1,5 @@
 """A comparison from Python: what it leaves, and what a run shows."""
 
-import doctest
 import inspect
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from fake_runs import make_run
 
 from skinmnist import InputError, Progress, facts, make_lesions, read_run, run_comparison, write_report
-from skinmnist import run as run_module
 from skinmnist.analysis.analyze import TABLES, analyze_run
 from skinmnist.console import progress as progress_module
 from skinmnist.experiment import comparison
@@ -75,23 +73,13 @@ def test_it_is_called_as_the_comparison_is():
 
 @pytest.fixture(scope="module")
 def run():
-    """A run without a folder: the one of the examples."""
+    """A run without a folder."""
     return run_comparison(
         make_lesions(120, size=8), ["none", "SMOTE"], ["logistic_regression", "dummy"], folds=3, jobs=1
     )
 
 
-def test_the_examples_are_true(run):
-    examples = [
-        test
-        for test in doctest.DocTestFinder().find(run_module, extraglobs={"run": run})
-        if test.name != "skinmnist.run.Run"  # It makes this run.
-    ]
-    runner = doctest.DocTestRunner()
-    for test in examples:
-        runner.run(test)
-    assert runner.summarize().attempted > 4
-    assert not runner.summarize().failed
+def test_pairs_are_in_the_order_of_the_grid(run):
     assert run.pairs == [(s, m) for s in ("none", "SMOTE") for m in ("logistic_regression", "dummy")]
 
 

@@ -125,6 +125,16 @@ def load_hmnist(
     ------
     InputError
         One sentence that names the file, row and column of the first fault.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skinmnist import load_hmnist
+    >>> frame = pd.DataFrame(np.arange(4 * 192).reshape(4, 192) % 256).add_prefix("pixel")
+    >>> frame.assign(label=[0, 1, 1, 0]).to_csv("moles.csv", index=False)
+    >>> load_hmnist("moles.csv", classes=["nv", "mel"])
+    <PixelTable moles: 4 pictures of 8 x 8 x 3, lesions unknown, 2 classes>
     """
     table = in_own_folder(Path(path))
     about = read_about(table)

@@ -64,6 +64,21 @@ def load_table(
     ------
     InputError
         One sentence that says what is wrong with the file.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinmnist import load_table
+    >>> arrays = {}
+    >>> for part, n in (("train", 8), ("val", 2), ("test", 4)):
+    ...     arrays[f"{part}_images"] = np.zeros((n, 28, 28), np.uint8)
+    ...     arrays[f"{part}_labels"] = np.arange(n)[:, None] % 2
+    >>> np.savez("breastmnist.npz", **arrays)
+    >>> table = load_table("breastmnist.npz")
+    >>> table
+    <PixelTable breastmnist: 14 pictures of 28 x 28 x 1, lesions unknown, 2 classes>
+    >>> table.class_names, table.parts[[0, 8, 10]].tolist()
+    (('malignant', 'normal, benign'), ['train', 'val', 'test'])
     """
     for layout in LAYOUTS.values():
         alone = layout.is_table and layout.read is not load_hmnist  # A CSV may have metadata beside it.

@@ -60,6 +60,17 @@ class PixelTable:
     notes : tuple of str
         What a reader of scores must know of how the table was read: where class names come from, which
         lesions are unknown.
+
+    Examples
+    --------
+    >>> from skinmnist import make_lesions
+    >>> table = make_lesions(70, size=8)
+    >>> table
+    <PixelTable synthetic: 70 pictures of 8 x 8 x 3, 57 lesions, 7 classes>
+    >>> table.n_lesions
+    57
+    >>> dict(zip(table.class_names, table.class_counts.tolist(), strict=True))
+    {'akiec': 5, 'bcc': 5, 'bkl': 8, 'df': 5, 'nv': 34, 'vasc': 5, 'mel': 8}
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -224,6 +235,13 @@ class PixelTable:
 
         Clinical columns do not count: no model of pictures sees them, so a change of the metadata does not
         make finished cells stale. Models that use them add them to their own identity.
+
+        Examples
+        --------
+        >>> table.digest() == make_lesions(70, size=8).digest()
+        True
+        >>> table.digest() == make_lesions(70, size=8, random_state=1).digest()
+        False
         """
         state = hashlib.sha256(repr((self.shape, self.class_names, self.pixels.shape)).encode())
         state.update(np.ascontiguousarray(self.pixels).data)
@@ -239,6 +257,12 @@ class PixelTable:
         ------
         InputError
             Where a class would lose its last row.
+
+        Examples
+        --------
+        >>> by_class = table.take(np.argsort(table.labels, kind="stable"))
+        >>> by_class.labels[:6].tolist()
+        [0, 0, 0, 0, 0, 1]
         """
         return replace(
             self,
@@ -254,12 +278,25 @@ class PixelTable:
 
 
 def to_images(rows: npt.NDArray[np.generic], shape: tuple[int, int, int]) -> npt.NDArray[np.generic]:
-    """Reshape flat rows ``(n, h*w*c)`` to pictures ``(n, h, w, c)`` without copying."""
+    """Reshape flat rows ``(n, h*w*c)`` to pictures ``(n, h, w, c)`` without copying.
+
+    Examples
+    --------
+    >>> to_images(np.arange(24).reshape(2, 12), (2, 2, 3)).shape
+    (2, 2, 2, 3)
+    """
     return rows.reshape(len(rows), *shape)
 
 
 def to_rows(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Reshape pictures ``(n, h, w, c)`` to flat rows ``(n, h*w*c)``; the inverse of `to_images`."""
+    """Reshape pictures ``(n, h, w, c)`` to flat rows ``(n, h*w*c)``; the inverse of `to_images`.
+
+    Examples
+    --------
+    >>> rows = np.arange(24).reshape(2, 12)
+    >>> np.array_equal(to_rows(to_images(rows, (2, 2, 3))), rows)
+    True
+    """
     return images.reshape(len(images), -1)
 
 
@@ -315,6 +352,14 @@ def sample_rows(
     ------
     InputError
         If `n_rows` is less than the number of classes.
+
+    Examples
+    --------
+    >>> from skinmnist import make_lesions
+    >>> table = make_lesions(200, size=8)
+    >>> sample = table.take(sample_rows(table, 50))
+    >>> len(sample) <= 50, len(sample.class_names)
+    (True, 7)
     """
     n_classes = len(table.class_names)
     if n_rows < n_classes:

@@ -67,7 +67,22 @@ PICTURES_PER_CLASS = 12
 
 
 class Progress(CellProgress, Protocol):
-    """Receives the events of a run."""
+    """Receives the events of a run.
+
+    Examples
+    --------
+    >>> from skinmnist import Progress, make_lesions, run_comparison
+    >>> class Plain(Progress):
+    ...     def planned(self, cells, stored, notes):
+    ...         print(f"{len(cells)} cells, {stored} stored")
+    ...     def finished(self, outcome, seconds_left):
+    ...         print(outcome.cell)
+    >>> table = make_lesions(60, size=8)
+    >>> run = run_comparison(table, ["none"], ["dummy"], folds=2, jobs=1, progress=Plain())
+    2 cells, 0 stored
+    none x dummy, repeat 0, fold 0
+    none x dummy, repeat 0, fold 1
+    """
 
     def found(self, result: CellResult) -> None:
         """Receive a cell that was stored before."""

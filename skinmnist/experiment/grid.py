@@ -60,6 +60,12 @@ def resolve_samplers(
     """Return the samplers asked for, by name; the counterpart of `resolve_models`.
 
     A ``sampling_strategy`` may name classes, by `class_names` in the order of their codes.
+
+    Examples
+    --------
+    >>> from imblearn.over_sampling import SMOTE
+    >>> list(resolve_samplers(["none", "smoteenn", SMOTE(k_neighbors=2)]))
+    ['none', 'SMOTEENN', 'SMOTE']
     """
     return _resolve(samplers, "sampler", partial(_as_sampler, class_names=class_names))
 
@@ -75,6 +81,15 @@ def plan_cells(
 
     With `fused`, every pair is followed by the same with clinical columns. Returns the cells, and one
     sentence for each pair that is not planned.
+
+    Examples
+    --------
+    >>> samplers, models = resolve_samplers(["none", "focal_loss"]), resolve_models(["svm"])
+    >>> cells, notes = plan_cells(samplers, models, repeats=1, folds=2)
+    >>> [str(cell) for cell in cells]
+    ['none x svm, repeat 0, fold 0', 'none x svm, repeat 0, fold 1']
+    >>> notes
+    ['focal_loss with svm is not planned: svm cannot take it']
     """
     cells, notes = [], []
     for sampler in sorted_samplers(samplers):

@@ -26,6 +26,17 @@ class HeldOut:
         Codes of the true and of the predicted classes.
     probabilities : ndarray of shape (m, k), float64
         Their rows sum to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinmnist import HeldOut
+    >>> probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
+    >>> held_out = HeldOut(np.array([0, 0, 1]), probabilities.argmax(axis=1), probabilities)
+    >>> held_out.counts.tolist()
+    [[1, 1], [0, 1]]
+    >>> held_out.areas.round(2).tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
     """
 
     labels: npt.NDArray[np.int64]
@@ -61,6 +72,17 @@ class Metric:
     compute : callable
         `HeldOut` -> float; None where these predictions cannot give the score.
     lower_is_better : bool
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinmnist import HeldOut, Metric
+    >>> def missed(held_out):
+    ...     return float((held_out.predicted[held_out.labels == 1] != 1).mean())
+    >>> metric = Metric("Share of class 1 that is missed; lower is better.", missed, lower_is_better=True)
+    >>> probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+    >>> metric.compute(HeldOut(np.array([0, 1, 1]), probabilities.argmax(axis=1), probabilities))
+    0.5
     """
 
     title: str
@@ -75,6 +97,12 @@ def expected_calibration_error(
 
     Bins are ``(i/n, (i+1)/n]``, each weighted by its share of the pictures (Naeini, Cooper & Hauskrecht,
     AAAI 2015; Guo et al., ICML 2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> expected_calibration_error(np.array([0, 0]), np.array([[0.9, 0.1], [0.1, 0.9]]))
+    0.4
     """
     top = probabilities.max(axis=1)
     correct = (probabilities.argmax(axis=1) == labels).astype(float)
@@ -94,6 +122,14 @@ def score(
 
     A score that these predictions cannot give is absent: the recall of a class that is not among the
     labels, the precision of a class that was never predicted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> labels, probabilities = np.array([0, 1]), np.array([[0.8, 0.2], [0.7, 0.3]])
+    >>> scores = score(labels, probabilities.argmax(axis=1), probabilities, ["nv", "mel"])
+    >>> scores["accuracy"], scores["recall_mel"], "precision_mel" in scores
+    (0.5, 0.0, False)
     """
     held_out = HeldOut(labels, predicted, probabilities)
     scores = {name: metric.compute(held_out) for name, metric in {**METRICS, **(more or {})}.items()}
@@ -108,20 +144,41 @@ def score(
 def confusion_matrix(
     labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.integer], n_classes: int
 ) -> npt.NDArray[np.int64]:
-    """Count pictures by true and predicted class, shape (k, k)."""
+    """Count pictures by true and predicted class, shape (k, k).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
+    [[1, 1], [0, 1]]
+    """
     places = labels * n_classes + predicted
     return np.bincount(places, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
 def macro_f1(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Return the macro-F1 of confusion counts (..., k, k), over the classes that are true or predicted."""
+    """Return the macro-F1 of confusion counts (..., k, k), over the classes that are true or predicted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> macro_f1(np.array([[1, 1], [0, 1]])).round(3).item()
+    0.667
+    """
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     either = counts.sum(axis=-1) + counts.sum(axis=-2)
     return _mean_over(2 * hits / np.maximum(either, 1), either > 0)
 
 
 def balanced_accuracy(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Return the mean recall of confusion counts (..., k, k), over the classes that are true."""
+    """Return the mean recall of confusion counts (..., k, k), over the classes that are true.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> balanced_accuracy(np.array([[1, 1], [0, 1]])).item()
+    0.75
+    """
     hits, true = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
     return _mean_over(hits / np.maximum(true, 1), true > 0)
 
@@ -154,6 +211,12 @@ def ranking_areas(truth: npt.NDArray[np.bool_], values: npt.NDArray[np.float64])
 
     scikit-learn's two functions give the same, but spend most of a report's time on validating their
     input. `truth` holds both values; equal values share one threshold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ranking_areas(np.array([True, False, True]), np.array([0.9, 0.5, 0.6]))
+    (1.0, 1.0)
     """
     order = np.argsort(-values, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)
@@ -218,7 +281,13 @@ LOWER_IS_BETTER = frozenset(name for name, metric in METRICS.items() if metric.l
 
 
 def metric_names(class_names: Sequence[str]) -> list[str]:
-    """Every metric in the order of ``scores.csv``."""
+    """Every metric in the order of ``scores.csv``.
+
+    Examples
+    --------
+    >>> metric_names(["nv", "mel"])[-4:]
+    ['recall_nv', 'recall_mel', 'precision_nv', 'precision_mel']
+    """
     per_class = [f"{kind}_{name}" for kind in ("recall", "precision") for name in class_names]
     return [*METRICS, *per_class]
 

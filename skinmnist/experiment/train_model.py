@@ -62,6 +62,15 @@ class TrainedModel:
         Of its file.
     notes : tuple of str
         What had to be done otherwise than asked.
+
+    Examples
+    --------
+    >>> from skinmnist import load_classifier, make_lesions, train_model
+    >>> table = make_lesions(120, size=8)
+    >>> trained = train_model(table, "dummy")
+    >>> trained.save("lesions.skm")
+    >>> load_classifier("lesions.skm")
+    <Classifier: Class frequencies only, 8 x 8 x 3, akiec, bcc, bkl, df, nv, vasc, mel>
     """
 
     content: bytes
@@ -81,7 +90,13 @@ class TrainedModel:
         write_atomically(Path(path), self.content)
 
     def predict_proba(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return what the model in memory answers to pixel rows, and its file must answer, too."""
+        """Return what the model in memory answers to pixel rows, and its file must answer, too.
+
+        Examples
+        --------
+        >>> trained.predict_proba(table.pixels[:2]).round(2)[0].tolist()
+        [0.04, 0.05, 0.11, 0.04, 0.61, 0.04, 0.11]
+        """
         return self._trained.answer(_inputs(rows, self._shape, self._trained.spec))
 
 
@@ -168,6 +183,13 @@ def train_model(
     InputError
         Where the model cannot be exported: before anything is trained, but for a model that has
         grown too large.
+
+    Examples
+    --------
+    >>> from skinmnist import make_lesions, train_model
+    >>> trained = train_model(make_lesions(120, size=8), "logistic_regression", "class_weight")
+    >>> trained.notes
+    ()
     """
     check_exportable(table)
     model, spec, sampler, resampler = choose_pair(model, sampler)

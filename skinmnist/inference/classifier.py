@@ -119,12 +119,24 @@ class Prediction:
         return f"undecided: {', '.join(listed[:-1])} or {listed[-1]}"
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
-        """Return the k most probable classes with their probabilities, most probable first."""
+        """Return the k most probable classes with their probabilities, most probable first.
+
+        Examples
+        --------
+        >>> [name for name, share in prediction.top(2)]
+        ['bcc', 'df']
+        """
         ordered = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
         return ordered[: max(k, 0)]
 
     def to_dict(self, k: int | None = None) -> dict[str, Any]:
-        """Return a JSON-serializable dict of everything but the pixels; `k` adds the ``top`` k classes."""
+        """Return a JSON-serializable dict of everything but the pixels; `k` adds the ``top`` k classes.
+
+        Examples
+        --------
+        >>> prediction.to_dict()["candidates"]
+        ['bcc', 'df']
+        """
         content: dict[str, Any] = {
             "answer": self.answer,
             "undecided": self.undecided,
@@ -189,6 +201,17 @@ class Classifier:
         ``(height, width, channels)`` of the pictures that the model receives.
     class_names, full_names : tuple of str
         Short and full names of the classes, in code order.
+
+    Examples
+    --------
+    >>> from skinmnist import load_classifier, make_lesions, train_model
+    >>> table = make_lesions(120, size=8)
+    >>> train_model(table, "dummy").save("lesions.skm")
+    >>> classifier = load_classifier("lesions.skm")
+    >>> classifier.shape
+    (8, 8, 3)
+    >>> classifier.class_names
+    ('akiec', 'bcc', 'bkl', 'df', 'nv', 'vasc', 'mel')
     """
 
     def __init__(self, model: ModelFile) -> None:
@@ -225,6 +248,11 @@ class Classifier:
         ------
         InputError
             If the rows have the wrong length or type.
+
+        Examples
+        --------
+        >>> classifier.predict_proba(table.pixels[:2]).shape
+        (2, 7)
         """
         rows = np.asarray(rows)
         length = int(np.prod(self.shape))
@@ -247,11 +275,23 @@ class Classifier:
         ------
         InputError
             If the picture cannot be opened.
+
+        Examples
+        --------
+        >>> classifier.classify(table.pixels[0].reshape(table.shape)).label
+        'nv'
         """
         return self._predictions(self._row(image)[None])[0]
 
     def classify_many(self, images: Iterable[Any]) -> list[Prediction | InputError]:
-        """Classify several pictures, returning an InputError in place of each that cannot be opened."""
+        """Classify several pictures, returning an InputError in place of each that cannot be opened.
+
+        Examples
+        --------
+        >>> answers = classifier.classify_many([table.pixels[0].reshape(table.shape), b"no picture"])
+        >>> [type(answer).__name__ for answer in answers]
+        ['Prediction', 'InputError']
+        """
         results: list[Prediction | InputError] = []
         waiting = iter(images)
         while chunk := [self._row_or_error(image) for image in itertools.islice(waiting, CHUNK_PICTURES)]:
@@ -268,11 +308,22 @@ class Classifier:
         ndarray of shape (height, width), float64
             Drop in the probability of the predicted class when a patch around each pixel is covered; negative
             where the probability rises. See `skinmnist.inference.occlusion.occlusion_map`.
+
+        Examples
+        --------
+        >>> classifier.explain(table.pixels[0].reshape(table.shape)).shape
+        (8, 8)
         """
         return occlusion_map(self.predict_proba, self._row(image), self.shape)
 
     def explain_picture(self, image: Any) -> bytes:
-        """Return the map of `explain`, drawn over the enlarged picture, as PNG."""
+        """Return the map of `explain`, drawn over the enlarged picture, as PNG.
+
+        Examples
+        --------
+        >>> classifier.explain_picture(table.pixels[0].reshape(table.shape))[1:4]
+        b'PNG'
+        """
         row = self._row(image)
         return draw_explanation(row.reshape(self.shape), occlusion_map(self.predict_proba, row, self.shape))
 
@@ -322,6 +373,13 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     ------
     InputError
         If the file is damaged or is not a model file that this version can read.
+
+    Examples
+    --------
+    >>> from skinmnist import load_classifier, make_lesions, train_model
+    >>> train_model(make_lesions(120, size=8), "dummy").save("lesions.skm")
+    >>> load_classifier("lesions.skm").title
+    'Class frequencies only'
     """
     return Classifier(read_model(path))
 
@@ -347,6 +405,14 @@ def classify_image(
     ------
     InputError
         If a single picture cannot be opened, or no model is found.
+
+    Examples
+    --------
+    >>> from skinmnist import classify_image, make_lesions, train_model
+    >>> table = make_lesions(120, size=8)
+    >>> train_model(table, "dummy").save("lesions.skm")
+    >>> classify_image(table.pixels[0].reshape(table.shape), "lesions.skm").name
+    'Melanocytic nevus'
     """
     classifier = model if isinstance(model, Classifier) else _load(model)
     if isinstance(image, list | tuple) or (isinstance(image, np.ndarray) and image.ndim == 4):

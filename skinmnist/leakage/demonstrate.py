@@ -124,6 +124,13 @@ def demonstrate_leaks(
         For arguments that make no comparison.
     KeyboardInterrupt
         After what is finished has been stored.
+
+    Examples
+    --------
+    >>> from skinmnist import demonstrate_leaks, make_lesions
+    >>> shown = demonstrate_leaks(make_lesions(80, size=8), ["dummy"], folds=3, jobs=1)
+    >>> shown.scores["leak"].unique().tolist()
+    ['resampling_before_the_split', 'lesions_in_both_folds', 'tuning_on_the_test_fold']
     """
     notes = list(notes)
     if models is None:

@@ -80,6 +80,14 @@ class Demonstration:
         What was left out, in words.
     titles : mapping of str to str
         Of the models.
+
+    Examples
+    --------
+    >>> from skinmnist import Demonstration
+    >>> row = ("lesions_in_both_folds", "none", "svm", "macro_f1", 0.5, 0.25)
+    >>> shown = Demonstration(pd.DataFrame([row], columns=LEAK_COLUMNS), notes=(), titles={"svm": "SVM"})
+    >>> (shown.scores["leaky"] - shown.scores["honest"]).item()
+    0.25
     """
 
     scores: pd.DataFrame

@@ -152,7 +152,13 @@ def make_published(
 
 
 def find_preset(name: str) -> Path:
-    """Return the file that a path names, or the preset of that name in this folder or in `FOLDER`."""
+    """Return the file that a path names, or the preset of that name in this folder or in `FOLDER`.
+
+    Examples
+    --------
+    >>> find_preset("kfold_cnn").name
+    'kfold_cnn.toml'
+    """
     path = Path(name)
     if path.is_file():
         return path
@@ -177,7 +183,14 @@ def _is_preset(path: Path) -> bool:
 
 
 def read_preset(path: str | Path) -> Preset:
-    """Read a preset; InputError where it is unreadable, or a key or value is none of a preset's."""
+    """Read a preset; InputError where it is unreadable, or a key or value is none of a preset's.
+
+    Examples
+    --------
+    >>> preset = read_preset(find_preset("kfold_cnn"))
+    >>> preset.head.sampler, preset.head.folds, list(preset.models())
+    ('RandomOverSampler', 3, ['kfold_cnn'])
+    """
     path = Path(path)
     try:
         content = tomllib.loads(path.read_bytes().decode("utf-8"))

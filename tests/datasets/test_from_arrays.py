@@ -1,6 +1,5 @@
 """Tables of a user's own arrays: what is understood, what is noted, and what is refused."""
 
-import doctest
 import re
 
 import numpy as np
@@ -12,17 +11,12 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from skinmnist import PixelTable
-from skinmnist.datasets import from_arrays, table
 from skinmnist.datasets.from_arrays import as_table
 from skinmnist.errors import InputError
 
 RNG = np.random.default_rng(0)
 LEVELS = RNG.integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
 LABELS = ["nv", "mel", "nv", "bkl", "mel", "nv"]
-
-
-def test_the_examples_run():
-    assert doctest.testmod(from_arrays).failed == doctest.testmod(table).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What `run_comparison` takes as scikit-learn does: arrays, splitters, estimators, names of arguments."""
 
-import doctest
 import gzip
 import re
 
@@ -18,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skinmnist import PixelTable, run_comparison
 from skinmnist.errors import InputError
-from skinmnist.experiment import comparison, grid, splits
+from skinmnist.experiment import comparison
 from skinmnist.experiment.grid import resolve_models, resolve_samplers
 
 DIGITS = load_digits()
@@ -43,11 +42,6 @@ def contents(run):
     return (run.folder / "scores.csv").read_bytes(), gzip.decompress(
         (run.folder / "predictions.csv.gz").read_bytes()
     )
-
-
-@pytest.mark.parametrize("module", [comparison, grid, splits], ids=lambda module: module.__name__)
-def test_the_examples_run(module):
-    assert doctest.testmod(module).failed == 0
 
 
 def test_digits_from_arrays_to_scores(run):

@@ -1,6 +1,5 @@
 """Metrics by name, function and scorer, against scikit-learn's own functions on the same predictions."""
 
-import doctest
 import re
 from functools import partial
 
@@ -12,7 +11,6 @@ from sklearn.naive_bayes import GaussianNB
 
 from skinmnist import PixelTable, run_comparison
 from skinmnist.errors import InputError
-from skinmnist.experiment import scorers
 from skinmnist.experiment.metrics import HeldOut, Metric
 from skinmnist.experiment.run_folder import record
 from skinmnist.experiment.scorers import resolve_metrics
@@ -28,10 +26,6 @@ def answers(n_classes=3, seed=0):
     labels = rng.integers(0, n_classes, 150)
     probabilities = (rng.dirichlet(np.ones(n_classes), 150) + np.eye(n_classes)[labels]) / 2
     return HeldOut(labels, probabilities.argmax(axis=1), probabilities)
-
-
-def test_the_examples_run():
-    assert doctest.testmod(scorers).failed == 0
 
 
 def sharpness(labels, predicted, probabilities):

@@ -1,7 +1,5 @@
 """The figures of the report one by one."""
 
-import doctest
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +9,6 @@ from PIL import Image
 
 from skinmnist import InputError, make_lesions, read_run, run_comparison
 from skinmnist.experiment.run_folder.record import read_mistakes
-from skinmnist.reporting import plots
 from skinmnist.reporting.sections.outcomes import confusion_figure
 from skinmnist.reporting.theme import headed
 
@@ -45,12 +42,6 @@ def test_each_is_a_figure_that_a_notebook_shows(run):
             assert len(picture.convert("L").getcolors(256)) > 10, f"{name} is blank"
     # Matplotlib chooses its backend when it saves.
     assert [name for name in before if rcParams[name] != before[name]] in ([], ["backend"])
-
-
-def test_the_examples_are_true(run):
-    found = doctest.testmod(plots, extraglobs={"run": run})
-    assert found.attempted > 6
-    assert not found.failed
 
 
 def test_a_confusion_matrix_is_that_of_the_predictions(run):

@@ -143,6 +143,14 @@ def make_lesions(
     ------
     InputError
         Where an argument is out of the range above.
+
+    Examples
+    --------
+    >>> from skinmnist import make_lesions
+    >>> make_lesions(100, size=8)
+    <PixelTable synthetic: 100 pictures of 8 x 8 x 3, 80 lesions, 7 classes>
+    >>> make_lesions(70, [1, 1, 1, 1, 1, 1, 1], size=8).class_counts.tolist()
+    [10, 10, 10, 10, 10, 10, 10]
     """
     shares = _shares(class_weights)
     height, width = _sides(size)

@@ -38,6 +38,14 @@ class Limits:
     ------
     InputError
         For limits that are not above 0, or beyond any machine.
+
+    Examples
+    --------
+    >>> from skinmnist import Limits
+    >>> Limits(seconds=600, megabytes=4096)
+    Limits(seconds=600, megabytes=4096)
+    >>> bool(Limits())  # No limit.
+    False
     """
 
     seconds: float | None = None

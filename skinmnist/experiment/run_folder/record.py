@@ -69,6 +69,15 @@ class RunRecord:
     pictures : ndarray of shape (m, height, width, channels), uint8
         A few pictures of each class.
     picture_labels : ndarray of shape (m,), int64
+
+    Examples
+    --------
+    >>> from skinmnist import make_lesions, run_comparison
+    >>> record = run_comparison(make_lesions(60, size=8), ["none"], ["dummy"], folds=2, jobs=1)
+    >>> [str(result.cell) for result in record.results]
+    ['none x dummy, repeat 0, fold 0', 'none x dummy, repeat 0, fold 1']
+    >>> record.info.table.rows, len(record.predictions), record.failures
+    (60, 60, ())
     """
 
     folder: Path
@@ -110,7 +119,13 @@ class RunRecord:
         return read_external(self)
 
     def load(self) -> Self:
-        """Read what is otherwise read when it is needed, for a folder that is about to go."""
+        """Read what is otherwise read when it is needed, for a folder that is about to go.
+
+        Examples
+        --------
+        >>> record.load() is record
+        True
+        """
         _ = self.lesions, self.patients, self.mistake_pictures
         if self.external is not None:
             self.external.load()

@@ -40,7 +40,14 @@ _LEAST_FIT, _FEWEST_PAIRS = 0.65, 20
 
 @dataclass(frozen=True)
 class Request:
-    """The command to repeat a run, and whether it is only a quick look."""
+    """The command to repeat a run, and whether it is only a quick look.
+
+    Examples
+    --------
+    >>> from skinmnist import Request
+    >>> Request("skinmnist compare --quick", quick=True)
+    Request(command='skinmnist compare --quick', quick=True)
+    """
 
     command: str = "run_comparison(...)"
     quick: bool = False
