@@ -77,7 +77,7 @@ def make_cell(
         counts_after=balanced.astype(float),
         natural_mix=counts / counts.sum(),
         training_mix=balanced / balanced.sum(),
-        notes=("SMOTE: k_neighbors lowered from 5 to 4, for the smallest class has 5 training rows",)
+        notes=("SMOTE: k_neighbors lowered from 5 to 4, because the smallest class has 5 training rows",)
         if smote
         else (),
         history=history,

@@ -1,4 +1,4 @@
-"""Networks and their training as data: what a preset declares, checked before anything is built."""
+"""Networks and their training as data: the content of a preset, checked before anything is built."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from skinmnist.errors import InputError
 from skinmnist.text import shown
 
-#: What a layer is called, and the further keys that it takes beside its own.
+#: Kinds of layers, and the additional keys that each takes.
 LAYER_KEYS = {
     "convolution": ("kernel", "padding"),
     "max_pool": (),
@@ -20,7 +20,7 @@ LAYER_KEYS = {
 }
 #: The largest number that a preset may hold.
 _MOST = 10**9
-#: The layers that batch normalisation may be put behind.
+#: The layers that batch normalisation may follow.
 NORMALISABLE = ("convolution", "max_pool", "dense")
 
 
@@ -30,7 +30,7 @@ class Layer:
 
     #: One of `LAYER_KEYS`.
     kind: str
-    #: Filters of a convolution, side of a pool, share of a dropout, units of a dense layer; else 1.
+    #: Filters of a convolution, side of a pool, rate of a dropout, units of a dense layer; else 1.
     value: float = 1.0
     #: Side of a convolution's kernel, and its padding.
     kernel: int = 3
@@ -46,44 +46,44 @@ class Blueprint:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How pictures are changed at random in training, as Keras' own layers do it."""
+    """Random changes of pictures in training, as made by the layers of Keras."""
 
-    #: Largest turn, in degrees.
+    #: Largest rotation, in degrees.
     rotation: float = 0.0
-    #: Largest change, as a share: of the size, of the sides, of the sides, of the range of a pixel.
+    #: Largest change, as a share of the size, of the sides, of the sides, and of the range of a pixel.
     zoom: float = 0.0
     shift: float = 0.0
     shear: float = 0.0
     brightness: float = 0.0
     #: Or horizontal, vertical, horizontal_and_vertical.
     flip: str = ""
-    #: Change only a sampler's copies, and leave every first picture as it is: balancing by augmented copies.
+    #: Change only the copies made by a sampler and keep the originals: balancing by augmented copies.
     copies_only: bool = False
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained: Adam on the sparse categorical cross-entropy."""
+    """Training settings: Adam on the sparse categorical cross-entropy."""
 
     epochs: int = 10
     batch_size: int = 64
     learning_rate: float = 1e-3
     #: What callbacks monitor on the validation set: loss or accuracy.
     monitor: str = "loss"
-    #: Epochs without a better value after which Keras' ``ReduceLROnPlateau`` multiplies the learning rate by
-    #: `rate_factor`, and after which its ``EarlyStopping`` ends the run with the best weights.
+    #: Epochs without improvement after which Keras' ``ReduceLROnPlateau`` multiplies the learning rate by
+    #: `rate_factor`, and after which its ``EarlyStopping`` ends the run and restores the best weights.
     rate_patience: int | None = None
     stop_patience: int | None = None
     rate_factor: float = 0.5
 
     @property
     def needs_validation(self) -> bool:
-        """Whether it takes a validation set."""
+        """Whether training needs a validation set."""
         return self.rate_patience is not None or self.stop_patience is not None
 
 
 def read_blueprint(layers: Sequence[Mapping[str, Any]], batch_norm_after: Sequence[str] = ()) -> Blueprint:
-    """Read the layers that a preset declares; InputError where they make no network.
+    """Read the layers that a preset declares; InputError if they do not form a network.
 
     Each has exactly one key of `LAYER_KEYS`, such as ``{"convolution": 64, "kernel": 3, "padding": "same"}``
     or ``{"flatten": True}``. Batch normalisation follows each layer of the kinds `batch_norm_after`.
@@ -96,14 +96,14 @@ def read_blueprint(layers: Sequence[Mapping[str, Any]], batch_norm_after: Sequen
     unknown = [kind for kind in batch_norm_after if kind not in NORMALISABLE]
     if unknown:
         raise InputError(
-            f"a network received batch_norm_after {shown(unknown[0])}; choose of {', '.join(NORMALISABLE)}"
+            f"a network received batch_norm_after {shown(unknown[0])}; choose from {', '.join(NORMALISABLE)}"
         )
     kinds = [layer.kind for layer in found]
     behind = kinds[kinds.index("flatten") :] if "flatten" in kinds else []
     if kinds.count("flatten") != 1 or any(kind in ("convolution", "max_pool") for kind in behind):
         raise InputError(
             f"a network received the layers {', '.join(kinds) or 'none'}; expected exactly one flatten, "
-            "convolutions and pools before it, dense layers behind it"
+            "convolutions and pools before it, and dense layers after it"
         )
     if "dense" in kinds[: kinds.index("flatten")]:
         raise InputError("a network received a dense layer before its flatten layer; put flatten before it")
@@ -137,7 +137,7 @@ def _read_layer(number: int, declared: Mapping[str, Any]) -> Layer:
 
 
 def read_fields(kind: type[Any], where: str, declared: Mapping[str, Any]) -> Any:
-    """Fill a frozen dataclass from a table of a preset; InputError for unknown keys and wrong types."""
+    """Build a frozen dataclass from a table of a preset; InputError for unknown keys and wrong types."""
     names = {field.name: field for field in fields(kind)}
     for key, value in declared.items():
         if key not in names:
@@ -149,7 +149,7 @@ def read_fields(kind: type[Any], where: str, declared: Mapping[str, Any]) -> Any
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is a number of at least 0 that a computation can take."""
+    """Return whether a value is a finite number of at least 0."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
 
 
@@ -163,12 +163,12 @@ def _is_texts(value: object) -> bool:
 
 _COUNT = f"a whole number of at least 1 and at most {_MOST:,}"
 _NUMBER = f"a number of at least 0 and at most {_MOST:,}"
-#: How a value is checked, by the type of its field, and what an error asks for.
+#: The check of a value, by the type of its field, and what an error asks for.
 _FIELD_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "int": (_is_count, _COUNT),
     "float": (is_number, _NUMBER),
     "bool": (lambda value: isinstance(value, bool), "true or false"),
     "str": (lambda value: isinstance(value, str), "a text"),
-    "int | None": (_is_count, f"{_COUNT}, or to leave it out"),
+    "int | None": (_is_count, f"{_COUNT}, or no such key"),
     "tuple[str, ...]": (_is_texts, "a list of texts"),
 }

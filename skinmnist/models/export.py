@@ -1,7 +1,7 @@
-"""A fitted model as plain data: what `skinmnist.inference` computes with, and nothing of what trained it.
+"""A fitted model as plain data: what `skinmnist.inference` computes with, without the training library.
 
-Networks become tensors, with their normalisations folded into the convolutions before them; classic models
-become arrays, see `skinmnist.inference.heads`. Neither pickle nor a converter takes part.
+Networks become tensors, with their normalisations folded into the preceding convolutions; classic models
+become arrays, see `skinmnist.inference.heads`. Neither pickle nor a converter is involved.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Fitted:
     #: The transformer before the classifier, or None.
     features: Any
     classifier: Any
-    #: What turns decision values into probabilities, where the classifier gives none; else None.
+    #: What turns decision values into probabilities for classifiers without ``predict_proba``; else None.
     calibration: Any
-    #: Whether the input is lesion features, not pixels.
+    #: Whether the input consists of lesion features and not of pixels.
     on_features: bool
 
 
@@ -77,7 +77,7 @@ def export_network(fitted: Fitted) -> Exported:
 
 
 def _convolution(name: str, convolution: Any, norm: Any) -> dict[str, Array]:
-    """Fold a normalisation into the convolution before it, in the order of ONNX: out, in, height, width."""
+    """Fold a normalisation into the preceding convolution, in ONNX order: out, in, height, width."""
     (kernel,) = convolution.get_weights()
     scale, offset, mean, variance = (part.astype(np.float64) for part in norm.get_weights())
     factor = scale / np.sqrt(variance + norm.epsilon)
@@ -134,7 +134,7 @@ def export_forest(fitted: Fitted) -> Exported:
 def export_boosted_trees(fitted: Fitted) -> Exported:
     """Export histogram gradient boosting.
 
-    scikit-learn gives no public access to its trees; a test holds the names that are used here.
+    scikit-learn has no public interface to its trees; a test checks the private names used here.
     """
     boosting = fitted.classifier
     outputs = boosting.n_trees_per_iteration_
@@ -153,7 +153,7 @@ def export_boosted_trees(fitted: Fitted) -> Exported:
 
 
 def _join(trees: Sequence[tuple[Array, ...]]) -> dict[str, Array]:
-    """Concatenate trees, each given as columns, thresholds, left, right, is leaf and values of its nodes."""
+    """Concatenate trees, given by the columns, thresholds, children, leaf flags and values of their nodes."""
     sizes = [len(tree[0]) for tree in trees]
     roots = np.cumsum([0, *sizes[:-1]])
     columns, thresholds, left, right, leaf, values = (
@@ -173,7 +173,7 @@ def _join(trees: Sequence[tuple[Array, ...]]) -> dict[str, Array]:
 
 
 def _rounded_down(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Return the largest float32 that is not above: against float32 values ``<=`` gives the same answer."""
+    """Return the largest float32 not above each value; ``<=`` with float32 values gives the same result."""
     near = thresholds.astype(np.float32)
     return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
 

@@ -8,18 +8,22 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import RandomForestClassifier
 
-#: Rows that a tree sees at most: sorting them grows faster than their number, and what a tree learns slower.
+#: Most rows that a tree sees: the cost of sorting grows faster than their number, the benefit slower.
 TREE_ROWS = 20_000
 
 
 class EvenForest(RandomForestClassifier):
-    """A random forest (Breiman 2001) whose trees each see equally many rows, however many a sampler made.
+    """A random forest whose trees all see the same number of rows, whatever the sampler.
 
-    Samplers are thus compared at equal training cost: what they change is the mix that a tree draws from,
-    not how much of it. `rows_per_tree` are at most those given to ``fit``, and `TREE_ROWS`; ``notes_`` say
-    where the latter is less than asked. Leaves hold two rows by default: copies made by a sampler would fill
-    leaves of their own otherwise. Features are rounded to `levels` steps in each unit before the trees see
-    them: where many are equal, sorting them, which is most of the work, takes half the time.
+    Samplers are thus compared at equal training cost: they change the class mix that a tree draws from, not
+    the number of rows. `rows_per_tree` is limited by the rows given to ``fit`` and by `TREE_ROWS`; ``notes_``
+    say if the latter applies. Leaves hold at least two rows by default; otherwise, copies made by a sampler
+    would get leaves of their own. Features are first rounded to `levels` steps per unit: with many equal
+    values, sorting, which is most of the work, takes half the time.
+
+    References
+    ----------
+    Breiman, "Random forests", Machine Learning 45, 2001.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The registry of models: a plain dict. To add a model is to add an entry.
+"""The registry of models: a plain dict. To add a model, add an entry.
 
-Nothing heavy is imported here; an entry imports its library when it is built.
+No heavy library is imported here; an entry imports its library when the model is built.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _svm(builder: str, setting: Setting) -> Any:
 PIXELS = FeatureSettings()
 COMPONENTS = FeatureSettings(transformer=partial(_svm, "make_components"), space="components")
 DESCRIPTORS = FeatureSettings(_extract, _standardiser, "descriptors")
-#: Lesion features turned onto their main axes, for the SVM.
+#: Lesion features rotated to their principal axes, for the SVM.
 _DESCRIPTOR_AXES = FeatureSettings(_extract, partial(_svm, "make_axes"), "descriptors")
 _BYTES = FeatureSettings(pixel_type="uint8")
 
@@ -54,8 +54,8 @@ def _forest(setting: Setting) -> Any:
 
 
 def _forest_on_features(setting: Setting) -> Any:
-    # Many features say much the same: few candidates make trees that differ, at half the cost; an eighth of
-    # a standard deviation is as fine as a tree needs its thresholds, at half the cost again.
+    # Many features are redundant: few candidates per split make diverse trees at half the cost. Thresholds
+    # finer than an eighth of a standard deviation do not help; this resolution halves the cost again.
     return _forest(setting).set_params(max_features=16, levels=8)
 
 
@@ -74,7 +74,7 @@ def _logistic_regression(setting: Setting) -> Any:
 def _hist_gradient_boosting(setting: Setting) -> Any:
     """Build histogram gradient boosting (Ke et al., LightGBM, 2017) with a fixed number of rounds.
 
-    No early stopping: it would monitor rows that may be images of the lesions it trains on.
+    It does not stop early: it would monitor rows that may be images of its training lesions.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -90,7 +90,7 @@ def _hist_gradient_boosting(setting: Setting) -> Any:
     )
 
 
-#: Training rows of one of five folds of HAM10000, for which the budgets are stated.
+#: Training rows in one of five folds of HAM10000, to which the budgets refer.
 FULL_TABLE_ROWS = 8012
 
 #: Steps of 256 rows for small pictures. Over three folds and seeds of the 8x8 table 150 had accuracy .755 and
@@ -102,8 +102,8 @@ SMALL_PICTURE_STEPS = 150
 def make_cnn(setting: Setting) -> Any:
     """Build the network of the default comparison: about 25 seconds on a fold of HAM10000 at 28 x 28.
 
-    Pictures too small for steps at half resolution, which are cheap, get fewer steps in larger batches: about
-    7 seconds at 8 x 8.
+    Pictures that are too small for cheap steps at half resolution get fewer steps in larger batches: about 7
+    seconds at 8 x 8.
     """
     from skinmnist.models.cnn.network import grid_side
     from skinmnist.models.cnn.training import COARSE_GRID
@@ -119,20 +119,20 @@ def make_cnn_tiny(setting: Setting) -> Any:
 
 
 def make_cnn_thorough(setting: Setting) -> Any:
-    """Build a wider network for a longer run, and beside it one on the lesion's features.
+    """Build a wider network for a longer run, averaged with a network on lesion features.
 
-    About three minutes on a fold of HAM10000 at 28 x 28. So long a run learns its pictures by heart unless
-    they are changed more than those of the shorter ones.
+    It takes about three minutes on a fold of HAM10000 at 28 x 28. Such a long run memorises its pictures
+    unless they are augmented more strongly than in shorter runs.
     """
     layers = {"channels": (48, 96, 128), "pairs": (0, 2, 1), "feature_layers": (256,)}
     return _cnn(setting, 2400, dropout=0.4, max_shift=3, colour_spread=0.1, **layers)
 
 
 def make_cnn_early_stopping(setting: Setting) -> Any:
-    """Build the default network, trained as published ones often are: Adam, until the validation loss rests.
+    """Build the default network, trained as is often published: Adam with early stopping.
 
-    Its learning rate is halved after 3 checks without a lower loss, and it stops after 8; it is checked
-    about once in a pass over the training rows of HAM10000.
+    The learning rate is halved after 3 checks without a lower validation loss, and training stops after 8.
+    There is about one check per pass over the training rows of HAM10000.
     """
     patience = {"rate_patience": 3, "stop_patience": 8}
     return _cnn(setting, 1900, kernel_rate=None, learning_rate=1e-3, coarse_share=0.0, **patience)
@@ -146,22 +146,28 @@ def _cnn(setting: Setting, steps_at_full_table: int, **parameters: Any) -> Any:
 
 
 def steps_for(train_rows: int, steps_at_full_table: int) -> int:
-    """Let steps grow with the rows before resampling: every table is seen the same number of times."""
+    """Scale steps with the rows before resampling, so that every table is seen the same number of times.
+
+    Examples
+    --------
+    >>> steps_for(8012, steps_at_full_table=700), steps_for(4006, steps_at_full_table=700)
+    (700, 350)
+    """
     return max(20, round(steps_at_full_table * train_rows / FULL_TABLE_ROWS))
 
 
-#: What a network can do about imbalance by itself.
+#: Imbalance strategies of networks.
 _NETWORK_STRATEGIES = {
     "balanced_batches": Strategy({"balance": "balanced_batches"}, mix_power=0.0),
     "sqrt_batches": Strategy({"balance": "sqrt_batches"}, mix_power=0.5),
     "focal_loss": Strategy({"loss": "focal"}, mix_power=1.0),
-    # The frequencies are part of the loss, and not of the answers.
+    # The frequencies are part of the loss but not of the answers.
     "logit_adjusted_loss": Strategy({"loss": "logit_adjusted"}, mix_power=0.0),
 }
 
 
 def _network(title: str, classifier: Callable[[Setting], Any], seconds: float, **more: Any) -> ModelSpec:
-    """Declare a network: what all of them have in common."""
+    """Declare a network, with what all networks have in common."""
     return ModelSpec(
         title,
         classifier,
@@ -175,10 +181,10 @@ def _network(title: str, classifier: Callable[[Setting], Any], seconds: float, *
     )
 
 
-#: SMOTE makes up to 5,300 rows of a class of HAM10000, most of them far from any border. A machine's cost
-#: grows faster than the square of a pair's rows: HAM10000 has 7,818 (a fold 6,255), 8,818 with what is left
-#: of SMOTE's; with 12,000 a fold of twice as many images of 8 x 8 took three times as long. On half the
-#: lesions, to calibrate, macro-AUC after SMOTE is no lower with 3,200.
+#: SMOTE makes up to 5,300 rows for a class of HAM10000, most of them far from any boundary. The cost of one
+#: machine grows faster than the square of the rows of its pair: HAM10000 has 7,818 (a fold 6,255), and 8,818
+#: with the remaining rows of SMOTE; with a limit of 12,000, a fold of twice as many 8 x 8 images took three
+#: times as long. For calibration on half the lesions, macro-AUC after SMOTE is no lower with 3,200.
 _SVM_LIMITS = RowLimits(resampled=1_000, pair=9_000, calibration_pair=3_200)
 
 
@@ -209,7 +215,7 @@ MODELS = {
     ),
     "cnn": _network("Convolutional network", make_cnn, seconds=27.0),
     "cnn_tiny": _network("Convolutional network, tiny", make_cnn_tiny, seconds=8.0),
-    # It takes the features of all its rows at every pass, and so holds them.
+    # It needs the features of all its rows in every pass, so it holds them in memory.
     "cnn_thorough": _network(
         "Convolutional network, thorough", make_cnn_thorough, seconds=200.0, streams=False
     ),

@@ -1,4 +1,4 @@
-"""The registry of samplers: imbalanced-learn's own, by class name; and what a cell does about imbalance."""
+"""The registry of samplers, those of imbalanced-learn by class name, and of imbalance strategies."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ SAMPLERS = {
     "ClusterCentroids": "imblearn.under_sampling",
 }
 
-#: Samplers for columns of categories, which are refused.
+#: Samplers for categorical columns, which are refused.
 CATEGORICAL = ("SMOTEN", "SMOTENC")
 
-#: What is done about imbalance without touching a row, and what it is.
+#: Imbalance strategies that leave the rows unchanged, and what they do.
 STRATEGIES = {
-    "none": "the training rows as they are",
-    "class_weight": "rows weighted by the inverse frequency of their class",
-    "balanced_batches": "every class equally often in a network's batches",
-    "sqrt_batches": "batches drawn by the square root of the inverse class frequency",
-    "focal_loss": "a loss that looks away from what is easy (Lin et al. 2017)",
-    "logit_adjusted_loss": "a loss that takes the class frequencies out of the decision (Menon et al. 2020)",
+    "none": "uses the training rows as they are",
+    "class_weight": "weights rows by the inverse frequency of their class",
+    "balanced_batches": "draws every class equally often in the batches of a network",
+    "sqrt_batches": "draws batches by the square root of the inverse class frequency",
+    "focal_loss": "a loss with less weight on easy rows (Lin et al. 2017)",
+    "logit_adjusted_loss": "a loss that removes the class frequencies from the decision (Menon et al. 2020)",
 }
 
-#: Samplers that choose among the rows without looking at them; they are fitted on sample indices.
+#: Samplers that select rows without using their values; they are fitted on sample indices.
 _BLIND = frozenset({"RandomOverSampler", "RandomUnderSampler"})
 
-#: A row counts as interpolated where its distance to a line is below this share of the line's length;
-#: rounding to whole grey levels stays far below.
+#: A row counts as interpolated if its distance to a line is below this share of the line's length;
+#: rounding to whole grey levels stays far below it.
 _ON_LINE = 0.03
 
 
@@ -64,30 +64,38 @@ _CLUSTER_SHARES = (0.05, 0.02, 0.01, 0.0)
 
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """Training rows after a sampler: new ones, or the indices of those that it copies or keeps."""
+    """Training rows after a sampler: new rows, or the indices of those that it copies or keeps."""
 
-    #: Shape (m, features); None where `sample_indices` says everything.
+    #: Shape (m, features); None if `sample_indices` is enough.
     rows: npt.NDArray[Any] | None
     labels: npt.NDArray[np.int64]
     sample_indices: npt.NDArray[np.int64] | None = None
-    #: What was done otherwise than asked.
+    #: What was done differently from the request.
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Resampler:
-    """What is done about imbalance: a sampler of imbalanced-learn, one of the user's own, or a strategy.
+    """One way to handle imbalance: a sampler of imbalanced-learn, a sampler of your own, or a strategy.
 
     Attributes
     ----------
     name : str
-        Of a strategy, as in `STRATEGIES`; of a sampler for the reader only.
+        For a strategy, its name in `STRATEGIES`; for a sampler, a label.
     factory : callable or None
-        Seed -> unfitted sampler; None for a strategy, which leaves the rows as they are.
+        Takes a seed and returns an unfitted sampler; None for a strategy, which leaves the rows unchanged.
     seed : int
-        A cell's own, see `with_seed`.
+        The seed of a cell, see `with_seed`.
     fingerprint : str
-        Identifies a sampler that is not imbalanced-learn's; empty for those that are.
+        Identifies a sampler from outside imbalanced-learn; empty for its own samplers.
+
+    Examples
+    --------
+    >>> from imblearn.over_sampling import SMOTE
+    >>> from skinmnist import Resampler
+    >>> smote = Resampler("SMOTE", lambda seed: SMOTE(random_state=seed))
+    >>> smote.looks_at_rows, Resampler("class_weight").looks_at_rows
+    (True, False)
     """
 
     name: str
@@ -96,16 +104,30 @@ class Resampler:
     fingerprint: str = ""
 
     def with_seed(self, seed: int) -> Resampler:
-        """Return the same with the seed of a cell."""
+        """Return a copy with the seed of a cell.
+
+        Examples
+        --------
+        >>> smote.with_seed(3).seed
+        3
+        """
         return replace(self, seed=seed)
 
     @property
     def looks_at_rows(self) -> bool:
-        """Whether it is a sampler that computes with the rows."""
+        """Whether it is a sampler that uses the values of the rows."""
         return self.factory is not None and not is_blind(self.factory(0))
 
     def resample(self, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Resampled | None:
-        """Apply the sampler to training rows of shape (n, features); None for a strategy."""
+        """Apply the sampler to training rows of shape (n, features); None for a strategy.
+
+        Examples
+        --------
+        >>> rows, labels = np.arange(24.0).reshape(12, 2), np.repeat([0, 1], [4, 8])
+        >>> smote = Resampler("SMOTE", lambda seed: SMOTE(k_neighbors=2, random_state=seed))
+        >>> np.bincount(smote.resample(rows, labels).labels).tolist()
+        [8, 8]
+        """
         return None if self.factory is None else resample(self.factory(self.seed), rows, labels)
 
 
@@ -114,10 +136,16 @@ AS_THEY_ARE = Resampler("none")
 
 
 def make_sampler(name: str, seed: int) -> Any:
-    """Return an unfitted sampler of imbalanced-learn with its own defaults; InputError for unknown names."""
+    """Return an unfitted sampler of imbalanced-learn with its default parameters.
+
+    Examples
+    --------
+    >>> make_sampler("SMOTE", seed=3)
+    SMOTE(random_state=3)
+    """
     if name in CATEGORICAL:
         raise InputError(
-            f"received sampler {name!r}, which is for columns of categories; expected one for pixels and "
+            f"received sampler {name!r}, which is for categorical columns; expected one for pixels and "
             "features, such as SMOTE"
         )
     if name not in SAMPLERS:
@@ -127,19 +155,34 @@ def make_sampler(name: str, seed: int) -> Any:
 
 
 def seeded(estimator: Any, seed: int) -> Any:
-    """Set every ``random_state`` that is still open, nested ones included, and return the estimator."""
+    """Set every ``random_state`` that is None, including nested ones, and return the estimator.
+
+    Examples
+    --------
+    >>> from imblearn.over_sampling import SMOTE
+    >>> seeded(SMOTE(), 3)
+    SMOTE(random_state=3)
+    >>> seeded(SMOTE(random_state=1), 3)
+    SMOTE(random_state=1)
+    """
     params = estimator.get_params()
     states = {k: seed for k, v in params.items() if k.split("__")[-1] == "random_state" and v is None}
     return estimator.set_params(**states)
 
 
 def with_class_codes(sampler: Any, class_names: Sequence[str]) -> Any:
-    """Return a sampler whose sampling strategies have codes where they name classes.
+    """Return a sampler with class codes in place of class names in its sampling strategies.
 
     Raises
     ------
     InputError
-        Where a strategy names a class that is none of `class_names`.
+        If a strategy names a class that is not in `class_names`.
+
+    Examples
+    --------
+    >>> from imblearn.over_sampling import RandomOverSampler
+    >>> with_class_codes(RandomOverSampler(sampling_strategy={"mel": 50}), ["nv", "mel"])
+    RandomOverSampler(sampling_strategy={1: 50})
     """
     from sklearn.base import clone
 
@@ -152,7 +195,7 @@ def with_class_codes(sampler: Any, class_names: Sequence[str]) -> Any:
         if unknown:
             raise InputError(
                 f"{type(sampler).__name__} received the {parameter} {shown(strategy)}, which names "
-                f"{shown(unknown[0])}; expected classes among {', '.join(class_names) or 'codes from 0 on'}"
+                f"{shown(unknown[0])}; expected classes among {', '.join(class_names) or '0, 1, ...'}"
             )
         if isinstance(strategy, dict):
             changes[parameter] = {codes.get(name, name): rows for name, rows in strategy.items()}
@@ -162,11 +205,17 @@ def with_class_codes(sampler: Any, class_names: Sequence[str]) -> Any:
 
 
 def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Resampled:
-    """Apply an unfitted sampler, which may be changed, to training rows of shape (n, features).
+    """Apply an unfitted sampler, which may be modified, to training rows of shape (n, features).
 
-    Rows reach a sampler that computes with them as float32: on uint8, ``neighbour - row`` inside SMOTE wraps
-    around silently. Only imbalanced-learn's plain SMOTE returns uint8 for pixels of uint8, see
+    A sampler that uses their values gets the rows as float32: on uint8, ``neighbour - row`` inside SMOTE
+    wraps around silently. Only plain SMOTE returns uint8 for uint8 pixels, see
     `skinmnist.resampling.smote_pixels`.
+
+    Examples
+    --------
+    >>> rows, labels = np.arange(8).reshape(4, 2), np.array([0, 0, 0, 1])
+    >>> resample(make_sampler("RandomOverSampler", 0), rows, labels).sample_indices.tolist()
+    [0, 1, 2, 3, 3, 3]
     """
     if is_blind(sampler):
         indices, new_labels = sampler.fit_resample(np.arange(len(rows))[:, None], labels)
@@ -186,7 +235,7 @@ def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]
 def _resample_clusters(
     sampler: Any, rows: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
 ) -> Resampled:
-    """Apply KMeansSMOTE, with a lower threshold and so a note where no cluster has enough of a rare class."""
+    """Apply KMeansSMOTE; if no cluster has enough rows of a rare class, lower its threshold with a note."""
     asked = sampler.cluster_balance_threshold
     lower = [share for share in _CLUSTER_SHARES if asked == "auto" or share < asked]
     for threshold in (asked, *lower):
@@ -197,8 +246,8 @@ def _resample_clusters(
                 raise
             continue
         note = (
-            f"KMeansSMOTE: cluster_balance_threshold lowered from {asked} to {threshold}, for no cluster has "
-            "enough rows of every class"
+            f"KMeansSMOTE: cluster_balance_threshold lowered from {asked} to {threshold}, because no cluster "
+            "has enough rows of every class"
         )
         return Resampled(found[0], np.asarray(found[1]), notes=() if threshold == asked else (note,))
     raise ValueError(
@@ -208,7 +257,13 @@ def _resample_clusters(
 
 
 def is_blind(sampler: Any) -> bool:
-    """Return whether a sampler chooses among the rows without looking at them."""
+    """Return whether a sampler selects rows without using their values.
+
+    Examples
+    --------
+    >>> is_blind(make_sampler("RandomOverSampler", 0)), is_blind(make_sampler("SMOTE", 0))
+    (True, False)
+    """
     return type(sampler).__name__ in _BLIND and getattr(sampler, "shrinkage", None) is None
 
 
@@ -219,10 +274,16 @@ def _is_plain_smote(sampler: Any) -> bool:
 
 
 def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tuple[str, ...]:
-    """Ask of a SMOTE no more than its classes can give, and say so; the sampler is changed.
+    """Lower the number of neighbours of a SMOTE to what the smallest class allows, and return notes on it.
 
-    SMOTE interpolates between a row and one of its ``k_neighbors`` nearest rows of the same class, so that a
-    class of n rows allows at most n - 1. A class of a single row has none, and stays as it is.
+    SMOTE interpolates between a row and one of its ``k_neighbors`` nearest rows in the same class, so a
+    class with n rows allows at most n - 1. A class with a single row has no neighbours and stays unchanged.
+    The sampler is modified.
+
+    Examples
+    --------
+    >>> fewer_neighbours(make_sampler("SMOTE", 0), np.array([40, 4]))
+    ('SMOTE: k_neighbors lowered from 5 to 3, because the smallest class has 4 training rows',)
     """
     params: Mapping[str, Any] = sampler.get_params(deep=False)
     if params.get("smote", 0) is None:  # SMOTETomek and SMOTEENN build their own SMOTE when fitted.
@@ -233,7 +294,7 @@ def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tup
         return fewer_neighbours(sampler.smote, class_counts)
     name = next((name for name in ("k_neighbors", "n_neighbors") if isinstance(params.get(name), int)), "")
     over_sampling = type(sampler).__module__.startswith("imblearn.over_sampling")
-    # KMeansSMOTE looks for neighbours inside clusters, whose sizes are not known beforehand.
+    # KMeansSMOTE searches for neighbours inside clusters, whose sizes are not known in advance.
     if not name or not over_sampling or type(sampler).__name__ == "KMeansSMOTE":
         return ()
     notes = []
@@ -243,21 +304,21 @@ def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tup
         wanted_rows = {int(code): most for code in several if class_counts[code] < most}
         sampler.set_params(sampling_strategy=wanted_rows)
         notes.append(
-            f"{type(sampler).__name__}: classes of one training row stay as they are, for nothing lies "
-            "between a row and itself"
+            f"{type(sampler).__name__}: classes with one training row stay unchanged, because a single row "
+            "has no neighbour"
         )
     smallest = int(class_counts[class_counts > 1].min(initial=class_counts.max()))
     if 1 < smallest <= params[name]:
         sampler.set_params(**{name: smallest - 1})
         notes.append(
             f"{type(sampler).__name__}: {name} lowered from {params[name]} to {smallest - 1}, "
-            f"for the smallest class has {smallest} training rows"
+            f"because the smallest class has {smallest} training rows"
         )
     return tuple(notes)
 
 
 class Parents(NamedTuple):
-    """Indices of two rows, and where between them the child lies: 0 at the first, 1 at the second."""
+    """Indices of two rows, and the position of the child between them: 0 at the first, 1 at the second."""
 
     first: int
     second: int
@@ -265,10 +326,22 @@ class Parents(NamedTuple):
 
 
 def find_parents(child: npt.NDArray[np.floating], rows: npt.NDArray[np.floating]) -> Parents | None:
-    """Find the pair of rows whose connecting line passes nearest to a synthetic row.
+    """Find the pair of rows whose connecting line passes closest to a synthetic row.
 
-    SMOTE (Chawla et al. 2002) keeps no record of the rows it interpolates; they can be found again among the
-    training rows of the child's class. None where no line passes near the child: it was not interpolated.
+    SMOTE does not record which rows it interpolates, but they can be recovered from the training rows of the
+    child's class. Returns None if no line passes near the child: then it was not interpolated.
+
+    References
+    ----------
+    Chawla, Bowyer, Hall & Kegelmeyer, "SMOTE: synthetic minority over-sampling technique", JAIR 16, 2002.
+
+    Examples
+    --------
+    >>> rows = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
+    >>> find_parents(np.array([1.0, 0.0]), rows)
+    Parents(first=0, second=1, position=0.25)
+    >>> find_parents(np.array([3.0, 3.0]), rows) is None
+    True
     """
     rows, child = rows.astype(np.float64), child.astype(np.float64)
     offsets = rows - child

@@ -70,7 +70,7 @@ def test_few_rows_lower_the_neighbours_and_say_so(name):
     sampler = make_sampler(name, 0)
     notes = fewer_neighbours(sampler, np.array([60, 4]))
     assert len(notes) == 1
-    assert "lowered from 5 to 3, for the smallest class has 4 training rows" in notes[0]
+    assert "lowered from 5 to 3, because the smallest class has 4 training rows" in notes[0]
     lowered = getattr(sampler, "smote", None) or sampler
     assert (lowered.get_params().get("k_neighbors") or lowered.get_params()["n_neighbors"]) == 3
 
@@ -95,7 +95,7 @@ def test_a_class_of_one_row_stays_as_it_is_and_is_announced(name, dtype):
     counts = np.bincount(result.labels, minlength=3)
     assert counts[1] <= 1
     assert counts[2] > 12
-    assert "classes of one training row stay as they are" in " ".join(result.notes)
+    assert "classes with one training row stay unchanged" in " ".join(result.notes)
 
 
 def test_where_only_one_row_is_rare_nothing_is_made():
