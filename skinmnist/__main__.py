@@ -13,12 +13,12 @@ from skinmnist import __version__
 from skinmnist.console.common import BAD_INPUT
 from skinmnist.names import did_you_mean, known_spelling
 
-#: The commands by what a person wants to do, in the order in which a newcomer meets them.
+#: The commands, grouped by task, in the order in which a newcomer meets them.
 GROUPS = {
     "compare": {
         "compare": "cross samplers with models and write one report",
         "report": "write the report of a run folder again, or several runs side by side",
-        "preset": "run a published system, as its page did it and honestly",
+        "preset": "run a published system, as published and with the honest protocol",
         "list": "show samplers, models, metrics, presets, checks and splits by name",
     },
     "classify": {
@@ -28,25 +28,25 @@ GROUPS = {
     },
     "data": {
         "download": "fetch the tables of the Kaggle collection",
-        "build": "make a pixel table of a folder of pictures",
+        "build": "make a pixel table from a folder of pictures",
     },
     "learn and get help": {
         "lessons": "run the lessons, write their gallery, mark the exam",
-        "doctor": "print what a bug report needs to know of this machine",
+        "doctor": "print what a bug report needs to know about this machine",
     },
 }
 COMMANDS = {name: meaning for group in GROUPS.values() for name, meaning in group.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command that is named first with the other arguments."""
+    """Run the command named by the first argument with the other arguments."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if "_ARGCOMPLETE" in os.environ:
         _complete(os.environ.get("COMP_LINE", "").split())
     asked = arguments[0] if arguments else "--help"
     name = known_spelling(asked, COMMANDS)
     if name in COMMANDS:
-        # Models and samplers of the user's own may stand in the working directory, behind Python's own.
+        # The user's own models and samplers may be in the working directory; Python's own folders come first.
         if str(Path.cwd()) not in sys.path:
             sys.path.append(str(Path.cwd()))
         return int(_module(name).main(arguments[1:]))
@@ -85,7 +85,7 @@ def _help() -> str:
 
 
 def _complete(words: list[str]) -> None:
-    """Answer a shell that asks for completions, and leave."""
+    """Answer a shell that asks for completions, then exit."""
     from skinmnist.console.parser import complete
     from skinmnist.list import KINDS
 

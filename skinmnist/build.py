@@ -1,4 +1,4 @@
-"""``python -m skinmnist.build``: make a pixel table of a folder of pictures."""
+"""``python -m skinmnist.build``: make a pixel table from a folder of pictures."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
     parser = command_parser(
         "build",
-        "Make a pixel table of pictures: of a folder for each class, or of any folders and a "
-        "metadata file. An interrupted build goes on when the same command is typed again.",
+        "Make a pixel table from pictures: from one folder per class, or from any folders and a "
+        "metadata file. To resume an interrupted build, run the same command again.",
         (
             "pictures --out table.csv",
             "part_1 part_2 --metadata HAM10000_metadata.csv --size 75x100 --out table.csv",
@@ -41,26 +41,28 @@ def build_parser() -> argparse.ArgumentParser:
         "folders",
         metavar="FOLDER",
         nargs="+",
-        help="folders of pictures, such as both parts of HAM10000; or one file of another layout, such as "
+        help="folders of pictures, such as both parts of HAM10000; or one file in another layout, such as "
         "dermamnist.npz",
     )
     out = parser.add_mutually_exclusive_group(required=True)
-    out.add_argument("--out", metavar="CSV", help="the table; its metadata and class names go beside it")
+    out.add_argument(
+        "--out", metavar="CSV", help="the table to write; its metadata and class names go beside it"
+    )
     out.add_argument(
         "--kaggle",
         metavar="DIR",
-        help="make the four tables of the Kaggle collection there: hmnist_{8_8,28_28}_{L,RGB}.csv",
+        help="write the four tables of the Kaggle collection to this folder: hmnist_{8_8,28_28}_{L,RGB}.csv",
     )
     add(
         "--metadata",
         metavar="CSV",
-        help=f"lesion_id, image_id, dx and more of each picture; else {facts.METADATA_FILE} in a FOLDER, "
-        "else every FOLDER holds a folder for each class",
+        help=f"lesion_id, image_id, dx and more, by picture (default: {facts.METADATA_FILE} in a FOLDER, "
+        "else one folder per class in every FOLDER)",
     )
     add("--size", metavar="HxW", help="height x width in pixels, such as 75x100 (default: 28x28)")
-    add("--mode", choices=tuple(CHANNELS), help="in colour or in grey (default: RGB)")
-    add("--jobs", metavar="N", type=int, help="worker processes (default: the cores)")
-    add("--skip-bad", action="store_true", help="leave out pictures that cannot be read, and list them")
+    add("--mode", choices=tuple(CHANNELS), help="colour or greyscale (default: RGB)")
+    add("--jobs", metavar="N", type=int, help="worker processes (default: one per core)")
+    add("--skip-bad", action="store_true", help="skip and list pictures that cannot be read")
     return parser
 
 
@@ -95,12 +97,12 @@ def _build(options: argparse.Namespace) -> int:
             progress=terminal,
         )
     _print_built(built)
-    say(f"compare on it: {program('compare')} {shell_word(targets[-1].path)}")
+    say(f"to run a comparison on it: {program('compare')} {shell_word(targets[-1].path)}")
     return 0
 
 
 def _export(source: Path, targets: list[Target], options: argparse.Namespace) -> int:
-    """Write a table of another layout, such as MedMNIST's, as a pixel CSV."""
+    """Convert a table in another layout, such as MedMNIST's, to a pixel CSV."""
     from skinmnist.datasets.classes_file import parse_size
     from skinmnist.datasets.images.building import export_table, split_file
     from skinmnist.datasets.layouts import load_table
@@ -113,8 +115,8 @@ def _export(source: Path, targets: list[Target], options: argparse.Namespace) ->
     ):
         if value:
             raise InputError(
-                f"received the file {source} and {name}; expected folders of pictures, or --out and a file "
-                "alone"
+                f"received the file {source} and {name}; expected folders of pictures, or one file and --out "
+                "only"
             )
     table = load_table(source, size=parse_size(options.size) if options.size else None)
     for note in table.notes:
@@ -122,7 +124,7 @@ def _export(source: Path, targets: list[Target], options: argparse.Namespace) ->
     _print_built(built := export_table(table, targets[0].path))
     path = shell_word(built.targets[0].path)
     split = "" if table.parts is None else f" --split {shell_word(split_file(built.targets[0].path))}"
-    say(f"compare on it: {program('compare')} {path}{split}")
+    say(f"to run a comparison on it: {program('compare')} {path}{split}")
     return 0
 
 
@@ -135,8 +137,8 @@ def _print_found(pictures: Pictures, terminal: BuildTerminal) -> None:
             f"left out: {pictures.without_picture:,} rows of the metadata without a picture"
         )
     for what, paths in (
-        ("not named as a picture", pictures.ignored),
-        ("a link to nothing, or to what is listed already", pictures.nowhere),
+        ("not a picture by its name", pictures.ignored),
+        ("broken links and duplicates", pictures.nowhere),
     ):
         if paths:
             named = printable(f"left out, {what}: {len(paths):,} ({listed(paths)})")
@@ -153,15 +155,15 @@ def _print_built(built: Built) -> None:
 
 
 def _targets(options: argparse.Namespace) -> list[Target]:
-    """Return the tables that are asked for, in a folder that is there."""
+    """Return the requested tables, in a folder that exists."""
     from skinmnist.datasets.images.building import Target, kaggle_targets
     from skinmnist.errors import InputError
 
     if options.kaggle:
         if options.size or options.mode:
             raise InputError(
-                "received --kaggle with --size or --mode; expected one or the other, for the collection's "
-                "tables have sizes and modes of their own"
+                "received --kaggle with --size or --mode; expected only one of them, for the tables of the "
+                "collection have fixed sizes and modes"
             )
         targets = kaggle_targets(Path(options.kaggle))
     else:

@@ -1,4 +1,4 @@
-"""A digest of the code that a module computes with, so that what was stored is known to be stale."""
+"""A digest of the code that a module computes with, by which stale stored results are recognised."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _PACKAGE = Path(__file__).parent
 
 @lru_cache
 def code_digest(*modules: str) -> str:
-    """Digest the code of modules and of all modules of this package that they import, directly or not.
+    """Digest the code of modules and of all modules in this package that they import, directly or not.
 
-    The compiled code counts, imports apart: a comment, a docstring, the layout of a line or the place of a
-    file changes nothing. Imports inside functions are followed, too.
+    Only the compiled code without imports counts. Comments, docstrings, line layout and the location of a
+    file do not change the digest. Imports inside functions are also followed.
     """
     digests = []
     for code in _reached(modules).values():
@@ -49,7 +49,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _take_imports(tree: ast.AST) -> list[str]:
-    """Take the import statements out of a tree and return the modules, and perhaps modules, they name."""
+    """Remove the import statements from a tree and return all names in them that may be modules."""
     names = []
     for field in ("body", "orelse", "finalbody", "handlers", "cases"):
         statements = getattr(tree, field, None)
@@ -69,7 +69,7 @@ def _take_imports(tree: ast.AST) -> list[str]:
 
 
 def _parts(code: CodeType) -> Iterator[bytes]:
-    """Yield what a code object computes with: instructions, names and constants, no lines and no files."""
+    """Yield what a code object computes with: instructions, names and constants, without lines and files."""
     yield code.co_code
     yield code.co_exceptiontable
     yield repr((code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)).encode()

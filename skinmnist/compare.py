@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 QUICK_ROWS = 1500
 QUICK_FOLDS = 3
-#: Models that a quick run replaces by a cheaper one of the same kind.
+#: Models that a quick run replaces with a cheaper one of the same kind.
 QUICK_MODELS = {"cnn": "cnn_tiny"}
 
 
@@ -68,7 +68,7 @@ def _add_what_to_compare(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         nargs="+",
         default=[*DEFAULT_SAMPLERS],
-        help="what `skinmnist list samplers` shows, or package.module:Class "
+        help="names from `skinmnist list samplers`, or package.module:Class "
         f"(default: {' '.join(DEFAULT_SAMPLERS)})",
     )
     add(
@@ -76,7 +76,7 @@ def _add_what_to_compare(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         nargs="+",
         default=[*DEFAULT_MODELS],
-        help="what `skinmnist list models` shows, or package.module:Class "
+        help="names from `skinmnist list models`, or package.module:Class "
         f"(default: {' '.join(DEFAULT_MODELS)})",
     )
     add(
@@ -84,7 +84,7 @@ def _add_what_to_compare(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         nargs="+",
         default=[],
-        help="scores beside those of every run: a scorer of scikit-learn, or a metric of a plugin; see "
+        help="additional scores: a scikit-learn scorer, or a metric from a plugin; see "
         "`skinmnist list metrics`",
     )
     add(
@@ -92,20 +92,20 @@ def _add_what_to_compare(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         nargs="+",
         default=[],
-        help=f"add a row <model>+clinical for every model, which also knows these columns of the metadata: "
+        help=f"for every model, add a row <model>+clinical that also uses these columns of the metadata: "
         f"{', '.join(facts.CLINICAL_COLUMNS)}",
     )
     add(
         "--demonstrate-leaks",
         action="store_true",
-        help="also show what resampling before the split, lesions in both folds and tuning on the test fold "
-        "would have made of the scores: leaks.csv and a section of the report, never the leaderboard",
+        help="also show how resampling before the split, lesions in both folds and tuning on the test fold "
+        "would have changed the scores, in leaks.csv and a section of the report, never in the leaderboard",
     )
     add(
         "--leak-models",
         metavar="NAME",
         nargs="+",
-        help="the models to show leaks with (default: those of the run that are no networks, and a forest on "
+        help="models to show leaks with (default: those of the run that are not networks, and a forest on "
         "pixels)",
     )
 
@@ -118,24 +118,28 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=int,
         default=1,
-        help="how often to draw the folds anew, or to train with other seeds on a given split (default: 1)",
+        help="how often to redraw the folds or, on a given split, to train with other seeds (default: 1)",
     )
     add(
         "--split",
         metavar="SPLIT",
         help="lesion: all pictures of a lesion in one fold (default, wherever lesions are known); image: "
-        "each by itself; holdout: one test part, by lesion; own: the parts that a file of MedMNIST brings "
-        "along (its default); dermamnist, dermamnist-c: as published; "
-        "column:NAME: leave out one group of that column of the metadata at a time; or a CSV with image_id "
+        "each by itself; holdout: one test part, by lesion; own: the parts stored in a MedMNIST file "
+        "(the default for it); dermamnist, dermamnist-c: as published; "
+        "column:NAME: leave out one group of that metadata column at a time; or a CSV with image_id "
         "and split (train, val, test) or fold",
     )
     add(
         "--test",
         metavar="CSV",
-        help="another pixel table of the same classes and size: also train on all of the first and report "
-        "on this one, beside the cross-validation",
+        help="another pixel table with the same classes and size: also train on the whole first table "
+        "and report on this one, beside the cross-validation",
     )
-    add("--test-metadata", metavar="CSV", help="its metadata; else those beside it; none: read none")
+    add(
+        "--test-metadata",
+        metavar="CSV",
+        help="metadata of the --test table (default: the file beside it; none: no metadata)",
+    )
     add(
         "--quick",
         action="store_true",
@@ -163,7 +167,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
 
     if options.leak_models:
         if not options.demonstrate_leaks:
-            raise InputError("received --leak-models without --demonstrate-leaks; add it, or leave both out")
+            raise InputError("received --leak-models without --demonstrate-leaks; add it, or drop both")
         resolve_models(options.leak_models)
     resolve_samplers(options.samplers)  # Names are looked up before anything long has run.
     resolve_models(options.models)
@@ -202,7 +206,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
             if options.demonstrate_leaks:
                 _demonstrate(table, record, options, terminal)
         except KeyboardInterrupt:
-            # Before the run began, what lies in its folder is another run's.
+            # Before the run has begun, anything in its folder belongs to another run.
             if not terminal.begun or read_info(out) is None:
                 raise
             record, interrupted = read_run(out), True
@@ -229,17 +233,17 @@ def _open_test(options: argparse.Namespace) -> PixelTable | None:
 
 
 def _check_given(given: str, options: argparse.Namespace) -> None:
-    """Refuse what a given split has no room for."""
+    """Refuse options that contradict a given split."""
     for name, value in (("--folds", options.folds), ("--demonstrate-leaks", options.demonstrate_leaks)):
         if given and value:
             raise InputError(
-                f"received --split {given}, whose parts are given, and {name}, which draws folds; leave one "
-                "of them out"
+                f"received --split {given}, whose parts are given, and {name}, which draws folds; drop one "
+                "of them"
             )
 
 
 def _default_folder(table: PixelTable, given: str, options: argparse.Namespace) -> str:
-    """Return the run folder; quick looks, and every given split, have one of their own."""
+    """Return the run folder; quick looks and given splits each have their own."""
     split = f"-{re.sub(r'[^A-Za-z0-9]+', '-', given).strip('-')}" if given else ""
     return f"runs/{table.name}-{options.seed}{split}{'-quick' if options.quick else ''}"
 
@@ -247,7 +251,7 @@ def _default_folder(table: PixelTable, given: str, options: argparse.Namespace) 
 def _demonstrate(
     table: PixelTable, record: RunRecord, options: argparse.Namespace, terminal: Terminal
 ) -> None:
-    """Show leaks on the rows and folds of a run; nothing of the run itself is changed."""
+    """Show leaks on the rows and folds of a run; the run itself stays unchanged."""
     from skinmnist.datasets.table import sample_rows
     from skinmnist.leakage.demonstrate import choose_leaky_models, demonstrate_leaks
 

@@ -1,4 +1,4 @@
-"""``python -m skinmnist.doctor``: this machine for a bug report, and what is known to go wrong on it."""
+"""``python -m skinmnist.doctor``: describe this machine for a bug report, with known problems."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skinmnist.console.common import guarded, say
 from skinmnist.console.parser import command_parser
 
 NEEDED = ("numpy", "scipy", "pandas", "scikit-learn", "imbalanced-learn", "keras", "tensorflow", "matplotlib")
-#: None of Keras or TensorFlow is among them: `skinmnist.models.cnn.backend` sets what they would change.
+#: Those of Keras and TensorFlow are not included: `skinmnist.models.cnn.backend` overrides them.
 VARIABLES = ("OMP_NUM_THREADS", "SKINMNIST_DATA", "SKINMNIST_CACHE", "TMPDIR")
 
 
@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
     return command_parser(
         "doctor",
-        "Print what a bug report needs. Exit code 1: something here is known to go wrong.",
+        "Print what a bug report needs. Exit code 1: this machine has a known problem.",
         ("",),
     )
 
@@ -46,7 +46,7 @@ def _report() -> int:
 
 
 def examine() -> dict[str, Any]:
-    """Describe this machine; a folder that cannot be written has no space."""
+    """Describe this machine; a folder that is not writable counts as full."""
     import psutil
 
     from skinmnist.datasets.cache import cache_folder
@@ -60,7 +60,7 @@ def examine() -> dict[str, Any]:
     total = memory.total if ceiling == "max" else min(memory.total, int(ceiling))
     folders = {"temporary": Path(tempfile.gettempdir()), "cache": cache_folder(), "working": Path.cwd()}
     try:
-        table: object = find_table() or "none found; a synthetic table is drawn"
+        table: object = find_table() or "none found; a synthetic table is used"
     except InputError as error:
         table = error
     return {
@@ -80,18 +80,18 @@ def examine() -> dict[str, Any]:
 
 
 def _system_file(path: str, default: str) -> str:
-    """Return one of Linux's files about itself; the default on other systems."""
+    """Return the content of a Linux system file; the default on other systems."""
     return Path(path).read_text(encoding="utf-8") if Path(path).is_file() else default
 
 
 def _free(folder: Path) -> int:
-    """Return the MB free in a folder, or in the nearest above it that exists; 0 if it cannot be written."""
+    """Return the free MB in a folder or its nearest existing parent; 0 if it is not writable."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(there).free // 2**20 if os.access(there, os.W_OK) else 0
 
 
 def find_problems(facts: dict[str, Any]) -> list[str]:
-    """Return one sentence for each thing that is known to go wrong: what, and how to fix it."""
+    """Return one sentence for each known problem: what is wrong, and how to fix it."""
     versions = facts["versions"]
     cores, quota, free = facts["cores"], facts["cores over time"], facts["free memory (MB)"]
     tensorflow = sorted({versions[name] for name in ("tensorflow", "tensorflow-cpu") if name in versions})
@@ -102,15 +102,16 @@ def find_problems(facts: dict[str, Any]) -> list[str]:
     full = " and ".join(name for name, space in facts["disk"].items() if space < 500)
     checks = {
         f"Python {python} is untested; use 3.11, 3.12 or 3.13": not tested,
-        f"{missing} not found; install skinmnist again with -c constraints.txt": missing,
+        f"{missing} not found; reinstall skinmnist with -c constraints.txt": missing,
         f"scikit-learn {learn} is untested (before 1.8, StratifiedGroupKFold shuffled wrongly); "
         "install scikit-learn 1.9": not learn.startswith("1.9."),
         f"TensorFlow {' and '.join(tensorflow)} overwrite each other; uninstall one": len(tensorflow) > 1,
-        "the processor has no AVX, which TensorFlow needs; leave networks out": not facts["AVX"],
-        f"{cores} cores are visible, {quota:g} may be used; give --jobs {max(1, int(quota))}": quota < cores,
+        "the processor has no AVX, which TensorFlow needs; do not use networks": not facts["AVX"],
+        f"{cores} cores are visible, but only {quota:g} may be used; pass --jobs {max(1, int(quota))}": quota
+        < cores,
         f"{free:,} MB of memory are free, but {cores} workers with networks take about {memory:,} MB; "
-        "close programs, or give a smaller --jobs": free < memory,
-        f"{full}: read-only or nearly full; make room, or set TMPDIR, SKINMNIST_CACHE or --out": full,
+        "close other programs, or pass a smaller --jobs": free < memory,
+        f"{full}: read-only or nearly full; free some space, or set TMPDIR, SKINMNIST_CACHE or --out": full,
     }
     return [sentence for sentence, holds in checks.items() if holds]
 

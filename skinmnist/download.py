@@ -14,9 +14,9 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
     parser = command_parser(
         "download",
-        f"Fetch the tables and the metadata of {facts.KAGGLE_HANDLE} from Kaggle, or from a "
-        "mirror, and put them where skinmnist.compare finds them. Files that are there are left alone; an "
-        "interrupted download goes on when the same command is typed again.",
+        f"Fetch the tables and the metadata of {facts.KAGGLE_HANDLE} from Kaggle or from a "
+        "mirror, and put them where skinmnist.compare finds them. Existing files are kept. To resume an "
+        "interrupted download, run the same command again.",
         ("", "--to data", "--mirror archive.zip --sums SHA256SUMS"),
         closing=f"Licence of the data: {facts.DATA_LICENCE}. {facts.DATA_CITATION}",
     )
@@ -24,11 +24,11 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--mirror",
         metavar="URL|PATH",
-        help="a folder that holds the files, and SHA256SUMS if they are to be checked, or a .zip archive, "
-        "on the web or on this machine; else Kaggle, by the extra `download`",
+        help="a folder with the files, and with SHA256SUMS to check them, or a .zip archive, "
+        "on the web or on this machine (default: Kaggle, which needs the extra `download`)",
     )
-    add("--to", metavar="DIR", help="the folder (default: $SKINMNIST_DATA, else data/)")
-    add("--sums", metavar="FILE", help="the SHA-256 of the files, as sha256sum writes them")
+    add("--to", metavar="DIR", help="folder to write to (default: $SKINMNIST_DATA, else data/)")
+    add("--sums", metavar="FILE", help="SHA-256 checksums of the files, in the format of sha256sum")
     return parser
 
 
@@ -47,7 +47,7 @@ def _download(options: argparse.Namespace) -> int:
     with DownloadTerminal() as terminal:
         done = download(folder, options.mirror, sums=sums, progress_of=terminal.progress_of)
     for name in done.there:
-        say(f"there already: {folder / name}")
+        say(f"already there: {folder / name}")
     for name in done.fetched:
         say(f"fetched: {folder / name}")
     for name in done.missing:
@@ -59,7 +59,7 @@ def _download(options: argparse.Namespace) -> int:
 
 
 def _check(folder: Path) -> None:
-    """Read every table with its metadata, and say what it holds."""
+    """Read every table with its metadata, and print what it holds."""
     from skinmnist.datasets.hmnist import load_hmnist
     from skinmnist.errors import InputError
 
@@ -70,12 +70,12 @@ def _check(folder: Path) -> None:
                 raise InputError(
                     f"{folder / facts.METADATA_FILE} calls the labels of {name} "
                     f"{', '.join(table.class_names)}; expected {', '.join(facts.CLASS_NAMES)}, as in the "
-                    "collection, so download both anew"
+                    "collection, so download both again"
                 )
             lesions = "unknown" if table.n_lesions is None else f"{table.n_lesions:,}"
             say(f"{name}: {len(table):,} pictures of {lesions} lesions; the metadata agrees")
             if tuple(table.class_counts.tolist()) != facts.ROWS_PER_CLASS:
-                say(f"*** {name} is not whole: the collection has {sum(facts.ROWS_PER_CLASS):,} pictures")
+                say(f"*** {name} is incomplete: the collection has {sum(facts.ROWS_PER_CLASS):,} pictures")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Facts about HAM10000 and its pixel tables: data only, imports nothing.
+"""Facts about HAM10000 and its pixel tables: only data, no imports.
 
 Sources: Tschandl, Rosendahl & Kittler, "The HAM10000 dataset, a large collection of multi-source
 dermatoscopic images of common pigmented skin lesions", Scientific Data 5, 180161 (2018); the label codes
@@ -50,11 +50,11 @@ SAME_LESION = (
 MELANOMA = "mel"
 
 METADATA_COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
-#: What is known of a patient before the picture is looked at; the columns that ``--clinical`` may use.
+#: What is known about a patient before the picture is taken; the columns that ``--clinical`` may use.
 CLINICAL_COLUMNS = ("age", "sex", "localization")
 METADATA_FILE = "HAM10000_metadata.csv"
 
-#: The tables that are searched for when none is named, in this order.
+#: The tables to search for when none is named, in this order.
 TABLE_FILES = ("hmnist_28_28_RGB.csv", "hmnist_8_8_RGB.csv")
 
 #: The collection's name on Kaggle, and all its tables.

@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("numbers", metavar="NUMBER", type=int, nargs="*", help="lessons to run (default: all)")
-    add("--list", action="store_true", help="print the lessons and their questions; run nothing")
+    add("--list", action="store_true", help="print the lessons and their questions without running them")
     add("--out", metavar="DIR", type=Path, default=DEFAULT_OUT, help=f"the gallery (default: {DEFAULT_OUT})")
     add("--jobs", metavar="N", type=int, help="lessons at a time (default: the cores)")
     add("--seed", metavar="N", type=int, default=0, help="seed of the synthetic pictures (default: 0)")

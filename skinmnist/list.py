@@ -1,4 +1,4 @@
-"""``python -m skinmnist.list``: what has a name: samplers, models, metrics, presets, checks and splits."""
+"""``python -m skinmnist.list``: show samplers, models, metrics, presets, checks and splits by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from skinmnist.names import did_you_mean, known_spelling
 #: What each sampler of imbalanced-learn does, and where it was published.
 SAMPLER_LINES = {
     "RandomOverSampler": "copies rows of the rarer classes at random",
-    "SMOTE": "new rows between a row and a near one of its class (Chawla et al. 2002)",
+    "SMOTE": "makes new rows between a row and a near one of its class (Chawla et al. 2002)",
     "ADASYN": "like SMOTE, with more rows where other classes are near (He et al. 2008)",
     "BorderlineSMOTE": "SMOTE only from rows near another class (Han et al. 2005)",
     "SVMSMOTE": "SMOTE near the support vectors of an SVM (Nguyen et al. 2011)",
@@ -29,15 +29,15 @@ SAMPLER_LINES = {
     "SMOTEENN": "SMOTE, then EditedNearestNeighbours (Batista et al. 2004)",
     "RandomUnderSampler": "keeps a random part of the more common classes",
     "NearMiss": "keeps common rows that are near rare ones (Zhang & Mani 2003)",
-    "TomekLinks": "drops common rows that are a rare row's nearest neighbour and it theirs (Tomek 1976)",
+    "TomekLinks": "drops common rows that form a mutual nearest-neighbour pair with a rare row (Tomek 1976)",
     "EditedNearestNeighbours": "drops rows that their neighbours disagree with (Wilson 1972)",
-    "RepeatedEditedNearestNeighbours": "EditedNearestNeighbours until nothing more is dropped (Tomek 1976)",
+    "RepeatedEditedNearestNeighbours": "EditedNearestNeighbours until no more rows are dropped (Tomek 1976)",
     "AllKNN": "EditedNearestNeighbours with more neighbours at each pass (Tomek 1976)",
     "OneSidedSelection": "drops redundant common rows, then TomekLinks (Kubat & Matwin 1997)",
     "NeighbourhoodCleaningRule": "drops common rows that disturb rare ones (Laurikkala 2001)",
     "CondensedNearestNeighbour": "keeps the rows that a 1-nearest-neighbour rule needs (Hart 1968)",
     "InstanceHardnessThreshold": "drops rows that a classifier finds hard (Smith et al. 2014)",
-    "ClusterCentroids": "replaces common rows by the centres of clusters",
+    "ClusterCentroids": "replaces common rows with the centres of clusters",
 }
 
 #: What each model is, and what it looks at.
@@ -46,8 +46,8 @@ MODEL_LINES = {
     "random_forest": "random forest on lesion features (Breiman 2001)",
     "cnn": "convolutional network on pixels, about 25 s a fold of HAM10000; uses TensorFlow",
     "cnn_tiny": "the network of --quick, about 3 s on 1,000 pictures; uses TensorFlow",
-    "cnn_thorough": "a wider network beside one on features, about 3 minutes a fold; uses TensorFlow",
-    "cnn_early_stopping": "the network with Adam until the validation loss rests; uses TensorFlow",
+    "cnn_thorough": "a wider network averaged with one on features, about 3 minutes a fold; uses TensorFlow",
+    "cnn_early_stopping": "the network with Adam and early stopping on the validation loss; uses TensorFlow",
     "logistic_regression": "multinomial logistic regression on lesion features",
     "hist_gradient_boosting": "boosted trees on binned lesion features (Ke et al. 2017)",
     "svm_pixels": "the SVM on principal components of pixels",
@@ -62,13 +62,13 @@ SPLIT_LINES = {
     "own": "the train, val and test that a table brings along, as MedMNIST's; its default",
     "dermamnist": "the published parts of DermaMNIST, which share lesions (Yang et al. 2023)",
     "dermamnist-c": "DermaMNIST-C, its correction, in which no lesion is shared (Abhishek et al. 2025)",
-    "column:NAME": "each value of a column of the metadata held out by itself",
+    "column:NAME": "each value of a metadata column is held out in turn",
     "FILE.csv": "split (train, val, test) or fold by image_id, or in row order",
 }
 
 
 class Entry(NamedTuple):
-    """One line: a name, and what it stands for; a broken plugin's line is its error."""
+    """One line: a name and its meaning; for a broken plugin, its error."""
 
     name: str
     about: str
@@ -103,13 +103,13 @@ def list_metrics() -> Iterator[Entry]:
 
     yield from (Entry(name, metric.title.rstrip(".")) for name, metric in METRICS.items())
     yield Entry("recall_<class>", "share of the pictures of a class that are predicted as it")
-    yield Entry("precision_<class>", "share of the pictures predicted as a class that are of it")
+    yield Entry("precision_<class>", "share of the pictures predicted as a class that belong to it")
     yield Entry("f1_weighted", "and every other scorer of scikit-learn: sklearn.metrics.get_scorer_names()")
     yield from plugin_entries("metric", (*METRICS,))
 
 
 def list_presets() -> Iterator[Entry]:
-    """Yield the published systems, those in the working directory as well."""
+    """Yield the published systems, including those in the working directory."""
     from skinmnist.datasets.files import shipped
 
     found = {}
@@ -125,7 +125,7 @@ def list_presets() -> Iterator[Entry]:
 def list_checks() -> Iterator[Entry]:
     """Yield the checks of a run.
 
-    Their module is read and not imported, for it takes scipy along.
+    Their module is read and not imported, because it imports SciPy.
     """
     module = Path(__file__).parent / "analysis" / "checks.py"
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
@@ -140,14 +140,14 @@ def list_splits() -> Iterator[Entry]:
 
 
 def list_layouts() -> Iterator[Entry]:
-    """Yield how tables and metadata may come."""
+    """Yield the supported layouts of tables and metadata."""
     from skinmnist.datasets.layouts import LAYOUTS
 
     yield from (Entry(name, layout.about) for name, layout in LAYOUTS.items())
 
 
 class Kind(NamedTuple):
-    """What has names: in one sentence, and its entries."""
+    """A kind of named things: what they are, in one sentence, and their entries."""
 
     about: str
     entries: Callable[[], Iterator[Entry]]
@@ -160,13 +160,13 @@ KINDS = {
     "metrics": Kind("scores of held-out predictions, as in scores.csv: --metrics NAME ...", list_metrics),
     "presets": Kind("published systems: skinmnist preset run NAME", list_presets),
     "checks": Kind("what could fool the reader of a report", list_checks),
-    "layouts": Kind("how tables and their metadata may come: CSV, --metadata, build", list_layouts),
+    "layouts": Kind("layouts of tables and their metadata: CSV, --metadata, build", list_layouts),
     "splits": Kind("which pictures are held out together: --split NAME", list_splits),
 }
 
 
 def plugin_entries(kind: str, own: tuple[str, ...]) -> Iterator[Entry]:
-    """Yield what other packages add to a kind; each is imported, for its description."""
+    """Yield what other packages add to a kind; each is imported to get its description."""
     from skinmnist.plugins import find_plugins
 
     for name, plugin in find_plugins(kind).items():
@@ -186,10 +186,12 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
     parser = command_parser(
         "list",
-        "Show what can be named, one line each.",
+        "Show every name of a kind with its meaning, one per line.",
         ("", "samplers", "models"),
     )
-    parser.add_argument("kind", metavar="KIND", nargs="?", help=f"one of {', '.join(KINDS)}; else the kinds")
+    parser.add_argument(
+        "kind", metavar="KIND", nargs="?", help=f"one of {', '.join(KINDS)}; without it, the kinds are shown"
+    )
     return parser
 
 
@@ -215,7 +217,7 @@ def _list(asked: str | None) -> int:
 
 
 def _print(entries: list[Entry]) -> None:
-    """Print names and meanings in two columns; on a terminal, long lines are wrapped."""
+    """Print names and meanings in two columns; on a terminal, wrap long lines."""
     column = max((len(entry.name) for entry in entries), default=0) + 2
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for entry in entries:

@@ -1,4 +1,4 @@
-"""Names that people type: found whatever their case, and corrected where they are misspelt."""
+"""Looking up the names that users type, in any case, with suggestions for misspelt ones."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterable, Mapping
 from skinmnist.errors import InputError
 from skinmnist.text import shown
 
-#: What has names, and where else a name may come from.
+#: The kinds of names, and what else may be given in place of a registered name.
 KINDS = {
     "sampler": "package.module:Class",
     "model": "package.module:Class",
     "metric": "a function f(y_true, y_pred)",
     "preset": "a TOML file",
 }
-#: How alike a name and a misspelling of it are at least, from 0 to 1.
+#: Smallest similarity of a name and its misspelling, from 0 to 1.
 _ALIKE = 0.6
-#: Names that an error lists.
+#: Number of names that an error lists.
 _FEW = 8
 
 
 def known_spelling(name: str, known: Iterable[str]) -> str:
-    """Return a name as it is registered, whatever its case; the name itself where it is not.
+    """Return the registered spelling of a name, ignoring case; the name itself if it is not registered.
 
     >>> known_spelling("smote", ["none", "SMOTE"])
     'SMOTE'
@@ -35,7 +35,7 @@ def known_spelling(name: str, known: Iterable[str]) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the registered name that a misspelt one probably means.
+    """Return the registered name closest to a misspelt one.
 
     >>> closest("smot", ["none", "SMOTE"])
     'SMOTE'
@@ -46,23 +46,35 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str], written: Callable[[str], str] = repr) -> str:
-    """Return the words ``; did you mean ...?`` for a misspelt name, or nothing where no name is near."""
+    """Return ``; did you mean ...?`` for a misspelt name, or an empty string if no name is close.
+
+    Examples
+    --------
+    >>> did_you_mean("smot", ["none", "SMOTE"])
+    "; did you mean 'SMOTE'?"
+    """
     near = closest(name, known)
     return f"; did you mean {written(near)}?" if near is not None else ""
 
 
 def pair_name(pair: tuple[str, str]) -> str:
-    """Return a pair of sampler and model as people write it: ``SMOTE + svm``."""
+    """Return a sampler-model pair as users write it: ``SMOTE + svm``.
+
+    Examples
+    --------
+    >>> pair_name(("SMOTE", "svm"))
+    'SMOTE + svm'
+    """
     return " + ".join(pair)
 
 
 def find_pair(named: object, pairs: Iterable[tuple[str, str]]) -> tuple[str, str]:
-    """Return the pair that ``"SMOTE + svm"`` or ``("SMOTE", "svm")`` names, whatever its case and spaces.
+    """Return the pair that ``"SMOTE + svm"`` or ``("SMOTE", "svm")`` names, ignoring case and spaces.
 
     Raises
     ------
     InputError
-        Where it is none of `pairs`.
+        If it is none of `pairs`.
 
     Examples
     --------
@@ -96,16 +108,16 @@ def _squeezed(text: str) -> str:
 def unknown_name(
     kind: str, name: str, known: Iterable[str], others: Mapping[str, Iterable[str]] | None = None
 ) -> InputError:
-    """Return the error for a name that is not registered; its sentence mends the likely slip.
+    """Return the error for an unregistered name; its sentence suggests the likely correction.
 
     Parameters
     ----------
     kind : str
         One of `KINDS`.
     known : iterable of str
-        What is registered under this kind.
+        Registered names of this kind.
     others : mapping of str to iterable of str, optional
-        What is registered under other kinds, by kind: a name of these was given in the wrong place.
+        Registered names of other kinds, by kind, to recognise a name given in the wrong place.
     """
     known = list(known)
     parts = name.replace(",", " ").replace(";", " ").split()

@@ -1,11 +1,11 @@
-"""Samplers, models and metrics of other packages, which declare them as entry points.
+"""Samplers, models and metrics that other packages declare as entry points.
 
-A package declares a model in its ``pyproject.toml`` like this::
+A package declares a model in its ``pyproject.toml``::
 
     [project.entry-points."skinmnist.models"]
     tiny_tree = "their_package.models:TinyTree"
 
-Nothing is imported before a name is asked for.
+A package is imported only when one of its names is used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Plugin:
 
     @property
     def name(self) -> str:
-        """The name that people type."""
+        """The name to type."""
         return self.entry.name
 
     @property
@@ -44,27 +44,27 @@ class Plugin:
         return f"{package.name} {package.version}" if package is not None else self.entry.value
 
     def load(self) -> Any:
-        """Return what the entry point names; of a class, an object made without arguments.
+        """Return the object of the entry point; a class is called without arguments.
 
         Raises
         ------
         InputError
-            Where its package cannot be imported, lacks the name, or makes no object.
+            If its package cannot be imported, lacks the name, or fails to make the object.
         """
         try:
             found = self.entry.load()
             return found() if isinstance(found, type) else found
-        except (Exception, SystemExit) as error:  # A package of somebody else's may raise anything.
+        except (Exception, SystemExit) as error:  # Third-party code may raise anything.
             reason = one_line(f"{type(error).__name__}: {error}")
             raise InputError(
-                f"the {self.kind} {self.name!r} of the package {self.source} cannot be loaded ({reason}); "
+                f"the {self.kind} {self.name!r} from the package {self.source} cannot be loaded ({reason}); "
                 "update or uninstall that package"
             ) from None
 
     def fingerprint(self) -> str:
-        """Digest the package that it comes from: its version, and the text of its modules.
+        """Digest the package of the plugin: its version, and the source text of its modules.
 
-        A package that is developed in place changes without a new version, so the text counts as well.
+        An editable package can change without a new version, so the text also counts.
         """
         state = hashlib.sha256(f"{self.source}\n{self.entry.value}\n".encode())
         for path in _modules_of(self.entry.module.partition(".")[0]):
@@ -73,7 +73,13 @@ class Plugin:
 
 
 def find_plugins(kind: str) -> dict[str, Plugin]:
-    """Return what other packages declare of one kind, by name; of equal names, the first in order."""
+    """Return the plugins of one kind by name; if a name occurs twice, the first one in order.
+
+    Examples
+    --------
+    >>> sorted(find_plugins("sampler"))  # doctest: +SKIP
+    ['TheirSampler']
+    """
     declared = entry_points(group=GROUPS[kind])
     plugins = [Plugin(kind, entry) for entry in declared if is_name(entry.name) and ":" not in entry.name]
     plugins.sort(key=lambda plugin: (plugin.name, plugin.source), reverse=True)
@@ -81,7 +87,7 @@ def find_plugins(kind: str) -> dict[str, Plugin]:
 
 
 def _modules_of(package: str) -> Iterator[Path]:
-    """Yield the source files of a package, or the one of a module, in order."""
+    """Yield the source files of a package or module, in order."""
     module = importlib.import_module(package)
     if hasattr(module, "__path__"):
         for folder in sorted(module.__path__):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from skinmnist.errors import InputError
     from skinmnist.inference.classifier import Classifier, Prediction
 
-#: Pictures that are answered before the first of them is shown.
+#: Pictures that are classified before the first of them is shown.
 SHOWN_TOGETHER = 64
 #: Characters of a picture's name beyond which columns are no longer aligned.
 WIDEST_NAME = 60
@@ -141,7 +141,7 @@ def _pictures_of(name: str) -> tuple[list[Path], str]:
     elif path.exists() or not glob.has_magic(name):
         return [path], ""
     else:
-        # Path.glob takes no pattern that begins at the root.
+        # Path.glob takes no absolute pattern.
         files = sorted(map(Path, glob.glob(name, recursive=True)))  # noqa: PTH207
         pictures = [file for file in files if _is_picture(file)]
         complaint = f"no picture matches the pattern {name}; check it"
@@ -149,7 +149,7 @@ def _pictures_of(name: str) -> tuple[list[Path], str]:
 
 
 def _left_out(files: list[Path]) -> str:
-    """Return a complaint about pictures of types that are not read, empty where there are none."""
+    """Return a complaint about pictures of unsupported types; empty if there are none."""
     from skinmnist.datasets.images.folders import PICTURE_SUFFIXES, listed
 
     others = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES.difference(SUFFIXES)]
@@ -160,7 +160,7 @@ def _left_out(files: list[Path]) -> str:
 
 
 def _is_picture(file: Path) -> bool:
-    """Return, by its name, whether a file is a picture, and no explanation of one."""
+    """Return whether a file is a picture and not an explanation of one, by its name."""
     return file.is_file() and file.suffix.lower() in SUFFIXES and not file.name.endswith(_EXPLAINED)
 
 
@@ -173,7 +173,7 @@ def _answers(classifier: Classifier, paths: list[Path]) -> Iterator[tuple[Path, 
 
 
 def _pictures_in(paths: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
-    """Yield each picture, and in place of a file of MedMNIST those of its test part."""
+    """Yield each picture, and the test part of each MedMNIST file."""
     for path in paths:
         if path.suffix.lower() != ".npz":
             yield path, path
@@ -190,7 +190,7 @@ def _pictures_in(paths: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
 
 
 def _widths(classifier: Classifier, paths: list[Path]) -> tuple[int, int]:
-    """Return how wide the columns of pictures and of answers are."""
+    """Return the widths of the columns of pictures and of answers."""
     names = max((len(printable(path)) for path in paths), default=0)
     return max(len("picture"), min(names, WIDEST_NAME)), max(map(len, classifier.full_names))
 
@@ -209,7 +209,7 @@ def _show(path: Path, prediction: Prediction, options: argparse.Namespace, width
 
 
 def _explain(classifier: Classifier, path: Path, prediction: Prediction) -> bool:
-    """Write the map of a picture beside it; return whether that went well."""
+    """Write the explanation of a picture beside it; return whether it was written."""
     from skinmnist.datasets.files import check_replaceable, write_atomically
     from skinmnist.errors import InputError
     from skinmnist.inference.occlusion import is_explanation

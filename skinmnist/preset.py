@@ -1,4 +1,4 @@
-"""``python -m skinmnist.preset``: run a published system as its page did it and honestly, or describe it."""
+"""``python -m skinmnist.preset``: run a published system as published and honestly, or describe it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from skinmnist.datasets.table import PixelTable
     from skinmnist.presets.presets import Preset
 
-#: The size of pictures that a description takes where neither a table nor the preset names one.
+#: The picture size of a description where neither a table nor the preset gives one.
 USUAL_SHAPE = (28, 28, 3)
 
 
@@ -36,13 +36,15 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
     parser = command_parser(
         "preset",
-        "Run a published system, as its page did it and in the honest protocol, or describe it.",
+        "Run a published system, as published and with the honest protocol, or describe it.",
         ("describe kfold_cnn", "run kfold_cnn", "run kfold_cnn hmnist_28_28_RGB.csv --out runs/kfold"),
         usage="{run,describe} PRESET [CSV] [options]",
         closing=facts.DISCLAIMER,
     )
     actions = parser.add_subparsers(dest="action", metavar="{run,describe}", required=True, prog=parser.prog)
-    run = actions.add_parser("run", help="run a preset and set claimed, as published and honest side by side")
+    run = actions.add_parser(
+        "run", help="run a preset and show claimed, as-published and honest scores side by side"
+    )
     describe = actions.add_parser("describe", help="print what a preset would run, layer by layer")
     for name, action in (("run", run), ("describe", describe)):
         action.example = f"{parser.prog} {name} kfold_cnn"
@@ -50,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         action.add_argument(
             "preset",
             metavar="PRESET",
-            help="a name that `skinmnist list presets` shows, or a TOML file",
+            help="a name from `skinmnist list presets`, or a TOML file",
         )
         add_table_arguments(action)
     add_run_arguments(run, out="the run folder (default: runs/<preset>-<table>-<seed>)")
@@ -77,7 +79,7 @@ def _describe(options: argparse.Namespace, command: str) -> int:
 
 
 def describe(preset: Preset, table: PixelTable | None) -> list[str]:
-    """Return the lines of a description, for the pictures and classes of a table or of the preset's page."""
+    """Return the lines of a description, for the pictures and classes of a table or of the published page."""
     from skinmnist.models.cnn.stacked import build_stack
 
     head, training = preset.head, preset.training
@@ -96,9 +98,9 @@ def describe(preset: Preset, table: PixelTable | None) -> list[str]:
         head.claim,
         f"Honest: {protocol} by lesion, {sampler}.",
         "As published: " + ("; ".join(preset.published.differences) or "the same") + ".",
-        f"Training: {training.epochs} epochs at most, batches of {training.batch_size}, Adam at "
+        f"Training: at most {training.epochs} epochs, batches of {training.batch_size}, Adam at "
         f"{training.learning_rate:g}.",
-        f"Less than published: {head.less}" if head.less else "",
+        f"Reduced from the published setup: {head.less}" if head.less else "",
         *(f"Choice: {choice}" for choice in head.choices),
     ]
     lines = [line for line in lines if line]
@@ -142,11 +144,11 @@ def _run(options: argparse.Namespace, command: str) -> int:
     print(claims_table(done.claims))
     if preset.head.choices:
         say(
-            "Gaps of the page were filled by us, in both runs; "
+            "Where the page is incomplete, we filled the gaps in both runs; "
             "`python -m skinmnist.preset describe FILE` lists the choices."
         )
     if other := other_data(preset, table):
-        say(f"This table is not the page's data: {'; '.join(other)}.")
+        say(f"This table is not the data of the page: {'; '.join(other)}.")
     networks = [network.name for network in preset.networks]
     for words in paired_words(done.record.info, analysis.comparisons, networks):
         say(words)
@@ -154,7 +156,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
 
 
 def claims_table(claims: pd.DataFrame) -> str:
-    """Lay out claimed, as published and honest scores as plain text."""
+    """Format claimed, as-published and honest scores as plain text."""
     from skinmnist.reporting.format import fixed
 
     lines = [f"{'network':<30} {'score':<10} {'claimed':>8} {'as published':>13} {'honest':>8}"]

@@ -1,4 +1,4 @@
-"""What follows from probabilities: other class mixes, decisions by cost, sets of classes.
+"""Computations on probabilities: other class mixes, decisions by cost, sets of classes.
 
 Functions on arrays, for finished runs and saved models; `skinmnist.decisions` offers them as estimators.
 """
@@ -12,29 +12,29 @@ import numpy.typing as npt
 
 _Floats = npt.NDArray[np.float64]
 
-#: Powers of the class frequencies that thresholds are tuned over: 0 keeps them, 1 makes all classes equal. A
-#: forest on resampled rows, which answers too mildly, has its best balanced accuracy near 1.5.
+#: Powers of the class frequencies to tune over: 0 keeps them, 1 makes all classes equal. A forest on
+#: resampled rows, whose probabilities are too moderate, has its best balanced accuracy near 1.5.
 EXPONENTS = np.linspace(0.0, 2.0, 41)
 
 
 def change_prior(probabilities: _Floats, trained: _Floats, wanted: _Floats | None = None) -> _Floats:
-    """Return the probabilities at another class mix than the one of training, by Bayes' rule.
+    """Return the probabilities at a class mix other than that of training, by Bayes' rule.
 
-    The correction is as good as the probabilities: where a model cannot say "one in a thousand", as after
-    label smoothing, dividing by the frequency of a rare class makes too much of it.
+    The correction is only as good as the probabilities. If a model cannot output "one in a thousand", as
+    after label smoothing, dividing by the frequency of a rare class overestimates that class.
 
     Parameters
     ----------
     probabilities : ndarray of shape (m, k)
     trained, wanted : ndarray of shape (k,)
-        Class mixes, in any unit; without `wanted` all classes are equally frequent. A class that training
-        has not seen gets 0.
+        Class mixes, in any unit; by default, `wanted` makes all classes equally frequent. A class that is
+        not in the training rows gets 0.
 
     Returns
     -------
     ndarray of shape (m, k)
-        Rows of sum 1, rounded to 40 bits (12 digits): what differs only in the last bits is equal, so that
-        rounding decides no tie.
+        Rows sum to 1. Values are rounded to 40 bits (12 digits), so that differences in the last bits do not
+        decide ties.
 
     References
     ----------
@@ -53,17 +53,24 @@ def change_prior(probabilities: _Floats, trained: _Floats, wanted: _Floats | Non
 
 
 def flatten_prior(prior: _Floats, exponent: float) -> _Floats:
-    """Return a class mix divided by a power of itself; a class of no rows keeps none."""
+    """Return a class mix divided by a power of itself; an empty class stays empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> flatten_prior(np.array([0.64, 0.36]), exponent=0.5).tolist()
+    [0.8, 0.6]
+    """
     return np.power(prior, 1.0 - exponent, out=np.zeros(len(prior)), where=prior > 0)
 
 
 def check_costs(costs: Any, n_classes: int) -> _Floats:
-    """Return a cost matrix as numbers; None costs 1 for every mistake.
+    """Return a cost matrix as floats; with None, every mistake costs 1.
 
     Raises
     ------
     ValueError
-        If it is not square, of one row for each class, with finite numbers.
+        If it is not a square matrix of finite numbers with one row for each class.
 
     Examples
     --------
@@ -80,7 +87,7 @@ def check_costs(costs: Any, n_classes: int) -> _Floats:
 
 
 def cheapest(probabilities: _Floats, costs: _Floats) -> npt.NDArray[np.intp]:
-    """Return the decision of the smallest expected cost for each row (m, k); of equals, the first.
+    """Return the decision with the smallest expected cost for each row (m, k); the first in case of a tie.
 
     Examples
     --------
@@ -88,7 +95,7 @@ def cheapest(probabilities: _Floats, costs: _Floats) -> npt.NDArray[np.intp]:
     >>> cheapest(np.array([[0.9, 0.1]]), np.array([[0.0, 1.0], [20.0, 0.0]])).tolist()
     [1]
     """
-    # Rounded, so that equal costs that were summed in another order stay equal.
+    # Rounded, so that equal costs stay equal when they are summed in another order.
     return _rounded(probabilities @ costs).argmin(axis=1)
 
 
@@ -100,17 +107,17 @@ def conformal_thresholds(
     Parameters
     ----------
     labels : ndarray of shape (n,)
-        True classes of rows that the classifier has not seen, as columns of `probabilities`.
+        True classes of rows that the classifier was not trained on, as columns of `probabilities`.
     probabilities : ndarray of shape (n, k)
     alpha : float
-        The share of sets that may miss the true class.
+        Largest share of sets that may miss the true class.
     classwise : bool
         Whether each class has its own threshold.
 
     Returns
     -------
     ndarray of shape (k,)
-        0 for a class with too few rows: it is in every set.
+        A class with too few rows has threshold 0: it is in every set.
 
     Examples
     --------
@@ -127,14 +134,21 @@ def conformal_thresholds(
 
 
 def conformal_sets(probabilities: _Floats, thresholds: _Floats) -> npt.NDArray[np.bool_]:
-    """Return which classes are in the set of each row, shape (m, k); the likeliest always is."""
+    """Return which classes are in the set of each row, shape (m, k); the likeliest class always is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> conformal_sets(np.array([[0.7, 0.3]]), thresholds=np.array([0.5, 0.4])).tolist()
+    [[True, False]]
+    """
     sets = probabilities >= thresholds
     sets[np.arange(len(sets)), probabilities.argmax(axis=1)] = True
     return sets
 
 
 def _lower_quantile(values: _Floats, alpha: float) -> float:
-    """Return the value that a new one is below with probability `alpha` at most; 0 if none is known."""
+    """Return a bound that a new value is below with probability at most `alpha`; 0 if there is none."""
     place = int(np.floor(alpha * (len(values) + 1)))
     return float(np.sort(values)[place - 1]) if place >= 1 else 0.0
 

@@ -1,4 +1,4 @@
-"""``python -m skinmnist.report``: write the page of run folders again, without training anything."""
+"""``python -m skinmnist.report``: rewrite the page of run folders without training anything."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
     parser = command_parser(
         "report",
-        "Write report.html of a run folder again from what is stored in it, or one page that "
-        "sets several runs side by side; nothing is trained.",
+        "Rewrite report.html of a run folder from its stored results, or write one page that "
+        "shows several runs side by side. Nothing is trained.",
         (
             "runs/hmnist_28_28_RGB-0",
             "runs/hmnist_28_28_RGB-0 --out elsewhere",
@@ -21,12 +21,12 @@ def build_parser() -> argparse.ArgumentParser:
             "runs/hmnist_28_28_RGB-0 --export paper",
         ),
     )
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="a folder that skinmnist.compare has written")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="a folder written by skinmnist.compare")
     parser.add_argument(
         "--out",
         metavar="PATH",
-        help="where to write: a folder for the page and its tables, which leaves the run's own folder as it "
-        "is, or an .html file for the page alone (default: of one run, its folder; of several, runs.html)",
+        help="where to write: a folder for the page and its tables, so that the run folder stays "
+        "unchanged, or an .html file for only the page (default: the run folder, or runs.html for several)",
     )
     parser.add_argument(
         "--export",

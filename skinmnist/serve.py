@@ -12,7 +12,7 @@ from skinmnist import facts
 from skinmnist.console.common import guarded, say
 from skinmnist.console.parser import command_parser
 
-#: What the extra ``web`` brings.
+#: The packages of the extra ``web``.
 NEEDED = ("starlette", "uvicorn")
 
 
@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
     parser = command_parser(
         "serve",
-        "Open a page that classifies pictures on this machine; nothing is stored. Ctrl+C ends.",
+        "Open a page that classifies pictures on this machine; nothing is stored. Press Ctrl+C to stop.",
         ("", "model.skm --port 0 --no-browser"),
         closing=facts.DISCLAIMER,
     )

@@ -1,4 +1,4 @@
-"""Texts from outside, made safe to show: on terminals, in sentences, on pages, in logs, in spreadsheets."""
+"""Making untrusted text safe to show on terminals, in sentences, on pages, in logs and in spreadsheets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-#: Characters of a line beyond which its middle is left out; paths are at most that long.
+#: Longer lines lose their middle; paths are at most that long.
 LONGEST_LINE = 4096
 #: Characters of a message of foreign code.
 LONGEST_MESSAGE = 300
@@ -26,13 +26,13 @@ JOINERS = "\u200c\u200d"
 
 _CUT = " … "
 _SHOWN = 40
-#: Marks upon one letter; more would cover the lines above.
+#: Combining marks on one letter; more would cover the lines above.
 _MOST_MARKS = 5
-#: Signs that leave no trace although Unicode does not count them as format characters.
+#: Invisible characters that Unicode does not count as format characters.
 _TRACELESS = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef]"
 )
-#: What a spreadsheet takes for a formula (OWASP, "CSV Injection"), also behind what it may drop in front.
+#: What a spreadsheet takes for a formula (OWASP, "CSV Injection"), also after characters that it may strip.
 _FORMULA = re.compile(
     "'*(?:[\t\r\n]|[\\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20])"
 )
@@ -40,11 +40,16 @@ _NEGATIVE_NUMBER = re.compile(r"-(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.A
 
 
 def printable(text: object, longest: int | None = LONGEST_LINE) -> str:
-    r"""Return a text as one line that steers nothing and hides nothing.
+    r"""Return a text as one line without control or invisible characters.
 
-    Control characters, escape sequences, marks of writing direction, invisible signs, lone surrogates and
-    heaps of combining marks are spelt out, as in ``\x1b``, ``\u202e`` or ``\n``. Everything else, letters of
-    any script and the spaces between them, stays. Of a line beyond `longest` the middle is left out.
+    Control characters, escape sequences, direction marks, invisible characters, lone surrogates and
+    stacks of combining marks are escaped, as in ``\x1b``, ``\u202e`` or ``\n``. Everything else, letters of
+    any script and the spaces between them, stays. A line longer than `longest` loses its middle.
+
+    Examples
+    --------
+    >>> printable("two" + chr(10) + "lines")
+    'two\\nlines'
     """
     line = _cut(str(text), longest)
     if line.isascii() and line.isprintable():
@@ -53,12 +58,18 @@ def printable(text: object, longest: int | None = LONGEST_LINE) -> str:
 
 
 def one_line(message: object) -> str:
-    """Return a message of foreign code on one short line: its lines are joined, then see `printable`."""
+    """Join the lines of a message of foreign code into one short line and make it `printable`."""
     return printable(" ".join(str(message).split()), LONGEST_MESSAGE)
 
 
 def shown(value: object) -> str:
-    """Return a value as it may stand in an error: quoted, short, and with odd characters spelt out."""
+    """Return a value as errors quote it: in quotation marks, shortened, with odd characters escaped.
+
+    Examples
+    --------
+    >>> shown("a name that is longer than anybody would type")
+    "'a name that is longer than anybody wo...'"
+    """
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     if isinstance(value, str):
@@ -67,7 +78,7 @@ def shown(value: object) -> str:
 
 
 def shell_word(text: object) -> str:
-    r"""Return a word of a command that can be pasted: quoted where needed, odd bytes as in ``$'caf\xe9'``."""
+    r"""Quote a word for a shell command where needed, with odd bytes as in ``$'caf\xe9'``."""
     word = str(text)
     if printable(word, None) == word:
         return shlex.quote(word)
@@ -76,14 +87,14 @@ def shell_word(text: object) -> str:
 
 
 def is_name(text: object) -> TypeGuard[str]:
-    """Return whether a text can name something: visible, on one line, and not too long."""
+    """Return whether a text can be a name: visible, on one line, and not too long."""
     if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_NAME:
         return False
     return printable(text, None) == text
 
 
 def json_text(value: object, indent: int | None = None) -> str:
-    """Return JSON in which letters stand as they are, and what cannot be seen as an escape of JSON."""
+    """Return JSON that keeps letters of any script and escapes invisible characters."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     if text.isascii() and "\x7f" not in text:
         return text
@@ -91,9 +102,9 @@ def json_text(value: object, indent: int | None = None) -> str:
 
 
 def guarded_cell(text: str) -> str:
-    """Return a cell of a CSV with an apostrophe before what a spreadsheet would compute.
+    """Return the text of a CSV cell, with an apostrophe before what a spreadsheet would evaluate.
 
-    Negative numbers stay: they compute nothing. `unguarded_cell` is the inverse.
+    Negative numbers stay unchanged. `unguarded_cell` is the inverse.
     """
     return f"'{text}" if _FORMULA.match(text) and not _NEGATIVE_NUMBER.fullmatch(text) else text
 
@@ -128,8 +139,8 @@ def _cut(line: str, longest: int | None) -> str:
 
 
 def _judged(line: str) -> Iterator[tuple[str, bool]]:
-    """Yield every sign, and whether it must be spelt out to be seen."""
-    marks = _MOST_MARKS  # A mark at the beginning has no letter of its own.
+    """Yield every character, and whether it must be escaped to be seen."""
+    marks = _MOST_MARKS  # A mark at the beginning has no base letter.
     for sign in line:
         marks = marks + 1 if unicodedata.category(sign)[0] == "M" else 0
         hidden = not sign.isprintable() and unicodedata.category(sign) != "Zs"

@@ -32,8 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
     parser = command_parser(
         "train",
-        "Train one model on a whole table and save it in one file, from which "
-        "`skinmnist predict` and `skinmnist.classify_image` answer.",
+        "Train one model on a whole table and save it in one file for "
+        "`skinmnist predict` and `skinmnist.classify_image`.",
         (
             "hmnist_28_28_RGB.csv --out model.skm",
             "hmnist_28_28_RGB.csv --model svm --sampler SMOTE --cv",
@@ -43,22 +43,22 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_table_arguments(parser, synthetic=False)
     add = parser.add_argument_group("what to train").add_argument
-    add("--model", metavar="NAME", default="cnn", help="what `skinmnist list models` shows (default: cnn)")
+    add("--model", metavar="NAME", default="cnn", help="a name from `skinmnist list models` (default: cnn)")
     add(
         "--sampler",
         metavar="NAME",
         default="none",
-        help="what `skinmnist list samplers` shows (default: none)",
+        help="a name from `skinmnist list samplers` (default: none)",
     )
     add = parser.add_argument_group("run").add_argument
     add(
         "--cv",
         action="store_true",
-        help="first cross-validate, print the scores that the model may claim, and store them in its file",
+        help="cross-validate first, print the scores that the model may claim, and store them in its file",
     )
     add("--folds", metavar="N", type=int, default=5, help="folds of --cv (default: 5)")
-    add("--seed", metavar="N", type=int, default=0, help="everything random follows from it (default: 0)")
-    add("--jobs", metavar="N", type=int, help="worker processes of --cv (default: the cores)")
+    add("--seed", metavar="N", type=int, default=0, help="seed of all randomness (default: 0)")
+    add("--jobs", metavar="N", type=int, help="worker processes of --cv (default: one per core)")
     add = parser.add_argument_group("output").add_argument
     add("--out", metavar="FILE", help="default: <table>-<model>-<sampler>.skm in the user's model folder")
     return parser
@@ -112,7 +112,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
     seconds = time.perf_counter() - started
     say(f"{model} with {sampler}: trained on {len(table):,} pictures in {seconds:.1f} s")
     if table.synthetic:
-        say("SYNTHETIC TABLE: the pictures were drawn; every answer of this model will say so")
+        say("SYNTHETIC TABLE: the pictures are not real; every answer of this model will say so")
     say(f"model: {out} ({len(trained.content) / 1e6:.2f} MB)")
     say(f"To use it: {program('predict')} {shell_word(out)} IMAGE...")
     say(f"Its model card, with data, scores and limits: {program('predict')} {shell_word(out)} --card")
@@ -121,13 +121,13 @@ def _train(options: argparse.Namespace, command: str) -> int:
 
 
 def _training_part(table: PixelTable) -> PixelTable:
-    """Return the training part of a table that brings its own split along, else the whole table."""
+    """Return the training part of a table that has its own split, else the whole table."""
     if table.parts is None:
         return table
     rows = (table.parts == "train").nonzero()[0]
     note = (
-        f"trained on the part train alone, {len(rows):,} of {len(table):,} pictures, so that val and test "
-        "can still be asked"
+        f"trained on the train part only, {len(rows):,} of {len(table):,} pictures, so that val and test "
+        "can still be used for evaluation"
     )
     return replace(table.take(rows), parts=None, notes=(*table.notes, note))
 

@@ -174,7 +174,7 @@ def test_without_lesions_the_split_is_by_image_and_the_report_warns(csv, capsys,
         (["CSV", "--clinical", "dx_type"], "says how the diagnosis was made and so is a leak"),
         (["CSV", "--metadata", "nowhere.csv"], "nowhere.csv"),
         (["--metadata", "CSV"], "no table was named or found"),
-        (["CSV", "--synthetic", "90"], "leave one of them out"),
+        (["CSV", "--synthetic", "90"], "drop one of them"),
         (["--synthetic", "9"], "n_samples received 9"),
     ],
 )
@@ -233,7 +233,7 @@ def test_interrupted_by_the_keyboard_and_resumed(csv, tmp_path, capsys):
     printed, _ = running.communicate(timeout=120)
     assert running.returncode == 130
     assert "Traceback" not in printed
-    assert "To go on: python -m skinmnist.compare" in printed
+    assert "To resume: python -m skinmnist.compare" in printed
     assert "interrupted" in (tmp_path / "broken" / "report.html").read_text().lower()
     assert {path.name for path in (tmp_path / "broken").iterdir()} == FILES
     assert 1 <= len(list(cells.glob("*.cell"))) < 10

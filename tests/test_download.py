@@ -26,9 +26,9 @@ def test_what_comes_is_reported_and_read(served, tmp_path, capsys):
     assert out[:3] == [f"fetched: data/{name}" for name in (*facts.TABLE_FILES, facts.METADATA_FILE)]
     assert "not at the mirror: hmnist_28_28_L.csv" in out
     assert "hmnist_8_8_RGB.csv: 7 pictures of 7 lesions; the metadata agrees" in out
-    assert "*** hmnist_8_8_RGB.csv is not whole: the collection has 10,015 pictures" in out
+    assert "*** hmnist_8_8_RGB.csv is incomplete: the collection has 10,015 pictures" in out
     assert main(["--mirror", served.url]) == 0
-    assert f"there already: data/{facts.METADATA_FILE}" in capsys.readouterr().out
+    assert f"already there: data/{facts.METADATA_FILE}" in capsys.readouterr().out
 
 
 def test_metadata_of_another_table_is_one_sentence(served, capsys):

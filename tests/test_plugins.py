@@ -72,7 +72,7 @@ def test_a_plugin_goes_by_its_name_whatever_its_case(installed):
 
 def test_a_broken_plugin_is_named_in_one_sentence_and_breaks_nothing_else(installed):
     with pytest.raises(
-        InputError, match=r"^the sampler 'Broken' of the package tinyplugin 1.2 cannot be load"
+        InputError, match=r"^the sampler 'Broken' from the package tinyplugin 1.2 cannot be load"
     ):
         resolve_samplers(["broken"])
     assert [*resolve_samplers(["none", "copies"])] == ["none", "Copies"]
@@ -110,7 +110,7 @@ def test_they_are_listed_and_what_is_broken_is_named(installed, capsys):
         broken = printed.err.splitlines()
         assert len(broken) == (kind == "samplers")
         assert all(
-            "the sampler 'Broken' of the package tinyplugin 1.2 cannot be loaded" in one for one in broken
+            "the sampler 'Broken' from the package tinyplugin 1.2 cannot be loaded" in one for one in broken
         )
 
 

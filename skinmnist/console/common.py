@@ -1,4 +1,4 @@
-"""What commands share: their arguments, the table they open, exit codes, and errors as one sentence."""
+"""What commands share: arguments, the table to open, exit codes, and errors as one sentence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from skinmnist.text import printable, shell_word
 if TYPE_CHECKING:
     from skinmnist.datasets.table import PixelTable
 
-#: Rows of the table that is drawn where none is named or found.
+#: Rows of the synthetic table that is used when none is named or found.
 SYNTHETIC_ROWS = 2500
 
 #: A command within a sentence, after a colon.
@@ -31,9 +31,9 @@ FAILED_CELLS, FAILED_PICTURES, BROKEN_PIPE, BAD_INPUT, INTERRUPTED = 1, 1, 1, 2,
 
 
 def guarded(run: Callable[[], int]) -> int:
-    """Run a command and return its exit code; bad input is one sentence, never a traceback."""
+    """Run a command and return its exit code; bad input gives one sentence, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        # Names can have characters that the terminal cannot encode.
+        # Names may contain characters that the terminal cannot encode.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -45,7 +45,7 @@ def guarded(run: Callable[[], int]) -> int:
         print("skinmnist: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has closed the pipe; what is still to be written goes nowhere.
+        # The reader has closed the pipe; discard the remaining output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
@@ -55,9 +55,9 @@ def guarded(run: Callable[[], int]) -> int:
 
 
 def say(text: object, file: TextIO | None = None) -> None:
-    """Print one line, on standard output by default; unprintable characters are escaped.
+    """Print one line, to standard output by default, with unprintable characters escaped.
 
-    A terminal wraps it between words, but for commands, which are there to be copied.
+    On a terminal it is wrapped between words, except within commands, so that they can be copied.
     """
     stream, line = file or sys.stdout, printable(text)
     if stream.isatty() and not COMMAND.search(line):
@@ -67,60 +67,60 @@ def say(text: object, file: TextIO | None = None) -> None:
 
 
 def add_table_arguments(parser: argparse.ArgumentParser, synthetic: bool = True) -> None:
-    """Add the arguments that name a table: what `open_table` takes, its size only with `synthetic`."""
+    """Add the arguments that name a table for `open_table`; the size only with `synthetic`."""
     add = parser.add_argument_group("data").add_argument
     add(
         "csv",
         metavar="CSV",
         nargs="?",
-        help="a pixel table; else $SKINMNIST_DATA and data/ are searched for "
-        f"{' and '.join(facts.TABLE_FILES)}, else a synthetic table is drawn",
+        help="a pixel table (default: search $SKINMNIST_DATA and data/ for "
+        f"{' and '.join(facts.TABLE_FILES)}, else make a synthetic table)",
     )
     add(
         "--metadata",
         metavar="CSV",
-        help=f"its metadata; else {facts.METADATA_FILE} beside it; none: read none",
+        help=f"its metadata (default: {facts.METADATA_FILE} beside it; none: no metadata)",
     )
     add(
         "--classes",
         metavar="NAME",
         nargs="+",
-        help="names of its classes in the order of their codes, where no metadata or classes file names them",
+        help="names of its classes in code order, if no metadata or classes file names them",
     )
     add(
         "--size",
         metavar="HxW[xC]",
-        help="height x width of its pictures, and channels, where its columns fit several",
+        help="height x width of its pictures, and channels, if its columns fit several sizes",
     )
     if synthetic:
-        add("--synthetic", metavar="N", type=int, help="draw a synthetic table of N pictures instead")
+        add("--synthetic", metavar="N", type=int, help="use a synthetic table of N pictures instead")
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, out: str) -> None:
-    """Add the arguments that say how cells run; `out` is the help of ``--out``."""
+    """Add the arguments that control how cells run; `out` is the help of ``--out``."""
     add = parser.add_argument_group("run").add_argument
-    add("--seed", metavar="N", type=int, default=0, help="everything random follows from it (default: 0)")
-    add("--jobs", metavar="N", type=int, help="worker processes (default: the cores)")
+    add("--seed", metavar="N", type=int, default=0, help="seed of all randomness (default: 0)")
+    add("--jobs", metavar="N", type=int, help="worker processes (default: one per core)")
     add(
         "--dask",
         metavar="ADDRESS",
-        help="run the cells on a Dask cluster: its scheduler's address, or local (needs the extra 'cluster')",
+        help="run cells on a Dask cluster: its scheduler's address, or local (needs the extra 'cluster')",
     )
-    add("--cell-seconds", metavar="S", type=float, help="end a cell that takes longer (default: no limit)")
+    add("--cell-seconds", metavar="S", type=float, help="stop a cell that takes longer (default: no limit)")
     add(
         "--cell-memory",
         metavar="MB",
         type=float,
-        help="end a cell whose process takes more memory, resident, of 2**20 bytes (default: no limit)",
+        help="stop a cell whose process uses more resident memory, in MB of 2**20 bytes (default: no limit)",
     )
     add = parser.add_argument_group("output").add_argument
     add("--out", metavar="DIR", help=out)
-    add("--fresh", action="store_true", help="forget the finished cells of the run folder")
-    add("--verbose", action="store_true", help="print every event of the run, as run.log has it")
+    add("--fresh", action="store_true", help="discard the finished cells of the run folder")
+    add("--verbose", action="store_true", help="print every event of the run, as in run.log")
 
 
 def run_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return how cells run, as everything that runs some takes it, from `add_run_arguments`."""
+    """Return how cells run, as keyword arguments, from the options of `add_run_arguments`."""
     from skinmnist.experiment.execution.limits import Limits
 
     limits = Limits(options.cell_seconds, options.cell_memory)
@@ -128,19 +128,19 @@ def run_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def program(command: str) -> str:
-    """Return how a command is called here: ``skinmnist compare``, or ``python -m skinmnist.compare``."""
+    """Return how to call a command here: ``skinmnist compare`` or ``python -m skinmnist.compare``."""
     by_script = Path(sys.argv[0]).stem == "skinmnist"
     return f"skinmnist {command}" if by_script else f"python -m skinmnist.{command}"
 
 
 def resume_command(command: str, arguments: list[str]) -> str:
-    """Return what to type to go on or to extend, which must not throw away what is there."""
+    """Return the command that continues or extends a run, without options that would discard its cells."""
     again = " ".join(shell_word(argument) for argument in arguments if argument != "--fresh")
     return f"{program(command)} {again}".rstrip()
 
 
 def open_table(options: argparse.Namespace, command: str) -> PixelTable:
-    """Return the table that is named, or found, or a synthetic one; `command` is what was typed."""
+    """Return the named table, a found one, or a synthetic one; `command` is what was typed."""
     from skinmnist.datasets.synthetic.lesions import make_lesions
 
     synthetic = getattr(options, "synthetic", None)
@@ -148,7 +148,7 @@ def open_table(options: argparse.Namespace, command: str) -> PixelTable:
     said = {f"--{name}": value for name, value in said.items() if value is not None}
     if synthetic is not None:
         for name in filter(None, (options.csv, *said)):
-            raise InputError(f"received {name} and --synthetic {synthetic}; leave one of them out")
+            raise InputError(f"received {name} and --synthetic {synthetic}; drop one of them")
         return replace(make_lesions(synthetic, random_state=0), name=f"synthetic-{synthetic}")
 
     from skinmnist.datasets.classes_file import parse_size
@@ -162,12 +162,12 @@ def open_table(options: argparse.Namespace, command: str) -> PixelTable:
         table = load_table(path, metadata, classes=options.classes, size=size)
         return replace(table, notes=(*table.notes, *naming_advice(table, command, hasattr(options, "fresh"))))
     for name in said:
-        raise InputError(f"received {name} but no table was named or found; name its CSV as well")
+        raise InputError(f"received {name}, but no table was named or found; name its CSV as well")
     return make_lesions(SYNTHETIC_ROWS, random_state=0)
 
 
 def naming_advice(table: PixelTable, command: str, into_folder: bool) -> list[str]:
-    """Return how to name seven classes whose names are not known, in the two orders that are in use."""
+    """Return how to name seven classes of unknown names, in the two common orders."""
     if table.class_names != tuple(f"class_{code}" for code in range(len(facts.CLASS_NAMES))):
         return []
     fresh = " --fresh" if into_folder else ""
@@ -176,6 +176,6 @@ def naming_advice(table: PixelTable, command: str, into_folder: bool) -> list[st
         "in alphabetical order (MedMNIST, LabelEncoder)": sorted(facts.CLASS_NAMES),
     }
     return [
-        f"if the codes are HAM10000's classes {order}: {command} --classes {' '.join(names)}{fresh}"
+        f"if the codes are the classes of HAM10000 {order}: {command} --classes {' '.join(names)}{fresh}"
         for order, names in orders.items()
     ]

@@ -1,4 +1,4 @@
-"""The parser of the commands: help in groups with examples, errors as one sentence, completion in a shell."""
+"""The parser of the commands: grouped help with examples, errors as one sentence, and shell completion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TYPES = {"int": "a whole number", "float": "a number"}
 
 
 class _Help(argparse.HelpFormatter):
-    """Wraps paragraphs, and leaves indented lines, which are examples, as they are."""
+    """Wraps paragraphs but keeps indented lines, which are examples, as they are."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines = text.splitlines()
@@ -25,10 +25,10 @@ class _Help(argparse.HelpFormatter):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """argparse's parser, whose errors are one sentence that mends the slip.
+    """A parser of argparse whose errors are one sentence that says how to fix the mistake.
 
-    Options are written out: an abbreviation would change its meaning when an option is added. `example` is a
-    whole command that can be typed.
+    Options cannot be abbreviated: an abbreviation could change its meaning when an option is added.
+    `example` is a complete command.
     """
 
     example = ""
@@ -37,7 +37,7 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**{"formatter_class": _Help, "allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
-        """Print what was expected and received, and leave with 2."""
+        """Print what was expected and received, then exit with code 2."""
         print(printable(f"skinmnist: {self._in_words(message)}"), file=sys.stderr, flush=True)
         raise SystemExit(BAD_INPUT)
 
@@ -48,7 +48,7 @@ class CommandParser(argparse.ArgumentParser):
         return f"{message.removeprefix('argument ')}; see `{self.prog} --help`"
 
     def _unknown(self, rest: str) -> str:
-        """Say what is wrong with the first argument that belongs nowhere."""
+        """Explain the first argument that belongs to no option."""
         options = [option for option in self._option_string_actions if option.startswith("--")]
         word = rest.split()[0] if rest.startswith("-") else rest
         if word.startswith("-"):
@@ -80,11 +80,11 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _names(action: argparse.Action) -> list[str]:
-    """Return what argparse may call an argument in a message."""
+    """Return the names that argparse may use for an argument in a message."""
     return ["/".join(action.option_strings), *action.option_strings, str(action.metavar), action.dest]
 
 
-#: argparse's messages, and what is said instead.
+#: Messages of argparse, and their replacements.
 _SENTENCES: Mapping[str, Any] = {
     r"unrecognized arguments: (?P<rest>.*)": CommandParser._unknown,
     r"argument (?P<name>\S+): invalid choice: (?P<value>.*) \(choose from .*\)": CommandParser._no_choice,
@@ -113,9 +113,9 @@ def command_parser(
     Parameters
     ----------
     examples : iterable of str
-        What follows the command's name, each with a comment behind ``#`` where it needs one.
+        What follows the name of the command, with a comment after ``#`` where needed.
     usage : str, optional
-        What follows the command's name in the usage; all its options by default.
+        What follows the name of the command in the usage; all its options by default.
     closing : str
         The last lines of the help.
     """
@@ -136,14 +136,14 @@ def command_parser(
 def complete(
     parsers: Mapping[str, argparse.ArgumentParser | None], values: Mapping[str, Callable[[], Iterable[str]]]
 ) -> None:
-    """Answer a shell that asks for completions (argcomplete), and leave.
+    """Answer a shell that asks for completions (argcomplete), then exit.
 
     Parameters
     ----------
     parsers : mapping of str to ArgumentParser or None
-        The commands; None for those whose arguments need no completion now.
+        The commands; None for those whose arguments need no completion at the moment.
     values : mapping of str to callable
-        What there is to choose from, by what an argument names in the plural, such as ``"samplers"``.
+        The possible values, by the plural of what an argument names, such as ``"samplers"``.
     """
     import argcomplete
 

@@ -1,4 +1,4 @@
-"""Output on a terminal, and what moves there: bars, spinners, and the live view of a run."""
+"""Output on a terminal: bars, spinners, and the live view of a run."""
 
 from __future__ import annotations
 
@@ -33,46 +33,46 @@ from skinmnist.text import printable
 if TYPE_CHECKING:
     from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 
-#: Without a terminal, a build prints a line for every tenth of the pictures.
+#: Without a terminal, a build prints one line for every tenth of the pictures.
 _LINES = 10
-#: Rows of the live view of a run: cells that run, and pairs of the leaderboard so far.
+#: Rows of the live view of a run: running cells, and pairs of the current leaderboard.
 _RUNNING_ROWS, _BOARD_ROWS = 6, 5
 #: Characters of a pair in the live view.
 _PAIR_WIDTH = 44
-#: Seconds by which an estimate may be wrong before the view says so.
+#: Seconds by which an estimate may be exceeded before the view says so.
 _OVERDUE = 2.0
 
 
 class Output(Console):
-    """A console on which every text stands as it is: no markup, no emoji codes, no escape sequences.
+    """A console that prints every text verbatim: no markup, no emoji codes, no escape sequences.
 
-    A reader that closes the pipe early does not make a run fail.
+    A run does not fail when its reader closes the pipe early.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print texts, made printable, and whatever else rich can draw."""
+        """Print texts, made printable, and any renderables of rich."""
         super().print(*(printable(one) if isinstance(one, str) else one for one in objects), **options)
 
     @property
     def is_live(self) -> bool:
-        """Whether what has been drawn here can be drawn over."""
+        """Whether output on this console can be redrawn."""
         return self.is_terminal and not self.is_dumb_terminal
 
     @property
     def has_colors(self) -> bool:
-        """Whether colours are seen: neither in a pipe nor with ``NO_COLOR``."""
+        """Whether colours are shown: not in a pipe and not with ``NO_COLOR``."""
         return self.color_system is not None and not self.no_color
 
     def on_broken_pipe(self) -> None:
-        """Write the rest nowhere."""
+        """Discard the remaining output."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 class LiveBar:
-    """A bar on standard error, shown while the block lasts and only on a terminal."""
+    """A bar on standard error for the duration of the block, only on a terminal."""
 
     def __init__(self, *columns: ProgressColumn) -> None:
         self.console = Output(stderr=True, soft_wrap=not sys.stderr.isatty())
@@ -95,7 +95,7 @@ class DownloadTerminal(LiveBar):
         super().__init__(DownloadColumn(), TimeRemainingColumn())
 
     def progress_of(self, name: str) -> Callable[[int, int | None], None]:
-        """Return a callable that takes the bytes so far, and in all, of one file."""
+        """Return a callable that takes the bytes received so far, and in total, of one file."""
         task = self._bar.add_task(printable(name), total=None)
         return lambda length, total: self._bar.update(task, completed=length, total=total)
 
@@ -111,13 +111,13 @@ class BuildTerminal(LiveBar):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         super().__exit__(kind)
         if kind is KeyboardInterrupt:
-            self.console.print("Interrupted; what was read is kept. Type the same command again to go on.")
+            self.console.print("Interrupted; read pictures are kept. To resume, run the same command again.")
 
     def started(self, total: int, stored: int) -> None:
-        """Show how much there is to do."""
+        """Show the number of pictures."""
         self._total, self._printed = total, stored
         if stored:
-            self.console.print(f"{stored:,} of them read before")
+            self.console.print(f"{stored:,} of them were read before")
         self._bar.update(self._task, total=total, completed=stored)
 
     def advanced(self, done: int) -> None:
@@ -130,7 +130,7 @@ class BuildTerminal(LiveBar):
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show on a terminal what takes its time, and for how long it has."""
+    """Show on a terminal what is being done, and for how long."""
     console, started = Output(stderr=True), time.monotonic()
     spinner = Spinner("dots")
 
@@ -146,7 +146,7 @@ def working(what: str) -> Iterator[None]:
 
 
 def whole_seconds(seconds: float) -> str:
-    """Write a time that ticks: ``8 s``, ``1 min 12 s``, ``2 h 05 min``."""
+    """Format a running time: ``8 s``, ``1 min 12 s``, ``2 h 05 min``."""
     minutes, rest = divmod(int(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return (
@@ -155,16 +155,16 @@ def whole_seconds(seconds: float) -> str:
 
 
 def pair_name(sampler: str, model: str, longest: int) -> str:
-    """Name a pair of sampler and model: ``SMOTE x svm``; names that are too long lose their middle."""
+    """Name a pair of sampler and model, ``SMOTE x svm``; long names lose their middle."""
     room = longest - len(" x ")
     sampler = printable(sampler, max(room // 2, room - len(printable(model, None))))
     return f"{sampler} x {printable(model, room - len(sampler))}"
 
 
 class RunView:
-    """What a run shows while it lasts: its cells, the time left, the leaderboard so far, what comes after.
+    """The live view of a run: its cells, the time left, the current leaderboard, and the steps after it.
 
-    It is a rich renderable; every drawing reads the clock anew, so that times go on between events.
+    It is a rich renderable. Every redraw reads the clock, so that times advance between events.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, since: float | None = None) -> None:
@@ -179,7 +179,7 @@ class RunView:
         self._spinner = Spinner("dots")
 
     def plan(self, total: int, stored: int, cells: Sequence[Cell] = ()) -> None:
-        """Begin with cells of which some are `stored`; without `cells` there is no leaderboard."""
+        """Start with cells of which some are `stored`; without `cells` there is no leaderboard."""
         self.total, self.done, self.new = total, stored, 0
         self._planned = {}
         for cell in cells:
@@ -189,11 +189,11 @@ class RunView:
         self.enter("")
 
     def enter(self, phase: str) -> None:
-        """Show what is done now; an empty name: cells."""
+        """Show the current phase; an empty name means cells."""
         self._phase, self._since = phase, self.clock()
 
     def running(self, cells: Iterable[Cell]) -> None:
-        """Show these cells as running; those that were running before keep their clocks."""
+        """Show these cells as running; those that were already running keep their clocks."""
         now = self.clock()
         self._started = {cell: self._started.get(cell, now) for cell in cells}
 
@@ -202,7 +202,7 @@ class RunView:
         self._scores[cell[:2]].append((macro_f1, balanced_accuracy))
 
     def finished(self, cell: Cell, seconds_left: float | None) -> None:
-        """Count a cell; if nobody knows how long the rest will take, it goes by the cells before."""
+        """Count a cell; without an estimate of the time left, extrapolate from the finished cells."""
         self._started.pop(cell, None)
         self.done, self.new = self.done + 1, self.new + 1
         now, left = self.clock(), self.total - self.done
@@ -212,7 +212,7 @@ class RunView:
 
     @property
     def left(self) -> str:
-        """The time that is left, in words; empty at the end."""
+        """The time left, in words; empty at the end."""
         if self.done >= self.total:
             return ""
         if self._deadline is None:
@@ -257,7 +257,7 @@ class RunView:
     def _board(self) -> RenderableType:
         table = _rows("best so far", "macro-F1", "balanced accuracy", "folds")
         means = {}
-        for pair, scores in list(self._scores.items()):  # A copy: drawing has a thread of its own.
+        for pair, scores in list(self._scores.items()):  # A copy, because drawing runs in another thread.
             means[pair] = [sum(values) / len(values) for values in zip(*scores, strict=True)]
         best = sorted(means, key=lambda pair: -means[pair][0])
         for pair in best[:_BOARD_ROWS]:
@@ -277,14 +277,14 @@ def _rows(first: str, *others: str) -> Table:
 
 
 def in_notebook() -> bool:
-    """Return whether a notebook shows what this process displays."""
+    """Return whether this process displays in a notebook."""
     python = sys.modules.get("IPython")
     shell = None if python is None else python.get_ipython()
     return hasattr(shell, "kernel")
 
 
 class NotebookBar:
-    """A bar in the output of a notebook's cell, which needs no widgets; the `Progress` of a comparison."""
+    """A bar in the output of a notebook cell, without widgets; the `Progress` of a comparison."""
 
     def __init__(self) -> None:
         self._view, self._started, self._failed = RunView(), time.monotonic(), 0
@@ -292,21 +292,21 @@ class NotebookBar:
         self._shown: Any = None
 
     def found(self, result: CellResult) -> None:
-        """Nothing is shown of a single cell that was stored before."""
+        """Show nothing for a single cell that was stored before."""
 
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
-        """Show how much there is to do, and what is left out."""
+        """Show the number of cells, and what is left out."""
         self._view.plan(len(cells), stored)
         for note in notes:
             self._display(f"<p>Note: {html.escape(printable(note))}</p>")
         self._shown = self._display(self._bar())
 
     def waiting(self, folder: Path) -> None:
-        """Say why nothing happens yet."""
+        """Say what the run is waiting for."""
         self._display(f"<p>Another run uses {html.escape(printable(folder))}: waiting for it to end</p>")
 
     def running(self, cells: Sequence[Cell]) -> None:
-        """Name the first of the cells that run."""
+        """Name the first of the running cells."""
         self._running = f"{cells[0]}" + ", ..." * (len(cells) > 1) if cells else ""
         self._update(self._bar())
 

@@ -1,4 +1,4 @@
-"""The results of a run as a table that fits its terminal."""
+"""The results of a run as a table that fits the terminal."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.reporting.format import LABELS, NOTHING, fixed, with_spread
 from skinmnist.text import printable
 
-#: The best of its column; what the majority baseline does better; what is unfinished or failed.
+#: Best of its column; worse than the majority baseline; unfinished or failed.
 BEST, BELOW, UNFINISHED, FAILED = "bold green", "yellow", "cyan", "bold red"
-#: Columns of the terminal from which on standard deviations are shown.
+#: Width of the terminal from which standard deviations are shown.
 _SPREAD_WIDTH = 100
-#: Characters of a pair beyond which its middle is left out, at most and at least.
+#: Largest and smallest width of a pair; longer names lose their middle.
 _LONGEST_PAIR, _SHORTEST_PAIR = 120, 16
 _PAIR_HEADING = "Sampler x model"
-#: Columns that always stay, and those that go first where there is no room for all.
+#: Columns that always stay, and those that are dropped first if there is no room for all.
 _INDISPENSABLE = ("folds", LEADERBOARD_METRICS[0])
 _LEFT_OUT_FIRST = ("seconds", "macro_auc", "accuracy")
 
@@ -41,13 +41,13 @@ class _Column:
 
     @property
     def width(self) -> int:
-        """Characters that the column takes, with the gap before it."""
+        """Width of the column, with the gap before it."""
         texts = [*self.heading.split("\n"), *(cell.plain for cell in self.cells)]
         return 2 + max(map(cell_len, texts))
 
 
 def results_table(record: RunRecord, console: Output) -> RenderableType:
-    """Lay the leaderboard of a run out for the width of a console; what finds no room is named below."""
+    """Lay out the leaderboard of a run for the width of a console; columns without room are named below."""
     rows = [*_rows(record)]
     spread = console.width >= _SPREAD_WIDTH
     columns, left_out = [*_columns(rows, spread)], list[_Column]()
@@ -84,7 +84,7 @@ def _dispensable(column: _Column) -> int:
 
 
 def _rows(record: RunRecord) -> Iterator[dict[Any, Any]]:
-    """Yield the rows of the leaderboard, then the pairs of which no cell has finished."""
+    """Yield the rows of the leaderboard, then the pairs without a finished cell."""
     board = leaderboard(record)
     planned = Counter[Pair]((entry.sampler, entry.model) for entry in record.info.cells)
     failed = Counter[Pair](failure.cell[:2] for failure in record.failures)
@@ -115,7 +115,7 @@ def _folds(row: dict[Any, Any]) -> Text:
 
 
 def _styles(values: list[float], references: list[bool]) -> list[str]:
-    """Mark the best of a column, as printed, and what is below the majority baseline."""
+    """Mark the best of a column, as printed, and what is worse than the majority baseline."""
     rounded = [round(value, 3) for value in values]
     trained = [value for value, reference in zip(rounded, references, strict=True) if not reference]
     trained = [value for value in trained if not math.isnan(value)]

@@ -38,27 +38,27 @@ from skinmnist.reporting.sections.effects import summary
 from skinmnist.reporting.sections.leaderboard import external_sentence
 from skinmnist.text import printable
 
-#: Characters of a line where there is no terminal.
+#: Width of a line without a terminal.
 _PIPED_WIDTH = 160
-#: How the severities of checks look.
+#: Styles of the severities of checks.
 _SEVERITIES = {"error": FAILED, "warning": BELOW}
 
 
 class Trials(NamedTuple):
-    """Cells that run beside a run: their name among its times, and what announces them."""
+    """Cells that run beside a run: their name in the list of times, and their announcement."""
 
     phase: str
     words: str
 
 
-LEAKS = Trials("leaks", "Demonstrating leaks: wrong on purpose, and excluded from every table of the run")
-PUBLISHED = Trials("as published", "Now as published, beside the honest run and excluded from its tables")
+LEAKS = Trials("leaks", "Demonstrating leaks: wrong on purpose, excluded from every table of the run")
+PUBLISHED = Trials("as published", "Now as published: beside the honest run, excluded from its tables")
 
 
 class Terminal:
     """A live view on a terminal, plain lines elsewhere; the `Progress` of a comparison.
 
-    `since` is when the command began, by `clock`: the times that are printed add up to what passed since.
+    `since` is the start of the command by `clock`; the printed times add up to the time since then.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Terminal:
         return self._begun
 
     def table(self, table: PixelTable, split: Split | GivenFolds, quick: bool) -> None:
-        """Print what is compared on, with a warning where that is no real data or no result."""
+        """Print the table of the comparison, with a warning if it is not real or the run is not a result."""
         lesions = "lesions unknown" if table.n_lesions is None else f"of {table.n_lesions:,} lesions"
         height, width, channels = table.shape
         self.console.print(
@@ -103,7 +103,7 @@ class Terminal:
         if table.synthetic:
             self._warn(
                 "SYNTHETIC TABLE",
-                "skinmnist drew these pictures: no pixel table was found, or a synthetic one was asked for. "
+                "These pictures are synthetic: no pixel table was found, or a synthetic one was requested. "
                 "The scores say nothing about real skin. The README shows how to get real tables.",
             )
         if isinstance(split, GivenFolds) and split.groups:
@@ -116,7 +116,7 @@ class Terminal:
                 "Pictures of one lesion can be in both training and test parts, which usually raises scores.",
             )
         if quick:
-            self._warn("QUICK LOOK", "Few rows, few folds and a tiny network: not a result.")
+            self._warn("QUICK LOOK", "Few rows, few folds and a tiny network. This is not a result.")
 
     def _warn(self, title: str, text: str) -> None:
         if self.console.is_terminal:
@@ -130,9 +130,9 @@ class Terminal:
             self._score(result)
 
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
-        """Show how much there is to do, in a run, and then in its external test."""
+        """Show the number of cells of a run, and then of its external test."""
         if self._begun:
-            self.console.print("External test: trained on all pictures, asked for those of the other table")
+            self.console.print("External test: trained on all pictures, tested on the other table")
             self._demonstrating = True
             self.view.plan(len(cells), stored, cells)
             self._begin("external test", len(cells), stored, notes)
@@ -141,7 +141,7 @@ class Terminal:
         self._begin("cells", len(cells), stored, notes)
 
     def leaking(self, cells: int, stored: int, notes: Sequence[str]) -> None:
-        """Announce cells that are no part of the run, and their number."""
+        """Announce cells that are not part of the run, and their number."""
         self.console.print(self._trials.words)
         self._demonstrating = True
         self.view.plan(cells, stored)
@@ -156,7 +156,7 @@ class Terminal:
         self.console.print(f"{cells} cells{again}")
 
     def note(self, note: str) -> None:
-        """Print a note; on a terminal, a command in it has lines of its own, without breaks in between."""
+        """Print a note; on a terminal, a command in it goes on its own unbroken line."""
         command = COMMAND.search(note) if self.console.is_terminal else None
         sentence = note[: command.start()].rstrip() if command else note
         self.console.print(f"note: {sentence}")
@@ -164,14 +164,14 @@ class Terminal:
             self.console.print(note[command.start() :], soft_wrap=True)
 
     def waiting(self, folder: Path) -> None:
-        """Print why nothing happens yet."""
+        """Print what the run is waiting for."""
         self.console.print(f"Another run is using {folder}: waiting for it to end")
         if not self._begun:
             self._end_phase("waiting")
             self.view.enter("Waiting for the other run")
 
     def running(self, cells: Sequence[Cell]) -> None:
-        """Show the cells that run."""
+        """Show the running cells."""
         self.view.running(cells)
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
@@ -203,7 +203,7 @@ class Terminal:
         self._phase, self._phase_started = following, now
 
     def enter(self, phase: str, shown: str) -> None:
-        """Show what comes after the cells: its name among the times, and in words."""
+        """Show a step after the cells: its name in the list of times, and a description."""
         self._end_phase(phase)
         self.view.enter(shown)
         if not self.console.is_live:
@@ -219,7 +219,7 @@ class Terminal:
             out.print(f"failed: {sampler} x {model}, {count(cells, 'cell')}: {reason}", style=FAILED)
 
     def write_report(self, record: RunRecord, jobs: int | None) -> tuple[Analysis, Path]:
-        """Analyze a run and write its report, which takes its time and is shown."""
+        """Analyze a run and write its report, with each step shown."""
         self.enter("analysis", "Analyzing the predictions")
         analysis = analyze_run(record)
         self.enter("report", "Writing the report")
@@ -228,13 +228,13 @@ class Terminal:
         return analysis, write_page(analysis, jobs=jobs or available_cores())
 
     def conclude(self, analysis: Analysis, report: Path, resume: str | None) -> None:
-        """Show the leaderboard, the verdict of the tests, failures, pitfalls, and the report's place."""
+        """Show the leaderboard, the verdict of the tests, failures, pitfalls, and the path of the report."""
         self._end_phase("end")
         record, out = analysis.record, _results_console()
         out.print()
         self.scores(record)
         out.print()
-        unbroken = not out.is_terminal  # A terminal would break the words of a long line in the middle.
+        unbroken = not out.is_terminal  # A terminal would break long lines within words.
         out.print(certainty(analysis).headline, style="bold", soft_wrap=unbroken)
         if external := external_sentence(analysis):
             out.print(printable(external, None), soft_wrap=unbroken)
@@ -254,11 +254,11 @@ class Terminal:
         out.print(f"{count(self._cells, 'new cell')}, peak memory {memory}", soft_wrap=unbroken)
         out.print(f"report: {report}", soft_wrap=True)
         if resume:
-            out.print(f"Interrupted; finished cells are kept. To go on: {resume}", soft_wrap=True)
+            out.print(f"Interrupted; finished cells are kept. To resume: {resume}", soft_wrap=True)
         out.print(facts.DISCLAIMER, style="dim", soft_wrap=unbroken)
 
     def times(self, width: int) -> list[str]:
-        """Return what took how long, in lines that break between the parts, which add up to the whole."""
+        """Return the times of all steps, which add up to the total, with line breaks only between steps."""
         parts = [f"{phase} {duration(seconds)}," for phase, seconds in self._seconds.items()]
         parts = [f"took {duration(sum(self._seconds.values()))}:", *parts]
         text = " ".join(part.replace(" ", "\xa0") for part in parts).removesuffix(",")
@@ -266,13 +266,13 @@ class Terminal:
 
 
 def _results_console() -> Output:
-    """Without a terminal, lines may be as long as the leaderboard needs."""
+    """Use lines as long as the leaderboard needs when there is no terminal."""
     return Output(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
 
 @contextmanager
 def verbosely(console: Output, wanted: bool) -> Iterator[None]:
-    """Print every event of the ``with`` block as one line, if wanted."""
+    """Print every event of the ``with`` block as one line, if requested."""
     handler = _EventLines(console)
     if wanted:
         LOGGER.addHandler(handler)

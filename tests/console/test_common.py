@@ -131,10 +131,13 @@ def test_commands_that_name_the_classes_can_be_pasted(place, lesions, capsys):
         (["t.csv", "--size", "8"], "received --size '8'; expected height x width in pixels"),
         (["t.csv", "--size", "9x9"], "t.csv, header (line 1): 192 pixel columns where --size says 9 x 9"),
         (["t.csv", "--classes", "a", "b"], "--classes names 2 classes where t.csv has 7"),
-        (["--metadata", "none"], "received --metadata but no table was named or found; name its CSV as well"),
+        (
+            ["--metadata", "none"],
+            "received --metadata, but no table was named or found; name its CSV as well",
+        ),
         (["--synthetic", "100", "--classes", "a"], "received --classes and --synthetic 100; leave one"),
         (["--synthetic", "100", "--size", "8x8"], "received --size and --synthetic 100; leave one"),
-        (["t.csv", "--synthetic", "100"], "received t.csv and --synthetic 100; leave one of them out"),
+        (["t.csv", "--synthetic", "100"], "received t.csv and --synthetic 100; drop one of them"),
     ],
 )
 def test_what_cannot_be_said_of_a_table_is_one_sentence(arguments, sentence, place, lesions, capsys):
