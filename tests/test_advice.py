@@ -132,7 +132,7 @@ def test_a_run_can_be_typed_again_with_fresh_in_place_of_an_option(option, table
 def test_after_a_quick_look_the_command_without_quick_runs_beside_it(table, capsys):
     assert compare.main([table, *CHEAP, "--quick"]) == 0
     printed = capsys.readouterr().out
-    assert "drop --quick." in printed
+    assert "run the command again without --quick." in printed
     assert "my table-0-quick/report.html" in printed
     assert compare.main([table, *CHEAP]) == 0
     assert sorted(path.name for path in Path("runs").iterdir()) == ["my table-0", "my table-0-quick"]
@@ -140,7 +140,7 @@ def test_after_a_quick_look_the_command_without_quick_runs_beside_it(table, caps
 
 def test_after_a_quick_look_in_a_named_folder_another_one_is_to_be_named(table, capsys):
     assert compare.main([table, *CHEAP, "--quick", "--out", "mine"]) == 0
-    assert "drop --quick and name another folder with --out" in capsys.readouterr().out
+    assert "again without --quick and name another folder with --out" in capsys.readouterr().out
     assert compare.main([table, *CHEAP, "--out", "whole"]) == 0
 
 

@@ -1,4 +1,4 @@
-"""What is computed from a finished run: tests, intervals, operating points, curves, subgroups, checks."""
+"""The analysis of a finished run: tests, intervals, operating points, curves, subgroups and checks."""
 
 __all__ = [
     "analyze",

@@ -1,4 +1,4 @@
-"""Everything that is computed of a finished run, once; the report and the terminal show it."""
+"""The analysis of a finished run, computed once; the report and the terminal show it."""
 
 from __future__ import annotations
 
@@ -76,28 +76,28 @@ TABLES = (
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What is computed of a run; curves, which are not written, are computed when they are first asked for.
+    """The analysis of a run. Curves, which are not written to files, are computed on first use.
 
     Attributes
     ----------
     record : RunRecord
     comparisons : DataFrame
-        Of `compare_samplers` against ``none``, of `compare_control` for prior correction, then of
+        From `compare_samplers` against ``none``, from `compare_control` for prior correction, and from
         `compare_models`.
     intervals, difference_intervals : DataFrame
-        Of `bootstrap`, against ``none``, prior correction included.
+        From `bootstrap`; differences are to ``none``, including those of prior correction.
     derived_scores, majority_scores : DataFrame
-        Of prior correction and of the majority baseline, in the layout of ``scores.csv``.
+        Scores of prior correction and of the majority baseline, in the layout of ``scores.csv``.
     operating_points : DataFrame
-        The scores of every trained cell under every rule, of `operating_points`.
+        The scores of every trained cell under every rule, from `operating_points`.
     tradeoff : DataFrame
-        Of `tradeoff_curves`: what every trained pair trades between classes at each operating point.
+        From `tradeoff_curves`: the trade-off of every trained pair between classes at each operating point.
     subgroups : DataFrame
-        Of `subgroup_scores`, without prior correction; empty where nothing is known of the patients.
+        From `subgroup_scores`, without prior correction; empty if nothing is known about the patients.
     leaderboard, calibration : DataFrame
-        Of `summaries`, prior correction and the majority baseline included.
+        From `summaries`, including prior correction and the majority baseline.
     lesions_known : bool
-        Whether lesions were resampled, else single pictures.
+        Whether lesions were resampled and not single pictures.
     """
 
     record: RunRecord
@@ -115,19 +115,19 @@ class Analysis:
 
     @cached_property
     def label_audit(self) -> pd.DataFrame:
-        """All held-out rows, the most suspicious label first, of `label_audit`."""
+        """All held-out rows, the most suspicious label first, from `label_audit`."""
         return label_audit(self.record.results, self._names)
 
     @cached_property
     def of_external(self) -> Analysis | None:
-        """The analysis of the external test; None where there is none."""
+        """The analysis of the external test; None without one."""
         external = self.record.external
-        # Another run may have been written into that folder.
+        # The folder may hold another run by now.
         return analyze(external) if external is not None and external.info.given is not None else None
 
     @cached_property
     def external(self) -> pd.DataFrame:
-        """Scores of the external test beside those of the run: `EXTERNAL_COLUMNS`; empty without a test."""
+        """Scores of the external test beside those of the run, `EXTERNAL_COLUMNS`; empty without a test."""
         other = self.of_external
         return external_scores(self.leaderboard, None if other is None else other.intervals)
 
@@ -138,7 +138,7 @@ class Analysis:
 
     @cached_property
     def concerns(self) -> list[Concern]:
-        """What the checks find, errors first."""
+        """The findings of the checks, errors first."""
         return check_run(self)
 
     @cached_property
@@ -158,7 +158,7 @@ class Analysis:
 
     @cached_property
     def held_out_counts(self) -> npt.NDArray[np.int64]:
-        """Pictures of each class that have been held out, each counted once."""
+        """Held-out pictures of each class, each counted once."""
         labels = self.record.predictions.drop_duplicates("row")["label"].astype(int)
         return np.bincount(labels, minlength=len(self._names))
 
@@ -190,9 +190,9 @@ class Analysis:
 
     @cached_property
     def sensitivities(self) -> pd.DataFrame | None:
-        """Sensitivity for melanoma at given specificities, all pairs at the natural prior; None without it.
+        """Sensitivity for melanoma at given specificities; None without melanoma.
 
-        As trained, pairs would rank pictures at different class mixes.
+        All pairs are at the natural prior; as trained, they would rank pictures at different class mixes.
         """
         if not self._acts:
             return None
@@ -211,13 +211,13 @@ class Analysis:
 def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
     """Compute the analysis of a run; nothing is trained or written.
 
-    Where the run folder has the lesion of each row, lesions are resampled, else rows. The bootstrap, of
-    `draws` replicates, has the seed of the run.
+    If the run folder has the lesion of each row, lesions are resampled, else rows. The bootstrap takes
+    `draws` replicates and uses the seed of the run.
 
     Raises
     ------
     InputError
-        Where the lesions or patients in the folder are damaged, or not those of this run.
+        If the lesions or patients in the folder are damaged or belong to another run.
     """
     table, folds = record.info.table, record.info.protocol.folds
     class_names = table.class_names
@@ -256,7 +256,7 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
 
 
 def _columns(record: RunRecord) -> dict[str, npt.NDArray[Any]]:
-    """Return what parts the pictures: parts that are held out in turn, then what is known of the patients."""
+    """Return the columns that define subgroups: the held-out parts, then the clinical columns."""
     given = record.info.given
     if given is None or len(given.held_out) < 2 or record.predictions.empty:
         return record.patients
@@ -276,12 +276,12 @@ def write_analysis(folder: Path, analysis: Analysis) -> None:
 
 
 def analyze_run(record: RunRecord, folder: Path | None = None, analysis: Analysis | None = None) -> Analysis:
-    """Analyze a run, unless that is done, and write the tables into its folder, or into another one.
+    """Analyze a run, unless `analysis` is given, and write the tables to its folder or to another one.
 
     Raises
     ------
     InputError
-        As `analyze`, and where the tables cannot be written, or would replace files of the user's.
+        As for `analyze`, and if the tables cannot be written or would replace the user's own files.
     """
     folder, elsewhere = record.folder if folder is None else folder, folder
     try:

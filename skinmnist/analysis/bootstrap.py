@@ -1,4 +1,4 @@
-"""Bootstrap intervals of scores over resampled lesions; cells are rescored by products of sparse matrices."""
+"""Bootstrap intervals of scores over resampled lesions, with cells rescored by sparse matrix products."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from skinmnist.experiment.cells import Cell
 
 DRAWS = 1000
 INTERVAL_COLUMNS = ("sampler", "model", "metric", "value", "low", "high", "draws")
-#: The scores that can be reweighted, in the order of the columns; the recall of one class can join them.
+#: The scores that can be reweighted, in column order; the recall of one class can be added.
 REWEIGHTED_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
-#: Weights that are held at once: few enough to stay near the processor.
+#: Weights in memory at a time: few enough to stay in the processor's cache.
 _WEIGHTS = 500_000
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """What the area under one ROC curve needs to know, one row for each score that a positive has.
+    """The data for the area under one ROC curve, one row for each distinct score of a positive.
 
-    `steps` times the weights (sparse, scores x units) says by how much the weighted midrank grows from one
-    such score to the next; `positives` times the weights is the weight of the positives at each such score.
+    `steps` times the weights (sparse, scores x units) is the increase of the weighted midrank from one such
+    score to the next; `positives` times the weights is the weight of the positives at each such score.
     """
 
     steps: Any
@@ -37,10 +37,10 @@ class Ranking:
 
 @dataclass(frozen=True, eq=False)
 class CellSums:
-    """The held-out rows of a cell, summed over units (lesions, say) that are weighted as one.
+    """The held-out rows of a cell, summed over units, such as lesions, that have one weight.
 
     `confusion` (sparse, k * k x units) counts the rows of each unit by true and predicted class; `rankings`
-    has one entry for each class with both sides.
+    has one entry for each class with positives and negatives.
     """
 
     confusion: Any
@@ -56,18 +56,18 @@ def bootstrap_scores(
     random_state: int = 0,
     recall_of: str = facts.MELANOMA,
 ) -> dict[Pair, pd.DataFrame]:
-    """Score every pair of sampler and model on resampled lesions; by pair, one column for each metric.
+    """Score every pair of sampler and model on resampled lesions, with one column per metric for each pair.
 
-    A lesion comes with all its pictures: they are not independent (Field & Welsh, JRSS B 69, 2007). The
-    trained models stay as they are; the held-out lesions are resampled (rows, if `lesions`, the lesion of
-    each row of the table, is None). Each replicate is scored as the leaderboard is: `metrics.score` in every
+    A lesion is drawn with all its pictures, because they are not independent (Field & Welsh, JRSS B 69,
+    2007). The trained models are kept; the held-out lesions are resampled (rows, if `lesions`, the lesion of
+    each row of the table, is None). Each replicate is scored like the leaderboard: `metrics.score` in every
     held-out fold, then the mean over folds and repeats. (Pooling the folds would rank pictures by scores of
-    models that were calibrated apart.) A replicate takes the same lesions for every fold, repeat and pair, so
-    that pairs can be compared replicate by replicate.
+    separately calibrated models.) A replicate uses the same lesions for every fold, repeat and pair, so that
+    pairs can be compared replicate by replicate.
 
-    Row 0 holds the scores of the table itself, the others those of the replicates. Where a replicate leaves a
-    fold without a class, the class is left out of that fold's means, as in `metrics.score`; a score that no
-    fold has is NaN. The recall of `recall_of` is scored as well, if there is such a class.
+    Row 0 holds the scores of the table itself, the other rows those of the replicates. If a fold lacks a
+    class in a replicate, the class is left out of the means of that fold, as in `metrics.score`; a score that
+    no fold has is NaN. The recall of the class `recall_of` is also scored, if there is such a class.
     """
     units, n_units = _unit_numbers(predictions, lesions)
     melanoma = list(class_names).index(recall_of) if recall_of in class_names else None
@@ -89,22 +89,23 @@ def bootstrap_scores(
 def intervals(scores: Mapping[Pair, pd.DataFrame], confidence: float = 0.95) -> pd.DataFrame:
     """Summarise `bootstrap_scores`: columns `INTERVAL_COLUMNS`.
 
-    `value` is the score of the table itself; `low` and `high` are percentiles of the replicates, moved by the
-    difference of `value` to their mean, NaN without replicates; `draws` counts those that gave a score.
+    `value` is the score of the table itself. `low` and `high` are percentiles of the replicates, shifted by
+    the difference between `value` and their mean; NaN without replicates. `draws` counts the replicates with
+    a score.
 
-    Plain percentiles (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993) are too low for macro-F1:
-    of a rare class, a replicate holds fewer different lesions of a fold than the fold itself. The replicates
-    show this bias, and moving them removes it. ``experiments/benchmarks/interval_coverage.py`` measures how
-    often the intervals hold the true score.
+    Plain percentiles (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993) are too low for macro-F1,
+    because a replicate has fewer distinct lesions of a rare class than the fold itself. The replicates show
+    this bias, and the shift removes it. ``experiments/benchmarks/interval_coverage.py`` measures how often
+    the intervals cover the true score.
     """
     return _summarise(scores, confidence, lowest=0.0)
 
 
 def difference_intervals(scores: Mapping[Pair, pd.DataFrame]) -> pd.DataFrame:
-    """Return `intervals` of the difference of every sampler to ``none`` with the same model.
+    """Return `intervals` of the difference between every sampler and ``none`` with the same model.
 
-    Both sides of a replicate have the same lesions, so the interval is narrower than those of the two scores
-    suggest.
+    Both sides of a replicate use the same lesions, so the interval is narrower than the intervals of the two
+    scores suggest.
     """
     gaps = {
         (sampler, model): frame - scores["none", model]
@@ -115,7 +116,7 @@ def difference_intervals(scores: Mapping[Pair, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _summarise(scores: Mapping[Pair, pd.DataFrame], confidence: float, lowest: float) -> pd.DataFrame:
-    """Take values and intervals of replicates of a score that goes from `lowest` to 1."""
+    """Return values and intervals from the replicates of a score with the range `lowest` to 1."""
     tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     records = []
     for pair, frame in scores.items():
@@ -130,18 +131,18 @@ def _summarise(scores: Mapping[Pair, pd.DataFrame], confidence: float, lowest: f
 def _centred_percentiles(
     value: float, draws: npt.NDArray[np.float64], tails: npt.NDArray[np.float64]
 ) -> tuple[float, float]:
-    """Take the percentiles of the replicates, moved to where their mean is the value."""
+    """Return the percentiles of the replicates, shifted so that their mean equals the value."""
     low, high = np.quantile(draws, tails) + (value - draws.mean())
-    # The mean of very lopsided draws could lie outside their percentiles.
+    # The mean of very skewed draws may lie outside their percentiles.
     return min(float(low), value), max(float(high), value)
 
 
 def _unit_numbers(
     predictions: pd.DataFrame, lesions: npt.NDArray[np.integer] | None
 ) -> tuple[npt.NDArray[np.int64], int]:
-    """Assign the numbers 0 to n - 1 to what is resampled, row by row of the predictions.
+    """Assign the numbers 0 to n - 1 to the resampled units, for each row of the predictions.
 
-    By the first row of the table that shows it, so the replicates do not depend on how lesions are named.
+    They are numbered by their first row in the table, so the replicates do not depend on lesion names.
     """
     rows = predictions["row"].to_numpy(dtype=np.int64)
     present, place = np.unique(rows, return_inverse=True)
@@ -150,7 +151,7 @@ def _unit_numbers(
     if len(present) and present[-1] >= len(lesions):
         raise InputError(
             f"received lesions of {len(lesions)} rows and predictions of row {present[-1]}; "
-            "give the lesion of every row of the table"
+            "pass the lesion of every row of the table"
         )
     _, first, code = np.unique(np.asarray(lesions)[present], return_index=True, return_inverse=True)
     return first.argsort().argsort()[code][place], len(first)
@@ -171,7 +172,7 @@ def _sum_cells(
 
 
 def _weights_of_draws(n_units: int, draws: int, random_state: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield how often each unit counts, shape (units, replicates of a chunk); first the table as it is."""
+    """Yield the weight of each unit, shape (units, replicates of a chunk), first for the original table."""
     rng = np.random.default_rng(random_state)
     yield np.ones((n_units, 1), np.float32)
     most = max(1, _WEIGHTS // n_units)
@@ -189,7 +190,7 @@ def sum_cell(
     units: npt.NDArray[np.integer],
     n_units: int,
 ) -> CellSums:
-    """Sum the rows of a cell over their units, so that `score_weighted` need not look at them again."""
+    """Sum the rows of a cell over their units, in advance of `score_weighted`."""
     n_classes = probabilities.shape[1]
     ones = np.ones(len(labels), np.float32)
     confusion = _sparse(ones, labels * n_classes + predicted, units, (n_classes**2, n_units))
@@ -210,8 +211,8 @@ def _rank(
 ) -> Ranking:
     """Sort the rows of a cell once, for all weightings.
 
-    The midrank of a score is the weight of the rows below it and half of that of the rows at it. From one
-    score of a positive to the next it grows by half of the rows at each, and by all rows between.
+    The midrank of a score is the weight of the rows below it plus half the weight of the rows at it. From one
+    score of a positive to the next, it grows by half the rows at each of them and by all rows in between.
     """
     marks = np.unique(scores[positive])
     place = np.searchsorted(marks, scores)
@@ -235,7 +236,7 @@ def _sparse(
 ) -> Any:
     from scipy.sparse import csr_array
 
-    # float32 holds whole and half numbers exactly up to eight million, and is twice as fast.
+    # float32 represents multiples of one half exactly up to eight million and is twice as fast.
     return csr_array((values.astype(np.float32), (rows, columns)), shape=shape)
 
 
@@ -244,9 +245,9 @@ def score_weighted(
 ) -> npt.NDArray[np.float64]:
     """Score a cell under `weights`: shape (units, draws), whole numbers, their sum below four million.
 
-    Returns shape (metrics, draws): `REWEIGHTED_METRICS`, then the recall of the class `recall_of`; what
-    `metrics.score` gives for a table that holds the rows of every unit as often as its weight says, NaN where
-    it would give nothing.
+    Returns shape (metrics, draws): `REWEIGHTED_METRICS`, then the recall of the class `recall_of`. The values
+    are those of `metrics.score` for a table that repeats the rows of every unit by its weight; NaN where it
+    gives no score.
     """
     k = cell.n_classes
     counts = (cell.confusion @ weights).astype(float).reshape(k, k, -1)
@@ -263,14 +264,14 @@ def score_weighted(
 def _macro_auc(
     cell: CellSums, weights: npt.NDArray[np.float32], true: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Weighted Mann-Whitney statistics by sums of ranks, ties counted half; mean over classes."""
+    """Weighted Mann-Whitney statistics from rank sums, with ties counted half; mean over classes."""
     everything = true.sum(axis=0)
     areas = np.full((len(cell.rankings) or 1, weights.shape[1]), np.nan)
     for area, ranking in zip(areas, cell.rankings, strict=False):
         midranks = np.cumsum(ranking.steps @ weights, axis=0)
         positives = ranking.positives @ weights
         weight = positives.sum(axis=0, dtype=float)
-        # Among themselves, positives hold half of all their pairs, self included.
+        # Pairs of two positives, each with itself included, count half.
         won = np.einsum("gd,gd->d", positives, midranks, dtype=float) - weight**2 / 2
         area[:] = _ratio(won, weight * (everything - weight))
     return _mean_of_known(areas)
@@ -281,6 +282,6 @@ def _ratio(above: npt.NDArray[np.float64], below: npt.NDArray[np.float64]) -> np
 
 
 def _mean_of_known(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mean over the first axis without NaN; NaN where nothing else is there."""
+    """Mean over the first axis, ignoring NaN; NaN if all values are NaN."""
     known = ~np.isnan(values)
     return _ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))

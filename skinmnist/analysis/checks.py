@@ -1,4 +1,4 @@
-"""Checks for what could fool the reader of a run. To add one, add an entry to `CHECKS`."""
+"""Checks for pitfalls that could mislead the reader of a run. To add one, add an entry to `CHECKS`."""
 
 from __future__ import annotations
 
@@ -38,38 +38,38 @@ if TYPE_CHECKING:
     from skinmnist.analysis.analyze import Analysis
 
 Severity = Literal["error", "warning", "note"]
-#: In the order of the report.
+#: In report order.
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-#: With fewer lesions of a class in a fold than these, one lesion moves its recall by a tenth or more.
+#: With fewer lesions of a class in a fold, one lesion changes its recall by a tenth or more.
 FEWEST_LESIONS = 10
-#: A table this close to the size of HAM10000 claims to be it; its classes may miss their shares by this much.
+#: A table this close in size to HAM10000 counts as HAM10000; its class sizes may deviate by this much.
 _CLOSE, _OFF = 0.05, 0.2
 #: The score that a claim should rest on.
 _MAIN = COMPARED_METRICS[0]
-#: Share of copies beyond which a table was probably resampled; HAM10000 has 2 copies, each of one lesion.
+#: With a larger share of copies, a table was probably resampled; HAM10000 has 2, each within one lesion.
 _MANY_COPIES = 0.01
-#: Share of a class that must be predicted as the other, both ways, before the two count as exchanged.
+#: Share of each class that must be predicted as the other for the two to count as exchanged.
 _EXCHANGED = 0.5
-#: A share of training rows that differs by more makes another class mix.
+#: Largest difference in a share of the training rows within the same class mix.
 _OTHER_MIX = 0.01
-#: Standard errors by which it must be more, for a classifier that guesses is right half of the time.
+#: Standard errors above that share, because a classifier that guesses is correct half of the time.
 _BEYOND_CHANCE = 3.0
 
 
 @dataclass(frozen=True)
 class Check:
-    """A trap for the reader of a run.
+    """A pitfall for the reader of a run.
 
     Attributes
     ----------
     code : str
-        ``SKM001``, ...: never given to another check.
+        ``SKM001``, ...; a code is never reused.
     severity : {"error", "warning", "note"}
-        An error makes scores wrong, a warning makes them easy to misread, a note is worth knowing.
+        An error makes scores wrong, a warning makes them easy to misread, and a note is worth knowing.
     find : callable
-        Analysis -> one sentence with the numbers, or None.
+        Takes an `Analysis` and returns one sentence with the numbers, or None.
     lesson : str
-        The script in experiments/lessons that teaches it, without ``.py``; empty where none does.
+        The script in experiments/lessons that teaches it, without ``.py``; empty if there is none.
     """
 
     code: str
@@ -80,19 +80,19 @@ class Check:
 
     @property
     def lesson_number(self) -> int:
-        """The number by which ``python -m skinmnist.lessons`` runs its lesson; 0 where there is none."""
+        """The number of its lesson for ``python -m skinmnist.lessons``; 0 without a lesson."""
         return int(self.lesson[:2]) if self.lesson else 0
 
     @property
     def page(self) -> str:
-        """Where it is explained: how it is found, why it matters, what to do; see `documentation_page`."""
+        """The page on how it is found, why it matters and what to do; see `documentation_page`."""
         return documentation_page(f"pitfalls/{self.code}")
 
 
 def documentation_page(name: str) -> str:
-    """Return where a page of the documentation is, such as ``"pitfalls/SKM001"``.
+    """Return the location of a page of the documentation, such as ``"pitfalls/SKM001"``.
 
-    An address where the package names one for its documentation (``project.urls`` in pyproject.toml), else a
+    It is an address if the package has one for its documentation (``project.urls`` in pyproject.toml), else a
     path in the repository.
     """
     try:
@@ -108,7 +108,7 @@ def documentation_page(name: str) -> str:
 
 @dataclass(frozen=True)
 class Concern:
-    """What a check has found in a run."""
+    """A finding of a check in a run."""
 
     check: Check
     sentence: str
@@ -125,13 +125,13 @@ def shared_lesions(analysis: Analysis) -> str | None:
     share = found.shared_pictures / record.info.protocol.rows
     return (
         f"{found.shared_lesions:,} lesions have pictures in several folds ({100 * share:.0f} % of all "
-        "pictures), so models are tested on lesions that they have trained on, which usually raises scores; "
+        "pictures). Models are thus tested on lesions of their training set, which usually raises scores; "
         "split by lesion."
     )
 
 
 def unknown_lesions(analysis: Analysis) -> str | None:
-    """Note that nobody can know whether the folds share lesions."""
+    """Note that it is unknown whether folds share lesions."""
     if analysis.record.info.table.lesions is not None:
         return None
     return (
@@ -141,7 +141,7 @@ def unknown_lesions(analysis: Analysis) -> str | None:
 
 
 def near_duplicates(analysis: Analysis) -> str | None:
-    """Find nearly equal pictures in different folds that no lesion id ties together."""
+    """Find nearly equal pictures in different folds that no lesion id connects."""
     found = analysis.record.info.split_facts
     if found is None or not found.alike_across:
         return None
@@ -150,54 +150,55 @@ def near_duplicates(analysis: Analysis) -> str | None:
     ids = "" if found.shared_lesions is None else ", though their lesion ids differ"
     return (
         f"{pairs:,} {many} like one lesion in different folds{ids} (rows {first[0]} and {first[1]}"
-        f"{', for one' if pairs > 1 else ''}): where they do show one, the model can answer from memory."
+        f"{', for example' if pairs > 1 else ''}); if they do, the model can answer from memory."
     )
 
 
 def relabelled_copies(analysis: Analysis) -> str | None:
-    """Find pictures that stand in the table under two labels."""
+    """Find pictures that occur in the table with two labels."""
     found = analysis.record.info.split_facts
     if found is None or not found.relabelled:
         return None
     many = "picture has" if found.relabelled == 1 else "pictures have"
     first, second = found.relabelled_rows
     return (
-        f"{found.relabelled:,} {many} the very pixels of an earlier one and another class (rows {first} and "
-        f"{second}{', for one' if found.relabelled > 1 else ''}): at least one label of each pair is wrong."
+        f"{found.relabelled:,} {many} exactly the pixels of an earlier one but another class (rows {first} "
+        f"and {second}{', for example' if found.relabelled > 1 else ''}): at least one label of each pair is "
+        "wrong."
     )
 
 
 def copies(analysis: Analysis) -> str | None:
-    """Find pictures that stand in the table several times: many, or under different lesion ids."""
+    """Find pictures that occur repeatedly in the table: many of them, or with different lesion ids."""
     found, rows = analysis.record.info.split_facts, analysis.record.info.protocol.rows
     if found is None or not (found.unlinked_copies or found.copies > _MANY_COPIES * rows):
         return None
     many = "picture is an exact copy" if found.copies == 1 else "pictures are exact copies"
     ids = f" ({found.unlinked_copies:,} with no lesion id in common)" if found.unlinked_copies else ""
     return (
-        f"{found.copies:,} of {rows:,} {many} of another{ids}: copies stay in one fold, and scores count "
-        "each of them; if the table was oversampled before, compare on the original one."
+        f"{found.copies:,} of {rows:,} {many} of another{ids}. Copies stay in one fold, but scores count "
+        "each of them; if the table was oversampled, use the original table."
     )
 
 
 def skipped_search(analysis: Analysis) -> str | None:
-    """Note that near duplicates were not looked for."""
+    """Note that near duplicates were not searched for."""
     info = analysis.record.info
     if info.split_facts is None or info.split_facts.alike_pairs is not None:
         return None
     return (
-        f"Near duplicates were not searched for among {info.protocol.rows:,} pictures, which are too many: "
-        "only exact copies were looked for."
+        f"The table has too many pictures ({info.protocol.rows:,}) to search for near duplicates; only "
+        "exact copies were searched for."
     )
 
 
 def few_lesions(analysis: Analysis) -> str | None:
-    """Find classes of which a fold holds few lesions."""
+    """Find classes with few lesions in a fold."""
     record = analysis.record
     table, folds = record.info.table, record.info.protocol.folds
     known = table.lesions_per_class
     what = "pictures" if known is None else "lesions"
-    # A run on a part of the table keeps classes in proportion.
+    # A run on part of the table keeps the class proportions.
     part = record.info.protocol.rows / table.rows
     counts = np.asarray(table.rows_per_class if known is None else known) * part / folds
     if record.info.given is not None:
@@ -210,13 +211,13 @@ def few_lesions(analysis: Analysis) -> str | None:
     if not few:
         return None
     return (
-        f"A held-out fold has fewer than {FEWEST_LESIONS} {what} of some classes ({listed(few)}): a single "
-        "one moves their recall, and so macro-F1, by a lot."
+        f"A held-out fold has fewer than {FEWEST_LESIONS} {what} of some classes ({listed(few)}). A single "
+        "one changes their recall, and thus macro-F1, considerably."
     )
 
 
 def class_order(analysis: Analysis) -> str | None:
-    """Find a table that claims to be HAM10000 and has other class sizes: its labels may be swapped."""
+    """Find a table that resembles HAM10000 but has other class sizes: its labels may be swapped."""
     table = analysis.record.info.table
     rows, true = np.asarray(table.rows_per_class), np.asarray(facts.ROWS_PER_CLASS)
     claims = tuple(table.class_names) == facts.CLASS_NAMES and not table.synthetic
@@ -227,8 +228,8 @@ def class_order(analysis: Analysis) -> str | None:
         return None
     shown = [f"{facts.CLASS_NAMES[code]} {rows[code]:,} instead of {true[code]:,}" for code in off]
     return (
-        f"The table has the size of HAM10000 and other classes ({listed(shown)}): the order of its labels "
-        "is probably not that of the names."
+        f"The table has the size of HAM10000 but other class sizes ({listed(shown)}): the order of its "
+        "labels probably differs from that of the names."
     )
 
 
@@ -240,13 +241,13 @@ def quick(analysis: Analysis) -> str | None:
     rows, folds = record.info.protocol.rows, record.info.protocol.folds
     elsewhere = " and name another folder with --out" if "--out" in record.info.command else ""
     return (
-        f"This was a quick look at {rows:,} pictures in {folds} folds, not a result. For a result, run the "
-        f"command again: drop --quick{elsewhere}."
+        f"This is a quick look at {rows:,} pictures in {folds} folds, not a result. For a result, run the "
+        f"command again without --quick{elsewhere}."
     )
 
 
 def synthetic(analysis: Analysis) -> str | None:
-    """Note synthetic pictures."""
+    """Note that the pictures are synthetic."""
     if not analysis.record.info.table.synthetic:
         return None
     return "The pictures were generated by skinmnist, so the scores say nothing about real skin."
@@ -259,8 +260,8 @@ def failed_cells(analysis: Analysis) -> str | None:
         return None
     pairs = dict.fromkeys(f"{f.cell.sampler} with {f.cell.model}" for f in record.failures)
     return (
-        f"{len(record.failures)} of {len(record.info.cells)} cells failed ({listed(list(pairs))}), so "
-        "means are over the folds that are left and pairs are not tested on the same pictures."
+        f"{len(record.failures)} of {len(record.info.cells)} cells failed ({listed(list(pairs))}). Means "
+        "are over the remaining folds, so pairs are not tested on the same pictures."
     )
 
 
@@ -271,15 +272,15 @@ def no_better_than_majority(analysis: Analysis) -> str | None:
     for pair, values in _fold_scores(analysis, _MAIN).items():
         gaps = (values - reference).dropna().to_numpy(dtype=float)
         test = corrected_t_test(gaps, 1 / (analysis.record.info.protocol.folds - 1))
-        # Below three folds there is no spread to trust, and the mean must do.
+        # With fewer than three folds, the spread is unreliable; use the mean.
         sure = test.low > 0 if len(gaps) >= FEWEST_FOLDS and not np.isnan(test.low) else test.mean > 0
         if not sure:
             pairs.append(f"{_named(pair)} {values.mean():.3f}")
     if not pairs:
         return None
     return (
-        f"Always answering {class_name} has a macro-F1 of {reference.mean():.3f}, and these "
-        f"pairs are not shown to be better: {listed(pairs)}."
+        f"Always answering {class_name} has a macro-F1 of {reference.mean():.3f}. These pairs are not "
+        f"shown to be better: {listed(pairs)}."
     )
 
 
@@ -291,14 +292,14 @@ def less_accurate(analysis: Analysis) -> str | None:
     if not pairs:
         return None
     return (
-        f"Always answering {class_name} is correct for {reference.mean():.3f} of the pictures, more often "
-        f"than {listed(pairs)}: accuracy does not show whether {'it is' if len(pairs) == 1 else 'they are'} "
+        f"Always answering {class_name} has an accuracy of {reference.mean():.3f}, which is higher than that "
+        f"of {listed(pairs)}. Accuracy does not show whether {'it is' if len(pairs) == 1 else 'they are'} "
         "useful."
     )
 
 
 def never_predicted(analysis: Analysis) -> str | None:
-    """Find pairs that never answer some class, in any fold."""
+    """Find pairs that never predict some class in any fold."""
     names = analysis.record.info.table.class_names
     missing = []
     for pair, counts in analysis.confusion_counts.items():
@@ -307,11 +308,11 @@ def never_predicted(analysis: Analysis) -> str | None:
             missing.append(f"{_named(pair)} ({', '.join(absent)})")
     if not missing:
         return None
-    return f"Classes are never predicted, and have a recall of 0, with {listed(missing)}."
+    return f"Some classes are never predicted and have a recall of 0: {listed(missing)}."
 
 
 def hurt_calibration(analysis: Analysis) -> str | None:
-    """Find samplers whose calibration error is shown to be above that of none, and say what mends it."""
+    """Find samplers with a calibration error shown to be above that of none, and say what corrects it."""
     imposed = _imposed_mixes(analysis)
     folds, points = analysis.record.info.protocol.folds, _by_part(analysis, analysis.operating_points)
     trained, natural = (
@@ -324,10 +325,10 @@ def hurt_calibration(analysis: Analysis) -> str | None:
         pair = (row["sampler"], row["model"])
         if row["verdict"] != WORSE:
             continue
-        why = "trained at another class mix" if pair in imposed else "at the natural class mix already"
+        why = "trained at another class mix" if pair in imposed else "already at the natural class mix"
         if pair in imposed and pair in mended:
             given_back = mended[pair]
-            why += f"; {given_back['value']:.3f} with the frequencies given back, "
+            why += f"; {given_back['value']:.3f} at the natural class mix, "
             why += _mended(given_back)
         rise = f"from {row['against_value']:.3f} to {row['value']:.3f}"
         worse.append(f"{_named(pair)} {rise} ({why})")
@@ -340,14 +341,16 @@ def hurt_calibration(analysis: Analysis) -> str | None:
 
 
 def _mended(row: Any) -> str:
-    """Say whether the error is mended: with a probability of `SURE`, it is not above none by `ROPE`."""
+    """Say whether the error is corrected: it exceeds none by less than `ROPE`, with probability `SURE`."""
     if row["verdict"] == WORSE:
-        return "which does not mend it"
-    return "which mends it" if row["worse"] <= 1 - SURE else "and whether that mends it is undecided"
+        return "which does not correct it"
+        return (
+            "which corrects it" if row["worse"] <= 1 - SURE else "but whether that corrects it is undecided"
+        )
 
 
 def _imposed_mixes(analysis: Analysis) -> set[Pair]:
-    """Return the pairs whose probabilities answer to another class mix than the natural one."""
+    """Return the pairs whose probabilities refer to a class mix other than the natural one."""
     return {
         (result.cell.sampler, result.cell.model)
         for result in analysis.record.results
@@ -356,7 +359,7 @@ def _imposed_mixes(analysis: Analysis) -> set[Pair]:
 
 
 def lead_not_shown(analysis: Analysis) -> str | None:
-    """Note where the pair on top of the leaderboard is not shown to be better than the next."""
+    """Note that the best pair of the leaderboard is not shown to be better than the next."""
     scores = _fold_scores(analysis, _MAIN)
     ranked = sorted(scores, key=lambda pair: -scores[pair].mean())[:2]
     row = _comparison(analysis, *ranked) if len(ranked) == 2 else None
@@ -375,7 +378,7 @@ def _reach(row: Any) -> str:
 
 
 def undecided_differences(analysis: Analysis) -> str | None:
-    """Count the differences between a sampler and none that are undecided, and say why each is."""
+    """Count the undecided differences between samplers and none, and give the reason for each."""
     found = _compared(analysis, "sampler")
     undecided = found[found["verdict"] == UNDECIDED]
     if undecided.empty:
@@ -390,10 +393,10 @@ def undecided_differences(analysis: Analysis) -> str | None:
 
 
 def exchanged_classes(analysis: Analysis) -> str | None:
-    """Find two classes whose pictures are predicted as the other, both ways, more often than not.
+    """Find two classes whose pictures are mostly predicted as the other class, in both directions.
 
-    In most of the folds, and beyond chance over all: a constant answer that changes from fold to fold, or
-    one that is guessed, is no swap of labels.
+    This must hold in most folds, and beyond chance over all folds: a constant prediction that changes from
+    fold to fold, or a guess, does not indicate swapped labels.
     """
     names = analysis.record.info.table.class_names
     by_fold: dict[Pair, list[npt.NDArray[np.bool_]]] = {}
@@ -411,33 +414,33 @@ def exchanged_classes(analysis: Analysis) -> str | None:
     if not swapped:
         return None
     return (
-        f"Most pictures of one class are predicted as another and the other way round: {listed(swapped)}; "
+        f"Most pictures of one class are predicted as another, and vice versa: {listed(swapped)}; "
         "look for swapped labels."
     )
 
 
 def _both_ways(counts: npt.NDArray[Any], errors: float = 0.0) -> npt.NDArray[np.bool_]:
-    """Mark pairs of classes of which either is predicted as the other by more than half, and some errors."""
+    """Mark pairs of classes that are each predicted as the other by more than half and some errors."""
     pictures = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     clear = counts / pictures > _EXCHANGED + errors * np.sqrt(_EXCHANGED * (1 - _EXCHANGED) / pictures)
     return np.asarray(clear & clear.T)
 
 
 def listed(items: list[str], most: int = 4) -> str:
-    """Join items, the first of them where there are many."""
+    """Join items, only the first ones if there are many."""
     rest = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + rest
 
 
 def _compared(analysis: Analysis, question: str) -> pd.DataFrame:
-    """Return the comparisons of the score that a claim should rest on, as the report shows them."""
+    """Return the comparisons by the score for claims, as the report shows them."""
     rows = analysis.comparisons
     rows = rows[(rows["question"] == question) & (rows["metric"] == _MAIN)]
     return rows[rows["rule"] == AS_TRAINED]
 
 
 def _comparison(analysis: Analysis, first: Pair, second: Pair) -> Any:
-    """Return the comparison of two pairs as the report has it, else one by itself; None without a fold."""
+    """Return the comparison of two pairs from the report, else a single one; None without a fold."""
     folds, scores = analysis.record.info.protocol.folds, _by_part(analysis, analysis.record.scores)
     own = compare_pair(scores, folds, first, second, (AS_TRAINED, _MAIN))
     rows = joined([_compared(analysis, "sampler"), _compared(analysis, "model")])
@@ -446,7 +449,7 @@ def _comparison(analysis: Analysis, first: Pair, second: Pair) -> Any:
             continue
         against = other[0] if one[1] == other[1] else other[1]
         known = rows[(rows["sampler"] == one[0]) & (rows["model"] == one[1]) & (rows["against"] == against)]
-        if len(known):  # Names are not read here, so a comparison of samplers may be exchanged too.
+        if len(known):  # Names are not used here, so a comparison of samplers may also be exchanged.
             own = exchanged(known) if turned else known
     return None if own.empty else own.iloc[0]
 
@@ -466,7 +469,7 @@ def _fold_scores(analysis: Analysis, metric: str) -> dict[Pair, pd.Series]:
 
 
 def _majority_scores(analysis: Analysis, metric: str) -> tuple[str, pd.Series]:
-    """Return the class that the majority baseline answers, and its score, indexed by repeat and fold."""
+    """Return the class that the majority baseline predicts, and its score, indexed by repeat and fold."""
     rows = _by_part(analysis, analysis.majority_scores)
     rows = rows[rows["metric"] == metric]
     name = str(rows["model"].iloc[0]).removeprefix(ALWAYS) if len(rows) else ""
@@ -482,7 +485,7 @@ def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
-#: The lessons that checks lead to.
+#: The lessons that checks link to.
 _SCORES, _SPLITS, _CALIBRATION = "01_accuracy_lies", "03_same_lesion_twice", "07_calibration"
 _NOISE, _DIALS = "08_is_it_really_better", "10_turn_the_dials"
 
@@ -491,8 +494,8 @@ CHECKS = [
     Check("SKM002", "Lesions unknown", "warning", unknown_lesions, _SPLITS),
     Check("SKM003", "Near duplicates across folds", "warning", near_duplicates, _SPLITS),
     Check("SKM004", "A class with few lesions", "note", few_lesions, _NOISE),
-    Check("SKM005", "No better than always the same answer", "warning", no_better_than_majority, _SCORES),
-    Check("SKM006", "Less accurate than always the same answer", "note", less_accurate, _SCORES),
+    Check("SKM005", "No better than a constant prediction", "warning", no_better_than_majority, _SCORES),
+    Check("SKM006", "Less accurate than a constant prediction", "note", less_accurate, _SCORES),
     Check("SKM007", "A class that is never predicted", "warning", never_predicted, _SCORES),
     Check("SKM008", "A sampler that hurts calibration", "warning", hurt_calibration, _CALIBRATION),
     Check("SKM009", "A lead that is not shown", "warning", lead_not_shown, _NOISE),
@@ -509,7 +512,7 @@ CHECKS = [
 
 
 def check_run(analysis: Analysis) -> list[Concern]:
-    """Return what the checks find in a run: errors first, then warnings, then notes, each by code."""
+    """Return the findings of the checks in a run: errors, then warnings, then notes, each by code."""
     found = [(check, check.find(analysis)) for check in CHECKS]
     concerns = [Concern(check, sentence) for check, sentence in found if sentence is not None]
     return sorted(concerns, key=lambda concern: SEVERITIES.index(concern.check.severity))

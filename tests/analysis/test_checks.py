@@ -152,7 +152,7 @@ TRIGGERS = {
     "SKM013": (lambda: make_record(quick=True), "--quick"),
     "SKM014": (lambda: make_record(table={"synthetic": True}), "generated"),
     "SKM015": (failing, "1 of 10 cells"),
-    "SKM016": (lambda: make_record(split_facts=RELABELLED), "rows 3 and 9, for one"),
+    "SKM016": (lambda: make_record(split_facts=RELABELLED), "rows 3 and 9, for example"),
     "SKM017": (lambda: make_record(split_facts={"copies": 7, "unlinked_copies": 2}), "7 of "),
     "SKM018": (
         lambda: make_record(split_facts={"alike_pairs": None, "alike_across": None}),
@@ -320,13 +320,11 @@ def test_calibration_that_an_imposed_mix_spoils_is_mended_by_the_frequencies():
 
     said = found_in(with_mix(record, np.full(7, 1 / 7), at_equal_classes))["SKM008"]
     before = record.scores.query("metric == 'ece' and sampler == 'none'")["value"].mean()
-    assert (
-        f"trained at another class mix; {before:.3f} with the frequencies given back, which mends it" in said
-    )
+    assert f"trained at another class mix; {before:.3f} at the natural class mix, which corrects it" in said
     said = found_in(with_mix(record, natural, at_equal_classes))["SKM008"]
-    assert "at the natural class mix already" in said
+    assert "already at the natural class mix" in said
     wrong = found_in(with_mix(record, np.roll(natural, 2), at_equal_classes))["SKM008"]
-    assert "frequencies given back, which does not mend it" in wrong
+    assert "at the natural class mix, which does not correct it" in wrong
 
 
 def test_a_calibration_error_that_may_be_lower_is_mended():
@@ -351,9 +349,9 @@ def test_a_calibration_error_that_may_be_lower_is_mended():
         clean = analyze(with_mix(record, np.full(7, 1 / 7), lambda result: result.probabilities), draws=1)
         return hurt_calibration(replace(clean, operating_points=points))
 
-    assert "which mends it" in said(-0.01)
-    assert "whether that mends it is undecided" in said(0.005)
-    assert "which does not mend it" in said(0.06)
+    assert "which corrects it" in said(-0.01)
+    assert "whether that corrects it is undecided" in said(0.005)
+    assert "which does not correct it" in said(0.06)
 
 
 @pytest.mark.parametrize("guess", [False, True])
