@@ -1,4 +1,4 @@
-"""Curves: the trade-offs between classes, calibration, ROC, precision and recall, net benefit."""
+"""Curves: trade-offs between classes, calibration, ROC, precision-recall and net benefit."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.cells import CellResult
 from skinmnist.experiment.metrics import ECE_BINS, balanced_accuracy, confusion_matrix
 
-#: Where the curves of the folds are read before their mean is taken.
+#: The rates at which the curves of the folds are interpolated before averaging.
 GRID = np.linspace(0.0, 1.0, 201)
 SPECIFICITIES = (0.80, 0.90, 0.95)
-#: From treating nearly everybody to treating those who are as likely ill as not.
+#: From treating nearly everyone to treating only those with even odds or more.
 THRESHOLDS = np.arange(1, 51) / 100
 
-#: The two planes of the trade-off, as horizontal and vertical score.
+#: The two planes of the trade-off: horizontal and vertical score.
 BETWEEN_CLASSES = ("accuracy", "balanced_accuracy")
 FOR_MELANOMA = (f"specificity_{facts.MELANOMA}", f"recall_{facts.MELANOMA}")
-#: What a point of the trade-off is, beside the rules whose name it bears.
+#: Marks of points of the trade-off, in addition to the names of rules.
 CURVE = "curve"
 
 _PAIR = ["sampler", "model"]
@@ -43,24 +43,24 @@ _Curve = Callable[[npt.NDArray[np.bool_], _Values], _Values]
 
 
 def tradeoff_curves(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
-    """Return what each pair trades between frequent and rare classes, and for melanoma: curves and points.
+    """Return the trade-off of each pair between frequent and rare classes, and for melanoma.
 
-    Two samplers of which one decides better at its own threshold may draw the same curve: then it has only
-    moved along it. Cells of one pair and repeat stand together.
+    If one of two samplers decides better at its own threshold but both have the same curve, it has only moved
+    along the curve. Cells of one pair and repeat must be adjacent.
 
     Returns
     -------
     DataFrame
         One row for each point:
 
-        x, y : the scores of the plane, `BETWEEN_CLASSES` or, where there is melanoma, `FOR_MELANOMA`
-        mark : `CURVE` or a rule of `operating_points`, the decisions of which are the point
-        exponent : of the prior; on the curve of `BETWEEN_CLASSES` it grows along the `EXPONENTS`, for a
-            tuned rule it is the mean over the cells, NaN for all else
-        x_mean, y_mean, x_sd, y_sd, correlation : over the cells; spreads are NaN for one. The curve of
-            `FOR_MELANOMA` is the ROC curve of the probabilities at the natural prior, averaged vertically
-        cells : folds over all repeats; those that hold out no melanoma, or nothing else, have no part in
-            `FOR_MELANOMA`
+        x, y : the scores of the plane, `BETWEEN_CLASSES` or, if there is melanoma, `FOR_MELANOMA`
+        mark : `CURVE`, or the rule of `operating_points` whose decisions give the point
+        exponent : of the prior; it increases along the curve of `BETWEEN_CLASSES` through the `EXPONENTS`;
+        for a tuned rule it is the mean over the cells, and NaN otherwise
+        x_mean, y_mean, x_sd, y_sd, correlation : over the cells; spreads are NaN for one cell. The curve
+        of `FOR_MELANOMA` is the ROC curve of the probabilities at the natural prior, averaged vertically
+        cells : folds over all repeats; folds without melanoma, or with nothing else, are left out of
+        `FOR_MELANOMA`
     """
     code = class_names.index(facts.MELANOMA) if facts.MELANOMA in class_names else None
     pairs: dict[tuple[str, ...], list[CellResult]] = {}
@@ -82,7 +82,7 @@ def tradeoff_curves(results: Sequence[CellResult], class_names: Sequence[str]) -
 
 
 def _points(cells: Sequence[CellResult], counts: _Counts) -> dict[str, tuple[float, _Counts]]:
-    """Return mean exponent and decisions (cells, k, k) by rule: as trained, and tuned where all cells are."""
+    """Return mean exponent and decisions (cells, k, k) by rule: as trained, and tuned if all cells are."""
     k = counts.shape[-1]
     trained = np.stack([confusion_matrix(cell.labels, cell.predicted, k) for cell in cells])
     chosen = []
@@ -111,7 +111,7 @@ def _melanoma(
     both = np.array([truth.any() and not truth.all() for truth in truths])
     if not both.any():
         return []
-    # Every other point: a curve that is smooth enough to draw.
+    # Every other point, which is smooth enough for drawing.
     heights = [
         _roc(truth, move_prior(cell, 0.0).probabilities[:, code])[::2]
         for cell, truth, known in zip(cells, truths, both, strict=True)
@@ -148,7 +148,7 @@ def _moments(
 
 
 def reliability_bins(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
-    """Compute confidence beside accuracy in 15 bins ``(low, high]`` of the top probability, for each pair.
+    """Compute confidence and accuracy in 15 bins ``(low, high]`` of the top probability, for each pair.
 
     The held-out rows of all folds and repeats are pooled: a probability should mean the same in every fold.
     Means are NaN in an empty bin. The gaps between confidence and accuracy, weighted by pictures, are the
@@ -169,22 +169,23 @@ def reliability_bins(predictions: pd.DataFrame, class_names: Sequence[str]) -> p
 
 
 def roc_curves(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
-    """Return the ROC curve of every class against the rest, mean over folds, at the rates of `GRID`.
+    """Return the ROC curve of every class against the rest, averaged over folds, at the rates of `GRID`.
 
-    Folds are not pooled, for their models are calibrated apart: each fold's curve is read at the same false
-    positive rates, and the true positive rates are averaged (Fawcett, "An introduction to ROC analysis",
-    2006). The area under the mean is then the mean of the areas that the leaderboard shows. ``sd`` is over
-    folds and repeats, NaN for one. A fold in which a class lacks one side is left out of its curve.
+    Folds are not pooled, because their models are calibrated separately. The curve of each fold is
+    interpolated at the same false positive rates, and the true positive rates are averaged (Fawcett, "An
+    introduction to ROC analysis", 2006). The area under the mean curve is then the mean of the areas in the
+    leaderboard. ``sd`` is over folds and repeats, NaN for a single one. A fold without positives or negatives
+    of a class is left out of its curve.
     """
     return _mean_curves(predictions, class_names, _roc, ("false_positive_rate", "true_positive_rate"))
 
 
 def precision_recall_curves(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
-    """Return the precision of every class over its recall, mean over folds, as `roc_curves`.
+    """Return the precision of every class by recall, averaged over folds like `roc_curves`.
 
-    A fold's precision at a recall is that of the highest threshold that reaches it: the steps that average
-    precision sums up. (Straight lines between thresholds would flatter: Davis & Goadrich, ICML 2006.) Columns
-    ``sampler, model, class, recall, precision, sd``.
+    The precision of a fold at a recall is that of the highest threshold that reaches this recall, as in the
+    definition of average precision. (Straight lines between thresholds would be too optimistic: Davis &
+    Goadrich, ICML 2006.) Columns ``sampler, model, class, recall, precision, sd``.
     """
     return _mean_curves(predictions, class_names, _precision_recall, ("recall", "precision"))
 
@@ -200,9 +201,9 @@ def sensitivities(
     class_name: str,
     specificities: Sequence[float] = SPECIFICITIES,
 ) -> pd.DataFrame:
-    """Return the sensitivity for a class at given specificities, mean over the ROC curves of the folds.
+    """Return the sensitivity for a class at given specificities, averaged over the ROC curves of the folds.
 
-    The threshold is chosen on the rows that it is judged by, which flatters a little, and all pairs alike.
+    The threshold is chosen on the rows that are scored. This is slightly optimistic, equally for all pairs.
     """
     from sklearn.metrics import roc_curve
 
@@ -212,7 +213,7 @@ def sensitivities(
         truth = labels == code
         if truth.any() and not truth.all():
             false, true, _ = roc_curve(truth, probabilities[:, code], drop_intermediate=False)
-            # A rate that is a quotient must not miss a bound by its last bit.
+            # Rounding of a quotient must not put a rate on the wrong side of a bound.
             found = [true[false <= 1 - specificity + 1e-12].max() for specificity in specificities]
             records += [(*cell[:2], *point) for point in zip(specificities, found, strict=True)]
     frame = pd.DataFrame.from_records(records, columns=[*_PAIR, "specificity", "sensitivity"])
@@ -228,8 +229,8 @@ def decision_curves(
 ) -> pd.DataFrame:
     """Return the net benefit of treating everyone whose probability of a class reaches a threshold.
 
-    Decision curve analysis (Vickers & Elkin, Medical Decision Making 26, 2006): the threshold t says how many
-    needless treatments one found case outweighs, and the net benefit, per picture, is
+    In decision curve analysis (Vickers & Elkin, Medical Decision Making 26, 2006), the threshold t determines
+    how many needless treatments one found case outweighs, and the net benefit per picture is
     ``true positives / n - false positives / n * t / (1 - t)``. Folds and repeats are pooled.
     """
     code = _code(class_names, class_name)
@@ -258,12 +259,12 @@ def _by(
 
 
 def _named(frame: pd.DataFrame, pair: tuple[str, ...]) -> pd.DataFrame:
-    """Put the names of a pair before its columns."""
+    """Prepend the names of a pair to its columns."""
     return frame.assign(sampler=pair[0], model=pair[1])[[*_PAIR, *frame.columns]]
 
 
 def _joined(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    """Stack frames; a run without a finished cell has none."""
+    """Concatenate frames; a run without a finished cell has none."""
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
@@ -294,7 +295,7 @@ def _roc(truth: npt.NDArray[np.bool_], scores: _Values) -> _Values:
     from sklearn.metrics import roc_curve
 
     false, true, _ = roc_curve(truth, scores, drop_intermediate=False)
-    # Where the curve climbs straight up, its upper end counts.
+    # Where the curve is vertical, its upper end counts.
     after = np.searchsorted(false, GRID, side="right")
     before, after = after - 1, np.minimum(after, len(false) - 1)
     width = false[after] - false[before]
@@ -306,6 +307,6 @@ def _precision_recall(truth: npt.NDArray[np.bool_], scores: _Values) -> _Values:
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(truth, scores)
-    # From the highest threshold down; the point without any prediction has no precision of its own.
+    # From the highest threshold down; the point without any prediction has no precision.
     precision, recall = precision[-2::-1], recall[-2::-1]
     return precision[np.searchsorted(recall, GRID - 1e-12)]

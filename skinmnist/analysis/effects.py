@@ -1,4 +1,4 @@
-"""What a sampler changed: ranking, decisions as trained, and decisions at equal operating points."""
+"""The effects of a sampler on ranking, decisions as trained, and decisions at equal operating points."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from skinmnist.analysis.significance import (
     Measure,
 )
 
-#: How decisions as trained are judged: the scores that decisions are tuned for at equal operating points.
+#: The scores of decisions as trained, which are also those that decisions are tuned for.
 OWN_DECISIONS: tuple[Measure, ...] = tuple((AS_TRAINED, metric) for _, metric in EQUAL_POINTS)
 
-#: What is compared, in the order of the three questions.
+#: The comparisons, in the order of the three questions.
 MEASURED: tuple[Measure, ...] = (RANKING, *OWN_DECISIONS, *EQUAL_POINTS)
 
 LEARNED = "it learned something"
@@ -40,13 +40,13 @@ Comparison = Mapping[Hashable, Any]
 
 @dataclass(frozen=True)
 class Effect:
-    """The comparisons of one sampler and model with the same model without a sampler.
+    """The comparisons of a sampler and model with the same model without a sampler.
 
     Attributes
     ----------
     rows : mapping of (rule, metric) to mapping
-        Those rows of ``comparisons.csv`` that are there of `MEASURED`: macro-AUC at the natural prior,
-        macro-F1 and balanced accuracy as trained, and each with both sides tuned for it.
+        The available rows of ``comparisons.csv`` for `MEASURED`: macro-AUC at the natural prior, macro-F1
+        and balanced accuracy as trained, and each with both sides tuned for it.
     """
 
     sampler: str
@@ -55,11 +55,11 @@ class Effect:
 
     @property
     def conclusion(self) -> str:
-        """What follows from the verdicts, and from nothing else.
+        """The conclusion from the verdicts, and from nothing else.
 
-        A gain in ranking or at equal operating points was learned, a loss there is a cost. Where all of them
-        are practically equal, a change of the decisions as trained is one of the operating point alone;
-        where some are undecided, it may be either.
+        A gain in ranking or at equal operating points was learned; a loss there is a cost. If all of these
+        are practically equal, a change in the decisions as trained is only a change of the operating point;
+        if some are undecided, it may be either.
         """
         judged = [self.rows[of]["verdict"] for of in (RANKING, *EQUAL_POINTS) if of in self.rows]
         learned, own = set(judged), {self.rows[of]["verdict"] for of in OWN_DECISIONS if of in self.rows}
@@ -76,7 +76,7 @@ class Effect:
 
 
 def effects(comparisons: pd.DataFrame) -> list[Effect]:
-    """Return the effect of every sampler on every model that was also trained without one."""
+    """Return the effect of every sampler on every model that was also trained without a sampler."""
     rows = comparisons[(comparisons["question"] == "sampler") & (comparisons["against"] == "none")]
     found = []
     for (model, sampler), own_rows in rows.groupby(["model", "sampler"], sort=False):

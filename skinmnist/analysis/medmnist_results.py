@@ -1,4 +1,4 @@
-"""Held-out answers as MedMNIST's files of results, which its Evaluator reads and scores again."""
+"""Held-out predictions as MedMNIST result files, which MedMNIST's Evaluator can read and score."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ FOLDER = "medmnist_results"
 
 
 def write_results(record: RunRecord, folder: Path) -> list[Path]:
-    """Write one file for each trained cell of a run on a set of MedMNIST, and return their paths.
+    """Write one file for each trained cell of a run on a MedMNIST data set, and return their paths.
 
-    Nothing is written for other tables, for other splits than the set's own, and for a part of its pictures.
+    Nothing is written for other tables, for splits other than the data set's own, or for part of its
+    pictures.
     """
     info = record.info
     file = Path(info.table.inputs[0].file) if info.table.inputs else Path()
@@ -41,9 +42,9 @@ def write_results(record: RunRecord, folder: Path) -> list[Path]:
 
 
 def result_name(stem: str, result: CellResult) -> str | None:
-    """Return ``<flag>_test_[AUC]x_[ACC]y@<run>.csv``; None where MedMNIST's AUC is not defined.
+    """Return ``<flag>_test_[AUC]x_[ACC]y@<run>.csv``; None if MedMNIST's AUC is not defined.
 
-    `stem` is that of the set's file: at 28 x 28 the flag alone, else the flag and the side.
+    `stem` is the stem of the data file: only the flag at 28 x 28, else the flag and the side length.
     """
     auc, accuracy = medmnist_scores(result.labels, result.probabilities)
     if np.isnan(auc):
@@ -56,7 +57,7 @@ def result_name(stem: str, result: CellResult) -> str | None:
 
 
 def result_content(result: CellResult) -> bytes:
-    """Return the lines of a file: the index of a picture in its part, and the probability of each class."""
+    """Return the lines of a file: the index of a picture in its part and the probability of each class."""
     order = np.argsort(result.rows)
     return pd.DataFrame(result.probabilities[order]).to_csv(header=False, lineterminator="\n").encode()
 
@@ -64,10 +65,10 @@ def result_content(result: CellResult) -> bytes:
 def medmnist_scores(
     labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]
 ) -> tuple[float, float]:
-    """Return AUC and accuracy as MedMNIST's Evaluator defines them for sets with one label a picture.
+    """Return AUC and accuracy as defined by MedMNIST's Evaluator for data sets with one label per picture.
 
-    Of two classes, the AUC of the second, and it is chosen above one half; of more, the mean AUC of one class
-    against the others. NaN where a class has no picture.
+    For two classes, the AUC is that of the second class, which is predicted above one half. For more classes,
+    it is the mean AUC of one class against the rest. It is NaN if a class has no picture.
     """
     from sklearn.metrics import roc_auc_score
 

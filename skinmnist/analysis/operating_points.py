@@ -1,9 +1,9 @@
-"""Operating points: the answers of a pair at other class priors, so that pairs are compared on equal terms.
+"""Operating points: the predictions of a pair at other class priors, to compare pairs on equal terms.
 
 A sampler changes the class mix that a model is trained at, and with it every probability and decision, even
-where the model has learned nothing new. Bayes' rule moves probabilities from one mix to another without
-training (Saerens, Latinne & Decaestecker, Neural Computation 14, 2002). A rule says where to: it is a set of
-probabilities, and decides by the largest of them.
+if the model has learned nothing new. Bayes' rule moves probabilities from one mix to another without training
+(Saerens, Latinne & Decaestecker, Neural Computation 14, 2002). A rule defines the target: it gives
+probabilities and predicts the class with the largest.
 
 =========================  ===========================================================================
 ``as_trained``             the stored probabilities
@@ -13,11 +13,11 @@ probabilities, and decides by the largest of them.
 ``tuned_balanced_accuracy``  the same, chosen for balanced accuracy
 =========================  ===========================================================================
 
-The power, one of `EXPONENTS`, is the one that scores best on the held-out rows of the other folds of the same
-repeat and pair, pooled; of equals, the smallest. By the mean of these folds' scores it would be as noisy, and
-every fold would need every class: ``experiments/benchmarks/exponent_choice.py`` measures both ways, and that
-the choice does not lift the score. Where the split has a validation part, the power is chosen there. Else a
-pair with a single finished fold in a repeat has no tuned rules.
+The power, one of `EXPONENTS`, is the one with the best score on the pooled held-out rows of the other folds
+of the same repeat and pair; the smallest in case of a tie. Choosing it by the mean score of these folds would
+be as noisy, and every fold would need every class: ``experiments/benchmarks/exponent_choice.py`` measures
+both ways and shows that the choice does not inflate the score. If the split has a validation part, the power
+is chosen there. Otherwise, a pair with a single finished fold in a repeat has no tuned rules.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ from skinmnist.probabilities import EXPONENTS, change_prior, flatten_prior
 
 #: The rules, in the order of ``operating_points.csv``.
 RULES = ("as_trained", "natural_prior", "balanced_prior", "tuned_macro_f1", "tuned_balanced_accuracy")
-#: The ``sampler`` of ``balanced_prior`` without a sampler, a control that costs nothing ("threshold moving":
-#: Collell, Prelec & Patil, Neurocomputing 275, 2018; post-hoc logit adjustment: Menon et al., ICLR 2021).
+#: The ``sampler`` name of ``balanced_prior`` without a sampler, a control without training cost ("threshold
+#: moving": Collell, Prelec & Patil, Neurocomputing 275, 2018; post-hoc logit adjustment: Menon et al., ICLR
+#: 2021).
 PRIOR_CORRECTION = "prior_correction"
 
 POINT_COLUMNS = (*Cell._fields, "rule", "metric", "value")
@@ -67,14 +68,14 @@ def choose_exponents(
     Parameters
     ----------
     counts : sequence of ndarray of shape (exponents, k, k)
-        Of `counts_by_exponent`, cell by cell.
+        From `counts_by_exponent`, one for each cell.
     aside : sequence of ndarray of shape (exponents, k, k)
-        Of `validation_counts`: what to choose on instead of the other cells, if every cell has some.
+        From `validation_counts`: used for the choice in place of the other cells, if every cell has some.
 
     Returns
     -------
     list of dict of str to float
-        By rule; empty where there is nothing to choose on.
+        By rule; empty if there is nothing to choose on.
     """
     if aside and len(aside) == len(counts):
         tuned_on = np.asarray(aside)
@@ -82,7 +83,7 @@ def choose_exponents(
         tuned_on = np.sum(counts, axis=0) - np.stack(counts)
     else:
         return [{} for _ in counts]
-    # Rounded, for equal scores of different counts may differ in the last bit.
+    # Rounded, because equal scores of different counts may differ in the last bit.
     best = {rule: metric(tuned_on).round(12).argmax(axis=1) for rule, metric in _TUNED.items()}
     return [{rule: float(EXPONENTS[best[rule][place]]) for rule in _TUNED} for place in range(len(counts))]
 
@@ -106,7 +107,7 @@ def counts_by_exponent(result: CellResult) -> npt.NDArray[np.int64]:
 def operating_points(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
     """Score every cell under every rule: `POINT_COLUMNS`, all metrics of `score`, in the order of the cells.
 
-    The rows of ``as_trained`` are those of ``scores.csv``. Cells of one pair and repeat stand together.
+    The rows of ``as_trained`` are those of ``scores.csv``. Cells of one pair and repeat must be adjacent.
     """
     order, records = metric_names(class_names), []
     for _, group in groupby(results, key=lambda result: result.cell[:3]):
@@ -134,9 +135,9 @@ def _score(result: CellResult, class_names: Sequence[str]) -> dict[str, float]:
 
 
 def prior_corrected_predictions(record: RunRecord) -> pd.DataFrame:
-    """Return the answers without a sampler under ``balanced_prior``, in the layout of ``predictions.csv.gz``.
+    """Return the predictions of ``none`` under ``balanced_prior``, in the layout of ``predictions.csv.gz``.
 
-    The ``sampler`` is `PRIOR_CORRECTION`. Nothing is learned from the rows that a cell held out.
+    The ``sampler`` is `PRIOR_CORRECTION`. Nothing is learned from the held-out rows of a cell.
     """
     corrected = [
         replace(move_prior(result, 1.0), cell=result.cell._replace(sampler=PRIOR_CORRECTION))

@@ -1,7 +1,7 @@
 """Paired tests over the folds of a cross-validation, and the table of comparisons with its verdicts.
 
-A verdict follows from the interval that stands beside it: the simultaneous interval over the family of the
-comparison. A family is all comparisons that answer one question by one score under one decision rule.
+A verdict follows from the interval beside it: the simultaneous interval over the family of the comparison. A
+family consists of all comparisons that answer one question by one score under one decision rule.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ import pandas as pd
 from skinmnist import facts
 from skinmnist.experiment.metrics import LOWER_IS_BETTER
 
-#: The scores of the leaderboard. The first is the one that a claim should rest on.
+#: The scores of the leaderboard. Base claims on the first.
 COMPARED_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc", f"recall_{facts.MELANOMA}")
-#: Differences of two scores that are smaller do not matter in practice.
+#: Smaller differences between two scores do not matter in practice.
 ROPE = 0.01
-#: The chance of one false "better" or "worse" or more in a family.
+#: The probability of at least one false "better" or "worse" in a family.
 LEVEL = 0.05
-#: From this posterior probability of a difference within ± `ROPE`, two scores are practically equal.
+#: Two scores are practically equal from this posterior probability of a difference within ± `ROPE`.
 SURE = 0.95
-#: Fewer paired folds than these say nothing about a spread.
+#: Fewer paired folds do not determine a spread.
 FEWEST_FOLDS = 3
-#: Below this, a difference of two scores, or its spread, is the rounding of floats.
+#: A smaller difference of two scores, or a smaller spread, is floating-point rounding.
 ROUNDING = 1e-12
 
 BETTER, WORSE, EQUAL, UNDECIDED = "better", "worse", "practically equal", "undecided"
 
 #: A decision rule and a score.
 Measure = tuple[str, str]
-#: The rule of ``scores.csv``: the most probable class, by the probabilities as they were trained.
+#: The rule of ``scores.csv``: the most probable class by the probabilities as trained.
 AS_TRAINED = "as_trained"
-#: How pairs compare at their own operating points.
+#: Comparisons of pairs at their own operating points.
 OWN_POINT: tuple[Measure, ...] = tuple((AS_TRAINED, metric) for metric in COMPARED_METRICS)
-#: How they rank at one prior; areas as trained also differ because training mixes do.
+#: Ranking at a common prior; areas as trained also differ because of different training mixes.
 RANKING: Measure = ("natural_prior", "macro_auc")
-#: How they decide at equal operating points: each side tuned for the score by which it is judged.
+#: Decisions at equal operating points: each side is tuned for the score in question.
 EQUAL_POINTS: tuple[Measure, ...] = (
     ("tuned_macro_f1", "macro_f1"),
     ("tuned_balanced_accuracy", "balanced_accuracy"),
@@ -87,7 +87,7 @@ class PairedTest(NamedTuple):
 
 
 class Equivalence(NamedTuple):
-    """Probabilities that the true difference lies below, within and above what makes no difference."""
+    """Probabilities that the true difference lies below, within and above ± `ROPE`."""
 
     worse: float
     equivalent: float
@@ -100,13 +100,14 @@ def corrected_t_test(
     """Test whether the mean of paired differences over resampled splits is zero.
 
     The corrected resampled t-test (Nadeau & Bengio, "Inference for the generalization error", Machine
-    Learning 52, 2003): trainings that share rows make scores that go together, so the variance of the mean
-    of J differences is taken as ``(1 / J + test_to_train) * s**2``, with J - 1 degrees of freedom.
-    `test_to_train` is held-out rows per training row: ``1 / (folds - 1)`` in a cross-validation.
+    Learning 52, 2003): training sets that share rows give correlated scores, so the variance of the mean of
+    J differences is taken as ``(1 / J + test_to_train) * s**2``, with J - 1 degrees of freedom.
+    `test_to_train` is the number of held-out rows per training row: ``1 / (folds - 1)`` in a
+    cross-validation.
 
-    Where all differences are zero, the interval is ``[0, 0]`` and p is 1. Where there is one difference only,
-    or all are equal and not zero, the spread is unknown: interval and p are NaN. (The formula would call the
-    latter certain; equal steps of a recall over few pictures are no certainty.)
+    If all differences are zero, the interval is ``[0, 0]`` and p is 1. If there is only one difference, or
+    all are equal and not zero, the spread is unknown, and interval and p are NaN. (The formula would treat
+    the latter as certain, but equal steps of a recall over few pictures are not.)
     """
     from scipy.special import stdtr, stdtrit
 
@@ -122,13 +123,14 @@ def corrected_t_test(
 
 
 def correlated_t_test(differences: npt.ArrayLike, folds: int, rope: float = ROPE) -> Equivalence:
-    """Return how probable it is that the true difference is a loss, no matter, or a gain.
+    """Return the probabilities that the true difference is a loss, negligible, or a gain.
 
     The Bayesian correlated t-test (Corani & Benavoli, Machine Learning 100, 2015; Benavoli, Corani, Demsar &
     Zaffalon, "Time for a change", JMLR 18, 2017): under a flat prior the true difference follows a Student
     distribution with J - 1 degrees of freedom around the mean, of squared scale
-    ``(1 / J + rho / (1 - rho)) * s**2``, where ``rho = 1 / folds`` is the correlation of two folds.
-    ``(0, 1, 0)`` where all differences are zero; NaN where the spread is unknown, as in `corrected_t_test`.
+    ``(1 / J + rho / (1 - rho)) * s**2``, where ``rho = 1 / folds`` is the correlation of two folds. Returns
+    ``(0, 1, 0)`` if all differences are zero, and NaN if the spread is unknown, as in
+    `corrected_t_test`.
     """
     from scipy.special import stdtr
 
@@ -147,7 +149,7 @@ def correlated_t_test(differences: npt.ArrayLike, folds: int, rope: float = ROPE
 def _centre_and_scale(
     differences: npt.ArrayLike, correlation_term: float
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the differences without rounding, and the scale of their mean: NaN where it is unknown."""
+    """Return the differences without rounding noise, and the scale of their mean; NaN if unknown."""
     values = np.asarray(differences, dtype=float)
     values = np.where(np.abs(values) < ROUNDING, 0.0, values)
     if len(values) < 2:
@@ -159,11 +161,11 @@ def _centre_and_scale(
 
 
 def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Correct the p-values of one family for their number; NaN, an impossible test, does not count.
+    """Correct the p-values of one family for their number; NaN, from an impossible test, does not count.
 
     Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6,
-    1979: the chance of one false alarm or more in the family stays below the level, however the tests depend
-    on each other.
+    1979: the probability of at least one false alarm in the family stays below the level, whatever the
+    dependence between the tests.
     """
     given = np.asarray(p_values, dtype=float)
     corrected = np.full(given.shape, np.nan)
@@ -180,11 +182,12 @@ def compare_samplers(
     reference: str = "none",
     measures: Sequence[Measure] = MEASURES,
 ) -> pd.DataFrame:
-    """Compare every sampler with `reference`, model by model; a missing cell drops its comparisons.
+    """Compare every sampler with `reference`, model by model; comparisons with a missing cell are dropped.
 
-    Scores are paired by repeat and fold: both sides have the same pictures and the same seed. A family is all
-    comparisons of one measure, over models and samplers, for a reader who looks for a sampler that helps
-    looks at all of them. Measures are families of their own: each answers another question.
+    Scores are paired by repeat and fold: both sides have the same pictures and the same seed. A family
+    consists of all comparisons of one measure, over models and samplers, because a reader in search of a
+    helpful sampler looks at all of them. Each measure is a separate family because it answers another
+    question.
 
     Parameters
     ----------
@@ -199,21 +202,21 @@ def compare_samplers(
         One row for each measure, model and sampler, in that order:
 
         question : ``"sampler"``
-        sampler, model, against : what is compared; `against` is the reference
-        rule, metric : by what
+        sampler, model, against : the two sides; `against` is the reference
+        rule, metric : the measure
         folds : paired folds over all repeats
         value, against_value : means over the paired folds
         difference : `value` less `against_value`
-        low, high : the simultaneous 95 % interval over the family, by which the verdict is made
-        single_low, single_high, p : of `corrected_t_test`, as if this were the only comparison
-        p_simultaneous : `p` times the number of tests (Bonferroni); below .05 where `low` to `high`
+        low, high : the simultaneous 95 % interval over the family, which determines the verdict
+        single_low, single_high, p : from `corrected_t_test`, as if this were the only comparison
+        p_simultaneous : `p` times the number of tests (Bonferroni); below .05 if `low` to `high`
             excludes zero
         p_holm : `p` corrected by `holm`
-        family, tests : the name of the family, and how many tests it holds
-        worse, equivalent, better : probabilities of `correlated_t_test`, within ± `ROPE`
+        family, tests : the name of the family and its number of tests
+        worse, equivalent, better : probabilities from `correlated_t_test`, below, within and above ± `ROPE`
         verdict : see `verdict`
 
-        Below `FEWEST_FOLDS` paired folds, and where the spread is unknown, intervals, p-values and
+        With fewer than `FEWEST_FOLDS` paired folds, or an unknown spread, intervals, p-values and
         probabilities are NaN.
     """
     sides = _sides(scores, reference)
@@ -221,11 +224,11 @@ def compare_samplers(
 
 
 def compare_models(scores: pd.DataFrame, folds: int, measures: Sequence[Measure] = MEASURES) -> pd.DataFrame:
-    """Compare every pair of models, sampler by sampler; as `compare_samplers`, with question ``"model"``.
+    """Compare every pair of models, sampler by sampler, like `compare_samplers`; the question is ``"model"``.
 
-    Both sides have the same sampler, not each its best: the best is chosen by the very scores that are
-    compared, so its lead is partly luck. A family is all comparisons of one measure, over samplers and pairs
-    of models.
+    Both sides have the same sampler and not each its best: the best would be chosen by the scores under
+    comparison, so its lead would be partly luck. A family consists of all comparisons of one measure, over
+    samplers and pairs of models.
     """
     pairs = _pairs(scores)
     models = list(dict.fromkeys(model for _, model in pairs))
@@ -241,15 +244,15 @@ def compare_models(scores: pd.DataFrame, folds: int, measures: Sequence[Measure]
 def compare_pair(
     scores: pd.DataFrame, folds: int, first: Pair, second: Pair, measure: Measure
 ) -> pd.DataFrame:
-    """Compare two pairs by themselves; one row with question ``"pair"``, none without a common fold."""
+    """Compare two pairs on their own: one row with question ``"pair"``, or none without a common fold."""
     return _compare(scores, "pair", f"{first} against {second}", [(first, second)], folds, [measure])
 
 
 def compare_control(scores: pd.DataFrame, folds: int, control: str, reference: str = "none") -> pd.DataFrame:
     """Compare a control with `reference`, and every sampler with the control, at their own points.
 
-    As `compare_samplers`, with question ``"control"``. What the control gains and what samplers gain over it
-    are two questions, so they are families of their own; neither enlarges the family of the samplers.
+    Like `compare_samplers`; the question is ``"control"``. The gain of the control and the gains of samplers
+    over it are two questions, so they are separate families; neither enlarges the family of the samplers.
     """
     own = _sides(scores[scores["sampler"].isin([control, reference])], reference)
     samplers = _sides(scores[scores["sampler"] != reference], control)
@@ -261,16 +264,16 @@ def compare_control(scores: pd.DataFrame, folds: int, control: str, reference: s
 
 
 def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Put tables of comparisons below each other; empty ones have no types and are left out."""
+    """Concatenate tables of comparisons, without empty ones, which have no column types."""
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled, ignore_index=True) if filled else frames[0]
 
 
 def each_part_once(scores: pd.DataFrame, held_out: Sequence[Sequence[str]]) -> pd.DataFrame:
-    """Average scores over repeats that hold out the same pictures: new trainings are no new folds.
+    """Average scores over repeats that hold out the same pictures, because retraining gives no new folds.
 
-    `held_out` has, for each repeat and fold, what identifies its pictures, as `RunInfo.held_out` does. Where
-    all are different, as those of drawn folds are, the scores are returned as they are.
+    `held_out` identifies the pictures of each repeat and fold, as in `RunInfo.held_out`. If all are
+    different, as with redrawn folds, the scores are returned unchanged.
     """
     first: dict[str, tuple[int, int]] = {}
     for repeat, folds in enumerate(held_out):
@@ -286,11 +289,11 @@ def each_part_once(scores: pd.DataFrame, held_out: Sequence[Sequence[str]]) -> p
 
 
 def verdict(low: float, high: float, equivalent: float, lower_is_better: bool = False) -> str:
-    """Say in a word what a comparison shows, by its simultaneous interval and its posterior.
+    """Return the verdict of a comparison from its simultaneous interval and its posterior.
 
-    ``"practically equal"`` where the probability of a difference within ± `ROPE` is at least `SURE`;
-    else ``"better"`` or ``"worse"`` where the interval excludes zero; else ``"undecided"``, which does not
-    mean equal: a difference that is too small for these folds may exist.
+    It is ``"practically equal"`` if the probability of a difference within ± `ROPE` is at least `SURE`; else
+    ``"better"`` or ``"worse"`` if the interval excludes zero; else ``"undecided"``. Undecided does not mean
+    equal: there may be a difference that is too small for these folds.
     """
     if equivalent >= SURE:
         return EQUAL
@@ -300,7 +303,7 @@ def verdict(low: float, high: float, equivalent: float, lower_is_better: bool = 
 
 
 def reason_undecided(row: Any) -> str:
-    """Say why a comparison is undecided: it has too few folds, no spread, many companions, or just noise."""
+    """Say why a comparison is undecided: too few folds, no spread, many comparisons, or noise."""
     if row["folds"] == 1:
         return "one held-out part has no spread over folds"
     if row["folds"] < FEWEST_FOLDS:
@@ -309,11 +312,11 @@ def reason_undecided(row: Any) -> str:
         return "the same difference in every fold, so its spread is unknown"
     if row["single_low"] <= 0 <= row["single_high"]:
         return "its interval includes zero"
-    return f"its interval excludes zero by itself, but not when {row['tests']} are compared"
+    return f"its interval alone excludes zero, but not over {row['tests']} comparisons"
 
 
 def exchanged(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Return comparisons of models seen from the other side: better is worse, and the sign turns."""
+    """Return comparisons from the other side: better becomes worse, and the sign changes."""
     rows = comparisons
     return rows.assign(
         model=rows["against"],
@@ -332,10 +335,10 @@ def exchanged(comparisons: pd.DataFrame) -> pd.DataFrame:
 
 
 def detectable_difference(comparisons: pd.DataFrame, folds: int, planned: int | None = None) -> float:
-    """Return the median half-width of simultaneous intervals: a smaller difference is seldom shown.
+    """Return the median half-width of simultaneous intervals: smaller differences are seldom detected.
 
-    With `planned`, that of a run of so many paired folds over all repeats, in which differences spread as
-    much from fold to fold as they do here. NaN where no interval is known.
+    With `planned`, return that of a run with so many paired folds over all repeats, if differences vary from
+    fold to fold as much as here. NaN if no interval is known.
     """
     from scipy.special import stdtrit
 
@@ -361,7 +364,7 @@ def _pairs(scores: pd.DataFrame) -> list[Pair]:
 
 
 def _sides(scores: pd.DataFrame, reference: str) -> list[tuple[Pair, Pair]]:
-    """Set every sampler beside `reference`, model by model."""
+    """Pair every sampler with `reference`, model by model."""
     pairs = _pairs(scores)
     return [
         ((sampler, model), (reference, model))
@@ -399,7 +402,7 @@ def _compare(
 def _paired(
     scores: pd.DataFrame, question: str, sides: Sequence[tuple[Pair, Pair]]
 ) -> tuple[list[dict[str, Any]], list[npt.NDArray[np.float64]]]:
-    """Describe each comparison of which both sides have a fold in common, and list its differences."""
+    """Describe each comparison whose sides have a fold in common, and list its differences."""
     wide = scores.pivot_table(index=["repeat", "fold"], columns=["sampler", "model"], values="value")
     pairs = cast(list[Pair], wide.columns.to_list())
     columns = dict(zip(pairs, wide.to_numpy(dtype=float).T, strict=True))
@@ -426,7 +429,7 @@ def _paired(
 
 
 def _judged(gaps: Sequence[npt.NDArray[np.float64]], folds: int, lower_is_better: bool) -> pd.DataFrame:
-    """Test the differences of one family, each by itself and all together, with a verdict on each."""
+    """Test the differences of one family, each alone and all together, with a verdict on each."""
     single = [_test(values, folds, LEVEL) for values in gaps]
     p = np.array([test.p for test in single])
     tests = int(np.count_nonzero(~np.isnan(p)))
@@ -453,6 +456,6 @@ def _judged(gaps: Sequence[npt.NDArray[np.float64]], folds: int, lower_is_better
 
 
 def _test(differences: npt.NDArray[np.float64], folds: int, level: float) -> PairedTest:
-    """Test one comparison. Two folds allow the arithmetic of a test, and no trust in it."""
+    """Test one comparison. With two folds, a test could be computed but not trusted."""
     test = corrected_t_test(differences, 1 / (folds - 1), 1 - level)
     return test if len(differences) >= FEWEST_FOLDS else PairedTest(test.mean, np.nan, np.nan, np.nan)

@@ -1,4 +1,4 @@
-"""Scores by age group, sex and site, with intervals that know which pictures show one lesion."""
+"""Scores by age group, sex and site, with intervals that account for several pictures of one lesion."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pandas as pd
 
 from skinmnist.errors import InputError
 
-#: Where an age group ends and the next one begins, in years.
+#: Boundaries between age groups, in years.
 AGE_STEPS = (30, 45, 60, 75)
 UNKNOWN = "unknown"
-#: Of fewer pictures, the share is not given, only the count.
+#: With fewer pictures, only their count is given and no share.
 FEWEST = 20
 SUBGROUP_COLUMNS = (
     "sampler",
@@ -34,7 +34,7 @@ _Z = 1.959963984540054
 
 
 class Group(NamedTuple):
-    """Rows of a table that are alike in one column, such as ``age``, ``45 to 59``."""
+    """Rows of a table with the same value in one column, such as ``45 to 59`` in ``age``."""
 
     column: str
     name: str
@@ -42,7 +42,7 @@ class Group(NamedTuple):
 
 
 class Share(NamedTuple):
-    """A share of pictures with its 95 % interval; NaN where the pictures are too few."""
+    """A share of pictures with its 95 % interval; NaN if there are too few pictures."""
 
     value: float
     low: float
@@ -50,10 +50,10 @@ class Share(NamedTuple):
 
 
 def group_rows(clinical: Mapping[str, npt.NDArray[Any]]) -> list[Group]:
-    """Part the rows of a table by every clinical column: numbers at `AGE_STEPS`, words by what they say.
+    """Group the rows of a table by every clinical column: numbers by `AGE_STEPS`, words by value.
 
-    Every row is in one group of each column: ages ascending, words by the alphabet, then the unknown. Empty
-    groups are left out.
+    Every row is in one group of each column: ages in ascending order, words in alphabetical order, then
+    unknown values. Empty groups are left out.
     """
     groups = []
     for column, values in clinical.items():
@@ -65,7 +65,7 @@ def group_rows(clinical: Mapping[str, npt.NDArray[Any]]) -> list[Group]:
 
 
 def held_out_parts(predictions: pd.DataFrame, names: Sequence[str], rows: int) -> npt.NDArray[np.str_]:
-    """Return the part that holds out each row of a table, by the names of the folds; ``""`` for none."""
+    """Return the name of the fold that holds out each row of a table; ``""`` for none."""
     first = predictions.drop_duplicates("row")
     parts = np.full(rows, "", dtype=np.array(names).dtype)
     parts[first["row"].to_numpy(dtype=np.int64)] = np.array(names)[first["fold"].to_numpy(dtype=np.int64)]
@@ -94,24 +94,24 @@ def subgroup_scores(
 ) -> pd.DataFrame:
     """Score every pair of sampler and model on the held-out pictures of every group: `SUBGROUP_COLUMNS`.
 
-    Folds are pooled: every score is a share of decisions, which do not depend on how models of different
-    folds are calibrated. Repeats are averaged picture by picture. `clinical` and `lesions` are of the whole
-    table; without `lesions`, every row counts as its own. `metric` is ``accuracy``, then ``recall_<class>``;
-    `cases` are the pictures that the share rests on. Where they are fewer than `FEWEST`, `value`, `low` and
-    `high` are NaN. Accuracy differs between groups already because their diagnoses do; recalls compare like
-    with like.
+    Folds are pooled: every score is a share of decisions, which do not depend on the calibration of models in
+    different folds. Repeats are averaged picture by picture. `clinical` and `lesions` cover the whole table;
+    without `lesions`, every row counts as a separate lesion. `metric` is ``accuracy``, then
+    ``recall_<class>``; `cases` is the number of pictures behind the share. With fewer than `FEWEST` cases,
+    `value`, `low` and `high` are NaN. Accuracy also differs between groups because their diagnoses differ;
+    recalls compare like with like.
 
     Raises
     ------
     InputError
-        Where the columns lack a row of the predictions.
+        If the columns lack a row of the predictions.
     """
     groups = group_rows(clinical)
     known = min((len(group.rows) for group in groups), default=0)
     if groups and len(predictions) and predictions["row"].max() >= known:
         raise InputError(
             f"received clinical columns of {known} rows and predictions of row {predictions['row'].max()}; "
-            "give those of every row of the table"
+            "pass the clinical columns of every row of the table"
         )
     records = []
     for (sampler, model), of_pair in predictions.groupby(["sampler", "model"], sort=False):
@@ -143,10 +143,10 @@ def _metrics(
 def share_with_interval(correct: npt.NDArray[np.float64], units: npt.NDArray[np.integer]) -> Share:
     """Return the mean of `correct` (shape (m,)) with a 95 % interval; NaN for fewer than `FEWEST` pictures.
 
-    Wilson's interval (Wilson, JASA 22, 1927) for the effective number of independent pictures: their number
-    over the design effect, the variance of the mean over lesions by that over pictures (Kish, "Survey
-    Sampling", 1965; Korn & Graubard, Survey Methodology 24, 1998). Where all or none are correct, no variance
-    can be seen, and every lesion (`units`) counts once.
+    This is Wilson's interval (Wilson, JASA 22, 1927) for the effective number of independent pictures: their
+    number divided by the design effect, the ratio of the variance of the mean over lesions to that over
+    pictures (Kish, "Survey Sampling", 1965; Korn & Graubard, Survey Methodology 24, 1998). If all or none are
+    correct, the variance cannot be estimated, and every lesion (`units`) counts once.
     """
     number = len(correct)
     if number < FEWEST:

@@ -1,4 +1,4 @@
-"""Summaries of a run: leaderboard, majority baseline, recalls, confusion counts, training curves."""
+"""Summaries of a run: leaderboard, majority baseline, recalls, confusion counts and training curves."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from skinmnist.resampling.registry import STRATEGIES
 
 _PAIR = ["sampler", "model"]
 _CELL = [*_PAIR, "repeat", "fold"]
-#: The scores of the leaderboard, the first of which sorts it; the recall of melanomas joins them.
+#: The scores of the leaderboard, which is sorted by the first; the recall of melanoma is added.
 LEADERBOARD_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
 CALIBRATION_METRICS = ("log_loss", "brier", "ece")
 NATURAL_METRICS = ("macro_auc", "macro_average_precision", *CALIBRATION_METRICS)
-#: Of `external_scores`.
+#: Columns of `external_scores`.
 EXTERNAL_COLUMNS = ("sampler", "model", "metric", "value", "sd", "external", "low", "high", "drop")
-#: Before the class that the majority baseline answers: the model of its rows.
+#: Prefix of the model name of the majority baseline, before the class that it always answers.
 ALWAYS = "always "
 
 
 def leaderboard(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.DataFrame:
     """Compare the pairs of sampler and model by their scores on held-out pictures, best macro-F1 first.
 
-    One row for each pair with a finished cell, and for each of `untrained`, scores of what nobody trained: by
-    default the majority baseline; an analysis adds prior correction, which costs what its training costs.
+    One row for each pair with a finished cell and for each of `untrained`, scores without training of their
+    own: by default the majority baseline; an analysis adds prior correction, at the cost of its model.
     Columns: ``sampler, model`` (``""`` and ``"always <class>"`` for the baseline), ``cells`` (finished),
     ``planned``, then for each metric its mean, under its own name, and its standard deviation over cells (n -
     1; NaN for one cell), under ``<metric>_sd``; then ``seconds`` (mean of a cell: resampling, fitting,
@@ -53,19 +53,19 @@ def calibration(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.
 
 
 def at_natural_prior(record: RunRecord, points: pd.DataFrame, majority: pd.DataFrame) -> pd.DataFrame:
-    """Summarise ranking and calibration at the class mix of the training lesions, as `calibration` does.
+    """Summarise ranking and calibration at the class mix of the training lesions, like `calibration`.
 
-    `points` are `operating_points`. Prior correction is the same there as ``none``, and has no row.
+    `points` are `operating_points`. Prior correction equals ``none`` there and has no row.
     """
     natural = points[points["rule"] == "natural_prior"].drop(columns="rule")
     return _summary(replace(record, scores=natural), list(NATURAL_METRICS), majority)
 
 
 def external_scores(board: pd.DataFrame, tested: pd.DataFrame | None) -> pd.DataFrame:
-    """Set the scores of an external test beside those of a run: `EXTERNAL_COLUMNS`.
+    """Return the scores of an external test beside those of a run: `EXTERNAL_COLUMNS`.
 
-    `board` is the `leaderboard` of the run, `tested` has the bootstrap intervals of the test. `value` and
-    `sd` are of the run; `external` and its interval, `low` to `high`, of the test; `drop` is what is lost.
+    `board` is the `leaderboard` of the run, and `tested` has the bootstrap intervals of the test. `value` and
+    `sd` belong to the run; `external` and its interval, `low` to `high`, to the test; `drop` is the loss.
     """
     if tested is None:
         return pd.DataFrame(columns=list(EXTERNAL_COLUMNS))
@@ -79,7 +79,7 @@ def external_scores(board: pd.DataFrame, tested: pd.DataFrame | None) -> pd.Data
 
 
 def best_pairs(board: pd.DataFrame) -> pd.DataFrame:
-    """Return the row of the best trained pair of each model, best first: the first row is the best of all."""
+    """Return the row of the best trained pair of each model; the first row is the best of all."""
     return board[~board["reference"] & ~board["corrected"]].drop_duplicates("model")
 
 
@@ -111,17 +111,17 @@ def _summary(record: RunRecord, metrics: list[str], untrained: pd.DataFrame | No
         columns[name] = np.array([costs.get(_trained(key), (np.nan,) * 2)[place] for key in keys], float)
     columns["reference"] = np.array([not sampler for sampler, _ in keys], dtype=bool)
     columns["corrected"] = np.array([sampler == PRIOR_CORRECTION for sampler, _ in keys], dtype=bool)
-    # Without a row, pandas could not know that these are texts, and would refuse to merge them.
+    # Without rows, pandas would not infer text columns and would refuse to merge them.
     return pd.DataFrame(columns).astype(dict.fromkeys(_PAIR, str))
 
 
 def _trained(pair: Pair) -> Pair:
-    """Return the pair that was trained: prior correction reads the answers of ``none``."""
+    """Return the trained pair: prior correction uses the predictions of ``none``."""
     return ("none", pair[1]) if pair[0] == PRIOR_CORRECTION else pair
 
 
 def _costs(record: RunRecord) -> dict[Pair, tuple[float, float]]:
-    """Mean wall seconds and largest memory of a cell, by pair."""
+    """Return mean wall seconds and largest memory of a cell, by pair."""
     timings = record.timings
     total = timings["resample_seconds"] + timings["fit_seconds"] + timings["predict_seconds"]
     grouped = timings.assign(seconds=total).groupby(_PAIR)
@@ -130,10 +130,10 @@ def _costs(record: RunRecord) -> dict[Pair, tuple[float, float]]:
 
 
 def majority_predictions(record: RunRecord) -> pd.DataFrame:
-    """Predict every held-out picture by the most frequent class of its training rows.
+    """Predict the most frequent class of the training rows for every held-out picture.
 
-    In the layout of ``predictions.csv.gz``, with sampler ``""``, model ``"always <class>"``, and the class
-    frequencies of the training rows as probabilities.
+    The layout is that of ``predictions.csv.gz``, with sampler ``""``, model ``"always <class>"``, and the
+    class frequencies of the training rows as probabilities.
     """
     class_names = record.info.table.class_names
     columns = [f"p_{name}" for name in class_names]
@@ -183,10 +183,10 @@ def confusion_counts(record: RunRecord) -> dict[Pair, npt.NDArray[np.int64]]:
 
 
 def resampled_counts(record: RunRecord) -> pd.DataFrame:
-    """Return what the samplers made of the training rows: ``sampler, space, class, before, after``.
+    """Return the training rows before and after samplers: ``sampler, space, class, before, after``.
 
-    Means over all finished cells of a sampler in one space; for strategies, which weight rows and have no
-    space, the summed weights. ``none`` is left out.
+    Values are means over all finished cells of a sampler in one space. For strategies, which weight rows and
+    have no space, they are summed weights. ``none`` is left out.
     """
     cells: dict[Pair, list[npt.NDArray[np.float64]]] = {}
     for result in record.results:
@@ -205,7 +205,7 @@ def resampled_counts(record: RunRecord) -> pd.DataFrame:
 
 
 def training_curves(record: RunRecord) -> pd.DataFrame:
-    """Return training curves; NaN where absent.
+    """Return training curves, with NaN for missing values.
 
     Columns ``sampler, model, repeat, fold, step, loss, accuracy``, and ``validation_loss,
     validation_accuracy`` of networks with a validation set.
@@ -224,17 +224,17 @@ def training_curves(record: RunRecord) -> pd.DataFrame:
 
 
 def _drawable(curve: npt.NDArray[np.float64], points: int) -> npt.NDArray[np.float64]:
-    """Return a curve with NaN for what cannot be drawn, or for all of one that has other steps."""
+    """Return a curve with NaN for values that cannot be drawn, or all NaN if it has other steps."""
     return np.where(np.isfinite(curve), curve, np.nan) if len(curve) == points else np.full(points, np.nan)
 
 
 def mean_curve(curves: pd.DataFrame, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return steps, and the mean there of one column of `training_curves` over the folds of one pair."""
+    """Return the steps and the mean of one column of `training_curves` over the folds of one pair."""
     folds = [fold for _, fold in curves.groupby(["repeat", "fold"], sort=False)]
     steps = max((fold["step"].to_numpy() for fold in folds), key=len)
     return steps, np.mean([np.interp(steps, fold["step"], fold[name]) for fold in folds], axis=0)
 
 
 def last_of_curves(curves: pd.DataFrame) -> pd.Series:
-    """Return loss and accuracy at the end of training, mean over the folds of one pair."""
+    """Return loss and accuracy at the end of training, averaged over the folds of one pair."""
     return curves.groupby(["repeat", "fold"])[["loss", "accuracy"]].last().mean()

@@ -291,7 +291,7 @@ def test_the_reason_for_an_undecided_difference_is_the_true_one():
     assert undecided_differences(replace(clean, comparisons=compare_samplers(few, FOLDS))) is None
     said = undecided_differences(replace(clean, comparisons=compare_samplers(scores, FOLDS)))
     assert "12 of 12 differences" in said
-    assert "svm with S0 +0.050: its interval excludes zero by itself, but not when 12 are compared" in said
+    assert "svm with S0 +0.050: its interval alone excludes zero, but not over 12 comparisons" in said
     assert said.endswith("and 7 more: its interval includes zero.")
 
 

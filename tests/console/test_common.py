@@ -135,8 +135,8 @@ def test_commands_that_name_the_classes_can_be_pasted(place, lesions, capsys):
             ["--metadata", "none"],
             "received --metadata, but no table was named or found; name its CSV as well",
         ),
-        (["--synthetic", "100", "--classes", "a"], "received --classes and --synthetic 100; leave one"),
-        (["--synthetic", "100", "--size", "8x8"], "received --size and --synthetic 100; leave one"),
+        (["--synthetic", "100", "--classes", "a"], "received --classes and --synthetic 100; drop one"),
+        (["--synthetic", "100", "--size", "8x8"], "received --size and --synthetic 100; drop one"),
         (["t.csv", "--synthetic", "100"], "received t.csv and --synthetic 100; drop one of them"),
     ],
 )
