@@ -1,12 +1,12 @@
-"""Decisions as estimators: what to answer, given probabilities, in any scikit-learn pipeline.
+"""Decision rules as estimators: predictions from probabilities, for any scikit-learn pipeline.
 
-Each wraps a classifier that has ``predict_proba`` and changes its answers without training it differently:
+Each wraps a classifier with ``predict_proba`` and changes its predictions without changing its training:
 
 ====================== ========================================================================
-`PriorCorrection`      probabilities at another class mix than the one of training
-`TunedPrior`           the same, with a mix that cross-validation chooses for a metric
-`CostSensitiveDecision` the class of the smallest expected cost
-`ConformalSets`        a set of classes that holds the true one with a chosen probability
+`PriorCorrection`      probabilities at a class mix other than that of training
+`TunedPrior`           the same, with a mix chosen by cross-validation for a metric
+`CostSensitiveDecision` the class with the smallest expected cost
+`ConformalSets`        a set of classes that contains the true one with a chosen probability
 ====================== ========================================================================
 
 scikit-learn's `TunedThresholdClassifierCV` does the second for two classes.
@@ -45,7 +45,7 @@ from skinmnist.probabilities import (
 
 _Floats = npt.NDArray[np.float64]
 
-#: What `TunedPrior` can be tuned for by name.
+#: Metrics for `TunedPrior`, by name.
 METRICS: dict[str, Callable[[Any, Any], float]] = {
     "balanced_accuracy": balanced_accuracy_score,
     "macro_f1": partial(f1_score, average="macro"),
@@ -54,7 +54,7 @@ METRICS: dict[str, Callable[[Any, Any], float]] = {
 
 
 class _Decision(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
-    """A fitted classifier (`estimator_`), its classes, and the class mix of the rows that it was given."""
+    """A fitted classifier (`estimator_`), its classes, and the class mix of its training rows."""
 
     estimator: Any
 
@@ -96,11 +96,11 @@ class PriorCorrection(_Decision):
     ----------
     estimator : classifier with ``predict_proba``
     priors : "balanced", "natural" or array-like of shape (n_classes,), default="balanced"
-        The class mix to answer for, in the order of ``classes_``: all classes equally frequent, that of
-        the rows given to `fit`, or one of your own, as the mix of the clinic where the model will work.
+        The target class mix, in the order of ``classes_``: all classes equally frequent, the mix of the rows
+        given to `fit`, or your own, such as that of the clinic where the model will be used.
     trained_at : "natural", "balanced" or array-like of shape (n_classes,), default="natural"
-        The class mix that the classifier learns from. It is "balanced" where a pipeline resamples to equal
-        frequencies, or where ``class_weight="balanced"``.
+        The class mix that the classifier learns from. Use "balanced" if a pipeline resamples to equal
+        frequencies, or with ``class_weight="balanced"``.
 
     Attributes
     ----------
@@ -165,7 +165,7 @@ class PriorCorrection(_Decision):
         return mix / mix.sum()
 
     def predict_proba(self, X: Any) -> _Floats:
-        """Return the probabilities at the wanted class mix, shape (m, k).
+        """Return the probabilities at the target class mix, shape (m, k).
 
         Examples
         --------
@@ -177,34 +177,34 @@ class PriorCorrection(_Decision):
 
 
 class TunedPrior(_Decision):
-    """Choose by cross-validation how far to flatten the class mix: threshold tuning for several classes.
+    """Choose by cross-validation how far to flatten the class mix: threshold tuning for multiple classes.
 
-    The probabilities are divided by a power of the class frequencies. The power, one of `EXPONENTS`, is the
-    one with the best score on pooled out-of-fold predictions; of equals, the smallest. One number cannot
-    overfit as a threshold for each class does.
+    The probabilities are divided by a power of the class frequencies. The power, one of `EXPONENTS`, has the
+    best score on pooled out-of-fold predictions; in case of a tie, the smallest is used. A single number
+    overfits less than one threshold per class.
 
     Parameters
     ----------
     estimator : classifier with ``predict_proba``
     metric : {"balanced_accuracy", "macro_f1", "accuracy"} or callable, default="balanced_accuracy"
-        A function of your own is called as ``metric(y_true, y_pred)``; more is better.
+        A callable is used as ``metric(y_true, y_pred)``; higher must be better.
     cv : int or cross-validator, default=5
-        With ``groups`` given to `fit`, an int makes folds that keep a group together.
+        If ``groups`` are passed to `fit`, an int makes folds that keep groups together.
     random_state : int or None, default=None
-        Shuffles the rows before they are cut into folds.
+        Seed for shuffling the rows before they are split into folds; None does not shuffle.
 
     Attributes
     ----------
     estimator_ : the classifier, fitted on all rows
     exponent_ : float
-        The chosen power: 0 keeps the class mix of training, 1 answers for equally frequent classes.
+        The chosen power: 0 keeps the class mix of training, 1 makes all classes equally frequent.
     best_score_ : float
-        Its score on the out-of-fold predictions, on which it was chosen.
+        Its score on the out-of-fold predictions that it was chosen on.
 
     See Also
     --------
-    PriorCorrection : Answer for a class mix of your own.
-    sklearn.model_selection.TunedThresholdClassifierCV : Two classes, any threshold.
+    PriorCorrection : Correct for a given class mix.
+    sklearn.model_selection.TunedThresholdClassifierCV : Tune the threshold of a binary classifier.
 
     References
     ----------
@@ -275,23 +275,31 @@ class TunedPrior(_Decision):
 
 
 class CostSensitiveDecision(_Decision):
-    """Decide for the class of the smallest expected cost (Elkan, IJCAI 2001).
+    """Predict the class with the smallest expected cost.
 
-    The probabilities stay as they are, so `predict` need not be the class of the largest one.
+    The probabilities stay unchanged, so `predict` may differ from the most probable class.
 
     Parameters
     ----------
     estimator : classifier with ``predict_proba``
-        Its probabilities must answer to the class mix of the rows to decide: wrap a classifier that was
-        trained on resampled rows into `PriorCorrection` first.
+        Its probabilities must refer to the class mix of the rows to predict. Wrap a classifier that was
+        trained on resampled rows in `PriorCorrection` first.
     cost_matrix : array-like of shape (n_classes, n_classes) or None, default=None
-        The cost of each decision (column) for each true class (row), in the order of ``classes_``. None
-        costs 1 for every mistake, which is the decision for the largest probability.
+        The cost of each decision (column) for each true class (row), in the order of ``classes_``. With
+        None, every mistake costs 1, and the most probable class is predicted.
 
     Attributes
     ----------
     estimator_ : the fitted classifier
     cost_matrix_ : ndarray of shape (n_classes, n_classes)
+
+    See Also
+    --------
+    PriorCorrection : Correct for a given class mix.
+
+    References
+    ----------
+    Elkan, "The foundations of cost-sensitive learning", IJCAI 2001.
 
     Examples
     --------
@@ -332,30 +340,34 @@ class CostSensitiveDecision(_Decision):
 
 
 class ConformalSets(_Decision):
-    """Answer with a set of classes that holds the true one with a chosen probability.
+    """Predict a set of classes that contains the true one with a chosen probability.
 
-    Part of the rows are kept from training. A class is in the set of a new row where its probability is not
-    smaller than that of all but a share `alpha` of the kept rows of this class (split conformal prediction).
-    The promise holds for rows from where the kept ones came from, whatever the classifier is worth; a poor
-    one answers with large sets.
+    Part of the rows are held back from training. A class is in the set of a new row if its probability is at
+    least as large as for all but a share `alpha` of the held-back rows of this class (split conformal
+    prediction). The guarantee holds for rows from the same distribution as the held-back rows, whatever the
+    quality of the classifier; a poor one gives large sets.
 
     Parameters
     ----------
     estimator : classifier with ``predict_proba``
     alpha : float, default=0.1
-        The share of sets that may miss the true class.
+        Largest share of sets that may miss the true class.
     classwise : bool, default=True
-        Whether the promise holds within each class, or only on average over all rows, where rare classes
-        pay for frequent ones. A class with fewer than ``1 / alpha - 1`` kept rows is in every set.
+        Whether the guarantee holds within each class, or only on average over all rows, at the expense of
+        rare classes. A class with fewer than ``1 / alpha - 1`` held-back rows is in every set.
     calibration_size : float, default=0.25
-        The share of rows, or of groups, that are kept from training.
+        Share of the rows, or of the groups, that is held back from training.
     random_state : int or None, default=None
 
     Attributes
     ----------
     estimator_ : the classifier, fitted on the other rows
     thresholds_ : ndarray of shape (n_classes,)
-        The smallest probability with which a class is in the set.
+        The smallest probability at which a class is in the set.
+
+    See Also
+    --------
+    CostSensitiveDecision : Predict a single class by expected cost.
 
     References
     ----------
@@ -388,7 +400,7 @@ class ConformalSets(_Decision):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
-        """Fit the classifier on part of the rows, and the thresholds on the others; groups stay together."""
+        """Fit the classifier on part of the rows and the thresholds on the others; groups stay together."""
         if not 0 < self.alpha < 1 or not 0 < self.calibration_size < 1:
             raise ValueError(
                 f"expected alpha and calibration_size between 0 and 1, got {self.alpha} and "
@@ -419,7 +431,7 @@ class ConformalSets(_Decision):
         return next(iter(splitter.split(np.zeros(len(labels)), labels, groups)))
 
     def predict_sets(self, X: Any) -> npt.NDArray[np.bool_]:
-        """Return which classes are in the set of each row, shape (m, k); the likeliest always is.
+        """Return which classes are in the set of each row, shape (m, k); the likeliest class always is.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""A run as Python shows it: `skinmnist.run_comparison` and `skinmnist.read_run` return a `Run`."""
+"""A run in Python: `skinmnist.run_comparison` and `skinmnist.read_run` return a `Run`."""
 
 from __future__ import annotations
 
@@ -37,21 +37,20 @@ if TYPE_CHECKING:
     from skinmnist.reporting.plots import Plots
 
 _P = ParamSpec("_P")
-#: What is shown of a run at once: pairs, failures and notes, and characters of a name and of a sentence.
+#: Limits of what is shown of a run: pairs, failures, and characters of a name and of a sentence.
 _PAIRS, _SENTENCES, _NAME, _SENTENCE = 10, 2, 60, 160
 #: Columns of `Run.compare`, after the names of what is compared.
 _COMPARED = ["rule", "metric", "value", "against_value", "difference", "low", "high", "p_simultaneous"]
 _COMPARED += ["tests", "verdict"]
-#: What opens a window on Linux; other systems always have one.
+#: Variables of a display on Linux; other systems always have a display.
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 
 
 class Run(RunRecord):
     """A finished comparison: its scores, its analysis, its figures and its report.
 
-    `run_comparison` returns it, and `read_run` reads it from a run folder. Whatever is computed is computed
-    once, when it is first needed. Pairs of sampler and model are written ``"SMOTE + svm"`` or
-    ``("SMOTE", "svm")``.
+    `run_comparison` returns it, and `read_run` reads it from a run folder. Everything is computed once, on
+    first use. Write pairs of sampler and model as ``"SMOTE + svm"`` or ``("SMOTE", "svm")``.
 
     Attributes
     ----------
@@ -74,7 +73,7 @@ class Run(RunRecord):
 
     @classmethod
     def of(cls, found: RunRecord) -> Self:
-        """Return a record as a run, with what it has read so far.
+        """Return a record as a run, with the data that it has read so far.
 
         Examples
         --------
@@ -89,7 +88,7 @@ class Run(RunRecord):
 
     @cached_property
     def external(self) -> Self | None:
-        """The run of the external test, on the other table; None without one."""
+        """The run of the external test on the other table; None without one."""
         found = read_external(self)
         return None if found is None else self.of(found)
 
@@ -99,7 +98,7 @@ class Run(RunRecord):
         return finished_pairs(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Computed again where it is needed: workers that draw get the analysis itself.
+        # Recomputed when needed: workers that draw get the analysis itself.
         return {name: value for name, value in vars(self).items() if name != "analysis"}
 
     def __repr__(self) -> str:
@@ -116,7 +115,7 @@ class Run(RunRecord):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """Show the run in a notebook: leaderboard, what the checks found, the way to the report."""
+        """Show the run in a notebook: leaderboard, findings of the checks, and how to get the report."""
         board = self.leaderboard().head(_PAIRS)
         more = len(self.leaderboard()) - len(board)
         parts = [
@@ -148,7 +147,7 @@ class Run(RunRecord):
         return Plots(self.analysis)
 
     def leaderboard(self, metric: str = "macro_f1") -> pd.DataFrame:
-        """Return the score of every pair, the best first.
+        """Return the score of every pair, best first.
 
         Parameters
         ----------
@@ -158,14 +157,14 @@ class Run(RunRecord):
         Returns
         -------
         DataFrame
-            Columns ``sampler, model``; ``mean, sd`` over the finished folds; ``low, high``, the 95 % interval
-            of the bootstrap over lesions, NaN where the metric has none; ``folds``; ``trained``, False for
+            Columns ``sampler, model``; ``mean, sd`` over the finished folds; ``low, high``, the 95 %
+            bootstrap interval over lesions, NaN if the metric has none; ``folds``; and ``trained``, False for
             prior correction and for the majority baseline, whose ``sampler`` is empty.
 
         Raises
         ------
         InputError
-            Where the run has no such metric.
+            If the run has no such metric.
 
         Examples
         --------
@@ -205,15 +204,15 @@ class Run(RunRecord):
         -------
         DataFrame
             One row for each decision rule and metric, with columns ``rule, metric, value, against_value,
-            difference, low, high, p_simultaneous, tests, verdict``. Differences are `first` less `second`.
-            Comparisons that the analysis makes are its own, with intervals and p-values over ``tests``
-            comparisons together; any other is tested by itself (``tests`` is 1). With many of those, some
+            difference, low, high, p_simultaneous, tests, verdict``. Differences are `first` minus `second`.
+            Comparisons in the analysis keep their intervals and p-values over ``tests`` simultaneous
+            comparisons; any other comparison is tested alone (``tests`` is 1). With many of the latter, some
             look significant by chance.
 
         Raises
         ------
         InputError
-            Where a pair is not in the run.
+            If a pair is not in the run.
 
         Examples
         --------
@@ -232,7 +231,7 @@ class Run(RunRecord):
         return rows[_COMPARED].reset_index(drop=True)
 
     def _planned_comparison(self, one: Pair, other: Pair) -> pd.DataFrame:
-        """Return the rows of the analysis that compare two pairs, seen from the first."""
+        """Return the rows of the analysis that compare two pairs, from the side of the first."""
         rows = self.analysis.comparisons
         for (sampler, model), (against_sampler, against_model), turned in (
             (one, other, False),
@@ -250,7 +249,7 @@ class Run(RunRecord):
         return rows.iloc[:0]
 
     def frame(self) -> pd.DataFrame:
-        """Return every score, long and tidy: one row for each sampler, model, repeat, fold and metric.
+        """Return every score in long format: one row for each sampler, model, repeat, fold and metric.
 
         Returns
         -------
@@ -271,14 +270,14 @@ class Run(RunRecord):
         Parameters
         ----------
         out : path, optional
-            A folder for the page and the tables of the analysis, or an ``.html`` file for the page alone. By
-            default the run folder; of a run without a folder, a temporary one.
+            A folder for the page and the tables of the analysis, or an ``.html`` file for only the page. By
+            default, the run folder, or a temporary folder for a run without one.
         open : bool
 
         Returns
         -------
         Path
-            Of the page.
+            The path of the page.
 
         Examples
         --------
@@ -296,7 +295,7 @@ class Run(RunRecord):
 
     @property
     def _extent(self) -> str:
-        """How much was compared."""
+        """The extent of the comparison."""
         info, pairs = self.info, len(self.pairs)
         repeats = f" x {info.repeats} repeats" if info.repeats > 1 else ""
         split, folds = info.protocol.split, f"{info.protocol.folds} folds{repeats}"
@@ -311,8 +310,8 @@ class Run(RunRecord):
 
     @property
     def _cautions(self) -> list[str]:
-        """That a quick look is no result, and the first cells that failed."""
-        lines = ["A quick look: not a result."] if self.info.quick else []
+        """A caution for a quick look, and the first failed cells."""
+        lines = ["This is a quick look, not a result."] if self.info.quick else []
         for failure in self.failures[:_SENTENCES]:
             lines.append(printable(f"failed: {failure.cell}: {failure.reason}", _SENTENCE))
         if len(self.failures) > _SENTENCES:
@@ -337,7 +336,7 @@ class Run(RunRecord):
         path = self.folder / REPORT_FILE
         if not path.is_file():
             return ""
-        # Notebooks serve files from where they are; a link to a file elsewhere opens from a script's page.
+        # Notebooks serve files from their own folder; links to other files open only outside of notebooks.
         near = path.resolve().is_relative_to(Path.cwd())
         link = path.resolve().relative_to(Path.cwd()).as_posix() if near else path.resolve().as_uri()
         return f" · <a href='{html.escape(quote(link, safe='/:%'))}' target='_blank'>report</a>"
@@ -353,7 +352,7 @@ class Run(RunRecord):
 
 
 def _analyzed(run: Callable[_P, RunRecord]) -> Callable[_P, Run]:
-    """Analyze a comparison that has a run folder, and write the tables there, even if it was interrupted."""
+    """Analyze a comparison with a run folder, and write the tables there, even after an interruption."""
 
     @wraps(run)
     def run_and_analyze(*args: _P.args, **kwargs: _P.kwargs) -> Run:
@@ -376,7 +375,7 @@ def _analyzed(run: Callable[_P, RunRecord]) -> Callable[_P, Run]:
 
 @contextmanager
 def _displayed(wanted: Progress | bool | str | None) -> Iterator[Progress | None]:
-    """Show progress as `run_comparison` was asked to: with ``"auto"``, in notebooks only."""
+    """Show progress as requested from `run_comparison`: with ``"auto"``, only in notebooks."""
     if isinstance(wanted, str) and wanted != "auto":
         raise InputError(f"received progress={shown(wanted)}; expected 'auto', True or False")
     if wanted is None or wanted is False:
@@ -401,12 +400,12 @@ run_comparison = _analyzed(comparison.run_comparison)
 
 
 def read_run(folder: str | Path) -> Run:
-    """Read a run folder; nothing is trained, no model is imported, and nothing is written.
+    """Read a run folder without training, importing models or writing anything.
 
     Parameters
     ----------
     folder : path
-        A folder that a comparison has written, finished or not.
+        The folder of a comparison, finished or not.
 
     Returns
     -------
@@ -415,7 +414,7 @@ def read_run(folder: str | Path) -> Run:
     Raises
     ------
     InputError
-        Where the folder holds no run.
+        If the folder holds no run.
 
     Examples
     --------
@@ -440,7 +439,7 @@ def _board_line(row: dict[Any, Any]) -> str:
 
 
 def _board_html(board: pd.DataFrame) -> str:
-    """Lay the leaderboard out; rows that nobody trained are grey."""
+    """Format the leaderboard as HTML; rows without training are grey."""
     cells = []
     for row in board.to_dict("records"):
         grey = "" if row["trained"] else " style='opacity:.75'"

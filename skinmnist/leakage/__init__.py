@@ -1,1 +1,1 @@
-"""Leaky evaluations on purpose, beside the honest ones of a run."""
+"""Deliberately leaky evaluations, beside the honest ones of a run."""

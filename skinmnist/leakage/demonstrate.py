@@ -1,4 +1,4 @@
-"""Leaky evaluations on purpose, each beside its honest counterpart, apart from every honest score."""
+"""Deliberately leaky evaluations, each beside its honest counterpart, separate from all honest scores."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ from skinmnist.leakage.scenario import (
 )
 from skinmnist.models.registry import DEFAULT_MODELS, MODELS
 
-#: Shown beside the models of a run: a plain one, which needs no features of ours.
+#: Shown in addition to the models of a run: a plain model without lesion features.
 PLAIN_MODEL = "random_forest_pixels"
-#: The score by which settings are chosen.
+#: The score for choosing settings.
 CHOSEN_BY = COMPARED_METRICS[0]
 
 _mean = partial(mean_scores, names=COMPARED_METRICS)
@@ -69,9 +69,9 @@ class PairedScores(NamedTuple):
 
 
 def choose_leaky_models(models: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return which of a run's models a demonstration shows by default, and a note on the others.
+    """Return the models of a run that a demonstration shows by default, and a note on the others.
 
-    Networks take too long to train only to show a leak; class frequencies alone have nothing to leak.
+    Networks take too long to train for showing a leak, and class frequencies alone cannot leak.
     """
     asked = list(models)
     left_out = [name for name in asked if name in MODELS and (MODELS[name].cost.library or name == "dummy")]
@@ -94,24 +94,25 @@ def demonstrate_leaks(
     notes: Iterable[str] = (),
     progress: TrialProgress | None = None,
 ) -> Demonstration:
-    """Score models as leaky evaluations do, each beside its honest counterpart.
+    """Score models by leaky evaluations, each beside its honest counterpart.
 
     Parameters
     ----------
     table : PixelTable
-        The honest evaluation keeps its lesions together wherever they are known.
+        The honest evaluation keeps lesions together if they are known.
     models : iterable of str, or mapping of str to classifier, optional
-        As of `run_comparison`; a network only where it is named. By default the default models of a
-        comparison that are cheap, and `PLAIN_MODEL`.
+        As in `run_comparison`. By default, the cheap default models of a comparison and `PLAIN_MODEL`;
+        networks only if named.
     folds, seed, jobs, rows, limits, dask
-        As of `run_comparison`. A leak is shown on the first folds only.
+        As in `run_comparison`. A leak is shown only on the first folds.
     out : path, optional
-        A run folder: its honest cells are used, the cells of the demonstration are stored in its ``leaks/``
-        and found again, and the scores go into its ``leaks.csv``. None: nothing stays on disk.
+        A run folder. Its honest cells are reused, the cells of the demonstration are stored in its
+        ``leaks/`` and reused later, and the scores are written to its ``leaks.csv``. None: nothing stays on
+        disk.
     fresh : bool
-        Remove what is stored in ``leaks/`` first.
+        Remove the cells in ``leaks/`` first.
     notes : iterable of str
-        Sentences on what was left out, to be stored with the scores.
+        Sentences on what was left out, stored with the scores.
     progress : TrialProgress, optional
 
     Returns
@@ -121,9 +122,9 @@ def demonstrate_leaks(
     Raises
     ------
     InputError
-        For arguments that make no comparison.
+        For invalid arguments.
     KeyboardInterrupt
-        After what is finished has been stored.
+        After the finished cells have been stored.
 
     Examples
     --------
@@ -141,7 +142,7 @@ def demonstrate_leaks(
     plan = make_plan(table, ("none", *SAMPLERS_BEFORE), models, folds, 1, None, seed, rows)
     scenario = LeakScenario(table, plan)
     if table.lesion_ids is None:
-        notes.append("pictures of one lesion in both folds cannot be shown: the table has no lesion ids")
+        notes.append("pictures of one lesion in both folds are not shown: the table has no lesion ids")
     with ExitStack() as held:
         folder = Path(out) if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER
         claim(folder, RUN, is_unmarked_run)
@@ -160,7 +161,7 @@ def demonstrate_leaks(
 
 
 class _Store(CellStore):
-    """The cells of a trial; honest ones are also looked for among those of the run."""
+    """The cells of a trial; honest ones are also searched for among those of the run."""
 
     def __init__(self, folder: Path, plan: Plan, trial: Trial) -> None:
         code = code_digest("skinmnist.leakage.scenario")
@@ -174,7 +175,7 @@ class _Store(CellStore):
 
 
 def _trials(scenario: LeakScenario) -> list[Trial]:
-    """Return the cells of every leak that can be shown, and the honest ones that they are compared with."""
+    """Return the cells of every leak that can be shown, and the honest cells to compare them with."""
     fair = honest(scenario, SAMPLERS_BEFORE, RESAMPLED_FOLDS)
     leaky = [resampled_first(scenario, sampler) for sampler in SAMPLERS_BEFORE]
     if scenario.table.lesion_ids is not None:
@@ -196,7 +197,7 @@ def _compare(scenario: LeakScenario, stored: Sequence[tuple[Trial, CellStore]]) 
         for sampler in SAMPLERS_BEFORE
         for pair in _means(scenario, scores, f"{sampler}_before_the_split", sampler, RESAMPLED_FOLDS)
     ]
-    # Of the leaks in their order. A pair that misses a cell is left out.
+    # In the order of the leaks. A pair with a missing cell is left out.
     by_image_pairs = _means(scenario, scores, BY_IMAGE, "none", IMAGE_FOLDS)
     pairs = (before, by_image_pairs, _tuning_pairs(scenario, scores))
     records = [
@@ -210,7 +211,7 @@ def _compare(scenario: LeakScenario, stored: Sequence[tuple[Trial, CellStore]]) 
 
 
 def _tuning_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
-    """Choose by the fold that is reported, and by the fold inside; both report the same fold."""
+    """Choose settings on the reported fold, and on an inner fold; both report the same fold."""
     pairs = []
     outer = sorted({cell.fold for trial, cell in scores if trial == SEEN})
     for model, settings in candidates(scenario).items():
@@ -232,7 +233,7 @@ def _tuning_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
 def _means(
     scenario: LeakScenario, scores: Scores, trial: str, sampler: str, folds: int
 ) -> list[PairedScores]:
-    """Set the mean over the folds of a trial beside that of the honest cells with the same names."""
+    """Pair the mean over the folds of a trial with that of the honest cells with the same names."""
     pairs = []
     for model in scenario.models:
         cells = [Cell(sampler, model, 0, fold) for fold in scenario.folds(folds)]

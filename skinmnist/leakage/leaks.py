@@ -1,7 +1,7 @@
-"""Leaks: what each is, and the record of a demonstration in a run folder.
+"""Leaks: their descriptions, and the record of a demonstration in a run folder.
 
-Sources: resampling before the split, and its cost: Santos et al., IEEE Computational Intelligence Magazine
-13(4), 2018. Leaks in general: Kapoor & Narayanan, Patterns 4(9), 2023. Tuning on what is reported: Cawley &
+Sources: resampling before the split and its effect: Santos et al., IEEE Computational Intelligence Magazine
+13(4), 2018. Leaks in general: Kapoor & Narayanan, Patterns 4(9), 2023. Tuning on the reported data: Cawley &
 Talbot, JMLR 11, 2010.
 """
 
@@ -25,13 +25,13 @@ from skinmnist.text import one_line
 
 LEAKS_FILE, LEAKS_FOLDER, _NOTES_FILE = "leaks.csv", "leaks", "leaks.json"
 LEAK_COLUMNS = ("leak", "sampler", "model", "metric", "leaky", "honest")
-#: What a report shows of every pair.
+#: The metrics of every pair in a report.
 LEADING_METRICS = ("macro_f1", "accuracy")
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A way to be misled by an evaluation: its key in ``leaks.csv``, and why the score rises, in words."""
+    """A way in which an evaluation misleads: its key in ``leaks.csv``, and why the score rises."""
 
     key: str
     title: str
@@ -40,22 +40,22 @@ class Leak:
     why: str
 
 
-#: In the order in which they are shown.
+#: In display order.
 LEAKS = [
     Leak(
         key="resampling_before_the_split",
         title="Resampling before the split",
-        wrong="All pictures are resampled to equal classes, and only then split into training and test.",
-        right="The same sampler inside each fold, on its training pictures only; the test stays as it is.",
-        why="Copies of a picture, or blends of it, stand on both sides. The rare classes are recognized "
-        "instead of understood, and the test is no longer imbalanced.",
+        wrong="All pictures are resampled to equal classes before they are split into training and test.",
+        right="The sampler works inside each fold, only on the training pictures; the test stays as it is.",
+        why="Copies or blends of a picture are on both sides. The model recognizes pictures of rare classes "
+        "instead of the classes, and the test is no longer imbalanced.",
     ),
     Leak(
         key="lesions_in_both_folds",
         title="Pictures of one lesion in both folds",
         wrong="Pictures are split into folds one by one.",
         right="All pictures of a lesion stay in one fold.",
-        why="Another picture of a lesion that was trained on is answered from memory.",
+        why="The model answers from memory when it was trained on another picture of the same lesion.",
     ),
     Leak(
         key="tuning_on_the_test_fold",
@@ -63,23 +63,23 @@ LEAKS = [
         wrong="Several settings or seeds are tried on the held-out fold, and the best result is reported.",
         right="The setting is chosen on a fold of the training lesions; its result on the same held-out "
         "fold is reported.",
-        why="The best of several results is partly the luckiest: the fold has taken part in the choice.",
+        why="The best of several results is partly due to luck, because the fold took part in the choice.",
     ),
 ]
 
 
 @dataclass(frozen=True, eq=False)
 class Demonstration:
-    """What a demonstration has shown.
+    """The result of a demonstration of leaks.
 
     Attributes
     ----------
     scores : DataFrame
-        Columns `LEAK_COLUMNS`: one row for each leak, sampler, model and metric of the leaderboard.
+        One row for each leak, sampler, model and metric of the leaderboard, with columns `LEAK_COLUMNS`.
     notes : tuple of str
-        What was left out, in words.
+        Sentences on what was left out.
     titles : mapping of str to str
-        Of the models.
+        Titles of the models.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class _Notes:
-    """What stands beside the scores: the run that they belong to, and words."""
+    """What is stored with the scores: the run they belong to, notes and titles."""
 
     protocol: Mapping[str, Any]
     notes: tuple[str, ...]
@@ -105,7 +105,7 @@ class _Notes:
 
 
 def read_leaks(folder: Path, info: RunInfo) -> Demonstration | None:
-    """Read the demonstration of a run folder; None where it holds none of this run's data, folds and seed."""
+    """Read the demonstration of a run folder; None if it has none with this run's data, folds and seed."""
     notes, scores = folder / LEAKS_FOLDER / _NOTES_FILE, folder / LEAKS_FILE
     if not (notes.is_file() and scores.is_file()):
         return None
@@ -116,13 +116,13 @@ def read_leaks(folder: Path, info: RunInfo) -> Demonstration | None:
         return Demonstration(_read_scores(scores), stored.notes, stored.titles)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"the leaks in {folder} are damaged ({one_line(str(error))}); demonstrate them again, or delete "
-            f"{scores}"
+            f"the leaks in {folder} are damaged ({one_line(str(error))}); run --demonstrate-leaks again, or "
+            f"delete {scores}"
         ) from None
 
 
 def _read_scores(path: Path) -> pd.DataFrame:
-    """Read ``leaks.csv``: known leaks, finite scores, each once, and the leading scores of every pair."""
+    """Read ``leaks.csv`` and check it: known leaks, finite unique scores, leading scores of every pair."""
     frame = read_columns(path, dict.fromkeys(LEAK_COLUMNS[:4], str) | dict.fromkeys(LEAK_COLUMNS[4:], float))
     keys = list(LEAK_COLUMNS[:3])
     if (
@@ -139,12 +139,12 @@ def _read_scores(path: Path) -> pd.DataFrame:
 
 
 def write_leaks(folder: Path, protocol: Mapping[str, Any], shown: Demonstration) -> None:
-    """Write a demonstration into a folder, with what a run must share to show it as its own."""
+    """Write a demonstration to a folder, with the protocol that a run must share to show it."""
     stored = {"protocol": _common(protocol), "notes": list(shown.notes), "titles": dict(shown.titles)}
     write_atomically(folder / LEAKS_FOLDER / _NOTES_FILE, (json.dumps(stored, indent=1) + "\n").encode())
     write_atomically(folder / LEAKS_FILE, csv_bytes(shown.scores))
 
 
 def _common(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run and its demonstration agree on, whatever the run's split."""
+    """Return what a run and its demonstration must agree on, whatever the split of the run."""
     return {name: protocol[name] for name in ("data", "folds", "seed", "rows")}

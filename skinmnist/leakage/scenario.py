@@ -21,20 +21,20 @@ from skinmnist.resampling.registry import AS_THEY_ARE
 
 #: Names of trials.
 HONEST, BY_IMAGE, SEEN, INNER = "honest", "by_image", "tuned_on_the_test_fold", "tuned_inside"
-#: The samplers that are put before the split.
+#: The samplers to apply before the split.
 SAMPLERS_BEFORE = ("RandomOverSampler", "SMOTE")
-#: Held-out folds that a leak is shown on: as few as separate it from chance.
+#: Held-out folds per leak: as few as are needed to separate it from chance.
 RESAMPLED_FOLDS, IMAGE_FOLDS, TUNED_FOLDS = 1, 3, 1
-#: Factors on a penalty C, and numbers of seeds, that tuning chooses among.
+#: Factors on a penalty C, and the number of seeds, that tuning chooses from.
 PENALTY_FACTORS = (0.04, 0.2, 1.0, 5.0, 25.0)
 SEEDS = 8
-#: Trees of a forest that is grown once for every seed.
+#: Trees of a forest that is grown for every seed.
 TREES = 20
 
 
 @dataclass(frozen=True, eq=False)
 class LeakScenario:
-    """The table, and the honest plan of the models that leaks are shown with."""
+    """The table, and the honest plan of the models in a demonstration."""
 
     table: PixelTable
     plan: Plan
@@ -46,16 +46,16 @@ class LeakScenario:
 
     @property
     def n_folds(self) -> int:
-        """Of the whole cross-validation."""
+        """Number of folds of the cross-validation."""
         return self.plan.protocol.folds
 
     @property
     def taking_part(self) -> npt.NDArray[np.int64]:
-        """The rows of the table that stand in a fold."""
+        """The rows of the table that are in a fold."""
         return np.flatnonzero(self.plan.task.folds[0] != LEFT_OUT)
 
     def folds(self, most: int) -> range:
-        """Return the first held-out folds, at most so many."""
+        """Return the first held-out folds, at most as many as given."""
         return range(min(most, self.n_folds))
 
     def cells(self, sampler: str, most: int) -> list[Cell]:
@@ -64,17 +64,17 @@ class LeakScenario:
 
 
 def honest(scenario: LeakScenario, samplers: tuple[str, ...], folds: int) -> Trial:
-    """Resample inside the folds and keep lesions together: what every leak is compared with."""
+    """Resample inside the folds and keep lesions together: the reference for every leak."""
     cells = [cell for sampler in samplers for cell in scenario.cells(sampler, folds)]
     return Trial(HONEST, scenario.table, scenario.plan.task, tuple(cells))
 
 
 def resampled_first(scenario: LeakScenario, sampler: str) -> Trial:
-    """Resample all pictures, and only then split them into folds, picture by picture.
+    """Resample all pictures first, then split them into folds, picture by picture.
 
-    The cells train without a sampler on what their folds hold; they bear the name of the one that came
-    before. Models keep the budget that they have inside the folds, which follows from the rows before
-    resampling: only the split differs, not the cost.
+    The cells train without a sampler on the content of their folds, but carry the name of the sampler that
+    was applied before. Models keep their budget, which depends on the rows before resampling: only the split
+    differs, not the cost.
     """
     plan, rows, n_folds = scenario.plan, scenario.taking_part, scenario.n_folds
     table = resample_all(scenario.table, rows, sampler, plan.task.seed)
@@ -99,10 +99,10 @@ def by_image(scenario: LeakScenario) -> Trial:
 
 
 def candidates(scenario: LeakScenario) -> dict[str, dict[str, ModelSpec]]:
-    """Return the settings that tuning chooses among, for each model, by a name of their own.
+    """Return the settings that tuning chooses from, by model and name.
 
-    Where a classifier has a penalty ``C``, multiples of it; else, where it is random, seeds: reporting the
-    best of many runs tunes the seed. Models without either are left out.
+    For a classifier with a penalty ``C``, they are multiples of it; for another random classifier, seeds,
+    because reporting the best of many runs tunes the seed. Models without either are left out.
     """
     found = {}
     for name, spec in scenario.models.items():
@@ -123,10 +123,10 @@ def candidates(scenario: LeakScenario) -> dict[str, dict[str, ModelSpec]]:
 
 
 def tuned(scenario: LeakScenario) -> list[Trial]:
-    """Train every setting twice: evaluated on the held-out fold, and on a fold of the training lesions.
+    """Train every setting twice, evaluated on the held-out fold and on a fold of the training lesions.
 
-    For the second, the held-out fold takes no part and the next one is held out instead: a cell's repeat
-    then names the fold that takes no part.
+    For the second, the held-out fold is left out and the next one is held out instead; the repeat of a cell
+    then gives the fold that is left out.
     """
     task, n_folds = scenario.plan.task, scenario.n_folds
     settings = {name: spec for of_model in candidates(scenario).values() for name, spec in of_model.items()}
@@ -144,7 +144,7 @@ def tuned(scenario: LeakScenario) -> list[Trial]:
 
 
 def inner_fold(fold: int, n_folds: int) -> int:
-    """Return the fold that settings are chosen on when `fold` is to stay unseen."""
+    """Return the fold for choosing settings when `fold` must stay unseen."""
     return (fold + 1) % n_folds
 
 

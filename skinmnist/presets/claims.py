@@ -1,6 +1,6 @@
-"""What a published system claims, beside what its way of doing it gives and what is honest.
+"""The claims of a published system, beside its scores as published and under the honest protocol.
 
-Nothing here knows of models: a report reads it from the run folder alone.
+This module imports no models: a report reads everything from the run folder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from skinmnist.experiment.run_folder.record import read_columns
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.text import one_line
 
-#: What a page may claim, and what it is called here.
+#: Scores that a page may claim, and their names here.
 CLAIMS = ("accuracy", "precision", "recall", "macro_f1", "loss")
 CLAIMS_FILE, PUBLISHED_FOLDER = "claims.csv", "published"
 ABOUT_FILE, AUGMENTED_FILE = "preset.json", "augmented.npz"
@@ -35,7 +35,7 @@ CLAIM_COLUMNS = ("network", "sampler", "metric", "claimed", "as_published", "hon
 class About:
     """The texts of a preset, the titles of its networks by name, and the protocol of its honest run.
 
-    `page` is the title of the page that it follows, empty where it is not known.
+    `page` is the title of the page that the preset follows; empty if unknown.
     """
 
     title: str
@@ -52,9 +52,9 @@ class About:
 
 @dataclass(frozen=True, eq=False)
 class Claims:
-    """What a preset left in a run folder: a table of `CLAIM_COLUMNS`, the fields of `About`, and pictures.
+    """The results of a preset in a run folder: `CLAIM_COLUMNS`, the fields of `About`, and pictures.
 
-    Of the augmented pictures (n, versions, height, width, channels; uint8) each is first unchanged.
+    The first version of each augmented picture (n, versions, height, width, channels; uint8) is unchanged.
     """
 
     scores: pd.DataFrame
@@ -63,12 +63,12 @@ class Claims:
 
 
 def common(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what identifies the honest run that claims belong to."""
+    """Return the identity of the honest run that claims belong to."""
     return {name: protocol[name] for name in ("data", "folds", "split", "seed", "rows")}
 
 
 def read_claims(folder: Path, info: RunInfo) -> Claims | None:
-    """Read what `run_preset` left in a run folder; None where nothing there is of a run of this protocol."""
+    """Read the results of `run_preset` in a run folder; None if there are none for this protocol."""
     path, published = folder / CLAIMS_FILE, folder / PUBLISHED_FOLDER
     if not path.is_file():
         return None
@@ -92,7 +92,7 @@ def read_claims(folder: Path, info: RunInfo) -> Claims | None:
 
 
 def _read_scores(path: Path, about: About) -> pd.DataFrame:
-    """Read ``claims.csv``: scores of the preset's networks; unknown ones are absent."""
+    """Read ``claims.csv``: scores of the networks of a preset; unknown scores are absent."""
     texts, numbers = CLAIM_COLUMNS[:3], CLAIM_COLUMNS[3:]
     frame = read_columns(path, dict.fromkeys(texts, str) | dict.fromkeys(numbers, float))
     named = frame["network"].isin(list(about.networks)) & frame["metric"].isin(CLAIMS)
@@ -104,10 +104,10 @@ def _read_scores(path: Path, about: About) -> pd.DataFrame:
 def keras_scores(
     labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]
 ) -> dict[str, float]:
-    """Score probabilities (n, k) as the pages do: what `CLAIMS` names.
+    """Return the scores of `CLAIMS` for probabilities (n, k), computed as on the pages.
 
-    Precision and recall are micro-averaged at a threshold of 0.5, as Keras' metrics of these names are: a
-    picture whose top probability is below it counts for no class. A precision of no picture is absent.
+    Precision and recall are micro-averaged at a threshold of 0.5, like the Keras metrics of these names: a
+    picture whose top probability is lower counts for no class. Precision without such a picture is absent.
     """
     from sklearn.metrics import f1_score
 
@@ -132,14 +132,14 @@ def compare_claims(
     published: Iterable[CellResult],
     honest: Iterable[CellResult],
 ) -> pd.DataFrame:
-    """Set the means over the folds beside what is claimed, as a table of `CLAIM_COLUMNS`.
+    """Return the means over the folds beside the claims, as a table of `CLAIM_COLUMNS`.
 
-    Cells of other samplers are passed over. What is unknown is absent.
+    Cells of other samplers are ignored. Unknown values are absent.
     """
     both, names = [list(published), list(honest)], list(networks)
     rows = []
     for network in names:
-        # A page's claim is that of its own network, the first; the others are variants of it.
+        # The claims of a page belong to its own network, the first; the others are variants of it.
         own = claimed if network == names[0] else {}
         as_published, fair = (_means(cells, network, sampler) for cells in both)
         rows += [

@@ -1,4 +1,4 @@
-"""Presets: published systems as TOML files, read into frozen dataclasses, and their trials as published."""
+"""Presets: published systems as TOML files, as frozen dataclasses, and their trials as published."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from skinmnist.presets.claims import CLAIMS
 from skinmnist.resampling.registry import AS_THEY_ARE, SAMPLERS
 from skinmnist.text import is_name, one_line, shown
 
-#: The largest change of each kind that Keras' layers take: degrees, and shares.
+#: The largest changes that Keras layers accept, in degrees or as shares.
 LARGEST = {"rotation": 360, "zoom": 1, "shift": 1, "shear": 1, "brightness": 1}
 
 #: The presets that come with skinmnist.
@@ -50,21 +50,21 @@ VALIDATION_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Head:
-    """What stands under ``[system]``."""
+    """The table ``[system]``."""
 
     title: str = ""
-    #: The title of the page, where it is known.
+    #: The title of the page, if known.
     page: str = ""
-    #: What the page describes, and what it claims of its scores, in words.
+    #: Description of the page, and the scores that it claims, in words.
     about: str = ""
     claim: str = ""
-    #: What the page leaves open and what was chosen, and what is less here, so that it runs in minutes.
+    #: Our choices where the page is incomplete, and what was reduced so that it runs in minutes.
     choices: tuple[str, ...] = ()
     less: str = ""
-    #: Folds of the cross-validation; with `holdout` the held-out part, used once, is one of so many.
+    #: Folds of the cross-validation; with `holdout`, the single held-out part is one of so many.
     folds: int = 5
     holdout: bool = False
-    #: Rows that take part, sampled by lesion; None: all.
+    #: Number of rows to use, sampled by lesion; None: all.
     rows: int | None = None
     sampler: str = "none"
     #: Height and width of the page's pictures, such as ``"75x100"``, and classes of its data.
@@ -74,22 +74,22 @@ class Head:
 
 @dataclass(frozen=True)
 class AsPublished:
-    """What the page did otherwise than the honest protocol."""
+    """What the page did differently from the honest protocol."""
 
-    #: Pictures are split one by one, so that those of one lesion fall on both sides.
+    #: Pictures are split one by one, so that pictures of one lesion are on both sides.
     by_image: bool = True
-    #: The sampler works on all pictures, before the split.
+    #: The sampler works on all pictures before the split.
     sampler_first: bool = False
-    #: Callbacks monitor the held-out pictures, and the weights that do best on them are restored.
+    #: Callbacks monitor the held-out pictures, and the best weights on them are restored.
     watches_test: bool = False
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """What inflates the page's scores, in words."""
+        """What inflates the scores of the page, in words."""
         applies = {
-            "pictures are split one by one, so that a lesion stands in training and test": self.by_image,
-            "the sampler works before the split, so that copies stand on both sides": self.sampler_first,
-            "the held-out pictures choose when to stop and which weights to keep": self.watches_test,
+            "pictures are split one by one, so that a lesion can be in both training and test": self.by_image,
+            "the sampler works before the split, so that copies are on both sides": self.sampler_first,
+            "the held-out pictures determine when to stop and which weights to keep": self.watches_test,
         }
         return tuple(words for words, holds in applies.items() if holds)
 
@@ -105,7 +105,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Preset:
-    """A published system, under the name of its file; `claims` by a name of `CLAIMS`."""
+    """A published system, named after its file; `claims` are by the names in `CLAIMS`."""
 
     name: str
     head: Head
@@ -117,13 +117,13 @@ class Preset:
 
     @property
     def samplers(self) -> tuple[str, ...]:
-        """The page's sampler, and none beside it."""
+        """The sampler of the page, in addition to none."""
         return tuple(dict.fromkeys(("none", self.head.sampler)))
 
     def models(self, validation_share: float = VALIDATION_SHARE) -> dict[str, ModelSpec]:
         """Return the networks as models of a comparison.
 
-        Callbacks, where there are any, validate on `validation_share` of the training lesions.
+        If there are callbacks, they validate on `validation_share` of the training lesions.
         """
         return {network.name: self._model(network, validation_share) for network in self.networks}
 
@@ -152,7 +152,7 @@ def make_published(
 
 
 def find_preset(name: str) -> Path:
-    """Return the file that a path names, or the preset of that name in this folder or in `FOLDER`.
+    """Return the file of a path, or of a preset name in the working directory or in `FOLDER`.
 
     Examples
     --------
@@ -183,7 +183,7 @@ def _is_preset(path: Path) -> bool:
 
 
 def read_preset(path: str | Path) -> Preset:
-    """Read a preset; InputError where it is unreadable, or a key or value is none of a preset's.
+    """Read a preset; InputError if it is unreadable or has an invalid key or value.
 
     Examples
     --------
@@ -198,7 +198,7 @@ def read_preset(path: str | Path) -> Preset:
         raise InputError(f"the preset {path} cannot be read ({error.strerror}); name a TOML file") from None
     except (ValueError, RecursionError) as error:  # TOML, UTF-8, numbers of thousands of digits, brackets.
         raise InputError(
-            f"the preset {path} is not TOML ({one_line(str(error))}); correct it there"
+            f"the preset {path} is not valid TOML ({one_line(str(error))}); correct that line"
         ) from None
     try:
         return _as_preset(path.stem, content)
@@ -255,9 +255,7 @@ def _training(declared: Mapping[str, Any]) -> Training:
             f"[training] received monitor {shown(training.monitor)}; choose 'loss' or 'accuracy'"
         )
     if not training.learning_rate:
-        raise InputError(
-            "[training] received learning_rate = 0; expected more, or the network learns nothing"
-        )
+        raise InputError("[training] received learning_rate = 0; expected a positive number")
     if training.rate_factor >= 1:
         raise InputError(
             f"[training] received rate_factor = {training.rate_factor:g}; expected less than 1, to lower the "
@@ -295,7 +293,7 @@ _NETWORK_KEYS = ("name", "title", "layers", "like", "batch_norm_after")
 
 
 def _networks(declared: list[Any]) -> tuple[Network, ...]:
-    """Read the networks; one may take the layers of an earlier one with ``like``."""
+    """Read the networks; a network may reuse the layers of an earlier one with ``like``."""
     layers: dict[str, Any] = {}
     networks = [_network(table, layers) for table in declared]
     if not networks:
@@ -304,7 +302,7 @@ def _networks(declared: list[Any]) -> tuple[Network, ...]:
 
 
 def _network(table: Any, layers: dict[str, Any]) -> Network:
-    """Read a network; `layers`, those of the networks above it by name, receives its own."""
+    """Read a network and add its layers to `layers`, the layers of the networks above it by name."""
     if not isinstance(table, Mapping):
         raise InputError(f"received {shown(table)} among the networks; write each under [[networks]]")
     unknown = [key for key in table if key not in _NETWORK_KEYS]
@@ -339,7 +337,7 @@ def _are(kind: type[Any], items: Any) -> bool:
 
 
 def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> Trial:
-    """Split, resample and validate as the page did."""
+    """Return the trial that splits, resamples and validates like the page."""
     published, head, n_folds = preset.published, preset.head, plan.protocol.folds
     rows = np.flatnonzero(plan.task.folds[0] >= 0)
     models = preset.models(validation_share=0.0 if published.watches_test else VALIDATION_SHARE)
@@ -357,13 +355,13 @@ def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> Trial:
 
 
 def _resampled_first(preset: Preset, table: PixelTable, rows: npt.NDArray[np.int64], seed: int) -> PixelTable:
-    """Resample all rows at once; where a page balances by augmented copies, change each copy."""
+    """Resample all rows at once; if the page balances with augmented copies, augment each copy."""
     resampled = resample_all(table, rows, preset.head.sampler, seed)
     if preset.augmentation is None or not preset.augmentation.copies_only or len(resampled) <= len(rows):
         return resampled
     from skinmnist.models.cnn.stacked import show_augmented
 
-    # Samplers that copy return the rows that they were given first, and the copies after them.
+    # Samplers that copy return the original rows first and then the copies.
     copies = np.asarray(resampled.pixels[len(rows) :]).reshape(-1, *table.shape)
     changed = show_augmented(copies, preset.augmentation, 1, seed).reshape(len(copies), -1)
     pixels = np.concatenate([np.asarray(resampled.pixels[: len(rows)]), changed])

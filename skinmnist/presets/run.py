@@ -1,4 +1,4 @@
-"""Run a preset twice: in the honest protocol, and as its page did it, which stays out of every table."""
+"""Run a preset twice: with the honest protocol, and as published, which stays out of every table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from skinmnist.presets.claims import (
 )
 from skinmnist.presets.presets import Preset, published_trial
 
-#: Pictures, and changed versions of each, for the report.
+#: Pictures, and augmented versions of each, for the report.
 SHOWN, VERSIONS = 7, 6
 
 
@@ -44,7 +44,7 @@ class Progress(RunProgress, TrialProgress, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PresetRun:
-    """The honest run, a table of `CLAIM_COLUMNS`, and the failed cells of the run as published."""
+    """The honest run, a table of `CLAIM_COLUMNS`, and the failed cells of the as-published run."""
 
     record: RunRecord
     claims: pd.DataFrame
@@ -64,10 +64,10 @@ def run_preset(
     progress: Progress | None = None,
     request: Request | None = None,
 ) -> PresetRun:
-    """Run a preset in the honest protocol and as published, and set both beside what its page claims.
+    """Run a preset with the honest protocol and as published, and compare both with the claims of its page.
 
-    `out`, the run folder, also receives the cells as published in ``published/``, and ``claims.csv``. The
-    other arguments are those of `run_comparison`, as are the exceptions.
+    The run folder `out` also receives the as-published cells, in ``published/``, and ``claims.csv``. The
+    other arguments and the exceptions are those of `run_comparison`.
     """
     head = preset.head
     rows = sample_rows(table, head.rows, seed, head.folds) if head.rows is not None else None
@@ -112,7 +112,7 @@ def run_preset(
 
 def _about(preset: Preset, table: PixelTable) -> dict[str, Any]:
     head, published = preset.head, preset.published
-    if table.lesion_ids is None:  # Then the honest run splits picture by picture as well.
+    if table.lesion_ids is None:  # Then the honest run also splits picture by picture.
         published = replace(published, by_image=False)
     return {name: getattr(head, name) for name in ("title", "page", "about", "claim", "less", "choices")} | {
         "other_data": other_data(preset, table),
@@ -122,7 +122,7 @@ def _about(preset: Preset, table: PixelTable) -> dict[str, Any]:
 
 
 def other_data(preset: Preset, table: PixelTable) -> list[str]:
-    """Name what sets a table apart from the page's data: scores on it do not test the claims."""
+    """Name the differences between a table and the data of the page; scores on it do not test the claims."""
     head, n_classes = preset.head, len(table.class_names)
     height, width, _ = table.shape
     differs = {
@@ -135,7 +135,7 @@ def other_data(preset: Preset, table: PixelTable) -> list[str]:
 
 
 def _augmented(preset: Preset, table: PixelTable, plan: Plan) -> bytes:
-    """Change one picture of each class at random, as training does."""
+    """Augment one picture of each class at random, as in training."""
     from skinmnist.models.cnn.stacked import show_augmented
 
     rows = np.flatnonzero(plan.task.folds[0] >= 0)
