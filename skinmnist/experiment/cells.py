@@ -1,4 +1,4 @@
-"""The cell: the unit of work, and what it leaves behind."""
+"""The cell, the unit of work, and its result."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy.typing as npt
 from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
 from skinmnist.text import one_line
 
-#: What the name of a model ends in where clinical columns are added to its answers.
+#: Suffix of the name of a model with clinical columns added to its predictions.
 FUSED = "+clinical"
 
 
 class Cell(NamedTuple):
-    """One sampler with one model on one fold: what runs in parallel, is stored, resumed, and fails alone."""
+    """One sampler with one model on one fold: it runs in parallel, is stored and resumed, and fails alone."""
 
     sampler: str
     model: str
@@ -29,17 +29,17 @@ class Cell(NamedTuple):
 
     @property
     def fused(self) -> Cell:
-        """The cell that adds clinical columns to the answers of this one."""
+        """The cell that adds clinical columns to the predictions of this one."""
         return self._replace(model=self.model + FUSED)
 
     @property
     def base(self) -> Cell | None:
-        """The cell whose answers this one adds clinical columns to; None for one that is trained itself."""
+        """The cell whose predictions this one adds clinical columns to; None for a trained cell."""
         return self._replace(model=self.model.removesuffix(FUSED)) if self.model.endswith(FUSED) else None
 
 
 class Timing(NamedTuple):
-    """The cost of a cell: wall seconds with imports excluded, and the worker's largest resident size."""
+    """The cost of a cell: wall seconds without imports, and the peak resident size of the worker."""
 
     rows: int
     rows_resampled: int
@@ -50,7 +50,7 @@ class Timing(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Of all steps."""
+        """The sum over all steps."""
         return self.resample_seconds + self.fit_seconds + self.predict_seconds
 
 
@@ -62,7 +62,7 @@ class Answers(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """A few pixel rows that a sampler made, and the two rows that each lies between, row by row."""
+    """A few pixel rows made by a sampler, and the two parents of each, row by row."""
 
     parents: npt.NDArray[np.uint8]
     neighbours: npt.NDArray[np.uint8]
@@ -72,7 +72,7 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CellResult:
-    """What a finished cell leaves behind.
+    """The result of a finished cell.
 
     Attributes
     ----------
@@ -84,18 +84,18 @@ class CellResult:
     probabilities : ndarray of shape (m, k), float64
     timing : Timing
     counts_before, counts_after : ndarray of shape (k,), float64
-        Training rows of each class before and after the sampler; for a strategy that weights rows instead
-        of adding some, the summed weights.
+        Training rows of each class before and after the sampler; the summed weights for a strategy that
+        weights rows instead of adding some.
     natural_mix, training_mix : ndarray of shape (k,), float64
-        Shares of the classes, each of sum 1: among the training rows of the fold, whatever the model and the
-        sampler make of them, and in the mix that the probabilities answer to.
+        Shares of the classes, each summing to 1: among the training rows of the fold before any sampler or
+        model, and in the class mix to which the probabilities refer.
     notes : tuple of str
-        What the cell had to do otherwise than asked.
+        What the cell did differently from the request.
     history : dict of str to ndarray of shape (points,), float64
         Training curves of an iterative model; empty for the others.
     examples : Examples or None
     validation : Answers or None
-        Where the split has a validation part: what thresholds are tuned on, and no score is made of.
+        Predictions for the validation part of a split: used for tuning thresholds and for no score.
     """
 
     cell: Cell
@@ -114,36 +114,36 @@ class CellResult:
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
-        """The decisions, shape (m,): the class of the largest probability, of equals the first."""
+        """The decisions, shape (m,): the most probable class, the first in case of a tie."""
         return self.probabilities.argmax(axis=1).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class CellFailure:
-    """A cell that could not be finished, and why, in one sentence."""
+    """A cell that could not be finished, and the reason in one sentence."""
 
     cell: Cell
     reason: str
 
     @classmethod
     def from_error(cls, cell: Cell, error: BaseException) -> CellFailure:
-        """Turn what a cell raised into words."""
+        """Return the failure for an exception of a cell."""
         try:
             words = f"{type(error).__name__}: {error}"
-        except Exception:  # An error of the user's own may fail at its message.
+        except Exception:  # A user-defined exception may fail to format its message.
             words = type(error).__name__
         return cls(cell, one_line(words))
 
 
 def sorted_samplers(names: Iterable[str]) -> list[str]:
-    """Sort samplers as tables show them: in the order of the registry, then by name."""
+    """Sort samplers in table order: by the registry, then by name."""
     place = {name: i for i, name in enumerate((*STRATEGIES, *SAMPLERS))}
     return sorted(names, key=lambda name: (place.get(name, len(place)), name))
 
 
 def sorted_models(names: Iterable[str]) -> list[str]:
-    """Sort models likewise; a model with clinical columns follows its base."""
-    from skinmnist.models.registry import MODELS  # A report reads cells, and imports no model.
+    """Sort models in table order; a model with clinical columns follows its base."""
+    from skinmnist.models.registry import MODELS  # A report reads cells without importing models.
 
     place = {name: i for i, name in enumerate(MODELS)}
 

@@ -67,7 +67,7 @@ PICTURES_PER_CLASS = 12
 
 
 class Progress(CellProgress, Protocol):
-    """Receives the events of a run.
+    """Receives the events of a run. Override the methods of interest.
 
     Examples
     --------
@@ -85,10 +85,10 @@ class Progress(CellProgress, Protocol):
     """
 
     def found(self, result: CellResult) -> None:
-        """Receive a cell that was stored before."""
+        """Receive a cell that was already stored."""
 
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
-        """Receive the cells of this run, how many were stored before, and what is left out."""
+        """Receive the cells of this run, the number of stored cells, and notes on what is left out."""
 
 
 def run_comparison(
@@ -120,73 +120,73 @@ def run_comparison(
     Parameters
     ----------
     table : PixelTable, tuple or Bunch
-        Or ``(X, y)`` or ``(X, y, groups)`` as `PixelTable.from_arrays` takes them, or a data set of
-        scikit-learn, such as ``load_digits()``.
+        Or ``(X, y)`` or ``(X, y, groups)`` as for `PixelTable.from_arrays`, or a scikit-learn data set such
+        as ``load_digits()``.
     samplers : iterable of str or sampler, or mapping of str to these
         ``"none"``, ``"class_weight"``, class names of imbalanced-learn, ``"package.module:Class"``, or
         sampler objects. A sampler is fitted on the training part of each fold only.
     models : iterable of str or classifier, or mapping of str to these
-        Names of `skinmnist.models.MODELS`, ``"package.module:Class"``, or scikit-learn classifiers and
-        pipelines, which get pixel rows as float32. Objects without a name get that of their class.
+        Names in `skinmnist.models.MODELS`, ``"package.module:Class"``, or scikit-learn classifiers and
+        pipelines, which get pixel rows as float32. Objects without a name are named after their class.
     folds, repeats : int
     split : {"lesion", "image", "holdout"}, str, path or GivenFolds, optional
-        By lesion wherever the table knows its lesions; ``"holdout"`` holds one part out, once. Or a split
-        that is given: it replaces `folds`, and each of the `repeats` trains with other seeds on the same
-        parts.
+        By default, by lesion if the lesions are known. ``"holdout"`` holds out one part, once. A given split
+        replaces `folds`, and each of the `repeats` trains with other seeds on the same parts:
 
         - ``"dermamnist"`` and ``"dermamnist-c"``: as published.
-        - A CSV with the columns ``image_id`` (else its rows are in the table's order) and ``split`` (train,
-          val, test) or ``fold``. Of the first, only test is reported; networks stop by val, and thresholds
-          are tuned on it.
-        - ``"column:dataset"``: the groups of that column of the metadata are left out in turn.
+        - A CSV with the columns ``image_id`` (without it, rows must be in table order) and ``split`` (train,
+        val, test) or ``fold``. With ``split``, only test is reported; val is used for early stopping and
+        for tuning thresholds.
+        - ``"column:dataset"``: the groups of that metadata column are left out in turn.
     cv : int, splitter or iterable of (train, test), optional
-        In place of `folds`, `repeats` and `split`: a number of folds, a splitter of scikit-learn, whose
-        groups are the lesions, or pairs of row numbers. An open ``random_state`` of a splitter gets the seed.
+        In place of `folds`, `repeats` and `split`: a number of folds, a scikit-learn splitter, which gets the
+        lesions as groups, or pairs of row numbers. If ``random_state`` of a splitter is None, it is set to
+        the seed.
     metrics : str, callable, Metric, list or dict of these, optional
-        Scores beyond those of every run: names of scikit-learn's scorers, such as ``"roc_auc_ovo"``;
-        functions ``f(y_true, y_pred)`` or ``f(y_true, y_score)``; scorers of ``make_scorer``. They are
-        computed from stored predictions: a later call with other metrics trains nothing.
+        Additional scores: names of scikit-learn scorers, such as ``"roc_auc_ovo"``; functions
+        ``f(y_true, y_pred)`` or ``f(y_true, y_score)``; scorers from ``make_scorer``. They are computed from
+        stored predictions, so a later call with other metrics trains nothing.
     test : PixelTable, tuple or Bunch, optional
-        Another table, of the same classes and the same size of pictures, for an external test: every pair is
-        also trained on all of `table`, once, and asked for the pictures of `test`. That is a run of its own,
+        Another table, with the same classes and picture size, for an external test: every pair is also
+        trained once on the whole `table` and tested on `test`. This is a separate run,
         ``RunRecord.external``, in the folder ``external`` of `out`.
     seed, random_state : int, optional
-        Everything random follows from it; 0 by default. Two names of one argument.
+        Seed of all randomness; 0 by default. Both names are for the same argument.
     clinical : iterable of str
-        Columns of `PixelTable.clinical`, such as ``("age", "sex", "localization")``: every model appears a
-        second time, as ``<model>+clinical``, with what these columns say added to its answers.
+        Columns of `PixelTable.clinical`, such as ``("age", "sex", "localization")``. Every model then appears
+        a second time, as ``<model>+clinical``, with the evidence of these columns added to its predictions.
     jobs, n_jobs : int, optional
-        Worker processes of one thread each; the cores by default, and with ``n_jobs=-1``. Scores do not
-        depend on it.
+        Worker processes with one thread each; by default, and with ``n_jobs=-1``, one per core. Scores do
+        not depend on it.
     out : path, optional
-        The run folder: finished cells are stored there at once and found again by a later run; a later run
-        with other samplers or models extends the grid. None: nothing is kept on disk.
+        The run folder. Finished cells are stored there immediately and reused by later runs; a later run with
+        other samplers or models extends the grid. None: nothing is kept on disk.
     fresh : bool
-        Forget what is stored in `out`.
+        Discard the results stored in `out`.
     rows : ndarray of int, optional
-        The rows of the table that take part; all by default.
+        The rows of the table to use; all by default.
     limits : Limits
-        What a cell may take at most of time and memory; one that takes more is ended and fails alone.
+        Limits on the time and memory of a cell; a cell beyond them is stopped and fails alone.
     dask : str, optional
-        The address of a Dask scheduler, or ``"local"``: where cells run instead of in `jobs` processes of
-        this machine. The bytes are the same.
+        The address of a Dask scheduler, or ``"local"``, to run cells there instead of in `jobs` processes on
+        this machine. The results are identical to the byte.
     progress : "auto", bool or Progress
-        ``"auto"`` shows a bar in a notebook and nothing in a script, True one everywhere, False none; or an
-        object that receives the events of the run.
+        ``"auto"`` shows a bar only in notebooks, True everywhere, and False nowhere. An object receives the
+        events of the run.
     request : Request, optional
 
     Returns
     -------
     RunRecord
-        Cells that failed stand in its ``failures``.
+        Failed cells are listed in its ``failures``.
 
     Raises
     ------
     InputError
-        For arguments that make no comparison, and where `out` holds a run of other data, folds, split or
-        seed, or files of the user's that would be replaced.
+        For invalid arguments, and if `out` holds a run with other data, folds, split or seed, or the user's
+        own files that would be replaced.
     KeyboardInterrupt
-        After what is finished has been written.
+        After the finished cells have been written.
 
     Examples
     --------
@@ -218,7 +218,7 @@ def run_comparison(
     folds, parts = choose_folds(table, cv, folds, repeats, split, seed, rows)
     external = None if test is None else join_external(table, as_table(test), rows)
     plan = make_plan(table, samplers, models, folds, repeats, parts, seed, rows, clinical)
-    # Bars are drawn by `skinmnist.run_comparison`, which is above; here, only objects receive events.
+    # `skinmnist.run_comparison`, in a higher layer, draws bars; here, only objects receive events.
     receiver = None if progress is None or isinstance(progress, str | bool) else progress
     run = _Run(plan, table, request or Request(), jobs, receiver)
     run.metrics = more
@@ -227,7 +227,7 @@ def run_comparison(
         run.open(
             Path(out) if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER, fresh, held
         )
-        started += time.perf_counter() - opening  # Waiting for another run is no work of this one.
+        started += time.perf_counter() - opening  # Waiting for another run does not count.
         run.start()
         with PeakMemory() as peak:
             try:
@@ -261,9 +261,11 @@ def run_comparison(
 
 
 def _one_of(name: str, value: int | None, alias: str, other: int | None) -> int | None:
-    """Return an argument that goes by two names."""
+    """Return an argument with two names."""
     if value is not None and other is not None and value != other:
-        raise InputError(f"received {name}={value} and {alias}={other}, which are one argument; give one")
+        raise InputError(
+            f"received {name}={value} and {alias}={other}, which are one argument; pass only one"
+        )
     return other if value is None else value
 
 
@@ -276,10 +278,10 @@ def _whole_number(name: str, value: Any, default: int) -> int:
 
 
 def _workers(jobs: int | None, n_jobs: int | None) -> int:
-    """Return the number of worker processes; negative ones count from the cores, as in joblib."""
+    """Return the number of worker processes; negative numbers count from the cores, as in joblib."""
     cores = available_cores()
     if jobs is not None and _whole_number("jobs", jobs, cores) < 1:
-        raise InputError(f"received {jobs} jobs; expected at least 1, or none named for all cores")
+        raise InputError(f"received {jobs} jobs; expected at least 1, or None for all cores")
     number = _whole_number("n_jobs", _one_of("jobs", jobs, "n_jobs", n_jobs), cores)
     if number == 0:
         raise InputError("received n_jobs=0; expected at least 1, or -1 for all cores")
@@ -306,9 +308,9 @@ class _Run:
         self.metrics: dict[str, Metric] = {}
 
     def open(self, folder: Path, fresh: bool, held: ExitStack) -> None:
-        """Open the folder, or make it, and hold it; what it holds must fit the plan.
+        """Open or make the folder, lock it, and check that its content fits the plan.
 
-        Of two runs at once in one folder, the second goes on where the first ends.
+        If two runs use a folder at once, the second waits for the first and then reuses its cells.
         """
         progress, cells = self.progress, folder / CELLS_FOLDER
         try:
@@ -331,11 +333,11 @@ class _Run:
             ) from None
         except OSError as error:
             raise InputError(
-                f"the folder {folder} cannot be written ({error.strerror}); name another one with --out"
+                f"the folder {folder} is not writable ({error.strerror}); name another one with --out"
             ) from None
 
     def start(self) -> None:
-        """Write what is known before the first cell, and look for stored cells."""
+        """Write what is known before the first cell, and find stored cells."""
         plan, table, folder = self.plan, self.table, self.folder
         log_event("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
         self.info = self._describe()
@@ -347,13 +349,13 @@ class _Run:
                 self.progress.found(result)
         self.stored = len(self.done)
         log_event("cells found", stored=self.stored, left=len(plan.cells) - self.stored)
-        # Whatever ends this run before its time, the folder records how far it came.
+        # If this run ends early, the folder records its progress.
         session = Session(self.request.command, 0, 0.0, 0.0)
         self.info = replace(self.info, sessions=(session,), cells=self._entries())
         write_info(folder, replace(self.info, interrupted=True).merged_with(self.earlier))
 
     def train(self, engine: Engine) -> None:
-        """Run the cells that are not stored, the longest first; `done` and `failures` fill up on the way."""
+        """Run the cells that are not stored, the longest first, and update `done` and `failures`."""
         expected = self.plan.expected_seconds(self.table)
         left = dict.fromkeys(cell for cell in expected if cell not in self.done)
         remaining, progress = Remaining(expected, self.jobs), self.progress
@@ -379,13 +381,13 @@ class _Run:
         store_outcomes(outcomes, self.store, self.done, self.failures, report)
 
     def finish(self, started: float, peak: PeakMemory) -> RunRecord:
-        """Write the tables, and the folder's record of this session."""
+        """Write the tables and the record of this session."""
         info = replace(
             self.info, cells=self._entries(), interrupted=self.interrupted, memory_measure=peak.measure
         )
         record = build_record(self.folder, info.merged_with(self.earlier), self.metrics)
         write_tables(record)
-        # Only now is it known which pictures are worth a look, and the table is still at hand.
+        # The pictures worth showing are known only now, while the table is still available.
         write_mistakes(record, self.table)
         seconds, megabytes = time.perf_counter() - started, round(peak.megabytes, 1)
         new = len(self.done) + len(self.failures) - self.stored
@@ -402,7 +404,7 @@ class _Run:
         return record
 
     def _describe(self) -> RunInfo:
-        """Describe a run before its first cell; `RunInfo.merged_with` adds what its folder holds."""
+        """Describe a run before its first cell; `RunInfo.merged_with` adds the content of its folder."""
         plan, table, protocol, models = self.plan, self.table, self.plan.protocol, self.plan.models
         fit, split = LesionFit.of_table(table), self._split_facts()
         return RunInfo(
@@ -452,13 +454,13 @@ class _Run:
         )
 
     def _split_facts(self) -> SplitFacts:
-        """Count what stands on both sides of the split, once for all runs of a folder."""
+        """Count what is on both sides of the split, once for all runs in a folder."""
         plan, earlier = self.plan, self.earlier
         if earlier is not None and earlier.identity == plan.identity and earlier.split_facts is not None:
             return earlier.split_facts
         folds = plan.task.folds[0]
         if plan.protocol.planned_folds == 1:
-            # Only the held-out part stands apart; validation is on the other side.
+            # Only the held-out part is on the test side; validation is on the other side.
             folds = np.where(folds == VALIDATION, 1, np.minimum(folds, 1))
         return SplitFacts.of_split(self.table, folds)
 
@@ -480,7 +482,7 @@ def _with_fused(
     trained: Generator[CellResult | CellFailure],
     done: frozenset[Cell],
 ) -> Generator[CellResult | CellFailure]:
-    """Yield the outcomes of cells that are trained, each followed by the one with clinical columns added."""
+    """Yield the outcomes of trained cells, each followed by the outcome with clinical columns added."""
     fusion, fused = plan.fusion, {cell for cell in plan.cells if cell.base and cell not in done}
     if fusion is not None:
         for cell in plan.cells:
@@ -497,7 +499,7 @@ def _with_fused(
 def _sample_pictures(
     table: PixelTable, taking_part: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Pick a few pictures of each class for the report, evenly over the table, of different lesions."""
+    """Choose a few pictures of each class for the report, spread over the table, of different lesions."""
     chosen = []
     for code in range(len(table.class_names)):
         rows = np.flatnonzero((table.labels == code) & taking_part)

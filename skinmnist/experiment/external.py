@@ -1,4 +1,4 @@
-"""External tests: a table to train on and another one to report on, joined into one with a given split."""
+"""External tests: a training table and a test table, joined into one with a given split."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from skinmnist.text import shell_word
 def join_external(
     table: PixelTable, other: PixelTable, rows: npt.NDArray[np.int64] | None = None
 ) -> tuple[PixelTable, GivenFolds]:
-    """Put another table below a table, and split them: train on the first, report on the other.
+    """Append another table to a table, and split them: train on the first, report on the other.
 
     Parameters
     ----------
     table, other : PixelTable
-        Of the same classes, in any order, and the same size of pictures.
+        With the same classes, in any order, and the same picture size.
     rows : ndarray of int, optional
         Rows of `table` to train on; all by default.
 
     Returns
     -------
     PixelTable
-        Bears both names. Where one of the two knows no lesions, each of its pictures is a lesion of
-        its own. Clinical columns are those that `table` has, unknown in `other` where it lacks them.
+        With both names. If one of the two has no lesion ids, each of its pictures is a separate lesion.
+        Clinical columns are those of `table`; they are unknown in `other` if it lacks them.
     GivenFolds
 
     Raises

@@ -1,7 +1,7 @@
-"""Clinical columns, added late: to the finished predictions of a model that has seen pictures only.
+"""Late fusion: clinical columns are added to the finished predictions of a model on pictures.
 
-The weight was chosen on the real 28 x 28 table with age, sex and localization: macro-F1, macro-AUC and log
-loss on five folds by lesion of seed 1.
+The weight was chosen on the real 28 x 28 table with age, sex and localization. The columns are macro-F1,
+macro-AUC and log loss over five folds by lesion with seed 1.
 
 ======================  =================  =================  =================  =================
 sampler, model          pictures alone     weight 0.5         weight 0.7         weight 1.0
@@ -13,7 +13,7 @@ RandomOverSampler, cnn  .551  .928   .820  .583  .942   .734  .588  .943   .724 
 ======================  =================  =================  =================  =================
 
 Boosted trees on the columns, other numbers of knots, and age crossed with localization changed macro-F1 by
-at most .01, to either side; a stronger penalty was worse. The table is printed by
+at most .01 in either direction; a stronger penalty was worse. The table is printed by
 ``experiments/benchmarks/clinical_weight.py``.
 """
 
@@ -36,10 +36,10 @@ from skinmnist.experiment.cells import CellFailure, CellResult
 from skinmnist.experiment.splits import VALIDATION, training_rows
 from skinmnist.text import one_line, shown
 
-#: Share of the columns' log-odds that is added: they repeat some of what the picture shows.
+#: Share of the log-odds of the columns that is added: they overlap with what the picture shows.
 WEIGHT = 0.7
 
-#: Columns that every metadata has and no honest model may use, and why.
+#: Metadata columns that no honest model may use, and why.
 _LEAKS = {
     "dx": "is the diagnosis itself",
     "dx_type": "says how the diagnosis was made",
@@ -49,24 +49,24 @@ _LEAKS = {
 
 
 def choose_columns(table: PixelTable, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
-    """Return the clinical columns asked for, in the table's order, whatever the order of the request."""
+    """Return the requested clinical columns in table order."""
     asked = [names] if isinstance(names, str) else list(names)
     known = table.clinical or {}
     for name in asked:
         if name in _LEAKS:
             raise InputError(
-                f"received the clinical column {name!r}, which {_LEAKS[name]} and so is a leak; expected "
-                "what is known before the diagnosis, such as age, sex or localization, so leave it out"
+                f"received the clinical column {name!r}, which {_LEAKS[name]} and is thus a leak; expected "
+                "columns known before the diagnosis, such as age, sex or localization, so drop it"
             )
         if not known:
             raise InputError(
-                f"received the clinical column {name!r}, but table {table.name!r} came with no clinical "
+                f"received the clinical column {name!r}, but table {table.name!r} has no clinical "
                 "columns; expected metadata with age, sex or localization, so name it with --metadata"
             )
         if name not in known:
             raise InputError(
-                f"received the clinical column {name!r}; expected some of {', '.join(known)}, which the "
-                f"metadata of table {table.name!r} has, so name one of them"
+                f"received the clinical column {name!r}; expected columns in the metadata of table "
+                f"{table.name!r}: {', '.join(known)}"
             )
         if asked.count(name) > 1:
             raise InputError(f"received the clinical column {name!r} twice; name each one once")
@@ -76,7 +76,7 @@ def choose_columns(table: PixelTable, names: Iterable[str]) -> dict[str, npt.NDA
 def informative_columns(
     columns: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.bool_]
 ) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
-    """Return the columns that say anything of the rows of a run, and a note on each that does not."""
+    """Return the informative columns for the rows of a run, and a note on each of the others."""
     useful, notes = {}, []
     for name, values in columns.items():
         known = values[rows]
@@ -88,7 +88,7 @@ def informative_columns(
         why = "every value is unknown" if not found else f"every known value is {shown(known[0].item())}"
         notes.append(f"the clinical column {name} is left out: {why}")
     if columns and not useful:
-        notes.append("no cells with clinical columns are planned: none of the columns says anything")
+        notes.append("no cells with clinical columns are planned: none of the columns is informative")
     return useful, notes
 
 
@@ -97,9 +97,9 @@ def add_odds(
 ) -> npt.NDArray[np.float64]:
     """Add log-odds over the class frequencies, (m, k), to the logarithms of probabilities, (m, k).
 
-    If picture and columns were independent given the class, all of the log-odds would be Bayes' rule. No
-    class frequency enters them, so that they suit a model that was trained on resampled rows as well. A
-    row of zeros leaves its probabilities as they are, to the bit; a class of probability 0 keeps it.
+    If picture and columns were independent given the class, adding all of the log-odds would be Bayes' rule.
+    They do not contain class frequencies, so they also suit a model trained on resampled rows. A row of zeros
+    leaves its probabilities unchanged, to the bit; a class of probability 0 stays at 0.
     """
     with np.errstate(divide="ignore"):
         scores = np.log(probabilities) + weight * log_odds
@@ -109,7 +109,7 @@ def add_odds(
 
 
 class _Fitted(NamedTuple):
-    """What is known of one fold: log-odds of its held-out and validation rows, and what they cost."""
+    """The log-odds of the held-out and validation rows of one fold, and their cost."""
 
     log_odds: npt.NDArray[np.float64]
     of_validation: npt.NDArray[np.float64] | None
@@ -119,9 +119,9 @@ class _Fitted(NamedTuple):
 
 
 class Fusion:
-    """Makes the cell ``<model>+clinical`` of a finished cell; nothing is trained but a small regression.
+    """Makes the cell ``<model>+clinical`` from a finished cell; only a small regression is trained.
 
-    `columns` are as `choose_columns` returns them, `folds` as `assign_folds` does.
+    `columns` come from `choose_columns`, and `folds` from `assign_folds`.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Fusion:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the columns: a column more or less makes fused cells stale, and no others."""
+        """Digest of the columns: adding or removing a column makes only fused cells stale."""
         state = hashlib.sha256()
         for name, values in self.columns.items():
             content = "\n".join(values.tolist()).encode() if values.dtype.kind == "U" else values.tobytes()
@@ -145,25 +145,26 @@ class Fusion:
         return state.hexdigest()
 
     def finish(self, base: CellResult | CellFailure) -> CellResult | CellFailure:
-        """Return what becomes of the fused cell; where its base has failed, it fails as well."""
+        """Return the outcome of the fused cell; if its base has failed, it also fails."""
         if isinstance(base, CellFailure):
             return CellFailure(base.cell.fused, f"its base {base.cell.model} failed: {base.reason}")
         try:
             return self.fuse(base)
-        except Exception as error:  # Whatever the regression raises, the other cells go on.
+        except Exception as error:  # Whatever the regression raises, the other cells continue.
             return CellFailure.from_error(base.cell.fused, error)
 
     def fuse(self, base: CellResult) -> CellResult:
-        """Add to the answers of a finished cell what the clinical columns say of its held-out rows.
+        """Add the log-odds of the clinical columns to the predictions of a finished cell.
 
-        The fused cell costs what its base has cost, and its own part.
+        The cost of the fused cell is that of its base plus its own part.
         """
         fitted = self._fit(base.cell.repeat, base.cell.fold)
         validation = base.validation
         if validation is not None and fitted.of_validation is not None:
             fused = add_odds(validation.probabilities, fitted.of_validation)
             validation = validation._replace(probabilities=fused)
-        # No class frequency enters the log-odds: the answers stay those to the training mix of the base.
+        # The log-odds contain no class frequencies: the predictions still refer to the training mix of the
+        # base.
         return replace(
             base,
             cell=base.cell.fused,
@@ -179,7 +180,7 @@ class Fusion:
         )
 
     def _fit(self, repeat: int, fold: int) -> _Fitted:
-        """Learn from the training rows of a fold, as they are, once for all models and samplers."""
+        """Fit on the original training rows of a fold, once for all models and samplers."""
         if (repeat, fold) in self._fitted:
             return self._fitted[repeat, fold]
         from skinmnist.models.clinical import ClinicalOdds

@@ -1,4 +1,4 @@
-"""Splits that are given, not drawn: by a file, by name as published, or by the sources of the pictures."""
+"""Given splits: from a file, as published under a name, or by the sources of the pictures."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from skinmnist.experiment.splits import (
 )
 from skinmnist.text import is_name, shown
 
-#: Splits that the package ships, with their published counts: train, val, test.
+#: Splits shipped with the package, with their published counts: train, val, test.
 PUBLISHED = {"dermamnist": (7007, 1003, 2005), "dermamnist-c": (8215, 573, 1227)}
-#: The split that a table brings along.
+#: The split stored in a table.
 OWN = "own"
-#: Before the column of the metadata whose groups are left out in turn.
+#: Prefix of the metadata column whose groups are left out in turn.
 BY_COLUMN = "column:"
-#: A group of fewer pictures is never held out.
+#: A group with fewer pictures is never held out.
 FEWEST_PICTURES = 20
 
 _PARTS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
 _PARTS |= {name: name for name in ("train", "val", "test")}
 _UNUSED = ("", "none", "unused")
-#: Ids that a sentence names.
+#: Number of ids that a sentence names.
 _NAMED = 3
 _Words = npt.NDArray[np.str_]
 _Folds = npt.NDArray[np.int8]
@@ -57,23 +57,23 @@ def find_split(
     repeats: int = 1,
     rows: npt.NDArray[np.int64] | None = None,
 ) -> Split | GivenFolds:
-    """Return the split that is asked for: how to draw one, or folds that are given.
+    """Return the requested split: the kind of split to draw, or given folds.
 
     Parameters
     ----------
     table : PixelTable
     split : str, path, GivenFolds or None
-        ``"lesion"``, ``"image"``, ``"holdout"``; a name of `PUBLISHED`; ``"own"``, the parts that a table
-        brings along; ``"column:NAME"``; a CSV; None: a table's own parts, else as for `choose_split`.
+        ``"lesion"``, ``"image"``, ``"holdout"``; a name in `PUBLISHED`; ``"own"``, the parts stored in a
+        table; ``"column:NAME"``; a CSV; None: the parts stored in the table, else as for `choose_split`.
     repeats : int
-        How often to train on the folds of a name, a column or a file, each time with other seeds.
+        Number of times to train on given folds, each time with other seeds.
     rows : ndarray of int, optional
-        Those of the table that take part.
+        Rows of the table to use.
 
     Raises
     ------
     InputError
-        Where it is none of these, or does not fit the table.
+        If it is none of these, or does not fit the table.
     """
     if isinstance(split, GivenFolds):
         return split
@@ -109,26 +109,26 @@ def _read_given(table: PixelTable, word: str) -> GivenFolds:
 
 
 def _check(given: GivenFolds, fold_of: _Folds, table: PixelTable) -> None:
-    """Refuse folds of which a held-out part is empty, or a training part lacks a class."""
+    """Refuse folds with an empty held-out part or a training part that lacks a class."""
     for fold, name in enumerate(given.groups):
         if not (fold_of == fold).any():
             raise InputError(
-                f"split {given.origin}: the part {shown(name)} has no pictures to report on; expected one or "
-                "more, so fix the split"
+                f"split {given.origin}: the part {shown(name)} has no pictures to report on; expected at "
+                "least one, so fix the split"
             )
         lacking = _classes_without(table, training_rows(fold_of, fold))
         if lacking:
             raise InputError(
-                f"split {given.origin}: no picture of {lacking} is left to train on where {shown(name)} is "
-                "held out; move some to the training part, or leave the class out"
+                f"split {given.origin}: no picture of {lacking} is left to train on when {shown(name)} is "
+                "held out; move some to the training part, or remove the class"
             )
 
 
 def _lacking(given: GivenFolds, fold_of: _Folds, table: PixelTable) -> list[str]:
-    """Note the classes that a held-out part does not show."""
+    """Note the classes that are missing from a held-out part."""
     found = {name: _classes_without(table, fold_of == fold) for fold, name in enumerate(given.groups)}
     return [
-        f"the held-out part {shown(name)} has no picture of {lacking}: its scores are over the other classes"
+        f"the held-out part {shown(name)} has no pictures of {lacking}: its scores are over the other classes"
         for name, lacking in found.items()
         if lacking
     ]
@@ -154,8 +154,8 @@ def published_split(name: str, table: PixelTable) -> GivenFolds:
     if counts != PUBLISHED[name] or len({*ids}) != len(ids):
         found, wanted = (" / ".join(f"{count:,}" for count in three) for three in (counts, PUBLISHED[name]))
         raise InputError(
-            f"table {table.name!r} has {found} pictures in train / val / test of {name}, where {wanted} are "
-            "published; expected a table of all pictures of HAM10000, each once, with their image_ids"
+            f"table {table.name!r} has {found} pictures in train / val / test of {name}, but {wanted} are "
+            "published; expected a table with all pictures of HAM10000, each once, with their image_ids"
         )
     return _parts(words, name)
 
@@ -163,14 +163,14 @@ def published_split(name: str, table: PixelTable) -> GivenFolds:
 def _own_parts(table: PixelTable) -> GivenFolds:
     if table.parts is None:
         raise InputError(
-            f"table {table.name!r} brings no split along; expected one with parts of its own, such as "
+            f"table {table.name!r} has no split of its own; expected a table with stored parts, such as "
             "dermamnist.npz, so name another split"
         )
     return _parts(table.parts, OWN)
 
 
 def _parts(words: _Words, origin: str) -> GivenFolds:
-    """Lay out train, val and test, a word for each row; rows of other words take no part."""
+    """Make folds from train, val and test, one word for each row; rows with other words are not used."""
     test, train = words == "test", np.flatnonzero(words == "train")
     for name, empty in (("train", not len(train)), ("test", not test.any())):
         if empty:
@@ -186,11 +186,11 @@ def _parts(words: _Words, origin: str) -> GivenFolds:
 
 
 def split_by_column(column: str, table: PixelTable) -> GivenFolds:
-    """Leave one group of a column out at a time, all pictures of a lesion together.
+    """Leave out one group of a column at a time, with all pictures of a lesion together.
 
-    A lesion in several groups goes where most of its pictures are. Groups of fewer than `FEWEST_PICTURES`
-    pictures, and those that hold all pictures of a class, are always trained on; pictures of unknown group
-    take no part. All of this is noted.
+    A lesion in several groups goes to the group with most of its pictures. Groups with fewer than
+    `FEWEST_PICTURES` pictures, and groups with all pictures of a class, are always trained on; pictures of
+    unknown group are not used. All of this is noted.
     """
     words, notes = np.array(_words_of(column, table)), []
     if unknown := int(np.count_nonzero(words == "")):
@@ -206,7 +206,7 @@ def split_by_column(column: str, table: PixelTable) -> GivenFolds:
     if not 1 <= len(held) <= MOST_FOLDS or len(names) < 2:
         raise InputError(
             f"the column {column!r} of table {table.name!r} has {len(names)} groups, of which {len(held)} "
-            f"can be left out; expected 1 to {MOST_FOLDS} beside others, so name another column"
+            f"can be left out; expected 1 to {MOST_FOLDS} in addition to others, so name another column"
             + "".join(f" ({note})" for note in notes[-1:])
         )
     fold_of = np.full(len(table), LEFT_OUT, dtype=np.int8)
@@ -229,18 +229,18 @@ def _words_of(column: str, table: PixelTable) -> _Words:
         return known[column]
     if not known:
         raise InputError(
-            f"received the column {shown(column)}, but table {table.name!r} came with none; expected "
-            "metadata with a column of words, such as dataset, so name them with --metadata"
+            f"received the column {shown(column)}, but table {table.name!r} has no such columns; expected "
+            "metadata with a text column, such as dataset, so name it with --metadata"
         )
     near = difflib.get_close_matches(column, known, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
     raise InputError(
-        f"the metadata of table {table.name!r} have no column {shown(column)} of few different words; {hint}"
+        f"the metadata of table {table.name!r} has no categorical column {shown(column)}; {hint}"
     )
 
 
 def _whole_lesions(words: _Words, lesions: _Words) -> tuple[_Words, int]:
-    """Give all pictures of a lesion one word, that of most of them; of equals, the first by the alphabet."""
+    """Give all pictures of a lesion their most frequent word, the first in alphabetical order if tied."""
     names, code = np.unique(words, return_inverse=True)
     lesion = np.unique(lesions, return_inverse=True)[1]
     counts = np.zeros((lesion.max() + 1, len(names)), dtype=np.int64)
@@ -251,12 +251,12 @@ def _whole_lesions(words: _Words, lesions: _Words) -> tuple[_Words, int]:
 
 
 def _never_held_out(words: _Words, name: str, table: PixelTable) -> str:
-    """Say why a group cannot be left out; empty where it can."""
+    """Say why a group cannot be left out; empty if it can."""
     own = words == name
     if own.sum() < FEWEST_PICTURES:
         return f"it has fewer than {FEWEST_PICTURES} pictures ({own.sum()})"
     lacking = _classes_without(table, ~own & (words != ""))
-    return f"no other has a picture of {lacking} to train on" if lacking else ""
+    return f"no other group has a picture of {lacking} to train on" if lacking else ""
 
 
 class _Line(NamedTuple):
@@ -266,7 +266,7 @@ class _Line(NamedTuple):
 
 
 def read_split(path: Path, table: PixelTable) -> GivenFolds:
-    """Read a CSV with ``image_id``, or in the order of the rows, and ``split`` or ``fold``."""
+    """Read a CSV with ``split`` or ``fold``, and with ``image_id`` or in row order."""
     column, lines = _read_lines(path)
     said = [_part(line) for line in lines] if column == "split" else [line.word for line in lines]
     words = np.array(said, dtype=np.str_)[_rows_of(path, lines, table)]
@@ -274,9 +274,7 @@ def read_split(path: Path, table: PixelTable) -> GivenFolds:
         return _parts(words, path.name)
     names = sorted({*words.tolist()} - {*_UNUSED}, key=_number_or_word)
     if not 2 <= len(names) <= MOST_FOLDS:
-        raise InputError(
-            f"{path} names {len(names)} folds; expected 2 to {MOST_FOLDS}, so fix its column fold"
-        )
+        raise InputError(f"{path} has {len(names)} folds; expected 2 to {MOST_FOLDS}, so fix its column fold")
     fold_of = np.full(len(table), LEFT_OUT, dtype=np.int8)
     for fold, name in enumerate(names):
         fold_of[words == name] = fold
@@ -288,7 +286,7 @@ def _number_or_word(word: str) -> tuple[float, str]:
 
 
 def _read_lines(path: Path) -> tuple[str, list[_Line]]:
-    """Return which column says where a picture stands, and the rows of a file."""
+    """Return the column with the part of each picture, and the rows of a file."""
     text = decode(without_mark(unpacked(read_file(path), path)), path)
     separator = next((sign for sign in ",;\t" if sign in text.partition("\n")[0]), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -301,8 +299,8 @@ def _read_lines(path: Path) -> tuple[str, list[_Line]]:
         ]
     except csv.Error as error:
         raise InputError(
-            f"{path}, line {reader.line_num} cannot be read as CSV ({error}); expected cells with commas "
-            "between, so fix the quotes of that line"
+            f"{path}, line {reader.line_num} cannot be read as CSV ({error}); expected cells separated by "
+            "commas, so fix the quotes in that line"
         ) from None
     if not lines:
         raise InputError(f"{path} has a header and no rows; expected one row for each picture, so add them")
@@ -314,8 +312,8 @@ def _split_column(header: Sequence[str], path: Path) -> str:
     if len(found) != 1 or header.count("image_id") > 1:
         raise InputError(
             f"{path}, header (line 1): received {', '.join(map(shown, header[:8])) or 'nothing'}; "
-            "expected one column split (train, val, test) or fold, and image_id unless the rows are in the "
-            "table's order"
+            "expected one column split (train, val, test) or fold, and image_id unless the rows are in "
+            "table order"
         )
     return found[0]
 
@@ -334,19 +332,19 @@ def _part(line: _Line) -> str:
         return ""
     if line.word not in _PARTS:
         raise InputError(
-            f"{line.where}, column 'split': received {shown(line.word)}; expected train, val or test, or "
-            "nothing for a picture that takes no part"
+            f"{line.where}, column 'split': received {shown(line.word)}; expected train, val, test, or "
+            "an empty cell for an unused picture"
         )
     return _PARTS[line.word]
 
 
 def _rows_of(path: Path, lines: Sequence[_Line], table: PixelTable) -> npt.NDArray[np.int64]:
-    """Return which row of the file describes each picture of the table."""
+    """Return the row of the file for each picture of the table."""
     if not any(line.image_id for line in lines):
         if len(lines) != len(table):
             raise InputError(
-                f"{path} has {len(lines):,} rows and no image_id where table {table.name!r} has "
-                f"{len(table):,} pictures; expected one row for each, in their order, or add image_id"
+                f"{path} has {len(lines):,} rows and no image_id, but table {table.name!r} has "
+                f"{len(table):,} pictures; expected one row for each, in the same order, or a column image_id"
             )
         return np.arange(len(table))
     ids, at = _image_ids(table, str(path)), dict[str, int]()
@@ -354,21 +352,21 @@ def _rows_of(path: Path, lines: Sequence[_Line], table: PixelTable) -> npt.NDArr
         first = at.setdefault(line.image_id, row)
         if first != row:
             raise InputError(
-                f"{line.where}: received image_id {shown(line.image_id)} as {shown(line.word)}, which row "
-                f"{first} has as {shown(lines[first].word)}; expected each picture once"
+                f"{line.where}: received image_id {shown(line.image_id)} as {shown(line.word)}, but row "
+                f"{first} has it as {shown(lines[first].word)}; expected each picture once"
             )
     known = {*ids}
     unknown = _some([one for one in at if one not in known])
     if unknown:
         raise InputError(
-            f"{path} names {unknown}, not in table {table.name!r}; expected the image_ids of its pictures, "
-            "so remove these rows or name the table that they describe"
+            f"{path} names {unknown}, not in table {table.name!r}; expected image_ids of its pictures, so "
+            "remove these rows or name the table that they describe"
         )
     missing = _some([one for one in ids if one not in at])
     if missing:
         raise InputError(
             f"{path} has no row for {missing} of table {table.name!r}; expected one for each picture, with "
-            "an empty cell for one that takes no part"
+            "an empty cell for an unused picture"
         )
     return np.array([at[one] for one in ids], dtype=np.int64)
 
@@ -382,7 +380,7 @@ def _some(ids: Iterable[str]) -> str:
 def _image_ids(table: PixelTable, asking: str) -> list[str]:
     if table.image_ids is None:
         raise InputError(
-            f"{asking} needs the image_ids of table {table.name!r}, which came without them; name its "
+            f"{asking} needs image_ids, which table {table.name!r} does not have; name its "
             "metadata with --metadata"
         )
     ids: list[str] = table.image_ids.tolist()
@@ -394,29 +392,29 @@ Role = Literal["held out", "trained on", "validation"]
 
 @dataclass(frozen=True)
 class SplitPart:
-    """One part of a given split; lesions are None where they are unknown."""
+    """One part of a given split; lesions are None if unknown."""
 
     name: str
     role: Role
     pictures: Count
     lesions: Count | None
-    #: Lesions, or pictures where these are unknown, of each class.
+    #: Lesions of each class, or pictures if lesions are unknown.
     per_class: tuple[Count, ...]
-    #: Of a part that is held out: pictures, and lesions, of which training pictures show the lesion too.
+    #: Pictures and lesions of a held-out part whose lesions are also in training pictures.
     seen_pictures: Count = field(default=0, metadata=OPTIONAL)
     seen_lesions: Count = field(default=0, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
 class GivenInfo:
-    """What ``run.json`` says of a split whose parts have names."""
+    """The content of ``run.json`` on a split with named parts."""
 
     name: str
     parts: tuple[SplitPart, ...]
 
     @classmethod
     def of_folds(cls, given: GivenFolds, table: PixelTable) -> GivenInfo:
-        """Describe the folds of a table; `GivenFolds.groups` names those that are held out."""
+        """Describe the folds of a table; `GivenFolds.groups` names the held-out ones."""
         fold_of = given.fold_of[0]
         held = [fold_of == fold for fold in range(len(given.groups))]
         rest = (fold_of == ALWAYS_TRAINED) | (fold_of >= len(given.groups))
@@ -433,31 +431,31 @@ class GivenInfo:
 
     @property
     def held_out(self) -> tuple[SplitPart, ...]:
-        """The parts that are held out, by fold."""
+        """The held-out parts, by fold."""
         return tuple(part for part in self.parts if part.role == "held out")
 
     @property
     def column(self) -> str:
-        """What the parts that are held out differ in."""
+        """What distinguishes the held-out parts."""
         return self.name.removeprefix(BY_COLUMN) if self.name.startswith(BY_COLUMN) else "fold"
 
     @property
     def shared(self) -> str | None:
-        """A sentence on lesions on both sides; None where there are none."""
+        """A sentence on lesions on both sides; None if there are none."""
         held = self.held_out
         seen, pictures = sum(part.seen_pictures for part in held), sum(part.pictures for part in held)
         if not seen:
             return None
         of_lesions = f" ({held[0].seen_lesions:,} lesions)" if len(held) == 1 else ""
         return (
-            f"By the split {self.name}, {seen:,} of {pictures:,} held-out pictures show a lesion that "
-            f"training pictures show too{of_lesions}: models can answer from memory, which usually raises "
+            f"In the split {self.name}, {seen:,} of {pictures:,} held-out pictures show a lesion that is "
+            f"also in training pictures{of_lesions}: models can answer from memory, which usually raises "
             "scores."
         )
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What must be said when a run starts: one sentence, or none."""
+        """The warning at the start of a run: one sentence or none."""
         return (f"WARNING: {self.shared}",) if self.shared else ()
 
 

@@ -166,7 +166,7 @@ def test_no_draws_and_no_rows(invented):
 
 def test_lesions_of_another_table_are_refused(invented):
     predictions, lesions = invented()
-    with pytest.raises(InputError, match="give the lesion of every row of the table"):
+    with pytest.raises(InputError, match="pass the lesion of every row of the table"):
         bootstrap_scores(predictions, NAMES, lesions[:-5])
 
 

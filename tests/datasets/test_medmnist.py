@@ -46,7 +46,7 @@ def test_its_own_split_is_the_default(tmp_path):
     np.testing.assert_array_equal(fold_of == 0, table.parts == "test")
     np.testing.assert_array_equal(fold_of == VALIDATION, table.parts == "val")
     assert find_split(table, "image") == "image"
-    with pytest.raises(InputError, match="brings no split along"):
+    with pytest.raises(InputError, match="has no split of its own"):
         find_split(replace(table, parts=None), "own")
 
 

@@ -288,11 +288,11 @@ def test_every_model_goes_with_clinical_columns(name, lesions):
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
-        (["age", "dx_type"], "'dx_type', which says how the diagnosis was made and so is a leak"),
-        ("dx", "'dx', which is the diagnosis itself and so is a leak"),
-        (["lesion_id"], "'lesion_id', which names the lesion and so is a leak"),
-        (["image_id"], "'image_id', which names the picture and so is a leak"),
-        (["weight"], "column 'weight'; expected some of age, sex, localization, which the metadata"),
+        (["age", "dx_type"], "'dx_type', which says how the diagnosis was made and is thus a leak"),
+        ("dx", "'dx', which is the diagnosis itself and is thus a leak"),
+        (["lesion_id"], "'lesion_id', which names the lesion and is thus a leak"),
+        (["image_id"], "'image_id', which names the picture and is thus a leak"),
+        (["weight"], "column 'weight'; expected columns in the metadata of table"),
         (["age", "age"], "the clinical column 'age' twice"),
     ],
 )
@@ -303,7 +303,7 @@ def test_columns_that_are_refused(lesions, columns, sentence):
 
 
 def test_a_table_without_clinical_columns_is_one_sentence(lesions):
-    with pytest.raises(InputError, match="came with no clinical columns; expected metadata with age"):
+    with pytest.raises(InputError, match="has no clinical columns; expected metadata with age"):
         run_comparison(
             dataclasses.replace(lesions, clinical=None), "none", "dummy", folds=2, clinical=["age"]
         )

@@ -90,7 +90,7 @@ def test_lesions_on_both_sides_are_counted(table, tmp_path):
     assert seen == [49, 51]
     assert (test.pictures, test.seen_pictures, test.seen_lesions) == (9, 2, 2)
     assert info.notes[0].startswith(
-        "WARNING: By the split split.csv, 2 of 9 held-out pictures show a lesion that training"
+        "WARNING: In the split split.csv, 2 of 9 held-out pictures show a lesion that is"
     )
     assert decode(GivenInfo, encode(info)) == info
     unknown = GivenInfo.of_folds(given, replace(table, lesion_ids=None))
@@ -113,7 +113,7 @@ def damaged(rows):
         "cells": ([(*rows[0], "more"), *rows[1:]], header, "received 3 cells; expected 2"),
         "no rows": ([], header, "no rows"),
         "rows": ([[part] for _, part in rows[1:]], "split", "has 59 rows and no image_id"),
-        "one fold": ([(name, 1) for name, _ in rows], "image_id,fold", "names 1 folds; expected 2"),
+        "one fold": ([(name, 1) for name, _ in rows], "image_id,fold", "has 1 folds; expected 2"),
         "many folds": ([(n, i) for i, (n, _) in enumerate(rows * 2)], "image_id,fold", "received image_id"),
         "quotes": ([('"x', "test")], header, "cannot be read as CSV"),
     }
@@ -128,19 +128,19 @@ def test_damaged_files_are_refused(kind, table, tmp_path):
 
 def test_a_class_must_be_left_to_train_on(table, tmp_path):
     parts = ["test" if label else "train" for label in table.labels]
-    with pytest.raises(InputError, match="no picture of b is left to train on where 'test' is held out"):
+    with pytest.raises(InputError, match="no picture of b is left to train on when 'test' is held out"):
         find_split(table, written(tmp_path / "split.csv", zip(IDS, parts, strict=True)))
     flipped = ["train" if label else "test" for label in table.labels]
     flipped[0] = "train"
     given = find_split(table, written(tmp_path / "split.csv", zip(IDS, flipped, strict=True)))
     assert given.notes == (
-        "the held-out part 'test' has no picture of b: its scores are over the other classes",
+        "the held-out part 'test' has no pictures of b: its scores are over the other classes",
     )
 
 
 def test_ids_are_needed_where_the_file_has_them(table, tmp_path):
     path = written(tmp_path / "split.csv", zip(IDS, PARTS, strict=True))
-    with pytest.raises(InputError, match="needs the image_ids of table 'mine'"):
+    with pytest.raises(InputError, match="needs image_ids, which table 'mine' does not have"):
         find_split(replace(table, image_ids=None), path)
 
 
@@ -167,9 +167,9 @@ def test_published_splits_have_their_counts(name):
     for damage in (ids[::-1][:100], np.where(ids == ids[0], ids[1], ids), np.char.add(ids, "x")):
         n = len(damage)
         other = collection(image_ids=damage, labels=np.arange(n) % 2, pixels=np.zeros((n, 3), np.uint8))
-        with pytest.raises(InputError, match="are published; expected a table of all pictures of HAM10000"):
+        with pytest.raises(InputError, match="are published; expected a table with all pictures of HAM10000"):
             find_split(other, name)
-    with pytest.raises(InputError, match=f"the split {name} needs the image_ids"):
+    with pytest.raises(InputError, match=f"the split {name} needs image_ids"):
         find_split(collection(image_ids=None), name)
 
 
@@ -221,8 +221,8 @@ def test_a_group_with_all_of_a_class_is_always_trained_on(table):
     given = find_split(replace(table, lesion_ids=None, sources={"site": words}), "column:site")
     assert (given.split, given.groups) == ("given holdout", ("east",))
     assert given.notes == (
-        "site 'clinic' is never held out: no other has a picture of b to train on",
-        "the held-out part 'east' has no picture of b: its scores are over the other classes",
+        "site 'clinic' is never held out: no other group has a picture of b to train on",
+        "the held-out part 'east' has no pictures of b: its scores are over the other classes",
     )
 
 
@@ -245,7 +245,7 @@ def test_columns_that_cannot_part_a_table(table):
     one = np.full(N, "here")
     with pytest.raises(InputError, match="has 1 groups, of which 0 can be left out"):
         find_split(replace(table, sources={"site": one}), "column:site")
-    with pytest.raises(InputError, match="came with none; expected metadata"):
+    with pytest.raises(InputError, match="has no such columns; expected metadata"):
         find_split(replace(table, sources={}), "column:site")
     with pytest.raises(InputError, match="received 0 repeats"):
         find_split(table, "column:dataset", 0)

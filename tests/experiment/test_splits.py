@@ -292,7 +292,7 @@ def test_given_folds_of_a_part_of_the_rows():
         ("5-fold", "expected a number of folds, a splitter"),
         (LeaveOneOut(), "received 60 folds"),
         ([], "no pair"),
-        ([(np.arange(30), np.arange(29, 60))], "row 29 is in the training and in the test part of pair 0"),
+        ([(np.arange(30), np.arange(29, 60))], "row 29 is in both the training and the test part of pair 0"),
         ([(np.arange(30), np.arange(30, 61))], "names rows 30 to 60; expected each row once, from 0 to 59"),
         ([(np.arange(30), [])], "the test part of pair 0 of the pairs of cv is empty"),
         ([(np.arange(0, 60, 3), [1])], "has no row of class 1"),

@@ -168,7 +168,7 @@ def test_too_few_pictures_are_refused_before_training(few_classes, monkeypatch):
     table = few_classes(2)
     rows = np.unique(table.labels, return_index=True)[1].repeat(9)
     few = replace(table, pixels=table.pixels[rows], labels=table.labels[rows], lesion_ids=None)
-    with pytest.raises(InputError, match="received 18 pictures to export a model of; expected at least 20"):
+    with pytest.raises(InputError, match="received a table with 18 pictures; a model file needs at least 20"):
         train_model(few, "dummy")
 
 

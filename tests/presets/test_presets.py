@@ -87,11 +87,11 @@ def test_a_changed_network_has_another_fingerprint(tmp_path):
         ("{ dense = 3 }]", "3]", "not tables"),
         ('sampler = "R', 'size = "28"\nsampler = "R', "height x width"),
         ('sampler = "R', 'folds = 1\nsampler = "R', "at least 2"),
-        ("epochs = 2", "learning_rate = 0", "learning_rate = 0; expected more"),
+        ("epochs = 2", "learning_rate = 0", "learning_rate = 0; expected a positive number"),
         ("epochs = 2", "rate_factor = 2", "less than 1"),
         ("[published]", "[augmentation]\nrotation = 400\n[published]", "at most 360"),
         ("[published]", "[augmentation]\nshear = 2\n[published]", "at most 1"),
-        ("[claims]", "[claims", "not TOML"),
+        ("[claims]", "[claims", "not valid TOML"),
     ],
 )
 def test_what_is_no_preset_is_refused_in_one_sentence(tmp_path, old, new, words):

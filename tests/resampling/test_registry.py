@@ -144,7 +144,7 @@ def test_kmeans_smote_says_where_no_threshold_would_do():
 
 @pytest.mark.parametrize("name", sorted(CATEGORICAL))
 def test_samplers_of_categories_are_refused(name):
-    with pytest.raises(InputError, match="is for columns of categories; expected one for pixels"):
+    with pytest.raises(InputError, match="is for categorical columns; expected one for pixels"):
         make_sampler(name, 0)
 
 
