@@ -90,5 +90,5 @@ def test_a_table_too_small_for_a_model_file_is_refused_before_validating(csv, tm
 def test_a_folder_that_cannot_be_written_is_refused_before_training(csv, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("os.access", lambda folder, how: folder != tmp_path / "locked")
     assert main([str(csv), "--model", "dummy", "--out", str(tmp_path / "locked" / "x.skm")]) == 2
-    message = f"the folder {tmp_path / 'locked'} cannot be written; name another file"
+    message = f"the folder {tmp_path / 'locked'} is not writable; name another file"
     assert message in capsys.readouterr().err

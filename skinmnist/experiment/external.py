@@ -36,7 +36,7 @@ def join_external(
     Raises
     ------
     InputError
-        Where classes or sizes differ.
+        If classes or sizes differ.
     """
     _check_alike(table, other)
     codes = np.array([table.class_names.index(name) for name in other.class_names])
@@ -68,14 +68,14 @@ def _check_alike(table: PixelTable, other: PixelTable) -> None:
     if set(table.class_names) != set(other.class_names):
         own, others = (", ".join(one.class_names) for one in (table, other))
         raise InputError(
-            f"the table to test on, {other.name!r}, has the classes {others}, and {table.name!r} has {own}; "
-            "expected the same names, so name the metadata of the other table, or leave classes out"
+            f"the test table {other.name!r} has the classes {others}, but {table.name!r} has {own}; "
+            "expected the same names, so name the metadata of the test table, or remove classes"
         )
     if table.shape != other.shape:
         (height, width, channels), found = table.shape, " x ".join(map(str, other.shape))
         mode = " --mode L" if channels == 1 else ""
         raise InputError(
-            f"the table to test on, {other.name!r}, has pictures of {found}; expected {height} x {width} x "
+            f"the test table {other.name!r} has pictures of {found}; expected {height} x {width} x "
             f"{channels}, as in {table.name!r}, so build it at that size: python -m skinmnist.build FOLDER "
             f"--size {height}x{width}{mode} --out {shell_word(other.name)}.csv"
         )
@@ -97,15 +97,15 @@ def _clinical(table: PixelTable, other: PixelTable) -> dict[str, npt.NDArray[Any
 
 
 def _shared_pictures(table: PixelTable, other: PixelTable) -> Sequence[str]:
-    """Note the ids that pictures of both tables have."""
+    """Note the image ids that are in both tables."""
     if table.image_ids is None or other.image_ids is None:
         return ()
     shared = len(np.intersect1d(table.image_ids, other.image_ids))
     if not shared:
         return ()
     return (
-        f"WARNING: {shared:,} image_ids are in {table.name} and in {other.name}: a test on pictures that "
-        "were trained on is no external test",
+        f"WARNING: {shared:,} image_ids are in both {table.name} and {other.name}: a test on training "
+        "pictures is not an external test",
     )
 
 
@@ -113,4 +113,4 @@ def _unknown(table: PixelTable, other: PixelTable) -> Sequence[str]:
     without = [one.name for one in (table, other) if one.lesion_ids is None]
     if len(without) != 1:
         return ()
-    return (f"{without[0]} has no lesion ids: each of its pictures counts as a lesion of its own",)
+    return (f"{without[0]} has no lesion ids: each of its pictures counts as a separate lesion",)

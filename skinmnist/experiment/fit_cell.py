@@ -1,7 +1,6 @@
 """One cell from start to end: features, sampler, model, held-out predictions.
 
-The sampler meets the training rows of the cell's fold and nothing else; the held-out rows are touched once,
-to be predicted.
+The sampler gets only the training rows of the fold; the held-out rows are used only once, for prediction.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from skinmnist.experiment.training import Clock, Trained, Validation, fit_model
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
 from skinmnist.resampling.registry import Resampler, find_parents
 
-#: Classes of more rows show no examples: finding parents compares all their rows with each other.
+#: Larger classes show no examples, because finding parents compares all pairs of their rows.
 EXAMPLE_ROWS = 2000
-#: Held-out rows that are answered at once: the fold of a table ten times the size of HAM10000.
+#: Held-out rows to predict at once: a fold of a table ten times the size of HAM10000.
 ANSWERED_ROWS = 80 * 256
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What the cells of a run share besides the table.
+    """What the cells of a run share in addition to the table.
 
-    `folds` are as `assign_folds` returns them; with `by_lesion`, splits inside the training part keep
-    lesions together as well. With `validate_on_held_out`, the held-out rows are the validation set: the
-    leak of many published systems, for showing it; no comparison ever asks for it.
+    `folds` come from `assign_folds`; with `by_lesion`, splits inside the training part also keep lesions
+    together. With `validate_on_held_out`, the held-out rows are the validation set. This is the leak of many
+    published systems, for demonstrations; comparisons never use it.
     """
 
     folds: npt.NDArray[np.int8]
@@ -49,7 +48,7 @@ class Task:
 class Trial:
     """Cells of one table and one task: one pass of the runner.
 
-    Trials of one name hold the same table and folds; the name is also that of their folder.
+    Trials with the same name have the same table and folds; the name is also that of their folder.
     """
 
     name: str
@@ -59,17 +58,17 @@ class Trial:
 
 
 def cell_seeds(seed: int, cell: Cell) -> tuple[int, int]:
-    """Return the seeds of a cell's sampler and of its model.
+    """Return the seeds of the sampler and of the model of a cell.
 
-    They depend on the fold alone: cells of one fold share their luck, so that differences between them are
-    differences of method.
+    They depend only on the fold: cells of one fold share their seeds, so that differences between them are
+    due to the methods.
     """
     state = np.random.SeedSequence([seed, cell.repeat, cell.fold]).generate_state(2)
     return int(state[0] >> 1), int(state[1] >> 1)
 
 
 def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
-    """Train one cell and predict its held-out rows; what the sampler or the model raises is not caught."""
+    """Train one cell and predict its held-out rows; exceptions of the sampler or model are not caught."""
     spec = task.models[cell.model]
     fold_of = task.folds[cell.repeat]
     held_out = np.flatnonzero(fold_of == cell.fold)
@@ -129,7 +128,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
 def _answer(
     trained: Trained, inputs: Inputs, held_out: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the probabilities of the held-out rows, and the seconds that they took."""
+    """Return the probabilities of the held-out rows, and the prediction time in seconds."""
     clock, seconds = Clock(), 0.0
     answers = []
     for block in row_blocks(len(held_out), ANSWERED_ROWS):
@@ -143,7 +142,7 @@ def _answer(
 def _examples(
     rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], training: TrainingRows
 ) -> Examples | None:
-    """Take a synthetic row of each class and the two rows it lies between; None without interpolation."""
+    """Return a synthetic row of each class and its two parents; None without interpolation."""
     n_old = len(rows)
     if len(training.rows) <= n_old or not np.array_equal(training.rows[:n_old], rows):
         return None
@@ -154,7 +153,7 @@ def _examples(
             continue
         for child in training.rows[n_old:][training.labels[n_old:] == code][:8]:
             parents = find_parents(child, own)
-            # A child from the middle shows best what interpolation does to a picture.
+            # A child near the middle shows the effect of interpolation best.
             if parents is not None and 0.25 < parents.position < 0.75:
                 families.append([own[parents.first], own[parents.second], child])
                 codes.append(code)

@@ -1,4 +1,4 @@
-"""The grid of a comparison: which samplers and models, crossed into cells."""
+"""The grid of a comparison: samplers and models, crossed into cells."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _OWN = {"sampler": (*STRATEGIES, *SAMPLERS), "model": (*MODELS,)}
 
 
 def resolve_models(models: Iterable[Any] | Mapping[str, Any]) -> dict[str, ModelSpec]:
-    """Return the models asked for, by name: names, classifiers or `ModelSpec`.
+    """Return the requested models by name; each is given as a name, classifier or `ModelSpec`.
 
-    Classifiers without a name get that of their class, and ``-2`` behind it for the second of one class.
+    Classifiers without a name are named after their class, with the suffix ``-2`` for the second of a class.
 
     Examples
     --------
@@ -57,9 +57,9 @@ def resolve_models(models: Iterable[Any] | Mapping[str, Any]) -> dict[str, Model
 def resolve_samplers(
     samplers: Iterable[Any] | Mapping[str, Any], class_names: Sequence[str] = ()
 ) -> dict[str, Resampler]:
-    """Return the samplers asked for, by name; the counterpart of `resolve_models`.
+    """Return the requested samplers by name, like `resolve_models`.
 
-    A ``sampling_strategy`` may name classes, by `class_names` in the order of their codes.
+    A ``sampling_strategy`` may use class names; `class_names` are in code order.
 
     Examples
     --------
@@ -77,9 +77,9 @@ def plan_cells(
     folds: int,
     fused: bool = False,
 ) -> tuple[list[Cell], list[str]]:
-    """Cross samplers with models, in the order of the tables.
+    """Cross samplers with models, in table order.
 
-    With `fused`, every pair is followed by the same with clinical columns. Returns the cells, and one
+    With `fused`, every pair is followed by the same pair with clinical columns. Returns the cells, and one
     sentence for each pair that is not planned.
 
     Examples
@@ -111,7 +111,7 @@ def _resolve(asked: Any, kind: str, convert: Callable[[str, Any], Any]) -> Any:
         if not is_name(name):
             raise InputError(
                 f"received {shown(name)} as the name of a {kind}; expected a text of 1 to {LONGEST_NAME} "
-                "characters that can be seen"
+                "printable characters"
             )
         thing = _look_up(value, kind) if isinstance(value, str) else value
         short = _short_name(thing, name) if value is name else name
@@ -126,7 +126,7 @@ def _resolve(asked: Any, kind: str, convert: Callable[[str, Any], Any]) -> Any:
 
 
 def _named(asked: Any, kind: str) -> list[tuple[Any, Any]]:
-    """Return what was asked for with its name; of a name alone, both are the same."""
+    """Return the requested things with their names; for a plain name, both are the same."""
     if isinstance(asked, Mapping):
         return list(asked.items())
     if isinstance(asked, str) or hasattr(asked, "get_params"):
@@ -135,7 +135,7 @@ def _named(asked: Any, kind: str) -> list[tuple[Any, Any]]:
         raise InputError(f"received {shown(asked)} as {kind}s; expected a list of names or objects")
     pairs: list[tuple[Any, Any]] = []
     for thing in asked:
-        if isinstance(thing, tuple) and len(thing) == 2:  # As the steps of scikit-learn's pipelines.
+        if isinstance(thing, tuple) and len(thing) == 2:  # Like the steps of scikit-learn pipelines.
             pairs.append(thing)
         elif isinstance(thing, str):
             pairs.append((thing, thing))
@@ -152,7 +152,7 @@ def _named(asked: Any, kind: str) -> list[tuple[Any, Any]]:
 
 
 def _class_name(thing: Any) -> str:
-    """Return the name of a class; of a pipeline also that of its last step."""
+    """Return the class name; for a pipeline, also the class name of its last step."""
     name, steps = type(thing).__name__, getattr(thing, "steps", None)
     return f"{name}({type(steps[-1][1]).__name__})" if steps else name
 
@@ -165,19 +165,19 @@ def _unused(name: str, taken: set[str]) -> str:
 
 
 def _short_name(thing: Any, asked: str) -> str:
-    """Return the name that stands in tables for something that was asked for by name."""
+    """Return the name in tables for something requested by name."""
     if isinstance(thing, Plugin):
         return thing.name
     return thing if isinstance(thing, str) else asked.rpartition(":")[2]
 
 
 def _look_up(name: str, kind: str) -> Any:
-    """Return a name of this package as it is spelt there, a plugin, or an object of ``package.module:Class``.
+    """Return a registered name in its own spelling, a plugin, or an object of ``package.module:Class``.
 
     Raises
     ------
     InputError
-        For a name that nobody has registered, and a class that cannot be made.
+        For an unregistered name, and for a class that cannot be instantiated.
     """
     if ":" in name:
         return _imported(name, kind)
@@ -195,14 +195,14 @@ def _look_up(name: str, kind: str) -> Any:
 
 
 def _imported(name: str, kind: str) -> Any:
-    """Return an object of the class that ``package.module:Class`` names."""
+    """Return an instance of the class ``package.module:Class``."""
     module_name, _, attribute = name.rpartition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)()
-    except Exception as error:  # A module of the user's own may raise anything while it is imported.
+    except Exception as error:  # The user's own module may raise anything on import.
         raise InputError(
-            f"received {kind} {name!r}, which cannot be made ({error}); expected package.module:Class, "
-            "importable from here, of a class that needs no arguments"
+            f"received {kind} {name!r}, which cannot be instantiated ({error}); expected "
+            "package.module:Class, importable from here, with a class that needs no arguments"
         ) from None
 
 
@@ -223,7 +223,7 @@ def _as_model(name: str, value: Any) -> ModelSpec:
     if isinstance(value, type):
         raise InputError(_class_received(value, "model"))
     if hasattr(value, "fit_resample") and not hasattr(value, "predict"):
-        raise InputError(f"received {shown(value)} as a model, which is a sampler; move it to the samplers")
+        raise InputError(f"received the sampler {shown(value)} as a model; move it to the samplers")
     needed = ("fit", "predict", "get_params")
     if not all(hasattr(value, method) for method in needed):
         raise InputError(
@@ -231,7 +231,7 @@ def _as_model(name: str, value: Any) -> ModelSpec:
         )
     if not hasattr(value, "predict_proba") and not hasattr(value, "decision_function"):
         raise InputError(
-            f"model {name!r} ({type(value).__name__}) gives neither predict_proba nor decision_function; "
+            f"model {name!r} ({type(value).__name__}) has neither predict_proba nor decision_function; "
             "wrap it in scikit-learn's CalibratedClassifierCV"
         )
     from sklearn.utils.validation import has_fit_parameter
@@ -247,7 +247,7 @@ def _as_model(name: str, value: Any) -> ModelSpec:
 
 def _class_received(value: type, kind: str) -> str:
     name = value.__name__
-    return f"received the class {name} as a {kind}; give an object of it, such as {name}(), or a name"
+    return f"received the class {name} as a {kind}; pass an instance, such as {name}(), or a name"
 
 
 def _classifier_like(estimator: Any, setting: Setting) -> Any:
@@ -266,7 +266,7 @@ def _as_sampler(name: str, value: Any, class_names: Sequence[str]) -> Resampler:
     if isinstance(value, type):
         raise InputError(_class_received(value, "sampler"))
     if hasattr(value, "predict") and not hasattr(value, "fit_resample"):
-        raise InputError(f"received {shown(value)} as a sampler, which is a model; move it to the models")
+        raise InputError(f"received the model {shown(value)} as a sampler; move it to the models")
     if not hasattr(value, "fit_resample") or not hasattr(value, "get_params"):
         raise InputError(
             f"received {value!r} as sampler {name!r}; expected a name or an imbalanced-learn sampler object"
@@ -276,12 +276,12 @@ def _as_sampler(name: str, value: Any, class_names: Sequence[str]) -> Resampler:
 
 
 def _unfitted(estimator: Any) -> Any:
-    """Return an estimator without what it has learnt, so that it stays the same model once it was fitted."""
+    """Return an unfitted clone of an estimator, so that a fitted one counts as the same model."""
     from sklearn.base import clone
 
     try:
         return clone(estimator)
-    except Exception:  # Each cell clones it as well, and says what is wrong with it.
+    except Exception:  # Each cell also clones it and reports the error.
         return estimator
 
 
@@ -292,17 +292,17 @@ def _cloned(estimator: Any, seed: int) -> Any:
 
 
 def _fingerprint(name: str, thing: Any) -> str:
-    """Digest a model or sampler of the user's own; InputError where it cannot be pickled.
+    """Digest the user's own model or sampler; InputError if it cannot be pickled.
 
-    Its pickle holds its settings, and its code where it was typed into a script or notebook; of a class
-    from elsewhere, the text of its module and the version of its package are added.
+    Its pickle holds its settings, and its code if it was defined in a script or notebook. For a class from
+    elsewhere, the source of its module and the version of its package are added.
     """
     try:
         content = cloudpickle.dumps(thing)
-    except Exception as error:  # Whatever a part of it raises when it is asked to be pickled.
+    except Exception as error:  # Parts of it may raise anything when pickled.
         raise InputError(
             f"{name!r} ({type(thing).__name__}) cannot be sent to a worker process ({error}); "
-            "leave out what cannot be pickled"
+            "remove what cannot be pickled"
         ) from None
     module = inspect.getmodule(type(thing))
     try:

@@ -1,4 +1,4 @@
-"""What a model is given of a table: pixels or features, at once or piece by piece; and its training rows."""
+"""The input of a model: pixels or features of a table, at once or in pieces, and its training rows."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from skinmnist.resampling.registry import AS_THEY_ARE, Resampler, make_sampler, 
 
 
 class Inputs:
-    """The rows of a table as one model takes them.
+    """The rows of a table in the form that one model takes.
 
     `fold_of` (n,) has the fold of each picture, or `LEFT_OUT`. Images of a `large` table, by default one that
-    `is_large`, are looked at only when they are taken; the features of any other are extracted once for all
-    cells of a process. `seconds` are what extracting the features of one image took.
+    `is_large`, are read only on use; for other tables, features are extracted once for all cells of a
+    process. `seconds` is the time for extracting the features of one image.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class Inputs:
         return found
 
     def view(self, rows: npt.NDArray[np.integer], resampler: Resampler = AS_THEY_ARE) -> Any:
-        """Return the same to train on: `MappedRows` of a large table where nothing needs all at once."""
+        """Return the rows for training: `MappedRows` for a large table if nothing needs all rows at once."""
         if self.large and _streams(self.spec, resampler):
             return MappedRows(self.table.pixels, rows)
         return self.take(rows)
 
 
 def _streams(spec: ModelSpec, resampler: Resampler) -> bool:
-    """Return whether a model reads its rows piece by piece, and no sampler looks at them."""
+    """Return whether a model reads its rows in pieces and no sampler uses their values."""
     return spec.streams and not resampler.looks_at_rows
 
 
@@ -72,36 +72,37 @@ def choose_training_rows(
     spec: ModelSpec,
     resampler: Resampler,
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Choose the training rows that a model is given, and note it where they are not all.
+    """Choose the training rows of a model, with a note if they are not all rows.
 
-    `train` are row numbers of the table, `labels` theirs. A sampler that looks at rows is given
-    `MOST_ROWS` at most, whatever the model. The rows chosen ascend, with every class in its share.
+    `train` has row numbers of the table, and `labels` their labels. A sampler that uses the values of rows
+    gets at most `MOST_ROWS`, whatever the model. The chosen rows are in ascending order, with the class
+    shares unchanged.
     """
     if len(train) <= MOST_ROWS:
         return train, ()
     if _streams(spec, resampler):
         return train, (
-            f"drew its batches from all {len(train):,} training rows, in as many steps as {MOST_ROWS:,} rows "
-            "ask for",
+            f"drew its batches from all {len(train):,} training rows, with the number of steps for "
+            f"{MOST_ROWS:,} rows",
         )
     chosen = train[stratified_subsample(labels, MOST_ROWS, resampler.seed)]
     note = (
-        f"trained on {len(chosen):,} of the {len(train):,} training rows, drawn at random from each class "
-        "before any sampler, for that many are held in memory"
+        f"trained on {len(chosen):,} of the {len(train):,} training rows, sampled at random from each class "
+        "before any sampler, to limit memory"
     )
     return chosen, (note,)
 
 
-#: Images of a large table whose features are extracted together.
+#: Images of a large table per batch of feature extraction.
 BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True, eq=False)
 class TableFeatures:
-    """The features of a table's images, NaN for those in no fold, and their cost.
+    """The features of the images of a table, NaN for images in no fold, and their cost.
 
-    Seconds are for one image: every cell is charged for all images that it uses, whichever cell came
-    first, so that costs of models can be compared.
+    The seconds are for one image: every cell is charged for all its images, whichever cell came first, so
+    that the costs of models can be compared.
     """
 
     values: npt.NDArray[np.floating]
@@ -113,15 +114,15 @@ def extract_table_features(
     extract: Callable[[Any, tuple[int, int, int]], Any],
     fold_of: npt.NDArray[np.integer],
 ) -> TableFeatures:
-    """Extract the features of the images that take part in folds, once in a process."""
-    # All in one go and in their own order: sums over other batches would differ in their last digit.
+    """Extract the features of the images in folds, once per process."""
+    # All at once and in order: sums over other batches would differ in the last digit.
     return _extract_once(table, extract, (fold_of != LEFT_OUT).tobytes())
 
 
 def extract_row_features(
     rows: MappedRows, extract: Callable[[Any, tuple[int, int, int]], Any], shape: tuple[int, int, int]
 ) -> npt.NDArray[np.floating]:
-    """Extract features block by block; memory beyond what is returned does not grow with their number."""
+    """Extract features block by block; memory beyond the result does not grow with their number."""
     values = np.zeros(0)
     for block in row_blocks(len(rows), BLOCK_ROWS):
         part = np.asarray(extract(np.asarray(rows[block]), shape))
@@ -146,10 +147,10 @@ def _extract_once(
 
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
-    """Rows to train on, with weights or positions where copies travel as these.
+    """Training rows, with copies represented by weights or positions where possible.
 
     `n_resampled` counts copies; `sample_indices` are positions among `rows`; `notes` say what the sampler
-    had to do otherwise than asked.
+    did differently from the request.
     """
 
     rows: npt.NDArray[Any]
@@ -160,12 +161,12 @@ class TrainingRows:
     sample_indices: npt.NDArray[np.integer] | None = None
 
     def class_mix(self, n_classes: int) -> npt.NDArray[np.float64]:
-        """Return the weight of each class, shape (k,): its rows, or the sum of their weights."""
+        """Return the weight of each class, shape (k,): its number of rows, or the sum of their weights."""
         labels = self.labels if self.sample_indices is None else self.labels[self.sample_indices]
         return np.bincount(labels, self.weights, minlength=n_classes).astype(float)
 
     def train(self, classifier: Any, **more: Any) -> None:
-        """Fit a classifier on these rows, with whatever more its ``fit`` takes."""
+        """Fit a classifier on these rows, with any additional arguments of its ``fit``."""
         if self.weights is not None:
             more["sample_weight"] = self.weights
         if self.sample_indices is not None:
@@ -178,7 +179,7 @@ def resample_rows(
 ) -> TrainingRows:
     """Apply a sampler, or ``class_weight``, to training rows of shape (n, features).
 
-    Where the model allows it, copies travel as weights or as sample indices.
+    If the model allows it, copies are represented by weights or sample indices.
     """
     result = resampler.resample(rows, labels)
     if result is None:
@@ -213,12 +214,12 @@ def resample_all(table: PixelTable, rows: npt.NDArray[np.int64], sampler: str, s
 def subsample_resampled(
     training: TrainingRows, old_rows: npt.NDArray[Any], most: int | None, seed: int
 ) -> TrainingRows:
-    """Subsample the rows that a sampler added, each weighing as many as it stands for, and note it.
+    """Subsample the rows that a sampler added, each weighted by the number it represents, with a note.
 
-    The sample estimates without bias what all of them would add to a loss; the original rows, `old_rows`,
-    all stay. Only samplers that return these first and new rows after them, as those of imbalanced-learn
-    that interpolate do, are looked at. At most `most` new rows of each class remain; ``n_resampled`` and the
-    class mix do not change.
+    The sample gives an unbiased estimate of their total contribution to a loss; the original rows,
+    `old_rows`, all stay. This applies only to samplers that return the original rows first and new rows after
+    them, like the interpolating samplers of imbalanced-learn. At most `most` new rows of each class remain;
+    ``n_resampled`` and the class mix do not change.
     """
     n_old, n = len(old_rows), len(training.rows)
     plain = training.weights is None and training.sample_indices is None
@@ -234,17 +235,18 @@ def subsample_resampled(
     chosen.sort()
     stands_for = (counts / np.clip(counts, 1, most))[training.labels[chosen]]
     note = (
-        f"trained on {len(chosen) - n_old:,} of the {n - n_old:,} rows that the sampler made, drawn at "
-        "random from each class, each weighing as many as it stands for"
+        f"trained on {len(chosen) - n_old:,} of the {n - n_old:,} rows made by the sampler, sampled at "
+        "random from each class and weighted by the number that they represent"
     )
     return _take(training, chosen, np.where(chosen < n_old, 1.0, stands_for), note)
 
 
 def subsample(training: TrainingRows, most_pair: int | None, seed: int) -> TrainingRows:
-    """Subsample training rows where a model takes no more, and note it.
+    """Subsample training rows to the limit of a model, with a note.
 
-    `most_pair` is how many rows the two largest classes may have together. Every class keeps its share of the
-    weight: rare rows that weigh much all stay, and frequent ones go. ``n_resampled`` does not change.
+    `most_pair` limits the rows of the two largest classes together. Every class keeps its share of the
+    weight: rare rows with a large weight all stay, and frequent ones are dropped. ``n_resampled`` does not
+    change.
     """
     counts = np.bincount(training.labels)
     pair = int(np.sort(counts)[-2:].sum())
@@ -257,12 +259,12 @@ def subsample(training: TrainingRows, most_pair: int | None, seed: int) -> Train
     weights = None
     if training.weights is not None:
         weights = training.weights[chosen]
-        # The classes weigh among each other what they did, and a row on average what it did.
+        # The relative weights of the classes and the mean weight of a row stay the same.
         left = np.bincount(labels, weights, minlength=len(counts))
         weights = weights * (shares / np.maximum(left, 1e-12) * len(chosen) / n)[labels]
     note = (
-        f"trained on {len(chosen):,} of the {n:,} training rows, drawn at "
-        "random from each class, for the model takes no more"
+        f"trained on {len(chosen):,} of the {n:,} training rows, sampled at "
+        "random from each class, because the model takes no more"
     )
     return _take(training, chosen, weights, note)
 
@@ -278,9 +280,9 @@ def _take(
 
 
 def stratified_subsample(labels: npt.NDArray[np.int64], most: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return ascending indices of a subsample in which every class keeps its share, and at least one row.
+    """Return ascending indices of a subsample in which every class keeps its share and at least one row.
 
-    All indices where there are no more rows than `most`.
+    Returns all indices if there are at most `most` rows.
     """
     if len(labels) <= most:
         return np.arange(len(labels))
@@ -291,7 +293,7 @@ def stratified_subsample(labels: npt.NDArray[np.int64], most: int, seed: int) ->
 def _sample_each_class(
     labels: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], seed: int
 ) -> npt.NDArray[np.int64]:
-    """Sample a number of the rows of each class; ascending indices."""
+    """Sample a given number of rows from each class; return ascending indices."""
     rng = np.random.default_rng(seed)
     own = [rng.permutation(np.flatnonzero(labels == code))[:size] for code, size in enumerate(sizes)]
     return np.sort(np.concatenate(own))
@@ -300,7 +302,7 @@ def _sample_each_class(
 def _allot(
     counts: npt.NDArray[np.integer], shares: npt.NDArray[np.floating], most: int
 ) -> npt.NDArray[np.int64]:
-    """Divide `most` rows among classes by their shares; what a class does not have, the others get."""
+    """Divide `most` rows among classes by their shares; the others get what a class cannot fill."""
     sizes = np.zeros(len(counts), dtype=np.int64)
     open_classes = counts > 0
     while open_classes.any():

@@ -1,10 +1,10 @@
-"""Labels that the models of a run doubt: confident learning on held-out probabilities.
+"""Doubtful labels: confident learning on held-out probabilities.
 
 Northcutt, Jiang & Chuang, "Confident learning: estimating uncertainty in dataset labels", Journal of
-Artificial Intelligence Research 70 (2021). A class is claimed for a picture where its probability is at least
-what it is on average on the pictures of that class; so a rare class, of which models are rarely sure, is
-held to its own measure. The list is in the order of the label's own probability, which found flipped labels
-better than margins to the suggested class did (`experiments/benchmarks/label_audit.py`).
+Artificial Intelligence Research 70 (2021). A class is claimed for a picture if its probability is at least
+its average over the pictures of that class. The threshold thus adapts to rare classes, which models predict
+with less confidence. The list is ordered by the probability of the label, which found flipped labels better
+than the margin to the suggested class did (`experiments/benchmarks/label_audit.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 
 from skinmnist.experiment.cells import CellResult
 
-#: Doubted labels whose pictures a run keeps.
+#: Number of doubted labels whose pictures a run stores.
 MOST_DOUBTED = 24
 AUDIT_COLUMNS = ("row", "label", "suggested", "p_label", "p_suggested", "doubted")
 
@@ -25,21 +25,21 @@ AUDIT_COLUMNS = ("row", "label", "suggested", "p_label", "p_suggested", "doubted
 def audit_labels(
     labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return the class that speaks most against each label, and whether the label is doubted.
+    """Return the strongest alternative to each label, and whether the label is doubted.
 
     Parameters
     ----------
     labels : ndarray of shape (n,), int
-        Codes as given.
+        Given codes.
     probabilities : ndarray of shape (n, k)
-        Of models that have not been trained on the picture.
+        From models that were not trained on the picture.
 
     Returns
     -------
     suggested : ndarray of shape (n,), int64
-        The likeliest of the classes that are claimed; where none but the label is, the likeliest other one.
+        The likeliest claimed class; if no class other than the label is claimed, the likeliest other class.
     doubted : ndarray of shape (n,), bool
-        Where a class is claimed, and the likeliest claimed one is not the label.
+        True if some class is claimed and the likeliest claimed one is not the label.
 
     Examples
     --------
@@ -63,9 +63,9 @@ def audit_labels(
 def mean_probabilities(
     results: Sequence[CellResult],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return held-out rows, ascending, their labels, and their probabilities averaged over cells.
+    """Return held-out rows in ascending order, their labels, and their probabilities averaged over cells.
 
-    Cells without a sampler count, where there are any: samplers distort probabilities on purpose.
+    If there are cells without a sampler, only these count, because samplers distort probabilities.
     """
     plain = [result for result in results if result.cell.sampler == "none"] or list(results)
     rows = np.concatenate([result.rows for result in plain])
@@ -79,9 +79,9 @@ def mean_probabilities(
 
 
 def label_audit(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
-    """List all held-out rows, the most suspicious label first: `AUDIT_COLUMNS`.
+    """List all held-out rows, the most suspicious label first, with `AUDIT_COLUMNS`.
 
-    Empty where no cell has finished.
+    The list is empty if no cell has finished.
     """
     if not results:
         return pd.DataFrame(columns=list(AUDIT_COLUMNS))

@@ -1,4 +1,4 @@
-"""Scores of predictions; each is computed from held-out probabilities and decisions alone."""
+"""Scores of predictions, computed only from held-out probabilities and decisions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ECE_BINS = 15
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """The held-out predictions of one cell, which every metric is computed from.
+    """The held-out predictions of one cell, the input of every metric.
 
     Attributes
     ----------
     labels, predicted : ndarray of shape (m,), int64
-        Codes of the true and of the predicted classes.
+        Codes of the true and the predicted classes.
     probabilities : ndarray of shape (m, k), float64
-        Their rows sum to 1.
+        Rows sum to 1.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class HeldOut:
 
     @cached_property
     def areas(self) -> npt.NDArray[np.float64]:
-        """Area under the ROC curve and average precision of each class that has both sides, shape (c, 2)."""
+        """Area under the ROC curve and average precision of each class that is not constant, shape (c, 2)."""
         truths = [self.labels == code for code in range(self.probabilities.shape[1])]
         return np.array(
             [
@@ -63,14 +63,14 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Metric:
-    """One score: what it means, and how it is computed.
+    """A score: its meaning and computation.
 
     Attributes
     ----------
     title : str
         One sentence, for tables and hover texts.
     compute : callable
-        `HeldOut` -> float; None where these predictions cannot give the score.
+        Takes a `HeldOut` and returns a float, or None if the score is undefined for these predictions.
     lower_is_better : bool
 
     Examples
@@ -120,8 +120,8 @@ def score(
 ) -> dict[str, float]:
     """Score the held-out predictions of one cell; the rows of probabilities (m, k) sum to 1.
 
-    A score that these predictions cannot give is absent: the recall of a class that is not among the
-    labels, the precision of a class that was never predicted.
+    Undefined scores are absent: the recall of a class that is not among the labels, and the precision of a
+    class that is never predicted.
 
     Examples
     --------
@@ -157,7 +157,7 @@ def confusion_matrix(
 
 
 def macro_f1(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Return the macro-F1 of confusion counts (..., k, k), over the classes that are true or predicted.
+    """Return the macro-F1 of confusion counts (..., k, k), over the classes that occur as true or predicted.
 
     Examples
     --------
@@ -171,7 +171,7 @@ def macro_f1(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
 
 
 def balanced_accuracy(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Return the mean recall of confusion counts (..., k, k), over the classes that are true.
+    """Return the mean recall of confusion counts (..., k, k), over the classes that occur as true.
 
     Examples
     --------
@@ -188,7 +188,7 @@ def _mean_over(values: npt.NDArray[np.float64], which: npt.NDArray[np.bool_]) ->
 
 
 def _correlation(counts: npt.NDArray[np.integer]) -> float:
-    """Return Matthews' correlation for several classes (Gorodkin 2004); 0 where an answer never varies."""
+    """Return the Matthews correlation for several classes (Gorodkin 2004); 0 for constant predictions."""
     true, called, n = counts.sum(axis=1), counts.sum(axis=0), int(counts.sum())
     covariance = n * int(np.trace(counts)) - int(true @ called)
     spread = float(n**2 - int(true @ true)) * float(n**2 - int(called @ called))
@@ -196,7 +196,7 @@ def _correlation(counts: npt.NDArray[np.integer]) -> float:
 
 
 def _log_loss(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> float:
-    """Return the mean negative log-probability of the true class; less than 2.2e-16 counts as that."""
+    """Return the mean negative log-probability of the true class, with probabilities of at least 2.2e-16."""
     of_true = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(of_true, np.finfo(np.float64).eps)).mean())
 
@@ -209,8 +209,8 @@ def _brier(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
 def ranking_areas(truth: npt.NDArray[np.bool_], values: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Return the area under the ROC curve and the average precision, from one sort.
 
-    scikit-learn's two functions give the same, but spend most of a report's time on validating their
-    input. `truth` holds both values; equal values share one threshold.
+    The two functions of scikit-learn give the same values but would spend most of the time of a report on
+    input validation. `truth` must contain both values; equal values share one threshold.
 
     Examples
     --------
@@ -231,14 +231,14 @@ def _mean_area(place: int, held_out: HeldOut) -> float | None:
     return float(np.mean(areas)) if len(areas) else None
 
 
-#: The metrics of every run, in the order of ``scores.csv``. To add one is to add an entry.
+#: The metrics of every run, in the order of ``scores.csv``. To add one, add an entry.
 METRICS = {
     "accuracy": Metric(
-        "Share of pictures predicted correctly; high even for always the same answer.",
+        "Share of pictures predicted correctly; high even for a constant prediction.",
         lambda held_out: np.trace(held_out.counts) / len(held_out.labels),
     ),
     "balanced_accuracy": Metric(
-        "Mean of the recalls of the classes: every class counts the same.",
+        "Mean of the recalls of the classes, which all count the same.",
         lambda held_out: float(balanced_accuracy(held_out.counts)),
     ),
     "macro_f1": Metric(
@@ -273,15 +273,15 @@ METRICS = {
     ),
 }
 
-#: What each score means, for tables, hover texts and the README.
+#: The meaning of each score, for tables and hover texts.
 METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
 
-#: Scores for which less is better.
+#: Scores for which lower is better.
 LOWER_IS_BETTER = frozenset(name for name, metric in METRICS.items() if metric.lower_is_better)
 
 
 def metric_names(class_names: Sequence[str]) -> list[str]:
-    """Every metric in the order of ``scores.csv``.
+    """Return the names of all metrics, in the order of ``scores.csv``.
 
     Examples
     --------
@@ -295,9 +295,9 @@ def metric_names(class_names: Sequence[str]) -> list[str]:
 def score_predictions(
     predictions: pd.DataFrame, class_names: Sequence[str], more: Mapping[str, Metric] | None = None
 ) -> pd.DataFrame:
-    """Score every cell of ``predictions.csv.gz``, in its order; the columns are those of ``scores.csv``.
+    """Score every cell of ``predictions.csv.gz``, in order, with the columns of ``scores.csv``.
 
-    Metrics beyond those of every run, `more`, follow these.
+    The additional metrics `more` follow those of every run.
     """
     import pandas as pd
 
@@ -320,7 +320,7 @@ def score_predictions(
 
 
 def mean_scores(cells: Sequence[Mapping[str, float]], names: Iterable[str]) -> dict[str, float]:
-    """Return the mean of each of some scores over cells, where every one of them has it."""
+    """Return the means of the named scores over cells, for scores that all cells have."""
     return {
         name: float(np.mean([scores[name] for scores in cells]))
         for name in names
@@ -329,7 +329,7 @@ def mean_scores(cells: Sequence[Mapping[str, float]], names: Iterable[str]) -> d
 
 
 def best_pair(scores: pd.DataFrame) -> tuple[str, str] | None:
-    """Return the sampler and the model with the highest mean macro-F1 over folds; of equals, the first."""
+    """Return the sampler and model with the highest mean macro-F1 over folds; the first in case of a tie."""
     means = scores[scores["metric"] == "macro_f1"].groupby(["sampler", "model"], sort=False)["value"].mean()
     if means.empty:
         return None

@@ -1,4 +1,4 @@
-"""What a run will do, decided before anything is trained, and how long it is expected to take."""
+"""The plan of a run, made before any training, and the estimate of its time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, Split, assign_fold
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 
-#: Where predictions are computed: a change there, or in what these import, makes stored cells stale.
+#: The modules that compute predictions; a change in these or their imports makes stored cells stale.
 _COMPUTING = tuple(f"skinmnist.experiment.{name}" for name in ("fit_cell", "fusion", "grid"))
 
 
@@ -37,10 +37,9 @@ _COMPUTING = tuple(f"skinmnist.experiment.{name}" for name in ("fit_cell", "fusi
 class Plan:
     """A run before it starts.
 
-    `cells` stand in the order of the tables; `notes` have one sentence for each pair that is not planned.
-    `identity` digests the protocol, the code, the library versions and the precision of networks.
-    `fusion` adds clinical columns to finished cells, where any were asked for; `cv` says where given folds
-    come from.
+    `cells` are in table order; `notes` have one sentence for each pair that is not planned. `identity`
+    digests the protocol, the code, the library versions and the precision of networks. `fusion` adds clinical
+    columns to finished cells, if any were requested; `cv` gives the origin of given folds.
     """
 
     cells: tuple[Cell, ...]
@@ -55,7 +54,7 @@ class Plan:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What identifies the user's own models and samplers, and models with clinical columns, by name."""
+        """Fingerprints, by name, of the user's own models and samplers and of models with clinical columns."""
         models = {name: spec.fingerprint for name, spec in self.task.models.items()}
         samplers = {name: sampler.fingerprint for name, sampler in self.task.samplers.items()}
         fused = {}
@@ -65,7 +64,7 @@ class Plan:
 
     @property
     def models(self) -> dict[str, ModelInfo]:
-        """What a report needs to know of each model, and of each with clinical columns."""
+        """The details of each model, with and without clinical columns, for a report."""
         described = {}
         for name, spec in self.task.models.items():
             described[name] = ModelInfo(spec.title, spec.features.space)
@@ -76,7 +75,7 @@ class Plan:
         return described
 
     def expected_seconds(self, table: PixelTable) -> dict[Cell, float]:
-        """Guess the wall seconds of every cell that is trained."""
+        """Estimate the wall seconds of every trained cell."""
         taking_part = table.labels[self.task.folds[0] != LEFT_OUT]
         counts = np.bincount(taking_part, minlength=len(table.class_names))
         return {
@@ -99,9 +98,9 @@ def make_plan(
     rows: npt.NDArray[np.int64] | None,
     clinical: Iterable[str] = (),
 ) -> Plan:
-    """Resolve names, assign folds and cross the grid; the parameters are those of `run_comparison`.
+    """Resolve names, assign folds and cross the grid, with the parameters of `run_comparison`.
 
-    Given folds take the place of `folds`, `repeats` and `rows`.
+    Given folds replace `folds`, `repeats` and `rows`.
     """
     if not 0 <= seed < 2**31:
         raise InputError(f"received seed {seed}; expected a whole number from 0 to {2**31 - 1}")
@@ -109,7 +108,7 @@ def make_plan(
     found_models = resolve_models(models)
     clash = found_samplers.keys() & found_models.keys()
     if clash:
-        raise InputError(f"received {sorted(clash)[0]!r} as a sampler and as a model; rename one of them")
+        raise InputError(f"received {sorted(clash)[0]!r} as both a sampler and a model; rename one of them")
     columns = choose_columns(table, clinical)
     found = find_split(table, split, repeats, rows)
     given = found if isinstance(found, GivenFolds) else _drawn_folds(table, folds, repeats, found, seed, rows)
@@ -122,7 +121,7 @@ def make_plan(
         split=given.split,
         seed=seed,
         rows=int(np.count_nonzero(fold_of[0] != LEFT_OUT)),
-        # Repeat 0 shows which rows take part, but where every repeat has given folds of its own.
+        # Repeat 0 shows which rows are used, unless every repeat has its own given folds.
         assignment=hashlib.sha256((fold_of if varies else fold_of[0]).tobytes()).hexdigest()[:16],
     )
     give_back(table.pixels)
@@ -167,11 +166,11 @@ def _drawn_folds(
 
 
 def environment() -> dict[str, str]:
-    """Return what, beside the protocol, decides a cell's bytes: versions, code, precision of networks."""
+    """Return what determines a cell besides the protocol: versions, code, precision of networks."""
     return {**versions(), "code": code_digest(*_COMPUTING), "precision": choose_precision("auto")}
 
 
-#: The size that `Cost.seconds` was measured at: training rows of a fold, and columns.
+#: The table size for which `Cost.seconds` was measured: training rows of a fold, and columns.
 _REFERENCE_ROWS, _REFERENCE_COLUMNS = 8012, 2352
 
 
@@ -182,24 +181,24 @@ def expected_seconds(
     columns: int,
     folds: int,
 ) -> float:
-    """Guess a cell's wall seconds from its model's measured cost and the rows that its sampler makes.
+    """Estimate the wall seconds of a cell from the cost of its model and the rows made by its sampler.
 
-    Only ratios between cells matter: what has been measured replaces the guess as a run goes on.
+    Only ratios between cells matter: measured times replace the estimates during a run.
     """
     rows = min(float(class_counts.sum()) * (folds - 1) / folds, MOST_ROWS)
     over = any(part in cell.sampler for part in ("Over", "SMOTE", "ADASYN"))
     if spec.copies_as_weights and cell.sampler == "RandomOverSampler":
-        over = False  # Copies travel as weights: there are no more rows than before.
+        over = False  # Copies are represented by weights, so there are no additional rows.
     growth = float(class_counts.max()) * len(class_counts) / float(class_counts.sum()) if over else 1.0
     size = (rows / _REFERENCE_ROWS) * max(columns / _REFERENCE_COLUMNS, 0.15)
     return 0.2 + spec.cost.seconds * size * growth**spec.cost.growth
 
 
 class Remaining:
-    """The expected wall seconds of the cells that are left, corrected by those that are done.
+    """The expected wall seconds of the remaining cells, corrected by those of finished cells.
 
-    A pair of sampler and model that has been measured goes by its own mean. The guesses of the others are
-    scaled by how far off they were so far: for the same model, or else for all.
+    A pair of sampler and model with finished cells uses their mean. The estimates of the others are scaled by
+    the ratio of measured to estimated times so far, for the same model or else for all.
     """
 
     def __init__(
@@ -210,19 +209,19 @@ class Remaining:
         self._started: dict[Cell, float] = {}
 
     def running(self, cells: Iterable[Cell]) -> None:
-        """Take note of all cells that run now."""
+        """Record the running cells."""
         now = self.clock()
         self._started = {cell: self._started.get(cell, now) for cell in cells}
 
     def finished(self, cell: Cell, seconds: float) -> None:
-        """Take note of a finished cell."""
+        """Record a finished cell."""
         self._started.pop(cell, None)
         self._measured[cell] = seconds
 
     def seconds(self, left: Iterable[Cell]) -> float | None:
         """Return the expected wall seconds, or None before anything was measured.
 
-        What runs goes on; each of the others, in their order, goes to the worker that is free first.
+        Running cells continue; each of the others, in order, goes to the worker that is free first.
         """
         if not self._measured:
             return None

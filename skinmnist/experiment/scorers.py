@@ -1,6 +1,6 @@
-"""Metrics that are asked for: names of this package, of plugins and of scikit-learn, functions and scorers.
+"""Requested metrics: names from this package, plugins and scikit-learn, functions and scorers.
 
-Each is computed from stored predictions; what needs the model or its decision values is refused.
+They are computed from stored predictions; metrics that need the model or its decision values are refused.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from skinmnist.names import known_spelling, unknown_name
 from skinmnist.plugins import find_plugins
 from skinmnist.text import is_name, one_line, shown
 
-#: What scikit-learn calls the argument of its functions that takes probabilities.
+#: Names of the probability argument in scikit-learn functions.
 _PROBABILITIES = ("y_score", "y_proba", "y_prob", "probabilities")
 
 
 def resolve_metrics(asked: Any, class_names: Sequence[str]) -> dict[str, Metric]:
-    """Return the metrics that are asked for beyond those of every run, by name.
+    """Return the requested metrics beyond those of every run, by name.
 
     Parameters
     ----------
     asked : str, callable, Metric, iterable of these, or mapping of str to these
-        Names of `METRICS`, of plugins, or of scikit-learn's scorers; functions ``f(y_true, y_pred)`` or
-        ``f(y_true, y_score)``, such as those of `sklearn.metrics`; scorers of ``make_scorer``. A function of
-        three arguments gets labels, predicted classes and probabilities.
+        Names in `METRICS`, of plugins, or of scikit-learn scorers; functions ``f(y_true, y_pred)`` or
+        ``f(y_true, y_score)``, such as those in `sklearn.metrics`; scorers from ``make_scorer``. A function
+        with three arguments gets labels, predicted classes and probabilities.
     class_names : sequence of str
-        Functions get them as labels, or whole numbers where all names are such. Columns of probabilities are
-        in sorted order of the labels; of two classes, a ``y_score`` is that of the second.
+        Functions get these as labels, or as whole numbers if all names are whole numbers. Probability columns
+        are in sorted order of the labels; for two classes, ``y_score`` is that of the second.
 
     Raises
     ------
     InputError
-        For an unknown name, and for what stored predictions cannot give.
+        For an unknown name, and for a metric that cannot be computed from stored predictions.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def resolve_metrics(asked: Any, class_names: Sequence[str]) -> dict[str, Metric]
                 found[spelt if name == value else name] = _by_name(spelt, class_names)
         elif name in found or name in own or name in get_scorer_names():
             raise InputError(
-                f"received a metric of your own as {name!r}, which is taken; name it in a dict: "
+                f"received your own metric as {name!r}, but the name is taken; rename it in a dict: "
                 f"metrics={{'my_{name}': ...}}"
             )
         else:
@@ -85,7 +85,7 @@ def _spelling(name: str, own: Sequence[str]) -> str:
 
 
 def _name_of(thing: Any) -> str:
-    """Return the name of a function; of a scorer, that of the function it was made of."""
+    """Return the name of a function; for a scorer, that of its function."""
     if isinstance(thing, str):
         return thing
     made_of = re.match(r"make_scorer\((\w+)", one_line(repr(thing)))
@@ -106,7 +106,7 @@ def _as_metric(name: str, value: Any, class_names: Sequence[str]) -> Metric:
     computed = _Computed(value, _labels_like(class_names))
     try:
         result = computed.value(_trial(len(class_names)))
-    except Exception as error:  # A function of the user's own may raise anything.
+    except Exception as error:  # The user's own function may raise anything.
         raise InputError(
             f"metric {name!r} cannot be computed from stored predictions of {len(class_names)} classes "
             f"({one_line(str(error))})"
@@ -115,26 +115,26 @@ def _as_metric(name: str, value: Any, class_names: Sequence[str]) -> Metric:
         raise InputError(f"metric {name!r} returned no number; expected f(y_true, y_pred) -> float")
     lines = (inspect.getdoc(value) or "").splitlines() if inspect.isroutine(value) else []
     title = one_line(lines[0]) if lines else f"The scorer {name} of scikit-learn; higher is better."
-    # Functions of scikit-learn that end so are to be minimised; its scorers are to be maximised.
+    # scikit-learn functions with these endings are minimised; its scorers are maximised.
     return Metric(title, computed, inspect.isroutine(value) and name.endswith(("_loss", "_error")))
 
 
 @dataclass(frozen=True)
 class _Computed:
-    """A function or scorer, called with labels as the user knows them."""
+    """A function or scorer, called with the labels of the user."""
 
     function: Callable[..., Any]
     labels: npt.NDArray[Any]
 
     def __call__(self, held_out: HeldOut) -> float | None:
-        """Return the score; None where these predictions cannot give it, as without one of the classes."""
+        """Return the score, or None if it is undefined for these predictions, as when a class is missing."""
         try:
             return self.value(held_out)
-        except Exception:  # What it was tried with before the run had every class.
+        except Exception:  # It worked in the trial before the run, which had every class.
             return None
 
     def value(self, held_out: HeldOut) -> float | None:
-        """Return the score, or None where it is no finite number; raise what the function raises."""
+        """Return the score, or None if it is not finite; exceptions of the function propagate."""
         true, predicted = self.labels[held_out.labels], self.labels[held_out.predicted]
         order = np.argsort(self.labels, kind="stable")
         probabilities = held_out.probabilities[:, order]
@@ -155,7 +155,7 @@ class _Computed:
 
 
 def _arguments(function: Callable[..., Any]) -> tuple[list[str], int]:
-    """Return the positional arguments of a function, and how many it needs; none where it does not tell."""
+    """Return the positional arguments of a function and how many are required; empty if unknown."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (ValueError, TypeError):
@@ -167,7 +167,7 @@ def _arguments(function: Callable[..., Any]) -> tuple[list[str], int]:
 
 
 class _Answered(ClassifierMixin, BaseEstimator):
-    """What a scorer takes for a fitted classifier: it gives the stored answers."""
+    """A stand-in for a fitted classifier that returns the stored predictions to a scorer."""
 
     def __init__(self, classes: Any, predicted: Any, probabilities: Any) -> None:
         self.classes, self.predicted, self.probabilities = classes, predicted, probabilities
@@ -183,14 +183,14 @@ class _Answered(ClassifierMixin, BaseEstimator):
 
 
 def _labels_like(class_names: Sequence[str]) -> npt.NDArray[Any]:
-    """Return class names as the user's labels: whole numbers where all of them are."""
+    """Return class names as the labels of the user, as whole numbers if all of them are."""
     if all(re.fullmatch(r"-?\d{1,15}", name) for name in class_names):
         return np.array([int(name) for name in class_names])
     return np.array(class_names)
 
 
 def _trial(n_classes: int) -> HeldOut:
-    """Return answers of every class, some of them wrong, to try a metric before anything is trained."""
+    """Return predictions for every class, some of them wrong, to try a metric before training."""
     labels = np.arange(6 * n_classes) % n_classes
     probabilities = np.random.default_rng(0).dirichlet(np.ones(n_classes), len(labels))
     probabilities = (probabilities + np.eye(n_classes)[labels]) / 2

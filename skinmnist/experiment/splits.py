@@ -1,4 +1,4 @@
-"""Which rows are held out when: stratified folds, by lesion where lesions are known, and inner folds."""
+"""Splits: stratified folds, by lesion if lesions are known, and inner folds."""
 
 from __future__ import annotations
 
@@ -19,29 +19,28 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.text import one_line, shown
 
-#: How folds come about. Of a holdout, and of given pairs that are no cross-validation, only fold 0 is held
-#: out.
+#: Kinds of splits. In a holdout, and in given pairs that are not a cross-validation, only fold 0 is held out.
 Split = Literal["lesion", "image", "holdout", "given", "given holdout"]
 
 _PLURALS = {"row": "rows", "lesion": "lesions", "group of pictures": "groups of pictures"}
-#: The fold number of a row that takes no part.
+#: The fold number of an unused row.
 LEFT_OUT = -1
 DEFAULT_FOLDS = 5
-#: That of a row which a training may be monitored or tuned by: never trained on, and never reported.
+#: That of a validation row for monitoring and tuning: never trained on and never reported.
 VALIDATION = -2
-#: That of a row which every fold trains on.
+#: That of a row that every fold trains on.
 ALWAYS_TRAINED = -3
-#: Folds of a cross-validation, and pairs of a training and a test part, at most.
+#: Most folds of a cross-validation, and most pairs of training and test parts.
 MOST_FOLDS, MOST_PAIRS = 100, 1000
 
 Rows = npt.NDArray[np.int64]
 
 
 def choose_split(table: PixelTable, split: str | None) -> Split:
-    """Return the split to use: by lesion wherever lesions are known, unless asked otherwise.
+    """Return the split to use: by lesion if lesions are known, unless requested otherwise.
 
-    A holdout parts training and test once, by lesion wherever lesions are known. InputError where a split
-    by lesion is asked of a table without lesion ids.
+    A holdout splits into training and test once, by lesion if lesions are known. InputError if a split by
+    lesion is requested for a table without lesion ids.
     """
     if split is None:
         return "image" if table.lesion_ids is None else "lesion"
@@ -53,7 +52,7 @@ def choose_split(table: PixelTable, split: str | None) -> Split:
         raise InputError(f"received split {split!r}; expected 'lesion', 'image' or 'holdout'")
     if table.lesion_ids is None:
         raise InputError(
-            f"a split by lesion was asked for, but table {table.name!r} has no lesion ids; "
+            f"a split by lesion was requested, but table {table.name!r} has no lesion ids; "
             "name its metadata with --metadata, or use --split image"
         )
     return "lesion"
@@ -69,16 +68,16 @@ def assign_folds(
     *,
     keep_copies: bool = False,
 ) -> npt.NDArray[np.int8]:
-    """Assign every row, or those of `rows`, to the fold that holds it out, for each repeat.
+    """Assign every row, or only `rows`, to the fold that holds it out, for each repeat.
 
-    Both splits are stratified by class. Repeat 0 uses `seed` itself. ``"lesion"`` keeps all pictures of a
-    lesion in one fold (`StratifiedGroupKFold`, fixed for shuffling in scikit-learn 1.8), ``"image"`` does
-    not (`StratifiedKFold`). ``"holdout"`` splits as ``"lesion"`` wherever lesions are known; only its
-    fold 0 is meant to be held out. With `keep_copies`, pictures of the very same pixels stay in one fold
-    under every split, as those of a table do that was oversampled before.
+    All splits are stratified by class. Repeat 0 uses `seed` itself. ``"lesion"`` keeps all pictures of a
+    lesion in one fold (`StratifiedGroupKFold`, fixed for shuffling in scikit-learn 1.8); ``"image"`` does not
+    (`StratifiedKFold`). ``"holdout"`` splits like ``"lesion"`` if lesions are known; only its fold 0 is meant
+    to be held out. With `keep_copies`, pictures with identical pixels stay in one fold under every split, for
+    tables that were already oversampled.
 
-    Returns the fold in which a row is held out, or `LEFT_OUT`, of shape
-    (repeats, n). InputError where a class has fewer rows, or fewer lesions, than there are folds.
+    Returns the fold in which each row is held out, or `LEFT_OUT`, shape (repeats, n). InputError if a class
+    has fewer rows, or fewer lesions, than there are folds.
     """
     if not 2 <= n_folds <= MOST_FOLDS:
         raise InputError(
@@ -104,12 +103,12 @@ def assign_folds(
 
 
 def training_rows(fold_of: npt.NDArray[np.integer], fold: int) -> npt.NDArray[np.bool_]:
-    """Return which rows a fold trains on: those of the other folds, and those that are always trained on."""
+    """Return the training rows of a fold: those of the other folds, and those that are always trained on."""
     return ((fold_of >= 0) & (fold_of != fold)) | (fold_of == ALWAYS_TRAINED)
 
 
 def _with_copies(groups: npt.NDArray[Any] | None, first: npt.NDArray[np.int64]) -> npt.NDArray[Any] | None:
-    """Join the groups that hold copies of one picture; `first` is as `first_copies` returns it."""
+    """Join the groups that hold copies of one picture; `first` comes from `first_copies`."""
     if (first == np.arange(len(first))).all():
         return groups
     if groups is None:
@@ -141,7 +140,7 @@ def _check_enough_of_each_class(
         count = int(of_class.sum()) if groups is None else len(np.unique(groups[of_class]))
         if count < n_folds:
             amount = f"{count} {what if count == 1 else _PLURALS[what]}"
-            advice = f"use --folds {count} or leave the class out" if count >= 2 else "leave the class out"
+            advice = f"use --folds {count} or remove the class" if count >= 2 else "remove the class"
             raise InputError(
                 f"class {name!r} (label {code}) of table {table.name!r} has {amount}, fewer than the "
                 f"{n_folds} folds; {advice}"
@@ -150,23 +149,23 @@ def _check_enough_of_each_class(
 
 @dataclass(frozen=True, eq=False)
 class GivenFolds:
-    """Folds that the user gives, in the layout of `assign_folds`.
+    """Given folds, in the layout of `assign_folds`.
 
     Attributes
     ----------
     fold_of : ndarray of shape (repeats, n), int8
-        The fold that holds out a row, or `LEFT_OUT`, `VALIDATION` or `ALWAYS_TRAINED`. Of a
-        cross-validation every fold is held out once. Any other pair is a repeat of its own, whose fold 0 is
+        The fold that holds out a row, or `LEFT_OUT`, `VALIDATION` or `ALWAYS_TRAINED`. In a
+        cross-validation, every fold is held out once. Any other pair is a separate repeat whose fold 0 is
         held out; the other folds are its training part.
     folds : int
-        Of each repeat.
+        Number of folds in each repeat.
     split : {"given", "given holdout"}
     origin : str
-        Where they come from, such as ``"StratifiedKFold(n_splits=3, random_state=None, shuffle=False)"``.
+        Their origin, such as ``"StratifiedKFold(n_splits=3, random_state=None, shuffle=False)"``.
     groups : tuple of str
-        Names of the parts that are held out, where they have some.
+        Names of the held-out parts, if they have names.
     notes : tuple of str
-        What a reader of the scores must know.
+        What readers of the scores must know.
     """
 
     fold_of: npt.NDArray[np.int8]
@@ -178,20 +177,20 @@ class GivenFolds:
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[Any], labels: npt.NDArray[np.int64], origin: str) -> GivenFolds:
-        """Lay out pairs of the row numbers of a training and of a test part.
+        """Make folds from pairs of row numbers: a training and a test part.
 
         Parameters
         ----------
         pairs : iterable of (array, array)
-            Row numbers, or masks of one value a row. They form a cross-validation where one set of test parts
-            after the other covers the same rows once, and each training part is all of the others.
+            Row numbers, or boolean masks. They form a cross-validation if successive sets of test parts cover
+            the same rows once, and each training part is the rest.
         labels : ndarray of shape (n,), int64
         origin : str
 
         Raises
         ------
         InputError
-            Where a part is empty, names no row, or trains without one of the classes, and where a row is in
+            If a part is empty or has invalid row numbers, if a training part lacks a class, or if a row is in
             both parts of a pair.
 
         Examples
@@ -225,15 +224,15 @@ class GivenFolds:
 
     @classmethod
     def from_cv(cls, cv: Any, table: PixelTable, rows: Rows | None = None, seed: int = 0) -> GivenFolds:
-        """Split a table, or those of its rows that take part, by a splitter of scikit-learn or by pairs.
+        """Split a table, or only `rows`, by a scikit-learn splitter or by pairs.
 
-        A splitter whose ``random_state`` is open gets `seed`. Its groups are the lesions.
+        A splitter whose ``random_state`` is None gets `seed`. Its groups are the lesions.
         """
         if isinstance(cv, type):
             raise InputError(f"received the class {cv.__name__} as cv; expected an object: {cv.__name__}()")
         if isinstance(cv, str) or not (hasattr(cv, "split") or isinstance(cv, Iterable)):
             raise InputError(
-                f"received {shown(cv)} as cv; expected a number of folds, a splitter of scikit-learn, or "
+                f"received {shown(cv)} as cv; expected a number of folds, a scikit-learn splitter, or "
                 "pairs of training and test rows"
             )
         if not hasattr(cv, "split"):
@@ -250,10 +249,10 @@ class GivenFolds:
                 pairs = list(_few(found, origin))
         except InputError:
             raise
-        except Exception as error:  # A splitter of the user's own may raise anything.
+        except Exception as error:  # The user's own splitter may raise anything.
             raise InputError(
                 f"{origin} cannot split table {table.name!r} ({one_line(str(error))}); use another splitter"
-                + ("" if groups is not None else ", or give groups where it needs them")
+                + ("" if groups is not None else ", or pass groups if it needs them")
             ) from None
         return cls.from_pairs(_in_table(pairs, rows), table.labels, origin)
 
@@ -267,26 +266,26 @@ def choose_folds(
     seed: int,
     rows: Rows | None,
 ) -> tuple[int, str | os.PathLike[str] | GivenFolds | None]:
-    """Return the number of folds, and the split or the folds that `cv` gives in its place."""
+    """Return the number of folds, and the split or the given folds of `cv` in its place."""
     if cv is None:
         return folds, split
     if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
         if folds not in (DEFAULT_FOLDS, cv):
-            raise InputError(f"received folds={folds} and cv={cv}, which are one argument; give one")
+            raise InputError(f"received folds={folds} and cv={cv}, which are one argument; pass only one")
         return int(cv), split
     other = {"folds": folds != DEFAULT_FOLDS, "repeats": repeats != 1, "split": split is not None}
     for name in (name for name, changed in other.items() if changed):
-        raise InputError(f"received cv and {name}; leave {name} out, for cv already says how rows are split")
+        raise InputError(f"received cv and {name}; drop {name}, because cv already defines the split")
     return folds, GivenFolds.from_cv(cv, table, rows, seed)
 
 
 def parts_of_size(share: float, n_train: int) -> int:
-    """Return as many parts as make the held-out one the share that it is, for tests that count on it."""
+    """Return the number of folds that corresponds to the held-out share, for tests that depend on it."""
     return int(np.clip(round(1 / share), 2, min(MOST_FOLDS, n_train + 1)))
 
 
 def spread(n_train: int, folds: int) -> npt.NDArray[np.int64]:
-    """Return fold numbers from 1 on for the rows of a training part, whose fold 0 is held out."""
+    """Return fold numbers, from 1, for the rows of a training part; fold 0 is held out."""
     return 1 + np.arange(n_train) * (folds - 1) // n_train
 
 
@@ -298,13 +297,13 @@ def _few(pairs: Iterable[Any], origin: str) -> Iterable[Any]:
 
 
 def _in_table(pairs: Iterable[Any], rows: Rows | None) -> Iterable[Any]:
-    """Turn positions among the rows that take part into row numbers of the table."""
+    """Turn positions among the used rows into row numbers of the table."""
     for pair in pairs:
         try:
             yield pair if rows is None else tuple(rows[np.asarray(part)] for part in pair)
         except (IndexError, TypeError):
             raise InputError(
-                f"received a pair in cv that names no rows: expected 0 to {len(rows or ()) - 1}"
+                f"received a pair in cv with invalid row numbers; expected 0 to {len(rows or ()) - 1}"
             ) from None
 
 
@@ -328,7 +327,7 @@ def _as_pair(pair: Any, labels: npt.NDArray[np.int64], where: str) -> tuple[Rows
         part = np.flatnonzero(part) if part.dtype == bool and part.shape == labels.shape else part
         if part.ndim != 1 or not len(part) or part.dtype.kind not in "iu":
             raise InputError(
-                f"the {name} part of {where} is empty or no list of row numbers; give one or more"
+                f"the {name} part of {where} is empty or not a list of row numbers; give at least one"
             )
         if part.min() < 0 or part.max() >= len(labels) or len(np.unique(part)) < len(part):
             raise InputError(
@@ -339,20 +338,20 @@ def _as_pair(pair: Any, labels: npt.NDArray[np.int64], where: str) -> tuple[Rows
     shared = np.intersect1d(found[0], found[1])
     if len(shared):
         raise InputError(
-            f"row {shared[0]} is in the training and in the test part of {where}; a test row must not be "
+            f"row {shared[0]} is in both the training and the test part of {where}; test rows must not be "
             "trained on"
         )
     missing = np.setdiff1d(labels, labels[found[0]])
     if len(missing):
         raise InputError(
             f"the training part of {where} has no row of class {missing[0]}; use a stratified splitter, or "
-            "leave the class out"
+            "remove the class"
         )
     return found[0], found[1]
 
 
 def _folds_of_cross_validation(pairs: list[tuple[Rows, Rows]], n: int) -> int:
-    """Return after how many pairs every row that takes part was tested once; 0 where that never happens."""
+    """Return the number of pairs after which every used row was tested once; 0 if that never happens."""
     everything = np.zeros(n, dtype=bool)
     everything[np.concatenate(pairs[0])] = True
     tested = np.zeros(n, dtype=np.int64)
@@ -375,10 +374,10 @@ def _folds_of_cross_validation(pairs: list[tuple[Rows, Rows]], n: int) -> int:
 def inner_folds(
     labels: npt.NDArray[np.int64], lesions: npt.NDArray[np.str_] | None, folds: int, seed: int
 ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Split training rows into at most so many folds, by lesion where lesions are known.
+    """Split training rows into at most `n_folds` folds, by lesion if lesions are known.
 
-    Returns positions of the rows trained on and left out, of those folds that train on every class;
-    ValueError where a class has fewer than two lesions.
+    Returns positions of the training and left-out rows for folds that train on every class; ValueError if a
+    class has fewer than two lesions.
     """
     classes = np.unique(labels)
     sizes = [
@@ -395,29 +394,29 @@ def inner_folds(
         if found:
             return found
     raise ValueError(
-        "this model learns from training lesions that are left out in turn, and a class has fewer than two "
-        "of them; use more folds, which leave more lesions to train on, or leave the class out"
+        "this model leaves out training lesions in turn, but a class has fewer than two "
+        "of them; use more folds, which leave more lesions to train on, or remove the class"
     )
 
 
-@lru_cache(maxsize=2)  # The cells of a fold split the same rows, and half a second is a tenth of a cell.
+@lru_cache(maxsize=2)  # The cells of a fold split the same rows, which would take a tenth of a cell.
 def _split(
     labels: tuple[int, ...], lesions: tuple[str, ...] | None, folds: int, seed: int
 ) -> tuple[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], ...]:
     groups = None if lesions is None else np.asarray(lesions)
     found = tuple(_splitter(groups, folds, seed).split(labels, np.asarray(labels), groups))
     for part in (part for both in found for part in both):
-        part.setflags(write=False)  # Several cells share them.
+        part.setflags(write=False)  # Shared by several cells.
     return found
 
 
 def draw_lesions(
     labels: npt.NDArray[np.int64], lesions: npt.NDArray[np.str_] | None, share: float, seed: int
 ) -> npt.NDArray[np.int64]:
-    """Sample a share of the lesions of every class; return the positions of their rows, in order.
+    """Sample a share of the lesions of every class; return the positions of their rows in order.
 
-    Rows are sampled one by one where `lesions` is None. The share is rounded down for each class: no
-    class loses its last lesion, and a rare one may have none in the sample.
+    Rows are sampled one by one if `lesions` is None. The share is rounded down for each class, so no class
+    loses its last lesion, and a rare class may have none in the sample.
     """
     random_state = np.random.default_rng(seed)
     units = np.arange(len(labels)) if lesions is None else lesions

@@ -1,4 +1,4 @@
-"""Training a model on all rows of a table, as the content of a model file."""
+"""Training a model on all rows of a table, for a model file."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ class TrainedModel:
     Attributes
     ----------
     content : bytes
-        Of its file.
+        The content of its file.
     notes : tuple of str
-        What had to be done otherwise than asked.
+        What was done differently from the request.
 
     Examples
     --------
@@ -79,18 +79,18 @@ class TrainedModel:
     _shape: tuple[int, int, int]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model file, from which `skinmnist.load_classifier` answers.
+        """Write the model file, for `skinmnist.load_classifier`.
 
         Raises
         ------
         InputError
-            Where the path is a folder, or holds a file that is no model.
+            If the path is a folder or a file that is not a model.
         """
         check_destination(Path(path))
         write_atomically(Path(path), self.content)
 
     def predict_proba(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return what the model in memory answers to pixel rows, and its file must answer, too.
+        """Return the probabilities of the model in memory for pixel rows; those of its file are the same.
 
         Examples
         --------
@@ -101,14 +101,14 @@ class TrainedModel:
 
 
 def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resampler]:
-    """Return short names, entry and sampler of a pair that can be trained and exported."""
+    """Return short names, registry entry and sampler of a pair that can be trained and exported."""
     [(model_name, spec)] = resolve_models([model]).items()
     [(sampler_name, resampler)] = resolve_samplers([sampler]).items()
     if spec.export is None:
         able = ", ".join(name for name, other in MODELS.items() if other.export)
         raise InputError(
             f"model {model!r} cannot be written to a model file; choose one of {able}, "
-            "or compare it with `python -m skinmnist.compare`"
+            "or use it in `python -m skinmnist.compare`"
         )
     if resampler.factory is None and not spec.takes(sampler_name):
         raise InputError(f"{model_name} cannot take {sampler_name}; choose another sampler, such as none")
@@ -116,10 +116,10 @@ def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resample
 
 
 def check_exportable(table: PixelTable) -> None:
-    """Refuse a table whose models could not be exported."""
+    """Refuse a table whose models cannot be exported."""
     *sides, channels = table.shape
     n, n_classes = len(table), len(table.class_names)
-    shape = f"2 to {MOST_SIDE} pixels along a side and 1 or 3 channels, so scale them"
+    shape = f"2 to {MOST_SIDE} pixels per side and 1 or 3 channels, so scale them"
     fits = 2 <= min(sides) <= max(sides) <= MOST_SIDE and channels in (1, 3)
     for received, expected, holds in (
         (f"pictures of {' x '.join(map(str, table.shape))}", shape, fits),
@@ -131,7 +131,7 @@ def check_exportable(table: PixelTable) -> None:
         (f"{n} pictures", f"at least {LEAST_ROWS}, so take a larger table", n >= LEAST_ROWS),
     ):
         if not holds:
-            raise InputError(f"received {received} to export a model of; expected {expected}")
+            raise InputError(f"received a table with {received}; a model file needs {expected}")
     for name in table.class_names:
         try:
             words(name, "class name", LONGEST_NAME)
@@ -142,27 +142,26 @@ def check_exportable(table: PixelTable) -> None:
 
 
 def default_file(table: PixelTable, model: str, sampler: str) -> Path:
-    """Return where a model is saved by default."""
+    """Return the default path of a model file."""
     return model_folder() / f"{table.name}-{model}-{sampler}{SUFFIX}"
 
 
 def check_destination(path: Path) -> None:
-    """Make the folder of a model file, and refuse a path that cannot be written or holds something else."""
+    """Make the folder of a model file; refuse a path that is not writable or is another kind of file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it, such as {path / 'lesion.skm'}")
     check_replaceable(path, is_model)
     if not os.access(path.parent, os.W_OK):
-        raise InputError(f"the folder {path.parent} cannot be written; name another file")
+        raise InputError(f"the folder {path.parent} is not writable; name another file")
 
 
 def train_model(
     table: PixelTable, model: str = "cnn", sampler: str = "none", seed: int = 0, cv: RunRecord | None = None
 ) -> TrainedModel:
-    """Train a model on all rows of a table, or on those that it takes, with a note.
+    """Train a model on all rows of a table, or on as many as it takes, with a note.
 
-    Lesions are left out only for what is learned from lesions left out: calibration, and the validation set
-    of early stopping.
+    Lesions are left out only for calibration and for the validation set of early stopping.
 
     Parameters
     ----------
@@ -170,9 +169,9 @@ def train_model(
     model, sampler : str
         As for `run_comparison`.
     seed : int
-        Everything random follows from it.
+        Seed of all randomness.
     cv : RunRecord, optional
-        A cross-validation of this very pair on this table: the scores that the model may claim.
+        A cross-validation of this pair on this table, with the scores that the model may claim.
 
     Returns
     -------
@@ -181,8 +180,7 @@ def train_model(
     Raises
     ------
     InputError
-        Where the model cannot be exported: before anything is trained, but for a model that has
-        grown too large.
+        If the model cannot be exported. This is checked before training, except for the size of the model.
 
     Examples
     --------
@@ -194,7 +192,7 @@ def train_model(
     check_exportable(table)
     model, spec, sampler, resampler = choose_pair(model, sampler)
     assert spec.export is not None
-    # As from a table of one fold that holds nothing out; no fold of a comparison has the same seeds.
+    # Like a single fold that holds nothing out; no fold of a comparison has the same seeds.
     sampler_seed, model_seed = (int(s >> 1) for s in np.random.SeedSequence(seed).generate_state(2))
     lesions = table.lesion_ids if choose_split(table, None) == "lesion" else None
     every = np.arange(len(table))
@@ -230,7 +228,7 @@ def train_model(
         content = encode_model(description, exported.answer, exported.arrays, novelty)
         if len(content) > MOST_BYTES:
             raise UnreadableError(f"it is larger than {MOST_BYTES:,} bytes")
-        # A file that is written must be readable.
+        # Every written file must be readable.
         decode_model(content)
     except UnreadableError as reason:
         raise InputError(
@@ -270,7 +268,7 @@ def _describe(table: PixelTable) -> dict[str, Any]:
 
 def _licence(table: PixelTable) -> str:
     if table.synthetic:
-        return "Trained on pictures drawn by skinmnist, on which nobody has rights."
+        return "Trained on synthetic pictures made by skinmnist, which are free of copyright."
     if tuple(table.class_counts) == facts.ROWS_PER_CLASS:
         return f"Trained on HAM10000, {facts.DATA_LICENCE}: no commercial use. {facts.DATA_CITATION}"
     return (

@@ -1,4 +1,4 @@
-"""Training: features, validation set, sampler, model, calibration; for a cell and for a saved model."""
+"""Training of a cell or saved model: features, validation set, sampler, model, calibration."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from skinmnist.resampling.registry import Resampler
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model after training, and how it came about.
+    """A model after training, with details of the training.
 
-    `labels` are those of the rows that the sampler was given, `training` what it made of them;
-    `training_mix` (k,) has the shares of the classes that the probabilities answer to; `notes` say what had
-    to be done otherwise than asked. Wall seconds are without imports.
+    `labels` belong to the rows given to the sampler, and `training` is its output. `training_mix` (k,) has
+    the class shares to which the probabilities refer. `notes` say what was done differently from the request.
+    Wall seconds exclude imports.
     """
 
     spec: ModelSpec
@@ -39,7 +39,7 @@ class Trained:
     fit_seconds: float
 
     def answer(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return probabilities (m, k); the largest decides. ValueError where the model gives none."""
+        """Return probabilities (m, k); the largest decides. ValueError for invalid probabilities."""
         fitted = self.fitted
         if fitted.features is not None:
             rows = fitted.features.transform(rows)
@@ -48,10 +48,10 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Rows, or features of them, that a training is monitored by in place of a share of its lesions.
+    """Rows, or their features, that monitor a training in place of a share of its lesions.
 
-    Where this `leaks`, because they are held out, that share is left out of training all the same: then only
-    what is monitored differs from an honest training.
+    If this `leaks`, because the rows are held out, that share is still left out of training, so that only
+    the monitored rows differ from an honest training.
     """
 
     rows: npt.NDArray[Any]
@@ -69,10 +69,10 @@ def fit_model(
     to_export: bool = False,
     validation: Validation | None = None,
 ) -> Trained:
-    """Train a model on pixel rows or features (n, columns), sampler included.
+    """Train a model on pixel rows or features (n, columns), including the sampler.
 
-    `resampler` has the seed of the cell; `lesions` are None where rows are split one by one.
-    With `validation`, a model with a validation set has these rows.
+    `resampler` has the seed of the cell; `lesions` are None if rows are split one by one. With `validation`,
+    a model with a validation set uses these rows.
     """
     seed, limits = resampler.seed, spec.limits
 
@@ -93,11 +93,11 @@ def fit_model(
         if some is not every:
             calibration_notes.add(
                 f"calibrated by classifiers of at most {limits.calibration_pair:,} rows of two classes, "
-                "drawn at random from each class, for the model takes no more"
+                "sampled at random from each class, because the model takes no more"
             )
         return some
 
-    # Made before the clock starts, for this imports the libraries.
+    # Before the clock starts, because this imports the libraries.
     classifier = build()
     transformer = spec.features.transformer(setting) if spec.features.transformer else None
     if resampler.factory:
@@ -136,7 +136,7 @@ def fit_model(
 
 
 class Clock:
-    """Wall seconds between one lap and the next."""
+    """Wall seconds between laps."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter()
@@ -165,7 +165,7 @@ def _split_validation(
     left_out = draw_lesions(labels, lesions, share, seed)
     if not len(left_out):
         raise ValueError(
-            f"too few lesions to validate on {share:.0%} of those of each class; give more, or choose a "
+            f"too few lesions to validate on {share:.0%} of those of each class; add lesions, or choose a "
             "model without a validation set"
         )
     trained = np.setdiff1d(np.arange(len(labels)), left_out)
@@ -185,13 +185,13 @@ def _probabilities(
             f"predict_proba returned the shape {given.shape}, expected {(len(rows), len(classes))}"
         )
     if not np.isfinite(given).all() or (given < 0).any() or (given.sum(axis=1) <= 0).any():
-        raise ValueError("predict_proba returned values that are no probabilities")
+        raise ValueError("predict_proba returned values that are not probabilities")
     probabilities = np.zeros((len(rows), n_classes))
     probabilities[:, classes] = given
     return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
-#: Halves rank rows as thirds do, within .001 of area under the curve, at less than half the cost.
+#: Halves rank rows like thirds, within .001 of the area under the curve, at less than half the cost.
 CALIBRATION_FOLDS = 2
 
 
@@ -204,12 +204,12 @@ def calibrate(
     mix: npt.NDArray[np.float64],
     seed: int,
 ) -> Any:
-    """Learn to turn decision values into probabilities; ValueError for a class of one lesion.
+    """Learn to turn decision values into probabilities; ValueError for a class with one lesion.
 
-    Each half of the training lesions is scored by a classifier (`make_classifier`) trained on the other,
-    which `resampled` makes of positions among `rows`. These rows are weighted to the class mix (k,) that
-    the final classifier is trained on, so that its probabilities answer to that mix, as those of any other
-    model do.
+    Each half of the training lesions is scored by a classifier (`make_classifier`) trained on the other half;
+    `resampled` makes its training rows from positions among `rows`. The scored rows are weighted to the class
+    mix (k,) of the training rows of the final classifier, so that its probabilities refer to that mix, as for
+    any other model.
     """
     decisions, true_labels = [], []
     for inner, outer in inner_folds(labels, lesions, CALIBRATION_FOLDS, seed):
@@ -229,14 +229,14 @@ def fit_calibration(
 ) -> Any:
     """Fit multinomial logistic regression of the class on decision values, (n,) or (n, values).
 
-    Platt's scaling (1999) for more than two classes: with the pairwise values of all classes as its input
-    it also repairs what one-against-one voting loses. The weights turn the class mix of these rows into
-    the one that the probabilities are meant for.
+    This is Platt scaling (1999) for more than two classes. With the pairwise values of all classes as input,
+    it also recovers what one-against-one voting loses. The weights turn the class mix of these rows into the
+    mix to which the probabilities refer.
     """
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
     return model.fit(as_columns(decisions), labels, logisticregression__sample_weight=weights)
 
 
 def as_columns(decisions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Give the single decision value of a two-class model a column of its own."""
+    """Return the single decision value of a two-class model as a column."""
     return decisions[:, None] if decisions.ndim == 1 else decisions

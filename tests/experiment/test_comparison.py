@@ -199,7 +199,7 @@ def test_runs_that_cannot_stand_in_one_table_are_refused(lesions, tmp_path, chan
     ("way", "reason"),
     [
         ("raise", "RuntimeError: no luck today"),
-        ("nan", "values that are no probabilities"),
+        ("nan", "values that are not probabilities"),
         ("shape", "predict_proba returned the shape"),
         ("short", "predict_proba returned the shape"),
         ("die", "its worker process died"),
@@ -278,7 +278,7 @@ def test_seconds_left_are_reported_and_end_at_nothing(lesions):
         ({"jobs": 0}, "received 0 jobs"),
         ({"seed": -1}, "received seed -1"),
         ({"samplers": "class_weight"}, "nothing is left to run"),
-        ({"models": {"SMOTE": "dummy"}, "samplers": ["SMOTE"]}, "as a sampler and as a model"),
+        ({"models": {"SMOTE": "dummy"}, "samplers": ["SMOTE"]}, "as both a sampler and a model"),
     ],
 )
 def test_arguments_that_make_no_comparison(lesions, arguments, sentence):

@@ -88,11 +88,11 @@ def test_fingerprints_tell_settings_apart():
         (["swm"], "unknown model 'swm'; did you mean 'svm'"),
         ([], "received no model; name at least one"),
         (["svm", "svm"], "received the model 'svm' twice"),
-        (["nowhere.at.all:Model"], "received model 'nowhere.at.all:Model', which cannot be made"),
-        (["sklearn.tree:Oak"], "which cannot be made"),
+        (["nowhere.at.all:Model"], "received model 'nowhere.at.all:Model', which cannot be instantiated"),
+        (["sklearn.tree:Oak"], "which cannot be instantiated"),
         ({"x": DecisionTreeClassifier}, r"such as DecisionTreeClassifier\(\), or a name"),
         ({"x": 3}, "received 3 as model 'x'"),
-        ({"x": SMOTE()}, "which is a sampler; move it to the samplers"),
+        ({"x": SMOTE()}, "received the sampler .* as a model; move it to the samplers"),
         ({"": "svm"}, "received '' as the name of a model"),
     ],
 )
@@ -111,7 +111,7 @@ def test_what_cannot_be_sent_to_a_worker_is_refused():
 def test_a_module_that_raises_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "broken_module.py").write_text("def oops(:")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(InputError, match="which cannot be made"):
+    with pytest.raises(InputError, match="which cannot be instantiated"):
         resolve_models(["broken_module:Model"])
 
 
@@ -119,7 +119,7 @@ def test_a_model_with_no_scores_at_all():
     class Silent(NearestCentroid):
         predict_proba = decision_function = property()
 
-    with pytest.raises(InputError, match="gives neither predict_proba nor decision_function"):
+    with pytest.raises(InputError, match="has neither predict_proba nor decision_function"):
         resolve_models({"silent": Silent()})
 
 
@@ -128,7 +128,7 @@ def test_a_model_with_no_scores_at_all():
     [
         (["SMOT"], "unknown sampler 'SMOT'; did you mean 'SMOTE'"),
         ({"x": StandardScaler()}, "expected a name or an imbalanced-learn sampler object"),
-        (["imblearn.over_sampling:Nope"], "which cannot be made"),
+        (["imblearn.over_sampling:Nope"], "which cannot be instantiated"),
     ],
 )
 def test_bad_samplers(samplers, sentence):

@@ -108,7 +108,7 @@ def test_a_note_tells_of_a_draw_and_budgets_follow_it(lesions, monkeypatch):
     for model in plan.task.models:
         result = fit_cell(Cell("none", model, 0, 0), lesions, plan.task)
         assert result.timing.rows <= 150
-        assert "drawn at random from each class before any sampler" in result.notes[0]
+        assert "sampled at random from each class before any sampler" in result.notes[0]
         assert len(result.rows) == np.count_nonzero(plan.task.folds[0] == 0)
 
 
@@ -228,8 +228,8 @@ def test_old_rows_stay_and_made_ones_stand_for_those_left_out(fold):
     assert len(np.unique(fewer.rows[125:], axis=0)) == 40
     assert fewer.n_resampled == training.n_resampled == 270
     assert fewer.notes == (
-        "trained on 40 of the 145 rows that the sampler made, drawn at random from each class, each weighing "
-        "as many as it stands for",
+        "trained on 40 of the 145 rows made by the sampler, sampled at random from each class and weighted by "
+        "the number that they represent",
     )
     np.testing.assert_array_equal(fewer.rows, subsample_resampled(training, fold[0], 20, 0).rows)
     assert not np.array_equal(fewer.rows, subsample_resampled(training, fold[0], 20, 1).rows)

@@ -108,8 +108,8 @@ def test_a_fold_without_a_class_has_no_such_score():
         (lambda true, called: np.nan, "metric 'lambda' returned no number"),
         ({"mine": 3}, "received 3 as metric 'mine'; expected a name or a function"),
         (3, "expected a list of names or functions"),
-        ({"f1_macro": sharpness}, "received a metric of your own as 'f1_macro', which is taken"),
-        ([sk.log_loss], "as 'log_loss', which is taken; name it in a dict"),
+        ({"f1_macro": sharpness}, "received your own metric as 'f1_macro', but the name is taken"),
+        ([sk.log_loss], "as 'log_loss', but the name is taken; rename it in a dict"),
     ],
 )
 def test_what_cannot_be_a_metric(asked, message):

@@ -289,7 +289,7 @@ def test_given_folds_of_a_part_of_the_rows():
     ("cv", "message"),
     [
         (StratifiedKFold, "the class StratifiedKFold as cv; expected an object: StratifiedKFold()"),
-        ("5-fold", "expected a number of folds, a splitter"),
+        ("5-fold", "expected a number of folds, a scikit-learn splitter"),
         (LeaveOneOut(), "received 60 folds"),
         ([], "no pair"),
         ([(np.arange(30), np.arange(29, 60))], "row 29 is in both the training and the test part of pair 0"),

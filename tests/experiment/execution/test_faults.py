@@ -80,7 +80,7 @@ REASONS = {
     "segfault": "SIGSEGV",
     "hang": "longer than 600 s",
     "eat": "more than 900 MB",
-    "nan": "values that are no probabilities",
+    "nan": "values that are not probabilities",
     "shape": "predict_proba returned the shape",
 }
 
