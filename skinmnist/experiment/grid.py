@@ -208,7 +208,7 @@ def _imported(name: str, kind: str) -> Any:
 
 def _fused_received(name: str) -> InputError:
     return InputError(
-        f"received the model name {name!r}; names that end in {FUSED} are given by --clinical, so name "
+        f"received the model name {name!r}; names ending in {FUSED} come from --clinical, so name "
         f"{name.removesuffix(FUSED)!r} and add --clinical age sex localization"
     )
 

@@ -54,7 +54,7 @@ class Plan:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Fingerprints, by name, of the user's own models and samplers and of models with clinical columns."""
+        """Fingerprints of the user's own models and samplers, and of models with clinical columns."""
         models = {name: spec.fingerprint for name, spec in self.task.models.items()}
         samplers = {name: sampler.fingerprint for name, sampler in self.task.samplers.items()}
         fused = {}

@@ -228,8 +228,8 @@ def test_old_rows_stay_and_made_ones_stand_for_those_left_out(fold):
     assert len(np.unique(fewer.rows[125:], axis=0)) == 40
     assert fewer.n_resampled == training.n_resampled == 270
     assert fewer.notes == (
-        "trained on 40 of the 145 rows made by the sampler, sampled at random from each class and weighted by "
-        "the number that they represent",
+        "trained on 40 of the 145 rows made by the sampler, sampled at random from each class and weighted "
+        "by the number that they represent",
     )
     np.testing.assert_array_equal(fewer.rows, subsample_resampled(training, fold[0], 20, 0).rows)
     assert not np.array_equal(fewer.rows, subsample_resampled(training, fold[0], 20, 1).rows)
