@@ -311,5 +311,5 @@ def test_a_table_without_clinical_columns_is_one_sentence(lesions):
 
 def test_names_that_look_fused_are_refused(lesions):
     for models in (["svm+clinical"], {"mine+clinical": "dummy"}):
-        with pytest.raises(InputError, match=r"names that end in \+clinical are given by --clinical"):
+        with pytest.raises(InputError, match=r"names ending in \+clinical come from --clinical"):
             run_comparison(lesions, "none", models, folds=2)
