@@ -39,7 +39,7 @@ def test_a_sound_machine_has_no_problems():
         ({"AVX": False}, "no AVX"),
         (
             {"cores": 64, "cores over time": 1.5, "free memory (MB)": 10**6},
-            "64 cores are visible, 1.5 may be used",
+            "64 cores are visible, but only 1.5 may be used",
         ),
         ({"free memory (MB)": 1000}, "smaller --jobs"),
         ({"disk": {"temporary folder (MB)": 20}}, "temporary folder (MB): read-only or nearly full"),

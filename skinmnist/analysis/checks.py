@@ -344,9 +344,7 @@ def _mended(row: Any) -> str:
     """Say whether the error is corrected: it exceeds none by less than `ROPE`, with probability `SURE`."""
     if row["verdict"] == WORSE:
         return "which does not correct it"
-        return (
-            "which corrects it" if row["worse"] <= 1 - SURE else "but whether that corrects it is undecided"
-        )
+    return "which corrects it" if row["worse"] <= 1 - SURE else "but whether that corrects it is undecided"
 
 
 def _imposed_mixes(analysis: Analysis) -> set[Pair]:

@@ -54,7 +54,7 @@ def test_what_both_tables_show_is_counted(tables):
         image_ids=np.array([*table.image_ids[:2], *other.image_ids[2:]]),
     )
     joined, given = join_external(table, both)
-    assert joined.notes[0].startswith("WARNING: 2 image_ids are in table-90 and in table-84")
+    assert joined.notes[0].startswith("WARNING: 2 image_ids are in both table-90 and table-84")
     assert GivenInfo.of_folds(given, joined).held_out[0].seen_pictures == 1
 
 

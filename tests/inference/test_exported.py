@@ -153,8 +153,8 @@ def test_what_cannot_be_saved_is_refused_before_training(model, sampler, message
     ("change", "message"),
     [
         ({"class_names": ("a" * 61, *"bcdefg")}, "use 1 to 60 printable characters"),
-        ({"shape": (1, 64, 3)}, "received pictures of 1 x 64 x 3"),
-        ({"shape": (8, 12, 2)}, "received pictures of 8 x 12 x 2"),
+        ({"shape": (1, 64, 3)}, "received a table with pictures of 1 x 64 x 3"),
+        ({"shape": (8, 12, 2)}, "received a table with pictures of 8 x 12 x 2"),
     ],
 )
 def test_what_no_file_could_hold_is_refused_before_training(change, message, small_table, monkeypatch):
