@@ -48,7 +48,7 @@ _OPERATING_POINT = (
     "another class is at least half as probable, the answer is undecided; where a picture is unlike nearly "
     "all training pictures, it is out of distribution. Scores count the most probable class."
 )
-#: Rows that it takes to learn which pictures are familiar.
+#: Fewest rows for learning which pictures are familiar.
 LEAST_ROWS = 2 * ROWS_PER_AXIS
 
 

@@ -60,7 +60,7 @@ def walk(name, side, folder, capsys, model="random_forest_pixels"):
     assert (float(named[2]), float(named[3])) == pytest.approx(found, abs=5.1e-4)
 
     assert train([str(file), "--model", model, "--out", str(folder / "m.skm")]) == 0
-    assert "trained on the part train alone, 42 of 84 pictures" in capsys.readouterr().err
+    assert "trained on the train part only, 42 of 84 pictures" in capsys.readouterr().err
     picture = folder / "a.png"
     Image.fromarray(arrays["test_images"][0]).save(picture)
     assert predict([str(folder / "m.skm"), str(picture), str(file), "--json"]) == 0

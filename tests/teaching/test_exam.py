@@ -144,7 +144,7 @@ def test_a_damaged_sheet_is_one_sentence(sheet, complaint, tmp_path, capsys):
 def test_the_command_writes_a_sheet_then_marks_it(tmp_path, capsys):
     path = tmp_path / "answers.toml"
     assert main(["--exam", str(path)]) == 0
-    assert "blank answer sheet" in capsys.readouterr().out
+    assert "blank sheet" in capsys.readouterr().out
     assert main(["--exam", str(path)]) == 1
     blank = capsys.readouterr().out
     assert f"0 of {len(QUESTIONS)}" in blank
