@@ -1,5 +1,7 @@
 """To register a model is to have it tested."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -41,13 +43,28 @@ def test_every_model_can_be_cloned_and_takes_the_seed(name):
 QUICK = [name for name in MODELS if name not in ("cnn", "cnn_thorough", "cnn_early_stopping")]
 
 
+@pytest.fixture(scope="module")
+def folds(lesions):
+    return assign_folds(lesions, 5, 1, "lesion", 0)
+
+
+@pytest.fixture(scope="module")
+def fitted(lesions, folds):
+    """Return a function that fits a model with a sampler on the first fold, each pair once."""
+    samplers = resolve_samplers(list(dict.fromkeys([*DEFAULT_SAMPLERS, "class_weight", *STRATEGIES])))
+
+    @cache
+    def fit(sampler, name):
+        task = Task(folds, True, {name: MODELS[name]}, samplers, seed=0)
+        return fit_cell(Cell(sampler, name, 0, 0), lesions, task)
+
+    return fit
+
+
 @pytest.mark.parametrize("name", [*QUICK, "cnn", "cnn_early_stopping"])
-def test_every_model_goes_through_a_cell(name, lesions):
-    samplers = resolve_samplers([*DEFAULT_SAMPLERS, "class_weight"])
-    folds = assign_folds(lesions, 5, 1, "lesion", 0)
-    task = Task(folds, True, {name: MODELS[name]}, samplers, seed=0)
+def test_every_model_goes_through_a_cell(name, lesions, folds, fitted):
     for sampler in ("none", "SMOTE"):
-        result = fit_cell(Cell(sampler, name, 0, 0), lesions, task)
+        result = fitted(sampler, name)
         np.testing.assert_array_equal(result.rows, np.flatnonzero(folds[0] == 0))
         np.testing.assert_allclose(result.probabilities.sum(axis=1), 1)
         assert result.probabilities.shape == (len(result.rows), 7)
@@ -61,10 +78,8 @@ def test_every_model_goes_through_a_cell(name, lesions):
 
 
 @pytest.mark.parametrize("name", [name for name in QUICK if MODELS[name].weights])
-def test_weights_are_taken(name, lesions):
-    folds = assign_folds(lesions, 5, 1, "lesion", 0)
-    task = Task(folds, True, {name: MODELS[name]}, resolve_samplers(["none", "class_weight"]), seed=0)
-    plain, weighted = (fit_cell(Cell(s, name, 0, 0), lesions, task) for s in ("none", "class_weight"))
+def test_weights_are_taken(name, lesions, fitted):
+    plain, weighted = fitted("none", name), fitted("class_weight", name)
     assert not np.array_equal(plain.probabilities, weighted.probabilities)
     np.testing.assert_allclose(weighted.training_mix, 1 / 7)
     np.testing.assert_allclose(plain.training_mix, plain.natural_mix)
@@ -77,10 +92,8 @@ MIX_POWERS = {"balanced_batches": 0, "sqrt_batches": 0.5, "focal_loss": 1, "logi
 
 
 @pytest.mark.parametrize("strategy", MODELS["cnn_tiny"].strategies)
-def test_strategies_of_networks_change_the_training_and_help_the_rare(strategy, lesions):
-    folds = assign_folds(lesions, 5, 1, "lesion", 0)
-    task = Task(folds, True, {"cnn_tiny": MODELS["cnn_tiny"]}, resolve_samplers(["none", strategy]), seed=0)
-    plain, changed = (fit_cell(Cell(s, "cnn_tiny", 0, 0), lesions, task) for s in ("none", strategy))
+def test_strategies_of_networks_change_the_training_and_help_the_rare(strategy, lesions, fitted):
+    plain, changed = fitted("none", "cnn_tiny"), fitted(strategy, "cnn_tiny")
     assert not np.array_equal(plain.probabilities, changed.probabilities)
     counts = plain.counts_before ** MIX_POWERS[strategy]
     np.testing.assert_allclose(changed.training_mix, counts / counts.sum())
