@@ -112,18 +112,26 @@ const sayWhatIsWider = (table, scroll) => {
   }).observe(scroll);
 };
 
-const exported = JSON.parse(document.getElementById("exports").textContent);
-document.querySelectorAll("main table").forEach((table, place) => {
-  const scroll = table.closest(".scroll") ?? table;
-  const name = (scroll.getAttribute("aria-label") ?? "table").replace(/^Table: /, "the table: ");
-  const formats = exported[place];
-  if (table.tHead) makeSortable(table);
-  if (table.tHead && scroll !== table) sayWhatIsWider(table, scroll);
-  if (formats) {
-    const names = { csv: "CSV", markdown: "Markdown", latex: "LaTeX" };
-    scroll.after(bar("Copy: ", Object.keys(names).map((key) => copier(names[key], name, formats[key]))));
-  }
-});
+// The tables in other formats, packed; a browser that cannot unpack them shows no buttons.
+const unpacked = async () => {
+  const packed = atob(document.getElementById("exports").textContent);
+  const bytes = Uint8Array.from(packed, (sign) => sign.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+};
+const scrollOf = (table) => table.closest(".scroll") ?? table;
+const tables = [...document.querySelectorAll("main table")];
+for (const table of tables.filter((one) => one.tHead)) {
+  makeSortable(table);
+  if (table.closest(".scroll")) sayWhatIsWider(table, scrollOf(table));
+}
+unpacked().then((exported) => {
+  const names = { csv: "CSV", markdown: "Markdown", latex: "LaTeX" };
+  tables.forEach((table, place) => {
+    const formats = exported[place] ?? {};
+    const name = (scrollOf(table).getAttribute("aria-label") ?? "table").replace(/^Table: /, "the table: ");
+    scrollOf(table).after(bar("Copy: ", Object.keys(formats).map((key) => copier(names[key], name, formats[key]))));
+  });
+}).catch(() => {});
 for (const block of document.querySelectorAll("[data-copy]")) {
   block.after(bar("Copy: ", [copier(block.dataset.copy, "this text", block.textContent)]));
 }

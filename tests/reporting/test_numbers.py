@@ -5,12 +5,14 @@ On an invented run, or on the folder of a run of the default grid that SKINMNIST
 
 from __future__ import annotations
 
+import base64
 import csv
 import html as markup
 import io
 import json
 import os
 import re
+import zlib
 from collections import Counter
 from itertools import pairwise, product
 from pathlib import Path
@@ -375,8 +377,8 @@ def numbers(text: str) -> list[str]:
 
 
 def exports(html: str) -> list[dict[str, str]]:
-    found = re.search(r'<script type="application/json" id="exports">(.*?)</script>', html, flags=re.DOTALL)
-    return json.loads(found[1])
+    found = re.search(r'<script type="text/plain" id="exports">(.*?)</script>', html, flags=re.DOTALL)
+    return json.loads(zlib.decompress(base64.b64decode(found[1]), wbits=31))
 
 
 def test_every_number_of_every_table_is_in_its_exports(html: str) -> None:
