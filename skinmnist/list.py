@@ -104,7 +104,10 @@ def list_metrics() -> Iterator[Entry]:
     yield from (Entry(name, metric.title.rstrip(".")) for name, metric in METRICS.items())
     yield Entry("recall_<class>", "share of the pictures of a class that are predicted as it")
     yield Entry("precision_<class>", "share of the pictures predicted as a class that belong to it")
-    yield Entry("f1_weighted", "and every other scorer of scikit-learn: sklearn.metrics.get_scorer_names()")
+    yield Entry(
+        "f1_weighted",
+        "and the other scorers of classifiers in scikit-learn: sklearn.metrics.get_scorer_names()",
+    )
     yield from plugin_entries("metric", (*METRICS,))
 
 
@@ -167,7 +170,7 @@ KINDS = {
 
 def plugin_entries(kind: str, own: tuple[str, ...]) -> Iterator[Entry]:
     """Yield what other packages add to a kind; each is imported to get its description."""
-    from skinmnist.plugins import find_plugins
+    from skinmnist.plugins import find_plugins, notes_on_hidden
 
     for name, plugin in find_plugins(kind).items():
         if known_spelling(name, own) in own:
@@ -180,6 +183,7 @@ def plugin_entries(kind: str, own: tuple[str, ...]) -> Iterator[Entry]:
             continue
         about = (getattr(thing, "title", None) or thing.__doc__ or type(thing).__name__).strip()
         yield Entry(name, f"{about.splitlines()[0].rstrip('.')}; of {plugin.source}")
+    yield from (Entry("", note, True) for note in notes_on_hidden(kind))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 
 from skinmnist.errors import InputError
-from skinmnist.text import shown
+from skinmnist.text import printable, shown
 
 #: The kinds of names, and what else may be given in place of a registered name.
 KINDS = {
@@ -16,6 +17,8 @@ KINDS = {
     "metric": "a function f(y_true, y_pred)",
     "preset": "a TOML file",
 }
+#: What stands between the two names of a pair.
+PAIRED = " + "
 #: Smallest similarity of a name and its misspelling, from 0 to 1.
 _ALIKE = 0.6
 #: Number of names that an error lists.
@@ -57,15 +60,21 @@ def did_you_mean(name: str, known: Iterable[str], written: Callable[[str], str] 
     return f"; did you mean {written(near)}?" if near is not None else ""
 
 
-def pair_name(pair: tuple[str, str]) -> str:
+def pair_name(pair: tuple[str, str], longest: int | None = None) -> str:
     """Return a sampler-model pair as users write it: ``SMOTE + svm``.
+
+    With `longest`, it is made printable, and long names lose their middle.
 
     Examples
     --------
     >>> pair_name(("SMOTE", "svm"))
     'SMOTE + svm'
     """
-    return " + ".join(pair)
+    if longest is None:
+        return PAIRED.join(pair)
+    room = longest - len(PAIRED)
+    sampler = printable(pair[0], max(room // 2, room - len(printable(pair[1], None))))
+    return PAIRED.join((sampler, printable(pair[1], room - len(sampler))))
 
 
 def find_pair(named: object, pairs: Iterable[tuple[str, str]]) -> tuple[str, str]:
@@ -89,7 +98,7 @@ def find_pair(named: object, pairs: Iterable[tuple[str, str]]) -> tuple[str, str
         isinstance(parts, tuple | list) and len(parts) in (1, 2) and all(isinstance(p, str) for p in parts)
     ):
         raise InputError(f"received {shown(named)} as a pair; expected text such as {first!r}")
-    text = " + ".join(parts)
+    text = PAIRED.join(parts)
     for name, pair in written.items():
         if _squeezed(name) == _squeezed(text):
             return pair
@@ -103,6 +112,16 @@ def find_pair(named: object, pairs: Iterable[tuple[str, str]]) -> tuple[str, str
 
 def _squeezed(text: str) -> str:
     return "".join(text.split()).casefold()
+
+
+def _is_importable(module: str, attribute: str) -> bool:
+    """Return whether a module can be imported and has an attribute: only then it is good advice."""
+    if not (module.replace(".", "").isidentifier() and attribute.isidentifier()):
+        return False
+    try:
+        return hasattr(importlib.import_module(module), attribute)
+    except Exception:  # A module may raise anything while it is imported.
+        return False
 
 
 def unknown_name(
@@ -133,13 +152,16 @@ def unknown_name(
             return InputError(
                 f"{known_spelling(name, names)!r} is a {other}, not a {kind}; move it to the {other}s"
             )
+    if kind in ("sampler", "model") and name.endswith(".py"):
+        module = os.path.splitext(os.path.basename(name))[0]  # noqa: PTH119, PTH122
+        return InputError(f"received the file {shown(name)} as a {kind}; name a class in it: {module}:CLASS")
     if kind != "preset" and os.path.isfile(name):  # noqa: PTH113
         return InputError(
             f"received the file {shown(name)} as a {kind}; name a table before the options, as in "
             "`skinmnist compare TABLE.csv --samplers none SMOTE`"
         )
     module, _, attribute = name.rpartition(".")
-    if kind in ("sampler", "model") and module.replace(".", "").isidentifier() and attribute.isidentifier():
+    if kind in ("sampler", "model") and _is_importable(module, attribute):
         return InputError(
             f"unknown {kind} {shown(name)}; write a colon before the class: {module}:{attribute}"
         )

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class Plugin:
 
     kind: str
     entry: EntryPoint
+    #: Packages that declare something else by the same name, which does not count.
+    hidden: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -82,8 +84,22 @@ def find_plugins(kind: str) -> dict[str, Plugin]:
     """
     declared = entry_points(group=GROUPS[kind])
     plugins = [Plugin(kind, entry) for entry in declared if is_name(entry.name) and ":" not in entry.name]
-    plugins.sort(key=lambda plugin: (plugin.name, plugin.source), reverse=True)
-    return {plugin.name: plugin for plugin in plugins}
+    found: dict[str, Plugin] = {}
+    for plugin in sorted(plugins, key=lambda plugin: (plugin.name, plugin.source)):
+        first = found.setdefault(plugin.name, plugin)
+        if first is not plugin:
+            found[plugin.name] = replace(first, hidden=(*first.hidden, plugin.source))
+    return found
+
+
+def notes_on_hidden(kind: str, names: Collection[str] | None = None) -> list[str]:
+    """Return a note for each of these names, by default all, that several packages declare."""
+    return [
+        f"the {kind} {name!r} is that of {plugin.source}; {', '.join(plugin.hidden)} "
+        f"{'declares' if len(plugin.hidden) == 1 else 'declare'} one of the same name, which does not count"
+        for name, plugin in (find_plugins(kind) if names is None or names else {}).items()
+        if plugin.hidden and (names is None or name in names)
+    ]
 
 
 def _modules_of(package: str) -> Iterator[Path]:

@@ -103,8 +103,11 @@ def _predict(options: argparse.Namespace) -> int:
             print(f"{'picture':<{widths[0]}}  {'answer':<{widths[1]}}  probabilities")
             headed = True
         _show(path, answer, options, widths)
-        if options.explain and not _explain(classifier, path, answer):
-            n_failed += 1
+        if options.explain:
+            written = _explain(classifier, path, answer)
+            n_failed += written is None
+            if written is not None and not options.json:
+                say(f"    explained: {written}")
     if not options.json:
         if classifier.manifest.synthetic:
             print(f"warning: {SYNTHETIC_WARNING}")
@@ -208,8 +211,8 @@ def _show(path: Path, prediction: Prediction, options: argparse.Namespace, width
             print(f"    warning: {warning}")
 
 
-def _explain(classifier: Classifier, path: Path, prediction: Prediction) -> bool:
-    """Write the explanation of a picture beside it; return whether it was written."""
+def _explain(classifier: Classifier, path: Path, prediction: Prediction) -> Path | None:
+    """Write the explanation of a picture beside it; return its path, or None if that failed."""
     from skinmnist.datasets.files import check_replaceable, write_atomically
     from skinmnist.errors import InputError
     from skinmnist.inference.occlusion import is_explanation
@@ -221,11 +224,11 @@ def _explain(classifier: Classifier, path: Path, prediction: Prediction) -> bool
         write_atomically(target, classifier.explain_picture(prediction.pixels))
     except InputError as error:
         _complain(str(error))
-        return False
+        return None
     except OSError as error:
         _complain(f"{target} cannot be written ({error.strerror}); copy the picture to a folder that can be")
-        return False
-    return True
+        return None
+    return target
 
 
 def _complain(text: str) -> None:

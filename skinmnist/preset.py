@@ -145,7 +145,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     if preset.head.choices:
         say(
             "Where the page is incomplete, we filled the gaps in both runs; "
-            "`python -m skinmnist.preset describe FILE` lists the choices."
+            "`skinmnist preset describe FILE` lists the choices."
         )
     if other := other_data(preset, table):
         say(f"This table is not the data of the page: {'; '.join(other)}.")

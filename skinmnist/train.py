@@ -20,6 +20,7 @@ from skinmnist.console.common import (
     say,
 )
 from skinmnist.console.parser import command_parser
+from skinmnist.names import pair_name
 from skinmnist.text import shell_word
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         usage="[CSV] [options]",
         closing=facts.DISCLAIMER,
     )
-    add_table_arguments(parser, synthetic=False)
+    add_table_arguments(parser)
     add = parser.add_argument_group("what to train").add_argument
     add("--model", metavar="NAME", default="cnn", help="a name from `skinmnist list models` (default: cnn)")
     add(
@@ -104,13 +105,13 @@ def _train(options: argparse.Namespace, command: str) -> int:
         if record.failures:
             return FAILED_CELLS
     started = time.perf_counter()
-    with working(f"Training {model} with {sampler} on {len(table):,} pictures"):
+    with working(f"Training {pair_name((sampler, model))} on {len(table):,} pictures"):
         trained = train_model(table, options.model, options.sampler, options.seed, record)
         trained.save(out)
     for note in trained.notes:
         say(f"note: {note}")
     seconds = time.perf_counter() - started
-    say(f"{model} with {sampler}: trained on {len(table):,} pictures in {seconds:.1f} s")
+    say(f"{pair_name((sampler, model))}: trained on {len(table):,} pictures in {seconds:.1f} s")
     if table.synthetic:
         say("SYNTHETIC TABLE: the pictures are not real; every answer of this model will say so")
     say(f"model: {out} ({len(trained.content) / 1e6:.2f} MB)")

@@ -1,7 +1,7 @@
 import pytest
 
 from skinmnist.errors import InputError
-from skinmnist.names import KINDS, closest, did_you_mean, find_pair, known_spelling, unknown_name
+from skinmnist.names import KINDS, closest, did_you_mean, find_pair, known_spelling, pair_name, unknown_name
 
 KNOWN = ["none", "SMOTE", "ADASYN", "RandomOverSampler"]
 
@@ -32,6 +32,13 @@ def test_an_unknown_name_is_one_sentence_that_says_where_names_stand(kind):
         sentence = str(unknown_name(kind, name, KNOWN))
         assert f"unknown {kind} '{name}'; " in sentence
         assert f"`skinmnist list {kind}s` shows" in sentence
+
+
+def test_pairs_that_are_too_long_lose_their_middles():
+    assert pair_name(("SMOTE", "svm")) == pair_name(("SMOTE", "svm"), 20) == "SMOTE + svm"
+    short = pair_name(("s" * 50, "m" * 50), 40)
+    assert len(short) == 40
+    assert (short[0], short[-1], short.count(" … ")) == ("s", "m", 2)
 
 
 def test_pairs_are_found_whatever_their_case_and_spaces():

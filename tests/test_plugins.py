@@ -10,6 +10,7 @@ from skinmnist import compare, run_comparison
 from skinmnist.errors import InputError
 from skinmnist.experiment.grid import resolve_models, resolve_samplers
 from skinmnist.experiment.metrics import HeldOut
+from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.scorers import resolve_metrics
 from skinmnist.list import main
 from skinmnist.plugins import GROUPS, find_plugins
@@ -112,6 +113,23 @@ def test_they_are_listed_and_what_is_broken_is_named(installed, capsys):
         assert all(
             "the sampler 'Broken' from the package tinyplugin 1.2 cannot be loaded" in one for one in broken
         )
+
+
+def test_of_two_plugins_of_one_name_the_first_counts_and_a_note_says_so(installed, tmp_path, capsys, lesions):
+    folder = tmp_path / "another-0.5.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: another\nVersion: 0.5\n")
+    (folder / "entry_points.txt").write_text("[skinmnist.models]\nTinyTree = tinyplugin:TinyTree\n")
+    note = (
+        "the model 'TinyTree' is that of another 0.5; tinyplugin 1.2 declares one of the same name, which "
+        "does not count"
+    )
+    assert main(["models"]) == 0
+    printed = capsys.readouterr()
+    assert "of another 0.5" in printed.out
+    assert printed.err == f"note: {note}\n"
+    assert note in make_plan(lesions, ["none"], ["TinyTree"], 2, 1, None, 0, None).notes
+    assert note not in make_plan(lesions, ["none"], ["dummy"], 2, 1, None, 0, None).notes
 
 
 def test_help_does_not_look_for_plugins(monkeypatch, capsys):

@@ -67,6 +67,7 @@ def test_a_broken_picture_is_one_line_and_the_others_go_on(model, folder, capsys
 
 def test_explanations_are_beside_the_pictures_and_no_pictures(model, folder, capsys):
     assert main([model, "pictures", "--explain"]) == 0
+    assert f"explained: {Path('pictures', 'a.png-explained.png')}" in capsys.readouterr().out
     assert {file.name for file in folder.glob("*-explained.png")} == {
         "a.png-explained.png",
         "b.JPG-explained.png",

@@ -160,7 +160,7 @@ def test_as_text_a_run_is_short(run, make_run):
     large = read_run(large.folder)
     assert len(large.pairs) == 36
     assert len(repr(large)) < 2000
-    assert "failed: none x a_model" in repr(large)
+    assert "failed: none + a_model" in repr(large)
     nothing = read_run(make_run(n_rows=80, folds=2, finished=lambda cell: False).folder)
     assert "run the comparison again" in repr(nothing)
     assert len(nothing._repr_html_()) < 5000
@@ -209,7 +209,7 @@ def test_progress_is_shown_where_it_is_wanted(lesions, capsys, monkeypatch):
     run_comparison(lesions, "none", "dummy", **asked)
     assert capsys.readouterr() == ("", "")
     run_comparison(lesions, "none", "dummy", **asked, progress=True)
-    assert "none x dummy" in capsys.readouterr().err
+    assert "none + dummy" in capsys.readouterr().err
     with pytest.raises(InputError, match="progress='yes'; expected 'auto', True or False"):
         run_comparison(lesions, "none", "dummy", **asked, progress="yes")
     shown = []

@@ -109,6 +109,14 @@ WRITTEN = {
     "PixelTable.from_arrays(X, y, groups=[1, 2])": "received 2 groups for 360 pictures; expected one for each",
     "load_hmnist('tabel.csv')": "tabel.csv does not exist; expected a CSV file; did you mean table.csv?",
     "read_run('run/run.json')": "run/run.json is a file; expected the folder of a run, so name that, such as run",
+    "train_model('table.csv', 'svm')": "received the path 'table.csv'; expected a PixelTable, (X, y) or (X, y, groups): read the file with load_hmnist(path)",
+    "train_model(X)": "received an array of shape (360, 192) without labels; expected a PixelTable, (X, y) or (X, y, groups): give both in brackets, as in train_model((X, y))",
+    "load_hmnist(T)": "received a PixelTable, which is loaded already; use it as it is",
+    "load_hmnist(X)": "received an object of ndarray; expected the path of a CSV file; PixelTable.from_arrays takes arrays",
+    "read_run(T)": "received an object of PixelTable; expected the path of a run folder",
+    "classify_image('lesion.png', X)": "received an object of ndarray; expected the path of a model file, or a Classifier",
+    "compare(T, metrics='max_error')": "unknown metric 'max_error'; expected a function f(y_true, y_pred), or a name that `skinmnist list metrics` shows",
+    "compare(T, clinical='Agee')": "received the clinical column 'Agee'; expected some of age, sex, localization, which the metadata of table 'synthetic' has; did you mean 'age'?",
     "train_model(T, 'smote')": "'SMOTE' is a sampler, not a model; move it to the samplers",
 }
 
@@ -126,6 +134,7 @@ def test_a_slip_in_python_is_mended_by_one_sentence(written, folder, lesions):
         "SVC": SVC,
         "SMOTE": SMOTE,
         "PixelTable": PixelTable,
+        "classify_image": skinmnist.classify_image,
         "compare": compare,
         "run_comparison": run_comparison,
         "load_hmnist": load_hmnist,

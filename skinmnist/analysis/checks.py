@@ -363,7 +363,10 @@ def lead_not_shown(analysis: Analysis) -> str | None:
     row = _comparison(analysis, *ranked) if len(ranked) == 2 else None
     if row is None or row["verdict"] in (BETTER, WORSE):
         return None
-    lead = f"{_named(ranked[0])} leads {_named(ranked[1])} by {row['difference']:.3f} in macro-F1"
+    first, second = map(_named, ranked)
+    ahead = round(row["difference"], 3)
+    words = f"leads {second} by {ahead:.3f}" if ahead > 0 else f"and {second} are level"
+    lead = f"{first} {words} in macro-F1"
     if row["verdict"] == EQUAL:
         return f"{lead}{_reach(row)}: the two are practically equal."
     return f"{lead}{_reach(row)}: these folds do not show which of the two is better."
@@ -480,7 +483,7 @@ def _named(pair: Pair) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")  # No negative zero.
 
 
 #: The lessons that checks link to.

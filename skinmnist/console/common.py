@@ -66,8 +66,8 @@ def say(text: object, file: TextIO | None = None) -> None:
     print(line, file=stream, flush=True)
 
 
-def add_table_arguments(parser: argparse.ArgumentParser, synthetic: bool = True) -> None:
-    """Add the arguments that name a table for `open_table`; the size only with `synthetic`."""
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a table for `open_table`."""
     add = parser.add_argument_group("data").add_argument
     add(
         "csv",
@@ -92,8 +92,7 @@ def add_table_arguments(parser: argparse.ArgumentParser, synthetic: bool = True)
         metavar="HxW[xC]",
         help="height x width of its pictures, and channels, if its columns fit several sizes",
     )
-    if synthetic:
-        add("--synthetic", metavar="N", type=int, help="use a synthetic table of N pictures instead")
+    add("--synthetic", metavar="N", type=int, help="use a synthetic table of N pictures instead")
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, out: str) -> None:
@@ -143,7 +142,7 @@ def open_table(options: argparse.Namespace, command: str) -> PixelTable:
     """Return the named table, a found one, or a synthetic one; `command` is what was typed."""
     from skinmnist.datasets.synthetic.lesions import make_lesions
 
-    synthetic = getattr(options, "synthetic", None)
+    synthetic = options.synthetic
     said = {name: getattr(options, name) for name in ("metadata", "classes", "size")}
     said = {f"--{name}": value for name, value in said.items() if value is not None}
     if synthetic is not None:

@@ -28,6 +28,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from skinmnist.names import pair_name
 from skinmnist.text import printable
 
 if TYPE_CHECKING:
@@ -154,13 +155,6 @@ def whole_seconds(seconds: float) -> str:
     )
 
 
-def pair_name(sampler: str, model: str, longest: int) -> str:
-    """Name a pair of sampler and model, ``SMOTE x svm``; long names lose their middle."""
-    room = longest - len(" x ")
-    sampler = printable(sampler, max(room // 2, room - len(printable(model, None))))
-    return f"{sampler} x {printable(model, room - len(sampler))}"
-
-
 class RunView:
     """The live view of a run: its cells, the time left, the current leaderboard, and the steps after it.
 
@@ -248,7 +242,7 @@ class RunView:
         shown = list(self._started.items())[:_RUNNING_ROWS]
         for cell, started in shown:
             place = f"repeat {cell.repeat}, fold {cell.fold}" if self._repeats else f"fold {cell.fold}"
-            name = pair_name(cell.sampler, cell.model, _PAIR_WIDTH)
+            name = pair_name(cell[:2], _PAIR_WIDTH)
             table.add_row(name, place, whole_seconds(now - started))
         if more := len(self._started) - len(shown):
             table.add_row(f"and {more} more", style="dim")
@@ -262,7 +256,7 @@ class RunView:
         best = sorted(means, key=lambda pair: -means[pair][0])
         for pair in best[:_BOARD_ROWS]:
             folds = f"{len(self._scores[pair])} of {self._planned.get(pair, 0)}"
-            table.add_row(pair_name(*pair, _PAIR_WIDTH), *(f"{mean:.3f}" for mean in means[pair]), folds)
+            table.add_row(pair_name(pair, _PAIR_WIDTH), *(f"{mean:.3f}" for mean in means[pair]), folds)
         if len(best) > _BOARD_ROWS:
             table.add_row(f"and {len(best) - _BOARD_ROWS} more", style="dim")
         return table

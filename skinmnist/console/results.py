@@ -16,8 +16,9 @@ from rich.text import Text
 
 from skinmnist.analysis.significance import Pair
 from skinmnist.analysis.summaries import LEADERBOARD_METRICS, leaderboard
-from skinmnist.console.progress import Output, pair_name
+from skinmnist.console.progress import Output
 from skinmnist.experiment.run_folder.record import RunRecord
+from skinmnist.names import pair_name
 from skinmnist.reporting.format import LABELS, NOTHING, fixed, with_spread
 from skinmnist.text import printable
 
@@ -27,7 +28,7 @@ BEST, BELOW, UNFINISHED, FAILED = "bold green", "yellow", "cyan", "bold red"
 _SPREAD_WIDTH = 100
 #: Largest and smallest width of a pair; longer names lose their middle.
 _LONGEST_PAIR, _SHORTEST_PAIR = 120, 16
-_PAIR_HEADING = "Sampler x model"
+_PAIR_HEADING = "Sampler + model"
 #: Columns that always stay, and those that are dropped first if there is no room for all.
 _INDISPENSABLE = ("folds", LEADERBOARD_METRICS[0])
 _LEFT_OUT_FIRST = ("seconds", "macro_auc", "accuracy")
@@ -75,7 +76,7 @@ def results_table(record: RunRecord, console: Output) -> RenderableType:
 
 def _name(row: dict[Any, Any], longest: int) -> str:
     if row["sampler"]:
-        return pair_name(row["sampler"], row["model"], longest)
+        return pair_name((row["sampler"], row["model"]), longest)
     return printable(row["model"], longest)
 
 

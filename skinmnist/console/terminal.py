@@ -31,6 +31,7 @@ from skinmnist.experiment.given_splits import GivenInfo
 from skinmnist.experiment.metrics import balanced_accuracy, confusion_matrix, macro_f1
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.splits import GivenFolds, Split
+from skinmnist.names import pair_name
 from skinmnist.reporting.format import count, duration
 from skinmnist.reporting.page import write_page
 from skinmnist.reporting.sections.certainty import certainty
@@ -104,7 +105,7 @@ class Terminal:
             self._warn(
                 "SYNTHETIC TABLE",
                 "These pictures are synthetic: no pixel table was found, or a synthetic one was requested. "
-                "The scores say nothing about real skin. The README shows how to get real tables.",
+                "The scores say nothing about real skin. For real tables, see `skinmnist download --help`.",
             )
         if isinstance(split, GivenFolds) and split.groups:
             parts = GivenInfo.of_folds(split, table).parts
@@ -215,8 +216,8 @@ class Terminal:
         if record.results:
             out.print(results_table(record, out))
         reasons = Counter((failure.cell[:2], failure.reason) for failure in record.failures)
-        for ((sampler, model), reason), cells in reasons.items():
-            out.print(f"failed: {sampler} x {model}, {count(cells, 'cell')}: {reason}", style=FAILED)
+        for (pair, reason), cells in reasons.items():
+            out.print(f"failed: {pair_name(pair)}, {count(cells, 'cell')}: {reason}", style=FAILED)
 
     def write_report(self, record: RunRecord, jobs: int | None) -> tuple[Analysis, Path]:
         """Analyze a run and write its report, with each step shown."""

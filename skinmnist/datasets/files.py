@@ -55,6 +55,15 @@ def shipped(*names: str) -> Path:
     return (copies if copies.is_dir() else package.parent / "experiments").joinpath(*names)
 
 
+def as_path(value: object, expected: str) -> Path:
+    """Return a path; InputError where something else was given, such as what is read from the path."""
+    if isinstance(value, os.PathLike):
+        value = value.__fspath__()
+    if not isinstance(value, str):
+        raise InputError(f"received an object of {type(value).__name__}; expected {expected}")
+    return Path(value)
+
+
 def file_type(path: Path) -> int:
     """Return what stands at a path, as ``stat.S_IFREG`` and its like, without following links; 0: nothing."""
     try:

@@ -19,8 +19,8 @@ Array = npt.NDArray[Any]
 _HOW = "expected a PixelTable, (X, y) or (X, y, groups)"
 
 
-def as_table(data: Any) -> PixelTable:
-    """Return a table of what `run_comparison` takes as one.
+def as_table(data: Any, called: str = "run_comparison") -> PixelTable:
+    """Return a table of what `run_comparison` takes as one; `called` is the function that was called.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def as_table(data: Any) -> PixelTable:
     if hasattr(data, "shape"):
         raise InputError(
             f"received an array of shape {tuple(data.shape)} without labels; {_HOW}: give both in brackets, "
-            "as in run_comparison((X, y))"
+            f"as in {called}((X, y))"
         )
     raise InputError(f"received {shown(type(data).__name__)}; {_HOW}")
 

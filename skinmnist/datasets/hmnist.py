@@ -28,7 +28,7 @@ from skinmnist.datasets.csv_table import (
     split_ids,
 )
 from skinmnist.datasets.dialects import plain_table, unpacked
-from skinmnist.datasets.files import decode, in_own_folder, table_stem, without_mark
+from skinmnist.datasets.files import as_path, decode, in_own_folder, table_stem, without_mark
 from skinmnist.datasets.joining import join_metadata
 from skinmnist.datasets.metadata import are_words, find_metadata, read_metadata
 from skinmnist.datasets.table import PixelTable
@@ -136,7 +136,9 @@ def load_hmnist(
     >>> load_hmnist("moles.csv", classes=["nv", "mel"])
     <PixelTable moles: 4 pictures of 8 x 8 x 3, lesions unknown, 2 classes>
     """
-    table = in_own_folder(Path(path))
+    if isinstance(path, PixelTable):
+        raise InputError("received a PixelTable, which is loaded already; use it as it is")
+    table = in_own_folder(as_path(path, "the path of a CSV file; PixelTable.from_arrays takes arrays"))
     about = read_about(table)
     stated = state(table, about, classes, size)
     parse = partial(_parse, path=table, stated=stated)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.names import pair_name
 from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
 from skinmnist.text import one_line
 
@@ -25,7 +26,7 @@ class Cell(NamedTuple):
     fold: int
 
     def __str__(self) -> str:
-        return f"{self.sampler} x {self.model}, repeat {self.repeat}, fold {self.fold}"
+        return f"{pair_name(self[:2])}, repeat {self.repeat}, fold {self.fold}"
 
     @property
     def fused(self) -> Cell:

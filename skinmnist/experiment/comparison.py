@@ -61,6 +61,7 @@ from skinmnist.experiment.run_folder.store import CellStore, Provenance
 from skinmnist.experiment.scorers import resolve_metrics
 from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, choose_folds
 from skinmnist.models.registry import DEFAULT_MODELS
+from skinmnist.plugins import notes_on_hidden
 from skinmnist.text import shown
 
 PICTURES_PER_CLASS = 12
@@ -444,6 +445,7 @@ class _Run:
                 *(plan.given.notes if plan.given else split.warning(protocol.split)),
                 *table.notes,
                 *plan.notes,
+                *notes_on_hidden("metric", self.metrics),
             ),
             metrics={
                 name: MetricInfo(metric.title, metric.lower_is_better)

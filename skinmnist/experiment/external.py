@@ -76,7 +76,7 @@ def _check_alike(table: PixelTable, other: PixelTable) -> None:
         mode = " --mode L" if channels == 1 else ""
         raise InputError(
             f"the test table {other.name!r} has pictures of {found}; expected {height} x {width} x "
-            f"{channels}, as in {table.name!r}, so build it at that size: python -m skinmnist.build FOLDER "
+            f"{channels}, as in {table.name!r}, so build it at that size: skinmnist build FOLDER "
             f"--size {height}x{width}{mode} --out {shell_word(other.name)}.csv"
         )
 

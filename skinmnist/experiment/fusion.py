@@ -34,6 +34,7 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import CellFailure, CellResult
 from skinmnist.experiment.splits import VALIDATION, training_rows
+from skinmnist.names import did_you_mean, known_spelling
 from skinmnist.text import one_line, shown
 
 #: Share of the log-odds of the columns that is added: they overlap with what the picture shows.
@@ -50,8 +51,9 @@ _LEAKS = {
 
 def choose_columns(table: PixelTable, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
     """Return the requested clinical columns in table order."""
-    asked = [names] if isinstance(names, str) else list(names)
     known = table.clinical or {}
+    columns = (*known, *_LEAKS)
+    asked = [known_spelling(str(name), columns) for name in ([names] if isinstance(names, str) else names)]
     for name in asked:
         if name in _LEAKS:
             raise InputError(
@@ -66,7 +68,7 @@ def choose_columns(table: PixelTable, names: Iterable[str]) -> dict[str, npt.NDA
         if name not in known:
             raise InputError(
                 f"received the clinical column {name!r}; expected columns in the metadata of table "
-                f"{table.name!r}: {', '.join(known)}"
+                f"{table.name!r}: {', '.join(known)}{did_you_mean(name, known)}"
             )
         if asked.count(name) > 1:
             raise InputError(f"received the clinical column {name!r} twice; name each one once")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count
+from types import ModuleType
 from typing import Any
 
 import cloudpickle
@@ -18,7 +19,7 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
-from skinmnist.names import known_spelling, unknown_name
+from skinmnist.names import did_you_mean, known_spelling, unknown_name
 from skinmnist.plugins import Plugin, find_plugins
 from skinmnist.resampling.registry import (
     CATEGORICAL,
@@ -29,7 +30,7 @@ from skinmnist.resampling.registry import (
     seeded,
     with_class_codes,
 )
-from skinmnist.text import LONGEST_NAME, is_name, shown
+from skinmnist.text import LONGEST_NAME, is_name, one_line, shown
 
 DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
 
@@ -198,12 +199,23 @@ def _imported(name: str, kind: str) -> Any:
     """Return an instance of the class ``package.module:Class``."""
     module_name, _, attribute = name.rpartition(":")
     try:
-        return getattr(importlib.import_module(module_name), attribute)()
+        module = importlib.import_module(module_name)
+        if hasattr(module, attribute):
+            return getattr(module, attribute)()
+        reason = f"{module_name} has no {attribute}"
+        mend = did_you_mean(attribute, _classes(module), lambda near: repr(f"{module_name}:{near}"))
     except Exception as error:  # The user's own module may raise anything on import.
-        raise InputError(
-            f"received {kind} {name!r}, which cannot be instantiated ({error}); expected "
-            "package.module:Class, importable from here, with a class that needs no arguments"
-        ) from None
+        reason, mend = one_line(str(error)), ""
+        if module_name.endswith(".py"):
+            mend = f"; leave out .py: {module_name.removesuffix('.py').replace('/', '.')}:{attribute}"
+    mend = mend or (
+        "; expected package.module:Class, importable from here, with a class that needs no arguments"
+    )
+    raise InputError(f"received {kind} {name!r}, which cannot be instantiated ({reason}){mend}")
+
+
+def _classes(module: ModuleType) -> list[str]:
+    return [name for name, thing in vars(module).items() if isinstance(thing, type)]
 
 
 def _fused_received(name: str) -> InputError:
@@ -227,7 +239,8 @@ def _as_model(name: str, value: Any) -> ModelSpec:
     needed = ("fit", "predict", "get_params")
     if not all(hasattr(value, method) for method in needed):
         raise InputError(
-            f"received {value!r} as model {name!r}; expected a name or a scikit-learn classifier object"
+            f"received {_described(value)} as model {name!r}; expected a name or a scikit-learn classifier "
+            "object, with fit, predict and get_params"
         )
     if not hasattr(value, "predict_proba") and not hasattr(value, "decision_function"):
         raise InputError(
@@ -243,6 +256,12 @@ def _as_model(name: str, value: Any) -> ModelSpec:
         weights=has_fit_parameter(value, "sample_weight"),
         fingerprint=_fingerprint(name, value),
     )
+
+
+def _described(value: Any) -> str:
+    """Return a value as an error shows it; of an object without a text of its own, its class."""
+    plain = type(value).__repr__ is object.__repr__
+    return f"an object of {type(value).__name__}" if plain else shown(value)
 
 
 def _class_received(value: type, kind: str) -> str:
@@ -269,7 +288,8 @@ def _as_sampler(name: str, value: Any, class_names: Sequence[str]) -> Resampler:
         raise InputError(f"received the model {shown(value)} as a sampler; move it to the models")
     if not hasattr(value, "fit_resample") or not hasattr(value, "get_params"):
         raise InputError(
-            f"received {value!r} as sampler {name!r}; expected a name or an imbalanced-learn sampler object"
+            f"received {_described(value)} as sampler {name!r}; expected a name or an imbalanced-learn "
+            "sampler object, with fit_resample and get_params"
         )
     value = _unfitted(with_class_codes(value, class_names))
     return Resampler(name, partial(_cloned, value), fingerprint=_fingerprint(name, value))

@@ -28,6 +28,7 @@ from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
 from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, Split, assign_folds
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
+from skinmnist.plugins import notes_on_hidden
 
 #: The modules that compute predictions; a change in these or their imports makes stored cells stale.
 _COMPUTING = tuple(f"skinmnist.experiment.{name}" for name in ("fit_cell", "fusion", "grid"))
@@ -128,6 +129,10 @@ def make_plan(
     cells, notes = plan_cells(
         found_samplers, found_models, len(fold_of), protocol.planned_folds, fused=bool(columns)
     )
+    hidden = (
+        *notes_on_hidden("sampler", [name for name, one in found_samplers.items() if one.fingerprint]),
+        *notes_on_hidden("model", [name for name, one in found_models.items() if one.fingerprint]),
+    )
     if not cells:
         raise InputError("; ".join(notes) + "; nothing is left to run, so name other samplers or models")
     task = Task(
@@ -142,7 +147,7 @@ def make_plan(
     )
     return Plan(
         cells=tuple(cells),
-        notes=(*given.notes, *silent, *notes),
+        notes=(*given.notes, *silent, *notes, *hidden),
         task=task,
         protocol=protocol,
         repeats=len(fold_of),

@@ -63,7 +63,7 @@ def resolve_metrics(asked: Any, class_names: Sequence[str]) -> dict[str, Metric]
         if not is_name(name):
             raise InputError(f"received {shown(name)} as the name of a metric; expected a text")
         if isinstance(value, str):
-            spelt = _spelling(value, own)
+            spelt = _spelling(value, own, class_names)
             if spelt not in own:
                 found[spelt if name == value else name] = _by_name(spelt, class_names)
         elif name in found or name in own or name in get_scorer_names():
@@ -76,12 +76,22 @@ def resolve_metrics(asked: Any, class_names: Sequence[str]) -> dict[str, Metric]
     return found
 
 
-def _spelling(name: str, own: Sequence[str]) -> str:
-    known = [*own, *find_plugins("metric"), *get_scorer_names()]
+def _spelling(name: str, own: Sequence[str], class_names: Sequence[str]) -> str:
+    plugins = [*own, *find_plugins("metric")]
+    known = [*plugins, *get_scorer_names()]
     spelt = known_spelling(name, known)
     if spelt not in known:
-        raise unknown_name("metric", name, known)
+        computable = (scorer for scorer in get_scorer_names() if _is_computable(scorer, class_names))
+        raise unknown_name("metric", name, [*plugins, *computable])
     return spelt
+
+
+def _is_computable(name: str, class_names: Sequence[str]) -> bool:
+    try:
+        _as_metric(name, get_scorer(name), class_names)
+    except InputError:
+        return False
+    return True
 
 
 def _name_of(thing: Any) -> str:

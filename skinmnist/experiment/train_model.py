@@ -13,6 +13,7 @@ import numpy.typing as npt
 import skinmnist
 from skinmnist import facts
 from skinmnist.datasets.files import check_replaceable, write_atomically
+from skinmnist.datasets.from_arrays import as_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.execution.machine import versions
@@ -108,7 +109,7 @@ def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resample
         able = ", ".join(name for name, other in MODELS.items() if other.export)
         raise InputError(
             f"model {model!r} cannot be written to a model file; choose one of {able}, "
-            "or use it in `python -m skinmnist.compare`"
+            "or use it in `skinmnist compare`"
         )
     if resampler.factory is None and not spec.takes(sampler_name):
         raise InputError(f"{model_name} cannot take {sampler_name}; choose another sampler, such as none")
@@ -165,7 +166,8 @@ def train_model(
 
     Parameters
     ----------
-    table : PixelTable
+    table : PixelTable, tuple or Bunch
+        Or ``(X, y)`` or ``(X, y, groups)``, as for `run_comparison`.
     model, sampler : str
         As for `run_comparison`.
     seed : int
@@ -189,6 +191,7 @@ def train_model(
     >>> trained.notes
     ()
     """
+    table = as_table(table, "train_model")
     check_exportable(table)
     model, spec, sampler, resampler = choose_pair(model, sampler)
     assert spec.export is not None

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
+from skinmnist.datasets.files import as_path, read_head
 from skinmnist.datasets.images.pictures import open_picture, picture_row
 from skinmnist.errors import InputError
 from skinmnist.inference.card import card_of
-from skinmnist.inference.model_file import ModelFile, newest_model, read_model
+from skinmnist.inference.model_file import ModelFile, is_model, newest_model, read_model
 from skinmnist.inference.novelty import novelty_score
 from skinmnist.inference.occlusion import draw_explanation, occlusion_map
 
@@ -365,7 +366,7 @@ class Classifier:
 
 
 def load_classifier(path: str | os.PathLike[str]) -> Classifier:
-    """Load a model file written by `python -m skinmnist.train`.
+    """Load a model file written by `skinmnist train`.
 
     Loading never executes anything in the file. Any other kind of file is refused.
 
@@ -414,14 +415,23 @@ def classify_image(
     >>> classify_image(table.pixels[0].reshape(table.shape), "lesions.skm").name
     'Melanocytic nevus'
     """
+    if isinstance(image, Classifier) or _is_model_file(image):
+        raise InputError(
+            "received a model as the picture; the picture comes first: classify_image(picture, model)"
+        )
     classifier = model if isinstance(model, Classifier) else _load(model)
     if isinstance(image, list | tuple) or (isinstance(image, np.ndarray) and image.ndim == 4):
         return classifier.classify_many(image)
     return classifier.classify(image)
 
 
+def _is_model_file(image: Any) -> bool:
+    """Return whether a path leads to a model file, by its first bytes; False for anything else."""
+    return isinstance(image, str | os.PathLike) and is_model(read_head(Path(image)))
+
+
 def _load(model: str | os.PathLike[str] | None) -> Classifier:
-    path = newest_model() if model is None else Path(model)
+    path = newest_model() if model is None else as_path(model, "the path of a model file, or a Classifier")
     try:
         status = path.stat()
     except OSError:

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.datasets.arrays import Array, decode_array, decode_members, encode_array
+from skinmnist.datasets.files import as_path
 from skinmnist.errors import InputError
 from skinmnist.features.extract import extract_features, feature_names
 from skinmnist.features.image_ops import Shape
@@ -178,13 +179,13 @@ def is_model(head: bytes) -> bool:
 
 def read_model(path: str | os.PathLike[str]) -> ModelFile:
     """Read a model file; raise InputError if it is invalid, damaged or gives unexpected answers."""
-    file = Path(path)
+    file = as_path(path, "the path of a model file")
     try:
         return decode_model(_content(file))
     except UnreadableError as reason:
         raise InputError(
             f"{file} is not a usable model file: {reason}; "
-            "name another, or train the model again with `python -m skinmnist.train`"
+            "name another, or train the model again with `skinmnist train`"
         ) from None
 
 
@@ -238,7 +239,7 @@ def _content(file: Path) -> bytes:
         reason = error.strerror or "it cannot be opened"
     if reason:
         raise InputError(
-            f"the model {file} cannot be read ({reason}); name a file written by `python -m skinmnist.train`"
+            f"the model {file} cannot be read ({reason}); name a file written by `skinmnist train`"
         )
     if len(content) > MOST_BYTES:
         raise UnreadableError(f"it is larger than {MOST_BYTES:,} bytes")
@@ -304,7 +305,7 @@ def newest_model() -> Path:
     files = [file for file in folder.glob(f"*{SUFFIX}") if file.is_file()]
     if not files:
         raise InputError(
-            f"no model was named and {folder} holds none; train one with `python -m skinmnist.train`, "
+            f"no model was named and {folder} holds none; train one with `skinmnist train`, "
             "or name a model file"
         )
     return max(files, key=lambda file: (file.stat().st_mtime_ns, file.name))

@@ -131,7 +131,7 @@ def write_html(path: Path, page: str) -> Path:
     except OSError as error:
         raise InputError(
             f"the page cannot be written into {path.parent} ({error.strerror}); name another folder or file "
-            "with `python -m skinmnist.report RUN --out PATH`"
+            "with `skinmnist report RUN --out PATH`"
         ) from None
     return path
 

@@ -262,11 +262,11 @@ def test_two_folds_say_little():
     assert found_in(few)["SKM010"].endswith(": fewer than 3 folds in common.")
 
 
-def test_a_lead_that_does_not_matter_is_named_so():
+def test_a_lead_of_nothing_is_named_so():
     level = {("none", "svm"): 0.9, ("none", "forest"): 0.9}
     sentence = found_in(make_record(lambda p, labels, told, sure: (labels, 0.9), skill=level))["SKM009"]
     assert sentence.endswith(
-        "by 0.000 in macro-F1 (95 % interval +0.000 to +0.000): the two are practically equal."
+        " are level in macro-F1 (95 % interval +0.000 to +0.000): the two are practically equal."
     )
 
 

@@ -51,9 +51,9 @@ def test_cells_that_run_their_times_the_time_left_and_the_leaderboard_are_shown(
     text = drawn(view, width)
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "1 of 6 cells 15 s about 35 s left" in lines[0]
-    assert "none x random_forest fold 1 15 s" in lines
-    assert "none x random_forest fold 2 5 s" in lines
-    assert "none x random_forest 0.500 0.600 1 of 3" in lines
+    assert "none + random_forest fold 1 15 s" in lines
+    assert "none + random_forest fold 2 5 s" in lines
+    assert "none + random_forest 0.500 0.600 1 of 3" in lines
     assert all(cell_len(line) <= width for line in text.splitlines())
 
 

@@ -13,7 +13,7 @@ from skinmnist.console.progress import Output
 from skinmnist.console.results import results_table
 from skinmnist.experiment.cells import CellFailure
 
-PAIR = "RandomOverSampler x logistic_regression"
+PAIR = "RandomOverSampler + logistic_regression"
 GREEN, YELLOW, RED = "\x1b[1;32m", "\x1b[33m", "\x1b[1;31m"
 WORDS = {
     "Macro-F1",
@@ -55,7 +55,7 @@ def test_pairs_are_whole_and_words_are_not_broken(record, width):
     assert "Macro-F1" in text
     assert ("±" in text) == (width >= 100)
     assert "…" not in text
-    heading = text[text.index("\n") : text.index("─")].replace("Sampler x model", "")
+    heading = text[text.index("\n") : text.index("─")].replace("Sampler + model", "")
     assert set(heading.split()) <= WORDS
 
 
@@ -85,7 +85,7 @@ def test_colours_mark_the_best_and_what_is_below_the_baseline(record):
     means = leaderboard(record).set_index(["sampler", "model"])["macro_f1"].round(3)
     best = " x ".join(means.idxmax())
     assert f"{GREEN}{means.max():.3f}" in rows[best]
-    assert YELLOW in rows["RandomOverSampler x dummy"], "its accuracy is below that of the baseline"
+    assert YELLOW in rows["RandomOverSampler + dummy"], "its accuracy is below that of the baseline"
     assert YELLOW not in rows["always nv"]
     assert "best of its column, below always nv" in plain(text)
     assert RED not in text
@@ -95,7 +95,7 @@ def test_colours_mark_the_best_and_what_is_below_the_baseline(record):
 def test_failed_cells_are_red_and_counted(record, folds, shown):
     failed = without(record, ("none", "logistic_regression"), folds)
     text = drawn(failed, 80, force_terminal=True, color_system="standard")
-    row = next(line for line in text.splitlines() if "none x logistic_regression" in line)
+    row = next(line for line in text.splitlines() if "none + logistic_regression" in line)
     assert row.startswith(RED)
     assert shown in row
     assert "cells failed" in plain(text)

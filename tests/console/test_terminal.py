@@ -37,7 +37,7 @@ def test_a_run_is_shown_on_terminals_and_in_logs(lesions, is_terminal, monkeypat
     ):
         assert said in text
     assert ("\x1b[" in shown.getvalue()) == is_terminal
-    assert ("[1/2] none x dummy, repeat 0, fold" in text) != is_terminal
+    assert ("[1/2] none + dummy, repeat 0, fold" in text) != is_terminal
 
 
 def test_the_times_that_are_printed_add_up_to_what_the_clock_shows(lesions, tmp_path, monkeypatch, capsys):

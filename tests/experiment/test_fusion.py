@@ -293,7 +293,9 @@ def test_every_model_goes_with_clinical_columns(name, lesions):
         (["lesion_id"], "'lesion_id', which names the lesion and is thus a leak"),
         (["image_id"], "'image_id', which names the picture and is thus a leak"),
         (["weight"], "column 'weight'; expected columns in the metadata of table"),
-        (["age", "age"], "the clinical column 'age' twice"),
+        (["age", "Age"], "the clinical column 'age' twice"),
+        (["sexe"], "did you mean 'sex'"),
+        (["DX"], "is thus a leak"),
     ],
 )
 def test_columns_that_are_refused(lesions, columns, sentence):

@@ -8,7 +8,7 @@ from PIL import Image
 from skinmnist import facts
 from skinmnist.datasets.images.pictures import open_picture, picture_row
 from skinmnist.errors import InputError
-from skinmnist.inference.classifier import SYNTHETIC_WARNING, Prediction, classify_image
+from skinmnist.inference.classifier import SYNTHETIC_WARNING, Prediction, classify_image, load_classifier
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_classify_image_takes_the_newest_model(tiny, picture, tmp_path, monkeypa
     import os
 
     monkeypatch.setenv("SKINMNIST_MODELS", str(tmp_path / "models"))
-    with pytest.raises(InputError, match=r"train one with `python -m skinmnist.train`"):
+    with pytest.raises(InputError, match=r"train one with `skinmnist train`"):
         classify_image(picture)
     (tmp_path / "models").mkdir()
     for age, name in enumerate(("new.skm", "old.skm")):
@@ -117,6 +117,9 @@ def test_classify_image_takes_the_newest_model(tiny, picture, tmp_path, monkeypa
     found = classify_image(picture)
     assert found.label in facts.CLASS_NAMES
     assert classify_image(picture, tmp_path / "models" / "new.skm").probabilities == found.probabilities
+    for model in (load_classifier(tmp_path / "models" / "new.skm"), str(tmp_path / "models" / "new.skm")):
+        with pytest.raises(InputError, match=r"the picture comes first: classify_image\(picture, model\)"):
+            classify_image(model, picture)
     many = classify_image([picture, b""])
     assert isinstance(many[0], Prediction)
     assert isinstance(many[1], InputError)

@@ -280,8 +280,8 @@ def _from_kaggle(order: _Order) -> _Came:
         import kagglehub
     except ImportError:
         raise InputError(
-            "kagglehub is not installed; expected the extra download (pip install -e '.[download]'), or an "
-            "address, a folder or an archive with --mirror"
+            "kagglehub is not installed; install the extra 'download': pip install 'skinmnist[download]', or "
+            "name an address, a folder or an archive with --mirror"
         ) from None
     for name, limits in order.expected().items():
         try:

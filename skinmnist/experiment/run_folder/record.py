@@ -17,7 +17,7 @@ import pandas as pd
 
 from skinmnist import facts
 from skinmnist.datasets.arrays import encode_arrays, read_arrays, take_array
-from skinmnist.datasets.files import read_foreign, write_atomically
+from skinmnist.datasets.files import as_path, read_foreign, write_atomically
 from skinmnist.datasets.mapped import row_blocks
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
@@ -234,7 +234,7 @@ def read_run(folder: str | Path) -> RunRecord:
     InputError
         Where the folder holds no run.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "the path of a run folder")
     info = read_info(folder)
     if info is None:
         if folder.is_file():

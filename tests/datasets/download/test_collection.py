@@ -252,7 +252,7 @@ def test_kaggle_gives_something_else(kaggle, tmp_path):
 
 def test_without_kagglehub(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
-    assert "expected the extra download" in refused(tmp_path)
+    assert "pip install 'skinmnist[download]'" in refused(tmp_path)
 
 
 EXPECTED = {"a.csv": Expected(100), "b.csv": Expected(100)}
