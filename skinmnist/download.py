@@ -15,7 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "download",
         f"Fetch the tables and the metadata of {facts.KAGGLE_HANDLE} from Kaggle or from a "
-        "mirror, and put them where skinmnist.compare finds them. Existing files are kept. To resume an "
+        "mirror, and put them where `skinmnist compare` finds them. Existing files are kept. To resume an "
         "interrupted download, run the same command again.",
         ("", "--to data", "--mirror archive.zip --sums SHA256SUMS"),
         closing=f"Licence of the data: {facts.DATA_LICENCE}. {facts.DATA_CITATION}",

@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
             "runs/hmnist_28_28_RGB-0 --export paper",
         ),
     )
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="a folder written by skinmnist.compare")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="a folder written by `skinmnist compare`")
     parser.add_argument(
         "--out",
         metavar="PATH",

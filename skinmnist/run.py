@@ -321,7 +321,7 @@ class Run(RunRecord):
     @property
     def _next_steps(self) -> str:
         if not self.results:
-            return "run the comparison again"
+            return f"{'mend what failed, then ' * bool(self.failures)}run the comparison again"
         steps = ["run.plot.tradeoff()", "run.report()"]
         if len(self.pairs) > 1:
             best = best_pair(self.scores) or self.pairs[0]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from imblearn.over_sampling import SMOTE
 from PIL import Image
@@ -105,6 +106,13 @@ WRITTEN = {
     "PixelTable.from_arrays(X, np.eye(7)[T.labels])": "received y of shape (360, 7); expected one label for each picture, such as y.argmax(axis=1) of one-hot rows",
     "PixelTable.from_arrays(X, T.labels + 0.5)": "received the label 4.5; expected classes: names or whole numbers",
     "PixelTable.from_arrays(X / 255 - 1, y)": "X holds negative values (-0.988235 to 0); expected pixels of 0-1 or 0-255, so undo the standardisation",
+    "PixelTable.from_arrays(X, y, shape='8x8')": "received shape='8x8'; expected (height, width, channels)",
+    "PixelTable.from_arrays(X, 'dx')": "received y='dx'; expected one for each picture: only a data frame has columns to name",
+    "PixelTable.from_arrays(X, T.labels, class_names=[*'aabcdef'])": "received 'a' twice in class_names; give each class a name of its own",
+    "PixelTable.from_arrays(X, T.labels, class_names={0: 'a'})": "received class_names={0: 'a'}; expected a list of names, one a class",
+    "PixelTable.from_arrays(pd.DataFrame(X).assign(label=y), 'lable')": "received the column 'lable', which the data frame does not have; did you mean 'label'?",
+    "compare(T, out=3)": "received an object of int; expected the path of a run folder",
+    "train_model(T, seed=1, random_state=2)": "received seed=1 and random_state=2, which are one argument; pass only one",
     "PixelTable.from_arrays(X, y, shape=8)": "received shape=8; expected (height, width, channels)",
     "PixelTable.from_arrays(X, y, groups=[1, 2])": "received 2 groups for 360 pictures; expected one for each",
     "load_hmnist('tabel.csv')": "tabel.csv does not exist; expected a CSV file; did you mean table.csv?",
@@ -131,6 +139,7 @@ def test_a_slip_in_python_is_mended_by_one_sentence(written, folder, lesions):
     here = {
         **names,
         "np": np,
+        "pd": pd,
         "SVC": SVC,
         "SMOTE": SMOTE,
         "PixelTable": PixelTable,

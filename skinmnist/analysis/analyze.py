@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ TABLES = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Analysis:
     """The analysis of a run. Curves, which are not written to files, are computed on first use.
 
@@ -112,6 +112,9 @@ class Analysis:
     leaderboard: pd.DataFrame
     calibration: pd.DataFrame
     lesions_known: bool
+
+    def __repr__(self) -> str:
+        return f"<Analysis: {', '.join(one.name for one in fields(self))}>"
 
     @cached_property
     def label_audit(self) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+from skinmnist.names import did_you_mean
 from skinmnist.text import shown
 
 Array = npt.NDArray[Any]
@@ -91,11 +92,18 @@ def table_from_arrays(
 def _take_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
     """Take labels and groups that are named as columns out of a data frame."""
     if not hasattr(X, "columns"):
+        for name, value in (("y", y), ("groups", groups)):
+            if isinstance(value, str):
+                raise InputError(
+                    f"received {name}={shown(value)}; expected one for each picture: only a data frame has "
+                    "columns to name"
+                )
         return X, y, groups
     asked = [name for name in (y, groups) if isinstance(name, str)]
     missing = [name for name in asked if name not in X.columns]
     if missing:
-        raise InputError(f"received the column {shown(missing[0])}, which the data frame does not have")
+        near = did_you_mean(missing[0], [name for name in X.columns if isinstance(name, str)])
+        raise InputError(f"received the column {shown(missing[0])}, which the data frame does not have{near}")
     y, groups = (X[column] if isinstance(column, str) else column for column in (y, groups))
     return X.drop(columns=asked), y, groups
 
@@ -158,7 +166,7 @@ def _shape_of(
         )
     columns = math.prod(received[1:])
     if shape is not None:
-        if not isinstance(shape, Sequence):
+        if not isinstance(shape, Sequence) or not all(isinstance(side, int | np.integer) for side in shape):
             raise InputError(f"received shape={shown(shape)}; expected (height, width, channels)")
         return _checked_shape(tuple(shape), columns, received)
     if len(received) == 4:
@@ -289,9 +297,17 @@ def _as_values(values: Any) -> Array:
 def _names_of(y: Any, class_names: Iterable[Any] | None) -> tuple[str, ...] | None:
     """Return the names of the classes in order; a categorical has its own."""
     if class_names is not None:
-        if isinstance(class_names, str):
-            raise InputError(f"received class_names={class_names!r}; expected a list of names")
-        return tuple(str(one) for one in class_names)
+        if isinstance(class_names, str | Mapping):
+            raise InputError(
+                f"received class_names={shown(class_names)}; expected a list of names, one a class"
+            )
+        names = tuple(str(one) for one in class_names)
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise InputError(
+                f"received {shown(twice[0])} twice in class_names; give each class a name of its own"
+            )
+        return names
     dtype = getattr(y, "dtype", None)
     categories = getattr(dtype, "categories", None)
     return None if categories is None else tuple(str(one) for one in categories if (y == one).any())

@@ -80,6 +80,8 @@ def load_table(
     >>> table.class_names, table.parts[[0, 8, 10]].tolist()
     (('malignant', 'normal, benign'), ['train', 'val', 'test'])
     """
+    if not isinstance(path, str | os.PathLike):
+        return load_hmnist(path)  # It says what it takes.
     for layout in LAYOUTS.values():
         alone = layout.is_table and layout.read is not load_hmnist  # A CSV may have metadata beside it.
         if alone and Path(path).suffix.lower() in layout.endings:

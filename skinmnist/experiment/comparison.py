@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 import skinmnist
-from skinmnist.datasets.files import check_ours, claim, is_marked, leave, remove_owned, remove_torn
+from skinmnist.datasets.files import as_path, check_ours, claim, is_marked, leave, remove_owned, remove_torn
 from skinmnist.datasets.from_arrays import as_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
@@ -28,7 +28,7 @@ from skinmnist.experiment.execution.runner import CellProgress, Engine, choose_e
 from skinmnist.experiment.external import join_external
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.experiment.metrics import Metric
-from skinmnist.experiment.plan import Plan, Remaining, make_plan
+from skinmnist.experiment.plan import Plan, Remaining, choose_seed, make_plan, one_of, whole_number
 from skinmnist.experiment.run_folder.file_names import RUN, is_unmarked_run
 from skinmnist.experiment.run_folder.record import (
     CELLS_FOLDER,
@@ -62,7 +62,6 @@ from skinmnist.experiment.scorers import resolve_metrics
 from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, choose_folds
 from skinmnist.models.registry import DEFAULT_MODELS
 from skinmnist.plugins import notes_on_hidden
-from skinmnist.text import shown
 
 PICTURES_PER_CLASS = 12
 
@@ -208,13 +207,14 @@ def run_comparison(
     """
     started = time.perf_counter()
     table = as_table(table)
-    seed = _whole_number("seed", _one_of("seed", seed, "random_state", random_state), 0)
+    seed = choose_seed(seed, random_state)
     jobs = _workers(jobs, n_jobs)
+    out = None if out is None else as_path(out, "the path of a run folder")
     if out is not None:
-        check_ours(Path(out), RUN, is_unmarked_run)
+        check_ours(out, RUN, is_unmarked_run)
         if test is not None:
-            check_ours(Path(out) / EXTERNAL_FOLDER, RUN, is_unmarked_run)
-    folds, repeats = _whole_number("folds", folds, 5), _whole_number("repeats", repeats, 1)
+            check_ours(out / EXTERNAL_FOLDER, RUN, is_unmarked_run)
+    folds, repeats = whole_number("folds", folds, 5), whole_number("repeats", repeats, 1)
     more = resolve_metrics(metrics, table.class_names)
     folds, parts = choose_folds(table, cv, folds, repeats, split, seed, rows)
     external = None if test is None else join_external(table, as_table(test), rows)
@@ -225,9 +225,7 @@ def run_comparison(
     run.metrics = more
     with ExitStack() as held:
         opening = time.perf_counter()
-        run.open(
-            Path(out) if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER, fresh, held
-        )
+        run.open(out if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER, fresh, held)
         started += time.perf_counter() - opening  # Waiting for another run does not count.
         run.start()
         with PeakMemory() as peak:
@@ -261,29 +259,12 @@ def run_comparison(
     return record
 
 
-def _one_of(name: str, value: int | None, alias: str, other: int | None) -> int | None:
-    """Return an argument with two names."""
-    if value is not None and other is not None and value != other:
-        raise InputError(
-            f"received {name}={value} and {alias}={other}, which are one argument; pass only one"
-        )
-    return other if value is None else value
-
-
-def _whole_number(name: str, value: Any, default: int) -> int:
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise InputError(f"received {name}={shown(value)}; expected a whole number")
-    return int(value)
-
-
 def _workers(jobs: int | None, n_jobs: int | None) -> int:
     """Return the number of worker processes; negative numbers count from the cores, as in joblib."""
     cores = available_cores()
-    if jobs is not None and _whole_number("jobs", jobs, cores) < 1:
+    if jobs is not None and whole_number("jobs", jobs, cores) < 1:
         raise InputError(f"received {jobs} jobs; expected at least 1, or None for all cores")
-    number = _whole_number("n_jobs", _one_of("jobs", jobs, "n_jobs", n_jobs), cores)
+    number = whole_number("n_jobs", one_of("jobs", jobs, "n_jobs", n_jobs), cores)
     if number == 0:
         raise InputError("received n_jobs=0; expected at least 1, or -1 for all cores")
     return number if number > 0 else max(1, cores + 1 + number)

@@ -29,6 +29,7 @@ from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, Split, assign_fold
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 from skinmnist.plugins import notes_on_hidden
+from skinmnist.text import shown
 
 #: The modules that compute predictions; a change in these or their imports makes stored cells stale.
 _COMPUTING = tuple(f"skinmnist.experiment.{name}" for name in ("fit_cell", "fusion", "grid"))
@@ -86,6 +87,27 @@ class Plan:
             for cell in self.cells
             if cell.base is None
         }
+
+
+def one_of(name: str, value: int | None, alias: str, other: int | None) -> int | None:
+    """Return an argument with two names."""
+    if value is not None and other is not None and value != other:
+        raise InputError(f"received {name}={value} and {alias}={other}, which are one argument; pass only one")
+    return other if value is None else value
+
+
+def whole_number(name: str, value: Any, default: int) -> int:
+    """Return a whole number, or the default in place of None; InputError for anything else."""
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise InputError(f"received {name}={shown(value)}; expected a whole number")
+    return int(value)
+
+
+def choose_seed(seed: int | None, random_state: int | None) -> int:
+    """Return the seed, which goes by two names; 0 by default."""
+    return whole_number("seed", one_of("seed", seed, "random_state", random_state), 0)
 
 
 def make_plan(

@@ -19,6 +19,7 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.execution.machine import versions
 from skinmnist.experiment.grid import resolve_models, resolve_samplers
 from skinmnist.experiment.inputs import Inputs, choose_training_rows, stratified_subsample
+from skinmnist.experiment.plan import choose_seed
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.splits import choose_split
 from skinmnist.experiment.training import Trained, fit_model
@@ -43,6 +44,7 @@ from skinmnist.inference.novelty import ROWS_PER_AXIS, fit_novelty
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
 from skinmnist.resampling.registry import Resampler
+from skinmnist.text import printable
 
 _OPERATING_POINT = (
     "The answer is the most probable class, with the probabilities as trained; no threshold was tuned. Where "
@@ -53,7 +55,7 @@ _OPERATING_POINT = (
 LEAST_ROWS = 2 * ROWS_PER_AXIS
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel:
     """A model that was trained on a whole table.
 
@@ -78,6 +80,11 @@ class TrainedModel:
     notes: tuple[str, ...]
     _trained: Trained
     _shape: tuple[int, int, int]
+
+    def __repr__(self) -> str:
+        shape, megabytes = " x ".join(map(str, self._shape)), len(self.content) / 1e6
+        title = printable(self._trained.spec.title)
+        return f"<TrainedModel: {title}, {shape}, {megabytes:.2f} MB; to keep it: save('model.skm')>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file, for `skinmnist.load_classifier`.
@@ -158,7 +165,13 @@ def check_destination(path: Path) -> None:
 
 
 def train_model(
-    table: PixelTable, model: str = "cnn", sampler: str = "none", seed: int = 0, cv: RunRecord | None = None
+    table: Any,
+    model: str = "cnn",
+    sampler: str = "none",
+    seed: int | None = None,
+    cv: RunRecord | None = None,
+    *,
+    random_state: int | None = None,
 ) -> TrainedModel:
     """Train a model on all rows of a table, or on as many as it takes, with a note.
 
@@ -170,8 +183,8 @@ def train_model(
         Or ``(X, y)`` or ``(X, y, groups)``, as for `run_comparison`.
     model, sampler : str
         As for `run_comparison`.
-    seed : int
-        Seed of all randomness.
+    seed, random_state : int, optional
+        Seed of all randomness, 0 by default; two names of one argument.
     cv : RunRecord, optional
         A cross-validation of this pair on this table, with the scores that the model may claim.
 
@@ -192,6 +205,7 @@ def train_model(
     ()
     """
     table = as_table(table, "train_model")
+    seed = choose_seed(seed, random_state)
     check_exportable(table)
     model, spec, sampler, resampler = choose_pair(model, sampler)
     assert spec.export is not None

@@ -17,6 +17,7 @@ NAMES = ("nv", "bkl", "mel")
 def test_the_whole_analysis(make_record):
     record = make_record(repeats=2)
     found = analyze(record, draws=40)
+    assert len(repr(found)) < 300
     asked = found.comparisons.groupby(["question", "against"], sort=False).size()
     assert asked.to_dict() == {
         ("sampler", "none"): 5 + 3,

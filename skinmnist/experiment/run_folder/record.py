@@ -241,7 +241,7 @@ def read_run(folder: str | Path) -> RunRecord:
             near = f", such as {folder.parent}" if (folder.parent / RUN_FILE).is_file() else ""
             raise InputError(f"{folder} is a file; expected the folder of a run, so name that{near}")
         raise InputError(
-            f"{folder} holds no {RUN_FILE}; expected a folder that skinmnist.compare has written"
+            f"{folder} holds no {RUN_FILE}; expected a folder that `skinmnist compare` has written"
         )
     return build_record(folder, info)
 
