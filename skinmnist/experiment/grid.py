@@ -215,7 +215,11 @@ def _imported(name: str, kind: str) -> Any:
 
 
 def _classes(module: ModuleType) -> list[str]:
-    return [name for name, thing in vars(module).items() if isinstance(thing, type)]
+    return [
+        name
+        for name, thing in vars(module).items()
+        if isinstance(thing, type) and not inspect.isabstract(thing)
+    ]
 
 
 def _fused_received(name: str) -> InputError:

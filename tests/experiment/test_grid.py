@@ -90,7 +90,7 @@ def test_fingerprints_tell_settings_apart():
         (["svm", "svm"], "received the model 'svm' twice"),
         (["nowhere.at.all:Model"], "received model 'nowhere.at.all:Model', which cannot be instantiated"),
         (["sklearn.tree:Oak"], "which cannot be instantiated"),
-        (["sklearn.tree:decisiontree"], "did you mean 'sklearn.tree:DecisionTreeClassifier'"),
+        (["sklearn.tree:decisiontreeclassifier"], "did you mean 'sklearn.tree:DecisionTreeClassifier'"),
         (["tree.py:Oak"], "leave out .py: tree:Oak"),
         (["models/tree.py"], "name a class in it: tree:CLASS"),
         (["sklearn.SVC"], "unknown model 'sklearn.SVC'; expected package.module:Class"),
