@@ -92,7 +92,9 @@ class Plan:
 def one_of(name: str, value: int | None, alias: str, other: int | None) -> int | None:
     """Return an argument with two names."""
     if value is not None and other is not None and value != other:
-        raise InputError(f"received {name}={value} and {alias}={other}, which are one argument; pass only one")
+        raise InputError(
+            f"received {name}={value} and {alias}={other}, which are one argument; pass only one"
+        )
     return other if value is None else value
 
 
