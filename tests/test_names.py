@@ -1,4 +1,5 @@
 import pytest
+from rich.cells import cell_len
 
 from skinmnist.errors import InputError
 from skinmnist.names import KINDS, closest, did_you_mean, find_pair, known_spelling, pair_name, unknown_name
@@ -34,11 +35,18 @@ def test_an_unknown_name_is_one_sentence_that_says_where_names_stand(kind):
         assert f"`skinmnist list {kind}s` shows" in sentence
 
 
-def test_pairs_that_are_too_long_lose_their_middles():
-    assert pair_name(("SMOTE", "svm")) == pair_name(("SMOTE", "svm"), 20) == "SMOTE + svm"
-    short = pair_name(("s" * 50, "m" * 50), 40)
-    assert len(short) == 40
-    assert (short[0], short[-1], short.count(" … ")) == ("s", "m", 2)
+@pytest.mark.parametrize("longest", [20, 44, 120])
+@pytest.mark.parametrize(
+    ("sampler", "model"), [("none", "svm"), ("S" * 99, "svm"), ("none", "m" * 99), ("é" * 70, "x" * 70)]
+)
+def test_names_of_pairs_fit_and_keep_both_names(sampler, model, longest):
+    name = pair_name((sampler, model), longest)
+    assert cell_len(name) <= longest
+    first, second = name.split(" + ")
+    assert first[0] == sampler[0]
+    assert second[-1] == model[-1]
+    if len(sampler) + len(model) + 3 <= longest:
+        assert (first, second) == (sampler, model)
 
 
 def test_pairs_are_found_whatever_their_case_and_spaces():

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.cells import cell_len
 
-from skinmnist.console.progress import Output, RunView, pair_name
+from skinmnist.console.progress import Output, RunView
 from skinmnist.experiment.cells import Cell
 
 
@@ -88,8 +88,8 @@ def test_the_board_is_short_and_best_first(clock):
     for place, cell in enumerate(cells):
         view.score(cell, place / 10, 0.5)
     text = drawn(view)
-    assert text.index("S7 x svm") < text.index("S6 x svm") < text.index("S3 x svm")
-    assert "S2 x svm" not in text
+    assert text.index("S7 + svm") < text.index("S6 + svm") < text.index("S3 + svm")
+    assert "S2 + svm" not in text
     assert "and 3 more" in text
 
 
@@ -109,17 +109,3 @@ def test_what_comes_after_the_cells_is_shown_with_its_own_time(view, clock):
     assert "Writing the report  1 min 15 s" in text
     assert "fold 1" not in text
     assert "0.500" in text, "the leaderboard stays"
-
-
-@pytest.mark.parametrize("longest", [20, 44, 120])
-@pytest.mark.parametrize(
-    ("sampler", "model"), [("none", "svm"), ("S" * 99, "svm"), ("none", "m" * 99), ("é" * 70, "x" * 70)]
-)
-def test_names_of_pairs_fit_and_keep_both_names(sampler, model, longest):
-    name = pair_name(sampler, model, longest)
-    assert cell_len(name) <= longest
-    first, second = name.split(" x ")
-    assert first[0] == sampler[0]
-    assert second[-1] == model[-1]
-    if len(sampler) + len(model) + 3 <= longest:
-        assert (first, second) == (sampler, model)

@@ -83,7 +83,7 @@ def test_colours_mark_the_best_and_what_is_below_the_baseline(record):
     text = drawn(record, 120, force_terminal=True, color_system="standard")
     rows = {plain(line).split("  ")[0].strip(): line for line in text.splitlines()}
     means = leaderboard(record).set_index(["sampler", "model"])["macro_f1"].round(3)
-    best = " x ".join(means.idxmax())
+    best = " + ".join(means.idxmax())
     assert f"{GREEN}{means.max():.3f}" in rows[best]
     assert YELLOW in rows["RandomOverSampler + dummy"], "its accuracy is below that of the baseline"
     assert YELLOW not in rows["always nv"]
@@ -114,7 +114,7 @@ def test_unfinished_pairs_are_neither_failed_nor_below_the_baseline(record):
     pair = ("none", "logistic_regression")
     unfinished = replace(without(record, pair, [1]), failures=())
     text = drawn(unfinished, 80, force_terminal=True, color_system="standard")
-    row = next(line for line in text.splitlines() if " x ".join(pair) in line)
+    row = next(line for line in text.splitlines() if " + ".join(pair) in line)
     assert "\x1b[36m1 of 2" in row
     assert RED not in text
     assert plain(text).rstrip().endswith("unfinished")

@@ -47,7 +47,9 @@ def test_a_file_of_an_earlier_version_is_refused_with_the_way_to_a_new_one(tiny,
     path = tmp_path / "old.skm"
     path.write_bytes(repacked(tiny, set_in("format", to=1)))
     message = f"{path} is not a usable model file: its format is 1, but this version of skinmnist reads 2; "
-    with pytest.raises(InputError, match=re.escape(message) + ".*train the model again with `python -m"):
+    with pytest.raises(
+        InputError, match=re.escape(message) + ".*train the model again with `skinmnist train`"
+    ):
         read_model(path)
 
 
