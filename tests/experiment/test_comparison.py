@@ -220,7 +220,7 @@ def test_a_model_that_changed_under_its_name_leaves_no_old_cells(lesions, tmp_pa
         samplers = ["none", "RandomOverSampler"] if depth == 1 else ["none"]
         record = run_comparison(lesions, samplers, models, folds=2, out=tmp_path / "a")
     assert {result.cell.sampler for result in record.results} == {"none"}
-    assert "tree is not what it was: its earlier cells were left out" in record.info.notes
+    assert "tree has changed: its earlier cells were left out" in record.info.notes
 
 
 def test_specs_of_the_users_own_are_told_apart(lesions, tmp_path):
@@ -297,7 +297,7 @@ def test_a_record_that_is_none(tmp_path):
         read_run(tmp_path)
     for content in ("[1, 2", "[]", '{"table": {}, "protocol": {}, "cells": []}'):
         (tmp_path / "run.json").write_text(content)
-        with pytest.raises(InputError, match="is no record of a run"):
+        with pytest.raises(InputError, match="is not a valid record of a run"):
             read_run(tmp_path)
 
 

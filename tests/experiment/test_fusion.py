@@ -230,7 +230,7 @@ def test_other_columns_make_fused_cells_stale_and_no_others(lesions, tmp_path):
     assert watch.stored == 2
     assert of_models(first, "").equals(of_models(second, ""))
     assert not of_models(first, "+clinical").equals(of_models(second, "+clinical"))
-    note = "dummy+clinical is not what it was: its earlier cells were left out"
+    note = "dummy+clinical has changed: its earlier cells were left out"
     assert note in second.info.notes
     third = run_comparison(lesions, **asked, clinical=["age"])
     assert third.info.grid.models["dummy+clinical"].title.endswith(" + age")

@@ -92,7 +92,7 @@ def test_other_parameters_are_another_model(run, tmp_path):
     other = compare([GaussianNB(var_smoothing=1.0)], out=tmp_path / "run")
     assert [session.new_cells for session in other.info.sessions] == [2, 2]
     assert not other.scores.equals(first.scores)
-    assert any("GaussianNB is not what it was" in note for note in other.info.notes)
+    assert any("GaussianNB has changed" in note for note in other.info.notes)
 
 
 def test_other_folds_are_another_run(tmp_path):

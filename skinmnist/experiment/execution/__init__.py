@@ -1,1 +1,1 @@
-"""Where cells run: workers, limits, locks, Dask."""
+"""Execution of cells: workers, limits, locks, Dask."""

@@ -1,4 +1,4 @@
-"""Cells on a Dask cluster, with the same bytes as on this machine; imported only for ``--dask``."""
+"""Cells on a Dask cluster, with the same results as on this machine; imported only for ``--dask``."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from skinmnist.text import one_line
 
 _own_environment = lru_cache(maxsize=1)(environment)
 _PREFIX = "skinmnist-"
-#: Largest table; the client and the scheduler hold copies of it, too.
+#: Largest table; the client and the scheduler also hold copies of it.
 MOST_BYTES = 1 << 31
-#: Seconds to wait for a scheduler, and for its first worker, which imports everything first.
+#: Seconds to wait for a scheduler and for its first worker, which starts with all imports.
 _CONNECT_SECONDS, _STARTUP_SECONDS = 60, 300
 
-#: A nanny outside of each worker limits its memory; a cell that kills two workers runs alone. Busy machines
-#: and libraries that block all threads for minutes are common, so timeouts are long.
+#: A nanny outside each worker limits its memory; a cell that kills two workers runs alone. Timeouts are long,
+#: because busy machines and libraries that block all threads for minutes are common.
 _LOCAL_SETTINGS: dict[str, object] = {
     "distributed.deploy.lost-worker-timeout": f"{_STARTUP_SECONDS} s",
     "distributed.scheduler.allowed-failures": 1,
@@ -44,7 +44,7 @@ _LOCAL_SETTINGS: dict[str, object] = {
     "distributed.comm.timeouts.connect": "120s",
     "distributed.worker.memory.terminate": 1.0,
     **{f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")},
-    # Their web servers would show tasks to every user of this machine.
+    # Web servers would show tasks to every user of this machine.
     **{f"distributed.{name}.http.routes": [] for name in ("scheduler", "worker")},
 }
 
@@ -58,10 +58,11 @@ def run_on_cluster(
     limits: Limits = NO_LIMITS,
     on_running: OnRunning | None = None,
 ) -> Generator[Outcome]:
-    """Run cells on a Dask cluster and yield what becomes of each, as `runner.run_cells` does.
+    """Run cells on a Dask cluster and yield their outcomes, like `runner.run_cells`.
 
-    `address` is a scheduler's, such as ``"tls://host:8786"``, or ``"local"``: `jobs` processes of this
-    machine, the only ones with the memory limit. Without TLS, all who reach a scheduler can run code there.
+    `address` is that of a scheduler, such as ``"tls://host:8786"``, or ``"local"`` for `jobs` processes on
+    this machine, the only ones with the memory limit. Without TLS, anyone who can reach a scheduler can run
+    code there.
     """
     if not cells:
         return
@@ -69,7 +70,7 @@ def run_on_cluster(
         size, most = (f"{n / 1e9:.1f} GB" for n in (table.pixels.nbytes, MOST_BYTES))
         raise InputError(
             f"received a table of {size} with --dask, which sends it to every worker; expected at most "
-            f"{most}, so run it with --jobs"
+            f"{most}, so use --jobs instead"
         )
     with _connected(address, min(jobs, len(cells)), limits) as client:
         inputs = SharedInputs(table, task, client.id)
@@ -84,7 +85,7 @@ def run_on_cluster(
 
 @contextmanager
 def _connected(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
-    """Connect to a cluster whose workers compute as this process does."""
+    """Connect to a cluster whose workers compute in the same way as this process."""
     with ExitStack() as stack:
         where = _start_local(stack, jobs, limits) if address == "local" else address
         try:
@@ -93,11 +94,11 @@ def _connected(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
         except (OSError, TimeoutError, ValueError) as error:
             raise InputError(
                 f"no Dask cluster answers at {address!r} ({error}); start `dask scheduler` and "
-                "`dask worker`, or give --dask local"
+                "`dask worker`, or pass --dask local"
             ) from None
         for worker, answer in client.run(examine_worker, environment(), on_error="return").items():
             if isinstance(answer, OSError):
-                continue  # It died meanwhile; workers that get a cell are examined again.
+                continue  # It has died; workers that get a cell are checked again.
             if isinstance(answer, Exception):
                 answer = f"fails ({one_line(answer)}); install the same versions there, and your own models"
             if answer:
@@ -108,7 +109,7 @@ def _connected(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
 
 
 def _start_local(stack: ExitStack, jobs: int, limits: Limits) -> LocalCluster:
-    """Start worker processes that obey this process alone, not every user of the machine."""
+    """Start worker processes that only this process can control, and no other user of the machine."""
     try:
         security = Security.temporary()
     except ImportError:
@@ -123,44 +124,44 @@ def _start_local(stack: ExitStack, jobs: int, limits: Limits) -> LocalCluster:
         dashboard_address="127.0.0.1:0",
         scheduler_kwargs={"dashboard": False},
         silence_logs="CRITICAL",
-        # Ctrl-C reaches the whole group; the client alone decides what it means. `locks` knows this text.
+        # Ctrl-C reaches the whole group; only the client handles it. `locks` relies on this text.
         preload=["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
     )
     return stack.enter_context(cluster)
 
 
 def examine_worker(expected: dict[str, str], dask_worker: Worker) -> str | None:
-    """Return why the cells of this worker could differ from those of a client with that environment."""
+    """Return why the results of this worker could differ from those of a client with the environment."""
     if (threads := dask_worker.state.nthreads) > 1:
-        return f"has {threads} threads; expected one for each cell, so start it with --nthreads 1"
+        return f"has {threads} threads; expected one per cell, so start it with --nthreads 1"
     own = _own_environment()
     for name in sorted(expected | own):
         if (theirs := expected.get(name)) != own.get(name):
-            difference = f"has {name} {own.get(name)} where the client has {theirs}; expected the same"
-            return f"{difference}, so install the same versions, and run on processors of one kind"
+            difference = f"has {name} {own.get(name)} but the client has {theirs}; expected the same"
+            return f"{difference}, so install the same versions, and use processors of the same kind"
     return None
 
 
 class SharedInputs(WorkerPlugin):
-    """What all cells of a run need: the scheduler hands it to each worker once, also to later ones."""
+    """The inputs of all cells of a run; the scheduler sends them to each worker once, also to later ones."""
 
     def __init__(self, table: PixelTable, task: Task, client: str) -> None:
         self.table = replace(table, pixels=np.asarray(table.pixels))
         self.task, self.environment = task, environment()
-        self.name = _PREFIX + client  # Of its own for each run: a cluster may serve several at once.
+        self.name = _PREFIX + client  # Unique for each run, because a cluster may serve several at once.
 
 
 def abandoned_inputs(dask_scheduler: Scheduler) -> list[str]:
-    """Return the names of inputs whose clients died before they could take them back."""
+    """Return the names of inputs whose clients died before removing them."""
     names = [name for name in dask_scheduler.worker_plugins if name.startswith(_PREFIX)]
     return [name for name in names if name.removeprefix(_PREFIX) not in dask_scheduler.clients]
 
 
 class DaskPool(Pool, Monitor):
-    """Workers of a Dask cluster; if there are none, it waits a while for new ones."""
+    """Workers of a Dask cluster; if there are none, it waits for new ones for a while."""
 
     interval = 5.0
-    reason = "its worker died again and again: a crash, out of memory, or beyond a limit"
+    reason = "its worker died repeatedly: a crash, out of memory, or beyond a limit"
 
     def __init__(
         self, client: Client, inputs: str, limits: Limits, on_running: OnRunning | None = None
@@ -170,9 +171,9 @@ class DaskPool(Pool, Monitor):
         self._idle_since: float | None = None
 
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
-        """Yield outcomes as they come, all but those of cells that lost worker after worker."""
+        """Yield outcomes as they arrive, except for cells whose workers keep dying."""
         if self.client.status != "running":
-            raise InputError("the Dask cluster is gone; start it again and type the same command to go on")
+            raise InputError("the Dask cluster is gone; restart it and run the same command again to resume")
         executor, lost = self.client.get_executor(pure=False), (KilledWorker, CancelledError)
         try:
             yield from outcomes_of(executor, cells, self._submit, self._workers, self, lost)
@@ -180,14 +181,14 @@ class DaskPool(Pool, Monitor):
             executor.shutdown(wait=False)
 
     def check(self) -> None:
-        """Raise an `InputError` if there has been no worker for minutes."""
+        """Raise an `InputError` if there has been no worker for some minutes."""
         if self.client.status != "running" or self.client.nthreads():
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = time.monotonic()
         elif time.monotonic() - self._idle_since > _STARTUP_SECONDS:
             idle = f"the Dask cluster has had no worker for {_STARTUP_SECONDS:g} s"
-            raise InputError(f"{idle}; start `dask worker` and type the same command again to go on")
+            raise InputError(f"{idle}; start `dask worker` and run the same command again to resume")
 
     def _workers(self) -> int:
         return max(1, len(self.client.nthreads()))  # Workers come and go.
@@ -197,11 +198,11 @@ class DaskPool(Pool, Monitor):
 
 
 def run_on_worker(cell: Cell, inputs: str, seconds: float | None) -> Outcome:
-    """Run one cell on the `SharedInputs` of that name, which this worker got when it registered."""
+    """Run one cell on the named `SharedInputs`, which this worker received on registration."""
     worker = get_worker()
     shared: SharedInputs = worker.plugins[inputs]
     difference = examine_worker(shared.environment, worker)
-    if difference:  # It came after the client had examined the others.
+    if difference:  # It joined after the client had checked the others.
         return CellFailure(cell, f"its worker {difference}")
     if library := shared.task.models[cell.model].cost.library:
         importlib.import_module(library)

@@ -1,4 +1,4 @@
-"""Time and memory limits of a cell, enforced from outside of its process."""
+"""Time and memory limits of a cell, enforced from outside its process."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
 
-#: Receives all cells that run now, whenever that changes.
+#: Receives the running cells whenever they change.
 OnRunning = Callable[[Sequence[Cell]], None]
-#: Seconds between two checks of running cells: within one interval, a cell can exceed its memory limit.
+#: Seconds between checks of running cells; within one interval, a cell can exceed its memory limit.
 _INTERVAL = 0.1
-#: Larger limits are none: the system's clocks overflow.
+#: Larger limits are refused because system clocks overflow.
 _LARGEST = 1e9
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one cell may take at most.
+    """Time and memory limits of a cell.
 
     Attributes
     ----------
     seconds : float or None
-        Wall seconds from the cell's start in its worker; None: no limit.
+        Wall seconds from the start of the cell in its worker; None: no limit.
     megabytes : float or None
-        Resident size, in MB of 2**20 bytes, of the worker and the processes that it started; None: no limit.
+        Resident size, in MB of 2**20 bytes, of the worker and its child processes; None: no limit.
 
     Raises
     ------
     InputError
-        For limits that are not above 0, or beyond any machine.
+        For limits that are not positive, or too large.
 
     Examples
     --------
@@ -68,8 +68,8 @@ NO_LIMITS = Limits()
 
 @contextmanager
 def pid_file(path: Path) -> Iterator[None]:
-    """Write this process's id to a file while the block runs; if the process dies, the file stays."""
-    with suppress(OSError):  # On a full disk the cell goes on; only the limits are lost.
+    """Write the id of this process to a file for the duration of the block; if it dies, the file stays."""
+    with suppress(OSError):  # On a full disk, the cell continues without limits.
         write_atomically(path, str(os.getpid()).encode(), lasting=False)
     try:
         yield
@@ -79,7 +79,7 @@ def pid_file(path: Path) -> Iterator[None]:
 
 
 class Monitor:
-    """What happens while cells run: `on_running` hears which they are."""
+    """Follows running cells and passes them to `on_running`."""
 
     #: Seconds between two checks; None: no check is needed.
     interval: float | None = None
@@ -89,23 +89,23 @@ class Monitor:
         self._occupied: tuple[Cell, ...] = ()
 
     def occupied(self, cells: Sequence[Cell]) -> None:
-        """Receive all cells that have a worker of their own now."""
+        """Receive all cells that have a worker."""
         if self._on_running is not None and tuple(cells) != self._occupied:
             self._occupied = tuple(cells)
             self._on_running(self._occupied)
 
     def check(self) -> None:
-        """Check what is running."""
+        """Check the running cells."""
 
     def finished(self, cell: Cell) -> None:
-        """Forget a cell that has its outcome."""
+        """Forget a cell that has an outcome."""
 
 
 class LimitMonitor(Monitor):
-    """Find the processes of running cells and end those beyond their limits.
+    """Finds the processes of running cells and ends those beyond their limits.
 
-    From outside, because a model that hangs may hold its interpreter, so that no thread of its own runs.
-    `folder` is for the `pid_file` of each running cell; `ended` has the cells that were ended, and why.
+    It works from outside because a hanging model may block its interpreter, including all its threads.
+    `folder` is for the `pid_file` of each running cell; `ended` maps ended cells to the reason.
     """
 
     def __init__(self, limits: Limits, folder: Path, on_running: OnRunning | None = None) -> None:
@@ -119,22 +119,22 @@ class LimitMonitor(Monitor):
         self.interval = _INTERVAL if limits else None
 
     def submitted(self, cell: Cell) -> Path:
-        """Return the path of the pid file that the cell's worker has to write."""
+        """Return the path of the pid file that the worker of the cell must write."""
         self._count += 1
         self._pid_files[cell] = self.folder / f"pid-{self._count}"
         return self._pid_files[cell]
 
     def finished(self, cell: Cell) -> None:
-        """Forget a cell that has its outcome."""
+        """Forget a cell that has an outcome."""
         for known in (self._pid_files, self._first_seen, self.ended):
             known.pop(cell, None)
 
     def running(self) -> list[Cell]:
-        """Return the cells that were started and not finished."""
+        """Return the cells that were started but not finished."""
         return [cell for cell, path in self._pid_files.items() if path.exists()]
 
     def clear(self) -> None:
-        """Remove the pid files of workers that are gone."""
+        """Remove the pid files of dead workers."""
         for path in self._pid_files.values():
             path.unlink(missing_ok=True)
         self._pid_files.clear()
@@ -146,35 +146,35 @@ class LimitMonitor(Monitor):
             return
         now = time.monotonic()
         for cell, path in self._pid_files.items():
-            with suppress(OSError, ValueError, psutil.Error):  # It does not run yet, or no longer.
+            with suppress(OSError, ValueError, psutil.Error):  # Not running yet, or no longer.
                 family = process_family(int(path.read_text(encoding="ascii")))
                 reason = self._excess(now - self._first_seen.setdefault(cell, now), family)
                 if reason:
                     self.ended.setdefault(cell, reason)
-                    family[0].suspend()  # It must start no process while its children are listed.
+                    family[0].suspend()  # It must not start processes while its children are listed.
                     end_processes(process_family(family[0].pid))
 
     def _excess(self, seconds: float, family: list[psutil.Process]) -> str | None:
         if self.limits.seconds is not None and seconds > self.limits.seconds:
-            return f"ended: it took longer than {self.limits.seconds:g} s, the limit of a cell"
+            return f"stopped: it took longer than {self.limits.seconds:g} s, the limit of a cell"
         if self.limits.megabytes is not None:
             taken = sum(process.memory_info().rss for process in family) / 2**20
             if taken > self.limits.megabytes:
                 return (
-                    f"ended: it took {taken:,.0f} MB of memory, more than {self.limits.megabytes:,g} MB, "
+                    f"stopped: it used {taken:,.0f} MB of memory, more than {self.limits.megabytes:,g} MB, "
                     "the limit of a cell"
                 )
         return None
 
 
 def process_family(pid: int) -> list[psutil.Process]:
-    """Return a process and all that it started, itself first."""
+    """Return a process and all its descendants, itself first."""
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
 
 
 def end_processes(family: list[psutil.Process]) -> None:
-    """Kill processes; those that are gone already do not matter."""
+    """Kill processes; ignore those that are already gone."""
     for process in family:
         with suppress(psutil.Error):
             process.kill()

@@ -1,4 +1,4 @@
-"""One run at a time in a folder, and temporary folders; the system takes locks back from killed processes."""
+"""Locks on run folders, and temporary folders; the system releases the locks of killed processes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.run_folder.file_names import RUN
 
 TABLE_FILE = "table.joblib"
-#: A run without a folder of its own has its run folder in a temporary folder, under this name.
+#: A run without its own folder has its run folder in a temporary folder, under this name.
 RUN_FOLDER = "run"
 _PREFIX = "skinmnist-"
-#: Where Dask puts empty locks, and a folder for each process; in a worker's is the code that it begins with.
+#: Dask puts empty locks here, and a folder for each process; that of a worker has its start-up code.
 _DASK_FOLDER = "dask-scratch-space"
 _SCRATCH = Owned(
     "temporary folder",
@@ -34,20 +34,20 @@ _SCRATCH = Owned(
     ),
     marker=LOCK_FILE,
 )
-#: Younger folders are left alone: they may be about to be locked.
+#: Younger folders are kept because they may be about to be locked.
 _YOUNG_SECONDS = 60.0
 
 
 @contextmanager
 def hold_folder(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold a folder while in the ``with`` block; a second holder waits until the first is gone.
+    """Lock a folder in the ``with`` block; a second process waits until the first is done.
 
-    The lock belongs to the open file and ends with the process, however that dies. The file stays. `waiting`
-    is called once if another process holds the folder. InputError where the file system has no locks, or a
-    link, a folder or a pipe stands at the lock's name.
+    The lock belongs to the open file and ends with the process, however it dies. The file stays. `waiting` is
+    called once if another process holds the lock. InputError if the file system has no locks, or if the name
+    of the lock is a link, a folder or a pipe.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # A file that Python opens is closed in every process that is started from here.
+    # Files opened by Python are closed in child processes.
     with open(folder / LOCK_FILE, "ab", opener=open_plain) as file:
         try:
             if not lock_descriptor(file.fileno(), blocking=False):
@@ -55,29 +55,29 @@ def hold_folder(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
                 lock_descriptor(file.fileno())
         except OSError as error:
             raise InputError(
-                f"the folder {folder} cannot be locked ({error.strerror}); two runs at once would disturb "
-                "each other there, so name a folder on another disk"
+                f"the folder {folder} cannot be locked ({error.strerror}), so two runs at once would "
+                "interfere there; name a folder on another disk"
             ) from None
         yield
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Make a temporary folder and remove it at the end; first remove those whose process was killed."""
+    """Make a temporary folder and remove it at the end; first remove those of killed processes."""
     _sweep(Path(tempfile.gettempdir()))
-    # On Windows nobody can remove a file that a worker still maps.
+    # On Windows, a file that a worker still maps cannot be removed.
     with (
         tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name,
         ExitStack() as held,
     ):
         claim(Path(name), _SCRATCH)
-        with suppress(InputError):  # The lock only serves to tidy up; not every file system has it.
+        with suppress(InputError):  # The lock is only for cleaning up; not every file system has locks.
             held.enter_context(hold_folder(Path(name), lambda: None))
         yield Path(name)
 
 
 def _sweep(folder: Path) -> None:
-    with suppress(OSError):  # The folder may be closed to this user.
+    with suppress(OSError):  # This user may have no access to the folder.
         for old in folder.iterdir():
             with suppress(OSError, InputError):  # Another run may have been faster.
                 if _is_left_over(old):
@@ -85,14 +85,14 @@ def _sweep(folder: Path) -> None:
 
 
 def _is_left_over(folder: Path) -> bool:
-    """Return whether a folder is a temporary folder of this user whose process is gone."""
-    # A name of `tempfile`; other folders are not looked at.
+    """Return whether a folder is a temporary folder of this user and its process is gone."""
+    # A name of `tempfile`; other folders are ignored.
     if not re.fullmatch(_PREFIX + "[a-z0-9_]{8}", folder.name):
         return False
     status = folder.lstat()
     return (
         S_ISDIR(status.st_mode)
-        and hasattr(os, "getuid")  # Windows has no owners: there, folders are left to the system.
+        and hasattr(os, "getuid")  # Windows has no owners; there, the system cleans up.
         and status.st_uid == os.getuid()
         and time.time() - status.st_mtime > _YOUNG_SECONDS
         and is_marked(folder, _SCRATCH)

@@ -1,4 +1,4 @@
-"""The log of a run, ``run.log``: one JSON object a line."""
+"""The log of a run, ``run.log``: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skinmnist.text import json_text, one_line
 
 LOG_FILE = "run.log"
 
-#: Every event goes through this logger; ``--verbose`` and programs of the user's own can listen as well.
+#: Every event goes through this logger; ``--verbose`` and the user's own programs can also listen.
 LOGGER = logging.getLogger("skinmnist")
 
 
@@ -31,7 +31,7 @@ def event_facts(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def log_outcome(outcome: CellResult | CellFailure) -> None:
-    """Log what became of a cell."""
+    """Log the outcome of a cell."""
     cell = outcome.cell._asdict()
     if isinstance(outcome, CellFailure):
         log_event("cell failed", **cell, reason=outcome.reason)
@@ -44,8 +44,8 @@ def log_outcome(outcome: CellResult | CellFailure) -> None:
 def log_to(path: Path) -> Iterator[None]:
     """Append the events of the ``with`` block to a file.
 
-    A line that cannot be written, as on a full disk, is left out: a log fails no run. A file that cannot be
-    opened, or is no plain file, is an OSError or InputError.
+    A line that cannot be written, as on a full disk, is skipped: a log must not fail a run. A file that
+    cannot be opened, or is not a regular file, raises an OSError or InputError.
     """
     handler = _QuietHandler(path, encoding="utf-8")
     handler.setFormatter(_JsonLines())
@@ -60,7 +60,7 @@ def log_to(path: Path) -> Iterator[None]:
     finally:
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
-        with suppress(OSError):  # Closing tries once more to write what is still buffered.
+        with suppress(OSError):  # Closing tries again to write the buffer.
             handler.close()
 
 
@@ -69,7 +69,7 @@ class _QuietHandler(logging.FileHandler):
         return open(self.baseFilename, "a", encoding=self.encoding, opener=open_plain)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Go on without the line."""
+        """Continue without the line."""
 
 
 class _JsonLines(logging.Formatter):

@@ -1,4 +1,4 @@
-"""The machine of a run: its cores, its versions, its memory, and the memory that processes take."""
+"""The machine of a run: cores, versions, memory, and the memory of processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PACKAGES = (
     "tensorflow-cpu",
     "matplotlib",
 )
-#: Environment of processes of one thread: numerical libraries read it when they are imported.
+#: Environment of single-threaded processes, which numerical libraries read on import.
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
@@ -39,7 +39,7 @@ def available_cores() -> int:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of every package that a score can depend on, where installed."""
+    """Return the versions of Python and of every installed package that can affect a score."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
@@ -69,10 +69,10 @@ def _processor() -> str:
 
 
 class PeakMemory:
-    """Measure the largest memory that a process and its children take, while in the ``with`` block.
+    """Measure the peak memory of a process and its children in the ``with`` block.
 
-    On Linux the proportional set sizes (PSS) are summed, which counts memory that processes share once;
-    elsewhere the resident sizes, which count it in each. Samples are `interval` seconds apart.
+    On Linux, the proportional set sizes (PSS) are summed, which counts shared memory once; elsewhere, the
+    resident sizes, which count it in each process. Samples are `interval` seconds apart.
     """
 
     def __init__(self, children: bool = True, interval: float = 1.0) -> None:

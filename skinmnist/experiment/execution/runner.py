@@ -1,6 +1,6 @@
-"""Cells side by side, in worker processes of this machine or on a Dask cluster; each fails alone.
+"""Running cells in parallel, in worker processes or on a Dask cluster; each cell fails alone.
 
-The cells of a run and of trials go into a store: those stored before are found again, the others run.
+The cells of a run and of trials go into a store: stored cells are reused, the others run.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ Outcome = CellResult | CellFailure
 
 
 class Engine(Protocol):
-    """What runs cells."""
+    """Runs cells."""
 
     def __call__(self, cells: Sequence[Cell], *, on_running: OnRunning | None = None) -> Generator[Outcome]:
-        """Yield what becomes of each cell, as it is done."""
+        """Yield the outcome of each cell when it is done."""
 
 
 def choose_engine(dask: str | None, table: PixelTable, task: Task, jobs: int, limits: Limits) -> Engine:
-    """Return what runs the cells of a task.
+    """Return the engine that runs the cells of a task.
 
-    `dask` is a scheduler's address, or ``"local"``; None: worker processes of this machine.
+    `dask` is the address of a scheduler, or ``"local"``; None: worker processes on this machine.
     """
     if dask is None:
         return partial(run_cells, table=table, task=task, jobs=jobs, limits=limits)
@@ -70,10 +70,10 @@ class Pool(ABC):
 
     @abstractmethod
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
-        """Yield outcomes as they come; it may stop before all are there, if a worker dies."""
+        """Yield outcomes as they arrive; it may stop early if a worker dies."""
 
     def suspects(self, left: Sequence[Cell]) -> Sequence[Cell]:
-        """Return those of the cells without outcome that may have killed their worker."""
+        """Return the cells without an outcome that may have killed their worker."""
         return left
 
 
@@ -85,10 +85,10 @@ def run_cells(
     limits: Limits = NO_LIMITS,
     on_running: OnRunning | None = None,
 ) -> Generator[Outcome]:
-    """Run cells in the order given, in `jobs` worker processes, and yield what becomes of each.
+    """Run cells in the given order, in `jobs` worker processes, and yield their outcomes.
 
-    A cell that raises, or that is ended beyond its limits, becomes a `CellFailure`. The table is written to a
-    temporary file once, unless it stands in one; the workers map it into their memory.
+    A cell that raises, or that exceeds its limits, becomes a `CellFailure`. The table is written once to a
+    temporary file, unless it already is in one; the workers map it into memory.
     """
     if not cells:
         return
@@ -101,10 +101,10 @@ def run_cells(
 
 
 def finish_cells(pool: Pool, cells: Sequence[Cell]) -> Generator[Outcome]:
-    """Run cells until each has its outcome, even if workers die.
+    """Run cells until each has an outcome, even if workers die.
 
-    If a worker process dies, the cells that it may have been working on run again one at a time, so that the
-    one that kills its process is found, and the rest go on.
+    If a worker process dies, the cells that may have been running in it are rerun one at a time, to find the
+    one that kills its process; the others continue.
     """
     left = list(cells)
     while left:
@@ -125,7 +125,7 @@ def finish_cells(pool: Pool, cells: Sequence[Cell]) -> Generator[Outcome]:
 class LocalPool(Pool):
     """Worker processes on this machine.
 
-    `path` has the table, as `pass_table` wrote it; pid files of running cells stand beside it.
+    `path` is the table file of `pass_table`; pid files of running cells are beside it.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class LocalPool(Pool):
         self._suspects: list[Cell] | None = None
 
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
-        """Yield outcomes until all are there, or until a worker dies, which ends the others."""
+        """Yield outcomes until all are done, or until a worker dies, which ends the others."""
         libraries = sorted({self.task.models[cell.model].cost.library for cell in cells} - {""})
         executor = worker_pool(min(self.jobs, len(cells)), libraries)
         left = list(cells)
@@ -158,11 +158,11 @@ class LocalPool(Pool):
         ended = [CellFailure(cell, self._monitor.ended[cell]) for cell in left if cell in self._monitor.ended]
         if ended:
             self._monitor.ended.clear()
-            self._suspects = []  # The culprit is known.
+            self._suspects = []  # The cause is known.
         yield from ended
 
     def suspects(self, left: Sequence[Cell]) -> Sequence[Cell]:
-        """Return the cells that were running; if that is unknown, those that had been submitted."""
+        """Return the cells that were running or, if unknown, those that were submitted."""
         return left[: 2 * self.jobs] if self._suspects is None else self._suspects
 
     def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
@@ -173,10 +173,10 @@ class LocalPool(Pool):
 def _stop(executor: Executor) -> None:
     """Kill an executor's workers.
 
-    Not before all that was submitted has left the parent, in the order in which it came: loky's own thread
-    would look for what has not, among what it has thrown away by then, and print a KeyError.
+    All submitted work must have left the parent first, in order; otherwise, loky's own thread would search
+    for the rest among discarded items and print a KeyError.
     """
-    with suppress(RuntimeError):  # Broken, or stopped already: nothing is on its way.
+    with suppress(RuntimeError):  # Broken or already stopped: nothing is pending.
         last = executor.submit(os.getpid)
         deadline = time.monotonic() + _HANDED_OVER
         while not (last.running() or last.done()) and time.monotonic() < deadline:
@@ -192,16 +192,16 @@ def outcomes_of(
     monitor: Monitor,
     lost: tuple[type[Exception], ...] = (),
 ) -> Iterator[Outcome]:
-    """Submit cells to any executor, a few at a time, and yield outcomes as they come.
+    """Submit cells to an executor, a few at a time, and yield outcomes as they arrive.
 
-    Two cells for each of the `workers` are submitted at a time: few, so that an executor that is stopped has
-    little to give back. Workers take the cells in the order in which they were submitted. The exceptions in
-    `lost` mean that a cell's worker died, not that the cell failed: such a cell has no outcome.
-    BrokenProcessPool: a worker died, and the executor with it.
+    Two cells per worker are submitted at a time, so that a stopped executor has little to return. Workers
+    take the cells in submission order. The exceptions in `lost` mean that the worker of a cell died and not
+    that the cell failed; such a cell has no outcome. BrokenProcessPool: a worker died, and the executor with
+    it.
     """
     waiting, running = iter(cells), dict[Future[Outcome], Cell]()
     with warnings.catch_warnings():
-        # loky replaces a worker whose memory has grown, as it should.
+        # loky replaces workers whose memory has grown, which is intended.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
         while True:
             for cell in islice(waiting, max(0, 2 * workers() - len(running))):
@@ -220,7 +220,7 @@ def outcomes_of(
                     continue
                 except lost:
                     continue
-                except Exception as error:  # What a model left in its answer can be unfit to be sent.
+                except Exception as error:  # The result of a model may not be picklable.
                     outcome = CellFailure.from_error(cell, error)
                 monitor.finished(cell)
                 yield outcome
@@ -233,24 +233,24 @@ class CellProgress(Protocol):
     """Receives the events of cells."""
 
     def waiting(self, folder: Path) -> None:
-        """Another run holds the folder and must end first."""
+        """Receive the folder that another run is using; this run waits for it."""
 
     def running(self, cells: Sequence[Cell]) -> None:
-        """All cells that run now."""
+        """Receive all running cells."""
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
-        """One more cell, and the wall seconds that are expected to be left."""
+        """Receive the outcome of one more cell, and the expected remaining wall seconds."""
 
 
 class TrialProgress(CellProgress, Protocol):
     """Receives the events of trials."""
 
     def leaking(self, cells: int, stored: int, notes: tuple[str, ...]) -> None:
-        """Cells in all, cells that were stored before, and what is left out."""
+        """Receive the number of cells, the number of stored cells, and notes on what is left out."""
 
 
 def trial_provenance(trial: Trial, *identity: str) -> Provenance:
-    """Return what stored cells must come from; `identity` names what they depend on beside the table."""
+    """Return the provenance of stored cells; `identity` has their dependencies in addition to the table."""
     digest = hashlib.sha256(" ".join((*identity, trial.name)).encode()).hexdigest()
     prints = {name: spec.fingerprint for name, spec in trial.task.models.items()}
     return Provenance.of_table(digest, prints, trial.table, trial.task.folds)
@@ -258,7 +258,7 @@ def trial_provenance(trial: Trial, *identity: str) -> Provenance:
 
 @dataclass(frozen=True)
 class TrialRunner:
-    """How trials run: `jobs` processes or a Dask cluster, each cell within its limits."""
+    """Runs trials in `jobs` processes or on a Dask cluster, each cell within its limits."""
 
     jobs: int
     limits: Limits
@@ -266,15 +266,15 @@ class TrialRunner:
     progress: TrialProgress | None = None
 
     def announce(self, trials: Sequence[tuple[Trial, CellStore]], notes: tuple[str, ...] = ()) -> None:
-        """Report how many cells there are, and how many of them are stored."""
+        """Report the number of cells and of stored cells."""
         if self.progress:
             stored = sum(store.load(cell) is not None for trial, store in trials for cell in trial.cells)
             self.progress.leaking(sum(len(trial.cells) for trial, _ in trials), stored, notes)
 
     def run(self, trial: Trial, store: CellStore) -> list[CellFailure]:
-        """Run the cells that are not stored, the longest first, and return those that failed.
+        """Run the cells that are not stored, the longest first, and return the failed ones.
 
-        Of two runs at once in one folder, the second waits for the first and takes over its cells.
+        If two runs use a folder at once, the second waits for the first and reuses its cells.
         """
         progress, failures = self.progress, dict[Cell, CellFailure]()
         engine = choose_engine(self.dask, trial.table, trial.task, self.jobs, self.limits)
@@ -295,7 +295,7 @@ def store_outcomes(
     failures: dict[Cell, CellFailure],
     report: Callable[[CellResult | CellFailure], None] | None,
 ) -> None:
-    """Store cells as they come; `done` and `failures` fill up on the way, whatever ends it."""
+    """Store cells as they arrive, and update `done` and `failures`, however it ends."""
     with closing(outcomes):
         for outcome in outcomes:
             if isinstance(outcome, CellFailure):

@@ -1,3 +1,3 @@
-"""The run folder: stored cells, run info, record."""
+"""The run folder: stored cells, run info and record."""
 
 __all__ = ["decoding", "file_names", "record", "run_info", "store"]

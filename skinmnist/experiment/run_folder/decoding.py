@@ -1,4 +1,4 @@
-"""JSON read into frozen dataclasses, every field checked for its type and range, and written back."""
+"""Reading JSON into frozen dataclasses, with checks of the type and range of every field, and writing it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from skinmnist.text import one_line
 
 T = TypeVar("T")
 
-#: Whole numbers beyond this are none that a program of ours has counted.
+#: Larger whole numbers cannot be counts of this program.
 _MOST = 2**53
-#: Metadata of a field that is left out of the JSON where it is empty.
+#: Metadata of a field that is omitted from the JSON when empty.
 OPTIONAL = {"optional": True}
 
 
 @dataclass(frozen=True)
 class Between:
-    """The range of a number, both ends included."""
+    """The range of a number, including both ends."""
 
     low: float
     high: float = _MOST
@@ -33,7 +33,7 @@ Amount = Annotated[float, Between(0)]
 
 
 def decode(kind: type[T], value: Any) -> T:
-    """Read a value of JSON as a type, such as a frozen dataclass; InputError names the field that is wrong.
+    """Read a JSON value as a type, such as a frozen dataclass; an InputError names the invalid field.
 
     Fields have types such as ``str``, ``Annotated[int, Between(1, 5)]``, ``tuple[str, ...]``,
     ``Mapping[str, X]``, ``Literal``, ``X | None`` and other dataclasses. A field with a default may be
@@ -44,7 +44,7 @@ def decode(kind: type[T], value: Any) -> T:
 
 
 def encode(value: Any) -> Any:
-    """Return what `decode` reads as the same value: dicts in the order of the fields, and lists."""
+    """Return the JSON form that `decode` reads back: dicts in field order, and lists."""
     if is_dataclass(value):
         return {
             field.name: encode(item)
@@ -57,7 +57,7 @@ def encode(value: Any) -> Any:
 
 
 def refused(where: str, wanted: str, value: Any) -> InputError:
-    """Return the error for a value that is not what was wanted."""
+    """Return the error for an unexpected value."""
     received = one_line(ascii(value)[:200])
     received = received if len(received) <= 60 else received[:57] + "..."
     return InputError(f"{where or 'it'} is {received}, expected {wanted}")
@@ -111,7 +111,7 @@ def _text(value: Any, where: str) -> str:
     try:
         if isinstance(value, str) and value.encode() is not None:
             return value
-    except UnicodeEncodeError:  # Half of a pair of signs, which no file can hold.
+    except UnicodeEncodeError:  # A lone surrogate, which no file can hold.
         pass
     raise refused(where, "a text", value)
 
@@ -141,7 +141,7 @@ def _fields(kind: Any, value: Any, where: str) -> Any:
 
 
 def _words(kind: Any) -> str:
-    """Say what a field holds."""
+    """Describe the expected content of a field."""
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     known = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}

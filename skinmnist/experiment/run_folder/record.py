@@ -1,4 +1,4 @@
-"""The run folder as files: written by a comparison, read by everything that reports on it."""
+"""The files of a run folder: written by a comparison, read for reports."""
 
 from __future__ import annotations
 
@@ -35,26 +35,24 @@ PICTURES_FILE = "pictures.npz"
 LESIONS_FILE = "lesions.npz"
 PATIENTS_FILE = "patients.npz"
 MISTAKES_FILE = "mistakes.npz"
-#: Pictures of confident mistakes.
+#: Number of pictures of confident mistakes.
 MOST_MISTAKES = 24
-#: Of these, pictures of a pair that is not the best.
+#: Number of these for a pair that is not the best.
 OTHER_MISTAKES = 12
 CELLS_FOLDER = "cells"
-#: The run of an external test, a run folder of its own.
+#: The folder of an external test, which is itself a run folder.
 EXTERNAL_FOLDER = "external"
-#: Predictions that are written together: as text they take far more memory than as numbers.
+#: Predictions per batch of writing, because they take much more memory as text than as numbers.
 WRITTEN_ROWS = 100_000
 _CELL_COLUMNS = list(Cell._fields)
-_NOT_OF_THIS_RUN = (
-    "its file is missing, damaged, or not of this run, its data and its code; run the comparison again"
-)
-#: Bytes of the largest ``run.json`` that is read: some 100,000 cells.
+_NOT_OF_THIS_RUN = "its file is missing, damaged, or from another run, data or code; run the comparison again"
+#: Size limit of ``run.json`` in bytes: about 100,000 cells.
 _MOST_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RunRecord:
-    """Everything in a run folder.
+    """The content of a run folder.
 
     Attributes
     ----------
@@ -62,7 +60,7 @@ class RunRecord:
     info : RunInfo
         The content of ``run.json``.
     results : tuple of CellResult
-        Finished cells, in the order of the tables.
+        Finished cells, in table order.
     failures : tuple of CellFailure
     predictions, scores, timings : DataFrame
         As in ``predictions.csv.gz``, ``scores.csv`` and ``timings.csv``.
@@ -95,31 +93,31 @@ class RunRecord:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the run has no folder, or none any more."""
+        """Whether the run has no folder, or its folder is gone."""
         return not (self.folder / RUN_FILE).is_file()
 
     @cached_property
     def lesions(self) -> npt.NDArray[np.int32] | None:
-        """The lesion of each row of the table, by `read_lesions`."""
+        """The lesion of each row of the table, from `read_lesions`."""
         return read_lesions(self.folder, self.info.table.rows)
 
     @cached_property
     def patients(self) -> dict[str, npt.NDArray[Any]]:
-        """The clinical columns, by `read_patients`."""
+        """The clinical columns, from `read_patients`."""
         return read_patients(self.folder, self.info.table.rows)
 
     @cached_property
     def mistake_pictures(self) -> dict[int, npt.NDArray[np.uint8]]:
-        """The pictures of confident mistakes, by row of the table; none in a folder without them."""
+        """The pictures of confident mistakes, by row of the table; empty if the folder has none."""
         return read_mistake_pictures(self.folder, self.info.table)
 
     @cached_property
     def external(self) -> RunRecord | None:
-        """The run of the external test, by `read_external`."""
+        """The run of the external test, from `read_external`."""
         return read_external(self)
 
     def load(self) -> Self:
-        """Read what is otherwise read when it is needed, for a folder that is about to go.
+        """Read everything that is otherwise read on demand, before the folder is removed.
 
         Examples
         --------
@@ -133,7 +131,7 @@ class RunRecord:
 
 
 def predictions_table(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
-    """Lay out held-out predictions, one row for each picture and cell, rows ascending within a cell."""
+    """Return held-out predictions, one row for each picture and cell, with rows ascending within a cell."""
     columns = [*_CELL_COLUMNS, "row", "label", "predicted", *(f"p_{name}" for name in class_names)]
     frames = []
     for result in results:
@@ -160,13 +158,13 @@ def validation_table(results: Sequence[CellResult], class_names: Sequence[str]) 
 
 
 def timings_table(results: Sequence[CellResult]) -> pd.DataFrame:
-    """Lay out the cost of each cell."""
+    """Return the cost of each cell."""
     records = [(*result.cell, *result.timing) for result in results]
     return pd.DataFrame.from_records(records, columns=[*_CELL_COLUMNS, *Timing._fields])
 
 
 def class_mix_table(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
-    """Lay out the class mixes of each cell: of its fold's training rows, and that its answers are for."""
+    """Return the class mixes of each cell: that of its training rows, and that of its predictions."""
     records = [
         (*result.cell, *of_class)
         for result in results
@@ -176,9 +174,9 @@ def class_mix_table(results: Sequence[CellResult], class_names: Sequence[str]) -
 
 
 def write_tables(record: RunRecord) -> None:
-    """Write the predictions, class mixes, scores and timings of a run into its folder.
+    """Write the predictions, class mixes, scores and timings of a run to its folder.
 
-    Floats read back exactly, so that scores can be recomputed from the predictions to the last bit.
+    Floats are written exactly, so that scores can be recomputed from the predictions to the last bit.
     """
     class_names = record.info.table.class_names
     write_atomically(record.folder / "predictions.csv.gz", _packed(record.predictions))
@@ -208,12 +206,12 @@ def write_info(folder: Path, info: RunInfo) -> None:
 
 
 def write_pictures(folder: Path, pictures: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> None:
-    """Store the pictures that the report shows of each class."""
+    """Store the pictures of each class for the report."""
     write_atomically(folder / PICTURES_FILE, encode_arrays({"pictures": pictures, "labels": labels}))
 
 
 def read_info(folder: Path) -> RunInfo | None:
-    """Read ``run.json``; None where the folder holds no run, InputError where it cannot be understood."""
+    """Read ``run.json``; None if the folder holds no run, InputError if the file is invalid."""
     path = folder / RUN_FILE
     if not path.is_file():
         return None
@@ -221,18 +219,18 @@ def read_info(folder: Path) -> RunInfo | None:
         return RunInfo.from_json(json.loads(read_foreign(path, _MOST_BYTES).decode()))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path} is no record of a run ({one_line(str(error))}); name another folder, or start over "
-            "with --fresh"
+            f"{path} is not a valid record of a run ({one_line(str(error))}); name another folder, or start "
+            "over with --fresh"
         ) from None
 
 
 def read_run(folder: str | Path) -> RunRecord:
-    """Read a run folder; nothing is trained, no model is imported, and nothing is written.
+    """Read a run folder without training, importing models or writing anything.
 
     Raises
     ------
     InputError
-        Where the folder holds no run.
+        If the folder holds no run.
     """
     folder = as_path(folder, "the path of a run folder")
     info = read_info(folder)
@@ -247,10 +245,10 @@ def read_run(folder: str | Path) -> RunRecord:
 
 
 def build_record(folder: Path, info: RunInfo, metrics: Mapping[str, Metric] | None = None) -> RunRecord:
-    """Put together what ``run.json`` lists and the stored cells hold; InputError for damaged pictures.
+    """Combine ``run.json`` with the stored cells; InputError for damaged pictures.
 
-    A cell whose file is not that of this run counts as failed. `metrics` are those at hand of the ones that
-    ``run.json`` names.
+    A cell with the file of another run counts as failed. `metrics` are the available ones among those in
+    ``run.json``.
     """
     results, failures, provenance = [], [], info.provenance
     for entry in info.cells:
@@ -281,7 +279,7 @@ def build_record(folder: Path, info: RunInfo, metrics: Mapping[str, Metric] | No
 def _score(
     folder: Path, info: RunInfo, predictions: pd.DataFrame, given: Mapping[str, Metric]
 ) -> pd.DataFrame:
-    """Score the predictions; the scores by a function that is not at hand are read as they were written."""
+    """Score the predictions; scores by an unavailable function are read from the file."""
     class_names, known, absent = info.table.class_names, dict[str, Metric](), set[str]()
     for name in info.metrics:
         metric = given.get(name) or find_metric(name, class_names)
@@ -297,7 +295,7 @@ def _score(
 
 
 def _with_written(path: Path, scores: pd.DataFrame, absent: set[str], order: Sequence[str]) -> pd.DataFrame:
-    """Add the scores of some metrics in ``scores.csv``, for cells whose predictions are still the same."""
+    """Add the scores of some metrics from ``scores.csv``, for cells whose predictions are unchanged."""
     with reading(path):
         kinds = {"sampler": str, "model": str, "repeat": float, "fold": float, "metric": str, "value": float}
         written = read_columns(path, kinds).drop_duplicates([*_CELL_COLUMNS, "metric"])
@@ -309,7 +307,7 @@ def _with_written(path: Path, scores: pd.DataFrame, absent: set[str], order: Seq
     if kept.empty:
         return scores
     every = pd.concat([scores, kept[scores.columns].astype(scores.dtypes)], ignore_index=True)
-    # Cells stay in their order, and so do the metrics of each.
+    # Cells, and the metrics of each, stay in order.
     place = {tuple(cell): at for at, cell in enumerate(witness[_CELL_COLUMNS].to_numpy(dtype=object))}
     cell_of = every[_CELL_COLUMNS].apply(lambda row: place[tuple(row)], axis=1)
     keys = pd.DataFrame({"cell": cell_of, "metric": every["metric"].map(list(order).index)})
@@ -317,8 +315,8 @@ def _with_written(path: Path, scores: pd.DataFrame, absent: set[str], order: Seq
 
 
 def find_metric(name: str, class_names: Sequence[str]) -> Metric | None:
-    """Return a metric of a plugin or of scikit-learn; None for one that nobody here knows."""
-    from skinmnist.experiment.scorers import resolve_metrics  # Imports scikit-learn, which few reports need.
+    """Return a metric of a plugin or of scikit-learn; None for an unknown one."""
+    from skinmnist.experiment.scorers import resolve_metrics  # It imports scikit-learn.
 
     try:
         return resolve_metrics([name], class_names).get(name)
@@ -332,12 +330,12 @@ def _read_pictures(path: Path, table: TableInfo) -> tuple[npt.NDArray[np.uint8],
         labels = take_array(arrays, "labels", "i", (None,))
         pictures = take_array(arrays, "pictures", "u", (len(labels), *table.shape))
         if pictures.dtype != np.uint8 or not np.isin(labels, np.arange(len(table.class_names))).all():
-            raise ValueError("its labels are no classes, or its pictures no bytes")
+            raise ValueError("its labels are not classes, or its pictures are not bytes")
     return pictures, labels.astype(np.int64)
 
 
 def write_rows(folder: Path, table: PixelTable) -> None:
-    """Store a number for the lesion of every row, and the clinical columns; the unknown leaves no file."""
+    """Store the lesion number of every row, and the clinical columns; nothing is written for unknown ones."""
     known = table.clinical or {}
     patients: dict[str, Any] = {name: known[name] for name in facts.CLINICAL_COLUMNS if name in known}
     lesions = {}
@@ -351,13 +349,13 @@ def write_rows(folder: Path, table: PixelTable) -> None:
 
 
 def read_external(record: RunRecord) -> RunRecord | None:
-    """Read the run of the external test in the folder of a run; None where there is none."""
+    """Read the run of the external test in a run folder; None if there is none."""
     folder = record.folder / EXTERNAL_FOLDER
     return read_run(folder) if (folder / RUN_FILE).is_file() else None
 
 
 def read_lesions(folder: Path, rows: int) -> npt.NDArray[np.int32] | None:
-    """Read the lesion codes, one a row of the table; None where the folder has none."""
+    """Read the lesion codes, one per row of the table; None if the folder has none."""
     path = folder / LESIONS_FILE
     if not path.is_file():
         return None
@@ -369,7 +367,7 @@ def read_lesions(folder: Path, rows: int) -> npt.NDArray[np.int32] | None:
 
 
 def read_patients(folder: Path, rows: int) -> dict[str, npt.NDArray[Any]]:
-    """Read the clinical columns, one value a row of the table; empty where the folder has none."""
+    """Read the clinical columns, one value per row of the table; empty if the folder has none."""
     path = folder / PATIENTS_FILE
     if not path.is_file():
         return {}
@@ -381,10 +379,10 @@ def read_patients(folder: Path, rows: int) -> dict[str, npt.NDArray[Any]]:
 
 
 def confident_mistakes(record: RunRecord, pair: tuple[str, str] | None = None) -> pd.DataFrame:
-    """Return the held-out pictures that a pair, by default the best, got wrong with most confidence.
+    """Return the most confident mistakes of a pair, by default the best pair, on held-out pictures.
 
-    Columns ``row, label, predicted, confidence`` (the probability of the predicted class), by falling
-    confidence, then by row; each lesion once where the folder knows lesions, and no picture twice.
+    Columns ``row, label, predicted, confidence`` (the probability of the predicted class), by descending
+    confidence and then by row; no picture is listed twice, and no lesion if lesions are known.
     """
     names = record.info.table.class_names
     pair = pair or best_pair(record.scores)
@@ -404,7 +402,7 @@ def confident_mistakes(record: RunRecord, pair: tuple[str, str] | None = None) -
 
 
 def write_mistakes(record: RunRecord, table: PixelTable) -> None:
-    """Store the pixels of the `confident_mistakes` of every pair, and of doubted labels."""
+    """Store the pixels of the `confident_mistakes` of every pair and of doubted labels."""
     pairs = dict.fromkeys((result.cell.sampler, result.cell.model) for result in record.results)
     found = [confident_mistakes(record)["row"]]
     found += [confident_mistakes(record, pair)["row"].head(OTHER_MISTAKES) for pair in pairs]
@@ -416,9 +414,9 @@ def write_mistakes(record: RunRecord, table: PixelTable) -> None:
 
 
 def read_mistake_pictures(folder: Path, table: TableInfo) -> dict[int, npt.NDArray[np.uint8]]:
-    """Read the pictures of `write_mistakes`, by row; none are in the folder of a run before this file was.
+    """Read the pictures of `write_mistakes`, by row; runs of older versions have none.
 
-    InputError where the file cannot be read.
+    InputError if the file cannot be read.
     """
     path = folder / MISTAKES_FILE
     if not path.is_file():
@@ -433,7 +431,7 @@ def read_mistake_pictures(folder: Path, table: TableInfo) -> dict[int, npt.NDArr
 def read_mistakes(
     record: RunRecord, pair: tuple[str, str] | None = None
 ) -> tuple[pd.DataFrame, npt.NDArray[np.uint8]]:
-    """Return those `confident_mistakes` whose pixels are known, and these, (m, height, width, channels)."""
+    """Return the `confident_mistakes` with stored pixels, and the pixels, (m, height, width, channels)."""
     found, known = confident_mistakes(record, pair), record.mistake_pictures
     found = found[found["row"].isin(list(known))].reset_index(drop=True)
     pictures = np.zeros((len(found), *record.info.table.shape), np.uint8)
@@ -446,9 +444,9 @@ _MOST_CSV_BYTES = 2**24
 
 
 def csv_bytes(frame: pd.DataFrame, header: bool = True) -> bytes:
-    """Return a table as CSV; floats are written with the fewest digits that read back exactly.
+    """Return a table as CSV, with the fewest digits of floats that read back exactly.
 
-    What a text would do to a terminal or a spreadsheet is disarmed; numbers are written as they are.
+    Texts are made safe for terminals and spreadsheets; numbers are written unchanged.
     """
     safe = frame.rename(columns={name: _cell(name) for name in frame.columns if _cell(name) != name})
     for position, column in enumerate(safe.columns):
@@ -463,9 +461,9 @@ def csv_bytes(frame: pd.DataFrame, header: bool = True) -> bytes:
 
 
 def read_columns(path: Path, kinds: Mapping[str, type]) -> pd.DataFrame:
-    """Return columns of a CSV of `csv_bytes`, each as text or as numbers; others are passed over.
+    """Return columns of a CSV from `csv_bytes`, each as text or numbers; other columns are ignored.
 
-    ValueError where it cannot be read, lacks a column, or one holds something else.
+    ValueError if it cannot be read, lacks a column, or a column has another type.
     """
     frame = pd.read_csv(io.BytesIO(read_foreign(path, _MOST_CSV_BYTES)), dtype=str, keep_default_na=False)
     absent = [name for name in kinds if list(frame.columns).count(name) != 1]

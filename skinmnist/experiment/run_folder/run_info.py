@@ -1,4 +1,4 @@
-"""The content of ``run.json``: what was run, on what, with what, and what became of each cell."""
+"""The content of ``run.json``: the table, the grid, the environment, and the outcome of each cell."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ Seed = Annotated[int, Between(0, 2**31 - 1)]
 Positive = Annotated[int, Between(1)]
 Side = Annotated[int, Between(1, 2**16)]
 
-#: Near duplicates across folds that are named one by one.
+#: Number of near duplicates across folds that are listed.
 _NAMED = 20
-#: HAM10000's lesion ids have a fit of 0.81, shuffled within their classes one of 0.50; of fewer pairs than
-#: these, chance alone goes as far.
+#: The lesion ids of HAM10000 have a fit of 0.81, and of 0.50 when shuffled within their classes; with fewer
+#: pairs, such a difference can be due to chance.
 _LEAST_FIT, _FEWEST_PAIRS = 0.65, 20
 
 
 @dataclass(frozen=True)
 class Request:
-    """The command to repeat a run, and whether it is only a quick look.
+    """The command that repeats a run, and whether it is only a quick look.
 
     Examples
     --------
@@ -55,7 +55,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a run was asked for."""
+    """The arguments of a run."""
 
     samplers: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
@@ -66,13 +66,13 @@ class Arguments:
     rows: Count = 0
     repeats: Positive = 1
     jobs: Positive = 1
-    #: Where given folds come from, such as the words of a scikit-learn splitter.
+    #: Origin of given folds, such as the representation of a scikit-learn splitter.
     cv: str = field(default="", metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all runs in one folder must agree on."""
+    """The settings that all runs in one folder must share."""
 
     data: str
     folds: Folds
@@ -83,13 +83,13 @@ class Protocol:
 
     @property
     def planned_folds(self) -> int:
-        """Folds of each repeat that are held out."""
+        """Number of held-out folds in each repeat."""
         return 1 if self.split in ("holdout", "given holdout") else self.folds
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file that a table was read from."""
+    """An input file of a table."""
 
     file: str
     sha256: str
@@ -97,7 +97,7 @@ class InputFile:
 
 @dataclass(frozen=True)
 class TableInfo:
-    """The table of a run; lesions are None where they are unknown."""
+    """The table of a run; lesions are None if unknown."""
 
     name: str
     origin: str
@@ -132,7 +132,7 @@ class TableInfo:
         )
 
     def check(self) -> None:
-        """Raise InputError where the fields contradict each other."""
+        """Raise InputError if the fields contradict each other."""
         n_classes = len(self.class_names)
         if not n_classes or len(set(self.class_names)) < n_classes or not all(self.class_names):
             raise refused("table.class_names", "one name or more, each once", list(self.class_names))
@@ -146,9 +146,9 @@ class TableInfo:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a report needs to know of a model: its title, and the space that samplers work in before it.
+    """The details of a model for a report: its title, and the space that samplers work in.
 
-    Of a model with clinical columns also the model whose answers they are added to, and their names.
+    A model with clinical columns also has the name of its base model and of the columns.
     """
 
     title: str
@@ -159,7 +159,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """What a table needs to know of a metric beyond those of every run."""
+    """The details of an additional metric for tables."""
 
     title: str = ""
     lower_is_better: bool = False
@@ -167,7 +167,7 @@ class MetricInfo:
 
 @dataclass(frozen=True)
 class Grid:
-    """Samplers and models, in the order of the tables."""
+    """Samplers and models, in table order."""
 
     samplers: tuple[str, ...]
     models: Mapping[str, ModelInfo]
@@ -175,7 +175,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class CellEntry:
-    """What became of a cell: the name of its file, or the reason why there is none."""
+    """The outcome of a cell: the name of its file, or the reason why there is none."""
 
     sampler: str
     model: str
@@ -203,20 +203,20 @@ class Session:
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """What stands on both sides of a split, counted while the table is at hand."""
+    """Counts of what is on both sides of a split, made while the table is available."""
 
-    #: Lesions with pictures in several folds, and their pictures; None where lesions are unknown.
+    #: Lesions with pictures in several folds, and their pictures; None if lesions are unknown.
     shared_lesions: Count | None
     shared_pictures: Count | None
-    #: The correlation from which pictures count as near duplicates.
+    #: Smallest correlation of near duplicates.
     alike_from: float
-    #: None where the table is too large to search.
+    #: None if the table is too large to search.
     alike_pairs: Count | None
-    #: Those in different folds that are not known to show one lesion, and the first of them by row.
+    #: Near duplicates in different folds that are not known to show one lesion, and the first of them by row.
     alike_across: Count | None
     alike_rows: tuple[tuple[Count, Count], ...]
-    #: Pictures with the very pixels of an earlier one; those of them that no lesion id ties to it, and those
-    #: under another label; the first pair of these.
+    #: Pictures with exactly the pixels of an earlier one; those without a common lesion id; those with
+    #: another label, and the first such pair.
     copies: Count = field(default=0, metadata=OPTIONAL)
     unlinked_copies: Count = field(default=0, metadata=OPTIONAL)
     relabelled: Count = field(default=0, metadata=OPTIONAL)
@@ -224,7 +224,7 @@ class SplitFacts:
 
     @classmethod
     def of_split(cls, table: PixelTable, fold_of: npt.NDArray[np.integer]) -> SplitFacts:
-        """Count what a split parts; `fold_of` has the fold of each row in one repeat, or ``LEFT_OUT``."""
+        """Count what a split separates; `fold_of` has the fold of each row in one repeat, or ``LEFT_OUT``."""
         rows = np.flatnonzero(fold_of != LEFT_OUT)
         lesions, shared_lesions, shared_pictures = None, None, None
         if table.lesion_ids is not None:
@@ -261,7 +261,7 @@ class SplitFacts:
         )
 
     def warning(self, split: Split) -> tuple[str, ...]:
-        """Return what is to be said of given folds that part lesions: one sentence, or none."""
+        """Return the warning on given folds that split lesions: one sentence or none."""
         if not split.startswith("given") or not self.shared_lesions:
             return ()
         return (
@@ -271,7 +271,7 @@ class SplitFacts:
         )
 
     def check(self) -> None:
-        """Raise InputError where the fields contradict each other."""
+        """Raise InputError if the fields contradict each other."""
         if self.alike_across and not self.alike_rows:
             raise refused("split_facts.alike_rows", "the rows of a pair", [])
         if self.shared_lesions and self.shared_pictures is None:
@@ -282,32 +282,32 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class LesionFit:
-    """Whether lesion ids fit the pictures: pairs and share are those of `lesion_likeness`."""
+    """Whether lesion ids fit the pictures, with the pairs and share of `lesion_likeness`."""
 
     pairs: Count
     share: Annotated[float, Between(0, 1)]
 
     @classmethod
     def of_table(cls, table: PixelTable) -> LesionFit | None:
-        """Measure it; None where no two pictures show one lesion."""
+        """Measure the fit; None if no lesion has two pictures."""
         found = lesion_likeness(table)
         return None if found is None else cls(found[0], round(found[1], 4))
 
     @property
     def doubtful(self) -> bool:
-        """Whether the ids are more probably those of other pictures; a few pairs cannot tell."""
+        """Whether the ids probably belong to other pictures; False for too few pairs."""
         return self.pairs >= _FEWEST_PAIRS and self.share < _LEAST_FIT
 
     @property
     def warning(self) -> tuple[str, ...]:
-        """What is to be said of ids that do not fit: one sentence, or none."""
+        """The warning on ids that do not fit: one sentence or none."""
         if not self.doubtful:
             return ()
         return (
             f"WARNING: the lesion ids do not fit the pictures: a second picture of a lesion is more like the "
-            f"first than {self.share:.0%} of those of other lesions of its class, over {self.pairs:,} pairs "
-            f"(by chance 50%, expected at least {_LEAST_FIT:.0%}); the split cannot keep lesions together, "
-            "so check that metadata and table have their rows in the same order",
+            f"first than {self.share:.0%} of those of other lesions in its class, over {self.pairs:,} pairs "
+            f"(by chance 50%, expected at least {_LEAST_FIT:.0%}). The split cannot keep lesions together; "
+            "check that metadata and table have their rows in the same order",
         )
 
 
@@ -324,21 +324,21 @@ class Hardware:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Everything that ``run.json`` says; the fields are its keys, in their order."""
+    """The content of ``run.json``; the fields are its keys, in order."""
 
-    #: The version that ran, and what to type to run the same again.
+    #: The version, and the command that repeats the run.
     skinmnist: str
     command: str
     arguments: Arguments
     seed: Seed
-    #: Whether the run is a quick look, not a result.
+    #: Whether the run is a quick look and not a result.
     quick: bool
     jobs: Positive | None
     protocol: Protocol
     repeats: Positive
     #: Digest of the protocol, the code, the library versions and the precision of networks.
     identity: str
-    #: What identifies the user's own models and samplers, by name.
+    #: Fingerprints of the user's own models and samplers, by name.
     fingerprints: Mapping[str, str]
     #: For each repeat and fold, the digest of the held-out rows and labels (see `Provenance`).
     held_out: tuple[tuple[str, ...], ...]
@@ -352,18 +352,18 @@ class RunInfo:
     lesion_fit: LesionFit | None = None
     given: GivenInfo | None = field(default=None, metadata=OPTIONAL)
     sessions: tuple[Session, ...] = ()
-    #: Over all sessions.
+    #: Maximum over all sessions.
     wall_seconds: Amount | None = None
     peak_memory_mb: Amount | None = None
     interrupted: bool = False
     cells: tuple[CellEntry, ...] = ()
     memory_measure: str = field(default="", metadata=OPTIONAL)
-    #: Metrics beyond those of every run, by name.
+    #: Additional metrics, by name.
     metrics: Mapping[str, MetricInfo] = field(default_factory=dict, metadata=OPTIONAL)
 
     @classmethod
     def from_json(cls, content: Any) -> RunInfo:
-        """Read the content of ``run.json``; InputError where a field is wrong or contradicts others."""
+        """Read the content of ``run.json``; InputError if a field is invalid or contradicts others."""
         info = decode(cls, content)
         info.table.check()
         if info.split_facts is not None:
@@ -387,7 +387,7 @@ class RunInfo:
 
     @property
     def provenance(self) -> Provenance:
-        """What a stored cell must come from to be one of this run."""
+        """The provenance that a stored cell of this run must have."""
         table = self.table
         return Provenance(self.identity, self.fingerprints, table.class_names, table.shape, self.held_out)
 
@@ -408,17 +408,15 @@ class RunInfo:
             seen.add(entry.cell)
 
     def merged_with(self, earlier: RunInfo | None) -> RunInfo:
-        """Add what an earlier run in the same folder asked for and found, where its cells still count.
+        """Add the arguments and results of an earlier run in the same folder, for cells that are still valid.
 
-        A run that finds everything stored adds no session.
+        A run whose cells are all stored adds no session.
         """
         changed = () if earlier is None else self._changed_since(earlier)
-        notes = [f"{name} is not what it was: its earlier cells were left out" for name in changed]
+        notes = [f"{name} has changed: its earlier cells were left out" for name in changed]
         if earlier is None or earlier.identity != self.identity:
             if earlier is not None:
-                notes.append(
-                    "cells that other versions of the code or its libraries had stored were left out"
-                )
+                notes.append("cells stored by other versions of the code or its libraries were left out")
             return replace(self, notes=_once([*notes, *self.notes]))._with_totals()
         samplers = sorted_samplers({*earlier.grid.samplers, *self.grid.samplers})
         models = {name: model for name, model in earlier.grid.models.items() if name not in changed}
@@ -447,7 +445,7 @@ class RunInfo:
         )
 
     def _changed_since(self, earlier: RunInfo) -> list[str]:
-        """Return the names that stood for another model or sampler in an earlier run.
+        """Return the names of models and samplers that were different in an earlier run.
 
         Models with clinical columns change with their base.
         """
@@ -457,7 +455,7 @@ class RunInfo:
 
 
 def sort_entries(entries: Mapping[Cell, CellEntry]) -> tuple[CellEntry, ...]:
-    """Sort what became of each cell in the order of the tables."""
+    """Sort the outcomes of cells in table order."""
     samplers = {name: i for i, name in enumerate(sorted_samplers({cell.sampler for cell in entries}))}
     models = {name: i for i, name in enumerate(sorted_models({cell.model for cell in entries}))}
     ordered = sorted(entries, key=lambda c: (samplers[c.sampler], models[c.model], c.repeat, c.fold))
@@ -469,7 +467,7 @@ def _once(notes: list[str]) -> tuple[str, ...]:
 
 
 def check_same_protocol(info: RunInfo | None, protocol: Protocol, folder: Path) -> None:
-    """Refuse to mix runs that cannot stand in one table: InputError for other data, rows, folds or seeds."""
+    """Refuse to mix incompatible runs: InputError for other data, rows, folds or seeds."""
     if info is None:
         return
     for key, wanted in asdict(protocol).items():

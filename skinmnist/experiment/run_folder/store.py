@@ -1,6 +1,6 @@
-"""Finished cells on disk: one checksummed file each, written whole or not at all, never a pickle.
+"""Finished cells on disk: one checksummed file each, written atomically, without pickle.
 
-A stored cell counts only where its `Provenance` is that of the run.
+A stored cell is valid only if its `Provenance` is that of the run.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _COUNTS = ("counts_before", "counts_after")
 _MIXES = ("natural_mix", "training_mix")
 _ARRAYS = (*_ROWS, "probabilities", *_COUNTS, *_MIXES)
 _CHECKSUM_LENGTH = 64
-#: How far from 1 probabilities of a row, or a class mix, may sum: rounding, of numbers of 32 bits as well.
+#: Tolerance for sums of probabilities or class mixes: rounding, also of 32-bit numbers.
 _ROUNDING = 1e-5
 
 
 class CellStore:
     """The finished cells of one run folder.
 
-    A file's name holds a key over everything that its content depends on, so that a cell is found again
-    only by a run that would compute the same. The file is the SHA-256 of what follows, then an ``.npz``,
-    which repeats what it was computed from: a file that is torn or altered, or bears the name of another
-    cell or run, reads as absent.
+    The name of a file contains a key over everything that its content depends on, so that a cell is reused
+    only by a run that would compute the same result. The file consists of a SHA-256 checksum and an ``.npz``,
+    which repeats the key data. A file that is incomplete or altered, or has the name of another cell or run,
+    counts as absent.
     """
 
     def __init__(self, folder: Path, provenance: Provenance) -> None:
@@ -50,28 +50,28 @@ class CellStore:
         self.provenance = provenance
 
     def path(self, cell: Cell) -> Path:
-        """Return where the cell's result stands, or will stand."""
+        """Return the path of the result of a cell, whether it exists or not."""
         identity, *own = self.provenance.own(cell)
         key = hashlib.sha256(json.dumps([identity, *cell, *own]).encode()).hexdigest()[:16]
         readable = "-".join(re.sub(r"[^\w.+]", "_", name)[:60] for name in (cell.sampler, cell.model))
         return self.folder / f"{readable}-r{cell.repeat}-f{cell.fold}-{key}{SUFFIX}"
 
     def load(self, cell: Cell) -> CellResult | None:
-        """Return the stored result, or None where there is none that can be trusted."""
+        """Return the stored result, or None if there is no valid one."""
         return read_cell(self.path(cell), cell, self.provenance)
 
     def save(self, result: CellResult) -> None:
-        """Store a finished cell; when this returns, it outlives a loss of power."""
+        """Store a finished cell; after this returns, it survives a power failure."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path(result.cell), _encode(result, self.provenance))
 
     def sweep(self) -> None:
-        """Remove what killed runs left half written; only while holding the folder."""
+        """Remove incomplete files of killed runs; call only while holding the lock on the folder."""
         remove_torn(self.folder)
 
 
 def read_cell(path: Path, cell: Cell, provenance: Provenance) -> CellResult | None:
-    """Read one cell file; None where it is absent, torn, altered, or not that cell of that run."""
+    """Read one cell file; None if it is absent, incomplete, altered, or from another cell or run."""
     try:
         content = read_foreign(path, MOST_BYTES)
     except (OSError, ValueError):
@@ -82,12 +82,12 @@ def read_cell(path: Path, cell: Cell, provenance: Provenance) -> CellResult | No
     try:
         return _decode(payload, cell, provenance)
     except (ValueError, RecursionError):
-        return None  # A file with a right checksum that is of another run, or that somebody else wrote.
+        return None  # A file with a valid checksum from another run or another program.
 
 
 @dataclass(frozen=True)
 class _Meta:
-    """What a file says beside its arrays."""
+    """The content of a file in addition to its arrays."""
 
     cell: tuple[str, str, Count, Count]
     timing: tuple[Count, Count, Amount, Amount, Amount, Amount]
@@ -114,11 +114,11 @@ def _encode(result: CellResult, provenance: Provenance) -> bytes:
 
 
 def _decode(payload: bytes, cell: Cell, provenance: Provenance) -> CellResult:
-    """Read a cell, every array checked for its type, its shape and its range; ValueError where one fails."""
+    """Read a cell and check the type, shape and range of every array; ValueError if one is invalid."""
     arrays = decode_arrays(payload)
     meta = decode(_Meta, json.loads(take_array(arrays, "meta", "u", (None,)).tobytes()))
     if [meta.cell, meta.provenance] != [tuple(cell), tuple(provenance.own(cell))]:
-        raise ValueError("it is another cell, or of another run")
+        raise ValueError("it is another cell, or from another run")
     n_classes = len(provenance.class_names)
     rows, labels = (_exactly(np.int64, take_array(arrays, name, "i", (None,))) for name in _ROWS)
     probabilities = _exactly(np.float64, take_array(arrays, "probabilities", "f", (len(rows), n_classes)))
@@ -127,11 +127,11 @@ def _decode(payload: bytes, cell: Cell, provenance: Provenance) -> CellResult:
         for names in (_COUNTS, _MIXES)
     )
     if not provenance.holds_out(cell, rows, labels):
-        raise ValueError("its rows or their labels are not those that are held out")
+        raise ValueError("its rows or their labels are not the held-out ones")
     if not all(_are_shares(shares) for shares in (probabilities, *mixes)):
-        raise ValueError("its probabilities or its class mixes are none")
+        raise ValueError("its probabilities or its class mixes are invalid")
     if not all(((count >= 0) & (count < np.inf)).all() for count in counts) or not counts[0].any():
-        raise ValueError("its counts of training rows are none")
+        raise ValueError("its counts of training rows are invalid")
     return CellResult(
         cell=cell,
         rows=rows,
@@ -151,7 +151,7 @@ def _decode(payload: bytes, cell: Cell, provenance: Provenance) -> CellResult:
 
 def _history(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float64]]:
     names = [name for name in arrays if name.startswith("history_")]
-    return {  # Cells of older versions say "watched".
+    return {  # Cells of older versions use "watched".
         name.removeprefix("history_").replace("watched_", "validation_"): _exactly(
             np.float64, take_array(arrays, name, "f", (None,))
         )
@@ -169,7 +169,7 @@ def _examples(arrays: dict[str, npt.NDArray[Any]], provenance: Provenance) -> Ex
         for name in ("parents", "neighbours", "children")
     )
     if not _are_codes(labels, len(provenance.class_names)):
-        raise ValueError("its examples are of no class")
+        raise ValueError("its examples have an invalid class")
     return Examples(parents, neighbours, children, labels)
 
 
@@ -180,7 +180,7 @@ def _validation(arrays: dict[str, npt.NDArray[Any]], n_classes: int) -> Answers 
     wanted = len(labels), n_classes
     probabilities = _exactly(np.float64, take_array(arrays, "validation_probabilities", "f", wanted))
     if not _are_codes(labels, n_classes) or not _are_shares(probabilities):
-        raise ValueError("its answers to the validation part are none")
+        raise ValueError("its predictions for the validation part are invalid")
     return Answers(labels, probabilities)
 
 
@@ -191,7 +191,7 @@ def _exactly(kind: type[np.generic], array: npt.NDArray[Any]) -> npt.NDArray[Any
 
 
 def _are_shares(values: npt.NDArray[np.float64]) -> bool:
-    """Return whether values lie between 0 and 1 and sum to 1 along the last axis; NaN does not."""
+    """Return whether values are between 0 and 1 and sum to 1 along the last axis; False for NaN."""
     inside = ((values >= 0) & (values <= 1 + _ROUNDING)).all()
     return bool(inside and (np.abs(values.sum(axis=-1) - 1) <= _ROUNDING).all())
 
@@ -202,7 +202,7 @@ def _are_codes(values: npt.NDArray[np.int64], n_classes: int) -> bool:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn errors at reading a file that a run writes anew into one InputError that names it."""
+    """Turn errors on reading a file that a run can rewrite into one InputError that names it."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -214,11 +214,10 @@ def reading(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the cells of a run share, and a stored cell must agree with to count as one of them.
+    """The common origin of the cells of a run, which a stored cell must match.
 
     `identity` digests data, protocol, code and library versions; `fingerprints` identify the user's own
-    models and samplers by name; `held_out` has for each repeat and fold the `digest_held_out` of its
-    rows.
+    models and samplers by name; `held_out` has the `digest_held_out` of each repeat and fold.
     """
 
     identity: str
@@ -235,7 +234,7 @@ class Provenance:
         table: PixelTable,
         folds: npt.NDArray[np.integer],
     ) -> Provenance:
-        """Return that of cells on a table, whose rows are held out as `assign_folds` says."""
+        """Return the provenance of cells on a table with the folds of `assign_folds`."""
         held_out = tuple(
             tuple(
                 digest_held_out(rows, np.asarray(table.labels[rows]), table.class_names)
@@ -246,7 +245,7 @@ class Provenance:
         return cls(identity, fingerprints, tuple(table.class_names), table.shape, held_out)
 
     def own(self, cell: Cell) -> list[str]:
-        """Return the identity and the fingerprints that a cell was computed under."""
+        """Return the identity and the fingerprints of a cell."""
         return [
             self.identity,
             self.fingerprints.get(cell.sampler, ""),
@@ -254,7 +253,7 @@ class Provenance:
         ]
 
     def holds_out(self, cell: Cell, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> bool:
-        """Tell whether a cell holds out these rows, and whether these are their labels."""
+        """Return whether a cell holds out these rows with these labels."""
         if not (0 <= cell.repeat < len(self.held_out) and 0 <= cell.fold < len(self.held_out[cell.repeat])):
             return False
         return self.held_out[cell.repeat][cell.fold] == digest_held_out(rows, labels, self.class_names)
@@ -263,7 +262,7 @@ class Provenance:
 def digest_held_out(
     rows: npt.NDArray[np.integer], labels: npt.NDArray[np.integer], class_names: Sequence[str]
 ) -> str:
-    """Return a digest of held-out rows and of the classes that they show."""
+    """Return a digest of held-out rows and of their classes."""
     state = hashlib.sha256(json.dumps(list(class_names)).encode())
     state.update(np.ascontiguousarray(rows, dtype="<i8").data)
     state.update(np.ascontiguousarray(labels, dtype="<i8").data)

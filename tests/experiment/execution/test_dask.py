@@ -125,7 +125,7 @@ def test_what_a_dead_client_had_sent_is_taken_back(lesions, tmp_path, address):
 
 def test_a_table_too_large_to_send_is_refused(lesions, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_module, "MOST_BYTES", 1000)
-    with pytest.raises(InputError, match="run it with --jobs"):
+    with pytest.raises(InputError, match="use --jobs instead"):
         run(lesions, ["dummy"], tmp_path / "a", dask="local")
 
 
@@ -182,7 +182,7 @@ def test_a_poison_cell_fails_alone(lesions, tmp_path):
     record = run_comparison(lesions, "none", models, folds=3, jobs=1, dask="local", out=tmp_path / "a")
     (failure,) = record.failures
     assert failure.cell.fold == 1
-    assert "died again and again" in failure.reason
+    assert "died repeatedly" in failure.reason
     assert {result.cell.fold for result in record.results} == {0, 2}
 
 
@@ -207,7 +207,7 @@ def test_nobody_answers(lesions, monkeypatch):
 
 def test_workers_with_other_versions_are_refused(lesions, address, monkeypatch):
     monkeypatch.setattr(dask_module, "environment", lambda: {"numpy": "0.1"})
-    with pytest.raises(InputError, match=r"has .* where the client has .*; expected the same"):
+    with pytest.raises(InputError, match=r"has .* but the client has .*; expected the same"):
         run_comparison(lesions, "none", "dummy", folds=2, dask=address.scheduler_address)
 
 

@@ -189,7 +189,7 @@ def test_a_disk_that_cannot_be_read_does_not_make_results(run, tmp_path, monkeyp
         patch.setattr(Path, "read_bytes", torn)
         record = run(tmp_path)
     assert {failure.reason for failure in record.failures} == {
-        "its file is missing, damaged, or not of this run, its data and its code; run the comparison again"
+        "its file is missing, damaged, or from another run, data or code; run the comparison again"
     }
     assert len(record.scores) == 0
     run(tmp_path)

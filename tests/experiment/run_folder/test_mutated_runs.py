@@ -27,7 +27,7 @@ from skinmnist.reporting.sections.data import classes, key_numbers
 from skinmnist.reporting.side_by_side import warnings
 
 SAMPLERS = ["none", "SMOTE"]
-REFUSED = "missing, damaged, or not of this run"
+REFUSED = "missing, damaged, or from another run"
 
 
 def compare(table, folder, depth=2, seed=0, samplers=SAMPLERS):

@@ -55,7 +55,7 @@ def test_cells_of_other_code_are_left_out_with_a_note():
 def test_a_model_that_changed_takes_its_cells_along():
     info = one().merged_with(one("SMOTE", fingerprints={"svm": "before"}))
     assert [entry.sampler for entry in info.cells] == ["none"]
-    assert "svm is not what it was: its earlier cells were left out" in info.notes
+    assert "svm has changed: its earlier cells were left out" in info.notes
 
 
 def test_more_repeats_stay():
