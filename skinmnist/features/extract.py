@@ -1,9 +1,9 @@
-"""Lesion descriptors: features of an image that stay the same when it is turned or mirrored.
+"""Lesion descriptors: image features that are invariant to rotation and mirroring.
 
 They follow the ABCD rule of dermoscopy (Stolz et al. 1994, *European Journal of Dermatology* 4, 521-527):
-asymmetry, border, color, and differential structure, in the miniature that a few hundred pixels allow. A
-feature depends on its own image alone; nothing is learnt. A square image keeps its features under the 8
-symmetries of the square, an oblong one under the 4 of the rectangle, up to the rounding of sums.
+asymmetry, border, color, and differential structure, as far as a few hundred pixels allow. A feature depends
+only on its own image; nothing is learned. The features of a square image are invariant to the 8 symmetries of
+the square, and those of an oblong image to the 4 of the rectangle, up to the rounding of sums.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from skinmnist.features.image_ops import Features, Images, Shape
 from skinmnist.features.lesion import lesion_features, symmetry_features
 from skinmnist.features.texture import detail_features, texture_features
 
-#: Pixels that are processed together, so that the work stays in the processor's cache.
+#: Pixels per batch, so that the data stay in the processor's cache.
 CHUNK_PIXELS = 100_000
 
 
 def extract_features(rows: npt.NDArray[np.generic], shape: Shape) -> npt.NDArray[np.float32]:
-    """Extract features that do not change when an image is turned or mirrored.
+    """Extract features that are invariant to rotation and mirroring.
 
     Parameters
     ----------
     rows : ndarray of shape (n, height * width * channels), uint8
         Row-major height, width, channel.
     shape : tuple of int
-        ``(height, width, channels)``; at least 8 pixels a side, grey or color.
+        ``(height, width, channels)``; at least 8 pixels per side, grey or color.
 
     Returns
     -------
     ndarray of shape (n, features), float32
-        Named by `feature_names`. Memory beyond it does not grow with n.
+        Columns are named by `feature_names`. Memory beyond the result does not grow with n.
 
     Raises
     ------
     InputError
-        Where rows have another length or type, or images are too small or have neither 1 nor 3 channels.
+        If rows have another length or type, or images are too small or have neither 1 nor 3 channels.
     """
     rows = _checked(rows, shape)
     features = np.empty((len(rows), len(feature_names(shape))), dtype=np.float32)
@@ -51,7 +51,7 @@ def extract_features(rows: npt.NDArray[np.generic], shape: Shape) -> npt.NDArray
 
 
 def feature_names(shape: Shape) -> list[str]:
-    """Return the names of the columns of `extract_features` for images of a shape."""
+    """Return the column names of `extract_features` for images of a given shape."""
     black = np.zeros((1, shape[0] * shape[1] * shape[2]), dtype=np.uint8)
     return [name for name, _ in _features(Images.of(_checked(black, shape), shape))]
 

@@ -1,4 +1,4 @@
-"""Images as feature extractors see them: planes of floats, and operations that no symmetry changes."""
+"""Images for feature extractors: planes of floats, and operations that are invariant to symmetries."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 Shape = tuple[int, int, int]
-#: float32 throughout, which the types do not follow through arithmetic.
+#: Always float32, which the types do not express through arithmetic.
 Floats = npt.NDArray[np.floating]
-#: Name and values of each feature; one value per image, shape (n,).
+#: Name and values of each feature, with one value per image, shape (n,).
 Features = Iterator[tuple[str, npt.NDArray[np.floating]]]
 
-#: Least spread that anything is divided by, in units of the full range: half a grey level.
+#: Smallest divisor for spreads, in units of the full range: half a grey level.
 LEAST = np.float32(0.5 / 255)
-#: Pixels along the longer side to which large pictures are reduced where fine structure does not matter.
+#: Longer side, in pixels, to which large pictures are reduced for coarse structure.
 REDUCED_SIDE = 32
 #: The quantiles that summarize a plane.
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -25,7 +25,7 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A few images and the planes that several extractors share."""
+    """A batch of images, and the planes that several extractors share."""
 
     #: ``(height, width, channels)``.
     shape: Shape
@@ -34,19 +34,19 @@ class Images:
 
     @classmethod
     def of(cls, rows: npt.NDArray[np.uint8], shape: Shape) -> Images:
-        """Take flat pixel rows apart into channels."""
+        """Split flat pixel rows into channels."""
         planes = np.moveaxis(rows.reshape(len(rows), *shape), 3, 0)
         return cls(shape, planes.astype(np.float32, order="C"))
 
     def reduced(self) -> Images:
-        """Return the images with at most `REDUCED_SIDE` pixels a side, as means over areas."""
+        """Return the images reduced to at most `REDUCED_SIDE` pixels per side by area averaging."""
         height, width, channels = self.shape
         factor = max(height, width) / REDUCED_SIDE
         if factor <= 1:
             return self
         small = max(8, round(height / factor)), max(8, round(width / factor))
         down, across = _area_means(height, small[0]), _area_means(width, small[1])
-        # Rounded, so that the order of a sum moves no pixel over a threshold.
+        # Rounded, so that the order of sums does not move pixels over a threshold.
         means = np.rint(down @ self.levels @ across.T * np.float32(256)) * np.float32(1 / 256)
         return Images((*small, channels), means)
 
@@ -89,12 +89,12 @@ class Images:
     def skin(self) -> Floats:
         """Color of the skin around the lesion, shape (channels, n).
 
-        Mean of the border's pixels whose lightness is at least the border's median.
+        Mean of the border pixels with at least the median lightness of the border.
         """
         border = border_mask(self.shape)
         light = self.light[:, border]
         lighter = (light >= np.median(light, axis=1, keepdims=True)).astype(np.float32)
-        # Sums of whole levels are exact in any order: no view of an image moves a threshold.
+        # Sums of whole levels are exact in any order, so thresholds are the same for all views of an image.
         total = np.einsum("cnp,np->cn", self.levels[:, :, border], lighter)
         return total / (255 * lighter.sum(axis=1))
 
@@ -136,9 +136,9 @@ def centered(shape: Shape) -> tuple[Floats, Floats]:
 
 @lru_cache(maxsize=8)
 def overlapping_rings(shape: Shape, rings: int) -> Floats:
-    """Weights of the pixels in rings around the center, shape (height * width, rings), columns summing to 1.
+    """Return the weights of pixels in rings around the center, (height * width, rings); columns sum to 1.
 
-    A pixel belongs to the two nearest rings, so that no ring is empty on few pixels.
+    A pixel belongs to the two nearest rings, so that no ring is empty in small images.
     """
     y, x = centered(shape)
     distance = np.hypot(y[:, None], x).ravel()
@@ -158,7 +158,7 @@ def border_mask(shape: Shape) -> npt.NDArray[np.bool_]:
 
 @lru_cache(maxsize=8)
 def _area_means(length: int, wanted: int) -> Floats:
-    """Weights that turn `length` pixels into means over `wanted` equal areas, shape (wanted, length)."""
+    """Return the weights for averaging `length` pixels into `wanted` equal areas, (wanted, length)."""
     edges = np.linspace(0, length, wanted + 1)
     pixels = np.arange(length)
     covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
@@ -174,7 +174,7 @@ def wave_sizes(plane: Floats, waves: int) -> Floats:
 
 @lru_cache(maxsize=16)
 def _cosines(length: int, waves: int) -> Floats:
-    """Orthogonal cosine waves, shape (length, waves), of unit mean square after division by the length."""
+    """Return orthogonal cosine waves, (length, waves), with unit mean square after division by length."""
     place = (np.arange(length) + 0.5) / length
     table = np.cos(np.pi * place[:, None] * np.arange(waves)) * np.where(np.arange(waves) > 0, np.sqrt(2), 1)
     return (table / length).astype(np.float32)

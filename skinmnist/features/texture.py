@@ -1,4 +1,4 @@
-"""Texture: spots and slopes, gradients, second differences, waves of every length, local binary patterns."""
+"""Texture features: spots, slopes, gradients, second differences, waves, and local binary patterns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from skinmnist.features.image_ops import (
     wave_sizes,
 )
 
-#: Standard deviations of the blurs between which spots are searched, in pixels; 0 is the image itself.
+#: Standard deviations of the blurs for detecting spots, in pixels; 0 is the image itself.
 BLURS = (0.0, 0.8, 1.6, 3.2)
 SPOT_LEVELS = (0.02, 0.1, 0.25, 0.75, 0.9, 0.98)
 RINGS = 5
@@ -33,14 +33,14 @@ PATTERNS = 10
 
 
 def detail_features(images: Images) -> Features:
-    """Yield every feature of spots and slopes, which a reduced image still shows."""
+    """Yield all features of spots and slopes, which are also visible in a reduced image."""
     for name, plane in images.contrasts.items():
         yield from _spots(name, plane)
         yield from _slopes(name, plane, images.shape)
 
 
 def _spots(name: str, plane: Floats) -> Features:
-    """Yield quantiles of differences of Gaussian blurs: dots and globules stand out in one of them."""
+    """Yield quantiles of differences of Gaussian blurs, which detect dots and globules."""
     finer = plane
     for number, deviation in enumerate(BLURS[1:]):
         coarser = blur(plane, deviation)
@@ -56,7 +56,7 @@ def blur(plane: Floats, deviation: float) -> Floats:
 
 @lru_cache(maxsize=16)
 def _blur_matrix(length: int, deviation: float) -> Floats:
-    """Weights with which each place takes its neighbors, shape (length, length), rows summing to 1."""
+    """Return the weights of neighbors for each position, (length, length); rows sum to 1."""
     place = np.arange(length)
     images = np.concatenate([-1 - place[::-1], place, 2 * length - 1 - place[::-1]])
     weights = np.exp(-0.5 * ((place[:, None] - images) / deviation) ** 2)
@@ -66,7 +66,7 @@ def _blur_matrix(length: int, deviation: float) -> Floats:
 
 
 def _slopes(name: str, plane: Floats, shape: Shape) -> Features:
-    """Yield the mean slope in rings: along any direction, away from the centre, and the latter's size."""
+    """Yield the mean slope in rings: in any direction, outwards, and the magnitude of the latter."""
     y, x = (place.astype(np.float32) for place in centered(shape))
     distance = np.maximum(np.hypot(y[1:-1, None], x[1:-1]), LEAST)
     down = plane[:, 2:, 1:-1] - plane[:, :-2, 1:-1]
@@ -83,7 +83,7 @@ def _slopes(name: str, plane: Floats, shape: Shape) -> Features:
 
 
 def texture_features(images: Images) -> Features:
-    """Yield every feature of fine structure, which takes all pixels."""
+    """Yield all features of fine structure, which need all pixels."""
     for name, plane in images.contrasts.items():
         yield from _gradients(name, plane)
         yield from _second_differences(name, plane)
@@ -117,7 +117,7 @@ def _bands(name: str, plane: Floats) -> Features:
 
 @lru_cache(maxsize=8)
 def _band_weights(side: int) -> Floats:
-    """Membership of each pair of waves in bands of the logarithm of their frequency, (side * side, BANDS)."""
+    """Return the weight of each pair of waves in bands of log-frequency, (side * side, BANDS)."""
     waves = np.hypot(np.arange(side)[:, None], np.arange(side)).ravel()
     place = np.log(np.maximum(waves, 1)) / np.log(side * np.sqrt(2)) * (BANDS - 1)
     weights = np.clip(1 - np.abs(place[:, None] - np.arange(BANDS)), 0, None)
@@ -136,7 +136,7 @@ def _local_patterns(name: str, plane: Floats, reach: int) -> Features:
 
 
 def local_patterns(plane: Floats, reach: int) -> npt.NDArray[np.int8]:
-    """Return how many of 8 neighbors are as light as an inner pixel or lighter; 9 where not in a row."""
+    """Return how many of 8 neighbors are at least as light as an inner pixel; 9 if not contiguous."""
 
     def shifted(y: int, x: int) -> Floats:
         rows, columns = (

@@ -1,4 +1,4 @@
-"""Lesion descriptors as scikit-learn transformers; only their scale is learnt from training rows."""
+"""Lesion descriptors as scikit-learn transformers; only their scale is learned from training rows."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sklearn.utils.validation import check_is_fitted
 from skinmnist.features.extract import extract_features, feature_names
 from skinmnist.features.image_ops import Shape
 
-#: Standard deviations from the mean at which a feature is clipped: beyond lies an odd image, far from all.
+#: Standard deviations from the mean at which a feature is clipped, to limit outliers.
 FARTHEST = 6.0
 
 
 class Standardiser(TransformerMixin, BaseEstimator):
-    """Give every column zero mean and unit spread over the training rows, and clip outliers.
+    """Scale every column to zero mean and unit spread over the training rows, and clip outliers.
 
     Attributes
     ----------
     mean_, spread_ : ndarray of shape (columns,), float32
-        A column that does not vary keeps a spread of 1.
+        A constant column has a spread of 1.
     """
 
     def fit(self, X: npt.NDArray[Any], y: None = None) -> Standardiser:
@@ -42,15 +42,15 @@ class Standardiser(TransformerMixin, BaseEstimator):
 
 
 class LesionDescriptors(TransformerMixin, BaseEstimator):
-    """Turn flat pixel rows into standardised features that do not change when an image is turned or mirrored.
+    """Convert flat pixel rows to standardised features that are invariant to rotation and mirroring.
 
-    `skinmnist.features.extract.extract_features` and `Standardiser` in one, for a pipeline on pixel rows. In
-    a comparison the two are apart: features are extracted once, and standardised in every fold.
+    It combines `skinmnist.features.extract.extract_features` and `Standardiser` for a pipeline on pixel rows.
+    In a comparison, the two are separate: features are extracted once and standardised in every fold.
 
     Parameters
     ----------
     shape : tuple of int
-        ``(height, width, channels)`` of an image; rows have their product as length.
+        ``(height, width, channels)`` of an image; the length of a row is their product.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class LesionDescriptors(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Where rows have another length or type, or images are too small.
+            If rows have another length or type, or images are too small.
         """
         self.standardiser_ = Standardiser().fit(extract_features(X, self.shape))
         self.n_features_in_ = X.shape[1]

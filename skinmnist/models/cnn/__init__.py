@@ -1,1 +1,1 @@
-"""The networks: the only place that imports Keras or TensorFlow, and not before a network is built."""
+"""The networks: the only modules that import Keras or TensorFlow, and only when a network is built."""

@@ -1,9 +1,9 @@
-"""TensorFlow and Keras as every network here uses them: one thread, no GPU, no noise; and their precision.
+"""The configuration of TensorFlow and Keras for all networks: one thread, no GPU, quiet; and the precision.
 
-TensorFlow is imported when `tf` or `keras` is first asked for; the precision is known before. The settings
-hold for the process, unless TensorFlow was started before. Cells run side by side in processes of one thread
-each, which costs less than one cell on many threads, and the order of a sum never changes: the same seed
-gives the same weights bit for bit.
+TensorFlow is imported when `tf` or `keras` is first used; the precision is known before. The settings apply
+to the process, unless TensorFlow has already started. Cells run in parallel in single-threaded processes,
+which costs less than one cell on many threads. The order of sums is fixed, so the same seed gives the same
+weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["choose_precision", "has_fast_bfloat16", "keras", "tf"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-#: Variables by which a user's environment would change what networks compute.
+#: Environment variables that would change the computations of networks.
 _DROPPED = (
     "KERAS_MAX_EPOCHS",
     "KERAS_MAX_STEPS_PER_EPOCH",
@@ -45,9 +45,9 @@ _FAST_FLAGS = {"avx512_bf16", "amx_bf16"}
 def choose_precision(asked: str) -> str:
     """Return ``"bfloat16"`` or ``"float32"``.
 
-    ``"auto"`` is bfloat16 where the processor has instructions for it: convolutions then take half the time,
-    at scores that cannot be told apart. Weights and their updates, normalisation, logits and loss stay
-    float32 (Micikevicius et al., "Mixed precision training", 2018).
+    ``"auto"`` is bfloat16 if the processor has instructions for it: convolutions then take half the time,
+    with indistinguishable scores. Weights and their updates, normalisation, logits and loss stay float32
+    (Micikevicius et al., "Mixed precision training", 2018).
     """
     if asked not in PRECISIONS:
         raise InputError(
@@ -60,7 +60,7 @@ def choose_precision(asked: str) -> str:
 
 @functools.cache
 def has_fast_bfloat16() -> bool:
-    """Return whether this processor has instructions for bfloat16; False where it does not say."""
+    """Return whether this processor has instructions for bfloat16; False if unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -86,12 +86,12 @@ def __getattr__(name: str) -> Any:
             tf.config.list_logical_devices()
         import keras
 
-    # Whatever ~/.keras/keras.json says.
+    # Overrides ~/.keras/keras.json.
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
     keras.config.set_epsilon(1e-7)
-    # Every cell compiles graphs of its own, which TensorFlow warns of as a mistake.
+    # Every cell compiles its own graphs, about which TensorFlow warns.
     tf.get_logger().setLevel("ERROR")
     globals().update(keras=keras, tf=tf)
     return globals()[name]
@@ -99,7 +99,7 @@ def __getattr__(name: str) -> Any:
 
 @contextlib.contextmanager
 def _silenced_stderr() -> Iterator[None]:
-    """Discard standard error: TensorFlow's own libraries greet there as they load."""
+    """Discard standard error, to which TensorFlow's libraries print messages on loading."""
     sys.stderr.flush()
     stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -21,7 +21,7 @@ from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble
 from skinmnist.models.cnn.training import BALANCES, Rows, TrainingConfig, ValidationSet, borrow
 
-#: Rows per step when predicting, so that memory does not follow the size of the table.
+#: Rows per step of prediction, so that memory does not grow with the table.
 PREDICT_ROWS = 256
 
 Array = npt.NDArray[np.generic]
@@ -35,25 +35,26 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     shape : tuple of int
-        ``(height, width, channels)`` of a picture; rows have their product as length.
+        ``(height, width, channels)`` of a picture; the length of a row is their product.
     steps : int, default=700
-        Gradient steps. They do not depend on how many rows `fit` is given.
+        Gradient steps. They do not depend on the number of rows.
     batch_size : int, default=128
     channels : sequence of int, default=(32, 64, 96)
-        Channels of each stage; each stage has half the resolution of the one before.
+        Channels of each stage; each stage has half the resolution of the previous one.
     pairs : sequence of int, default=(0, 1, 1)
-        Residual pairs of convolutions of each stage.
+        Residual pairs of convolutions in each stage.
     dropout : float, default=0.3
     feature_layers : sequence of int, default=()
-        Units of each hidden layer of a second network, on the features of `skinmnist.features`, whose answer
-        is averaged with that of the first, at the weight `feature_share`; none by default.
+        Units of each hidden layer of a second network, on the features of `skinmnist.features`. Its
+        predictions are averaged with those of the first, with weight `feature_share`. By default, there is
+        none.
     feature_share : float, default=0.5
     coarse_share : float, default=0.6
-        Share of the steps, from the first, at half the resolution, where the pictures are large enough.
+        Share of the steps, from the start, at half the resolution, if the pictures are large enough.
     kernel_rate, kernel_decay : float, default=0.1 and 0.1
-        Highest learning rate and weight decay of convolution kernels, under Muon; None: under Adam, too.
+        Highest learning rate and weight decay of convolution kernels with Muon; None: use Adam for them, too.
     learning_rate, weight_decay : float, default=4e-3 and 0.05
-        The same of everything else, under Adam.
+        The same for everything else, with Adam.
     label_smoothing : float, default=0.05
         Share of the target that is spread over all classes.
     max_shift : int, default=1
@@ -62,42 +63,42 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         Standard deviation of the random gain and offset of each colour channel in training, in units of the
         channel's own standard deviation.
     balance : {None, "sqrt_batches", "balanced_batches"}, default=None
-        Draw the classes of each batch by the square root of their frequencies, or with equal chances.
+        Draw the classes of each batch by the square root of their frequencies, or with equal probability.
     loss : {"cross_entropy", "focal", "logit_adjusted"}, default="cross_entropy"
         See `skinmnist.models.cnn.training.make_loss`.
     points : int, default=30
-        Points of the history, evenly over the steps; the validation set is evaluated at each.
+        Points of the history, evenly spaced over the steps; the validation set is evaluated at each.
     rate_patience, stop_patience : int or None, default=None
-        Points without a lower validation loss after which the learning rate is halved, and after which the
-        run ends. With either, `fit` must be given a validation set. With a `rate_patience` the learning rate
-        stays up until it is halved, instead of following its cycle.
+        Points without a lower validation loss after which the learning rate is halved, and after which
+        training stops. Both require a validation set in `fit`. With `rate_patience`, the learning rate stays
+        constant until it is halved, instead of following its cycle.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         See `skinmnist.models.cnn.backend.choose_precision`.
     answer_precision : {None, "auto", "float32", "bfloat16"}, default=None
-        The same for predictions; None: as in training. A network that is saved predicts in float32, as the
-        file does on any machine.
+        The same for predictions; None: as in training. A saved network predicts in float32, like its file on
+        any machine.
     views : int, default=8
-        Symmetric views whose probabilities are averaged in prediction: 1, 2, 4 or 8 (at most 4 where the
-        picture is not square).
+        Symmetric views whose probabilities are averaged in prediction: 1, 2, 4 or 8 (at most 4 for pictures
+        that are not square).
     random_state : int, default=0
-        Same seed, rows, machine and versions: same weights, bit for bit.
+        Seed. The same seed, rows, machine and versions give the same weights, bit for bit.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
     history_ : dict of str to list
-        ``step``, and means since the point before of ``loss``, ``accuracy`` (on the augmented training
-        pictures) and ``learning_rate``; with a validation set also ``validation_loss`` and
+        ``step``, and means since the previous point of ``loss``, ``accuracy`` (on the augmented training
+        pictures) and ``learning_rate``; with a validation set, also ``validation_loss`` and
         ``validation_accuracy``.
     channel_statistics_ : ChannelStatistics
         Mean and standard deviation of each channel over the training rows.
     standardiser_ : Standardiser or None
         Means and spreads of the features over the training rows.
     precision_ : str
-        What the network computes with, ``"float32"`` or ``"bfloat16"``.
+        Precision of the computations, ``"float32"`` or ``"bfloat16"``.
     weights_ : list of ndarray
-        The networks' weights, one network after the other, in the order of ``keras.Model.get_weights``.
+        The weights of the networks, one after the other, in the order of ``keras.Model.get_weights``.
     """
 
     shape: tuple[int, int, int]
@@ -135,14 +136,15 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         sample_indices: npt.NDArray[np.integer] | None = None,
         validation_data: tuple[Array, Array] | None = None,
     ) -> CNNClassifier:
-        """Train the network; FloatingPointError where the loss is no longer finite.
+        """Train the network; FloatingPointError if the loss is not finite.
 
-        `X` (n, height * width * channels) are uint8 pixel rows, or floats between 0 and 255 (as SMOTE makes
-        them), which are rounded to uint8; mapped rows are read batch by batch, unless there are
+        `X` (n, height * width * channels) has uint8 pixel rows, or floats between 0 and 255 (as made by
+        SMOTE), which are rounded to uint8. Mapped rows are read batch by batch, unless there are
         `feature_layers`. Weights are scaled to mean 1, and rows of weight 0 are left out. `sample_indices`,
-        not together with weights, are positions of the rows to train on, repeated where a sampler copies
-        rows. `validation_data` are pixel rows and labels that are not trained on: the weights with the lowest
-        loss on them are restored, and both patiences go by that loss, each class weighted as in training.
+        which cannot be combined with weights, are positions of the training rows, repeated for rows that a
+        sampler copies. `validation_data` has pixel rows and labels that are not trained on: the weights with
+        the lowest loss on them are restored, and both patiences use that loss, with each class weighted as in
+        training.
         """
         self._check_parameters()
         check_patience(self.rate_patience, self.stop_patience, validation_data)
@@ -178,9 +180,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Array) -> npt.NDArray[np.float64]:
-        """Probability of each class, shape (n, n_classes), averaged geometrically over symmetric views.
+        """Return the probability of each class, (n, n_classes), as the geometric mean over symmetric views.
 
-        `X` is as for `fit`, and in memory. Rows sum to one.
+        `X` is as for `fit`, but in memory. Rows sum to one.
         """
         check_is_fitted(self, "weights_")
         pictures = check_pictures(X, self.shape)
@@ -194,16 +196,16 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         return odds / odds.sum(axis=1, keepdims=True)
 
     def predict(self, X: Array) -> Array:
-        """Most probable class of each row, shape (n,)."""
+        """Return the most probable class of each row, shape (n,)."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     @property
     def used_views(self) -> int:
-        """How many symmetric views are averaged: an oblong picture has no more than 4."""
+        """The number of symmetric views to average: at most 4 for an oblong picture."""
         return self.views if self.shape[0] == self.shape[1] else min(self.views, 4)
 
     def build_ensemble(self) -> Ensemble:
-        """Build the networks again, with the weights of `fit`, in the precision of predictions."""
+        """Rebuild the networks with the weights of `fit` in the precision of predictions."""
         check_is_fitted(self, "weights_")
         architecture = self._architecture(self._prediction_precision())
         ensemble = architecture.build(self.channel_statistics_, self.random_state)
@@ -217,7 +219,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     def _validation_set(
         self, data: tuple[Array, Array] | None, mix: npt.NDArray[np.float64]
     ) -> ValidationSet | None:
-        """Weigh the classes of validation rows by the mix of rows that is trained for."""
+        """Weight the classes of validation rows by the class mix of training."""
         if data is None:
             return None
         pictures, labels = check_pictures(data[0], self.shape), np.asarray(data[1])
@@ -233,7 +235,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         return ValidationSet(rows, mix ** BALANCES[self.balance] / counts, log_prior)
 
     def _features(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return what the second network looks at, of no columns where there is none."""
+        """Return the features for the second network, without columns if there is none."""
         if self.standardiser_ is None:
             return np.zeros((len(pictures), 0), dtype=np.float32)
         return self.standardiser_.transform(extract_features(to_rows(pictures), self.shape))
@@ -284,7 +286,7 @@ def check_training_rows(
     sample_weight: npt.NDArray[np.floating] | None,
     sample_indices: npt.NDArray[np.integer] | None,
 ) -> tuple[Pictures, Array, npt.NDArray[np.float64]]:
-    """Return pictures, mapped ones unread, labels, and weights of the rows that ``fit`` received."""
+    """Return the pictures (mapped ones unread), labels and weights of the rows of ``fit``."""
     n, labels = len(rows), np.asarray(labels)
     pictures: Pictures
     if not isinstance(rows, MappedRows):

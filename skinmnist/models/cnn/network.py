@@ -1,13 +1,13 @@
 """The networks of a classifier: layers, architectures, and the ensemble that answers.
 
-A picture enters as floats of about zero mean and unit spread. The stem folds square blocks of pixels into
-channels (space to depth), so that every size from 8 x 8 to 128 x 128 arrives at a grid of 8 to 24 cells along
-its shorter side; stages of 3 x 3 convolutions follow, most with residual pairs, and the mean and the maximum
-over the grid are joined for one dense layer. The same weights run at any resolution.
+The input is a picture as floats with about zero mean and unit spread. The stem folds square blocks of pixels
+into channels (space to depth), so that every size from 8 x 8 to 128 x 128 becomes a grid of 8 to 24 cells
+along its shorter side. Stages of 3 x 3 convolutions follow, most with residual pairs, and the mean and
+maximum over the grid are concatenated for one dense layer. The same weights work at any resolution.
 
-A second, dense network may look at the lesion's features. Both see the same rows at every step, each with a
-loss of its own, and their log-probabilities are averaged. They err on different pictures, which makes the
-average better than either (Hansen & Salamon, "Neural network ensembles", 1990).
+A second, dense network may use the lesion features. Both see the same rows at every step, each with its own
+loss, and their log-probabilities are averaged. They err on different pictures, so the average is better than
+either (Hansen & Salamon, "Neural network ensembles", 1990).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from skinmnist.models.cnn.backend import keras, tf
 
 #: Sides up to which the gradient of a kernel is computed as a convolution, see `convolve`.
 SMALL_SIDE = 8
-#: Pictures that are measured at a time.
+#: Pictures per batch of channel statistics.
 MEASURED_ROWS = 256
 
 
 class Convolution(keras.layers.Layer):
-    """A 3 x 3 convolution that keeps the size, without bias."""
+    """A 3 x 3 convolution without bias that keeps the size."""
 
     def __init__(self, filters: int, kernel_initializer: Any, **kwargs: object) -> None:
         super().__init__(**kwargs)
@@ -44,11 +44,11 @@ class Convolution(keras.layers.Layer):
         self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """``(n, h, w, channels)`` to ``(n, h, w, filters)``."""
+        """Map ``(n, h, w, channels)`` to ``(n, h, w, filters)``."""
         return convolve(inputs, tf.cast(self.kernel, inputs.dtype))
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Replace the last axis by the filters."""
+        """Replace the last axis with the filters."""
         return (*input_shape[:-1], self.filters)
 
 
@@ -56,11 +56,11 @@ class Convolution(keras.layers.Layer):
 def convolve(
     inputs: tf.Tensor, kernel: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
-    """Convolve with a 3 x 3 kernel, zeros around, whose gradient is cheap for small pictures in bfloat16.
+    """Convolve with a 3 x 3 kernel and zero padding, with a cheap gradient for small bfloat16 pictures.
 
-    TensorFlow's own gradient of a kernel in bfloat16 takes twice its share of the work where pictures are
-    small. It is the same sum as a convolution of the inputs by the outputs' gradients in which rows and
-    channels have changed places, which is fast.
+    TensorFlow's own kernel gradient in bfloat16 takes twice its share of the work for small pictures. The
+    same sum is a convolution of the inputs with the output gradients, with rows and channels exchanged, which
+    is fast.
     """
 
     def gradients(moves: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -83,10 +83,10 @@ def convolve(
 
 
 class FusedBatchNorm(keras.layers.Layer):
-    """Batch normalisation (Ioffe & Szegedy 2015) by TensorFlow's fused kernel.
+    """Batch normalisation (Ioffe & Szegedy 2015) with TensorFlow's fused kernel.
 
-    Keras 3 composes the same formula of separate operations; layer against layer, that costs about three
-    times as much on a CPU. `momentum` is the share of the moving statistics that a training step leaves.
+    Keras 3 composes the same formula from separate operations, which costs about three times as much per
+    layer on a CPU. `momentum` is the share of the moving statistics that remains after a training step.
     """
 
     momentum, epsilon = 0.95, 1e-3
@@ -102,7 +102,7 @@ class FusedBatchNorm(keras.layers.Layer):
         self.moving_mean, self.moving_variance = add("mean", "zeros", False), add("variance", "ones", False)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Normalise a batch by its own statistics when training, by the moving ones otherwise."""
+        """Normalise a batch by its own statistics in training, and by the moving statistics otherwise."""
         scale, offset = self.gamma.value, self.beta.value
         moving = self.moving_mean.value, self.moving_variance.value
         if not training:
@@ -123,14 +123,14 @@ class FoldBlocks(keras.layers.Layer):
         self.side = side
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """``(n, h, w, c)`` to ``(n, h / side, w / side, c * side**2)``; whole blocks only."""
+        """Map ``(n, h, w, c)`` to ``(n, h / side, w / side, c * side**2)``; only whole blocks."""
         side = self.side
         if side == 1:
             return inputs
         shape = tf.shape(inputs)
         height, width = (inputs.shape[axis] or shape[axis] for axis in (1, 2))
         channels = inputs.shape[3]
-        # Moved as runs of `side` pixels, which takes half the time of TensorFlow's own space to depth.
+        # Moving runs of `side` pixels takes half the time of TensorFlow's space to depth.
         runs = tf.reshape(inputs, (shape[0], height // side, side, width // side, side * channels))
         blocks = tf.transpose(runs, (0, 1, 3, 2, 4))
         return tf.reshape(blocks, (-1, height // side, width // side, channels * side**2))
@@ -150,12 +150,12 @@ def block_side(shape: tuple[int, ...]) -> int:
 
 
 def grid_side(shape: tuple[int, ...]) -> int:
-    """Return how many blocks of the stem there are along the shorter side of the picture."""
+    """Return the number of stem blocks along the shorter side of the picture."""
     return -(-min(shape[:2]) // block_side(shape))
 
 
 def pad_to_blocks(pictures: tf.Tensor, side: int) -> tf.Tensor:
-    """Mirror the lower and the right border until height and width are whole blocks."""
+    """Pad the lower and right border by mirroring until height and width are whole blocks."""
     below, right = (-length % side for length in pictures.shape[1:3])
     if not (below or right):
         return pictures
@@ -163,7 +163,7 @@ def pad_to_blocks(pictures: tf.Tensor, side: int) -> tf.Tensor:
 
 
 def symmetric_view(pictures: tf.Tensor, view: int) -> tf.Tensor:
-    """Return one of the 8 symmetric views of square pictures (n, h, w, c), or of the 4 of oblong ones.
+    """Return one of the 8 symmetric views of square pictures (n, h, w, c), or of the 4 for oblong ones.
 
     View 0 is the picture itself; bit 0 mirrors left and right, bit 1 up and down, bit 2 swaps rows with
     columns.
@@ -177,11 +177,11 @@ def symmetric_view(pictures: tf.Tensor, view: int) -> tf.Tensor:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the networks of a classifier are built from: the parameters of `CNNClassifier`, and what fit adds.
+    """The settings for building networks: the parameters of `CNNClassifier`, and those known in fit.
 
-    Multiples of 16 channels suit the convolution kernels of a CPU. `precision` is that of the computation
-    from the first convolution to the last grid; weights and logits are float32. `n_features` of 0: there is
-    no second network.
+    Multiples of 16 channels suit the convolution kernels of a CPU. `precision` applies from the first
+    convolution to the last grid; weights and logits are float32. With `n_features` of 0, there is no second
+    network.
     """
 
     shape: tuple[int, int, int]
@@ -195,7 +195,7 @@ class Architecture:
     feature_share: float = 0.5
 
     def build(self, statistics: ChannelStatistics, seed: int) -> Ensemble:
-        """Build untrained networks; the seed decides weights and dropout."""
+        """Build untrained networks; the seed determines weights and dropout."""
         members = [build_network(self, seed)]
         if self.n_features:
             members.append(build_feature_network(self, seed))
@@ -205,8 +205,8 @@ class Architecture:
 def build_network(architecture: Architecture, seed: int = 0) -> keras.Model:
     """Build an untrained network from standardised pictures to logits.
 
-    It takes float32 ``(n, height, width, channels)``, whose height and width may be any multiples of the side
-    of a block, and returns float32 ``(n, n_classes)``.
+    The input is float32 ``(n, height, width, channels)``, with any multiples of the block side as height and
+    width; the output is float32 ``(n, n_classes)``.
     """
     channels, pairs = architecture.channels, architecture.pairs
     if len(channels) != len(pairs):
@@ -247,7 +247,7 @@ def build_network(architecture: Architecture, seed: int = 0) -> keras.Model:
 def build_feature_network(architecture: Architecture, seed: int = 0) -> keras.Model:
     """Build an untrained dense network from standardised features to logits.
 
-    In training a tenth of the features is dropped, and half of the units of each hidden layer.
+    In training, a tenth of the features and half of the units in each hidden layer are dropped.
     """
     hidden = architecture.feature_layers
     seeds = iter(np.random.SeedSequence([seed, 1]).generate_state(2 * len(hidden) + 2).tolist())
@@ -278,8 +278,8 @@ class ChannelStatistics:
     def of(cls, pictures: npt.NDArray[np.uint8] | MappedRows) -> ChannelStatistics:
         """Measure pictures ``(n, height, width, channels)``.
 
-        Sums of whole numbers have no rounding, and need no picture as floats: those would take eight times
-        the memory of the pictures.
+        Sums of whole numbers are exact and need no float copies of pictures, which would take eight times
+        their memory.
         """
         height, width, channels = pictures.shape[1:]
         sums = np.zeros((2, height, width, channels), dtype=np.int64)
@@ -294,18 +294,18 @@ class ChannelStatistics:
 
 
 def inputs_of(shape: tuple[int, ...], n_features: int) -> list[tf.TensorSpec]:
-    """Return what graphs take of any number of rows: pictures and features."""
+    """Return the input signature of graphs for any number of rows: pictures and features."""
     return [tf.TensorSpec((None, *shape), tf.uint8), tf.TensorSpec((None, n_features), tf.float32)]
 
 
 class Ensemble:
-    """The members of one classifier: a network on pixels, and perhaps one on features."""
+    """The members of one classifier: a network on pixels, and optionally one on features."""
 
     def __init__(
         self, architecture: Architecture, statistics: ChannelStatistics, members: list[keras.Model]
     ) -> None:
         self.shape, self.n_features = architecture.shape, architecture.n_features
-        # Variables, so that graphs traced with them serve other training rows as well.
+        # Variables, so that traced graphs can be used for other training rows.
         self._centre, self._spread = tf.Variable(statistics.centre), tf.Variable(statistics.spread)
         self.statistics = statistics
         self.members = members
@@ -314,17 +314,17 @@ class Ensemble:
         self._compiled: dict[int, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {}
 
     def set_statistics(self, statistics: ChannelStatistics) -> None:
-        """Set what pictures are standardised by."""
+        """Set the statistics for standardising pictures."""
         self.statistics = statistics
         self._centre.assign(statistics.centre)
         self._spread.assign(statistics.spread)
 
     def standardise(self, pictures: tf.Tensor) -> tf.Tensor:
-        """Turn uint8 pictures into floats of zero mean and unit spread."""
+        """Convert uint8 pictures to floats with zero mean and unit spread."""
         return (tf.cast(pictures, tf.float32) - self._centre) * tf.math.reciprocal(self._spread)
 
     def copy_state(self, other: Ensemble) -> None:
-        """Take over the state of an ensemble of the same architecture: weights, and the seeds of dropout."""
+        """Copy the state of an ensemble with the same architecture: weights and dropout seeds."""
         self.set_statistics(other.statistics)
         for own, others in zip(self.members, other.members, strict=True):
             for variable, value in zip(own.variables, others.variables, strict=True):
@@ -335,7 +335,7 @@ class Ensemble:
         return [weights for member in self.members for weights in member.get_weights()]
 
     def set_weights(self, weights: Sequence[npt.NDArray[np.float32]]) -> None:
-        """Take over weights that `get_weights` returned."""
+        """Set weights from `get_weights`."""
         left = iter(weights)
         for member in self.members:
             member.set_weights(list(itertools.islice(left, len(member.weights))))
@@ -347,7 +347,7 @@ class Ensemble:
         return [member(x, training=training) for member, x in zip(self.members, inputs, strict=False)]
 
     def average(self, logits: list[tf.Tensor]) -> tf.Tensor:
-        """Return the weighted mean of the members' log-probabilities."""
+        """Return the weighted mean of the log-probabilities of the members."""
         return tf.add_n(
             [share * tf.nn.log_softmax(one) for share, one in zip(self.shares, logits, strict=True)]
         )
@@ -361,7 +361,7 @@ class Ensemble:
         def answer(pictures, features):  # type: ignore[no-untyped-def]
             inputs = self.standardise(pictures)
             turned = tf.stack([symmetric_view(inputs, view) for view in range(views)])
-            # A loop, so that the networks are traced once and not for every view.
+            # A loop, so that the networks are traced once and not once per view.
             logs = tf.map_fn(
                 lambda view: self.average(self.logits(view, features, training=False)),
                 turned,

@@ -1,8 +1,8 @@
-"""Updates of the weights inside the training graph.
+"""Weight updates inside the training graph.
 
-Keras' optimizers make several small operations of each update; on networks as small as these that shows. Here
-every Adam update is one fused kernel, and kernels of convolutions of equal shorter side are orthogonalised
-together.
+Optimizers of Keras use several small operations per update, which is slow for networks as small as these.
+Here, every Adam update is one fused kernel, and convolution kernels with equal shorter sides are
+orthogonalised together.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from collections.abc import Sequence
 
 from skinmnist.models.cnn.backend import keras, tf
 
-#: Of Newton and Schulz.
+#: Coefficients of the Newton-Schulz iteration.
 ITERATIONS = 5
 
 
 def orthogonalise(stacks: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Replace the singular values of matrices by numbers near 1, by a Newton-Schulz iteration.
+    """Replace the singular values of matrices with numbers near 1, by a Newton-Schulz iteration.
 
     Each stack holds float32 matrices of equal shape, (m, rows, columns). The coefficients are those of Jordan
-    et al., "Muon: An optimizer for hidden layers in neural networks" (2024): they end between about 0.7 and
-    1.2, which serves as well as 1 and takes fewer iterations.
+    et al., "Muon: An optimizer for hidden layers in neural networks" (2024). The values end between about 0.7
+    and 1.2, which works as well as 1 and takes fewer iterations.
     """
 
     def upright(matrices: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-        """Transpose where the stack stands taller than wide."""
+        """Transpose the stack if it is taller than wide."""
         return tf.linalg.matrix_transpose(matrices) if like.shape[-2] > like.shape[-1] else matrices
 
     wide = [upright(stack, stack) for stack in stacks]
     wide = [stack / (tf.norm(stack, axis=(-2, -1), keepdims=True) + 1e-7) for stack in wide]
-    # Every step is a polynomial of the small matrix wide @ wide.T, and so are all of them together: those of
-    # equal size go through it side by side.
+    # Every step, and thus their composition, is a polynomial of the small matrix wide @ wide.T; matrices of
+    # equal size are processed together.
     grams = [tf.matmul(stack, stack, transpose_b=True) for stack in wide]
     products = list(grams)
     for size in {gram.shape[-1] for gram in grams}:
@@ -44,7 +44,7 @@ def orthogonalise(stacks: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
 
 def _even_out(gram: tf.Tensor) -> tf.Tensor:
-    """Return the matrices that even out the singular values of those with products ``gram`` (m, n, n)."""
+    """Return the matrices that equalise the singular values of matrices with products ``gram`` (m, n, n)."""
     identity = tf.eye(gram.shape[-1])
     product: tf.Tensor = None
     for _ in range(ITERATIONS):
@@ -55,16 +55,16 @@ def _even_out(gram: tf.Tensor) -> tf.Tensor:
 
 
 class MuonAdam:
-    """Muon for the kernels of convolutions, Adam for everything else; matrices decay.
+    """Muon for convolution kernels, Adam for everything else, with weight decay of matrices.
 
-    Muon (Jordan et al. 2024) moves a kernel, seen as a matrix of inputs by outputs, by its orthogonalised
-    Nesterov momentum, so that all directions advance alike; Adam (Kingma & Ba 2015) scales every number on
-    its own; weights decay as in Loshchilov & Hutter (2019). Variables of four axes are kernels of
-    convolutions; a `kernel_rate` of None leaves them to Adam. The rates are the highest of a run, and decay
-    per step is relative to them.
+    Muon (Jordan et al. 2024) moves a kernel, as a matrix of inputs by outputs, by its orthogonalised Nesterov
+    momentum, so that all directions advance equally. Adam (Kingma & Ba 2015) scales every number separately.
+    Weights decay as in Loshchilov & Hutter (2019). Variables with four axes are convolution kernels; with a
+    `kernel_rate` of None, they use Adam. The rates are the highest of a run, and the decay per step is
+    relative to them.
     """
 
-    momentum = 0.9  # Of Muon.
+    momentum = 0.9  # For Muon.
     beta_1, beta_2, epsilon = 0.9, 0.99, 1e-7
 
     def __init__(
@@ -92,7 +92,7 @@ class MuonAdam:
                 slot.assign(tf.zeros_like(slot))
 
     def update(self, gradients: list[tf.Tensor], share: tf.Tensor, step: tf.Tensor) -> None:
-        """Move the variables, at a share of the highest learning rates, after `step` steps made before."""
+        """Update the variables at a share of the highest learning rates, after `step` previous steps."""
         alike: dict[tuple[int, ...], list[tuple[tf.Variable, tf.Tensor]]] = defaultdict(list)
         time = tf.cast(step + 1, tf.float32)
         for variable, gradient, first, second in zip(

@@ -1,4 +1,4 @@
-"""Networks as others published them: a stack of Keras layers, trained by Keras' own ``fit``, all seeded."""
+"""Published networks: a stack of Keras layers, trained with ``fit`` of Keras, fully seeded."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from skinmnist.models.cnn.classifier import (
 
 @dataclass(eq=False, repr=False)
 class PublishedNetwork(ClassifierMixin, BaseEstimator):
-    """A network of a preset: pixels to [0, 1], augmentation in the graph, Adam, Keras' callbacks.
+    """A network of a preset: pixels in [0, 1], augmentation in the graph, Adam, Keras callbacks.
 
-    Of the same seed, rows, machine and versions come the same weights. After `fit`, ``history_`` has ``step``
-    and, after each epoch, ``loss`` and ``accuracy``; with a validation set also ``validation_loss`` and
+    The same seed, rows, machine and versions give the same weights. After `fit`, ``history_`` has ``step``
+    and, for each epoch, ``loss`` and ``accuracy``; with a validation set, also ``validation_loss`` and
     ``validation_accuracy``.
     """
 
     shape: tuple[int, int, int]
     blueprint: Blueprint
-    training: Training = Training()  # noqa: RUF009  Frozen, and scikit-learn's `clone` needs it as it is.
+    training: Training = Training()  # noqa: RUF009  Frozen, and `clone` of scikit-learn needs the instance.
     augmentation: Augmentation | None = None
     random_state: int = 0
 
@@ -76,7 +76,7 @@ class PublishedNetwork(ClassifierMixin, BaseEstimator):
         history = trained.fit(
             batches,
             epochs=training.epochs,
-            shuffle=False,  # The batches shuffle themselves, from a seed of their own.
+            shuffle=False,  # The batches shuffle themselves, with their own seed.
             verbose=0,
             validation_data=self._validation_set(validation_data),
             validation_batch_size=PREDICT_ROWS,
@@ -93,7 +93,7 @@ class PublishedNetwork(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Array) -> npt.NDArray[np.float64]:
-        """Probability of each class, float64 of shape (n, n_classes), rows summing to one."""
+        """Return the probability of each class, float64 of shape (n, n_classes); rows sum to one."""
         check_is_fitted(self, "model_")
         pictures = check_pictures(X, self.shape)
         parts = [
@@ -104,11 +104,11 @@ class PublishedNetwork(ClassifierMixin, BaseEstimator):
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
     def predict(self, X: Array) -> Array:
-        """Most probable class of each row, shape (n,)."""
+        """Return the most probable class of each row, shape (n,)."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def _with_augmentation(self, model: keras.Sequential) -> keras.Model:
-        """Put scaling, and the changes of training, before the network; its weights are shared."""
+        """Put scaling and augmentation before the network; its weights are shared."""
         pictures = keras.Input(self.shape, dtype="uint8")
         is_copy = keras.Input((1,))
         scaled = keras.layers.Rescaling(1 / 255)(pictures)
@@ -148,7 +148,7 @@ def _callbacks(training: Training) -> list[keras.callbacks.Callback]:
 
 
 class _Batches(keras.utils.PyDataset):
-    """One shuffled pass over the sample indices an epoch; all but the first of equal ones are copies."""
+    """One shuffled pass over the sample indices per epoch; repeated indices are copies."""
 
     def __init__(
         self,
@@ -217,7 +217,7 @@ def _build_layer(layer: Layer, name: str, seeds: Iterator[int], activation: str 
 def build_augmentation(
     augmentation: Augmentation, shape: tuple[int, int, int], seed: int = 0
 ) -> keras.Sequential:
-    """Build what changes pictures in [0, 1] at random; the nearest pixel fills what is uncovered."""
+    """Build the random augmentation of pictures in [0, 1]; the nearest pixel fills uncovered areas."""
     seeds, layers, nearest = _seeds(seed), keras.layers, {"fill_mode": "nearest"}
     changes: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = [
         (layers.RandomFlip, (augmentation.flip,), {}),
@@ -234,7 +234,7 @@ def build_augmentation(
 def show_augmented(
     pictures: npt.NDArray[np.uint8], augmentation: Augmentation, versions: int, seed: int = 0
 ) -> npt.NDArray[np.uint8]:
-    """Change pictures (n, h, w, c), uint8, at random; return (n, versions, h, w, c)."""
+    """Augment uint8 pictures (n, h, w, c) at random; return (n, versions, h, w, c)."""
     change = build_augmentation(augmentation, pictures.shape[1:], seed)
     inputs = _scale(pictures)
     changed = [np.asarray(change(inputs, training=True)) for _ in range(versions)]

@@ -1,9 +1,9 @@
-"""Training: batches, learning rates, losses, random changes of pictures, and the loop of gradient steps.
+"""Training: batches, learning rates, losses, augmentation, and the loop of gradient steps.
 
-One ``tf.function`` gathers, augments, differentiates and updates for many steps at a time. Keras' own ``fit``
-leaves the graph after each batch: around the very same step, small networks take a tenth or more longer
-(``experiments/benchmarks/training_loop.py --fits``). The first part of a run sees the pictures at half their
-resolution, where a step costs a quarter (progressive resizing, Howard 2018).
+One ``tf.function`` gathers, augments, differentiates and updates for many steps at a time. ``fit`` of Keras
+leaves the graph after each batch: with the same step, small networks take at least a tenth longer
+(``experiments/benchmarks/training_loop.py --fits``). The first part of a run uses half the resolution, at
+which a step costs a quarter (progressive resizing, Howard 2018).
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from skinmnist.models.cnn.optimizer import MuonAdam
 Integers = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.floating]
 
-#: Blocks along the shorter side of a picture below which halving the resolution leaves too little.
+#: Fewest blocks along the shorter side of a picture for halving the resolution.
 COARSE_GRID = 12
-#: Batches whose rows are read together from a mapped file.
+#: Batches per read from a mapped file.
 STREAMED_STEPS = 64
 #: Validation rows per call of the graph.
 VALIDATION_ROWS = 256
-#: Compiled trainings that wait for a next fit; more would only hold memory.
+#: Compiled trainings kept for the next fit; more would only take memory.
 WAITING = 2
 
 LOSSES = ("cross_entropy", "focal", "logit_adjusted")
-#: Exponent of the focal loss, as Lin et al. recommend.
+#: Exponent of the focal loss, as recommended by Lin et al.
 FOCUS = 2.0
-#: Exponent of the class frequency by which batches are drawn, for each way of balancing them.
+#: Exponent of the class frequencies for drawing batches, by balance.
 BALANCES = {None: 1.0, "sqrt_batches": 0.5, "balanced_batches": 0.0}
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything about a training run but the networks and the data: the parameters of `CNNClassifier`."""
+    """The settings of a training run, without networks and data: the parameters of `CNNClassifier`."""
 
     steps: int
     batch_size: int
@@ -65,7 +65,7 @@ class TrainingConfig:
 
     @property
     def traced(self) -> TrainingConfig:
-        """Only the settings that the graph of a step holds; the others at nothing."""
+        """Only the settings in the graph of a step; the others are reset."""
         return replace(
             self, steps=0, coarse_share=0.0, balance=None, points=0, rate_patience=None, stop_patience=None
         )
@@ -73,10 +73,10 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows as the networks take them.
+    """Rows in the form for the networks.
 
-    `pictures` are uint8 of shape (n, height, width, channels); `features` (n, d) are standardised, and d is 0
-    without a second network; `codes` (n,) are those of the classes, 0..k-1.
+    `pictures` are uint8 of shape (n, height, width, channels); `features` (n, d) are standardised, with d = 0
+    without a second network; `codes` (n,) are class codes 0..k-1.
     """
 
     pictures: npt.NDArray[np.uint8] | MappedRows
@@ -86,10 +86,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Rows that are not trained on.
+    """Validation rows, which are not trained on.
 
-    `class_weights` (k,) are the mix that is trained for, over the mix of these rows; `log_prior` (k,) is what
-    a logit-adjusted loss adds in training, else zeros.
+    `class_weights` (k,) is the class mix of training divided by that of these rows; `log_prior` (k,) is the
+    term that a logit-adjusted loss adds in training, else zeros.
     """
 
     rows: Rows
@@ -110,7 +110,7 @@ class ValidationSet:
 
 
 class Monitor:
-    """Follow the validation loss, as ReduceLROnPlateau (factor .5) and EarlyStopping of Keras do.
+    """Follow the validation loss, like ReduceLROnPlateau (factor .5) and EarlyStopping of Keras.
 
     Each patience counts checks without a lower loss; None: never.
     """
@@ -122,7 +122,7 @@ class Monitor:
         self._best, self._since_best, self._since_change = math.inf, 0, 0
 
     def update(self, loss: float) -> None:
-        """Take note of one more check."""
+        """Record one more check."""
         self.improved = loss < self._best
         if self.improved:
             self._best, self._since_best, self._since_change = loss, 0, 0
@@ -135,24 +135,24 @@ class Monitor:
 
 
 def one_cycle(steps: int) -> Floats:
-    """Share of the highest learning rate at each step: a straight rise, then half a cosine (Smith 2018)."""
+    """Share of the highest learning rate at each step: a linear rise, then half a cosine (Smith 2018)."""
     done, top = (np.arange(steps) + 0.5) / steps, 0.2
     fall = 0.5 * (1.0 + np.cos(np.pi * (done - top) / (1.0 - top)))
     return np.where(done < top, done / top, fall).astype(np.float32)
 
 
 def warm_up(steps: int) -> Floats:
-    """Share of the highest learning rate at each step: a straight rise over 20 steps, and no fall."""
+    """Share of the highest learning rate at each step: a linear rise over 20 steps, then constant."""
     return np.minimum(1.0, (np.arange(steps) + 1) / 20).astype(np.float32)
 
 
 def draw_batches(
     codes: Integers, steps: int, batch_size: int, balance: str | None, random_state: np.random.Generator
 ) -> npt.NDArray[np.int32]:
-    """Draw row numbers, shape (steps, batch_size), from one shuffled pass over all rows after another.
+    """Draw row numbers, shape (steps, batch_size), from successive shuffled passes over all rows.
 
-    With `balance` the class of each place in a batch is drawn first, and its row comes from passes over the
-    rows of that class.
+    With `balance`, the class of each position in a batch is drawn first, and its row comes from passes over
+    the rows of that class.
     """
     if balance not in BALANCES:
         raise InputError(
@@ -206,10 +206,10 @@ def make_loss(
 
 
 def move_pixels(pictures: tf.Tensor, seed: tf.Tensor, max_shift: int) -> tf.Tensor:
-    """Mirror, turn and shift each picture at random; oblong ones are never turned by a quarter.
+    """Mirror, rotate and shift each picture at random; oblong pictures are not rotated by 90 degrees.
 
-    All three only move pixels, so they are one gathering of uint8 pixels. The int32 seed of shape (2,)
-    decides every draw. What a shift uncovers is filled by reflection.
+    All three only move pixels, so they are a single gather of uint8 pixels. The int32 seed of shape (2,)
+    determines all random numbers. Areas uncovered by a shift are filled by reflection.
     """
     n = tf.shape(pictures)[0]
     height, width, channels = pictures.shape[1:]
@@ -218,7 +218,7 @@ def move_pixels(pictures: tf.Tensor, seed: tf.Tensor, max_shift: int) -> tf.Tens
     shifts = tf.random.stateless_uniform((2, n, 1), draws[1], -max_shift, max_shift + 1, tf.int32)
 
     def positions(length: int, shift: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
-        """Where each pixel along one axis comes from, shape (n, length)."""
+        """Return the source of each pixel along one axis, shape (n, length)."""
         along = tf.range(length) + tf.clip_by_value(shift, 1 - length, length - 1)
         along = tf.where(along < 0, -along, along)
         along = tf.where(along >= length, 2 * (length - 1) - along, along)
@@ -235,7 +235,7 @@ def move_pixels(pictures: tf.Tensor, seed: tf.Tensor, max_shift: int) -> tf.Tens
 
 
 def change_colours(pictures: tf.Tensor, seed: tf.Tensor, spread: float) -> tf.Tensor:
-    """Multiply and offset each channel of each standardised picture at random, as another camera would.
+    """Multiply and offset each channel of each standardised picture at random, like another camera.
 
     `spread` is the standard deviation of the gain around 1 and of the offset around 0.
     """
@@ -245,10 +245,10 @@ def change_colours(pictures: tf.Tensor, seed: tf.Tensor, spread: float) -> tf.Te
 
 
 def _every_pixel(values: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
-    """Write a number for each picture and channel, ``(n, 1, 1, channels)``, at every pixel of the pictures.
+    """Broadcast a number for each picture and channel, ``(n, 1, 1, channels)``, to all pixels.
 
-    TensorFlow is slow to broadcast along an axis as short as the channels. A product with ones and zeros
-    writes the very same numbers in a tenth of the time.
+    TensorFlow is slow at broadcasting along an axis as short as the channels. A product with ones and zeros
+    gives the same numbers in a tenth of the time.
     """
     height, width, channels = pictures.shape[1:]
     copies = np.tile(np.eye(channels, dtype=np.float32), height * width)
@@ -257,10 +257,10 @@ def _every_pixel(values: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
 
 
 class CompiledTraining:
-    """The ensemble of one architecture, its optimizer, and the graphs traced with them.
+    """The ensemble of one architecture, its optimizer, and their traced graphs.
 
-    Tracing takes an eighth of a fit, and a comparison fits the same networks to one fold after another. What
-    differs between two fits, weights, channel statistics and seeds, is put into the graphs of the first.
+    Tracing takes an eighth of a fit, and a comparison fits the same networks to one fold after another. The
+    differences between two fits, weights, channel statistics and seeds, are put into the graphs of the first.
     """
 
     ensemble: Ensemble
@@ -288,10 +288,10 @@ class CompiledTraining:
         sample_indices: Integers | None = None,
         validation: ValidationSet | None = None,
     ) -> tuple[dict[str, list[float]], list[Floats]]:
-        """Train from the start; return the history that `CNNClassifier` describes, and the weights.
+        """Train from scratch; return the history, as described in `CNNClassifier`, and the weights.
 
-        `weights` of rows have mean 1. Copies made by a sampler stay indices. With a validation set the
-        networks' weights are those of its lowest loss.
+        The row `weights` have mean 1. Copies made by a sampler stay indices. With a validation set, the
+        network weights are those with its lowest loss.
         """
         indices = np.arange(len(rows.codes)) if sample_indices is None else sample_indices
         codes = rows.codes[indices]
@@ -332,13 +332,13 @@ class CompiledTraining:
     def prepare(
         self, config: TrainingConfig, statistics: ChannelStatistics, counts: Integers, seed: int
     ) -> None:
-        """Start the ensemble anew and forget momentum; the graphs stay where they serve."""
+        """Reset the ensemble and the momentum; keep the graphs if possible."""
         built = self.architecture.build(statistics, seed)
         if hasattr(self, "ensemble"):
             self.ensemble.copy_state(built)
         else:
             self.ensemble = built
-        # Only one loss holds the counts; with any other the graphs serve every fold.
+        # Only one loss contains the counts; with any other, the graphs can be used for every fold.
         key = config.traced, tuple(counts.tolist()) if config.loss == "logit_adjusted" else ()
         if key != self._traced_for:
             self._traced_for, self._graphs = key, {}
@@ -355,7 +355,7 @@ class CompiledTraining:
     def one_step(
         self, batch: Sequence[tf.Tensor], share: tf.Tensor, step: tf.Tensor, seed: tf.Tensor, coarse: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Make one gradient step with a share of the highest learning rates; return loss and accuracy."""
+        """Make one gradient step at a share of the highest learning rates; return loss and accuracy."""
         pictures, features, codes, weights = batch
         pictures = move_pixels(pictures, tf.stack([seed, 2 * step]), self.config.max_shift)
         inputs = self.ensemble.standardise(pictures)
@@ -371,7 +371,7 @@ class CompiledTraining:
         return mean_loss, tf.reduce_mean(tf.cast(hits, tf.float32))
 
     def compile_steps(self, coarse: bool) -> tf.types.experimental.PolymorphicFunction:
-        """Return a graph that makes as many steps as it is given batches, traced when first called."""
+        """Return a graph that makes one step per given batch; it is traced on the first call."""
         if coarse in self._graphs:
             return self._graphs[coarse]
 
@@ -404,7 +404,7 @@ class CompiledTraining:
 
 
 class _Batches:
-    """Hands the rows of batches to the graph: all rows once, or, of mapped rows, those of some batches."""
+    """Passes the rows of batches to the graph: all rows once or, for mapped rows, those of some batches."""
 
     def __init__(self, rows: Rows, weights: Floats, seed: int) -> None:
         self.rows, self.weights, self.seed = rows, weights, np.int32(seed)
@@ -413,12 +413,12 @@ class _Batches:
     def run(
         self, run_steps: Callable[..., Sequence[tf.Tensor]], order: Integers, rates: Floats, first_step: int
     ) -> tuple[float, float]:
-        """Make a step for each batch of row numbers; return the means of loss and accuracy."""
+        """Make one step for each batch of row numbers; return the means of loss and accuracy."""
         sums = np.zeros(2)
         for part in row_blocks(len(order), STREAMED_STEPS if self._all is None else len(order)):
             batches, tensors = order[part], self._all
             if tensors is None:
-                # In ascending order the file is read from front to end.
+                # In ascending order, the file is read sequentially.
                 needed, places = np.unique(batches, return_inverse=True)
                 batches, tensors = places.reshape(batches.shape), self._tensors(needed)
             step = np.int32(first_step + part.start)
@@ -440,13 +440,13 @@ _waiting: dict[Architecture, CompiledTraining] = {}
 
 @contextmanager
 def borrow(architecture: Architecture) -> Iterator[CompiledTraining]:
-    """Lend the compiled training of an architecture: one that waits, or a new one; nobody else holds it.
+    """Lend the compiled training of an architecture, an idle or a new one, for exclusive use.
 
-    What it holds of its last user, `load` and `train` overwrite.
+    `load` and `train` overwrite its previous state.
     """
     compiled = _waiting.pop(architecture, None) or CompiledTraining(architecture)
     yield compiled
-    # After an error it does not come back: its state is unknown.
+    # After an error, it is discarded, because its state is unknown.
     _waiting[architecture] = compiled
     for oldest in list(_waiting)[:-WAITING]:
         _waiting.pop(oldest, None)
