@@ -61,6 +61,12 @@ class Run(RunRecord):
     predictions, scores, timings : DataFrame
         As in the files of the run folder.
 
+    See Also
+    --------
+    run_comparison : Run a comparison.
+    read_run : Read the run folder of an earlier comparison.
+    write_report : Write the report of a run.
+
     Examples
     --------
     >>> from skinmnist import make_lesions, run_comparison
@@ -415,6 +421,10 @@ def read_run(folder: str | Path) -> Run:
     ------
     InputError
         If the folder holds no run.
+
+    See Also
+    --------
+    run_comparison : Run a comparison.
 
     Examples
     --------

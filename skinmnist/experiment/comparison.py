@@ -69,6 +69,10 @@ PICTURES_PER_CLASS = 12
 class Progress(CellProgress, Protocol):
     """Receives the events of a run. Override the methods of interest.
 
+    See Also
+    --------
+    run_comparison : Takes it as `progress`.
+
     Examples
     --------
     >>> from skinmnist import Progress, make_lesions, run_comparison
@@ -187,6 +191,17 @@ def run_comparison(
         own files that would be replaced.
     KeyboardInterrupt
         After the finished cells have been written.
+
+    See Also
+    --------
+    read_run : Read the run folder of an earlier comparison.
+    demonstrate_leaks : Score models by leaky evaluations.
+    train_model : Train a model on a whole table and save it.
+
+    References
+    ----------
+    He & Garcia, "Learning from imbalanced data", IEEE TKDE 21, 2009. Nadeau & Bengio, "Inference for the
+    generalization error", Machine Learning 52, 2003.
 
     Examples
     --------

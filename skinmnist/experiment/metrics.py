@@ -27,6 +27,10 @@ class HeldOut:
     probabilities : ndarray of shape (m, k), float64
         Rows sum to 1.
 
+    See Also
+    --------
+    Metric : A score that is computed from it.
+
     Examples
     --------
     >>> import numpy as np
@@ -72,6 +76,11 @@ class Metric:
     compute : callable
         Takes a `HeldOut` and returns a float, or None if the score is undefined for these predictions.
     lower_is_better : bool
+
+    See Also
+    --------
+    HeldOut : The predictions that a metric is computed from.
+    run_comparison : Takes additional metrics as `metrics`.
 
     Examples
     --------

@@ -66,6 +66,11 @@ class TrainedModel:
     notes : tuple of str
         What was done differently from the request.
 
+    See Also
+    --------
+    train_model : Train a model on a whole table.
+    load_classifier : Read the saved file.
+
     Examples
     --------
     >>> from skinmnist import load_classifier, make_lesions, train_model
@@ -196,6 +201,11 @@ def train_model(
     ------
     InputError
         If the model cannot be exported. This is checked before training, except for the size of the model.
+
+    See Also
+    --------
+    run_comparison : Compare models before choosing one.
+    load_classifier : Read a saved model.
 
     Examples
     --------

@@ -126,6 +126,16 @@ def demonstrate_leaks(
     KeyboardInterrupt
         After the finished cells have been stored.
 
+    See Also
+    --------
+    run_comparison : Score models honestly.
+    Demonstration : The result.
+
+    References
+    ----------
+    Kapoor & Narayanan, "Leakage and the reproducibility crisis in machine-learning-based science",
+    Patterns 4(9), 2023.
+
     Examples
     --------
     >>> from skinmnist import demonstrate_leaks, make_lesions

@@ -81,6 +81,10 @@ class Demonstration:
     titles : mapping of str to str
         Titles of the models.
 
+    See Also
+    --------
+    demonstrate_leaks : Makes it.
+
     Examples
     --------
     >>> from skinmnist import Demonstration

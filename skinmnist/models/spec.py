@@ -127,6 +127,11 @@ class ModelSpec:
     fingerprint : str
         Identifies a model from outside this package; empty for its own models.
 
+    See Also
+    --------
+    run_comparison : Takes it among the `models`.
+    Resampler : The counterpart for samplers and strategies.
+
     Examples
     --------
     >>> from sklearn.linear_model import LogisticRegression

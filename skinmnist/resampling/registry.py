@@ -89,6 +89,11 @@ class Resampler:
     fingerprint : str
         Identifies a sampler from outside imbalanced-learn; empty for its own samplers.
 
+    See Also
+    --------
+    run_comparison : Takes it among the `samplers`.
+    ModelSpec : The counterpart for models.
+
     Examples
     --------
     >>> from imblearn.over_sampling import SMOTE

@@ -39,6 +39,10 @@ class Limits:
     InputError
         For limits that are not positive, or too large.
 
+    See Also
+    --------
+    run_comparison : Takes them as `limits`.
+
     Examples
     --------
     >>> from skinmnist import Limits

@@ -68,6 +68,11 @@ class RunRecord:
         A few pictures of each class.
     picture_labels : ndarray of shape (m,), int64
 
+    See Also
+    --------
+    Run : A record with its analysis, figures and report.
+    read_run : Read a run folder.
+
     Examples
     --------
     >>> from skinmnist import make_lesions, run_comparison

@@ -42,6 +42,10 @@ _LEAST_FIT, _FEWEST_PAIRS = 0.65, 20
 class Request:
     """The command that repeats a run, and whether it is only a quick look.
 
+    See Also
+    --------
+    run_comparison : Takes it as `request`.
+
     Examples
     --------
     >>> from skinmnist import Request
