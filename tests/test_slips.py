@@ -63,7 +63,7 @@ TYPED = {
     "compare table.csv --out lesion.png --samplers none --models dummy --folds 2": "lesion.png is a file; expected a folder for the run, so name one with --out",
     "predict lesion.png": "received no IMAGE; expected as in `skinmnist predict model.skm lesion.jpg`",
     "predict lesion.png model.skm": "lesion.png is a picture; name a model file first, as in `skinmnist predict model.skm lesion.png`",
-    "report run/run.json": "run/run.json is a file; expected a run folder, so name that, such as run",
+    "report run/run.json": "run/run.json is a file; expected the folder of a run, so name that, such as run",
     "preset kfold_cnn": "unknown action 'kfold_cnn' (expected one of run, describe, as in `skinmnist preset describe kfold_cnn`)",
     "preset run kfold": "unknown preset 'kfold'; did you mean 'kfold_cnn'? (`skinmnist list presets` shows all)",
     "build pictures": "received neither --out nor --kaggle; expected as in `skinmnist build pictures --out table.csv`",
