@@ -56,9 +56,9 @@ from skinmnist.reporting.theme import css_variables
 from skinmnist.text import printable, template_environment
 
 #: Each is a module with a function `context` beside a template; the template of the page has their order.
-SECTIONS = (answer, tradeoff, claims, leaderboard, recall, effects, certainty, costs, probabilities)
+SECTIONS = (answer, tradeoff, claims, leaderboard, recall, effects, certainty, costs)
 #: Sections that a worker can draw meanwhile.
-DRAWN_APART = (data, outcomes, label_audit, training, leaks)
+DRAWN_APART = (data, outcomes, label_audit, training, leaks, probabilities)
 #: Predictions up to which an analysis is copied into a worker: more take longer to send than to draw.
 SENT_ROWS = 1_000_000
 _HERE = Path(__file__).parent

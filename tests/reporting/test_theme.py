@@ -13,7 +13,7 @@ from PIL import Image
 
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.reporting.sections.data import class_counts_figure, classes, folds_figure
-from skinmnist.reporting.theme import embed_figure, embed_strip, marker_style
+from skinmnist.reporting.theme import embed_figure, embed_strip, marker_style, note, panels
 
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone(record: RunRecord) -> None:
@@ -30,6 +30,15 @@ def test_svg_follows_the_page_into_the_dark(record: RunRecord) -> None:
     assert "var(--heat)" in drawing
     assert "#084f86" not in drawing
     assert f'width="{image.width}"' in svg
+
+
+def test_values_stand_where_they_are_drawn() -> None:
+    figure, (axes,) = panels(200, 100, (50, 50, 20, 30))
+    axes.set(xlim=(0, 1), ylim=(0, 10))
+    note(axes, 0.5, 10, "above")
+    note(axes, 1, 0, "corner")
+    note(axes, 0.5, 20, "outside")
+    assert embed_figure(figure, "plot").values == ((50, 20, "above"), (75, 70, "corner"))
 
 
 def test_a_glyph_that_is_missing_here_is_no_warning(record: RunRecord) -> None:

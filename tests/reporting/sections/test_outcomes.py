@@ -1,5 +1,6 @@
 """Confusion matrices, and groups of patients."""
 
+import json
 import re
 
 import numpy as np
@@ -43,6 +44,9 @@ def test_the_section_says_what_the_table_says(page):
     assert f"male Sex {men['pictures']} of {men['lesions']} lesions {men['value']:.3f}" in section
     assert f"{men['low']:.3f}–{men['high']:.3f}, {men['cases']}" in section
     assert "female <b> Sex" in section
+    noted = [attrs["data-values"] or "" for attrs in page[0].all("span") if "data-values" in attrs]
+    value = f"male: {men['value']:.3f}, {men['low']:.3f}–{men['high']:.3f}, of {men['cases']}"
+    assert any(value in [words for _, _, words in json.loads(text)] for text in noted)
     groups = ["under 30 Age", "45 to 59 Age", "60 to 74 Age", "unknown Age", "female <b> Sex", "male Sex"]
     assert [section.index(name) for name in groups] == sorted(section.index(name) for name in groups)
 
