@@ -1,4 +1,4 @@
-"""Pixel tables: found, read, checked, joined with metadata, cached."""
+"""Find, read, validate, join and cache pixel tables."""
 
 __all__ = [
     "arrays",

@@ -1,4 +1,4 @@
-"""Arrays in ZIP files (``.npz``), read as if they had been damaged, or written by somebody else, since."""
+"""Read and write arrays in ZIP files (``.npz``), treating every file as possibly damaged or malicious."""
 
 from __future__ import annotations
 
@@ -16,76 +16,76 @@ from skinmnist.text import one_line, printable
 
 Array = npt.NDArray[Any]
 
-#: Bytes that the arrays of one file may take: those of a few million rows.
+#: Maximum total size of the arrays of one file in bytes, enough for a few million rows.
 MOST_BYTES = 2**30
 MOST_MEMBERS = 256
-#: Characters that an error quotes of a library's message, which may repeat long names out of the file.
+#: Maximum length of a quoted library message, which may repeat long names from the file.
 _QUOTED = 150
-#: What every entry of a ZIP's directory begins with.
+#: Signature of every entry in the central directory of a ZIP archive.
 _ENTRY = b"PK\x01\x02"
 
 
 def encode_arrays(arrays: Mapping[str, Array]) -> bytes:
-    """Return an ``.npz``: equal arrays make equal bytes."""
+    """Return the content of an ``.npz`` file; equal arrays give equal bytes."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
 def encode_array(array: Array) -> bytes:
-    """Return a ``.npy``."""
+    """Return the content of a ``.npy`` file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """Return the arrays of an ``.npz`` file; OSError where it cannot be read, else as `decode_arrays`."""
+    """Read the arrays of an ``.npz`` file; raise OSError if unreadable, or ValueError if invalid."""
     return decode_arrays(read_foreign(path, MOST_BYTES))
 
 
 def decode_arrays(content: bytes) -> dict[str, Array]:
-    """Return the arrays of an ``.npz``, by name; ValueError where it is none, damaged, or too large."""
+    """Decode the arrays of an ``.npz`` file by name; raise ValueError if invalid, damaged or too large."""
     members = decode_members(content)
     return {name.removesuffix(".npy"): decode_array(member, name) for name, member in members.items()}
 
 
 def decode_members(content: bytes, most: int = MOST_BYTES) -> dict[str, bytes]:
-    """Return the members of a ZIP, by name; they may take `most` bytes together.
+    """Return the members of a ZIP archive by name, up to `most` bytes in total.
 
-    `content` is that of the whole file: of a damaged one, its readers would leave the handle open.
+    Takes the content of the whole file, because zipfile leaves the handle of a damaged file open.
     """
     try:
         if content.count(_ENTRY) > MOST_MEMBERS:
             raise ValueError(f"it has more than {MOST_MEMBERS} members")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            # Zeros are packed a thousandfold.
+            # Zeros compress by a factor of a thousand.
             size = sum(member.file_size for member in archive.infolist())
             if size > most:
                 raise ValueError(f"its members take {size:,} bytes, expected at most {most:,}")
             return {member.filename: archive.read(member) for member in archive.infolist()}
     except Exception as error:
-        # Damaged archives make zipfile raise all kinds of errors: BadZipFile, zlib.error, EOFError,
-        # NotImplementedError for a method of compression, RuntimeError for a password ...
+        # Damaged archives make zipfile raise many kinds of errors: BadZipFile, zlib.error, EOFError,
+        # NotImplementedError for a compression method, RuntimeError for a password ...
         raise _refusal(error) from None
 
 
 def decode_array(content: bytes, name: str) -> Array:
-    """Return the array of a ``.npy``; ValueError, which names it, where it is none or damaged."""
+    """Decode the array of a ``.npy`` file; raise a ValueError with its name if invalid or damaged."""
     stream = io.BytesIO(content)
     try:
         array = np.lib.format.read_array(stream, allow_pickle=False)
     except Exception as error:
         raise ValueError(f"{ascii(name)[:60]} is not an array ({_refusal(error)})") from None
     if stream.read(1):
-        raise ValueError(f"{ascii(name)[:60]} is longer than its array")
+        raise ValueError(f"{ascii(name)[:60]} holds data after its array")
     return array
 
 
 def take_array(arrays: Mapping[str, Array], name: str, kinds: str, shape: tuple[int | None, ...]) -> Array:
-    """Return an array of one of numpy's kinds, such as ``"iu"``, and of a shape; ValueError for another.
+    """Return an array after checking its numpy kind, such as ``"iu"``, and shape; raise ValueError otherwise.
 
-    A length of None in the shape is any length.
+    None in `shape` allows any length.
     """
     if name not in arrays:
         raise ValueError(f"the array {name} is missing")

@@ -1,10 +1,10 @@
-"""Parsed files, stored in the user's cache folder so that the second load takes milliseconds.
+"""Cache of parsed files in the user's cache folder, so that a second load takes milliseconds.
 
-A note per path (size and times -> SHA-256 of the content) spares the hashing; plain ``.npy`` files per
-content spare the parsing. The content decides: the same bytes under another path or with a new time are
-hashed, not parsed. Every file ends in a seal over its name and bytes; what is torn, altered, foreign or
-impossible for that content is ignored and written anew. Nothing is ever unpickled or evaluated, and a folder
-that cannot be written costs time only.
+A note for each path (size and times -> SHA-256 of the content) avoids hashing again; plain ``.npy`` files for
+each content avoid parsing again. Entries are keyed by content: the same bytes under another path or with a
+new time are hashed but not parsed. Every file ends in a checksum of its name and bytes, and torn, altered,
+foreign or impossible entries are ignored and rewritten. Nothing is ever unpickled or evaluated. If the folder
+cannot be written, loading is merely slower.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from skinmnist.datasets.mapped import give_back, is_large_file, write_blocks
 from skinmnist.errors import InputError
 
 Arrays = dict[str, npt.NDArray[Any]]
-#: Stores an array under a name, by a function that writes it to a stream as ``.npy``.
+#: Stores an array under a name; takes a function that writes the array to a stream as ``.npy``.
 Store = Callable[[str, Callable[[BinaryIO], object]], None]
 
 _SEAL_BYTES = 4
-#: How an array, a note or an emptied file begins; what begins otherwise is nothing of ours.
+#: First bytes of an array, a note or an emptied file; any other file is not ours.
 _ENTRY = rb"\x93NUMPY|\d+ \d+ |$"
-#: How numpy begins a file with an array of one or two axes; kind and shape are taken from nothing else.
+#: The ``.npy`` header of an array with one or two axes; dtype and shape are read from nothing else.
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00(..)\{'descr': '([<>|][uif][1248]|[<>]U\d{1,3})', 'fortran_order': False, "
     rb"'shape': \((\d{1,15}),(?: (\d{1,15}))?\), \} *\n",
@@ -57,7 +57,7 @@ _HEADER_BYTES = 256
 
 
 def cache_folder() -> Path:
-    """Return ``$SKINMNIST_CACHE``, else the platform's cache folder for this user; it need not exist."""
+    """Return ``$SKINMNIST_CACHE``, or the user's cache folder of this platform; it may not exist yet."""
     named = os.environ.get("SKINMNIST_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("skinmnist", appauthor=False)
 
@@ -70,15 +70,15 @@ def parse_once(
     is_sound: Callable[[Arrays], bool],
     parse_large: Callable[[Store], None] | None = None,
 ) -> tuple[Arrays, str]:
-    """Parse a file, or return what was parsed from the same content before; and its SHA-256.
+    """Parse a file, or return the cached result for the same content, together with its SHA-256.
 
-    `kind` is what the file is parsed as, with a version that changes with the parser: ``"table-1"``. `parse`
-    turns the content into arrays of these `names`, none of more items than the file, unpacked, has bytes;
-    where it raises, nothing is stored. Entries of the cache that it cannot have returned, which `is_sound`
-    finds, are not used. `parse_large` reads a large file piece by piece and passes its arrays to the function
-    that it is called with; where it stores too few, as for a file with a fault, the whole content is parsed.
+    `kind` names the type of result and the version of its parser, such as ``"table-1"``. `parse` turns the
+    content into arrays with these `names`, none with more items than the unpacked file has bytes; nothing is
+    stored if it raises. Cached arrays that `is_sound` rejects are ignored. `parse_large` reads a large file
+    piece by piece and stores its arrays through the function that it receives; if any array is missing
+    afterwards, as for a faulty file, the whole content is parsed instead.
 
-    The arrays are read-only memory maps, or what `parse` returned where the cache cannot be written.
+    The arrays are read-only memory maps, or the result of `parse` if the cache cannot be written.
     """
     folder = cache_folder()
     size, fingerprint = stat_file(path).st_size, _fingerprint(path)
@@ -101,11 +101,11 @@ def parse_once(
     arrays = recall()
     if arrays is None and large and parse_large is not None:
         parse_large(lambda name, write: _write_sealed(_array_file(folder, key, name), write))
-        if fingerprint != _fingerprint(path):  # What was stored may be of another content than was hashed.
+        if fingerprint != _fingerprint(path):  # The stored arrays may belong to other content.
             for file in (_array_file(folder, key, name) for name in names):
                 if _map_entry(file, size) is not None:
                     file.unlink(missing_ok=True)
-            raise InputError(f"{path} changed while it was read; wait until it is whole, and try again")
+            raise InputError(f"{path} changed while it was read; wait until it is complete, and try again")
         arrays = recall()
     if arrays is None:
         if large:
@@ -124,10 +124,10 @@ def parse_once(
 def render_once(
     key: str, shape: tuple[int, int], render: Callable[[], Iterable[npt.NDArray[np.uint8]]]
 ) -> npt.NDArray[np.uint8]:
-    """Render a large matrix block by block into the cache, or map what was rendered before.
+    """Render a large matrix block by block into the cache, or map an earlier rendering.
 
-    `key` identifies all that the rows depend on; `render` yields blocks of shape (some, columns). The result
-    is a read-only memory map or, where the cache cannot be written, in memory.
+    `key` identifies everything that the rows depend on; `render` yields blocks of shape (some, columns). The
+    result is a read-only memory map, or an array in memory if the cache cannot be written.
     """
     file = _array_file(cache_folder(), key, "pixels")
     for attempt in range(2):
@@ -140,16 +140,16 @@ def render_once(
 
 
 def _fingerprint(path: Path) -> str:
-    """Return one line that changes whenever the file does."""
+    """Return a line of text that changes whenever the file does."""
     status = stat_file(path)
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def _settled(path: Path) -> bool:
-    """Return whether a change from now on would show in the file's time.
+    """Return whether any later change would show in the modification time of the file.
 
-    File systems count milliseconds as a rule, and up to two seconds where they store whole seconds. A file
-    that changed within the present tick can change again at the same time, so it gets no note.
+    File systems usually resolve milliseconds, but some only two seconds. A file that changed within the
+    current tick could change again without a new time, so it gets no note.
     """
     changed = stat_file(path).st_mtime_ns
     tick = 2_000_000_000 if changed % 1_000_000_000 == 0 else 50_000_000
@@ -157,7 +157,7 @@ def _settled(path: Path) -> bool:
 
 
 def _recall_content(note: Path, fingerprint: str) -> str | None:
-    """Return the SHA-256 noted for a path, if the file still has the same fingerprint."""
+    """Return the SHA-256 noted for a path if the fingerprint of the file is unchanged."""
     content = read_head(note)
     payload, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
     match = re.fullmatch(rb"(.*)\n([0-9a-f]{64})\n", payload)
@@ -166,7 +166,7 @@ def _recall_content(note: Path, fingerprint: str) -> str | None:
 
 
 def _recall(folder: Path, key: str, names: tuple[str, ...], most: int) -> Arrays | None:
-    """Return the arrays of one content as read-only memory maps, or None where any is not whole."""
+    """Return the arrays for one content as read-only memory maps, or None if any is missing or damaged."""
     arrays = {}
     for name in names:
         array = _map_entry(_array_file(folder, key, name), most)
@@ -181,7 +181,7 @@ def _array_file(folder: Path, key: str, name: str) -> Path:
 
 
 def _map_entry(file: Path, most: int) -> npt.NDArray[Any] | None:
-    """Map an array of at most so many items; None where the file is absent, not whole, or not ours."""
+    """Map an array of at most `most` items; return None if the file is missing, damaged or not ours."""
     try:
         with open(file, "rb", opener=open_plain) as stream:
             status = os.fstat(stream.fileno())
@@ -190,7 +190,7 @@ def _map_entry(file: Path, most: int) -> npt.NDArray[Any] | None:
                 return None
             dtype, shape = np.dtype(header[2].decode()), tuple(map(int, filter(None, header.groups()[2:])))
             end = header.end() + math.prod(shape) * dtype.itemsize
-            # The length is looked at first: to sum up terabytes of nothing takes an hour.
+            # Check the length first: a checksum over terabytes of zeros would take an hour.
             whole = header.end() == 10 + int.from_bytes(header[1], "little")
             if not whole or math.prod(shape) > most or status.st_size != end + _SEAL_BYTES:
                 return None
@@ -205,12 +205,12 @@ def _map_entry(file: Path, most: int) -> npt.NDArray[Any] | None:
 
 
 def _write_sealed(file: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a cache file in one step, so that no reader and no second writer ever sees a part of it."""
+    """Write a cache file atomically, so that no reader or other writer sees an incomplete file."""
     try:
         check_replaceable(file, lambda head: re.match(_ENTRY, head) is not None)
-    except (OSError, InputError):  # A file of the user's is in the way.
+    except (OSError, InputError):  # A file of the user is in the way.
         return
-    with contextlib.suppress(OSError):  # A full disk or a read-only folder: the next load parses again.
+    with contextlib.suppress(OSError):  # With a full disk or a read-only folder, the next load parses again.
         file.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(file, lasting=False) as stream:
             write(stream)
@@ -219,7 +219,7 @@ def _write_sealed(file: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def _seal(file: Path, *parts: bytes | memoryview) -> bytes:
-    """Return the CRC-32 of a file's name and bytes: against accidents, at gigabytes per second."""
+    """Return the CRC-32 of a file's name and bytes: fast, and enough against accidental damage."""
     state = zlib.crc32(file.name.encode())
     for part in parts:
         state = zlib.crc32(part, state)

@@ -1,7 +1,7 @@
-"""What is stated about a pixel table: class names and picture size, by the user or by a JSON beside it.
+"""Class names and picture size of a pixel table, given by the user or by a JSON file beside the table.
 
-A CSV shows neither: 7,500 columns are 75 x 100 in grey as well as 50 x 50 in colour, and 22,500
-are 75 x 100 in colour as well as 150 x 150 in grey.
+A CSV states neither: 7,500 columns fit 75 x 100 in grey and 50 x 50 in colour, and 22,500 columns fit
+75 x 100 in colour and 150 x 150 in grey.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ _EXAMPLE = '{"class_names": ["benign", "malignant"], "shape": [75, 100, 3]}'
 
 @dataclass(frozen=True)
 class About:
-    """What the JSON beside a pixel table declares."""
+    """The content of the JSON file beside a pixel table."""
 
     class_names: tuple[str, ...]  # In code order; at least two
-    #: ``(height, width, channels)`` of one picture; None to infer it from the number of columns.
+    #: ``(height, width, channels)`` of one picture; None infers it from the number of columns.
     shape: tuple[int, int, int] | None
     path: Path
     sha256: str  # Of the file's content
-    #: Of the metadata that `skinmnist.build` wrote beside the table; None where it was made by hand.
+    #: SHA-256 of the metadata that `skinmnist.build` wrote with the table; None for hand-made files.
     metadata_sha256: str | None = None
-    #: Of the table that `skinmnist.build` wrote; None where it was made by hand or by an earlier version.
+    #: SHA-256 of the table that `skinmnist.build` wrote; None for hand-made files and earlier versions.
     table_sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Stated:
-    """What is known of a table before it is read, and who says so."""
+    """What is known about a table before it is read, and from which source."""
 
     class_names: tuple[str, ...] | None = None  # In code order
-    names_by: str = ""  # ``--classes``, or the name of a JSON
-    #: ``(height, width, channels)``; 0 channels: as many as the columns make.
+    names_by: str = ""  # ``--classes``, or the name of a JSON file
+    #: ``(height, width, channels)``; 0 channels means that the number of columns determines them.
     shape: tuple[int, int, int] | None = None
     shape_by: str = ""
 
@@ -53,21 +53,21 @@ class Stated:
 def state(
     table: Path, about: About | None, classes: Sequence[str] | None, size: Sequence[int] | None
 ) -> Stated:
-    """Combine what the user states with the JSON beside a table; the two may not contradict each other."""
+    """Combine the user's settings with the JSON file beside a table; refuse contradictions."""
     names = None if classes is None else _names(list(classes), "--classes")
     shape = None if size is None else _stated_shape(size)
     if about is None:
         return Stated(names, "--classes", shape, "--size")
     if names is not None and names != about.class_names:
         raise InputError(
-            f"--classes names {', '.join(names)} where {about.path} names {', '.join(about.class_names)}; "
-            "leave --classes out, or correct that file"
+            f"--classes names {', '.join(names)}, but {about.path} names {', '.join(about.class_names)}; "
+            "drop --classes, or correct that file"
         )
     fits = shape is None or about.shape is None or shape in (about.shape, (*about.shape[:2], 0))
     if not fits and about.shape is not None:
         raise InputError(
-            f"--size is {' x '.join(map(str, filter(None, shape or ())))} where {about.path} says "
-            f"{' x '.join(map(str, about.shape))}; leave --size out, or correct that file"
+            f"--size is {' x '.join(map(str, filter(None, shape or ())))}, but {about.path} says "
+            f"{' x '.join(map(str, about.shape))}; drop --size, or correct that file"
         )
     if about.shape is not None:
         return Stated(about.class_names, about.path.name, about.shape, about.path.name)
@@ -75,39 +75,39 @@ def state(
 
 
 def parse_size(text: str) -> tuple[int, int, int]:
-    """Read ``HxW`` or ``HxWxC`` as height, width and channels, 0 where they are not given."""
+    """Parse ``HxW`` or ``HxWxC`` into height, width and channels; missing channels become 0."""
     sides = re.fullmatch(r"([0-9]{1,5})[xX×]([0-9]{1,5})(?:[xX×]([0-9]{1,2}))?", text.strip())
     if sides is None:
         raise InputError(
-            f"received --size {shown(text)}; expected height x width in pixels, with the channels where they "
-            "are needed, such as 75x100 or 75x100x3"
+            f"received --size {shown(text)}; expected height x width in pixels, and the channels if "
+            "needed, such as 75x100 or 75x100x3"
         )
     return int(sides[1]), int(sides[2]), int(sides[3] or 0)
 
 
 def spell_classes(names: Iterable[str]) -> list[str]:
-    """Return names of classes as HAM10000 spells them where only case differs: ``mel`` for ``MEL``."""
+    """Return class names in the spelling of HAM10000 where only the case differs: ``mel`` for ``MEL``."""
     return [
         name.strip().lower() if name.strip().lower() in facts.CLASS_NAMES else name.strip() for name in names
     ]
 
 
 def in_code_order(names: Collection[str]) -> tuple[str, ...]:
-    """Return names in the order of their codes: HAM10000's where all are known, else the alphabet."""
+    """Return names in code order: that of HAM10000 if all are known, otherwise alphabetical."""
     if {*names} <= {*facts.CLASS_NAMES}:
         return tuple(name for name in facts.CLASS_NAMES if name in names)
     return tuple(sorted(names))
 
 
 def about_file(table: Path) -> Path:
-    """Return where the JSON of a table stands: ``<table stem>_classes.json`` beside it."""
+    """Return the path of the JSON file of a table: ``<table stem>_classes.json`` beside it."""
     return table.with_name(f"{table_stem(table)}_classes.json")
 
 
 def about_content(
     class_names: tuple[str, ...], shape: tuple[int, int, int], metadata: bytes, table_sha256: str
 ) -> bytes:
-    """Return the content of the JSON of a table that is built with this metadata."""
+    """Return the content of the JSON file for a table built with this metadata."""
     described = {
         "class_names": list(class_names),
         "shape": list(shape),
@@ -118,14 +118,14 @@ def about_content(
 
 
 def read_about(table: Path) -> About | None:
-    """Read what stands beside a pixel table, or return None where nothing does."""
+    """Read the JSON file beside a pixel table, or return None if there is none."""
     path = about_file(table)
     if not path.is_file():
         return None
     content = read_file(path)
     try:
         described = json.loads(content.decode("utf-8-sig"))
-    except ValueError as error:  # also what is not UTF-8
+    except ValueError as error:  # This includes content that is not UTF-8.
         raise InputError(f"{path} is not JSON ({error}); expected something like {_EXAMPLE}") from None
     if not isinstance(described, dict) or not {"class_names"} <= described.keys() <= _KEYS:
         keys = ", ".join(map(shown, described)) if isinstance(described, dict) else type(described).__name__

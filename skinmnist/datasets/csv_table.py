@@ -1,6 +1,6 @@
-"""A pixel table as CSV: its header, its cells, and tables too large to be read at once.
+"""Parse pixel tables in CSV: headers, cells, and tables too large to read at once.
 
-Cells are read in two ways: fast where all is plain, carefully where anything is not.
+There are two parsers: a fast one for plain tables, and a careful one for everything else.
 """
 
 from __future__ import annotations
@@ -27,35 +27,36 @@ LABEL, IMAGE_ID = "label", "image_id"
 
 Shape = tuple[int, int, int]
 Cells = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
-#: Bytes that are parsed at a time: the temporary arrays of one step stay in the processor's cache.
+#: Bytes parsed at a time, so that temporary arrays stay in the processor's cache.
 _STEP = 1 << 18
 _ZERO, _COMMA, _LINE_END = b"0,\n"
 _PLAIN_ROW = re.compile(rb"[0-9]{1,9}(?:,[0-9]{1,9})*")
-#: Bytes that are read together.
+#: Bytes read at a time.
 PIECE = 1 << 24
-#: Pictures of the Kaggle collection: nobody takes 784 for 14 x 14 with four channels.
+#: Picture shapes of the Kaggle collection; 784 columns are never taken for 14 x 14 with four channels.
 COLLECTION_SHAPES = ((8, 8, 3), (8, 8, 1), (28, 28, 3), (28, 28, 1))
-#: Height of HAM10000's pictures of 450 x 600, which are also scaled down without a remainder, such as to
-#: 75 x 100; and the least heights, by channels, at which columns may be such pictures, or squares with a
-#: fourth channel: smaller ones show too little to be used.
+#: Height of HAM10000's pictures of 450 x 600, which can be scaled down without a remainder, for example to
+#: 75 x 100. Then the minimum height, by number of channels, at which columns may be such pictures or squares
+#: with a fourth channel; smaller pictures show too little to be useful.
 _FULL_HEIGHT, _LEAST_HEIGHTS = 450, {3: 8, 1: 45, 4: 8}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of a pixel table."""
+    """The column layout of a pixel table."""
 
     columns: tuple[str, ...]  # Names in file order, without ``image_id``
-    label_first: bool  # Whether the label stands before the pixels; else it stands behind them
-    id_column: int | None = None  # Where ``image_id`` stands among all columns
-    shape: Shape | None = None  # That the names of the columns tell
+    label_first: bool  # Whether the label comes before the pixels rather than after them
+    id_column: int | None = None  # Position of ``image_id`` among all columns
+    shape: Shape | None = None  # Shape derived from the column names
 
 
 def parse_header(line: str, path: Path, stated: Stated | None = None) -> Layout:
-    """Read the header of a pixel table.
+    """Parse the header of a pixel table.
 
-    Pixel columns are named ``pixel0000``, ``pixel0001``, ... or ``pixel0``, ``pixel1``, ... or ``pixel1``,
-    ``pixel2``, ..., or by row, column and channel, ``pixel_0_0_0``, and stand in order; ``label``, and
+    Pixel columns are in order and named ``pixel0000``, ``pixel0001``, ...; ``pixel0``, ``pixel1``, ...;
+    ``pixel1``, ``pixel2``, ...; or by row, column and channel, ``pixel_0_0_0``. ``label`` and the optional
+    ``image_id`` come before or after them.
     ``image_id`` where it is there, stand before or after them.
     """
     columns = tuple(line.split(","))
@@ -63,18 +64,18 @@ def parse_header(line: str, path: Path, stated: Stated | None = None) -> Layout:
     if doubled is not None:
         positions = [str(position) for position, name in enumerate(columns, 1) if name == doubled]
         raise InputError(
-            f"{path}, header (line 1): the column {shown(doubled)} stands {len(positions)} times, as columns "
-            f"{', '.join(positions[:5])}; expected every column once, so drop or rename the copies"
+            f"{path}, header (line 1): the column {shown(doubled)} appears {len(positions)} times, as "
+            f"columns {', '.join(positions[:5])}; expected every column once, so drop or rename the copies"
         )
     if LABEL not in columns:
         if {"lesion_id", "dx"} <= set(columns):
             raise InputError(
-                f"{path} is metadata and holds no pixels; name the pixel table in its place, and this file "
-                "behind --metadata"
+                f"{path} is metadata and holds no pixels; name the pixel table instead, and pass this file "
+                "to --metadata"
             )
         raise InputError(
             f"{path}, header (line 1): none of the {len(columns)} columns is {LABEL!r} (the first is "
-            f"{shown(columns[0])}); expected pixel columns and {LABEL!r}, with commas between and no "
+            f"{shown(columns[0])}); expected pixel columns and {LABEL!r}, separated by commas and without "
             f"quotes, so fix the header"
         )
     all_columns, id_column = columns, columns.index(IMAGE_ID) if IMAGE_ID in columns else None
@@ -103,12 +104,12 @@ def parse_header(line: str, path: Path, stated: Stated | None = None) -> Layout:
 def picture_shape(
     n_pixels: int, path: Path, stated: Stated | None = None, named: Shape | None = None
 ) -> Shape:
-    """Return (height, width, channels): as stated, else as the columns are named, else what alone fits.
+    """Return (height, width, channels): as stated, else from the column names, else the only shape that fits.
 
     Raises
     ------
     InputError
-        Where so many columns fit no picture, or more than one.
+        If the number of columns fits no picture, or more than one shape.
     """
     where = f"{path}, header (line 1): {n_pixels} pixel columns"
     if stated is not None and stated.shape is not None:
@@ -120,19 +121,19 @@ def picture_shape(
     if not fitting:
         raise InputError(
             f"{where} make no square picture; expected side x side x 3 (RGB) or side x side (grey), such as "
-            "2352 or 784 for 28 x 28, so add the columns that are missing, or give the size of the pictures "
+            "2352 or 784 for 28 x 28, so add the missing columns, or give the size of the pictures "
             "with --size HEIGHTxWIDTH"
         )
     if len(fitting) > 1:
         kinds = {1: "grey", 3: "RGB", 4: "RGBA, to be converted to RGB first"}
         named_shapes = " or ".join(f"{h} x {w} x {c} ({kinds[c]})" for h, w, c in fitting)
         options = " or ".join(f"--size {h}x{w}x{c}" for h, w, c in fitting if c != 4)
-        raise InputError(f"{where} fit {named_shapes}; say which with {options}")
+        raise InputError(f"{where} fit {named_shapes}; choose one with {options}")
     return fitting[0]
 
 
 def _checked_shape(n_pixels: int, shape: Shape, by: str, where: str) -> Shape:
-    """Return a stated shape, its channels completed, if there are as many columns."""
+    """Return a stated shape with its channels filled in, if it matches the number of columns."""
     height, width, channels = shape
     channels = channels or (3 if n_pixels == 3 * height * width else 1)
     if height * width * channels == n_pixels:
@@ -140,16 +141,16 @@ def _checked_shape(n_pixels: int, shape: Shape, by: str, where: str) -> Shape:
     fix = (
         "give the size of these pictures"
         if by == "--size"
-        else "fix that file, or move it away if it is of another table"
+        else "fix that file, or move it away if it belongs to another table"
     )
     counts = f"{height * width * 3} or {height * width}" if not shape[2] else f"{height * width * channels}"
     raise InputError(
-        f"{where} where {by} says {' x '.join(map(str, filter(None, shape)))}; expected {counts}, so {fix}"
+        f"{where}, but {by} says {' x '.join(map(str, filter(None, shape)))}; expected {counts}, so {fix}"
     )
 
 
 def _fitting_shapes(n_pixels: int) -> list[Shape]:
-    """List the shapes of pictures that so many columns make, the likelier first."""
+    """List the picture shapes that match a number of columns, most likely first."""
     squares = [(math.isqrt(n_pixels // channels), channels) for channels in (3, 1, 4)]
     heights = [(math.isqrt(n_pixels // channels * 3 // 4), channels) for channels in (3, 1)]
     found = [(side, side, channels) for side, channels in squares if side and channels != 4]
@@ -165,7 +166,7 @@ def _fitting_shapes(n_pixels: int) -> list[Shape]:
 
 
 def _named_shape(pixels: tuple[str, ...]) -> Shape | None:
-    """Return the shape that columns tell which are named by row, column and channel; they may be misnamed."""
+    """Return the shape implied by column names of row, column and channel, which are not yet validated."""
     last = re.fullmatch(r"pixel_([0-9]{1,4})_([0-9]{1,4})(?:_([02]|b))?", pixels[-1]) if pixels else None
     if last is None:
         return None
@@ -174,9 +175,9 @@ def _named_shape(pixels: tuple[str, ...]) -> Shape | None:
 
 
 def _check_names(pixels: tuple[str, ...], shape: Shape | None, first_position: int, path: Path) -> None:
-    """Check that the pixel columns are numbered in order, in the way in which the first one is."""
+    """Check that pixel columns are numbered in order, in the style of the first one."""
     first = re.fullmatch("pixel(0*[01])", pixels[0]) if pixels else None
-    # Padded numbers count from 0: from pixel0001 on, the first column has been dropped.
+    # Zero-padded numbers start at 0; a table that starts at pixel0001 has lost its first column.
     start, width = (int(first[1] == "1"), len(first[1])) if first else (0, 1)
     depth = len(re.findall("_", pixels[-1])) if shape else 0
     channels = ("r", "g", "b") if shape and pixels[-1].endswith("b") else ("0", "1", "2")
@@ -188,17 +189,17 @@ def _check_names(pixels: tuple[str, ...], shape: Shape | None, first_position: i
             expected = f"pixel_{'_'.join(parts)}"
         if received != expected:
             raise InputError(
-                f"{path}, header (line 1): column {first_position + index} is {shown(received)} where "
+                f"{path}, header (line 1): column {first_position + index} is {shown(received)}, but "
                 f"{expected!r} was expected; write the pixel columns in order, without gaps, and no other "
                 f"column but {LABEL!r}"
             )
 
 
 def read_fast(body: bytes, layout: Layout) -> Cells | None:
-    """Read the rows of a pixel table whose every cell is one to three digits and at most 255.
+    """Parse a table in which every cell has one to three digits and is at most 255; otherwise return None.
 
-    Works on whole pieces of the text at once: all positions between digits are found, and the value before
-    each is its last digit, plus ten times the one before, plus a hundred times the one before that.
+    Works on large pieces of text at once: it finds all separators, then computes each value from its last
+    digit, plus ten times the one before, plus a hundred times the one before that.
     """
     width = len(layout.columns)
     row_ends = np.full(width, _COMMA, dtype=np.uint8)
@@ -209,14 +210,14 @@ def read_fast(body: bytes, layout: Layout) -> Cells | None:
     while start < len(text):
         stop = body.find(b"\n", min(start + _STEP, len(text) - 1)) + 1
         piece = text[start:stop]
-        digits = piece - np.uint8(_ZERO)  # what stands before "0" wraps to more than 9
+        digits = piece - np.uint8(_ZERO)  # Characters below "0" wrap to more than 9.
         ends = np.flatnonzero(digits > 9)
         if len(ends) % width or (piece[ends].reshape(-1, width) != row_ends).any():
             return None
         lengths = np.diff(ends, prepend=-1) - 1
         if lengths.min() < 1 or lengths.max() > 3:
             return None
-        # The first cell of a piece may look up to two places before it; those digits are masked.
+        # The first cell of a piece may look back up to two places; those digits are masked.
         numbers = digits[ends - 1].astype(np.uint16)
         numbers += np.uint16(10) * np.where(lengths > 1, digits[ends - 2], np.uint8(0))
         numbers += np.uint16(100) * np.where(lengths > 2, digits[ends - 3], np.uint8(0))
@@ -229,10 +230,10 @@ def read_fast(body: bytes, layout: Layout) -> Cells | None:
 
 
 def read_carefully(body: bytes, layout: Layout, path: Path) -> Cells:
-    """Read the rows of a pixel table cell by cell, and name the first fault.
+    """Parse a pixel table cell by cell and report the first fault.
 
-    It reads all that `read_fast` reads, to the same arrays, and besides numbers with more leading zeros and
-    label codes above 255; quoted numbers are refused.
+    Gives the same arrays as `read_fast` wherever that succeeds. It also accepts additional leading zeros and
+    label codes above 255, and refuses quoted numbers.
     """
     label = 0 if layout.label_first else len(layout.columns) - 1
     lines = body.split(b"\n")[:-1]
@@ -254,20 +255,20 @@ def read_carefully(body: bytes, layout: Layout, path: Path) -> Cells:
 
 
 def check_codes(labels: npt.NDArray[np.int64], path: Path) -> None:
-    """Check that the label codes are 0..k-1, each on at least one row."""
+    """Check that the label codes are 0..k-1 and that each occurs."""
     codes = np.unique(labels)
     gaps = np.flatnonzero(codes != np.arange(len(codes)))
     if len(gaps):
         missing = int(gaps[0])
         row = int(np.argmax(labels > missing))
         raise InputError(
-            f"{place(path, row)}, column {LABEL!r}: received the code {labels[row]} where no row has the "
+            f"{place(path, row)}, column {LABEL!r}: received the code {labels[row]}, but no row has the "
             f"code {missing}; expected the codes 0 to k-1 of k classes, so number the classes without a gap"
         )
 
 
 def _split(values: npt.NDArray[np.uint8], layout: Layout) -> Cells:
-    """Part whole rows into pixels and labels."""
+    """Split complete rows into pixels and labels."""
     if layout.label_first:
         pixels, labels = values[:, 1:], values[:, 0]
     else:
@@ -276,7 +277,7 @@ def _split(values: npt.NDArray[np.uint8], layout: Layout) -> Cells:
 
 
 def check_width(n_cells: int, columns: Sequence[str], where: str) -> None:
-    """Check that a row of a CSV has as many cells as its header has columns; 0 cells: a blank line."""
+    """Check that a CSV row has as many cells as the header has columns; 0 cells mean a blank line."""
     width = len(columns)
     if not n_cells:
         raise InputError(f"{where} is blank; expected {width} cells, so drop the blank line")
@@ -287,20 +288,20 @@ def check_width(n_cells: int, columns: Sequence[str], where: str) -> None:
         )
     if n_cells > width:
         raise InputError(
-            f"{where} goes on after column {shown(columns[-1])}, with {n_cells} cells; expected {width} "
-            "as in the header, so drop the rest"
+            f"{where} continues after column {shown(columns[-1])}, with {n_cells} cells; expected {width} "
+            "as in the header, so drop the extra cells"
         )
 
 
 def _cell_error(cell: bytes, column: str, path: Path, row: int) -> InputError:
-    """Return the error for a cell that is no number in its range."""
+    """Return the error for a cell that is not a number in its range."""
     received = shown(cell) if cell else "an empty cell"
     if not _is_utf8(cell):
         received += " (not UTF-8)"
-    expected = "a class code from 0 up" if column == LABEL else "a whole number from 0 to 255"
+    expected = "a class code of 0 or more" if column == LABEL else "a whole number from 0 to 255"
     return InputError(
-        f"{place(path, row)}, column {column!r}: received {received}; expected {expected}, in digits "
-        f"without sign, point, space or quotes, so fix the cell"
+        f"{place(path, row)}, column {column!r}: received {received}; expected {expected}, as digits "
+        f"without a sign, point, space or quotes, so fix the cell"
     )
 
 
@@ -313,7 +314,7 @@ def _is_utf8(cell: bytes) -> bool:
 
 
 def split_ids(body: bytes, layout: Layout, path: Path) -> tuple[bytes, npt.NDArray[np.str_]]:
-    """Part the column ``image_id`` from the rows of a pixel table; there is none: an empty array."""
+    """Separate the ``image_id`` column from the rows; return an empty array if there is none."""
     if layout.id_column is None:
         return body, np.array([], dtype=np.str_)
     columns = (*layout.columns[: layout.id_column], IMAGE_ID, *layout.columns[layout.id_column :])
@@ -335,7 +336,7 @@ def _image_id(cell: bytes, path: Path, row: int) -> str:
     if not is_name(text) or b"\\" in cell or not _is_utf8(cell):
         raise InputError(
             f"{place(path, row)}, column {IMAGE_ID!r}: received {shown(text)}; expected a name of at most "
-            f"{LONGEST_NAME} characters that can be seen, so fix the cell"
+            f"{LONGEST_NAME} printable characters, so fix the cell"
         )
     return text.strip()
 
@@ -343,7 +344,7 @@ def _image_id(cell: bytes, path: Path, row: int) -> str:
 def parse_pieces(path: Path, stated: Stated | None, store: Store) -> None:
     """Parse a plain table piece by piece and store its arrays.
 
-    Labels are not stored where anything is unusual: only the parser of the whole content can name it.
+    Labels are not stored if anything is unusual; only the parser of the whole content can report it.
     """
     rows = _count_rows(path)
     with path.open("rb") as file:
@@ -375,11 +376,11 @@ def parse_pieces(path: Path, stated: Stated | None, store: Store) -> None:
 
 
 class _UnusualError(Exception):
-    """A table is not plain throughout."""
+    """Raised if a table is not plain throughout."""
 
 
 def _pixels(cells: Cells | None, labels: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.uint8]:
-    """Return the pixels of a piece, and append its labels to `labels`."""
+    """Return the pixels of a piece and append its labels to `labels`."""
     if cells is None:
         raise _UnusualError
     labels.append(cells[1])
@@ -387,7 +388,7 @@ def _pixels(cells: Cells | None, labels: list[npt.NDArray[np.int64]]) -> npt.NDA
 
 
 def _read_pieces(path: Path, layout: Layout) -> Iterator[Cells | None]:
-    """Yield what `read_fast` makes of the rows, some whole rows at a time."""
+    """Yield the cells of some complete rows at a time, as `read_fast` returns them."""
     with path.open("rb") as file:
         file.readline()
         while piece := file.read(PIECE):
@@ -398,7 +399,7 @@ def _read_pieces(path: Path, layout: Layout) -> Iterator[Cells | None]:
 
 
 def _count_rows(path: Path) -> int:
-    """Count the lines under the header; the last one may have no end."""
+    """Count the lines below the header; the last line may lack a line ending."""
     lines, last = 0, b"\n"
     with path.open("rb") as file:
         while piece := file.read(PIECE):

@@ -1,8 +1,8 @@
-"""Pixel tables in other dialects, rewritten where it is certain what they say.
+"""Convert other dialects of pixel tables, where their meaning is certain.
 
-Packed files, other separators, an index column, floats, and names or one column for each class in place of
-codes: what leaves no doubt becomes a plain table, with a note. All else is refused in a sentence that names
-the cause, and the line of pandas that mends it.
+Handles compressed files, other separators, an index column, floats, and class names or one-hot columns
+instead of codes. Unambiguous tables are converted with a note. Any other table is refused with an error that
+names the cause and gives the pandas code to fix it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from skinmnist.datasets.files import GZIP, ZIP, decode, place
 from skinmnist.errors import InputError
 from skinmnist.text import is_name, shown
 
-#: Bytes of an unpacked file: ten times HAM10000 at 28 x 28. Larger tables are read piece by piece.
+#: Maximum size of an unpacked file: ten times HAM10000 at 28 x 28. Larger tables are read piece by piece.
 MOST_UNPACKED = 1 << 30
-#: How far 255 times a pixel may be from a whole number: that of four decimals is at most 0.013 away.
+#: Maximum distance of 255 times a pixel from a whole number; rounding to four decimals causes at most 0.013.
 _OFF = 0.02
 _SEPARATORS = {"\t": ("tabs", r"\t"), ";": ("semicolons", ";")}
 _INDEX_NAMES = ("", "Unnamed: 0", "index")
@@ -44,16 +44,16 @@ _DAMAGES = (EOFError, OSError, zlib.error, zipfile.BadZipFile, NotImplementedErr
 
 @dataclass(frozen=True)
 class Plain:
-    """A table of commas and whole numbers, and what was done to make it one."""
+    """A comma-separated table of whole numbers, and the conversions that produced it."""
 
     header: str
     body: bytes  # Whole lines, without the header
-    class_names: tuple[str, ...] = ()  # In code order, where the labels were names
+    class_names: tuple[str, ...] = ()  # In code order, if the labels were names
     notes: tuple[str, ...] = ()
 
 
 def unpacked(content: bytes, path: Path) -> bytes:
-    """Return what a gzip file or a zip archive of one file holds; anything else as it is."""
+    """Return the content of a gzip file or a zip archive of one file; return other content unchanged."""
     if content.startswith(GZIP):
         return _limited(lambda: cast(IO[bytes], gzip.GzipFile(fileobj=io.BytesIO(content))), path)
     if not content.startswith(ZIP):
@@ -65,27 +65,27 @@ def unpacked(content: bytes, path: Path) -> bytes:
     names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX/" not in name]
     if any(name.endswith(".npy") for name in names):
         raise InputError(
-            f"{path} holds arrays of numpy, as MedMNIST has them; expected a CSV, so write one: "
+            f"{path} holds numpy arrays, like the files of MedMNIST; expected a CSV, so write one: "
             f"import numpy, pandas; d = numpy.load({path.name!r}); y = d['train_labels'].ravel(); "
             "pandas.DataFrame(d['train_images'].reshape(len(y), -1)).add_prefix('pixel').assign(label=y)"
             f".to_csv({f'{path.stem}.csv'!r}, index=False)"
         )
     if len(names) != 1 or PurePosixPath(names[0]).suffix.lower() in (".xml", ".zip"):
         raise InputError(
-            f"{path} is an archive of {len(names)} files; expected one CSV in it, so unpack it and name "
+            f"{path} is an archive of {len(names)} files; expected a single CSV in it, so unpack it and name "
             "the table inside"
         )
     return _limited(lambda: archive.open(names[0]), path)
 
 
 def _limited(open_inner: Callable[[], AbstractContextManager[IO[bytes]]], path: Path) -> bytes:
-    """Read a packed file, but no more of it than `MOST_UNPACKED`."""
+    """Unpack a file, but no more than `MOST_UNPACKED` bytes."""
     try:
         with open_inner() as stream:
             content = stream.read(MOST_UNPACKED + 1)
     except _DAMAGES as error:
         raise InputError(
-            f"{path} cannot be unpacked ({error}); expected a whole file, so copy it again"
+            f"{path} cannot be unpacked ({error}); expected a complete file, so copy it again"
         ) from None
     if len(content) > MOST_UNPACKED:
         raise InputError(
@@ -96,12 +96,12 @@ def _limited(open_inner: Callable[[], AbstractContextManager[IO[bytes]]], path: 
 
 
 def plain_table(header: str, body: bytes, path: Path) -> Plain:
-    """Rewrite a table, its lines ended by LF, as commas and whole numbers; most are so already.
+    """Convert a table with LF line endings to commas and whole numbers; most tables need no conversion.
 
     Raises
     ------
     InputError
-        Where the dialect is plain to see, but not what the cells say.
+        If the dialect is clear but the cells are ambiguous.
     """
     table = _with_commas(Plain(header, body), path)
     _check_header(table.header, path)
@@ -111,7 +111,7 @@ def plain_table(header: str, body: bytes, path: Path) -> Plain:
 
 
 def _with_commas(table: Plain, path: Path) -> Plain:
-    """Replace tabs or semicolons between the cells."""
+    """Replace tabs or semicolons as separators by commas."""
     found = [sign for sign in _SEPARATORS if sign in table.header]
     if "," in table.header or len(found) != 1:
         return table
@@ -119,15 +119,15 @@ def _with_commas(table: Plain, path: Path) -> Plain:
     if b"," in table.body:
         options = f", sep='{written}', decimal=','"
         raise InputError(
-            f"{path} has {name} between its cells and commas in them; expected decimal points, so write it "
-            f"anew: {_pandas(path, options, '')}"
+            f"{path} has {name} as separators and commas in its cells; expected decimal points, so "
+            f"rewrite it: {_pandas(path, options, '')}"
         )
     body = table.body.replace(sign.encode(), b",")
-    return Plain(table.header.replace(sign, ","), body, notes=(f"its cells stand between {name}",))
+    return Plain(table.header.replace(sign, ","), body, notes=(f"its cells are separated by {name}",))
 
 
 def _check_header(header: str, path: Path) -> None:
-    """Refuse a first line of numbers, and labels of another name."""
+    """Refuse a first line of numbers, and a label column of another name."""
     names = header.split(",")
     numbers = sum(_NUMBER.fullmatch(name) is not None for name in names)
     if len(names) > 2 and numbers >= len(names) - 1 and "label" not in names:
@@ -143,23 +143,23 @@ def _check_header(header: str, path: Path) -> None:
         if is_name(others[0]) and others[0] not in (*_INDEX_NAMES, "image_id"):
             raise InputError(
                 f"{path}, header (line 1): none of the {len(names)} columns is 'label', and "
-                f"{shown(others[0])} is the only one that is no pixel; if it holds the classes, rename it: "
-                f"{_pandas(path, '', mend)}"
+                f"{shown(others[0])} is the only one that is not a pixel; if it holds the classes, "
+                f"rename it: {_pandas(path, '', mend)}"
             )
 
 
 def _with_pixel_names(table: Plain, path: Path) -> Plain:
-    """Name pixel columns that are only numbered, from 0 on."""
+    """Name pixel columns that are only numbered from 0."""
     names = table.header.split(",")
     numbered = [name for name in names if name.isdecimal()]
     if len(numbered) < max(2, len(names) - 3) or numbered != [str(index) for index in range(len(numbered))]:
         return table
     header = ",".join(f"pixel{name}" if name.isdecimal() else name for name in names)
-    return Plain(header, table.body, notes=(*table.notes, "its pixel columns are numbered, without a name"))
+    return Plain(header, table.body, notes=(*table.notes, "its pixel columns are numbered but not named"))
 
 
 def _without_index(table: Plain, path: Path) -> Plain:
-    """Drop a first column without a name that counts the rows."""
+    """Drop an unnamed first column that counts the rows."""
     first, comma, header = table.header.partition(",")
     if first not in _INDEX_NAMES or not comma:
         return table
@@ -171,11 +171,11 @@ def _without_index(table: Plain, path: Path) -> Plain:
             f"rows; expected pixel columns and 'label', so drop it: {_pandas(path, ', index_col=0', '')}"
         )
     body = b"".join(rest + b"\n" for _, _, rest in parted)
-    return Plain(header, body, notes=(*table.notes, "its first column counts the rows and is left out"))
+    return Plain(header, body, notes=(*table.notes, "its first column counts the rows and is ignored"))
 
 
 def _without_one_hot(table: Plain, path: Path) -> Plain:
-    """Replace one column for each class at the end by one column of names."""
+    """Replace one-hot columns at the end by one column of class names."""
     names = table.header.split(",")
     pixels = sum(name.startswith("pixel") for name in names)
     classes = spell_classes(names[pixels:])
@@ -196,12 +196,12 @@ def _without_one_hot(table: Plain, path: Path) -> Plain:
                 "and 0 in the others, so fix the row"
             )
         lines.append(b",".join([*before, classes[truth.index(b"1")].encode()]) + b"\n")
-    note = "its labels stand in one column for each class"
+    note = "its labels are one-hot columns, one for each class"
     return Plain(",".join([*names[:pixels], "label"]), b"".join(lines), notes=(*table.notes, note))
 
 
 def _with_codes(table: Plain, path: Path) -> Plain:
-    """Replace labels that are names by codes; labels of which any is a number stay."""
+    """Replace label names by codes; leave the labels unchanged if any is a number."""
     names = table.header.split(",")
     if names.count("label") != 1:
         return table
@@ -219,7 +219,7 @@ def _with_codes(table: Plain, path: Path) -> Plain:
     for row, (_, cell, _) in enumerate(parts):
         if not is_name(spelt[cell]) or spelt[cell].casefold() in _UNKNOWN:
             raise InputError(
-                f"{place(path, row)}, column 'label': received {shown(spelt[cell])} among names of classes; "
+                f"{place(path, row)}, column 'label': received {shown(spelt[cell])} among class names; "
                 "expected a name in every row, so fix the cell or leave the row out"
             )
     words = dict(zip(sorted(cells), spell_classes(spelt[cell] for cell in sorted(cells)), strict=True))
@@ -232,7 +232,7 @@ def _with_codes(table: Plain, path: Path) -> Plain:
 
 
 def _parted(line: bytes, position: int, near_end: int) -> tuple[bytes, bytes, bytes]:
-    """Part a line before and after the cell of a column, which is one of the first or the last two."""
+    """Split a line around the cell of a column, which is among the first or last two columns."""
     if position <= near_end:
         cells = line.split(b",", position + 1)
         before, rest = cells[:position], cells[position:]
@@ -244,7 +244,7 @@ def _parted(line: bytes, position: int, near_end: int) -> tuple[bytes, bytes, by
 
 
 def _with_whole_numbers(table: Plain, path: Path) -> Plain:
-    """Write pixels that are all floats as whole numbers: as they are, or 255 times those up to 1."""
+    """Convert pixels written as floats to whole numbers, scaling values from 0 to 1 by 255."""
     names = table.header.split(",")
     pixels = np.array([name.startswith("pixel") for name in names])
     first = table.body.partition(b"\n")[0].split(b",")
@@ -275,36 +275,36 @@ def _with_whole_numbers(table: Plain, path: Path) -> Plain:
 
 
 def _levels(values: npt.NDArray[np.float64], path: Path) -> tuple[npt.NDArray[np.uint8], str]:
-    """Return grey levels of pixels that are written as floats, and how they were found."""
+    """Return the grey levels of pixels written as floats, and a note on the conversion."""
     whole = np.rint(values)
     least, most = values.min(initial=0), values.max(initial=0)
     if least < 0 or most > 255:
         raise InputError(
-            f"{path}: pixels are written as floats from {least:g} to {most:g}, as if they were standardised; "
-            "expected grey levels from 0 to 255, so take the table as it was before"
+            f"{path}: pixels are floats from {least:g} to {most:g}, which look standardised; "
+            "expected grey levels from 0 to 255, so use the original table"
         )
     if (whole == values).all():
         if most > 1:
-            return whole.astype(np.uint8), "its pixels are written as floats, all of them whole"
-        raise _no_levels(path, "all of them are 0 or 1, which can be read in two ways", " * 255")
+            return whole.astype(np.uint8), "its pixels are whole numbers written as floats"
+        raise _no_levels(path, "all of them are 0 or 1, which is ambiguous", " * 255")
     if most > 1:
-        raise _no_levels(path, f"they run up to {most:g}, and are not all whole")
+        raise _no_levels(path, f"they range up to {most:g} and are not all whole")
     scaled = np.rint(values * 255)
     if np.abs(values * 255 - scaled).max() > _OFF:
-        raise _no_levels(path, "they run up to 1, and are no 255ths", " * 255")
-    return scaled.astype(np.uint8), "its pixels run from 0 to 1 and are taken 255 times"
+        raise _no_levels(path, "they range up to 1 and are not multiples of 1/255", " * 255")
+    return scaled.astype(np.uint8), "its pixels range from 0 to 1 and were multiplied by 255"
 
 
 def _no_levels(path: Path, why: str, scale: str = "") -> InputError:
     mend = f"p = t.filter(regex='^pixel').columns; t[p] = (t[p]{scale}).round().astype(int); "
     return InputError(
-        f"{path}: pixels are written as floats, and {why}; expected whole numbers from 0 to 255, so write "
-        f"these: {_pandas(path, '', mend)}"
+        f"{path}: pixels are floats, and {why}; expected whole numbers from 0 to 255, so convert "
+        f"them: {_pandas(path, '', mend)}"
     )
 
 
 def _pandas(path: Path, options: str, mend: str) -> str:
-    """Return a line of Python that writes a table anew beside the old one."""
+    """Return Python code that writes a corrected table beside the old one."""
     stem = path.name.partition(".")[0]
     return (
         f"import pandas; t = pandas.read_csv({str(path)!r}{options}); {mend}"

@@ -1,10 +1,10 @@
-"""Files and folders of ours: written whole or not at all, and nothing of the user's is replaced.
+"""Write files and folders atomically, without ever replacing files of the user.
 
-Everything that skinmnist writes goes through `written_whole`, and logs through `open_plain`: no link is
-followed, no pipe waited for, and whatever stood at a name stays as it was until its successor is complete.
+Every file that skinmnist writes goes through `written_whole`, and logs go through `open_plain`. Links are not
+followed, pipes are not opened, and an existing file stays unchanged until its replacement is complete.
 
-A marker file says that the names which skinmnist uses in a folder are its own there. Where it is missing, a
-folder that holds one of these names is refused. Nothing else is ever replaced or removed, in any folder.
+A marker file declares that skinmnist owns its file names in a folder. Without the marker, a folder that
+already holds one of these names is refused. Nothing else is ever replaced or removed, in any folder.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from typing import BinaryIO, NamedTuple
 from skinmnist.errors import InputError
 from skinmnist.names import closest
 
-#: Of a link or a pipe that takes a file's place after it was looked at; Windows knows neither flag.
+#: Guards against a link or pipe that takes a file's place after the check; Windows has neither flag.
 _UNFOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _HEAD_BYTES = 4096
-#: Characters of a target's name in that of its temporary file, so that the longest names still fit.
+#: Number of characters of the target's name in its temporary file, so that the longest names still fit.
 _NAMED = 40
 _TORN = re.compile(r"\.(.{1,40})\.skinmnist-[0-9a-f]{12}", re.DOTALL)
 _KINDS = {
@@ -41,17 +41,17 @@ _KINDS = {
 }
 
 LOCK_FILE = ".lock"
-#: How packed files begin, and by how much deflate can shrink at most.
-#: Endings of pictures, which are easily named in place of a table.
+#: First bytes of compressed files, and the maximum compression ratio of deflate.
+#: Endings of pictures, which are often named instead of a table.
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 MOST_SHRUNK = 1032
 
 
 def shipped(*names: str) -> Path:
-    """Return the path of lessons or presets: in ``experiments/`` of a clone, or in the package of a wheel."""
+    """Return the path of lessons or presets: ``experiments/`` in a clone, or inside the installed package."""
     package = Path(__file__).parents[1]
-    copies = package / "_experiments"  # setup.py makes them.
+    copies = package / "_experiments"  # Created by setup.py.
     return (copies if copies.is_dir() else package.parent / "experiments").joinpath(*names)
 
 
@@ -65,7 +65,7 @@ def as_path(value: object, expected: str) -> Path:
 
 
 def file_type(path: Path) -> int:
-    """Return what stands at a path, as ``stat.S_IFREG`` and its like, without following links; 0: nothing."""
+    """Return the type of a path, such as ``stat.S_IFREG``, without following links; 0 if nothing exists."""
     try:
         return stat.S_IFMT(path.lstat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -73,7 +73,7 @@ def file_type(path: Path) -> int:
 
 
 def is_plain(path: Path) -> bool:
-    """Return whether a path is a file, and no link, pipe or device; it is not opened."""
+    """Return whether a path is a regular file rather than a link, pipe or device, without opening it."""
     try:
         return file_type(path) == stat.S_IFREG
     except (OSError, ValueError):
@@ -81,7 +81,7 @@ def is_plain(path: Path) -> bool:
 
 
 def check_type(path: Path, wanted: int = stat.S_IFREG) -> None:
-    """Refuse a place where something else stands than what shall be written there."""
+    """Raise an error if a path exists and is not of the wanted type."""
     found = file_type(path)
     if found not in (0, wanted):
         expected = "folder" if wanted == stat.S_IFDIR else "file"
@@ -95,12 +95,12 @@ def check_replaceable(path: Path, is_ours: Callable[[bytes], bool]) -> None:
     check_type(path)
     if is_plain(path) and not is_ours(read_head(path)):
         raise InputError(
-            f"{path} is there and was not written by skinmnist; name another file, or move it away"
+            f"{path} exists and was not written by skinmnist; name another file, or move it away"
         )
 
 
 def read_head(path: Path, start: int = 0) -> bytes:
-    """Return the first 4,096 bytes of a plain file; none where it cannot be opened."""
+    """Return the first 4,096 bytes of a regular file, or no bytes if it cannot be opened."""
     try:
         with open(path, "rb", opener=open_plain) as stream:
             stream.seek(start)
@@ -110,20 +110,20 @@ def read_head(path: Path, start: int = 0) -> bytes:
 
 
 def open_plain(path: str | Path, flags: int) -> int:
-    """Open a plain file, or make it: an ``opener`` for `open` that neither follows a link nor waits."""
+    """Open or create a regular file: an ``opener`` for `open` that neither follows links nor blocks."""
     check_type(Path(path))
     return os.open(path, flags | _UNFOLLOWED, 0o666)
 
 
 @contextmanager
 def written_whole(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
-    """Open a file for writing beside `path`; it takes that name when the block ends without an error.
+    """Open a temporary file beside `path` and rename it to `path` if the block ends without an error.
 
-    Until then, and where the block fails, whatever stood at `path` stays as it was.
+    Until then, and if the block fails, an existing file at `path` stays unchanged.
     """
     check_type(path)
     temporary = path.with_name(f".{path.name[:_NAMED]}.skinmnist-{secrets.token_hex(6)}")
-    # Opened for reading as well, so that what was written can be mapped.
+    # Also open it for reading, so that the written data can be mapped.
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | _UNFOLLOWED
     descriptor = os.open(temporary, flags, 0o600)
     try:
@@ -138,7 +138,7 @@ def written_whole(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
         Path(temporary).replace(path)
     except BaseException as error:
         _name_disk(error, path.parent)
-        with suppress(OSError):  # What went wrong first is what the user must hear of.
+        with suppress(OSError):  # Report the original error, not one of the cleanup.
             temporary.unlink(missing_ok=True)
         raise
     if lasting:
@@ -152,7 +152,7 @@ def _name_disk(error: BaseException, folder: Path) -> None:
 
 @contextmanager
 def naming_disk(folder: Path) -> Iterator[None]:
-    """Name the folder in errors of a full disk, which do not say where it is."""
+    """Add the folder to errors about a full disk, which do not name it."""
     try:
         yield
     except OSError as error:
@@ -161,29 +161,29 @@ def naming_disk(folder: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
-    """Write a whole file; see `written_whole`."""
+    """Write a file in one step; see `written_whole`."""
     with written_whole(path, lasting=lasting) as stream:
         stream.write(content)
 
 
 def move_new(source: Path, target: Path) -> None:
-    """Give a file of ours another name on the same disk, unless something has that name."""
+    """Rename one of our files on the same disk, unless the target exists."""
     try:
         os.link(source, target, follow_symlinks=False)
     except FileExistsError:
-        raise InputError(f"{target} is there already; move it away, and try again") from None
-    except (OSError, NotImplementedError):  # A disk without hard links.
+        raise InputError(f"{target} already exists; move it away, and try again") from None
+    except (OSError, NotImplementedError):  # The disk does not support hard links.
         if file_type(target):
-            raise InputError(f"{target} is there already; move it away, and try again") from None
+            raise InputError(f"{target} already exists; move it away, and try again") from None
         source.rename(target)
     else:
         source.unlink()
 
 
 def remove_torn(folder: Path, names: Collection[str] | None = None) -> None:
-    """Remove the temporary files of `written_whole` in killed processes.
+    """Remove temporary files left by killed processes; see `written_whole`.
 
-    Only for the process that holds the folder: elsewhere a file may be on its way.
+    Only the process that holds the lock of the folder may call it, as other processes may still be writing.
     """
     for path in folder.iterdir():
         torn = _TORN.fullmatch(path.name)
@@ -192,36 +192,36 @@ def remove_torn(folder: Path, names: Collection[str] | None = None) -> None:
 
 
 def stat_file(path: Path) -> os.stat_result:
-    """Return size and times of an input file."""
+    """Return the size and times of an input file."""
     try:
         status = path.stat()
     except OSError as error:
         raise _refusal(path, error) from None
-    except ValueError:  # No file can be called what holds a zero byte, or half a character.
-        raise InputError(f"{path} cannot be the name of a file; expected a CSV file") from None
+    except ValueError:  # The name contains a zero byte or a lone surrogate.
+        raise InputError(f"{path} is not a valid file name; expected a CSV file") from None
     if stat.S_ISDIR(status.st_mode):
         raise InputError(f"{path} is a folder; expected a CSV file, so {_instead_of_folder(path)}")
     if path.suffix.lower() in PICTURES:
         raise InputError(
             f"{path} is a picture; expected a CSV file of pixels: `skinmnist build FOLDER --out table.csv` "
-            "makes one of pictures, and `skinmnist predict MODEL IMAGE` classifies one"
+            "makes one from pictures, and `skinmnist predict MODEL IMAGE` classifies one"
         )
     return status
 
 
 def _instead_of_folder(path: Path) -> str:
-    """Return what to do where a folder was named in place of a table."""
+    """Return advice for a folder that was named instead of a table."""
     names = sorted(entry.name for entry in path.iterdir()) if os.access(path, os.R_OK) else []
     tables = [name for name in names if name.lower().endswith(".csv")]
     if "run.json" in names:
         return f"name the table of this run; `skinmnist report {path}` writes its report again"
     if any(Path(name).suffix.lower() in PICTURES for name in names):
-        return f"make a table of its pictures: `skinmnist build {path} --out table.csv`"
+        return f"make a table from its pictures: `skinmnist build {path} --out table.csv`"
     return f"name the file inside it{f', such as {path / tables[0]}' if tables else ''}"
 
 
 def read_file(path: Path) -> bytes:
-    """Return the whole content of an input file."""
+    """Return the content of an input file."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -229,9 +229,9 @@ def read_file(path: Path) -> bytes:
 
 
 def is_packed(path: Path) -> bool:
-    """Return whether a file is packed by gzip or zip; one that cannot be opened is not."""
+    """Return whether a file is compressed with gzip or zip; an unreadable file is not."""
     try:
-        if not path.is_file():  # What is read of a pipe is gone.
+        if not path.is_file():  # Reading a pipe would consume its data.
             return False
         with path.open("rb") as stream:
             return stream.read(len(ZIP)).startswith((GZIP, ZIP))
@@ -240,31 +240,31 @@ def is_packed(path: Path) -> bool:
 
 
 def table_stem(path: Path) -> str:
-    """Return the name of a table without its ending, and without that of its packing."""
+    """Return the name of a table without its extensions, including that of its compression."""
     return Path(path.stem).stem if path.suffix.lower() in (".gz", ".zip") else path.stem
 
 
 def in_own_folder(path: Path) -> Path:
-    """Return the file of a folder's own name in it, as Windows unpacks archives of one file; else `path`."""
+    """Return the file inside a folder of the same name, as Windows unpacks archives, or `path` itself."""
     inner = path / path.name
     return inner if path.is_dir() and inner.is_file() else path
 
 
 def read_foreign(path: Path, most: int) -> bytes:
-    """Return the content of a file that somebody else may have put there; no pipe is waited for.
+    """Return the content of an untrusted file without blocking on a pipe.
 
-    ValueError where it is no file, or larger than `most` bytes.
+    Raises ValueError if it is not a file or is larger than `most` bytes.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError("it is no file")
+        raise ValueError("it is not a file")
     if status.st_size > most:
         raise ValueError(f"it is larger than {most:,} bytes")
     return path.read_bytes()
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file that need not fit into memory, in hexadecimal."""
+    """Return the SHA-256 of a file as hexadecimal digits, without loading the file into memory."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -273,12 +273,12 @@ def hash_file(path: Path) -> str:
 
 
 def without_mark(content: bytes) -> bytes:
-    """Return the content without the UTF-8 byte order mark that spreadsheets put in front."""
+    """Return the content without the UTF-8 byte order mark that spreadsheets add."""
     return content.removeprefix(codecs.BOM_UTF8)
 
 
 def decode(content: bytes, path: Path) -> str:
-    """Decode a file, or its first lines."""
+    """Decode a file or its first lines as UTF-8."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -293,7 +293,7 @@ def decode(content: bytes, path: Path) -> str:
 
 
 def place(path: Path, row: int, line: int | None = None) -> str:
-    """Name a data row of a CSV for an error, such as ``table.csv, row 41 (line 43)``."""
+    """Describe a data row of a CSV in an error, such as ``table.csv, row 41 (line 43)``."""
     return f"{path}, row {row} (line {row + 2 if line is None else line})"
 
 
@@ -308,7 +308,7 @@ def _refusal(path: Path, error: OSError) -> InputError:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows has no handle of a folder to sync.
+    if os.name == "nt":  # Windows cannot sync a folder.
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -318,9 +318,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 class Series(NamedTuple):
-    """Files of which there may be any number."""
+    """A family of files with any number of members."""
 
-    #: Where they stand: relative, ``""`` for the folder itself, ``"a/*"`` for every folder in ``a``.
+    #: Relative folder: ``""`` for the folder itself, ``"a/*"`` for every folder in ``a``.
     folder: str
     name: str  # Patterns of the whole name, and of how the content begins
     head: str = ""
@@ -328,9 +328,9 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True)
 class Owned:
-    """What skinmnist writes into folders of one kind."""
+    """The files that skinmnist writes into one kind of folder."""
 
-    purpose: str  # What such a folder is, for the marker and for errors
+    purpose: str  # What the folder is for, used in the marker and in errors
     files: tuple[str, ...]  # Relative paths with ``/``
     series: tuple[Series, ...] = ()
     marker: str = ".skinmnist"  # The file that marks such a folder
@@ -344,21 +344,21 @@ class Owned:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Folders inside that are made as well, each behind the one that holds it."""
+        """Subfolders to create, each after its parent."""
         inner = [str(PurePosixPath(name).parent) for name in (self.marker, *self.files)]
         inner += [series.folder.removesuffix("/*") for series in self.series]
         return tuple(sorted({folder for folder in inner if folder not in ("", ".")}))
 
 
 def is_marked(folder: Path, owned: Owned) -> bool:
-    """Return whether a folder carries the marker of a kind."""
-    # From its second byte on: Windows refuses to read the first one of a lock that is held.
-    # Two processes that mark a folder at once write the mark twice.
+    """Return whether a folder has the marker of its kind."""
+    # Skip the first byte: Windows refuses to read it from a lock that is held.
+    # Two processes that mark a folder at the same time write the mark twice.
     return read_head(folder / owned.marker, start=1).startswith(owned.mark[1:])
 
 
 def check_ours(folder: Path, owned: Owned, known: Callable[[Path], bool] = lambda _: False) -> None:
-    """Refuse a folder in which something of the user's would be replaced; nothing is changed."""
+    """Refuse a folder in which files of the user would be replaced; change nothing."""
     for name in owned.folders:
         check_type(folder / name, stat.S_IFDIR)
     for name in (owned.marker, *owned.files):
@@ -368,26 +368,26 @@ def check_ours(folder: Path, owned: Owned, known: Callable[[Path], bool] = lambd
     for name in (*owned.folders, *owned.files):
         if _has_content(folder / name):
             raise InputError(
-                f"{folder} is no {owned.purpose} of skinmnist and holds {name}, which would be replaced; "
+                f"{folder} is not a {owned.purpose} of skinmnist and holds {name}, which would be replaced; "
                 f"name another folder, or move {name} away"
             )
 
 
 def claim(folder: Path, owned: Owned, known: Callable[[Path], bool] = lambda _: False) -> None:
-    """Make a folder, or take one in which nothing is in the way, and mark it; see `check_ours`."""
+    """Create and mark a folder, or mark an existing one after checking it with `check_ours`."""
     check_ours(folder, owned, known)
     marker = folder / owned.marker
     marker.parent.mkdir(parents=True, exist_ok=True)
-    # Never by replacing the file: it may be a lock that somebody holds. One of the user's stays as it is.
+    # Do not replace the file: it may be a lock in use. A file of the user stays unchanged.
     with open(marker, "ab", opener=open_plain) as stream:
         if not stream.tell():
             stream.write(owned.mark)
 
 
 def remove_owned(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None:
-    """Remove what skinmnist wrote into a folder, the marker and `keep` excepted.
+    """Remove what skinmnist wrote into a folder, except the marker and `keep`.
 
-    No link is followed, and a file of a series goes only where it begins as such.
+    Links are not followed, and a file of a series is removed only if its content starts as expected.
     """
     if any(file_type(folder / name) not in (0, stat.S_IFDIR) for name in owned.folders):
         return
@@ -400,7 +400,7 @@ def remove_owned(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None
 
 
 def leave(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None:
-    """Remove what skinmnist wrote into a marked folder, and the folder itself where that leaves it empty."""
+    """Remove what skinmnist wrote into a marked folder, and the folder itself if that leaves it empty."""
     remove_owned(folder, owned, keep)
     for inner in [*_inner_folders(folder, owned), folder]:
         remove_torn(inner)
@@ -414,7 +414,7 @@ def leave(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None:
 
 
 def _inner_folders(folder: Path, owned: Owned) -> Iterator[Path]:
-    """Yield the folders inside that are ours, each before the one that holds it."""
+    """Yield our subfolders, children before their parents."""
     for name in reversed(owned.folders):
         inner = folder / name
         if file_type(inner) == stat.S_IFDIR:
@@ -424,7 +424,7 @@ def _inner_folders(folder: Path, owned: Owned) -> Iterator[Path]:
 
 
 def members(folder: Path, series: Series) -> Iterator[Path]:
-    """Yield the files of a series that are there."""
+    """Yield the existing files of a series."""
     place = folder / series.folder.removesuffix("/*")
     if file_type(place) != stat.S_IFDIR and series.folder:
         return
@@ -442,5 +442,5 @@ def _has_content(path: Path) -> bool:
 
 
 def _is_empty_lock(path: Path) -> bool:
-    """Return whether a path is an empty lock file, as of a run that was killed at its very start."""
+    """Return whether a path is an empty lock file, left by a run that was killed as it started."""
     return path.name == LOCK_FILE and is_plain(path) and not path.stat().st_size

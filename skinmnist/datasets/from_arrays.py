@@ -1,4 +1,4 @@
-"""Tables from what is at hand in Python: arrays, pictures, data frames, and data sets of scikit-learn."""
+"""Convert Python objects to tables: arrays, pictures, data frames and scikit-learn data sets."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _HOW = "expected a PixelTable, (X, y) or (X, y, groups)"
 
 
 def as_table(data: Any, called: str = "run_comparison") -> PixelTable:
-    """Return a table of what `run_comparison` takes as one; `called` is the function that was called.
+    """Convert any data that `run_comparison` accepts to a table; `called` names the function in errors.
 
     Parameters
     ----------
     data : PixelTable, tuple or Bunch
-        ``(X, y)`` or ``(X, y, groups)`` as `table_from_arrays` takes them; a data set of scikit-learn with
-        ``images`` or ``data``, ``target`` and perhaps ``target_names``.
+        ``(X, y)`` or ``(X, y, groups)`` as in `table_from_arrays`, or a scikit-learn data set with
+        ``images`` or ``data``, ``target`` and optionally ``target_names``.
 
     Raises
     ------
     InputError
-        For anything else.
+        If the data are of another type.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def as_table(data: Any, called: str = "run_comparison") -> PixelTable:
         )
     if hasattr(data, "shape"):
         raise InputError(
-            f"received an array of shape {tuple(data.shape)} without labels; {_HOW}: give both in brackets, "
+            f"received an array of shape {tuple(data.shape)} without labels; {_HOW}: pass both as a tuple, "
             f"as in {called}((X, y))"
         )
     raise InputError(f"received {shown(type(data).__name__)}; {_HOW}")
@@ -69,7 +69,7 @@ def table_from_arrays(
     class_names: Iterable[Any] | None = None,
     name: str = "table",
 ) -> PixelTable:
-    """Make a table of pictures and labels: `PixelTable.from_arrays`."""
+    """Make a table from pictures and labels; see `PixelTable.from_arrays`."""
     X, y, groups = _take_columns(X, y, groups)
     notes: list[str] = []
     images, given = _as_array(X, notes)
@@ -90,7 +90,7 @@ def table_from_arrays(
 
 
 def _take_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
-    """Take labels and groups that are named as columns out of a data frame."""
+    """Extract the labels and groups that are named as columns of a data frame."""
     if not hasattr(X, "columns"):
         for name, value in (("y", y), ("groups", groups)):
             if isinstance(value, str):
@@ -103,20 +103,20 @@ def _take_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
     missing = [name for name in asked if name not in X.columns]
     if missing:
         near = did_you_mean(missing[0], [name for name in X.columns if isinstance(name, str)])
-        raise InputError(f"received the column {shown(missing[0])}, which the data frame does not have{near}")
+        raise InputError(f"received the column {shown(missing[0])}, which is not in the data frame{near}")
     y, groups = (X[column] if isinstance(column, str) else column for column in (y, groups))
     return X.drop(columns=asked), y, groups
 
 
 def _as_array(X: Any, notes: list[str]) -> tuple[Array, tuple[int, ...] | None]:
-    """Return pictures as one array, and their shape where the pictures themselves tell it."""
+    """Return pictures as one array, and their shape if it can be read from the pictures."""
     if isinstance(X, str) or hasattr(X, "__fspath__"):
         raise InputError(f"received the path {shown(str(X))} as X; read it with load_hmnist(path)")
     if hasattr(X, "columns"):
         texts = [column for column in X.columns if X[column].dtype.kind not in "biuf"]
         if texts:
             column = shown(str(texts[0]))
-            raise InputError(f"the column {column} of X holds no numbers; drop it, or name it: y={column}")
+            raise InputError(f"the column {column} of X is not numeric; drop it, or name it: y={column}")
         return X.to_numpy(), None
     if hasattr(X, "toarray"):
         raise InputError("received a sparse matrix as X; make it dense: X.toarray()")
@@ -125,18 +125,18 @@ def _as_array(X: Any, notes: list[str]) -> tuple[Array, tuple[int, ...] | None]:
     try:
         images = np.asarray(X)
     except (ValueError, TypeError):
-        raise InputError("the pictures of X differ in size; resize them to one") from None
+        raise InputError("the pictures of X differ in size; resize them to one size") from None
     if images.dtype.kind not in "biuf":
         first = images.flat[0] if images.size else "nothing"
         raise InputError(
-            f"X holds no numbers but {shown(str(first))}; expected pixels, or pictures: open files with "
+            f"X is not numeric but holds {shown(str(first))}; expected pixels or pictures: open files with "
             "PIL.Image.open"
         )
     return images, None
 
 
 def _stack(pictures: Sequence[Any], notes: list[str]) -> tuple[Array, tuple[int, ...]]:
-    """Stack pictures of one size; those of Pillow become grey or RGB, all the same."""
+    """Stack pictures of the same size; convert all Pillow pictures to grey or all to RGB."""
     if hasattr(pictures[0], "getbands"):
         modes = sorted({picture.mode for picture in pictures})
         odd = [mode for mode in modes if mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")]
@@ -150,7 +150,7 @@ def _stack(pictures: Sequence[Any], notes: list[str]) -> tuple[Array, tuple[int,
     sizes = sorted({array.shape for array in arrays})
     if len(sizes) > 1:
         one, other = (" x ".join(map(str, size)) for size in sizes[:2])
-        raise InputError(f"the pictures of X differ in size ({one}, {other}); resize them to one")
+        raise InputError(f"the pictures of X differ in size ({one}, {other}); resize them to one size")
     stacked = np.stack(arrays)
     return stacked, (*stacked.shape[1:], 1)[:3]
 
@@ -158,11 +158,11 @@ def _stack(pictures: Sequence[Any], notes: list[str]) -> tuple[Array, tuple[int,
 def _shape_of(
     received: tuple[int, ...], shape: Sequence[int] | None, notes: list[str]
 ) -> tuple[int, int, int]:
-    """Return (height, width, channels) of one picture; InputError where that is open."""
+    """Return (height, width, channels) of one picture; raise InputError if ambiguous."""
     if len(received) not in (2, 3, 4) or 0 in received:
         raise InputError(
-            f"received X of shape {received}; expected (pictures, height, width), with channels behind, or "
-            "(pictures, columns)"
+            f"received X of shape {received}; expected (pictures, height, width), optionally followed by "
+            "channels, or (pictures, columns)"
         )
     columns = math.prod(received[1:])
     if shape is not None:
@@ -175,19 +175,19 @@ def _shape_of(
         side = math.isqrt(received[1])
         if received[2] in (1, 3) and side**2 == received[1] and side > 1:
             raise InputError(
-                f"received X of shape {received}, which may be flat pictures or grey ones; give "
+                f"received X of shape {received}, which may be flat or grey pictures; give "
                 f"shape=({side}, {side}, {received[2]}) or shape=({received[1]}, {received[2]}, 1)"
             )
         return received[1], received[2], 1
     for channels in (1, 3):
         side = math.isqrt(columns // channels)
         if side**2 * channels == columns:
-            notes.append(f"{columns:,} columns were taken as pictures of {side} x {side} x {channels}")
+            notes.append(f"{columns:,} columns were interpreted as pictures of {side} x {side} x {channels}")
             return side, side, channels
     found = [(h, columns // c // h, c) for c in (3, 1) for h in _divisors(columns // c) if not columns % c]
     likely = sorted(found, key=lambda one: abs(math.log(one[0] / one[1])))[:3]
     raise InputError(
-        f"received X of {columns:,} columns, which are no square pictures; give their shape, such as "
+        f"received X of {columns:,} columns, which are not square pictures; give their shape, such as "
         f"{' or '.join(f'shape={one}' for one in likely)}"
     )
 
@@ -212,7 +212,7 @@ def _with_channels_last(received: tuple[int, ...]) -> tuple[int, int, int]:
         raise InputError(
             f"received X of shape {received}, with the channels first; put them last: np.moveaxis(X, 1, -1)"
         )
-    advice = "drop the transparency: X[..., :3]" if channels == 4 else "convert the pictures to RGB first"
+    advice = "drop the alpha channel: X[..., :3]" if channels == 4 else "convert the pictures to RGB first"
     raise InputError(f"received X of shape {received}; expected 1 or 3 channels, got {channels}; {advice}")
 
 
@@ -224,18 +224,18 @@ def _divisors(number: int) -> list[int]:
 def _check_lengths(images: Array, X: int, y: int, groups: int | None) -> None:
     if y != X:
         single = "; X may be one picture: put it in a list" if y == 1 and images.ndim < 4 else ""
-        raise InputError(f"received {X:,} pictures and {y:,} labels; expected as many of both{single}")
+        raise InputError(f"received {X:,} pictures and {y:,} labels; expected one label per picture{single}")
     if groups is not None and groups != y:
-        raise InputError(f"received {groups:,} groups for {y:,} pictures; expected one for each")
+        raise InputError(f"received {groups:,} groups for {y:,} pictures; expected one per picture")
 
 
 def _as_levels(rows: Array, notes: list[str]) -> npt.NDArray[np.uint8]:
-    """Return grey levels of 0 to 255, and note how numbers were understood."""
+    """Return grey levels from 0 to 255, and note how the values were interpreted."""
     if rows.dtype == np.uint8:
-        # The user may go on to change an array; one that is mapped from disk stays there.
+        # Copy, as the user may modify the array later; one mapped from disk is not copied.
         return rows if isinstance(rows, np.memmap) else np.array(rows)
     if rows.dtype == np.bool_:
-        notes.append("False and True were taken as black and white")
+        notes.append("False and True were interpreted as black and white")
         return rows.astype(np.uint8) * np.uint8(255)
     low, high = float(rows.min()), float(rows.max())
     if not math.isfinite(low + high):
@@ -258,20 +258,20 @@ def _as_levels(rows: Array, notes: list[str]) -> npt.NDArray[np.uint8]:
     levels = np.rint(rows * scale if high <= 1 else rows)
     said = "0-1, and multiplied by 255" if high <= 1 else f"levels of 0-255 (the largest is {high:g})"
     rounded = high > 1 and not np.array_equal(levels, rows)
-    notes.append(f"floats were taken as pixels of {said}{', and rounded' if rounded else ''}")
+    notes.append(f"floats were interpreted as pixels of {said}{', and rounded' if rounded else ''}")
     return levels.astype(np.uint8)
 
 
 def _labels_of(y: Any) -> Array:
-    """Return labels in one dimension: texts or whole numbers."""
+    """Return labels as a one-dimensional array of strings or whole numbers."""
     if y is None:
-        raise InputError("received no labels; give y, one label for each picture")
+        raise InputError("received no labels; give y, one label per picture")
     labels = _as_values(y)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or not len(labels):
         advice = ", such as y.argmax(axis=1) of one-hot rows" if labels.ndim == 2 else ""
-        raise InputError(f"received y of shape {labels.shape}; expected one label for each picture{advice}")
+        raise InputError(f"received y of shape {labels.shape}; expected one label per picture{advice}")
     unknown = np.flatnonzero(pd.isna(labels))
     if len(unknown):
         raise InputError(
@@ -288,14 +288,14 @@ def _labels_of(y: Any) -> Array:
 
 
 def _as_values(values: Any) -> Array:
-    """Return an array in which what is missing among texts is no text."""
+    """Return an array, converting missing values among strings to empty strings."""
     if isinstance(values, list | tuple) and any(isinstance(value, str) for value in values):
         return np.asarray(values, dtype=object)
     return np.asarray(values)
 
 
 def _names_of(y: Any, class_names: Iterable[Any] | None) -> tuple[str, ...] | None:
-    """Return the names of the classes in order; a categorical has its own."""
+    """Return the class names in order; a categorical has its own."""
     if class_names is not None:
         if isinstance(class_names, str | Mapping):
             raise InputError(
@@ -314,10 +314,10 @@ def _names_of(y: Any, class_names: Iterable[Any] | None) -> tuple[str, ...] | No
 
 
 def _encode(labels: Array, names: tuple[str, ...] | None) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Return codes, and names in the order of codes."""
+    """Return the code of each label, and the class names in code order."""
     found, codes = np.unique(labels, return_inverse=True)
     if len(found) < 2:
-        raise InputError(f"all labels are {shown(str(found[0]))}; expected two classes or more")
+        raise InputError(f"all labels are {shown(str(found[0]))}; expected at least two classes")
     words = [str(one) for one in found]
     if names is None:
         return codes.astype(np.int64), tuple(words)
@@ -334,7 +334,7 @@ def _encode(labels: Array, names: tuple[str, ...] | None) -> tuple[npt.NDArray[n
         )
     absent = [one for place, one in enumerate(names) if place not in set(places.tolist())]
     if absent:
-        raise InputError(f"no picture is labelled {shown(absent[0])}; leave it out of class_names")
+        raise InputError(f"no picture is labelled {shown(absent[0])}; remove it from class_names")
     return places[codes].astype(np.int64), names
 
 
@@ -343,10 +343,10 @@ def _groups_of(groups: Any) -> npt.NDArray[np.str_]:
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
-        raise InputError(f"received groups of shape {values.shape}; expected one for each picture")
+        raise InputError(f"received groups of shape {values.shape}; expected one per picture")
     unknown = np.flatnonzero(pd.isna(values) | (values.astype(str) == ""))
     if len(unknown):
         raise InputError(
-            f"picture {unknown[0]} has no group; give each picture one, of its own where nothing is known"
+            f"picture {unknown[0]} has no group; give each picture one (a unique one if it is unknown)"
         )
     return np.asarray([str(group) for group in values.tolist()])

@@ -1,4 +1,4 @@
-"""Finding and loading a pixel table: from CSV and metadata to a checked `PixelTable`."""
+"""Find a pixel table and load its CSV and metadata as a validated `PixelTable`."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.text import is_name, printable
 
-#: What is stored of a parsed table; all but the first two are empty where the file has nothing to say.
+#: Arrays stored for a parsed table; all but the first two are empty if the file does not contain them.
 _ARRAYS = ("pixels", "labels", "image_ids", "named_shape", "label_names", "dialect")
-#: A table that was downloaded by itself may still be packed.
+#: A table that was downloaded on its own may still be compressed.
 _ENDINGS = ("", ".gz", ".zip")
 
 
 def find_table(path: str | os.PathLike[str] | None = None) -> Path | None:
-    """Return the pixel table to work on: `path` as given, else the first of `facts.TABLE_FILES` found.
+    """Return the pixel table to use: `path` if given, otherwise the first of `facts.TABLE_FILES` found.
 
-    ``$SKINMNIST_DATA`` (a folder, or a table of any name) comes before ``data/`` of the working directory.
-    A table may lie in a folder of its own name, or still be packed; those in grey are taken where there is
-    none in colour.
+    ``$SKINMNIST_DATA`` (a folder, or a table of any name) is searched before ``data/`` in the working
+    directory. A table may be in a folder of the same name, and it may be compressed. Grey tables are used
+    only if there is none in colour.
     """
     if path is not None:
         return in_own_folder(Path(path))
@@ -83,48 +83,48 @@ def load_hmnist(
     classes: Sequence[str] | None = None,
     size: Sequence[int] | None = None,
 ) -> PixelTable:
-    """Load a pixel table such as ``hmnist_28_28_RGB.csv``, with the lesions behind its pictures.
+    """Load a pixel table such as ``hmnist_28_28_RGB.csv``, joined with the lesion of each picture.
 
-    The size of the pictures follows from the number of columns where only one fits: side x side x 3 are
-    RGB, side x side are grey. Columns named ``pixel_<row>_<column>_<channel>``, `size`, or
-    ``<table stem>_classes.json`` beside the table, as `skinmnist.build` writes it, tell it where several do.
+    The picture size is inferred from the number of columns if only one size fits: side x side x 3 is RGB and
+    side x side is grey. Otherwise it is taken from columns named ``pixel_<row>_<column>_<channel>``, from
+    `size`, or from ``<table stem>_classes.json`` beside the table, which `skinmnist.build` writes.
 
-    A table may be larger than memory. A byte order mark and Windows line ends are accepted, and other
-    dialects where they leave no doubt, with a note (see `skinmnist.datasets.dialects`); quoted or signed
-    numbers are not. Parsed arrays are stored in the cache folder (see `skinmnist.datasets.cache`), so
+    Tables may be larger than memory. Byte order marks and Windows line endings are accepted. Other dialects
+    are converted with a note if they are unambiguous (see `skinmnist.datasets.dialects`); quoted or signed
+    numbers are refused. Parsed arrays are stored in the cache folder (see `skinmnist.datasets.cache`), so
     the next load takes milliseconds.
 
     Parameters
     ----------
     path : str or path-like
-        A CSV in UTF-8: pixel columns ``pixel0000``, ... or ``pixel0``, ... or ``pixel1``, ... in order,
-        whole numbers 0-255, row-major height, width, channel; the column ``label`` before or after
-        them, with the codes 0..k-1, each on at least one row, or names; and ``image_id``, which may be
-        absent.
+        A CSV in UTF-8. Pixel columns are named ``pixel0000``, ... or ``pixel0``, ... or ``pixel1``, ... in
+        order, and hold whole numbers 0-255 in row-major order (height, width, channel). The column ``label``
+        comes before or after them and holds class names or the codes 0..k-1, each of which must occur. The
+        column ``image_id`` is optional.
     metadata : str, path-like, False or None
         A CSV with at least ``lesion_id``, ``image_id`` and ``dx``; ``age``, ``sex`` and ``localization`` are
-        read where present. It is joined by ``image_id`` where the table has that column, else its row *i*
-        describes row *i* of the table; every ``dx`` must go with one label. A picture whose ``lesion_id`` is
-        unknown is a lesion of its own; where all are, the lesions are unknown. None:
-        ``<table stem>_metadata.csv``, else ``HAM10000_metadata.csv`` beside the table, if there is one.
-        False: read none; the lesions are unknown.
+        read if present. Rows are joined by ``image_id`` if the table has that column; otherwise row *i*
+        describes row *i* of the table. Every ``dx`` must match a single label. A picture without a
+        ``lesion_id`` counts as a lesion of its own; if all are missing, the lesions are unknown. None reads
+        ``<table stem>_metadata.csv`` or else ``HAM10000_metadata.csv`` beside the table, if present. False
+        reads no metadata.
     classes : sequence of str, optional
         Names of the classes, in the order of their codes.
     size : (height, width) or (height, width, channels), optional
-        Of one picture.
+        Size of one picture.
 
     Returns
     -------
     PixelTable
-        ``pixels`` is a read-only memory map of the cache where the cache could be written. ``class_names``
-        are `classes` or those that stand beside the table; else the diagnoses of the metadata; else those of
-        HAM10000 where sizes of pictures and classes are those of its tables; else ``class_0``, ``class_1``,
-        ... ``notes`` say which.
+        ``pixels`` is a read-only memory map if the cache can be written. ``class_names`` come from `classes`
+        or the JSON file beside the table; otherwise from the diagnoses of the metadata; otherwise they are
+        those of HAM10000 if the sizes of pictures and classes match its tables, or ``class_0``,
+        ``class_1``, ... ``notes`` state the source.
 
     Raises
     ------
     InputError
-        One sentence that names the file, row and column of the first fault.
+        If the file is invalid. The message names the file, row and column of the first fault.
 
     Examples
     --------
@@ -181,12 +181,12 @@ def load_hmnist(
 def _by_label_names(
     stated: Stated, labels: npt.NDArray[np.int64], names: tuple[str, ...], table: Path
 ) -> tuple[Stated, npt.NDArray[np.int64]]:
-    """Return what is stated and the codes of a table whose labels are names; names stated give the order."""
+    """Return what is stated, and the codes of a table with named labels; stated names set the order."""
     if stated.class_names is None:
         return replace(stated, class_names=names, names_by=f"the labels of {table.name}"), labels
     if set(stated.class_names) != set(names):
         raise InputError(
-            f"{stated.names_by} names {', '.join(stated.class_names)} where the labels of {table} are "
+            f"{stated.names_by} names {', '.join(stated.class_names)}, but the labels of {table} are "
             f"{', '.join(names)}; expected the same names, so correct {stated.names_by} or leave it out"
         )
     order = np.array([stated.class_names.index(name) for name in names])
@@ -200,43 +200,43 @@ def _metadata_file(table: Path, metadata: str | os.PathLike[str] | Literal[False
 
 
 def _check_count(stated: Stated, n_classes: int, table: Path) -> None:
-    """Check that the stated names are one for each class."""
+    """Check that there is one stated name per class."""
     names, by = stated.class_names, stated.names_by
     if names is None or len(names) == n_classes:
         return
     fix = "name them all in the order of their codes"
     if by != "--classes":
-        by, fix = f"{table.with_name(by)}", "fix that file, or move it away if it is of another table"
+        by, fix = f"{table.with_name(by)}", "fix that file, or move it away if it belongs to another table"
     raise InputError(
-        f"{by} names {len(names)} classes where {table} has {n_classes}; expected a name for each, so {fix}"
+        f"{by} names {len(names)} classes, but {table} has {n_classes}; expected one name per class, so {fix}"
     )
 
 
 def _name_classes(
     labels: npt.NDArray[np.int64], stated: Stated, shape: tuple[int, int, int]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return names of classes that no metadata give, and the note that says where they come from."""
+    """Return class names when there is no metadata, and a note on their source."""
     if stated.class_names is not None:
         return stated.class_names, (f"class names come from {stated.names_by}",)
     counts = np.bincount(labels)
     if shape in COLLECTION_SHAPES and fits_collection(counts):
         return facts.CLASS_NAMES, (
-            "class names are those of HAM10000: the size of the pictures and the rows of each class fit its "
-            "own tables, and no other order of their codes",
+            "class names are those of HAM10000: the picture size and the number of rows per class match its "
+            "tables, and no other order of the codes does",
         )
     names = tuple(f"class_{code}" for code in range(len(counts)))
     return names, (
-        f"class names are not known: no metadata, no classes file, and not the class sizes of HAM10000's own "
-        f"tables; the classes are called {names[0]} to {names[-1]}, none counts as melanoma, and --classes "
-        f"with {len(names)} names in the order of the codes names them",
+        f"class names are not known: there is no metadata and no classes file, and the class sizes do "
+        f"not match HAM10000's; the classes are called {names[0]} to {names[-1]}, and none counts as "
+        f"melanoma; name them with --classes and {len(names)} names in the order of the codes",
     )
 
 
 def fits_collection(counts: npt.NDArray[np.int64]) -> bool:
-    """Return whether rows of each class can be HAM10000's in the order of its codes, and in no other.
+    """Return whether the class sizes match HAM10000 in the order of its codes, and in no other order.
 
-    A few may be missing, but no class may shrink to the size of the next smaller one: 1,099 keratoses and
-    1,113 melanomas could not be told apart by their shares, and a wrong name is worse than none.
+    A few rows may be missing, but no class may shrink to the size of the next smaller one: 1,099 keratoses
+    and 1,113 melanomas cannot be told apart by size, and a wrong name is worse than no name.
     """
     true = np.array(facts.ROWS_PER_CLASS)
     if len(counts) != len(true):
@@ -246,13 +246,13 @@ def fits_collection(counts: npt.NDArray[np.int64]) -> bool:
 
 
 def _named_shape(arrays: Arrays) -> tuple[int, int, int] | None:
-    """Return the shape that the names of the columns tell, if any."""
+    """Return the shape implied by the column names, if any."""
     found = tuple(arrays["named_shape"].tolist())
     return (found[0], found[1], found[2]) if found else None
 
 
 def _parse(content: bytes, path: Path, stated: Stated) -> Arrays:
-    """Turn the content of a pixel table into `_ARRAYS`; every fault is an `InputError`."""
+    """Parse the content of a pixel table into `_ARRAYS`; every fault raises an `InputError`."""
     text = without_mark(unpacked(content, path))
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n")
@@ -264,7 +264,7 @@ def _parse(content: bytes, path: Path, stated: Stated) -> Arrays:
     plain = plain_table(decode(header, path), body, path)
     layout, body = parse_header(plain.header, path, stated), plain.body
     if not body:
-        raise InputError(f"{path} has a header and no rows; expected one row for each picture, so add them")
+        raise InputError(f"{path} has a header but no rows; expected one row per picture, so add them")
     body, image_ids = split_ids(body, layout, path)
     cells = read_fast(body, layout)
     pixels, labels = read_carefully(body, layout, path) if cells is None else cells
@@ -281,7 +281,7 @@ def _parse(content: bytes, path: Path, stated: Stated) -> Arrays:
 
 
 def _is_table(arrays: Arrays, path: Path, stated: Stated) -> bool:
-    """Return whether arrays are as `_parse` returns them."""
+    """Return whether arrays could have come from `_parse`."""
     pixels, labels, ids, named, names, dialect = (arrays[name] for name in _ARRAYS)
     if (pixels.dtype, pixels.ndim, labels.dtype, labels.shape) != (np.uint8, 2, np.int64, pixels.shape[:1]):
         return False

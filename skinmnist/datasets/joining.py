@@ -1,7 +1,7 @@
-"""Metadata joined to a pixel table: which row describes which picture, the classes, and the lesions.
+"""Join metadata to a pixel table: match rows, name the classes, and identify the lesions.
 
-Names of classes are evidence: a diagnosis names a class where the two go together in every row. What does
-not fit is diagnosed, and nothing is dropped without a note.
+A diagnosis names a class only if the two agree in every row. Mismatches raise errors that explain them, and
+no row is dropped without a note.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from skinmnist.text import shown
 Labels = npt.NDArray[np.int64]
 Words = npt.NDArray[np.str_]
 
-#: Share of the rows in which label and diagnosis must agree before those that do not are single faults.
+#: Share of rows in which label and diagnosis must agree for the remaining ones to count as isolated errors.
 _NEARLY_ALL = 0.95
-#: Diagnoses and classes that a sentence lists.
+#: Maximum number of diagnoses and classes listed in a sentence.
 _MOST_LISTED = 12
 _LEAVE_OUT = "leave it out with --metadata none"
 
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """What metadata say of each row of a table, and of its classes in code order."""
+    """Metadata of each row of a table and of its classes, in code order."""
 
-    metadata: Metadata  # One row for each of the table's, in its order
+    metadata: Metadata  # One row per row of the table, in the same order
     class_names: tuple[str, ...]
-    lesion_ids: Words | None  # None where no lesion is known
+    lesion_ids: Words | None  # None if no lesion is known
     notes: tuple[str, ...]
 
 
 def join_metadata(
     metadata: Metadata, table: Path, labels: Labels, image_ids: Words | None, stated: Stated
 ) -> Joined:
-    """Join metadata by ``image_id`` where the table has that column, else row by row.
+    """Join metadata by ``image_id`` if the table has that column, otherwise row by row.
 
     Raises
     ------
     InputError
-        Where rows cannot belong together, or one lesion has several diagnoses.
+        If the rows cannot match, or a lesion has several diagnoses.
     """
     rows, notes = _match_rows(metadata, table, labels, image_ids)
     if rows is not None:
@@ -75,13 +75,13 @@ def join_metadata(
 def _match_rows(
     metadata: Metadata, table: Path, labels: Labels, image_ids: Words | None
 ) -> tuple[npt.NDArray[np.intp] | None, list[str]]:
-    """Return the metadata row of each picture, None where they are the same, and what is to be said of it."""
+    """Return the metadata row of each picture (None if the rows already match), and notes."""
     n, path = len(metadata.image_ids), metadata.path
     if image_ids is None:
         if n == len(labels):
             return None, []
         raise InputError(
-            f"{path} has {n} rows where {table} has {len(labels)} and no column image_id to join them by; "
+            f"{path} has {n} rows, but {table} has {len(labels)} and no column image_id to join them by; "
             f"add that column to the table, name its own metadata with --metadata, or {_LEAVE_OUT}"
         )
     if np.array_equal(image_ids, metadata.image_ids):
@@ -94,15 +94,15 @@ def _match_rows(
     asked = image_ids.tolist()
     for row, name in enumerate(asked):
         if name not in at or name in twice:
-            found = "stands nowhere" if name not in at else "stands more than once"
+            found = "does not occur" if name not in at else "occurs more than once"
             raise InputError(
                 f"{place(table, row)}, column 'image_id': received {shown(name)}, which {found} in {path}; "
-                f"expected one row for each picture, so fix it there, or {_LEAVE_OUT}"
+                f"expected one row per picture, so fix it there, or {_LEAVE_OUT}"
             )
     left_out = n - len(set(asked))
-    why = f"its rows stand in another order than those of {table.name}"
+    why = f"its rows are in another order than those of {table.name}"
     if left_out:
-        why = f"{left_out:,} of its {n:,} rows describe no picture of {table.name}"
+        why = f"{left_out:,} of its {n:,} rows match no picture in {table.name}"
     note = f"{path.name} is joined by image_id: {why}"
     return np.array([at[name] for name in asked], dtype=np.intp), [note]
 
@@ -119,7 +119,7 @@ def _take(metadata: Metadata, rows: npt.NDArray[np.intp]) -> Metadata:
 
 
 def _diagnosis_of_each(labels: Labels, diagnoses: Words) -> list[str] | None:
-    """Return the diagnosis of each label where the two go one to one, else None."""
+    """Return the diagnosis of each label if they match one to one, otherwise None."""
     _, first_rows = np.unique(labels, return_index=True)
     names = diagnoses[first_rows]
     found: list[str] = names.tolist()
@@ -127,7 +127,7 @@ def _diagnosis_of_each(labels: Labels, diagnoses: Words) -> list[str] | None:
 
 
 def _groups(diagnoses: Words, labels: Labels) -> list[list[str]]:
-    """Return the diagnoses that stand at each label."""
+    """Return the diagnoses that occur with each label."""
     pairs = sorted(set(zip(labels.tolist(), diagnoses.tolist(), strict=True)))
     groups: list[list[str]] = [[] for _ in range(int(labels.max()) + 1)]
     for label, name in pairs:
@@ -138,38 +138,38 @@ def _groups(diagnoses: Words, labels: Labels) -> list[list[str]]:
 def _check_agreement(
     metadata: Metadata, table: Path, labels: Labels, line_of: npt.NDArray[np.integer], by_row: bool
 ) -> None:
-    """Refuse rows of which one diagnosis stands at several labels, and say what is wrong with them."""
+    """Refuse a diagnosis that occurs with several labels, and explain the mismatch."""
     names, codes = np.unique(metadata.diagnoses, return_inverse=True)
     counts = np.zeros((len(names), int(labels.max()) + 1), dtype=np.int64)
     np.add.at(counts, (codes, labels), 1)
     if ((counts > 0).sum(axis=1) == 1).all():
         return
-    # Of labels with as many rows of a diagnosis, the one that has fewer others.
+    # Among labels with equally many rows of a diagnosis, prefer the one with fewer other diagnoses.
     usual = (counts + 0.5 * counts / counts.sum(axis=0)).argmax(axis=1)
     strays = np.flatnonzero(labels != usual[codes])
     row = int(strays[0])
     dx, label = names[codes[row]], int(labels[row])
     where = f"{place(metadata.path, int(line_of[row]))}, column 'dx'"
     beside = table if by_row else place(table, row)
-    seen = f"{where}: {shown(str(dx))} with label {label} in {beside} where {usual[codes[row]]} is usual"
+    seen = f"{where}: {shown(str(dx))} with label {label} in {beside}, but label {usual[codes[row]]} is usual"
     ways = f"name the metadata of this table with --metadata, or {_LEAVE_OUT}"
     if ((counts > 0).sum(axis=0) == 1).all():
-        raise InputError(f"{seen}; expected one label for each dx, so merge these labels, or {_LEAVE_OUT}")
+        raise InputError(f"{seen}; expected one label per dx, so merge these labels, or {_LEAVE_OUT}")
     if len(strays) == 1 or len(strays) <= (1 - _NEARLY_ALL) * len(labels):
-        raise InputError(f"{seen}; {len(strays)} of {len(labels)} rows disagree so; fix them, {ways}")
+        raise InputError(f"{seen}; {len(strays)} of {len(labels)} rows disagree like this; fix them, {ways}")
     if by_row:
         same = sorted(np.bincount(labels).tolist()) == sorted(np.bincount(codes).tolist())
         what = "the same rows in another order" if same else "other rows, or the same in another order"
-        ways = f"add a column image_id to the table to join the two by it, {ways}"
+        ways = f"add a column image_id to the table to join them by, {ways}"
         raise InputError(
-            f"{metadata.path} holds {what} than {table}: {len(strays)} of {len(labels)} rows disagree, the "
-            f"first is {seen}; {ways}"
+            f"{metadata.path} holds {what}, compared with {table}: {len(strays)} of {len(labels)} rows "
+            f"disagree, the first is {seen}; {ways}"
         )
-    raise InputError(f"{seen}; expected one label for each dx, so fix the labels or image_ids, {ways}")
+    raise InputError(f"{seen}; expected one label per dx, so fix the labels or image_ids, {ways}")
 
 
 def _check_spelling(metadata: Metadata, groups: list[list[str]], line_of: npt.NDArray[np.integer]) -> None:
-    """Refuse unknown diagnoses beside one of HAM10000 at every label: these are no groups, but misspelt."""
+    """Refuse unknown diagnoses if every label also has a HAM10000 diagnosis: they are probably misspelt."""
     strange = [name for group in groups for name in group if name not in facts.CLASS_NAMES]
     if not strange or any(len(group) - len({*group} & {*strange}) != 1 for group in groups):
         return
@@ -182,7 +182,7 @@ def _check_spelling(metadata: Metadata, groups: list[list[str]], line_of: npt.ND
 
 
 def _name_groups(groups: list[list[str]], stated: Stated, path: Path) -> tuple[tuple[str, ...], str]:
-    """Return a name for each label from the diagnoses that stand at it, and where the names come from."""
+    """Name each label after the diagnoses that occur with it, and return the source of the names."""
     own = tuple(group[0] if len(group) == 1 else f"class_{code}" for code, group in enumerate(groups))
     if stated.class_names is not None:
         _check_stated(stated.class_names, groups, stated.names_by, path)
@@ -201,13 +201,14 @@ def _name_groups(groups: list[list[str]], stated: Stated, path: Path) -> tuple[t
 
 
 def _check_stated(names: tuple[str, ...], groups: list[list[str]], by: str, path: Path) -> None:
-    """Refuse a stated name that is the name of another diagnosis than the one it stands for."""
+    """Refuse a stated name that is the diagnosis of another label."""
     diagnoses = {name for group in groups for name in group} | set(facts.CLASS_NAMES)
     for code, (name, group) in enumerate(zip(names, groups, strict=True)):
         if name in diagnoses and group != [name]:
             raise InputError(
-                f"{by} calls label {code} {shown(name)}, but {path} has the dx {_listed(map(shown, group))} "
-                f"there; expected the names in the order of the labels, so correct {by} or leave it out"
+                f"{by} calls label {code} {shown(name)}, but in {path} that label has the dx "
+                f"{_listed(map(shown, group))}; expected the names in the order of the labels, so correct "
+                f"{by} or leave it out"
             )
 
 
@@ -218,7 +219,7 @@ def _listed(parts: Iterable[str]) -> str:
 
 
 def _own_lesions(metadata: Metadata) -> tuple[Words | None, list[str]]:
-    """Return lesion ids in which every picture without one has one of its own, and how many these are."""
+    """Return lesion ids, giving each picture without one its own, and a note on how many these are."""
     ids = metadata.lesion_ids
     unknown = ids == ""
     count = int(unknown.sum())
@@ -229,16 +230,16 @@ def _own_lesions(metadata: Metadata) -> tuple[Words | None, list[str]]:
     prefix = "lesion of "
     while any(name.startswith(prefix) for name in ids.tolist()):
         prefix = f"the {prefix}"
-    # The picture names its lesion: copies of one picture stay together.
+    # Derive the id from the picture, so that copies of one picture stay together.
     filled = np.where(unknown, np.char.add(prefix, metadata.image_ids), ids)
     return filled, [
-        f"{count:,} of {len(ids):,} pictures have no lesion_id in {metadata.path.name}: each counts as a "
-        "lesion of its own"
+        f"{count:,} of {len(ids):,} pictures have no lesion_id in {metadata.path.name}; each counts as a "
+        "separate lesion"
     ]
 
 
 def _join_known(metadata: Metadata, lesion_ids: Words) -> tuple[Words, list[str]]:
-    """Give pictures that are known to show one lesion one lesion id, and say how many had two."""
+    """Merge the ids of pictures known to show the same lesion, and note how many pairs had two ids."""
     row_of = {name: row for row, name in enumerate(metadata.image_ids.tolist())}
     joined, found = 0, lesion_ids
     for numbers in facts.SAME_LESION:
@@ -250,8 +251,8 @@ def _join_known(metadata: Metadata, lesion_ids: Words) -> tuple[Words, list[str]
         return lesion_ids, []
     pairs = "1 pair" if joined == 1 else f"{joined} pairs"
     return found, [
-        f"{pairs} of lesion ids in {metadata.path.name} are joined: their pictures are known to show one "
-        "lesion under two ids (Abhishek et al. 2025)"
+        f"{pairs} of lesion ids in {metadata.path.name} are merged: their pictures are known to show the "
+        "same lesion under two ids (Abhishek et al. 2025)"
     ]
 
 
@@ -261,7 +262,7 @@ def _check_lesions(
     codes: npt.NDArray[np.integer],
     line_of: npt.NDArray[np.integer],
 ) -> None:
-    """Refuse a lesion with several diagnoses; `codes` are equal where diagnoses are."""
+    """Refuse a lesion with several diagnoses; equal diagnoses have equal `codes`."""
     lesions, numbers = lesion_ids.tolist(), codes.tolist()
     last = dict(zip(lesions, numbers, strict=True))
     if list(map(last.__getitem__, lesions)) == numbers:
@@ -273,7 +274,7 @@ def _check_lesions(
         if diagnoses[row] != diagnoses[earlier]:
             raise InputError(
                 f"{metadata.path}: the lesion {shown(lesion)} has the dx {shown(diagnoses[earlier])} in row "
-                f"{line_of[earlier]} and {shown(diagnoses[row])} in row {line_of[row]}; expected one dx for "
-                "each lesion, so fix it, or give the pictures lesion_ids of their own (empty where unknown), "
+                f"{line_of[earlier]} and {shown(diagnoses[row])} in row {line_of[row]}; expected one dx per "
+                "lesion, so fix it, or give the pictures separate lesion_ids (empty if unknown), "
                 f"or {_LEAVE_OUT}"
             )

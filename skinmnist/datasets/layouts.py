@@ -1,7 +1,7 @@
-"""Layouts of the field: how tables and their metadata come, with one reader each.
+"""Table and metadata layouts used in the field, with one reader each.
 
-To add a layout, write a reader and add an entry to `LAYOUTS`: `load_table` finds it by the ending of the
-file, ``skinmnist list layouts`` shows it.
+To add a layout, write a reader and add an entry to `LAYOUTS`. `load_table` selects it by the file extension,
+and ``skinmnist list layouts`` shows it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.text import is_name, one_line, printable, shown
 
-#: Bytes that the columns of a Parquet file may take, unpacked.
+#: Maximum unpacked size of the columns of a Parquet file in bytes.
 MOST_BYTES = 2**32
-#: Pictures of a Parquet file that are unpacked together.
+#: Number of pictures of a Parquet file that are unpacked together.
 _BATCH = 256
 
 
 class Layout(NamedTuple):
-    """How a file comes: in one line, by the endings of its name, and what reads it.
+    """A layout: its one-line description, the file extensions it uses, and its reader.
 
-    `read` takes the path, and of tables ``classes`` and ``size`` by keyword; the rows of a data frame are
-    its own. `is_table` is false of metadata, which stand beside a table or a folder of pictures.
+    `read` takes the path, and for tables the keywords ``classes`` and ``size``; the layout for data frames
+    has no reader. `is_table` is False for metadata that accompanies a table or a folder of pictures.
     """
 
     about: str
@@ -50,20 +50,20 @@ def load_table(
     classes: Sequence[str] | None = None,
     size: Sequence[int] | None = None,
 ) -> PixelTable:
-    """Load a table of any of the `LAYOUTS`, by the ending of its name: a pixel CSV unless it has another.
+    """Load a table in any of the `LAYOUTS`, selected by its file extension; the default is a pixel CSV.
 
     Parameters
     ----------
     path : str or path-like
     metadata : str, path-like, False or None
-        As for `load_hmnist`; the other layouts bring along what they know of their pictures.
+        See `load_hmnist`. The other layouts contain their own metadata.
     classes, size
-        As for `load_hmnist`.
+        See `load_hmnist`.
 
     Raises
     ------
     InputError
-        One sentence that says what is wrong with the file.
+        If the file is invalid. The message explains the fault.
 
     Examples
     --------
@@ -83,12 +83,12 @@ def load_table(
     if not isinstance(path, str | os.PathLike):
         return load_hmnist(path)  # It says what it takes.
     for layout in LAYOUTS.values():
-        alone = layout.is_table and layout.read is not load_hmnist  # A CSV may have metadata beside it.
+        alone = layout.is_table and layout.read is not load_hmnist  # Only a CSV can have separate metadata.
         if alone and Path(path).suffix.lower() in layout.endings:
             if metadata:
                 raise InputError(
-                    f"received metadata for {path}, a file that describes its pictures itself; leave "
-                    "--metadata out, or make a CSV of it with skinmnist build first"
+                    f"received metadata for {path}, a file that contains its own; drop "
+                    "--metadata, or convert it to a CSV with skinmnist build first"
                 )
             return layout.read(path, classes=classes, size=size)
     return load_hmnist(path, metadata, classes=classes, size=size)
@@ -97,22 +97,22 @@ def load_table(
 def load_parquet(
     path: str | os.PathLike[str], *, classes: Sequence[str] | None = None, size: Sequence[int] | None = None
 ) -> PixelTable:
-    """Load a Parquet file as data sets on Hugging Face have it.
+    """Load a Parquet file in the layout of Hugging Face data sets.
 
     Parameters
     ----------
     path : str or path-like
-        Columns ``image``, a picture's file as bytes or a structure with ``bytes``, and ``label``, whole
-        numbers or words; ``image_id`` and ``lesion_id`` are read where present.
+        The column ``image`` holds encoded pictures, as bytes or as structures with ``bytes``; ``label`` holds
+        whole numbers or names. ``image_id`` and ``lesion_id`` are read if present.
     classes : sequence of str, optional
-        Names of the classes, in the order of their codes; by default those that the file names.
+        Names of the classes, in the order of their codes; by default those stored in the file.
     size : (height, width) or (height, width, channels), optional
-        To which pictures are scaled; they may be left as they are where all have one size.
+        Size to which pictures are scaled; optional if all have the same size.
 
     Raises
     ------
     InputError
-        Where pyarrow is not installed, and for every fault of the file.
+        If pyarrow is not installed, or the file is invalid.
     """
     path = Path(path)
     stat_file(path)
@@ -149,25 +149,25 @@ def _open_parquet(path: Path) -> Any:
         from pyarrow.parquet import ParquetFile
     except ImportError:
         raise InputError(
-            f"{path} is a Parquet file, which pyarrow reads; install it: pip install 'skinmnist[parquet]'"
+            f"{path} is a Parquet file, which requires pyarrow; install it: pip install 'skinmnist[parquet]'"
         ) from None
     try:
         file = ParquetFile(path)
         groups = range(file.metadata.num_row_groups)
         needed = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-    except Exception as error:  # pyarrow raises errors of its own, and of the system.
+    except Exception as error:  # pyarrow raises its own errors and those of the system.
         raise _damaged(path, error) from None
     if needed > MOST_BYTES or not file.metadata.num_rows:
         raise InputError(
             f"{path} has {file.metadata.num_rows:,} rows of {needed:,} bytes; expected at least one row, and "
-            f"at most {MOST_BYTES:,} bytes, so take some of its parts"
+            f"at most {MOST_BYTES:,} bytes, so use a part of the table"
         )
     return file
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
     words = printable(one_line(f"{type(error).__name__}: {error}"), 150)
-    return InputError(f"{path} is not a whole Parquet file ({words}); download it again")
+    return InputError(f"{path} is not a complete Parquet file ({words}); download it again")
 
 
 def _batches(file: Any, columns: list[str], path: Path) -> Iterator[dict[str, list[Any]]]:
@@ -184,7 +184,7 @@ def _batches(file: Any, columns: list[str], path: Path) -> Iterator[dict[str, li
 
 
 class _Rows:
-    """The rows of a Parquet file, read so far."""
+    """The rows of a Parquet file read so far."""
 
     def __init__(self, path: Path, shape: tuple[int, ...] | None) -> None:
         self.path, self.given = path, shape
@@ -204,7 +204,7 @@ class _Rows:
         where = f"{self.path}, row {len(self.columns['label']):,} or before, column 'image'"
         if not isinstance(content, bytes):
             raise InputError(
-                f"{where}: received {shown(type(content).__name__)}; expected the bytes of a picture's file, "
+                f"{where}: received {shown(type(content).__name__)}; expected the bytes of a picture file, "
                 "so store them with the pictures"
             )
         try:
@@ -226,7 +226,7 @@ class _Rows:
 
 
 def _class_names(file: Any) -> tuple[str, ...] | None:
-    """Return the names that a data set of Hugging Face stores with its labels."""
+    """Return the class names that a Hugging Face data set stores with its labels."""
     try:
         stored = json.loads((file.schema_arrow.metadata or {})[b"huggingface"])
         names = stored["info"]["features"]["label"]["names"]
@@ -237,13 +237,13 @@ def _class_names(file: Any) -> tuple[str, ...] | None:
 
 
 def _encode(labels: list[Any], names: Sequence[str] | None, path: Path) -> tuple[Any, tuple[str, ...], str]:
-    """Return the code of each row, the class names, and where these come from."""
+    """Return the code of each row, the class names, and a note on the source of the names."""
     if all(isinstance(label, str) and is_name(label) for label in labels):
         words = spell_classes(labels)
         known = tuple(names) if names else in_code_order(set(words))
         if set(known) != set(words):
             raise InputError(
-                f"{path} has the labels {', '.join(sorted(set(words))[:12])} where the classes are named "
+                f"{path} has the labels {', '.join(sorted(set(words))[:12])}, but the classes are named "
                 f"{', '.join(known)}; expected the same names, so correct --classes or leave it out"
             )
         return np.array([known.index(word) for word in words]), known, "class names come from the labels"
@@ -257,10 +257,10 @@ def _encode(labels: list[Any], names: Sequence[str] | None, path: Path) -> tuple
         )
     if names is None:
         unnamed = tuple(f"class_{code}" for code in codes)
-        return np.array(labels), unnamed, "class names are not known; --classes names them"
+        return np.array(labels), unnamed, "class names are not known; name them with --classes"
     if len(names) != len(codes):
         raise InputError(
-            f"{path} has {len(codes)} classes and {len(names)} names of classes; expected a name for each, "
+            f"{path} has {len(codes)} classes but {len(names)} class names; expected one name per class, "
             "so name them with --classes in the order of their codes"
         )
     return np.array(labels), tuple(names), f"class names come from {path.name} or --classes"
@@ -276,25 +276,25 @@ def _words(values: list[Any], name: str, path: Path) -> Any:
     return np.array([str(value) for value in values])
 
 
-#: By name; the first five are files, found by their endings.
+#: Layouts by name; the first five are files selected by their extension.
 LAYOUTS = {
     "pixel-csv": Layout(
-        "a row of pixels for each picture, and its label, as the Kaggle tables", (".csv",), load_hmnist
+        "one row of pixels per picture, with its label, like the Kaggle tables", (".csv",), load_hmnist
     ),
-    "medmnist": Layout("a 2-D set of MedMNIST, with its own train, val and test", (".npz",), load_medmnist),
+    "medmnist": Layout("a 2-D MedMNIST set with its own train, val and test", (".npz",), load_medmnist),
     "parquet": Layout(
-        "pictures (image) and classes (label), as data sets on Hugging Face; needs skinmnist[parquet]",
+        "pictures (image) and classes (label), like Hugging Face data sets; needs skinmnist[parquet]",
         (".parquet",),
         load_parquet,
     ),
     "isic-truth": Layout(
-        "metadata: the ground truth of ISIC 2018 and 2019, one column of 0 and 1 for each class",
+        "metadata: the ground truth of ISIC 2018 and 2019, one column of 0 and 1 per class",
         (".csv",),
         read_metadata,
         is_table=False,
     ),
     "dataverse": Layout(
-        "metadata: HAM10000's own of the Harvard Dataverse, with the column dataset",
+        "metadata: HAM10000's own from the Harvard Dataverse, with the column dataset",
         (".tab", ".csv", ""),
         read_metadata,
         is_table=False,

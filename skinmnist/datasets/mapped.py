@@ -1,6 +1,6 @@
-"""Data that need not fit into memory: rows stay in a mapped file until they are needed.
+"""Data that may not fit into memory: rows stay in a memory-mapped file until they are needed.
 
-What counts as large, and how freed memory goes back to the system, is decided here alone.
+This module alone decides what counts as large and how freed memory is returned to the system.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from skinmnist.datasets.files import open_plain
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 
-#: Bytes of pixels, and rows, above which a table counts as large: its rows are then read piece by piece.
+#: Pixel bytes and rows above which a table counts as large, so that its rows are read piece by piece.
 #: HAM10000 has 24 million bytes at 28 x 28.
 LARGE_BYTES, LARGE_ROWS = 1 << 28, 200_000
 #: Larger files are parsed piece by piece. The 28 x 28 table of HAM10000 has 92 MB.
@@ -29,10 +29,10 @@ LARGE_FILE = 1 << 29
 
 
 class MappedRows:
-    """Rows of a matrix, as a rule a memory map, chosen but not read yet.
+    """Selected rows of a matrix, usually a memory map, that have not been read yet.
 
-    Choosing among them, or reshaping them, reads nothing; ``np.asarray`` reads, and gives the pages of the
-    mapped file back to the system, so that memory follows what is held and not what was looked at.
+    Indexing and reshaping read nothing. ``np.asarray`` reads the rows and releases the pages of the mapped
+    file, so that memory use depends on the data held and not on the data visited.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class MappedRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of what would be read."""
+        """Shape of the array that would be read."""
         return (len(self.rows), *self.row_shape)
 
     @property
     def ndim(self) -> int:
-        """Length of the shape."""
+        """Number of dimensions."""
         return len(self.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of what would be read."""
+        """Type of the array that would be read."""
         return self.source.dtype
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class MappedRows:
         return MappedRows(self.source, self.rows[which], self.row_shape)
 
     def reshape(self, n: int, *row_shape: int) -> MappedRows:
-        """Return the same rows, each read in another shape."""
+        """Return the same rows, each reshaped when read."""
         return MappedRows(self.source, self.rows, row_shape)
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
@@ -82,7 +82,7 @@ def is_large(table: PixelTable) -> bool:
 
 
 def is_large_matrix(nbytes: int) -> bool:
-    """Return whether pixels should stay in a mapped file."""
+    """Return whether pixels should stay in a memory-mapped file."""
     return nbytes > LARGE_BYTES
 
 
@@ -92,18 +92,18 @@ def is_large_file(nbytes: int) -> bool:
 
 
 def give_back(array: npt.NDArray[Any]) -> None:
-    """Release the memory that a read-only mapped file has taken; the rows are read again when needed."""
+    """Release the memory of a read-only mapped file; the rows are read again when needed."""
     base: Any = array
     mode = None
     while isinstance(base, np.ndarray):
         mode, base = getattr(base, "mode", mode), base.base
-    # Of a private map, even where it can be written no more, this would undo what was written.
+    # For a private map, even a read-only one, this would discard earlier writes.
     if isinstance(base, mmap.mmap) and mode == "r" and hasattr(base, "madvise"):
         base.madvise(mmap.MADV_DONTNEED)
 
 
 def row_blocks(n: int, size: int) -> Iterator[slice]:
-    """Cut n rows into blocks of a size; the last may be smaller."""
+    """Split n rows into blocks of the given size; the last may be smaller."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
@@ -116,15 +116,15 @@ def write_blocks(stream: BinaryIO, shape: tuple[int, int], blocks: Iterable[npt.
 
 
 def pass_table(table: PixelTable, path: Path) -> None:
-    """Write a table to where worker processes on this machine find it with `open_passed`.
+    """Write a table where worker processes on this machine can open it with `open_passed`.
 
-    Pixels that are mapped from a whole file already are not copied: the workers map the same file.
+    Pixels already mapped from a complete file are not copied; the workers map the same file.
     """
     import joblib
 
     columns = {field.name: getattr(table, field.name) for field in fields(table)}
     pixels = table.pixels
-    # A private map that was written to, and a view of a map, are not what stands in the file.
+    # A modified private map, or a view of a map, differs from the content of the file.
     whole = isinstance(pixels.base, mmap.mmap) and pixels.flags.c_contiguous
     if whole and isinstance(pixels, np.memmap) and pixels.mode == "r":
         columns["pixels"] = _Place(
@@ -134,7 +134,7 @@ def pass_table(table: PixelTable, path: Path) -> None:
 
 
 def open_passed(path: str | Path) -> PixelTable:
-    """Open what `pass_table` wrote as memory maps; refuse pixels that have changed since."""
+    """Open a table written by `pass_table` as memory maps; refuse pixels that have changed since."""
     import joblib
 
     columns = joblib.load(path, mmap_mode="r")
@@ -165,6 +165,6 @@ class _Place(NamedTuple):
 
 
 def trim_memory() -> None:
-    """Give freed memory back to the system, where the C library can (glibc, which keeps it otherwise)."""
-    with suppress(AttributeError, OSError, TypeError):  # Windows has no library of that name.
+    """Return freed memory to the system, if the C library supports it (glibc otherwise keeps it)."""
+    with suppress(AttributeError, OSError, TypeError):  # Windows has no such library.
         ctypes.CDLL(None).malloc_trim(0)

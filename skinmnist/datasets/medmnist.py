@@ -1,8 +1,8 @@
-"""MedMNIST's files: pictures, labels and a split of their own in one ``.npz``, and its files of results.
+"""Read MedMNIST's files: pictures, labels and the official split in one ``.npz``, and files of results.
 
-The names of sets and classes are those of MedMNIST's own label dictionary (Yang et al., "MedMNIST v2 - A
+The names of sets and classes follow MedMNIST's label dictionary (Yang et al., "MedMNIST v2 - A
 large-scale lightweight benchmark for 2D and 3D biomedical image classification", Scientific Data 10, 41,
-2023; the package medmnist 3.0). Files are read member by member, so memory does not hold them twice.
+2023; the package medmnist 3.0). Files are read member by member, so they are held in memory only once.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.text import one_line, printable, shown
 
-#: The parts of a set, in the order of the rows of a table.
+#: The parts of a set, in the order of the table's rows.
 PARTS = ("train", "val", "test")
-#: Bytes that the pictures of a file may take: the largest set at 28 x 28 takes a quarter of a gigabyte.
+#: Maximum size of the pictures of a file in bytes: the largest set at 28 x 28 takes a quarter of a gigabyte.
 MOST_BYTES = 2**33
-#: By how much pictures shrink at most when they are packed, in files that unpack to more than a little.
+#: Maximum compression ratio of pictures, checked in files that unpack to more than a little.
 MOST_SHRUNK, SMALL_BYTES = 200, 2**27
-#: Sides of pictures, in pixels; larger ones are no table's.
+#: Maximum side of a picture in pixels.
 MOST_SIDE = 256
 _ORGANS = (
     "bladder",
@@ -48,8 +48,8 @@ _ORGANS = (
     "pancreas",
     "spleen",
 )
-#: Class names of MedMNIST's 2-D sets with one label a picture, in the order of their codes; those of
-#: DermaMNIST as HAM10000 abbreviates them.
+#: Class names of MedMNIST's single-label 2-D sets, in the order of their codes. DermaMNIST uses the
+#: abbreviations of HAM10000.
 CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "pathmnist": (
         "adipose",
@@ -96,19 +96,19 @@ _ARRAYS = ("pixels", "labels", "shape", "counts")
 
 
 class _Header(NamedTuple):
-    """The shape and the type of an array, before it is read."""
+    """The shape and type of an array that has not been read yet."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
 
 def is_medmnist(path: Path) -> bool:
-    """Return whether a file is one of MedMNIST's, by its name."""
+    """Return whether a file is one of MedMNIST's, judged by its name."""
     return path.suffix.lower() == ".npz"
 
 
 def set_name(path: str | os.PathLike[str]) -> str:
-    """Return the set that a file is named after, such as ``dermamnist`` for ``dermamnist_64.npz``."""
+    """Return the name of the set in a file name, such as ``dermamnist`` for ``dermamnist_64.npz``."""
     return re.sub(r"_[0-9]+$", "", Path(path).stem.lower())
 
 
@@ -120,23 +120,24 @@ def load_medmnist(
     Parameters
     ----------
     path : str or path-like
-        An ``.npz`` with ``train_images``, ``train_labels`` and the same of ``val`` and ``test``: images of
-        uint8, ``(n, side, side)`` or ``(n, side, side, 3)``; labels of whole numbers, ``(n, 1)`` or ``(n,)``.
+        An ``.npz`` with ``train_images``, ``train_labels`` and the same for ``val`` and ``test``. Images are
+        uint8 of shape ``(n, side, side)`` or ``(n, side, side, 3)``, labels whole numbers of shape
+        ``(n, 1)`` or ``(n,)``.
     classes : sequence of str, optional
-        Names of the classes, in the order of their codes; by default MedMNIST's own, if the file bears the
-        name of one of its sets.
+        Names of the classes, in the order of their codes. By default MedMNIST's own, if the file is named
+        after one of its sets.
     size : (height, width) or (height, width, channels), optional
-        Checked against the file, which knows its own.
+        Must match the size stored in the file.
 
     Returns
     -------
     PixelTable
-        The rows of train, then val, then test; `PixelTable.parts` says which is which.
+        The rows of train, then val, then test. `PixelTable.parts` gives the part of each row.
 
     Raises
     ------
     InputError
-        One sentence, also for sets of volumes and sets with several labels a picture.
+        If the file is invalid, or holds volumes or several labels per picture.
     """
     path = Path(path)
     arrays, sha256 = parse_once(path, "medmnist-1", _ARRAYS, partial(_parse, path=path), _is_table)
@@ -148,7 +149,7 @@ def load_medmnist(
     ]:
         raise InputError(
             f"received the size {' x '.join(map(str, size))}, but {path} holds pictures of {height} x "
-            f"{width} x {channels}; leave --size out"
+            f"{width} x {channels}; drop --size"
         )
     names, note = _name_classes(path, int(labels.max()) + 1, classes)
     counts = arrays["counts"].tolist()
@@ -169,13 +170,13 @@ def load_medmnist(
 
 
 def _name_classes(path: Path, n_classes: int, classes: Sequence[str] | None) -> tuple[tuple[str, ...], str]:
-    """Return the names of the classes, and where they come from."""
+    """Return the class names and a note on their source."""
     own = CLASS_NAMES.get(set_name(path), ())
     if classes is not None:
         if len(classes) != n_classes:
             raise InputError(
-                f"--classes names {len(classes)} classes where {path} has {n_classes}; expected a name for "
-                "each, so name them all in the order of their codes"
+                f"--classes names {len(classes)} classes, but {path} has {n_classes}; expected one name per "
+                "class, so name them all in the order of their codes"
             )
         return tuple(classes), "class names come from --classes"
     if len(own) == n_classes:
@@ -183,17 +184,17 @@ def _name_classes(path: Path, n_classes: int, classes: Sequence[str] | None) -> 
         return own, f"class names are MedMNIST's for {set_name(path)}{short}"
     names = tuple(f"class_{code}" for code in range(n_classes))
     why = (
-        f"MedMNIST's {set_name(path)} has {len(own)}" if own else "the file is not named as one of MedMNIST's"
+        f"MedMNIST's {set_name(path)} has {len(own)}" if own else "the file is not named after a MedMNIST set"
     )
     return names, (
-        f"class names are not known: {path.name} has {n_classes} classes and {why}; they are called "
-        f"{names[0]} to {names[-1]}, and --classes with {n_classes} names in the order of the codes names "
-        "them"
+        f"class names are not known: {path.name} has {n_classes} classes and {why}; the classes are "
+        f"called {names[0]} to {names[-1]}; name them with --classes and {n_classes} names in the order "
+        "of the codes"
     )
 
 
 def _parse(content: bytes, path: Path) -> Arrays:
-    """Turn the content of a file into `_ARRAYS`; every fault is an `InputError`."""
+    """Parse the content of a file into `_ARRAYS`; every fault raises an `InputError`."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if len(archive.namelist()) > MOST_MEMBERS:
@@ -203,13 +204,13 @@ def _parse(content: bytes, path: Path) -> Arrays:
         raise
     except MemoryError:
         raise InputError(
-            f"{path} holds more pictures than there is memory for; use a smaller size of the set"
+            f"{path} holds more pictures than fit into memory; use a smaller size of the set"
         ) from None
     except Exception as error:
-        # Damaged archives make zipfile and numpy raise all kinds of errors.
+        # Damaged archives make zipfile and numpy raise many kinds of errors.
         words = one_line(error if type(error) is ValueError else f"{type(error).__name__}: {error}")
         raise InputError(
-            f"{path} is not a whole .npz file ({printable(words, 150)}); expected one of MedMNIST's, so "
+            f"{path} is not a complete .npz file ({printable(words, 150)}); expected one of MedMNIST's, so "
             "download it again"
         ) from None
 
@@ -225,7 +226,7 @@ def _read_parts(archive: zipfile.ZipFile, path: Path) -> Arrays:
     needed = sum(counts) * (math.prod(shape) + np.dtype(np.int64).itemsize)
     packed = sum(member.compress_size for member in archive.infolist())
     if needed > max(MOST_SHRUNK * packed, SMALL_BYTES):
-        raise ValueError(f"{packed:,} bytes say that they unpack to {needed:,}")
+        raise ValueError(f"{packed:,} bytes claim to unpack to {needed:,}")
     if needed > MOST_BYTES:
         raise InputError(
             f"{path}: its pictures take {needed / 1e9:,.1f} GB; expected at most {MOST_BYTES / 1e9:,.1f} "
@@ -246,11 +247,11 @@ def _read_parts(archive: zipfile.ZipFile, path: Path) -> Arrays:
 
 
 def _header(archive: zipfile.ZipFile, name: str, path: Path) -> _Header:
-    """Read what an array says of itself; nothing of it is unpacked but its beginning."""
+    """Read the header of an array without unpacking the rest."""
     member = f"{name}.npy"
     if member not in archive.namelist():
         known = ", ".join(f"{part}_images, {part}_labels" for part in PARTS)
-        raise InputError(f"{path} has no array {name}; expected {known}, as MedMNIST's files have them")
+        raise InputError(f"{path} has no array {name}; expected {known}, as in MedMNIST's files")
     with archive.open(member) as stream:
         found = _read_header(stream)
         head = stream.tell()
@@ -267,12 +268,12 @@ def _read_header(stream: IO[bytes]) -> _Header:
         raise ValueError(f"an array has the unknown format {version}")
     shape, fortran, dtype = read[version](stream)
     if fortran and len(shape) > 1 and math.prod(shape) != max(shape):
-        raise ValueError("an array is stored column by column")
+        raise ValueError("an array is stored in column-major order")
     return _Header(shape, dtype)
 
 
 def _picture_shape(headers: dict[str, _Header], path: Path) -> tuple[int, int, int]:
-    """Return height, width and channels, the same in all parts."""
+    """Return height, width and channels, which must be equal in all parts."""
     first = headers["train_images"]
     shape = first.shape[1:]
     if len(shape) == 4 or (len(shape) == 3 and shape[2] not in (1, 3)) or set_name(path).endswith("3d"):
@@ -298,25 +299,25 @@ def _picture_shape(headers: dict[str, _Header], path: Path) -> tuple[int, int, i
 
 
 def _count(headers: dict[str, _Header], part: str, shape: tuple[int, ...], path: Path) -> int:
-    """Return how many pictures a part has, each with one label."""
+    """Return the number of pictures in a part after checking that each has one label."""
     images, labels = headers[f"{part}_images"].shape, headers[f"{part}_labels"]
     if set_name(path) in MULTI_LABEL or (len(labels.shape) == 2 and labels.shape[1] > 1):
         raise InputError(
-            f"{path} gives a picture several labels; expected a set with one label a picture, such as "
-            "dermamnist.npz: chestmnist.npz cannot be compared on"
+            f"{path} has several labels per picture; expected a set with one label per picture, such as "
+            "dermamnist.npz; chestmnist.npz is not supported"
         )
     fits = labels.dtype.kind in "iu" and labels.shape in (images[:1], (*images[:1], 1))
     if not fits or not images[0]:
         raise InputError(
             f"{path}: {part}_labels is {shown(labels.dtype.name)} of {' x '.join(map(str, labels.shape))} "
-            f"for {images[0]:,} pictures; expected whole numbers, one for each picture, and at least one "
+            f"for {images[0]:,} pictures; expected whole numbers, one per picture, and at least one "
             "picture"
         )
     return images[0]
 
 
 def _fill(archive: zipfile.ZipFile, name: str, target: npt.NDArray[Any]) -> None:
-    """Read an array into `target`, of one axis and as many items."""
+    """Read an array into `target`, which has one axis and the same number of items."""
     with archive.open(f"{name}.npy") as stream:
         _read_header(stream)
         view, filled = target.view(np.uint8), 0
@@ -326,8 +327,8 @@ def _fill(archive: zipfile.ZipFile, name: str, target: npt.NDArray[Any]) -> None
                 raise ValueError(f"{name} ends early")
             view[filled : filled + len(block)] = np.frombuffer(block, dtype=np.uint8)
             filled += len(block)
-        if stream.read(1):  # Also checks the sum of the member.
-            raise ValueError(f"{name} goes on behind its end")
+        if stream.read(1):  # This also verifies the member's checksum.
+            raise ValueError(f"{name} has trailing data")
 
 
 def _check_codes(labels: npt.NDArray[np.int64], path: Path) -> None:
@@ -340,7 +341,7 @@ def _check_codes(labels: npt.NDArray[np.int64], path: Path) -> None:
 
 
 def _is_table(arrays: Arrays) -> bool:
-    """Return whether arrays are as `_parse` returns them."""
+    """Return whether arrays could have come from `_parse`."""
     pixels, labels, shape, counts = (arrays[name] for name in _ARRAYS)
     if (pixels.dtype, pixels.ndim, labels.dtype, labels.shape) != (np.uint8, 2, np.int64, pixels.shape[:1]):
         return False

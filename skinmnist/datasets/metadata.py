@@ -1,4 +1,4 @@
-"""The metadata of a pixel table: a CSV of the lesions and patients behind its pictures."""
+"""Read the metadata of a pixel table: a CSV with the lesion and patient of each picture."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from skinmnist.datasets.files import decode, in_own_folder, place, table_stem, w
 from skinmnist.errors import InputError
 from skinmnist.text import JOINERS, LONGEST_NAME, is_name, printable, shown, unguarded_cell
 
-#: The columns that must be there; `facts.CLINICAL_COLUMNS` are read too, and others of few different words.
+#: Required columns; `facts.CLINICAL_COLUMNS` and columns with few distinct values are read as well.
 REQUIRED_COLUMNS = ("lesion_id", "image_id", "dx")
-#: Columns that can name the sources of pictures, and different words in one: more are ids or free text.
+#: Limits on source columns and their distinct values; beyond them, columns are ids or free text.
 _MOST_SOURCES, _MOST_WORDS = 32, 100
 _SOURCES = ("source_names", "sources")
 
-#: Cells that stand for an unknown value, in lower case.
+#: Lowercase cell values that mean unknown.
 _UNKNOWN = frozenset(["", "unknown", "unk", "nan", "none", "na", "n/a", "<na>", "null", "-", "--", "?"])
 _OLDEST = 130
-#: What may stand between cells: the Dataverse's own files have tabs, those of a European Excel semicolons.
+#: Possible separators: the Dataverse's own files use tabs, European versions of Excel semicolons.
 _SEPARATORS = (",", "\t", ";")
-#: Names of HAM10000's metadata as Kaggle and as the Harvard Dataverse give them.
+#: File names of HAM10000's metadata on Kaggle and on the Harvard Dataverse.
 _FOUND_NAMES = (facts.METADATA_FILE, "HAM10000_metadata.tab", "HAM10000_metadata")
 
 
 @dataclass(frozen=True, eq=False)
 class Metadata:
-    """The rows of a metadata file; cells are stripped, and words about patients are in lower case."""
+    """The rows of a metadata file; cells are stripped, and clinical words are in lower case."""
 
     path: Path
     lesion_ids: npt.NDArray[np.str_]  # shape (n,), str: ``""`` where unknown
     image_ids: npt.NDArray[np.str_]  # shape (n,), str
-    diagnoses: npt.NDArray[np.str_]  # shape (n,), str: one spelling each, that of HAM10000 where it has one
-    #: shape (n,): Those of `facts.CLINICAL_COLUMNS` that are there, as `PixelTable.clinical` holds them.
+    diagnoses: npt.NDArray[np.str_]  # shape (n,), str: spelled consistently, as in HAM10000 if known there
+    #: shape (n,): The `facts.CLINICAL_COLUMNS` that are present, as in `PixelTable.clinical`.
     clinical: dict[str, npt.NDArray[Any]]
-    #: shape (n,) each: columns of few different words, as `PixelTable.sources` holds them.
+    #: shape (n,) each: Columns with few distinct values, as in `PixelTable.sources`.
     sources: dict[str, npt.NDArray[np.str_]]
     sha256: str  # Of the file's content
 
@@ -63,7 +63,7 @@ def find_metadata(table: Path) -> Path | None:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Read a CSV with the columns `REQUIRED_COLUMNS`, one row per picture; lesion ids may be unknown."""
+    """Read a CSV with the `REQUIRED_COLUMNS` and one row per picture; lesion ids may be unknown."""
     names = (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS, *_SOURCES)
     kind = f"metadata-6{'-built' if _is_built(path) else ''}"
     arrays, sha256 = parse_once(path, kind, names, partial(_parse, path=path), _is_metadata)
@@ -75,9 +75,9 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Return the header of a metadata file and, for each row, its place (for errors) and its cells.
+    """Return the header of a metadata file, and for each row its location (for errors) and its cells.
 
-    Cells are as written, or as they were before a build guarded them.
+    The escaping that `skinmnist.build` applies to cells is undone.
     """
     as_meant = unguarded_cell if _is_built(path) else str
     text = decode(without_mark(unpacked(content, path)), path)
@@ -95,16 +95,16 @@ def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, li
             rows.append((where, _of_truth(meant, truth, where) if truth else meant))
     except csv.Error as error:
         raise InputError(
-            f"{path}, line {reader.line_num} cannot be read as CSV ({error}); expected cells with commas "
-            f"between, so fix the quotes of that line"
+            f"{path}, line {reader.line_num} cannot be read as CSV ({error}); expected cells separated by "
+            f"commas, so fix the quotes in that line"
         ) from None
     if not rows:
-        raise InputError(f"{path} has a header and no rows; expected one row for each picture, so add them")
+        raise InputError(f"{path} has a header but no rows; expected one row per picture, so add them")
     return list(REQUIRED_COLUMNS) if truth else header, rows
 
 
 def _truth_columns(header: list[str]) -> list[str]:
-    """Return the classes of a ground truth as ISIC has it: a picture's name, and a column for each class."""
+    """Return the class columns of an ISIC ground-truth file, which has a name and one column per class."""
     first, *classes = [name.strip() for name in header] or [""]
     spelt = spell_classes(classes)
     known = {*spelt} & {*facts.CLASS_NAMES}
@@ -113,7 +113,7 @@ def _truth_columns(header: list[str]) -> list[str]:
 
 
 def _of_truth(cells: list[str], classes: list[str], where: str) -> list[str]:
-    """Return lesion, picture and diagnosis of a row of a ground truth; its lesion is unknown."""
+    """Convert a ground-truth row to lesion, picture and diagnosis; the lesion is unknown."""
     numbers = [re.sub(r"\.0*$", "", cell.strip()) for cell in cells[1:]]
     if sorted(numbers) != ["0"] * (len(classes) - 1) + ["1"]:
         raise InputError(
@@ -124,7 +124,7 @@ def _of_truth(cells: list[str], classes: list[str], where: str) -> list[str]:
 
 
 def _separator(text: str) -> str:
-    """Return what stands between the cells: a comma, unless another sign yields the required columns."""
+    """Return the separator: a comma, unless another one yields the required columns."""
     header = text.partition("\n")[0].rstrip("\r")
     for separator in _SEPARATORS:
         if {*REQUIRED_COLUMNS} <= {name.strip('" ') for name in header.split(separator)}:
@@ -133,13 +133,13 @@ def _separator(text: str) -> str:
 
 
 def _is_built(path: Path) -> bool:
-    """Return whether metadata was written by `skinmnist.build`, which guards it against spreadsheets."""
+    """Return whether `skinmnist.build` wrote the metadata and escaped formulas for spreadsheets."""
     about = read_about(path.with_name(f"{path.stem.removesuffix('_metadata')}.csv"))
     return about is not None and about.metadata_sha256 is not None
 
 
 def _parse(content: bytes, path: Path) -> Arrays:
-    """Read the columns, empty arrays for clinical ones that are not there; every fault is an `InputError`."""
+    """Parse the columns; missing clinical columns become empty arrays, and faults raise `InputError`."""
     header, rows = read_rows(content, path)
     names = (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS)
     positions = {name: header.index(name) for name in names if name in header}
@@ -147,7 +147,7 @@ def _parse(content: bytes, path: Path) -> Arrays:
     for where, cells in rows:
         for name, position in positions.items():
             columns[name].append(_read_cell(name, cells[position], where))
-    first: dict[str, str] = {}  # Spellings of one diagnosis by several people differ in case.
+    first: dict[str, str] = {}  # Several people may spell a diagnosis with different case.
     columns["dx"] = [first.setdefault(name.casefold(), name) for name in spell_classes(columns["dx"])]
     found = {name: np.array(column) for name, column in columns.items()}
     return found | dict(zip(_SOURCES, _read_sources(header, rows), strict=True))
@@ -156,7 +156,7 @@ def _parse(content: bytes, path: Path) -> Arrays:
 def _read_sources(
     header: list[str], rows: list[tuple[str, list[str]]]
 ) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
-    """Return names (c,) and words (c, n) of the other columns, without those that can name no sources."""
+    """Return names (c,) and values (c, n) of the other columns that could name the source of pictures."""
     names: list[str] = []
     columns: list[list[str]] = []
     for position, name in enumerate(header):
@@ -173,7 +173,7 @@ def _read_sources(
 
 
 def _are_sources(names: npt.NDArray[Any], words: npt.NDArray[Any], n: int) -> bool:
-    """Return whether arrays are as `_read_sources` returns them."""
+    """Return whether arrays could have come from `_read_sources`."""
     if names.dtype.kind != "U" or words.dtype.kind != "U" or names.ndim != 1:
         return False
     if words.shape != (len(names), n) or len(names) > _MOST_SOURCES:
@@ -184,12 +184,12 @@ def _are_sources(names: npt.NDArray[Any], words: npt.NDArray[Any], n: int) -> bo
             len(found := {*column.tolist()} - {""}) <= _MOST_WORDS and all(map(is_name, found))
             for column in words
         )
-    except ValueError:  # A code point that is none.
+    except ValueError:  # An invalid code point.
         return False
 
 
 def _is_metadata(arrays: Arrays) -> bool:
-    """Return whether arrays are columns as `_parse` returns them."""
+    """Return whether arrays could have come from `_parse`."""
     n = len(arrays["dx"])
     if not _are_sources(arrays["source_names"], arrays["sources"], n):
         return False
@@ -209,7 +209,7 @@ def _are_ages(values: npt.NDArray[Any]) -> bool:
 
 
 def are_words(name: str, values: npt.NDArray[Any]) -> bool:
-    """Return whether an array holds cells of a column as they are read."""
+    """Return whether an array holds valid cells of a column."""
     if values.dtype.kind != "U" or not values.dtype.isnative:
         return False
     codes = values.view(np.uint32).reshape(len(values), -1)
@@ -217,7 +217,7 @@ def are_words(name: str, values: npt.NDArray[Any]) -> bool:
     plain = ends | (codes - ord(" ") <= ord("~") - ord(" "))
     if codes.shape[1] <= LONGEST_NAME and plain.all() and (ends[:, :-1] <= ends[:, 1:]).all():
         return True
-    if codes.max() > sys.maxunicode:  # Python cannot even look at such a character.
+    if codes.max() > sys.maxunicode:  # Python fails on such a character.
         return False
     try:
         return all(_read_cell(name, word, "") == word for word in set(values.tolist()))
@@ -226,44 +226,44 @@ def are_words(name: str, values: npt.NDArray[Any]) -> bool:
 
 
 def _check_header(header: list[str], path: Path) -> None:
-    """Check that the required columns stand there once, and the clinical ones at most once."""
+    """Check that each required column occurs once, and each clinical column at most once."""
     required = ", ".join(REQUIRED_COLUMNS)
     if not header:
         raise InputError(f"{path} is empty; expected a header with {required}, and rows, so fill it")
     if "label" in header and len(header) > 100:
         raise InputError(
-            f"{path} is a pixel table, not metadata; name it in place of the table, and behind --metadata a "
-            f"file with {required}"
+            f"{path} is a pixel table, not metadata; name it as the table, and pass a file with {required} "
+            f"to --metadata"
         )
     for name in REQUIRED_COLUMNS:
         if header.count(name) != 1:
             found = f"{header.count(name)} times" if name in header else "nowhere"
             raise InputError(
-                f"{path}, header (line 1): the column {name!r} stands {found} among {len(header)} columns; "
+                f"{path}, header (line 1): the column {name!r} appears {found} among {len(header)} columns; "
                 f"expected {required} once each, so fix the header"
             )
     for name in facts.CLINICAL_COLUMNS:
         if header.count(name) > 1:
             raise InputError(
-                f"{path}, header (line 1): the column {name!r} stands {header.count(name)} times among "
+                f"{path}, header (line 1): the column {name!r} appears {header.count(name)} times among "
                 f"{len(header)} columns; expected it once, so fix the header"
             )
 
 
 def _read_cell(column: str, cell: str, where: str) -> str | float:
-    """Return a name without blanks around it, a clinical cell as `PixelTable.clinical` holds it."""
+    """Return a stripped name, or a clinical value as stored in `PixelTable.clinical`."""
     if len(cell) > LONGEST_NAME or (column in ("image_id", "dx") and not cell.strip()):
         received = f"{len(cell)} characters" if cell.strip() else "an empty cell"
         raise InputError(
             f"{where}, column {column!r}: received {received}; expected a name of at most "
             f"{LONGEST_NAME} characters, so fix the cell"
         )
-    # Ids that only look alike would split a lesion; words may be joined, and stand on two lines.
+    # Ids that only look equal would split a lesion; other values may contain joiners and line breaks.
     plain = cell.isascii() and cell.isprintable()
     seen = cell if plain or column in REQUIRED_COLUMNS else " ".join(re.sub(f"[{JOINERS}]", "", cell).split())
     if not plain and printable(seen, None) != seen:
         raise InputError(
-            f"{where}, column {column!r}: received {shown(cell)}, with characters that cannot be seen; "
+            f"{where}, column {column!r}: received {shown(cell)}, with invisible characters; "
             "expected plain text, so fix the cell"
         )
     word = cell.strip()
@@ -277,13 +277,13 @@ def _read_cell(column: str, cell: str, where: str) -> str | float:
 
 def _age(cell: str, where: str) -> float:
     try:
-        # A decimal comma can only stand where something else is between the cells, or in quotes.
+        # A decimal comma is possible only with another separator or in quotes.
         age = float(cell.replace(",", "."))
     except ValueError:
         age = math.nan
     if not 0 <= age <= _OLDEST:
         raise InputError(
-            f"{where}, column 'age': received {shown(cell)}; expected years from 0 to {_OLDEST}, or nothing "
-            "where the age is unknown, so fix the cell"
+            f"{where}, column 'age': received {shown(cell)}; expected years from 0 to {_OLDEST}, or an empty "
+            "cell if the age is unknown, so fix the cell"
         )
     return age

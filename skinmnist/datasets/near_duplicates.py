@@ -1,9 +1,9 @@
-"""What pixels say of lesions: pictures that look nearly the same, and whether lesion ids fit the pictures.
+"""Compare pictures by their pixels: find near-duplicates, and check lesion ids against the pictures.
 
-Two searches find pairs. The first compares pictures as they are and turned or mirrored, by the correlation of
-their pixels around their mean colour: on HAM10000, 101 of 101 pairs above its threshold at 28x28, and 112 of
-114 at 8x8, are known to show one lesion. The second (`skinmnist.datasets.second_views`) finds pictures of one
-lesion that were taken again, shifted or under other light. A search that finds nothing proves nothing.
+Two searches find pairs. The first correlates the pixels of pictures around their mean colour, including
+rotated and mirrored views: on HAM10000, 101 of 101 pairs above its threshold at 28x28, and 112 of 114 at 8x8,
+are known to show the same lesion. The second (`skinmnist.datasets.second_views`) finds later pictures of a
+lesion that are shifted or under different light. Finding no pairs does not prove that there are none.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ import numpy.typing as npt
 from skinmnist.datasets.second_views import find_second_views, pooling
 from skinmnist.datasets.table import PixelTable
 
-#: Correlation from which two pictures count as looking nearly the same.
+#: Minimum correlation at which two pictures count as near-duplicates.
 ALIKE = 0.99
-#: Nothing is lost by looking at small versions first, with a lower bar: what is alike there is compared anew.
+#: Small versions are compared first with a lower threshold; pairs above it are compared again in detail.
 _SMALL, _SMALL_BAR = 4, 0.98
-#: Finer than this, dermatoscopic pictures of one lesion differ by noise and hairs.
+#: At finer sizes, dermatoscopic pictures of the same lesion differ by noise and hairs.
 _FINE = 14
 #: Pictures that vary less around their mean colour, in grey levels, correlate by chance.
 _LEAST_CONTRAST = 2.0
-#: Larger tables are not searched: the cost grows with the square of the rows.
+#: Larger tables are not searched, because the cost grows with the square of the number of rows.
 MOST_ROWS = 40_000
 _BLOCK = 1000
-#: Pairs of one lesion, and pictures of each class beside them, that are enough to see whether ids fit.
+#: Pairs of one lesion, and other pictures of each class, that suffice to check the ids.
 _MOST_PAIRS, _MOST_OTHERS = 1000, 500
 
 
 def find_near_duplicates(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Find pairs among `rows` of a table that look like copies or second views of one lesion.
+    """Find pairs among `rows` of a table that look like copies or second views of the same lesion.
 
-    Returns row numbers of shape (m, 2), int64, the smaller first, in ascending order.
+    Returns row numbers of shape (m, 2), int64, in ascending order with the smaller number first.
     """
     found = np.concatenate([correlated_pairs(table, rows), find_second_views(table, rows)])
     return np.unique(found, axis=0)
 
 
 def correlated_pairs(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Find pairs of a correlation of `ALIKE` or more, turned or mirrored or as they are, as above."""
+    """Find pairs with a correlation of at least `ALIKE` in some rotated or mirrored view."""
     small, fine = (_standardised(table, rows, side) for side in (_SMALL, _FINE))
     pairs = [np.zeros((0, 2), dtype=np.int64)]
     for start in range(0, len(rows), _BLOCK):
@@ -61,10 +61,10 @@ def correlated_pairs(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.ND
 
 
 def first_copies(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Return, for each of `rows`, the position among them of the first picture with the very same pixels.
+    """Return, for each of `rows`, the position among them of the first picture with identical pixels.
 
-    At any size of the table, by hashes. Pictures of one colour throughout are copies of nothing: they show
-    nothing by which a model could know them.
+    Uses hashes, so tables of any size are searched. Pictures of a single uniform colour are never copies,
+    because they show nothing that a model could recognise.
     """
     found = np.arange(len(rows))
     first: dict[bytes, int] = {}
@@ -78,14 +78,14 @@ def first_copies(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArra
 
 
 def lesion_likeness(table: PixelTable) -> tuple[int, float] | None:
-    """Measure whether pictures of one lesion are more alike than those of different lesions of its class.
+    """Measure whether pictures of one lesion are more similar than those of other lesions of its class.
 
-    The distance of two pictures is that of the mean and the spread of their colours: on HAM10000 this tells
-    lesions apart better than pixels at their places, for a second picture is turned, shifted or taken closer.
+    The distance of two pictures compares the mean and spread of their colours. On HAM10000 this separates
+    lesions better than comparing pixels, because a second picture is rotated, shifted or closer.
 
-    Returns the number of pairs of one lesion that were looked at, and the mean share of the other lesions'
-    pictures that are less alike: 0.5 where the ids say nothing about the pictures. None where no lesion has
-    two pictures, or none has others of its class beside it.
+    Returns the number of pairs compared, and the mean share of pictures of other lesions that are less
+    similar: 0.5 if the ids are unrelated to the pictures. Returns None if no lesion has both two pictures
+    and other lesions in its class.
     """
     if table.lesion_ids is None:
         return None
@@ -111,7 +111,7 @@ def lesion_likeness(table: PixelTable) -> tuple[int, float] | None:
 
 
 def _colours(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Return the mean and the standard deviation of each channel of pictures, shape (n, 2 * channels)."""
+    """Return the mean and the standard deviation of each channel, shape (n, 2 * channels)."""
     parts = []
     for start in range(0, len(rows), _BLOCK):
         block = np.asarray(table.pixels[rows[start : start + _BLOCK]], dtype=np.float64)
@@ -121,12 +121,12 @@ def _colours(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np
 
 
 def _correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the largest correlation of pictures, pair by pair, over the ways to turn one of them."""
+    """Return the largest correlation of each pair of pictures over the views of one of them."""
     return np.max([np.einsum("nhwc,nhwc->n", view, second) for view in _views(first)], axis=0)
 
 
 def _views(pictures: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-    """Return pictures as they are, turned and mirrored: eight ways, four where they are not square."""
+    """Return the rotated and mirrored views of pictures: eight, or four if they are not square."""
     square = pictures.shape[1] == pictures.shape[2]
     turns = (0, 1, 2, 3) if square else (0, 2)
     mirrored = pictures[:, :, ::-1]
@@ -134,9 +134,9 @@ def _views(pictures: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
 
 
 def _standardised(table: PixelTable, rows: npt.NDArray[np.integer], side: int) -> npt.NDArray[np.float32]:
-    """Shrink pictures to at most `side` x `side`, take their mean colour away, and scale to length 1.
+    """Shrink pictures to at most `side` x `side`, subtract their mean colour, and scale to unit length.
 
-    A picture without contrast becomes all zeros, which are like nothing.
+    A picture without contrast becomes all zeros, which correlate with nothing.
     """
     height, width, _ = table.shape
     down, across = pooling(height, side), pooling(width, side)

@@ -1,15 +1,15 @@
-"""Second pictures of one lesion, found by their looks, whatever ids the table gives them.
+"""Find several pictures of one lesion by their content, independently of the lesion ids of the table.
 
-Candidates are each picture's nearest neighbours by three descriptors that bear what a second picture changes:
-rings around the lesion's own centre bear shifts, the size of Fourier coefficients too, whitened pixels bear
-light. Candidates are then laid over each other at every small shift, with their contrast made equal
-everywhere, so that spots of the skin count as much as the lesion. What counts is not how well two pictures
-fit, for small round nevi all fit each other, but how far their fit stands out among those of both pictures
-with their other candidates (as scores of speakers are normalised: Auckenthaler et al., Digital Signal
+Candidates are the nearest neighbours of each picture by three descriptors that tolerate typical changes:
+rings around the lesion's centre and magnitudes of Fourier coefficients tolerate shifts, and whitened pixels
+tolerate lighting. Candidates are then overlaid at every small shift after their local contrast is equalised,
+so that skin marks count as much as the lesion. Because small round nevi all fit each other, a pair is not
+judged by its correlation itself but by how far this exceeds the correlations of both pictures with their
+other candidates, like score normalisation in speaker verification (Auckenthaler et al., Digital Signal
 Processing 10, 2000).
 
-The threshold was chosen without the pairs that are known to show one lesion under two lesion ids: it is the
-lowest at which, on HAM10000 at 28x28, no pair of different diagnoses is found, for these are surely false
+The threshold was chosen without the pairs known to show one lesion under two ids. It is the lowest value at
+which, on HAM10000 at 28x28, no pair with different diagnoses is found, as such pairs are certainly wrong
 (`experiments/benchmarks/second_views.py`).
 """
 
@@ -22,30 +22,30 @@ from skinmnist.datasets.table import PixelTable
 
 Floats = npt.NDArray[np.float32]
 
-#: Standard deviations by which a pair must stand out among the other candidates of its two pictures.
+#: Standard deviations by which a pair must exceed the other candidates of its two pictures.
 STANDS_OUT = 4.2
-#: The least correlation of two pictures laid over each other: less can stand out, but is no likeness.
+#: Minimum correlation of two overlaid pictures; weaker matches can be exceptional without being similar.
 LEAST_FIT = 0.4
-#: Fewer pictures have nothing to stand out from; of more, the search takes too long.
+#: With fewer pictures there are too few other candidates; with more, the search takes too long.
 FEWEST_ROWS, MOST_ROWS = 1000, 20_000
-#: Sides at which pictures are laid over each other, at least and at most, and at which they are described.
+#: Minimum and maximum side at which pictures are overlaid, and the side at which they are described.
 _LEAST_SIDE, _SIDE, _COARSE = 8, 28, 14
-#: Candidates of each picture by each descriptor.
+#: Number of candidates per picture and descriptor.
 _NEIGHBOURS = 5
-#: Widths of Gaussians in pixels: details between the first two count, in contrast equal over the third.
+#: Gaussian widths in pixels: details are between the first two, and the third equalises local contrast.
 _FINEST, _COARSEST, _AROUND = 0.4, 1.5, 2.0
-#: Largest shift, as a share of the side, and the least spread of a picture's fits (Fisher's z).
+#: Maximum shift as a share of the side, and the minimum spread of a picture's correlations (Fisher's z).
 _SHIFT, _LEAST_SPREAD = 6 / 28, 0.05
 _BLOCK = 256
 
 
 def find_second_views(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Find pairs among `rows` that look like two pictures of one lesion.
+    """Find pairs among `rows` that look like two pictures of the same lesion.
 
-    Returns row numbers of shape (m, 2), int64, the smaller first, in ascending order; none for tables of
-    other sizes than `FEWEST_ROWS` to `MOST_ROWS`, and for pictures too small to show details.
+    Returns row numbers of shape (m, 2), int64, in ascending order with the smaller number first. Returns no
+    pairs for fewer than `FEWEST_ROWS` or more than `MOST_ROWS` rows, or for pictures too small for details.
     """
-    rows = np.sort(rows)  # The second picture is laid over the first.
+    rows = np.sort(rows)  # The order matters: the second picture is shifted over the first.
     pairs, scores = score_pairs(table, rows)
     return rows[pairs[scores >= STANDS_OUT]].astype(np.int64)
 
@@ -53,7 +53,7 @@ def find_second_views(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.N
 def score_pairs(
     table: PixelTable, rows: npt.NDArray[np.integer]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return candidates, positions in `rows` of shape (m, 2), and by how much each pair stands out, (m,)."""
+    """Return candidate positions in `rows`, shape (m, 2), and the score of each pair, shape (m,)."""
     if not FEWEST_ROWS <= len(rows) <= MOST_ROWS or min(table.shape[:2]) < _LEAST_SIDE:
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
     pictures = _shrunk(table, rows, _SIDE)
@@ -65,7 +65,7 @@ def score_pairs(
 
 
 def _shrunk(table: PixelTable, rows: npt.NDArray[np.integer], side: int) -> Floats:
-    """Return pictures of at most `side` x `side`, shape (n, height, width, channels)."""
+    """Return pictures shrunk to at most `side` x `side`, shape (n, height, width, channels)."""
     height, width, _ = table.shape
     down, across = pooling(height, side), pooling(width, side)
     parts = []
@@ -76,14 +76,14 @@ def _shrunk(table: PixelTable, rows: npt.NDArray[np.integer], side: int) -> Floa
 
 
 def _filter(pictures: Floats, down: Floats, across: Floats) -> Floats:
-    """Apply a matrix to the columns and one to the rows of pictures."""
+    """Multiply the columns and rows of pictures by one matrix each."""
     n, height, width, channels = pictures.shape
     first = np.matmul(down, pictures.reshape(n, height, width * channels)).reshape(n, -1, width, channels)
     return np.asarray(np.matmul(across, first))
 
 
 def _details(pictures: Floats) -> Floats:
-    """Return what stands out of its surroundings, on a scale of light, in contrast equal everywhere."""
+    """Return local details of the log intensity, with equalised contrast."""
     light = np.log(pictures + np.float32(20))
     details = _blurred(light, _FINEST) - _blurred(light, _COARSEST)
     energy = _blurred(np.square(details).mean(axis=3, keepdims=True), _AROUND)
@@ -95,7 +95,7 @@ def _blurred(pictures: Floats, width: float) -> Floats:
 
 
 def _gaussian(size: int, width: float) -> Floats:
-    """Return the matrix that blurs a line of pixels; the last pixel goes on beyond the edge."""
+    """Return the matrix that blurs a line of pixels, repeating the last pixel beyond the edge."""
     reach = int(4 * width + 0.5)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
     matrix = np.zeros((size, size))
@@ -105,13 +105,13 @@ def _gaussian(size: int, width: float) -> Floats:
 
 
 def _distances(height: int, width: int) -> npt.NDArray[np.float64]:
-    """Return how far each pixel is from the middle, where a picture is 28 wide and high."""
+    """Return the distance of each pixel from the centre, scaled to a picture of 28 x 28."""
     y, x = np.mgrid[:height, :width]
     return 28 * np.hypot((y - (height - 1) / 2) / height, (x - (width - 1) / 2) / width)
 
 
 def _describe(pictures: Floats) -> tuple[Floats, Floats]:
-    """Return rings around the lesion's centre, and pixels, both whitened."""
+    """Return two whitened descriptors: rings around the lesion's centre, and pixels."""
     mean, spread = pictures.mean(axis=(1, 2), keepdims=True), pictures.std(axis=(1, 2), keepdims=True)
     down, across = (pooling(size, _COARSE) for size in pictures.shape[1:3])
     coarse = _filter((pictures - mean) / (spread + np.float32(4)), down, across)
@@ -119,7 +119,7 @@ def _describe(pictures: Floats) -> tuple[Floats, Floats]:
 
 
 def _rings(pictures: Floats) -> Floats:
-    """Sample pictures on seven rings of sixteen points around the centre of what is darker than the skin."""
+    """Sample pictures on seven rings of sixteen points around the centre of the dark region."""
     n, height, width, _ = pictures.shape
     light = pictures.mean(axis=3)
     place = int(0.75 * height * width)
@@ -138,7 +138,7 @@ def _rings(pictures: Floats) -> Floats:
 
 
 def _interpolated(pictures: Floats, y: npt.NDArray[np.floating], x: npt.NDArray[np.floating]) -> Floats:
-    """Return pictures at points between their pixels, shape (n, *points, channels)."""
+    """Interpolate pictures between their pixels, shape (n, *points, channels)."""
     top, left = y.astype(np.intp), x.astype(np.intp)
     down, right = ((value - np.floor(value))[..., None].astype(np.float32) for value in (y, x))
     each = np.arange(len(pictures)).reshape(-1, *[1] * (y.ndim - 1))
@@ -148,7 +148,7 @@ def _interpolated(pictures: Floats, y: npt.NDArray[np.floating], x: npt.NDArray[
 
 
 def _spectrum(details: Floats) -> Floats:
-    """Return the size of the Fourier coefficients of the middle of each picture, whitened."""
+    """Return the whitened Fourier magnitudes of the central part of each picture."""
     from scipy import fft
 
     window = np.clip((13.5 - _distances(*details.shape[1:3])) / 4, 0, 1).astype(np.float32)
@@ -167,7 +167,7 @@ def _whitened(values: Floats, most: int, power: float) -> Floats:
 
 
 def _candidates(descriptors: list[Floats], n: int) -> npt.NDArray[np.int64]:
-    """Return each picture's nearest neighbours by each descriptor, every pair once, the smaller first."""
+    """Return each picture's nearest neighbours by each descriptor as unique pairs, smaller index first."""
     near = np.concatenate([_nearest(values) for values in descriptors], axis=1)
     pairs = np.stack([np.repeat(np.arange(n), near.shape[1]), near.ravel()], axis=1)
     pairs.sort(axis=1)
@@ -183,14 +183,14 @@ def _nearest(values: Floats) -> npt.NDArray[np.int64]:
         distances = lengths - 2 * (block @ values.T)
         each = np.arange(len(block))
         distances[each, start + each] = np.inf
-        for place in range(_NEIGHBOURS):  # A few passes for the least cost less than to partition.
+        for place in range(_NEIGHBOURS):  # A few passes for the minimum are faster than a partition.
             found[start + each, place] = least = distances.argmin(axis=1)
             distances[each, least] = np.inf
     return found
 
 
 def _fits(details: Floats, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Return the largest correlation of the middle of the second picture with the first, over all shifts."""
+    """Return the maximum correlation, over all shifts, of the second picture's centre with the first."""
     from scipy import fft
 
     height, width = details.shape[1:]
@@ -218,9 +218,9 @@ def _fits(details: Floats, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float
 def _standing_out(
     pairs: npt.NDArray[np.int64], fits: npt.NDArray[np.float32], n: int
 ) -> npt.NDArray[np.float64]:
-    """Return how far the fit of a pair is above those of its pictures' other candidates.
+    """Return how far each pair's correlation exceeds those of its pictures' other candidates.
 
-    In standard deviations, of Fisher's z, averaged over both pictures.
+    The unit is the standard deviation of Fisher's z, averaged over both pictures.
     """
     z = np.arctanh(np.clip(fits.astype(np.float64), -0.99, 0.995))
     both, twice = pairs.T.ravel(), np.tile(z, 2)
@@ -236,7 +236,7 @@ def _standing_out(
 
 
 def pooling(size: int, side: int) -> npt.NDArray[np.float32]:
-    """Return the weights that average `size` pixels into at most `side` equal parts, shape (parts, size)."""
+    """Return weights that average `size` pixels into at most `side` equal parts, shape (parts, size)."""
     edges = np.linspace(0, size, min(side, size) + 1)[:, None]
     pixels = np.arange(size)
     overlap = np.clip(np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels), 0, None)

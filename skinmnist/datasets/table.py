@@ -1,4 +1,4 @@
-"""The pixel table: pictures as flat rows, what is known about each row, and samples of rows."""
+"""The pixel table: pictures as flat rows with their annotations, and samples of rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import numpy.typing as npt
 from skinmnist.errors import InputError
 from skinmnist.text import LONGEST_NAME, is_name, printable, shown
 
-#: Pictures of each class in a notebook.
+#: Number of pictures per class shown in a notebook.
 _SHOWN_PICTURES = 8
-#: About their height, in pixels.
+#: Approximate height of these pictures in pixels.
 _THUMBNAIL = 56
-#: Space between the pictures of a strip, in pixels.
+#: Gap between the pictures of a strip, in pixels.
 _GAP = 4
 
 
@@ -34,32 +34,32 @@ class PixelTable:
     pixels : ndarray of shape (n, height * width * channels), uint8
         Row-major height, width, channel. May be memory-mapped and read-only.
     labels : ndarray of shape (n,), int64
-        Codes 0..k-1, positions in `class_names`.
+        Class codes 0..k-1, which index `class_names`.
     class_names : tuple of str
-        Names in code order.
+        Class names in code order.
     shape : tuple of int
         ``(height, width, channels)`` of one picture.
     lesion_ids, image_ids : ndarray of shape (n,), str, or None
-        Which lesion a picture shows, and the picture's own name; None where unknown.
+        Lesion id and name of each picture; None if unknown.
     clinical : mapping of str to ndarray of shape (n,), or None
-        The patients, by column of the metadata: numbers as float64, NaN where unknown (``age``,
-        in years); words as str, ``""`` where unknown. None where there is no such column.
+        Patient data by metadata column: numbers as float64, NaN if unknown (``age``, in years);
+        words as str, ``""`` if unknown. None if there are no such columns.
     sources : mapping of str to ndarray of shape (n,), str
-        Where the pictures come from, by column of the metadata, such as ``dataset`` or ``camera``, ``""``
-        where unknown: groups to leave out of training in turn, which no model sees.
+        Source of each picture by metadata column, such as ``dataset`` or ``camera``, ``""`` if unknown.
+        Cross-validation can leave out one source at a time; no model sees them.
     parts : ndarray of shape (n,), str, or None
-        The split that a table brings along: ``"train"``, ``"val"`` or ``"test"``; None where it has none.
+        The predefined split, ``"train"``, ``"val"`` or ``"test"`` for each row; None if there is none.
     name : str
         Short name for folders and titles, such as ``"hmnist_28_28_RGB"``.
     origin : str
-        One phrase: where the rows come from.
+        Phrase that describes where the rows come from.
     inputs : tuple of (str, str)
-        Name and SHA-256 of every file that was read.
+        Name and SHA-256 of every input file.
     synthetic : bool
         Whether `make_lesions` rendered the pictures.
     notes : tuple of str
-        What a reader of scores must know of how the table was read: where class names come from, which
-        lesions are unknown.
+        What to know about how the table was read, such as the source of the class names or which lesions
+        are unknown.
 
     Examples
     --------
@@ -119,7 +119,7 @@ class PixelTable:
             if not is_name(name):
                 raise InputError(
                     f"table {self.name!r} received the class name {shown(name)}; expected 1 to "
-                    f"{LONGEST_NAME} characters that can be seen, so rename the class"
+                    f"{LONGEST_NAME} printable characters, so rename the class"
                 )
         present = np.unique(self.labels)
         if not np.array_equal(present, np.arange(len(self.class_names))):
@@ -139,24 +139,26 @@ class PixelTable:
         class_names: Iterable[Any] | None = None,
         name: str = "table",
     ) -> PixelTable:
-        """Make a table of your own pictures and labels.
+        """Make a table from your own pictures and labels.
 
         Parameters
         ----------
         X : array, list or data frame
-            Pictures ``(n, height, width)``, ``(n, height, width, channels)`` or flat rows ``(n, columns)``; a
-            list of pictures of one size, as arrays or of Pillow. Grey (1 channel) or RGB (3). Whole numbers
-            and floats above 1 are levels of 0 to 255; floats of 0 to 1 are multiplied by 255. `notes` say how
-            floats were understood.
+            Pictures of shape ``(n, height, width)`` or ``(n, height, width, channels)``, flat rows of shape
+            ``(n, columns)``, or a list of equally sized arrays or Pillow pictures; grey (1 channel) or RGB
+            (3). Whole numbers, and floats if any exceeds 1, are levels of 0 to 255; floats of 0 to 1 are
+            multiplied by 255. `notes` state how floats were interpreted.
         y : array-like of shape (n,), or str
-            Texts, whole numbers or a categorical; the name of a column where `X` is a data frame.
+            Strings, whole numbers or a categorical, or the name of a column if `X` is a data frame.
         groups : array-like of shape (n,), or str, optional
-            The lesion, or patient, of each picture: one group never stands on both sides of a split.
+            The lesion or patient of each picture. Pictures of one group are never split apart.
         shape : tuple of int, optional
-            ``(height, width, channels)`` of flat rows; without it, square pictures are assumed and noted.
+            ``(height, width, channels)`` of flat rows. By default, pictures are assumed to be square, with a
+            note.
         class_names : sequence of str, optional
-            The order of the classes, or the names of whole numbers 0 to k - 1. By default in sorted order.
+            The order of the classes, or names for the whole numbers 0 to k - 1. Sorted by default.
         name : str
+            Short name of the table.
 
         Returns
         -------
@@ -165,7 +167,7 @@ class PixelTable:
         Raises
         ------
         InputError
-            Where lengths, values or shapes do not fit, in one sentence.
+            If lengths, values or shapes do not fit together.
 
         Examples
         --------
@@ -175,7 +177,7 @@ class PixelTable:
         >>> table
         <PixelTable table: 4 pictures of 8 x 8 x 3, 3 lesions, 2 classes>
         >>> table.notes
-        ('floats were taken as pixels of 0-1, and multiplied by 255',)
+        ('floats were interpreted as pixels of 0-1, and multiplied by 255',)
         """
         from skinmnist.datasets.from_arrays import table_from_arrays
 
@@ -193,8 +195,8 @@ class PixelTable:
         )
 
     def _repr_html_(self) -> str:
-        """Show the table in a notebook: what `repr` says, and a few pictures of each class."""
-        # Large pictures are thinned out: a notebook stores what it shows.
+        """Render the table in a notebook: its repr and a few pictures of each class."""
+        # Large pictures are downsampled, because notebooks store what they show.
         thin = max(1, self.shape[0] // _THUMBNAIL)
         rows = []
         for code, (name, count) in enumerate(zip(self.class_names, self.class_counts, strict=True)):
@@ -213,17 +215,17 @@ class PixelTable:
 
     @property
     def n_lesions(self) -> int | None:
-        """Number of distinct lesions, or None where they are unknown."""
+        """Number of distinct lesions, or None if unknown."""
         return None if self.lesion_ids is None else len(np.unique(self.lesion_ids))
 
     @property
     def class_counts(self) -> npt.NDArray[np.int64]:
-        """Rows of each class, in code order, shape (k,)."""
+        """Number of rows of each class in code order, shape (k,)."""
         return np.bincount(self.labels, minlength=len(self.class_names)).astype(np.int64)
 
     @property
     def lesion_counts(self) -> npt.NDArray[np.int64] | None:
-        """Distinct lesions of each class, in code order, or None where lesions are unknown."""
+        """Number of distinct lesions of each class in code order, or None if lesions are unknown."""
         if self.lesion_ids is None:
             return None
         codes = range(len(self.class_names))
@@ -231,10 +233,10 @@ class PixelTable:
         return np.asarray(counts, dtype=np.int64)
 
     def digest(self) -> str:
-        """SHA-256 over everything that a picture's score depends on: pixels, labels, shape, classes, lesions.
+        """SHA-256 of everything that scores depend on: pixels, labels, shape, classes and lesions.
 
-        Clinical columns do not count: no model of pictures sees them, so a change of the metadata does not
-        make finished cells stale. Models that use them add them to their own identity.
+        Clinical columns are excluded, because image models do not see them; changing
+        them therefore leaves finished cells valid. Models that use them include them in their own identity.
 
         Examples
         --------
@@ -251,12 +253,12 @@ class PixelTable:
         return state.hexdigest()
 
     def take(self, rows: npt.NDArray[np.integer], name: str | None = None) -> PixelTable:
-        """Return a table of the given rows, in the order given.
+        """Return a table of the given rows, in the given order.
 
         Raises
         ------
         InputError
-            Where a class would lose its last row.
+            If a class would lose its last row.
 
         Examples
         --------
@@ -301,10 +303,10 @@ def to_rows(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 
 def picture_strip(pictures: npt.NDArray[np.generic], size: int = _THUMBNAIL) -> npt.NDArray[np.uint8]:
-    """Set pictures (m, height, width, channels) side by side, enlarged by whole pixels to about `size`.
+    """Arrange pictures (m, height, width, channels) side by side, each scaled up to about `size` pixels.
 
-    One channel is grey; of any other number the first three are red, green and blue. Returns shape
-    (height, width, 4): the gaps are transparent.
+    A single channel is shown as grey; otherwise the first three are red, green and blue. Returns RGBA pixels
+    of shape (height, width, 4) with transparent gaps.
     """
     m, height, width, channels = pictures.shape
     pictures = pictures[..., :3] if channels >= 3 else np.repeat(pictures[..., :1], 3, axis=-1)
@@ -319,11 +321,11 @@ def picture_strip(pictures: npt.NDArray[np.generic], size: int = _THUMBNAIL) -> 
 
 
 def png_uri(pixels: npt.NDArray[np.uint8]) -> str:
-    """Return pixels (height, width, 3 or 4) as the data URI of a PNG."""
+    """Encode pixels of shape (height, width, 3 or 4) as a PNG data URI."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    # Enlarged pixels are runs of equal bytes; to search for more takes 30 times as long and finds less.
+    # Enlarged pixels are runs of equal bytes; searching for other matches is 30 times slower and finds less.
     Image.fromarray(pixels).save(buffer, format="PNG", compress_type=zlib.Z_RLE)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
@@ -331,22 +333,22 @@ def png_uri(pixels: npt.NDArray[np.uint8]) -> str:
 def sample_rows(
     table: PixelTable, n_rows: int, random_state: int = 0, min_lesions: int = 1
 ) -> npt.NDArray[np.int64]:
-    """Sample about `n_rows` rows of a table by whole lesions, each class in its proportion.
+    """Sample about `n_rows` rows by whole lesions, keeping the class proportions.
 
     Parameters
     ----------
     table : PixelTable
-        Where lesions are unknown, every row counts as its own.
+        The table to sample from. If lesions are unknown, every row counts as a separate lesion.
     n_rows : int
-        Fewer come back where no lesion is small enough to fill a class's share exactly.
+        Target size. The sample is smaller if no lesion is small enough to fill a class's share exactly.
     random_state : int
     min_lesions : int
-        Lesions of every class in the sample at least, as far as the class has so many.
+        Minimum number of lesions of every class, as far as available.
 
     Returns
     -------
     ndarray of shape (m,), int64
-        Ascending row numbers; all of them where the table has no more than `n_rows`.
+        Row numbers in ascending order; all rows if the table has at most `n_rows`.
 
     Raises
     ------
@@ -384,7 +386,7 @@ def sample_rows(
 
 
 def _quotas(counts: npt.NDArray[np.int64], n_rows: int) -> npt.NDArray[np.int64]:
-    """Share rows out in proportion to the classes, by largest remainder, at least one to each."""
+    """Allocate rows to classes in proportion, by largest remainder, with at least one per class."""
     exact = counts * n_rows / counts.sum()
     quotas = np.maximum(np.floor(exact).astype(np.int64), 1)
     missing = max(n_rows - int(quotas.sum()), 0)

@@ -53,7 +53,7 @@ def test_objects_are_not_encoded():
     [
         (b"", "BadZipFile"),
         (encode_arrays(ARRAYS)[:-30], "BadZipFile"),
-        (zipped(a=encode_array(ARRAYS["a"]) + b"x"), "'a' is longer than its array"),
+        (zipped(a=encode_array(ARRAYS["a"]) + b"x"), "'a' holds data after its array"),
         (zipped(a=encode_array(ARRAYS["a"])[:-1]), "'a' is not an array"),
         (zipped(a=b"PK\3\4"), "'a' is not an array"),
         (zipped(**{f"m{n}": b"" for n in range(MOST_MEMBERS + 1)}), "more than 256 members"),

@@ -27,18 +27,18 @@ HEADER_FAULTS = {
     "no label": (
         lambda lines: [b"one,two,three,four,five", *lines[1:]],
         HEADER + "none of the 5 columns is 'label' (the first is 'one'); expected pixel columns and 'label', "
-        "with commas between and no quotes, so fix the header",
+        "separated by commas and without quotes, so fix the header",
     ),
     "blanks": (
         lambda lines: [text.replace(b",", b" ") for text in lines],
         HEADER
         + "none of the 1 columns is 'label' (the first is 'pixel0000 pixel0001 pixel0002 pixel00...'); "
-        "expected pixel columns and 'label', with commas between and no quotes, so fix the header",
+        "expected pixel columns and 'label', separated by commas and without quotes, so fix the header",
     ),
     "two labels": (
         named(0, b"label"),
         HEADER
-        + "the column 'label' stands 2 times, as columns 1, 5; expected every column once, so drop or rename "
+        + "the column 'label' appears 2 times, as columns 1, 5; expected every column once, so drop or rename "
         "the copies",
     ),
     "label in the middle": (
@@ -49,7 +49,7 @@ HEADER_FAULTS = {
         lambda lines: [b"label", b"0", b"1"],
         HEADER
         + "0 pixel columns make no square picture; expected side x side x 3 (RGB) or side x side (grey), "
-        "such as 2352 or 784 for 28 x 28, so add the columns that are missing" + GIVE_SIZE,
+        "such as 2352 or 784 for 28 x 28, so add the missing columns" + GIVE_SIZE,
     ),
     "missing pixel": (
         lambda lines: [text.split(b",", 1)[1] for text in lines],
@@ -60,7 +60,7 @@ HEADER_FAULTS = {
     "missing pixel in the middle": (
         named(2, b"pixel0003"),
         HEADER
-        + "the column 'pixel0003' stands 2 times, as columns 3, 4; expected every column once, so drop or "
+        + "the column 'pixel0003' appears 2 times, as columns 3, 4; expected every column once, so drop or "
         "rename the copies",
     ),
     "gap in the numbers": (
@@ -97,7 +97,7 @@ HEADER_FAULTS = {
         lambda lines: [b"pixel0,pixel1,label", b"1,2,0"],
         HEADER
         + "2 pixel columns make no square picture; expected side x side x 3 (RGB) or side x side (grey), "
-        "such as 2352 or 784 for 28 x 28, so add the columns that are missing" + GIVE_SIZE,
+        "such as 2352 or 784 for 28 x 28, so add the missing columns" + GIVE_SIZE,
     ),
     "header in another encoding": (
         named(1, b"pixel\xff"),
@@ -134,14 +134,14 @@ def line(row, change):
 def bad_pixel(shown):
     return (
         f"{{path}}, row 4 (line 6), column 'pixel0002': received {shown}; expected a whole number from 0 to "
-        "255, in digits without sign, point, space or quotes, so fix the cell"
+        "255, as digits without a sign, point, space or quotes, so fix the cell"
     )
 
 
 def bad_label(shown):
     return (
-        f"{{path}}, row 4 (line 6), column 'label': received {shown}; expected a class code from 0 up, in "
-        "digits without sign, point, space or quotes, so fix the cell"
+        f"{{path}}, row 4 (line 6), column 'label': received {shown}; expected a class code of 0 or more, as "
+        "digits without a sign, point, space or quotes, so fix the cell"
     )
 
 
@@ -153,7 +153,7 @@ FAULTS = {
     ),
     "header only": (
         lambda lines: lines[:1],
-        "{path} has a header and no rows; expected one row for each picture, so add them",
+        "{path} has a header but no rows; expected one row per picture, so add them",
     ),
     "short row": (
         line(4, lambda text: text.rsplit(b",", 2)[0]),
@@ -162,8 +162,8 @@ FAULTS = {
     ),
     "long row": (
         line(4, lambda text: text + b",1"),
-        "{path}, row 4 (line 6) goes on after column 'label', with 6 cells; expected 5 as in the header, so "
-        "drop the rest",
+        "{path}, row 4 (line 6) continues after column 'label', with 6 cells; expected 5 as in the header, so "
+        "drop the extra cells",
     ),
     "torn last row": (
         line(8, lambda text: text[: text.index(b",") + 1]),
@@ -208,17 +208,17 @@ FAULTS = {
     "label negative": (cell(4, 4, b"-1"), bad_label("'-1'")),
     "unknown class": (
         cell(4, 4, b"9"),
-        "{path}, row 4 (line 6), column 'label': received the code 9 where no row has the code 7; expected "
+        "{path}, row 4 (line 6), column 'label': received the code 9, but no row has the code 7; expected "
         "the codes 0 to k-1 of k classes, so number the classes without a gap",
     ),
     "unknown class of many digits": (
         cell(4, 4, b"1000"),
-        "{path}, row 4 (line 6), column 'label': received the code 1000 where no row has the code 7; "
+        "{path}, row 4 (line 6), column 'label': received the code 1000, but no row has the code 7; "
         "expected the codes 0 to k-1 of k classes, so number the classes without a gap",
     ),
     "a class without rows": (
         cell(0, 4, b"1"),
-        "{path}, row 0 (line 2), column 'label': received the code 1 where no row has the code 0; expected "
+        "{path}, row 0 (line 2), column 'label': received the code 1, but no row has the code 0; expected "
         "the codes 0 to k-1 of k classes, so number the classes without a gap",
     ),
 }
@@ -472,7 +472,7 @@ def test_pictures_may_be_named_beside_their_label(place, label_first, large, wri
     [
         ("1,2,3,4,0,", "column 'image_id': received ''"),
         ("1,2,3,4,0", "ends before column 'image_id', with 5 cells; expected 6"),
-        ("1,2,3,4,0,a,b", "goes on after column 'image_id', with 7 cells; expected 6"),
+        ("1,2,3,4,0,a,b", "continues after column 'image_id', with 7 cells; expected 6"),
         ("", "is blank; expected 6 cells"),
         ("1,2,x,4,0,a", "column 'pixel0002': received 'x'"),
         ("1,2,3,4,0,a\x1b", "column 'image_id': received"),

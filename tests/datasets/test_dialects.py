@@ -66,14 +66,14 @@ READ = {
     "named index": (lambda f: text(f.reset_index()), "counts the rows"),
     "index from 1": (lambda f: text(f.set_index(f.index + 1), index=True), "counts the rows"),
     "numbered columns": (lambda f: text(f.rename(columns=lambda n: n.replace("pixel", ""))), "numbered"),
-    "0 to 1": (lambda f: text(with_floats(f, 255)), "255 times"),
-    "0 to 1, float32": (lambda f: text(with_floats(f, 255, "float32")), "255 times"),
-    "0 to 1, four decimals": (lambda f: text(with_floats(f, 255, digits=4)), "255 times"),
-    "whole floats": (lambda f: text(f.astype(float)), "floats, all of them whole"),
+    "0 to 1": (lambda f: text(with_floats(f, 255)), "multiplied by 255"),
+    "0 to 1, float32": (lambda f: text(with_floats(f, 255, "float32")), "multiplied by 255"),
+    "0 to 1, four decimals": (lambda f: text(with_floats(f, 255, digits=4)), "multiplied by 255"),
+    "whole floats": (lambda f: text(f.astype(float)), "whole numbers written as floats"),
     "names": (lambda f: text(named(f, str)), "class names come from the labels"),
     "capital names": (lambda f: text(named(f, str.upper)), "class names come from the labels"),
     "quoted names": (lambda f: text(named(f, '"{}"'.format), quoting=csv.QUOTE_NONE), "the labels"),
-    "one-hot": (lambda f: text(one_hot(f)), "one column for each class"),
+    "one-hot": (lambda f: text(one_hot(f)), "one-hot columns, one for each class"),
     "gzip": (lambda f: gzip.compress(text(f)), ""),
     "zip": (lambda f: zipped(text(f), "a/table.csv", "a/", "__MACOSX/a/._table.csv"), ""),
     "all": (lambda f: gzip.compress(text(named(with_floats(f, 255), str), index=True, sep="\t")), "tabs"),
@@ -109,10 +109,10 @@ REFUSED = {
     "no header, names": (lambda f: text(named(f, str), header=False), "the first line holds numbers"),
     "dx": (lambda f: text(f.rename(columns={"label": "dx"})), "rename it"),
     "shuffled index": (lambda f: text(f.set_index(f.index[::-1]), index=True), "does not count the rows"),
-    "0 to 1 of 200": (lambda f: text(with_floats(f, 300)), "no 255ths"),
-    "three decimals": (lambda f: text(with_floats(f, 255, digits=3)), "no 255ths"),
+    "0 to 1 of 200": (lambda f: text(with_floats(f, 300)), "not multiples of 1/255"),
+    "three decimals": (lambda f: text(with_floats(f, 255, digits=3)), "not multiples of 1/255"),
     "half levels": (lambda f: text(with_floats(f, 2)), "are not all whole"),
-    "decimal commas": (lambda f: text(with_floats(f, 2), sep=";", decimal=","), "commas in them"),
+    "decimal commas": (lambda f: text(with_floats(f, 2), sep=";", decimal=","), "commas in its cells"),
 }
 
 
@@ -126,7 +126,7 @@ def test_what_is_refused_names_its_cause_and_a_line_that_works(write, cause, fra
     assert cause in str(refusal.value)
     line = str(refusal.value)[str(refusal.value).index("import pandas") :]
     exec(line, {})
-    if cause == "commas in them":  # There is a second thing to mend, which the next sentence names.
+    if cause == "commas in its cells":  # There is a second thing to mend, which the next sentence names.
         with pytest.raises(InputError, match="are not all whole"):
             load_hmnist(tmp_path / "table_mended.csv")
     else:
@@ -136,12 +136,12 @@ def test_what_is_refused_names_its_cause_and_a_line_that_works(write, cause, fra
 @pytest.mark.parametrize(
     ("write", "cause"),
     [
-        (lambda f: text(with_floats(f.astype(int) - 128, 64)), "as if they were standardised"),
+        (lambda f: text(with_floats(f.astype(int) - 128, 64)), "which look standardised"),
         (lambda f: text(named(f, str)).replace(b",nv\n", b",nan\n"), "expected a name in every row"),
         (lambda f: text(one_hot(f)).replace(b"1.0", b"0.0", 1), "expected a single 1"),
         (lambda f: zipped(text(f), "a.csv", "b.csv"), "an archive of 2 files"),
-        (lambda f: zipped(text(f), "xl/book.xml"), "expected one CSV in it"),
-        (lambda f: zipped(text(f), "train_images.npy", "train_labels.npy"), "arrays of numpy"),
+        (lambda f: zipped(text(f), "xl/book.xml"), "expected a single CSV in it"),
+        (lambda f: zipped(text(f), "train_images.npy", "train_labels.npy"), "numpy arrays"),
         (lambda f: gzip.compress(text(f))[:-100], "cannot be unpacked"),
         (lambda f: zipped(text(f), "a.csv")[:-30], "damaged archive"),
     ],

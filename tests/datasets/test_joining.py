@@ -161,7 +161,7 @@ def test_names_may_be_stated(rows, write):
     ("classes", "message"),
     [
         (facts.CLASS_NAMES, "--classes calls label 4 'nv', but {metadata} has the dx 'mel' there"),
-        (ALPHABETICAL[:6], "--classes names 6 classes where {table} has 7; expected a name for each"),
+        (ALPHABETICAL[:6], "--classes names 6 classes, but {table} has 7; expected one name per class"),
         (["mel"] * 7, "--classes: received the class names"),
     ],
 )
@@ -213,7 +213,7 @@ def test_a_group_may_not_bear_the_name_of_another_diagnosis(rows, write, complai
 
 def test_labels_finer_than_diagnoses_are_refused(rows, write, complaint, lesions):
     labels = [code + 3 * (code == 4 and row % 2) for row, code in enumerate(lesions.labels.tolist())]
-    assert "expected one label for each dx, so merge these labels" in complaint(write(rows, labels=labels))
+    assert "expected one label per dx, so merge these labels" in complaint(write(rows, labels=labels))
 
 
 # Rows
@@ -240,7 +240,7 @@ def test_rows_in_another_order_are_refused_or_joined_by_their_names(order, rows,
     table = load_hmnist(path)
     assert table.lesion_ids.tolist() == lesions.lesion_ids.tolist()
     assert table.class_names == facts.CLASS_NAMES
-    assert table.notes[0].startswith("t_metadata.csv is joined by image_id: its rows stand in another order")
+    assert table.notes[0].startswith("t_metadata.csv is joined by image_id: its rows are in another order")
 
 
 @pytest.mark.parametrize("part", [slice(0, 300), slice(None, None, 2), slice(40, None)])
@@ -251,7 +251,7 @@ def test_a_part_of_the_rows_is_joined_by_their_names(part, rows, write, complain
     path = write(rows, keep=keep, image_ids=[cells["image_id"] for cells in rows])
     table = load_hmnist(path)
     assert table.lesion_ids.tolist() == lesions.lesion_ids[keep].tolist()
-    assert f"{len(rows) - len(keep)} of its {len(rows)} rows describe no picture" in table.notes[0]
+    assert f"{len(rows) - len(keep)} of its {len(rows)} rows match no picture" in table.notes[0]
     assert load_hmnist(path, metadata=False).lesion_ids is None
     assert load_hmnist(path, metadata=False).image_ids.tolist() == [rows[row]["image_id"] for row in keep]
 
@@ -268,10 +268,10 @@ def test_pictures_that_stand_several_times_are_joined_by_their_names(rows, write
     [
         (
             lambda rows: rows[1:],
-            "row 0 (line 2), column 'image_id': received 'ISIC_0000000', which stands nowhere",
+            "row 0 (line 2), column 'image_id': received 'ISIC_0000000', which does not occur",
         ),
-        (lambda rows: [*rows, rows[3]], "received 'ISIC_0000003', which stands more than once in"),
-        (lambda rows: changed(rows, 5, image_id="ISIC_x"), "received 'ISIC_0000005', which stands nowhere"),
+        (lambda rows: [*rows, rows[3]], "received 'ISIC_0000003', which occurs more than once in"),
+        (lambda rows: changed(rows, 5, image_id="ISIC_x"), "received 'ISIC_0000005', which does not occur"),
     ],
 )
 def test_pictures_without_a_row_of_their_own_are_named(change, message, rows, write, complaint):
@@ -285,7 +285,7 @@ def test_a_few_wrong_diagnoses_are_no_other_order(rows, write, complaint):
     wrong = [row for row, cells in enumerate(rows) if cells["dx"] == "nv"][:3]
     sentence = complaint(write(changed(rows, *wrong, dx="mel")))
     assert f"row {wrong[0]} (line {wrong[0] + 2}), column 'dx': 'mel' with label 4" in sentence
-    assert "3 of 360 rows disagree so; fix them" in sentence
+    assert "3 of 360 rows disagree like this; fix them" in sentence
 
 
 # Lesions

@@ -126,7 +126,7 @@ DAMAGES = {
         changed_csv(dataverse_frame, lambda s: s.replace("rosendahl", "rosendahl\tx", 1), "\t"),
         "row 0",
     ),
-    ("data-frame", "text"): (changed_frame(lambda f: f.assign(name="a")), "'name' of X holds no numbers"),
+    ("data-frame", "text"): (changed_frame(lambda f: f.assign(name="a")), "'name' of X is not numeric"),
     ("data-frame", "no such column"): (changed_frame(lambda f: f, y="dx"), "does not have"),
     ("data-frame", "no square"): (changed_frame(lambda f: f.iloc[:, 5:]), "give their shape"),
 }
@@ -172,7 +172,7 @@ def test_metadata_go_with_a_csv_or_are_left_out(tmp_path):
 
 
 def test_metadata_do_not_go_with_a_file_that_describes_itself(tmp_path):
-    with pytest.raises(InputError, match="describes its pictures itself"):
+    with pytest.raises(InputError, match="a file that contains its own"):
         load_table(write_set(tmp_path / "x.npz", drawn_set(2)), tmp_path / "meta.csv")
 
 
@@ -258,7 +258,7 @@ PARQUET_DAMAGES = {
     "no label": (lambda c: {"image": c["image"]}, "0 columns 'label'"),
     "no bytes": (
         lambda c: c | {"image": [{"bytes": None, "path": "a.jpg"}] * N},
-        "bytes of a picture's file",
+        "bytes of a picture file",
     ),
     "no picture": (lambda c: c | {"image": [{"bytes": b"GIF", "path": None}] * N}, "column 'image': "),
     "several sizes": (
@@ -280,7 +280,7 @@ def test_damaged_parquet(damage, write_parquet):
 def test_parquet_that_is_torn_or_without_its_reader(write_parquet, tmp_path, monkeypatch):
     path = write_parquet(parquet_columns())
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(InputError, match="not a whole Parquet file"):
+    with pytest.raises(InputError, match="not a complete Parquet file"):
         load_parquet(path)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(InputError, match=r"pip install 'skinmnist\[parquet\]'"):

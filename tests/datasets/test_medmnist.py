@@ -82,7 +82,7 @@ DAMAGED = {
     "no pictures": (changed(val_images=lambda a: a[:0], val_labels=lambda a: a[:0]), "at least one picture"),
     "objects": (
         changed(train_labels=lambda a: a.astype(object)),
-        "not a whole .npz|train_labels is 'object'",
+        "not a complete .npz|train_labels is 'object'",
     ),
     "pictures of nothing": (changed(**{f"{p}_images": lambda a: a[:, :0, :0] for p in PARTS}), "0 x 0"),
 }
@@ -129,7 +129,7 @@ def test_a_file_that_was_damaged_on_its_way(tmp_path):
     assert refused > 30
     for end in (0, 10, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:end])
-        with pytest.raises(InputError, match=r"not a whole \.npz file"):
+        with pytest.raises(InputError, match=r"not a complete \.npz file"):
             load_table(path)
 
 
@@ -151,7 +151,7 @@ def bomb(path, rows):
 
 def test_zeros_packed_a_thousandfold_are_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr("skinmnist.datasets.medmnist.SMALL_BYTES", 2**20)
-    with pytest.raises(InputError, match="say that they unpack to"):
+    with pytest.raises(InputError, match="claim to unpack to"):
         load_table(bomb(tmp_path / "mine.npz", 2000))
 
 
@@ -165,5 +165,5 @@ def test_a_header_that_lies_about_its_length(tmp_path):
     path = write_set(tmp_path / "mine.npz", drawn_set(3), packed=False)
     content = path.read_bytes()
     path.write_bytes(content.replace(b"'shape': (42, 28, 28, 3)", b"'shape': (43, 28, 28, 3)"))
-    with pytest.raises(InputError, match=r"not a whole \.npz file"):
+    with pytest.raises(InputError, match=r"not a complete \.npz file"):
         load_table(path)

@@ -145,16 +145,16 @@ FAULTS = {
     ),
     "header only": (
         lambda lines: lines[:1],
-        "{path} has a header and no rows; expected one row for each picture, so add them",
+        "{path} has a header but no rows; expected one row per picture, so add them",
     ),
     "no dx": (
         lambda lines: [lines[0].replace(",dx,", ",diagnosis,"), *lines[1:]],
-        "{path}, header (line 1): the column 'dx' stands nowhere among 7 columns; expected lesion_id, "
+        "{path}, header (line 1): the column 'dx' appears nowhere among 7 columns; expected lesion_id, "
         "image_id, dx once each, so fix the header",
     ),
     "two dx": (
         lambda lines: [lines[0].replace("dx_type", "dx"), *lines[1:]],
-        "{path}, header (line 1): the column 'dx' stands 2 times among 7 columns; expected lesion_id, "
+        "{path}, header (line 1): the column 'dx' appears 2 times among 7 columns; expected lesion_id, "
         "image_id, dx once each, so fix the header",
     ),
     "short row": (
@@ -164,8 +164,8 @@ FAULTS = {
     ),
     "long row": (
         replaced(4, localization="scalp,left"),
-        "{path}, row 4 (line 6) goes on after column 'localization', with 8 cells; expected 7 as in the "
-        "header, so drop the rest",
+        "{path}, row 4 (line 6) continues after column 'localization', with 8 cells; expected 7 as in the "
+        "header, so drop the extra cells",
     ),
     "blank line": (
         replaced(4, line=""),
@@ -183,13 +183,13 @@ FAULTS = {
     ),
     "an age in words": (
         replaced(4, age="eighty"),
-        "{path}, row 4 (line 6), column 'age': received 'eighty'; expected years from 0 to 130, or nothing "
-        "where the age is unknown, so fix the cell",
+        "{path}, row 4 (line 6), column 'age': received 'eighty'; expected years from 0 to 130, or an empty "
+        "cell if the age is unknown, so fix the cell",
     ),
     "a year of birth": (
         replaced(2, age="1950"),
-        "{path}, row 2 (line 4), column 'age': received '1950'; expected years from 0 to 130, or nothing "
-        "where the age is unknown, so fix the cell",
+        "{path}, row 2 (line 4), column 'age': received '1950'; expected years from 0 to 130, or an empty "
+        "cell if the age is unknown, so fix the cell",
     ),
     "endless place": (
         replaced(0, localization="l" * 201),
@@ -198,7 +198,7 @@ FAULTS = {
     ),
     "two ages": (
         lambda lines: [lines[0].replace("dx_type", "age"), *lines[1:]],
-        "{path}, header (line 1): the column 'age' stands 2 times among 7 columns; expected it once, so fix "
+        "{path}, header (line 1): the column 'age' appears 2 times among 7 columns; expected it once, so fix "
         "the header",
     ),
     "unknown class": (
@@ -208,28 +208,28 @@ FAULTS = {
     ),
     "another class": (
         replaced(4, dx="mel"),
-        "{path}, row 4 (line 6), column 'dx': 'mel' with label 4 in {table} where 6 is usual; 1 of 9 rows "
-        "disagree so; fix them, " + MEND,
+        "{path}, row 4 (line 6), column 'dx': 'mel' with label 4 in {table}, but label 6 is usual; 1 of 9 rows "
+        "disagree like this; fix them, " + MEND,
     ),
     "one row less": (
         lambda lines: lines[:-1],
-        "{path} has 8 rows where {table} has 9 and no column image_id to join them by; add that column to "
+        "{path} has 8 rows, but {table} has 9 and no column image_id to join them by; add that column to "
         "the table, name its own metadata with --metadata, or leave it out with --metadata none",
     ),
     "one row more": (
         lambda lines: [*lines, lines[-1]],
-        "{path} has 10 rows where {table} has 9 and no column image_id to join them by; add that column to "
+        "{path} has 10 rows, but {table} has 9 and no column image_id to join them by; add that column to "
         "the table, name its own metadata with --metadata, or leave it out with --metadata none",
     ),
     "open quote": (
         replaced(4, dx='"nv'),
-        "{path}, line 10 cannot be read as CSV (unexpected end of data); expected cells with commas between, "
-        "so fix the quotes of that line",
+        "{path}, line 10 cannot be read as CSV (unexpected end of data); expected cells separated by commas, "
+        "so fix the quotes in that line",
     ),
     "stray quote": (
         replaced(4, dx='"n"v'),
-        "{path}, line 6 cannot be read as CSV (',' expected after '\"'); expected cells with commas between, "
-        "so fix the quotes of that line",
+        "{path}, line 6 cannot be read as CSV (',' expected after '\"'); expected cells separated by commas, "
+        "so fix the quotes in that line",
     ),
 }
 
@@ -275,13 +275,13 @@ def test_other_numbers_of_classes_are_named_by_the_metadata(write_table, tmp_pat
     [
         (
             ["wet", "dry", "icy", "dry", "dry"],
-            "row 3 (line 5), column 'dx': 'dry' with label 1 in {table} where 0 is usual; 1 of 5 rows "
-            "disagree so; fix them, " + MEND,
+            "row 3 (line 5), column 'dx': 'dry' with label 1 in {table}, but label 0 is usual; 1 of 5 rows "
+            "disagree like this; fix them, " + MEND,
         ),
         (
             ["wet", "dry", "wet", "wet", "dry"],
-            "row 2 (line 4), column 'dx': 'wet' with label 2 in {table} where 1 is usual; expected one "
-            "label for each dx, so merge these labels, or leave it out with --metadata none",
+            "row 2 (line 4), column 'dx': 'wet' with label 2 in {table}, but label 1 is usual; expected one "
+            "label per dx, so merge these labels, or leave it out with --metadata none",
         ),
     ],
 )

@@ -128,7 +128,7 @@ def test_parts_that_are_no_cross_validation_are_held_out_one_by_one():
         ({"cv": CV}, "received cv and folds; drop folds"),
         ({"folds": 5, "repeats": 2, "cv": CV}, "received cv and repeats"),
         ({"folds": 5, "split": "image", "cv": CV}, "received cv and split"),
-        ({"data": X}, "give both in brackets, as in run_comparison((X, y))"),
+        ({"data": X}, "pass both as a tuple, as in run_comparison((X, y))"),
         (
             {"models": [LogisticRegression]},
             "received the class LogisticRegression as a model; pass an instance",

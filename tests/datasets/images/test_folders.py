@@ -141,7 +141,7 @@ def test_metadata_that_cannot_serve(folder, tmp_path):
     assert "pictures of 1 class" in complaint([folder], describe(tmp_path / "m.csv", "L,I0,a", "L,I1,a"))
     assert "does not exist" in complaint([folder], tmp_path / "none.csv")
     (tmp_path / "m.csv").write_text("image_id,dx\nI0,a\n")
-    assert "the column 'lesion_id' stands nowhere" in complaint([folder], tmp_path / "m.csv")
+    assert "the column 'lesion_id' appears nowhere" in complaint([folder], tmp_path / "m.csv")
 
 
 # Links
