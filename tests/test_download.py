@@ -44,16 +44,16 @@ def test_metadata_of_another_table_is_one_sentence(served, capsys):
     [
         (
             ["--mirror", "data"],
-            "received the mirror 'data', which is not there; expected an address that begins",
+            "received the mirror 'data', which does not exist; expected an address that begins",
         ),
         (
             ["--mirror", "file://elsewhere/etc"],
-            "received the mirror 'file://elsewhere/etc', which is not there",
+            "received the mirror 'file://elsewhere/etc', which does not exist",
         ),
         (["--mirror", "file://[::1"], "received the mirror"),
         (["--mirror", "http://[::1"], "expected one that begins with http://"),
         (["--mirror", "URL/nowhere"], "does not hold hmnist_28_28_RGB.csv"),
-        (["--mirror", "URL/a.zip"], "a.zip is not there (404)"),
+        (["--mirror", "URL/a.zip"], "a.zip does not exist (404)"),
         (["--mirror", "URL", "--sums", "nowhere"], "(nowhere)"),
     ],
 )

@@ -17,7 +17,7 @@ ALPHA = np.tile(np.array([0, 255, 51, 255, 204, 128], dtype=np.uint8), (4, 1))
 #: 16 x 16 flat pixels for each pixel: what JPEG keeps to a few levels.
 BLOCKS = np.kron(COLOURS, np.ones((16, 16, 1), dtype=np.uint8))
 JPEG = {"quality": 100, "subsampling": 0}
-DAMAGED = "damaged picture or one that was cut short"
+DAMAGED = "damaged or truncated picture"
 FOREIGN = "which is not a complete PNG, JPEG, WebP or BMP"
 
 TURNED = {
@@ -182,7 +182,7 @@ def odd_ones():
     )
     yield "a bomb", png(60_000, 60_000, b""), "too many pixels; expected 1 to 50,000,000 in all", None
     yield "just too large", png(10_000, 5_001, b""), "10,000 x 5,001 pixels; expected 1 to 50,000,000", None
-    yield "too many bytes", bytes(32 * 2**20 + 1), "received more than 32 MB of file", None
+    yield "too many bytes", bytes(32 * 2**20 + 1), "received a file of more than 32 MB", None
     yield "empty", b"", "received an empty file, " + FOREIGN, None
     noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3)).astype(np.uint8))
     for name, options in {

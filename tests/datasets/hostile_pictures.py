@@ -11,7 +11,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 BEYOND = "expected at most"
 DAMAGED = "damaged JPEG"
 FOREIGN = "which is not a complete PNG, JPEG, WebP or BMP"
-EMPTY = "which hold no photograph"
+EMPTY = "which is no photograph"
 
 
 def filled(head, piece, end=b"", most=MOST):

@@ -121,7 +121,7 @@ def test_several_at_once_and_wrong_ones(opened):
     assert found.locator(".file").all_text_contents() == names
     expect(opened.locator(".failed")).to_have_count(2)
     expect(found.nth(5)).to_contain_text("is not a complete PNG, JPEG, WebP or BMP")
-    expect(found.nth(6)).to_contain_text("damaged picture or one that was cut short")
+    expect(found.nth(6)).to_contain_text("damaged or truncated picture")
     expect(opened.locator("#status")).to_have_text("7 pictures")
     opened.set_input_files("#chooser", [given("later.png", speckled())])
     expect(cards(opened, 8).first).to_contain_text("later.png")

@@ -1,1 +1,1 @@
-"""The collection's files from a mirror, checked."""
+"""Download the files of the collection and verify them."""

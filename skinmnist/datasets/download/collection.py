@@ -1,4 +1,4 @@
-"""The tables of the Kaggle collection: fetched from Kaggle, a mirror or an archive into a folder."""
+"""Download the tables of the Kaggle collection from Kaggle, a mirror or an archive into a folder."""
 
 from __future__ import annotations
 
@@ -46,35 +46,34 @@ from skinmnist.errors import InputError
 from skinmnist.text import shown
 
 SUMS_FILE = "SHA256SUMS"
-#: Where files stand until they are whole and checked, in the folder that they are for.
+#: Subfolder of the target folder that holds files until they are complete and verified.
 WORK_FOLDER = ".skinmnist-download"
 _SUMS_BYTES = 1 << 20
-#: The whole collection, with its 10,015 pictures twice, has 6 GB.
+#: The whole collection, which contains its 10,015 pictures twice, has 6 GB.
 _ARCHIVE_BYTES = 8 * 2**30
 _METADATA_BYTES = 8 * 2**20
 _HEADER_BYTES = 1 << 20
 
-#: Makes the progress callback of a file, by its name.
+#: Creates the progress callback of a file from its name.
 ProgressOf = Callable[[str], OnProgress]
 
 _STEP = 1 << 18
 _ENCRYPTED = 0x1
-#: What zipfile and the libraries under it raise at altered bytes, names and offsets.
+#: Errors that zipfile and its dependencies raise for altered bytes, names and offsets.
 _DAMAGES = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError, OverflowError, struct.error)
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """What became of each file."""
+    """The result for each file."""
 
-    fetched: tuple[str, ...]  # Names that came, and names that stood in the folder before
-    there: tuple[str, ...]
-    missing: tuple[str, ...]  # Names that the mirror does not have and that no comparison needs
-    notes: tuple[str, ...] = ()  # Sentences about what was not checked, and what was begun anew
+    fetched: tuple[str, ...]  # Files that were downloaded, and files that were already in the folder
+    missing: tuple[str, ...]  # Files that the mirror lacks and that no comparison needs
+    notes: tuple[str, ...] = ()  # Sentences about unverified files and restarted downloads
 
 
 def largest_files() -> dict[str, Expected]:
-    """Return the files of the collection with the size that none of them can exceed.
+    """Return the files of the collection with an upper bound on the size of each.
 
     A row holds at most three digits and a comma for each pixel, then a code of one digit.
     """
@@ -83,13 +82,13 @@ def largest_files() -> dict[str, Expected]:
     for name in facts.COLLECTION_TABLES:
         side, mode = re.findall(r"_(\d+)_\d+_(\w+)\.csv", name)[0]
         pixels = int(side) ** 2 * (3 if mode == "RGB" else 1)
-        # Windows line ends, and a byte order mark in front.
+        # Allow for Windows line endings and a byte order mark.
         expected[name] = Expected(3 + (pixels * 10 + 7) + rows * (pixels * 4 + 3))
     return expected | {facts.METADATA_FILE: Expected(_METADATA_BYTES)}
 
 
 def default_folder() -> Path:
-    """Return the folder in which compare looks first."""
+    """Return the folder that `compare` searches first."""
     named = os.environ.get("SKINMNIST_DATA")
     if named and Path(named).is_file():
         raise InputError(f"$SKINMNIST_DATA is the file {named!r}; expected a folder, so name one with --to")
@@ -103,19 +102,19 @@ def download(
     sums: Mapping[str, str] | None = None,
     progress_of: ProgressOf | None = None,
 ) -> Downloaded:
-    """Fetch the files of the collection that are not in a folder yet.
+    """Fetch the files of the collection that a folder does not have yet.
 
-    `mirror` is the address of a folder that holds the files, or of a zip archive (it ends in ``.zip``); a
-    path or a ``file:`` address names a folder, an archive or a single file of this machine; None is Kaggle
-    itself, through kagglehub. `sums` are SHA-256 of files, or of the archive, by name; a file ``SHA256SUMS``
-    beside the files counts as well. After an error, files that came whole stay where they are.
+    `mirror` is the address of a folder with the files or of a zip archive (ending in ``.zip``), or a path or
+    ``file:`` address of a folder, an archive or a single file on this machine. None uses Kaggle through
+    kagglehub. `sums` maps names of files, or of the archive, to their SHA-256; a file ``SHA256SUMS`` beside
+    the files is used as well. Files that arrived complete are kept if a later one fails.
     """
     local = mirror and _on_this_machine(mirror)
     folder.mkdir(parents=True, exist_ok=True)
     expected = largest_files()
     there = tuple(name for name in expected if (folder / name).is_file())
     for name in expected.keys() - there:
-        check_type(folder / name)  # Such as a link to nowhere.
+        check_type(folder / name)  # Refuses, for example, a broken link.
     wanted = {name: limits for name, limits in expected.items() if name not in there}
     if not wanted:
         return Downloaded((), there, ())
@@ -131,7 +130,7 @@ def download(
             came = _from_folder(mirror, order)
     missing = tuple(name for name in wanted if name not in came.names)
     needed = [name for name in missing if name in (*facts.TABLE_FILES, facts.METADATA_FILE)]
-    # Of what somebody fetched by hand, a single table is enough.
+    # From files that the user fetched by hand, a single table is enough.
     some = local and any(name in facts.COLLECTION_TABLES for name in (*there, *came.names))
     if needed and not some:
         raise InputError(
@@ -141,9 +140,9 @@ def download(
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """Read a file in the format of ``sha256sum``: a digest and a name in each line.
+    """Read a file in the format of ``sha256sum``: a digest and a name on each line.
 
-    Folders in front of a name are left out, those of Windows too: what counts is the file's own name.
+    Folders in names, including Windows folders, are ignored; only the file name itself matters.
     """
     return _parse_sums(path.read_bytes(), str(path))
 
@@ -151,7 +150,7 @@ def read_sums(path: Path) -> dict[str, str]:
 def _parse_sums(content: bytes, where: str) -> dict[str, str]:
     sums: dict[str, str] = {}
     for number, line in enumerate(without_mark(content).decode("utf-8", "replace").splitlines(), 1):
-        # sha256sum begins a line with a backslash where it has escaped some in the name.
+        # sha256sum starts a line with a backslash if it escaped characters of the name.
         match = re.fullmatch(r"\\?([0-9a-fA-F]{64}) [ *](.+)", line)
         if match is None:
             raise InputError(
@@ -172,7 +171,7 @@ class _Order:
     progress_of: ProgressOf | None
 
     def with_sums(self, more: Mapping[str, str]) -> _Order:
-        """Return the same order with the checksums of a mirror; those of the user count first."""
+        """Return the order with a mirror's checksums added; those of the user take precedence."""
         return replace(self, sums={**more, **self.sums})
 
     def expected(self) -> dict[str, Expected]:
@@ -189,31 +188,31 @@ class _Came:
 
 
 def _unchecked(names: Iterable[str], sums: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a note on each file without a checksum."""
+    """Return a note for each file without a checksum."""
     listed = "in the list" if sums else "as there is no list (SHA256SUMS, or --sums)"
     return tuple(f"no checksum for {name} {listed}; it was not checked" for name in names if name not in sums)
 
 
 def _on_this_machine(mirror: str) -> Path | None:
-    """Return the path that a mirror names; None for an address of the web."""
+    """Return the path that a mirror names, or None if it is a web address."""
     path = Path(mirror)
     if mirror.lower().startswith("file:"):
-        with suppress(ValueError):  # Half an address.
+        with suppress(ValueError):  # An incomplete address.
             parts = urlsplit(mirror)
             path = Path(url2pathname(parts.path)) if parts.netloc in ("", "localhost") else path
     elif "://" in mirror:
         split_url(mirror)
         return None
-    if not (path.is_dir() or path.is_file()):  # A pipe would be waited for.
+    if not (path.is_dir() or path.is_file()):  # Opening a pipe would block.
         raise InputError(
-            f"received the mirror {mirror!r}, which is not there; expected an address that begins with "
-            "http:// or https://, or a folder or an archive of this machine"
+            f"received the mirror {mirror!r}, which does not exist; expected an address that begins with "
+            "http:// or https://, or a folder or an archive on this machine"
         )
     return path
 
 
 def _from_this_machine(source: Path, order: _Order) -> _Came:
-    """Copy the files out of a folder or an archive, which is left as it is; or copy a single one."""
+    """Copy files from a folder, an archive or a single file, leaving the source unchanged."""
     inside = source.is_dir()
     if inside and (source / SUMS_FILE).is_file():
         order = order.with_sums(read_sums(source / SUMS_FILE))
@@ -229,14 +228,14 @@ def _from_this_machine(source: Path, order: _Order) -> _Came:
 
 
 def _from_packed(archive: Path, order: _Order) -> _Came:
-    """Take what is in an archive, whose own checksum vouches for all of it."""
+    """Extract files from an archive; the checksum of the archive covers all of them."""
     names = _unpack(archive, order.work, order.expected())
     return _Came(tuple(names), () if archive.name in order.sums else _unchecked(names, order.sums))
 
 
 @contextmanager
 def _workplace(folder: Path, archive: str) -> Iterator[Path]:
-    """Make a folder of ours in a folder of the user's; what has come of a file stays for the next call."""
+    """Create a work folder inside the user's folder; partial downloads stay there for the next call."""
     names = (*largest_files(), SUMS_FILE, *([archive] if archive.lower().endswith(".zip") else []))
     unfinished = tuple(name + end for name in names for end in (".part", ".part.json"))
     owned = Owned("download", files=(*names, *unfinished))
@@ -250,7 +249,7 @@ def _workplace(folder: Path, archive: str) -> Iterator[Path]:
 
 
 def _from_folder(mirror: str, order: _Order) -> _Came:
-    """Fetch one file after the other; those that are not there are left out."""
+    """Fetch the files one by one and skip those that do not exist."""
     base = mirror if mirror.endswith("/") else mirror + "/"
     order = order.with_sums(_sums_of_mirror(base, order.work))
     names: list[str] = []
@@ -275,7 +274,7 @@ def _from_archive(mirror: str, order: _Order) -> _Came:
 
 
 def _from_kaggle(order: _Order) -> _Came:
-    """Let kagglehub fetch each file into its cache, and copy it from there."""
+    """Let kagglehub fetch each file into its cache and copy it from there."""
     try:
         import kagglehub
     except ImportError:
@@ -286,19 +285,19 @@ def _from_kaggle(order: _Order) -> _Came:
     for name, limits in order.expected().items():
         try:
             cached = Path(kagglehub.dataset_download(facts.KAGGLE_HANDLE, path=name))
-        except Exception as error:  # kagglehub passes on whatever its libraries raise
+        except Exception as error:  # kagglehub passes on any error of its dependencies.
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise InputError(
-                f"Kaggle did not give {name} ({reason}); try again later, or fetch the collection "
+                f"Kaggle did not provide {name} ({reason}); try again later, or fetch the collection "
                 f"{facts.KAGGLE_HANDLE} by hand and name its archive with --mirror"
             ) from None
         _take(cached, order.work, name, limits)
     names = tuple(name for name in order.wanted if (order.work.parent / name).is_file())
-    return _Came(names, _unchecked(names, order.sums) if order.sums else ())  # kagglehub compares checksums.
+    return _Came(names, _unchecked(names, order.sums) if order.sums else ())  # kagglehub verifies checksums.
 
 
 def _take(path: Path, work: Path, name: str, limits: Expected) -> None:
-    if zipfile.is_zipfile(path):  # as Kaggle sends large files
+    if zipfile.is_zipfile(path):  # Kaggle sends large files this way.
         _unpack(path, work, {name: limits})
         return
     _check_header(path, name)
@@ -317,7 +316,7 @@ def _unpack(archive: Path, work: Path, wanted: Mapping[str, Expected]) -> list[s
 
 
 def _check_header(path: Path, name: str) -> None:
-    """Check that a file begins as it must by its name; a page of a website does not."""
+    """Check that the header of a file matches its name; a web page does not."""
     with path.open("rb") as stream:
         line = without_mark(stream.readline(_HEADER_BYTES)).rstrip(b"\r\n")
     try:
@@ -343,10 +342,10 @@ def _name_of(url: str) -> str:
 
 
 def extract(archive: Path, folder: Path, expected: Mapping[str, Expected]) -> list[str]:
-    """Extract the expected members of a zip archive into a folder; return their names.
+    """Extract the expected members of a zip archive into a folder and return their names.
 
-    A member whose last name is an expected one is written to that name in `folder`, wherever the archive
-    wants it, and no other member is opened. Members that came out before an error stay.
+    A member is matched by its file name alone and written directly into `folder`, whatever folder the archive
+    gives; no other member is opened. Members extracted before an error are kept.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -359,7 +358,7 @@ def extract(archive: Path, folder: Path, expected: Mapping[str, Expected]) -> li
         raise
     except (*_DAMAGES, NotImplementedError, RuntimeError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # A full disk is no fault of the archive; places before its beginning are.
+            raise  # A full disk is not the archive's fault, but an offset before its beginning is.
         raise InputError(f"{archive} is not a complete zip archive ({error}); fetch it again") from None
     return list(members)
 
@@ -378,7 +377,7 @@ def _members(
             ("points out of the archive; expected a plain one", outside),
             ("is a link; expected a file", stat.S_ISLNK(member.external_attr >> 16)),
             ("is encrypted; expected a plain one", member.flag_bits & _ENCRYPTED),
-            ("stands there twice; expected it once", inside.name in found),
+            ("appears more than once; expected it once", inside.name in found),
         ):
             if holds:
                 raise InputError(f"{where} {fault}, so try another mirror")
@@ -387,13 +386,13 @@ def _members(
 
 
 def copy_checked(source: IO[bytes], stream: BinaryIO, where: str, expected: Expected) -> None:
-    """Copy a file step by step; no declared size is trusted."""
+    """Copy a file in blocks, without trusting its declared size."""
     length, digest = 0, hashlib.sha256()
     while block := source.read(_STEP):
         length += len(block)
         if length > expected.largest:
             raise InputError(
-                f"{where} has more than {expected.largest:,} bytes, which it cannot have; try another mirror"
+                f"{where} has more than {expected.largest:,} bytes, which is too large; try another mirror"
             )
         digest.update(block)
         stream.write(block)

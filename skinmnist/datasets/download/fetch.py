@@ -1,4 +1,4 @@
-"""One file over HTTP: streamed, limited, checked, and resumed where it was cut off."""
+"""Download one file over HTTP: streamed, limited in size, verified, and resumed after interruptions."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ from skinmnist.text import shown
 
 _STEP = 1 << 18
 _TIMEOUT_SECONDS = 60
-#: How often a connection that breaks is taken up again before the file is given up for now.
+#: Number of times a broken connection is resumed before the download fails.
 _ATTEMPTS = 4
 _REDIRECTS = 5
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
-#: No length has more digits; `int` refuses thousands of them, and takes digits that are not ASCII.
+#: No length has more digits; `int` fails on thousands of digits and accepts non-ASCII ones.
 _NUMBER = "[0-9]{1,18}"
 
-#: Raises an `InputError` where a file is not what it should be.
+#: Raises an `InputError` if a file is invalid.
 Check = Callable[[Path], None]
-#: Receives the bytes so far and, where known, of the whole file.
+#: Receives the number of bytes so far and, if known, the size of the whole file.
 OnProgress = Callable[[int, int | None], None]
 
 
 class _Version(NamedTuple):
-    """The version and the length of a file whose beginning has come."""
+    """The version and size of a partially downloaded file."""
 
     tag: str
     total: int | None
 
 
 class NotThereError(InputError):
-    """The mirror answers that it has no such file."""
+    """Raised if the mirror does not have the file."""
 
 
 class _UnfinishedError(InputError):
-    """What has come so far is good, and the rest is not there."""
+    """Raised if a download is incomplete but valid so far."""
 
 
 class _BrokenOffError(Exception):
-    """The connection ended before the file did."""
+    """Raised if the connection ended before the file was complete."""
 
 
 class _ChangedError(_BrokenOffError):
-    """What has come belongs to another version of the file."""
+    """Raised if the partial file belongs to another version of the file."""
 
 
 @dataclass(frozen=True)
 class _Extent:
-    """Where the body of an answer begins and ends in the file, and how long the whole file is."""
+    """Start and end of the response body within the file, and the size of the whole file."""
 
     start: int
     stop: int | None
@@ -69,9 +69,9 @@ class _Extent:
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a file before it is fetched."""
+    """What is known about a file before it is downloaded."""
 
-    largest: int  # Bytes that it cannot exceed
+    largest: int  # Maximum size in bytes
     sha256: str | None = None
 
 
@@ -83,13 +83,13 @@ def fetch(
     check: Check | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[str, ...]:
-    """Fetch a file over http or https to `path`, which appears when it is whole and checked.
+    """Download a file over http or https to `path`, which appears once it is complete and verified.
 
-    The part that came is stored in ``<path>.part``, with the server's mark of the version (its ETag, else its
-    date) and the length in ``<path>.part.json``; the next call asks for the rest (RFC 9110, ranges). A rest
-    of another version is not appended: the file is begun anew. The folder must be skinmnist's own: what has
-    these names is replaced. `check` sees the content before it gets its name. An error deletes the part
-    unless the next call can resume it. Returns notes on what was begun anew or not checked.
+    A partial download is stored in ``<path>.part``, and the server's version (its ETag or date) and the size
+    in ``<path>.part.json``; the next call requests the rest (RFC 9110, range requests). If the version has
+    changed, the download starts again. The folder must belong to skinmnist, because existing files are
+    replaced. `check` receives the content before it is renamed. An error deletes the partial file unless the
+    next call can resume it. Returns notes on restarted downloads and missing checks.
     """
     split_url(url)
     part = path.with_name(path.name + ".part")
@@ -111,7 +111,7 @@ def fetch(
 
 
 def check_content(url: str, part: Path, expected: Expected) -> None:
-    """Compare the content of a file with its checksum, where there is one."""
+    """Compare the content of a file with its checksum, if there is one."""
     if expected.sha256 is None:
         return
     with part.open("rb") as stream:
@@ -119,19 +119,19 @@ def check_content(url: str, part: Path, expected: Expected) -> None:
 
 
 def check_digest(where: str, received: str, expected: Expected) -> None:
-    """Compare a SHA-256 with the expected one, where there is one."""
+    """Compare a SHA-256 with the expected one, if there is one."""
     if expected.sha256 is not None and received != expected.sha256.lower():
         raise InputError(
             f"{where} has the SHA-256 {received}; expected {expected.sha256.lower()}, so it is another file "
-            "or was damaged"
+            "or is damaged"
         )
 
 
 def split_url(url: str) -> SplitResult:
-    """Take an address of the web apart."""
+    """Split a web address into its parts."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # Such as an IPv6 address without its bracket.
+    except ValueError:  # For example, an IPv6 address without its bracket.
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise InputError(f"received the address {url!r}; expected one that begins with http:// or https://")
@@ -158,7 +158,7 @@ class _Transfer:
                     ) from None
 
     def _continue(self) -> None:
-        """Ask for what is missing of the file and append it."""
+        """Request the missing part of the file and append it."""
         begun = _begun_version(self.url, self.part)
         have = self.part.stat().st_size if begun.tag else 0
         headers = {"Accept-Encoding": "identity", "User-Agent": "skinmnist"}
@@ -178,7 +178,7 @@ class _Transfer:
                 length = self._append(answer, extent)
                 if answer.length is None and not answer.chunked and self.expected.sha256 is None:
                     self.notes.append(
-                        f"{self.url} came without a length or checksum, so a missing end would not show"
+                        f"{self.url} came without a length or checksum, so it may be incomplete"
                     )
         except _ChangedError:
             self.notes.append(_anew(self.url))
@@ -188,7 +188,7 @@ class _Transfer:
             raise _BrokenOffError(f"{length:,} of {extent.total:,} bytes")
 
     def _append(self, answer: http.client.HTTPResponse, extent: _Extent) -> int:
-        """Write the body of an answer to its place in the file, and return how long the file is now."""
+        """Write the response body at its position in the file and return the new size."""
         length = extent.start
         with open(self.part, "r+b" if extent.start else "wb", opener=open_plain) as stream:
             stream.seek(length)
@@ -196,7 +196,7 @@ class _Transfer:
                 length += len(block)
                 if extent.stop is not None and length > extent.stop:
                     raise InputError(
-                        f"{self.url} went on after the {extent.stop:,} bytes that it announced; expected no "
+                        f"{self.url} sent more than the {extent.stop:,} bytes that it announced; expected no "
                         "more, so try another mirror"
                     )
                 self._check_longest(length, f"more than {self.expected.largest:,}")
@@ -214,7 +214,7 @@ class _Transfer:
 
 
 def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-    """Open an address, or the one that it redirects to."""
+    """Open an address, following redirects."""
     first = url
     for _ in range(_REDIRECTS + 1):
         try:
@@ -224,7 +224,7 @@ def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
             url = _redirected(url, error, resumed="Range" in headers)
         except (http.client.HTTPException, OSError) as error:
             raise _BrokenOffError(_reason(error)) from None
-        except (ValueError, OverflowError) as error:  # A name or a port that cannot be.
+        except (ValueError, OverflowError) as error:  # An invalid host name or port.
             raise _UnfinishedError(
                 f"the address {url!r} cannot be opened ({_reason(error)}); check it, or try another mirror"
             ) from None
@@ -234,9 +234,9 @@ def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
 
 
 def _redirected(url: str, error: urllib.error.HTTPError, resumed: bool) -> str:
-    """Return where an answer sends us; any other answer without a file is an error."""
+    """Return the target of a redirect; raise an error for any other response without a file."""
     if error.code in (404, 410):
-        raise NotThereError(f"{url} is not there ({error.code}); expected a mirror that has it") from None
+        raise NotThereError(f"{url} does not exist ({error.code}); expected a mirror that has it") from None
     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and resumed:
         raise _ChangedError("it has changed") from None
     location = error.headers.get("Location") if error.code in _REDIRECT_CODES else None
@@ -245,7 +245,7 @@ def _redirected(url: str, error: urllib.error.HTTPError, resumed: bool) -> str:
             f"{url} was refused ({error.code} {shown(error.reason)}); check the address, or try later"
         ) from None
     try:
-        # Browsers take what is not ASCII as well.
+        # Like browsers, accept non-ASCII characters.
         target = urljoin(url, quote(location, safe=string.punctuation, encoding="iso-8859-1"))
         scheme = split_url(target).scheme
     except ValueError:
@@ -254,7 +254,7 @@ def _redirected(url: str, error: urllib.error.HTTPError, resumed: bool) -> str:
         ) from None
     if (split_url(url).scheme, scheme) == ("https", "http"):
         raise _UnfinishedError(
-            f"{url} redirects to {shown(location)}, where anybody on the way can alter the file; expected "
+            f"{url} redirects to {shown(location)}, where the file could be altered in transit; expected "
             "https, so try another mirror"
         ) from None
     return target
@@ -262,7 +262,7 @@ def _redirected(url: str, error: urllib.error.HTTPError, resumed: bool) -> str:
 
 def _read(answer: http.client.HTTPResponse) -> bytes:
     try:
-        # Not `read`: it takes a whole chunk of a negative size, however long, into memory.
+        # `read` would load a chunk of negative size, however long, into memory.
         return answer.read1(_STEP)
     except (http.client.HTTPException, OSError) as error:
         raise _BrokenOffError(_reason(error)) from None
@@ -274,11 +274,11 @@ def _reason(error: Exception) -> str:
 
 
 def _extent(url: str, answer: http.client.HTTPResponse, have: int) -> _Extent:
-    """Return what the answer says about its body, where that can be."""
+    """Return the extent that the response headers declare, after checking that it is possible."""
     packed = answer.headers.get("Content-Encoding", "identity")
     if packed != "identity":
         raise InputError(
-            f"{url} came packed ({shown(packed)}); expected the plain file, so try another mirror"
+            f"{url} came compressed ({shown(packed)}); expected the plain file, so try another mirror"
         )
     lengths = {length.strip() for length in answer.headers.get_all("Content-Length", [])}
     if len(lengths) > 1 or not all(re.fullmatch(_NUMBER, length) for length in lengths):
@@ -295,14 +295,14 @@ def _extent(url: str, answer: http.client.HTTPResponse, have: int) -> _Extent:
     asked = answer.status == http.HTTPStatus.PARTIAL_CONTENT and have > 0
     if not (asked and first == have <= last < total and length in (None, last + 1 - first)):
         raise InputError(
-            f"{url} came in a part that was not asked for (status {answer.status}, range {shown(span_text)}, "
+            f"{url} sent a part that was not requested (status {answer.status}, range {shown(span_text)}, "
             f"expected from {have:,} on); run the same command again"
         )
     return _Extent(first, last + 1, total)
 
 
 def _check_same(answer: http.client.HTTPResponse, extent: _Extent, begun: _Version) -> None:
-    """Check that the rest belongs to what has come, also where the server did not heed ``If-Range``."""
+    """Check that the rest matches the partial file, even if the server ignored ``If-Range``."""
     tagged = begun.tag.startswith('"')
     version = answer.headers.get("ETag" if tagged else "Last-Modified", "" if tagged else begun.tag)
     if version != begun.tag or begun.total not in (None, extent.total):
@@ -310,11 +310,11 @@ def _check_same(answer: http.client.HTTPResponse, extent: _Extent, begun: _Versi
 
 
 def _anew(url: str) -> str:
-    return f"{url} was begun anew: it has changed since the first part, or its mirror cannot continue it"
+    return f"{url} was restarted: it has changed since the first part, or its mirror cannot resume it"
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Open http and https only, and follow no redirect."""
+    """Open only http and https, and follow no redirects."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -341,7 +341,7 @@ def _note_version(url: str, part: Path, answer: http.client.HTTPResponse) -> Non
 
 
 def _begun_version(url: str, part: Path) -> _Version:
-    """Return the version of what has come so far, empty where it cannot be gone on with."""
+    """Return the version of the partial file, or an empty one if it cannot be resumed."""
     try:
         noted = json.loads(_mark(part).read_bytes()) if is_plain(_mark(part)) else None
     except (OSError, ValueError, RecursionError):

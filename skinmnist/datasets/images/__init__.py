@@ -1,1 +1,1 @@
-"""A pixel table from pictures."""
+"""Build pixel tables from pictures."""

@@ -1,4 +1,4 @@
-"""Pixel tables from pictures: read in parallel, resumable on the way, written at the end in one go."""
+"""Build pixel tables from pictures: read in parallel, resume after interruptions, write atomically."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ Shape = tuple[int, int, int]
 KAGGLE_SIDES, KAGGLE_MODES = (8, 28), {"L": 1, "RGB": 3}
 _DECIMALS = [str(level).encode() for level in range(256)]
 
-#: Pictures that travel to a worker together.
+#: Number of pictures sent to a worker at a time.
 _CHUNK = 64
-#: Chunks that wait for each worker: few, so that memory does not grow with the table.
+#: Number of chunks queued per worker; kept small so that memory use does not grow with the table.
 _AHEAD = 3
 _IDLE_SECONDS = 10
-#: What became of a picture: the bytes of its rows, or the reason why it has none.
+#: Result for a picture: the bytes of its rows, or the reason why it has none.
 Outcome = bytes | str
-#: How every progress file begins, so that a file of the user's is not taken for one.
+#: First bytes of every progress file, so that a user's file is not mistaken for one.
 _MARK = b"skinmnist build\n"
 _ROW, _REASON = b"\x01", b"\x02"
 _LENGTH_BYTES = _SEAL_BYTES = 4
@@ -61,32 +61,32 @@ _LENGTH_BYTES = _SEAL_BYTES = 4
 class Target:
     """A table to be written."""
 
-    path: Path  # The CSV; what describes it is written beside it
+    path: Path  # The CSV; its metadata and class names are written beside it
     shape: Shape  # ``(height, width, channels)``; 1 channel is grey, 3 are RGB
 
     @property
     def pixels(self) -> int:
-        """Pixel columns of the table."""
+        """Number of pixel columns of the table."""
         return int(np.prod(self.shape))
 
 
 @dataclass(frozen=True)
 class Built:
-    """What a build has written."""
+    """The files and pictures of a finished build."""
 
     targets: tuple[Target, ...]
     rows_per_class: dict[str, int]
-    bad: tuple[tuple[Path, str], ...]  # Pictures that were left out, and why
+    bad: tuple[tuple[Path, str], ...]  # Skipped pictures with the reason
 
 
 class Progress(Protocol):
     """Callbacks of a build."""
 
     def started(self, total: int, stored: int) -> None:
-        """Receive the number of all pictures, and of those that an interrupted build has read."""
+        """Receive the total number of pictures, and the number that an interrupted build already read."""
 
     def advanced(self, done: int) -> None:
-        """Receive how many pictures are read."""
+        """Receive the number of pictures read so far."""
 
 
 def kaggle_targets(folder: Path) -> list[Target]:
@@ -108,10 +108,10 @@ def build_tables(
 ) -> Built:
     """Write pixel tables of the same pictures, each with its metadata and class names beside it.
 
-    Every picture is opened once, whatever the number of tables, in `jobs` processes, on which no byte
-    depends. Rows are collected in ``<first table>.part``, so the same call resumes where an earlier one was
-    interrupted; the tables appear whole at the end. Pictures that cannot be read are an error unless
-    `skip_bad`; so is a table that was not built here, and metadata that was not, or was changed since.
+    Every picture is opened once for all tables, in `jobs` processes; the result does not depend on their
+    number. Rows are collected in ``<first table>.part``, so the same call resumes an interrupted build, and
+    the tables appear only once they are complete. Unreadable pictures raise an error unless `skip_bad` is
+    set. So do existing tables and metadata, unless an earlier build wrote them and they are unchanged.
     """
     for target in targets:
         _check_target(target.path)
@@ -141,8 +141,8 @@ def build_tables(
     lost = [name for name, count in rows_per_class.items() if not count]
     if lost:
         raise InputError(
-            f"no picture of the class {lost[0]!r} can be read; expected at least one of each, so fix them "
-            "or take the class out"
+            f"no picture of the class {lost[0]!r} can be read; expected at least one per class, so fix them "
+            "or remove the class"
         )
     _write_tables(pictures, targets, whole.tolist(), progress_file)
     progress_file.path.unlink()
@@ -152,8 +152,8 @@ def build_tables(
 def export_table(table: PixelTable, path: Path) -> Built:
     """Write a table of any layout as a pixel CSV, with its metadata, class names and split beside it.
 
-    The split that a table brings along is written as ``<table stem>_split.csv``, for ``compare --split``.
-    InputError for a table that was not built here and would be replaced.
+    A predefined split is written as ``<table stem>_split.csv``, for use with ``compare --split``. Raises
+    InputError if an existing table would be replaced that was not built here.
     """
     _check_target(path)
     target = Target(path, table.shape)
@@ -164,7 +164,7 @@ def export_table(table: PixelTable, path: Path) -> Built:
     _check_metadata(_metadata_file(path), path, metadata)
     split = b"" if table.parts is None else _csv([("image_id", "split"), *zip(ids, table.parts, strict=True)])
     if split and (there := split_file(path)).exists() and there.read_bytes() != split:
-        raise InputError(f"{there} is there and says something else; move it away, or name another table")
+        raise InputError(f"{there} exists with other content; move it away, or name another table")
     digest = hashlib.sha256()
     with ExitStack() as stack:
         stream = stack.enter_context(written_whole(path))
@@ -184,25 +184,25 @@ def export_table(table: PixelTable, path: Path) -> Built:
 
 
 def split_file(table: Path) -> Path:
-    """Return where the split of an exported table stands: ``<table stem>_split.csv`` beside it."""
+    """Return the path of the split of an exported table: ``<table stem>_split.csv`` beside it."""
     return table.with_name(f"{table.stem}_split.csv")
 
 
 def _check_target(table: Path) -> None:
-    """Refuse to replace a table, or what describes it, that was not built."""
+    """Refuse to replace a table, metadata or class names that an earlier build did not write."""
     for path in (table, _metadata_file(table), about_file(table)):
         check_type(path)
     built = _built_metadata(table) is not None
     for path in (table, about_file(table)):
         if path.exists() and not built:
             raise InputError(
-                f"{path} is there and was not made by skinmnist.build; expected a new name, so name "
-                "another one, or move it away"
+                f"{path} exists and was not made by skinmnist.build; expected a new name, so name "
+                "another table, or move the file away"
             )
     about = read_about(table)
     if about and about.table_sha256 and table.exists() and hash_file(table) != about.table_sha256:
         raise InputError(
-            f"{table} has changed since skinmnist.build wrote it; expected a table that nobody has edited, "
+            f"{table} has changed since skinmnist.build wrote it; expected an unmodified table, "
             "so name another one, or move it away"
         )
 
@@ -212,32 +212,32 @@ def _metadata_file(table: Path) -> Path:
 
 
 def _built_metadata(table: Path) -> str | None:
-    """Return the SHA-256 of the metadata that a build wrote beside a table; None where none was built."""
+    """Return the SHA-256 of the metadata that a build wrote beside a table, or None if there is none."""
     about = read_about(table)
     return None if about is None else about.metadata_sha256
 
 
 def _check_metadata(path: Path, table: Path, metadata: bytes) -> None:
-    """Refuse to replace metadata that somebody else wrote, or added lesion ids to."""
+    """Refuse to replace metadata from another source, or metadata with lesion ids added by hand."""
     if not path.exists():
         return
     there = path.read_bytes()
     if there != metadata and hashlib.sha256(there).hexdigest() != _built_metadata(table):
         raise InputError(
-            f"{path} holds what skinmnist.build did not write, such as lesion ids that were filled in; "
-            "expected to write there, so move it away, or name another table"
+            f"{path} has content that skinmnist.build did not write, such as lesion ids added by hand, and "
+            "would be replaced; move it away, or name another table"
         )
 
 
 def _refusal(bad: Sequence[tuple[Path, str]]) -> str:
     return (
         f"{len(bad):,} of the pictures cannot be read: {listed([path for path, _ in bad])} (the first: "
-        f"{bad[0][1]}); expected whole pictures, so fix them, or skip them with --skip-bad"
+        f"{bad[0][1]}); expected complete pictures, so fix them, or skip them with --skip-bad"
     )
 
 
 def _digest(pictures: Pictures, targets: Sequence[Target]) -> bytes:
-    """Identify what is built: every picture as it lies there, and the shapes of the rows."""
+    """Return a digest of what is built: the files of all pictures, and the shapes of the rows."""
     state = hashlib.sha256(repr(([target.shape for target in targets], pillow_version)).encode())
     for path in pictures.paths:
         status = path.stat()
@@ -248,7 +248,7 @@ def _digest(pictures: Pictures, targets: Sequence[Target]) -> bytes:
 def _write_tables(
     pictures: Pictures, targets: Sequence[Target], written: Sequence[int], progress_file: ProgressFile
 ) -> None:
-    """Write everything under other names, then rename; the tables come last."""
+    """Write all files under temporary names, then rename them, the tables last."""
     metadata = _metadata_content(pictures, written)
     beside = [_metadata_file(target.path) for target in targets]
     for path, target in zip(beside, targets, strict=True):
@@ -285,7 +285,7 @@ def _line(row: bytes, label: int) -> bytes:
 
 
 def _metadata_content(pictures: Pictures, written: Sequence[int]) -> bytes:
-    """Return the metadata of the rows that are written, all columns as they came, but for formulas."""
+    """Return the metadata of the written rows with all its columns, formulas escaped."""
     return _csv([pictures.header, *(pictures.rows[row] for row in written)])
 
 
@@ -296,9 +296,9 @@ def _csv(rows: Iterable[Iterable[str]]) -> bytes:
 
 
 def read_pictures(paths: Sequence[Path], shapes: Sequence[Shape], jobs: int) -> Generator[list[Outcome]]:
-    """Read pictures and yield, in order, the bytes of their rows (one for each shape) or why there are none.
+    """Read pictures and yield in order the bytes of their rows (one per shape), or the reason for failure.
 
-    `jobs` of 1 reads in this process. Opening a picture holds a lock, so threads gain nothing.
+    With `jobs=1` this process does the reading. Processes are used because opening a picture holds a lock.
     """
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     if jobs == 1 or len(chunks) < 2:
@@ -315,17 +315,17 @@ def read_pictures(paths: Sequence[Path], shapes: Sequence[Shape], jobs: int) -> 
             yield waiting.popleft()[1].result()
     except BrokenProcessPool:
         raise InputError(
-            f"a picture from about {chunk[0]} on ended the process that read it (a crash, or out of memory); "
+            f"the process that read pictures from about {chunk[0]} on crashed or ran out of memory; "
             "try --jobs 1, or move the large ones away"
         ) from None
     finally:
-        # After an early stop, chunks that have begun are small, and the others never begin.
+        # After an early stop, running chunks are small and queued chunks never start.
         for _, future in waiting:
             future.cancel()
 
 
 def _ignore_interrupts() -> None:
-    # Ctrl-C reaches the whole group; the parent alone decides what it means.
+    # Ctrl-C reaches the whole process group; only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -342,11 +342,11 @@ def _read(path: Path, shapes: Sequence[Shape]) -> Outcome:
 
 
 class ProgressFile:
-    """One record for each picture, in order, in a file that an interrupted build resumes from.
+    """A file with one record per picture, in order, from which an interrupted build resumes.
 
-    The file begins with a mark and the digest of what is built; a file of another digest is written over. A
-    record is a mark, the length of what follows, the rows or the reason, and a seal over its place and bytes,
-    so that what a crash has torn is not taken for a record.
+    It starts with a signature and the digest of the build; a file with another digest is overwritten. A
+    record consists of a mark, the length of its content, the rows or the reason, and a checksum of its
+    position and bytes, so that a record torn by a crash is not accepted.
     """
 
     _stream: BinaryIO
@@ -354,11 +354,11 @@ class ProgressFile:
     def __init__(self, path: Path, digest: bytes) -> None:
         self.path = path
         self._head = _MARK + digest
-        #: Pictures read so far.
+        #: Number of pictures read so far.
         self.count = 0
 
     def __enter__(self) -> ProgressFile:
-        """Open the file behind its last whole record."""
+        """Open the file for appending after its last complete record."""
         check_replaceable(self.path, lambda head: head.startswith(_MARK) or _MARK.startswith(head))
         if not self._fits():
             write_atomically(self.path, self._head)
@@ -375,17 +375,17 @@ class ProgressFile:
         self._stream.close()
 
     def append(self, outcome: Outcome) -> None:
-        """Append what became of the next picture."""
+        """Append the result of the next picture."""
         framed = _framed(outcome)
         self._stream.write(framed + _seal(self.count, framed))
         self.count += 1
 
     def flush(self) -> None:
-        """Pass the records to the system, so that they outlive this process."""
+        """Hand the records to the operating system, so that they outlive this process."""
         self._stream.flush()
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Yield what became of each picture, up to the first record that is not whole."""
+        """Yield the result of each picture, up to the first incomplete record."""
         if not self._fits():
             return
         with self.path.open("rb") as stream:
@@ -410,5 +410,5 @@ def _framed(outcome: Outcome) -> bytes:
 
 
 def _seal(number: int, framed: bytes) -> bytes:
-    # The place goes in, and never as 0: a stretch of zeros must not seal itself.
+    # Include the position, starting above 0: otherwise a stretch of zeros would be a valid record.
     return zlib.crc32(framed, number + 1 & 0xFFFFFFFF).to_bytes(_SEAL_BYTES, "little")

@@ -1,4 +1,4 @@
-"""Folders of pictures: which picture belongs to which class, by a metadata file or by a folder per class."""
+"""Find pictures in folders and their classes, from a metadata file or from one folder per class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skinmnist.datasets.metadata import REQUIRED_COLUMNS, read_metadata, read_ro
 from skinmnist.errors import InputError
 from skinmnist.text import LONGEST_NAME, is_name, shown
 
-#: What is a picture by its name; whether it can be opened shows later, so that none is lost in silence.
+#: Extensions of pictures. Unreadable files are detected later, so that none is skipped silently.
 PICTURE_SUFFIXES = frozenset(
     {
         ".jpg",
@@ -40,30 +40,30 @@ _NAMED = 5
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Pictures of a table to be, in the order of its rows."""
+    """The pictures for a table, in the order of its rows."""
 
     paths: tuple[Path, ...]
     labels: npt.NDArray[np.int64]  # shape (n,), int64: Positions in `class_names`
-    #: In the order of `skinmnist.facts.CLASS_NAMES` where all stand there, else by the alphabet.
+    #: In the order of `skinmnist.facts.CLASS_NAMES` if that has all of them, otherwise alphabetical.
     class_names: tuple[str, ...]
     header: tuple[str, ...]  # Columns of the metadata, at least `REQUIRED_COLUMNS`
-    #: The metadata of each picture; ``lesion_id`` is empty where unknown.
+    #: Metadata of each picture; ``lesion_id`` is empty if unknown.
     rows: tuple[tuple[str, ...], ...]
-    without_picture: int = 0  # Rows of the metadata that were left out
-    ignored: tuple[Path, ...] = ()  # Files whose names are no names of pictures
-    nowhere: tuple[Path, ...] = ()  # Links to nothing, or to what is listed already
+    without_picture: int = 0  # Number of metadata rows left out
+    ignored: tuple[Path, ...] = ()  # Files without the extension of a picture
+    nowhere: tuple[Path, ...] = ()  # Broken links, and links to files that are already listed
 
     def __len__(self) -> int:
         return len(self.paths)
 
 
 def list_pictures(folders: Sequence[Path], metadata: Path | None = None) -> Pictures:
-    """List the pictures of a metadata file, or those of a folder per class.
+    """List the pictures named in a metadata file, or the pictures in one folder per class.
 
-    With metadata (a CSV with at least ``lesion_id``, ``image_id`` and ``dx``) the folders hold pictures at
-    any depth, each named by its ``image_id``. Without, the first ``HAM10000_metadata.csv`` in one of the
-    folders counts; else each holds a folder for each class. Every picture needs a row, a class and a name of
-    its own.
+    With metadata (a CSV with at least ``lesion_id``, ``image_id`` and ``dx``), pictures may be at any depth
+    and are named by their ``image_id``. By default, the first ``HAM10000_metadata.csv`` in one of the folders
+    is used; if there is none, each folder must hold one folder per class. Every picture needs a row, a class
+    and a unique name.
     """
     for folder in folders:
         if not folder.is_dir():
@@ -75,7 +75,7 @@ def list_pictures(folders: Sequence[Path], metadata: Path | None = None) -> Pict
 
 
 def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
-    read_metadata(metadata)  # names every fault of its cells
+    read_metadata(metadata)  # Raises an error for any invalid cell.
     header, rows = read_rows(read_file(metadata), metadata)
     id_column, dx_column = header.index("image_id"), header.index("dx")
     where_of: dict[str, str] = {}
@@ -83,7 +83,7 @@ def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
         cells[id_column] = name = cells[id_column].strip()
         if name in where_of:
             raise InputError(
-                f"{where}, column 'image_id': received {shown(name)}, which stands at {where_of[name]} too; "
+                f"{where}, column 'image_id': received {shown(name)}, which also occurs at {where_of[name]}; "
                 "expected every picture once, so drop one of the rows"
             )
         where_of[name] = where
@@ -93,7 +93,7 @@ def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
     if strangers:
         raise InputError(
             f"{_count(len(strangers), 'picture')} without a row in {metadata}: {listed(strangers)}; "
-            "expected a row for each, so add them or move the pictures away"
+            "expected one row per picture, so add them or move the pictures away"
         )
     present = [tuple(cells) for _, cells in rows if cells[id_column] in by_name]
     class_names, labels = _encode([cells[dx_column] for cells in present], metadata)
@@ -122,7 +122,7 @@ def _by_folder(folders: Sequence[Path]) -> Pictures:
             if is_picture and len(inside.parts) != 2:
                 side = "above" if len(inside.parts) < 2 else "below"
                 raise InputError(
-                    f"{path} lies {side} the folders of the classes; expected FOLDER/CLASS/PICTURE, "
+                    f"{path} is {side} the level of the class folders; expected FOLDER/CLASS/PICTURE, "
                     "so name the folder that holds the classes, or give the classes with --metadata"
                 )
             if is_picture:
@@ -130,7 +130,7 @@ def _by_folder(folders: Sequence[Path]) -> Pictures:
                 if not is_name(image_id) or not is_name(inside.parts[0]):
                     raise InputError(
                         f"received the picture {shown(str(inside))}; expected folder and name of at most "
-                        f"{LONGEST_NAME} characters that can be seen, so rename it or its folder"
+                        f"{LONGEST_NAME} printable characters, so rename it or its folder"
                     )
                 found.append((inside.parts[0], image_id, path))
             if not is_picture:
@@ -163,7 +163,7 @@ def _encode(names: Sequence[str], source: Path) -> tuple[tuple[str, ...], npt.ND
 
 
 def _pictures_below(folders: Iterable[Path]) -> tuple[list[Path], list[Path], list[Path]]:
-    """Return all pictures below some folders, the other files, and the links that lead nowhere."""
+    """Return all pictures in and below some folders, the other files, and broken or redundant links."""
     found = [_files_below(folder) for folder in folders]
     files = [path for inner, _ in found for path in inner]
     pictures = [path for path in files if _is_picture(path)]
@@ -176,14 +176,14 @@ def _is_picture(path: Path) -> bool:
 
 
 def _files_below(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return every file below a folder in the order of its path, and the links that lead to nothing new.
+    """Return every file below a folder, ordered by path, and the broken or redundant links.
 
-    Links to folders are followed once all else is listed, so that a folder counts under its own name.
+    Links to folders are followed last, so that a folder is listed under its own name.
     """
     files, nowhere, links = list[Path](), list[Path](), [folder]
     root = folder.resolve()
     seen: set[Path] = set()
-    for link in links:  # It grows on the way.
+    for link in links:  # The list grows during the loop.
         target = link.resolve()
         if link != folder and (target in seen or root.is_relative_to(target)):
             nowhere.append(link)
@@ -195,7 +195,7 @@ def _files_below(folder: Path) -> tuple[list[Path], list[Path]]:
             links += [place / name for name in shown_inner if (place / name).is_symlink()]
             inner[:] = [name for name in shown_inner if (place / name).resolve() not in seen]
             for file in (place / name for name in names if not name.startswith(".")):
-                lost = not _is_picture(file) and not file.exists()  # A picture's link fails as a picture.
+                lost = not _is_picture(file) and not file.exists()  # A broken picture link fails when opened.
                 (nowhere if lost else files).append(file)
     return sorted(files, key=lambda path: path.parts), nowhere
 
@@ -208,14 +208,14 @@ def _refuse(error: OSError) -> None:
 
 
 def _unique_names(paths: Iterable[Path]) -> dict[str, Path]:
-    """Return the pictures by their names without ending; copies of the same bytes count once."""
+    """Return pictures by name without extension; files with identical content count once."""
     by_name: dict[str, Path] = {}
     for path in paths:
         first = by_name.setdefault(path.stem, path)
         if first is not path and not _same_content(first, path):
             raise InputError(
-                f"{first} and {path} bear one name and are two pictures; expected one for each image_id, so "
-                "move one of them away"
+                f"{first} and {path} have the same name but are different pictures; expected one per "
+                "image_id, so move one of them away"
             )
     return by_name
 
@@ -230,6 +230,6 @@ def _count(number: int, what: str) -> str:
 
 
 def listed(paths: Sequence[Path]) -> str:
-    """Name the first paths, and how many more there are."""
+    """List the first paths, and how many more there are."""
     more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
     return ", ".join(str(path) for path in paths[:_NAMED]) + more

@@ -1,8 +1,8 @@
-"""What a picture file may hold: limits that are checked before anything decodes it.
+"""Limits on picture files that are checked before anything is decoded.
 
-A file of a few kilobytes can declare hundreds of megabytes of pixels, and one of millions of empty pieces
-(the segments of a JPEG, the chunks of a PNG or WebP) takes a reader written in Python half a minute. One walk
-from piece to piece finds both. It ends at the first limit, so that its own cost is bounded as well.
+A file of a few kilobytes can declare hundreds of megabytes of pixels, and a file of millions of empty pieces
+(JPEG segments, PNG or WebP chunks) keeps a Python reader busy for half a minute. A single pass over them
+detects both. It stops at the first limit, so its own cost is bounded.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ import numpy as np
 
 from skinmnist.errors import InputError
 
-#: Segments of a JPEG or chunks of a PNG or WebP. A PNG of 32 MB in the 8 kB of libpng has 4,100.
+#: Maximum number of JPEG segments or PNG or WebP chunks. A 32 MB PNG in libpng's 8 kB chunks has 4,100.
 MAX_PIECES = 10_000
-#: Everything in these pieces that is no pixels: previews, depth maps, profiles, texts.
+#: Maximum total size of pieces without pixels: previews, depth maps, profiles, text.
 MAX_METADATA = 8 * 2**20
-#: Pieces of EXIF; readers join them anew for each.
+#: Maximum number of EXIF pieces; readers join all of them again for each.
 MAX_EXIF_PIECES = 200
-#: A progressive JPEG has about ten scans; each that says nothing costs as much as one that does.
+#: A progressive JPEG has about ten scans; an empty scan costs as much as a full one.
 MAX_SCANS = 100
-#: More scans than this are for small pictures: all of them together run over this many pixels.
+#: More scans are allowed only for small pictures: all scans together may cover this many pixels.
 USUAL_SCANS, MAX_SCANNED_PIXELS = 16, 50_000_000
-#: Above this a picture is large: decoded one at a time, and refused where it holds next to nothing.
+#: Above this a picture is large: decoded one at a time, and refused if it contains next to nothing.
 LARGE_PIXELS = 8_000_000
-#: Pixels for each byte of the file. A smooth picture of the lowest quality has 60 as JPEG, 124 as WebP.
+#: Maximum pixels per byte. A smooth picture of the lowest quality has 60 as JPEG and 124 as WebP.
 MAX_PIXELS_PER_BYTE = 200
-#: Bytes between the segments of a JPEG's head, which readers skip one by one.
+#: Maximum bytes between the segments of a JPEG header, which readers skip one by one.
 MAX_JUNK = 16 * 2**10
 
 _PNG, _JPEG, _RIFF, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"BM"
-#: Markers of a JPEG that a segment follows, or its end; the others stand alone, or are none.
+#: JPEG markers that start a segment, and the end marker; the others stand alone or are invalid.
 _LEADS = np.isin(np.arange(256), [*range(0xC0, 0xD0), *range(0xD9, 0xFF)])
 _START_OF_SCAN, _END_OF_JPEG = b"\xda", b"\xd9"
 _FRAMES = frozenset(bytes([code]) for code in range(0xC0, 0xD0)) - {b"\xc4", b"\xc8", b"\xcc"}
-#: No decoder knows these; readers take what follows them for more markers.
+#: Unknown to all decoders; readers interpret what follows as more markers.
 _UNSUPPORTED = frozenset(bytes([code]) for code in (0xC8, 0xDE, 0xDF, *range(0xF0, 0xFE)))
 _LONGEST_FRAME = 38
 _WINDOW = 2**20
-#: Pieces that hold pixels.
+#: Pieces that contain pixels.
 _PIXELS = frozenset((b"IDAT", b"fdAT", b"VP8 ", b"VP8L", b"ALPH", b"ANMF"))
-#: Pieces that say how large the picture is.
+#: Pieces that declare the size of the picture.
 _DECLARING = _FRAMES | {b"IHDR", b"VP8X", b"VP8 ", b"VP8L"}
 _EXIF = b"Exif\0\0"
 
 
 class _Piece(NamedTuple):
-    """A segment or chunk: its kind, where its data begin, and how many bytes it declares."""
+    """A segment or chunk: its kind, the start of its data, and its declared number of bytes."""
 
     kind: bytes
     start: int
@@ -57,10 +57,10 @@ class _Piece(NamedTuple):
 
 
 def check_limits(content: bytes) -> int:
-    """Refuse a file that costs much time or memory to decode, and that no camera or editor writes.
+    """Refuse a file that takes excessive time or memory to decode and that no camera or editor would write.
 
-    Returns the pixels that the file declares, 0 where they are not found. Files that are no PNG, JPEG, WebP
-    or BMP are left to the reader to refuse.
+    Returns the number of pixels that the file declares, or 0 if it was not found. Files other than PNG, JPEG,
+    WebP or BMP are left for the reader to refuse.
     """
     if content.startswith(_PNG):
         return _walk(content, "PNG", "chunks", _png_chunks(content))
@@ -72,16 +72,16 @@ def check_limits(content: bytes) -> int:
 
 
 def check_density(pixels: int, count: int) -> None:
-    """Refuse a large picture in so few bytes that it is next to empty: a bomb, and no photograph."""
+    """Refuse a large picture with so few bytes that it must be a decompression bomb, not a photograph."""
     if pixels > LARGE_PIXELS and pixels > MAX_PIXELS_PER_BYTE * count:
         raise InputError(
-            f"received {pixels:,} pixels in {count:,} bytes, which hold no photograph; expected at most "
-            f"{MAX_PIXELS_PER_BYTE} pixels a byte in a picture this large, so scale it down"
+            f"received {pixels:,} pixels in {count:,} bytes, which is no photograph; expected at most "
+            f"{MAX_PIXELS_PER_BYTE} pixels per byte in a picture this large, so scale it down"
         )
 
 
 def _walk(content: bytes, form: str, called: str, pieces: Iterator[_Piece]) -> int:
-    """Go through all pieces within the limits, and return the most pixels that one of them declares."""
+    """Check all pieces against the limits and return the largest number of pixels declared."""
     metadata = exif = scans = pixels = 0
     for count, piece in enumerate(pieces, 1):
         exif += content.startswith(_EXIF, piece.start)
@@ -91,7 +91,7 @@ def _walk(content: bytes, form: str, called: str, pieces: Iterator[_Piece]) -> i
         if count > MAX_PIECES or exif > MAX_EXIF_PIECES:
             raise _beyond(form, f"more than {MAX_PIECES:,} {called}, or {MAX_EXIF_PIECES} of EXIF")
         if metadata > MAX_METADATA:
-            raise _beyond(form, f"more than {MAX_METADATA // 2**20} MB beside its pixels")
+            raise _beyond(form, f"more than {MAX_METADATA // 2**20} MB besides its pixels")
         if scans > MAX_SCANS:
             raise _beyond(form, f"more than {MAX_SCANS} scans")
         if scans > USUAL_SCANS and scans * pixels > MAX_SCANNED_PIXELS:
@@ -124,7 +124,7 @@ def _webp_chunks(content: bytes) -> Iterator[_Piece]:
 
 
 def _jpeg_segments(content: bytes) -> Iterator[_Piece]:
-    """Walk from marker to marker as libjpeg does; comments and what stands behind the picture hold none."""
+    """Step from marker to marker like libjpeg; comments and data after the picture contain none."""
     place, junk, in_head, framed = 2, 0, True, False
     while True:
         end = min(len(content), place + MAX_JUNK + 2) if in_head else len(content)
@@ -150,7 +150,7 @@ def _jpeg_segments(content: bytes) -> Iterator[_Piece]:
 
 
 def _next_mark(content: bytes, place: int, end: int) -> int:
-    """Return where the next marker stands that a segment follows; the end where there is none."""
+    """Return the position of the next marker that starts a segment, or the end if there is none."""
     if content[place : place + 1] == b"\xff" and place + 1 < len(content) and _LEADS[content[place + 1]]:
         return place
     width = 256
@@ -164,21 +164,21 @@ def _next_mark(content: bytes, place: int, end: int) -> int:
 
 
 def _check_head(content: bytes, kind: bytes, mark: int, junk: int, framed: bool) -> None:
-    """Refuse what makes a reader of the head slow, and the decoder fail anyway."""
+    """Refuse a header that is slow to read and that the decoder would reject anyway."""
     length = int.from_bytes(content[mark + 2 : mark + 4], "big")
     if junk > MAX_JUNK or kind in _UNSUPPORTED or (kind in _FRAMES and (framed or length > _LONGEST_FRAME)):
         raise InputError(
-            "received a damaged JPEG, whose head is no row of segments; expected a whole one, so save or "
-            "send it again"
+            "received a damaged JPEG, whose header is not a sequence of segments; expected a complete one, "
+            "so save or send it again"
         )
 
 
 def _declared(content: bytes, piece: _Piece) -> int:
-    """Return the pixels that a piece declares; 0 where it declares none."""
+    """Return the number of pixels that a piece declares, or 0 if it declares none."""
     if piece.kind not in _DECLARING:
         return 0
     data = content[piece.start : piece.start + 10]
-    data = data.ljust(10, b"\0")  # A damaged one can be shorter.
+    data = data.ljust(10, b"\0")  # Data of a damaged piece can be shorter.
     if piece.kind == b"IHDR":
         width, height = struct.unpack_from(">II", data)
     elif piece.kind in _FRAMES:

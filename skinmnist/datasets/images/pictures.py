@@ -1,9 +1,9 @@
-"""Untrusted pictures: opened within limits, and turned into rows exactly as the pixel tables were made.
+"""Open untrusted pictures safely and convert them to rows exactly as for the pixel tables.
 
-This is the only way from a picture to a row, for training data and for predictions alike:
+Training data and predictions share this single path from a picture to a row:
 
-    file, bytes, array -> bytes and pieces within limits -> PNG, JPEG, WebP or BMP, nothing else
-    -> size within limits -> first frame, decoded -> turned as its EXIF says -> RGB
+    file, bytes, array -> bytes and pieces within limits -> PNG, JPEG, WebP or BMP only
+    -> size within limits -> first frame, decoded -> rotated according to its EXIF -> RGB
     -> LANCZOS to the size of the table -> row
 """
 
@@ -27,25 +27,25 @@ from skinmnist.datasets.images.limits import LARGE_PIXELS, check_density, check_
 from skinmnist.errors import InputError
 from skinmnist.text import shown
 
-#: Anything that `open_picture` takes.
+#: Any type that `open_picture` accepts.
 Source: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | npt.NDArray[np.uint8]
 )
 
-#: What is opened; to every other reader of Pillow a file is never shown.
+#: Accepted formats; files are never passed to other Pillow readers.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 FORMATS_SAID = "PNG, JPEG, WebP or BMP"
 MAX_BYTES = 32 * 2**20
-#: A phone's 48 million and some; decoded, 200 MB, and three times that where there is alpha.
+#: Enough for a phone with 48 megapixels; decoded, this takes 200 MB, or three times that with alpha.
 MAX_PIXELS = 50_000_000
-#: What a JPEG can be; the weights of a resize need 48 bytes for each pixel along a side.
+#: The limit of JPEG; the weights of a resize need 48 bytes for each pixel along a side.
 MAX_SIDE = 65_535
 _SIZE_EXPECTED = (
     f"expected 1 to {MAX_PIXELS:,} in all and at most {MAX_SIDE:,} along a side, so scale it down"
 )
 _RAW, _BITFIELDS = 0, 3
 
-#: What undoes each value of EXIF's orientation (CIPA DC-008, table 6).
+#: Operations that undo each EXIF orientation (CIPA DC-008, table 6).
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -56,7 +56,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-#: One of 50 million pixels with alpha takes 600 MB while it is opened, which happens to one at a time.
+#: Allows one at a time: opening 50 million pixels with alpha takes 600 MB.
 _LARGE = threading.Lock()
 _WITH_ALPHA = ("LA", "PA", "RGBA")
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
@@ -64,7 +64,7 @@ _BY_PILLOW = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 
 
 class _Silence:
-    """Ignores warnings while any thread is inside: their filters are the whole process's."""
+    """Suppress warnings while any thread is inside, because warning filters are shared by all threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -85,17 +85,17 @@ class _Silence:
                 self._filters.__exit__(None, None, None)
 
 
-#: Pillow warns of metadata, which is not used, and of sizes, which are limited here.
+#: Pillow warns about metadata, which is not used, and about sizes, which are limited here.
 _SILENCE = _Silence()
 
 
 def open_picture(source: Source) -> Image.Image:
-    """Open a picture from outside, upright and in RGB.
+    """Open an untrusted picture and return it upright and in RGB.
 
-    `source` is a path or the content of a PNG, JPEG, WebP or BMP file (of an animation the first frame
-    counts); a picture of Pillow's in any mode (see `to_rgb`); or uint8 pixels of shape (height, width),
-    (height, width, 1), (height, width, 3) or (height, width, 4), red, green, blue, alpha. An orientation that
-    cannot be read turns nothing. Errors name a file by its last part, with odd characters escaped.
+    `source` is a path or the content of a PNG, JPEG, WebP or BMP file (the first frame of an animation), a
+    Pillow picture in any mode (see `to_rgb`), or uint8 pixels of shape (height, width), (height, width, 1),
+    (height, width, 3) or (height, width, 4), the last in the order red, green, blue, alpha. An unreadable
+    orientation is ignored. Errors show only the file name without its folders, with odd characters escaped.
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
@@ -112,15 +112,15 @@ def open_picture(source: Source) -> Image.Image:
             return _upright_rgb(source)
     raise InputError(
         f"received {type(source).__name__} for a picture; expected a path, the content of a file as bytes, "
-        "a picture of Pillow's, or an array of uint8"
+        "a Pillow picture, or an array of uint8"
     )
 
 
 def picture_row(image: Image.Image, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    """Turn an opened RGB picture into a uint8 row, exactly as the pixel tables were made.
+    """Convert an opened RGB picture to a uint8 row, exactly as for the pixel tables.
 
-    `shape` is the table's ``(height, width, channels)``; one channel is lightness by ITU-R 601, taken before
-    the resize. The aspect ratio is lost, as in the tables.
+    `shape` is the table's ``(height, width, channels)``. With one channel, the picture is first converted to
+    lightness by ITU-R 601, then resized. The aspect ratio is not preserved, as in the tables.
     """
     height, width, channels = shape
     if image.mode != "RGB" or channels not in (1, 3) or min(height, width) < 1:
@@ -134,14 +134,14 @@ def picture_row(image: Image.Image, shape: tuple[int, int, int]) -> npt.NDArray[
 
 
 def _read(path: Path) -> bytes:
-    """Return the content of a file that is a plain file and no larger than the limit."""
+    """Return the content of a regular file no larger than the limit."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise InputError("is not a plain file; expected a picture, so name the file itself")
         _check_bytes(status.st_size)
         with path.open("rb") as file:
-            # It may grow while it is read.
+            # The file may grow while it is read.
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise InputError("does not exist; expected a picture, so check its name and folder") from None
@@ -167,14 +167,14 @@ def _decoded(content: bytes) -> Image.Image:
 
 @contextmanager
 def _refusing(content: bytes) -> Iterator[None]:
-    """Turn whatever Pillow raises into an `InputError`, and let it warn nobody."""
+    """Turn any Pillow error into an `InputError`, and suppress its warnings."""
     with _SILENCE:
         try:
             yield
         except InputError:
             raise
         except Image.DecompressionBombError:
-            raise InputError(f"received a picture of too many pixels; {_SIZE_EXPECTED}") from None
+            raise InputError(f"received a picture with too many pixels; {_SIZE_EXPECTED}") from None
         except Image.UnidentifiedImageError:
             begins = f"a file that begins with {content[:8]!r}" if content else "an empty file"
             raise InputError(
@@ -182,15 +182,15 @@ def _refusing(content: bytes) -> Iterator[None]:
                 "save it again as one of these"
             ) from None
         except Exception as error:
-            # Damaged files make decoders raise all kinds of errors: SyntaxError, struct.error, KeyError ...
+            # Damaged files make decoders raise many kinds of errors: SyntaxError, struct.error, KeyError ...
             raise InputError(
-                f"received a damaged picture or one that was cut short ({type(error).__name__}); expected a "
-                "whole one, so save or send it again"
+                f"received a damaged or truncated picture ({type(error).__name__}); expected a "
+                "complete one, so save or send it again"
             ) from None
 
 
 def _upright_rgb(image: Image.Image, copied: bool = True) -> Image.Image:
-    """Decode a picture and turn it; without a copy, one that is RGB and upright is returned itself."""
+    """Decode a picture and rotate it upright; with `copied=False`, it may be returned unchanged."""
     _check_size(image)
     image.load()
     turn = _TURNS.get(_orientation(image))
@@ -198,7 +198,7 @@ def _upright_rgb(image: Image.Image, copied: bool = True) -> Image.Image:
     upright = image if as_it_is else to_rgb(image)
     if turn is not None:
         upright = upright.transpose(turn)
-    # Opened again, the result must not be turned twice.
+    # If it is opened again, the result must not be rotated twice.
     upright.info.clear()
     return upright
 
@@ -213,7 +213,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
-        # Cameras and editors write broken EXIF into pictures that are whole.
+        # Cameras and editors write broken EXIF into intact pictures.
         return 1
 
 
@@ -234,13 +234,13 @@ def _of_array(pixels: npt.NDArray[np.generic]) -> Image.Image:
 def _check_bytes(count: int) -> None:
     if count > MAX_BYTES:
         raise InputError(
-            f"received more than {MAX_BYTES // 2**20} MB of file; expected a smaller one, so scale the "
+            f"received a file of more than {MAX_BYTES // 2**20} MB; expected a smaller one, so scale the "
             "picture down or save it as JPEG"
         )
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Turn a decoded picture of any mode into a new one in RGB, by a written rule.
+    """Convert a decoded picture of any mode to a new RGB picture by fixed rules.
 
     =====================================  ===============================================================
     Pillow's mode                          becomes RGB as
@@ -248,20 +248,20 @@ def to_rgb(image: Image.Image) -> Image.Image:
     ``1``, ``L``                           grey: the same level in all three channels
     ``P``                                  the colours of its palette
     ``RGB``, ``RGBX``                      itself
-    ``LA``, ``PA``, ``RGBA``, and any of   laid over white
+    ``LA``, ``PA``, ``RGBA``, and any of   composited over white
     the above with one colour or palette
-    entry named transparent
-    ``La``, ``RGBa``                       the same, after alpha was divided out of the colours
-    ``I;16`` and its kin                   the upper 8 of the 16 bits, as Pillow reads 16-bit colour; grey
+    entry marked transparent
+    ``La``, ``RGBa``                       the same, after dividing the colours by alpha
+    ``I;16`` and its variants              the upper 8 of the 16 bits, as Pillow reads 16-bit colour; grey
     ``I``, ``F``                           grey, levels 0 to 255 as Pillow writes them, halves rounded to
-                                           even; others are refused, so that nothing turns black unseen
+                                           even; other values are refused rather than clipped to black
     ``CMYK``                               255 - ink, times 255 - black, over 255: Pillow's rule
     ``YCbCr``, ``HSV``                     Pillow's rule
     ``LAB``                                sRGB by LittleCMS, white point D50
     =====================================  ===============================================================
 
-    White, because it lies behind a transparent picture wherever people look at one, and because what is
-    darker than its surroundings is a lesion to every model here: black would invent one. Colour profiles are
+    The background is white because viewers show transparent pictures on white, and because all models here
+    treat a region darker than its surroundings as a lesion, so black would create one. Colour profiles are
     ignored, as they were when the pixel tables were made.
     """
     mode = image.mode
@@ -299,7 +299,7 @@ def _of_16_bits(image: Image.Image) -> Image.Image:
 
 def _of_numbers(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
-    # Written this way, NaN does not pass.
+    # Written this way, the check fails for NaN.
     if not bool(((values >= 0) & (values <= 255)).all()):
         raise InputError(
             f"received a picture of Pillow's mode {image.mode!r} with values from {values.min():g} to "
@@ -311,5 +311,5 @@ def _of_numbers(image: Image.Image) -> Image.Image:
 def _of_lab(image: Image.Image) -> Image.Image:
     profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
-    assert converted is not None  # None is what the change of a picture in place would give.
+    assert converted is not None  # None is returned only for in-place conversions.
     return converted

@@ -1,1 +1,1 @@
-"""A synthetic table that looks like HAM10000."""
+"""Generate a synthetic table that looks like HAM10000."""

@@ -1,20 +1,20 @@
-"""`make_lesions`: a synthetic table that behaves like HAM10000 where the real one is not at hand.
+"""`make_lesions`: a synthetic table that behaves like HAM10000, for use without the real one.
 
-All numbers that set the classes apart are in this file. A lesion is a sample of all `ATTRIBUTES`, each normal
-around the mean of a common mole with its usual spread; a class is nothing but a shift of some of those means,
-in spreads, in `CLASS_SHIFTS`. So a row of the table reads like a clinical comparison, and `overlap` pulls all
-classes together or apart by one factor.
+This file holds all numbers that distinguish the classes. A lesion is a sample of all `ATTRIBUTES`, each
+normally distributed around the mean of a common mole. `CLASS_SHIFTS` shifts some of these means for each
+class, in units of the standard deviation, so a row of that table reads like a clinical comparison. `overlap`
+scales all shifts by one factor.
 
-The signs follow the clinical look of each class: akiec pink, scaly, ill-defined, on sun-damaged skin; bcc
-pale pink with scars and blue-grey nests; bkl tan with clods and cysts; df a pale scar in a ring that fades
-into the skin; vasc red to purple; mel large, ragged, of many colours, with a blue-grey veil. Warmth and field
-depend on where a picture was taken, which in HAM10000 goes with the class as well: most warm pictures are
-moles.
+The signs follow the clinical look of each class: akiec is pink, scaly and ill-defined, on sun-damaged skin;
+bcc is pale pink with scars and blue-grey nests; bkl is tan with clods and cysts; df is a pale scar in a ring
+that fades into the skin; vasc is red to purple; mel is large, ragged and multicoloured, with a blue-grey
+veil. Warmth and field depend on where a picture was taken, which in HAM10000 is also related to the class:
+most warm pictures show moles.
 
-The sizes began as a least-squares fit to the class means of some forty descriptors of HAM10000 (colour and
-spread in five rings, contrast, gradients, asymmetry, area). Then colour and size were widened and texture was
-narrowed by hand until the models score on this table as on the real one, which
-``experiments/benchmarks/synthetic_difficulty.py`` measures.
+The magnitudes started as a least-squares fit to the class means of some forty descriptors of HAM10000 (colour
+and spread in five rings, contrast, gradients, asymmetry, area). Colour and size were then increased and
+texture reduced by hand until the models scored on this table as on the real one, as measured by
+``experiments/benchmarks/synthetic_difficulty.py``.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from skinmnist.datasets.synthetic.rendering import render, sample_structures, sa
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 
-#: Lesions that every class gets, so that five folds by lesion each hold one.
+#: Minimum number of lesions per class, so that each of five folds by lesion holds one.
 MIN_LESIONS = 5
-#: The `overlap` at which the shifts of the classes are taken as tuned.
+#: The `overlap` at which the class shifts are used unscaled.
 TUNED_OVERLAP = 0.5
-#: Below this the outline of a lesion is lost; above it a table no longer fits into memory.
+#: Smaller pictures lose the outline of a lesion; larger ones make tables that do not fit into memory.
 MIN_SIDE, MAX_SIDE = 4, 512
 
 # fmt: off
-#: Shift of each class from the common mole, in spreads of the attribute; classes in the order of their codes.
+#: Shift of each class from the common mole, in standard deviations; classes in the order of their codes.
 CLASS_SHIFTS = {
     #                 akiec   bcc   bkl    df    nv  vasc   mel
     "size":          (-0.2, -1.2,  0.2, -0.4,  0.0, -0.2,  0.6),
@@ -69,20 +69,20 @@ CLASS_SHIFTS = {
 }
 # fmt: on
 
-# Of patients, rough shares of HAM10000's metadata, rounded so that the direction is right and nothing more:
-# keratoses, carcinomas and melanomas come late in life, nevi early; keratoses and basal cell carcinomas sit
-# on the sunlit face, dermatofibromas on the legs.
+# Patient data: rough shares of HAM10000's metadata, rounded so that only the direction is right. Keratoses,
+# carcinomas and melanomas occur late in life, nevi early; keratoses and basal cell carcinomas occur on the
+# sunlit face, dermatofibromas on the legs.
 
-#: Mean age in years of each class, in the order of their codes, and the standard deviation within a class.
+#: Mean age of each class in years, in the order of their codes, and the standard deviation within a class.
 AGES = (67, 67, 64, 53, 46, 51, 61)
 AGE_SPREAD = 15
 #: HAM10000 gives ages in steps of 5 years, up to 85.
 AGE_STEP, OLDEST = 5, 85
-#: Men in a hundred patients of each class.
+#: Percentage of men among the patients of each class.
 MEN = (68, 62, 57, 55, 52, 49, 62)
 
 # fmt: off
-#: Lesions at each place in a hundred of a class; where HAM10000 has next to none, a trace stands.
+#: Percentage of the lesions of a class at each site, never quite zero.
 PLACES = {
     #                    akiec  bcc  bkl   df   nv vasc  mel
     "abdomen":          (  2,    4,   4,   3,  13,  19,   6),
@@ -117,32 +117,32 @@ def make_lesions(
     Parameters
     ----------
     n_samples : int
-        Pictures, at least 35 (five for each class).
+        Number of pictures, at least 35 (five per class).
     class_weights : sequence of 7 numbers, mapping of class name to number, or None
-        Shares of the classes in the pictures, any positive numbers (a sequence is in code order); None takes
-        HAM10000's. Every class gets at least five lesions, whatever its share.
+        Relative class frequencies, any positive numbers (a sequence is in code order). None uses those of
+        HAM10000. Every class gets at least five lesions, whatever its share.
     pictures_per_lesion : float or None
-        Mean number of pictures of one lesion, 1 or more; numbers of pictures are geometrically distributed,
-        as they nearly are in HAM10000. None takes each class's mean there (1.24 for nv to 1.81 for mel).
+        Mean number of pictures per lesion, at least 1. The numbers follow a geometric distribution, as they
+        nearly do in HAM10000. None uses the mean of each class there (1.24 for nv to 1.81 for mel).
     overlap : float
-        Difficulty from 0 (classes well apart) to 1 (classes alike: nothing can be learned). The
-        default, 0.5, is tuned so that scores are in the range of the real table's.
+        Difficulty from 0 (well-separated classes) to 1 (identical classes: nothing can be learned). The
+        default, 0.5, is tuned to give scores in the range of the real table.
     size : int or (int, int)
-        Side of the pictures, or their height and width, 4 to 512 pixels.
+        Side length of the pictures, or their height and width, 4 to 512 pixels.
     random_state : int
-        Seed, 0 or more; the same arguments give the same bytes.
+        Seed, 0 or more. The same arguments give the same bytes.
 
     Returns
     -------
     PixelTable
-        ``n_samples`` rows in random order, with lesion and image ids, age, sex and localization of the
-        patients, and ``synthetic=True``. A large table is rendered once into the cache folder (see
+        ``n_samples`` rows in random order, with lesion and image ids, the age and sex of the patients, the
+        localization, and ``synthetic=True``. A large table is rendered once into the cache folder (see
         `skinmnist.datasets.cache`) and mapped from there.
 
     Raises
     ------
     InputError
-        Where an argument is out of the range above.
+        If an argument is outside its range.
 
     Examples
     --------
@@ -187,7 +187,7 @@ def make_lesions(
 def _hold(
     blocks: Callable[[], Iterator[npt.NDArray[np.uint8]]], shape: tuple[int, int], origin: str
 ) -> npt.NDArray[np.uint8]:
-    """Hold rendered pixels in memory or, where they are many, in a mapped file of the cache."""
+    """Keep rendered pixels in memory or, if there are many, in a mapped file of the cache."""
     if is_large_matrix(math.prod(shape)):
         return render_once(f"synthetic-{_rendering_digest(origin)}", shape, blocks)
     pixels, row = np.empty(shape, dtype=np.uint8), 0
@@ -198,7 +198,7 @@ def _hold(
 
 
 def _rendering_digest(origin: str) -> str:
-    """Digest of all that rendered pixels depend on: the call, the code and the library."""
+    """Return a digest of everything that rendered pixels depend on: call, code and library versions."""
     return hashlib.sha256(f"{origin} {np.__version__} {code_digest(__name__)}".encode()).hexdigest()
 
 
@@ -207,7 +207,7 @@ def _refusal(argument: str, received: object, expected: str) -> InputError:
 
 
 def _shares(class_weights: Sequence[float] | Mapping[str, float] | None) -> npt.NDArray[np.float64]:
-    """Shares of the classes in code order, positive and of sum 1."""
+    """Return class shares in code order, positive and with sum 1."""
     names = facts.CLASS_NAMES
     expected = f"{len(names)} positive numbers, one for each of {', '.join(names)}"
     weights = facts.ROWS_PER_CLASS if class_weights is None else class_weights
@@ -254,7 +254,7 @@ def _check(n_samples: int, pictures_per_lesion: float | None, overlap: float, ra
 
 
 def _rows_per_class(n_samples: int, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Whole rows near the shares by largest remainder, with `MIN_LESIONS` or more in every class."""
+    """Round shares to whole rows by largest remainder, with `MIN_LESIONS` or more in every class."""
     exact = n_samples * shares
     rows = np.floor(exact).astype(np.int64)
     rows[np.argsort(rows - exact, kind="stable")[: n_samples - rows.sum()]] += 1
@@ -267,10 +267,10 @@ def _rows_per_class(n_samples: int, shares: npt.NDArray[np.float64]) -> npt.NDAr
 def _population(
     rows_per_class: npt.NDArray[np.int64], pictures_per_lesion: float | None, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
-    """Class of every lesion, and the lesion of every picture, both in random order.
+    """Return the class of every lesion and the lesion of every picture, both in random order.
 
-    Given their sum, independent geometric numbers are a uniformly random composition of it: cutting the row
-    of a class's pictures at random places gives lesions of 1, 2, 3... pictures.
+    Independent geometric numbers with a given sum are a uniformly random composition of it, so cutting the
+    row of a class's pictures at random places gives lesions with 1, 2, 3... pictures.
     """
     means = np.divide(facts.ROWS_PER_CLASS, facts.LESIONS_PER_CLASS)
     if pictures_per_lesion is not None:
@@ -294,7 +294,7 @@ def _call(
     size: int | tuple[int, int],
     random_state: int,
 ) -> str:
-    """Return the call that makes the table, with the arguments that are not the default."""
+    """Return the call that makes the table, omitting default arguments."""
     weights: object = class_weights
     if isinstance(class_weights, Mapping):
         weights = {name: float(share) for name, share in class_weights.items()}
@@ -314,15 +314,15 @@ def _call(
 class Attribute:
     """One quantity that every lesion has."""
 
-    mean: float  # Centre and standard deviation of the normal distribution for a common mole
+    mean: float  # Mean and standard deviation of the normal distribution for a common mole
     spread: float
-    #: How the normal value becomes the quantity: ``"log"`` (its exponential: always positive), ``"amount"``
-    #: (itself, but 0 where negative: many lesions have none) or ``"plain"``.
+    #: How the normal value is transformed: ``"log"`` (exponential, so always positive), ``"amount"``
+    #: (unchanged, but 0 if negative, as many lesions have none) or ``"plain"`` (unchanged).
     kind: str
-    meaning: str  # What the quantity is, with its unit
+    meaning: str  # Description of the quantity with its unit
 
 
-#: Lengths are in half widths of the (shorter side of the) picture, densities in natural logarithms of light.
+#: Lengths are in half widths of the picture's shorter side, densities in natural logarithms of light.
 ATTRIBUTES = {
     "size": Attribute(-0.80, 0.33, "log", "mean radius of the lesion"),
     "elongation": Attribute(0.23, 0.16, "amount", "logarithm of long over short axis"),
@@ -348,9 +348,9 @@ ATTRIBUTES = {
 def sample_attributes(
     labels: npt.NDArray[np.integer], separation: float, rng: np.random.Generator
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Sample the attributes of one lesion for each label, by name, shape (n,), float32.
+    """Sample the attributes of one lesion per label, by name, shape (n,), float32.
 
-    `separation` is the factor on all shifts: 0 makes the classes alike, 1 takes them as they are.
+    `separation` scales all shifts: 0 makes the classes identical, 1 uses the shifts unscaled.
     """
     sampled = {}
     for name, attribute in ATTRIBUTES.items():
@@ -367,9 +367,9 @@ def sample_attributes(
 def sample_patients(
     labels: npt.NDArray[np.integer], separation: float, rng: np.random.Generator
 ) -> dict[str, npt.NDArray[Any]]:
-    """Sample age, sex and localization of one lesion for each label, as `PixelTable.clinical` holds them.
+    """Sample age, sex and localization of one lesion per label, as in `PixelTable.clinical`.
 
-    `separation` is the factor on what sets each class apart from the common mole (0: classes alike).
+    `separation` scales the difference of each class from the common mole (0: identical classes).
     """
     n = len(labels)
     means = AGES[_COMMON] + separation * (np.array(AGES, dtype=float) - AGES[_COMMON])
@@ -393,7 +393,7 @@ def _sample_kinds(
     separation: float,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.intp]:
-    """Sample one of the rows of `shares`, of shape (kinds, classes), for each label."""
+    """Sample one row index of `shares`, shape (kinds, classes), for each label."""
     logs = np.log(shares)
     weights = np.exp(logs[:, [_COMMON]] + separation * (logs - logs[:, [_COMMON]]))
     steps = np.cumsum(weights / weights.sum(axis=0), axis=0)

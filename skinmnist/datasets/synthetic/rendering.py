@@ -1,7 +1,7 @@
 """Render dermoscopy-like pictures from the attributes of lesions: a small renderer in vectorised numpy.
 
-Colour follows the law of Beer and Lambert: skin reflects a share of the light, and every pigment takes away
-``exp(-density * absorption)`` of it per channel. Shapes and textures are functions of a position on the
+Colours follow the Beer-Lambert law: skin reflects a share of the light, and every pigment reduces it by
+``exp(-density * absorption)`` per channel. Shapes and textures are functions of a position on the
 lesion, so pictures of one lesion show the same outline, patches and network from another view.
 """
 
@@ -15,47 +15,47 @@ import numpy.typing as npt
 
 from skinmnist.datasets.mapped import row_blocks
 
-#: Light that bare skin of no warmth reflects, red, green, blue, as a share of white.
+#: Light reflected by bare skin of zero warmth in red, green and blue, as a share of white.
 SKIN = np.array([0.65, 0.665, 0.74], dtype=np.float32)
-#: What the pigments absorb in red, green, blue, per unit of density; read off HAM10000 as the logarithm of
-#: the lesion's centre over the skin around it (nevi for melanin, vascular lesions for blood).
+#: Absorption of the pigments in red, green and blue per unit of density, estimated from HAM10000 as the
+#: logarithm of the lesion's centre over the skin around it (nevi for melanin, vascular lesions for blood).
 MELANIN = np.array([0.47, 0.98, 1.10], dtype=np.float32)
 BLOOD = np.array([0.10, 1.00, 0.75], dtype=np.float32)
 VEIL = np.array([1.15, 0.95, 0.60], dtype=np.float32)
-#: What melanin absorbs more where it lies deep (blue-grey) and less where it lies shallow (yellow-brown).
+#: Additional absorption of melanin if deep (blue-grey), and reduction if shallow (yellow-brown).
 DEPTH = np.array([0.70, 0.0, -0.80], dtype=np.float32)
-#: Standard deviation of the noise of a pixel, as a logarithm of light.
+#: Standard deviation of the pixel noise, as a logarithm of light.
 NOISE = 0.020
 
-#: Waves that make up one random field, and the harmonics of an outline.
+#: Number of waves in a random field, and the harmonics of an outline.
 WAVES = 10
 HARMONICS = (2, 3, 4, 5, 6, 7)
-#: Wave numbers in cycles: patches per radius of the lesion, network and skin per half width of the picture.
+#: Wave numbers in cycles: patches per lesion radius, network and skin per half width of the picture.
 PATCH_CYCLES, NETWORK_CYCLES, SKIN_CYCLES = (0.3, 1.2), (1.5, 6.0), (0.4, 5.0)
-#: How far a halo reaches beyond the outline and how wide its border is, in radii.
+#: Reach of a halo beyond the outline and width of its border, in radii.
 HALO_REACH, HALO_EDGE = np.float32(0.4), np.float32(0.2)
-#: Width of the border of blue-grey nests, in standard deviations of their field.
+#: Border width of blue-grey nests, in standard deviations of their field.
 NEST_EDGE = np.float32(0.3)
-#: Scales whiten where their field (unit variance) is above minus the base, and never more than the most.
+#: Scales appear where their field (unit variance) exceeds minus the base; the second value is the maximum.
 WHITE_BASE, WHITE_MOST = np.float32(0.6), np.float32(0.9)
-#: The dark corners: logarithm of the light that is lost, and the width of their edge.
+#: Dark corners: logarithm of the lost light, and width of their edge.
 CORNER_LOSS, CORNER_EDGE = 3, np.float32(0.04)
-#: Half width of a hair; where pixels are coarser it is drawn wider and fainter, `HAIR_PIXELS` wide.
+#: Half width of a hair; if pixels are coarser, it is drawn wider and fainter, `HAIR_PIXELS` wide.
 HAIR, HAIR_PIXELS = 0.02, 0.6
-#: Pixels that are worked on at once: the intermediate arrays stay in the processor's cache.
+#: Number of pixels rendered at once, so that intermediate arrays stay in the processor's cache.
 CHUNK_PIXELS = 1 << 17
 
 Floats = npt.NDArray[np.float32]
-#: Standard deviations of the turn (radians), the shift (half widths of the picture), and of the logarithms of
-#: the zoom, the contrast, the gain and each channel's own gain.
+#: Standard deviations of the rotation (radians), the shift (half widths of the picture), and the logarithms
+#: of the zoom, the contrast, the gain and the gain per channel.
 TURN, SHIFT, ZOOM, CONTRAST, GAIN, CAST = 0.5, 0.08, 0.20, 0.18, 0.06, 0.03
-#: Share of pictures that are mirrored.
+#: Share of mirrored pictures.
 MIRRORED = 0.15
-#: Blur: median of its standard deviation (half widths) and the spread of that one's logarithm.
+#: Blur: median of its standard deviation (half widths), and the spread of its logarithm.
 BLUR, BLUR_SPREAD = 0.04, 0.6
-#: Mean of the logarithm of light that is lost at distance 1 from the centre.
+#: Mean logarithm of the light lost at distance 1 from the centre.
 SHADING = 0.05
-#: Light of one unit of dark skin tone and of warmth, as logarithms of red, green and blue: the leading axes
+#: Effect of one unit of dark skin tone and of warmth, as logarithms of red, green and blue: the leading axes
 #: of the skin colours of HAM10000.
 TONE = np.array([-0.37, -0.64, -0.67])
 WARMTH = np.array([0.88, -0.12, -0.37])
@@ -64,11 +64,11 @@ MAX_HAIRS = 6
 
 @dataclass(frozen=True)
 class Lesions:
-    """Everything about lesions that all their pictures share; every array has a row for each lesion."""
+    """Properties of lesions that all their pictures share; every array has one row per lesion."""
 
-    #: shape (n,): of `skinmnist.datasets.synthetic.lesions.sample_attributes`.
+    #: shape (n,): Result of `skinmnist.datasets.synthetic.lesions.sample_attributes`.
     attributes: dict[str, Floats]
-    #: shape (n, len(HARMONICS), 2: Amplitude (unit variance over the circle when summed) and phase of the
+    #: shape (n, len(HARMONICS), 2): Amplitude (unit variance over the circle when summed) and phase of the
     #: outline's waves.
     outlines: Floats
     axes: Floats  # shape (n,): Angle of the long axis, radians
@@ -77,7 +77,7 @@ class Lesions:
 
 
 def sample_structures(attributes: dict[str, Floats], rng: np.random.Generator) -> Lesions:
-    """Sample outlines and random fields of lesions with these attributes."""
+    """Sample outlines and random fields for lesions with these attributes."""
     n = len(attributes["size"])
     amplitudes = rng.standard_normal((n, len(HARMONICS))) / np.array(HARMONICS)
     amplitudes *= np.sqrt(2.0 / np.sum(1.0 / np.square(HARMONICS)))
@@ -112,9 +112,9 @@ def render(
     rng: np.random.Generator,
     chunk_pixels: int = CHUNK_PIXELS,
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Render all pictures, some at a time, shape (some, height, width, 3), uint8.
+    """Render all pictures in chunks of shape (some, height, width, 3), uint8.
 
-    The pictures are the same whatever `chunk_pixels`.
+    The pictures do not depend on `chunk_pixels`.
     """
     n = len(views.lesions)
     for rows in row_blocks(n, max(1, chunk_pixels // (height * width))):
@@ -125,7 +125,7 @@ def render(
 
 
 def _log_light(lesions: Lesions, views: Views, rows: slice, height: int, width: int) -> Floats:
-    """Logarithm of the light in every pixel and channel, shape (rows, height, width, 3)."""
+    """Return the logarithm of the light in every pixel and channel, shape (rows, height, width, 3)."""
     pixel = 2.0 / min(height, width)
     grid_y = ((np.arange(height, dtype=np.float32) - (height - 1) / 2) * pixel).astype(np.float32)[:, None]
     grid_x = ((np.arange(width, dtype=np.float32) - (width - 1) / 2) * pixel).astype(np.float32)[None, :]
@@ -135,7 +135,7 @@ def _log_light(lesions: Lesions, views: Views, rows: slice, height: int, width: 
 
     which = views.lesions[rows]
     of = {name: values[which, None, None] for name, values in lesions.attributes.items()}
-    # The average over a square pixel blurs about as much as a normal curve of the square's variance.
+    # Averaging over a square pixel blurs about as much as a Gaussian with the variance of the square.
     blur = np.hypot(views.blur[rows], np.float32(pixel / np.sqrt(12)))
     field = {name: _waves(waves[which], x, y, blur) for name, waves in lesions.fields.items()}
     depth = _depth(of, lesions.outlines[which], lesions.axes[which, None, None], x, y)
@@ -152,13 +152,13 @@ def _log_light(lesions: Lesions, views: Views, rows: slice, height: int, width: 
 
 
 def _density(of: dict[str, Floats], field: dict[str, Floats], depth: Floats, inside: Floats) -> Floats:
-    """Density of all pigments in every pixel and channel, shape (rows, height, width, 3)."""
+    """Return the density of all pigments per pixel and channel, shape (rows, height, width, 3)."""
     profile = np.exp(of["centre"] * (np.float32(0.5) - np.clip(1 - depth, 0, 1)))
     variety = np.exp(of["variegation"] * field["patches"] + of["texture"] * field["network"])
     melanin = of["melanin"] * inside * profile * variety + of["mottling"] * field["skin"]
     blood = of["blood"] * inside * np.exp(of["variegation"] * field["nests"])
     blood += of["halo"] * _step(depth + HALO_REACH, HALO_EDGE) + of["mottling"] * field["scales"]
-    # Nests fill half of the lesion: twice the density there makes the attribute the lesion's mean.
+    # Nests fill half of the lesion, so twice the density there gives the attribute as the lesion's mean.
     veil = 2 * of["veil"] * inside * _step(field["nests"], NEST_EDGE)
     density = melanin[..., None] * (MELANIN + of["depth"][..., None] * DEPTH)
     density += blood[..., None] * BLOOD
@@ -167,7 +167,7 @@ def _density(of: dict[str, Floats], field: dict[str, Floats], depth: Floats, ins
 
 
 def _waves(waves: Floats, x: Floats, y: Floats, blur: Floats) -> Floats:
-    """Random field of unit variance before a Gaussian blur, under which short waves fade."""
+    """Return a random field of unit variance before Gaussian blur, which attenuates short waves."""
     total = np.zeros_like(x)
     for k in range(waves.shape[1]):
         along_x, along_y, phase, amplitude = waves[:, k].T
@@ -182,7 +182,7 @@ def _waves(waves: Floats, x: Floats, y: Floats, blur: Floats) -> Floats:
 
 
 def _depth(of: dict[str, Floats], outlines: Floats, axes: Floats, x: Floats, y: Floats) -> Floats:
-    """Distance inwards from the outline in radii: 1 at the centre, 0 on the outline, negative outside."""
+    """Return the distance inwards from the outline in radii: 1 at the centre, negative outside."""
     stretch = np.exp(of["elongation"] / 2)
     along = (np.cos(axes) * x + np.sin(axes) * y) / stretch
     across = (np.cos(axes) * y - np.sin(axes) * x) * stretch
@@ -198,7 +198,7 @@ def _depth(of: dict[str, Floats], outlines: Floats, axes: Floats, x: Floats, y: 
 
 
 def _step(depth: Floats, width: Floats | np.float32) -> Floats:
-    """Smooth step from 0 (negative depth) to 1 over a few widths."""
+    """Return a smooth step from 0 (negative depth) to 1 over a few widths."""
     step: Floats = np.tanh(depth / width)
     step += 1
     step *= np.float32(0.5)
@@ -206,7 +206,7 @@ def _step(depth: Floats, width: Floats | np.float32) -> Floats:
 
 
 def _shade(views: Views, rows: slice, field: Floats, grid_x: Floats, grid_y: Floats, pixel: float) -> Floats:
-    """Light that is lost to the rim of the lens and to hairs, as a logarithm."""
+    """Return the light lost to the rim of the lens and to hairs, as a logarithm."""
     distance = np.hypot(grid_x, grid_y)[None]
     lost = views.shading[rows, None, None] * np.square(distance)
     lost += CORNER_LOSS * _step(distance - field, CORNER_EDGE)
@@ -223,27 +223,27 @@ def _shade(views: Views, rows: slice, field: Floats, grid_x: Floats, grid_y: Flo
 
 @dataclass(frozen=True)
 class Views:
-    """How each picture was taken; every array has a row for each picture."""
+    """How each picture was taken; every array has one row per picture."""
 
     lesions: npt.NDArray[np.intp]  # shape (n,), int: Row of the lesion that the picture shows
-    #: shape (n, 2, 3): From a position in the picture to one on the lesion: mirror, zoom and turn, then
-    #: shift.
+    #: shape (n, 2, 3): Transform from a position in the picture to one on the lesion: mirroring, zoom and
+    #: rotation, then shift.
     transforms: Floats
     contrast: Floats  # shape (n,): Factor on the density of every pigment
     blur: Floats  # shape (n,): Standard deviation of the blur, in half widths
     light: Floats  # shape (n, 3): Logarithm of the gain of every channel, skin colour included
     shading: Floats  # shape (n,): Logarithm of light lost at distance 1 from the centre
-    #: shape (n, MAX_HAIRS, 4): Angle, distance from the centre, curvature and density; density 0 where there
-    #: is no hair.
+    #: shape (n, MAX_HAIRS, 4): Angle, distance from the centre, curvature and density, which is 0 for unused
+    #: hairs.
     hairs: Floats
 
 
 def sample_views(
     attributes: dict[str, Floats], rows: npt.NDArray[np.intp], rng: np.random.Generator
 ) -> Views:
-    """Sample view, light and hairs of one picture for each entry of `rows` (rows of the lesions).
+    """Sample view, light and hairs of one picture for each entry of `rows` (row numbers of lesions).
 
-    Laplace's distribution, as in HAM10000: many pictures of a lesion are nearly the same, some differ much.
+    Uses Laplace distributions: in HAM10000, most pictures of a lesion are similar, but some differ a lot.
     """
     n = len(rows)
     light = _laplace(rng, GAIN, (n, 1)) + _laplace(rng, CAST, (n, 3))
@@ -262,7 +262,7 @@ def sample_views(
 def _laplace(
     rng: np.random.Generator, deviation: float, size: int | tuple[int, int]
 ) -> npt.NDArray[np.float64]:
-    """Sample Laplace's distribution around 0 with a given standard deviation."""
+    """Sample a Laplace distribution around 0 with the given standard deviation."""
     return rng.laplace(0.0, deviation / np.sqrt(2), size)
 
 
@@ -280,7 +280,7 @@ def _sample_transforms(n: int, rng: np.random.Generator) -> Floats:
 
 
 def _sample_hairs(expected: Floats, rng: np.random.Generator) -> Floats:
-    """Hairs of pictures with the given expected numbers, shape (n, MAX_HAIRS, 4)."""
+    """Sample hairs of pictures with the given expected numbers, shape (n, MAX_HAIRS, 4)."""
     shape = (len(expected), MAX_HAIRS)
     counts = rng.poisson(np.minimum(expected, MAX_HAIRS))
     angle = rng.uniform(0, 2 * np.pi, shape)

@@ -87,7 +87,7 @@ def test_what_had_come_whole_but_has_no_name_yet(get, served, tmp_path):
     refused(get)
     (tmp_path / "a.csv.part").write_bytes(CONTENT)
     served.raw["/a.csv"] = [b"HTTP/1.0 416 Range Not Satisfiable\r\n\r\n"]
-    assert ["was begun anew" in note for note in get()] == [True]
+    assert ["was restarted" in note for note in get()] == [True]
     assert (tmp_path / "a.csv").read_bytes() == CONTENT
 
 
@@ -142,7 +142,7 @@ def test_a_length_that_is_not_announced_is_no_fault(get, served, tmp_path):
 
 
 def test_what_is_not_there_is_reported(served, tmp_path):
-    with pytest.raises(NotThereError, match="is not there"):
+    with pytest.raises(NotThereError, match="does not exist"):
         fetch(f"{served.url}/none.csv", tmp_path / "a.csv", Expected(9))
     served.shutdown()
     assert names(tmp_path) == []

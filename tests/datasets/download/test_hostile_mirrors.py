@@ -71,8 +71,8 @@ def content_range(first=HALF, last=SIZE - 1, total=SIZE):
 
 OLD, NEW = (f"Last-Modified: Mon, 0{day} Jun 2026 10:00:00 GMT" for day in (1, 2))
 REST = CHANGED[HALF:]
-ANEW = (0, "was begun anew: it has changed since the first part")
-UNASKED = (2, "in a part that was not asked for")
+ANEW = (0, "was restarted: it has changed since the first part")
+UNASKED = (2, "a part that was not requested")
 
 #: What the mirror does, the exit code, and what the message says.
 HOSTILE = {
@@ -107,7 +107,7 @@ HOSTILE = {
     "a rest that goes on after its range": (
         resumes(CONTENT[HALF:] + CONTENT, content_range(), 'ETag: "one"'),
         2,
-        "went on after the",
+        "sent more than the",
     ),
     "a part that nobody asked for": (
         sends(answer("206 Partial Content", content_range(first=0), body=CONTENT)),
@@ -116,7 +116,7 @@ HOSTILE = {
     "a length of 5,000 digits": (announces(f"Content-Length: {MANY_DIGITS}"), 2, "announced the length"),
     "a negative length": (announces("Content-Length: -5"), 2, "announced the length '-5'"),
     "two lengths": (announces(f"Content-Length: {SIZE}", "Content-Length: 9"), 2, "announced the length"),
-    "more than its length": (chunked(b"%x" % SIZE, "Content-Length: 999"), 2, "went on after the 999 bytes"),
+    "more than its length": (chunked(b"%x" % SIZE, "Content-Length: 999"), 2, "sent more than the 999 bytes"),
     "no length": (announces(body=CONTENT), 0, "came without a length or checksum"),
     "a chunk of a negative size": (chunked(b"-5"), 2, "broke off"),
     "a reason with escapes": (sends(answer("403 \x1b[2Jgone")), 2, "was refused (403 '\\x1b[2Jgone')"),

@@ -118,7 +118,7 @@ def test_bad_pictures_are_named_or_left_out(folder, tmp_path):
     target = Target(tmp_path / "t.csv", (8, 8, 3))
     with pytest.raises(InputError, match="2 of the pictures cannot be read") as error:
         build_tables(pictures, [target])
-    assert f"{broken}, {text} (the first: received a damaged picture" in str(error.value)
+    assert f"{broken}, {text} (the first: received a damaged or truncated picture" in str(error.value)
     assert "--skip-bad" in str(error.value)
     assert set(files_of(tmp_path)) == {"t.csv.part"}
     progress = Impatient(1000)
@@ -169,7 +169,7 @@ def test_metadata_that_was_filled_in_is_not_replaced(folder, tmp_path):
     beside = tmp_path / "t_metadata.csv"
     beside.write_text(beside.read_text().replace("a/00,", "a/00x,"))
     before = files_of(tmp_path)
-    with pytest.raises(InputError, match=r"t_metadata\.csv holds what skinmnist\.build did not write"):
+    with pytest.raises(InputError, match=r"t_metadata\.csv has content that skinmnist\.build did not write"):
         build_tables(list_pictures([folder]), [target])
     assert {name: content for name, content in files_of(tmp_path).items() if name in before} == before
     beside.unlink()

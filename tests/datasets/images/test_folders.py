@@ -88,10 +88,10 @@ def test_what_is_no_folder_per_class(folder, tmp_path):
     write_picture(folder / "a" / "1.png")
     assert "received pictures of 1 class; expected at least two classes" in complaint([folder])
     write_picture(folder / "1.png")
-    assert f"{folder / '1.png'} lies above the folders of the classes" in complaint([folder])
+    assert f"{folder / '1.png'} is above the level of the class folders" in complaint([folder])
     (folder / "1.png").unlink()
     write_picture(folder / "b" / "part" / "1.png")
-    assert "lies below the folders of the classes" in complaint([folder])
+    assert "is below the level of the class folders" in complaint([folder])
 
 
 def test_the_metadata_says_which_picture_is_what_in_its_own_order(tmp_path):
@@ -120,7 +120,7 @@ def test_a_picture_without_a_row_is_an_error(folder, tmp_path):
     metadata = describe(tmp_path / "m.csv", "L,I0,a", "L,I1,b")
     message = complaint([folder], metadata)
     assert message.startswith(f"6 pictures without a row in {metadata}: {folder / 'I2.png'}, ")
-    assert "I6.png and 1 more; expected a row for each" in message
+    assert "I6.png and 1 more; expected one row per picture" in message
 
 
 def test_copies_of_a_picture_count_once_and_namesakes_are_an_error(folder, tmp_path):
@@ -129,12 +129,12 @@ def test_copies_of_a_picture_count_once_and_namesakes_are_an_error(folder, tmp_p
     metadata = describe(tmp_path / "m.csv", "L,I0,a", "L,I1,b")
     assert len(list_pictures([folder, folder / "part"], metadata)) == 2
     write_picture(folder / "copy" / "I0.png", level=8)
-    assert "bear one name and are two pictures" in complaint([folder], metadata)
+    assert "have the same name but are different pictures" in complaint([folder], metadata)
 
 
 def test_metadata_that_cannot_serve(folder, tmp_path):
     write_picture(folder / "I0.png"), write_picture(folder / "I1.png")
-    assert "which stands at" in complaint(
+    assert "which also occurs at" in complaint(
         [folder], describe(tmp_path / "m.csv", "L,I0,a", "L,I1,b", "L,I0,a")
     )
     assert "2 pictures without a row" in complaint([folder], describe(tmp_path / "m.csv", "L,J0,a"))

@@ -174,7 +174,7 @@ def test_lazily_opened_pictures_of_other_formats(tmp_path):
     with Image.open(path) as image:
         assert np.array_equal(open_picture(image), COLOURS)
     path.write_bytes(GOLDEN["PNG cut in half"][0])
-    with pytest.raises(InputError, match="damaged picture"), Image.open(path) as image:
+    with pytest.raises(InputError, match="damaged or truncated picture"), Image.open(path) as image:
         open_picture(image)
 
 
