@@ -38,8 +38,8 @@ HEADER_FAULTS = {
     "two labels": (
         named(0, b"label"),
         HEADER
-        + "the column 'label' appears 2 times, as columns 1, 5; expected every column once, so drop or rename "
-        "the copies",
+        + "the column 'label' appears 2 times, as columns 1, 5; expected every column once, so drop or "
+        "rename the copies",
     ),
     "label in the middle": (
         lambda lines: [b"pixel0000,pixel0001,label,pixel0002,pixel0003", *lines[1:]],
@@ -162,8 +162,8 @@ FAULTS = {
     ),
     "long row": (
         line(4, lambda text: text + b",1"),
-        "{path}, row 4 (line 6) continues after column 'label', with 6 cells; expected 5 as in the header, so "
-        "drop the extra cells",
+        "{path}, row 4 (line 6) continues after column 'label', with 6 cells; expected 5 as in the header, "
+        "so drop the extra cells",
     ),
     "torn last row": (
         line(8, lambda text: text[: text.index(b",") + 1]),

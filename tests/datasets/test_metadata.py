@@ -208,8 +208,8 @@ FAULTS = {
     ),
     "another class": (
         replaced(4, dx="mel"),
-        "{path}, row 4 (line 6), column 'dx': 'mel' with label 4 in {table}, but label 6 is usual; 1 of 9 rows "
-        "disagree like this; fix them, " + MEND,
+        "{path}, row 4 (line 6), column 'dx': 'mel' with label 4 in {table}, but label 6 is usual; 1 of 9 "
+        "rows disagree like this; fix them, " + MEND,
     ),
     "one row less": (
         lambda lines: lines[:-1],

@@ -238,7 +238,8 @@ def test_from_kaggle(kaggle, collection, tmp_path):
 def test_kaggle_refuses(kaggle, tmp_path):
     (kaggle / "hmnist_8_8_RGB.csv").unlink()
     message = refused(tmp_path / "out")
-    assert "Kaggle did not provide hmnist_8_8_RGB.csv (403 Client Error. You don't have permission)" in message
+    reason = "403 Client Error. You don't have permission"
+    assert f"Kaggle did not provide hmnist_8_8_RGB.csv ({reason})" in message
     assert set(held(tmp_path / "out")) == {"hmnist_28_28_RGB.csv"}
 
 
