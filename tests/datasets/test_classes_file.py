@@ -84,14 +84,14 @@ def test_lesions_that_are_all_empty_are_unknown(write_table, tmp_path):
         (b'{"class_names": ["a", "b", " "]}', "a list of at least two different names"),
         (b'{"class_names": ["a", "b", "c\\n"]}', "a list of at least two different names"),
         (b'{"class_names": "abc"}', "a list of at least two different names"),
-        (b'{"class_names": ["a", "b"]}', "names 2 classes where"),
+        (b'{"class_names": ["a", "b"]}', "names 2 classes, but"),
         (b'{"class_names": ["a", "b", "c"], "shape": [2, 2]}', "expected [height, width, channels]"),
         (b'{"class_names": ["a", "b", "c"], "shape": [1, 2, 2]}', "with 1 channel (grey) or 3 (RGB)"),
         (b'{"class_names": ["a", "b", "c"], "shape": [4, 1, true]}', "expected [height, width, channels]"),
         (b'{"class_names": ["a", "b", "c"], "shape": [0, 2, 1]}', "expected [height, width, channels]"),
         (
             b'{"class_names": ["a", "b", "c"], "shape": [2, 3, 1]}',
-            "4 pixel columns where table_classes.json says 2 x 3 x 1; expected 6",
+            "4 pixel columns, but table_classes.json says 2 x 3 x 1; expected 6",
         ),
     ],
 )

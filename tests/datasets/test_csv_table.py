@@ -53,9 +53,8 @@ HEADER_FAULTS = {
     ),
     "missing pixel": (
         lambda lines: [text.split(b",", 1)[1] for text in lines],
-        HEADER
-        + "column 1 is 'pixel0001' where 'pixel0000' was expected; write the pixel columns in order, without "
-        "gaps, and no other column but 'label'",
+        HEADER + "column 1 is 'pixel0001', but 'pixel0000' was expected; write the pixel columns in order, "
+        "without gaps, and no other column but 'label'",
     ),
     "missing pixel in the middle": (
         named(2, b"pixel0003"),
@@ -65,27 +64,23 @@ HEADER_FAULTS = {
     ),
     "gap in the numbers": (
         named(3, b"pixel0004"),
-        HEADER
-        + "column 4 is 'pixel0004' where 'pixel0003' was expected; write the pixel columns in order, without "
-        "gaps, and no other column but 'label'",
+        HEADER + "column 4 is 'pixel0004', but 'pixel0003' was expected; write the pixel columns in order, "
+        "without gaps, and no other column but 'label'",
     ),
     "misordered pixels": (
         lambda lines: [b"pixel0000,pixel0002,pixel0001,pixel0003,label", *lines[1:]],
-        HEADER
-        + "column 2 is 'pixel0002' where 'pixel0001' was expected; write the pixel columns in order, without "
-        "gaps, and no other column but 'label'",
+        HEADER + "column 2 is 'pixel0002', but 'pixel0001' was expected; write the pixel columns in order, "
+        "without gaps, and no other column but 'label'",
     ),
     "misordered pixels behind the label": (
         lambda lines: [b"label,pixel0000,pixel0002,pixel0001,pixel0003", *lines[1:]],
-        HEADER
-        + "column 3 is 'pixel0002' where 'pixel0001' was expected; write the pixel columns in order, without "
-        "gaps, and no other column but 'label'",
+        HEADER + "column 3 is 'pixel0002', but 'pixel0001' was expected; write the pixel columns in order, "
+        "without gaps, and no other column but 'label'",
     ),
     "mixed padding": (
         named(1, b"pixel1"),
-        HEADER
-        + "column 2 is 'pixel1' where 'pixel0001' was expected; write the pixel columns in order, without "
-        "gaps, and no other column but 'label'",
+        HEADER + "column 2 is 'pixel1', but 'pixel0001' was expected; write the pixel columns in order, "
+        "without gaps, and no other column but 'label'",
     ),
     "index column": (
         lambda lines: [b"," + lines[0], *(b"%d,%s" % (9 * row, text) for row, text in enumerate(lines[1:]))],
@@ -432,7 +427,7 @@ def test_names_of_columns_tell_the_shape(shape, column, write_table):
 def test_sizes_that_cannot_be_are_refused(size, write_table, complaint):
     path = write_table(np.zeros((2, 1024), int), [0, 1])
     assert "expected height x width" in complaint(path, size=size)
-    assert "1024 pixel columns where --size says 30 x 30; expected 2700 or 900" in complaint(
+    assert "1024 pixel columns, but --size says 30 x 30; expected 2700 or 900" in complaint(
         path, size=(30, 30)
     )
 

@@ -160,7 +160,7 @@ def test_names_may_be_stated(rows, write):
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        (facts.CLASS_NAMES, "--classes calls label 4 'nv', but {metadata} has the dx 'mel' there"),
+        (facts.CLASS_NAMES, "--classes calls label 4 'nv', but in {metadata} that label has the dx 'mel'"),
         (ALPHABETICAL[:6], "--classes names 6 classes, but {table} has 7; expected one name per class"),
         (["mel"] * 7, "--classes: received the class names"),
     ],
@@ -364,7 +364,7 @@ def test_known_pairs_share_a_lesion(pair, rows, write):
     table = load_hmnist(write(changed(changed(rows, one, image_id=first), other, image_id=second)))
     assert table.lesion_ids[one] == table.lesion_ids[other]
     assert table.n_lesions == plain.n_lesions - 1
-    assert "1 pair of lesion ids in t_metadata.csv are joined" in " ".join(table.notes)
+    assert "1 pair of lesion ids in t_metadata.csv are merged" in " ".join(table.notes)
     alone = load_hmnist(write(changed(rows, one, image_id=first)))
     assert alone.lesion_ids.tolist() == plain.lesion_ids.tolist()
 

@@ -127,7 +127,7 @@ DAMAGES = {
         "row 0",
     ),
     ("data-frame", "text"): (changed_frame(lambda f: f.assign(name="a")), "'name' of X is not numeric"),
-    ("data-frame", "no such column"): (changed_frame(lambda f: f, y="dx"), "does not have"),
+    ("data-frame", "no such column"): (changed_frame(lambda f: f, y="dx"), "is not in the data frame"),
     ("data-frame", "no square"): (changed_frame(lambda f: f.iloc[:, 5:]), "give their shape"),
 }
 

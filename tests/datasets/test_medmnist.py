@@ -55,7 +55,7 @@ def test_names_of_classes(tmp_path):
     assert load_table(strange).class_names == ("class_0", "class_1", "class_2")
     assert "not known" in load_table(strange).notes[0]
     assert load_table(strange, classes=("a", "b", "c")).class_names == ("a", "b", "c")
-    with pytest.raises(InputError, match=r"names 2 classes where .* has 3"):
+    with pytest.raises(InputError, match=r"names 2 classes, but .* has 3"):
         load_table(strange, classes=("a", "b"))
     fewer = load_table(write_set(tmp_path / "dermamnist.npz", drawn_set(3)))
     assert fewer.class_names[0] == "class_0"
