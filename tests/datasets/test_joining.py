@@ -246,7 +246,7 @@ def test_rows_in_another_order_are_refused_or_joined_by_their_names(order, rows,
 @pytest.mark.parametrize("part", [slice(0, 300), slice(None, None, 2), slice(40, None)])
 def test_a_part_of_the_rows_is_joined_by_their_names(part, rows, write, complaint, lesions):
     keep = np.arange(len(rows))[part]
-    assert f"has {len(rows)} rows where" in (sentence := complaint(write(rows, keep=keep)))
+    assert f"has {len(rows)} rows, but" in (sentence := complaint(write(rows, keep=keep)))
     assert "--metadata none" in sentence
     path = write(rows, keep=keep, image_ids=[cells["image_id"] for cells in rows])
     table = load_hmnist(path)
