@@ -1,4 +1,4 @@
-"""The model card: what a model file says of itself, as Markdown."""
+"""The model card: a Markdown summary of a model file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from skinmnist import facts
 from skinmnist.inference.manifest import Manifest
 from skinmnist.text import printable
 
-#: Texts of a list that are shown, and characters of each: a file may come from anywhere.
+#: Maximum number of list entries shown, and of characters in each, because files are untrusted.
 _MOST, _LONGEST = 100, 400
 
 
@@ -19,14 +19,14 @@ def card_of(manifest: Manifest) -> str:
 
 
 def limits_of(description: dict[str, Any]) -> list[str]:
-    """Return what a model must not be trusted with, by the description that its manifest will have."""
+    """Return the limits of a model, based on the description that goes into its manifest."""
     training, scores = description["training"], description["scores"]
     names, rows = [one["name"] for one in description["classes"]], training["rows_per_class"]
     height, width, _ = description["shape"]
     rarest = min(range(len(rows)), key=rows.__getitem__)
     limits = [
-        f"It knows {len(names)} classes and no others: whatever a picture shows, the probabilities are "
-        "shared among these.",
+        f"It knows {len(names)} classes and no others: whatever a picture shows, it divides the "
+        "probability among these.",
         f"It sees {height} x {width} pixels; finer structure is lost.",
         f"The rarest class, {names[rarest]}, has {rows[rarest]:,} training pictures of {sum(rows):,}.",
         "It was trained on one table; other cameras, skin types and patients may give other scores.",
@@ -34,7 +34,7 @@ def limits_of(description: dict[str, Any]) -> list[str]:
     if training["synthetic"]:
         limits.append("Its training pictures are synthetic: its answers say nothing about real skin.")
     if scores is None:
-        limits.append("It was not cross-validated, so it may claim no score; `skinmnist train --cv` does.")
+        limits.append("It was not cross-validated, so it has no scores; to measure them, use `skinmnist train --cv`.")
     else:
         metrics = scores["metrics"]
         recalls = {name: metrics[f"recall_{name}"]["mean"] for name in names if f"recall_{name}" in metrics}
@@ -95,7 +95,7 @@ def _scores(manifest: Manifest) -> Iterator[str]:
 
 
 def _text(value: object) -> str:
-    """Return a text that neither steers a terminal nor breaks a table."""
+    """Return text without terminal control characters, and escape Markdown table syntax."""
     return printable(value, _LONGEST).replace("|", "\\|").replace("`", "'").replace("<", "\\<")
 
 
