@@ -44,7 +44,7 @@ def test_scores_are_those_of_the_cross_validation(content):
     assert "over 3 folds" in text
     assert "| macro_f1 | 0.500 | 0.125 |" in text
     assert "fewer than half of the held-out pictures of mel (0.40)" in text
-    assert "may claim no score" not in text
+    assert "it has no scores" not in text
 
 
 @pytest.mark.parametrize("key", ["limits", "notes", "training", "versions", "operating_point", "licence"])
