@@ -304,7 +304,7 @@ def _refusal(path: Path, error: OSError) -> InputError:
         mend = f"did you mean {path.with_name(near)}?" if near else "check its name and folder"
         return InputError(f"{path} does not exist; expected a CSV file{'; ' if near else ', so '}{mend}")
     reason = (error.strerror or str(error)).lower()
-    return InputError(f"{path} cannot be read ({reason}); expected a CSV file that you may read")
+    return InputError(f"{path} cannot be read ({reason}); expected a readable CSV file")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -92,9 +92,7 @@ def test_a_folder_is_no_table(tmp_path, complaint):
 
 def test_a_file_below_a_file(seven_classes, complaint):
     path = seven_classes / "table.csv"
-    assert (
-        complaint(path) == f"{path} cannot be read (not a directory); expected a CSV file that you may read"
-    )
+    assert complaint(path) == f"{path} cannot be read (not a directory); expected a readable CSV file"
 
 
 def test_a_file_that_may_not_be_read(seven_classes, monkeypatch, complaint):
@@ -103,7 +101,7 @@ def test_a_file_that_may_not_be_read(seven_classes, monkeypatch, complaint):
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     assert complaint(seven_classes) == (
-        f"{seven_classes} cannot be read (permission denied); expected a CSV file that you may read"
+        f"{seven_classes} cannot be read (permission denied); expected a readable CSV file"
     )
 
 

@@ -202,8 +202,8 @@ def _files_below(folder: Path) -> tuple[list[Path], list[Path]]:
 
 def _refuse(error: OSError) -> None:
     raise InputError(
-        f"{error.filename} cannot be read ({(error.strerror or '').lower()}); expected a folder that you may "
-        "read, so change its rights or move it away"
+        f"{error.filename} cannot be read ({(error.strerror or '').lower()}); expected a readable "
+        "folder, so change its permissions or move it away"
     )
 
 

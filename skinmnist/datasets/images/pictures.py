@@ -149,7 +149,7 @@ def _read(path: Path) -> bytes:
         if isinstance(error, InputError):
             raise
         reason = (getattr(error, "strerror", None) or "its name is not a valid file name").lower()
-        raise InputError(f"cannot be read ({reason}); expected a picture that you may read") from None
+        raise InputError(f"cannot be read ({reason}); expected a readable picture") from None
 
 
 def _decoded(content: bytes) -> Image.Image:
