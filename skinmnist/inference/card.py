@@ -34,9 +34,7 @@ def limits_of(description: dict[str, Any]) -> list[str]:
     if training["synthetic"]:
         limits.append("Its training pictures are synthetic: its answers say nothing about real skin.")
     if scores is None:
-        limits.append(
-            "It was not cross-validated, so it has no scores; to measure them, use `skinmnist train --cv`."
-        )
+        limits.append("It was not cross-validated, so it has no scores; use `skinmnist train --cv` for them.")
     else:
         metrics = scores["metrics"]
         recalls = {name: metrics[f"recall_{name}"]["mean"] for name in names if f"recall_{name}" in metrics}
