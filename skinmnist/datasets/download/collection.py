@@ -67,7 +67,8 @@ _DAMAGES = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError, Ove
 class Downloaded:
     """The result for each file."""
 
-    fetched: tuple[str, ...]  # Files that were downloaded, and files that were already in the folder
+    fetched: tuple[str, ...]  # Files that were downloaded
+    there: tuple[str, ...]  # Files that were already in the folder
     missing: tuple[str, ...]  # Files that the mirror lacks and that no comparison needs
     notes: tuple[str, ...] = ()  # Sentences about unverified files and restarted downloads
 

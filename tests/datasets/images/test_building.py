@@ -179,7 +179,7 @@ def test_metadata_that_was_filled_in_is_not_replaced(folder, tmp_path):
 
 def test_the_metadata_of_the_pictures_is_not_replaced_by_that_of_the_table(folder, tmp_path):
     (tmp_path / "HAM10000_metadata.csv").write_text("lesion_id,image_id,dx\n")
-    with pytest.raises(InputError, match=r"HAM10000_metadata\.csv holds what"):
+    with pytest.raises(InputError, match=r"HAM10000_metadata\.csv has content"):
         build_tables(list_pictures([folder]), [Target(tmp_path / "HAM10000.csv", (8, 8, 3))])
     assert not (tmp_path / "HAM10000.csv").exists()
 

@@ -158,7 +158,7 @@ def test_files_that_are_none(tmp_path):
     assert "cannot be read (" in complaint("a" * 300)
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(33 * 2**20)
-    assert "received more than 32 MB" in complaint(tmp_path / "huge.png")
+    assert "received a file of more than 32 MB" in complaint(tmp_path / "huge.png")
 
 
 @pytest.mark.parametrize("name", ["a\x1b[31m.png", "line\nline.png", "\u202egnp.exe", "\udcff.png"])
