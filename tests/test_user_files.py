@@ -236,8 +236,8 @@ def test_pages(mine, capsys):
     ]
     assert mine.lost() == []
     assert "page.html exists and was not written by skinmnist" in said[0]
-    assert "runs.html is there" in said[1]
-    assert "runs.html is there" in said[2]
+    assert "runs.html exists" in said[1]
+    assert "runs.html exists" in said[2]
     assert ["is not a report of skinmnist and holds" in one for one in said[3:]] == [True] * 2
     for _ in range(2):  # The second time, what was written the first time is replaced.
         assert call(report.main, record.folder, record.folder, "--out", "mine.html") == 0
