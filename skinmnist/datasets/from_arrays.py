@@ -95,8 +95,8 @@ def _take_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
         for name, value in (("y", y), ("groups", groups)):
             if isinstance(value, str):
                 raise InputError(
-                    f"received {name}={shown(value)}; expected one for each picture: only a data frame has "
-                    "columns to name"
+                    f"received {name}={shown(value)}; expected one per picture: only a data frame has "
+                    "named columns"
                 )
         return X, y, groups
     asked = [name for name in (y, groups) if isinstance(name, str)]
