@@ -299,13 +299,13 @@ def _names_of(y: Any, class_names: Iterable[Any] | None) -> tuple[str, ...] | No
     if class_names is not None:
         if isinstance(class_names, str | Mapping):
             raise InputError(
-                f"received class_names={shown(class_names)}; expected a list of names, one a class"
+                f"received class_names={shown(class_names)}; expected a list with one name per class"
             )
         names = tuple(str(one) for one in class_names)
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise InputError(
-                f"received {shown(twice[0])} twice in class_names; give each class a name of its own"
+                f"received {shown(twice[0])} twice in class_names; give each class a different name"
             )
         return names
     dtype = getattr(y, "dtype", None)
