@@ -92,9 +92,11 @@ def _predict(options: argparse.Namespace) -> int:
     for complaint in failed:
         _complain(complaint)
     n_failed = len(failed)
-    widths = _widths(classifier, paths)
+    answers = _answers(classifier, paths)
+    first = list(itertools.islice(answers, SHOWN_TOGETHER))
+    widths = _widths(classifier, paths, [one.answer for _, one in first if not isinstance(one, InputError)])
     headed = options.json
-    for path, answer in _answers(classifier, paths):
+    for path, answer in itertools.chain(first, answers):
         if isinstance(answer, InputError):
             _complain(str(answer))
             n_failed += 1
@@ -192,10 +194,11 @@ def _pictures_in(paths: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
             yield path.with_name(f"{path.name}[test {number}]"), picture
 
 
-def _widths(classifier: Classifier, paths: list[Path]) -> tuple[int, int]:
-    """Return the widths of the columns of pictures and of answers."""
+def _widths(classifier: Classifier, paths: list[Path], answers: list[str]) -> tuple[int, int]:
+    """Return the widths of the columns of pictures and of answers, given the first answers."""
     names = max((len(printable(path)) for path in paths), default=0)
-    return max(len("picture"), min(names, WIDEST_NAME)), max(map(len, classifier.full_names))
+    widest = max(map(len, (*classifier.full_names, *answers)))
+    return max(len("picture"), min(names, WIDEST_NAME)), widest
 
 
 def _show(path: Path, prediction: Prediction, options: argparse.Namespace, widths: tuple[int, int]) -> None:

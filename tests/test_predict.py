@@ -40,6 +40,21 @@ def test_table(model, folder, capsys):
     assert not shown.err
 
 
+def test_columns_align_with_undecided_answers(model, folder, capsys):
+    table = make_lesions(60, size=8, random_state=1)
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        noisy = table.pixels[number].reshape(8, 8, 3) + rng.integers(0, 3, (8, 8, 3))
+        Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(folder / f"lesion{number}.png")
+    assert main([model, "pictures"]) == 0
+    header, *rows = [
+        line for line in capsys.readouterr().out.splitlines() if "pictures/" in line or "answer" in line
+    ]
+    column = header.index("probabilities")
+    assert len(rows) == 6
+    assert all(row[column - 2 : column].isspace() and not row[column].isspace() for row in rows)
+
+
 def test_json_lines(model, folder, capsys):
     assert main([model, "pictures", "--json"]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -48,7 +48,7 @@ def test_the_page(page):
 
 def test_the_page_asks_nobody_else_and_holds_no_script(page):
     text = page.ask()[2].decode()
-    for asset in re.findall(r'(?:src|href)="([^"]*)"', text):
+    for asset in set(re.findall(r'(?:src|href)="([^"]*)"', text)) - {"data:,"}:
         status, _, body = page.ask(path=f"/{asset}")
         assert status == 200
         assert b"http" not in body.replace(b"http://www.w3.org/2000/svg", b"")
