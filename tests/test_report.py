@@ -15,7 +15,7 @@ def test_a_report_is_written_again(lesions, tmp_path, capsys):
 def test_a_folder_without_a_run(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
     assert (
-        "holds no run.json; expected a folder that skinmnist.compare has written" in capsys.readouterr().err
+        "holds no run.json; expected a folder that `skinmnist compare` has written" in capsys.readouterr().err
     )
 
 
