@@ -33,6 +33,7 @@ FILES = {
     "tradeoff.csv",
     "class_mix.csv",
     "subgroups.csv",
+    "label_audit.csv",
 }
 CHEAP = ["--models", "dummy", "--samplers", "none", "--folds", "2", "--jobs", "1"]
 MOODY = """

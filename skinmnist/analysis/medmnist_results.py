@@ -9,19 +9,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skinmnist.datasets.files import write_atomically
+from skinmnist.datasets.files import members, write_atomically
 from skinmnist.datasets.medmnist import CLASS_NAMES, is_medmnist, set_name
 from skinmnist.experiment.cells import CellResult
 from skinmnist.experiment.given_splits import OWN
+from skinmnist.experiment.run_folder.file_names import REPORT
 from skinmnist.experiment.run_folder.record import RunRecord
 
 #: The folder in a run folder.
-FOLDER = "medmnist_results"
+FOLDER = REPORT.series[0].folder
 
 
 def write_results(record: RunRecord, folder: Path) -> list[Path]:
     """Write one file for each trained cell of a run on a MedMNIST data set, and return their paths.
 
+    Files of earlier results, whose names bear other scores, are removed.
     Nothing is written for other tables, for splits other than the data set's own, or for part of its
     pictures.
     """
@@ -38,6 +40,8 @@ def write_results(record: RunRecord, folder: Path) -> list[Path]:
             path.parent.mkdir(exist_ok=True)
             write_atomically(path, result_content(result))
             paths.append(path)
+    for path in set(members(folder, REPORT.series[0])) - {*paths}:
+        path.unlink()
     return paths
 
 

@@ -57,7 +57,8 @@ def score_pairs(
     if not FEWEST_ROWS <= len(rows) <= MOST_ROWS or min(table.shape[:2]) < _LEAST_SIDE:
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
     pictures = _shrunk(table, rows, _SIDE)
-    details = _details(pictures)
+    blocks = range(0, len(rows), _BLOCK)
+    details = np.concatenate([_details(pictures[start : start + _BLOCK]) for start in blocks])
     descriptors = [*_describe(pictures), _spectrum(details)]
     pairs = _candidates(descriptors, len(rows))
     fits = _fits(details.mean(axis=3), pairs)
@@ -112,9 +113,11 @@ def _distances(height: int, width: int) -> npt.NDArray[np.float64]:
 
 def _describe(pictures: Floats) -> tuple[Floats, Floats]:
     """Return two whitened descriptors: rings around the lesion's centre, and pixels."""
-    mean, spread = pictures.mean(axis=(1, 2), keepdims=True), pictures.std(axis=(1, 2), keepdims=True)
+    mean = pictures.mean(axis=(1, 2), keepdims=True)
+    squares = np.einsum("nhwc,nhwc->nc", pictures, pictures) / np.float32(np.prod(pictures.shape[1:3]))
+    spread = np.sqrt(np.maximum(squares[:, None, None] - np.square(mean), 0))
     down, across = (pooling(size, _COARSE) for size in pictures.shape[1:3])
-    coarse = _filter((pictures - mean) / (spread + np.float32(4)), down, across)
+    coarse = (_filter(pictures, down, across) - mean) / (spread + np.float32(4))
     return _whitened(_rings(coarse), 25, 0.5), _whitened(coarse, 25, 1.0)
 
 
@@ -157,13 +160,15 @@ def _spectrum(details: Floats) -> Floats:
 
 def _whitened(values: Floats, most: int, power: float) -> Floats:
     """Return principal components, each divided by a power of its standard deviation."""
+    from scipy.linalg import eigh
+
     values = values.reshape(len(values), -1)
     values = values - values.mean(axis=0)
     some = values[:: max(len(values) // 2500, 1)]
-    variances, axes = np.linalg.eigh(some.T @ some / np.float32(len(some)))
-    order = np.argsort(-variances)[:most]
-    scale = np.maximum(variances[order], 1e-9) ** (power / 2)
-    return np.asarray((values @ axes[:, order]) / scale, dtype=np.float32)
+    size = values.shape[1]
+    largest = (max(size - most, 0), size - 1)
+    variances, axes = eigh(some.T @ some / np.float32(len(some)), subset_by_index=largest)
+    return np.asarray((values @ axes) / np.maximum(variances, 1e-9) ** (power / 2), dtype=np.float32)
 
 
 def _candidates(descriptors: list[Floats], n: int) -> npt.NDArray[np.int64]:

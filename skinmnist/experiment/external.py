@@ -55,7 +55,7 @@ def join_external(
         origin=f"{other.origin}, to test what was trained on {table.name}",
         inputs=(*table.inputs, *other.inputs),
         synthetic=table.synthetic or other.synthetic,
-        notes=(*_shared_pictures(table, other), *_unknown(table, other)),
+        notes=(*_shared_pictures(table, other), *_unknown(table, other), *_unknown_columns(table, other)),
     )
     train = np.arange(n) if rows is None else rows
     fold_of = np.full(len(joined), LEFT_OUT, dtype=np.int8)
@@ -88,12 +88,21 @@ def _lesions(table: PixelTable, what: str) -> npt.NDArray[np.str_]:
 
 
 def _clinical(table: PixelTable, other: PixelTable) -> dict[str, npt.NDArray[Any]]:
-    found, known = {}, other.clinical or {}
+    found, lacking = {}, _lacking_columns(table, other)
     for name, values in (table.clinical or {}).items():
         unknown = np.full(len(other), np.nan if values.dtype.kind == "f" else "", dtype=values.dtype)
-        same = name in known and known[name].dtype.kind == values.dtype.kind
-        found[name] = np.concatenate([values, known[name] if same else unknown])
+        found[name] = np.concatenate([values, unknown if name in lacking else (other.clinical or {})[name]])
     return found
+
+
+def _lacking_columns(table: PixelTable, other: PixelTable) -> list[str]:
+    """Return the clinical columns of a table that another one lacks, or has as another kind."""
+    known = other.clinical or {}
+    return [
+        name
+        for name, values in (table.clinical or {}).items()
+        if name not in known or known[name].dtype.kind != values.dtype.kind
+    ]
 
 
 def _shared_pictures(table: PixelTable, other: PixelTable) -> Sequence[str]:
@@ -114,3 +123,8 @@ def _unknown(table: PixelTable, other: PixelTable) -> Sequence[str]:
     if len(without) != 1:
         return ()
     return (f"{without[0]} has no lesion ids: each of its pictures counts as a separate lesion",)
+
+
+def _unknown_columns(table: PixelTable, other: PixelTable) -> Sequence[str]:
+    lacking = _lacking_columns(table, other)
+    return [f"{other.name} has no {', '.join(lacking)}: unknown of all its pictures"] if lacking else ()

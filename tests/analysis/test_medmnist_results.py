@@ -1,8 +1,11 @@
 """A set of MedMNIST from its file to a file of results, which is scored again as MedMNIST does."""
 
 import csv
+import importlib.util
 import re
+import sys
 from itertools import product
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -75,6 +78,31 @@ def test_from_the_file_to_the_results(name, side, tmp_path, capsys):
     walk(name, side, tmp_path, capsys)
 
 
+@pytest.mark.parametrize(("name", "side", "channels"), [("bloodmnist", 64, 3), ("breastmnist", 28, 1)])
+def test_medmnists_own_evaluator_agrees(name, side, channels, tmp_path, monkeypatch):
+    """Needs `pip install --no-deps medmnist`, of which the evaluator alone is imported: it needs no torch."""
+    package = importlib.util.find_spec("medmnist")
+    if package is None:
+        pytest.skip("MedMNIST's evaluator is not installed: pip install --no-deps medmnist")
+    stand_in = ModuleType("medmnist")
+    stand_in.__path__ = list(package.submodule_search_locations)
+    for part in ("medmnist", "medmnist.info", "medmnist.evaluator"):
+        monkeypatch.delitem(sys.modules, part, raising=False)
+    monkeypatch.setitem(sys.modules, "medmnist", stand_in)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    from medmnist.evaluator import Evaluator
+
+    stem = name if side == 28 else f"{name}_{side}"
+    home = tmp_path / ".medmnist"
+    home.mkdir(exist_ok=True)
+    table = load_table(write_set(home / f"{stem}.npz", drawn_set(len(CLASS_NAMES[name]), side, channels)))
+    run = run_comparison(table, ["none"], ["random_forest_pixels"], jobs=1, out=tmp_path / "run")
+    (path,) = write_results(run, tmp_path)
+    found = medmnist_scores(run.results[0].labels, run.results[0].probabilities)
+    assert tuple(Evaluator.parse_and_evaluate(str(path))) == pytest.approx(found, abs=1e-6)
+    assert [one.name for one in path.parent.iterdir()] == [path.name]  # It gives the same name.
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "side"), [*product(CLASS_NAMES, (28, 64, 128))])
 def test_every_set_at_every_size(name, side, tmp_path, capsys):
@@ -85,6 +113,17 @@ def test_ties_count_half_and_absent_classes_have_no_auc():
     even = np.full((4, 2), 0.5)
     assert medmnist_scores(np.array([0, 1, 0, 1]), even) == (0.5, 0.5)
     assert np.isnan(medmnist_scores(np.array([0, 1, 1, 0]), np.full((4, 3), 1 / 3))[0])
+
+
+def test_results_take_the_place_of_earlier_ones_and_the_users_files_stay(tmp_path):
+    table = load_table(write_set(tmp_path / "breastmnist.npz", drawn_set(2, 8, 1)))
+    run = run_comparison(table, ["none"], ["dummy"], jobs=1, out=tmp_path / "run")
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    (folder / "breastmnist_test_[AUC]0.987_[ACC]0.654@none-dummy-0.csv").write_text("0,0.5,0.5\n")
+    (folder / "notes.csv").write_text("0,mine\n")
+    (path,) = write_results(run, tmp_path)
+    assert {one.name for one in folder.iterdir()} == {path.name, "notes.csv"}
 
 
 def test_other_tables_and_splits_leave_no_results(tmp_path):

@@ -62,7 +62,10 @@ def test_the_unknown_stays_unknown(tables):
     table, other = tables
     joined, _ = join_external(table, replace(other, lesion_ids=None, clinical={"sex": other.clinical["sex"]}))
     assert joined.n_lesions == table.n_lesions + len(other)
-    assert joined.notes == ("table-84 has no lesion ids: each of its pictures counts as a separate lesion",)
+    assert joined.notes == (
+        "table-84 has no lesion ids: each of its pictures counts as a separate lesion",
+        "table-84 has no age, localization: unknown of all its pictures",
+    )
     assert np.isnan(joined.clinical["age"][90:]).all()
     assert joined.clinical["sex"][90:].tolist() == other.clinical["sex"].tolist()
     assert set(joined.clinical["localization"][90:]) == {""}
