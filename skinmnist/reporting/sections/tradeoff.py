@@ -278,7 +278,7 @@ def _draw_panel(
     _name_lines(axes, lines, np.array(marks), colour)
 
 
-def _say(axes: Axes, sampler: str, rule: str, point: pd.Series) -> None:
+def _say(axes: Axes, sampler: str, rule: str, point: Any) -> None:
     x, y = _AXES[point["x"], point["y"]]
     values = f"{x} {fixed(point['x_mean'])}, {y} {fixed(point['y_mean'])}"
     note(axes, point["x_mean"], point["y_mean"], f"{_named(sampler, 40)}, {rule}: {values}")
