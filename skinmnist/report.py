@@ -53,7 +53,7 @@ def _rebuild(options: argparse.Namespace) -> int:
     from skinmnist.console.progress import working
     from skinmnist.errors import InputError
     from skinmnist.experiment.execution.machine import available_cores
-    from skinmnist.experiment.run_folder.record import read_run
+    from skinmnist.experiment.run_folder.record import RunRecord, read_run
     from skinmnist.reporting.page import write_report
     from skinmnist.reporting.side_by_side import RUNS_FILE, write_side_by_side
 
@@ -65,19 +65,24 @@ def _rebuild(options: argparse.Namespace) -> int:
             page = write_side_by_side(runs, out or RUNS_FILE)
         say(page)
         return 0
+    run: RunRecord = read_run(runs[0])
+    if options.export:  # The analysis of a `Run` is made once for the page and the export.
+        from skinmnist.run import Run
+
+        run = Run.of(run)
     with working("Writing the report"):
-        page = write_report(runs[0], out, jobs=available_cores())
+        page = write_report(run, out, jobs=available_cores())
     say(page)
     if options.export:
         from skinmnist.reporting.export import export_report
 
         with working("Writing tables and figures"):
-            folder = export_report(runs[0], options.export)
+            folder = export_report(run, options.export)
         say(folder)
     if options.mlflow:
         from skinmnist.reporting.mlflow_log import log_to_mlflow
 
-        say(f"MLflow run {log_to_mlflow(read_run(runs[0]), page, options.mlflow)}")
+        say(f"MLflow run {log_to_mlflow(run, page, options.mlflow)}")
     return 0
 
 
