@@ -84,8 +84,8 @@ class Progress(CellProgress, Protocol):
     >>> table = make_lesions(60, size=8)
     >>> run = run_comparison(table, ["none"], ["dummy"], folds=2, jobs=1, progress=Plain())
     2 cells, 0 stored
-    none x dummy, repeat 0, fold 0
-    none x dummy, repeat 0, fold 1
+    none + dummy, repeat 0, fold 0
+    none + dummy, repeat 0, fold 1
     """
 
     def found(self, result: CellResult) -> None:

@@ -213,6 +213,8 @@ class Classifier:
     (8, 8, 3)
     >>> classifier.class_names
     ('akiec', 'bcc', 'bkl', 'df', 'nv', 'vasc', 'mel')
+    >>> [line for line in classifier.card().splitlines() if line.startswith("## ")][:3]
+    ['## Classes', '## Training data', '## Scores']
     """
 
     def __init__(self, model: ModelFile) -> None:

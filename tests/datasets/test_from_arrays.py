@@ -162,7 +162,7 @@ def with_value(value):
         ({"y": ["nv"] * 6}, "all labels are 'nv'; expected at least two classes"),
         ({"class_names": ["nv", "mel"]}, "received the label 'bkl' and class_names=['nv', 'mel']"),
         ({"class_names": ["nv", "mel", "bkl", "df"]}, "no picture is labelled 'df'"),
-        ({"class_names": "nv"}, "expected a list of names"),
+        ({"class_names": "nv"}, "expected a list with one name per class"),
         ({"groups": [1, None, 2, 3, 4, 5]}, "picture 1 has no group"),
         ({"groups": np.zeros((6, 2))}, "received groups of shape (6, 2)"),
     ],
