@@ -287,8 +287,10 @@ def no_better_than_majority(analysis: Analysis) -> str | None:
 def less_accurate(analysis: Analysis) -> str | None:
     """Find pairs that are correct less often than always answering the most frequent class."""
     class_name, reference = _majority_scores(analysis, "accuracy")
-    means = {pair: values.mean() for pair, values in _fold_scores(analysis, "accuracy").items()}
-    pairs = [f"{_named(pair)} {mean:.3f}" for pair, mean in means.items() if mean < reference.mean()]
+    means = {pair: round(values.mean(), 3) for pair, values in _fold_scores(analysis, "accuracy").items()}
+    # Compared as shown: a pair that answers like the baseline is not below it.
+    lower = {pair: mean for pair, mean in means.items() if mean < round(reference.mean(), 3)}
+    pairs = [f"{_named(pair)} {mean:.3f}" for pair, mean in lower.items()]
     if not pairs:
         return None
     return (
@@ -390,7 +392,9 @@ def undecided_differences(analysis: Analysis) -> str | None:
         by_reason.setdefault(reason_undecided(row), []).append(pair)
     shown = "; ".join(f"{listed(pairs)}: {reason}" for reason, pairs in by_reason.items())
     verb = "is" if len(undecided) == 1 else "are"
-    return f"{len(undecided)} of {len(found)} differences to none in macro-F1 {verb} undecided: {shown}."
+    return (
+        f"{len(undecided)} of {len(found)} differences from no sampler in macro-F1 {verb} undecided: {shown}."
+    )
 
 
 def exchanged_classes(analysis: Analysis) -> str | None:

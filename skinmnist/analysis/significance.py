@@ -311,8 +311,8 @@ def reason_undecided(row: Any) -> str:
     if np.isnan(row["low"]):
         return "the same difference in every fold, so its spread is unknown"
     if row["single_low"] <= 0 <= row["single_high"]:
-        return "its interval includes zero"
-    return f"its interval alone excludes zero, but not over {row['tests']} comparisons"
+        return "its interval over folds includes zero"
+    return f"its interval over folds excludes zero on its own, but not over {row['tests']} comparisons"
 
 
 def exchanged(comparisons: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from skinmnist.text import guarded_cell
 _LONGEST, _LONG = 60, 40
 _NUMBER = re.compile(r"[+-]?\d{1,3}(,\d{3})*(\.\d+)?|[+-]?\d+(\.\d+)?")
 #: What only a page can do.
-_POINTING = re.compile(r" ?\b(Rest the pointer|Point) [^.]*\.")
+_POINTING = re.compile(r" ?\b(Hover over or tap|Point) [^.]*\.")
 _INTERVAL = re.compile(rf"([+{MINUS}]?[\d.,]+)(?:–| to )([+{MINUS}]?[\d.,]+)")
 _LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},

@@ -12,6 +12,7 @@ import pytest
 from described import invent_info
 
 from skinmnist import facts
+from skinmnist.analysis import checks
 from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.checks import (
     CHECKS,
@@ -146,7 +147,10 @@ TRIGGERS = {
     "SKM007": (lambda: make_record(never_df), "df"),
     "SKM008": (lambda: make_record(too_sure), "svm with SMOTE from 0.000 to 0.38"),
     "SKM009": (lambda: make_record(skill=CLOSE), "svm without a sampler"),
-    "SKM010": (lambda: make_record(skill=CLOSE), "1 of 1 differences to none in macro-F1 is undecided"),
+    "SKM010": (
+        lambda: make_record(skill=CLOSE),
+        "1 of 1 differences from no sampler in macro-F1 is undecided",
+    ),
     "SKM011": (lambda: make_record(swapped), "nv and mel"),
     "SKM012": (lambda: make_record(table={"rows_per_class": HAM_SWAPPED}), "nv 142 instead of 6,705"),
     "SKM013": (lambda: make_record(quick=True), "--quick"),
@@ -262,6 +266,13 @@ def test_two_folds_say_little():
     assert found_in(few)["SKM010"].endswith(": fewer than 3 folds in common.")
 
 
+def test_an_accuracy_counts_as_lower_only_where_it_shows(monkeypatch):
+    monkeypatch.setattr(checks, "_majority_scores", lambda *_: ("nv", np.array([0.6694])))
+    for mean, shown in ((0.6692, False), (0.6684, True)):
+        monkeypatch.setattr(checks, "_fold_scores", lambda *_, mean=mean: {("none", "svm"): np.array([mean])})
+        assert (checks.less_accurate(None) is not None) == shown
+
+
 def test_a_lead_of_nothing_is_named_so():
     level = {("none", "svm"): 0.9, ("none", "forest"): 0.9}
     sentence = found_in(make_record(lambda p, labels, told, sure: (labels, 0.9), skill=level))["SKM009"]
@@ -291,8 +302,11 @@ def test_the_reason_for_an_undecided_difference_is_the_true_one():
     assert undecided_differences(replace(clean, comparisons=compare_samplers(few, FOLDS))) is None
     said = undecided_differences(replace(clean, comparisons=compare_samplers(scores, FOLDS)))
     assert "12 of 12 differences" in said
-    assert "svm with S0 +0.050: its interval alone excludes zero, but not over 12 comparisons" in said
-    assert said.endswith("and 7 more: its interval includes zero.")
+    assert (
+        "svm with S0 +0.050: its interval over folds excludes zero on its own, but not over 12 comparisons"
+        in said
+    )
+    assert said.endswith("and 7 more: its interval over folds includes zero.")
 
 
 def with_mix(record, mix, probabilities):

@@ -392,7 +392,7 @@ def test_few_folds_get_no_interval_and_stay_out_of_the_family():
 
 def test_the_reason_why_nothing_is_decided():
     row = {"folds": 5, "low": -0.1, "high": 0.2, "single_low": -0.05, "single_high": 0.1, "tests": 6}
-    assert reason_undecided(row) == "its interval includes zero"
+    assert reason_undecided(row) == "its interval over folds includes zero"
     assert "but not over 6 comparisons" in reason_undecided(row | {"single_low": 0.01})
     assert "the same difference in every fold" in reason_undecided(row | {"low": np.nan})
     assert "fewer than 3" in reason_undecided(row | {"low": np.nan, "folds": 2})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from skinmnist.models.registry import MODELS
 from skinmnist.reporting.methods import Methods, _entries, _tags
+from skinmnist.reporting.page import render_page
 from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
 
 
@@ -34,6 +37,12 @@ def test_everything_that_is_cited_has_its_entry_and_the_other_way_round(analysis
     assert {"chawla2002smote", "nadeau2003inference", "skinmnist"} <= cited
     assert "lin2017focal" not in cited
     assert f"Version {analysis.record.info.skinmnist}" in methods.bibtex
+
+
+@pytest.mark.usefixtures("bare_figures")
+def test_the_page_shows_the_lines_of_the_bibliography(analysis: Any) -> None:
+    page = unescape(render_page(analysis))
+    assert Methods(analysis).bibtex.strip() in page
 
 
 def test_tags_name_what_there_is() -> None:

@@ -147,7 +147,7 @@ def test_leaderboard(html: str, by_fold: pd.DataFrame, folder: Path) -> None:
     intervals = pd.read_csv(folder / "intervals.csv", keep_default_na=False)
     intervals["sampler"] = intervals["sampler"].replace("prior_correction", CONTROL)
     ends = intervals.set_index(["sampler", "model", "metric"])
-    shown = table(html, "by falling macro-F1; below it the 95 % interval over lesions")
+    shown = table(html, "in descending order of macro-F1; below it the 95 % interval over lesions")
     assert len(shown) == 9 + 3 + 1
     means = []
     for heading, cells, titles in shown[:-1]:
@@ -285,7 +285,7 @@ def in_ten(share: float) -> str:
 
 
 def test_what_finding_more_costs(html: str, rows: pd.DataFrame, by_fold: pd.DataFrame) -> None:
-    shown = table(html, "Pairs by falling recall, as trained")
+    shown = table(html, "Pairs in descending order of recall, as trained")
     assert len(shown) == 9
     for heading, cells, _ in shown:
         pair = pair_of(heading)

@@ -71,7 +71,7 @@ MORE_REPEATS = 3
 #: What a run with one test part can say.
 ONE_PART = (
     "One test part has no folds to test over, so every comparison is undecided for models trained on other "
-    "pictures. The bootstrap intervals say how sure the scores of these trained models are."
+    "pictures. The other intervals say how sure the scores of these trained models are."
 )
 #: Room for a heading and for a row, in CSS pixels.
 _HEADING, _ROW, _NARROW_ROW = 34, 27, 46
@@ -259,9 +259,9 @@ def _detectable(record: RunRecord, rows: pd.DataFrame) -> list[str]:
     tests = int(rows["tests"].max())
     return [
         f"Undecided is no proof of equality. Over {count(rows['folds'].max(), 'fold')}"
-        f"{f' and {tests} comparisons' if tests > 1 else ''}, half of the intervals reach {fixed(here)} or "
-        f"more to either side, so smaller differences are seldom shown; with --repeats {more} and the same "
-        f"spread it would be {fixed(there)}."
+        f"{f' and {tests} comparisons' if tests > 1 else ''}, half of the intervals over folds extend "
+        f"{fixed(here)} or more on each side, so smaller differences will rarely be detected; with --repeats "
+        f"{more} and the same spread it would be {fixed(there)}."
     ]
 
 
@@ -274,9 +274,9 @@ def _pictures_only(record: RunRecord, rows: pd.DataFrame, analysis: Analysis) ->
     if both.empty:
         return []
     return [
-        f"For {listing(_pairs(record, both))}, the bootstrap interval excludes zero, but the verdict is "
-        "undecided: these trained models differ by more than the choice of pictures explains, but models "
-        "trained on other pictures might not."
+        f"For {listing(_pairs(record, both))}, the interval over {_units(analysis)} excludes zero, but over "
+        "folds the verdict is undecided: these trained models differ by more than the choice of pictures "
+        "explains, but models trained on other pictures might not."
     ]
 
 
@@ -320,7 +320,7 @@ def draw_forests(analysis: Analysis) -> list[Forest]:
             for row in rows.to_dict("records")
         ]
         alt = (
-            f"Forest plot of differences in {label} to training without a sampler: {'; '.join(shown)}. "
+            f"Forest plot of differences in {label} from training without a sampler: {'; '.join(shown)}. "
             "The intervals are in the table of all comparisons."
         )
         wide, narrow = (forest_figure(rows, samplers, models, label, phone, units) for phone in (False, True))

@@ -102,7 +102,7 @@ def correction_claims(analysis: Analysis, board: pd.DataFrame) -> list[dict[str,
             claims.append(
                 {
                     "model": model_title(analysis.record.info, model),
-                    "words": f"beside prior correction, {best['sampler_title']} is {listing(shown)}.",
+                    "words": f"compared with prior correction, {best['sampler_title']} is {listing(shown)}.",
                 }
             )
     return claims

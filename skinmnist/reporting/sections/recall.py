@@ -126,7 +126,9 @@ def cost_of_finding(analysis: Analysis) -> CostOfFinding:
     noun = class_noun(info, name)
     columns = (
         Column("Found", f"Of 100 {noun}, how many are found; all folds pooled."),
-        Column("False alarms for each", "Other pictures that are called so, for each one that is found."),
+        Column(
+            "False alarms for each", "Pictures of other classes predicted as this class, for each one found."
+        ),
         Column("Accuracy", HINTS["accuracy"]),
     )
     return CostOfFinding(noun, columns, tuple(row for _, row in laid))

@@ -91,7 +91,7 @@ def test_the_page_says_what_it_could_have_shown_and_what_repeats_would(analysis)
     now, then = (f"{detectable_difference(rows, 5, planned):.3f}" for planned in (None, 15))
     remark = certainty(analysis).remarks[0]
     assert remark.startswith("Undecided is no proof of equality. Over 5 folds and 6 comparisons, ")
-    assert f"reach {now} or more" in remark
+    assert f"extend {now} or more" in remark
     assert f"with --repeats 3 and the same spread it would be {then}." in remark
 
 
