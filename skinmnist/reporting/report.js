@@ -21,7 +21,11 @@ addEventListener("afterprint", () => {
   }
 });
 const contents = document.querySelector(".contents details");
-if (contents && matchMedia("screen and (min-width: 78rem)").matches) contents.open = true;
+const wide = matchMedia("screen and (min-width: 78rem)");
+if (contents) {
+  contents.open = wide.matches;
+  wide.addEventListener("change", () => { contents.open = wide.matches; });
+}
 
 // Figures say their values where one points, taps, or steps with the arrow keys.
 const phone = matchMedia("screen and (max-width: 620px)");

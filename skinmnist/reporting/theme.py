@@ -36,6 +36,8 @@ _HUES = {
     "line": ("#d4d9df", "#3a424b"),
     "heat": ("#084f86", "#7cc4f3"),
     "on-heat": ("#fefefe", "#0c1116"),
+    "on-middle": ("#030303", "#000000"),
+    "on-pale": ("#020202", "#ffffff"),
     "blue": ("#0072b2", "#4fa9e0"),
     "vermillion": ("#d55e00", "#f08a4b"),
     "green": ("#009e73", "#35c29a"),
@@ -87,8 +89,8 @@ STYLE: Any = {
 
 #: Widths of figures in CSS pixels: of the page, of a phone, and of one of several beside each other.
 WIDE, NARROW, MULTIPLE = 860, 360, 272
-#: From this share on, a number is printed in the light colour.
-DARK_SHARE = 0.65
+#: Shares of the heat colour from which another ink has more contrast: on a dark page, and on a light one.
+_MIDDLE, _FULL = 0.55, 0.74
 
 #: Space between strips of pictures and around them, in CSS pixels.
 _BETWEEN, _AROUND = 18, 12
@@ -100,6 +102,11 @@ DASHES: Any = {"linewidth": 1.1, "linestyle": (0, (4, 3))}
 P = ParamSpec("P")
 R = TypeVar("R")
 _KEPT: ContextVar[list[Drawing] | None] = ContextVar("kept", default=None)
+
+
+def heat_ink(share: float) -> str:
+    """Name the ink of a number on a share of the heat colour: its contrast is 4.5 or more, light and dark."""
+    return "on-pale" if share < _MIDDLE else "on-middle" if share < _FULL else "on-heat"
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:

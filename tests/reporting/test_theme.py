@@ -5,15 +5,26 @@ from __future__ import annotations
 import base64
 import io
 import warnings
+from itertools import product
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.reporting.sections.data import class_counts_figure, classes, folds_figure
-from skinmnist.reporting.theme import embed_figure, embed_strip, marker_style, note, panels
+from skinmnist.reporting.theme import (
+    DARK,
+    LIGHT,
+    embed_figure,
+    embed_strip,
+    heat_ink,
+    marker_style,
+    note,
+    panels,
+)
 
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone(record: RunRecord) -> None:
@@ -71,3 +82,17 @@ def test_none_is_hollow_and_every_other_sampler_has_its_own_mark() -> None:
     styles = {name: marker_style(samplers, name, "#123456") for name in samplers}
     assert styles["none"]["markerfacecolor"] == "none"
     assert len({style["marker"] for style in styles.values()}) == 3
+
+
+def test_numbers_on_heat_are_legible_in_the_light_and_in_the_dark() -> None:
+    def luminance(colour: np.ndarray) -> float:
+        linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+        return float(linear @ (0.2126, 0.7152, 0.0722))
+
+    for hues, papers in ((LIGHT, ("#fbfbf9", "#ffffff")), (DARK, ("#13171b", "#1a1f24"))):
+        for paper, share in product(papers, np.arange(101) / 100):
+            fill = np.array(to_rgb(hues["heat"])) * (0.04 + 0.96 * share)
+            fill += np.array(to_rgb(paper)) * (0.96 - 0.96 * share)
+            ink = np.array(to_rgb(hues[heat_ink(float(share))]))
+            low, high = sorted((luminance(fill), luminance(ink)))
+            assert (high + 0.05) / (low + 0.05) >= 4.5

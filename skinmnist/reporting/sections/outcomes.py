@@ -33,14 +33,12 @@ from skinmnist.reporting.format import (
     titled,
 )
 from skinmnist.reporting.theme import (
-    DARK_SHARE,
     HEAT,
-    INK,
+    LIGHT,
     LINE,
     MULTIPLE,
     MUTED,
     NARROW,
-    ON_HEAT,
     SERIES,
     WIDE,
     Captioned,
@@ -48,6 +46,7 @@ from skinmnist.reporting.theme import (
     PageFigure,
     embed_figure,
     embed_strip,
+    heat_ink,
     marker_style,
     model_colour,
     note,
@@ -192,7 +191,7 @@ def _draw_numbered_boxes(axes: Axes, shares: npt.NDArray[np.float64], size: floa
     axes.add_collection(PatchCollection(boxes, facecolors=colours, linewidths=0), autolim=False)
     for true, predicted in shown:
         share = float(shares[true, predicted])
-        ink = ON_HEAT if share > DARK_SHARE else INK
+        ink = LIGHT[heat_ink(share)]
         number = f"{100 * share:.0f}"
         axes.text(predicted, true + 0.02, number, ha="center", va="center", color=ink, fontsize=size)
 

@@ -28,7 +28,7 @@ from skinmnist.reporting.format import (
     titled,
     with_spread,
 )
-from skinmnist.reporting.theme import DARK_SHARE
+from skinmnist.reporting.theme import heat_ink
 
 #: Classes that a sentence names.
 _MOST_NAMED = 5
@@ -37,7 +37,7 @@ _MOST_NAMED = 5
 def context(analysis: Analysis) -> dict[str, Any]:
     """Return what the section shows."""
     return {
-        "dark_share": DARK_SHARE,
+        "heat_ink": heat_ink,
         "recall_rows": recall_table(analysis.record, analysis.recalls),
         "failing": failing_classes(analysis),
         "interest": cost_of_finding(analysis),
