@@ -88,7 +88,7 @@ def plan_cells(
     >>> samplers, models = resolve_samplers(["none", "focal_loss"]), resolve_models(["svm"])
     >>> cells, notes = plan_cells(samplers, models, repeats=1, folds=2)
     >>> [str(cell) for cell in cells]
-    ['none + svm, repeat 0, fold 0', 'none x svm, repeat 0, fold 1']
+    ['none + svm, repeat 0, fold 0', 'none + svm, repeat 0, fold 1']
     >>> notes
     ['focal_loss with svm is not planned: svm cannot take it']
     """

@@ -78,7 +78,7 @@ class RunRecord:
     >>> from skinmnist import make_lesions, run_comparison
     >>> record = run_comparison(make_lesions(60, size=8), ["none"], ["dummy"], folds=2, jobs=1)
     >>> [str(result.cell) for result in record.results]
-    ['none + dummy, repeat 0, fold 0', 'none x dummy, repeat 0, fold 1']
+    ['none + dummy, repeat 0, fold 0', 'none + dummy, repeat 0, fold 1']
     >>> record.info.table.rows, len(record.predictions), record.failures
     (60, 60, ())
     """
