@@ -302,7 +302,7 @@ def test_a_given_split_and_an_external_test(csv, capsys, tmp_path):
     printed = "".join(capsys.readouterr())
     assert "split mine.csv: train 180, val 90, test 90 pictures" in printed
     assert "External test: trained on all pictures" in printed
-    assert "note: WARNING: 360 image_ids are in small and in small" in printed
+    assert "note: WARNING: 360 image_ids are in both small and small" in printed
     assert "Trained on all of small and asked for small, none with" in printed
     out = tmp_path / "runs" / "small-0-mine-csv"
     assert (out / "external" / "report.html").is_file()
