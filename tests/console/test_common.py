@@ -130,7 +130,10 @@ def test_commands_that_name_the_classes_can_be_pasted(place, lesions, capsys):
     [
         (["t.csv", "--size", "8"], "received --size '8'; expected height x width in pixels"),
         (["t.csv", "--size", "9x9"], "t.csv, header (line 1): 192 pixel columns, but --size says 9 x 9"),
-        (["t.csv", "--classes", "a", "b"], "--classes names 2 classes, but t.csv has 7; expected one name per class"),
+        (
+            ["t.csv", "--classes", "a", "b"],
+            "--classes names 2 classes, but t.csv has 7; expected one name per class",
+        ),
         (
             ["--metadata", "none"],
             "received --metadata, but no table was named or found; name its CSV as well",
