@@ -24,16 +24,14 @@ OWN_DECISIONS: tuple[Measure, ...] = tuple((AS_TRAINED, metric) for _, metric in
 #: The comparisons, in the order of the three questions.
 MEASURED: tuple[Measure, ...] = (RANKING, *OWN_DECISIONS, *EQUAL_POINTS)
 
-LEARNED = "it learned something"
-LEARNED_AND_COST = "it learned something by one score and cost something by another"
-COST = "it cost something"
-MOVED = "it only moved the operating point"
-MOVED_AT_MOST = "it moved the operating point at most"
-CHANGED = (
-    "it changed the decisions; whether it learned something or only moved the operating point is undecided"
-)
-NOTHING_CHANGED = "it changed nothing that matters"
-OPEN = "whether it learned something is undecided"
+LEARNED = "learned something"
+LEARNED_AND_COST = "learned something by one score and cost something by another"
+COST = "cost something"
+MOVED = "moved the threshold only"
+MOVED_AT_MOST = "moved the threshold at most"
+CHANGED = "undecided (it changed the decisions)"
+NOTHING_CHANGED = "changed nothing that matters"
+OPEN = "undecided"
 
 Comparison = Mapping[Hashable, Any]
 

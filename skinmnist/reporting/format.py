@@ -63,6 +63,8 @@ def sampler_title(info: RunInfo, sampler: str, model: str) -> str:
 
 def space_title(sampler: str, space: str) -> str:
     """Join a sampler with the space it worked on."""
+    if sampler == "none":
+        return "no sampler"
     title = sampler if sampler in STRATEGIES or not space else f"{sampler} on {space}"
     return printable(title, _LONGEST_TITLE)
 
@@ -83,6 +85,8 @@ def titled(info: RunInfo, frame: pd.DataFrame) -> pd.DataFrame:
 
 def pair_title(info: RunInfo, sampler: str, model: str) -> str:
     """Name a pair in a sentence: ``"SMOTE on pixels with Convolutional network"``."""
+    if sampler == "none":
+        return f"{model_title(info, model)} without a sampler"
     return f"{sampler_title(info, sampler, model)} with {model_title(info, model)}"
 
 

@@ -194,10 +194,18 @@ def _page_context(analysis: Analysis) -> dict[str, Any]:
         "finished": bool(analysis.record.results),
         "methods": Methods(analysis),
         "glossary": [(LABELS[name], text) for name, text in METRIC_TITLES.items()],
+        "samplers_counted": samplers_counted(info.grid.samplers),
         "notes": notes(analysis.record),
         "machine": machine(info),
         "validated": any(result.validation is not None for result in analysis.record.results),
     }
+
+
+def samplers_counted(names: Sequence[str]) -> str:
+    """Count samplers, of which training without one is none: ``no sampler and 2 samplers``."""
+    others = sum(name != "none" for name in names)
+    parts = ["no sampler"] * ("none" in names) + [count(others, "sampler")] * bool(others)
+    return " and ".join(parts)
 
 
 def notes(record: RunRecord) -> list[dict[str, Any]]:

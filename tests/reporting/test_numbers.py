@@ -128,7 +128,7 @@ def plain(fragment: str) -> str:
 def pair_of(heading: str) -> tuple[str, str]:
     model = next(name for name, title in TITLES.items() if title in heading)
     sampler = heading[: heading.index(TITLES[model])].split(" on ")[0].strip()
-    return sampler, model
+    return sampler.replace("no sampler", "none"), model
 
 
 def shows(text: str, pattern: str, *values: float, digits: int = 3) -> bool:
@@ -196,7 +196,7 @@ def test_verdicts_and_all_comparisons(html: str, by_fold: pd.DataFrame) -> None:
     labels = ["Macro-F1", "Balanced accuracy", "Accuracy", "Macro-AUC", "Melanoma recall"]
     names = dict(zip(labels, METRICS, strict=True))
     rows = table(html, "Paired by fold. Interval and p hold")
-    rows = [row for row in rows if row[1][0] == "none" and row[1][1].endswith(" as trained")]
+    rows = [row for row in rows if row[1][0] == "no sampler" and row[1][1].endswith(" as trained")]
     assert len(rows) == 9 * 5
     for heading, cells, _ in rows:
         metric = names[cells[1].removesuffix(" as trained")]

@@ -18,7 +18,7 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.execution.worker import run_in_background
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.reporting.format import titled
-from skinmnist.reporting.page import notes, render_page, write_page, write_report
+from skinmnist.reporting.page import notes, render_page, samplers_counted, write_page, write_report
 
 
 @pytest.fixture(scope="module")
@@ -243,3 +243,9 @@ def test_no_model_is_imported() -> None:
     assert "skinmnist.reporting.page" in loaded
     unwanted = ("keras", "tensorflow", "imblearn", "sklearn", "skinmnist.models", "matplotlib.pyplot")
     assert [name for name in loaded if name.startswith(unwanted)] == []
+
+
+def test_training_without_a_sampler_is_no_sampler() -> None:
+    assert samplers_counted(["none", "SMOTE", "ADASYN"]) == "no sampler and 2 samplers"
+    assert samplers_counted(["none"]) == "no sampler"
+    assert samplers_counted(["SMOTE"]) == "1 sampler"

@@ -29,10 +29,10 @@ def test_pairs_stand_in_rows_and_runs_in_columns(two) -> None:
     rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", body, re.DOTALL)]
     boards = [leaderboard(record).set_index("sampler")["macro_f1"] for record in two]
     by_name = {row[0]: [text for text in row if re.fullmatch(r"[+−]?\d\.\d{3}|–", text)] for row in rows}
-    assert by_name.keys() == {"none", "SMOTE", "ADASYN", "prior", "always"}
+    assert by_name.keys() == {"no", "SMOTE", "ADASYN", "prior", "always"}
     none = [board["none"] for board in boards]
-    assert [by_name["none"][0], by_name["none"][2]] == [f"{value:.3f}" for value in none]
-    assert by_name["none"][4] == f"{none[1] - none[0]:.3f}"
+    assert [by_name["no"][0], by_name["no"][2]] == [f"{value:.3f}" for value in none]
+    assert by_name["no"][4] == f"{none[1] - none[0]:.3f}"
     assert by_name["SMOTE"][0] == f"{boards[0]['SMOTE']:.3f}"
     assert by_name["SMOTE"][2:] == ["–", "–"]
     assert by_name["ADASYN"][0] == "–"
@@ -48,8 +48,8 @@ def test_all_differences_stand_in_one_table(two) -> None:
     start = page.index('aria-label="Table: differences"')
     body = page[page.index("<tbody>", start) : page.index("</tbody>", start)]
     rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", body, re.DOTALL)]
-    assert [row[0] for row in rows if row[0] not in ("prior", "always")] == ["none"]
-    (row,) = [row for row in rows if row[0] == "none"]
+    assert [row[0] for row in rows if row[0] not in ("prior", "always")] == ["no"]
+    (row,) = [row for row in rows if row[0] == "no"]
     means = []
     for record in two:
         rows_ = record.predictions[record.predictions["sampler"] == "none"]

@@ -222,11 +222,11 @@ def by_verdict(outcomes: Any) -> str:
     """Join outcomes (verdict, name, change): ``better with SMOTE (+0.113 [+0.020, +0.206]); ...``."""
     together: dict[str, list[str]] = {}
     for verdict, name, changed in outcomes:
-        together.setdefault(verdict, []).append(f"{name} ({changed})")
+        texts = together.setdefault(verdict, [])
+        named = name if any(text.startswith("with ") for text in texts) else f"with {name}"
+        texts.append(f"{'without a sampler' if name == 'none' else named} ({changed})")
     parts = [
-        f"{word} with {listing(together[word])}"
-        for word in (BETTER, WORSE, EQUAL, UNDECIDED)
-        if word in together
+        f"{word} {listing(together[word])}" for word in (BETTER, WORSE, EQUAL, UNDECIDED) if word in together
     ]
     return f"{'; '.join(parts)}."
 

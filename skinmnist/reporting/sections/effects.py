@@ -82,8 +82,8 @@ def _cell(row: Any) -> EffectCell:
 
 
 def summary(found: list[Effect], title: Callable[[str, str], str]) -> list[str]:
-    """Put pairs of one conclusion together: ``It only moved the operating point: SMOTE with svm.``."""
+    """Put pairs of one conclusion together: ``SMOTE with svm: moved the threshold only.``."""
     together: dict[str, list[str]] = {}
     for effect in found:
         together.setdefault(effect.conclusion, []).append(title(effect.sampler, effect.model))
-    return [f"{words[0].upper()}{words[1:]}: {listing(pairs)}." for words, pairs in together.items()]
+    return [f"{listing(pairs)}: {words}." for words, pairs in together.items()]

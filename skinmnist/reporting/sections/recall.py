@@ -73,8 +73,7 @@ def failing_classes(analysis: Analysis) -> str:
     own = recalls[(recalls["sampler"] == sampler) & (recalls["model"] == model)].sort_values(
         "mean", kind="stable"
     )
-    title = pair_title(analysis.record.info, sampler, model).removeprefix("none with ")
-    title += " without a sampler" if sampler == "none" else ""
+    title = pair_title(analysis.record.info, sampler, model)
     low = own[own["mean"] < 0.5]
     if low.empty:
         worst = own.iloc[0]

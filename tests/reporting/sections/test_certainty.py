@@ -12,6 +12,7 @@ from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import detectable_difference
 from skinmnist.analysis.summaries import leaderboard
 from skinmnist.reporting.sections.certainty import (
+    by_verdict,
     certainty,
     comparisons_with,
     families,
@@ -77,13 +78,17 @@ def test_models_are_found_from_the_side_of_the_best(with_verdicts, record, analy
     words = " ".join(claim.words for claim in found.models)
     for row in models[(models["model"] == best["model"]) | (models["against"] == best["model"])].itertuples():
         gap = row.difference if row.model == best["model"] else -row.difference
-        assert f"{row.sampler} ({gap:+.3f} [".replace("-", "−") in words
+        name = "without a sampler" if row.sampler == "none" else row.sampler
+        assert f"{name} ({gap:+.3f} [".replace("-", "−") in words
     turned = models["against"] == best["model"]
     worse = analysis.comparisons.assign(
         verdict=np.where(analysis.comparisons.index.isin(models.index[turned]), "worse", "better")
     )
     found = certainty(replace(analysis, comparisons=worse))
-    assert all(claim.words.startswith("better with") and ";" not in claim.words for claim in found.models)
+    assert all(
+        claim.words.startswith(("better with ", "better without a sampler ")) and ";" not in claim.words
+        for claim in found.models
+    )
 
 
 def test_the_page_says_what_it_could_have_shown_and_what_repeats_would(analysis) -> None:
@@ -139,3 +144,8 @@ def test_controls_are_shown_beside_the_samplers_and_not_counted_with_them(analys
     over_control = comparisons_with(rows, against=PRIOR_CORRECTION)
     assert len(over_control) == len(counted)
     assert set(over_control["question"]) == {"control"}
+
+
+def test_training_without_a_sampler_is_told_in_words() -> None:
+    outcomes = [("better", "none", "+1"), ("better", "SMOTE", "+2"), ("better", "ADASYN", "+3")]
+    assert by_verdict(outcomes) == "better without a sampler (+1), with SMOTE (+2) and ADASYN (+3)."
