@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -62,6 +63,7 @@ DRAWN_APART = (data, outcomes, label_audit, training, leaks, probabilities)
 #: Predictions up to which an analysis is copied into a worker: more take longer to send than to draw.
 SENT_ROWS = 1_000_000
 _HERE = Path(__file__).parent
+_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 _STYLES = ("style.css", "tables.css")
 _SCRIPTS = ("report.js", "tables.js")
 #: Where the templates leave room for the tables in other formats.
@@ -209,16 +211,39 @@ def samplers_counted(names: Sequence[str]) -> str:
 
 
 def notes(record: RunRecord) -> list[dict[str, Any]]:
-    """Return how cells deviated from the plan: each note once, with its number of cells and their pairs."""
-    seen: dict[str, list[str]] = {}
+    """Return how cells deviated from the plan: each note once, with its number of cells and their pairs.
+
+    Notes of one pair whose numbers differ by 1 % or less are one, with ranges.
+    """
+    alike: dict[tuple[str, str], list[str]] = {}
     for result in record.results:
         for note in result.notes:
             pair = pair_title(record.info, result.cell.sampler, result.cell.model)
+            alike.setdefault((pair, _NUMBER.sub("#", note)), []).append(note)
+    seen: dict[str, list[str]] = {}
+    for (pair, _), found in alike.items():
+        for note in _with_ranges(found):
             seen.setdefault(note, []).append(pair)
     return [
         {"note": note, "cells": len(pairs), "pairs": ", ".join(dict.fromkeys(pairs))}
         for note, pairs in seen.items()
     ]
+
+
+def _with_ranges(found: list[str]) -> list[str]:
+    """Return notes that differ in numbers only with the range of each number, if it is narrow."""
+    ranges = []
+    for column in zip(*map(_NUMBER.findall, found), strict=True):
+        ordered = sorted(set(column), key=_value)
+        if _value(ordered[-1]) > 1.01 * _value(ordered[0]):
+            return found
+        ranges.append("–".join(dict.fromkeys((ordered[0], ordered[-1]))))
+    texts = iter(ranges)
+    return [_NUMBER.sub(lambda _: next(texts), found[0])] * len(found)
+
+
+def _value(number: str) -> float:
+    return float(number.replace(",", ""))
 
 
 def machine(info: RunInfo) -> list[tuple[str, str]]:

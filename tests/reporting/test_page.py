@@ -18,7 +18,14 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.execution.worker import run_in_background
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.reporting.format import titled
-from skinmnist.reporting.page import notes, render_page, samplers_counted, write_page, write_report
+from skinmnist.reporting.page import (
+    _with_ranges,
+    notes,
+    render_page,
+    samplers_counted,
+    write_page,
+    write_report,
+)
 
 
 @pytest.fixture(scope="module")
@@ -249,3 +256,11 @@ def test_training_without_a_sampler_is_no_sampler() -> None:
     assert samplers_counted(["none", "SMOTE", "ADASYN"]) == "no sampler and 2 samplers"
     assert samplers_counted(["none"]) == "no sampler"
     assert samplers_counted(["SMOTE"]) == "1 sampler"
+
+
+def test_notes_that_hardly_differ_are_one_with_a_range() -> None:
+    rows = ["trained on 6,000 of the 29,537 rows", "trained on 6,000 of the 29,535 rows"]
+    assert set(_with_ranges(rows)) == {"trained on 6,000 of the 29,535–29,537 rows"}
+    assert len(_with_ranges(rows)) == 2
+    folds = ["left out in fold 1", "left out in fold 3"]
+    assert _with_ranges(folds) == folds

@@ -301,7 +301,9 @@ def _draw_band(axes: Axes, curve: pd.DataFrame) -> None:
     # A line that turns back on itself, as with balanced classes, has no sides.
     if np.hypot(*np.diff(points, axis=0).T).sum() > 2 * np.hypot(*np.ptp(points, axis=0)):
         return
-    along = np.gradient(points, axis=0)
+    # Over a few points: the direction of two neighbours jumps, and the band would have spikes.
+    places = np.arange(len(points))
+    along = points[np.minimum(places + 3, len(points) - 1)] - points[np.maximum(places - 3, 0)]
     across = np.stack([-along[:, 1], along[:, 0]], axis=1)
     across /= np.maximum(np.hypot(*across.T), 1e-9)[:, None]
     scale = axes.transData.transform([(1, 1)])[0] - axes.transData.transform([(0, 0)])[0]
