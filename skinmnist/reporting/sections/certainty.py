@@ -200,7 +200,7 @@ def families(analysis: Analysis) -> list[dict[str, str]]:
         now, then = (detectable_difference(rows, folds, count) for count in (None, planned))
         laid.append(
             {
-                "question": first["family"].partition(":")[0].replace("prior_correction", "prior correction"),
+                "question": _question(first["family"]),
                 "metric": LABELS[first["metric"]],
                 "rule": RULE_LABELS[first["rule"]],
                 "tests": str(first["tests"]),
@@ -209,6 +209,11 @@ def families(analysis: Analysis) -> list[dict[str, str]]:
             }
         )
     return laid
+
+
+def _question(family: str) -> str:
+    question = family.partition(":")[0].replace("prior_correction", "prior correction")
+    return question.replace("against none", "against no sampler")
 
 
 def _more_repeats(record: RunRecord) -> tuple[int, int]:

@@ -56,8 +56,8 @@ def test_the_families_and_what_they_can_show(analysis) -> None:
     assert len(set(asked)) == len(asked) == 8 + 5 + 5 + 8
     tests = {row["question"]: row["tests"] for row in laid}
     assert tests == {
-        "samplers against none": "6",
-        "prior correction against none": "3",
+        "samplers against no sampler": "6",
+        "prior correction against no sampler": "3",
         "samplers against prior correction": "6",
         "models": "9",
     }
