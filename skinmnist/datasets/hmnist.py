@@ -126,6 +126,17 @@ def load_hmnist(
     InputError
         If the file is invalid. The message names the file, row and column of the first fault.
 
+    See Also
+    --------
+    load_table : Load any supported layout by the suffix of the file.
+    PixelTable.from_arrays : Make a table from arrays, pictures or a data frame.
+    make_lesions : Make a synthetic table.
+
+    References
+    ----------
+    Tschandl, Rosendahl & Kittler, "The HAM10000 dataset, a large collection of multi-source dermatoscopic
+    images of common pigmented skin lesions", Scientific Data 5, 2018.
+
     Examples
     --------
     >>> import numpy as np

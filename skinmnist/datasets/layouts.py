@@ -65,6 +65,11 @@ def load_table(
     InputError
         If the file is invalid. The message explains the fault.
 
+    See Also
+    --------
+    load_hmnist : Load a pixel CSV with its metadata.
+    PixelTable.from_arrays : Make a table from arrays, pictures or a data frame.
+
     Examples
     --------
     >>> import numpy as np

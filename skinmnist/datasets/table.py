@@ -61,6 +61,11 @@ class PixelTable:
         What to know about how the table was read, such as the source of the class names or which lesions
         are unknown.
 
+    See Also
+    --------
+    load_table : Load a table from a file.
+    make_lesions : Make a synthetic table.
+
     Examples
     --------
     >>> from skinmnist import make_lesions

@@ -64,6 +64,10 @@ class Prediction:
     notice : str
         The disclaimer: skinmnist is not a medical device.
 
+    See Also
+    --------
+    classify_image : Makes predictions.
+
     Examples
     --------
     >>> import numpy as np
@@ -202,6 +206,11 @@ class Classifier:
         ``(height, width, channels)`` of the pictures that the model receives.
     class_names, full_names : tuple of str
         Short and full names of the classes, in code order.
+
+    See Also
+    --------
+    load_classifier : Read a model file.
+    classify_image : Classify pictures in one call.
 
     Examples
     --------
@@ -377,6 +386,11 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     InputError
         If the file is damaged or is not a model file that this version can read.
 
+    See Also
+    --------
+    train_model : Train a model and save its file.
+    classify_image : Classify pictures in one call.
+
     Examples
     --------
     >>> from skinmnist import load_classifier, make_lesions, train_model
@@ -408,6 +422,10 @@ def classify_image(
     ------
     InputError
         If a single picture cannot be opened, or no model is found.
+
+    See Also
+    --------
+    load_classifier : Read a model file once for many pictures.
 
     Examples
     --------

@@ -144,6 +144,10 @@ def make_lesions(
     InputError
         If an argument is outside its range.
 
+    See Also
+    --------
+    load_hmnist : Load a real table.
+
     Examples
     --------
     >>> from skinmnist import make_lesions
