@@ -95,7 +95,7 @@ def test_every_command_that_a_message_names_can_be_typed(text):
         assert command in COMMANDS
         arguments = shlex.split(rest.replace("...", ""))
         assert {word for word in arguments if word.startswith("--")} <= options_of(command)
-        if arguments:
+        if arguments and arguments != ["--help"]:
             parser_of(command).parse_args(arguments)
 
 

@@ -70,7 +70,7 @@ def test_the_main_job(csv, tmp_path, capsys):
     assert {path.name for path in (tmp_path / "runs" / "small-0").iterdir()} == FILES
     printed = capsys.readouterr()
     assert "always nv" in printed.out
-    assert "RandomOverSampler on descriptors" in printed.out
+    assert "RandomOverSampler + logistic_regression" in printed.out
     assert "not a medical device" in printed.out
     assert "report.html" in printed.out
     assert "18 cells" in printed.err
@@ -303,7 +303,9 @@ def test_a_given_split_and_an_external_test(csv, capsys, tmp_path):
     assert "split mine.csv: train 180, val 90, test 90 pictures" in printed
     assert "External test: trained on all pictures" in printed
     assert "note: WARNING: 360 image_ids are in both small and small" in printed
-    assert "Trained on all of small and asked for small, none with" in printed
+    assert (
+        "Trained on all of small and asked for small, Class frequencies only without a sampler has" in printed
+    )
     out = tmp_path / "runs" / "small-0-mine-csv"
     assert (out / "external" / "report.html").is_file()
     assert "none,dummy,macro_f1," in (out / "external.csv").read_text()

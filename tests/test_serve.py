@@ -17,7 +17,7 @@ def complaint(capsys, *arguments):
 
 def test_no_model(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("SKINMNIST_MODELS", str(tmp_path))
-    assert "skinmnist.train" in complaint(capsys)
+    assert "skinmnist train" in complaint(capsys)
     assert "none.skm" in complaint(capsys, str(tmp_path / "none.skm"))
     (tmp_path / "wrong.skm").write_bytes(b"\x80\x04pickle")
     assert "wrong.skm" in complaint(capsys, str(tmp_path / "wrong.skm"))

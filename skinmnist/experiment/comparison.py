@@ -80,12 +80,12 @@ class Progress(CellProgress, Protocol):
     ...     def planned(self, cells, stored, notes):
     ...         print(f"{len(cells)} cells, {stored} stored")
     ...     def finished(self, outcome, seconds_left):
-    ...         print(outcome.cell)
+    ...         print(f"{outcome.cell.sampler} + {outcome.cell.model}")
     >>> table = make_lesions(60, size=8)
     >>> run = run_comparison(table, ["none"], ["dummy"], folds=2, jobs=1, progress=Plain())
     2 cells, 0 stored
-    none + dummy, repeat 0, fold 0
-    none + dummy, repeat 0, fold 1
+    none + dummy
+    none + dummy
     """
 
     def found(self, result: CellResult) -> None:
