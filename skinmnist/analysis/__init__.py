@@ -1,4 +1,4 @@
-"""The analysis of a finished run: tests, intervals, operating points, curves, subgroups and checks."""
+"""Analysis of a finished run: tests, intervals, operating points, curves, subgroups and checks."""
 
 __all__ = [
     "analyze",

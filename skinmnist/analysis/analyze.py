@@ -1,4 +1,4 @@
-"""The analysis of a finished run, computed once; the report and the terminal show it."""
+"""Compute the analysis of a finished run once, for the report and the terminal."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ from skinmnist.experiment.run_folder.record import (
     predictions_table,
 )
 
-#: The tables of an analysis that `write_analysis` writes, each as ``<name>.csv``.
+#: The tables that `write_analysis` writes, each to ``<name>.csv``.
 TABLES = (
     "comparisons",
     "intervals",
@@ -76,28 +76,33 @@ TABLES = (
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Analysis:
-    """The analysis of a run. Curves, which are not written to files, are computed on first use.
+    """The analysis of a run.
+
+    Curves are computed on first access and are not written to files.
 
     Attributes
     ----------
     record : RunRecord
+        The run.
     comparisons : DataFrame
-        From `compare_samplers` against ``none``, from `compare_control` for prior correction, and from
+        Output of `compare_samplers` against ``none``, of `compare_control` for prior correction, and of
         `compare_models`.
     intervals, difference_intervals : DataFrame
-        From `bootstrap`; differences are to ``none``, including those of prior correction.
+        Bootstrap intervals of the scores, and of their differences from ``none``, including those of prior
+        correction.
     derived_scores, majority_scores : DataFrame
         Scores of prior correction and of the majority baseline, in the layout of ``scores.csv``.
     operating_points : DataFrame
         The scores of every trained cell under every rule, from `operating_points`.
     tradeoff : DataFrame
-        From `tradeoff_curves`: the trade-off of every trained pair between classes at each operating point.
+        Output of `tradeoff_curves`: for every trained pair, the trade-off between classes at each operating
+        point.
     subgroups : DataFrame
-        From `subgroup_scores`, without prior correction; empty if nothing is known about the patients.
+        Output of `subgroup_scores`, without prior correction; empty if the table has no clinical columns.
     leaderboard, calibration : DataFrame
-        From `summaries`, including prior correction and the majority baseline.
+        Summaries that include prior correction and the majority baseline.
     lesions_known : bool
-        Whether lesions were resampled and not single pictures.
+        Whether the bootstrap resampled lesions rather than single pictures.
     """
 
     record: RunRecord
@@ -118,25 +123,25 @@ class Analysis:
 
     @cached_property
     def label_audit(self) -> pd.DataFrame:
-        """All held-out rows, the most suspicious label first, from `label_audit`."""
+        """All held-out rows, sorted by how suspicious their labels are, from `label_audit`."""
         return label_audit(self.record.results, self._names)
 
     @cached_property
     def of_external(self) -> Analysis | None:
-        """The analysis of the external test; None without one."""
+        """The analysis of the external test, or None if the run has no external test."""
         external = self.record.external
-        # The folder may hold another run by now.
+        # The folder may contain another run by now.
         return analyze(external) if external is not None and external.info.given is not None else None
 
     @cached_property
     def external(self) -> pd.DataFrame:
-        """Scores of the external test beside those of the run, `EXTERNAL_COLUMNS`; empty without a test."""
+        """Scores of the run and of its external test (`EXTERNAL_COLUMNS`); empty without a test."""
         other = self.of_external
         return external_scores(self.leaderboard, None if other is None else other.intervals)
 
     @property
     def best_pairs(self) -> pd.DataFrame:
-        """The rows of `leaderboard` of the best trained pair of each model, best first."""
+        """The row of `leaderboard` for the best trained pair of each model, best first."""
         return best_pairs(self.leaderboard)
 
     @cached_property
@@ -156,28 +161,28 @@ class Analysis:
 
     @cached_property
     def confusion_counts(self) -> dict[Pair, npt.NDArray[np.int64]]:
-        """Pictures by true and predicted class, by pair."""
+        """Number of pictures by true and predicted class, for each pair."""
         return confusion_counts(self.record)
 
     @cached_property
     def held_out_counts(self) -> npt.NDArray[np.int64]:
-        """Held-out pictures of each class, each counted once."""
+        """Number of held-out pictures of each class, counting each picture once."""
         labels = self.record.predictions.drop_duplicates("row")["label"].astype(int)
         return np.bincount(labels, minlength=len(self._names))
 
     @cached_property
     def resampled_counts(self) -> pd.DataFrame:
-        """Training rows before and after every sampler."""
+        """Number of training rows before and after every sampler."""
         return resampled_counts(self.record)
 
     @cached_property
     def training_curves(self) -> pd.DataFrame:
-        """Loss and accuracy while networks train."""
+        """Loss and accuracy of networks during training."""
         return training_curves(self.record)
 
     @cached_property
     def reliability(self) -> pd.DataFrame:
-        """Confidence beside accuracy, by pair."""
+        """Confidence and accuracy by bin, for each pair."""
         return reliability_bins(self.record.predictions, self._names)
 
     @cached_property
@@ -188,14 +193,15 @@ class Analysis:
 
     @cached_property
     def decisions(self) -> pd.DataFrame | None:
-        """Decision curves for melanoma; None where there is none."""
+        """Decision curves for melanoma, or None if the run has no melanoma class."""
         return decision_curves(self.record.predictions, self._names, facts.MELANOMA) if self._acts else None
 
     @cached_property
     def sensitivities(self) -> pd.DataFrame | None:
-        """Sensitivity for melanoma at given specificities; None without melanoma.
+        """Sensitivity for melanoma at given specificities, or None if the run has no melanoma class.
 
-        All pairs are at the natural prior; as trained, they would rank pictures at different class mixes.
+        All pairs are evaluated at the natural prior; as trained, they would rank pictures at different class
+        mixes.
         """
         if not self._acts:
             return None
@@ -212,15 +218,15 @@ class Analysis:
 
 
 def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
-    """Compute the analysis of a run; nothing is trained or written.
+    """Compute the analysis of a run without training models or writing files.
 
-    If the run folder has the lesion of each row, lesions are resampled, else rows. The bootstrap takes
-    `draws` replicates and uses the seed of the run.
+    The bootstrap resamples lesions if the run folder contains the lesion of each row, and rows otherwise. It
+    draws `draws` replicates with the seed of the run.
 
     Raises
     ------
     InputError
-        If the lesions or patients in the folder are damaged or belong to another run.
+        If the lesions or clinical columns in the folder are damaged or belong to another run.
     """
     table, folds = record.info.table, record.info.protocol.folds
     class_names = table.class_names
@@ -259,7 +265,7 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
 
 
 def _columns(record: RunRecord) -> dict[str, npt.NDArray[Any]]:
-    """Return the columns that define subgroups: the held-out parts, then the clinical columns."""
+    """Return the columns that define subgroups: the names of held-out sets, then the clinical columns."""
     given = record.info.given
     if given is None or len(given.held_out) < 2 or record.predictions.empty:
         return record.patients
@@ -269,7 +275,7 @@ def _columns(record: RunRecord) -> dict[str, npt.NDArray[Any]]:
 
 
 def write_analysis(folder: Path, analysis: Analysis) -> None:
-    """Write the `TABLES` of an analysis into a folder; floats read back exactly."""
+    """Write the `TABLES` of an analysis to a folder, with enough digits to restore every float exactly."""
     for name in TABLES:
         write_atomically(folder / f"{name}.csv", csv_bytes(getattr(analysis, name)))
     if analysis.of_external is not None:
@@ -279,12 +285,12 @@ def write_analysis(folder: Path, analysis: Analysis) -> None:
 
 
 def analyze_run(record: RunRecord, folder: Path | None = None, analysis: Analysis | None = None) -> Analysis:
-    """Analyze a run, unless `analysis` is given, and write the tables to its folder or to another one.
+    """Analyze a run, unless `analysis` is given, and write the tables to its folder or to `folder`.
 
     Raises
     ------
     InputError
-        As for `analyze`, and if the tables cannot be written or would replace the user's own files.
+        As for `analyze`, and if the tables cannot be written or would overwrite the user's own files.
     """
     folder, elsewhere = record.folder if folder is None else folder, folder
     try:

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of scores over resampled lesions, with cells rescored by sparse matrix products."""
+"""Bootstrap intervals of scores over resampled lesions, computed with sparse matrix products."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from skinmnist.experiment.cells import Cell
 
 DRAWS = 1000
 INTERVAL_COLUMNS = ("sampler", "model", "metric", "value", "low", "high", "draws")
-#: The scores that can be reweighted, in column order; the recall of one class can be added.
+#: Scores that can be computed from weighted rows, in column order; the recall of one class can be added.
 REWEIGHTED_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
-#: Weights in memory at a time: few enough to stay in the processor's cache.
+#: Number of weights in memory at once, small enough to fit in the processor's cache.
 _WEIGHTS = 500_000
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """The data for the area under one ROC curve, one row for each distinct score of a positive.
+    """Data for the area under one ROC curve, with one row for each distinct score of a positive.
 
-    `steps` times the weights (sparse, scores x units) is the increase of the weighted midrank from one such
-    score to the next; `positives` times the weights is the weight of the positives at each such score.
+    The product of `steps` (sparse, scores x units) and the weights is the increase of the weighted midrank
+    from one such score to the next. The product of `positives` and the weights is the weight of the positives
+    at each such score.
     """
 
     steps: Any
@@ -37,10 +38,10 @@ class Ranking:
 
 @dataclass(frozen=True, eq=False)
 class CellSums:
-    """The held-out rows of a cell, summed over units, such as lesions, that have one weight.
+    """The held-out rows of a cell, summed over units such as lesions, whose rows share one weight.
 
-    `confusion` (sparse, k * k x units) counts the rows of each unit by true and predicted class; `rankings`
-    has one entry for each class with positives and negatives.
+    `confusion` (sparse, k * k x units) counts the rows of each unit by true and predicted class. `rankings`
+    has one entry for each class with both positives and negatives.
     """
 
     confusion: Any
@@ -56,18 +57,19 @@ def bootstrap_scores(
     random_state: int = 0,
     recall_of: str = facts.MELANOMA,
 ) -> dict[Pair, pd.DataFrame]:
-    """Score every pair of sampler and model on resampled lesions, with one column per metric for each pair.
+    """Score every pair of sampler and model on resampled lesions: one frame per pair, one column per metric.
 
-    A lesion is drawn with all its pictures, because they are not independent (Field & Welsh, JRSS B 69,
-    2007). The trained models are kept; the held-out lesions are resampled (rows, if `lesions`, the lesion of
-    each row of the table, is None). Each replicate is scored like the leaderboard: `metrics.score` in every
-    held-out fold, then the mean over folds and repeats. (Pooling the folds would rank pictures by scores of
-    separately calibrated models.) A replicate uses the same lesions for every fold, repeat and pair, so that
-    pairs can be compared replicate by replicate.
+    A lesion is drawn with all its pictures because they are not independent (Field & Welsh, JRSS B 69, 2007).
+    The trained models stay fixed; only the held-out lesions are resampled. `lesions` gives the lesion of each
+    row of the table; if None, rows are resampled. Each replicate is scored like the leaderboard:
+    `metrics.score` in every held-out fold, then the mean over folds and repeats. (Pooling the folds would
+    rank pictures by the scores of separately calibrated models.) A replicate uses the same lesions for every
+    fold, repeat and pair, which allows paired comparisons within a replicate.
 
-    Row 0 holds the scores of the table itself, the other rows those of the replicates. If a fold lacks a
-    class in a replicate, the class is left out of the means of that fold, as in `metrics.score`; a score that
-    no fold has is NaN. The recall of the class `recall_of` is also scored, if there is such a class.
+    Row 0 contains the scores on the original table; the other rows contain those of the replicates. If a
+    class is missing from a fold in a replicate, the means of that fold exclude it, as in `metrics.score`. A
+    score that is undefined in every fold is NaN. The recall of `recall_of` is also computed if the class
+    exists.
     """
     units, n_units = _unit_numbers(predictions, lesions)
     melanoma = list(class_names).index(recall_of) if recall_of in class_names else None
@@ -87,25 +89,25 @@ def bootstrap_scores(
 
 
 def intervals(scores: Mapping[Pair, pd.DataFrame], confidence: float = 0.95) -> pd.DataFrame:
-    """Summarise `bootstrap_scores`: columns `INTERVAL_COLUMNS`.
+    """Summarise the output of `bootstrap_scores` as a table with `INTERVAL_COLUMNS`.
 
-    `value` is the score of the table itself. `low` and `high` are percentiles of the replicates, shifted by
-    the difference between `value` and their mean; NaN without replicates. `draws` counts the replicates with
-    a score.
+    `value` is the score on the original table. `low` and `high` are percentiles of the replicates, shifted by
+    the difference between `value` and the mean of the replicates; they are NaN without replicates. `draws` is
+    the number of replicates with a defined score.
 
-    Plain percentiles (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993) are too low for macro-F1,
-    because a replicate has fewer distinct lesions of a rare class than the fold itself. The replicates show
-    this bias, and the shift removes it. ``experiments/benchmarks/interval_coverage.py`` measures how often
+    Plain percentiles (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993) are too low for macro-F1
+    because a replicate has fewer distinct lesions of a rare class than the fold itself. The shift removes
+    this bias, which the replicates reveal. ``experiments/benchmarks/interval_coverage.py`` measures how often
     the intervals cover the true score.
     """
     return _summarise(scores, confidence, lowest=0.0)
 
 
 def difference_intervals(scores: Mapping[Pair, pd.DataFrame]) -> pd.DataFrame:
-    """Return `intervals` of the difference between every sampler and ``none`` with the same model.
+    """Return intervals of the difference between each sampler and ``none`` with the same model.
 
-    Both sides of a replicate use the same lesions, so the interval is narrower than the intervals of the two
-    scores suggest.
+    Both sides of a difference use the same lesions in each replicate, so the interval is narrower than the
+    intervals of the two scores suggest.
     """
     gaps = {
         (sampler, model): frame - scores["none", model]
@@ -116,7 +118,7 @@ def difference_intervals(scores: Mapping[Pair, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _summarise(scores: Mapping[Pair, pd.DataFrame], confidence: float, lowest: float) -> pd.DataFrame:
-    """Return values and intervals from the replicates of a score with the range `lowest` to 1."""
+    """Return values and intervals for a score that ranges from `lowest` to 1."""
     tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     records = []
     for pair, frame in scores.items():
@@ -131,18 +133,18 @@ def _summarise(scores: Mapping[Pair, pd.DataFrame], confidence: float, lowest: f
 def _centred_percentiles(
     value: float, draws: npt.NDArray[np.float64], tails: npt.NDArray[np.float64]
 ) -> tuple[float, float]:
-    """Return the percentiles of the replicates, shifted so that their mean equals the value."""
+    """Return percentiles of the replicates, shifted to make the mean of the replicates equal to `value`."""
     low, high = np.quantile(draws, tails) + (value - draws.mean())
-    # The mean of very skewed draws may lie outside their percentiles.
+    # If the draws are very skewed, their mean may lie outside the percentiles.
     return min(float(low), value), max(float(high), value)
 
 
 def _unit_numbers(
     predictions: pd.DataFrame, lesions: npt.NDArray[np.integer] | None
 ) -> tuple[npt.NDArray[np.int64], int]:
-    """Assign the numbers 0 to n - 1 to the resampled units, for each row of the predictions.
+    """Return the number of the resampled unit (0 to n - 1) for each row of the predictions, and n.
 
-    They are numbered by their first row in the table, so the replicates do not depend on lesion names.
+    Units are numbered by first appearance in the table, so replicates do not depend on lesion names.
     """
     rows = predictions["row"].to_numpy(dtype=np.int64)
     present, place = np.unique(rows, return_inverse=True)
@@ -172,7 +174,7 @@ def _sum_cells(
 
 
 def _weights_of_draws(n_units: int, draws: int, random_state: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield the weight of each unit, shape (units, replicates of a chunk), first for the original table."""
+    """Yield unit weights of shape (units, replicates in a chunk), starting with those of the table itself."""
     rng = np.random.default_rng(random_state)
     yield np.ones((n_units, 1), np.float32)
     most = max(1, _WEIGHTS // n_units)
@@ -190,7 +192,7 @@ def sum_cell(
     units: npt.NDArray[np.integer],
     n_units: int,
 ) -> CellSums:
-    """Sum the rows of a cell over their units, in advance of `score_weighted`."""
+    """Sum the rows of a cell over their units, as input for `score_weighted`."""
     n_classes = probabilities.shape[1]
     ones = np.ones(len(labels), np.float32)
     confusion = _sparse(ones, labels * n_classes + predicted, units, (n_classes**2, n_units))
@@ -209,10 +211,11 @@ def _rank(
     units: npt.NDArray[np.integer],
     n_units: int,
 ) -> Ranking:
-    """Sort the rows of a cell once, for all weightings.
+    """Sort the rows of a cell once, for use with any weights.
 
-    The midrank of a score is the weight of the rows below it plus half the weight of the rows at it. From one
-    score of a positive to the next, it grows by half the rows at each of them and by all rows in between.
+    The midrank of a score is the weight of the rows with a lower score plus half the weight of the rows with
+    that score. From one score of a positive to the next, it grows by half the rows at each score and by all
+    rows in between.
     """
     marks = np.unique(scores[positive])
     place = np.searchsorted(marks, scores)
@@ -236,18 +239,18 @@ def _sparse(
 ) -> Any:
     from scipy.sparse import csr_array
 
-    # float32 represents multiples of one half exactly up to eight million and is twice as fast.
+    # float32 is twice as fast, and exact for multiples of one half up to eight million.
     return csr_array((values.astype(np.float32), (rows, columns)), shape=shape)
 
 
 def score_weighted(
     cell: CellSums, weights: npt.NDArray[np.float32], recall_of: int | None = None
 ) -> npt.NDArray[np.float64]:
-    """Score a cell under `weights`: shape (units, draws), whole numbers, their sum below four million.
+    """Score a cell with `weights`, whole numbers of shape (units, draws) with a sum below four million.
 
-    Returns shape (metrics, draws): `REWEIGHTED_METRICS`, then the recall of the class `recall_of`. The values
-    are those of `metrics.score` for a table that repeats the rows of every unit by its weight; NaN where it
-    gives no score.
+    Returns an array of shape (metrics, draws) with `REWEIGHTED_METRICS` and then the recall of the class
+    `recall_of`. Each value equals that of `metrics.score` on a table in which the rows of each unit are
+    repeated by its weight, or NaN if that score is undefined.
     """
     k = cell.n_classes
     counts = (cell.confusion @ weights).astype(float).reshape(k, k, -1)
@@ -264,14 +267,14 @@ def score_weighted(
 def _macro_auc(
     cell: CellSums, weights: npt.NDArray[np.float32], true: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Weighted Mann-Whitney statistics from rank sums, with ties counted half; mean over classes."""
+    """Return the mean over classes of weighted Mann-Whitney statistics, counting ties as one half."""
     everything = true.sum(axis=0)
     areas = np.full((len(cell.rankings) or 1, weights.shape[1]), np.nan)
     for area, ranking in zip(areas, cell.rankings, strict=False):
         midranks = np.cumsum(ranking.steps @ weights, axis=0)
         positives = ranking.positives @ weights
         weight = positives.sum(axis=0, dtype=float)
-        # Pairs of two positives, each with itself included, count half.
+        # Pairs of two positives count half, including each positive paired with itself.
         won = np.einsum("gd,gd->d", positives, midranks, dtype=float) - weight**2 / 2
         area[:] = _ratio(won, weight * (everything - weight))
     return _mean_of_known(areas)
@@ -282,6 +285,6 @@ def _ratio(above: npt.NDArray[np.float64], below: npt.NDArray[np.float64]) -> np
 
 
 def _mean_of_known(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mean over the first axis, ignoring NaN; NaN if all values are NaN."""
+    """Return the mean over the first axis, ignoring NaN, or NaN if all values are NaN."""
     known = ~np.isnan(values)
     return _ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))

@@ -1,4 +1,4 @@
-"""Checks for pitfalls that could mislead the reader of a run. To add one, add an entry to `CHECKS`."""
+"""Checks for pitfalls that could mislead the reader of a run. To add a check, add an entry to `CHECKS`."""
 
 from __future__ import annotations
 
@@ -38,21 +38,22 @@ if TYPE_CHECKING:
     from skinmnist.analysis.analyze import Analysis
 
 Severity = Literal["error", "warning", "note"]
-#: In report order.
+#: Severities, in the order of the report.
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-#: With fewer lesions of a class in a fold, one lesion changes its recall by a tenth or more.
+#: With fewer lesions of a class in a fold, a single lesion changes the recall by a tenth or more.
 FEWEST_LESIONS = 10
-#: A table this close in size to HAM10000 counts as HAM10000; its class sizes may deviate by this much.
+#: A table whose size is this close to that of HAM10000 is treated as HAM10000; its class sizes may deviate
+#: by this much.
 _CLOSE, _OFF = 0.05, 0.2
-#: The score that a claim should rest on.
+#: The primary score, on which conclusions should be based.
 _MAIN = COMPARED_METRICS[0]
-#: With a larger share of copies, a table was probably resampled; HAM10000 has 2, each within one lesion.
+#: A larger share of copies suggests a resampled table; HAM10000 has 2 copies, each within one lesion.
 _MANY_COPIES = 0.01
-#: Share of each class that must be predicted as the other for the two to count as exchanged.
+#: Two classes count as swapped if more than this share of each is predicted as the other.
 _EXCHANGED = 0.5
-#: Largest difference in a share of the training rows within the same class mix.
+#: Class mixes are considered equal if no share of the training rows differs by more than this.
 _OTHER_MIX = 0.01
-#: Standard errors above that share, because a classifier that guesses is correct half of the time.
+#: Required number of standard errors above that share, because a guess is correct half of the time.
 _BEYOND_CHANCE = 3.0
 
 
@@ -63,13 +64,14 @@ class Check:
     Attributes
     ----------
     code : str
-        ``SKM001``, ...; a code is never reused.
+        ``SKM001``, ...; codes are never reused.
     severity : {"error", "warning", "note"}
-        An error makes scores wrong, a warning makes them easy to misread, and a note is worth knowing.
+        An error invalidates scores, a warning makes them easy to misread, and a note gives background.
     find : callable
-        Takes an `Analysis` and returns one sentence with the numbers, or None.
+        Accepts an `Analysis` and returns one sentence with the numbers, or None if there is no finding.
     lesson : str
-        The script in experiments/lessons that teaches it, without ``.py``; empty if there is none.
+        The name, without ``.py``, of the lesson in ``experiments/lessons`` that explains the pitfall; empty
+        if there is none.
     """
 
     code: str
@@ -80,20 +82,20 @@ class Check:
 
     @property
     def lesson_number(self) -> int:
-        """The number of its lesson for ``python -m skinmnist.lessons``; 0 without a lesson."""
+        """The number of the lesson for ``python -m skinmnist.lessons``; 0 without a lesson."""
         return int(self.lesson[:2]) if self.lesson else 0
 
     @property
     def page(self) -> str:
-        """The page on how it is found, why it matters and what to do; see `documentation_page`."""
+        """The page that explains how the check works, why it matters and how to respond."""
         return documentation_page(f"pitfalls/{self.code}")
 
 
 def documentation_page(name: str) -> str:
     """Return the location of a page of the documentation, such as ``"pitfalls/SKM001"``.
 
-    It is an address if the package has one for its documentation (``project.urls`` in pyproject.toml), else a
-    path in the repository.
+    The location is a URL if the package has one for its documentation (``project.urls`` in pyproject.toml),
+    and a path in the repository otherwise.
     """
     try:
         urls = metadata.metadata("skinmnist").get_all("Project-URL") or []
@@ -115,7 +117,7 @@ class Concern:
 
 
 def shared_lesions(analysis: Analysis) -> str | None:
-    """Find lesions with pictures in several folds."""
+    """Find lesions whose pictures are in several folds."""
     record = analysis.record
     found = record.info.split_facts
     if record.info.given is not None:
@@ -131,7 +133,7 @@ def shared_lesions(analysis: Analysis) -> str | None:
 
 
 def unknown_lesions(analysis: Analysis) -> str | None:
-    """Note that it is unknown whether folds share lesions."""
+    """Note that the lesions are unknown, so folds may share them."""
     if analysis.record.info.table.lesions is not None:
         return None
     return (
@@ -141,7 +143,7 @@ def unknown_lesions(analysis: Analysis) -> str | None:
 
 
 def near_duplicates(analysis: Analysis) -> str | None:
-    """Find nearly equal pictures in different folds that no lesion id connects."""
+    """Find near-identical pictures in different folds that no lesion id connects."""
     found = analysis.record.info.split_facts
     if found is None or not found.alike_across:
         return None
@@ -155,7 +157,7 @@ def near_duplicates(analysis: Analysis) -> str | None:
 
 
 def relabelled_copies(analysis: Analysis) -> str | None:
-    """Find pictures that occur in the table with two labels."""
+    """Find identical pictures with different labels."""
     found = analysis.record.info.split_facts
     if found is None or not found.relabelled:
         return None
@@ -169,7 +171,7 @@ def relabelled_copies(analysis: Analysis) -> str | None:
 
 
 def copies(analysis: Analysis) -> str | None:
-    """Find pictures that occur repeatedly in the table: many of them, or with different lesion ids."""
+    """Find identical pictures, if they are numerous or have different lesion ids."""
     found, rows = analysis.record.info.split_facts, analysis.record.info.protocol.rows
     if found is None or not (found.unlinked_copies or found.copies > _MANY_COPIES * rows):
         return None
@@ -182,7 +184,7 @@ def copies(analysis: Analysis) -> str | None:
 
 
 def skipped_search(analysis: Analysis) -> str | None:
-    """Note that near duplicates were not searched for."""
+    """Note that the search for near duplicates was skipped."""
     info = analysis.record.info
     if info.split_facts is None or info.split_facts.alike_pairs is not None:
         return None
@@ -193,12 +195,12 @@ def skipped_search(analysis: Analysis) -> str | None:
 
 
 def few_lesions(analysis: Analysis) -> str | None:
-    """Find classes with few lesions in a fold."""
+    """Find classes with few lesions in each fold."""
     record = analysis.record
     table, folds = record.info.table, record.info.protocol.folds
     known = table.lesions_per_class
     what = "pictures" if known is None else "lesions"
-    # A run on part of the table keeps the class proportions.
+    # A run on a sample of the table keeps the class proportions.
     part = record.info.protocol.rows / table.rows
     counts = np.asarray(table.rows_per_class if known is None else known) * part / folds
     if record.info.given is not None:
@@ -217,7 +219,7 @@ def few_lesions(analysis: Analysis) -> str | None:
 
 
 def class_order(analysis: Analysis) -> str | None:
-    """Find a table that resembles HAM10000 but has other class sizes: its labels may be swapped."""
+    """Find a table that resembles HAM10000 but has other class sizes, which suggests swapped labels."""
     table = analysis.record.info.table
     rows, true = np.asarray(table.rows_per_class), np.asarray(facts.ROWS_PER_CLASS)
     claims = tuple(table.class_names) == facts.CLASS_NAMES and not table.synthetic
@@ -234,7 +236,7 @@ def class_order(analysis: Analysis) -> str | None:
 
 
 def quick(analysis: Analysis) -> str | None:
-    """Note a quick look."""
+    """Note that the run is only a quick look."""
     record = analysis.record
     if not record.info.quick:
         return None
@@ -266,13 +268,13 @@ def failed_cells(analysis: Analysis) -> str | None:
 
 
 def no_better_than_majority(analysis: Analysis) -> str | None:
-    """Find pairs whose macro-F1 is not above that of always answering the most frequent class."""
+    """Find pairs whose macro-F1 is not above that of the majority baseline."""
     class_name, reference = _majority_scores(analysis, _MAIN)
     pairs = []
     for pair, values in _fold_scores(analysis, _MAIN).items():
         gaps = (values - reference).dropna().to_numpy(dtype=float)
         test = corrected_t_test(gaps, 1 / (analysis.record.info.protocol.folds - 1))
-        # With fewer than three folds, the spread is unreliable; use the mean.
+        # With fewer than three folds, the spread is unreliable, so only the mean counts.
         sure = test.low > 0 if len(gaps) >= FEWEST_FOLDS and not np.isnan(test.low) else test.mean > 0
         if not sure:
             pairs.append(f"{_named(pair)} {values.mean():.3f}")
@@ -285,10 +287,10 @@ def no_better_than_majority(analysis: Analysis) -> str | None:
 
 
 def less_accurate(analysis: Analysis) -> str | None:
-    """Find pairs that are correct less often than always answering the most frequent class."""
+    """Find pairs with a lower accuracy than the majority baseline."""
     class_name, reference = _majority_scores(analysis, "accuracy")
     means = {pair: round(values.mean(), 3) for pair, values in _fold_scores(analysis, "accuracy").items()}
-    # Compared as shown: a pair that answers like the baseline is not below it.
+    # Compare rounded values: a pair that predicts the same as the baseline is not below it.
     lower = {pair: mean for pair, mean in means.items() if mean < round(reference.mean(), 3)}
     pairs = [f"{_named(pair)} {mean:.3f}" for pair, mean in lower.items()]
     if not pairs:
@@ -314,7 +316,7 @@ def never_predicted(analysis: Analysis) -> str | None:
 
 
 def hurt_calibration(analysis: Analysis) -> str | None:
-    """Find samplers with a calibration error shown to be above that of none, and say what corrects it."""
+    """Find samplers with a calibration error significantly above that of ``none``, and name corrections."""
     imposed = _imposed_mixes(analysis)
     folds, points = analysis.record.info.protocol.folds, _by_part(analysis, analysis.operating_points)
     trained, natural = (
@@ -343,7 +345,7 @@ def hurt_calibration(analysis: Analysis) -> str | None:
 
 
 def _mended(row: Any) -> str:
-    """Say whether the error is corrected: it exceeds none by less than `ROPE`, with probability `SURE`."""
+    """Return whether the correction works: the rise stays below `ROPE` with probability `SURE`."""
     if row["verdict"] == WORSE:
         return "which does not correct it"
     return "which corrects it" if row["worse"] <= 1 - SURE else "but whether that corrects it is undecided"
@@ -359,7 +361,7 @@ def _imposed_mixes(analysis: Analysis) -> set[Pair]:
 
 
 def lead_not_shown(analysis: Analysis) -> str | None:
-    """Note that the best pair of the leaderboard is not shown to be better than the next."""
+    """Note that the best pair on the leaderboard is not significantly better than the runner-up."""
     scores = _fold_scores(analysis, _MAIN)
     ranked = sorted(scores, key=lambda pair: -scores[pair].mean())[:2]
     row = _comparison(analysis, *ranked) if len(ranked) == 2 else None
@@ -381,7 +383,7 @@ def _reach(row: Any) -> str:
 
 
 def undecided_differences(analysis: Analysis) -> str | None:
-    """Count the undecided differences between samplers and none, and give the reason for each."""
+    """Count the undecided differences between samplers and ``none``, with the reason for each."""
     found = _compared(analysis, "sampler")
     undecided = found[found["verdict"] == UNDECIDED]
     if undecided.empty:
@@ -398,10 +400,10 @@ def undecided_differences(analysis: Analysis) -> str | None:
 
 
 def exchanged_classes(analysis: Analysis) -> str | None:
-    """Find two classes whose pictures are mostly predicted as the other class, in both directions.
+    """Find pairs of classes whose pictures are mostly predicted as the other class, in both directions.
 
-    This must hold in most folds, and beyond chance over all folds: a constant prediction that changes from
-    fold to fold, or a guess, does not indicate swapped labels.
+    This must occur in most folds, and beyond chance over all folds: a constant prediction that changes from
+    fold to fold, or a random guess, does not indicate swapped labels.
     """
     names = analysis.record.info.table.class_names
     by_fold: dict[Pair, list[npt.NDArray[np.bool_]]] = {}
@@ -425,27 +427,27 @@ def exchanged_classes(analysis: Analysis) -> str | None:
 
 
 def _both_ways(counts: npt.NDArray[Any], errors: float = 0.0) -> npt.NDArray[np.bool_]:
-    """Mark pairs of classes that are each predicted as the other by more than half and some errors."""
+    """Mark pairs of classes mostly predicted as each other, with a margin of `errors` standard errors."""
     pictures = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     clear = counts / pictures > _EXCHANGED + errors * np.sqrt(_EXCHANGED * (1 - _EXCHANGED) / pictures)
     return np.asarray(clear & clear.T)
 
 
 def listed(items: list[str], most: int = 4) -> str:
-    """Join items, only the first ones if there are many."""
+    """Join items, keeping only the first `most` of a long list."""
     rest = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + rest
 
 
 def _compared(analysis: Analysis, question: str) -> pd.DataFrame:
-    """Return the comparisons by the score for claims, as the report shows them."""
+    """Return the comparisons by the primary score, as shown in the report."""
     rows = analysis.comparisons
     rows = rows[(rows["question"] == question) & (rows["metric"] == _MAIN)]
     return rows[rows["rule"] == AS_TRAINED]
 
 
 def _comparison(analysis: Analysis, first: Pair, second: Pair) -> Any:
-    """Return the comparison of two pairs from the report, else a single one; None without a fold."""
+    """Return the comparison of two pairs from the report, or a separate one; None without a shared fold."""
     folds, scores = analysis.record.info.protocol.folds, _by_part(analysis, analysis.record.scores)
     own = compare_pair(scores, folds, first, second, (AS_TRAINED, _MAIN))
     rows = joined([_compared(analysis, "sampler"), _compared(analysis, "model")])
@@ -454,7 +456,7 @@ def _comparison(analysis: Analysis, first: Pair, second: Pair) -> Any:
             continue
         against = other[0] if one[1] == other[1] else other[1]
         known = rows[(rows["sampler"] == one[0]) & (rows["model"] == one[1]) & (rows["against"] == against)]
-        if len(known):  # Names are not used here, so a comparison of samplers may also be exchanged.
+        if len(known):  # Names are not needed here, so the sides of a sampler comparison may be swapped.
             own = exchanged(known) if turned else known
     return None if own.empty else own.iloc[0]
 
@@ -464,7 +466,7 @@ def _by_part(analysis: Analysis, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _fold_scores(analysis: Analysis, metric: str) -> dict[Pair, pd.Series]:
-    """Return a score of every pair, indexed by repeat and fold."""
+    """Return one score for every pair, indexed by repeat and fold."""
     return {
         (str(sampler), str(model)): of_pair.set_index(["repeat", "fold"])["value"]
         for (sampler, model), of_pair in _by_part(analysis, fold_scores(analysis.record, metric)).groupby(
@@ -474,7 +476,7 @@ def _fold_scores(analysis: Analysis, metric: str) -> dict[Pair, pd.Series]:
 
 
 def _majority_scores(analysis: Analysis, metric: str) -> tuple[str, pd.Series]:
-    """Return the class that the majority baseline predicts, and its score, indexed by repeat and fold."""
+    """Return the class that the majority baseline predicts, and its scores by repeat and fold."""
     rows = _by_part(analysis, analysis.majority_scores)
     rows = rows[rows["metric"] == metric]
     name = str(rows["model"].iloc[0]).removeprefix(ALWAYS) if len(rows) else ""
@@ -487,10 +489,10 @@ def _named(pair: Pair) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")  # No negative zero.
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")  # Avoid negative zero.
 
 
-#: The lessons that checks link to.
+#: Lessons that checks refer to.
 _SCORES, _SPLITS, _CALIBRATION = "01_accuracy_lies", "03_same_lesion_twice", "07_calibration"
 _NOISE, _DIALS = "08_is_it_really_better", "10_turn_the_dials"
 
@@ -517,7 +519,7 @@ CHECKS = [
 
 
 def check_run(analysis: Analysis) -> list[Concern]:
-    """Return the findings of the checks in a run: errors, then warnings, then notes, each by code."""
+    """Return the findings of all checks on a run: errors, then warnings, then notes, each sorted by code."""
     found = [(check, check.find(analysis)) for check in CHECKS]
     concerns = [Concern(check, sentence) for check, sentence in found if sentence is not None]
     return sorted(concerns, key=lambda concern: SEVERITIES.index(concern.check.severity))

@@ -22,16 +22,16 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.cells import CellResult
 from skinmnist.experiment.metrics import ECE_BINS, balanced_accuracy, confusion_matrix
 
-#: The rates at which the curves of the folds are interpolated before averaging.
+#: Rates at which the curves of the folds are interpolated before averaging.
 GRID = np.linspace(0.0, 1.0, 201)
 SPECIFICITIES = (0.80, 0.90, 0.95)
-#: From treating nearly everyone to treating only those with even odds or more.
+#: Range from treating nearly everyone to treating only at even odds or better.
 THRESHOLDS = np.arange(1, 51) / 100
 
-#: The two planes of the trade-off: horizontal and vertical score.
+#: The axes of the two trade-off planes: horizontal and vertical score.
 BETWEEN_CLASSES = ("accuracy", "balanced_accuracy")
 FOR_MELANOMA = (f"specificity_{facts.MELANOMA}", f"recall_{facts.MELANOMA}")
-#: Marks of points of the trade-off, in addition to the names of rules.
+#: Marks for points on the trade-off curves, in addition to the names of rules.
 CURVE = "curve"
 
 _PAIR = ["sampler", "model"]
@@ -45,8 +45,8 @@ _Curve = Callable[[npt.NDArray[np.bool_], _Values], _Values]
 def tradeoff_curves(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
     """Return the trade-off of each pair between frequent and rare classes, and for melanoma.
 
-    If one of two samplers decides better at its own threshold but both have the same curve, it has only moved
-    along the curve. Cells of one pair and repeat must be adjacent.
+    If a sampler makes better decisions at its own threshold but shares its curve with another sampler, it has
+    only moved along that curve. Cells of one pair and repeat must be adjacent.
 
     Returns
     -------
@@ -55,12 +55,12 @@ def tradeoff_curves(results: Sequence[CellResult], class_names: Sequence[str]) -
 
         x, y : the scores of the plane, `BETWEEN_CLASSES` or, if there is melanoma, `FOR_MELANOMA`
         mark : `CURVE`, or the rule of `operating_points` whose decisions give the point
-        exponent : of the prior; it increases along the curve of `BETWEEN_CLASSES` through the `EXPONENTS`;
-        for a tuned rule it is the mean over the cells, and NaN otherwise
-        x_mean, y_mean, x_sd, y_sd, correlation : over the cells; spreads are NaN for one cell. The curve
-        of `FOR_MELANOMA` is the ROC curve of the probabilities at the natural prior, averaged vertically
-        cells : folds over all repeats; folds without melanoma, or with nothing else, are left out of
-        `FOR_MELANOMA`
+        exponent : the exponent of the prior. It increases along the curve of `BETWEEN_CLASSES` through the
+        `EXPONENTS`; for a tuned rule it is the mean over the cells, and NaN otherwise
+        x_mean, y_mean, x_sd, y_sd, correlation : statistics over the cells; spreads are NaN for one cell.
+        The curve of `FOR_MELANOMA` is the ROC curve at the natural prior, averaged vertically
+        cells : number of folds over all repeats; folds without melanoma, or with only melanoma, are excluded
+        from `FOR_MELANOMA`
     """
     code = class_names.index(facts.MELANOMA) if facts.MELANOMA in class_names else None
     pairs: dict[tuple[str, ...], list[CellResult]] = {}
@@ -82,7 +82,7 @@ def tradeoff_curves(results: Sequence[CellResult], class_names: Sequence[str]) -
 
 
 def _points(cells: Sequence[CellResult], counts: _Counts) -> dict[str, tuple[float, _Counts]]:
-    """Return mean exponent and decisions (cells, k, k) by rule: as trained, and tuned if all cells are."""
+    """Return mean exponent and decisions (cells, k, k) by rule, with tuned rules if every cell has them."""
     k = counts.shape[-1]
     trained = np.stack([confusion_matrix(cell.labels, cell.predicted, k) for cell in cells])
     chosen = []
@@ -106,12 +106,12 @@ def _accuracies(counts: _Counts) -> tuple[_Values, _Values]:
 def _melanoma(
     cells: Sequence[CellResult], marks: dict[str, tuple[float, _Counts]], code: int
 ) -> list[pd.DataFrame]:
-    """Return the points of one pair in the plane of `FOR_MELANOMA`."""
+    """Return the points of one pair in the `FOR_MELANOMA` plane."""
     truths = [cell.labels == code for cell in cells]
     both = np.array([truth.any() and not truth.all() for truth in truths])
     if not both.any():
         return []
-    # Every other point, which is smooth enough for drawing.
+    # Every second point gives a curve that is smooth enough to draw.
     heights = [
         _roc(truth, move_prior(cell, 0.0).probabilities[:, code])[::2]
         for cell, truth, known in zip(cells, truths, both, strict=True)
@@ -150,9 +150,9 @@ def _moments(
 def reliability_bins(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
     """Compute confidence and accuracy in 15 bins ``(low, high]`` of the top probability, for each pair.
 
-    The held-out rows of all folds and repeats are pooled: a probability should mean the same in every fold.
-    Means are NaN in an empty bin. The gaps between confidence and accuracy, weighted by pictures, are the
-    expected calibration error of the pooled rows.
+    The held-out rows of all folds and repeats are pooled because a probability should mean the same in every
+    fold. Means are NaN for empty bins. The mean gap between confidence and accuracy, weighted by the number
+    of pictures, is the expected calibration error of the pooled rows.
     """
     edges = np.arange(ECE_BINS + 1) / ECE_BINS
     frames = []
@@ -169,29 +169,29 @@ def reliability_bins(predictions: pd.DataFrame, class_names: Sequence[str]) -> p
 
 
 def roc_curves(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
-    """Return the ROC curve of every class against the rest, averaged over folds, at the rates of `GRID`.
+    """Return the one-against-rest ROC curve of every class, averaged over folds at the rates in `GRID`.
 
-    Folds are not pooled, because their models are calibrated separately. The curve of each fold is
+    Folds are not pooled because their models are calibrated separately. Instead, the curve of each fold is
     interpolated at the same false positive rates, and the true positive rates are averaged (Fawcett, "An
-    introduction to ROC analysis", 2006). The area under the mean curve is then the mean of the areas in the
-    leaderboard. ``sd`` is over folds and repeats, NaN for a single one. A fold without positives or negatives
-    of a class is left out of its curve.
+    introduction to ROC analysis", 2006). The area under the mean curve then equals the mean area on the
+    leaderboard. ``sd`` is the standard deviation over folds and repeats; it is NaN for a single fold. A fold
+    without positives or negatives of a class is excluded from the curve of that class.
     """
     return _mean_curves(predictions, class_names, _roc, ("false_positive_rate", "true_positive_rate"))
 
 
 def precision_recall_curves(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
-    """Return the precision of every class by recall, averaged over folds like `roc_curves`.
+    """Return the precision of every class as a function of recall, averaged over folds like `roc_curves`.
 
-    The precision of a fold at a recall is that of the highest threshold that reaches this recall, as in the
-    definition of average precision. (Straight lines between thresholds would be too optimistic: Davis &
-    Goadrich, ICML 2006.) Columns ``sampler, model, class, recall, precision, sd``.
+    For each recall, the precision of a fold is that of the highest threshold that reaches this recall, as in
+    the definition of average precision. (Straight lines between thresholds would be too optimistic: Davis &
+    Goadrich, ICML 2006.) The columns are ``sampler, model, class, recall, precision, sd``.
     """
     return _mean_curves(predictions, class_names, _precision_recall, ("recall", "precision"))
 
 
 def area_under(curve: pd.DataFrame, x: str = "false_positive_rate", y: str = "true_positive_rate") -> float:
-    """Return the area under one of the `roc_curves` or, by its columns, of the `precision_recall_curves`."""
+    """Return the area under one of the `roc_curves`; for `precision_recall_curves`, pass their columns."""
     return float(np.trapezoid(curve[y], curve[x]))
 
 
@@ -203,7 +203,8 @@ def sensitivities(
 ) -> pd.DataFrame:
     """Return the sensitivity for a class at given specificities, averaged over the ROC curves of the folds.
 
-    The threshold is chosen on the rows that are scored. This is slightly optimistic, equally for all pairs.
+    The threshold is chosen on the same rows that are scored, which is slightly optimistic for all pairs
+    alike.
     """
     from sklearn.metrics import roc_curve
 
@@ -213,7 +214,7 @@ def sensitivities(
         truth = labels == code
         if truth.any() and not truth.all():
             false, true, _ = roc_curve(truth, probabilities[:, code], drop_intermediate=False)
-            # Rounding of a quotient must not put a rate on the wrong side of a bound.
+            # The tolerance keeps rounding errors from moving a rate across the bound.
             found = [true[false <= 1 - specificity + 1e-12].max() for specificity in specificities]
             records += [(*cell[:2], *point) for point in zip(specificities, found, strict=True)]
     frame = pd.DataFrame.from_records(records, columns=[*_PAIR, "specificity", "sensitivity"])
@@ -230,7 +231,7 @@ def decision_curves(
     """Return the net benefit of treating everyone whose probability of a class reaches a threshold.
 
     In decision curve analysis (Vickers & Elkin, Medical Decision Making 26, 2006), the threshold t determines
-    how many needless treatments one found case outweighs, and the net benefit per picture is
+    how many unnecessary treatments are acceptable per detected case. The net benefit per picture is
     ``true positives / n - false positives / n * t / (1 - t)``. Folds and repeats are pooled.
     """
     code = _code(class_names, class_name)
@@ -251,7 +252,7 @@ def decision_curves(
 def _by(
     keys: list[str], predictions: pd.DataFrame, class_names: Sequence[str]
 ) -> Iterator[tuple[tuple[str, ...], npt.NDArray[np.int64], _Values]]:
-    """Yield key, labels and probabilities of each group, in the order of the table."""
+    """Yield the key, labels and probabilities of each group, in the order of the table."""
     labels = predictions["label"].to_numpy(dtype=np.int64)
     probabilities = predictions[[f"p_{name}" for name in class_names]].to_numpy(dtype=float)
     for key, rows in predictions.groupby(keys, sort=False).indices.items():
@@ -259,12 +260,12 @@ def _by(
 
 
 def _named(frame: pd.DataFrame, pair: tuple[str, ...]) -> pd.DataFrame:
-    """Prepend the names of a pair to its columns."""
+    """Prepend columns with the names of a pair."""
     return frame.assign(sampler=pair[0], model=pair[1])[[*_PAIR, *frame.columns]]
 
 
 def _joined(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    """Concatenate frames; a run without a finished cell has none."""
+    """Concatenate frames, or return an empty frame with `columns` if there are none."""
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
@@ -295,7 +296,7 @@ def _roc(truth: npt.NDArray[np.bool_], scores: _Values) -> _Values:
     from sklearn.metrics import roc_curve
 
     false, true, _ = roc_curve(truth, scores, drop_intermediate=False)
-    # Where the curve is vertical, its upper end counts.
+    # At vertical steps of the curve, use the upper end.
     after = np.searchsorted(false, GRID, side="right")
     before, after = after - 1, np.minimum(after, len(false) - 1)
     width = false[after] - false[before]
@@ -307,6 +308,6 @@ def _precision_recall(truth: npt.NDArray[np.bool_], scores: _Values) -> _Values:
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(truth, scores)
-    # From the highest threshold down; the point without any prediction has no precision.
+    # Order from the highest threshold down; drop the last point, which has no predictions and no precision.
     precision, recall = precision[-2::-1], recall[-2::-1]
     return precision[np.searchsorted(recall, GRID - 1e-12)]

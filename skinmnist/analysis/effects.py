@@ -1,4 +1,4 @@
-"""The effects of a sampler on ranking, decisions as trained, and decisions at equal operating points."""
+"""Effects of a sampler on ranking, on decisions as trained, and on decisions at equal operating points."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from skinmnist.analysis.significance import (
     Measure,
 )
 
-#: The scores of decisions as trained, which are also those that decisions are tuned for.
+#: Scores of the decisions as trained; they are also the scores that the tuned rules optimise.
 OWN_DECISIONS: tuple[Measure, ...] = tuple((AS_TRAINED, metric) for _, metric in EQUAL_POINTS)
 
-#: The comparisons, in the order of the three questions.
+#: Measures in the order of the three questions.
 MEASURED: tuple[Measure, ...] = (RANKING, *OWN_DECISIONS, *EQUAL_POINTS)
 
 LEARNED = "learned something"
@@ -38,13 +38,13 @@ Comparison = Mapping[Hashable, Any]
 
 @dataclass(frozen=True)
 class Effect:
-    """The comparisons of a sampler and model with the same model without a sampler.
+    """Comparisons of a pair with the same model trained without a sampler.
 
     Attributes
     ----------
     rows : mapping of (rule, metric) to mapping
-        The available rows of ``comparisons.csv`` for `MEASURED`: macro-AUC at the natural prior, macro-F1
-        and balanced accuracy as trained, and each with both sides tuned for it.
+        The available rows of ``comparisons.csv`` for `MEASURED`: macro-AUC at the natural prior, macro-F1 and
+        balanced accuracy as trained, and each of the two with both sides tuned for it.
     """
 
     sampler: str
@@ -53,11 +53,11 @@ class Effect:
 
     @property
     def conclusion(self) -> str:
-        """The conclusion from the verdicts, and from nothing else.
+        """The conclusion, based only on the verdicts.
 
-        A gain in ranking or at equal operating points was learned; a loss there is a cost. If all of these
-        are practically equal, a change in the decisions as trained is only a change of the operating point;
-        if some are undecided, it may be either.
+        A gain in ranking or at equal operating points shows that the model learned more; a loss is a cost. If
+        all of these verdicts are practically equal, a change in the decisions as trained is only a change of
+        the operating point. If some are undecided, it may be either.
         """
         judged = [self.rows[of]["verdict"] for of in (RANKING, *EQUAL_POINTS) if of in self.rows]
         learned, own = set(judged), {self.rows[of]["verdict"] for of in OWN_DECISIONS if of in self.rows}

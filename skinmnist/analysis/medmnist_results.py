@@ -1,4 +1,4 @@
-"""Held-out predictions as MedMNIST result files, which MedMNIST's Evaluator can read and score."""
+"""Write held-out predictions as MedMNIST result files, which MedMNIST's Evaluator can read and score."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from skinmnist.experiment.given_splits import OWN
 from skinmnist.experiment.run_folder.file_names import REPORT
 from skinmnist.experiment.run_folder.record import RunRecord
 
-#: The folder in a run folder.
+#: Subfolder of the run folder.
 FOLDER = REPORT.series[0].folder
 
 
 def write_results(record: RunRecord, folder: Path) -> list[Path]:
-    """Write one file for each trained cell of a run on a MedMNIST data set, and return their paths.
+    """Write one file for each trained cell of a run on a MedMNIST data set, and return the paths.
 
-    Files of earlier results, whose names bear other scores, are removed.
-    Nothing is written for other tables, for splits other than the data set's own, or for part of its
-    pictures.
+    Existing result files, whose names contain other scores, are removed. Nothing is written for other tables,
+    for splits other than the official one, or for a subset of its pictures.
     """
     info = record.info
     file = Path(info.table.inputs[0].file) if info.table.inputs else Path()
@@ -46,9 +45,9 @@ def write_results(record: RunRecord, folder: Path) -> list[Path]:
 
 
 def result_name(stem: str, result: CellResult) -> str | None:
-    """Return ``<flag>_test_[AUC]x_[ACC]y@<run>.csv``; None if MedMNIST's AUC is not defined.
+    """Return ``<flag>_test_[AUC]x_[ACC]y@<run>.csv``, or None if MedMNIST's AUC is undefined.
 
-    `stem` is the stem of the data file: only the flag at 28 x 28, else the flag and the side length.
+    `stem` is the stem of the data file: the flag alone at 28 x 28, otherwise the flag and the side length.
     """
     auc, accuracy = medmnist_scores(result.labels, result.probabilities)
     if np.isnan(auc):
@@ -61,7 +60,7 @@ def result_name(stem: str, result: CellResult) -> str | None:
 
 
 def result_content(result: CellResult) -> bytes:
-    """Return the lines of a file: the index of a picture in its part and the probability of each class."""
+    """Return the lines of a file: the index of each picture in its split, and its class probabilities."""
     order = np.argsort(result.rows)
     return pd.DataFrame(result.probabilities[order]).to_csv(header=False, lineterminator="\n").encode()
 
@@ -71,8 +70,9 @@ def medmnist_scores(
 ) -> tuple[float, float]:
     """Return AUC and accuracy as defined by MedMNIST's Evaluator for data sets with one label per picture.
 
-    For two classes, the AUC is that of the second class, which is predicted above one half. For more classes,
-    it is the mean AUC of one class against the rest. It is NaN if a class has no picture.
+    For two classes, the AUC is that of the second class, which is predicted if its probability is above one
+    half. For more than two classes, it is the mean one-against-rest AUC. It is NaN if a class has no
+    pictures.
     """
     from sklearn.metrics import roc_auc_score
 

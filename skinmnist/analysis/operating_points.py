@@ -1,23 +1,24 @@
-"""Operating points: the predictions of a pair at other class priors, to compare pairs on equal terms.
+"""Operating points: predictions of a pair at other class priors, for comparisons on equal terms.
 
-A sampler changes the class mix that a model is trained at, and with it every probability and decision, even
-if the model has learned nothing new. Bayes' rule moves probabilities from one mix to another without training
-(Saerens, Latinne & Decaestecker, Neural Computation 14, 2002). A rule defines the target: it gives
-probabilities and predicts the class with the largest.
+A sampler changes the class mix that a model is trained on, and thereby every probability and decision, even
+if the model has learned nothing new. Bayes' rule converts probabilities from one mix to another without
+training (Saerens, Latinne & Decaestecker, Neural Computation 14, 2002). A rule defines the target mix: it
+returns probabilities and predicts the class with the largest.
 
 =========================  ===========================================================================
 ``as_trained``             the stored probabilities
-``natural_prior``          at the class mix of the fold's training lesions, before any sampler
-``balanced_prior``         as if all classes were equally frequent
-``tuned_macro_f1``         at the natural prior divided by a power of itself that is chosen for macro-F1
-``tuned_balanced_accuracy``  the same, chosen for balanced accuracy
+``natural_prior``          converted to the class mix of the fold's training lesions, before any sampler
+``balanced_prior``         converted to equal class frequencies
+``tuned_macro_f1``         converted to the natural prior divided by a power of itself, tuned for macro-F1
+``tuned_balanced_accuracy``  the same, tuned for balanced accuracy
 =========================  ===========================================================================
 
-The power, one of `EXPONENTS`, is the one with the best score on the pooled held-out rows of the other folds
-of the same repeat and pair; the smallest in case of a tie. Choosing it by the mean score of these folds would
-be as noisy, and every fold would need every class: ``experiments/benchmarks/exponent_choice.py`` measures
-both ways and shows that the choice does not inflate the score. If the split has a validation part, the power
-is chosen there. Otherwise, a pair with a single finished fold in a repeat has no tuned rules.
+The power is selected from `EXPONENTS` by the score on the pooled held-out rows of the other folds of the same
+repeat and pair; in case of a tie, the smallest wins. Selecting it by the mean score over these folds would be
+equally noisy and would require every class in every fold: ``experiments/benchmarks/exponent_choice.py``
+measures both methods and shows that the selection does not inflate the score. If the split has a validation
+set, the power is selected on that set. Otherwise, a pair with a single finished fold in a repeat has no tuned
+rules.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from skinmnist.probabilities import EXPONENTS, change_prior, flatten_prior
 
 #: The rules, in the order of ``operating_points.csv``.
 RULES = ("as_trained", "natural_prior", "balanced_prior", "tuned_macro_f1", "tuned_balanced_accuracy")
-#: The ``sampler`` name of ``balanced_prior`` without a sampler, a control without training cost ("threshold
+#: The ``sampler`` name of ``balanced_prior`` applied to ``none``. This control needs no training ("threshold
 #: moving": Collell, Prelec & Patil, Neurocomputing 275, 2018; post-hoc logit adjustment: Menon et al., ICLR
 #: 2021).
 PRIOR_CORRECTION = "prior_correction"
@@ -54,7 +55,7 @@ _TUNED = {"tuned_macro_f1": macro_f1, "tuned_balanced_accuracy": balanced_accura
 
 
 def move_prior(result: CellResult, exponent: float) -> CellResult:
-    """Return a cell with its probabilities at the natural prior divided by a power of itself."""
+    """Return a cell with its probabilities converted to the natural prior divided by a power of itself."""
     natural = result.natural_mix
     wanted = flatten_prior(natural, exponent)
     return replace(result, probabilities=change_prior(result.probabilities, result.training_mix, wanted))
@@ -68,14 +69,15 @@ def choose_exponents(
     Parameters
     ----------
     counts : sequence of ndarray of shape (exponents, k, k)
-        From `counts_by_exponent`, one for each cell.
+        Output of `counts_by_exponent` for each cell.
     aside : sequence of ndarray of shape (exponents, k, k)
-        From `validation_counts`: used for the choice in place of the other cells, if every cell has some.
+        Output of `validation_counts`. If every cell has a validation set, it replaces the counts of the other
+        cells.
 
     Returns
     -------
     list of dict of str to float
-        By rule; empty if there is nothing to choose on.
+        The exponent of each rule; empty without data to choose on.
     """
     if aside and len(aside) == len(counts):
         tuned_on = np.asarray(aside)
@@ -83,13 +85,13 @@ def choose_exponents(
         tuned_on = np.sum(counts, axis=0) - np.stack(counts)
     else:
         return [{} for _ in counts]
-    # Rounded, because equal scores of different counts may differ in the last bit.
+    # Round because equal scores of different counts may differ in the last bit.
     best = {rule: metric(tuned_on).round(12).argmax(axis=1) for rule, metric in _TUNED.items()}
     return [{rule: float(EXPONENTS[best[rule][place]]) for rule in _TUNED} for place in range(len(counts))]
 
 
 def validation_counts(cells: Sequence[CellResult]) -> list[npt.NDArray[np.int64]]:
-    """Return `counts_by_exponent` of the validation part of each cell that has one."""
+    """Return `counts_by_exponent` of the validation set of each cell that has a validation set."""
     aside = [(cell, cell.validation) for cell in cells if cell.validation is not None]
     return [
         counts_by_exponent(replace(cell, labels=part.labels, probabilities=part.probabilities))
@@ -105,9 +107,10 @@ def counts_by_exponent(result: CellResult) -> npt.NDArray[np.int64]:
 
 
 def operating_points(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
-    """Score every cell under every rule: `POINT_COLUMNS`, all metrics of `score`, in the order of the cells.
+    """Score every cell under every rule, with all metrics of `score`, in the order of the cells.
 
-    The rows of ``as_trained`` are those of ``scores.csv``. Cells of one pair and repeat must be adjacent.
+    The table has `POINT_COLUMNS`; its ``as_trained`` rows equal those of ``scores.csv``. Cells of one pair
+    and repeat must be adjacent.
     """
     order, records = metric_names(class_names), []
     for _, group in groupby(results, key=lambda result: result.cell[:3]):
@@ -137,7 +140,7 @@ def _score(result: CellResult, class_names: Sequence[str]) -> dict[str, float]:
 def prior_corrected_predictions(record: RunRecord) -> pd.DataFrame:
     """Return the predictions of ``none`` under ``balanced_prior``, in the layout of ``predictions.csv.gz``.
 
-    The ``sampler`` is `PRIOR_CORRECTION`. Nothing is learned from the held-out rows of a cell.
+    The ``sampler`` is `PRIOR_CORRECTION`. The correction learns nothing from the held-out rows of a cell.
     """
     corrected = [
         replace(move_prior(result, 1.0), cell=result.cell._replace(sampler=PRIOR_CORRECTION))

@@ -1,7 +1,7 @@
 """Paired tests over the folds of a cross-validation, and the table of comparisons with its verdicts.
 
-A verdict follows from the interval beside it: the simultaneous interval over the family of the comparison. A
-family consists of all comparisons that answer one question by one score under one decision rule.
+Each verdict follows from the simultaneous interval over the family of the comparison. A family consists
+of all comparisons that address one question with one score under one decision rule.
 """
 
 from __future__ import annotations
@@ -17,30 +17,31 @@ import pandas as pd
 from skinmnist import facts
 from skinmnist.experiment.metrics import LOWER_IS_BETTER
 
-#: The scores of the leaderboard. Base claims on the first.
+#: The scores of the leaderboard. Base conclusions on the first.
 COMPARED_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc", f"recall_{facts.MELANOMA}")
-#: Smaller differences between two scores do not matter in practice.
+#: Smaller differences between two scores are irrelevant in practice.
 ROPE = 0.01
-#: The probability of at least one false "better" or "worse" in a family.
+#: Bound on the probability of at least one false "better" or "worse" in a family.
 LEVEL = 0.05
-#: Two scores are practically equal from this posterior probability of a difference within ± `ROPE`.
+#: Two scores are practically equal if the posterior probability of a difference within ± `ROPE` is at least
+#: this high.
 SURE = 0.95
-#: Fewer paired folds do not determine a spread.
+#: Fewer paired folds are not enough to estimate a spread.
 FEWEST_FOLDS = 3
-#: A smaller difference of two scores, or a smaller spread, is floating-point rounding.
+#: Smaller differences between two scores, and smaller spreads, are floating-point rounding errors.
 ROUNDING = 1e-12
 
 BETTER, WORSE, EQUAL, UNDECIDED = "better", "worse", "practically equal", "undecided"
 
 #: A decision rule and a score.
 Measure = tuple[str, str]
-#: The rule of ``scores.csv``: the most probable class by the probabilities as trained.
+#: The rule of ``scores.csv``: predict the most probable class according to the probabilities as trained.
 AS_TRAINED = "as_trained"
 #: Comparisons of pairs at their own operating points.
 OWN_POINT: tuple[Measure, ...] = tuple((AS_TRAINED, metric) for metric in COMPARED_METRICS)
-#: Ranking at a common prior; areas as trained also differ because of different training mixes.
+#: Ranking at a common prior; AUCs as trained also differ because of different training mixes.
 RANKING: Measure = ("natural_prior", "macro_auc")
-#: Decisions at equal operating points: each side is tuned for the score in question.
+#: Decisions at equal operating points: each side is tuned for the metric.
 EQUAL_POINTS: tuple[Measure, ...] = (
     ("tuned_macro_f1", "macro_f1"),
     ("tuned_balanced_accuracy", "balanced_accuracy"),
@@ -78,7 +79,7 @@ Pair = tuple[str, str]
 
 
 class PairedTest(NamedTuple):
-    """A mean difference, its confidence interval `low` to `high`, and the two-sided p-value."""
+    """A mean difference, its confidence interval from `low` to `high`, and the two-sided p-value."""
 
     mean: float
     low: float
@@ -87,7 +88,7 @@ class PairedTest(NamedTuple):
 
 
 class Equivalence(NamedTuple):
-    """Probabilities that the true difference lies below, within and above ± `ROPE`."""
+    """Probabilities of a true difference below, within and above ± `ROPE`."""
 
     worse: float
     equivalent: float
@@ -99,15 +100,15 @@ def corrected_t_test(
 ) -> PairedTest:
     """Test whether the mean of paired differences over resampled splits is zero.
 
-    The corrected resampled t-test (Nadeau & Bengio, "Inference for the generalization error", Machine
-    Learning 52, 2003): training sets that share rows give correlated scores, so the variance of the mean of
-    J differences is taken as ``(1 / J + test_to_train) * s**2``, with J - 1 degrees of freedom.
+    This is the corrected resampled t-test (Nadeau & Bengio, "Inference for the generalization error",
+    Machine Learning 52, 2003). Training sets that share rows give correlated scores, so the variance of the
+    mean of J differences is estimated as ``(1 / J + test_to_train) * s**2``, with J - 1 degrees of freedom.
     `test_to_train` is the number of held-out rows per training row: ``1 / (folds - 1)`` in a
     cross-validation.
 
-    If all differences are zero, the interval is ``[0, 0]`` and p is 1. If there is only one difference, or
-    all are equal and not zero, the spread is unknown, and interval and p are NaN. (The formula would treat
-    the latter as certain, but equal steps of a recall over few pictures are not.)
+    If all differences are zero, the interval is ``[0, 0]`` and p is 1. If there is only one difference, or if
+    all are equal but not zero, the spread is unknown, and the interval and p are NaN. (The formula would
+    treat equal differences as certain, but the recall over few pictures can easily change by equal steps.)
     """
     from scipy.special import stdtr, stdtrit
 
@@ -125,12 +126,11 @@ def corrected_t_test(
 def correlated_t_test(differences: npt.ArrayLike, folds: int, rope: float = ROPE) -> Equivalence:
     """Return the probabilities that the true difference is a loss, negligible, or a gain.
 
-    The Bayesian correlated t-test (Corani & Benavoli, Machine Learning 100, 2015; Benavoli, Corani, Demsar &
-    Zaffalon, "Time for a change", JMLR 18, 2017): under a flat prior the true difference follows a Student
-    distribution with J - 1 degrees of freedom around the mean, of squared scale
+    This is the Bayesian correlated t-test (Corani & Benavoli, Machine Learning 100, 2015; Benavoli, Corani,
+    Demsar & Zaffalon, "Time for a change", JMLR 18, 2017). Under a flat prior, the true difference follows a
+    Student distribution around the mean with J - 1 degrees of freedom and squared scale
     ``(1 / J + rho / (1 - rho)) * s**2``, where ``rho = 1 / folds`` is the correlation of two folds. Returns
-    ``(0, 1, 0)`` if all differences are zero, and NaN if the spread is unknown, as in
-    `corrected_t_test`.
+    ``(0, 1, 0)`` if all differences are zero, and NaN if the spread is unknown, as in `corrected_t_test`.
     """
     from scipy.special import stdtr
 
@@ -149,7 +149,7 @@ def correlated_t_test(differences: npt.ArrayLike, folds: int, rope: float = ROPE
 def _centre_and_scale(
     differences: npt.ArrayLike, correlation_term: float
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the differences without rounding noise, and the scale of their mean; NaN if unknown."""
+    """Return the differences without rounding noise, and the scale of their mean; NaN if it is unknown."""
     values = np.asarray(differences, dtype=float)
     values = np.where(np.abs(values) < ROUNDING, 0.0, values)
     if len(values) < 2:
@@ -161,11 +161,11 @@ def _centre_and_scale(
 
 
 def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Correct the p-values of one family for their number; NaN, from an impossible test, does not count.
+    """Adjust the p-values of one family for multiple comparisons, ignoring NaN from impossible tests.
 
-    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6,
-    1979: the probability of at least one false alarm in the family stays below the level, whatever the
-    dependence between the tests.
+    The method is that of Holm, "A simple sequentially rejective multiple test procedure", Scandinavian
+    Journal of Statistics 6, 1979. The probability of at least one false positive in the family stays below
+    the level under any dependence between the tests.
     """
     given = np.asarray(p_values, dtype=float)
     corrected = np.full(given.shape, np.nan)
@@ -182,19 +182,19 @@ def compare_samplers(
     reference: str = "none",
     measures: Sequence[Measure] = MEASURES,
 ) -> pd.DataFrame:
-    """Compare every sampler with `reference`, model by model; comparisons with a missing cell are dropped.
+    """Compare every sampler with `reference` for each model; comparisons with a missing cell are dropped.
 
-    Scores are paired by repeat and fold: both sides have the same pictures and the same seed. A family
-    consists of all comparisons of one measure, over models and samplers, because a reader in search of a
-    helpful sampler looks at all of them. Each measure is a separate family because it answers another
+    Scores are paired by repeat and fold, so both sides share the pictures and the seed. A family consists of
+    all comparisons by one measure, over models and samplers, because a reader who searches for a helpful
+    sampler considers all of them. Each measure has a separate family because it addresses a separate
     question.
 
     Parameters
     ----------
     scores : DataFrame
-        In the layout of ``operating_points.csv``, or of ``scores.csv``, which has the rule `AS_TRAINED`.
+        In the layout of ``operating_points.csv``, or of ``scores.csv``, whose rule is `AS_TRAINED`.
     folds : int
-        Of one repeat.
+        Number of folds in one repeat.
 
     Returns
     -------
@@ -204,16 +204,16 @@ def compare_samplers(
         question : ``"sampler"``
         sampler, model, against : the two sides; `against` is the reference
         rule, metric : the measure
-        folds : paired folds over all repeats
+        folds : number of paired folds over all repeats
         value, against_value : means over the paired folds
-        difference : `value` less `against_value`
+        difference : `value` minus `against_value`
         low, high : the simultaneous 95 % interval over the family, which determines the verdict
-        single_low, single_high, p : from `corrected_t_test`, as if this were the only comparison
+        single_low, single_high, p : from `corrected_t_test`, without adjustment for other comparisons
         p_simultaneous : `p` times the number of tests (Bonferroni); below .05 if `low` to `high`
             excludes zero
-        p_holm : `p` corrected by `holm`
-        family, tests : the name of the family and its number of tests
-        worse, equivalent, better : probabilities from `correlated_t_test`, below, within and above ± `ROPE`
+        p_holm : `p` adjusted with `holm`
+        family, tests : the name of the family and the number of its tests
+        worse, equivalent, better : probabilities of `correlated_t_test` below, within and above ± `ROPE`
         verdict : see `verdict`
 
         With fewer than `FEWEST_FOLDS` paired folds, or an unknown spread, intervals, p-values and
@@ -224,11 +224,11 @@ def compare_samplers(
 
 
 def compare_models(scores: pd.DataFrame, folds: int, measures: Sequence[Measure] = MEASURES) -> pd.DataFrame:
-    """Compare every pair of models, sampler by sampler, like `compare_samplers`; the question is ``"model"``.
+    """Compare every two models for each sampler, like `compare_samplers`, with the question ``"model"``.
 
-    Both sides have the same sampler and not each its best: the best would be chosen by the scores under
-    comparison, so its lead would be partly luck. A family consists of all comparisons of one measure, over
-    samplers and pairs of models.
+    Both sides have the same sampler, rather than the best one for each model: selecting the best by the
+    scores under comparison would add luck to its lead. A family consists of all comparisons by one measure,
+    over samplers and pairs of models.
     """
     pairs = _pairs(scores)
     models = list(dict.fromkeys(model for _, model in pairs))
@@ -244,15 +244,16 @@ def compare_models(scores: pd.DataFrame, folds: int, measures: Sequence[Measure]
 def compare_pair(
     scores: pd.DataFrame, folds: int, first: Pair, second: Pair, measure: Measure
 ) -> pd.DataFrame:
-    """Compare two pairs on their own: one row with question ``"pair"``, or none without a common fold."""
+    """Compare two pairs, with the question ``"pair"``; returns one row, or none without a shared fold."""
     return _compare(scores, "pair", f"{first} against {second}", [(first, second)], folds, [measure])
 
 
 def compare_control(scores: pd.DataFrame, folds: int, control: str, reference: str = "none") -> pd.DataFrame:
-    """Compare a control with `reference`, and every sampler with the control, at their own points.
+    """Compare a control with `reference`, and every sampler with the control, using decisions as trained.
 
-    Like `compare_samplers`; the question is ``"control"``. The gain of the control and the gains of samplers
-    over it are two questions, so they are separate families; neither enlarges the family of the samplers.
+    The output is that of `compare_samplers`, with the question ``"control"``. The gain of the control and the
+    gains of samplers over it are separate questions and thus separate families; neither enlarges the family
+    of the samplers.
     """
     own = _sides(scores[scores["sampler"].isin([control, reference])], reference)
     samplers = _sides(scores[scores["sampler"] != reference], control)
@@ -264,16 +265,16 @@ def compare_control(scores: pd.DataFrame, folds: int, control: str, reference: s
 
 
 def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Concatenate tables of comparisons, without empty ones, which have no column types."""
+    """Concatenate tables of comparisons, omitting empty ones because they lack column types."""
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled, ignore_index=True) if filled else frames[0]
 
 
 def each_part_once(scores: pd.DataFrame, held_out: Sequence[Sequence[str]]) -> pd.DataFrame:
-    """Average scores over repeats that hold out the same pictures, because retraining gives no new folds.
+    """Average scores over repeats that hold out the same pictures, because retraining adds no new folds.
 
-    `held_out` identifies the pictures of each repeat and fold, as in `RunInfo.held_out`. If all are
-    different, as with redrawn folds, the scores are returned unchanged.
+    `held_out` identifies the pictures of each repeat and fold, as in `RunInfo.held_out`. If all of them
+    differ, as with redrawn folds, the scores are returned unchanged.
     """
     first: dict[str, tuple[int, int]] = {}
     for repeat, folds in enumerate(held_out):
@@ -291,9 +292,9 @@ def each_part_once(scores: pd.DataFrame, held_out: Sequence[Sequence[str]]) -> p
 def verdict(low: float, high: float, equivalent: float, lower_is_better: bool = False) -> str:
     """Return the verdict of a comparison from its simultaneous interval and its posterior.
 
-    It is ``"practically equal"`` if the probability of a difference within ± `ROPE` is at least `SURE`; else
-    ``"better"`` or ``"worse"`` if the interval excludes zero; else ``"undecided"``. Undecided does not mean
-    equal: there may be a difference that is too small for these folds.
+    The verdict is ``"practically equal"`` if the probability of a difference within ± `ROPE` is at least
+    `SURE`; otherwise ``"better"`` or ``"worse"`` if the interval excludes zero; otherwise ``"undecided"``.
+    Undecided does not mean equal: these folds may be too few to detect a difference.
     """
     if equivalent >= SURE:
         return EQUAL
@@ -303,7 +304,7 @@ def verdict(low: float, high: float, equivalent: float, lower_is_better: bool = 
 
 
 def reason_undecided(row: Any) -> str:
-    """Say why a comparison is undecided: too few folds, no spread, many comparisons, or noise."""
+    """Return why a comparison is undecided: too few folds, no spread, many comparisons, or noise."""
     if row["folds"] == 1:
         return "one held-out part has no spread over folds"
     if row["folds"] < FEWEST_FOLDS:
@@ -316,7 +317,7 @@ def reason_undecided(row: Any) -> str:
 
 
 def exchanged(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Return comparisons from the other side: better becomes worse, and the sign changes."""
+    """Swap the sides of comparisons: better becomes worse, and the sign changes."""
     rows = comparisons
     return rows.assign(
         model=rows["against"],
@@ -335,10 +336,10 @@ def exchanged(comparisons: pd.DataFrame) -> pd.DataFrame:
 
 
 def detectable_difference(comparisons: pd.DataFrame, folds: int, planned: int | None = None) -> float:
-    """Return the median half-width of simultaneous intervals: smaller differences are seldom detected.
+    """Return the median half-width of simultaneous intervals; smaller differences are rarely detected.
 
-    With `planned`, return that of a run with so many paired folds over all repeats, if differences vary from
-    fold to fold as much as here. NaN if no interval is known.
+    If `planned` is given, return the half-width expected for that many paired folds over all repeats,
+    assuming the same variation between folds. The result is NaN if all intervals are unknown.
     """
     from scipy.special import stdtrit
 
@@ -359,12 +360,12 @@ def detectable_difference(comparisons: pd.DataFrame, folds: int, planned: int | 
 
 
 def _pairs(scores: pd.DataFrame) -> list[Pair]:
-    """List the pairs of sampler and model, in their order."""
+    """Return the pairs of sampler and model, in order of appearance."""
     return [(str(s), str(m)) for s, m in scores[["sampler", "model"]].drop_duplicates().to_numpy()]
 
 
 def _sides(scores: pd.DataFrame, reference: str) -> list[tuple[Pair, Pair]]:
-    """Pair every sampler with `reference`, model by model."""
+    """Pair every sampler with `reference` for each model."""
     pairs = _pairs(scores)
     return [
         ((sampler, model), (reference, model))
@@ -402,7 +403,7 @@ def _compare(
 def _paired(
     scores: pd.DataFrame, question: str, sides: Sequence[tuple[Pair, Pair]]
 ) -> tuple[list[dict[str, Any]], list[npt.NDArray[np.float64]]]:
-    """Describe each comparison whose sides have a fold in common, and list its differences."""
+    """Describe each comparison whose sides share a fold, and return its differences."""
     wide = scores.pivot_table(index=["repeat", "fold"], columns=["sampler", "model"], values="value")
     pairs = cast(list[Pair], wide.columns.to_list())
     columns = dict(zip(pairs, wide.to_numpy(dtype=float).T, strict=True))
@@ -429,7 +430,7 @@ def _paired(
 
 
 def _judged(gaps: Sequence[npt.NDArray[np.float64]], folds: int, lower_is_better: bool) -> pd.DataFrame:
-    """Test the differences of one family, each alone and all together, with a verdict on each."""
+    """Test the differences of one family, individually and simultaneously, and give each a verdict."""
     single = [_test(values, folds, LEVEL) for values in gaps]
     p = np.array([test.p for test in single])
     tests = int(np.count_nonzero(~np.isnan(p)))
@@ -456,6 +457,6 @@ def _judged(gaps: Sequence[npt.NDArray[np.float64]], folds: int, lower_is_better
 
 
 def _test(differences: npt.NDArray[np.float64], folds: int, level: float) -> PairedTest:
-    """Test one comparison. With two folds, a test could be computed but not trusted."""
+    """Test one comparison; a test with two folds would be unreliable."""
     test = corrected_t_test(differences, 1 / (folds - 1), 1 - level)
     return test if len(differences) >= FEWEST_FOLDS else PairedTest(test.mean, np.nan, np.nan, np.nan)

@@ -1,4 +1,4 @@
-"""Scores by age group, sex and site, with intervals that account for several pictures of one lesion."""
+"""Scores by age group, sex and site, with intervals that account for several pictures per lesion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skinmnist.errors import InputError
 #: Boundaries between age groups, in years.
 AGE_STEPS = (30, 45, 60, 75)
 UNKNOWN = "unknown"
-#: With fewer pictures, only their count is given and no share.
+#: With fewer pictures, only their number is reported, without a share.
 FEWEST = 20
 SUBGROUP_COLUMNS = (
     "sampler",
@@ -34,7 +34,7 @@ _Z = 1.959963984540054
 
 
 class Group(NamedTuple):
-    """Rows of a table with the same value in one column, such as ``45 to 59`` in ``age``."""
+    """Rows of a table that share a value in one column, such as ``45 to 59`` in ``age``."""
 
     column: str
     name: str
@@ -50,10 +50,10 @@ class Share(NamedTuple):
 
 
 def group_rows(clinical: Mapping[str, npt.NDArray[Any]]) -> list[Group]:
-    """Group the rows of a table by every clinical column: numbers by `AGE_STEPS`, words by value.
+    """Group the rows of a table by each clinical column: numbers by `AGE_STEPS`, words by value.
 
-    Every row is in one group of each column: ages in ascending order, words in alphabetical order, then
-    unknown values. Empty groups are left out.
+    Every row belongs to one group of each column: ages in ascending order, words in alphabetical order, then
+    unknown values. Empty groups are omitted.
     """
     groups = []
     for column, values in clinical.items():
@@ -65,7 +65,7 @@ def group_rows(clinical: Mapping[str, npt.NDArray[Any]]) -> list[Group]:
 
 
 def held_out_parts(predictions: pd.DataFrame, names: Sequence[str], rows: int) -> npt.NDArray[np.str_]:
-    """Return the name of the fold that holds out each row of a table; ``""`` for none."""
+    """Return the name of the fold that holds out each row of a table, or ``""`` if it is never held out."""
     first = predictions.drop_duplicates("row")
     parts = np.full(rows, "", dtype=np.array(names).dtype)
     parts[first["row"].to_numpy(dtype=np.int64)] = np.array(names)[first["fold"].to_numpy(dtype=np.int64)]
@@ -92,19 +92,19 @@ def subgroup_scores(
     clinical: Mapping[str, npt.NDArray[Any]],
     lesions: npt.NDArray[np.integer] | None = None,
 ) -> pd.DataFrame:
-    """Score every pair of sampler and model on the held-out pictures of every group: `SUBGROUP_COLUMNS`.
+    """Score every pair of sampler and model on the held-out pictures of each group, with `SUBGROUP_COLUMNS`.
 
-    Folds are pooled: every score is a share of decisions, which do not depend on the calibration of models in
-    different folds. Repeats are averaged picture by picture. `clinical` and `lesions` cover the whole table;
-    without `lesions`, every row counts as a separate lesion. `metric` is ``accuracy``, then
-    ``recall_<class>``; `cases` is the number of pictures behind the share. With fewer than `FEWEST` cases,
-    `value`, `low` and `high` are NaN. Accuracy also differs between groups because their diagnoses differ;
-    recalls compare like with like.
+    Folds are pooled because every score is a share of decisions, which do not depend on how the models of
+    different folds are calibrated. Repeats are averaged picture by picture. `clinical` and `lesions` cover
+    the whole table; without `lesions`, every row counts as a separate lesion. `metric` is ``accuracy``, then
+    ``recall_<class>``; `cases` is the number of pictures in the denominator. With fewer than `FEWEST` cases,
+    `value`, `low` and `high` are NaN. Accuracy also depends on the diagnoses in a group; recalls allow
+    like-for-like comparisons.
 
     Raises
     ------
     InputError
-        If the columns lack a row of the predictions.
+        If the columns do not cover every row of the predictions.
     """
     groups = group_rows(clinical)
     known = min((len(group.rows) for group in groups), default=0)
@@ -143,10 +143,11 @@ def _metrics(
 def share_with_interval(correct: npt.NDArray[np.float64], units: npt.NDArray[np.integer]) -> Share:
     """Return the mean of `correct` (shape (m,)) with a 95 % interval; NaN for fewer than `FEWEST` pictures.
 
-    This is Wilson's interval (Wilson, JASA 22, 1927) for the effective number of independent pictures: their
-    number divided by the design effect, the ratio of the variance of the mean over lesions to that over
-    pictures (Kish, "Survey Sampling", 1965; Korn & Graubard, Survey Methodology 24, 1998). If all or none are
-    correct, the variance cannot be estimated, and every lesion (`units`) counts once.
+    This is Wilson's interval (Wilson, JASA 22, 1927) for the effective number of independent pictures: the
+    number of pictures divided by the design effect, which is the ratio of the variance of the mean over
+    lesions to that over pictures (Kish, "Survey Sampling", 1965; Korn & Graubard, Survey Methodology 24,
+    1998). If all or no pictures are correct, the variance cannot be estimated, and every lesion (`units`)
+    counts once.
     """
     number = len(correct)
     if number < FEWEST:

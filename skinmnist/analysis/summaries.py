@@ -19,31 +19,32 @@ from skinmnist.resampling.registry import STRATEGIES
 
 _PAIR = ["sampler", "model"]
 _CELL = [*_PAIR, "repeat", "fold"]
-#: The scores of the leaderboard, which is sorted by the first; the recall of melanoma is added.
+#: Scores of the leaderboard, which is sorted by the first; the recall of melanoma is appended.
 LEADERBOARD_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
 CALIBRATION_METRICS = ("log_loss", "brier", "ece")
 NATURAL_METRICS = ("macro_auc", "macro_average_precision", *CALIBRATION_METRICS)
 #: Columns of `external_scores`.
 EXTERNAL_COLUMNS = ("sampler", "model", "metric", "value", "sd", "external", "low", "high", "drop")
-#: Prefix of the model name of the majority baseline, before the class that it always answers.
+#: Prefix of the model name of the majority baseline; the name of the predicted class follows.
 ALWAYS = "always "
 
 
 def leaderboard(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.DataFrame:
     """Compare the pairs of sampler and model by their scores on held-out pictures, best macro-F1 first.
 
-    One row for each pair with a finished cell and for each of `untrained`, scores without training of their
-    own: by default the majority baseline; an analysis adds prior correction, at the cost of its model.
-    Columns: ``sampler, model`` (``""`` and ``"always <class>"`` for the baseline), ``cells`` (finished),
-    ``planned``, then for each metric its mean, under its own name, and its standard deviation over cells (n -
-    1; NaN for one cell), under ``<metric>_sd``; then ``seconds`` (mean of a cell: resampling, fitting,
-    predicting), ``megabytes`` (largest resident memory of a cell), ``reference`` and ``corrected`` (bool).
+    The leaderboard has one row for each pair with a finished cell, and one for each pair in `untrained`,
+    scores that need no training of their own. These default to the majority baseline; an analysis adds prior
+    correction, at the cost of its model. The columns are ``sampler, model`` (``""`` and ``"always <class>"``
+    for the baseline), ``cells`` (finished), ``planned``, then for each metric its mean, under its own name,
+    and its standard deviation over cells (n - 1; NaN for one cell), under ``<metric>_sd``; then ``seconds``
+    (mean per cell: resampling, fitting, predicting), ``megabytes`` (largest resident memory of a cell),
+    ``reference`` and ``corrected`` (bool).
     """
     metrics = [*LEADERBOARD_METRICS]
     if facts.MELANOMA in record.info.table.class_names:
         metrics.append(f"recall_{facts.MELANOMA}")
     board = _summary(record, metrics, untrained)
-    # A stable sort keeps the order of the grid where scores are equal.
+    # A stable sort keeps the order of the grid for equal scores.
     return board.sort_values("macro_f1", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -55,17 +56,19 @@ def calibration(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.
 def at_natural_prior(record: RunRecord, points: pd.DataFrame, majority: pd.DataFrame) -> pd.DataFrame:
     """Summarise ranking and calibration at the class mix of the training lesions, like `calibration`.
 
-    `points` are `operating_points`. Prior correction equals ``none`` there and has no row.
+    `points` is the output of `operating_points`. Prior correction has no row because it equals ``none`` at
+    this mix.
     """
     natural = points[points["rule"] == "natural_prior"].drop(columns="rule")
     return _summary(replace(record, scores=natural), list(NATURAL_METRICS), majority)
 
 
 def external_scores(board: pd.DataFrame, tested: pd.DataFrame | None) -> pd.DataFrame:
-    """Return the scores of an external test beside those of a run: `EXTERNAL_COLUMNS`.
+    """Return the scores of a run and of its external test as a table with `EXTERNAL_COLUMNS`.
 
-    `board` is the `leaderboard` of the run, and `tested` has the bootstrap intervals of the test. `value` and
-    `sd` belong to the run; `external` and its interval, `low` to `high`, to the test; `drop` is the loss.
+    `board` is the `leaderboard` of the run, and `tested` contains the bootstrap intervals of the test.
+    `value` and `sd` describe the run; `external`, `low` and `high` give the score of the test and its
+    interval; `drop` is the loss.
     """
     if tested is None:
         return pd.DataFrame(columns=list(EXTERNAL_COLUMNS))
@@ -79,7 +82,7 @@ def external_scores(board: pd.DataFrame, tested: pd.DataFrame | None) -> pd.Data
 
 
 def best_pairs(board: pd.DataFrame) -> pd.DataFrame:
-    """Return the row of the best trained pair of each model; the first row is the best of all."""
+    """Return the row of the best trained pair of each model; the first row is the best overall."""
     return board[~board["reference"] & ~board["corrected"]].drop_duplicates("model")
 
 
@@ -116,12 +119,12 @@ def _summary(record: RunRecord, metrics: list[str], untrained: pd.DataFrame | No
 
 
 def _trained(pair: Pair) -> Pair:
-    """Return the trained pair: prior correction uses the predictions of ``none``."""
+    """Return the trained pair; prior correction uses the predictions of ``none``."""
     return ("none", pair[1]) if pair[0] == PRIOR_CORRECTION else pair
 
 
 def _costs(record: RunRecord) -> dict[Pair, tuple[float, float]]:
-    """Return mean wall seconds and largest memory of a cell, by pair."""
+    """Return the mean wall seconds and the largest memory of a cell, for each pair."""
     timings = record.timings
     total = timings["resample_seconds"] + timings["fit_seconds"] + timings["predict_seconds"]
     grouped = timings.assign(seconds=total).groupby(_PAIR)
@@ -157,13 +160,13 @@ def majority_scores(record: RunRecord) -> pd.DataFrame:
 
 
 def fold_scores(record: RunRecord, metric: str) -> pd.DataFrame:
-    """Return one metric of every finished cell: ``sampler, model, repeat, fold, value``."""
+    """Return one metric for every finished cell: ``sampler, model, repeat, fold, value``."""
     scores = record.scores
     return scores.loc[scores["metric"] == metric, [*_CELL, "value"]].reset_index(drop=True)
 
 
 def recalls(record: RunRecord) -> pd.DataFrame:
-    """Return the recall of every class: ``sampler, model, class, mean, sd``, over the finished cells."""
+    """Return the recall of every class over the finished cells: ``sampler, model, class, mean, sd``."""
     names = record.info.table.class_names
     scores = record.scores[record.scores["metric"].isin([f"recall_{name}" for name in names])]
     grouped = scores.groupby([*_PAIR, "metric"], sort=False)["value"].agg(["mean", "std"]).reset_index()
@@ -172,7 +175,7 @@ def recalls(record: RunRecord) -> pd.DataFrame:
 
 
 def confusion_counts(record: RunRecord) -> dict[Pair, npt.NDArray[np.int64]]:
-    """Count pictures by true and predicted class, shape (k, k), for every pair over all its cells."""
+    """Count pictures by true and predicted class, shape (k, k), over all cells of each pair."""
     k = len(record.info.table.class_names)
     found: dict[Pair, npt.NDArray[np.int64]] = {}
     for result in record.results:
@@ -186,7 +189,7 @@ def resampled_counts(record: RunRecord) -> pd.DataFrame:
     """Return the training rows before and after samplers: ``sampler, space, class, before, after``.
 
     Values are means over all finished cells of a sampler in one space. For strategies, which weight rows and
-    have no space, they are summed weights. ``none`` is left out.
+    have no space, values are summed weights. ``none`` is omitted.
     """
     cells: dict[Pair, list[npt.NDArray[np.float64]]] = {}
     for result in record.results:
@@ -207,8 +210,8 @@ def resampled_counts(record: RunRecord) -> pd.DataFrame:
 def training_curves(record: RunRecord) -> pd.DataFrame:
     """Return training curves, with NaN for missing values.
 
-    Columns ``sampler, model, repeat, fold, step, loss, accuracy``, and ``validation_loss,
-    validation_accuracy`` of networks with a validation set.
+    The columns are ``sampler, model, repeat, fold, step, loss, accuracy`` and, for networks with a validation
+    set, ``validation_loss, validation_accuracy``.
     """
     names = ["step", "loss", "accuracy", "validation_loss", "validation_accuracy"]
     frames = []
@@ -224,7 +227,7 @@ def training_curves(record: RunRecord) -> pd.DataFrame:
 
 
 def _drawable(curve: npt.NDArray[np.float64], points: int) -> npt.NDArray[np.float64]:
-    """Return a curve with NaN for values that cannot be drawn, or all NaN if it has other steps."""
+    """Return a curve with NaN for values that cannot be drawn, or all NaN if the number of steps differs."""
     return np.where(np.isfinite(curve), curve, np.nan) if len(curve) == points else np.full(points, np.nan)
 
 
@@ -236,5 +239,5 @@ def mean_curve(curves: pd.DataFrame, name: str) -> tuple[npt.NDArray[np.float64]
 
 
 def last_of_curves(curves: pd.DataFrame) -> pd.Series:
-    """Return loss and accuracy at the end of training, averaged over the folds of one pair."""
+    """Return the final loss and accuracy of training, averaged over the folds of one pair."""
     return curves.groupby(["repeat", "fold"])[["loss", "accuracy"]].last().mean()
