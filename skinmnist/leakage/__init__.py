@@ -1,1 +1,1 @@
-"""Deliberately leaky evaluations, beside the honest ones of a run."""
+"""Deliberately leaky evaluations, compared with the honest ones of a run."""

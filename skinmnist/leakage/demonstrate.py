@@ -1,4 +1,7 @@
-"""Deliberately leaky evaluations, each beside its honest counterpart, separate from all honest scores."""
+"""Run deliberately leaky evaluations and compare each with its honest counterpart.
+
+Their scores are kept separate from all honest scores.
+"""
 
 from __future__ import annotations
 
@@ -48,19 +51,19 @@ from skinmnist.leakage.scenario import (
 )
 from skinmnist.models.registry import DEFAULT_MODELS, MODELS
 
-#: Shown in addition to the models of a run: a plain model without lesion features.
+#: A plain model without lesion features, shown in addition to the models of a run.
 PLAIN_MODEL = "random_forest_pixels"
-#: The score for choosing settings.
+#: The score by which settings are chosen.
 CHOSEN_BY = COMPARED_METRICS[0]
 
 _mean = partial(mean_scores, names=COMPARED_METRICS)
 
-#: Scores of a cell by metric, for every trial and cell.
+#: Scores by metric for every trial and cell.
 Scores = Mapping[tuple[str, Cell], Mapping[str, float]]
 
 
 class PairedScores(NamedTuple):
-    """A leaky score beside its honest one, by metric."""
+    """A leaky score and the honest score it is compared with, each by metric."""
 
     sampler: str
     model: str
@@ -69,9 +72,9 @@ class PairedScores(NamedTuple):
 
 
 def choose_leaky_models(models: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return the models of a run that a demonstration shows by default, and a note on the others.
+    """Return the models of a run that a demonstration uses by default, with a note on the others.
 
-    Networks take too long to train for showing a leak, and class frequencies alone cannot leak.
+    Networks are excluded because they take too long to train, and class frequencies because they cannot leak.
     """
     asked = list(models)
     left_out = [name for name in asked if name in MODELS and (MODELS[name].cost.library or name == "dummy")]
@@ -94,25 +97,25 @@ def demonstrate_leaks(
     notes: Iterable[str] = (),
     progress: TrialProgress | None = None,
 ) -> Demonstration:
-    """Score models by leaky evaluations, each beside its honest counterpart.
+    """Score models with leaky evaluations and compare each with its honest counterpart.
 
     Parameters
     ----------
     table : PixelTable
-        The honest evaluation keeps lesions together if they are known.
+        The table to evaluate on. The honest evaluation keeps lesions together if they are known.
     models : iterable of str, or mapping of str to classifier, optional
-        As in `run_comparison`. By default, the cheap default models of a comparison and `PLAIN_MODEL`;
-        networks only if named.
+        As in `run_comparison`. By default, the fast default models of a comparison and `PLAIN_MODEL`;
+        networks must be requested by name.
     folds, seed, jobs, rows, limits, dask
-        As in `run_comparison`. A leak is shown only on the first folds.
+        As in `run_comparison`. Each leak is demonstrated only on the first folds.
     out : path, optional
-        A run folder. Its honest cells are reused, the cells of the demonstration are stored in its
-        ``leaks/`` and reused later, and the scores are written to its ``leaks.csv``. None: nothing stays on
-        disk.
+        A run folder. Its honest cells are reused, the cells of the demonstration are stored in its ``leaks/``
+        subfolder for later reuse, and the scores are written to its ``leaks.csv``. If None, nothing is kept
+        on disk.
     fresh : bool
-        Remove the cells in ``leaks/`` first.
+        Whether to remove the cells in ``leaks/`` first.
     notes : iterable of str
-        Sentences on what was left out, stored with the scores.
+        Sentences on anything omitted, stored with the scores.
     progress : TrialProgress, optional
 
     Returns
@@ -124,11 +127,11 @@ def demonstrate_leaks(
     InputError
         For invalid arguments.
     KeyboardInterrupt
-        After the finished cells have been stored.
+        On Ctrl-C, after the finished cells have been stored.
 
     See Also
     --------
-    run_comparison : Score models honestly.
+    run_comparison : Score models with an honest evaluation.
     Demonstration : The result.
 
     References
@@ -171,7 +174,7 @@ def demonstrate_leaks(
 
 
 class _Store(CellStore):
-    """The cells of a trial; honest ones are also searched for among those of the run."""
+    """The cells of a trial; honest cells are also looked up among those of the run."""
 
     def __init__(self, folder: Path, plan: Plan, trial: Trial) -> None:
         code = code_digest("skinmnist.leakage.scenario")
@@ -185,7 +188,7 @@ class _Store(CellStore):
 
 
 def _trials(scenario: LeakScenario) -> list[Trial]:
-    """Return the cells of every leak that can be shown, and the honest cells to compare them with."""
+    """Return the cells of every leak that can be demonstrated, and the honest cells for comparison."""
     fair = honest(scenario, SAMPLERS_BEFORE, RESAMPLED_FOLDS)
     leaky = [resampled_first(scenario, sampler) for sampler in SAMPLERS_BEFORE]
     if scenario.table.lesion_ids is not None:
@@ -207,7 +210,7 @@ def _compare(scenario: LeakScenario, stored: Sequence[tuple[Trial, CellStore]]) 
         for sampler in SAMPLERS_BEFORE
         for pair in _means(scenario, scores, f"{sampler}_before_the_split", sampler, RESAMPLED_FOLDS)
     ]
-    # In the order of the leaks. A pair with a missing cell is left out.
+    # In the order of the leaks. A pair with a missing cell is omitted.
     by_image_pairs = _means(scenario, scores, BY_IMAGE, "none", IMAGE_FOLDS)
     pairs = (before, by_image_pairs, _tuning_pairs(scenario, scores))
     records = [
@@ -221,7 +224,7 @@ def _compare(scenario: LeakScenario, stored: Sequence[tuple[Trial, CellStore]]) 
 
 
 def _tuning_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
-    """Choose settings on the reported fold, and on an inner fold; both report the same fold."""
+    """Choose settings on the reported fold and on an inner fold, and report both choices on the same fold."""
     pairs = []
     outer = sorted({cell.fold for trial, cell in scores if trial == SEEN})
     for model, settings in candidates(scenario).items():
@@ -243,7 +246,7 @@ def _tuning_pairs(scenario: LeakScenario, scores: Scores) -> list[PairedScores]:
 def _means(
     scenario: LeakScenario, scores: Scores, trial: str, sampler: str, folds: int
 ) -> list[PairedScores]:
-    """Pair the mean over the folds of a trial with that of the honest cells with the same names."""
+    """Pair the mean over the folds of a trial with the mean of the honest cells of the same names."""
     pairs = []
     for model in scenario.models:
         cells = [Cell(sampler, model, 0, fold) for fold in scenario.folds(folds)]

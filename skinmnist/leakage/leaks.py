@@ -1,8 +1,8 @@
-"""Leaks: their descriptions, and the record of a demonstration in a run folder.
+"""Descriptions of leaks, and the record of a demonstration in a run folder.
 
-Sources: resampling before the split and its effect: Santos et al., IEEE Computational Intelligence Magazine
-13(4), 2018. Leaks in general: Kapoor & Narayanan, Patterns 4(9), 2023. Tuning on the reported data: Cawley &
-Talbot, JMLR 11, 2010.
+Sources: Santos et al., IEEE Computational Intelligence Magazine 13(4), 2018, on resampling before the split;
+Kapoor & Narayanan, Patterns 4(9), 2023, on leaks in general; Cawley & Talbot, JMLR 11, 2010, on tuning on the
+reported data.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from skinmnist.text import one_line
 
 LEAKS_FILE, LEAKS_FOLDER, _NOTES_FILE = "leaks.csv", "leaks", "leaks.json"
 LEAK_COLUMNS = ("leak", "sampler", "model", "metric", "leaky", "honest")
-#: The metrics of every pair in a report.
+#: The metrics reported for every pair.
 LEADING_METRICS = ("macro_f1", "accuracy")
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A way in which an evaluation misleads: its key in ``leaks.csv``, and why the score rises."""
+    """A misleading way to evaluate models: its key in ``leaks.csv``, and the reason why scores rise."""
 
     key: str
     title: str
@@ -40,7 +40,7 @@ class Leak:
     why: str
 
 
-#: In display order.
+#: The leaks, in display order.
 LEAKS = [
     Leak(
         key="resampling_before_the_split",
@@ -75,15 +75,15 @@ class Demonstration:
     Attributes
     ----------
     scores : DataFrame
-        One row for each leak, sampler, model and metric of the leaderboard, with columns `LEAK_COLUMNS`.
+        One row for each leak, sampler, model and leaderboard metric, with the columns `LEAK_COLUMNS`.
     notes : tuple of str
-        Sentences on what was left out.
+        Sentences on anything omitted.
     titles : mapping of str to str
         Titles of the models.
 
     See Also
     --------
-    demonstrate_leaks : Makes it.
+    demonstrate_leaks : Run a demonstration.
 
     Examples
     --------
@@ -101,7 +101,7 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class _Notes:
-    """What is stored with the scores: the run they belong to, notes and titles."""
+    """The data stored with the scores: the identity of the run, notes and titles."""
 
     protocol: Mapping[str, Any]
     notes: tuple[str, ...]
@@ -109,7 +109,7 @@ class _Notes:
 
 
 def read_leaks(folder: Path, info: RunInfo) -> Demonstration | None:
-    """Read the demonstration of a run folder; None if it has none with this run's data, folds and seed."""
+    """Read the demonstration in a run folder; None if it has other data, folds or seed, or does not exist."""
     notes, scores = folder / LEAKS_FOLDER / _NOTES_FILE, folder / LEAKS_FILE
     if not (notes.is_file() and scores.is_file()):
         return None
@@ -126,7 +126,7 @@ def read_leaks(folder: Path, info: RunInfo) -> Demonstration | None:
 
 
 def _read_scores(path: Path) -> pd.DataFrame:
-    """Read ``leaks.csv`` and check it: known leaks, finite unique scores, leading scores of every pair."""
+    """Read and validate ``leaks.csv``: known leaks, finite unique scores, leading scores for every pair."""
     frame = read_columns(path, dict.fromkeys(LEAK_COLUMNS[:4], str) | dict.fromkeys(LEAK_COLUMNS[4:], float))
     keys = list(LEAK_COLUMNS[:3])
     if (
@@ -143,12 +143,12 @@ def _read_scores(path: Path) -> pd.DataFrame:
 
 
 def write_leaks(folder: Path, protocol: Mapping[str, Any], shown: Demonstration) -> None:
-    """Write a demonstration to a folder, with the protocol that a run must share to show it."""
+    """Write a demonstration to a folder, with the protocol that a run must share to display it."""
     stored = {"protocol": _common(protocol), "notes": list(shown.notes), "titles": dict(shown.titles)}
     write_atomically(folder / LEAKS_FOLDER / _NOTES_FILE, (json.dumps(stored, indent=1) + "\n").encode())
     write_atomically(folder / LEAKS_FILE, csv_bytes(shown.scores))
 
 
 def _common(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run and its demonstration must agree on, whatever the split of the run."""
+    """Return the settings that a run and its demonstration must share, whatever the split of the run."""
     return {name: protocol[name] for name in ("data", "folds", "seed", "rows")}

@@ -1,4 +1,4 @@
-"""How each leak splits, resamples and tunes: tables and tasks for the runner."""
+"""The splitting, resampling and tuning of each leak: tables and tasks for the runner."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from skinmnist.experiment.splits import LEFT_OUT, assign_folds
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.registry import AS_THEY_ARE
 
-#: Names of trials.
+#: Names of the trials.
 HONEST, BY_IMAGE, SEEN, INNER = "honest", "by_image", "tuned_on_the_test_fold", "tuned_inside"
-#: The samplers to apply before the split.
+#: Samplers that are applied before the split.
 SAMPLERS_BEFORE = ("RandomOverSampler", "SMOTE")
-#: Held-out folds per leak: as few as are needed to separate it from chance.
+#: Held-out folds per leak: the fewest that separate the leak from chance.
 RESAMPLED_FOLDS, IMAGE_FOLDS, TUNED_FOLDS = 1, 3, 1
-#: Factors on a penalty C, and the number of seeds, that tuning chooses from.
+#: Candidate factors for the penalty C, and the number of candidate seeds, for tuning.
 PENALTY_FACTORS = (0.04, 0.2, 1.0, 5.0, 25.0)
 SEEDS = 8
-#: Trees of a forest that is grown for every seed.
+#: Number of trees in each forest when the seed is tuned.
 TREES = 20
 
 
 @dataclass(frozen=True, eq=False)
 class LeakScenario:
-    """The table, and the honest plan of the models in a demonstration."""
+    """The table of a demonstration and the honest plan of its models."""
 
     table: PixelTable
     plan: Plan
@@ -51,30 +51,30 @@ class LeakScenario:
 
     @property
     def taking_part(self) -> npt.NDArray[np.int64]:
-        """The rows of the table that are in a fold."""
+        """The rows of the table that belong to a fold."""
         return np.flatnonzero(self.plan.task.folds[0] != LEFT_OUT)
 
     def folds(self, most: int) -> range:
-        """Return the first held-out folds, at most as many as given."""
+        """Return the first held-out folds, up to `most`."""
         return range(min(most, self.n_folds))
 
     def cells(self, sampler: str, most: int) -> list[Cell]:
-        """Return the cells of every model with a sampler, on the first folds."""
+        """Return the cells of every model with a given sampler, on the first folds."""
         return [Cell(sampler, model, 0, fold) for model in self.models for fold in self.folds(most)]
 
 
 def honest(scenario: LeakScenario, samplers: tuple[str, ...], folds: int) -> Trial:
-    """Resample inside the folds and keep lesions together: the reference for every leak."""
+    """Resample inside the folds and keep lesions together, as the reference for every leak."""
     cells = [cell for sampler in samplers for cell in scenario.cells(sampler, folds)]
     return Trial(HONEST, scenario.table, scenario.plan.task, tuple(cells))
 
 
 def resampled_first(scenario: LeakScenario, sampler: str) -> Trial:
-    """Resample all pictures first, then split them into folds, picture by picture.
+    """Resample all pictures first, then split them into folds picture by picture.
 
-    The cells train without a sampler on the content of their folds, but carry the name of the sampler that
-    was applied before. Models keep their budget, which depends on the rows before resampling: only the split
-    differs, not the cost.
+    The cells train without a sampler on the rows of their folds, but are named after the sampler that was
+    applied before the split. Models keep their budget, which depends on the number of rows before resampling,
+    so only the split differs and not the cost.
     """
     plan, rows, n_folds = scenario.plan, scenario.taking_part, scenario.n_folds
     table = resample_all(scenario.table, rows, sampler, plan.task.seed)
@@ -91,7 +91,7 @@ def resampled_first(scenario: LeakScenario, sampler: str) -> Trial:
 
 
 def by_image(scenario: LeakScenario) -> Trial:
-    """Split picture by picture, so that pictures of one lesion fall into several folds."""
+    """Split picture by picture, which spreads the pictures of a lesion over several folds."""
     task, table = scenario.plan.task, scenario.table
     folds = assign_folds(table, scenario.n_folds, 1, "image", task.seed, scenario.taking_part)
     cells = scenario.cells("none", IMAGE_FOLDS)
@@ -99,10 +99,11 @@ def by_image(scenario: LeakScenario) -> Trial:
 
 
 def candidates(scenario: LeakScenario) -> dict[str, dict[str, ModelSpec]]:
-    """Return the settings that tuning chooses from, by model and name.
+    """Return the candidate settings for tuning, by model and name.
 
-    For a classifier with a penalty ``C``, they are multiples of it; for another random classifier, seeds,
-    because reporting the best of many runs tunes the seed. Models without either are left out.
+    The candidates for a classifier with a penalty ``C`` are multiples of it. For other random classifiers
+    they are seeds, because reporting the best of many runs amounts to tuning the seed. Other models are
+    omitted.
     """
     found = {}
     for name, spec in scenario.models.items():
@@ -123,10 +124,10 @@ def candidates(scenario: LeakScenario) -> dict[str, dict[str, ModelSpec]]:
 
 
 def tuned(scenario: LeakScenario) -> list[Trial]:
-    """Train every setting twice, evaluated on the held-out fold and on a fold of the training lesions.
+    """Train every setting twice, to score it on the held-out fold and on a fold of the training lesions.
 
-    For the second, the held-out fold is left out and the next one is held out instead; the repeat of a cell
-    then gives the fold that is left out.
+    The second training run excludes the held-out fold and holds out the next fold instead; the repeat number
+    of such a cell is the number of the excluded fold.
     """
     task, n_folds = scenario.plan.task, scenario.n_folds
     settings = {name: spec for of_model in candidates(scenario).values() for name, spec in of_model.items()}
@@ -144,7 +145,7 @@ def tuned(scenario: LeakScenario) -> list[Trial]:
 
 
 def inner_fold(fold: int, n_folds: int) -> int:
-    """Return the fold for choosing settings when `fold` must stay unseen."""
+    """Return the fold on which to choose settings while `fold` stays unseen."""
     return (fold + 1) % n_folds
 
 
