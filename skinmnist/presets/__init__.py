@@ -1,1 +1,1 @@
-"""Published systems as presets."""
+"""Presets that reproduce published systems."""

@@ -1,6 +1,6 @@
-"""The claims of a published system, beside its scores as published and under the honest protocol.
+"""The claims of a published system, compared with its scores as published and under the honest protocol.
 
-This module imports no models: a report reads everything from the run folder.
+This module imports no models because a report reads everything from the run folder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from skinmnist.experiment.run_folder.record import read_columns
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.text import one_line
 
-#: Scores that a page may claim, and their names here.
+#: Names of the scores that a page may claim.
 CLAIMS = ("accuracy", "precision", "recall", "macro_f1", "loss")
 CLAIMS_FILE, PUBLISHED_FOLDER = "claims.csv", "published"
 ABOUT_FILE, AUGMENTED_FILE = "preset.json", "augmented.npz"
@@ -35,7 +35,7 @@ CLAIM_COLUMNS = ("network", "sampler", "metric", "claimed", "as_published", "hon
 class About:
     """The texts of a preset, the titles of its networks by name, and the protocol of its honest run.
 
-    `page` is the title of the page that the preset follows; empty if unknown.
+    `page` is the title of the page that describes the published system; it is empty if unknown.
     """
 
     title: str
@@ -52,9 +52,10 @@ class About:
 
 @dataclass(frozen=True, eq=False)
 class Claims:
-    """The results of a preset in a run folder: `CLAIM_COLUMNS`, the fields of `About`, and pictures.
+    """The results of a preset in a run folder: a table of `CLAIM_COLUMNS`, an `About`, and pictures.
 
-    The first version of each augmented picture (n, versions, height, width, channels; uint8) is unchanged.
+    The pictures have shape (n, versions, height, width, channels) and type uint8. The first version of each
+    picture is the original; the others are augmented.
     """
 
     scores: pd.DataFrame
@@ -68,7 +69,7 @@ def common(protocol: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_claims(folder: Path, info: RunInfo) -> Claims | None:
-    """Read the results of `run_preset` in a run folder; None if there are none for this protocol."""
+    """Read the results of `run_preset` in a run folder; None if they are missing or of another protocol."""
     path, published = folder / CLAIMS_FILE, folder / PUBLISHED_FOLDER
     if not path.is_file():
         return None
@@ -92,7 +93,7 @@ def read_claims(folder: Path, info: RunInfo) -> Claims | None:
 
 
 def _read_scores(path: Path, about: About) -> pd.DataFrame:
-    """Read ``claims.csv``: scores of the networks of a preset; unknown scores are absent."""
+    """Read ``claims.csv``, the scores of the networks of a preset, without unknown values."""
     texts, numbers = CLAIM_COLUMNS[:3], CLAIM_COLUMNS[3:]
     frame = read_columns(path, dict.fromkeys(texts, str) | dict.fromkeys(numbers, float))
     named = frame["network"].isin(list(about.networks)) & frame["metric"].isin(CLAIMS)
@@ -104,10 +105,11 @@ def _read_scores(path: Path, about: About) -> pd.DataFrame:
 def keras_scores(
     labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]
 ) -> dict[str, float]:
-    """Return the scores of `CLAIMS` for probabilities (n, k), computed as on the pages.
+    """Return the scores of `CLAIMS` for probabilities (n, k), computed as on the published pages.
 
-    Precision and recall are micro-averaged at a threshold of 0.5, like the Keras metrics of these names: a
-    picture whose top probability is lower counts for no class. Precision without such a picture is absent.
+    Precision and recall are micro-averaged at a threshold of 0.5, like the Keras metrics of the same names: a
+    picture whose top probability is lower counts for no class. Precision is absent if this applies to every
+    picture.
     """
     from sklearn.metrics import f1_score
 
@@ -132,14 +134,14 @@ def compare_claims(
     published: Iterable[CellResult],
     honest: Iterable[CellResult],
 ) -> pd.DataFrame:
-    """Return the means over the folds beside the claims, as a table of `CLAIM_COLUMNS`.
+    """Return the claims and the means over the folds as a table of `CLAIM_COLUMNS`.
 
     Cells of other samplers are ignored. Unknown values are absent.
     """
     both, names = [list(published), list(honest)], list(networks)
     rows = []
     for network in names:
-        # The claims of a page belong to its own network, the first; the others are variants of it.
+        # Claims refer to the first network, the one on the page; the other networks are variants of it.
         own = claimed if network == names[0] else {}
         as_published, fair = (_means(cells, network, sampler) for cells in both)
         rows += [

@@ -1,4 +1,4 @@
-"""Presets: published systems as TOML files, as frozen dataclasses, and their trials as published."""
+"""Presets: published systems described in TOML files, read as frozen dataclasses, and run as published."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from skinmnist.presets.claims import CLAIMS
 from skinmnist.resampling.registry import AS_THEY_ARE, SAMPLERS
 from skinmnist.text import is_name, one_line, shown
 
-#: The largest changes that Keras layers accept, in degrees or as shares.
+#: The largest changes that Keras layers accept, in degrees or as fractions.
 LARGEST = {"rotation": 360, "zoom": 1, "shift": 1, "shear": 1, "brightness": 1}
 
-#: The presets that come with skinmnist.
+#: The folder of the presets that are shipped with skinmnist.
 FOLDER = shipped()
 
-#: Share of the training lesions that callbacks validate on in the honest protocol.
+#: Share of the training lesions that callbacks use for validation in the honest protocol.
 VALIDATION_SHARE = 0.1
 
 
@@ -55,37 +55,37 @@ class Head:
     title: str = ""
     #: The title of the page, if known.
     page: str = ""
-    #: Description of the page, and the scores that it claims, in words.
+    #: Description of the page, with the scores that it claims, in words.
     about: str = ""
     claim: str = ""
-    #: Our choices where the page is incomplete, and what was reduced so that it runs in minutes.
+    #: Our choices where the page is incomplete, and any reductions that shorten the run to minutes.
     choices: tuple[str, ...] = ()
     less: str = ""
-    #: Folds of the cross-validation; with `holdout`, the single held-out part is one of so many.
+    #: Number of cross-validation folds; with `holdout`, the test set is one fold of that many.
     folds: int = 5
     holdout: bool = False
-    #: Number of rows to use, sampled by lesion; None: all.
+    #: Number of rows to use, sampled by lesion; None: all rows.
     rows: int | None = None
     sampler: str = "none"
-    #: Height and width of the page's pictures, such as ``"75x100"``, and classes of its data.
+    #: Height and width of the page's pictures, such as ``"75x100"``, and the number of classes in its data.
     size: str = ""
     classes: int = 7
 
 
 @dataclass(frozen=True)
 class AsPublished:
-    """What the page did differently from the honest protocol."""
+    """Differences between the protocol of the page and the honest protocol."""
 
-    #: Pictures are split one by one, so that pictures of one lesion are on both sides.
+    #: Whether pictures are split one by one, so both sides share lesions.
     by_image: bool = True
-    #: The sampler works on all pictures before the split.
+    #: Whether the sampler is applied to all pictures before the split.
     sampler_first: bool = False
-    #: Callbacks monitor the held-out pictures, and the best weights on them are restored.
+    #: Whether callbacks monitor the held-out pictures and restore the best weights on them.
     watches_test: bool = False
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """What inflates the scores of the page, in words."""
+        """Descriptions of the differences that inflate the scores of the page."""
         applies = {
             "pictures are split one by one, so that a lesion can be in both training and test": self.by_image,
             "the sampler works before the split, so that copies are on both sides": self.sampler_first,
@@ -96,7 +96,7 @@ class AsPublished:
 
 @dataclass(frozen=True)
 class Network:
-    """A network of a preset: its name in tables, a title, and its layers."""
+    """A network of a preset: its name in tables, its title, and its layers."""
 
     name: str
     title: str
@@ -105,7 +105,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Preset:
-    """A published system, named after its file; `claims` are by the names in `CLAIMS`."""
+    """A published system, named after its file; `claims` maps the names in `CLAIMS` to claimed scores."""
 
     name: str
     head: Head
@@ -117,13 +117,13 @@ class Preset:
 
     @property
     def samplers(self) -> tuple[str, ...]:
-        """The sampler of the page, in addition to none."""
+        """The samplers to run: none, and the sampler of the page."""
         return tuple(dict.fromkeys(("none", self.head.sampler)))
 
     def models(self, validation_share: float = VALIDATION_SHARE) -> dict[str, ModelSpec]:
         """Return the networks as models of a comparison.
 
-        If there are callbacks, they validate on `validation_share` of the training lesions.
+        Callbacks, if any, use `validation_share` of the training lesions for validation.
         """
         return {network.name: self._model(network, validation_share) for network in self.networks}
 
@@ -152,7 +152,7 @@ def make_published(
 
 
 def find_preset(name: str) -> Path:
-    """Return the file of a path, or of a preset name in the working directory or in `FOLDER`.
+    """Return the file of a preset, given its path, or its name in the working directory or in `FOLDER`.
 
     Examples
     --------
@@ -183,7 +183,7 @@ def _is_preset(path: Path) -> bool:
 
 
 def read_preset(path: str | Path) -> Preset:
-    """Read a preset; InputError if it is unreadable or has an invalid key or value.
+    """Read a preset; raises InputError if it is unreadable or has an invalid key or value.
 
     Examples
     --------
@@ -196,7 +196,10 @@ def read_preset(path: str | Path) -> Preset:
         content = tomllib.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
         raise InputError(f"the preset {path} cannot be read ({error.strerror}); name a TOML file") from None
-    except (ValueError, RecursionError) as error:  # TOML, UTF-8, numbers of thousands of digits, brackets.
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # Invalid TOML or UTF-8, numbers with thousands of digits, or deeply nested brackets.
         raise InputError(
             f"the preset {path} is not valid TOML ({one_line(str(error))}); correct that line"
         ) from None
@@ -293,7 +296,7 @@ _NETWORK_KEYS = ("name", "title", "layers", "like", "batch_norm_after")
 
 
 def _networks(declared: list[Any]) -> tuple[Network, ...]:
-    """Read the networks; a network may reuse the layers of an earlier one with ``like``."""
+    """Read the networks; with ``like``, a network reuses the layers of an earlier network."""
     layers: dict[str, Any] = {}
     networks = [_network(table, layers) for table in declared]
     if not networks:
@@ -302,7 +305,7 @@ def _networks(declared: list[Any]) -> tuple[Network, ...]:
 
 
 def _network(table: Any, layers: dict[str, Any]) -> Network:
-    """Read a network and add its layers to `layers`, the layers of the networks above it by name."""
+    """Read a network and add its layers to `layers`, the layers of earlier networks by name."""
     if not isinstance(table, Mapping):
         raise InputError(f"received {shown(table)} among the networks; write each under [[networks]]")
     unknown = [key for key in table if key not in _NETWORK_KEYS]
@@ -337,7 +340,7 @@ def _are(kind: type[Any], items: Any) -> bool:
 
 
 def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> Trial:
-    """Return the trial that splits, resamples and validates like the page."""
+    """Return the trial that splits, resamples and validates as the page does."""
     published, head, n_folds = preset.published, preset.head, plan.protocol.folds
     rows = np.flatnonzero(plan.task.folds[0] >= 0)
     models = preset.models(validation_share=0.0 if published.watches_test else VALIDATION_SHARE)
@@ -361,7 +364,7 @@ def _resampled_first(preset: Preset, table: PixelTable, rows: npt.NDArray[np.int
         return resampled
     from skinmnist.models.cnn.stacked import show_augmented
 
-    # Samplers that copy return the original rows first and then the copies.
+    # Samplers that copy rows return the original rows first, followed by the copies.
     copies = np.asarray(resampled.pixels[len(rows) :]).reshape(-1, *table.shape)
     changed = show_augmented(copies, preset.augmentation, 1, seed).reshape(len(copies), -1)
     pixels = np.concatenate([np.asarray(resampled.pixels[: len(rows)]), changed])

@@ -1,4 +1,4 @@
-"""Run a preset twice: with the honest protocol, and as published, which stays out of every table."""
+"""Run a preset twice: with the honest protocol, and as published, which is kept out of every table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from skinmnist.presets.claims import (
 )
 from skinmnist.presets.presets import Preset, published_trial
 
-#: Pictures, and augmented versions of each, for the report.
+#: Numbers of pictures, and of augmented versions per picture, for the report.
 SHOWN, VERSIONS = 7, 6
 
 
@@ -44,7 +44,7 @@ class Progress(RunProgress, TrialProgress, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PresetRun:
-    """The honest run, a table of `CLAIM_COLUMNS`, and the failed cells of the as-published run."""
+    """The honest run, a table of `CLAIM_COLUMNS`, and the failed cells of the run as published."""
 
     record: RunRecord
     claims: pd.DataFrame
@@ -66,8 +66,8 @@ def run_preset(
 ) -> PresetRun:
     """Run a preset with the honest protocol and as published, and compare both with the claims of its page.
 
-    The run folder `out` also receives the as-published cells, in ``published/``, and ``claims.csv``. The
-    other arguments and the exceptions are those of `run_comparison`.
+    The as-published cells are also written to the run folder `out`, in ``published/``, with the comparison in
+    ``claims.csv``. The other arguments and the exceptions are those of `run_comparison`.
     """
     head = preset.head
     rows = sample_rows(table, head.rows, seed, head.folds) if head.rows is not None else None
@@ -112,7 +112,7 @@ def run_preset(
 
 def _about(preset: Preset, table: PixelTable) -> dict[str, Any]:
     head, published = preset.head, preset.published
-    if table.lesion_ids is None:  # Then the honest run also splits picture by picture.
+    if table.lesion_ids is None:  # In this case, the honest run also splits picture by picture.
         published = replace(published, by_image=False)
     return {name: getattr(head, name) for name in ("title", "page", "about", "claim", "less", "choices")} | {
         "other_data": other_data(preset, table),
@@ -122,7 +122,7 @@ def _about(preset: Preset, table: PixelTable) -> dict[str, Any]:
 
 
 def other_data(preset: Preset, table: PixelTable) -> list[str]:
-    """Name the differences between a table and the data of the page; scores on it do not test the claims."""
+    """Describe how a table differs from the data of the page; other data cannot test the claims."""
     head, n_classes = preset.head, len(table.class_names)
     height, width, _ = table.shape
     differs = {
