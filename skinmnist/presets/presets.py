@@ -196,10 +196,7 @@ def read_preset(path: str | Path) -> Preset:
         content = tomllib.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
         raise InputError(f"the preset {path} cannot be read ({error.strerror}); name a TOML file") from None
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # Invalid TOML or UTF-8, numbers with thousands of digits, or deeply nested brackets.
+    except (ValueError, RecursionError) as error:  # Invalid TOML, UTF-8, numbers or nesting.
         raise InputError(
             f"the preset {path} is not valid TOML ({one_line(str(error))}); correct that line"
         ) from None
