@@ -1,1 +1,1 @@
-"""A comparison from table to out-of-fold predictions and scores."""
+"""Run a comparison, from a table to out-of-fold predictions and scores."""

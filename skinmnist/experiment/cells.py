@@ -1,4 +1,4 @@
-"""The cell, the unit of work, and its result."""
+"""Cells, the units of work, and their results."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from skinmnist.names import pair_name
 from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
 from skinmnist.text import one_line
 
-#: Suffix of the name of a model with clinical columns added to its predictions.
+#: Suffix of the names of models whose predictions are combined with clinical columns.
 FUSED = "+clinical"
 
 
 class Cell(NamedTuple):
-    """One sampler with one model on one fold: it runs in parallel, is stored and resumed, and fails alone."""
+    """One sampler with one model on one fold.
+
+    Cells run in parallel, are stored and reused individually, and fail independently of each other.
+    """
 
     sampler: str
     model: str
@@ -30,17 +33,17 @@ class Cell(NamedTuple):
 
     @property
     def fused(self) -> Cell:
-        """The cell that adds clinical columns to the predictions of this one."""
+        """The cell that adds clinical columns to the predictions of this cell."""
         return self._replace(model=self.model + FUSED)
 
     @property
     def base(self) -> Cell | None:
-        """The cell whose predictions this one adds clinical columns to; None for a trained cell."""
+        """The cell to whose predictions this cell adds clinical columns; None for a trained cell."""
         return self._replace(model=self.model.removesuffix(FUSED)) if self.model.endswith(FUSED) else None
 
 
 class Timing(NamedTuple):
-    """The cost of a cell: wall seconds without imports, and the peak resident size of the worker."""
+    """The cost of a cell: wall seconds without imports, and the peak resident memory of the worker."""
 
     rows: int
     rows_resampled: int
@@ -51,19 +54,19 @@ class Timing(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """The sum over all steps."""
+        """Total over all steps."""
         return self.resample_seconds + self.fit_seconds + self.predict_seconds
 
 
 class Answers(NamedTuple):
-    """True codes (v,), and probabilities (v, k), of the rows of a validation part."""
+    """True codes (v,) and probabilities (v, k) of the rows of a validation set."""
 
     labels: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float64]
 
 
 class Examples(NamedTuple):
-    """A few pixel rows made by a sampler, and the two parents of each, row by row."""
+    """A few synthetic pixel rows, with the two parents of each."""
 
     parents: npt.NDArray[np.uint8]
     neighbours: npt.NDArray[np.uint8]
@@ -79,24 +82,24 @@ class CellResult:
     ----------
     cell : Cell
     rows : ndarray of shape (m,), int64
-        The held-out rows, as row numbers of the table.
+        Row numbers of the held-out rows in the table.
     labels : ndarray of shape (m,), int64
         True codes.
     probabilities : ndarray of shape (m, k), float64
     timing : Timing
     counts_before, counts_after : ndarray of shape (k,), float64
-        Training rows of each class before and after the sampler; the summed weights for a strategy that
-        weights rows instead of adding some.
+        Number of training rows of each class before and after the sampler; summed weights for a strategy that
+        weights rows instead of adding rows.
     natural_mix, training_mix : ndarray of shape (k,), float64
-        Shares of the classes, each summing to 1: among the training rows of the fold before any sampler or
-        model, and in the class mix to which the probabilities refer.
+        Class shares that sum to 1. `natural_mix` describes the training rows of the fold before any sampler
+        or model; `training_mix` is the class mix to which the probabilities refer.
     notes : tuple of str
-        What the cell did differently from the request.
+        Deviations from the request.
     history : dict of str to ndarray of shape (points,), float64
-        Training curves of an iterative model; empty for the others.
+        Training curves of an iterative model; empty for other models.
     examples : Examples or None
     validation : Answers or None
-        Predictions for the validation part of a split: used for tuning thresholds and for no score.
+        Predictions for the validation set of a split, used only for tuning thresholds and never for scores.
     """
 
     cell: Cell
@@ -115,36 +118,36 @@ class CellResult:
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
-        """The decisions, shape (m,): the most probable class, the first in case of a tie."""
+        """The decisions, shape (m,): the most probable class, or the first in case of a tie."""
         return self.probabilities.argmax(axis=1).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class CellFailure:
-    """A cell that could not be finished, and the reason in one sentence."""
+    """A failed cell and, in one sentence, the reason."""
 
     cell: Cell
     reason: str
 
     @classmethod
     def from_error(cls, cell: Cell, error: BaseException) -> CellFailure:
-        """Return the failure for an exception of a cell."""
+        """Create a failure from the exception of a cell."""
         try:
             words = f"{type(error).__name__}: {error}"
-        except Exception:  # A user-defined exception may fail to format its message.
+        except Exception:  # User-defined exceptions may fail to format their messages.
             words = type(error).__name__
         return cls(cell, one_line(words))
 
 
 def sorted_samplers(names: Iterable[str]) -> list[str]:
-    """Sort samplers in table order: by the registry, then by name."""
+    """Sort samplers in table order: registered samplers first, then by name."""
     place = {name: i for i, name in enumerate((*STRATEGIES, *SAMPLERS))}
     return sorted(names, key=lambda name: (place.get(name, len(place)), name))
 
 
 def sorted_models(names: Iterable[str]) -> list[str]:
-    """Sort models in table order; a model with clinical columns follows its base."""
-    from skinmnist.models.registry import MODELS  # A report reads cells without importing models.
+    """Sort models in table order; a model with clinical columns follows its base model."""
+    from skinmnist.models.registry import MODELS  # Reports read cells without importing models.
 
     place = {name: i for i, name in enumerate(MODELS)}
 

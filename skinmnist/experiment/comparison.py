@@ -1,4 +1,4 @@
-"""A comparison from table to run folder: plan, resume, run, write."""
+"""Run a comparison from table to run folder: plan, resume, run, write."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ PICTURES_PER_CLASS = 12
 
 
 class Progress(CellProgress, Protocol):
-    """Receives the events of a run. Override the methods of interest.
+    """Receive the events of a run. Override the methods that you need.
 
     See Also
     --------
-    run_comparison : Takes it as `progress`.
+    run_comparison : Accepts an instance as `progress`.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class Progress(CellProgress, Protocol):
         """Receive a cell that was already stored."""
 
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
-        """Receive the cells of this run, the number of stored cells, and notes on what is left out."""
+        """Receive the cells of this run, the number of stored cells, and notes on omissions."""
 
 
 def run_comparison(
@@ -119,64 +119,66 @@ def run_comparison(
     progress: Progress | bool | str | None = "auto",
     request: Request | None = None,
 ) -> RunRecord:
-    """Cross samplers with models under stratified cross-validation.
+    """Compare all pairs of samplers and models by stratified cross-validation.
 
     Parameters
     ----------
     table : PixelTable, tuple or Bunch
-        Or ``(X, y)`` or ``(X, y, groups)`` as for `PixelTable.from_arrays`, or a scikit-learn data set such
-        as ``load_digits()``.
+        The pictures and their labels: a `PixelTable`, ``(X, y)`` or ``(X, y, groups)`` as for
+        `PixelTable.from_arrays`, or a scikit-learn data set such as ``load_digits()``.
     samplers : iterable of str or sampler, or mapping of str to these
         ``"none"``, ``"class_weight"``, class names of imbalanced-learn, ``"package.module:Class"``, or
-        sampler objects. A sampler is fitted on the training part of each fold only.
+        sampler objects. Samplers are fitted only on the training set of each fold.
     models : iterable of str or classifier, or mapping of str to these
         Names in `skinmnist.models.MODELS`, ``"package.module:Class"``, or scikit-learn classifiers and
-        pipelines, which get pixel rows as float32. Objects without a name are named after their class.
+        pipelines, which receive pixel rows as float32. Unnamed objects are named after their class.
     folds, repeats : int
+        Number of cross-validation folds, and number of times to draw them.
     split : {"lesion", "image", "holdout"}, str, path or GivenFolds, optional
-        By default, by lesion if the lesions are known. ``"holdout"`` holds out one part, once. A given split
-        replaces `folds`, and each of the `repeats` trains with other seeds on the same parts:
+        By default, folds are split by lesion if the lesions are known. ``"holdout"`` uses a single test set.
+        A given split replaces `folds`, and each of the `repeats` trains on the same sets with other seeds:
 
-        - ``"dermamnist"`` and ``"dermamnist-c"``: as published.
+        - ``"dermamnist"`` and ``"dermamnist-c"``: the published splits.
         - A CSV with the columns ``image_id`` (without it, rows must be in table order) and ``split`` (train,
-        val, test) or ``fold``. With ``split``, only test is reported; val is used for early stopping and
-        for tuning thresholds.
-        - ``"column:dataset"``: the groups of that metadata column are left out in turn.
+        val, test) or ``fold``. With ``split``, only the test set is reported; the
+        validation set is used for early stopping and for tuning thresholds.
+        - ``"column:dataset"``: each group of that metadata column is held out in turn.
     cv : int, splitter or iterable of (train, test), optional
-        In place of `folds`, `repeats` and `split`: a number of folds, a scikit-learn splitter, which gets the
-        lesions as groups, or pairs of row numbers. If ``random_state`` of a splitter is None, it is set to
-        the seed.
+        Replaces `folds`, `repeats` and `split`: a number of folds, a scikit-learn splitter, which receives
+        the lesions as groups, or pairs of row numbers. If the ``random_state`` of a splitter is None, it is
+        set to the seed.
     metrics : str, callable, Metric, list or dict of these, optional
         Additional scores: names of scikit-learn scorers, such as ``"roc_auc_ovo"``; functions
         ``f(y_true, y_pred)`` or ``f(y_true, y_score)``; scorers from ``make_scorer``. They are computed from
-        stored predictions, so a later call with other metrics trains nothing.
+        stored predictions, so a later call with other metrics needs no training.
     test : PixelTable, tuple or Bunch, optional
-        Another table, with the same classes and picture size, for an external test: every pair is also
-        trained once on the whole `table` and tested on `test`. This is a separate run,
-        ``RunRecord.external``, in the folder ``external`` of `out`.
+        Another table with the same classes and picture size, for an external test: every pair is also trained
+        once on the whole `table` and tested on `test`. The result is a separate run, ``RunRecord.external``,
+        in the ``external`` subfolder of `out`.
     seed, random_state : int, optional
-        Seed of all randomness; 0 by default. Both names are for the same argument.
+        Seed of all randomness; 0 by default. The two names are aliases.
     clinical : iterable of str
-        Columns of `PixelTable.clinical`, such as ``("age", "sex", "localization")``. Every model then appears
-        a second time, as ``<model>+clinical``, with the evidence of these columns added to its predictions.
+        Columns of `PixelTable.clinical`, such as ``("age", "sex", "localization")``. Every model is then also
+        listed as ``<model>+clinical``, with the evidence from these columns added to its predictions.
     jobs, n_jobs : int, optional
-        Worker processes with one thread each; by default, and with ``n_jobs=-1``, one per core. Scores do
-        not depend on it.
+        Number of single-threaded worker processes; by default, and with ``n_jobs=-1``, one per core. Scores
+        do not depend on this number.
     out : path, optional
         The run folder. Finished cells are stored there immediately and reused by later runs; a later run with
-        other samplers or models extends the grid. None: nothing is kept on disk.
+        other samplers or models extends the grid. If None, nothing is kept on disk.
     fresh : bool
-        Discard the results stored in `out`.
+        Whether to discard the results stored in `out`.
     rows : ndarray of int, optional
         The rows of the table to use; all by default.
     limits : Limits
-        Limits on the time and memory of a cell; a cell beyond them is stopped and fails alone.
+        Time and memory limits for each cell. A cell that exceeds them is stopped and marked as failed; the
+        other cells continue.
     dask : str, optional
         The address of a Dask scheduler, or ``"local"``, to run cells there instead of in `jobs` processes on
-        this machine. The results are identical to the byte.
+        this machine. The results are byte-identical.
     progress : "auto", bool or Progress
-        ``"auto"`` shows a bar only in notebooks, True everywhere, and False nowhere. An object receives the
-        events of the run.
+        ``"auto"`` shows a bar only in notebooks, True always shows it, and False never does. A `Progress`
+        object receives the events of the run.
     request : Request, optional
 
     Returns
@@ -187,15 +189,15 @@ def run_comparison(
     Raises
     ------
     InputError
-        For invalid arguments, and if `out` holds a run with other data, folds, split or seed, or the user's
-        own files that would be replaced.
+        For invalid arguments, and if `out` contains a run with other data, folds, split or seed, or user
+        files that would be overwritten.
     KeyboardInterrupt
-        After the finished cells have been written.
+        On Ctrl-C, after the finished cells have been written.
 
     See Also
     --------
     read_run : Read the run folder of an earlier comparison.
-    demonstrate_leaks : Score models by leaky evaluations.
+    demonstrate_leaks : Score models with leaky evaluations.
     train_model : Train a model on a whole table and save it.
 
     References
@@ -234,14 +236,14 @@ def run_comparison(
     folds, parts = choose_folds(table, cv, folds, repeats, split, seed, rows)
     external = None if test is None else join_external(table, as_table(test), rows)
     plan = make_plan(table, samplers, models, folds, repeats, parts, seed, rows, clinical)
-    # `skinmnist.run_comparison`, in a higher layer, draws bars; here, only objects receive events.
+    # Bars are drawn by `skinmnist.run_comparison`, in a higher layer; here, only objects receive events.
     receiver = None if progress is None or isinstance(progress, str | bool) else progress
     run = _Run(plan, table, request or Request(), jobs, receiver)
     run.metrics = more
     with ExitStack() as held:
         opening = time.perf_counter()
         run.open(out if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER, fresh, held)
-        started += time.perf_counter() - opening  # Waiting for another run does not count.
+        started += time.perf_counter() - opening  # Exclude the time spent waiting for another run.
         run.start()
         with PeakMemory() as peak:
             try:
@@ -275,7 +277,7 @@ def run_comparison(
 
 
 def _workers(jobs: int | None, n_jobs: int | None) -> int:
-    """Return the number of worker processes; negative numbers count from the cores, as in joblib."""
+    """Return the number of worker processes; as in joblib, negative numbers count back from all cores."""
     cores = available_cores()
     if jobs is not None and whole_number("jobs", jobs, cores) < 1:
         raise InputError(f"received {jobs} jobs; expected at least 1, or None for all cores")
@@ -286,7 +288,7 @@ def _workers(jobs: int | None, n_jobs: int | None) -> int:
 
 
 class _Run:
-    """One session in a run folder."""
+    """One session with a run folder."""
 
     folder: Path
     store: CellStore
@@ -305,9 +307,9 @@ class _Run:
         self.metrics: dict[str, Metric] = {}
 
     def open(self, folder: Path, fresh: bool, held: ExitStack) -> None:
-        """Open or make the folder, lock it, and check that its content fits the plan.
+        """Open or create the folder, lock it, and check that its contents match the plan.
 
-        If two runs use a folder at once, the second waits for the first and then reuses its cells.
+        If two runs use a folder at the same time, the second waits for the first and then reuses its cells.
         """
         progress, cells = self.progress, folder / CELLS_FOLDER
         try:
@@ -334,7 +336,7 @@ class _Run:
             ) from None
 
     def start(self) -> None:
-        """Write what is known before the first cell, and find stored cells."""
+        """Write the information that is available before training, and find stored cells."""
         plan, table, folder = self.plan, self.table, self.folder
         log_event("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
         self.info = self._describe()
@@ -346,13 +348,13 @@ class _Run:
                 self.progress.found(result)
         self.stored = len(self.done)
         log_event("cells found", stored=self.stored, left=len(plan.cells) - self.stored)
-        # If this run ends early, the folder records its progress.
+        # If this run ends early, the folder already contains a record of its progress.
         session = Session(self.request.command, 0, 0.0, 0.0)
         self.info = replace(self.info, sessions=(session,), cells=self._entries())
         write_info(folder, replace(self.info, interrupted=True).merged_with(self.earlier))
 
     def train(self, engine: Engine) -> None:
-        """Run the cells that are not stored, the longest first, and update `done` and `failures`."""
+        """Run the cells that are not stored, longest first, and update `done` and `failures`."""
         expected = self.plan.expected_seconds(self.table)
         left = dict.fromkeys(cell for cell in expected if cell not in self.done)
         remaining, progress = Remaining(expected, self.jobs), self.progress
@@ -384,7 +386,7 @@ class _Run:
         )
         record = build_record(self.folder, info.merged_with(self.earlier), self.metrics)
         write_tables(record)
-        # The pictures worth showing are known only now, while the table is still available.
+        # The confident mistakes are known only now, and the table is still available.
         write_mistakes(record, self.table)
         seconds, megabytes = time.perf_counter() - started, round(peak.megabytes, 1)
         new = len(self.done) + len(self.failures) - self.stored
@@ -401,7 +403,7 @@ class _Run:
         return record
 
     def _describe(self) -> RunInfo:
-        """Describe a run before its first cell; `RunInfo.merged_with` adds the content of its folder."""
+        """Describe a run before its first cell; `RunInfo.merged_with` adds the results in its folder."""
         plan, table, protocol, models = self.plan, self.table, self.plan.protocol, self.plan.models
         fit, split = LesionFit.of_table(table), self._split_facts()
         return RunInfo(
@@ -452,13 +454,13 @@ class _Run:
         )
 
     def _split_facts(self) -> SplitFacts:
-        """Count what is on both sides of the split, once for all runs in a folder."""
+        """Count the pictures and lesions on each side of the split, once for all runs in a folder."""
         plan, earlier = self.plan, self.earlier
         if earlier is not None and earlier.identity == plan.identity and earlier.split_facts is not None:
             return earlier.split_facts
         folds = plan.task.folds[0]
         if plan.protocol.planned_folds == 1:
-            # Only the held-out part is on the test side; validation is on the other side.
+            # Only the held-out set counts as the test side; validation rows count as the other side.
             folds = np.where(folds == VALIDATION, 1, np.minimum(folds, 1))
         return SplitFacts.of_split(self.table, folds)
 
@@ -480,7 +482,7 @@ def _with_fused(
     trained: Generator[CellResult | CellFailure],
     done: frozenset[Cell],
 ) -> Generator[CellResult | CellFailure]:
-    """Yield the outcomes of trained cells, each followed by the outcome with clinical columns added."""
+    """Yield the outcome of each trained cell, followed by its outcome with clinical columns added."""
     fusion, fused = plan.fusion, {cell for cell in plan.cells if cell.base and cell not in done}
     if fusion is not None:
         for cell in plan.cells:
@@ -497,7 +499,7 @@ def _with_fused(
 def _sample_pictures(
     table: PixelTable, taking_part: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Choose a few pictures of each class for the report, spread over the table, of different lesions."""
+    """Choose a few pictures of each class for the report, from different lesions all over the table."""
     chosen = []
     for code in range(len(table.class_names)):
         rows = np.flatnonzero((table.labels == code) & taking_part)

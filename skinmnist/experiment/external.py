@@ -1,4 +1,4 @@
-"""External tests: a training table and a test table, joined into one with a given split."""
+"""External tests: a training table and a test table are joined into one table with a given split."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from skinmnist.text import shell_word
 def join_external(
     table: PixelTable, other: PixelTable, rows: npt.NDArray[np.int64] | None = None
 ) -> tuple[PixelTable, GivenFolds]:
-    """Append another table to a table, and split them: train on the first, report on the other.
+    """Join two tables, with a split that trains on the first and tests on the second.
 
     Parameters
     ----------
     table, other : PixelTable
-        With the same classes, in any order, and the same picture size.
+        The training table and the test table. They must have the same picture size and the same classes, in
+        any order.
     rows : ndarray of int, optional
         Rows of `table` to train on; all by default.
 
     Returns
     -------
     PixelTable
-        With both names. If one of the two has no lesion ids, each of its pictures is a separate lesion.
-        Clinical columns are those of `table`; they are unknown in `other` if it lacks them.
+        The joined table, named after both. If a table has no lesion ids, each of its pictures counts as a
+        separate lesion. The clinical columns are those of `table`; columns that `other` lacks are unknown
+        there.
     GivenFolds
 
     Raises
     ------
     InputError
-        If classes or sizes differ.
+        If the classes or picture sizes differ.
     """
     _check_alike(table, other)
     codes = np.array([table.class_names.index(name) for name in other.class_names])
@@ -96,7 +98,7 @@ def _clinical(table: PixelTable, other: PixelTable) -> dict[str, npt.NDArray[Any
 
 
 def _lacking_columns(table: PixelTable, other: PixelTable) -> list[str]:
-    """Return the clinical columns of a table that another one lacks, or has as another kind."""
+    """Return the clinical columns of a table that another table lacks or stores as a different type."""
     known = other.clinical or {}
     return [
         name
@@ -106,7 +108,7 @@ def _lacking_columns(table: PixelTable, other: PixelTable) -> list[str]:
 
 
 def _shared_pictures(table: PixelTable, other: PixelTable) -> Sequence[str]:
-    """Note the image ids that are in both tables."""
+    """Return a note on the image ids that occur in both tables."""
     if table.image_ids is None or other.image_ids is None:
         return ()
     shared = len(np.intersect1d(table.image_ids, other.image_ids))

@@ -1,6 +1,6 @@
-"""One cell from start to end: features, sampler, model, held-out predictions.
+"""Run one cell from start to end: features, sampler, model, held-out predictions.
 
-The sampler gets only the training rows of the fold; the held-out rows are used only once, for prediction.
+The sampler receives only the training rows of the fold; the held-out rows are used only for prediction.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from skinmnist.experiment.training import Clock, Trained, Validation, fit_model
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
 from skinmnist.resampling.registry import Resampler, find_parents
 
-#: Larger classes show no examples, because finding parents compares all pairs of their rows.
+#: Larger classes get no examples because the search for parents compares all pairs of their rows.
 EXAMPLE_ROWS = 2000
-#: Held-out rows to predict at once: a fold of a table ten times the size of HAM10000.
+#: Number of held-out rows to predict at once: a fold of a table ten times the size of HAM10000.
 ANSWERED_ROWS = 80 * 256
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What the cells of a run share in addition to the table.
+    """The settings that the cells of a run share in addition to the table.
 
-    `folds` come from `assign_folds`; with `by_lesion`, splits inside the training part also keep lesions
-    together. With `validate_on_held_out`, the held-out rows are the validation set. This is the leak of many
-    published systems, for demonstrations; comparisons never use it.
+    `folds` is the output of `assign_folds`. With `by_lesion`, splits within the training set also keep
+    lesions together. With `validate_on_held_out`, the held-out rows are used as the validation set. This leak
+    occurs in many published systems; it is used for demonstrations only, never in comparisons.
     """
 
     folds: npt.NDArray[np.int8]
@@ -46,9 +46,9 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Cells of one table and one task: one pass of the runner.
+    """Cells that share one table and one task, for one pass of the runner.
 
-    Trials with the same name have the same table and folds; the name is also that of their folder.
+    Trials with the same name share a table and folds; the name is also that of their folder.
     """
 
     name: str
@@ -58,9 +58,9 @@ class Trial:
 
 
 def cell_seeds(seed: int, cell: Cell) -> tuple[int, int]:
-    """Return the seeds of the sampler and of the model of a cell.
+    """Return the seeds of the sampler and the model of a cell.
 
-    They depend only on the fold: cells of one fold share their seeds, so that differences between them are
+    The seeds depend only on the fold. Cells of one fold share their seeds, so differences between them are
     due to the methods.
     """
     state = np.random.SeedSequence([seed, cell.repeat, cell.fold]).generate_state(2)
@@ -105,7 +105,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
             resample_seconds=trained.resample_seconds,
             fit_seconds=fit_seconds,
             predict_seconds=predict_seconds,
-            peak_rss_mb=0.0,  # Known only from outside the process.
+            peak_rss_mb=0.0,  # Measured only from outside the process.
         ),
         counts_before=np.bincount(trained.labels, minlength=setting.n_classes).astype(float),
         counts_after=trained.training.class_mix(setting.n_classes),
@@ -128,7 +128,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
 def _answer(
     trained: Trained, inputs: Inputs, held_out: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the probabilities of the held-out rows, and the prediction time in seconds."""
+    """Return the probabilities of the held-out rows and the prediction time in seconds."""
     clock, seconds = Clock(), 0.0
     answers = []
     for block in row_blocks(len(held_out), ANSWERED_ROWS):
@@ -142,7 +142,7 @@ def _answer(
 def _examples(
     rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], training: TrainingRows
 ) -> Examples | None:
-    """Return a synthetic row of each class and its two parents; None without interpolation."""
+    """Return a synthetic row of each class with its two parents; None if the sampler does not interpolate."""
     n_old = len(rows)
     if len(training.rows) <= n_old or not np.array_equal(training.rows[:n_old], rows):
         return None
@@ -153,7 +153,7 @@ def _examples(
             continue
         for child in training.rows[n_old:][training.labels[n_old:] == code][:8]:
             parents = find_parents(child, own)
-            # A child near the middle shows the effect of interpolation best.
+            # A row near the middle between its parents shows the effect of interpolation best.
             if parents is not None and 0.25 < parents.position < 0.75:
                 families.append([own[parents.first], own[parents.second], child])
                 codes.append(code)

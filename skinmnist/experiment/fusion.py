@@ -1,4 +1,4 @@
-"""Late fusion: clinical columns are added to the finished predictions of a model on pictures.
+"""Late fusion: add the evidence of clinical columns to the finished predictions of a picture model.
 
 The weight was chosen on the real 28 x 28 table with age, sex and localization. The columns are macro-F1,
 macro-AUC and log loss over five folds by lesion with seed 1.
@@ -12,9 +12,9 @@ RandomOverSampler, cnn  .551  .928   .820  .583  .942   .734  .588  .943   .724 
     "          svm_pixels  .378  .875  1.117  .441  .904   .988  .451  .908   .968  .455  .910   .964
 ======================  =================  =================  =================  =================
 
-Boosted trees on the columns, other numbers of knots, and age crossed with localization changed macro-F1 by
-at most .01 in either direction; a stronger penalty was worse. The table is printed by
-``experiments/benchmarks/clinical_weight.py``.
+Boosted trees on the columns, other numbers of knots, and an interaction of age and localization changed
+macro-F1 by at most .01 in either direction; a stronger penalty was worse.
+``experiments/benchmarks/clinical_weight.py`` prints the table.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from skinmnist.experiment.splits import VALIDATION, training_rows
 from skinmnist.names import did_you_mean, known_spelling
 from skinmnist.text import one_line, shown
 
-#: Share of the log-odds of the columns that is added: they overlap with what the picture shows.
+#: Share of the log-odds that is added, below 1 because the columns partly repeat the evidence of the picture.
 WEIGHT = 0.7
 
-#: Metadata columns that no honest model may use, and why.
+#: Metadata columns that an honest model must not use, with the reasons.
 _LEAKS = {
     "dx": "is the diagnosis itself",
     "dx_type": "says how the diagnosis was made",
@@ -78,7 +78,7 @@ def choose_columns(table: PixelTable, names: Iterable[str]) -> dict[str, npt.NDA
 def informative_columns(
     columns: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.bool_]
 ) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
-    """Return the informative columns for the rows of a run, and a note on each of the others."""
+    """Return the columns that are informative for the rows of a run, with a note on each of the others."""
     useful, notes = {}, []
     for name, values in columns.items():
         known = values[rows]
@@ -97,11 +97,11 @@ def informative_columns(
 def add_odds(
     probabilities: npt.NDArray[np.float64], log_odds: npt.NDArray[np.float64], weight: float = WEIGHT
 ) -> npt.NDArray[np.float64]:
-    """Add log-odds over the class frequencies, (m, k), to the logarithms of probabilities, (m, k).
+    """Add log-odds relative to class frequencies, (m, k), to the logarithms of probabilities, (m, k).
 
-    If picture and columns were independent given the class, adding all of the log-odds would be Bayes' rule.
-    They do not contain class frequencies, so they also suit a model trained on resampled rows. A row of zeros
-    leaves its probabilities unchanged, to the bit; a class of probability 0 stays at 0.
+    If the picture and the columns were independent given the class, adding the full log-odds would implement
+    Bayes' rule. The log-odds do not include class frequencies, so they also suit a model trained on resampled
+    rows. A row of zeros leaves its probabilities exactly unchanged; a probability of 0 remains 0.
     """
     with np.errstate(divide="ignore"):
         scores = np.log(probabilities) + weight * log_odds
@@ -121,9 +121,9 @@ class _Fitted(NamedTuple):
 
 
 class Fusion:
-    """Makes the cell ``<model>+clinical`` from a finished cell; only a small regression is trained.
+    """Create the cell ``<model>+clinical`` from a finished cell; only a small regression is trained.
 
-    `columns` come from `choose_columns`, and `folds` from `assign_folds`.
+    `columns` is the output of `choose_columns`, and `folds` that of `assign_folds`.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Fusion:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the columns: adding or removing a column makes only fused cells stale."""
+        """Digest of the columns; adding or removing a column invalidates only fused cells."""
         state = hashlib.sha256()
         for name, values in self.columns.items():
             content = "\n".join(values.tolist()).encode() if values.dtype.kind == "U" else values.tobytes()
@@ -147,26 +147,26 @@ class Fusion:
         return state.hexdigest()
 
     def finish(self, base: CellResult | CellFailure) -> CellResult | CellFailure:
-        """Return the outcome of the fused cell; if its base has failed, it also fails."""
+        """Return the outcome of the fused cell, which fails if its base has failed."""
         if isinstance(base, CellFailure):
             return CellFailure(base.cell.fused, f"its base {base.cell.model} failed: {base.reason}")
         try:
             return self.fuse(base)
-        except Exception as error:  # Whatever the regression raises, the other cells continue.
+        except Exception as error:  # If the regression raises any exception, the other cells continue.
             return CellFailure.from_error(base.cell.fused, error)
 
     def fuse(self, base: CellResult) -> CellResult:
         """Add the log-odds of the clinical columns to the predictions of a finished cell.
 
-        The cost of the fused cell is that of its base plus its own part.
+        The cost of the fused cell is the cost of its base plus that of the fusion.
         """
         fitted = self._fit(base.cell.repeat, base.cell.fold)
         validation = base.validation
         if validation is not None and fitted.of_validation is not None:
             fused = add_odds(validation.probabilities, fitted.of_validation)
             validation = validation._replace(probabilities=fused)
-        # The log-odds contain no class frequencies: the predictions still refer to the training mix of the
-        # base.
+        # The log-odds do not include class frequencies, so the predictions still refer to the training mix of
+        # the base.
         return replace(
             base,
             cell=base.cell.fused,
@@ -189,7 +189,7 @@ class Fusion:
 
         fold_of = self._folds[repeat]
         train, held_out = training_rows(fold_of, fold), fold_of == fold
-        # One thread, as in the workers: the order of a sum must not depend on the machine's load.
+        # Use one thread, as in the workers, because the order of a sum must not depend on the machine's load.
         with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
             warnings.simplefilter("always")
             started = time.perf_counter()

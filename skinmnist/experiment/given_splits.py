@@ -1,4 +1,4 @@
-"""Given splits: from a file, as published under a name, or by the sources of the pictures."""
+"""Given splits: read from a file, published under a name, or defined by the sources of the pictures."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from skinmnist.experiment.splits import (
 )
 from skinmnist.text import is_name, shown
 
-#: Splits shipped with the package, with their published counts: train, val, test.
+#: Splits shipped with the package, with their published numbers of training, validation and test pictures.
 PUBLISHED = {"dermamnist": (7007, 1003, 2005), "dermamnist-c": (8215, 573, 1227)}
-#: The split stored in a table.
+#: Name of the split that is stored in a table.
 OWN = "own"
-#: Prefix of the metadata column whose groups are left out in turn.
+#: Prefix for the name of a metadata column whose groups are held out in turn.
 BY_COLUMN = "column:"
-#: A group with fewer pictures is never held out.
+#: Groups with fewer pictures are never held out.
 FEWEST_PICTURES = 20
 
 _PARTS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
 _PARTS |= {name: name for name in ("train", "val", "test")}
 _UNUSED = ("", "none", "unused")
-#: Number of ids that a sentence names.
+#: Largest number of ids listed in a sentence.
 _NAMED = 3
 _Words = npt.NDArray[np.str_]
 _Folds = npt.NDArray[np.int8]
@@ -57,23 +57,24 @@ def find_split(
     repeats: int = 1,
     rows: npt.NDArray[np.int64] | None = None,
 ) -> Split | GivenFolds:
-    """Return the requested split: the kind of split to draw, or given folds.
+    """Return the requested split, as a kind of split to draw or as given folds.
 
     Parameters
     ----------
     table : PixelTable
     split : str, path, GivenFolds or None
-        ``"lesion"``, ``"image"``, ``"holdout"``; a name in `PUBLISHED`; ``"own"``, the parts stored in a
-        table; ``"column:NAME"``; a CSV; None: the parts stored in the table, else as for `choose_split`.
+        ``"lesion"``, ``"image"``, ``"holdout"``; a name in `PUBLISHED`; ``"own"`` for the sets stored in the
+        table; ``"column:NAME"``; or a CSV. None selects the sets stored in the table, if any, and otherwise
+        the default of `choose_split`.
     repeats : int
-        Number of times to train on given folds, each time with other seeds.
+        Number of training runs on given folds, each with other seeds.
     rows : ndarray of int, optional
         Rows of the table to use.
 
     Raises
     ------
     InputError
-        If it is none of these, or does not fit the table.
+        If the split is invalid or does not match the table.
     """
     if isinstance(split, GivenFolds):
         return split
@@ -109,7 +110,7 @@ def _read_given(table: PixelTable, word: str) -> GivenFolds:
 
 
 def _check(given: GivenFolds, fold_of: _Folds, table: PixelTable) -> None:
-    """Refuse folds with an empty held-out part or a training part that lacks a class."""
+    """Raise an InputError if a held-out set is empty or a training set lacks a class."""
     for fold, name in enumerate(given.groups):
         if not (fold_of == fold).any():
             raise InputError(
@@ -125,7 +126,7 @@ def _check(given: GivenFolds, fold_of: _Folds, table: PixelTable) -> None:
 
 
 def _lacking(given: GivenFolds, fold_of: _Folds, table: PixelTable) -> list[str]:
-    """Note the classes that are missing from a held-out part."""
+    """Return notes on the classes that are missing from a held-out set."""
     found = {name: _classes_without(table, fold_of == fold) for fold, name in enumerate(given.groups)}
     return [
         f"the held-out part {shown(name)} has no pictures of {lacking}: its scores are over the other classes"
@@ -140,7 +141,7 @@ def _classes_without(table: PixelTable, rows: npt.NDArray[np.bool_]) -> str:
 
 
 def published_split(name: str, table: PixelTable) -> GivenFolds:
-    """Return a published split of HAM10000; InputError for any other table."""
+    """Return a published split of HAM10000; raises InputError for any other table."""
     file = Path(__file__).parents[1] / "datasets" / "published" / f"{name}.txt"
     part_of, part = dict[str, str](), ""
     for line in file.read_text(encoding="utf-8").splitlines():
@@ -170,7 +171,7 @@ def _own_parts(table: PixelTable) -> GivenFolds:
 
 
 def _parts(words: _Words, origin: str) -> GivenFolds:
-    """Make folds from train, val and test, one word for each row; rows with other words are not used."""
+    """Create folds from one word per row: train, val or test; rows with other words are not used."""
     test, train = words == "test", np.flatnonzero(words == "train")
     for name, empty in (("train", not len(train)), ("test", not test.any())):
         if empty:
@@ -186,11 +187,11 @@ def _parts(words: _Words, origin: str) -> GivenFolds:
 
 
 def split_by_column(column: str, table: PixelTable) -> GivenFolds:
-    """Leave out one group of a column at a time, with all pictures of a lesion together.
+    """Hold out one group of a column at a time, keeping all pictures of a lesion together.
 
-    A lesion in several groups goes to the group with most of its pictures. Groups with fewer than
-    `FEWEST_PICTURES` pictures, and groups with all pictures of a class, are always trained on; pictures of
-    unknown group are not used. All of this is noted.
+    A lesion with pictures in several groups is assigned to the group that contains most of them. Groups with
+    fewer than `FEWEST_PICTURES` pictures, and groups that contain all pictures of a class, are always used
+    for training. Pictures whose group is unknown are not used. The result includes notes on all of these.
     """
     words, notes = np.array(_words_of(column, table)), []
     if unknown := int(np.count_nonzero(words == "")):
@@ -240,7 +241,7 @@ def _words_of(column: str, table: PixelTable) -> _Words:
 
 
 def _whole_lesions(words: _Words, lesions: _Words) -> tuple[_Words, int]:
-    """Give all pictures of a lesion their most frequent word, the first in alphabetical order if tied."""
+    """Assign all pictures of a lesion their most frequent word; ties are resolved alphabetically."""
     names, code = np.unique(words, return_inverse=True)
     lesion = np.unique(lesions, return_inverse=True)[1]
     counts = np.zeros((lesion.max() + 1, len(names)), dtype=np.int64)
@@ -251,7 +252,7 @@ def _whole_lesions(words: _Words, lesions: _Words) -> tuple[_Words, int]:
 
 
 def _never_held_out(words: _Words, name: str, table: PixelTable) -> str:
-    """Say why a group cannot be left out; empty if it can."""
+    """Return why a group cannot be held out, or an empty string if it can."""
     own = words == name
     if own.sum() < FEWEST_PICTURES:
         return f"it has fewer than {FEWEST_PICTURES} pictures ({own.sum()})"
@@ -266,7 +267,7 @@ class _Line(NamedTuple):
 
 
 def read_split(path: Path, table: PixelTable) -> GivenFolds:
-    """Read a CSV with ``split`` or ``fold``, and with ``image_id`` or in row order."""
+    """Read a CSV with a column ``split`` or ``fold``, matched by ``image_id`` or by row order."""
     column, lines = _read_lines(path)
     said = [_part(line) for line in lines] if column == "split" else [line.word for line in lines]
     words = np.array(said, dtype=np.str_)[_rows_of(path, lines, table)]
@@ -286,7 +287,7 @@ def _number_or_word(word: str) -> tuple[float, str]:
 
 
 def _read_lines(path: Path) -> tuple[str, list[_Line]]:
-    """Return the column with the part of each picture, and the rows of a file."""
+    """Return the name of the column with the set of each picture, and the rows of a file."""
     text = decode(without_mark(unpacked(read_file(path), path)), path)
     separator = next((sign for sign in ",;\t" if sign in text.partition("\n")[0]), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -339,7 +340,7 @@ def _part(line: _Line) -> str:
 
 
 def _rows_of(path: Path, lines: Sequence[_Line], table: PixelTable) -> npt.NDArray[np.int64]:
-    """Return the row of the file for each picture of the table."""
+    """Return the row of the file that belongs to each picture of the table."""
     if not any(line.image_id for line in lines):
         if len(lines) != len(table):
             raise InputError(
@@ -392,29 +393,29 @@ Role = Literal["held out", "trained on", "validation"]
 
 @dataclass(frozen=True)
 class SplitPart:
-    """One part of a given split; lesions are None if unknown."""
+    """One set of a given split; its number of lesions is None if lesions are unknown."""
 
     name: str
     role: Role
     pictures: Count
     lesions: Count | None
-    #: Lesions of each class, or pictures if lesions are unknown.
+    #: Number of lesions of each class, or of pictures if lesions are unknown.
     per_class: tuple[Count, ...]
-    #: Pictures and lesions of a held-out part whose lesions are also in training pictures.
+    #: Pictures and lesions of a held-out set whose lesions also occur in the training set.
     seen_pictures: Count = field(default=0, metadata=OPTIONAL)
     seen_lesions: Count = field(default=0, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
 class GivenInfo:
-    """The content of ``run.json`` on a split with named parts."""
+    """The entry of ``run.json`` for a split with named sets."""
 
     name: str
     parts: tuple[SplitPart, ...]
 
     @classmethod
     def of_folds(cls, given: GivenFolds, table: PixelTable) -> GivenInfo:
-        """Describe the folds of a table; `GivenFolds.groups` names the held-out ones."""
+        """Describe the folds of a table; `GivenFolds.groups` contains the names of the held-out sets."""
         fold_of = given.fold_of[0]
         held = [fold_of == fold for fold in range(len(given.groups))]
         rest = (fold_of == ALWAYS_TRAINED) | (fold_of >= len(given.groups))
@@ -431,17 +432,17 @@ class GivenInfo:
 
     @property
     def held_out(self) -> tuple[SplitPart, ...]:
-        """The held-out parts, by fold."""
+        """The held-out sets, in the order of the folds."""
         return tuple(part for part in self.parts if part.role == "held out")
 
     @property
     def column(self) -> str:
-        """What distinguishes the held-out parts."""
+        """The property that distinguishes the held-out sets."""
         return self.name.removeprefix(BY_COLUMN) if self.name.startswith(BY_COLUMN) else "fold"
 
     @property
     def shared(self) -> str | None:
-        """A sentence on lesions on both sides; None if there are none."""
+        """A sentence on lesions that are on both sides, or None if there are none."""
         held = self.held_out
         seen, pictures = sum(part.seen_pictures for part in held), sum(part.pictures for part in held)
         if not seen:
@@ -455,7 +456,7 @@ class GivenInfo:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The warning at the start of a run: one sentence or none."""
+        """The warning to show at the start of a run: at most one sentence."""
         return (f"WARNING: {self.shared}",) if self.shared else ()
 
 

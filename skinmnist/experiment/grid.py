@@ -1,4 +1,4 @@
-"""The grid of a comparison: samplers and models, crossed into cells."""
+"""The grid of a comparison: samplers and models combined into cells."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from skinmnist.text import LONGEST_NAME, is_name, one_line, shown
 
 DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
 
-#: The names of this package, by kind.
+#: Names that this package defines, by kind.
 _OWN = {"sampler": (*STRATEGIES, *SAMPLERS), "model": (*MODELS,)}
 
 
 def resolve_models(models: Iterable[Any] | Mapping[str, Any]) -> dict[str, ModelSpec]:
-    """Return the requested models by name; each is given as a name, classifier or `ModelSpec`.
+    """Return the requested models by name; each may be given as a name, classifier or `ModelSpec`.
 
-    Classifiers without a name are named after their class, with the suffix ``-2`` for the second of a class.
+    Unnamed classifiers are named after their class; the second classifier of a class gets the suffix ``-2``.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def resolve_samplers(
 ) -> dict[str, Resampler]:
     """Return the requested samplers by name, like `resolve_models`.
 
-    A ``sampling_strategy`` may use class names; `class_names` are in code order.
+    A ``sampling_strategy`` may contain class names; `class_names` must be in code order.
 
     Examples
     --------
@@ -78,10 +78,10 @@ def plan_cells(
     folds: int,
     fused: bool = False,
 ) -> tuple[list[Cell], list[str]]:
-    """Cross samplers with models, in table order.
+    """Combine all samplers with all models, in table order.
 
     With `fused`, every pair is followed by the same pair with clinical columns. Returns the cells, and one
-    sentence for each pair that is not planned.
+    sentence for each pair that is not part of the plan.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def _resolve(asked: Any, kind: str, convert: Callable[[str, Any], Any]) -> Any:
 
 
 def _named(asked: Any, kind: str) -> list[tuple[Any, Any]]:
-    """Return the requested things with their names; for a plain name, both are the same."""
+    """Return the requested items with their names; if only a name is given, both are the same."""
     if isinstance(asked, Mapping):
         return list(asked.items())
     if isinstance(asked, str) or hasattr(asked, "get_params"):
@@ -136,7 +136,7 @@ def _named(asked: Any, kind: str) -> list[tuple[Any, Any]]:
         raise InputError(f"received {shown(asked)} as {kind}s; expected a list of names or objects")
     pairs: list[tuple[Any, Any]] = []
     for thing in asked:
-        if isinstance(thing, tuple) and len(thing) == 2:  # Like the steps of scikit-learn pipelines.
+        if isinstance(thing, tuple) and len(thing) == 2:  # As in scikit-learn pipelines.
             pairs.append(thing)
         elif isinstance(thing, str):
             pairs.append((thing, thing))
@@ -153,7 +153,7 @@ def _named(asked: Any, kind: str) -> list[tuple[Any, Any]]:
 
 
 def _class_name(thing: Any) -> str:
-    """Return the class name; for a pipeline, also the class name of its last step."""
+    """Return the class name of an object; for a pipeline, include the class name of its last step."""
     name, steps = type(thing).__name__, getattr(thing, "steps", None)
     return f"{name}({type(steps[-1][1]).__name__})" if steps else name
 
@@ -166,19 +166,19 @@ def _unused(name: str, taken: set[str]) -> str:
 
 
 def _short_name(thing: Any, asked: str) -> str:
-    """Return the name in tables for something requested by name."""
+    """Return the name to show in tables for an object requested by name."""
     if isinstance(thing, Plugin):
         return thing.name
     return thing if isinstance(thing, str) else asked.rpartition(":")[2]
 
 
 def _look_up(name: str, kind: str) -> Any:
-    """Return a registered name in its own spelling, a plugin, or an object of ``package.module:Class``.
+    """Return a registered name in its canonical spelling, a plugin, or an object of ``package.module:Class``.
 
     Raises
     ------
     InputError
-        For an unregistered name, and for a class that cannot be instantiated.
+        For an unregistered name, or a class that cannot be instantiated.
     """
     if ":" in name:
         return _imported(name, kind)
@@ -188,7 +188,7 @@ def _look_up(name: str, kind: str) -> Any:
     if (spelt := known_spelling(name, plugins)) in plugins:
         return plugins[spelt]
     if kind == "sampler" and (spelt := known_spelling(name, CATEGORICAL)) in CATEGORICAL:
-        return spelt  # Refused by `make_sampler`, which says why.
+        return spelt  # Later refused by `make_sampler`, with the reason.
     if kind == "model" and name.endswith(FUSED):
         raise _fused_received(name)
     known = {own: [*_OWN[own], *find_plugins(own)] for own in _OWN}
@@ -204,7 +204,7 @@ def _imported(name: str, kind: str) -> Any:
             return getattr(module, attribute)()
         reason = f"{module_name} has no {attribute}"
         mend = did_you_mean(attribute, _classes(module), lambda near: repr(f"{module_name}:{near}"))
-    except Exception as error:  # The user's own module may raise anything on import.
+    except Exception as error:  # User-defined modules may raise any exception on import.
         reason, mend = one_line(str(error)), ""
         if module_name.endswith(".py"):
             mend = f"; leave out .py: {module_name.removesuffix('.py').replace('/', '.')}:{attribute}"
@@ -263,7 +263,7 @@ def _as_model(name: str, value: Any) -> ModelSpec:
 
 
 def _described(value: Any) -> str:
-    """Return a value as an error shows it; of an object without a text of its own, its class."""
+    """Return the representation of a value for an error message, or its class if it has none of its own."""
     plain = type(value).__repr__ is object.__repr__
     return f"an object of {type(value).__name__}" if plain else shown(value)
 
@@ -300,12 +300,12 @@ def _as_sampler(name: str, value: Any, class_names: Sequence[str]) -> Resampler:
 
 
 def _unfitted(estimator: Any) -> Any:
-    """Return an unfitted clone of an estimator, so that a fitted one counts as the same model."""
+    """Return an unfitted clone of an estimator, so a fitted estimator counts as the same model."""
     from sklearn.base import clone
 
     try:
         return clone(estimator)
-    except Exception:  # Each cell also clones it and reports the error.
+    except Exception:  # Each cell also clones the estimator and reports the error.
         return estimator
 
 
@@ -316,14 +316,14 @@ def _cloned(estimator: Any, seed: int) -> Any:
 
 
 def _fingerprint(name: str, thing: Any) -> str:
-    """Digest the user's own model or sampler; InputError if it cannot be pickled.
+    """Return a digest of a user-defined model or sampler; raises InputError if it cannot be pickled.
 
-    Its pickle holds its settings, and its code if it was defined in a script or notebook. For a class from
-    elsewhere, the source of its module and the version of its package are added.
+    The pickle contains the settings, and also the code if the object was defined in a script or notebook. For
+    a class defined elsewhere, the digest includes the source of its module and the version of its package.
     """
     try:
         content = cloudpickle.dumps(thing)
-    except Exception as error:  # Parts of it may raise anything when pickled.
+    except Exception as error:  # Attributes may raise any exception when pickled.
         raise InputError(
             f"{name!r} ({type(thing).__name__}) cannot be sent to a worker process ({error}); "
             "remove what cannot be pickled"

@@ -1,4 +1,4 @@
-"""The input of a model: pixels or features of a table, at once or in pieces, and its training rows."""
+"""Inputs of a model: pixels or features of a table, in memory or in batches, and its training rows."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from skinmnist.resampling.registry import AS_THEY_ARE, Resampler, make_sampler, 
 
 
 class Inputs:
-    """The rows of a table in the form that one model takes.
+    """The rows of a table in the form that one model requires.
 
-    `fold_of` (n,) has the fold of each picture, or `LEFT_OUT`. Images of a `large` table, by default one that
-    `is_large`, are read only on use; for other tables, features are extracted once for all cells of a
-    process. `seconds` is the time for extracting the features of one image.
+    `fold_of` (n,) contains the fold of each picture, or `LEFT_OUT`. If the table is `large` (by default, if
+    `is_large`), its images are read only when needed; otherwise, features are extracted once for all cells of
+    a process. `seconds` is the time to extract the features of one image.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Inputs:
             self.seconds = self._features.seconds
 
     def take(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
-        """Return pixels, or the features extracted from them, in memory."""
+        """Return pixels, or the features extracted from them, as an array in memory."""
         if self._features is not None:
             return self._features.values[rows]
         chosen, settings = MappedRows(self.table.pixels, rows), self.spec.features
@@ -55,14 +55,14 @@ class Inputs:
         return found
 
     def view(self, rows: npt.NDArray[np.integer], resampler: Resampler = AS_THEY_ARE) -> Any:
-        """Return the rows for training: `MappedRows` for a large table if nothing needs all rows at once."""
+        """Return the rows for training: `MappedRows` if the table is large and no step needs all rows."""
         if self.large and _streams(self.spec, resampler):
             return MappedRows(self.table.pixels, rows)
         return self.take(rows)
 
 
 def _streams(spec: ModelSpec, resampler: Resampler) -> bool:
-    """Return whether a model reads its rows in pieces and no sampler uses their values."""
+    """Return whether a model reads its rows in batches and no sampler uses their values."""
     return spec.streams and not resampler.looks_at_rows
 
 
@@ -72,11 +72,11 @@ def choose_training_rows(
     spec: ModelSpec,
     resampler: Resampler,
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Choose the training rows of a model, with a note if they are not all rows.
+    """Choose the training rows of a model, with a note if some rows are omitted.
 
-    `train` has row numbers of the table, and `labels` their labels. A sampler that uses the values of rows
-    gets at most `MOST_ROWS`, whatever the model. The chosen rows are in ascending order, with the class
-    shares unchanged.
+    `train` contains row numbers of the table, and `labels` the labels of these rows. A sampler that uses the
+    values of rows receives at most `MOST_ROWS` rows for any model. The chosen rows are in ascending order and
+    keep the class shares.
     """
     if len(train) <= MOST_ROWS:
         return train, ()
@@ -93,7 +93,7 @@ def choose_training_rows(
     return chosen, (note,)
 
 
-#: Images of a large table per batch of feature extraction.
+#: Images per batch when features are extracted from a large table.
 BLOCK_ROWS = 4096
 
 
@@ -101,8 +101,8 @@ BLOCK_ROWS = 4096
 class TableFeatures:
     """The features of the images of a table, NaN for images in no fold, and their cost.
 
-    The seconds are for one image: every cell is charged for all its images, whichever cell came first, so
-    that the costs of models can be compared.
+    `seconds` is the cost per image. Every cell is charged for all its images, even if another cell extracted
+    the features, to make the costs of models comparable.
     """
 
     values: npt.NDArray[np.floating]
@@ -114,15 +114,15 @@ def extract_table_features(
     extract: Callable[[Any, tuple[int, int, int]], Any],
     fold_of: npt.NDArray[np.integer],
 ) -> TableFeatures:
-    """Extract the features of the images in folds, once per process."""
-    # All at once and in order: sums over other batches would differ in the last digit.
+    """Extract the features of all images that belong to a fold, once per process."""
+    # Extract all features at once and in order; sums over other batches would differ in the last digit.
     return _extract_once(table, extract, (fold_of != LEFT_OUT).tobytes())
 
 
 def extract_row_features(
     rows: MappedRows, extract: Callable[[Any, tuple[int, int, int]], Any], shape: tuple[int, int, int]
 ) -> npt.NDArray[np.floating]:
-    """Extract features block by block; memory beyond the result does not grow with their number."""
+    """Extract features in blocks; apart from the result, memory does not grow with the number of rows."""
     values = np.zeros(0)
     for block in row_blocks(len(rows), BLOCK_ROWS):
         part = np.asarray(extract(np.asarray(rows[block]), shape))
@@ -147,10 +147,10 @@ def _extract_once(
 
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
-    """Training rows, with copies represented by weights or positions where possible.
+    """Training rows, with copies represented by weights or repeated positions if possible.
 
-    `n_resampled` counts copies; `sample_indices` are positions among `rows`; `notes` say what the sampler
-    did differently from the request.
+    `n_resampled` includes copies; `sample_indices` are positions among `rows`; `notes` describe how the
+    sampler deviated from the request.
     """
 
     rows: npt.NDArray[Any]
@@ -161,12 +161,12 @@ class TrainingRows:
     sample_indices: npt.NDArray[np.integer] | None = None
 
     def class_mix(self, n_classes: int) -> npt.NDArray[np.float64]:
-        """Return the weight of each class, shape (k,): its number of rows, or the sum of their weights."""
+        """Return the weight of each class, shape (k,): its number of rows or the sum of their weights."""
         labels = self.labels if self.sample_indices is None else self.labels[self.sample_indices]
         return np.bincount(labels, self.weights, minlength=n_classes).astype(float)
 
     def train(self, classifier: Any, **more: Any) -> None:
-        """Fit a classifier on these rows, with any additional arguments of its ``fit``."""
+        """Fit a classifier on these rows, passing any additional arguments to its ``fit``."""
         if self.weights is not None:
             more["sample_weight"] = self.weights
         if self.sample_indices is not None:
@@ -179,7 +179,7 @@ def resample_rows(
 ) -> TrainingRows:
     """Apply a sampler, or ``class_weight``, to training rows of shape (n, features).
 
-    If the model allows it, copies are represented by weights or sample indices.
+    If the model supports it, copies are represented by weights or sample indices.
     """
     result = resampler.resample(rows, labels)
     if result is None:
@@ -214,12 +214,12 @@ def resample_all(table: PixelTable, rows: npt.NDArray[np.int64], sampler: str, s
 def subsample_resampled(
     training: TrainingRows, old_rows: npt.NDArray[Any], most: int | None, seed: int
 ) -> TrainingRows:
-    """Subsample the rows that a sampler added, each weighted by the number it represents, with a note.
+    """Subsample the rows that a sampler added and weight them to represent all added rows, with a note.
 
-    The sample gives an unbiased estimate of their total contribution to a loss; the original rows,
-    `old_rows`, all stay. This applies only to samplers that return the original rows first and new rows after
-    them, like the interpolating samplers of imbalanced-learn. At most `most` new rows of each class remain;
-    ``n_resampled`` and the class mix do not change.
+    The sample gives an unbiased estimate of the total contribution of the added rows to a loss. All original
+    rows, `old_rows`, are kept. This requires a sampler that returns the original rows first and the new rows
+    after them, like the interpolating samplers of imbalanced-learn. At most `most` new rows of each class are
+    kept; ``n_resampled`` and the class mix do not change.
     """
     n_old, n = len(old_rows), len(training.rows)
     plain = training.weights is None and training.sample_indices is None
@@ -244,8 +244,8 @@ def subsample_resampled(
 def subsample(training: TrainingRows, most_pair: int | None, seed: int) -> TrainingRows:
     """Subsample training rows to the limit of a model, with a note.
 
-    `most_pair` limits the rows of the two largest classes together. Every class keeps its share of the
-    weight: rare rows with a large weight all stay, and frequent ones are dropped. ``n_resampled`` does not
+    `most_pair` limits the total number of rows of the two largest classes. Every class keeps its share of the
+    weight: rare rows with large weights are all kept, and frequent rows are dropped. ``n_resampled`` does not
     change.
     """
     counts = np.bincount(training.labels)
@@ -259,7 +259,7 @@ def subsample(training: TrainingRows, most_pair: int | None, seed: int) -> Train
     weights = None
     if training.weights is not None:
         weights = training.weights[chosen]
-        # The relative weights of the classes and the mean weight of a row stay the same.
+        # The relative weights of the classes and the mean weight of a row do not change.
         left = np.bincount(labels, weights, minlength=len(counts))
         weights = weights * (shares / np.maximum(left, 1e-12) * len(chosen) / n)[labels]
     note = (
@@ -280,7 +280,7 @@ def _take(
 
 
 def stratified_subsample(labels: npt.NDArray[np.int64], most: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return ascending indices of a subsample in which every class keeps its share and at least one row.
+    """Return ascending indices of a subsample that keeps the class shares and at least one row per class.
 
     Returns all indices if there are at most `most` rows.
     """
@@ -302,7 +302,7 @@ def _sample_each_class(
 def _allot(
     counts: npt.NDArray[np.integer], shares: npt.NDArray[np.floating], most: int
 ) -> npt.NDArray[np.int64]:
-    """Divide `most` rows among classes by their shares; the others get what a class cannot fill."""
+    """Divide `most` rows among classes by their shares; rows that a class cannot fill go to the others."""
     sizes = np.zeros(len(counts), dtype=np.int64)
     open_classes = counts > 0
     while open_classes.any():
@@ -318,6 +318,6 @@ def _allot(
 
 
 def balanced_weights(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return weights of mean 1 that give every class the same sum (King & Zeng 2001)."""
+    """Return weights with mean 1 that give every class the same total weight (King & Zeng 2001)."""
     counts = np.bincount(labels)
     return (len(labels) / (np.count_nonzero(counts) * counts.astype(float).clip(1)))[labels]

@@ -1,10 +1,10 @@
-"""Doubtful labels: confident learning on held-out probabilities.
+"""Find doubtful labels by confident learning on held-out probabilities.
 
 Northcutt, Jiang & Chuang, "Confident learning: estimating uncertainty in dataset labels", Journal of
 Artificial Intelligence Research 70 (2021). A class is claimed for a picture if its probability is at least
-its average over the pictures of that class. The threshold thus adapts to rare classes, which models predict
-with less confidence. The list is ordered by the probability of the label, which found flipped labels better
-than the margin to the suggested class did (`experiments/benchmarks/label_audit.py`).
+the average over the pictures with that label. The threshold thus adapts to rare classes, which models predict
+with less confidence. The list is sorted by the probability of the label, which found flipped labels better
+than the margin to the suggested class (`experiments/benchmarks/label_audit.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 
 from skinmnist.experiment.cells import CellResult
 
-#: Number of doubted labels whose pictures a run stores.
+#: Number of doubtful labels whose pictures a run stores.
 MOST_DOUBTED = 24
 AUDIT_COLUMNS = ("row", "label", "suggested", "p_label", "p_suggested", "doubted")
 
@@ -25,21 +25,22 @@ AUDIT_COLUMNS = ("row", "label", "suggested", "p_label", "p_suggested", "doubted
 def audit_labels(
     labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return the strongest alternative to each label, and whether the label is doubted.
+    """Return the strongest alternative to each label, and whether the label is doubtful.
 
     Parameters
     ----------
     labels : ndarray of shape (n,), int
-        Given codes.
+        Codes of the given labels.
     probabilities : ndarray of shape (n, k)
-        From models that were not trained on the picture.
+        Probabilities from models that were not trained on the picture.
 
     Returns
     -------
     suggested : ndarray of shape (n,), int64
-        The likeliest claimed class; if no class other than the label is claimed, the likeliest other class.
+        The most probable claimed class or, if no class other than the label is claimed, the most probable
+        other class.
     doubted : ndarray of shape (n,), bool
-        True if some class is claimed and the likeliest claimed one is not the label.
+        True if a class is claimed and the most probable claimed class differs from the label.
 
     Examples
     --------
@@ -63,9 +64,9 @@ def audit_labels(
 def mean_probabilities(
     results: Sequence[CellResult],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return held-out rows in ascending order, their labels, and their probabilities averaged over cells.
+    """Return the held-out rows in ascending order, their labels, and their mean probabilities over cells.
 
-    If there are cells without a sampler, only these count, because samplers distort probabilities.
+    If there are cells without a sampler, only these are used because samplers distort probabilities.
     """
     plain = [result for result in results if result.cell.sampler == "none"] or list(results)
     rows = np.concatenate([result.rows for result in plain])
@@ -79,9 +80,9 @@ def mean_probabilities(
 
 
 def label_audit(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
-    """List all held-out rows, the most suspicious label first, with `AUDIT_COLUMNS`.
+    """Return all held-out rows, the most suspicious label first, with the columns `AUDIT_COLUMNS`.
 
-    The list is empty if no cell has finished.
+    The table is empty if no cell has finished.
     """
     if not results:
         return pd.DataFrame(columns=list(AUDIT_COLUMNS))

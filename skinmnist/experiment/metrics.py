@@ -1,4 +1,4 @@
-"""Scores of predictions, computed only from held-out probabilities and decisions."""
+"""Scores computed only from held-out probabilities and predicted classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ECE_BINS = 15
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """The held-out predictions of one cell, the input of every metric.
+    """The held-out predictions of one cell, which are the input of every metric.
 
     Attributes
     ----------
@@ -49,12 +49,12 @@ class HeldOut:
 
     @cached_property
     def counts(self) -> npt.NDArray[np.int64]:
-        """The confusion matrix, shape (k, k): true classes by predicted ones."""
+        """The confusion matrix, shape (k, k), with true classes as rows and predicted classes as columns."""
         return confusion_matrix(self.labels, self.predicted, self.probabilities.shape[1])
 
     @cached_property
     def areas(self) -> npt.NDArray[np.float64]:
-        """Area under the ROC curve and average precision of each class that is not constant, shape (c, 2)."""
+        """ROC AUC and average precision, shape (c, 2), of each class with both positives and negatives."""
         truths = [self.labels == code for code in range(self.probabilities.shape[1])]
         return np.array(
             [
@@ -67,20 +67,20 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Metric:
-    """A score: its meaning and computation.
+    """A score, with its description and the function that computes it.
 
     Attributes
     ----------
     title : str
-        One sentence, for tables and hover texts.
+        A one-sentence description for tables and tooltips.
     compute : callable
-        Takes a `HeldOut` and returns a float, or None if the score is undefined for these predictions.
+        Accepts a `HeldOut` and returns a float, or None if the score is undefined for these predictions.
     lower_is_better : bool
 
     See Also
     --------
-    HeldOut : The predictions that a metric is computed from.
-    run_comparison : Takes additional metrics as `metrics`.
+    HeldOut : The input of `compute`.
+    run_comparison : Accepts additional metrics as `metrics`.
 
     Examples
     --------
@@ -102,7 +102,7 @@ class Metric:
 def expected_calibration_error(
     labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
 ) -> float:
-    """Return the mean gap between confidence and accuracy over `ECE_BINS` bins of the top probability.
+    """Return the mean difference between confidence and accuracy over `ECE_BINS` bins of the top probability.
 
     Bins are ``(i/n, (i+1)/n]``, each weighted by its share of the pictures (Naeini, Cooper & Hauskrecht,
     AAAI 2015; Guo et al., ICML 2017).
@@ -127,10 +127,10 @@ def score(
     class_names: Sequence[str],
     more: Mapping[str, Metric] | None = None,
 ) -> dict[str, float]:
-    """Score the held-out predictions of one cell; the rows of probabilities (m, k) sum to 1.
+    """Score the held-out predictions of one cell; each row of the probabilities (m, k) must sum to 1.
 
-    Undefined scores are absent: the recall of a class that is not among the labels, and the precision of a
-    class that is never predicted.
+    Undefined scores are absent: the recall of a class that does not occur in the labels, and the precision of
+    a class that is never predicted.
 
     Examples
     --------
@@ -166,7 +166,7 @@ def confusion_matrix(
 
 
 def macro_f1(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Return the macro-F1 of confusion counts (..., k, k), over the classes that occur as true or predicted.
+    """Return the macro-F1 of confusion counts (..., k, k) over the true and predicted classes that occur.
 
     Examples
     --------
@@ -180,7 +180,7 @@ def macro_f1(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
 
 
 def balanced_accuracy(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Return the mean recall of confusion counts (..., k, k), over the classes that occur as true.
+    """Return the mean recall of confusion counts (..., k, k) over the true classes that occur.
 
     Examples
     --------
@@ -197,7 +197,7 @@ def _mean_over(values: npt.NDArray[np.float64], which: npt.NDArray[np.bool_]) ->
 
 
 def _correlation(counts: npt.NDArray[np.integer]) -> float:
-    """Return the Matthews correlation for several classes (Gorodkin 2004); 0 for constant predictions."""
+    """Return the multiclass Matthews correlation coefficient (Gorodkin 2004); 0 for constant predictions."""
     true, called, n = counts.sum(axis=1), counts.sum(axis=0), int(counts.sum())
     covariance = n * int(np.trace(counts)) - int(true @ called)
     spread = float(n**2 - int(true @ true)) * float(n**2 - int(called @ called))
@@ -205,7 +205,7 @@ def _correlation(counts: npt.NDArray[np.integer]) -> float:
 
 
 def _log_loss(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> float:
-    """Return the mean negative log-probability of the true class, with probabilities of at least 2.2e-16."""
+    """Return the mean negative log-probability of the true class; probabilities are clipped at 2.2e-16."""
     of_true = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(of_true, np.finfo(np.float64).eps)).mean())
 
@@ -216,10 +216,10 @@ def _brier(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
 
 
 def ranking_areas(truth: npt.NDArray[np.bool_], values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return the area under the ROC curve and the average precision, from one sort.
+    """Return the area under the ROC curve and the average precision, with a single sort.
 
-    The two functions of scikit-learn give the same values but would spend most of the time of a report on
-    input validation. `truth` must contain both values; equal values share one threshold.
+    The corresponding functions of scikit-learn return the same results, but their input validation would take
+    most of the time of a report. `truth` must contain both True and False; tied `values` share one threshold.
 
     Examples
     --------
@@ -282,7 +282,7 @@ METRICS = {
     ),
 }
 
-#: The meaning of each score, for tables and hover texts.
+#: Description of each score, for tables and tooltips.
 METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
 
 #: Scores for which lower is better.
@@ -306,7 +306,7 @@ def score_predictions(
 ) -> pd.DataFrame:
     """Score every cell of ``predictions.csv.gz``, in order, with the columns of ``scores.csv``.
 
-    The additional metrics `more` follow those of every run.
+    The additional metrics in `more` follow the standard metrics.
     """
     import pandas as pd
 
@@ -329,7 +329,7 @@ def score_predictions(
 
 
 def mean_scores(cells: Sequence[Mapping[str, float]], names: Iterable[str]) -> dict[str, float]:
-    """Return the means of the named scores over cells, for scores that all cells have."""
+    """Return the means over cells of the named scores that are available for all cells."""
     return {
         name: float(np.mean([scores[name] for scores in cells]))
         for name in names

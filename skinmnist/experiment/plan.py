@@ -1,4 +1,4 @@
-"""The plan of a run, made before any training, and the estimate of its time."""
+"""The plan of a run, made before training, and the estimate of its duration."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ from skinmnist.models.spec import MOST_ROWS, ModelSpec
 from skinmnist.plugins import notes_on_hidden
 from skinmnist.text import shown
 
-#: The modules that compute predictions; a change in these or their imports makes stored cells stale.
+#: Modules that compute predictions; changes to these or to their imports invalidate stored cells.
 _COMPUTING = tuple(f"skinmnist.experiment.{name}" for name in ("fit_cell", "fusion", "grid"))
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A run before it starts.
+    """The plan of a run.
 
-    `cells` are in table order; `notes` have one sentence for each pair that is not planned. `identity`
-    digests the protocol, the code, the library versions and the precision of networks. `fusion` adds clinical
-    columns to finished cells, if any were requested; `cv` gives the origin of given folds.
+    `cells` are in table order; `notes` contain one sentence for each pair that is not part of the plan.
+    `identity` is a digest of the protocol, the code, the library versions and the numerical precision of
+    networks. `fusion` adds clinical columns to finished cells, if requested; `cv` describes the origin of
+    given folds.
     """
 
     cells: tuple[Cell, ...]
@@ -56,7 +57,7 @@ class Plan:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Fingerprints of the user's own models and samplers, and of models with clinical columns."""
+        """Fingerprints of user-defined models and samplers, and of models with clinical columns."""
         models = {name: spec.fingerprint for name, spec in self.task.models.items()}
         samplers = {name: sampler.fingerprint for name, sampler in self.task.samplers.items()}
         fused = {}
@@ -66,7 +67,7 @@ class Plan:
 
     @property
     def models(self) -> dict[str, ModelInfo]:
-        """The details of each model, with and without clinical columns, for a report."""
+        """Details of each model for a report, with and without clinical columns."""
         described = {}
         for name, spec in self.task.models.items():
             described[name] = ModelInfo(spec.title, spec.features.space)
@@ -90,7 +91,7 @@ class Plan:
 
 
 def one_of(name: str, value: int | None, alias: str, other: int | None) -> int | None:
-    """Return an argument with two names."""
+    """Return the value of an argument that has two names."""
     if value is not None and other is not None and value != other:
         raise InputError(
             f"received {name}={value} and {alias}={other}, which are one argument; pass only one"
@@ -99,7 +100,7 @@ def one_of(name: str, value: int | None, alias: str, other: int | None) -> int |
 
 
 def whole_number(name: str, value: Any, default: int) -> int:
-    """Return a whole number, or the default in place of None; InputError for anything else."""
+    """Return a whole number, or the default if the value is None; raises InputError for other values."""
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
@@ -108,7 +109,7 @@ def whole_number(name: str, value: Any, default: int) -> int:
 
 
 def choose_seed(seed: int | None, random_state: int | None) -> int:
-    """Return the seed, which goes by two names; 0 by default."""
+    """Return the seed, which may be given by either of two names; 0 by default."""
     return whole_number("seed", one_of("seed", seed, "random_state", random_state), 0)
 
 
@@ -123,7 +124,7 @@ def make_plan(
     rows: npt.NDArray[np.int64] | None,
     clinical: Iterable[str] = (),
 ) -> Plan:
-    """Resolve names, assign folds and cross the grid, with the parameters of `run_comparison`.
+    """Resolve names, assign folds and combine the grid, using the parameters of `run_comparison`.
 
     Given folds replace `folds`, `repeats` and `rows`.
     """
@@ -146,7 +147,7 @@ def make_plan(
         split=given.split,
         seed=seed,
         rows=int(np.count_nonzero(fold_of[0] != LEFT_OUT)),
-        # Repeat 0 shows which rows are used, unless every repeat has its own given folds.
+        # Repeat 0 suffices to identify the rows in use, unless every repeat has its own given folds.
         assignment=hashlib.sha256((fold_of if varies else fold_of[0]).tobytes()).hexdigest()[:16],
     )
     give_back(table.pixels)
@@ -195,7 +196,7 @@ def _drawn_folds(
 
 
 def environment() -> dict[str, str]:
-    """Return what determines a cell besides the protocol: versions, code, precision of networks."""
+    """Return the properties that determine a cell besides the protocol: versions, code, network precision."""
     return {**versions(), "code": code_digest(*_COMPUTING), "precision": choose_precision("auto")}
 
 
@@ -210,24 +211,24 @@ def expected_seconds(
     columns: int,
     folds: int,
 ) -> float:
-    """Estimate the wall seconds of a cell from the cost of its model and the rows made by its sampler.
+    """Estimate the wall seconds of a cell from the cost of its model and the rows created by its sampler.
 
-    Only ratios between cells matter: measured times replace the estimates during a run.
+    Only the ratios between cells matter because measured times replace the estimates during a run.
     """
     rows = min(float(class_counts.sum()) * (folds - 1) / folds, MOST_ROWS)
     over = any(part in cell.sampler for part in ("Over", "SMOTE", "ADASYN"))
     if spec.copies_as_weights and cell.sampler == "RandomOverSampler":
-        over = False  # Copies are represented by weights, so there are no additional rows.
+        over = False  # Weights represent the copies, so no rows are added.
     growth = float(class_counts.max()) * len(class_counts) / float(class_counts.sum()) if over else 1.0
     size = (rows / _REFERENCE_ROWS) * max(columns / _REFERENCE_COLUMNS, 0.15)
     return 0.2 + spec.cost.seconds * size * growth**spec.cost.growth
 
 
 class Remaining:
-    """The expected wall seconds of the remaining cells, corrected by those of finished cells.
+    """The expected wall seconds of the remaining cells, updated with the times of finished cells.
 
-    A pair of sampler and model with finished cells uses their mean. The estimates of the others are scaled by
-    the ratio of measured to estimated times so far, for the same model or else for all.
+    For a pair with finished cells, the estimate is the mean of their times. Other estimates are scaled by the
+    ratio of measured to estimated times so far, for the same model if available and otherwise for all models.
     """
 
     def __init__(
@@ -248,9 +249,10 @@ class Remaining:
         self._measured[cell] = seconds
 
     def seconds(self, left: Iterable[Cell]) -> float | None:
-        """Return the expected wall seconds, or None before anything was measured.
+        """Return the expected wall seconds, or None if no times have been measured.
 
-        Running cells continue; each of the others, in order, goes to the worker that is free first.
+        Running cells continue; each of the others is assigned, in order, to the first worker that becomes
+        free.
         """
         if not self._measured:
             return None

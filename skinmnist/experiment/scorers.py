@@ -1,6 +1,6 @@
-"""Requested metrics: names from this package, plugins and scikit-learn, functions and scorers.
+"""Requested metrics: names from this package, from plugins and from scikit-learn; functions; and scorers.
 
-They are computed from stored predictions; metrics that need the model or its decision values are refused.
+They are computed from stored predictions. Metrics that need the model or its decision values are refused.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from skinmnist.names import known_spelling, unknown_name
 from skinmnist.plugins import find_plugins
 from skinmnist.text import is_name, one_line, shown
 
-#: Names of the probability argument in scikit-learn functions.
+#: Possible names of the probability argument in scikit-learn functions.
 _PROBABILITIES = ("y_score", "y_proba", "y_prob", "probabilities")
 
 
 def resolve_metrics(asked: Any, class_names: Sequence[str]) -> dict[str, Metric]:
-    """Return the requested metrics beyond those of every run, by name.
+    """Return the requested metrics by name, without the standard metrics of every run.
 
     Parameters
     ----------
     asked : str, callable, Metric, iterable of these, or mapping of str to these
-        Names in `METRICS`, of plugins, or of scikit-learn scorers; functions ``f(y_true, y_pred)`` or
+        Names from `METRICS`, of plugins, or of scikit-learn scorers; functions ``f(y_true, y_pred)`` or
         ``f(y_true, y_score)``, such as those in `sklearn.metrics`; scorers from ``make_scorer``. A function
-        with three arguments gets labels, predicted classes and probabilities.
+        with three arguments receives labels, predicted classes and probabilities.
     class_names : sequence of str
-        Functions get these as labels, or as whole numbers if all names are whole numbers. Probability columns
-        are in sorted order of the labels; for two classes, ``y_score`` is that of the second.
+        Functions receive these names as labels, converted to integers if all names are whole numbers.
+        Probability columns follow the sorted labels; for two classes, ``y_score`` is the probability of the
+        second class.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def _is_computable(name: str, class_names: Sequence[str]) -> bool:
 
 
 def _name_of(thing: Any) -> str:
-    """Return the name of a function; for a scorer, that of its function."""
+    """Return the name of a function or, for a scorer, the name of the function that it wraps."""
     if isinstance(thing, str):
         return thing
     made_of = re.match(r"make_scorer\((\w+)", one_line(repr(thing)))
@@ -116,7 +117,7 @@ def _as_metric(name: str, value: Any, class_names: Sequence[str]) -> Metric:
     computed = _Computed(value, _labels_like(class_names))
     try:
         result = computed.value(_trial(len(class_names)))
-    except Exception as error:  # The user's own function may raise anything.
+    except Exception as error:  # User-defined functions may raise any exception.
         raise InputError(
             f"metric {name!r} cannot be computed from stored predictions of {len(class_names)} classes "
             f"({one_line(str(error))})"
@@ -125,22 +126,22 @@ def _as_metric(name: str, value: Any, class_names: Sequence[str]) -> Metric:
         raise InputError(f"metric {name!r} returned no number; expected f(y_true, y_pred) -> float")
     lines = (inspect.getdoc(value) or "").splitlines() if inspect.isroutine(value) else []
     title = one_line(lines[0]) if lines else f"The scorer {name} of scikit-learn; higher is better."
-    # scikit-learn functions with these endings are minimised; its scorers are maximised.
+    # scikit-learn minimises functions with these suffixes, and maximises its scorers.
     return Metric(title, computed, inspect.isroutine(value) and name.endswith(("_loss", "_error")))
 
 
 @dataclass(frozen=True)
 class _Computed:
-    """A function or scorer, called with the labels of the user."""
+    """A function or scorer that receives the labels of the user."""
 
     function: Callable[..., Any]
     labels: npt.NDArray[Any]
 
     def __call__(self, held_out: HeldOut) -> float | None:
-        """Return the score, or None if it is undefined for these predictions, as when a class is missing."""
+        """Return the score, or None if it is undefined for these predictions, as with a missing class."""
         try:
             return self.value(held_out)
-        except Exception:  # It worked in the trial before the run, which had every class.
+        except Exception:  # The trial before the run succeeded, but it included every class.
             return None
 
     def value(self, held_out: HeldOut) -> float | None:
@@ -165,7 +166,7 @@ class _Computed:
 
 
 def _arguments(function: Callable[..., Any]) -> tuple[list[str], int]:
-    """Return the positional arguments of a function and how many are required; empty if unknown."""
+    """Return the positional arguments of a function and the number of required ones; empty if unknown."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (ValueError, TypeError):
@@ -177,7 +178,7 @@ def _arguments(function: Callable[..., Any]) -> tuple[list[str], int]:
 
 
 class _Answered(ClassifierMixin, BaseEstimator):
-    """A stand-in for a fitted classifier that returns the stored predictions to a scorer."""
+    """A stand-in for a fitted classifier that passes the stored predictions to a scorer."""
 
     def __init__(self, classes: Any, predicted: Any, probabilities: Any) -> None:
         self.classes, self.predicted, self.probabilities = classes, predicted, probabilities
@@ -188,19 +189,19 @@ class _Answered(ClassifierMixin, BaseEstimator):
         return self.predicted
 
     def predict_proba(self, X: Any) -> Any:
-        """Return the probabilities, columns in sorted order of the classes."""
+        """Return the probabilities, with columns in the sorted order of the classes."""
         return self.probabilities
 
 
 def _labels_like(class_names: Sequence[str]) -> npt.NDArray[Any]:
-    """Return class names as the labels of the user, as whole numbers if all of them are."""
+    """Return class names in the form of the user's labels: as integers if all names are whole numbers."""
     if all(re.fullmatch(r"-?\d{1,15}", name) for name in class_names):
         return np.array([int(name) for name in class_names])
     return np.array(class_names)
 
 
 def _trial(n_classes: int) -> HeldOut:
-    """Return predictions for every class, some of them wrong, to try a metric before training."""
+    """Return predictions for every class, some of them wrong, to try out a metric before training."""
     labels = np.arange(6 * n_classes) % n_classes
     probabilities = np.random.default_rng(0).dirichlet(np.ones(n_classes), len(labels))
     probabilities = (probabilities + np.eye(n_classes)[labels]) / 2

@@ -23,14 +23,14 @@ from skinmnist.text import one_line, shown
 Split = Literal["lesion", "image", "holdout", "given", "given holdout"]
 
 _PLURALS = {"row": "rows", "lesion": "lesions", "group of pictures": "groups of pictures"}
-#: The fold number of an unused row.
+#: Fold number of an unused row.
 LEFT_OUT = -1
 DEFAULT_FOLDS = 5
-#: That of a validation row for monitoring and tuning: never trained on and never reported.
+#: Fold number of a validation row: used for monitoring and tuning, never for training or reporting.
 VALIDATION = -2
-#: That of a row that every fold trains on.
+#: Fold number of a row that every fold trains on.
 ALWAYS_TRAINED = -3
-#: Most folds of a cross-validation, and most pairs of training and test parts.
+#: Largest number of cross-validation folds, and of pairs of training and test sets.
 MOST_FOLDS, MOST_PAIRS = 100, 1000
 
 Rows = npt.NDArray[np.int64]
@@ -39,8 +39,8 @@ Rows = npt.NDArray[np.int64]
 def choose_split(table: PixelTable, split: str | None) -> Split:
     """Return the split to use: by lesion if lesions are known, unless requested otherwise.
 
-    A holdout splits into training and test once, by lesion if lesions are known. InputError if a split by
-    lesion is requested for a table without lesion ids.
+    A holdout is a single split into training and test set, by lesion if lesions are known. Raises InputError
+    if a split by lesion is requested for a table without lesion ids.
     """
     if split is None:
         return "image" if table.lesion_ids is None else "lesion"
@@ -71,13 +71,13 @@ def assign_folds(
     """Assign every row, or only `rows`, to the fold that holds it out, for each repeat.
 
     All splits are stratified by class. Repeat 0 uses `seed` itself. ``"lesion"`` keeps all pictures of a
-    lesion in one fold (`StratifiedGroupKFold`, fixed for shuffling in scikit-learn 1.8); ``"image"`` does not
-    (`StratifiedKFold`). ``"holdout"`` splits like ``"lesion"`` if lesions are known; only its fold 0 is meant
-    to be held out. With `keep_copies`, pictures with identical pixels stay in one fold under every split, for
-    tables that were already oversampled.
+    lesion in one fold (`StratifiedGroupKFold`, whose shuffling was fixed in scikit-learn 1.8); ``"image"``
+    does not (`StratifiedKFold`). ``"holdout"`` splits like ``"lesion"`` if lesions are known, but only fold 0
+    is meant to be held out. With `keep_copies`, pictures with identical pixels stay in one fold under every
+    split, for tables that were oversampled before.
 
-    Returns the fold in which each row is held out, or `LEFT_OUT`, shape (repeats, n). InputError if a class
-    has fewer rows, or fewer lesions, than there are folds.
+    Returns the fold that holds out each row, or `LEFT_OUT`, as an array of shape (repeats, n). Raises
+    InputError if a class has fewer rows, or fewer lesions, than there are folds.
     """
     if not 2 <= n_folds <= MOST_FOLDS:
         raise InputError(
@@ -103,12 +103,12 @@ def assign_folds(
 
 
 def training_rows(fold_of: npt.NDArray[np.integer], fold: int) -> npt.NDArray[np.bool_]:
-    """Return the training rows of a fold: those of the other folds, and those that are always trained on."""
+    """Return the training rows of a fold: rows of the other folds, and rows that are always trained on."""
     return ((fold_of >= 0) & (fold_of != fold)) | (fold_of == ALWAYS_TRAINED)
 
 
 def _with_copies(groups: npt.NDArray[Any] | None, first: npt.NDArray[np.int64]) -> npt.NDArray[Any] | None:
-    """Join the groups that hold copies of one picture; `first` comes from `first_copies`."""
+    """Merge groups that contain copies of the same picture; `first` is the output of `first_copies`."""
     if (first == np.arange(len(first))).all():
         return groups
     if groups is None:
@@ -154,18 +154,18 @@ class GivenFolds:
     Attributes
     ----------
     fold_of : ndarray of shape (repeats, n), int8
-        The fold that holds out a row, or `LEFT_OUT`, `VALIDATION` or `ALWAYS_TRAINED`. In a
-        cross-validation, every fold is held out once. Any other pair is a separate repeat whose fold 0 is
-        held out; the other folds are its training part.
+        The fold that holds out each row, or `LEFT_OUT`, `VALIDATION` or `ALWAYS_TRAINED`. In a
+        cross-validation, every fold is held out once. Any other pair is a separate repeat: fold 0 is held
+        out, and the other folds are the training set.
     folds : int
         Number of folds in each repeat.
     split : {"given", "given holdout"}
     origin : str
-        Their origin, such as ``"StratifiedKFold(n_splits=3, random_state=None, shuffle=False)"``.
+        The origin of the folds, such as ``"StratifiedKFold(n_splits=3, random_state=None, shuffle=False)"``.
     groups : tuple of str
-        Names of the held-out parts, if they have names.
+        Names of the held-out sets, if any.
     notes : tuple of str
-        What readers of the scores must know.
+        Caveats for readers of the scores.
     """
 
     fold_of: npt.NDArray[np.int8]
@@ -177,21 +177,21 @@ class GivenFolds:
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[Any], labels: npt.NDArray[np.int64], origin: str) -> GivenFolds:
-        """Make folds from pairs of row numbers: a training and a test part.
+        """Create folds from pairs of row numbers, each with a training set and a test set.
 
         Parameters
         ----------
         pairs : iterable of (array, array)
-            Row numbers, or boolean masks. They form a cross-validation if successive sets of test parts cover
-            the same rows once, and each training part is the rest.
+            Row numbers, or boolean masks. The pairs form a cross-validation if successive groups of test sets
+            cover the same rows exactly once, and each training set contains the remaining rows.
         labels : ndarray of shape (n,), int64
         origin : str
 
         Raises
         ------
         InputError
-            If a part is empty or has invalid row numbers, if a training part lacks a class, or if a row is in
-            both parts of a pair.
+            If a set is empty or contains invalid row numbers, if a training set lacks a class, or if a row is
+            in both sets of a pair.
 
         Examples
         --------
@@ -224,9 +224,9 @@ class GivenFolds:
 
     @classmethod
     def from_cv(cls, cv: Any, table: PixelTable, rows: Rows | None = None, seed: int = 0) -> GivenFolds:
-        """Split a table, or only `rows`, by a scikit-learn splitter or by pairs.
+        """Split a table, or only `rows`, with a scikit-learn splitter or according to pairs.
 
-        A splitter whose ``random_state`` is None gets `seed`. Its groups are the lesions.
+        A splitter whose ``random_state`` is None uses `seed`. It receives the lesions as groups.
         """
         if isinstance(cv, type):
             raise InputError(f"received the class {cv.__name__} as cv; expected an object: {cv.__name__}()")
@@ -249,7 +249,7 @@ class GivenFolds:
                 pairs = list(_few(found, origin))
         except InputError:
             raise
-        except Exception as error:  # The user's own splitter may raise anything.
+        except Exception as error:  # User-defined splitters may raise any exception.
             raise InputError(
                 f"{origin} cannot split table {table.name!r} ({one_line(str(error))}); use another splitter"
                 + ("" if groups is not None else ", or pass groups if it needs them")
@@ -266,7 +266,7 @@ def choose_folds(
     seed: int,
     rows: Rows | None,
 ) -> tuple[int, str | os.PathLike[str] | GivenFolds | None]:
-    """Return the number of folds, and the split or the given folds of `cv` in its place."""
+    """Return the number of folds and the split, which is replaced with given folds if `cv` is given."""
     if cv is None:
         return folds, split
     if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
@@ -280,12 +280,12 @@ def choose_folds(
 
 
 def parts_of_size(share: float, n_train: int) -> int:
-    """Return the number of folds that corresponds to the held-out share, for tests that depend on it."""
+    """Return the number of folds that corresponds to a held-out share, for tests that depend on it."""
     return int(np.clip(round(1 / share), 2, min(MOST_FOLDS, n_train + 1)))
 
 
 def spread(n_train: int, folds: int) -> npt.NDArray[np.int64]:
-    """Return fold numbers, from 1, for the rows of a training part; fold 0 is held out."""
+    """Return fold numbers, starting with 1, for the rows of a training set; fold 0 is held out."""
     return 1 + np.arange(n_train) * (folds - 1) // n_train
 
 
@@ -297,7 +297,7 @@ def _few(pairs: Iterable[Any], origin: str) -> Iterable[Any]:
 
 
 def _in_table(pairs: Iterable[Any], rows: Rows | None) -> Iterable[Any]:
-    """Turn positions among the used rows into row numbers of the table."""
+    """Convert positions among the used rows to row numbers of the table."""
     for pair in pairs:
         try:
             yield pair if rows is None else tuple(rows[np.asarray(part)] for part in pair)
@@ -351,7 +351,7 @@ def _as_pair(pair: Any, labels: npt.NDArray[np.int64], where: str) -> tuple[Rows
 
 
 def _folds_of_cross_validation(pairs: list[tuple[Rows, Rows]], n: int) -> int:
-    """Return the number of pairs after which every used row was tested once; 0 if that never happens."""
+    """Return the number of pairs after which every used row was tested once; 0 if this never happens."""
     everything = np.zeros(n, dtype=bool)
     everything[np.concatenate(pairs[0])] = True
     tested = np.zeros(n, dtype=np.int64)
@@ -374,10 +374,10 @@ def _folds_of_cross_validation(pairs: list[tuple[Rows, Rows]], n: int) -> int:
 def inner_folds(
     labels: npt.NDArray[np.int64], lesions: npt.NDArray[np.str_] | None, folds: int, seed: int
 ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Split training rows into at most `n_folds` folds, by lesion if lesions are known.
+    """Split training rows into at most `folds` folds, by lesion if lesions are known.
 
-    Returns positions of the training and left-out rows for folds that train on every class; ValueError if a
-    class has fewer than two lesions.
+    Returns the positions of training and held-out rows, for folds that train on every class. Raises
+    ValueError if a class has fewer than two lesions.
     """
     classes = np.unique(labels)
     sizes = [
@@ -399,14 +399,14 @@ def inner_folds(
     )
 
 
-@lru_cache(maxsize=2)  # The cells of a fold split the same rows, which would take a tenth of a cell.
+@lru_cache(maxsize=2)  # Cells of a fold share splits, which take a tenth of a cell's time.
 def _split(
     labels: tuple[int, ...], lesions: tuple[str, ...] | None, folds: int, seed: int
 ) -> tuple[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], ...]:
     groups = None if lesions is None else np.asarray(lesions)
     found = tuple(_splitter(groups, folds, seed).split(labels, np.asarray(labels), groups))
     for part in (part for both in found for part in both):
-        part.setflags(write=False)  # Shared by several cells.
+        part.setflags(write=False)  # The array is shared by several cells.
     return found
 
 
@@ -415,8 +415,8 @@ def draw_lesions(
 ) -> npt.NDArray[np.int64]:
     """Sample a share of the lesions of every class; return the positions of their rows in order.
 
-    Rows are sampled one by one if `lesions` is None. The share is rounded down for each class, so no class
-    loses its last lesion, and a rare class may have none in the sample.
+    Rows are sampled individually if `lesions` is None. The number of lesions is rounded down for each class:
+    no class loses its last lesion, and a rare class may have no lesions in the sample.
     """
     random_state = np.random.default_rng(seed)
     units = np.arange(len(labels)) if lesions is None else lesions

@@ -1,4 +1,4 @@
-"""Training a model on all rows of a table, for a model file."""
+"""Train a model on all rows of a table, for a model file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _OPERATING_POINT = (
     "another class is at least half as probable, the answer is undecided; where a picture is unlike nearly "
     "all training pictures, it is out of distribution. Scores count the most probable class."
 )
-#: Fewest rows for learning which pictures are familiar.
+#: Smallest number of rows for learning which pictures are familiar.
 LEAST_ROWS = 2 * ROWS_PER_AXIS
 
 
@@ -62,9 +62,9 @@ class TrainedModel:
     Attributes
     ----------
     content : bytes
-        The content of its file.
+        The contents of the model file.
     notes : tuple of str
-        What was done differently from the request.
+        Deviations from the request.
 
     See Also
     --------
@@ -92,18 +92,18 @@ class TrainedModel:
         return f"<TrainedModel: {title}, {shape}, {megabytes:.2f} MB; to keep it: save('model.skm')>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model file, for `skinmnist.load_classifier`.
+        """Write the model file, which `skinmnist.load_classifier` can read.
 
         Raises
         ------
         InputError
-            If the path is a folder or a file that is not a model.
+            If the path is a folder, or a file that is not a model.
         """
         check_destination(Path(path))
         write_atomically(Path(path), self.content)
 
     def predict_proba(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return the probabilities of the model in memory for pixel rows; those of its file are the same.
+        """Predict class probabilities for pixel rows with the model in memory, which equals the saved one.
 
         Examples
         --------
@@ -114,7 +114,7 @@ class TrainedModel:
 
 
 def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resampler]:
-    """Return short names, registry entry and sampler of a pair that can be trained and exported."""
+    """Return the short names, registry entry and sampler of a pair that can be trained and exported."""
     [(model_name, spec)] = resolve_models([model]).items()
     [(sampler_name, resampler)] = resolve_samplers([sampler]).items()
     if spec.export is None:
@@ -129,7 +129,7 @@ def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resample
 
 
 def check_exportable(table: PixelTable) -> None:
-    """Refuse a table whose models cannot be exported."""
+    """Raise an InputError for a table whose models cannot be exported."""
     *sides, channels = table.shape
     n, n_classes = len(table), len(table.class_names)
     shape = f"2 to {MOST_SIDE} pixels per side and 1 or 3 channels, so scale them"
@@ -160,7 +160,7 @@ def default_file(table: PixelTable, model: str, sampler: str) -> Path:
 
 
 def check_destination(path: Path) -> None:
-    """Make the folder of a model file; refuse a path that is not writable or is another kind of file."""
+    """Create the folder of a model file; raise an InputError if the path is unwritable or not a model."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it, such as {path / 'lesion.skm'}")
@@ -178,20 +178,20 @@ def train_model(
     *,
     random_state: int | None = None,
 ) -> TrainedModel:
-    """Train a model on all rows of a table, or on as many as it takes, with a note.
+    """Train a model on all rows of a table, or on a subset of the size that the model accepts, with a note.
 
-    Lesions are left out only for calibration and for the validation set of early stopping.
+    Lesions are held out only for calibration and for the validation set of early stopping.
 
     Parameters
     ----------
     table : PixelTable, tuple or Bunch
-        Or ``(X, y)`` or ``(X, y, groups)``, as for `run_comparison`.
+        The pictures and their labels, in any form that `run_comparison` accepts.
     model, sampler : str
         As for `run_comparison`.
     seed, random_state : int, optional
-        Seed of all randomness, 0 by default; two names of one argument.
+        Seed of all randomness; 0 by default. The two names are aliases.
     cv : RunRecord, optional
-        A cross-validation of this pair on this table, with the scores that the model may claim.
+        A cross-validation of this pair on this table; its scores are stored with the model.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def train_model(
     check_exportable(table)
     model, spec, sampler, resampler = choose_pair(model, sampler)
     assert spec.export is not None
-    # Like a single fold that holds nothing out; no fold of a comparison has the same seeds.
+    # Use the seeds of a single fold that holds no rows out; no fold of a comparison has the same seeds.
     sampler_seed, model_seed = (int(s >> 1) for s in np.random.SeedSequence(seed).generate_state(2))
     lesions = table.lesion_ids if choose_split(table, None) == "lesion" else None
     every = np.arange(len(table))
@@ -255,7 +255,7 @@ def train_model(
         content = encode_model(description, exported.answer, exported.arrays, novelty)
         if len(content) > MOST_BYTES:
             raise UnreadableError(f"it is larger than {MOST_BYTES:,} bytes")
-        # Every written file must be readable.
+        # Check that the file can be read before it is written.
         decode_model(content)
     except UnreadableError as reason:
         raise InputError(
@@ -305,7 +305,7 @@ def _licence(table: PixelTable) -> str:
 
 
 def _claims(cv: RunRecord) -> dict[str, Any]:
-    """Return mean and standard deviation of every score over the folds of a cross-validation."""
+    """Return the mean and standard deviation of every score over the folds of a cross-validation."""
     found = cv.scores.groupby("metric", sort=False)["value"].agg(["mean", "std"]).dropna()
     protocol = cv.info.protocol
     return {

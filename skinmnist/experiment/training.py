@@ -1,4 +1,4 @@
-"""Training of a cell or saved model: features, validation set, sampler, model, calibration."""
+"""Train a cell or saved model: features, validation set, sampler, model, calibration."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from skinmnist.resampling.registry import Resampler
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model after training, with details of the training.
+    """A trained model, with details of its training run.
 
-    `labels` belong to the rows given to the sampler, and `training` is its output. `training_mix` (k,) has
-    the class shares to which the probabilities refer. `notes` say what was done differently from the request.
+    `labels` belong to the rows passed to the sampler, and `training` is its output. `training_mix` (k,)
+    contains the class shares to which the probabilities refer. `notes` describe deviations from the request.
     Wall seconds exclude imports.
     """
 
@@ -39,7 +39,7 @@ class Trained:
     fit_seconds: float
 
     def answer(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return probabilities (m, k); the largest decides. ValueError for invalid probabilities."""
+        """Return probabilities (m, k); the largest determines the class. ValueError if they are invalid."""
         fitted = self.fitted
         if fitted.features is not None:
             rows = fitted.features.transform(rows)
@@ -48,10 +48,10 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Rows, or their features, that monitor a training in place of a share of its lesions.
+    """Rows, or their features, that monitor a training run in place of a share of its lesions.
 
-    If this `leaks`, because the rows are held out, that share is still left out of training, so that only
-    the monitored rows differ from an honest training.
+    If this set `leaks`, because its rows are held out, the share is still excluded from training, so only the
+    monitored rows differ from an honest training run.
     """
 
     rows: npt.NDArray[Any]
@@ -71,8 +71,8 @@ def fit_model(
 ) -> Trained:
     """Train a model on pixel rows or features (n, columns), including the sampler.
 
-    `resampler` has the seed of the cell; `lesions` are None if rows are split one by one. With `validation`,
-    a model with a validation set uses these rows.
+    `resampler` is seeded for the cell; `lesions` is None if rows are split individually. If `validation` is
+    given, a model with a validation set uses these rows.
     """
     seed, limits = resampler.seed, spec.limits
 
@@ -97,7 +97,7 @@ def fit_model(
             )
         return some
 
-    # Before the clock starts, because this imports the libraries.
+    # Build before starting the clock, because this imports the libraries.
     classifier = build()
     transformer = spec.features.transformer(setting) if spec.features.transformer else None
     if resampler.factory:
@@ -136,7 +136,7 @@ def fit_model(
 
 
 class Clock:
-    """Wall seconds between laps."""
+    """Measure wall seconds between laps."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter()
@@ -156,7 +156,7 @@ def _split_validation(
     seed: int,
     given: Validation | None,
 ) -> tuple[npt.NDArray[np.int64] | slice, dict[str, Any]]:
-    """Split training rows into those to resample and train on, and the validation set for ``fit``."""
+    """Split training rows into the rows to resample and train on, and the validation set for ``fit``."""
     share = spec.validation_share
     own = {} if given is None else {"validation_data": (given.rows, given.labels)}
     leaks = given is not None and given.leaks
@@ -175,7 +175,7 @@ def _split_validation(
 def _probabilities(
     classifier: Any, calibration: Any, rows: npt.NDArray[Any], n_classes: int
 ) -> npt.NDArray[np.float64]:
-    """Return probabilities of shape (m, k), float64, rows summing to 1, columns in code order."""
+    """Return probabilities of shape (m, k), float64, with rows that sum to 1 and columns in code order."""
     source = classifier if calibration is None else calibration
     values = rows if calibration is None else as_columns(classifier.decision_function(rows))
     given = np.asarray(source.predict_proba(values), dtype=np.float64)
@@ -191,7 +191,7 @@ def _probabilities(
     return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
-#: Halves rank rows like thirds, within .001 of the area under the curve, at less than half the cost.
+#: Two folds rank rows like three, within .001 of the area under the curve, at less than half the cost.
 CALIBRATION_FOLDS = 2
 
 
@@ -204,12 +204,12 @@ def calibrate(
     mix: npt.NDArray[np.float64],
     seed: int,
 ) -> Any:
-    """Learn to turn decision values into probabilities; ValueError for a class with one lesion.
+    """Fit a calibration from decision values to probabilities; raises ValueError for a class with one lesion.
 
     Each half of the training lesions is scored by a classifier (`make_classifier`) trained on the other half;
-    `resampled` makes its training rows from positions among `rows`. The scored rows are weighted to the class
-    mix (k,) of the training rows of the final classifier, so that its probabilities refer to that mix, as for
-    any other model.
+    `resampled` returns its training rows for given positions among `rows`. The scored rows are weighted to
+    the class mix (k,) of the training rows of the final classifier, so its probabilities refer to that mix,
+    as for any other model.
     """
     decisions, true_labels = [], []
     for inner, outer in inner_folds(labels, lesions, CALIBRATION_FOLDS, seed):
@@ -227,16 +227,16 @@ def fit_calibration(
     labels: npt.NDArray[np.int64],
     weights: npt.NDArray[np.float64],
 ) -> Any:
-    """Fit multinomial logistic regression of the class on decision values, (n,) or (n, values).
+    """Fit a multinomial logistic regression of the class on decision values, (n,) or (n, values).
 
-    This is Platt scaling (1999) for more than two classes. With the pairwise values of all classes as input,
-    it also recovers what one-against-one voting loses. The weights turn the class mix of these rows into the
-    mix to which the probabilities refer.
+    This generalises Platt scaling (1999) to more than two classes. If the input contains the values for all
+    pairs of classes, it also recovers information that one-against-one voting loses. The weights convert the
+    class mix of these rows to the mix to which the probabilities refer.
     """
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
     return model.fit(as_columns(decisions), labels, logisticregression__sample_weight=weights)
 
 
 def as_columns(decisions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the single decision value of a two-class model as a column."""
+    """Return decision values as columns, even the single value of a two-class model."""
     return decisions[:, None] if decisions.ndim == 1 else decisions

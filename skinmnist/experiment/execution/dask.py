@@ -1,4 +1,4 @@
-"""Cells on a Dask cluster, with the same results as on this machine; imported only for ``--dask``."""
+"""Run cells on a Dask cluster, with the same results as on this machine; imported only for ``--dask``."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from skinmnist.text import one_line
 
 _own_environment = lru_cache(maxsize=1)(environment)
 _PREFIX = "skinmnist-"
-#: Largest table; the client and the scheduler also hold copies of it.
+#: Largest table in bytes; the client and the scheduler also keep copies of it.
 MOST_BYTES = 1 << 31
-#: Seconds to wait for a scheduler and for its first worker, which starts with all imports.
+#: Seconds to wait for a scheduler, and for its first worker, which first completes all imports.
 _CONNECT_SECONDS, _STARTUP_SECONDS = 60, 300
 
-#: A nanny outside each worker limits its memory; a cell that kills two workers runs alone. Timeouts are long,
-#: because busy machines and libraries that block all threads for minutes are common.
+#: A nanny outside each worker limits its memory; a cell that kills two workers is rerun alone. Timeouts are
+#: long because machines may be busy and libraries may block all threads for minutes.
 _LOCAL_SETTINGS: dict[str, object] = {
     "distributed.deploy.lost-worker-timeout": f"{_STARTUP_SECONDS} s",
     "distributed.scheduler.allowed-failures": 1,
@@ -44,7 +44,7 @@ _LOCAL_SETTINGS: dict[str, object] = {
     "distributed.comm.timeouts.connect": "120s",
     "distributed.worker.memory.terminate": 1.0,
     **{f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")},
-    # Web servers would show tasks to every user of this machine.
+    # Web servers would expose tasks to every user of this machine.
     **{f"distributed.{name}.http.routes": [] for name in ("scheduler", "worker")},
 }
 
@@ -60,9 +60,9 @@ def run_on_cluster(
 ) -> Generator[Outcome]:
     """Run cells on a Dask cluster and yield their outcomes, like `runner.run_cells`.
 
-    `address` is that of a scheduler, such as ``"tls://host:8786"``, or ``"local"`` for `jobs` processes on
-    this machine, the only ones with the memory limit. Without TLS, anyone who can reach a scheduler can run
-    code there.
+    `address` is the address of a scheduler, such as ``"tls://host:8786"``, or ``"local"`` for `jobs`
+    processes on this machine. Memory limits apply only to local processes. Without TLS, anyone who can reach
+    a scheduler can run code there.
     """
     if not cells:
         return
@@ -85,7 +85,7 @@ def run_on_cluster(
 
 @contextmanager
 def _connected(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
-    """Connect to a cluster whose workers compute in the same way as this process."""
+    """Connect to a cluster whose workers compute the same results as this process."""
     with ExitStack() as stack:
         where = _start_local(stack, jobs, limits) if address == "local" else address
         try:
@@ -98,7 +98,7 @@ def _connected(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
             ) from None
         for worker, answer in client.run(examine_worker, environment(), on_error="return").items():
             if isinstance(answer, OSError):
-                continue  # It has died; workers that get a cell are checked again.
+                continue  # This worker has died; workers are checked again before they run a cell.
             if isinstance(answer, Exception):
                 answer = f"fails ({one_line(answer)}); install the same versions there, and your own models"
             if answer:
@@ -109,7 +109,7 @@ def _connected(address: str, jobs: int, limits: Limits) -> Iterator[Client]:
 
 
 def _start_local(stack: ExitStack, jobs: int, limits: Limits) -> LocalCluster:
-    """Start worker processes that only this process can control, and no other user of the machine."""
+    """Start worker processes that no other process and no other user of the machine can control."""
     try:
         security = Security.temporary()
     except ImportError:
@@ -124,14 +124,14 @@ def _start_local(stack: ExitStack, jobs: int, limits: Limits) -> LocalCluster:
         dashboard_address="127.0.0.1:0",
         scheduler_kwargs={"dashboard": False},
         silence_logs="CRITICAL",
-        # Ctrl-C reaches the whole group; only the client handles it. `locks` relies on this text.
+        # Ctrl-C reaches the whole process group; only the client handles it. `locks` relies on this text.
         preload=["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
     )
     return stack.enter_context(cluster)
 
 
 def examine_worker(expected: dict[str, str], dask_worker: Worker) -> str | None:
-    """Return why the results of this worker could differ from those of a client with the environment."""
+    """Return why the results of this worker could differ from those of the client."""
     if (threads := dask_worker.state.nthreads) > 1:
         return f"has {threads} threads; expected one per cell, so start it with --nthreads 1"
     own = _own_environment()
@@ -143,22 +143,22 @@ def examine_worker(expected: dict[str, str], dask_worker: Worker) -> str | None:
 
 
 class SharedInputs(WorkerPlugin):
-    """The inputs of all cells of a run; the scheduler sends them to each worker once, also to later ones."""
+    """The inputs shared by all cells of a run; the scheduler sends them once to each worker."""
 
     def __init__(self, table: PixelTable, task: Task, client: str) -> None:
         self.table = replace(table, pixels=np.asarray(table.pixels))
         self.task, self.environment = task, environment()
-        self.name = _PREFIX + client  # Unique for each run, because a cluster may serve several at once.
+        self.name = _PREFIX + client  # Unique for each run because a cluster may serve several runs at once.
 
 
 def abandoned_inputs(dask_scheduler: Scheduler) -> list[str]:
-    """Return the names of inputs whose clients died before removing them."""
+    """Return the names of inputs whose clients died without removing them."""
     names = [name for name in dask_scheduler.worker_plugins if name.startswith(_PREFIX)]
     return [name for name in names if name.removeprefix(_PREFIX) not in dask_scheduler.clients]
 
 
 class DaskPool(Pool, Monitor):
-    """Workers of a Dask cluster; if there are none, it waits for new ones for a while."""
+    """The workers of a Dask cluster; if all of them are gone, wait some time for new workers."""
 
     interval = 5.0
     reason = "its worker died repeatedly: a crash, out of memory, or beyond a limit"
@@ -171,7 +171,7 @@ class DaskPool(Pool, Monitor):
         self._idle_since: float | None = None
 
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
-        """Yield outcomes as they arrive, except for cells whose workers keep dying."""
+        """Yield outcomes as they arrive, except for cells whose workers die repeatedly."""
         if self.client.status != "running":
             raise InputError("the Dask cluster is gone; restart it and run the same command again to resume")
         executor, lost = self.client.get_executor(pure=False), (KilledWorker, CancelledError)
@@ -181,7 +181,7 @@ class DaskPool(Pool, Monitor):
             executor.shutdown(wait=False)
 
     def check(self) -> None:
-        """Raise an `InputError` if there has been no worker for some minutes."""
+        """Raise an `InputError` if there have been no workers for several minutes."""
         if self.client.status != "running" or self.client.nthreads():
             self._idle_since = None
         elif self._idle_since is None:
@@ -191,7 +191,7 @@ class DaskPool(Pool, Monitor):
             raise InputError(f"{idle}; start `dask worker` and run the same command again to resume")
 
     def _workers(self) -> int:
-        return max(1, len(self.client.nthreads()))  # Workers come and go.
+        return max(1, len(self.client.nthreads()))  # The number of workers changes over time.
 
     def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
         return executor.submit(run_on_worker, cell, self.inputs, self.limits.seconds)
@@ -202,7 +202,7 @@ def run_on_worker(cell: Cell, inputs: str, seconds: float | None) -> Outcome:
     worker = get_worker()
     shared: SharedInputs = worker.plugins[inputs]
     difference = examine_worker(shared.environment, worker)
-    if difference:  # It joined after the client had checked the others.
+    if difference:  # This worker joined after the client had checked the others.
         return CellFailure(cell, f"its worker {difference}")
     if library := shared.task.models[cell.model].cost.library:
         importlib.import_module(library)

@@ -1,4 +1,4 @@
-"""Time and memory limits of a cell, enforced from outside its process."""
+"""Time and memory limits for a cell, enforced from outside its process."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
 
-#: Receives the running cells whenever they change.
+#: Called with the running cells whenever they change.
 OnRunning = Callable[[Sequence[Cell]], None]
-#: Seconds between checks of running cells; within one interval, a cell can exceed its memory limit.
+#: Seconds between checks of running cells; a cell can exceed its memory limit between two checks.
 _INTERVAL = 0.1
-#: Larger limits are refused because system clocks overflow.
+#: Larger limits are rejected because they would overflow system clocks.
 _LARGEST = 1e9
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Time and memory limits of a cell.
+    """Time and memory limits for a cell.
 
     Attributes
     ----------
     seconds : float or None
-        Wall seconds from the start of the cell in its worker; None: no limit.
+        Maximum wall time, measured from the start of the cell in its worker; None for no limit.
     megabytes : float or None
-        Resident size, in MB of 2**20 bytes, of the worker and its child processes; None: no limit.
+        Maximum resident memory of the worker and its child processes, in units of 2**20 bytes; None for no
+        limit.
 
     Raises
     ------
     InputError
-        For limits that are not positive, or too large.
+        If a limit is not positive or is too large.
 
     See Also
     --------
-    run_comparison : Takes them as `limits`.
+    run_comparison : Accepts them as `limits`.
 
     Examples
     --------
@@ -73,7 +74,7 @@ NO_LIMITS = Limits()
 @contextmanager
 def pid_file(path: Path) -> Iterator[None]:
     """Write the id of this process to a file for the duration of the block; if it dies, the file stays."""
-    with suppress(OSError):  # On a full disk, the cell continues without limits.
+    with suppress(OSError):  # If the disk is full, the cell continues without limits.
         write_atomically(path, str(os.getpid()).encode(), lasting=False)
     try:
         yield
@@ -83,9 +84,9 @@ def pid_file(path: Path) -> Iterator[None]:
 
 
 class Monitor:
-    """Follows running cells and passes them to `on_running`."""
+    """Follow running cells and report them to `on_running`."""
 
-    #: Seconds between two checks; None: no check is needed.
+    #: Seconds between two checks; None if no checks are needed.
     interval: float | None = None
 
     def __init__(self, on_running: OnRunning | None = None) -> None:
@@ -93,7 +94,7 @@ class Monitor:
         self._occupied: tuple[Cell, ...] = ()
 
     def occupied(self, cells: Sequence[Cell]) -> None:
-        """Receive all cells that have a worker."""
+        """Receive all cells that have been given to a worker."""
         if self._on_running is not None and tuple(cells) != self._occupied:
             self._occupied = tuple(cells)
             self._on_running(self._occupied)
@@ -102,14 +103,14 @@ class Monitor:
         """Check the running cells."""
 
     def finished(self, cell: Cell) -> None:
-        """Forget a cell that has an outcome."""
+        """Stop tracking a cell that has an outcome."""
 
 
 class LimitMonitor(Monitor):
-    """Finds the processes of running cells and ends those beyond their limits.
+    """Find the processes of running cells and end those that exceed their limits.
 
-    It works from outside because a hanging model may block its interpreter, including all its threads.
-    `folder` is for the `pid_file` of each running cell; `ended` maps ended cells to the reason.
+    The monitor works from outside because a hanging model may block its interpreter, including all threads.
+    `folder` contains the `pid_file` of each running cell; `ended` maps each ended cell to the reason.
     """
 
     def __init__(self, limits: Limits, folder: Path, on_running: OnRunning | None = None) -> None:
@@ -123,18 +124,18 @@ class LimitMonitor(Monitor):
         self.interval = _INTERVAL if limits else None
 
     def submitted(self, cell: Cell) -> Path:
-        """Return the path of the pid file that the worker of the cell must write."""
+        """Return the path to which the worker of the cell must write its process id."""
         self._count += 1
         self._pid_files[cell] = self.folder / f"pid-{self._count}"
         return self._pid_files[cell]
 
     def finished(self, cell: Cell) -> None:
-        """Forget a cell that has an outcome."""
+        """Stop tracking a cell that has an outcome."""
         for known in (self._pid_files, self._first_seen, self.ended):
             known.pop(cell, None)
 
     def running(self) -> list[Cell]:
-        """Return the cells that were started but not finished."""
+        """Return the cells that have started but not finished."""
         return [cell for cell, path in self._pid_files.items() if path.exists()]
 
     def clear(self) -> None:
@@ -145,17 +146,21 @@ class LimitMonitor(Monitor):
         self._first_seen.clear()
 
     def check(self) -> None:
-        """End the processes of cells beyond their limits."""
+        """End the processes of cells that exceed their limits."""
         if not self.limits:
             return
         now = time.monotonic()
         for cell, path in self._pid_files.items():
-            with suppress(OSError, ValueError, psutil.Error):  # Not running yet, or no longer.
+            with suppress(
+                OSError, ValueError, psutil.Error
+            ):  # The process has not started yet or has already ended.
                 family = process_family(int(path.read_text(encoding="ascii")))
                 reason = self._excess(now - self._first_seen.setdefault(cell, now), family)
                 if reason:
                     self.ended.setdefault(cell, reason)
-                    family[0].suspend()  # It must not start processes while its children are listed.
+                    family[
+                        0
+                    ].suspend()  # Prevent it from starting new processes while its children are listed.
                     end_processes(process_family(family[0].pid))
 
     def _excess(self, seconds: float, family: list[psutil.Process]) -> str | None:
@@ -172,13 +177,13 @@ class LimitMonitor(Monitor):
 
 
 def process_family(pid: int) -> list[psutil.Process]:
-    """Return a process and all its descendants, itself first."""
+    """Return a process, followed by all its descendants."""
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
 
 
 def end_processes(family: list[psutil.Process]) -> None:
-    """Kill processes; ignore those that are already gone."""
+    """Kill processes, ignoring those that have already ended."""
     for process in family:
         with suppress(psutil.Error):
             process.kill()

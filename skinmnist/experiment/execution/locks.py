@@ -1,4 +1,4 @@
-"""Locks on run folders, and temporary folders; the system releases the locks of killed processes."""
+"""Locks on run folders and temporary folders; the system releases the locks of killed processes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.run_folder.file_names import RUN
 
 TABLE_FILE = "table.joblib"
-#: A run without its own folder has its run folder in a temporary folder, under this name.
+#: Name of the run folder that a run without an `out` folder creates inside a temporary folder.
 RUN_FOLDER = "run"
 _PREFIX = "skinmnist-"
-#: Dask puts empty locks here, and a folder for each process; that of a worker has its start-up code.
+#: Dask puts empty lock files here, and one folder per process, which contains the startup code of a worker.
 _DASK_FOLDER = "dask-scratch-space"
 _SCRATCH = Owned(
     "temporary folder",
@@ -34,20 +34,20 @@ _SCRATCH = Owned(
     ),
     marker=LOCK_FILE,
 )
-#: Younger folders are kept because they may be about to be locked.
+#: Younger folders are kept because they may not be locked yet.
 _YOUNG_SECONDS = 60.0
 
 
 @contextmanager
 def hold_folder(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Lock a folder in the ``with`` block; a second process waits until the first is done.
+    """Lock a folder for the duration of the ``with`` block; other processes wait until it is released.
 
-    The lock belongs to the open file and ends with the process, however it dies. The file stays. `waiting` is
-    called once if another process holds the lock. InputError if the file system has no locks, or if the name
-    of the lock is a link, a folder or a pipe.
+    The lock belongs to the open file, so it is released when the process ends for any reason; the file itself
+    stays. `waiting` is called once if another process has the lock. Raises InputError if the file system does
+    not support locks, or if the lock file is a link, a folder or a pipe.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Files opened by Python are closed in child processes.
+    # Child processes do not inherit files that Python opens.
     with open(folder / LOCK_FILE, "ab", opener=open_plain) as file:
         try:
             if not lock_descriptor(file.fileno(), blocking=False):
@@ -63,36 +63,38 @@ def hold_folder(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Make a temporary folder and remove it at the end; first remove those of killed processes."""
+    """Create a temporary folder and remove it at the end; first remove folders left by killed processes."""
     _sweep(Path(tempfile.gettempdir()))
-    # On Windows, a file that a worker still maps cannot be removed.
+    # On Windows, a file that is still mapped by a worker cannot be removed.
     with (
         tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name,
         ExitStack() as held,
     ):
         claim(Path(name), _SCRATCH)
-        with suppress(InputError):  # The lock is only for cleaning up; not every file system has locks.
+        with suppress(
+            InputError
+        ):  # The lock is only needed for cleanup, and some file systems do not support locks.
             held.enter_context(hold_folder(Path(name), lambda: None))
         yield Path(name)
 
 
 def _sweep(folder: Path) -> None:
-    with suppress(OSError):  # This user may have no access to the folder.
+    with suppress(OSError):  # This user may not have access to the folder.
         for old in folder.iterdir():
-            with suppress(OSError, InputError):  # Another run may have been faster.
+            with suppress(OSError, InputError):  # Another run may already have removed it.
                 if _is_left_over(old):
                     leave(old, _SCRATCH)
 
 
 def _is_left_over(folder: Path) -> bool:
-    """Return whether a folder is a temporary folder of this user and its process is gone."""
-    # A name of `tempfile`; other folders are ignored.
+    """Return whether a folder is a temporary folder of this user whose process has ended."""
+    # This is the name format of `tempfile`; other folders are ignored.
     if not re.fullmatch(_PREFIX + "[a-z0-9_]{8}", folder.name):
         return False
     status = folder.lstat()
     return (
         S_ISDIR(status.st_mode)
-        and hasattr(os, "getuid")  # Windows has no owners; there, the system cleans up.
+        and hasattr(os, "getuid")  # Windows has no file owners; there, the system cleans up.
         and status.st_uid == os.getuid()
         and time.time() - status.st_mtime > _YOUNG_SECONDS
         and is_marked(folder, _SCRATCH)

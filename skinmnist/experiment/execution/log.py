@@ -16,12 +16,12 @@ from skinmnist.text import json_text, one_line
 
 LOG_FILE = "run.log"
 
-#: Every event goes through this logger; ``--verbose`` and the user's own programs can also listen.
+#: Logger of all events; ``--verbose`` and user programs can add their own handlers.
 LOGGER = logging.getLogger("skinmnist")
 
 
 def log_event(event: str, **facts: Any) -> None:
-    """Log an event, such as ``"cell done"``, with facts that JSON can hold."""
+    """Log an event, such as ``"cell done"``, with facts that can be written as JSON."""
     LOGGER.info(event, extra={"facts": facts})
 
 
@@ -44,8 +44,8 @@ def log_outcome(outcome: CellResult | CellFailure) -> None:
 def log_to(path: Path) -> Iterator[None]:
     """Append the events of the ``with`` block to a file.
 
-    A line that cannot be written, as on a full disk, is skipped: a log must not fail a run. A file that
-    cannot be opened, or is not a regular file, raises an OSError or InputError.
+    A line that cannot be written, for example on a full disk, is skipped because a log must not make a run
+    fail. A file that cannot be opened, or that is not a regular file, raises an OSError or InputError.
     """
     handler = _QuietHandler(path, encoding="utf-8")
     handler.setFormatter(_JsonLines())
@@ -60,7 +60,7 @@ def log_to(path: Path) -> Iterator[None]:
     finally:
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
-        with suppress(OSError):  # Closing tries again to write the buffer.
+        with suppress(OSError):  # Closing the file tries to write the buffer again.
             handler.close()
 
 

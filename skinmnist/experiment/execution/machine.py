@@ -1,4 +1,4 @@
-"""The machine of a run: cores, versions, memory, and the memory of processes."""
+"""Properties of the machine: cores, versions, memory, and the memory of processes."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ PACKAGES = (
     "tensorflow-cpu",
     "matplotlib",
 )
-#: Environment of single-threaded processes, which numerical libraries read on import.
+#: Environment variables for single-threaded processes; numerical libraries read them on import.
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
 
 def available_cores() -> int:
-    """Return the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of every installed package that can affect a score."""
+    """Return the versions of Python and of all installed packages that can affect a score."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
@@ -48,7 +48,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Describe the machine: processor, cores, memory, the precision of networks, system."""
+    """Describe the machine: processor, cores, memory, numerical precision of networks, and system."""
     from skinmnist.models.cnn.backend import choose_precision
 
     return {
@@ -71,8 +71,9 @@ def _processor() -> str:
 class PeakMemory:
     """Measure the peak memory of a process and its children in the ``with`` block.
 
-    On Linux, the proportional set sizes (PSS) are summed, which counts shared memory once; elsewhere, the
-    resident sizes, which count it in each process. Samples are `interval` seconds apart.
+    On Linux, this is the sum of proportional set sizes (PSS), which count shared memory once. On other
+    systems, it is the sum of resident sizes, which count shared memory in each process. Samples are taken
+    every `interval` seconds.
     """
 
     def __init__(self, children: bool = True, interval: float = 1.0) -> None:
@@ -102,6 +103,6 @@ class PeakMemory:
     def _sizes(self) -> Iterator[int]:
         this = psutil.Process()
         for process in [this, *this.children(recursive=True)] if self.children else [this]:
-            with suppress(psutil.Error):  # It has just ended.
+            with suppress(psutil.Error):  # The process has just ended.
                 pss = self.measure == "summed PSS"
                 yield process.memory_full_info().pss if pss else process.memory_info().rss

@@ -1,6 +1,6 @@
-"""Running cells in parallel, in worker processes or on a Dask cluster; each cell fails alone.
+"""Run cells in parallel, in worker processes or on a Dask cluster; a failed cell does not affect the others.
 
-The cells of a run and of trials go into a store: stored cells are reused, the others run.
+Cells of runs and trials are kept in a store: stored cells are reused, and the others are run.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from skinmnist.experiment.execution.worker import run_cell_from_file, worker_poo
 from skinmnist.experiment.fit_cell import Task, Trial
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 
-#: Seconds to wait until a cell has reached the workers, which may be busy.
+#: Seconds to wait for a cell to reach the workers, which may be busy.
 _HANDED_OVER = 10.0
 
 Outcome = CellResult | CellFailure
 
 
 class Engine(Protocol):
-    """Runs cells."""
+    """A callable that runs cells."""
 
     def __call__(self, cells: Sequence[Cell], *, on_running: OnRunning | None = None) -> Generator[Outcome]:
-        """Yield the outcome of each cell when it is done."""
+        """Yield the outcome of each cell as it finishes."""
 
 
 def choose_engine(dask: str | None, table: PixelTable, task: Task, jobs: int, limits: Limits) -> Engine:
     """Return the engine that runs the cells of a task.
 
-    `dask` is the address of a scheduler, or ``"local"``; None: worker processes on this machine.
+    `dask` is the address of a scheduler, or ``"local"``; None selects worker processes on this machine.
     """
     if dask is None:
         return partial(run_cells, table=table, task=task, jobs=jobs, limits=limits)
@@ -63,14 +63,14 @@ def choose_engine(dask: str | None, table: PixelTable, task: Task, jobs: int, li
 
 
 class Pool(ABC):
-    """Processes that run cells, here or elsewhere."""
+    """Processes that run cells, on this machine or elsewhere."""
 
-    #: Why the last cell without an outcome has none.
+    #: The reason why the last lost cell has no outcome.
     reason: str
 
     @abstractmethod
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
-        """Yield outcomes as they arrive; it may stop early if a worker dies."""
+        """Yield outcomes as they arrive; may stop early if a worker dies."""
 
     def suspects(self, left: Sequence[Cell]) -> Sequence[Cell]:
         """Return the cells without an outcome that may have killed their worker."""
@@ -87,8 +87,8 @@ def run_cells(
 ) -> Generator[Outcome]:
     """Run cells in the given order, in `jobs` worker processes, and yield their outcomes.
 
-    A cell that raises, or that exceeds its limits, becomes a `CellFailure`. The table is written once to a
-    temporary file, unless it already is in one; the workers map it into memory.
+    A cell that raises an exception or exceeds its limits yields a `CellFailure`. Unless the table is already
+    in a file, it is written once to a temporary file, which the workers map into memory.
     """
     if not cells:
         return
@@ -103,8 +103,8 @@ def run_cells(
 def finish_cells(pool: Pool, cells: Sequence[Cell]) -> Generator[Outcome]:
     """Run cells until each has an outcome, even if workers die.
 
-    If a worker process dies, the cells that may have been running in it are rerun one at a time, to find the
-    one that kills its process; the others continue.
+    If a worker process dies, the cells that it may have been running are rerun one at a time to find the cell
+    that kills its process; the others continue.
     """
     left = list(cells)
     while left:
@@ -125,7 +125,7 @@ def finish_cells(pool: Pool, cells: Sequence[Cell]) -> Generator[Outcome]:
 class LocalPool(Pool):
     """Worker processes on this machine.
 
-    `path` is the table file of `pass_table`; pid files of running cells are beside it.
+    `path` is the table file of `pass_table`; the pid files of running cells are stored next to it.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class LocalPool(Pool):
         self._suspects: list[Cell] | None = None
 
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
-        """Yield outcomes until all are done, or until a worker dies, which ends the others."""
+        """Yield outcomes until all cells are done, or until one worker dies, which also ends the others."""
         libraries = sorted({self.task.models[cell.model].cost.library for cell in cells} - {""})
         executor = worker_pool(min(self.jobs, len(cells)), libraries)
         left = list(cells)
@@ -162,7 +162,7 @@ class LocalPool(Pool):
         yield from ended
 
     def suspects(self, left: Sequence[Cell]) -> Sequence[Cell]:
-        """Return the cells that were running or, if unknown, those that were submitted."""
+        """Return the cells that were running or, if that is unknown, the submitted cells."""
         return left[: 2 * self.jobs] if self._suspects is None else self._suspects
 
     def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
@@ -171,12 +171,12 @@ class LocalPool(Pool):
 
 
 def _stop(executor: Executor) -> None:
-    """Kill an executor's workers.
+    """Kill the workers of an executor.
 
-    All submitted work must have left the parent first, in order; otherwise, loky's own thread would search
-    for the rest among discarded items and print a KeyError.
+    All submitted work must first have left the parent, in order; otherwise, loky's own thread would look for
+    the rest among discarded items and print a KeyError.
     """
-    with suppress(RuntimeError):  # Broken or already stopped: nothing is pending.
+    with suppress(RuntimeError):  # The executor is broken or already stopped, so nothing is pending.
         last = executor.submit(os.getpid)
         deadline = time.monotonic() + _HANDED_OVER
         while not (last.running() or last.done()) and time.monotonic() < deadline:
@@ -194,10 +194,10 @@ def outcomes_of(
 ) -> Iterator[Outcome]:
     """Submit cells to an executor, a few at a time, and yield outcomes as they arrive.
 
-    Two cells per worker are submitted at a time, so that a stopped executor has little to return. Workers
-    take the cells in submission order. The exceptions in `lost` mean that the worker of a cell died and not
-    that the cell failed; such a cell has no outcome. BrokenProcessPool: a worker died, and the executor with
-    it.
+    Only two cells per worker are submitted at a time, to leave little pending work when an executor stops.
+    Workers process the cells in submission order. The exceptions in `lost` indicate that the worker of a cell
+    died, rather than that the cell failed; such a cell has no outcome. Raises BrokenProcessPool if a worker
+    dies and breaks the executor.
     """
     waiting, running = iter(cells), dict[Future[Outcome], Cell]()
     with warnings.catch_warnings():
@@ -230,27 +230,27 @@ def outcomes_of(
 
 
 class CellProgress(Protocol):
-    """Receives the events of cells."""
+    """Receive the events of cells."""
 
     def waiting(self, folder: Path) -> None:
-        """Receive the folder that another run is using; this run waits for it."""
+        """Receive the folder that this run waits for because another run is using it."""
 
     def running(self, cells: Sequence[Cell]) -> None:
         """Receive all running cells."""
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
-        """Receive the outcome of one more cell, and the expected remaining wall seconds."""
+        """Receive the outcome of a finished cell and the expected remaining wall seconds."""
 
 
 class TrialProgress(CellProgress, Protocol):
-    """Receives the events of trials."""
+    """Receive the events of trials."""
 
     def leaking(self, cells: int, stored: int, notes: tuple[str, ...]) -> None:
-        """Receive the number of cells, the number of stored cells, and notes on what is left out."""
+        """Receive the number of cells, the number of stored cells, and notes on omissions."""
 
 
 def trial_provenance(trial: Trial, *identity: str) -> Provenance:
-    """Return the provenance of stored cells; `identity` has their dependencies in addition to the table."""
+    """Return the provenance of stored cells; `identity` adds their dependencies other than the table."""
     digest = hashlib.sha256(" ".join((*identity, trial.name)).encode()).hexdigest()
     prints = {name: spec.fingerprint for name, spec in trial.task.models.items()}
     return Provenance.of_table(digest, prints, trial.table, trial.task.folds)
@@ -258,7 +258,7 @@ def trial_provenance(trial: Trial, *identity: str) -> Provenance:
 
 @dataclass(frozen=True)
 class TrialRunner:
-    """Runs trials in `jobs` processes or on a Dask cluster, each cell within its limits."""
+    """Run trials in `jobs` processes or on a Dask cluster, with limits for each cell."""
 
     jobs: int
     limits: Limits
@@ -266,15 +266,15 @@ class TrialRunner:
     progress: TrialProgress | None = None
 
     def announce(self, trials: Sequence[tuple[Trial, CellStore]], notes: tuple[str, ...] = ()) -> None:
-        """Report the number of cells and of stored cells."""
+        """Report the total number of cells and the number of stored cells."""
         if self.progress:
             stored = sum(store.load(cell) is not None for trial, store in trials for cell in trial.cells)
             self.progress.leaking(sum(len(trial.cells) for trial, _ in trials), stored, notes)
 
     def run(self, trial: Trial, store: CellStore) -> list[CellFailure]:
-        """Run the cells that are not stored, the longest first, and return the failed ones.
+        """Run the cells that are not stored, longest first, and return the failed cells.
 
-        If two runs use a folder at once, the second waits for the first and reuses its cells.
+        If two runs use a folder at the same time, the second waits for the first and then reuses its cells.
         """
         progress, failures = self.progress, dict[Cell, CellFailure]()
         engine = choose_engine(self.dask, trial.table, trial.task, self.jobs, self.limits)
@@ -295,7 +295,7 @@ def store_outcomes(
     failures: dict[Cell, CellFailure],
     report: Callable[[CellResult | CellFailure], None] | None,
 ) -> None:
-    """Store cells as they arrive, and update `done` and `failures`, however it ends."""
+    """Store cells as they arrive and update `done` and `failures`, even if the loop is interrupted."""
     with closing(outcomes):
         for outcome in outcomes:
             if isinstance(outcome, CellFailure):

@@ -1,4 +1,4 @@
-"""A worker process: its start, the run of one cell, its end."""
+"""Worker processes: start, run one cell, and end."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _mapped_table = lru_cache(maxsize=1)(open_passed)
-#: Workers outlive a run for a while, so that the next run in this process need not import libraries.
+#: Workers outlive a run for a while, so the next run in this process does not import libraries again.
 _IDLE_SECONDS = 60
-#: Seconds after the parent's limit at which a worker ends itself; the parent can report the reason.
+#: Seconds between the parent's limit and the worker's own exit, so the parent can report the reason.
 _GRACE = 30.0
 
 
 def worker_pool(workers: int, libraries: Sequence[str] = (), reuse: bool | str = "auto") -> Executor:
-    """Return the loky pool of this process: single-threaded workers with imported libraries."""
+    """Return the loky pool of this process, with single-threaded workers that have imported the libraries."""
     executor: Executor = get_reusable_executor(
         max_workers=workers,
         timeout=_IDLE_SECONDS,
@@ -53,8 +53,8 @@ def worker_pool(workers: int, libraries: Sequence[str] = (), reuse: bool | str =
 
 
 def start_worker(libraries: Sequence[str], parent: int) -> None:
-    """Prepare a worker process: import libraries and leave interruptions to the parent."""
-    # Ctrl-C reaches the whole group; only the parent handles it.
+    """Prepare a worker process: import libraries and let the parent handle interrupts."""
+    # Ctrl-C reaches the whole process group; only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.name == "posix":
         threading.Thread(target=_end_with, args=(parent,), name="end-with-parent", daemon=True).start()
@@ -62,7 +62,7 @@ def start_worker(libraries: Sequence[str], parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process and its children when its parent is gone, because nothing waits for its cell."""
+    """End this process and its children when the parent ends, because nothing waits for the cell any more."""
     while os.getppid() == parent:
         time.sleep(0.5)
     end_processes(process_family(os.getpid())[1:])
@@ -72,8 +72,8 @@ def _end_with(parent: int) -> None:
 def import_frozen(libraries: Sequence[str]) -> None:
     """Import libraries and exempt their objects from garbage collection.
 
-    TensorFlow makes 650,000 objects on import, none of which is ever garbage. Scanning them repeatedly takes
-    a sixth of the import time, and some of the time after it.
+    TensorFlow creates 650,000 objects on import, none of which ever becomes garbage. Repeated scans of these
+    objects take a sixth of the import time, and more time later.
     """
     gc.disable()
     try:
@@ -85,15 +85,15 @@ def import_frozen(libraries: Sequence[str]) -> None:
 
 
 def run_in_background(function: Callable[..., T], *arguments: Any, jobs: int) -> Callable[[], T]:
-    """Start a function in a worker process and return a callable that waits for its result.
+    """Start a function in a worker process and return a callable that waits for the result.
 
-    With one job, or if the worker dies, the function runs in this process when its result is requested.
+    With one job, or if the worker dies, the function runs in this process when the result is requested.
     """
     here = partial(function, *arguments)
     if jobs < 2:
         return here
     try:
-        # One worker that has run cells stays, with its libraries; the others end.
+        # Keep one worker that has run cells, with its imported libraries; the others end.
         future = worker_pool(1, reuse=True).submit(here)
     except BrokenProcessPool:
         return here
@@ -110,18 +110,18 @@ def run_in_background(function: Callable[..., T], *arguments: Any, jobs: int) ->
 def run_cell_from_file(
     cell: Cell, path: str, task: Task, pid_path: Path, seconds: float | None
 ) -> CellResult | CellFailure:
-    """Run one cell on the table in a file (see `pass_table`), which all workers map into memory."""
+    """Run one cell on the table in a file (see `pass_table`) that all workers map into memory."""
     with pid_file(pid_path), end_after(None if seconds is None else seconds + _GRACE):
         outcome = run_cell(cell, _mapped_table(path), task)
-    # loky considers a worker that grew by 300 MB to be leaking and replaces it; the new one has to import
+    # loky assumes that a worker that grew by 300 MB leaks memory and replaces it; the new worker must import
     # its libraries and extract the features again.
     trim_memory()
     return outcome
 
 
 def run_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult | CellFailure:
-    """Run one cell: errors become a `CellFailure`, warnings become notes."""
-    from skinmnist.experiment.fit_cell import fit_cell  # Workers that draw import no model.
+    """Run one cell; errors become a `CellFailure`, and warnings become notes."""
+    from skinmnist.experiment.fit_cell import fit_cell  # Workers that only draw figures do not import models.
 
     try:
         with (
@@ -129,11 +129,11 @@ def run_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult | CellFail
             PeakMemory(children=False, interval=0.05) as peak,
         ):
             warnings.simplefilter("always")
-            # These are for developers of libraries.
+            # Deprecation warnings are meant for developers of libraries.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
             result = fit_cell(cell, table, task)
-    # The user's own model may raise anything, including exceptions that would end the process.
+    # User-defined models may raise any exception, including those that would end the process.
     except BaseException as error:
         return CellFailure.from_error(cell, error)
     notes = {one_line(f"{warning.category.__name__}: {warning.message}") for warning in caught}
@@ -146,9 +146,9 @@ def run_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult | CellFail
 
 @contextmanager
 def end_after(seconds: float | None) -> Iterator[None]:
-    """End this process if the block takes longer, even if it hangs in native code of a library.
+    """End this process if the block takes too long, even if it hangs in the native code of a library.
 
-    The timer of `faulthandler` runs without the interpreter, unlike a Python thread.
+    Unlike a Python thread, the timer of `faulthandler` does not depend on the interpreter.
     """
     if seconds is None:
         yield

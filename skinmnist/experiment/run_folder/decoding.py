@@ -1,4 +1,4 @@
-"""Reading JSON into frozen dataclasses, with checks of the type and range of every field, and writing it."""
+"""Read JSON into frozen dataclasses, validating the type and range of every field, and write it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from skinmnist.text import one_line
 
 T = TypeVar("T")
 
-#: Larger whole numbers cannot be counts of this program.
+#: Larger whole numbers cannot be valid counts.
 _MOST = 2**53
-#: Metadata of a field that is omitted from the JSON when empty.
+#: Metadata for a field that is omitted from the JSON if it is empty.
 OPTIONAL = {"optional": True}
 
 
 @dataclass(frozen=True)
 class Between:
-    """The range of a number, including both ends."""
+    """The range of a number, with both ends included."""
 
     low: float
     high: float = _MOST
@@ -35,8 +35,8 @@ Amount = Annotated[float, Between(0)]
 def decode(kind: type[T], value: Any) -> T:
     """Read a JSON value as a type, such as a frozen dataclass; an InputError names the invalid field.
 
-    Fields have types such as ``str``, ``Annotated[int, Between(1, 5)]``, ``tuple[str, ...]``,
-    ``Mapping[str, X]``, ``Literal``, ``X | None`` and other dataclasses. A field with a default may be
+    Supported field types include ``str``, ``Annotated[int, Between(1, 5)]``, ``tuple[str, ...]``,
+    ``Mapping[str, X]``, ``Literal``, ``X | None`` and other dataclasses. A field with a default value may be
     absent; unknown keys are ignored.
     """
     decoded: T = _decode(kind, value, "")
@@ -44,7 +44,7 @@ def decode(kind: type[T], value: Any) -> T:
 
 
 def encode(value: Any) -> Any:
-    """Return the JSON form that `decode` reads back: dicts in field order, and lists."""
+    """Return the JSON form that `decode` can read: dicts in field order, and lists."""
     if is_dataclass(value):
         return {
             field.name: encode(item)
@@ -57,7 +57,7 @@ def encode(value: Any) -> Any:
 
 
 def refused(where: str, wanted: str, value: Any) -> InputError:
-    """Return the error for an unexpected value."""
+    """Create the error for an invalid value."""
     received = one_line(ascii(value)[:200])
     received = received if len(received) <= 60 else received[:57] + "..."
     return InputError(f"{where or 'it'} is {received}, expected {wanted}")
@@ -111,7 +111,7 @@ def _text(value: Any, where: str) -> str:
     try:
         if isinstance(value, str) and value.encode() is not None:
             return value
-    except UnicodeEncodeError:  # A lone surrogate, which no file can hold.
+    except UnicodeEncodeError:  # A lone surrogate, which cannot be written to a file.
         pass
     raise refused(where, "a text", value)
 
@@ -141,7 +141,7 @@ def _fields(kind: Any, value: Any, where: str) -> Any:
 
 
 def _words(kind: Any) -> str:
-    """Describe the expected content of a field."""
+    """Describe the expected value of a field."""
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     known = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}

@@ -1,4 +1,4 @@
-"""Names of the files of a run, and how to tell a run folder from the user's own folders."""
+"""Names of the files of a run, and functions that distinguish run folders from user folders."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from stat import S_IFDIR
 from skinmnist.datasets.files import LOCK_FILE, Owned, Series, file_type, is_plain, members
 
 _CELL_NAME, _CELL_HEAD = r".+-r\d+-f\d+-[0-9a-f]{16}\.cell", "[0-9a-f]{64}PK"
-#: Files of a demonstration of leaks.
+#: Files of a leak demonstration.
 LEAK_FILES = Owned(
     "demonstration of leaks",
     files=("leaks.csv", "leaks/leaks.json"),
     series=(Series("leaks/*", _CELL_NAME, _CELL_HEAD),),
 )
-#: Files of a report, in the run folder or in another one.
+#: Files of a report, in the run folder or elsewhere.
 REPORT_FILE = "report.html"
 REPORT = Owned(
     "report",
@@ -65,7 +65,7 @@ _OF_A_RUN = {"skinmnist", "identity", "protocol", "grid", "cells"}
 
 
 def is_unmarked_run(folder: Path) -> bool:
-    """Recognise a run folder from before run folders were marked, by its ``run.json`` or its cells."""
+    """Return whether a folder without a marker is an older run folder, based on ``run.json`` or its cells."""
     path = folder / "run.json"
     try:
         info = json.loads(path.read_bytes()) if is_plain(path) else None
@@ -77,7 +77,7 @@ def is_unmarked_run(folder: Path) -> bool:
 
 
 def _holds_only_cells(folder: Path) -> bool:
-    """Recognise a folder with only the cells of a run."""
+    """Return whether a folder contains only the cells of a run."""
     cells = folder / "cells"
     if file_type(cells) != S_IFDIR or any(
         file_type(folder / name) for name in {*RUN.files, *RUN.folders} - {"cells"}

@@ -1,4 +1,4 @@
-"""The files of a run folder: written by a comparison, read for reports."""
+"""The files of a run folder, which a comparison writes and a report reads."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ PICTURES_FILE = "pictures.npz"
 LESIONS_FILE = "lesions.npz"
 PATIENTS_FILE = "patients.npz"
 MISTAKES_FILE = "mistakes.npz"
-#: Number of pictures of confident mistakes.
+#: Number of confident mistakes whose pictures are stored.
 MOST_MISTAKES = 24
-#: Number of these for a pair that is not the best.
+#: The same number for a pair that is not the best.
 OTHER_MISTAKES = 12
 CELLS_FOLDER = "cells"
-#: The folder of an external test, which is itself a run folder.
+#: Folder of an external test, which is a run folder as well.
 EXTERNAL_FOLDER = "external"
-#: Predictions per batch of writing, because they take much more memory as text than as numbers.
+#: Number of predictions per batch on writing; as text, they take much more memory than as numbers.
 WRITTEN_ROWS = 100_000
 _CELL_COLUMNS = list(Cell._fields)
 _NOT_OF_THIS_RUN = "its file is missing, damaged, or from another run, data or code; run the comparison again"
-#: Size limit of ``run.json`` in bytes: about 100,000 cells.
+#: Maximum size of ``run.json`` in bytes, enough for about 100,000 cells.
 _MOST_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RunRecord:
-    """The content of a run folder.
+    """The contents of a run folder.
 
     Attributes
     ----------
     folder : Path
     info : RunInfo
-        The content of ``run.json``.
+        The contents of ``run.json``.
     results : tuple of CellResult
         Finished cells, in table order.
     failures : tuple of CellFailure
@@ -70,7 +70,7 @@ class RunRecord:
 
     See Also
     --------
-    Run : A record with its analysis, figures and report.
+    Run : A record with an analysis, figures and a report.
     read_run : Read a run folder.
 
     Examples
@@ -98,7 +98,7 @@ class RunRecord:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the run has no folder, or its folder is gone."""
+        """Whether the run has no folder, or its folder no longer exists."""
         return not (self.folder / RUN_FILE).is_file()
 
     @cached_property
@@ -113,7 +113,7 @@ class RunRecord:
 
     @cached_property
     def mistake_pictures(self) -> dict[int, npt.NDArray[np.uint8]]:
-        """The pictures of confident mistakes, by row of the table; empty if the folder has none."""
+        """Pictures of confident mistakes by row of the table; empty if the folder has none."""
         return read_mistake_pictures(self.folder, self.info.table)
 
     @cached_property
@@ -122,7 +122,7 @@ class RunRecord:
         return read_external(self)
 
     def load(self) -> Self:
-        """Read everything that is otherwise read on demand, before the folder is removed.
+        """Read all data that is otherwise read on demand, for example before the folder is removed.
 
         Examples
         --------
@@ -136,7 +136,7 @@ class RunRecord:
 
 
 def predictions_table(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
-    """Return held-out predictions, one row for each picture and cell, with rows ascending within a cell."""
+    """Return the held-out predictions, one row per picture and cell, with ascending rows in each cell."""
     columns = [*_CELL_COLUMNS, "row", "label", "predicted", *(f"p_{name}" for name in class_names)]
     frames = []
     for result in results:
@@ -150,9 +150,9 @@ def predictions_table(results: Sequence[CellResult], class_names: Sequence[str])
 
 
 def validation_table(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
-    """Lay out the answers to the validation part as `predictions_table`, without row numbers.
+    """Return the predictions for the validation set, like `predictions_table` but without row numbers.
 
-    Each cell's are in the order of the table. Empty where the split has no such part.
+    The rows of each cell are in table order. The table is empty if the split has no validation set.
     """
     answered = [
         replace(result, rows=np.arange(len(part.labels)), **part._asdict())
@@ -169,7 +169,7 @@ def timings_table(results: Sequence[CellResult]) -> pd.DataFrame:
 
 
 def class_mix_table(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
-    """Return the class mixes of each cell: that of its training rows, and that of its predictions."""
+    """Return two class mixes of each cell: that of its training rows, and that of its predictions."""
     records = [
         (*result.cell, *of_class)
         for result in results
@@ -198,7 +198,7 @@ def write_tables(record: RunRecord) -> None:
 
 def _packed(predictions: pd.DataFrame) -> bytes:
     packed = io.BytesIO()
-    # No name and no time in the header: equal predictions make equal files.
+    # Omit name and time from the header, so equal predictions create equal files.
     with gzip.GzipFile(filename="", mode="wb", fileobj=packed, compresslevel=5, mtime=0) as stream:
         for rows in row_blocks(max(len(predictions), 1), WRITTEN_ROWS):
             stream.write(csv_bytes(predictions.iloc[rows], header=rows.start == 0))
@@ -216,7 +216,7 @@ def write_pictures(folder: Path, pictures: npt.NDArray[np.uint8], labels: npt.ND
 
 
 def read_info(folder: Path) -> RunInfo | None:
-    """Read ``run.json``; None if the folder holds no run, InputError if the file is invalid."""
+    """Read ``run.json``; returns None if the folder has no run, and raises InputError for an invalid file."""
     path = folder / RUN_FILE
     if not path.is_file():
         return None
@@ -230,12 +230,12 @@ def read_info(folder: Path) -> RunInfo | None:
 
 
 def read_run(folder: str | Path) -> RunRecord:
-    """Read a run folder without training, importing models or writing anything.
+    """Read a run folder without training, importing models or writing files.
 
     Raises
     ------
     InputError
-        If the folder holds no run.
+        If the folder does not contain a run.
     """
     folder = as_path(folder, "the path of a run folder")
     info = read_info(folder)
@@ -250,10 +250,10 @@ def read_run(folder: str | Path) -> RunRecord:
 
 
 def build_record(folder: Path, info: RunInfo, metrics: Mapping[str, Metric] | None = None) -> RunRecord:
-    """Combine ``run.json`` with the stored cells; InputError for damaged pictures.
+    """Combine ``run.json`` with the stored cells; raises InputError for damaged pictures.
 
-    A cell with the file of another run counts as failed. `metrics` are the available ones among those in
-    ``run.json``.
+    A cell whose file belongs to another run counts as failed. `metrics` contains the available metrics among
+    those in ``run.json``.
     """
     results, failures, provenance = [], [], info.provenance
     for entry in info.cells:
@@ -284,7 +284,7 @@ def build_record(folder: Path, info: RunInfo, metrics: Mapping[str, Metric] | No
 def _score(
     folder: Path, info: RunInfo, predictions: pd.DataFrame, given: Mapping[str, Metric]
 ) -> pd.DataFrame:
-    """Score the predictions; scores by an unavailable function are read from the file."""
+    """Score the predictions; if the function of a metric is unavailable, read its scores from the file."""
     class_names, known, absent = info.table.class_names, dict[str, Metric](), set[str]()
     for name in info.metrics:
         metric = given.get(name) or find_metric(name, class_names)
@@ -300,7 +300,7 @@ def _score(
 
 
 def _with_written(path: Path, scores: pd.DataFrame, absent: set[str], order: Sequence[str]) -> pd.DataFrame:
-    """Add the scores of some metrics from ``scores.csv``, for cells whose predictions are unchanged."""
+    """Add scores of absent metrics from ``scores.csv``, for cells whose predictions are unchanged."""
     with reading(path):
         kinds = {"sampler": str, "model": str, "repeat": float, "fold": float, "metric": str, "value": float}
         written = read_columns(path, kinds).drop_duplicates([*_CELL_COLUMNS, "metric"])
@@ -312,7 +312,7 @@ def _with_written(path: Path, scores: pd.DataFrame, absent: set[str], order: Seq
     if kept.empty:
         return scores
     every = pd.concat([scores, kept[scores.columns].astype(scores.dtypes)], ignore_index=True)
-    # Cells, and the metrics of each, stay in order.
+    # Keep the order of the cells, and of the metrics of each cell.
     place = {tuple(cell): at for at, cell in enumerate(witness[_CELL_COLUMNS].to_numpy(dtype=object))}
     cell_of = every[_CELL_COLUMNS].apply(lambda row: place[tuple(row)], axis=1)
     keys = pd.DataFrame({"cell": cell_of, "metric": every["metric"].map(list(order).index)})
@@ -320,8 +320,8 @@ def _with_written(path: Path, scores: pd.DataFrame, absent: set[str], order: Seq
 
 
 def find_metric(name: str, class_names: Sequence[str]) -> Metric | None:
-    """Return a metric of a plugin or of scikit-learn; None for an unknown one."""
-    from skinmnist.experiment.scorers import resolve_metrics  # It imports scikit-learn.
+    """Return a metric of a plugin or of scikit-learn, or None for an unknown metric."""
+    from skinmnist.experiment.scorers import resolve_metrics  # This module imports scikit-learn.
 
     try:
         return resolve_metrics([name], class_names).get(name)
@@ -340,7 +340,7 @@ def _read_pictures(path: Path, table: TableInfo) -> tuple[npt.NDArray[np.uint8],
 
 
 def write_rows(folder: Path, table: PixelTable) -> None:
-    """Store the lesion number of every row, and the clinical columns; nothing is written for unknown ones."""
+    """Store the lesion number of every row and the clinical columns; unknown ones are omitted."""
     known = table.clinical or {}
     patients: dict[str, Any] = {name: known[name] for name in facts.CLINICAL_COLUMNS if name in known}
     lesions = {}
@@ -354,13 +354,13 @@ def write_rows(folder: Path, table: PixelTable) -> None:
 
 
 def read_external(record: RunRecord) -> RunRecord | None:
-    """Read the run of the external test in a run folder; None if there is none."""
+    """Read the run of the external test in a run folder, or None if there is no external test."""
     folder = record.folder / EXTERNAL_FOLDER
     return read_run(folder) if (folder / RUN_FILE).is_file() else None
 
 
 def read_lesions(folder: Path, rows: int) -> npt.NDArray[np.int32] | None:
-    """Read the lesion codes, one per row of the table; None if the folder has none."""
+    """Read the lesion codes, one per row of the table, or None if the folder has no lesions."""
     path = folder / LESIONS_FILE
     if not path.is_file():
         return None
@@ -386,8 +386,8 @@ def read_patients(folder: Path, rows: int) -> dict[str, npt.NDArray[Any]]:
 def confident_mistakes(record: RunRecord, pair: tuple[str, str] | None = None) -> pd.DataFrame:
     """Return the most confident mistakes of a pair, by default the best pair, on held-out pictures.
 
-    Columns ``row, label, predicted, confidence`` (the probability of the predicted class), by descending
-    confidence and then by row; no picture is listed twice, and no lesion if lesions are known.
+    The columns are ``row, label, predicted, confidence`` (the probability of the predicted class), sorted by
+    descending confidence and then by row. No picture is listed twice, nor is any lesion if lesions are known.
     """
     names = record.info.table.class_names
     pair = pair or best_pair(record.scores)
@@ -407,7 +407,7 @@ def confident_mistakes(record: RunRecord, pair: tuple[str, str] | None = None) -
 
 
 def write_mistakes(record: RunRecord, table: PixelTable) -> None:
-    """Store the pixels of the `confident_mistakes` of every pair and of doubted labels."""
+    """Store the pictures of the `confident_mistakes` of every pair, and of doubtful labels."""
     pairs = dict.fromkeys((result.cell.sampler, result.cell.model) for result in record.results)
     found = [confident_mistakes(record)["row"]]
     found += [confident_mistakes(record, pair)["row"].head(OTHER_MISTAKES) for pair in pairs]
@@ -419,9 +419,9 @@ def write_mistakes(record: RunRecord, table: PixelTable) -> None:
 
 
 def read_mistake_pictures(folder: Path, table: TableInfo) -> dict[int, npt.NDArray[np.uint8]]:
-    """Read the pictures of `write_mistakes`, by row; runs of older versions have none.
+    """Read the pictures of `write_mistakes` by row; runs of older versions have none.
 
-    InputError if the file cannot be read.
+    Raises InputError if the file cannot be read.
     """
     path = folder / MISTAKES_FILE
     if not path.is_file():
@@ -436,7 +436,7 @@ def read_mistake_pictures(folder: Path, table: TableInfo) -> dict[int, npt.NDArr
 def read_mistakes(
     record: RunRecord, pair: tuple[str, str] | None = None
 ) -> tuple[pd.DataFrame, npt.NDArray[np.uint8]]:
-    """Return the `confident_mistakes` with stored pixels, and the pixels, (m, height, width, channels)."""
+    """Return the `confident_mistakes` whose pictures are stored, with these (m, height, width, channels)."""
     found, known = confident_mistakes(record, pair), record.mistake_pictures
     found = found[found["row"].isin(list(known))].reset_index(drop=True)
     pictures = np.zeros((len(found), *record.info.table.shape), np.uint8)
@@ -449,9 +449,9 @@ _MOST_CSV_BYTES = 2**24
 
 
 def csv_bytes(frame: pd.DataFrame, header: bool = True) -> bytes:
-    """Return a table as CSV, with the fewest digits of floats that read back exactly.
+    """Return a table as CSV, writing floats with the fewest digits that restore them exactly.
 
-    Texts are made safe for terminals and spreadsheets; numbers are written unchanged.
+    Text is made safe for terminals and spreadsheets; numbers are written unchanged.
     """
     safe = frame.rename(columns={name: _cell(name) for name in frame.columns if _cell(name) != name})
     for position, column in enumerate(safe.columns):
@@ -466,9 +466,9 @@ def csv_bytes(frame: pd.DataFrame, header: bool = True) -> bytes:
 
 
 def read_columns(path: Path, kinds: Mapping[str, type]) -> pd.DataFrame:
-    """Return columns of a CSV from `csv_bytes`, each as text or numbers; other columns are ignored.
+    """Return columns of a CSV written by `csv_bytes`, as text or numbers; other columns are ignored.
 
-    ValueError if it cannot be read, lacks a column, or a column has another type.
+    Raises ValueError if the file cannot be read, or if a column is missing or has the wrong type.
     """
     frame = pd.read_csv(io.BytesIO(read_foreign(path, _MOST_CSV_BYTES)), dtype=str, keep_default_na=False)
     absent = [name for name in kinds if list(frame.columns).count(name) != 1]

@@ -1,4 +1,4 @@
-"""The content of ``run.json``: the table, the grid, the environment, and the outcome of each cell."""
+"""The contents of ``run.json``: the table, the grid, the environment, and the outcome of each cell."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ Seed = Annotated[int, Between(0, 2**31 - 1)]
 Positive = Annotated[int, Between(1)]
 Side = Annotated[int, Between(1, 2**16)]
 
-#: Number of near duplicates across folds that are listed.
+#: Largest number of near duplicates across folds that are listed.
 _NAMED = 20
-#: The lesion ids of HAM10000 have a fit of 0.81, and of 0.50 when shuffled within their classes; with fewer
-#: pairs, such a difference can be due to chance.
+#: The fit is 0.81 for the lesion ids of HAM10000, and 0.50 if these are shuffled within their classes. With
+#: fewer pairs, such a difference can be due to chance.
 _LEAST_FIT, _FEWEST_PAIRS = 0.65, 20
 
 
 @dataclass(frozen=True)
 class Request:
-    """The command that repeats a run, and whether it is only a quick look.
+    """The command that repeats a run, and whether the run is only a quick look.
 
     See Also
     --------
-    run_comparison : Takes it as `request`.
+    run_comparison : Accepts it as `request`.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class Arguments:
 
 @dataclass(frozen=True)
 class Protocol:
-    """The settings that all runs in one folder must share."""
+    """The settings that all runs in a folder must share."""
 
     data: str
     folds: Folds
@@ -101,7 +101,7 @@ class InputFile:
 
 @dataclass(frozen=True)
 class TableInfo:
-    """The table of a run; lesions are None if unknown."""
+    """The table of a run; the number of lesions is None if lesions are unknown."""
 
     name: str
     origin: str
@@ -136,7 +136,7 @@ class TableInfo:
         )
 
     def check(self) -> None:
-        """Raise InputError if the fields contradict each other."""
+        """Raise an InputError if the fields are inconsistent."""
         n_classes = len(self.class_names)
         if not n_classes or len(set(self.class_names)) < n_classes or not all(self.class_names):
             raise refused("table.class_names", "one name or more, each once", list(self.class_names))
@@ -150,9 +150,9 @@ class TableInfo:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """The details of a model for a report: its title, and the space that samplers work in.
+    """Details of a model for a report: its title, and the space in which samplers operate.
 
-    A model with clinical columns also has the name of its base model and of the columns.
+    For a model with clinical columns, they include the names of its base model and of the columns.
     """
 
     title: str
@@ -163,7 +163,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """The details of an additional metric for tables."""
+    """Details of an additional metric, for tables."""
 
     title: str = ""
     lower_is_better: bool = False
@@ -171,7 +171,7 @@ class MetricInfo:
 
 @dataclass(frozen=True)
 class Grid:
-    """Samplers and models, in table order."""
+    """The samplers and models of a run, in table order."""
 
     samplers: tuple[str, ...]
     models: Mapping[str, ModelInfo]
@@ -179,7 +179,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class CellEntry:
-    """The outcome of a cell: the name of its file, or the reason why there is none."""
+    """The outcome of a cell: the name of its file, or the reason why it failed."""
 
     sampler: str
     model: str
@@ -197,7 +197,7 @@ class CellEntry:
 
 @dataclass(frozen=True)
 class Session:
-    """The cost of one run in the folder."""
+    """The cost of one run in a folder."""
 
     command: str
     new_cells: Count
@@ -207,19 +207,19 @@ class Session:
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """Counts of what is on both sides of a split, made while the table is available."""
+    """Counts that describe both sides of a split, computed while the table is available."""
 
-    #: Lesions with pictures in several folds, and their pictures; None if lesions are unknown.
+    #: Lesions with pictures in several folds, and the number of these pictures; None if lesions are unknown.
     shared_lesions: Count | None
     shared_pictures: Count | None
-    #: Smallest correlation of near duplicates.
+    #: Smallest correlation between near duplicates.
     alike_from: float
     #: None if the table is too large to search.
     alike_pairs: Count | None
-    #: Near duplicates in different folds that are not known to show one lesion, and the first of them by row.
+    #: Near duplicates in different folds without a known common lesion, and the first of them by row.
     alike_across: Count | None
     alike_rows: tuple[tuple[Count, Count], ...]
-    #: Pictures with exactly the pixels of an earlier one; those without a common lesion id; those with
+    #: Pictures with the same pixels as an earlier picture; those without a common lesion id; those with
     #: another label, and the first such pair.
     copies: Count = field(default=0, metadata=OPTIONAL)
     unlinked_copies: Count = field(default=0, metadata=OPTIONAL)
@@ -228,7 +228,7 @@ class SplitFacts:
 
     @classmethod
     def of_split(cls, table: PixelTable, fold_of: npt.NDArray[np.integer]) -> SplitFacts:
-        """Count what a split separates; `fold_of` has the fold of each row in one repeat, or ``LEFT_OUT``."""
+        """Count lesions and copies across folds; `fold_of` has the fold of each row, or ``LEFT_OUT``."""
         rows = np.flatnonzero(fold_of != LEFT_OUT)
         lesions, shared_lesions, shared_pictures = None, None, None
         if table.lesion_ids is not None:
@@ -265,7 +265,7 @@ class SplitFacts:
         )
 
     def warning(self, split: Split) -> tuple[str, ...]:
-        """Return the warning on given folds that split lesions: one sentence or none."""
+        """Return the warning for given folds that split lesions: at most one sentence."""
         if not split.startswith("given") or not self.shared_lesions:
             return ()
         return (
@@ -275,7 +275,7 @@ class SplitFacts:
         )
 
     def check(self) -> None:
-        """Raise InputError if the fields contradict each other."""
+        """Raise an InputError if the fields are inconsistent."""
         if self.alike_across and not self.alike_rows:
             raise refused("split_facts.alike_rows", "the rows of a pair", [])
         if self.shared_lesions and self.shared_pictures is None:
@@ -286,25 +286,25 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class LesionFit:
-    """Whether lesion ids fit the pictures, with the pairs and share of `lesion_likeness`."""
+    """The agreement of lesion ids with pictures: the pairs and share of `lesion_likeness`."""
 
     pairs: Count
     share: Annotated[float, Between(0, 1)]
 
     @classmethod
     def of_table(cls, table: PixelTable) -> LesionFit | None:
-        """Measure the fit; None if no lesion has two pictures."""
+        """Measure the agreement; None if no lesion has two pictures."""
         found = lesion_likeness(table)
         return None if found is None else cls(found[0], round(found[1], 4))
 
     @property
     def doubtful(self) -> bool:
-        """Whether the ids probably belong to other pictures; False for too few pairs."""
+        """Whether the ids probably belong to other pictures; False if there are too few pairs."""
         return self.pairs >= _FEWEST_PAIRS and self.share < _LEAST_FIT
 
     @property
     def warning(self) -> tuple[str, ...]:
-        """The warning on ids that do not fit: one sentence or none."""
+        """The warning for ids that do not match the pictures: at most one sentence."""
         if not self.doubtful:
             return ()
         return (
@@ -317,7 +317,7 @@ class LesionFit:
 
 @dataclass(frozen=True)
 class Hardware:
-    """The machine."""
+    """The hardware of a machine."""
 
     cpu: str = ""
     cores: Count = 0
@@ -328,23 +328,23 @@ class Hardware:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """The content of ``run.json``; the fields are its keys, in order."""
+    """The contents of ``run.json``; the fields are its keys, in order."""
 
-    #: The version, and the command that repeats the run.
+    #: The package version, followed by the command that repeats the run.
     skinmnist: str
     command: str
     arguments: Arguments
     seed: Seed
-    #: Whether the run is a quick look and not a result.
+    #: Whether the run is only a quick look.
     quick: bool
     jobs: Positive | None
     protocol: Protocol
     repeats: Positive
-    #: Digest of the protocol, the code, the library versions and the precision of networks.
+    #: Digest of the protocol, the code, the library versions and the numerical precision of networks.
     identity: str
-    #: Fingerprints of the user's own models and samplers, by name.
+    #: Fingerprints of user-defined models and samplers, by name.
     fingerprints: Mapping[str, str]
-    #: For each repeat and fold, the digest of the held-out rows and labels (see `Provenance`).
+    #: For each repeat and fold, a digest of the held-out rows and labels (see `Provenance`).
     held_out: tuple[tuple[str, ...], ...]
     table: TableInfo
     grid: Grid
@@ -367,7 +367,7 @@ class RunInfo:
 
     @classmethod
     def from_json(cls, content: Any) -> RunInfo:
-        """Read the content of ``run.json``; InputError if a field is invalid or contradicts others."""
+        """Read the contents of ``run.json``; raises InputError if fields are invalid or inconsistent."""
         info = decode(cls, content)
         info.table.check()
         if info.split_facts is not None:
@@ -385,13 +385,13 @@ class RunInfo:
         return info
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of ``run.json``."""
+        """Return the contents of ``run.json``."""
         encoded: dict[str, Any] = encode(self)
         return encoded
 
     @property
     def provenance(self) -> Provenance:
-        """The provenance that a stored cell of this run must have."""
+        """The provenance that the stored cells of this run must have."""
         table = self.table
         return Provenance(self.identity, self.fingerprints, table.class_names, table.shape, self.held_out)
 
@@ -414,7 +414,7 @@ class RunInfo:
     def merged_with(self, earlier: RunInfo | None) -> RunInfo:
         """Add the arguments and results of an earlier run in the same folder, for cells that are still valid.
 
-        A run whose cells are all stored adds no session.
+        If all cells of a run were already stored, it adds no session.
         """
         changed = () if earlier is None else self._changed_since(earlier)
         notes = [f"{name} has changed: its earlier cells were left out" for name in changed]
@@ -449,9 +449,9 @@ class RunInfo:
         )
 
     def _changed_since(self, earlier: RunInfo) -> list[str]:
-        """Return the names of models and samplers that were different in an earlier run.
+        """Return the names of models and samplers that have changed since an earlier run.
 
-        Models with clinical columns change with their base.
+        A model with clinical columns changes with its base model.
         """
         before = earlier.fingerprints
         changed = {name for name, own in self.fingerprints.items() if before.get(name, own) != own}
@@ -471,7 +471,7 @@ def _once(notes: list[str]) -> tuple[str, ...]:
 
 
 def check_same_protocol(info: RunInfo | None, protocol: Protocol, folder: Path) -> None:
-    """Refuse to mix incompatible runs: InputError for other data, rows, folds or seeds."""
+    """Raise an InputError if a folder contains a run with other data, rows, folds or seeds."""
     if info is None:
         return
     for key, wanted in asdict(protocol).items():

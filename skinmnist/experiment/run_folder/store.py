@@ -1,6 +1,6 @@
-"""Finished cells on disk: one checksummed file each, written atomically, without pickle.
+"""Finished cells on disk, in one checksummed file each, written atomically and without pickle.
 
-A stored cell is valid only if its `Provenance` is that of the run.
+A stored cell is valid only if its `Provenance` equals that of the run.
 """
 
 from __future__ import annotations
@@ -32,17 +32,16 @@ _COUNTS = ("counts_before", "counts_after")
 _MIXES = ("natural_mix", "training_mix")
 _ARRAYS = (*_ROWS, "probabilities", *_COUNTS, *_MIXES)
 _CHECKSUM_LENGTH = 64
-#: Tolerance for sums of probabilities or class mixes: rounding, also of 32-bit numbers.
+#: Tolerance for sums of probabilities or class mixes, to allow rounding even of 32-bit numbers.
 _ROUNDING = 1e-5
 
 
 class CellStore:
-    """The finished cells of one run folder.
+    """The finished cells of a run folder.
 
-    The name of a file contains a key over everything that its content depends on, so that a cell is reused
-    only by a run that would compute the same result. The file consists of a SHA-256 checksum and an ``.npz``,
-    which repeats the key data. A file that is incomplete or altered, or has the name of another cell or run,
-    counts as absent.
+    Each file name contains a key derived from all inputs of the cell, so only a run that would compute the
+    same result reuses it. The file consists of a SHA-256 checksum and an ``.npz``, which repeats the key
+    data. A file that is incomplete, altered, or named after another cell or run counts as absent.
     """
 
     def __init__(self, folder: Path, provenance: Provenance) -> None:
@@ -50,28 +49,28 @@ class CellStore:
         self.provenance = provenance
 
     def path(self, cell: Cell) -> Path:
-        """Return the path of the result of a cell, whether it exists or not."""
+        """Return the path for the result of a cell, even if it does not exist."""
         identity, *own = self.provenance.own(cell)
         key = hashlib.sha256(json.dumps([identity, *cell, *own]).encode()).hexdigest()[:16]
         readable = "-".join(re.sub(r"[^\w.+]", "_", name)[:60] for name in (cell.sampler, cell.model))
         return self.folder / f"{readable}-r{cell.repeat}-f{cell.fold}-{key}{SUFFIX}"
 
     def load(self, cell: Cell) -> CellResult | None:
-        """Return the stored result, or None if there is no valid one."""
+        """Return the stored result, or None if there is no valid file."""
         return read_cell(self.path(cell), cell, self.provenance)
 
     def save(self, result: CellResult) -> None:
-        """Store a finished cell; after this returns, it survives a power failure."""
+        """Store a finished cell; once this returns, the file survives a power failure."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path(result.cell), _encode(result, self.provenance))
 
     def sweep(self) -> None:
-        """Remove incomplete files of killed runs; call only while holding the lock on the folder."""
+        """Remove incomplete files of killed runs; the caller must hold the lock on the folder."""
         remove_torn(self.folder)
 
 
 def read_cell(path: Path, cell: Cell, provenance: Provenance) -> CellResult | None:
-    """Read one cell file; None if it is absent, incomplete, altered, or from another cell or run."""
+    """Read a cell file; None if it is absent, incomplete, altered, or from another cell or run."""
     try:
         content = read_foreign(path, MOST_BYTES)
     except (OSError, ValueError):
@@ -82,12 +81,12 @@ def read_cell(path: Path, cell: Cell, provenance: Provenance) -> CellResult | No
     try:
         return _decode(payload, cell, provenance)
     except (ValueError, RecursionError):
-        return None  # A file with a valid checksum from another run or another program.
+        return None  # A file with a valid checksum from another run or program.
 
 
 @dataclass(frozen=True)
 class _Meta:
-    """The content of a file in addition to its arrays."""
+    """The contents of a file other than its arrays."""
 
     cell: tuple[str, str, Count, Count]
     timing: tuple[Count, Count, Amount, Amount, Amount, Amount]
@@ -114,7 +113,7 @@ def _encode(result: CellResult, provenance: Provenance) -> bytes:
 
 
 def _decode(payload: bytes, cell: Cell, provenance: Provenance) -> CellResult:
-    """Read a cell and check the type, shape and range of every array; ValueError if one is invalid."""
+    """Read a cell and validate type, shape and range of every array; raises ValueError if one is invalid."""
     arrays = decode_arrays(payload)
     meta = decode(_Meta, json.loads(take_array(arrays, "meta", "u", (None,)).tobytes()))
     if [meta.cell, meta.provenance] != [tuple(cell), tuple(provenance.own(cell))]:
@@ -151,7 +150,7 @@ def _decode(payload: bytes, cell: Cell, provenance: Provenance) -> CellResult:
 
 def _history(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float64]]:
     names = [name for name in arrays if name.startswith("history_")]
-    return {  # Cells of older versions use "watched".
+    return {  # Cells written by older versions use "watched".
         name.removeprefix("history_").replace("watched_", "validation_"): _exactly(
             np.float64, take_array(arrays, name, "f", (None,))
         )
@@ -202,7 +201,7 @@ def _are_codes(values: npt.NDArray[np.int64], n_classes: int) -> bool:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn errors on reading a file that a run can rewrite into one InputError that names it."""
+    """Convert errors on reading a file that a run can restore into an InputError that names the file."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -216,8 +215,8 @@ def reading(path: Path) -> Iterator[None]:
 class Provenance:
     """The common origin of the cells of a run, which a stored cell must match.
 
-    `identity` digests data, protocol, code and library versions; `fingerprints` identify the user's own
-    models and samplers by name; `held_out` has the `digest_held_out` of each repeat and fold.
+    `identity` is a digest of data, protocol, code and library versions; `fingerprints` identify user-defined
+    models and samplers by name; `held_out` contains the `digest_held_out` of each repeat and fold.
     """
 
     identity: str
@@ -245,7 +244,7 @@ class Provenance:
         return cls(identity, fingerprints, tuple(table.class_names), table.shape, held_out)
 
     def own(self, cell: Cell) -> list[str]:
-        """Return the identity and the fingerprints of a cell."""
+        """Return the identity and the fingerprints that apply to a cell."""
         return [
             self.identity,
             self.fingerprints.get(cell.sampler, ""),
@@ -262,7 +261,7 @@ class Provenance:
 def digest_held_out(
     rows: npt.NDArray[np.integer], labels: npt.NDArray[np.integer], class_names: Sequence[str]
 ) -> str:
-    """Return a digest of held-out rows and of their classes."""
+    """Return a digest of held-out rows and their classes."""
     state = hashlib.sha256(json.dumps(list(class_names)).encode())
     state.update(np.ascontiguousarray(rows, dtype="<i8").data)
     state.update(np.ascontiguousarray(labels, dtype="<i8").data)
