@@ -316,7 +316,7 @@ def never_predicted(analysis: Analysis) -> str | None:
 
 
 def hurt_calibration(analysis: Analysis) -> str | None:
-    """Find samplers with a calibration error significantly above that of ``none``, and name corrections."""
+    """Find samplers whose calibration error is significantly above that of ``none``, with corrections."""
     imposed = _imposed_mixes(analysis)
     folds, points = analysis.record.info.protocol.folds, _by_part(analysis, analysis.operating_points)
     trained, natural = (
@@ -345,7 +345,7 @@ def hurt_calibration(analysis: Analysis) -> str | None:
 
 
 def _mended(row: Any) -> str:
-    """Return whether the correction works: the rise stays below `ROPE` with probability `SURE`."""
+    """Return a clause on the correction: it works if the rise is below `ROPE` with probability `SURE`."""
     if row["verdict"] == WORSE:
         return "which does not correct it"
     return "which corrects it" if row["worse"] <= 1 - SURE else "but whether that corrects it is undecided"

@@ -224,7 +224,7 @@ def compare_samplers(
 
 
 def compare_models(scores: pd.DataFrame, folds: int, measures: Sequence[Measure] = MEASURES) -> pd.DataFrame:
-    """Compare every two models for each sampler, like `compare_samplers`, with the question ``"model"``.
+    """Compare models pairwise for each sampler, like `compare_samplers`; the question is ``"model"``.
 
     Both sides have the same sampler, rather than the best one for each model: selecting the best by the
     scores under comparison would add luck to its lead. A family consists of all comparisons by one measure,
@@ -304,7 +304,7 @@ def verdict(low: float, high: float, equivalent: float, lower_is_better: bool = 
 
 
 def reason_undecided(row: Any) -> str:
-    """Return why a comparison is undecided: too few folds, no spread, many comparisons, or noise."""
+    """Return the reason for an undecided comparison: too few folds, no spread, many comparisons, or noise."""
     if row["folds"] == 1:
         return "one held-out part has no spread over folds"
     if row["folds"] < FEWEST_FOLDS:

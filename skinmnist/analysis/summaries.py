@@ -23,7 +23,7 @@ _CELL = [*_PAIR, "repeat", "fold"]
 LEADERBOARD_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
 CALIBRATION_METRICS = ("log_loss", "brier", "ece")
 NATURAL_METRICS = ("macro_auc", "macro_average_precision", *CALIBRATION_METRICS)
-#: Columns of `external_scores`.
+#: Columns of the table that `external_scores` returns.
 EXTERNAL_COLUMNS = ("sampler", "model", "metric", "value", "sd", "external", "low", "high", "drop")
 #: Prefix of the model name of the majority baseline; the name of the predicted class follows.
 ALWAYS = "always "
@@ -32,13 +32,17 @@ ALWAYS = "always "
 def leaderboard(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.DataFrame:
     """Compare the pairs of sampler and model by their scores on held-out pictures, best macro-F1 first.
 
-    The leaderboard has one row for each pair with a finished cell, and one for each pair in `untrained`,
-    scores that need no training of their own. These default to the majority baseline; an analysis adds prior
-    correction, at the cost of its model. The columns are ``sampler, model`` (``""`` and ``"always <class>"``
-    for the baseline), ``cells`` (finished), ``planned``, then for each metric its mean, under its own name,
-    and its standard deviation over cells (n - 1; NaN for one cell), under ``<metric>_sd``; then ``seconds``
-    (mean per cell: resampling, fitting, predicting), ``megabytes`` (largest resident memory of a cell),
-    ``reference`` and ``corrected`` (bool).
+    The leaderboard has one row for each pair with a finished cell and for each pair in `untrained`, a table
+    of scores that need no training run of their own: by default, those of the majority baseline. An analysis
+    also adds prior correction, at the cost of its model. The columns are:
+
+    - ``sampler, model``, which are ``""`` and ``"always <class>"`` for the baseline
+    - ``cells``, the number of finished cells, and ``planned``
+    - for each metric, its mean, under its own name, and its standard deviation over cells (n - 1; NaN for one
+      cell), under ``<metric>_sd``
+    - ``seconds``, the mean per cell for resampling, fitting and predicting
+    - ``megabytes``, the largest resident memory of a cell
+    - ``reference`` and ``corrected`` (bool)
     """
     metrics = [*LEADERBOARD_METRICS]
     if facts.MELANOMA in record.info.table.class_names:
