@@ -117,6 +117,7 @@ def demonstrate_leaks(
     notes : iterable of str
         Sentences on anything omitted, stored with the scores.
     progress : TrialProgress, optional
+        Receives the events of the run.
 
     Returns
     -------
