@@ -337,7 +337,7 @@ def _are(kind: type[Any], items: Any) -> bool:
 
 
 def published_trial(preset: Preset, table: PixelTable, plan: Plan) -> Trial:
-    """Return the trial that splits, resamples and validates as the page does."""
+    """Return the trial that splits, resamples and validates like the page."""
     published, head, n_folds = preset.published, preset.head, plan.protocol.folds
     rows = np.flatnonzero(plan.task.folds[0] >= 0)
     models = preset.models(validation_share=0.0 if published.watches_test else VALIDATION_SHARE)
