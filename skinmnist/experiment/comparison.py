@@ -180,6 +180,7 @@ def run_comparison(
         ``"auto"`` shows a bar only in notebooks, True always shows it, and False never does. A `Progress`
         object receives the events of the run.
     request : Request, optional
+        The command that repeats the run, stored in the run folder.
 
     Returns
     -------

@@ -45,7 +45,7 @@ FEWEST_PICTURES = 20
 _PARTS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
 _PARTS |= {name: name for name in ("train", "val", "test")}
 _UNUSED = ("", "none", "unused")
-#: Largest number of ids listed in a sentence.
+#: Maximum number of ids to list in a sentence.
 _NAMED = 3
 _Words = npt.NDArray[np.str_]
 _Folds = npt.NDArray[np.int8]
@@ -252,7 +252,7 @@ def _whole_lesions(words: _Words, lesions: _Words) -> tuple[_Words, int]:
 
 
 def _never_held_out(words: _Words, name: str, table: PixelTable) -> str:
-    """Return why a group cannot be held out, or an empty string if it can."""
+    """Return the reason why a group cannot be held out, or an empty string if it can."""
     own = words == name
     if own.sum() < FEWEST_PICTURES:
         return f"it has fewer than {FEWEST_PICTURES} pictures ({own.sum()})"

@@ -4,7 +4,7 @@ Northcutt, Jiang & Chuang, "Confident learning: estimating uncertainty in datase
 Artificial Intelligence Research 70 (2021). A class is claimed for a picture if its probability is at least
 the average over the pictures with that label. The threshold thus adapts to rare classes, which models predict
 with less confidence. The list is sorted by the probability of the label, which found flipped labels better
-than the margin to the suggested class (`experiments/benchmarks/label_audit.py`).
+than the margin to the suggested class did (`experiments/benchmarks/label_audit.py`).
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ Rows = npt.NDArray[np.int64]
 def choose_split(table: PixelTable, split: str | None) -> Split:
     """Return the split to use: by lesion if lesions are known, unless requested otherwise.
 
-    A holdout is a single split into training and test set, by lesion if lesions are known. Raises InputError
-    if a split by lesion is requested for a table without lesion ids.
+    A holdout is a single split into a training set and a test set, by lesion if lesions are known. Raises
+    InputError if a split by lesion is requested for a table without lesion ids.
     """
     if split is None:
         return "image" if table.lesion_ids is None else "lesion"

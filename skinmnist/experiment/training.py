@@ -39,7 +39,7 @@ class Trained:
     fit_seconds: float
 
     def answer(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return probabilities (m, k); the largest determines the class. ValueError if they are invalid."""
+        """Return probabilities (m, k); the largest determines the class. Raises ValueError if invalid."""
         fitted = self.fitted
         if fitted.features is not None:
             rows = fitted.features.transform(rows)

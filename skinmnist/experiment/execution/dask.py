@@ -131,7 +131,7 @@ def _start_local(stack: ExitStack, jobs: int, limits: Limits) -> LocalCluster:
 
 
 def examine_worker(expected: dict[str, str], dask_worker: Worker) -> str | None:
-    """Return why the results of this worker could differ from those of the client."""
+    """Return the reason why the results of this worker could differ from those of the client."""
     if (threads := dask_worker.state.nthreads) > 1:
         return f"has {threads} threads; expected one per cell, so start it with --nthreads 1"
     own = _own_environment()

@@ -151,16 +151,12 @@ class LimitMonitor(Monitor):
             return
         now = time.monotonic()
         for cell, path in self._pid_files.items():
-            with suppress(
-                OSError, ValueError, psutil.Error
-            ):  # The process has not started yet or has already ended.
+            with suppress(OSError, ValueError, psutil.Error):  # Not started yet, or already ended.
                 family = process_family(int(path.read_text(encoding="ascii")))
                 reason = self._excess(now - self._first_seen.setdefault(cell, now), family)
                 if reason:
                     self.ended.setdefault(cell, reason)
-                    family[
-                        0
-                    ].suspend()  # Prevent it from starting new processes while its children are listed.
+                    family[0].suspend()  # Prevent it from starting new processes in the meantime.
                     end_processes(process_family(family[0].pid))
 
     def _excess(self, seconds: float, family: list[psutil.Process]) -> str | None:

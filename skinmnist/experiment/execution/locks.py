@@ -71,9 +71,7 @@ def scratch_folder() -> Iterator[Path]:
         ExitStack() as held,
     ):
         claim(Path(name), _SCRATCH)
-        with suppress(
-            InputError
-        ):  # The lock is only needed for cleanup, and some file systems do not support locks.
+        with suppress(InputError):  # The lock only serves cleanup; not every file system has locks.
             held.enter_context(hold_folder(Path(name), lambda: None))
         yield Path(name)
 

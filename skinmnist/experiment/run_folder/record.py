@@ -181,7 +181,7 @@ def class_mix_table(results: Sequence[CellResult], class_names: Sequence[str]) -
 def write_tables(record: RunRecord) -> None:
     """Write the predictions, class mixes, scores and timings of a run to its folder.
 
-    Floats are written exactly, so that scores can be recomputed from the predictions to the last bit.
+    Floats are written exactly, which allows scores to be recomputed from the predictions to the last bit.
     """
     class_names = record.info.table.class_names
     write_atomically(record.folder / "predictions.csv.gz", _packed(record.predictions))
@@ -340,7 +340,7 @@ def _read_pictures(path: Path, table: TableInfo) -> tuple[npt.NDArray[np.uint8],
 
 
 def write_rows(folder: Path, table: PixelTable) -> None:
-    """Store the lesion number of every row and the clinical columns; unknown ones are omitted."""
+    """Store the lesion number of every row and the clinical columns; unknown values are omitted."""
     known = table.clinical or {}
     patients: dict[str, Any] = {name: known[name] for name in facts.CLINICAL_COLUMNS if name in known}
     lesions = {}

@@ -31,7 +31,7 @@ Seed = Annotated[int, Between(0, 2**31 - 1)]
 Positive = Annotated[int, Between(1)]
 Side = Annotated[int, Between(1, 2**16)]
 
-#: Largest number of near duplicates across folds that are listed.
+#: Maximum number of near duplicates across folds to list.
 _NAMED = 20
 #: The fit is 0.81 for the lesion ids of HAM10000, and 0.50 if these are shuffled within their classes. With
 #: fewer pairs, such a difference can be due to chance.
