@@ -53,7 +53,7 @@ _MANY_COPIES = 0.01
 _EXCHANGED = 0.5
 #: Class mixes are considered equal if no share of the training rows differs by more than this.
 _OTHER_MIX = 0.01
-#: Required number of standard errors above that share, because a guess is correct half of the time.
+#: Required number of standard errors above `_EXCHANGED`, because a random guess is right half the time.
 _BEYOND_CHANCE = 3.0
 
 

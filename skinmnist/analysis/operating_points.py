@@ -77,7 +77,7 @@ def choose_exponents(
     Returns
     -------
     list of dict of str to float
-        The exponent of each rule; empty without data to choose on.
+        The exponent of each rule; empty if there are no data for the choice.
     """
     if aside and len(aside) == len(counts):
         tuned_on = np.asarray(aside)

@@ -196,7 +196,7 @@ def _drawn_folds(
 
 
 def environment() -> dict[str, str]:
-    """Return the properties that determine a cell besides the protocol: versions, code, network precision."""
+    """Return the environment that affects cells: versions, code, and numerical precision of networks."""
     return {**versions(), "code": code_digest(*_COMPUTING), "precision": choose_precision("auto")}
 
 

@@ -50,7 +50,7 @@ VALIDATION_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Head:
-    """The table ``[system]``."""
+    """The ``[system]`` table of a preset file."""
 
     title: str = ""
     #: The title of the page, if known.

@@ -39,7 +39,7 @@ SHOWN, VERSIONS = 7, 6
 
 
 class Progress(RunProgress, TrialProgress, Protocol):
-    """Receives the events of the honest run and of the run as published."""
+    """Receive the events of the honest run and of the run as published."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,7 @@ NO_LIMITS = Limits()
 
 @contextmanager
 def pid_file(path: Path) -> Iterator[None]:
-    """Write the id of this process to a file for the duration of the block; if it dies, the file stays."""
+    """Write the id of this process to a file during the block; if the process dies, the file stays."""
     with suppress(OSError):  # If the disk is full, the cell continues without limits.
         write_atomically(path, str(os.getpid()).encode(), lasting=False)
     try:

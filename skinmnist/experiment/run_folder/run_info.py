@@ -214,7 +214,7 @@ class SplitFacts:
     shared_pictures: Count | None
     #: Smallest correlation between near duplicates.
     alike_from: float
-    #: None if the table is too large to search.
+    #: Number of near duplicates; None if the table is too large to search.
     alike_pairs: Count | None
     #: Near duplicates in different folds without a known common lesion, and the first of them by row.
     alike_across: Count | None
