@@ -1,4 +1,4 @@
-"""What one takes along from a report: its tables, figures, methods and references as files."""
+"""Export of a report to files: tables, figures, methods and references."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from skinmnist.reporting.theme import Drawing, keeping
 
 _TABLES, _FIGURES = "tables", "figures"
 _FILES = ("methods.md", "methods.tex", "references.bib", "supplement.tex")
-#: Of A4 paper with margins of 2 cm, in points.
+#: Text width of A4 paper with 2 cm margins, in points.
 _TEXT_WIDTH = 480
-#: Its own marker, so that an export may stand in the folder of its run.
+#: The marker file of an export; it differs from a run's, so both can share a folder.
 _EXPORT = Owned(
     "folder of exports",
     _FILES,
@@ -32,27 +32,27 @@ _EXPORT = Owned(
 
 
 def export_report(run: RunRecord | Path | str, folder: Path | str) -> Path:
-    """Write every table and figure of a report, a paragraph of methods and the references into a folder.
+    """Export the tables, figures, methods paragraph and references of a report to a folder.
 
-    Tables are ``tables/*.csv``, ``.md`` and ``.tex``; figures ``figures/*.svg`` and ``.pdf``; beside them
-    ``methods.md``, ``methods.tex``, ``references.bib`` and ``supplement.tex``, which has all of them. An
-    earlier export is replaced.
+    Tables are written to ``tables/*.csv``, ``.md`` and ``.tex``; figures to ``figures/*.svg`` and ``.pdf``.
+    The folder also contains ``methods.md``, ``methods.tex``, ``references.bib`` and ``supplement.tex``, which
+    combines them. An existing export is replaced.
 
     Parameters
     ----------
     run : Run or path
-        As for `write_report`.
+        The run, as for `write_report`.
     folder : path
 
     Returns
     -------
     Path
-        Of the folder.
+        Path of the folder.
 
     Raises
     ------
     InputError
-        Where the folder holds no run, or the export cannot be written, or would replace files of the user's.
+        If the folder contains no run, or the export cannot be written or would overwrite the user's files.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def export_report(run: RunRecord | Path | str, folder: Path | str) -> Path:
 
 
 def _contents(analysis: Analysis) -> Iterator[tuple[str, bytes]]:
-    """Yield the relative path and the content of every file."""
+    """Yield the relative path and contents of every file."""
     kept: list[Drawing] = []
     tables, images = read_page(keeping(kept, render_page, analysis))
     drawings = dict(_named([*kept, *_pictures(analysis)], dict(images)))
@@ -97,7 +97,7 @@ def _contents(analysis: Analysis) -> Iterator[tuple[str, bytes]]:
 
 
 def _pictures(analysis: Analysis) -> Iterator[Drawing]:
-    """Draw what the page shows as pictures: confident mistakes, and rows that samplers made."""
+    """Draw the picture galleries of the page: confident mistakes and synthetic rows."""
     record = analysis.record
     best = best_pair(record.scores)
     figure = None if best is None else mistakes_of(record, best)
@@ -111,7 +111,7 @@ def _pictures(analysis: Analysis) -> Iterator[Drawing]:
 
 
 def _named(drawings: list[Drawing], sections: dict[str, str]) -> Iterator[tuple[str, Drawing]]:
-    """Name each drawing by the section that it stands in."""
+    """Name each drawing after its section."""
     taken: set[str] = set()
     for drawing in drawings:
         section = sections.get(drawing.alt) or ("mistakes" if "mistakes" in drawing.alt else "samplers")
@@ -121,7 +121,7 @@ def _named(drawings: list[Drawing], sections: dict[str, str]) -> Iterator[tuple[
 
 
 def _supplement(title: str, tables: list[PageTable], drawings: dict[str, Drawing]) -> str:
-    """Return a document of the methods, all figures and all tables."""
+    """Return a LaTeX document with the methods, all figures and all tables."""
     figures = [
         f"\\begin{{figure}}\n\\centering\n{_graphics(name, drawing.width)}"
         f"\\caption{{{latex(drawing.alt)}}}\\label{{fig:{name}}}\n\\end{{figure}}\n\\clearpage\n"
@@ -139,6 +139,6 @@ def _supplement(title: str, tables: list[PageTable], drawings: dict[str, Drawing
 
 
 def _graphics(name: str, width: float) -> str:
-    """Include a figure in its own size, or, where it is wider, as wide as the text."""
+    """Include a figure at its natural size, or at text width if it is wider."""
     size = "[width=\\linewidth]" if width > _TEXT_WIDTH else ""
     return f"\\includegraphics{size}{{{_FIGURES}/{name}}}\n"

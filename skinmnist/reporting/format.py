@@ -1,4 +1,4 @@
-"""How samplers, models, numbers and tables of scores are written."""
+"""Formatting of samplers, models, numbers and score tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skinmnist.text import printable
 
 CORRECTION_TITLE = "prior correction"
 _LONGEST_TITLE = 500
-#: In place of a number that is absent.
+#: Placeholder for a missing number.
 NOTHING = "–"
 MINUS = "−"
 
@@ -37,7 +37,7 @@ LABELS = {
     "seconds": "Seconds per fold",
     "megabytes": "Memory, MB",
 }
-#: Decision rules, as they stand in tables.
+#: Decision rules, as labelled in tables.
 RULE_LABELS = {
     "as_trained": "as trained",
     "natural_prior": "at the natural prior",
@@ -54,7 +54,7 @@ HINTS = {
 
 
 def sampler_title(info: RunInfo, sampler: str, model: str) -> str:
-    """Name a sampler with what it worked on: ``"SMOTE on pixels"``; strategies stand alone."""
+    """Return a sampler's name with its space, ``"SMOTE on pixels"``, or a strategy's name alone."""
     if sampler == PRIOR_CORRECTION:
         return CORRECTION_TITLE
     known = info.grid.models.get(model)
@@ -62,7 +62,7 @@ def sampler_title(info: RunInfo, sampler: str, model: str) -> str:
 
 
 def space_title(sampler: str, space: str) -> str:
-    """Join a sampler with the space it worked on."""
+    """Join the name of a sampler and the space in which it worked."""
     if sampler == "none":
         return "no sampler"
     title = sampler if sampler in STRATEGIES or not space else f"{sampler} on {space}"
@@ -70,7 +70,7 @@ def space_title(sampler: str, space: str) -> str:
 
 
 def model_title(info: RunInfo, model: str) -> str:
-    """Return the title under which a model appears."""
+    """Return the display title of a model."""
     known = info.grid.models.get(model)
     return printable(known.title if known else model, _LONGEST_TITLE)
 
@@ -84,40 +84,40 @@ def titled(info: RunInfo, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def pair_title(info: RunInfo, sampler: str, model: str) -> str:
-    """Name a pair in a sentence: ``"SMOTE on pixels with Convolutional network"``."""
+    """Return the name of a pair within a sentence: ``"SMOTE on pixels with Convolutional network"``."""
     if sampler == "none":
         return f"{model_title(info, model)} without a sampler"
     return f"{sampler_title(info, sampler, model)} with {model_title(info, model)}"
 
 
 def base_model(info: RunInfo, model: str) -> str:
-    """Return the model to whose answers clinical columns were added; empty for one that is trained itself."""
+    """Return the base model to whose predictions clinical columns were added; empty for any other model."""
     known = info.grid.models.get(model)
     return known.base if known else ""
 
 
 def clinical_columns(info: RunInfo) -> list[str]:
-    """Return the clinical columns that any model of a run has used."""
+    """Return the clinical columns that any model of a run uses."""
     return list(dict.fromkeys(column for model in info.grid.models.values() for column in model.clinical))
 
 
 def added_columns(info: RunInfo) -> str:
-    """Name what is added to a model's answers, in words that are true of every model of a run.
+    """Describe the columns added to models' predictions, in words that fit every model of a run.
 
-    A folder may have been extended with other columns than those it began with.
+    An extended run folder may combine models with different columns.
     """
     sets = {model.clinical for model in info.grid.models.values() if model.clinical}
     return listing(clinical_columns(info)) if len(sets) < 2 else "the clinical columns in its title"
 
 
 def label_in_text(metric: str) -> str:
-    """Return the label of a metric within a sentence."""
+    """Return the label of a metric for use within a sentence."""
     label = LABELS[metric]
     return label if metric == "brier" else label[0].lower() + label[1:]
 
 
 def fixed(value: float, digits: int = 3) -> str:
-    """Write a score: ``0.612``, with a true minus sign, or a dash where it is absent."""
+    """Format a score as ``0.612``, with a true minus sign; a dash if it is missing."""
     if math.isnan(value):
         return NOTHING
     text = f"{abs(value):.{digits}f}"
@@ -125,30 +125,30 @@ def fixed(value: float, digits: int = 3) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """Write a difference with its sign: ``+0.022``."""
+    """Format a signed difference: ``+0.022``."""
     return ("+" if round(value, digits) > 0 else "") + fixed(value, digits)
 
 
 def with_spread(mean: float, spread: float) -> str:
-    """Write a mean and a standard deviation: ``0.612 ± 0.014``; the mean alone where there is no spread."""
+    """Format a mean and a standard deviation, ``0.612 ± 0.014``; only the mean if there is no spread."""
     if math.isnan(mean) or math.isnan(spread):
         return fixed(mean)
     return f"{fixed(mean)} ± {fixed(spread)}"
 
 
 def ends(row: Any, between: str = " to ") -> str:
-    """Write the interval that carries the verdict of a comparison; a dash where there is none."""
+    """Format the interval behind the verdict of a comparison; a dash if there is no interval."""
     return NOTHING if math.isnan(row["low"]) else f"{signed(row['low'])}{between}{signed(row['high'])}"
 
 
 def change(row: Any) -> str:
-    """Write the difference of a comparison with its interval: ``+0.022 [−0.003, +0.047]``."""
+    """Format the difference of a comparison with its interval: ``+0.022 [−0.003, +0.047]``."""
     difference = signed(row["difference"])
     return difference if math.isnan(row["low"]) else f"{difference} [{ends(row, ', ')}]"
 
 
 def chance(row: Any) -> str:
-    """Write the largest posterior probability of a comparison: ``97 % above +0.01``; a dash where unknown."""
+    """Format the largest posterior probability of a comparison, ``97 % above +0.01``; a dash if unknown."""
     if math.isnan(row["equivalent"]):
         return NOTHING
     lower = row["metric"] in LOWER_IS_BETTER
@@ -162,7 +162,7 @@ def chance(row: Any) -> str:
 
 
 def evidence(row: Any) -> str:
-    """Write what a verdict rests on: ``95 % interval over 5 folds from −0.003 to +0.070, p = 0.26 ...``."""
+    """Format a verdict's evidence: ``95 % interval over 5 folds from −0.003 to +0.070, p = 0.26 ...``."""
     if math.isnan(row["low"]):
         return f"no interval: {reason_undecided(row)}"
     together = f", for {row['tests']} comparisons together" if row["tests"] > 1 else ""
@@ -173,29 +173,29 @@ def evidence(row: Any) -> str:
 
 
 def probability(p: float) -> str:
-    """Write a p-value: ``= 0.259`` or ``< 0.001``; a dash where it could not be computed."""
+    """Format a p-value as ``= 0.259`` or ``< 0.001``; a dash if it could not be computed."""
     if math.isnan(p):
         return NOTHING
     return "< 0.001" if p < 0.001 else f"= {fixed(p)}"
 
 
 def unbroken(text: str) -> str:
-    """Keep a mean and its spread on one line, and a number and its per cent sign."""
+    """Prevent line breaks between a mean and its spread, and between a number and its per cent sign."""
     return text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
 
 
 def count(number: float, noun: str, plural: str | None = None) -> str:
-    """Write a counted noun: ``1 fold``, ``7,470 lesions``."""
+    """Format a counted noun: ``1 fold``, ``7,470 lesions``."""
     return f"{number:,.0f} {noun if number == 1 else plural or noun + 's'}"
 
 
 def percent(share: float) -> str:
-    """Write a share: ``66.9 %``."""
+    """Format a share as a percentage: ``66.9 %``."""
     return f"{100 * share:.1f} %"
 
 
 def duration(seconds: float) -> str:
-    """Write a time as one would say it: ``8 min 32 s``."""
+    """Format a duration: ``8 min 32 s``."""
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -204,19 +204,19 @@ def duration(seconds: float) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """Cut a name that would not fit, and spell out what cannot be printed."""
+    """Shorten a name to fit, and escape unprintable characters."""
     text = printable(text)
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
 def listing(names: list[str]) -> str:
-    """Join names as a sentence does: ``a, b and c``."""
+    """Join names into a list: ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A number of a table as text; `value` is what it sorts by, `hover` what the pointer shows."""
+    """A table number as text; `value` is its sort key, `hover` the text shown on hover."""
 
     text: str
     value: float
@@ -246,9 +246,9 @@ class Column:
 
 
 def score_table(board: pd.DataFrame, costs: bool = False) -> tuple[list[Column], list[Row]]:
-    """Lay out a titled `leaderboard` or `calibration`; the best of each column is marked.
+    """Format a titled `leaderboard` or `calibration`, with the best value of each column marked.
 
-    The majority baseline and prior correction do not compete: neither was trained for its place.
+    The majority baseline and prior correction are not marked, because neither is a trained pair.
     """
     metrics = [name for name in board.columns if f"{name}_sd" in board.columns]
     pairs = ~(board["reference"] | board["corrected"]).to_numpy(dtype=bool)
@@ -279,7 +279,7 @@ def score_table(board: pd.DataFrame, costs: bool = False) -> tuple[list[Column],
 
 
 def score_values(scores: pd.DataFrame, competing: np.ndarray, lowest: bool = False) -> list[Value]:
-    """Write a column of means and one of standard deviations; the best of the `competing` rows is marked."""
+    """Format a column of means and one of standard deviations; mark the best of the `competing` rows."""
     means, spreads = scores.to_numpy(dtype=float).T
     return [
         Value(fixed(mean), mean, "" if np.isnan(spread) else f"± {fixed(spread)}", bool(is_best))
@@ -288,7 +288,7 @@ def score_values(scores: pd.DataFrame, competing: np.ndarray, lowest: bool = Fal
 
 
 def _best(values: np.ndarray, eligible: np.ndarray, lowest: bool, digits: int) -> np.ndarray:
-    """Mark the best as printed, so that equal figures are marked alike; a single pair is not marked."""
+    """Mark the best values as printed, including ties; a single pair is not marked."""
     rounded = np.where(eligible, np.round(values, digits), np.nan)
     if np.count_nonzero(~np.isnan(rounded)) < 2:
         return np.zeros(len(values), dtype=bool)

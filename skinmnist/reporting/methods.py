@@ -1,4 +1,4 @@
-"""What a paper says of a run: a paragraph of methods with the run's own numbers, and its references."""
+"""Text for a paper: a methods paragraph with the run's own numbers, and its references."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skinmnist.text import printable
 
 _BIBLIOGRAPHY = Path(__file__).with_name("references.bib")
 _CITED = re.compile(r"\[@([\w; @]+)\]")
-#: Packages that are named in a paper, in this order.
+#: Packages cited in a paper, in this order.
 _LIBRARIES = (
     "scikit-learn",
     "imbalanced-learn",
@@ -35,16 +35,16 @@ _OF_NETWORKS = {"keras", "tensorflow", "tensorflow-cpu"}
 
 
 class Methods:
-    r"""The paragraph and the references of one run.
+    r"""The methods paragraph and references of one run.
 
     Attributes
     ----------
     markdown : str
-        The paragraph, with citations as Pandoc reads them: ``[@chawla2002smote]``.
+        The paragraph with Pandoc citations, such as ``[@chawla2002smote]``.
     latex : str
-        The same for LaTeX, with ``\cite``.
+        The same paragraph for LaTeX, with ``\cite``.
     bibtex : str
-        An entry for everything that is cited.
+        An entry for every cited reference.
     """
 
     def __init__(self, analysis: Analysis) -> None:
@@ -57,14 +57,14 @@ class Methods:
         self.bibtex = "\n".join(entry.replace("VERSION", version) for entry in used)
 
     def _cite(self, *tags: str) -> str:
-        """Return a citation of what is written about any of the tags, after a space; or nothing."""
+        """Return a citation of the references for any of the tags, after a space; empty if there are none."""
         keys = [key for key, entry in self._entries.items() if set(tags) & set(_tags(entry))]
         self._used.update(dict.fromkeys(keys))
         return f" [{'; '.join(f'@{key}' for key in keys)}]" if keys else ""
 
 
 def to_latex(text: str) -> str:
-    """Escape a paragraph for LaTeX, and cite as it does."""
+    """Escape a paragraph for LaTeX and convert its citations."""
     pieces = _CITED.split(text)
     return "".join(
         f"\\cite{{{piece.replace('@', '').replace('; ', ',')}}}" if place % 2 else latex(piece)
@@ -97,7 +97,7 @@ def _sentences(analysis: Analysis, cite: Callable[..., str]) -> Iterator[str]:
 
 
 def _compared(info: RunInfo, cite: Callable[..., str]) -> str:
-    """Name samplers, strategies and models."""
+    """List samplers, strategies and models."""
     samplers = [
         f"{printable(name)}{cite(f'sampler:{name}')}" for name in info.grid.samplers if name != "none"
     ]
@@ -116,7 +116,7 @@ def _compared(info: RunInfo, cite: Callable[..., str]) -> str:
 
 
 def _in_text(title: str) -> str:
-    """Return a title within a sentence: its first letter small, unless it begins an abbreviation."""
+    """Return a title for use within a sentence: in lower case unless it begins with an abbreviation."""
     return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 

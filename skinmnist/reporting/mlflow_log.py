@@ -1,4 +1,4 @@
-"""Logging a run to MLflow, where the extra ``mlflow`` is installed."""
+"""Logging of runs to MLflow; requires the ``mlflow`` extra."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.names import pair_name
 from skinmnist.text import one_line, printable
 
-#: Of MLflow: characters of a parameter.
+#: MLflow's limit on the length of a parameter.
 _LONGEST = 500
 
 
 def log_to_mlflow(record: RunRecord, page: Path, uri: str) -> str:
-    """Log parameters, scores and the page of a run to a tracking server or a store of MLflow.
+    """Log parameters, scores and the page of a run to an MLflow tracking server or store.
 
-    One run of MLflow stands for the comparison and holds its parameters and the page; a run inside it stands
-    for each pair, with means and standard deviations of its scores over the folds.
+    The comparison becomes one MLflow run with its parameters and the page. Each pair becomes a nested run
+    with the means and standard deviations of its scores over the folds.
 
     Parameters
     ----------
     record : RunRecord
     page : path
     uri : str
-        As MLflow takes it, such as ``"http://localhost:5000"`` or ``"file:mlruns"``.
+        An MLflow tracking URI, such as ``"http://localhost:5000"`` or ``"file:mlruns"``.
 
     Returns
     -------
     str
-        The id of MLflow's run.
+        The id of the MLflow run.
 
     Raises
     ------
     InputError
-        Where the extra is missing, or MLflow cannot log there.
+        If the extra is not installed, or MLflow cannot log to `uri`.
     """
     try:
         from mlflow.exceptions import MlflowException
@@ -77,7 +77,7 @@ def _log(client: Any, record: RunRecord, page: Path) -> str:
 
 
 def parameters(info: RunInfo) -> dict[str, str]:
-    """Return what was run, as parameters of MLflow."""
+    """Return the configuration of a run as MLflow parameters."""
     protocol = info.protocol
     values = {
         "table": info.table.name,
@@ -97,7 +97,7 @@ def parameters(info: RunInfo) -> dict[str, str]:
 
 
 def pair_scores(record: RunRecord) -> dict[tuple[str, str], dict[str, float]]:
-    """Return mean and standard deviation of each score of each pair, under names that MLflow takes."""
+    """Return the mean and standard deviation of each score of each pair, under names that MLflow accepts."""
     found: dict[tuple[str, str], dict[str, float]] = {}
     grouped = record.scores.groupby(["sampler", "model", "metric"], sort=False)["value"]
     for row in grouped.agg(["mean", "std"]).reset_index().to_dict("records"):

@@ -1,4 +1,4 @@
-"""The page: sections and style of a report, put together into one file that needs no other."""
+"""The page: the sections and style of a report, assembled into one self-contained file."""
 
 from __future__ import annotations
 
@@ -56,48 +56,49 @@ from skinmnist.reporting.tables import read_page
 from skinmnist.reporting.theme import css_variables
 from skinmnist.text import printable, template_environment
 
-#: Each is a module with a function `context` beside a template; the template of the page has their order.
+#: Each section is a module with a `context` function and a template; the page template sets their order.
 SECTIONS = (answer, tradeoff, claims, leaderboard, recall, effects, certainty, costs)
-#: Sections that a worker can draw meanwhile.
+#: Sections that a worker can draw in parallel.
 DRAWN_APART = (data, outcomes, label_audit, training, leaks, probabilities)
-#: Predictions up to which an analysis is copied into a worker: more take longer to send than to draw.
+#: Largest number of predictions for which an analysis is sent to a worker; beyond it, sending takes longer
+#: than drawing.
 SENT_ROWS = 1_000_000
 _HERE = Path(__file__).parent
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 _STYLES = ("style.css", "tables.css")
 _SCRIPTS = ("report.js", "tables.js")
-#: Where the templates leave room for the tables in other formats.
+#: Placeholder in the templates for the tables in other formats.
 _EXPORTS = "<!-- exports -->"
 
 
 def is_page(head: bytes) -> bool:
-    """Recognise a report, or runs side by side, by the first bytes of a file."""
+    """Return whether the first bytes of a file are those of a report or a side-by-side page."""
     return b'<meta name="generator" content="skinmnist ' in head or "· skinmnist</title>".encode() in head
 
 
 def write_report(run: RunRecord | Path | str, out: Path | str | None = None, jobs: int = 1) -> Path:
-    """Write the ``report.html`` of a run, with the tables of its analysis; nothing is trained.
+    """Write the ``report.html`` of a run and the tables of its analysis, without training.
 
     Parameters
     ----------
     run : Run or path
-        What `run_comparison` returns, or a folder that a comparison has written, finished or not.
+        The result of `run_comparison`, or the folder of a finished or unfinished comparison.
     out : path, optional
-        Where to write instead of the run folder, so that nothing in it changes: a folder for the page and
-        the tables, or an ``.html`` file for the page alone.
+        Output location, by default the run folder. With a folder, the page and the tables are written there;
+        with an ``.html`` file, only the page is written. In both cases the run folder stays unchanged.
     jobs : int
-        With two or more, half of the figures are drawn in a worker process. The bytes are the same.
+        Number of processes. With two or more, a worker draws half of the figures; the output is identical.
 
     Returns
     -------
     Path
-        Of the report.
+        Path of the report.
 
     Raises
     ------
     InputError
-        Where the folder holds no run, or the report cannot be written, or would replace files of the user's;
-        for a run without a folder, where `out` is missing.
+        If the folder contains no run, if the report cannot be written or would overwrite the user's files,
+        or if the run has no folder and `out` is missing.
 
     Examples
     --------
@@ -120,13 +121,13 @@ def write_report(run: RunRecord | Path | str, out: Path | str | None = None, job
 
 
 def write_page(analysis: Analysis, out: Path | None = None, jobs: int = 1) -> Path:
-    """Write the page of an analysis into its run folder, or into another folder or file."""
+    """Write the page of an analysis to its run folder, or to another folder or file."""
     path = _page_path(analysis.record.folder if out is None else out)
     return write_html(path, render_page(analysis, jobs))
 
 
 def write_html(path: Path, page: str) -> Path:
-    """Write a page and return its path; InputError where it cannot be written."""
+    """Write a page and return its path; raise InputError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, page.encode())
@@ -139,37 +140,37 @@ def write_html(path: Path, page: str) -> Path:
 
 
 def _page_path(target: Path) -> Path:
-    """Return the file of a page: `target` itself if it is named as one, else the one in the folder."""
+    """Return the path of a page: `target` if it has the suffix of a page, else a file in that folder."""
     alone = target.suffix.lower() in (".html", ".htm") and not target.is_dir()
     return target if alone else target / REPORT_FILE
 
 
 def render_page(analysis: Analysis, jobs: int = 1) -> str:
-    """Return the report as one self-contained page: the same analysis gives the same bytes."""
+    """Return the report as one self-contained page; equal analyses give equal bytes."""
     apart = _draw_apart(analysis, jobs)
     shown = _page_context(analysis) | _contexts(SECTIONS, analysis)
     return with_exports(environment().get_template("report.html").render(shown | apart()))
 
 
 def with_exports(page: str) -> str:
-    """Give a page its tables in the formats that its buttons copy."""
+    """Embed the page's tables in the formats that its buttons copy."""
     formats = [
         {"csv": table.to_csv(), "markdown": table.to_markdown(), "latex": table.to_latex()}
         for table in read_page(page)[0]
     ]
-    # Tables repeat themselves: packed they take a tenth. No time stands in the bytes, so they stay the same.
+    # Tables are repetitive and compress to a tenth. Without a timestamp, the bytes are reproducible.
     packed = gzip.compress(json.dumps(formats).encode(), mtime=0)
     return page.replace(_EXPORTS, base64.b64encode(packed).decode(), 1)
 
 
 def _draw_apart(analysis: Analysis, jobs: int) -> Callable[[], dict[str, Any]]:
-    """Begin to draw some sections, in a worker if there are jobs, and return what waits for them."""
+    """Start drawing some sections, in a worker if `jobs` allows; return a function that waits for them."""
     if jobs < 2 or len(analysis.record.predictions) > SENT_ROWS:
         return partial(_context_apart, analysis)
-    # Workers import models, which a report by itself does without.
+    # Workers import models, which a report alone does not need.
     from skinmnist.experiment.execution.worker import run_in_background
 
-    # A copy: what is cached here meanwhile must not change what is being sent.
+    # Send a copy: values cached here in the meantime must not change it.
     return run_in_background(_context_apart, replace(analysis), jobs=jobs)
 
 
@@ -182,7 +183,7 @@ def _contexts(sections: Sequence[ModuleType], analysis: Analysis) -> dict[str, A
 
 
 def _page_context(analysis: Analysis) -> dict[str, Any]:
-    """Return what several sections show, and the end of the page."""
+    """Return the values that several sections share, and those at the end of the page."""
     info = analysis.record.info
     return surroundings() | {
         "info": info,
@@ -204,7 +205,7 @@ def _page_context(analysis: Analysis) -> dict[str, Any]:
 
 
 def samplers_counted(names: Sequence[str]) -> str:
-    """Count samplers, of which training without one is none: ``no sampler and 2 samplers``."""
+    """Count samplers, with training without one counted separately: ``no sampler and 2 samplers``."""
     others = sum(name != "none" for name in names)
     parts = ["no sampler"] * ("none" in names) + [count(others, "sampler")] * bool(others)
     return " and ".join(parts)
@@ -247,7 +248,7 @@ def _value(number: str) -> float:
 
 
 def machine(info: RunInfo) -> list[tuple[str, str]]:
-    """Return what the run ran on and what it cost, as far as the record says."""
+    """Return the hardware, software and cost of the run, as far as they were recorded."""
     hardware, measure = info.hardware, f" ({info.memory_measure})" if info.memory_measure else ""
     entries: dict[str, Any] = {
         "Started": info.started.replace("T", " "),
@@ -263,7 +264,7 @@ def machine(info: RunInfo) -> list[tuple[str, str]]:
 
 
 def surroundings() -> dict[str, Any]:
-    """Return what every page shares: style and script."""
+    """Return the style and script that every page shares."""
     return {
         "style": Markup(
             css_variables() + "".join((_HERE / name).read_text(encoding="utf-8") for name in _STYLES)
@@ -275,7 +276,7 @@ def surroundings() -> dict[str, Any]:
 
 @cache
 def environment() -> Environment:
-    """Return the environment of the templates; what a run brings along is escaped and can be printed."""
+    """Return the template environment, which escapes text from the run and makes it printable."""
     templates = template_environment(_HERE, _printable)
     templates.filters["counted"] = count
     templates.filters["unbroken"] = unbroken

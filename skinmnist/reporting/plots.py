@@ -1,4 +1,4 @@
-"""The figures of the report one by one, for notebooks and scripts."""
+"""Individual figures of the report, for notebooks and scripts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from skinmnist.text import shown
 
 
 class Plots:
-    """The figures of a run's report, as matplotlib figures: `Run.plot`.
+    """The figures of a run's report as matplotlib figures, accessed through `Run.plot`.
 
-    Methods raise InputError where a name is not in the run, or where there is nothing to draw.
+    Methods raise InputError if a name is not in the run or if there is nothing to draw.
 
     Examples
     --------
-    The run is the one of the example of `Run`.
+    The examples use the run from the example of `Run`.
 
     >>> figure = run.plot.confusion("none + dummy")
     >>> figure.savefig("confusion.png")  # doctest: +SKIP
@@ -42,7 +42,7 @@ class Plots:
         return f"<Plots: {', '.join(f'{name}()' for name in names)}>"
 
     def tradeoff(self) -> Figure:
-        """Draw what each sampler trades between classes, beside the same model with a moving threshold.
+        """Draw the trade-off between classes for each sampler, and for the same model as its threshold moves.
 
         Examples
         --------
@@ -53,7 +53,7 @@ class Plots:
         return tradeoff_figure(self._analysis)
 
     def leaderboard(self) -> Figure:
-        """Draw macro-F1 of every pair: folds, mean and standard deviation.
+        """Draw the macro-F1 of every pair: folds, mean and standard deviation.
 
         Examples
         --------
@@ -75,7 +75,7 @@ class Plots:
         return headed(confusion_of(self._analysis, named), pair_name(named))
 
     def reliability(self, pair: str | Pair | None = None) -> Figure:
-        """Draw confidence against accuracy of a pair, by default the best.
+        """Draw a pair's confidence against its accuracy, by default for the best pair.
 
         Examples
         --------
@@ -86,7 +86,7 @@ class Plots:
         return headed(reliability_of(self._analysis, model, sampler), pair_name(named))
 
     def samples(self, sampler: str) -> Figure:
-        """Draw rows that a sampler made, each between the training row and the neighbour that it blends.
+        """Draw synthetic rows, each between the training row and the neighbour that it interpolates.
 
         Examples
         --------
@@ -109,7 +109,7 @@ class Plots:
         return headed(figure, f"Made by {name}, between the two training rows that it blends")
 
     def mistakes(self, pair: str | Pair | None = None) -> Figure:
-        """Draw the pictures that a pair, by default the best, got wrong with most confidence.
+        """Draw the most confident mistakes of a pair, by default the best.
 
         Examples
         --------
@@ -126,7 +126,7 @@ class Plots:
         return headed(figure, f"Most confident mistakes of {pair_name(named)}")
 
     def _pair(self, named: str | Pair | None) -> Pair:
-        """Return the pair that is named, by default the best; InputError where no cell has finished."""
+        """Return the given pair, by default the best; raise InputError if no cell has finished."""
         record = self._analysis.record
         pairs = finished_pairs(record)
         best = best_pair(record.scores)

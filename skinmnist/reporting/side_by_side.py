@@ -1,4 +1,4 @@
-"""Several runs on one page: pairs down, runs across, and a warning wherever they are not alike."""
+"""Several runs on one page: pairs in rows, runs in columns, and a warning for every mismatch."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ MOST_RUNS = len(ascii_uppercase)
 
 
 def write_side_by_side(folders: Sequence[Path | str], out: Path | str = RUNS_FILE) -> Path:
-    """Set the leaderboards of two runs or more beside each other on one page; differences are to the first.
+    """Write one page with the leaderboards of two or more runs, and their differences from the first run.
 
-    `out` is an ``.html`` file, or a folder for one; a file that skinmnist did not write is not replaced.
+    `out` is an ``.html`` file, or a folder for it. Files that skinmnist did not write are never replaced.
     """
     if not 2 <= len(folders) <= MOST_RUNS:
         raise InputError(
@@ -61,7 +61,7 @@ def write_side_by_side(folders: Sequence[Path | str], out: Path | str = RUNS_FIL
 
 
 def render_side_by_side(records: Sequence[RunRecord]) -> str:
-    """Return the page: the same records give the same bytes."""
+    """Return the page; equal records give equal bytes."""
     boards = [_board(record) for record in records]
     letters = list(ascii_uppercase[: len(records)])
     page = environment().get_template("runs.html")
@@ -78,7 +78,7 @@ def render_side_by_side(records: Sequence[RunRecord]) -> str:
 
 
 def _board(record: RunRecord) -> pd.DataFrame:
-    """Return the titled leaderboard of a run, prior correction and the majority baseline included."""
+    """Return the titled leaderboard of a run, including prior correction and the majority baseline."""
     untrained = pd.concat([prior_corrected_scores(record), majority_scores(record)], ignore_index=True)
     return titled(record.info, leaderboard(record, untrained))
 
@@ -96,7 +96,7 @@ def _describe(letter: str, record: RunRecord) -> dict[str, Any]:
 
 
 def _protocol(info: RunInfo) -> dict[str, str]:
-    """Return what two runs must share for their scores to differ by chance alone, in words."""
+    """Return, in words, the settings that two runs must share for their scores to differ by chance alone."""
     table, protocol = info.table, info.protocol
     return {
         "table": table.name,
@@ -114,7 +114,7 @@ def _protocol(info: RunInfo) -> dict[str, str]:
     }
 
 
-#: What it means that runs differ in something.
+#: What each difference between runs implies.
 _MEANINGS = {
     "table": "the data differ, so a difference may be that of the data",
     "size": "a difference may be that of the picture size",
@@ -130,7 +130,7 @@ _WORDS = {"size": "picture size", "rows": "number of pictures", "version": "vers
 
 
 def warnings(records: Sequence[RunRecord]) -> list[str]:
-    """Say in what the runs are not alike, and what follows: one sentence for each; empty where they are."""
+    """Describe each mismatch between the runs and what it implies; empty if the runs match."""
     described = [_protocol(record.info) for record in records]
     found = []
     for key, meaning in _MEANINGS.items():
@@ -155,13 +155,13 @@ def warnings(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _shared_metrics(boards: Sequence[pd.DataFrame]) -> list[str]:
-    """List the metrics of any run, in the order of the leaderboard."""
+    """List the metrics that appear in any run, in leaderboard order."""
     metrics = [name.removesuffix("_sd") for board in boards for name in board.columns if name.endswith("_sd")]
     return [*dict.fromkeys(metrics), "seconds"]
 
 
 def _differences(boards: Sequence[pd.DataFrame], letters: Sequence[str]) -> dict[str, Any]:
-    """Lay out all differences to the first run: a row for each pair of both runs, a column for each score."""
+    """Format all differences from the first run: one row per pair in both runs, one column per score."""
     metrics = [name for name in _shared_metrics(boards) if name != "seconds"]
     first, *others = (board.set_index(["sampler", "model"]) for board in boards)
     rows = []
@@ -190,7 +190,7 @@ def _differences(boards: Sequence[pd.DataFrame], letters: Sequence[str]) -> dict
 
 
 def draw_runs(records: Sequence[RunRecord], letters: Sequence[str]) -> Embedded | None:
-    """Draw what the pairs of all runs trade between classes; None where no cell has finished."""
+    """Draw the trade-offs of all runs' pairs between classes; None if no cell has finished."""
     frames = [tradeoff_curves(record.results, record.info.table.class_names) for record in records]
     together = pd.concat([frame.assign(run=letter) for frame, letter in zip(frames, letters, strict=True)])
     if together.empty:
@@ -212,9 +212,9 @@ def draw_runs(records: Sequence[RunRecord], letters: Sequence[str]) -> Embedded 
 def runs_figure(
     together: pd.DataFrame, titles: dict[str, str], samplers: Sequence[str], narrow: bool = False
 ) -> Figure:
-    """Draw runs in one plane for each model: a colour a run, a mark a sampler, thin lines between like pairs.
+    """Draw runs in one plane per model: colour by run, marker by sampler, thin lines between matching pairs.
 
-    `together` has the rows of `tradeoff_curves` with the letter of the ``run``.
+    `together` contains the rows of `tradeoff_curves`, with the letter of the run in the ``run`` column.
     """
     letters = list(dict.fromkeys(together["run"]))
     shown = together[together["x"] == BETWEEN_CLASSES[0]]
@@ -265,7 +265,7 @@ def runs_figure(
 
 
 def _lay_out(metric: str, boards: Sequence[pd.DataFrame]) -> dict[str, Any]:
-    """Lay out one metric: a row for each pair of any run, its values, and the differences to the first."""
+    """Format one metric: a row for each pair in any run, with values and differences from the first run."""
     digits = 1 if metric == "seconds" else 3
     keyed = [board.set_index(["sampler", "model"]) for board in boards]
     rows = []

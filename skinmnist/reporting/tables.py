@@ -1,4 +1,4 @@
-"""The tables of a page as CSV, Markdown and LaTeX: read from the page itself, so that they say the same."""
+"""The tables of a page as CSV, Markdown and LaTeX, parsed from the page itself to guarantee agreement."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from html.parser import HTMLParser
 from skinmnist.reporting.format import MINUS, NOTHING
 from skinmnist.text import guarded_cell
 
-#: Characters of a file's name, and rows from which a table of LaTeX runs over pages.
+#: Maximum length of a file name, and number of rows from which a LaTeX table spans pages.
 _LONGEST, _LONG = 60, 40
 _NUMBER = re.compile(r"[+-]?\d{1,3}(,\d{3})*(\.\d+)?|[+-]?\d+(\.\d+)?")
-#: What only a page can do.
+#: Instructions that apply only to an interactive page.
 _POINTING = re.compile(r" ?\b(Hover over or tap|Point) [^.]*\.")
 _INTERVAL = re.compile(rf"([+{MINUS}]?[\d.,]+)(?:–| to )([+{MINUS}]?[\d.,]+)")
 _LATEX = {
@@ -52,13 +52,13 @@ _LATEX = {
 
 @dataclass
 class Cell:
-    """A cell: what stands in it, and the smaller texts below, such as an interval."""
+    """A cell: its main text, and smaller texts below it, such as an interval."""
 
     parts: list[str] = field(default_factory=lambda: [""])
     heading: bool = False
     columns: int = 1
     rows: int = 1
-    #: What the smaller texts of the column are, where the heading says it.
+    #: Names of the column's smaller texts, if the heading specifies them.
     names: str = ""
 
     @property
@@ -69,7 +69,7 @@ class Cell:
 
 @dataclass
 class PageTable:
-    """A table of a page: its name, which is that of its files, caption, headings and rows."""
+    """A table of a page: its name (also used for its files), caption, headings and rows."""
 
     name: str
     caption: str = ""
@@ -78,12 +78,12 @@ class PageTable:
 
     @property
     def labels(self) -> list[str]:
-        """The headings of the columns; of headings in two rows, both."""
+        """The column headings; two-row headings are combined."""
         return [": ".join(dict.fromkeys(cell.main for cell in cells)) for cells in self._columns]
 
     @property
     def _columns(self) -> list[list[Cell]]:
-        """The heading cells above each column, from the top."""
+        """The heading cells above each column, from top to bottom."""
         grid: dict[tuple[int, int], Cell] = {}
         for y, cells in enumerate(self.head):
             x = 0
@@ -97,7 +97,7 @@ class PageTable:
         return [[grid[y, x] for y in range(len(self.head)) if (y, x) in grid] for x in range(width)]
 
     def to_csv(self) -> str:
-        """Write the table for programs: smaller texts in columns of their own, numbers without separators."""
+        """Convert the table to CSV: smaller texts in separate columns, numbers without separators."""
         columns: list[list[str]] = []
         for place, (label, heads) in enumerate(zip(self.labels, self._columns, strict=True)):
             found = [row[place] if place < len(row) else Cell() for row in self.body]
@@ -108,14 +108,14 @@ class PageTable:
         return out.getvalue()
 
     def to_markdown(self) -> str:
-        """Write the table for a text: smaller texts in brackets."""
+        """Convert the table to Markdown, with smaller texts in brackets."""
         lines = [[_escaped(text) for text in row] for row in (self.labels, *self._texts())]
         rule = ["---:" if numeric else "---" for numeric in self._numeric()]
         rows = [lines[0], rule, *lines[1:]]
         return "".join(f"| {' | '.join(row)} |\n" for row in rows) + f"\n{self.caption}\n"
 
     def to_latex(self) -> str:
-        """Write the table for LaTeX with booktabs: a float, or, of many rows, a longtable."""
+        """Convert the table to LaTeX with booktabs: a float, or a longtable if it has many rows."""
         head = " & ".join(map(latex, self.labels)) + r" \\"
         caption = f"\\caption{{{latex(self.caption)}}}\\label{{tab:{self.name}}}"
         if len(self.body) > _LONG:
@@ -139,7 +139,7 @@ class PageTable:
         )
 
     def _narrowed(self, texts: list[list[str]]) -> str:
-        """Return the columns of a longtable, in which long texts are broken into lines."""
+        """Return the column specification of a longtable, in which long texts wrap."""
         widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
         return "".join(
             "r"
@@ -153,7 +153,7 @@ class PageTable:
         return [[_joined(cell) for cell in row] + [""] * (width - len(row)) for row in self.body]
 
     def _numeric(self) -> list[bool]:
-        """Whether each column is one of numbers."""
+        """Return whether each column is numeric."""
         columns = [
             [_plain(row[place].main) for row in self.body if place < len(row)]
             for place in range(len(self._columns))
@@ -162,7 +162,7 @@ class PageTable:
 
 
 def _csv_columns(label: str, names: str, cells: list[Cell]) -> list[list[str]]:
-    """Return the columns that one column of the page becomes, each with its heading first."""
+    """Return the CSV columns of one page column, each starting with its heading."""
     depth = max((len(cell.parts) for cell in cells), default=1)
     texts = list(zip(*[(*cell.parts, *[""] * depth)[:depth] for cell in cells], strict=True))
     if depth > 1 and " and " in label and all(cell.heading for cell in cells):
@@ -178,7 +178,7 @@ def _csv_columns(label: str, names: str, cells: list[Cell]) -> list[list[str]]:
 
 
 def _split(label: str, own: str, column: Sequence[str]) -> list[list[str]]:
-    """Return texts of a column as one column, or the ends of intervals as two."""
+    """Return the texts of a column as one column, or the endpoints of intervals as two."""
     given = [text for text in column if text not in ("", NOTHING)]
     if given and all(text.startswith("± ") for text in given):
         return [[f"{label}, sd", *(_plain(text.removeprefix("± ")) for text in column)]]
@@ -202,7 +202,7 @@ def _joined(cell: Cell) -> str:
 
 
 def _stacked(cell: Cell, side: str) -> str:
-    """Return a cell for LaTeX, its smaller texts below it."""
+    """Return a cell for LaTeX, with its smaller texts below the main text."""
     first, *rest = [part for part in cell.parts if part] or [""]
     below = "".join(rf"\\{{\scriptsize {latex(part)}}}" for part in rest)
     top = rf"\begin{{tabular}}[t]{{@{{}}{side}@{{}}}}"
@@ -210,7 +210,7 @@ def _stacked(cell: Cell, side: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a number without what only people need; any other text as it is, a dash as nothing."""
+    """Return a number without typographic formatting, a dash as an empty string, other text unchanged."""
     number = text.replace(MINUS, "-").removeprefix("▲ ").removeprefix("▼ ").removeprefix("+")
     if _NUMBER.fullmatch(number):
         return number.replace(",", "")
@@ -222,7 +222,7 @@ def _escaped(text: str) -> str:
 
 
 def latex(text: str) -> str:
-    """Escape a text for pdflatex; letters that it does not have are written as their code points."""
+    """Escape a text for pdflatex; unsupported letters are written as code points."""
     return "".join(_latex_sign(sign) for sign in text)
 
 
@@ -236,12 +236,12 @@ def _latex_sign(sign: str) -> str:
 
 
 class _Reader(HTMLParser):
-    """Collects the tables of a page; markup that only the eye needs leaves no trace."""
+    """Parser that collects the tables of a page and ignores purely visual markup."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tables: list[PageTable] = []
-        #: Of each image that has words, these and the section it stands in.
+        #: The alternative text and section of each image.
         self.images: list[tuple[str, str]] = []
         self._anchors: list[str] = []
         self._label = ""
@@ -316,7 +316,7 @@ class _Reader(HTMLParser):
 
 
 def file_names(label: str) -> Iterator[str]:
-    """Yield names of files for a label, the plainest first."""
+    """Yield file names for a label, the simplest first."""
     plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST].rstrip("-") or "table"
     yield name
@@ -327,7 +327,7 @@ def file_names(label: str) -> Iterator[str]:
 
 
 def read_page(page: str) -> tuple[list[PageTable], list[tuple[str, str]]]:
-    """Return the tables of a page in their order, and the words and the section of each of its images.
+    """Return the tables of a page in order, and the alternative text and section of each image.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Colours and type of the page and of its figures, for light and for dark, and figures as data URIs.
+"""Colours and typography of the report page and its figures, in light and dark mode.
 
-The series are the colour-blind-safe palette of Okabe & Ito (2008), without its yellow, which is lost on
-white. Figures are drawn with the light hues; on export each becomes a CSS variable of the same meaning, so
-that a figure follows the page into the dark.
+The series use the colour-blind-safe palette of Okabe & Ito (2008), without its yellow, which is invisible on
+white. Figures are drawn in the light colours; on export, each colour becomes a CSS variable with the same
+meaning, and figures follow the page into dark mode.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from skinmnist.datasets.table import picture_strip, png_uri
 from skinmnist.reporting.format import shorten
 from skinmnist.text import printable
 
-#: The hue of each meaning, in the light and in the dark.
+#: The colour of each meaning, in light and dark mode.
 _HUES = {
     "ink": ("#1c2127", "#e7eaed"),
     "muted": ("#59636e", "#a3adb8"),
@@ -49,10 +49,10 @@ LIGHT, DARK = ({name: hues[side] for name, hues in _HUES.items()} for side in (0
 
 INK, MUTED, LINE, HEAT, ON_HEAT = (LIGHT[name] for name in ("ink", "muted", "line", "heat", "on-heat"))
 SERIES = tuple(LIGHT[name] for name in ("blue", "vermillion", "green", "purple", "orange", "sky"))
-#: Markers of equal weight; the first, hollow, is for training without any strategy.
+#: Markers of equal visual weight; the first, hollow, denotes training without any strategy.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 
-#: The faces that systems bring along; nothing is loaded.
+#: Fonts that ship with operating systems; no font is downloaded.
 SANS = (
     '-apple-system,BlinkMacSystemFont,"Segoe UI",Roboto,Ubuntu,Cantarell,"Noto Sans","Helvetica Neue",'
     '"Liberation Sans",Arial,sans-serif'
@@ -60,10 +60,10 @@ SANS = (
 
 STYLE: Any = {
     "font.family": ["sans-serif"],
-    "font.sans-serif": ["DejaVu Sans"],  # Measures only: the reader's system draws the letters.
+    "font.sans-serif": ["DejaVu Sans"],  # For measuring only: the reader's system renders the text.
     "font.size": 11.5,
     "text.color": INK,
-    "text.parse_math": False,  # A class may be called "a$b$".
+    "text.parse_math": False,  # A class name may contain dollar signs: "a$b$".
     "axes.labelcolor": MUTED,
     "axes.labelsize": 11,
     "axes.edgecolor": LINE,
@@ -87,16 +87,16 @@ STYLE: Any = {
     "figure.dpi": 72,  # One point is one CSS pixel.
 }
 
-#: Widths of figures in CSS pixels: of the page, of a phone, and of one of several beside each other.
+#: Widths of figures in CSS pixels: full page, phone, and one of several side by side.
 WIDE, NARROW, MULTIPLE = 860, 360, 272
-#: Shares of the heat colour from which another ink has more contrast: on a dark page, and on a light one.
+#: Shares of the heat colour above which the other ink has more contrast: in dark mode and in light mode.
 _MIDDLE, _FULL = 0.55, 0.74
 
-#: Space between strips of pictures and around them, in CSS pixels.
+#: Space between and around strips of pictures, in CSS pixels.
 _BETWEEN, _AROUND = 18, 12
-#: Height of the title of a figure that stands alone.
+#: Height of the title of a standalone figure.
 _TITLE = 30
-#: Of lines to compare with.
+#: Style of reference lines.
 DASHES: Any = {"linewidth": 1.1, "linestyle": (0, (4, 3))}
 
 P = ParamSpec("P")
@@ -105,12 +105,12 @@ _KEPT: ContextVar[list[Drawing] | None] = ContextVar("kept", default=None)
 
 
 def heat_ink(share: float) -> str:
-    """Name the ink of a number on a share of the heat colour: its contrast is 4.5 or more, light and dark."""
+    """Return the ink for a number on a share of the heat colour; contrast is at least 4.5 in both modes."""
     return "on-pale" if share < _MIDDLE else "on-middle" if share < _FULL else "on-heat"
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Draw with the style of the page, and leave matplotlib's settings as they were."""
+    """Apply the style of the page while drawing, then restore matplotlib's settings."""
 
     @wraps(draw)
     def with_style(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -121,12 +121,12 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 class PageFigure(Figure):
-    """A figure of the page, which a notebook shows without pyplot, sharp on every screen.
+    """A figure of the page: notebooks display it without pyplot, sharp on every screen.
 
     Attributes
     ----------
     notes : list of (axes, x, y, text)
-        What the page shows where a reader points, in the coordinates of the axes' data.
+        Text that the page shows on hover, at a position in data coordinates of the axes.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -141,13 +141,13 @@ class PageFigure(Figure):
 
 
 def note(axes: Axes, x: float, y: float, text: str) -> None:
-    """Say what a reader sees who points at a place of a figure of the page."""
+    """Add text that appears when a reader hovers over a position in a figure of the page."""
     if isinstance(axes.figure, PageFigure):
         axes.figure.notes.append((axes, x, y, text))
 
 
 def _placed(figure: Figure) -> tuple[tuple[float, float, str], ...]:
-    """Return the notes of a figure within its axes, in per cent from its left upper corner."""
+    """Return the notes of a figure within its axes, in per cent from its upper left corner."""
     width, height = figure.bbox.size
     placed = []
     for axes, x, y, text in figure.notes if isinstance(figure, PageFigure) else ():
@@ -159,7 +159,7 @@ def _placed(figure: Figure) -> tuple[tuple[float, float, str], ...]:
 
 
 def headed(figure: Figure, title: str) -> Figure:
-    """Give a figure room for a title above it: on the page a caption says what it shows."""
+    """Add a title above a figure; on the page, a caption takes its place."""
     width, height = 72 * figure.get_size_inches()
     share = height / (height + _TITLE)
     for axes in figure.axes:
@@ -178,8 +178,8 @@ def panels(
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with `rows` axes of equal height, everything in CSS pixels.
 
-    `margins` are left, right, top and bottom: a layout that is computed by hand is the same everywhere, and
-    fast.
+    `margins` are left, right, top and bottom. A layout computed explicitly is fast and identical on every
+    machine.
     """
     left, right, top, bottom = margins
     figure = PageFigure(figsize=(width / 72, height / 72), dpi=72)
@@ -196,24 +196,24 @@ def panels(
 
 
 def text_width(text: str, size: float = 10.5) -> float:
-    """Estimate how wide a text is drawn, in CSS pixels, generously."""
+    """Return a generous estimate of the rendered width of a text, in CSS pixels."""
     return 0.6 * size * len(text)
 
 
 def css_variables() -> str:
-    """Return both palettes as CSS variables; paper is light."""
+    """Return both palettes as CSS variables; print uses the light one."""
     light, dark = ("".join(f"--{name}:{hue};" for name, hue in hues.items()) for hues in (LIGHT, DARK))
     light += f"--sans:{SANS};"
     return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
 
 def model_colour(models: Sequence[str], model: str) -> str:
-    """Return the colour of a model, by its place in the grid."""
+    """Return the colour of a model, based on its position in the grid."""
     return SERIES[list(models).index(model) % len(SERIES)]
 
 
 def marker_style(samplers: Sequence[str], sampler: str, colour: str, size: float = 7) -> dict[str, Any]:
-    """Return the marker of a sampler: ``none`` hollow, the others filled."""
+    """Return the marker of a sampler: hollow for ``none``, filled for the others."""
     others = [name for name in samplers if name != "none"]
     place = 0 if sampler == "none" else 1 + others.index(sampler) % (len(MARKERS) - 1)
     face = "none" if sampler == "none" else colour
@@ -228,7 +228,7 @@ def marker_style(samplers: Sequence[str], sampler: str, colour: str, size: float
 
 
 def pair_style(samplers: Sequence[str], models: Sequence[str], sampler: str, model: str) -> dict[str, Any]:
-    """Return colour and marker of a pair; prior correction, which nobody trained, is grey."""
+    """Return the colour and marker of a pair; prior correction, which is not trained, is grey."""
     if sampler == PRIOR_CORRECTION:
         grey = marker_style(["none"], "none", MUTED, 8)
         return grey | {"marker": "d", "markerfacecolor": ON_HEAT}
@@ -243,7 +243,7 @@ def sampler_legend(
     colour: str,
     more: Sequence[Line2D] = (),
 ) -> None:
-    """Explain the markers of the samplers, and `more`, below the axes."""
+    """Draw a legend of the samplers' markers, and of `more`, below the axes."""
     handles = [
         Line2D([], [], label=shorten(sampler, 22), **marker_style(samplers, sampler, colour, 7))
         for sampler in shown
@@ -261,9 +261,9 @@ def sampler_legend(
 
 @dataclass(frozen=True)
 class Embedded:
-    """An image that needs no file, in CSS pixels at natural size; `narrow` is the same drawn for a phone.
+    """An inline image, with its natural size in CSS pixels; `narrow` is its version for phones.
 
-    `values` are what a reader sees who points at a place: per cent from the left, from the top, and text.
+    `values` are the texts shown on hover: per cent from the left, per cent from the top, and text.
     """
 
     uri: str
@@ -276,7 +276,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Captioned:
-    """A drawing, or several, under one caption."""
+    """One or more drawings with a shared caption."""
 
     caption: str
     images: tuple[Embedded, ...]
@@ -285,14 +285,14 @@ class Captioned:
 
 
 def embed_figure(figure: Figure, alt: str, narrow: Figure | None = None) -> Embedded:
-    """Turn a figure into an SVG that follows the page into the dark.
+    """Convert a figure to an SVG that follows the page into dark mode.
 
-    The same figure gives the same bytes.
+    The output is deterministic: equal figures give equal bytes.
     """
     buffer = io.BytesIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "skinmnist"}), warnings.catch_warnings():
-        # The reader's system draws the letters, so that a glyph missing here is no loss.
+        # The reader's system renders the text, so a glyph missing here does not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     width, height = (round(72 * inches) for inches in figure.get_size_inches())
@@ -306,7 +306,7 @@ def embed_figure(figure: Figure, alt: str, narrow: Figure | None = None) -> Embe
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure by itself, in the light colours, for other documents; its width is in points."""
+    """A standalone figure in light colours, for other documents; its width is in points."""
 
     alt: str
     width: float
@@ -315,7 +315,7 @@ class Drawing:
 
     @classmethod
     def of(cls, figure: Figure, alt: str) -> Drawing:
-        """Write a figure as SVG and as PDF: the same figure gives the same bytes."""
+        """Export a figure as SVG and PDF; equal figures give equal bytes."""
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         kinds: dict[str, Any] = {
             "svg": {"metadata": nothing},
@@ -334,7 +334,7 @@ class Drawing:
 
 
 def keeping(kept: list[Drawing] | None, draw: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Draw, and add every figure that is embedded meanwhile in this process to a list; None: to none."""
+    """Draw, and append each figure embedded during the call in this process to `kept`, if it is not None."""
     token = _KEPT.set(kept)
     try:
         return draw(*args, **kwargs)
@@ -343,7 +343,7 @@ def keeping(kept: list[Drawing] | None, draw: Callable[P, R], *args: P.args, **k
 
 
 def _themed(svg: str) -> str:
-    """Replace hues by CSS variables, let the system choose the face, and drop what nobody reads."""
+    """Replace colours with CSS variables, use system fonts, and remove metadata."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"font-family: [^;\"]*(; )?", "", svg)
     svg = re.sub(r'(width|height)="([\d.]+)pt"', r'\1="\2"', svg, count=2)
@@ -358,9 +358,9 @@ def _themed(svg: str) -> str:
 
 
 def embed_strip(pictures: npt.NDArray[np.uint8], alt: str, size: int = 56) -> Embedded:
-    """Set pictures (m, height, width, channels) side by side, enlarged by whole pixels to about `size`.
+    """Place pictures (m, height, width, channels) side by side, enlarged by a whole factor to about `size`.
 
-    See `picture_strip`. A single picture is left as it is: the page enlarges its pixels.
+    See `picture_strip`. A single picture is not enlarged here, because the page enlarges its pixels.
     """
     if len(pictures) == 1:
         height, width = pictures.shape[1:3]
@@ -372,7 +372,7 @@ def embed_strip(pictures: npt.NDArray[np.uint8], alt: str, size: int = 56) -> Em
 
 @styled
 def strips_figure(strips: Sequence[tuple[str, npt.NDArray[np.uint8]]], size: int = 56) -> Figure:
-    """Draw pictures as `embed_strip` does, each strip with its words below it, in as many columns as fit."""
+    """Draw pictures as `embed_strip` does, each strip with its caption below, in as many columns as fit."""
     canvases = [picture_strip(pictures, size) for _, pictures in strips]
     height, width = canvases[0].shape[:2]
     below = 8 + 15 * max(words.count("\n") + 1 for words, _ in strips)

@@ -1,4 +1,4 @@
-"""The sections of the report: one module beside one template each."""
+"""The sections of the report: one module and one template each."""
 
 __all__ = [
     "answer",

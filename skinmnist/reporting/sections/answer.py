@@ -1,4 +1,4 @@
-"""The lead of the page: the answer of the run, what it rests on, some lesions, and what is unfinished."""
+"""The lead of the page: the run's answer, its evidence, sample lesions and unfinished cells."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from skinmnist.reporting.sections.recall import class_noun, class_of_interest
 from skinmnist.reporting.theme import Captioned, embed_strip
 
 NONE = "none"
-#: Pictures of the strip, and of more classes than these only the first.
+#: Maximum number of pictures in the strip; with more classes, only the first ones are shown.
 _LONGEST_STRIP = 14
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the lead shows."""
+    """Return the template context of the lead."""
     record = analysis.record
     return {
         "answer": answer(analysis),
@@ -50,18 +50,18 @@ def context(analysis: Analysis) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a reader may act on, and what it rests on.
+    """The conclusions that a reader may act on, with their evidence.
 
     Attributes
     ----------
     best, statement : str
-        The pair with the highest macro-F1, and what it misses.
+        The pair with the highest macro-F1, and its missed pictures.
     alternative : str
-        The pair that misses fewest of the class of interest, and what that costs.
+        The pair that misses the fewest pictures of the class of interest, and its cost.
     verdict : str
-        Whether the sampler of the best pair made a difference.
+        Whether the best pair's sampler made a difference.
     remarks : tuple of str
-        The evidence, for a later section.
+        The evidence, shown in a later section.
     """
 
     best: str
@@ -72,7 +72,7 @@ class Answer:
 
 
 def answer(analysis: Analysis) -> Answer:
-    """Say which pair has the highest mean macro-F1, what it misses, and what missing fewer would cost."""
+    """State which pair has the highest mean macro-F1, what it misses, and the cost of missing fewer."""
     board = titled(analysis.record.info, analysis.leaderboard)
     board = board[~board["corrected"]]
     pairs = board[~board["reference"]]
@@ -100,7 +100,7 @@ def answer(analysis: Analysis) -> Answer:
 
 
 def _missed(pairs: pd.DataFrame, analysis: Analysis) -> tuple[str, str]:
-    """Say how many of the class of interest the best pair misses, and which pair misses fewest."""
+    """State how often the best pair misses the class of interest, and which pair misses it least often."""
     name = class_of_interest(analysis)
     recalls = analysis.recalls[analysis.recalls["class"] == name].set_index(["sampler", "model"])["mean"]
     pairs = pairs.assign(
@@ -128,7 +128,7 @@ def _missed(pairs: pd.DataFrame, analysis: Analysis) -> tuple[str, str]:
 
 
 def _at_what_accuracy(gain: float) -> str:
-    """Write a change in accuracy: ``at 12 points less accuracy``."""
+    """Format a change in accuracy: ``at 12 points less accuracy``."""
     points = abs(round(100 * gain))
     if not points:
         return "at the same accuracy"
@@ -136,7 +136,7 @@ def _at_what_accuracy(gain: float) -> str:
 
 
 def in_ten(share: float) -> str:
-    """Write a share as one says it: ``6 of 10``; shares near none or all in hundredths, or so."""
+    """Format a share in tenths, ``6 of 10``; shares close to 0 or 1 in hundredths or approximately."""
     if round(100 * share) in (0, 100):
         return "all" if share > 0.5 else NONE
     if 0.05 <= share < 0.95:
@@ -145,7 +145,7 @@ def in_ten(share: float) -> str:
 
 
 def _verdict(pairs: pd.DataFrame, best: Any, analysis: Analysis) -> str:
-    """Say in few words whether the sampler of the best pair, or the closest one, made a difference."""
+    """State briefly whether the sampler of the best pair, or the closest one, made a difference."""
     others = _same_model(pairs, best, without=False)
     if best["sampler"] != "none":
         row = _comparison(analysis, best["sampler"], best["model"], "none")
@@ -174,7 +174,7 @@ def _verdict(pairs: pd.DataFrame, best: Any, analysis: Analysis) -> str:
 
 
 def draw_strip(record: RunRecord) -> list[Captioned]:
-    """Set a picture or two of each class in one row, with the share of the class."""
+    """Place one or two pictures of each class in a row, with the share of the class."""
     table = record.info.table
     names, rows = table.class_names[:_LONGEST_STRIP], np.asarray(table.rows_per_class)
     each = min(max(_LONGEST_STRIP // len(names), 1), 4)
@@ -197,12 +197,12 @@ def _pair_name(row: Any) -> str:
 
 
 def _same_model(pairs: pd.DataFrame, best: Any, without: bool) -> pd.DataFrame:
-    """Return the other pairs with the model of the best, without a sampler or with one."""
+    """Return the other pairs that use the best pair's model, with a sampler or without one."""
     return pairs[(pairs["model"] == best["model"]) & ((pairs["sampler"] == "none") == without)]
 
 
 def _comparison(analysis: Analysis, sampler: str, model: str, against: str) -> Any:
-    """Return the row of one comparison of macro-F1, or None."""
+    """Return the row of one comparison of macro-F1, or None if there is no such comparison."""
     rows = analysis.comparisons
     rows = with_control(rows) if against == "none" else comparisons_with(rows, against)
     rows = rows[(rows["sampler"] == sampler) & (rows["model"] == model)]
@@ -210,7 +210,7 @@ def _comparison(analysis: Analysis, sampler: str, model: str, against: str) -> A
 
 
 def _gap(best: Any, row: Any) -> tuple[str, str]:
-    """Write how far the best pair is above another one, and the score of that one."""
+    """Format the lead of the best pair over another pair, and the other pair's score."""
     gap = fixed(best["macro_f1"] - row["macro_f1"])
     return gap, with_spread(row["macro_f1"], row["macro_f1_sd"])
 
@@ -274,7 +274,7 @@ def _test_against_none(best: Any, analysis: Analysis) -> list[str]:
 
 
 def _on_equal_terms(best: Any, analysis: Analysis) -> list[str]:
-    """Say whether the sampler of the best pair taught its model anything."""
+    """State whether the best pair's sampler taught its model anything."""
     return [
         f"On equal terms with the same model without a sampler: {effect.conclusion}."
         for effect in effects(analysis.comparisons)
@@ -283,7 +283,7 @@ def _on_equal_terms(best: Any, analysis: Analysis) -> list[str]:
 
 
 def _test_against_correction(best: Any, analysis: Analysis) -> list[str]:
-    """Set the best pair beside prior correction, from the side from which they were compared."""
+    """Compare the best pair with prior correction, in the direction in which they were tested."""
     if best["sampler"] == "none":
         row = _comparison(analysis, PRIOR_CORRECTION, best["model"], "none")
         side, words = "value", {BETTER: "better", WORSE: "worse"}
@@ -300,7 +300,7 @@ def _test_against_correction(best: Any, analysis: Analysis) -> list[str]:
 
 
 def _one_part(record: RunRecord) -> bool:
-    """Whether all cells of a pair hold out the same pictures."""
+    """Return whether all cells of a pair hold out the same pictures."""
     return len({repeat[0] for repeat in record.info.held_out}) == 1 == record.info.protocol.planned_folds
 
 
@@ -313,7 +313,7 @@ def _spread(best: Any, one_part: bool) -> list[str]:
 
 
 def failed_cells(record: RunRecord) -> list[dict[str, str]]:
-    """List the failed cells, those of one pair and one reason together."""
+    """List the failed cells, grouped by pair and reason."""
     together: dict[tuple[str, str, str], list[str]] = {}
     for failure in record.failures:
         cell = failure.cell
@@ -330,7 +330,7 @@ def failed_cells(record: RunRecord) -> list[dict[str, str]]:
 
 
 def pending_cells(record: RunRecord) -> list[str]:
-    """Name the pairs with cells that were not run yet, with how many."""
+    """List the pairs that have pending cells, with the number of those cells."""
     waiting = Counter(
         (entry.sampler, entry.model) for entry in record.info.cells if entry.status == "pending"
     )

@@ -1,4 +1,4 @@
-"""How sure the run is: what may be claimed by its tests, forest plots, verdicts and all comparisons."""
+"""The certainty of the run: claims that its tests support, forest plots, verdicts and all comparisons."""
 
 from __future__ import annotations
 
@@ -66,20 +66,20 @@ from skinmnist.reporting.theme import (
 )
 
 CLAIMED = "macro_f1"
-#: Repeats for which the page says what they would show.
+#: Number of repeats for which the page estimates the detectable differences.
 MORE_REPEATS = 3
-#: What a run with one test part can say.
+#: What a run with one test set can show.
 ONE_PART = (
     "One test part has no folds to test over, so every comparison is undecided for models trained on other "
     "pictures. The other intervals say how sure the scores of these trained models are."
 )
-#: Room for a heading and for a row, in CSS pixels.
+#: Height of a heading and of a row, in CSS pixels.
 _HEADING, _ROW, _NARROW_ROW = 34, 27, 46
 _ARROWS = {BETTER: "▲ ", WORSE: "▼ "}
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the section shows."""
+    """Return the template context of this section."""
     columns, verdicts = verdict_table(analysis)
     return {
         "lesions_known": analysis.lesions_known,
@@ -103,7 +103,7 @@ def _units(analysis: Analysis) -> str:
 
 @dataclass(frozen=True)
 class Claim:
-    """A name, set in bold, what is claimed about it, and the numbers."""
+    """A name in bold, the claim about it, and its numbers."""
 
     subject: str
     words: str
@@ -122,26 +122,26 @@ class Certainty:
 def comparisons_with(
     comparisons: pd.DataFrame, against: str = "none", metric: str = CLAIMED, rule: str = AS_TRAINED
 ) -> pd.DataFrame:
-    """Select comparisons of samplers with `against`; those with ``none`` leave prior correction out."""
+    """Select comparisons of samplers with `against`; those with ``none`` exclude prior correction."""
     rows = (comparisons["question"] != "model") & (comparisons["against"] == against)
     rows &= (comparisons["metric"] == metric) & (comparisons["rule"] == rule)
     return comparisons[rows & (comparisons["sampler"] != PRIOR_CORRECTION)]
 
 
 def with_control(comparisons: pd.DataFrame, metric: str = CLAIMED) -> pd.DataFrame:
-    """Select comparisons of samplers and of prior correction with ``none``, at their own points."""
+    """Select comparisons of samplers and prior correction with ``none``, each at its own operating point."""
     rows = (comparisons["question"] != "model") & (comparisons["against"] == "none")
     rows &= (comparisons["metric"] == metric) & (comparisons["rule"] == AS_TRAINED)
     return comparisons[rows].sort_values("model", key=_places, kind="stable")
 
 
 def _places(names: pd.Series) -> pd.Series:
-    """Return where each name stands first, to sort by."""
+    """Return the position at which each name first appears, as a sort key."""
     return pd.Series(pd.factorize(names)[0], names.index)
 
 
 def certainty(analysis: Analysis) -> Certainty:
-    """Say which samplers and models are better than which, by their verdicts on macro-F1."""
+    """State which samplers and models are better than which, based on their verdicts on macro-F1."""
     record, models = analysis.record, tuple(_about_models(analysis))
     rows = comparisons_with(analysis.comparisons)
     if rows.empty:
@@ -192,7 +192,7 @@ def _headline(rows: pd.DataFrame) -> str:
 
 
 def families(analysis: Analysis) -> list[dict[str, str]]:
-    """Lay out the families: what they ask, how many tests they hold, and what differences they can show."""
+    """Format the test families: their question, number of tests and detectable differences."""
     folds, (_, planned) = analysis.record.info.protocol.folds, _more_repeats(analysis.record)
     laid = []
     for _, rows in analysis.comparisons.groupby("family", sort=False):
@@ -217,7 +217,7 @@ def _question(family: str) -> str:
 
 
 def _more_repeats(record: RunRecord) -> tuple[int, int]:
-    """Return a larger number of repeats than that of a run, and how many folds it would have."""
+    """Return a number of repeats larger than the run's, and the resulting number of folds."""
     repeats = record.info.repeats
     more = MORE_REPEATS * (repeats if repeats >= MORE_REPEATS else 1)
     return more, more * record.info.protocol.planned_folds
@@ -237,7 +237,7 @@ def by_verdict(outcomes: Any) -> str:
 
 
 def _about_models(analysis: Analysis) -> list[Claim]:
-    """Compare the model of the best pair with every other, sampler by sampler."""
+    """Compare the best pair's model with every other model, separately for each sampler."""
     rows = analysis.comparisons
     rows = rows[(rows["question"] == "model") & (rows["metric"] == CLAIMED)]
     rows = rows[rows["rule"] == AS_TRAINED]
@@ -248,7 +248,7 @@ def _about_models(analysis: Analysis) -> list[Claim]:
     return [
         Claim(
             f"{model_title(info, best)} against {model_title(info, str(other))}",
-            # The bare name: the sampler may have worked in different spaces for the two.
+            # The bare name: the sampler may have worked in a different space for each model.
             by_verdict((row["verdict"], row["sampler"], change(row)) for row in against.to_dict("records")),
         )
         for other, against in pd.concat(seen).sort_index().groupby("against", sort=False)
@@ -256,7 +256,7 @@ def _about_models(analysis: Analysis) -> list[Claim]:
 
 
 def _detectable(record: RunRecord, rows: pd.DataFrame) -> list[str]:
-    """Say which difference this run could have shown, and which one more repeats could."""
+    """State which difference this run could detect, and which difference more repeats could detect."""
     folds, (more, planned) = record.info.protocol.folds, _more_repeats(record)
     here, there = (detectable_difference(rows, folds, count) for count in (None, planned))
     if np.isnan(here):
@@ -271,7 +271,7 @@ def _detectable(record: RunRecord, rows: pd.DataFrame) -> list[str]:
 
 
 def _pictures_only(record: RunRecord, rows: pd.DataFrame, analysis: Analysis) -> list[str]:
-    """Name the differences that outlast other pictures, but are undecided over other trainings."""
+    """List differences that hold for other test pictures but are undecided over repeated training runs."""
     over = analysis.difference_intervals
     over = over[over["metric"] == CLAIMED]
     clear = over[(over["low"] > 0) | (over["high"] < 0)]
@@ -301,7 +301,7 @@ class Forest:
 
 
 def forest_rows(analysis: Analysis, metric: str) -> pd.DataFrame:
-    """Join the tests of one metric with the intervals over lesions: the rows of `forest_figure`."""
+    """Join the tests of one metric with the intervals over lesions; returns the rows of `forest_figure`."""
     rows = with_control(analysis.comparisons, metric)
     over = analysis.difference_intervals
     over = over.loc[over["metric"] == metric, ["sampler", "model", "low", "high"]]
@@ -311,7 +311,7 @@ def forest_rows(analysis: Analysis, metric: str) -> pd.DataFrame:
 
 
 def draw_forests(analysis: Analysis) -> list[Forest]:
-    """Draw a forest plot of every compared metric, macro-F1 first; nothing where nothing is compared."""
+    """Draw a forest plot for every compared metric, macro-F1 first; empty without comparisons."""
     grid = analysis.record.info.grid
     samplers, models, units = grid.samplers, list(grid.models), _units(analysis)
     drawn = []
@@ -342,9 +342,9 @@ def forest_figure(
     narrow: bool = False,
     units: str = "lesions",
 ) -> Figure:
-    """Draw the difference of every pair to the same model without a sampler, with both intervals.
+    """Draw the difference between every pair and the same model without a sampler, with both intervals.
 
-    `rows` are those of `forest_rows`, models together; `narrow`, for a phone, puts names above the marks.
+    `rows` are those of `forest_rows`, grouped by model. With `narrow`, for phones, names are above the marks.
     """
     records = rows.to_dict("records")
     row_step = _NARROW_ROW if narrow else _ROW
@@ -391,7 +391,7 @@ def _rowwise(axes: Axes) -> Any:
 
 
 def _write(axes: Axes, text: str, y: float, left: float, narrow: bool, weight: str = "normal") -> None:
-    """Write a name at the left edge of the figure, or, on a phone, of the axes."""
+    """Write a name at the left edge of the figure, or of the axes on a phone."""
     width = axes.bbox.width
     x = 0.0 if narrow else -(left - (0 if weight == "bold" else 16)) / width
     axes.text(x, y, text, transform=_rowwise(axes), va="center", weight=weight)
@@ -426,7 +426,7 @@ def _explain(figure: Figure, narrow: bool, units: str) -> None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A cell of the table of verdicts."""
+    """A cell in the table of verdicts."""
 
     text: str
     words: str
@@ -435,7 +435,7 @@ class Verdict:
 
 
 def verdict_table(analysis: Analysis) -> tuple[list[Column], list[dict[str, Any]]]:
-    """Lay out what is shown for every pair and metric against training without a sampler."""
+    """Format the result of every pair and metric against training without a sampler."""
     info = analysis.record.info
     rows = pd.concat([with_control(analysis.comparisons, metric) for metric in COMPARED_METRICS])
     metrics = [name for name in COMPARED_METRICS if name in set(rows["metric"])]
@@ -463,7 +463,7 @@ def _verdict(row: Any) -> Verdict:
 
 
 def comparison_rows(analysis: Analysis) -> list[dict[str, Any]]:
-    """Lay out every comparison that was made, as text."""
+    """Format every comparison as text."""
     info, rows = analysis.record.info, []
     for row in analysis.comparisons.to_dict("records"):
         of_models = row["question"] == "model"

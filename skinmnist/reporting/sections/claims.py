@@ -1,4 +1,4 @@
-"""The section of a preset: what its page claims, what its way of doing it gives, and what is honest."""
+"""The section of a preset: the published claim, the score under its protocol, and the honest score."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _NAMES = {
     "loss": "Cross-entropy",
 }
 
-#: The scores by which a variant is held against the page's own network.
+#: The scores on which variants are compared with the page's own network.
 _PAIRED = ("accuracy", "macro_f1")
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the section shows of a preset; ``claims`` is None where the run is not one of a preset."""
+    """Return the template context of a preset; ``claims`` is None if the run is not a preset run."""
     info = analysis.record.info
     found = read_claims(analysis.record.folder, info)
     if found is None:
@@ -43,10 +43,10 @@ def context(analysis: Analysis) -> dict[str, Any]:
 
 
 def paired_words(info: RunInfo, comparisons: pd.DataFrame, networks: Collection[str]) -> list[str]:
-    """Say what each variant of a page's network changes on the same folds of the honest run.
+    """Describe what each variant of a page's network changes on the same folds of the honest run.
 
-    A sentence for each sampler, variant and score of `_PAIRED`; the difference is the variant's score less
-    that of the page's network, which is first of `networks`.
+    There is one sentence for each sampler, variant and score of `_PAIRED`. Differences are the variant's
+    score minus that of the page's network, which is the first of `networks`.
     """
     own, *variants = networks
     rows = comparisons[
@@ -85,7 +85,7 @@ def _text(value: float) -> str:
 
 
 def _answer(found: Claims) -> str:
-    """Say how far claim, page and honest protocol are from each other, in the numbers of the table."""
+    """Describe the gaps between the claim, the page's protocol and the honest one in the table's numbers."""
     parts = []
     for row in found.scores[found.scores["metric"] == "accuracy"].to_dict("records"):
         title = found.about["networks"].get(row["network"], row["network"])
@@ -105,7 +105,7 @@ def _accuracy(value: float) -> str:
 
 
 def _pictures(found: Claims) -> list[Embedded]:
-    """Return one strip a picture: first as it is, then its changed versions."""
+    """Return one strip per picture: the original first, then its transformed versions."""
     if found.augmented is None:
         return []
     alt = "A training picture, and behind it the same changed at random, as training sees it"

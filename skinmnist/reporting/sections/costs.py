@@ -1,4 +1,4 @@
-"""Whether it needed a sampler, and what it costs: prior correction, seconds, false alarms, net benefit."""
+"""Benefit and cost of samplers: prior correction, run time, false alarms and net benefit."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from skinmnist.reporting.theme import (
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the sections show."""
+    """Return the template context of these sections."""
     board = titled(analysis.record.info, analysis.leaderboard)
     sensitivity_columns, sensitivity_rows = sensitivity_table(analysis, board)
     return {
@@ -65,7 +65,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
 
 
 def correction_table(board: pd.DataFrame, rows: list[Row]) -> list[Row]:
-    """Select from the `rows` of a board ``none``, prior correction and the best sampler of each model."""
+    """Select the `rows` of a board for ``none``, prior correction and the best sampler of each model."""
     chosen = []
     for model in board.loc[board["corrected"], "model"]:
         own = board[board["model"] == model]
@@ -75,7 +75,7 @@ def correction_table(board: pd.DataFrame, rows: list[Row]) -> list[Row]:
             own.index[own["corrected"]][0],
             *samplers.index[:1],
         ]
-    # The best of the whole leaderboard is not the question here.
+    # The best values of the whole leaderboard are irrelevant here.
     return [
         replace(rows[place], figures=tuple(replace(figure, best=False) for figure in rows[place].figures))
         for place in chosen
@@ -83,7 +83,7 @@ def correction_table(board: pd.DataFrame, rows: list[Row]) -> list[Row]:
 
 
 def correction_claims(analysis: Analysis, board: pd.DataFrame) -> list[dict[str, str]]:
-    """Say for every model whether its best sampler does better than prior correction."""
+    """State for every model whether its best sampler outperforms prior correction."""
     claims = []
     for model in board.loc[board["corrected"], "model"]:
         own = board[(board["model"] == model) & ~board["corrected"] & (board["sampler"] != "none")]
@@ -109,7 +109,7 @@ def correction_claims(analysis: Analysis, board: pd.DataFrame) -> list[dict[str,
 
 
 def draw_costs(analysis: Analysis, board: pd.DataFrame) -> Embedded | None:
-    """Draw what macro-F1 costs in seconds."""
+    """Draw macro-F1 against its cost in seconds."""
     rows = board[~board["reference"] & (board["seconds"] > 0)]
     if rows.empty:
         return None
@@ -136,9 +136,9 @@ def draw_costs(analysis: Analysis, board: pd.DataFrame) -> Embedded | None:
 def cost_figure(
     board: pd.DataFrame, samplers: Sequence[str], models: Sequence[str], narrow: bool = False
 ) -> Figure:
-    """Draw macro-F1 against the seconds of a cell, one mark for each pair, with its bootstrap interval.
+    """Draw macro-F1 against the seconds per cell, one mark for each pair, with its bootstrap interval.
 
-    `board` is the titled leaderboard with ``lesion_low, lesion_high``; `narrow` is for a phone.
+    `board` is the titled leaderboard with ``lesion_low, lesion_high``; `narrow` is for phones.
     """
     shown_models = board.drop_duplicates("model")
     shown_samplers = [name for name in [*samplers, PRIOR_CORRECTION] if name in set(board["sampler"])]
@@ -184,7 +184,7 @@ def cost_figure(
 
 
 def sensitivity_table(analysis: Analysis, board: pd.DataFrame) -> tuple[list[Column], list[Row]]:
-    """Lay out how many melanomas every pair finds at a given specificity; nothing without melanomas."""
+    """Format the sensitivity for melanoma of every pair at given specificities; empty without melanomas."""
     found = analysis.sensitivities
     if found is None or found.empty:
         return [], []
@@ -206,7 +206,7 @@ def sensitivity_table(analysis: Analysis, board: pd.DataFrame) -> tuple[list[Col
 
 
 def draw_decisions(analysis: Analysis) -> list[Captioned]:
-    """Draw the decision curves for melanoma, one figure for each model; nothing without melanomas."""
+    """Draw the decision curves for melanoma, one figure for each model; empty without melanomas."""
     record, curves = analysis.record, analysis.decisions
     if curves is None:
         return []
@@ -231,9 +231,9 @@ def draw_decisions(analysis: Analysis) -> list[Captioned]:
 def decision_figure(
     curves: pd.DataFrame, samplers: Sequence[str], colour: str, limits: tuple[float, float]
 ) -> Figure:
-    """Draw the net benefit of treating by a model, one line for each sampler, with the two blind rules.
+    """Draw the net benefit of treating by a model, one line for each sampler, with treat-all and treat-none.
 
-    `curves` are the `decision_curves` of one model; the vertical `limits` are shared by all models.
+    `curves` are the `decision_curves` of one model; all models share the vertical `limits`.
     """
     shown = [name for name in samplers if name in set(curves["sampler"])]
     legend = 17 * -(-(len(shown) + 2) // 2)
@@ -247,7 +247,7 @@ def decision_figure(
         rows = curves[curves["sampler"] == sampler]
         x, y = rows["threshold"], rows["net_benefit"]
         axes.plot(x, y, color=colour, linewidth=1.2, alpha=0.8)
-        # Marks take turns, so that those of lines that lie on each other stand apart.
+        # Offset the marks so that those of overlapping lines remain distinguishable.
         some = slice(2 + 3 * place, None, max(9, 3 * len(shown)))
         axes.plot(x.iloc[some], y.iloc[some], **marker_style(samplers, sampler, colour, 5.5))
         for at, benefit in zip(x.iloc[some], y.iloc[some], strict=True):

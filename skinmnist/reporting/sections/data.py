@@ -1,4 +1,4 @@
-"""The data and the split: class counts, pictures, and how the folds take turns."""
+"""The data and the split: class counts, pictures, and the rotation of folds."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from skinmnist.reporting.theme import (
     text_width,
 )
 
-#: More folds than these are not drawn one by one.
+#: With more folds than this, the figure does not draw every fold.
 MOST_FOLDS = 10
-#: Pictures of one strip: as many as fit across a phone.
+#: Number of pictures in a strip, limited by the width of a phone.
 _STRIP = 6
-#: Of more classes than these, one strip of each is enough.
+#: With more classes than this, each class has a single strip.
 _MANY_CLASSES = 12
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the sections show."""
+    """Return the template context of these sections."""
     record, table = analysis.record, analysis.record.info.table
     known = classes(record)
     genuine = not table.synthetic and set(table.class_names) == set(facts.CLASS_NAMES)
@@ -67,7 +67,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
 
 
 def key_numbers(record: RunRecord) -> list[tuple[str, str]]:
-    """Return the numbers that a reader wants first, each with its name."""
+    """Return the key numbers of the run with their names."""
     table, protocol = record.info.table, record.info.protocol
     rows = np.asarray(table.rows_per_class)
     numbers = [(f"{protocol.rows:,}", "pictures")]
@@ -90,7 +90,7 @@ def key_numbers(record: RunRecord) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class PartScores:
-    """Scores of the best pair on each part of a given split that is held out, as text, by its name."""
+    """Scores of the best pair on each held-out set of a given split, as text keyed by the set's name."""
 
     pair: str
     titles: tuple[str, ...]
@@ -98,7 +98,7 @@ class PartScores:
 
 
 def part_scores(analysis: Analysis) -> PartScores | None:
-    """Return the scores of every held-out part, mean over repeats; None for a split that is drawn."""
+    """Return the scores on every held-out set, averaged over repeats; None if the split is random."""
     info, best = analysis.record.info, analysis.best_pairs
     if info.given is None or best.empty:
         return None
@@ -117,7 +117,7 @@ def part_scores(analysis: Analysis) -> PartScores | None:
 
 
 def classes(record: RunRecord) -> pd.DataFrame:
-    """Return the data card: ``class, title, rows, share, lesions``; lesions are NaN where unknown."""
+    """Return the data card: ``class, title, rows, share, lesions``; lesions are NaN if unknown."""
     table = record.info.table
     names, rows = table.class_names, np.asarray(table.rows_per_class, dtype=float)
     titles = table.class_titles
@@ -134,7 +134,7 @@ def classes(record: RunRecord) -> pd.DataFrame:
 
 
 def class_table(classes: pd.DataFrame) -> list[dict[str, str]]:
-    """Lay out the data card's table of classes."""
+    """Format the class table of the data card."""
     return [
         {
             "name": row["class"],
@@ -162,7 +162,7 @@ def draw_classes(classes: pd.DataFrame) -> Embedded:
 
 @styled
 def class_counts_figure(classes: pd.DataFrame, narrow: bool = False) -> Figure:
-    """Draw the share of each class as a bar, in the order of the table."""
+    """Draw the share of each class as a bar, in table order."""
     names = [shorten(name, 12 if narrow else 24) for name in classes["class"]]
     left = 16 + max(text_width(name) for name in names)
     width = NARROW if narrow else WIDE
@@ -184,7 +184,7 @@ def class_counts_figure(classes: pd.DataFrame, narrow: bool = False) -> Figure:
 
 
 def draw_pictures(record: RunRecord) -> list[tuple[Embedded, ...]]:
-    """Set a few pictures of each class side by side, in code order."""
+    """Place a few pictures of each class side by side, ordered by class code."""
     drawn = []
     class_names = record.info.table.class_names
     for code, name in enumerate(class_names):
@@ -203,14 +203,14 @@ def draw_pictures(record: RunRecord) -> list[tuple[Embedded, ...]]:
 
 
 def draw_folds(n_folds: int) -> Embedded:
-    """Draw the way of the folds."""
+    """Draw the rotation of the folds."""
     alt = f"Diagram: {n_folds} trainings, each of which holds out another one of the {n_folds} folds."
     return embed_figure(folds_figure(n_folds), alt)
 
 
 @styled
 def folds_figure(n_folds: int) -> Figure:
-    """Draw how cross-validation goes round: one row for each training, one block for each fold."""
+    """Draw the rotation of cross-validation: one row for each training run, one block for each fold."""
     shown = min(n_folds, MOST_FOLDS)
     row = 32
     figure, (axes,) = panels(NARROW, row * shown + 44, (76, 6, 24, 20))

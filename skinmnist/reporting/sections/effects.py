@@ -1,4 +1,4 @@
-"""On equal terms: what each sampler changed in ranking, as trained, and at equal operating points."""
+"""Effects of each sampler on ranking, on decisions as trained, and at equal operating points."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from skinmnist.reporting.format import (
 
 @dataclass(frozen=True)
 class EffectCell:
-    """A comparison as text: difference, verdict, the interval that carries it, and the likeliest place."""
+    """A comparison as text: difference, verdict, the interval behind it, and the most probable region."""
 
     difference: str
     verdict: str = ""
@@ -37,7 +37,7 @@ class EffectCell:
 
 @dataclass(frozen=True)
 class EffectRow:
-    """What one sampler changed for one model: a cell for each of `MEASURED`, and the conclusion."""
+    """The effect of one sampler on one model: a cell for each entry of `MEASURED`, and the conclusion."""
 
     sampler: str
     model: str
@@ -46,7 +46,7 @@ class EffectRow:
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the section shows."""
+    """Return the template context of this section."""
     found, info = effects(analysis.comparisons), analysis.record.info
     return {
         "effect_labels": [LABELS[metric] for _, metric in MEASURED],
@@ -56,7 +56,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
 
 
 def effect_rows(info: RunInfo, found: list[Effect]) -> list[EffectRow]:
-    """Lay out the effects, each comparison with its verdict, interval and posterior."""
+    """Format the effects, each comparison with its verdict, interval and posterior."""
     return [
         EffectRow(
             sampler_title(info, effect.sampler, effect.model),
@@ -82,7 +82,7 @@ def _cell(row: Any) -> EffectCell:
 
 
 def summary(found: list[Effect], title: Callable[[str, str], str]) -> list[str]:
-    """Put pairs of one conclusion together: ``SMOTE with svm: moved the threshold only.``."""
+    """Group pairs by conclusion: ``SMOTE with svm: moved the threshold only.``."""
     together: dict[str, list[str]] = {}
     for effect in found:
         together.setdefault(effect.conclusion, []).append(title(effect.sampler, effect.model))

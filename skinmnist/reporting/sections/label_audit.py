@@ -1,4 +1,4 @@
-"""Labels that may be wrong: the pictures whose label the models doubt most."""
+"""Possible label errors: the pictures whose labels the models doubt most."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from skinmnist.reporting.theme import embed_strip
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the section shows."""
+    """Return the template context of this section."""
     audit = analysis.label_audit
     doubted = audit[audit["doubted"].astype(bool)]
     return {"doubted": len(doubted), "audited": len(audit), "suspects": _suspects(analysis)}
 
 
 def _suspects(analysis: Analysis) -> list[dict[str, Any]]:
-    """Return the pictures of the most suspicious labels, as far as the run has kept them."""
+    """Return the pictures with the most suspicious labels, if the run stored them."""
     audit, pictures = analysis.label_audit, analysis.record.mistake_pictures
     shown = audit[audit["doubted"].astype(bool) & audit["row"].isin(list(pictures))].head(MOST_DOUBTED)
     return [

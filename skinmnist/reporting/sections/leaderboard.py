@@ -1,4 +1,4 @@
-"""The checks of the run, and its leaderboard."""
+"""The checks and the leaderboard of the run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from skinmnist.reporting.theme import (
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the sections show."""
+    """Return the template context of these sections."""
     columns, rows = score_rows(analysis)
     return {
         "checks": len(CHECKS),
@@ -64,7 +64,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ExternalTable:
-    """The external test as text: what it says of the best pair, and for every pair its scores by metric."""
+    """The external test as text: a statement about the best pair, and the scores of every pair by metric."""
 
     name: str
     pictures: str
@@ -74,7 +74,7 @@ class ExternalTable:
 
 
 def external_sentence(analysis: Analysis) -> str:
-    """Say how far the best pair drops on the other table; empty without an external test."""
+    """State how far the best pair drops on the external table; empty without an external test."""
     rows, best = analysis.external, analysis.best_pairs
     given = analysis.record.external.info.given if analysis.record.external else None
     if rows.empty or best.empty or given is None:
@@ -93,7 +93,7 @@ def external_sentence(analysis: Analysis) -> str:
 
 
 def external_table(analysis: Analysis) -> ExternalTable | None:
-    """Lay out the external test; None without one."""
+    """Format the external test; None if there is no external test."""
     given = analysis.record.external.info.given if analysis.record.external else None
     rows = analysis.external
     if rows.empty or given is None:
@@ -113,7 +113,7 @@ def external_table(analysis: Analysis) -> ExternalTable | None:
 
 
 def score_rows(analysis: Analysis) -> tuple[list[Column], list[Row]]:
-    """Lay out the leaderboard: below every score its bootstrap interval, its spread over folds on hover."""
+    """Format the leaderboard: bootstrap intervals below the scores, spread over folds on hover."""
     board = titled(analysis.record.info, analysis.leaderboard)
     columns, rows = score_table(board, costs=True)
     ends = {
@@ -134,7 +134,7 @@ def score_rows(analysis: Analysis) -> tuple[list[Column], list[Row]]:
 
 
 def draw_leaderboard(analysis: Analysis) -> Embedded | None:
-    """Draw the leaderboard, or nothing where no cell is finished."""
+    """Draw the leaderboard; return None if no cell is finished."""
     board = _drawn_board(analysis)
     pairs = board[~board["reference"]]
     if pairs.empty:
@@ -174,10 +174,10 @@ def leaderboard_figure(
     models: Sequence[str],
     narrow: bool = False,
 ) -> Figure:
-    """Draw macro-F1 of every pair: small dots for folds, a large one for the mean, a bar for the spread.
+    """Draw the macro-F1 of every pair: small dots for folds, a large dot for the mean, a bar for the spread.
 
-    `board` is the titled leaderboard without prior correction, `folds` the `fold_scores` of macro-F1;
-    `narrow`, for a phone, puts names above the marks.
+    `board` is the titled leaderboard without prior correction, and `folds` contains the `fold_scores` of
+    macro-F1. With `narrow`, for phones, names are above the marks.
     """
     pairs = board[~board["reference"]]
     sampler_names = [shorten(title, 34) for title in pairs["sampler_title"]]

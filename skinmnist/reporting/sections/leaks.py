@@ -1,4 +1,4 @@
-"""The section of leaks: leaky scores beside honest ones, as a figure and as tables."""
+"""The section on leaks: leaky and honest scores, as a figure and as tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STEP, _HEADING = 30, 34
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the section shows of a demonstration; ``leaks`` is empty where there is none."""
+    """Return the template context of a demonstration; ``leaks`` is empty without one."""
     shown = read_leaks(analysis.record.folder, analysis.record.info)
     if shown is None or shown.scores.empty:
         return {"leaks": []}
@@ -61,7 +61,7 @@ def pair_up(shown: Demonstration) -> pd.DataFrame:
 
 
 def _parts(paired_scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return each leak with its rows: texts of leaky, honest and inflation for each score shown."""
+    """Return each leak with its rows: leaky value, honest value and inflation of each score, as text."""
     parts = []
     for leak in LEAKS:
         rows = []
@@ -77,7 +77,7 @@ def _parts(paired_scores: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _answer(paired_scores: pd.DataFrame) -> str:
-    """Say which leak inflates most, in one sentence."""
+    """State in one sentence which leak inflates scores most."""
     gaps = paired_scores["macro_f1_leaky"] - paired_scores["macro_f1_honest"]
     worst = paired_scores.iloc[int(gaps.to_numpy().argmax())]
     return (
@@ -102,7 +102,7 @@ def _draw(paired_scores: pd.DataFrame) -> Embedded:
 def leaks_figure(paired_scores: pd.DataFrame, narrow: bool = False) -> Figure:
     """Draw macro-F1 with and without a leak: a hollow ring for the honest score, a square for the leaky one.
 
-    `paired_scores` are those of `pair_up`, rows of one leak together; `narrow` is for a phone.
+    `paired_scores` is the result of `pair_up`, grouped by leak; `narrow` is for phones.
     """
     names = [
         shorten(f"{sampler} · {model}", 52)

@@ -1,4 +1,4 @@
-"""Outcomes: recall by class, confusion matrices, confident mistakes, groups of patients."""
+"""Outcomes: recall by class, confusion matrices, confident mistakes and patient subgroups."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ from skinmnist.reporting.theme import (
     text_width,
 )
 
-#: The matrix of more classes than these has room for shades only.
+#: With more classes than this, the cells of the matrix are shaded but not numbered.
 _NUMBERED_CLASSES = 12
 _NAMED_CLASSES = 30
-#: Pairs whose mistakes are shown.
+#: Maximum number of pairs whose mistakes are shown.
 _MOST_GALLERIES = 12
 #: The height of a picture in the gallery, in CSS pixels.
 _MISTAKE = 84
@@ -68,7 +68,7 @@ _COLUMN_TITLES = {"age": "Age", "sex": "Sex", "localization": "Site"}
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the sections show; ``group_tables`` is empty where nothing is known of the patients."""
+    """Return the template context of these sections; ``group_tables`` is empty without patient metadata."""
     record, metrics = analysis.record, _metrics(analysis.record)
     pairs = [] if analysis.subgroups.empty else titled(record.info, analysis.best_pairs).to_dict("records")
     return {
@@ -127,7 +127,7 @@ def recall_figure(
 
 
 def draw_confusions(analysis: Analysis) -> list[Captioned]:
-    """Draw the confusion matrix of every pair, in the order of the grid."""
+    """Draw the confusion matrix of every pair, in grid order."""
     drawn, info = [], analysis.record.info
     for (sampler, model), counts in analysis.confusion_counts.items():
         names, totals = info.table.class_names, counts.sum(axis=1)
@@ -152,7 +152,7 @@ def confusion_of(analysis: Analysis, pair: Pair) -> Figure:
 def confusion_figure(counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> Figure:
     """Draw a confusion matrix: each row is a true class and sums to 100 per cent."""
     k = len(counts)
-    # Names that nobody could read are left out; the order is that of the other tables.
+    # Omit names too small to read; the class order matches the other tables.
     names = ["" if k > _NAMED_CLASSES else shorten(name, 10) for name in class_names]
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros((k, k)), where=totals > 0)
@@ -206,7 +206,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A picture with what it is and what it was called."""
+    """A picture with its true and predicted class."""
 
     image: Embedded
     true: str
@@ -215,7 +215,7 @@ class Mistake:
 
 
 def draw_galleries(analysis: Analysis) -> list[Gallery]:
-    """Enlarge the pictures about which the leading pairs are most sure, and wrong; the best pair first."""
+    """Enlarge the most confident mistakes of the leading pairs, the best pair first."""
     board, record = analysis.leaderboard, analysis.record
     pairs = board.loc[~board["reference"] & ~board["corrected"], ["sampler", "model"]].head(_MOST_GALLERIES)
     drawn = []
@@ -227,7 +227,7 @@ def draw_galleries(analysis: Analysis) -> list[Gallery]:
 
 
 def draw_mistakes(record: RunRecord, pair: Pair) -> list[Mistake]:
-    """Enlarge the pictures about which a pair is most sure, and wrong, class by class."""
+    """Enlarge the most confident mistakes of a pair, class by class."""
     order = {name: place for place, name in enumerate(record.info.table.class_names)}
     drawn = [
         Mistake(
@@ -242,7 +242,7 @@ def draw_mistakes(record: RunRecord, pair: Pair) -> list[Mistake]:
 
 
 def mistakes_of(record: RunRecord, pair: Pair) -> Figure | None:
-    """Draw the pictures about which a pair is most sure, and wrong; None where none are stored."""
+    """Draw the most confident mistakes of a pair; None if no pictures are stored."""
     strips = [
         (f"{shorten(true, 12)}\ncalled {shorten(named, 12)}\n{share}", picture[None])
         for picture, true, named, share in _mistakes(record, pair)
@@ -253,7 +253,7 @@ def mistakes_of(record: RunRecord, pair: Pair) -> Figure | None:
 def _mistakes(
     record: RunRecord, pair: Pair | None = None
 ) -> list[tuple[npt.NDArray[np.uint8], str, str, str]]:
-    """Return pictures with what they are, what they were called, and with what probability."""
+    """Return mistakes with their picture, true class, predicted class and probability."""
     names = record.info.table.class_names
     found, pictures = read_mistakes(record, pair)
     return [
@@ -269,7 +269,7 @@ def _mistakes(
 
 @dataclass(frozen=True)
 class Cell:
-    """A share with its interval and the pictures it rests on; no text where they are too few."""
+    """A share with its interval and number of pictures; the text is empty if there are too few."""
 
     text: str
     interval: str
@@ -287,7 +287,7 @@ class GroupRow:
 
 @dataclass(frozen=True)
 class GroupTable:
-    """The groups of one pair of sampler and model, by the title of their column."""
+    """The groups of one pair of sampler and model, keyed by column title."""
 
     pair: str
     columns: tuple[str, ...]
@@ -295,7 +295,7 @@ class GroupTable:
 
 
 def _metrics(record: RunRecord) -> dict[str, str]:
-    """Return the shares that are shown with their titles: of all, of the class that matters, of the most."""
+    """Return the shares to show with their titles: overall, class of interest and largest class."""
     table = record.info.table
     names, counts = table.class_names, np.asarray(table.rows_per_class)
     rare = facts.MELANOMA if facts.MELANOMA in names else names[int(counts.argmin())]
@@ -331,9 +331,9 @@ def _draw_groups(analysis: Analysis, pair: dict[Any, Any], metrics: dict[str, st
 
 @styled
 def subgroup_figure(rows: pd.DataFrame, metrics: dict[str, str], colour: str, narrow: bool = False) -> Figure:
-    """Draw shares with their intervals by group of patients, one panel for each of `metrics`.
+    """Draw shares with their intervals by patient group, one panel for each of `metrics`.
 
-    `rows` are the `subgroup_scores` of one pair; `narrow`, for a phone, sets panels below each other.
+    `rows` are the `subgroup_scores` of one pair. With `narrow`, for phones, panels are stacked.
     """
     groups = list(dict.fromkeys(rows[["column", "group"]].itertuples(index=False, name=None)))
     places, y, headings = {}, 0.0, {}
@@ -368,7 +368,7 @@ def subgroup_figure(rows: pd.DataFrame, metrics: dict[str, str], colour: str, na
 
 
 def _beside(axes: Axes) -> Any:
-    """Return a transform: pixels from the left edge of the axes, and data upwards."""
+    """Return a transform with x in pixels from the left edge of the axes and y in data coordinates."""
     return blended_transform_factory(Affine2D().translate(axes.bbox.x0, 0), axes.transData)
 
 

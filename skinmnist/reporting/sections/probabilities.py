@@ -1,4 +1,4 @@
-"""The probabilities of the models: every threshold (ROC, precision and recall), and calibration."""
+"""The models' probabilities: ROC curves, precision-recall curves and calibration."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from skinmnist.reporting.theme import (
 
 #: The side of a small panel, in CSS pixels.
 SMALL = 206
-#: Bins with fewer pictures show more chance than confidence.
+#: Bins with fewer pictures reflect chance more than confidence.
 FEWEST_PICTURES = 20
-#: Areas that fit beside the lines.
+#: Maximum number of areas that fit next to the lines.
 _MOST_AREAS = 5
 _ROC, _PR = ("false_positive_rate", "true_positive_rate"), ("recall", "precision")
-#: Of more classes than these, the rarest are drawn.
+#: With more classes than this, only the rarest are drawn.
 _MOST_CLASSES = 12
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the sections show."""
+    """Return the template context of these sections."""
     table = titled(analysis.record.info, analysis.calibration)
     table.loc[table["reference"], "model_title"] = "class frequencies"
     columns, rows = score_table(table)
@@ -113,7 +113,7 @@ def roc_figure(curves: pd.DataFrame, models: Sequence[str]) -> Figure:
 
 @styled
 def precision_recall_figure(curves: pd.DataFrame, models: Sequence[str], share: float) -> Figure:
-    """Draw the `precision_recall_curves` of one class; its `share` is the precision of guessing."""
+    """Draw the `precision_recall_curves` of one class; its `share` is the precision of random guessing."""
     figure, (axes,) = panels(SMALL, SMALL, (38, 8, 8, 40))
     axes.axhline(share, color=MUTED, **DASHES)
     _draw(axes, curves, models, *_PR)
@@ -124,7 +124,7 @@ def precision_recall_figure(curves: pd.DataFrame, models: Sequence[str], share: 
 
 def _draw(axes: Any, curves: pd.DataFrame, models: Sequence[str], x: str, y: str) -> None:
     for model, rows in curves.groupby("model", sort=False):
-        # Every other point: finer than a screen shows.
+        # Every other point suffices: the resolution still exceeds the screen's.
         axes.plot(rows[x].to_numpy()[::2], rows[y].to_numpy()[::2], color=model_colour(models, str(model)))
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -135,7 +135,7 @@ def _draw(axes: Any, curves: pd.DataFrame, models: Sequence[str], x: str, y: str
 def _write_areas(
     axes: Any, curves: pd.DataFrame, models: Sequence[str], columns: tuple[str, str], top: bool
 ) -> None:
-    """Write the area under each line in its colour, at the upper or the lower right: the first few."""
+    """Write the first few areas under the curves in the lines' colours, at the upper or lower right."""
     x, y = columns
     areas = [(str(model), area_under(rows, x, y)) for model, rows in curves.groupby("model", sort=False)]
     shown = areas[:_MOST_AREAS]
@@ -147,7 +147,7 @@ def _write_areas(
 
 
 def ranking_legend(analysis: Analysis) -> list[tuple[str, str]]:
-    """Name the best trained pair of each model, each with the CSS variable of its colour."""
+    """Return the best trained pair of each model, with the CSS variable of its colour."""
     info = analysis.record.info
     models = list(info.grid.models)
     names = {hue: name for name, hue in LIGHT.items()}
@@ -175,7 +175,7 @@ def draw_reliability(analysis: Analysis) -> list[Captioned]:
 
 
 def reliability_of(analysis: Analysis, model: str, sampler: str | None = None) -> Figure:
-    """Draw the `reliability_figure` of a model, of all its samplers or of one."""
+    """Draw the `reliability_figure` of a model, for all its samplers or a single sampler."""
     info, bins = analysis.record.info, analysis.reliability
     chosen = (bins["model"] == model) & (True if sampler is None else bins["sampler"] == sampler)
     colour = model_colour(list(info.grid.models), model)
@@ -187,7 +187,7 @@ def reliability_figure(bins: pd.DataFrame, samplers: Sequence[str], colour: str)
     """Draw the `reliability_bins` of one model, one line for each sampler."""
     shown = [name for name in samplers if name in set(bins["sampler"])]
     legend = 17 * -(-len(shown) // 2)
-    # Below the diagram, how many pictures a bin holds: a line that wanders off may rest on few.
+    # Below the diagram, show the number of pictures per bin: an erratic line may rest on few pictures.
     figure, (axes,) = panels(MULTIPLE, MULTIPLE + 52 + legend, (44, 12, 10, 100 + legend))
     low = 48 + legend
     below = figure.add_axes(

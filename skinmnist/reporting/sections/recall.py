@@ -1,4 +1,4 @@
-"""Which classes fail, and what finding more of the class of interest costs."""
+"""Classes with low recall, and the cost of finding more of the class of interest."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from skinmnist.reporting.format import (
 )
 from skinmnist.reporting.theme import heat_ink
 
-#: Classes that a sentence names.
+#: Maximum number of classes that a sentence lists.
 _MOST_NAMED = 5
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the section shows."""
+    """Return the template context of this section."""
     return {
         "heat_ink": heat_ink,
         "recall_rows": recall_table(analysis.record, analysis.recalls),
@@ -45,7 +45,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
 
 
 def class_of_interest(analysis: Analysis) -> str:
-    """Return melanoma where it is known, of two classes the rarer, else the one that is missed most."""
+    """Return melanoma if present, else the rarer of two classes, else the class missed most often."""
     table = analysis.record.info.table
     names, rows = table.class_names, np.asarray(table.rows_per_class)
     if facts.MELANOMA in names:
@@ -60,12 +60,12 @@ def class_of_interest(analysis: Analysis) -> str:
 
 
 def class_noun(info: RunInfo, name: str) -> str:
-    """Name pictures of a class within a sentence: ``melanomas``, ``pictures of class df``."""
+    """Return the noun for pictures of a class within a sentence: ``melanomas``, ``pictures of class df``."""
     return "melanomas" if name == facts.MELANOMA else f"pictures of class {shorten(name, 30)}"
 
 
 def failing_classes(analysis: Analysis) -> str:
-    """Say which classes the best pair mostly misses, and which of them every pair does."""
+    """State which classes the best pair mostly misses, and which of them all pairs mostly miss."""
     recalls = analysis.recalls.dropna(subset=["mean"])
     if recalls.empty or analysis.best_pairs.empty:
         return ""
@@ -97,7 +97,7 @@ def failing_classes(analysis: Analysis) -> str:
 
 @dataclass(frozen=True)
 class CostOfFinding:
-    """What pairs pay for finding more of the class of interest."""
+    """The cost to each pair of finding more of the class of interest."""
 
     noun: str
     columns: tuple[Column, ...]
@@ -105,7 +105,7 @@ class CostOfFinding:
 
 
 def cost_of_finding(analysis: Analysis) -> CostOfFinding:
-    """Lay out recall, false alarms and accuracy of every pair for the class of interest."""
+    """Format recall, false alarms and accuracy of every pair for the class of interest."""
     info, name = analysis.record.info, class_of_interest(analysis)
     code = list(info.table.class_names).index(name)
     board = titled(info, analysis.leaderboard)
@@ -134,12 +134,12 @@ def cost_of_finding(analysis: Analysis) -> CostOfFinding:
 
 
 def in_hundred(share: float) -> str:
-    """Write a share in hundredths; a dash where it is unknown."""
+    """Format a share in hundredths; a dash if it is unknown."""
     return NOTHING if np.isnan(share) else f"{100 * share:.0f}"
 
 
 def recall_table(record: RunRecord, recalls: pd.DataFrame) -> list[Row]:
-    """Lay out the recall of every class, pairs in the order of the grid."""
+    """Format the recall of every class, with pairs in grid order."""
     rows = []
     for (sampler, model), of_pair in recalls.groupby(["sampler", "model"], sort=False):
         by_class = of_pair.set_index("class")[["mean", "sd"]].reindex(list(record.info.table.class_names))

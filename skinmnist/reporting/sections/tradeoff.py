@@ -1,4 +1,4 @@
-"""What each sampler traded: the curves that a model draws while its threshold moves, with and without it."""
+"""The trade-offs of samplers: curves of a model as its threshold moves, with and without each sampler."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from skinmnist.reporting.theme import (
 )
 from skinmnist.text import printable
 
-#: The tuned rule whose decisions are marked: the score that a claim should rest on.
+#: The tuned rule whose decisions are marked; claims should rest on its score.
 TUNED = "tuned_macro_f1"
-#: Of more samplers than these, a panel draws the lines of the two best and of the worst.
+#: With more samplers than this, a panel draws the two best lines and the worst.
 MOST_CURVES = 3
-#: Lines of samplers, which share the colour of their model.
+#: Line styles of samplers, which share the colour of their model.
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.4, 1.4)))
 _DOT: dict[str, Any] = {"marker": "o", "markersize": 6, "markeredgecolor": ON_HEAT, "linestyle": "none"}
 _AXES = {
@@ -56,13 +56,13 @@ _Plane = tuple[str, str]
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the section shows."""
+    """Return the template context of this section."""
     return {"tradeoff": draw_tradeoff(analysis), "tradeoff_claims": tradeoff_claims(analysis)}
 
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """The figure, and what its caption must say of this run."""
+    """The figure, and the notes on this run for its caption."""
 
     image: Embedded
     melanoma: bool
@@ -73,7 +73,7 @@ class Tradeoff:
 
 
 def tradeoff_claims(analysis: Analysis) -> list[Claim]:
-    """Say of each model what its samplers changed, by the verdicts and no further."""
+    """State for each model what its samplers changed, strictly according to the verdicts."""
     together: dict[str, list[Effect]] = {}
     for effect in effects(analysis.comparisons):
         together.setdefault(effect.model, []).append(effect)
@@ -92,7 +92,7 @@ def tradeoff_claims(analysis: Analysis) -> list[Claim]:
 
 
 def draw_tradeoff(analysis: Analysis) -> Tradeoff | None:
-    """Draw `tradeoff_figure`, with its numbers in words; None where no cell has finished."""
+    """Draw `tradeoff_figure` and describe its numbers in words; None if no cell has finished."""
     frame = analysis.tradeoff
     if frame.empty:
         return None
@@ -113,9 +113,9 @@ def _planes(frame: pd.DataFrame) -> list[_Plane]:
 
 
 def with_line(of_model: pd.DataFrame) -> list[str]:
-    """Choose the samplers of one model whose lines are drawn, ``none`` first.
+    """Select the samplers of one model whose lines are drawn, ``none`` first.
 
-    Of many, the two whose lines climb to the highest balanced accuracy, and the one that stays lowest.
+    If there are many, these are the two lines that reach the highest balanced accuracy and the lowest line.
     """
     curves = of_model[(of_model["mark"] == CURVE) & (of_model["x"] == BETWEEN_CLASSES[0])]
     heights = curves.groupby("sampler", sort=False)["y_mean"].max()
@@ -127,7 +127,7 @@ def with_line(of_model: pd.DataFrame) -> list[str]:
 
 
 def _without_line(analysis: Analysis) -> list[str]:
-    """Say that not all samplers have a line."""
+    """State that not every sampler has a line."""
     frame = analysis.tradeoff
     drawn = {str(model): with_line(rows) for model, rows in frame.groupby("model", sort=False)}
     if all(set(rows["sampler"]) == set(drawn[str(model)]) for model, rows in frame.groupby("model")):
@@ -139,7 +139,7 @@ def _without_line(analysis: Analysis) -> list[str]:
 
 
 def _left_out(analysis: Analysis) -> list[str]:
-    """Name the pairs of the plan that have finished no cell."""
+    """List the planned pairs without a finished cell."""
     info = analysis.record.info
     shown = set(analysis.tradeoff[["sampler", "model"]].itertuples(index=False, name=None))
     planned = dict.fromkeys((cell.sampler, cell.model) for cell in info.cells)
@@ -148,7 +148,7 @@ def _left_out(analysis: Analysis) -> list[str]:
 
 
 def _in_words(analysis: Analysis) -> str:
-    """Write the numbers of the figure: of every line where it was trained, and tuned."""
+    """Describe the figure in numbers: each line's points as trained and as tuned."""
     info, frame, parts = analysis.record.info, analysis.tradeoff, []
     for model, of_model in frame.groupby("model", sort=False):
         lines = of_model[of_model["sampler"].isin(with_line(of_model))]
@@ -168,10 +168,10 @@ def _in_words(analysis: Analysis) -> str:
 
 @styled
 def tradeoff_figure(analysis: Analysis, narrow: bool = False) -> Figure:
-    """Draw what every model trades between classes while its threshold moves, with and without samplers.
+    """Draw each model's trade-off between classes as its threshold moves, with and without samplers.
 
-    Models stand side by side, with the two planes of `tradeoff_curves` below each other; `narrow`, for a
-    phone, stacks all panels.
+    Models are side by side, with the two planes of `tradeoff_curves` one below the other. With `narrow`, for
+    phones, all panels are stacked.
     """
     frame, info = analysis.tradeoff, analysis.record.info
     models = [name for name in info.grid.models if name in set(frame["model"])]
@@ -197,7 +197,7 @@ def tradeoff_figure(analysis: Analysis, narrow: bool = False) -> Figure:
 def model_panels(
     n_models: int, n_planes: int, narrow: bool, n_legend: int
 ) -> tuple[Figure, list[list[tuple[Axes, bool]]]]:
-    """Return a figure with axes for each model and plane, each with whether it is the first of its row."""
+    """Return a figure with axes for each model and plane; a flag marks the first axes in each row."""
     if narrow:
         columns, width = 1, NARROW
         grid = [[(0, model * n_planes + plane) for plane in range(n_planes)] for model in range(n_models)]
@@ -227,7 +227,7 @@ def model_panels(
 
 
 def limits_around(rows: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Frame the decisions of interest: lines may leave at the left or below, where too much is given up."""
+    """Frame the decisions of interest; lines may leave the frame on the left or below, at large losses."""
     marks = rows[rows["mark"] != CURVE]
     lowest = marks[["x_mean", "y_mean"]].min() - 0.02
     curves = rows[rows["mark"] == CURVE]
@@ -237,7 +237,7 @@ def limits_around(rows: pd.DataFrame) -> tuple[tuple[float, float], tuple[float,
     for axis in ("x_mean", "y_mean"):
         low, high = float(shown[axis].min()), float(shown[axis].max())
         room = max(0.06 * (high - low), 0.01)
-        # A name fits above the highest line.
+        # Leave room for a name above the highest line.
         above = 2.2 * room if axis == "y_mean" else room
         ends.append((max(low - room, -0.02), min(high + above, 1.02)))
     return ends[0], ends[1]
@@ -294,7 +294,7 @@ def _in_pixels(axes: Axes, rows: pd.DataFrame) -> _Points:
 
 
 def _draw_band(axes: Axes, curve: pd.DataFrame) -> None:
-    """Draw one standard deviation to either side, measured across the line: it may run in any direction."""
+    """Draw one standard deviation on either side, measured perpendicular to the line."""
     if curve["x_sd"].isna().any():
         return
     points = _in_pixels(axes, curve)
@@ -316,7 +316,7 @@ def _draw_band(axes: Axes, curve: pd.DataFrame) -> None:
 
 
 def _name_lines(axes: Axes, lines: dict[str, _Points], marks: _Points, colour: str) -> None:
-    """Write the name of each line where it covers the least, with a thin stroke to the line."""
+    """Write the name of each line where it hides the least, with a thin stroke to the line."""
     box = axes.bbox
     taken: list[_Points] = []
     dense = {name: _dense(points) for name, points in lines.items()}
@@ -345,7 +345,7 @@ def _name_lines(axes: Axes, lines: dict[str, _Points], marks: _Points, colour: s
 
 
 def _dense(points: _Points) -> _Points:
-    """Set points every few pixels along a line."""
+    """Place points every few pixels along a line."""
     lengths = np.append(0, np.cumsum(np.hypot(*np.diff(points, axis=0).T)))
     at = np.arange(0, lengths[-1] + 1, 4.0)
     return np.stack([np.interp(at, lengths, points[:, axis]) for axis in (0, 1)], axis=1)
@@ -364,7 +364,7 @@ def _costs(
     marks: _Points,
     taken: Sequence[_Points],
 ) -> _Points:
-    """Count what a name covers at each place, and how much nearer other lines are than its own."""
+    """Score each position by the overlap of the name, and by how much closer other lines are than its own."""
     points = np.concatenate([*lines.values()])
     costs = 3.0 * _covered(corners, size, points, 2) + 30.0 * _covered(corners, size, marks, 7)
     for other in taken:
@@ -383,14 +383,14 @@ def _covered(corners: _Points, size: tuple[float, float], points: _Points, room:
 
 
 def _distance(corners: _Points, size: tuple[float, float], points: _Points) -> _Points:
-    """Return how far each box is from a line."""
+    """Return the distance between each box and a line."""
     gaps = points[None] - corners[:, None]
     outside = np.maximum(np.maximum(-gaps, gaps - np.array(size)), 0)
     return np.asarray(np.hypot(outside[..., 0], outside[..., 1]).min(axis=1))
 
 
 def _add_legend(figure: Figure, frame: pd.DataFrame, samplers: Sequence[str]) -> None:
-    """Explain the marks below the panels."""
+    """Draw a legend of the marks below the panels."""
     handles = [
         Line2D([], [], label=_named(name, 26), **_mark(samplers, name, INK if name == "none" else MUTED, 6.5))
         for name in samplers

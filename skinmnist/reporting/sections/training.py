@@ -1,4 +1,4 @@
-"""What the samplers did, and training curves."""
+"""Resampled class counts, synthetic rows and training curves."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from skinmnist.reporting.theme import (
     text_width,
 )
 
-#: The name of a class, and pictures.
+#: A class name and its pictures.
 Strip = tuple[str, npt.NDArray[np.uint8]]
-#: Synthetic rows that are shown of one sampler.
+#: Maximum number of synthetic rows shown for each sampler.
 _MOST_EXAMPLES = 12
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
-    """Return what the sections show."""
+    """Return the template context of these sections."""
     return {
         "resampled": draw_resampled(analysis),
         "examples": draw_examples(analysis.record),
@@ -47,7 +47,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
 
 
 def draw_resampled(analysis: Analysis) -> list[Captioned]:
-    """Draw the class counts before and after every sampler; those with the same counts share a figure."""
+    """Draw the class counts before and after every sampler; equal counts share a figure."""
     counts = analysis.resampled_counts
     if counts.empty:
         return []
@@ -69,7 +69,7 @@ def draw_resampled(analysis: Analysis) -> list[Captioned]:
 
 
 def _together(pairs: list[tuple[str, str]]) -> str:
-    """Name samplers, each once: ``SMOTE on pixels and components``."""
+    """List samplers without repetition: ``SMOTE on pixels and components``."""
     spaces: dict[str, list[str]] = {}
     for sampler, space in pairs:
         spaces.setdefault(sampler, []).append(space)
@@ -105,7 +105,7 @@ def resampled_figure(counts: pd.DataFrame, most: float) -> Figure:
 
 
 def draw_examples(record: RunRecord) -> list[Captioned]:
-    """Set rows that a sampler made between the two rows they lie between, for each sampler on pixels."""
+    """Place synthetic rows between the two rows that each interpolates, for every sampler on pixels."""
     drawn = []
     for _, title, strips in examples(record):
         images = tuple(
@@ -117,13 +117,13 @@ def draw_examples(record: RunRecord) -> list[Captioned]:
 
 
 def samples_of(record: RunRecord, sampler: str) -> Figure | None:
-    """Draw rows that a sampler made between the two rows they lie between; None where none are stored."""
+    """Draw synthetic rows between the two rows that each interpolates; None if no rows are stored."""
     strips = next((strips for name, _, strips in examples(record) if name == sampler), [])
     return strips_figure(strips) if strips else None
 
 
 def examples(record: RunRecord) -> list[tuple[str, str, list[Strip]]]:
-    """Return what samplers made on pixels: sampler, title, and strips of row, new row and neighbour."""
+    """Return synthetic pictures: sampler, title, and strips of row, new row and neighbour."""
     shape, names = tuple(record.info.table.shape), record.info.table.class_names
     found: dict[str, tuple[str, str, list[Strip]]] = {}
     for result in record.results:
@@ -141,7 +141,7 @@ def examples(record: RunRecord) -> list[tuple[str, str, list[Strip]]]:
 
 
 def draw_curves(analysis: Analysis) -> list[Captioned]:
-    """Draw the training curves of every pair that has some."""
+    """Draw the training curves of every pair that recorded them."""
     record, curves = analysis.record, analysis.training_curves.dropna(subset=["loss", "accuracy"])
     if curves.empty:
         return []
@@ -170,7 +170,7 @@ def draw_curves(analysis: Analysis) -> list[Captioned]:
 
 
 def _held_out(analysis: Analysis, sampler: str, model: str) -> dict[str, float]:
-    """Return what a pair reaches on held-out pictures, under the names of its training curves."""
+    """Return the scores of a pair on held-out pictures, keyed like its training curves."""
     means = {}
     for name, metric, board in (
         ("loss", "log_loss", analysis.calibration),
@@ -188,11 +188,10 @@ def curves_figure(
     colour: str,
     limits: dict[str, tuple[float, float]],
 ) -> Figure:
-    """Draw the training loss over the training accuracy of one sampler with one network.
+    """Draw the training loss above the training accuracy, for one sampler and one network.
 
-    `curves` are the `training_curves` of one pair; the loss on a validation set is drawn as well, if there is
-    one. `held_out` is what the pair reaches on held-out pictures; the vertical `limits` are shared by all
-    pairs.
+    `curves` are the `training_curves` of one pair; the loss on a validation set, if any, is also drawn.
+    `held_out` contains the pair's scores on held-out pictures. All pairs share the vertical `limits`.
     """
     figure, axes = panels(MULTIPLE, 340, (44, 14, 10, 66), rows=2, gap=16)
     validated = bool(curves["validation_loss"].notna().all())
@@ -203,7 +202,7 @@ def curves_figure(
         axis.plot(steps, mean, color=colour, linewidth=2.4)
         if validated:
             axis.plot(*mean_curve(curves, f"validation_{name}"), color=colour, linewidth=1.6, linestyle=":")
-        # The words are on the side of the line where the curve does not end.
+        # Put the text on the side of the line away from the end of the curve.
         above = 4 if mean[-1] < held_out[name] else -5
         axis.axhline(held_out[name], color=INK, linewidth=1.3, linestyle=(0, (4, 3)))
         axis.annotate(
