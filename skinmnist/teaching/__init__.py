@@ -1,1 +1,1 @@
-"""Lessons: scripts of cells, run and written as pages and notebooks; the exam and its marker."""
+"""Lessons: scripts of cells, run and exported as pages and notebooks; the exam and its grading."""

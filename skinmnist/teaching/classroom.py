@@ -1,4 +1,4 @@
-"""Material for a class: prediction sheets, slides that follow the teacher's plan, and an answer key."""
+"""Class materials: prediction sheets, slides that follow the teacher's plan, and an answer key."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.teaching.exam import Answer, Question
 from skinmnist.teaching.lesson import Cell, Lesson, LessonRun
 
-#: How the cell begins in which a lesson asks for a prediction; what follows it is the experiment.
+#: Heading of the cell in which a lesson asks for a prediction; the experiment follows it.
 PREDICT = "## Predict"
-#: Headings of cells that say what to do with a finding; slides show them after it.
+#: Headings of cells on the consequences of a finding; slides show them after it.
 _CONSEQUENCES = (
     "## Which number answers which question",
     "## What to do instead",
     "## What follows",
     "## What it means in the clinic",
 )
-#: A row of the plan: minutes, what happens, and the lesson, which may be a link.
+#: A row of the plan: minutes, activity, and the lesson, which may be a link.
 _ROW = re.compile(r"\| *(\d+–\d+) *\| *(.+?) *\| *(?:\[?(\d+)[^|]*)?\|")
 _HEADING = re.compile(r"## +(.+)")
 
 
 @dataclass(frozen=True)
 class Step:
-    """A line of the teacher's plan."""
+    """A line in the teacher's plan."""
 
     minutes: str
     what: str
-    #: The number of its lesson; None where it belongs to none.
+    #: The number of its lesson, or None.
     lesson: int | None
 
 
 @dataclass(frozen=True)
 class Session:
-    """A part of the teacher's plan, such as the first 45 minutes."""
+    """A session in the teacher's plan, such as the first 45 minutes."""
 
     title: str
     steps: tuple[Step, ...]
@@ -45,7 +45,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Slide:
-    """One slide: its layout, what it shows, and the line of the plan that it belongs to."""
+    """A slide: its layout, its contents, and its line in the plan."""
 
     kind: Literal["session", "activity", "question", "prediction", "finding", "consequence"]
     title: str
@@ -55,19 +55,19 @@ class Slide:
 
 
 def split_at_prediction(lesson: Lesson) -> int:
-    """Return how many cells come before the experiment; all of them where no prediction is asked for."""
+    """Return the number of cells before the experiment; all cells if the lesson asks for no prediction."""
     cells = enumerate(lesson.cells, start=1)
     return next((place for place, cell in cells if _begins(cell, PREDICT)), len(lesson.cells))
 
 
 def prediction_text(lesson: Lesson) -> str:
-    """Return what a lesson asks to predict, as Markdown without the marks of a quotation."""
+    """Return the prediction task of a lesson as Markdown, without the quotation marks ``>``."""
     asked = next((cell.source for cell in lesson.cells if _begins(cell, PREDICT)), "")
     return "\n".join(re.sub(r"^> ?", "", line) for line in asked.splitlines()[1:]).strip()
 
 
 def read_plan(teacher: str) -> list[Session]:
-    """Return the sessions of the teacher's page: the headings above tables with minutes, and their rows."""
+    """Return the sessions on the teacher's page: headings of tables with minutes, and the tables' rows."""
     sessions: list[tuple[str, list[Step]]] = []
     title = ""
     for line in teacher.splitlines():
@@ -81,10 +81,9 @@ def read_plan(teacher: str) -> list[Session]:
 
 
 def make_slides(runs: Sequence[LessonRun], teacher: str) -> list[Slide]:
-    """Return the slides of a class, by the teacher's plan; without one, all lessons in their order.
+    """Return the slides of a class in the order of the teacher's plan, or, without a plan, of the lessons.
 
-    A prediction is asked for on a slide of its own, before the finding. Lessons that were not run are left
-    out.
+    The prediction has its own slide, before the finding. Lessons that were not run are omitted.
     """
     known = {run.lesson.number: run for run in runs}
     every = tuple(Step("", "", number) for number in known)
@@ -113,7 +112,7 @@ def _lesson_slides(run: LessonRun, step: Step) -> list[Slide]:
 
 
 def answer_key(questions: Sequence[Question], table: PixelTable) -> list[dict[str, Any]]:
-    """Return the answers of the exam on its table, with what common wrong answers are and mean."""
+    """Return the correct answers of the exam on its table, with common wrong answers and their causes."""
     return [
         {
             "question": question,

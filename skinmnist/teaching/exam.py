@@ -1,4 +1,4 @@
-"""The exam: a question for each lesson, a blank sheet, and marks with hints that never give the answer."""
+"""The exam: a question for each lesson, a blank sheet, and marks with hints that never reveal the answer."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from skinmnist.probabilities import change_prior
 
 Answer = float | str
 
-#: TOML allows larger integers, which overflow a float.
+#: TOML allows larger integers, but they overflow a float.
 LARGEST = 10**300
 
 
 @dataclass(frozen=True)
 class Slip:
-    """A common wrong answer, and the hint for it."""
+    """A common wrong answer and the hint for it."""
 
     answer: Callable[[PixelTable], Answer]
     hint: str
@@ -36,38 +36,38 @@ class Slip:
 
 @dataclass(frozen=True)
 class Question:
-    """One question, whose correct answer is computed from the table of the exam."""
+    """A question; its correct answer is computed from the exam's table."""
 
-    #: The number of its lesson, too.
+    #: The number of the question and of its lesson.
     number: int
-    #: In Markdown.
+    #: The question in Markdown.
     text: str
     answer: Callable[[PixelTable], Answer]
-    #: For a wrong answer that is not among `slips`.
+    #: The hint for any wrong answer that is not in `slips`.
     hint: str
-    #: How far off a number may be.
+    #: The tolerance for numeric answers.
     tolerance: float = 0.0
-    #: The kind of answer, if it is not just any number.
+    #: The kind of answer, if it is not an arbitrary number.
     kind: str = ""
-    #: Whether the answer is a share, and how it is written.
+    #: The notation of an answer that is a share; empty for any other answer.
     unit: Literal["", "percent", "fraction"] = ""
     slips: tuple[Slip, ...] = ()
 
     @property
     def key(self) -> str:
-        """The name of its answer on the sheet."""
+        """The key of its answer on the sheet."""
         return f"q{self.number}"
 
     @property
     def expects(self) -> str:
-        """What kind of answer, and how exact."""
+        """The expected kind of answer and its tolerance."""
         amount = {"percent": "a number in percent", "fraction": "a fraction between 0 and 1"}
         return self.kind or f"{amount.get(self.unit, 'a number')}, to {self.tolerance:g}"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """The mark of one answer; the remark on a wrong answer is a hint."""
+    """The mark of one answer; for a wrong answer, the remark is a hint."""
 
     question: Question
     correct: bool
@@ -89,7 +89,7 @@ def blank_sheet(questions: Sequence[Question]) -> str:
 
 
 def read_sheet(path: Path, questions: Sequence[Question]) -> dict[str, Answer]:
-    """Read the answers of a sheet, without blank ones; InputError if it is not a sheet."""
+    """Read the non-blank answers from a sheet; raise InputError if it is not a sheet."""
     try:
         sheet = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -108,7 +108,7 @@ def read_sheet(path: Path, questions: Sequence[Question]) -> dict[str, Answer]:
 
 
 def mark(answers: dict[str, Answer], questions: Sequence[Question], table: PixelTable) -> list[Mark]:
-    """Mark answers, given by the key of their question, against those computed from the table."""
+    """Mark answers, keyed by question, against those computed from the table."""
     return [_mark_one(answers.get(question.key), question, table) for question in questions]
 
 
@@ -132,7 +132,7 @@ def _mark_one(given: Answer | None, question: Question, table: PixelTable) -> Ma
 
 
 def _hint_on_unit(given: Answer, correct: Answer, question: Question) -> str:
-    """Return a hint where a share is correct but for its unit, else nothing."""
+    """Return a hint if a share is correct except for its unit, else an empty string."""
     if isinstance(given, str) or isinstance(correct, str):
         return ""
     if question.unit == "percent" and _same(100 * given, correct, question.tolerance):
@@ -146,21 +146,21 @@ def _same(given: Answer, wanted: Answer, tolerance: float) -> bool:
     if isinstance(wanted, str):
         names = {wanted, facts.CLASS_TITLES.get(wanted, wanted)}
         return " ".join(str(given).split()).casefold() in {name.casefold() for name in names}
-    # Slightly more, for the rounding of floats at the edge.
+    # Slightly larger, to allow for floating-point rounding at the boundary.
     return isinstance(given, int | float) and abs(given - wanted) <= tolerance * (1 + 1e-9)
 
 
-#: Differences of two methods over five folds, for the question on tests.
+#: Differences between two methods on five folds, for the question on tests.
 DIFFERENCES = (0.021, 0.004, 0.018, 0.007, 0.015)
-#: Of a missed melanoma, in false alarms.
+#: The cost of a missed melanoma, in false alarms.
 MISS_COST = 19
-#: A model's answer for one picture.
+#: A model's prediction for one picture.
 PROBABILITIES = {"nv": 0.62, "mel": 0.20, "bkl": 0.18}
 
 
 @lru_cache(maxsize=1)
 def exam_table() -> PixelTable:
-    """Return the table of the questions: 1,200 synthetic pictures of 8 x 8, always the same."""
+    """Return the exam's table: 1,200 synthetic pictures of 8 x 8 pixels, always the same."""
     return make_lesions(1200, size=8, random_state=7)
 
 

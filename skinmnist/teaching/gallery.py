@@ -1,8 +1,8 @@
 """The gallery: a page for each lesson, an index, the exam, a handout, slides, and pages for the teacher.
 
-Sphinx-gallery would do much of this, at the cost of some twenty packages, a theme of its own, and figures
-that do not follow the page into dark mode. The pages here share the report's style, load nothing, and work
-without scripts; scripts only copy code and turn slides.
+Sphinx-gallery would do much of this, but adds some twenty packages, its own theme, and figures without dark
+mode. These pages share the report's style, load no external resources, and work without JavaScript, which
+only copies code and turns slides.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HANDOUT_FILE, SLIDES_FILE, KEY_FILE = "handout.html", "slides.html", "answer_key
 NOTEBOOKS, SCRIPTS = "notebooks", "scripts"
 _HERE = Path(__file__).parent
 _SOLUTION = "<details>\n<summary>Solution</summary>\n\n```python\n{}\n```\n\n</details>"
-#: Calls that fold the code of a cell away.
+#: Calls whose code is folded.
 _FOLDED = ("figure(", "claim(", "finding(", "say(")
 _KINDS: dict[type[Output], str] = {
     Printed: "printed",
@@ -49,7 +49,7 @@ _KINDS: dict[type[Output], str] = {
 
 
 def check_gallery(folder: Path, lessons: Sequence[Lesson]) -> None:
-    """Refuse, as InputError, a folder in which a gallery would replace files of the user's."""
+    """Raise InputError if a gallery would overwrite the user's files in this folder."""
     check_ours(folder, _owned(lessons), _is_unmarked_gallery)
 
 
@@ -65,7 +65,7 @@ def _owned(lessons: Sequence[Lesson]) -> Owned:
 
 
 def _is_unmarked_gallery(folder: Path) -> bool:
-    """Recognize a gallery without a marker, of an earlier version, by its findings."""
+    """Return whether the folder is an unmarked gallery of an earlier version, judging by its findings."""
     path = folder / FINDINGS_FILE
     try:
         found = json.loads(path.read_bytes()) if is_plain(path) else None
@@ -78,7 +78,7 @@ def _is_unmarked_gallery(folder: Path) -> bool:
 def write_gallery(
     runs: Sequence[LessonRun], questions: Sequence[Question], folder: Path, teacher: str | None = None
 ) -> Path:
-    """Write the gallery of lessons that were run, with the exam; an earlier gallery is replaced.
+    """Write the gallery of completed lessons, with the exam; an existing gallery is replaced.
 
     The teacher's page, in Markdown, is by default the one shipped with the lessons. Returns the path of the
     index page.
@@ -131,7 +131,7 @@ def write_gallery(
 
 
 def lesson_findings(runs: Sequence[LessonRun]) -> list[dict[str, Any]]:
-    """Return what the lessons found, as plain values for JSON."""
+    """Return the findings of the lessons as plain values for JSON."""
     return [
         {
             "lesson": run.lesson.slug,
@@ -150,7 +150,7 @@ def lesson_findings(runs: Sequence[LessonRun]) -> list[dict[str, Any]]:
 
 
 def lesson_table(runs: Sequence[LessonRun]) -> str:
-    """Return the table of docs/lessons.md: a line for each lesson, with what it found in this run."""
+    """Return the table for docs/lessons.md: one line for each lesson, with its finding in this run."""
     lines = ["| | lesson | what it finds |", "|---|---|---|"]
     for run in runs:
         script = f"[{run.lesson.title}](experiments/lessons/{run.lesson.path.name})"
@@ -164,7 +164,7 @@ def _environment() -> Environment:
     renderer = MarkdownIt("commonmark", options).enable("table")
 
     def render(text: str) -> Markup:
-        # Links to lessons lead to scripts in the repository, and to pages here.
+        # Links to lessons point to scripts in the repository, but to pages here.
         page = re.sub(r'(<a href="[0-9a-z_]+)\.py"', r'\1.html"', renderer.render(text))
         page = page.replace("<table>", '<div class="scroll" tabindex="0"><table>')
         return Markup(page.replace("</table>", "</table></div>"))
@@ -180,7 +180,7 @@ def _environment() -> Environment:
 
 
 def _highlighted(code: str, language: str = "python") -> Markup:
-    """Return code whose words carry the classes of Pygments; as it is where the language is unknown."""
+    """Return code with the CSS classes of Pygments; unchanged if the language is unknown."""
     try:
         lexer = get_lexer_by_name(language or "text", stripnl=False)
     except ClassNotFound:
@@ -189,11 +189,11 @@ def _highlighted(code: str, language: str = "python") -> Markup:
 
 
 def _cells(run: LessonRun) -> list[dict[str, Any]]:
-    """Set every cell beside what it showed; cells behind a failure were not run."""
+    """Pair every cell with its outputs; cells after a failure were not run."""
     cells = []
     for cell, outputs in zip(run.lesson.cells, run.outputs, strict=False):
         shown = [{"kind": _KINDS[type(output)], "output": output} for output in outputs]
-        # Code that only imports, draws or reports would come between a question and its answer.
+        # Code that only imports, draws or reports would separate a question from its answer.
         source = cell.source
         folded = source.startswith(("import ", "from ")) or any(call in source for call in _FOLDED)
         cells.append({"cell": cell, "outputs": shown, "folded": folded})
@@ -203,8 +203,8 @@ def _cells(run: LessonRun) -> list[dict[str, Any]]:
 def to_notebook(lesson: Lesson) -> str:
     """Return a lesson as the text of an ``.ipynb`` file.
 
-    It holds no outputs, so that the prediction comes first; a solution becomes a folded text, so that running
-    all cells does not run it. The few keys of version 4.5 of the format are all that a lesson needs.
+    The notebook has no outputs, because the prediction comes first. Solutions become folded text, and running
+    all cells does not run them. Lessons need only a few keys of notebook format 4.5.
     """
     notebook = {
         "cells": [_convert(cell, f"cell-{place}") for place, cell in enumerate(lesson.cells)],

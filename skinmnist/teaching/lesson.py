@@ -1,9 +1,9 @@
-"""Lessons: scripts of cells in the percent format, and their outputs when run in a process of their own.
+"""Lessons: scripts of cells in the percent format, and the outputs of running each in its own process.
 
-``# %%`` begins a cell of code, ``# %% [markdown]`` a cell of text after ``# ``, and
-``# %% tags=["solution"]`` a cell of code that solves an exercise. VS Code, Spyder and Jupytext read the
-format, too. Reading it takes forty lines; Jupytext would add the notebook format and
-parsers of YAML and TOML.
+``# %%`` starts a code cell, ``# %% [markdown]`` a text cell in ``# `` comments, and
+``# %% tags=["solution"]`` a code cell that solves an exercise. VS Code, Spyder and Jupytext also support this
+format. A parser for it takes forty lines; Jupytext would add the notebook format and parsers for YAML and
+TOML.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from skinmnist.teaching.notebook_api import Claim, Output, Recorder, ShownFigure
 
 Kind = Literal["markdown", "code", "solution"]
 
-#: One thread for each lesson, as in a comparison's workers. A new process must inherit it, because its
+#: One thread for each lesson, as in a comparison's workers. Numerical libraries read these variables when
+#: they are loaded, so a new process must inherit them.
 #: numerical libraries read it when they are loaded.
 _ENVIRONMENT = {
     **ONE_THREAD,
     "MPLBACKEND": "Agg",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
-#: The lessons that come with skinmnist.
+#: The lessons that ship with skinmnist.
 FOLDER = shipped("lessons")
 _MARK = "# %%"
 _FILE = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
@@ -43,7 +44,7 @@ _FILE = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its source without marks, and the line of the script, from 1, on which that begins."""
+    """A cell: its source without the mark, and the line of the script (from 1) on which the source begins."""
 
     kind: Kind
     source: str
@@ -52,20 +53,20 @@ class Cell:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson as its script has it."""
+    """A lesson, as read from its script."""
 
     number: int
-    #: The name of the script without ``.py``: ``"02_oversampling_leak"``.
+    #: The file name without ``.py``: ``"02_oversampling_leak"``.
     slug: str
     path: Path
-    #: The heading of the first cell, without its number, and the paragraph that follows it.
+    #: The heading of the first cell without its number, and the paragraph below it.
     title: str
     question: str
     cells: tuple[Cell, ...]
 
 
 def find_lessons(folder: Path = FOLDER, numbers: list[int] | None = None) -> list[Lesson]:
-    """Read the lessons of a folder, or those with the given numbers; InputError if one is missing."""
+    """Read all lessons in a folder, or those with the given numbers; raise InputError if one is missing."""
     paths = {int(match[1]): path for path in folder.glob("*.py") if (match := _FILE.fullmatch(path.name))}
     if not paths:
         raise InputError(
@@ -81,7 +82,7 @@ def find_lessons(folder: Path = FOLDER, numbers: list[int] | None = None) -> lis
 
 
 def read_lesson(path: Path) -> Lesson:
-    """Read one script; InputError if its name or its first cell is not that of a lesson."""
+    """Read one script; raise InputError if its name or its first cell is not that of a lesson."""
     cells = parse_cells(path.read_text(encoding="utf-8"))
     named = _FILE.fullmatch(path.name)
     opening = re.match(r"# \d+\. ([^\n]+)\n\n(.+?)(\n\n|\Z)", cells[0].source if cells else "", re.DOTALL)
@@ -95,7 +96,7 @@ def read_lesson(path: Path) -> Lesson:
 
 
 def parse_cells(text: str) -> list[Cell]:
-    """Split a script into its cells; lines before the first mark are ignored."""
+    """Split a script into cells; lines before the first mark are ignored."""
     cells: list[Cell] = []
     lines = text.splitlines()
     starts = [place for place, line in enumerate(lines) if line.startswith(_MARK)]
@@ -113,17 +114,17 @@ def parse_cells(text: str) -> list[Cell]:
 
 @dataclass(frozen=True)
 class LessonRun:
-    """A lesson that was run."""
+    """The results of running a lesson."""
 
     lesson: Lesson
     #: The outputs of each cell, up to the first that failed.
     outputs: tuple[tuple[Output, ...], ...]
-    #: The lesson's answer in one sentence, and the table it worked on.
+    #: The lesson's answer in one sentence, and the name of its table.
     finding: str
     table: str
-    #: The line and the error at which it stopped; empty if it ran to its end.
+    #: The failing line and its error; empty if the lesson ran to the end.
     failure: str
-    #: From its first cell to its last; processor time of the whole process, its start included.
+    #: Wall time from the first cell to the last, and CPU time of the whole process, including its start.
     seconds: float
     core_seconds: float
 
@@ -134,13 +135,13 @@ class LessonRun:
 
     @property
     def cover(self) -> ShownFigure | None:
-        """The picture of the lesson: the figure that is its cover, else the first."""
+        """The picture of the lesson: its cover figure, else the first figure."""
         figures = [shown for cell in self.outputs for shown in cell if isinstance(shown, ShownFigure)]
         return next((figure for figure in figures if figure.cover), figures[0] if figures else None)
 
 
 def run_lessons(lessons: Sequence[Lesson], jobs: int, seed: int = 0) -> Iterator[LessonRun]:
-    """Run lessons, `jobs` at a time, each in a process of its own, and yield each as it is done."""
+    """Run lessons in separate processes, `jobs` at a time, and yield each when it finishes."""
     with _environment_of_lessons(), ThreadPoolExecutor(min(jobs, len(lessons))) as pool:
         for done in as_completed([pool.submit(_run_apart, lesson, seed) for lesson in lessons]):
             yield done.result()
@@ -158,8 +159,8 @@ def _environment_of_lessons() -> Iterator[None]:
 
 
 def _run_apart(lesson: Lesson, seed: int) -> LessonRun:
-    """Run a lesson in a fresh process, and report if the process dies."""
-    # Spawned: a fork would inherit the settings of other lessons, and TensorFlow does not survive a fork.
+    """Run a lesson in a new process, and report a failure if the process dies."""
+    # Spawn: a fork would inherit the settings of other lessons, and TensorFlow does not survive a fork.
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(lesson, seed, sender))
@@ -179,7 +180,7 @@ def _work(lesson: Lesson, seed: int, sender: Connection) -> None:
 
 
 def run_lesson(lesson: Lesson, seed: int = 0) -> LessonRun:
-    """Run the cells of a lesson in this process, in one namespace, up to the first that fails."""
+    """Run the cells of a lesson in this process, in one namespace, up to the first failure."""
     recorder, failure = Recorder(seed), ""
     namespace = {"__name__": "__main__", "__file__": str(lesson.path)}
     started = time.perf_counter()
@@ -189,10 +190,10 @@ def run_lesson(lesson: Lesson, seed: int = 0) -> LessonRun:
             if cell.kind == "markdown":
                 continue
             try:
-                # Blank lines in front, so that an error names the line of the script.
+                # Prepend blank lines so that errors refer to lines of the script.
                 code = compile("\n" * (cell.line - 1) + cell.source, str(lesson.path), "exec")
                 exec(code, namespace)
-            except Exception as error:  # A lesson may raise anything while it is being written.
+            except Exception as error:  # A lesson under development may raise anything.
                 failure = _where(error, lesson)
                 break
     return LessonRun(

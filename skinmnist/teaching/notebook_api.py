@@ -1,7 +1,7 @@
-"""The functions that lessons call: open a table, draw, show, say, claim. Their outputs are recorded.
+"""The functions that lessons call to open tables, draw figures, show output and make claims.
 
-In a plain script it prints, in a notebook it displays, and ``python -m skinmnist.lessons`` records it for the
-gallery.
+In a plain script, output is printed; in a notebook, it is displayed; ``python -m skinmnist.lessons`` records
+it for the gallery.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, *_ = SERIES
 
-#: Pictures of the table that a lesson works on, unless it asks for more.
+#: Default number of pictures in a lesson's table.
 ROWS = 2500
 #: Classes that every lesson compares.
 SPOKEN_OF = ("nv", "mel")
-#: Width of every figure, in CSS pixels: it fits a phone, and a desktop enlarges it.
+#: Width of every figure, in CSS pixels: it fits on a phone, and a desktop enlarges it.
 WIDTH = 440
 
 
 @dataclass(frozen=True)
 class Printed:
-    """What was printed."""
+    """Printed text."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph of Markdown whose numbers the code filled in."""
+    """A Markdown paragraph with computed numbers."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class ShownFigure:
-    """A figure; with `cover` it is the picture of its lesson."""
+    """A figure; with `cover`, it represents its lesson in the gallery."""
 
     figure: Embedded
     cover: bool
@@ -62,7 +62,7 @@ class ShownFigure:
 
 @dataclass(frozen=True)
 class ShownTable:
-    """A table: its caption, its headings and its rows, as texts."""
+    """A table: its caption, headings and rows, as text."""
 
     caption: str
     columns: tuple[str, ...]
@@ -71,7 +71,7 @@ class ShownTable:
 
 @dataclass(frozen=True)
 class Claim:
-    """A relation that a lesson holds to: `value` is ``"at least"`` or ``"at most"`` `bound`."""
+    """A relation that a lesson asserts: `value` is ``"at least"`` or ``"at most"`` `bound`."""
 
     sentence: str
     value: float
@@ -80,7 +80,7 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """Whether the value keeps its margin."""
+        """Whether the value satisfies the bound."""
         return self.value >= self.bound if self.relation == "at least" else self.value <= self.bound
 
 
@@ -89,26 +89,26 @@ Output = Printed | Paragraph | ShownFigure | ShownTable | Claim
 
 @dataclass
 class Recorder:
-    """Records what each cell of a lesson shows, its answer in one sentence, and the table it worked on."""
+    """Recorder of each cell's outputs, the lesson's answer in one sentence, and the name of its table."""
 
-    #: Of everything that the lesson draws.
+    #: Seed of all random draws in the lesson.
     seed: int = 0
     outputs: list[list[Output]] = field(default_factory=list)
     finding: str = ""
     table: str = ""
 
     def take(self, output: Output) -> None:
-        """Add to what the running cell has shown."""
+        """Append to the outputs of the running cell."""
         self.outputs[-1].append(output)
 
 
-#: What records the output; None in a plain script or a notebook.
+#: The active recorder; None in a plain script or a notebook.
 _ACTIVE: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 
 
 @contextmanager
 def recording(recorder: Recorder) -> Iterator[None]:
-    """Record what is shown and printed."""
+    """Record everything shown and printed inside the block."""
     token = _ACTIVE.set(recorder)
     try:
         with redirect_stdout(_Stream(recorder)):
@@ -118,7 +118,7 @@ def recording(recorder: Recorder) -> Iterator[None]:
 
 
 class _Stream(io.TextIOBase):
-    """Records printed text among the other outputs, in order."""
+    """Text stream that records prints among the other outputs, in order."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -133,13 +133,13 @@ class _Stream(io.TextIOBase):
 
 
 def lesson_seed() -> int:
-    """Return the seed of the run, which ``--seed`` of the command sets; 0 in a plain script or a notebook."""
+    """Return the seed given by ``--seed`` of the lessons command; 0 in a plain script or a notebook."""
     recorder = _ACTIVE.get()
     return 0 if recorder is None else recorder.seed
 
 
 def open_table(rows: int = ROWS) -> PixelTable:
-    """Return `rows` pictures of `find_whole_table`, in whole lesions; without a table, synthetic ones."""
+    """Return `rows` pictures of `find_whole_table`, as whole lesions; without a table, synthetic pictures."""
     from skinmnist.datasets.synthetic.lesions import make_lesions
     from skinmnist.datasets.table import sample_rows
 
@@ -161,7 +161,7 @@ def open_table(rows: int = ROWS) -> PixelTable:
 
 
 def find_whole_table() -> PixelTable | None:
-    """Return the table in ``$SKINMNIST_DATA`` or ``data/``, or None.
+    """Return the table in ``$SKINMNIST_DATA`` or ``data/``, or None if no table is found.
 
     Raises InputError if it lacks lesion ids, moles or melanomas.
     """
@@ -191,15 +191,15 @@ def figure(height: float = 260, rows: int = 1, columns: int = 1, **options: Any)
     Parameters
     ----------
     height : float
-        In CSS pixels; the width is `WIDTH`.
+        Height in CSS pixels; the width is `WIDTH`.
     rows, columns : int
-        Of the grid of axes.
+        Shape of the grid of axes.
     **options
-        Of `matplotlib.pyplot.subplots`.
+        Options of `matplotlib.pyplot.subplots`.
 
     Notes
     -----
-    Sets the style for the whole session.
+    The style applies to the rest of the session.
     """
     import matplotlib as mpl
     import matplotlib.pyplot as plt
@@ -217,9 +217,9 @@ def show(plot: Figure, alt: str, cover: bool = False) -> None:
     ----------
     plot : Figure
     alt : str
-        What it shows, for readers who cannot see it, with the numbers that matter.
+        Alternative text: the figure's contents and key numbers, for readers who cannot see it.
     cover : bool
-        Whether it is the picture of its lesson in the gallery.
+        Whether the figure represents its lesson in the gallery.
     """
     import matplotlib.pyplot as plt
 
@@ -257,7 +257,7 @@ def show_table(frame: pd.DataFrame, caption: str, digits: int = 3) -> None:
 
 
 def say(sentence: str) -> None:
-    """Show a paragraph of Markdown with computed numbers."""
+    """Show a Markdown paragraph with computed numbers."""
     recorder = _ACTIVE.get()
     if recorder is not None:
         recorder.take(Paragraph(sentence))
@@ -277,16 +277,16 @@ def claim(
     Parameters
     ----------
     sentence : str
-        What the lesson claims, in words.
+        The claim of the lesson, in words.
     value : float
-        What the experiment found, usually a difference.
+        The measured value, usually a difference.
     at_least, at_most : float
-        The margin; one of the two.
+        The bound; give exactly one of the two.
 
     Raises
     ------
     AssertionError
-        Where the relation does not hold.
+        If the relation does not hold.
     """
     if (at_least is None) == (at_most is None):
         raise TypeError("claim takes either at_least or at_most")
