@@ -1,1 +1,1 @@
-"""The local page that classifies a picture."""
+"""The local page that classifies pictures."""

@@ -1,4 +1,4 @@
-"""The application: one page, and one address that classifies a picture."""
+"""The application: a page, and an endpoint that classifies a picture."""
 
 from __future__ import annotations
 
@@ -32,35 +32,36 @@ from skinmnist.web.guard import Bodies, Guard
 if TYPE_CHECKING:
     from skinmnist.inference.classifier import Classifier
 
-#: Small pictures that are looked at side by side; large ones wait for each other, and hold up no small one.
+#: Number of small pictures processed in parallel. Large pictures wait for each other and never delay small
+#: ones.
 WORKERS = 2
-#: A larger file is taken for a large picture unseen.
+#: Larger files are treated as large pictures without being opened.
 LARGE_BYTES = 4 * 2**20
-#: Seconds after an answer in which the memory of its picture goes back to the system.
+#: Delay after a response, in seconds, before freed memory returns to the system.
 TRIM_AFTER = 0.5
-#: Scores that the page shows, and what they are called there.
+#: Scores shown on the page, with their labels.
 SHOWN = {
     "macro_f1": "Macro-F1",
     "balanced_accuracy": "Balanced accuracy",
     "accuracy": "Accuracy",
     "recall_mel": "Melanoma recall",
 }
-#: Pixels along a side of a sample picture.
+#: Side of a sample picture, in pixels.
 SAMPLE_SIDE = 96
-#: The last sample: a picture without a lesion, for which the model should have no answer.
+#: The last sample: a picture without a lesion, which the model should decline to classify.
 NO_LESION = "No lesion"
 _SAMPLING = threading.Lock()
 _HERE = Path(__file__).parent
 
 
 def make_app(model: Classifier, host: str = "127.0.0.1") -> Guard:
-    """Make the application for one model, which is called from several threads; it stores no request.
+    """Create the application for one model, which several threads call; requests are not stored.
 
-    ``GET /`` is the page, ``GET /api/model`` describes the model, ``POST /api/classify`` takes a picture (the
-    body itself, or the only file of a form) and returns the model's answer as JSON; with ``?pictures=1`` also
-    the picture as the model saw it and the map of what the answer depends on, as data URIs. ``GET
-    /samples/0.png`` and the following are synthetic pictures to try. An error is ``{"error": "one
-    sentence"}``. Requests for names other than `host`, which the server listens on, are refused.
+    ``GET /`` returns the page and ``GET /api/model`` a description of the model. ``POST /api/classify``
+    accepts a picture, as the body or as the only file in a form, and returns the prediction as JSON. With
+    ``?pictures=1``, it adds the model's input picture and a map of the regions behind the prediction, as data
+    URIs. ``GET /samples/0.png`` and the following numbers return synthetic sample pictures. Errors are
+    ``{"error": "one sentence"}``. Requests for names other than `host`, the listening address, are rejected.
     """
     desk = _Desk(model)
     files = [
@@ -80,7 +81,7 @@ def make_app(model: Classifier, host: str = "127.0.0.1") -> Guard:
 
 
 class _Desk:
-    """Takes pictures in, hands them to the model in a thread, and hands its answers out."""
+    """Request handlers that pass pictures to the model in threads and return its predictions."""
 
     def __init__(self, model: Classifier) -> None:
         self._model = model
@@ -104,7 +105,7 @@ class _Desk:
         return JSONResponse(self.description)
 
     async def classify(self, request: Request) -> Response:
-        """Answer one picture; a refusal is handed on as text, for an error would hold on to the picture."""
+        """Classify one picture; return errors as text, since exceptions would keep the picture in memory."""
         explained = request.query_params.get("pictures") == "1"
         try:
             async with self._bodies.picture(request) as content:
@@ -115,7 +116,7 @@ class _Desk:
             self._trim_soon()
 
     async def _lane(self, content: bytes) -> anyio.CapacityLimiter:
-        if not self._lanes:  # They belong to the running event loop.
+        if not self._lanes:  # Created lazily, because they belong to the running event loop.
             self._lanes = {True: anyio.CapacityLimiter(1), False: anyio.CapacityLimiter(WORKERS)}
         large = len(content) > LARGE_BYTES
         if not large:
@@ -123,7 +124,7 @@ class _Desk:
         return self._lanes[large]
 
     def _trim_soon(self) -> None:
-        """Trim memory when everything that an answer left behind is free, once for many answers."""
+        """Trim memory once after a series of responses, when all their objects are freed."""
         if not self._trimming:
             self._trimming = True
             asyncio.get_running_loop().call_later(TRIM_AFTER, self._trim)
@@ -133,7 +134,7 @@ class _Desk:
         asyncio.get_running_loop().run_in_executor(None, trim_memory)
 
     def _answer(self, content: bytes, explained: bool) -> dict[str, Any]:
-        # In its final size it is a row of its own, and the large picture need not stay in memory.
+        # At its final size, the picture is a separate row, so the large original can be freed.
         try:
             seen = picture_row(open_picture(content), self._model.shape).reshape(self._model.shape)
         except InputError as error:
@@ -150,7 +151,7 @@ def _is_large(content: bytes) -> bool:
     try:
         return check_limits(content) > LARGE_PIXELS
     except InputError:
-        return False  # It is refused again, and soon.
+        return False  # Classification rejects the picture again, quickly.
 
 
 def _page(description: dict[str, Any]) -> bytes:
@@ -170,7 +171,7 @@ def _sample_names() -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def _sample_pictures() -> tuple[bytes, ...]:
-    """Draw a synthetic lesion of each class, and a picture of something else, as PNG."""
+    """Draw a synthetic lesion of each class, and a picture without a lesion, as PNG."""
     from skinmnist.datasets.synthetic.lesions import make_lesions
     from skinmnist.datasets.table import to_images
 
@@ -184,7 +185,7 @@ def _sample_pictures() -> tuple[bytes, ...]:
 
 
 def _sample_pictures_once() -> tuple[bytes, ...]:
-    with _SAMPLING:  # A browser asks for all of them at once.
+    with _SAMPLING:  # Browsers request all samples at once.
         return _sample_pictures()
 
 

@@ -1,13 +1,12 @@
-"""What every request must pass before anything looks at it, and the headers that every answer carries.
+"""Checks for every request before it is processed, and headers for every response.
 
-A page on this machine is reachable by every other page that its browser has open. Two checks keep those out:
+Every other page open in the browser can send requests to a local page. Two checks reject them:
 
-- The name in ``Host`` must be one of this machine's: a foreign name that was made to point here (DNS
-  rebinding) is refused.
-- A request that changes or computes something must come from the page itself, or from a program: browsers say
-  in ``Origin`` and ``Sec-Fetch-Site`` where it comes from.
+- ``Host`` must name this machine. This rejects foreign names that were made to point here (DNS rebinding).
+- A request that changes or computes anything must come from the page itself or from a program. Browsers send
+  its origin in ``Origin`` and ``Sec-Fetch-Site``.
 
-The picture in a request is read into memory within limits, and never onto the disk.
+The picture in a request is read into memory, within limits, and never written to disk.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from skinmnist.datasets.images.pictures import MAX_BYTES
 
-#: Own files only, no script or style inside the page, no frames around it, no forms out of it.
+#: Only local files, no inline scripts or styles, no framing, and no forms to other sites.
 CONTENT_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -40,7 +39,7 @@ CONTENT_POLICY = "; ".join(
         "trusted-types 'none'",
     )
 )
-#: Added by the server, so that its own errors carry them as well.
+#: Added by the server, so that its own error responses also have them.
 SECURITY_HEADERS = {
     "content-security-policy": CONTENT_POLICY,
     "x-content-type-options": "nosniff",
@@ -51,25 +50,25 @@ SECURITY_HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 SAFE_METHODS = {"GET", "HEAD"}
-#: What a form may add to its picture: names, lines between parts, a few small fields.
+#: Allowance for everything in a form except the picture: names, boundaries and a few small fields.
 FORM_BYTES = 64 * 2**10
 FORM_PARTS = 20
-#: What all requests together may hold in memory.
+#: Memory limit for the bodies of all requests together.
 ALL_BYTES = 8 * MAX_BYTES
-#: RFC 2046 allows these in a boundary.
+#: Characters that RFC 2046 allows in a boundary.
 _BOUNDARY = re.compile(r"""boundary=("?)([0-9A-Za-z'()+_,./:=? -]{1,70})\1\s*(?:;|$)""", re.IGNORECASE)
 _FILE = re.compile(rb"""^content-disposition:[^\r\n]*;\s*filename\*?=""", re.IGNORECASE | re.MULTILINE)
 
 
 class Guard:
-    """Middleware that refuses what comes from elsewhere; `host` is what the server listens on."""
+    """Middleware that rejects foreign requests; `host` is the address on which the server listens."""
 
     def __init__(self, app: ASGIApp, host: str) -> None:
         self._app = app
         self._host = host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             return
         refusal = self._refusal(scope)
@@ -95,7 +94,7 @@ class Guard:
 
 
 def host_name(header: str) -> str:
-    """Return the name or address in a ``Host`` header without its port; ``""`` where it is malformed."""
+    """Return the name or address in a ``Host`` header without its port; ``""`` if it is malformed."""
     name, colon, port = header.rpartition(":")
     if not colon or name.startswith("[") != name.endswith("]") or header.endswith("]"):
         name, port = header, ""
@@ -105,10 +104,10 @@ def host_name(header: str) -> str:
 
 
 def is_own_name(name: str, listening: str) -> bool:
-    """Return whether the name or address in a request may stand for this server.
+    """Return whether the name or address in a request may refer to this server.
 
-    Any address is accepted only where it listens on every address (``0.0.0.0``, ``::``): an address cannot be
-    rebound, names can.
+    Arbitrary addresses are accepted only if the server listens on every address (``0.0.0.0``, ``::``). Unlike
+    names, addresses cannot be rebound.
     """
     if name in ("localhost", listening.lower()):
         return True
@@ -127,7 +126,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 class Bodies:
-    """All bodies that are in memory at one time, and how large they may be together."""
+    """All request bodies in memory, with a limit on their total size."""
 
     def __init__(self, limit: int = ALL_BYTES) -> None:
         self._limit = limit
@@ -135,10 +134,10 @@ class Bodies:
 
     @asynccontextmanager
     async def picture(self, request: Request) -> AsyncIterator[bytes]:
-        """Read the picture of a request, and hold it until the block is left.
+        """Read the picture of a request and keep it in memory for the duration of the block.
 
-        HTTPException: 413 where it is too large, before all of it was read; 503 where too much is held
-        already; 400 where there is no picture in a form.
+        Raises HTTPException: 413 if the picture is too large, before all of it is read; 503 if the memory
+        limit is reached; 400 if a form contains no picture.
         """
         boundary = _boundary(request)
         limit = MAX_BYTES if boundary is None else MAX_BYTES + FORM_BYTES
@@ -164,9 +163,9 @@ class Bodies:
 
 
 def file_of_form(body: bytes, boundary: bytes) -> bytes:
-    """Return the one file of a form (``multipart/form-data``, RFC 7578), whatever its name.
+    """Return the only file in a form (``multipart/form-data``, RFC 7578), regardless of its field name.
 
-    HTTPException 400 where there is no file in it, or several, or where it was cut short.
+    Raises HTTPException 400 if the form contains no file or several files, or is truncated.
     """
     parts = (b"\r\n" + body).split(b"\r\n--" + boundary, FORM_PARTS + 1)
     files: list[bytes] = []
@@ -184,7 +183,7 @@ def file_of_form(body: bytes, boundary: bytes) -> bytes:
 
 
 def _boundary(request: Request) -> bytes | None:
-    """Return what parts the fields of a form; None where the body is the picture itself."""
+    """Return the boundary between the fields of a form; None if the body is the picture itself."""
     kind = request.headers.get("content-type", "")
     name = kind.partition(";")[0].strip().lower()
     if name != "multipart/form-data":

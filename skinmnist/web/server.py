@@ -1,4 +1,4 @@
-"""The server under the application: its socket, and its timeout for slow clients."""
+"""The server of the application: its socket, and its timeout for slow clients."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from skinmnist.errors import InputError
 from skinmnist.web.guard import SECURITY_HEADERS
 
-#: From the first byte of a connection, or the end of its last answer, to the end of the next answer.
+#: Time limit in seconds, from connecting or the end of the previous response to the end of the next.
 PATIENCE = 60.0
-#: Connections at a time; later ones are asked to try again.
+#: Maximum number of simultaneous connections; further clients are asked to try again.
 CONNECTIONS = 200
 KEEP_ALIVE = 5
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; InputError where its address or port cannot be had."""
+    """Return a listening socket; raise InputError if its address or port is unavailable."""
     if not 0 <= port <= 65_535:
         raise InputError(f"received the port {port}; expected 0 (any free one) to 65535")
     try:
@@ -50,10 +50,10 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def make_server(app: ASGIApp, patience: float = PATIENCE) -> uvicorn.Server:
-    """Return a server of an application; ``run(sockets=[...])`` starts it.
+    """Return a server for an application; ``run(sockets=[...])`` starts it.
 
-    Every answer carries the security headers, also where the application was never asked. A client that
-    sends or reads too slowly is cut off after `patience` seconds.
+    Every response has the security headers, even if the request never reaches the application. Clients that
+    send or receive too slowly are disconnected after `patience` seconds.
     """
     return uvicorn.Server(
         uvicorn.Config(
@@ -75,7 +75,7 @@ def make_server(app: ASGIApp, patience: float = PATIENCE) -> uvicorn.Server:
 
 
 class _ImpatientProtocol(H11Protocol):
-    """uvicorn waits for slow clients for ever, and answers what is no HTTP without headers; this does not."""
+    """HTTP protocol that adds a time limit for slow clients, and security headers on uvicorn's own errors."""
 
     def __init__(self, *arguments: Any, patience: float, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -115,5 +115,5 @@ class _ImpatientProtocol(H11Protocol):
     def _wait_again(self) -> None:
         if self._end is not None:
             self._end.cancel()
-        # Aborted, not closed: closing waits for a client that does not read.
+        # Abort instead of closing: closing waits for a client that does not read.
         self._end = self.loop.call_later(self._patience, self.transport.abort)
