@@ -1,3 +1,3 @@
-"""What the commands share: arguments, exit codes, progress, tables."""
+"""Shared code of the commands: arguments, exit codes, progress and tables."""
 
 __all__ = ["common", "progress", "terminal"]

@@ -1,4 +1,4 @@
-"""What commands share: arguments, the table to open, exit codes, and errors as one sentence."""
+"""Shared code of the commands: arguments, opening tables, exit codes, and errors in one sentence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from skinmnist.text import printable, shell_word
 if TYPE_CHECKING:
     from skinmnist.datasets.table import PixelTable
 
-#: Rows of the synthetic table that is used when none is named or found.
+#: Number of rows in the synthetic table, the fallback if no table is given or found.
 SYNTHETIC_ROWS = 2500
 
 #: A command within a sentence, after a colon.
@@ -31,7 +31,7 @@ FAILED_CELLS, FAILED_PICTURES, BROKEN_PIPE, BAD_INPUT, INTERRUPTED = 1, 1, 1, 2,
 
 
 def guarded(run: Callable[[], int]) -> int:
-    """Run a command and return its exit code; bad input gives one sentence, never a traceback."""
+    """Run a command and return its exit code; bad input prints one sentence, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
         # Names may contain characters that the terminal cannot encode.
         if isinstance(stream, io.TextIOWrapper):
@@ -45,7 +45,7 @@ def guarded(run: Callable[[], int]) -> int:
         print("skinmnist: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has closed the pipe; discard the remaining output.
+        # The reader closed the pipe; discard the remaining output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
@@ -55,9 +55,9 @@ def guarded(run: Callable[[], int]) -> int:
 
 
 def say(text: object, file: TextIO | None = None) -> None:
-    """Print one line, to standard output by default, with unprintable characters escaped.
+    """Print one line, by default to standard output, with unprintable characters escaped.
 
-    On a terminal it is wrapped between words, except within commands, so that they can be copied.
+    On a terminal, lines wrap between words, but never within a command, which can thus be copied.
     """
     stream, line = file or sys.stdout, printable(text)
     if stream.isatty() and not COMMAND.search(line):
@@ -67,7 +67,7 @@ def say(text: object, file: TextIO | None = None) -> None:
 
 
 def add_table_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that name a table for `open_table`."""
+    """Add the arguments that specify a table for `open_table`."""
     add = parser.add_argument_group("data").add_argument
     add(
         "csv",
@@ -119,7 +119,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, out: str) -> None:
 
 
 def run_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return how cells run, as keyword arguments, from the options of `add_run_arguments`."""
+    """Return the keyword arguments that control how cells run, from the options of `add_run_arguments`."""
     from skinmnist.experiment.execution.limits import Limits
 
     limits = Limits(options.cell_seconds, options.cell_memory)
@@ -127,19 +127,19 @@ def run_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def program(command: str) -> str:
-    """Return how to call a command here: ``skinmnist compare`` or ``python -m skinmnist.compare``."""
+    """Return the current form of a command: ``skinmnist compare`` or ``python -m skinmnist.compare``."""
     by_script = Path(sys.argv[0]).stem == "skinmnist"
     return f"skinmnist {command}" if by_script else f"python -m skinmnist.{command}"
 
 
 def resume_command(command: str, arguments: list[str]) -> str:
-    """Return the command that continues or extends a run, without options that would discard its cells."""
+    """Return the command that resumes or extends a run, without options that would discard its cells."""
     again = " ".join(shell_word(argument) for argument in arguments if argument != "--fresh")
     return f"{program(command)} {again}".rstrip()
 
 
 def open_table(options: argparse.Namespace, command: str) -> PixelTable:
-    """Return the named table, a found one, or a synthetic one; `command` is what was typed."""
+    """Return the specified table, else a table found locally, else a synthetic one; notes quote `command`."""
     from skinmnist.datasets.synthetic.lesions import make_lesions
 
     synthetic = options.synthetic
@@ -166,7 +166,7 @@ def open_table(options: argparse.Namespace, command: str) -> PixelTable:
 
 
 def naming_advice(table: PixelTable, command: str, into_folder: bool) -> list[str]:
-    """Return how to name seven classes of unknown names, in the two common orders."""
+    """Return instructions for naming seven unknown classes, in the two common orders."""
     if table.class_names != tuple(f"class_{code}" for code in range(len(facts.CLASS_NAMES))):
         return []
     fresh = " --fresh" if into_folder else ""

@@ -1,4 +1,4 @@
-"""The parser of the commands: grouped help with examples, errors as one sentence, and shell completion."""
+"""The parser of the commands: grouped help with examples, errors in one sentence, and shell completion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TYPES = {"int": "a whole number", "float": "a number"}
 
 
 class _Help(argparse.HelpFormatter):
-    """Wraps paragraphs but keeps indented lines, which are examples, as they are."""
+    """Formatter that wraps paragraphs but leaves indented lines, which are examples, unchanged."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines = text.splitlines()
@@ -25,7 +25,7 @@ class _Help(argparse.HelpFormatter):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser of argparse whose errors are one sentence that says how to fix the mistake.
+    """An argparse parser whose errors are one sentence that explains how to fix the mistake.
 
     Options cannot be abbreviated: an abbreviation could change its meaning when an option is added.
     `example` is a complete command.
@@ -37,7 +37,7 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**{"formatter_class": _Help, "allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
-        """Print what was expected and received, then exit with code 2."""
+        """Print the expected and the received value, then exit with code 2."""
         print(printable(f"skinmnist: {self._in_words(message)}"), file=sys.stderr, flush=True)
         raise SystemExit(BAD_INPUT)
 
@@ -48,7 +48,7 @@ class CommandParser(argparse.ArgumentParser):
         return f"{message.removeprefix('argument ')}; see `{self.prog} --help`"
 
     def _unknown(self, rest: str) -> str:
-        """Explain the first argument that belongs to no option."""
+        """Explain the first unrecognised argument."""
         options = [option for option in self._option_string_actions if option.startswith("--")]
         word = rest.split()[0] if rest.startswith("-") else rest
         if word.startswith("-"):
@@ -84,7 +84,7 @@ def _names(action: argparse.Action) -> list[str]:
     return ["/".join(action.option_strings), *action.option_strings, str(action.metavar), action.dest]
 
 
-#: Messages of argparse, and their replacements.
+#: Messages of argparse and their replacements.
 _SENTENCES: Mapping[str, Any] = {
     r"unrecognized arguments: (?P<rest>.*)": CommandParser._unknown,
     r"argument (?P<name>\S+): invalid choice: (?P<value>.*) \(choose from .*\)": CommandParser._no_choice,
@@ -113,9 +113,9 @@ def command_parser(
     Parameters
     ----------
     examples : iterable of str
-        What follows the name of the command, with a comment after ``#`` where needed.
+        The text after the name of the command, with a comment after ``#`` if needed.
     usage : str, optional
-        What follows the name of the command in the usage; all its options by default.
+        The text after the name of the command in the usage line; by default, all options.
     closing : str
         The last lines of the help.
     """
@@ -136,14 +136,14 @@ def command_parser(
 def complete(
     parsers: Mapping[str, argparse.ArgumentParser | None], values: Mapping[str, Callable[[], Iterable[str]]]
 ) -> None:
-    """Answer a shell that asks for completions (argcomplete), then exit.
+    """Return completions to a shell (argcomplete), then exit.
 
     Parameters
     ----------
     parsers : mapping of str to ArgumentParser or None
-        The commands; None for those whose arguments need no completion at the moment.
+        The parsers by command; None for commands whose arguments do not need completion now.
     values : mapping of str to callable
-        The possible values, by the plural of what an argument names, such as ``"samplers"``.
+        The possible values, keyed by the plural noun for the argument, such as ``"samplers"``.
     """
     import argcomplete
 
@@ -159,7 +159,7 @@ def complete(
 
 
 def _all_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yield the arguments of a parser and of its actions."""
+    """Yield the arguments of a parser and of its subparsers."""
     for action in parser._actions:
         yield action
         if isinstance(action.choices, Mapping):

@@ -1,4 +1,4 @@
-"""Output on a terminal: bars, spinners, and the live view of a run."""
+"""Terminal output: bars, spinners, and the live view of a run."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ if TYPE_CHECKING:
 
 #: Without a terminal, a build prints one line for every tenth of the pictures.
 _LINES = 10
-#: Rows of the live view of a run: running cells, and pairs of the current leaderboard.
+#: Rows in the live view of a run: running cells, and pairs of the current leaderboard.
 _RUNNING_ROWS, _BOARD_ROWS = 6, 5
-#: Characters of a pair in the live view.
+#: Width of a pair in the live view, in characters.
 _PAIR_WIDTH = 44
-#: Seconds by which an estimate may be exceeded before the view says so.
+#: Seconds past the estimate before the view reports a delay.
 _OVERDUE = 2.0
 
 
 class Output(Console):
-    """A console that prints every text verbatim: no markup, no emoji codes, no escape sequences.
+    """A console that prints all text verbatim: no markup, no emoji codes, no escape sequences.
 
-    A run does not fail when its reader closes the pipe early.
+    If the reader closes the pipe early, the run continues.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print texts, made printable, and any renderables of rich."""
+        """Print texts, made printable, and any rich renderables."""
         super().print(*(printable(one) if isinstance(one, str) else one for one in objects), **options)
 
     @property
@@ -64,7 +64,7 @@ class Output(Console):
 
     @property
     def has_colors(self) -> bool:
-        """Whether colours are shown: not in a pipe and not with ``NO_COLOR``."""
+        """Whether colours are enabled: not in a pipe and not with ``NO_COLOR``."""
         return self.color_system is not None and not self.no_color
 
     def on_broken_pipe(self) -> None:
@@ -73,7 +73,7 @@ class Output(Console):
 
 
 class LiveBar:
-    """A bar on standard error for the duration of the block, only on a terminal."""
+    """A bar on standard error for the duration of the block; shown only on a terminal."""
 
     def __init__(self, *columns: ProgressColumn) -> None:
         self.console = Output(stderr=True, soft_wrap=not sys.stderr.isatty())
@@ -90,19 +90,19 @@ class LiveBar:
 
 
 class DownloadTerminal(LiveBar):
-    """A live bar for each file on a terminal, and nothing elsewhere."""
+    """A live bar for each file on a terminal; no output elsewhere."""
 
     def __init__(self) -> None:
         super().__init__(DownloadColumn(), TimeRemainingColumn())
 
     def progress_of(self, name: str) -> Callable[[int, int | None], None]:
-        """Return a callable that takes the bytes received so far, and in total, of one file."""
+        """Return a callable that receives the number of bytes downloaded so far and the total of one file."""
         task = self._bar.add_task(printable(name), total=None)
         return lambda length, total: self._bar.update(task, completed=length, total=total)
 
 
 class BuildTerminal(LiveBar):
-    """A live bar on a terminal, plain lines elsewhere; the `Progress` of a build."""
+    """A live bar on a terminal and plain lines elsewhere; the `Progress` of a build."""
 
     def __init__(self) -> None:
         super().__init__(MofNCompleteColumn(), TimeRemainingColumn())
@@ -122,7 +122,7 @@ class BuildTerminal(LiveBar):
         self._bar.update(self._task, total=total, completed=stored)
 
     def advanced(self, done: int) -> None:
-        """Show how much is done."""
+        """Show the number of finished pictures."""
         self._bar.update(self._task, completed=done)
         if not self.console.is_terminal and (done - self._printed) * _LINES >= self._total:
             self._printed = done
@@ -131,7 +131,7 @@ class BuildTerminal(LiveBar):
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show on a terminal what is being done, and for how long."""
+    """Show the current activity and its elapsed time, on a terminal only."""
     console, started = Output(stderr=True), time.monotonic()
     spinner = Spinner("dots")
 
@@ -156,9 +156,9 @@ def whole_seconds(seconds: float) -> str:
 
 
 class RunView:
-    """The live view of a run: its cells, the time left, the current leaderboard, and the steps after it.
+    """The live view of a run: its cells, the time left, the current leaderboard, and the subsequent steps.
 
-    It is a rich renderable. Every redraw reads the clock, so that times advance between events.
+    It is a rich renderable. Every redraw reads the clock, so times advance between events.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, since: float | None = None) -> None:
@@ -173,7 +173,7 @@ class RunView:
         self._spinner = Spinner("dots")
 
     def plan(self, total: int, stored: int, cells: Sequence[Cell] = ()) -> None:
-        """Start with cells of which some are `stored`; without `cells` there is no leaderboard."""
+        """Start a run of cells, some of them `stored`; without `cells`, no leaderboard is shown."""
         self.total, self.done, self.new = total, stored, 0
         self._planned = {}
         for cell in cells:
@@ -183,11 +183,11 @@ class RunView:
         self.enter("")
 
     def enter(self, phase: str) -> None:
-        """Show the current phase; an empty name means cells."""
+        """Show the current phase; an empty name means that cells are running."""
         self._phase, self._since = phase, self.clock()
 
     def running(self, cells: Iterable[Cell]) -> None:
-        """Show these cells as running; those that were already running keep their clocks."""
+        """Show these cells as running; cells that were already running keep their start times."""
         now = self.clock()
         self._started = {cell: self._started.get(cell, now) for cell in cells}
 
@@ -196,7 +196,7 @@ class RunView:
         self._scores[cell[:2]].append((macro_f1, balanced_accuracy))
 
     def finished(self, cell: Cell, seconds_left: float | None) -> None:
-        """Count a cell; without an estimate of the time left, extrapolate from the finished cells."""
+        """Count a finished cell; without an estimate of the time left, extrapolate from finished cells."""
         self._started.pop(cell, None)
         self.done, self.new = self.done + 1, self.new + 1
         now, left = self.clock(), self.total - self.done
@@ -206,7 +206,7 @@ class RunView:
 
     @property
     def left(self) -> str:
-        """The time left, in words; empty at the end."""
+        """The time left, in words; empty when the run is finished."""
         if self.done >= self.total:
             return ""
         if self._deadline is None:
@@ -251,7 +251,7 @@ class RunView:
     def _board(self) -> RenderableType:
         table = _rows("best so far", "macro-F1", "balanced accuracy", "folds")
         means = {}
-        for pair, scores in list(self._scores.items()):  # A copy, because drawing runs in another thread.
+        for pair, scores in list(self._scores.items()):  # Copy, because drawing runs in another thread.
             means[pair] = [sum(values) / len(values) for values in zip(*scores, strict=True)]
         best = sorted(means, key=lambda pair: -means[pair][0])
         for pair in best[:_BOARD_ROWS]:
@@ -271,14 +271,14 @@ def _rows(first: str, *others: str) -> Table:
 
 
 def in_notebook() -> bool:
-    """Return whether this process displays in a notebook."""
+    """Return whether this process displays its output in a notebook."""
     python = sys.modules.get("IPython")
     shell = None if python is None else python.get_ipython()
     return hasattr(shell, "kernel")
 
 
 class NotebookBar:
-    """A bar in the output of a notebook cell, without widgets; the `Progress` of a comparison."""
+    """A progress bar in the output of a notebook cell, without widgets; the `Progress` of a comparison."""
 
     def __init__(self) -> None:
         self._view, self._started, self._failed = RunView(), time.monotonic(), 0
@@ -286,26 +286,26 @@ class NotebookBar:
         self._shown: Any = None
 
     def found(self, result: CellResult) -> None:
-        """Show nothing for a single cell that was stored before."""
+        """Ignore a stored cell: the plan already counts it."""
 
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
-        """Show the number of cells, and what is left out."""
+        """Show the number of cells and the notes on omitted ones."""
         self._view.plan(len(cells), stored)
         for note in notes:
             self._display(f"<p>Note: {html.escape(printable(note))}</p>")
         self._shown = self._display(self._bar())
 
     def waiting(self, folder: Path) -> None:
-        """Say what the run is waiting for."""
+        """Show a message that the run is waiting for its folder."""
         self._display(f"<p>Another run uses {html.escape(printable(folder))}: waiting for it to end</p>")
 
     def running(self, cells: Sequence[Cell]) -> None:
-        """Name the first of the running cells."""
+        """Show the name of the first running cell."""
         self._running = f"{cells[0]}" + ", ..." * (len(cells) > 1) if cells else ""
         self._update(self._bar())
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
-        """Show one more cell."""
+        """Show one more finished cell."""
         from skinmnist.experiment.cells import CellFailure
 
         self._failed += isinstance(outcome, CellFailure)

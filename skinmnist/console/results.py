@@ -22,14 +22,14 @@ from skinmnist.names import pair_name
 from skinmnist.reporting.format import LABELS, NOTHING, fixed, with_spread
 from skinmnist.text import printable
 
-#: Best of its column; worse than the majority baseline; unfinished or failed.
+#: Styles: best of its column; worse than the majority baseline; unfinished; failed.
 BEST, BELOW, UNFINISHED, FAILED = "bold green", "yellow", "cyan", "bold red"
-#: Width of the terminal from which standard deviations are shown.
+#: Terminal width from which standard deviations are shown.
 _SPREAD_WIDTH = 100
-#: Largest and smallest width of a pair; longer names lose their middle.
+#: Largest and smallest width of a pair; longer names are shortened in the middle.
 _LONGEST_PAIR, _SHORTEST_PAIR = 120, 16
 _PAIR_HEADING = "Sampler + model"
-#: Columns that always stay, and those that are dropped first if there is no room for all.
+#: Columns that are always shown, and columns that are dropped first if space is short.
 _INDISPENSABLE = ("folds", LEADERBOARD_METRICS[0])
 _LEFT_OUT_FIRST = ("seconds", "macro_auc", "accuracy")
 
@@ -42,13 +42,13 @@ class _Column:
 
     @property
     def width(self) -> int:
-        """Width of the column, with the gap before it."""
+        """Width of the column, including the gap before it."""
         texts = [*self.heading.split("\n"), *(cell.plain for cell in self.cells)]
         return 2 + max(map(cell_len, texts))
 
 
 def results_table(record: RunRecord, console: Output) -> RenderableType:
-    """Lay out the leaderboard of a run for the width of a console; columns without room are named below."""
+    """Format the leaderboard of a run to fit a console; omitted columns are listed below the table."""
     rows = [*_rows(record)]
     spread = console.width >= _SPREAD_WIDTH
     columns, left_out = [*_columns(rows, spread)], list[_Column]()
@@ -85,7 +85,7 @@ def _dispensable(column: _Column) -> int:
 
 
 def _rows(record: RunRecord) -> Iterator[dict[Any, Any]]:
-    """Yield the rows of the leaderboard, then the pairs without a finished cell."""
+    """Yield the rows of the leaderboard, followed by the pairs without a finished cell."""
     board = leaderboard(record)
     planned = Counter[Pair]((entry.sampler, entry.model) for entry in record.info.cells)
     failed = Counter[Pair](failure.cell[:2] for failure in record.failures)
@@ -116,7 +116,7 @@ def _folds(row: dict[Any, Any]) -> Text:
 
 
 def _styles(values: list[float], references: list[bool]) -> list[str]:
-    """Mark the best of a column, as printed, and what is worse than the majority baseline."""
+    """Return styles that mark the best printed value of a column and values below the majority baseline."""
     rounded = [round(value, 3) for value in values]
     trained = [value for value, reference in zip(rounded, references, strict=True) if not reference]
     trained = [value for value in trained if not math.isnan(value)]

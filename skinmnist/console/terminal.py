@@ -1,4 +1,4 @@
-"""The terminal of a comparison: its progress, its results, and its log for ``--verbose``."""
+"""The terminal of a comparison: progress, results, and the log for ``--verbose``."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from skinmnist.reporting.sections.effects import summary
 from skinmnist.reporting.sections.leaderboard import external_sentence
 from skinmnist.text import printable
 
-#: Width of a line without a terminal.
+#: Line width without a terminal.
 _PIPED_WIDTH = 160
 #: Styles of the severities of checks.
 _SEVERITIES = {"error": FAILED, "warning": BELOW}
 
 
 class Trials(NamedTuple):
-    """Cells that run beside a run: their name in the list of times, and their announcement."""
+    """Additional cells alongside a run: their name in the list of times, and their announcement."""
 
     phase: str
     words: str
@@ -57,9 +57,9 @@ PUBLISHED = Trials("as published", "Now as published: beside the honest run, exc
 
 
 class Terminal:
-    """A live view on a terminal, plain lines elsewhere; the `Progress` of a comparison.
+    """A live view on a terminal and plain lines elsewhere; the `Progress` of a comparison.
 
-    `since` is the start of the command by `clock`; the printed times add up to the time since then.
+    `since` is the start of the command on `clock`; the printed times add up to the time elapsed since then.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Terminal:
         return self._begun
 
     def table(self, table: PixelTable, split: Split | GivenFolds, quick: bool) -> None:
-        """Print the table of the comparison, with a warning if it is not real or the run is not a result."""
+        """Print the table of the comparison, with a warning for synthetic data and for quick looks."""
         lesions = "lesions unknown" if table.n_lesions is None else f"of {table.n_lesions:,} lesions"
         height, width, channels = table.shape
         self.console.print(
@@ -126,7 +126,7 @@ class Terminal:
             self.console.print(f"*** {title}: {text}")
 
     def found(self, result: CellResult) -> None:
-        """Add a cell that was stored before to the leaderboard."""
+        """Add a previously stored cell to the leaderboard."""
         if not self._begun:
             self._score(result)
 
@@ -157,7 +157,7 @@ class Terminal:
         self.console.print(f"{cells} cells{again}")
 
     def note(self, note: str) -> None:
-        """Print a note; on a terminal, a command in it goes on its own unbroken line."""
+        """Print a note; on a terminal, a command in it is printed on its own unwrapped line."""
         command = COMMAND.search(note) if self.console.is_terminal else None
         sentence = note[: command.start()].rstrip() if command else note
         self.console.print(f"note: {sentence}")
@@ -165,7 +165,7 @@ class Terminal:
             self.console.print(note[command.start() :], soft_wrap=True)
 
     def waiting(self, folder: Path) -> None:
-        """Print what the run is waiting for."""
+        """Print a message that the run is waiting for its folder."""
         self.console.print(f"Another run is using {folder}: waiting for it to end")
         if not self._begun:
             self._end_phase("waiting")
@@ -176,7 +176,7 @@ class Terminal:
         self.view.running(cells)
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
-        """Show one more cell."""
+        """Show one more finished cell."""
         self.view.finished(outcome.cell, seconds_left)
         if isinstance(outcome, CellFailure):
             self.console.print(f"failed: {outcome.cell}: {outcome.reason}", style=FAILED)
@@ -211,7 +211,7 @@ class Terminal:
             self.console.print(f"{shown} ({self._passed})")
 
     def scores(self, record: RunRecord) -> None:
-        """Show the leaderboard, and what failed."""
+        """Show the leaderboard and the failed cells."""
         out = _results_console()
         if record.results:
             out.print(results_table(record, out))
@@ -220,7 +220,7 @@ class Terminal:
             out.print(f"failed: {pair_name(pair)}, {count(cells, 'cell')}: {reason}", style=FAILED)
 
     def write_report(self, record: RunRecord, jobs: int | None) -> tuple[Analysis, Path]:
-        """Analyze a run and write its report, with each step shown."""
+        """Analyze a run and write its report, showing each step."""
         self.enter("analysis", "Analyzing the predictions")
         analysis = analyze_run(record)
         self.enter("report", "Writing the report")
@@ -235,7 +235,7 @@ class Terminal:
         out.print()
         self.scores(record)
         out.print()
-        unbroken = not out.is_terminal  # A terminal would break long lines within words.
+        unbroken = not out.is_terminal  # A terminal would wrap long lines within words.
         out.print(certainty(analysis).headline, style="bold", soft_wrap=unbroken)
         if external := external_sentence(analysis):
             out.print(printable(external, None), soft_wrap=unbroken)
@@ -267,13 +267,13 @@ class Terminal:
 
 
 def _results_console() -> Output:
-    """Use lines as long as the leaderboard needs when there is no terminal."""
+    """Return a console with lines as long as the leaderboard needs if there is no terminal."""
     return Output(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
 
 @contextmanager
 def verbosely(console: Output, wanted: bool) -> Iterator[None]:
-    """Print every event of the ``with`` block as one line, if requested."""
+    """Print every log event in the ``with`` block on one line, if requested."""
     handler = _EventLines(console)
     if wanted:
         LOGGER.addHandler(handler)
