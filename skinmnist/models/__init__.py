@@ -1,4 +1,4 @@
-"""The models of a comparison."""
+"""The models available for comparison."""
 
 from skinmnist.models.registry import COMPONENTS, DEFAULT_MODELS, DESCRIPTORS, MODELS, PIXELS
 from skinmnist.models.spec import ModelSpec, Setting

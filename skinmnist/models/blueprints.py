@@ -1,4 +1,4 @@
-"""Networks and their training as data: the content of a preset, checked before anything is built."""
+"""Networks and their training as data: the contents of a preset, validated before anything is built."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from skinmnist.errors import InputError
 from skinmnist.text import shown
 
-#: Kinds of layers, and the additional keys that each takes.
+#: Types of layers, with the additional keys that each accepts.
 LAYER_KEYS = {
     "convolution": ("kernel", "padding"),
     "max_pool": (),
@@ -18,9 +18,9 @@ LAYER_KEYS = {
     "flatten": (),
     "dense": (),
 }
-#: The largest number that a preset may hold.
+#: The largest number allowed in a preset.
 _MOST = 10**9
-#: The layers that batch normalisation may follow.
+#: Layers that batch normalisation may follow.
 NORMALISABLE = ("convolution", "max_pool", "dense")
 
 
@@ -30,48 +30,48 @@ class Layer:
 
     #: One of `LAYER_KEYS`.
     kind: str
-    #: Filters of a convolution, side of a pool, rate of a dropout, units of a dense layer; else 1.
+    #: Number of filters of a convolution, pool size, dropout rate, or number of dense units; otherwise 1.
     value: float = 1.0
-    #: Side of a convolution's kernel, and its padding.
+    #: Kernel size of a convolution, and its padding.
     kernel: int = 3
     padding: str = "valid"
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A stack of layers; the dense softmax layer over the classes follows the last of them."""
+    """A stack of layers, followed by a dense softmax layer over the classes."""
 
     layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of pictures in training, as made by the layers of Keras."""
+    """Random transformations of pictures during training, implemented by Keras layers."""
 
     #: Largest rotation, in degrees.
     rotation: float = 0.0
-    #: Largest change, as a share of the size, of the sides, of the sides, and of the range of a pixel.
+    #: Maximum changes: zoom, shift and shear as shares of the size, brightness as a share of the pixel range.
     zoom: float = 0.0
     shift: float = 0.0
     shear: float = 0.0
     brightness: float = 0.0
-    #: Or horizontal, vertical, horizontal_and_vertical.
+    #: Empty, or one of horizontal, vertical and horizontal_and_vertical.
     flip: str = ""
-    #: Change only the copies made by a sampler and keep the originals: balancing by augmented copies.
+    #: Transform only the copies made by a sampler and keep the originals: balancing with augmented copies.
     copies_only: bool = False
 
 
 @dataclass(frozen=True)
 class Training:
-    """Training settings: Adam on the sparse categorical cross-entropy."""
+    """Training settings: Adam with sparse categorical cross-entropy."""
 
     epochs: int = 10
     batch_size: int = 64
     learning_rate: float = 1e-3
-    #: What callbacks monitor on the validation set: loss or accuracy.
+    #: The validation metric that callbacks monitor: loss or accuracy.
     monitor: str = "loss"
-    #: Epochs without improvement after which Keras' ``ReduceLROnPlateau`` multiplies the learning rate by
-    #: `rate_factor`, and after which its ``EarlyStopping`` ends the run and restores the best weights.
+    #: Epochs without improvement after which Keras's ``ReduceLROnPlateau`` multiplies the learning rate by
+    #: `rate_factor`, and after which its ``EarlyStopping`` stops training and restores the best weights.
     rate_patience: int | None = None
     stop_patience: int | None = None
     rate_factor: float = 0.5
@@ -83,10 +83,11 @@ class Training:
 
 
 def read_blueprint(layers: Sequence[Mapping[str, Any]], batch_norm_after: Sequence[str] = ()) -> Blueprint:
-    """Read the layers that a preset declares; InputError if they do not form a network.
+    """Parse the layers declared by a preset; raise InputError if they do not form a network.
 
-    Each has exactly one key of `LAYER_KEYS`, such as ``{"convolution": 64, "kernel": 3, "padding": "same"}``
-    or ``{"flatten": True}``. Batch normalisation follows each layer of the kinds `batch_norm_after`.
+    Each layer has exactly one key of `LAYER_KEYS`, such as ``{"convolution": 64, "kernel": 3, "padding":
+    "same"}`` or ``{"flatten": True}``. Batch normalisation follows each layer of a type in
+    `batch_norm_after`.
     """
     found: list[Layer] = []
     for number, declared in enumerate(layers, start=1):
@@ -137,7 +138,7 @@ def _read_layer(number: int, declared: Mapping[str, Any]) -> Layer:
 
 
 def read_fields(kind: type[Any], where: str, declared: Mapping[str, Any]) -> Any:
-    """Build a frozen dataclass from a table of a preset; InputError for unknown keys and wrong types."""
+    """Build a frozen dataclass from a preset table; raise InputError for unknown keys and wrong types."""
     names = {field.name: field for field in fields(kind)}
     for key, value in declared.items():
         if key not in names:
@@ -149,7 +150,7 @@ def read_fields(kind: type[Any], where: str, declared: Mapping[str, Any]) -> Any
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is a finite number of at least 0."""
+    """Return whether a value is a finite, non-negative number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
 
 
@@ -163,7 +164,7 @@ def _is_texts(value: object) -> bool:
 
 _COUNT = f"a whole number of at least 1 and at most {_MOST:,}"
 _NUMBER = f"a number of at least 0 and at most {_MOST:,}"
-#: The check of a value, by the type of its field, and what an error asks for.
+#: The validator of each field type, and the expectation stated in its error.
 _FIELD_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "int": (_is_count, _COUNT),
     "float": (is_number, _NUMBER),

@@ -1,4 +1,4 @@
-"""The evidence of age, sex and localization for the classes, as log-odds without the class frequencies."""
+"""The evidence for each class from age, sex and localization, as log-odds without the class frequencies."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 
-#: Column name -> values of shape (n,): numbers (NaN if unknown) or words ("" if unknown).
+#: Columns by name, with values of shape (n,): numbers (NaN if unknown) or words ("" if unknown).
 Columns = Mapping[str, npt.NDArray[Any]]
 
 
 class ClinicalOdds:
     """Multinomial logistic regression on clinical columns, as log-odds relative to the class frequencies.
 
-    Numbers are expanded in cubic splines (Eilers & Marx, Statistical Science, 1996), and each word gets an
-    indicator. An unknown value, or a word that no training row has, counts as the mean of the training rows
-    and so carries no evidence; nor does the fact that it is unknown. `C` is the inverse of the L2 penalty.
+    Numbers are expanded in cubic splines (Eilers & Marx, Statistical Science, 1996), and each word has an
+    indicator. Unknown values, and words absent from the training rows, are replaced with the training mean
+    and thus carry no evidence; missingness itself is not evidence either. `C` is the inverse L2 penalty.
     """
 
     knots = 5  # Per spline.
@@ -28,7 +28,7 @@ class ClinicalOdds:
         self.n_classes, self.C = n_classes, C
 
     def fit(self, columns: Columns, labels: npt.NDArray[np.integer]) -> ClinicalOdds:
-        """Fit on columns of shape (n,) and codes 0..k-1, without rows that have no known value."""
+        """Fit to columns of shape (n,) and codes 0..k-1, ignoring rows without any known value."""
         self._encoders = {name: _Encoder(values, self.knots) for name, values in columns.items()}
         rows, known = self._encode(columns)
         labels = np.asarray(labels)[known]
@@ -43,7 +43,7 @@ class ClinicalOdds:
     def log_odds(self, columns: Columns) -> npt.NDArray[np.float64]:
         """Return log p(class | columns) - log p(class) of each row, shape (m, k), float64.
 
-        A row without a known value is all zeros, and so is the column of a class without training rows.
+        Rows without a known value are all zeros, as are the columns of classes without training rows.
         """
         rows, known = self._encode(columns)
         odds = np.zeros((len(rows), self.n_classes))
@@ -53,19 +53,19 @@ class ClinicalOdds:
         return odds
 
     def _encode(self, columns: Columns) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """Return the columns as numbers, and which rows have any known value."""
+        """Return the encoded columns, and a mask of the rows with at least one known value."""
         parts = [encoder(columns[name]) for name, encoder in self._encoders.items()]
         known = np.any([encoder.known(columns[name]) for name, encoder in self._encoders.items()], axis=0)
         return np.hstack(parts), known
 
 
 class _Encoder:
-    """One column as numbers with mean 0 over the training rows, and 0 for unknown values."""
+    """Encoder of one column as numbers with mean 0 over the training rows, and 0 for unknown values."""
 
     def __init__(self, values: npt.NDArray[Any], knots: int) -> None:
         words = values.dtype.kind == "U"
         found = np.setdiff1d(values, [""]) if words else np.unique(values[np.isfinite(values)])
-        # A constant column carries no evidence, whatever its value in later rows.
+        # A constant column carries no evidence, whatever its values in new rows.
         self._useful = len(found) > 1
         self._words = found if words else None
         self._width, self._mean = 0, np.zeros(0)
@@ -75,7 +75,7 @@ class _Encoder:
             self._width, self._mean = encoded.shape[1], encoded.mean(axis=0)
 
     def known(self, values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Return which rows have a usable value in the column."""
+        """Return a mask of the rows with a usable value in the column."""
         if not self._useful:
             return np.zeros(len(values), dtype=bool)
         return np.isfinite(values) if self._words is None else np.isin(values, self._words)

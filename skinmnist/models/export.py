@@ -1,7 +1,7 @@
-"""A fitted model as plain data: what `skinmnist.inference` computes with, without the training library.
+"""Fitted models as plain data for `skinmnist.inference`, which does not need the training library.
 
-Networks become tensors, with their normalisations folded into the preceding convolutions; classic models
-become arrays, see `skinmnist.inference.heads`. Neither pickle nor a converter is involved.
+Networks are exported as tensors, with normalisations folded into the preceding convolutions. Classic models
+are exported as arrays, see `skinmnist.inference.heads`. This requires neither pickle nor a converter.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model after training."""
+    """A trained model."""
 
     #: The transformer before the classifier, or None.
     features: Any
     classifier: Any
-    #: What turns decision values into probabilities for classifiers without ``predict_proba``; else None.
+    #: Calibration of decision values for classifiers without ``predict_proba``; None for the others.
     calibration: Any
-    #: Whether the input consists of lesion features and not of pixels.
+    #: Whether the inputs are lesion features instead of pixels.
     on_features: bool
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A model as plain data, as `skinmnist.inference.model_file.Answer.read` reads it, and its arrays."""
+    """A model as plain data and arrays, in the format of `skinmnist.inference.model_file.Answer.read`."""
 
     answer: dict[str, Any]
     arrays: dict[str, Array] = field(default_factory=dict)
@@ -97,7 +97,7 @@ def export_svm(fitted: Fitted) -> Exported:
     machine, (scaler, regression) = fitted.classifier, (step for _, step in fitted.calibration.steps)
     weights, offsets = machine.pair_weights()
     arrays = {
-        # They were float32 before libsvm copied them.
+        # The vectors were float32 before libsvm converted them.
         "vector": machine.support_vectors_.astype(np.float32),
         "vector_weight": weights,
         "pair_offset": offsets,
@@ -114,7 +114,7 @@ def export_linear(fitted: Fitted) -> Exported:
 
 
 def export_dummy(fitted: Fitted) -> Exported:
-    """Export class frequencies."""
+    """Export the class frequencies of the dummy classifier."""
     return _exported(fitted, {"kind": "constant"}, {"probability": fitted.classifier.class_prior_})
 
 
@@ -134,7 +134,7 @@ def export_forest(fitted: Fitted) -> Exported:
 def export_boosted_trees(fitted: Fitted) -> Exported:
     """Export histogram gradient boosting.
 
-    scikit-learn has no public interface to its trees; a test checks the private names used here.
+    scikit-learn has no public interface to the trees; a test checks the private names used here.
     """
     boosting = fitted.classifier
     outputs = boosting.n_trees_per_iteration_
@@ -153,7 +153,7 @@ def export_boosted_trees(fitted: Fitted) -> Exported:
 
 
 def _join(trees: Sequence[tuple[Array, ...]]) -> dict[str, Array]:
-    """Concatenate trees, given by the columns, thresholds, children, leaf flags and values of their nodes."""
+    """Concatenate trees, each given by its nodes' columns, thresholds, children, leaf flags and values."""
     sizes = [len(tree[0]) for tree in trees]
     roots = np.cumsum([0, *sizes[:-1]])
     columns, thresholds, left, right, leaf, values = (
@@ -173,7 +173,7 @@ def _join(trees: Sequence[tuple[Array, ...]]) -> dict[str, Array]:
 
 
 def _rounded_down(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Return the largest float32 not above each value; ``<=`` with float32 values gives the same result."""
+    """Return the largest float32 not above each value; ``<=`` with float32 inputs gives the same result."""
     near = thresholds.astype(np.float32)
     return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
 

@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import RandomForestClassifier
 
-#: Most rows that a tree sees: the cost of sorting grows faster than their number, the benefit slower.
+#: Maximum number of rows per tree: beyond it, the cost of sorting grows faster than the benefit.
 TREE_ROWS = 20_000
 
 
 class EvenForest(RandomForestClassifier):
-    """A random forest whose trees all see the same number of rows, whatever the sampler.
+    """A random forest whose trees all see the same number of rows, regardless of the sampler.
 
-    Samplers are thus compared at equal training cost: they change the class mix that a tree draws from, not
-    the number of rows. `rows_per_tree` is limited by the rows given to ``fit`` and by `TREE_ROWS`; ``notes_``
-    say if the latter applies. Leaves hold at least two rows by default; otherwise, copies made by a sampler
-    would get leaves of their own. Features are first rounded to `levels` steps per unit: with many equal
-    values, sorting, which is most of the work, takes half the time.
+    Samplers are thus compared at equal training cost: they change the class mix from which trees draw their
+    rows, not the number of rows. `rows_per_tree` is limited by the rows passed to ``fit`` and by `TREE_ROWS`;
+    ``notes_`` reports the latter limit when it applies. By default, leaves contain at least two rows;
+    otherwise, copies made by a sampler would form their own leaves. Features are first rounded to `levels`
+    steps per unit: sorting dominates the run time, and takes half as long with many equal values.
 
     References
     ----------
@@ -48,7 +48,7 @@ class EvenForest(RandomForestClassifier):
     def fit(
         self, X: npt.NDArray[Any], y: npt.NDArray[Any], sample_weight: npt.NDArray[Any] | None = None
     ) -> EvenForest:
-        """Grow the trees on rows of shape (n, features)."""
+        """Fit the trees to rows of shape (n, features)."""
         asked = len(X) if self.rows_per_tree is None else min(self.rows_per_tree, len(X))
         seen = min(asked, TREE_ROWS)
         self.max_samples = seen
@@ -56,7 +56,7 @@ class EvenForest(RandomForestClassifier):
         return super().fit(self._rounded(X), y, sample_weight)
 
     def predict_proba(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return the trees' mean probabilities, shape (m, classes)."""
+        """Return the mean probabilities of the trees, shape (m, classes)."""
         return super().predict_proba(self._rounded(X))
 
     def _rounded(self, X: npt.NDArray[Any]) -> npt.NDArray[Any]:

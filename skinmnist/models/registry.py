@@ -1,6 +1,6 @@
-"""The registry of models: a plain dict. To add a model, add an entry.
+"""The registry of models, a plain dict. To add a model, add an entry.
 
-No heavy library is imported here; an entry imports its library when the model is built.
+No heavy library is imported here; each entry imports its library when the model is built.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _svm(builder: str, setting: Setting) -> Any:
     return getattr(svm, builder)(setting)
 
 
-#: Where a sampler may work: pixels, their principal components, or lesion features.
+#: Representations for samplers: pixels, their principal components, or lesion features.
 PIXELS = FeatureSettings()
 COMPONENTS = FeatureSettings(transformer=partial(_svm, "make_components"), space="components")
 DESCRIPTORS = FeatureSettings(_extract, _standardiser, "descriptors")
@@ -54,8 +54,9 @@ def _forest(setting: Setting) -> Any:
 
 
 def _forest_on_features(setting: Setting) -> Any:
-    # Many features are redundant: few candidates per split make diverse trees at half the cost. Thresholds
-    # finer than an eighth of a standard deviation do not help; this resolution halves the cost again.
+    # Many features are redundant: with few candidates per split, trees are diverse and cost half as much.
+    # Thresholds finer than an eighth of a standard deviation do not help; this resolution halves the cost
+    # again.
     return _forest(setting).set_params(max_features=16, levels=8)
 
 
@@ -74,7 +75,7 @@ def _logistic_regression(setting: Setting) -> Any:
 def _hist_gradient_boosting(setting: Setting) -> Any:
     """Build histogram gradient boosting (Ke et al., LightGBM, 2017) with a fixed number of rounds.
 
-    It does not stop early: it would monitor rows that may be images of its training lesions.
+    Early stopping is off, because it would monitor rows that may show lesions from the training rows.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -90,20 +91,20 @@ def _hist_gradient_boosting(setting: Setting) -> Any:
     )
 
 
-#: Training rows in one of five folds of HAM10000, to which the budgets refer.
+#: Number of training rows in one of five folds of HAM10000; the reference for all budgets.
 FULL_TABLE_ROWS = 8012
 
-#: Steps of 256 rows for small pictures. Over three folds and seeds of the 8x8 table 150 had accuracy .755 and
-#: macro-AUC .920 in 6.1 core-seconds of fit, 200 had .763 and .925 in 7.5; 500 steps of 128 rows, .764 and
-#: .926 over five folds, took 10.4.
+#: Number of steps of 256 rows for small pictures. Over three folds and seeds of the 8x8 table, 150 steps had
+#: accuracy .755 and macro-AUC .920 in 6.1 CPU seconds of fitting; 200 steps had .763 and .925 in 7.5. Over
+#: five folds, 500 steps of 128 rows had .764 and .926 in 10.4.
 SMALL_PICTURE_STEPS = 150
 
 
 def make_cnn(setting: Setting) -> Any:
-    """Build the network of the default comparison: about 25 seconds on a fold of HAM10000 at 28 x 28.
+    """Build the network of the default comparison, which takes about 25 seconds on a 28x28 fold of HAM10000.
 
-    Pictures that are too small for cheap steps at half resolution get fewer steps in larger batches: about 7
-    seconds at 8 x 8.
+    Pictures too small for cheap half-resolution steps get fewer steps with larger batches: about 7 seconds at
+    8x8.
     """
     from skinmnist.models.cnn.network import grid_side
     from skinmnist.models.cnn.training import COARSE_GRID
@@ -114,25 +115,25 @@ def make_cnn(setting: Setting) -> Any:
 
 
 def make_cnn_tiny(setting: Setting) -> Any:
-    """Build the network of ``--quick``: about 3 seconds on 1,000 rows of 28 x 28."""
+    """Build the network for ``--quick``, which takes about 3 seconds on 1,000 rows at 28x28."""
     return _cnn(setting, 1100, batch_size=64, channels=(16, 32), pairs=(0, 1), coarse_share=0.8, views=2)
 
 
 def make_cnn_thorough(setting: Setting) -> Any:
-    """Build a wider network for a longer run, averaged with a network on lesion features.
+    """Build a wider network for longer runs, averaged with a network on lesion features.
 
-    It takes about three minutes on a fold of HAM10000 at 28 x 28. Such a long run memorises its pictures
-    unless they are augmented more strongly than in shorter runs.
+    It takes about three minutes on a 28x28 fold of HAM10000. Training for so long memorises pictures unless
+    the augmentation is stronger than in shorter runs.
     """
     layers = {"channels": (48, 96, 128), "pairs": (0, 2, 1), "feature_layers": (256,)}
     return _cnn(setting, 2400, dropout=0.4, max_shift=3, colour_spread=0.1, **layers)
 
 
 def make_cnn_early_stopping(setting: Setting) -> Any:
-    """Build the default network, trained as is often published: Adam with early stopping.
+    """Build the default network with a common published training scheme: Adam with early stopping.
 
-    The learning rate is halved after 3 checks without a lower validation loss, and training stops after 8.
-    There is about one check per pass over the training rows of HAM10000.
+    The learning rate is halved after 3 checks without a lower validation loss, and training stops after 8
+    such checks. On HAM10000, there is about one check per pass over the training rows.
     """
     patience = {"rate_patience": 3, "stop_patience": 8}
     return _cnn(setting, 1900, kernel_rate=None, learning_rate=1e-3, coarse_share=0.0, **patience)
@@ -146,7 +147,7 @@ def _cnn(setting: Setting, steps_at_full_table: int, **parameters: Any) -> Any:
 
 
 def steps_for(train_rows: int, steps_at_full_table: int) -> int:
-    """Scale steps with the rows before resampling, so that every table is seen the same number of times.
+    """Scale the number of steps with the rows before resampling, to keep the number of passes constant.
 
     Examples
     --------
@@ -161,13 +162,13 @@ _NETWORK_STRATEGIES = {
     "balanced_batches": Strategy({"balance": "balanced_batches"}, mix_power=0.0),
     "sqrt_batches": Strategy({"balance": "sqrt_batches"}, mix_power=0.5),
     "focal_loss": Strategy({"loss": "focal"}, mix_power=1.0),
-    # The frequencies are part of the loss but not of the answers.
+    # The frequencies are part of the loss but not of the predictions.
     "logit_adjusted_loss": Strategy({"loss": "logit_adjusted"}, mix_power=0.0),
 }
 
 
 def _network(title: str, classifier: Callable[[Setting], Any], seconds: float, **more: Any) -> ModelSpec:
-    """Declare a network, with what all networks have in common."""
+    """Declare a network, with the settings that all networks share."""
     return ModelSpec(
         title,
         classifier,
@@ -181,10 +182,11 @@ def _network(title: str, classifier: Callable[[Setting], Any], seconds: float, *
     )
 
 
-#: SMOTE makes up to 5,300 rows for a class of HAM10000, most of them far from any boundary. The cost of one
-#: machine grows faster than the square of the rows of its pair: HAM10000 has 7,818 (a fold 6,255), and 8,818
-#: with the remaining rows of SMOTE; with a limit of 12,000, a fold of twice as many 8 x 8 images took three
-#: times as long. For calibration on half the lesions, macro-AUC after SMOTE is no lower with 3,200.
+#: SMOTE creates up to 5,300 rows for a class of HAM10000, most of them far from any boundary. The cost of a
+#: machine grows faster than quadratically in the rows of its pair. HAM10000 has 7,818 such rows (6,255 in a
+#: fold), and 8,818 with the retained rows of SMOTE. With a limit of 12,000, a fold with twice as many 8x8
+#: images took three times as long. For calibration on half of the lesions, a limit of 3,200 does not reduce
+#: the macro-AUC after SMOTE.
 _SVM_LIMITS = RowLimits(resampled=1_000, pair=9_000, calibration_pair=3_200)
 
 
@@ -215,7 +217,7 @@ MODELS = {
     ),
     "cnn": _network("Convolutional network", make_cnn, seconds=27.0),
     "cnn_tiny": _network("Convolutional network, tiny", make_cnn_tiny, seconds=8.0),
-    # It needs the features of all its rows in every pass, so it holds them in memory.
+    # It needs the features of all its rows in every pass, so it keeps them in memory.
     "cnn_thorough": _network(
         "Convolutional network, thorough", make_cnn_thorough, seconds=200.0, streams=False
     ),

@@ -1,4 +1,4 @@
-"""What a model declares about itself, so that the runner needs no special cases for models."""
+"""Declarations of models, which spare the runner special cases."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy.typing as npt
 
 from skinmnist.models.export import Exported, Fitted
 
-#: Most training rows of a model, before resampling: twelve times those of a fold of HAM10000. The features
-#: of so many images take 200 MB, and boosted trees hold them at twice the width.
+#: Maximum number of training rows of a model, before resampling: twelve times a training fold of HAM10000.
+#: The features of this many images take 200 MB, and boosted trees store them at twice the width.
 MOST_ROWS = 100_000
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known when a model is built, before it sees a training row."""
+    """The information available when a model is built, before it sees any training rows."""
 
     #: ``(height, width, channels)`` of an image.
     shape: tuple[int, int, int]
     n_classes: int
-    #: Rows of the fold **before** resampling, at most `MOST_ROWS`: they determine budgets, so that a sampler
-    #: that adds rows does not get more training.
+    #: Number of training rows **before** resampling, at most `MOST_ROWS`. Budgets depend on it, so samplers
+    #: that add rows do not get more training.
     train_rows: int
     #: The seed of the cell.
     seed: int
@@ -32,105 +32,105 @@ class Setting:
 
 @dataclass(frozen=True)
 class FeatureSettings:
-    """What a model sees of an image, which is also what a sampler works on."""
+    """The representation of images on which the model and the sampler work."""
 
-    #: ``(pixel rows uint8, shape)`` -> features of shape (n, features); None: the pixels. The features of an
-    #: image must depend on its own pixels only, because they are extracted once for all folds. Must be a
-    #: module-level function, so that workers can import it.
+    #: ``(pixel rows uint8, shape)`` -> features of shape (n, features); None for pixels. The features of an
+    #: image must depend only on its own pixels, because they are extracted once for all folds. The function
+    #: must be at module level, so that workers can import it.
     extract: Callable[[Any, tuple[int, int, int]], Any] | None = None
-    #: ``Setting`` -> an unfitted scikit-learn transformer. It is fitted on the training rows before the
-    #: sampler, which works on its output.
+    #: ``Setting`` -> an unfitted scikit-learn transformer. It is fitted to the training rows before
+    #: resampling, and the sampler works on its output.
     transformer: Callable[[Setting], Any] | None = None
-    #: What the sampler works on, in words: pixels, components or descriptors.
+    #: The name of the space: pixels, components or descriptors.
     space: str = "pixels"
-    #: Type of the rows for a model on pixels: float32, or uint8, to which interpolated rows are rounded.
+    #: Type of the rows of a model on pixels: float32, or uint8, to which interpolated rows are rounded.
     pixel_type: str = "float32"
 
 
 @dataclass(frozen=True)
 class RowLimits:
-    """The most rows that a classifier learns from; None: no limit. It gets a subsample of larger tables."""
+    """Maximum numbers of rows for training a classifier; None for no limit. Larger tables are subsampled."""
 
-    #: Rows of each class that a sampler made; each is weighted by the number of rows it represents.
+    #: Synthetic rows of each class; each retained row is weighted by the number of rows that it represents.
     resampled: int | None = None
-    #: Rows of the two largest classes together, after resampling, for classifiers that compare each pair of
-    #: classes at a cost that grows faster than the rows.
+    #: Combined rows of the two largest classes after resampling, for classifiers that compare pairs of
+    #: classes at superlinear cost.
     pair: int | None = None
-    #: The same for classifiers that are trained on part of the lesions only for calibration.
+    #: The same limit for classifiers fitted to a subset of the lesions for calibration only.
     calibration_pair: int | None = None
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The expected cost of a cell, for ordering and estimates."""
+    """The expected cost of a cell, for scheduling and time estimates."""
 
-    #: Time to fit and predict one 28x28 fold of HAM10000, without resampling and feature extraction.
+    #: Seconds to fit and predict one 28x28 fold of HAM10000, without resampling or feature extraction.
     seconds: float = 5.0
-    #: Growth of that time with the rows after resampling: 0 for none, 1 for linear, 2 for quadratic.
+    #: Exponent of the cost in the number of resampled rows: 0 for constant, 1 for linear, 2 for quadratic.
     growth: float = 1.0
-    #: Module that a worker imports before its first cell, so that a slow import is not timed with a cell.
+    #: Module that a worker imports before its first cell, to exclude a slow import from the cell's time.
     library: str = ""
 
 
 @dataclass(frozen=True)
 class Export:
-    """How to write a model as plain data to a model file."""
+    """How a model is exported to a model file."""
 
     write: Callable[[Fitted], Exported]
-    #: Parameters of a classifier that is trained to be exported.
+    #: Classifier parameters for training a model to be exported.
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """An imbalance strategy of one kind of model."""
+    """An imbalance strategy of one type of model."""
 
-    #: Parameters of the classifier that switch it on.
+    #: Classifier parameters that enable it.
     params: Mapping[str, Any]
-    #: The probabilities refer to a class mix proportional to the class counts to this power: 1 for the mix of
-    #: the training rows, 0 for equal shares of all classes in them.
+    #: Exponent of the class counts in the class mix to which the probabilities refer: 1 for the mix of the
+    #: training rows, 0 for equal shares of all their classes.
     mix_power: float
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One entry of the registry of models. The first three fields define a model; the others are optional.
+    """An entry in the registry of models. The first three fields define a model; the others are optional.
 
-    A classifier without ``predict_proba`` is calibrated on training lesions.
+    Classifiers without ``predict_proba`` are calibrated on training lesions.
 
     Attributes
     ----------
     title : str
-        The name in tables and figures.
+        The display name in tables and figures.
     classifier : callable
-        Takes a ``Setting`` and returns an unfitted scikit-learn classifier for the output of `features`.
+        Accepts a ``Setting`` and returns an unfitted scikit-learn classifier for the output of `features`.
     features : FeatureSettings
-        Where the sampler works; on pixels by default.
+        The representation on which the sampler works, by default pixels.
     weights : bool
-        Whether ``fit`` makes good use of ``sample_weight``; then ``class_weight`` is planned.
+        Whether ``fit`` makes effective use of ``sample_weight``; if so, plans include ``class_weight``.
     copies_as_weights : bool
-        Whether n copies of a row and one row of weight n are the same training problem.
+        Whether n copies of a row are equivalent to a single row with weight n.
     sample_indices : bool
-        Whether ``fit`` takes positions of training rows instead of copies of rows.
+        Whether ``fit`` accepts positions of training rows instead of copies of rows.
     streams : bool
-        Whether ``fit`` also takes `skinmnist.datasets.mapped.MappedRows` and reads them in pieces. Then it
-        gets all training rows; other models get at most `MOST_ROWS`, with a note.
+        Whether ``fit`` also accepts `skinmnist.datasets.mapped.MappedRows` and reads them in chunks. Such
+        models get all training rows; other models get at most `MOST_ROWS`, with a note.
     validation_share : float
-        Share of the training lesions that is held back and given to ``fit`` as a validation set, split off
-        before resampling; 0: none.
+        Share of the training lesions passed to ``fit`` as a validation set, split off before resampling; 0
+        for no validation set.
     strategies : mapping of str to Strategy
-        Imbalance strategies of this kind of model, by name.
+        Imbalance strategies of this type of model, by name.
     limits : RowLimits
     cost : Cost
     export : Export or None
-        None if the model cannot be exported.
+        How to export the model; None if it cannot be exported.
     fingerprint : str
-        Identifies a model from outside this package; empty for its own models.
+        Identifier of a model from outside this package; empty for built-in models.
 
     See Also
     --------
-    run_comparison : Takes it among the `models`.
-    Resampler : The counterpart for samplers and strategies.
+    run_comparison : Accepts model specifications in `models`.
+    Resampler : The corresponding class for samplers and strategies.
 
     Examples
     --------
@@ -162,7 +162,7 @@ class ModelSpec:
         )
 
     def build(self, setting: Setting, strategy: str) -> Any:
-        """Return an unfitted classifier, with `strategy` switched on if it is one of `strategies`.
+        """Return an unfitted classifier, with `strategy` enabled if it is one of `strategies`.
 
         Examples
         --------
@@ -174,9 +174,10 @@ class ModelSpec:
         return classifier.set_params(**own.params) if own else classifier
 
     def answered_mix(self, strategy: str, class_weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the class mix, shares that sum to 1, to which the probabilities refer after training.
+        """Return the class mix to which the probabilities refer after training, as shares that sum to 1.
 
-        `class_weights` (k,) are the numbers of rows of each class given to ``fit``, or their summed weights.
+        `class_weights` (k,) are the row counts of the classes passed to ``fit``, or the sums of their
+        weights.
 
         Examples
         --------

@@ -1,8 +1,8 @@
 """The support vector machine: its input components, and one machine for each pair of classes.
 
-The kernel width is set from the rows before resampling, which have unit mean square in every space used
-here. A width set from the resampled rows, as with ``gamma="scale"``, would differ between copies and
-weights. The decision values are not probabilities; they are calibrated on training lesions.
+The kernel width is set from the rows before resampling, which have unit mean square in every space used here.
+If it were set from the resampled rows, as with ``gamma="scale"``, it would differ between copies and weights.
+Decision values are not probabilities; they are calibrated on training lesions.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from skinmnist.features.transformer import Standardiser
 from skinmnist.inference.kernel import kernel_decisions
 from skinmnist.models.spec import Setting
 
-#: Penalty on lesion features, and how many of their principal axes preserve the distances.
+#: Penalty on lesion features, and the number of principal axes sufficient to preserve their distances.
 PENALTY, FEATURE_AXES = 5.0, 100
-#: Penalty on components of pixels (chosen among 1, 3 and 10 on one lesion-grouped fold at 28x28), and their
+#: Penalty on pixel components (selected from 1, 3 and 10 on one lesion-grouped fold at 28x28), and their
 #: number.
 PENALTY_PIXELS, PIXEL_COMPONENTS = 10.0, 64
-#: Stopping tolerance of a machine: the scores of a fold differ by at most .001 from those at 0.001.
+#: Stopping tolerance; the scores of a fold differ by at most .001 from those at a tolerance of 0.001.
 TOLERANCE = 0.01
 
 
@@ -40,7 +40,7 @@ def make_svm(setting: Setting) -> PairwiseSVC:
 
 
 def make_svm_pixels(setting: Setting) -> PairwiseSVC:
-    """Return the same classifier for the leading principal components of the pixels."""
+    """Return the same type of classifier for the leading principal components of pixels."""
     return _machine(PENALTY_PIXELS, min(PIXEL_COMPONENTS, setting.train_rows, math.prod(setting.shape)))
 
 
@@ -51,7 +51,8 @@ def _machine(penalty: float, columns: int) -> PairwiseSVC:
 def make_axes(setting: Setting) -> Any:
     """Return the transformer of lesion features for `make_svm`: standardisation, then principal axes.
 
-    Rotation preserves distances, and most axes contribute almost nothing to them, so the kernel costs less.
+    Rotation preserves distances, and most axes contribute almost nothing to them, so fewer axes reduce the
+    cost of the kernel.
     """
     return make_pipeline(Standardiser(), Components(FEATURE_AXES, random_state=setting.seed))
 
@@ -62,12 +63,12 @@ def make_components(setting: Setting) -> Components:
 
 
 class Components(TransformerMixin, BaseEstimator):
-    """Project rows onto their leading principal components, divided by one common scale.
+    """Project rows onto their leading principal components, divided by a single common scale.
 
-    A single scale without whitening preserves the distances between images, on which both an RBF kernel and
-    the neighbours of SMOTE depend. `scale_` is the root mean square of the training components. There are at
-    most as many components as columns or rows. The decomposition is randomized (Halko, Martinsson & Tropp
-    2011).
+    A common scale without whitening preserves the distances between images, on which both the RBF kernel and
+    SMOTE's neighbours depend. `scale_` is the root mean square of the training components. The number of
+    components is limited by the numbers of columns and rows. The decomposition is randomized (Halko,
+    Martinsson & Tropp 2011).
     """
 
     def __init__(self, n_components: int = PIXEL_COMPONENTS, random_state: int = 0) -> None:
@@ -75,7 +76,7 @@ class Components(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: npt.NDArray[Any], y: None = None) -> Components:
-        """Find the components of pixel rows of shape (n, features)."""
+        """Fit the components to pixel rows of shape (n, features)."""
         found = min(self.n_components, *X.shape)
         self.pca_ = PCA(found, svd_solver="randomized", random_state=self.random_state)
         scores = self.pca_.fit_transform(X.astype(np.float32, copy=False))
@@ -84,19 +85,18 @@ class Components(TransformerMixin, BaseEstimator):
 
     def transform(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return the components of pixel rows, shape (n, components), float32."""
-        # Centred before the projection and not after it, as PCA does; on pixels, that would lose two digits.
+        # PCA centres after projecting; on pixels, that would lose two digits, so rows are centred first.
         centered = X.astype(np.float32, copy=False) - self.pca_.mean_
         return (centered @ self.pca_.components_.T) / self.scale_
 
 
 class PairwiseSVC(SVC):
-    """`SVC` with a radial kernel and one machine for each pair of classes, with fast predictions.
+    """An `SVC` with an RBF kernel, one machine for each pair of classes, and fast predictions.
 
-    libsvm compares every row with every support vector separately; a product of two matrices gives the same
-    kernel values at a fraction of the cost. Decision values equal those of
-    ``SVC(decision_function_shape="ovo")`` up to the rounding of sums; fitting is done by libsvm.
-    Probabilities come from `skinmnist.experiment.training.calibrate`. `gamma` is the inverse squared width of
-    the kernel.
+    libsvm compares each row with each support vector separately; a matrix product computes the same kernel
+    values at a fraction of the cost. Decision values equal those of ``SVC(decision_function_shape="ovo")`` up
+    to rounding; libsvm does the fitting. Probabilities come from `skinmnist.experiment.training.calibrate`.
+    `gamma` is the inverse squared width of the kernel.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class PairwiseSVC(SVC):
         super().__init__(C=C, gamma=gamma, tol=tol, decision_function_shape="ovo", cache_size=cache_size)
 
     def decision_function(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return the decision values of each pair of classes, shape (m, pairs), or (m,) for two classes."""
+        """Return the decision values for each pair of classes, shape (m, pairs), or (m,) for two classes."""
         check_is_fitted(self)
         decisions = kernel_decisions(X, self.support_vectors_, *self.pair_weights(), self.gamma)
         return decisions[:, 0] if decisions.shape[1] == 1 else decisions
@@ -113,7 +113,7 @@ class PairwiseSVC(SVC):
     def pair_weights(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return the weights of support vectors for each pair, shape (vectors, pairs), and the intercepts.
 
-        libsvm stores the weights of the vectors of a class against the k - 1 other classes in k - 1 rows.
+        libsvm stores the weights of a class's vectors against the k - 1 other classes in k - 1 rows.
         """
         ends = np.cumsum(self.n_support_)
         own = [slice(end - size, end) for size, end in zip(self.n_support_, ends, strict=True)]

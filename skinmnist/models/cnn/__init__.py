@@ -1,1 +1,1 @@
-"""The networks: the only modules that import Keras or TensorFlow, and only when a network is built."""
+"""The networks; only these modules import Keras or TensorFlow, and only when a network is built."""

@@ -1,9 +1,9 @@
-"""The configuration of TensorFlow and Keras for all networks: one thread, no GPU, quiet; and the precision.
+"""Configuration of TensorFlow and Keras for all networks: one thread, no GPU, no messages, and precision.
 
-TensorFlow is imported when `tf` or `keras` is first used; the precision is known before. The settings apply
-to the process, unless TensorFlow has already started. Cells run in parallel in single-threaded processes,
-which costs less than one cell on many threads. The order of sums is fixed, so the same seed gives the same
-weights, bit for bit.
+TensorFlow is imported on first use of `tf` or `keras`; choosing the precision does not require it. The
+settings apply to the process, unless TensorFlow has already started. Cells run in parallel single-threaded
+processes, which costs less than one cell on many threads. The order of summation is fixed, so the same seed
+gives the same weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _DROPPED = (
     "TF_XLA_FLAGS",
     "XLA_FLAGS",
 )
-#: Flags of processors that multiply bfloat16 numbers twice as fast as float32.
+#: CPU flags for bfloat16 multiplication at twice the speed of float32.
 _FAST_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 def choose_precision(asked: str) -> str:
     """Return ``"bfloat16"`` or ``"float32"``.
 
-    ``"auto"`` is bfloat16 if the processor has instructions for it: convolutions then take half the time,
-    with indistinguishable scores. Weights and their updates, normalisation, logits and loss stay float32
-    (Micikevicius et al., "Mixed precision training", 2018).
+    ``"auto"`` selects bfloat16 if the processor has instructions for it: convolutions then take half the
+    time, and scores are indistinguishable. Weights, their updates, normalisation, logits and loss stay in
+    float32 (Micikevicius et al., "Mixed precision training", 2018).
     """
     if asked not in PRECISIONS:
         raise InputError(
@@ -91,7 +91,7 @@ def __getattr__(name: str) -> Any:
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
     keras.config.set_epsilon(1e-7)
-    # Every cell compiles its own graphs, about which TensorFlow warns.
+    # Every cell compiles its own graphs, which makes TensorFlow warn.
     tf.get_logger().setLevel("ERROR")
     globals().update(keras=keras, tf=tf)
     return globals()[name]
@@ -99,7 +99,7 @@ def __getattr__(name: str) -> Any:
 
 @contextlib.contextmanager
 def _silenced_stderr() -> Iterator[None]:
-    """Discard standard error, to which TensorFlow's libraries print messages on loading."""
+    """Discard standard error, to which TensorFlow's libraries print messages when loaded."""
     sys.stderr.flush()
     stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -21,7 +21,7 @@ from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble
 from skinmnist.models.cnn.training import BALANCES, Rows, TrainingConfig, ValidationSet, borrow
 
-#: Rows per step of prediction, so that memory does not grow with the table.
+#: Rows per prediction step, which keeps memory independent of the size of the table.
 PREDICT_ROWS = 256
 
 Array = npt.NDArray[np.generic]
@@ -30,58 +30,58 @@ Pictures = npt.NDArray[np.uint8] | MappedRows
 
 @dataclass(eq=False, repr=False)
 class CNNClassifier(ClassifierMixin, BaseEstimator):
-    """A small convolutional network, trained for at most a number of gradient steps on one CPU thread.
+    """A small convolutional network, trained on one CPU thread for a limited number of gradient steps.
 
     Parameters
     ----------
     shape : tuple of int
         ``(height, width, channels)`` of a picture; the length of a row is their product.
     steps : int, default=700
-        Gradient steps. They do not depend on the number of rows.
+        Number of gradient steps, independent of the number of rows.
     batch_size : int, default=128
     channels : sequence of int, default=(32, 64, 96)
-        Channels of each stage; each stage has half the resolution of the previous one.
+        Channels of each stage; each stage has half the resolution of the previous stage.
     pairs : sequence of int, default=(0, 1, 1)
         Residual pairs of convolutions in each stage.
     dropout : float, default=0.3
     feature_layers : sequence of int, default=()
         Units of each hidden layer of a second network, on the features of `skinmnist.features`. Its
-        predictions are averaged with those of the first, with weight `feature_share`. By default, there is
-        none.
+        predictions are averaged with those of the first network, with weight `feature_share`. By default,
+        there is no second network.
     feature_share : float, default=0.5
     coarse_share : float, default=0.6
-        Share of the steps, from the start, at half the resolution, if the pictures are large enough.
+        Share of the steps, from the start, at half resolution if the pictures are large enough.
     kernel_rate, kernel_decay : float, default=0.1 and 0.1
-        Highest learning rate and weight decay of convolution kernels with Muon; None: use Adam for them, too.
+        Highest learning rate and weight decay of convolution kernels with Muon; with None, they use Adam.
     learning_rate, weight_decay : float, default=4e-3 and 0.05
-        The same for everything else, with Adam.
+        The same settings for all other weights, with Adam.
     label_smoothing : float, default=0.05
-        Share of the target that is spread over all classes.
+        Share of the target distribution that is spread over all classes.
     max_shift : int, default=1
         Largest random shift in training, in pixels.
     colour_spread : float, default=0.02
         Standard deviation of the random gain and offset of each colour channel in training, in units of the
         channel's own standard deviation.
     balance : {None, "sqrt_batches", "balanced_batches"}, default=None
-        Draw the classes of each batch by the square root of their frequencies, or with equal probability.
+        Draw the classes of each batch in proportion to the square root of their frequencies, or uniformly.
     loss : {"cross_entropy", "focal", "logit_adjusted"}, default="cross_entropy"
         See `skinmnist.models.cnn.training.make_loss`.
     points : int, default=30
-        Points of the history, evenly spaced over the steps; the validation set is evaluated at each.
+        Number of points in the history, evenly spaced over the steps, with validation at each point.
     rate_patience, stop_patience : int or None, default=None
         Points without a lower validation loss after which the learning rate is halved, and after which
-        training stops. Both require a validation set in `fit`. With `rate_patience`, the learning rate stays
-        constant until it is halved, instead of following its cycle.
+        training stops. Both require a validation set in `fit`. With `rate_patience`, the learning rate is
+        constant between halvings instead of following its cycle.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         See `skinmnist.models.cnn.backend.choose_precision`.
     answer_precision : {None, "auto", "float32", "bfloat16"}, default=None
-        The same for predictions; None: as in training. A saved network predicts in float32, like its file on
-        any machine.
+        The precision of predictions; None for that of training. Saved networks predict in float32 on every
+        machine.
     views : int, default=8
-        Symmetric views whose probabilities are averaged in prediction: 1, 2, 4 or 8 (at most 4 for pictures
-        that are not square).
+        Number of symmetric views whose probabilities are averaged in prediction: 1, 2, 4 or 8 (at most 4 for
+        pictures that are not square).
     random_state : int, default=0
-        Seed. The same seed, rows, machine and versions give the same weights, bit for bit.
+        Random seed. The same seed, rows, machine and versions give the same weights, bit for bit.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     precision_ : str
         Precision of the computations, ``"float32"`` or ``"bfloat16"``.
     weights_ : list of ndarray
-        The weights of the networks, one after the other, in the order of ``keras.Model.get_weights``.
+        The weights of the networks in sequence, in the order of ``keras.Model.get_weights``.
     """
 
     shape: tuple[int, int, int]
@@ -136,15 +136,15 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         sample_indices: npt.NDArray[np.integer] | None = None,
         validation_data: tuple[Array, Array] | None = None,
     ) -> CNNClassifier:
-        """Train the network; FloatingPointError if the loss is not finite.
+        """Train the network; raise FloatingPointError if the loss is not finite.
 
-        `X` (n, height * width * channels) has uint8 pixel rows, or floats between 0 and 255 (as made by
+        `X` (n, height * width * channels) contains uint8 pixel rows, or floats between 0 and 255 (as made by
         SMOTE), which are rounded to uint8. Mapped rows are read batch by batch, unless there are
-        `feature_layers`. Weights are scaled to mean 1, and rows of weight 0 are left out. `sample_indices`,
-        which cannot be combined with weights, are positions of the training rows, repeated for rows that a
-        sampler copies. `validation_data` has pixel rows and labels that are not trained on: the weights with
-        the lowest loss on them are restored, and both patiences use that loss, with each class weighted as in
-        training.
+        `feature_layers`. Weights are scaled to mean 1, and rows with weight 0 are omitted. `sample_indices`
+        are positions of training rows, with repetitions for rows that a sampler copies; they cannot be
+        combined with weights. `validation_data` contains pixel rows and labels that are not used for
+        training. The weights with the lowest loss on them are restored, and both patiences monitor that loss,
+        in which each class is weighted as in training.
         """
         self._check_parameters()
         check_patience(self.rate_patience, self.stop_patience, validation_data)
@@ -182,7 +182,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Array) -> npt.NDArray[np.float64]:
         """Return the probability of each class, (n, n_classes), as the geometric mean over symmetric views.
 
-        `X` is as for `fit`, but in memory. Rows sum to one.
+        `X` is as in `fit`, but in memory. Rows sum to 1.
         """
         check_is_fitted(self, "weights_")
         pictures = check_pictures(X, self.shape)
@@ -201,11 +201,11 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def used_views(self) -> int:
-        """The number of symmetric views to average: at most 4 for an oblong picture."""
+        """The number of symmetric views to average: at most 4 for non-square pictures."""
         return self.views if self.shape[0] == self.shape[1] else min(self.views, 4)
 
     def build_ensemble(self) -> Ensemble:
-        """Rebuild the networks with the weights of `fit` in the precision of predictions."""
+        """Rebuild the networks with the weights of `fit`, in the precision of predictions."""
         check_is_fitted(self, "weights_")
         architecture = self._architecture(self._prediction_precision())
         ensemble = architecture.build(self.channel_statistics_, self.random_state)
@@ -219,7 +219,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     def _validation_set(
         self, data: tuple[Array, Array] | None, mix: npt.NDArray[np.float64]
     ) -> ValidationSet | None:
-        """Weight the classes of validation rows by the class mix of training."""
+        """Weight the classes of validation rows to match the class mix of training."""
         if data is None:
             return None
         pictures, labels = check_pictures(data[0], self.shape), np.asarray(data[1])
@@ -235,7 +235,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         return ValidationSet(rows, mix ** BALANCES[self.balance] / counts, log_prior)
 
     def _features(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return the features for the second network, without columns if there is none."""
+        """Return the features for the second network, with zero columns if there is no second network."""
         if self.standardiser_ is None:
             return np.zeros((len(pictures), 0), dtype=np.float32)
         return self.standardiser_.transform(extract_features(to_rows(pictures), self.shape))
@@ -286,7 +286,7 @@ def check_training_rows(
     sample_weight: npt.NDArray[np.floating] | None,
     sample_indices: npt.NDArray[np.integer] | None,
 ) -> tuple[Pictures, Array, npt.NDArray[np.float64]]:
-    """Return the pictures (mapped ones unread), labels and weights of the rows of ``fit``."""
+    """Return the pictures (mapped rows stay unread), labels and weights of the rows passed to ``fit``."""
     n, labels = len(rows), np.asarray(labels)
     pictures: Pictures
     if not isinstance(rows, MappedRows):
@@ -328,7 +328,7 @@ def check_training_rows(
 
 
 def check_patience(rate_patience: int | None, stop_patience: int | None, validation_data: object) -> None:
-    """Refuse a patience without a validation set."""
+    """Raise an error if a patience is set without a validation set."""
     if validation_data is None and (rate_patience is not None or stop_patience is not None):
         raise InputError(
             "the network received a patience but no validation set; give fit validation_data=(rows, labels) "

@@ -1,13 +1,13 @@
-"""The networks of a classifier: layers, architectures, and the ensemble that answers.
+"""The networks of a classifier: layers, architectures, and the ensemble that predicts.
 
-The input is a picture as floats with about zero mean and unit spread. The stem folds square blocks of pixels
-into channels (space to depth), so that every size from 8 x 8 to 128 x 128 becomes a grid of 8 to 24 cells
-along its shorter side. Stages of 3 x 3 convolutions follow, most with residual pairs, and the mean and
-maximum over the grid are concatenated for one dense layer. The same weights work at any resolution.
+The input is a picture of floats with approximately zero mean and unit spread. The stem folds square blocks of
+pixels into channels (space to depth): every size from 8x8 to 128x128 becomes a grid of 8 to 24 cells along
+its shorter side. Stages of 3x3 convolutions follow, most with residual pairs. The mean and the maximum over
+the grid are concatenated and passed to one dense layer. The same weights work at any resolution.
 
-A second, dense network may use the lesion features. Both see the same rows at every step, each with its own
-loss, and their log-probabilities are averaged. They err on different pictures, so the average is better than
-either (Hansen & Salamon, "Neural network ensembles", 1990).
+An optional second, dense network uses the lesion features. Both networks see the same rows at every step,
+each with its own loss, and their log-probabilities are averaged. They err on different pictures, so the
+average is better than either network (Hansen & Salamon, "Neural network ensembles", 1990).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from skinmnist.datasets.mapped import MappedRows, row_blocks
 from skinmnist.errors import InputError
 from skinmnist.models.cnn.backend import keras, tf
 
-#: Sides up to which the gradient of a kernel is computed as a convolution, see `convolve`.
+#: Maximum side for which a kernel's gradient is computed as a convolution, see `convolve`.
 SMALL_SIDE = 8
-#: Pictures per batch of channel statistics.
+#: Batch size for channel statistics.
 MEASURED_ROWS = 256
 
 
 class Convolution(keras.layers.Layer):
-    """A 3 x 3 convolution without bias that keeps the size."""
+    """A 3x3 convolution without bias that preserves height and width."""
 
     def __init__(self, filters: int, kernel_initializer: Any, **kwargs: object) -> None:
         super().__init__(**kwargs)
@@ -48,7 +48,7 @@ class Convolution(keras.layers.Layer):
         return convolve(inputs, tf.cast(self.kernel, inputs.dtype))
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Replace the last axis with the filters."""
+        """Return the shape with the number of filters as its last axis."""
         return (*input_shape[:-1], self.filters)
 
 
@@ -56,11 +56,11 @@ class Convolution(keras.layers.Layer):
 def convolve(
     inputs: tf.Tensor, kernel: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
-    """Convolve with a 3 x 3 kernel and zero padding, with a cheap gradient for small bfloat16 pictures.
+    """Convolve with a 3x3 kernel and zero padding, with a cheap gradient for small bfloat16 pictures.
 
-    TensorFlow's own kernel gradient in bfloat16 takes twice its share of the work for small pictures. The
-    same sum is a convolution of the inputs with the output gradients, with rows and channels exchanged, which
-    is fast.
+    For small pictures, TensorFlow's own bfloat16 kernel gradient takes twice its share of the work. The same
+    sum is a convolution of the inputs with the output gradients, with rows and channels exchanged, which is
+    fast.
     """
 
     def gradients(moves: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -85,14 +85,14 @@ def convolve(
 class FusedBatchNorm(keras.layers.Layer):
     """Batch normalisation (Ioffe & Szegedy 2015) with TensorFlow's fused kernel.
 
-    Keras 3 composes the same formula from separate operations, which costs about three times as much per
-    layer on a CPU. `momentum` is the share of the moving statistics that remains after a training step.
+    Keras 3 composes the same formula from separate operations, which cost about three times as much per layer
+    on a CPU. `momentum` is the share of the moving statistics retained after a training step.
     """
 
     momentum, epsilon = 0.95, 1e-3
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create the scale, the offset and the moving statistics, float32 of shape (channels,) each."""
+        """Create the scale, the offset and the moving statistics, each float32 of shape (channels,)."""
 
         def add(name: str, start: str, trainable: bool) -> Any:
             options: dict[str, Any] = {"shape": (input_shape[-1],), "trainable": trainable, "autocast": False}
@@ -102,7 +102,7 @@ class FusedBatchNorm(keras.layers.Layer):
         self.moving_mean, self.moving_variance = add("mean", "zeros", False), add("variance", "ones", False)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Normalise a batch by its own statistics in training, and by the moving statistics otherwise."""
+        """Normalise a batch with its own statistics in training, and with the moving statistics otherwise."""
         scale, offset = self.gamma.value, self.beta.value
         moving = self.moving_mean.value, self.moving_variance.value
         if not training:
@@ -116,7 +116,7 @@ class FusedBatchNorm(keras.layers.Layer):
 
 
 class FoldBlocks(keras.layers.Layer):
-    """Fold square blocks of pixels into channels (space to depth); a side of 1 changes nothing."""
+    """Fold square blocks of pixels into channels (space to depth); a side of 1 has no effect."""
 
     def __init__(self, side: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
@@ -130,7 +130,7 @@ class FoldBlocks(keras.layers.Layer):
         shape = tf.shape(inputs)
         height, width = (inputs.shape[axis] or shape[axis] for axis in (1, 2))
         channels = inputs.shape[3]
-        # Moving runs of `side` pixels takes half the time of TensorFlow's space to depth.
+        # Moving runs of `side` pixels takes half the time of TensorFlow's space-to-depth operation.
         runs = tf.reshape(inputs, (shape[0], height // side, side, width // side, side * channels))
         blocks = tf.transpose(runs, (0, 1, 3, 2, 4))
         return tf.reshape(blocks, (-1, height // side, width // side, channels * side**2))
@@ -144,7 +144,7 @@ class FoldBlocks(keras.layers.Layer):
 def block_side(shape: tuple[int, ...]) -> int:
     """Return the side of the square blocks that the stem folds into channels: 1, 2, 4 or 8.
 
-    It is the largest that leaves at least 12 cells along the shorter side of the picture.
+    This is the largest side that leaves at least 12 cells along the shorter side of the picture.
     """
     return max(side for side in (1, 2, 4, 8) if side == 1 or min(shape[:2]) >= 12 * side)
 
@@ -155,7 +155,7 @@ def grid_side(shape: tuple[int, ...]) -> int:
 
 
 def pad_to_blocks(pictures: tf.Tensor, side: int) -> tf.Tensor:
-    """Pad the lower and right border by mirroring until height and width are whole blocks."""
+    """Pad the lower and right borders by reflection until height and width are whole blocks."""
     below, right = (-length % side for length in pictures.shape[1:3])
     if not (below or right):
         return pictures
@@ -163,10 +163,10 @@ def pad_to_blocks(pictures: tf.Tensor, side: int) -> tf.Tensor:
 
 
 def symmetric_view(pictures: tf.Tensor, view: int) -> tf.Tensor:
-    """Return one of the 8 symmetric views of square pictures (n, h, w, c), or of the 4 for oblong ones.
+    """Return one of the 8 symmetric views of square pictures (n, h, w, c), or one of the 4 of other pictures.
 
-    View 0 is the picture itself; bit 0 mirrors left and right, bit 1 up and down, bit 2 swaps rows with
-    columns.
+    View 0 is the picture itself. Bit 0 mirrors it horizontally, bit 1 mirrors it vertically, and bit 2 swaps
+    rows with columns.
     """
     if view & 1:
         pictures = tf.reverse(pictures, [2])
@@ -177,10 +177,10 @@ def symmetric_view(pictures: tf.Tensor, view: int) -> tf.Tensor:
 
 @dataclass(frozen=True)
 class Architecture:
-    """The settings for building networks: the parameters of `CNNClassifier`, and those known in fit.
+    """The settings for building networks: the parameters of `CNNClassifier`, and those determined in `fit`.
 
     Multiples of 16 channels suit the convolution kernels of a CPU. `precision` applies from the first
-    convolution to the last grid; weights and logits are float32. With `n_features` of 0, there is no second
+    convolution to the last grid; weights and logits are float32. If `n_features` is 0, there is no second
     network.
     """
 
@@ -205,8 +205,8 @@ class Architecture:
 def build_network(architecture: Architecture, seed: int = 0) -> keras.Model:
     """Build an untrained network from standardised pictures to logits.
 
-    The input is float32 ``(n, height, width, channels)``, with any multiples of the block side as height and
-    width; the output is float32 ``(n, n_classes)``.
+    The input is float32 ``(n, height, width, channels)``, where height and width are any multiples of the
+    block side; the output is float32 ``(n, n_classes)``.
     """
     channels, pairs = architecture.channels, architecture.pairs
     if len(channels) != len(pairs):
@@ -276,10 +276,10 @@ class ChannelStatistics:
 
     @classmethod
     def of(cls, pictures: npt.NDArray[np.uint8] | MappedRows) -> ChannelStatistics:
-        """Measure pictures ``(n, height, width, channels)``.
+        """Compute the statistics of pictures ``(n, height, width, channels)``.
 
-        Sums of whole numbers are exact and need no float copies of pictures, which would take eight times
-        their memory.
+        Sums of integers are exact and need no float copies of the pictures, which would take eight times as
+        much memory.
         """
         height, width, channels = pictures.shape[1:]
         sums = np.zeros((2, height, width, channels), dtype=np.int64)
@@ -299,13 +299,13 @@ def inputs_of(shape: tuple[int, ...], n_features: int) -> list[tf.TensorSpec]:
 
 
 class Ensemble:
-    """The members of one classifier: a network on pixels, and optionally one on features."""
+    """The members of a classifier: a network on pixels, and optionally a network on features."""
 
     def __init__(
         self, architecture: Architecture, statistics: ChannelStatistics, members: list[keras.Model]
     ) -> None:
         self.shape, self.n_features = architecture.shape, architecture.n_features
-        # Variables, so that traced graphs can be used for other training rows.
+        # Variables, so that traced graphs work for other training rows.
         self._centre, self._spread = tf.Variable(statistics.centre), tf.Variable(statistics.spread)
         self.statistics = statistics
         self.members = members
@@ -314,7 +314,7 @@ class Ensemble:
         self._compiled: dict[int, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {}
 
     def set_statistics(self, statistics: ChannelStatistics) -> None:
-        """Set the statistics for standardising pictures."""
+        """Set the statistics used to standardise pictures."""
         self.statistics = statistics
         self._centre.assign(statistics.centre)
         self._spread.assign(statistics.spread)
@@ -331,11 +331,11 @@ class Ensemble:
                 variable.assign(value)
 
     def get_weights(self) -> list[npt.NDArray[np.float32]]:
-        """Return the weights of all members, one after the other."""
+        """Return the weights of all members as one list."""
         return [weights for member in self.members for weights in member.get_weights()]
 
     def set_weights(self, weights: Sequence[npt.NDArray[np.float32]]) -> None:
-        """Set weights from `get_weights`."""
+        """Set weights returned by `get_weights`."""
         left = iter(weights)
         for member in self.members:
             member.set_weights(list(itertools.islice(left, len(member.weights))))
@@ -347,13 +347,13 @@ class Ensemble:
         return [member(x, training=training) for member, x in zip(self.members, inputs, strict=False)]
 
     def average(self, logits: list[tf.Tensor]) -> tf.Tensor:
-        """Return the weighted mean of the log-probabilities of the members."""
+        """Return the weighted mean of the members' log-probabilities."""
         return tf.add_n(
             [share * tf.nn.log_softmax(one) for share, one in zip(self.shares, logits, strict=True)]
         )
 
     def compile_answer(self, views: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        """Return a graph from uint8 pictures and features to log-probabilities over symmetric views."""
+        """Return a graph from uint8 pictures and features to log-probabilities, averaged over views."""
         if views in self._compiled:
             return self._compiled[views]
 
@@ -361,7 +361,7 @@ class Ensemble:
         def answer(pictures, features):  # type: ignore[no-untyped-def]
             inputs = self.standardise(pictures)
             turned = tf.stack([symmetric_view(inputs, view) for view in range(views)])
-            # A loop, so that the networks are traced once and not once per view.
+            # A loop, so that the networks are traced once instead of once per view.
             logs = tf.map_fn(
                 lambda view: self.average(self.logits(view, features, training=False)),
                 turned,

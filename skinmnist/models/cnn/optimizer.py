@@ -1,8 +1,8 @@
 """Weight updates inside the training graph.
 
-Optimizers of Keras use several small operations per update, which is slow for networks as small as these.
-Here, every Adam update is one fused kernel, and convolution kernels with equal shorter sides are
-orthogonalised together.
+Keras optimizers use several small operations per update, which is slow for networks this small. Here, every
+Adam update is a single fused kernel, and convolution kernels with equal shorter sides are orthogonalised
+together.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ ITERATIONS = 5
 
 
 def orthogonalise(stacks: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Replace the singular values of matrices with numbers near 1, by a Newton-Schulz iteration.
+    """Replace the singular values of matrices with numbers near 1, using a Newton-Schulz iteration.
 
-    Each stack holds float32 matrices of equal shape, (m, rows, columns). The coefficients are those of Jordan
-    et al., "Muon: An optimizer for hidden layers in neural networks" (2024). The values end between about 0.7
-    and 1.2, which works as well as 1 and takes fewer iterations.
+    Each stack contains float32 matrices of equal shape, (m, rows, columns). The coefficients are those of
+    Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024). The resulting values are
+    between about 0.7 and 1.2, which works as well as 1 and takes fewer iterations.
     """
 
     def upright(matrices: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
@@ -30,7 +30,7 @@ def orthogonalise(stacks: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
     wide = [upright(stack, stack) for stack in stacks]
     wide = [stack / (tf.norm(stack, axis=(-2, -1), keepdims=True) + 1e-7) for stack in wide]
-    # Every step, and thus their composition, is a polynomial of the small matrix wide @ wide.T; matrices of
+    # Every step, and thus their composition, is a polynomial of the small matrix wide @ wide.T. Matrices of
     # equal size are processed together.
     grams = [tf.matmul(stack, stack, transpose_b=True) for stack in wide]
     products = list(grams)
@@ -44,7 +44,7 @@ def orthogonalise(stacks: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
 
 def _even_out(gram: tf.Tensor) -> tf.Tensor:
-    """Return the matrices that equalise the singular values of matrices with products ``gram`` (m, n, n)."""
+    """Return matrices that equalise the singular values of the matrices with products ``gram`` (m, n, n)."""
     identity = tf.eye(gram.shape[-1])
     product: tf.Tensor = None
     for _ in range(ITERATIONS):
@@ -57,11 +57,11 @@ def _even_out(gram: tf.Tensor) -> tf.Tensor:
 class MuonAdam:
     """Muon for convolution kernels, Adam for everything else, with weight decay of matrices.
 
-    Muon (Jordan et al. 2024) moves a kernel, as a matrix of inputs by outputs, by its orthogonalised Nesterov
-    momentum, so that all directions advance equally. Adam (Kingma & Ba 2015) scales every number separately.
-    Weights decay as in Loshchilov & Hutter (2019). Variables with four axes are convolution kernels; with a
-    `kernel_rate` of None, they use Adam. The rates are the highest of a run, and the decay per step is
-    relative to them.
+    Muon (Jordan et al. 2024) moves a kernel, viewed as a matrix of inputs by outputs, by its orthogonalised
+    Nesterov momentum, so all directions advance equally. Adam (Kingma & Ba 2015) scales every number
+    separately. Weights decay as in Loshchilov & Hutter (2019). Variables with four axes are convolution
+    kernels; if `kernel_rate` is None, Adam updates them as well. The rates are the highest of a training run,
+    and the decay per step is relative to them.
     """
 
     momentum = 0.9  # For Muon.
@@ -86,7 +86,7 @@ class MuonAdam:
         ]
 
     def reset(self) -> None:
-        """Forget all momentum."""
+        """Reset all momentum to zero."""
         for slot in (*self._first, *self._second):
             if slot is not None:
                 slot.assign(tf.zeros_like(slot))

@@ -1,4 +1,4 @@
-"""Published networks: a stack of Keras layers, trained with ``fit`` of Keras, fully seeded."""
+"""Published networks: a stack of Keras layers, trained with Keras's ``fit``, fully seeded."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from skinmnist.models.cnn.classifier import (
 
 @dataclass(eq=False, repr=False)
 class PublishedNetwork(ClassifierMixin, BaseEstimator):
-    """A network of a preset: pixels in [0, 1], augmentation in the graph, Adam, Keras callbacks.
+    """A preset's network: pixels in [0, 1], augmentation inside the graph, Adam, Keras callbacks.
 
-    The same seed, rows, machine and versions give the same weights. After `fit`, ``history_`` has ``step``
-    and, for each epoch, ``loss`` and ``accuracy``; with a validation set, also ``validation_loss`` and
-    ``validation_accuracy``.
+    The same seed, rows, machine and versions give the same weights. After `fit`, ``history_`` contains
+    ``step`` and, for each epoch, ``loss`` and ``accuracy``; with a validation set, also ``validation_loss``
+    and ``validation_accuracy``.
     """
 
     shape: tuple[int, int, int]
@@ -76,7 +76,7 @@ class PublishedNetwork(ClassifierMixin, BaseEstimator):
         history = trained.fit(
             batches,
             epochs=training.epochs,
-            shuffle=False,  # The batches shuffle themselves, with their own seed.
+            shuffle=False,  # The batches do their own shuffling, with their own seed.
             verbose=0,
             validation_data=self._validation_set(validation_data),
             validation_batch_size=PREDICT_ROWS,
@@ -93,7 +93,7 @@ class PublishedNetwork(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Array) -> npt.NDArray[np.float64]:
-        """Return the probability of each class, float64 of shape (n, n_classes); rows sum to one."""
+        """Return the probability of each class, float64 of shape (n, n_classes); rows sum to 1."""
         check_is_fitted(self, "model_")
         pictures = check_pictures(X, self.shape)
         parts = [
@@ -108,7 +108,7 @@ class PublishedNetwork(ClassifierMixin, BaseEstimator):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def _with_augmentation(self, model: keras.Sequential) -> keras.Model:
-        """Put scaling and augmentation before the network; its weights are shared."""
+        """Add scaling and augmentation before the network, sharing its weights."""
         pictures = keras.Input(self.shape, dtype="uint8")
         is_copy = keras.Input((1,))
         scaled = keras.layers.Rescaling(1 / 255)(pictures)

@@ -1,9 +1,9 @@
 """Training: batches, learning rates, losses, augmentation, and the loop of gradient steps.
 
-One ``tf.function`` gathers, augments, differentiates and updates for many steps at a time. ``fit`` of Keras
-leaves the graph after each batch: with the same step, small networks take at least a tenth longer
-(``experiments/benchmarks/training_loop.py --fits``). The first part of a run uses half the resolution, at
-which a step costs a quarter (progressive resizing, Howard 2018).
+A single ``tf.function`` gathers, augments, differentiates and updates for many steps at a time. Keras's
+``fit`` leaves the graph after each batch, which makes small networks at least a tenth slower with the same
+step (``experiments/benchmarks/training_loop.py --fits``). Training starts at half the resolution, where a
+step costs a quarter as much (progressive resizing, Howard 2018).
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from skinmnist.models.cnn.optimizer import MuonAdam
 Integers = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.floating]
 
-#: Fewest blocks along the shorter side of a picture for halving the resolution.
+#: Minimum number of blocks along the shorter side of a picture for halving the resolution.
 COARSE_GRID = 12
 #: Batches per read from a mapped file.
 STREAMED_STEPS = 64
 #: Validation rows per call of the graph.
 VALIDATION_ROWS = 256
-#: Compiled trainings kept for the next fit; more would only take memory.
+#: Number of compiled training graphs kept for later fits; more would only use memory.
 WAITING = 2
 
 LOSSES = ("cross_entropy", "focal", "logit_adjusted")
 #: Exponent of the focal loss, as recommended by Lin et al.
 FOCUS = 2.0
-#: Exponent of the class frequencies for drawing batches, by balance.
+#: Exponent of the class frequencies when drawing batches, for each `balance`.
 BALANCES = {None: 1.0, "sqrt_batches": 0.5, "balanced_batches": 0.0}
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """The settings of a training run, without networks and data: the parameters of `CNNClassifier`."""
+    """The settings of a training run except networks and data: the parameters of `CNNClassifier`."""
 
     steps: int
     batch_size: int
@@ -65,7 +65,7 @@ class TrainingConfig:
 
     @property
     def traced(self) -> TrainingConfig:
-        """Only the settings in the graph of a step; the others are reset."""
+        """Only the settings used in the graph of a step; the others are reset."""
         return replace(
             self, steps=0, coarse_share=0.0, balance=None, points=0, rate_patience=None, stop_patience=None
         )
@@ -73,7 +73,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows in the form for the networks.
+    """Rows in the input format of the networks.
 
     `pictures` are uint8 of shape (n, height, width, channels); `features` (n, d) are standardised, with d = 0
     without a second network; `codes` (n,) are class codes 0..k-1.
@@ -86,10 +86,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Validation rows, which are not trained on.
+    """Validation rows, which are not used for training.
 
-    `class_weights` (k,) is the class mix of training divided by that of these rows; `log_prior` (k,) is the
-    term that a logit-adjusted loss adds in training, else zeros.
+    `class_weights` (k,) is the class mix of training divided by that of these rows. `log_prior` (k,) is the
+    term that a logit-adjusted loss adds in training; zeros for other losses.
     """
 
     rows: Rows
@@ -110,9 +110,9 @@ class ValidationSet:
 
 
 class Monitor:
-    """Follow the validation loss, like ReduceLROnPlateau (factor .5) and EarlyStopping of Keras.
+    """Track the validation loss, like Keras's ReduceLROnPlateau (factor .5) and EarlyStopping.
 
-    Each patience counts checks without a lower loss; None: never.
+    Each patience is a number of checks without a lower loss; None disables it.
     """
 
     def __init__(self, rate_patience: int | None, stop_patience: int | None) -> None:
@@ -122,7 +122,7 @@ class Monitor:
         self._best, self._since_best, self._since_change = math.inf, 0, 0
 
     def update(self, loss: float) -> None:
-        """Record one more check."""
+        """Record the loss of one more check."""
         self.improved = loss < self._best
         if self.improved:
             self._best, self._since_best, self._since_change = loss, 0, 0
@@ -135,14 +135,14 @@ class Monitor:
 
 
 def one_cycle(steps: int) -> Floats:
-    """Share of the highest learning rate at each step: a linear rise, then half a cosine (Smith 2018)."""
+    """Return the share of the highest learning rate at each step: linear rise, half cosine (Smith 2018)."""
     done, top = (np.arange(steps) + 0.5) / steps, 0.2
     fall = 0.5 * (1.0 + np.cos(np.pi * (done - top) / (1.0 - top)))
     return np.where(done < top, done / top, fall).astype(np.float32)
 
 
 def warm_up(steps: int) -> Floats:
-    """Share of the highest learning rate at each step: a linear rise over 20 steps, then constant."""
+    """Return the share of the highest learning rate at each step: linear rise over 20 steps, constant."""
     return np.minimum(1.0, (np.arange(steps) + 1) / 20).astype(np.float32)
 
 
@@ -151,7 +151,7 @@ def draw_batches(
 ) -> npt.NDArray[np.int32]:
     """Draw row numbers, shape (steps, batch_size), from successive shuffled passes over all rows.
 
-    With `balance`, the class of each position in a batch is drawn first, and its row comes from passes over
+    With `balance`, the class at each position of a batch is drawn first, and the row comes from passes over
     the rows of that class.
     """
     if balance not in BALANCES:
@@ -179,12 +179,13 @@ def draw_batches(
 def make_loss(
     name: str, class_counts: Integers, label_smoothing: float
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return a function of labels ``(n,)`` and logits ``(n, k)`` to the loss of each row ``(n,)``.
+    """Return a function from labels ``(n,)`` and logits ``(n, k)`` to the loss of each row ``(n,)``.
 
-    ``"focal"`` weights each row by ``(1 - p)**2``, p being the probability of its class (Lin et al., "Focal
-    loss for dense object detection", 2017). ``"logit_adjusted"`` adds the logarithm of the class frequencies
-    to the logits in training only, so that the network decides as if all classes were equally frequent (Menon
-    et al., "Long-tail learning via logit adjustment", 2020). Label smoothing: Szegedy et al. 2016.
+    ``"focal"`` weights each row by ``(1 - p)**2``, where p is the probability of its class (Lin et al.,
+    "Focal loss for dense object detection", 2017). ``"logit_adjusted"`` adds the logarithm of the class
+    frequencies to the logits, in training only; the network then predicts as if all classes were equally
+    frequent (Menon et al., "Long-tail learning via logit adjustment", 2020). Label smoothing follows Szegedy
+    et al. 2016.
     """
     if name not in LOSSES:
         raise InputError(f"the network received the loss {name!r}; choose one of {', '.join(LOSSES)}")
@@ -206,10 +207,10 @@ def make_loss(
 
 
 def move_pixels(pictures: tf.Tensor, seed: tf.Tensor, max_shift: int) -> tf.Tensor:
-    """Mirror, rotate and shift each picture at random; oblong pictures are not rotated by 90 degrees.
+    """Mirror, rotate and shift each picture at random; non-square pictures are not rotated by 90 degrees.
 
-    All three only move pixels, so they are a single gather of uint8 pixels. The int32 seed of shape (2,)
-    determines all random numbers. Areas uncovered by a shift are filled by reflection.
+    All three operations only move pixels, so a single gather of uint8 pixels implements them. The int32 seed
+    of shape (2,) determines all random numbers. Areas uncovered by a shift are filled by reflection.
     """
     n = tf.shape(pictures)[0]
     height, width, channels = pictures.shape[1:]
@@ -235,7 +236,7 @@ def move_pixels(pictures: tf.Tensor, seed: tf.Tensor, max_shift: int) -> tf.Tens
 
 
 def change_colours(pictures: tf.Tensor, seed: tf.Tensor, spread: float) -> tf.Tensor:
-    """Multiply and offset each channel of each standardised picture at random, like another camera.
+    """Scale and offset each channel of each standardised picture at random, as another camera would.
 
     `spread` is the standard deviation of the gain around 1 and of the offset around 0.
     """
@@ -247,8 +248,8 @@ def change_colours(pictures: tf.Tensor, seed: tf.Tensor, spread: float) -> tf.Te
 def _every_pixel(values: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
     """Broadcast a number for each picture and channel, ``(n, 1, 1, channels)``, to all pixels.
 
-    TensorFlow is slow at broadcasting along an axis as short as the channels. A product with ones and zeros
-    gives the same numbers in a tenth of the time.
+    TensorFlow broadcasts slowly along an axis as short as the channels. A product with ones and zeros gives
+    the same numbers in a tenth of the time.
     """
     height, width, channels = pictures.shape[1:]
     copies = np.tile(np.eye(channels, dtype=np.float32), height * width)
@@ -257,10 +258,10 @@ def _every_pixel(values: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
 
 
 class CompiledTraining:
-    """The ensemble of one architecture, its optimizer, and their traced graphs.
+    """The ensemble of an architecture, its optimizer, and their traced graphs.
 
-    Tracing takes an eighth of a fit, and a comparison fits the same networks to one fold after another. The
-    differences between two fits, weights, channel statistics and seeds, are put into the graphs of the first.
+    Tracing takes an eighth of a fit, and a comparison fits the same networks to many folds. Everything that
+    differs between two fits (weights, channel statistics and seeds) is loaded into the graphs of the first.
     """
 
     ensemble: Ensemble
@@ -290,8 +291,8 @@ class CompiledTraining:
     ) -> tuple[dict[str, list[float]], list[Floats]]:
         """Train from scratch; return the history, as described in `CNNClassifier`, and the weights.
 
-        The row `weights` have mean 1. Copies made by a sampler stay indices. With a validation set, the
-        network weights are those with its lowest loss.
+        The row `weights` have mean 1. Copies made by a sampler are kept as indices. With a validation set,
+        the returned weights are those with the lowest validation loss.
         """
         indices = np.arange(len(rows.codes)) if sample_indices is None else sample_indices
         codes = rows.codes[indices]
@@ -338,7 +339,7 @@ class CompiledTraining:
             self.ensemble.copy_state(built)
         else:
             self.ensemble = built
-        # Only one loss contains the counts; with any other, the graphs can be used for every fold.
+        # Only one loss contains the counts; with any other loss, the graphs work for every fold.
         key = config.traced, tuple(counts.tolist()) if config.loss == "logit_adjusted" else ()
         if key != self._traced_for:
             self._traced_for, self._graphs = key, {}
@@ -355,7 +356,7 @@ class CompiledTraining:
     def one_step(
         self, batch: Sequence[tf.Tensor], share: tf.Tensor, step: tf.Tensor, seed: tf.Tensor, coarse: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Make one gradient step at a share of the highest learning rates; return loss and accuracy."""
+        """Take one gradient step at a share of the highest learning rates; return loss and accuracy."""
         pictures, features, codes, weights = batch
         pictures = move_pixels(pictures, tf.stack([seed, 2 * step]), self.config.max_shift)
         inputs = self.ensemble.standardise(pictures)
@@ -371,7 +372,7 @@ class CompiledTraining:
         return mean_loss, tf.reduce_mean(tf.cast(hits, tf.float32))
 
     def compile_steps(self, coarse: bool) -> tf.types.experimental.PolymorphicFunction:
-        """Return a graph that makes one step per given batch; it is traced on the first call."""
+        """Return a graph that takes one step per given batch; it is traced on the first call."""
         if coarse in self._graphs:
             return self._graphs[coarse]
 
@@ -404,7 +405,7 @@ class CompiledTraining:
 
 
 class _Batches:
-    """Passes the rows of batches to the graph: all rows once or, for mapped rows, those of some batches."""
+    """Supplier of rows to the graph: all rows once or, for mapped rows, those of a few batches at a time."""
 
     def __init__(self, rows: Rows, weights: Floats, seed: int) -> None:
         self.rows, self.weights, self.seed = rows, weights, np.int32(seed)
@@ -413,12 +414,12 @@ class _Batches:
     def run(
         self, run_steps: Callable[..., Sequence[tf.Tensor]], order: Integers, rates: Floats, first_step: int
     ) -> tuple[float, float]:
-        """Make one step for each batch of row numbers; return the means of loss and accuracy."""
+        """Take one step for each batch of row numbers; return the mean loss and accuracy."""
         sums = np.zeros(2)
         for part in row_blocks(len(order), STREAMED_STEPS if self._all is None else len(order)):
             batches, tensors = order[part], self._all
             if tensors is None:
-                # In ascending order, the file is read sequentially.
+                # Ascending order makes the reads sequential.
                 needed, places = np.unique(batches, return_inverse=True)
                 batches, tensors = places.reshape(batches.shape), self._tensors(needed)
             step = np.int32(first_step + part.start)
@@ -440,13 +441,13 @@ _waiting: dict[Architecture, CompiledTraining] = {}
 
 @contextmanager
 def borrow(architecture: Architecture) -> Iterator[CompiledTraining]:
-    """Lend the compiled training of an architecture, an idle or a new one, for exclusive use.
+    """Lend the compiled training of an architecture for exclusive use, reusing an idle one if available.
 
     `load` and `train` overwrite its previous state.
     """
     compiled = _waiting.pop(architecture, None) or CompiledTraining(architecture)
     yield compiled
-    # After an error, it is discarded, because its state is unknown.
+    # After an error, the object is discarded, because its state is unknown.
     _waiting[architecture] = compiled
     for oldest in list(_waiting)[:-WAITING]:
         _waiting.pop(oldest, None)
