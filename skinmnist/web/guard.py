@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from skinmnist.datasets.images.pictures import MAX_BYTES
 
-#: Only local files, no inline scripts or styles, no framing, and no forms to other sites.
+#: Only local files, no inline scripts or styles, no framing, and no form submissions.
 CONTENT_POLICY = "; ".join(
     (
         "default-src 'none'",
