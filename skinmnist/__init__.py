@@ -6,9 +6,9 @@ import os
 import sys
 
 if sys.argv[:1] == ["-m"] and sys.path[:1] in ([os.getcwd()], [""]):  # noqa: PTH109
-    # `python -m` puts the working directory first, where a random.py of the user's would hide Python's own;
-    # models of the user's are still found there. So not even pathlib may be imported before. Worker processes
-    # inherit the variable.
+    # `python -m` puts the working directory first on the path, where the user's random.py would hide the
+    # standard module. Moved to the end, the directory still provides the user's models. Even pathlib must not
+    # be imported before this. Worker processes inherit the variable.
     sys.path.append(sys.path.pop(0))
     os.environ["PYTHONSAFEPATH"] = "1"
 
@@ -19,7 +19,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# The stub says which names are public and where they live; each is imported when it is first used.
+# The stub lists the public names and their modules; each is imported on first use.
 _STUB = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
 _HOMES = {
     alias.name: str(node.module)
@@ -32,7 +32,7 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        # Python itself adds what was probably meant.
+        # Python appends its own suggestion to the message.
         raise AttributeError(
             f"module 'skinmnist' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
         )

@@ -1,4 +1,4 @@
-"""``skinmnist COMMAND``: the same as ``python -m skinmnist.COMMAND``."""
+"""``skinmnist COMMAND``, equivalent to ``python -m skinmnist.COMMAND``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skinmnist import __version__
 from skinmnist.console.common import BAD_INPUT
 from skinmnist.names import did_you_mean, known_spelling
 
-#: The commands, grouped by task, in the order in which a newcomer meets them.
+#: The commands, grouped by task and ordered for newcomers.
 GROUPS = {
     "compare": {
         "compare": "cross samplers with models and write one report",
@@ -39,14 +39,14 @@ COMMANDS = {name: meaning for group in GROUPS.values() for name, meaning in grou
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command named by the first argument with the other arguments."""
+    """Run the command given as the first argument with the remaining arguments."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if "_ARGCOMPLETE" in os.environ:
         _complete(os.environ.get("COMP_LINE", "").split())
     asked = arguments[0] if arguments else "--help"
     name = known_spelling(asked, COMMANDS)
     if name in COMMANDS:
-        # The user's own models and samplers may be in the working directory; Python's own folders come first.
+        # The working directory may contain the user's models and samplers; Python's own folders come first.
         if str(Path.cwd()) not in sys.path:
             sys.path.append(str(Path.cwd()))
         return int(_module(name).main(arguments[1:]))
@@ -85,7 +85,7 @@ def _help() -> str:
 
 
 def _complete(words: list[str]) -> None:
-    """Answer a shell that asks for completions, then exit."""
+    """Return completions to a shell, then exit."""
     from skinmnist.console.parser import complete
     from skinmnist.list import KINDS
 

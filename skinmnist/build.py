@@ -1,4 +1,4 @@
-"""``python -m skinmnist.build``: make a pixel table from a folder of pictures."""
+"""``python -m skinmnist.build``: build a pixel table from a folder of pictures."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, call, print."""
+    """Run the command and return its exit code."""
     options = build_parser().parse_args(arguments)
     return guarded(lambda: _build(options))
 
@@ -102,7 +102,7 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _export(source: Path, targets: list[Target], options: argparse.Namespace) -> int:
-    """Convert a table in another layout, such as MedMNIST's, to a pixel CSV."""
+    """Convert a table from another layout, such as MedMNIST's, to a pixel CSV."""
     from skinmnist.datasets.classes_file import parse_size
     from skinmnist.datasets.images.building import export_table, split_file
     from skinmnist.datasets.layouts import load_table
@@ -155,7 +155,7 @@ def _print_built(built: Built) -> None:
 
 
 def _targets(options: argparse.Namespace) -> list[Target]:
-    """Return the requested tables, in a folder that exists."""
+    """Return the requested output tables, in an existing folder."""
     from skinmnist.datasets.images.building import Target, kaggle_targets
     from skinmnist.errors import InputError
 

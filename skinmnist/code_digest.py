@@ -1,4 +1,4 @@
-"""A digest of the code that a module computes with, by which stale stored results are recognised."""
+"""A digest of the code behind a module's results, used to detect stale stored results."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _PACKAGE = Path(__file__).parent
 
 @lru_cache
 def code_digest(*modules: str) -> str:
-    """Digest the code of modules and of all modules in this package that they import, directly or not.
+    """Compute a digest of modules and of everything they import from this package, directly or indirectly.
 
-    Only the compiled code without imports counts. Comments, docstrings, line layout and the location of a
-    file do not change the digest. Imports inside functions are also followed.
+    The digest covers the compiled code without imports. Comments, docstrings, line layout and file location
+    do not change it. Imports inside functions are also followed.
     """
     digests = []
     for code in _reached(modules).values():
@@ -29,7 +29,7 @@ def code_digest(*modules: str) -> str:
 
 
 def _reached(modules: Iterable[str]) -> dict[Path, CodeType]:
-    """Compile modules and what they import, each without its imports and docstrings."""
+    """Compile modules and their imports, each without import statements and docstrings."""
     found: dict[Path, CodeType] = {}
     waiting = [_file_of(module) for module in modules]
     while waiting:
@@ -42,14 +42,14 @@ def _reached(modules: Iterable[str]) -> dict[Path, CodeType]:
 
 
 def _file_of(module: str) -> Path | None:
-    """Return the file of a module of this package; None for anything else."""
+    """Return the file of a module in this package; None for any other module."""
     package, *parts = module.split(".")
     path = _PACKAGE.joinpath(*parts).with_suffix(".py")
     return path if package == _PACKAGE.name and parts and path.is_file() else None
 
 
 def _take_imports(tree: ast.AST) -> list[str]:
-    """Remove the import statements from a tree and return all names in them that may be modules."""
+    """Remove the import statements from a tree and return all names in them that may refer to modules."""
     names = []
     for field in ("body", "orelse", "finalbody", "handlers", "cases"):
         statements = getattr(tree, field, None)
@@ -69,14 +69,14 @@ def _take_imports(tree: ast.AST) -> list[str]:
 
 
 def _parts(code: CodeType) -> Iterator[bytes]:
-    """Yield what a code object computes with: instructions, names and constants, without lines and files."""
+    """Yield the instructions, names and constants of a code object, without line numbers and file names."""
     yield code.co_code
     yield code.co_exceptiontable
     yield repr((code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)).encode()
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _parts(constant)
-        elif isinstance(constant, frozenset):  # Its order changes from process to process.
+        elif isinstance(constant, frozenset):  # Its order varies between processes.
             yield repr(sorted(map(repr, constant))).encode()
         else:
             yield repr(constant).encode()

@@ -1,4 +1,4 @@
-"""``python -m skinmnist.compare``: cross samplers with models and write one report."""
+"""``python -m skinmnist.compare``: combine samplers with models and write one report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 QUICK_ROWS = 1500
 QUICK_FOLDS = 3
-#: Models that a quick run replaces with a cheaper one of the same kind.
+#: Models that a quick run replaces with a cheaper model of the same type.
 QUICK_MODELS = {"cnn": "cnn_tiny"}
 
 
@@ -148,7 +148,7 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, call, print."""
+    """Run the command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
     return guarded(lambda: _compare(options, arguments))
@@ -169,7 +169,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         if not options.demonstrate_leaks:
             raise InputError("received --leak-models without --demonstrate-leaks; add it, or drop both")
         resolve_models(options.leak_models)
-    resolve_samplers(options.samplers)  # Names are looked up before anything long has run.
+    resolve_samplers(options.samplers)  # Resolve names before anything slow runs.
     resolve_models(options.models)
     command = resume_command("compare", arguments)
     table = open_table(options, command)
@@ -206,7 +206,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
             if options.demonstrate_leaks:
                 _demonstrate(table, record, options, terminal)
         except KeyboardInterrupt:
-            # Before the run has begun, anything in its folder belongs to another run.
+            # Before the run starts, the contents of its folder belong to another run.
             if not terminal.begun or read_info(out) is None:
                 raise
             record, interrupted = read_run(out), True
@@ -220,7 +220,7 @@ def _failed(record: RunRecord) -> bool:
 
 
 def _open_test(options: argparse.Namespace) -> PixelTable | None:
-    """Return the table of an external test, if there is one."""
+    """Return the table of the external test; None without an external test."""
     if options.test is None:
         if options.test_metadata is not None:
             raise InputError("received --test-metadata without --test; name the table that it describes")
@@ -233,7 +233,7 @@ def _open_test(options: argparse.Namespace) -> PixelTable | None:
 
 
 def _check_given(given: str, options: argparse.Namespace) -> None:
-    """Refuse options that contradict a given split."""
+    """Raise InputError for options that contradict a given split."""
     for name, value in (("--folds", options.folds), ("--demonstrate-leaks", options.demonstrate_leaks)):
         if given and value:
             raise InputError(
@@ -243,7 +243,7 @@ def _check_given(given: str, options: argparse.Namespace) -> None:
 
 
 def _default_folder(table: PixelTable, given: str, options: argparse.Namespace) -> str:
-    """Return the run folder; quick looks and given splits each have their own."""
+    """Return the run folder; quick looks and given splits have their own folders."""
     split = f"-{re.sub(r'[^A-Za-z0-9]+', '-', given).strip('-')}" if given else ""
     return f"runs/{table.name}-{options.seed}{split}{'-quick' if options.quick else ''}"
 
@@ -251,7 +251,7 @@ def _default_folder(table: PixelTable, given: str, options: argparse.Namespace) 
 def _demonstrate(
     table: PixelTable, record: RunRecord, options: argparse.Namespace, terminal: Terminal
 ) -> None:
-    """Show leaks on the rows and folds of a run; the run itself stays unchanged."""
+    """Demonstrate leaks on the rows and folds of a run; the run itself stays unchanged."""
     from skinmnist.datasets.table import sample_rows
     from skinmnist.leakage.demonstrate import choose_leaky_models, demonstrate_leaks
 

@@ -1,6 +1,6 @@
-"""Decision rules as estimators: predictions from probabilities, for any scikit-learn pipeline.
+"""Decision rules as estimators that turn probabilities into predictions, for any scikit-learn pipeline.
 
-Each wraps a classifier with ``predict_proba`` and changes its predictions without changing its training:
+Each estimator wraps a classifier with ``predict_proba`` and changes its predictions but not its training:
 
 ====================== ========================================================================
 `PriorCorrection`      probabilities at a class mix other than that of training
@@ -9,7 +9,7 @@ Each wraps a classifier with ``predict_proba`` and changes its predictions witho
 `ConformalSets`        a set of classes that contains the true one with a chosen probability
 ====================== ========================================================================
 
-scikit-learn's `TunedThresholdClassifierCV` does the second for two classes.
+For binary classification, scikit-learn's `TunedThresholdClassifierCV` is the counterpart of `TunedPrior`.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ METRICS: dict[str, Callable[[Any, Any], float]] = {
 
 
 class _Decision(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
-    """A fitted classifier (`estimator_`), its classes, and the class mix of its training rows."""
+    """Base class: a fitted classifier (`estimator_`), its classes, and the class mix of its training rows."""
 
     estimator: Any
 
     def _fit_estimator(self, X: Any, y: Any) -> npt.NDArray[Any]:
-        """Fit a clone on all rows; return the labels as an array."""
+        """Fit a clone to all rows and return the labels as an array."""
         check_classification_targets(y)
         labels = column_or_1d(y, warn=True)
         self.estimator_ = clone(self.estimator).fit(X, labels)
@@ -76,7 +76,7 @@ class _Decision(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return np.asarray(self.estimator_.predict_proba(X), dtype=np.float64)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Return the decided class of each row, shape (m,)."""
+        """Return the predicted class of each row, shape (m,)."""
         decided = self._decide(self.predict_proba(X))
         return np.asarray(self.classes_[decided])
 
@@ -90,16 +90,16 @@ class _Decision(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
 
 class PriorCorrection(_Decision):
-    """Move a classifier's probabilities to another class mix.
+    """Adjust the probabilities of a classifier to a different class mix.
 
     Parameters
     ----------
     estimator : classifier with ``predict_proba``
     priors : "balanced", "natural" or array-like of shape (n_classes,), default="balanced"
         The target class mix, in the order of ``classes_``: all classes equally frequent, the mix of the rows
-        given to `fit`, or your own, such as that of the clinic where the model will be used.
+        passed to `fit`, or a custom mix, such as that of the clinic where the model will be used.
     trained_at : "natural", "balanced" or array-like of shape (n_classes,), default="natural"
-        The class mix that the classifier learns from. Use "balanced" if a pipeline resamples to equal
+        The class mix on which the classifier is trained. Use "balanced" if a pipeline resamples to equal
         frequencies, or with ``class_weight="balanced"``.
 
     Attributes
@@ -107,11 +107,11 @@ class PriorCorrection(_Decision):
     estimator_ : the fitted classifier
     classes_ : ndarray of shape (n_classes,)
     class_prior_ : ndarray of shape (n_classes,)
-        Shares of the classes among the rows given to `fit`.
+        Shares of the classes in the rows passed to `fit`.
 
     See Also
     --------
-    TunedPrior : Choose the class mix by cross-validation.
+    TunedPrior : Select the class mix by cross-validation.
 
     References
     ----------
@@ -135,7 +135,7 @@ class PriorCorrection(_Decision):
         self.trained_at = trained_at
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Fit the classifier on all rows."""
+        """Fit the classifier to all rows."""
         self._fit_estimator(X, y)
         self.wanted_prior_ = self._mix(self.priors, "priors")
         self.training_prior_ = self._mix(self.trained_at, "trained_at")
@@ -177,29 +177,29 @@ class PriorCorrection(_Decision):
 
 
 class TunedPrior(_Decision):
-    """Choose by cross-validation how far to flatten the class mix: threshold tuning for multiple classes.
+    """Select by cross-validation how far to flatten the class mix: multiclass threshold tuning.
 
-    The probabilities are divided by a power of the class frequencies. The power, one of `EXPONENTS`, has the
-    best score on pooled out-of-fold predictions; in case of a tie, the smallest is used. A single number
-    overfits less than one threshold per class.
+    The probabilities are divided by a power of the class frequencies. The exponent, one of `EXPONENTS`, is
+    the one with the best score on pooled out-of-fold predictions; ties are broken in favour of the smallest.
+    A single parameter overfits less than one threshold per class.
 
     Parameters
     ----------
     estimator : classifier with ``predict_proba``
     metric : {"balanced_accuracy", "macro_f1", "accuracy"} or callable, default="balanced_accuracy"
-        A callable is used as ``metric(y_true, y_pred)``; higher must be better.
+        A callable has the signature ``metric(y_true, y_pred)``; higher values must be better.
     cv : int or cross-validator, default=5
-        If ``groups`` are passed to `fit`, an int makes folds that keep groups together.
+        If ``groups`` are passed to `fit`, an int creates folds that keep groups together.
     random_state : int or None, default=None
-        Seed for shuffling the rows before they are split into folds; None does not shuffle.
+        Seed for shuffling the rows before splitting them into folds; with None, rows are not shuffled.
 
     Attributes
     ----------
-    estimator_ : the classifier, fitted on all rows
+    estimator_ : the classifier, fitted to all rows
     exponent_ : float
-        The chosen power: 0 keeps the class mix of training, 1 makes all classes equally frequent.
+        The selected exponent: 0 keeps the training class mix, 1 makes all classes equally frequent.
     best_score_ : float
-        Its score on the out-of-fold predictions that it was chosen on.
+        Score of the selected exponent on the out-of-fold predictions used to select it.
 
     See Also
     --------
@@ -234,7 +234,7 @@ class TunedPrior(_Decision):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
-        """Choose the power on out-of-fold predictions, then fit the classifier on all rows."""
+        """Select the exponent on out-of-fold predictions, then fit the classifier to all rows."""
         labels = self._fit_estimator(X, y)
         indexable(X, y, groups)
         folds = self._folds(labels, groups)
@@ -264,7 +264,7 @@ class TunedPrior(_Decision):
         return float(metric(labels, self.classes_[probabilities.argmax(axis=1)]))
 
     def predict_proba(self, X: Any) -> _Floats:
-        """Return the probabilities at the chosen class mix, shape (m, k).
+        """Return the probabilities at the selected class mix, shape (m, k).
 
         Examples
         --------
@@ -277,16 +277,16 @@ class TunedPrior(_Decision):
 class CostSensitiveDecision(_Decision):
     """Predict the class with the smallest expected cost.
 
-    The probabilities stay unchanged, so `predict` may differ from the most probable class.
+    The probabilities stay unchanged, so predictions may differ from the most probable class.
 
     Parameters
     ----------
     estimator : classifier with ``predict_proba``
-        Its probabilities must refer to the class mix of the rows to predict. Wrap a classifier that was
-        trained on resampled rows in `PriorCorrection` first.
+        Its probabilities must refer to the class mix of the rows to predict. If the classifier is trained on
+        resampled rows, wrap it in `PriorCorrection` first.
     cost_matrix : array-like of shape (n_classes, n_classes) or None, default=None
         The cost of each decision (column) for each true class (row), in the order of ``classes_``. With
-        None, every mistake costs 1, and the most probable class is predicted.
+        None, every error costs 1, and the most probable class is predicted.
 
     Attributes
     ----------
@@ -303,7 +303,7 @@ class CostSensitiveDecision(_Decision):
 
     Examples
     --------
-    A missed case of class 1 costs as much as twenty false alarms:
+    Missing a case of class 1 costs as much as twenty false alarms:
 
     >>> from sklearn.datasets import make_classification
     >>> from sklearn.linear_model import LogisticRegression
@@ -320,7 +320,7 @@ class CostSensitiveDecision(_Decision):
         self.cost_matrix = cost_matrix
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Fit the classifier on all rows."""
+        """Fit the classifier to all rows."""
         self._fit_estimator(X, y)
         self.cost_matrix_ = check_costs(self.cost_matrix, len(self.classes_))
         return self
@@ -340,30 +340,30 @@ class CostSensitiveDecision(_Decision):
 
 
 class ConformalSets(_Decision):
-    """Predict a set of classes that contains the true one with a chosen probability.
+    """Predict sets of classes that contain the true class with a given probability.
 
-    Part of the rows are held back from training. A class is in the set of a new row if its probability is at
-    least as large as for all but a share `alpha` of the held-back rows of this class (split conformal
-    prediction). The guarantee holds for rows from the same distribution as the held-back rows, whatever the
-    quality of the classifier; a poor one gives large sets.
+    A subset of the rows is held out from training. A class is in the set of a new row if its probability is
+    at least as large as for all but a share `alpha` of the held-out rows of this class (split conformal
+    prediction). The guarantee applies to rows from the same distribution as the held-out rows, regardless of
+    the quality of the classifier; a poor classifier gives large sets.
 
     Parameters
     ----------
     estimator : classifier with ``predict_proba``
     alpha : float, default=0.1
-        Largest share of sets that may miss the true class.
+        Maximum share of sets that may omit the true class.
     classwise : bool, default=True
-        Whether the guarantee holds within each class, or only on average over all rows, at the expense of
-        rare classes. A class with fewer than ``1 / alpha - 1`` held-back rows is in every set.
+        Whether the guarantee applies within each class, or only on average over all rows, at the expense of
+        rare classes. A class with fewer than ``1 / alpha - 1`` held-out rows is in every set.
     calibration_size : float, default=0.25
-        Share of the rows, or of the groups, that is held back from training.
+        Share of the rows, or of the groups, held out from training.
     random_state : int or None, default=None
 
     Attributes
     ----------
-    estimator_ : the classifier, fitted on the other rows
+    estimator_ : the classifier, fitted to the other rows
     thresholds_ : ndarray of shape (n_classes,)
-        The smallest probability at which a class is in the set.
+        The minimum probability for a class to be in the set.
 
     See Also
     --------
@@ -400,7 +400,7 @@ class ConformalSets(_Decision):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
-        """Fit the classifier on part of the rows and the thresholds on the others; groups stay together."""
+        """Fit the classifier to one subset of rows and the thresholds to the other; groups stay together."""
         if not 0 < self.alpha < 1 or not 0 < self.calibration_size < 1:
             raise ValueError(
                 f"expected alpha and calibration_size between 0 and 1, got {self.alpha} and "
@@ -420,7 +420,7 @@ class ConformalSets(_Decision):
     def _split(
         self, labels: npt.NDArray[Any], groups: Any
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Return the rows to train on and the rows to calibrate on."""
+        """Return the training rows and the calibration rows."""
         if groups is not None:
             folds = max(2, round(1 / self.calibration_size))
             splitter: Any = StratifiedGroupKFold(folds, shuffle=True, random_state=self.random_state)
@@ -431,7 +431,7 @@ class ConformalSets(_Decision):
         return next(iter(splitter.split(np.zeros(len(labels)), labels, groups)))
 
     def predict_sets(self, X: Any) -> npt.NDArray[np.bool_]:
-        """Return which classes are in the set of each row, shape (m, k); the likeliest class always is.
+        """Return a mask of the classes in each row's set, shape (m, k), including the most probable class.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""``python -m skinmnist.doctor``: describe this machine for a bug report, with known problems."""
+"""``python -m skinmnist.doctor``: describe this machine and its known problems for a bug report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skinmnist.console.common import guarded, say
 from skinmnist.console.parser import command_parser
 
 NEEDED = ("numpy", "scipy", "pandas", "scikit-learn", "imbalanced-learn", "keras", "tensorflow", "matplotlib")
-#: Those of Keras and TensorFlow are not included: `skinmnist.models.cnn.backend` overrides them.
+#: Keras and TensorFlow variables are not listed: `skinmnist.models.cnn.backend` overrides them.
 VARIABLES = ("OMP_NUM_THREADS", "SKINMNIST_DATA", "SKINMNIST_CACHE", "TMPDIR")
 
 
@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, call, print."""
+    """Run the command and return its exit code."""
     build_parser().parse_args(arguments)
     return guarded(_report)
 
@@ -46,7 +46,7 @@ def _report() -> int:
 
 
 def examine() -> dict[str, Any]:
-    """Describe this machine; a folder that is not writable counts as full."""
+    """Describe this machine; folders that are not writable count as full."""
     import psutil
 
     from skinmnist.datasets.cache import cache_folder
@@ -80,7 +80,7 @@ def examine() -> dict[str, Any]:
 
 
 def _system_file(path: str, default: str) -> str:
-    """Return the content of a Linux system file; the default on other systems."""
+    """Return the contents of a Linux system file, or the default on other systems."""
     return Path(path).read_text(encoding="utf-8") if Path(path).is_file() else default
 
 
@@ -91,14 +91,14 @@ def _free(folder: Path) -> int:
 
 
 def find_problems(facts: dict[str, Any]) -> list[str]:
-    """Return one sentence for each known problem: what is wrong, and how to fix it."""
+    """Return one sentence for each known problem, with its cause and fix."""
     versions = facts["versions"]
     cores, quota, free = facts["cores"], facts["cores over time"], facts["free memory (MB)"]
     tensorflow = sorted({versions[name] for name in ("tensorflow", "tensorflow-cpu") if name in versions})
     missing = ", ".join(name for name in NEEDED if not {name, f"{name}-cpu"} & versions.keys())
     python, learn = versions["python"], versions.get("scikit-learn", "1.9.")
     tested = python.startswith(("3.11.", "3.12.", "3.13."))
-    memory = 1800 + 600 * cores  # What the main job takes on the 28x28 table.
+    memory = 1800 + 600 * cores  # Memory required by the default comparison on the 28x28 table.
     full = " and ".join(name for name, space in facts["disk"].items() if space < 500)
     checks = {
         f"Python {python} is untested; use 3.11, 3.12 or 3.13": not tested,

@@ -1,4 +1,4 @@
-"""``python -m skinmnist.download``: fetch the tables of the Kaggle collection."""
+"""``python -m skinmnist.download``: download the tables of the Kaggle collection."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, call, print."""
+    """Run the command and return its exit code."""
     options = build_parser().parse_args(arguments)
     return guarded(lambda: _download(options))
 
@@ -59,7 +59,7 @@ def _download(options: argparse.Namespace) -> int:
 
 
 def _check(folder: Path) -> None:
-    """Read every table with its metadata, and print what it holds."""
+    """Read every table with its metadata, and print its contents."""
     from skinmnist.datasets.hmnist import load_hmnist
     from skinmnist.errors import InputError
 

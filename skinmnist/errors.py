@@ -1,12 +1,12 @@
-"""The error for bad input; every layer can raise it."""
+"""The error for invalid input, which every layer can raise."""
 
 from skinmnist.text import printable
 
 
 class InputError(ValueError):
-    """Bad input: one sentence that says what was received, what was expected, and how to fix it.
+    """Invalid input, described in one sentence: the received value, the expected value, and how to fix it.
 
-    Commands print the sentence on standard error and exit with code 2; in Python it is an ordinary
+    Commands print the sentence to standard error and exit with code 2; in Python, it is an ordinary
     ``ValueError``. Unprintable characters in the sentence are escaped.
 
     Examples

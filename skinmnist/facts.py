@@ -1,11 +1,11 @@
-"""Facts about HAM10000 and its pixel tables: only data, no imports.
+"""Facts about HAM10000 and its pixel tables, as pure data without imports.
 
 Sources: Tschandl, Rosendahl & Kittler, "The HAM10000 dataset, a large collection of multi-source
-dermatoscopic images of common pigmented skin lesions", Scientific Data 5, 180161 (2018); the label codes
+dermatoscopic images of common pigmented skin lesions", Scientific Data 5, 180161 (2018). The label codes
 are those of the Kaggle collection "Skin Cancer MNIST: HAM10000", checked against its metadata row by row.
 """
 
-#: Class abbreviations; the position is the integer code in the column ``label`` of the pixel tables.
+#: Class abbreviations; each position is the integer code in the ``label`` column of the pixel tables.
 CLASS_NAMES = ("akiec", "bcc", "bkl", "df", "nv", "vasc", "mel")
 
 CLASS_TITLES = {
@@ -22,7 +22,7 @@ CLASS_TITLES = {
 ROWS_PER_CLASS = (327, 514, 1099, 115, 6705, 142, 1113)
 LESIONS_PER_CLASS = (228, 327, 727, 73, 5403, 98, 614)
 
-#: Numbers of HAM10000's pictures (``ISIC_0033481``) that show one lesion under two lesion ids: Abhishek, Jain
+#: Numbers of HAM10000 pictures (``ISIC_0033481``) that show one lesion under two lesion ids: Abhishek, Jain
 #: & Hamarneh, "Investigating the quality of DermaMNIST and Fitzpatrick17k dermatological image datasets",
 #: Scientific Data 12, 196 (2025).
 SAME_LESION = (
@@ -46,18 +46,18 @@ SAME_LESION = (
     (33374, 33417),
 )
 
-#: The class whose recall is reported on its own: missing it costs the most.
+#: The class whose recall is reported separately, because missing it is the most costly error.
 MELANOMA = "mel"
 
 METADATA_COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
-#: What is known about a patient before the picture is taken; the columns that ``--clinical`` may use.
+#: Patient information known before the picture is taken; the columns available to ``--clinical``.
 CLINICAL_COLUMNS = ("age", "sex", "localization")
 METADATA_FILE = "HAM10000_metadata.csv"
 
-#: The tables to search for when none is named, in this order.
+#: Tables to search for if no table is specified, in this order.
 TABLE_FILES = ("hmnist_28_28_RGB.csv", "hmnist_8_8_RGB.csv")
 
-#: The collection's name on Kaggle, and all its tables.
+#: The Kaggle name of the collection, and all its tables.
 KAGGLE_HANDLE = "kmader/skin-cancer-mnist-ham10000"
 COLLECTION_TABLES = (*TABLE_FILES, "hmnist_28_28_L.csv", "hmnist_8_8_L.csv")
 

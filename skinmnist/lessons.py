@@ -1,4 +1,4 @@
-"""``python -m skinmnist.lessons``: run the lessons, write their gallery, mark the exam."""
+"""``python -m skinmnist.lessons``: run the lessons, write their gallery, and mark the exam."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, call, print."""
+    """Run the command and return its exit code."""
     options = build_parser().parse_args(arguments)
     if options.exam is not None:
         return guarded(lambda: _examine(options.exam))
@@ -69,7 +69,7 @@ def _teach(options: argparse.Namespace) -> int:
     from skinmnist.teaching.notebook_api import find_whole_table
 
     check_gallery(options.out, lessons)
-    find_whole_table()  # A bad table is reported once, before anything runs.
+    find_whole_table()  # Report an invalid table once, before anything runs.
     runs = []
     for run in run_lessons(lessons, options.jobs or available_cores(), options.seed):
         runs.append(run)

@@ -1,4 +1,4 @@
-"""``python -m skinmnist.list``: show samplers, models, metrics, presets, checks and splits by name."""
+"""``python -m skinmnist.list``: list samplers, models, metrics, presets, checks and splits by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skinmnist.console.parser import command_parser
 from skinmnist.errors import InputError
 from skinmnist.names import did_you_mean, known_spelling
 
-#: What each sampler of imbalanced-learn does, and where it was published.
+#: The method and reference of each sampler in imbalanced-learn.
 SAMPLER_LINES = {
     "RandomOverSampler": "copies rows of the rarer classes at random",
     "SMOTE": "makes new rows between a row and a near one of its class (Chawla et al. 2002)",
@@ -40,7 +40,7 @@ SAMPLER_LINES = {
     "ClusterCentroids": "replaces common rows with the centres of clusters",
 }
 
-#: What each model is, and what it looks at.
+#: The type and inputs of each model.
 MODEL_LINES = {
     "svm": "support vector machine with an RBF kernel, on lesion features (Cortes & Vapnik 1995)",
     "random_forest": "random forest on lesion features (Breiman 2001)",
@@ -68,7 +68,7 @@ SPLIT_LINES = {
 
 
 class Entry(NamedTuple):
-    """One line: a name and its meaning; for a broken plugin, its error."""
+    """One line: a name and its meaning, or the error of a broken plugin."""
 
     name: str
     about: str
@@ -76,7 +76,7 @@ class Entry(NamedTuple):
 
 
 def list_samplers() -> Iterator[Entry]:
-    """Yield the strategies, the samplers of imbalanced-learn, and those of plugins."""
+    """Yield the strategies, imbalanced-learn's samplers, and samplers from plugins."""
     from skinmnist.models.registry import MODELS
     from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
 
@@ -90,7 +90,7 @@ def list_samplers() -> Iterator[Entry]:
 
 
 def list_models() -> Iterator[Entry]:
-    """Yield the models of this package, and those of plugins."""
+    """Yield the models in this package and models from plugins."""
     from skinmnist.models.registry import MODELS
 
     yield from (Entry(name, MODEL_LINES[name]) for name in MODELS)
@@ -98,7 +98,7 @@ def list_models() -> Iterator[Entry]:
 
 
 def list_metrics() -> Iterator[Entry]:
-    """Yield the metrics of every run, and those of plugins."""
+    """Yield the metrics of every run and metrics from plugins."""
     from skinmnist.experiment.metrics import METRICS
 
     yield from (Entry(name, metric.title.rstrip(".")) for name, metric in METRICS.items())
@@ -112,7 +112,7 @@ def list_metrics() -> Iterator[Entry]:
 
 
 def list_presets() -> Iterator[Entry]:
-    """Yield the published systems, including those in the working directory."""
+    """Yield the published systems, including presets in the working directory."""
     from skinmnist.datasets.files import shipped
 
     found = {}
@@ -121,14 +121,14 @@ def list_presets() -> Iterator[Entry]:
             system = tomllib.loads(path.read_text(encoding="utf-8"))["system"]
             found[path.stem] = f"{system['title']}. {system.get('claim', '').rstrip('.')}".rstrip(". ")
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            continue  # Some other file, such as a pyproject.toml.
+            continue  # Another file, such as a pyproject.toml.
     yield from (Entry(name, about) for name, about in found.items())
 
 
 def list_checks() -> Iterator[Entry]:
     """Yield the checks of a run.
 
-    Their module is read and not imported, because it imports SciPy.
+    Their module is parsed instead of imported, because it imports SciPy.
     """
     module = Path(__file__).parent / "analysis" / "checks.py"
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
@@ -150,7 +150,7 @@ def list_layouts() -> Iterator[Entry]:
 
 
 class Kind(NamedTuple):
-    """A kind of named things: what they are, in one sentence, and their entries."""
+    """A kind of named entries: its description, and a function that lists the entries."""
 
     about: str
     entries: Callable[[], Iterator[Entry]]
@@ -169,7 +169,7 @@ KINDS = {
 
 
 def plugin_entries(kind: str, own: tuple[str, ...]) -> Iterator[Entry]:
-    """Yield what other packages add to a kind; each is imported to get its description."""
+    """Yield the entries of a kind from other packages; each is imported to get its description."""
     from skinmnist.plugins import find_plugins, notes_on_hidden
 
     for name, plugin in find_plugins(kind).items():
@@ -200,7 +200,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, call, print."""
+    """Run the command and return its exit code."""
     options = build_parser().parse_args(arguments)
     return guarded(lambda: _list(options.kind))
 

@@ -1,4 +1,4 @@
-"""Looking up the names that users type, in any case, with suggestions for misspelt ones."""
+"""Case-insensitive lookup of names given by users, with suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterable, Mapping
 from skinmnist.errors import InputError
 from skinmnist.text import printable, shown
 
-#: The kinds of names, and what else may be given in place of a registered name.
+#: The kinds of names, and the alternatives accepted in place of a registered name.
 KINDS = {
     "sampler": "package.module:Class",
     "model": "package.module:Class",
     "metric": "a function f(y_true, y_pred)",
     "preset": "a TOML file",
 }
-#: What stands between the two names of a pair.
+#: The separator between the two names of a pair.
 PAIRED = " + "
-#: Smallest similarity of a name and its misspelling, from 0 to 1.
+#: Minimum similarity between a name and its misspelling, from 0 to 1.
 _ALIKE = 0.6
-#: Number of names that an error lists.
+#: Maximum number of names listed in an error.
 _FEW = 8
 
 
 def known_spelling(name: str, known: Iterable[str]) -> str:
-    """Return the registered spelling of a name, ignoring case; the name itself if it is not registered.
+    """Return the registered spelling of a name, ignoring case; return unregistered names unchanged.
 
     >>> known_spelling("smote", ["none", "SMOTE"])
     'SMOTE'
@@ -38,7 +38,7 @@ def known_spelling(name: str, known: Iterable[str]) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the registered name closest to a misspelt one.
+    """Return the registered name closest to a misspelt name, or None.
 
     >>> closest("smot", ["none", "SMOTE"])
     'SMOTE'
@@ -61,9 +61,9 @@ def did_you_mean(name: str, known: Iterable[str], written: Callable[[str], str] 
 
 
 def pair_name(pair: tuple[str, str], longest: int | None = None) -> str:
-    """Return a sampler-model pair as users write it: ``SMOTE + svm``.
+    """Return a sampler-model pair in user notation: ``SMOTE + svm``.
 
-    With `longest`, it is made printable, and long names lose their middle.
+    With `longest`, the result is made printable, and long names are shortened in the middle.
 
     Examples
     --------
@@ -78,12 +78,12 @@ def pair_name(pair: tuple[str, str], longest: int | None = None) -> str:
 
 
 def find_pair(named: object, pairs: Iterable[tuple[str, str]]) -> tuple[str, str]:
-    """Return the pair that ``"SMOTE + svm"`` or ``("SMOTE", "svm")`` names, ignoring case and spaces.
+    """Return the pair named by ``"SMOTE + svm"`` or ``("SMOTE", "svm")``, ignoring case and spaces.
 
     Raises
     ------
     InputError
-        If it is none of `pairs`.
+        If the pair is not in `pairs`.
 
     Examples
     --------
@@ -115,19 +115,19 @@ def _squeezed(text: str) -> str:
 
 
 def _is_importable(module: str, attribute: str) -> bool:
-    """Return whether a module can be imported and has an attribute: only then it is good advice."""
+    """Return whether a module can be imported and has an attribute; otherwise it is not suggested."""
     if not (module.replace(".", "").isidentifier() and attribute.isidentifier()):
         return False
     try:
         return hasattr(importlib.import_module(module), attribute)
-    except Exception:  # A module may raise anything while it is imported.
+    except Exception:  # Importing a module may raise anything.
         return False
 
 
 def unknown_name(
     kind: str, name: str, known: Iterable[str], others: Mapping[str, Iterable[str]] | None = None
 ) -> InputError:
-    """Return the error for an unregistered name; its sentence suggests the likely correction.
+    """Return the error for an unregistered name; its message suggests the likely correction.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def unknown_name(
     known : iterable of str
         Registered names of this kind.
     others : mapping of str to iterable of str, optional
-        Registered names of other kinds, by kind, to recognise a name given in the wrong place.
+        Registered names of other kinds, by kind, to recognise names given in the wrong place.
     """
     known = list(known)
     parts = name.replace(",", " ").replace(";", " ").split()

@@ -1,11 +1,11 @@
-"""Samplers, models and metrics that other packages declare as entry points.
+"""Samplers, models and metrics that other packages provide as entry points.
 
 A package declares a model in its ``pyproject.toml``::
 
     [project.entry-points."skinmnist.models"]
     tiny_tree = "their_package.models:TinyTree"
 
-A package is imported only when one of its names is used.
+Packages are imported only when one of their names is used.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from typing import Any
 from skinmnist.errors import InputError
 from skinmnist.text import is_name, one_line
 
-#: The group of entry points of each kind.
+#: The entry-point group of each kind.
 GROUPS = {kind: f"skinmnist.{kind}s" for kind in ("sampler", "model", "metric")}
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A sampler, model or metric that another package declares."""
+    """A sampler, model or metric provided by another package."""
 
     kind: str
     entry: EntryPoint
-    #: Packages that declare something else by the same name, which does not count.
+    #: Packages whose declarations of the same name are ignored.
     hidden: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """The name to type."""
+        """The name under which users select it."""
         return self.entry.name
 
     @property
     def source(self) -> str:
-        """The package that declares it, and its version."""
+        """The package that provides it, with its version."""
         package = self.entry.dist
         return f"{package.name} {package.version}" if package is not None else self.entry.value
 
@@ -51,7 +51,7 @@ class Plugin:
         Raises
         ------
         InputError
-            If its package cannot be imported, lacks the name, or fails to make the object.
+            If the package cannot be imported, lacks the name, or fails to create the object.
         """
         try:
             found = self.entry.load()
@@ -64,9 +64,9 @@ class Plugin:
             ) from None
 
     def fingerprint(self) -> str:
-        """Digest the package of the plugin: its version, and the source text of its modules.
+        """Compute a digest of the plugin's package: its version and the source text of its modules.
 
-        An editable package can change without a new version, so the text also counts.
+        The text is included because editable packages can change without a new version.
         """
         state = hashlib.sha256(f"{self.source}\n{self.entry.value}\n".encode())
         for path in _modules_of(self.entry.module.partition(".")[0]):
@@ -75,7 +75,7 @@ class Plugin:
 
 
 def find_plugins(kind: str) -> dict[str, Plugin]:
-    """Return the plugins of one kind by name; if a name occurs twice, the first one in order.
+    """Return the plugins of one kind by name; if several share a name, the first in order is used.
 
     Examples
     --------

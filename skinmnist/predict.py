@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from skinmnist.errors import InputError
     from skinmnist.inference.classifier import Classifier, Prediction
 
-#: Pictures that are classified before the first of them is shown.
+#: Number of pictures that are classified before the first results are shown.
 SHOWN_TOGETHER = 64
-#: Characters of a picture's name beyond which columns are no longer aligned.
+#: Length of a picture's name beyond which columns are not aligned.
 WIDEST_NAME = 60
-#: Of pictures in a folder or pattern; a file that is named itself may have any name.
+#: Suffixes of pictures in folders and patterns; files given by name may have any suffix.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _EXPLAINED = "-explained.png"
 
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, call, print."""
+    """Run the command and return its exit code."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     if not options.images and not options.card:
@@ -118,10 +118,10 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def list_pictures(names: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Return the named pictures, each once, and a complaint for each name without pictures.
+    """Return the requested pictures without duplicates, and an error message for each name without pictures.
 
     A name is a file, a folder (without its subfolders), or a pattern with ``*``, ``?``, ``[...]``, or ``**``
-    for any folders.
+    for any number of folders.
     """
     listed: dict[Path, None] = {}
     complaints = []
@@ -137,7 +137,7 @@ def list_pictures(names: Iterable[str]) -> tuple[list[Path], list[str]]:
 
 
 def _pictures_of(name: str) -> tuple[list[Path], str]:
-    """Return the pictures of one name, and a complaint if there are none."""
+    """Return the pictures of one name, and an error message if there are none."""
     path = Path(name)
     if path.is_dir():
         files = sorted(path.iterdir())
@@ -146,7 +146,7 @@ def _pictures_of(name: str) -> tuple[list[Path], str]:
     elif path.exists() or not glob.has_magic(name):
         return [path], ""
     else:
-        # Path.glob takes no absolute pattern.
+        # Path.glob does not support absolute patterns.
         files = sorted(map(Path, glob.glob(name, recursive=True)))  # noqa: PTH207
         pictures = [file for file in files if _is_picture(file)]
         complaint = f"no picture matches the pattern {name}; check it"
@@ -154,7 +154,7 @@ def _pictures_of(name: str) -> tuple[list[Path], str]:
 
 
 def _left_out(files: list[Path]) -> str:
-    """Return a complaint about pictures of unsupported types; empty if there are none."""
+    """Return a message about pictures of unsupported types; empty if there are none."""
     from skinmnist.datasets.images.folders import PICTURE_SUFFIXES, listed
 
     others = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES.difference(SUFFIXES)]
@@ -165,7 +165,7 @@ def _left_out(files: list[Path]) -> str:
 
 
 def _is_picture(file: Path) -> bool:
-    """Return whether a file is a picture and not an explanation of one, by its name."""
+    """Return whether a file name is that of a picture and not of an explanation."""
     return file.is_file() and file.suffix.lower() in SUFFIXES and not file.name.endswith(_EXPLAINED)
 
 
@@ -178,7 +178,7 @@ def _answers(classifier: Classifier, paths: list[Path]) -> Iterator[tuple[Path, 
 
 
 def _pictures_in(paths: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
-    """Yield each picture, and the test part of each MedMNIST file."""
+    """Yield each picture, and the test set of each MedMNIST file."""
     for path in paths:
         if path.suffix.lower() != ".npz":
             yield path, path
@@ -195,7 +195,7 @@ def _pictures_in(paths: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
 
 
 def _widths(classifier: Classifier, paths: list[Path], answers: list[str]) -> tuple[int, int]:
-    """Return the widths of the columns of pictures and of answers, given the first answers."""
+    """Return the column widths for pictures and for predictions, based on the first predictions."""
     names = max((len(printable(path)) for path in paths), default=0)
     widest = max(map(len, (*classifier.full_names, *answers)))
     return max(len("picture"), min(names, WIDEST_NAME)), widest
@@ -210,12 +210,12 @@ def _show(path: Path, prediction: Prediction, options: argparse.Namespace, width
     top = ", ".join(f"{label} {share:.1%}" for label, share in prediction.top(options.top))
     print(f"{printable(path):<{widths[0]}}  {prediction.answer:<{widths[1]}}  {top}")
     for warning in prediction.warnings:
-        if warning != SYNTHETIC_WARNING:  # It concerns all pictures, and is printed once below them.
+        if warning != SYNTHETIC_WARNING:  # It applies to all pictures, and is printed once below them.
             print(f"    warning: {warning}")
 
 
 def _explain(classifier: Classifier, path: Path, prediction: Prediction) -> Path | None:
-    """Write the explanation of a picture beside it; return its path, or None if that failed."""
+    """Write the explanation of a picture next to it; return its path, or None if that failed."""
     from skinmnist.datasets.files import check_replaceable, write_atomically
     from skinmnist.errors import InputError
     from skinmnist.inference.occlusion import is_explanation

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from skinmnist.datasets.table import PixelTable
     from skinmnist.presets.presets import Preset
 
-#: The picture size of a description where neither a table nor the preset gives one.
+#: The picture size in a description if neither the table nor the preset specifies it.
 USUAL_SHAPE = (28, 28, 3)
 
 
@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, call, print."""
+    """Run the command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
     if options.action == "describe":
@@ -156,7 +156,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
 
 
 def claims_table(claims: pd.DataFrame) -> str:
-    """Format claimed, as-published and honest scores as plain text."""
+    """Format the claimed, as-published and honest scores as plain text."""
     from skinmnist.reporting.format import fixed
 
     lines = [f"{'network':<30} {'score':<10} {'claimed':>8} {'as published':>13} {'honest':>8}"]

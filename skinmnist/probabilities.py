@@ -1,6 +1,7 @@
-"""Computations on probabilities: other class mixes, decisions by cost, sets of classes.
+"""Computations on probabilities: other class mixes, cost-sensitive decisions, and conformal sets.
 
-Functions on arrays, for finished runs and saved models; `skinmnist.decisions` offers them as estimators.
+The functions take arrays and serve finished runs and saved models; `skinmnist.decisions` wraps them as
+estimators.
 """
 
 from __future__ import annotations
@@ -12,29 +13,29 @@ import numpy.typing as npt
 
 _Floats = npt.NDArray[np.float64]
 
-#: Powers of the class frequencies to tune over: 0 keeps them, 1 makes all classes equal. A forest on
+#: Candidate exponents of the class frequencies: 0 keeps them, 1 makes all classes equal. A forest trained on
 #: resampled rows, whose probabilities are too moderate, has its best balanced accuracy near 1.5.
 EXPONENTS = np.linspace(0.0, 2.0, 41)
 
 
 def change_prior(probabilities: _Floats, trained: _Floats, wanted: _Floats | None = None) -> _Floats:
-    """Return the probabilities at a class mix other than that of training, by Bayes' rule.
+    """Convert probabilities to a class mix other than that of training, using Bayes' rule.
 
-    The correction is only as good as the probabilities. If a model cannot output "one in a thousand", as
-    after label smoothing, dividing by the frequency of a rare class overestimates that class.
+    The correction is only as good as the probabilities. If a model cannot output "one in a thousand", as with
+    label smoothing, dividing by the frequency of a rare class overestimates that class.
 
     Parameters
     ----------
     probabilities : ndarray of shape (m, k)
     trained, wanted : ndarray of shape (k,)
-        Class mixes, in any unit; by default, `wanted` makes all classes equally frequent. A class that is
-        not in the training rows gets 0.
+        Class mixes, in any unit; by default, `wanted` makes all classes equally frequent. Classes absent from
+        the training rows get probability 0.
 
     Returns
     -------
     ndarray of shape (m, k)
-        Rows sum to 1. Values are rounded to 40 bits (12 digits), so that differences in the last bits do not
-        decide ties.
+        Rows sum to 1. Values are rounded to 40 bits (12 digits) to prevent differences in the last bits from
+        breaking ties.
 
     References
     ----------
@@ -53,7 +54,7 @@ def change_prior(probabilities: _Floats, trained: _Floats, wanted: _Floats | Non
 
 
 def flatten_prior(prior: _Floats, exponent: float) -> _Floats:
-    """Return a class mix divided by a power of itself; an empty class stays empty.
+    """Return a class mix divided by a power of itself; the share of an empty class stays 0.
 
     Examples
     --------
@@ -65,7 +66,7 @@ def flatten_prior(prior: _Floats, exponent: float) -> _Floats:
 
 
 def check_costs(costs: Any, n_classes: int) -> _Floats:
-    """Return a cost matrix as floats; with None, every mistake costs 1.
+    """Return a cost matrix as floats; with None, every error costs 1.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def check_costs(costs: Any, n_classes: int) -> _Floats:
 
 
 def cheapest(probabilities: _Floats, costs: _Floats) -> npt.NDArray[np.intp]:
-    """Return the decision with the smallest expected cost for each row (m, k); the first in case of a tie.
+    """Return the decision with the smallest expected cost for each row (m, k); the first one in a tie.
 
     Examples
     --------
@@ -95,29 +96,29 @@ def cheapest(probabilities: _Floats, costs: _Floats) -> npt.NDArray[np.intp]:
     >>> cheapest(np.array([[0.9, 0.1]]), np.array([[0.0, 1.0], [20.0, 0.0]])).tolist()
     [1]
     """
-    # Rounded, so that equal costs stay equal when they are summed in another order.
+    # Round, so that equal costs stay equal regardless of the order of summation.
     return _rounded(probabilities @ costs).argmin(axis=1)
 
 
 def conformal_thresholds(
     labels: npt.NDArray[np.intp], probabilities: _Floats, alpha: float, classwise: bool = True
 ) -> _Floats:
-    """Return the smallest probability with which each class is in a conformal set.
+    """Return the minimum probability for each class to be in a conformal set.
 
     Parameters
     ----------
     labels : ndarray of shape (n,)
-        True classes of rows that the classifier was not trained on, as columns of `probabilities`.
+        True classes of rows not used to train the classifier, as column indices of `probabilities`.
     probabilities : ndarray of shape (n, k)
     alpha : float
-        Largest share of sets that may miss the true class.
+        Maximum share of sets that may omit the true class.
     classwise : bool
         Whether each class has its own threshold.
 
     Returns
     -------
     ndarray of shape (k,)
-        A class with too few rows has threshold 0: it is in every set.
+        The thresholds. A class with too few rows has threshold 0 and is therefore in every set.
 
     Examples
     --------
@@ -134,7 +135,7 @@ def conformal_thresholds(
 
 
 def conformal_sets(probabilities: _Floats, thresholds: _Floats) -> npt.NDArray[np.bool_]:
-    """Return which classes are in the set of each row, shape (m, k); the likeliest class always is.
+    """Return a mask of the classes in each row's set, shape (m, k), including the most probable class.
 
     Examples
     --------
@@ -148,12 +149,12 @@ def conformal_sets(probabilities: _Floats, thresholds: _Floats) -> npt.NDArray[n
 
 
 def _lower_quantile(values: _Floats, alpha: float) -> float:
-    """Return a bound that a new value is below with probability at most `alpha`; 0 if there is none."""
+    """Return a bound that a new value falls below with probability at most `alpha`; 0 if no bound exists."""
     place = int(np.floor(alpha * (len(values) + 1)))
     return float(np.sort(values)[place - 1]) if place >= 1 else 0.0
 
 
 def _rounded(values: _Floats) -> _Floats:
-    """Round to 40 bits, by Veltkamp's splitting."""
+    """Round to 40 bits, using Veltkamp's splitting."""
     scaled = values * (2.0**13 + 1)
     return scaled - (scaled - values)

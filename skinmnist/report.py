@@ -1,4 +1,4 @@
-"""``python -m skinmnist.report``: rewrite the page of run folders without training anything."""
+"""``python -m skinmnist.report``: rewrite the reports of run folders without training."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, call, print."""
+    """Run the command and return its exit code."""
     options = build_parser().parse_args(arguments)
     return guarded(lambda: _rebuild(options))
 
@@ -66,7 +66,7 @@ def _rebuild(options: argparse.Namespace) -> int:
         say(page)
         return 0
     run: RunRecord = read_run(runs[0])
-    if options.export:  # The analysis of a `Run` is made once for the page and the export.
+    if options.export:  # `Run` caches its analysis for both the page and the export.
         from skinmnist.run import Run
 
         run = Run.of(run)

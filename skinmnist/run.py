@@ -1,4 +1,4 @@
-"""A run in Python: `skinmnist.run_comparison` and `skinmnist.read_run` return a `Run`."""
+"""Runs in Python: `skinmnist.run_comparison` and `skinmnist.read_run` return a `Run`."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ if TYPE_CHECKING:
     from skinmnist.reporting.plots import Plots
 
 _P = ParamSpec("_P")
-#: Limits of what is shown of a run: pairs, failures, and characters of a name and of a sentence.
+#: Display limits of a run: pairs, failures, and characters per name and per sentence.
 _PAIRS, _SENTENCES, _NAME, _SENTENCE = 10, 2, 60, 160
-#: Columns of `Run.compare`, after the names of what is compared.
+#: Columns of `Run.compare`, after the names of the compared items.
 _COMPARED = ["rule", "metric", "value", "against_value", "difference", "low", "high", "p_simultaneous"]
 _COMPARED += ["tests", "verdict"]
-#: Variables of a display on Linux; other systems always have a display.
+#: Environment variables of a display on Linux; other systems are assumed to have a display.
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 
 
 class Run(RunRecord):
-    """A finished comparison: its scores, its analysis, its figures and its report.
+    """A finished comparison: its scores, analysis, figures and report.
 
-    `run_comparison` returns it, and `read_run` reads it from a run folder. Everything is computed once, on
-    first use. Write pairs of sampler and model as ``"SMOTE + svm"`` or ``("SMOTE", "svm")``.
+    `run_comparison` returns it, and `read_run` reads it from a run folder. Everything is computed on first
+    use and cached. Pairs of sampler and model are written as ``"SMOTE + svm"`` or ``("SMOTE", "svm")``.
 
     Attributes
     ----------
     plot : Plots
         The figures of the report.
     analysis : Analysis
-        Every test, interval, curve and check.
+        All tests, intervals, curves and checks.
     predictions, scores, timings : DataFrame
-        As in the files of the run folder.
+        The contents of the files in the run folder.
 
     See Also
     --------
@@ -79,7 +79,7 @@ class Run(RunRecord):
 
     @classmethod
     def of(cls, found: RunRecord) -> Self:
-        """Return a record as a run, with the data that it has read so far.
+        """Convert a record to a run, keeping the data that it has already read.
 
         Examples
         --------
@@ -94,17 +94,17 @@ class Run(RunRecord):
 
     @cached_property
     def external(self) -> Self | None:
-        """The run of the external test on the other table; None without one."""
+        """The run of the external test on the other table; None without an external test."""
         found = read_external(self)
         return None if found is None else self.of(found)
 
     @property
     def pairs(self) -> list[Pair]:
-        """The pairs of sampler and model with a finished cell, in the order of the grid."""
+        """The pairs of sampler and model with a finished cell, in grid order."""
         return finished_pairs(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Recomputed when needed: workers that draw get the analysis itself.
+        # Recomputed on demand: workers that draw figures receive the analysis itself.
         return {name: value for name, value in vars(self).items() if name != "analysis"}
 
     def __repr__(self) -> str:
@@ -142,7 +142,7 @@ class Run(RunRecord):
 
     @cached_property
     def analysis(self) -> Analysis:
-        """Every test, interval, curve and check of the run."""
+        """All tests, intervals, curves and checks of the run."""
         return analyze(self)
 
     @property
@@ -158,19 +158,19 @@ class Run(RunRecord):
         Parameters
         ----------
         metric : str
-            A metric of ``scores.csv``.
+            The name of a metric in ``scores.csv``.
 
         Returns
         -------
         DataFrame
             Columns ``sampler, model``; ``mean, sd`` over the finished folds; ``low, high``, the 95 %
-            bootstrap interval over lesions, NaN if the metric has none; ``folds``; and ``trained``, False for
-            prior correction and for the majority baseline, whose ``sampler`` is empty.
+            bootstrap interval over lesions, NaN if the metric has no interval; ``folds``; and ``trained``,
+            False for prior correction and for the majority baseline, whose ``sampler`` is empty.
 
         Raises
         ------
         InputError
-            If the run has no such metric.
+            If the metric is not in the run.
 
         Examples
         --------
@@ -204,7 +204,7 @@ class Run(RunRecord):
         Parameters
         ----------
         first, second : str or (str, str)
-            Such as ``"SMOTE + svm"`` and ``"none + svm"``.
+            The pairs, such as ``"SMOTE + svm"`` and ``"none + svm"``.
 
         Returns
         -------
@@ -212,8 +212,8 @@ class Run(RunRecord):
             One row for each decision rule and metric, with columns ``rule, metric, value, against_value,
             difference, low, high, p_simultaneous, tests, verdict``. Differences are `first` minus `second`.
             Comparisons in the analysis keep their intervals and p-values over ``tests`` simultaneous
-            comparisons; any other comparison is tested alone (``tests`` is 1). With many of the latter, some
-            look significant by chance.
+            comparisons; any other comparison is tested alone (``tests`` is 1). If you make many comparisons
+            of the latter type, some will look significant by chance.
 
         Raises
         ------
@@ -237,7 +237,7 @@ class Run(RunRecord):
         return rows[_COMPARED].reset_index(drop=True)
 
     def _planned_comparison(self, one: Pair, other: Pair) -> pd.DataFrame:
-        """Return the rows of the analysis that compare two pairs, from the side of the first."""
+        """Return the rows of the analysis that compare two pairs, oriented from the first to the second."""
         rows = self.analysis.comparisons
         for (sampler, model), (against_sampler, against_model), turned in (
             (one, other, False),
@@ -255,7 +255,7 @@ class Run(RunRecord):
         return rows.iloc[:0]
 
     def frame(self) -> pd.DataFrame:
-        """Return every score in long format: one row for each sampler, model, repeat, fold and metric.
+        """Return all scores in long format: one row for each sampler, model, repeat, fold and metric.
 
         Returns
         -------
@@ -271,19 +271,19 @@ class Run(RunRecord):
         return self.scores.copy()
 
     def report(self, out: str | Path | None = None, *, open: bool = True) -> Path:
-        """Write the report and open it in a browser, if this machine has a display.
+        """Write the report, and open it in a browser if this machine has a display.
 
         Parameters
         ----------
         out : path, optional
-            A folder for the page and the tables of the analysis, or an ``.html`` file for only the page. By
-            default, the run folder, or a temporary folder for a run without one.
+            A folder for the page and the tables of the analysis, or an ``.html`` file for the page only. By
+            default, the run folder, or a temporary folder if the run has no folder.
         open : bool
 
         Returns
         -------
         Path
-            The path of the page.
+            Path of the page.
 
         Examples
         --------
@@ -301,7 +301,7 @@ class Run(RunRecord):
 
     @property
     def _extent(self) -> str:
-        """The extent of the comparison."""
+        """The size of the comparison, as text."""
         info, pairs = self.info, len(self.pairs)
         repeats = f" x {info.repeats} repeats" if info.repeats > 1 else ""
         split, folds = info.protocol.split, f"{info.protocol.folds} folds{repeats}"
@@ -316,7 +316,7 @@ class Run(RunRecord):
 
     @property
     def _cautions(self) -> list[str]:
-        """A caution for a quick look, and the first failed cells."""
+        """A caution if the run is a quick look, and the first failed cells."""
         lines = ["This is a quick look, not a result."] if self.info.quick else []
         for failure in self.failures[:_SENTENCES]:
             lines.append(printable(f"failed: {failure.cell}: {failure.reason}", _SENTENCE))
@@ -342,7 +342,7 @@ class Run(RunRecord):
         path = self.folder / REPORT_FILE
         if not path.is_file():
             return ""
-        # Notebooks serve files from their own folder; links to other files open only outside of notebooks.
+        # Notebooks serve files from their own folder; links to other files work only outside notebooks.
         near = path.resolve().is_relative_to(Path.cwd())
         link = path.resolve().relative_to(Path.cwd()).as_posix() if near else path.resolve().as_uri()
         return f" · <a href='{html.escape(quote(link, safe='/:%'))}' target='_blank'>report</a>"
@@ -358,7 +358,7 @@ class Run(RunRecord):
 
 
 def _analyzed(run: Callable[_P, RunRecord]) -> Callable[_P, Run]:
-    """Analyze a comparison with a run folder, and write the tables there, even after an interruption."""
+    """Decorate a function that runs a comparison to analyze it and write its tables, even if interrupted."""
 
     @wraps(run)
     def run_and_analyze(*args: _P.args, **kwargs: _P.kwargs) -> Run:
@@ -381,7 +381,7 @@ def _analyzed(run: Callable[_P, RunRecord]) -> Callable[_P, Run]:
 
 @contextmanager
 def _displayed(wanted: Progress | bool | str | None) -> Iterator[Progress | None]:
-    """Show progress as requested from `run_comparison`: with ``"auto"``, only in notebooks."""
+    """Show progress as requested in `run_comparison`; with ``"auto"``, only in notebooks."""
     if isinstance(wanted, str) and wanted != "auto":
         raise InputError(f"received progress={shown(wanted)}; expected 'auto', True or False")
     if wanted is None or wanted is False:
@@ -406,12 +406,12 @@ run_comparison = _analyzed(comparison.run_comparison)
 
 
 def read_run(folder: str | Path) -> Run:
-    """Read a run folder without training, importing models or writing anything.
+    """Read a run folder without training models, importing them, or writing files.
 
     Parameters
     ----------
     folder : path
-        The folder of a comparison, finished or not.
+        The folder of a comparison, finished or unfinished.
 
     Returns
     -------
@@ -420,7 +420,7 @@ def read_run(folder: str | Path) -> Run:
     Raises
     ------
     InputError
-        If the folder holds no run.
+        If the folder contains no run.
 
     See Also
     --------
@@ -449,7 +449,7 @@ def _board_line(row: dict[Any, Any]) -> str:
 
 
 def _board_html(board: pd.DataFrame) -> str:
-    """Format the leaderboard as HTML; rows without training are grey."""
+    """Format the leaderboard as HTML; rows that were not trained are grey."""
     cells = []
     for row in board.to_dict("records"):
         grey = "" if row["trained"] else " style='opacity:.75'"

@@ -12,7 +12,7 @@ from skinmnist import facts
 from skinmnist.console.common import guarded, say
 from skinmnist.console.parser import command_parser
 
-#: The packages of the extra ``web``.
+#: The packages in the ``web`` extra.
 NEEDED = ("starlette", "uvicorn")
 
 
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, call, print."""
+    """Run the command and return its exit code."""
     options = build_parser().parse_args(arguments)
     return guarded(lambda: _serve(options))
 

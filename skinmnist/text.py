@@ -1,4 +1,4 @@
-"""Making untrusted text safe to show on terminals, in sentences, on pages, in logs and in spreadsheets."""
+"""Sanitising untrusted text for terminals, sentences, pages, logs and spreadsheets."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-#: Longer lines lose their middle; paths are at most that long.
+#: Longer lines are shortened in the middle; no path is longer than this.
 LONGEST_LINE = 4096
-#: Characters of a message of foreign code.
+#: Maximum length of a message from third-party code.
 LONGEST_MESSAGE = 300
-#: Characters of the name of a class, a lesion, a model, or of a word about a patient.
+#: Maximum length of the name of a class, lesion or model, and of patient attributes.
 LONGEST_NAME = 200
-#: Zero-width joiners, without which words of some languages are misspelt.
+#: Zero-width joiners, which the spelling of some languages requires.
 JOINERS = "\u200c\u200d"
 
 _CUT = " … "
 _SHOWN = 40
-#: Combining marks on one letter; more would cover the lines above.
+#: Maximum number of combining marks on a letter; more would cover the lines above.
 _MOST_MARKS = 5
-#: Invisible characters that Unicode does not count as format characters.
+#: Invisible characters that Unicode does not classify as format characters.
 _TRACELESS = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef]"
 )
-#: What a spreadsheet takes for a formula (OWASP, "CSV Injection"), also after characters that it may strip.
+#: Text that spreadsheets interpret as a formula (OWASP, "CSV Injection"), also after strippable characters.
 _FORMULA = re.compile(
     "'*(?:[\t\r\n]|[\\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20])"
 )
@@ -43,8 +43,9 @@ def printable(text: object, longest: int | None = LONGEST_LINE) -> str:
     r"""Return a text as one line without control or invisible characters.
 
     Control characters, escape sequences, direction marks, invisible characters, lone surrogates and
-    stacks of combining marks are escaped, as in ``\x1b``, ``\u202e`` or ``\n``. Everything else, letters of
-    any script and the spaces between them, stays. A line longer than `longest` loses its middle.
+    stacks of combining marks are escaped, as in ``\x1b``, ``\u202e`` or ``\n``. All other characters,
+    including letters of any script and the spaces between them, stay unchanged. Lines longer than `longest`
+    are shortened in the middle.
 
     Examples
     --------
@@ -58,12 +59,12 @@ def printable(text: object, longest: int | None = LONGEST_LINE) -> str:
 
 
 def one_line(message: object) -> str:
-    """Join the lines of a message of foreign code into one short line and make it `printable`."""
+    """Join the lines of a third-party message into one short line and make it `printable`."""
     return printable(" ".join(str(message).split()), LONGEST_MESSAGE)
 
 
 def shown(value: object) -> str:
-    """Return a value as errors quote it: in quotation marks, shortened, with odd characters escaped.
+    """Return a value as quoted in errors: in quotation marks, shortened, with unusual characters escaped.
 
     Examples
     --------
@@ -78,7 +79,7 @@ def shown(value: object) -> str:
 
 
 def shell_word(text: object) -> str:
-    r"""Quote a word for a shell command where needed, with odd bytes as in ``$'caf\xe9'``."""
+    r"""Quote a word for a shell command if necessary, with undecodable bytes as in ``$'caf\xe9'``."""
     word = str(text)
     if printable(word, None) == word:
         return shlex.quote(word)
@@ -87,7 +88,7 @@ def shell_word(text: object) -> str:
 
 
 def is_name(text: object) -> TypeGuard[str]:
-    """Return whether a text can be a name: visible, on one line, and not too long."""
+    """Return whether a text is a valid name: visible, on one line, and not too long."""
     if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_NAME:
         return False
     return printable(text, None) == text
@@ -102,7 +103,7 @@ def json_text(value: object, indent: int | None = None) -> str:
 
 
 def guarded_cell(text: str) -> str:
-    """Return the text of a CSV cell, with an apostrophe before what a spreadsheet would evaluate.
+    """Return the text of a CSV cell, prefixed with an apostrophe if a spreadsheet would evaluate it.
 
     Negative numbers stay unchanged. `unguarded_cell` is the inverse.
     """
@@ -110,14 +111,14 @@ def guarded_cell(text: str) -> str:
 
 
 def unguarded_cell(text: str) -> str:
-    """Return what `guarded_cell` was given."""
+    """Return the original text of a cell written by `guarded_cell`."""
     return text[1:] if text.startswith("'") and guarded_cell(text[1:]) == text else text
 
 
 def template_environment(folder: Path, finalize: Callable[[Any], Any] | None = None) -> Environment:
-    """Return Jinja's environment for the templates of a folder.
+    """Return a Jinja environment for the templates in a folder.
 
-    Values are escaped, each after `finalize`; a name without a value is an error.
+    Values are escaped after applying `finalize`; undefined names raise an error.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -139,7 +140,7 @@ def _cut(line: str, longest: int | None) -> str:
 
 
 def _judged(line: str) -> Iterator[tuple[str, bool]]:
-    """Yield every character, and whether it must be escaped to be seen."""
+    """Yield each character, and whether it must be escaped to be visible."""
     marks = _MOST_MARKS  # A mark at the beginning has no base letter.
     for sign in line:
         marks = marks + 1 if unicodedata.category(sign)[0] == "M" else 0

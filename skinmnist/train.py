@@ -1,4 +1,4 @@
-"""``python -m skinmnist.train``: train one model on a whole table and save it in a file."""
+"""``python -m skinmnist.train``: train one model on a whole table and save it to a file."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, call, print."""
+    """Run the command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
     return guarded(lambda: _train(options, resume_command("train", arguments)))
@@ -92,12 +92,12 @@ def _train(options: argparse.Namespace, command: str) -> int:
     table = _training_part(open_table(options, command))
     check_exportable(table)
     out = Path(options.out) if options.out else default_file(table, model, sampler)
-    check_destination(out)  # Before training, not after.
+    check_destination(out)  # Check before training, not after it.
     terminal = Terminal()
     terminal.table(table, choose_split(table, None), quick=False)
     fit = LesionFit.of_table(table)
     for note in (*(fit.warning if fit else ()), *table.notes):
-        if not options.cv:  # A comparison prints the notes of its table.
+        if not options.cv:  # With cross-validation, the comparison prints the notes of its table.
             terminal.note(note)
     record = None
     if options.cv:
@@ -122,7 +122,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
 
 
 def _training_part(table: PixelTable) -> PixelTable:
-    """Return the training part of a table that has its own split, else the whole table."""
+    """Return the training set of a table with its own split, else the whole table."""
     if table.parts is None:
         return table
     rows = (table.parts == "train").nonzero()[0]
