@@ -4,9 +4,9 @@ Each estimator wraps a classifier with ``predict_proba`` and changes its predict
 
 ====================== ========================================================================
 `PriorCorrection`      probabilities at a class mix other than that of training
-`TunedPrior`           the same, with a mix chosen by cross-validation for a metric
+`TunedPrior`           the same, at a mix selected for a metric by cross-validation
 `CostSensitiveDecision` the class with the smallest expected cost
-`ConformalSets`        a set of classes that contains the true one with a chosen probability
+`ConformalSets`        a set of classes that contains the true class with a given probability
 ====================== ========================================================================
 
 For binary classification, scikit-learn's `TunedThresholdClassifierCV` is the counterpart of `TunedPrior`.

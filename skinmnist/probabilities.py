@@ -1,6 +1,6 @@
 """Computations on probabilities: other class mixes, cost-sensitive decisions, and conformal sets.
 
-The functions take arrays and serve finished runs and saved models; `skinmnist.decisions` wraps them as
+The functions operate on arrays, for finished runs and saved models; `skinmnist.decisions` wraps them as
 estimators.
 """
 

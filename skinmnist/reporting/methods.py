@@ -116,7 +116,7 @@ def _compared(info: RunInfo, cite: Callable[..., str]) -> str:
 
 
 def _in_text(title: str) -> str:
-    """Return a title for use within a sentence: in lower case unless it begins with an abbreviation."""
+    """Return a title within a sentence: with a lower-case first letter, unless it begins an abbreviation."""
     return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 

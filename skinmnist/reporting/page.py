@@ -85,7 +85,7 @@ def write_report(run: RunRecord | Path | str, out: Path | str | None = None, job
         The result of `run_comparison`, or the folder of a finished or unfinished comparison.
     out : path, optional
         Output location, by default the run folder. With a folder, the page and the tables are written there;
-        with an ``.html`` file, only the page is written. In both cases the run folder stays unchanged.
+        with an ``.html`` file, only the page is written. In both cases, the run folder stays unchanged.
     jobs : int
         Number of processes. With two or more, a worker draws half of the figures; the output is identical.
 

@@ -1,7 +1,7 @@
 """Colours and typography of the report page and its figures, in light and dark mode.
 
-The series use the colour-blind-safe palette of Okabe & Ito (2008), without its yellow, which is invisible on
-white. Figures are drawn in the light colours; on export, each colour becomes a CSS variable with the same
+The series use the colour-blind-safe palette of Okabe & Ito (2008) without its yellow, which is hard to see
+on white. Figures are drawn in the light colours; on export, each colour becomes a CSS variable with the same
 meaning, and figures follow the page into dark mode.
 """
 
@@ -343,7 +343,7 @@ def keeping(kept: list[Drawing] | None, draw: Callable[P, R], *args: P.args, **k
 
 
 def _themed(svg: str) -> str:
-    """Replace colours with CSS variables, use system fonts, and remove metadata."""
+    """Replace colours with CSS variables, use system fonts, and strip unneeded markup."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"font-family: [^;\"]*(; )?", "", svg)
     svg = re.sub(r'(width|height)="([\d.]+)pt"', r'\1="\2"', svg, count=2)

@@ -32,8 +32,8 @@ from skinmnist.web.guard import Bodies, Guard
 if TYPE_CHECKING:
     from skinmnist.inference.classifier import Classifier
 
-#: Number of small pictures processed in parallel. Large pictures wait for each other and never delay small
-#: ones.
+#: Number of small pictures processed in parallel. Large pictures are processed one at a time, and never
+#: delay small pictures.
 WORKERS = 2
 #: Larger files are treated as large pictures without being opened.
 LARGE_BYTES = 4 * 2**20

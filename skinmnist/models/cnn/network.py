@@ -163,7 +163,7 @@ def pad_to_blocks(pictures: tf.Tensor, side: int) -> tf.Tensor:
 
 
 def symmetric_view(pictures: tf.Tensor, view: int) -> tf.Tensor:
-    """Return one of the 8 symmetric views of square pictures (n, h, w, c), or one of the 4 of other pictures.
+    """Return one of 8 symmetric views of square pictures (n, h, w, c), or one of 4 if they are not square.
 
     View 0 is the picture itself. Bit 0 mirrors it horizontally, bit 1 mirrors it vertically, and bit 2 swaps
     rows with columns.

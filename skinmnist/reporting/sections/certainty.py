@@ -68,7 +68,7 @@ from skinmnist.reporting.theme import (
 CLAIMED = "macro_f1"
 #: Number of repeats for which the page estimates the detectable differences.
 MORE_REPEATS = 3
-#: What a run with one test set can show.
+#: Statement shown for runs with a single test set.
 ONE_PART = (
     "One test part has no folds to test over, so every comparison is undecided for models trained on other "
     "pictures. The other intervals say how sure the scores of these trained models are."
