@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 1. Accuracy lies
 #
-# A program answers *mole* every time, without looking at the picture. How good is it, and which number
-# gives it away?
+# A program predicts *mole* every time, without looking at the picture. How good is it, and which score
+# reveals this?
 #
 # The pictures show seven kinds of pigmented spots on the skin. Most are common moles (`nv`); melanomas
-# (`mel`) are rare, and some kinds are rarer still. Correctly classified moles, however many, do not make up
-# for a missed melanoma. Yet accuracy, the score that nearly everybody reports first, counts pictures, and
-# most pictures are moles.
+# (`mel`) are rare, and some kinds are rarer still. No number of correctly classified moles makes up for a
+# missed melanoma. Yet accuracy, the score that nearly everybody reports first, counts pictures, and most
+# pictures are moles.
 
 # %%
 import numpy as np
@@ -45,9 +45,9 @@ show_table(
 # %% [markdown]
 # ## Predict
 #
-# > Three programs answer every picture of this table.
+# > Three programs classify every picture in this table.
 # >
-# > - **Always nv** looks at nothing and says `nv`.
+# > - **Always nv** ignores the picture and predicts `nv`.
 # > - **Plain** is a logistic regression on features of colour, border and texture.
 # > - **Balanced** is the same regression, trained with equal weight for every class.
 # >
@@ -57,8 +57,8 @@ show_table(
 # %% [markdown]
 # ## The experiment
 #
-# Each picture is classified by a program trained on other lesions: the table is cut into five parts, and
-# each part is classified by a model trained on the other four. All pictures of a lesion stay in one part;
+# Each picture is classified by a program trained on other lesions: the table is split into five folds, and
+# each fold is classified by a model trained on the other four. All pictures of a lesion stay in one fold;
 # lesson 3 shows why.
 
 # %%
@@ -139,7 +139,7 @@ claim(
 # ## Class by class
 #
 # A mean hides which classes pay. The recall of a class is the share of its pictures that are classified
-# correctly. Here it is for the two regressions.
+# correctly. Here are the recalls of the two regressions.
 
 # %%
 drawn, axes = figure(height=300)
@@ -171,17 +171,17 @@ say(
 # %% [markdown]
 # ## Which number answers which question
 #
-# | you ask | look at |
+# | question | score |
 # |---|---|
-# | How often is it right on patients like these? | accuracy, beside that of *always nv* |
+# | How often is it right on patients like these? | accuracy, compared with that of *always nv* |
 # | Does it recognise every class? | balanced accuracy, macro-F1 |
 # | How many melanomas does it find? | recall of `mel` |
-# | If it says melanoma, is it one? | precision of `mel` |
+# | If it predicts melanoma, is it one? | precision of `mel` |
 # | Does it rank suspicious spots above harmless ones, whatever the threshold? | AUC, average precision |
 # | Can I trust its probabilities? | calibration: lesson 7 |
 #
-# No single score is *the* right one. But a score without the majority baseline is always wrong, and so is a
-# mean without the classes behind it.
+# No single score is *the* right one. But it is always wrong to report a score without the majority baseline,
+# or a mean without the scores of the classes.
 
 # %%
 finding(
@@ -193,9 +193,8 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** A second blind program answers at random, and names each class as often as it occurs in the table.
-# Is its accuracy higher or lower than that of *always nv*? Work it out on paper from the shares, then
-# check.
+# **1.** A second blind program predicts at random, choosing each class as often as it occurs in the table. Is
+# its accuracy higher or lower than that of *always nv*? Work it out on paper from the shares, then check.
 
 # %% tags=["solution"]
 # A picture is of class k with probability p_k, and is called k with probability p_k.
@@ -208,8 +207,8 @@ say(
 )
 
 # %% [markdown]
-# **2.** For a hospital, a missed melanoma is as bad as twenty false alarms. Which of the three programs
-# costs least by that count?
+# **2.** For a hospital, a missed melanoma is as bad as twenty false alarms. Which of the three programs has
+# the lowest cost?
 
 # %% tags=["solution"]
 melanoma = names.index("mel")

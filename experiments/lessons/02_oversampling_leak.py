@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 2. The oversampling leak
 #
-# Can a model that has nothing to learn be right about nearly every picture?
+# Can a model that has nothing to learn classify nearly every picture correctly?
 #
-# Public notebooks on these pictures often load the table, copy the rare classes until all are equally
-# large, split into training and test, train, and report. Every line looks sensible. This lesson does the
-# same with labels that mean **nothing**, so any score above chance is a mistake of the method.
+# Public notebooks on these pictures often load the table, copy the rare classes until all classes are equally
+# large, split the rows into training and test sets, train, and report. Every line looks sensible. This lesson
+# does the same with labels that mean **nothing**, so any score above chance is an error of the method.
 
 # %%
 import numpy as np
@@ -48,12 +48,12 @@ meaningless = np.random.default_rng(0).permutation(labels[first])[of_lesion]
 # %% [markdown]
 # ## Predict
 #
-# > The labels are shuffled. The model is the simplest there is: it looks up the nearest training picture
-# > and repeats its label. Everything it learns, including the scaling, comes from the training part. What
+# > The labels are shuffled. The model is the simplest there is: it finds the nearest training picture and
+# > predicts its label. Everything it learns, including the scaling, comes from the training set. What
 # > balanced accuracy do you expect
 # >
-# > - if all classes are copied to equal size **before** the split, and
-# > - if only the training part is copied, **after** the split?
+# > - if the rows of all classes are copied to equal numbers **before** the split, and
+# > - if only rows of the training set are copied, **after** the split?
 # >
 # > Chance is one in seven.
 
@@ -154,10 +154,10 @@ for name in samplers:
 # %% [markdown]
 # ## Why
 #
-# Count duplicates. After copying, a rare picture exists many times, and the split puts copies on both
-# sides. A held-out copy is answered by its duplicate in the training part, which has the right label by
-# construction. SMOTE makes no copies but mixes neighbours with the **same label**, and a mixture lies next
-# to its parents.
+# Count the duplicates. After copying, a rare picture occurs many times, and the split puts copies on both
+# sides. The nearest neighbour of a held-out copy is its duplicate in the training set, which has the right
+# label by construction. SMOTE makes no copies but mixes neighbours with the **same label**, and a mixture
+# lies next to its parents.
 
 # %%
 counts = table.class_counts
@@ -186,8 +186,9 @@ say(
 # ## What to do instead
 #
 # Resampling is part of *training*. Put the sampler into a pipeline of imbalanced-learn, which applies it in
-# `fit` and never in `predict`, and pass the pipeline, not the resampled table, to the cross-validation.
-# Scaling and components belong there as well: fitted on all rows, they would have seen the test part.
+# `fit` and never in `predict`, and pass the pipeline, not the resampled table, to the cross-validation. The
+# scaling and the principal components belong in the pipeline as well: if they were fitted on all rows, they
+# would have seen the test set.
 #
 # ```python
 # from imblearn.pipeline import make_pipeline
@@ -196,7 +197,7 @@ say(
 # cross_val_predict(pipeline, numbers, labels, groups=table.lesion_ids, cv=StratifiedGroupKFold(5))
 # ```
 #
-# Shuffling the labels, as here, tests any evaluation: a score above chance is then not skill.
+# You can test any evaluation by shuffling the labels, as here: a score above chance then reveals a leak.
 
 # %%
 finding(
@@ -208,8 +209,8 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** A colleague splits first, but resamples the test part as well, "so that it is balanced". No picture
-# is on both sides. Which scores of the nearest-neighbour model change, and which do not?
+# **1.** A colleague splits first, but resamples the test set as well, "to balance it". No picture is on both
+# sides. Which scores of the nearest-neighbour model change, and which do not?
 
 # %% tags=["solution"]
 model.fit(numbers[fold != 0], labels[fold != 0])
@@ -225,7 +226,8 @@ say(
 )
 
 # %% [markdown]
-# **2.** *Under*sampling before the split cuts the large classes down to the smallest. Does that leak?
+# **2.** *Under*sampling before the split reduces the large classes to the size of the smallest. Does this
+# leak?
 
 # %% tags=["solution"]
 from imblearn.under_sampling import RandomUnderSampler

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 3. The same lesion twice
 #
-# Many spots were photographed more than once. What does a score mean if the test part shows a lesion that
-# is also in the training part, from another angle?
+# Many spots were photographed more than once. What does a score mean if the test set contains a lesion that
+# is also in the training set, seen from another angle?
 #
 # A split *by picture* assigns each picture on its own, so pictures of one lesion end up on both sides. A
-# split *by lesion* keeps them together. Both are stratified, and both look proper in a notebook, but only
-# the second answers the question that matters: how does the model do on the next patient?
+# split *by lesion* keeps them together. Both are stratified, and both look proper in a notebook, but only the
+# second answers the question that matters: how well does the model perform on the next patient?
 
 # %%
 import numpy as np
@@ -72,10 +72,10 @@ show(
 # %% [markdown]
 # ## Predict
 #
-# > Three models are scored with a split by picture and with a split by lesion: a nearest neighbour, a
+# > Three models are evaluated with a split by picture and with a split by lesion: a nearest neighbour, a
 # > random forest, and a logistic regression with equal class weights.
 # >
-# > Which one gains most from having the same lesion on both sides? By how much does its balanced accuracy
+# > Which model gains most from having the same lesion on both sides? By how much does its balanced accuracy
 # > rise?
 
 # %% [markdown]
@@ -136,8 +136,8 @@ show(drawn, f"Balanced accuracy under both splits: {'; '.join(summary)}.", cover
 # %% [markdown]
 # ## Who benefits
 #
-# The gain must come from pictures with a sibling in the training part: another picture of the same lesion.
-# So look at these pictures and at the others separately.
+# The gain must come from pictures with a sibling in the training set: another picture of the same lesion.
+# Therefore, evaluate these pictures and the others separately.
 
 # %%
 fold = assign_folds(table, 5, split="image")[0]
@@ -187,9 +187,9 @@ claim(
 # %% [markdown]
 # ## What to do instead
 #
-# Split by what will be new in practice: the lesion, or better the patient, or better still the hospital. In
-# scikit-learn, use `StratifiedGroupKFold` with `groups=lesion_ids`. In skinmnist it is the default wherever
-# metadata is found. Without metadata, say so beside the score.
+# Split by the unit that will be new in practice: the lesion, or better the patient, or better still the
+# hospital. In scikit-learn, use `StratifiedGroupKFold` with `groups=lesion_ids`. In skinmnist, this is the
+# default if metadata are found. If there are no metadata, state this next to the score.
 
 # %%
 finding(
@@ -201,7 +201,7 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Which classes gain most, and why those?
+# **1.** Which classes gain most, and why?
 
 # %% tags=["solution"]
 for code in np.argsort(-table.class_counts):
@@ -214,8 +214,8 @@ for code in np.argsort(-table.class_counts):
 say("Rare classes have more pictures per lesion and fewer other lesions to learn from.")
 
 # %% [markdown]
-# **2.** A colleague splits by lesion, but chooses the number of neighbours on the test part. Is that the
-# same kind of mistake?
+# **2.** A colleague splits by lesion, but chooses the number of neighbours on the test set. Is this the same
+# kind of mistake?
 
 # %% tags=["solution"]
 say(
@@ -228,7 +228,7 @@ say(
 # ## References
 #
 # - Tschandl, Rosendahl & Kittler, "The HAM10000 dataset", Scientific Data 5, 180161, 2018: `lesion_id`
-#   tells which pictures show the same lesion.
+#   identifies pictures of the same lesion.
 # - Kapoor & Narayanan, "Leakage and the reproducibility crisis in machine-learning-based science",
 #   Patterns 4(9), 2023.
 # - Cassidy, Kendrick, Brodzicki, Jaworek-Korjakowska & Yap, "Analysis of the ISIC image datasets: usage,

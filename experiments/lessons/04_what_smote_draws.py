@@ -4,8 +4,8 @@
 # SMOTE promises *new* pictures of rare classes. What do they look like, and where do they lie?
 #
 # SMOTE takes a picture of a rare class, finds its nearest neighbours of the same class, picks one of them,
-# and draws a point on the straight line between the two. In a plane, this fills the gaps in a cloud of
-# points, as every textbook shows. Pictures do not live in a plane.
+# and draws a point on the straight line between the two. In two dimensions, this fills the gaps in a cloud of
+# points, as every textbook shows. But pictures have far more than two dimensions.
 
 # %%
 import numpy as np
@@ -45,9 +45,9 @@ train = fold != 0
 # ## Predict
 #
 # > - Is a picture drawn by SMOTE sharper or blurrier than its parents?
-# > - Do the drawn pictures of a class differ more from each other than the real ones, or less?
-# > - Now the pixels carry no information, and there are very many of them. SMOTE makes the two classes
-# >   equal. How often does a nearest-neighbour model then name the class that *was* rare?
+# > - Do the synthetic pictures of a class differ more from each other than the real ones, or less?
+# > - Suppose that the pixels carry no information, and that there are very many of them. SMOTE balances the
+# >   two classes. How often does a nearest-neighbour model then predict the class that *was* rare?
 
 # %% [markdown]
 # ## Parents and children
@@ -93,8 +93,8 @@ show(
 
 # %% [markdown]
 # The child is a double exposure. No dermatoscope ever took such a picture: where the borders of the parents
-# disagree, both show at half strength. To measure this, *detail* is the mean size of the second differences
-# between neighbouring pixels, and *variety* is the total variance of a group of pictures.
+# disagree, both are visible at half strength. To measure this, *detail* is the mean size of the second
+# differences between neighbouring pixels, and *variety* is the total variance of a group of pictures.
 
 
 # %%
@@ -165,9 +165,9 @@ say(
 # %% [markdown]
 # ## Why many dimensions differ from two
 #
-# Now without pictures: rows of pure noise, one in six of the rare class, and nothing to learn. SMOTE makes
-# the training part even, and the five nearest neighbours vote on new rows. Half of the rows *should* go to
-# each class.
+# The next experiment does not use pictures: the rows are pure noise, one in six belongs to the rare class,
+# and there is nothing to learn. SMOTE balances the training set, and the five nearest neighbours vote on new
+# rows. Half of the rows *should* be assigned to each class.
 
 # %%
 rng = np.random.default_rng(0)
@@ -206,7 +206,7 @@ claim(
 )
 
 # %% [markdown]
-# And on our pictures? Here is the same vote, melanoma against moles, with all pixels:
+# Does this also happen with our pictures? Here is the same vote for melanomas and moles, using all pixels:
 
 # %%
 pair = np.isin(labels, [nv, names.index("mel")])
@@ -238,7 +238,7 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Show that a child of two independent rows of a class keeps two thirds of the variance, on average.
+# **1.** Show that, on average, a child of two independent rows of a class retains two thirds of the variance.
 
 # %% tags=["solution"]
 u = rng.random(100_000)
@@ -250,7 +250,7 @@ say(
 )
 
 # %% [markdown]
-# **2.** What would change if SMOTE worked on the first two components instead of on the pixels? Look at the
+# **2.** What would change if SMOTE operated on the first two components instead of on the pixels? Inspect the
 # detail of the children.
 
 # %% tags=["solution"]

@@ -3,9 +3,9 @@
 #
 # Is there a difference between copying a row ten times and counting it ten times?
 #
-# Random oversampling makes tables several times as large, and training many times as long. For a whole
-# family of models this is wasted work: they minimise a sum over rows, and ten equal terms are one term
-# times ten. For other models it is not the same, and it is worth knowing why.
+# Random oversampling makes tables several times as large, and training takes many times as long. For a whole
+# family of models, this is wasted work: they minimise a sum over rows, and ten equal terms are one term times
+# ten. For other models, copies and weights are not equivalent, and it is worth knowing why.
 
 # %%
 import time
@@ -59,8 +59,8 @@ say(
 # %% [markdown]
 # ## Predict
 #
-# > Four models are trained twice: on the copies, and on the original rows with weights. Which of them give
-# > the same answers?
+# > Four models are trained twice: on the copies, and on the original rows with weights. Which of them make
+# > the same predictions?
 # >
 # > - a support vector machine
 # > - a logistic regression
@@ -70,9 +70,9 @@ say(
 # %% [markdown]
 # ## The experiment
 #
-# All four get the same random seed both times. The first two are solved to a tolerance far below any
-# practical need, so that a difference would show. The forest and the network are trained a third time with
-# weights and another seed, to show what chance alone changes.
+# All four models use the same random seed both times. The first two are solved to a tolerance far below any
+# practical need, so that any difference would be visible. The forest and the network are trained a third time
+# with weights and another seed, to show the effect of chance alone.
 
 # %%
 models = {
@@ -156,11 +156,12 @@ claim("So do the two logistic regressions (probabilities)", line["size"], at_mos
 # %% [markdown]
 # ## Why the forest differs
 #
-# - A tree draws its rows *before* it looks at weights. Of ten copies it nearly always draws some, while
-#   about every third tree misses a single row of weight ten.
-# - `min_samples_leaf` counts rows. Three copies of one picture fill a leaf; one row of weight ten does not.
+# - A tree draws its rows *before* it considers the weights. It nearly always draws some of ten copies, but
+#   about one tree in three misses a single row with a weight of ten.
+# - `min_samples_leaf` counts rows. Three copies of one picture fill a leaf; one row with a weight of ten does
+#   not.
 #
-# So the trees themselves must differ by more than chance. Count their leaves.
+# The trees themselves must therefore differ by more than chance. To see this, count their leaves.
 
 # %%
 of_copies, of_weights, of_luck = (
@@ -179,10 +180,10 @@ claim(
 # %% [markdown]
 # ## Why the network differs
 #
-# - A pass over the copies takes more steps. "Ten epochs" after oversampling is several times the training.
-#   A comparison at equal epochs gives one side more, and then praises the sampler.
+# - A pass over the copies takes more steps. "Ten epochs" after oversampling is several times as much
+#   training. A comparison at equal epochs gives one side more training, and then credits the sampler.
 # - Steps are random. One batch with a weight of fifty on one row makes a jump; fifty batches with one copy
-#   each make small steps. Both go the same way *on average*.
+#   each make small steps. Both move in the same direction *on average*.
 
 # %%
 nets = fitted["neural network"]
@@ -242,7 +243,7 @@ say(
 )
 
 # %% [markdown]
-# **2.** With integer weights a forest *can* be made nearly the same. How?
+# **2.** With integer weights, a forest *can* be made nearly equivalent. How?
 
 # %% tags=["solution"]
 say(

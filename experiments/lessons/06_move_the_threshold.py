@@ -1,11 +1,12 @@
 # %% [markdown]
 # # 6. Move the threshold instead
 #
-# Does resampling teach a model something, or does it only change the answers? One strategy leaves both the
-# table and the training alone, and costs nothing: divide by the class frequencies.
+# Does resampling teach a model something, or does it only change the predictions? One strategy changes
+# neither the table nor the training, and costs nothing: divide by the class frequencies.
 #
-# A model that says "70 % mole, 20 % melanoma" has already accounted for moles being frequent. Divide each
-# probability by the frequency of its class, and decide by the result. This is Bayes' rule, run backwards.
+# A model that predicts "70 % mole, 20 % melanoma" has already accounted for the high frequency of moles.
+# Divide each probability by the frequency of its class, and choose the class with the largest result. This is
+# Bayes' rule in reverse.
 
 # %%
 import numpy as np
@@ -49,12 +50,12 @@ frequencies = by_fold[fold]
 # %% [markdown]
 # ## Predict
 #
-# > A logistic regression is trained on the table as it is, and on resampled tables. Then the probabilities
-# > of the first one are divided by the class frequencies.
+# > A logistic regression is trained on the original table, and on resampled tables. Then the probabilities of
+# > the first model are divided by the class frequencies.
 # >
-# > - Which one has the highest balanced accuracy?
-# > - At *equal* balanced accuracy, which one is right more often?
-# > - Which one ranks best (AUC)? Does dividing change a ranking at all?
+# > - Which model has the highest balanced accuracy?
+# > - At *equal* balanced accuracy, which model is right more often?
+# > - Which model ranks best (AUC)? Does dividing change a ranking at all?
 
 # %% [markdown]
 # ## The experiment
@@ -94,9 +95,9 @@ show_table(
 )
 
 # %% [markdown]
-# Dividing by the whole frequency is one point of a line. Divide by the frequency to the power of τ: τ = 0
-# leaves the model as it is, τ = 1 aims at balanced accuracy, and other values are compromises. One trained
-# model gives them all.
+# Dividing by the full frequency is one point on a line. Divide by the frequency to the power of τ instead:
+# τ = 0 leaves the model unchanged, τ = 1 optimises balanced accuracy, and other values are compromises. A
+# single trained model provides all of them.
 
 # %%
 powers = np.linspace(0, 1.25, 51)
@@ -151,9 +152,10 @@ show(
 # %% [markdown]
 # ## At equal balanced accuracy
 #
-# With which point of the line should a sampler be compared? With the one of equal balanced accuracy. But a
-# point *chosen* and *judged* on the same pictures is flattered, which would be a small leak. So τ is chosen
-# five times: on four folds, to reach the balanced accuracy of the sampler there. It is judged on the fifth.
+# With which point on the line should a sampler be compared? With the point that has the same balanced
+# accuracy. But a point *chosen* and *evaluated* on the same pictures looks too good, which would be a small
+# leak. Therefore, τ is chosen five times: on four folds, to match the balanced accuracy of the sampler on
+# these folds. It is then evaluated on the fifth.
 
 
 # %%
@@ -210,10 +212,10 @@ for name in ("RandomOverSampler", "SMOTE"):
 # %% [markdown]
 # ## Does dividing change a ranking?
 #
-# You will read that a moved threshold does not change the ranking of the pictures, nor the AUC. For *two*
-# classes that is true: dividing multiplies all odds by the same number. For more classes it is not. Take
-# two pictures with the same probability of melanoma, one otherwise a mole, the other otherwise a rare `df`.
-# Dividing raises `df` most, and so leaves less for melanoma in the second picture.
+# You will read that moving the threshold changes neither the ranking of the pictures nor the AUC. For *two*
+# classes that is true: dividing multiplies all odds by the same number. For more classes it is not. Consider
+# two pictures with the same probability of melanoma. The first is otherwise probably a mole, and the second a
+# rare `df`. Dividing raises `df` most, which leaves less probability for melanoma in the second picture.
 
 
 # %%
@@ -272,15 +274,16 @@ for name in ("RandomOverSampler", "SMOTE"):
 # %% [markdown]
 # ## What follows
 #
-# - Compare a sampler with a moved threshold, not with the untouched model. That is what the line *prior
-#   correction* of the report is for.
-# - The fair comparison is at *equal balanced accuracy*, as every point on the line is free. Choose the
-#   point on other pictures than those you judge it on. Lesson 11 draws the lines of the samplers, too.
+# - Compare a sampler with a moved threshold, not with the untouched model. The report includes the row *prior
+#   correction* for this purpose.
+# - The fair comparison is at *equal balanced accuracy*, because every point on the line is free. Do not
+#   choose and evaluate a point on the same pictures. Lesson 11 also draws the lines of the samplers.
 # - Compare AUCs at the same class mix.
-# - For networks, the same idea can be put into the loss, as an offset of the logits (Menon et al.; lesson
+# - For networks, the same idea can be built into the loss, as an offset of the logits (Menon et al.; lesson
 #   9).
-# - Where a model's probabilities are poor, such as those of a small forest that says "0 of 40 trees",
-#   dividing exaggerates tiny numbers. Then resampling may still be better, or calibration first (lesson 7).
+# - If a model's probabilities are poor, such as those of a small forest in which "0 of 40 trees" vote for a
+#   class, dividing exaggerates tiny numbers. In this case, it may be better to resample, or to calibrate
+#   first (lesson 7).
 
 # %%
 finding(
@@ -309,8 +312,8 @@ say(
 )
 
 # %% [markdown]
-# **2.** Here the frequencies were counted on the training part of each fold. Would counting them on the
-# whole table be a leak?
+# **2.** Here, the frequencies were counted on the training set of each fold. Would counting them on the whole
+# table be a leak?
 
 # %% tags=["solution"]
 overall = table.class_counts / len(table)

@@ -3,9 +3,9 @@
 #
 # A model says "melanoma, 60 %". Out of a hundred such pictures, are sixty melanomas?
 #
-# A probability is a promise that can be checked: among pictures given about 60 %, about 60 % should be
-# melanomas. A model trained on a table of copied melanomas has seen a world with many melanomas. It keeps
-# its promise in *that* world.
+# A probability can be checked: of all pictures with a predicted probability of about 60 %, about 60 % should
+# be melanomas. A model trained on a table of copied melanomas has seen a world with many melanomas. Its
+# probabilities are correct in *that* world.
 
 # %%
 import numpy as np
@@ -45,9 +45,9 @@ true = labels == melanoma
 # %% [markdown]
 # ## Predict
 #
-# > Add up the probabilities of melanoma over all held-out pictures. The sum is how many melanomas a model
-# > *expects*. Is it too low, right, or too high for a model trained on the table as it is? And for one
-# > trained on copies until all classes are equal? By what factor?
+# > Add up the probabilities of melanoma over all held-out pictures. The sum is the number of melanomas that a
+# > model *expects*. Is it too low, right, or too high for a model trained on the original table? And for a
+# > model trained on copies until all classes are equally large? By what factor?
 
 # %% [markdown]
 # ## The experiment
@@ -73,9 +73,9 @@ chances = {
 }
 
 # %% [markdown]
-# There are two repairs. **Give the frequencies back**: multiply every probability by the true frequency of
-# its class, and scale each row to sum to one. This needs no data. **Calibrate**: fit a small regression
-# that turns the model's outputs into probabilities, on lesions held out from its training.
+# There are two remedies. **Restore the frequencies**: multiply every probability by the true frequency of its
+# class, and scale each row to sum to one. This requires no data. **Calibrate**: fit a small regression that
+# converts the model's outputs into probabilities, on lesions held out from its training.
 
 # %%
 given_back = chances["oversampled"] * frequencies
@@ -162,8 +162,9 @@ claim(
 # %% [markdown]
 # ## What it means in the clinic
 #
-# A rule with a threshold on the probability ("above 20 %, take it out") relies on that probability. With
-# oversampled probabilities, the same rule takes out many more harmless spots, and nobody has chosen that.
+# A rule with a threshold on the probability ("remove the spot if it is above 20 %") relies on that
+# probability. With probabilities from an oversampled model, the same rule removes many more harmless spots,
+# and nobody has decided that it should.
 
 # %%
 rule = 0.2
@@ -193,7 +194,7 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Show on paper that giving the frequencies back is right if the model is calibrated in the world of
+# **1.** Show on paper that restoring the frequencies is correct if the model is calibrated on the table with
 # copies.
 
 # %% tags=["solution"]

@@ -3,9 +3,9 @@
 #
 # Method B scores slightly higher than method A. How often would that happen if neither were better?
 #
-# Every score depends on chance: on how rows are assigned to folds, on the seed of the sampler, on which
-# patients happen to be in the table. This lesson compares methods that are equal by construction, so every
-# difference is noise.
+# Every score depends on chance: on the assignment of rows to folds, on the seed of the sampler, and on the
+# patients who happen to be in the table. This lesson compares methods that are equal by construction, so
+# every difference is noise.
 
 # %%
 import numpy as np
@@ -45,12 +45,13 @@ _, one_each = np.unique(table.lesion_ids, return_index=True)
 # %% [markdown]
 # ## Predict
 #
-# > - SMOTE with a linear classifier is scored by 5 folds, twenty times, with a new seed for folds and SMOTE
-# >   each time. How far apart are the best and the worst of the twenty macro-F1 scores?
-# > - Two methods are equally good by construction. They are compared on the same folds by the usual paired
-# >   t-test, at the 5 % level. In how many of a hundred such comparisons does it call one of them
-# >   *significantly better*? What if the cross-validation is repeated ten times, for more certainty?
-# > - Are ten repeats of any use, then?
+# > - SMOTE with a linear classifier is evaluated with 5-fold cross-validation twenty times, with a new seed
+# >   for the folds and SMOTE each time. How far apart are the best and the worst of the twenty macro-F1
+# >   scores?
+# > - Two methods are equally good by construction. They are compared on the same folds with the usual paired
+# >   t-test, at the 5 % level. In how many of a hundred such comparisons does the test call one of them
+# >   *significantly better*? What if the cross-validation is repeated ten times for more certainty?
+# > - Are ten repeats useful, then?
 
 # %% [markdown]
 # ## Twenty seeds of one method
@@ -94,23 +95,23 @@ claim("The best and the worst of twenty seeds of one method differ (macro-F1)", 
 # %% [markdown]
 # ## Two methods that are equal
 #
-# What exactly does a test of two *methods* ask? It does not ask which of two trained models is better, but
-# which method is better on average over the patients it might have been given. Its null hypothesis is:
-# **over new tables of this size, the mean difference is zero.** On the given table the difference is never
-# zero: some patients suit one method, others the other. A good test knows how far that alone moves the
-# mean.
+# What exactly does a test of two *methods* examine? It does not ask which of two trained models is better,
+# but which method is better on average over all tables of patients that might have been collected. Its null
+# hypothesis is: **over new tables of this size, the mean difference is zero.** On a given table, the
+# difference is never zero: some patients suit one method, others the other. A good test accounts for the
+# effect of this variation on the mean.
 #
-# So we need two methods whose difference is exactly zero over all patients, but not zero on any one table.
-# Method *left* looks at the left half of a picture, method *right* at the right half; otherwise both
-# classify by the nearest class mean. Before each comparison, a coin decides for every picture whether it is
-# mirrored. Then the two are mirror images of each other, and neither can be better. Both are trained on the
-# same patients and tested on the same others, fold by fold.
+# We therefore need two methods whose difference is exactly zero over all patients, but not on any single
+# table. Method *left* uses the left half of a picture, and method *right* uses the right half; otherwise,
+# both classify by the nearest class mean. Before each comparison, every picture is mirrored or not at random.
+# The two methods are then mirror images of each other, and neither can be better. In each fold, both are
+# trained on the same patients and tested on the same other patients.
 #
 # The mean difference is tested in two ways:
 #
 # - the **usual** paired t-test, which treats the folds as independent;
 # - the **corrected** one (Nadeau & Bengio), which accounts for the rows shared by the training sets of a
-#   cross-validation: for J differences, it takes the variance of the mean as (1/J + test/train) · s²
+#   cross-validation: for J differences, it estimates the variance of the mean as (1/J + test/train) · s²
 #   instead of s²/J.
 
 # %%
@@ -254,12 +255,14 @@ claim(
 # %% [markdown]
 # ## What to do instead
 #
-# - Compare on the **same folds**, and look at the differences fold by fold.
-# - Report a spread or an interval, and do not believe a smaller difference. The report has both.
+# - Compare on the **same folds**, and inspect the differences fold by fold.
+# - Report a standard deviation or an interval, and do not trust differences that are smaller. The report
+#   includes both.
 # - Use the corrected test, and repeat the cross-validation if you can afford it. For several comparisons,
 #   also correct for their number (Holm).
-# - Choose the method *before* you look at the test folds, seeds included.
-# - A certain difference may still be too small to matter. Say beforehand what would matter.
+# - Choose the method, including its seeds, *before* you look at the test folds.
+# - A difference that is certain may still be too small to matter. State beforehand which difference would
+#   matter.
 
 # %%
 finding(
@@ -272,8 +275,8 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** You try five samplers that do nothing, on one table, each at the 5 % level. How often does at least
-# one look significant? Work it out, then simulate.
+# **1.** You test five samplers that have no effect on one table, each at the 5 % level. How often does at
+# least one look significant? Work it out, then simulate it.
 
 # %% tags=["solution"]
 rng = np.random.default_rng(0)

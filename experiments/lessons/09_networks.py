@@ -1,17 +1,17 @@
 # %% [markdown]
 # # 9. Networks
 #
-# A network sees its pictures in small batches, again and again. What can be done about imbalance *there*,
-# and what does each method gain at exactly the same amount of training?
+# A network sees its pictures in small batches, again and again. How can imbalance be handled *in the
+# batches*, and how much does each method gain with exactly the same amount of training?
 #
-# Networks need no copies: what matters is how often a class occurs in a batch, and how a mistake counts.
-# This lesson compares four strategies, each with the same number of steps of the same size from the same
-# initial weights:
+# Networks need no copies: the important factors are the frequency of a class in the batches and the weight of
+# a mistake. This lesson compares four strategies, each with the same number of steps of the same size from
+# the same initial weights:
 #
-# - **none**: batches as the table is, plain cross-entropy;
-# - **balanced batches**: every class equally often in each batch, which is random oversampling without the
-#   copies;
-# - **focal loss**: pictures that the network already classifies well count less (Lin et al.);
+# - **none**: batches with the class mix of the table, plain cross-entropy;
+# - **balanced batches**: every class is equally frequent in each batch, which is random oversampling without
+#   the copies;
+# - **focal loss**: pictures that the network already classifies well have less weight (Lin et al.);
 # - **logit adjustment**: the logarithm of the class frequencies is added inside the loss (Menon et al.).
 
 # %%
@@ -64,8 +64,8 @@ pixels, shape = shrink(max(1, min(table.shape[:2]) // 7))
 # %% [markdown]
 # ## Predict
 #
-# > - Which of the three strategies raises balanced accuracy most? Does any of them not raise it at all?
-# > - Which raises the accuracy?
+# > - Which of the three strategies raises balanced accuracy most? Is there one that does not raise it at all?
+# > - Which of them raises the accuracy?
 # > - One of the three was designed for imbalance between *easy and hard* pictures, not between classes.
 # >   Which?
 
@@ -174,10 +174,10 @@ claim(
 # %% [markdown]
 # ## Augmentation as oversampling
 #
-# A network memorises a picture that it meets a hundred times. But a mole of a rare class may be turned and
-# mirrored: no spot on the skin has a top. So instead of a hundred copies, show its eight views in turn.
-# Here a *plain* network, without any augmentation of its own, gets both versions: equally many rows,
-# equally many steps.
+# A network memorises a picture that it sees a hundred times. But a spot of a rare class may be rotated and
+# mirrored, because no spot on the skin has a top. Instead of a hundred copies, you can therefore show its
+# eight views in turn. Here, a *plain* network without any augmentation of its own is trained on both
+# versions, with the same number of rows and steps.
 
 # %%
 small = pixels.astype(np.float32)
@@ -253,8 +253,8 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Suppose that training is measured in *epochs* instead of steps. After oversampling to equal
-# classes, how many times as many steps does an epoch have here?
+# **1.** Suppose that training is measured in *epochs* instead of steps. How many times as many steps does an
+# epoch have here after oversampling to equal classes?
 
 # %% tags=["solution"]
 say(
@@ -263,8 +263,8 @@ say(
 )
 
 # %% [markdown]
-# **2.** Balanced batches draw every class with equal probability. What would batches drawn by the *square
-# root* of the frequencies do?
+# **2.** Balanced batches draw every class with equal probability. What would be the effect of drawing batches
+# by the *square root* of the frequencies?
 
 # %% tags=["solution"]
 share = np.sqrt(table.class_counts) / np.sqrt(table.class_counts).sum()

@@ -1,11 +1,12 @@
 # %% [markdown]
 # # 10. Turn the dials
 #
-# When does an imbalance strategy help at all? Not "on this table", but: how rare, how similar, how many?
+# When does an imbalance strategy help at all? Not "on this table", but in general: how rare must a class be,
+# how similar the classes, and how many the pictures?
 #
-# A real table is one point. The synthetic table has dials: how many times as frequent the common class is
-# (**imbalance**), how similar the classes look (**overlap**), and how many pictures there are (**size**).
-# Turn one at a time, and see where a strategy pays off.
+# A real table is a single point. The synthetic table has dials: the frequency of the common class relative to
+# the others (**imbalance**), the similarity of the classes (**overlap**), and the number of pictures
+# (**size**). Turn one dial at a time to see when a strategy pays off.
 
 # %%
 import numpy as np
@@ -38,18 +39,18 @@ from skinmnist.teaching.notebook_api import (
 # %% [markdown]
 # ## Predict
 #
-# > Class weights, SMOTE and a moved threshold (lesson 6) are compared with no strategy, by balanced
+# > Class weights, SMOTE and a moved threshold (lesson 6) are compared with no strategy in terms of balanced
 # > accuracy.
 # >
-# > - Where do they gain most: at weak or at strong imbalance? What do they do at 1 : 1?
-# > - What if the classes look nearly the same, or very different?
+# > - When do they gain most: with weak or with strong imbalance? What is their effect at 1 : 1?
+# > - How large is the gain if the classes look nearly the same, or very different?
 # > - Does the gain grow or shrink with more pictures of the *same* mixture?
 
 # %% [markdown]
 # ## The experiment
 #
-# A small logistic regression is trained on each table and tested on many new pictures, equally many of each
-# class, so that every recall is precise.
+# A small logistic regression is trained on each table and tested on many new pictures, with the same number
+# for each class, so that every recall is precise.
 
 # %%
 strategies = ("class weights", "SMOTE", "moved threshold")
@@ -89,9 +90,10 @@ def draw(size, ratio, overlap, seed):
 
 
 # %% [markdown]
-# First the end of the dial. At 1 : 1 all weights are one, SMOTE has nothing to add, and dividing by equal
-# frequencies changes no decision: all three do *nothing by construction*. This is not a finding about
-# imbalance, only a check that the experiment works. The dials below start where something can happen.
+# Start at the end of the dial. At 1 : 1, all weights are one, SMOTE has nothing to add, and dividing by equal
+# frequencies changes no decision: by construction, all three strategies *have no effect*. This is not a
+# finding about imbalance, but only a check that the experiment works. The dials below start at values at
+# which strategies can have an effect.
 
 # %%
 overlaps = {0.2: "far apart", 0.5: "as in HAM10000", 0.8: "nearly alike"}
@@ -195,8 +197,9 @@ claim(
 # %% [markdown]
 # ## The same dial on the table at hand
 #
-# Imbalance can be turned up on any table, including a real one: take `nv`, `bkl` and `mel`, keep all moles,
-# and keep fewer and fewer of the other two. (Nobody can change how similar its classes are.)
+# Imbalance can be increased on any table, including a real one: select `nv`, `bkl` and `mel`, keep all moles,
+# and keep fewer and fewer pictures of the other two classes. (The similarity of the classes in a real table
+# cannot be changed.)
 
 # %%
 table = open_table(3000)
@@ -250,7 +253,7 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Where the classes look nearly the same, is imbalance the problem?
+# **1.** If the classes look nearly the same, is imbalance the problem?
 
 # %% tags=["solution"]
 hard, _ = gains(*draw(1260, 1, max(overlaps), seed=2), *fresh[max(overlaps)])

@@ -1,12 +1,13 @@
 # %% [markdown]
 # # 11. Sampler or threshold?
 #
-# A sampler finds more melanomas. Did the model learn something from it, or did only its threshold move?
+# A sampler finds more melanomas. Did the model learn something, or did only its threshold move?
 #
 # Lesson 6 moved the threshold of the untouched model and drew the line of all its operating points, without
-# any training. Now every sampler gets such a line as well. A sampler *on* the line of the untouched model
-# has moved along it. *Above* the line, the model has learned something. *Below* it, the sampler has cost
-# something. The last part asks which point of a line to take: that depends on the cost of mistakes.
+# any training. In this lesson, every sampler gets such a line as well. A sampler *on* the line of the
+# untouched model has moved along it. *Above* the line, the model has learned something. *Below* it, the
+# sampler has cost something. The last section asks which point on a line to choose: this depends on the cost
+# of mistakes.
 
 # %%
 import numpy as np
@@ -50,22 +51,21 @@ natural = by_fold[fold]  # Class frequencies of each picture's training part, be
 # ## Predict
 #
 # > A logistic regression and a random forest are trained without a sampler, on copies until all classes are
-# > equal, and with SMOTE. The threshold of each is moved through its whole range.
+# > equally large, and with SMOTE. The threshold of each model is moved through its whole range.
 # >
-# > - As trained, which have the higher balanced accuracy: the samplers or the untouched models? By how
-# >   much?
-# > - With each threshold at its best, how much of that is left? For which of the two models does a sampler
-# >   end *above* the line?
-# > - A missed melanoma costs thirty times as much as a mole taken out for nothing. Is that a reason for a
-# >   sampler?
+# > - As trained, do the samplers or the untouched models have the higher balanced accuracy? By how much?
+# > - With every threshold at its best value, how much of that difference remains? For which of the two models
+# >   is a sampler *above* the line?
+# > - A missed melanoma costs thirty times as much as a mole that is removed unnecessarily. Is this a reason
+# >   to use a sampler?
 
 # %% [markdown]
 # ## The experiment
 #
-# A sampler changes the class mix of the training part. So the probabilities of all models are first brought
-# back to the natural mix (lesson 7), and then divided by the frequencies to the power of τ, for a range of
-# τ. On that scale, the untouched model as trained is at τ = 0, and a model trained on equal classes is near
-# τ = 1.
+# A sampler changes the class mix of the training set. The probabilities of all models are therefore first
+# converted back to the natural mix (lesson 7), and then divided by the frequencies to the power of τ, for a
+# range of τ. On that scale, the untouched model as trained is at τ = 0, and a model trained on equal classes
+# is near τ = 1.
 
 # %%
 models = {
@@ -150,14 +150,14 @@ show(
 )
 
 # %% [markdown]
-# The lower lines may bend back: τ moves all classes at once, and in the end the rarest classes take
+# The lower lines may bend back: τ changes all classes at once, and eventually the rarest classes take
 # pictures from melanoma as well.
 #
 # ## On the line, above or below
 #
-# The eye is generous, so measure it at *equal* operating points: each model gets the τ with the best
-# balanced accuracy on four folds, and is judged on the fifth. Then compare fold by fold, with the corrected
-# test of lesson 8.
+# The eye is easily deceived, so measure the difference at *equal* operating points: each model uses the τ
+# with the best balanced accuracy on four folds, and is evaluated on the fifth. Then compare the models fold
+# by fold, with the corrected test from lesson 8.
 
 
 # %%
@@ -225,15 +225,16 @@ claim(
 )
 
 # %% [markdown]
-# For a model that minimises a sum over rows, copies are weights (lesson 5). Weights say how much a class
-# counts, and so does a threshold. A *flexible* model may use its rows differently: a tree with more rows of
-# a class splits it further, and a network meets its pictures more often. Only there can a sampler end above
-# the line, and whether it does must be measured. That is why the report opens with this picture.
+# For a model that minimises a sum over rows, copies are weights (lesson 5). Weights determine how much a
+# class counts, and so does a threshold. A *flexible* model may use its rows differently: a tree with more
+# rows of a class splits it further, and a network sees its pictures more often. Only for such models can a
+# sampler be above the line, and whether it is must be measured. This is why the report opens with this
+# figure.
 #
 # ## Precision and recall
 #
-# A ROC curve counts false alarms among the many pictures without melanoma, so a large number looks like a
-# small share. Precision counts them among the alarms.
+# A ROC curve relates false alarms to the many pictures without melanoma, so a large number looks like a small
+# share. Precision relates them to all alarms.
 
 # %%
 truth = labels == melanoma
@@ -280,10 +281,10 @@ claim(
 # %% [markdown]
 # ## What mistakes cost
 #
-# Which point of a line is the right one? The one where mistakes cost least. Write down the cost of each
-# mistake, in units of a harmless spot taken out for nothing. Then answer with the class of lowest
-# *expected* cost: the sum over the true classes of probability times cost. No sampler can know these costs,
-# and no training is needed to use them. The probabilities must be right, though.
+# Which point on a line is the right one? The point at which mistakes cost least. Write down the cost of each
+# mistake, in units of a harmless spot that is removed unnecessarily. Then predict the class with the lowest
+# *expected* cost: the sum over the true classes of probability times cost. Samplers do not use these costs,
+# and no training is needed to use them. However, the probabilities must be correct.
 
 # %%
 malignant = np.isin(names, ["mel", "bcc", "akiec"])
@@ -340,11 +341,12 @@ claim(
 # %% [markdown]
 # ## Decision curves
 #
-# Often nobody can name a cost. But a doctor can say: *I take out a spot once its probability of being a
-# melanoma reaches ten per cent.* That makes a missed melanoma as bad as nine needless cuts. For every such
-# threshold t, a decision curve shows the **net benefit**: the share of pictures that are melanomas and are
-# taken out, minus the share taken out for nothing, at the exchange rate t / (1 − t). A model must beat two
-# doctors without a model: one takes out everything, the other nothing.
+# It is often impossible to put a number on these costs. But a doctor can say: *I remove a spot if its
+# probability of being a melanoma is at least ten per cent.* This makes a missed melanoma as bad as nine
+# unnecessary removals. For every such threshold t, a decision curve shows the **net benefit**: the share of
+# pictures that are melanomas and are removed, minus the share that are removed unnecessarily, at the exchange
+# rate t / (1 − t). A model must beat two doctors without a model: one who removes every spot, and one who
+# removes none.
 
 # %%
 thresholds = np.linspace(0.02, 0.5, 49)
@@ -407,8 +409,8 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Where does random *under*sampling lie: on the line, above or below? Think of the pictures it
-# discards, then try.
+# **1.** Is random *under*sampling on, above or below the line? Think of the pictures that it discards, then
+# try it.
 
 # %% tags=["solution"]
 from imblearn.under_sampling import RandomUnderSampler
@@ -424,8 +426,8 @@ say(
 )
 
 # %% [markdown]
-# **2.** With two classes, a miss costs nine and a false alarm one. Which threshold on the probability
-# follows? Derive it, then find the cheapest threshold on these pictures.
+# **2.** With two classes, a miss costs nine and a false alarm costs one. Which threshold on the probability
+# follows from this? Derive it, then find the cheapest threshold for these pictures.
 
 # %% tags=["solution"]
 chance = as_trained[first, "none"][:, melanoma]
