@@ -5,7 +5,7 @@
 # is also in the training set, seen from another angle?
 #
 # A split *by picture* assigns each picture on its own, so pictures of one lesion end up on both sides. A
-# split *by lesion* keeps them together. Both are stratified, and both look proper in a notebook, but only the
+# split *by lesion* keeps them together. Both are stratified, and both look sound in a notebook, but only the
 # second answers the question that matters: how well does the model perform on the next patient?
 
 # %%

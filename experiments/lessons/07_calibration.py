@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 7. What resampling does to probabilities
 #
-# A model says "melanoma, 60 %". Out of a hundred such pictures, are sixty melanomas?
+# A model predicts "melanoma, 60 %". Out of a hundred such pictures, are sixty melanomas?
 #
 # A probability can be checked: of all pictures with a predicted probability of about 60 %, about 60 % should
 # be melanomas. A model trained on a table of copied melanomas has seen a world with many melanomas. Its
@@ -73,9 +73,10 @@ chances = {
 }
 
 # %% [markdown]
-# There are two remedies. **Restore the frequencies**: multiply every probability by the true frequency of its
-# class, and scale each row to sum to one. This requires no data. **Calibrate**: fit a small regression that
-# converts the model's outputs into probabilities, on lesions held out from its training.
+# There are two remedies. **Restore the frequencies** (*given back* in the tables and figures): multiply every
+# probability by the true frequency of its class, and scale each row to sum to one. This requires no data.
+# **Calibrate**: fit a small regression that converts the model's outputs into probabilities, on lesions held
+# out from its training.
 
 # %%
 given_back = chances["oversampled"] * frequencies
