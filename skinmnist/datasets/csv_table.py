@@ -1,6 +1,6 @@
-"""Parse pixel tables in CSV: headers, cells, and tables too large to read at once.
+"""Parse pixel tables in CSV format, including tables too large to read at once.
 
-There are two parsers: a fast one for plain tables, and a careful one for everything else.
+There are two parsers: a fast one for plain tables and a careful one for all other tables.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ LABEL, IMAGE_ID = "label", "image_id"
 
 Shape = tuple[int, int, int]
 Cells = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
-#: Bytes parsed at a time, so that temporary arrays stay in the processor's cache.
+#: Number of bytes parsed at a time; small enough for temporary arrays to fit in the processor's cache.
 _STEP = 1 << 18
 _ZERO, _COMMA, _LINE_END = b"0,\n"
 _PLAIN_ROW = re.compile(rb"[0-9]{1,9}(?:,[0-9]{1,9})*")
-#: Bytes read at a time.
+#: Number of bytes read at a time.
 PIECE = 1 << 24
-#: Picture shapes of the Kaggle collection; 784 columns are never taken for 14 x 14 with four channels.
+#: Picture shapes in the Kaggle collection; 784 columns are never interpreted as 14 x 14 with four channels.
 COLLECTION_SHAPES = ((8, 8, 3), (8, 8, 1), (28, 28, 3), (28, 28, 1))
-#: Height of HAM10000's pictures of 450 x 600, which can be scaled down without a remainder, for example to
-#: 75 x 100. Then the minimum height, by number of channels, at which columns may be such pictures or squares
-#: with a fourth channel; smaller pictures show too little to be useful.
+#: Height of the original HAM10000 pictures (450 x 600), which can be downscaled by whole factors, for example
+#: to 75 x 100; and, by number of channels, the minimum height considered for pictures of this aspect ratio and
+#: for square pictures with four channels. Smaller pictures show too little detail to be useful.
 _FULL_HEIGHT, _LEAST_HEIGHTS = 450, {3: 8, 1: 45, 4: 8}
 
 
@@ -45,19 +45,18 @@ _FULL_HEIGHT, _LEAST_HEIGHTS = 450, {3: 8, 1: 45, 4: 8}
 class Layout:
     """The column layout of a pixel table."""
 
-    columns: tuple[str, ...]  # Names in file order, without ``image_id``
-    label_first: bool  # Whether the label comes before the pixels rather than after them
+    columns: tuple[str, ...]  # Column names in file order, without ``image_id``
+    label_first: bool  # Whether the label column precedes the pixels
     id_column: int | None = None  # Position of ``image_id`` among all columns
-    shape: Shape | None = None  # Shape derived from the column names
+    shape: Shape | None = None  # Picture shape derived from the column names
 
 
 def parse_header(line: str, path: Path, stated: Stated | None = None) -> Layout:
     """Parse the header of a pixel table.
 
-    Pixel columns are in order and named ``pixel0000``, ``pixel0001``, ...; ``pixel0``, ``pixel1``, ...;
-    ``pixel1``, ``pixel2``, ...; or by row, column and channel, ``pixel_0_0_0``. ``label`` and the optional
-    ``image_id`` come before or after them.
-    ``image_id`` where it is there, stand before or after them.
+    Pixel columns must be in order and named ``pixel0000``, ``pixel0001``, ...; ``pixel0``, ``pixel1``, ...;
+    ``pixel1``, ``pixel2``, ...; or by row, column and channel, as in ``pixel_0_0_0``. ``label`` and the
+    optional ``image_id`` come before or after the pixels.
     """
     columns = tuple(line.split(","))
     doubled = next((name for name, count in Counter(columns).items() if count > 1), None)
@@ -104,12 +103,12 @@ def parse_header(line: str, path: Path, stated: Stated | None = None) -> Layout:
 def picture_shape(
     n_pixels: int, path: Path, stated: Stated | None = None, named: Shape | None = None
 ) -> Shape:
-    """Return (height, width, channels): as stated, else from the column names, else the only shape that fits.
+    """Return (height, width, channels) as stated, from the column names, or as the only shape that fits.
 
     Raises
     ------
     InputError
-        If the number of columns fits no picture, or more than one shape.
+        If the number of columns matches no picture shape, or more than one.
     """
     where = f"{path}, header (line 1): {n_pixels} pixel columns"
     if stated is not None and stated.shape is not None:
@@ -133,7 +132,7 @@ def picture_shape(
 
 
 def _checked_shape(n_pixels: int, shape: Shape, by: str, where: str) -> Shape:
-    """Return a stated shape with its channels filled in, if it matches the number of columns."""
+    """Return a stated shape, including its channels, after checking it against the number of columns."""
     height, width, channels = shape
     channels = channels or (3 if n_pixels == 3 * height * width else 1)
     if height * width * channels == n_pixels:
@@ -166,7 +165,7 @@ def _fitting_shapes(n_pixels: int) -> list[Shape]:
 
 
 def _named_shape(pixels: tuple[str, ...]) -> Shape | None:
-    """Return the shape implied by column names of row, column and channel, which are not yet validated."""
+    """Return the shape implied by column names with row, column and channel; the names are not validated."""
     last = re.fullmatch(r"pixel_([0-9]{1,4})_([0-9]{1,4})(?:_([02]|b))?", pixels[-1]) if pixels else None
     if last is None:
         return None
@@ -175,9 +174,9 @@ def _named_shape(pixels: tuple[str, ...]) -> Shape | None:
 
 
 def _check_names(pixels: tuple[str, ...], shape: Shape | None, first_position: int, path: Path) -> None:
-    """Check that pixel columns are numbered in order, in the style of the first one."""
+    """Check that pixel columns are numbered consecutively in the style of the first column."""
     first = re.fullmatch("pixel(0*[01])", pixels[0]) if pixels else None
-    # Zero-padded numbers start at 0; a table that starts at pixel0001 has lost its first column.
+    # Zero-padded numbers start at 0; a table that starts at pixel0001 lacks its first column.
     start, width = (int(first[1] == "1"), len(first[1])) if first else (0, 1)
     depth = len(re.findall("_", pixels[-1])) if shape else 0
     channels = ("r", "g", "b") if shape and pixels[-1].endswith("b") else ("0", "1", "2")
@@ -196,10 +195,10 @@ def _check_names(pixels: tuple[str, ...], shape: Shape | None, first_position: i
 
 
 def read_fast(body: bytes, layout: Layout) -> Cells | None:
-    """Parse a table in which every cell has one to three digits and is at most 255; otherwise return None.
+    """Parse a table whose cells all have one to three digits and are at most 255; otherwise return None.
 
-    Works on large pieces of text at once: it finds all separators, then computes each value from its last
-    digit, plus ten times the one before, plus a hundred times the one before that.
+    The parser is vectorised over large chunks of text. It finds all separators, then computes each value from
+    the digits before its separator: ones, tens and hundreds.
     """
     width = len(layout.columns)
     row_ends = np.full(width, _COMMA, dtype=np.uint8)
@@ -217,7 +216,7 @@ def read_fast(body: bytes, layout: Layout) -> Cells | None:
         lengths = np.diff(ends, prepend=-1) - 1
         if lengths.min() < 1 or lengths.max() > 3:
             return None
-        # The first cell of a piece may look back up to two places; those digits are masked.
+        # The first cell of a chunk may read up to two digits before the chunk; these are masked.
         numbers = digits[ends - 1].astype(np.uint16)
         numbers += np.uint16(10) * np.where(lengths > 1, digits[ends - 2], np.uint8(0))
         numbers += np.uint16(100) * np.where(lengths > 2, digits[ends - 3], np.uint8(0))
@@ -230,10 +229,10 @@ def read_fast(body: bytes, layout: Layout) -> Cells | None:
 
 
 def read_carefully(body: bytes, layout: Layout, path: Path) -> Cells:
-    """Parse a pixel table cell by cell and report the first fault.
+    """Parse a pixel table cell by cell and report the first invalid cell.
 
-    Gives the same arrays as `read_fast` wherever that succeeds. It also accepts additional leading zeros and
-    label codes above 255, and refuses quoted numbers.
+    The result equals that of `read_fast` whenever `read_fast` succeeds. This parser also accepts extra leading
+    zeros and label codes above 255, and rejects quoted numbers.
     """
     label = 0 if layout.label_first else len(layout.columns) - 1
     lines = body.split(b"\n")[:-1]
@@ -255,7 +254,7 @@ def read_carefully(body: bytes, layout: Layout, path: Path) -> Cells:
 
 
 def check_codes(labels: npt.NDArray[np.int64], path: Path) -> None:
-    """Check that the label codes are 0..k-1 and that each occurs."""
+    """Check that the label codes are 0 to k - 1 and that each of them occurs."""
     codes = np.unique(labels)
     gaps = np.flatnonzero(codes != np.arange(len(codes)))
     if len(gaps):
@@ -277,7 +276,7 @@ def _split(values: npt.NDArray[np.uint8], layout: Layout) -> Cells:
 
 
 def check_width(n_cells: int, columns: Sequence[str], where: str) -> None:
-    """Check that a CSV row has as many cells as the header has columns; 0 cells mean a blank line."""
+    """Check that a CSV row has as many cells as the header has columns; a blank line has 0 cells."""
     width = len(columns)
     if not n_cells:
         raise InputError(f"{where} is blank; expected {width} cells, so drop the blank line")
@@ -294,7 +293,7 @@ def check_width(n_cells: int, columns: Sequence[str], where: str) -> None:
 
 
 def _cell_error(cell: bytes, column: str, path: Path, row: int) -> InputError:
-    """Return the error for a cell that is not a number in its range."""
+    """Return the error for a cell that is not a number in the valid range."""
     received = shown(cell) if cell else "an empty cell"
     if not _is_utf8(cell):
         received += " (not UTF-8)"
@@ -314,7 +313,7 @@ def _is_utf8(cell: bytes) -> bool:
 
 
 def split_ids(body: bytes, layout: Layout, path: Path) -> tuple[bytes, npt.NDArray[np.str_]]:
-    """Separate the ``image_id`` column from the rows; return an empty array if there is none."""
+    """Separate the ``image_id`` column from the rows; without such a column, return an empty array of ids."""
     if layout.id_column is None:
         return body, np.array([], dtype=np.str_)
     columns = (*layout.columns[: layout.id_column], IMAGE_ID, *layout.columns[layout.id_column :])
@@ -342,15 +341,15 @@ def _image_id(cell: bytes, path: Path, row: int) -> str:
 
 
 def parse_pieces(path: Path, stated: Stated | None, store: Store) -> None:
-    """Parse a plain table piece by piece and store its arrays.
+    """Parse a plain table in chunks and store its arrays.
 
-    Labels are not stored if anything is unusual; only the parser of the whole content can report it.
+    Labels are not stored if the table is not plain; the parser for whole files then reports the reason.
     """
     rows = _count_rows(path)
     with path.open("rb") as file:
         try:
             layout = parse_header(decode(without_mark(file.readline()).rstrip(b"\r\n"), path), path, stated)
-        except InputError:  # A fault, or another dialect.
+        except InputError:  # The header is invalid or in another dialect.
             return
     if layout.id_column is not None:
         return
@@ -376,11 +375,11 @@ def parse_pieces(path: Path, stated: Stated | None, store: Store) -> None:
 
 
 class _UnusualError(Exception):
-    """Raised if a table is not plain throughout."""
+    """Raised if any row of a table is not plain."""
 
 
 def _pixels(cells: Cells | None, labels: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.uint8]:
-    """Return the pixels of a piece and append its labels to `labels`."""
+    """Return the pixels of a chunk and append its labels to `labels`."""
     if cells is None:
         raise _UnusualError
     labels.append(cells[1])
@@ -388,7 +387,7 @@ def _pixels(cells: Cells | None, labels: list[npt.NDArray[np.int64]]) -> npt.NDA
 
 
 def _read_pieces(path: Path, layout: Layout) -> Iterator[Cells | None]:
-    """Yield the cells of some complete rows at a time, as `read_fast` returns them."""
+    """Yield the cells of complete rows, one chunk at a time, as returned by `read_fast`."""
     with path.open("rb") as file:
         file.readline()
         while piece := file.read(PIECE):
@@ -399,7 +398,7 @@ def _read_pieces(path: Path, layout: Layout) -> Iterator[Cells | None]:
 
 
 def _count_rows(path: Path) -> int:
-    """Count the lines below the header; the last line may lack a line ending."""
+    """Count the lines below the header; the last line may lack a newline."""
     lines, last = 0, b"\n"
     with path.open("rb") as file:
         while piece := file.read(PIECE):

@@ -1,8 +1,8 @@
-"""Convert other dialects of pixel tables, where their meaning is certain.
+"""Convert pixel tables in other CSV dialects to plain tables.
 
-Handles compressed files, other separators, an index column, floats, and class names or one-hot columns
-instead of codes. Unambiguous tables are converted with a note. Any other table is refused with an error that
-names the cause and gives the pandas code to fix it.
+Supported variations are compressed files, other separators, an index column, floats, and class names or
+one-hot columns instead of codes. Unambiguous tables are converted with a note. All others are rejected with
+an error that states the cause and gives pandas code to fix it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from skinmnist.datasets.files import GZIP, ZIP, decode, place
 from skinmnist.errors import InputError
 from skinmnist.text import is_name, shown
 
-#: Maximum size of an unpacked file: ten times HAM10000 at 28 x 28. Larger tables are read piece by piece.
+#: Maximum size of a decompressed file: ten times HAM10000 at 28 x 28. Larger tables are read in chunks.
 MOST_UNPACKED = 1 << 30
-#: Maximum distance of 255 times a pixel from a whole number; rounding to four decimals causes at most 0.013.
+#: Maximum distance of 255 times a pixel from an integer; rounding to four decimals causes at most 0.013.
 _OFF = 0.02
 _SEPARATORS = {"\t": ("tabs", r"\t"), ";": ("semicolons", ";")}
 _INDEX_NAMES = ("", "Unnamed: 0", "index")
@@ -44,16 +44,16 @@ _DAMAGES = (EOFError, OSError, zlib.error, zipfile.BadZipFile, NotImplementedErr
 
 @dataclass(frozen=True)
 class Plain:
-    """A comma-separated table of whole numbers, and the conversions that produced it."""
+    """A comma-separated table of integers, with notes on the conversions that produced it."""
 
     header: str
-    body: bytes  # Whole lines, without the header
+    body: bytes  # Complete lines, without the header
     class_names: tuple[str, ...] = ()  # In code order, if the labels were names
     notes: tuple[str, ...] = ()
 
 
 def unpacked(content: bytes, path: Path) -> bytes:
-    """Return the content of a gzip file or a zip archive of one file; return other content unchanged."""
+    """Decompress a gzip file or a zip archive of one file; return any other contents unchanged."""
     if content.startswith(GZIP):
         return _limited(lambda: cast(IO[bytes], gzip.GzipFile(fileobj=io.BytesIO(content))), path)
     if not content.startswith(ZIP):
@@ -79,7 +79,7 @@ def unpacked(content: bytes, path: Path) -> bytes:
 
 
 def _limited(open_inner: Callable[[], AbstractContextManager[IO[bytes]]], path: Path) -> bytes:
-    """Unpack a file, but no more than `MOST_UNPACKED` bytes."""
+    """Decompress a file, up to `MOST_UNPACKED` bytes."""
     try:
         with open_inner() as stream:
             content = stream.read(MOST_UNPACKED + 1)
@@ -96,12 +96,12 @@ def _limited(open_inner: Callable[[], AbstractContextManager[IO[bytes]]], path: 
 
 
 def plain_table(header: str, body: bytes, path: Path) -> Plain:
-    """Convert a table with LF line endings to commas and whole numbers; most tables need no conversion.
+    """Convert a table with LF line endings to comma-separated integers; most tables need no conversion.
 
     Raises
     ------
     InputError
-        If the dialect is clear but the cells are ambiguous.
+        If the dialect is recognised but the cells are ambiguous.
     """
     table = _with_commas(Plain(header, body), path)
     _check_header(table.header, path)
@@ -111,7 +111,7 @@ def plain_table(header: str, body: bytes, path: Path) -> Plain:
 
 
 def _with_commas(table: Plain, path: Path) -> Plain:
-    """Replace tabs or semicolons as separators by commas."""
+    """Replace tab or semicolon separators with commas."""
     found = [sign for sign in _SEPARATORS if sign in table.header]
     if "," in table.header or len(found) != 1:
         return table
@@ -127,7 +127,7 @@ def _with_commas(table: Plain, path: Path) -> Plain:
 
 
 def _check_header(header: str, path: Path) -> None:
-    """Refuse a first line of numbers, and a label column of another name."""
+    """Raise an error if the first line contains numbers or the label column has another name."""
     names = header.split(",")
     numbers = sum(_NUMBER.fullmatch(name) is not None for name in names)
     if len(names) > 2 and numbers >= len(names) - 1 and "label" not in names:
@@ -149,7 +149,7 @@ def _check_header(header: str, path: Path) -> None:
 
 
 def _with_pixel_names(table: Plain, path: Path) -> Plain:
-    """Name pixel columns that are only numbered from 0."""
+    """Rename pixel columns whose names are only numbers from 0."""
     names = table.header.split(",")
     numbered = [name for name in names if name.isdecimal()]
     if len(numbered) < max(2, len(names) - 3) or numbered != [str(index) for index in range(len(numbered))]:
@@ -159,7 +159,7 @@ def _with_pixel_names(table: Plain, path: Path) -> Plain:
 
 
 def _without_index(table: Plain, path: Path) -> Plain:
-    """Drop an unnamed first column that counts the rows."""
+    """Drop an unnamed first column that contains row numbers."""
     first, comma, header = table.header.partition(",")
     if first not in _INDEX_NAMES or not comma:
         return table
@@ -175,7 +175,7 @@ def _without_index(table: Plain, path: Path) -> Plain:
 
 
 def _without_one_hot(table: Plain, path: Path) -> Plain:
-    """Replace one-hot columns at the end by one column of class names."""
+    """Replace trailing one-hot columns with a single column of class names."""
     names = table.header.split(",")
     pixels = sum(name.startswith("pixel") for name in names)
     classes = spell_classes(names[pixels:])
@@ -201,7 +201,7 @@ def _without_one_hot(table: Plain, path: Path) -> Plain:
 
 
 def _with_codes(table: Plain, path: Path) -> Plain:
-    """Replace label names by codes; leave the labels unchanged if any is a number."""
+    """Replace class names with codes; labels stay unchanged if any of them is a number."""
     names = table.header.split(",")
     if names.count("label") != 1:
         return table
@@ -232,7 +232,7 @@ def _with_codes(table: Plain, path: Path) -> Plain:
 
 
 def _parted(line: bytes, position: int, near_end: int) -> tuple[bytes, bytes, bytes]:
-    """Split a line around the cell of a column, which is among the first or last two columns."""
+    """Split a line around the cell of a column that is among the first two or last two columns."""
     if position <= near_end:
         cells = line.split(b",", position + 1)
         before, rest = cells[:position], cells[position:]
@@ -244,7 +244,7 @@ def _parted(line: bytes, position: int, near_end: int) -> tuple[bytes, bytes, by
 
 
 def _with_whole_numbers(table: Plain, path: Path) -> Plain:
-    """Convert pixels written as floats to whole numbers, scaling values from 0 to 1 by 255."""
+    """Convert float pixels to integers, multiplying values between 0 and 1 by 255."""
     names = table.header.split(",")
     pixels = np.array([name.startswith("pixel") for name in names])
     first = table.body.partition(b"\n")[0].split(b",")
@@ -275,7 +275,7 @@ def _with_whole_numbers(table: Plain, path: Path) -> Plain:
 
 
 def _levels(values: npt.NDArray[np.float64], path: Path) -> tuple[npt.NDArray[np.uint8], str]:
-    """Return the grey levels of pixels written as floats, and a note on the conversion."""
+    """Convert float pixels to levels from 0 to 255, and return a note on the conversion."""
     whole = np.rint(values)
     least, most = values.min(initial=0), values.max(initial=0)
     if least < 0 or most > 255:
@@ -304,7 +304,7 @@ def _no_levels(path: Path, why: str, scale: str = "") -> InputError:
 
 
 def _pandas(path: Path, options: str, mend: str) -> str:
-    """Return Python code that writes a corrected table beside the old one."""
+    """Return Python code that writes a corrected table next to the original."""
     stem = path.name.partition(".")[0]
     return (
         f"import pandas; t = pandas.read_csv({str(path)!r}{options}); {mend}"

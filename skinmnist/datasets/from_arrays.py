@@ -1,4 +1,4 @@
-"""Convert Python objects to tables: arrays, pictures, data frames and scikit-learn data sets."""
+"""Convert arrays, pictures, data frames and scikit-learn data sets to tables."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _HOW = "expected a PixelTable, (X, y) or (X, y, groups)"
 
 
 def as_table(data: Any, called: str = "run_comparison") -> PixelTable:
-    """Convert any data that `run_comparison` accepts to a table; `called` names the function in errors.
+    """Convert any input that `run_comparison` accepts to a table; errors name the function `called`.
 
     Parameters
     ----------
     data : PixelTable, tuple or Bunch
-        ``(X, y)`` or ``(X, y, groups)`` as in `table_from_arrays`, or a scikit-learn data set with
-        ``images`` or ``data``, ``target`` and optionally ``target_names``.
+        ``(X, y)`` or ``(X, y, groups)`` as in `table_from_arrays`, or a scikit-learn data set with ``target``,
+        either ``images`` or ``data``, and optionally ``target_names``.
 
     Raises
     ------
     InputError
-        If the data are of another type.
+        If `data` has any other type.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def table_from_arrays(
     class_names: Iterable[Any] | None = None,
     name: str = "table",
 ) -> PixelTable:
-    """Make a table from pictures and labels; see `PixelTable.from_arrays`."""
+    """Create a table from pictures and labels; see `PixelTable.from_arrays`."""
     X, y, groups = _take_columns(X, y, groups)
     notes: list[str] = []
     images, given = _as_array(X, notes)
@@ -90,7 +90,7 @@ def table_from_arrays(
 
 
 def _take_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
-    """Extract the labels and groups that are named as columns of a data frame."""
+    """Extract labels and groups that are given as column names of a data frame."""
     if not hasattr(X, "columns"):
         for name, value in (("y", y), ("groups", groups)):
             if isinstance(value, str):
@@ -109,7 +109,7 @@ def _take_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
 
 
 def _as_array(X: Any, notes: list[str]) -> tuple[Array, tuple[int, ...] | None]:
-    """Return pictures as one array, and their shape if it can be read from the pictures."""
+    """Return the pictures as one array, and their shape if the input determines it."""
     if isinstance(X, str) or hasattr(X, "__fspath__"):
         raise InputError(f"received the path {shown(str(X))} as X; read it with load_hmnist(path)")
     if hasattr(X, "columns"):
@@ -136,7 +136,7 @@ def _as_array(X: Any, notes: list[str]) -> tuple[Array, tuple[int, ...] | None]:
 
 
 def _stack(pictures: Sequence[Any], notes: list[str]) -> tuple[Array, tuple[int, ...]]:
-    """Stack pictures of the same size; convert all Pillow pictures to grey or all to RGB."""
+    """Stack pictures of the same size; convert Pillow pictures either all to grey or all to RGB."""
     if hasattr(pictures[0], "getbands"):
         modes = sorted({picture.mode for picture in pictures})
         odd = [mode for mode in modes if mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")]
@@ -158,7 +158,7 @@ def _stack(pictures: Sequence[Any], notes: list[str]) -> tuple[Array, tuple[int,
 def _shape_of(
     received: tuple[int, ...], shape: Sequence[int] | None, notes: list[str]
 ) -> tuple[int, int, int]:
-    """Return (height, width, channels) of one picture; raise InputError if ambiguous."""
+    """Return the (height, width, channels) of one picture; raise InputError if the shape is ambiguous."""
     if len(received) not in (2, 3, 4) or 0 in received:
         raise InputError(
             f"received X of shape {received}; expected (pictures, height, width), optionally followed by "
@@ -230,9 +230,9 @@ def _check_lengths(images: Array, X: int, y: int, groups: int | None) -> None:
 
 
 def _as_levels(rows: Array, notes: list[str]) -> npt.NDArray[np.uint8]:
-    """Return grey levels from 0 to 255, and note how the values were interpreted."""
+    """Convert values to levels from 0 to 255, and add a note on how they were interpreted."""
     if rows.dtype == np.uint8:
-        # Copy, as the user may modify the array later; one mapped from disk is not copied.
+        # Copy the array, because the user may modify it later; a memory map is not copied.
         return rows if isinstance(rows, np.memmap) else np.array(rows)
     if rows.dtype == np.bool_:
         notes.append("False and True were interpreted as black and white")
@@ -263,7 +263,7 @@ def _as_levels(rows: Array, notes: list[str]) -> npt.NDArray[np.uint8]:
 
 
 def _labels_of(y: Any) -> Array:
-    """Return labels as a one-dimensional array of strings or whole numbers."""
+    """Return the labels as a one-dimensional array of strings or integers."""
     if y is None:
         raise InputError("received no labels; give y, one label per picture")
     labels = _as_values(y)
@@ -288,14 +288,14 @@ def _labels_of(y: Any) -> Array:
 
 
 def _as_values(values: Any) -> Array:
-    """Return an array, converting missing values among strings to empty strings."""
+    """Convert values to an array, replacing missing values among strings with empty strings."""
     if isinstance(values, list | tuple) and any(isinstance(value, str) for value in values):
         return np.asarray(values, dtype=object)
     return np.asarray(values)
 
 
 def _names_of(y: Any, class_names: Iterable[Any] | None) -> tuple[str, ...] | None:
-    """Return the class names in order; a categorical has its own."""
+    """Return the class names in code order; a categorical defines its own."""
     if class_names is not None:
         if isinstance(class_names, str | Mapping):
             raise InputError(
@@ -314,7 +314,7 @@ def _names_of(y: Any, class_names: Iterable[Any] | None) -> tuple[str, ...] | No
 
 
 def _encode(labels: Array, names: tuple[str, ...] | None) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Return the code of each label, and the class names in code order."""
+    """Return the code of each label and the class names in code order."""
     found, codes = np.unique(labels, return_inverse=True)
     if len(found) < 2:
         raise InputError(f"all labels are {shown(str(found[0]))}; expected at least two classes")

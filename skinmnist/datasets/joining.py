@@ -1,7 +1,7 @@
 """Join metadata to a pixel table: match rows, name the classes, and identify the lesions.
 
-A diagnosis names a class only if the two agree in every row. Mismatches raise errors that explain them, and
-no row is dropped without a note.
+A class is named after a diagnosis only if the two agree in every row. Mismatches raise an error that explains
+the cause, and no row is dropped without a note.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from skinmnist.text import shown
 Labels = npt.NDArray[np.int64]
 Words = npt.NDArray[np.str_]
 
-#: Share of rows in which label and diagnosis must agree for the remaining ones to count as isolated errors.
+#: Share of rows in which label and diagnosis must agree for the remaining rows to count as isolated errors.
 _NEARLY_ALL = 0.95
-#: Maximum number of diagnoses and classes listed in a sentence.
+#: Maximum number of diagnoses or classes listed in a message.
 _MOST_LISTED = 12
 _LEAVE_OUT = "leave it out with --metadata none"
 
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """Metadata of each row of a table and of its classes, in code order."""
+    """Metadata of the rows of a table, and its class names in code order."""
 
-    metadata: Metadata  # One row per row of the table, in the same order
+    metadata: Metadata  # One entry per row of the table, in the same order
     class_names: tuple[str, ...]
-    lesion_ids: Words | None  # None if no lesion is known
+    lesion_ids: Words | None  # None if all lesions are unknown
     notes: tuple[str, ...]
 
 
@@ -48,7 +48,7 @@ def join_metadata(
     Raises
     ------
     InputError
-        If the rows cannot match, or a lesion has several diagnoses.
+        If the rows cannot be matched, or if a lesion has several diagnoses.
     """
     rows, notes = _match_rows(metadata, table, labels, image_ids)
     if rows is not None:
@@ -75,7 +75,7 @@ def join_metadata(
 def _match_rows(
     metadata: Metadata, table: Path, labels: Labels, image_ids: Words | None
 ) -> tuple[npt.NDArray[np.intp] | None, list[str]]:
-    """Return the metadata row of each picture (None if the rows already match), and notes."""
+    """Return the metadata row of each picture, or None if the rows already match, and notes."""
     n, path = len(metadata.image_ids), metadata.path
     if image_ids is None:
         if n == len(labels):
@@ -119,7 +119,7 @@ def _take(metadata: Metadata, rows: npt.NDArray[np.intp]) -> Metadata:
 
 
 def _diagnosis_of_each(labels: Labels, diagnoses: Words) -> list[str] | None:
-    """Return the diagnosis of each label if they match one to one, otherwise None."""
+    """Return the diagnosis of each label if labels and diagnoses match one to one, otherwise None."""
     _, first_rows = np.unique(labels, return_index=True)
     names = diagnoses[first_rows]
     found: list[str] = names.tolist()
@@ -127,7 +127,7 @@ def _diagnosis_of_each(labels: Labels, diagnoses: Words) -> list[str] | None:
 
 
 def _groups(diagnoses: Words, labels: Labels) -> list[list[str]]:
-    """Return the diagnoses that occur with each label."""
+    """Return the diagnoses found for each label."""
     pairs = sorted(set(zip(labels.tolist(), diagnoses.tolist(), strict=True)))
     groups: list[list[str]] = [[] for _ in range(int(labels.max()) + 1)]
     for label, name in pairs:
@@ -138,13 +138,13 @@ def _groups(diagnoses: Words, labels: Labels) -> list[list[str]]:
 def _check_agreement(
     metadata: Metadata, table: Path, labels: Labels, line_of: npt.NDArray[np.integer], by_row: bool
 ) -> None:
-    """Refuse a diagnosis that occurs with several labels, and explain the mismatch."""
+    """Raise an error that explains the mismatch if a diagnosis occurs with several labels."""
     names, codes = np.unique(metadata.diagnoses, return_inverse=True)
     counts = np.zeros((len(names), int(labels.max()) + 1), dtype=np.int64)
     np.add.at(counts, (codes, labels), 1)
     if ((counts > 0).sum(axis=1) == 1).all():
         return
-    # Among labels with equally many rows of a diagnosis, prefer the one with fewer other diagnoses.
+    # If labels have equally many rows of a diagnosis, prefer the label with fewer rows of other diagnoses.
     usual = (counts + 0.5 * counts / counts.sum(axis=0)).argmax(axis=1)
     strays = np.flatnonzero(labels != usual[codes])
     row = int(strays[0])
@@ -169,7 +169,7 @@ def _check_agreement(
 
 
 def _check_spelling(metadata: Metadata, groups: list[list[str]], line_of: npt.NDArray[np.integer]) -> None:
-    """Refuse unknown diagnoses if every label also has a HAM10000 diagnosis: they are probably misspelt."""
+    """Raise an error for unknown diagnoses if every label has one known diagnosis: they are likely typos."""
     strange = [name for group in groups for name in group if name not in facts.CLASS_NAMES]
     if not strange or any(len(group) - len({*group} & {*strange}) != 1 for group in groups):
         return
@@ -182,7 +182,7 @@ def _check_spelling(metadata: Metadata, groups: list[list[str]], line_of: npt.ND
 
 
 def _name_groups(groups: list[list[str]], stated: Stated, path: Path) -> tuple[tuple[str, ...], str]:
-    """Name each label after the diagnoses that occur with it, and return the source of the names."""
+    """Name each label after its diagnoses, and return a note on the source of the names."""
     own = tuple(group[0] if len(group) == 1 else f"class_{code}" for code, group in enumerate(groups))
     if stated.class_names is not None:
         _check_stated(stated.class_names, groups, stated.names_by, path)
@@ -201,7 +201,7 @@ def _name_groups(groups: list[list[str]], stated: Stated, path: Path) -> tuple[t
 
 
 def _check_stated(names: tuple[str, ...], groups: list[list[str]], by: str, path: Path) -> None:
-    """Refuse a stated name that is the diagnosis of another label."""
+    """Raise an error if a stated class name is the diagnosis of another label."""
     diagnoses = {name for group in groups for name in group} | set(facts.CLASS_NAMES)
     for code, (name, group) in enumerate(zip(names, groups, strict=True)):
         if name in diagnoses and group != [name]:
@@ -219,7 +219,7 @@ def _listed(parts: Iterable[str]) -> str:
 
 
 def _own_lesions(metadata: Metadata) -> tuple[Words | None, list[str]]:
-    """Return lesion ids, giving each picture without one its own, and a note on how many these are."""
+    """Return lesion ids, with a separate id for each picture that lacks one, and a note on their number."""
     ids = metadata.lesion_ids
     unknown = ids == ""
     count = int(unknown.sum())
@@ -230,7 +230,7 @@ def _own_lesions(metadata: Metadata) -> tuple[Words | None, list[str]]:
     prefix = "lesion of "
     while any(name.startswith(prefix) for name in ids.tolist()):
         prefix = f"the {prefix}"
-    # Derive the id from the picture, so that copies of one picture stay together.
+    # Derive the id from the image id to keep copies of the same picture together.
     filled = np.where(unknown, np.char.add(prefix, metadata.image_ids), ids)
     return filled, [
         f"{count:,} of {len(ids):,} pictures have no lesion_id in {metadata.path.name}; each counts as a "
@@ -239,7 +239,7 @@ def _own_lesions(metadata: Metadata) -> tuple[Words | None, list[str]]:
 
 
 def _join_known(metadata: Metadata, lesion_ids: Words) -> tuple[Words, list[str]]:
-    """Merge the ids of pictures known to show the same lesion, and note how many pairs had two ids."""
+    """Merge lesion ids of pictures known to show the same lesion, and return a note on the merged pairs."""
     row_of = {name: row for row, name in enumerate(metadata.image_ids.tolist())}
     joined, found = 0, lesion_ids
     for numbers in facts.SAME_LESION:
@@ -262,7 +262,7 @@ def _check_lesions(
     codes: npt.NDArray[np.integer],
     line_of: npt.NDArray[np.integer],
 ) -> None:
-    """Refuse a lesion with several diagnoses; equal diagnoses have equal `codes`."""
+    """Raise an error if a lesion has several diagnoses; equal `codes` mean equal diagnoses."""
     lesions, numbers = lesion_ids.tolist(), codes.tolist()
     last = dict(zip(lesions, numbers, strict=True))
     if list(map(last.__getitem__, lesions)) == numbers:

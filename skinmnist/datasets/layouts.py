@@ -1,7 +1,7 @@
-"""Table and metadata layouts used in the field, with one reader each.
+"""Common layouts of tables and metadata, with one reader per layout.
 
-To add a layout, write a reader and add an entry to `LAYOUTS`. `load_table` selects it by the file extension,
-and ``skinmnist list layouts`` shows it.
+To add a layout, write a reader and add an entry to `LAYOUTS`. `load_table` selects the layout from the file
+extension, and ``skinmnist list layouts`` lists it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.text import is_name, one_line, printable, shown
 
-#: Maximum unpacked size of the columns of a Parquet file in bytes.
+#: Maximum uncompressed size of the columns of a Parquet file, in bytes.
 MOST_BYTES = 2**32
-#: Number of pictures of a Parquet file that are unpacked together.
+#: Number of pictures decoded per batch of a Parquet file.
 _BATCH = 256
 
 
 class Layout(NamedTuple):
-    """A layout: its one-line description, the file extensions it uses, and its reader.
+    """A layout: its one-line description, its file extensions, and its reader.
 
-    `read` takes the path, and for tables the keywords ``classes`` and ``size``; the layout for data frames
-    has no reader. `is_table` is False for metadata that accompanies a table or a folder of pictures.
+    `read` accepts a path and, for tables, the keywords ``classes`` and ``size``. The layout for data frames
+    is not read from a file. `is_table` is False for metadata that accompanies a table or a folder of pictures.
     """
 
     about: str
@@ -50,20 +50,20 @@ def load_table(
     classes: Sequence[str] | None = None,
     size: Sequence[int] | None = None,
 ) -> PixelTable:
-    """Load a table in any of the `LAYOUTS`, selected by its file extension; the default is a pixel CSV.
+    """Load a table in one of the `LAYOUTS`, selected by its file extension; the default is a pixel CSV.
 
     Parameters
     ----------
     path : str or path-like
     metadata : str, path-like, False or None
-        See `load_hmnist`. The other layouts contain their own metadata.
+        See `load_hmnist`. Files in the other layouts contain their own metadata.
     classes, size
         See `load_hmnist`.
 
     Raises
     ------
     InputError
-        If the file is invalid. The message explains the fault.
+        If the file is invalid. The message explains why.
 
     See Also
     --------
@@ -86,7 +86,7 @@ def load_table(
     (('malignant', 'normal, benign'), ['train', 'val', 'test'])
     """
     if not isinstance(path, str | os.PathLike):
-        return load_hmnist(path)  # It says what it takes.
+        return load_hmnist(path)  # Raises an error that lists the accepted types.
     for layout in LAYOUTS.values():
         alone = layout.is_table and layout.read is not load_hmnist  # Only a CSV can have separate metadata.
         if alone and Path(path).suffix.lower() in layout.endings:
@@ -102,17 +102,17 @@ def load_table(
 def load_parquet(
     path: str | os.PathLike[str], *, classes: Sequence[str] | None = None, size: Sequence[int] | None = None
 ) -> PixelTable:
-    """Load a Parquet file in the layout of Hugging Face data sets.
+    """Load a Parquet file in the layout used by Hugging Face data sets.
 
     Parameters
     ----------
     path : str or path-like
-        The column ``image`` holds encoded pictures, as bytes or as structures with ``bytes``; ``label`` holds
-        whole numbers or names. ``image_id`` and ``lesion_id`` are read if present.
+        The column ``image`` contains encoded pictures, either as bytes or as structures with a ``bytes``
+        field; ``label`` contains integers or names. ``image_id`` and ``lesion_id`` are read if present.
     classes : sequence of str, optional
-        Names of the classes, in the order of their codes; by default those stored in the file.
+        Class names in code order. By default, the names stored in the file are used.
     size : (height, width) or (height, width, channels), optional
-        Size to which pictures are scaled; optional if all have the same size.
+        Size to which pictures are resized. Required if the pictures differ in size.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def _open_parquet(path: Path) -> Any:
         file = ParquetFile(path)
         groups = range(file.metadata.num_row_groups)
         needed = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-    except Exception as error:  # pyarrow raises its own errors and those of the system.
+    except Exception as error:  # pyarrow raises both its own errors and system errors.
         raise _damaged(path, error) from None
     if needed > MOST_BYTES or not file.metadata.num_rows:
         raise InputError(
@@ -231,7 +231,7 @@ class _Rows:
 
 
 def _class_names(file: Any) -> tuple[str, ...] | None:
-    """Return the class names that a Hugging Face data set stores with its labels."""
+    """Return the class names stored in the metadata of a Hugging Face data set, if any."""
     try:
         stored = json.loads((file.schema_arrow.metadata or {})[b"huggingface"])
         names = stored["info"]["features"]["label"]["names"]
@@ -281,7 +281,7 @@ def _words(values: list[Any], name: str, path: Path) -> Any:
     return np.array([str(value) for value in values])
 
 
-#: Layouts by name; the first five are files selected by their extension.
+#: Layouts by name. The first five are files, selected by their extension.
 LAYOUTS = {
     "pixel-csv": Layout(
         "one row of pixels per picture, with its label, like the Kaggle tables", (".csv",), load_hmnist
