@@ -1,4 +1,4 @@
-"""Read and write arrays in ZIP files (``.npz``), treating every file as possibly damaged or malicious."""
+"""Read and write ``.npz`` files; every input file is treated as potentially damaged or malicious."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from skinmnist.text import one_line, printable
 
 Array = npt.NDArray[Any]
 
-#: Maximum total size of the arrays of one file in bytes, enough for a few million rows.
+#: Maximum total size of the arrays in one file in bytes, sufficient for a few million rows.
 MOST_BYTES = 2**30
 MOST_MEMBERS = 256
-#: Maximum length of a quoted library message, which may repeat long names from the file.
+#: Maximum length of a quoted library message, which may contain long names from the file.
 _QUOTED = 150
 #: Signature of every entry in the central directory of a ZIP archive.
 _ENTRY = b"PK\x01\x02"
 
 
 def encode_arrays(arrays: Mapping[str, Array]) -> bytes:
-    """Return the content of an ``.npz`` file; equal arrays give equal bytes."""
+    """Encode arrays as an ``.npz`` file; equal arrays give identical bytes."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
 def encode_array(array: Array) -> bytes:
-    """Return the content of a ``.npy`` file."""
+    """Encode an array as a ``.npy`` file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
@@ -45,7 +45,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
 
 def decode_arrays(content: bytes) -> dict[str, Array]:
-    """Decode the arrays of an ``.npz`` file by name; raise ValueError if invalid, damaged or too large."""
+    """Decode an ``.npz`` file into arrays by name; raise ValueError if invalid, damaged or too large."""
     members = decode_members(content)
     return {name.removesuffix(".npy"): decode_array(member, name) for name, member in members.items()}
 
@@ -53,7 +53,7 @@ def decode_arrays(content: bytes) -> dict[str, Array]:
 def decode_members(content: bytes, most: int = MOST_BYTES) -> dict[str, bytes]:
     """Return the members of a ZIP archive by name, up to `most` bytes in total.
 
-    Takes the content of the whole file, because zipfile leaves the handle of a damaged file open.
+    `content` is the whole file, because zipfile does not close the handle of a damaged file.
     """
     try:
         if content.count(_ENTRY) > MOST_MEMBERS:
@@ -71,7 +71,7 @@ def decode_members(content: bytes, most: int = MOST_BYTES) -> dict[str, bytes]:
 
 
 def decode_array(content: bytes, name: str) -> Array:
-    """Decode the array of a ``.npy`` file; raise a ValueError with its name if invalid or damaged."""
+    """Decode a ``.npy`` file; raise a ValueError that includes the name if it is invalid or damaged."""
     stream = io.BytesIO(content)
     try:
         array = np.lib.format.read_array(stream, allow_pickle=False)
@@ -83,7 +83,7 @@ def decode_array(content: bytes, name: str) -> Array:
 
 
 def take_array(arrays: Mapping[str, Array], name: str, kinds: str, shape: tuple[int | None, ...]) -> Array:
-    """Return an array after checking its numpy kind, such as ``"iu"``, and shape; raise ValueError otherwise.
+    """Return an array; raise ValueError if its numpy kind, such as ``"iu"``, or its shape does not match.
 
     None in `shape` allows any length.
     """

@@ -1,10 +1,11 @@
-"""Cache of parsed files in the user's cache folder, so that a second load takes milliseconds.
+"""Cache parsed files in the user's cache folder to reduce later loads to milliseconds.
 
-A note for each path (size and times -> SHA-256 of the content) avoids hashing again; plain ``.npy`` files for
-each content avoid parsing again. Entries are keyed by content: the same bytes under another path or with a
-new time are hashed but not parsed. Every file ends in a checksum of its name and bytes, and torn, altered,
-foreign or impossible entries are ignored and rewritten. Nothing is ever unpickled or evaluated. If the folder
-cannot be written, loading is merely slower.
+Each path has a note that maps its size and times to the SHA-256 of its contents, which avoids hashing the
+file again. Parsed arrays are stored as ``.npy`` files under this SHA-256, which avoids parsing again: if the
+same bytes occur under another path or with a new modification time, they are hashed but not parsed. Every
+file ends with a checksum of its name and bytes; incomplete, altered, foreign or invalid entries are ignored
+and rewritten. Nothing is unpickled or evaluated. If the folder is not writable, loading still works but is
+slower.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ from skinmnist.datasets.mapped import give_back, is_large_file, write_blocks
 from skinmnist.errors import InputError
 
 Arrays = dict[str, npt.NDArray[Any]]
-#: Stores an array under a name; takes a function that writes the array to a stream as ``.npy``.
+#: Stores an array under a name, given a function that writes the array to a stream as ``.npy``.
 Store = Callable[[str, Callable[[BinaryIO], object]], None]
 
 _SEAL_BYTES = 4
-#: First bytes of an array, a note or an emptied file; any other file is not ours.
+#: First bytes of an array, a note or an emptied file; skinmnist writes no other files into the cache.
 _ENTRY = rb"\x93NUMPY|\d+ \d+ |$"
-#: The ``.npy`` header of an array with one or two axes; dtype and shape are read from nothing else.
+#: The ``.npy`` header of an array with one or two axes, the only source of its dtype and shape.
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00(..)\{'descr': '([<>|][uif][1248]|[<>]U\d{1,3})', 'fortran_order': False, "
     rb"'shape': \((\d{1,15}),(?: (\d{1,15}))?\), \} *\n",
@@ -57,7 +58,7 @@ _HEADER_BYTES = 256
 
 
 def cache_folder() -> Path:
-    """Return ``$SKINMNIST_CACHE``, or the user's cache folder of this platform; it may not exist yet."""
+    """Return ``$SKINMNIST_CACHE`` or the platform's user cache folder, which may not exist yet."""
     named = os.environ.get("SKINMNIST_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("skinmnist", appauthor=False)
 
@@ -70,13 +71,13 @@ def parse_once(
     is_sound: Callable[[Arrays], bool],
     parse_large: Callable[[Store], None] | None = None,
 ) -> tuple[Arrays, str]:
-    """Parse a file, or return the cached result for the same content, together with its SHA-256.
+    """Parse a file, or return the cached result for the same contents, and return the SHA-256 of the file.
 
-    `kind` names the type of result and the version of its parser, such as ``"table-1"``. `parse` turns the
-    content into arrays with these `names`, none with more items than the unpacked file has bytes; nothing is
-    stored if it raises. Cached arrays that `is_sound` rejects are ignored. `parse_large` reads a large file
-    piece by piece and stores its arrays through the function that it receives; if any array is missing
-    afterwards, as for a faulty file, the whole content is parsed instead.
+    `kind` identifies the type of result and the version of its parser, such as ``"table-1"``. `parse`
+    converts the contents to arrays with these `names`; no array may have more items than the decompressed
+    file has bytes. If `parse` raises an error, nothing is stored. Cached arrays that `is_sound` rejects are
+    ignored. `parse_large` reads a large file in chunks and stores its arrays through the function passed to it; if an
+    array is then missing, for example because the file is invalid, the whole file is parsed with `parse`.
 
     The arrays are read-only memory maps, or the result of `parse` if the cache cannot be written.
     """
@@ -101,7 +102,7 @@ def parse_once(
     arrays = recall()
     if arrays is None and large and parse_large is not None:
         parse_large(lambda name, write: _write_sealed(_array_file(folder, key, name), write))
-        if fingerprint != _fingerprint(path):  # The stored arrays may belong to other content.
+        if fingerprint != _fingerprint(path):  # The file changed, so the stored arrays may be outdated.
             for file in (_array_file(folder, key, name) for name in names):
                 if _map_entry(file, size) is not None:
                     file.unlink(missing_ok=True)
@@ -124,10 +125,10 @@ def parse_once(
 def render_once(
     key: str, shape: tuple[int, int], render: Callable[[], Iterable[npt.NDArray[np.uint8]]]
 ) -> npt.NDArray[np.uint8]:
-    """Render a large matrix block by block into the cache, or map an earlier rendering.
+    """Render a large matrix block by block into the cache, or map an existing rendering.
 
-    `key` identifies everything that the rows depend on; `render` yields blocks of shape (some, columns). The
-    result is a read-only memory map, or an array in memory if the cache cannot be written.
+    `key` must identify everything that the rows depend on; `render` yields blocks of shape (m, columns). The
+    result is a read-only memory map, or an in-memory array if the cache is not writable.
     """
     file = _array_file(cache_folder(), key, "pixels")
     for attempt in range(2):
@@ -140,16 +141,16 @@ def render_once(
 
 
 def _fingerprint(path: Path) -> str:
-    """Return a line of text that changes whenever the file does."""
+    """Return a line of text that changes whenever the file changes."""
     status = stat_file(path)
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def _settled(path: Path) -> bool:
-    """Return whether any later change would show in the modification time of the file.
+    """Return whether any later change would alter the modification time of the file.
 
-    File systems usually resolve milliseconds, but some only two seconds. A file that changed within the
-    current tick could change again without a new time, so it gets no note.
+    File systems usually have a resolution of milliseconds, but some only of two seconds. A file that changed
+    within the current tick could change again without a new modification time, so no note is written.
     """
     changed = stat_file(path).st_mtime_ns
     tick = 2_000_000_000 if changed % 1_000_000_000 == 0 else 50_000_000
@@ -157,7 +158,7 @@ def _settled(path: Path) -> bool:
 
 
 def _recall_content(note: Path, fingerprint: str) -> str | None:
-    """Return the SHA-256 noted for a path if the fingerprint of the file is unchanged."""
+    """Return the recorded SHA-256 of a file if its fingerprint is unchanged."""
     content = read_head(note)
     payload, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
     match = re.fullmatch(rb"(.*)\n([0-9a-f]{64})\n", payload)
@@ -166,7 +167,7 @@ def _recall_content(note: Path, fingerprint: str) -> str | None:
 
 
 def _recall(folder: Path, key: str, names: tuple[str, ...], most: int) -> Arrays | None:
-    """Return the arrays for one content as read-only memory maps, or None if any is missing or damaged."""
+    """Return cached arrays as read-only memory maps, or None if any of them is missing or damaged."""
     arrays = {}
     for name in names:
         array = _map_entry(_array_file(folder, key, name), most)
@@ -181,7 +182,7 @@ def _array_file(folder: Path, key: str, name: str) -> Path:
 
 
 def _map_entry(file: Path, most: int) -> npt.NDArray[Any] | None:
-    """Map an array of at most `most` items; return None if the file is missing, damaged or not ours."""
+    """Map an array of at most `most` items; return None if the file is missing, damaged or foreign."""
     try:
         with open(file, "rb", opener=open_plain) as stream:
             status = os.fstat(stream.fileno())
@@ -205,12 +206,12 @@ def _map_entry(file: Path, most: int) -> npt.NDArray[Any] | None:
 
 
 def _write_sealed(file: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a cache file atomically, so that no reader or other writer sees an incomplete file."""
+    """Write a cache file atomically; other processes never see an incomplete file."""
     try:
         check_replaceable(file, lambda head: re.match(_ENTRY, head) is not None)
-    except (OSError, InputError):  # A file of the user is in the way.
+    except (OSError, InputError):  # The path is occupied by one of the user's files.
         return
-    with contextlib.suppress(OSError):  # With a full disk or a read-only folder, the next load parses again.
+    with contextlib.suppress(OSError):  # If the disk is full or read-only, the next load parses again.
         file.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(file, lasting=False) as stream:
             write(stream)
@@ -219,7 +220,7 @@ def _write_sealed(file: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def _seal(file: Path, *parts: bytes | memoryview) -> bytes:
-    """Return the CRC-32 of a file's name and bytes: fast, and enough against accidental damage."""
+    """Return the CRC-32 of a file's name and bytes, which is fast and detects accidental damage."""
     state = zlib.crc32(file.name.encode())
     for part in parts:
         state = zlib.crc32(part, state)

@@ -1,7 +1,7 @@
-"""Class names and picture size of a pixel table, given by the user or by a JSON file beside the table.
+"""Class names and picture size of a pixel table, given by the user or by a JSON file next to the table.
 
-A CSV states neither: 7,500 columns fit 75 x 100 in grey and 50 x 50 in colour, and 22,500 columns fit
-75 x 100 in colour and 150 x 150 in grey.
+A CSV file contains neither: 7,500 columns match 75 x 100 in grey and 50 x 50 in colour, and 22,500 columns
+match 75 x 100 in colour and 150 x 150 in grey.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ _EXAMPLE = '{"class_names": ["benign", "malignant"], "shape": [75, 100, 3]}'
 
 @dataclass(frozen=True)
 class About:
-    """The content of the JSON file beside a pixel table."""
+    """Contents of the JSON file next to a pixel table."""
 
-    class_names: tuple[str, ...]  # In code order; at least two
-    #: ``(height, width, channels)`` of one picture; None infers it from the number of columns.
+    class_names: tuple[str, ...]  # At least two names, in code order
+    #: ``(height, width, channels)`` of one picture; if None, inferred from the number of columns.
     shape: tuple[int, int, int] | None
     path: Path
-    sha256: str  # Of the file's content
-    #: SHA-256 of the metadata that `skinmnist.build` wrote with the table; None for hand-made files.
+    sha256: str  # SHA-256 of the file
+    #: SHA-256 of the metadata that `skinmnist.build` wrote with the table; None for files written by hand.
     metadata_sha256: str | None = None
-    #: SHA-256 of the table that `skinmnist.build` wrote; None for hand-made files and earlier versions.
+    #: SHA-256 of the table that `skinmnist.build` wrote; None for earlier versions and files written by hand.
     table_sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Stated:
-    """What is known about a table before it is read, and from which source."""
+    """Class names and picture size given before a table is read, and their source."""
 
     class_names: tuple[str, ...] | None = None  # In code order
-    names_by: str = ""  # ``--classes``, or the name of a JSON file
-    #: ``(height, width, channels)``; 0 channels means that the number of columns determines them.
+    names_by: str = ""  # ``--classes`` or the name of a JSON file
+    #: ``(height, width, channels)``; if channels is 0, it is derived from the number of columns.
     shape: tuple[int, int, int] | None = None
     shape_by: str = ""
 
@@ -53,7 +53,7 @@ class Stated:
 def state(
     table: Path, about: About | None, classes: Sequence[str] | None, size: Sequence[int] | None
 ) -> Stated:
-    """Combine the user's settings with the JSON file beside a table; refuse contradictions."""
+    """Combine the user's settings with the JSON file next to a table; raise an error if they disagree."""
     names = None if classes is None else _names(list(classes), "--classes")
     shape = None if size is None else _stated_shape(size)
     if about is None:
@@ -86,28 +86,28 @@ def parse_size(text: str) -> tuple[int, int, int]:
 
 
 def spell_classes(names: Iterable[str]) -> list[str]:
-    """Return class names in the spelling of HAM10000 where only the case differs: ``mel`` for ``MEL``."""
+    """Change class names that differ from those of HAM10000 only in case: ``MEL`` becomes ``mel``."""
     return [
         name.strip().lower() if name.strip().lower() in facts.CLASS_NAMES else name.strip() for name in names
     ]
 
 
 def in_code_order(names: Collection[str]) -> tuple[str, ...]:
-    """Return names in code order: that of HAM10000 if all are known, otherwise alphabetical."""
+    """Sort class names into code order: that of HAM10000 if it has all of them, otherwise alphabetical."""
     if {*names} <= {*facts.CLASS_NAMES}:
         return tuple(name for name in facts.CLASS_NAMES if name in names)
     return tuple(sorted(names))
 
 
 def about_file(table: Path) -> Path:
-    """Return the path of the JSON file of a table: ``<table stem>_classes.json`` beside it."""
+    """Return the path of the JSON file for a table: ``<table stem>_classes.json`` in the same folder."""
     return table.with_name(f"{table_stem(table)}_classes.json")
 
 
 def about_content(
     class_names: tuple[str, ...], shape: tuple[int, int, int], metadata: bytes, table_sha256: str
 ) -> bytes:
-    """Return the content of the JSON file for a table built with this metadata."""
+    """Return the contents of the JSON file for a table built with this metadata."""
     described = {
         "class_names": list(class_names),
         "shape": list(shape),
@@ -118,14 +118,14 @@ def about_content(
 
 
 def read_about(table: Path) -> About | None:
-    """Read the JSON file beside a pixel table, or return None if there is none."""
+    """Read the JSON file next to a pixel table; return None if it does not exist."""
     path = about_file(table)
     if not path.is_file():
         return None
     content = read_file(path)
     try:
         described = json.loads(content.decode("utf-8-sig"))
-    except ValueError as error:  # This includes content that is not UTF-8.
+    except ValueError as error:  # This includes files that are not valid UTF-8.
         raise InputError(f"{path} is not JSON ({error}); expected something like {_EXAMPLE}") from None
     if not isinstance(described, dict) or not {"class_names"} <= described.keys() <= _KEYS:
         keys = ", ".join(map(shown, described)) if isinstance(described, dict) else type(described).__name__

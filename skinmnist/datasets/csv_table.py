@@ -36,8 +36,8 @@ PIECE = 1 << 24
 #: Picture shapes in the Kaggle collection; 784 columns are never interpreted as 14 x 14 with four channels.
 COLLECTION_SHAPES = ((8, 8, 3), (8, 8, 1), (28, 28, 3), (28, 28, 1))
 #: Height of the original HAM10000 pictures (450 x 600), which can be downscaled by whole factors, for example
-#: to 75 x 100; and, by number of channels, the minimum height considered for pictures of this aspect ratio and
-#: for square pictures with four channels. Smaller pictures show too little detail to be useful.
+#: to 75 x 100; and, by number of channels, the minimum height considered for pictures of this aspect ratio
+#: and for square pictures with four channels. Smaller pictures show too little detail to be useful.
 _FULL_HEIGHT, _LEAST_HEIGHTS = 450, {3: 8, 1: 45, 4: 8}
 
 
@@ -231,8 +231,8 @@ def read_fast(body: bytes, layout: Layout) -> Cells | None:
 def read_carefully(body: bytes, layout: Layout, path: Path) -> Cells:
     """Parse a pixel table cell by cell and report the first invalid cell.
 
-    The result equals that of `read_fast` whenever `read_fast` succeeds. This parser also accepts extra leading
-    zeros and label codes above 255, and rejects quoted numbers.
+    The result equals that of `read_fast` whenever `read_fast` succeeds. This parser also accepts extra
+    leading zeros and label codes above 255, and rejects quoted numbers.
     """
     label = 0 if layout.label_first else len(layout.columns) - 1
     lines = body.split(b"\n")[:-1]

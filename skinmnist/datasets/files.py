@@ -1,10 +1,10 @@
-"""Write files and folders atomically, without ever replacing files of the user.
+"""Write files and folders atomically without replacing the user's files.
 
 Every file that skinmnist writes goes through `written_whole`, and logs go through `open_plain`. Links are not
 followed, pipes are not opened, and an existing file stays unchanged until its replacement is complete.
 
-A marker file declares that skinmnist owns its file names in a folder. Without the marker, a folder that
-already holds one of these names is refused. Nothing else is ever replaced or removed, in any folder.
+A marker file shows that skinmnist owns certain file names in a folder. A folder without the marker that
+already contains one of these names is rejected. No other file is replaced or removed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from typing import BinaryIO, NamedTuple
 from skinmnist.errors import InputError
 from skinmnist.names import closest
 
-#: Guards against a link or pipe that takes a file's place after the check; Windows has neither flag.
+#: Flags that guard against a file being replaced with a link or pipe after the check; Windows has neither.
 _UNFOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _HEAD_BYTES = 4096
-#: Number of characters of the target's name in its temporary file, so that the longest names still fit.
+#: Maximum number of characters of the target's name in the name of its temporary file.
 _NAMED = 40
 _TORN = re.compile(r"\.(.{1,40})\.skinmnist-[0-9a-f]{12}", re.DOTALL)
 _KINDS = {
@@ -41,22 +41,22 @@ _KINDS = {
 }
 
 LOCK_FILE = ".lock"
-#: First bytes of compressed files, and the maximum compression ratio of deflate.
-#: Endings of pictures, which are often named instead of a table.
+#: Extensions of picture files, which users often specify instead of a table.
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+#: First bytes of compressed files, and the maximum compression ratio of deflate.
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 MOST_SHRUNK = 1032
 
 
 def shipped(*names: str) -> Path:
-    """Return the path of lessons or presets: ``experiments/`` in a clone, or inside the installed package."""
+    """Return a path below ``experiments/`` in a clone, or below its copy in the installed package."""
     package = Path(__file__).parents[1]
     copies = package / "_experiments"  # Created by setup.py.
     return (copies if copies.is_dir() else package.parent / "experiments").joinpath(*names)
 
 
 def as_path(value: object, expected: str) -> Path:
-    """Return a path; InputError where something else was given, such as what is read from the path."""
+    """Convert a string or path-like object to a path; raise InputError for any other type."""
     if isinstance(value, os.PathLike):
         value = value.__fspath__()
     if not isinstance(value, str):
@@ -65,7 +65,7 @@ def as_path(value: object, expected: str) -> Path:
 
 
 def file_type(path: Path) -> int:
-    """Return the type of a path, such as ``stat.S_IFREG``, without following links; 0 if nothing exists."""
+    """Return the file type, such as ``stat.S_IFREG``, without following links; 0 if nothing exists."""
     try:
         return stat.S_IFMT(path.lstat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -73,7 +73,7 @@ def file_type(path: Path) -> int:
 
 
 def is_plain(path: Path) -> bool:
-    """Return whether a path is a regular file rather than a link, pipe or device, without opening it."""
+    """Return whether a path is a regular file, not a link, pipe or device, without opening it."""
     try:
         return file_type(path) == stat.S_IFREG
     except (OSError, ValueError):
@@ -81,7 +81,7 @@ def is_plain(path: Path) -> bool:
 
 
 def check_type(path: Path, wanted: int = stat.S_IFREG) -> None:
-    """Raise an error if a path exists and is not of the wanted type."""
+    """Raise an error if a path exists and does not have the wanted type."""
     found = file_type(path)
     if found not in (0, wanted):
         expected = "folder" if wanted == stat.S_IFDIR else "file"
@@ -91,7 +91,7 @@ def check_type(path: Path, wanted: int = stat.S_IFREG) -> None:
 
 
 def check_replaceable(path: Path, is_ours: Callable[[bytes], bool]) -> None:
-    """Refuse to replace a file that skinmnist did not write."""
+    """Raise an error if replacing a file would overwrite one that skinmnist did not write."""
     check_type(path)
     if is_plain(path) and not is_ours(read_head(path)):
         raise InputError(
@@ -110,16 +110,16 @@ def read_head(path: Path, start: int = 0) -> bytes:
 
 
 def open_plain(path: str | Path, flags: int) -> int:
-    """Open or create a regular file: an ``opener`` for `open` that neither follows links nor blocks."""
+    """Open or create a regular file; an ``opener`` for `open` that neither follows links nor blocks."""
     check_type(Path(path))
     return os.open(path, flags | _UNFOLLOWED, 0o666)
 
 
 @contextmanager
 def written_whole(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` and rename it to `path` if the block ends without an error.
+    """Open a temporary file next to `path`, and rename it to `path` if the block exits without an error.
 
-    Until then, and if the block fails, an existing file at `path` stays unchanged.
+    An existing file at `path` stays unchanged until then, and also if the block raises an error.
     """
     check_type(path)
     temporary = path.with_name(f".{path.name[:_NAMED]}.skinmnist-{secrets.token_hex(6)}")
@@ -138,7 +138,7 @@ def written_whole(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
         Path(temporary).replace(path)
     except BaseException as error:
         _name_disk(error, path.parent)
-        with suppress(OSError):  # Report the original error, not one of the cleanup.
+        with suppress(OSError):  # Report the original error, not an error during cleanup.
             temporary.unlink(missing_ok=True)
         raise
     if lasting:
@@ -152,7 +152,7 @@ def _name_disk(error: BaseException, folder: Path) -> None:
 
 @contextmanager
 def naming_disk(folder: Path) -> Iterator[None]:
-    """Add the folder to errors about a full disk, which do not name it."""
+    """Add the name of the folder to errors about a full disk."""
     try:
         yield
     except OSError as error:
@@ -167,7 +167,7 @@ def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> Non
 
 
 def move_new(source: Path, target: Path) -> None:
-    """Rename one of our files on the same disk, unless the target exists."""
+    """Rename a file written by skinmnist on the same disk, unless the target exists."""
     try:
         os.link(source, target, follow_symlinks=False)
     except FileExistsError:
@@ -181,9 +181,10 @@ def move_new(source: Path, target: Path) -> None:
 
 
 def remove_torn(folder: Path, names: Collection[str] | None = None) -> None:
-    """Remove temporary files left by killed processes; see `written_whole`.
+    """Remove temporary files left behind by killed processes; see `written_whole`.
 
-    Only the process that holds the lock of the folder may call it, as other processes may still be writing.
+    Only the process that holds the folder's lock may call this function, because other processes may still be
+    writing.
     """
     for path in folder.iterdir():
         torn = _TORN.fullmatch(path.name)
@@ -192,7 +193,7 @@ def remove_torn(folder: Path, names: Collection[str] | None = None) -> None:
 
 
 def stat_file(path: Path) -> os.stat_result:
-    """Return the size and times of an input file."""
+    """Return the status of an input file, including its size and modification time."""
     try:
         status = path.stat()
     except OSError as error:
@@ -210,7 +211,7 @@ def stat_file(path: Path) -> os.stat_result:
 
 
 def _instead_of_folder(path: Path) -> str:
-    """Return advice for a folder that was named instead of a table."""
+    """Return advice for the case that a folder was specified instead of a table."""
     names = sorted(entry.name for entry in path.iterdir()) if os.access(path, os.R_OK) else []
     tables = [name for name in names if name.lower().endswith(".csv")]
     if "run.json" in names:
@@ -221,7 +222,7 @@ def _instead_of_folder(path: Path) -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the content of an input file."""
+    """Return the contents of an input file."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -229,7 +230,7 @@ def read_file(path: Path) -> bytes:
 
 
 def is_packed(path: Path) -> bool:
-    """Return whether a file is compressed with gzip or zip; an unreadable file is not."""
+    """Return whether a file is compressed with gzip or zip; False for an unreadable file."""
     try:
         if not path.is_file():  # Reading a pipe would consume its data.
             return False
@@ -240,18 +241,18 @@ def is_packed(path: Path) -> bool:
 
 
 def table_stem(path: Path) -> str:
-    """Return the name of a table without its extensions, including that of its compression."""
+    """Return the name of a table without its extensions, including the one for compression."""
     return Path(path.stem).stem if path.suffix.lower() in (".gz", ".zip") else path.stem
 
 
 def in_own_folder(path: Path) -> Path:
-    """Return the file inside a folder of the same name, as Windows unpacks archives, or `path` itself."""
+    """Return the file inside a folder of the same name, as Windows extracts archives, or `path` itself."""
     inner = path / path.name
     return inner if path.is_dir() and inner.is_file() else path
 
 
 def read_foreign(path: Path, most: int) -> bytes:
-    """Return the content of an untrusted file without blocking on a pipe.
+    """Return the contents of an untrusted file without blocking on a pipe.
 
     Raises ValueError if it is not a file or is larger than `most` bytes.
     """
@@ -273,12 +274,12 @@ def hash_file(path: Path) -> str:
 
 
 def without_mark(content: bytes) -> bytes:
-    """Return the content without the UTF-8 byte order mark that spreadsheets add."""
+    """Remove the UTF-8 byte order mark that spreadsheet programs add."""
     return content.removeprefix(codecs.BOM_UTF8)
 
 
 def decode(content: bytes, path: Path) -> str:
-    """Decode a file or its first lines as UTF-8."""
+    """Decode the contents or the first lines of a file as UTF-8."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -293,7 +294,7 @@ def decode(content: bytes, path: Path) -> str:
 
 
 def place(path: Path, row: int, line: int | None = None) -> str:
-    """Describe a data row of a CSV in an error, such as ``table.csv, row 41 (line 43)``."""
+    """Return the location of a CSV row for an error message, such as ``table.csv, row 41 (line 43)``."""
     return f"{path}, row {row} (line {row + 2 if line is None else line})"
 
 
@@ -318,47 +319,47 @@ def _sync_folder(folder: Path) -> None:
 
 
 class Series(NamedTuple):
-    """A family of files with any number of members."""
+    """A group of files with related names and any number of members."""
 
-    #: Relative folder: ``""`` for the folder itself, ``"a/*"`` for every folder in ``a``.
+    #: Relative folder: ``""`` for the folder itself, ``"a/*"`` for every subfolder of ``a``.
     folder: str
-    name: str  # Patterns of the whole name, and of how the content begins
+    name: str  # Patterns for the full name and for the first bytes of the file
     head: str = ""
 
 
 @dataclass(frozen=True)
 class Owned:
-    """The files that skinmnist writes into one kind of folder."""
+    """The files that skinmnist writes into a folder for one purpose."""
 
-    purpose: str  # What the folder is for, used in the marker and in errors
+    purpose: str  # Purpose of the folder, stated in the marker and in errors
     files: tuple[str, ...]  # Relative paths with ``/``
     series: tuple[Series, ...] = ()
-    marker: str = ".skinmnist"  # The file that marks such a folder
+    marker: str = ".skinmnist"  # Name of the marker file
 
     @property
     def mark(self) -> bytes:
-        """Content of the marker file."""
+        """Contents of the marker file."""
         return (
             f"A {self.purpose} of skinmnist, which may replace the files that it has names for.\n"
         ).encode()
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Subfolders to create, each after its parent."""
+        """Subfolders to create, parents first."""
         inner = [str(PurePosixPath(name).parent) for name in (self.marker, *self.files)]
         inner += [series.folder.removesuffix("/*") for series in self.series]
         return tuple(sorted({folder for folder in inner if folder not in ("", ".")}))
 
 
 def is_marked(folder: Path, owned: Owned) -> bool:
-    """Return whether a folder has the marker of its kind."""
-    # Skip the first byte: Windows refuses to read it from a lock that is held.
-    # Two processes that mark a folder at the same time write the mark twice.
+    """Return whether a folder has a valid marker file."""
+    # Skip the first byte, which Windows does not allow reading from a lock in use.
+    # Two processes that mark a folder at the same time write the marker text twice.
     return read_head(folder / owned.marker, start=1).startswith(owned.mark[1:])
 
 
 def check_ours(folder: Path, owned: Owned, known: Callable[[Path], bool] = lambda _: False) -> None:
-    """Refuse a folder in which files of the user would be replaced; change nothing."""
+    """Raise an error if writing into a folder would replace the user's files; nothing is changed."""
     for name in owned.folders:
         check_type(folder / name, stat.S_IFDIR)
     for name in (owned.marker, *owned.files):
@@ -378,16 +379,16 @@ def claim(folder: Path, owned: Owned, known: Callable[[Path], bool] = lambda _: 
     check_ours(folder, owned, known)
     marker = folder / owned.marker
     marker.parent.mkdir(parents=True, exist_ok=True)
-    # Do not replace the file: it may be a lock in use. A file of the user stays unchanged.
+    # Do not replace the file, because it may be a lock in use. The user's files stay unchanged.
     with open(marker, "ab", opener=open_plain) as stream:
         if not stream.tell():
             stream.write(owned.mark)
 
 
 def remove_owned(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None:
-    """Remove what skinmnist wrote into a folder, except the marker and `keep`.
+    """Remove the files that skinmnist wrote into a folder, except the marker and `keep`.
 
-    Links are not followed, and a file of a series is removed only if its content starts as expected.
+    Links are not followed, and a file of a series is removed only if its first bytes match the series.
     """
     if any(file_type(folder / name) not in (0, stat.S_IFDIR) for name in owned.folders):
         return
@@ -400,7 +401,7 @@ def remove_owned(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None
 
 
 def leave(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None:
-    """Remove what skinmnist wrote into a marked folder, and the folder itself if that leaves it empty."""
+    """Remove the files that skinmnist wrote into a marked folder, and the folder if it is then empty."""
     remove_owned(folder, owned, keep)
     for inner in [*_inner_folders(folder, owned), folder]:
         remove_torn(inner)
@@ -414,7 +415,7 @@ def leave(folder: Path, owned: Owned, keep: Collection[str] = ()) -> None:
 
 
 def _inner_folders(folder: Path, owned: Owned) -> Iterator[Path]:
-    """Yield our subfolders, children before their parents."""
+    """Yield the subfolders created by skinmnist, children first."""
     for name in reversed(owned.folders):
         inner = folder / name
         if file_type(inner) == stat.S_IFDIR:
@@ -442,5 +443,5 @@ def _has_content(path: Path) -> bool:
 
 
 def _is_empty_lock(path: Path) -> bool:
-    """Return whether a path is an empty lock file, left by a run that was killed as it started."""
+    """Return whether a path is an empty lock file left behind by a run that was killed at startup."""
     return path.name == LOCK_FILE and is_plain(path) and not path.stat().st_size

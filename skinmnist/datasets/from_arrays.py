@@ -26,8 +26,8 @@ def as_table(data: Any, called: str = "run_comparison") -> PixelTable:
     Parameters
     ----------
     data : PixelTable, tuple or Bunch
-        ``(X, y)`` or ``(X, y, groups)`` as in `table_from_arrays`, or a scikit-learn data set with ``target``,
-        either ``images`` or ``data``, and optionally ``target_names``.
+        ``(X, y)`` or ``(X, y, groups)`` as in `table_from_arrays`, or a scikit-learn data set with
+        ``target``, either ``images`` or ``data``, and optionally ``target_names``.
 
     Raises
     ------

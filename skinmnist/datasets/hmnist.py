@@ -35,18 +35,18 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.text import is_name, printable
 
-#: Arrays stored for a parsed table; all but the first two are empty if the file does not contain them.
+#: Arrays stored for a parsed table; any but the first two is empty if the file lacks the information.
 _ARRAYS = ("pixels", "labels", "image_ids", "named_shape", "label_names", "dialect")
-#: A table that was downloaded on its own may still be compressed.
+#: File endings to search for; a table that was downloaded individually may still be compressed.
 _ENDINGS = ("", ".gz", ".zip")
 
 
 def find_table(path: str | os.PathLike[str] | None = None) -> Path | None:
-    """Return the pixel table to use: `path` if given, otherwise the first of `facts.TABLE_FILES` found.
+    """Return `path` if given, otherwise the first table in `facts.TABLE_FILES` that exists.
 
-    ``$SKINMNIST_DATA`` (a folder, or a table of any name) is searched before ``data/`` in the working
-    directory. A table may be in a folder of the same name, and it may be compressed. Grey tables are used
-    only if there is none in colour.
+    ``$SKINMNIST_DATA`` (a folder, or a table with any name) is searched before ``data/`` in the working
+    directory. A table may be inside a folder of the same name and may be compressed. Grey tables are only
+    used if no colour table is found.
     """
     if path is not None:
         return in_own_folder(Path(path))
@@ -83,48 +83,48 @@ def load_hmnist(
     classes: Sequence[str] | None = None,
     size: Sequence[int] | None = None,
 ) -> PixelTable:
-    """Load a pixel table such as ``hmnist_28_28_RGB.csv``, joined with the lesion of each picture.
+    """Load a pixel table, such as ``hmnist_28_28_RGB.csv``, together with its metadata.
 
-    The picture size is inferred from the number of columns if only one size fits: side x side x 3 is RGB and
-    side x side is grey. Otherwise it is taken from columns named ``pixel_<row>_<column>_<channel>``, from
-    `size`, or from ``<table stem>_classes.json`` beside the table, which `skinmnist.build` writes.
+    The picture size is inferred from the number of columns if only one size matches: side x side x 3 is RGB
+    and side x side is grey. Otherwise, it is read from column names of the form
+    ``pixel_<row>_<column>_<channel>``, from `size`, or from ``<table stem>_classes.json`` in the same folder,
+    which `skinmnist.build` writes.
 
     Tables may be larger than memory. Byte order marks and Windows line endings are accepted. Other dialects
     are converted with a note if they are unambiguous (see `skinmnist.datasets.dialects`); quoted or signed
-    numbers are refused. Parsed arrays are stored in the cache folder (see `skinmnist.datasets.cache`), so
-    the next load takes milliseconds.
+    numbers are rejected. Parsed arrays are stored in the cache folder (see `skinmnist.datasets.cache`), which
+    reduces later loads to milliseconds.
 
     Parameters
     ----------
     path : str or path-like
-        A CSV in UTF-8. Pixel columns are named ``pixel0000``, ... or ``pixel0``, ... or ``pixel1``, ... in
-        order, and hold whole numbers 0-255 in row-major order (height, width, channel). The column ``label``
-        comes before or after them and holds class names or the codes 0..k-1, each of which must occur. The
-        column ``image_id`` is optional.
+        A CSV file in UTF-8. Pixel columns are named ``pixel0000``, ... or ``pixel0``, ... or ``pixel1``, ...
+        in order, and contain integers from 0 to 255 in row-major order (height, width, channel). The column
+        ``label`` comes before or after them and contains class names or the codes 0 to k - 1, each of which
+        must occur. The column ``image_id`` is optional.
     metadata : str, path-like, False or None
-        A CSV with at least ``lesion_id``, ``image_id`` and ``dx``; ``age``, ``sex`` and ``localization`` are
-        read if present. Rows are joined by ``image_id`` if the table has that column; otherwise row *i*
-        describes row *i* of the table. Every ``dx`` must match a single label. A picture without a
-        ``lesion_id`` counts as a lesion of its own; if all are missing, the lesions are unknown. None reads
-        ``<table stem>_metadata.csv`` or else ``HAM10000_metadata.csv`` beside the table, if present. False
-        reads no metadata.
+        A CSV file with at least ``lesion_id``, ``image_id`` and ``dx``; ``age``, ``sex`` and ``localization``
+        are read if present. Rows are joined by ``image_id`` if the table has that column; otherwise, row *i*
+        describes row *i* of the table. Each ``dx`` must correspond to a single label. A picture without a
+        ``lesion_id`` counts as a separate lesion; if all are missing, lesions are unknown. If None,
+        ``<table stem>_metadata.csv`` or ``HAM10000_metadata.csv`` in the folder of the table is read, if
+        present. If False, no metadata are read.
     classes : sequence of str, optional
-        Names of the classes, in the order of their codes.
+        Class names in code order.
     size : (height, width) or (height, width, channels), optional
         Size of one picture.
 
     Returns
     -------
     PixelTable
-        ``pixels`` is a read-only memory map if the cache can be written. ``class_names`` come from `classes`
-        or the JSON file beside the table; otherwise from the diagnoses of the metadata; otherwise they are
-        those of HAM10000 if the sizes of pictures and classes match its tables, or ``class_0``,
-        ``class_1``, ... ``notes`` state the source.
+        ``pixels`` is a read-only memory map if the cache is writable. ``class_names`` come from the first
+        available source: `classes` or the JSON file; the diagnoses in the metadata; the names of HAM10000 if
+        picture and class sizes match its tables; or ``class_0``, ``class_1``, ... ``notes`` gives the source.
 
     Raises
     ------
     InputError
-        If the file is invalid. The message names the file, row and column of the first fault.
+        If the file is invalid. The message gives the file, row and column of the first error.
 
     See Also
     --------
@@ -192,7 +192,7 @@ def load_hmnist(
 def _by_label_names(
     stated: Stated, labels: npt.NDArray[np.int64], names: tuple[str, ...], table: Path
 ) -> tuple[Stated, npt.NDArray[np.int64]]:
-    """Return what is stated, and the codes of a table with named labels; stated names set the order."""
+    """Return `stated` with class names, and label codes; stated names determine the order of the codes."""
     if stated.class_names is None:
         return replace(stated, class_names=names, names_by=f"the labels of {table.name}"), labels
     if set(stated.class_names) != set(names):
@@ -211,7 +211,7 @@ def _metadata_file(table: Path, metadata: str | os.PathLike[str] | Literal[False
 
 
 def _check_count(stated: Stated, n_classes: int, table: Path) -> None:
-    """Check that there is one stated name per class."""
+    """Check that one name is stated per class."""
     names, by = stated.class_names, stated.names_by
     if names is None or len(names) == n_classes:
         return
@@ -226,7 +226,7 @@ def _check_count(stated: Stated, n_classes: int, table: Path) -> None:
 def _name_classes(
     labels: npt.NDArray[np.int64], stated: Stated, shape: tuple[int, int, int]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return class names when there is no metadata, and a note on their source."""
+    """Return class names for a table without metadata, and a note on their source."""
     if stated.class_names is not None:
         return stated.class_names, (f"class names come from {stated.names_by}",)
     counts = np.bincount(labels)
@@ -244,10 +244,10 @@ def _name_classes(
 
 
 def fits_collection(counts: npt.NDArray[np.int64]) -> bool:
-    """Return whether the class sizes match HAM10000 in the order of its codes, and in no other order.
+    """Return whether the class sizes match those of HAM10000 in code order and in no other order.
 
-    A few rows may be missing, but no class may shrink to the size of the next smaller one: 1,099 keratoses
-    and 1,113 melanomas cannot be told apart by size, and a wrong name is worse than no name.
+    A few rows may be missing, but each class must remain larger than the next smaller class: 1,099 keratoses
+    and 1,113 melanomas cannot be distinguished by size, and a wrong name is worse than no name.
     """
     true = np.array(facts.ROWS_PER_CLASS)
     if len(counts) != len(true):
@@ -257,13 +257,13 @@ def fits_collection(counts: npt.NDArray[np.int64]) -> bool:
 
 
 def _named_shape(arrays: Arrays) -> tuple[int, int, int] | None:
-    """Return the shape implied by the column names, if any."""
+    """Return the picture shape implied by the column names, if any."""
     found = tuple(arrays["named_shape"].tolist())
     return (found[0], found[1], found[2]) if found else None
 
 
 def _parse(content: bytes, path: Path, stated: Stated) -> Arrays:
-    """Parse the content of a pixel table into `_ARRAYS`; every fault raises an `InputError`."""
+    """Parse the contents of a pixel table into `_ARRAYS`; raise InputError if they are invalid."""
     text = without_mark(unpacked(content, path))
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n")
@@ -292,7 +292,7 @@ def _parse(content: bytes, path: Path, stated: Stated) -> Arrays:
 
 
 def _is_table(arrays: Arrays, path: Path, stated: Stated) -> bool:
-    """Return whether arrays could have come from `_parse`."""
+    """Return whether cached arrays are a possible result of `_parse`."""
     pixels, labels, ids, named, names, dialect = (arrays[name] for name in _ARRAYS)
     if (pixels.dtype, pixels.ndim, labels.dtype, labels.shape) != (np.uint8, 2, np.int64, pixels.shape[:1]):
         return False

@@ -34,7 +34,7 @@ class Layout(NamedTuple):
     """A layout: its one-line description, its file extensions, and its reader.
 
     `read` accepts a path and, for tables, the keywords ``classes`` and ``size``. The layout for data frames
-    is not read from a file. `is_table` is False for metadata that accompanies a table or a folder of pictures.
+    is not read from a file. `is_table` is False for metadata that accompanies a table or a picture folder.
     """
 
     about: str

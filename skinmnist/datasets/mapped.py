@@ -1,6 +1,7 @@
-"""Data that may not fit into memory: rows stay in a memory-mapped file until they are needed.
+"""Tables that may not fit into memory: rows stay in a memory-mapped file until they are needed.
 
-This module alone decides what counts as large and how freed memory is returned to the system.
+This module defines the limits above which tables and files count as large, and returns freed memory to the
+operating system.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ from skinmnist.datasets.files import open_plain
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 
-#: Pixel bytes and rows above which a table counts as large, so that its rows are read piece by piece.
-#: HAM10000 has 24 million bytes at 28 x 28.
+#: Number of pixel bytes and of rows above which a table counts as large and is read in chunks. HAM10000 has
+#: 24 million bytes at 28 x 28.
 LARGE_BYTES, LARGE_ROWS = 1 << 28, 200_000
-#: Larger files are parsed piece by piece. The 28 x 28 table of HAM10000 has 92 MB.
+#: Size in bytes above which a file is parsed in chunks. The 28 x 28 table of HAM10000 has 92 MB.
 LARGE_FILE = 1 << 29
 
 
 class MappedRows:
-    """Selected rows of a matrix, usually a memory map, that have not been read yet.
+    """Selected rows of a matrix, usually a memory map, that are read lazily.
 
-    Indexing and reshaping read nothing. ``np.asarray`` reads the rows and releases the pages of the mapped
-    file, so that memory use depends on the data held and not on the data visited.
+    Indexing and reshaping do not read any data. ``np.asarray`` reads the rows and then releases the pages of
+    the mapped file; memory use therefore depends on the arrays kept, not on the amount of data read.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class MappedRows:
         return MappedRows(self.source, self.rows[which], self.row_shape)
 
     def reshape(self, n: int, *row_shape: int) -> MappedRows:
-        """Return the same rows, each reshaped when read."""
+        """Return the same rows; each is reshaped when it is read."""
         return MappedRows(self.source, self.rows, row_shape)
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
@@ -77,7 +78,7 @@ class MappedRows:
 
 
 def is_large(table: PixelTable) -> bool:
-    """Return whether copies of all rows, or features of them, might not fit into memory."""
+    """Return whether copies of all rows or their features may not fit into memory."""
     return is_large_matrix(table.pixels.nbytes) or len(table) > LARGE_ROWS
 
 
@@ -87,12 +88,12 @@ def is_large_matrix(nbytes: int) -> bool:
 
 
 def is_large_file(nbytes: int) -> bool:
-    """Return whether a file should be parsed piece by piece."""
+    """Return whether a file should be parsed in chunks."""
     return nbytes > LARGE_FILE
 
 
 def give_back(array: npt.NDArray[Any]) -> None:
-    """Release the memory of a read-only mapped file; the rows are read again when needed."""
+    """Release the memory of a read-only mapped file; rows are read again when needed."""
     base: Any = array
     mode = None
     while isinstance(base, np.ndarray):
@@ -108,7 +109,7 @@ def row_blocks(n: int, size: int) -> Iterator[slice]:
 
 
 def write_blocks(stream: BinaryIO, shape: tuple[int, int], blocks: Iterable[npt.NDArray[np.uint8]]) -> None:
-    """Write a uint8 matrix as ``.npy`` without holding all of it in memory."""
+    """Write a uint8 matrix as ``.npy`` without loading all of it into memory."""
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, header)
     for block in blocks:
@@ -116,15 +117,15 @@ def write_blocks(stream: BinaryIO, shape: tuple[int, int], blocks: Iterable[npt.
 
 
 def pass_table(table: PixelTable, path: Path) -> None:
-    """Write a table where worker processes on this machine can open it with `open_passed`.
+    """Write a table to a file from which worker processes on this machine open it with `open_passed`.
 
-    Pixels already mapped from a complete file are not copied; the workers map the same file.
+    Pixels that are already mapped from a complete file are not copied; workers map the same file.
     """
     import joblib
 
     columns = {field.name: getattr(table, field.name) for field in fields(table)}
     pixels = table.pixels
-    # A modified private map, or a view of a map, differs from the content of the file.
+    # A modified private map or a view of a map differs from the contents of the file.
     whole = isinstance(pixels.base, mmap.mmap) and pixels.flags.c_contiguous
     if whole and isinstance(pixels, np.memmap) and pixels.mode == "r":
         columns["pixels"] = _Place(
@@ -134,7 +135,7 @@ def pass_table(table: PixelTable, path: Path) -> None:
 
 
 def open_passed(path: str | Path) -> PixelTable:
-    """Open a table written by `pass_table` as memory maps; refuse pixels that have changed since."""
+    """Open a table written by `pass_table` as memory maps; raise an error if its pixels have changed."""
     import joblib
 
     columns = joblib.load(path, mmap_mode="r")
@@ -165,6 +166,6 @@ class _Place(NamedTuple):
 
 
 def trim_memory() -> None:
-    """Return freed memory to the system, if the C library supports it (glibc otherwise keeps it)."""
-    with suppress(AttributeError, OSError, TypeError):  # Windows has no such library.
+    """Return freed memory to the operating system, which glibc does not do by default, if supported."""
+    with suppress(AttributeError, OSError, TypeError):  # Windows does not have this library.
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,8 +1,8 @@
-"""Read MedMNIST's files: pictures, labels and the official split in one ``.npz``, and files of results.
+"""Read MedMNIST files, which contain pictures, labels and the official split in one ``.npz``.
 
 The names of sets and classes follow MedMNIST's label dictionary (Yang et al., "MedMNIST v2 - A
 large-scale lightweight benchmark for 2D and 3D biomedical image classification", Scientific Data 10, 41,
-2023; the package medmnist 3.0). Files are read member by member, so they are held in memory only once.
+2023; the package medmnist 3.0). Archives are read one member at a time to keep only one copy in memory.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.text import one_line, printable, shown
 
-#: The parts of a set, in the order of the table's rows.
+#: The splits of a data set, in the order of the table's rows.
 PARTS = ("train", "val", "test")
-#: Maximum size of the pictures of a file in bytes: the largest set at 28 x 28 takes a quarter of a gigabyte.
+#: Maximum size of the pictures in a file, in bytes; the largest data set at 28 x 28 takes 0.25 GB.
 MOST_BYTES = 2**33
-#: Maximum compression ratio of pictures, checked in files that unpack to more than a little.
+#: Maximum compression ratio of pictures, and the uncompressed size in bytes from which it is checked.
 MOST_SHRUNK, SMALL_BYTES = 200, 2**27
-#: Maximum side of a picture in pixels.
+#: Maximum side length of a picture in pixels.
 MOST_SIDE = 256
 _ORGANS = (
     "bladder",
@@ -48,8 +48,8 @@ _ORGANS = (
     "pancreas",
     "spleen",
 )
-#: Class names of MedMNIST's single-label 2-D sets, in the order of their codes. DermaMNIST uses the
-#: abbreviations of HAM10000.
+#: Class names of MedMNIST's single-label 2-D data sets, in code order. DermaMNIST uses the abbreviations of
+#: HAM10000.
 CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "pathmnist": (
         "adipose",
@@ -96,48 +96,49 @@ _ARRAYS = ("pixels", "labels", "shape", "counts")
 
 
 class _Header(NamedTuple):
-    """The shape and type of an array that has not been read yet."""
+    """Shape and type of an array that has not been read yet."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
 
 def is_medmnist(path: Path) -> bool:
-    """Return whether a file is one of MedMNIST's, judged by its name."""
+    """Return whether a file has the extension of MedMNIST files."""
     return path.suffix.lower() == ".npz"
 
 
 def set_name(path: str | os.PathLike[str]) -> str:
-    """Return the name of the set in a file name, such as ``dermamnist`` for ``dermamnist_64.npz``."""
+    """Return the data set named by a file name, such as ``dermamnist`` for ``dermamnist_64.npz``."""
     return re.sub(r"_[0-9]+$", "", Path(path).stem.lower())
 
 
 def load_medmnist(
     path: str | os.PathLike[str], *, classes: Sequence[str] | None = None, size: Sequence[int] | None = None
 ) -> PixelTable:
-    """Load a 2-D set of MedMNIST, such as ``dermamnist.npz`` or ``bloodmnist_64.npz``.
+    """Load a 2-D MedMNIST data set, such as ``dermamnist.npz`` or ``bloodmnist_64.npz``.
 
     Parameters
     ----------
     path : str or path-like
-        An ``.npz`` with ``train_images``, ``train_labels`` and the same for ``val`` and ``test``. Images are
-        uint8 of shape ``(n, side, side)`` or ``(n, side, side, 3)``, labels whole numbers of shape
-        ``(n, 1)`` or ``(n,)``.
+        An ``.npz`` file with ``train_images``, ``train_labels`` and the same for ``val`` and ``test``. Images
+        are uint8 arrays of shape ``(n, side, side)`` or ``(n, side, side, 3)``; labels are integer arrays of
+        shape ``(n, 1)`` or ``(n,)``.
     classes : sequence of str, optional
-        Names of the classes, in the order of their codes. By default MedMNIST's own, if the file is named
-        after one of its sets.
+        Class names in code order. The default is MedMNIST's class names if the file is named after one of its
+        data sets.
     size : (height, width) or (height, width, channels), optional
         Must match the size stored in the file.
 
     Returns
     -------
     PixelTable
-        The rows of train, then val, then test. `PixelTable.parts` gives the part of each row.
+        The rows of the train, val and test splits, in this order. `PixelTable.parts` gives the split of each
+        row.
 
     Raises
     ------
     InputError
-        If the file is invalid, or holds volumes or several labels per picture.
+        If the file is invalid, or contains volumes or several labels per picture.
     """
     path = Path(path)
     arrays, sha256 = parse_once(path, "medmnist-1", _ARRAYS, partial(_parse, path=path), _is_table)
@@ -194,7 +195,7 @@ def _name_classes(path: Path, n_classes: int, classes: Sequence[str] | None) -> 
 
 
 def _parse(content: bytes, path: Path) -> Arrays:
-    """Parse the content of a file into `_ARRAYS`; every fault raises an `InputError`."""
+    """Parse the contents of a file into `_ARRAYS`; raise InputError if they are invalid."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if len(archive.namelist()) > MOST_MEMBERS:
@@ -247,7 +248,7 @@ def _read_parts(archive: zipfile.ZipFile, path: Path) -> Arrays:
 
 
 def _header(archive: zipfile.ZipFile, name: str, path: Path) -> _Header:
-    """Read the header of an array without unpacking the rest."""
+    """Read the header of an array without decompressing the data."""
     member = f"{name}.npy"
     if member not in archive.namelist():
         known = ", ".join(f"{part}_images, {part}_labels" for part in PARTS)
@@ -273,7 +274,7 @@ def _read_header(stream: IO[bytes]) -> _Header:
 
 
 def _picture_shape(headers: dict[str, _Header], path: Path) -> tuple[int, int, int]:
-    """Return height, width and channels, which must be equal in all parts."""
+    """Return height, width and channels, which must be the same in all splits."""
     first = headers["train_images"]
     shape = first.shape[1:]
     if len(shape) == 4 or (len(shape) == 3 and shape[2] not in (1, 3)) or set_name(path).endswith("3d"):
@@ -299,7 +300,7 @@ def _picture_shape(headers: dict[str, _Header], path: Path) -> tuple[int, int, i
 
 
 def _count(headers: dict[str, _Header], part: str, shape: tuple[int, ...], path: Path) -> int:
-    """Return the number of pictures in a part after checking that each has one label."""
+    """Return the number of pictures in a split after checking that each has exactly one label."""
     images, labels = headers[f"{part}_images"].shape, headers[f"{part}_labels"]
     if set_name(path) in MULTI_LABEL or (len(labels.shape) == 2 and labels.shape[1] > 1):
         raise InputError(
@@ -317,7 +318,7 @@ def _count(headers: dict[str, _Header], part: str, shape: tuple[int, ...], path:
 
 
 def _fill(archive: zipfile.ZipFile, name: str, target: npt.NDArray[Any]) -> None:
-    """Read an array into `target`, which has one axis and the same number of items."""
+    """Read an array into the one-dimensional `target`, which has the same number of items."""
     with archive.open(f"{name}.npy") as stream:
         _read_header(stream)
         view, filled = target.view(np.uint8), 0
@@ -341,7 +342,7 @@ def _check_codes(labels: npt.NDArray[np.int64], path: Path) -> None:
 
 
 def _is_table(arrays: Arrays) -> bool:
-    """Return whether arrays could have come from `_parse`."""
+    """Return whether cached arrays are a possible result of `_parse`."""
     pixels, labels, shape, counts = (arrays[name] for name in _ARRAYS)
     if (pixels.dtype, pixels.ndim, labels.dtype, labels.shape) != (np.uint8, 2, np.int64, pixels.shape[:1]):
         return False

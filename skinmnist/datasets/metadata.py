@@ -1,4 +1,4 @@
-"""Read the metadata of a pixel table: a CSV with the lesion and patient of each picture."""
+"""Read the metadata of a pixel table: a CSV file with lesion and patient data for each picture."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ from skinmnist.text import JOINERS, LONGEST_NAME, is_name, printable, shown, ung
 
 #: Required columns; `facts.CLINICAL_COLUMNS` and columns with few distinct values are read as well.
 REQUIRED_COLUMNS = ("lesion_id", "image_id", "dx")
-#: Limits on source columns and their distinct values; beyond them, columns are ids or free text.
+#: Maximum number of source columns, and of distinct values per column; more values suggest ids or free text.
 _MOST_SOURCES, _MOST_WORDS = 32, 100
 _SOURCES = ("source_names", "sources")
 
-#: Lowercase cell values that mean unknown.
+#: Lowercase cell values that represent an unknown value.
 _UNKNOWN = frozenset(["", "unknown", "unk", "nan", "none", "na", "n/a", "<na>", "null", "-", "--", "?"])
 _OLDEST = 130
-#: Possible separators: the Dataverse's own files use tabs, European versions of Excel semicolons.
+#: Possible separators: Dataverse files use tabs, and European versions of Excel use semicolons.
 _SEPARATORS = (",", "\t", ";")
-#: File names of HAM10000's metadata on Kaggle and on the Harvard Dataverse.
+#: File names of the HAM10000 metadata on Kaggle and on the Harvard Dataverse.
 _FOUND_NAMES = (facts.METADATA_FILE, "HAM10000_metadata.tab", "HAM10000_metadata")
 
 
 @dataclass(frozen=True, eq=False)
 class Metadata:
-    """The rows of a metadata file; cells are stripped, and clinical words are in lower case."""
+    """The rows of a metadata file, with stripped cells and lowercase clinical values."""
 
     path: Path
-    lesion_ids: npt.NDArray[np.str_]  # shape (n,), str: ``""`` where unknown
+    lesion_ids: npt.NDArray[np.str_]  # shape (n,), str: ``""`` if unknown
     image_ids: npt.NDArray[np.str_]  # shape (n,), str
-    diagnoses: npt.NDArray[np.str_]  # shape (n,), str: spelled consistently, as in HAM10000 if known there
-    #: shape (n,): The `facts.CLINICAL_COLUMNS` that are present, as in `PixelTable.clinical`.
+    diagnoses: npt.NDArray[np.str_]  # shape (n,), str: consistent spelling, as in HAM10000 if possible
+    #: Shape (n,) each: the available `facts.CLINICAL_COLUMNS`, as in `PixelTable.clinical`.
     clinical: dict[str, npt.NDArray[Any]]
-    #: shape (n,) each: Columns with few distinct values, as in `PixelTable.sources`.
+    #: Shape (n,) each: columns with few distinct values, as in `PixelTable.sources`.
     sources: dict[str, npt.NDArray[np.str_]]
-    sha256: str  # Of the file's content
+    sha256: str  # SHA-256 of the file
 
 
 def find_metadata(table: Path) -> Path | None:
-    """Return ``<table stem>_metadata.csv`` or else ``HAM10000_metadata.csv`` beside a table, or None."""
+    """Find ``<table stem>_metadata.csv`` or ``HAM10000_metadata.csv`` next to a table; None if missing."""
     names = (f"{table_stem(table)}_metadata.csv", *_FOUND_NAMES)
     folders = [table.parent, *([table.parent.parent] if table.parent.name == table.name else [])]
     files = (in_own_folder(folder / name) for folder in folders for name in names)
@@ -63,7 +63,7 @@ def find_metadata(table: Path) -> Path | None:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Read a CSV with the `REQUIRED_COLUMNS` and one row per picture; lesion ids may be unknown."""
+    """Read a CSV file with the `REQUIRED_COLUMNS` and one row per picture; lesion ids may be unknown."""
     names = (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS, *_SOURCES)
     kind = f"metadata-6{'-built' if _is_built(path) else ''}"
     arrays, sha256 = parse_once(path, kind, names, partial(_parse, path=path), _is_metadata)
@@ -75,9 +75,9 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Return the header of a metadata file, and for each row its location (for errors) and its cells.
+    """Return the header of a metadata file, and the location (for errors) and cells of each row.
 
-    The escaping that `skinmnist.build` applies to cells is undone.
+    Cells escaped by `skinmnist.build` are unescaped.
     """
     as_meant = unguarded_cell if _is_built(path) else str
     text = decode(without_mark(unpacked(content, path)), path)
@@ -104,7 +104,7 @@ def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, li
 
 
 def _truth_columns(header: list[str]) -> list[str]:
-    """Return the class columns of an ISIC ground-truth file, which has a name and one column per class."""
+    """Return the class columns of an ISIC ground-truth file: all columns except the picture name."""
     first, *classes = [name.strip() for name in header] or [""]
     spelt = spell_classes(classes)
     known = {*spelt} & {*facts.CLASS_NAMES}
@@ -113,7 +113,7 @@ def _truth_columns(header: list[str]) -> list[str]:
 
 
 def _of_truth(cells: list[str], classes: list[str], where: str) -> list[str]:
-    """Convert a ground-truth row to lesion, picture and diagnosis; the lesion is unknown."""
+    """Convert a ground-truth row to lesion id, picture name and diagnosis; the lesion is unknown."""
     numbers = [re.sub(r"\.0*$", "", cell.strip()) for cell in cells[1:]]
     if sorted(numbers) != ["0"] * (len(classes) - 1) + ["1"]:
         raise InputError(
@@ -124,7 +124,7 @@ def _of_truth(cells: list[str], classes: list[str], where: str) -> list[str]:
 
 
 def _separator(text: str) -> str:
-    """Return the separator: a comma, unless another one yields the required columns."""
+    """Return the separator: a comma, unless another separator yields the required columns."""
     header = text.partition("\n")[0].rstrip("\r")
     for separator in _SEPARATORS:
         if {*REQUIRED_COLUMNS} <= {name.strip('" ') for name in header.split(separator)}:
@@ -133,13 +133,13 @@ def _separator(text: str) -> str:
 
 
 def _is_built(path: Path) -> bool:
-    """Return whether `skinmnist.build` wrote the metadata and escaped formulas for spreadsheets."""
+    """Return whether `skinmnist.build` wrote the metadata, with formulas escaped for spreadsheets."""
     about = read_about(path.with_name(f"{path.stem.removesuffix('_metadata')}.csv"))
     return about is not None and about.metadata_sha256 is not None
 
 
 def _parse(content: bytes, path: Path) -> Arrays:
-    """Parse the columns; missing clinical columns become empty arrays, and faults raise `InputError`."""
+    """Parse the columns; missing clinical columns become empty arrays. Raise InputError if invalid."""
     header, rows = read_rows(content, path)
     names = (*REQUIRED_COLUMNS, *facts.CLINICAL_COLUMNS)
     positions = {name: header.index(name) for name in names if name in header}
@@ -147,7 +147,7 @@ def _parse(content: bytes, path: Path) -> Arrays:
     for where, cells in rows:
         for name, position in positions.items():
             columns[name].append(_read_cell(name, cells[position], where))
-    first: dict[str, str] = {}  # Several people may spell a diagnosis with different case.
+    first: dict[str, str] = {}  # A diagnosis may be written in both upper and lower case.
     columns["dx"] = [first.setdefault(name.casefold(), name) for name in spell_classes(columns["dx"])]
     found = {name: np.array(column) for name, column in columns.items()}
     return found | dict(zip(_SOURCES, _read_sources(header, rows), strict=True))
@@ -156,7 +156,7 @@ def _parse(content: bytes, path: Path) -> Arrays:
 def _read_sources(
     header: list[str], rows: list[tuple[str, list[str]]]
 ) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
-    """Return names (c,) and values (c, n) of the other columns that could name the source of pictures."""
+    """Return the names (c,) and values (c, n) of other columns that may identify the source of a picture."""
     names: list[str] = []
     columns: list[list[str]] = []
     for position, name in enumerate(header):
@@ -173,7 +173,7 @@ def _read_sources(
 
 
 def _are_sources(names: npt.NDArray[Any], words: npt.NDArray[Any], n: int) -> bool:
-    """Return whether arrays could have come from `_read_sources`."""
+    """Return whether cached arrays are a possible result of `_read_sources`."""
     if names.dtype.kind != "U" or words.dtype.kind != "U" or names.ndim != 1:
         return False
     if words.shape != (len(names), n) or len(names) > _MOST_SOURCES:
@@ -189,7 +189,7 @@ def _are_sources(names: npt.NDArray[Any], words: npt.NDArray[Any], n: int) -> bo
 
 
 def _is_metadata(arrays: Arrays) -> bool:
-    """Return whether arrays could have come from `_parse`."""
+    """Return whether cached arrays are a possible result of `_parse`."""
     n = len(arrays["dx"])
     if not _are_sources(arrays["source_names"], arrays["sources"], n):
         return False
@@ -209,7 +209,7 @@ def _are_ages(values: npt.NDArray[Any]) -> bool:
 
 
 def are_words(name: str, values: npt.NDArray[Any]) -> bool:
-    """Return whether an array holds valid cells of a column."""
+    """Return whether an array contains valid cells of a column."""
     if values.dtype.kind != "U" or not values.dtype.isnative:
         return False
     codes = values.view(np.uint32).reshape(len(values), -1)
@@ -217,7 +217,7 @@ def are_words(name: str, values: npt.NDArray[Any]) -> bool:
     plain = ends | (codes - ord(" ") <= ord("~") - ord(" "))
     if codes.shape[1] <= LONGEST_NAME and plain.all() and (ends[:, :-1] <= ends[:, 1:]).all():
         return True
-    if codes.max() > sys.maxunicode:  # Python fails on such a character.
+    if codes.max() > sys.maxunicode:  # Python raises an error for such characters.
         return False
     try:
         return all(_read_cell(name, word, "") == word for word in set(values.tolist()))
@@ -258,7 +258,7 @@ def _read_cell(column: str, cell: str, where: str) -> str | float:
             f"{where}, column {column!r}: received {received}; expected a name of at most "
             f"{LONGEST_NAME} characters, so fix the cell"
         )
-    # Ids that only look equal would split a lesion; other values may contain joiners and line breaks.
+    # Ids that look the same but differ would split a lesion; other values may contain joiners or line breaks.
     plain = cell.isascii() and cell.isprintable()
     seen = cell if plain or column in REQUIRED_COLUMNS else " ".join(re.sub(f"[{JOINERS}]", "", cell).split())
     if not plain and printable(seen, None) != seen:
@@ -277,7 +277,7 @@ def _read_cell(column: str, cell: str, where: str) -> str | float:
 
 def _age(cell: str, where: str) -> float:
     try:
-        # A decimal comma is possible only with another separator or in quotes.
+        # A decimal comma can only occur in quotes or if the separator is not a comma.
         age = float(cell.replace(",", "."))
     except ValueError:
         age = math.nan

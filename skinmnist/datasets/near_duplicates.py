@@ -1,9 +1,10 @@
-"""Compare pictures by their pixels: find near-duplicates, and check lesion ids against the pictures.
+"""Find near-duplicate pictures by comparing pixels, and check lesion ids against the pictures.
 
-Two searches find pairs. The first correlates the pixels of pictures around their mean colour, including
-rotated and mirrored views: on HAM10000, 101 of 101 pairs above its threshold at 28x28, and 112 of 114 at 8x8,
+Pairs are found by two searches. The first computes correlations of pixels around their mean colour, including
+rotated and mirrored views; on HAM10000, 101 of 101 pairs above its threshold at 28x28 and 112 of 114 at 8x8
 are known to show the same lesion. The second (`skinmnist.datasets.second_views`) finds later pictures of a
-lesion that are shifted or under different light. Finding no pairs does not prove that there are none.
+lesion that are shifted or taken under different light. An empty result does not prove that a table has no
+near-duplicates.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from skinmnist.datasets.table import PixelTable
 
 #: Minimum correlation at which two pictures count as near-duplicates.
 ALIKE = 0.99
-#: Small versions are compared first with a lower threshold; pairs above it are compared again in detail.
+#: Side length and threshold of a first comparison of small versions; pairs above it are compared in detail.
 _SMALL, _SMALL_BAR = 4, 0.98
-#: At finer sizes, dermatoscopic pictures of the same lesion differ by noise and hairs.
+#: Side length for the detailed comparison; at larger sizes, pictures of a lesion differ in noise and hairs.
 _FINE = 14
-#: Pictures that vary less around their mean colour, in grey levels, correlate by chance.
+#: Minimum spread around the mean colour in grey levels; pictures with less contrast correlate by chance.
 _LEAST_CONTRAST = 2.0
-#: Larger tables are not searched, because the cost grows with the square of the number of rows.
+#: Maximum number of rows that are searched, because the cost is quadratic in the number of rows.
 MOST_ROWS = 40_000
 _BLOCK = 1000
-#: Pairs of one lesion, and other pictures of each class, that suffice to check the ids.
+#: Maximum number of pairs of one lesion, and of other pictures per class, used to check the lesion ids.
 _MOST_PAIRS, _MOST_OTHERS = 1000, 500
 
 
 def find_near_duplicates(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Find pairs among `rows` of a table that look like copies or second views of the same lesion.
+    """Find pairs among `rows` that appear to be copies or second views of the same lesion.
 
     Returns row numbers of shape (m, 2), int64, in ascending order with the smaller number first.
     """
@@ -42,7 +43,7 @@ def find_near_duplicates(table: PixelTable, rows: npt.NDArray[np.integer]) -> np
 
 
 def correlated_pairs(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Find pairs with a correlation of at least `ALIKE` in some rotated or mirrored view."""
+    """Find pairs with a correlation of at least `ALIKE` in any rotated or mirrored view."""
     small, fine = (_standardised(table, rows, side) for side in (_SMALL, _FINE))
     pairs = [np.zeros((0, 2), dtype=np.int64)]
     for start in range(0, len(rows), _BLOCK):
@@ -61,10 +62,10 @@ def correlated_pairs(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.ND
 
 
 def first_copies(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Return, for each of `rows`, the position among them of the first picture with identical pixels.
+    """Return the position of the first picture with identical pixels for each of the `rows`.
 
-    Uses hashes, so tables of any size are searched. Pictures of a single uniform colour are never copies,
-    because they show nothing that a model could recognise.
+    The search uses hashes and therefore has no size limit. Pictures with a single uniform colour never count
+    as copies, because they contain nothing that a model could recognise.
     """
     found = np.arange(len(rows))
     first: dict[bytes, int] = {}
@@ -78,14 +79,15 @@ def first_copies(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArra
 
 
 def lesion_likeness(table: PixelTable) -> tuple[int, float] | None:
-    """Measure whether pictures of one lesion are more similar than those of other lesions of its class.
+    """Measure whether pictures of a lesion are more similar to each other than to others of the same class.
 
-    The distance of two pictures compares the mean and spread of their colours. On HAM10000 this separates
-    lesions better than comparing pixels, because a second picture is rotated, shifted or closer.
+    The distance between two pictures is based on the mean and spread of their colours. On HAM10000, this
+    separates lesions better than comparing pixels, because a second picture is rotated, shifted or taken
+    from a shorter distance.
 
-    Returns the number of pairs compared, and the mean share of pictures of other lesions that are less
-    similar: 0.5 if the ids are unrelated to the pictures. Returns None if no lesion has both two pictures
-    and other lesions in its class.
+    Returns the number of pairs compared and the mean share of pictures of other lesions that are less
+    similar, which is 0.5 if the ids are unrelated to the pictures. Returns None if no class has both a lesion
+    with two pictures and another lesion.
     """
     if table.lesion_ids is None:
         return None
@@ -121,7 +123,7 @@ def _colours(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np
 
 
 def _correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the largest correlation of each pair of pictures over the views of one of them."""
+    """Return the maximum correlation of each pair over the rotated and mirrored views of one picture."""
     return np.max([np.einsum("nhwc,nhwc->n", view, second) for view in _views(first)], axis=0)
 
 
@@ -134,9 +136,9 @@ def _views(pictures: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
 
 
 def _standardised(table: PixelTable, rows: npt.NDArray[np.integer], side: int) -> npt.NDArray[np.float32]:
-    """Shrink pictures to at most `side` x `side`, subtract their mean colour, and scale to unit length.
+    """Downscale pictures to at most `side` x `side`, subtract their mean colour, and scale them to unit norm.
 
-    A picture without contrast becomes all zeros, which correlate with nothing.
+    A picture without contrast becomes a row of zeros, which correlates with no other picture.
     """
     height, width, _ = table.shape
     down, across = pooling(height, side), pooling(width, side)

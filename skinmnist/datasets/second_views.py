@@ -1,15 +1,15 @@
-"""Find several pictures of one lesion by their content, independently of the lesion ids of the table.
+"""Find several pictures of the same lesion from their pixels, independently of the lesion ids in the table.
 
-Candidates are the nearest neighbours of each picture by three descriptors that tolerate typical changes:
+Candidates are the nearest neighbours of each picture under three descriptors that tolerate typical changes:
 rings around the lesion's centre and magnitudes of Fourier coefficients tolerate shifts, and whitened pixels
-tolerate lighting. Candidates are then overlaid at every small shift after their local contrast is equalised,
-so that skin marks count as much as the lesion. Because small round nevi all fit each other, a pair is not
-judged by its correlation itself but by how far this exceeds the correlations of both pictures with their
-other candidates, like score normalisation in speaker verification (Auckenthaler et al., Digital Signal
-Processing 10, 2000).
+tolerate differences in lighting. The local contrast of candidates is then equalised, which gives skin marks
+as much weight as the lesion, and the pictures are overlaid at every small shift. Because all small round nevi
+are similar, the score of a pair is not its correlation but the amount by which it exceeds the correlations of
+both pictures with their other candidates, as in score normalisation for speaker verification (Auckenthaler et
+al., Digital Signal Processing 10, 2000).
 
-The threshold was chosen without the pairs known to show one lesion under two ids. It is the lowest value at
-which, on HAM10000 at 28x28, no pair with different diagnoses is found, as such pairs are certainly wrong
+The threshold was chosen without using the pairs known to show one lesion under two ids. It is the lowest
+value that yields no pair with different diagnoses, which would certainly be wrong, on HAM10000 at 28x28
 (`experiments/benchmarks/second_views.py`).
 """
 
@@ -22,19 +22,19 @@ from skinmnist.datasets.table import PixelTable
 
 Floats = npt.NDArray[np.float32]
 
-#: Standard deviations by which a pair must exceed the other candidates of its two pictures.
+#: Number of standard deviations by which a pair must exceed the other candidates of its two pictures.
 STANDS_OUT = 4.2
-#: Minimum correlation of two overlaid pictures; weaker matches can be exceptional without being similar.
+#: Minimum correlation of two overlaid pictures; a weaker match can exceed the others without being similar.
 LEAST_FIT = 0.4
-#: With fewer pictures there are too few other candidates; with more, the search takes too long.
+#: Minimum and maximum number of pictures: fewer give too few candidates, and more make the search too slow.
 FEWEST_ROWS, MOST_ROWS = 1000, 20_000
-#: Minimum and maximum side at which pictures are overlaid, and the side at which they are described.
+#: Minimum and maximum side length of overlaid pictures, and the side length used for descriptors.
 _LEAST_SIDE, _SIDE, _COARSE = 8, 28, 14
 #: Number of candidates per picture and descriptor.
 _NEIGHBOURS = 5
-#: Gaussian widths in pixels: details are between the first two, and the third equalises local contrast.
+#: Gaussian widths in pixels: the first two bound the scale of details; the third equalises local contrast.
 _FINEST, _COARSEST, _AROUND = 0.4, 1.5, 2.0
-#: Maximum shift as a share of the side, and the minimum spread of a picture's correlations (Fisher's z).
+#: Maximum shift as a share of the side length, and minimum spread of a picture's correlations (Fisher's z).
 _SHIFT, _LEAST_SPREAD = 6 / 28, 0.05
 _BLOCK = 256
 
@@ -42,8 +42,8 @@ _BLOCK = 256
 def find_second_views(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     """Find pairs among `rows` that look like two pictures of the same lesion.
 
-    Returns row numbers of shape (m, 2), int64, in ascending order with the smaller number first. Returns no
-    pairs for fewer than `FEWEST_ROWS` or more than `MOST_ROWS` rows, or for pictures too small for details.
+    Returns row numbers of shape (m, 2), int64, in ascending order with the smaller number first. No pairs are
+    returned for fewer than `FEWEST_ROWS` or more than `MOST_ROWS` rows, or if pictures are too small.
     """
     rows = np.sort(rows)  # The order matters: the second picture is shifted over the first.
     pairs, scores = score_pairs(table, rows)
@@ -66,7 +66,7 @@ def score_pairs(
 
 
 def _shrunk(table: PixelTable, rows: npt.NDArray[np.integer], side: int) -> Floats:
-    """Return pictures shrunk to at most `side` x `side`, shape (n, height, width, channels)."""
+    """Return pictures downscaled to at most `side` x `side`, shape (n, height, width, channels)."""
     height, width, _ = table.shape
     down, across = pooling(height, side), pooling(width, side)
     parts = []
@@ -77,14 +77,14 @@ def _shrunk(table: PixelTable, rows: npt.NDArray[np.integer], side: int) -> Floa
 
 
 def _filter(pictures: Floats, down: Floats, across: Floats) -> Floats:
-    """Multiply the columns and rows of pictures by one matrix each."""
+    """Multiply the columns of pictures by `down` and the rows by `across`."""
     n, height, width, channels = pictures.shape
     first = np.matmul(down, pictures.reshape(n, height, width * channels)).reshape(n, -1, width, channels)
     return np.asarray(np.matmul(across, first))
 
 
 def _details(pictures: Floats) -> Floats:
-    """Return local details of the log intensity, with equalised contrast."""
+    """Return local details of the log intensity with equalised contrast."""
     light = np.log(pictures + np.float32(20))
     details = _blurred(light, _FINEST) - _blurred(light, _COARSEST)
     energy = _blurred(np.square(details).mean(axis=3, keepdims=True), _AROUND)
@@ -96,7 +96,7 @@ def _blurred(pictures: Floats, width: float) -> Floats:
 
 
 def _gaussian(size: int, width: float) -> Floats:
-    """Return the matrix that blurs a line of pixels, repeating the last pixel beyond the edge."""
+    """Return the matrix that blurs a line of pixels, with the last pixel repeated beyond the edge."""
     reach = int(4 * width + 0.5)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
     matrix = np.zeros((size, size))
@@ -112,7 +112,7 @@ def _distances(height: int, width: int) -> npt.NDArray[np.float64]:
 
 
 def _describe(pictures: Floats) -> tuple[Floats, Floats]:
-    """Return two whitened descriptors: rings around the lesion's centre, and pixels."""
+    """Return two whitened descriptors: rings around the lesion's centre and raw pixels."""
     mean = pictures.mean(axis=(1, 2), keepdims=True)
     squares = np.einsum("nhwc,nhwc->nc", pictures, pictures) / np.float32(np.prod(pictures.shape[1:3]))
     spread = np.sqrt(np.maximum(squares[:, None, None] - np.square(mean), 0))
@@ -141,7 +141,7 @@ def _rings(pictures: Floats) -> Floats:
 
 
 def _interpolated(pictures: Floats, y: npt.NDArray[np.floating], x: npt.NDArray[np.floating]) -> Floats:
-    """Interpolate pictures between their pixels, shape (n, *points, channels)."""
+    """Interpolate pictures at fractional coordinates, shape (n, *points, channels)."""
     top, left = y.astype(np.intp), x.astype(np.intp)
     down, right = ((value - np.floor(value))[..., None].astype(np.float32) for value in (y, x))
     each = np.arange(len(pictures)).reshape(-1, *[1] * (y.ndim - 1))
@@ -172,7 +172,7 @@ def _whitened(values: Floats, most: int, power: float) -> Floats:
 
 
 def _candidates(descriptors: list[Floats], n: int) -> npt.NDArray[np.int64]:
-    """Return each picture's nearest neighbours by each descriptor as unique pairs, smaller index first."""
+    """Return the nearest neighbours under each descriptor as unique pairs, with the smaller index first."""
     near = np.concatenate([_nearest(values) for values in descriptors], axis=1)
     pairs = np.stack([np.repeat(np.arange(n), near.shape[1]), near.ravel()], axis=1)
     pairs.sort(axis=1)
@@ -188,14 +188,14 @@ def _nearest(values: Floats) -> npt.NDArray[np.int64]:
         distances = lengths - 2 * (block @ values.T)
         each = np.arange(len(block))
         distances[each, start + each] = np.inf
-        for place in range(_NEIGHBOURS):  # A few passes for the minimum are faster than a partition.
+        for place in range(_NEIGHBOURS):  # Finding the minimum a few times is faster than a partition.
             found[start + each, place] = least = distances.argmin(axis=1)
             distances[each, least] = np.inf
     return found
 
 
 def _fits(details: Floats, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Return the maximum correlation, over all shifts, of the second picture's centre with the first."""
+    """Return the maximum correlation of the second picture's centre with the first over all shifts."""
     from scipy import fft
 
     height, width = details.shape[1:]
@@ -223,9 +223,9 @@ def _fits(details: Floats, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float
 def _standing_out(
     pairs: npt.NDArray[np.int64], fits: npt.NDArray[np.float32], n: int
 ) -> npt.NDArray[np.float64]:
-    """Return how far each pair's correlation exceeds those of its pictures' other candidates.
+    """Return by how much each pair's correlation exceeds those of the other candidates of its pictures.
 
-    The unit is the standard deviation of Fisher's z, averaged over both pictures.
+    The result is in standard deviations of Fisher's z, averaged over both pictures.
     """
     z = np.arctanh(np.clip(fits.astype(np.float64), -0.99, 0.995))
     both, twice = pairs.T.ravel(), np.tile(z, 2)
@@ -241,7 +241,7 @@ def _standing_out(
 
 
 def pooling(size: int, side: int) -> npt.NDArray[np.float32]:
-    """Return weights that average `size` pixels into at most `side` equal parts, shape (parts, size)."""
+    """Return weights that average `size` pixels into at most `side` equal bins, shape (bins, size)."""
     edges = np.linspace(0, size, min(side, size) + 1)[:, None]
     pixels = np.arange(size)
     overlap = np.clip(np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels), 0, None)

@@ -1,4 +1,4 @@
-"""The pixel table: pictures as flat rows with their annotations, and samples of rows."""
+"""The pixel table, which contains pictures as flat rows with their annotations, and sampling of its rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from skinmnist.errors import InputError
 from skinmnist.text import LONGEST_NAME, is_name, printable, shown
 
-#: Number of pictures per class shown in a notebook.
+#: Number of pictures per class displayed in a notebook.
 _SHOWN_PICTURES = 8
 #: Approximate height of these pictures in pixels.
 _THUMBNAIL = 56
@@ -32,34 +32,35 @@ class PixelTable:
     Attributes
     ----------
     pixels : ndarray of shape (n, height * width * channels), uint8
-        Row-major height, width, channel. May be memory-mapped and read-only.
+        Pixels in row-major order: height, width, channel. May be memory-mapped and read-only.
     labels : ndarray of shape (n,), int64
-        Class codes 0..k-1, which index `class_names`.
+        Class codes from 0 to k - 1, which index `class_names`.
     class_names : tuple of str
         Class names in code order.
     shape : tuple of int
         ``(height, width, channels)`` of one picture.
     lesion_ids, image_ids : ndarray of shape (n,), str, or None
-        Lesion id and name of each picture; None if unknown.
+        Lesion id and image id of each picture; None if unknown.
     clinical : mapping of str to ndarray of shape (n,), or None
-        Patient data by metadata column: numbers as float64, NaN if unknown (``age``, in years);
-        words as str, ``""`` if unknown. None if there are no such columns.
+        Patient data by metadata column. Numbers, such as ``age`` in years, are float64, with NaN for unknown
+        values; words are str, with ``""`` for unknown values. None if the table has no clinical columns.
     sources : mapping of str to ndarray of shape (n,), str
-        Source of each picture by metadata column, such as ``dataset`` or ``camera``, ``""`` if unknown.
-        Cross-validation can leave out one source at a time; no model sees them.
+        Source of each picture by metadata column, such as ``dataset`` or ``camera``; ``""`` if unknown.
+        Cross-validation can hold out one source at a time. Sources are never model inputs.
     parts : ndarray of shape (n,), str, or None
-        The predefined split, ``"train"``, ``"val"`` or ``"test"`` for each row; None if there is none.
+        The predefined split of each row: ``"train"``, ``"val"`` or ``"test"``. None if the table has no
+        predefined split.
     name : str
-        Short name for folders and titles, such as ``"hmnist_28_28_RGB"``.
+        Short name used for folders and titles, such as ``"hmnist_28_28_RGB"``.
     origin : str
-        Phrase that describes where the rows come from.
+        Short description of the origin of the rows.
     inputs : tuple of (str, str)
-        Name and SHA-256 of every input file.
+        Name and SHA-256 of each input file.
     synthetic : bool
-        Whether `make_lesions` rendered the pictures.
+        Whether the pictures were rendered by `make_lesions`.
     notes : tuple of str
-        What to know about how the table was read, such as the source of the class names or which lesions
-        are unknown.
+        Notes on how the table was read, such as the source of the class names or the number of unknown
+        lesions.
 
     See Also
     --------
@@ -144,24 +145,27 @@ class PixelTable:
         class_names: Iterable[Any] | None = None,
         name: str = "table",
     ) -> PixelTable:
-        """Make a table from your own pictures and labels.
+        """Create a table from your own pictures and labels.
 
         Parameters
         ----------
         X : array, list or data frame
             Pictures of shape ``(n, height, width)`` or ``(n, height, width, channels)``, flat rows of shape
-            ``(n, columns)``, or a list of equally sized arrays or Pillow pictures; grey (1 channel) or RGB
-            (3). Whole numbers, and floats if any exceeds 1, are levels of 0 to 255; floats of 0 to 1 are
-            multiplied by 255. `notes` state how floats were interpreted.
+            ``(n, columns)``, or a list of arrays or Pillow pictures of the same size, in grey (1 channel) or
+            RGB (3 channels). Integers are interpreted as levels from 0 to 255, and so are floats if any
+            exceeds 1; floats between 0 and 1 are multiplied by 255. `notes` describes how floats were
+            interpreted.
         y : array-like of shape (n,), or str
-            Strings, whole numbers or a categorical, or the name of a column if `X` is a data frame.
+            Class of each picture: strings, integers or a categorical. If `X` is a data frame, `y` can be the
+            name of a column.
         groups : array-like of shape (n,), or str, optional
-            The lesion or patient of each picture. Pictures of one group are never split apart.
+            Lesion or patient of each picture, or the name of a column. Pictures in the same group always stay
+            in the same fold.
         shape : tuple of int, optional
-            ``(height, width, channels)`` of flat rows. By default, pictures are assumed to be square, with a
-            note.
+            ``(height, width, channels)`` of flat rows. By default, pictures are assumed to be square, and a
+            note is added.
         class_names : sequence of str, optional
-            The order of the classes, or names for the whole numbers 0 to k - 1. Sorted by default.
+            Order of the classes, or names for the integers 0 to k - 1. By default, classes are sorted.
         name : str
             Short name of the table.
 
@@ -172,7 +176,7 @@ class PixelTable:
         Raises
         ------
         InputError
-            If lengths, values or shapes do not fit together.
+            If lengths, values or shapes are invalid or inconsistent.
 
         Examples
         --------
@@ -200,8 +204,8 @@ class PixelTable:
         )
 
     def _repr_html_(self) -> str:
-        """Render the table in a notebook: its repr and a few pictures of each class."""
-        # Large pictures are downsampled, because notebooks store what they show.
+        """Return HTML for notebooks with the repr of the table and a few pictures per class."""
+        # Large pictures are downsampled, because notebooks store their output.
         thin = max(1, self.shape[0] // _THUMBNAIL)
         rows = []
         for code, (name, count) in enumerate(zip(self.class_names, self.class_counts, strict=True)):
@@ -220,17 +224,17 @@ class PixelTable:
 
     @property
     def n_lesions(self) -> int | None:
-        """Number of distinct lesions, or None if unknown."""
+        """Number of distinct lesions, or None if lesions are unknown."""
         return None if self.lesion_ids is None else len(np.unique(self.lesion_ids))
 
     @property
     def class_counts(self) -> npt.NDArray[np.int64]:
-        """Number of rows of each class in code order, shape (k,)."""
+        """Number of rows per class in code order, shape (k,)."""
         return np.bincount(self.labels, minlength=len(self.class_names)).astype(np.int64)
 
     @property
     def lesion_counts(self) -> npt.NDArray[np.int64] | None:
-        """Number of distinct lesions of each class in code order, or None if lesions are unknown."""
+        """Number of distinct lesions per class in code order, or None if lesions are unknown."""
         if self.lesion_ids is None:
             return None
         codes = range(len(self.class_names))
@@ -238,10 +242,10 @@ class PixelTable:
         return np.asarray(counts, dtype=np.int64)
 
     def digest(self) -> str:
-        """SHA-256 of everything that scores depend on: pixels, labels, shape, classes and lesions.
+        """SHA-256 of all data that scores depend on: pixels, labels, shape, class names and lesions.
 
-        Clinical columns are excluded, because image models do not see them; changing
-        them therefore leaves finished cells valid. Models that use them include them in their own identity.
+        Clinical columns are excluded because image models do not use them; changing these columns therefore
+        does not invalidate finished cells. Models with clinical inputs include them in their own identity.
 
         Examples
         --------
@@ -258,12 +262,12 @@ class PixelTable:
         return state.hexdigest()
 
     def take(self, rows: npt.NDArray[np.integer], name: str | None = None) -> PixelTable:
-        """Return a table of the given rows, in the given order.
+        """Return a table with the given rows in the given order.
 
         Raises
         ------
         InputError
-            If a class would lose its last row.
+            If a class would be left without rows.
 
         Examples
         --------
@@ -285,7 +289,7 @@ class PixelTable:
 
 
 def to_images(rows: npt.NDArray[np.generic], shape: tuple[int, int, int]) -> npt.NDArray[np.generic]:
-    """Reshape flat rows ``(n, h*w*c)`` to pictures ``(n, h, w, c)`` without copying.
+    """Reshape flat rows ``(n, h*w*c)`` into pictures ``(n, h, w, c)`` without copying.
 
     Examples
     --------
@@ -296,7 +300,7 @@ def to_images(rows: npt.NDArray[np.generic], shape: tuple[int, int, int]) -> npt
 
 
 def to_rows(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Reshape pictures ``(n, h, w, c)`` to flat rows ``(n, h*w*c)``; the inverse of `to_images`.
+    """Reshape pictures ``(n, h, w, c)`` into flat rows ``(n, h*w*c)``; the inverse of `to_images`.
 
     Examples
     --------
@@ -308,10 +312,10 @@ def to_rows(images: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 
 def picture_strip(pictures: npt.NDArray[np.generic], size: int = _THUMBNAIL) -> npt.NDArray[np.uint8]:
-    """Arrange pictures (m, height, width, channels) side by side, each scaled up to about `size` pixels.
+    """Arrange pictures (m, height, width, channels) side by side, each enlarged to about `size` pixels.
 
-    A single channel is shown as grey; otherwise the first three are red, green and blue. Returns RGBA pixels
-    of shape (height, width, 4) with transparent gaps.
+    A single channel is shown as grey; otherwise the first three channels are red, green and blue. Returns
+    RGBA pixels of shape (height, width, 4) with transparent gaps.
     """
     m, height, width, channels = pictures.shape
     pictures = pictures[..., :3] if channels >= 3 else np.repeat(pictures[..., :1], 3, axis=-1)
@@ -330,7 +334,7 @@ def png_uri(pixels: npt.NDArray[np.uint8]) -> str:
     from PIL import Image
 
     buffer = io.BytesIO()
-    # Enlarged pixels are runs of equal bytes; searching for other matches is 30 times slower and finds less.
+    # Enlarged pixels are runs of equal bytes; a full match search is 30 times slower and compresses less.
     Image.fromarray(pixels).save(buffer, format="PNG", compress_type=zlib.Z_RLE)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
@@ -338,17 +342,17 @@ def png_uri(pixels: npt.NDArray[np.uint8]) -> str:
 def sample_rows(
     table: PixelTable, n_rows: int, random_state: int = 0, min_lesions: int = 1
 ) -> npt.NDArray[np.int64]:
-    """Sample about `n_rows` rows by whole lesions, keeping the class proportions.
+    """Sample whole lesions up to about `n_rows` rows while preserving the class proportions.
 
     Parameters
     ----------
     table : PixelTable
         The table to sample from. If lesions are unknown, every row counts as a separate lesion.
     n_rows : int
-        Target size. The sample is smaller if no lesion is small enough to fill a class's share exactly.
+        Target size. The sample is smaller if whole lesions cannot fill the share of a class exactly.
     random_state : int
     min_lesions : int
-        Minimum number of lesions of every class, as far as available.
+        Minimum number of lesions per class, if the class has that many.
 
     Returns
     -------
@@ -391,7 +395,7 @@ def sample_rows(
 
 
 def _quotas(counts: npt.NDArray[np.int64], n_rows: int) -> npt.NDArray[np.int64]:
-    """Allocate rows to classes in proportion, by largest remainder, with at least one per class."""
+    """Allocate rows to classes proportionally by largest remainder, with at least one row per class."""
     exact = counts * n_rows / counts.sum()
     quotas = np.maximum(np.floor(exact).astype(np.int64), 1)
     missing = max(n_rows - int(quotas.sum()), 0)

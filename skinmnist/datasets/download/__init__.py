@@ -1,1 +1,1 @@
-"""Download the files of the collection and verify them."""
+"""Download and verify the files of the Kaggle collection."""

@@ -1,4 +1,4 @@
-"""Download the tables of the Kaggle collection from Kaggle, a mirror or an archive into a folder."""
+"""Download the tables of the Kaggle collection from Kaggle, a mirror or an archive."""
 
 from __future__ import annotations
 
@@ -46,37 +46,37 @@ from skinmnist.errors import InputError
 from skinmnist.text import shown
 
 SUMS_FILE = "SHA256SUMS"
-#: Subfolder of the target folder that holds files until they are complete and verified.
+#: Subfolder of the target folder for files that are not yet complete and verified.
 WORK_FOLDER = ".skinmnist-download"
 _SUMS_BYTES = 1 << 20
-#: The whole collection, which contains its 10,015 pictures twice, has 6 GB.
+#: Maximum size of an archive; the full collection, which contains its 10,015 pictures twice, has 6 GB.
 _ARCHIVE_BYTES = 8 * 2**30
 _METADATA_BYTES = 8 * 2**20
 _HEADER_BYTES = 1 << 20
 
-#: Creates the progress callback of a file from its name.
+#: Creates the progress callback for a file, given its name.
 ProgressOf = Callable[[str], OnProgress]
 
 _STEP = 1 << 18
 _ENCRYPTED = 0x1
-#: Errors that zipfile and its dependencies raise for altered bytes, names and offsets.
+#: Errors raised by zipfile and its dependencies for altered bytes, names and offsets.
 _DAMAGES = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError, OverflowError, struct.error)
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """The result for each file."""
+    """Names of downloaded, existing and missing files, with notes."""
 
     fetched: tuple[str, ...]  # Files that were downloaded
     there: tuple[str, ...]  # Files that were already in the folder
     missing: tuple[str, ...]  # Files that the mirror lacks and that no comparison needs
-    notes: tuple[str, ...] = ()  # Sentences about unverified files and restarted downloads
+    notes: tuple[str, ...] = ()  # Notes on unverified files and restarted downloads
 
 
 def largest_files() -> dict[str, Expected]:
     """Return the files of the collection with an upper bound on the size of each.
 
-    A row holds at most three digits and a comma for each pixel, then a code of one digit.
+    A row contains at most three digits and a comma per pixel, followed by a one-digit class code.
     """
     rows = sum(facts.ROWS_PER_CLASS)
     expected = {}
@@ -89,7 +89,7 @@ def largest_files() -> dict[str, Expected]:
 
 
 def default_folder() -> Path:
-    """Return the folder that `compare` searches first."""
+    """Return the folder that ``skinmnist compare`` searches first."""
     named = os.environ.get("SKINMNIST_DATA")
     if named and Path(named).is_file():
         raise InputError(f"$SKINMNIST_DATA is the file {named!r}; expected a folder, so name one with --to")
@@ -103,19 +103,19 @@ def download(
     sums: Mapping[str, str] | None = None,
     progress_of: ProgressOf | None = None,
 ) -> Downloaded:
-    """Fetch the files of the collection that a folder does not have yet.
+    """Download the files of the collection that are missing from a folder.
 
-    `mirror` is the address of a folder with the files or of a zip archive (ending in ``.zip``), or a path or
-    ``file:`` address of a folder, an archive or a single file on this machine. None uses Kaggle through
-    kagglehub. `sums` maps names of files, or of the archive, to their SHA-256; a file ``SHA256SUMS`` beside
-    the files is used as well. Files that arrived complete are kept if a later one fails.
+    `mirror` is the URL of a folder or of a zip archive (ending in ``.zip``), or the path or ``file:`` URL of a
+    local folder, archive or single file. If None, files are downloaded from Kaggle with kagglehub. `sums` maps
+    the names of files or of the archive to their SHA-256; a ``SHA256SUMS`` file next to the files is also
+    used. If a file fails, files that are already complete are kept.
     """
     local = mirror and _on_this_machine(mirror)
     folder.mkdir(parents=True, exist_ok=True)
     expected = largest_files()
     there = tuple(name for name in expected if (folder / name).is_file())
     for name in expected.keys() - there:
-        check_type(folder / name)  # Refuses, for example, a broken link.
+        check_type(folder / name)  # Raises an error, for example for a broken link.
     wanted = {name: limits for name, limits in expected.items() if name not in there}
     if not wanted:
         return Downloaded((), there, ())
@@ -131,7 +131,7 @@ def download(
             came = _from_folder(mirror, order)
     missing = tuple(name for name in wanted if name not in came.names)
     needed = [name for name in missing if name in (*facts.TABLE_FILES, facts.METADATA_FILE)]
-    # From files that the user fetched by hand, a single table is enough.
+    # A single table is enough if the user provides local files.
     some = local and any(name in facts.COLLECTION_TABLES for name in (*there, *came.names))
     if needed and not some:
         raise InputError(
@@ -141,9 +141,9 @@ def download(
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """Read a file in the format of ``sha256sum``: a digest and a name on each line.
+    """Read a file in the format of ``sha256sum``, with a digest and a file name on each line.
 
-    Folders in names, including Windows folders, are ignored; only the file name itself matters.
+    Folders in file names, including Windows folders, are ignored.
     """
     return _parse_sums(path.read_bytes(), str(path))
 
@@ -151,7 +151,7 @@ def read_sums(path: Path) -> dict[str, str]:
 def _parse_sums(content: bytes, where: str) -> dict[str, str]:
     sums: dict[str, str] = {}
     for number, line in enumerate(without_mark(content).decode("utf-8", "replace").splitlines(), 1):
-        # sha256sum starts a line with a backslash if it escaped characters of the name.
+        # sha256sum starts a line with a backslash if the name contains escaped characters.
         match = re.fullmatch(r"\\?([0-9a-fA-F]{64}) [ *](.+)", line)
         if match is None:
             raise InputError(
@@ -172,7 +172,7 @@ class _Order:
     progress_of: ProgressOf | None
 
     def with_sums(self, more: Mapping[str, str]) -> _Order:
-        """Return the order with a mirror's checksums added; those of the user take precedence."""
+        """Return the order with a mirror's checksums added; the user's checksums take precedence."""
         return replace(self, sums={**more, **self.sums})
 
     def expected(self) -> dict[str, Expected]:
@@ -195,7 +195,7 @@ def _unchecked(names: Iterable[str], sums: Mapping[str, str]) -> tuple[str, ...]
 
 
 def _on_this_machine(mirror: str) -> Path | None:
-    """Return the path that a mirror names, or None if it is a web address."""
+    """Return the local path given by a mirror, or None for a web address."""
     path = Path(mirror)
     if mirror.lower().startswith("file:"):
         with suppress(ValueError):  # An incomplete address.
@@ -213,7 +213,7 @@ def _on_this_machine(mirror: str) -> Path | None:
 
 
 def _from_this_machine(source: Path, order: _Order) -> _Came:
-    """Copy files from a folder, an archive or a single file, leaving the source unchanged."""
+    """Copy files from a local folder, archive or single file; the source stays unchanged."""
     inside = source.is_dir()
     if inside and (source / SUMS_FILE).is_file():
         order = order.with_sums(read_sums(source / SUMS_FILE))
@@ -229,14 +229,14 @@ def _from_this_machine(source: Path, order: _Order) -> _Came:
 
 
 def _from_packed(archive: Path, order: _Order) -> _Came:
-    """Extract files from an archive; the checksum of the archive covers all of them."""
+    """Extract files from an archive; the checksum of the archive covers all its files."""
     names = _unpack(archive, order.work, order.expected())
     return _Came(tuple(names), () if archive.name in order.sums else _unchecked(names, order.sums))
 
 
 @contextmanager
 def _workplace(folder: Path, archive: str) -> Iterator[Path]:
-    """Create a work folder inside the user's folder; partial downloads stay there for the next call."""
+    """Create a work folder inside the user's folder and keep partial downloads there for the next call."""
     names = (*largest_files(), SUMS_FILE, *([archive] if archive.lower().endswith(".zip") else []))
     unfinished = tuple(name + end for name in names for end in (".part", ".part.json"))
     owned = Owned("download", files=(*names, *unfinished))
@@ -250,7 +250,7 @@ def _workplace(folder: Path, archive: str) -> Iterator[Path]:
 
 
 def _from_folder(mirror: str, order: _Order) -> _Came:
-    """Fetch the files one by one and skip those that do not exist."""
+    """Download the files one by one; files that do not exist are skipped."""
     base = mirror if mirror.endswith("/") else mirror + "/"
     order = order.with_sums(_sums_of_mirror(base, order.work))
     names: list[str] = []
@@ -275,7 +275,7 @@ def _from_archive(mirror: str, order: _Order) -> _Came:
 
 
 def _from_kaggle(order: _Order) -> _Came:
-    """Let kagglehub fetch each file into its cache and copy it from there."""
+    """Download each file with kagglehub and copy it from the cache of kagglehub."""
     try:
         import kagglehub
     except ImportError:
@@ -286,7 +286,7 @@ def _from_kaggle(order: _Order) -> _Came:
     for name, limits in order.expected().items():
         try:
             cached = Path(kagglehub.dataset_download(facts.KAGGLE_HANDLE, path=name))
-        except Exception as error:  # kagglehub passes on any error of its dependencies.
+        except Exception as error:  # kagglehub propagates any error from its dependencies.
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise InputError(
                 f"Kaggle did not provide {name} ({reason}); try again later, or fetch the collection "
@@ -317,7 +317,7 @@ def _unpack(archive: Path, work: Path, wanted: Mapping[str, Expected]) -> list[s
 
 
 def _check_header(path: Path, name: str) -> None:
-    """Check that the header of a file matches its name; a web page does not."""
+    """Check that the header of a file matches its name; this detects web pages, for example."""
     with path.open("rb") as stream:
         line = without_mark(stream.readline(_HEADER_BYTES)).rstrip(b"\r\n")
     try:
@@ -345,8 +345,8 @@ def _name_of(url: str) -> str:
 def extract(archive: Path, folder: Path, expected: Mapping[str, Expected]) -> list[str]:
     """Extract the expected members of a zip archive into a folder and return their names.
 
-    A member is matched by its file name alone and written directly into `folder`, whatever folder the archive
-    gives; no other member is opened. Members extracted before an error are kept.
+    Members are matched by file name and written directly into `folder`, regardless of their folder in the
+    archive; no other member is opened. Members extracted before an error are kept.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -359,7 +359,7 @@ def extract(archive: Path, folder: Path, expected: Mapping[str, Expected]) -> li
         raise
     except (*_DAMAGES, NotImplementedError, RuntimeError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # A full disk is not the archive's fault, but an offset before its beginning is.
+            raise  # An OSError indicates a full disk, except for an invalid offset in the archive.
         raise InputError(f"{archive} is not a complete zip archive ({error}); fetch it again") from None
     return list(members)
 
@@ -387,7 +387,7 @@ def _members(
 
 
 def copy_checked(source: IO[bytes], stream: BinaryIO, where: str, expected: Expected) -> None:
-    """Copy a file in blocks, without trusting its declared size."""
+    """Copy a file in blocks without relying on its declared size."""
     length, digest = 0, hashlib.sha256()
     while block := source.read(_STEP):
         length += len(block)

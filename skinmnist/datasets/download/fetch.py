@@ -1,4 +1,4 @@
-"""Download one file over HTTP: streamed, limited in size, verified, and resumed after interruptions."""
+"""Download a file over HTTP with streaming, a size limit, verification, and resumption after interruptions."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from skinmnist.text import shown
 
 _STEP = 1 << 18
 _TIMEOUT_SECONDS = 60
-#: Number of times a broken connection is resumed before the download fails.
+#: Maximum number of times that a broken connection is resumed before the download fails.
 _ATTEMPTS = 4
 _REDIRECTS = 5
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
-#: No length has more digits; `int` fails on thousands of digits and accepts non-ASCII ones.
+#: Pattern of a length; `int` alone fails on thousands of digits and accepts non-ASCII digits.
 _NUMBER = "[0-9]{1,18}"
 
 #: Raises an `InputError` if a file is invalid.
 Check = Callable[[Path], None]
-#: Receives the number of bytes so far and, if known, the size of the whole file.
+#: Receives the number of bytes downloaded and, if known, the size of the file.
 OnProgress = Callable[[int, int | None], None]
 
 
@@ -43,24 +43,24 @@ class _Version(NamedTuple):
 
 
 class NotThereError(InputError):
-    """Raised if the mirror does not have the file."""
+    """Raised if the file does not exist on the mirror."""
 
 
 class _UnfinishedError(InputError):
-    """Raised if a download is incomplete but valid so far."""
+    """Raised if a download is incomplete but can be resumed."""
 
 
 class _BrokenOffError(Exception):
-    """Raised if the connection ended before the file was complete."""
+    """Raised if the connection closed before the file was complete."""
 
 
 class _ChangedError(_BrokenOffError):
-    """Raised if the partial file belongs to another version of the file."""
+    """Raised if the partial download belongs to another version of the file."""
 
 
 @dataclass(frozen=True)
 class _Extent:
-    """Start and end of the response body within the file, and the size of the whole file."""
+    """Start and end of the response body within the file, and the size of the file."""
 
     start: int
     stop: int | None
@@ -69,7 +69,7 @@ class _Extent:
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known about a file before it is downloaded."""
+    """Size limit and checksum of a file, known before it is downloaded."""
 
     largest: int  # Maximum size in bytes
     sha256: str | None = None
@@ -83,13 +83,13 @@ def fetch(
     check: Check | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[str, ...]:
-    """Download a file over http or https to `path`, which appears once it is complete and verified.
+    """Download a file over http or https to `path`, which is created once the file is complete and verified.
 
-    A partial download is stored in ``<path>.part``, and the server's version (its ETag or date) and the size
-    in ``<path>.part.json``; the next call requests the rest (RFC 9110, range requests). If the version has
-    changed, the download starts again. The folder must belong to skinmnist, because existing files are
-    replaced. `check` receives the content before it is renamed. An error deletes the partial file unless the
-    next call can resume it. Returns notes on restarted downloads and missing checks.
+    A partial download is stored in ``<path>.part``, and the server's version (ETag or date) and the size are
+    stored in ``<path>.part.json``; the next call requests the rest (RFC 9110, range requests). If the version
+    has changed, the download restarts. The folder must belong to skinmnist, because existing files are
+    replaced. `check` is called on the downloaded file before it is renamed. After an error, the partial file
+    is deleted unless the next call can resume it. Returns notes on restarted downloads and missing checks.
     """
     split_url(url)
     part = path.with_name(path.name + ".part")
@@ -111,7 +111,7 @@ def fetch(
 
 
 def check_content(url: str, part: Path, expected: Expected) -> None:
-    """Compare the content of a file with its checksum, if there is one."""
+    """Check the contents of a file against its checksum, if known."""
     if expected.sha256 is None:
         return
     with part.open("rb") as stream:
@@ -119,7 +119,7 @@ def check_content(url: str, part: Path, expected: Expected) -> None:
 
 
 def check_digest(where: str, received: str, expected: Expected) -> None:
-    """Compare a SHA-256 with the expected one, if there is one."""
+    """Check a SHA-256 against the expected value, if known."""
     if expected.sha256 is not None and received != expected.sha256.lower():
         raise InputError(
             f"{where} has the SHA-256 {received}; expected {expected.sha256.lower()}, so it is another file "
@@ -131,7 +131,7 @@ def split_url(url: str) -> SplitResult:
     """Split a web address into its parts."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # For example, an IPv6 address without its bracket.
+    except ValueError:  # For example, an IPv6 address without its closing bracket.
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise InputError(f"received the address {url!r}; expected one that begins with http:// or https://")
@@ -158,7 +158,7 @@ class _Transfer:
                     ) from None
 
     def _continue(self) -> None:
-        """Request the missing part of the file and append it."""
+        """Request the rest of the file and append it."""
         begun = _begun_version(self.url, self.part)
         have = self.part.stat().st_size if begun.tag else 0
         headers = {"Accept-Encoding": "identity", "User-Agent": "skinmnist"}
@@ -188,7 +188,7 @@ class _Transfer:
             raise _BrokenOffError(f"{length:,} of {extent.total:,} bytes")
 
     def _append(self, answer: http.client.HTTPResponse, extent: _Extent) -> int:
-        """Write the response body at its position in the file and return the new size."""
+        """Write the response body to its position in the file and return the new size."""
         length = extent.start
         with open(self.part, "r+b" if extent.start else "wb", opener=open_plain) as stream:
             stream.seek(length)
@@ -214,7 +214,7 @@ class _Transfer:
 
 
 def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-    """Open an address, following redirects."""
+    """Open a URL and follow redirects."""
     first = url
     for _ in range(_REDIRECTS + 1):
         try:
@@ -234,7 +234,7 @@ def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
 
 
 def _redirected(url: str, error: urllib.error.HTTPError, resumed: bool) -> str:
-    """Return the target of a redirect; raise an error for any other response without a file."""
+    """Return the target of a redirect; raise an error for any other response that contains no file."""
     if error.code in (404, 410):
         raise NotThereError(f"{url} does not exist ({error.code}); expected a mirror that has it") from None
     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and resumed:
@@ -262,7 +262,7 @@ def _redirected(url: str, error: urllib.error.HTTPError, resumed: bool) -> str:
 
 def _read(answer: http.client.HTTPResponse) -> bytes:
     try:
-        # `read` would load a chunk of negative size, however long, into memory.
+        # `read` would load a chunk with a negative size into memory, however long it is.
         return answer.read1(_STEP)
     except (http.client.HTTPException, OSError) as error:
         raise _BrokenOffError(_reason(error)) from None
@@ -274,7 +274,7 @@ def _reason(error: Exception) -> str:
 
 
 def _extent(url: str, answer: http.client.HTTPResponse, have: int) -> _Extent:
-    """Return the extent that the response headers declare, after checking that it is possible."""
+    """Return the extent declared by the response headers after checking that it is valid."""
     packed = answer.headers.get("Content-Encoding", "identity")
     if packed != "identity":
         raise InputError(
@@ -302,7 +302,7 @@ def _extent(url: str, answer: http.client.HTTPResponse, have: int) -> _Extent:
 
 
 def _check_same(answer: http.client.HTTPResponse, extent: _Extent, begun: _Version) -> None:
-    """Check that the rest matches the partial file, even if the server ignored ``If-Range``."""
+    """Check that the response continues the partial file, even if the server ignored ``If-Range``."""
     tagged = begun.tag.startswith('"')
     version = answer.headers.get("ETag" if tagged else "Last-Modified", "" if tagged else begun.tag)
     if version != begun.tag or begun.total not in (None, extent.total):
@@ -314,7 +314,7 @@ def _anew(url: str) -> str:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Open only http and https, and follow no redirects."""
+    """Return an opener that supports only http and https and does not follow redirects."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -333,7 +333,7 @@ def _mark(part: Path) -> Path:
 
 
 def _note_version(url: str, part: Path, answer: http.client.HTTPResponse) -> None:
-    """Store what identifies this version of the file; a weak ETag does not."""
+    """Store the identifier of this version of the file; a weak ETag is not an identifier."""
     tag = answer.headers.get("ETag", "")
     version = tag if re.fullmatch(r'"[^"\s]{1,200}"', tag) else answer.headers.get("Last-Modified", "")
     noted = {"url": url, "version": version, "total": answer.length}

@@ -1,4 +1,4 @@
-"""Build pixel tables from pictures: read in parallel, resume after interruptions, write atomically."""
+"""Build pixel tables from pictures with parallel reading, resumption after interruptions and atomic writes."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ from skinmnist.text import guarded_cell, shown
 
 Shape = tuple[int, int, int]
 
-#: Sizes and modes of the Kaggle collection's tables.
+#: Side lengths and modes of the tables in the Kaggle collection.
 KAGGLE_SIDES, KAGGLE_MODES = (8, 28), {"L": 1, "RGB": 3}
 _DECIMALS = [str(level).encode() for level in range(256)]
 
 #: Number of pictures sent to a worker at a time.
 _CHUNK = 64
-#: Number of chunks queued per worker; kept small so that memory use does not grow with the table.
+#: Number of chunks queued per worker; a small number bounds memory use for large tables.
 _AHEAD = 3
 _IDLE_SECONDS = 10
-#: Result for a picture: the bytes of its rows, or the reason why it has none.
+#: Result for a picture: the bytes of its rows, or the reason why it could not be read.
 Outcome = bytes | str
-#: First bytes of every progress file, so that a user's file is not mistaken for one.
+#: First bytes of every progress file, which distinguish it from the user's files.
 _MARK = b"skinmnist build\n"
 _ROW, _REASON = b"\x01", b"\x02"
 _LENGTH_BYTES = _SEAL_BYTES = 4
@@ -59,10 +59,10 @@ _LENGTH_BYTES = _SEAL_BYTES = 4
 
 @dataclass(frozen=True)
 class Target:
-    """A table to be written."""
+    """A table to write."""
 
-    path: Path  # The CSV; its metadata and class names are written beside it
-    shape: Shape  # ``(height, width, channels)``; 1 channel is grey, 3 are RGB
+    path: Path  # The CSV file; its metadata and class names are written to the same folder
+    shape: Shape  # ``(height, width, channels)``; 1 channel for grey, 3 channels for RGB
 
     @property
     def pixels(self) -> int:
@@ -72,25 +72,25 @@ class Target:
 
 @dataclass(frozen=True)
 class Built:
-    """The files and pictures of a finished build."""
+    """Files written and pictures skipped by a finished build."""
 
     targets: tuple[Target, ...]
     rows_per_class: dict[str, int]
-    bad: tuple[tuple[Path, str], ...]  # Skipped pictures with the reason
+    bad: tuple[tuple[Path, str], ...]  # Skipped pictures and the reason for each
 
 
 class Progress(Protocol):
     """Callbacks of a build."""
 
     def started(self, total: int, stored: int) -> None:
-        """Receive the total number of pictures, and the number that an interrupted build already read."""
+        """Receive the total number of pictures, and the number already read by an interrupted build."""
 
     def advanced(self, done: int) -> None:
         """Receive the number of pictures read so far."""
 
 
 def kaggle_targets(folder: Path) -> list[Target]:
-    """Return the four tables of the Kaggle collection, ``hmnist_8_8_L.csv`` and so on."""
+    """Return the four tables of the Kaggle collection, such as ``hmnist_8_8_L.csv``."""
     return [
         Target(folder / f"hmnist_{side}_{side}_{mode}.csv", (side, side, channels))
         for side in KAGGLE_SIDES
@@ -106,12 +106,13 @@ def build_tables(
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> Built:
-    """Write pixel tables of the same pictures, each with its metadata and class names beside it.
+    """Write pixel tables of the same pictures, each with its metadata and class names in the same folder.
 
-    Every picture is opened once for all tables, in `jobs` processes; the result does not depend on their
-    number. Rows are collected in ``<first table>.part``, so the same call resumes an interrupted build, and
-    the tables appear only once they are complete. Unreadable pictures raise an error unless `skip_bad` is
-    set. So do existing tables and metadata, unless an earlier build wrote them and they are unchanged.
+    Each picture is opened once for all tables, in `jobs` processes; the result does not depend on their
+    number. Rows are collected in ``<first table>.part``, from which the same call resumes an interrupted
+    build, and the tables are created only once they are complete. Unreadable pictures raise an error unless
+    `skip_bad` is set. Existing tables and metadata also raise an error, unless they were written by an earlier
+    build and are unchanged.
     """
     for target in targets:
         _check_target(target.path)
@@ -150,10 +151,10 @@ def build_tables(
 
 
 def export_table(table: PixelTable, path: Path) -> Built:
-    """Write a table of any layout as a pixel CSV, with its metadata, class names and split beside it.
+    """Write a table in any layout as a pixel CSV, with its metadata, class names and split in the same folder.
 
-    A predefined split is written as ``<table stem>_split.csv``, for use with ``compare --split``. Raises
-    InputError if an existing table would be replaced that was not built here.
+    A predefined split is written to ``<table stem>_split.csv`` for use with ``compare --split``. Raises
+    InputError if this would replace an existing table that skinmnist did not build.
     """
     _check_target(path)
     target = Target(path, table.shape)
@@ -184,12 +185,12 @@ def export_table(table: PixelTable, path: Path) -> Built:
 
 
 def split_file(table: Path) -> Path:
-    """Return the path of the split of an exported table: ``<table stem>_split.csv`` beside it."""
+    """Return the path of the split of an exported table: ``<table stem>_split.csv`` in the same folder."""
     return table.with_name(f"{table.stem}_split.csv")
 
 
 def _check_target(table: Path) -> None:
-    """Refuse to replace a table, metadata or class names that an earlier build did not write."""
+    """Raise an error if a table, metadata or class names exist that no earlier build wrote."""
     for path in (table, _metadata_file(table), about_file(table)):
         check_type(path)
     built = _built_metadata(table) is not None
@@ -212,13 +213,13 @@ def _metadata_file(table: Path) -> Path:
 
 
 def _built_metadata(table: Path) -> str | None:
-    """Return the SHA-256 of the metadata that a build wrote beside a table, or None if there is none."""
+    """Return the SHA-256 of the metadata that a build wrote with a table, or None if unknown."""
     about = read_about(table)
     return None if about is None else about.metadata_sha256
 
 
 def _check_metadata(path: Path, table: Path, metadata: bytes) -> None:
-    """Refuse to replace metadata from another source, or metadata with lesion ids added by hand."""
+    """Raise an error if existing metadata come from another source or contain manually added lesion ids."""
     if not path.exists():
         return
     there = path.read_bytes()
@@ -237,7 +238,7 @@ def _refusal(bad: Sequence[tuple[Path, str]]) -> str:
 
 
 def _digest(pictures: Pictures, targets: Sequence[Target]) -> bytes:
-    """Return a digest of what is built: the files of all pictures, and the shapes of the rows."""
+    """Return a digest of the picture files and the shapes of the rows."""
     state = hashlib.sha256(repr(([target.shape for target in targets], pillow_version)).encode())
     for path in pictures.paths:
         status = path.stat()
@@ -248,7 +249,7 @@ def _digest(pictures: Pictures, targets: Sequence[Target]) -> bytes:
 def _write_tables(
     pictures: Pictures, targets: Sequence[Target], written: Sequence[int], progress_file: ProgressFile
 ) -> None:
-    """Write all files under temporary names, then rename them, the tables last."""
+    """Write all files under temporary names, then rename them, with the tables last."""
     metadata = _metadata_content(pictures, written)
     beside = [_metadata_file(target.path) for target in targets]
     for path, target in zip(beside, targets, strict=True):
@@ -285,7 +286,7 @@ def _line(row: bytes, label: int) -> bytes:
 
 
 def _metadata_content(pictures: Pictures, written: Sequence[int]) -> bytes:
-    """Return the metadata of the written rows with all its columns, formulas escaped."""
+    """Return the metadata of the written rows with all columns, and with formulas escaped."""
     return _csv([pictures.header, *(pictures.rows[row] for row in written)])
 
 
@@ -296,9 +297,10 @@ def _csv(rows: Iterable[Iterable[str]]) -> bytes:
 
 
 def read_pictures(paths: Sequence[Path], shapes: Sequence[Shape], jobs: int) -> Generator[list[Outcome]]:
-    """Read pictures and yield in order the bytes of their rows (one per shape), or the reason for failure.
+    """Read pictures and yield, in order, the bytes of their rows (one per shape) or the reason for failure.
 
-    With `jobs=1` this process does the reading. Processes are used because opening a picture holds a lock.
+    With `jobs=1`, pictures are read in this process. Otherwise, processes are used instead of threads, because
+    opening a picture holds a lock.
     """
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     if jobs == 1 or len(chunks) < 2:
@@ -319,13 +321,13 @@ def read_pictures(paths: Sequence[Path], shapes: Sequence[Shape], jobs: int) -> 
             "try --jobs 1, or move the large ones away"
         ) from None
     finally:
-        # After an early stop, running chunks are small and queued chunks never start.
+        # After an early stop, running chunks finish quickly and queued chunks are cancelled.
         for _, future in waiting:
             future.cancel()
 
 
 def _ignore_interrupts() -> None:
-    # Ctrl-C reaches the whole process group; only the parent handles it.
+    # Ctrl-C is sent to the whole process group, but only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -342,11 +344,11 @@ def _read(path: Path, shapes: Sequence[Shape]) -> Outcome:
 
 
 class ProgressFile:
-    """A file with one record per picture, in order, from which an interrupted build resumes.
+    """A file with one record per picture, in order, which allows an interrupted build to resume.
 
-    It starts with a signature and the digest of the build; a file with another digest is overwritten. A
-    record consists of a mark, the length of its content, the rows or the reason, and a checksum of its
-    position and bytes, so that a record torn by a crash is not accepted.
+    The file starts with a signature and the digest of the build; a file with another digest is overwritten. A
+    record consists of a marker, the length of its contents, the rows or the reason for failure, and a checksum
+    of its position and bytes, which detects records that are incomplete after a crash.
     """
 
     _stream: BinaryIO
@@ -381,7 +383,7 @@ class ProgressFile:
         self.count += 1
 
     def flush(self) -> None:
-        """Hand the records to the operating system, so that they outlive this process."""
+        """Pass the records to the operating system, which keeps them if this process is killed."""
         self._stream.flush()
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -410,5 +412,5 @@ def _framed(outcome: Outcome) -> bytes:
 
 
 def _seal(number: int, framed: bytes) -> bytes:
-    # Include the position, starting above 0: otherwise a stretch of zeros would be a valid record.
+    # Include the position, counted from 1; otherwise, a sequence of zeros would be a valid record.
     return zlib.crc32(framed, number + 1 & 0xFFFFFFFF).to_bytes(_SEAL_BYTES, "little")

@@ -1,4 +1,4 @@
-"""Find pictures in folders and their classes, from a metadata file or from one folder per class."""
+"""Find pictures in folders, with their classes from a metadata file or from one subfolder per class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skinmnist.datasets.metadata import REQUIRED_COLUMNS, read_metadata, read_ro
 from skinmnist.errors import InputError
 from skinmnist.text import LONGEST_NAME, is_name, shown
 
-#: Extensions of pictures. Unreadable files are detected later, so that none is skipped silently.
+#: Extensions of picture files. Unreadable files are reported when they are opened, not skipped silently.
 PICTURE_SUFFIXES = frozenset(
     {
         ".jpg",
@@ -40,17 +40,17 @@ _NAMED = 5
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """The pictures for a table, in the order of its rows."""
+    """The pictures of a table, in row order."""
 
     paths: tuple[Path, ...]
-    labels: npt.NDArray[np.int64]  # shape (n,), int64: Positions in `class_names`
-    #: In the order of `skinmnist.facts.CLASS_NAMES` if that has all of them, otherwise alphabetical.
+    labels: npt.NDArray[np.int64]  # shape (n,), int64: indices into `class_names`
+    #: In the order of `skinmnist.facts.CLASS_NAMES` if it contains all classes, otherwise alphabetical.
     class_names: tuple[str, ...]
-    header: tuple[str, ...]  # Columns of the metadata, at least `REQUIRED_COLUMNS`
+    header: tuple[str, ...]  # Metadata columns, including the `REQUIRED_COLUMNS`
     #: Metadata of each picture; ``lesion_id`` is empty if unknown.
     rows: tuple[tuple[str, ...], ...]
-    without_picture: int = 0  # Number of metadata rows left out
-    ignored: tuple[Path, ...] = ()  # Files without the extension of a picture
+    without_picture: int = 0  # Number of omitted metadata rows
+    ignored: tuple[Path, ...] = ()  # Files without a picture extension
     nowhere: tuple[Path, ...] = ()  # Broken links, and links to files that are already listed
 
     def __len__(self) -> int:
@@ -58,12 +58,12 @@ class Pictures:
 
 
 def list_pictures(folders: Sequence[Path], metadata: Path | None = None) -> Pictures:
-    """List the pictures named in a metadata file, or the pictures in one folder per class.
+    """List the pictures in a metadata file, or the pictures in one subfolder per class.
 
-    With metadata (a CSV with at least ``lesion_id``, ``image_id`` and ``dx``), pictures may be at any depth
-    and are named by their ``image_id``. By default, the first ``HAM10000_metadata.csv`` in one of the folders
-    is used; if there is none, each folder must hold one folder per class. Every picture needs a row, a class
-    and a unique name.
+    With metadata (a CSV file with at least ``lesion_id``, ``image_id`` and ``dx``), pictures are identified by
+    their ``image_id`` and may be at any depth. By default, the first ``HAM10000_metadata.csv`` in one of the
+    folders is used; if it does not exist, each folder must contain one subfolder per class. Every picture
+    must have a metadata row, a class and a unique name.
     """
     for folder in folders:
         if not folder.is_dir():
@@ -150,7 +150,7 @@ def _by_folder(folders: Sequence[Path]) -> Pictures:
 
 
 def _encode(names: Sequence[str], source: Path) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
-    """Return the class names in code order, and the code of each row."""
+    """Return the class names in code order and the class code of each row."""
     names = spell_classes(names)
     present = set(names)
     if len(present) < 2:
@@ -163,7 +163,7 @@ def _encode(names: Sequence[str], source: Path) -> tuple[tuple[str, ...], npt.ND
 
 
 def _pictures_below(folders: Iterable[Path]) -> tuple[list[Path], list[Path], list[Path]]:
-    """Return all pictures in and below some folders, the other files, and broken or redundant links."""
+    """Return all pictures in the given folders and their subfolders, other files, and unusable links."""
     found = [_files_below(folder) for folder in folders]
     files = [path for inner, _ in found for path in inner]
     pictures = [path for path in files if _is_picture(path)]
@@ -176,9 +176,9 @@ def _is_picture(path: Path) -> bool:
 
 
 def _files_below(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return every file below a folder, ordered by path, and the broken or redundant links.
+    """Return all files below a folder in path order, and broken or redundant links.
 
-    Links to folders are followed last, so that a folder is listed under its own name.
+    Links to folders are followed last to ensure that a folder is listed under its own name.
     """
     files, nowhere, links = list[Path](), list[Path](), [folder]
     root = folder.resolve()
@@ -195,7 +195,7 @@ def _files_below(folder: Path) -> tuple[list[Path], list[Path]]:
             links += [place / name for name in shown_inner if (place / name).is_symlink()]
             inner[:] = [name for name in shown_inner if (place / name).resolve() not in seen]
             for file in (place / name for name in names if not name.startswith(".")):
-                lost = not _is_picture(file) and not file.exists()  # A broken picture link fails when opened.
+                lost = not _is_picture(file) and not file.exists()  # A broken link to a picture is reported when opened.
                 (nowhere if lost else files).append(file)
     return sorted(files, key=lambda path: path.parts), nowhere
 
@@ -208,7 +208,7 @@ def _refuse(error: OSError) -> None:
 
 
 def _unique_names(paths: Iterable[Path]) -> dict[str, Path]:
-    """Return pictures by name without extension; files with identical content count once."""
+    """Return pictures by name without extension; files with identical contents count once."""
     by_name: dict[str, Path] = {}
     for path in paths:
         first = by_name.setdefault(path.stem, path)
@@ -230,6 +230,6 @@ def _count(number: int, what: str) -> str:
 
 
 def listed(paths: Sequence[Path]) -> str:
-    """List the first paths, and how many more there are."""
+    """List the first few paths and the number of remaining paths."""
     more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
     return ", ".join(str(path) for path in paths[:_NAMED]) + more
