@@ -76,8 +76,8 @@ def parse_once(
     `kind` identifies the type of result and the version of its parser, such as ``"table-1"``. `parse`
     converts the contents to arrays with these `names`; no array may have more items than the decompressed
     file has bytes. If `parse` raises an error, nothing is stored. Cached arrays that `is_sound` rejects are
-    ignored. `parse_large` reads a large file in chunks and stores its arrays through the function passed to it; if an
-    array is then missing, for example because the file is invalid, the whole file is parsed with `parse`.
+    ignored. `parse_large` reads a large file in chunks and stores its arrays through the function passed to
+    it; if an array is then missing, for example because the file is invalid, the whole file is parsed.
 
     The arrays are read-only memory maps, or the result of `parse` if the cache cannot be written.
     """

@@ -246,8 +246,8 @@ def _name_classes(
 def fits_collection(counts: npt.NDArray[np.int64]) -> bool:
     """Return whether the class sizes match those of HAM10000 in code order and in no other order.
 
-    A few rows may be missing, but each class must remain larger than the next smaller class: 1,099 keratoses
-    and 1,113 melanomas cannot be distinguished by size, and a wrong name is worse than no name.
+    A few rows may be missing, but each class must be larger than the next smaller class of HAM10000: 1,099
+    keratoses and 1,113 melanomas cannot be distinguished by size, and a wrong name is worse than no name.
     """
     true = np.array(facts.ROWS_PER_CLASS)
     if len(counts) != len(true):

@@ -1,1 +1,1 @@
-"""Load a model file and classify pictures with it, using numpy, Pillow and onnxruntime only."""
+"""Load a model file and classify pictures with numpy, Pillow and onnxruntime only."""

@@ -9,17 +9,17 @@ from skinmnist import facts
 from skinmnist.inference.manifest import Manifest
 from skinmnist.text import printable
 
-#: Maximum number of list entries shown, and of characters in each, because files are untrusted.
+#: Maximum number of list entries and of characters per entry; files are untrusted.
 _MOST, _LONGEST = 100, 400
 
 
 def card_of(manifest: Manifest) -> str:
-    """Return the card of a model as Markdown: classes, data, scores, operating point and limits."""
+    """Return the model card as Markdown with classes, data, scores, operating point and limitations."""
     return "\n".join(_lines(manifest))
 
 
 def limits_of(description: dict[str, Any]) -> list[str]:
-    """Return the limits of a model, based on the description that goes into its manifest."""
+    """Return the limitations of a model, derived from the description stored in its manifest."""
     training, scores = description["training"], description["scores"]
     names, rows = [one["name"] for one in description["classes"]], training["rows_per_class"]
     height, width, _ = description["shape"]
@@ -95,7 +95,7 @@ def _scores(manifest: Manifest) -> Iterator[str]:
 
 
 def _text(value: object) -> str:
-    """Return text without terminal control characters, and escape Markdown table syntax."""
+    """Remove terminal control characters and escape Markdown table syntax."""
     return printable(value, _LONGEST).replace("|", "\\|").replace("`", "'").replace("<", "\\<")
 
 

@@ -1,4 +1,4 @@
-"""A trained model at work: pictures in, predictions out."""
+"""Classify pictures with a trained model."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from skinmnist.inference.model_file import ModelFile, is_model, newest_model, re
 from skinmnist.inference.novelty import novelty_score
 from skinmnist.inference.occlusion import draw_explanation, occlusion_map
 
-#: Number of pictures opened before a batch is classified.
+#: Number of pictures opened and classified per batch.
 CHUNK_PICTURES = 256
 
-#: An answer is decided if its probability is more than this many times that of every other class.
+#: A prediction is decided if its probability exceeds that of every other class by more than this factor.
 DECIDED = 2.0
-#: Maximum number of classes named in an undecided answer; the others are only counted.
+#: Maximum number of classes named in an undecided answer; further classes are only counted.
 NAMED = 3
 OUT_OF_DISTRIBUTION = "out of distribution"
 
@@ -37,30 +37,30 @@ SYNTHETIC_WARNING = "The model was trained on synthetic pictures; its answers sa
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """A model's answer to one picture. It is not a diagnosis.
+    """Prediction of a model for one picture. It is not a diagnosis.
 
-    The answer is *undecided* where another class is at least half as probable as the most probable one, and
-    *out of distribution* where the picture is unlike nearly all training pictures.
+    A prediction is *undecided* if another class is at least half as probable as the most probable class, and
+    *out of distribution* if the picture is unlike nearly all training pictures.
 
     Attributes
     ----------
     label : str
         Short name of the most probable class, such as ``"nv"``.
     name : str
-        Its full name.
+        Full name of the most probable class.
     probability : float
-        Probability of that class.
+        Probability of the most probable class.
     probabilities : dict of str to float
-        Probability of every class by its short name, in code order. The values sum to 1.
+        Probability of each class by short name, in code order. The values sum to 1.
     full_names : dict of str to str
-        Full name of every class by its short name.
+        Full name of each class by short name.
     warnings : tuple of str
-        Reasons to doubt the answer, one sentence each.
+        Reasons to doubt the prediction, one sentence each.
     novelty_score : float or None
-        How unlike the training pictures this one is. A score above 1 means that it differs more than nearly
-        all of them. None if the model has no novelty score.
+        Distance of the picture from the training pictures. Nearly all training pictures have scores below 1.
+        None if the model has no novelty score.
     pixels : ndarray of shape (height, width, channels), uint8
-        The picture as the model saw it.
+        Input of the model after preprocessing.
     notice : str
         The disclaimer: skinmnist is not a medical device.
 
@@ -94,7 +94,7 @@ class Prediction:
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """Short names of all classes at least half as probable as the top class, most probable first."""
+        """Short names of the classes at least half as probable as the top class, most probable first."""
         return tuple(
             label for label, share in self.top(len(self.probabilities)) if share * DECIDED >= self.probability
         )
@@ -111,7 +111,7 @@ class Prediction:
 
     @property
     def answer(self) -> str:
-        """The answer in words: a class name, ``"undecided: ..."`` or ``"out of distribution"``."""
+        """The prediction in words: a class name, ``"undecided: ..."`` or ``"out of distribution"``."""
         if self.out_of_distribution:
             return OUT_OF_DISTRIBUTION
         names = [self.full_names[label] for label in self.candidates]
@@ -135,7 +135,7 @@ class Prediction:
         return ordered[: max(k, 0)]
 
     def to_dict(self, k: int | None = None) -> dict[str, Any]:
-        """Return a JSON-serializable dict of everything but the pixels; `k` adds the ``top`` k classes.
+        """Return a JSON-serializable dict of all attributes except the pixels; `k` adds the ``top`` k classes.
 
         Examples
         --------
@@ -174,7 +174,7 @@ class Prediction:
             f"<div style='background:#4a6fa5;height:.8em;width:{100 * share:.1f}%'></div></td></tr>"
             for label, share in self.top(len(self.probabilities))
         )
-        # Greyed out: the picture need not belong to any of these classes.
+        # Bars are greyed out, because the picture may not belong to any of these classes.
         faded = " style='opacity:.45'" if self.out_of_distribution else ""
         warnings = "".join(f"<p><b>Warning:</b> {html.escape(one)}</p>" for one in self.warnings)
         return (
@@ -184,12 +184,12 @@ class Prediction:
 
 
 def _in_a_sentence(name: str) -> str:
-    """Lowercase the first letter of a class title of this package; leave user-supplied names unchanged."""
+    """Lowercase the first letter of a class title defined by this package; keep names given by the user."""
     return name[0].lower() + name[1:] if name in facts.CLASS_TITLES.values() else name
 
 
 class Classifier:
-    """A trained model, loaded from its file.
+    """A trained model loaded from a file.
 
     Parameters
     ----------
@@ -199,11 +199,11 @@ class Classifier:
     Attributes
     ----------
     manifest : Manifest
-        Describes the model, its training data and its cross-validated scores.
+        Description of the model, its training data and its cross-validated scores.
     title : str
-        Kind of model.
+        Name of the model type.
     shape : tuple of int
-        ``(height, width, channels)`` of the pictures that the model receives.
+        ``(height, width, channels)`` of the model's input pictures.
     class_names, full_names : tuple of str
         Short and full names of the classes, in code order.
 
@@ -240,21 +240,21 @@ class Classifier:
         return f"<Classifier: {self.title}, {height} x {width} x {channels}, {classes}>"
 
     def card(self) -> str:
-        """Return the model card as Markdown: classes, data, scores, operating point and limits."""
+        """Return the model card as Markdown with classes, data, scores, operating point and limitations."""
         return card_of(self.manifest)
 
     def predict_proba(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return the probability of each class.
+        """Predict class probabilities.
 
         Parameters
         ----------
         rows : ndarray of shape (n, height * width * channels), uint8
-            Pixel rows, laid out as in a pixel table.
+            Pixel rows in the layout of a pixel table.
 
         Returns
         -------
         ndarray of shape (n, k), float64
-            Class probabilities; columns are in code order and each row sums to 1.
+            Class probabilities. Columns are in code order, and each row sums to 1.
 
         Raises
         ------
@@ -296,7 +296,7 @@ class Classifier:
         return self._predictions(self._row(image)[None])[0]
 
     def classify_many(self, images: Iterable[Any]) -> list[Prediction | InputError]:
-        """Classify several pictures, returning an InputError in place of each that cannot be opened.
+        """Classify several pictures; a picture that cannot be opened yields an `InputError` in the list.
 
         Examples
         --------
@@ -313,13 +313,13 @@ class Classifier:
         return results
 
     def explain(self, image: Any) -> npt.NDArray[np.float64]:
-        """Return how much each part of a picture supports the answer.
+        """Return the support of each region of a picture for the predicted class.
 
         Returns
         -------
         ndarray of shape (height, width), float64
-            Drop in the probability of the predicted class when a patch around each pixel is covered; negative
-            where the probability rises. See `skinmnist.inference.occlusion.occlusion_map`.
+            Decrease in the probability of the predicted class when a patch around each pixel is covered;
+            negative values indicate an increase. See `skinmnist.inference.occlusion.occlusion_map`.
 
         Examples
         --------
@@ -329,7 +329,7 @@ class Classifier:
         return occlusion_map(self.predict_proba, self._row(image), self.shape)
 
     def explain_picture(self, image: Any) -> bytes:
-        """Return the map of `explain`, drawn over the enlarged picture, as PNG.
+        """Return the map computed by `explain` as a PNG, drawn over the enlarged picture.
 
         Examples
         --------
@@ -379,12 +379,12 @@ class Classifier:
 def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     """Load a model file written by `skinmnist train`.
 
-    Loading never executes anything in the file. Any other kind of file is refused.
+    Loading never executes code from the file. Any other type of file is rejected.
 
     Raises
     ------
     InputError
-        If the file is damaged or is not a model file that this version can read.
+        If the file is damaged, or is not a model file supported by this version.
 
     See Also
     --------
@@ -404,19 +404,20 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
 def classify_image(
     image: Any, model: str | os.PathLike[str] | Classifier | None = None
 ) -> Prediction | list[Prediction | InputError]:
-    """Classify one or more pictures. The answer is not a diagnosis.
+    """Classify one or more pictures. A prediction is not a diagnosis.
 
     Parameters
     ----------
     image : path, bytes, PIL.Image.Image, ndarray, or a list or tuple of these
-        A picture of any size. Arrays are uint8, RGB or grey; an array with four axes holds several pictures.
+        A picture of any size. Arrays must be uint8, RGB or grey; an array with four axes contains several
+        pictures.
     model : path or Classifier, optional
-        Defaults to the newest file in the user's model folder; set ``SKINMNIST_MODELS`` to use another.
+        Defaults to the newest file in the user's model folder. Set ``SKINMNIST_MODELS`` to use another folder.
 
     Returns
     -------
     Prediction or list
-        A list for several pictures, with an `InputError` in place of each that cannot be opened.
+        A list if there are several pictures, with an `InputError` for each picture that cannot be opened.
 
     Raises
     ------
@@ -446,7 +447,7 @@ def classify_image(
 
 
 def _is_model_file(image: Any) -> bool:
-    """Return whether a path leads to a model file, by its first bytes; False for anything else."""
+    """Return whether a path is a model file, based on its first bytes; False for any other object."""
     return isinstance(image, str | os.PathLike) and is_model(read_head(Path(image)))
 
 
@@ -461,5 +462,5 @@ def _load(model: str | os.PathLike[str] | None) -> Classifier:
 
 @lru_cache(maxsize=2)
 def _load_once(path: Path, changed: int, size: int) -> Classifier:
-    """Load a file, cached until it changes."""
+    """Load a model file, and cache the result until the file changes."""
     return load_classifier(path)

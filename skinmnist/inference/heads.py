@@ -1,7 +1,7 @@
-"""Classic models in numpy: from pixels or features to probabilities, without the training libraries.
+"""Predict probabilities with classic models in numpy, without the training libraries.
 
-Every head performs the same operations in the same types as the scikit-learn model it was exported from, so
-both give the same probabilities.
+Each head performs the same operations, with the same data types, as the scikit-learn model from which it was
+exported, so both predict the same probabilities.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from skinmnist.inference.manifest import Arrays, UnreadableError, entry, number,
 
 Floats = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.intp]
-#: Maps float32 rows to other rows; the reader of a step returns it with the width of its output.
+#: Maps float32 rows to transformed rows; the reader of a step returns it and the width of its output.
 Step = Callable[[Floats], Floats]
 #: Maps rows to probabilities of shape (n, k).
 Head = Callable[[Floats], npt.NDArray[np.float64]]
 
 #: Maximum depth of a tree, and maximum number of trees in a model.
 MOST_STEPS, MOST_TREES = 100, 5000
-#: Number of leaf values held at a time, so that memory use does not grow with the number of rows.
+#: Number of leaf values in memory at a time, which makes memory use independent of the number of rows.
 _BLOCK_LEAVES = 1_000_000
 
 
 def softmax(scores: Floats) -> npt.NDArray[np.float64]:
-    """Turn scores into probabilities; with two classes, a single score is that of the second class."""
+    """Convert scores to probabilities; for two classes, a single score belongs to the second class."""
     scores = np.asarray(scores, dtype=np.float64)
     if scores.shape[1] == 1:
         scores = np.hstack([np.zeros_like(scores), scores])
@@ -39,7 +39,7 @@ def softmax(scores: Floats) -> npt.NDArray[np.float64]:
 
 
 def n_scores(n_classes: int) -> int:
-    """Return the number of scores of a linear model: one for two classes, otherwise one per class."""
+    """Return the number of scores of a linear model: 1 for two classes, otherwise the number of classes."""
     return 1 if n_classes == 2 else n_classes
 
 
@@ -61,7 +61,7 @@ def read_standardise(step: Any, arrays: Arrays, width: int) -> tuple[Step, int]:
 
 
 def read_project(step: Any, arrays: Arrays, width: int) -> tuple[Step, int]:
-    """Read a projection onto principal components, all divided by one scale."""
+    """Read a projection onto principal components, followed by division by a common scale."""
     n_axes = whole(entry(step, "axes"), "axes", 1, width)
     means, axes = arrays.floats("axis_mean", (width,)), arrays.floats("axis", (n_axes, width))
     scale = number(entry(step, "scale"), "scale", 1e-12, 1e12)
@@ -69,7 +69,7 @@ def read_project(step: Any, arrays: Arrays, width: int) -> tuple[Step, int]:
 
 
 def read_linear(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
-    """Read multinomial logistic regression."""
+    """Read a multinomial logistic regression model."""
     scores = n_scores(n_classes)
     weights = arrays.floats("linear_weight", (scores, width))
     offsets = arrays.floats("linear_offset", (scores,))
@@ -95,10 +95,10 @@ def read_kernel_machine(head: Any, arrays: Arrays, width: int, n_classes: int) -
 
 @dataclass(frozen=True, eq=False)
 class Trees:
-    """Nodes of all trees in flat arrays; a child follows its parent, and a leaf is its own child.
+    """Nodes of all trees in flat arrays; children come after their parent, and a leaf is its own child.
 
-    A row goes left if its value in the node's column is at most the node's threshold. `leaves` maps each leaf
-    to its row of `values`, shape (leaves, outputs), and `steps` is the greatest depth.
+    A row goes to the left child if its value in the node's column is at most the node's threshold. `leaves`
+    maps each leaf to its row of `values`, shape (leaves, outputs), and `steps` is the maximum depth.
     """
 
     roots: Indices
@@ -137,7 +137,7 @@ class Trees:
         return np.concatenate(parts)
 
     def _total(self, rows: Floats) -> npt.NDArray[np.float64]:
-        """Descend one level at a time in all trees, for all rows at once."""
+        """Descend all trees one level at a time for all rows."""
         place = np.broadcast_to(self.roots, (len(rows), len(self.roots)))
         which = np.arange(len(rows))[:, None]
         for _ in range(self.steps):
@@ -166,7 +166,7 @@ def _count_steps(roots: Indices, left: Indices, right: Indices) -> int:
 def read_forest(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
     """Read a random forest, which averages the leaf values of its trees.
 
-    If ``levels`` is not 0, inputs are first rounded to that many steps per unit.
+    If ``levels`` is not 0, inputs are first rounded to multiples of ``1 / levels``.
     """
     trees = Trees.read(arrays, width, n_classes)
     _check_probabilities(trees.values)
@@ -180,20 +180,20 @@ def read_forest(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
 
 
 def read_boosted_trees(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
-    """Read gradient-boosted trees: an initial score plus the sum of the leaf values."""
+    """Read gradient-boosted trees, which add the leaf values to an initial score."""
     scores = n_scores(n_classes)
     trees, start = Trees.read(arrays, width, scores), arrays.floats("start", (scores,))
     return lambda rows: softmax(start + trees.total(rows))
 
 
 def read_constant(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
-    """Read a constant model, which gives the same probabilities for every picture."""
+    """Read a constant model, which predicts the same probabilities for every picture."""
     probabilities = arrays.floats("probability", (n_classes,))
     _check_probabilities(probabilities[None])
     return lambda rows: np.tile(np.asarray(probabilities, dtype=np.float64), (len(rows), 1))
 
 
-#: Readers by their name in the manifest.
+#: Readers by name in the manifest.
 STEPS = {"standardise": read_standardise, "project": read_project}
 HEADS = {
     "linear": read_linear,

@@ -1,4 +1,4 @@
-"""Decision values of support vector machines, shared by training and inference."""
+"""Compute decision values of support vector machines for training and inference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-#: Number of kernel values held at a time, so that memory use does not grow with the number of rows.
+#: Number of kernel values in memory at a time, which makes memory use independent of the number of rows.
 BLOCK_VALUES = 4_000_000
 
 _Floats = npt.NDArray[np.floating]
@@ -16,7 +16,7 @@ _Floats = npt.NDArray[np.floating]
 def kernel_decisions(
     rows: npt.NDArray[Any], vectors: _Floats, weights: _Floats, offsets: _Floats, gamma: float
 ) -> npt.NDArray[np.float64]:
-    """Return the RBF kernel decision value of each pair of classes, shape (n, pairs)."""
+    """Return the decision values of an RBF kernel for each pair of classes, shape (n, pairs)."""
     rows = np.asarray(rows, dtype=np.float64)
     squares = np.einsum("ij,ij->i", vectors, vectors)
     decisions = np.empty((len(rows), weights.shape[1]))

@@ -1,4 +1,4 @@
-"""The manifest of a model file, and checks of every entry: the file may come from an untrusted source."""
+"""Read the manifest of a model file and check every entry, because the file may be untrusted."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import numpy.typing as npt
 from skinmnist.datasets.arrays import Array, take_array
 from skinmnist.text import printable, shown
 
-#: Incremented whenever an older version of this package could not read a newer file.
+#: Format version, incremented whenever older versions of this package cannot read newer files.
 FORMAT = 2
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 256 * 2**10
-#: Maximum side of a model's input in pixels, and maximum number of classes.
+#: Maximum side length of a model's input in pixels, and maximum number of classes.
 MOST_SIDE, MOST_CLASSES = 256, 100
 #: Maximum length of a class name in characters.
 LONGEST_NAME = 60
 
-#: Description of how a picture becomes a row, as `skinmnist.datasets.images.pictures` does it.
+#: Description of the conversion of a picture to a row in `skinmnist.datasets.images.pictures`.
 PREPROCESSING = (
     "first frame, turned by its EXIF orientation, converted to 8-bit RGB (grey where there is one channel), "
     "resized to the shape with Pillow's LANCZOS filter; rows of height, width, channel"
@@ -31,25 +31,25 @@ PREPROCESSING = (
 
 
 class UnreadableError(ValueError):
-    """Raised with a short reason if content is not a model file; readers turn it into an `InputError`."""
+    """Raised with a short reason if a file is not a model file; readers convert it to an `InputError`."""
 
 
 def entry(mapping: Any, key: str) -> Any:
-    """Return the value of a key."""
+    """Return the value of a key, or raise an error if it is missing."""
     if not isinstance(mapping, Mapping) or key not in mapping:
         raise UnreadableError(f"its manifest has no {shown(key)}")
     return mapping[key]
 
 
 def whole(value: Any, what: str, low: int, high: int) -> int:
-    """Return a whole number between two inclusive limits."""
+    """Return an integer after checking that it is between two inclusive limits."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise UnreadableError(f"its entry {what!r} is not a whole number from {low} to {high}")
     return value
 
 
 def number(value: Any, what: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """Return a finite number between two inclusive limits."""
+    """Return a finite number after checking that it is between two inclusive limits."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise UnreadableError(f"its entry {what!r} is not a number from {low} to {high}")
     try:
@@ -62,28 +62,28 @@ def number(value: Any, what: str, low: float = -math.inf, high: float = math.inf
 
 
 def flag(value: Any, what: str) -> bool:
-    """Return a boolean."""
+    """Return a value after checking that it is a boolean."""
     if not isinstance(value, bool):
         raise UnreadableError(f"its entry {what!r} is neither true nor false")
     return value
 
 
 def words(value: Any, what: str, longest: int = 200) -> str:
-    """Return a single line of printable text; terminal control characters are refused."""
+    """Return a string after checking that it is a single line of printable characters."""
     if not isinstance(value, str) or not 0 < len(value) <= longest or printable(value, None) != value:
         raise UnreadableError(f"its entry {what!r} is not plain text of at most {longest} characters")
     return value
 
 
 def several(value: Any, what: str, low: int, high: int) -> list[Any]:
-    """Return a list whose length is between two inclusive limits."""
+    """Return a list after checking that its length is between two inclusive limits."""
     if not isinstance(value, list) or not low <= len(value) <= high:
         raise UnreadableError(f"its entry {what!r} is not a list of {low} to {high} entries")
     return value
 
 
 def one_of(value: Any, what: str, choices: Iterable[Any]) -> Any:
-    """Return a value after checking that it is one of the given choices."""
+    """Return a value after checking that it is among the choices."""
     known = list(choices)
     if not any(value == choice and type(value) is type(choice) for choice in known):
         raise UnreadableError(f"its entry {what!r} is not one of {', '.join(map(str, known))}")
@@ -91,7 +91,7 @@ def one_of(value: Any, what: str, choices: Iterable[Any]) -> Any:
 
 
 class Arrays:
-    """The arrays of a model file. Each can be taken once and is checked for its kind and shape."""
+    """The arrays of a model file. Each array can be taken once, and its type and shape are checked."""
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self._left = dict(arrays)
@@ -104,19 +104,19 @@ class Arrays:
         return values
 
     def integers(self, name: str, shape: tuple[int | None, ...], high: int) -> npt.NDArray[np.intp]:
-        """Take an array of whole numbers from 0 to `high`, inclusive."""
+        """Take an array of integers from 0 to `high`, inclusive."""
         values = self._take(name, "iu", shape)
         if values.min() < 0 or values.max() > high:
             raise UnreadableError(f"its array {name} has values outside 0 to {high}")
         return values.astype(np.intp)
 
     def beginning(self, prefix: str) -> dict[str, Array]:
-        """Take all arrays whose name starts with a prefix, keyed by the rest of the name."""
+        """Take all arrays whose names start with a prefix, keyed by the remainder of the name."""
         names = [name for name in self._left if name.startswith(prefix)]
         return {name.removeprefix(prefix): self._left.pop(name) for name in names}
 
     def check_empty(self) -> None:
-        """Check that no arrays are left over."""
+        """Check that no unused arrays remain."""
         if self._left:
             raise UnreadableError(f"it holds {shown(min(self._left))}, which its manifest does not use")
 
@@ -132,7 +132,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a model is, what it was trained on and how it scored. Classes are in code order."""
+    """Description of a model, its training data and its scores. Classes are in code order."""
 
     title: str
     model: str
@@ -142,9 +142,9 @@ class Manifest:
     full_names: tuple[str, ...]
     #: Whether the model was trained on synthetic pictures.
     synthetic: bool
-    #: Cross-validated mean and standard deviation by metric; empty if there was no cross-validation.
+    #: Cross-validated mean and standard deviation by metric; empty if the model was not cross-validated.
     scores: dict[str, tuple[float, float]]
-    #: The whole manifest as parsed from JSON.
+    #: The complete manifest as parsed from JSON.
     content: dict[str, Any]
 
     @classmethod

@@ -1,9 +1,10 @@
-"""Model files: a plain ZIP archive of a JSON manifest and numeric arrays.
+"""Read and write model files: plain ZIP archives of a JSON manifest and numeric arrays.
 
-Any ZIP program can open one, but this module reads only what it writes itself: it packs the members again and
-compares the result, which rules out compression, comments, gaps and duplicate members. Opening a file never
-runs code from it: nothing is unpickled, and a network is stored as a plan and tensors from which its graph is
-built. The manifest holds the SHA-256 of each member to detect accidental damage; it is not a signature.
+Any ZIP program can open a model file, but this module only reads files that it could have written: it packs
+the members again and compares the result, which excludes compression, comments, gaps and duplicate members.
+Opening a file never runs code from it: nothing is unpickled, and a network is stored as a plan and tensors
+from which its graph is built. The manifest contains the SHA-256 of each member to detect accidental damage;
+these checksums are not a signature.
 """
 
 from __future__ import annotations
@@ -50,14 +51,14 @@ MOST_BYTES = 64 * 2**20
 NOVELTY = "novelty_"
 _ARRAY = ".npy"
 _BEGINNING = b"PK\x03\x04"
-#: Tolerance of the probe answers: rounding on another processor may send a picture down another branch in one
-#: tree of a hundred.
+#: Tolerance for predictions on the probe pictures, because rounding on another processor may change the branch
+#: taken in one of a hundred trees.
 _PROBE_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """Turn pixel rows into probabilities: optional features, then steps, then a head or a network."""
+    """Predict probabilities from pixel rows: optional features, then steps, then a head or a network."""
 
     shape: Shape
     on_features: bool
@@ -69,7 +70,7 @@ class Answer:
 
     @classmethod
     def read(cls, content: Any, arrays: Arrays, shape: Shape, n_classes: int) -> Answer:
-        """Read the entry ``answer`` of a manifest, with its arrays."""
+        """Read the ``answer`` entry of a manifest and its arrays."""
         listed = several(entry(content, "codes"), "codes", 2, n_classes)
         codes = [whole(code, "codes", 0, n_classes - 1) for code in listed]
         if codes != sorted(set(codes)):
@@ -90,9 +91,9 @@ class Answer:
         return cls(shape, on_features, tuple(steps), head, np.array(codes), n_classes)
 
     def __call__(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return probabilities of shape (n, n_classes) for at least one uint8 pixel row.
+        """Predict probabilities of shape (n, n_classes) for one or more uint8 pixel rows.
 
-        Raises InputError if the results are not probabilities although each stored number is valid.
+        Raises InputError if the results are not probabilities, although all stored numbers are valid.
         """
         with np.errstate(all="ignore"):
             known = self._known(rows)
@@ -105,7 +106,7 @@ class Answer:
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
     def _known(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return probabilities of the classes that the head was trained on, shape (n, len(codes))."""
+        """Predict probabilities of the classes on which the head was trained, shape (n, len(codes))."""
         if isinstance(self.head, Session) and not self.on_features:
             return softmax(self.head(rows, None))
         values: npt.NDArray[np.floating]
@@ -119,7 +120,7 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class ModelFile:
-    """A validated model file. `novelty` is the input of `novelty_score`, or empty."""
+    """A validated model file. `novelty` contains the arrays for `novelty_score`, or is empty."""
 
     manifest: Manifest
     answer: Answer
@@ -132,10 +133,10 @@ def encode_model(
     arrays: Mapping[str, Array],
     novelty: Mapping[str, Array],
 ) -> bytes:
-    """Return the content of a model file; equal models give equal bytes.
+    """Encode a model file; equal models give identical bytes.
 
-    The manifest combines `description`, `answer` (which `Answer.read` reads with its `arrays`) and entries
-    computed here. `novelty` is the result of `fit_novelty`.
+    The manifest combines `description`, `answer` (read by `Answer.read` together with `arrays`) and computed
+    entries. `novelty` is the result of `fit_novelty`.
     """
     height, width, channels = description["shape"]
     shape = (height, width, channels)
@@ -153,7 +154,7 @@ def encode_model(
 
 
 def list_members(members: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
-    """Return the SHA-256 and size of each member, as listed in the manifest."""
+    """Return the SHA-256 and size of each member for the manifest."""
     return {
         name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         for name, content in members.items()
@@ -161,24 +162,24 @@ def list_members(members: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
 
 
 def pack(members: Mapping[str, bytes]) -> bytes:
-    """Pack named members into an uncompressed ZIP archive; equal members give equal bytes."""
+    """Pack named members into an uncompressed ZIP archive; equal members give identical bytes."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for name, content in members.items():
             info = zipfile.ZipInfo(name)
-            # On every platform, mark the member as a plain Unix file that everybody can read.
+            # Mark the member as a regular Unix file with read permission for all users, on every platform.
             info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16
             archive.writestr(info, content)
     return stream.getvalue()
 
 
 def is_model(head: bytes) -> bool:
-    """Return whether the first bytes of a file mark it as a model file of any version."""
+    """Return whether the first bytes of a file identify it as a model file of any version."""
     return head.startswith(_BEGINNING) and head[30:].startswith(MANIFEST.encode())
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelFile:
-    """Read a model file; raise InputError if it is invalid, damaged or gives unexpected answers."""
+    """Read a model file; raise InputError if it is invalid or damaged, or if its predictions have changed."""
     file = as_path(path, "the path of a model file")
     try:
         return decode_model(_content(file))
@@ -190,11 +191,11 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
 
 
 def decode_model(content: bytes) -> ModelFile:
-    """Decode the content of a model file; raise UnreadableError if it is invalid."""
+    """Decode the contents of a model file; raise UnreadableError if they are invalid."""
     if not content.startswith(_BEGINNING):
         raise UnreadableError("it was not written by skinmnist")
     try:
-        # Nothing is compressed, so the members cannot be larger than the file.
+        # Members are not compressed, so they cannot be larger than the file.
         members = decode_members(content, len(content))
     except ValueError as error:
         raise UnreadableError(str(error)) from None
@@ -228,7 +229,7 @@ def _arrays(content: bytes, members: Mapping[str, bytes], manifest: Manifest) ->
 
 
 def _content(file: Path) -> bytes:
-    """Read a file, unless it is too large to be a model."""
+    """Read a file; raise an error if it is too large to be a model file."""
     try:
         # Opening a pipe would block.
         reason = "" if stat.S_ISREG(file.stat().st_mode) else "it is not a plain file"
@@ -254,7 +255,7 @@ def _n_features(shape: Shape) -> int:
 
 
 def probe_rows(shape: Shape) -> npt.NDArray[np.uint8]:
-    """Return the two pictures on which every model is checked, shape (2, pixels): a dark spot and stripes."""
+    """Return two pictures for checking a model, a dark spot and stripes, shape (2, pixels)."""
     height, width, channels = shape
     y, x = np.linspace(-1, 1, height)[:, None, None], np.linspace(-1, 1, width)[:, None]
     spot = 220 - 15 * np.arange(channels) - (140 - 20 * x) * np.exp(-3 * (x**2 + (y + 0.1 * x) ** 2))
@@ -263,10 +264,10 @@ def probe_rows(shape: Shape) -> npt.NDArray[np.uint8]:
 
 
 def _try_out(model: ModelFile) -> None:
-    """Check that a model still gives the answers stored when it was written.
+    """Check that a model still makes the predictions stored when it was written.
 
-    Numbers that are valid one by one can be meaningless together, and a later version of this package may
-    extract different features.
+    A combination of valid numbers can be meaningless, and a later version of this package may extract
+    different features.
     """
     rows = probe_rows(model.manifest.shape)
     expected = several(entry(model.manifest.content, "probe"), "probe", len(rows), len(rows))
@@ -287,7 +288,7 @@ def _try_out(model: ModelFile) -> None:
 
 
 def model_folder() -> Path:
-    """Return ``$SKINMNIST_MODELS``, or ``models`` in the user's data folder of this platform.
+    """Return ``$SKINMNIST_MODELS``, or ``models`` in the platform's user data folder.
 
     The folder may not exist yet.
     """
@@ -300,7 +301,7 @@ def model_folder() -> Path:
 
 
 def newest_model() -> Path:
-    """Return the most recent file in the model folder; raise InputError if there is none."""
+    """Return the most recent file in the model folder; raise InputError if the folder contains no file."""
     folder = model_folder()
     files = [file for file in folder.glob(f"*{SUFFIX}") if file.is_file()]
     if not files:

@@ -22,16 +22,16 @@ from skinmnist.features.image_ops import Shape
 Arrays = dict[str, npt.NDArray[np.float32]]
 AnyArrays = Mapping[str, npt.NDArray[np.floating]]
 
-#: Share of held-out training pictures beyond the threshold.
+#: Share of held-out training pictures with scores above the threshold.
 FLAGGED = 0.05
 #: Maximum number of principal axes, and minimum number of training pictures per axis.
 AXES, ROWS_PER_AXIS = 120, 10
-#: Features are clipped at this many standard deviations, so that one odd feature makes no picture novel.
+#: Number of standard deviations at which features are clipped to limit the influence of a single feature.
 FARTHEST = 8.0
 FOLDS = 5
-#: Minimum side in pixels for feature extraction.
+#: Minimum side length in pixels for feature extraction.
 LEAST_SIDE = 8
-#: Features with a smaller spread count as constant; smaller residuals count as this much.
+#: Spread below which a feature counts as constant, and lower bound for residuals.
 NOTHING = 1e-6
 
 
@@ -43,14 +43,14 @@ def fit_novelty(
 ) -> Arrays:
     """Fit the novelty score on at least 20 training pictures (uint8 rows of the given shape).
 
-    `groups` identifies the lesion of each picture, so that the threshold is set on held-out lesions. Without
-    it, every picture counts as a separate lesion and the threshold is slightly too low.
+    `groups` contains the lesion of each picture and is used to set the threshold on held-out lesions. Without
+    it, every picture counts as a separate lesion, which makes the threshold slightly too low.
 
     Returns
     -------
     dict of str to ndarray, float32
-        The input of `novelty_score`: ``mean``, ``scale`` and ``axes`` of the features, ``variances`` along
-        the axes, ``rest`` (the mean residual) and ``threshold``; 250 kB for colour pictures.
+        Input of `novelty_score`: ``mean``, ``scale`` and ``axes`` of the features, ``variances`` along the
+        axes, ``rest`` (the mean residual) and ``threshold``; 250 kB for colour pictures.
     """
     if len(rows) < 2 * ROWS_PER_AXIS:
         raise InputError(
@@ -73,8 +73,8 @@ def fit_novelty(
 def novelty_score(rows: npt.NDArray[np.uint8], shape: Shape, arrays: AnyArrays) -> npt.NDArray[np.float64]:
     """Return the novelty score of each picture, shape (n,); `arrays` is the result of `fit_novelty`.
 
-    Scores are multiples of the threshold: about one in twenty pictures of new lesions exceeds 1. Raises
-    InputError if arrays are missing or do not fit the shape.
+    Scores are relative to the threshold: about one in twenty pictures of new lesions scores above 1. Raises
+    InputError if arrays are missing or do not match the shape.
     """
     features = _features(rows, shape)
     _check(arrays, features.shape[1])
@@ -82,7 +82,7 @@ def novelty_score(rows: npt.NDArray[np.uint8], shape: Shape, arrays: AnyArrays) 
 
 
 def _features(rows: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.float32]:
-    """Extract features, first enlarging pictures that are too small by a whole factor."""
+    """Extract features; pictures that are too small are first enlarged by an integer factor."""
     height, width, channels = shape
     down, across = -(-LEAST_SIDE // height), -(-LEAST_SIDE // width)
     if down * across > 1:
@@ -103,7 +103,7 @@ def _fit(features: npt.NDArray[np.float32]) -> Arrays:
     scale[scale < NOTHING] = 1
     scaled = _scaled(features, mean, scale)
     variances, axes = np.linalg.eigh(scaled.T @ scaled / len(scaled))
-    # Identical pictures have no principal axis; any will do.
+    # Identical pictures have no principal axis, so an arbitrary axis is used.
     count = max(1, min(AXES, len(features) // ROWS_PER_AXIS, int((variances > NOTHING).sum())))
     fitted = {
         "mean": mean,
@@ -122,7 +122,7 @@ def _scaled(
 
 
 def _distances(features: npt.NDArray[np.floating], arrays: AnyArrays) -> npt.NDArray[np.float64]:
-    """Return the geometric mean of both distances in standard deviations, shape (n,)."""
+    """Return the geometric mean of the two distances in standard deviations, shape (n,)."""
     scaled = _scaled(features, arrays["mean"], arrays["scale"])
     squares = (scaled @ arrays["axes"]) ** 2
     off = np.maximum((scaled**2).sum(axis=1) - squares.sum(axis=1), NOTHING) / float(arrays["rest"][0])
@@ -130,7 +130,7 @@ def _distances(features: npt.NDArray[np.floating], arrays: AnyArrays) -> npt.NDA
 
 
 def _check(arrays: AnyArrays, n_features: int) -> None:
-    """Check that arrays have the shapes and ranges that `fit_novelty` returns for this many features."""
+    """Check that arrays have the shapes and ranges of the result of `fit_novelty` for `n_features`."""
     axes = np.shape(arrays.get("axes", ()))[-1:]
     shapes = {
         "mean": (n_features,),

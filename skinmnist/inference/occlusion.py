@@ -1,4 +1,4 @@
-"""Occlusion maps: cover parts of a picture in turn to find which of them support the answer.
+"""Occlusion maps: cover one region of a picture at a time to find the regions that support a prediction.
 
 Reference: Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014.
 """
@@ -18,21 +18,21 @@ Pixels = npt.NDArray[np.uint8]
 
 #: Number of patches along the shorter side; each overlaps its neighbours by half.
 PATCHES = 6
-#: Minimum length in pixels of the longer side of a drawn map.
+#: Minimum length of the longer side of a drawn map in pixels.
 LEAST_MAP_SIDE = 448
-#: Colours of regions that support the answer, and of regions that speak against it.
+#: Colours of regions that support the prediction and of regions that contradict it.
 FOR, AGAINST = (214, 40, 40), (38, 84, 205)
 #: Opacity of the strongest colour.
 MOST_COVER = 0.65
-#: PNG keyword and text that tell a drawn map from the user's pictures.
+#: PNG keyword and text that distinguish a drawn map from the user's pictures.
 _WRITTEN_BY = ("Software", "skinmnist")
 
 
 def occlusion_map(predict_proba: Callable[[Pixels], Floats], row: Pixels, shape: Shape) -> Floats:
-    """Cover patches of a picture with its border colour and measure the drop in the answer's probability.
+    """Measure the decrease in the predicted class's probability when patches are covered with skin colour.
 
-    Returns the mean drop over the patches that cover each pixel, shape (height, width). Patches centred near
-    a pixel count more. Values are negative where the probability rises.
+    Returns the weighted mean decrease over the patches that cover each pixel, shape (height, width); patches
+    centred near the pixel have larger weights. Negative values indicate an increase in probability.
     """
     picture = row.reshape(shape)
     boxes = _boxes(shape)
@@ -53,9 +53,9 @@ def occlusion_map(predict_proba: Callable[[Pixels], Floats], row: Pixels, shape:
 
 
 def draw_explanation(picture: Pixels, importance: Floats) -> bytes:
-    """Draw a map of shape (height, width) over the enlarged picture and return it as PNG.
+    """Draw a map of shape (height, width) over the enlarged picture and return it as a PNG.
 
-    Red regions support the answer; blue regions speak against it.
+    Red regions support the prediction; blue regions contradict it.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
@@ -78,12 +78,12 @@ def draw_explanation(picture: Pixels, importance: Floats) -> bytes:
 
 
 def is_explanation(head: bytes) -> bool:
-    """Return whether the first bytes of a file mark it as a map drawn by `draw_explanation`."""
+    """Return whether the first bytes of a file identify it as a map drawn by `draw_explanation`."""
     return head.startswith(b"\x89PNG") and b"tEXt" + "\0".join(_WRITTEN_BY).encode() in head
 
 
 def _boxes(shape: Shape) -> list[tuple[slice, slice]]:
-    """Return overlapping patches, as row and column slices, that cover every pixel."""
+    """Return overlapping patches as row and column slices that together cover every pixel."""
     side = max(2, min(shape[:2]) // PATCHES * 2)
     step = side // 2
     starts = [[*range(0, max(length - side, 0), step), max(length - side, 0)] for length in shape[:2]]

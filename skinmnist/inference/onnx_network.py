@@ -1,7 +1,8 @@
-"""Run trained networks with onnxruntime: from uint8 pictures to log-probabilities.
+"""Run trained networks with onnxruntime to predict log-probabilities for uint8 pictures.
 
-A model file holds a network's plan and its tensors. This module builds the ONNX graph from them byte by byte,
-so onnxruntime only loads graphs composed by this package, and no library is needed to write them.
+A model file contains the plan and the tensors of a network. This module builds the ONNX graph from them byte
+by byte; onnxruntime therefore only loads graphs composed by this package, and no library is required to write
+them.
 
 Format: onnx.proto3, encoded as Protocol Buffers.
 """
@@ -19,17 +20,17 @@ from skinmnist.features.image_ops import Shape
 from skinmnist.inference.manifest import UnreadableError, entry, number, one_of, several, whole
 
 Floats = npt.NDArray[np.floating]
-#: Takes the name and shape of a trained tensor and returns its finite values.
+#: Returns the finite values of a trained tensor, given its name and shape.
 Take = Callable[[str, tuple[int, ...]], Floats]
 
-#: Maximum number of multiplications per picture; the widest network of this package needs about an eighth.
+#: Maximum number of multiplications per picture; the widest network of this package requires about an eighth.
 MOST_PRODUCTS = 3_000_000_000
-#: Maximum size of the largest feature map of one picture over all views; the widest network has a tenth.
+#: Maximum size of the largest feature map of one picture over all views; the widest network uses a tenth.
 MOST_VALUES = 2_000_000
-#: Maximum batch size, and maximum number of values in the largest feature map of a batch: memory use stays
-#: independent of the number of pictures, and the working set stays in the processor's cache.
+#: Maximum batch size, and maximum number of values in the largest feature map of a batch. They make memory use
+#: independent of the number of pictures and keep the working set in the processor's cache.
 BATCH_ROWS, BATCH_VALUES = 32, 8_000_000
-#: The oldest opset and IR version that suffice; every runtime since 2022 supports them.
+#: The oldest sufficient opset and IR version; every runtime since 2022 supports them.
 OPSET, IR_VERSION = 17, 8
 
 _TYPES = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7}
@@ -48,14 +49,14 @@ class NetworkPlan:
     pairs: tuple[int, ...]
     #: Number of symmetric views whose log-probabilities are averaged.
     views: int
-    #: Second network, on lesion features: number of inputs, hidden units per layer, weight.
+    #: Second network, which uses lesion features: number of inputs, hidden units per layer, and weight.
     n_features: int = 0
     hidden: tuple[int, ...] = ()
     share: float = 0.0
 
     @classmethod
     def read(cls, head: Any, shape: Shape, n_classes: int, n_features: int) -> NetworkPlan:
-        """Read a plan from a manifest; refuse a network that needs too much time or memory."""
+        """Read a plan from a manifest; raise an error if the network needs too much time or memory."""
         channels = [whole(c, "channels", 1, 512) for c in several(entry(head, "channels"), "channels", 1, 6)]
         pairs = several(entry(head, "pairs"), "pairs", len(channels), len(channels))
         hidden = several(entry(head, "hidden"), "hidden units", 0, 4 if n_features else 0)
@@ -101,26 +102,26 @@ class NetworkPlan:
 
 
 class Session:
-    """A network loaded into onnxruntime; `take` returns its tensors."""
+    """A network loaded with onnxruntime; `take` returns its tensors."""
 
     def __init__(self, plan: NetworkPlan, take: Take) -> None:
         import onnxruntime
 
         self._rows = max(1, min(BATCH_ROWS, BATCH_VALUES // plan.values))
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # Errors are raised as exceptions; users need no other messages.
-        # Spinning threads cost a third of the speed on a busy processor.
+        options.log_severity_level = 4  # Errors are raised as exceptions; other messages are suppressed.
+        # Spinning threads reduce the speed by a third on a busy processor.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         content = compose_network(plan, take)
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors share no base class.
+        except Exception as error:  # The exceptions of onnxruntime have no common base class.
             raise UnreadableError(f"onnxruntime cannot load its network ({type(error).__name__})") from None
 
     def __call__(
         self, pictures: npt.NDArray[np.uint8], features: npt.NDArray[np.float32] | None
     ) -> npt.NDArray[np.float64]:
-        """Return log-probabilities, shape (n, k), of flat rows and, if the network uses them, features."""
+        """Predict log-probabilities, shape (n, k), from flat rows and, if the network uses them, features."""
         outputs = []
         for start in range(0, len(pictures), self._rows):
             part = slice(start, start + self._rows)
@@ -132,7 +133,7 @@ class Session:
 
 
 class Graph:
-    """Builder of an ONNX graph; each operator method returns the name of its output."""
+    """Builder for an ONNX graph; each operator method returns the name of its output."""
 
     def __init__(self) -> None:
         self._nodes: list[bytes] = []
@@ -168,7 +169,7 @@ class Graph:
         return output
 
     def compose(self, name: str, output: str, shape: Sequence[int | str]) -> bytes:
-        """Return the serialized model, with one float32 output."""
+        """Return the serialized model, which has a single float32 output."""
         outputs = message(12, _value(output, "float32", shape))
         graph = b"".join([*self._nodes, text(2, name), *self._initializers, *self._inputs, outputs])
         opset = message(8, text(1, "") + whole_field(2, OPSET))
@@ -213,7 +214,7 @@ def _attribute(name: str, value: int | Sequence[int]) -> bytes:
 
 
 class _NetworkGraph(Graph):
-    """A graph whose layers read their trained tensors from a model file."""
+    """A graph whose layers use trained tensors from a model file."""
 
     def __init__(self, take: Take) -> None:
         super().__init__()
@@ -239,7 +240,8 @@ def compose_network(plan: NetworkPlan, take: Take) -> bytes:
 
     The inputs are ``pictures``, uint8 of shape (n, height * width * channels), and, if a second network uses
     lesion features, ``features``, float32 of shape (n, n_features). The output, float32 of shape
-    (n, n_classes), holds log-probabilities: the weighted mean of both networks, each averaged over its views.
+    (n, n_classes), contains log-probabilities: the weighted mean of both networks, each averaged over its
+    views.
     """
     graph = _NetworkGraph(take)
     source = gather_views(plan)
@@ -267,8 +269,8 @@ def compose_network(plan: NetworkPlan, take: Take) -> bytes:
 def gather_views(plan: NetworkPlan) -> npt.NDArray[np.int32]:
     """Return the pixel index for each position, shape (views, channels of a block, height, width).
 
-    Rotation, mirroring, padding by reflection and folding blocks into channels only move pixels, so a single
-    gather operation does them all.
+    Rotation, mirroring, reflection padding and folding blocks into channels only move pixels, so a single
+    gather operation performs all of them.
     """
     height, width, channels = plan.shape
     places = np.arange(height * width * channels, dtype=np.int32).reshape(plan.shape)
@@ -286,7 +288,7 @@ def gather_views(plan: NetworkPlan) -> npt.NDArray[np.int32]:
 
 
 def _add_stages(graph: _NetworkGraph, grid: str, plan: NetworkPlan) -> str:
-    """Add the convolutional stages; each normalisation is folded into the preceding convolution."""
+    """Add the convolutional stages, with each normalisation folded into the preceding convolution."""
     inputs = plan.shape[2] * plan.block**2
     for stage, (outputs, pairs) in enumerate(zip(plan.channels, plan.pairs, strict=True), start=1):
         if stage > 1:

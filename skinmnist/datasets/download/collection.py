@@ -105,10 +105,10 @@ def download(
 ) -> Downloaded:
     """Download the files of the collection that are missing from a folder.
 
-    `mirror` is the URL of a folder or of a zip archive (ending in ``.zip``), or the path or ``file:`` URL of a
-    local folder, archive or single file. If None, files are downloaded from Kaggle with kagglehub. `sums` maps
-    the names of files or of the archive to their SHA-256; a ``SHA256SUMS`` file next to the files is also
-    used. If a file fails, files that are already complete are kept.
+    `mirror` is the URL of a folder or of a zip archive (ending in ``.zip``), or the path or ``file:`` URL of
+    a local folder, archive or single file. If None, files are downloaded from Kaggle with kagglehub. `sums`
+    maps the names of files or of the archive to their SHA-256; a ``SHA256SUMS`` file next to the files is
+    also used. If a file fails, files that are already complete are kept.
     """
     local = mirror and _on_this_machine(mirror)
     folder.mkdir(parents=True, exist_ok=True)
@@ -359,7 +359,7 @@ def extract(archive: Path, folder: Path, expected: Mapping[str, Expected]) -> li
         raise
     except (*_DAMAGES, NotImplementedError, RuntimeError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # An OSError indicates a full disk, except for an invalid offset in the archive.
+            raise  # Propagate errors such as a full disk; EINVAL indicates an invalid offset.
         raise InputError(f"{archive} is not a complete zip archive ({error}); fetch it again") from None
     return list(members)
 

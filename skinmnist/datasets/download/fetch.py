@@ -1,4 +1,4 @@
-"""Download a file over HTTP with streaming, a size limit, verification, and resumption after interruptions."""
+"""Download a file over HTTP with streaming, a size limit, verification, and resumption if interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build pixel tables from pictures with parallel reading, resumption after interruptions and atomic writes."""
+"""Build pixel tables from pictures with parallel reading, resumption if interrupted, and atomic writes."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def build_tables(
     Each picture is opened once for all tables, in `jobs` processes; the result does not depend on their
     number. Rows are collected in ``<first table>.part``, from which the same call resumes an interrupted
     build, and the tables are created only once they are complete. Unreadable pictures raise an error unless
-    `skip_bad` is set. Existing tables and metadata also raise an error, unless they were written by an earlier
-    build and are unchanged.
+    `skip_bad` is set. Existing tables and metadata also raise an error, unless they were written by an
+    earlier build and are unchanged.
     """
     for target in targets:
         _check_target(target.path)
@@ -151,7 +151,7 @@ def build_tables(
 
 
 def export_table(table: PixelTable, path: Path) -> Built:
-    """Write a table in any layout as a pixel CSV, with its metadata, class names and split in the same folder.
+    """Write a table in any layout as a pixel CSV, together with its metadata, class names and split.
 
     A predefined split is written to ``<table stem>_split.csv`` for use with ``compare --split``. Raises
     InputError if this would replace an existing table that skinmnist did not build.
@@ -299,8 +299,8 @@ def _csv(rows: Iterable[Iterable[str]]) -> bytes:
 def read_pictures(paths: Sequence[Path], shapes: Sequence[Shape], jobs: int) -> Generator[list[Outcome]]:
     """Read pictures and yield, in order, the bytes of their rows (one per shape) or the reason for failure.
 
-    With `jobs=1`, pictures are read in this process. Otherwise, processes are used instead of threads, because
-    opening a picture holds a lock.
+    With `jobs=1`, pictures are read in this process. Otherwise, processes are used instead of threads,
+    because opening a picture holds a lock.
     """
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     if jobs == 1 or len(chunks) < 2:
@@ -347,8 +347,8 @@ class ProgressFile:
     """A file with one record per picture, in order, which allows an interrupted build to resume.
 
     The file starts with a signature and the digest of the build; a file with another digest is overwritten. A
-    record consists of a marker, the length of its contents, the rows or the reason for failure, and a checksum
-    of its position and bytes, which detects records that are incomplete after a crash.
+    record consists of a marker, the length of its contents, the rows or the reason for failure, and a
+    checksum of its position and bytes, which detects records that are incomplete after a crash.
     """
 
     _stream: BinaryIO

@@ -60,9 +60,9 @@ class Pictures:
 def list_pictures(folders: Sequence[Path], metadata: Path | None = None) -> Pictures:
     """List the pictures in a metadata file, or the pictures in one subfolder per class.
 
-    With metadata (a CSV file with at least ``lesion_id``, ``image_id`` and ``dx``), pictures are identified by
-    their ``image_id`` and may be at any depth. By default, the first ``HAM10000_metadata.csv`` in one of the
-    folders is used; if it does not exist, each folder must contain one subfolder per class. Every picture
+    With metadata (a CSV file with at least ``lesion_id``, ``image_id`` and ``dx``), pictures are identified
+    by their ``image_id`` and may be at any depth. By default, the first ``HAM10000_metadata.csv`` in one of
+    the folders is used; if it does not exist, each folder must contain one subfolder per class. Every picture
     must have a metadata row, a class and a unique name.
     """
     for folder in folders:
@@ -195,7 +195,7 @@ def _files_below(folder: Path) -> tuple[list[Path], list[Path]]:
             links += [place / name for name in shown_inner if (place / name).is_symlink()]
             inner[:] = [name for name in shown_inner if (place / name).resolve() not in seen]
             for file in (place / name for name in names if not name.startswith(".")):
-                lost = not _is_picture(file) and not file.exists()  # A broken link to a picture is reported when opened.
+                lost = not _is_picture(file) and not file.exists()  # Opening a broken link fails.
                 (nowhere if lost else files).append(file)
     return sorted(files, key=lambda path: path.parts), nowhere
 

@@ -1,8 +1,8 @@
-"""Limits on picture files that are checked before anything is decoded.
+"""Limits on picture files that are checked before decoding.
 
-A file of a few kilobytes can declare hundreds of megabytes of pixels, and a file of millions of empty pieces
-(JPEG segments, PNG or WebP chunks) keeps a Python reader busy for half a minute. A single pass over them
-detects both. It stops at the first limit, so its own cost is bounded.
+A file of a few kilobytes can declare hundreds of megabytes of pixels, and a file with millions of empty
+pieces (JPEG segments, PNG or WebP chunks) keeps a Python reader busy for half a minute. Both are detected in
+a single pass over the pieces, which stops at the first limit exceeded and therefore has a bounded cost.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from skinmnist.errors import InputError
 MAX_PIECES = 10_000
 #: Maximum total size of pieces without pixels: previews, depth maps, profiles, text.
 MAX_METADATA = 8 * 2**20
-#: Maximum number of EXIF pieces; readers join all of them again for each.
+#: Maximum number of EXIF pieces; for each of them, readers join all pieces again.
 MAX_EXIF_PIECES = 200
-#: A progressive JPEG has about ten scans; an empty scan costs as much as a full one.
+#: Maximum number of scans. A progressive JPEG has about ten; an empty scan costs as much as a full scan.
 MAX_SCANS = 100
-#: More scans are allowed only for small pictures: all scans together may cover this many pixels.
+#: Number of scans allowed for any picture; above it, the maximum number of pixels in all scans together.
 USUAL_SCANS, MAX_SCANNED_PIXELS = 16, 50_000_000
-#: Above this a picture is large: decoded one at a time, and refused if it contains next to nothing.
+#: Number of pixels above which pictures are decoded one at a time and rejected if they have very few bytes.
 LARGE_PIXELS = 8_000_000
-#: Maximum pixels per byte. A smooth picture of the lowest quality has 60 as JPEG and 124 as WebP.
+#: Maximum number of pixels per byte. A smooth picture at the lowest quality has 60 as JPEG and 124 as WebP.
 MAX_PIXELS_PER_BYTE = 200
-#: Maximum bytes between the segments of a JPEG header, which readers skip one by one.
+#: Maximum number of bytes between the segments of a JPEG header, which readers skip one at a time.
 MAX_JUNK = 16 * 2**10
 
 _PNG, _JPEG, _RIFF, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"BM"
-#: JPEG markers that start a segment, and the end marker; the others stand alone or are invalid.
+#: JPEG markers that start a segment, and the end marker; all others have no segment or are invalid.
 _LEADS = np.isin(np.arange(256), [*range(0xC0, 0xD0), *range(0xD9, 0xFF)])
 _START_OF_SCAN, _END_OF_JPEG = b"\xda", b"\xd9"
 _FRAMES = frozenset(bytes([code]) for code in range(0xC0, 0xD0)) - {b"\xc4", b"\xc8", b"\xcc"}
-#: Unknown to all decoders; readers interpret what follows as more markers.
+#: JPEG markers that no decoder supports; readers interpret the data after them as further markers.
 _UNSUPPORTED = frozenset(bytes([code]) for code in (0xC8, 0xDE, 0xDF, *range(0xF0, 0xFE)))
 _LONGEST_FRAME = 38
 _WINDOW = 2**20
@@ -57,10 +57,11 @@ class _Piece(NamedTuple):
 
 
 def check_limits(content: bytes) -> int:
-    """Refuse a file that takes excessive time or memory to decode and that no camera or editor would write.
+    """Raise an error for a malicious file that would take excessive time or memory to decode.
 
-    Returns the number of pixels that the file declares, or 0 if it was not found. Files other than PNG, JPEG,
-    WebP or BMP are left for the reader to refuse.
+    The limits are above those of files written by cameras and editors. Returns the number of pixels declared
+    by the file, or 0 if it was not found. Formats other than PNG, JPEG, WebP and BMP are not checked, because
+    the reader rejects them.
     """
     if content.startswith(_PNG):
         return _walk(content, "PNG", "chunks", _png_chunks(content))
@@ -72,7 +73,7 @@ def check_limits(content: bytes) -> int:
 
 
 def check_density(pixels: int, count: int) -> None:
-    """Refuse a large picture with so few bytes that it must be a decompression bomb, not a photograph."""
+    """Raise an error for a large picture with so few bytes that it must be a decompression bomb."""
     if pixels > LARGE_PIXELS and pixels > MAX_PIXELS_PER_BYTE * count:
         raise InputError(
             f"received {pixels:,} pixels in {count:,} bytes, which is no photograph; expected at most "
@@ -81,7 +82,7 @@ def check_density(pixels: int, count: int) -> None:
 
 
 def _walk(content: bytes, form: str, called: str, pieces: Iterator[_Piece]) -> int:
-    """Check all pieces against the limits and return the largest number of pixels declared."""
+    """Check all pieces against the limits and return the largest declared number of pixels."""
     metadata = exif = scans = pixels = 0
     for count, piece in enumerate(pieces, 1):
         exif += content.startswith(_EXIF, piece.start)
@@ -124,7 +125,7 @@ def _webp_chunks(content: bytes) -> Iterator[_Piece]:
 
 
 def _jpeg_segments(content: bytes) -> Iterator[_Piece]:
-    """Step from marker to marker like libjpeg; comments and data after the picture contain none."""
+    """Yield the segments that libjpeg would find; comments and data after the picture are not searched."""
     place, junk, in_head, framed = 2, 0, True, False
     while True:
         end = min(len(content), place + MAX_JUNK + 2) if in_head else len(content)
@@ -150,7 +151,7 @@ def _jpeg_segments(content: bytes) -> Iterator[_Piece]:
 
 
 def _next_mark(content: bytes, place: int, end: int) -> int:
-    """Return the position of the next marker that starts a segment, or the end if there is none."""
+    """Return the position of the next marker that starts a segment, or `end` if no marker is found."""
     if content[place : place + 1] == b"\xff" and place + 1 < len(content) and _LEADS[content[place + 1]]:
         return place
     width = 256
@@ -164,7 +165,7 @@ def _next_mark(content: bytes, place: int, end: int) -> int:
 
 
 def _check_head(content: bytes, kind: bytes, mark: int, junk: int, framed: bool) -> None:
-    """Refuse a header that is slow to read and that the decoder would reject anyway."""
+    """Raise an error for a header that is slow to read and that the decoder would reject anyway."""
     length = int.from_bytes(content[mark + 2 : mark + 4], "big")
     if junk > MAX_JUNK or kind in _UNSUPPORTED or (kind in _FRAMES and (framed or length > _LONGEST_FRAME)):
         raise InputError(
@@ -178,7 +179,7 @@ def _declared(content: bytes, piece: _Piece) -> int:
     if piece.kind not in _DECLARING:
         return 0
     data = content[piece.start : piece.start + 10]
-    data = data.ljust(10, b"\0")  # Data of a damaged piece can be shorter.
+    data = data.ljust(10, b"\0")  # A damaged piece may contain less data.
     if piece.kind == b"IHDR":
         width, height = struct.unpack_from(">II", data)
     elif piece.kind in _FRAMES:

@@ -1,6 +1,6 @@
-"""Open untrusted pictures safely and convert them to rows exactly as for the pixel tables.
+"""Open untrusted pictures safely and convert them to the same rows as in the pixel tables.
 
-Training data and predictions share this single path from a picture to a row:
+Training and prediction use the same steps to convert a picture to a row:
 
     file, bytes, array -> bytes and pieces within limits -> PNG, JPEG, WebP or BMP only
     -> size within limits -> first frame, decoded -> rotated according to its EXIF -> RGB
@@ -27,18 +27,18 @@ from skinmnist.datasets.images.limits import LARGE_PIXELS, check_density, check_
 from skinmnist.errors import InputError
 from skinmnist.text import shown
 
-#: Any type that `open_picture` accepts.
+#: Types that `open_picture` accepts.
 Source: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | npt.NDArray[np.uint8]
 )
 
-#: Accepted formats; files are never passed to other Pillow readers.
+#: Accepted formats; no other Pillow reader is used.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 FORMATS_SAID = "PNG, JPEG, WebP or BMP"
 MAX_BYTES = 32 * 2**20
-#: Enough for a phone with 48 megapixels; decoded, this takes 200 MB, or three times that with alpha.
+#: Maximum number of pixels, sufficient for 48-megapixel phones; decoding takes 200 MB, or 600 MB with alpha.
 MAX_PIXELS = 50_000_000
-#: The limit of JPEG; the weights of a resize need 48 bytes for each pixel along a side.
+#: Maximum side length in pixels, as in JPEG; the weights for resizing take 48 bytes per pixel of a side.
 MAX_SIDE = 65_535
 _SIZE_EXPECTED = (
     f"expected 1 to {MAX_PIXELS:,} in all and at most {MAX_SIDE:,} along a side, so scale it down"
@@ -56,7 +56,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-#: Allows one at a time: opening 50 million pixels with alpha takes 600 MB.
+#: Lock that restricts large pictures to one at a time; opening 50 million pixels with alpha takes 600 MB.
 _LARGE = threading.Lock()
 _WITH_ALPHA = ("LA", "PA", "RGBA")
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
@@ -64,7 +64,7 @@ _BY_PILLOW = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 
 
 class _Silence:
-    """Suppress warnings while any thread is inside, because warning filters are shared by all threads."""
+    """Suppress warnings while any thread is in the context; warning filters are shared by all threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -85,17 +85,17 @@ class _Silence:
                 self._filters.__exit__(None, None, None)
 
 
-#: Pillow warns about metadata, which is not used, and about sizes, which are limited here.
+#: Suppresses Pillow's warnings about metadata, which are not used, and about sizes, which are limited above.
 _SILENCE = _Silence()
 
 
 def open_picture(source: Source) -> Image.Image:
     """Open an untrusted picture and return it upright and in RGB.
 
-    `source` is a path or the content of a PNG, JPEG, WebP or BMP file (the first frame of an animation), a
+    `source` is the path or the contents of a PNG, JPEG, WebP or BMP file (the first frame if animated), a
     Pillow picture in any mode (see `to_rgb`), or uint8 pixels of shape (height, width), (height, width, 1),
-    (height, width, 3) or (height, width, 4), the last in the order red, green, blue, alpha. An unreadable
-    orientation is ignored. Errors show only the file name without its folders, with odd characters escaped.
+    (height, width, 3) or (height, width, 4), where the last shape is RGBA. An invalid orientation is ignored.
+    Error messages contain the file name without its folders, with unusual characters escaped.
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
@@ -117,10 +117,10 @@ def open_picture(source: Source) -> Image.Image:
 
 
 def picture_row(image: Image.Image, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    """Convert an opened RGB picture to a uint8 row, exactly as for the pixel tables.
+    """Convert an RGB picture to a uint8 row exactly as in the pixel tables.
 
-    `shape` is the table's ``(height, width, channels)``. With one channel, the picture is first converted to
-    lightness by ITU-R 601, then resized. The aspect ratio is not preserved, as in the tables.
+    `shape` is the table's ``(height, width, channels)``. If it has one channel, the picture is converted to
+    ITU-R 601 luma before it is resized. As in the tables, the aspect ratio is not preserved.
     """
     height, width, channels = shape
     if image.mode != "RGB" or channels not in (1, 3) or min(height, width) < 1:
@@ -134,14 +134,14 @@ def picture_row(image: Image.Image, shape: tuple[int, int, int]) -> npt.NDArray[
 
 
 def _read(path: Path) -> bytes:
-    """Return the content of a regular file no larger than the limit."""
+    """Return the contents of a regular file that does not exceed the size limit."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise InputError("is not a plain file; expected a picture, so name the file itself")
         _check_bytes(status.st_size)
         with path.open("rb") as file:
-            # The file may grow while it is read.
+            # The file may grow during reading.
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise InputError("does not exist; expected a picture, so check its name and folder") from None
@@ -167,7 +167,7 @@ def _decoded(content: bytes) -> Image.Image:
 
 @contextmanager
 def _refusing(content: bytes) -> Iterator[None]:
-    """Turn any Pillow error into an `InputError`, and suppress its warnings."""
+    """Convert any Pillow error to an `InputError`, and suppress Pillow's warnings."""
     with _SILENCE:
         try:
             yield
@@ -190,7 +190,7 @@ def _refusing(content: bytes) -> Iterator[None]:
 
 
 def _upright_rgb(image: Image.Image, copied: bool = True) -> Image.Image:
-    """Decode a picture and rotate it upright; with `copied=False`, it may be returned unchanged."""
+    """Decode a picture and rotate it upright; with `copied=False`, the result may be the same object."""
     _check_size(image)
     image.load()
     turn = _TURNS.get(_orientation(image))
@@ -198,7 +198,7 @@ def _upright_rgb(image: Image.Image, copied: bool = True) -> Image.Image:
     upright = image if as_it_is else to_rgb(image)
     if turn is not None:
         upright = upright.transpose(turn)
-    # If it is opened again, the result must not be rotated twice.
+    # Remove the orientation to avoid a second rotation if the result is opened again.
     upright.info.clear()
     return upright
 
@@ -213,7 +213,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
-        # Cameras and editors write broken EXIF into intact pictures.
+        # Cameras and editors may write invalid EXIF data into valid pictures.
         return 1
 
 
@@ -240,14 +240,14 @@ def _check_bytes(count: int) -> None:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a decoded picture of any mode to a new RGB picture by fixed rules.
+    """Convert a decoded picture in any mode to a new RGB picture by fixed rules.
 
     =====================================  ===============================================================
     Pillow's mode                          becomes RGB as
     =====================================  ===============================================================
     ``1``, ``L``                           grey: the same level in all three channels
     ``P``                                  the colours of its palette
-    ``RGB``, ``RGBX``                      itself
+    ``RGB``, ``RGBX``                      unchanged
     ``LA``, ``PA``, ``RGBA``, and any of   composited over white
     the above with one colour or palette
     entry marked transparent
@@ -260,9 +260,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     ``LAB``                                sRGB by LittleCMS, white point D50
     =====================================  ===============================================================
 
-    The background is white because viewers show transparent pictures on white, and because all models here
-    treat a region darker than its surroundings as a lesion, so black would create one. Colour profiles are
-    ignored, as they were when the pixel tables were made.
+    The background is white because viewers show transparent pictures on white, and because the models treat
+    regions darker than their surroundings as lesions, so a black background would create one. Colour profiles
+    are ignored, as in the original pixel tables.
     """
     mode = image.mode
     if mode.startswith("I;16"):
@@ -299,7 +299,7 @@ def _of_16_bits(image: Image.Image) -> Image.Image:
 
 def _of_numbers(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
-    # Written this way, the check fails for NaN.
+    # In this form, the check also rejects NaN.
     if not bool(((values >= 0) & (values <= 255)).all()):
         raise InputError(
             f"received a picture of Pillow's mode {image.mode!r} with values from {values.min():g} to "
@@ -311,5 +311,5 @@ def _of_numbers(image: Image.Image) -> Image.Image:
 def _of_lab(image: Image.Image) -> Image.Image:
     profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
-    assert converted is not None  # None is returned only for in-place conversions.
+    assert converted is not None  # Only in-place conversions return None.
     return converted

@@ -1,1 +1,1 @@
-"""Generate a synthetic table that looks like HAM10000."""
+"""Generate synthetic tables that resemble HAM10000."""

@@ -1,9 +1,9 @@
-"""`make_lesions`: a synthetic table that behaves like HAM10000, for use without the real one.
+"""Generate a synthetic table with `make_lesions` as a substitute for HAM10000.
 
-This file holds all numbers that distinguish the classes. A lesion is a sample of all `ATTRIBUTES`, each
-normally distributed around the mean of a common mole. `CLASS_SHIFTS` shifts some of these means for each
-class, in units of the standard deviation, so a row of that table reads like a clinical comparison. `overlap`
-scales all shifts by one factor.
+This module defines all parameters that distinguish the classes. A lesion is a sample of all `ATTRIBUTES`,
+each normally distributed around the mean of a common mole. `CLASS_SHIFTS` shifts some of these means for each
+class, in units of the standard deviation; each row is a clinical comparison of the classes. `overlap` scales
+all shifts by the same factor.
 
 The signs follow the clinical look of each class: akiec is pink, scaly and ill-defined, on sun-damaged skin;
 bcc is pale pink with scars and blue-grey nests; bkl is tan with clods and cysts; df is a pale scar in a ring
@@ -37,15 +37,15 @@ from skinmnist.datasets.synthetic.rendering import render, sample_structures, sa
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 
-#: Minimum number of lesions per class, so that each of five folds by lesion holds one.
+#: Minimum number of lesions per class, which allows five folds by lesion with at least one of each class.
 MIN_LESIONS = 5
-#: The `overlap` at which the class shifts are used unscaled.
+#: Value of `overlap` at which the class shifts are not scaled.
 TUNED_OVERLAP = 0.5
-#: Smaller pictures lose the outline of a lesion; larger ones make tables that do not fit into memory.
+#: Minimum side length, below which lesions have no outline, and maximum, above which tables exceed memory.
 MIN_SIDE, MAX_SIDE = 4, 512
 
 # fmt: off
-#: Shift of each class from the common mole, in standard deviations; classes in the order of their codes.
+#: Shift of each class from the common mole in standard deviations; classes are in code order.
 CLASS_SHIFTS = {
     #                 akiec   bcc   bkl    df    nv  vasc   mel
     "size":          (-0.2, -1.2,  0.2, -0.4,  0.0, -0.2,  0.6),
@@ -69,20 +69,20 @@ CLASS_SHIFTS = {
 }
 # fmt: on
 
-# Patient data: rough shares of HAM10000's metadata, rounded so that only the direction is right. Keratoses,
-# carcinomas and melanomas occur late in life, nevi early; keratoses and basal cell carcinomas occur on the
-# sunlit face, dermatofibromas on the legs.
+# Patient data: rough approximations of HAM10000's metadata. Keratoses, carcinomas and melanomas occur later
+# in life than nevi; keratoses and basal cell carcinomas occur on the sun-exposed face, dermatofibromas on the
+# legs.
 
-#: Mean age of each class in years, in the order of their codes, and the standard deviation within a class.
+#: Mean age of each class in years, in code order, and the standard deviation within a class.
 AGES = (67, 67, 64, 53, 46, 51, 61)
 AGE_SPREAD = 15
-#: HAM10000 gives ages in steps of 5 years, up to 85.
+#: Ages in HAM10000 are multiples of 5 years up to 85.
 AGE_STEP, OLDEST = 5, 85
 #: Percentage of men among the patients of each class.
 MEN = (68, 62, 57, 55, 52, 49, 62)
 
 # fmt: off
-#: Percentage of the lesions of a class at each site, never quite zero.
+#: Percentage of lesions at each site by class; always positive.
 PLACES = {
     #                    akiec  bcc  bkl   df   nv vasc  mel
     "abdomen":          (  2,    4,   4,   3,  13,  19,   6),
@@ -112,32 +112,33 @@ def make_lesions(
     size: int | tuple[int, int] = 28,
     random_state: int = 0,
 ) -> PixelTable:
-    """Make a table of dermoscopy-like pictures of the seven classes of HAM10000.
+    """Generate a table of dermoscopy-like pictures of the seven HAM10000 classes.
 
     Parameters
     ----------
     n_samples : int
         Number of pictures, at least 35 (five per class).
     class_weights : sequence of 7 numbers, mapping of class name to number, or None
-        Relative class frequencies, any positive numbers (a sequence is in code order). None uses those of
-        HAM10000. Every class gets at least five lesions, whatever its share.
+        Relative class frequencies as positive numbers; a sequence is in code order. If None, the frequencies
+        of HAM10000 are used. Every class has at least five lesions, regardless of its frequency.
     pictures_per_lesion : float or None
-        Mean number of pictures per lesion, at least 1. The numbers follow a geometric distribution, as they
-        nearly do in HAM10000. None uses the mean of each class there (1.24 for nv to 1.81 for mel).
+        Mean number of pictures per lesion, at least 1. The numbers follow a geometric distribution, which
+        approximates HAM10000. If None, the class means of HAM10000 are used (from 1.24 for nv to 1.81 for
+        mel).
     overlap : float
-        Difficulty from 0 (well-separated classes) to 1 (identical classes: nothing can be learned). The
-        default, 0.5, is tuned to give scores in the range of the real table.
+        Difficulty from 0 (well-separated classes) to 1 (identical classes that cannot be distinguished). The
+        default of 0.5 is tuned to give scores similar to those on the real table.
     size : int or (int, int)
-        Side length of the pictures, or their height and width, 4 to 512 pixels.
+        Side length of the pictures, or height and width, from 4 to 512 pixels.
     random_state : int
-        Seed, 0 or more. The same arguments give the same bytes.
+        Non-negative seed. The same arguments give identical bytes.
 
     Returns
     -------
     PixelTable
-        ``n_samples`` rows in random order, with lesion and image ids, the age and sex of the patients, the
-        localization, and ``synthetic=True``. A large table is rendered once into the cache folder (see
-        `skinmnist.datasets.cache`) and mapped from there.
+        ``n_samples`` rows in random order, with lesion ids, image ids, age, sex, localization, and
+        ``synthetic=True``. A large table is rendered once into the cache folder (see
+        `skinmnist.datasets.cache`) and memory-mapped from there.
 
     Raises
     ------
@@ -191,7 +192,7 @@ def make_lesions(
 def _hold(
     blocks: Callable[[], Iterator[npt.NDArray[np.uint8]]], shape: tuple[int, int], origin: str
 ) -> npt.NDArray[np.uint8]:
-    """Keep rendered pixels in memory or, if there are many, in a mapped file of the cache."""
+    """Store rendered pixels in memory or, for a large table, in a memory-mapped cache file."""
     if is_large_matrix(math.prod(shape)):
         return render_once(f"synthetic-{_rendering_digest(origin)}", shape, blocks)
     pixels, row = np.empty(shape, dtype=np.uint8), 0
@@ -202,7 +203,7 @@ def _hold(
 
 
 def _rendering_digest(origin: str) -> str:
-    """Return a digest of everything that rendered pixels depend on: call, code and library versions."""
+    """Return a digest of all inputs to rendering: the call, the code and the library versions."""
     return hashlib.sha256(f"{origin} {np.__version__} {code_digest(__name__)}".encode()).hexdigest()
 
 
@@ -211,7 +212,7 @@ def _refusal(argument: str, received: object, expected: str) -> InputError:
 
 
 def _shares(class_weights: Sequence[float] | Mapping[str, float] | None) -> npt.NDArray[np.float64]:
-    """Return class shares in code order, positive and with sum 1."""
+    """Return positive class shares in code order, which sum to 1."""
     names = facts.CLASS_NAMES
     expected = f"{len(names)} positive numbers, one for each of {', '.join(names)}"
     weights = facts.ROWS_PER_CLASS if class_weights is None else class_weights
@@ -258,7 +259,7 @@ def _check(n_samples: int, pictures_per_lesion: float | None, overlap: float, ra
 
 
 def _rows_per_class(n_samples: int, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Round shares to whole rows by largest remainder, with `MIN_LESIONS` or more in every class."""
+    """Allocate rows to classes by largest remainder, with at least `MIN_LESIONS` rows per class."""
     exact = n_samples * shares
     rows = np.floor(exact).astype(np.int64)
     rows[np.argsort(rows - exact, kind="stable")[: n_samples - rows.sum()]] += 1
@@ -273,8 +274,8 @@ def _population(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
     """Return the class of every lesion and the lesion of every picture, both in random order.
 
-    Independent geometric numbers with a given sum are a uniformly random composition of it, so cutting the
-    row of a class's pictures at random places gives lesions with 1, 2, 3... pictures.
+    Independent geometric numbers with a given sum form a uniformly random composition of that sum. Splitting
+    the sequence of a class's pictures at random positions therefore gives the desired lesion sizes.
     """
     means = np.divide(facts.ROWS_PER_CLASS, facts.LESIONS_PER_CLASS)
     if pictures_per_lesion is not None:
@@ -298,7 +299,7 @@ def _call(
     size: int | tuple[int, int],
     random_state: int,
 ) -> str:
-    """Return the call that makes the table, omitting default arguments."""
+    """Return the call that generates the table, without default arguments."""
     weights: object = class_weights
     if isinstance(class_weights, Mapping):
         weights = {name: float(share) for name, share in class_weights.items()}
@@ -316,17 +317,17 @@ def _call(
 
 @dataclass(frozen=True)
 class Attribute:
-    """One quantity that every lesion has."""
+    """Distribution of a quantity that describes every lesion."""
 
     mean: float  # Mean and standard deviation of the normal distribution for a common mole
     spread: float
-    #: How the normal value is transformed: ``"log"`` (exponential, so always positive), ``"amount"``
-    #: (unchanged, but 0 if negative, as many lesions have none) or ``"plain"`` (unchanged).
+    #: Transformation of the normal value: ``"log"`` (exponential, always positive), ``"amount"`` (clipped
+    #: at 0, because the structure is absent in many lesions) or ``"plain"`` (unchanged).
     kind: str
-    meaning: str  # Description of the quantity with its unit
+    meaning: str  # Description of the quantity and its unit
 
 
-#: Lengths are in half widths of the picture's shorter side, densities in natural logarithms of light.
+#: Attributes by name. Lengths are in half widths of the shorter side, densities in natural logarithms of light.
 ATTRIBUTES = {
     "size": Attribute(-0.80, 0.33, "log", "mean radius of the lesion"),
     "elongation": Attribute(0.23, 0.16, "amount", "logarithm of long over short axis"),
@@ -352,9 +353,9 @@ ATTRIBUTES = {
 def sample_attributes(
     labels: npt.NDArray[np.integer], separation: float, rng: np.random.Generator
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Sample the attributes of one lesion per label, by name, shape (n,), float32.
+    """Sample the attributes of one lesion per label; return float32 arrays of shape (n,) by name.
 
-    `separation` scales all shifts: 0 makes the classes identical, 1 uses the shifts unscaled.
+    `separation` scales all shifts: the classes are identical at 0, and the shifts are unscaled at 1.
     """
     sampled = {}
     for name, attribute in ATTRIBUTES.items():
@@ -371,9 +372,9 @@ def sample_attributes(
 def sample_patients(
     labels: npt.NDArray[np.integer], separation: float, rng: np.random.Generator
 ) -> dict[str, npt.NDArray[Any]]:
-    """Sample age, sex and localization of one lesion per label, as in `PixelTable.clinical`.
+    """Sample the age, sex and localization of one lesion per label, as in `PixelTable.clinical`.
 
-    `separation` scales the difference of each class from the common mole (0: identical classes).
+    `separation` scales the difference between each class and the common mole; the classes are identical at 0.
     """
     n = len(labels)
     means = AGES[_COMMON] + separation * (np.array(AGES, dtype=float) - AGES[_COMMON])
@@ -397,7 +398,7 @@ def _sample_kinds(
     separation: float,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.intp]:
-    """Sample one row index of `shares`, shape (kinds, classes), for each label."""
+    """Sample a row index of `shares`, which has shape (kinds, classes), for each label."""
     logs = np.log(shares)
     weights = np.exp(logs[:, [_COMMON]] + separation * (logs - logs[:, [_COMMON]]))
     steps = np.cumsum(weights / weights.sum(axis=0), axis=0)

@@ -1,8 +1,8 @@
-"""Render dermoscopy-like pictures from the attributes of lesions: a small renderer in vectorised numpy.
+"""Render dermoscopy-like pictures from the attributes of lesions with vectorised numpy operations.
 
-Colours follow the Beer-Lambert law: skin reflects a share of the light, and every pigment reduces it by
-``exp(-density * absorption)`` per channel. Shapes and textures are functions of a position on the
-lesion, so pictures of one lesion show the same outline, patches and network from another view.
+Colours follow the Beer-Lambert law: skin reflects a share of the light, and every pigment multiplies it by
+``exp(-density * absorption)`` in each channel. Shapes and textures are functions of the position on the
+lesion, so all pictures of a lesion show the same outline, patches and network from different views.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ import numpy.typing as npt
 
 from skinmnist.datasets.mapped import row_blocks
 
-#: Light reflected by bare skin of zero warmth in red, green and blue, as a share of white.
+#: Light reflected by skin with zero warmth and no pigment in red, green and blue, as a share of white.
 SKIN = np.array([0.65, 0.665, 0.74], dtype=np.float32)
-#: Absorption of the pigments in red, green and blue per unit of density, estimated from HAM10000 as the
-#: logarithm of the lesion's centre over the skin around it (nevi for melanin, vascular lesions for blood).
+#: Absorption of the pigments in red, green and blue per unit of density, estimated from HAM10000 as the log
+#: ratio of the lesion's centre to the surrounding skin (nevi for melanin, vascular lesions for blood).
 MELANIN = np.array([0.47, 0.98, 1.10], dtype=np.float32)
 BLOOD = np.array([0.10, 1.00, 0.75], dtype=np.float32)
 VEIL = np.array([1.15, 0.95, 0.60], dtype=np.float32)
-#: Additional absorption of melanin if deep (blue-grey), and reduction if shallow (yellow-brown).
+#: Change in absorption per unit of depth: deep melanin appears blue-grey, shallow melanin yellow-brown.
 DEPTH = np.array([0.70, 0.0, -0.80], dtype=np.float32)
 #: Standard deviation of the pixel noise, as a logarithm of light.
 NOISE = 0.020
 
-#: Number of waves in a random field, and the harmonics of an outline.
+#: Number of waves in a random field, and harmonics of an outline.
 WAVES = 10
 HARMONICS = (2, 3, 4, 5, 6, 7)
 #: Wave numbers in cycles: patches per lesion radius, network and skin per half width of the picture.
 PATCH_CYCLES, NETWORK_CYCLES, SKIN_CYCLES = (0.3, 1.2), (1.5, 6.0), (0.4, 5.0)
-#: Reach of a halo beyond the outline and width of its border, in radii.
+#: Distance that a halo extends beyond the outline, and width of its border, in radii.
 HALO_REACH, HALO_EDGE = np.float32(0.4), np.float32(0.2)
 #: Border width of blue-grey nests, in standard deviations of their field.
 NEST_EDGE = np.float32(0.3)
-#: Scales appear where their field (unit variance) exceeds minus the base; the second value is the maximum.
+#: Negative threshold above which the field of scales (unit variance) becomes visible, and maximum whiteness.
 WHITE_BASE, WHITE_MOST = np.float32(0.6), np.float32(0.9)
 #: Dark corners: logarithm of the lost light, and width of their edge.
 CORNER_LOSS, CORNER_EDGE = 3, np.float32(0.04)
-#: Half width of a hair; if pixels are coarser, it is drawn wider and fainter, `HAIR_PIXELS` wide.
+#: Half width of a hair; if pixels are coarser, a fainter hair with a half width of `HAIR_PIXELS` is drawn.
 HAIR, HAIR_PIXELS = 0.02, 0.6
-#: Number of pixels rendered at once, so that intermediate arrays stay in the processor's cache.
+#: Number of pixels rendered at once; small enough for intermediate arrays to fit in the processor's cache.
 CHUNK_PIXELS = 1 << 17
 
 Floats = npt.NDArray[np.float32]
@@ -55,8 +55,8 @@ MIRRORED = 0.15
 BLUR, BLUR_SPREAD = 0.04, 0.6
 #: Mean logarithm of the light lost at distance 1 from the centre.
 SHADING = 0.05
-#: Effect of one unit of dark skin tone and of warmth, as logarithms of red, green and blue: the leading axes
-#: of the skin colours of HAM10000.
+#: Effect of one unit of dark skin tone and of warmth on the logarithms of red, green and blue; these are the
+#: leading principal axes of skin colour in HAM10000.
 TONE = np.array([-0.37, -0.64, -0.67])
 WARMTH = np.array([0.88, -0.12, -0.37])
 MAX_HAIRS = 6
@@ -64,9 +64,9 @@ MAX_HAIRS = 6
 
 @dataclass(frozen=True)
 class Lesions:
-    """Properties of lesions that all their pictures share; every array has one row per lesion."""
+    """Properties shared by all pictures of a lesion; every array has one row per lesion."""
 
-    #: shape (n,): Result of `skinmnist.datasets.synthetic.lesions.sample_attributes`.
+    #: shape (n,): result of `skinmnist.datasets.synthetic.lesions.sample_attributes`.
     attributes: dict[str, Floats]
     #: shape (n, len(HARMONICS), 2): Amplitude (unit variance over the circle when summed) and phase of the
     #: outline's waves.
@@ -112,7 +112,7 @@ def render(
     rng: np.random.Generator,
     chunk_pixels: int = CHUNK_PIXELS,
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Render all pictures in chunks of shape (some, height, width, 3), uint8.
+    """Render all pictures in uint8 chunks of shape (m, height, width, 3).
 
     The pictures do not depend on `chunk_pixels`.
     """
@@ -125,7 +125,7 @@ def render(
 
 
 def _log_light(lesions: Lesions, views: Views, rows: slice, height: int, width: int) -> Floats:
-    """Return the logarithm of the light in every pixel and channel, shape (rows, height, width, 3)."""
+    """Return the logarithm of the light per pixel and channel, shape (rows, height, width, 3)."""
     pixel = 2.0 / min(height, width)
     grid_y = ((np.arange(height, dtype=np.float32) - (height - 1) / 2) * pixel).astype(np.float32)[:, None]
     grid_x = ((np.arange(width, dtype=np.float32) - (width - 1) / 2) * pixel).astype(np.float32)[None, :]
@@ -135,7 +135,7 @@ def _log_light(lesions: Lesions, views: Views, rows: slice, height: int, width: 
 
     which = views.lesions[rows]
     of = {name: values[which, None, None] for name, values in lesions.attributes.items()}
-    # Averaging over a square pixel blurs about as much as a Gaussian with the variance of the square.
+    # Averaging over a square pixel is about equivalent to a Gaussian blur with the variance of the square.
     blur = np.hypot(views.blur[rows], np.float32(pixel / np.sqrt(12)))
     field = {name: _waves(waves[which], x, y, blur) for name, waves in lesions.fields.items()}
     depth = _depth(of, lesions.outlines[which], lesions.axes[which, None, None], x, y)
@@ -158,7 +158,7 @@ def _density(of: dict[str, Floats], field: dict[str, Floats], depth: Floats, ins
     melanin = of["melanin"] * inside * profile * variety + of["mottling"] * field["skin"]
     blood = of["blood"] * inside * np.exp(of["variegation"] * field["nests"])
     blood += of["halo"] * _step(depth + HALO_REACH, HALO_EDGE) + of["mottling"] * field["scales"]
-    # Nests fill half of the lesion, so twice the density there gives the attribute as the lesion's mean.
+    # Nests fill half of the lesion; doubling their density makes the lesion's mean equal to the attribute.
     veil = 2 * of["veil"] * inside * _step(field["nests"], NEST_EDGE)
     density = melanin[..., None] * (MELANIN + of["depth"][..., None] * DEPTH)
     density += blood[..., None] * BLOOD
@@ -167,7 +167,7 @@ def _density(of: dict[str, Floats], field: dict[str, Floats], depth: Floats, ins
 
 
 def _waves(waves: Floats, x: Floats, y: Floats, blur: Floats) -> Floats:
-    """Return a random field of unit variance before Gaussian blur, which attenuates short waves."""
+    """Return a random field with unit variance before a Gaussian blur, which attenuates short waves."""
     total = np.zeros_like(x)
     for k in range(waves.shape[1]):
         along_x, along_y, phase, amplitude = waves[:, k].T
@@ -182,7 +182,7 @@ def _waves(waves: Floats, x: Floats, y: Floats, blur: Floats) -> Floats:
 
 
 def _depth(of: dict[str, Floats], outlines: Floats, axes: Floats, x: Floats, y: Floats) -> Floats:
-    """Return the distance inwards from the outline in radii: 1 at the centre, negative outside."""
+    """Return the depth inside the outline in radii: 1 at the centre, negative outside."""
     stretch = np.exp(of["elongation"] / 2)
     along = (np.cos(axes) * x + np.sin(axes) * y) / stretch
     across = (np.cos(axes) * y - np.sin(axes) * x) * stretch
@@ -198,7 +198,7 @@ def _depth(of: dict[str, Floats], outlines: Floats, axes: Floats, x: Floats, y: 
 
 
 def _step(depth: Floats, width: Floats | np.float32) -> Floats:
-    """Return a smooth step from 0 (negative depth) to 1 over a few widths."""
+    """Return a smooth step from 0 at negative depth to 1 over a few widths."""
     step: Floats = np.tanh(depth / width)
     step += 1
     step *= np.float32(0.5)
@@ -206,7 +206,7 @@ def _step(depth: Floats, width: Floats | np.float32) -> Floats:
 
 
 def _shade(views: Views, rows: slice, field: Floats, grid_x: Floats, grid_y: Floats, pixel: float) -> Floats:
-    """Return the light lost to the rim of the lens and to hairs, as a logarithm."""
+    """Return the logarithm of the light lost to the rim of the lens and to hairs."""
     distance = np.hypot(grid_x, grid_y)[None]
     lost = views.shading[rows, None, None] * np.square(distance)
     lost += CORNER_LOSS * _step(distance - field, CORNER_EDGE)
@@ -226,14 +226,13 @@ class Views:
     """How each picture was taken; every array has one row per picture."""
 
     lesions: npt.NDArray[np.intp]  # shape (n,), int: Row of the lesion that the picture shows
-    #: shape (n, 2, 3): Transform from a position in the picture to one on the lesion: mirroring, zoom and
-    #: rotation, then shift.
+    #: shape (n, 2, 3): transform from picture to lesion coordinates: mirroring, zoom and rotation, then shift.
     transforms: Floats
     contrast: Floats  # shape (n,): Factor on the density of every pigment
     blur: Floats  # shape (n,): Standard deviation of the blur, in half widths
     light: Floats  # shape (n, 3): Logarithm of the gain of every channel, skin colour included
     shading: Floats  # shape (n,): Logarithm of light lost at distance 1 from the centre
-    #: shape (n, MAX_HAIRS, 4): Angle, distance from the centre, curvature and density, which is 0 for unused
+    #: shape (n, MAX_HAIRS, 4): angle, distance from the centre, curvature and density; 0 density for unused
     #: hairs.
     hairs: Floats
 
@@ -241,9 +240,10 @@ class Views:
 def sample_views(
     attributes: dict[str, Floats], rows: npt.NDArray[np.intp], rng: np.random.Generator
 ) -> Views:
-    """Sample view, light and hairs of one picture for each entry of `rows` (row numbers of lesions).
+    """Sample the view, light and hairs of one picture per entry of `rows`, the row numbers of lesions.
 
-    Uses Laplace distributions: in HAM10000, most pictures of a lesion are similar, but some differ a lot.
+    Laplace distributions are used because most pictures of a lesion in HAM10000 are similar, but some differ
+    considerably.
     """
     n = len(rows)
     light = _laplace(rng, GAIN, (n, 1)) + _laplace(rng, CAST, (n, 3))
@@ -262,7 +262,7 @@ def sample_views(
 def _laplace(
     rng: np.random.Generator, deviation: float, size: int | tuple[int, int]
 ) -> npt.NDArray[np.float64]:
-    """Sample a Laplace distribution around 0 with the given standard deviation."""
+    """Sample from a zero-mean Laplace distribution with the given standard deviation."""
     return rng.laplace(0.0, deviation / np.sqrt(2), size)
 
 
@@ -280,7 +280,7 @@ def _sample_transforms(n: int, rng: np.random.Generator) -> Floats:
 
 
 def _sample_hairs(expected: Floats, rng: np.random.Generator) -> Floats:
-    """Sample hairs of pictures with the given expected numbers, shape (n, MAX_HAIRS, 4)."""
+    """Sample hairs, shape (n, MAX_HAIRS, 4), with the given expected number per picture."""
     shape = (len(expected), MAX_HAIRS)
     counts = rng.poisson(np.minimum(expected, MAX_HAIRS))
     angle = rng.uniform(0, 2 * np.pi, shape)
