@@ -1,4 +1,4 @@
-"""Lesion descriptors for classic models."""
+"""Extract lesion descriptors for classic models."""
 
 from skinmnist.features.extract import extract_features, feature_names
 

@@ -1,4 +1,4 @@
-"""Color features: location, spread, and the named colors of dermoscopy."""
+"""Color features: location, spread, and the named colors used in dermoscopy."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from skinmnist.features.image_ops import (
 )
 
 RINGS = 7
-#: Added to light before the logarithm, so that nearly black counts as black.
+#: Constant added to light before the logarithm, which makes nearly black pixels count as black.
 DARK = np.float32(0.02)
 
-#: Lightness boundaries between shades, as shares of that of the skin.
+#: Lightness boundaries between shades, as shares of the lightness of the skin.
 SHADES = (0.4, 0.6, 0.8, 0.95)
 
-#: The six dermoscopic colors of a lesion, and skin, as shares of the color of the surrounding skin.
+#: The six dermoscopic colors of lesions, and skin, as shares of the color of the surrounding skin.
 NAMED_COLORS = {
     "skin": (1.0, 1.0, 1.0),
     "white": (1.10, 1.15, 1.15),
@@ -79,16 +79,16 @@ def _mixtures(images: Images) -> Features:
 
 
 def _densities(images: Images, weights: Floats, levels: Sequence[Sequence[Floats]]) -> Features:
-    """Yield the darkness of each channel relative to the skin, which is independent of the light source.
+    """Yield the log ratio of each channel to the skin, which is independent of the light source.
 
-    The logarithm of the ratio is the optical density of the pigment.
+    Up to its sign, the log ratio is the optical density of the pigment.
     """
     density = np.log(images.channels + DARK)
     skin = np.log(images.skin + DARK)
     density -= skin[:, :, None, None]
     for channel, (name, plane) in enumerate(zip(images.channel_names, density, strict=True)):
         yield from ring_means(f"{name} against skin, mean", plane, weights)
-        # The logarithm keeps the order, so the quantiles of the channel are those of its density.
+        # The logarithm is monotonic, so quantiles of the density follow from quantiles of the channel.
         for level, values in zip(LEVELS, levels[channel], strict=True):
             yield f"{name} against skin, quantile {level}", np.log(values + DARK) - skin[channel]
     if images.has_color:
@@ -111,7 +111,7 @@ def _covariance(images: Images) -> Features:
 
 
 def _shades(relative: Floats) -> Features:
-    """Yield the hue of each shade: mean and spread of the opponents among pixels of similar lightness."""
+    """Yield the mean and spread of the opponent colors among pixels of similar lightness."""
     red, green, blue = relative
     light = (red + green + blue) / np.float32(3)
     opponents = {"red-blue": red - blue, "red-green": red - green}
@@ -129,12 +129,12 @@ def _shades(relative: Floats) -> Features:
 
 
 def nearest_colors(relative: Floats) -> npt.NDArray[np.int8]:
-    """Return the codes (n, pixels) of the nearest `NAMED_COLORS` for colors of shape (3, n, pixels)."""
+    """Return codes, shape (n, pixels), of the nearest `NAMED_COLORS` for colors of shape (3, n, pixels)."""
     red, green, blue = relative
     nearest = np.zeros(red.shape, dtype=np.int8)
     best = np.full(red.shape, -np.inf, dtype=np.float32)
     for code, anchor in enumerate(np.asarray(list(NAMED_COLORS.values()), dtype=np.float32)):
-        # Half the squared distance, without the common terms and with the opposite sign.
+        # The negative of half the squared distance, without the terms common to all colors.
         closeness = red * anchor[0] + green * anchor[1] + blue * anchor[2] - anchor @ anchor / 2
         nearest[closeness > best] = code
         np.maximum(best, closeness, out=best)

@@ -1,9 +1,10 @@
-"""Lesion descriptors: image features that are invariant to rotation and mirroring.
+"""Extract lesion descriptors, which are image features invariant to rotation and mirroring.
 
-They follow the ABCD rule of dermoscopy (Stolz et al. 1994, *European Journal of Dermatology* 4, 521-527):
-asymmetry, border, color, and differential structure, as far as a few hundred pixels allow. A feature depends
-only on its own image; nothing is learned. The features of a square image are invariant to the 8 symmetries of
-the square, and those of an oblong image to the 4 of the rectangle, up to the rounding of sums.
+The features follow the ABCD rule of dermoscopy (Stolz et al. 1994, *European Journal of Dermatology* 4,
+521-527): asymmetry, border, color, and differential structure, as far as these can be measured on a few
+hundred pixels. The features of an image do not depend on other images. For a square image, they are invariant
+to the 8 symmetries of the square; for a rectangular image, to the 4 symmetries of the rectangle, up to
+rounding errors.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from skinmnist.features.image_ops import Features, Images, Shape
 from skinmnist.features.lesion import lesion_features, symmetry_features
 from skinmnist.features.texture import detail_features, texture_features
 
-#: Pixels per batch, so that the data stay in the processor's cache.
+#: Number of pixels per batch; small enough for the data to fit in the processor's cache.
 CHUNK_PIXELS = 100_000
 
 
@@ -27,19 +28,21 @@ def extract_features(rows: npt.NDArray[np.generic], shape: Shape) -> npt.NDArray
     Parameters
     ----------
     rows : ndarray of shape (n, height * width * channels), uint8
-        Row-major height, width, channel.
+        Pixels in row-major order: height, width, channel.
     shape : tuple of int
         ``(height, width, channels)``; at least 8 pixels per side, grey or color.
 
     Returns
     -------
     ndarray of shape (n, features), float32
-        Columns are named by `feature_names`. Memory beyond the result does not grow with n.
+        Features, with the column names given by `feature_names`. Memory use beyond the result is independent
+        of n.
 
     Raises
     ------
     InputError
-        If rows have another length or type, or images are too small or have neither 1 nor 3 channels.
+        If the rows have the wrong length or type, or if the images are too small or do not have 1 or 3
+        channels.
     """
     rows = _checked(rows, shape)
     features = np.empty((len(rows), len(feature_names(shape))), dtype=np.float32)
@@ -51,7 +54,7 @@ def extract_features(rows: npt.NDArray[np.generic], shape: Shape) -> npt.NDArray
 
 
 def feature_names(shape: Shape) -> list[str]:
-    """Return the column names of `extract_features` for images of a given shape."""
+    """Return the column names of `extract_features` for images of the given shape."""
     black = np.zeros((1, shape[0] * shape[1] * shape[2]), dtype=np.uint8)
     return [name for name, _ in _features(Images.of(_checked(black, shape), shape))]
 

@@ -1,4 +1,4 @@
-"""Lesion features: segmentation by darkness, the region, and symmetry."""
+"""Features of the lesion: segmentation by darkness, region, and symmetry."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy.typing as npt
 
 from skinmnist.features.image_ops import LEAST, LEVELS, Features, Floats, Images, flat, spread, wave_sizes
 
-#: Cosine waves along each axis for the coarse pattern.
+#: Number of cosine waves along each axis for the coarse pattern.
 WAVES = 5
 
 
 def lesion_features(images: Images) -> Features:
-    """Yield all features of the lesion as a region."""
+    """Yield all features of the lesion region."""
     names = images.channel_names
     for name, skin in zip(names, images.skin, strict=True):
         yield f"{name}, skin", skin
@@ -31,10 +31,10 @@ def lesion_features(images: Images) -> Features:
 
 
 def otsu(light: Floats) -> tuple[Floats, Floats]:
-    """Segment pixels of shape (n, pixels) by Otsu's threshold (1979).
+    """Segment pixels of shape (n, pixels) with Otsu's threshold (1979).
 
-    Returns the largest value of the darker class and the share of variance between the classes, both of shape
-    (n,), float32.
+    Returns the maximum value of the darker class and the between-class share of the variance, both float32
+    arrays of shape (n,).
     """
     ordered = np.sort(light, axis=1)
     pixels = light.shape[1]
@@ -42,7 +42,7 @@ def otsu(light: Floats) -> tuple[Floats, Floats]:
     dark = np.cumsum(centered, axis=1, dtype=np.float64)[:, :-1]
     count = np.arange(1, pixels)
     between = dark * dark / (count * (pixels - count) / pixels)
-    # A threshold must be between two values, so that pixels with equal values are on one side.
+    # A threshold must lie between two different values to keep pixels with equal values together.
     between *= ordered[:, 1:] > ordered[:, :-1]
     best = between.argmax(axis=1)
     rows = np.arange(len(light))
@@ -82,7 +82,7 @@ def _inner_quantiles(images: Images, inside: npt.NDArray[np.bool_]) -> Features:
 
 
 def _edge(light: Floats, inside: npt.NDArray[np.bool_]) -> Features:
-    """Yield mean and spread of the lightness step between neighbors across the border of the lesion."""
+    """Yield the mean and spread of lightness steps between neighbors across the border of the lesion."""
     total, square, count = np.zeros(len(light)), np.zeros(len(light)), np.zeros(len(light))
     for near, far in (np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :, 1:], np.s_[:, :, :-1]):
         crossed = inside[near] != inside[far]
@@ -97,9 +97,10 @@ def _edge(light: Floats, inside: npt.NDArray[np.bool_]) -> Features:
 
 
 def pieces(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.floating]:
-    """Return the number of pieces minus holes of regions (n, height, width), as a signed logarithm, (n,).
+    """Return the signed logarithm of the number of pieces minus holes in regions (n, height, width).
 
-    This is the Euler number, counted locally: pixels minus pairs of neighbors plus blocks of four.
+    This difference is the Euler number, computed locally as pixels minus pairs of neighbors plus blocks of
+    four.
     """
     pairs = inside[:, 1:] & inside[:, :-1]
     blocks = pairs[:, :, 1:] & pairs[:, :, :-1]
@@ -140,7 +141,7 @@ def _form(inside: npt.NDArray[np.bool_]) -> Features:
 
 
 def symmetry_features(images: Images) -> Features:
-    """Yield all features of symmetry and of the coarse pattern."""
+    """Yield all features of symmetry and the coarse pattern."""
     for name, plane in images.contrasts.items():
         yield from _asymmetry(name, plane, images.square)
         yield from _waves(name, plane)
@@ -149,7 +150,8 @@ def symmetry_features(images: Images) -> Features:
 def _asymmetry(name: str, plane: Floats, square: bool) -> Features:
     """Yield mean absolute differences between an image and its mirror images.
 
-    The order of the mirror images depends on the view, but the smaller and larger of a pair do not.
+    The order of a pair of mirror images depends on the view, but the smaller and the larger difference do
+    not.
     """
     pairs = {"sides": (plane[:, :, ::-1], plane[:, ::-1])}
     if square:
@@ -163,7 +165,7 @@ def _asymmetry(name: str, plane: Floats, square: bool) -> Features:
 
 
 def _waves(name: str, plane: Floats) -> Features:
-    """Yield the magnitudes of cosine waves, with each wave and its transpose in order of magnitude.
+    """Yield the magnitudes of cosine waves, with each wave and its transpose sorted by magnitude.
 
     Mirroring changes the sign of a wave with an odd number of half periods; rotation swaps rows and columns.
     """

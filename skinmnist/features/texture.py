@@ -21,19 +21,19 @@ from skinmnist.features.image_ops import (
     wave_sizes,
 )
 
-#: Standard deviations of the blurs for detecting spots, in pixels; 0 is the image itself.
+#: Standard deviations of the blurs for detecting spots, in pixels; 0 means no blur.
 BLURS = (0.0, 0.8, 1.6, 3.2)
 SPOT_LEVELS = (0.02, 0.1, 0.25, 0.75, 0.9, 0.98)
 RINGS = 5
-#: Bands of wavelengths from coarse to fine.
+#: Number of wavelength bands, from coarse to fine.
 BANDS = 7
-#: Distances of the neighbors in a local pattern, in pixels.
+#: Distances in pixels to the neighbors in a local pattern.
 REACHES = {"light": (1, 2, 4), "red-blue": (1, 2), "red-green": (1, 2)}
 PATTERNS = 10
 
 
 def detail_features(images: Images) -> Features:
-    """Yield all features of spots and slopes, which are also visible in a reduced image."""
+    """Yield all features of spots and slopes, which can also be measured on a reduced image."""
     for name, plane in images.contrasts.items():
         yield from _spots(name, plane)
         yield from _slopes(name, plane, images.shape)
@@ -49,14 +49,14 @@ def _spots(name: str, plane: Floats) -> Features:
 
 
 def blur(plane: Floats, deviation: float) -> Floats:
-    """Blur images with a Gaussian, reflected at the border."""
+    """Blur images with a Gaussian filter, with reflection at the border."""
     down, across = (_blur_matrix(length, deviation) for length in plane.shape[1:])
     return down @ plane @ across.T
 
 
 @lru_cache(maxsize=16)
 def _blur_matrix(length: int, deviation: float) -> Floats:
-    """Return the weights of neighbors for each position, (length, length); rows sum to 1."""
+    """Return the weights of neighbors for each position, shape (length, length); rows sum to 1."""
     place = np.arange(length)
     images = np.concatenate([-1 - place[::-1], place, 2 * length - 1 - place[::-1]])
     weights = np.exp(-0.5 * ((place[:, None] - images) / deviation) ** 2)
@@ -66,7 +66,7 @@ def _blur_matrix(length: int, deviation: float) -> Floats:
 
 
 def _slopes(name: str, plane: Floats, shape: Shape) -> Features:
-    """Yield the mean slope in rings: in any direction, outwards, and the magnitude of the latter."""
+    """Yield mean slopes in rings: total slope, outward slope, and magnitude of the outward slope."""
     y, x = (place.astype(np.float32) for place in centered(shape))
     distance = np.maximum(np.hypot(y[1:-1, None], x[1:-1]), LEAST)
     down = plane[:, 2:, 1:-1] - plane[:, :-2, 1:-1]
@@ -83,7 +83,7 @@ def _slopes(name: str, plane: Floats, shape: Shape) -> Features:
 
 
 def texture_features(images: Images) -> Features:
-    """Yield all features of fine structure, which need all pixels."""
+    """Yield all features of fine structure, which require the full resolution."""
     for name, plane in images.contrasts.items():
         yield from _gradients(name, plane)
         yield from _second_differences(name, plane)
@@ -117,7 +117,7 @@ def _bands(name: str, plane: Floats) -> Features:
 
 @lru_cache(maxsize=8)
 def _band_weights(side: int) -> Floats:
-    """Return the weight of each pair of waves in bands of log-frequency, (side * side, BANDS)."""
+    """Return the weight of each pair of waves in log-frequency bands, shape (side * side, BANDS)."""
     waves = np.hypot(np.arange(side)[:, None], np.arange(side)).ravel()
     place = np.log(np.maximum(waves, 1)) / np.log(side * np.sqrt(2)) * (BANDS - 1)
     weights = np.clip(1 - np.abs(place[:, None] - np.arange(BANDS)), 0, None)
@@ -126,7 +126,7 @@ def _band_weights(side: int) -> Floats:
 
 
 def _local_patterns(name: str, plane: Floats, reach: int) -> Features:
-    """Yield shares of the rotation-invariant uniform patterns of 8 neighbors (Ojala et al. 2002)."""
+    """Yield the shares of rotation-invariant uniform patterns of 8 neighbors (Ojala et al. 2002)."""
     patterns = local_patterns(plane, reach)
     n, pixels = len(patterns), patterns[0].size
     patterns = patterns.reshape(n, pixels)
@@ -136,7 +136,7 @@ def _local_patterns(name: str, plane: Floats, reach: int) -> Features:
 
 
 def local_patterns(plane: Floats, reach: int) -> npt.NDArray[np.int8]:
-    """Return how many of 8 neighbors are at least as light as an inner pixel; 9 if not contiguous."""
+    """Return how many of the 8 neighbors are at least as light as each inner pixel; 9 if not contiguous."""
 
     def shifted(y: int, x: int) -> Floats:
         rows, columns = (

@@ -1,4 +1,4 @@
-"""Lesion descriptors as scikit-learn transformers; only their scale is learned from training rows."""
+"""Scikit-learn transformers for lesion descriptors; only their scale is learned from training rows."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from sklearn.utils.validation import check_is_fitted
 from skinmnist.features.extract import extract_features, feature_names
 from skinmnist.features.image_ops import Shape
 
-#: Standard deviations from the mean at which a feature is clipped, to limit outliers.
+#: Number of standard deviations from the mean at which features are clipped to limit outliers.
 FARTHEST = 6.0
 
 
 class Standardiser(TransformerMixin, BaseEstimator):
-    """Scale every column to zero mean and unit spread over the training rows, and clip outliers.
+    """Standardise each column to zero mean and unit variance on the training rows, and clip outliers.
 
     Attributes
     ----------
     mean_, spread_ : ndarray of shape (columns,), float32
-        A constant column has a spread of 1.
+        Mean and standard deviation of each column; the spread of a constant column is set to 1.
     """
 
     def fit(self, X: npt.NDArray[Any], y: None = None) -> Standardiser:
-        """Measure features of shape (n, columns)."""
+        """Compute the mean and spread of features of shape (n, columns)."""
         self.mean_ = X.mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = X.std(axis=0, dtype=np.float64)
         flat = spread <= 1e-6 * np.maximum(np.abs(self.mean_), 1e-6)
@@ -34,7 +34,7 @@ class Standardiser(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return features in standard deviations from the mean, shape (n, columns), float32."""
+        """Return standardised features of shape (n, columns), float32."""
         check_is_fitted(self, "mean_")
         scaled = X.astype(np.float32, copy=False) - self.mean_
         scaled /= self.spread_
@@ -44,8 +44,9 @@ class Standardiser(TransformerMixin, BaseEstimator):
 class LesionDescriptors(TransformerMixin, BaseEstimator):
     """Convert flat pixel rows to standardised features that are invariant to rotation and mirroring.
 
-    It combines `skinmnist.features.extract.extract_features` and `Standardiser` for a pipeline on pixel rows.
-    In a comparison, the two are separate: features are extracted once and standardised in every fold.
+    This transformer combines `skinmnist.features.extract.extract_features` and `Standardiser` for pipelines
+    on pixel rows. Comparisons use the two steps separately: features are extracted once and standardised in
+    each fold.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ class LesionDescriptors(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            If rows have another length or type, or images are too small.
+            If the rows have the wrong length or type, or if the images are too small.
         """
         self.standardiser_ = Standardiser().fit(extract_features(X, self.shape))
         self.n_features_in_ = X.shape[1]
@@ -79,5 +80,5 @@ class LesionDescriptors(TransformerMixin, BaseEstimator):
         return self.standardiser_.transform(extract_features(X, self.shape))
 
     def get_feature_names_out(self, input_features: None = None) -> npt.NDArray[np.object_]:
-        """Return the name of every feature, shape (features,)."""
+        """Return feature names, shape (features,)."""
         return np.asarray(feature_names(self.shape), dtype=object)

@@ -135,7 +135,7 @@ class Prediction:
         return ordered[: max(k, 0)]
 
     def to_dict(self, k: int | None = None) -> dict[str, Any]:
-        """Return a JSON-serializable dict of all attributes except the pixels; `k` adds the ``top`` k classes.
+        """Return a JSON-serializable dict without the pixels; `k` adds the ``top`` k classes.
 
         Examples
         --------
@@ -412,7 +412,7 @@ def classify_image(
         A picture of any size. Arrays must be uint8, RGB or grey; an array with four axes contains several
         pictures.
     model : path or Classifier, optional
-        Defaults to the newest file in the user's model folder. Set ``SKINMNIST_MODELS`` to use another folder.
+        Defaults to the newest file in the user's model folder, which ``SKINMNIST_MODELS`` overrides.
 
     Returns
     -------

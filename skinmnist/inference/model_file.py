@@ -51,8 +51,8 @@ MOST_BYTES = 64 * 2**20
 NOVELTY = "novelty_"
 _ARRAY = ".npy"
 _BEGINNING = b"PK\x03\x04"
-#: Tolerance for predictions on the probe pictures, because rounding on another processor may change the branch
-#: taken in one of a hundred trees.
+#: Tolerance for predictions on the probe pictures, because rounding on another processor may change the
+#: branch taken in one of a hundred trees.
 _PROBE_TOLERANCE = 0.02
 
 

@@ -1,10 +1,13 @@
-"""Novelty score: how unlike the training pictures a picture is. It only warns and never refuses a picture.
+"""Novelty score: a measure of the difference between a picture and the training pictures.
 
-A picture is described by the lesion features of `skinmnist.features.extract`. The score combines two
+A picture is represented by the lesion features of `skinmnist.features.extract`. The score combines two
 distances: the Mahalanobis distance along the principal axes of the training pictures (Hotelling's T²) and the
-residual off these axes (the Q statistic of Jackson & Mudholkar 1979, *Technometrics* 21, 341-349). Their
-product detects features that are too strong, too weak (a flat colour) or combined as in no training picture.
-The score is fitted on training pictures only and does not say whether a diagnosis is correct.
+residual orthogonal to these axes (the Q statistic of Jackson & Mudholkar 1979, *Technometrics* 21, 341-349).
+Their product detects features that are too strong, too weak (a uniform colour) or combined in a way that does
+not occur in training pictures.
+
+The score is fitted on training pictures only and does not indicate whether a diagnosis is correct. A high
+score adds a warning; the picture is still classified.
 """
 
 from __future__ import annotations

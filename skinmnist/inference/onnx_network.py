@@ -27,8 +27,8 @@ Take = Callable[[str, tuple[int, ...]], Floats]
 MOST_PRODUCTS = 3_000_000_000
 #: Maximum size of the largest feature map of one picture over all views; the widest network uses a tenth.
 MOST_VALUES = 2_000_000
-#: Maximum batch size, and maximum number of values in the largest feature map of a batch. They make memory use
-#: independent of the number of pictures and keep the working set in the processor's cache.
+#: Maximum batch size, and maximum number of values in the largest feature map of a batch. They make memory
+#: use independent of the number of pictures and keep the working set in the processor's cache.
 BATCH_ROWS, BATCH_VALUES = 32, 8_000_000
 #: The oldest sufficient opset and IR version; every runtime since 2022 supports them.
 OPSET, IR_VERSION = 17, 8

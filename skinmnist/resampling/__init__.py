@@ -1,4 +1,4 @@
-"""Samplers and strategies for class imbalance, by name."""
+"""Samplers and strategies for class imbalance."""
 
 from skinmnist.resampling.registry import SAMPLERS, STRATEGIES, Resampler, make_sampler, resample
 

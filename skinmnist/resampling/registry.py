@@ -1,4 +1,4 @@
-"""The registry of samplers, those of imbalanced-learn by class name, and of imbalance strategies."""
+"""Registry of imbalanced-learn samplers, by class name, and of imbalance strategies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skinmnist.errors import InputError
 from skinmnist.names import unknown_name
 from skinmnist.text import shown
 
-#: Every sampler of imbalanced-learn for numeric features, and its module.
+#: Module of each imbalanced-learn sampler for numeric features.
 SAMPLERS = {
     "RandomOverSampler": "imblearn.over_sampling",
     "SMOTE": "imblearn.over_sampling",
@@ -37,10 +37,10 @@ SAMPLERS = {
     "ClusterCentroids": "imblearn.under_sampling",
 }
 
-#: Samplers for categorical columns, which are refused.
+#: Samplers for categorical columns, which are not supported.
 CATEGORICAL = ("SMOTEN", "SMOTENC")
 
-#: Imbalance strategies that leave the rows unchanged, and what they do.
+#: Imbalance strategies that leave the rows unchanged, with their descriptions.
 STRATEGIES = {
     "none": "uses the training rows as they are",
     "class_weight": "weights rows by the inverse frequency of their class",
@@ -50,48 +50,49 @@ STRATEGIES = {
     "logit_adjusted_loss": "a loss that removes the class frequencies from the decision (Menon et al. 2020)",
 }
 
-#: Samplers that select rows without using their values; they are fitted on sample indices.
+#: Samplers that select rows without using their values; these are fitted on sample indices.
 _BLIND = frozenset({"RandomOverSampler", "RandomUnderSampler"})
 
-#: A row counts as interpolated if its distance to a line is below this share of the line's length;
-#: rounding to whole grey levels stays far below it.
+#: Maximum distance between an interpolated row and a line, as a share of the line's length; rounding to
+#: integer grey levels causes much smaller distances.
 _ON_LINE = 0.03
 
 
-#: Shares of a class in a cluster of KMeansSMOTE, tried one after the other.
+#: Minimum shares of a class in a cluster of KMeansSMOTE, which are tried in this order.
 _CLUSTER_SHARES = (0.05, 0.02, 0.01, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """Training rows after a sampler: new rows, or the indices of those that it copies or keeps."""
+    """Training rows after resampling, given as new rows or as indices of the copied or kept rows."""
 
-    #: Shape (m, features); None if `sample_indices` is enough.
+    #: Shape (m, features); None if `sample_indices` determines the rows.
     rows: npt.NDArray[Any] | None
     labels: npt.NDArray[np.int64]
     sample_indices: npt.NDArray[np.int64] | None = None
-    #: What was done differently from the request.
+    #: Notes on changes to the requested parameters.
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Resampler:
-    """One way to handle imbalance: a sampler of imbalanced-learn, a sampler of your own, or a strategy.
+    """A method for class imbalance: an imbalanced-learn sampler, a custom sampler, or a strategy.
 
     Attributes
     ----------
     name : str
-        For a strategy, its name in `STRATEGIES`; for a sampler, a label.
+        Name of the strategy in `STRATEGIES`, or display name of the sampler.
     factory : callable or None
-        Takes a seed and returns an unfitted sampler; None for a strategy, which leaves the rows unchanged.
+        Function that accepts a seed and returns an unfitted sampler. None for a strategy, which leaves the
+        rows unchanged.
     seed : int
-        The seed of a cell, see `with_seed`.
+        Seed of a cell; see `with_seed`.
     fingerprint : str
-        Identifies a sampler from outside imbalanced-learn; empty for its own samplers.
+        Identifier of a custom sampler; empty for samplers of imbalanced-learn.
 
     See Also
     --------
-    run_comparison : Takes it among the `samplers`.
+    run_comparison : Accepts resamplers in `samplers`.
     ModelSpec : The counterpart for models.
 
     Examples
@@ -120,11 +121,11 @@ class Resampler:
 
     @property
     def looks_at_rows(self) -> bool:
-        """Whether it is a sampler that uses the values of the rows."""
+        """Whether the sampler uses the values of the rows; False for a strategy."""
         return self.factory is not None and not is_blind(self.factory(0))
 
     def resample(self, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Resampled | None:
-        """Apply the sampler to training rows of shape (n, features); None for a strategy.
+        """Apply the sampler to training rows of shape (n, features); return None for a strategy.
 
         Examples
         --------
@@ -136,12 +137,12 @@ class Resampler:
         return None if self.factory is None else resample(self.factory(self.seed), rows, labels)
 
 
-#: The training rows as they are.
+#: The strategy that leaves the training rows unchanged.
 AS_THEY_ARE = Resampler("none")
 
 
 def make_sampler(name: str, seed: int) -> Any:
-    """Return an unfitted sampler of imbalanced-learn with its default parameters.
+    """Return an unfitted imbalanced-learn sampler with default parameters.
 
     Examples
     --------
@@ -160,7 +161,7 @@ def make_sampler(name: str, seed: int) -> Any:
 
 
 def seeded(estimator: Any, seed: int) -> Any:
-    """Set every ``random_state`` that is None, including nested ones, and return the estimator.
+    """Set each ``random_state`` that is None, including nested parameters, and return the estimator.
 
     Examples
     --------
@@ -176,12 +177,12 @@ def seeded(estimator: Any, seed: int) -> Any:
 
 
 def with_class_codes(sampler: Any, class_names: Sequence[str]) -> Any:
-    """Return a sampler with class codes in place of class names in its sampling strategies.
+    """Return a sampler whose sampling strategies use class codes instead of class names.
 
     Raises
     ------
     InputError
-        If a strategy names a class that is not in `class_names`.
+        If a strategy contains a class that is not in `class_names`.
 
     Examples
     --------
@@ -210,10 +211,10 @@ def with_class_codes(sampler: Any, class_names: Sequence[str]) -> Any:
 
 
 def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Resampled:
-    """Apply an unfitted sampler, which may be modified, to training rows of shape (n, features).
+    """Apply an unfitted sampler to training rows of shape (n, features); the sampler may be modified.
 
-    A sampler that uses their values gets the rows as float32: on uint8, ``neighbour - row`` inside SMOTE
-    wraps around silently. Only plain SMOTE returns uint8 for uint8 pixels, see
+    Samplers that use the values of the rows receive float32, because ``neighbour - row`` inside SMOTE
+    silently wraps around for uint8. Only plain SMOTE returns uint8 for uint8 pixels; see
     `skinmnist.resampling.smote_pixels`.
 
     Examples
@@ -240,7 +241,7 @@ def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]
 def _resample_clusters(
     sampler: Any, rows: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
 ) -> Resampled:
-    """Apply KMeansSMOTE; if no cluster has enough rows of a rare class, lower its threshold with a note."""
+    """Apply KMeansSMOTE; lower its threshold and add a note if no cluster has enough rows of a rare class."""
     asked = sampler.cluster_balance_threshold
     lower = [share for share in _CLUSTER_SHARES if asked == "auto" or share < asked]
     for threshold in (asked, *lower):
@@ -262,7 +263,7 @@ def _resample_clusters(
 
 
 def is_blind(sampler: Any) -> bool:
-    """Return whether a sampler selects rows without using their values.
+    """Return whether a sampler selects rows without using their pixel or feature values.
 
     Examples
     --------
@@ -279,11 +280,11 @@ def _is_plain_smote(sampler: Any) -> bool:
 
 
 def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tuple[str, ...]:
-    """Lower the number of neighbours of a SMOTE to what the smallest class allows, and return notes on it.
+    """Reduce the number of neighbours of a SMOTE sampler to fit the smallest class, and return notes.
 
-    SMOTE interpolates between a row and one of its ``k_neighbors`` nearest rows in the same class, so a
-    class with n rows allows at most n - 1. A class with a single row has no neighbours and stays unchanged.
-    The sampler is modified.
+    SMOTE interpolates between a row and one of its ``k_neighbors`` nearest rows in the same class, so a class
+    with n rows allows at most n - 1 neighbours. A class with a single row has no neighbours and stays
+    unchanged. The sampler is modified in place.
 
     Examples
     --------
@@ -291,7 +292,7 @@ def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tup
     ('SMOTE: k_neighbors lowered from 5 to 3, because the smallest class has 4 training rows',)
     """
     params: Mapping[str, Any] = sampler.get_params(deep=False)
-    if params.get("smote", 0) is None:  # SMOTETomek and SMOTEENN build their own SMOTE when fitted.
+    if params.get("smote", 0) is None:  # SMOTETomek and SMOTEENN create a SMOTE when fitted.
         from imblearn.over_sampling import SMOTE
 
         own = {name: params[name] for name in ("sampling_strategy", "random_state")}
@@ -299,7 +300,7 @@ def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tup
         return fewer_neighbours(sampler.smote, class_counts)
     name = next((name for name in ("k_neighbors", "n_neighbors") if isinstance(params.get(name), int)), "")
     over_sampling = type(sampler).__module__.startswith("imblearn.over_sampling")
-    # KMeansSMOTE searches for neighbours inside clusters, whose sizes are not known in advance.
+    # KMeansSMOTE searches for neighbours within clusters, whose sizes are not known in advance.
     if not name or not over_sampling or type(sampler).__name__ == "KMeansSMOTE":
         return ()
     notes = []
@@ -323,7 +324,7 @@ def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tup
 
 
 class Parents(NamedTuple):
-    """Indices of two rows, and the position of the child between them: 0 at the first, 1 at the second."""
+    """Indices of two rows, and the position of a synthetic row between them: 0 is the first, 1 the second."""
 
     first: int
     second: int
@@ -331,10 +332,10 @@ class Parents(NamedTuple):
 
 
 def find_parents(child: npt.NDArray[np.floating], rows: npt.NDArray[np.floating]) -> Parents | None:
-    """Find the pair of rows whose connecting line passes closest to a synthetic row.
+    """Find the pair of rows whose connecting line is closest to a synthetic row.
 
     SMOTE does not record which rows it interpolates, but they can be recovered from the training rows of the
-    child's class. Returns None if no line passes near the child: then it was not interpolated.
+    same class. Returns None if no line is close to `child`, which means that the row was not interpolated.
 
     References
     ----------

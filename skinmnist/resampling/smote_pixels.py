@@ -1,7 +1,7 @@
-"""Memory-efficient SMOTE on pixels: new rows are weighted means of two rows, computed in blocks.
+"""Memory-efficient SMOTE on pixels, which computes new rows in blocks as weighted means of two rows.
 
-The float32 rows that SMOTE makes from 28 x 28 pixels, copied when classes are joined, take eight times the
-memory of whole grey levels.
+SMOTE itself generates float32 rows and copies them when it joins classes, which takes eight times the memory
+of uint8 rows at 28 x 28.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from imblearn.over_sampling import SMOTE
 from scipy.sparse import csr_matrix, identity
 from sklearn.neighbors import NearestNeighbors
 
-#: Rows that are interpolated at a time.
+#: Number of rows interpolated at a time.
 BLOCK = 1000
 
 
 class NeighboursOfRows(NearestNeighbors):
-    """Nearest neighbours among rows given by index: each is a sparse row with a single 1.
+    """Nearest neighbours among rows given by index, encoded as sparse rows with a single 1.
 
-    `n_neighbors` counts the row itself.
+    `n_neighbors` includes the row itself.
     """
 
     def __init__(self, rows: npt.NDArray[Any] | None = None, n_neighbors: int = 6) -> None:
@@ -29,16 +29,16 @@ class NeighboursOfRows(NearestNeighbors):
         self.rows = rows
 
     def __sklearn_clone__(self) -> NeighboursOfRows:
-        # A clone would copy all rows; nothing learned from one class can leak to another.
+        # A clone would copy all rows. Sharing is safe, because the object is refitted for each class.
         return self
 
     def fit(self, X: csr_matrix, y: None = None) -> NeighboursOfRows:
-        """Fit on the rows given by X, shape (m, n)."""
+        """Fit on the rows encoded by X, shape (m, n)."""
         super().fit(self._named(X))
         return self
 
     def kneighbors(self, X: csr_matrix, n_neighbors: int | None = None, return_distance: bool = True) -> Any:
-        """Return the neighbours of the rows given by X among the fitted rows."""
+        """Return the neighbours of the rows encoded by X among the fitted rows."""
         return super().kneighbors(self._named(X), n_neighbors, return_distance)
 
     def _named(self, X: csr_matrix) -> npt.NDArray[np.float32]:
@@ -48,11 +48,11 @@ class NeighboursOfRows(NearestNeighbors):
 def smote_pixels(
     sampler: SMOTE, rows: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Apply SMOTE to pixel rows and round new rows to whole grey levels; the originals come first.
+    """Apply SMOTE to pixel rows and round new rows to integers; the original rows come first.
 
-    The sampler, whose `k_neighbors` must be a number and which is modified, works on the rows of the identity
-    matrix, so that a new row holds the weights of its two parents. Neighbours are searched among the pixels,
-    so that the sample is the same as that of plain SMOTE.
+    The sampler is modified, and its `k_neighbors` must be an integer. It is applied to the identity matrix,
+    so each new row contains the weights of its two parents. Neighbours are still determined from the pixels,
+    which gives the same result as plain SMOTE.
     """
     n = len(rows)
     sampler.set_params(k_neighbors=NeighboursOfRows(rows, sampler.k_neighbors + 1))
@@ -64,6 +64,6 @@ def smote_pixels(
         block = shares[start : start + BLOCK]
         parents, place = np.unique(block.indices, return_inverse=True)
         narrow = csr_matrix((block.data, place, block.indptr), shape=(block.shape[0], len(parents)))
-        # Weights are at least 0 and sum to 1, so no grey level leaves the range.
+        # Weights are non-negative and sum to 1, so no value leaves the range from 0 to 255.
         mixed[start : start + BLOCK] = np.rint(narrow @ rows[parents].astype(np.float64))
     return mixed, np.asarray(new_labels)

@@ -327,7 +327,7 @@ class Attribute:
     meaning: str  # Description of the quantity and its unit
 
 
-#: Attributes by name. Lengths are in half widths of the shorter side, densities in natural logarithms of light.
+#: Attributes by name; lengths in half widths of the shorter side, densities in natural logarithms of light.
 ATTRIBUTES = {
     "size": Attribute(-0.80, 0.33, "log", "mean radius of the lesion"),
     "elongation": Attribute(0.23, 0.16, "amount", "logarithm of long over short axis"),

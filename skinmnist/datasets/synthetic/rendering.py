@@ -226,7 +226,7 @@ class Views:
     """How each picture was taken; every array has one row per picture."""
 
     lesions: npt.NDArray[np.intp]  # shape (n,), int: Row of the lesion that the picture shows
-    #: shape (n, 2, 3): transform from picture to lesion coordinates: mirroring, zoom and rotation, then shift.
+    #: shape (n, 2, 3): transform from picture to lesion coordinates (mirroring, zoom, rotation, then shift).
     transforms: Floats
     contrast: Floats  # shape (n,): Factor on the density of every pigment
     blur: Floats  # shape (n,): Standard deviation of the blur, in half widths
