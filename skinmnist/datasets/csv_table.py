@@ -1,6 +1,6 @@
 """Parse pixel tables in CSV format, including tables too large to read at once.
 
-There are two parsers: a fast one for plain tables and a careful one for all other tables.
+`read_fast` parses plain tables, and `read_carefully` parses all other tables.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def parse_header(line: str, path: Path, stated: Stated | None = None) -> Layout:
 def picture_shape(
     n_pixels: int, path: Path, stated: Stated | None = None, named: Shape | None = None
 ) -> Shape:
-    """Return (height, width, channels) as stated, from the column names, or as the only shape that fits.
+    """Return (height, width, channels) as stated, from the column names, or as the only possible shape.
 
     Raises
     ------

@@ -91,7 +91,7 @@ def check_type(path: Path, wanted: int = stat.S_IFREG) -> None:
 
 
 def check_replaceable(path: Path, is_ours: Callable[[bytes], bool]) -> None:
-    """Raise an error if replacing a file would overwrite one that skinmnist did not write."""
+    """Raise an error if a file exists that skinmnist did not write."""
     check_type(path)
     if is_plain(path) and not is_ours(read_head(path)):
         raise InputError(
@@ -123,7 +123,7 @@ def written_whole(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
     """
     check_type(path)
     temporary = path.with_name(f".{path.name[:_NAMED]}.skinmnist-{secrets.token_hex(6)}")
-    # Also open it for reading, so that the written data can be mapped.
+    # Also open the file for reading, to allow mapping the written data.
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | _UNFOLLOWED
     descriptor = os.open(temporary, flags, 0o600)
     try:
@@ -183,8 +183,8 @@ def move_new(source: Path, target: Path) -> None:
 def remove_torn(folder: Path, names: Collection[str] | None = None) -> None:
     """Remove temporary files left behind by killed processes; see `written_whole`.
 
-    Only the process that holds the folder's lock may call this function, because other processes may still be
-    writing.
+    Only the process that holds the folder's lock may call this function; otherwise, it could remove files
+    that are still being written.
     """
     for path in folder.iterdir():
         torn = _TORN.fullmatch(path.name)
@@ -211,7 +211,7 @@ def stat_file(path: Path) -> os.stat_result:
 
 
 def _instead_of_folder(path: Path) -> str:
-    """Return advice for the case that a folder was specified instead of a table."""
+    """Return advice for a user who specified a folder instead of a table."""
     names = sorted(entry.name for entry in path.iterdir()) if os.access(path, os.R_OK) else []
     tables = [name for name in names if name.lower().endswith(".csv")]
     if "run.json" in names:

@@ -169,7 +169,7 @@ def _check_agreement(
 
 
 def _check_spelling(metadata: Metadata, groups: list[list[str]], line_of: npt.NDArray[np.integer]) -> None:
-    """Raise an error for unknown diagnoses if every label has one known diagnosis: they are likely typos."""
+    """Raise an error for unknown diagnoses if each label has one known diagnosis, which suggests typos."""
     strange = [name for group in groups for name in group if name not in facts.CLASS_NAMES]
     if not strange or any(len(group) - len({*group} & {*strange}) != 1 for group in groups):
         return

@@ -98,7 +98,7 @@ def give_back(array: npt.NDArray[Any]) -> None:
     mode = None
     while isinstance(base, np.ndarray):
         mode, base = getattr(base, "mode", mode), base.base
-    # For a private map, even a read-only one, this would discard earlier writes.
+    # For private maps, including read-only maps, this would discard earlier writes.
     if isinstance(base, mmap.mmap) and mode == "r" and hasattr(base, "madvise"):
         base.madvise(mmap.MADV_DONTNEED)
 
@@ -166,6 +166,6 @@ class _Place(NamedTuple):
 
 
 def trim_memory() -> None:
-    """Return freed memory to the operating system, which glibc does not do by default, if supported."""
+    """Return freed memory to the operating system if the C library supports it; glibc keeps it by default."""
     with suppress(AttributeError, OSError, TypeError):  # Windows does not have this library.
         ctypes.CDLL(None).malloc_trim(0)

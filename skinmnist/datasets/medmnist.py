@@ -124,8 +124,8 @@ def load_medmnist(
         are uint8 arrays of shape ``(n, side, side)`` or ``(n, side, side, 3)``; labels are integer arrays of
         shape ``(n, 1)`` or ``(n,)``.
     classes : sequence of str, optional
-        Class names in code order. The default is MedMNIST's class names if the file is named after one of its
-        data sets.
+        Class names in code order. By default, MedMNIST's class names are used if the file is named after one
+        of its data sets.
     size : (height, width) or (height, width, channels), optional
         Must match the size stored in the file.
 

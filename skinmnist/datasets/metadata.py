@@ -104,7 +104,7 @@ def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[str, li
 
 
 def _truth_columns(header: list[str]) -> list[str]:
-    """Return the class columns of an ISIC ground-truth file: all columns except the picture name."""
+    """Return the class columns of an ISIC ground-truth file, or an empty list for any other file."""
     first, *classes = [name.strip() for name in header] or [""]
     spelt = spell_classes(classes)
     known = {*spelt} & {*facts.CLASS_NAMES}

@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float32]
 STANDS_OUT = 4.2
 #: Minimum correlation of two overlaid pictures; a weaker match can exceed the others without being similar.
 LEAST_FIT = 0.4
-#: Minimum and maximum number of pictures: fewer give too few candidates, and more make the search too slow.
+#: Minimum and maximum number of pictures; fewer yield too few candidates, and more make the search too slow.
 FEWEST_ROWS, MOST_ROWS = 1000, 20_000
 #: Minimum and maximum side length of overlaid pictures, and the side length used for descriptors.
 _LEAST_SIDE, _SIDE, _COARSE = 8, 28, 14
@@ -40,7 +40,7 @@ _BLOCK = 256
 
 
 def find_second_views(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Find pairs among `rows` that look like two pictures of the same lesion.
+    """Find pairs among `rows` that appear to be two pictures of the same lesion.
 
     Returns row numbers of shape (m, 2), int64, in ascending order with the smaller number first. No pairs are
     returned for fewer than `FEWEST_ROWS` or more than `MOST_ROWS` rows, or if pictures are too small.

@@ -46,7 +46,7 @@ class Images:
             return self
         small = max(8, round(height / factor)), max(8, round(width / factor))
         down, across = _area_means(height, small[0]), _area_means(width, small[1])
-        # Round the means, so that the order of summation does not move pixels across a threshold.
+        # Round the means to prevent the order of summation from moving pixels across a threshold.
         means = np.rint(down @ self.levels @ across.T * np.float32(256)) * np.float32(1 / 256)
         return Images((*small, channels), means)
 
@@ -174,7 +174,7 @@ def wave_sizes(plane: Floats, waves: int) -> Floats:
 
 @lru_cache(maxsize=16)
 def _cosines(length: int, waves: int) -> Floats:
-    """Return orthogonal cosine waves, shape (length, waves), with unit mean square divided by the length."""
+    """Return orthogonal cosine waves of unit mean square divided by the length, shape (length, waves)."""
     place = (np.arange(length) + 0.5) / length
     table = np.cos(np.pi * place[:, None] * np.arange(waves)) * np.where(np.arange(waves) > 0, np.sqrt(2), 1)
     return (table / length).astype(np.float32)

@@ -57,8 +57,8 @@ class Prediction:
     warnings : tuple of str
         Reasons to doubt the prediction, one sentence each.
     novelty_score : float or None
-        Distance of the picture from the training pictures. Nearly all training pictures have scores below 1.
-        None if the model has no novelty score.
+        Dissimilarity of the picture to the training pictures. A score above 1 means that the picture differs
+        more than nearly all training pictures do. None if the model has no novelty score.
     pixels : ndarray of shape (height, width, channels), uint8
         Input of the model after preprocessing.
     notice : str
@@ -184,7 +184,7 @@ class Prediction:
 
 
 def _in_a_sentence(name: str) -> str:
-    """Lowercase the first letter of a class title defined by this package; keep names given by the user."""
+    """Lowercase the first letter of a class title of this package; user-defined names stay unchanged."""
     return name[0].lower() + name[1:] if name in facts.CLASS_TITLES.values() else name
 
 

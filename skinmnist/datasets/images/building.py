@@ -238,7 +238,7 @@ def _refusal(bad: Sequence[tuple[Path, str]]) -> str:
 
 
 def _digest(pictures: Pictures, targets: Sequence[Target]) -> bytes:
-    """Return a digest of the picture files and the shapes of the rows."""
+    """Return a digest of the picture files and the table shapes."""
     state = hashlib.sha256(repr(([target.shape for target in targets], pillow_version)).encode())
     for path in pictures.paths:
         status = path.stat()

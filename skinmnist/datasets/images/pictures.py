@@ -94,7 +94,7 @@ def open_picture(source: Source) -> Image.Image:
 
     `source` is the path or the contents of a PNG, JPEG, WebP or BMP file (the first frame if animated), a
     Pillow picture in any mode (see `to_rgb`), or uint8 pixels of shape (height, width), (height, width, 1),
-    (height, width, 3) or (height, width, 4), where the last shape is RGBA. An invalid orientation is ignored.
+    (height, width, 3) or (height, width, 4); four channels are RGBA. An invalid orientation is ignored.
     Error messages contain the file name without its folders, with unusual characters escaped.
     """
     if isinstance(source, str | os.PathLike):
@@ -243,7 +243,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Convert a decoded picture in any mode to a new RGB picture by fixed rules.
 
     =====================================  ===============================================================
-    Pillow's mode                          becomes RGB as
+    Pillow mode                            Conversion to RGB
     =====================================  ===============================================================
     ``1``, ``L``                           grey: the same level in all three channels
     ``P``                                  the colours of its palette
@@ -254,7 +254,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     ``La``, ``RGBa``                       the same, after dividing the colours by alpha
     ``I;16`` and its variants              the upper 8 of the 16 bits, as Pillow reads 16-bit colour; grey
     ``I``, ``F``                           grey, levels 0 to 255 as Pillow writes them, halves rounded to
-                                           even; other values are refused rather than clipped to black
+                                           even; other values raise an error instead of being clipped
     ``CMYK``                               255 - ink, times 255 - black, over 255: Pillow's rule
     ``YCbCr``, ``HSV``                     Pillow's rule
     ``LAB``                                sRGB by LittleCMS, white point D50

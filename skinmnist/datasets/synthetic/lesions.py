@@ -5,16 +5,16 @@ each normally distributed around the mean of a common mole. `CLASS_SHIFTS` shift
 class, in units of the standard deviation; each row is a clinical comparison of the classes. `overlap` scales
 all shifts by the same factor.
 
-The signs follow the clinical look of each class: akiec is pink, scaly and ill-defined, on sun-damaged skin;
-bcc is pale pink with scars and blue-grey nests; bkl is tan with clods and cysts; df is a pale scar in a ring
-that fades into the skin; vasc is red to purple; mel is large, ragged and multicoloured, with a blue-grey
-veil. Warmth and field depend on where a picture was taken, which in HAM10000 is also related to the class:
-most warm pictures show moles.
+The signs follow the clinical appearance of each class: akiec is pink, scaly and ill-defined, on sun-damaged
+skin; bcc is pale pink with scars and blue-grey nests; bkl is tan with clods and cysts; df is a pale scar in a
+ring that fades into the skin; vasc is red to purple; mel is large, ragged and multicoloured, with a blue-grey
+veil. Warmth and field depend on the place where a picture was taken, which is also associated with the class
+in HAM10000: most warm pictures show moles.
 
-The magnitudes started as a least-squares fit to the class means of some forty descriptors of HAM10000 (colour
-and spread in five rings, contrast, gradients, asymmetry, area). Colour and size were then increased and
-texture reduced by hand until the models scored on this table as on the real one, as measured by
-``experiments/benchmarks/synthetic_difficulty.py``.
+The magnitudes are based on a least-squares fit to the class means of about forty descriptors of HAM10000
+(colour and spread in five rings, contrast, gradients, asymmetry, area). The effects of colour and size were
+then manually increased, and the effect of texture reduced, until models obtained similar scores on this table
+and on the real table, as measured by ``experiments/benchmarks/synthetic_difficulty.py``.
 """
 
 from __future__ import annotations

@@ -223,7 +223,7 @@ def _shade(views: Views, rows: slice, field: Floats, grid_x: Floats, grid_y: Flo
 
 @dataclass(frozen=True)
 class Views:
-    """How each picture was taken; every array has one row per picture."""
+    """View, light and hairs of each picture; every array has one row per picture."""
 
     lesions: npt.NDArray[np.intp]  # shape (n,), int: Row of the lesion that the picture shows
     #: shape (n, 2, 3): transform from picture to lesion coordinates (mirroring, zoom, rotation, then shift).
