@@ -59,7 +59,7 @@ def decode_members(content: bytes, most: int = MOST_BYTES) -> dict[str, bytes]:
         if content.count(_ENTRY) > MOST_MEMBERS:
             raise ValueError(f"it has more than {MOST_MEMBERS} members")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            # Zeros compress by a factor of a thousand.
+            # Limit the decompressed size, because zeros compress by a factor of a thousand.
             size = sum(member.file_size for member in archive.infolist())
             if size > most:
                 raise ValueError(f"its members take {size:,} bytes, expected at most {most:,}")

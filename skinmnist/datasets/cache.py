@@ -191,7 +191,7 @@ def _map_entry(file: Path, most: int) -> npt.NDArray[Any] | None:
                 return None
             dtype, shape = np.dtype(header[2].decode()), tuple(map(int, filter(None, header.groups()[2:])))
             end = header.end() + math.prod(shape) * dtype.itemsize
-            # Check the length first: a checksum over terabytes of zeros would take an hour.
+            # Check the length first, because a checksum of terabytes of zeros would take an hour.
             whole = header.end() == 10 + int.from_bytes(header[1], "little")
             if not whole or math.prod(shape) > most or status.st_size != end + _SEAL_BYTES:
                 return None

@@ -209,7 +209,7 @@ def read_fast(body: bytes, layout: Layout) -> Cells | None:
     while start < len(text):
         stop = body.find(b"\n", min(start + _STEP, len(text) - 1)) + 1
         piece = text[start:stop]
-        digits = piece - np.uint8(_ZERO)  # Characters below "0" wrap to more than 9.
+        digits = piece - np.uint8(_ZERO)  # Characters below "0" wrap around to values above 9.
         ends = np.flatnonzero(digits > 9)
         if len(ends) % width or (piece[ends].reshape(-1, width) != row_ends).any():
             return None

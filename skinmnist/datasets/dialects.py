@@ -48,7 +48,7 @@ class Plain:
 
     header: str
     body: bytes  # Complete lines, without the header
-    class_names: tuple[str, ...] = ()  # In code order, if the labels were names
+    class_names: tuple[str, ...] = ()  # In code order; empty unless the labels were names
     notes: tuple[str, ...] = ()
 
 

@@ -161,7 +161,7 @@ def naming_disk(folder: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
-    """Write a file in one step; see `written_whole`."""
+    """Write a file atomically; see `written_whole`."""
     with written_whole(path, lasting=lasting) as stream:
         stream.write(content)
 

@@ -1,4 +1,4 @@
-"""Find a pixel table and load its CSV and metadata as a validated `PixelTable`."""
+"""Find a pixel table, and load it with its metadata as a validated `PixelTable`."""
 
 from __future__ import annotations
 
@@ -128,9 +128,9 @@ def load_hmnist(
 
     See Also
     --------
-    load_table : Load any supported layout by the suffix of the file.
-    PixelTable.from_arrays : Make a table from arrays, pictures or a data frame.
-    make_lesions : Make a synthetic table.
+    load_table : Load a table in any supported layout, selected by file extension.
+    PixelTable.from_arrays : Create a table from arrays, pictures or a data frame.
+    make_lesions : Generate a synthetic table.
 
     References
     ----------

@@ -68,7 +68,7 @@ def load_table(
     See Also
     --------
     load_hmnist : Load a pixel CSV with its metadata.
-    PixelTable.from_arrays : Make a table from arrays, pictures or a data frame.
+    PixelTable.from_arrays : Create a table from arrays, pictures or a data frame.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def load_table(
     if not isinstance(path, str | os.PathLike):
         return load_hmnist(path)  # Raises an error that lists the accepted types.
     for layout in LAYOUTS.values():
-        alone = layout.is_table and layout.read is not load_hmnist  # Only a CSV can have separate metadata.
+        alone = layout.is_table and layout.read is not load_hmnist  # Only CSV has separate metadata.
         if alone and Path(path).suffix.lower() in layout.endings:
             if metadata:
                 raise InputError(
@@ -189,7 +189,7 @@ def _batches(file: Any, columns: list[str], path: Path) -> Iterator[dict[str, li
 
 
 class _Rows:
-    """The rows of a Parquet file read so far."""
+    """Rows read from a Parquet file."""
 
     def __init__(self, path: Path, shape: tuple[int, ...] | None) -> None:
         self.path, self.given = path, shape
@@ -198,7 +198,7 @@ class _Rows:
         self.columns: dict[str, list[Any]] = {}
 
     def add(self, batch: dict[str, list[Any]]) -> None:
-        """Add the rows of a batch."""
+        """Add a batch of rows."""
         for name, values in batch.items():
             if name != "image":
                 self.columns.setdefault(name, []).extend(values)

@@ -1,6 +1,6 @@
 """Read MedMNIST files, which contain pictures, labels and the official split in one ``.npz``.
 
-The names of sets and classes follow MedMNIST's label dictionary (Yang et al., "MedMNIST v2 - A
+The names of data sets and classes follow MedMNIST's label dictionary (Yang et al., "MedMNIST v2 - A
 large-scale lightweight benchmark for 2D and 3D biomedical image classification", Scientific Data 10, 41,
 2023; the package medmnist 3.0). Archives are read one member at a time to keep only one copy in memory.
 """

@@ -24,7 +24,7 @@ from skinmnist.datasets.files import decode, in_own_folder, place, table_stem, w
 from skinmnist.errors import InputError
 from skinmnist.text import JOINERS, LONGEST_NAME, is_name, printable, shown, unguarded_cell
 
-#: Required columns; `facts.CLINICAL_COLUMNS` and columns with few distinct values are read as well.
+#: Required columns; `facts.CLINICAL_COLUMNS` and columns with few distinct values are also read.
 REQUIRED_COLUMNS = ("lesion_id", "image_id", "dx")
 #: Maximum number of source columns, and of distinct values per column; more values suggest ids or free text.
 _MOST_SOURCES, _MOST_WORDS = 32, 100
@@ -47,9 +47,9 @@ class Metadata:
     lesion_ids: npt.NDArray[np.str_]  # shape (n,), str: ``""`` if unknown
     image_ids: npt.NDArray[np.str_]  # shape (n,), str
     diagnoses: npt.NDArray[np.str_]  # shape (n,), str: consistent spelling, as in HAM10000 if possible
-    #: Shape (n,) each: the available `facts.CLINICAL_COLUMNS`, as in `PixelTable.clinical`.
+    #: shape (n,) each: the available `facts.CLINICAL_COLUMNS`, as in `PixelTable.clinical`.
     clinical: dict[str, npt.NDArray[Any]]
-    #: Shape (n,) each: columns with few distinct values, as in `PixelTable.sources`.
+    #: shape (n,) each: columns with few distinct values, as in `PixelTable.sources`.
     sources: dict[str, npt.NDArray[np.str_]]
     sha256: str  # SHA-256 of the file
 

@@ -45,7 +45,7 @@ def find_second_views(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.N
     Returns row numbers of shape (m, 2), int64, in ascending order with the smaller number first. No pairs are
     returned for fewer than `FEWEST_ROWS` or more than `MOST_ROWS` rows, or if pictures are too small.
     """
-    rows = np.sort(rows)  # The order matters: the second picture is shifted over the first.
+    rows = np.sort(rows)  # Sort first, because the result depends on which picture is shifted.
     pairs, scores = score_pairs(table, rows)
     return rows[pairs[scores >= STANDS_OUT]].astype(np.int64)
 
@@ -106,7 +106,7 @@ def _gaussian(size: int, width: float) -> Floats:
 
 
 def _distances(height: int, width: int) -> npt.NDArray[np.float64]:
-    """Return the distance of each pixel from the centre, scaled to a picture of 28 x 28."""
+    """Return the distance of each pixel from the centre, rescaled to a 28 x 28 picture."""
     y, x = np.mgrid[:height, :width]
     return 28 * np.hypot((y - (height - 1) / 2) / height, (x - (width - 1) / 2) / width)
 
@@ -122,7 +122,7 @@ def _describe(pictures: Floats) -> tuple[Floats, Floats]:
 
 
 def _rings(pictures: Floats) -> Floats:
-    """Sample pictures on seven rings of sixteen points around the centre of the dark region."""
+    """Sample pictures at sixteen points on each of seven rings around the centre of the dark region."""
     n, height, width, _ = pictures.shape
     light = pictures.mean(axis=3)
     place = int(0.75 * height * width)

@@ -65,7 +65,7 @@ class PixelTable:
     See Also
     --------
     load_table : Load a table from a file.
-    make_lesions : Make a synthetic table.
+    make_lesions : Generate a synthetic table.
 
     Examples
     --------

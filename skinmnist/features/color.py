@@ -42,7 +42,7 @@ _PAIRS = ((0, 1), (0, 2), (1, 2))
 
 
 def color_features(images: Images) -> Features:
-    """Yield all color features."""
+    """Yield all color features of a batch of images."""
     weights = overlapping_rings(images.shape, RINGS)
     levels = []
     for name, plane in zip(images.channel_names, images.channels, strict=True):

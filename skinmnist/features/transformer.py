@@ -34,7 +34,7 @@ class Standardiser(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return standardised features of shape (n, columns), float32."""
+        """Return standardised float32 features of shape (n, columns)."""
         check_is_fitted(self, "mean_")
         scaled = X.astype(np.float32, copy=False) - self.mean_
         scaled /= self.spread_
@@ -63,7 +63,7 @@ class LesionDescriptors(TransformerMixin, BaseEstimator):
         self.shape = shape
 
     def fit(self, X: npt.NDArray[np.uint8], y: None = None) -> LesionDescriptors:
-        """Learn means and spreads from pixel rows of shape (n, height * width * channels), uint8.
+        """Learn means and spreads from uint8 pixel rows of shape (n, height * width * channels).
 
         Raises
         ------
@@ -75,7 +75,7 @@ class LesionDescriptors(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return the standardised features of pixel rows, shape (n, features), float32."""
+        """Return standardised float32 features of pixel rows, shape (n, features)."""
         check_is_fitted(self, "standardiser_")
         return self.standardiser_.transform(extract_features(X, self.shape))
 

@@ -66,7 +66,7 @@ class Prediction:
 
     See Also
     --------
-    classify_image : Makes predictions.
+    classify_image : Classify pictures and return predictions.
 
     Examples
     --------
@@ -101,12 +101,12 @@ class Prediction:
 
     @property
     def undecided(self) -> bool:
-        """Whether more than one class is a candidate."""
+        """Whether the prediction has more than one candidate class."""
         return len(self.candidates) > 1
 
     @property
     def out_of_distribution(self) -> bool:
-        """Whether the novelty score of the picture exceeds its limit."""
+        """Whether the novelty score of the picture exceeds 1."""
         return self.novelty_score is not None and self.novelty_score > 1
 
     @property
@@ -124,7 +124,7 @@ class Prediction:
         return f"undecided: {', '.join(listed[:-1])} or {listed[-1]}"
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
-        """Return the k most probable classes with their probabilities, most probable first.
+        """Return the `k` most probable classes with their probabilities, most probable first.
 
         Examples
         --------
@@ -209,7 +209,7 @@ class Classifier:
 
     See Also
     --------
-    load_classifier : Read a model file.
+    load_classifier : Load a model file.
     classify_image : Classify pictures in one call.
 
     Examples
@@ -426,7 +426,7 @@ def classify_image(
 
     See Also
     --------
-    load_classifier : Read a model file once for many pictures.
+    load_classifier : Load a model file once to classify many pictures.
 
     Examples
     --------
@@ -456,7 +456,7 @@ def _load(model: str | os.PathLike[str] | None) -> Classifier:
     try:
         status = path.stat()
     except OSError:
-        return load_classifier(path)  # Raises the error that explains the problem.
+        return load_classifier(path)  # Raises an error that explains the problem.
     return _load_once(path.resolve(), status.st_mtime_ns, status.st_size)
 
 

@@ -44,7 +44,7 @@ def fit_novelty(
     groups: npt.NDArray[Any] | None = None,
     random_state: int = 0,
 ) -> Arrays:
-    """Fit the novelty score on at least 20 training pictures (uint8 rows of the given shape).
+    """Fit the novelty score on 20 or more training pictures, given as uint8 rows.
 
     `groups` contains the lesion of each picture and is used to set the threshold on held-out lesions. Without
     it, every picture counts as a separate lesion, which makes the threshold slightly too low.

@@ -22,7 +22,7 @@ PATCHES = 6
 LEAST_MAP_SIDE = 448
 #: Colours of regions that support the prediction and of regions that contradict it.
 FOR, AGAINST = (214, 40, 40), (38, 84, 205)
-#: Opacity of the strongest colour.
+#: Maximum opacity of the colours.
 MOST_COVER = 0.65
 #: PNG keyword and text that distinguish a drawn map from the user's pictures.
 _WRITTEN_BY = ("Software", "skinmnist")
@@ -91,7 +91,7 @@ def _boxes(shape: Shape) -> list[tuple[slice, slice]]:
 
 
 def _border_colour(picture: Pixels) -> Pixels:
-    """Return the median colour of the outermost pixels, which show skin in dermoscopic pictures."""
+    """Return the median colour of the border pixels, which usually show skin in dermoscopic pictures."""
     border = np.ones(picture.shape[:2], dtype=bool)
     border[1:-1, 1:-1] = False
     return np.asarray(np.median(picture[border], axis=0)).astype(np.uint8)

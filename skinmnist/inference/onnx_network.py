@@ -42,9 +42,9 @@ class NetworkPlan:
 
     shape: Shape
     n_classes: int
-    #: Side of the pixel blocks that are folded into channels.
+    #: Side length of the pixel blocks that are folded into channels.
     block: int
-    #: Number of channels and of residual pairs of each stage.
+    #: Number of channels and number of residual pairs in each stage.
     channels: tuple[int, ...]
     pairs: tuple[int, ...]
     #: Number of symmetric views whose log-probabilities are averaged.
@@ -238,10 +238,10 @@ class _NetworkGraph(Graph):
 def compose_network(plan: NetworkPlan, take: Take) -> bytes:
     """Compose the ONNX model of a network.
 
-    The inputs are ``pictures``, uint8 of shape (n, height * width * channels), and, if a second network uses
-    lesion features, ``features``, float32 of shape (n, n_features). The output, float32 of shape
-    (n, n_classes), contains log-probabilities: the weighted mean of both networks, each averaged over its
-    views.
+    The inputs are ``pictures``, a uint8 array of shape (n, height * width * channels), and ``features``, a
+    float32 array of shape (n, n_features), if a second network uses lesion features. The output, a float32
+    array of shape (n, n_classes), contains log-probabilities: the weighted mean of both networks, each
+    averaged over its views.
     """
     graph = _NetworkGraph(take)
     source = gather_views(plan)

@@ -110,7 +110,7 @@ class Resampler:
     fingerprint: str = ""
 
     def with_seed(self, seed: int) -> Resampler:
-        """Return a copy with the seed of a cell.
+        """Return a copy with the given seed.
 
         Examples
         --------

@@ -69,12 +69,12 @@ class Downloaded:
 
     fetched: tuple[str, ...]  # Files that were downloaded
     there: tuple[str, ...]  # Files that were already in the folder
-    missing: tuple[str, ...]  # Files that the mirror lacks and that no comparison needs
+    missing: tuple[str, ...]  # Optional files that are missing from the mirror
     notes: tuple[str, ...] = ()  # Notes on unverified files and restarted downloads
 
 
 def largest_files() -> dict[str, Expected]:
-    """Return the files of the collection with an upper bound on the size of each.
+    """Return the files of the collection, with an upper bound on the size of each file.
 
     A row contains at most three digits and a comma per pixel, followed by a one-digit class code.
     """
@@ -189,7 +189,7 @@ class _Came:
 
 
 def _unchecked(names: Iterable[str], sums: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a note for each file without a checksum."""
+    """Return a note for each file that has no checksum."""
     listed = "in the list" if sums else "as there is no list (SHA256SUMS, or --sums)"
     return tuple(f"no checksum for {name} {listed}; it was not checked" for name in names if name not in sums)
 
@@ -298,7 +298,7 @@ def _from_kaggle(order: _Order) -> _Came:
 
 
 def _take(path: Path, work: Path, name: str, limits: Expected) -> None:
-    if zipfile.is_zipfile(path):  # Kaggle sends large files this way.
+    if zipfile.is_zipfile(path):  # Kaggle compresses large files.
         _unpack(path, work, {name: limits})
         return
     _check_header(path, name)

@@ -128,7 +128,7 @@ def check_digest(where: str, received: str, expected: Expected) -> None:
 
 
 def split_url(url: str) -> SplitResult:
-    """Split a web address into its parts."""
+    """Split a web address into its components."""
     try:
         parts = urlsplit(url)
     except ValueError:  # For example, an IPv6 address without its closing bracket.
@@ -341,7 +341,7 @@ def _note_version(url: str, part: Path, answer: http.client.HTTPResponse) -> Non
 
 
 def _begun_version(url: str, part: Path) -> _Version:
-    """Return the version of the partial file, or an empty one if it cannot be resumed."""
+    """Return the version of the partial file, or an empty version if it cannot be resumed."""
     try:
         noted = json.loads(_mark(part).read_bytes()) if is_plain(_mark(part)) else None
     except (OSError, ValueError, RecursionError):

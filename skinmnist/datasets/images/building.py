@@ -86,7 +86,7 @@ class Progress(Protocol):
         """Receive the total number of pictures, and the number already read by an interrupted build."""
 
     def advanced(self, done: int) -> None:
-        """Receive the number of pictures read so far."""
+        """Receive the number of pictures that have been read."""
 
 
 def kaggle_targets(folder: Path) -> list[Target]:
@@ -356,7 +356,7 @@ class ProgressFile:
     def __init__(self, path: Path, digest: bytes) -> None:
         self.path = path
         self._head = _MARK + digest
-        #: Number of pictures read so far.
+        #: Number of pictures that have been read.
         self.count = 0
 
     def __enter__(self) -> ProgressFile:

@@ -183,7 +183,7 @@ def _files_below(folder: Path) -> tuple[list[Path], list[Path]]:
     files, nowhere, links = list[Path](), list[Path](), [folder]
     root = folder.resolve()
     seen: set[Path] = set()
-    for link in links:  # The list grows during the loop.
+    for link in links:  # Links are appended during the loop.
         target = link.resolve()
         if link != folder and (target in seen or root.is_relative_to(target)):
             nowhere.append(link)

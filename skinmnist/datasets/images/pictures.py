@@ -255,9 +255,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     ``I;16`` and its variants              the upper 8 of the 16 bits, as Pillow reads 16-bit colour; grey
     ``I``, ``F``                           grey, levels 0 to 255 as Pillow writes them, halves rounded to
                                            even; other values raise an error instead of being clipped
-    ``CMYK``                               255 - ink, times 255 - black, over 255: Pillow's rule
-    ``YCbCr``, ``HSV``                     Pillow's rule
-    ``LAB``                                sRGB by LittleCMS, white point D50
+    ``CMYK``                               (255 - ink) * (255 - black) / 255, as in Pillow
+    ``YCbCr``, ``HSV``                     Pillow's conversion
+    ``LAB``                                converted to sRGB by LittleCMS, white point D50
     =====================================  ===============================================================
 
     The background is white because viewers show transparent pictures on white, and because the models treat

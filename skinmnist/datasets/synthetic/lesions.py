@@ -147,7 +147,7 @@ def make_lesions(
 
     See Also
     --------
-    load_hmnist : Load a real table.
+    load_hmnist : Load a pixel table from a file.
 
     Examples
     --------

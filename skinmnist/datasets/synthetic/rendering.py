@@ -24,7 +24,7 @@ BLOOD = np.array([0.10, 1.00, 0.75], dtype=np.float32)
 VEIL = np.array([1.15, 0.95, 0.60], dtype=np.float32)
 #: Change in absorption per unit of depth: deep melanin appears blue-grey, shallow melanin yellow-brown.
 DEPTH = np.array([0.70, 0.0, -0.80], dtype=np.float32)
-#: Standard deviation of the pixel noise, as a logarithm of light.
+#: Standard deviation of the pixel noise in the logarithm of light.
 NOISE = 0.020
 
 #: Number of waves in a random field, and harmonics of an outline.
@@ -38,7 +38,7 @@ HALO_REACH, HALO_EDGE = np.float32(0.4), np.float32(0.2)
 NEST_EDGE = np.float32(0.3)
 #: Negative threshold above which the field of scales (unit variance) becomes visible, and maximum whiteness.
 WHITE_BASE, WHITE_MOST = np.float32(0.6), np.float32(0.9)
-#: Dark corners: logarithm of the lost light, and width of their edge.
+#: Logarithm of the light lost in dark corners, and width of their edge.
 CORNER_LOSS, CORNER_EDGE = 3, np.float32(0.04)
 #: Half width of a hair; if pixels are coarser, a fainter hair with a half width of `HAIR_PIXELS` is drawn.
 HAIR, HAIR_PIXELS = 0.02, 0.6
@@ -53,7 +53,7 @@ TURN, SHIFT, ZOOM, CONTRAST, GAIN, CAST = 0.5, 0.08, 0.20, 0.18, 0.06, 0.03
 MIRRORED = 0.15
 #: Blur: median of its standard deviation (half widths), and the spread of its logarithm.
 BLUR, BLUR_SPREAD = 0.04, 0.6
-#: Mean logarithm of the light lost at distance 1 from the centre.
+#: Mean of the logarithm of the light lost at distance 1 from the centre.
 SHADING = 0.05
 #: Effect of one unit of dark skin tone and of warmth on the logarithms of red, green and blue; these are the
 #: leading principal axes of skin colour in HAM10000.
@@ -68,16 +68,16 @@ class Lesions:
 
     #: shape (n,): result of `skinmnist.datasets.synthetic.lesions.sample_attributes`.
     attributes: dict[str, Floats]
-    #: shape (n, len(HARMONICS), 2): Amplitude (unit variance over the circle when summed) and phase of the
+    #: shape (n, len(HARMONICS), 2): amplitude (unit variance over the circle when summed) and phase of the
     #: outline's waves.
     outlines: Floats
-    axes: Floats  # shape (n,): Angle of the long axis, radians
-    #: shape (n, WAVES, 4): Wave numbers along x and y (radians), phases and amplitudes of the random fields.
+    axes: Floats  # shape (n,): angle of the long axis, radians
+    #: shape (n, WAVES, 4): wave numbers along x and y (radians), phases and amplitudes of the random fields.
     fields: dict[str, Floats]
 
 
 def sample_structures(attributes: dict[str, Floats], rng: np.random.Generator) -> Lesions:
-    """Sample outlines and random fields for lesions with these attributes."""
+    """Sample the outlines and random fields of lesions with the given attributes."""
     n = len(attributes["size"])
     amplitudes = rng.standard_normal((n, len(HARMONICS))) / np.array(HARMONICS)
     amplitudes *= np.sqrt(2.0 / np.sum(1.0 / np.square(HARMONICS)))
@@ -225,13 +225,13 @@ def _shade(views: Views, rows: slice, field: Floats, grid_x: Floats, grid_y: Flo
 class Views:
     """View, light and hairs of each picture; every array has one row per picture."""
 
-    lesions: npt.NDArray[np.intp]  # shape (n,), int: Row of the lesion that the picture shows
+    lesions: npt.NDArray[np.intp]  # shape (n,), int: row number of the lesion in the picture
     #: shape (n, 2, 3): transform from picture to lesion coordinates (mirroring, zoom, rotation, then shift).
     transforms: Floats
-    contrast: Floats  # shape (n,): Factor on the density of every pigment
-    blur: Floats  # shape (n,): Standard deviation of the blur, in half widths
-    light: Floats  # shape (n, 3): Logarithm of the gain of every channel, skin colour included
-    shading: Floats  # shape (n,): Logarithm of light lost at distance 1 from the centre
+    contrast: Floats  # shape (n,): factor applied to the density of every pigment
+    blur: Floats  # shape (n,): standard deviation of the blur, in half widths
+    light: Floats  # shape (n, 3): logarithm of the gain of every channel, skin colour included
+    shading: Floats  # shape (n,): logarithm of the light lost at distance 1 from the centre
     #: shape (n, MAX_HAIRS, 4): angle, distance from the centre, curvature and density; 0 density for unused
     #: hairs.
     hairs: Floats
