@@ -274,7 +274,7 @@ def test_leaks_are_shown_apart(csv, tmp_path, capsys):
     assert page.count('<section id="leaks">') == 1
     printed = capsys.readouterr()
     assert "wrong on purpose" in printed.err
-    assert "SKM005 warning: Always answering nv" in printed.out
+    assert "SKM005 warning: Always predicting nv" in printed.out
     assert main([*arguments, "--fresh"]) == 0
     assert "leaks.csv" not in {path.name for path in run.iterdir()}
 

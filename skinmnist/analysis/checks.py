@@ -152,7 +152,7 @@ def near_duplicates(analysis: Analysis) -> str | None:
     ids = "" if found.shared_lesions is None else ", though their lesion ids differ"
     return (
         f"{pairs:,} {many} like one lesion in different folds{ids} (rows {first[0]} and {first[1]}"
-        f"{', for example' if pairs > 1 else ''}); if they do, the model can answer from memory."
+        f"{', for example' if pairs > 1 else ''}); if they do, the model can recognise the lesion."
     )
 
 
@@ -281,7 +281,7 @@ def no_better_than_majority(analysis: Analysis) -> str | None:
     if not pairs:
         return None
     return (
-        f"Always answering {class_name} has a macro-F1 of {reference.mean():.3f}. These pairs are not "
+        f"Always predicting {class_name} gives a macro-F1 of {reference.mean():.3f}. These pairs are not "
         f"shown to be better: {listed(pairs)}."
     )
 
@@ -296,9 +296,9 @@ def less_accurate(analysis: Analysis) -> str | None:
     if not pairs:
         return None
     return (
-        f"Always answering {class_name} has an accuracy of {reference.mean():.3f}, which is higher than that "
-        f"of {listed(pairs)}. Accuracy does not show whether {'it is' if len(pairs) == 1 else 'they are'} "
-        "useful."
+        f"Always predicting {class_name} gives an accuracy of {reference.mean():.3f}, which is higher than "
+        f"that of {listed(pairs)}. Accuracy does not show whether "
+        f"{'it is' if len(pairs) == 1 else 'they are'} useful."
     )
 
 
@@ -329,7 +329,7 @@ def hurt_calibration(analysis: Analysis) -> str | None:
         pair = (row["sampler"], row["model"])
         if row["verdict"] != WORSE:
             continue
-        why = "trained at another class mix" if pair in imposed else "already at the natural class mix"
+        why = "trained on another class mix" if pair in imposed else "already at the natural class mix"
         if pair in imposed and pair in mended:
             given_back = mended[pair]
             why += f"; {given_back['value']:.3f} at the natural class mix, "

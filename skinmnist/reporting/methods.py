@@ -91,7 +91,7 @@ def _sentences(analysis: Analysis, cite: Callable[..., str]) -> Iterator[str]:
     yield _protocol(info, cite)
     done, planned = len(analysis.record.results), len(info.cells)
     if done < planned:
-        yield f"Of {planned:,} planned trainings, {done:,} finished; scores are means over these."
+        yield f"Of {planned:,} planned training runs, {done:,} finished; scores are means over these."
     yield from _statistics(analysis, cite)
     yield _software(analysis, cite)
 
@@ -164,11 +164,11 @@ def _protocol(info: RunInfo, cite: Callable[..., str]) -> str:
         "image": f"stratified {folds} cross-validation by picture, which may part pictures of one lesion",
         "holdout": f"one held-out part of {protocol.folds}, stratified by class",
         "given": f"{folds} cross-validation on given folds{given}",
-        "given holdout": f"the given training and test parts{given}",
+        "given holdout": f"the given training and test sets{given}",
     }[protocol.split]
     again = f", repeated {repeats} times" if repeats > 1 else ""
     resampled = any(name not in STRATEGIES for name in info.grid.samplers)
-    inside = " Samplers were fitted on the training part alone; held-out pictures were never resampled."
+    inside = " Samplers were fitted on the training set only; held-out pictures were never resampled."
     return f"Models were evaluated by {words}{again} (seed {protocol.seed}).{inside * resampled}"
 
 
@@ -181,7 +181,7 @@ def _statistics(analysis: Analysis, cite: Callable[..., str]) -> Iterator[str]:
     if len(comparisons) and comparisons["low"].notna().any():
         yield (
             "Differences were paired by fold; their variance was corrected for the overlap of the training "
-            f"parts{cite('method:folds')}, and their 95 % intervals hold simultaneously for all comparisons "
+            f"sets{cite('method:folds')}, and their 95 % intervals hold simultaneously for all comparisons "
             "of one question, score and decision rule (Bonferroni). We call a difference practically equal "
             f"to zero if it lies within ±{ROPE:g} with a posterior probability of {100 * SURE:.0f} % or more"
             f"{cite('method:rope')}."
@@ -195,7 +195,7 @@ def _statistics(analysis: Analysis, cite: Callable[..., str]) -> Iterator[str]:
     if len(analysis.derived_scores):
         yield (
             "As a control that trains nothing, the probabilities of the models without a sampler were "
-            f"divided by the class frequencies of their training parts{cite('method:prior')}."
+            f"divided by the class frequencies of their training sets{cite('method:prior')}."
         )
     if analysis.decisions is not None:
         yield f"Net benefit follows decision curve analysis{cite('method:decision')}."
@@ -217,7 +217,7 @@ def _software(analysis: Analysis, cite: Callable[..., str]) -> str:
     if "python" in info.versions:
         words += f" under Python {info.versions['python']}"
     if info.hardware.cores:
-        words += f", on {count(info.hardware.cores, 'core')} of {printable(info.hardware.cpu)}"
+        words += f", on {count(info.hardware.cores, 'core')} ({printable(info.hardware.cpu)})"
     if info.wall_seconds is not None:
         words += f", in {duration(info.wall_seconds)}"
     return f"{words}."

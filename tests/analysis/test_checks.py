@@ -334,7 +334,7 @@ def test_calibration_that_an_imposed_mix_spoils_is_mended_by_the_frequencies():
 
     said = found_in(with_mix(record, np.full(7, 1 / 7), at_equal_classes))["SKM008"]
     before = record.scores.query("metric == 'ece' and sampler == 'none'")["value"].mean()
-    assert f"trained at another class mix; {before:.3f} at the natural class mix, which corrects it" in said
+    assert f"trained on another class mix; {before:.3f} at the natural class mix, which corrects it" in said
     said = found_in(with_mix(record, natural, at_equal_classes))["SKM008"]
     assert "already at the natural class mix" in said
     wrong = found_in(with_mix(record, np.roll(natural, 2), at_equal_classes))["SKM008"]

@@ -217,7 +217,7 @@ def test_the_verdicts_beside_the_control(html: str, by_fold: pd.DataFrame) -> No
         for metric, label in (("macro_f1", "macro-F1"), ("balanced_accuracy", "balanced accuracy")):
             gaps = (by_fold.loc[(sampler, model)] - by_fold.loc[(CONTROL, model)])[metric].to_numpy()
             gap, low, high, _, _, words = judged(gaps, 6)
-            (found,) = re.findall(rf"{words} in {label} \((.*?)\)", claim)
+            (found,) = re.findall(rf"{words} for .*?{label} \((.*?)\)", claim)
             assert shows(found, "# [#, #]", gap, low, high)
 
 

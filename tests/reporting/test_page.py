@@ -128,7 +128,7 @@ def test_models_with_clinical_columns_are_explained(make_run, read_page, page: A
     run = make_run(models=models, samplers=["none"], n_rows=100, change=change)
     pair = read_page(render_page(analyze(run, draws=10))).text
     assert "crossed with 1 model, with and without age and sex, 5-fold" in pair
-    assert "with age and sex of the patient added to its answers" in pair
+    assert "with age and sex of the patient added to its predictions" in pair
     assert "Clinical columns age, sex, localization" in pair
     assert "Age and sex are given to a multinomial logistic regression" in pair
     assert "Clinical columns age and sex; dx_type is never used" in pair

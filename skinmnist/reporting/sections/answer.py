@@ -249,7 +249,9 @@ def _above_majority(board: pd.DataFrame, best: Any) -> list[str]:
     gap = best["macro_f1"] - baseline["macro_f1"]
     where = "above" if gap >= 0 else "below"
     class_name = str(baseline["model"]).removeprefix(ALWAYS)
-    return [f"{fixed(abs(gap))} {where} always answering {class_name} ({fixed(baseline['macro_f1'])})"]
+    return [
+        f"{fixed(abs(gap))} {where} that of always predicting {class_name} ({fixed(baseline['macro_f1'])})"
+    ]
 
 
 def _ties(pairs: pd.DataFrame, best: Any) -> list[str]:

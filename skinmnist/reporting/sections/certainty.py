@@ -70,8 +70,8 @@ CLAIMED = "macro_f1"
 MORE_REPEATS = 3
 #: Statement shown for runs with a single test set.
 ONE_PART = (
-    "One test part has no folds to test over, so every comparison is undecided for models trained on other "
-    "pictures. The other intervals say how sure the scores of these trained models are."
+    "One test set has no folds to test over, so every comparison is undecided for models trained on other "
+    "pictures. The other intervals show how certain the scores of these trained models are."
 )
 #: Height of a heading and of a row, in CSS pixels.
 _HEADING, _ROW, _NARROW_ROW = 34, 27, 46
@@ -170,9 +170,9 @@ def _headline(rows: pd.DataFrame) -> str:
             BETTER: "shows a better macro-F1",
             WORSE: "shows a worse macro-F1",
             EQUAL: "shows a macro-F1 that is practically equal",
-            UNDECIDED: "is undecided by macro-F1",
+            UNDECIDED: "is undecided for macro-F1",
         }
-        return f"The one comparison of a sampler with training without one {words[rows['verdict'].iloc[0]]}."
+        return f"The only comparison of a sampler with no sampler {words[rows['verdict'].iloc[0]]}."
     phrases = {
         BETTER: ("shows", "show", "a better macro-F1"),
         WORSE: ("shows", "show", "a worse one" if BETTER in found else "a worse macro-F1"),
@@ -185,10 +185,13 @@ def _headline(rows: pd.DataFrame) -> str:
             number = "all" if found[word] == len(rows) else f"{found[word]}"
             verb = one if number == "1" else many
             parts.append(f"{number} {verb} {rest}")
-    return (
-        f"Of {count(len(rows), 'comparison')} of a sampler with training without one, "
-        f"judged by macro-F1 as trained, {listing(parts)}."
-    )
+    scored = "macro-F1 as trained" if {BETTER, WORSE}.isdisjoint(found.index) else "as trained"
+    if len(found) == 1:
+        return (
+            f"All {count(len(rows), 'comparison')} of a sampler with no sampler "
+            f"{parts[0].removeprefix('all ')} ({scored})."
+        )
+    return f"Of {count(len(rows), 'comparison')} of a sampler with no sampler, {listing(parts)} ({scored})."
 
 
 def families(analysis: Analysis) -> list[dict[str, str]]:

@@ -93,16 +93,15 @@ def correction_claims(analysis: Analysis, board: pd.DataFrame) -> list[dict[str,
         rows = analysis.comparisons
         rows = rows[(rows["model"] == model) & (rows["sampler"] == best["sampler"])]
         rows = rows[rows["against"] == PRIOR_CORRECTION]
-        shown = [
-            f"{row['verdict']} in {label_in_text(row['metric'])} ({change(row)})"
-            for row in rows.to_dict("records")
-            if row["metric"] in ("macro_f1", "balanced_accuracy")
-        ]
+        scores: dict[str, list[str]] = {}
+        for row in rows[rows["metric"].isin(["macro_f1", "balanced_accuracy"])].to_dict("records"):
+            scores.setdefault(row["verdict"], []).append(f"{label_in_text(row['metric'])} ({change(row)})")
+        shown = [f"{verdict} for {listing(texts)}" for verdict, texts in scores.items()]
         if shown:
             claims.append(
                 {
                     "model": model_title(analysis.record.info, model),
-                    "words": f"compared with prior correction, {best['sampler_title']} is {listing(shown)}.",
+                    "words": f"{best['sampler_title']} compared with prior correction: {listing(shown)}.",
                 }
             )
     return claims

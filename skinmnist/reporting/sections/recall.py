@@ -126,7 +126,8 @@ def cost_of_finding(analysis: Analysis) -> CostOfFinding:
     columns = (
         Column("Found", f"Of 100 {noun}, how many are found; all folds pooled."),
         Column(
-            "False alarms for each", "Pictures of other classes predicted as this class, for each one found."
+            "False alarms per find",
+            "Pictures of other classes predicted as this class, per picture of the class that is found.",
         ),
         Column("Accuracy", HINTS["accuracy"]),
     )
