@@ -304,7 +304,7 @@ def test_a_given_split_and_an_external_test(csv, capsys, tmp_path):
     assert "External test: trained on all pictures" in printed
     assert "note: WARNING: 360 image_ids are in both small and small" in printed
     assert (
-        "Trained on all of small and asked for small, Class frequencies only without a sampler has" in printed
+        "Trained on all of small and tested on small, Class frequencies only without a sampler has" in printed
     )
     out = tmp_path / "runs" / "small-0-mine-csv"
     assert (out / "external" / "report.html").is_file()

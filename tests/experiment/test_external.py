@@ -119,7 +119,7 @@ def test_the_run_is_read_back_and_shown(run):
     pd.testing.assert_frame_equal(again.analysis.external, run.analysis.external)
     assert (run.folder / "external" / "intervals.csv").is_file()
     page = write_page(again.analysis).read_text(encoding="utf-8")
-    assert "Trained on all of table-90 and asked for table-84" in page
+    assert "Trained on all of table-90 and tested on table-84" in page
     assert page.count('id="external"') == 1
 
 

@@ -96,7 +96,7 @@ def _answer(found: Claims) -> str:
     if found.about["differences"]:
         parts.append("What differs between the two: " + "; ".join(found.about["differences"]) + ".")
     else:
-        parts.append("The page's protocol has no leak of those that are looked for, so the two agree.")
+        parts.append("The page's protocol has none of the leaks that are checked for, so the two agree.")
     return " ".join(parts)
 
 

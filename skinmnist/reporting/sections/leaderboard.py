@@ -87,7 +87,7 @@ def external_sentence(analysis: Analysis) -> str:
         for row in rows[rows["metric"].isin(["macro_f1", "accuracy", "macro_auc"])].to_dict("records")
     ]
     return (
-        f"Trained on all of {analysis.record.info.table.name} and asked for {given.name}, "
+        f"Trained on all of {analysis.record.info.table.name} and tested on {given.name}, "
         f"{pair_title(analysis.record.info, sampler, model)} has {listing(changes)}."
     )
 

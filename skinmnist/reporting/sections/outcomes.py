@@ -290,6 +290,7 @@ class GroupTable:
     """The groups of one pair of sampler and model, keyed by column title."""
 
     pair: str
+    title: str
     columns: tuple[str, ...]
     blocks: tuple[tuple[str, tuple[GroupRow, ...]], ...]
 
@@ -315,7 +316,14 @@ def _group_table(subgroups: pd.DataFrame, pair: dict[Any, Any], metrics: dict[st
             pictures = f"{first['pictures']:,} of {count(first['lesions'], 'lesion')}"
             rows.append(GroupRow(str(group), pictures, tuple(_cell(by_metric[name]) for name in metrics)))
         blocks.append((_COLUMN_TITLES.get(str(column), str(column)), tuple(rows)))
-    return GroupTable(title, tuple(metrics.values()), tuple(blocks))
+    return GroupTable(title, _titled(pair), tuple(metrics.values()), tuple(blocks))
+
+
+def _titled(pair: dict[Any, Any]) -> str:
+    """Return the name of a pair within a sentence."""
+    if pair["sampler"] == "none":
+        return f"{pair['model_title']} without a sampler"
+    return f"{pair['sampler_title']} with {pair['model_title']}"
 
 
 def _draw_groups(analysis: Analysis, pair: dict[Any, Any], metrics: dict[str, str]) -> Captioned:
@@ -323,9 +331,9 @@ def _draw_groups(analysis: Analysis, pair: dict[Any, Any], metrics: dict[str, st
     own = analysis.subgroups
     own = own[(own["sampler"] == pair["sampler"]) & (own["model"] == pair["model"])]
     colour = model_colour(list(analysis.record.info.grid.models), pair["model"])
-    title = f"{pair['sampler_title']} with {pair['model_title']}"
+    title = _titled(pair)
     wide, narrow = (subgroup_figure(own, metrics, colour, phone) for phone in (False, True))
-    alt = f"Dots with 95 % intervals: {listing(list(metrics.values()))} by group of patients, with {title}."
+    alt = f"Dots with 95 % intervals: {listing(list(metrics.values()))} by group of patients, for {title}."
     return Captioned(title, (embed_figure(wide, f"{alt} The numbers are in the table.", narrow),))
 
 

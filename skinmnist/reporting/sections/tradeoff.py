@@ -133,8 +133,8 @@ def _without_line(analysis: Analysis) -> list[str]:
     if all(set(rows["sampler"]) == set(drawn[str(model)]) for model, rows in frame.groupby("model")):
         return []
     return [
-        "Of the samplers of a model, only the two whose lines climb to the highest balanced accuracy and the "
-        "one that stays lowest have a line; the others stand as marks where they were trained."
+        "For each model, lines are drawn only for the two samplers that reach the highest balanced accuracy "
+        "and for the one that stays lowest; the others are shown only as marks, as trained."
     ]
 
 
@@ -144,7 +144,7 @@ def _left_out(analysis: Analysis) -> list[str]:
     shown = set(analysis.tradeoff[["sampler", "model"]].itertuples(index=False, name=None))
     planned = dict.fromkeys((cell.sampler, cell.model) for cell in info.cells)
     missing = [pair_title(info, *pair) for pair in planned if pair not in shown]
-    return [f"Left out, for no cell of theirs has finished: {listing(missing)}."] if missing else []
+    return [f"Omitted because none of their cells has finished: {listing(missing)}."] if missing else []
 
 
 def _in_words(analysis: Analysis) -> str:

@@ -105,7 +105,7 @@ def test_of_many_samplers_some_have_lines_and_all_have_marks(many) -> None:
     assert set(drawn) == {"none", heights.index[0], *heights.index[-2:]}
     found = draw_tradeoff(many)
     assert found is not None
-    assert "the others stand as marks" in " ".join(found.remarks)
+    assert "the others are shown only as marks" in " ".join(found.remarks)
 
 
 @pytest.mark.usefixtures("bare_figures")
@@ -115,7 +115,7 @@ def test_pairs_without_a_finished_cell_are_named(make_run, read_page) -> None:
     assert len(tradeoff_figure(found).axes) == 2 * 2
     text = read_page(render_page(found)).text
     section = text[text.index("Sampler or threshold? Each line") : text.index("Every score is computed")]
-    assert "Left out, for no cell of theirs has finished: " in section
+    assert "Omitted because none of their cells has finished: " in section
     for name in (
         "SMOTE on components with Support vector machine (RBF)",
         "Convolutional network without a sampler",
