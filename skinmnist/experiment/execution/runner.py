@@ -211,7 +211,7 @@ def outcomes_of(
                 return
             done, _ = wait(running, timeout=monitor.interval, return_when=FIRST_COMPLETED)
             broken: BrokenProcessPool | None = None
-            for future in done:
+            for future in [future for future in running if future in done]:  # In submission order.
                 cell = running.pop(future)
                 try:
                     outcome = future.result()
