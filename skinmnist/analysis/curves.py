@@ -206,14 +206,12 @@ def sensitivities(
     The threshold is chosen on the same rows that are scored, which is slightly optimistic for all pairs
     alike.
     """
-    from sklearn.metrics import roc_curve
-
     code = _code(class_names, class_name)
     records = []
     for cell, labels, probabilities in _by([*_PAIR, "repeat", "fold"], predictions, class_names):
         truth = labels == code
         if truth.any() and not truth.all():
-            false, true, _ = roc_curve(truth, probabilities[:, code], drop_intermediate=False)
+            true, false = _rates(truth, probabilities[:, code])
             # The tolerance keeps rounding errors from moving a rate across the bound.
             found = [true[false <= 1 - specificity + 1e-12].max() for specificity in specificities]
             records += [(*cell[:2], *point) for point in zip(specificities, found, strict=True)]
@@ -293,9 +291,7 @@ def _mean_curves(
 
 
 def _roc(truth: npt.NDArray[np.bool_], scores: _Values) -> _Values:
-    from sklearn.metrics import roc_curve
-
-    false, true, _ = roc_curve(truth, scores, drop_intermediate=False)
+    true, false = _rates(truth, scores)
     # At vertical steps of the curve, use the upper end.
     after = np.searchsorted(false, GRID, side="right")
     before, after = after - 1, np.minimum(after, len(false) - 1)
@@ -304,10 +300,26 @@ def _roc(truth: npt.NDArray[np.bool_], scores: _Values) -> _Values:
     return true[before] + share * (true[after] - true[before])
 
 
-def _precision_recall(truth: npt.NDArray[np.bool_], scores: _Values) -> _Values:
-    from sklearn.metrics import precision_recall_curve
+def _rates(truth: npt.NDArray[np.bool_], scores: _Values) -> tuple[_Values, _Values]:
+    """Return true and false positive rates at each threshold, from (0, 0) to (1, 1)."""
+    hits, called = _by_threshold(truth, scores)
+    alarms = called - hits
+    return np.append(0.0, hits / hits[-1]), np.append(0.0, alarms / alarms[-1])
 
-    precision, recall, _ = precision_recall_curve(truth, scores)
-    # Order from the highest threshold down; drop the last point, which has no predictions and no precision.
-    precision, recall = precision[-2::-1], recall[-2::-1]
+
+def _precision_recall(truth: npt.NDArray[np.bool_], scores: _Values) -> _Values:
+    hits, called = _by_threshold(truth, scores)
+    precision, recall = hits / called, hits / hits[-1]
     return precision[np.searchsorted(recall, GRID - 1e-12)]
+
+
+def _by_threshold(
+    truth: npt.NDArray[np.bool_], scores: _Values
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Count correct and all positive predictions at each threshold, from the highest score down.
+
+    scikit-learn's curves give the same, but importing and validating take a quarter of the time of a report.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    return np.cumsum(truth[order])[ends], ends + 1
