@@ -409,8 +409,8 @@ finding(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Is random *under*sampling on, above or below the line? Think of the pictures that it discards, then
-# try it.
+# **1.** Is random *under*sampling on, above or below the line? Consider the pictures that it discards
+# before you try it.
 
 # %% tags=["solution"]
 from imblearn.under_sampling import RandomUnderSampler

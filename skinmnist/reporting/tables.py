@@ -52,13 +52,13 @@ _LATEX = {
 
 @dataclass
 class Cell:
-    """A cell: its main text, and smaller texts below it, such as an interval."""
+    """A cell: its main text, and smaller text below it, such as an interval."""
 
     parts: list[str] = field(default_factory=lambda: [""])
     heading: bool = False
     columns: int = 1
     rows: int = 1
-    #: Names of the column's smaller texts, if the heading specifies them.
+    #: Names of the column's secondary text, if the heading specifies them.
     names: str = ""
 
     @property
@@ -69,7 +69,7 @@ class Cell:
 
 @dataclass
 class PageTable:
-    """A table of a page: its name (also used for its files), caption, headings and rows."""
+    """A table on a page: its name (also used for its files), caption, headings and rows."""
 
     name: str
     caption: str = ""
@@ -97,7 +97,7 @@ class PageTable:
         return [[grid[y, x] for y in range(len(self.head)) if (y, x) in grid] for x in range(width)]
 
     def to_csv(self) -> str:
-        """Convert the table to CSV: smaller texts in separate columns, numbers without separators."""
+        """Convert the table to CSV: secondary text in columns of its own, numbers without separators."""
         columns: list[list[str]] = []
         for place, (label, heads) in enumerate(zip(self.labels, self._columns, strict=True)):
             found = [row[place] if place < len(row) else Cell() for row in self.body]
@@ -108,7 +108,7 @@ class PageTable:
         return out.getvalue()
 
     def to_markdown(self) -> str:
-        """Convert the table to Markdown, with smaller texts in brackets."""
+        """Convert the table to Markdown, with secondary text in brackets."""
         lines = [[_escaped(text) for text in row] for row in (self.labels, *self._texts())]
         rule = ["---:" if numeric else "---" for numeric in self._numeric()]
         rows = [lines[0], rule, *lines[1:]]
@@ -202,7 +202,7 @@ def _joined(cell: Cell) -> str:
 
 
 def _stacked(cell: Cell, side: str) -> str:
-    """Return a cell for LaTeX, with its smaller texts below the main text."""
+    """Return a cell for LaTeX, with its secondary text below the main text."""
     first, *rest = [part for part in cell.parts if part] or [""]
     below = "".join(rf"\\{{\scriptsize {latex(part)}}}" for part in rest)
     top = rf"\begin{{tabular}}[t]{{@{{}}{side}@{{}}}}"

@@ -196,7 +196,7 @@ def panels(
 
 
 def text_width(text: str, size: float = 10.5) -> float:
-    """Return a generous estimate of the rendered width of a text, in CSS pixels."""
+    """Return a generous estimate of the rendered width of a string, in CSS pixels."""
     return 0.6 * size * len(text)
 
 

@@ -274,9 +274,10 @@ def test_the_answer(html: str, by_fold: pd.DataFrame) -> None:
     assert f"misses {in_ten(1 - best['recall_mel'])} melanomas." in words
     if in_ten(1 - best["recall_mel"]) != in_ten(1 - most["recall_mel"]):
         points = round(100 * (most["accuracy"] - best["accuracy"]))
-        cost = f"at {abs(points)} point{'s' * (abs(points) != 1)} {'less' if points < 0 else 'more'} accuracy"
+        side = "lower" if points < 0 else "higher"
+        cost = f"with accuracy {abs(points)} point{'s' * (abs(points) != 1)} {side}"
         assert words.endswith(
-            f"misses {in_ten(1 - most['recall_mel'])}, {cost if points else 'at the same accuracy'}."
+            f"misses {in_ten(1 - most['recall_mel'])}, {cost if points else 'with the same accuracy'}."
         )
 
 

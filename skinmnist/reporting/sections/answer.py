@@ -128,11 +128,11 @@ def _missed(pairs: pd.DataFrame, analysis: Analysis) -> tuple[str, str]:
 
 
 def _at_what_accuracy(gain: float) -> str:
-    """Format a change in accuracy: ``at 12 points less accuracy``."""
+    """Format a change in accuracy: ``with accuracy 12 points lower``."""
     points = abs(round(100 * gain))
     if not points:
-        return "at the same accuracy"
-    return f"at {count(points, 'point')} {'less' if gain < 0 else 'more'} accuracy"
+        return "with the same accuracy"
+    return f"with accuracy {count(points, 'point')} {'lower' if gain < 0 else 'higher'}"
 
 
 def in_ten(share: float) -> str:

@@ -246,7 +246,7 @@ def limits_around(rows: pd.DataFrame) -> tuple[tuple[float, float], tuple[float,
 def _draw_panel(
     axes: Axes, rows: pd.DataFrame, drawn: Sequence[str], samplers: Sequence[str], colour: str
 ) -> None:
-    """Draw one model in one plane: lines, the band of ``none``, marks, and names at the lines."""
+    """Draw one model in one plane: lines, the band for ``none``, marks, and labels next to the lines."""
     axes.grid(axis="both")
     axes.locator_params(nbins=5)
     for axis in (axes.xaxis, axes.yaxis):

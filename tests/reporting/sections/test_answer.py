@@ -66,8 +66,8 @@ def test_the_answer_says_what_is_missed_and_what_missing_fewer_costs(analysis) -
     best = analysis.leaderboard.iloc[0]
     pair, other = (best["sampler"], best["model"]), ("none", "svm")
     for own, fewest, caveat, alternative in (
-        (0.41, 0.72, "but misses 6 of 10 melanomas", "misses 3 of 10, at 12 points less accuracy."),
-        (0.97, 0.99, "and misses 3 of 100 melanomas", "misses 1 of 100, at 12 points less accuracy."),
+        (0.41, 0.72, "but misses 6 of 10 melanomas", "misses 3 of 10, with accuracy 12 points lower."),
+        (0.97, 0.99, "and misses 3 of 100 melanomas", "misses 1 of 100, with accuracy 12 points lower."),
         (0.82, 0.81, "and misses 2 of 10 melanomas", "No pair misses clearly fewer."),
     ):
         found = answer(recall_of(analysis, {pair: own, other: fewest}, {pair[0]: 0.8, "none": 0.68}))
