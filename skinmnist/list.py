@@ -17,29 +17,6 @@ from skinmnist.console.parser import command_parser
 from skinmnist.errors import InputError
 from skinmnist.names import did_you_mean, known_spelling
 
-#: The method and reference of each sampler in imbalanced-learn.
-SAMPLER_LINES = {
-    "RandomOverSampler": "copies rows of the rarer classes at random",
-    "SMOTE": "makes new rows between a row and a near one of its class (Chawla et al. 2002)",
-    "ADASYN": "like SMOTE, with more rows where other classes are near (He et al. 2008)",
-    "BorderlineSMOTE": "SMOTE only from rows near another class (Han et al. 2005)",
-    "SVMSMOTE": "SMOTE near the support vectors of an SVM (Nguyen et al. 2011)",
-    "KMeansSMOTE": "SMOTE inside clusters where a class is common (Douzas et al. 2018)",
-    "SMOTETomek": "SMOTE, then TomekLinks (Batista et al. 2003)",
-    "SMOTEENN": "SMOTE, then EditedNearestNeighbours (Batista et al. 2004)",
-    "RandomUnderSampler": "keeps a random part of the more common classes",
-    "NearMiss": "keeps common rows that are near rare ones (Zhang & Mani 2003)",
-    "TomekLinks": "drops common rows that form a mutual nearest-neighbour pair with a rare row (Tomek 1976)",
-    "EditedNearestNeighbours": "drops rows that their neighbours disagree with (Wilson 1972)",
-    "RepeatedEditedNearestNeighbours": "EditedNearestNeighbours until no more rows are dropped (Tomek 1976)",
-    "AllKNN": "EditedNearestNeighbours with more neighbours at each pass (Tomek 1976)",
-    "OneSidedSelection": "drops redundant common rows, then TomekLinks (Kubat & Matwin 1997)",
-    "NeighbourhoodCleaningRule": "drops common rows that disturb rare ones (Laurikkala 2001)",
-    "CondensedNearestNeighbour": "keeps the rows that a 1-nearest-neighbour rule needs (Hart 1968)",
-    "InstanceHardnessThreshold": "drops rows that a classifier finds hard (Smith et al. 2014)",
-    "ClusterCentroids": "replaces common rows with the centres of clusters",
-}
-
 #: The type and inputs of each model.
 MODEL_LINES = {
     "svm": "support vector machine with an RBF kernel, on lesion features (Cortes & Vapnik 1995)",
@@ -77,16 +54,20 @@ class Entry(NamedTuple):
 
 def list_samplers() -> Iterator[Entry]:
     """Yield the strategies, imbalanced-learn's samplers, and samplers from plugins."""
-    from skinmnist.models.registry import MODELS
-    from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
+    from skinmnist.resampling.strategies import SAMPLERS, STRATEGIES
 
-    for name, about in STRATEGIES.items():
-        able = sum(spec.takes(name) for spec in MODELS.values())
-        networks = all(model.startswith("cnn") == spec.takes(name) for model, spec in MODELS.items())
-        needs = "networks only" if networks else "models that take weights" if able < len(MODELS) else ""
-        yield Entry(name, f"{about}; {needs}" if needs else about)
-    yield from (Entry(name, SAMPLER_LINES[name]) for name in SAMPLERS)
+    only = {"networks": "; networks only", "weights": "; models that take weights", "": ""}
+    for name, known in {**STRATEGIES, **SAMPLERS}.items():
+        paper = f" ({known.paper})" if known.paper else ""
+        yield Entry(name, f"{known.about}{paper}{only[known.needs]}")
     yield from plugin_entries("sampler", (*STRATEGIES, *SAMPLERS))
+
+
+def list_strategies() -> Iterator[Entry]:
+    """Yield the same strategies and samplers, with a sentence on when to use each."""
+    from skinmnist.resampling.strategies import SAMPLERS, STRATEGIES
+
+    yield from (Entry(name, known.use) for name, known in {**STRATEGIES, **SAMPLERS}.items())
 
 
 def list_models() -> Iterator[Entry]:
@@ -159,6 +140,7 @@ class Kind(NamedTuple):
 #: To add a kind, add an entry.
 KINDS = {
     "samplers": Kind("what is done about class imbalance: --samplers NAME ...", list_samplers),
+    "strategies": Kind("when to use each of these samplers and strategies", list_strategies),
     "models": Kind("what is trained: --models NAME ...", list_models),
     "metrics": Kind("scores of held-out predictions, as in scores.csv: --metrics NAME ...", list_metrics),
     "presets": Kind("published systems: skinmnist preset run NAME", list_presets),

@@ -10,12 +10,13 @@ from skinmnist.analysis.checks import CHECKS
 from skinmnist.datasets.files import shipped
 from skinmnist.experiment.given_splits import PUBLISHED
 from skinmnist.experiment.metrics import METRICS
-from skinmnist.list import KINDS, MODEL_LINES, SAMPLER_LINES, SPLIT_LINES, main
+from skinmnist.list import KINDS, MODEL_LINES, SPLIT_LINES, main
 from skinmnist.models.registry import MODELS
-from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
+from skinmnist.resampling.strategies import SAMPLERS, STRATEGIES
 
 THERE = {
     "samplers": [*STRATEGIES, *SAMPLERS],
+    "strategies": [*STRATEGIES, *SAMPLERS],
     "models": [*MODELS],
     "metrics": [*METRICS, "recall_<class>", "precision_<class>", "f1_weighted"],
     "presets": sorted(path.stem for path in shipped().glob("*.toml")),
@@ -48,7 +49,6 @@ def test_a_kind_goes_by_one_name_in_any_form(form, capsys):
 
 
 def test_lines_are_of_what_there_is():
-    assert SAMPLER_LINES.keys() == SAMPLERS.keys()
     assert MODEL_LINES.keys() == MODELS.keys()
     assert [*SPLIT_LINES] == THERE["splits"]
 

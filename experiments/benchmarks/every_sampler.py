@@ -12,7 +12,8 @@ from imblearn import combine, over_sampling, under_sampling
 
 from skinmnist import load_hmnist, run_comparison
 from skinmnist.errors import InputError
-from skinmnist.resampling.registry import STRATEGIES, make_sampler
+from skinmnist.resampling.registry import make_sampler
+from skinmnist.resampling.strategies import STRATEGIES
 
 
 def imbalanced_learn():

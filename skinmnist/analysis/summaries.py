@@ -15,7 +15,7 @@ from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import Pair
 from skinmnist.experiment.metrics import confusion_matrix, score_predictions
 from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.resampling.registry import STRATEGIES
+from skinmnist.resampling.strategies import STRATEGIES
 
 _PAIR = ["sampler", "model"]
 _CELL = [*_PAIR, "repeat", "fold"]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.names import pair_name
-from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
+from skinmnist.resampling.strategies import SAMPLERS, STRATEGIES
 from skinmnist.text import one_line
 
 #: Suffix of the names of models whose predictions are combined with clinical columns.

@@ -21,15 +21,8 @@ from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.names import did_you_mean, known_spelling, unknown_name
 from skinmnist.plugins import Plugin, find_plugins
-from skinmnist.resampling.registry import (
-    CATEGORICAL,
-    SAMPLERS,
-    STRATEGIES,
-    Resampler,
-    make_sampler,
-    seeded,
-    with_class_codes,
-)
+from skinmnist.resampling.registry import Resampler, make_sampler, seeded, with_class_codes
+from skinmnist.resampling.strategies import CATEGORICAL, SAMPLERS, STRATEGIES
 from skinmnist.text import LONGEST_NAME, is_name, one_line, shown
 
 DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
@@ -68,7 +61,27 @@ def resolve_samplers(
     >>> list(resolve_samplers(["none", "smoteenn", SMOTE(k_neighbors=2)]))
     ['none', 'SMOTEENN', 'SMOTE']
     """
-    return _resolve(samplers, "sampler", partial(_as_sampler, class_names=class_names))
+    names, notes = _expanded(samplers)
+    found = _resolve(names, "sampler", partial(_as_sampler, class_names=class_names))
+    return found | {name: replace(found[name], note=note) for name, note in notes.items()}
+
+
+def _expanded(samplers: Any) -> tuple[Any, dict[str, str]]:
+    """Replace the aliases in a list of samplers; return the list, and notes by sampler."""
+    if isinstance(samplers, Mapping | str) or not isinstance(samplers, Iterable):
+        samplers = [samplers] if isinstance(samplers, str) else samplers
+        if not isinstance(samplers, list):
+            return samplers, {}
+    asked, notes = list(samplers), dict[str, str]()
+    expanded: list[Any] = []
+    for thing in asked:
+        name = known_spelling(thing, STRATEGIES) if isinstance(thing, str) else ""
+        same = STRATEGIES[name].same_as if name in STRATEGIES else ""
+        if same:
+            notes[same] = f"{name} is another name of {same}, so its row has that name"
+        if not same or same not in [*asked, *expanded]:
+            expanded.append(same or thing)
+    return expanded, notes
 
 
 def plan_cells(
@@ -283,7 +296,7 @@ def _as_sampler(name: str, value: Any, class_names: Sequence[str]) -> Resampler:
     if isinstance(value, str):
         own = "" if name == value else value
         if value in STRATEGIES:
-            return Resampler(value, fingerprint=own)
+            return Resampler(STRATEGIES[value].same_as or value, fingerprint=own)
         make_sampler(value, 0)
         return Resampler(value, partial(make_sampler, value), fingerprint=own)
     if isinstance(value, type):

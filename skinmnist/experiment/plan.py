@@ -154,6 +154,7 @@ def make_plan(
     cells, notes = plan_cells(
         found_samplers, found_models, len(fold_of), protocol.planned_folds, fused=bool(columns)
     )
+    same = [sampler.note for sampler in found_samplers.values() if sampler.note]
     hidden = (
         *notes_on_hidden("sampler", [name for name, one in found_samplers.items() if one.fingerprint]),
         *notes_on_hidden("model", [name for name, one in found_models.items() if one.fingerprint]),
@@ -172,7 +173,7 @@ def make_plan(
     )
     return Plan(
         cells=tuple(cells),
-        notes=(*given.notes, *silent, *notes, *hidden),
+        notes=(*given.notes, *silent, *same, *notes, *hidden),
         task=task,
         protocol=protocol,
         repeats=len(fold_of),

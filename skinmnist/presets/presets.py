@@ -35,7 +35,8 @@ from skinmnist.models.blueprints import (
 from skinmnist.models.spec import Cost, FeatureSettings, ModelSpec, Setting
 from skinmnist.names import unknown_name
 from skinmnist.presets.claims import CLAIMS
-from skinmnist.resampling.registry import AS_THEY_ARE, SAMPLERS
+from skinmnist.resampling.registry import AS_THEY_ARE
+from skinmnist.resampling.strategies import SAMPLERS
 from skinmnist.text import is_name, one_line, shown
 
 #: The largest changes that Keras layers accept, in degrees or as fractions.

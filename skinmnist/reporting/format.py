@@ -14,7 +14,7 @@ from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import ROPE, reason_undecided
 from skinmnist.experiment.metrics import LOWER_IS_BETTER, METRIC_TITLES
 from skinmnist.experiment.run_folder.run_info import RunInfo
-from skinmnist.resampling.registry import STRATEGIES
+from skinmnist.resampling.strategies import STRATEGIES
 from skinmnist.text import printable
 
 CORRECTION_TITLE = "prior correction"

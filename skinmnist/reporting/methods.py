@@ -13,7 +13,7 @@ from skinmnist.analysis.significance import COMPARED_METRICS, ROPE, SURE
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.reporting.format import base_model, count, duration, label_in_text, listing, model_title
 from skinmnist.reporting.tables import latex
-from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
+from skinmnist.resampling.strategies import SAMPLERS, STRATEGIES
 from skinmnist.text import printable
 
 _BIBLIOGRAPHY = Path(__file__).with_name("references.bib")

@@ -1,4 +1,4 @@
-"""Registry of imbalanced-learn samplers, by class name, and of imbalance strategies."""
+"""Build samplers by name and apply them to training rows, thin over imbalanced-learn."""
 
 from __future__ import annotations
 
@@ -12,43 +12,8 @@ import numpy.typing as npt
 
 from skinmnist.errors import InputError
 from skinmnist.names import unknown_name
+from skinmnist.resampling.strategies import CATEGORICAL, SAMPLERS, STRATEGIES
 from skinmnist.text import shown
-
-#: Module of each imbalanced-learn sampler for numeric features.
-SAMPLERS = {
-    "RandomOverSampler": "imblearn.over_sampling",
-    "SMOTE": "imblearn.over_sampling",
-    "ADASYN": "imblearn.over_sampling",
-    "BorderlineSMOTE": "imblearn.over_sampling",
-    "SVMSMOTE": "imblearn.over_sampling",
-    "KMeansSMOTE": "imblearn.over_sampling",
-    "SMOTETomek": "imblearn.combine",
-    "SMOTEENN": "imblearn.combine",
-    "RandomUnderSampler": "imblearn.under_sampling",
-    "NearMiss": "imblearn.under_sampling",
-    "TomekLinks": "imblearn.under_sampling",
-    "EditedNearestNeighbours": "imblearn.under_sampling",
-    "RepeatedEditedNearestNeighbours": "imblearn.under_sampling",
-    "AllKNN": "imblearn.under_sampling",
-    "OneSidedSelection": "imblearn.under_sampling",
-    "NeighbourhoodCleaningRule": "imblearn.under_sampling",
-    "CondensedNearestNeighbour": "imblearn.under_sampling",
-    "InstanceHardnessThreshold": "imblearn.under_sampling",
-    "ClusterCentroids": "imblearn.under_sampling",
-}
-
-#: Samplers for categorical columns, which are not supported.
-CATEGORICAL = ("SMOTEN", "SMOTENC")
-
-#: Imbalance strategies that leave the rows unchanged, with their descriptions.
-STRATEGIES = {
-    "none": "uses the training rows as they are",
-    "class_weight": "weights rows by the inverse frequency of their class",
-    "balanced_batches": "draws every class equally often in the batches of a network",
-    "sqrt_batches": "draws batches by the square root of the inverse class frequency",
-    "focal_loss": "a loss with less weight on easy rows (Lin et al. 2017)",
-    "logit_adjusted_loss": "a loss that removes the class frequencies from the decision (Menon et al. 2020)",
-}
 
 #: Samplers that select rows without using their values; these are fitted on sample indices.
 _BLIND = frozenset({"RandomOverSampler", "RandomUnderSampler"})
@@ -89,6 +54,8 @@ class Resampler:
         Seed of a cell; see `with_seed`.
     fingerprint : str
         Identifier of a custom sampler; empty for samplers of imbalanced-learn.
+    note : str
+        A sentence for the notes of a run; empty if there is nothing to say.
 
     See Also
     --------
@@ -108,6 +75,7 @@ class Resampler:
     factory: Callable[[int], Any] | None = None
     seed: int = 0
     fingerprint: str = ""
+    note: str = ""
 
     def with_seed(self, seed: int) -> Resampler:
         """Return a copy with the given seed.
@@ -156,7 +124,7 @@ def make_sampler(name: str, seed: int) -> Any:
         )
     if name not in SAMPLERS:
         raise unknown_name("sampler", name, [*STRATEGIES, *SAMPLERS])
-    sampler = getattr(importlib.import_module(SAMPLERS[name]), name)()
+    sampler = getattr(importlib.import_module(SAMPLERS[name].module), name)()
     return seeded(sampler, seed)
 
 

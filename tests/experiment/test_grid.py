@@ -106,6 +106,15 @@ def test_bad_models(models, sentence):
         resolve_models(models)
 
 
+@pytest.mark.parametrize("asked", [["Balanced_softmax"], ["balanced_softmax", "logit_adjusted_loss"]])
+def test_an_alias_is_the_row_that_it_names(asked):
+    found = resolve_samplers(asked)
+    assert [*found] == ["logit_adjusted_loss"]
+    note = "balanced_softmax is another name of logit_adjusted_loss, so its row has that name"
+    assert found["logit_adjusted_loss"].note == note
+    assert resolve_samplers({"mine": "balanced_softmax"})["mine"].name == "logit_adjusted_loss"
+
+
 def test_what_cannot_be_sent_to_a_worker_is_refused():
     tree = DecisionTreeClassifier()
     tree.set_params(class_weight={0: threading.Lock()})

@@ -21,7 +21,7 @@ from skinmnist.models.registry import (
     steps_for,
 )
 from skinmnist.models.spec import Setting
-from skinmnist.resampling.registry import STRATEGIES
+from skinmnist.resampling.strategies import STRATEGIES
 
 
 def test_defaults_are_registered():
@@ -106,7 +106,15 @@ def test_strategies_of_networks_change_the_training_and_help_the_rare(strategy, 
 
 def test_every_strategy_belongs_to_some_model():
     taken = {name for name in STRATEGIES if any(spec.takes(name) for spec in MODELS.values())}
-    assert taken == set(STRATEGIES)
+    assert taken == {name for name, known in STRATEGIES.items() if not known.same_as}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_table_says_what_a_strategy_needs(name):
+    able = {model for model, spec in MODELS.items() if spec.takes(STRATEGIES[name].same_as or name)}
+    networks = {model for model in MODELS if model.startswith("cnn")}
+    needs = {"": set(MODELS), "networks": networks, "weights": {m for m, s in MODELS.items() if s.weights}}
+    assert able == needs[STRATEGIES[name].needs]
 
 
 def test_budgets_grow_as_tables_do():

@@ -13,7 +13,7 @@ import pytest
 from skinmnist.models.registry import MODELS
 from skinmnist.reporting.methods import Methods, _entries, _tags
 from skinmnist.reporting.page import render_page
-from skinmnist.resampling.registry import SAMPLERS, STRATEGIES
+from skinmnist.resampling.strategies import SAMPLERS, STRATEGIES
 
 
 def test_numbers_are_those_of_the_predictions(analysis: Any) -> None:

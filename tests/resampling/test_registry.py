@@ -5,13 +5,13 @@ from sklearn.base import clone
 
 from skinmnist.errors import InputError
 from skinmnist.resampling.registry import (
-    SAMPLERS,
     fewer_neighbours,
     find_parents,
     make_sampler,
     resample,
     with_class_codes,
 )
+from skinmnist.resampling.strategies import SAMPLERS
 
 CATEGORICAL = {"SMOTEN", "SMOTENC"}
 #: Samplers of this package; all others are imbalanced-learn's.

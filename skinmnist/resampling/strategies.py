@@ -1,0 +1,231 @@
+"""The table of strategies against class imbalance: samplers, and strategies that leave the rows unchanged.
+
+To add a sampler or a strategy, add an entry here. Nothing heavy is imported, so commands can list the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+
+class Paper(NamedTuple):
+    """The first description of a strategy.
+
+    Examples
+    --------
+    >>> str(Paper("Chawla et al.", 2002, "JAIR"))
+    'Chawla et al. 2002, JAIR'
+    """
+
+    authors: str
+    year: int
+    venue: str
+
+    def __str__(self) -> str:
+        return f"{self.authors} {self.year}, {self.venue}"
+
+
+@dataclass(frozen=True)
+class StrategyInfo:
+    """What is known about one strategy against class imbalance."""
+
+    #: What it does, in a few words that follow its name.
+    about: str
+    #: None for ``none`` only.
+    paper: Paper | None
+    #: When to use it, in one sentence.
+    use: str
+    #: What a model must support: nothing, sample weights, or training in batches as networks do.
+    needs: Literal["", "weights", "networks"] = ""
+    #: How ``NAME@SHARE`` changes the class mix: by adding rows, by dropping rows, or by weighting rows. Empty
+    #: if the strategy has no amount.
+    amount: Literal["", "adds", "drops", "weights"] = ""
+    #: Module of a sampler; empty for a strategy that leaves the rows unchanged.
+    module: str = ""
+    #: The strategy that is the same under another name.
+    same_as: str = ""
+
+
+_OVER, _UNDER, _COMBINE = "imblearn.over_sampling", "imblearn.under_sampling", "imblearn.combine"
+
+#: Imbalance strategies that leave the rows unchanged.
+STRATEGIES = {
+    "none": StrategyInfo(
+        "uses the training rows as they are",
+        None,
+        "Always include it: every other strategy is compared with it.",
+    ),
+    "class_weight": StrategyInfo(
+        "weights rows by the inverse frequency of their class",
+        Paper("King & Zeng", 2001, "Political Analysis"),
+        "Use it instead of RandomOverSampler: the effect is the same, without added rows.",
+        needs="weights",
+        amount="weights",
+    ),
+    "balanced_batches": StrategyInfo(
+        "draws every class equally often in the batches of a network",
+        Paper("Shen et al.", 2016, "ECCV"),
+        "Use it when rare classes matter as much as common ones and each has dozens of rows.",
+        needs="networks",
+        amount="weights",
+    ),
+    "sqrt_batches": StrategyInfo(
+        "draws batches by the square root of the inverse class frequency",
+        Paper("Mahajan et al.", 2018, "ECCV"),
+        "Try it first for a network: balanced batches repeat the few rows of a rare class more often.",
+        needs="networks",
+    ),
+    "focal_loss": StrategyInfo(
+        "a loss with less weight on easy rows",
+        Paper("Lin et al.", 2017, "ICCV"),
+        "Use it when easy rows dominate the loss; it does not change the class mix.",
+        needs="networks",
+    ),
+    "logit_adjusted_loss": StrategyInfo(
+        "a loss that removes the class frequencies from the decision",
+        Paper("Menon et al.", 2021, "ICLR"),
+        "Use it for balanced decisions without repeating the rows of rare classes.",
+        needs="networks",
+    ),
+    "balanced_softmax": StrategyInfo(
+        "another name of logit_adjusted_loss",
+        Paper("Ren et al.", 2020, "NeurIPS"),
+        "Use either name; both are the same loss.",
+        needs="networks",
+        same_as="logit_adjusted_loss",
+    ),
+}
+
+#: Samplers of imbalanced-learn for numeric features, by class name.
+SAMPLERS = {
+    "RandomOverSampler": StrategyInfo(
+        "copies rows of the rarer classes at random",
+        Paper("Ling & Li", 1998, "KDD"),
+        "Use it as the baseline of every oversampler; it adds no information.",
+        amount="adds",
+        module=_OVER,
+    ),
+    "SMOTE": StrategyInfo(
+        "makes new rows between a row and a near one of its class",
+        Paper("Chawla et al.", 2002, "JAIR"),
+        "Use it on features, where a mean of two rows is meaningful; on pixels it draws blurred pictures.",
+        amount="adds",
+        module=_OVER,
+    ),
+    "ADASYN": StrategyInfo(
+        "like SMOTE, with more rows where other classes are near",
+        Paper("He et al.", 2008, "IJCNN"),
+        "Use it when the boundary is clean; it also multiplies wrongly labelled rows.",
+        amount="adds",
+        module=_OVER,
+    ),
+    "BorderlineSMOTE": StrategyInfo(
+        "SMOTE only from rows near another class",
+        Paper("Han et al.", 2005, "ICIC"),
+        "Use it when only the boundary between classes is in doubt and labels are reliable.",
+        amount="adds",
+        module=_OVER,
+    ),
+    "SVMSMOTE": StrategyInfo(
+        "SMOTE near the support vectors of an SVM",
+        Paper("Nguyen et al.", 2011, "IJKESDP"),
+        "Use it on small tables with clear margins; it trains an SVM for every fold.",
+        amount="adds",
+        module=_OVER,
+    ),
+    "KMeansSMOTE": StrategyInfo(
+        "SMOTE inside clusters where a class is common",
+        Paper("Douzas et al.", 2018, "Information Sciences"),
+        "Use it when a rare class forms several groups; groups of few rows are refused.",
+        amount="adds",
+        module=_OVER,
+    ),
+    "SMOTETomek": StrategyInfo(
+        "SMOTE, then TomekLinks",
+        Paper("Batista et al.", 2003, "WOB"),
+        "Use it when SMOTE draws rows into other classes; it drops few rows.",
+        amount="adds",
+        module=_COMBINE,
+    ),
+    "SMOTEENN": StrategyInfo(
+        "SMOTE, then EditedNearestNeighbours",
+        Paper("Batista et al.", 2004, "SIGKDD Explorations"),
+        "Use it when classes overlap widely; it drops many rows, mostly of common classes.",
+        amount="adds",
+        module=_COMBINE,
+    ),
+    "RandomUnderSampler": StrategyInfo(
+        "keeps a random part of the more common classes",
+        Paper("Drummond & Holte", 2003, "ICML workshop"),
+        "Use it when training is too slow, or in ensembles; one model alone loses most rows.",
+        amount="drops",
+        module=_UNDER,
+    ),
+    "NearMiss": StrategyInfo(
+        "keeps common rows that are near rare ones",
+        Paper("Mani & Zhang", 2003, "ICML workshop"),
+        "Use it only for comparison: it often does worse than a random part.",
+        amount="drops",
+        module=_UNDER,
+    ),
+    "TomekLinks": StrategyInfo(
+        "drops common rows that form a mutual nearest-neighbour pair with a rare row",
+        Paper("Tomek", 1976, "IEEE Trans. SMC"),
+        "Use it to clean the boundary; it hardly changes the class mix.",
+        module=_UNDER,
+    ),
+    "EditedNearestNeighbours": StrategyInfo(
+        "drops rows that their neighbours disagree with",
+        Paper("Wilson", 1972, "IEEE Trans. SMC"),
+        "Use it to remove noisy common rows where classes overlap.",
+        module=_UNDER,
+    ),
+    "RepeatedEditedNearestNeighbours": StrategyInfo(
+        "EditedNearestNeighbours until no more rows are dropped",
+        Paper("Tomek", 1976, "IEEE Trans. SMC"),
+        "Use it when a single pass leaves noise.",
+        module=_UNDER,
+    ),
+    "AllKNN": StrategyInfo(
+        "EditedNearestNeighbours with more neighbours at each pass",
+        Paper("Tomek", 1976, "IEEE Trans. SMC"),
+        "Use it as a milder form of repeated editing.",
+        module=_UNDER,
+    ),
+    "OneSidedSelection": StrategyInfo(
+        "drops redundant common rows, then TomekLinks",
+        Paper("Kubat & Matwin", 1997, "ICML"),
+        "Use it for nearest-neighbour models on large tables.",
+        module=_UNDER,
+    ),
+    "NeighbourhoodCleaningRule": StrategyInfo(
+        "drops common rows that disturb rare ones",
+        Paper("Laurikkala", 2001, "AIME"),
+        "Use it when common rows lie among rare ones.",
+        module=_UNDER,
+    ),
+    "CondensedNearestNeighbour": StrategyInfo(
+        "keeps the rows that a 1-nearest-neighbour rule needs",
+        Paper("Hart", 1968, "IEEE Trans. Inf. Theory"),
+        "Use it to store fewer rows for a nearest-neighbour model; it is slow.",
+        module=_UNDER,
+    ),
+    "InstanceHardnessThreshold": StrategyInfo(
+        "drops rows that a classifier finds hard",
+        Paper("Smith et al.", 2014, "Machine Learning"),
+        "Use it when labels of common classes are unreliable; it trains a forest for every fold.",
+        amount="drops",
+        module=_UNDER,
+    ),
+    "ClusterCentroids": StrategyInfo(
+        "replaces common rows with the centres of clusters",
+        Paper("Yen & Lee", 2009, "Expert Systems with Applications"),
+        "Use it on features with few rows per rare class; centres of pictures are blurred.",
+        amount="drops",
+        module=_UNDER,
+    ),
+}
+
+#: Samplers for categorical columns, which are not supported.
+CATEGORICAL = ("SMOTEN", "SMOTENC")
