@@ -27,7 +27,7 @@ from skinmnist.errors import InputError
 from skinmnist.experiment import comparison
 from skinmnist.experiment.metrics import LOWER_IS_BETTER, METRIC_TITLES, best_pair
 from skinmnist.experiment.run_folder import record
-from skinmnist.experiment.run_folder.file_names import REPORT_FILE
+from skinmnist.experiment.run_folder.folder import REPORT_FILE
 from skinmnist.experiment.run_folder.record import RunRecord, read_external, read_info
 from skinmnist.names import did_you_mean, find_pair, known_spelling, pair_name
 from skinmnist.text import printable, shown

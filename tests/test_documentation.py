@@ -12,7 +12,7 @@ import pytest
 
 import skinmnist
 from skinmnist.analysis.checks import CHECKS
-from skinmnist.experiment.run_folder.file_names import RUN
+from skinmnist.experiment.run_folder.folder import RUN
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

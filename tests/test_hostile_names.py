@@ -24,7 +24,7 @@ from skinmnist.datasets.metadata import read_metadata
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure
-from skinmnist.experiment.execution.log import log_event, log_outcome, log_to
+from skinmnist.experiment.run_folder.folder import log_event, log_outcome, log_to
 from skinmnist.experiment.run_folder.record import read_run, write_tables
 from skinmnist.experiment.run_folder.store import CellStore, Provenance, digest_held_out
 from skinmnist.reporting.page import render_page

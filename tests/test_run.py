@@ -11,7 +11,7 @@ from skinmnist import InputError, Progress, facts, make_lesions, read_run, run_c
 from skinmnist.analysis.analyze import TABLES, analyze_run
 from skinmnist.console import progress as progress_module
 from skinmnist.experiment import comparison
-from skinmnist.experiment.run_folder.file_names import REPORT_FILE
+from skinmnist.experiment.run_folder.folder import REPORT_FILE
 from skinmnist.reporting import page as page_module
 
 __all__ = ["make_run"]

@@ -54,7 +54,7 @@ from skinmnist.datasets.files import claim, write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.label_audit import label_audit
 from skinmnist.experiment.metrics import score_predictions
-from skinmnist.experiment.run_folder.file_names import REPORT
+from skinmnist.experiment.run_folder.folder import REPORT
 from skinmnist.experiment.run_folder.record import (
     RunRecord,
     csv_bytes,

@@ -13,7 +13,7 @@ from skinmnist.datasets.files import members, write_atomically
 from skinmnist.datasets.medmnist import CLASS_NAMES, is_medmnist, set_name
 from skinmnist.experiment.cells import CellResult
 from skinmnist.experiment.given_splits import OWN
-from skinmnist.experiment.run_folder.file_names import REPORT
+from skinmnist.experiment.run_folder.folder import REPORT
 from skinmnist.experiment.run_folder.record import RunRecord
 
 #: Subfolder of the run folder.

@@ -25,10 +25,10 @@ from skinmnist.console.progress import Output, RunView
 from skinmnist.console.results import BELOW, FAILED, results_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
-from skinmnist.experiment.execution.log import LOGGER, event_facts
 from skinmnist.experiment.execution.machine import available_cores
 from skinmnist.experiment.given_splits import GivenInfo
 from skinmnist.experiment.metrics import balanced_accuracy, confusion_matrix, macro_f1
+from skinmnist.experiment.run_folder.folder import LOGGER, event_facts
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.splits import GivenFolds, Split
 from skinmnist.names import pair_name

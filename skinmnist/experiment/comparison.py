@@ -21,15 +21,23 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, sorted_models, sorted_samplers
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
-from skinmnist.experiment.execution.locks import RUN_FOLDER, hold_folder, scratch_folder
-from skinmnist.experiment.execution.log import LOG_FILE, log_event, log_outcome, log_to
 from skinmnist.experiment.execution.machine import PeakMemory, available_cores, hardware, versions
 from skinmnist.experiment.execution.runner import CellProgress, Engine, choose_engine, store_outcomes
 from skinmnist.experiment.external import join_external
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.experiment.metrics import Metric
 from skinmnist.experiment.plan import Plan, Remaining, choose_seed, make_plan, one_of, whole_number
-from skinmnist.experiment.run_folder.file_names import RUN, is_unmarked_run
+from skinmnist.experiment.run_folder.folder import (
+    LOG_FILE,
+    RUN,
+    RUN_FOLDER,
+    hold_folder,
+    is_unmarked_run,
+    log_event,
+    log_outcome,
+    log_to,
+    scratch_folder,
+)
 from skinmnist.experiment.run_folder.record import (
     CELLS_FOLDER,
     EXTERNAL_FOLDER,

@@ -23,13 +23,18 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellResult
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
-from skinmnist.experiment.execution.locks import RUN_FOLDER, scratch_folder
 from skinmnist.experiment.execution.machine import available_cores
 from skinmnist.experiment.execution.runner import TrialProgress, TrialRunner, trial_provenance
 from skinmnist.experiment.fit_cell import Trial
 from skinmnist.experiment.metrics import mean_scores, score
 from skinmnist.experiment.plan import Plan, make_plan
-from skinmnist.experiment.run_folder.file_names import LEAK_FILES, RUN, is_unmarked_run
+from skinmnist.experiment.run_folder.folder import (
+    LEAK_FILES,
+    RUN,
+    RUN_FOLDER,
+    is_unmarked_run,
+    scratch_folder,
+)
 from skinmnist.experiment.run_folder.record import CELLS_FOLDER
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 from skinmnist.leakage.leaks import LEAK_COLUMNS, LEAKS, LEAKS_FOLDER, Demonstration, write_leaks

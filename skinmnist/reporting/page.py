@@ -21,7 +21,7 @@ from skinmnist.analysis.analyze import Analysis, analyze, analyze_run
 from skinmnist.datasets.files import check_replaceable, write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.metrics import METRIC_TITLES
-from skinmnist.experiment.run_folder.file_names import REPORT_FILE
+from skinmnist.experiment.run_folder.folder import REPORT_FILE
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.reporting.format import (

@@ -14,7 +14,7 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import fit_cell
 from skinmnist.experiment.plan import make_plan
-from skinmnist.experiment.run_folder.file_names import LEAK_FILES
+from skinmnist.experiment.run_folder.folder import LEAK_FILES
 from skinmnist.leakage.demonstrate import choose_leaky_models, demonstrate_leaks
 from skinmnist.leakage.leaks import LEAK_COLUMNS, LEAKS, read_leaks
 from skinmnist.leakage.scenario import (

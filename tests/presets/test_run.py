@@ -11,7 +11,7 @@ from skinmnist.datasets.files import LOCK_FILE, remove_owned
 from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.experiment.fit_cell import fit_cell
 from skinmnist.experiment.plan import make_plan
-from skinmnist.experiment.run_folder.file_names import RUN
+from skinmnist.experiment.run_folder.folder import RUN
 from skinmnist.presets.claims import compare_claims, keras_scores, read_claims
 from skinmnist.presets.presets import published_trial, read_preset
 from skinmnist.presets.run import other_data, run_preset

@@ -1,1 +1,1 @@
-"""Execution of cells: workers, limits, locks and Dask."""
+"""Execution of cells: workers, limits and Dask."""

@@ -20,11 +20,11 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits, Monitor, OnRunning
-from skinmnist.experiment.execution.locks import scratch_folder
 from skinmnist.experiment.execution.runner import Outcome, Pool, finish_cells, outcomes_of
 from skinmnist.experiment.execution.worker import end_after, run_cell
 from skinmnist.experiment.fit_cell import Task
 from skinmnist.experiment.plan import environment
+from skinmnist.experiment.run_folder.folder import scratch_folder
 from skinmnist.text import one_line
 
 _own_environment = lru_cache(maxsize=1)(environment)
@@ -124,7 +124,7 @@ def _start_local(stack: ExitStack, jobs: int, limits: Limits) -> LocalCluster:
         dashboard_address="127.0.0.1:0",
         scheduler_kwargs={"dashboard": False},
         silence_logs="CRITICAL",
-        # Ctrl-C reaches the whole process group; only the client handles it. `locks` relies on this text.
+        # Ctrl-C reaches the whole process group; only the client handles it. `folder` relies on this text.
         preload=["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
     )
     return stack.enter_context(cluster)

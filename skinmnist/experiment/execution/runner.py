@@ -27,10 +27,9 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.limits import NO_LIMITS, LimitMonitor, Limits, Monitor, OnRunning
-from skinmnist.experiment.execution.locks import TABLE_FILE, hold_folder, scratch_folder
-from skinmnist.experiment.execution.log import log_event
 from skinmnist.experiment.execution.worker import run_cell_from_file, worker_pool
 from skinmnist.experiment.fit_cell import Task, Trial
+from skinmnist.experiment.run_folder.folder import TABLE_FILE, hold_folder, log_event, scratch_folder
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 
 #: Seconds to wait for a cell to reach the workers, which may be busy.
