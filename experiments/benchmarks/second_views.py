@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from skinmnist import facts, load_hmnist
-from skinmnist.datasets.second_views import STANDS_OUT, score_pairs
+from skinmnist.datasets.near_duplicates import STANDS_OUT, score_pairs
 
 
 def main(path):
