@@ -60,7 +60,7 @@ def model(folder: Path) -> tuple[Check, Iterable[bytes]]:
     import test_fuzz_models
 
     from skinmnist import make_lesions
-    from skinmnist.datasets.arrays import decode_members
+    from skinmnist.datasets.decoding import decode_members
     from skinmnist.experiment.train_model import train_model
     from skinmnist.inference.manifest import MANIFEST
     from skinmnist.inference.model_file import pack

@@ -1,6 +1,6 @@
 """What ``run.json`` says of a run that nobody has run."""
 
-from skinmnist.experiment.run_folder.decoding import decode
+from skinmnist.datasets.decoding import decode
 from skinmnist.experiment.run_folder.run_info import RunInfo
 
 WHOLE = {

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from described import described
 
+from skinmnist.datasets.decoding import decode, encode
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellResult, Examples, Timing
-from skinmnist.experiment.run_folder.decoding import decode, encode
 from skinmnist.experiment.run_folder.record import (
     CELLS_FOLDER,
     LESIONS_FILE,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skinmnist import load_classifier, make_lesions
-from skinmnist.datasets.arrays import decode_members
+from skinmnist.datasets.decoding import decode_members
 from skinmnist.train import main
 
 

@@ -1,10 +1,10 @@
 """Find, read, validate, join and cache pixel tables."""
 
 __all__ = [
-    "arrays",
     "cache",
     "classes_file",
     "csv_table",
+    "decoding",
     "download",
     "files",
     "hmnist",

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
-from skinmnist.datasets.arrays import MOST_MEMBERS
 from skinmnist.datasets.cache import Arrays, parse_once
+from skinmnist.datasets.decoding import MOST_MEMBERS
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.text import one_line, printable, shown

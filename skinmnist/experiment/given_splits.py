@@ -14,11 +14,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.datasets.decoding import OPTIONAL, Count
 from skinmnist.datasets.dialects import unpacked
 from skinmnist.datasets.files import decode, place, read_file, without_mark
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.experiment.run_folder.decoding import OPTIONAL, Count
 from skinmnist.experiment.splits import (
     ALWAYS_TRAINED,
     LEFT_OUT,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.datasets.arrays import Array, take_array
+from skinmnist.datasets.decoding import Array, take_array
 from skinmnist.text import printable, shown
 
 #: Format version, incremented whenever older versions of this package cannot read newer files.

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.datasets.arrays import Array, decode_array, decode_members, encode_array
+from skinmnist.datasets.decoding import Array, decode_array, decode_members, encode_array
 from skinmnist.datasets.files import as_path
 from skinmnist.errors import InputError
 from skinmnist.features.extract import extract_features, feature_names

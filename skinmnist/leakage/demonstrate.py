@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinmnist.analysis.significance import COMPARED_METRICS
-from skinmnist.code_digest import code_digest
+from skinmnist.datasets.cache import code_digest
 from skinmnist.datasets.files import claim, remove_owned
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skinmnist.datasets.decoding import decode
 from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
-from skinmnist.experiment.run_folder.decoding import decode
 from skinmnist.experiment.run_folder.record import csv_bytes, read_columns
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.text import one_line

@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skinmnist.datasets.arrays import read_arrays, take_array
+from skinmnist.datasets.decoding import decode, read_arrays, take_array
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import CellResult
 from skinmnist.experiment.metrics import mean_scores
-from skinmnist.experiment.run_folder.decoding import decode
 from skinmnist.experiment.run_folder.record import read_columns
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.text import one_line

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from skinmnist.code_digest import code_digest
-from skinmnist.datasets.arrays import encode_arrays
+from skinmnist.datasets.cache import code_digest
+from skinmnist.datasets.decoding import encode_arrays
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable, sample_rows
 from skinmnist.experiment.cells import CellFailure

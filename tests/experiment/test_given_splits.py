@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 
+from skinmnist.datasets.decoding import decode, encode
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.fit_cell import fit_cell
@@ -17,7 +18,6 @@ from skinmnist.experiment.given_splits import (
     published_split,
 )
 from skinmnist.experiment.plan import make_plan
-from skinmnist.experiment.run_folder.decoding import decode, encode
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 from skinmnist.experiment.splits import ALWAYS_TRAINED, LEFT_OUT, VALIDATION, training_rows
 from skinmnist.models.spec import FeatureSettings, ModelSpec

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import skinmnist
-from skinmnist.code_digest import _reached
+from skinmnist.datasets.cache import _reached
 from skinmnist.experiment import plan
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.plan import Remaining, expected_seconds

@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 
-from skinmnist.datasets.arrays import decode_array, decode_members, encode_array
+from skinmnist.datasets.decoding import decode_array, decode_members, encode_array
 from skinmnist.inference.model_file import list_members, pack
 from skinmnist.inference.onnx_network import Graph, message, text, whole_field
 

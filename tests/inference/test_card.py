@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from skinmnist.datasets.arrays import decode_members
+from skinmnist.datasets.decoding import decode_members
 from skinmnist.inference.card import card_of, limits_of
 from skinmnist.inference.manifest import Manifest, encode_manifest
 from skinmnist.text import printable

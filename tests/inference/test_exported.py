@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from skinmnist import make_lesions
-from skinmnist.datasets.arrays import decode_members
+from skinmnist.datasets.decoding import decode_members
 from skinmnist.errors import InputError
 from skinmnist.experiment.comparison import run_comparison
 from skinmnist.experiment.fit_cell import cell_seeds

@@ -9,7 +9,7 @@ from alterations import QUIETLY, altered_bytes, altered_values, check_sentence
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from skinmnist.datasets.arrays import decode_members
+from skinmnist.datasets.decoding import decode_members
 from skinmnist.errors import InputError
 from skinmnist.inference.classifier import load_classifier
 from skinmnist.inference.manifest import MANIFEST

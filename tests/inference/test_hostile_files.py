@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinmnist.datasets.arrays import decode_members
+from skinmnist.datasets.decoding import decode_members
 from skinmnist.errors import InputError
 from skinmnist.inference.classifier import load_classifier
 from skinmnist.inference.model_file import pack

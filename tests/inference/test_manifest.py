@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from skinmnist.datasets.arrays import decode_members
+from skinmnist.datasets.decoding import decode_members
 from skinmnist.inference.manifest import Arrays, Manifest, UnreadableError, encode_manifest, number, words
 
 

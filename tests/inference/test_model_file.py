@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from hostile import repacked, set_in
 
-from skinmnist.datasets.arrays import decode_members
+from skinmnist.datasets.decoding import decode_members
 from skinmnist.errors import InputError
 from skinmnist.inference.manifest import UnreadableError
 from skinmnist.inference.model_file import decode_model, is_model, pack, read_model

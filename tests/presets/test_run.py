@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_score, recall_score
 
-from skinmnist.code_digest import _reached
+from skinmnist.datasets.cache import _reached
 from skinmnist.datasets.files import LOCK_FILE, remove_owned
 from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.experiment.fit_cell import fit_cell
@@ -181,4 +181,4 @@ def test_a_run_leaves_claims_and_a_report_and_is_found_again(tmp_path, table):
 def test_cells_as_published_do_not_go_stale_with_how_runs_are_stored_or_shown():
     reached = {path.stem for path in _reached(["skinmnist.presets.presets"])}
     assert {"fit_cell", "stacked", "splits", "presets"} <= reached
-    assert not {"comparison", "runner", "log", "page"} & reached
+    assert not {"comparison", "runner", "folder", "page"} & reached

@@ -30,8 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
-from skinmnist.code_digest import code_digest
-from skinmnist.datasets.cache import render_once
+from skinmnist.datasets.cache import code_digest, render_once
 from skinmnist.datasets.mapped import is_large_matrix
 from skinmnist.datasets.synthetic.rendering import render, sample_structures, sample_views
 from skinmnist.datasets.table import PixelTable

@@ -1,3 +1,3 @@
 """The run folder: stored cells, run info and records."""
 
-__all__ = ["decoding", "folder", "record", "run_info", "store"]
+__all__ = ["folder", "record", "run_info", "store"]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinmnist import facts
-from skinmnist.datasets.arrays import encode_arrays, read_arrays, take_array
+from skinmnist.datasets.decoding import encode_arrays, read_arrays, take_array
 from skinmnist.datasets.files import as_path, read_foreign, write_atomically
 from skinmnist.datasets.mapped import row_blocks
 from skinmnist.datasets.table import PixelTable

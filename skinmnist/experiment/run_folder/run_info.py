@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
+from skinmnist.datasets.decoding import OPTIONAL, Amount, Between, Count, decode, encode, refused
 from skinmnist.datasets.near_duplicates import (
     ALIKE,
     MOST_ROWS,
@@ -22,7 +23,6 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
 from skinmnist.experiment.given_splits import GivenInfo
-from skinmnist.experiment.run_folder.decoding import OPTIONAL, Amount, Between, Count, decode, encode, refused
 from skinmnist.experiment.run_folder.store import Provenance
 from skinmnist.experiment.splits import LEFT_OUT, Split
 

@@ -18,12 +18,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skinmnist.datasets.arrays import MOST_BYTES, decode_arrays, encode_arrays, take_array
+from skinmnist.datasets.decoding import (
+    MOST_BYTES,
+    Amount,
+    Count,
+    decode,
+    decode_arrays,
+    encode_arrays,
+    take_array,
+)
 from skinmnist.datasets.files import read_foreign, remove_torn, write_atomically
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Answers, Cell, CellResult, Examples, Timing
-from skinmnist.experiment.run_folder.decoding import Amount, Count, decode
 from skinmnist.text import one_line
 
 SUFFIX = ".cell"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import skinmnist
-from skinmnist import code_digest as module
-from skinmnist.code_digest import code_digest
+from skinmnist.datasets import cache as module
+from skinmnist.datasets.cache import code_digest
 
 FILES = {
     "entry.py": (
@@ -95,7 +95,7 @@ def test_a_reached_file_that_is_gone_shows(package):
 
 def test_it_is_the_same_in_every_process(package, tmp_path):
     script = (
-        "from pathlib import Path; from skinmnist import code_digest as m; "
+        "from pathlib import Path; from skinmnist.datasets import cache as m; "
         f"m._PACKAGE = Path({str(package)!r}); print(m.code_digest('skinmnist.entry'))"
     )
     root = str(Path(skinmnist.__file__).parents[1])
