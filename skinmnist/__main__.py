@@ -86,7 +86,7 @@ def _help() -> str:
 
 def _complete(words: list[str]) -> None:
     """Return completions to a shell, then exit."""
-    from skinmnist.console.parser import complete
+    from skinmnist.console.common import complete
     from skinmnist.list import KINDS
 
     def names(kind: str) -> list[str]:

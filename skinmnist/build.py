@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinmnist import facts
-from skinmnist.console.common import guarded, program, say
-from skinmnist.console.parser import command_parser
+from skinmnist.console.common import command_parser, guarded, program, say
 from skinmnist.text import printable, shell_word
 
 if TYPE_CHECKING:

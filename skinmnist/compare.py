@@ -15,12 +15,12 @@ from skinmnist.console.common import (
     INTERRUPTED,
     add_run_arguments,
     add_table_arguments,
+    command_parser,
     guarded,
     open_table,
     resume_command,
     run_options,
 )
-from skinmnist.console.parser import command_parser
 from skinmnist.errors import InputError
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.models.registry import DEFAULT_MODELS, MODELS

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skinmnist import __version__
-from skinmnist.console.common import guarded, say
-from skinmnist.console.parser import command_parser
+from skinmnist.console.common import command_parser, guarded, say
 
 NEEDED = ("numpy", "scipy", "pandas", "scikit-learn", "imbalanced-learn", "keras", "tensorflow", "matplotlib")
 #: Keras and TensorFlow variables are not listed: `skinmnist.models.cnn.backend` overrides them.

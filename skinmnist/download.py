@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from skinmnist import facts
-from skinmnist.console.common import guarded, say
-from skinmnist.console.parser import command_parser
+from skinmnist.console.common import command_parser, guarded, say
 
 
 def build_parser() -> argparse.ArgumentParser:

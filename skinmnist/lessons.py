@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from skinmnist.console.common import FAILED_CELLS, guarded, say
-from skinmnist.console.parser import command_parser
+from skinmnist.console.common import FAILED_CELLS, command_parser, guarded, say
 
 DEFAULT_OUT = Path("runs") / "lessons"
 

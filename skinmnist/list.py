@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from skinmnist.console.common import guarded, program, say
-from skinmnist.console.parser import command_parser
+from skinmnist.console.common import command_parser, guarded, program, say
 from skinmnist.errors import InputError
 from skinmnist.names import did_you_mean, known_spelling
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skinmnist import facts
-from skinmnist.console.common import FAILED_PICTURES, guarded, program, say
-from skinmnist.console.parser import command_parser
+from skinmnist.console.common import FAILED_PICTURES, command_parser, guarded, program, say
 from skinmnist.text import printable
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from skinmnist.console.common import (
     FAILED_CELLS,
     add_run_arguments,
     add_table_arguments,
+    command_parser,
     guarded,
     open_table,
     resume_command,
     run_options,
     say,
 )
-from skinmnist.console.parser import command_parser
 from skinmnist.text import printable
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from skinmnist.console.common import guarded, say
-from skinmnist.console.parser import command_parser
+from skinmnist.console.common import command_parser, guarded, say
 
 
 def build_parser() -> argparse.ArgumentParser:

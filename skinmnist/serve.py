@@ -9,8 +9,7 @@ import threading
 import webbrowser
 
 from skinmnist import facts
-from skinmnist.console.common import guarded, say
-from skinmnist.console.parser import command_parser
+from skinmnist.console.common import command_parser, guarded, say
 
 #: The packages in the ``web`` extra.
 NEEDED = ("starlette", "uvicorn")

@@ -13,13 +13,13 @@ from skinmnist import facts
 from skinmnist.console.common import (
     FAILED_CELLS,
     add_table_arguments,
+    command_parser,
     guarded,
     open_table,
     program,
     resume_command,
     say,
 )
-from skinmnist.console.parser import command_parser
 from skinmnist.names import pair_name
 from skinmnist.text import shell_word
 
