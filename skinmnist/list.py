@@ -151,7 +151,7 @@ KINDS = {
 
 def plugin_entries(kind: str, own: tuple[str, ...]) -> Iterator[Entry]:
     """Yield the entries of a kind from other packages; each is imported to get its description."""
-    from skinmnist.plugins import find_plugins, notes_on_hidden
+    from skinmnist.names import find_plugins, notes_on_hidden
 
     for name, plugin in find_plugins(kind).items():
         if known_spelling(name, own) in own:

@@ -31,7 +31,7 @@ LAYERS = [
     "base",
 ]
 #: Top-level files that are no commands.
-BASE = {"decisions", "errors", "facts", "names", "plugins", "probabilities", "text"}
+BASE = {"decisions", "errors", "facts", "names", "probabilities", "text"}
 #: Reporting reads what models have left behind, and never a model; the page shows what a classifier answers.
 FORBIDDEN = {
     "reporting": {"models"},

@@ -13,7 +13,7 @@ from skinmnist.experiment.metrics import HeldOut
 from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.scorers import resolve_metrics
 from skinmnist.list import main
-from skinmnist.plugins import GROUPS, find_plugins
+from skinmnist.names import GROUPS, find_plugins
 
 CODE = """
 from imblearn.over_sampling import RandomOverSampler
@@ -133,7 +133,7 @@ def test_of_two_plugins_of_one_name_the_first_counts_and_a_note_says_so(installe
 
 
 def test_help_does_not_look_for_plugins(monkeypatch, capsys):
-    monkeypatch.setattr("skinmnist.plugins.entry_points", None)
+    monkeypatch.setattr("skinmnist.names.entry_points", None)
     with pytest.raises(SystemExit):
         compare.main(["--help"])
     assert "usage" in capsys.readouterr().out

@@ -69,7 +69,7 @@ from skinmnist.experiment.run_folder.store import CellStore, Provenance
 from skinmnist.experiment.scorers import resolve_metrics
 from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, choose_folds
 from skinmnist.models.registry import DEFAULT_MODELS
-from skinmnist.plugins import notes_on_hidden
+from skinmnist.names import notes_on_hidden
 
 PICTURES_PER_CLASS = 12
 

@@ -19,8 +19,7 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
-from skinmnist.names import did_you_mean, known_spelling, unknown_name
-from skinmnist.plugins import Plugin, find_plugins
+from skinmnist.names import Plugin, did_you_mean, find_plugins, known_spelling, unknown_name
 from skinmnist.resampling.registry import Resampler, make_sampler, seeded, with_class_codes
 from skinmnist.resampling.strategies import CATEGORICAL, SAMPLERS, STRATEGIES
 from skinmnist.text import LONGEST_NAME, is_name, one_line, shown

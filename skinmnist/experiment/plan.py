@@ -28,7 +28,7 @@ from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
 from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, Split, assign_folds
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
-from skinmnist.plugins import notes_on_hidden
+from skinmnist.names import notes_on_hidden
 from skinmnist.text import shown
 
 #: Modules that compute predictions; changes to these or to their imports invalidate stored cells.

@@ -20,8 +20,7 @@ from sklearn.metrics import get_scorer, get_scorer_names
 
 from skinmnist.errors import InputError
 from skinmnist.experiment.metrics import HeldOut, Metric, metric_names
-from skinmnist.names import known_spelling, unknown_name
-from skinmnist.plugins import find_plugins
+from skinmnist.names import find_plugins, known_spelling, unknown_name
 from skinmnist.text import is_name, one_line, shown
 
 #: Possible names of the probability argument in scikit-learn functions.
