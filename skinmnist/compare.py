@@ -68,7 +68,8 @@ def _add_what_to_compare(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         nargs="+",
         default=[*DEFAULT_SAMPLERS],
-        help="names from `skinmnist list samplers`, or package.module:Class "
+        help="names from `skinmnist list samplers`, with a share such as SMOTE@0.5, a sweep over shares such "
+        "as sweep:SMOTE, a group such as modern, or package.module:Class "
         f"(default: {' '.join(DEFAULT_SAMPLERS)})",
     )
     add(

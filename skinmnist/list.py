@@ -52,14 +52,20 @@ class Entry(NamedTuple):
 
 
 def list_samplers() -> Iterator[Entry]:
-    """Yield the strategies, imbalanced-learn's samplers, and samplers from plugins."""
-    from skinmnist.resampling.strategies import SAMPLERS, STRATEGIES
+    """Yield the strategies, imbalanced-learn's samplers, samplers from plugins, and names for several."""
+    from skinmnist.resampling.strategies import GROUPS, SAMPLERS, STRATEGIES, SWEPT, group_members
 
     only = {"networks": "; networks only", "weights": "; models that take weights", "": ""}
     for name, known in {**STRATEGIES, **SAMPLERS}.items():
         paper = f" ({known.paper})" if known.paper else ""
         yield Entry(name, f"{known.about}{paper}{only[known.needs]}")
     yield from plugin_entries("sampler", (*STRATEGIES, *SAMPLERS))
+    shares = ", ".join(f"NAME@{share:g}" for share in SWEPT)
+    yield Entry(
+        "NAME@SHARE", "how much of it: from 0 (the natural class mix) to 1 (balance), as in SMOTE@0.5"
+    )
+    yield Entry("sweep:NAME", f"several shares of one sampler: none, {shares} and NAME")
+    yield from (Entry(group, f"a group: {', '.join(group_members(group))}") for group in GROUPS)
 
 
 def list_strategies() -> Iterator[Entry]:

@@ -59,7 +59,10 @@ def test_scores_that_may_be_claimed_are_printed_and_stored(csv, tmp_path, capsys
         (["--model", "sklearn.naive_bayes:GaussianNB"], "cannot be written to a model file"),
         (["--seed", "-1"], "received seed -1"),
         (["--out", "."], ". is a folder"),
-        (["--model", "svm", "--sampler", "focal_loss"], "svm cannot take focal_loss"),
+        (
+            ["--model", "svm", "--sampler", "focal_loss"],
+            "focal_loss with svm, which cannot take it",
+        ),
     ],
 )
 def test_bad_usage_is_refused_before_training(arguments, message, csv, tmp_path, capsys):

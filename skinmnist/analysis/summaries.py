@@ -15,7 +15,7 @@ from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import Pair
 from skinmnist.experiment.metrics import confusion_matrix, score_predictions
 from skinmnist.experiment.run_folder.record import RunRecord
-from skinmnist.resampling.strategies import STRATEGIES
+from skinmnist.resampling.strategies import STRATEGIES, base_name
 
 _PAIR = ["sampler", "model"]
 _CELL = [*_PAIR, "repeat", "fold"]
@@ -199,7 +199,7 @@ def resampled_counts(record: RunRecord) -> pd.DataFrame:
     for result in record.results:
         sampler, model = result.cell.sampler, record.info.grid.models.get(result.cell.model)
         if sampler != "none":
-            space = model.space if model and sampler not in STRATEGIES else ""
+            space = model.space if model and base_name(sampler) not in STRATEGIES else ""
             cells.setdefault((sampler, space), []).append(
                 np.stack([result.counts_before, result.counts_after])
             )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.names import pair_name
-from skinmnist.resampling.strategies import SAMPLERS, STRATEGIES
+from skinmnist.resampling.strategies import SAMPLERS, STRATEGIES, split_share
 from skinmnist.text import one_line
 
 #: Suffix of the names of models whose predictions are combined with clinical columns.
@@ -140,9 +140,14 @@ class CellFailure:
 
 
 def sorted_samplers(names: Iterable[str]) -> list[str]:
-    """Sort samplers in table order: registered samplers first, then by name."""
+    """Sort samplers in table order: registered samplers first, each by its share, then others by name."""
     place = {name: i for i, name in enumerate((*STRATEGIES, *SAMPLERS))}
-    return sorted(names, key=lambda name: (place.get(name, len(place)), name))
+
+    def key(name: str) -> tuple[int, float, str]:
+        base, share = split_share(name)
+        return place.get(base, len(place)), 1.0 if share is None else share, name
+
+    return sorted(names, key=key)
 
 
 def sorted_models(names: Iterable[str]) -> list[str]:

@@ -21,7 +21,16 @@ from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.names import Plugin, did_you_mean, find_plugins, known_spelling, unknown_name
 from skinmnist.resampling.registry import Resampler, make_sampler, seeded, with_class_codes
-from skinmnist.resampling.strategies import CATEGORICAL, SAMPLERS, STRATEGIES
+from skinmnist.resampling.strategies import (
+    CATEGORICAL,
+    SAMPLERS,
+    STRATEGIES,
+    alias_note,
+    base_name,
+    expand,
+    lookup,
+    spell,
+)
 from skinmnist.text import LONGEST_NAME, is_name, one_line, shown
 
 DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
@@ -66,21 +75,27 @@ def resolve_samplers(
 
 
 def _expanded(samplers: Any) -> tuple[Any, dict[str, str]]:
-    """Replace the aliases in a list of samplers; return the list, and notes by sampler."""
-    if isinstance(samplers, Mapping | str) or not isinstance(samplers, Iterable):
-        samplers = [samplers] if isinstance(samplers, str) else samplers
-        if not isinstance(samplers, list):
-            return samplers, {}
-    asked, notes = list(samplers), dict[str, str]()
+    """Replace groups, sweeps and aliases in a list of samplers; return the list, and notes by sampler.
+
+    A sampler that is named and is also part of a group or sweep is kept once.
+    """
+    if isinstance(samplers, str):
+        samplers = [samplers]
+    if isinstance(samplers, Mapping) or not isinstance(samplers, Iterable):
+        return samplers, {}
     expanded: list[Any] = []
-    for thing in asked:
-        name = known_spelling(thing, STRATEGIES) if isinstance(thing, str) else ""
-        same = STRATEGIES[name].same_as if name in STRATEGIES else ""
-        if same:
-            notes[same] = f"{name} is another name of {same}, so its row has that name"
-        if not same or same not in [*asked, *expanded]:
-            expanded.append(same or thing)
-    return expanded, notes
+    members: list[str] = []
+    notes: dict[str, str] = {}
+    for thing in samplers:
+        names = [*expand(thing)] if isinstance(thing, str) else [thing]
+        if names == [thing]:
+            expanded.append(thing)
+            continue
+        members += names
+        if note := alias_note(thing):
+            notes[names[0]] = note
+    named = {spell(thing) for thing in expanded if isinstance(thing, str)}
+    return [*expanded, *(name for name in dict.fromkeys(members) if name not in named)], notes
 
 
 def plan_cells(
@@ -107,12 +122,26 @@ def plan_cells(
     cells, notes = [], []
     for sampler in sorted_samplers(samplers):
         for model in sorted_models(models):
-            if samplers[sampler].factory is None and not models[model].takes(samplers[sampler].name):
-                notes.append(f"{sampler} with {model} is not planned: {model} cannot take it")
+            reason = why_not(samplers[sampler], models[model])
+            if reason:
+                notes.append(f"{sampler} with {model} is not planned: {model} {reason}")
                 continue
             pair = [Cell(sampler, model, r, f) for r in range(repeats) for f in range(folds)]
             cells += [*pair, *(cell.fused for cell in pair)] if fused else pair
     return cells, notes
+
+
+def why_not(resampler: Resampler, spec: ModelSpec) -> str:
+    """Return why a sampler is not combined with a model, without a subject; empty if it is.
+
+    Examples
+    --------
+    >>> why_not(Resampler("focal_loss"), resolve_models(["svm"])["svm"])
+    'cannot take it'
+    """
+    if resampler.name != "none" and spec.balances:
+        return "balances the classes itself"
+    return "" if resampler.factory is not None or spec.takes(resampler.name) else "cannot take it"
 
 
 def _resolve(asked: Any, kind: str, convert: Callable[[str, Any], Any]) -> Any:
@@ -192,6 +221,8 @@ def _look_up(name: str, kind: str) -> Any:
     InputError
         For an unregistered name, or a class that cannot be instantiated.
     """
+    if kind == "sampler" and lookup(base_name(spelt := spell(name))):
+        return spelt
     if ":" in name:
         return _imported(name, kind)
     if (spelt := known_spelling(name, _OWN[kind])) in _OWN[kind]:
@@ -294,8 +325,8 @@ def _as_sampler(name: str, value: Any, class_names: Sequence[str]) -> Resampler:
         return replace(value, fingerprint=value.fingerprint or _fingerprint(name, value))
     if isinstance(value, str):
         own = "" if name == value else value
-        if value in STRATEGIES:
-            return Resampler(STRATEGIES[value].same_as or value, fingerprint=own)
+        if base_name(value) in STRATEGIES:
+            return Resampler(STRATEGIES[base_name(value)].same_as or value, fingerprint=own)
         make_sampler(value, 0)
         return Resampler(value, partial(make_sampler, value), fingerprint=own)
     if isinstance(value, type):

@@ -16,6 +16,7 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.splits import LEFT_OUT
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 from skinmnist.resampling.registry import AS_THEY_ARE, Resampler, make_sampler, resample
+from skinmnist.resampling.strategies import split_share
 
 
 class Inputs:
@@ -183,7 +184,8 @@ def resample_rows(
     """
     result = resampler.resample(rows, labels)
     if result is None:
-        weights = balanced_weights(labels) if resampler.name == "class_weight" else None
+        base, share = split_share(resampler.name)
+        weights = balanced_weights(labels, share) if base == "class_weight" else None
         return TrainingRows(rows, labels, weights, len(rows))
     n_resampled, indices, notes = len(result.labels), result.sample_indices, result.notes
     if indices is None:
@@ -317,7 +319,14 @@ def _allot(
     return sizes
 
 
-def balanced_weights(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return weights with mean 1 that give every class the same total weight (King & Zeng 2001)."""
+def balanced_weights(labels: npt.NDArray[np.int64], share: float | None = None) -> npt.NDArray[np.float64]:
+    """Return weights with mean 1 that give every class the same total weight (King & Zeng 2001).
+
+    With a `share`, they are the balanced weights to that power, so total weights are the class counts to the
+    power ``1 - share``.
+    """
     counts = np.bincount(labels)
-    return (len(labels) / (np.count_nonzero(counts) * counts.astype(float).clip(1)))[labels]
+    if share is None:
+        return (len(labels) / (np.count_nonzero(counts) * counts.astype(float).clip(1)))[labels]
+    weights = (counts.astype(float).clip(1) ** -share)[labels]
+    return weights / weights.mean()

@@ -29,6 +29,7 @@ from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, Split, assign_fold
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 from skinmnist.names import notes_on_hidden
+from skinmnist.resampling.strategies import lookup, split_share
 from skinmnist.text import shown
 
 #: Modules that compute predictions; changes to these or to their imports invalidate stored cells.
@@ -217,10 +218,14 @@ def expected_seconds(
     Only the ratios between cells matter because measured times replace the estimates during a run.
     """
     rows = min(float(class_counts.sum()) * (folds - 1) / folds, MOST_ROWS)
-    over = any(part in cell.sampler for part in ("Over", "SMOTE", "ADASYN"))
-    if spec.copies_as_weights and cell.sampler == "RandomOverSampler":
-        over = False  # Weights represent the copies, so no rows are added.
-    growth = float(class_counts.max()) * len(class_counts) / float(class_counts.sum()) if over else 1.0
+    sampler, share = split_share(cell.sampler)
+    known, growth = lookup(sampler), 1.0
+    # Where weights represent copies, no rows are added.
+    weighted = spec.copies_as_weights and sampler == "RandomOverSampler"
+    if known is not None and known.amount == "adds" and not weighted:
+        present = class_counts[class_counts > 0].astype(float)
+        left = 0.0 if share is None else 1 - share
+        growth = float((present.max() * (present / present.max()) ** left).sum() / present.sum())
     size = (rows / _REFERENCE_ROWS) * max(columns / _REFERENCE_COLUMNS, 0.15)
     return 0.2 + spec.cost.seconds * size * growth**spec.cost.growth
 

@@ -17,7 +17,7 @@ from skinmnist.datasets.from_arrays import as_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.execution.machine import versions
-from skinmnist.experiment.grid import resolve_models, resolve_samplers
+from skinmnist.experiment.grid import resolve_models, resolve_samplers, why_not
 from skinmnist.experiment.inputs import Inputs, choose_training_rows, stratified_subsample
 from skinmnist.experiment.plan import choose_seed
 from skinmnist.experiment.run_folder.record import RunRecord
@@ -123,8 +123,11 @@ def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resample
             f"model {model!r} cannot be written to a model file; choose one of {able}, "
             "or use it in `skinmnist compare`"
         )
-    if resampler.factory is None and not spec.takes(sampler_name):
-        raise InputError(f"{model_name} cannot take {sampler_name}; choose another sampler, such as none")
+    if reason := why_not(resampler, spec):
+        raise InputError(
+            f"received sampler {sampler_name} with {model_name}, which {reason}; choose another sampler, "
+            "such as none"
+        )
     return model_name, spec, sampler_name, resampler
 
 

@@ -159,7 +159,7 @@ def steps_for(train_rows: int, steps_at_full_table: int) -> int:
 
 #: Imbalance strategies of networks.
 _NETWORK_STRATEGIES = {
-    "balanced_batches": Strategy({"balance": "balanced_batches"}, mix_power=0.0),
+    "balanced_batches": Strategy({"balance": "balanced_batches"}, mix_power=0.0, share_of="balance"),
     "sqrt_batches": Strategy({"balance": "sqrt_batches"}, mix_power=0.5),
     "focal_loss": Strategy({"loss": "focal"}, mix_power=1.0),
     # The frequencies are part of the loss but not of the predictions.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from skinmnist.models.export import Exported, Fitted
+from skinmnist.resampling.strategies import split_share
 
 #: Maximum number of training rows of a model, before resampling: twelve times a training fold of HAM10000.
 #: The features of this many images take 200 MB, and boosted trees store them at twice the width.
@@ -90,6 +91,13 @@ class Strategy:
     #: Exponent of the class counts in the class mix to which the probabilities refer: 1 for the mix of the
     #: training rows, 0 for equal shares of all their classes.
     mix_power: float
+    #: The classifier parameter that accepts the strategy with a share, as in ``balanced_batches@0.5``; the
+    #: exponent is then one minus the share. Empty if the strategy has no amount.
+    share_of: str = ""
+
+    def at(self, name: str, share: float) -> Strategy:
+        """Return the strategy with a share of the way from the natural mix to balance."""
+        return replace(self, params={**self.params, self.share_of: name}, mix_power=1.0 - share)
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,10 @@ class ModelSpec:
     cost : Cost
     export : Export or None
         How to export the model; None if it cannot be exported.
+    mix_power : float
+        Exponent of the class counts in the class mix to which the probabilities refer, if no strategy changes
+        it: 1 for most models, 0 for models that balance the classes themselves. Such models are planned with
+        ``none`` only.
     fingerprint : str
         Identifier of a model from outside this package; empty for built-in models.
 
@@ -153,13 +165,23 @@ class ModelSpec:
     limits: RowLimits = RowLimits()
     cost: Cost = Cost()
     export: Export | None = None
+    mix_power: float = 1.0
     fingerprint: str = ""
+
+    @property
+    def balances(self) -> bool:
+        """Whether the model balances the classes of its training rows itself."""
+        return self.mix_power != 1.0
 
     def takes(self, strategy: str) -> bool:
         """Return whether the model supports an imbalance strategy that adds no rows."""
-        return (
-            strategy == "none" or (strategy == "class_weight" and self.weights) or strategy in self.strategies
-        )
+        if strategy == "none" or self.balances:
+            return strategy == "none"
+        base, share = split_share(strategy)
+        if base == "class_weight":
+            return self.weights
+        own = self.strategies.get(base)
+        return own is not None and (share is None or bool(own.share_of))
 
     def build(self, setting: Setting, strategy: str) -> Any:
         """Return an unfitted classifier, with `strategy` enabled if it is one of `strategies`.
@@ -170,8 +192,14 @@ class ModelSpec:
         LogisticRegression()
         """
         classifier = self.classifier(setting)
-        own = self.strategies.get(strategy)
+        own = self._own(strategy)
         return classifier.set_params(**own.params) if own else classifier
+
+    def _own(self, name: str) -> Strategy | None:
+        """Return the settings of a strategy of this type of model; None for any other name."""
+        base, share = split_share(name)
+        own = self.strategies.get(base)
+        return own if own is None or share is None else own.at(name, share)
 
     def answered_mix(self, strategy: str, class_weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the class mix to which the probabilities refer after training, as shares that sum to 1.
@@ -184,7 +212,7 @@ class ModelSpec:
         >>> spec.answered_mix("none", np.array([30.0, 10.0])).tolist()
         [0.75, 0.25]
         """
-        own = self.strategies.get(strategy)
-        power = 1.0 if own is None else own.mix_power
+        own = self._own(strategy)
+        power = self.mix_power if own is None else own.mix_power
         mix = np.where(class_weights > 0, class_weights**power, 0.0)
         return mix / mix.sum()

@@ -14,7 +14,7 @@ from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import ROPE, reason_undecided
 from skinmnist.experiment.metrics import LOWER_IS_BETTER, METRIC_TITLES
 from skinmnist.experiment.run_folder.run_info import RunInfo
-from skinmnist.resampling.strategies import STRATEGIES
+from skinmnist.resampling.strategies import STRATEGIES, base_name
 from skinmnist.text import printable
 
 CORRECTION_TITLE = "prior correction"
@@ -65,7 +65,7 @@ def space_title(sampler: str, space: str) -> str:
     """Join the name of a sampler and the space in which it worked."""
     if sampler == "none":
         return "no sampler"
-    title = sampler if sampler in STRATEGIES or not space else f"{sampler} on {space}"
+    title = sampler if base_name(sampler) in STRATEGIES or not space else f"{sampler} on {space}"
     return printable(title, _LONGEST_TITLE)
 
 

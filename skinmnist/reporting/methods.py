@@ -13,7 +13,7 @@ from skinmnist.analysis.significance import COMPARED_METRICS, ROPE, SURE
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.reporting.format import base_model, count, duration, label_in_text, listing, model_title
 from skinmnist.reporting.tables import latex
-from skinmnist.resampling.strategies import SAMPLERS, STRATEGIES
+from skinmnist.resampling.strategies import SAMPLERS, STRATEGIES, base_name
 from skinmnist.text import printable
 
 _BIBLIOGRAPHY = Path(__file__).with_name("references.bib")
@@ -99,7 +99,9 @@ def _sentences(analysis: Analysis, cite: Callable[..., str]) -> Iterator[str]:
 def _compared(info: RunInfo, cite: Callable[..., str]) -> str:
     """List samplers, strategies and models."""
     samplers = [
-        f"{printable(name)}{cite(f'sampler:{name}')}" for name in info.grid.samplers if name != "none"
+        f"{printable(name)}{cite(f'sampler:{base_name(name)}')}"
+        for name in info.grid.samplers
+        if name != "none"
     ]
     models = [
         _in_text(model_title(info, name))
@@ -167,7 +169,7 @@ def _protocol(info: RunInfo, cite: Callable[..., str]) -> str:
         "given holdout": f"the given training and test sets{given}",
     }[protocol.split]
     again = f", repeated {repeats} times" if repeats > 1 else ""
-    resampled = any(name not in STRATEGIES for name in info.grid.samplers)
+    resampled = any(base_name(name) not in STRATEGIES for name in info.grid.samplers)
     inside = " Samplers were fitted on the training set only; held-out pictures were never resampled."
     return f"Models were evaluated by {words}{again} (seed {protocol.seed}).{inside * resampled}"
 
@@ -204,7 +206,7 @@ def _statistics(analysis: Analysis, cite: Callable[..., str]) -> Iterator[str]:
 def _software(analysis: Analysis, cite: Callable[..., str]) -> str:
     info = analysis.record.info
     unused = set() if len(analysis.training_curves) else _OF_NETWORKS
-    if not set(info.grid.samplers) & set(SAMPLERS):
+    if not {base_name(name) for name in info.grid.samplers} & set(SAMPLERS):
         unused |= {"imbalanced-learn"}
     libraries = [
         f"{name} {info.versions[name]}{cite('library:' + name.removesuffix('-cpu'))}"

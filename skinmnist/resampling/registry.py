@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from skinmnist.errors import InputError
 from skinmnist.names import unknown_name
-from skinmnist.resampling.strategies import CATEGORICAL, SAMPLERS, STRATEGIES
+from skinmnist.resampling.strategies import CATEGORICAL, SAMPLERS, STRATEGIES, split_share
 from skinmnist.text import shown
 
 #: Samplers that select rows without using their values; these are fitted on sample indices.
@@ -110,13 +110,17 @@ AS_THEY_ARE = Resampler("none")
 
 
 def make_sampler(name: str, seed: int) -> Any:
-    """Return an unfitted imbalanced-learn sampler with default parameters.
+    """Return an unfitted imbalanced-learn sampler with default parameters, and a share if the name has one.
 
     Examples
     --------
     >>> make_sampler("SMOTE", seed=3)
     SMOTE(random_state=3)
+    >>> make_sampler("RandomUnderSampler@0.5", seed=3)
+    RandomUnderSampler(random_state=3,
+                       sampling_strategy=TowardsBalance(share=0.5, amount='drops'))
     """
+    name, share = split_share(name)
     if name in CATEGORICAL:
         raise InputError(
             f"received sampler {name!r}, which is for categorical columns; expected one for pixels and "
@@ -125,7 +129,46 @@ def make_sampler(name: str, seed: int) -> Any:
     if name not in SAMPLERS:
         raise unknown_name("sampler", name, [*STRATEGIES, *SAMPLERS])
     sampler = getattr(importlib.import_module(SAMPLERS[name].module), name)()
+    if share is not None:
+        sampler.set_params(sampling_strategy=TowardsBalance(share, SAMPLERS[name].amount))
     return seeded(sampler, seed)
+
+
+@dataclass(frozen=True)
+class TowardsBalance:
+    """A ``sampling_strategy`` that goes a share of the way from the natural class mix to balance.
+
+    An oversampler raises a class with n rows to ``n_max * (n / n_max) ** (1 - share)``, and an undersampler
+    reduces it to ``n_min * (n / n_min) ** (1 - share)``, where n_max and n_min are the sizes of the largest
+    and the smallest class. Both give class frequencies that are the natural ones to the power ``1 - share``:
+    a share of 0 is the natural mix, 0.5 its square root, and 1 balance.
+
+    Attributes
+    ----------
+    share : float
+        From 0 to 1.
+    amount : {"adds", "drops"}
+        What the sampler does.
+
+    Examples
+    --------
+    >>> TowardsBalance(0.5, "adds")(np.repeat([0, 1, 2], [400, 100, 4]))
+    {1: 200, 2: 40}
+    >>> TowardsBalance(0.5, "drops")(np.repeat([0, 1, 2], [400, 100, 4]))
+    {0: 40, 1: 20}
+    """
+
+    share: float
+    amount: str
+
+    def __call__(self, labels: npt.NDArray[np.integer]) -> dict[int, int]:
+        """Return the number of rows of every class that changes."""
+        codes, counts = np.unique(labels, return_counts=True)
+        towards = counts.max() if self.amount == "adds" else counts.min()
+        wanted = np.rint(towards * (counts / towards) ** (1 - self.share)).astype(int)
+        return {
+            int(code): int(rows) for code, rows, n in zip(codes, wanted, counts, strict=True) if rows != n
+        }
 
 
 def seeded(estimator: Any, seed: int) -> Any:
@@ -272,11 +315,13 @@ def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tup
     if not name or not over_sampling or type(sampler).__name__ == "KMeansSMOTE":
         return ()
     notes = []
-    if (class_counts == 1).any() and params["sampling_strategy"] == "auto":
-        several = np.flatnonzero(class_counts > 1)
-        most = int(class_counts.max())
-        wanted_rows = {int(code): most for code in several if class_counts[code] < most}
-        sampler.set_params(sampling_strategy=wanted_rows)
+    strategy = params["sampling_strategy"]
+    if strategy == "auto":
+        strategy = TowardsBalance(1.0, "adds")
+    if (class_counts == 1).any() and isinstance(strategy, TowardsBalance):
+        wanted_rows = strategy(np.repeat(np.arange(len(class_counts)), class_counts))
+        several = {code: rows for code, rows in wanted_rows.items() if class_counts[code] > 1}
+        sampler.set_params(sampling_strategy=several)
         notes.append(
             f"{type(sampler).__name__}: classes with one training row stay unchanged, because a single row "
             "has no neighbour"

@@ -5,8 +5,12 @@ To add a sampler or a strategy, add an entry here. Nothing heavy is imported, so
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+from skinmnist.errors import InputError
+from skinmnist.names import did_you_mean, known_spelling
 
 
 class Paper(NamedTuple):
@@ -229,3 +233,142 @@ SAMPLERS = {
 
 #: Samplers for categorical columns, which are not supported.
 CATEGORICAL = ("SMOTEN", "SMOTENC")
+
+
+#: Names that stand for several strategies. Where a model cannot take one of them, the pair is not planned.
+GROUPS = {
+    "modern": (
+        "none",
+        "class_weight",
+        "sqrt_batches",
+        "balanced_batches",
+        "focal_loss",
+        "logit_adjusted_loss",
+        "class_balanced_loss",
+        "ldam_drw",
+        "mixup",
+        "remix",
+        "label_aware_smoothing",
+        "crt",
+        "tau_norm",
+        "smote_head",
+        "RandomOverSampler",
+        "SMOTE",
+        "tuned_plain",
+    ),
+}
+
+#: Prefix of a name that stands for several shares of one sampler, and these shares.
+SWEEP, SWEPT = "sweep:", (0.25, 0.5, 0.75)
+#: Separates the name of a sampler from its share, as in ``SMOTE@0.5``.
+AT = "@"
+
+
+def group_members(group: str) -> tuple[str, ...]:
+    """Return the registered strategies of one of `GROUPS`."""
+    return tuple(name for name in GROUPS[group] if name in STRATEGIES or name in SAMPLERS)
+
+
+def base_name(name: str) -> str:
+    """Return the name of a sampler without its share.
+
+    Examples
+    --------
+    >>> base_name("SMOTE@0.25"), base_name("SMOTE")
+    ('SMOTE', 'SMOTE')
+    """
+    return split_share(name)[0]
+
+
+def split_share(name: str) -> tuple[str, float | None]:
+    """Split a name in canonical spelling into the sampler and its share; the share is None if not given.
+
+    Examples
+    --------
+    >>> split_share("SMOTE@0.25"), split_share("SMOTE")
+    (('SMOTE', 0.25), ('SMOTE', None))
+    """
+    base, _, written = name.rpartition(AT)
+    known = lookup(base)
+    share = _number(written)
+    return (base, share) if known is not None and known.amount and 0 <= share <= 1 else (name, None)
+
+
+def lookup(name: str) -> StrategyInfo | None:
+    """Return the entry of a strategy or sampler by its canonical name; None for any other name."""
+    return STRATEGIES.get(name) or SAMPLERS.get(name)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0
+
+
+def spell(name: str) -> str:
+    """Return the canonical spelling of a registered name, with its share if it has one.
+
+    A full share is left out. Unregistered names are returned unchanged.
+
+    Raises
+    ------
+    InputError
+        If the share is not a number from 0 to 1, or if the sampler has no amount.
+
+    Examples
+    --------
+    >>> spell("smote@.50"), spell("smote@1"), spell("smote"), spell("mine")
+    ('SMOTE@0.5', 'SMOTE', 'SMOTE', 'mine')
+    """
+    base, at, written = name.rpartition(AT) if AT in name else (name, "", "")
+    spelt = known_spelling(base, (*STRATEGIES, *SAMPLERS))
+    known = lookup(spelt)
+    if known is None or not at:
+        return name if known is None else spelt
+    if not known.amount:
+        able = [other for other, one in (*STRATEGIES.items(), *SAMPLERS.items()) if one.amount]
+        raise InputError(
+            f"received {name!r}, but {spelt} has no amount to choose; write {spelt} alone, or give the share "
+            f"to one of {', '.join(able)}"
+        )
+    share = _number(written)
+    if not 0 <= share <= 1:
+        raise InputError(
+            f"received {name!r}; expected a share from 0 (the natural mix) to 1 (balance), as in {spelt}@0.5"
+        )
+    return spelt if share == 1 else f"{spelt}{AT}{share:g}"
+
+
+def expand(name: str) -> Iterator[str]:
+    """Yield the samplers for which a name stands: a group, a sweep over shares, an alias, or the name alone.
+
+    Examples
+    --------
+    >>> [*expand("sweep:SMOTE")]
+    ['none', 'SMOTE@0.25', 'SMOTE@0.5', 'SMOTE@0.75', 'SMOTE']
+    """
+    group = known_spelling(name, GROUPS)
+    if group in GROUPS:
+        yield from group_members(group)
+    elif name.casefold().startswith(SWEEP):
+        swept = spell(name[len(SWEEP) :])
+        if lookup(swept) is None:
+            hint = did_you_mean(swept, (*STRATEGIES, *SAMPLERS), lambda near: repr(SWEEP + near))
+            raise InputError(
+                f"received {name!r}; expected a sampler of imbalanced-learn after {SWEEP}, such as "
+                f"sweep:SMOTE{hint}"
+            )
+        yield "none"
+        yield from (spell(f"{swept}{AT}{share:g}") for share in SWEPT)
+        yield swept
+    else:
+        known = lookup(spell(name))
+        yield known.same_as if known and known.same_as else name
+
+
+def alias_note(name: str) -> str:
+    """Return the note on a name that is another name of a strategy; empty for other names."""
+    known = lookup(spelt := spell(name))
+    same = known.same_as if known else ""
+    return f"{spelt} is another name of {same}, so its row has that name" if same else ""

@@ -115,6 +115,17 @@ def test_an_alias_is_the_row_that_it_names(asked):
     assert resolve_samplers({"mine": "balanced_softmax"})["mine"].name == "logit_adjusted_loss"
 
 
+def test_groups_and_sweeps_are_expanded_once():
+    found = resolve_samplers(["sweep:smote", "SMOTE", "smote@.5", "none"])
+    assert {*found} == {"none", "SMOTE@0.25", "SMOTE@0.5", "SMOTE@0.75", "SMOTE"}
+    cells, _ = plan_cells(found, resolve_models(["dummy"]), repeats=1, folds=1)
+    assert [cell.sampler for cell in cells] == ["none", "SMOTE@0.25", "SMOTE@0.5", "SMOTE@0.75", "SMOTE"]
+    assert "sqrt_batches" in resolve_samplers("modern")
+    assert resolve_samplers({"half": "SMOTE@0.5"})["half"].factory(0).sampling_strategy.share == 0.5
+    with pytest.raises(InputError, match=r"received the sampler 'SMOTE@0\.5' twice"):
+        resolve_samplers(["SMOTE@0.5", "smote@.5"])
+
+
 def test_what_cannot_be_sent_to_a_worker_is_refused():
     tree = DecisionTreeClassifier()
     tree.set_params(class_weight={0: threading.Lock()})

@@ -207,6 +207,28 @@ def test_balanced_weights_even_the_classes_out(fold):
     assert balanced_weights(fold[1]).mean() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+def test_weights_to_a_power_and_copies_of_a_share_give_one_mix(fold, share):
+    counts = np.bincount(fold[1])
+    wanted = counts ** (1 - share) / (counts ** (1 - share)).sum()
+    weights = balanced_weights(fold[1], share)
+    assert weights.mean() == pytest.approx(1)
+    np.testing.assert_allclose(np.bincount(fold[1], weights) / len(fold[1]), wanted)
+    copied = draw(fold, f"RandomOverSampler@{share:g}" if share < 1 else "RandomOverSampler").class_mix(3)
+    np.testing.assert_allclose(copied / copied.sum(), wanted, atol=0.01)
+    if share == 1:
+        np.testing.assert_allclose(weights, balanced_weights(fold[1]))
+
+
+@pytest.mark.parametrize("share", ["0.25", "0.5"])
+def test_a_network_answers_at_the_mix_of_its_share(share):
+    found = MODELS["cnn"].answered_mix(f"balanced_batches@{share}", np.array([81.0, 16.0, 0.0]))
+    wanted = np.array([81.0, 16.0]) ** (1 - float(share))
+    np.testing.assert_allclose(found, [*wanted / wanted.sum(), 0.0])
+    built = MODELS["cnn"].build(Setting((8, 8, 3), 3, 60, 0), f"balanced_batches@{share}")
+    assert built.balance == f"balanced_batches@{share}"
+
+
 def test_made_pixels_are_rounded_for_models_of_bytes():
     rng = np.random.default_rng(0)
     pixels, labels = rng.integers(0, 256, (60, 12)).astype(np.uint8), np.repeat([0, 1], [50, 10])

@@ -49,6 +49,9 @@ def test_more_rows_take_longer():
     assert guess("RandomOverSampler", "svm") == guess("none", "svm"), "copies travel as weights"
     assert guess("RandomOverSampler", "random_forest") > guess("none", "random_forest")
     assert guess("none", "cnn") == guess("SMOTE", "cnn")
+    shares = [guess(f"SMOTE{share}", "svm") for share in ("@0.25", "@0.5", "@0.75", "")]
+    assert shares == sorted(shares)
+    assert guess("none", "svm") < shares[0]
     assert guess("none", "svm", COUNTS // 4) < guess("none", "svm")
     assert guess("none", "cnn", columns=192) < guess("none", "cnn")
 

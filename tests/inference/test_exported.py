@@ -141,7 +141,7 @@ def test_scores_of_a_cross_validation_are_those_of_files_of_its_folds(name, samp
         ("sklearn.naive_bayes:GaussianNB", "none", "cannot be written to a model file; choose one of svm"),
         ("nonsense", "none", "unknown model 'nonsense'"),
         ("cnn", "nonsense", "nonsense"),
-        ("svm", "focal_loss", "svm cannot take focal_loss"),
+        ("svm", "focal_loss", "sampler focal_loss with svm, which cannot take it; choose"),
     ],
 )
 def test_what_cannot_be_saved_is_refused_before_training(model, sampler, message):

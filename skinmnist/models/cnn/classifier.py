@@ -19,7 +19,7 @@ from skinmnist.features.extract import extract_features
 from skinmnist.features.transformer import Standardiser
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble
-from skinmnist.models.cnn.training import BALANCES, Rows, TrainingConfig, ValidationSet, borrow
+from skinmnist.models.cnn.training import Rows, TrainingConfig, ValidationSet, batch_exponent, borrow
 
 #: Rows per prediction step, which keeps memory independent of the size of the table.
 PREDICT_ROWS = 256
@@ -62,8 +62,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     colour_spread : float, default=0.02
         Standard deviation of the random gain and offset of each colour channel in training, in units of the
         channel's own standard deviation.
-    balance : {None, "sqrt_batches", "balanced_batches"}, default=None
-        Draw the classes of each batch in proportion to the square root of their frequencies, or uniformly.
+    balance : {None, "sqrt_batches", "balanced_batches"} or str, default=None
+        Draw the classes of each batch in proportion to the square root of their frequencies, uniformly, or a
+        share of the way, as ``"balanced_batches@0.25"``.
     loss : {"cross_entropy", "focal", "logit_adjusted"}, default="cross_entropy"
         See `skinmnist.models.cnn.training.make_loss`.
     points : int, default=30
@@ -232,7 +233,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         counts = np.bincount(codes, minlength=len(mix)).clip(1)
         log_prior = np.log(mix / mix.sum()) if self.loss == "logit_adjusted" else np.zeros(len(mix))
         rows = Rows(pictures, self._features(pictures), codes)
-        return ValidationSet(rows, mix ** BALANCES[self.balance] / counts, log_prior)
+        return ValidationSet(rows, mix ** batch_exponent(self.balance) / counts, log_prior)
 
     def _features(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the features for the second network, with zero columns if there is no second network."""

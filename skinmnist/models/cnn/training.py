@@ -23,6 +23,7 @@ from skinmnist.errors import InputError
 from skinmnist.models.cnn.backend import tf
 from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble, grid_side, inputs_of
 from skinmnist.models.cnn.optimizer import MuonAdam
+from skinmnist.resampling.strategies import split_share
 
 Integers = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.floating]
@@ -39,7 +40,7 @@ WAITING = 2
 LOSSES = ("cross_entropy", "focal", "logit_adjusted")
 #: Exponent of the focal loss, as recommended by Lin et al.
 FOCUS = 2.0
-#: Exponent of the class frequencies when drawing batches, for each `balance`.
+#: Exponent of the class frequencies when drawing batches, for each `balance`; see `batch_exponent`.
 BALANCES = {None: 1.0, "sqrt_batches": 0.5, "balanced_batches": 0.0}
 
 
@@ -146,6 +147,25 @@ def warm_up(steps: int) -> Floats:
     return np.minimum(1.0, (np.arange(steps) + 1) / 20).astype(np.float32)
 
 
+def batch_exponent(balance: str | None) -> float:
+    """Return the exponent of the class frequencies when drawing batches.
+
+    Examples
+    --------
+    >>> batch_exponent("sqrt_batches"), batch_exponent("balanced_batches@0.25"), batch_exponent(None)
+    (0.5, 0.75, 1.0)
+    """
+    base, share = split_share(balance or "")
+    if base == "balanced_batches" and share is not None:
+        return 1.0 - share
+    if balance not in BALANCES:
+        raise InputError(
+            f"the network received the balance {balance!r}; choose None, 'sqrt_batches' or "
+            "'balanced_batches', or a share of it, such as 'balanced_batches@0.25'"
+        )
+    return BALANCES[balance]
+
+
 def draw_batches(
     codes: Integers, steps: int, batch_size: int, balance: str | None, random_state: np.random.Generator
 ) -> npt.NDArray[np.int32]:
@@ -154,10 +174,7 @@ def draw_batches(
     With `balance`, the class at each position of a batch is drawn first, and the row comes from passes over
     the rows of that class.
     """
-    if balance not in BALANCES:
-        raise InputError(
-            f"the network received the balance {balance!r}; choose None, 'sqrt_batches' or 'balanced_batches'"
-        )
+    exponent = batch_exponent(balance)
 
     def passes(rows: Integers, count: int) -> Integers:
         shuffled = [random_state.permutation(rows) for _ in range(-(-count // len(rows)))]
@@ -167,7 +184,7 @@ def draw_batches(
     if balance is None:
         order = passes(np.arange(len(codes)), count)
     else:
-        chances = np.bincount(codes) ** BALANCES[balance]
+        chances = np.bincount(codes) ** exponent
         classes = random_state.choice(len(chances), size=count, p=chances / chances.sum())
         order = np.empty(count, dtype=np.int64)
         for code in range(len(chances)):

@@ -37,7 +37,12 @@ def test_batches_are_shuffled_passes_without_repeats():
 
 @pytest.mark.parametrize(
     ("balance", "shares"),
-    [(None, [81, 9, 1]), ("sqrt_batches", [9, 3, 1]), ("balanced_batches", [1, 1, 1])],
+    [
+        (None, [81, 9, 1]),
+        ("sqrt_batches", [9, 3, 1]),
+        ("balanced_batches", [1, 1, 1]),
+        ("balanced_batches@0.75", [3, 3**0.5, 1]),
+    ],
 )
 def test_balance_sets_the_shares_of_the_classes(balance, shares):
     order = draw_batches(CODES, 200, 64, balance, np.random.default_rng(0))
@@ -54,7 +59,7 @@ def test_balanced_batches_use_the_rows_of_a_class_equally_often():
 
 
 def test_an_unknown_balance_is_refused():
-    with pytest.raises(InputError, match="'sqrt_batches' or 'balanced_batches'"):
+    with pytest.raises(InputError, match="'sqrt_batches' or 'balanced_batches', or a share of it"):
         draw_batches(CODES, 1, 1, "none", np.random.default_rng(0))
 
 
