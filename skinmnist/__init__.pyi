@@ -1,5 +1,8 @@
 """The public names and their types; the names are imported when they are first used."""
 
+from skinmnist.console.run import Run as Run
+from skinmnist.console.run import read_run as read_run
+from skinmnist.console.run import run_comparison as run_comparison
 from skinmnist.datasets.hmnist import load_hmnist as load_hmnist
 from skinmnist.datasets.layouts import load_table as load_table
 from skinmnist.datasets.synthetic.lesions import make_lesions as make_lesions
@@ -22,8 +25,5 @@ from skinmnist.leakage.leaks import Demonstration as Demonstration
 from skinmnist.models.spec import ModelSpec as ModelSpec
 from skinmnist.reporting.page import write_report as write_report
 from skinmnist.resampling.registry import Resampler as Resampler
-from skinmnist.run import Run as Run
-from skinmnist.run import read_run as read_run
-from skinmnist.run import run_comparison as run_comparison
 
 __version__: str

@@ -66,7 +66,7 @@ def _rebuild(options: argparse.Namespace) -> int:
         return 0
     run: RunRecord = read_run(runs[0])
     if options.export:  # `Run` caches its analysis for both the page and the export.
-        from skinmnist.run import Run
+        from skinmnist.console.run import Run
 
         run = Run.of(run)
     with working("Writing the report"):

@@ -24,7 +24,7 @@ MODULES = [
     if ">>> " in path.read_text(encoding="utf-8")
 ]
 #: Modules whose examples continue that of a class elsewhere.
-CONTINUES = {"skinmnist.reporting.plots": "skinmnist.run.Run"}
+CONTINUES = {"skinmnist.reporting.plots": "skinmnist.console.run.Run"}
 #: Their functions are what to call for a name.
 REGISTRIES = [model_registry, sampler_registry, grid, scorers]
 #: They need TensorFlow.

@@ -133,7 +133,7 @@ def test_of_two_plugins_of_one_name_the_first_counts_and_a_note_says_so(installe
 
 
 def test_help_does_not_look_for_plugins(monkeypatch, capsys):
-    monkeypatch.setattr("skinmnist.names.entry_points", None)
+    monkeypatch.setattr("importlib.metadata.entry_points", None)
     with pytest.raises(SystemExit):
         compare.main(["--help"])
     assert "usage" in capsys.readouterr().out
