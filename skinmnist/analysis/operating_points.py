@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinmnist.decisions.probabilities import EXPONENTS, change_prior, flatten_prior
 from skinmnist.experiment.cells import Cell, CellResult
 from skinmnist.experiment.metrics import (
     balanced_accuracy,
@@ -41,7 +42,6 @@ from skinmnist.experiment.metrics import (
     score_predictions,
 )
 from skinmnist.experiment.run_folder.record import RunRecord, predictions_table
-from skinmnist.probabilities import EXPONENTS, change_prior, flatten_prior
 
 #: The rules, in the order of ``operating_points.csv``.
 RULES = ("as_trained", "natural_prior", "balanced_prior", "tuned_macro_f1", "tuned_balanced_accuracy")

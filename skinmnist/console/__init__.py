@@ -1,3 +1,3 @@
-"""Shared code of the commands: arguments, exit codes, progress and tables."""
+"""What commands and notebooks share: arguments, exit codes, progress, tables, and a run in Python."""
 
-__all__ = ["common", "progress", "terminal"]
+__all__ = ["common", "progress", "run", "terminal"]

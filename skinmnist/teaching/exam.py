@@ -16,9 +16,9 @@ from skinmnist import facts
 from skinmnist.analysis.significance import corrected_t_test
 from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.datasets.table import PixelTable
+from skinmnist.decisions.probabilities import change_prior
 from skinmnist.errors import InputError
 from skinmnist.experiment.splits import assign_folds
-from skinmnist.probabilities import change_prior
 
 Answer = float | str
 

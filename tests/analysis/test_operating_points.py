@@ -21,10 +21,10 @@ from skinmnist.analysis.operating_points import (
     prior_corrected_scores,
     validation_counts,
 )
+from skinmnist.decisions.probabilities import EXPONENTS, change_prior
 from skinmnist.experiment.cells import Answers
 from skinmnist.experiment.metrics import score
 from skinmnist.experiment.run_folder.record import VALIDATION_FILE, csv_bytes, write_tables
-from skinmnist.probabilities import EXPONENTS, change_prior
 
 NAMES = ("nv", "bkl", "mel")
 

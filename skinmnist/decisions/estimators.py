@@ -33,7 +33,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, indexable
 
-from skinmnist.probabilities import (
+from skinmnist.decisions.probabilities import (
     EXPONENTS,
     change_prior,
     cheapest,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skinmnist.probabilities import (
+from skinmnist.decisions.probabilities import (
     change_prior,
     cheapest,
     check_costs,
