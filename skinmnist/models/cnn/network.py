@@ -319,6 +319,11 @@ class Ensemble:
         self._centre.assign(statistics.centre)
         self._spread.assign(statistics.spread)
 
+    @property
+    def channels(self) -> ChannelStatistics:
+        """The statistics as variables of a graph."""
+        return ChannelStatistics(self._centre, self._spread)
+
     def standardise(self, pictures: tf.Tensor) -> tf.Tensor:
         """Convert uint8 pictures to floats with zero mean and unit spread."""
         return (tf.cast(pictures, tf.float32) - self._centre) * tf.math.reciprocal(self._spread)

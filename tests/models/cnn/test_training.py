@@ -12,7 +12,7 @@ from skinmnist.errors import InputError
 from skinmnist.models.cnn import training
 from skinmnist.models.cnn.backend import keras, tf
 from skinmnist.models.cnn.classifier import CNNClassifier
-from skinmnist.models.cnn.network import Architecture, symmetric_view
+from skinmnist.models.cnn.network import Architecture, ChannelStatistics, symmetric_view
 from skinmnist.models.cnn.training import (
     Monitor,
     change_colours,
@@ -361,8 +361,11 @@ def test_oblong_pictures_keep_their_shape():
     np.testing.assert_array_equal(np.sort(moved.reshape(50, -1)), np.sort(pictures.reshape(50, -1)))
 
 
+PLAIN = ChannelStatistics(np.zeros(3, np.float32), np.ones(3, np.float32))
+
+
 def test_colour_changes_have_the_spread_asked_for():
-    changed = change_colours(tf.zeros((4000, 1, 1, 3)), tf.constant([5, 6]), 0.2).numpy()
+    changed = change_colours(tf.zeros((4000, 1, 1, 3)), PLAIN, tf.constant([5, 6]), 0.2).numpy()
     assert changed.std() == pytest.approx(0.2, rel=0.05)
     assert changed.mean() == pytest.approx(0.0, abs=0.01)
     assert abs(np.corrcoef(changed[:, 0, 0, 0], changed[:, 0, 0, 1])[0, 1]) < 0.05
@@ -371,10 +374,19 @@ def test_colour_changes_have_the_spread_asked_for():
 def test_a_gain_and_an_offset_hold_for_all_of_a_channel_of_a_picture():
     pictures = np.random.default_rng(0).normal(size=(4, 5, 7, 3)).astype(np.float32)
     seed = tf.constant([5, 6])
-    offset = change_colours(tf.zeros((4, 1, 1, 3)), seed, 0.2).numpy()
-    gain = change_colours(tf.ones((4, 1, 1, 3)), seed, 0.2).numpy() - offset
-    changed = change_colours(tf.constant(pictures), seed, 0.2).numpy()
+    offset = change_colours(tf.zeros((4, 1, 1, 3)), PLAIN, seed, 0.2).numpy()
+    gain = change_colours(tf.ones((4, 1, 1, 3)), PLAIN, seed, 0.2).numpy() - offset
+    changed = change_colours(tf.constant(pictures), PLAIN, seed, 0.2).numpy()
     np.testing.assert_allclose(changed, pictures * gain + offset, atol=1e-6)
+
+
+def test_without_spread_pictures_are_only_standardised():
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 5, 7, 3), dtype=np.uint8)
+    statistics = ChannelStatistics.of(pictures)
+    ensemble = Architecture((5, 7, 3), 2).build(statistics, seed=0)
+    plain = ensemble.standardise(tf.constant(pictures)).numpy()
+    found = change_colours(tf.cast(pictures, tf.float32), statistics, tf.constant([5, 6]), 0.0).numpy()
+    np.testing.assert_allclose(found, plain, atol=1e-5)
 
 
 def test_draws_depend_on_the_seed_and_nothing_else():
