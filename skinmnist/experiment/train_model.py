@@ -23,13 +23,13 @@ from skinmnist.experiment.plan import choose_seed
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.splits import choose_split
 from skinmnist.experiment.training import Trained, fit_model
-from skinmnist.inference.card import limits_of
 from skinmnist.inference.manifest import (
     LONGEST_NAME,
     MOST_CLASSES,
     MOST_SIDE,
     PREPROCESSING,
     UnreadableError,
+    limits_of,
     words,
 )
 from skinmnist.inference.model_file import (

@@ -18,7 +18,7 @@ from skinmnist import facts
 from skinmnist.datasets.files import as_path, read_head
 from skinmnist.datasets.images.pictures import open_picture, picture_row
 from skinmnist.errors import InputError
-from skinmnist.inference.card import card_of
+from skinmnist.inference.manifest import card_of
 from skinmnist.inference.model_file import ModelFile, is_model, newest_model, read_model
 from skinmnist.inference.novelty import novelty_score
 from skinmnist.inference.occlusion import draw_explanation, occlusion_map

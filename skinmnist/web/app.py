@@ -27,7 +27,7 @@ from skinmnist.datasets.mapped import trim_memory
 from skinmnist.errors import InputError
 from skinmnist.inference.classifier import SYNTHETIC_WARNING
 from skinmnist.text import template_environment
-from skinmnist.web.guard import Bodies, Guard
+from skinmnist.web.server import Bodies, Guard
 
 if TYPE_CHECKING:
     from skinmnist.inference.classifier import Classifier

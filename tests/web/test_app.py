@@ -15,7 +15,7 @@ from standing_in import Running, StandIn, parsed, speckled
 
 import skinmnist
 from skinmnist import facts
-from skinmnist.web.guard import SECURITY_HEADERS
+from skinmnist.web.server import SECURITY_HEADERS
 
 SERVING = Path(skinmnist.__file__).parent / "web"
 
@@ -219,7 +219,7 @@ def test_bodies_together_are_limited():
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
 
-    from skinmnist.web.guard import Bodies
+    from skinmnist.web.server import Bodies
 
     async def receive():
         return {"type": "http.request", "body": bytes(60), "more_body": False}
