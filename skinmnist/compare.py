@@ -97,6 +97,15 @@ def _add_what_to_compare(parser: argparse.ArgumentParser) -> None:
         f"{', '.join(facts.CLINICAL_COLUMNS)}",
     )
     add(
+        "--ensemble",
+        metavar="NAME=MODEL,...",
+        action="append",
+        default=[],
+        help="add a row NAME that averages finished models without training, such as both=svm,cnn; a member "
+        "may have its own sampler (SMOTE+cnn) or columns (svm+clinical); NAME=tuned:svm,cnn chooses weights "
+        "on the other folds; repeatable",
+    )
+    add(
         "--demonstrate-leaks",
         action="store_true",
         help="also show how resampling before the split, lesions in both folds and tuning on the test fold "
@@ -197,6 +206,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 split=split,
                 test=other,
                 clinical=options.clinical,
+                ensembles=_quick_members(options.ensemble) if options.quick else options.ensemble,
                 metrics=options.metrics,
                 out=out,
                 rows=rows,
@@ -214,6 +224,15 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         analysis, report = terminal.write_report(record, options.jobs)
     terminal.conclude(analysis, report, resume=command if interrupted else None)
     return INTERRUPTED if interrupted else FAILED_CELLS if _failed(record) else 0
+
+
+def _quick_members(ensembles: list[str]) -> list[str]:
+    """Replace the members of ensembles as a quick run replaces models."""
+    parts = [text.partition("=") for text in ensembles]
+    return [
+        name + equals + re.sub(r"\w+", lambda word: QUICK_MODELS.get(word[0].lower(), word[0]), members)
+        for name, equals, members in parts
+    ]
 
 
 def _failed(record: RunRecord) -> bool:

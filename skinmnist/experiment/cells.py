@@ -161,3 +161,11 @@ def sorted_models(names: Iterable[str]) -> list[str]:
         return place.get(base, len(place)), base, name
 
     return sorted(names, key=key)
+
+
+def in_table_order(cells: Iterable[Cell]) -> list[Cell]:
+    """Sort cells by sampler, model, repeat and fold, as in all tables of a run."""
+    every = list(cells)
+    samplers = {name: i for i, name in enumerate(sorted_samplers({cell.sampler for cell in every}))}
+    models = {name: i for i, name in enumerate(sorted_models({cell.model for cell in every}))}
+    return sorted(every, key=lambda c: (samplers[c.sampler], models[c.model], c.repeat, c.fold))

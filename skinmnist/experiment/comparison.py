@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from skinmnist.datasets.from_arrays import as_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, sorted_models, sorted_samplers
+from skinmnist.experiment.derived import with_derived
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
 from skinmnist.experiment.execution.machine import PeakMemory, available_cores, hardware, versions
 from skinmnist.experiment.execution.runner import CellProgress, Engine, choose_engine, store_outcomes
@@ -117,6 +118,7 @@ def run_comparison(
     seed: int | None = None,
     random_state: int | None = None,
     clinical: Iterable[str] = (),
+    ensembles: Mapping[str, Any] | Iterable[str] = (),
     jobs: int | None = None,
     n_jobs: int | None = None,
     out: str | Path | None = None,
@@ -168,6 +170,13 @@ def run_comparison(
     clinical : iterable of str
         Columns of `PixelTable.clinical`, such as ``("age", "sex", "localization")``. Every model is then also
         listed as ``<model>+clinical``, with the evidence from these columns added to its predictions.
+    ensembles : mapping of str to list, or iterable of str, optional
+        Rows made from finished cells, without training: ``{"both": ["svm", "cnn"]}`` lists the geometric mean
+        of the probabilities of these models as a model ``both``, for every sampler. A member may also have
+        its own sampler, as in ``("SMOTE", "cnn")`` or ``"SMOTE + cnn"``, or clinical columns, as in
+        ``"svm+clinical"``. If all members have samplers and these differ, the row's sampler is ``"mixed"``,
+        and members are first moved to the natural prior. With ``{"both": "tuned:svm,cnn"}``, weights are
+        chosen on the other folds.
     jobs, n_jobs : int, optional
         Number of single-threaded worker processes; by default, and with ``n_jobs=-1``, one per core. Scores
         do not depend on this number.
@@ -244,7 +253,7 @@ def run_comparison(
     more = resolve_metrics(metrics, table.class_names)
     folds, parts = choose_folds(table, cv, folds, repeats, split, seed, rows)
     external = None if test is None else join_external(table, as_table(test), rows)
-    plan = make_plan(table, samplers, models, folds, repeats, parts, seed, rows, clinical)
+    plan = make_plan(table, samplers, models, folds, repeats, parts, seed, rows, clinical, ensembles)
     # Bars are drawn by `skinmnist.run_comparison`, in a higher layer; here, only objects receive events.
     receiver = None if progress is None or isinstance(progress, str | bool) else progress
     run = _Run(plan, table, request or Request(), jobs, receiver)
@@ -270,6 +279,7 @@ def run_comparison(
                 metrics=metrics,
                 seed=seed,
                 clinical=clinical,
+                ensembles=ensembles,
                 jobs=jobs,
                 out=record.folder / EXTERNAL_FOLDER,
                 fresh=fresh,
@@ -370,7 +380,7 @@ class _Run:
 
         def report(outcome: CellResult | CellFailure) -> None:
             left.pop(outcome.cell, None)
-            if isinstance(outcome, CellResult) and outcome.cell.base is None:
+            if isinstance(outcome, CellResult) and outcome.cell not in self.plan.derived:
                 remaining.finished(outcome.cell, outcome.timing.seconds)
             log_outcome(outcome)
             if progress:
@@ -385,7 +395,7 @@ class _Run:
             progress.planned(self.plan.cells, len(self.done), self.info.notes)
         missing = sorted(left, key=lambda cell: -expected[cell])
         trained = engine(missing, on_running=running)
-        outcomes = _with_fused(self.plan, self.store, trained, frozenset(self.done))
+        outcomes = with_derived(self.plan.derived, self.store.load, trained, frozenset(self.done))
         store_outcomes(outcomes, self.store, self.done, self.failures, report)
 
     def finish(self, started: float, peak: PeakMemory) -> RunRecord:
@@ -430,6 +440,7 @@ class _Run:
                 repeats=plan.repeats,
                 jobs=self.jobs,
                 cv=plan.cv,
+                ensembles={name: ensemble.spelt for name, ensemble in plan.ensembles.items()},
             ),
             seed=protocol.seed,
             repeats=plan.repeats,
@@ -444,7 +455,9 @@ class _Run:
             lesion_fit=fit,
             given=plan.given,
             grid=Grid(
-                samplers=tuple(sorted_samplers(plan.task.samplers)),
+                samplers=tuple(
+                    sorted_samplers({*plan.task.samplers, *(cell.sampler for cell in plan.cells)})
+                ),
                 models={name: models[name] for name in sorted_models(models)},
             ),
             notes=(
@@ -483,26 +496,6 @@ class _Run:
                 entry = CellEntry(*cell, status="failed", reason=self.failures[cell].reason)
             entries[cell] = entry
         return sort_entries(entries)
-
-
-def _with_fused(
-    plan: Plan,
-    store: CellStore,
-    trained: Generator[CellResult | CellFailure],
-    done: frozenset[Cell],
-) -> Generator[CellResult | CellFailure]:
-    """Yield the outcome of each trained cell, followed by its outcome with clinical columns added."""
-    fusion, fused = plan.fusion, {cell for cell in plan.cells if cell.base and cell not in done}
-    if fusion is not None:
-        for cell in plan.cells:
-            base = store.load(cell) if cell in done and cell.fused in fused else None
-            if base is not None:
-                yield fusion.finish(base)
-    with closing(trained) as outcomes:
-        for outcome in outcomes:
-            yield outcome
-            if fusion is not None and outcome.cell.fused in fused:
-                yield fusion.finish(outcome)
 
 
 def _sample_pictures(

@@ -22,9 +22,9 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,8 @@ from threadpoolctl import threadpool_limits
 
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.experiment.cells import CellFailure, CellResult
+from skinmnist.experiment.cells import Cell, CellResult
+from skinmnist.experiment.derived import Derivation
 from skinmnist.experiment.splits import VALIDATION, training_rows
 from skinmnist.names import did_you_mean, known_spelling
 from skinmnist.text import one_line, shown
@@ -120,11 +121,13 @@ class _Fitted(NamedTuple):
     notes: tuple[str, ...]
 
 
-class Fusion:
+class Fusion(Derivation):
     """Create the cell ``<model>+clinical`` from a finished cell; only a small regression is trained.
 
     `columns` is the output of `choose_columns`, and `folds` that of `assign_folds`.
     """
+
+    role: ClassVar[str] = "base"
 
     def __init__(
         self,
@@ -146,20 +149,17 @@ class Fusion:
             state.update(f"{name} {len(content)} ".encode() + content)
         return state.hexdigest()
 
-    def finish(self, base: CellResult | CellFailure) -> CellResult | CellFailure:
-        """Return the outcome of the fused cell, which fails if its base has failed."""
-        if isinstance(base, CellFailure):
-            return CellFailure(base.cell.fused, f"its base {base.cell.model} failed: {base.reason}")
-        try:
-            return self.fuse(base)
-        except Exception as error:  # If the regression raises any exception, the other cells continue.
-            return CellFailure.from_error(base.cell.fused, error)
+    def needs(self, cell: Cell) -> tuple[Cell, ...]:
+        """Return the base of a fused cell."""
+        assert cell.base is not None
+        return (cell.base,)
 
-    def fuse(self, base: CellResult) -> CellResult:
+    def derive(self, cell: Cell, bases: Sequence[CellResult]) -> CellResult:
         """Add the log-odds of the clinical columns to the predictions of a finished cell.
 
         The cost of the fused cell is the cost of its base plus that of the fusion.
         """
+        (base,) = bases
         fitted = self._fit(base.cell.repeat, base.cell.fold)
         validation = base.validation
         if validation is not None and fitted.of_validation is not None:
@@ -169,7 +169,7 @@ class Fusion:
         # the base.
         return replace(
             base,
-            cell=base.cell.fused,
+            cell=cell,
             probabilities=add_odds(base.probabilities, fitted.log_odds),
             timing=base.timing._replace(
                 fit_seconds=base.timing.fit_seconds + fitted.fit_seconds,

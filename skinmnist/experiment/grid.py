@@ -103,12 +103,10 @@ def plan_cells(
     models: Mapping[str, ModelSpec],
     repeats: int,
     folds: int,
-    fused: bool = False,
 ) -> tuple[list[Cell], list[str]]:
     """Combine all samplers with all models, in table order.
 
-    With `fused`, every pair is followed by the same pair with clinical columns. Returns the cells, and one
-    sentence for each pair that is not part of the plan.
+    Returns the cells, and one sentence for each pair that is not part of the plan.
 
     Examples
     --------
@@ -126,8 +124,7 @@ def plan_cells(
             if reason:
                 notes.append(f"{sampler} with {model} is not planned: {model} {reason}")
                 continue
-            pair = [Cell(sampler, model, r, f) for r in range(repeats) for f in range(folds)]
-            cells += [*pair, *(cell.fused for cell in pair)] if fused else pair
+            cells += [Cell(sampler, model, r, f) for r in range(repeats) for f in range(folds)]
     return cells, notes
 
 

@@ -7,8 +7,8 @@ import heapq
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,15 @@ from skinmnist.datasets.cache import code_digest
 from skinmnist.datasets.mapped import give_back
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.experiment.cells import FUSED, Cell
+from skinmnist.experiment.cells import FUSED, Cell, in_table_order
+from skinmnist.experiment.derived import Derivation, Ensemble, parse_ensembles
 from skinmnist.experiment.execution.machine import versions
 from skinmnist.experiment.fit_cell import Task
 from skinmnist.experiment.fusion import Fusion, choose_columns, informative_columns
 from skinmnist.experiment.given_splits import GivenInfo, find_split
 from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
 from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
-from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, Split, assign_folds
+from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, Split, assign_folds
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 from skinmnist.names import notes_on_hidden
@@ -33,7 +34,7 @@ from skinmnist.resampling.strategies import lookup, split_share
 from skinmnist.text import shown
 
 #: Modules that compute predictions; changes to these or to their imports invalidate stored cells.
-_COMPUTING = tuple(f"skinmnist.experiment.{name}" for name in ("fit_cell", "fusion", "grid"))
+_COMPUTING = tuple(f"skinmnist.experiment.{name}" for name in ("fit_cell", "fusion", "derived", "grid"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,9 @@ class Plan:
 
     `cells` are in table order; `notes` contain one sentence for each pair that is not part of the plan.
     `identity` is a digest of the protocol, the code, the library versions and the numerical precision of
-    networks. `fusion` adds clinical columns to finished cells, if requested; `cv` describes the origin of
-    given folds.
+    networks. `derived` maps the cells that are made from finished cells to their rules; a cell follows the
+    cells that it needs. `fusion` adds clinical columns and `ensembles` average models, if requested; `cv`
+    describes the origin of given folds.
     """
 
     cells: tuple[Cell, ...]
@@ -55,27 +57,37 @@ class Plan:
     fusion: Fusion | None = None
     cv: str = ""
     given: GivenInfo | None = None
+    derived: Mapping[Cell, Derivation] = field(default_factory=dict)
+    ensembles: Mapping[str, Ensemble] = field(default_factory=dict)
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Fingerprints of user-defined models and samplers, and of models with clinical columns."""
+        """Fingerprints of user-defined models and samplers, and of derived models."""
         models = {name: spec.fingerprint for name, spec in self.task.models.items()}
         samplers = {name: sampler.fingerprint for name, sampler in self.task.samplers.items()}
-        fused = {}
-        if self.fusion is not None:
-            fused = {name + FUSED: own + self.fusion.fingerprint for name, own in models.items()}
-        return models | samplers | fused
+        columns = self.fusion.fingerprint if self.fusion is not None else ""
+        found = models | samplers | {name + FUSED: own + columns for name, own in models.items() if columns}
+        ensembles = {name: ensemble.fingerprint(found) for name, ensemble in self.ensembles.items()}
+        return found | ensembles | {name + FUSED: own + columns for name, own in ensembles.items() if columns}
 
     @property
     def models(self) -> dict[str, ModelInfo]:
-        """Details of each model for a report, with and without clinical columns."""
+        """Details of each model for a report, with and without clinical columns, and of each ensemble."""
         described = {}
         for name, spec in self.task.models.items():
             described[name] = ModelInfo(spec.title, spec.features.space)
-            if self.fusion is not None:
-                columns = tuple(self.fusion.columns)
-                title = f"{spec.title} + {', '.join(columns)}"
-                described[name + FUSED] = ModelInfo(title, spec.features.space, name, columns)
+        for name, ensemble in self.ensembles.items():
+            spaces = {
+                self.task.models[model.removesuffix(FUSED)].features.space for _, model in ensemble.members
+            }
+            space = spaces.pop() if len(spaces) == 1 else ""
+            described[name] = ModelInfo(ensemble.title, space, members=ensemble.spelt)
+        fused = dict.fromkeys(cell.model for cell, rule in self.derived.items() if rule is self.fusion)
+        for name in fused:
+            assert self.fusion is not None
+            base, columns = name.removesuffix(FUSED), tuple(self.fusion.columns)
+            own = described[base]
+            described[name] = ModelInfo(f"{own.title} + {', '.join(columns)}", own.space, base, columns)
         return described
 
     def expected_seconds(self, table: PixelTable) -> dict[Cell, float]:
@@ -87,7 +99,7 @@ class Plan:
                 cell, self.task.models[cell.model], counts, table.pixels.shape[1], self.protocol.folds
             )
             for cell in self.cells
-            if cell.base is None
+            if cell not in self.derived
         }
 
 
@@ -124,6 +136,7 @@ def make_plan(
     seed: int,
     rows: npt.NDArray[np.int64] | None,
     clinical: Iterable[str] = (),
+    ensembles: Any = (),
 ) -> Plan:
     """Resolve names, assign folds and combine the grid, using the parameters of `run_comparison`.
 
@@ -152,16 +165,23 @@ def make_plan(
         assignment=hashlib.sha256((fold_of if varies else fold_of[0]).tobytes()).hexdigest()[:16],
     )
     give_back(table.pixels)
-    cells, notes = plan_cells(
-        found_samplers, found_models, len(fold_of), protocol.planned_folds, fused=bool(columns)
-    )
     same = [sampler.note for sampler in found_samplers.values() if sampler.note]
+    cells, notes = plan_cells(found_samplers, found_models, len(fold_of), protocol.planned_folds)
+    fusion = Fusion(columns, table.labels, fold_of, len(table.class_names)) if columns else None
     hidden = (
         *notes_on_hidden("sampler", [name for name, one in found_samplers.items() if one.fingerprint]),
         *notes_on_hidden("model", [name for name, one in found_models.items() if one.fingerprint]),
     )
     if not cells:
         raise InputError("; ".join(notes) + "; nothing is left to run, so name other samplers or models")
+    fused = [cell.fused for cell in cells] if fusion is not None else []
+    averaged = parse_ensembles(
+        ensembles,
+        list(dict.fromkeys(cell[:2] for cell in (*cells, *fused))),
+        protocol.planned_folds,
+        validated=bool((fold_of == VALIDATION).any()),
+    )
+    derived, not_averaged = plan_derived(cells, fusion, averaged)
     task = Task(
         folds=fold_of,
         by_lesion=given.split != "image" and table.lesion_ids is not None,
@@ -173,16 +193,47 @@ def make_plan(
         [asdict(protocol), code_digest(*_COMPUTING), versions(), choose_precision("auto")], sort_keys=True
     )
     return Plan(
-        cells=tuple(cells),
-        notes=(*given.notes, *silent, *same, *notes, *hidden),
+        cells=tuple(in_table_order([*cells, *derived])),
+        notes=(*given.notes, *silent, *same, *notes, *not_averaged, *hidden),
         task=task,
         protocol=protocol,
         repeats=len(fold_of),
         identity=hashlib.sha256(identity.encode()).hexdigest(),
-        fusion=Fusion(columns, table.labels, fold_of, len(table.class_names)) if columns else None,
+        fusion=fusion,
         cv=given.origin,
         given=GivenInfo.of_folds(given, table) if given.groups else None,
+        derived=derived,
+        ensembles=averaged,
     )
+
+
+def plan_derived(
+    cells: Sequence[Cell], fusion: Fusion | None, ensembles: Mapping[str, Ensemble]
+) -> tuple[dict[Cell, Derivation], list[str]]:
+    """Return the cells that are made from trained cells, with their rules, and notes on omissions.
+
+    With clinical columns, every trained cell and every ensemble without these columns gets a second cell.
+    """
+    derived: dict[Cell, Derivation] = {}
+    notes: list[str] = []
+    if fusion is not None:
+        derived |= {cell.fused: fusion for cell in cells}
+    known = {*cells, *derived}
+    folds = list(dict.fromkeys(cell[2:] for cell in cells))
+    for name, ensemble in ensembles.items():
+        own: list[Cell] = []
+        for sampler in ensemble.rows(dict.fromkeys(cell.sampler for cell in cells)):
+            absent = [pair for pair in ensemble.pairs(sampler) if Cell(*pair, *folds[0]) not in known]
+            if absent:
+                notes.append(f"{sampler} with {name} is not planned: {absent[0][1]} cannot take it")
+                continue
+            own += [Cell(sampler, name, *fold) for fold in folds]
+        derived |= dict.fromkeys(own, ensemble)
+        if fusion is not None and any(model.endswith(FUSED) for _, model in ensemble.members):
+            notes.append(f"{name}{FUSED} is not planned: members of {name} already have clinical columns")
+        elif fusion is not None:
+            derived |= {cell.fused: fusion for cell in own}
+    return derived, notes
 
 
 def _drawn_folds(

@@ -113,7 +113,7 @@ def test_rows_of_which_nothing_is_known_keep_their_bits():
 
 
 def test_a_fused_cell_is_its_base_and_the_columns(lesions, base):
-    fused = fusion(lesions).fuse(base)
+    fused = fusion(lesions).derive(base.cell.fused, [base])
     train = assign_folds(lesions, 3, 1, "lesion", 0)[0] != 1
     columns = {name: values[train] for name, values in lesions.clinical.items()}
     unseen = {name: values[~train] for name, values in lesions.clinical.items()}
@@ -133,15 +133,15 @@ def test_a_fused_cell_is_its_base_and_the_columns(lesions, base):
 
 def test_held_out_rows_never_reach_the_fit(lesions, base):
     """Neither their labels nor their columns move the answer to another row."""
-    before = fusion(lesions).fuse(base)
+    before = fusion(lesions).derive(base.cell.fused, [base])
     labels, folds = lesions.labels.copy(), assign_folds(lesions, 3, 1, "lesion", 0)
     labels[base.rows] = (labels[base.rows] + 1) % 7
-    other = Fusion(choose_columns(lesions, COLUMNS), labels, folds, 7).fuse(base)
+    other = Fusion(choose_columns(lesions, COLUMNS), labels, folds, 7).derive(base.cell.fused, [base])
     np.testing.assert_array_equal(other.probabilities, before.probabilities)
     others = base.rows[1:]
     ages, places = lesions.clinical["age"].copy(), lesions.clinical["localization"].copy()
     ages[others], places[others] = 0.0, "moon"
-    after = fusion(with_columns(lesions, age=ages, localization=places)).fuse(base)
+    after = fusion(with_columns(lesions, age=ages, localization=places)).derive(base.cell.fused, [base])
     np.testing.assert_array_equal(after.probabilities[0], before.probabilities[0])
     assert (after.probabilities[1:] != before.probabilities[1:]).any(axis=1).mean() > 0.9
 
@@ -151,8 +151,10 @@ def test_training_rows_do_reach_the_fit(lesions, base):
     train = np.setdiff1d(np.arange(len(labels)), base.rows)
     labels[train] = np.random.default_rng(0).permutation(labels[train])
     folds = assign_folds(lesions, 3, 1, "lesion", 0)
-    other = Fusion(choose_columns(lesions, COLUMNS), labels, folds, 7).fuse(base)
-    assert not np.array_equal(other.probabilities, fusion(lesions).fuse(base).probabilities)
+    other = Fusion(choose_columns(lesions, COLUMNS), labels, folds, 7).derive(base.cell.fused, [base])
+    assert not np.array_equal(
+        other.probabilities, fusion(lesions).derive(base.cell.fused, [base]).probabilities
+    )
 
 
 def test_rows_that_take_no_part_are_not_learnt_from(lesions, base):
@@ -164,7 +166,7 @@ def test_rows_that_take_no_part_are_not_learnt_from(lesions, base):
         ages = lesions.clinical["age"].copy()
         ages[left_out] = age
         columns = choose_columns(with_columns(lesions, age=ages), COLUMNS)
-        found.append(Fusion(columns, lesions.labels, folds, 7).fuse(base).probabilities)
+        found.append(Fusion(columns, lesions.labels, folds, 7).derive(base.cell.fused, [base]).probabilities)
     np.testing.assert_array_equal(*found)
 
 
@@ -262,14 +264,16 @@ def test_what_the_regression_raises_stays_with_its_cell(lesions, base, monkeypat
         raise ValueError("singular\nmatrix")
 
     monkeypatch.setattr(ClinicalOdds, "fit", fails)
-    outcome = fusion(lesions).finish(base)
+    outcome = fusion(lesions).finish(base.cell.fused, [base])
     assert outcome == CellFailure(base.cell.fused, "ValueError: singular matrix")
 
 
 def test_where_nothing_is_known_of_any_patient_of_a_fold_the_probabilities_stay(lesions, base):
     nothing = {"age": np.full(len(lesions), np.nan), "sex": np.full(len(lesions), "")}
     table = dataclasses.replace(lesions, clinical=nothing)
-    np.testing.assert_array_equal(fusion(table, ["age", "sex"]).fuse(base).probabilities, base.probabilities)
+    np.testing.assert_array_equal(
+        fusion(table, ["age", "sex"]).derive(base.cell.fused, [base]).probabilities, base.probabilities
+    )
 
 
 #: Networks share their code; the cheap one stands for those that take long.
@@ -278,7 +282,7 @@ def test_every_model_goes_with_clinical_columns(name, lesions):
     plan = make_plan(lesions, ["none"], [name], 2, 1, None, 0, None, COLUMNS)
     with threadpool_limits(1):
         result = fit_cell(plan.cells[0], lesions, plan.task)
-    fused = plan.fusion.finish(result)
+    fused = plan.fusion.finish(result.cell.fused, [result])
     assert [cell.model for cell in plan.cells] == [name] * 2 + [f"{name}+clinical"] * 2
     assert fused.cell == plan.cells[2]
     assert (fused.probabilities != result.probabilities).any()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
@@ -21,10 +21,11 @@ from skinmnist.datasets.near_duplicates import (
 )
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
+from skinmnist.experiment.cells import FUSED, Cell, in_table_order, sorted_models, sorted_samplers
 from skinmnist.experiment.given_splits import GivenInfo
 from skinmnist.experiment.run_folder.store import Provenance
 from skinmnist.experiment.splits import LEFT_OUT, Split
+from skinmnist.names import PAIRED
 
 Folds = Annotated[int, Between(2, 100)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
@@ -72,6 +73,8 @@ class Arguments:
     jobs: Positive = 1
     #: Origin of given folds, such as the representation of a scikit-learn splitter.
     cv: str = field(default="", metadata=OPTIONAL)
+    #: Names of the ensembles, each with its members.
+    ensembles: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -152,13 +155,20 @@ class TableInfo:
 class ModelInfo:
     """Details of a model for a report: its title, and the space in which samplers operate.
 
-    For a model with clinical columns, they include the names of its base model and of the columns.
+    For a model with clinical columns, they include the names of its base model and of the columns; for an
+    ensemble, those of its members, as users write them.
     """
 
     title: str
     space: str = ""
     base: str = field(default="", metadata=OPTIONAL)
     clinical: tuple[str, ...] = field(default=(), metadata=OPTIONAL)
+    members: tuple[str, ...] = field(default=(), metadata=OPTIONAL)
+
+    def depends_on(self, names: Collection[str]) -> bool:
+        """Return whether the model is derived from one of these models or samplers."""
+        parts = [self.base, *(part for member in self.members for part in member.split(PAIRED))]
+        return any(part in names for part in parts)
 
 
 @dataclass(frozen=True)
@@ -451,19 +461,19 @@ class RunInfo:
     def _changed_since(self, earlier: RunInfo) -> list[str]:
         """Return the names of models and samplers that have changed since an earlier run.
 
-        A model with clinical columns changes with its base model.
+        A model with clinical columns changes with its base model, and an ensemble with its members.
         """
         before = earlier.fingerprints
         changed = {name for name, own in self.fingerprints.items() if before.get(name, own) != own}
+        for name in sorted_models(earlier.grid.models):  # Models follow their bases, but not their members.
+            if earlier.grid.models[name].depends_on(changed):
+                changed.add(name)
         return sorted(changed | {name + FUSED for name in changed if name + FUSED in before})
 
 
 def sort_entries(entries: Mapping[Cell, CellEntry]) -> tuple[CellEntry, ...]:
     """Sort the outcomes of cells in table order."""
-    samplers = {name: i for i, name in enumerate(sorted_samplers({cell.sampler for cell in entries}))}
-    models = {name: i for i, name in enumerate(sorted_models({cell.model for cell in entries}))}
-    ordered = sorted(entries, key=lambda c: (samplers[c.sampler], models[c.model], c.repeat, c.fold))
-    return tuple(entries[cell] for cell in ordered)
+    return tuple(entries[cell] for cell in in_table_order(entries))
 
 
 def _once(notes: list[str]) -> tuple[str, ...]:
