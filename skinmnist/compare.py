@@ -89,6 +89,19 @@ def _add_what_to_compare(parser: argparse.ArgumentParser) -> None:
         "`skinmnist list metrics`",
     )
     add(
+        "--costs",
+        metavar="FILE",
+        help="costs of mistakes, by true class and decision: adds the expected cost per 1,000 pictures to "
+        "the scores, as trained and for the cheapest decisions; see `skinmnist list costs`",
+    )
+    add(
+        "--conformal",
+        metavar="ALPHA",
+        type=float,
+        help="share of sets that may miss the right class, such as .1: adds coverage and size of conformal "
+        "sets by class, in conformal.csv and the report",
+    )
+    add(
         "--clinical",
         metavar="COLUMN",
         nargs="+",
@@ -168,7 +181,9 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     started = time.perf_counter()
     from skinmnist.console.terminal import Terminal, verbosely
     from skinmnist.datasets.table import sample_rows
+    from skinmnist.decisions.probabilities import check_alpha
     from skinmnist.experiment.comparison import run_comparison
+    from skinmnist.experiment.costs import read_costs
     from skinmnist.experiment.given_splits import find_split
     from skinmnist.experiment.grid import resolve_models, resolve_samplers
     from skinmnist.experiment.run_folder.record import read_info, read_run
@@ -182,7 +197,9 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     resolve_samplers(options.samplers)  # Resolve names before anything slow runs.
     resolve_models(options.models)
     command = resume_command("compare", arguments)
+    check_alpha(options.conformal)
     table = open_table(options, command)
+    read_costs(options.costs, table.class_names)
     models = [known_spelling(name, MODELS) for name in options.models]
     models = [QUICK_MODELS.get(name, name) if options.quick else name for name in models]
     folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
@@ -208,6 +225,8 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
                 clinical=options.clinical,
                 ensembles=_quick_members(options.ensemble) if options.quick else options.ensemble,
                 metrics=options.metrics,
+                costs=options.costs,
+                conformal=options.conformal,
                 out=out,
                 rows=rows,
                 progress=terminal,

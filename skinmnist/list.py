@@ -43,6 +43,14 @@ SPLIT_LINES = {
 }
 
 
+#: The forms of a cost file, each with its lines for the classes nv and mel.
+COST_LINES = {
+    "matrix.csv": "a row for each true class, a column for each decision: true,nv,mel | nv,0,1 | mel,20,0",
+    "pairs.csv": "a row for each mistake that does not cost 1: true,decided,cost | mel,nv,20",
+    "costs.toml": "the cost of any mistake about a class: mel = 20; or of a single decision: mel.nv = 20",
+}
+
+
 class Entry(NamedTuple):
     """One line: a name and its meaning, or the error of a broken plugin."""
 
@@ -128,6 +136,11 @@ def list_splits() -> Iterator[Entry]:
     yield from (Entry(name, about) for name, about in SPLIT_LINES.items())
 
 
+def list_costs() -> Iterator[Entry]:
+    """Yield the forms of a cost file."""
+    yield from (Entry(name, about) for name, about in COST_LINES.items())
+
+
 def list_layouts() -> Iterator[Entry]:
     """Yield the supported layouts of tables and metadata."""
     from skinmnist.datasets.layouts import LAYOUTS
@@ -151,6 +164,7 @@ KINDS = {
     "presets": Kind("published systems: skinmnist preset run NAME", list_presets),
     "checks": Kind("what could fool the reader of a report", list_checks),
     "layouts": Kind("layouts of tables and their metadata: CSV, --metadata, build", list_layouts),
+    "costs": Kind("forms of a file with the costs of mistakes, by line: --costs FILE", list_costs),
     "splits": Kind("which pictures are held out together: --split NAME", list_splits),
 }
 

@@ -14,6 +14,7 @@ import pandas as pd
 from skinmnist import facts
 from skinmnist.analysis.bootstrap import DRAWS, bootstrap_scores, difference_intervals, intervals
 from skinmnist.analysis.checks import Concern, check_run
+from skinmnist.analysis.conformal import conformal_coverage
 from skinmnist.analysis.curves import (
     decision_curves,
     precision_recall_curves,
@@ -28,6 +29,7 @@ from skinmnist.analysis.operating_points import (
     move_prior,
     operating_points,
     prior_corrected_predictions,
+    prior_corrected_scores,
 )
 from skinmnist.analysis.significance import (
     Pair,
@@ -43,6 +45,7 @@ from skinmnist.analysis.summaries import (
     best_pairs,
     calibration,
     confusion_counts,
+    expected_costs,
     external_scores,
     leaderboard,
     majority_scores,
@@ -53,7 +56,6 @@ from skinmnist.analysis.summaries import (
 from skinmnist.datasets.files import claim, write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.label_audit import label_audit
-from skinmnist.experiment.metrics import score_predictions
 from skinmnist.experiment.run_folder.folder import REPORT
 from skinmnist.experiment.run_folder.record import (
     RunRecord,
@@ -155,6 +157,17 @@ class Analysis:
         return at_natural_prior(self.record, self.operating_points, self.majority_scores)
 
     @cached_property
+    def expected_costs(self) -> pd.DataFrame | None:
+        """Expected costs of every pair as trained and by cost-sensitive decisions; None without costs."""
+        return expected_costs(self.record, self.majority_scores) if self.record.info.costs else None
+
+    @cached_property
+    def conformal(self) -> pd.DataFrame | None:
+        """Coverage and size of conformal sets by pair and class; None if the run does not ask for them."""
+        alpha = self.record.info.conformal
+        return conformal_coverage(self.record.results, self._names, alpha) if alpha else None
+
+    @cached_property
     def recalls(self) -> pd.DataFrame:
         """The recall of every class."""
         return recalls(self.record)
@@ -231,7 +244,7 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
     table, folds = record.info.table, record.info.protocol.folds
     class_names = table.class_names
     corrected = prior_corrected_predictions(record)
-    derived, majority = score_predictions(corrected, class_names), majority_scores(record)
+    derived, majority = prior_corrected_scores(record, corrected), majority_scores(record)
     scores = pd.concat([record.scores, derived], ignore_index=True)
     replicates = bootstrap_scores(
         pd.concat([record.predictions, corrected], ignore_index=True),
@@ -278,6 +291,8 @@ def write_analysis(folder: Path, analysis: Analysis) -> None:
     """Write the `TABLES` of an analysis to a folder, with enough digits to restore every float exactly."""
     for name in TABLES:
         write_atomically(folder / f"{name}.csv", csv_bytes(getattr(analysis, name)))
+    if analysis.conformal is not None:
+        write_atomically(folder / "conformal.csv", csv_bytes(analysis.conformal))
     if analysis.of_external is not None:
         write_atomically(folder / "external.csv", csv_bytes(analysis.external))
         if folder == analysis.record.folder:

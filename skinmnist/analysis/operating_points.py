@@ -33,6 +33,7 @@ import pandas as pd
 
 from skinmnist.decisions.probabilities import EXPONENTS, change_prior, flatten_prior
 from skinmnist.experiment.cells import Cell, CellResult
+from skinmnist.experiment.costs import natural_probabilities, with_costs
 from skinmnist.experiment.metrics import (
     balanced_accuracy,
     confusion_matrix,
@@ -152,6 +153,11 @@ def prior_corrected_predictions(record: RunRecord) -> pd.DataFrame:
     return predictions_table(corrected, record.info.table.class_names)
 
 
-def prior_corrected_scores(record: RunRecord) -> pd.DataFrame:
+def prior_corrected_scores(record: RunRecord, corrected: pd.DataFrame | None = None) -> pd.DataFrame:
     """Score `prior_corrected_predictions`, in the layout of ``scores.csv``."""
-    return score_predictions(prior_corrected_predictions(record), record.info.table.class_names)
+    names, costs = record.info.table.class_names, record.info.costs
+    corrected = prior_corrected_predictions(record) if corrected is None else corrected
+    plain = [result for result in record.results if result.cell.sampler == "none"] if costs else []
+    return with_costs(
+        score_predictions(corrected, names), corrected, natural_probabilities(plain, len(names)), costs
+    )

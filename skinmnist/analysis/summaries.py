@@ -13,7 +13,8 @@ import pandas as pd
 from skinmnist import facts
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import Pair
-from skinmnist.experiment.metrics import confusion_matrix, score_predictions
+from skinmnist.experiment.costs import with_costs
+from skinmnist.experiment.metrics import COST_METRICS, confusion_matrix, score_predictions
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.resampling.strategies import STRATEGIES, base_name
 
@@ -21,6 +22,8 @@ _PAIR = ["sampler", "model"]
 _CELL = [*_PAIR, "repeat", "fold"]
 #: Scores of the leaderboard, which is sorted by the first; the recall of melanoma is appended.
 LEADERBOARD_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
+#: The expected cost in the leaderboard of a run with costs, whose other scores are as trained, too.
+COSTS_SHOWN = next(iter(COST_METRICS))
 CALIBRATION_METRICS = ("log_loss", "brier", "ece")
 NATURAL_METRICS = ("macro_auc", "macro_average_precision", *CALIBRATION_METRICS)
 #: Columns of the table that `external_scores` returns.
@@ -47,6 +50,8 @@ def leaderboard(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.
     metrics = [*LEADERBOARD_METRICS]
     if facts.MELANOMA in record.info.table.class_names:
         metrics.append(f"recall_{facts.MELANOMA}")
+    if record.info.costs:
+        metrics.append(COSTS_SHOWN)
     board = _summary(record, metrics, untrained)
     # A stable sort keeps the order of the grid for equal scores.
     return board.sort_values("macro_f1", ascending=False, kind="stable", ignore_index=True)
@@ -55,6 +60,15 @@ def leaderboard(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.
 def calibration(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.DataFrame:
     """Summarise the scores of the probabilities, in the layout of `leaderboard` and the order of the grid."""
     return _summary(record, list(CALIBRATION_METRICS), untrained)
+
+
+def expected_costs(record: RunRecord, majority: pd.DataFrame) -> pd.DataFrame:
+    """Summarise the expected costs of a run with costs, like `calibration`, lowest cost-sensitive one first.
+
+    Prior correction has no row because the cost-sensitive decision is made at the natural prior.
+    """
+    board = _summary(record, list(COST_METRICS), majority)
+    return board.sort_values(list(COST_METRICS)[-1], kind="stable", ignore_index=True)
 
 
 def at_natural_prior(record: RunRecord, points: pd.DataFrame, majority: pd.DataFrame) -> pd.DataFrame:
@@ -159,8 +173,13 @@ def majority_predictions(record: RunRecord) -> pd.DataFrame:
 
 
 def majority_scores(record: RunRecord) -> pd.DataFrame:
-    """Score the majority baseline, in the layout of ``scores.csv``."""
-    return score_predictions(majority_predictions(record), record.info.table.class_names)
+    """Score the majority baseline, in the layout of ``scores.csv``.
+
+    Its cost-sensitive decision is the same for every picture of a fold: the one that costs least on average.
+    """
+    names, predictions = record.info.table.class_names, majority_predictions(record)
+    natural = predictions[[f"p_{name}" for name in names]].to_numpy(dtype=np.float64)
+    return with_costs(score_predictions(predictions, names), predictions, natural, record.info.costs)
 
 
 def fold_scores(record: RunRecord, metric: str) -> pd.DataFrame:

@@ -34,12 +34,12 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.machine import available_cores
 from skinmnist.experiment.given_splits import GivenInfo
-from skinmnist.experiment.metrics import balanced_accuracy, confusion_matrix, macro_f1
+from skinmnist.experiment.metrics import LOWER_IS_BETTER, balanced_accuracy, confusion_matrix, macro_f1
 from skinmnist.experiment.run_folder.folder import LOGGER, event_facts
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.splits import GivenFolds, Split
 from skinmnist.names import pair_name
-from skinmnist.reporting.format import LABELS, NOTHING, count, duration, fixed, with_spread
+from skinmnist.reporting.format import LABELS, NOTHING, count, digits_of, duration, fixed, with_spread
 from skinmnist.reporting.page import write_page
 from skinmnist.reporting.sections.certainty import certainty
 from skinmnist.reporting.sections.effects import summary
@@ -381,8 +381,12 @@ def _columns(rows: list[dict[Any, Any]], spread: bool) -> Iterator[_Column]:
         yield _Column("folds", "folds", [_folds(row) for row in rows])
     for name in (name.removesuffix("_sd") for name in rows[0] if name.endswith("_sd")):
         heading = "\n".join(LABELS[name].split())
-        texts = [with_spread(row[name], row[f"{name}_sd"]) if spread else fixed(row[name]) for row in rows]
-        styles = _styles([row[name] for row in rows], [row["reference"] for row in rows])
+        digits, sign = digits_of(name), -1 if name in LOWER_IS_BETTER else 1
+        texts = [
+            with_spread(row[name], row[f"{name}_sd"], digits) if spread else fixed(row[name], digits)
+            for row in rows
+        ]
+        styles = _styles([sign * row[name] for row in rows], [row["reference"] for row in rows])
         yield _Column(name, heading, [*map(Text, texts, styles)])
     seconds = [NOTHING if math.isnan(row["seconds"]) else fixed(row["seconds"], 1) for row in rows]
     yield _Column("seconds", "Seconds\nper fold", [*map(Text, seconds)])
@@ -400,7 +404,7 @@ def _styles(values: list[float], references: list[bool]) -> list[str]:
     trained = [value for value in trained if not math.isnan(value)]
     best = max(trained) if len(trained) > 1 else math.inf
     baseline = max(
-        (value for value, reference in zip(rounded, references, strict=True) if reference), default=-1
+        (value for value, reference in zip(rounded, references, strict=True) if reference), default=-math.inf
     )
     return [
         "" if reference else BELOW if value < baseline else BEST if value == best else ""

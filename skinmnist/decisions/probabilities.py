@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skinmnist.errors import InputError
+
 _Floats = npt.NDArray[np.float64]
 
 #: Candidate exponents of the class frequencies: 0 keeps them, 1 makes all classes equal. A forest trained on
@@ -85,6 +87,33 @@ def check_costs(costs: Any, n_classes: int) -> _Floats:
             f"and a column for each decision, got shape {matrix.shape}"
         )
     return matrix
+
+
+def check_alpha(alpha: float | None) -> float | None:
+    """Return the share of sets that may miss the right class; None stays None.
+
+    Raises
+    ------
+    InputError
+        If it is not a number above 0 and at most 0.5: one half would be a set that is wrong every other time.
+
+    Examples
+    --------
+    >>> check_alpha(0.1)
+    0.1
+    """
+    if alpha is None:
+        return None
+    try:
+        found = float(alpha)
+    except (TypeError, ValueError):
+        found = 0.0
+    if 0 < found <= 0.5:
+        return found
+    raise InputError(
+        f"received {alpha!r} as the share of conformal sets that may miss the right class; expected a number "
+        "above 0 and at most 0.5, such as 0.1 for sets that hold it in 90 of 100 pictures"
+    )
 
 
 def cheapest(probabilities: _Floats, costs: _Floats) -> npt.NDArray[np.intp]:

@@ -18,8 +18,10 @@ import skinmnist
 from skinmnist.datasets.files import as_path, check_ours, claim, is_marked, leave, remove_owned, remove_torn
 from skinmnist.datasets.from_arrays import as_table
 from skinmnist.datasets.table import PixelTable
+from skinmnist.decisions.probabilities import check_alpha
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, sorted_models, sorted_samplers
+from skinmnist.experiment.costs import note_on_costs, read_costs
 from skinmnist.experiment.derived import with_derived
 from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
 from skinmnist.experiment.execution.machine import PeakMemory, available_cores, hardware, versions
@@ -115,6 +117,8 @@ def run_comparison(
     cv: Any = None,
     test: Any = None,
     metrics: Any = (),
+    costs: Any = None,
+    conformal: float | None = None,
     seed: int | None = None,
     random_state: int | None = None,
     clinical: Iterable[str] = (),
@@ -161,6 +165,14 @@ def run_comparison(
         Additional scores: names of scikit-learn scorers, such as ``"roc_auc_ovo"``; functions
         ``f(y_true, y_pred)`` or ``f(y_true, y_score)``; scorers from ``make_scorer``. They are computed from
         stored predictions, so a later call with other metrics needs no training.
+    costs : path, DataFrame, dict or array, optional
+        The cost of each decision (column) for each true class (row): a file as for ``--costs``; a DataFrame
+        with class names as index and columns; a dict such as ``{"mel": 20}`` for any mistake about a class,
+        or ``{"mel": {"nv": 20}}``, with a cost of 1 for mistakes that are not named; or an array in code
+        order. Adds the expected cost per 1,000 pictures to the scores.
+    conformal : float, optional
+        The share of sets that may miss the right class, such as 0.1: adds coverage and size of class-wise
+        conformal sets, calibrated on the other folds (``Run.analysis.conformal``).
     test : PixelTable, tuple or Bunch, optional
         Another table with the same classes and picture size, for an external test: every pair is also trained
         once on the whole `table` and tested on `test`. The result is a separate run, ``RunRecord.external``,
@@ -251,13 +263,15 @@ def run_comparison(
             check_ours(out / EXTERNAL_FOLDER, RUN, is_unmarked_run)
     folds, repeats = whole_number("folds", folds, 5), whole_number("repeats", repeats, 1)
     more = resolve_metrics(metrics, table.class_names)
+    matrix = read_costs(costs, table.class_names)
+    check_alpha(conformal)
     folds, parts = choose_folds(table, cv, folds, repeats, split, seed, rows)
     external = None if test is None else join_external(table, as_table(test), rows)
     plan = make_plan(table, samplers, models, folds, repeats, parts, seed, rows, clinical, ensembles)
     # Bars are drawn by `skinmnist.run_comparison`, in a higher layer; here, only objects receive events.
     receiver = None if progress is None or isinstance(progress, str | bool) else progress
     run = _Run(plan, table, request or Request(), jobs, receiver)
-    run.metrics = more
+    run.metrics, run.costs, run.conformal = more, matrix, conformal
     with ExitStack() as held:
         opening = time.perf_counter()
         run.open(out if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER, fresh, held)
@@ -277,6 +291,7 @@ def run_comparison(
                 models,
                 split=into_external,
                 metrics=metrics,
+                costs=matrix,
                 seed=seed,
                 clinical=clinical,
                 ensembles=ensembles,
@@ -324,6 +339,8 @@ class _Run:
         self.failures: dict[Cell, CellFailure] = {}
         self.stored = 0
         self.metrics: dict[str, Metric] = {}
+        self.costs: npt.NDArray[np.float64] | None = None
+        self.conformal: float | None = None
 
     def open(self, folder: Path, fresh: bool, held: ExitStack) -> None:
         """Open or create the folder, lock it, and check that its contents match the plan.
@@ -466,11 +483,14 @@ class _Run:
                 *table.notes,
                 *plan.notes,
                 *notes_on_hidden("metric", self.metrics),
+                *note_on_costs(self.costs, table.class_names),
             ),
             metrics={
                 name: MetricInfo(metric.title, metric.lower_is_better)
                 for name, metric in self.metrics.items()
             },
+            costs=() if self.costs is None else tuple(map(tuple, self.costs.tolist())),
+            conformal=self.conformal,
             versions=versions(),
             hardware=Hardware(**hardware()),
         )

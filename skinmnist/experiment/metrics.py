@@ -285,8 +285,18 @@ METRICS = {
 #: Description of each score, for tables and tooltips.
 METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
 
+#: The scores that a cost matrix adds to a run, in `skinmnist.experiment.costs`, with their descriptions.
+COST_METRICS = {
+    "cost_per_1000_as_trained": "Expected cost of the mistakes in 1,000 pictures, predicting the most "
+    "probable class as trained; lower is better.",
+    "cost_per_1000_cost_sensitive": "Expected cost of the mistakes in 1,000 pictures, with the decision that "
+    "has the smallest expected cost at the natural prior; lower is better.",
+}
+
 #: Scores for which lower is better.
-LOWER_IS_BETTER = frozenset(name for name, metric in METRICS.items() if metric.lower_is_better)
+LOWER_IS_BETTER = frozenset(
+    [*(name for name, metric in METRICS.items() if metric.lower_is_better), *COST_METRICS]
+)
 
 
 def metric_names(class_names: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ import pandas as pd
 from skinmnist import facts
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import ROPE, reason_undecided
-from skinmnist.experiment.metrics import LOWER_IS_BETTER, METRIC_TITLES
+from skinmnist.experiment.metrics import COST_METRICS, LOWER_IS_BETTER, METRIC_TITLES
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.resampling.strategies import STRATEGIES, base_name
 from skinmnist.text import printable
@@ -34,6 +34,8 @@ LABELS = {
     "brier": "Brier score",
     "ece": "Calibration error",
     f"recall_{facts.MELANOMA}": "Melanoma recall",
+    "cost_per_1000_as_trained": "Cost per 1,000",
+    "cost_per_1000_cost_sensitive": "Cost-sensitive",
     "seconds": "Seconds per fold",
     "megabytes": "Memory, MB",
 }
@@ -47,6 +49,7 @@ RULE_LABELS = {
 }
 HINTS = {
     **METRIC_TITLES,
+    **COST_METRICS,
     f"recall_{facts.MELANOMA}": "Share of the melanoma pictures that are predicted as melanoma.",
     "seconds": "Resampling, fitting and predicting, wall clock, mean over folds; lower is better.",
     "megabytes": "Largest resident memory of the process that trained a fold; lower is better.",
@@ -116,6 +119,11 @@ def label_in_text(metric: str) -> str:
     return label if metric == "brier" else label[0].lower() + label[1:]
 
 
+def digits_of(metric: str) -> int:
+    """Return the number of decimals of a score: costs are not shares of 1."""
+    return 1 if metric in COST_METRICS else 3
+
+
 def fixed(value: float, digits: int = 3) -> str:
     """Format a score as ``0.612``, with a true minus sign; a dash if it is missing."""
     if math.isnan(value):
@@ -129,11 +137,11 @@ def signed(value: float, digits: int = 3) -> str:
     return ("+" if round(value, digits) > 0 else "") + fixed(value, digits)
 
 
-def with_spread(mean: float, spread: float) -> str:
+def with_spread(mean: float, spread: float, digits: int = 3) -> str:
     """Format a mean and a standard deviation, ``0.612 ± 0.014``; only the mean if there is no spread."""
     if math.isnan(mean) or math.isnan(spread):
-        return fixed(mean)
-    return f"{fixed(mean)} ± {fixed(spread)}"
+        return fixed(mean, digits)
+    return f"{fixed(mean, digits)} ± {fixed(spread, digits)}"
 
 
 def ends(row: Any, between: str = " to ") -> str:
@@ -254,7 +262,9 @@ def score_table(board: pd.DataFrame, costs: bool = False) -> tuple[list[Column],
     pairs = ~(board["reference"] | board["corrected"]).to_numpy(dtype=bool)
     texts: dict[str, list[Value]] = {}
     for metric in metrics:
-        texts[metric] = score_values(board[[metric, f"{metric}_sd"]], pairs, metric in LOWER_IS_BETTER)
+        texts[metric] = score_values(
+            board[[metric, f"{metric}_sd"]], pairs, metric in LOWER_IS_BETTER, digits_of(metric)
+        )
     for name, digits in (("seconds", 1), ("megabytes", 0)) if costs else ():
         values = board[name].to_numpy(dtype=float)
         best = _best(values, pairs, True, digits)
@@ -278,12 +288,16 @@ def score_table(board: pd.DataFrame, costs: bool = False) -> tuple[list[Column],
     return [Column(LABELS[name], HINTS[name]) for name in texts], rows
 
 
-def score_values(scores: pd.DataFrame, competing: np.ndarray, lowest: bool = False) -> list[Value]:
+def score_values(
+    scores: pd.DataFrame, competing: np.ndarray, lowest: bool = False, digits: int = 3
+) -> list[Value]:
     """Format a column of means and one of standard deviations; mark the best of the `competing` rows."""
     means, spreads = scores.to_numpy(dtype=float).T
     return [
-        Value(fixed(mean), mean, "" if np.isnan(spread) else f"± {fixed(spread)}", bool(is_best))
-        for mean, spread, is_best in zip(means, spreads, _best(means, competing, lowest, 3), strict=True)
+        Value(
+            fixed(mean, digits), mean, "" if np.isnan(spread) else f"± {fixed(spread, digits)}", bool(is_best)
+        )
+        for mean, spread, is_best in zip(means, spreads, _best(means, competing, lowest, digits), strict=True)
     ]
 
 

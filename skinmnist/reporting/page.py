@@ -20,7 +20,7 @@ from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis, analyze, analyze_run
 from skinmnist.datasets.files import check_replaceable, write_atomically
 from skinmnist.errors import InputError
-from skinmnist.experiment.metrics import METRIC_TITLES
+from skinmnist.experiment.metrics import COST_METRICS, METRIC_TITLES
 from skinmnist.experiment.run_folder.folder import REPORT_FILE
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.experiment.run_folder.run_info import RunInfo
@@ -196,7 +196,10 @@ def _page_context(analysis: Analysis) -> dict[str, Any]:
         "added_columns": added_columns(info),
         "finished": bool(analysis.record.results),
         "methods": Methods(analysis),
-        "glossary": [(LABELS[name], text) for name, text in METRIC_TITLES.items()],
+        "glossary": [
+            (LABELS[name], text)
+            for name, text in (METRIC_TITLES | (COST_METRICS if info.costs else {})).items()
+        ],
         "samplers_counted": samplers_counted(info.grid.samplers),
         "notes": notes(analysis.record),
         "machine": machine(info),

@@ -58,6 +58,7 @@ REPORT = Owned(
         "tradeoff.csv",
         "subgroups.csv",
         "label_audit.csv",
+        "conformal.csv",
         "external.csv",
     ),
     series=(Series("medmnist_results", r"[\w-]+_test_\[AUC\][\d.]+_\[ACC\][\d.]+@[\w-]+\.csv", r"0,"),),

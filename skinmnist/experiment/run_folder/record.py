@@ -22,6 +22,7 @@ from skinmnist.datasets.mapped import row_blocks
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
+from skinmnist.experiment.costs import natural_probabilities, with_costs
 from skinmnist.experiment.label_audit import MOST_DOUBTED, label_audit
 from skinmnist.experiment.metrics import Metric, best_pair, metric_names, score_predictions
 from skinmnist.experiment.run_folder.run_info import RunInfo, TableInfo
@@ -274,7 +275,12 @@ def build_record(folder: Path, info: RunInfo, metrics: Mapping[str, Metric] | No
         results=tuple(results),
         failures=tuple(failures),
         predictions=predictions,
-        scores=_score(folder, info, predictions, metrics or {}),
+        scores=with_costs(
+            _score(folder, info, predictions, metrics or {}),
+            predictions,
+            natural_probabilities(results if info.costs else (), len(class_names)),
+            info.costs,
+        ),
         timings=timings_table(results),
         pictures=pictures,
         picture_labels=picture_labels,

@@ -374,6 +374,10 @@ class RunInfo:
     memory_measure: str = field(default="", metadata=OPTIONAL)
     #: Additional metrics, by name.
     metrics: Mapping[str, MetricInfo] = field(default_factory=dict, metadata=OPTIONAL)
+    #: The cost of each decision (column) for each true class (row); empty without costs.
+    costs: tuple[tuple[float, ...], ...] = field(default=(), metadata=OPTIONAL)
+    #: The largest share of conformal sets of a class that may miss it; None without sets.
+    conformal: Annotated[float, Between(0, 0.5)] | None = field(default=None, metadata=OPTIONAL)
 
     @classmethod
     def from_json(cls, content: Any) -> RunInfo:
@@ -388,6 +392,9 @@ class RunInfo:
             raise refused(
                 "protocol.rows", f"at most the {info.table.rows:,} of the table", info.protocol.rows
             )
+        n_classes = len(info.table.class_names)
+        if info.costs and [len(row) for row in info.costs] != [n_classes] * n_classes:
+            raise refused("costs", f"{n_classes} lists of {n_classes} numbers", list(info.costs))
         if [len(folds) for folds in info.held_out] != [info.protocol.folds] * info.repeats:
             wanted = f"{info.repeats} lists of {info.protocol.folds}"
             raise refused("held_out", wanted, list(info.held_out))
@@ -448,6 +455,8 @@ class RunInfo:
             split_facts=earlier.split_facts or self.split_facts,
             sessions=(*earlier.sessions, *own),
             metrics={**earlier.metrics, **self.metrics},
+            costs=self.costs or earlier.costs,
+            conformal=self.conformal or earlier.conformal,
             cells=sort_entries(cells),
         )._with_totals()
 

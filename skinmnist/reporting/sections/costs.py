@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
+from skinmnist.experiment.metrics import COST_METRICS
 from skinmnist.reporting.format import (
     CORRECTION_TITLE,
     Column,
@@ -23,6 +24,8 @@ from skinmnist.reporting.format import (
     label_in_text,
     listing,
     model_title,
+    pair_title,
+    score_table,
     score_values,
     shorten,
     titled,
@@ -49,15 +52,21 @@ from skinmnist.reporting.theme import (
     text_width,
 )
 
+#: Largest number of classes whose costs a sentence lists.
+_MOST_COSTS = 3
+
 
 def context(analysis: Analysis) -> dict[str, Any]:
     """Return the template context of these sections."""
     board = titled(analysis.record.info, analysis.leaderboard)
     sensitivity_columns, sensitivity_rows = sensitivity_table(analysis, board)
+    expected = analysis.expected_costs
     return {
         "correction_rows": correction_table(board, score_rows(analysis)[1]),
         "correction_claims": correction_claims(analysis, board),
         "cost_figure": draw_costs(analysis, board),
+        "expected_costs": None if expected is None else score_table(titled(analysis.record.info, expected)),
+        "expected_words": "" if expected is None else costs_in_words(analysis, expected),
         "sensitivity_columns": sensitivity_columns,
         "sensitivity_rows": sensitivity_rows,
         "decisions": draw_decisions(analysis),
@@ -105,6 +114,36 @@ def correction_claims(analysis: Analysis, board: pd.DataFrame) -> list[dict[str,
                 }
             )
     return claims
+
+
+def costs_in_words(analysis: Analysis, board: pd.DataFrame) -> str:
+    """Describe the costs of a run, and state the lowest expected cost; empty without a finished cell."""
+    info = analysis.record.info
+    trained = board[~board["reference"]]
+    if trained.empty:
+        return ""
+    matrix, names = np.array(info.costs), info.table.class_names
+    per_class, usual = [], float(np.median(matrix[~np.eye(len(names), dtype=bool)]))
+    for name, row, own in zip(names, matrix, range(len(names)), strict=True):
+        others = np.delete(row, own)
+        if (others != usual).any() and np.ptp(others) == 0:
+            per_class.append(f"{others[0]:g} for a missed {name}")
+        elif (others != usual).any():
+            per_class.append(f"{others.min():g} to {others.max():g} for a missed {name}")
+    shown = [*per_class[:_MOST_COSTS], *["other costs for other classes"] * (len(per_class) > _MOST_COSTS)]
+    words = f"A mistake costs {usual:g}{', ' * bool(shown)}{listing(shown)}"
+    if np.diag(matrix).any():
+        words += "; right decisions have costs of their own"
+    best, constant = trained.iloc[0], board[board["reference"]]
+    by_cost = list(COST_METRICS)[-1]
+    words += (
+        f". {pair_title(info, best['sampler'], best['model'])} costs least: {fixed(best[by_cost], 1)} per "
+        "1,000 pictures when each decision is the one with the smallest expected cost"
+    )
+    if len(constant):
+        lowest = fixed(constant.iloc[0][by_cost], 1)
+        words += f", against {lowest} for the cheapest decision that is always the same"
+    return f"{words}."
 
 
 def draw_costs(analysis: Analysis, board: pd.DataFrame) -> Embedded | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,22 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.conformal import ALL_CLASSES
 from skinmnist.analysis.curves import area_under
 from skinmnist.experiment.run_folder.run_info import RunInfo
-from skinmnist.reporting.format import count, fixed, listing, model_title, percent, score_table, titled
+from skinmnist.reporting.format import (
+    Column,
+    Row,
+    Value,
+    count,
+    fixed,
+    listing,
+    model_title,
+    percent,
+    score_table,
+    shorten,
+    titled,
+)
 from skinmnist.reporting.theme import (
     DASHES,
     LIGHT,
@@ -55,7 +69,56 @@ def context(analysis: Analysis) -> dict[str, Any]:
         "calibration_rows": rows,
         "natural_columns": natural_columns,
         "natural_rows": natural_rows,
+        "conformal": conformal_table(analysis),
     }
+
+
+@dataclass(frozen=True)
+class ConformalTable:
+    """The coverage of conformal sets by class, with the size of the sets below it."""
+
+    held: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    in_every_set: str
+
+
+def conformal_table(analysis: Analysis) -> ConformalTable | None:
+    """Format the conformal sets of a run; None if the run does not ask for them."""
+    info, found = analysis.record.info, analysis.conformal
+    if found is None or not info.conformal:
+        return None
+    rows = []
+    for row in titled(info, found.drop_duplicates(["sampler", "model"])).to_dict("records"):
+        own = found[(found["sampler"] == row["sampler"]) & (found["model"] == row["model"])]
+        figures = tuple(
+            Value(
+                fixed(one["coverage"]),
+                one["coverage"],
+                f"size {fixed(one['mean_size'], 1)}",
+                hover=f"{count(one['pictures'], 'picture')}, calibrated on at least "
+                f"{count(one['calibration_pictures'], 'picture')} of the class"
+                if one["class"] != ALL_CLASSES
+                else count(one["pictures"], "picture"),
+            )
+            for one in own.to_dict("records")
+        )
+        rows.append(Row(row["sampler_title"], row["model_title"], figures))
+    always = list(dict.fromkeys(found.loc[found["in_every_set"].astype(bool), "class"]))
+    return ConformalTable(
+        in_hundred(info.conformal),
+        (
+            Column("All pictures", "Share of all held-out pictures whose set holds the right class."),
+            *(Column(name, f"Coverage of class {name}.") for name in info.table.class_names),
+        ),
+        tuple(rows),
+        listing([shorten(name, 30) for name in always]),
+    )
+
+
+def in_hundred(alpha: float) -> str:
+    """Return in how many of 100 pictures a set holds the right class."""
+    return f"{round(100 * (1 - alpha), 6):g}"
 
 
 def draw_rankings(analysis: Analysis) -> list[Captioned]:
