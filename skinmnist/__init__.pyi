@@ -9,7 +9,7 @@ from skinmnist.datasets.synthetic.lesions import make_lesions as make_lesions
 from skinmnist.datasets.table import PixelTable as PixelTable
 from skinmnist.errors import InputError as InputError
 from skinmnist.experiment.comparison import Progress as Progress
-from skinmnist.experiment.execution.limits import Limits as Limits
+from skinmnist.experiment.execution.machine import Limits as Limits
 from skinmnist.experiment.metrics import HeldOut as HeldOut
 from skinmnist.experiment.metrics import Metric as Metric
 from skinmnist.experiment.run_folder.record import RunRecord as RunRecord

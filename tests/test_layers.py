@@ -132,7 +132,6 @@ TESTED_ELSEWHERE = {
     "datasets/synthetic/rendering": "test_lesions.py, which renders them",
     "errors": "one class, raised in every test of bad input",
     "experiment/cells": "plain types, in every test of a run",
-    "experiment/execution/limits": "test_faults.py: cells that hang or eat memory",
     "experiment/train_model": "test_exported.py, test_train.py",
     "facts": "constants",
     "features/color": "test_extract.py: all features by plain loops",

@@ -125,7 +125,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, out: str) -> None:
 
 def run_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keyword arguments that control how cells run, from the options of `add_run_arguments`."""
-    from skinmnist.experiment.execution.limits import Limits
+    from skinmnist.experiment.execution.machine import Limits
 
     limits = Limits(options.cell_seconds, options.cell_memory)
     return {name: getattr(options, name) for name in ("seed", "jobs", "fresh", "dask")} | {"limits": limits}

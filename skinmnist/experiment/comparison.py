@@ -23,8 +23,14 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, sorted_models, sorted_samplers
 from skinmnist.experiment.costs import note_on_costs, read_costs
 from skinmnist.experiment.derived import with_derived
-from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
-from skinmnist.experiment.execution.machine import PeakMemory, available_cores, hardware, versions
+from skinmnist.experiment.execution.machine import (
+    NO_LIMITS,
+    Limits,
+    PeakMemory,
+    available_cores,
+    hardware,
+    versions,
+)
 from skinmnist.experiment.execution.runner import CellProgress, Engine, choose_engine, store_outcomes
 from skinmnist.experiment.external import join_external
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS

@@ -22,8 +22,7 @@ from skinmnist.datasets.files import claim, remove_owned
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellResult
-from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
-from skinmnist.experiment.execution.machine import available_cores
+from skinmnist.experiment.execution.machine import NO_LIMITS, Limits, available_cores
 from skinmnist.experiment.execution.runner import TrialProgress, TrialRunner, trial_provenance
 from skinmnist.experiment.fit_cell import Trial
 from skinmnist.experiment.metrics import mean_scores, score

@@ -17,8 +17,7 @@ from skinmnist.datasets.table import PixelTable, sample_rows
 from skinmnist.experiment.cells import CellFailure
 from skinmnist.experiment.comparison import Progress as RunProgress
 from skinmnist.experiment.comparison import run_comparison
-from skinmnist.experiment.execution.limits import NO_LIMITS, Limits
-from skinmnist.experiment.execution.machine import available_cores
+from skinmnist.experiment.execution.machine import NO_LIMITS, Limits, available_cores
 from skinmnist.experiment.execution.runner import TrialProgress, TrialRunner, trial_provenance
 from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure
-from skinmnist.experiment.execution.limits import NO_LIMITS, Limits, Monitor, OnRunning
+from skinmnist.experiment.execution.machine import NO_LIMITS, Limits, Monitor, OnRunning
 from skinmnist.experiment.execution.runner import Outcome, Pool, finish_cells, outcomes_of
 from skinmnist.experiment.execution.worker import end_after, run_cell
 from skinmnist.experiment.fit_cell import Task

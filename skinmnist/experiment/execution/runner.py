@@ -26,7 +26,7 @@ from skinmnist.datasets.mapped import pass_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
-from skinmnist.experiment.execution.limits import NO_LIMITS, LimitMonitor, Limits, Monitor, OnRunning
+from skinmnist.experiment.execution.machine import NO_LIMITS, LimitMonitor, Limits, Monitor, OnRunning
 from skinmnist.experiment.execution.worker import run_cell_from_file, worker_pool
 from skinmnist.experiment.fit_cell import Task, Trial
 from skinmnist.experiment.run_folder.folder import TABLE_FILE, hold_folder, log_event, scratch_folder

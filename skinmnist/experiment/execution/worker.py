@@ -24,8 +24,13 @@ from joblib.externals.loky import get_reusable_executor
 from skinmnist.datasets.mapped import open_passed, trim_memory
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
-from skinmnist.experiment.execution.limits import end_processes, pid_file, process_family
-from skinmnist.experiment.execution.machine import ONE_THREAD, PeakMemory
+from skinmnist.experiment.execution.machine import (
+    ONE_THREAD,
+    PeakMemory,
+    end_processes,
+    pid_file,
+    process_family,
+)
 from skinmnist.text import one_line
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from skinmnist import run_comparison
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.execution import dask as dask_module
-from skinmnist.experiment.execution.limits import NO_LIMITS
+from skinmnist.experiment.execution.machine import NO_LIMITS
 from skinmnist.experiment.fit_cell import cell_seeds
 from skinmnist.experiment.plan import make_plan
 

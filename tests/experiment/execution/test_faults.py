@@ -18,8 +18,8 @@ from sklearn.tree import DecisionTreeClassifier
 from skinmnist import run_comparison
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure
-from skinmnist.experiment.execution import limits
-from skinmnist.experiment.execution.limits import Limits
+from skinmnist.experiment.execution import machine
+from skinmnist.experiment.execution.machine import Limits
 from skinmnist.experiment.fit_cell import cell_seeds
 from skinmnist.models.spec import Cost, ModelSpec
 
@@ -109,7 +109,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(sign, monkeypatch):
     sign.unlink(missing_ok=True)
-    monkeypatch.setattr(limits, "time", Clock(sign))
+    monkeypatch.setattr(machine, "time", Clock(sign))
 
 
 def run(lesions, faults, sign):
@@ -182,7 +182,7 @@ class Parent(Moody):
 
 def test_the_children_of_a_model_are_ended_with_it(lesions, monkeypatch):
     models = {"parent": Parent("hang", "")}
-    monkeypatch.setattr(limits, "time", time)
+    monkeypatch.setattr(machine, "time", time)
     record = run_comparison(lesions, "none", models, folds=2, jobs=1, limits=Limits(seconds=2))
     assert len(record.failures) == 2
     assert not [

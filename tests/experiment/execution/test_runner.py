@@ -1,6 +1,6 @@
 """The runner of trials: cells run once, are stored, and are found again by what they depend on."""
 
-from skinmnist.experiment.execution.limits import NO_LIMITS
+from skinmnist.experiment.execution.machine import NO_LIMITS
 from skinmnist.experiment.execution.runner import TrialProgress, TrialRunner, trial_provenance
 from skinmnist.experiment.fit_cell import Trial
 from skinmnist.experiment.plan import make_plan
