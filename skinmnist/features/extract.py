@@ -13,10 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.errors import InputError
-from skinmnist.features.color import color_features
+from skinmnist.features.descriptors import (
+    color_features,
+    detail_features,
+    lesion_features,
+    symmetry_features,
+    texture_features,
+)
 from skinmnist.features.image_ops import Features, Images, Shape
-from skinmnist.features.lesion import lesion_features, symmetry_features
-from skinmnist.features.texture import detail_features, texture_features
 
 #: Number of pixels per batch; small enough for the data to fit in the processor's cache.
 CHUNK_PIXELS = 100_000
