@@ -88,6 +88,10 @@ def list_models() -> Iterator[Entry]:
     from skinmnist.models.registry import MODELS
 
     yield from (Entry(name, MODEL_LINES[name]) for name in MODELS)
+    yield Entry(
+        "ensemble",
+        "mean of several models: compare --ensemble both=svm,cnn, or train --model ensemble",
+    )
     yield from plugin_entries("model", (*MODELS,))
 
 

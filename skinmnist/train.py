@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from skinmnist.console.terminal import Terminal
     from skinmnist.datasets.table import PixelTable
     from skinmnist.experiment.run_folder.record import RunRecord
+    from skinmnist.experiment.train_model import Choice
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,13 +39,25 @@ def build_parser() -> argparse.ArgumentParser:
         (
             "hmnist_28_28_RGB.csv --out model.skm",
             "hmnist_28_28_RGB.csv --model svm --sampler SMOTE --cv",
+            "hmnist_28_28_RGB.csv --model ensemble --members svm cnn",
         ),
         usage="[CSV] [options]",
         closing=facts.DISCLAIMER,
     )
     add_table_arguments(parser)
     add = parser.add_argument_group("what to train").add_argument
-    add("--model", metavar="NAME", default="cnn", help="a name from `skinmnist list models` (default: cnn)")
+    add(
+        "--model",
+        metavar="NAME",
+        default="cnn",
+        help="a name from `skinmnist list models`, or ensemble, which averages several (default: cnn)",
+    )
+    add(
+        "--members",
+        metavar="NAME",
+        nargs="+",
+        help="the models of --model ensemble, all in one file (default: svm cnn)",
+    )
     add(
         "--sampler",
         metavar="NAME",
@@ -81,14 +94,15 @@ def _train(options: argparse.Namespace, command: str) -> int:
     from skinmnist.experiment.train_model import (
         check_destination,
         check_exportable,
-        choose_pair,
+        choose,
         default_file,
         train_model,
     )
 
     if not 0 <= options.seed < 2**31:
         raise InputError(f"received seed {options.seed}; expected a whole number from 0 to {2**31 - 1}")
-    model, _, sampler, _ = choose_pair(options.model, options.sampler)
+    choice = choose(options.model, options.sampler, options.members)
+    model, sampler = choice.model, choice.sampler
     table = _training_part(open_table(options, command))
     check_exportable(table)
     out = Path(options.out) if options.out else default_file(table, model, sampler)
@@ -101,12 +115,14 @@ def _train(options: argparse.Namespace, command: str) -> int:
             terminal.note(note)
     record = None
     if options.cv:
-        record = _cross_validate(table, options, terminal)
+        record = _cross_validate(table, choice, options, terminal)
         if record.failures:
             return FAILED_CELLS
     started = time.perf_counter()
     with working(f"Training {pair_name((sampler, model))} on {len(table):,} pictures"):
-        trained = train_model(table, options.model, options.sampler, options.seed, record)
+        trained = train_model(
+            table, options.model, options.sampler, options.seed, record, members=options.members
+        )
         trained.save(out)
     for note in trained.notes:
         say(f"note: {note}")
@@ -133,14 +149,18 @@ def _training_part(table: PixelTable) -> PixelTable:
     return replace(table.take(rows), parts=None, notes=(*table.notes, note))
 
 
-def _cross_validate(table: PixelTable, options: argparse.Namespace, terminal: Terminal) -> RunRecord:
+def _cross_validate(
+    table: PixelTable, choice: Choice, options: argparse.Namespace, terminal: Terminal
+) -> RunRecord:
     from skinmnist.experiment.comparison import run_comparison
 
+    members = options.members or list(choice.members)
     with terminal:
         record = run_comparison(
             table,
             [options.sampler],
-            [options.model],
+            members if len(choice.members) > 1 else [options.model],
+            ensembles={choice.model: list(choice.members)} if len(choice.members) > 1 else {},
             folds=options.folds,
             seed=options.seed,
             jobs=options.jobs,

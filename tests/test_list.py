@@ -17,7 +17,7 @@ from skinmnist.resampling.strategies import GROUPS, SAMPLERS, STRATEGIES
 THERE = {
     "samplers": [*STRATEGIES, *SAMPLERS, "NAME@SHARE", "sweep:NAME", *GROUPS],
     "strategies": [*STRATEGIES, *SAMPLERS],
-    "models": [*MODELS],
+    "models": [*MODELS, "ensemble"],
     "metrics": [*METRICS, "recall_<class>", "precision_<class>", "f1_weighted"],
     "presets": sorted(path.stem for path in shipped().glob("*.toml")),
     "checks": [check.code for check in CHECKS],

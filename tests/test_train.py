@@ -53,9 +53,22 @@ def test_scores_that_may_be_claimed_are_printed_and_stored(csv, tmp_path, capsys
     assert spread < 0.05
 
 
+def test_an_ensemble_is_one_file_with_the_scores_of_its_row(csv, tmp_path, capsys):
+    out = tmp_path / "both.skm"
+    arguments = ["--model", "ensemble", "--members", "logistic_regression", "dummy", "--out", str(out)]
+    assert main([str(csv), *arguments, "--cv", "--folds", "2", "--jobs", "1"]) == 0
+    assert "none + ensemble: trained on 150 pictures" in capsys.readouterr().out
+    content = manifest_of(out)
+    assert [one["head"]["kind"] for one in content["answer"]["models"]] == ["linear", "constant"]
+    assert len(content["scores"]["metrics"]) > 9
+    assert load_classifier(out).title == "Ensemble of logistic_regression, dummy"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--members", "svm", "dummy"], "received members of model 'cnn'"),
+        (["--model", "ensemble", "--members", "svm", "svn"], "did you mean 'svm'"),
         (["--model", "sklearn.naive_bayes:GaussianNB"], "cannot be written to a model file"),
         (["--seed", "-1"], "received seed -1"),
         (["--out", "."], ". is a folder"),

@@ -6,6 +6,7 @@ estimators.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ _Floats = npt.NDArray[np.float64]
 #: Candidate exponents of the class frequencies: 0 keeps them, 1 makes all classes equal. A forest trained on
 #: resampled rows, whose probabilities are too moderate, has its best balanced accuracy near 1.5.
 EXPONENTS = np.linspace(0.0, 2.0, 41)
+#: Smallest probability in a geometric mean, because a single 0, common in forests, would veto its class.
+SMALLEST = 1e-12
 
 
 def change_prior(probabilities: _Floats, trained: _Floats, wanted: _Floats | None = None) -> _Floats:
@@ -53,6 +56,30 @@ def change_prior(probabilities: _Floats, trained: _Floats, wanted: _Floats | Non
     changed = probabilities * np.divide(target, trained, out=np.zeros(len(trained)), where=trained > 0)
     total = changed.sum(axis=1, keepdims=True)
     return _rounded(np.where(total > 0, changed / np.where(total > 0, total, 1.0), probabilities))
+
+
+def geometric_mean(probabilities: Sequence[_Floats], weights: _Floats | None = None) -> _Floats:
+    """Return the normalised geometric mean of the probabilities of several models, shape (n, k).
+
+    This *logarithmic opinion pool* commutes with `change_prior` (Genest, McConway & Schervish, Annals of
+    Statistics 14, 1986). Probabilities below `SMALLEST` are raised to it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> geometric_mean([np.array([[0.8, 0.2]]), np.array([[0.2, 0.8]])]).round(3).tolist()
+    [[0.5, 0.5]]
+    """
+    count = len(probabilities)
+    weights = np.full(count, 1 / count) if weights is None else weights
+    return pool_logs(np.log(np.maximum(np.stack(probabilities), SMALLEST)), weights)
+
+
+def pool_logs(logs: _Floats, weights: _Floats) -> _Floats:
+    """Return the normalised geometric mean of probabilities given their logarithms (models, n, k)."""
+    mean = np.einsum("m,mnk->nk", weights, logs)
+    shares = np.exp(mean - mean.max(axis=1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
 def flatten_prior(prior: _Floats, exponent: float) -> _Floats:

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from skinmnist.decisions.probabilities import SMALLEST, pool_logs
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Answers, Cell, CellFailure, CellResult
 from skinmnist.names import PAIRED, did_you_mean, pair_name
@@ -38,8 +39,6 @@ from skinmnist.text import LONGEST_NAME, is_name, shown
 MIXED = "mixed"
 #: Prefix of members whose weights are chosen on other folds.
 TUNED = "tuned:"
-#: Smallest probability in a geometric mean, because a single 0, common in forests, would veto its class.
-SMALLEST = 1e-12
 
 _Floats = npt.NDArray[np.float64]
 Outcome = CellResult | CellFailure
@@ -187,8 +186,10 @@ class Ensemble(Derivation):
         answered, validation = _on_validation(members), None
         if answered:
             logs = [_logs(one, one.probabilities, not same) for one in answered]
-            validation = Answers(answered[0].labels, pool(logs, weights))
-        probabilities = pool([_logs(member, member.probabilities, not same) for member in members], weights)
+            validation = Answers(answered[0].labels, pool_logs(np.stack(logs), weights))
+        probabilities = pool_logs(
+            np.stack([_logs(member, member.probabilities, not same) for member in members]), weights
+        )
         own_seconds = time.perf_counter() - started
         timings = [member.timing for member in members]
         return replace(
@@ -221,22 +222,8 @@ class Ensemble(Derivation):
         )
 
 
-def pool(logs: Sequence[_Floats], weights: _Floats) -> _Floats:
-    """Return the normalised weighted geometric mean of probabilities, given their logarithms (n, k).
-
-    Examples
-    --------
-    >>> logs = [np.log([[0.8, 0.2]]), np.log([[0.2, 0.8]])]
-    >>> pool(logs, np.array([0.5, 0.5])).round(3).tolist()
-    [[0.5, 0.5]]
-    """
-    mean = np.einsum("m,mnk->nk", weights, np.stack(logs))
-    shares = np.exp(mean - mean.max(axis=1, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
-
-
 def choose_weights(logs: _Floats, labels: npt.NDArray[np.int64]) -> _Floats:
-    """Return the weights that minimise the log loss of the `pool` of logarithms (members, n, k).
+    """Return the weights that minimise the log loss of `pool_logs` for logarithms (members, n, k).
 
     The problem is convex. Weights are rounded to three digits, which makes them equal on every machine.
 
@@ -251,7 +238,7 @@ def choose_weights(logs: _Floats, labels: npt.NDArray[np.int64]) -> _Floats:
     rows, size = np.arange(len(labels)), len(logs)
 
     def loss(weights: _Floats) -> tuple[float, _Floats]:
-        pooled = pool(list(logs), weights)
+        pooled = pool_logs(logs, weights)
         of_true = np.maximum(pooled[rows, labels], np.finfo(float).tiny)
         slope = np.einsum("nk,mnk->m", pooled, logs) - logs[:, rows, labels].sum(axis=1)
         return float(-np.log(of_true).mean()), slope / len(labels)

@@ -231,6 +231,11 @@ def _look_up(name: str, kind: str) -> Any:
         return spelt  # Later refused by `make_sampler`, with the reason.
     if kind == "model" and name.endswith(FUSED):
         raise _fused_received(name)
+    if kind == "model" and name.casefold() == "ensemble":
+        raise InputError(
+            "received the model 'ensemble', which is made from other models; name them, and add the ensemble "
+            "with --ensemble both=svm,cnn (in Python, ensembles={'both': ['svm', 'cnn']})"
+        )
     known = {own: [*_OWN[own], *find_plugins(own)] for own in _OWN}
     raise unknown_name(kind, name, known.pop(kind), known)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from skinmnist import facts
 from skinmnist.datasets.files import check_replaceable, write_atomically
 from skinmnist.datasets.from_arrays import as_table
 from skinmnist.datasets.table import PixelTable
+from skinmnist.decisions.probabilities import geometric_mean
 from skinmnist.errors import InputError
 from skinmnist.experiment.execution.machine import versions
 from skinmnist.experiment.grid import resolve_models, resolve_samplers, why_not
@@ -34,15 +36,19 @@ from skinmnist.inference.manifest import (
 )
 from skinmnist.inference.model_file import (
     MOST_BYTES,
+    MOST_MEMBERS,
     SUFFIX,
     decode_model,
     encode_model,
     is_model,
+    member_prefix,
     model_folder,
 )
 from skinmnist.inference.novelty import ROWS_PER_AXIS, fit_novelty
+from skinmnist.models.export import Exported
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
+from skinmnist.names import known_spelling
 from skinmnist.resampling.registry import Resampler
 from skinmnist.text import printable
 
@@ -51,6 +57,8 @@ _OPERATING_POINT = (
     "another class is at least half as probable, the answer is undecided; where a picture is unlike nearly "
     "all training pictures, it is out of distribution. Scores count the most probable class."
 )
+#: Name of a model that averages several models, and its members by default.
+ENSEMBLE, DEFAULT_MEMBERS = "ensemble", ("svm", "cnn")
 #: Smallest number of rows for learning which pictures are familiar.
 LEAST_ROWS = 2 * ROWS_PER_AXIS
 
@@ -83,12 +91,13 @@ class TrainedModel:
 
     content: bytes
     notes: tuple[str, ...]
-    _trained: Trained
+    _members: tuple[Trained, ...]
+    _title: str
     _shape: tuple[int, int, int]
 
     def __repr__(self) -> str:
         shape, megabytes = " x ".join(map(str, self._shape)), len(self.content) / 1e6
-        title = printable(self._trained.spec.title)
+        title = printable(self._title)
         return f"<TrainedModel: {title}, {shape}, {megabytes:.2f} MB; to keep it: save('model.skm')>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -110,7 +119,51 @@ class TrainedModel:
         >>> trained.predict_proba(table.pixels[:2]).round(2)[0].tolist()
         [0.04, 0.05, 0.11, 0.04, 0.61, 0.04, 0.11]
         """
-        return self._trained.answer(_inputs(rows, self._shape, self._trained.spec))
+        answers = [one.answer(_inputs(rows, self._shape, one.spec)) for one in self._members]
+        return answers[0] if len(answers) == 1 else geometric_mean(answers)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model that can be trained and exported, with its sampler; an ensemble has several members."""
+
+    model: str
+    members: dict[str, ModelSpec]
+    sampler: str
+    resampler: Resampler
+
+    @property
+    def title(self) -> str:
+        """The title of the model."""
+        (first, *others) = self.members.values()
+        return f"Ensemble of {', '.join(self.members)}" if others else first.title
+
+
+def choose(model: str, sampler: str, members: Iterable[str] | None = None) -> Choice:
+    """Return the model to train; raise an InputError if it cannot be trained or exported.
+
+    `members` are the models of an ensemble, `DEFAULT_MEMBERS` by default.
+    """
+    if known_spelling(model, [ENSEMBLE]) != ENSEMBLE:
+        if members is not None:
+            raise InputError(
+                f"received members of model {model!r}; expected them with model {ENSEMBLE!r} only"
+            )
+        model, spec, sampler, resampler = choose_pair(model, sampler)
+        return Choice(model, {model: spec}, sampler, resampler)
+    names = [*(DEFAULT_MEMBERS if members is None else [members] if isinstance(members, str) else members)]
+    found: dict[str, ModelSpec] = {}
+    for name in names:
+        short, spec, sampler, resampler = choose_pair(name, sampler)
+        if short in found:
+            raise InputError(f"received the member {short!r} twice; name each one once")
+        found[short] = spec
+    if not 2 <= len(found) <= MOST_MEMBERS:
+        raise InputError(
+            f"received {len(found)} members of an ensemble; expected 2 to {MOST_MEMBERS} models, such as "
+            f"{' '.join(DEFAULT_MEMBERS)}"
+        )
+    return Choice(ENSEMBLE, found, sampler, resampler)
 
 
 def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resampler]:
@@ -180,6 +233,7 @@ def train_model(
     cv: RunRecord | None = None,
     *,
     random_state: int | None = None,
+    members: Iterable[str] | None = None,
 ) -> TrainedModel:
     """Train a model on all rows of a table, or on a subset of the size that the model accepts, with a note.
 
@@ -190,11 +244,14 @@ def train_model(
     table : PixelTable, tuple or Bunch
         The pictures and their labels, in any form that `run_comparison` accepts.
     model, sampler : str
-        As for `run_comparison`.
+        As for `run_comparison`. The model ``"ensemble"`` consists of several models in one file and predicts
+        the geometric mean of their probabilities.
     seed, random_state : int, optional
         Seed of all randomness; 0 by default. The two names are aliases.
     cv : RunRecord, optional
         A cross-validation of this pair on this table; its scores are stored with the model.
+    members : iterable of str, optional
+        The models of an ensemble, ``("svm", "cnn")`` by default; all are trained with the same sampler.
 
     Returns
     -------
@@ -220,33 +277,23 @@ def train_model(
     table = as_table(table, "train_model")
     seed = choose_seed(seed, random_state)
     check_exportable(table)
-    model, spec, sampler, resampler = choose_pair(model, sampler)
-    assert spec.export is not None
-    # Use the seeds of a single fold that holds no rows out; no fold of a comparison has the same seeds.
-    sampler_seed, model_seed = (int(s >> 1) for s in np.random.SeedSequence(seed).generate_state(2))
+    choice = choose(model, sampler, members)
     lesions = table.lesion_ids if choose_split(table, None) == "lesion" else None
-    every = np.arange(len(table))
-    resampler = resampler.with_seed(sampler_seed)
-    rows, notes = choose_training_rows(every, table.labels, spec, resampler)
-    trained = fit_model(
-        spec,
-        resampler,
-        Setting(table.shape, len(table.class_names), min(len(rows), MOST_ROWS), model_seed),
-        Inputs(table, spec, np.zeros(len(table), dtype=np.int8)).view(rows, resampler),
-        np.asarray(table.labels[rows]),
-        None if lesions is None else lesions[rows],
-        to_export=True,
-    )
-    exported = spec.export.write(trained.fitted)
+    trained, notes = [], list[str]()
+    for name, spec in choice.members.items():
+        one, own_notes = _fit(table, spec, choice.resampler, seed, lesions)
+        trained.append(one)
+        notes += own_notes if len(choice.members) == 1 else [f"{name}: {note}" for note in own_notes]
+    exported = _export(trained)
     description: dict[str, Any] = {
         "kind": "skinmnist model",
-        "title": spec.title,
-        "model": model,
-        "sampler": sampler,
+        "title": choice.title,
+        "model": choice.model,
+        "sampler": choice.sampler,
         "seed": seed,
         **_describe(table),
-        "scores": None if cv is None else _claims(cv),
-        "notes": [*notes, *trained.notes],
+        "scores": None if cv is None else _claims(cv, choice.model),
+        "notes": notes,
         "versions": {"skinmnist": skinmnist.__version__, **versions()},
         "notice": facts.DISCLAIMER,
     }
@@ -264,7 +311,44 @@ def train_model(
         raise InputError(
             f"the model cannot be exported: {reason}; choose a smaller model or a smaller table"
         ) from None
-    return TrainedModel(content, (*notes, *trained.notes), trained, table.shape)
+    return TrainedModel(content, tuple(notes), tuple(trained), choice.title, table.shape)
+
+
+def _fit(
+    table: PixelTable,
+    spec: ModelSpec,
+    resampler: Resampler,
+    seed: int,
+    lesions: npt.NDArray[np.str_] | None,
+) -> tuple[Trained, list[str]]:
+    """Train one model on all rows of a table; also return notes on deviations from the request."""
+    # Use the seeds of a single fold that holds no rows out; no fold of a comparison has the same seeds.
+    sampler_seed, model_seed = (int(s >> 1) for s in np.random.SeedSequence(seed).generate_state(2))
+    resampler = resampler.with_seed(sampler_seed)
+    rows, notes = choose_training_rows(np.arange(len(table)), table.labels, spec, resampler)
+    trained = fit_model(
+        spec,
+        resampler,
+        Setting(table.shape, len(table.class_names), min(len(rows), MOST_ROWS), model_seed),
+        Inputs(table, spec, np.zeros(len(table), dtype=np.int8)).view(rows, resampler),
+        np.asarray(table.labels[rows]),
+        None if lesions is None else lesions[rows],
+        to_export=True,
+    )
+    return trained, [*notes, *trained.notes]
+
+
+def _export(trained: Sequence[Trained]) -> Exported:
+    """Export a model, or the members of an ensemble, whose arrays have the prefix of their member."""
+    every = [one.spec.export.write(one.fitted) for one in trained if one.spec.export]
+    if len(every) == 1:
+        return every[0]
+    arrays = {
+        member_prefix(place) + name: values
+        for place, one in enumerate(every)
+        for name, values in one.arrays.items()
+    }
+    return Exported({"models": [one.answer for one in every]}, arrays)
 
 
 def _inputs(rows: npt.NDArray[np.uint8], shape: tuple[int, int, int], spec: ModelSpec) -> npt.NDArray[Any]:
@@ -307,9 +391,10 @@ def _licence(table: PixelTable) -> str:
     )
 
 
-def _claims(cv: RunRecord) -> dict[str, Any]:
-    """Return the mean and standard deviation of every score over the folds of a cross-validation."""
-    found = cv.scores.groupby("metric", sort=False)["value"].agg(["mean", "std"]).dropna()
+def _claims(cv: RunRecord, model: str) -> dict[str, Any]:
+    """Return the mean and standard deviation of every score of a model over the folds."""
+    scores = cv.scores[cv.scores["model"] == model] if (cv.scores["model"] == model).any() else cv.scores
+    found = scores.groupby("metric", sort=False)["value"].agg(["mean", "std"]).dropna()
     protocol = cv.info.protocol
     return {
         "protocol": {name: getattr(protocol, name) for name in ("folds", "split", "seed", "data")},

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from skinmnist.datasets.decoding import Array, decode_array, decode_members, encode_array
 from skinmnist.datasets.files import as_path
+from skinmnist.decisions.probabilities import geometric_mean
 from skinmnist.errors import InputError
 from skinmnist.features.extract import extract_features, feature_names
 from skinmnist.features.image_ops import Shape
@@ -47,6 +48,8 @@ from skinmnist.inference.onnx_network import NetworkPlan, Session
 SUFFIX = ".skm"
 #: Maximum size of a file in bytes.
 MOST_BYTES = 64 * 2**20
+#: Maximum number of members of an ensemble.
+MOST_MEMBERS = 16
 #: Prefix of the arrays of the novelty score.
 NOVELTY = "novelty_"
 _ARRAY = ".npy"
@@ -119,11 +122,43 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)
+class Pool:
+    """Predict the geometric mean of the probabilities of several models."""
+
+    members: tuple[Answer, ...]
+
+    @classmethod
+    def read(cls, content: Any, arrays: Arrays, shape: Shape, n_classes: int) -> Pool:
+        """Read the ``models`` entry of an answer, a list of answers, each with its own arrays."""
+        members = []
+        for place, one in enumerate(several(entry(content, "models"), "models", 2, MOST_MEMBERS)):
+            own = Arrays(arrays.beginning(member_prefix(place)))
+            members.append(Answer.read(one, own, shape, n_classes))
+            own.check_empty()
+        return cls(tuple(members))
+
+    def __call__(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Predict probabilities like `Answer`."""
+        return geometric_mean([member(rows) for member in self.members])
+
+
+def member_prefix(place: int) -> str:
+    """Return the prefix of the arrays of a member of an ensemble."""
+    return f"member{place}_"
+
+
+def read_answer(content: Any, arrays: Arrays, shape: Shape, n_classes: int) -> Answer | Pool:
+    """Read the ``answer`` entry of a manifest and its arrays: one model, or an ensemble."""
+    reader = Pool if isinstance(content, Mapping) and "models" in content else Answer
+    return reader.read(content, arrays, shape, n_classes)
+
+
+@dataclass(frozen=True, eq=False)
 class ModelFile:
     """A validated model file. `novelty` contains the arrays for `novelty_score`, or is empty."""
 
     manifest: Manifest
-    answer: Answer
+    answer: Answer | Pool
     novelty: dict[str, Array]
 
 
@@ -135,14 +170,14 @@ def encode_model(
 ) -> bytes:
     """Encode a model file; equal models give identical bytes.
 
-    The manifest combines `description`, `answer` (read by `Answer.read` together with `arrays`) and computed
+    The manifest combines `description`, `answer` (read by `read_answer` together with `arrays`) and computed
     entries. `novelty` is the result of `fit_novelty`.
     """
     height, width, channels = description["shape"]
     shape = (height, width, channels)
     every = {**arrays, **{NOVELTY + name: values for name, values in novelty.items()}}
     members = {name + _ARRAY: encode_array(np.asarray(values, order="C")) for name, values in every.items()}
-    ready = Answer.read(answer, Arrays(arrays), shape, len(description["classes"]))
+    ready = read_answer(answer, Arrays(arrays), shape, len(description["classes"]))
     manifest = {
         "format": FORMAT,
         **description,
@@ -206,7 +241,7 @@ def decode_model(content: bytes) -> ModelFile:
     novelty = arrays.beginning(NOVELTY)
     n_classes = len(manifest.class_names)
     with np.errstate(all="ignore"):
-        answer = Answer.read(entry(manifest.content, "answer"), arrays, manifest.shape, n_classes)
+        answer = read_answer(entry(manifest.content, "answer"), arrays, manifest.shape, n_classes)
     arrays.check_empty()
     model = ModelFile(manifest, answer, novelty)
     _try_out(model)

@@ -9,8 +9,9 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from skinmnist import InputError, make_lesions, read_run, run_comparison
+from skinmnist.decisions.probabilities import pool_logs
 from skinmnist.experiment.cells import Cell
-from skinmnist.experiment.derived import TUNED, Ensemble, choose_weights, parse_ensembles, pool
+from skinmnist.experiment.derived import TUNED, Ensemble, choose_weights, parse_ensembles
 
 ENSEMBLES = {
     "both": ["logistic_regression", "dummy"],
@@ -241,7 +242,7 @@ def test_the_better_member_gets_the_larger_weight():
     weights = choose_weights(logs, labels)
     assert weights[0] > weights[1] >= weights[2]
     assert weights.sum() == pytest.approx(1)
-    best = -np.log(pool(list(logs), weights)[np.arange(400), labels]).mean()
+    best = -np.log(pool_logs(logs, weights)[np.arange(400), labels]).mean()
     for _ in range(50):
         other = rng.dirichlet(np.ones(3))
-        assert best <= -np.log(pool(list(logs), other)[np.arange(400), labels]).mean() + 1e-4
+        assert best <= -np.log(pool_logs(logs, other)[np.arange(400), labels]).mean() + 1e-4

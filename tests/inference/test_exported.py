@@ -16,7 +16,8 @@ from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.train_model import choose_pair, train_model
 from skinmnist.experiment.training import fit_model
 from skinmnist.inference.classifier import Classifier
-from skinmnist.inference.model_file import decode_model, encode_model
+from skinmnist.inference.manifest import UnreadableError, encode_manifest
+from skinmnist.inference.model_file import decode_model, encode_model, pack
 from skinmnist.inference.novelty import fit_novelty
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import Setting
@@ -45,6 +46,50 @@ def test_file_answers_what_the_model_in_memory_answers(name, saved, small_table)
     assert found.title == MODELS[name].title
     assert found.class_names == small_table.class_names
     assert found.manifest.synthetic
+
+
+def test_an_ensemble_in_one_file_answers_the_geometric_mean_of_its_models(saved, small_table):
+    names = ("svm", "cnn_tiny", "dummy")
+    both = train_model(small_table, "Ensemble", members=names)
+    found = Classifier(decode_model(both.content))
+    rows = make_lesions(90, size=8, random_state=7).pixels
+    logs = [np.log(Classifier(decode_model(saved(name).content)).predict_proba(rows)) for name in names]
+    mean = np.exp(np.mean(logs, axis=0))
+    answers = found.predict_proba(rows)
+    np.testing.assert_allclose(answers, mean / mean.sum(axis=1, keepdims=True), atol=1e-6, rtol=0)
+    np.testing.assert_allclose(answers, both.predict_proba(rows), atol=1e-6, rtol=0)
+    assert (found.manifest.model, found.title) == ("ensemble", "Ensemble of svm, cnn_tiny, dummy")
+    assert repr(both).startswith("<TrainedModel: Ensemble of svm, cnn_tiny, dummy, 8 x 8 x 3")
+    assert len(both.content) > len(saved("svm").content)
+    with pytest.raises(UnreadableError, match="not a list of 2 to 16 entries"):
+        alter(both.content, lambda answer: answer["models"].pop(), lambda answer: answer["models"].pop())
+    with pytest.raises(UnreadableError, match="which its manifest does not use"):
+        alter(both.content, lambda answer: answer["models"].pop())
+
+
+def alter(content, *changes):
+    """Change the answer of a manifest and read the file again."""
+    members = decode_members(content)
+    manifest = json.loads(members.pop("manifest.json"))
+    for change in changes:
+        change(manifest["answer"])
+    return decode_model(pack({"manifest.json": encode_manifest(manifest), **members}))
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        (["svm"], "received 1 members of an ensemble; expected 2 to 16 models, such as svm cnn"),
+        (["svm", "SVM"], "the member 'svm' twice"),
+        (["svm", "ensemble"], "unknown model 'ensemble'"),
+        (["svm", "sklearn.naive_bayes:GaussianNB"], "cannot be written to a model file"),
+    ],
+)
+def test_ensembles_that_are_refused(members, message, small_table):
+    with pytest.raises(InputError, match=message):
+        train_model(small_table, "ensemble", members=members)
+    with pytest.raises(InputError, match="expected them with model 'ensemble' only"):
+        train_model(small_table, "svm", members=members)
 
 
 @pytest.mark.parametrize(
