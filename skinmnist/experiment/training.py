@@ -120,7 +120,7 @@ def fit_model(
             rows,
             labels,
             lesions,
-            mix,
+            spec.answered_mix(resampler.name, mix) if spec.balances else mix,
             seed,
         )
     return Trained(

@@ -60,6 +60,12 @@ def _forest_on_features(setting: Setting) -> Any:
     return _forest(setting).set_params(max_features=16, levels=8)
 
 
+def _balanced(kind: str, setting: Setting) -> Any:
+    from skinmnist.models.forest import BalancedEnsemble
+
+    return BalancedEnsemble(kind, random_state=setting.seed)
+
+
 def _dummy(setting: Setting) -> Any:
     from sklearn.dummy import DummyClassifier
 
@@ -203,6 +209,13 @@ def _pairwise_svm(title: str, builder: str, features: FeatureSettings, cost: Cos
     )
 
 
+def _balanced_ensemble(title: str, kind: str, seconds: float) -> ModelSpec:
+    """Declare an ensemble that undersamples inside; its probabilities are calibrated to balanced classes."""
+    return ModelSpec(
+        title, partial(_balanced, kind), DESCRIPTORS, mix_power=0.0, cost=Cost(seconds, growth=0.0)
+    )
+
+
 MODELS = {
     "svm": _pairwise_svm(
         "Support vector machine (RBF)", "make_svm", _DESCRIPTOR_AXES, Cost(3.0, growth=0.85)
@@ -241,6 +254,12 @@ MODELS = {
         cost=Cost(9.0),
         export=Export(export_boosted_trees),
     ),
+    "balanced_random_forest": _balanced_ensemble(
+        "Balanced random forest", "balanced_random_forest", seconds=5.0
+    ),
+    "balanced_bagging": _balanced_ensemble("Balanced bagging", "balanced_bagging", seconds=4.0),
+    "easy_ensemble": _balanced_ensemble("EasyEnsemble", "easy_ensemble", seconds=6.0),
+    "rus_boost": _balanced_ensemble("RUSBoost", "rus_boost", seconds=5.0),
     "svm_pixels": _pairwise_svm(
         "Support vector machine (RBF), pixels", "make_svm_pixels", COMPONENTS, Cost(5.0, growth=1.5)
     ),

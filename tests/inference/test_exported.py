@@ -23,7 +23,7 @@ from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import Setting
 
 #: Models that can be compared and not saved.
-NOT_SAVED: set[str] = set()
+NOT_SAVED = {name for name, spec in MODELS.items() if spec.balances}
 EXPORTABLE = [name for name, spec in MODELS.items() if spec.export]
 
 

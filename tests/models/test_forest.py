@@ -3,7 +3,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 
-from skinmnist.models.forest import EvenForest
+from skinmnist.models.forest import BalancedEnsemble, EvenForest
 
 
 @pytest.fixture
@@ -54,3 +54,34 @@ def test_rounded_numbers_are_what_the_trees_see(task):
 
 def test_clone_keeps_the_limit():
     assert clone(EvenForest(77)).get_params()["rows_per_tree"] == 77
+
+
+@pytest.fixture
+def skewed():
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1, 2], [200, 30, 10])
+    return rng.normal(labels[:, None], 1.0, (240, 4)), labels
+
+
+@pytest.mark.parametrize("kind", ["balanced_random_forest", "balanced_bagging", "easy_ensemble", "rus_boost"])
+def test_balanced_ensembles_find_the_rare_classes_and_repeat_themselves(skewed, kind):
+    rows, labels = skewed
+    model = BalancedEnsemble(kind, random_state=3).fit(rows, labels)
+    fresh = np.random.default_rng(2).normal(np.repeat([0, 1, 2], 50)[:, None], 1.0, (150, 4))
+    found, plain = model.predict(fresh), EvenForest(random_state=3).fit(rows, labels).predict(fresh)
+    recalls, plain_recalls = (
+        [np.mean(answers[50 * code : 50 * code + 50] == code) for code in (1, 2)]
+        for answers in (found, plain)
+    )
+    assert sum(recalls) > sum(plain_recalls)
+    again = clone(model).fit(rows, labels)
+    np.testing.assert_array_equal(model.decision_function(fresh), again.decision_function(fresh))
+    assert model.decision_function(fresh).shape == (150, 3)
+
+
+@pytest.mark.parametrize("kind", ["balanced_random_forest", "balanced_bagging"])
+def test_every_tree_of_a_balanced_ensemble_sees_the_classes_equally_often(skewed, kind):
+    ensemble = BalancedEnsemble(kind).fit(*skewed).ensemble_
+    trees = [getattr(member, "steps", [(None, member)])[-1][1] for member in ensemble.estimators_]
+    roots = np.array([tree.tree_.value[0, 0] for tree in trees])
+    np.testing.assert_allclose(roots / roots.sum(axis=1, keepdims=True), 1 / 3)

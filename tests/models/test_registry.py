@@ -8,7 +8,7 @@ from sklearn.base import clone
 
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import Task, fit_cell
-from skinmnist.experiment.grid import DEFAULT_SAMPLERS, resolve_samplers
+from skinmnist.experiment.grid import DEFAULT_SAMPLERS, plan_cells, resolve_samplers
 from skinmnist.experiment.splits import assign_folds
 from skinmnist.models.registry import (
     DEFAULT_MODELS,
@@ -63,7 +63,7 @@ def fitted(lesions, folds):
 
 @pytest.mark.parametrize("name", [*QUICK, "cnn", "cnn_early_stopping"])
 def test_every_model_goes_through_a_cell(name, lesions, folds, fitted):
-    for sampler in ("none", "SMOTE"):
+    for sampler in ("none",) if MODELS[name].balances else ("none", "SMOTE"):
         result = fitted(sampler, name)
         np.testing.assert_array_equal(result.rows, np.flatnonzero(folds[0] == 0))
         np.testing.assert_allclose(result.probabilities.sum(axis=1), 1)
@@ -115,6 +115,18 @@ def test_the_table_says_what_a_strategy_needs(name):
     networks = {model for model in MODELS if model.startswith("cnn")}
     needs = {"": set(MODELS), "networks": networks, "weights": {m for m, s in MODELS.items() if s.weights}}
     assert able == needs[STRATEGIES[name].needs]
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name].balances])
+def test_models_that_balance_answer_at_equal_classes_and_take_no_sampler(name, fitted):
+    result = fitted("none", name)
+    np.testing.assert_allclose(result.training_mix, 1 / 7)
+    np.testing.assert_array_equal(result.counts_before, result.counts_after)
+    cells, notes = plan_cells(
+        resolve_samplers(["none", "SMOTE", "class_weight"]), {name: MODELS[name]}, repeats=1, folds=1
+    )
+    assert [cell.sampler for cell in cells] == ["none"]
+    assert notes[0] == f"class_weight with {name} is not planned: {name} balances the classes itself"
 
 
 def test_budgets_grow_as_tables_do():
