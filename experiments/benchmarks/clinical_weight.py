@@ -15,9 +15,8 @@ from sklearn.metrics import f1_score, log_loss, roc_auc_score
 from skinmnist import load_hmnist
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import CellResult
-from skinmnist.experiment.fusion import add_odds, choose_columns
+from skinmnist.experiment.fusion import ClinicalOdds, add_odds, choose_columns
 from skinmnist.experiment.run_folder.record import read_run
-from skinmnist.models.clinical import ClinicalOdds
 
 
 def held_out_odds(results: list[CellResult], table: PixelTable, columns: dict) -> dict:
