@@ -163,6 +163,16 @@ def steps_for(train_rows: int, steps_at_full_table: int) -> int:
     return max(20, round(steps_at_full_table * train_rows / FULL_TABLE_ROWS))
 
 
+def _trained_mix(loss: str, counts: Any) -> Any:
+    from skinmnist.models.cnn.losses import trained_mix
+
+    return trained_mix(loss, counts)
+
+
+def _of_loss(loss: str) -> Strategy:
+    return Strategy({"loss": loss}, mix=partial(_trained_mix, loss))
+
+
 #: Imbalance strategies of networks.
 _NETWORK_STRATEGIES = {
     "balanced_batches": Strategy({"balance": "balanced_batches"}, mix_power=0.0, share_of="balance"),
@@ -170,6 +180,12 @@ _NETWORK_STRATEGIES = {
     "focal_loss": Strategy({"loss": "focal"}, mix_power=1.0),
     # The frequencies are part of the loss but not of the predictions.
     "logit_adjusted_loss": Strategy({"loss": "logit_adjusted"}, mix_power=0.0),
+    "class_balanced_loss": _of_loss("class_balanced"),
+    "ldam_drw": _of_loss("ldam_drw"),
+    "label_aware_smoothing": _of_loss("label_aware"),
+    # Unmixed pictures keep their labels, so their probabilities keep the class mix, as measured.
+    "mixup": Strategy({"mixture": "mixup"}),
+    "remix": Strategy({"mixture": "remix"}),
 }
 
 
@@ -181,10 +197,9 @@ def _network(title: str, classifier: Callable[[Setting], Any], seconds: float, *
         _BYTES,
         weights=True,
         sample_indices=True,
-        strategies=_NETWORK_STRATEGIES,
         cost=Cost(seconds, growth=0.0, library="skinmnist.models.cnn.classifier"),
         export=Export(export_network, {"answer_precision": "float32"}),
-        **{"streams": True, **more},
+        **{"streams": True, "strategies": _NETWORK_STRATEGIES, **more},
     )
 
 
@@ -235,7 +250,12 @@ MODELS = {
         "Convolutional network, thorough", make_cnn_thorough, seconds=200.0, streams=False
     ),
     "cnn_early_stopping": _network(
-        "Convolutional network, early stopping", make_cnn_early_stopping, seconds=60.0, validation_share=0.1
+        "Convolutional network, early stopping",
+        make_cnn_early_stopping,
+        seconds=60.0,
+        validation_share=0.1,
+        # Training may stop before the weights of this loss begin.
+        strategies={name: own for name, own in _NETWORK_STRATEGIES.items() if name != "ldam_drw"},
     ),
     "logistic_regression": ModelSpec(
         "Logistic regression",

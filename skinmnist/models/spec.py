@@ -90,10 +90,12 @@ class Strategy:
     params: Mapping[str, Any]
     #: Exponent of the class counts in the class mix to which the probabilities refer: 1 for the mix of the
     #: training rows, 0 for equal shares of all their classes.
-    mix_power: float
+    mix_power: float = 1.0
     #: The classifier parameter that accepts the strategy with a share, as in ``balanced_batches@0.5``; the
     #: exponent is then one minus the share. Empty if the strategy has no amount.
     share_of: str = ""
+    #: Class counts -> that class mix, in any unit, both (k,) without empty classes; replaces `mix_power`.
+    mix: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]] | None = None
 
     def at(self, name: str, share: float) -> Strategy:
         """Return the strategy with a share of the way from the natural mix to balance."""
@@ -214,5 +216,7 @@ class ModelSpec:
         """
         own = self._own(strategy)
         power = self.mix_power if own is None else own.mix_power
-        mix = np.where(class_weights > 0, class_weights**power, 0.0)
+        mix, present = np.zeros(len(class_weights)), class_weights > 0
+        to_mix = own.mix if own is not None and own.mix is not None else lambda counts: counts**power
+        mix[present] = to_mix(class_weights[present])
         return mix / mix.sum()

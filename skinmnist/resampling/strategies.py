@@ -99,6 +99,36 @@ STRATEGIES = {
         needs="networks",
         same_as="logit_adjusted_loss",
     ),
+    "class_balanced_loss": StrategyInfo(
+        "weights rows by the inverse effective number of rows of their class",
+        Paper("Cui et al.", 2019, "CVPR"),
+        "Use it where full class weights go too far: classes of over 3,000 rows weigh almost the same.",
+        needs="networks",
+    ),
+    "ldam_drw": StrategyInfo(
+        "a loss with wider margins for rarer classes; weights them in the last fifth",
+        Paper("Cao et al.", 2019, "NeurIPS"),
+        "Use it to learn features from all rows alike, and balanced decisions only at the end.",
+        needs="networks",
+    ),
+    "label_aware_smoothing": StrategyInfo(
+        "smooths the labels of frequent classes more than those of rare ones",
+        Paper("Zhong et al.", 2021, "CVPR"),
+        "Use it when a network is too sure of its frequent classes.",
+        needs="networks",
+    ),
+    "mixup": StrategyInfo(
+        "trains on weighted means of two pictures and of their labels",
+        Paper("Zhang et al.", 2018, "ICLR"),
+        "Use it as the control of remix, and against overfitting in long training; it favours no class.",
+        needs="networks",
+    ),
+    "remix": StrategyInfo(
+        "mixup that gives the label of a mixed pair to the rarer class",
+        Paper("Chou et al.", 2020, "ECCV workshops"),
+        "Use it when a rare class is too small to repeat: it is drawn into mixtures with frequent classes.",
+        needs="networks",
+    ),
 }
 
 #: Samplers of imbalanced-learn for numeric features, by class name.

@@ -18,6 +18,7 @@ from skinmnist.errors import InputError
 from skinmnist.features.extract import extract_features
 from skinmnist.features.transformer import Standardiser
 from skinmnist.models.cnn.backend import choose_precision
+from skinmnist.models.cnn.losses import MIXTURES, loss_weights
 from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble
 from skinmnist.models.cnn.training import Rows, TrainingConfig, ValidationSet, batch_exponent, borrow
 
@@ -65,8 +66,11 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     balance : {None, "sqrt_batches", "balanced_batches"} or str, default=None
         Draw the classes of each batch in proportion to the square root of their frequencies, uniformly, or a
         share of the way, as ``"balanced_batches@0.25"``.
-    loss : {"cross_entropy", "focal", "logit_adjusted"}, default="cross_entropy"
-        See `skinmnist.models.cnn.training.make_loss`.
+    loss : str, default="cross_entropy"
+        ``"cross_entropy"``, ``"focal"``, ``"logit_adjusted"``, ``"class_balanced"``, ``"ldam_drw"`` or
+        ``"label_aware"``; see `skinmnist.models.cnn.losses.make_loss`.
+    mixture : {None, "mixup", "remix"}, default=None
+        Train on mixtures of two rows; see `skinmnist.models.cnn.losses.mixing_shares`.
     points : int, default=30
         Number of points in the history, evenly spaced over the steps, with validation at each point.
     rate_patience, stop_patience : int or None, default=None
@@ -121,6 +125,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     colour_spread: float = 0.02
     balance: str | None = None
     loss: str = "cross_entropy"
+    mixture: str | None = None
     points: int = 30
     rate_patience: int | None = None
     stop_patience: int | None = None
@@ -233,7 +238,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         counts = np.bincount(codes, minlength=len(mix)).clip(1)
         log_prior = np.log(mix / mix.sum()) if self.loss == "logit_adjusted" else np.zeros(len(mix))
         rows = Rows(pictures, self._features(pictures), codes)
-        return ValidationSet(rows, mix ** batch_exponent(self.balance) / counts, log_prior)
+        trained_mix = mix ** batch_exponent(self.balance) * loss_weights(self.loss, mix)
+        return ValidationSet(rows, trained_mix / counts, log_prior)
 
     def _features(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the features for the second network, with zero columns if there is no second network."""
@@ -251,6 +257,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         if self.views not in (1, 2, 4, 8):
             raise InputError(f"the network received {self.views!r} views to average; choose 1, 2, 4 or 8")
+        if self.mixture not in MIXTURES:
+            raise InputError(
+                f"the network received the mixture {self.mixture!r}; choose None, 'mixup' or 'remix'"
+            )
         for name in ("steps", "batch_size", "points", "rate_patience", "stop_patience"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -1,4 +1,4 @@
-"""Training: batches, learning rates, losses, augmentation, and the loop of gradient steps.
+"""Training: batches, learning rates, augmentation, and the loop of gradient steps.
 
 A single ``tf.function`` gathers, augments, differentiates and updates for many steps at a time. Keras's
 ``fit`` leaves the graph after each batch, which makes small networks at least a tenth slower with the same
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from skinmnist.datasets.mapped import MappedRows, row_blocks
 from skinmnist.errors import InputError
 from skinmnist.models.cnn.backend import tf
+from skinmnist.models.cnn.losses import REWEIGHTED, class_terms, loss_weights, make_loss, mix, mixing_shares
 from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble, grid_side, inputs_of
 from skinmnist.models.cnn.optimizer import MuonAdam
 from skinmnist.resampling.strategies import split_share
@@ -37,9 +38,6 @@ VALIDATION_ROWS = 256
 #: Number of compiled training graphs kept for later fits; more would only use memory.
 WAITING = 2
 
-LOSSES = ("cross_entropy", "focal", "logit_adjusted")
-#: Exponent of the focal loss, as recommended by Lin et al.
-FOCUS = 2.0
 #: Exponent of the class frequencies when drawing batches, for each `balance`; see `batch_exponent`.
 BALANCES = {None: 1.0, "sqrt_batches": 0.5, "balanced_batches": 0.0}
 
@@ -60,6 +58,7 @@ class TrainingConfig:
     colour_spread: float
     balance: str | None
     loss: str
+    mixture: str | None
     points: int
     rate_patience: int | None
     stop_patience: int | None
@@ -67,9 +66,14 @@ class TrainingConfig:
     @property
     def traced(self) -> TrainingConfig:
         """Only the settings used in the graph of a step; the others are reset."""
-        return replace(
-            self, steps=0, coarse_share=0.0, balance=None, points=0, rate_patience=None, stop_patience=None
-        )
+        loss = "cross_entropy" if self.loss == "class_balanced" else self.loss
+        others = {"balance": None, "points": 0, "rate_patience": None, "stop_patience": None}
+        return replace(self, steps=0, coarse_share=0.0, loss=loss, **others)
+
+    @property
+    def reweighted_from(self) -> int:
+        """The step from which the loss weights the classes; the number of steps if it does not."""
+        return round(REWEIGHTED[self.loss][0] * self.steps) if self.loss in REWEIGHTED else self.steps
 
 
 @dataclass(frozen=True)
@@ -193,36 +197,6 @@ def draw_batches(
     return order.reshape(steps, batch_size).astype(np.int32)
 
 
-def make_loss(
-    name: str, class_counts: Integers, label_smoothing: float
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return a function from labels ``(n,)`` and logits ``(n, k)`` to the loss of each row ``(n,)``.
-
-    ``"focal"`` weights each row by ``(1 - p)**2``, where p is the probability of its class (Lin et al.,
-    "Focal loss for dense object detection", 2017). ``"logit_adjusted"`` adds the logarithm of the class
-    frequencies to the logits, in training only; the network then predicts as if all classes were equally
-    frequent (Menon et al., "Long-tail learning via logit adjustment", 2020). Label smoothing follows Szegedy
-    et al. 2016.
-    """
-    if name not in LOSSES:
-        raise InputError(f"the network received the loss {name!r}; choose one of {', '.join(LOSSES)}")
-    n_classes = len(class_counts)
-    spread = label_smoothing / n_classes
-    log_frequency = np.log(class_counts / class_counts.sum()).astype(np.float32)
-
-    def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        targets = tf.one_hot(labels, n_classes, 1.0 - label_smoothing + spread, spread)
-        if name == "logit_adjusted":
-            logits += log_frequency
-        entropy = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-        if name == "focal":
-            probability = tf.gather(tf.nn.softmax(logits), labels, batch_dims=1)
-            entropy *= (1.0 - probability) ** FOCUS
-        return entropy
-
-    return loss
-
-
 def move_pixels(pictures: tf.Tensor, seed: tf.Tensor, max_shift: int) -> tf.Tensor:
     """Mirror, rotate and shift each picture at random; non-square pictures are not rotated by 90 degrees.
 
@@ -289,7 +263,9 @@ class CompiledTraining:
 
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
-        self._traced_for: tuple[TrainingConfig, tuple[int, ...]] | None = None
+        # What a step knows about the classes of a fold, see `class_terms`.
+        self._counts, self._terms = (tf.Variable(tf.zeros(architecture.n_classes)) for _ in range(2))
+        self._traced_for: TrainingConfig | None = None
         self._graphs: dict[bool, tf.types.experimental.PolymorphicFunction] = {}
 
     def load(self, statistics: ChannelStatistics, weights: Sequence[Floats]) -> Ensemble:
@@ -317,7 +293,8 @@ class CompiledTraining:
         """
         indices = np.arange(len(rows.codes)) if sample_indices is None else sample_indices
         codes = rows.codes[indices]
-        self.prepare(config, statistics, np.bincount(codes), seed)
+        counts = np.bincount(codes)
+        self.prepare(config, statistics, counts, seed)
         random_state = np.random.default_rng([seed, 0])
         order = indices[draw_batches(codes, config.steps, config.batch_size, config.balance, random_state)]
         cycle = one_cycle(config.steps) if config.rate_patience is None else warm_up(config.steps)
@@ -327,8 +304,11 @@ class CompiledTraining:
         batches = _Batches(rows, weights, int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1))
         monitor, best = Monitor(config.rate_patience, config.stop_patience), self.ensemble.get_weights()
         history: dict[str, list[float]] = defaultdict(list)
-        ends = np.unique([*np.linspace(0, config.steps, config.points + 1).round().astype(int), fine_from])
-        for start, end in itertools.pairwise(ends):
+        every_point = np.linspace(0, config.steps, config.points + 1).round().astype(int)
+        for start, end in itertools.pairwise(np.unique([*every_point, fine_from, config.reweighted_from])):
+            if start == config.reweighted_from:
+                reweighted = weights * loss_weights(config.loss, counts)[rows.codes]
+                batches.weigh(reweighted / reweighted[indices].mean())
             rates = cycle[start:end] * np.float32(monitor.rate)
             run_steps = self.compile_steps(coarse=bool(end <= fine_from))
             mean_loss, accuracy = batches.run(run_steps, order[start:end], rates, start)
@@ -360,11 +340,11 @@ class CompiledTraining:
             self.ensemble.copy_state(built)
         else:
             self.ensemble = built
-        # Only one loss contains the counts; with any other loss, the graphs work for every fold.
-        key = config.traced, tuple(counts.tolist()) if config.loss == "logit_adjusted" else ()
-        if key != self._traced_for:
-            self._traced_for, self._graphs = key, {}
-            self.config, self.loss = config, make_loss(config.loss, counts, config.label_smoothing)
+        self._counts.assign(counts)
+        self._terms.assign(class_terms(config.loss, counts))
+        if config.traced != self._traced_for:
+            self._traced_for, self._graphs = config.traced, {}
+            self.config, self.loss = config, make_loss(config.loss, self._terms, config.label_smoothing)
             self.optimizer = MuonAdam(
                 [variable for member in self.ensemble.members for variable in member.trainable_variables],
                 learning_rate=config.learning_rate,
@@ -385,13 +365,32 @@ class CompiledTraining:
             inputs = tf.nn.avg_pool2d(inputs, 2, 2, "SAME")
         colour_seed = tf.stack([seed, 2 * step + 1])
         inputs = change_colours(inputs, self.ensemble.channels, colour_seed, self.config.colour_spread)
+        targets = [(codes, weights, tf.constant(1.0))]
+        if self.config.mixture:
+            inputs, features, targets = self.mix_batch(
+                inputs, features, codes, weights, tf.stack([seed, ~step])
+            )
         with tf.GradientTape() as tape:
             logits = self.ensemble.logits(inputs, features, training=True)
-            losses = [tf.reduce_mean(weights * self.loss(codes, one)) for one in logits]
-            mean_loss = tf.add_n(losses) / len(losses)
+            losses = [
+                tf.reduce_mean(part * weights * self.loss(codes, one))
+                for one in logits
+                for codes, weights, part in targets
+            ]
+            mean_loss = tf.add_n(losses) / len(logits)
         self.optimizer.update(tape.gradient(mean_loss, self.optimizer.variables), share, step)
-        hits = tf.argmax(self.ensemble.average(logits), axis=1, output_type=tf.int32) == codes
-        return mean_loss, tf.reduce_mean(tf.cast(hits, tf.float32))
+        named = tf.argmax(self.ensemble.average(logits), axis=1, output_type=tf.int32)
+        hits = [tf.reduce_mean(part * tf.cast(named == codes, tf.float32)) for codes, _, part in targets]
+        return mean_loss, tf.add_n(hits)
+
+    def mix_batch(
+        self, inputs: tf.Tensor, features: tf.Tensor, codes: tf.Tensor, weights: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]]:
+        """Mix each row with its predecessor; return inputs, features, and codes, weights, parts of both."""
+        partners = tf.roll(codes, 1, 0)
+        share, part = mixing_shares(str(self.config.mixture), codes, partners, self._counts, seed)
+        targets = [(codes, weights, part), (partners, tf.roll(weights, 1, 0), 1.0 - part)]
+        return mix(inputs, share), mix(features, share), targets
 
     def compile_steps(self, coarse: bool) -> tf.types.experimental.PolymorphicFunction:
         """Return a graph that takes one step per given batch; it is traced on the first call."""
@@ -430,8 +429,14 @@ class _Batches:
     """Supplier of rows to the graph: all rows once or, for mapped rows, those of a few batches at a time."""
 
     def __init__(self, rows: Rows, weights: Floats, seed: int) -> None:
-        self.rows, self.weights, self.seed = rows, weights, np.int32(seed)
-        self._all = None if isinstance(rows.pictures, MappedRows) else self._tensors(slice(None))
+        self.rows, self.seed, self._all = rows, np.int32(seed), None
+        self.weigh(weights)
+
+    def weigh(self, weights: Floats) -> None:
+        """Replace the weights of the rows."""
+        self.weights = weights
+        if not isinstance(self.rows.pictures, MappedRows):
+            self._all = self._tensors(slice(None))
 
     def run(
         self, run_steps: Callable[..., Sequence[tf.Tensor]], order: Integers, rates: Floats, first_step: int

@@ -17,7 +17,6 @@ from skinmnist.models.cnn.training import (
     Monitor,
     change_colours,
     draw_batches,
-    make_loss,
     move_pixels,
     one_cycle,
 )
@@ -72,46 +71,6 @@ def test_learning_rate_rises_and_falls_once():
     assert (np.diff(rates[: peak + 1]) > 0).all()
     assert (np.diff(rates[peak:]) <= 0).all()
     assert 0 < rates[-1] < 0.002
-
-
-COUNTS = np.array([90, 9, 1])
-LABELS = np.array([0, 2, 1, 2])
-LOGITS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-
-
-def log_softmax(logits):
-    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-
-
-def loss_of(name, label_smoothing=0.0):
-    return make_loss(name, COUNTS, label_smoothing)(
-        tf.constant(LABELS, tf.int32), tf.constant(LOGITS)
-    ).numpy()
-
-
-def test_cross_entropy():
-    np.testing.assert_allclose(loss_of("cross_entropy"), -log_softmax(LOGITS)[range(4), LABELS], rtol=1e-5)
-
-
-def test_label_smoothing_mixes_in_all_classes_evenly():
-    logs = log_softmax(LOGITS)
-    expected = -0.7 * logs[range(4), LABELS] - 0.3 * logs.mean(axis=1)
-    np.testing.assert_allclose(loss_of("cross_entropy", 0.3), expected, rtol=1e-5)
-
-
-def test_focal_loss_fades_with_the_square_of_certainty():
-    logs = log_softmax(LOGITS)[range(4), LABELS]
-    np.testing.assert_allclose(loss_of("focal"), -((1 - np.exp(logs)) ** 2) * logs, rtol=1e-5)
-
-
-def test_logit_adjustment_adds_the_logarithm_of_the_frequencies():
-    expected = -log_softmax(LOGITS + np.log(COUNTS / 100))[range(4), LABELS]
-    np.testing.assert_allclose(loss_of("logit_adjusted"), expected, rtol=1e-5)
-
-
-def test_an_unknown_loss_is_refused():
-    with pytest.raises(InputError, match="'hinge'; choose one of cross_entropy, focal, logit_adjusted"):
-        make_loss("hinge", COUNTS, 0.0)
 
 
 EIGHT = (8, 8, 3)
@@ -250,7 +209,7 @@ def newly(make, monkeypatch):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"loss": "logit_adjusted"}, {"feature_layers": (6,)}],
+    [{}, {"loss": "logit_adjusted"}, {"loss": "ldam_drw"}, {"mixture": "remix", "feature_layers": (6,)}],
     ids=str,
 )
 def test_a_fit_after_others_is_that_of_a_new_network_bit_for_bit(rows, settings, monkeypatch):
@@ -300,9 +259,13 @@ def test_one_architecture_is_traced_once(rows, monkeypatch):
     fit(rows)
     resolutions = len(traced)
     fit(rows, start=30, random_state=2, steps=14, balance="sqrt_batches")
+    fit(rows, loss="class_balanced")
     assert len(traced) == resolutions
     fit(rows, loss="focal")
     assert len(traced) == 2 * resolutions
+    for start in (0, 30):
+        fit(rows, start=start, loss="logit_adjusted")
+    assert len(traced) == 3 * resolutions
 
 
 def test_few_networks_wait(monkeypatch):
