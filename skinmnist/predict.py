@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     from skinmnist.errors import InputError
-    from skinmnist.inference.classifier import SYNTHETIC_WARNING, load_classifier
+    from skinmnist.inference.classifier import SETS, SYNTHETIC_WARNING, load_classifier
 
     if options.top < 1:
         raise InputError(f"received --top {options.top}; expected at least 1")
@@ -112,6 +112,8 @@ def _predict(options: argparse.Namespace) -> int:
     if not options.json:
         if classifier.manifest.synthetic:
             print(f"warning: {SYNTHETIC_WARNING}")
+        if classifier.manifest.sets is not None:
+            print(f"{SETS} {classifier.manifest.sets.promise}.")
         print(facts.DISCLAIMER)
     return FAILED_PICTURES if n_failed else 0
 

@@ -73,6 +73,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--folds", metavar="N", type=int, default=5, help="folds of --cv (default: 5)")
     add("--seed", metavar="N", type=int, default=0, help="seed of all randomness (default: 0)")
     add("--jobs", metavar="N", type=int, help="worker processes of --cv (default: one per core)")
+    add(
+        "--conformal",
+        metavar="ALPHA",
+        type=float,
+        help="share of answers, of one class or several, that may miss the right class; needs --cv, which "
+        "calibrates them (default: .1)",
+    )
     add = parser.add_argument_group("output").add_argument
     add("--out", metavar="FILE", help="default: <table>-<model>-<sampler>.skm in the user's model folder")
     return parser
@@ -88,6 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(options: argparse.Namespace, command: str) -> int:
     from skinmnist.console.progress import working
     from skinmnist.console.terminal import Terminal
+    from skinmnist.decisions.probabilities import DEFAULT_ALPHA, check_alpha
     from skinmnist.errors import InputError
     from skinmnist.experiment.run_folder.run_info import LesionFit
     from skinmnist.experiment.splits import choose_split
@@ -101,6 +109,9 @@ def _train(options: argparse.Namespace, command: str) -> int:
 
     if not 0 <= options.seed < 2**31:
         raise InputError(f"received seed {options.seed}; expected a whole number from 0 to {2**31 - 1}")
+    if options.conformal is not None and not options.cv:
+        raise InputError("received --conformal without --cv, which calibrates the sets; add it, or drop both")
+    alpha = check_alpha(options.conformal) or DEFAULT_ALPHA
     choice = choose(options.model, options.sampler, options.members)
     model, sampler = choice.model, choice.sampler
     table = _training_part(open_table(options, command))
@@ -121,7 +132,13 @@ def _train(options: argparse.Namespace, command: str) -> int:
     started = time.perf_counter()
     with working(f"Training {pair_name((sampler, model))} on {len(table):,} pictures"):
         trained = train_model(
-            table, options.model, options.sampler, options.seed, record, members=options.members
+            table,
+            options.model,
+            options.sampler,
+            options.seed,
+            record,
+            members=options.members,
+            conformal=alpha,
         )
         trained.save(out)
     for note in trained.notes:
@@ -131,6 +148,8 @@ def _train(options: argparse.Namespace, command: str) -> int:
     if table.synthetic:
         say("SYNTHETIC TABLE: the pictures are not real; every answer of this model will say so")
     say(f"model: {out} ({len(trained.content) / 1e6:.2f} MB)")
+    promise = trained.promise or "has no known coverage, because only --cv calibrates sets of classes"
+    say(f"Each answer, of one class or several, {promise}")
     say(f"To use it: {program('predict')} {shell_word(out)} IMAGE...")
     say(f"Its model card, with data, scores and limits: {program('predict')} {shell_word(out)} --card")
     say(facts.DISCLAIMER)

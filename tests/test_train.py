@@ -48,6 +48,8 @@ def test_scores_that_may_be_claimed_are_printed_and_stored(csv, tmp_path, capsys
     scores = manifest_of(out)["scores"]
     assert scores["protocol"]["folds"] == 2
     assert scores["protocol"]["split"] == "image"
+    assert "holds the right class in 90 of 100 pictures of each class" in shown.out
+    assert manifest_of(out)["conformal"]["pictures"] == manifest_of(out)["training"]["rows_per_class"]
     mean, spread = load_classifier(out).manifest.scores["macro_f1"]
     assert 0.1 < mean < 0.15
     assert spread < 0.05
@@ -71,6 +73,8 @@ def test_an_ensemble_is_one_file_with_the_scores_of_its_row(csv, tmp_path, capsy
         (["--model", "ensemble", "--members", "svm", "svn"], "did you mean 'svm'"),
         (["--model", "sklearn.naive_bayes:GaussianNB"], "cannot be written to a model file"),
         (["--seed", "-1"], "received seed -1"),
+        (["--conformal", ".1"], "received --conformal without --cv, which calibrates the sets"),
+        (["--conformal", "90", "--cv"], "expected a number above 0 and at most 0.5"),
         (["--out", "."], ". is a folder"),
         (
             ["--model", "svm", "--sampler", "focal_loss"],

@@ -23,6 +23,10 @@ EXPONENTS = np.linspace(0.0, 2.0, 41)
 SMALLEST = 1e-12
 
 
+#: Share of the conformal sets of a saved model that may miss the right class, unless another is asked for.
+DEFAULT_ALPHA = 0.1
+
+
 def change_prior(probabilities: _Floats, trained: _Floats, wanted: _Floats | None = None) -> _Floats:
     """Convert probabilities to a class mix other than that of training, using Bayes' rule.
 

@@ -16,7 +16,12 @@ from skinmnist import facts
 from skinmnist.datasets.files import check_replaceable, write_atomically
 from skinmnist.datasets.from_arrays import as_table
 from skinmnist.datasets.table import PixelTable
-from skinmnist.decisions.probabilities import geometric_mean
+from skinmnist.decisions.probabilities import (
+    DEFAULT_ALPHA,
+    check_alpha,
+    conformal_thresholds,
+    geometric_mean,
+)
 from skinmnist.errors import InputError
 from skinmnist.experiment.execution.machine import versions
 from skinmnist.experiment.grid import resolve_models, resolve_samplers, why_not
@@ -53,9 +58,10 @@ from skinmnist.resampling.registry import Resampler
 from skinmnist.text import printable
 
 _OPERATING_POINT = (
-    "The answer is the most probable class, with the probabilities as trained; no threshold was tuned. Where "
-    "another class is at least half as probable, the answer is undecided; where a picture is unlike nearly "
-    "all training pictures, it is out of distribution. Scores count the most probable class."
+    "The answer is the most probable class, with the probabilities as trained; no threshold was tuned. Other "
+    "classes that cannot be ruled out are named, too: those of the set or, in a model without sets, those at "
+    "least half as probable. Where a picture is unlike nearly all training pictures, it is out of "
+    "distribution. Scores count the most probable class."
 )
 #: Name of a model that averages several models, and its members by default.
 ENSEMBLE, DEFAULT_MEMBERS = "ensemble", ("svm", "cnn")
@@ -99,6 +105,12 @@ class TrainedModel:
         shape, megabytes = " x ".join(map(str, self._shape)), len(self.content) / 1e6
         title = printable(self._title)
         return f"<TrainedModel: {title}, {shape}, {megabytes:.2f} MB; to keep it: save('model.skm')>"
+
+    @property
+    def promise(self) -> str:
+        """What a set of classes of this model does, in words; empty if it has no sets."""
+        sets = decode_model(self.content).manifest.sets
+        return sets.promise if sets else ""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file, which `skinmnist.load_classifier` can read.
@@ -234,6 +246,7 @@ def train_model(
     *,
     random_state: int | None = None,
     members: Iterable[str] | None = None,
+    conformal: float | None = DEFAULT_ALPHA,
 ) -> TrainedModel:
     """Train a model on all rows of a table, or on a subset of the size that the model accepts, with a note.
 
@@ -249,9 +262,13 @@ def train_model(
     seed, random_state : int, optional
         Seed of all randomness; 0 by default. The two names are aliases.
     cv : RunRecord, optional
-        A cross-validation of this pair on this table; its scores are stored with the model.
+        A cross-validation of this pair on this table; its scores are stored with the model, and its
+        out-of-fold predictions calibrate the sets of classes that the model answers with.
     members : iterable of str, optional
         The models of an ensemble, ``("svm", "cnn")`` by default; all are trained with the same sampler.
+    conformal : float or None
+        The share of these sets that may miss the right class, 0.1 by default; with None, and without `cv`,
+        the model has no sets.
 
     Returns
     -------
@@ -293,6 +310,9 @@ def train_model(
         "seed": seed,
         **_describe(table),
         "scores": None if cv is None else _claims(cv, choice.model),
+        "conformal": _calibrate_sets(
+            cv, (choice.sampler, choice.model), table.class_names, check_alpha(conformal)
+        ),
         "notes": notes,
         "versions": {"skinmnist": skinmnist.__version__, **versions()},
         "notice": facts.DISCLAIMER,
@@ -389,6 +409,30 @@ def _licence(table: PixelTable) -> str:
         f"The licence of the training pictures applies; that of HAM10000 is {facts.DATA_LICENCE}, without "
         "commercial use."
     )
+
+
+def _calibrate_sets(
+    cv: RunRecord | None, pair: tuple[str, str], class_names: Sequence[str], alpha: float | None
+) -> dict[str, Any] | None:
+    """Return the thresholds of class-wise conformal sets, read by `SetRule`; None if nothing calibrates them.
+
+    The out-of-fold predictions of the first repeat are pooled, with the probabilities as trained, which are
+    those of the saved model. It was trained on more lesions than the models of the folds, so the coverage is
+    approximate (cross-conformal: Vovk, Annals of Mathematics and Artificial Intelligence 74, 2015).
+    """
+    if cv is None or alpha is None or tuple(cv.info.table.class_names) != tuple(class_names):
+        return None
+    own = [result for result in cv.results if result.cell[:3] == (*pair, 0)]
+    if not own:
+        return None
+    labels = np.concatenate([result.labels for result in own])
+    probabilities = np.concatenate([result.probabilities for result in own])
+    thresholds = conformal_thresholds(labels, probabilities, alpha)
+    return {
+        "alpha": alpha,
+        "thresholds": thresholds.tolist(),
+        "pictures": np.bincount(labels, minlength=len(class_names)).tolist(),
+    }
 
 
 def _claims(cv: RunRecord, model: str) -> dict[str, Any]:

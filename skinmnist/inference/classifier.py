@@ -17,8 +17,9 @@ import numpy.typing as npt
 from skinmnist import facts
 from skinmnist.datasets.files import as_path, read_head
 from skinmnist.datasets.images.pictures import open_picture, picture_row
+from skinmnist.decisions.probabilities import conformal_sets
 from skinmnist.errors import InputError
-from skinmnist.inference.manifest import card_of
+from skinmnist.inference.manifest import SetRule, card_of, promise
 from skinmnist.inference.model_file import ModelFile, is_model, newest_model, read_model
 from skinmnist.inference.novelty import novelty_score
 from skinmnist.inference.occlusion import draw_explanation, occlusion_map
@@ -31,6 +32,8 @@ DECIDED = 2.0
 #: Maximum number of classes named in an undecided answer; further classes are only counted.
 NAMED = 3
 OUT_OF_DISTRIBUTION = "out of distribution"
+#: Start of the sentence on conformal sets, which the promise of a set completes.
+SETS = "Each answer, of one class or several,"
 
 SYNTHETIC_WARNING = "The model was trained on synthetic pictures; its answers say nothing about real skin."
 
@@ -39,8 +42,10 @@ SYNTHETIC_WARNING = "The model was trained on synthetic pictures; its answers sa
 class Prediction:
     """Prediction of a model for one picture. It is not a diagnosis.
 
-    A prediction is *undecided* if another class is at least half as probable as the most probable class, and
-    *out of distribution* if the picture is unlike nearly all training pictures.
+    Its `candidates` are the classes that cannot be ruled out. If the model was cross-validated, they are a
+    conformal set, which holds the right class in a given share of the pictures of each class; otherwise, they
+    are the classes at least half as probable as the most probable class. A prediction with several candidates
+    is *undecided*. It is *out of distribution* if the picture is unlike nearly all training pictures.
 
     Attributes
     ----------
@@ -63,6 +68,10 @@ class Prediction:
         Input of the model after preprocessing.
     notice : str
         The disclaimer: skinmnist is not a medical device.
+    conformal_set : tuple of str
+        Short names of the classes in the conformal set, in code order; empty if the model has no sets.
+    coverage : float or None
+        The share of the pictures of each class whose set holds the right class, such as 0.9.
 
     See Also
     --------
@@ -91,13 +100,25 @@ class Prediction:
     novelty_score: float | None
     pixels: npt.NDArray[np.uint8]
     notice: str = facts.DISCLAIMER
+    conformal_set: tuple[str, ...] = ()
+    coverage: float | None = None
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """Short names of the classes at least half as probable as the top class, most probable first."""
-        return tuple(
-            label for label, share in self.top(len(self.probabilities)) if share * DECIDED >= self.probability
-        )
+        """Short names of the classes that cannot be ruled out, most probable first.
+
+        They are those of the conformal set; if the model has no sets, those at least half as probable as the
+        top class.
+        """
+        ordered = self.top(len(self.probabilities))
+        if self.conformal_set:
+            return tuple(label for label, _ in ordered if label in self.conformal_set)
+        return tuple(label for label, share in ordered if share * DECIDED >= self.probability)
+
+    @property
+    def promise(self) -> str:
+        """What the conformal set does: ``"holds the right class in 90 of ..."``; empty without a set."""
+        return promise(self.coverage) if self.conformal_set and self.coverage is not None else ""
 
     @property
     def undecided(self) -> bool:
@@ -111,7 +132,10 @@ class Prediction:
 
     @property
     def answer(self) -> str:
-        """The prediction in words: a class name, ``"undecided: ..."`` or ``"out of distribution"``."""
+        """The prediction in words: a class name, its candidates, or ``"out of distribution"``.
+
+        Several candidates are ``"one of: ..."`` if they are a conformal set, else ``"undecided: ..."``.
+        """
         if self.out_of_distribution:
             return OUT_OF_DISTRIBUTION
         names = [self.full_names[label] for label in self.candidates]
@@ -121,6 +145,8 @@ class Prediction:
         listed = [_in_a_sentence(name) for name in names[:NAMED]]
         if further > 0:
             listed.append("1 other" if further == 1 else f"{further} others")
+        if self.conformal_set:
+            return f"one of: {', '.join(listed)}"
         return f"undecided: {', '.join(listed[:-1])} or {listed[-1]}"
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
@@ -146,6 +172,7 @@ class Prediction:
             "answer": self.answer,
             "undecided": self.undecided,
             "candidates": list(self.candidates),
+            "set": self._set_to_dict(),
             "label": self.label,
             "name": self.name,
             "probability": self.probability,
@@ -158,11 +185,17 @@ class Prediction:
             content["top"] = [{"label": label, "probability": share} for label, share in self.top(k)]
         return content
 
+    def _set_to_dict(self) -> dict[str, Any] | None:
+        if not self.promise:
+            return None
+        return {"classes": list(self.candidates), "coverage": self.coverage, "meaning": self.promise}
+
     def __repr__(self) -> str:
         decided = not (self.undecided or self.out_of_distribution)
         lines = [
             f"<Prediction: {self.answer}" + (f" ({self.label}), {self.probability:.1%}" if decided else "")
         ]
+        lines += [f"  {SETS} {self.promise}"] * bool(self.promise)
         lines += [f"  {label:<8} {share:6.1%}" for label, share in self.top(len(self.probabilities))]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         return "\n".join([*lines, f"  {self.notice}>"])
@@ -179,7 +212,8 @@ class Prediction:
         warnings = "".join(f"<p><b>Warning:</b> {html.escape(one)}</p>" for one in self.warnings)
         return (
             f"<p><b>{html.escape(self.answer)}</b></p>{warnings}<table{faded}>{rows}</table>"
-            f"<p><small>{html.escape(self.notice)}</small></p>"
+            + (f"<p><small>{SETS} {self.promise}.</small></p>" if self.promise else "")
+            + f"<p><small>{html.escape(self.notice)}</small></p>"
         )
 
 
@@ -358,6 +392,7 @@ class Classifier:
         self, row: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float64], novelty: float | None
     ) -> Prediction:
         best = int(probabilities.argmax())
+        rule = self.manifest.sets
         warnings = [SYNTHETIC_WARNING] if self.manifest.synthetic else []
         if novelty is not None and novelty > 1:
             warnings.append(
@@ -373,7 +408,13 @@ class Classifier:
             warnings=tuple(warnings),
             novelty_score=None if novelty is None else float(novelty),
             pixels=row.reshape(self.shape),
+            conformal_set=() if rule is None else self._conformal_set(probabilities, rule),
+            coverage=None if rule is None else 1 - rule.alpha,
         )
+
+    def _conformal_set(self, probabilities: npt.NDArray[np.float64], rule: SetRule) -> tuple[str, ...]:
+        [inside] = conformal_sets(probabilities[None], np.array(rule.thresholds))
+        return tuple(name for name, held in zip(self.class_names, inside, strict=True) if held)
 
 
 def load_classifier(path: str | os.PathLike[str]) -> Classifier:

@@ -137,6 +137,58 @@ class Arrays:
 
 
 @dataclass(frozen=True)
+class SetRule:
+    """The rule of a model's conformal sets, which miss the right class in a share `alpha` of each class.
+
+    A class is in the set of a picture if its probability reaches the class's threshold. The thresholds are
+    calibrated on out-of-fold predictions for so many `pictures` of each class; 0 stands for too few, and puts
+    the class into every set.
+    """
+
+    alpha: float
+    thresholds: tuple[float, ...]
+    pictures: tuple[int, ...]
+    #: Names of the classes in every set.
+    always: tuple[str, ...]
+
+    @classmethod
+    def read(cls, content: Any, class_names: Sequence[str]) -> SetRule | None:
+        """Read the ``conformal`` entry of a manifest; None if the model has no sets."""
+        if content is None:
+            return None
+        n_classes = len(class_names)
+        thresholds = several(entry(content, "thresholds"), "thresholds", n_classes, n_classes)
+        pictures = several(entry(content, "pictures"), "pictures", n_classes, n_classes)
+        lowest = tuple(number(one, "thresholds", 0, 1) for one in thresholds)
+        return cls(
+            alpha=number(entry(content, "alpha"), "alpha", 1e-9, 0.5),
+            thresholds=lowest,
+            pictures=tuple(whole(one, "pictures", 0, 10**12) for one in pictures),
+            always=tuple(name for name, low in zip(class_names, lowest, strict=True) if not low),
+        )
+
+    @property
+    def promise(self) -> str:
+        """What an answer does, for use after its name, and the classes that every answer includes."""
+        words, (*others, last) = promise(1 - self.alpha), self.always or ("",)
+        if not last:
+            return words
+        names = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+        return f"{words}; {names} in every answer, with too few pictures to calibrate"
+
+
+def promise(coverage: float) -> str:
+    """Return what a set of this coverage does, for use after its name.
+
+    Examples
+    --------
+    >>> promise(0.9)
+    'holds the right class in 90 of 100 pictures of each class'
+    """
+    return f"holds the right class in {round(100 * coverage, 6):g} of 100 pictures of each class"
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Description of a model, its training data and its scores. Classes are in code order."""
 
@@ -150,6 +202,8 @@ class Manifest:
     synthetic: bool
     #: Cross-validated mean and standard deviation by metric; empty if the model was not cross-validated.
     scores: dict[str, tuple[float, float]]
+    #: The rule of its conformal sets; None if the model was not cross-validated.
+    sets: SetRule | None
     #: The complete manifest as parsed from JSON.
     content: dict[str, Any]
 
@@ -176,6 +230,7 @@ class Manifest:
             full_names=tuple(words(entry(one, "title"), "class title") for one in classes),
             synthetic=flag(entry(entry(content, "training"), "synthetic"), "synthetic"),
             scores=_scores(entry(content, "scores")),
+            sets=SetRule.read(content.get("conformal"), names),
             content=content,
         )
 
@@ -271,6 +326,8 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     yield from _score_lines(manifest)
     yield "\n## Operating point\n"
     yield _text(content.get("operating_point", "The file does not say."))
+    yield "\n## Sets of classes\n"
+    yield from _set_lines(manifest)
     yield "\n## Limits\n"
     limits = _sequence(content.get("limits")) or ["The file does not say."]
     yield from (f"- {_text(limit)}" for limit in limits)
@@ -279,6 +336,21 @@ def _lines(manifest: Manifest) -> Iterator[str]:
         yield "\n## Notes of the training\n"
         yield from (f"- {_text(note)}" for note in notes)
     yield ""
+
+
+def _set_lines(manifest: Manifest) -> Iterator[str]:
+    rule = manifest.sets
+    if rule is None:
+        yield "None: sets are calibrated by a cross-validation, which this model does not have."
+        return
+    yield "A class is in the set of a picture if its probability reaches the threshold. The set"
+    yield f"{promise(1 - rule.alpha)}, by class-wise conformal prediction on"
+    yield "out-of-fold predictions. The guarantee is approximate, because the thresholds come from the models"
+    yield "of the folds, and does not hold for pictures unlike the training pictures.\n"
+    yield "| class | threshold | calibrated on pictures |\n|---|---:|---:|"
+    for name, threshold, pictures in zip(manifest.class_names, rule.thresholds, rule.pictures, strict=True):
+        shown = f"{threshold:.4f}" if threshold else "none: in every set"
+        yield f"| {_text(name)} | {shown} | {pictures:,} |"
 
 
 def _score_lines(manifest: Manifest) -> Iterator[str]:

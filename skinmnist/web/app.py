@@ -25,7 +25,7 @@ from skinmnist.datasets.images.limits import LARGE_PIXELS, check_limits
 from skinmnist.datasets.images.pictures import FORMATS_SAID, MAX_BYTES, MAX_PIXELS, open_picture, picture_row
 from skinmnist.datasets.mapped import trim_memory
 from skinmnist.errors import InputError
-from skinmnist.inference.classifier import SYNTHETIC_WARNING
+from skinmnist.inference.classifier import SETS, SYNTHETIC_WARNING
 from skinmnist.text import template_environment
 from skinmnist.web.server import Bodies, Guard
 
@@ -97,6 +97,7 @@ class _Desk:
             "max_bytes": MAX_BYTES,
             "max_pixels": MAX_PIXELS,
             "synthetic": model.manifest.synthetic,
+            "sets": f"{SETS} {model.manifest.sets.promise}." if model.manifest.sets else None,
             "scores": {SHOWN[name]: score for name, score in model.manifest.scores.items() if name in SHOWN},
             "notice": facts.DISCLAIMER,
         }

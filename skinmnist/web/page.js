@@ -112,6 +112,8 @@ function show(card, file, prediction) {
   part(".verdict .name").textContent = prediction.answer.replace(/^./, (letter) => letter.toUpperCase());
   if (beyond || prediction.undecided) part(".verdict .share").remove();
   else part(".verdict .share").textContent = percent(prediction.probability);
+  const promise = part(".promise");
+  if (promise && (beyond || !prediction.set)) promise.remove();
   for (const warning of prediction.warnings) {
     if (synthetic && warning === synthetic.textContent) continue;
     const banner = document.createElement("p");

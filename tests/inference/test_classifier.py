@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -166,6 +167,31 @@ def test_an_answer_without_a_clear_lead_is_undecided(shares, answer):
     }
     assert answer in repr(prediction)
     assert prediction._repr_html_().count("<tr>") == len(shares)
+
+
+@pytest.mark.parametrize(
+    ("held", "answer"),
+    [
+        (("bcc",), "Basal cell carcinoma"),
+        (("akiec", "bcc"), "one of: basal cell carcinoma, actinic keratosis / Bowen's disease"),
+        (
+            ("akiec", "bcc", "df", "nv"),
+            "one of: basal cell carcinoma, actinic keratosis / Bowen's disease, dermatofibroma, 1 other",
+        ),
+    ],
+)
+def test_a_conformal_set_takes_the_place_of_the_half_as_probable(held, answer):
+    prediction = replace(predicted([0.3, 0.4, 0.05, 0.2, 0.05]), conformal_set=held, coverage=0.95)
+    assert prediction.answer == answer
+    assert set(prediction.candidates) == set(held)
+    assert prediction.candidates[0] == prediction.label
+    assert prediction.undecided == (len(held) > 1)
+    promise = "holds the right class in 95 of 100 pictures of each class"
+    classes = list(prediction.candidates)
+    assert prediction.to_dict()["set"] == {"classes": classes, "coverage": 0.95, "meaning": promise}
+    assert promise in repr(prediction)
+    assert promise in prediction._repr_html_()
+    assert predicted([0.6, 0.4]).to_dict()["set"] is None
 
 
 def test_a_picture_out_of_distribution_has_no_answer():

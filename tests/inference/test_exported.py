@@ -92,6 +92,31 @@ def test_ensembles_that_are_refused(members, message, small_table):
         train_model(small_table, "svm", members=members)
 
 
+def test_sets_are_calibrated_on_out_of_fold_predictions(small_table):
+    pair = "RandomOverSampler", "logistic_regression"
+    cv = run_comparison(small_table, ["none", pair[0]], [pair[1]], folds=2, jobs=1)
+    model = train_model(small_table, pair[1], pair[0], cv=cv, conformal=0.1)
+    classifier = Classifier(decode_model(model.content))
+    rows = cv.predictions[cv.predictions["sampler"] == pair[0]]
+    names, thresholds = classifier.class_names, classifier.manifest.sets.thresholds
+    for code, name in enumerate(names):
+        known = np.sort(rows.loc[rows["label"] == code, f"p_{name}"])
+        place = int(0.1 * (len(known) + 1))
+        assert thresholds[code] == (known[place - 1] if place else 0)
+    assert min(thresholds) == 0 < max(thresholds)
+    sizes = set()
+    for pixels in small_table.pixels[:40]:
+        found = classifier.classify(pixels.reshape(small_table.shape))
+        shares = found.probabilities
+        held = {name for name, low in zip(names, thresholds, strict=True) if shares[name] >= low}
+        assert set(found.conformal_set) == held | {max(shares, key=shares.get)}
+        assert found.coverage == 0.9
+        sizes.add(len(held))
+    assert len(sizes) > 1
+    for options in ({"cv": cv, "conformal": None}, {"cv": None}):
+        assert not train_model(small_table, pair[1], pair[0], **options).promise
+
+
 @pytest.mark.parametrize(
     ("name", "n_classes"),
     [

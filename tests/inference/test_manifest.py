@@ -30,6 +30,42 @@ def test_a_manifest_survives(tiny):
     assert Manifest.read(encode_manifest(scored)).scores == {"macro_f1": (0.5, 0.1)}
 
 
+SETS = {"alpha": 0.1, "thresholds": [0.2, 0.1, 0.3, 0, 0.5, 0.1, 0.2], "pictures": [30] * 3 + [3] + [30] * 3}
+
+
+def test_the_rule_of_sets(tiny):
+    content = json.loads(decode_members(tiny)["manifest.json"])
+    assert Manifest.read(encode_manifest(content)).sets is None
+    rule = Manifest.read(encode_manifest({**content, "conformal": SETS})).sets
+    assert (rule.alpha, rule.thresholds, rule.always) == (0.1, tuple(SETS["thresholds"]), ("df",))
+    promise = "holds the right class in 90 of 100 pictures of each class"
+    assert rule.promise == f"{promise}; df is in every answer, with too few pictures to calibrate"
+    card = card_of(Manifest.read(encode_manifest({**content, "conformal": SETS})))
+    assert "| df | none: in every set | 3 |" in card
+    assert "| nv | 0.5000 | 30 |" in card
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"alpha": 0},
+        {"alpha": 0.9},
+        {"alpha": None},
+        {"thresholds": [0.1] * 6},
+        {"thresholds": [0.1] * 6 + [2]},
+        {"thresholds": [0.1] * 6 + [float("1e999")]},
+        {"thresholds": "0123456"},
+        {"pictures": [1] * 8},
+        {"pictures": [-1] * 7},
+    ],
+)
+def test_a_rule_of_sets_that_is_none(change, tiny):
+    content = json.loads(decode_members(tiny)["manifest.json"])
+    encoded = json.dumps({**content, "conformal": SETS | change}).encode()
+    with pytest.raises(UnreadableError, match="its entry"):
+        Manifest.read(encoded)
+
+
 @pytest.mark.parametrize("value", [True, "1", None, float("nan"), float("inf"), 10**400, 2, -1])
 def test_what_is_no_number_within_limits(value):
     with pytest.raises(UnreadableError, match="'share' is not"):

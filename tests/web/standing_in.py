@@ -28,7 +28,9 @@ class StandIn:
     shape = (28, 28, 3)
     class_names = facts.CLASS_NAMES
     full_names = tuple(facts.CLASS_TITLES[name] for name in facts.CLASS_NAMES)
-    manifest = SimpleNamespace(synthetic=False, scores={"macro_f1": (0.5, 0.1), "log_loss": (0.9, 0.1)})
+    manifest = SimpleNamespace(
+        synthetic=False, sets=None, scores={"macro_f1": (0.5, 0.1), "log_loss": (0.9, 0.1)}
+    )
 
     def classify(self, image):
         row = picture_row(open_picture(image), self.shape)
