@@ -6,6 +6,8 @@ import argparse
 
 from skinmnist.console.common import command_parser, guarded, say
 
+_PAGE = "skinmnist.reporting.page"
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's arguments."""
@@ -49,9 +51,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _rebuild(options: argparse.Namespace) -> int:
+    from skinmnist.experiment.execution.machine import available_cores
+    from skinmnist.experiment.execution.worker import import_frozen, run_in_background, uncollected
+
+    cores = available_cores()
+    # While this process imports, reads and analyzes, a worker imports what it needs for drawing.
+    run_in_background(import_frozen, [_PAGE], jobs=cores if len(options.runs) == 1 else 1)
+    import_frozen([_PAGE])
+    with uncollected():
+        return _write(options, cores)
+
+
+def _write(options: argparse.Namespace, cores: int) -> int:
     from skinmnist.console.progress import working
     from skinmnist.errors import InputError
-    from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.experiment.run_folder.record import RunRecord, read_run
     from skinmnist.reporting.page import write_report
     from skinmnist.reporting.side_by_side import RUNS_FILE, write_side_by_side
@@ -70,7 +83,7 @@ def _rebuild(options: argparse.Namespace) -> int:
 
         run = Run.of(run)
     with working("Writing the report"):
-        page = write_report(run, out, jobs=available_cores())
+        page = write_report(run, out, jobs=cores)
     say(page)
     if options.export:
         from skinmnist.reporting.export import export_report

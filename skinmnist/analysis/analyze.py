@@ -26,6 +26,7 @@ from skinmnist.analysis.curves import (
 from skinmnist.analysis.medmnist_results import write_results
 from skinmnist.analysis.operating_points import (
     PRIOR_CORRECTION,
+    counts_by_exponent,
     move_prior,
     operating_points,
     prior_corrected_predictions,
@@ -55,6 +56,7 @@ from skinmnist.analysis.summaries import (
 )
 from skinmnist.datasets.files import claim, write_atomically
 from skinmnist.errors import InputError
+from skinmnist.experiment.execution.worker import run_in_background
 from skinmnist.experiment.label_audit import label_audit
 from skinmnist.experiment.run_folder.folder import REPORT
 from skinmnist.experiment.run_folder.record import (
@@ -74,6 +76,8 @@ TABLES = (
     "subgroups",
     "label_audit",
 )
+#: Largest number of predictions that are sent to a worker; beyond it, sending takes longer than computing.
+SENT_ROWS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -230,11 +234,12 @@ class Analysis:
         return facts.MELANOMA in self._names and bool(self.record.results)
 
 
-def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
+def analyze(record: RunRecord, draws: int = DRAWS, jobs: int = 1) -> Analysis:
     """Compute the analysis of a run without training models or writing files.
 
     The bootstrap resamples lesions if the run folder contains the lesion of each row, and rows otherwise. It
-    draws `draws` replicates with the seed of the run.
+    draws `draws` replicates with the seed of the run. With two or more `jobs`, it runs in a worker; the
+    output is identical.
 
     Raises
     ------
@@ -246,14 +251,17 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
     corrected = prior_corrected_predictions(record)
     derived, majority = prior_corrected_scores(record, corrected), majority_scores(record)
     scores = pd.concat([record.scores, derived], ignore_index=True)
-    replicates = bootstrap_scores(
+    bootstrapped = run_in_background(
+        bootstrap_scores,
         pd.concat([record.predictions, corrected], ignore_index=True),
         class_names,
         record.lesions,
         draws,
         record.info.seed,
+        jobs=jobs if len(record.predictions) <= SENT_ROWS else 1,
     )
-    points = operating_points(record.results, class_names)
+    counted = {result.cell: counts_by_exponent(result) for result in record.results}
+    points = operating_points(record.results, class_names, counted)
     tested, scores = (each_part_once(found, record.info.held_out) for found in (points, scores))
     comparisons = [
         compare_samplers(tested, folds),
@@ -261,6 +269,9 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
         compare_models(tested, folds),
     ]
     untrained = pd.concat([derived, majority], ignore_index=True)
+    tradeoff = tradeoff_curves(record.results, class_names, counted)
+    subgroups = subgroup_scores(record.predictions, class_names, _columns(record), record.lesions)
+    replicates = bootstrapped()
     return Analysis(
         record=record,
         comparisons=joined(comparisons),
@@ -269,8 +280,8 @@ def analyze(record: RunRecord, draws: int = DRAWS) -> Analysis:
         derived_scores=derived,
         majority_scores=majority,
         operating_points=points,
-        tradeoff=tradeoff_curves(record.results, class_names),
-        subgroups=subgroup_scores(record.predictions, class_names, _columns(record), record.lesions),
+        tradeoff=tradeoff,
+        subgroups=subgroups,
         leaderboard=leaderboard(record, untrained),
         calibration=calibration(record, untrained),
         lesions_known=record.lesions is not None,
@@ -299,7 +310,9 @@ def write_analysis(folder: Path, analysis: Analysis) -> None:
             write_analysis(analysis.of_external.record.folder, analysis.of_external)
 
 
-def analyze_run(record: RunRecord, folder: Path | None = None, analysis: Analysis | None = None) -> Analysis:
+def analyze_run(
+    record: RunRecord, folder: Path | None = None, analysis: Analysis | None = None, jobs: int = 1
+) -> Analysis:
     """Analyze a run, unless `analysis` is given, and write the tables to its folder or to `folder`.
 
     Raises
@@ -311,7 +324,7 @@ def analyze_run(record: RunRecord, folder: Path | None = None, analysis: Analysi
     try:
         if elsewhere is not None and elsewhere.resolve() != record.folder.resolve():
             claim(folder, REPORT)
-        analysis = analysis or analyze(record)
+        analysis = analysis or analyze(record, jobs=jobs)
         write_analysis(folder, analysis)
         write_results(record, folder)
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import cast
 
@@ -19,7 +19,7 @@ from skinmnist.analysis.operating_points import (
     validation_counts,
 )
 from skinmnist.errors import InputError
-from skinmnist.experiment.cells import CellResult
+from skinmnist.experiment.cells import Cell, CellResult
 from skinmnist.experiment.metrics import ECE_BINS, balanced_accuracy, confusion_matrix
 
 #: Rates at which the curves of the folds are interpolated before averaging.
@@ -42,11 +42,14 @@ _Counts = npt.NDArray[np.int64]
 _Curve = Callable[[npt.NDArray[np.bool_], _Values], _Values]
 
 
-def tradeoff_curves(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
+def tradeoff_curves(
+    results: Sequence[CellResult], class_names: Sequence[str], counted: Mapping[Cell, _Counts] | None = None
+) -> pd.DataFrame:
     """Return the trade-off of each pair between frequent and rare classes, and for melanoma.
 
     If a sampler makes better decisions at its own threshold but shares its curve with another sampler, it has
-    only moved along that curve. Cells of one pair and repeat must be adjacent.
+    only moved along that curve. Cells of one pair and repeat must be adjacent. `counted` is the output of
+    `counts_by_exponent` for each cell, if known.
 
     Returns
     -------
@@ -63,12 +66,13 @@ def tradeoff_curves(results: Sequence[CellResult], class_names: Sequence[str]) -
         from `FOR_MELANOMA`
     """
     code = class_names.index(facts.MELANOMA) if facts.MELANOMA in class_names else None
+    counted = counted or {result.cell: counts_by_exponent(result) for result in results}
     pairs: dict[tuple[str, ...], list[CellResult]] = {}
     for result in results:
         pairs.setdefault(result.cell[:2], []).append(result)
     frames = []
     for pair, cells in pairs.items():
-        counts = np.stack([counts_by_exponent(result) for result in cells])
+        counts = np.stack([counted[result.cell] for result in cells])
         marks = _points(cells, counts)
         of_pair = [_moments(BETWEEN_CLASSES, CURVE, EXPONENTS, *_accuracies(counts))]
         of_pair += [

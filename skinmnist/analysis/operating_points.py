@@ -23,7 +23,7 @@ rules.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -51,6 +51,8 @@ RULES = ("as_trained", "natural_prior", "balanced_prior", "tuned_macro_f1", "tun
 #: 2021).
 PRIOR_CORRECTION = "prior_correction"
 
+#: Held-out rows by exponent, true and predicted class, shape (exponents, k, k).
+Counts = npt.NDArray[np.int64]
 POINT_COLUMNS = (*Cell._fields, "rule", "metric", "value")
 _TUNED = {"tuned_macro_f1": macro_f1, "tuned_balanced_accuracy": balanced_accuracy}
 
@@ -100,23 +102,26 @@ def validation_counts(cells: Sequence[CellResult]) -> list[npt.NDArray[np.int64]
     ]
 
 
-def counts_by_exponent(result: CellResult) -> npt.NDArray[np.int64]:
+def counts_by_exponent(result: CellResult) -> Counts:
     """Count held-out rows by true and predicted class at each of `EXPONENTS`, shape (exponents, k, k)."""
     k = len(result.natural_mix)
     moved = (move_prior(result, exponent).predicted for exponent in EXPONENTS)
     return np.stack([confusion_matrix(result.labels, predicted, k) for predicted in moved])
 
 
-def operating_points(results: Sequence[CellResult], class_names: Sequence[str]) -> pd.DataFrame:
+def operating_points(
+    results: Sequence[CellResult], class_names: Sequence[str], counted: Mapping[Cell, Counts] | None = None
+) -> pd.DataFrame:
     """Score every cell under every rule, with all metrics of `score`, in the order of the cells.
 
     The table has `POINT_COLUMNS`; its ``as_trained`` rows equal those of ``scores.csv``. Cells of one pair
-    and repeat must be adjacent.
+    and repeat must be adjacent. `counted` is the output of `counts_by_exponent` for each cell, if known.
     """
+    counted = counted or {result.cell: counts_by_exponent(result) for result in results}
     order, records = metric_names(class_names), []
     for _, group in groupby(results, key=lambda result: result.cell[:3]):
         cells = list(group)
-        counts = [counts_by_exponent(result) for result in cells]
+        counts = [counted[result.cell] for result in cells]
         exponents = choose_exponents(counts, validation_counts(cells))
         for result, chosen in zip(cells, exponents, strict=True):
             scores = {"as_trained": _score(result, class_names)}

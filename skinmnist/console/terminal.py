@@ -238,12 +238,13 @@ class Terminal:
 
     def write_report(self, record: RunRecord, jobs: int | None) -> tuple[Analysis, Path]:
         """Analyze a run and write its report, showing each step."""
+        jobs = jobs or available_cores()
         self.enter("analysis", "Analyzing the predictions")
-        analysis = analyze_run(record)
+        analysis = analyze_run(record, jobs=jobs)
         self.enter("report", "Writing the report")
         if analysis.of_external is not None:
-            write_page(analysis.of_external, jobs=jobs or available_cores())
-        return analysis, write_page(analysis, jobs=jobs or available_cores())
+            write_page(analysis.of_external, jobs=jobs)
+        return analysis, write_page(analysis, jobs=jobs)
 
     def conclude(self, analysis: Analysis, report: Path, resume: str | None) -> None:
         """Show the leaderboard, the verdict of the tests, failures, pitfalls, and the path of the report."""

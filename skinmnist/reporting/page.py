@@ -17,9 +17,10 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from skinmnist import facts
-from skinmnist.analysis.analyze import Analysis, analyze, analyze_run
+from skinmnist.analysis.analyze import SENT_ROWS, Analysis, analyze, analyze_run
 from skinmnist.datasets.files import check_replaceable, write_atomically
 from skinmnist.errors import InputError
+from skinmnist.experiment.execution.worker import run_in_background, uncollected
 from skinmnist.experiment.metrics import COST_METRICS, METRIC_TITLES
 from skinmnist.experiment.run_folder.folder import REPORT_FILE
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
@@ -57,12 +58,9 @@ from skinmnist.reporting.theme import css_variables
 from skinmnist.text import printable, template_environment
 
 #: Each section is a module with a `context` function and a template; the page template sets their order.
-SECTIONS = (answer, tradeoff, claims, leaderboard, recall, effects, certainty, costs)
-#: Sections that a worker can draw in parallel.
-DRAWN_APART = (data, outcomes, label_audit, training, leaks, probabilities)
-#: Largest number of predictions for which an analysis is sent to a worker; beyond it, sending takes longer
-#: than drawing.
-SENT_ROWS = 1_000_000
+SECTIONS = (answer, tradeoff, claims, leaderboard, recall, effects, certainty, costs, training, leaks)
+#: Sections that a worker can draw in parallel, as much work as the others.
+DRAWN_APART = (data, outcomes, label_audit, probabilities)
 _HERE = Path(__file__).parent
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 _STYLES = ("style.css", "tables.css")
@@ -115,9 +113,9 @@ def write_report(run: RunRecord | Path | str, out: Path | str | None = None, job
     path = _page_path(record.folder if out is None else Path(out))
     known: Analysis | None = getattr(record, "analysis", None)
     if out is None or path != Path(out):
-        return write_page(analyze_run(record, path.parent, known), path, jobs)
+        return write_page(analyze_run(record, path.parent, known, jobs), path, jobs)
     check_replaceable(path, is_page)
-    return write_page(known or analyze(record), path, jobs)
+    return write_page(known or analyze(record, jobs=jobs), path, jobs)
 
 
 def write_page(analysis: Analysis, out: Path | None = None, jobs: int = 1) -> Path:
@@ -148,8 +146,9 @@ def _page_path(target: Path) -> Path:
 def render_page(analysis: Analysis, jobs: int = 1) -> str:
     """Return the report as one self-contained page; equal analyses give equal bytes."""
     apart = _draw_apart(analysis, jobs)
-    shown = _page_context(analysis) | _contexts(SECTIONS, analysis)
-    return with_exports(environment().get_template("report.html").render(shown | apart()))
+    with uncollected():
+        shown = _page_context(analysis) | _contexts(SECTIONS, analysis)
+        return with_exports(environment().get_template("report.html").render(shown | apart()))
 
 
 def with_exports(page: str) -> str:
@@ -167,15 +166,13 @@ def _draw_apart(analysis: Analysis, jobs: int) -> Callable[[], dict[str, Any]]:
     """Start drawing some sections, in a worker if `jobs` allows; return a function that waits for them."""
     if jobs < 2 or len(analysis.record.predictions) > SENT_ROWS:
         return partial(_context_apart, analysis)
-    # Workers import models, which a report alone does not need.
-    from skinmnist.experiment.execution.worker import run_in_background
-
     # Send a copy: values cached here in the meantime must not change it.
     return run_in_background(_context_apart, replace(analysis), jobs=jobs)
 
 
 def _context_apart(analysis: Analysis) -> dict[str, Any]:
-    return _contexts(DRAWN_APART, analysis)
+    with uncollected():
+        return _contexts(DRAWN_APART, analysis)
 
 
 def _contexts(sections: Sequence[ModuleType], analysis: Analysis) -> dict[str, Any]:

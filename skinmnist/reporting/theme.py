@@ -11,7 +11,7 @@ import base64
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
@@ -23,6 +23,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Affine2D, blended_transform_factory
 
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.datasets.table import picture_strip, png_uri
@@ -193,6 +194,15 @@ def panels(
             )
         )
     return figure, axes
+
+
+def label_rows(axes: Axes, names: Mapping[float, str], size: float = 11) -> None:
+    """Write names at heights to the left of the axes, instead of ticks, which take several times longer."""
+    axes.set_yticks([])
+    beside = blended_transform_factory(Affine2D().translate(axes.bbox.x0, 0), axes.transData)
+    for y, name in names.items():
+        place: Any = {"transform": beside, "ha": "right", "va": "center_baseline"}
+        axes.text(-4, y, name, fontsize=size, **place)
 
 
 def text_width(text: str, size: float = 10.5) -> float:

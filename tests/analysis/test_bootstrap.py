@@ -247,7 +247,7 @@ def invent_weights(n_units, count=15, seed=1):
 def test_weights_are_copies(digits):
     rows = invent_cell(digits=digits)
     weights = invent_weights(60)
-    found = score_weighted(sum_cell(*rows, n_units=60), weights, recall_of=2)
+    found = score_weighted(sum_cell(*rows), weights, recall_of=2)
     assert found.shape == (5, 15)
     for place in range(weights.shape[1]):
         labels, predicted, probabilities, _ = repeated(rows, weights[:, place])
@@ -259,7 +259,7 @@ def test_weights_are_copies(digits):
 def test_the_area_is_that_of_sample_weights():
     labels, predicted, probabilities, units = invent_cell(digits=1)
     weights = invent_weights(60) + 1
-    found = score_weighted(sum_cell(labels, predicted, probabilities, units, 60), weights)[3]
+    found = score_weighted(sum_cell(labels, predicted, probabilities, units), weights)[3]
     for place in range(weights.shape[1]):
         areas = [
             roc_auc_score(labels == code, probabilities[:, code], sample_weight=weights[units, place])
@@ -269,7 +269,7 @@ def test_the_area_is_that_of_sample_weights():
 
 
 def test_all_weights_doubled_change_nothing():
-    sums, weights = sum_cell(*invent_cell(), n_units=60), invent_weights(60)
+    sums, weights = sum_cell(*invent_cell()), invent_weights(60)
     np.testing.assert_allclose(score_weighted(sums, 2 * weights), score_weighted(sums, weights), atol=1e-12)
 
 
@@ -277,13 +277,13 @@ def test_the_order_of_the_rows_does_not_matter():
     rows, weights = invent_cell(), invent_weights(60)
     order = np.random.default_rng(2).permutation(len(rows[0]))
     shuffled = [column[order] for column in rows]
-    one, other = (score_weighted(sum_cell(*r, n_units=60), weights) for r in (rows, shuffled))
+    one, other = (score_weighted(sum_cell(*r), weights) for r in (rows, shuffled))
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
 
 
 def test_what_a_draw_cannot_tell_is_unknown():
     labels, probabilities = np.array([0, 0, 1, 1]), np.full((4, 3), 1 / 3)
-    sums = sum_cell(labels, np.array([0, 1, 1, 1]), probabilities, np.arange(4), 4)
+    sums = sum_cell(labels, np.array([0, 1, 1, 1]), probabilities, np.arange(4))
     weights = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]], np.float32).T
     f1, balanced, accuracy, auc, recall = score_weighted(sums, weights, recall_of=1)
     np.testing.assert_allclose(f1[:2], [(2 / 3 + 0.8) / 2, (2 / 3 + 0) / 2])
@@ -294,7 +294,7 @@ def test_what_a_draw_cannot_tell_is_unknown():
 
 
 def test_a_single_class_has_no_ranking():
-    sums = sum_cell(np.zeros(3, int), np.zeros(3, int), np.full((3, 2), 0.5), np.arange(3), 3)
+    sums = sum_cell(np.zeros(3, int), np.zeros(3, int), np.full((3, 2), 0.5), np.arange(3))
     assert np.isnan(score_weighted(sums, np.ones((3, 2), np.float32))[3]).all()
 
 
@@ -305,7 +305,7 @@ def test_many_rows_are_counted_exactly():
     labels = rng.integers(0, 2, n)
     probabilities = rng.random((n, 2))
     weights = rng.integers(0, 4, (n, 2)).astype(np.float32)
-    found = score_weighted(sum_cell(labels, labels, probabilities, np.arange(n), n), weights)[3]
+    found = score_weighted(sum_cell(labels, labels, probabilities, np.arange(n)), weights)[3]
     areas = [
         roc_auc_score(labels == code, probabilities[:, code], sample_weight=weights[:, 1]) for code in (0, 1)
     ]

@@ -89,6 +89,18 @@ def import_frozen(libraries: Sequence[str]) -> None:
         gc.enable()
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Pause garbage collection, for short work that creates many lasting objects, such as drawing figures."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
 def run_in_background(function: Callable[..., T], *arguments: Any, jobs: int) -> Callable[[], T]:
     """Start a function in a worker process and return a callable that waits for the result.
 

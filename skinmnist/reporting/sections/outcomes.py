@@ -47,6 +47,7 @@ from skinmnist.reporting.theme import (
     embed_figure,
     embed_strip,
     heat_ink,
+    label_rows,
     marker_style,
     model_colour,
     note,
@@ -116,7 +117,7 @@ def recall_figure(
         axes.plot(rows["mean"], [places[name] for name in rows["class"]], **style, alpha=0.9)
         for name, mean in zip(rows["class"], rows["mean"], strict=True):
             note(axes, mean, places[name], f"{sampler}, {name}: {fixed(mean, 2)}")
-    axes.set_yticks(range(len(names)), names[::-1])
+    label_rows(axes, dict(enumerate(names[::-1])))
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlim(-0.03, 1.03)
     axes.grid(axis="x")
@@ -171,9 +172,10 @@ def confusion_figure(counts: npt.NDArray[np.int64], class_names: Sequence[str]) 
     for true, predicted in np.argwhere(counts > 0) if k <= _NAMED_CLASSES else ():
         words = f"{class_names[true]} called {class_names[predicted]}"
         note(axes, predicted, true, f"{words}: {counts[true, predicted]:,} of {totals[true, 0]:,}")
-    axes.set_xticks(range(k), names, rotation=90, fontsize=size)
-    axes.set_yticks(range(k), names, fontsize=size)
-    axes.tick_params(length=0, pad=3)
+    label_rows(axes, dict(enumerate(names)), size)
+    axes.set_xticks([])
+    for code, name in enumerate(names):
+        axes.text(code, k - 0.45, name, rotation=90, ha="center", va="top", color=MUTED, fontsize=size)
     axes.spines[["left", "bottom"]].set_visible(False)
     figure.text(
         0.5 + (margin - 8) / MULTIPLE / 2, 4 / figure.bbox.height, "predicted", color=MUTED, ha="center"
@@ -365,13 +367,12 @@ def subgroup_figure(rows: pd.DataFrame, metrics: dict[str, str], colour: str, na
         _draw_shares(axes, rows[rows["metric"] == metric], places, colour)
         axes.set_title(shorten(title, 34), loc="left", fontsize=11.5, weight="bold")
         axes.set(xlim=(-0.02, 1.02), ylim=(y - 0.5, -0.5), xlabel="share correct, 95 % interval")
+        axes.set_yticks([])
         if narrow or not place:
-            axes.set_yticks([*places.values()], names)
+            label_rows(axes, dict(zip(places.values(), names, strict=True)))
             for column, at in headings.items():
                 title = shorten(_COLUMN_TITLES.get(str(column), str(column)), 20)
                 axes.text(-left + 4, at, title, transform=_beside(axes), va="center", color=MUTED)
-        else:
-            axes.set_yticks([*places.values()], [""] * len(names))
     return figure
 
 
@@ -384,13 +385,15 @@ def _draw_shares(axes: Axes, rows: pd.DataFrame, places: dict[tuple[Any, Any], f
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+    known = rows[rows["value"].notna()]
+    heights = [places[key] for key in known[["column", "group"]].itertuples(index=False, name=None)]
+    axes.hlines(heights, known["low"], known["high"], color=colour, linewidth=5, alpha=0.35)
+    axes.plot(known["value"], heights, "o", color=colour, markersize=6)
     for row in rows.to_dict("records"):
         y = places[row["column"], row["group"]]
         if np.isnan(row["value"]):
             axes.text(0, y, f"too few ({row['cases']:,})", va="center", color=MUTED, fontsize=10)
             continue
-        axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=5, alpha=0.35)
-        axes.plot([row["value"]], [y], "o", color=colour, markersize=6)
         cell = _cell(row)
         note(axes, row["value"], y, f"{row['group']}: {cell.text}, {cell.interval}, of {cell.cases}")
 
