@@ -121,7 +121,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     from skinmnist.experiment.splits import choose_split
     from skinmnist.presets.presets import find_preset, read_preset
     from skinmnist.presets.run import other_data, run_preset
-    from skinmnist.reporting.sections.claims import paired_words
+    from skinmnist.reporting.sections.inflated import paired_words
 
     preset = read_preset(find_preset(options.preset))
     table = open_table(options, command)

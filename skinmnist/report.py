@@ -92,7 +92,7 @@ def _write(options: argparse.Namespace, cores: int) -> int:
             folder = export_report(run, options.export)
         say(folder)
     if options.mlflow:
-        from skinmnist.reporting.mlflow_log import log_to_mlflow
+        from skinmnist.reporting.export import log_to_mlflow
 
         say(f"MLflow run {log_to_mlflow(run, page, options.mlflow)}")
     return 0

@@ -151,3 +151,28 @@ def _judged(line: str) -> Iterator[tuple[str, bool]]:
 def _json_escape(sign: str) -> str:
     units = sign.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def listed(items: list[str], most: int = 4) -> str:
+    """Join items, keeping only the first `most` of a long list."""
+    rest = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + rest
+
+
+def documentation_page(name: str) -> str:
+    """Return the location of a page of the documentation, such as ``"pitfalls/SKM001"``.
+
+    The location is a URL if the package has one for its documentation (``project.urls`` in pyproject.toml),
+    and a path in the repository otherwise.
+    """
+    from importlib import metadata
+
+    try:
+        urls = metadata.metadata("skinmnist").get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:
+        urls = []
+    for url in urls:
+        label, _, address = url.partition(", ")
+        if label.lower() == "documentation":
+            return f"{address.rstrip('/')}/{name}.html"
+    return f"docs/{name}.md"

@@ -141,9 +141,7 @@ TESTED_ELSEWHERE = {
     "models/export": "test_exported.py: exported models answer as the trained ones",
     "models/spec": "test_registry.py: plain types",
     "presets/claims": "test_run.py",
-    "reporting/sections/costs": "test_page.py, test_numbers.py: on the whole page",
     "reporting/sections/data": "test_page.py, test_numbers.py",
-    "reporting/sections/label_audit": "test_page.py, test_label_audit.py",
     "reporting/sections/probabilities": "test_page.py, test_numbers.py",
 }
 

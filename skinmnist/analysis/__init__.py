@@ -5,7 +5,6 @@ __all__ = [
     "bootstrap",
     "checks",
     "curves",
-    "effects",
     "operating_points",
     "significance",
     "subgroups",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -33,6 +32,7 @@ from skinmnist.analysis.significance import (
 )
 from skinmnist.analysis.summaries import ALWAYS, fold_scores
 from skinmnist.experiment.metrics import confusion_matrix
+from skinmnist.text import documentation_page, listed
 
 if TYPE_CHECKING:
     from skinmnist.analysis.analyze import Analysis
@@ -42,8 +42,7 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 #: With fewer lesions of a class in a fold, a single lesion changes the recall by a tenth or more.
 FEWEST_LESIONS = 10
-#: A table whose size is this close to that of HAM10000 is treated as HAM10000; its class sizes may deviate
-#: by this much.
+#: A table this close to HAM10000 in size is treated as HAM10000; its class sizes may deviate by this much.
 _CLOSE, _OFF = 0.05, 0.2
 #: The primary score, on which conclusions should be based.
 _MAIN = COMPARED_METRICS[0]
@@ -89,23 +88,6 @@ class Check:
     def page(self) -> str:
         """The page that explains how the check works, why it matters and how to respond."""
         return documentation_page(f"pitfalls/{self.code}")
-
-
-def documentation_page(name: str) -> str:
-    """Return the location of a page of the documentation, such as ``"pitfalls/SKM001"``.
-
-    The location is a URL if the package has one for its documentation (``project.urls`` in pyproject.toml),
-    and a path in the repository otherwise.
-    """
-    try:
-        urls = metadata.metadata("skinmnist").get_all("Project-URL") or []
-    except metadata.PackageNotFoundError:
-        urls = []
-    for url in urls:
-        label, _, address = url.partition(", ")
-        if label.lower() == "documentation":
-            return f"{address.rstrip('/')}/{name}.html"
-    return f"docs/{name}.md"
 
 
 @dataclass(frozen=True)
@@ -433,12 +415,6 @@ def _both_ways(counts: npt.NDArray[Any], errors: float = 0.0) -> npt.NDArray[np.
     return np.asarray(clear & clear.T)
 
 
-def listed(items: list[str], most: int = 4) -> str:
-    """Join items, keeping only the first `most` of a long list."""
-    rest = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(items[:most]) + rest
-
-
 def _compared(analysis: Analysis, question: str) -> pd.DataFrame:
     """Return the comparisons by the primary score, as shown in the report."""
     rows = analysis.comparisons
@@ -467,12 +443,10 @@ def _by_part(analysis: Analysis, scores: pd.DataFrame) -> pd.DataFrame:
 
 def _fold_scores(analysis: Analysis, metric: str) -> dict[Pair, pd.Series]:
     """Return one score for every pair, indexed by repeat and fold."""
-    return {
-        (str(sampler), str(model)): of_pair.set_index(["repeat", "fold"])["value"]
-        for (sampler, model), of_pair in _by_part(analysis, fold_scores(analysis.record, metric)).groupby(
-            ["sampler", "model"], sort=False
-        )
-    }
+    grouped = _by_part(analysis, fold_scores(analysis.record, metric)).groupby(
+        ["sampler", "model"], sort=False
+    )
+    return {(str(s), str(m)): rows.set_index(["repeat", "fold"])["value"] for (s, m), rows in grouped}
 
 
 def _majority_scores(analysis: Analysis, metric: str) -> tuple[str, pd.Series]:

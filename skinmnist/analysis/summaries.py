@@ -1,10 +1,11 @@
-"""Summaries of a run: leaderboard, majority baseline, recalls, confusion counts and training curves."""
+"""Summaries of a run: leaderboard, majority baseline, recalls, counts, curves, and effects of samplers."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
-from typing import cast
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,16 @@ import pandas as pd
 
 from skinmnist import facts
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
-from skinmnist.analysis.significance import Pair
+from skinmnist.analysis.significance import (
+    AS_TRAINED,
+    BETTER,
+    EQUAL,
+    EQUAL_POINTS,
+    RANKING,
+    WORSE,
+    Measure,
+    Pair,
+)
 from skinmnist.experiment.costs import with_costs
 from skinmnist.experiment.metrics import COST_METRICS, confusion_matrix, score_predictions
 from skinmnist.experiment.run_folder.record import RunRecord
@@ -28,6 +38,8 @@ CALIBRATION_METRICS = ("log_loss", "brier", "ece")
 NATURAL_METRICS = ("macro_auc", "macro_average_precision", *CALIBRATION_METRICS)
 #: Columns of the table that `external_scores` returns.
 EXTERNAL_COLUMNS = ("sampler", "model", "metric", "value", "sd", "external", "low", "high", "drop")
+#: The primary score, on which claims rest.
+CLAIMED = "macro_f1"
 #: Prefix of the model name of the majority baseline; the name of the predicted class follows.
 ALWAYS = "always "
 
@@ -264,3 +276,95 @@ def mean_curve(curves: pd.DataFrame, name: str) -> tuple[npt.NDArray[np.float64]
 def last_of_curves(curves: pd.DataFrame) -> pd.Series:
     """Return the final loss and accuracy of training, averaged over the folds of one pair."""
     return curves.groupby(["repeat", "fold"])[["loss", "accuracy"]].last().mean()
+
+
+#: Scores of the decisions as trained; they are also the scores that the tuned rules optimise.
+OWN_DECISIONS: tuple[Measure, ...] = tuple((AS_TRAINED, metric) for _, metric in EQUAL_POINTS)
+
+#: Measures in the order of the three questions.
+MEASURED: tuple[Measure, ...] = (RANKING, *OWN_DECISIONS, *EQUAL_POINTS)
+
+LEARNED = "learned something"
+LEARNED_AND_COST = "learned something by one score and cost something by another"
+COST = "cost something"
+MOVED = "moved the threshold only"
+MOVED_AT_MOST = "moved the threshold at most"
+CHANGED = "undecided (it changed the decisions)"
+NOTHING_CHANGED = "changed nothing that matters"
+OPEN = "undecided"
+
+Comparison = Mapping[Hashable, Any]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Comparisons of a pair with the same model trained without a sampler.
+
+    Attributes
+    ----------
+    rows : mapping of (rule, metric) to mapping
+        The available rows of ``comparisons.csv`` for `MEASURED`: macro-AUC at the natural prior, macro-F1 and
+        balanced accuracy as trained, and each of the two with both sides tuned for it.
+    """
+
+    sampler: str
+    model: str
+    rows: Mapping[Measure, Comparison]
+
+    @property
+    def conclusion(self) -> str:
+        """The conclusion, based only on the verdicts.
+
+        A gain in ranking or at equal operating points shows that the model learned more; a loss is a cost. If
+        all of these verdicts are practically equal, a change in the decisions as trained is only a change of
+        the operating point. If some are undecided, it may be either.
+        """
+        judged = [self.rows[of]["verdict"] for of in (RANKING, *EQUAL_POINTS) if of in self.rows]
+        learned, own = set(judged), {self.rows[of]["verdict"] for of in OWN_DECISIONS if of in self.rows}
+        if {BETTER, WORSE} <= learned:
+            return LEARNED_AND_COST
+        if BETTER in learned:
+            return LEARNED
+        if WORSE in learned:
+            return COST
+        moved = bool(own & {BETTER, WORSE})
+        if learned == {EQUAL} and len(judged) == 1 + len(EQUAL_POINTS):
+            return MOVED if moved else NOTHING_CHANGED if own == {EQUAL} else MOVED_AT_MOST
+        return CHANGED if moved else OPEN
+
+
+def effects(comparisons: pd.DataFrame) -> list[Effect]:
+    """Return the effect of every sampler on every model that was also trained without a sampler."""
+    rows = comparisons[(comparisons["question"] == "sampler") & (comparisons["against"] == "none")]
+    found = []
+    for (model, sampler), own_rows in rows.groupby(["model", "sampler"], sort=False):
+        by_measure = {(row["rule"], row["metric"]): row for row in own_rows.to_dict("records")}
+        found.append(
+            Effect(
+                str(sampler),
+                str(model),
+                {measure: by_measure[measure] for measure in MEASURED if measure in by_measure},
+            )
+        )
+    return found
+
+
+def comparisons_with(
+    comparisons: pd.DataFrame, against: str = "none", metric: str = CLAIMED, rule: str = AS_TRAINED
+) -> pd.DataFrame:
+    """Select comparisons of samplers with `against`; those with ``none`` exclude prior correction."""
+    rows = (comparisons["question"] != "model") & (comparisons["against"] == against)
+    rows &= (comparisons["metric"] == metric) & (comparisons["rule"] == rule)
+    return comparisons[rows & (comparisons["sampler"] != PRIOR_CORRECTION)]
+
+
+def with_control(comparisons: pd.DataFrame, metric: str = CLAIMED) -> pd.DataFrame:
+    """Select comparisons of samplers and prior correction with ``none``, each at its own operating point."""
+    rows = (comparisons["question"] != "model") & (comparisons["against"] == "none")
+    rows &= (comparisons["metric"] == metric) & (comparisons["rule"] == AS_TRAINED)
+    return comparisons[rows].sort_values("model", key=_places, kind="stable")
+
+
+def _places(names: pd.Series) -> pd.Series:
+    """Return the position at which each name first appears, as a sort key."""
+    return pd.Series(pd.factorize(names)[0], names.index)

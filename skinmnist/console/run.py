@@ -19,10 +19,9 @@ import pandas as pd
 
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis, analyze, analyze_run
-from skinmnist.analysis.effects import MEASURED
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import OWN_POINT, Pair, compare_pair, exchanged, joined
-from skinmnist.analysis.summaries import finished_pairs, leaderboard
+from skinmnist.analysis.summaries import MEASURED, finished_pairs, leaderboard
 from skinmnist.errors import InputError
 from skinmnist.experiment import comparison
 from skinmnist.experiment.metrics import LOWER_IS_BETTER, METRIC_TITLES, best_pair

@@ -25,9 +25,8 @@ from rich.text import Text
 
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis, analyze_run
-from skinmnist.analysis.effects import effects
 from skinmnist.analysis.significance import Pair
-from skinmnist.analysis.summaries import LEADERBOARD_METRICS, leaderboard
+from skinmnist.analysis.summaries import LEADERBOARD_METRICS, effects, leaderboard
 from skinmnist.console.common import COMMAND
 from skinmnist.console.progress import Output, RunView
 from skinmnist.datasets.table import PixelTable
@@ -42,8 +41,8 @@ from skinmnist.names import pair_name
 from skinmnist.reporting.format import LABELS, NOTHING, count, digits_of, duration, fixed, with_spread
 from skinmnist.reporting.page import write_page
 from skinmnist.reporting.sections.certainty import certainty
-from skinmnist.reporting.sections.effects import summary
 from skinmnist.reporting.sections.leaderboard import external_sentence
+from skinmnist.reporting.sections.tradeoff import summary
 from skinmnist.text import printable
 
 #: Line width without a terminal.

@@ -40,16 +40,12 @@ from skinmnist.reporting.methods import Methods
 from skinmnist.reporting.sections import (
     answer,
     certainty,
-    claims,
     costs,
     data,
-    effects,
-    label_audit,
+    inflated,
     leaderboard,
-    leaks,
     outcomes,
     probabilities,
-    recall,
     tradeoff,
     training,
 )
@@ -58,9 +54,9 @@ from skinmnist.reporting.theme import css_variables
 from skinmnist.text import printable, template_environment
 
 #: Each section is a module with a `context` function and a template; the page template sets their order.
-SECTIONS = (answer, tradeoff, claims, leaderboard, recall, effects, certainty, costs, training, leaks)
+SECTIONS = (answer, tradeoff, leaderboard, certainty, costs, training, inflated)
 #: Sections that a worker can draw in parallel, as much work as the others.
-DRAWN_APART = (data, outcomes, label_audit, probabilities)
+DRAWN_APART = (data, outcomes, probabilities)
 _HERE = Path(__file__).parent
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 _STYLES = ("style.css", "tables.css")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from skinmnist import make_lesions, run_comparison
 from skinmnist.errors import InputError
 from skinmnist.report import main
 from skinmnist.reporting import export
+from skinmnist.reporting.export import log_to_mlflow
 from skinmnist.reporting.page import render_page
 from skinmnist.reporting.tables import read_page
 
@@ -78,7 +82,7 @@ def test_an_earlier_export_is_replaced_and_nothing_of_the_users(
 def test_the_command_exports_and_logs(run, monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path) -> None:
     monkeypatch.setattr("skinmnist.reporting.page.write_report", lambda *_, **__: tmp_path / "page.html")
     monkeypatch.setattr(export, "export_report", lambda _, folder: folder)
-    monkeypatch.setattr("skinmnist.reporting.mlflow_log.log_to_mlflow", lambda *given: given[2])
+    monkeypatch.setattr("skinmnist.reporting.export.log_to_mlflow", lambda *given: given[2])
     assert main([str(run.folder), "--export", "paper", "--mlflow", "file:runs"]) == 0
     assert capsys.readouterr().out.split("\n")[1:] == ["paper", "MLflow run file:runs", ""]
 
@@ -100,3 +104,81 @@ def test_the_supplement_compiles(exported: Path, tmp_path: Path) -> None:
 def test_side_by_side_takes_no_export(run, capsys) -> None:
     assert main([str(run.folder), str(run.folder), "--export", "x"]) == 2
     assert "--export and --mlflow take one" in capsys.readouterr().err
+
+
+class Client:
+    """As much of ``mlflow.tracking.MlflowClient`` as is used, with its signatures."""
+
+    made: Client
+
+    def __init__(self, tracking_uri: str) -> None:
+        self.uri, self.runs, self.artifacts = tracking_uri, {}, []
+        Client.made = self
+
+    def get_experiment_by_name(self, name: str) -> None:
+        return None
+
+    def create_experiment(self, name: str) -> str:
+        return name
+
+    def create_run(self, experiment_id: str, tags: Any = None, run_name: str | None = None) -> Any:
+        key = str(len(self.runs))
+        self.runs[key] = {"name": run_name, "tags": tags, "params": {}, "metrics": {}, "ended": False}
+        return SimpleNamespace(info=SimpleNamespace(run_id=key))
+
+    def log_param(self, run_id: str, key: str, value: str) -> None:
+        self.runs[run_id]["params"][key] = value
+
+    def log_metric(self, run_id: str, key: str, value: float) -> None:
+        self.runs[run_id]["metrics"][key] = value
+
+    def log_artifact(self, run_id: str, local_path: str) -> None:
+        self.artifacts.append((run_id, local_path))
+
+    def set_terminated(self, run_id: str) -> None:
+        self.runs[run_id]["ended"] = True
+
+
+@pytest.fixture
+def mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking, exceptions = ModuleType("mlflow.tracking"), ModuleType("mlflow.exceptions")
+    tracking.MlflowClient = Client
+    exceptions.MlflowException = type("MlflowException", (Exception,), {})
+    for module in (ModuleType("mlflow"), tracking, exceptions):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+def test_parameters_scores_and_page_are_logged(mlflow, record, tmp_path: Path) -> None:
+    key = log_to_mlflow(record, tmp_path / "report.html", "file:runs")
+    client = Client.made
+    assert client.uri == "file:runs"
+    assert client.artifacts == [(key, str(tmp_path / "report.html"))]
+    assert client.runs[key]["params"]["seed"] == str(record.info.seed)
+    pairs = {run["name"]: run for run in client.runs.values() if run["tags"]}
+    assert len(pairs) == len(client.runs) - 1 == 9
+    scores = record.scores
+    own = scores[
+        (scores["sampler"] == "SMOTE") & (scores["model"] == "svm") & (scores["metric"] == "macro_f1")
+    ]
+    assert pairs["SMOTE + svm"]["metrics"]["macro_f1"] == pytest.approx(own["value"].mean())
+    assert pairs["SMOTE + svm"]["metrics"]["macro_f1_sd"] == pytest.approx(own["value"].std())
+    assert pairs["SMOTE + svm"]["tags"] == {"mlflow.parentRunId": key}
+    assert all(run["ended"] for run in client.runs.values())
+
+
+def test_a_missing_extra_is_one_sentence(record, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow.exceptions", None)
+    with pytest.raises(InputError, match="install it with `pip install mlflow-skinny`") as caught:
+        log_to_mlflow(record, Path("report.html"), "file:runs")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_store_that_refuses_is_one_sentence(mlflow, record, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = sys.modules["mlflow.exceptions"].MlflowException("no\nserver")
+
+    def refuse(self: Client, name: str) -> None:
+        raise refused
+
+    monkeypatch.setattr(Client, "get_experiment_by_name", refuse)
+    with pytest.raises(InputError, match=r"MLflow cannot log to http://nowhere \(no server\)"):
+        log_to_mlflow(record, Path("report.html"), "http://nowhere")

@@ -202,7 +202,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(jobs)
         return run_in_background(*arguments, jobs=jobs)
 
-    monkeypatch.setattr("skinmnist.experiment.execution.worker.run_in_background", observed)
+    monkeypatch.setattr("skinmnist.reporting.page.run_in_background", observed)
     return seen
 
 

@@ -1,17 +1,14 @@
-"""The sections of the report: one module and one template each."""
+"""The sections of the report: modules, and templates beside them."""
 
 __all__ = [
     "answer",
     "certainty",
-    "claims",
     "costs",
     "data",
-    "label_audit",
+    "inflated",
     "leaderboard",
-    "leaks",
     "outcomes",
     "probabilities",
-    "recall",
     "tradeoff",
     "training",
 ]

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from skinmnist.analysis.analyze import Analysis
-from skinmnist.analysis.effects import effects
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import BETTER, EQUAL, UNDECIDED, WORSE
-from skinmnist.analysis.summaries import ALWAYS
+from skinmnist.analysis.summaries import ALWAYS, comparisons_with, effects, with_control
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.reporting.format import (
     base_model,
@@ -28,8 +27,7 @@ from skinmnist.reporting.format import (
     titled,
     with_spread,
 )
-from skinmnist.reporting.sections.certainty import comparisons_with, with_control
-from skinmnist.reporting.sections.recall import class_noun, class_of_interest
+from skinmnist.reporting.sections.costs import class_noun, class_of_interest
 from skinmnist.reporting.theme import Captioned, embed_strip
 
 NONE = "none"

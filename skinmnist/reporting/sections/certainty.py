@@ -29,6 +29,7 @@ from skinmnist.analysis.significance import (
     exchanged,
     reason_undecided,
 )
+from skinmnist.analysis.summaries import CLAIMED, comparisons_with, with_control
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.reporting.format import (
     HINTS,
@@ -65,7 +66,6 @@ from skinmnist.reporting.theme import (
     text_width,
 )
 
-CLAIMED = "macro_f1"
 #: Number of repeats for which the page estimates the detectable differences.
 MORE_REPEATS = 3
 #: Statement shown for runs with a single test set.
@@ -117,27 +117,6 @@ class Certainty:
     headline: str
     models: tuple[Claim, ...] = ()
     remarks: tuple[str, ...] = ()
-
-
-def comparisons_with(
-    comparisons: pd.DataFrame, against: str = "none", metric: str = CLAIMED, rule: str = AS_TRAINED
-) -> pd.DataFrame:
-    """Select comparisons of samplers with `against`; those with ``none`` exclude prior correction."""
-    rows = (comparisons["question"] != "model") & (comparisons["against"] == against)
-    rows &= (comparisons["metric"] == metric) & (comparisons["rule"] == rule)
-    return comparisons[rows & (comparisons["sampler"] != PRIOR_CORRECTION)]
-
-
-def with_control(comparisons: pd.DataFrame, metric: str = CLAIMED) -> pd.DataFrame:
-    """Select comparisons of samplers and prior correction with ``none``, each at its own operating point."""
-    rows = (comparisons["question"] != "model") & (comparisons["against"] == "none")
-    rows &= (comparisons["metric"] == metric) & (comparisons["rule"] == AS_TRAINED)
-    return comparisons[rows].sort_values("model", key=_places, kind="stable")
-
-
-def _places(names: pd.Series) -> pd.Series:
-    """Return the position at which each name first appears, as a sort key."""
-    return pd.Series(pd.factorize(names)[0], names.index)
 
 
 def certainty(analysis: Analysis) -> Certainty:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from skinmnist.analysis.analyze import Analysis
-from skinmnist.analysis.checks import CHECKS, documentation_page
+from skinmnist.analysis.checks import CHECKS
 from skinmnist.analysis.summaries import fold_scores
 from skinmnist.reporting.format import (
     LABELS,
@@ -45,6 +45,7 @@ from skinmnist.reporting.theme import (
     styled,
     text_width,
 )
+from skinmnist.text import documentation_page
 
 
 def context(analysis: Analysis) -> dict[str, Any]:

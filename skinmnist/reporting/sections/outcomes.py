@@ -1,4 +1,4 @@
-"""Outcomes: recall by class, confusion matrices, confident mistakes and patient subgroups."""
+"""Outcomes: recall by class, confusion, confident mistakes, doubted labels and patient subgroups."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.significance import Pair
 from skinmnist.analysis.subgroups import FEWEST
+from skinmnist.experiment.label_audit import MOST_DOUBTED
 from skinmnist.experiment.run_folder.record import RunRecord, read_mistakes
 from skinmnist.reporting.format import (
     count,
@@ -79,6 +80,9 @@ def context(analysis: Analysis) -> dict[str, Any]:
         "group_tables": [_group_table(analysis.subgroups, pair, metrics) for pair in pairs],
         "group_figures": [_draw_groups(analysis, pair, metrics) for pair in pairs],
         "fewest": FEWEST,
+        "doubted": int(analysis.label_audit["doubted"].astype(bool).sum()),
+        "audited": len(analysis.label_audit),
+        "suspects": _suspects(analysis),
     }
 
 
@@ -403,3 +407,23 @@ def _cell(row: dict[Any, Any]) -> Cell:
     if np.isnan(row["value"]):
         return Cell("", "", cases)
     return Cell(fixed(row["value"]), f"{fixed(row['low'])}–{fixed(row['high'])}", cases)
+
+
+def _suspects(analysis: Analysis) -> list[dict[str, Any]]:
+    """Return the pictures with the most suspicious labels, if the run stored them."""
+    audit, pictures = analysis.label_audit, analysis.record.mistake_pictures
+    shown = audit[audit["doubted"].astype(bool) & audit["row"].isin(list(pictures))].head(MOST_DOUBTED)
+    return [
+        {
+            "image": embed_strip(
+                np.asarray(pictures[row["row"]])[None],
+                f"Picture {row['row']}, labelled {row['label']}; the models suggest {row['suggested']}",
+            ),
+            "row": f"{row['row']:,}",
+            "label": row["label"],
+            "suggested": row["suggested"],
+            "p_label": percent(row["p_label"]),
+            "p_suggested": percent(row["p_suggested"]),
+        }
+        for row in shown.to_dict("records")
+    ]

@@ -1,9 +1,10 @@
-"""The trade-offs of samplers: curves of a model as its threshold moves, with and without each sampler."""
+"""The effects of samplers: trade-off curves as thresholds move, and verdicts on equal terms."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,25 @@ from matplotlib.lines import Line2D
 
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.curves import BETWEEN_CLASSES, CURVE, FOR_MELANOMA
-from skinmnist.analysis.effects import Effect, effects
-from skinmnist.analysis.significance import AS_TRAINED
-from skinmnist.reporting.format import change, count, fixed, listing, model_title, pair_title, shorten
-from skinmnist.reporting.sections.certainty import Claim, by_verdict, comparisons_with
-from skinmnist.reporting.sections.effects import summary
+from skinmnist.analysis.significance import AS_TRAINED, BETTER, WORSE
+from skinmnist.analysis.summaries import MEASURED, Effect, comparisons_with, effects
+from skinmnist.experiment.run_folder.run_info import RunInfo
+from skinmnist.reporting.format import (
+    LABELS,
+    NOTHING,
+    chance,
+    change,
+    count,
+    ends,
+    fixed,
+    listing,
+    model_title,
+    pair_title,
+    sampler_title,
+    shorten,
+    signed,
+)
+from skinmnist.reporting.sections.certainty import Claim, by_verdict
 from skinmnist.reporting.theme import (
     INK,
     MUTED,
@@ -57,7 +72,14 @@ _Plane = tuple[str, str]
 
 def context(analysis: Analysis) -> dict[str, Any]:
     """Return the template context of this section."""
-    return {"tradeoff": draw_tradeoff(analysis), "tradeoff_claims": tradeoff_claims(analysis)}
+    found, info = effects(analysis.comparisons), analysis.record.info
+    return {
+        "tradeoff": draw_tradeoff(analysis),
+        "tradeoff_claims": tradeoff_claims(analysis),
+        "effect_labels": [LABELS[metric] for _, metric in MEASURED],
+        "effects": effect_rows(info, found),
+        "effects_summary": summary(found, partial(pair_title, info)),
+    }
 
 
 @dataclass(frozen=True)
@@ -416,3 +438,58 @@ def _legend_columns(width: float) -> int:
 
 def _named(sampler: str, limit: int) -> str:
     return "no sampler" if sampler == "none" else shorten(sampler, limit)
+
+
+@dataclass(frozen=True)
+class EffectCell:
+    """A comparison as text: difference, verdict, the interval behind it, and the most probable region."""
+
+    difference: str
+    verdict: str = ""
+    interval: str = ""
+    posterior: str = ""
+    shown: bool = False
+
+
+@dataclass(frozen=True)
+class EffectRow:
+    """The effect of one sampler on one model: a cell for each entry of `MEASURED`, and the conclusion."""
+
+    sampler: str
+    model: str
+    cells: tuple[EffectCell, ...]
+    conclusion: str
+
+
+def effect_rows(info: RunInfo, found: list[Effect]) -> list[EffectRow]:
+    """Format the effects, each comparison with its verdict, interval and posterior."""
+    return [
+        EffectRow(
+            sampler_title(info, effect.sampler, effect.model),
+            model_title(info, effect.model),
+            tuple(_cell(effect.rows.get(measure)) for measure in MEASURED),
+            effect.conclusion,
+        )
+        for effect in found
+    ]
+
+
+def _cell(row: Any) -> EffectCell:
+    if row is None:
+        return EffectCell(NOTHING)
+    shown = row["verdict"] in (BETTER, WORSE)
+    return EffectCell(
+        signed(row["difference"]),
+        row["verdict"],
+        ends(row),
+        chance(row) if row["low"] == row["low"] else "",
+        shown,
+    )
+
+
+def summary(found: list[Effect], title: Callable[[str, str], str]) -> list[str]:
+    """Group pairs by conclusion: ``SMOTE with svm: moved the threshold only.``."""
+    together: dict[str, list[str]] = {}
+    for effect in found:
+        together.setdefault(effect.conclusion, []).append(title(effect.sampler, effect.model))
+    return [f"{listing(pairs)}: {words}." for words, pairs in together.items()]

@@ -10,15 +10,13 @@ import pytest
 from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import detectable_difference
-from skinmnist.analysis.summaries import leaderboard
+from skinmnist.analysis.summaries import comparisons_with, leaderboard, with_control
 from skinmnist.reporting.sections.certainty import (
     by_verdict,
     certainty,
-    comparisons_with,
     families,
     forest_figure,
     forest_rows,
-    with_control,
 )
 
 ALL = [

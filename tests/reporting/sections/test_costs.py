@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from skinmnist.reporting.sections.recall import class_of_interest, cost_of_finding, failing_classes
+from skinmnist.reporting.sections.costs import class_of_interest, cost_of_finding, failing_classes
 
 
 @pytest.mark.parametrize(("names", "expected"), [(["well", "ill"], "ill"), (["a", "b", "c"], "b")])

@@ -1,7 +1,9 @@
-"""The section on leaks: leaky and honest scores, as a figure and as tables."""
+"""Inflated scores beside honest ones: deliberate leaks, and the published claims of a preset."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -9,8 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skinmnist.analysis.analyze import Analysis
+from skinmnist.analysis.significance import AS_TRAINED, exchanged
+from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.leakage.leaks import LEADING_METRICS, LEAKS, Demonstration, read_leaks
-from skinmnist.reporting.format import LABELS, fixed, shorten, signed
+from skinmnist.presets.claims import Claims, read_claims
+from skinmnist.reporting.format import LABELS, evidence, fixed, model_title, shorten, signed
 from skinmnist.reporting.theme import (
     HEAT,
     INK,
@@ -22,6 +27,7 @@ from skinmnist.reporting.theme import (
     WIDE,
     Embedded,
     embed_figure,
+    embed_strip,
     panels,
     styled,
     text_width,
@@ -31,6 +37,11 @@ _STEP, _HEADING = 30, 34
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
+    """Return the template context of both sections."""
+    return _leaks_context(analysis) | _claims_context(analysis)
+
+
+def _leaks_context(analysis: Analysis) -> dict[str, Any]:
     """Return the template context of a demonstration; ``leaks`` is empty without one."""
     shown = read_leaks(analysis.record.folder, analysis.record.info)
     if shown is None or shown.scores.empty:
@@ -41,7 +52,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
         "leak_scores": [LABELS[name] for name in LEADING_METRICS],
         "leak_notes": shown.notes,
         "leaks_figure": _draw(paired_scores),
-        "leaks_answer": _answer(paired_scores),
+        "leaks_answer": _leaks_answer(paired_scores),
     }
 
 
@@ -76,7 +87,7 @@ def _parts(paired_scores: pd.DataFrame) -> list[dict[str, Any]]:
     return parts
 
 
-def _answer(paired_scores: pd.DataFrame) -> str:
+def _leaks_answer(paired_scores: pd.DataFrame) -> str:
     """State in one sentence which leak inflates scores most."""
     gaps = paired_scores["macro_f1_leaky"] - paired_scores["macro_f1_honest"]
     worst = paired_scores.iloc[int(gaps.to_numpy().argmax())]
@@ -144,3 +155,100 @@ def leaks_figure(paired_scores: pd.DataFrame, narrow: bool = False) -> Figure:
     ]
     figure.legend(handles=handles, loc="lower left", ncols=2, borderaxespad=0, borderpad=0.2)
     return figure
+
+
+_NAMES = {
+    "accuracy": "Accuracy",
+    "precision": "Precision (micro, at 0.5)",
+    "recall": "Recall (micro, at 0.5)",
+    "macro_f1": "Macro-F1",
+    "loss": "Cross-entropy",
+}
+
+#: The scores on which variants are compared with the page's own network.
+_PAIRED = ("accuracy", "macro_f1")
+
+
+def _claims_context(analysis: Analysis) -> dict[str, Any]:
+    """Return the template context of a preset; ``claims`` is None if the run is not a preset run."""
+    info = analysis.record.info
+    found = read_claims(analysis.record.folder, info)
+    if found is None:
+        return {"claims": None}
+    return {
+        "claims": found.about | {"sampler": found.scores["sampler"].iloc[0]},
+        "claim_rows": _rows(found),
+        "claims_answer": _claims_answer(found),
+        "claim_pairs": paired_words(info, analysis.comparisons, found.about["networks"]),
+        "augmented": _pictures(found),
+    }
+
+
+def paired_words(info: RunInfo, comparisons: pd.DataFrame, networks: Collection[str]) -> list[str]:
+    """Describe what each variant of a page's network changes on the same folds of the honest run.
+
+    There is one sentence for each sampler, variant and score of `_PAIRED`. Differences are the variant's
+    score minus that of the page's network, which is the first of `networks`.
+    """
+    own, *variants = networks
+    rows = comparisons[
+        (comparisons["question"] == "model")
+        & (comparisons["rule"] == AS_TRAINED)
+        & (comparisons["model"] == own)
+        & comparisons["against"].isin(variants)
+        & comparisons["metric"].isin(_PAIRED)
+    ]
+    rows = rows.sort_values(["sampler", "against"], kind="stable")
+    return [_pair_words(info, row) for row in exchanged(rows).to_dict("records")]
+
+
+def _pair_words(info: RunInfo, row: Any) -> str:
+    sampler = "no sampler" if row["sampler"] == "none" else row["sampler"]
+    return (
+        f"{model_title(info, row['model'])} against {model_title(info, row['against'])}, {sampler}: "
+        f"{_NAMES[row['metric']]} {signed(row['difference'])}, {row['verdict']} ({evidence(row)})"
+    )
+
+
+def _rows(found: Claims) -> list[dict[str, str]]:
+    titles = found.about["networks"]
+    return [
+        {
+            "network": titles.get(row["network"], row["network"]),
+            "metric": _NAMES[row["metric"]],
+            **{name: _text(row[name]) for name in ("claimed", "as_published", "honest")},
+        }
+        for row in found.scores.to_dict("records")
+    ]
+
+
+def _text(value: float) -> str:
+    return "" if math.isnan(value) else fixed(value)
+
+
+def _claims_answer(found: Claims) -> str:
+    """Describe the gaps between the claim, the page's protocol and the honest one in the table's numbers."""
+    parts = []
+    for row in found.scores[found.scores["metric"] == "accuracy"].to_dict("records"):
+        title = found.about["networks"].get(row["network"], row["network"])
+        if not math.isnan(row["claimed"]):
+            parts.append(f"The page claims an accuracy of {fixed(row['claimed'])}.")
+        published, honest = (_accuracy(row[name]) for name in ("as_published", "honest"))
+        parts.append(f"{title}: as published {published}, in the honest protocol {honest}.")
+    if found.about["differences"]:
+        parts.append("What differs between the two: " + "; ".join(found.about["differences"]) + ".")
+    else:
+        parts.append("The page's protocol has none of the leaks that are checked for, so the two agree.")
+    return " ".join(parts)
+
+
+def _accuracy(value: float) -> str:
+    return "has not been finished" if math.isnan(value) else f"an accuracy of {fixed(value)}"
+
+
+def _pictures(found: Claims) -> list[Embedded]:
+    """Return one strip per picture: the original first, then its transformed versions."""
+    if found.augmented is None:
+        return []
+    alt = "A training picture, and behind it the same changed at random, as training sees it"
+    return [embed_strip(versions, alt) for versions in found.augmented]
