@@ -10,12 +10,23 @@ from typing import Any
 
 import pytest
 from fake_runs import fake_run, make_run, record
+from recomputed import by_fold, expected_comparisons, folder, page, rows, tuned
 
 from skinmnist.analysis.analyze import Analysis, analyze
 from skinmnist.experiment.run_folder.record import RunRecord, write_tables
 from skinmnist.reporting.page import write_report
 
-__all__ = ["fake_run", "make_run", "record"]
+__all__ = [
+    "by_fold",
+    "expected_comparisons",
+    "fake_run",
+    "folder",
+    "make_run",
+    "page",
+    "record",
+    "rows",
+    "tuned",
+]
 
 
 @pytest.fixture(scope="session")

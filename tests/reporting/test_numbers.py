@@ -10,136 +10,26 @@ import csv
 import html as markup
 import io
 import json
-import os
 import re
 import zlib
 from collections import Counter
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from recomputed import CONTROL, METRICS, NAMES, TITLES, P, judged, pair_of, plain, shows, table
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
     balanced_accuracy_score,
-    f1_score,
-    log_loss,
     roc_auc_score,
     roc_curve,
 )
 
-NAMES = ["akiec", "bcc", "bkl", "df", "nv", "vasc", "mel"]
-P = [f"p_{name}" for name in NAMES]
-METRICS = ["macro_f1", "balanced_accuracy", "accuracy", "macro_auc", "recall_mel"]
-CONTROL = "prior correction"
-TITLES = {
-    "svm": "Support vector machine (RBF)",
-    "random_forest": "Random forest",
-    "cnn": "Convolutional network",
-}
 
-
-@pytest.fixture(scope="module")
-def folder(fake_run: Path) -> Path:
-    return Path(os.environ.get("SKINMNIST_RUN", fake_run))
-
-
-@pytest.fixture(scope="module")
-def html(html: str, folder: Path) -> str:
-    return (folder / "report.html").read_text(encoding="utf-8") if "SKINMNIST_RUN" in os.environ else html
-
-
-@pytest.fixture(scope="module")
-def rows(folder: Path, html: str) -> pd.DataFrame:
-    """Predictions as stored, and those of the control, which divides by the class counts of other folds."""
-    stored = pd.read_csv(folder / "predictions.csv.gz", keep_default_na=False)
-    plain = stored[stored["sampler"] == "none"]
-    parts = [stored]
-    for (_, fold), cell in plain.groupby(["model", "fold"]):
-        counts = plain[(plain["model"] == "svm") & (plain["fold"] != fold)]["label"].value_counts()
-        weighted = cell[P].to_numpy() / counts.reindex(range(7)).to_numpy()
-        part = cell.assign(sampler=CONTROL, predicted=weighted.argmax(axis=1))
-        part[P] = weighted / weighted.sum(axis=1, keepdims=True)
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
-
-
-@pytest.fixture(scope="module")
-def by_fold(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    mixes = pd.read_csv(folder / "class_mix.csv", keep_default_na=False)
-    mixes, records = dict(list(mixes.groupby(["sampler", "model", "fold"]))), []
-    for (sampler, model, fold), cell in rows.groupby(["sampler", "model", "fold"]):
-        y, told, p = cell["label"].to_numpy(), cell["predicted"].to_numpy(), cell[P].to_numpy()
-        top, right = p.max(axis=1), p.argmax(axis=1) == y
-        # The control at the natural prior is the model without a sampler.
-        mix = mixes[sampler.replace(CONTROL, "none"), model, fold].set_index("class").loc[NAMES]
-        natural = p * mix["natural"].to_numpy() / (1 if sampler == CONTROL else mix["trained"].to_numpy())
-        natural = (natural / natural.sum(axis=1, keepdims=True)).round(12)
-        # Forests answer in hundredths, so confidences do stand on edges: none may be off by a last bit.
-        edges = np.arange(16) / 15
-        bins = [(top > low) & (top <= high) for low, high in pairwise(edges)]
-        records.append(
-            {
-                "sampler": sampler,
-                "model": model,
-                "fold": fold,
-                "macro_f1": f1_score(y, told, average="macro"),
-                "balanced_accuracy": balanced_accuracy_score(y, told),
-                "accuracy": accuracy_score(y, told),
-                "macro_auc": np.mean([roc_auc_score(y == c, p[:, c]) for c in range(7)]),
-                "recall_mel": (told[y == 6] == 6).mean(),
-                "log_loss": log_loss(y, p, labels=range(7)),
-                "natural macro_auc": np.mean([roc_auc_score(y == c, natural[:, c]) for c in range(7)]),
-                "natural log_loss": log_loss(y, natural, labels=range(7)),
-                "brier": ((p - np.eye(7)[y]) ** 2).sum(axis=1).mean(),
-                "ece": sum(abs(top[b].sum() - right[b].sum()) for b in bins) / len(y),
-                **{f"at {level}": sensitivity(natural[:, 6], y == 6, level) for level in (0.8, 0.9, 0.95)},
-                **{f"recall {c}": (told[y == c] == c).mean() for c in range(7)},
-            }
-        )
-    return pd.DataFrame(records).set_index(["sampler", "model", "fold"])
-
-
-def sensitivity(score: np.ndarray, ill: np.ndarray, specificity: float) -> float:
-    thresholds = [*np.unique(score), np.inf]
-    return max((score[ill] >= t).mean() for t in thresholds if (score[~ill] < t).mean() >= specificity - 1e-9)
-
-
-def table(html: str, caption: str) -> list[tuple[str, list[str], list[str]]]:
-    """Return the rows of a table: heading, cells as text, titles of the cells."""
-    start = html.index(caption)
-    body = html[html.index("<tbody>", start) : html.index("</tbody>", start)]
-    found = []
-    for row in re.findall(r"<tr.*?</tr>", body, flags=re.DOTALL):
-        heading = plain(re.search(r"<th.*?</th>", row, flags=re.DOTALL)[0])
-        cells = re.findall(r"<td[^>]*>.*?</td>", row, flags=re.DOTALL)
-        titles = [re.search(r'title="([^"]*)"', cell.split(">")[0]) for cell in cells]
-        found.append((heading, [plain(cell) for cell in cells], [t[1] if t else "" for t in titles]))
-    return found
-
-
-def plain(fragment: str) -> str:
-    return " ".join(re.sub(r"<[^>]+>", " ", fragment).replace("(best)", "").split())
-
-
-def pair_of(heading: str) -> tuple[str, str]:
-    model = next(name for name, title in TITLES.items() if title in heading)
-    sampler = heading[: heading.index(TITLES[model])].split(" on ")[0].strip()
-    return sampler.replace("no sampler", "none"), model
-
-
-def shows(text: str, pattern: str, *values: float, digits: int = 3) -> bool:
-    """Whether a text has this pattern, # for a number, and these numbers, rounded: halves either way."""
-    number = rf"([+−]?\d+\.\d{{{digits}}})"
-    match = re.fullmatch(re.escape(pattern).replace(r"\#", number), text)
-    told = [float(group.replace("−", "-")) for group in match.groups()] if match else []
-    return told == pytest.approx(list(values), abs=0.5 * 10**-digits + 1e-9)
-
-
-def test_leaderboard(html: str, by_fold: pd.DataFrame, folder: Path) -> None:
+def test_leaderboard(page: str, by_fold: pd.DataFrame, folder: Path) -> None:
     timings = pd.read_csv(folder / "timings.csv", keep_default_na=False)
     timings["seconds"] = timings[["resample_seconds", "fit_seconds", "predict_seconds"]].sum(axis=1)
     pairs = timings.rename(columns={"peak_rss_mb": "megabytes"}).groupby(["sampler", "model"])
@@ -147,7 +37,7 @@ def test_leaderboard(html: str, by_fold: pd.DataFrame, folder: Path) -> None:
     intervals = pd.read_csv(folder / "intervals.csv", keep_default_na=False)
     intervals["sampler"] = intervals["sampler"].replace("prior_correction", CONTROL)
     ends = intervals.set_index(["sampler", "model", "metric"])
-    shown = table(html, "in descending order of macro-F1; below it the 95 % interval over lesions")
+    shown = table(page, "in descending order of macro-F1; below it the 95 % interval over lesions")
     assert len(shown) == 9 + 3 + 1
     means = []
     for heading, cells, titles in shown[:-1]:
@@ -166,25 +56,14 @@ def test_leaderboard(html: str, by_fold: pd.DataFrame, folder: Path) -> None:
     assert shown[-1][0] == "always nv majority baseline"
 
 
-def judged(gaps: np.ndarray, tests: int) -> tuple[float, float, float, float, int, str]:
-    """Difference, interval and p of one of so many tests, their number, and the verdict."""
-    scale = np.sqrt(gaps.var(ddof=1) * (1 / 5 + 1 / 4))
-    reach = stats.t.isf(0.025 / tests, 4) * scale
-    p = min(1, tests * 2 * stats.t.sf(abs(gaps.mean()) / scale, 4))
-    inside = stats.t(4, gaps.mean(), scale).cdf([-0.01, 0.01])
-    words = "better" if gaps.mean() > reach else "worse" if gaps.mean() < -reach else "undecided"
-    words = "practically equal" if inside[1] - inside[0] >= 0.95 else words
-    return gaps.mean(), gaps.mean() - reach, gaps.mean() + reach, p, tests, words
-
-
-def test_verdicts_and_all_comparisons(html: str, by_fold: pd.DataFrame) -> None:
+def test_verdicts_and_all_comparisons(page: str, by_fold: pd.DataFrame) -> None:
     expected = {}
     for metric, samplers in product(METRICS, (("RandomOverSampler", "SMOTE"), (CONTROL,))):
         pairs = list(product(samplers, TITLES))
         for sampler, model in pairs:
             gaps = (by_fold.loc[(sampler, model)] - by_fold.loc[("none", model)])[metric].to_numpy()
             expected[sampler, model, metric] = judged(gaps, len(pairs))
-    shown = table(html, "All verdicts at a glance")
+    shown = table(page, "All verdicts at a glance")
     assert len(shown) == 9
     for heading, cells, titles in shown:
         for metric, cell, title in zip(METRICS, cells, titles, strict=True):
@@ -195,7 +74,7 @@ def test_verdicts_and_all_comparisons(html: str, by_fold: pd.DataFrame) -> None:
             assert shows(title, f"# to #, p {p_text}", low, high, *more)
     labels = ["Macro-F1", "Balanced accuracy", "Accuracy", "Macro-AUC", "Melanoma recall"]
     names = dict(zip(labels, METRICS, strict=True))
-    rows = table(html, "Paired by fold. Interval and p hold")
+    rows = table(page, "Paired by fold. Interval and p hold")
     rows = [row for row in rows if row[1][0] == "no sampler" and row[1][1].endswith(" as trained")]
     assert len(rows) == 9 * 5
     for heading, cells, _ in rows:
@@ -207,8 +86,8 @@ def test_verdicts_and_all_comparisons(html: str, by_fold: pd.DataFrame) -> None:
         assert cells[6] == "&lt; 0.001" if p < 0.001 else shows(cells[6], "#", p)
 
 
-def test_the_verdicts_beside_the_control(html: str, by_fold: pd.DataFrame) -> None:
-    section = html[html.index('id="prior-correction"') :]
+def test_the_verdicts_beside_the_control(page: str, by_fold: pd.DataFrame) -> None:
+    section = page[page.index('id="prior-correction"') :]
     claims = re.findall(r"<li>.*?</li>", section[: section.index("</ul>")], flags=re.DOTALL)
     assert len(claims) == 3
     for claim in map(plain, claims):
@@ -221,8 +100,8 @@ def test_the_verdicts_beside_the_control(html: str, by_fold: pd.DataFrame) -> No
             assert shows(found, "# [#, #]", gap, low, high)
 
 
-def test_the_control_beside_none_and_the_best_sampler(html: str, by_fold: pd.DataFrame) -> None:
-    shown = table(html, "For each model: without a sampler, with prior correction")
+def test_the_control_beside_none_and_the_best_sampler(page: str, by_fold: pd.DataFrame) -> None:
+    shown = table(page, "For each model: without a sampler, with prior correction")
     assert [pair_of(heading)[0] for heading, _, _ in shown[0::3]] == ["none"] * 3
     assert [pair_of(heading)[0] for heading, _, _ in shown[1::3]] == [CONTROL] * 3
     means = by_fold["macro_f1"].groupby(level=[0, 1]).mean()
@@ -240,9 +119,9 @@ def test_the_control_beside_none_and_the_best_sampler(html: str, by_fold: pd.Dat
     ],
 )
 def test_means_with_spreads(
-    html: str, by_fold: pd.DataFrame, caption: str, columns: list[str], n_rows: int
+    page: str, by_fold: pd.DataFrame, caption: str, columns: list[str], n_rows: int
 ) -> None:
-    shown = [row for row in table(html, caption) if "class frequencies" not in row[0]]
+    shown = [row for row in table(page, caption) if "class frequencies" not in row[0]]
     assert len(shown) == n_rows
     for heading, cells, _ in shown:
         scores = by_fold.loc[pair_of(heading)]
@@ -250,8 +129,8 @@ def test_means_with_spreads(
             assert shows(cell, "# ± #", scores[column].mean(), scores[column].std())
 
 
-def test_scores_at_the_natural_prior(html: str, by_fold: pd.DataFrame) -> None:
-    shown = table(html, "Ranking and calibration at the class frequencies of the training folds")
+def test_scores_at_the_natural_prior(page: str, by_fold: pd.DataFrame) -> None:
+    shown = table(page, "Ranking and calibration at the class frequencies of the training folds")
     assert len(shown) == 9 + 1
     for heading, cells, _ in shown[:-1]:
         scores = by_fold.loc[pair_of(heading)]
@@ -259,17 +138,17 @@ def test_scores_at_the_natural_prior(html: str, by_fold: pd.DataFrame) -> None:
             assert shows(cell, "# ± #", scores[column].mean(), scores[column].std())
 
 
-def test_recalls(html: str, by_fold: pd.DataFrame) -> None:
-    for heading, cells, _ in table(html, "Recall of each class, mean over the folds"):
+def test_recalls(page: str, by_fold: pd.DataFrame) -> None:
+    for heading, cells, _ in table(page, "Recall of each class, mean over the folds"):
         scores = by_fold.loc[pair_of(heading)]
         for code, cell in enumerate(cells):
             assert shows(cell, "#", scores[f"recall {code}"].mean(), digits=2)
 
 
-def test_the_answer(html: str, by_fold: pd.DataFrame) -> None:
+def test_the_answer(page: str, by_fold: pd.DataFrame) -> None:
     means = by_fold.drop(CONTROL)[["macro_f1", "recall_mel", "accuracy"]].groupby(level=[0, 1]).mean()
     best, most = means.loc[means["macro_f1"].idxmax()], means.loc[means["recall_mel"].idxmax()]
-    words = plain(html[html.index('<p class="answer">') :].partition("</p>")[0])
+    words = plain(page[page.index('<p class="answer">') :].partition("</p>")[0])
     assert f"({best['macro_f1']:.3f})" in words
     assert f"misses {in_ten(1 - best['recall_mel'])} melanomas." in words
     if in_ten(1 - best["recall_mel"]) != in_ten(1 - most["recall_mel"]):
@@ -285,8 +164,8 @@ def in_ten(share: float) -> str:
     return f"{round(10 * share)} of 10" if 0.05 <= share < 0.95 else f"{round(100 * share)} of 100"
 
 
-def test_what_finding_more_costs(html: str, rows: pd.DataFrame, by_fold: pd.DataFrame) -> None:
-    shown = table(html, "Pairs in descending order of recall, as trained")
+def test_what_finding_more_costs(page: str, rows: pd.DataFrame, by_fold: pd.DataFrame) -> None:
+    shown = table(page, "Pairs in descending order of recall, as trained")
     assert len(shown) == 9
     for heading, cells, _ in shown:
         pair = pair_of(heading)
@@ -297,9 +176,9 @@ def test_what_finding_more_costs(html: str, rows: pd.DataFrame, by_fold: pd.Data
         assert shows(cells[2], "#", by_fold.loc[pair]["accuracy"].mean())
 
 
-def test_values_where_one_points(html: str, rows: pd.DataFrame, by_fold: pd.DataFrame) -> None:
+def test_values_where_one_points(page: str, rows: pd.DataFrame, by_fold: pd.DataFrame) -> None:
     """Of every matrix all counts, of the first figure all decisions as trained, and every recall."""
-    values = [json.loads(markup.unescape(found)) for found in re.findall(r'data-values="([^"]*)"', html)]
+    values = [json.loads(markup.unescape(found)) for found in re.findall(r'data-values="([^"]*)"', page)]
     assert all(0 <= x <= 100 and 0 <= y <= 100 for figure in values for x, y, _ in figure)
     texts = Counter(text for figure in values for _, _, text in figure)
     expected: Counter[str] = Counter()
@@ -322,14 +201,14 @@ def test_values_where_one_points(html: str, rows: pd.DataFrame, by_fold: pd.Data
         assert all(any(shows(text, pattern, *row, digits=digits) for text in shown) for row in left)
 
 
-def test_areas_under_the_lines(html: str, rows: pd.DataFrame, by_fold: pd.DataFrame) -> None:
+def test_areas_under_the_lines(page: str, rows: pd.DataFrame, by_fold: pd.DataFrame) -> None:
     means = by_fold.drop(CONTROL)["macro_f1"].groupby(level=[0, 1]).mean()
     for code, name in enumerate(NAMES):
         for what, area, room in (
             ("ROC curves", roc_auc_score, 0.012),
             ("Precision over recall", average_precision_score, 0.06),
         ):
-            (alt,) = re.findall(rf'alt="{what} of class {name}, [^"]*areas under them: ([^"]*)\."', html)
+            (alt,) = re.findall(rf'alt="{what} of class {name}, [^"]*areas under them: ([^"]*)\."', page)
             for model, title in TITLES.items():
                 sampler = means.xs(model, level=1).idxmax()
                 pair = rows[(rows["sampler"] == sampler) & (rows["model"] == model)]
@@ -338,7 +217,7 @@ def test_areas_under_the_lines(html: str, rows: pd.DataFrame, by_fold: pd.DataFr
                 assert told == pytest.approx(np.mean(areas), abs=room)
 
 
-def test_the_first_figure(html: str, folder: Path) -> None:
+def test_the_first_figure(page: str, folder: Path) -> None:
     """Lines and marks are those that predictions and class mixes give, by Bayes' rule and scikit-learn."""
     stored = pd.read_csv(folder / "predictions.csv.gz", keep_default_na=False)
     mixes = pd.read_csv(folder / "class_mix.csv", keep_default_na=False)
@@ -377,16 +256,16 @@ def numbers(text: str) -> list[str]:
     return sorted(number.replace(",", "") for number in re.findall(r"\d[\d,]*\.?\d*", text))
 
 
-def exports(html: str) -> list[dict[str, str]]:
-    found = re.search(r'<script type="text/plain" id="exports">(.*?)</script>', html, flags=re.DOTALL)
+def exports(page: str) -> list[dict[str, str]]:
+    found = re.search(r'<script type="text/plain" id="exports">(.*?)</script>', page, flags=re.DOTALL)
     return json.loads(zlib.decompress(base64.b64decode(found[1]), wbits=31))
 
 
-def test_every_number_of_every_table_is_in_its_exports(html: str) -> None:
-    main = html[html.index("<main") : html.index("</main>")]
+def test_every_number_of_every_table_is_in_its_exports(page: str) -> None:
+    main = page[page.index("<main") : page.index("</main>")]
     tables = re.findall(r"<table.*?</table>", main, flags=re.DOTALL)
-    assert len(tables) == len(exports(html)) > 10
-    for shown, formats in zip(tables, exports(html), strict=True):
+    assert len(tables) == len(exports(page)) > 10
+    for shown, formats in zip(tables, exports(page), strict=True):
         bodies = re.findall(r"<tbody.*?</tbody>", shown, flags=re.DOTALL)
         expected = numbers(markup.unescape(plain(" ".join(bodies))))
         rows = list(csv.reader(io.StringIO(formats["csv"])))[1:]
@@ -397,9 +276,9 @@ def test_every_number_of_every_table_is_in_its_exports(html: str) -> None:
         assert numbers(latex[latex.index("\\midrule") : latex.index("\\bottomrule")]) == expected
 
 
-def test_the_exported_leaderboard(html: str, by_fold: pd.DataFrame, folder: Path) -> None:
+def test_the_exported_leaderboard(page: str, by_fold: pd.DataFrame, folder: Path) -> None:
     (text,) = [
-        one["csv"] for one in exports(html) if "Seconds per fold" in one["csv"] and "always nv" in one["csv"]
+        one["csv"] for one in exports(page) if "Seconds per fold" in one["csv"] and "always nv" in one["csv"]
     ]
     board = pd.read_csv(io.StringIO(text), keep_default_na=False)
     assert len(board) == 9 + 3 + 1
@@ -415,9 +294,9 @@ def test_the_exported_leaderboard(html: str, by_fold: pd.DataFrame, folder: Path
             assert found == pytest.approx(expected, abs=6e-4)
 
 
-def test_the_exported_comparisons(html: str, folder: Path) -> None:
+def test_the_exported_comparisons(page: str, folder: Path) -> None:
     """All of comparisons.csv, whose rows other tests compute from the predictions."""
-    (text,) = [one["csv"] for one in exports(html) if "Chances" in one["csv"]]
+    (text,) = [one["csv"] for one in exports(page) if "Chances" in one["csv"]]
     shown, stored = pd.read_csv(io.StringIO(text)), pd.read_csv(folder / "comparisons.csv")
     assert shown["Verdict"].to_list() == stored["verdict"].to_list()
     for column, own in (("Difference", "difference"), ("95 % interval, low", "low"), ("Tests", "tests")):
@@ -426,11 +305,11 @@ def test_the_exported_comparisons(html: str, folder: Path) -> None:
         )
 
 
-def test_the_paragraph_of_methods(html: str, folder: Path) -> None:
+def test_the_paragraph_of_methods(page: str, folder: Path) -> None:
     rows = pd.read_csv(folder / "predictions.csv.gz", keep_default_na=False)
     once = rows[(rows["sampler"] == "none") & (rows["model"] == "svm")]
     counts = once["label"].value_counts()
-    text = " ".join(html[html.index('<blockquote class="methods"') : html.index("</blockquote>")].split())
+    text = " ".join(page[page.index('<blockquote class="methods"') : page.index("</blockquote>")].split())
     assert f"{len(once):,} pictures of" in text
     assert f"in {len(counts)} classes" in text
     assert f"largest class has {counts.max():,} pictures and the smallest {counts.min():,}" in text
