@@ -8,8 +8,8 @@ from skinmnist.datasets.layouts import load_table as load_table
 from skinmnist.datasets.synthetic.lesions import make_lesions as make_lesions
 from skinmnist.datasets.table import PixelTable as PixelTable
 from skinmnist.errors import InputError as InputError
-from skinmnist.experiment.comparison import Progress as Progress
 from skinmnist.experiment.execution.machine import Limits as Limits
+from skinmnist.experiment.execution.runner import Progress as Progress
 from skinmnist.experiment.metrics import HeldOut as HeldOut
 from skinmnist.experiment.metrics import Metric as Metric
 from skinmnist.experiment.run_folder.record import RunRecord as RunRecord

@@ -97,7 +97,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
     from skinmnist.console.terminal import Terminal
     from skinmnist.decisions.probabilities import DEFAULT_ALPHA, check_alpha
     from skinmnist.errors import InputError
-    from skinmnist.experiment.run_folder.run_info import LesionFit
+    from skinmnist.experiment.audit import LesionFit
     from skinmnist.experiment.splits import choose_split
     from skinmnist.experiment.train_model import (
         check_destination,

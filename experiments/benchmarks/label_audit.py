@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from skinmnist import make_lesions, run_comparison
-from skinmnist.experiment.label_audit import label_audit
+from skinmnist.experiment.audit import label_audit
 
 FLIPPED, HEAD, SEEDS, MODELS = 0.05, 0.10, range(5), ["svm", "hist_gradient_boosting"]
 

@@ -57,10 +57,10 @@ from skinmnist.analysis.summaries import (
 from skinmnist.datasets.files import claim, members, write_atomically
 from skinmnist.datasets.medmnist import CLASS_NAMES, is_medmnist, set_name
 from skinmnist.errors import InputError
+from skinmnist.experiment.audit import label_audit
 from skinmnist.experiment.cells import CellResult
 from skinmnist.experiment.execution.worker import run_in_background
 from skinmnist.experiment.given_splits import OWN
-from skinmnist.experiment.label_audit import label_audit
 from skinmnist.experiment.run_folder.folder import REPORT
 from skinmnist.experiment.run_folder.record import (
     RunRecord,

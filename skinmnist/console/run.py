@@ -32,7 +32,7 @@ from skinmnist.names import did_you_mean, find_pair, known_spelling, pair_name
 from skinmnist.text import printable, shown
 
 if TYPE_CHECKING:
-    from skinmnist.experiment.comparison import Progress
+    from skinmnist.experiment.execution.runner import Progress
     from skinmnist.reporting.plots import Plots
 
 _P = ParamSpec("_P")

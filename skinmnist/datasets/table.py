@@ -401,3 +401,15 @@ def _quotas(counts: npt.NDArray[np.int64], n_rows: int) -> npt.NDArray[np.int64]
     missing = max(n_rows - int(quotas.sum()), 0)
     quotas[np.argsort(-(exact - np.floor(exact)), kind="stable")[:missing]] += 1
     return quotas
+
+
+def example_rows(table: PixelTable, among: npt.NDArray[np.bool_], per_class: int) -> npt.NDArray[np.int64]:
+    """Choose a few rows of each class as examples, from different lesions all over the table."""
+    chosen = []
+    for code in range(len(table.class_names)):
+        rows = np.flatnonzero((table.labels == code) & among)
+        if table.lesion_ids is not None:
+            rows = rows[np.sort(np.unique(table.lesion_ids[rows], return_index=True)[1])]
+        picks = np.linspace(0, len(rows) - 1, min(per_class, len(rows))).round().astype(int)
+        chosen.append(rows[picks])
+    return np.concatenate(chosen)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,10 @@ import numpy.typing as npt
 import skinmnist
 from skinmnist.datasets.files import as_path, check_ours, claim, is_marked, leave, remove_owned, remove_torn
 from skinmnist.datasets.from_arrays import as_table
-from skinmnist.datasets.table import PixelTable
+from skinmnist.datasets.table import PixelTable, example_rows
 from skinmnist.decisions.probabilities import check_alpha
 from skinmnist.errors import InputError
+from skinmnist.experiment.audit import LesionFit, SplitFacts
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, sorted_models, sorted_samplers
 from skinmnist.experiment.costs import note_on_costs, read_costs
 from skinmnist.experiment.derived import with_derived
@@ -27,15 +28,14 @@ from skinmnist.experiment.execution.machine import (
     NO_LIMITS,
     Limits,
     PeakMemory,
-    available_cores,
     hardware,
     versions,
 )
-from skinmnist.experiment.execution.runner import CellProgress, Engine, choose_engine, store_outcomes
+from skinmnist.experiment.execution.runner import Engine, Progress, choose_engine, store_outcomes
 from skinmnist.experiment.external import join_external
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.experiment.metrics import Metric
-from skinmnist.experiment.plan import Plan, Remaining, choose_seed, make_plan, one_of, whole_number
+from skinmnist.experiment.plan import Plan, Remaining, choose_jobs, choose_seed, make_plan, whole_number
 from skinmnist.experiment.run_folder.folder import (
     LOG_FILE,
     RUN,
@@ -64,12 +64,10 @@ from skinmnist.experiment.run_folder.run_info import (
     CellEntry,
     Grid,
     Hardware,
-    LesionFit,
     MetricInfo,
     Request,
     RunInfo,
     Session,
-    SplitFacts,
     TableInfo,
     check_same_protocol,
     sort_entries,
@@ -80,36 +78,8 @@ from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, choose
 from skinmnist.models.registry import DEFAULT_MODELS
 from skinmnist.names import notes_on_hidden
 
+#: Number of pictures of each class in the report.
 PICTURES_PER_CLASS = 12
-
-
-class Progress(CellProgress, Protocol):
-    """Receive the events of a run. Override the methods that you need.
-
-    See Also
-    --------
-    run_comparison : Accepts an instance as `progress`.
-
-    Examples
-    --------
-    >>> from skinmnist import Progress, make_lesions, run_comparison
-    >>> class Plain(Progress):
-    ...     def planned(self, cells, stored, notes):
-    ...         print(f"{len(cells)} cells, {stored} stored")
-    ...     def finished(self, outcome, seconds_left):
-    ...         print(f"{outcome.cell.sampler} + {outcome.cell.model}")
-    >>> table = make_lesions(60, size=8)
-    >>> run = run_comparison(table, ["none"], ["dummy"], folds=2, jobs=1, progress=Plain())
-    2 cells, 0 stored
-    none + dummy
-    none + dummy
-    """
-
-    def found(self, result: CellResult) -> None:
-        """Receive a cell that was already stored."""
-
-    def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
-        """Receive the cells of this run, the number of stored cells, and notes on omissions."""
 
 
 def run_comparison(
@@ -261,7 +231,7 @@ def run_comparison(
     started = time.perf_counter()
     table = as_table(table)
     seed = choose_seed(seed, random_state)
-    jobs = _workers(jobs, n_jobs)
+    jobs = choose_jobs(jobs, n_jobs)
     out = None if out is None else as_path(out, "the path of a run folder")
     if out is not None:
         check_ours(out, RUN, is_unmarked_run)
@@ -314,17 +284,6 @@ def run_comparison(
     if run.interrupted:
         raise KeyboardInterrupt
     return record
-
-
-def _workers(jobs: int | None, n_jobs: int | None) -> int:
-    """Return the number of worker processes; as in joblib, negative numbers count back from all cores."""
-    cores = available_cores()
-    if jobs is not None and whole_number("jobs", jobs, cores) < 1:
-        raise InputError(f"received {jobs} jobs; expected at least 1, or None for all cores")
-    number = whole_number("n_jobs", one_of("jobs", jobs, "n_jobs", n_jobs), cores)
-    if number == 0:
-        raise InputError("received n_jobs=0; expected at least 1, or -1 for all cores")
-    return number if number > 0 else max(1, cores + 1 + number)
 
 
 class _Run:
@@ -382,7 +341,9 @@ class _Run:
         plan, table, folder = self.plan, self.table, self.folder
         log_event("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
         self.info = self._describe()
-        write_pictures(folder, *_sample_pictures(table, plan.task.folds[0] != LEFT_OUT))
+        rows = example_rows(table, plan.task.folds[0] != LEFT_OUT, PICTURES_PER_CLASS)
+        pictures = np.asarray(table.pixels[rows]).reshape(len(rows), *table.shape)
+        write_pictures(folder, pictures, np.asarray(table.labels[rows]))
         write_rows(folder, table)
         for result in filter(None, map(self.store.load, plan.cells)):
             self.done.add(result.cell)
@@ -522,18 +483,3 @@ class _Run:
                 entry = CellEntry(*cell, status="failed", reason=self.failures[cell].reason)
             entries[cell] = entry
         return sort_entries(entries)
-
-
-def _sample_pictures(
-    table: PixelTable, taking_part: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Choose a few pictures of each class for the report, from different lesions all over the table."""
-    chosen = []
-    for code in range(len(table.class_names)):
-        rows = np.flatnonzero((table.labels == code) & taking_part)
-        if table.lesion_ids is not None:
-            rows = rows[np.sort(np.unique(table.lesion_ids[rows], return_index=True)[1])]
-        picks = np.linspace(0, len(rows) - 1, min(PICTURES_PER_CLASS, len(rows))).round().astype(int)
-        chosen.append(rows[picks])
-    rows = np.concatenate(chosen)
-    return np.asarray(table.pixels[rows]).reshape(len(rows), *table.shape), np.asarray(table.labels[rows])

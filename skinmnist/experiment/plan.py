@@ -20,7 +20,7 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, in_table_order
 from skinmnist.experiment.derived import Derivation, Ensemble, parse_ensembles
-from skinmnist.experiment.execution.machine import versions
+from skinmnist.experiment.execution.machine import available_cores, versions
 from skinmnist.experiment.fit_cell import Task
 from skinmnist.experiment.fusion import Fusion, choose_columns, informative_columns
 from skinmnist.experiment.given_splits import GivenInfo, find_split
@@ -124,6 +124,17 @@ def whole_number(name: str, value: Any, default: int) -> int:
 def choose_seed(seed: int | None, random_state: int | None) -> int:
     """Return the seed, which may be given by either of two names; 0 by default."""
     return whole_number("seed", one_of("seed", seed, "random_state", random_state), 0)
+
+
+def choose_jobs(jobs: int | None, n_jobs: int | None) -> int:
+    """Return the number of worker processes; as in joblib, negative numbers count back from all cores."""
+    cores = available_cores()
+    if jobs is not None and whole_number("jobs", jobs, cores) < 1:
+        raise InputError(f"received {jobs} jobs; expected at least 1, or None for all cores")
+    number = whole_number("n_jobs", one_of("jobs", jobs, "n_jobs", n_jobs), cores)
+    if number == 0:
+        raise InputError("received n_jobs=0; expected at least 1, or -1 for all cores")
+    return number if number > 0 else max(1, cores + 1 + number)
 
 
 def make_plan(

@@ -15,9 +15,9 @@ from skinmnist.datasets.decoding import encode_arrays
 from skinmnist.datasets.files import write_atomically
 from skinmnist.datasets.table import PixelTable, sample_rows
 from skinmnist.experiment.cells import CellFailure
-from skinmnist.experiment.comparison import Progress as RunProgress
 from skinmnist.experiment.comparison import run_comparison
 from skinmnist.experiment.execution.machine import NO_LIMITS, Limits, available_cores
+from skinmnist.experiment.execution.runner import Progress as RunProgress
 from skinmnist.experiment.execution.runner import TrialProgress, TrialRunner, trial_provenance
 from skinmnist.experiment.plan import Plan, make_plan
 from skinmnist.experiment.run_folder.record import RunRecord, csv_bytes

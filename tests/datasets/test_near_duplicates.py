@@ -19,7 +19,7 @@ from skinmnist.datasets.near_duplicates import (
 )
 from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.datasets.table import PixelTable
-from skinmnist.experiment.run_folder.run_info import LesionFit, SplitFacts
+from skinmnist.experiment.audit import LesionFit, SplitFacts
 from skinmnist.experiment.splits import LEFT_OUT, assign_folds
 
 
@@ -92,13 +92,13 @@ def test_what_a_split_shares(noise):
 
 
 def test_large_tables_are_not_searched(noise, monkeypatch):
-    monkeypatch.setattr("skinmnist.experiment.run_folder.run_info.MOST_ROWS", 39)
+    monkeypatch.setattr("skinmnist.experiment.audit.MOST_ROWS", 39)
     assert SplitFacts.of_split(table_of(noise), np.arange(40) % 4).alike_pairs is None
 
 
 @pytest.mark.parametrize("most", [10, 1000])
 def test_copies_and_their_labels_are_counted_at_any_size(most, noise, monkeypatch):
-    monkeypatch.setattr("skinmnist.experiment.run_folder.run_info.MOST_ROWS", most)
+    monkeypatch.setattr("skinmnist.experiment.audit.MOST_ROWS", most)
     noise[[10, 20, 21]] = noise[0]  # 21 has the other label.
     noise[[30, 31]] = 77  # Of one colour: they show nothing.
     found = SplitFacts.of_split(table_of(noise), np.arange(40) % 4)

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skinmnist import PixelTable, run_comparison
 from skinmnist.errors import InputError
-from skinmnist.experiment import comparison
+from skinmnist.experiment import plan
 from skinmnist.experiment.grid import resolve_models, resolve_samplers
 
 DIGITS = load_digits()
@@ -145,8 +145,8 @@ def test_slips(arguments, message):
 
 def test_equal_arguments_by_both_names_are_fine():
     assert compare(seed=2, random_state=2, jobs=1, n_jobs=1).info.seed == 2
-    assert comparison._workers(None, -1) == comparison.available_cores() == comparison._workers(None, None)
-    assert comparison._workers(None, -100) == 1
+    assert plan.choose_jobs(None, -1) == plan.available_cores() == plan.choose_jobs(None, None)
+    assert plan.choose_jobs(None, -100) == 1
 
 
 def test_objects_are_named_by_their_class():

@@ -241,6 +241,35 @@ class CellProgress(Protocol):
         """Receive the outcome of a finished cell and the expected remaining wall seconds."""
 
 
+class Progress(CellProgress, Protocol):
+    """Receive the events of a run. Override the methods that you need.
+
+    See Also
+    --------
+    run_comparison : Accepts an instance as `progress`.
+
+    Examples
+    --------
+    >>> from skinmnist import Progress, make_lesions, run_comparison
+    >>> class Plain(Progress):
+    ...     def planned(self, cells, stored, notes):
+    ...         print(f"{len(cells)} cells, {stored} stored")
+    ...     def finished(self, outcome, seconds_left):
+    ...         print(f"{outcome.cell.sampler} + {outcome.cell.model}")
+    >>> table = make_lesions(60, size=8)
+    >>> run = run_comparison(table, ["none"], ["dummy"], folds=2, jobs=1, progress=Plain())
+    2 cells, 0 stored
+    none + dummy
+    none + dummy
+    """
+
+    def found(self, result: CellResult) -> None:
+        """Receive a cell that was already stored."""
+
+    def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
+        """Receive the cells of this run, the number of stored cells, and notes on omissions."""
+
+
 class TrialProgress(CellProgress, Protocol):
     """Receive the events of trials."""
 

@@ -21,9 +21,9 @@ from skinmnist.datasets.files import as_path, read_foreign, write_atomically
 from skinmnist.datasets.mapped import row_blocks
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+from skinmnist.experiment.audit import MOST_DOUBTED, label_audit
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
 from skinmnist.experiment.costs import natural_probabilities, with_costs
-from skinmnist.experiment.label_audit import MOST_DOUBTED, label_audit
 from skinmnist.experiment.metrics import Metric, best_pair, metric_names, score_predictions
 from skinmnist.experiment.run_folder.run_info import RunInfo, TableInfo
 from skinmnist.experiment.run_folder.store import read_cell, reading

@@ -7,36 +7,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from skinmnist import facts
 from skinmnist.datasets.decoding import OPTIONAL, Amount, Between, Count, decode, encode, refused
-from skinmnist.datasets.near_duplicates import (
-    ALIKE,
-    MOST_ROWS,
-    find_near_duplicates,
-    first_copies,
-    lesion_likeness,
-)
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+from skinmnist.experiment.audit import LesionFit, SplitFacts
 from skinmnist.experiment.cells import FUSED, Cell, in_table_order, sorted_models, sorted_samplers
 from skinmnist.experiment.given_splits import GivenInfo
 from skinmnist.experiment.run_folder.store import Provenance
-from skinmnist.experiment.splits import LEFT_OUT, Split
+from skinmnist.experiment.splits import Split
 from skinmnist.names import PAIRED
 
 Folds = Annotated[int, Between(2, 100)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
 Positive = Annotated[int, Between(1)]
 Side = Annotated[int, Between(1, 2**16)]
-
-#: Maximum number of near duplicates across folds to list.
-_NAMED = 20
-#: The fit is 0.81 for the lesion ids of HAM10000, and 0.50 if these are shuffled within their classes. With
-#: fewer pairs, such a difference can be due to chance.
-_LEAST_FIT, _FEWEST_PAIRS = 0.65, 20
 
 
 @dataclass(frozen=True)
@@ -213,116 +198,6 @@ class Session:
     new_cells: Count
     wall_seconds: Amount
     peak_memory_mb: Amount
-
-
-@dataclass(frozen=True)
-class SplitFacts:
-    """Counts that describe both sides of a split, computed while the table is available."""
-
-    #: Lesions with pictures in several folds, and the number of these pictures; None if lesions are unknown.
-    shared_lesions: Count | None
-    shared_pictures: Count | None
-    #: Smallest correlation between near duplicates.
-    alike_from: float
-    #: Number of near duplicates; None if the table is too large to search.
-    alike_pairs: Count | None
-    #: Near duplicates in different folds without a known common lesion, and the first of them by row.
-    alike_across: Count | None
-    alike_rows: tuple[tuple[Count, Count], ...]
-    #: Pictures with the same pixels as an earlier picture; those without a common lesion id; those with
-    #: another label, and the first such pair.
-    copies: Count = field(default=0, metadata=OPTIONAL)
-    unlinked_copies: Count = field(default=0, metadata=OPTIONAL)
-    relabelled: Count = field(default=0, metadata=OPTIONAL)
-    relabelled_rows: tuple[Count, ...] = field(default=(), metadata=OPTIONAL)
-
-    @classmethod
-    def of_split(cls, table: PixelTable, fold_of: npt.NDArray[np.integer]) -> SplitFacts:
-        """Count lesions and copies across folds; `fold_of` has the fold of each row, or ``LEFT_OUT``."""
-        rows = np.flatnonzero(fold_of != LEFT_OUT)
-        lesions, shared_lesions, shared_pictures = None, None, None
-        if table.lesion_ids is not None:
-            lesions = np.unique(table.lesion_ids, return_inverse=True)[1]
-            homes = np.unique(np.stack([lesions[rows], fold_of[rows]], axis=1), axis=0)[:, 0]
-            shared = np.flatnonzero(np.bincount(homes) > 1)
-            shared_lesions = len(shared)
-            shared_pictures = int(np.isin(lesions[rows], shared).sum())
-        first = rows[first_copies(table, rows)]
-        relabelled = np.flatnonzero(table.labels[first] != table.labels[rows])
-        copies = (
-            int(np.count_nonzero(first != rows)),
-            int(np.count_nonzero((first != rows) & (lesions is None or lesions[first] != lesions[rows]))),
-            len(relabelled),
-            tuple(int(part[relabelled[0]]) for part in (first, rows)) if len(relabelled) else (),
-        )
-        if len(rows) > MOST_ROWS:
-            return cls(shared_lesions, shared_pictures, ALIKE, None, None, (), *copies)
-        pairs = find_near_duplicates(table, rows)
-        apart = fold_of[pairs[:, 0]] != fold_of[pairs[:, 1]]
-        if lesions is not None:
-            apart &= lesions[pairs[:, 0]] != lesions[pairs[:, 1]]
-        return cls(
-            shared_lesions=shared_lesions,
-            shared_pictures=shared_pictures,
-            alike_from=ALIKE,
-            alike_pairs=len(pairs),
-            alike_across=int(apart.sum()),
-            alike_rows=tuple((int(one), int(other)) for one, other in pairs[apart][:_NAMED]),
-            copies=copies[0],
-            unlinked_copies=copies[1],
-            relabelled=copies[2],
-            relabelled_rows=copies[3],
-        )
-
-    def warning(self, split: Split) -> tuple[str, ...]:
-        """Return the warning for given folds that split lesions: at most one sentence."""
-        if not split.startswith("given") or not self.shared_lesions:
-            return ()
-        return (
-            f"WARNING: {self.shared_lesions:,} lesions have pictures both in training and in held-out parts "
-            "of the given folds, so a model may answer from memory; use a splitter that keeps groups "
-            "together, such as StratifiedGroupKFold",
-        )
-
-    def check(self) -> None:
-        """Raise an InputError if the fields are inconsistent."""
-        if self.alike_across and not self.alike_rows:
-            raise refused("split_facts.alike_rows", "the rows of a pair", [])
-        if self.shared_lesions and self.shared_pictures is None:
-            raise refused("split_facts.shared_pictures", "a whole number", None)
-        if self.relabelled and len(self.relabelled_rows) != 2:
-            raise refused("split_facts.relabelled_rows", "the rows of a pair", [])
-
-
-@dataclass(frozen=True)
-class LesionFit:
-    """The agreement of lesion ids with pictures: the pairs and share of `lesion_likeness`."""
-
-    pairs: Count
-    share: Annotated[float, Between(0, 1)]
-
-    @classmethod
-    def of_table(cls, table: PixelTable) -> LesionFit | None:
-        """Measure the agreement; None if no lesion has two pictures."""
-        found = lesion_likeness(table)
-        return None if found is None else cls(found[0], round(found[1], 4))
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether the ids probably belong to other pictures; False if there are too few pairs."""
-        return self.pairs >= _FEWEST_PAIRS and self.share < _LEAST_FIT
-
-    @property
-    def warning(self) -> tuple[str, ...]:
-        """The warning for ids that do not match the pictures: at most one sentence."""
-        if not self.doubtful:
-            return ()
-        return (
-            f"WARNING: the lesion ids do not fit the pictures: a second picture of a lesion is more like the "
-            f"first than {self.share:.0%} of those of other lesions in its class, over {self.pairs:,} pairs "
-            f"(by chance 50%, expected at least {_LEAST_FIT:.0%}). The split cannot keep lesions together; "
-            "check that metadata and table have their rows in the same order",
-        )
 
 
 @dataclass(frozen=True)

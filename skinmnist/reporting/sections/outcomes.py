@@ -20,7 +20,7 @@ from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.significance import Pair
 from skinmnist.analysis.subgroups import FEWEST
-from skinmnist.experiment.label_audit import MOST_DOUBTED
+from skinmnist.experiment.audit import MOST_DOUBTED
 from skinmnist.experiment.run_folder.record import RunRecord, read_mistakes
 from skinmnist.reporting.format import (
     count,

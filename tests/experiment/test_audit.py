@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from skinmnist.experiment.audit import AUDIT_COLUMNS, audit_labels, label_audit, mean_probabilities
 from skinmnist.experiment.cells import Cell, CellResult, Timing
-from skinmnist.experiment.label_audit import AUDIT_COLUMNS, audit_labels, label_audit, mean_probabilities
 
 NAMES = ("a", "b", "c")
 
