@@ -140,6 +140,15 @@ def test_printed_tables_name_scripts_that_are_there():
         assert words[1] == "-m" or (ROOT / words[1]).is_file(), command
 
 
+def test_the_example_of_decisions_runs():
+    page = (DOCS / "guide" / "decisions.md").read_text(encoding="utf-8")
+    names = {}
+    exec(re.search(r"## Example\n\n```python\n(.*?)```", page, re.S)[1], names)
+    assert {"board", "coverage", "decided", "sets"} <= names.keys()
+    assert names["sets"].any(axis=1).all()
+    assert set(names["coverage"]["class"]) > {"nv", "mel"}
+
+
 # Formats
 
 

@@ -201,6 +201,17 @@ def _statistics(analysis: Analysis, cite: Callable[..., str]) -> Iterator[str]:
         )
     if analysis.decisions is not None:
         yield f"Net benefit follows decision curve analysis{cite('method:decision')}."
+    info = analysis.record.info
+    if info.costs:
+        yield (
+            "Cost-sensitive decisions have the smallest expected cost at the natural class frequencies"
+            f"{cite('method:costs')}."
+        )
+    if info.conformal:
+        yield (
+            "Conformal sets were calibrated within each class on the other folds, to miss at most "
+            f"{100 * info.conformal:g} % of its pictures{cite('method:conformal')}."
+        )
 
 
 def _software(analysis: Analysis, cite: Callable[..., str]) -> str:

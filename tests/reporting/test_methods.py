@@ -58,3 +58,12 @@ def test_a_run_of_which_nothing_finished_still_has_a_paragraph(analysis: Any) ->
     text = Methods(bare).markdown
     assert "paired by fold" not in text
     assert "resample" not in text.replace("resampled", "")
+
+
+def test_costs_and_sets_are_cited_where_they_are_used(analysis: Any) -> None:
+    assert "Conformal" not in Methods(analysis).markdown
+    info = replace(analysis.record.info, costs=((0.0, 1.0), (1.0, 0.0)), conformal=0.05)
+    asked = replace(analysis, record=replace(analysis.record, info=info))
+    text = Methods(asked).markdown
+    assert "miss at most 5 % of its pictures [@ding2023class; @vovk2012conditional; @vovk2015cross]" in text
+    assert "smallest expected cost at the natural class frequencies [@elkan2001foundations]" in text

@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from standing_in import Running, StandIn, parsed, speckled
 
 import skinmnist
 from skinmnist import facts
+from skinmnist.inference.classifier import SETS
+from skinmnist.inference.manifest import SetRule
 from skinmnist.web.server import SECURITY_HEADERS
 
 SERVING = Path(skinmnist.__file__).parent / "web"
@@ -54,6 +58,25 @@ def test_the_page_asks_nobody_else_and_holds_no_script(page):
         assert b"http" not in body.replace(b"http://www.w3.org/2000/svg", b"")
     assert not re.search(r"<script(?![^>]* src=)|<style|style=|\son[a-z]+=", text)
     assert "innerHTML" not in (SERVING / "page.js").read_text()
+
+
+def test_a_model_with_sets_says_what_they_hold(page):
+    assert 'class="small promise"' not in page.ask()[2].decode()
+    sets = SetRule(0.05, (0.1,) * 7, (30,) * 7, ("df",))
+
+    class WithSets(StandIn):
+        manifest = SimpleNamespace(synthetic=False, sets=sets, scores={})
+
+        def classify(self, image):
+            return replace(super().classify(image), conformal_set=("nv", "mel"), coverage=0.95)
+
+    with Running(WithSets()) as running:
+        text = running.ask()[2].decode()
+        answer = post(running, speckled())[1]
+    promise = "holds the right class in 95 of 100 pictures of each class"
+    assert f"{SETS} {promise}; df is in every answer" in text
+    assert answer["set"]["meaning"] == promise
+    assert set(answer["set"]["classes"]) == {"nv", "mel"}
 
 
 #: The server answers these itself, and asks no application.
