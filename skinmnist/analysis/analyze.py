@@ -26,8 +26,6 @@ from skinmnist.analysis.curves import (
 )
 from skinmnist.analysis.operating_points import (
     PRIOR_CORRECTION,
-    counts_by_exponent,
-    move_prior,
     operating_points,
     prior_corrected_predictions,
     prior_corrected_scores,
@@ -67,6 +65,7 @@ from skinmnist.experiment.run_folder.record import (
     csv_bytes,
     predictions_table,
 )
+from skinmnist.experiment.tuning import counts_by_exponent, move_prior
 
 #: The tables that `write_analysis` writes, each to ``<name>.csv``.
 TABLES = (

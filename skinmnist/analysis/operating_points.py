@@ -27,22 +27,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from skinmnist.decisions.probabilities import EXPONENTS, change_prior, flatten_prior
 from skinmnist.experiment.cells import Cell, CellResult
 from skinmnist.experiment.costs import natural_probabilities, with_costs
-from skinmnist.experiment.metrics import (
-    balanced_accuracy,
-    confusion_matrix,
-    macro_f1,
-    metric_names,
-    score,
-    score_predictions,
-)
+from skinmnist.experiment.metrics import metric_names, score, score_predictions
 from skinmnist.experiment.run_folder.record import RunRecord, predictions_table
+from skinmnist.experiment.tuning import (
+    Counts,
+    choose_exponents,
+    counts_by_exponent,
+    move_prior,
+    validation_counts,
+)
 
 #: The rules, in the order of ``operating_points.csv``.
 RULES = ("as_trained", "natural_prior", "balanced_prior", "tuned_macro_f1", "tuned_balanced_accuracy")
@@ -51,62 +48,7 @@ RULES = ("as_trained", "natural_prior", "balanced_prior", "tuned_macro_f1", "tun
 #: 2021).
 PRIOR_CORRECTION = "prior_correction"
 
-#: Held-out rows by exponent, true and predicted class, shape (exponents, k, k).
-Counts = npt.NDArray[np.int64]
 POINT_COLUMNS = (*Cell._fields, "rule", "metric", "value")
-_TUNED = {"tuned_macro_f1": macro_f1, "tuned_balanced_accuracy": balanced_accuracy}
-
-
-def move_prior(result: CellResult, exponent: float) -> CellResult:
-    """Return a cell with its probabilities converted to the natural prior divided by a power of itself."""
-    natural = result.natural_mix
-    wanted = flatten_prior(natural, exponent)
-    return replace(result, probabilities=change_prior(result.probabilities, result.training_mix, wanted))
-
-
-def choose_exponents(
-    counts: Sequence[npt.NDArray[np.int64]], aside: Sequence[npt.NDArray[np.int64]] = ()
-) -> list[dict[str, float]]:
-    """Choose the exponents of the tuned rules for each cell of one pair and repeat.
-
-    Parameters
-    ----------
-    counts : sequence of ndarray of shape (exponents, k, k)
-        Output of `counts_by_exponent` for each cell.
-    aside : sequence of ndarray of shape (exponents, k, k)
-        Output of `validation_counts`. If every cell has a validation set, it replaces the counts of the other
-        cells.
-
-    Returns
-    -------
-    list of dict of str to float
-        The exponent of each rule; empty if there are no data for the choice.
-    """
-    if aside and len(aside) == len(counts):
-        tuned_on = np.asarray(aside)
-    elif len(counts) > 1:
-        tuned_on = np.sum(counts, axis=0) - np.stack(counts)
-    else:
-        return [{} for _ in counts]
-    # Round because equal scores of different counts may differ in the last bit.
-    best = {rule: metric(tuned_on).round(12).argmax(axis=1) for rule, metric in _TUNED.items()}
-    return [{rule: float(EXPONENTS[best[rule][place]]) for rule in _TUNED} for place in range(len(counts))]
-
-
-def validation_counts(cells: Sequence[CellResult]) -> list[npt.NDArray[np.int64]]:
-    """Return `counts_by_exponent` of the validation set of each cell that has a validation set."""
-    aside = [(cell, cell.validation) for cell in cells if cell.validation is not None]
-    return [
-        counts_by_exponent(replace(cell, labels=part.labels, probabilities=part.probabilities))
-        for cell, part in aside
-    ]
-
-
-def counts_by_exponent(result: CellResult) -> Counts:
-    """Count held-out rows by true and predicted class at each of `EXPONENTS`, shape (exponents, k, k)."""
-    k = len(result.natural_mix)
-    moved = (move_prior(result, exponent).predicted for exponent in EXPONENTS)
-    return np.stack([confusion_matrix(result.labels, predicted, k) for predicted in moved])
 
 
 def operating_points(

@@ -25,6 +25,7 @@ from skinmnist.resampling.strategies import (
     CATEGORICAL,
     SAMPLERS,
     STRATEGIES,
+    TUNED_PLAIN,
     alias_note,
     base_name,
     expand,
@@ -104,9 +105,9 @@ def plan_cells(
     repeats: int,
     folds: int,
 ) -> tuple[list[Cell], list[str]]:
-    """Combine all samplers with all models, in table order.
+    """Combine all samplers with all models, in table order; ``tuned_plain`` needs no training.
 
-    Returns the cells, and one sentence for each pair that is not part of the plan.
+    Returns the trained cells, and one sentence for each pair that is not part of the plan.
 
     Examples
     --------
@@ -123,8 +124,8 @@ def plan_cells(
             reason = why_not(samplers[sampler], models[model])
             if reason:
                 notes.append(f"{sampler} with {model} is not planned: {model} {reason}")
-                continue
-            cells += [Cell(sampler, model, r, f) for r in range(repeats) for f in range(folds)]
+            elif samplers[sampler].name != TUNED_PLAIN:
+                cells += [Cell(sampler, model, r, f) for r in range(repeats) for f in range(folds)]
     return cells, notes
 
 

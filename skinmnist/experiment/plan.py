@@ -27,6 +27,7 @@ from skinmnist.experiment.given_splits import GivenInfo, find_split
 from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
 from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
 from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, Split, assign_folds
+from skinmnist.experiment.tuning import plan_tuned, with_base
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 from skinmnist.names import notes_on_hidden
@@ -34,7 +35,9 @@ from skinmnist.resampling.strategies import lookup, split_share
 from skinmnist.text import shown
 
 #: Modules that compute predictions; changes to these or to their imports invalidate stored cells.
-_COMPUTING = tuple(f"skinmnist.experiment.{name}" for name in ("fit_cell", "fusion", "derived", "grid"))
+_COMPUTING = tuple(
+    f"skinmnist.experiment.{name}" for name in ("fit_cell", "fusion", "derived", "tuning", "grid")
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +158,7 @@ def make_plan(
     """
     if not 0 <= seed < 2**31:
         raise InputError(f"received seed {seed}; expected a whole number from 0 to {2**31 - 1}")
-    found_samplers = resolve_samplers(samplers, table.class_names)
+    found_samplers, added = with_base(resolve_samplers(samplers, table.class_names))
     found_models = resolve_models(models)
     clash = found_samplers.keys() & found_models.keys()
     if clash:
@@ -176,7 +179,7 @@ def make_plan(
         assignment=hashlib.sha256((fold_of if varies else fold_of[0]).tobytes()).hexdigest()[:16],
     )
     give_back(table.pixels)
-    same = [sampler.note for sampler in found_samplers.values() if sampler.note]
+    same = [*added, *(sampler.note for sampler in found_samplers.values() if sampler.note)]
     cells, notes = plan_cells(found_samplers, found_models, len(fold_of), protocol.planned_folds)
     fusion = Fusion(columns, table.labels, fold_of, len(table.class_names)) if columns else None
     hidden = (
@@ -186,13 +189,14 @@ def make_plan(
     if not cells:
         raise InputError("; ".join(notes) + "; nothing is left to run, so name other samplers or models")
     fused = [cell.fused for cell in cells] if fusion is not None else []
-    averaged = parse_ensembles(
-        ensembles,
-        list(dict.fromkeys(cell[:2] for cell in (*cells, *fused))),
-        protocol.planned_folds,
-        validated=bool((fold_of == VALIDATION).any()),
-    )
+    folds, validated = protocol.planned_folds, bool((fold_of == VALIDATION).any())
+    pairs = list(dict.fromkeys(cell[:2] for cell in (*cells, *fused)))
+    averaged = parse_ensembles(ensembles, pairs, folds, validated)
     derived, not_averaged = plan_derived(cells, fusion, averaged)
+    balancing = [name for name, spec in found_models.items() if spec.balances]
+    finished = [cell for cell in (*cells, *derived) if cell.model.removesuffix(FUSED) not in balancing]
+    tuned, not_tuned = plan_tuned(found_samplers, finished, folds, validated)
+    derived |= tuned
     task = Task(
         folds=fold_of,
         by_lesion=given.split != "image" and table.lesion_ids is not None,
@@ -205,7 +209,7 @@ def make_plan(
     )
     return Plan(
         cells=tuple(in_table_order([*cells, *derived])),
-        notes=(*given.notes, *silent, *same, *notes, *not_averaged, *hidden),
+        notes=(*given.notes, *silent, *same, *notes, *not_averaged, *not_tuned, *hidden),
         task=task,
         protocol=protocol,
         repeats=len(fold_of),

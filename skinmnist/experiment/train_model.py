@@ -55,6 +55,7 @@ from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
 from skinmnist.names import known_spelling
 from skinmnist.resampling.registry import Resampler
+from skinmnist.resampling.strategies import TUNED_PLAIN
 from skinmnist.text import printable
 
 _OPERATING_POINT = (
@@ -187,6 +188,11 @@ def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resample
         raise InputError(
             f"model {model!r} cannot be written to a model file; choose one of {able}, "
             "or use it in `skinmnist compare`"
+        )
+    if resampler.name == TUNED_PLAIN:
+        raise InputError(
+            f"received sampler {sampler_name}, whose rows are made from finished cells of a comparison; "
+            "train with none, and tune its decisions with skinmnist.decisions.TunedPrior"
         )
     if reason := why_not(resampler, spec):
         raise InputError(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist.models.export import Exported, Fitted
-from skinmnist.resampling.strategies import split_share
+from skinmnist.resampling.strategies import TUNED_PLAIN, split_share
 
 #: Maximum number of training rows of a model, before resampling: twelve times a training fold of HAM10000.
 #: The features of this many images take 200 MB, and boosted trees store them at twice the width.
@@ -177,8 +177,8 @@ class ModelSpec:
 
     def takes(self, strategy: str) -> bool:
         """Return whether the model supports an imbalance strategy that adds no rows."""
-        if strategy == "none" or self.balances:
-            return strategy == "none"
+        if strategy in ("none", TUNED_PLAIN) or self.balances:
+            return strategy == "none" or not self.balances
         base, share = split_share(strategy)
         if base == "class_weight":
             return self.weights

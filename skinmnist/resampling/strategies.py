@@ -53,12 +53,20 @@ class StrategyInfo:
 
 _OVER, _UNDER, _COMBINE = "imblearn.over_sampling", "imblearn.under_sampling", "imblearn.combine"
 
+#: The strategy whose rows are made from finished cells of ``none``; see `skinmnist.experiment.tuning`.
+TUNED_PLAIN = "tuned_plain"
+
 #: Imbalance strategies that leave the rows unchanged.
 STRATEGIES = {
     "none": StrategyInfo(
         "uses the training rows as they are",
         None,
         "Always include it: every other strategy is compared with it.",
+    ),
+    TUNED_PLAIN: StrategyInfo(
+        "none with its threshold tuned for macro-F1 on the other folds; nothing is trained",
+        Paper("Collell et al.", 2018, "Neurocomputing"),
+        "Use it as the control of every strategy: what does not beat it has only moved the threshold.",
     ),
     "class_weight": StrategyInfo(
         "weights rows by the inverse frequency of their class",

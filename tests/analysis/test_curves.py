@@ -19,7 +19,8 @@ from skinmnist.analysis.curves import (
     sensitivities,
     tradeoff_curves,
 )
-from skinmnist.analysis.operating_points import EXPONENTS, operating_points
+from skinmnist.analysis.operating_points import operating_points
+from skinmnist.decisions.probabilities import EXPONENTS
 from skinmnist.errors import InputError
 from skinmnist.experiment.metrics import expected_calibration_error
 

@@ -7,21 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from skinmnist.analysis.operating_points import (
     POINT_COLUMNS,
     PRIOR_CORRECTION,
     RULES,
-    choose_exponents,
-    counts_by_exponent,
-    move_prior,
     operating_points,
     prior_corrected_predictions,
     prior_corrected_scores,
-    validation_counts,
 )
-from skinmnist.decisions.probabilities import EXPONENTS, change_prior
+from skinmnist.decisions.probabilities import change_prior
 from skinmnist.experiment.cells import Answers
 from skinmnist.experiment.metrics import score
 from skinmnist.experiment.run_folder.record import VALIDATION_FILE, csv_bytes, write_tables
@@ -116,57 +111,16 @@ def test_ties_of_a_forest_stay_ties_at_another_prior():
     assert found["macro_average_precision"] == pytest.approx(wanted["macro_average_precision"], abs=1e-12)
 
 
-def chosen_for(cells):
-    return choose_exponents([counts_by_exponent(cell) for cell in cells])
-
-
-def test_exponents_are_chosen_on_the_other_folds(record):
-    """By scikit-learn, one exponent after the other, on the pooled rows of all folds but one."""
-    scorers = {
-        "tuned_macro_f1": lambda y, d: f1_score(y, d, average="macro"),
-        "tuned_balanced_accuracy": balanced_accuracy_score,
-    }
-    cells = [result for result in record.results if result.cell[:2] == ("RandomOverSampler", "svm")]
-    for place, found in enumerate(chosen_for(cells)):
-        others = [cell for cell in cells if cell is not cells[place]]
-        labels = np.concatenate([cell.labels for cell in others])
-        for rule, scorer in scorers.items():
-            values = [
-                round(scorer(labels, np.concatenate([move_prior(cell, e).predicted for cell in others])), 12)
-                for e in EXPONENTS
-            ]
-            assert found[rule] == EXPONENTS[int(np.argmax(values))]
-    assert len({found[rule] for rule in scorers}) == 2
-
-
 def test_a_fold_alone_has_no_tuned_rules(make_record):
     record = make_record(keep=lambda cell: cell.fold == 0)
     assert set(operating_points(record.results, NAMES)["rule"]) == set(RULES[:3])
     assert operating_points((), NAMES).empty
 
 
-def test_a_validation_part_chooses_for_its_own_cell(record):
-    """What a cell held out, and other cells, have no say: the exponents are those of the validation part."""
-    first, second, *_ = [result for result in record.results if result.cell[:2] == ("none", "cnn")]
-    aside = Answers(second.labels, second.probabilities)
-    cell = replace(first, validation=aside)
-    [alone] = choose_exponents([counts_by_exponent(cell)], validation_counts([cell]))
-    # Two cells choose for each other, so the first one has what the second one holds out.
-    seen = replace(first, labels=second.labels, probabilities=second.probabilities)
-    assert alone == chosen_for([first, seen])[0]
-    assert validation_counts([first]) == []
-    points = operating_points([cell], record.info.table.class_names)
-    assert set(points["rule"]) == set(RULES)
-
-
-def test_what_one_fold_holds_out_does_not_choose_for_it(record):
-    """Other labels in a fold change the exponents of the others, and not its own."""
-    cells = [result for result in record.results if result.cell[:2] == ("none", "cnn")]
-    rng = np.random.default_rng(0)
-    changed = [replace(cells[0], labels=rng.integers(0, 7, len(cells[0].labels))), *cells[1:]]
-    before, after = chosen_for(cells), chosen_for(changed)
-    assert before[0] == after[0]
-    assert before[1:] != after[1:]
+def test_with_a_validation_part_a_cell_alone_has_tuned_rules(record):
+    cell = record.results[0]
+    cell = replace(cell, validation=Answers(cell.labels, cell.probabilities))
+    assert set(operating_points([cell], record.info.table.class_names)["rule"]) == set(RULES)
 
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "benchmarks" / "recompute_operating_points.py"
