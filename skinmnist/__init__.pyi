@@ -17,9 +17,9 @@ from skinmnist.experiment.run_folder.run_info import Request as Request
 from skinmnist.experiment.train_model import TrainedModel as TrainedModel
 from skinmnist.experiment.train_model import train_model as train_model
 from skinmnist.inference.classifier import Classifier as Classifier
-from skinmnist.inference.classifier import Prediction as Prediction
 from skinmnist.inference.classifier import classify_image as classify_image
 from skinmnist.inference.classifier import load_classifier as load_classifier
+from skinmnist.inference.prediction import Prediction as Prediction
 from skinmnist.leakage.demonstrate import demonstrate_leaks as demonstrate_leaks
 from skinmnist.leakage.leaks import Demonstration as Demonstration
 from skinmnist.models.spec import ModelSpec as ModelSpec

@@ -17,7 +17,8 @@ from skinmnist.text import printable
 
 if TYPE_CHECKING:
     from skinmnist.errors import InputError
-    from skinmnist.inference.classifier import Classifier, Prediction
+    from skinmnist.inference.classifier import Classifier
+    from skinmnist.inference.prediction import Prediction
 
 #: Number of pictures that are classified before the first results are shown.
 SHOWN_TOGETHER = 64
@@ -73,7 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     from skinmnist.errors import InputError
-    from skinmnist.inference.classifier import SETS, SYNTHETIC_WARNING, load_classifier
+    from skinmnist.inference.classifier import SYNTHETIC_WARNING, load_classifier
+    from skinmnist.inference.prediction import SETS
 
     if options.top < 1:
         raise InputError(f"received --top {options.top}; expected at least 1")
@@ -219,7 +221,7 @@ def _explain(classifier: Classifier, path: Path, prediction: Prediction) -> Path
     """Write the explanation of a picture next to it; return its path, or None if that failed."""
     from skinmnist.datasets.files import check_replaceable, write_atomically
     from skinmnist.errors import InputError
-    from skinmnist.inference.occlusion import is_explanation
+    from skinmnist.inference.prediction import is_explanation
 
     # A name that no other picture has.
     target = path.with_name(f"{path.name}{_EXPLAINED}")

@@ -25,7 +25,8 @@ from skinmnist.datasets.images.limits import LARGE_PIXELS, check_limits
 from skinmnist.datasets.images.pictures import FORMATS_SAID, MAX_BYTES, MAX_PIXELS, open_picture, picture_row
 from skinmnist.datasets.mapped import trim_memory
 from skinmnist.errors import InputError
-from skinmnist.inference.classifier import SETS, SYNTHETIC_WARNING
+from skinmnist.inference.classifier import SYNTHETIC_WARNING
+from skinmnist.inference.prediction import SETS
 from skinmnist.text import template_environment
 from skinmnist.web.server import Bodies, Guard
 

@@ -9,7 +9,8 @@ from PIL import Image
 from skinmnist import facts
 from skinmnist.datasets.images.pictures import open_picture, picture_row
 from skinmnist.errors import InputError
-from skinmnist.inference.classifier import SYNTHETIC_WARNING, Prediction, classify_image, load_classifier
+from skinmnist.inference.classifier import SYNTHETIC_WARNING, classify_image, load_classifier
+from skinmnist.inference.prediction import Prediction
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from PIL import Image
 
 from skinmnist import facts
 from skinmnist.datasets.images.pictures import open_picture, picture_row
-from skinmnist.inference.classifier import Prediction
+from skinmnist.inference.prediction import Prediction
 from skinmnist.web.app import make_app
 from skinmnist.web.server import make_server, open_socket
 

@@ -17,8 +17,8 @@ from standing_in import Running, StandIn, parsed, speckled
 
 import skinmnist
 from skinmnist import facts
-from skinmnist.inference.classifier import SETS
 from skinmnist.inference.manifest import SetRule
+from skinmnist.inference.prediction import SETS
 from skinmnist.web.server import SECURITY_HEADERS
 
 SERVING = Path(skinmnist.__file__).parent / "web"

@@ -1,9 +1,11 @@
+"""What a prediction says, and which pixels an occlusion map finds."""
+
 import io
 
 import numpy as np
 from PIL import Image
 
-from skinmnist.inference.occlusion import draw_explanation, is_explanation, occlusion_map
+from skinmnist.inference.prediction import draw_explanation, is_explanation, occlusion_map
 
 
 def test_occlusion_finds_the_pixels_that_count():
