@@ -23,24 +23,24 @@ def orthogonalise(stacks: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024). The resulting values are
     between about 0.7 and 1.2, which works as well as 1 and takes fewer iterations.
     """
-
-    def upright(matrices: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-        """Transpose the stack if it is taller than wide."""
-        return tf.linalg.matrix_transpose(matrices) if like.shape[-2] > like.shape[-1] else matrices
-
-    wide = [upright(stack, stack) for stack in stacks]
-    wide = [stack / (tf.norm(stack, axis=(-2, -1), keepdims=True) + 1e-7) for stack in wide]
-    # Every step, and thus their composition, is a polynomial of the small matrix wide @ wide.T. Matrices of
-    # equal size are processed together.
-    grams = [tf.matmul(stack, stack, transpose_b=True) for stack in wide]
+    # Every step, and thus their composition, is a polynomial of the smaller product of a matrix with itself.
+    # Products of equal size are processed together.
+    unit = [stack / (tf.norm(stack, axis=(-2, -1), keepdims=True) + 1e-7) for stack in stacks]
+    tall = [stack.shape[-2] > stack.shape[-1] for stack in stacks]
+    grams = [
+        tf.matmul(stack, stack, transpose_a=upright, transpose_b=not upright)
+        for stack, upright in zip(unit, tall, strict=True)
+    ]
     products = list(grams)
     for size in {gram.shape[-1] for gram in grams}:
         alike = [at for at, gram in enumerate(grams) if gram.shape[-1] == size]
         evened = _even_out(tf.concat([grams[at] for at in alike], 0))
         for at, product in zip(alike, tf.split(evened, [grams[at].shape[0] for at in alike]), strict=True):
             products[at] = product
-    results = [tf.matmul(product, stack) for product, stack in zip(products, wide, strict=True)]
-    return [upright(result, stack) for result, stack in zip(results, stacks, strict=True)]
+    return [
+        tf.matmul(stack, product) if upright else tf.matmul(product, stack)
+        for product, stack, upright in zip(products, unit, tall, strict=True)
+    ]
 
 
 def _even_out(gram: tf.Tensor) -> tf.Tensor:
