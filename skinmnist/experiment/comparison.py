@@ -130,8 +130,8 @@ def run_comparison(
 
         - ``"dermamnist"`` and ``"dermamnist-c"``: the published splits.
         - A CSV with the columns ``image_id`` (without it, rows must be in table order) and ``split`` (train,
-        val, test) or ``fold``. With ``split``, only the test set is reported; the
-        validation set is used for early stopping and for tuning thresholds.
+          val, test) or ``fold``. With ``split``, only the test set is reported; the
+          validation set is used for early stopping and for tuning thresholds.
         - ``"column:dataset"``: each group of that metadata column is held out in turn.
     cv : int, splitter or iterable of (train, test), optional
         Replaces `folds`, `repeats` and `split`: a number of folds, a scikit-learn splitter, which receives
