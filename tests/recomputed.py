@@ -28,6 +28,9 @@ P = [f"p_{name}" for name in NAMES]
 METRICS = ["macro_f1", "balanced_accuracy", "accuracy", "macro_auc", "recall_mel"]
 SAMPLERS = ["none", "RandomOverSampler", "SMOTE"]
 CONTROL = "prior correction"
+LABELS = ["Macro-F1", "Balanced accuracy", "Accuracy", "Macro-AUC", "Melanoma recall"]
+#: A number of three digits, as the page writes it.
+NUMBER = r"([+−]?\d+\.\d{3})"
 TITLES = {
     "svm": "Support vector machine (RBF)",
     "random_forest": "Random forest",
@@ -238,3 +241,7 @@ def judged(gaps: np.ndarray, tests: int) -> tuple[float, float, float, float, in
     words = "better" if gaps.mean() > reach else "worse" if gaps.mean() < -reach else "undecided"
     words = "practically equal" if inside[1] - inside[0] >= 0.95 else words
     return gaps.mean(), gaps.mean() - reach, gaps.mean() + reach, p, tests, words
+
+
+def number(text: str) -> float:
+    return float(text.replace("−", "-").replace(",", ""))

@@ -185,7 +185,7 @@ say(
 
 # %%
 finding(
-    f"Always answering nv has an accuracy of {blind['accuracy']:.2f} and finds no melanoma; weighting the "
+    f"The majority baseline has an accuracy of {blind['accuracy']:.2f} and finds no melanoma; weighting the "
     f"classes alike finds {fair['recall_mel']:.0%} of them and looks worse by accuracy "
     f"({fair['accuracy']:.2f} against {plain['accuracy']:.2f})."
 )

@@ -175,7 +175,10 @@ axes.set(
 for place, code in enumerate(order):
     axes.text(with_copy[code] + 0.02, place, f"{with_copy[code]:.0%}", va="center", color=INK)
 summary = [f"{names[code]} {with_copy[code]:.0%}" for code in order]
-show(drawn, f"Share of the copied test pictures that have a copy in the training part: {', '.join(summary)}.")
+show(
+    drawn,
+    f"Share of the copied test pictures that have a copy among the training rows: {', '.join(summary)}.",
+)
 say(
     f"Each class is a seventh of the copied test, and only `{names[int(counts.argmax())]}` has no copies. "
     f"So a model that knows nothing but its training pictures scores about {np.mean(with_copy):.0%}, and "

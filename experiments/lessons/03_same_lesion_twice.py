@@ -156,7 +156,7 @@ gains = {
 show_table(
     pd.DataFrame(gains, index=["with a sibling", "without"]).T.rename_axis("model"),
     "Percentage points of accuracy that a split by picture adds, for test pictures with and without a "
-    "sibling in the training part.",
+    "sibling among the training rows.",
     digits=1,
 )
 nearest = "nearest neighbour"
@@ -195,7 +195,7 @@ claim(
 finding(
     "A split by picture raises the nearest neighbour's balanced accuracy from "
     f"{balanced[nearest, 'lesion']:.2f} to {balanced[nearest, 'image']:.2f}, as {np.mean(sibling):.0%} "
-    "of the test pictures have a sibling in the training part."
+    "of the test pictures have a sibling among the training rows."
 )
 
 # %% [markdown]

@@ -318,7 +318,7 @@ say(
 # %% tags=["solution"]
 overall = table.class_counts / len(table)
 say(
-    "In principle, yes: they are learned, so they belong to the training part. In practice, stratified "
+    "In principle, yes: they are learned, so they belong to the training rows. In practice, stratified "
     f"folds have nearly the same frequencies; they differ by at most "
     f"{100 * np.abs(by_fold - overall).max():.2f} percentage points here."
 )

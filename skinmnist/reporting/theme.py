@@ -100,6 +100,11 @@ _TITLE = 30
 #: Style of reference lines.
 DASHES: Any = {"linewidth": 1.1, "linestyle": (0, (4, 3))}
 
+#: In an SVG: attributes with coordinates, their digits beyond hundredths of a pixel, and groups of marks.
+_PLACES = re.compile(r' (?:d|x|y|transform|width|height)="[^"]*"')
+_DIGITS = re.compile(r"(\.\d\d)\d+")
+_MARKS = re.compile(r'<g([^>]*)>\n((?:<use [^>]*style="([^"]*)"/>\n)+)</g>')
+
 P = ParamSpec("P")
 R = TypeVar("R")
 _KEPT: ContextVar[list[Drawing] | None] = ContextVar("kept", default=None)
@@ -360,11 +365,22 @@ def _themed(svg: str) -> str:
     svg = re.sub(r' id="(?![mp][0-9a-f]{10}")[^"]*"', "", svg)
     svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
     svg = re.sub(r"\n\s*", "\n", svg)
+    svg = _PLACES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), svg)
+    svg = _MARKS.sub(_styled_once, svg)
     for name, hue in LIGHT.items():
         svg = svg.replace(hue, f"var(--{name})")
     style = f"{css_variables()}text{{font-family:var(--sans);font-variant-numeric:tabular-nums}}"
     svg = "\n".join(printable(line, None) for line in svg.split("\n"))
     return svg.replace('<style type="text/css">', f'<style type="text/css">{style}', 1)
+
+
+def _styled_once(marks: re.Match[str]) -> str:
+    """Move the style that all marks of a group share to the group."""
+    group, uses, style = marks.groups()
+    once = f' style="{style}"'
+    if uses.count(once) != uses.count("<use "):
+        return marks[0]
+    return f"<g{group}{once}>\n{uses.replace(once, '')}</g>"
 
 
 def embed_strip(pictures: npt.NDArray[np.uint8], alt: str, size: int = 56) -> Embedded:

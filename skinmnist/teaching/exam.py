@@ -217,17 +217,17 @@ QUESTIONS = [
         "`skinmnist.experiment.splits`). Part 0 is held out, and RandomOverSampler resamples the rest "
         "until all classes are equal. How many rows does the model train on?",
         lambda table: float(len(table.class_names) * _train_counts(table).max()),
-        "Every class becomes as large as the largest class of the *training part*.",
+        "Every class becomes as large as the largest class of the *training rows*.",
         kind="a whole number",
         slips=(
             Slip(
                 lambda table: float(len(table.class_names) * table.class_counts.max()),
-                "You resampled the whole table. Then copies of held-out pictures would be in the training "
-                "part.",
+                "You resampled the whole table. Then copies of held-out pictures would be among the training "
+                "rows.",
             ),
             Slip(
                 lambda table: float(_train_counts(table).sum()),
-                "That is the training part before it was resampled.",
+                "Those are the training rows before resampling.",
             ),
         ),
     ),

@@ -19,7 +19,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from recomputed import CONTROL, METRICS, NAMES, TITLES, P, judged, pair_of, plain, shows, table
+from recomputed import (
+    CONTROL,
+    LABELS,
+    METRICS,
+    NAMES,
+    NUMBER,
+    TITLES,
+    P,
+    judged,
+    number,
+    pair_of,
+    plain,
+    shows,
+    table,
+)
+from scipy import stats
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -84,6 +99,70 @@ def test_verdicts_and_all_comparisons(page: str, by_fold: pd.DataFrame) -> None:
         assert shows(cells[2], "#", gap)
         assert shows(cells[3], "# to #", low, high)
         assert cells[6] == "&lt; 0.001" if p < 0.001 else shows(cells[6], "#", p)
+
+
+def test_effects_on_equal_terms(page: str, expected_comparisons: pd.DataFrame) -> None:
+    """Ranking, decisions as trained and decisions at equal points: difference, verdict, interval, chance."""
+    measures = [
+        ("natural_prior", "macro_auc"),
+        ("as_trained", "macro_f1"),
+        ("as_trained", "balanced_accuracy"),
+        ("tuned_macro_f1", "macro_f1"),
+        ("tuned_balanced_accuracy", "balanced_accuracy"),
+    ]
+    expected = expected_comparisons[expected_comparisons["question"] == "sampler"]
+    expected = expected.set_index(["sampler", "model", "rule", "metric"])
+    shown = table(page, "Differences from the same model without a sampler: the verdict")
+    assert len(shown) == 6
+    pattern = rf"{NUMBER} ([a-z ]+?) {NUMBER} to {NUMBER} (\d+) % (\w+) [±+−]0\.01"
+    for heading, cells, _ in shown:
+        for measure, cell in zip(measures, cells, strict=True):
+            row = expected.loc[(*pair_of(heading.partition(":")[0]), *measure)]
+            difference, verdict, low, high, chance, where = re.fullmatch(pattern, cell).groups()
+            assert verdict == row["verdict"]
+            assert shows(f"{difference} {low} {high}", "# # #", row["difference"], row["low"], row["high"])
+            side = {"within": "equivalent", "above": "better", "below": "worse"}[where]
+            assert row[side] == max(row[name] for name in ("worse", "equivalent", "better"))
+            assert float(chance) == pytest.approx(100 * row[side], abs=0.5 + 1e-6)
+
+
+def test_what_the_families_can_show(page: str, expected_comparisons: pd.DataFrame) -> None:
+    """The median half-width of intervals now, and with three repeats of the same spread."""
+    kinds = {
+        "samplers against no sampler": ("sampler", "none"),
+        "models": ("model", None),
+        "prior correction against no sampler": ("control", "none"),
+        "samplers against prior correction": ("control", CONTROL),
+    }
+    rules = {
+        "as trained": "as_trained",
+        "at the natural prior": "natural_prior",
+        "tuned for macro-F1": "tuned_macro_f1",
+        "tuned for balanced accuracy": "tuned_balanced_accuracy",
+    }
+    shown = table(page, "A family consists of all comparisons")
+    assert len(shown) == 5 * 4 + 3 * 2
+    for heading, cells, _ in shown:
+        question, against = kinds[heading]
+        rows = expected_comparisons[expected_comparisons["question"] == question]
+        rows = rows[(rows["against"] == against) | (against is None)]
+        rows = rows[(rows["rule"] == rules[cells[1]]) & (rows["metric"] == METRICS[LABELS.index(cells[0])])]
+        assert cells[2] == str(len(rows))
+        half, tail = np.median((rows["high"] - rows["low"]) / 2), 0.025 / len(rows)
+        now, then = (stats.t.isf(tail, n - 1) * np.sqrt(1 / n + 1 / 4) for n in (5, 15))
+        assert shows(cells[3], "#", half)
+        assert shows(cells[4], "#", half * then / now)
+
+
+def test_differences_in_sentences(page: str, expected_comparisons: pd.DataFrame) -> None:
+    """Wherever a sentence says +0.022 [−0.003, +0.047], there is such a comparison, or its mirror image."""
+    known = expected_comparisons[["difference", "low", "high"]].to_numpy()
+    known = np.concatenate([known, -known[:, [0, 2, 1]]])
+    text = plain(page[page.index("<main") : page.index("</main>")])
+    told = re.findall(rf"{NUMBER} \[{NUMBER}, {NUMBER}\]", text)
+    assert len(told) >= 12
+    for triple in told:
+        assert (abs(known - [number(end) for end in triple]) <= 5.1e-4).all(axis=1).any(), triple
 
 
 def test_the_verdicts_beside_the_control(page: str, by_fold: pd.DataFrame) -> None:

@@ -75,12 +75,15 @@ ONE_PART = (
 )
 #: Height of a heading and of a row, in CSS pixels.
 _HEADING, _ROW, _NARROW_ROW = 34, 27, 46
+#: Maximum number of comparisons in one table.
+_MOST_ROWS = 600
 _ARROWS = {BETTER: "▲ ", WORSE: "▼ "}
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
     """Return the template context of this section."""
     columns, verdicts = verdict_table(analysis)
+    compared = comparison_rows(analysis)
     return {
         "lesions_known": analysis.lesions_known,
         "units": _units(analysis),
@@ -91,7 +94,8 @@ def context(analysis: Analysis) -> dict[str, Any]:
         "forests": draw_forests(analysis),
         "verdict_columns": columns,
         "verdicts": verdicts,
-        "comparison_rows": comparison_rows(analysis),
+        "comparison_rows": compared,
+        "comparisons_left_out": len(analysis.comparisons) - len(compared),
         "families": families(analysis),
         "more_repeats": _more_repeats(analysis.record)[0],
     }
@@ -445,9 +449,11 @@ def _verdict(row: Any) -> Verdict:
 
 
 def comparison_rows(analysis: Analysis) -> list[dict[str, Any]]:
-    """Format every comparison as text."""
-    info, rows = analysis.record.info, []
-    for row in analysis.comparisons.to_dict("records"):
+    """Format every comparison as text; of more than `_MOST_ROWS`, only those of the primary score."""
+    info, rows, shown = analysis.record.info, [], analysis.comparisons
+    if len(shown) > _MOST_ROWS:
+        shown = shown[shown["metric"] == CLAIMED]
+    for row in shown.to_dict("records"):
         of_models = row["question"] == "model"
         against = (
             model_title(info, row["against"])

@@ -62,8 +62,8 @@ from skinmnist.reporting.theme import (
 #: With more classes than this, the cells of the matrix are shaded but not numbered.
 _NUMBERED_CLASSES = 12
 _NAMED_CLASSES = 30
-#: Maximum number of pairs whose mistakes are shown.
-_MOST_GALLERIES = 12
+#: Maximum number of pairs whose confusion matrices and mistakes are shown.
+_MOST_PAIRS = 12
 #: The height of a picture in the gallery, in CSS pixels.
 _MISTAKE = 84
 _COLUMN_TITLES = {"age": "Age", "sex": "Sex", "localization": "Site"}
@@ -76,6 +76,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
     return {
         "recall_figures": draw_recalls(record, analysis.recalls),
         "confusions": draw_confusions(analysis),
+        "confusions_left_out": len(analysis.confusion_counts) - len(_leading_pairs(analysis)),
         "galleries": draw_galleries(analysis),
         "group_tables": [_group_table(analysis.subgroups, pair, metrics) for pair in pairs],
         "group_figures": [_draw_groups(analysis, pair, metrics) for pair in pairs],
@@ -132,9 +133,11 @@ def recall_figure(
 
 
 def draw_confusions(analysis: Analysis) -> list[Captioned]:
-    """Draw the confusion matrix of every pair, in grid order."""
-    drawn, info = [], analysis.record.info
+    """Draw the confusion matrices of the leading pairs, in grid order."""
+    drawn, info, leading = [], analysis.record.info, _leading_pairs(analysis)
     for (sampler, model), counts in analysis.confusion_counts.items():
+        if (sampler, model) not in leading:
+            continue
         names, totals = info.table.class_names, counts.sum(axis=1)
         correct = [
             f"{name} {100 * hits / total:.0f} %"
@@ -146,6 +149,13 @@ def draw_confusions(analysis: Analysis) -> list[Captioned]:
         image = embed_figure(confusion_of(analysis, (sampler, model)), alt)
         drawn.append(Captioned(titles[0], (image,), titles[1]))
     return drawn
+
+
+def _leading_pairs(analysis: Analysis) -> list[Pair]:
+    """Return the trained pairs that lead the leaderboard, best first, up to `_MOST_PAIRS`."""
+    board = analysis.leaderboard
+    pairs = board.loc[~board["reference"] & ~board["corrected"], ["sampler", "model"]].head(_MOST_PAIRS)
+    return list(pairs.itertuples(index=False, name=None))
 
 
 def confusion_of(analysis: Analysis, pair: Pair) -> Figure:
@@ -222,10 +232,8 @@ class Mistake:
 
 def draw_galleries(analysis: Analysis) -> list[Gallery]:
     """Enlarge the most confident mistakes of the leading pairs, the best pair first."""
-    board, record = analysis.leaderboard, analysis.record
-    pairs = board.loc[~board["reference"] & ~board["corrected"], ["sampler", "model"]].head(_MOST_GALLERIES)
-    drawn = []
-    for sampler, model in pairs.itertuples(index=False):
+    record, drawn = analysis.record, []
+    for sampler, model in _leading_pairs(analysis):
         items = draw_mistakes(record, (sampler, model))
         if items:
             drawn.append(Gallery(pair_title(record.info, sampler, model), tuple(items)))

@@ -48,6 +48,13 @@ SMALL = 206
 FEWEST_PICTURES = 20
 #: Maximum number of areas that fit next to the lines.
 _MOST_AREAS = 5
+#: Axes of the curves, as labelled.
+_WORDS = {
+    "false_positive_rate": "false alarms",
+    "true_positive_rate": "found",
+    "recall": "found",
+    "precision": "precision",
+}
 _ROC, _PR = ("false_positive_rate", "true_positive_rate"), ("recall", "precision")
 #: With more classes than this, only the rarest are drawn.
 _MOST_CLASSES = 12
@@ -170,7 +177,7 @@ def roc_figure(curves: pd.DataFrame, models: Sequence[str]) -> Figure:
     axes.plot([0, 1], [0, 1], color=MUTED, **DASHES)
     _draw(axes, curves, models, *_ROC)
     _write_areas(axes, curves, models, _ROC, top=False)
-    axes.set(xlabel="false alarms", ylabel="found")
+    axes.set(xlabel=_WORDS[_ROC[0]], ylabel=_WORDS[_ROC[1]])
     return figure
 
 
@@ -181,14 +188,20 @@ def precision_recall_figure(curves: pd.DataFrame, models: Sequence[str], share: 
     axes.axhline(share, color=MUTED, **DASHES)
     _draw(axes, curves, models, *_PR)
     _write_areas(axes, curves, models, _PR, top=share < 0.5)
-    axes.set(xlabel="found", ylabel="precision")
+    axes.set(xlabel=_WORDS[_PR[0]], ylabel=_WORDS[_PR[1]])
     return figure
 
 
 def _draw(axes: Any, curves: pd.DataFrame, models: Sequence[str], x: str, y: str) -> None:
-    for model, rows in curves.groupby("model", sort=False):
+    x_words, y_words = _WORDS[x], _WORDS[y]
+    for place, (model, rows) in enumerate(curves.groupby("model", sort=False)):
+        across, heights = rows[x].to_numpy(), rows[y].to_numpy()
         # Every other point suffices: the resolution still exceeds the screen's.
-        axes.plot(rows[x].to_numpy()[::2], rows[y].to_numpy()[::2], color=model_colour(models, str(model)))
+        axes.plot(across[::2], heights[::2], color=model_colour(models, str(model)))
+        # Values of different lines are apart, so that each can be pointed at.
+        for at in range(20 + 8 * (place % 5), len(across) - 1, 60):
+            words = f"{y_words} {fixed(heights[at], 2)} at {x_words} {fixed(across[at], 2)}"
+            note(axes, across[at], heights[at], f"{model}: {words}")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

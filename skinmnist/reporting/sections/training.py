@@ -200,6 +200,8 @@ def curves_figure(
             axis.plot(fold["step"], fold[name], color=colour, linewidth=0.8, alpha=0.4)
         steps, mean = mean_curve(curves, name)
         axis.plot(steps, mean, color=colour, linewidth=2.4)
+        for at in sorted({len(steps) // 4, len(steps) // 2, 3 * len(steps) // 4, len(steps) - 1}):
+            note(axis, steps[at], mean[at], f"training {name} {fixed(mean[at])} at step {steps[at]:,.0f}")
         if validated:
             axis.plot(*mean_curve(curves, f"validation_{name}"), color=colour, linewidth=1.6, linestyle=":")
         # Put the text on the side of the line away from the end of the curve.
