@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinmnist import facts
-from skinmnist.analysis.bootstrap import DRAWS, bootstrap_scores, difference_intervals, intervals
+from skinmnist.analysis.bootstrap import DRAWS, bootstrap_both, difference_intervals, intervals
 from skinmnist.analysis.checks import Concern, check_run
 from skinmnist.analysis.conformal import conformal_coverage
 from skinmnist.analysis.curves import (
@@ -254,16 +254,17 @@ def analyze(record: RunRecord, draws: int = DRAWS, jobs: int = 1) -> Analysis:
     derived, majority = prior_corrected_scores(record, corrected), majority_scores(record)
     scores = pd.concat([record.scores, derived], ignore_index=True)
     bootstrapped = run_in_background(
-        bootstrap_scores,
+        bootstrap_both,
         pd.concat([record.predictions, corrected], ignore_index=True),
         class_names,
         record.lesions,
+        record.scored_lesions,
         draws,
         record.info.seed,
         jobs=jobs if len(record.predictions) <= SENT_ROWS else 1,
     )
     counted = {result.cell: counts_by_exponent(result) for result in record.results}
-    points = operating_points(record.results, class_names, counted)
+    points = operating_points(record.results, class_names, counted, record.scored_lesions)
     tested, scores = (each_part_once(found, record.info.held_out) for found in (points, scores))
     comparisons = [
         compare_samplers(tested, folds),

@@ -15,6 +15,8 @@ from skinmnist.text import one_line
 
 #: Suffix of the names of models whose predictions are combined with clinical columns.
 FUSED = "+clinical"
+#: Sampler name of an ensemble whose members have different samplers.
+MIXED = "mixed"
 
 
 class Cell(NamedTuple):

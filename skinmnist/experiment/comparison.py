@@ -34,6 +34,7 @@ from skinmnist.experiment.execution.machine import (
 from skinmnist.experiment.execution.runner import Engine, Progress, choose_engine, store_outcomes
 from skinmnist.experiment.external import join_external
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
+from skinmnist.experiment.lesion_scores import note_on_labels
 from skinmnist.experiment.metrics import Metric
 from skinmnist.experiment.plan import Plan, Remaining, choose_jobs, choose_seed, make_plan, whole_number
 from skinmnist.experiment.run_folder.folder import (
@@ -451,6 +452,7 @@ class _Run:
                 *plan.notes,
                 *notes_on_hidden("metric", self.metrics),
                 *note_on_costs(self.costs, table.class_names),
+                *note_on_labels(table),
             ),
             metrics={
                 name: MetricInfo(metric.title, metric.lower_is_better)

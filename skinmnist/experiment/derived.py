@@ -31,12 +31,10 @@ from threadpoolctl import threadpool_limits
 
 from skinmnist.decisions.probabilities import SMALLEST, pool_logs
 from skinmnist.errors import InputError
-from skinmnist.experiment.cells import FUSED, Answers, Cell, CellFailure, CellResult
+from skinmnist.experiment.cells import FUSED, MIXED, Answers, Cell, CellFailure, CellResult
 from skinmnist.names import PAIRED, did_you_mean, pair_name
 from skinmnist.text import LONGEST_NAME, is_name, shown
 
-#: Sampler name of an ensemble whose members have different samplers.
-MIXED = "mixed"
 #: Prefix of members whose weights are chosen on other folds.
 TUNED = "tuned:"
 
