@@ -91,7 +91,7 @@ def smoothed(counts):
     """The sum of the target distributions of all rows."""
     found = np.zeros(len(counts))
     for code, count in enumerate(counts):
-        spread = 0.3 * np.sin(np.pi / 2 * (count - counts.min()) / (counts.max() - counts.min()))
+        spread = 0.1 * np.sin(np.pi / 2 * (count - counts.min()) / (counts.max() - counts.min()))
         target = np.full(len(counts), spread / (len(counts) - 1))
         target[code] = 1 - spread
         found += count * target
