@@ -57,6 +57,7 @@ from skinmnist.datasets.medmnist import CLASS_NAMES, is_medmnist, set_name
 from skinmnist.errors import InputError
 from skinmnist.experiment.audit import label_audit
 from skinmnist.experiment.cells import CellResult
+from skinmnist.experiment.derived.tuning import counts_by_exponent, move_prior
 from skinmnist.experiment.execution.worker import run_in_background
 from skinmnist.experiment.given_splits import OWN
 from skinmnist.experiment.run_folder.folder import REPORT
@@ -65,7 +66,6 @@ from skinmnist.experiment.run_folder.record import (
     csv_bytes,
     predictions_table,
 )
-from skinmnist.experiment.tuning import counts_by_exponent, move_prior
 
 #: The tables that `write_analysis` writes, each to ``<name>.csv``.
 TABLES = (

@@ -33,16 +33,16 @@ import pandas as pd
 
 from skinmnist.experiment.cells import Cell, CellResult
 from skinmnist.experiment.costs import natural_probabilities, with_costs
-from skinmnist.experiment.lesion_scores import score_lesions, with_lesion_scores
-from skinmnist.experiment.metrics import metric_names, score, score_predictions
-from skinmnist.experiment.run_folder.record import RunRecord, predictions_table
-from skinmnist.experiment.tuning import (
+from skinmnist.experiment.derived.tuning import (
     Counts,
     choose_exponents,
     counts_by_exponent,
     move_prior,
     validation_counts,
 )
+from skinmnist.experiment.lesion_scores import score_lesions, with_lesion_scores
+from skinmnist.experiment.metrics import metric_names, score, score_predictions
+from skinmnist.experiment.run_folder.record import RunRecord, predictions_table
 
 #: The rules, in the order of ``operating_points.csv``.
 RULES = ("as_trained", "natural_prior", "balanced_prior", "tuned_macro_f1", "tuned_balanced_accuracy")

@@ -17,13 +17,14 @@ import numpy.typing as npt
 import skinmnist
 from skinmnist.datasets.files import as_path, check_ours, claim, is_marked, leave, remove_owned, remove_torn
 from skinmnist.datasets.from_arrays import as_table
+from skinmnist.datasets.joining import join_tables
 from skinmnist.datasets.table import PixelTable, example_rows
 from skinmnist.decisions.probabilities import check_alpha
 from skinmnist.errors import InputError
 from skinmnist.experiment.audit import LesionFit, SplitFacts
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, sorted_models, sorted_samplers
 from skinmnist.experiment.costs import note_on_costs, read_costs
-from skinmnist.experiment.derived import with_derived
+from skinmnist.experiment.derived.ensembles import with_derived
 from skinmnist.experiment.execution.machine import (
     NO_LIMITS,
     Limits,
@@ -32,7 +33,6 @@ from skinmnist.experiment.execution.machine import (
     versions,
 )
 from skinmnist.experiment.execution.runner import Engine, Progress, choose_engine, store_outcomes
-from skinmnist.experiment.external import join_external
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.experiment.lesion_scores import note_on_labels
 from skinmnist.experiment.metrics import Metric
@@ -75,7 +75,7 @@ from skinmnist.experiment.run_folder.run_info import (
 )
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 from skinmnist.experiment.scorers import resolve_metrics
-from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, choose_folds
+from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, choose_folds, external_folds
 from skinmnist.models.registry import DEFAULT_MODELS
 from skinmnist.names import notes_on_hidden
 
@@ -243,7 +243,8 @@ def run_comparison(
     matrix = read_costs(costs, table.class_names)
     check_alpha(conformal)
     folds, parts = choose_folds(table, cv, folds, repeats, split, seed, rows)
-    external = None if test is None else join_external(table, as_table(test), rows)
+    other = None if test is None else as_table(test)
+    joined = None if other is None else join_tables(table, other)
     plan = make_plan(table, samplers, models, folds, repeats, parts, seed, rows, clinical, ensembles)
     # Bars are drawn by `skinmnist.run_comparison`, in a higher layer; here, only objects receive events.
     receiver = None if progress is None or isinstance(progress, str | bool) else progress
@@ -260,13 +261,12 @@ def run_comparison(
             except KeyboardInterrupt:
                 run.interrupted = True
         record = run.finish(started, peak)
-        if external is not None and not run.interrupted:
-            joined, into_external = external
+        if other is not None and joined is not None and not run.interrupted:
             run_comparison(
                 joined,
                 samplers,
                 models,
-                split=into_external,
+                split=external_folds(table, other, rows),
                 metrics=metrics,
                 costs=matrix,
                 seed=seed,

@@ -19,15 +19,15 @@ from skinmnist.datasets.mapped import give_back
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, in_table_order
-from skinmnist.experiment.derived import Derivation, Ensemble, parse_ensembles
+from skinmnist.experiment.derived.ensembles import Derivation, Ensemble, parse_ensembles
+from skinmnist.experiment.derived.fusion import Fusion, choose_columns, informative_columns
+from skinmnist.experiment.derived.tuning import plan_tuned, with_base
 from skinmnist.experiment.execution.machine import available_cores, versions
 from skinmnist.experiment.fit_cell import Task
-from skinmnist.experiment.fusion import Fusion, choose_columns, informative_columns
 from skinmnist.experiment.given_splits import GivenInfo, find_split
 from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
 from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
 from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, Split, assign_folds
-from skinmnist.experiment.tuning import plan_tuned, with_base
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 from skinmnist.names import notes_on_hidden
@@ -36,7 +36,8 @@ from skinmnist.text import shown
 
 #: Modules that compute predictions; changes to these or to their imports invalidate stored cells.
 _COMPUTING = tuple(
-    f"skinmnist.experiment.{name}" for name in ("fit_cell", "fusion", "derived", "tuning", "grid")
+    f"skinmnist.experiment.{name}"
+    for name in ("fit_cell", "derived.ensembles", "derived.fusion", "derived.tuning", "grid")
 )
 
 

@@ -53,7 +53,8 @@ class StrategyInfo:
 
 _OVER, _UNDER, _COMBINE = "imblearn.over_sampling", "imblearn.under_sampling", "imblearn.combine"
 
-#: The strategy whose rows are made from finished cells of ``none``; see `skinmnist.experiment.tuning`.
+#: The strategy whose rows are made from finished cells of ``none``, in
+#: `skinmnist.experiment.derived.tuning`.
 TUNED_PLAIN = "tuned_plain"
 
 #: Imbalance strategies that leave the rows unchanged.

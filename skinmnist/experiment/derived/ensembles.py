@@ -1,7 +1,8 @@
 """Derived cells: cells made from the predictions of finished cells, without training a classifier again.
 
-There are two kinds: `skinmnist.experiment.fusion.Fusion` adds the evidence of clinical columns to one cell,
-and `Ensemble` averages several. Both are stored, resumed, scored and reported like trained cells.
+Here, `Ensemble` averages several cells; `skinmnist.experiment.derived.fusion` adds the evidence of clinical
+columns to one, and `skinmnist.experiment.derived.tuning` moves its threshold. All are stored,
+resumed, scored and reported like trained cells.
 
 An ensemble is the normalised geometric mean of the class probabilities of its members. This *logarithmic
 opinion pool* commutes with Bayes' rule (Genest, McConway & Schervish, Annals of Statistics 14, 1986): it does
