@@ -1,1 +1,0 @@
-"""Cells made from finished cells, without training: ensembles, clinical columns, and tuned thresholds."""
