@@ -4,7 +4,7 @@ python experiments/benchmarks/clinical_weight.py RUN CSV [--columns NAME ...] [-
 
 RUN is a folder that skinmnist.compare has written for CSV; choose the weight on another seed than the one
 that results are reported on. Prints macro-F1, macro-AUC and log loss, means over the folds. The table on top
-of skinmnist/experiment/fusion.py is that of a run with --seed 1.
+of skinmnist/experiment/derived/fusion.py is that of a run with --seed 1.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from sklearn.metrics import f1_score, log_loss, roc_auc_score
 from skinmnist import load_hmnist
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import CellResult
-from skinmnist.experiment.fusion import ClinicalOdds, add_odds, choose_columns
+from skinmnist.experiment.derived.fusion import ClinicalOdds, add_odds, choose_columns
 from skinmnist.experiment.run_folder.record import read_run
 
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from skinmnist import facts
 from skinmnist.experiment.cells import Cell, CellResult, Timing
+from skinmnist.experiment.derived.tuning import EXPONENTS, choose_exponents, counts_by_exponent
 from skinmnist.experiment.metrics import balanced_accuracy, macro_f1
-from skinmnist.experiment.tuning import EXPONENTS, choose_exponents, counts_by_exponent
 
 FOLDS, COLUMNS, FIXED = 5, 8, len(EXPONENTS) // 3
 SHARES = np.array(facts.ROWS_PER_CLASS) / sum(facts.ROWS_PER_CLASS)

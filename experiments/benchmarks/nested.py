@@ -20,11 +20,11 @@ from threadpoolctl import threadpool_limits
 
 from skinmnist import PixelTable, load_hmnist
 from skinmnist.experiment.cells import Cell, CellResult, Timing
+from skinmnist.experiment.derived.tuning import EXPONENTS, counts_by_exponent
 from skinmnist.experiment.fit_cell import cell_seeds
 from skinmnist.experiment.metrics import balanced_accuracy, macro_f1
 from skinmnist.experiment.splits import assign_folds, inner_folds
 from skinmnist.experiment.training import fit_model
-from skinmnist.experiment.tuning import EXPONENTS, counts_by_exponent
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import Setting
 from skinmnist.resampling.registry import AS_THEY_ARE

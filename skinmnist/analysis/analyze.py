@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinmnist import facts
-from skinmnist.analysis.bootstrap import DRAWS, bootstrap_scores, difference_intervals, intervals
+from skinmnist.analysis.bootstrap import DRAWS, bootstrap_both, difference_intervals, intervals
 from skinmnist.analysis.checks import Concern, check_run
 from skinmnist.analysis.conformal import conformal_coverage
 from skinmnist.analysis.curves import (
@@ -57,6 +57,7 @@ from skinmnist.datasets.medmnist import CLASS_NAMES, is_medmnist, set_name
 from skinmnist.errors import InputError
 from skinmnist.experiment.audit import label_audit
 from skinmnist.experiment.cells import CellResult
+from skinmnist.experiment.derived.tuning import counts_by_exponent, move_prior
 from skinmnist.experiment.execution.worker import run_in_background
 from skinmnist.experiment.given_splits import OWN
 from skinmnist.experiment.run_folder.folder import REPORT
@@ -65,7 +66,6 @@ from skinmnist.experiment.run_folder.record import (
     csv_bytes,
     predictions_table,
 )
-from skinmnist.experiment.tuning import counts_by_exponent, move_prior
 
 #: The tables that `write_analysis` writes, each to ``<name>.csv``.
 TABLES = (
@@ -254,16 +254,17 @@ def analyze(record: RunRecord, draws: int = DRAWS, jobs: int = 1) -> Analysis:
     derived, majority = prior_corrected_scores(record, corrected), majority_scores(record)
     scores = pd.concat([record.scores, derived], ignore_index=True)
     bootstrapped = run_in_background(
-        bootstrap_scores,
+        bootstrap_both,
         pd.concat([record.predictions, corrected], ignore_index=True),
         class_names,
         record.lesions,
+        record.scored_lesions,
         draws,
         record.info.seed,
         jobs=jobs if len(record.predictions) <= SENT_ROWS else 1,
     )
     counted = {result.cell: counts_by_exponent(result) for result in record.results}
-    points = operating_points(record.results, class_names, counted)
+    points = operating_points(record.results, class_names, counted, record.scored_lesions)
     tested, scores = (each_part_once(found, record.info.held_out) for found in (points, scores))
     comparisons = [
         compare_samplers(tested, folds),

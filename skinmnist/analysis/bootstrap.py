@@ -15,6 +15,7 @@ from skinmnist import facts
 from skinmnist.analysis.significance import Pair
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
+from skinmnist.experiment.lesion_scores import LESION, lesion_predictions
 
 DRAWS = 1000
 INTERVAL_COLUMNS = ("sampler", "model", "metric", "value", "low", "high", "draws")
@@ -91,6 +92,29 @@ def bootstrap_scores(
             total = np.where(known, scores, 0.0).sum(axis=0)
             chunks[pair].append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
     return {pair: pd.DataFrame(np.hstack(parts).T, columns=metrics) for pair, parts in chunks.items()}
+
+
+def bootstrap_both(
+    predictions: pd.DataFrame,
+    class_names: Sequence[str],
+    lesions: npt.NDArray[np.integer] | None,
+    scored: npt.NDArray[np.integer] | None,
+    draws: int = DRAWS,
+    random_state: int = 0,
+) -> dict[Pair, pd.DataFrame]:
+    """Return `bootstrap_scores`, with the scores by lesion as additional columns.
+
+    `scored` is the output of `scored_lesions`; if it is None, there are no additional columns.
+    """
+    found = bootstrap_scores(predictions, class_names, lesions, draws, random_state)
+    if scored is None:
+        return found
+    averaged = lesion_predictions(predictions, class_names, scored)
+    by_lesion = bootstrap_scores(averaged, class_names, scored, draws, random_state)
+    return {
+        pair: pd.concat([frame, by_lesion[pair].add_prefix(LESION)], axis=1) if pair in by_lesion else frame
+        for pair, frame in found.items()
+    }
 
 
 def intervals(scores: Mapping[Pair, pd.DataFrame], confidence: float = 0.95) -> pd.DataFrame:

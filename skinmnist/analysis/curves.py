@@ -13,14 +13,14 @@ import pandas as pd
 from skinmnist import facts
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellResult
-from skinmnist.experiment.metrics import ECE_BINS, balanced_accuracy, confusion_matrix
-from skinmnist.experiment.tuning import (
+from skinmnist.experiment.derived.tuning import (
     EXPONENTS,
     choose_exponents,
     counts_by_exponent,
     move_prior,
     validation_counts,
 )
+from skinmnist.experiment.metrics import ECE_BINS, balanced_accuracy, confusion_matrix
 
 #: Rates at which the curves of the folds are interpolated before averaging.
 GRID = np.linspace(0.0, 1.0, 201)

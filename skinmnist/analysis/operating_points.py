@@ -27,19 +27,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from skinmnist.experiment.cells import Cell, CellResult
 from skinmnist.experiment.costs import natural_probabilities, with_costs
-from skinmnist.experiment.metrics import metric_names, score, score_predictions
-from skinmnist.experiment.run_folder.record import RunRecord, predictions_table
-from skinmnist.experiment.tuning import (
+from skinmnist.experiment.derived.tuning import (
     Counts,
     choose_exponents,
     counts_by_exponent,
     move_prior,
     validation_counts,
 )
+from skinmnist.experiment.lesion_scores import score_lesions, with_lesion_scores
+from skinmnist.experiment.metrics import metric_names, score, score_predictions
+from skinmnist.experiment.run_folder.record import RunRecord, predictions_table
 
 #: The rules, in the order of ``operating_points.csv``.
 RULES = ("as_trained", "natural_prior", "balanced_prior", "tuned_macro_f1", "tuned_balanced_accuracy")
@@ -52,12 +55,17 @@ POINT_COLUMNS = (*Cell._fields, "rule", "metric", "value")
 
 
 def operating_points(
-    results: Sequence[CellResult], class_names: Sequence[str], counted: Mapping[Cell, Counts] | None = None
+    results: Sequence[CellResult],
+    class_names: Sequence[str],
+    counted: Mapping[Cell, Counts] | None = None,
+    lesions: npt.NDArray[np.integer] | None = None,
 ) -> pd.DataFrame:
     """Score every cell under every rule, with all metrics of `score`, in the order of the cells.
 
     The table has `POINT_COLUMNS`; its ``as_trained`` rows equal those of ``scores.csv``. Cells of one pair
-    and repeat must be adjacent. `counted` is the output of `counts_by_exponent` for each cell, if known.
+    and repeat must be adjacent. `counted` is the output of `counts_by_exponent` for each cell, if known. With
+    `lesions`, the output of `scored_lesions`, the scores by lesion of the decisions follow, and at the
+    natural prior all scores by lesion; the power is the one selected by picture.
     """
     counted = counted or {result.cell: counts_by_exponent(result) for result in results}
     order, records = metric_names(class_names), []
@@ -66,23 +74,34 @@ def operating_points(
         counts = [counted[result.cell] for result in cells]
         exponents = choose_exponents(counts, validation_counts(cells))
         for result, chosen in zip(cells, exponents, strict=True):
-            scores = {"as_trained": _score(result, class_names)}
-            by_exponent: dict[float, dict[str, float]] = {}
-            for rule, exponent in {"natural_prior": 0.0, "balanced_prior": 1.0, **chosen}.items():
-                if exponent not in by_exponent:
-                    by_exponent[exponent] = _score(move_prior(result, exponent), class_names)
-                scores[rule] = by_exponent[exponent]
-            records += [
-                (*result.cell, rule, metric, of_rule[metric])
-                for rule, of_rule in scores.items()
-                for metric in order
-                if metric in of_rule
-            ]
+            scores, by_lesion = {}, {}
+            scored: dict[float | None, tuple[dict[str, float], dict[str, float]]] = {}
+            exponents_of = {"as_trained": None, "natural_prior": 0.0, "balanced_prior": 1.0, **chosen}
+            for rule, exponent in exponents_of.items():
+                if exponent not in scored:
+                    moved = result if exponent is None else move_prior(result, exponent)
+                    scored[exponent] = (
+                        _score(moved, class_names),
+                        _score_lesions(moved, class_names, lesions, rule),
+                    )
+                scores[rule], by_lesion[rule] = scored[exponent]
+            for rule, of_rule in scores.items():
+                records += [(*result.cell, rule, name, of_rule[name]) for name in order if name in of_rule]
+                records += [(*result.cell, rule, *one) for one in by_lesion.get(rule, {}).items()]
     return pd.DataFrame.from_records(records, columns=list(POINT_COLUMNS))
 
 
 def _score(result: CellResult, class_names: Sequence[str]) -> dict[str, float]:
     return score(result.labels, result.predicted, result.probabilities, class_names)
+
+
+def _score_lesions(
+    result: CellResult, class_names: Sequence[str], lesions: npt.NDArray[np.integer] | None, rule: str
+) -> dict[str, float]:
+    if lesions is None:
+        return {}
+    codes, decisions_only = lesions[result.rows], rule != "natural_prior"
+    return score_lesions(codes, result.labels, result.probabilities, class_names, decisions_only)
 
 
 def prior_corrected_predictions(record: RunRecord) -> pd.DataFrame:
@@ -105,6 +124,5 @@ def prior_corrected_scores(record: RunRecord, corrected: pd.DataFrame | None = N
     names, costs = record.info.table.class_names, record.info.costs
     corrected = prior_corrected_predictions(record) if corrected is None else corrected
     plain = [result for result in record.results if result.cell.sampler == "none"] if costs else []
-    return with_costs(
-        score_predictions(corrected, names), corrected, natural_probabilities(plain, len(names)), costs
-    )
+    scores = with_lesion_scores(score_predictions(corrected, names), corrected, names, record.scored_lesions)
+    return with_costs(scores, corrected, natural_probabilities(plain, len(names)), costs)

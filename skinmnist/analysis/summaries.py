@@ -24,6 +24,7 @@ from skinmnist.analysis.significance import (
     Pair,
 )
 from skinmnist.experiment.costs import with_costs
+from skinmnist.experiment.lesion_scores import LESION, with_lesion_scores
 from skinmnist.experiment.metrics import COST_METRICS, confusion_matrix, score_predictions
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.resampling.strategies import STRATEGIES, base_name
@@ -54,7 +55,8 @@ def leaderboard(record: RunRecord, untrained: pd.DataFrame | None = None) -> pd.
     - ``sampler, model``, which are ``""`` and ``"always <class>"`` for the baseline
     - ``cells``, the number of finished cells, and ``planned``
     - for each metric, its mean, under its own name, and its standard deviation over cells (n - 1; NaN for one
-      cell), under ``<metric>_sd``
+      cell), under ``<metric>_sd``; if there are scores by lesion, also the mean of that score, under
+      ``lesion_<metric>``
     - ``seconds``, the mean per cell for resampling, fitting and predicting
     - ``megabytes``, the largest resident memory of a cell
     - ``reference`` and ``corrected`` (bool)
@@ -125,7 +127,8 @@ def _summary(record: RunRecord, metrics: list[str], untrained: pd.DataFrame | No
     frames = [record.scores, majority_scores(record) if untrained is None else untrained]
     scores = pd.concat([frame for frame in frames if len(frame)] or [record.scores])
     wide = scores.pivot_table(index=_CELL, columns="metric", values="value", sort=False)
-    wide = wide.reindex(columns=metrics).astype(float)
+    by_lesion = [LESION + metric for metric in metrics if LESION + metric in wide.columns]
+    wide = wide.reindex(columns=[*metrics, *by_lesion]).astype(float)
     grouped = wide.groupby(level=_PAIR, sort=False)
     mean, spread = grouped.mean(), grouped.std(ddof=1)
     keys = [(str(sampler), str(model)) for sampler, model in mean.index]
@@ -139,6 +142,8 @@ def _summary(record: RunRecord, metrics: list[str], untrained: pd.DataFrame | No
     }
     for metric in metrics:
         columns |= {metric: mean[metric].to_numpy(), f"{metric}_sd": spread[metric].to_numpy()}
+        if LESION + metric in by_lesion:
+            columns[LESION + metric] = mean[LESION + metric].to_numpy()
     costs = _costs(record)
     for place, name in enumerate(("seconds", "megabytes")):
         columns[name] = np.array([costs.get(_trained(key), (np.nan,) * 2)[place] for key in keys], float)
@@ -154,12 +159,9 @@ def _trained(pair: Pair) -> Pair:
 
 
 def _costs(record: RunRecord) -> dict[Pair, tuple[float, float]]:
-    """Return the mean wall seconds and the largest memory of a cell, for each pair.
-
-    Shared seconds count in full for each pair, because no pair can do without them.
-    """
+    """Return the mean wall seconds and the largest memory of a cell, for each pair."""
     timings = record.timings
-    total = timings[[name for name in timings if str(name).endswith("_seconds")]].sum(axis=1)
+    total = timings["resample_seconds"] + timings["fit_seconds"] + timings["predict_seconds"]
     grouped = timings.assign(seconds=total).groupby(_PAIR)
     found = grouped.agg(seconds=("seconds", "mean"), megabytes=("peak_rss_mb", "max"))
     return {(str(s), str(m)): (float(a), float(b)) for (s, m), a, b in found.itertuples()}
@@ -194,7 +196,9 @@ def majority_scores(record: RunRecord) -> pd.DataFrame:
     """
     names, predictions = record.info.table.class_names, majority_predictions(record)
     natural = predictions[[f"p_{name}" for name in names]].to_numpy(dtype=np.float64)
-    return with_costs(score_predictions(predictions, names), predictions, natural, record.info.costs)
+    scores = score_predictions(predictions, names)
+    scores = with_lesion_scores(scores, predictions, names, record.scored_lesions)
+    return with_costs(scores, predictions, natural, record.info.costs)
 
 
 def fold_scores(record: RunRecord, metric: str) -> pd.DataFrame:
@@ -232,7 +236,7 @@ def resampled_counts(record: RunRecord) -> pd.DataFrame:
     cells: dict[Pair, list[npt.NDArray[np.float64]]] = {}
     for result in record.results:
         sampler, model = result.cell.sampler, record.info.grid.models.get(result.cell.model)
-        if sampler != "none":
+        if sampler != "none" and not (model and model.members):
             space = model.space if model and base_name(sampler) not in STRATEGIES else ""
             cells.setdefault((sampler, space), []).append(
                 np.stack([result.counts_before, result.counts_after])

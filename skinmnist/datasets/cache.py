@@ -146,6 +146,22 @@ def render_once(
     return np.concatenate(list(render()))
 
 
+def compute_once(key: str, names: tuple[str, ...], most: int, compute: Callable[[], Arrays]) -> Arrays:
+    """Compute arrays with these `names`, or return those stored under the same key.
+
+    `key` must identify everything that they depend on; no array has more than `most` items. The result is
+    read-only memory maps, or what `compute` returned if the cache is not writable.
+    """
+    folder = cache_folder()
+    found = _recall(folder, key, names, most)
+    if found is None:
+        computed = compute()
+        for name in names:
+            _write_sealed(_array_file(folder, key, name), partial(np.save, arr=computed[name]))
+        found = _recall(folder, key, names, most) or computed
+    return found
+
+
 def _fingerprint(path: Path) -> str:
     """Return a line of text that changes whenever the file changes."""
     status = stat_file(path)

@@ -1,4 +1,4 @@
-"""Join metadata to a pixel table: match rows, name the classes, and identify the lesions.
+"""Join metadata to a pixel table (match rows, name the classes, identify the lesions), and two tables.
 
 A class is named after a diagnosis only if the two agree in every row. Mismatches raise an error that explains
 the cause, and no row is dropped without a note.
@@ -6,9 +6,10 @@ the cause, and no row is dropped without a note.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,9 @@ from skinmnist import facts
 from skinmnist.datasets.classes_file import Stated
 from skinmnist.datasets.files import place
 from skinmnist.datasets.metadata import Metadata
+from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.text import shown
+from skinmnist.text import shell_word, shown
 
 Labels = npt.NDArray[np.int64]
 Words = npt.NDArray[np.str_]
@@ -278,3 +280,100 @@ def _check_lesions(
                 "lesion, so fix it, or give the pictures separate lesion_ids (empty if unknown), "
                 f"or {_LEAVE_OUT}"
             )
+
+
+def join_tables(table: PixelTable, other: PixelTable) -> PixelTable:
+    """Join a training table and a test table with the same classes and picture size, for an external test.
+
+    The joined table is named after both. If a table has no lesion ids, each of its pictures counts as a
+    separate lesion. The clinical columns are those of `table`; columns that `other` lacks are unknown there.
+
+    Raises
+    ------
+    InputError
+        If the classes or picture sizes differ.
+    """
+    _check_alike(table, other)
+    codes = np.array([table.class_names.index(name) for name in other.class_names])
+    lesions = None
+    if table.lesion_ids is not None or other.lesion_ids is not None:
+        lesions = np.concatenate([_lesions(table, "trained on"), _lesions(other, "tested on")])
+    return PixelTable(
+        pixels=np.concatenate([table.pixels, other.pixels]),
+        labels=np.concatenate([table.labels, codes[other.labels]]),
+        class_names=table.class_names,
+        shape=table.shape,
+        lesion_ids=lesions,
+        clinical=_clinical(table, other) or None,
+        name=f"{table.name}+{other.name}",
+        origin=f"{other.origin}, to test what was trained on {table.name}",
+        inputs=(*table.inputs, *other.inputs),
+        synthetic=table.synthetic or other.synthetic,
+        notes=(*_shared_pictures(table, other), *_unknown(table, other), *_unknown_columns(table, other)),
+    )
+
+
+def _check_alike(table: PixelTable, other: PixelTable) -> None:
+    if set(table.class_names) != set(other.class_names):
+        own, others = (", ".join(one.class_names) for one in (table, other))
+        raise InputError(
+            f"the test table {other.name!r} has the classes {others}, but {table.name!r} has {own}; "
+            "expected the same names, so name the metadata of the test table, or remove classes"
+        )
+    if table.shape != other.shape:
+        (height, width, channels), found = table.shape, " x ".join(map(str, other.shape))
+        mode = " --mode L" if channels == 1 else ""
+        raise InputError(
+            f"the test table {other.name!r} has pictures of {found}; expected {height} x {width} x "
+            f"{channels}, as in {table.name!r}, so build it at that size: skinmnist build FOLDER "
+            f"--size {height}x{width}{mode} --out {shell_word(other.name)}.csv"
+        )
+
+
+def _lesions(table: PixelTable, what: str) -> npt.NDArray[np.str_]:
+    if table.lesion_ids is not None:
+        return table.lesion_ids
+    return np.array([f"{what}: picture {row}" for row in range(len(table))])
+
+
+def _clinical(table: PixelTable, other: PixelTable) -> dict[str, npt.NDArray[Any]]:
+    found, lacking = {}, _lacking_columns(table, other)
+    for name, values in (table.clinical or {}).items():
+        unknown = np.full(len(other), np.nan if values.dtype.kind == "f" else "", dtype=values.dtype)
+        found[name] = np.concatenate([values, unknown if name in lacking else (other.clinical or {})[name]])
+    return found
+
+
+def _lacking_columns(table: PixelTable, other: PixelTable) -> list[str]:
+    """Return the clinical columns of a table that another table lacks or stores as a different type."""
+    known = other.clinical or {}
+    return [
+        name
+        for name, values in (table.clinical or {}).items()
+        if name not in known or known[name].dtype.kind != values.dtype.kind
+    ]
+
+
+def _shared_pictures(table: PixelTable, other: PixelTable) -> Sequence[str]:
+    """Return a note on the image ids that occur in both tables."""
+    if table.image_ids is None or other.image_ids is None:
+        return ()
+    shared = len(np.intersect1d(table.image_ids, other.image_ids))
+    if not shared:
+        return ()
+    return (
+        f"WARNING: {shared:,} image_ids are in both {table.name} and {other.name}: a test on training "
+        "pictures is not an external test",
+    )
+
+
+def _unknown(table: PixelTable, other: PixelTable) -> Sequence[str]:
+    without = [one.name for one in (table, other) if one.lesion_ids is None]
+    if len(without) != 1:
+        return ()
+    return (f"{without[0]} has no lesion ids: each of its pictures counts as a separate lesion",)
+
+
+def _unknown_columns(table: PixelTable, other: PixelTable) -> Sequence[str]:
+    lacking = _lacking_columns(table, other)
+    return [f"{other.name} has no {', '.join(lacking)}: unknown of all its pictures"] if lacking else ()

@@ -59,7 +59,7 @@ def change_prior(probabilities: _Floats, trained: _Floats, wanted: _Floats | Non
     target = np.ones(len(trained)) if wanted is None else wanted
     changed = probabilities * np.divide(target, trained, out=np.zeros(len(trained)), where=trained > 0)
     total = changed.sum(axis=1, keepdims=True)
-    return _rounded(np.where(total > 0, changed / np.where(total > 0, total, 1.0), probabilities))
+    return rounded(np.where(total > 0, changed / np.where(total > 0, total, 1.0), probabilities))
 
 
 def geometric_mean(probabilities: Sequence[_Floats], weights: _Floats | None = None) -> _Floats:
@@ -157,7 +157,7 @@ def cheapest(probabilities: _Floats, costs: _Floats) -> npt.NDArray[np.intp]:
     [1]
     """
     # Round, so that equal costs stay equal regardless of the order of summation.
-    return _rounded(probabilities @ costs).argmin(axis=1)
+    return rounded(probabilities @ costs).argmin(axis=1)
 
 
 def conformal_thresholds(
@@ -214,7 +214,7 @@ def _lower_quantile(values: _Floats, alpha: float) -> float:
     return float(np.sort(values)[place - 1]) if place >= 1 else 0.0
 
 
-def _rounded(values: _Floats) -> _Floats:
+def rounded(values: _Floats) -> _Floats:
     """Round to 40 bits, using Veltkamp's splitting."""
     scaled = values * (2.0**13 + 1)
     return scaled - (scaled - values)

@@ -17,13 +17,14 @@ import numpy.typing as npt
 import skinmnist
 from skinmnist.datasets.files import as_path, check_ours, claim, is_marked, leave, remove_owned, remove_torn
 from skinmnist.datasets.from_arrays import as_table
+from skinmnist.datasets.joining import join_tables
 from skinmnist.datasets.table import PixelTable, example_rows
 from skinmnist.decisions.probabilities import check_alpha
 from skinmnist.errors import InputError
 from skinmnist.experiment.audit import LesionFit, SplitFacts
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, sorted_models, sorted_samplers
 from skinmnist.experiment.costs import note_on_costs, read_costs
-from skinmnist.experiment.derived import with_derived
+from skinmnist.experiment.derived.ensembles import with_derived
 from skinmnist.experiment.execution.machine import (
     NO_LIMITS,
     Limits,
@@ -31,15 +32,9 @@ from skinmnist.experiment.execution.machine import (
     hardware,
     versions,
 )
-from skinmnist.experiment.execution.runner import (
-    Progress,
-    choose_engine,
-    store_outcomes,
-    with_followers,
-)
-from skinmnist.experiment.external import join_external
-from skinmnist.experiment.fit_cell import share_networks
+from skinmnist.experiment.execution.runner import Engine, Progress, choose_engine, store_outcomes
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
+from skinmnist.experiment.lesion_scores import note_on_labels
 from skinmnist.experiment.metrics import Metric
 from skinmnist.experiment.plan import Plan, Remaining, choose_jobs, choose_seed, make_plan, whole_number
 from skinmnist.experiment.run_folder.folder import (
@@ -80,7 +75,7 @@ from skinmnist.experiment.run_folder.run_info import (
 )
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 from skinmnist.experiment.scorers import resolve_metrics
-from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, choose_folds
+from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, choose_folds, external_folds
 from skinmnist.models.registry import DEFAULT_MODELS
 from skinmnist.names import notes_on_hidden
 
@@ -248,7 +243,8 @@ def run_comparison(
     matrix = read_costs(costs, table.class_names)
     check_alpha(conformal)
     folds, parts = choose_folds(table, cv, folds, repeats, split, seed, rows)
-    external = None if test is None else join_external(table, as_table(test), rows)
+    other = None if test is None else as_table(test)
+    joined = None if other is None else join_tables(table, other)
     plan = make_plan(table, samplers, models, folds, repeats, parts, seed, rows, clinical, ensembles)
     # Bars are drawn by `skinmnist.run_comparison`, in a higher layer; here, only objects receive events.
     receiver = None if progress is None or isinstance(progress, str | bool) else progress
@@ -261,17 +257,16 @@ def run_comparison(
         run.start()
         with PeakMemory() as peak:
             try:
-                run.train(dask, limits)
+                run.train(choose_engine(dask, table, plan.task, run.jobs, limits))
             except KeyboardInterrupt:
                 run.interrupted = True
         record = run.finish(started, peak)
-        if external is not None and not run.interrupted:
-            joined, into_external = external
+        if other is not None and joined is not None and not run.interrupted:
             run_comparison(
                 joined,
                 samplers,
                 models,
-                split=into_external,
+                split=external_folds(table, other, rows),
                 metrics=metrics,
                 costs=matrix,
                 seed=seed,
@@ -362,7 +357,7 @@ class _Run:
         self.info = replace(self.info, sessions=(session,), cells=self._entries())
         write_info(folder, replace(self.info, interrupted=True).merged_with(self.earlier))
 
-    def train(self, dask: str | None, limits: Limits) -> None:
+    def train(self, engine: Engine) -> None:
         """Run the cells that are not stored, longest first, and update `done` and `failures`."""
         expected = self.plan.expected_seconds(self.table)
         left = dict.fromkeys(cell for cell in expected if cell not in self.done)
@@ -383,12 +378,8 @@ class _Run:
 
         if progress:
             progress.planned(self.plan.cells, len(self.done), self.info.notes)
-        # A time limit applies to single cells, so each of them then trains its own networks.
-        task = self.plan.task if limits.seconds else share_networks(self.plan.task, left)
-        following = {cell for cells in task.followers.values() for cell in cells}
-        missing = sorted([cell for cell in left if cell not in following], key=lambda cell: -expected[cell])
-        engine = choose_engine(dask, self.table, task, self.jobs, limits)
-        trained = with_followers(engine(missing, on_running=running), task.followers)
+        missing = sorted(left, key=lambda cell: -expected[cell])
+        trained = engine(missing, on_running=running)
         outcomes = with_derived(self.plan.derived, self.store.load, trained, frozenset(self.done))
         store_outcomes(outcomes, self.store, self.done, self.failures, report)
 
@@ -461,6 +452,7 @@ class _Run:
                 *plan.notes,
                 *notes_on_hidden("metric", self.metrics),
                 *note_on_costs(self.costs, table.class_names),
+                *note_on_labels(table),
             ),
             metrics={
                 name: MetricInfo(metric.title, metric.lower_is_better)

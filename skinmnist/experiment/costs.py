@@ -22,7 +22,7 @@ from skinmnist.datasets.files import as_path, read_foreign, without_mark
 from skinmnist.decisions.probabilities import change_prior, cheapest, check_costs
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellResult
-from skinmnist.experiment.metrics import COST_METRICS
+from skinmnist.experiment.metrics import COST_METRICS, add_scores
 from skinmnist.names import did_you_mean, known_spelling
 from skinmnist.text import one_line, shown
 
@@ -240,7 +240,4 @@ def with_costs(scores: pd.DataFrame, predictions: pd.DataFrame, natural: _Floats
         }
     )
     means = found.groupby(cells, sort=False).mean().reset_index()
-    added = means.melt(cells, var_name="metric", value_name="value")[list(scores.columns)]
-    every = pd.concat([scores, added.astype(scores.dtypes)], ignore_index=True)
-    order = every.groupby(cells, sort=False).ngroup().argsort(kind="stable")
-    return every.iloc[order].reset_index(drop=True)
+    return add_scores(scores, means.melt(cells, var_name="metric", value_name="value"))

@@ -338,6 +338,16 @@ def score_predictions(
     )
 
 
+def add_scores(scores: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """Add scores of the same cells; the additional scores of a cell follow its other scores."""
+    import pandas as pd
+
+    cells = ["sampler", "model", "repeat", "fold"]
+    every = pd.concat([scores, more[list(scores.columns)].astype(scores.dtypes)], ignore_index=True)
+    order = every.groupby(cells, sort=False).ngroup().argsort(kind="stable")
+    return every.iloc[order].reset_index(drop=True)
+
+
 def mean_scores(cells: Sequence[Mapping[str, float]], names: Iterable[str]) -> dict[str, float]:
     """Return the means over cells of the named scores that are available for all cells."""
     return {

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,15 +19,15 @@ from skinmnist.datasets.mapped import give_back
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, in_table_order
-from skinmnist.experiment.derived import Derivation, Ensemble, parse_ensembles
+from skinmnist.experiment.derived.ensembles import Derivation, Ensemble, parse_ensembles
+from skinmnist.experiment.derived.fusion import Fusion, choose_columns, informative_columns
+from skinmnist.experiment.derived.tuning import plan_tuned, with_base
 from skinmnist.experiment.execution.machine import available_cores, versions
-from skinmnist.experiment.fit_cell import Task, find_followers
-from skinmnist.experiment.fusion import Fusion, choose_columns, informative_columns
+from skinmnist.experiment.fit_cell import Task
 from skinmnist.experiment.given_splits import GivenInfo, find_split
 from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
 from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
 from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, Split, assign_folds
-from skinmnist.experiment.tuning import plan_tuned, with_base
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import MOST_ROWS, ModelSpec
 from skinmnist.names import notes_on_hidden
@@ -37,7 +36,8 @@ from skinmnist.text import shown
 
 #: Modules that compute predictions; changes to these or to their imports invalidate stored cells.
 _COMPUTING = tuple(
-    f"skinmnist.experiment.{name}" for name in ("fit_cell", "fusion", "derived", "tuning", "grid")
+    f"skinmnist.experiment.{name}"
+    for name in ("fit_cell", "derived.ensembles", "derived.fusion", "derived.tuning", "grid")
 )
 
 
@@ -98,15 +98,13 @@ class Plan:
         """Estimate the wall seconds of every trained cell."""
         taking_part = table.labels[self.task.folds[0] != LEFT_OUT]
         counts = np.bincount(taking_part, minlength=len(table.class_names))
-        trained = [cell for cell in self.cells if cell not in self.derived]
-        expected = {
+        return {
             cell: expected_seconds(
                 cell, self.task.models[cell.model], counts, table.pixels.shape[1], self.protocol.folds
             )
-            for cell in trained
+            for cell in self.cells
+            if cell not in self.derived
         }
-        following = chain.from_iterable(find_followers(trained, self.task).values())
-        return expected | {cell: _HEAD_SHARE * expected[cell] for cell in following}
 
 
 def one_of(name: str, value: int | None, alias: str, other: int | None) -> int | None:
@@ -271,8 +269,6 @@ def environment() -> dict[str, str]:
     return {**versions(), "code": code_digest(*_COMPUTING), "precision": choose_precision("auto")}
 
 
-#: Expected cost of a cell that uses the networks of another, as a share of training them.
-_HEAD_SHARE = 0.05
 #: The table size for which `Cost.seconds` was measured: training rows of a fold, and columns.
 _REFERENCE_ROWS, _REFERENCE_COLUMNS = 8012, 2352
 

@@ -76,6 +76,14 @@ def resolve_metrics(asked: Any, class_names: Sequence[str]) -> dict[str, Metric]
     return found
 
 
+def find_metric(name: str, class_names: Sequence[str]) -> Metric | None:
+    """Return a metric of a plugin or of scikit-learn, or None for an unknown metric."""
+    try:
+        return resolve_metrics([name], class_names).get(name)
+    except InputError:
+        return None
+
+
 def _spelling(name: str, own: Sequence[str], class_names: Sequence[str]) -> str:
     plugins = [*own, *find_plugins("metric")]
     known = [*plugins, *get_scorer_names()]

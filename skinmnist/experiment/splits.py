@@ -288,6 +288,19 @@ def spread(n_train: int, folds: int) -> npt.NDArray[np.int64]:
     return 1 + np.arange(n_train) * (folds - 1) // n_train
 
 
+def external_folds(table: PixelTable, other: PixelTable, rows: Rows | None = None) -> GivenFolds:
+    """Return the split of two joined tables that trains on (rows of) the first and tests on the second.
+
+    The tables are joined by `skinmnist.datasets.joining.join_tables`.
+    """
+    n = len(table)
+    train = np.arange(n) if rows is None else rows
+    fold_of = np.full(n + len(other), LEFT_OUT, dtype=np.int8)
+    folds = parts_of_size(len(other) / (len(other) + len(train)), len(train))
+    fold_of[n:], fold_of[train] = 0, spread(len(train), folds)
+    return GivenFolds(fold_of[None], folds, "given holdout", other.name, ("test",))
+
+
 def _few(pairs: Iterable[Any], origin: str) -> Iterable[Any]:
     for place, pair in enumerate(islice(pairs, MOST_PAIRS + 1)):
         if place == MOST_PAIRS:

@@ -173,6 +173,12 @@ def _of_loss(loss: str) -> Strategy:
     return Strategy({"loss": loss}, mix=partial(_trained_mix, loss))
 
 
+def _of_mixture(mixture: str) -> Strategy:
+    # Mixing takes the place of label smoothing and most dropout: with all three, a network of so few steps
+    # learns less. Pictures that are not mixed keep their labels, so the class mix stays natural.
+    return Strategy({"mixture": mixture, "label_smoothing": 0.0, "dropout": 0.1})
+
+
 #: Imbalance strategies of networks.
 _NETWORK_STRATEGIES = {
     "balanced_batches": Strategy({"balance": "balanced_batches"}, mix_power=0.0, share_of="balance"),
@@ -183,13 +189,8 @@ _NETWORK_STRATEGIES = {
     "class_balanced_loss": _of_loss("class_balanced"),
     "ldam_drw": _of_loss("ldam_drw"),
     "label_aware_smoothing": _of_loss("label_aware"),
-    # Unmixed pictures keep their labels, so their probabilities keep the class mix, as measured.
-    "mixup": Strategy({"mixture": "mixup"}),
-    "remix": Strategy({"mixture": "remix"}),
-    # The classifiers state the exact class mix, which a class of one row or the norms may change.
-    "crt": Strategy({"head": "crt"}, mix_power=0.0, replaces_head=True),
-    "tau_norm": Strategy({"head": "tau_norm"}, mix_power=1.0, replaces_head=True),
-    "smote_head": Strategy({"head": "smote_head"}, mix_power=0.0, replaces_head=True),
+    "mixup": _of_mixture("mixup"),
+    "remix": _of_mixture("remix"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ import pandas as pd
 from skinmnist import facts
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import ROPE, reason_undecided
+from skinmnist.experiment.cells import MIXED
+from skinmnist.experiment.lesion_scores import LESION
 from skinmnist.experiment.metrics import COST_METRICS, LOWER_IS_BETTER, METRIC_TITLES
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.resampling.strategies import STRATEGIES, base_name
@@ -51,10 +53,7 @@ HINTS = {
     **METRIC_TITLES,
     **COST_METRICS,
     f"recall_{facts.MELANOMA}": "Share of the melanoma pictures that are predicted as melanoma.",
-    "seconds": (
-        "Resampling, fitting and predicting, including networks that rows share; wall clock, mean of folds; "
-        "lower is better."
-    ),
+    "seconds": "Resampling, fitting and predicting, wall clock, mean over folds; lower is better.",
     "megabytes": "Largest resident memory of the process that trained a fold; lower is better.",
 }
 
@@ -63,6 +62,8 @@ def sampler_title(info: RunInfo, sampler: str, model: str) -> str:
     """Return a sampler's name with its space, ``"SMOTE on pixels"``, or a strategy's name alone."""
     if sampler == PRIOR_CORRECTION:
         return CORRECTION_TITLE
+    if sampler == MIXED:
+        return "mixed samplers"
     known = info.grid.models.get(model)
     return space_title(sampler, known.space if known else "")
 
@@ -100,6 +101,11 @@ def base_model(info: RunInfo, model: str) -> str:
     """Return the base model to whose predictions clinical columns were added; empty for any other model."""
     known = info.grid.models.get(model)
     return known.base if known else ""
+
+
+def ensembles(info: RunInfo) -> list[str]:
+    """Return the models of a run that average other models, without those with clinical columns."""
+    return [name for name, model in info.grid.models.items() if model.members]
 
 
 def clinical_columns(info: RunInfo) -> list[str]:
@@ -234,6 +240,9 @@ class Value:
     spread: str = ""
     best: bool = False
     hover: str = ""
+    #: The same score by lesion, and the text shown when hovering over it.
+    lesion: str = ""
+    lesion_hover: str = ""
 
 
 @dataclass(frozen=True)
@@ -254,6 +263,7 @@ class Column:
 
     label: str
     hint: str
+    by_lesion: bool = False
 
 
 def score_table(board: pd.DataFrame, costs: bool = False) -> tuple[list[Column], list[Row]]:
@@ -268,6 +278,11 @@ def score_table(board: pd.DataFrame, costs: bool = False) -> tuple[list[Column],
         texts[metric] = score_values(
             board[[metric, f"{metric}_sd"]], pairs, metric in LOWER_IS_BETTER, digits_of(metric)
         )
+        if (lesion := LESION + metric) in board.columns:
+            shown = board[lesion].map(lambda value: "" if np.isnan(value) else fixed(value))
+            texts[metric] = [
+                replace(value, lesion=text) for value, text in zip(texts[metric], shown, strict=True)
+            ]
     for name, digits in (("seconds", 1), ("megabytes", 0)) if costs else ():
         values = board[name].to_numpy(dtype=float)
         best = _best(values, pairs, True, digits)
@@ -288,7 +303,11 @@ def score_table(board: pd.DataFrame, costs: bool = False) -> tuple[list[Column],
                 corrected=bool(row["corrected"]),
             )
         )
-    return [Column(LABELS[name], HINTS[name]) for name in texts], rows
+    columns = [
+        Column(LABELS[name], HINTS[name], any(value.lesion for value in values))
+        for name, values in texts.items()
+    ]
+    return columns, rows
 
 
 def score_values(

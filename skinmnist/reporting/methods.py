@@ -10,8 +10,17 @@ from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.bootstrap import DRAWS
 from skinmnist.analysis.significance import COMPARED_METRICS, ROPE, SURE
+from skinmnist.experiment.cells import MIXED
 from skinmnist.experiment.run_folder.run_info import RunInfo
-from skinmnist.reporting.format import base_model, count, duration, label_in_text, listing, model_title
+from skinmnist.reporting.format import (
+    base_model,
+    count,
+    duration,
+    ensembles,
+    label_in_text,
+    listing,
+    model_title,
+)
 from skinmnist.reporting.tables import latex
 from skinmnist.resampling.strategies import SAMPLERS, STRATEGIES, base_name
 from skinmnist.text import printable
@@ -101,16 +110,18 @@ def _compared(info: RunInfo, cite: Callable[..., str]) -> str:
     samplers = [
         f"{printable(name)}{cite(f'sampler:{base_name(name)}')}"
         for name in info.grid.samplers
-        if name != "none"
+        if name not in ("none", MIXED)
     ]
     models = [
         _in_text(model_title(info, name))
         + _space(model.space)
         + cite(f"model:{name}", f"space:{model.space}")
         for name, model in info.grid.models.items()
-        if not base_model(info, name)
+        if not base_model(info, name) and not model.members
     ]
     words = f"{count(len(models), 'model')}: {listing(models)}"
+    if averaged := [f"{name} of {listing(list(info.grid.models[name].members))}" for name in ensembles(info)]:
+        words += f", and the geometric means of predicted probabilities {listing(averaged)}"
     if not samplers:
         return f"We evaluated {words}."
     beside = " with training without a sampler" if "none" in info.grid.samplers else ""

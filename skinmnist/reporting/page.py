@@ -20,6 +20,7 @@ from skinmnist import facts
 from skinmnist.analysis.analyze import SENT_ROWS, Analysis, analyze, analyze_run
 from skinmnist.datasets.files import check_replaceable, write_atomically
 from skinmnist.errors import InputError
+from skinmnist.experiment.cells import MIXED
 from skinmnist.experiment.execution.worker import run_in_background, uncollected
 from skinmnist.experiment.metrics import COST_METRICS, METRIC_TITLES
 from skinmnist.experiment.run_folder.folder import REPORT_FILE
@@ -32,6 +33,7 @@ from skinmnist.reporting.format import (
     clinical_columns,
     count,
     duration,
+    ensembles,
     listing,
     pair_title,
     unbroken,
@@ -184,7 +186,9 @@ def _page_context(analysis: Analysis) -> dict[str, Any]:
         "protocol": info.protocol,
         "repeats": info.repeats,
         "grid": info.grid,
-        "trained": sum(not base_model(info, name) for name in info.grid.models),
+        "trained": sum(not base_model(info, name) for name in info.grid.models) - len(ensembles(info)),
+        "ensembles": ensembles(info),
+        "by_lesion": analysis.record.scored_lesions is not None,
         "clinical": listing(clinical_columns(info)),
         "added_columns": added_columns(info),
         "finished": bool(analysis.record.results),
@@ -202,7 +206,7 @@ def _page_context(analysis: Analysis) -> dict[str, Any]:
 
 def samplers_counted(names: Sequence[str]) -> str:
     """Count samplers, with training without one counted separately: ``no sampler and 2 samplers``."""
-    others = sum(name != "none" for name in names)
+    others = sum(name not in ("none", MIXED) for name in names)
     parts = ["no sampler"] * ("none" in names) + [count(others, "sampler")] * bool(others)
     return " and ".join(parts)
 

@@ -53,7 +53,8 @@ class StrategyInfo:
 
 _OVER, _UNDER, _COMBINE = "imblearn.over_sampling", "imblearn.under_sampling", "imblearn.combine"
 
-#: The strategy whose rows are made from finished cells of ``none``; see `skinmnist.experiment.tuning`.
+#: The strategy whose rows are made from finished cells of ``none``, in
+#: `skinmnist.experiment.derived.tuning`.
 TUNED_PLAIN = "tuned_plain"
 
 #: Imbalance strategies that leave the rows unchanged.
@@ -135,24 +136,6 @@ STRATEGIES = {
         "mixup that gives the label of a mixed pair to the rarer class",
         Paper("Chou et al.", 2020, "ECCV workshops"),
         "Use it when a rare class is too small to repeat: it is drawn into mixtures with frequent classes.",
-        needs="networks",
-    ),
-    "crt": StrategyInfo(
-        "retrains the last layer of the network of none on balanced batches",
-        Paper("Kang et al.", 2020, "ICLR"),
-        "Use it to balance a trained network within seconds; its features stay those of the natural mix.",
-        needs="networks",
-    ),
-    "tau_norm": StrategyInfo(
-        "divides the last layer's weights of each class by a power of their norm",
-        Paper("Kang et al.", 2020, "ICLR"),
-        "Use it where the norms of the last layer follow the class frequencies; otherwise, it does nothing.",
-        needs="networks",
-    ),
-    "smote_head": StrategyInfo(
-        "retrains the last layer on the network's features, balanced by SMOTE",
-        Paper("Dablain et al.", 2023, "ICDE"),
-        "Use it where SMOTE suits: between learned features, where a mean of two rows is meaningful.",
         needs="networks",
     ),
 }

@@ -7,13 +7,17 @@ import pandas as pd
 import pytest
 
 from skinmnist import facts, make_lesions, read_run, run_comparison
+from skinmnist.datasets.joining import join_tables
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.experiment.external import join_external
 from skinmnist.experiment.given_splits import GivenInfo
 from skinmnist.experiment.metrics import score
-from skinmnist.experiment.splits import LEFT_OUT, training_rows
+from skinmnist.experiment.splits import LEFT_OUT, external_folds, training_rows
 from skinmnist.reporting.page import write_page
+
+
+def join_external(table, other, rows=None):
+    return join_tables(table, other), external_folds(table, other, rows)
 
 
 def renamed(table: PixelTable, name: str) -> PixelTable:

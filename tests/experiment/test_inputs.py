@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -22,6 +24,7 @@ from skinmnist.experiment.inputs import (
 )
 from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.splits import LEFT_OUT
+from skinmnist.features.extract import extract_features
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import FeatureSettings, ModelSpec, Setting
 from skinmnist.resampling.registry import Resampler
@@ -139,6 +142,30 @@ def test_features_are_extracted_once_and_only_of_rows_in_folds(lesions):
 
     fold_of[10:20] = 0
     assert not np.isnan(extract_table_features(lesions, extract, fold_of).values).any()
+
+
+def test_features_of_many_pixels_are_stored_with_the_code_that_makes_them(lesions, tmp_path, monkeypatch):
+    monkeypatch.setenv("SKINMNIST_CACHE", str(tmp_path))
+    fold_of = np.zeros(len(lesions), dtype=np.int8)
+
+    def found(own_pixels=lesions.pixels, stored_pixels=0):
+        monkeypatch.setattr(inputs, "STORED_PIXELS", stored_pixels)
+        table = replace(lesions, pixels=own_pixels)
+        return extract_table_features(table, extract_features, fold_of)
+
+    fresh = found(stored_pixels=10**9)
+    assert not list(tmp_path.iterdir())
+    first = found()
+    assert len(list(tmp_path.iterdir())) == 2
+    again = found()
+    for one in (first, again):
+        assert one.values.tobytes() == fresh.values.tobytes()
+    assert again.seconds == first.seconds
+    found(255 - lesions.pixels)
+    assert len(list(tmp_path.iterdir())) == 4
+    monkeypatch.setattr(inputs, "code_digest", lambda module: "other code")
+    found()
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def resampler(name):

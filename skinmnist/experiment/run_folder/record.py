@@ -24,6 +24,7 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.audit import MOST_DOUBTED, label_audit
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
 from skinmnist.experiment.costs import natural_probabilities, with_costs
+from skinmnist.experiment.lesion_scores import scored_lesions, with_lesion_scores
 from skinmnist.experiment.metrics import Metric, best_pair, metric_names, score_predictions
 from skinmnist.experiment.run_folder.run_info import RunInfo, TableInfo
 from skinmnist.experiment.run_folder.store import read_cell, reading
@@ -106,6 +107,11 @@ class RunRecord:
     def lesions(self) -> npt.NDArray[np.int32] | None:
         """The lesion of each row of the table, from `read_lesions`."""
         return read_lesions(self.folder, self.info.table.rows)
+
+    @cached_property
+    def scored_lesions(self) -> npt.NDArray[np.integer] | None:
+        """The lesion of each row for scores by lesion, from `scored_lesions`; None without such scores."""
+        return scored_lesions(self.predictions, self.lesions, self.info.protocol.split)
 
     @cached_property
     def patients(self) -> dict[str, npt.NDArray[Any]]:
@@ -276,7 +282,12 @@ def build_record(folder: Path, info: RunInfo, metrics: Mapping[str, Metric] | No
         failures=tuple(failures),
         predictions=predictions,
         scores=with_costs(
-            _score(folder, info, predictions, metrics or {}),
+            with_lesion_scores(
+                _score(folder, info, predictions, metrics or {}),
+                predictions,
+                class_names,
+                scored_lesions(predictions, read_lesions(folder, info.table.rows), info.protocol.split),
+            ),
             predictions,
             natural_probabilities(results if info.costs else (), len(class_names)),
             info.costs,
@@ -293,6 +304,8 @@ def _score(
     """Score the predictions; if the function of a metric is unavailable, read its scores from the file."""
     class_names, known, absent = info.table.class_names, dict[str, Metric](), set[str]()
     for name in info.metrics:
+        from skinmnist.experiment.scorers import find_metric  # This module imports scikit-learn.
+
         metric = given.get(name) or find_metric(name, class_names)
         if metric is None:
             absent.add(name)
@@ -323,16 +336,6 @@ def _with_written(path: Path, scores: pd.DataFrame, absent: set[str], order: Seq
     cell_of = every[_CELL_COLUMNS].apply(lambda row: place[tuple(row)], axis=1)
     keys = pd.DataFrame({"cell": cell_of, "metric": every["metric"].map(list(order).index)})
     return every.loc[keys.sort_values(["cell", "metric"], kind="stable").index].reset_index(drop=True)
-
-
-def find_metric(name: str, class_names: Sequence[str]) -> Metric | None:
-    """Return a metric of a plugin or of scikit-learn, or None for an unknown metric."""
-    from skinmnist.experiment.scorers import resolve_metrics  # This module imports scikit-learn.
-
-    try:
-        return resolve_metrics([name], class_names).get(name)
-    except InputError:
-        return None
 
 
 def _read_pictures(path: Path, table: TableInfo) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.checks import CHECKS
 from skinmnist.analysis.summaries import fold_scores
+from skinmnist.experiment.lesion_scores import LESION
 from skinmnist.reporting.format import (
     LABELS,
     Column,
@@ -122,6 +123,13 @@ def score_rows(analysis: Analysis) -> tuple[list[Column], list[Row]]:
         for row in analysis.intervals.to_dict("records")
         if row["metric"] in LABELS and not np.isnan(row["low"])
     }
+    ends_by_lesion = {
+        (row["sampler"], row["model"], LABELS[name]): f"by lesion, {fixed(row['low'])}–{fixed(row['high'])}"
+        for row in analysis.intervals.to_dict("records")
+        if row["metric"].startswith(LESION)
+        and (name := row["metric"].removeprefix(LESION)) in LABELS
+        and not np.isnan(row["low"])
+    }
     finished = []
     for row, pair in zip(rows, board[["sampler", "model"]].itertuples(index=False), strict=True):
         shown = []
@@ -129,7 +137,8 @@ def score_rows(analysis: Analysis) -> tuple[list[Column], list[Row]]:
             found = ends.get((pair.sampler, pair.model, column.label))
             spread = f"{figure.spread} over folds" if figure.spread else ""
             below = f"{fixed(found[0])}–{fixed(found[1])}" if found else ""
-            shown.append(replace(figure, spread=below, hover=spread))
+            by_lesion = ends_by_lesion.get((pair.sampler, pair.model, column.label), "")
+            shown.append(replace(figure, spread=below, hover=spread, lesion_hover=by_lesion))
         finished.append(replace(row, figures=tuple(shown)))
     return columns, finished
 

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from skinmnist import InputError, make_lesions, read_run, run_comparison
 from skinmnist.decisions.probabilities import pool_logs
 from skinmnist.experiment.cells import Cell
-from skinmnist.experiment.derived import TUNED, Ensemble, choose_weights, parse_ensembles
+from skinmnist.experiment.derived.ensembles import TUNED, Ensemble, choose_weights, parse_ensembles
 
 ENSEMBLES = {
     "both": ["logistic_regression", "dummy"],

@@ -37,7 +37,7 @@ from threadpoolctl import threadpool_limits
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellResult
-from skinmnist.experiment.derived import Derivation
+from skinmnist.experiment.derived.ensembles import Derivation
 from skinmnist.experiment.splits import VALIDATION, training_rows
 from skinmnist.names import did_you_mean, known_spelling
 from skinmnist.text import one_line, shown

@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 from skinmnist import Progress, run_comparison
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
+from skinmnist.experiment.derived.fusion import WEIGHT, ClinicalOdds, Fusion, add_odds, choose_columns
 from skinmnist.experiment.fit_cell import fit_cell
-from skinmnist.experiment.fusion import WEIGHT, ClinicalOdds, Fusion, add_odds, choose_columns
 from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.splits import assign_folds
 from skinmnist.models.registry import MODELS

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from skinmnist.decisions.probabilities import EXPONENTS, change_prior, flatten_prior
 from skinmnist.experiment.cells import Cell, CellResult
-from skinmnist.experiment.derived import Derivation
+from skinmnist.experiment.derived.ensembles import Derivation
 from skinmnist.experiment.metrics import balanced_accuracy, confusion_matrix, macro_f1
 from skinmnist.resampling.registry import AS_THEY_ARE, Resampler
 from skinmnist.resampling.strategies import TUNED_PLAIN

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from skinmnist import InputError, make_lesions, read_run, run_comparison, train_model
 from skinmnist.decisions.probabilities import EXPONENTS
 from skinmnist.experiment.cells import Answers, CellFailure
-from skinmnist.experiment.tuning import (
+from skinmnist.experiment.derived.tuning import (
     TunedPlain,
     choose_exponents,
     counts_by_exponent,

@@ -1,7 +1,8 @@
 """Derived cells: cells made from the predictions of finished cells, without training a classifier again.
 
-There are two kinds: `skinmnist.experiment.fusion.Fusion` adds the evidence of clinical columns to one cell,
-and `Ensemble` averages several. Both are stored, resumed, scored and reported like trained cells.
+Here, `Ensemble` averages several cells; `skinmnist.experiment.derived.fusion` adds the evidence of clinical
+columns to one, and `skinmnist.experiment.derived.tuning` moves its threshold. All are stored,
+resumed, scored and reported like trained cells.
 
 An ensemble is the normalised geometric mean of the class probabilities of its members. This *logarithmic
 opinion pool* commutes with Bayes' rule (Genest, McConway & Schervish, Annals of Statistics 14, 1986): it does
@@ -31,12 +32,10 @@ from threadpoolctl import threadpool_limits
 
 from skinmnist.decisions.probabilities import SMALLEST, pool_logs
 from skinmnist.errors import InputError
-from skinmnist.experiment.cells import FUSED, Answers, Cell, CellFailure, CellResult
+from skinmnist.experiment.cells import FUSED, MIXED, Answers, Cell, CellFailure, CellResult
 from skinmnist.names import PAIRED, did_you_mean, pair_name
 from skinmnist.text import LONGEST_NAME, is_name, shown
 
-#: Sampler name of an ensemble whose members have different samplers.
-MIXED = "mixed"
 #: Prefix of members whose weights are chosen on other folds.
 TUNED = "tuned:"
 
@@ -202,7 +201,6 @@ class Ensemble(Derivation):
                 fit_seconds=sum(timing.fit_seconds for timing in timings) + own_seconds,
                 predict_seconds=sum(timing.predict_seconds for timing in timings),
                 peak_rss_mb=max(timing.peak_rss_mb for timing in timings),
-                shared_seconds=sum(timing.shared_seconds for timing in timings),
             ),
             notes=tuple(notes),
             history={},

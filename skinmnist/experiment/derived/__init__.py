@@ -1,0 +1,1 @@
+"""Cells made from finished cells, without training: ensembles, clinical columns, and tuned thresholds."""
