@@ -113,6 +113,15 @@ def test_a_printed_table_takes_the_place_of_the_old_one():
     assert refresh().refreshed(PAGE, "two", {"WHAT": PRINTS}) == PAGE.replace("| old |\n<", "| b |\n<")
 
 
+@pytest.mark.parametrize("name", ["strategies", "samplers"])
+def test_the_strategies_of_the_guide_are_those_of_the_registry(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = (DOCS / "guide" / "strategies.md").read_text(encoding="utf-8")
+    assert refresh().refreshed(page, name, {}) == page, (
+        "run python docs/refresh.py docs/guide/strategies.md strategies samplers"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "values", "complaint"),
     [

@@ -29,6 +29,7 @@ from skinmnist.analysis.operating_points import (
     operating_points,
     prior_corrected_predictions,
     prior_corrected_scores,
+    scores_by_share,
 )
 from skinmnist.analysis.significance import (
     Pair,
@@ -168,6 +169,11 @@ class Analysis:
         return expected_costs(self.record, self.majority_scores) if self.record.info.costs else None
 
     @cached_property
+    def shares(self) -> pd.DataFrame:
+        """Scores by share of each sampler (`SHARE_COLUMNS`); empty without several shares of one sampler."""
+        return scores_by_share(self.operating_points)
+
+    @cached_property
     def conformal(self) -> pd.DataFrame | None:
         """Coverage and size of conformal sets by pair and class; None if the run does not ask for them."""
         alpha = self.record.info.conformal
@@ -305,6 +311,8 @@ def write_analysis(folder: Path, analysis: Analysis) -> None:
     """Write the `TABLES` of an analysis to a folder, with enough digits to restore every float exactly."""
     for name in TABLES:
         write_atomically(folder / f"{name}.csv", csv_bytes(getattr(analysis, name)))
+    if len(analysis.shares):
+        write_atomically(folder / "shares.csv", csv_bytes(analysis.shares))
     if analysis.conformal is not None:
         write_atomically(folder / "conformal.csv", csv_bytes(analysis.conformal))
     if analysis.of_external is not None:

@@ -43,6 +43,7 @@ from skinmnist.experiment.derived.tuning import (
 from skinmnist.experiment.lesion_scores import score_lesions, with_lesion_scores
 from skinmnist.experiment.metrics import metric_names, score, score_predictions
 from skinmnist.experiment.run_folder.record import RunRecord, predictions_table
+from skinmnist.resampling.strategies import family
 
 #: The rules, in the order of ``operating_points.csv``.
 RULES = ("as_trained", "natural_prior", "balanced_prior", "tuned_macro_f1", "tuned_balanced_accuracy")
@@ -51,6 +52,11 @@ RULES = ("as_trained", "natural_prior", "balanced_prior", "tuned_macro_f1", "tun
 #: 2021).
 PRIOR_CORRECTION = "prior_correction"
 
+#: The rules and metrics of `scores_by_share`, and the columns of its table.
+SHARE_MEASURES = (("natural_prior", "macro_auc"), ("as_trained", "macro_f1"), ("tuned_macro_f1", "macro_f1"))
+SHARE_COLUMNS = ("sampler", "model", "share", "rule", "metric", "mean", "change", "change_sd", "cells")
+#: Number of shares of one sampler, including ``none`` as a share of 0, from which they are compared.
+LEAST_SHARES = 3
 POINT_COLUMNS = (*Cell._fields, "rule", "metric", "value")
 
 
@@ -126,3 +132,40 @@ def prior_corrected_scores(record: RunRecord, corrected: pd.DataFrame | None = N
     plain = [result for result in record.results if result.cell.sampler == "none"] if costs else []
     scores = with_lesion_scores(score_predictions(corrected, names), corrected, names, record.scored_lesions)
     return with_costs(scores, corrected, natural_probabilities(plain, len(names)), costs)
+
+
+def scores_by_share(points: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of each sampler that a run has with several shares, such as ``SMOTE@0.5``.
+
+    `points` is in the layout of ``operating_points.csv``. There is one row for each share of a sampler with a
+    model, and for each of `SHARE_MEASURES`. ``none`` is a share of 0. ``mean`` is the mean over the cells
+    that have finished for every share, ``change`` its difference from the smallest share, and ``change_sd``
+    the standard deviation of this difference over the cells.
+    """
+    records = []
+    for model, of_model in points.groupby("model", sort=False):
+        names = list(dict.fromkeys(of_model["sampler"]))
+        for sampler, shares in _families(names).items():
+            for rule, metric in SHARE_MEASURES:
+                own = of_model[(of_model["rule"] == rule) & (of_model["metric"] == metric)]
+                wide = own.pivot_table("value", ["repeat", "fold"], "sampler", sort=False)
+                wide = wide.reindex(columns=list(shares.values())).dropna()
+                changes = wide.sub(wide.iloc[:, 0], axis=0)
+                for share, name in shares.items() if len(wide) else ():
+                    values = wide[name].mean(), changes[name].mean(), changes[name].std(), len(wide)
+                    records.append((sampler, model, share, rule, metric, *values))
+    return pd.DataFrame.from_records(records, columns=list(SHARE_COLUMNS))
+
+
+def _families(names: Sequence[str]) -> dict[str, dict[float, str]]:
+    """Return the names of the shares of each sampler that has at least `LEAST_SHARES`, in ascending order."""
+    found: dict[str, dict[float, str]] = {}
+    for name in names:
+        if known := family(name):
+            sampler, share = known
+            found.setdefault(sampler, {0.0: "none"} if "none" in names else {})[share] = name
+    return {
+        sampler: dict(sorted(shares.items()))
+        for sampler, shares in found.items()
+        if len(shares) >= LEAST_SHARES
+    }

@@ -48,6 +48,7 @@ from skinmnist.reporting.sections import (
     leaderboard,
     outcomes,
     probabilities,
+    shares,
     tradeoff,
     training,
 )
@@ -56,7 +57,7 @@ from skinmnist.reporting.theme import css_variables
 from skinmnist.text import printable, template_environment
 
 #: Each section is a module with a `context` function and a template; the page template sets their order.
-SECTIONS = (answer, tradeoff, leaderboard, certainty, costs, training, inflated)
+SECTIONS = (answer, tradeoff, shares, leaderboard, certainty, costs, training, inflated)
 #: Sections that a worker can draw in parallel, as much work as the others.
 DRAWN_APART = (data, outcomes, probabilities)
 _HERE = Path(__file__).parent

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from skinmnist.errors import InputError
 from skinmnist.names import unknown_name
 from skinmnist.resampling.strategies import CATEGORICAL, SAMPLERS, STRATEGIES, split_share
-from skinmnist.text import shown
+from skinmnist.text import one_line, shown
 
 #: Samplers that select rows without using their values; these are fitted on sample indices.
 _BLIND = frozenset({"RandomOverSampler", "RandomUnderSampler"})
@@ -243,10 +243,47 @@ def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]
 
         return Resampled(*smote_pixels(sampler, rows, labels), notes=notes)
     floats = rows.astype(np.float32, copy=False)
-    if type(sampler).__name__ == "KMeansSMOTE":
-        return _resample_clusters(sampler, floats, labels)
-    new_rows, new_labels = sampler.fit_resample(floats, labels)
+    try:
+        if type(sampler).__name__ == "KMeansSMOTE":
+            return _resample_clusters(sampler, floats, labels)
+        new_rows, new_labels = sampler.fit_resample(floats, labels)
+    except (ValueError, RuntimeError) as error:
+        new_rows, new_labels, left_out = _resample_able_classes(sampler, floats, labels, error)
+        notes = (*notes, left_out)
     return Resampled(new_rows, np.asarray(new_labels), notes=notes)
+
+
+def _resample_able_classes(
+    sampler: Any, rows: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], error: Exception
+) -> tuple[Any, Any, str]:
+    """Oversample the classes for which the sampler can make rows, and return rows, labels and a note.
+
+    ADASYN, SVMSMOTE and KMeansSMOTE give up if there is a single class for which they would make no row,
+    such as one that lacks few rows, or whose rows all look like noise. If they can make rows for no class,
+    or if the user chose the numbers of rows, `error` is raised.
+    """
+    from sklearn.base import clone
+
+    strategy = sampler.get_params(deep=False).get("sampling_strategy")
+    strategy = TowardsBalance(1.0, "adds") if strategy == "auto" else strategy
+    if not isinstance(strategy, TowardsBalance) or strategy.amount != "adds":
+        raise error
+    wanted, able = strategy(labels), dict[int, int]()
+    for code, rows_wanted in wanted.items():
+        one = clone(sampler).set_params(sampling_strategy={code: rows_wanted})
+        try:
+            one.fit_resample(rows, labels)
+        except (ValueError, RuntimeError):
+            continue
+        able[code] = rows_wanted
+    if not able or len(able) == len(wanted):
+        raise error
+    found = sampler.set_params(sampling_strategy=able).fit_resample(rows, labels)
+    note = (
+        f"{type(sampler).__name__}: {len(wanted) - len(able)} of {len(wanted)} rarer classes stay unchanged, "
+        f"because it can make no rows for them ({one_line(str(error)).rstrip('.')})"
+    )
+    return found[0], found[1], note
 
 
 def _resample_clusters(
@@ -291,7 +328,7 @@ def _is_plain_smote(sampler: Any) -> bool:
 
 
 def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tuple[str, ...]:
-    """Reduce the number of neighbours of a SMOTE sampler to fit the smallest class, and return notes.
+    """Reduce the number of neighbours, or of inner folds, to fit the smallest class, and return notes.
 
     SMOTE interpolates between a row and one of its ``k_neighbors`` nearest rows in the same class, so a class
     with n rows allows at most n - 1 neighbours. A class with a single row has no neighbours and stays
@@ -309,6 +346,15 @@ def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tup
         own = {name: params[name] for name in ("sampling_strategy", "random_state")}
         sampler.set_params(smote=SMOTE(**own))
         return fewer_neighbours(sampler.smote, class_counts)
+    smallest = int(class_counts[class_counts > 1].min(initial=class_counts.max()))
+    if type(sampler).__name__ == "InstanceHardnessThreshold" and isinstance(params["cv"], int):
+        if smallest >= params["cv"]:
+            return ()
+        sampler.set_params(cv=smallest)
+        return (
+            f"InstanceHardnessThreshold: cv lowered from {params['cv']} to {smallest}, because the smallest "
+            f"class has {smallest} training rows",
+        )
     name = next((name for name in ("k_neighbors", "n_neighbors") if isinstance(params.get(name), int)), "")
     over_sampling = type(sampler).__module__.startswith("imblearn.over_sampling")
     # KMeansSMOTE searches for neighbours within clusters, whose sizes are not known in advance.
@@ -326,7 +372,6 @@ def fewer_neighbours(sampler: Any, class_counts: npt.NDArray[np.integer]) -> tup
             f"{type(sampler).__name__}: classes with one training row stay unchanged, because a single row "
             "has no neighbour"
         )
-    smallest = int(class_counts[class_counts > 1].min(initial=class_counts.max()))
     if 1 < smallest <= params[name]:
         sampler.set_params(**{name: smallest - 1})
         notes.append(

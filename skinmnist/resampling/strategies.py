@@ -345,6 +345,21 @@ def _number(text: str) -> float:
         return -1.0
 
 
+def family(name: str) -> tuple[str, float] | None:
+    """Return the sampler of which a name is a share, and the share; None if it has no amount.
+
+    Examples
+    --------
+    >>> family("SMOTE@0.25"), family("SMOTE"), family("sqrt_batches"), family("none")
+    (('SMOTE', 0.25), ('SMOTE', 1.0), ('balanced_batches', 0.5), None)
+    """
+    if name == "sqrt_batches":
+        return "balanced_batches", 0.5
+    base, share = split_share(name)
+    known = lookup(base)
+    return (base, 1.0 if share is None else share) if known and known.amount else None
+
+
 def spell(name: str) -> str:
     """Return the canonical spelling of a registered name, with its share if it has one.
 

@@ -15,6 +15,7 @@ from skinmnist.analysis.operating_points import (
     operating_points,
     prior_corrected_predictions,
     prior_corrected_scores,
+    scores_by_share,
 )
 from skinmnist.decisions.probabilities import change_prior
 from skinmnist.experiment.cells import Answers
@@ -155,3 +156,49 @@ def test_a_short_script_gives_the_same_from_the_files_alone(validated, make_run,
 def with_validation(result):
     """Return a cell that has answered a part val as well, whose labels are those of other rows."""
     return replace(result, validation=Answers(np.roll(result.labels, 1), result.probabilities))
+
+
+def test_scores_by_share_are_means_and_paired_changes():
+    rng = np.random.default_rng(4)
+    samplers = ["none", "SMOTE@0.25", "SMOTE@0.5", "SMOTE", "RandomOverSampler", "TomekLinks"]
+    points = pd.DataFrame(
+        [
+            (sampler, model, 0, fold, rule, metric, rng.random())
+            for sampler in samplers
+            for model in ("svm", "cnn")
+            for fold in range(3)
+            for rule, metric in (("natural_prior", "macro_auc"), ("as_trained", "macro_f1"))
+            if (sampler, model, fold) != ("SMOTE", "cnn", 2)
+        ],
+        columns=["sampler", "model", "repeat", "fold", "rule", "metric", "value"],
+    )
+    found = scores_by_share(points)
+    assert set(found["sampler"]) == {"SMOTE"}, "RandomOverSampler has two shares only: none and all"
+    assert found.groupby(["model", "metric"])["share"].apply(list).tolist() == [[0.0, 0.25, 0.5, 1.0]] * 4
+    for row in found.to_dict("records"):
+        folds = [0, 1] if row["model"] == "cnn" else [0, 1, 2]
+        name = {0.0: "none", 1.0: "SMOTE"}.get(row["share"], f"SMOTE@{row['share']:g}")
+        values = points.set_index(["sampler", "model", "metric", "fold"])["value"]
+        own, plain = (
+            np.array([values[sampler, row["model"], row["metric"], fold] for fold in folds])
+            for sampler in (name, "none")
+        )
+        assert row["mean"] == pytest.approx(own.mean())
+        assert row["change"] == pytest.approx((own - plain).mean())
+        assert row["change_sd"] == pytest.approx(np.std(own - plain, ddof=1))
+        assert row["cells"] == len(folds)
+
+
+def test_batches_by_the_root_are_half_of_balanced_batches():
+    cells = [("none", 0.1), ("sqrt_batches", 0.3), ("balanced_batches", 0.2)]
+    points = pd.DataFrame(
+        [(sampler, "cnn", 0, fold, "as_trained", "macro_f1", v) for sampler, v in cells for fold in (0, 1)],
+        columns=["sampler", "model", "repeat", "fold", "rule", "metric", "value"],
+    )
+    found = scores_by_share(points)
+    assert found[["sampler", "share", "mean"]].to_numpy().tolist() == [
+        ["balanced_batches", 0.0, 0.1],
+        ["balanced_batches", 0.5, 0.3],
+        ["balanced_batches", 1.0, 0.2],
+    ]
+    assert scores_by_share(points[points["sampler"] != "none"]).empty

@@ -212,3 +212,26 @@ def test_every_smote_row_has_parents():
     rows, labels = rng.normal(size=(50, 20)), np.array([0] * 40 + [1] * 10)
     made = resample(make_sampler("SMOTE", 0), rows, labels).rows[50:]
     assert all(find_parents(child, rows[40:]) is not None for child in made)
+
+
+def test_a_class_without_a_new_row_does_not_stop_the_others():
+    """ADASYN rounds the new rows of each row to a whole number, so a class that lacks few rows gets none."""
+    rows, labels = clouds([40, 39, 8], features=8)
+    rows = rows - 2.8 * labels[:, None]
+    with pytest.raises(ValueError, match="No samples"):
+        make_sampler("ADASYN", 0).fit_resample(rows, labels)
+    result = resample(make_sampler("ADASYN", 0), rows, labels)
+    counts = np.bincount(result.labels)
+    assert counts[1] == 39
+    assert counts[2] > 30
+    assert result.notes[0].startswith(
+        "ADASYN: 1 of 2 rarer classes stay unchanged, because it can make no rows"
+    )
+
+
+def test_hardness_is_measured_in_as_many_folds_as_the_smallest_class_has_rows():
+    rows, labels = clouds([40, 3])
+    result = resample(make_sampler("InstanceHardnessThreshold", 0), rows, labels)
+    assert result.notes == (
+        "InstanceHardnessThreshold: cv lowered from 5 to 3, because the smallest class has 3 training rows",
+    )

@@ -58,6 +58,7 @@ REPORT = Owned(
         "tradeoff.csv",
         "subgroups.csv",
         "label_audit.csv",
+        "shares.csv",
         "conformal.csv",
         "external.csv",
     ),
