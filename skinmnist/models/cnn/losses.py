@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from skinmnist.errors import InputError
 from skinmnist.models.cnn.backend import tf
-
-Integers = npt.NDArray[np.integer]
-Floats = npt.NDArray[np.floating]
 
 LOSSES = ("cross_entropy", "focal", "logit_adjusted", "class_balanced", "ldam_drw", "label_aware")
 #: Exponent of the focal loss, as recommended by Lin et al.
@@ -38,7 +36,7 @@ MIXING = 0.2
 KAPPA, TAU = 3.0, 0.5
 
 
-def class_terms(loss: str, counts: Integers) -> npt.NDArray[np.float32]:
+def class_terms(loss: str, counts: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Return what a loss needs to know about each class, (k,), from the class counts of the training rows.
 
     These are logarithms of frequencies for ``"logit_adjusted"``, margins for ``"ldam_drw"``, shares to spread
@@ -56,7 +54,7 @@ def class_terms(loss: str, counts: Integers) -> npt.NDArray[np.float32]:
     return terms.astype(np.float32)
 
 
-def loss_weights(loss: str, counts: Floats) -> npt.NDArray[np.float64]:
+def loss_weights(loss: str, counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return the weight of a row of each class, (k,), for a loss with class-balanced weights; else ones.
 
     A weight is the inverse of the effective number of rows, ``(1 - beta**n) / (1 - beta)`` (Cui et al.,
@@ -69,7 +67,7 @@ def loss_weights(loss: str, counts: Floats) -> npt.NDArray[np.float64]:
     return np.asarray((1.0 - beta) / (1.0 - beta**counts), dtype=np.float64)
 
 
-def trained_mix(loss: str, counts: Floats) -> npt.NDArray[np.float64]:
+def trained_mix(loss: str, counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return the class mix to which probabilities refer after training, (k,), in units of weighted rows.
 
     It is the mean of the weighted target distributions, which a calibrated network reproduces on average.

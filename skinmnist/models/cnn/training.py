@@ -67,8 +67,16 @@ class TrainingConfig:
     def traced(self) -> TrainingConfig:
         """Only the settings used in the graph of a step; the others are reset."""
         loss = "cross_entropy" if self.loss == "class_balanced" else self.loss
-        others = {"balance": None, "points": 0, "rate_patience": None, "stop_patience": None}
-        return replace(self, steps=0, coarse_share=0.0, loss=loss, **others)
+        return replace(
+            self,
+            steps=0,
+            coarse_share=0.0,
+            balance=None,
+            loss=loss,
+            points=0,
+            rate_patience=None,
+            stop_patience=None,
+        )
 
     @property
     def reweighted_from(self) -> int:
@@ -429,7 +437,8 @@ class _Batches:
     """Supplier of rows to the graph: all rows once or, for mapped rows, those of a few batches at a time."""
 
     def __init__(self, rows: Rows, weights: Floats, seed: int) -> None:
-        self.rows, self.seed, self._all = rows, np.int32(seed), None
+        self.rows, self.seed = rows, np.int32(seed)
+        self._all: tuple[tf.Tensor, ...] | None = None
         self.weigh(weights)
 
     def weigh(self, weights: Floats) -> None:
