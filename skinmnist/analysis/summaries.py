@@ -159,9 +159,12 @@ def _trained(pair: Pair) -> Pair:
 
 
 def _costs(record: RunRecord) -> dict[Pair, tuple[float, float]]:
-    """Return the mean wall seconds and the largest memory of a cell, for each pair."""
+    """Return the mean wall seconds and the largest memory of a cell, for each pair.
+
+    Shared seconds count in full for each pair, because no pair can do without them.
+    """
     timings = record.timings
-    total = timings["resample_seconds"] + timings["fit_seconds"] + timings["predict_seconds"]
+    total = timings[[name for name in timings if str(name).endswith("_seconds")]].sum(axis=1)
     grouped = timings.assign(seconds=total).groupby(_PAIR)
     found = grouped.agg(seconds=("seconds", "mean"), megabytes=("peak_rss_mb", "max"))
     return {(str(s), str(m)): (float(a), float(b)) for (s, m), a, b in found.itertuples()}

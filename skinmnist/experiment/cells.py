@@ -45,7 +45,11 @@ class Cell(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """The cost of a cell: wall seconds without imports, and the peak resident memory of the worker."""
+    """The cost of a cell: wall seconds without imports, and the peak resident memory of the worker.
+
+    `shared_seconds`, which are not part of the other numbers, were spent on networks that other cells of the
+    fold use as well.
+    """
 
     rows: int
     rows_resampled: int
@@ -53,10 +57,11 @@ class Timing(NamedTuple):
     fit_seconds: float
     predict_seconds: float
     peak_rss_mb: float
+    shared_seconds: float = 0.0
 
     @property
     def seconds(self) -> float:
-        """Total over all steps."""
+        """Total over all steps, without `shared_seconds`."""
         return self.resample_seconds + self.fit_seconds + self.predict_seconds
 
 
@@ -102,6 +107,8 @@ class CellResult:
     examples : Examples or None
     validation : Answers or None
         Predictions for the validation set of a split, used only for tuning thresholds and never for scores.
+    followers : tuple of CellResult or CellFailure
+        Outcomes of the cells that ran after this one in the same worker; see `Task`.
     """
 
     cell: Cell
@@ -117,6 +124,7 @@ class CellResult:
     history: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     examples: Examples | None = None
     validation: Answers | None = None
+    followers: tuple[CellResult | CellFailure, ...] = ()
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -130,6 +138,7 @@ class CellFailure:
 
     cell: Cell
     reason: str
+    followers: tuple[CellResult | CellFailure, ...] = ()
 
     @classmethod
     def from_error(cls, cell: Cell, error: BaseException) -> CellFailure:

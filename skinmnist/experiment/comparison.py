@@ -32,7 +32,13 @@ from skinmnist.experiment.execution.machine import (
     hardware,
     versions,
 )
-from skinmnist.experiment.execution.runner import Engine, Progress, choose_engine, store_outcomes
+from skinmnist.experiment.execution.runner import (
+    Progress,
+    choose_engine,
+    store_outcomes,
+    with_followers,
+)
+from skinmnist.experiment.fit_cell import share_networks
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.experiment.lesion_scores import note_on_labels
 from skinmnist.experiment.metrics import Metric
@@ -257,7 +263,7 @@ def run_comparison(
         run.start()
         with PeakMemory() as peak:
             try:
-                run.train(choose_engine(dask, table, plan.task, run.jobs, limits))
+                run.train(dask, limits)
             except KeyboardInterrupt:
                 run.interrupted = True
         record = run.finish(started, peak)
@@ -357,7 +363,7 @@ class _Run:
         self.info = replace(self.info, sessions=(session,), cells=self._entries())
         write_info(folder, replace(self.info, interrupted=True).merged_with(self.earlier))
 
-    def train(self, engine: Engine) -> None:
+    def train(self, dask: str | None, limits: Limits) -> None:
         """Run the cells that are not stored, longest first, and update `done` and `failures`."""
         expected = self.plan.expected_seconds(self.table)
         left = dict.fromkeys(cell for cell in expected if cell not in self.done)
@@ -378,8 +384,12 @@ class _Run:
 
         if progress:
             progress.planned(self.plan.cells, len(self.done), self.info.notes)
-        missing = sorted(left, key=lambda cell: -expected[cell])
-        trained = engine(missing, on_running=running)
+        # A time limit applies to single cells, so each of them then trains its own networks.
+        task = self.plan.task if limits.seconds else share_networks(self.plan.task, left)
+        following = {cell for cells in task.followers.values() for cell in cells}
+        missing = sorted([cell for cell in left if cell not in following], key=lambda cell: -expected[cell])
+        engine = choose_engine(dask, self.table, task, self.jobs, limits)
+        trained = with_followers(engine(missing, on_running=running), task.followers)
         outcomes = with_derived(self.plan.derived, self.store.load, trained, frozenset(self.done))
         store_outcomes(outcomes, self.store, self.done, self.failures, report)
 

@@ -5,8 +5,8 @@ The sampler receives only the training rows of the fold; the held-out rows are u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from skinmnist.experiment.cells import Answers, Cell, CellResult, Examples, Timi
 from skinmnist.experiment.inputs import Inputs, TrainingRows, choose_training_rows
 from skinmnist.experiment.splits import VALIDATION, training_rows
 from skinmnist.experiment.training import Clock, Trained, Validation, fit_model
+from skinmnist.models.cnn.heads import Trunk
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
 from skinmnist.resampling.registry import Resampler, find_parents
 
@@ -33,7 +34,9 @@ class Task:
 
     `folds` is the output of `assign_folds`. With `by_lesion`, splits within the training set also keep
     lesions together. With `validate_on_held_out`, the held-out rows are used as the validation set. This leak
-    occurs in many published systems; it is used for demonstrations only, never in comparisons.
+    occurs in many published systems; it is used for demonstrations only, never in comparisons. The
+    `followers` of a cell are cells that a worker runs right after it, to use its networks again; see
+    `find_followers`.
     """
 
     folds: npt.NDArray[np.int8]
@@ -42,6 +45,26 @@ class Task:
     samplers: Mapping[str, Resampler]
     seed: int
     validate_on_held_out: bool = False
+    followers: Mapping[Cell, tuple[Cell, ...]] = field(default_factory=dict)
+
+    def shares_trunk(self, cell: Cell) -> bool:
+        """Return whether a cell trains networks that other cells of its fold may use as well."""
+        resampler = self.samplers[cell.sampler]
+        return resampler.factory is None and self.models[cell.model].shares_trunk(resampler.name)
+
+
+def share_networks(task: Task, cells: Iterable[Cell]) -> Task:
+    """Return the task with the followers of some cells."""
+    return replace(task, followers=find_followers(cells, task))
+
+
+def find_followers(cells: Iterable[Cell], task: Task) -> dict[Cell, tuple[Cell, ...]]:
+    """Group cells that share networks: map the first cell of each group to the others."""
+    groups: dict[tuple[str, int, int], list[Cell]] = {}
+    for cell in cells:
+        if task.shares_trunk(cell):
+            groups.setdefault(cell[1:], []).append(cell)
+    return {first: tuple(others) for first, *others in groups.values() if others}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +90,12 @@ def cell_seeds(seed: int, cell: Cell) -> tuple[int, int]:
     return int(state[0] >> 1), int(state[1] >> 1)
 
 
-def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
-    """Train one cell and predict its held-out rows; exceptions of the sampler or model are not caught."""
+def fit_cell(cell: Cell, table: PixelTable, task: Task, trunk: Trunk | None = None) -> CellResult:
+    """Train one cell and predict its held-out rows; exceptions of the sampler or model are not caught.
+
+    `trunk` contains the networks that earlier cells of the fold have trained. The result does not depend on
+    it.
+    """
     spec = task.models[cell.model]
     fold_of = task.folds[cell.repeat]
     held_out = np.flatnonzero(fold_of == cell.fold)
@@ -88,7 +115,11 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
         validation = Validation(
             inputs.take(monitor), np.asarray(table.labels[monitor]), leaks=task.validate_on_held_out
         )
-    trained = fit_model(spec, resampler, setting, rows, labels, lesions, validation=validation)
+    if not task.shares_trunk(cell):
+        trunk = None
+    elif trunk is None and spec.replaces_head(resampler.name):
+        trunk = Trunk()  # Tells the seconds of the networks from those of the head.
+    trained = fit_model(spec, resampler, setting, rows, labels, lesions, validation=validation, trunk=trunk)
     fit_seconds = trained.fit_seconds + inputs.seconds * len(train)
     probabilities, predict_seconds = _answer(trained, inputs, held_out)
 
@@ -106,6 +137,7 @@ def fit_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult:
             fit_seconds=fit_seconds,
             predict_seconds=predict_seconds,
             peak_rss_mb=0.0,  # Measured only from outside the process.
+            shared_seconds=trained.trunk.seconds if trained.trunk is not None else 0.0,
         ),
         counts_before=np.bincount(trained.labels, minlength=setting.n_classes).astype(float),
         counts_after=trained.training.class_mix(setting.n_classes),
@@ -129,7 +161,7 @@ def _answer(
     trained: Trained, inputs: Inputs, held_out: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Return the probabilities of the held-out rows and the prediction time in seconds."""
-    clock, seconds = Clock(), 0.0
+    clock, seconds = Clock(trained.trunk), 0.0
     answers = []
     for block in row_blocks(len(held_out), ANSWERED_ROWS):
         unseen = inputs.take(held_out[block])

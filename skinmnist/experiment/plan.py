@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from skinmnist.experiment.derived.ensembles import Derivation, Ensemble, parse_e
 from skinmnist.experiment.derived.fusion import Fusion, choose_columns, informative_columns
 from skinmnist.experiment.derived.tuning import plan_tuned, with_base
 from skinmnist.experiment.execution.machine import available_cores, versions
-from skinmnist.experiment.fit_cell import Task
+from skinmnist.experiment.fit_cell import Task, find_followers
 from skinmnist.experiment.given_splits import GivenInfo, find_split
 from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
 from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
@@ -98,13 +99,15 @@ class Plan:
         """Estimate the wall seconds of every trained cell."""
         taking_part = table.labels[self.task.folds[0] != LEFT_OUT]
         counts = np.bincount(taking_part, minlength=len(table.class_names))
-        return {
+        trained = [cell for cell in self.cells if cell not in self.derived]
+        expected = {
             cell: expected_seconds(
                 cell, self.task.models[cell.model], counts, table.pixels.shape[1], self.protocol.folds
             )
-            for cell in self.cells
-            if cell not in self.derived
+            for cell in trained
         }
+        following = chain.from_iterable(find_followers(trained, self.task).values())
+        return expected | {cell: _HEAD_SHARE * expected[cell] for cell in following}
 
 
 def one_of(name: str, value: int | None, alias: str, other: int | None) -> int | None:
@@ -269,6 +272,8 @@ def environment() -> dict[str, str]:
     return {**versions(), "code": code_digest(*_COMPUTING), "precision": choose_precision("auto")}
 
 
+#: Expected cost of a cell that uses the networks of another, as a share of training them.
+_HEAD_SHARE = 0.05
 #: The table size for which `Cost.seconds` was measured: training rows of a fold, and columns.
 _REFERENCE_ROWS, _REFERENCE_COLUMNS = 8012, 2352
 

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skinmnist.experiment.inputs import TrainingRows, resample_rows, subsample, subsample_resampled
 from skinmnist.experiment.splits import draw_lesions, inner_folds
+from skinmnist.models.cnn.heads import Trunk
 from skinmnist.models.export import Fitted
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.resampling.registry import Resampler
@@ -26,7 +27,8 @@ class Trained:
 
     `labels` belong to the rows passed to the sampler, and `training` is its output. `training_mix` (k,)
     contains the class shares to which the probabilities refer. `notes` describe deviations from the request.
-    Wall seconds exclude imports.
+    Wall seconds exclude imports and the seconds of `trunk`, the networks whose last layer a strategy has
+    replaced.
     """
 
     spec: ModelSpec
@@ -37,6 +39,7 @@ class Trained:
     notes: tuple[str, ...]
     resample_seconds: float
     fit_seconds: float
+    trunk: Trunk | None = None
 
     def answer(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return probabilities (m, k); the largest determines the class. Raises ValueError if invalid."""
@@ -68,11 +71,12 @@ def fit_model(
     lesions: npt.NDArray[np.str_] | None,
     to_export: bool = False,
     validation: Validation | None = None,
+    trunk: Trunk | None = None,
 ) -> Trained:
     """Train a model on pixel rows or features (n, columns), including the sampler.
 
     `resampler` is seeded for the cell; `lesions` is None if rows are split individually. If `validation` is
-    given, a model with a validation set uses these rows.
+    given, a model with a validation set uses these rows. `trunk` is passed to the ``fit`` of networks.
     """
     seed, limits = resampler.seed, spec.limits
 
@@ -102,7 +106,8 @@ def fit_model(
     transformer = spec.features.transformer(setting) if spec.features.transformer else None
     if resampler.factory:
         resampler.factory(seed)
-    clock = Clock()
+    own_trunk = trunk if spec.replaces_head(resampler.name) else None
+    clock = Clock(own_trunk)
     if transformer is not None:
         rows = transformer.fit_transform(rows)
     feature_seconds = clock.lap()
@@ -111,6 +116,8 @@ def fit_model(
     resample_seconds = clock.lap()
     mix = training.class_mix(setting.n_classes)
     learnt = subsample(training, limits.pair, seed)
+    if trunk is not None:
+        monitored["trunk"] = trunk
     learnt.train(classifier, **monitored)
     calibration = None
     if not hasattr(classifier, "predict_proba"):
@@ -128,24 +135,41 @@ def fit_model(
         fitted=Fitted(transformer, classifier, calibration, spec.features.extract is not None),
         labels=labels[chosen],
         training=training,
-        training_mix=spec.answered_mix(resampler.name, mix),
+        training_mix=_answered_mix(spec, resampler.name, classifier, mix),
         notes=(*learnt.notes, *calibration_notes, *getattr(classifier, "notes_", ())),
         resample_seconds=resample_seconds,
         fit_seconds=feature_seconds + clock.lap(),
+        trunk=own_trunk,
     )
 
 
-class Clock:
-    """Measure wall seconds between laps."""
+def _answered_mix(
+    spec: ModelSpec, strategy: str, classifier: Any, mix: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the class mix that a classifier states for its probabilities, or else that of its strategy."""
+    stated = getattr(classifier, "class_mix_", None)
+    if stated is None:
+        return spec.answered_mix(strategy, mix)
+    found = np.zeros(len(mix))
+    found[np.asarray(classifier.classes_).astype(int)] = stated
+    return found
 
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
+
+class Clock:
+    """Measure wall seconds between laps, without those of a trunk."""
+
+    def __init__(self, trunk: Trunk | None = None) -> None:
+        self._trunk = trunk
+        self._last = self._now()
 
     def lap(self) -> float:
         """Return the seconds since the last lap."""
-        now = time.perf_counter()
-        seconds, self._last = now - self._last, now
+        now = self._now()
+        seconds, self._last = max(0.0, now - self._last), now
         return seconds
+
+    def _now(self) -> float:
+        return time.perf_counter() - (0.0 if self._trunk is None else self._trunk.seconds)
 
 
 def _split_validation(

@@ -191,6 +191,10 @@ _NETWORK_STRATEGIES = {
     "label_aware_smoothing": _of_loss("label_aware"),
     "mixup": _of_mixture("mixup"),
     "remix": _of_mixture("remix"),
+    # The classifiers state the exact class mix, which a class of one row or the norms may change.
+    "crt": Strategy({"head": "crt"}, mix_power=0.0, replaces_head=True),
+    "tau_norm": Strategy({"head": "tau_norm"}, mix_power=1.0, replaces_head=True),
+    "smote_head": Strategy({"head": "smote_head"}, mix_power=0.0, replaces_head=True),
 }
 
 

@@ -96,6 +96,8 @@ class Strategy:
     share_of: str = ""
     #: Class counts -> that class mix, in any unit, both (k,) without empty classes; replaces `mix_power`.
     mix: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]] | None = None
+    #: Whether it only replaces the last layer of the networks of ``none``; see `skinmnist.models.cnn.heads`.
+    replaces_head: bool = False
 
     def at(self, name: str, share: float) -> Strategy:
         """Return the strategy with a share of the way from the natural mix to balance."""
@@ -184,6 +186,16 @@ class ModelSpec:
             return self.weights
         own = self.strategies.get(base)
         return own is not None and (share is None or bool(own.share_of))
+
+    def replaces_head(self, strategy: str) -> bool:
+        """Return whether a strategy only replaces the last layer of the networks of ``none``."""
+        return strategy in self.strategies and self.strategies[strategy].replaces_head
+
+    def shares_trunk(self, strategy: str) -> bool:
+        """Return whether the model trains the same networks with this strategy as with others."""
+        if strategy == "none":
+            return any(own.replaces_head for own in self.strategies.values())
+        return self.replaces_head(strategy)
 
     def build(self, setting: Setting, strategy: str) -> Any:
         """Return an unfitted classifier, with `strategy` enabled if it is one of `strategies`.

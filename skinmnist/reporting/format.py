@@ -53,7 +53,10 @@ HINTS = {
     **METRIC_TITLES,
     **COST_METRICS,
     f"recall_{facts.MELANOMA}": "Share of the melanoma pictures that are predicted as melanoma.",
-    "seconds": "Resampling, fitting and predicting, wall clock, mean over folds; lower is better.",
+    "seconds": (
+        "Resampling, fitting and predicting, including networks that rows share; wall clock, mean of folds; "
+        "lower is better."
+    ),
     "megabytes": "Largest resident memory of the process that trained a fold; lower is better.",
 }
 

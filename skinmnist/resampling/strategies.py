@@ -138,6 +138,24 @@ STRATEGIES = {
         "Use it when a rare class is too small to repeat: it is drawn into mixtures with frequent classes.",
         needs="networks",
     ),
+    "crt": StrategyInfo(
+        "retrains the last layer of the network of none on balanced batches",
+        Paper("Kang et al.", 2020, "ICLR"),
+        "Use it to balance a trained network within seconds; its features stay those of the natural mix.",
+        needs="networks",
+    ),
+    "tau_norm": StrategyInfo(
+        "divides the last layer's weights of each class by a power of their norm",
+        Paper("Kang et al.", 2020, "ICLR"),
+        "Use it where the norms of the last layer follow the class frequencies; otherwise, it does nothing.",
+        needs="networks",
+    ),
+    "smote_head": StrategyInfo(
+        "retrains the last layer on the network's features, balanced by SMOTE",
+        Paper("Dablain et al.", 2023, "ICDE"),
+        "Use it where SMOTE suits: between learned features, where a mean of two rows is meaningful.",
+        needs="networks",
+    ),
 }
 
 #: Samplers of imbalanced-learn for numeric features, by class name.

@@ -201,6 +201,7 @@ class Ensemble(Derivation):
                 fit_seconds=sum(timing.fit_seconds for timing in timings) + own_seconds,
                 predict_seconds=sum(timing.predict_seconds for timing in timings),
                 peak_rss_mb=max(timing.peak_rss_mb for timing in timings),
+                shared_seconds=sum(timing.shared_seconds for timing in timings),
             ),
             notes=tuple(notes),
             history={},

@@ -11,11 +11,11 @@ import re
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -59,6 +59,19 @@ def choose_engine(dask: str | None, table: PixelTable, task: Task, jobs: int, li
             f"received --dask, but {error.name} is not installed; install skinmnist with the extra 'cluster'"
         ) from None
     return partial(run_on_cluster, table=table, task=task, address=dask, jobs=jobs, limits=limits)
+
+
+def with_followers(
+    outcomes: Generator[Outcome], followers: Mapping[Cell, tuple[Cell, ...]]
+) -> Generator[Outcome]:
+    """Yield every outcome, followed by those of its followers, which fail if their networks have failed."""
+    with closing(outcomes):
+        for outcome in outcomes:
+            yield replace(outcome, followers=())
+            found = {follower.cell: follower for follower in outcome.followers}
+            for cell in followers.get(outcome.cell, ()):
+                reason = outcome.reason if isinstance(outcome, CellFailure) else "no result"
+                yield found.get(cell) or CellFailure(cell, f"its networks failed: {reason}")
 
 
 class Pool(ABC):

@@ -35,6 +35,7 @@ from skinmnist.text import one_line
 
 if TYPE_CHECKING:
     from skinmnist.experiment.fit_cell import Task
+    from skinmnist.models.cnn.heads import Trunk
 
 T = TypeVar("T")
 _mapped_table = lru_cache(maxsize=1)(open_passed)
@@ -137,8 +138,20 @@ def run_cell_from_file(
 
 
 def run_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult | CellFailure:
-    """Run one cell; errors become a `CellFailure`, and warnings become notes."""
-    from skinmnist.experiment.fit_cell import fit_cell  # Workers that only draw figures do not import models.
+    """Run one cell and its followers; errors become a `CellFailure`, and warnings become notes."""
+    from skinmnist.models.cnn.heads import Trunk  # Workers that only draw figures do not import models.
+
+    others = task.followers.get(cell, ())
+    trunk = Trunk() if others else None
+    outcome = _run_alone(cell, table, task, trunk)
+    if trunk is None or not trunk.trained:
+        return outcome
+    followers = tuple(_run_alone(other, table, task, trunk) for other in others)
+    return replace(outcome, followers=followers)
+
+
+def _run_alone(cell: Cell, table: PixelTable, task: Task, trunk: Trunk | None) -> CellResult | CellFailure:
+    from skinmnist.experiment.fit_cell import fit_cell
 
     try:
         with (
@@ -149,7 +162,7 @@ def run_cell(cell: Cell, table: PixelTable, task: Task) -> CellResult | CellFail
             # Deprecation warnings are meant for developers of libraries.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
-            result = fit_cell(cell, table, task)
+            result = fit_cell(cell, table, task, trunk)
     # User-defined models may raise any exception, including those that would end the process.
     except BaseException as error:
         return CellFailure.from_error(cell, error)

@@ -99,6 +99,7 @@ class _Meta:
     timing: tuple[Count, Count, Amount, Amount, Amount, Amount]
     notes: tuple[str, ...]
     provenance: tuple[str, ...]
+    shared_seconds: Amount = 0.0
 
 
 def _encode(result: CellResult, provenance: Provenance) -> bytes:
@@ -110,7 +111,8 @@ def _encode(result: CellResult, provenance: Provenance) -> bytes:
         arrays |= {f"validation_{name}": array for name, array in result.validation._asdict().items()}
     meta = {
         "cell": result.cell,
-        "timing": result.timing,
+        "timing": result.timing[:-1],
+        "shared_seconds": result.timing.shared_seconds,
         "notes": result.notes,
         "provenance": provenance.own(result.cell),
     }
@@ -143,7 +145,7 @@ def _decode(payload: bytes, cell: Cell, provenance: Provenance) -> CellResult:
         rows=rows,
         labels=labels,
         probabilities=probabilities,
-        timing=Timing(*meta.timing),
+        timing=Timing(*meta.timing, meta.shared_seconds),
         counts_before=counts[0],
         counts_after=counts[1],
         natural_mix=mixes[0],

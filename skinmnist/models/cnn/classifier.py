@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from skinmnist.errors import InputError
 from skinmnist.features.extract import extract_features
 from skinmnist.features.transformer import Standardiser
 from skinmnist.models.cnn.backend import choose_precision
+from skinmnist.models.cnn.heads import Head, Trunk, TrunkOutput, make_head, sample_rows
 from skinmnist.models.cnn.losses import MIXTURES, loss_weights
 from skinmnist.models.cnn.network import Architecture, ChannelStatistics, Ensemble
 from skinmnist.models.cnn.training import Rows, TrainingConfig, ValidationSet, batch_exponent, borrow
@@ -25,8 +27,12 @@ from skinmnist.models.cnn.training import Rows, TrainingConfig, ValidationSet, b
 #: Rows per prediction step, which keeps memory independent of the size of the table.
 PREDICT_ROWS = 256
 
+T = TypeVar("T")
 Array = npt.NDArray[np.generic]
 Pictures = npt.NDArray[np.uint8] | MappedRows
+
+#: Attributes that classifiers with different heads share.
+_TRAINED = ("n_features_in_", "precision_", "channel_statistics_", "standardiser_", "history_", "weights_")
 
 
 @dataclass(eq=False, repr=False)
@@ -71,6 +77,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         ``"label_aware"``; see `skinmnist.models.cnn.losses.make_loss`.
     mixture : {None, "mixup", "remix"}, default=None
         Train on mixtures of two rows; see `skinmnist.models.cnn.losses.mixing_shares`.
+    head : {None, "crt", "tau_norm", "smote_head"}, default=None
+        Strategy that replaces the last layer after training; see `skinmnist.models.cnn.heads`.
     points : int, default=30
         Number of points in the history, evenly spaced over the steps, with validation at each point.
     rate_patience, stop_patience : int or None, default=None
@@ -104,6 +112,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         Precision of the computations, ``"float32"`` or ``"bfloat16"``.
     weights_ : list of ndarray
         The weights of the networks in sequence, in the order of ``keras.Model.get_weights``.
+    head_ : Head or None
+        The last layer that replaces those of the networks.
+    class_mix_ : ndarray of shape (n_classes,) or None
+        The class mix to which the probabilities of `head_` refer.
+    notes_ : tuple of str
+        How `head_` was made.
     """
 
     shape: tuple[int, int, int]
@@ -126,6 +140,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     balance: str | None = None
     loss: str = "cross_entropy"
     mixture: str | None = None
+    head: str | None = None
     points: int = 30
     rate_patience: int | None = None
     stop_patience: int | None = None
@@ -141,6 +156,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         sample_weight: npt.NDArray[np.floating] | None = None,
         sample_indices: npt.NDArray[np.integer] | None = None,
         validation_data: tuple[Array, Array] | None = None,
+        trunk: Trunk | None = None,
     ) -> CNNClassifier:
         """Train the network; raise FloatingPointError if the loss is not finite.
 
@@ -150,10 +166,16 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         are positions of training rows, with repetitions for rows that a sampler copies; they cannot be
         combined with weights. `validation_data` contains pixel rows and labels that are not used for
         training. The weights with the lowest loss on them are restored, and both patiences monitor that loss,
-        in which each class is weighted as in training.
+        in which each class is weighted as in training. Classifiers that differ only in their `head` train one
+        network for the same rows if they receive the same `trunk`.
         """
         self._check_parameters()
         check_patience(self.rate_patience, self.stop_patience, validation_data)
+        if self.head is not None and not (sample_weight is None and sample_indices is None):
+            raise InputError(
+                f"the network received the head {self.head!r} together with weights or sample indices; leave "
+                "out one of them, because each changes the class mix"
+            )
         pictures, y, weights = check_training_rows(
             np.asarray(X) if self.feature_layers else X, y, self.shape, sample_weight, sample_indices
         )
@@ -163,6 +185,31 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(f"fit received rows of one class only, {self.classes_[0]!r}; give at least two")
+
+        def train() -> dict[str, Any]:
+            self._train_networks(pictures, codes, weights, sample_indices, validation_data)
+            return {name: getattr(self, name) for name in _TRAINED}
+
+        self._trunk: Trunk | None = trunk
+        plain = self.get_params() | {"head": None}
+        inputs = (plain, pictures, y, weights, sample_indices, *(validation_data or ()))
+        for name, value in self._recall("networks", inputs, train).items():
+            setattr(self, name, value)
+        self.head_: Head | None = None
+        self.class_mix_: npt.NDArray[np.float64] | None = None
+        self.notes_: tuple[str, ...] = ()
+        if self.head is not None:
+            self._replace_head(pictures, codes)
+        return self
+
+    def _train_networks(
+        self,
+        pictures: Pictures,
+        codes: npt.NDArray[np.integer],
+        weights: npt.NDArray[np.float64],
+        sample_indices: npt.NDArray[np.integer] | None,
+        validation_data: tuple[Array, Array] | None,
+    ) -> None:
         self.precision_ = choose_precision(self.precision)
         self.n_features_in_ = math.prod(self.shape)
         self.channel_statistics_ = ChannelStatistics.of(pictures)
@@ -183,7 +230,20 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
                 sample_indices,
                 self._validation_set(validation_data, counts.astype(float)),
             )
-        return self
+
+    def _replace_head(self, pictures: Pictures, codes: npt.NDArray[np.integer]) -> None:
+        rows = sample_rows(codes, self.random_state)
+        _, embeddings = self._answers(pictures[rows], views=1)
+        with borrow(self._architecture(self._prediction_precision())) as compiled:
+            ensemble = compiled.load(self.channel_statistics_, self.weights_)
+            head, parts = ensemble.head, ensemble.parts
+        output = TrunkOutput(embeddings, codes[rows], np.bincount(codes), head, parts)
+        made = make_head(str(self.head), output, self.random_state)
+        self.head_, self.class_mix_, self.notes_ = made.head, made.class_mix, made.notes
+        self.history_ = {}  # That of the networks is the history of the classifier without a new head.
+
+    def _recall(self, what: str, inputs: Sequence[Any], compute: Callable[[], T]) -> T:
+        return compute() if self._trunk is None else self._trunk.recall(what, inputs, compute)
 
     def predict_proba(self, X: Array) -> npt.NDArray[np.float64]:
         """Return the probability of each class, (n, n_classes), as the geometric mean over symmetric views.
@@ -191,15 +251,25 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         `X` is as in `fit`, but in memory. Rows sum to 1.
         """
         check_is_fitted(self, "weights_")
-        pictures = check_pictures(X, self.shape)
-        logits = np.empty((len(pictures), len(self.classes_)))
-        with borrow(self._architecture(self._prediction_precision())) as compiled:
-            ensemble = compiled.load(self.channel_statistics_, self.weights_)
-            answer = ensemble.compile_answer(self.used_views)
-            for part in row_blocks(len(pictures), PREDICT_ROWS):
-                logits[part] = answer(pictures[part], self._features(pictures[part])).numpy()
+        logits, embeddings = self._answers(check_pictures(X, self.shape), self.used_views)
+        logits = logits.astype(np.float64) if self.head_ is None else self.head_.logits(embeddings)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
+
+    def _answers(self, pictures: Pictures, views: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the logits of the untouched head, and the embeddings; see `Ensemble.compile_answer`."""
+
+        def compute() -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+            found = []
+            with borrow(self._architecture(self._prediction_precision())) as compiled:
+                answer = compiled.load(self.channel_statistics_, self.weights_).compile_answer(views)
+                for part in row_blocks(len(pictures), PREDICT_ROWS):
+                    block = np.asarray(pictures[part])
+                    found.append([each.numpy() for each in answer(block, self._features(block))])
+            logits, embeddings = (np.concatenate(parts) for parts in zip(*found, strict=True))
+            return logits, embeddings
+
+        return self._recall("answers", (views, pictures), compute)
 
     def predict(self, X: Array) -> Array:
         """Return the most probable class of each row, shape (n,)."""
@@ -216,6 +286,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         architecture = self._architecture(self._prediction_precision())
         ensemble = architecture.build(self.channel_statistics_, self.random_state)
         ensemble.set_weights(self.weights_)
+        if self.head_ is not None:
+            ensemble.head = self.head_
         return ensemble
 
     def _prediction_precision(self) -> str:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from skinmnist.datasets.mapped import MappedRows, row_blocks
 from skinmnist.errors import InputError
 from skinmnist.models.cnn.backend import keras, tf
+from skinmnist.models.cnn.heads import Head
 
 #: Maximum side for which a kernel's gradient is computed as a convolution, see `convolve`.
 SMALL_SIDE = 8
@@ -309,9 +310,10 @@ class Ensemble:
         self._centre, self._spread = tf.Variable(statistics.centre), tf.Variable(statistics.spread)
         self.statistics = statistics
         self.members = members
+        self.trunks = [keras.Model(member.input, member.get_layer("logits").input) for member in members]
         share = architecture.feature_share
         self.shares = [1.0 - share, share] if self.n_features else [1.0]
-        self._compiled: dict[int, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {}
+        self._compiled: dict[int, Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]] = {}
 
     def set_statistics(self, statistics: ChannelStatistics) -> None:
         """Set the statistics used to standardise pictures."""
@@ -347,9 +349,34 @@ class Ensemble:
 
     def logits(self, pictures: tf.Tensor, features: tf.Tensor, training: bool) -> list[tf.Tensor]:
         """Return the logits of each member for standardised pictures and features."""
-        padded = pad_to_blocks(pictures, block_side(self.shape))
-        inputs = (padded, tf.ensure_shape(features, (features.shape[0], self.n_features)))
+        inputs = self._inputs(pictures, features)
         return [member(x, training=training) for member, x in zip(self.members, inputs, strict=False)]
+
+    def embed(self, pictures: tf.Tensor, features: tf.Tensor) -> list[tf.Tensor]:
+        """Return the inputs of each member's last layer for standardised pictures and features."""
+        inputs = self._inputs(pictures, features)
+        return [trunk(x, training=False) for trunk, x in zip(self.trunks, inputs, strict=False)]
+
+    def _inputs(self, pictures: tf.Tensor, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        padded = pad_to_blocks(pictures, block_side(self.shape))
+        return padded, tf.ensure_shape(features, (features.shape[0], self.n_features))
+
+    @property
+    def parts(self) -> list[slice]:
+        """The columns of an embedding that belong to each member; see `compile_answer`."""
+        ends = np.cumsum([0, *(trunk.output_shape[-1] for trunk in self.trunks)]).tolist()
+        return [slice(*pair) for pair in itertools.pairwise(ends)]
+
+    @property
+    def head(self) -> Head:
+        """The last layers of all members as one, which maps an embedding to logits."""
+        kernels, offsets = zip(*(m.get_layer("logits").get_weights() for m in self.members), strict=True)
+        return Head(np.concatenate(kernels), np.average(offsets, axis=0, weights=self.shares).astype("f4"))
+
+    @head.setter
+    def head(self, head: Head) -> None:
+        for member, part in zip(self.members, self.parts, strict=True):
+            member.get_layer("logits").set_weights([head.weights[part], head.offsets])
 
     def average(self, logits: list[tf.Tensor]) -> tf.Tensor:
         """Return the weighted mean of the members' log-probabilities."""
@@ -357,8 +384,14 @@ class Ensemble:
             [share * tf.nn.log_softmax(one) for share, one in zip(self.shares, logits, strict=True)]
         )
 
-    def compile_answer(self, views: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        """Return a graph from uint8 pictures and features to log-probabilities, averaged over views."""
+    def compile_answer(self, views: int) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """Return a graph from uint8 pictures and features to two means over symmetric views.
+
+        The first are the log-probabilities, up to a constant of each row. The second are the embeddings: the
+        inputs of the members' last layers, multiplied by the shares of the members and concatenated. A last
+        layer is linear, so the logits of the mean embedding equal the mean log-probabilities up to a constant
+        of each row.
+        """
         if views in self._compiled:
             return self._compiled[views]
 
@@ -366,13 +399,20 @@ class Ensemble:
         def answer(pictures, features):  # type: ignore[no-untyped-def]
             inputs = self.standardise(pictures)
             turned = tf.stack([symmetric_view(inputs, view) for view in range(views)])
+
+            def of_view(view):  # type: ignore[no-untyped-def]
+                inner = self.embed(view, features)
+                logits = [
+                    member.get_layer("logits")(x) for member, x in zip(self.members, inner, strict=True)
+                ]
+                shared = [share * x for share, x in zip(self.shares, inner, strict=True)]
+                return self.average(logits), tf.concat(shared, axis=1)
+
             # A loop, so that the networks are traced once instead of once per view.
-            logs = tf.map_fn(
-                lambda view: self.average(self.logits(view, features, training=False)),
-                turned,
-                parallel_iterations=1,
+            found = tf.map_fn(
+                of_view, turned, parallel_iterations=1, fn_output_signature=(tf.float32, tf.float32)
             )
-            return tf.add_n(tf.unstack(logs, num=views)) / views
+            return tuple(tf.add_n(tf.unstack(each, num=views)) / views for each in found)
 
         self._compiled[views] = answer
         return answer

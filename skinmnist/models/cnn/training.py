@@ -114,7 +114,7 @@ class ValidationSet:
         answer, losses, hits = ensemble.compile_answer(views=1), [], []
         for part in row_blocks(len(self.rows.codes), VALIDATION_ROWS):
             codes = self.rows.codes[part]
-            answers = answer(self.rows.pictures[part], self.rows.features[part]).numpy()
+            answers = answer(self.rows.pictures[part], self.rows.features[part])[0].numpy()
             logs = tf.nn.log_softmax(answers + self.log_prior).numpy()
             losses.append(-logs[np.arange(len(codes)), codes])
             hits.append(answers.argmax(axis=1) == codes)

@@ -75,6 +75,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
         "correction_rows": correction_table(board, score_rows(analysis)[1]),
         "correction_claims": correction_claims(analysis, board),
         "cost_figure": draw_costs(analysis, board),
+        "shared_words": shared_in_words(analysis.record),
         "expected_costs": None if expected is None else score_table(titled(analysis.record.info, expected)),
         "expected_words": "" if expected is None else costs_in_words(analysis, expected),
         "sensitivity_columns": sensitivity_columns,
@@ -158,6 +159,25 @@ def costs_in_words(analysis: Analysis, board: pd.DataFrame) -> str:
         lowest = fixed(constant.iloc[0][by_cost], 1)
         words += f", against {lowest} for the cheapest decision that is always the same"
     return f"{words}."
+
+
+def shared_in_words(record: RunRecord) -> str:
+    """State which rows share the networks of others, and what they cost apart from them."""
+    timings, models, sentences = record.timings, record.info.grid.models, []
+    own = timings["resample_seconds"] + timings["fit_seconds"] + timings["predict_seconds"]
+    sharing = timings.assign(own=own)[timings["shared_seconds"] > 0]
+    for name in map(str, sharing["model"].unique()):
+        rows = sharing[sharing["model"] == name]
+        if models[name].base or models[name].members:
+            continue
+        pairs = listing([str(sampler) for sampler in rows["sampler"].unique()])
+        sentences.append(
+            f"The seconds of {pairs} with {model_title(record.info, name)} include the whole network "
+            f"({duration(rows['shared_seconds'].mean())}), although it is trained once per fold for all of "
+            f"them; apart from it, the costliest takes "
+            f"{duration(rows.groupby('sampler')['own'].mean().max())}."
+        )
+    return " ".join(sentences)
 
 
 def draw_costs(analysis: Analysis, board: pd.DataFrame) -> Embedded | None:

@@ -7,7 +7,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from skinmnist.reporting.sections.costs import class_of_interest, cost_of_finding, failing_classes
+from skinmnist.reporting.sections.costs import (
+    class_of_interest,
+    cost_of_finding,
+    failing_classes,
+    shared_in_words,
+)
 
 
 @pytest.mark.parametrize(("names", "expected"), [(["well", "ill"], "ill"), (["a", "b", "c"], "b")])
@@ -59,3 +64,17 @@ def test_what_finding_more_costs_is_counted(analysis) -> None:
     assert [share for share, _ in found] == sorted((share for share, _ in found), reverse=True)
     for shown, counted in zip(sorted(found), sorted(expected), strict=True):
         assert shown == pytest.approx(counted)
+
+
+def test_networks_that_rows_share_are_not_hidden(analysis) -> None:
+    record = analysis.record
+    assert shared_in_words(record) == ""
+    timings = record.timings.copy()
+    sampler, model = timings.loc[0, ["sampler", "model"]]
+    own = (timings["sampler"] == sampler) & (timings["model"] == model)
+    timings[["resample_seconds", "fit_seconds", "predict_seconds"]] = [0.0, 0.25, 0.25]
+    timings.loc[own, "shared_seconds"] = 25.0
+    words = shared_in_words(replace(record, timings=timings))
+    assert words.startswith(f"The seconds of {sampler} with ")
+    assert "include the whole network (25.0 s), although it is trained once per fold" in words
+    assert words.endswith("the costliest takes 0.5 s.")
