@@ -1,6 +1,8 @@
 """Scores by lesion, recomputed from the predictions with other means, and the runs that have none."""
 
+import csv
 import dataclasses
+import io
 
 import numpy as np
 import pandas as pd
@@ -11,8 +13,13 @@ from skinmnist import make_lesions, run_comparison
 from skinmnist.analysis.analyze import analyze
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.lesion_scores import average_lesions, scored_lesions
+from skinmnist.reporting.page import render_page
+from skinmnist.reporting.tables import read_page
 
 CELL = ["sampler", "model", "repeat", "fold"]
+
+
+pytestmark = pytest.mark.usefixtures("bare_figures")
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +103,17 @@ def test_intervals_hold_the_mean_scores(run, analysis):
         row = intervals.loc[("none", "logistic_regression", metric)]
         assert row["value"] == pytest.approx(means["none", "logistic_regression", metric])
         assert row["low"] < row["value"] < row["high"]
+
+
+def test_the_page_shows_them_beside_those_by_picture(analysis):
+    html = render_page(analysis)
+    board = next(table for table in read_page(html)[0] if table.name == "leaderboard")
+    rows = list(csv.DictReader(io.StringIO(board.to_csv())))
+    expected = analysis.leaderboard
+    assert [row["Macro-F1, by lesion"] for row in rows] == [f"{x:.3f}" for x in expected["lesion_macro_f1"]]
+    assert [row["Macro-F1"] for row in rows] == [f"{x:.3f}" for x in expected["macro_f1"]]
+    assert rows[0]["Macro-F1, low"] < rows[0]["Macro-F1"] < rows[0]["Macro-F1, high"]
+    assert "beside it the score by lesion" in html
 
 
 def test_the_majority_baseline_has_them_too(analysis, table):

@@ -9,9 +9,12 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from skinmnist import InputError, make_lesions, read_run, run_comparison
+from skinmnist.analysis.analyze import analyze
+from skinmnist.compare import _quick_members
 from skinmnist.decisions.probabilities import pool_logs
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.derived.ensembles import TUNED, Ensemble, choose_weights, parse_ensembles
+from skinmnist.reporting.page import render_page
 
 ENSEMBLES = {
     "both": ["logistic_regression", "dummy"],
@@ -137,6 +140,20 @@ def test_a_fold_does_not_take_part_in_the_choice_of_its_weights(run):
         expected = np.exp(logs) / np.exp(logs).sum(axis=1, keepdims=True)
         np.testing.assert_allclose(results[cell].probabilities, expected, atol=0.02)
         assert f"logistic_regression {best:.1f}"[:-1] in results[cell].notes[0]
+
+
+def test_a_report_counts_ensembles_apart_from_trained_models(run):
+    html = render_page(analyze(run, draws=5))
+    assert "no sampler and 1 sampler, 2 models" in html
+    assert "both, clinical, half, one sampler, tuned, unequal average the probabilities" in html
+    assert "mixed samplers" in html
+    assert "both: mean of logistic_regression, dummy" in html
+
+
+def test_a_quick_run_averages_the_models_that_it_trains():
+    asked = ["both=SVM,cnn", "c=tuned:SMOTE + CNN,cnn+clinical,cnn_thorough"]
+    expected = ["both=SVM,cnn_tiny", "c=tuned:SMOTE + cnn_tiny,cnn_tiny+clinical,cnn_thorough"]
+    assert _quick_members(asked) == expected
 
 
 def test_an_ensemble_costs_the_sum_of_its_members(run):
