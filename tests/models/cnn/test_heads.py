@@ -10,6 +10,8 @@ from skinmnist.errors import InputError
 from skinmnist.models.cnn import heads, training
 from skinmnist.models.cnn.classifier import CNNClassifier
 from skinmnist.models.cnn.heads import HEADS, Head, Trunk, TrunkOutput, make_head, normalise, train_head
+from skinmnist.models.export import Fitted as Fit
+from skinmnist.models.export import export_network
 from skinmnist.models.registry import MODELS
 
 SMALL = {"steps": 4, "batch_size": 16, "channels": (8,), "pairs": (0,), "views": 2}
@@ -142,6 +144,18 @@ def test_one_trunk_trains_one_network(rgb, monkeypatch):
     for name in (*HEADS, None):
         rgb.make(name).fit(rgb.rows, rgb.labels, trunk=rgb.trunk)
     assert rgb.trunk.seconds == before > 0
+
+
+def test_a_saved_model_has_the_new_head_and_the_trunk_of_none(fitted):
+    model, plain = (
+        export_network(Fit(None, one, None, False)).arrays for one in (fitted.heads["crt"], fitted.plain)
+    )
+    n = len(plain["logits_kernel"])
+    np.testing.assert_array_equal(model["logits_kernel"], fitted.heads["crt"].head_.weights[:n])
+    if "feature_logits_kernel" in model:
+        np.testing.assert_array_equal(model["feature_logits_kernel"], fitted.heads["crt"].head_.weights[n:])
+    changed = {name for name in plain if not np.array_equal(plain[name], model[name])}
+    assert all("logits" in name for name in changed)
 
 
 def test_a_trunk_of_other_rows_is_not_used(rgb):
