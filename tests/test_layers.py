@@ -136,7 +136,7 @@ TESTED_ELSEWHERE = {
     "facts": "constants",
     "features/descriptors": "test_extract.py: all features by plain loops",
     "features/image_ops": "test_extract.py",
-    "inference/kernel": "test_svm.py, against libsvm",
+    "inference/kernel": "test_classic.py, against libsvm",
     "leakage/leaks": "test_demonstrate.py",
     "models/export": "test_exported.py: exported models answer as the trained ones",
     "models/spec": "test_registry.py: plain types",

@@ -23,8 +23,7 @@ from trials import keep_row, measured, read_options, split_rows
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.features.extract import extract_features
 from skinmnist.features.transformer import Standardiser
-from skinmnist.models.forest import EvenForest
-from skinmnist.models.svm import Components
+from skinmnist.models.classic import Components, EvenForest
 
 RESULTS = Path(__file__).with_name("descriptor_trials.csv")
 

@@ -15,7 +15,6 @@ import pandas as pd
 from skinmnist import facts
 from skinmnist.analysis.bootstrap import DRAWS, bootstrap_both, difference_intervals, intervals
 from skinmnist.analysis.checks import Concern, check_run
-from skinmnist.analysis.conformal import conformal_coverage
 from skinmnist.analysis.curves import (
     decision_curves,
     precision_recall_curves,
@@ -26,6 +25,7 @@ from skinmnist.analysis.curves import (
 )
 from skinmnist.analysis.operating_points import (
     PRIOR_CORRECTION,
+    conformal_coverage,
     operating_points,
     prior_corrected_predictions,
     prior_corrected_scores,

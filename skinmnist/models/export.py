@@ -93,7 +93,7 @@ def _dense(name: str, layer: Any) -> dict[str, Array]:
 
 
 def export_svm(fitted: Fitted) -> Exported:
-    """Export a `skinmnist.models.svm.PairwiseSVC` with its calibration."""
+    """Export a `skinmnist.models.classic.PairwiseSVC` with its calibration."""
     machine, (scaler, regression) = fitted.classifier, (step for _, step in fitted.calibration.steps)
     weights, offsets = machine.pair_weights()
     arrays = {
@@ -119,7 +119,7 @@ def export_dummy(fitted: Fitted) -> Exported:
 
 
 def export_forest(fitted: Fitted) -> Exported:
-    """Export a `skinmnist.models.forest.EvenForest`."""
+    """Export a `skinmnist.models.classic.EvenForest`."""
     forest = fitted.classifier
     trees = []
     for tree in (estimator.tree_ for estimator in forest.estimators_):

@@ -33,9 +33,10 @@ def _standardiser(setting: Setting) -> Any:
 
 
 def _svm(builder: str, setting: Setting) -> Any:
-    from skinmnist.models import svm
 
-    return getattr(svm, builder)(setting)
+    from skinmnist.models import classic
+
+    return getattr(classic, builder)(setting)
 
 
 #: Representations for samplers: pixels, their principal components, or lesion features.
@@ -48,7 +49,7 @@ _BYTES = FeatureSettings(pixel_type="uint8")
 
 
 def _forest(setting: Setting) -> Any:
-    from skinmnist.models.forest import EvenForest
+    from skinmnist.models.classic import EvenForest
 
     return EvenForest(rows_per_tree=setting.train_rows, random_state=setting.seed)
 
@@ -61,7 +62,7 @@ def _forest_on_features(setting: Setting) -> Any:
 
 
 def _balanced(kind: str, setting: Setting) -> Any:
-    from skinmnist.models.forest import BalancedEnsemble
+    from skinmnist.models.classic import BalancedEnsemble
 
     return BalancedEnsemble(kind, random_state=setting.seed)
 

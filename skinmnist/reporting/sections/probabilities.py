@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from skinmnist.analysis.analyze import Analysis
-from skinmnist.analysis.conformal import ALL_CLASSES
 from skinmnist.analysis.curves import area_under
+from skinmnist.analysis.operating_points import ALL_CLASSES
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.reporting.format import (
     Column,
