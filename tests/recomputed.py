@@ -1,14 +1,17 @@
 """What predictions.csv.gz says, computed in a few lines that share no code with the package.
 
-On an invented run, or on the folder of a run of the default grid that SKINMNIST_RUN names.
+On an invented run, or on the folder of the run that SKINMNIST_RUN names: any samplers and models on the seven
+classes of HAM10000, whose report.html is of this version (``skinmnist report FOLDER``).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from itertools import combinations, pairwise, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +39,12 @@ TITLES = {
     "random_forest": "Random forest",
     "cnn": "Convolutional network",
 }
+if "SKINMNIST_RUN" in os.environ:
+    _grid = json.loads(Path(os.environ["SKINMNIST_RUN"], "run.json").read_text(encoding="utf-8"))["grid"]
+    SAMPLERS, TITLES = _grid["samplers"], {name: one["title"] for name, one in _grid["models"].items()}
+OTHERS = [name for name in SAMPLERS if name != "none"]
+#: Number of pairs that are trained.
+PAIRS = len(SAMPLERS) * len(TITLES)
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +62,14 @@ def page(folder: Path) -> str:
 def rows(folder: Path) -> pd.DataFrame:
     """Predictions as stored, and those of the control, which divides by the class counts of other folds."""
     stored = pd.read_csv(folder / "predictions.csv.gz", keep_default_na=False)
+    return with_control(stored)
+
+
+def with_control(stored: pd.DataFrame) -> pd.DataFrame:
     plain = stored[stored["sampler"] == "none"]
-    parts = [stored]
+    parts, first = [stored], plain["model"].iloc[0]
     for (_, fold), cell in plain.groupby(["model", "fold"]):
-        counts = plain[(plain["model"] == "svm") & (plain["fold"] != fold)]["label"].value_counts()
+        counts = plain[(plain["model"] == first) & (plain["fold"] != fold)]["label"].value_counts()
         weighted = cell[P].to_numpy() / counts.reindex(range(7)).to_numpy()
         part = cell.assign(sampler=CONTROL, predicted=weighted.argmax(axis=1))
         part[P] = weighted / weighted.sum(axis=1, keepdims=True)
@@ -66,6 +79,10 @@ def rows(folder: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def by_fold(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    return scores_by_fold(rows, folder)
+
+
+def scores_by_fold(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
     mixes = pd.read_csv(folder / "class_mix.csv", keep_default_na=False)
     mixes, records = dict(list(mixes.groupby(["sampler", "model", "fold"]))), []
     for (sampler, model, fold), cell in rows.groupby(["sampler", "model", "fold"]):
@@ -99,6 +116,31 @@ def by_fold(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(records).set_index(["sampler", "model", "fold"])
+
+
+@pytest.fixture(scope="session")
+def of_lesions(rows: pd.DataFrame, folder: Path) -> pd.DataFrame | None:
+    """As `by_fold`, by lesion; None if no lesion has several pictures in a fold."""
+    averaged = by_lesion(rows, np.load(folder / "lesions.npz")["codes"])
+    return None if averaged is None else scores_by_fold(averaged, folder)
+
+
+def by_lesion(rows: pd.DataFrame, lesions: np.ndarray) -> pd.DataFrame | None:
+    """Mean probabilities of the pictures of each lesion; without lesions that have several labels."""
+    known, cells = rows.assign(lesion=lesions[rows["row"]]), ["sampler", "model", "fold"]
+    of_lesion = known.groupby("lesion")
+    apart = of_lesion["fold"].min() != of_lesion["fold"].max()
+    if apart.any() or not known.duplicated([*cells, "lesion"]).any():
+        return None
+    known = known[of_lesion["label"].transform("nunique") == 1]
+    means = known.groupby([*cells, "lesion"])[["label", *P]].mean().reset_index()
+    named = means[P].to_numpy().round(12).argmax(axis=1)
+    return means.astype({"label": int}).assign(predicted=named)
+
+
+def beside(of_lesions: pd.DataFrame | None, pair: tuple[str, str], column: str) -> list[float]:
+    """Return the score by lesion that stands beside a score, if there is one."""
+    return [] if of_lesions is None else [of_lesions.loc[pair][column].mean()]
 
 
 @pytest.fixture(scope="session")
@@ -152,10 +194,10 @@ def expected_comparisons(by_fold: pd.DataFrame, tuned: pd.DataFrame) -> pd.DataF
     """Every row that comparisons.csv should have."""
     scores, records = by_fold.join(tuned[["tuned macro_f1", "tuned balanced_accuracy"]]), []
     families = {
-        "sampler": [((s, m), ("none", m)) for m, s in product(TITLES, SAMPLERS[1:])],
+        "sampler": [((s, m), ("none", m)) for m, s in product(TITLES, OTHERS)],
         "model": [((s, a), (s, b)) for s in SAMPLERS for a, b in combinations(TITLES, 2)],
         "control against none": [((CONTROL, m), ("none", m)) for m in TITLES],
-        "control": [((s, m), (CONTROL, m)) for m, s in product(TITLES, SAMPLERS[1:])],
+        "control": [((s, m), (CONTROL, m)) for m, s in product(TITLES, OTHERS)],
     }
     for (family, sides), ((rule, metric), column) in product(families.items(), MEASURES.items()):
         if family.startswith("control") and rule != "as_trained":
@@ -163,8 +205,7 @@ def expected_comparisons(by_fold: pd.DataFrame, tuned: pd.DataFrame) -> pd.DataF
         for first, second in sides:
             gaps = (scores.loc[first] - scores.loc[second])[column].to_numpy()
             difference, low, high, p, tests, verdict = judged(gaps, len(sides))
-            scale = np.sqrt(gaps.var(ddof=1) * (1 / 5 + 1 / 4))
-            below, inside = np.diff(stats.t(4, gaps.mean(), scale).cdf([-np.inf, -0.01, 0.01]))
+            below, inside = np.diff(spread_of(gaps).cdf([-np.inf, -0.01, 0.01]))
             records.append(
                 {
                     "question": family.split()[0],
@@ -219,7 +260,9 @@ def plain(fragment: str) -> str:
 
 
 def pair_of(heading: str) -> tuple[str, str]:
-    model = next(name for name, title in TITLES.items() if title in heading)
+    model = max(
+        (name for name, title in TITLES.items() if title in heading), key=lambda name: len(TITLES[name])
+    )
     sampler = heading[: heading.index(TITLES[model])].split(" on ")[0].strip()
     return sampler.replace("no sampler", "none"), model
 
@@ -234,13 +277,19 @@ def shows(text: str, pattern: str, *values: float, digits: int = 3) -> bool:
 
 def judged(gaps: np.ndarray, tests: int) -> tuple[float, float, float, float, int, str]:
     """Difference, interval and p of one of so many tests, their number, and the verdict."""
-    scale = np.sqrt(gaps.var(ddof=1) * (1 / 5 + 1 / 4))
-    reach = stats.t.isf(0.025 / tests, 4) * scale
-    p = min(1, tests * 2 * stats.t.sf(abs(gaps.mean()) / scale, 4))
-    inside = stats.t(4, gaps.mean(), scale).cdf([-0.01, 0.01])
+    spread = spread_of(gaps)
+    reach = spread.isf(0.025 / tests) - gaps.mean()
+    p = min(1, tests * 2 * spread.sf(gaps.mean() + abs(gaps.mean())))
+    inside = spread.cdf([-0.01, 0.01])
     words = "better" if gaps.mean() > reach else "worse" if gaps.mean() < -reach else "undecided"
     words = "practically equal" if inside[1] - inside[0] >= 0.95 else words
     return gaps.mean(), gaps.mean() - reach, gaps.mean() + reach, p, tests, words
+
+
+def spread_of(gaps: np.ndarray) -> Any:
+    """Nadeau & Bengio's distribution of the mean difference, of folds of which each is tested on once."""
+    n = len(gaps)
+    return stats.t(n - 1, gaps.mean(), np.sqrt(gaps.var(ddof=1) * (1 / n + 1 / (n - 1))))
 
 
 def number(text: str) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fake_runs import fake_run, make_run, record
-from recomputed import by_fold, expected_comparisons, folder, page, rows, tuned
+from recomputed import by_fold, expected_comparisons, folder, of_lesions, page, rows, tuned
 
 from skinmnist.analysis.analyze import Analysis, analyze
 from skinmnist.experiment.run_folder.record import RunRecord, write_tables
@@ -22,6 +22,7 @@ __all__ = [
     "fake_run",
     "folder",
     "make_run",
+    "of_lesions",
     "page",
     "record",
     "rows",

@@ -1,6 +1,6 @@
 """Every number of the page, against a few lines that read predictions.csv.gz and share no code with it.
 
-On an invented run, or on the folder of a run of the default grid that SKINMNIST_RUN names.
+On an invented run, or on the folder of the run that SKINMNIST_RUN names; see recomputed.py.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from recomputed import (
     METRICS,
     NAMES,
     NUMBER,
+    OTHERS,
+    PAIRS,
     TITLES,
     P,
+    beside,
     judged,
     number,
     pair_of,
@@ -43,8 +46,10 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+against_none = pytest.mark.skipif(not OTHERS, reason="the run has no sampler to compare with none")
 
-def test_leaderboard(page: str, by_fold: pd.DataFrame, folder: Path) -> None:
+
+def test_leaderboard(page: str, by_fold: pd.DataFrame, of_lesions: pd.DataFrame | None, folder: Path) -> None:
     timings = pd.read_csv(folder / "timings.csv", keep_default_na=False)
     timings["seconds"] = timings[["resample_seconds", "fit_seconds", "predict_seconds"]].sum(axis=1)
     pairs = timings.rename(columns={"peak_rss_mb": "megabytes"}).groupby(["sampler", "model"])
@@ -52,34 +57,36 @@ def test_leaderboard(page: str, by_fold: pd.DataFrame, folder: Path) -> None:
     intervals = pd.read_csv(folder / "intervals.csv", keep_default_na=False)
     intervals["sampler"] = intervals["sampler"].replace("prior_correction", CONTROL)
     ends = intervals.set_index(["sampler", "model", "metric"])
-    shown = table(page, "in descending order of macro-F1; below it the 95 % interval over lesions")
-    assert len(shown) == 9 + 3 + 1
+    shown = table(page, "Mean over the held-out folds, in descending order of macro-F1")
+    assert len(shown) == PAIRS + len(TITLES) + 1
     means = []
     for heading, cells, titles in shown[:-1]:
         scores = by_fold.loc[pair_of(heading)]
         means.append(scores["macro_f1"].mean())
         for metric, cell, title in zip(METRICS, cells, titles, strict=False):
             low, high = ends.loc[(*pair_of(heading), metric), ["low", "high"]]
-            assert shows(cell, "# #–#", scores[metric].mean(), low, high)
+            lesion = beside(of_lesions, pair_of(heading), metric)
+            assert shows(cell, "# " + "# " * len(lesion) + "#–#", scores[metric].mean(), *lesion, low, high)
             assert shows(title, "± # over folds", scores[metric].std())
         # Prior correction trains nothing of its own: its cost is that of the same model without a sampler.
         cost = costs.loc[
             ("none" if pair_of(heading)[0] == CONTROL else pair_of(heading)[0], pair_of(heading)[1])
         ]
-        assert cells[5:] == [f"{cost['seconds']:.1f}", f"{cost['megabytes']:,.0f}"]
+        assert cells[-2:] == [f"{cost['seconds']:.1f}", f"{cost['megabytes']:,.0f}"]
     assert means == sorted(means, reverse=True)
     assert shown[-1][0] == "always nv majority baseline"
 
 
+@against_none
 def test_verdicts_and_all_comparisons(page: str, by_fold: pd.DataFrame) -> None:
-    expected = {}
-    for metric, samplers in product(METRICS, (("RandomOverSampler", "SMOTE"), (CONTROL,))):
+    expected, n_folds = {}, len(by_fold.index.levels[2])
+    for metric, samplers in product(METRICS, (OTHERS, (CONTROL,))):
         pairs = list(product(samplers, TITLES))
         for sampler, model in pairs:
             gaps = (by_fold.loc[(sampler, model)] - by_fold.loc[("none", model)])[metric].to_numpy()
             expected[sampler, model, metric] = judged(gaps, len(pairs))
     shown = table(page, "All verdicts at a glance")
-    assert len(shown) == 9
+    assert len(shown) == len(expected) / len(METRICS)
     for heading, cells, titles in shown:
         for metric, cell, title in zip(METRICS, cells, titles, strict=True):
             gap, low, high, p, _, words = expected[*pair_of(heading), metric]
@@ -91,16 +98,17 @@ def test_verdicts_and_all_comparisons(page: str, by_fold: pd.DataFrame) -> None:
     names = dict(zip(labels, METRICS, strict=True))
     rows = table(page, "Paired by fold. Interval and p hold")
     rows = [row for row in rows if row[1][0] == "no sampler" and row[1][1].endswith(" as trained")]
-    assert len(rows) == 9 * 5
+    assert len(rows) == len(expected)
     for heading, cells, _ in rows:
         metric = names[cells[1].removesuffix(" as trained")]
         gap, low, high, p, tests, words = expected[*pair_of(heading), metric]
-        assert (cells[5], cells[7]) == (words, f"{tests} 5 folds")
+        assert (cells[5], cells[7]) == (words, f"{tests} {n_folds} folds")
         assert shows(cells[2], "#", gap)
         assert shows(cells[3], "# to #", low, high)
         assert cells[6] == "&lt; 0.001" if p < 0.001 else shows(cells[6], "#", p)
 
 
+@against_none
 def test_effects_on_equal_terms(page: str, expected_comparisons: pd.DataFrame) -> None:
     """Ranking, decisions as trained and decisions at equal points: difference, verdict, interval, chance."""
     measures = [
@@ -113,7 +121,7 @@ def test_effects_on_equal_terms(page: str, expected_comparisons: pd.DataFrame) -
     expected = expected_comparisons[expected_comparisons["question"] == "sampler"]
     expected = expected.set_index(["sampler", "model", "rule", "metric"])
     shown = table(page, "Differences from the same model without a sampler: the verdict")
-    assert len(shown) == 6
+    assert len(shown) == len(OTHERS) * len(TITLES)
     pattern = rf"{NUMBER} ([a-z ]+?) {NUMBER} to {NUMBER} (\d+) % (\w+) [±+−]0\.01"
     for heading, cells, _ in shown:
         for measure, cell in zip(measures, cells, strict=True):
@@ -126,7 +134,9 @@ def test_effects_on_equal_terms(page: str, expected_comparisons: pd.DataFrame) -
             assert float(chance) == pytest.approx(100 * row[side], abs=0.5 + 1e-6)
 
 
-def test_what_the_families_can_show(page: str, expected_comparisons: pd.DataFrame) -> None:
+def test_what_the_families_can_show(
+    page: str, by_fold: pd.DataFrame, expected_comparisons: pd.DataFrame
+) -> None:
     """The median half-width of intervals now, and with three repeats of the same spread."""
     kinds = {
         "samplers against no sampler": ("sampler", "none"),
@@ -141,7 +151,10 @@ def test_what_the_families_can_show(page: str, expected_comparisons: pd.DataFram
         "tuned for balanced accuracy": "tuned_balanced_accuracy",
     }
     shown = table(page, "A family consists of all comparisons")
-    assert len(shown) == 5 * 4 + 3 * 2
+    families = expected_comparisons[["question", "rule", "metric"]].drop_duplicates()
+    controls = expected_comparisons.query("question == 'control'")[["against", "metric"]].drop_duplicates()
+    assert len(shown) == (families["question"] != "control").sum() + len(controls)
+    k = len(by_fold.index.levels[2])
     for heading, cells, _ in shown:
         question, against = kinds[heading]
         rows = expected_comparisons[expected_comparisons["question"] == question]
@@ -149,7 +162,7 @@ def test_what_the_families_can_show(page: str, expected_comparisons: pd.DataFram
         rows = rows[(rows["rule"] == rules[cells[1]]) & (rows["metric"] == METRICS[LABELS.index(cells[0])])]
         assert cells[2] == str(len(rows))
         half, tail = np.median((rows["high"] - rows["low"]) / 2), 0.025 / len(rows)
-        now, then = (stats.t.isf(tail, n - 1) * np.sqrt(1 / n + 1 / 4) for n in (5, 15))
+        now, then = (stats.t.isf(tail, n - 1) * np.sqrt(1 / n + 1 / (k - 1)) for n in (k, 3 * k))
         assert shows(cells[3], "#", half)
         assert shows(cells[4], "#", half * then / now)
 
@@ -160,61 +173,61 @@ def test_differences_in_sentences(page: str, expected_comparisons: pd.DataFrame)
     known = np.concatenate([known, -known[:, [0, 2, 1]]])
     text = plain(page[page.index("<main") : page.index("</main>")])
     told = re.findall(rf"{NUMBER} \[{NUMBER}, {NUMBER}\]", text)
-    assert len(told) >= 12
+    assert len(told) >= 2 * len(OTHERS) * len(TITLES)
     for triple in told:
         assert (abs(known - [number(end) for end in triple]) <= 5.1e-4).all(axis=1).any(), triple
 
 
+@against_none
 def test_the_verdicts_beside_the_control(page: str, by_fold: pd.DataFrame) -> None:
     section = page[page.index('id="prior-correction"') :]
     claims = re.findall(r"<li>.*?</li>", section[: section.index("</ul>")], flags=re.DOTALL)
-    assert len(claims) == 3
+    assert len(claims) == len(TITLES)
     for claim in map(plain, claims):
         (model,) = [name for name, title in TITLES.items() if title in claim]
-        (sampler,) = [name for name in ("RandomOverSampler", "SMOTE") if name in claim]
+        sampler = max((name for name in OTHERS if name in claim), key=len)
         for metric, label in (("macro_f1", "macro-F1"), ("balanced_accuracy", "balanced accuracy")):
             gaps = (by_fold.loc[(sampler, model)] - by_fold.loc[(CONTROL, model)])[metric].to_numpy()
-            gap, low, high, _, _, words = judged(gaps, 6)
+            gap, low, high, _, _, words = judged(gaps, len(OTHERS) * len(TITLES))
             (found,) = re.findall(rf"{words} for .*?{label} \((.*?)\)", claim)
             assert shows(found, "# [#, #]", gap, low, high)
 
 
 def test_the_control_beside_none_and_the_best_sampler(page: str, by_fold: pd.DataFrame) -> None:
     shown = table(page, "For each model: without a sampler, with prior correction")
-    assert [pair_of(heading)[0] for heading, _, _ in shown[0::3]] == ["none"] * 3
-    assert [pair_of(heading)[0] for heading, _, _ in shown[1::3]] == [CONTROL] * 3
-    means = by_fold["macro_f1"].groupby(level=[0, 1]).mean()
-    for heading, cells, _ in shown[2::3]:
+    size, means = 2 + bool(OTHERS), by_fold["macro_f1"].groupby(level=[0, 1]).mean()
+    assert [pair_of(heading)[0] for heading, _, _ in shown[0::size]] == ["none"] * len(TITLES)
+    assert [pair_of(heading)[0] for heading, _, _ in shown[1::size]] == [CONTROL] * len(TITLES)
+    for place, (heading, cells, _) in enumerate(shown):
         sampler, model = pair_of(heading)
-        assert means[sampler, model] == max(means["SMOTE", model], means["RandomOverSampler", model])
+        if place % size == 2:
+            assert means[sampler, model] == max(means[name, model] for name in OTHERS)
         assert shows(cells[0].split()[0], "#", means[sampler, model])
 
 
 @pytest.mark.parametrize(
     ("caption", "columns", "n_rows"),
     [
-        ("Sensitivity for melanoma at three specificities", ["at 0.8", "at 0.9", "at 0.95"], 9),
-        ("Scores of the probabilities, mean", ["log_loss", "brier", "ece"], 12),
+        ("Sensitivity for melanoma at three specificities", ["at 0.8", "at 0.9", "at 0.95"], PAIRS),
+        ("Scores of the probabilities, mean", ["log_loss", "brier", "ece"], PAIRS + len(TITLES)),
     ],
 )
 def test_means_with_spreads(
-    page: str, by_fold: pd.DataFrame, caption: str, columns: list[str], n_rows: int
+    page: str,
+    by_fold: pd.DataFrame,
+    of_lesions: pd.DataFrame | None,
+    caption: str,
+    columns: list[str],
+    n_rows: int,
 ) -> None:
     shown = [row for row in table(page, caption) if "class frequencies" not in row[0]]
     assert len(shown) == n_rows
     for heading, cells, _ in shown:
         scores = by_fold.loc[pair_of(heading)]
         for cell, column in zip(cells, columns, strict=True):
-            assert shows(cell, "# ± #", scores[column].mean(), scores[column].std())
-
-
-def test_scores_at_the_natural_prior(page: str, by_fold: pd.DataFrame) -> None:
-    shown = table(page, "Ranking and calibration at the class frequencies of the training folds")
-    assert len(shown) == 9 + 1
-    for heading, cells, _ in shown[:-1]:
-        scores = by_fold.loc[pair_of(heading)]
-        for cell, column in ((cells[0], "natural macro_auc"), (cells[2], "natural log_loss")):
-            assert shows(cell, "# ± #", scores[column].mean(), scores[column].std())
+            lesion = [] if column.startswith("at ") else beside(of_lesions, pair_of(heading), column)
+            pattern = "# " + "# " * len(lesion) + "± #"
+            assert shows(cell, pattern, scores[column].mean(), *lesion, scores[column].std())
 
 
 def test_recalls(page: str, by_fold: pd.DataFrame) -> None:
@@ -245,7 +258,7 @@ def in_ten(share: float) -> str:
 
 def test_what_finding_more_costs(page: str, rows: pd.DataFrame, by_fold: pd.DataFrame) -> None:
     shown = table(page, "Pairs in descending order of recall, as trained")
-    assert len(shown) == 9
+    assert len(shown) == PAIRS
     for heading, cells, _ in shown:
         pair = pair_of(heading)
         cell = rows[(rows["sampler"] == pair[0]) & (rows["model"] == pair[1])]
@@ -320,7 +333,7 @@ def test_the_first_figure(page: str, folder: Path) -> None:
             ("specificity_mel", "as_trained", [(~trained[y != 6]).mean()], [trained[y == 6].mean()]),
         ):
             points.setdefault((sampler, model, plane, mark), []).append((x, y_))
-    assert len(points) == 9 * 4
+    assert len(points) == PAIRS * 4
     for (sampler, model, plane, mark), of_folds in points.items():
         chosen = (drawn["sampler"] == sampler) & (drawn["model"] == model)
         shown = drawn[chosen & (drawn["x"] == plane) & (drawn["mark"] == mark)]
@@ -360,7 +373,7 @@ def test_the_exported_leaderboard(page: str, by_fold: pd.DataFrame, folder: Path
         one["csv"] for one in exports(page) if "Seconds per fold" in one["csv"] and "always nv" in one["csv"]
     ]
     board = pd.read_csv(io.StringIO(text), keep_default_na=False)
-    assert len(board) == 9 + 3 + 1
+    assert len(board) == PAIRS + len(TITLES) + 1
     ends = pd.read_csv(folder / "intervals.csv", keep_default_na=False)
     ends["sampler"] = ends["sampler"].replace("prior_correction", CONTROL)
     ends = ends.set_index(["sampler", "model", "metric"])
@@ -386,7 +399,7 @@ def test_the_exported_comparisons(page: str, folder: Path) -> None:
 
 def test_the_paragraph_of_methods(page: str, folder: Path) -> None:
     rows = pd.read_csv(folder / "predictions.csv.gz", keep_default_na=False)
-    once = rows[(rows["sampler"] == "none") & (rows["model"] == "svm")]
+    once = rows[(rows["sampler"] == "none") & (rows["model"] == next(iter(TITLES)))]
     counts = once["label"].value_counts()
     text = " ".join(page[page.index('<blockquote class="methods"') : page.index("</blockquote>")].split())
     assert f"{len(once):,} pictures of" in text
