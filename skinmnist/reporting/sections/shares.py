@@ -80,7 +80,7 @@ def _best_share(info: RunInfo, shares: pd.DataFrame, sampler: str, model: str) -
     for rule, metric in SHARE_MEASURES:
         rows = own[(own["rule"] == rule) & (own["metric"] == metric)]
         if len(rows):
-            best = rows.loc[rows["mean"].idxmax()]
+            best = rows.iloc[int(rows["mean"].argmax())]
             found.append(f"{best['share']:g} {_IN_WORDS[rule]} ({fixed(best['mean'])})")
     return f"Best shares of {pair_title(info, sampler, model)}: {listing(found)}."
 
