@@ -57,6 +57,7 @@ CONFIG = TrainingConfig(
     colour_spread=0.1,
     balance=None,
     loss="cross_entropy",
+    mixture=None,
     points=1,
     rate_patience=None,
     stop_patience=None,
