@@ -299,7 +299,7 @@ LEARNED_AND_COST = "learned something by one score and cost something by another
 COST = "cost something"
 MOVED = "moved the threshold only"
 MOVED_AT_MOST = "moved the threshold at most"
-CHANGED = "undecided (it changed the decisions)"
+CHANGED = "changed the decisions, perhaps only by moving the threshold"
 NOTHING_CHANGED = "changed nothing that matters"
 OPEN = "undecided"
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from skinmnist import facts
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
-from skinmnist.analysis.significance import ROPE, reason_undecided
+from skinmnist.analysis.significance import BETTER, EQUAL, ROPE, UNDECIDED, WORSE, reason_undecided
 from skinmnist.experiment.cells import MIXED
 from skinmnist.experiment.lesion_scores import LESION
 from skinmnist.experiment.metrics import COST_METRICS, LOWER_IS_BETTER, METRIC_TITLES
@@ -21,6 +21,8 @@ from skinmnist.text import printable
 
 CORRECTION_TITLE = "prior correction"
 _LONGEST_TITLE = 500
+#: Maximum number of samplers or pairs that a sentence names; of more, it states the number.
+MOST_NAMED = 6
 #: Placeholder for a missing number.
 NOTHING = "–"
 MINUS = "−"
@@ -232,6 +234,40 @@ def shorten(text: str, limit: int) -> str:
 def listing(names: list[str]) -> str:
     """Join names into a list: ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def ascending(rows: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Return rows as records: in ascending order of the difference if there are too many to name them all."""
+    return (rows.sort_values("difference") if len(rows) > MOST_NAMED else rows).to_dict("records")
+
+
+def by_verdict(outcomes: Any) -> str:
+    """Join outcomes (verdict, name, change): ``better with SMOTE (+0.113 [+0.020, +0.206]); ...``.
+
+    Of more than `MOST_NAMED` outcomes with one verdict, given in ascending order, only the ends are named.
+    """
+    together: dict[str, list[tuple[str, str]]] = {}
+    for verdict, name, changed in outcomes:
+        together.setdefault(verdict, []).append((name, changed))
+    parts = [
+        f"{word} {_named(together[word])}" for word in (BETTER, WORSE, EQUAL, UNDECIDED) if word in together
+    ]
+    return f"{'; '.join(parts)}."
+
+
+def _named(outcomes: list[tuple[str, str]]) -> str:
+    if len(outcomes) > MOST_NAMED:
+        low, high = (
+            f"{changed} ({'no sampler' if name == 'none' else name})"
+            for name, changed in outcomes[:: len(outcomes) - 1]
+        )
+        return f"in {len(outcomes)} comparisons, from {low} to {high}"
+    first = next((name for name, _ in outcomes if name != "none"), "")
+    texts = [
+        f"{'without a sampler' if name == 'none' else 'with ' * (name == first) + name} ({changed})"
+        for name, changed in outcomes
+    ]
+    return listing(texts)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ const sayWhatIsWider = (table, scroll) => {
     const edge = scroll.getBoundingClientRect().left + scroll.clientWidth + scroll.scrollLeft;
     const beyond = headingsOf(table).filter((heading) => heading.getBoundingClientRect().right + scroll.scrollLeft > edge + 1);
     line.hidden = beyond.length === 0 || scroll.clientWidth === 0;
-    line.textContent = `Wider than the page; scroll it sideways for: ${beyond.map((heading) => heading.textContent.trim()).join(", ")}.`;
+    line.textContent = `Wider than the page; scroll it sideways for: ${beyond.map((heading) => heading.firstChild.textContent.trim() || heading.textContent.trim()).join(", ")}.`;
   }).observe(scroll);
 };
 

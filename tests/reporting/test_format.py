@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from skinmnist.reporting.format import (
+    ascending,
+    by_verdict,
     change,
     count,
     duration,
@@ -49,3 +53,19 @@ def test_evidence_and_probabilities() -> None:
     assert evidence(unknown) == "no interval: fewer than 3 folds in common"
     assert change(unknown) == "+0.033"
     assert (probability(0.0001), probability(float("nan")), probability(0.04)) == ("< 0.001", "–", "= 0.040")
+
+
+def test_training_without_a_sampler_is_told_in_words() -> None:
+    outcomes = [("better", "none", "+1"), ("better", "SMOTE", "+2"), ("better", "ADASYN", "+3")]
+    assert by_verdict(outcomes) == "better without a sampler (+1), with SMOTE (+2) and ADASYN (+3)."
+
+
+def test_of_many_outcomes_the_ends_are_named() -> None:
+    many = [{"verdict": "undecided", "difference": gap} for gap in (5, 1, 7, 3, 2, 6, 4)]
+    outcomes = [
+        (row["verdict"], f"S{row['difference']}", f"+{row['difference']}")
+        for row in ascending(pd.DataFrame(many))
+    ]
+    assert by_verdict(outcomes) == "undecided in 7 comparisons, from +1 (S1) to +7 (S7)."
+    few = pd.DataFrame(many[:3])
+    assert [row["difference"] for row in ascending(few)] == [5, 1, 7]

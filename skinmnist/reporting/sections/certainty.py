@@ -37,6 +37,8 @@ from skinmnist.reporting.format import (
     NOTHING,
     RULE_LABELS,
     Column,
+    ascending,
+    by_verdict,
     change,
     count,
     ends,
@@ -209,19 +211,6 @@ def _more_repeats(record: RunRecord) -> tuple[int, int]:
     return more, more * record.info.protocol.planned_folds
 
 
-def by_verdict(outcomes: Any) -> str:
-    """Join outcomes (verdict, name, change): ``better with SMOTE (+0.113 [+0.020, +0.206]); ...``."""
-    together: dict[str, list[str]] = {}
-    for verdict, name, changed in outcomes:
-        texts = together.setdefault(verdict, [])
-        named = name if any(text.startswith("with ") for text in texts) else f"with {name}"
-        texts.append(f"{'without a sampler' if name == 'none' else named} ({changed})")
-    parts = [
-        f"{word} {listing(together[word])}" for word in (BETTER, WORSE, EQUAL, UNDECIDED) if word in together
-    ]
-    return f"{'; '.join(parts)}."
-
-
 def _about_models(analysis: Analysis) -> list[Claim]:
     """Compare the best pair's model with every other model, separately for each sampler."""
     rows = analysis.comparisons
@@ -235,7 +224,7 @@ def _about_models(analysis: Analysis) -> list[Claim]:
         Claim(
             f"{model_title(info, best)} against {model_title(info, str(other))}",
             # The bare name: the sampler may have worked in a different space for each model.
-            by_verdict((row["verdict"], row["sampler"], change(row)) for row in against.to_dict("records")),
+            by_verdict((row["verdict"], row["sampler"], change(row)) for row in ascending(against)),
         )
         for other, against in pd.concat(seen).sort_index().groupby("against", sort=False)
     ]

@@ -17,11 +17,14 @@ from matplotlib.lines import Line2D
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.curves import BETWEEN_CLASSES, CURVE, FOR_MELANOMA
 from skinmnist.analysis.significance import AS_TRAINED, BETTER, WORSE
-from skinmnist.analysis.summaries import MEASURED, Effect, comparisons_with, effects
+from skinmnist.analysis.summaries import MEASURED, OPEN, Effect, comparisons_with, effects
 from skinmnist.experiment.run_folder.run_info import RunInfo
 from skinmnist.reporting.format import (
     LABELS,
+    MOST_NAMED,
     NOTHING,
+    ascending,
+    by_verdict,
     chance,
     change,
     count,
@@ -34,7 +37,7 @@ from skinmnist.reporting.format import (
     shorten,
     signed,
 )
-from skinmnist.reporting.sections.certainty import Claim, by_verdict
+from skinmnist.reporting.sections.certainty import Claim
 from skinmnist.reporting.theme import (
     INK,
     MUTED,
@@ -96,21 +99,19 @@ class Tradeoff:
 
 def tradeoff_claims(analysis: Analysis) -> list[Claim]:
     """State for each model what its samplers changed, strictly according to the verdicts."""
-    together: dict[str, list[Effect]] = {}
-    for effect in effects(analysis.comparisons):
-        together.setdefault(effect.model, []).append(effect)
-    rows = comparisons_with(analysis.comparisons)
-    return [
-        Claim(
-            model_title(analysis.record.info, model),
-            " ".join(summary(found, lambda sampler, _: printable(sampler))),
-            by_verdict(
-                (row["verdict"], printable(row["sampler"]), change(row))
-                for row in rows[rows["model"] == model].to_dict("records")
-            ),
-        )
-        for model, found in together.items()
-    ]
+    rows, found = comparisons_with(analysis.comparisons), effects(analysis.comparisons)
+    info = analysis.record.info
+    claims = []
+    for model in dict.fromkeys(effect.model for effect in found):
+        # A conclusion that is open adds nothing to the verdicts.
+        closed = [effect for effect in found if effect.model == model and effect.conclusion != OPEN]
+        outcomes = [
+            (row["verdict"], printable(row["sampler"]), change(row))
+            for row in ascending(rows[rows["model"] == model])
+        ]
+        words = " ".join(summary(closed, lambda sampler, _: printable(sampler)))
+        claims.append(Claim(model_title(info, model), words, by_verdict(outcomes)))
+    return claims
 
 
 def draw_tradeoff(analysis: Analysis) -> Tradeoff | None:
@@ -488,8 +489,14 @@ def _cell(row: Any) -> EffectCell:
 
 
 def summary(found: list[Effect], title: Callable[[str, str], str]) -> list[str]:
-    """Group pairs by conclusion: ``SMOTE with svm: moved the threshold only.``."""
+    """Group pairs by conclusion: ``SMOTE with svm: moved the threshold only.``.
+
+    Undecided pairs come last; if they are more than `MOST_NAMED`, only their number is stated.
+    """
     together: dict[str, list[str]] = {}
-    for effect in found:
+    for effect in sorted(found, key=lambda effect: effect.conclusion == OPEN):
         together.setdefault(effect.conclusion, []).append(title(effect.sampler, effect.model))
+    undecided = len(together.get(OPEN, []))
+    if undecided > MOST_NAMED:
+        together[OPEN] = [f"{'All' if undecided == len(found) else 'The other'} {undecided} pairs"]
     return [f"{listing(pairs)}: {words}." for words, pairs in together.items()]

@@ -12,7 +12,6 @@ from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import detectable_difference
 from skinmnist.analysis.summaries import comparisons_with, leaderboard, with_control
 from skinmnist.reporting.sections.certainty import (
-    by_verdict,
     certainty,
     families,
     forest_figure,
@@ -140,8 +139,3 @@ def test_controls_are_shown_beside_the_samplers_and_not_counted_with_them(analys
     over_control = comparisons_with(rows, against=PRIOR_CORRECTION)
     assert len(over_control) == len(counted)
     assert set(over_control["question"]) == {"control"}
-
-
-def test_training_without_a_sampler_is_told_in_words() -> None:
-    outcomes = [("better", "none", "+1"), ("better", "SMOTE", "+2"), ("better", "ADASYN", "+3")]
-    assert by_verdict(outcomes) == "better without a sampler (+1), with SMOTE (+2) and ADASYN (+3)."

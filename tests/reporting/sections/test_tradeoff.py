@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.curves import BETWEEN_CLASSES, CURVE, FOR_MELANOMA
-from skinmnist.analysis.summaries import effects
+from skinmnist.analysis.summaries import RANKING, Effect, effects
 from skinmnist.experiment.run_folder.record import read_run
 from skinmnist.reporting.format import change
 from skinmnist.reporting.page import render_page
@@ -182,8 +182,11 @@ def test_sentences_carry_what_the_verdicts_do(analysis) -> None:
         found = [effect for effect in effects(analysis.comparisons) if effect.model == model]
         assert len(found) == 2
         for effect in found:
-            sentence = next(part for part in claim.words.split(". ") if effect.sampler in part)
-            assert sentence.rstrip(".").endswith(f": {effect.conclusion}")
+            sentences = [part.rstrip(".") for part in claim.words.split(". ") if effect.sampler in part]
+            if effect.conclusion == "undecided":
+                assert not sentences
+            else:
+                assert [part.rpartition(": ")[2] for part in sentences] == [effect.conclusion]
             row = effect.rows["as_trained", "macro_f1"]
             assert f"{effect.sampler} ({change(row)})" in claim.numbers
             assert row["verdict"] in claim.numbers
@@ -231,6 +234,17 @@ def test_pairs_of_one_conclusion_stand_together(analysis) -> None:
     for effect in found:
         (own,) = [words for words in sentences if f"{effect.sampler} with {effect.model}" in words]
         assert own.endswith(f": {effect.conclusion}.")
+
+
+def test_many_undecided_pairs_are_counted() -> None:
+    undecided = [Effect(f"S{place}", "svm", {}) for place in range(7)]
+    better = Effect("SMOTE", "svm", {RANKING: {"verdict": "better"}})
+    named = "{} with {}".format
+    assert summary(undecided, named) == ["All 7 pairs: undecided."]
+    assert summary([*undecided, better], named) == [
+        "SMOTE with svm: learned something.",
+        "The other 7 pairs: undecided.",
+    ]
 
 
 @pytest.mark.usefixtures("bare_figures")
