@@ -33,13 +33,14 @@ from skinmnist.text import printable
 
 if TYPE_CHECKING:
     from skinmnist.experiment.cells import Cell, CellFailure, CellResult
+    from skinmnist.experiment.run_folder.record import RunRecord
 
 #: Without a terminal, a build prints one line for every tenth of the pictures.
 _LINES = 10
 #: Rows in the live view of a run: running cells, and pairs of the current leaderboard.
 _RUNNING_ROWS, _BOARD_ROWS = 6, 5
 #: Width of a pair in the live view, in characters.
-_PAIR_WIDTH = 44
+PAIR_WIDTH = 44
 #: Seconds past the estimate before the view reports a delay.
 _OVERDUE = 2.0
 
@@ -238,33 +239,34 @@ class RunView:
         return line
 
     def _cells(self) -> RenderableType:
-        now, table = self.clock(), _rows("running", "", "")
+        now, table = self.clock(), plain_rows("running", "", "")
         shown = list(self._started.items())[:_RUNNING_ROWS]
         for cell, started in shown:
             place = f"repeat {cell.repeat}, fold {cell.fold}" if self._repeats else f"fold {cell.fold}"
-            name = pair_name(cell[:2], _PAIR_WIDTH)
+            name = pair_name(cell[:2], PAIR_WIDTH)
             table.add_row(name, place, whole_seconds(now - started))
         if more := len(self._started) - len(shown):
             table.add_row(f"and {more} more", style="dim")
         return table
 
     def _board(self) -> RenderableType:
-        table = _rows("best so far", "macro-F1", "balanced accuracy", "folds")
+        table = plain_rows("best so far", "macro-F1", "balanced accuracy", "folds")
         means = {}
         for pair, scores in list(self._scores.items()):  # Copy, because drawing runs in another thread.
             means[pair] = [sum(values) / len(values) for values in zip(*scores, strict=True)]
         best = sorted(means, key=lambda pair: -means[pair][0])
         for pair in best[:_BOARD_ROWS]:
             folds = f"{len(self._scores[pair])} of {self._planned.get(pair, 0)}"
-            table.add_row(pair_name(pair, _PAIR_WIDTH), *(f"{mean:.3f}" for mean in means[pair]), folds)
+            table.add_row(pair_name(pair, PAIR_WIDTH), *(f"{mean:.3f}" for mean in means[pair]), folds)
         if len(best) > _BOARD_ROWS:
             table.add_row(f"and {len(best) - _BOARD_ROWS} more", style="dim")
         return table
 
 
-def _rows(first: str, *others: str) -> Table:
+def plain_rows(first: str, *others: str) -> Table:
+    """Return a table without lines, whose other columns are numbers."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column(first, no_wrap=True, min_width=_PAIR_WIDTH // 2)
+    table.add_column(first, no_wrap=True, min_width=PAIR_WIDTH // 2)
     for other in others:
         table.add_column(other, justify="right", no_wrap=True)
     return table
@@ -311,6 +313,9 @@ class NotebookBar:
         self._failed += isinstance(outcome, CellFailure)
         self._view.finished(outcome.cell, seconds_left)
         self._update(self._bar())
+
+    def ranked(self, record: RunRecord, finished: int, planned: int) -> None:
+        """Ignore results so far: the cell's own output is the leaderboard of the whole run."""
 
     def _bar(self) -> str:
         done, total = self._view.done, self._view.total

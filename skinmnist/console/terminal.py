@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 import textwrap
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,26 +25,27 @@ from rich.table import Table
 from rich.text import Text
 
 from skinmnist import facts
-from skinmnist.analysis.analyze import Analysis, analyze_run
+from skinmnist.analysis.analyze import Analysis, analyze, analyze_run
 from skinmnist.analysis.significance import Pair
 from skinmnist.analysis.summaries import LEADERBOARD_METRICS, effects, leaderboard
 from skinmnist.console.common import COMMAND
-from skinmnist.console.progress import Output, RunView
+from skinmnist.console.progress import PAIR_WIDTH, Output, RunView, plain_rows
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.machine import available_cores
 from skinmnist.experiment.given_splits import GivenInfo
 from skinmnist.experiment.metrics import LOWER_IS_BETTER, balanced_accuracy, confusion_matrix, macro_f1
+from skinmnist.experiment.plan import REFRESH_RATIO
 from skinmnist.experiment.run_folder.folder import LOGGER, event_facts
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.splits import GivenFolds, Split
 from skinmnist.names import pair_name
 from skinmnist.reporting.format import LABELS, NOTHING, count, digits_of, duration, fixed, with_spread
-from skinmnist.reporting.page import write_page
-from skinmnist.reporting.sections.certainty import certainty
+from skinmnist.reporting.page import write_early_page, write_page
+from skinmnist.reporting.sections.certainty import certainty, resampled_units
 from skinmnist.reporting.sections.leaderboard import external_sentence
 from skinmnist.reporting.sections.tradeoff import summary
-from skinmnist.text import printable
+from skinmnist.text import one_line, printable
 
 #: Line width without a terminal.
 _PIPED_WIDTH = 160
@@ -94,6 +96,8 @@ class Terminal:
         )
         self._demonstrating = False
         self._begun = False
+        self._early: threading.Thread | None = None
+        self._early_next = -math.inf
         self._cells = 0
 
     def __enter__(self) -> Self:
@@ -205,6 +209,28 @@ class Terminal:
             place = f"[{self.view.done}/{self.view.total}] {outcome.cell}"
             self.console.print(f"{place} ({self._passed}{', ' * bool(left)}{left})")
 
+    def ranked(self, record: RunRecord, finished: int, planned: int) -> None:
+        """Show the leaderboard so far and write a first page, in a thread, while the next cells run."""
+        busy = self._early is not None and self._early.is_alive()
+        if not record.results or self._demonstrating or busy or self._clock() < self._early_next:
+            return
+        self._early = threading.Thread(
+            target=self._rank, args=(record, finished, planned), name="early-report", daemon=True
+        )
+        self._early.start()
+
+    def _rank(self, record: RunRecord, finished: int, planned: int) -> None:
+        started, after = self._clock(), f"after {finished} of {count(planned, 'fold')}"
+        try:
+            analysis = analyze(record)
+            self.console.print(early_table(analysis, after))
+            page = write_early_page(analysis, finished, planned)
+            self.console.print(f"first report, {after}: {page}", soft_wrap=True)
+        except Exception as error:  # The run goes on without it.
+            self.note(f"there is no report {after}: {one_line(str(error))}")
+        now = self._clock()
+        self._early_next = now + REFRESH_RATIO * (now - started)
+
     @property
     def _passed(self) -> str:
         return duration(self._clock() - self._started)
@@ -238,6 +264,8 @@ class Terminal:
     def write_report(self, record: RunRecord, jobs: int | None) -> tuple[Analysis, Path]:
         """Analyze a run and write its report, showing each step."""
         jobs = jobs or available_cores()
+        if self._early is not None:
+            self._early.join()  # The final page must be the last.
         self.enter("analysis", "Analyzing the predictions")
         analysis = analyze_run(record, jobs=jobs)
         self.enter("report", "Writing the report")
@@ -350,6 +378,21 @@ def results_table(record: RunRecord, console: Output) -> RenderableType:
     if console.has_colors:
         parts.append(_legend(rows, columns))
     return Group(*parts)
+
+
+def early_table(analysis: Analysis, after: str) -> RenderableType:
+    """Format the leaderboard of a run that goes on: macro-F1 of every pair with its interval over lesions."""
+    table = plain_rows("best macro-F1 first", "macro-F1", "95 % interval", "folds")
+    known = analysis.intervals[analysis.intervals["metric"] == "macro_f1"]
+    ends = {(row.sampler, row.model): (row.low, row.high) for row in known.itertuples()}
+    for row in _rows(analysis.record):
+        low, high = ends.get((row["sampler"], row["model"]), (math.nan, math.nan))
+        interval = NOTHING if math.isnan(low) else f"{fixed(low, 3)} to {fixed(high, 3)}"
+        folds = "" if row["reference"] else f"{row['cells']} of {row['planned']}"
+        table.add_row(_name(row, PAIR_WIDTH), fixed(row["macro_f1"], 3), interval, folds)
+    return Group(
+        Text(f"{after}, with intervals over {resampled_units(analysis)}".capitalize(), "bold"), table
+    )
 
 
 def _name(row: dict[Any, Any], longest: int) -> str:

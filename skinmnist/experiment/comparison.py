@@ -20,29 +20,26 @@ from skinmnist.datasets.from_arrays import as_table
 from skinmnist.datasets.joining import join_tables
 from skinmnist.datasets.table import PixelTable, example_rows
 from skinmnist.decisions.probabilities import check_alpha
-from skinmnist.errors import InputError
 from skinmnist.experiment.audit import LesionFit, SplitFacts
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, sorted_models, sorted_samplers
 from skinmnist.experiment.costs import note_on_costs, read_costs
 from skinmnist.experiment.derived.ensembles import with_derived
-from skinmnist.experiment.execution.machine import (
-    NO_LIMITS,
-    Limits,
-    PeakMemory,
-    hardware,
-    versions,
-)
-from skinmnist.experiment.execution.runner import (
-    Progress,
-    choose_engine,
-    store_outcomes,
-    with_followers,
-)
+from skinmnist.experiment.execution.machine import NO_LIMITS, Limits, PeakMemory, hardware, versions
+from skinmnist.experiment.execution.runner import Progress, choose_engine, store_outcomes, with_followers
 from skinmnist.experiment.fit_cell import share_networks
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.experiment.lesion_scores import note_on_labels
 from skinmnist.experiment.metrics import Metric
-from skinmnist.experiment.plan import Plan, Remaining, choose_jobs, choose_seed, make_plan, whole_number
+from skinmnist.experiment.plan import (
+    Plan,
+    Ranking,
+    Remaining,
+    choose_jobs,
+    choose_seed,
+    in_fold_order,
+    make_plan,
+    whole_number,
+)
 from skinmnist.experiment.run_folder.folder import (
     LOG_FILE,
     RUN,
@@ -52,6 +49,7 @@ from skinmnist.experiment.run_folder.folder import (
     log_event,
     log_outcome,
     log_to,
+    naming_folder,
     scratch_folder,
 )
 from skinmnist.experiment.run_folder.record import (
@@ -320,7 +318,7 @@ class _Run:
         If two runs use a folder at the same time, the second waits for the first and then reuses its cells.
         """
         progress, cells = self.progress, folder / CELLS_FOLDER
-        try:
+        with naming_folder(folder):
             claim(folder, RUN, is_unmarked_run)
             held.enter_context(hold_folder(cells, lambda: progress.waiting(folder) if progress else None))
             held.enter_context(log_to(folder / LOG_FILE))
@@ -333,15 +331,6 @@ class _Run:
                 if is_marked(folder / EXTERNAL_FOLDER, RUN):
                     leave(folder / EXTERNAL_FOLDER, RUN)
                 remove_owned(folder, RUN, keep=(LOG_FILE,))
-        except (FileExistsError, NotADirectoryError):
-            file = next((path for path in (folder, *folder.parents) if path.is_file()), folder)
-            raise InputError(
-                f"{file} is a file; expected a folder for the run, so name one with --out"
-            ) from None
-        except OSError as error:
-            raise InputError(
-                f"the folder {folder} is not writable ({error.strerror}); name another one with --out"
-            ) from None
 
     def start(self) -> None:
         """Write the information that is available before training, and find stored cells."""
@@ -364,18 +353,23 @@ class _Run:
         write_info(folder, replace(self.info, interrupted=True).merged_with(self.earlier))
 
     def train(self, dask: str | None, limits: Limits) -> None:
-        """Run the cells that are not stored, longest first, and update `done` and `failures`."""
+        """Run the cells that are not stored, fold after fold, and update `done` and `failures`."""
         expected = self.plan.expected_seconds(self.table)
-        left = dict.fromkeys(cell for cell in expected if cell not in self.done)
+        left = dict.fromkeys(cell for cell in in_fold_order(expected) if cell not in self.done)
         remaining, progress = Remaining(expected, self.jobs), self.progress
+        ranking = Ranking(expected)
 
         def report(outcome: CellResult | CellFailure) -> None:
             left.pop(outcome.cell, None)
             if isinstance(outcome, CellResult) and outcome.cell not in self.plan.derived:
                 remaining.finished(outcome.cell, outcome.timing.seconds)
             log_outcome(outcome)
+            seconds_left = remaining.seconds(left)
             if progress:
-                progress.finished(outcome, remaining.seconds(left))
+                progress.finished(outcome, seconds_left)
+            if ranking.is_due(left, seconds_left):
+                with ranking.timed():
+                    self.rank(ranking)
 
         def running(cells: Sequence[Cell]) -> None:
             remaining.running(cells)
@@ -385,13 +379,25 @@ class _Run:
         if progress:
             progress.planned(self.plan.cells, len(self.done), self.info.notes)
         # A time limit applies to single cells, so each of them then trains its own networks.
-        task = self.plan.task if limits.seconds else share_networks(self.plan.task, left)
+        sharing = filter(left.__contains__, expected)
+        task = self.plan.task if limits.seconds else share_networks(self.plan.task, sharing)
         following = {cell for cells in task.followers.values() for cell in cells}
-        missing = sorted([cell for cell in left if cell not in following], key=lambda cell: -expected[cell])
         engine = choose_engine(dask, self.table, task, self.jobs, limits)
-        trained = with_followers(engine(missing, on_running=running), task.followers)
+        leading = [cell for cell in left if cell not in following]
+        trained = with_followers(engine(leading, on_running=running), task.followers)
         outcomes = with_derived(self.plan.derived, self.store.load, trained, frozenset(self.done))
         store_outcomes(outcomes, self.store, self.done, self.failures, report)
+
+    def rank(self, ranking: Ranking) -> None:
+        """Write the tables of the finished cells while others run, and report them."""
+        info = replace(self.info, cells=self._entries(), interrupted=True)
+        record = build_record(self.folder, info.merged_with(self.earlier), self.metrics)
+        write_tables(record)
+        write_mistakes(record, self.table)
+        write_info(self.folder, record.info)
+        log_event("folds finished", finished=ranking.finished, planned=ranking.planned)
+        if self.progress:
+            self.progress.ranked(record, ranking.finished, ranking.planned)
 
     def finish(self, started: float, peak: PeakMemory) -> RunRecord:
         """Write the tables and the record of this session."""
@@ -464,10 +470,7 @@ class _Run:
                 *note_on_costs(self.costs, table.class_names),
                 *note_on_labels(table),
             ),
-            metrics={
-                name: MetricInfo(metric.title, metric.lower_is_better)
-                for name, metric in self.metrics.items()
-            },
+            metrics={name: MetricInfo(m.title, m.lower_is_better) for name, m in self.metrics.items()},
             costs=() if self.costs is None else tuple(map(tuple, self.costs.tolist())),
             conformal=self.conformal,
             versions=versions(),
@@ -486,12 +489,11 @@ class _Run:
         return SplitFacts.of_split(self.table, folds)
 
     def _entries(self) -> tuple[CellEntry, ...]:
-        entries = {}
-        for cell in self.plan.cells:
-            entry = CellEntry(*cell, status="pending")
+        def entry(cell: Cell) -> CellEntry:
             if cell in self.done:
-                entry = CellEntry(*cell, status="done", file=self.store.path(cell).name)
-            elif cell in self.failures:
-                entry = CellEntry(*cell, status="failed", reason=self.failures[cell].reason)
-            entries[cell] = entry
-        return sort_entries(entries)
+                return CellEntry(*cell, status="done", file=self.store.path(cell).name)
+            if cell in self.failures:
+                return CellEntry(*cell, status="failed", reason=self.failures[cell].reason)
+            return CellEntry(*cell, status="pending")
+
+        return sort_entries({cell: entry(cell) for cell in self.plan.cells})

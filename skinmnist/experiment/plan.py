@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
@@ -302,6 +304,22 @@ def expected_seconds(
     return 0.2 + spec.cost.seconds * size * growth**spec.cost.growth
 
 
+def in_fold_order(expected: Mapping[Cell, float]) -> list[Cell]:
+    """Sort cells by repeat and fold, and those of one fold by expected seconds, longest first.
+
+    Every pair then has its first fold early in a run, and the cells at its end are short, so that no worker
+    waits long for another.
+
+    Examples
+    --------
+    >>> cells = [Cell("none", "svm", 0, 0), Cell("none", "svm", 0, 1), Cell("none", "cnn", 0, 0)]
+    >>> expected = dict(zip(cells, [3.0, 3.0, 9.0]))
+    >>> [(cell.model, cell.fold) for cell in in_fold_order(expected)]
+    [('cnn', 0), ('svm', 0), ('svm', 1)]
+    """
+    return sorted(expected, key=lambda cell: (cell.repeat, cell.fold, -expected[cell]))
+
+
 class Remaining:
     """The expected wall seconds of the remaining cells, updated with the times of finished cells.
 
@@ -349,3 +367,49 @@ class Remaining:
         alike = [done for done in self._measured if done.model == cell.model] or list(self._measured)
         off = sum(map(self._measured.__getitem__, alike)) / sum(map(self.expected.__getitem__, alike))
         return off * self.expected[cell]
+
+
+#: Expected seconds left below which a run publishes no scores before its end.
+EARLY_SECONDS = 20.0
+#: Scores of later folds are published once this many times the seconds of the last publication have passed.
+REFRESH_RATIO = 100.0
+
+
+class Ranking:
+    """Decide when the scores of the folds that every pair has finished are published during a run.
+
+    The first fold is always published if much of the run is left. Later folds are published as long as that
+    costs less than a hundredth of the time. Failed cells count as finished.
+
+    Examples
+    --------
+    >>> cells = [Cell("none", "svm", 0, fold) for fold in range(3)]
+    >>> ranking = Ranking(cells)
+    >>> ranking.is_due(cells[1:], seconds_left=60.0), ranking.finished, ranking.planned
+    (True, 1, 3)
+    >>> ranking.is_due(cells[1:], seconds_left=60.0)
+    False
+    """
+
+    def __init__(self, cells: Iterable[Cell], clock: Callable[[], float] = time.monotonic) -> None:
+        self.planned = len({cell[2:] for cell in cells})
+        self.finished = 0
+        self._clock, self._next = clock, -math.inf
+
+    def is_due(self, left: Iterable[Cell], seconds_left: float | None) -> bool:
+        """Return whether to publish, and update `finished`, the number of folds without a cell in `left`."""
+        finished = self.planned - len({cell[2:] for cell in left})
+        if not self.finished < finished < self.planned:
+            return False
+        if seconds_left is None or seconds_left < EARLY_SECONDS or self._clock() < self._next:
+            return False
+        self.finished = finished
+        return True
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Measure how long a publication takes, which sets the time of the next."""
+        started = self._clock()
+        yield
+        now = self._clock()
+        self._next = now + REFRESH_RATIO * (now - started)

@@ -58,6 +58,8 @@ from skinmnist.text import printable, template_environment
 
 #: Each section is a module with a `context` function and a template; the page template sets their order.
 SECTIONS = (answer, tradeoff, shares, leaderboard, certainty, costs, training, inflated)
+#: Sections of the page that is written while the run goes on.
+EARLY_SECTIONS = (answer, tradeoff, leaderboard)
 #: Sections that a worker can draw in parallel, as much work as the others.
 DRAWN_APART = (data, outcomes, probabilities)
 _HERE = Path(__file__).parent
@@ -123,6 +125,19 @@ def write_page(analysis: Analysis, out: Path | None = None, jobs: int = 1) -> Pa
     return write_html(path, render_page(analysis, jobs))
 
 
+def write_early_page(analysis: Analysis, finished: int, planned: int) -> Path:
+    """Write the first page of a run that goes on, after `finished` of the folds `planned` of every pair.
+
+    It has only `EARLY_SECTIONS`, for it takes time from the cells that run meanwhile. The report of the
+    finished run replaces it.
+    """
+    with uncollected():
+        early = {"early": (finished, planned)}
+        shown = _page_context(analysis) | _contexts(EARLY_SECTIONS, analysis) | early
+        page = environment().get_template("report.html").render(shown)
+    return write_html(_page_path(analysis.record.folder), with_exports(page))
+
+
 def write_html(path: Path, page: str) -> Path:
     """Write a page and return its path; raise InputError if it cannot be written."""
     try:
@@ -182,6 +197,9 @@ def _page_context(analysis: Analysis) -> dict[str, Any]:
     """Return the values that several sections share, and those at the end of the page."""
     info = analysis.record.info
     return surroundings() | {
+        "early": None,
+        "lesions_known": analysis.lesions_known,
+        "units": certainty.resampled_units(analysis),
         "info": info,
         "table": info.table,
         "protocol": info.protocol,

@@ -14,6 +14,7 @@ from skinmnist.console.common import say
 from skinmnist.console.progress import Output
 from skinmnist.console.terminal import LEAKS, PUBLISHED, Terminal, results_table
 from skinmnist.experiment.cells import Cell, CellFailure
+from skinmnist.experiment.run_folder.record import build_record
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
@@ -228,3 +229,25 @@ def test_unfinished_pairs_are_neither_failed_nor_below_the_baseline(record):
     assert "\x1b[36m1 of 2" in row
     assert RED not in text
     assert plain(text).rstrip().endswith("unfinished")
+
+
+def test_a_first_page_is_written_while_the_run_goes_on(lesions, tmp_path, capsys):
+    pairs = ["none"], ["dummy", "logistic_regression"]
+    record = run_comparison(lesions, *pairs, folds=2, jobs=1, out=tmp_path / "run")
+    cells = [replace(cell, status="done" if cell.fold == 0 else "pending") for cell in record.info.cells]
+    info = replace(record.info, cells=tuple(cells), interrupted=True)
+    early = build_record(tmp_path / "run", info)
+    terminal = Terminal()
+    terminal.ranked(early, 1, 2)
+    terminal._early.join()
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "After 1 of 2 folds." in page
+    assert "Unfinished." not in page
+    said = capsys.readouterr().err
+    assert "After 1 of 2 folds, with intervals over lesions" in said
+    for model in pairs[1]:
+        assert re.search(rf"none \+ {model} .*\d\.\d{{3}} to \d\.\d{{3}}  1 of 2", said)
+    terminal.write_report(record, 1)
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "After 1 of 2 folds." not in page
+    assert "What not to conclude" in page

@@ -1,6 +1,7 @@
 """The main job on a small table: end to end, the same bytes whatever happens on the way."""
 
 import gzip
+import io
 import json
 import os
 
@@ -14,6 +15,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from skinmnist import Progress, run_comparison
 from skinmnist.errors import InputError
+from skinmnist.experiment import plan
 from skinmnist.experiment.cells import Cell, CellFailure
 from skinmnist.experiment.run_folder.record import read_run
 from skinmnist.experiment.splits import assign_folds
@@ -26,11 +28,14 @@ class Watch(Progress):
     """A progress display that remembers; it may interrupt the run."""
 
     def __init__(self, stop_after=None):
-        self.outcomes, self.left, self.stop_after = [], [], stop_after
+        self.outcomes, self.left, self.stop_after, self.ranked_after = [], [], stop_after, []
         self.stored = None
 
     def planned(self, cells, stored, notes):
         self.cells, self.stored = cells, stored
+
+    def ranked(self, record, finished, planned):
+        self.ranked_after.append((finished, planned, contents(record.folder)[0], record))
 
     def finished(self, outcome, seconds_left):
         self.outcomes.append(outcome)
@@ -306,3 +311,43 @@ def test_a_record_with_a_missing_file(lesions, tmp_path):
     (tmp_path / "pictures.npz").unlink()
     with pytest.raises(InputError, match="is damaged"):
         read_run(tmp_path)
+
+
+def scores_by_fold(content):
+    return pd.read_csv(io.BytesIO(content)).groupby("fold")
+
+
+def test_scores_of_the_first_fold_of_every_pair_are_written_early(run, lesions, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "EARLY_SECONDS", 0.0)
+    models = {"dummy": "dummy", "failing": Moody()}  # A pair that fails holds up no other.
+    watch = Watch()
+    out = tmp_path / "run"
+    run_comparison(lesions, ["none"], models, folds=3, repeats=1, jobs=1, out=out, progress=watch)
+    finished, planned, early, record = watch.ranked_after[0]
+    assert (finished, planned) == (1, 3)
+    assert {result.cell[2:] for result in record.results} == {(0, 0)}
+    assert [failure.cell for failure in record.failures] == [Cell("none", "failing", 0, 0)]
+    assert [outcome.cell.fold for outcome in watch.outcomes] == [0, 0, 1, 1, 2, 2]
+    final = scores_by_fold((out / "scores.csv").read_bytes())
+    pd.testing.assert_frame_equal(scores_by_fold(early).get_group(0), final.get_group(0))
+    assert set(final.groups) == {0, 1, 2}
+    info = json.loads((out / "run.json").read_text())
+    assert not info["interrupted"]
+    own = run.scores[(run.scores["repeat"] == 0) & (run.scores["model"] == "dummy")]
+    none = own[own["sampler"] == "none"].reset_index(drop=True)
+    written = pd.read_csv(out / "scores.csv")
+    pd.testing.assert_frame_equal(written, none, check_dtype=False)
+
+
+def test_a_resumed_run_ranks_what_was_stored_too(lesions, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "EARLY_SECONDS", 0.0)
+    options = {"folds": 3, "jobs": 1, "out": tmp_path / "run"}
+    with pytest.raises(KeyboardInterrupt):
+        run_comparison(
+            lesions, ["none", "SMOTE"], ["dummy"], progress=(first := Watch(stop_after=3)), **options
+        )
+    assert [entry[0] for entry in first.ranked_after] == [1]
+    run_comparison(lesions, ["none", "SMOTE"], ["dummy"], progress=(second := Watch()), **options)
+    finished, _, _, record = second.ranked_after[0]
+    assert finished == 2
+    assert {result.cell[2:] for result in record.results} >= {(0, 0), (0, 1)}

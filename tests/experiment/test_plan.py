@@ -9,7 +9,7 @@ import skinmnist
 from skinmnist.datasets.cache import _reached
 from skinmnist.experiment import plan
 from skinmnist.experiment.cells import Cell
-from skinmnist.experiment.plan import Remaining, expected_seconds
+from skinmnist.experiment.plan import Ranking, Remaining, expected_seconds, in_fold_order
 from skinmnist.models.registry import MODELS
 
 PACKAGE = Path(skinmnist.__file__).parent
@@ -95,3 +95,35 @@ def test_the_last_cell_cannot_be_shared():
     remaining.finished(cells[0], 12.0)
     assert remaining.seconds(cells[1:]) == 12.0
     assert remaining.seconds([]) == 0
+
+
+def test_every_pair_has_its_first_fold_before_any_has_its_second():
+    seconds = np.random.default_rng(0).uniform(1, 100, 24)
+    cells = [
+        Cell(s, m, repeat, fold) for s in "ab" for m in "xyz" for repeat in range(2) for fold in range(2)
+    ]
+    expected = dict(zip(cells, seconds, strict=True))
+    order = in_fold_order(expected)
+    assert sorted(order) == sorted(cells)
+    for number in range(4):
+        group = order[6 * number : 6 * number + 6]
+        assert {cell[2:] for cell in group} == {divmod(number, 2)}
+        assert [expected[cell] for cell in group] == sorted((expected[cell] for cell in group), reverse=True)
+
+
+def test_finished_folds_are_published_once_and_later_ones_only_where_that_is_cheap():
+    cells, now = [Cell("none", model, 0, fold) for fold in range(4) for model in "xy"], [0.0]
+    ranking = Ranking(cells, clock=lambda: now[0])
+    assert not ranking.is_due(cells[1:], 60.0)  # One pair has not finished the fold.
+    assert not ranking.is_due(cells[2:], 5.0)  # The end is near.
+    assert not ranking.is_due(cells[2:], None)
+    assert ranking.is_due(cells[2:], 60.0)
+    with ranking.timed():
+        now[0] += 2.0
+    assert not ranking.is_due(cells[2:], 60.0)
+    now[0] += 199.0
+    assert not ranking.is_due(cells[4:], 60.0)
+    now[0] += 2.0
+    assert ranking.is_due(cells[4:], 60.0)
+    assert (ranking.finished, ranking.planned) == (2, 4)
+    assert not ranking.is_due([], 0.0)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from skinmnist.datasets.files import naming_disk
 from skinmnist.datasets.mapped import pass_table
@@ -31,6 +31,9 @@ from skinmnist.experiment.execution.worker import run_cell_from_file, worker_poo
 from skinmnist.experiment.fit_cell import Task, Trial
 from skinmnist.experiment.run_folder.folder import TABLE_FILE, hold_folder, log_event, scratch_folder
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
+
+if TYPE_CHECKING:
+    from skinmnist.experiment.run_folder.record import RunRecord
 
 #: Seconds to wait for a cell to reach the workers, which may be busy.
 _HANDED_OVER = 10.0
@@ -281,6 +284,12 @@ class Progress(CellProgress, Protocol):
 
     def planned(self, cells: Sequence[Cell], stored: int, notes: Sequence[str]) -> None:
         """Receive the cells of this run, the number of stored cells, and notes on omissions."""
+
+    def ranked(self, record: RunRecord, finished: int, planned: int) -> None:
+        """Receive the results so far, once every pair has `finished` folds of those `planned`.
+
+        Only long runs report this, for the first fold and for some of the later ones.
+        """
 
 
 class TrialProgress(CellProgress, Protocol):

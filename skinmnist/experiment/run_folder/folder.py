@@ -117,6 +117,20 @@ def _holds_only_cells(folder: Path) -> bool:
     return set(cells.iterdir()) - {cells / LOCK_FILE} == set(members(folder, RUN.series[1]))
 
 
+@contextmanager
+def naming_folder(folder: Path) -> Iterator[None]:
+    """Turn errors of the system into an InputError that names the run folder, or the file in its place."""
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError):
+        file = next((path for path in (folder, *folder.parents) if path.is_file()), folder)
+        raise InputError(f"{file} is a file; expected a folder for the run, so name one with --out") from None
+    except OSError as error:
+        raise InputError(
+            f"the folder {folder} is not writable ({error.strerror}); name another one with --out"
+        ) from None
+
+
 TABLE_FILE = "table.joblib"
 #: Name of the run folder that a run without an `out` folder creates inside a temporary folder.
 RUN_FOLDER = "run"

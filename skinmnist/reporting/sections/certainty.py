@@ -87,8 +87,6 @@ def context(analysis: Analysis) -> dict[str, Any]:
     columns, verdicts = verdict_table(analysis)
     compared = comparison_rows(analysis)
     return {
-        "lesions_known": analysis.lesions_known,
-        "units": _units(analysis),
         "draws": f"{DRAWS:,}",
         "rope": f"{ROPE:g}",
         "sure": f"{100 * SURE:.0f}",
@@ -103,7 +101,8 @@ def context(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def _units(analysis: Analysis) -> str:
+def resampled_units(analysis: Analysis) -> str:
+    """Return what the bootstrap resamples."""
     return "lesions" if analysis.lesions_known else "pictures"
 
 
@@ -254,9 +253,9 @@ def _pictures_only(record: RunRecord, rows: pd.DataFrame, analysis: Analysis) ->
     if both.empty:
         return []
     return [
-        f"For {listing(_pairs(record, both))}, the interval over {_units(analysis)} excludes zero, but over "
-        "folds the verdict is undecided: these trained models differ by more than the choice of pictures "
-        "explains, but models trained on other pictures might not."
+        f"For {listing(_pairs(record, both))}, the interval over {resampled_units(analysis)} excludes zero, "
+        "but over folds the verdict is undecided: these trained models differ by more than the choice of "
+        "pictures explains, but models trained on other pictures might not."
     ]
 
 
@@ -288,7 +287,7 @@ def forest_rows(analysis: Analysis, metric: str) -> pd.DataFrame:
 def draw_forests(analysis: Analysis) -> list[Forest]:
     """Draw a forest plot for every compared metric, macro-F1 first; empty without comparisons."""
     grid = analysis.record.info.grid
-    samplers, models, units = grid.samplers, list(grid.models), _units(analysis)
+    samplers, models, units = grid.samplers, list(grid.models), resampled_units(analysis)
     drawn = []
     for metric in dict.fromkeys(analysis.comparisons["metric"]):
         rows = forest_rows(analysis, str(metric))

@@ -59,6 +59,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
         "concerns": analysis.concerns,
         "columns": columns,
         "rows": rows,
+        "has_corrected": bool(analysis.leaderboard["corrected"].any()),
         "leaderboard_figure": draw_leaderboard(analysis),
         "external": external_table(analysis),
     }
