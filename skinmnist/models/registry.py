@@ -176,7 +176,7 @@ def _of_loss(loss: str) -> Strategy:
 
 
 def _of_mixture(mixture: str) -> Strategy:
-    # Mixing takes the place of label smoothing and most dropout: with all three, a network of so few steps
+    # Mixing takes the place of label smoothing and strong dropout: with all three, a network of so few steps
     # learns less. Pictures that are not mixed keep their labels, so the class mix stays natural.
     return Strategy({"mixture": mixture, "label_smoothing": 0.0, "dropout": 0.1})
 
