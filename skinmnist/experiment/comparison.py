@@ -26,6 +26,7 @@ from skinmnist.experiment.costs import note_on_costs, read_costs
 from skinmnist.experiment.derived.ensembles import with_derived
 from skinmnist.experiment.execution.machine import NO_LIMITS, Limits, PeakMemory, hardware, versions
 from skinmnist.experiment.execution.runner import Progress, choose_engine, store_outcomes, with_followers
+from skinmnist.experiment.execution.worker import start_pool
 from skinmnist.experiment.fit_cell import share_networks
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.experiment.lesion_scores import note_on_labels
@@ -258,6 +259,8 @@ def run_comparison(
         opening = time.perf_counter()
         run.open(out if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER, fresh, held)
         started += time.perf_counter() - opening  # Exclude the time spent waiting for another run.
+        if dask is None and not run.earlier:  # After an earlier run, there may be nothing to run.
+            start_pool(plan.trained, plan.task, jobs)
         run.start()
         with PeakMemory() as peak:
             try:
@@ -303,11 +306,10 @@ class _Run:
         self, plan: Plan, table: PixelTable, request: Request, jobs: int, progress: Progress | None
     ) -> None:
         self.plan, self.table, self.request = plan, table, request
-        self.jobs, self.progress, self.interrupted = jobs, progress, False
+        self.jobs, self.progress, self.stored, self.interrupted = jobs, progress, 0, False
         self.provenance = Provenance.of_table(plan.identity, plan.fingerprints, table, plan.task.folds)
         self.done: set[Cell] = set()
         self.failures: dict[Cell, CellFailure] = {}
-        self.stored = 0
         self.metrics: dict[str, Metric] = {}
         self.costs: npt.NDArray[np.float64] | None = None
         self.conformal: float | None = None
@@ -348,14 +350,15 @@ class _Run:
         self.stored = len(self.done)
         log_event("cells found", stored=self.stored, left=len(plan.cells) - self.stored)
         # If this run ends early, the folder already contains a record of its progress.
-        session = Session(self.request.command, 0, 0.0, 0.0)
-        self.info = replace(self.info, sessions=(session,), cells=self._entries())
+        sessions = (Session(self.request.command, 0, 0.0, 0.0),)
+        self.info = replace(self.info, sessions=sessions, cells=self._entries())
         write_info(folder, replace(self.info, interrupted=True).merged_with(self.earlier))
 
     def train(self, dask: str | None, limits: Limits) -> None:
         """Run the cells that are not stored, fold after fold, and update `done` and `failures`."""
         expected = self.plan.expected_seconds(self.table)
-        left = dict.fromkeys(cell for cell in in_fold_order(expected) if cell not in self.done)
+        missing = {cell: seconds for cell, seconds in expected.items() if cell not in self.done}
+        left = dict.fromkeys(in_fold_order(missing, self.jobs))
         remaining, progress = Remaining(expected, self.jobs), self.progress
         ranking = Ranking(expected)
 
@@ -379,8 +382,7 @@ class _Run:
         if progress:
             progress.planned(self.plan.cells, len(self.done), self.info.notes)
         # A time limit applies to single cells, so each of them then trains its own networks.
-        sharing = filter(left.__contains__, expected)
-        task = self.plan.task if limits.seconds else share_networks(self.plan.task, sharing)
+        task = self.plan.task if limits.seconds else share_networks(self.plan.task, missing)
         following = {cell for cells in task.followers.values() for cell in cells}
         engine = choose_engine(dask, self.table, task, self.jobs, limits)
         leading = [cell for cell in left if cell not in following]
@@ -406,7 +408,6 @@ class _Run:
         )
         record = build_record(self.folder, info.merged_with(self.earlier), self.metrics)
         write_tables(record)
-        # The confident mistakes are known only now, and the table is still available.
         write_mistakes(record, self.table)
         seconds, megabytes = time.perf_counter() - started, round(peak.megabytes, 1)
         new = len(self.done) + len(self.failures) - self.stored

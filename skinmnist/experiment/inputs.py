@@ -163,8 +163,10 @@ def _extract_once(
     else:
         found = compute()
     features = found["values"]
-    values = np.full((len(table), features.shape[1]), np.nan, dtype=features.dtype)
-    values[rows] = features
+    values = features  # Workers share the memory map of the cache if all images take part.
+    if len(rows) < len(table):
+        values = np.full((len(table), features.shape[1]), np.nan, dtype=features.dtype)
+        values[rows] = features
     return TableFeatures(values, float(found["seconds"][0]) / len(rows))
 
 

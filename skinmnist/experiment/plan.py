@@ -97,18 +97,22 @@ class Plan:
             described[name] = ModelInfo(f"{own.title} + {', '.join(columns)}", own.space, base, columns)
         return described
 
+    @property
+    def trained(self) -> tuple[Cell, ...]:
+        """The cells that are trained, in table order."""
+        return tuple(cell for cell in self.cells if cell not in self.derived)
+
     def expected_seconds(self, table: PixelTable) -> dict[Cell, float]:
         """Estimate the wall seconds of every trained cell."""
         taking_part = table.labels[self.task.folds[0] != LEFT_OUT]
         counts = np.bincount(taking_part, minlength=len(table.class_names))
-        trained = [cell for cell in self.cells if cell not in self.derived]
         expected = {
             cell: expected_seconds(
                 cell, self.task.models[cell.model], counts, table.pixels.shape[1], self.protocol.folds
             )
-            for cell in trained
+            for cell in self.trained
         }
-        following = chain.from_iterable(find_followers(trained, self.task).values())
+        following = chain.from_iterable(find_followers(self.trained, self.task).values())
         return expected | {cell: _HEAD_SHARE * expected[cell] for cell in following}
 
 
@@ -278,6 +282,8 @@ def environment() -> dict[str, str]:
 _HEAD_SHARE = 0.05
 #: The table size for which `Cost.seconds` was measured: training rows of a fold, and columns.
 _REFERENCE_ROWS, _REFERENCE_COLUMNS = 8012, 2352
+#: How much longer than with the longest cells first a run may take to finish fold after fold.
+_LONGER = 1.02
 
 
 def expected_seconds(
@@ -304,20 +310,35 @@ def expected_seconds(
     return 0.2 + spec.cost.seconds * size * growth**spec.cost.growth
 
 
-def in_fold_order(expected: Mapping[Cell, float]) -> list[Cell]:
+def in_fold_order(expected: Mapping[Cell, float], jobs: int) -> list[Cell]:
     """Sort cells by repeat and fold, and those of one fold by expected seconds, longest first.
 
-    Every pair then has its first fold early in a run, and the cells at its end are short, so that no worker
-    waits long for another.
+    Every pair then has its first fold early in a run. If that would leave workers idle at the end, the last
+    folds are sorted as one: no run takes more than `_LONGER` times as long as with the longest cells first.
 
     Examples
     --------
     >>> cells = [Cell("none", "svm", 0, 0), Cell("none", "svm", 0, 1), Cell("none", "cnn", 0, 0)]
     >>> expected = dict(zip(cells, [3.0, 3.0, 9.0]))
-    >>> [(cell.model, cell.fold) for cell in in_fold_order(expected)]
+    >>> [(cell.model, cell.fold) for cell in in_fold_order(expected, jobs=1)]
     [('cnn', 0), ('svm', 0), ('svm', 1)]
     """
-    return sorted(expected, key=lambda cell: (cell.repeat, cell.fold, -expected[cell]))
+    longest_first = sorted(expected, key=lambda cell: -expected[cell])
+    most = _LONGER * _wall_seconds(map(expected.__getitem__, longest_first), [0.0] * jobs)
+    folds = sorted({cell[2:] for cell in expected})
+    for apart in reversed(range(1, len(folds))):
+        place = {fold: min(number, apart) for number, fold in enumerate(folds)}
+        order = sorted(longest_first, key=lambda cell: place[cell[2:]])
+        if _wall_seconds(map(expected.__getitem__, order), [0.0] * jobs) <= most:
+            return order
+    return longest_first
+
+
+def _wall_seconds(seconds: Iterable[float], free: list[float]) -> float:
+    """Assign each cell, in order, to the first worker that becomes free; return when the last one ends."""
+    for one in seconds:
+        heapq.heapreplace(free, free[0] + one)
+    return max(free)
 
 
 class Remaining:
@@ -352,13 +373,12 @@ class Remaining:
         """
         if not self._measured:
             return None
-        now, free, each = self.clock(), [0.0] * self.jobs, dict[tuple[str, str], float]()
+        now, each, seconds = self.clock(), dict[tuple[str, str], float](), []
         for cell in sorted(left, key=lambda cell: cell not in self._started):
             if cell[:2] not in each:
                 each[cell[:2]] = self._seconds_of(cell)
-            passed = now - self._started.get(cell, now)
-            heapq.heapreplace(free, free[0] + max(0.0, each[cell[:2]] - passed))
-        return max(free)
+            seconds.append(max(0.0, each[cell[:2]] - (now - self._started.get(cell, now))))
+        return _wall_seconds(seconds, [0.0] * self.jobs)
 
     def _seconds_of(self, cell: Cell) -> float:
         pair = [seconds for done, seconds in self._measured.items() if done[:2] == cell[:2]]

@@ -103,12 +103,31 @@ def test_every_pair_has_its_first_fold_before_any_has_its_second():
         Cell(s, m, repeat, fold) for s in "ab" for m in "xyz" for repeat in range(2) for fold in range(2)
     ]
     expected = dict(zip(cells, seconds, strict=True))
-    order = in_fold_order(expected)
+    order = in_fold_order(expected, jobs=1)
     assert sorted(order) == sorted(cells)
     for number in range(4):
         group = order[6 * number : 6 * number + 6]
         assert {cell[2:] for cell in group} == {divmod(number, 2)}
         assert [expected[cell] for cell in group] == sorted((expected[cell] for cell in group), reverse=True)
+
+
+def test_no_worker_waits_long_for_the_last_cell():
+    """Fold after fold on two cores; on eight, where the longest cells would come last, they come before."""
+    seconds = {"cnn": 30.0, "svm": 9.0, "forest": 4.0}
+    cells = [Cell(s, m, 0, fold) for s in "abc" for m in seconds for fold in range(5)]
+    expected = {cell: seconds[cell.model] for cell in cells}
+
+    def ends(jobs):
+        free = [0.0] * jobs
+        for cell in in_fold_order(expected, jobs):
+            free[free.index(min(free))] += expected[cell]
+        return sorted(free)
+
+    assert [cell.fold for cell in in_fold_order(expected, 2)] == sorted([*range(5)] * 9)
+    for jobs in (1, 2, 3, 4, 8, 16):
+        *_, last = ends(jobs)
+        assert last <= 1.03 * max(sum(expected.values()) / jobs, 30.0) or jobs > 8
+    assert ends(2)[0] >= 0.95 * ends(2)[1]
 
 
 def test_finished_folds_are_published_once_and_later_ones_only_where_that_is_cheap():

@@ -27,7 +27,7 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.machine import NO_LIMITS, LimitMonitor, Limits, Monitor, OnRunning
-from skinmnist.experiment.execution.worker import run_cell_from_file, worker_pool
+from skinmnist.experiment.execution.worker import pool_for, run_cell_from_file
 from skinmnist.experiment.fit_cell import Task, Trial
 from skinmnist.experiment.run_folder.folder import TABLE_FILE, hold_folder, log_event, scratch_folder
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
@@ -154,8 +154,7 @@ class LocalPool(Pool):
 
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
         """Yield outcomes until all cells are done, or until one worker dies, which also ends the others."""
-        libraries = sorted({self.task.models[cell.model].cost.library for cell in cells} - {""})
-        executor = worker_pool(min(self.jobs, len(cells)), libraries)
+        executor = pool_for(cells, self.task, self.jobs)
         left = list(cells)
         try:
             for outcome in outcomes_of(executor, cells, self._submit, lambda: self.jobs, self._monitor):

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -56,6 +56,18 @@ def worker_pool(workers: int, libraries: Sequence[str] = (), reuse: bool | str =
         reuse=reuse,
     )
     return executor
+
+
+def pool_for(cells: Sequence[Cell], task: Task, jobs: int) -> Executor:
+    """Return the workers that run cells, with the libraries of their models."""
+    libraries = sorted({task.models[cell.model].cost.library for cell in cells} - {""})
+    return worker_pool(min(jobs, len(cells)), libraries)
+
+
+def start_pool(cells: Sequence[Cell], task: Task, jobs: int) -> None:
+    """Start the workers that will run cells, so they import libraries while the run is prepared."""
+    with suppress(BrokenProcessPool):  # The engine starts others, and reports why they die.
+        pool_for(cells, task, jobs).submit(os.getpid)
 
 
 def start_worker(libraries: Sequence[str], parent: int) -> None:

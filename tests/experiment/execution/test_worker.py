@@ -3,10 +3,12 @@
 import gc
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from skinmnist.experiment.execution.worker import import_frozen, run_in_background
+from skinmnist.experiment.cells import Cell
+from skinmnist.experiment.execution.worker import import_frozen, pool_for, run_in_background, start_pool
 
 
 def process_of(parent, trace):
@@ -32,6 +34,19 @@ def test_where_its_worker_dies_the_function_runs_here(tmp_path):
     trace = tmp_path / "worker"
     assert run_in_background(process_of, os.getpid(), trace, jobs=2)() == os.getpid()
     assert trace.exists()
+
+
+def imported(name):
+    return name in sys.modules
+
+
+def test_a_run_uses_the_workers_that_were_started_for_it_with_their_libraries():
+    task = SimpleNamespace(models={"one": SimpleNamespace(cost=SimpleNamespace(library="wave"))})
+    cells = [Cell("none", "one", 0, fold) for fold in range(2)]
+    start_pool(cells, task, jobs=1)
+    started = pool_for(cells, task, jobs=1)
+    assert pool_for(cells, task, jobs=1) is started
+    assert started.submit(imported, "wave").result()
 
 
 @pytest.fixture
