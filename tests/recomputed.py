@@ -28,6 +28,8 @@ from sklearn.metrics import (
 
 NAMES = ["akiec", "bcc", "bkl", "df", "nv", "vasc", "mel"]
 P = [f"p_{name}" for name in NAMES]
+#: Columns of probabilities at the natural prior, which `with_natural` adds.
+N = [f"n_{name}" for name in NAMES]
 METRICS = ["macro_f1", "balanced_accuracy", "accuracy", "macro_auc", "recall_mel"]
 SAMPLERS = ["none", "RandomOverSampler", "SMOTE"]
 CONTROL = "prior correction"
@@ -62,7 +64,7 @@ def page(folder: Path) -> str:
 def rows(folder: Path) -> pd.DataFrame:
     """Predictions as stored, and those of the control, which divides by the class counts of other folds."""
     stored = pd.read_csv(folder / "predictions.csv.gz", keep_default_na=False)
-    return with_control(stored)
+    return with_natural(with_control(stored), folder)
 
 
 def with_control(stored: pd.DataFrame) -> pd.DataFrame:
@@ -71,26 +73,36 @@ def with_control(stored: pd.DataFrame) -> pd.DataFrame:
     for (_, fold), cell in plain.groupby(["model", "fold"]):
         counts = plain[(plain["model"] == first) & (plain["fold"] != fold)]["label"].value_counts()
         weighted = cell[P].to_numpy() / counts.reindex(range(7)).to_numpy()
+        weighted = (weighted / weighted.sum(axis=1, keepdims=True)).round(12)
         part = cell.assign(sampler=CONTROL, predicted=weighted.argmax(axis=1))
-        part[P] = weighted / weighted.sum(axis=1, keepdims=True)
+        part[P] = weighted
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
 
-@pytest.fixture(scope="session")
-def by_fold(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    return scores_by_fold(rows, folder)
-
-
-def scores_by_fold(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def with_natural(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Add the probabilities at the class mix of the training rows; the control is none there."""
     mixes = pd.read_csv(folder / "class_mix.csv", keep_default_na=False)
-    mixes, records = dict(list(mixes.groupby(["sampler", "model", "fold"]))), []
+    mixes, parts = dict(list(mixes.groupby(["sampler", "model", "fold"]))), []
+    for (sampler, model, fold), cell in rows.groupby(["sampler", "model", "fold"], sort=False):
+        mix = mixes[sampler.replace(CONTROL, "none"), model, fold].set_index("class").loc[NAMES]
+        natural = cell[P].to_numpy() * mix["natural"].to_numpy()
+        natural /= 1 if sampler == CONTROL else mix["trained"].to_numpy()
+        natural = (natural / natural.sum(axis=1, keepdims=True)).round(12)
+        parts.append(pd.DataFrame(natural, cell.index, N))
+    return rows.join(pd.concat(parts))
+
+
+@pytest.fixture(scope="session")
+def by_fold(rows: pd.DataFrame) -> pd.DataFrame:
+    return scores_by_fold(rows)
+
+
+def scores_by_fold(rows: pd.DataFrame) -> pd.DataFrame:
+    records = []
     for (sampler, model, fold), cell in rows.groupby(["sampler", "model", "fold"]):
         y, told, p = cell["label"].to_numpy(), cell["predicted"].to_numpy(), cell[P].to_numpy()
-        # The control at the natural prior is the model without a sampler.
-        mix = mixes[sampler.replace(CONTROL, "none"), model, fold].set_index("class").loc[NAMES]
-        natural = p * mix["natural"].to_numpy() / (1 if sampler == CONTROL else mix["trained"].to_numpy())
-        natural = (natural / natural.sum(axis=1, keepdims=True)).round(12)
+        natural = cell[N].to_numpy()
         records.append(
             {
                 "sampler": sampler,
@@ -122,7 +134,7 @@ def scores_by_fold(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
 def of_lesions(rows: pd.DataFrame, folder: Path) -> pd.DataFrame | None:
     """As `by_fold`, by lesion; None if no lesion has several pictures in a fold."""
     averaged = by_lesion(rows, np.load(folder / "lesions.npz")["codes"])
-    return None if averaged is None else scores_by_fold(averaged, folder)
+    return None if averaged is None else scores_by_fold(averaged)
 
 
 def by_lesion(rows: pd.DataFrame, lesions: np.ndarray) -> pd.DataFrame | None:
@@ -133,9 +145,9 @@ def by_lesion(rows: pd.DataFrame, lesions: np.ndarray) -> pd.DataFrame | None:
     if apart.any() or not known.duplicated([*cells, "lesion"]).any():
         return None
     known = known[of_lesion["label"].transform("nunique") == 1]
-    means = known.groupby([*cells, "lesion"])[["label", *P]].mean().reset_index()
-    named = means[P].to_numpy().round(12).argmax(axis=1)
-    return means.astype({"label": int}).assign(predicted=named)
+    means = known.groupby([*cells, "lesion"])[["label", *P, *N]].mean().reset_index()
+    means[P + N] = means[P + N].round(12)  # Averages of equal probabilities are equal.
+    return means.astype({"label": int}).assign(predicted=means[P].to_numpy().argmax(axis=1))
 
 
 def beside(of_lesions: pd.DataFrame | None, pair: tuple[str, str], column: str) -> list[float]:
@@ -145,6 +157,10 @@ def beside(of_lesions: pd.DataFrame | None, pair: tuple[str, str], column: str) 
 
 @pytest.fixture(scope="session")
 def tuned(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    return tuned_by_fold(rows, folder)
+
+
+def tuned_by_fold(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Decisions whose exponent is chosen on the pooled counts of the other folds: one row for each cell."""
     mixes = pd.read_csv(folder / "class_mix.csv", keep_default_na=False)
     mixes, records = dict(list(mixes.groupby(["sampler", "model", "fold"]))), []
@@ -259,11 +275,10 @@ def plain(fragment: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", fragment).replace("(best)", "").split())
 
 
-def pair_of(heading: str) -> tuple[str, str]:
-    model = max(
-        (name for name, title in TITLES.items() if title in heading), key=lambda name: len(TITLES[name])
-    )
-    sampler = heading[: heading.index(TITLES[model])].split(" on ")[0].strip()
+def pair_of(heading: str, titles: dict[str, str] = TITLES) -> tuple[str, str]:
+    found = [name for name, title in titles.items() if title in heading]
+    model = max(found, key=lambda name: len(titles[name]))
+    sampler = heading[: heading.index(titles[model])].split(" on ")[0].strip()
     return sampler.replace("no sampler", "none"), model
 
 

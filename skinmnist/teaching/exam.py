@@ -40,8 +40,8 @@ class Question:
 
     #: The number of the question and of its lesson.
     number: int
-    #: The question in Markdown.
-    text: str
+    #: The question in Markdown, or a function of the exam's table if it states numbers of the table.
+    asked: str | Callable[[PixelTable], str]
     answer: Callable[[PixelTable], Answer]
     #: The hint for any wrong answer that is not in `slips`.
     hint: str
@@ -52,6 +52,11 @@ class Question:
     #: The notation of an answer that is a share; empty for any other answer.
     unit: Literal["", "percent", "fraction"] = ""
     slips: tuple[Slip, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The question in Markdown."""
+        return self.asked if isinstance(self.asked, str) else self.asked(exam_table())
 
     @property
     def key(self) -> str:
@@ -150,12 +155,10 @@ def _same(given: Answer, wanted: Answer, tolerance: float) -> bool:
     return isinstance(given, int | float) and abs(given - wanted) <= tolerance * (1 + 1e-9)
 
 
-#: Differences between two methods on five folds, for the question on tests.
-DIFFERENCES = (0.021, 0.004, 0.018, 0.007, 0.015)
 #: The cost of a missed melanoma, in false alarms.
 MISS_COST = 19
-#: A model's prediction for one picture.
-PROBABILITIES = {"nv": 0.62, "mel": 0.20, "bkl": 0.18}
+#: Number of similar pictures whose classes are the probabilities of the question on prior correction.
+NEIGHBOURS = 50
 
 
 @lru_cache(maxsize=1)
@@ -189,9 +192,41 @@ def _child(table: PixelTable, share: float) -> float:
     return float(first + share * (second - first))
 
 
+def _mean_colours(table: PixelTable) -> np.ndarray:
+    return table.pixels.reshape(len(table), -1, table.shape[2]).mean(axis=1)
+
+
+def _probabilities(table: PixelTable) -> dict[str, float]:
+    """Return the shares of classes among the pictures most similar to the first `df`, largest first."""
+    colours = _mean_colours(table)
+    picture = np.flatnonzero(table.labels == table.class_names.index("df"))[0]
+    distances = np.square(colours - colours[picture]).sum(axis=1)
+    nearest = np.argsort(distances, kind="stable")[1 : NEIGHBOURS + 1]
+    shares = np.bincount(table.labels[nearest], minlength=len(table.class_names)) / NEIGHBOURS
+    ranked = np.argsort(-shares, kind="stable")
+    return {table.class_names[code]: float(shares[code]) for code in ranked if shares[code]}
+
+
 def _decision(table: PixelTable) -> str:
-    counts = np.array([_share(table, name) for name in PROBABILITIES]) * len(table)
-    return list(PROBABILITIES)[int(change_prior(np.array([list(PROBABILITIES.values())]), counts).argmax())]
+    probabilities = _probabilities(table)
+    counts = np.array([_share(table, name) for name in probabilities]) * len(table)
+    return list(probabilities)[int(change_prior(np.array([list(probabilities.values())]), counts).argmax())]
+
+
+@lru_cache(maxsize=1)
+def _differences(table: PixelTable) -> tuple[float, ...]:
+    """Return how much nearest class means gain in each fold from all pixels instead of the mean colour."""
+    pixels, fold_of = table.pixels.astype(float), assign_folds(table, 5)[0]
+
+    def accuracy(features: np.ndarray, fold: int) -> float:
+        train, test = fold_of != fold, fold_of == fold
+        codes = np.unique(table.labels)
+        means = np.stack([features[train & (table.labels == code)].mean(axis=0) for code in codes])
+        distances = np.square(features[test][:, None] - means).sum(axis=2)
+        return float(np.mean(codes[distances.argmin(axis=1)] == table.labels[test]))
+
+    colours = _mean_colours(table)
+    return tuple(round(accuracy(pixels, fold) - accuracy(colours, fold), 3) for fold in range(5))
 
 
 QUESTIONS = [
@@ -285,16 +320,19 @@ QUESTIONS = [
     ),
     Question(
         6,
-        "A model trained on the table as it is gives a picture these probabilities: "
-        + ", ".join(f"{name} {chance:.2f}" for name, chance in PROBABILITIES.items())
-        + ", and zero for all others. Which class does it answer after prior correction with the table's "
-        "frequencies?",
+        lambda table: (
+            "A model gives the table's first `df` picture these probabilities, the shares of the classes "
+            f"among the {NEIGHBOURS} pictures of the most similar mean colour: "
+            + ", ".join(f"{name} {share:.2f}" for name, share in _probabilities(table).items())
+            + ", and zero for all others. Which class does it answer after prior correction with the "
+            "table's frequencies?"
+        ),
         _decision,
         "Divide each probability by the number of pictures of its class, and take the largest.",
         kind="a class in quotes, by its short or its full name",
         slips=(
             Slip(
-                lambda table: max(PROBABILITIES, key=PROBABILITIES.__getitem__),
+                lambda table: next(iter(_probabilities(table))),
                 "That is its answer before the correction.",
             ),
         ),
@@ -326,25 +364,28 @@ QUESTIONS = [
     ),
     Question(
         8,
-        "Over the five folds of one cross-validation, two methods differ by "
-        f"{', '.join(map(str, DIFFERENCES))}. What is the p-value of the corrected resampled t-test "
-        "(two-sided)?",
-        lambda table: corrected_t_test(DIFFERENCES, 1 / 4).p,
+        lambda table: (
+            "A picture gets the class whose mean is nearest: by all pixel values, or by the mean colour "
+            "alone. Over the five folds of one cross-validation of the table, the accuracies of the two "
+            f"methods differ by {', '.join(map(str, _differences(table)))}. What is the p-value of the "
+            "corrected resampled t-test (two-sided)?"
+        ),
+        lambda table: corrected_t_test(_differences(table), 1 / 4).p,
         "It is `skinmnist.analysis.significance.corrected_t_test`; its second argument is test rows over "
         "training rows.",
         unit="fraction",
         tolerance=0.003,
         slips=(
             Slip(
-                lambda table: corrected_t_test(DIFFERENCES, 0.0).p,
+                lambda table: corrected_t_test(_differences(table), 0.0).p,
                 "That is the usual paired t-test, which treats the folds as independent.",
             ),
             Slip(
-                lambda table: corrected_t_test(DIFFERENCES, 1 / 5).p,
+                lambda table: corrected_t_test(_differences(table), 1 / 5).p,
                 "Of five folds, one is for testing and four are for training. What is the ratio of the two?",
             ),
             Slip(
-                lambda table: corrected_t_test(DIFFERENCES, 1 / 4).p / 2,
+                lambda table: corrected_t_test(_differences(table), 1 / 4).p / 2,
                 "That is one side only. No direction was fixed beforehand.",
             ),
         ),

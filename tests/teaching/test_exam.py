@@ -1,14 +1,16 @@
+import re
 import tomllib
+from collections import Counter
 
 import numpy as np
 import pytest
+from sklearn.neighbors import NearestCentroid
 
 from skinmnist.errors import InputError
+from skinmnist.experiment.splits import assign_folds
 from skinmnist.lessons import main
 from skinmnist.teaching.exam import (
-    DIFFERENCES,
     MISS_COST,
-    PROBABILITIES,
     QUESTIONS,
     Question,
     blank_sheet,
@@ -46,9 +48,12 @@ def test_answers_worked_out_in_another_way():
     lesions = list(table.lesion_ids)
     assert answers["q3"] == pytest.approx(100 * sum(lesions.count(one) > 1 for one in lesions) / 1200)
     assert answers["q5"] == pytest.approx(counts["nv"] / counts["vasc"])
-    assert answers["q6"] == max(PROBABILITIES, key=lambda name: PROBABILITIES[name] / counts[name])
+    stated = re.findall(r"(\w+) (0\.\d\d)", QUESTIONS[5].text)
+    assert {name: float(share) for name, share in stated} == similar_in_colour(table)
+    assert answers["q6"] == max(stated, key=lambda one: float(one[1]) / counts[one[0]])[0]
     assert answers["q7"] == pytest.approx(100 * counts["mel"] / (counts["mel"] + counts["nv"]))
-    values = np.array(DIFFERENCES)
+    values = np.array([float(text) for text in re.findall(r"-?0\.\d+", QUESTIONS[7].text)])
+    assert values == pytest.approx(nearest_means(table), abs=0.00051)
     t = values.mean() / np.sqrt((1 / 5 + 1 / 4) * values.var(ddof=1))
     from scipy.stats import t as student
 
@@ -58,6 +63,27 @@ def test_answers_worked_out_in_another_way():
     chances = np.linspace(0.0, 1.0, 100_001)
     cheaper_out = (1 - chances) * 1 < chances * MISS_COST
     assert answers["q11"] == pytest.approx(100 * chances[cheaper_out.argmax()], abs=0.01)
+
+
+def similar_in_colour(table):
+    colours = [picture.reshape(-1, 3).mean(axis=0) for picture in table.pixels]
+    own = list(table.labels).index(table.class_names.index("df"))
+    ranked = sorted(range(len(table)), key=lambda row: np.linalg.norm(colours[row] - colours[own]))
+    found = Counter(table.class_names[table.labels[row]] for row in ranked[1:51])
+    return {name: count / 50 for name, count in found.items()}
+
+
+def nearest_means(table):
+    colours = np.array([picture.reshape(-1, 3).mean(axis=0) for picture in table.pixels])
+    folds, gains = assign_folds(table, 5)[0], []
+    for fold in range(5):
+        train, test = folds != fold, folds == fold
+        by_pixels, by_colour = (
+            NearestCentroid().fit(rows[train], table.labels[train]).score(rows[test], table.labels[test])
+            for rows in (table.pixels.astype(float), colours)
+        )
+        gains.append(by_pixels - by_colour)
+    return gains
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.key)
