@@ -71,6 +71,8 @@ def test_an_ensemble_is_one_file_with_the_scores_of_its_row(csv, tmp_path, capsy
     [
         (["--members", "svm", "dummy"], "received members of model 'cnn'"),
         (["--model", "ensemble", "--members", "svm", "svn"], "did you mean 'svm'"),
+        (["--model", "ensemble", "--members", "svm"], "received an ensemble of 1; expected 2 to"),
+        (["--sampler", "sweep:SMOTE"], "stands for 5 samplers; choose one of them, such as SMOTE"),
         (["--model", "sklearn.naive_bayes:GaussianNB"], "cannot be written to a model file"),
         (["--seed", "-1"], "received seed -1"),
         (["--conformal", ".1"], "received --conformal without --cv, which calibrates the sets"),

@@ -83,7 +83,7 @@ class _Names:
         found = self._titles.get(known_spelling(found, self._titles), found)
         if found not in self.every:
             few = ", ".join(self.every[:12]) + ", ..." * (len(self.every) > 12)
-            hint = did_you_mean(name, self.every) or f"; expected {few}"
+            hint = did_you_mean(name, [*self.every, *self._titles]) or f"; expected {few}"
             raise InputError(f"{where} names the class {shown(name)}, which the table does not have{hint}")
         return self.every.index(found)
 
@@ -151,8 +151,7 @@ def _read_file(asked: str | os.PathLike[str], names: _Names) -> _Floats:
     path = as_path(asked, "the path of a cost file")
     try:
         text = without_mark(read_foreign(path, _MOST_BYTES)).decode()
-        if path.suffix.lower() == ".toml":
-            return _of_mapping(tomllib.loads(text), names, str(path))
+        mapping = tomllib.loads(text) if path.suffix.lower() == ".toml" else None
     except OSError as error:
         raise InputError(
             f"the cost file {path} cannot be read ({error.strerror}); `skinmnist list costs` shows its forms"
@@ -161,6 +160,8 @@ def _read_file(asked: str | os.PathLike[str], names: _Names) -> _Floats:
         raise InputError(
             f"{path} is not a cost file ({one_line(str(error))}); `skinmnist list costs` shows its forms"
         ) from None
+    if mapping is not None:
+        return _of_mapping(mapping, names, str(path))
     first = text.lstrip().partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     if delimiter == ";":  # Where a semicolon separates columns, a comma separates decimals.

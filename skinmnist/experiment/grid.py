@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from skinmnist.names import Plugin, did_you_mean, find_plugins, known_spelling, 
 from skinmnist.resampling.registry import Resampler, make_sampler, seeded, with_class_codes
 from skinmnist.resampling.strategies import (
     CATEGORICAL,
+    GROUPS,
     SAMPLERS,
     STRATEGIES,
     TUNED_PLAIN,
@@ -107,7 +109,7 @@ def plan_cells(
 ) -> tuple[list[Cell], list[str]]:
     """Combine all samplers with all models, in table order; ``tuned_plain`` needs no training.
 
-    Returns the trained cells, and one sentence for each pair that is not part of the plan.
+    Returns the trained cells, and the output of `notes_on_omitted`.
 
     Examples
     --------
@@ -118,15 +120,34 @@ def plan_cells(
     >>> notes
     ['focal_loss with svm is not planned: svm cannot take it']
     """
-    cells, notes = [], []
+    cells, omitted = [], {}
     for sampler in sorted_samplers(samplers):
         for model in sorted_models(models):
             reason = why_not(samplers[sampler], models[model])
             if reason:
-                notes.append(f"{sampler} with {model} is not planned: {model} {reason}")
+                omitted[sampler, model] = f"{model} {reason}"
             elif samplers[sampler].name != TUNED_PLAIN:
                 cells += [Cell(sampler, model, r, f) for r in range(repeats) for f in range(folds)]
-    return cells, notes
+    return cells, notes_on_omitted(omitted)
+
+
+def notes_on_omitted(omitted: Mapping[tuple[str, str], str]) -> list[str]:
+    """Return one sentence for each model and reason, given the reason why each pair is not planned.
+
+    Examples
+    --------
+    >>> notes_on_omitted({("crt", "svm"): "svm cannot take it", ("mixup", "svm"): "svm cannot take it"})
+    ['crt, mixup with svm are not planned: svm cannot take them']
+    """
+    together: dict[tuple[str, str], list[str]] = {}
+    for (sampler, model), reason in omitted.items():
+        together.setdefault((model, reason), []).append(sampler)
+    return [
+        f"{samplers[0]} with {model} is not planned: {reason}"
+        if len(samplers) == 1
+        else f"{', '.join(samplers)} with {model} are not planned: {re.sub(' it$', ' them', reason)}"
+        for (model, reason), samplers in together.items()
+    ]
 
 
 def why_not(resampler: Resampler, spec: ModelSpec) -> str:
@@ -238,6 +259,7 @@ def _look_up(name: str, kind: str) -> Any:
             "with --ensemble both=svm,cnn (in Python, ensembles={'both': ['svm', 'cnn']})"
         )
     known = {own: [*_OWN[own], *find_plugins(own)] for own in _OWN}
+    known["sampler"] += GROUPS
     raise unknown_name(kind, name, known.pop(kind), known)
 
 

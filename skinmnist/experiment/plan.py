@@ -28,7 +28,7 @@ from skinmnist.experiment.derived.tuning import plan_tuned, with_base
 from skinmnist.experiment.execution.machine import available_cores, versions
 from skinmnist.experiment.fit_cell import Task, find_followers
 from skinmnist.experiment.given_splits import GivenInfo, find_split
-from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
+from skinmnist.experiment.grid import notes_on_omitted, plan_cells, resolve_models, resolve_samplers
 from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
 from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, Split, assign_folds
 from skinmnist.models.cnn.backend import choose_precision
@@ -201,7 +201,7 @@ def make_plan(
     fused = [cell.fused for cell in cells] if fusion is not None else []
     folds, validated = protocol.planned_folds, bool((fold_of == VALIDATION).any())
     pairs = list(dict.fromkeys(cell[:2] for cell in (*cells, *fused)))
-    averaged = parse_ensembles(ensembles, pairs, folds, validated)
+    averaged, not_tunable = parse_ensembles(ensembles, pairs, folds, validated)
     derived, not_averaged = plan_derived(cells, fusion, averaged)
     balancing = [name for name, spec in found_models.items() if spec.balances]
     finished = [cell for cell in (*cells, *derived) if cell.model.removesuffix(FUSED) not in balancing]
@@ -219,7 +219,7 @@ def make_plan(
     )
     return Plan(
         cells=tuple(in_table_order([*cells, *derived])),
-        notes=(*given.notes, *silent, *same, *notes, *not_averaged, *not_tuned, *hidden),
+        notes=(*given.notes, *silent, *same, *notes, *not_tunable, *not_averaged, *not_tuned, *hidden),
         task=task,
         protocol=protocol,
         repeats=len(fold_of),
@@ -246,13 +246,14 @@ def plan_derived(
     known = {*cells, *derived}
     folds = list(dict.fromkeys(cell[2:] for cell in cells))
     for name, ensemble in ensembles.items():
-        own: list[Cell] = []
+        own, omitted = list[Cell](), dict[tuple[str, str], str]()
         for sampler in ensemble.rows(dict.fromkeys(cell.sampler for cell in cells)):
             absent = [pair for pair in ensemble.pairs(sampler) if Cell(*pair, *folds[0]) not in known]
             if absent:
-                notes.append(f"{sampler} with {name} is not planned: {absent[0][1]} cannot take it")
+                omitted[sampler, name] = f"{absent[0][1]} cannot take it"
                 continue
             own += [Cell(sampler, name, *fold) for fold in folds]
+        notes += notes_on_omitted(omitted)
         derived |= dict.fromkeys(own, ensemble)
         if fusion is not None and any(model.endswith(FUSED) for _, model in ensemble.members):
             notes.append(f"{name}{FUSED} is not planned: members of {name} already have clinical columns")

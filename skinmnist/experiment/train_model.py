@@ -173,7 +173,7 @@ def choose(model: str, sampler: str, members: Iterable[str] | None = None) -> Ch
         found[short] = spec
     if not 2 <= len(found) <= MOST_MEMBERS:
         raise InputError(
-            f"received {len(found)} members of an ensemble; expected 2 to {MOST_MEMBERS} models, such as "
+            f"received an ensemble of {len(found)}; expected 2 to {MOST_MEMBERS} members, such as "
             f"{' '.join(DEFAULT_MEMBERS)}"
         )
     return Choice(ENSEMBLE, found, sampler, resampler)
@@ -182,7 +182,12 @@ def choose(model: str, sampler: str, members: Iterable[str] | None = None) -> Ch
 def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resampler]:
     """Return the short names, registry entry and sampler of a pair that can be trained and exported."""
     [(model_name, spec)] = resolve_models([model]).items()
-    [(sampler_name, resampler)] = resolve_samplers([sampler]).items()
+    (sampler_name, resampler), *others = resolve_samplers([sampler]).items()
+    if others:
+        raise InputError(
+            f"received sampler {sampler!r}, which stands for {len(others) + 1} samplers; choose one of them, "
+            f"such as {others[-1][0]}"
+        )
     if spec.export is None:
         able = ", ".join(name for name, other in MODELS.items() if other.export)
         raise InputError(

@@ -78,7 +78,10 @@ def test_the_listed_forms_are_read(tmp_path):
         ({"mel": True}, "has True as the cost of a mistake about mel; expected a number, such as 20"),
         ({"default": "x"}, "has 'x' as the cost of a mistake about any class"),
         ({"mel": 1, "MEL": 2}, "has the row 'mel' twice"),
-        ({"melanom": 2}, "names the class 'melanom', which the table does not have"),
+        (
+            {"melanom": 2},
+            "names the class 'melanom', which the table does not have; did you mean 'melanoma'?",
+        ),
         (np.ones((2, 2)), "expected a cost matrix of 3 x 3 finite numbers"),
         (20, "expected a cost matrix of 3 x 3 finite numbers"),
         (["x"], "received costs that are no matrix"),
@@ -104,6 +107,14 @@ def test_a_file_that_is_none(name, content, tmp_path):
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"cost file.*`skinmnist list costs` shows its forms"):
         read_costs(path, NAMES)
+
+
+def test_a_slip_in_a_toml_file_is_named_once(tmp_path):
+    path = tmp_path / "costs.toml"
+    path.write_text('mel = "much"\n')
+    with pytest.raises(InputError) as error:
+        read_costs(path, NAMES)
+    assert str(error.value).startswith(f"{path} has 'much' as the cost of a mistake about mel; expected")
 
 
 def test_a_mistake_that_costs_less_than_the_right_decision_is_noted():

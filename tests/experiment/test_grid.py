@@ -180,7 +180,6 @@ def test_what_a_model_cannot_take_is_not_planned_but_noted():
         ("focal_loss", "cnn"),
     }
     assert notes == [
-        "class_weight with dummy is not planned: dummy cannot take it",
+        "class_weight, focal_loss with dummy are not planned: dummy cannot take them",
         "focal_loss with svm is not planned: svm cannot take it",
-        "focal_loss with dummy is not planned: dummy cannot take it",
     ]

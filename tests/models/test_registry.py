@@ -154,7 +154,7 @@ def test_models_that_balance_answer_at_equal_classes_and_take_no_sampler(name, f
         resolve_samplers(["none", "SMOTE", "class_weight"]), {name: MODELS[name]}, repeats=1, folds=1
     )
     assert [cell.sampler for cell in cells] == ["none"]
-    assert notes[0] == f"class_weight with {name} is not planned: {name} balances the classes itself"
+    assert notes == [f"class_weight, SMOTE with {name} are not planned: {name} balances the classes itself"]
 
 
 def test_budgets_grow_as_tables_do():

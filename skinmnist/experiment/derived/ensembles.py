@@ -288,24 +288,27 @@ def _mean_mix(mixes: Sequence[_Floats], weights: _Floats) -> _Floats:
 
 def parse_ensembles(
     asked: Any, pairs: Sequence[tuple[str, str]], folds: int, validated: bool = False
-) -> dict[str, Ensemble]:
-    """Return the requested ensembles by name.
+) -> tuple[dict[str, Ensemble], list[str]]:
+    """Return the requested ensembles by name, and notes on those that the split does not allow.
 
     `asked` maps names to members, or lists texts such as ``"both=svm,cnn"``. `pairs` are the samplers and
     models of the run, with clinical columns; `validated` says whether the split has a validation set.
     """
     found: dict[str, Ensemble] = {}
+    notes = []
     for name, members in _named(asked):
         ensemble = parse_ensemble(name, members, pairs, folds)
         if name in found:
             raise InputError(f"received the ensemble {name!r} twice; name each one once")
         if ensemble.tuned and folds < 2 and not validated:
-            raise InputError(
-                f"received tuned weights for the ensemble {name!r}, but this split has neither other folds "
-                f"nor a validation set to choose them on; drop {TUNED!r}"
+            # An external test has a single fold: the rows of its cross-validation must not be lost for it.
+            notes.append(
+                f"{name} is not planned: this split has neither other folds nor a validation set to choose "
+                "its weights on"
             )
+            continue
         found[name] = ensemble
-    return found
+    return found, notes
 
 
 def _named(asked: Any) -> list[tuple[str, Any]]:

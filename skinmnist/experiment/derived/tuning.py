@@ -6,7 +6,8 @@ validation set of a split.
 
 ``tuned_plain`` answers whether a strategy is worth its training: it is ``none``, the same network with the
 same budget and no strategy, whose threshold is moved by the exponent tuned for macro-F1. Nothing is trained,
-and the held-out rows of a fold have no say in its exponent.
+and the exponent of a fold is chosen without the answers for its held-out rows. As in every choice across
+folds, the models that gave the other answers were trained on these rows.
 """
 
 from __future__ import annotations

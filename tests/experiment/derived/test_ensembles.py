@@ -231,9 +231,12 @@ def test_ensembles_that_are_refused(asked, sentence):
 
 def test_weights_need_rows_to_choose_them_on():
     asked = {"both": "tuned:dummy, logistic_regression"}
-    with pytest.raises(InputError, match="neither other folds nor a validation set"):
-        parse_ensembles(asked, PAIRS, folds=1)
-    assert parse_ensembles(asked, PAIRS, folds=1, validated=True)["both"].tuned
+    found, notes = parse_ensembles(asked, PAIRS, folds=1)
+    assert not found
+    assert notes[0].startswith("both is not planned: this split has neither other folds nor a validation set")
+    found, notes = parse_ensembles(asked, PAIRS, folds=1, validated=True)
+    assert found["both"].tuned
+    assert not notes
 
 
 def test_a_probability_of_zero_does_not_veto_a_class(run):
