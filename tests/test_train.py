@@ -48,7 +48,7 @@ def test_scores_that_may_be_claimed_are_printed_and_stored(csv, tmp_path, capsys
     scores = manifest_of(out)["scores"]
     assert scores["protocol"]["folds"] == 2
     assert scores["protocol"]["split"] == "image"
-    assert "holds the right class in 90 of 100 pictures of each class" in shown.out
+    assert "is meant to hold the right class in 90 of 100 pictures of each class" in shown.out
     assert manifest_of(out)["conformal"]["pictures"] == manifest_of(out)["training"]["rows_per_class"]
     mean, spread = load_classifier(out).manifest.scores["macro_f1"]
     assert 0.1 < mean < 0.15

@@ -186,7 +186,7 @@ def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resample
     if others:
         raise InputError(
             f"received sampler {sampler!r}, which stands for {len(others) + 1} samplers; choose one of them, "
-            f"such as {others[-1][0]}"
+            f"such as {others[0][0]}"
         )
     if spec.export is None:
         able = ", ".join(name for name, other in MODELS.items() if other.export)

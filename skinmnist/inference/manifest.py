@@ -183,9 +183,9 @@ def promise(coverage: float) -> str:
     Examples
     --------
     >>> promise(0.9)
-    'holds the right class in 90 of 100 pictures of each class'
+    'is meant to hold the right class in 90 of 100 pictures of each class'
     """
-    return f"holds the right class in {round(100 * coverage, 6):g} of 100 pictures of each class"
+    return f"is meant to hold the right class in {round(100 * coverage, 6):g} of 100 pictures of each class"
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class Prediction:
 
     @property
     def promise(self) -> str:
-        """What the conformal set does: ``"holds the right class in 90 of ..."``; empty without a set."""
+        """What the conformal set does: ``"is meant to hold the right class ..."``; empty without a set."""
         return promise(self.coverage) if self.conformal_set and self.coverage is not None else ""
 
     @property

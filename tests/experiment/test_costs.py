@@ -80,7 +80,7 @@ def test_the_listed_forms_are_read(tmp_path):
         ({"mel": 1, "MEL": 2}, "has the row 'mel' twice"),
         (
             {"melanom": 2},
-            "names the class 'melanom', which the table does not have; did you mean 'melanoma'?",
+            "names the class 'melanom', which the table does not have; did you mean 'Melanoma'?",
         ),
         (np.ones((2, 2)), "expected a cost matrix of 3 x 3 finite numbers"),
         (20, "expected a cost matrix of 3 x 3 finite numbers"),

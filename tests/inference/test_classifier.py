@@ -187,7 +187,7 @@ def test_a_conformal_set_takes_the_place_of_the_half_as_probable(held, answer):
     assert set(prediction.candidates) == set(held)
     assert prediction.candidates[0] == prediction.label
     assert prediction.undecided == (len(held) > 1)
-    promise = "holds the right class in 95 of 100 pictures of each class"
+    promise = "is meant to hold the right class in 95 of 100 pictures of each class"
     classes = list(prediction.candidates)
     assert prediction.to_dict()["set"] == {"classes": classes, "coverage": 0.95, "meaning": promise}
     assert promise in repr(prediction)

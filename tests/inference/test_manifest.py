@@ -38,7 +38,7 @@ def test_the_rule_of_sets(tiny):
     assert Manifest.read(encode_manifest(content)).sets is None
     rule = Manifest.read(encode_manifest({**content, "conformal": SETS})).sets
     assert (rule.alpha, rule.thresholds, rule.always) == (0.1, tuple(SETS["thresholds"]), ("df",))
-    promise = "holds the right class in 90 of 100 pictures of each class"
+    promise = "is meant to hold the right class in 90 of 100 pictures of each class"
     assert rule.promise == f"{promise}; df is in every answer, with too few pictures to calibrate"
     card = card_of(Manifest.read(encode_manifest({**content, "conformal": SETS})))
     assert "| df | none: in every set | 3 |" in card

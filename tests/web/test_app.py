@@ -73,7 +73,7 @@ def test_a_model_with_sets_says_what_they_hold(page):
     with Running(WithSets()) as running:
         text = running.ask()[2].decode()
         answer = post(running, speckled())[1]
-    promise = "holds the right class in 95 of 100 pictures of each class"
+    promise = "is meant to hold the right class in 95 of 100 pictures of each class"
     assert f"{SETS} {promise}; df is in every answer" in text
     assert answer["set"]["meaning"] == promise
     assert set(answer["set"]["classes"]) == {"nv", "mel"}
