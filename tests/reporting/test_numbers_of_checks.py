@@ -28,9 +28,10 @@ from recomputed import (
 )
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from skinmnist import Request, make_lesions, run_comparison
+from skinmnist import Request, make_lesions
 from skinmnist.analysis.analyze import analyze
 from skinmnist.datasets.table import PixelTable
+from skinmnist.experiment.comparison import run_comparison
 from skinmnist.experiment.run_folder.record import read_run
 
 PAIR = r"(\w+) (?:without a sampler|with ([\w@.]+))"
