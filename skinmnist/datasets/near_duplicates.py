@@ -25,7 +25,9 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 
+from skinmnist.datasets.cache import code_digest, compute_once
 from skinmnist.datasets.table import PixelTable
 
 Floats = npt.NDArray[np.float32]
@@ -58,15 +60,30 @@ _FINEST, _COARSEST, _AROUND = 0.4, 1.5, 2.0
 #: Maximum shift as a share of the side length, and minimum spread of a picture's correlations (Fisher's z).
 _SHIFT, _LEAST_SPREAD = 6 / 28, 0.05
 _BATCH = 256
+#: Largest number of cached pairs, as a multiple of twice the number of rows.
+_MOST_KEPT = 100
 
 
 def find_near_duplicates(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     """Find pairs among `rows` that appear to be copies or second views of the same lesion.
 
-    Returns row numbers of shape (m, 2), int64, in ascending order with the smaller number first.
+    Returns row numbers of shape (m, 2), int64, in ascending order with the smaller number first. Searches of
+    many rows take seconds, so their results are kept in the cache.
     """
-    found = np.concatenate([correlated_pairs(table, rows), find_second_views(table, rows)])
-    return np.unique(found, axis=0)
+
+    def search() -> dict[str, npt.NDArray[np.int64]]:
+        found = np.concatenate([correlated_pairs(table, rows), find_second_views(table, rows)])
+        # An empty array cannot be mapped into memory, so a first row is added.
+        return {"pairs": np.concatenate([[(-1, -1)], np.unique(found, axis=0)])}
+
+    if len(rows) < FEWEST_VIEWED:
+        return search()["pairs"][1:]
+    what = f"{code_digest(__name__)} {np.__version__} {scipy.__version__} {table.shape}"
+    state = hashlib.sha256(what.encode())
+    state.update(np.ascontiguousarray(rows, dtype=np.int64).data)
+    state.update(np.ascontiguousarray(table.pixels).data)
+    key = f"near-duplicates-{state.hexdigest()}"
+    return np.array(compute_once(key, ("pairs",), len(rows) * _MOST_KEPT, search)["pairs"][1:])
 
 
 def correlated_pairs(table: PixelTable, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:

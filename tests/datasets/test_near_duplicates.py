@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from skinmnist.datasets import near_duplicates
 from skinmnist.datasets.near_duplicates import (
     STANDS_OUT,
     _fits,
@@ -318,3 +319,24 @@ def test_known_pairs_of_the_real_table(real_tables):
     hits = sum(pair in known for pair in names)
     assert hits >= 12
     assert len(names) - hits <= 20
+
+
+@pytest.mark.parametrize("pairs", [[[1, 3]], []], ids=["some", "none"])
+def test_a_search_of_many_rows_is_kept_for_these_rows_and_pixels_only(pairs, tmp_path, monkeypatch):
+    monkeypatch.setenv("SKINMNIST_CACHE", str(tmp_path))
+    searched = []
+
+    def search(table, rows):
+        searched.append(len(rows))
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+    monkeypatch.setattr(near_duplicates, "find_second_views", search)
+    monkeypatch.setattr(near_duplicates, "correlated_pairs", lambda *_: np.zeros((0, 2), np.int64))
+    pixels = np.random.default_rng(0).integers(0, 256, (1010, 2, 2, 3)).astype(np.uint8)
+    table, rows = table_of(pixels), np.arange(1005)
+    found = [find_near_duplicates(table, rows).tolist() for _ in range(2)]
+    assert found == [pairs] * 2
+    assert searched == [1005]
+    find_near_duplicates(table, np.arange(1, 1006))
+    find_near_duplicates(table_of(255 - pixels), rows)
+    assert searched == [1005] * 3
