@@ -8,7 +8,8 @@ An ensemble is the normalised geometric mean of the class probabilities of its m
 opinion pool* commutes with Bayes' rule (Genest, McConway & Schervish, Annals of Statistics 14, 1986): it does
 not matter whether the prior is corrected, or clinical evidence is added, before or after averaging. With a
 common sampler, the probabilities refer to the mean class mix of the members. Members with different samplers
-are first moved to the natural prior, so that the ensemble cannot gain from a threshold between theirs.
+are first moved to the natural prior, so that the ensemble cannot gain from a threshold between theirs. So are
+members without a sampler, because models that balance the classes themselves refer to equal frequencies.
 
 Weights, if requested, minimise the log loss on the held-out rows of the other folds of the repeat, or on the
 validation set of a split ("stacking": Wolpert, Neural Networks 5, 1992; weights that are not negative and sum
@@ -34,6 +35,7 @@ from skinmnist.decisions.probabilities import SMALLEST, pool_logs
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, MIXED, Answers, Cell, CellFailure, CellResult
 from skinmnist.names import PAIRED, did_you_mean, pair_name
+from skinmnist.resampling.registry import AS_THEY_ARE
 from skinmnist.text import LONGEST_NAME, is_name, shown
 
 #: Prefix of members whose weights are chosen on other folds.
@@ -171,7 +173,8 @@ class Ensemble(Derivation):
         """Average the predictions of the members; the cost of an ensemble is the sum of theirs."""
         size = len(self.members)
         members, others = bases[:size], [bases[i : i + size] for i in range(size, len(bases), size)]
-        same = len({member.cell.sampler for member in members}) == 1
+        samplers = {member.cell.sampler for member in members}
+        same = len(samplers) == 1 and samplers != {AS_THEY_ARE.name}
         started = time.perf_counter()
         weights, notes = np.full(size, 1 / size), list[str]()
         if self.tuned:

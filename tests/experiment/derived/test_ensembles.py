@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ ENSEMBLES = {
 }
 SAMPLERS, MODELS = ["none", "RandomOverSampler"], ["logistic_regression", "dummy"]
 PAIRS = [(sampler, model) for sampler in SAMPLERS for model in MODELS]
+ENSEMBLE = Ensemble("both", ((None, "logistic_regression"), (None, "dummy")), tuned=False, folds=2)
 
 
 class Fails(ClassifierMixin, BaseEstimator):
@@ -112,6 +114,18 @@ def test_members_with_different_samplers_are_moved_to_the_natural_prior(run):
     np.testing.assert_array_equal(mix["natural"], mix["trained"])
 
 
+def test_without_a_sampler_a_member_that_balances_the_classes_is_moved_to_the_natural_prior(run):
+    plain, other = (
+        next(one for one in run.results if one.cell[:2] == ("none", model))
+        for model in ("logistic_regression", "dummy")
+    )
+    k = len(plain.natural_mix)
+    balanced = replace(other, probabilities=plain.probabilities / plain.natural_mix, training_mix=np.ones(k))
+    made = ENSEMBLE.derive(plain.cell._replace(model="both"), [plain, balanced])
+    np.testing.assert_allclose(made.probabilities, plain.probabilities, atol=1e-9)
+    np.testing.assert_array_equal(made.training_mix, plain.natural_mix)
+
+
 def test_the_plan_has_a_row_for_each_sampler_unless_members_have_their_own(run):
     found = run.scores.groupby("model")["sampler"].agg(lambda names: sorted(set(names))).to_dict()
     assert found["both"] == found["tuned"] == found["half"] == found["clinical"] == sorted(SAMPLERS)
@@ -145,7 +159,8 @@ def test_a_fold_does_not_take_part_in_the_choice_of_its_weights(run):
 def test_a_report_counts_ensembles_apart_from_trained_models(run):
     html = render_page(analyze(run, draws=5))
     assert "no sampler and 1 sampler, 2 models" in html
-    assert "both, clinical, half, one sampler, tuned, unequal average the probabilities" in html
+    words = html.replace("<em>", "").replace("</em>", "")
+    assert "both, clinical, half, one sampler, tuned, unequal average the probabilities" in words
     assert "mixed samplers" in html
     assert "both: mean of logistic_regression, dummy" in html
 
