@@ -26,6 +26,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 import scipy
+from threadpoolctl import threadpool_limits
 
 from skinmnist.datasets.cache import code_digest, compute_once
 from skinmnist.datasets.table import PixelTable
@@ -72,7 +73,9 @@ def find_near_duplicates(table: PixelTable, rows: npt.NDArray[np.integer]) -> np
     """
 
     def search() -> dict[str, npt.NDArray[np.int64]]:
-        found = np.concatenate([correlated_pairs(table, rows), find_second_views(table, rows)])
+        # These products are small, and other processes use the cores: threads would mostly wait for them.
+        with threadpool_limits(1):
+            found = np.concatenate([correlated_pairs(table, rows), find_second_views(table, rows)])
         # An empty array cannot be mapped into memory, so a first row is added.
         return {"pairs": np.concatenate([[(-1, -1)], np.unique(found, axis=0)])}
 
