@@ -6,7 +6,9 @@ drawn with another seed than those of reported results. ``sqrt`` repeats rows un
 other as the square roots of their frequencies; strategies of the network have their own names. Seconds are
 CPU seconds of ``fit`` on one thread, tracing included; differences under .01 are noise. Rows named "study:
 ..." were measured while the network grew, on a machine under load; the column ``changes`` says how they
-differed from the defaults of then. Rows with ``sqrt_batches`` and below them compute in bfloat16.
+differed from the defaults of then. Folds of the same seed were other ones before the rows of a third stage
+of 64 channels: compare these with the others only in the mean of all five. Rows with ``sqrt_batches`` and
+below them compute in bfloat16.
 """
 
 import time
