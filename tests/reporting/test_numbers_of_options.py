@@ -227,7 +227,7 @@ def test_expected_costs(made: Made) -> None:
         for cell, column in zip(cells, expected.T, strict=True):
             assert shows(cell, "# ± #", column.mean(), column.std(ddof=1), digits=1)
     words = plain(made.section("costs"))
-    assert "A mistake costs 1, 1 to 3 for a missed nv and 20 for a missed mel." in words
+    assert "A mistake costs 1, or 1 to 3 for a missed nv and 20 for a missed mel." in words
     told = re.search(r"costs least: ([\d.]+) per .* against ([\d.]+) for the cheapest", words)
     assert told is not None
     assert shows(" ".join(told.groups()), "# #", best, lowest, digits=1)

@@ -146,7 +146,7 @@ def costs_in_words(analysis: Analysis, board: pd.DataFrame) -> str:
         elif (others != usual).any():
             per_class.append(f"{others.min():g} to {others.max():g} for a missed {name}")
     shown = [*per_class[:_MOST_COSTS], *["other costs for other classes"] * (len(per_class) > _MOST_COSTS)]
-    words = f"A mistake costs {usual:g}{', ' * bool(shown)}{listing(shown)}"
+    words = f"A mistake costs {usual:g}{', or ' * bool(shown)}{listing(shown)}"
     if np.diag(matrix).any():
         words += "; right decisions have costs of their own"
     best, constant = trained.iloc[0], board[board["reference"]]
