@@ -51,7 +51,7 @@ against_none = pytest.mark.skipif(not OTHERS, reason="the run has no sampler to 
 
 def test_leaderboard(page: str, by_fold: pd.DataFrame, of_lesions: pd.DataFrame | None, folder: Path) -> None:
     timings = pd.read_csv(folder / "timings.csv", keep_default_na=False)
-    timings["seconds"] = timings[["resample_seconds", "fit_seconds", "predict_seconds"]].sum(axis=1)
+    timings["seconds"] = timings.filter(like="_seconds").sum(axis=1)
     pairs = timings.rename(columns={"peak_rss_mb": "megabytes"}).groupby(["sampler", "model"])
     costs = pd.DataFrame({"seconds": pairs["seconds"].mean(), "megabytes": pairs["megabytes"].max()})
     intervals = pd.read_csv(folder / "intervals.csv", keep_default_na=False)
@@ -173,7 +173,7 @@ def test_differences_in_sentences(page: str, expected_comparisons: pd.DataFrame)
     known = np.concatenate([known, -known[:, [0, 2, 1]]])
     text = plain(page[page.index("<main") : page.index("</main>")])
     told = re.findall(rf"{NUMBER} \[{NUMBER}, {NUMBER}\]", text)
-    assert len(told) >= 2 * len(OTHERS) * len(TITLES)
+    assert len(told) >= len(OTHERS) * len(TITLES)
     for triple in told:
         assert (abs(known - [number(end) for end in triple]) <= 5.1e-4).all(axis=1).any(), triple
 
