@@ -11,6 +11,7 @@ import base64
 import io
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -100,9 +101,13 @@ _TITLE = 30
 #: Style of reference lines.
 DASHES: Any = {"linewidth": 1.1, "linestyle": (0, (4, 3))}
 
-#: In an SVG: attributes with coordinates, their digits beyond hundredths of a pixel, and groups of marks.
+#: In an SVG: attributes with coordinates, their digits beyond hundredths of a pixel, groups of marks, paths,
+#: hashes as ids, and styles with their tag and clip path.
 _PLACES = re.compile(r' (?:d|x|y|transform|width|height)="[^"]*"')
 _DIGITS = re.compile(r"(\.\d\d)\d+")
+_PATHS = re.compile(r' d="([^"]*)')
+_IDS = re.compile(r'(?:(?<= id=")|(?<=href="#)|(?<=url\(#))[mp][0-9a-f]{10}\b')
+_STYLED = re.compile(r'(<[a-z][^>]*?)(?: clip-path="(url\(#\w+\))")? style="([^"]*)"')
 _MARKS = re.compile(r'<g([^>]*)>\n((?:<use [^>]*style="([^"]*)"/>\n)+)</g>')
 
 P = ParamSpec("P")
@@ -366,10 +371,12 @@ def _themed(svg: str) -> str:
     svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
     svg = re.sub(r"\n\s*", "\n", svg)
     svg = _PLACES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), svg)
-    svg = _MARKS.sub(_styled_once, svg)
+    svg = _without_bare_groups(_MARKS.sub(_styled_once, svg))
+    svg = _PATHS.sub(lambda found: ' d="' + re.sub(r"\s*([A-Za-z])\s*", r"\1", found[1]), svg)
     for name, hue in LIGHT.items():
         svg = svg.replace(hue, f"var(--{name})")
-    style = f"{css_variables()}text{{font-family:var(--sans);font-variant-numeric:tabular-nums}}"
+    svg, classes = _classed(_short_ids(svg))
+    style = f"{css_variables()}text{{font-family:var(--sans);font-variant-numeric:tabular-nums}}{classes}"
     svg = "\n".join(printable(line, None) for line in svg.split("\n"))
     return svg.replace('<style type="text/css">', f'<style type="text/css">{style}', 1)
 
@@ -381,6 +388,39 @@ def _styled_once(marks: re.Match[str]) -> str:
     if uses.count(once) != uses.count("<use "):
         return marks[0]
     return f"<g{group}{once}>\n{uses.replace(once, '')}</g>"
+
+
+def _without_bare_groups(svg: str) -> str:
+    """Remove groups without attributes, which change nothing."""
+    parts, bare = [], []
+    for part in re.split(r"(<g/?>\n|<g [^>]*[^/]>|</g>\n)", svg):
+        if part.startswith("<g") and part != "<g/>\n":
+            bare.append(part == "<g>\n")
+        if part in ("<g>\n", "<g/>\n") or (part == "</g>\n" and bare.pop()):
+            continue
+        parts.append(part)
+    return "".join(parts)
+
+
+def _short_ids(svg: str) -> str:
+    """Replace the ids of marks and clip paths, which are hashes, by numbers in the order of appearance."""
+    names = {name: f"{name[0]}{n}" for n, name in enumerate(dict.fromkeys(_IDS.findall(svg)))}
+    return _IDS.sub(lambda found: names[found[0]], svg)
+
+
+def _classed(svg: str) -> tuple[str, str]:
+    """Replace styles and clip paths that occur more than once by classes, and return these as CSS."""
+    times = Counter(found[1:] for found in _STYLED.findall(svg))
+    names = {found: f"c{n}" for n, found in enumerate(found for found in times if times[found] > 1)}
+
+    def classed(found: re.Match[str]) -> str:
+        tag, *style = found.groups("")
+        return f'{tag} class="{names[tuple(style)]}"' if tuple(style) in names else found[0]
+
+    rules = [
+        f".{name}{{{f'clip-path: {clip}; ' if clip else ''}{style}}}" for (clip, style), name in names.items()
+    ]
+    return _STYLED.sub(classed, svg), "".join(rules)
 
 
 def embed_strip(pictures: npt.NDArray[np.uint8], alt: str, size: int = 56) -> Embedded:

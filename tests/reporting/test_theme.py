@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import warnings
 from itertools import product
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 from skinmnist.experiment.run_folder.record import RunRecord
@@ -36,7 +39,7 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone(record: RunRecord) -> N
 def test_svg_follows_the_page_into_the_dark(record: RunRecord) -> None:
     image = embed_figure(folds_figure(5), "folds")
     svg = base64.b64decode(image.uri.split(",")[1]).decode()
-    drawing = svg[svg.index("</style>") :]
+    drawing = re.sub(r"--[\w-]+:#[0-9a-f]{6}", "", svg)  # All but the definitions of the colours.
     assert "prefers-color-scheme:dark" in svg
     assert "var(--heat)" in drawing
     assert "#084f86" not in drawing
@@ -96,3 +99,23 @@ def test_numbers_on_heat_are_legible_in_the_light_and_in_the_dark() -> None:
             ink = np.array(to_rgb(hues[heat_ink(float(share))]))
             low, high = sorted((luminance(fill), luminance(ink)))
             assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_markup_that_changes_nothing_is_dropped() -> None:
+    """Styles of several elements become one class, hashes short ids, and bare groups are removed."""
+    figure = Figure(figsize=(2, 2))
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], "o-")
+    axes.plot([0, 1], [1, 0], "o-")
+    svg = base64.b64decode(embed_figure(figure, "").uri.partition(",")[2]).decode()
+    head, _, body = svg.partition("</style>")
+    classes = set(re.findall(r'class="(\w+)"', body))
+    assert classes == set(re.findall(r"\.(c\d+)\{", head))
+    styles = re.findall(r' style="([^"]*)"', body)
+    assert len(styles) == len(set(styles))
+    assert set(re.findall(r"#([mp]\w+)", svg)) - set(re.findall(r"--[\w-]+:#\w+", svg)) <= set(
+        re.findall(r' id="(\w+)"', body)
+    )
+    assert body.count("<g") == body.count("</g>")
+    assert "<g>" not in body
+    ElementTree.fromstring(svg)

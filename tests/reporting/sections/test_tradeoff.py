@@ -168,7 +168,8 @@ def test_alt_text_has_the_numbers(analysis, drawn) -> None:
 def test_the_picture_follows_the_page_into_the_dark(drawn) -> None:
     for image in (drawn.image, drawn.image.narrow):
         svg = base64.b64decode(image.uri.split(",")[1]).decode()
-        assert not re.search(r"fill: #(?!none)", svg[svg.index("</style>") :])
+        assert "fill: var(--" in svg
+        assert not re.search(r"(fill|stroke): #", svg)
 
 
 def test_sentences_carry_what_the_verdicts_do(analysis) -> None:
