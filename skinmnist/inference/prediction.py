@@ -148,9 +148,8 @@ class Prediction:
         listed = [_in_a_sentence(name) for name in names[:NAMED]]
         if further > 0:
             listed.append("1 other" if further == 1 else f"{further} others")
-        if self.conformal_set:
-            return f"one of: {', '.join(listed)}"
-        return f"undecided: {', '.join(listed[:-1])} or {listed[-1]}"
+        start = "one of" if self.conformal_set else "undecided"
+        return f"{start}: {', '.join(listed[:-1])} or {listed[-1]}"
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """Return the `k` most probable classes with their probabilities, most probable first.

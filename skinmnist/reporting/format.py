@@ -73,6 +73,11 @@ def sampler_title(info: RunInfo, sampler: str, model: str) -> str:
     return space_title(sampler, known.space if known else "")
 
 
+def sampler_label(sampler: str, limit: int = 36) -> str:
+    """Return a sampler's name for a legend, cut at `limit`."""
+    return "no sampler" if sampler == "none" else shorten(sampler, limit)
+
+
 def space_title(sampler: str, space: str) -> str:
     """Join the name of a sampler and the space in which it worked."""
     if sampler == "none":

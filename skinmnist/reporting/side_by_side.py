@@ -31,6 +31,7 @@ from skinmnist.reporting.format import (
     fixed,
     listing,
     model_title,
+    sampler_label,
     shorten,
     signed,
     titled,
@@ -252,7 +253,7 @@ def runs_figure(
         Line2D(
             [],
             [],
-            label="no sampler" if name == "none" else shorten(name, 26),
+            label=sampler_label(name, 26),
             **marker_style(samplers, name, MUTED, 7),
         )
         for name in used

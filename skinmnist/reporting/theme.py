@@ -28,7 +28,7 @@ from matplotlib.transforms import Affine2D, blended_transform_factory
 
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.datasets.table import picture_strip, png_uri
-from skinmnist.reporting.format import shorten
+from skinmnist.reporting.format import sampler_label, shorten
 from skinmnist.text import printable
 
 #: The colour of each meaning, in light and dark mode.
@@ -265,7 +265,7 @@ def sampler_legend(
 ) -> None:
     """Draw a legend of the samplers' markers, and of `more`, below the axes."""
     handles = [
-        Line2D([], [], label=shorten(sampler, 22), **marker_style(samplers, sampler, colour, 7))
+        Line2D([], [], label=sampler_label(sampler, 22), **marker_style(samplers, sampler, colour, 7))
         for sampler in shown
     ]
     figure.legend(

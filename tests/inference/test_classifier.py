@@ -174,10 +174,10 @@ def test_an_answer_without_a_clear_lead_is_undecided(shares, answer):
     ("held", "answer"),
     [
         (("bcc",), "Basal cell carcinoma"),
-        (("akiec", "bcc"), "one of: basal cell carcinoma, actinic keratosis / Bowen's disease"),
+        (("akiec", "bcc"), "one of: basal cell carcinoma or actinic keratosis / Bowen's disease"),
         (
             ("akiec", "bcc", "df", "nv"),
-            "one of: basal cell carcinoma, actinic keratosis / Bowen's disease, dermatofibroma, 1 other",
+            "one of: basal cell carcinoma, actinic keratosis / Bowen's disease, dermatofibroma or 1 other",
         ),
     ],
 )

@@ -34,6 +34,7 @@ from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.reporting.format import (
     HINTS,
     LABELS,
+    MOST_NAMED,
     NOTHING,
     RULE_LABELS,
     Column,
@@ -252,8 +253,9 @@ def _pictures_only(record: RunRecord, rows: pd.DataFrame, analysis: Analysis) ->
     both = rows[rows["verdict"] == UNDECIDED].merge(clear[["sampler", "model"]], on=["sampler", "model"])
     if both.empty:
         return []
+    named = listing(_pairs(record, both)) if len(both) <= MOST_NAMED else f"{len(both)} undecided pairs"
     return [
-        f"For {listing(_pairs(record, both))}, the interval over {resampled_units(analysis)} excludes zero, "
+        f"For {named}, the interval over {resampled_units(analysis)} excludes zero, "
         "but over folds the verdict is undecided: these trained models differ by more than the choice of "
         "pictures explains, but models trained on other pictures might not."
     ]

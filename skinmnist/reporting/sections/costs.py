@@ -33,6 +33,7 @@ from skinmnist.reporting.format import (
     listing,
     model_title,
     pair_title,
+    sampler_label,
     sampler_title,
     score_table,
     score_values,
@@ -215,7 +216,7 @@ def cost_figure(
     shown_models = board.drop_duplicates("model")
     shown_samplers = [name for name in [*samplers, PRIOR_CORRECTION] if name in set(board["sampler"])]
     entries = len(shown_models) + len(shown_samplers)
-    names = [*shown_models["model_title"], *shown_samplers]
+    names = [*shown_models["model_title"], *map(sampler_label, shown_samplers)]
     beside = 46 + max(text_width(shorten(name, 36)) for name in names)
     below = 40 + 18 * entries if narrow else 0
     width, height = (NARROW, 280 + below) if narrow else (WIDE, max(330, 90 + 19 * entries))
@@ -247,7 +248,7 @@ def cost_figure(
     for sampler in shown_samplers:
         grey = sampler == PRIOR_CORRECTION
         style = pair_style(samplers, models, sampler, "") if grey else marker_style(samplers, sampler, INK, 8)
-        handles.append(Line2D([], [], label=CORRECTION_TITLE if grey else shorten(sampler, 36), **style))
+        handles.append(Line2D([], [], label=CORRECTION_TITLE if grey else sampler_label(sampler), **style))
     place = (
         {"loc": "lower left"} if narrow else {"loc": "upper left", "bbox_to_anchor": (1 - beside / WIDE, 1)}
     )

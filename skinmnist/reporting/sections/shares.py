@@ -124,7 +124,7 @@ def _named(info: RunInfo, lines: list[tuple[str, str]], sampler: str, model: str
     """Return the name of a line: the sampler alone if there is only one model."""
     if len({name for _, name in lines}) == 1:
         return shorten(sampler, 50)
-    return f"{shorten(sampler, 22)}, {shorten(model_title(info, model), 26)}"
+    return shorten(f"{sampler}, {model_title(info, model)}", 50)
 
 
 def _draw_line(axes: Axes, rows: pd.DataFrame, style: dict[str, Any], title: str) -> None:

@@ -33,6 +33,7 @@ from skinmnist.reporting.format import (
     listing,
     model_title,
     pair_title,
+    sampler_label,
     sampler_title,
     shorten,
     signed,
@@ -67,7 +68,7 @@ _AXES = {
     FOR_MELANOMA: ("specificity for melanoma", "melanomas found"),
 }
 #: Margins, gaps and heights, in CSS pixels.
-_LEFT, _RIGHT, _GAP, _TITLE, _BELOW, _PANEL = 52, 14, 20, 24, 42, 150
+_LEFT, _RIGHT, _GAP, _TITLE, _BELOW, _PANEL, _LEGEND = 52, 14, 20, 24, 42, 150, 172
 
 _Points = npt.NDArray[np.float64]
 _Plane = tuple[str, str]
@@ -237,7 +238,7 @@ def model_panels(
     each = (width - _LEFT - _RIGHT - apart * (columns - 1)) / columns
     titled = [narrow or row % n_planes == 0 for row in range(1 + max(row for of in grid for _, row in of))]
     tops = np.cumsum([0, *(_PANEL + _BELOW + _TITLE * above for above in titled)])
-    height = tops[-1] + 18 * -(-n_legend // _legend_columns(width))
+    height = tops[-1] + 18 * -(-n_legend // int(width // _LEGEND))
     figure = PageFigure(figsize=(width / 72, height / 72), dpi=72)
 
     def add(column: int, row: int) -> Axes:
@@ -304,7 +305,7 @@ def _draw_panel(
 def _say(axes: Axes, sampler: str, rule: str, point: Any) -> None:
     x, y = _AXES[point["x"], point["y"]]
     values = f"{x} {fixed(point['x_mean'])}, {y} {fixed(point['y_mean'])}"
-    note(axes, point["x_mean"], point["y_mean"], f"{_named(sampler, 40)}, {rule}: {values}")
+    note(axes, point["x_mean"], point["y_mean"], f"{sampler_label(sampler, 40)}, {rule}: {values}")
 
 
 def _mark(samplers: Sequence[str], sampler: str, colour: str, size: float) -> dict[str, Any]:
@@ -344,7 +345,7 @@ def _name_lines(axes: Axes, lines: dict[str, _Points], marks: _Points, colour: s
     taken: list[_Points] = []
     dense = {name: _dense(points) for name, points in lines.items()}
     for name, points in dense.items():
-        text = _named(name, 24)
+        text = sampler_label(name, 24)
         size = text_width(text, 13), 15.0
         shifts = [(dx, dy) for dx in (10, -10 - size[0]) for dy in (-size[1] - 4, -size[1] / 2, 4)]
         anchors = np.repeat(points[_inside(points, box)][::4], len(shifts), axis=0)
@@ -415,7 +416,12 @@ def _distance(corners: _Points, size: tuple[float, float], points: _Points) -> _
 def _add_legend(figure: Figure, frame: pd.DataFrame, samplers: Sequence[str]) -> None:
     """Draw a legend of the marks below the panels."""
     handles = [
-        Line2D([], [], label=_named(name, 26), **_mark(samplers, name, INK if name == "none" else MUTED, 6.5))
+        Line2D(
+            [],
+            [],
+            label=sampler_label(name, 26),
+            **_mark(samplers, name, INK if name == "none" else MUTED, 6.5),
+        )
         for name in samplers
         if name in set(frame["sampler"])
     ]
@@ -424,21 +430,13 @@ def _add_legend(figure: Figure, frame: pd.DataFrame, samplers: Sequence[str]) ->
     figure.legend(
         handles=handles,
         loc="lower left",
-        ncols=_legend_columns(figure.bbox.width),
+        ncols=int(figure.bbox.width // _LEGEND),
         fontsize=10.5,
         handletextpad=0.2,
         columnspacing=1.0,
         borderaxespad=0,
         borderpad=0.2,
     )
-
-
-def _legend_columns(width: float) -> int:
-    return int(width // 172)
-
-
-def _named(sampler: str, limit: int) -> str:
-    return "no sampler" if sampler == "none" else shorten(sampler, limit)
 
 
 @dataclass(frozen=True)
