@@ -223,7 +223,7 @@ def cost_figure(
     figure, (axes,) = panels(width, height, (48, 12 if narrow else beside, 10, 46 + below))
     for row in board.to_dict("records"):
         style = pair_style(samplers, models, row["sampler"], row["model"])
-        x, ends = row["seconds"], [row["lesion_low"], row["lesion_high"]]
+        x, ends = round(row["seconds"], 9), [row["lesion_low"], row["lesion_high"]]
         axes.plot([x, x], ends, color=style["markeredgecolor"], linewidth=1.8)
         axes.plot([x], [row["macro_f1"]], **style)
         pair = f"{row['sampler_title']}, {row['model_title']}"
