@@ -384,7 +384,8 @@ def early_table(analysis: Analysis, after: str) -> RenderableType:
     """Format the leaderboard of a run that goes on: macro-F1 of every pair with its interval over lesions."""
     table = plain_rows("best macro-F1 first", "macro-F1", "95 % interval", "folds")
     known = analysis.intervals[analysis.intervals["metric"] == "macro_f1"]
-    ends = {(row.sampler, row.model): (row.low, row.high) for row in known.itertuples()}
+    names, bounds = known[["sampler", "model"]].to_numpy(), known[["low", "high"]].to_numpy(float)
+    ends = {(sampler, model): tuple(pair) for (sampler, model), pair in zip(names, bounds, strict=True)}
     for row in _rows(analysis.record):
         low, high = ends.get((row["sampler"], row["model"]), (math.nan, math.nan))
         interval = NOTHING if math.isnan(low) else f"{fixed(low, 3)} to {fixed(high, 3)}"

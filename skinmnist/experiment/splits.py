@@ -393,7 +393,7 @@ def inner_folds(
     """
     classes = np.unique(labels)
     sizes = [
-        np.count_nonzero(labels == code) if lesions is None else len(np.unique(lesions[labels == code]))
+        int((labels == code).sum()) if lesions is None else len(np.unique(lesions[labels == code]))
         for code in classes
     ]
     if min(sizes) >= 2:

@@ -237,8 +237,8 @@ def leaderboard_figure(
     axes.set_ylim(-0.5, max(len(pairs), 1) - 0.5)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    ends = (pairs["macro_f1"] + sign * pairs["macro_f1_sd"] for sign in (-1, 1))
-    _pad_limits(axes, [*folds["value"], *board["macro_f1"], *pd.concat(ends)])
+    bars = pd.concat(pairs["macro_f1"] + sign * pairs["macro_f1_sd"] for sign in (-1, 1))
+    _pad_limits(axes, [*folds["value"], *board["macro_f1"], *bars])
     axes.set_xlabel("macro-F1 on held-out pictures")
     for baseline in board[board["reference"]].to_dict("records"):
         dashes: dict[str, Any] = {"color": INK, "linewidth": 1.2, "linestyle": (0, (4, 3))}
