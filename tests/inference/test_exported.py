@@ -79,9 +79,9 @@ def alter(content, *changes):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        (["svm"], "received 1 members of an ensemble; expected 2 to 16 models, such as svm cnn"),
+        (["svm"], "received an ensemble of 1; expected 2 to 16 members, such as svm cnn"),
         (["svm", "SVM"], "the member 'svm' twice"),
-        (["svm", "ensemble"], "unknown model 'ensemble'"),
+        (["svm", "ensemble"], "received the model 'ensemble', which is made from other models; name them"),
         (["svm", "sklearn.naive_bayes:GaussianNB"], "cannot be written to a model file"),
     ],
 )
@@ -195,7 +195,8 @@ def test_scores_of_a_cross_validation_are_those_of_files_of_its_folds(name, samp
         answers = Classifier(decode_model(content)).predict_proba(pixels[result.rows])
         np.testing.assert_array_equal(answers.argmax(axis=1), result.predicted)
         found = score(result.labels, answers.argmax(axis=1), answers, names)
-        claimed = run.scores[run.scores["fold"] == result.cell.fold].set_index("metric")["value"].to_dict()
+        own = run.scores[run.scores["fold"] == result.cell.fold].set_index("metric")["value"].to_dict()
+        claimed = {metric: value for metric, value in own.items() if not metric.startswith("lesion_")}
         if name == "random_forest":
             # Leaves are float32 in a file: pictures that the forest ranks alike part in the eighth digit.
             alike, answers = result.probabilities.round(6), answers.round(6)
