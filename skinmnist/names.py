@@ -36,7 +36,7 @@ KINDS = {
 #: The separator between the two names of a pair.
 PAIRED = " + "
 #: Minimum similarity between a name and its misspelling, from 0 to 1.
-_ALIKE = 0.6
+_ALIKE = 0.65
 #: Maximum number of names listed in an error.
 _FEW = 8
 #: The entry-point group of each kind.

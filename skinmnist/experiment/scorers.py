@@ -77,7 +77,15 @@ def resolve_metrics(asked: Any, class_names: Sequence[str]) -> dict[str, Metric]
 
 
 def find_metric(name: str, class_names: Sequence[str]) -> Metric | None:
-    """Return a metric of a plugin or of scikit-learn, or None for an unknown metric."""
+    """Return a metric of a plugin or of scikit-learn, or None for an unknown metric.
+
+    Examples
+    --------
+    >>> find_metric("f1_micro", ["nv", "mel"]).title
+    'The scorer f1_micro of scikit-learn; higher is better.'
+    >>> find_metric("f1_nano", ["nv", "mel"]) is None
+    True
+    """
     try:
         return resolve_metrics([name], class_names).get(name)
     except InputError:

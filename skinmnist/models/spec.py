@@ -188,11 +188,25 @@ class ModelSpec:
         return own is not None and (share is None or bool(own.share_of))
 
     def replaces_head(self, strategy: str) -> bool:
-        """Return whether a strategy only replaces the last layer of the networks of ``none``."""
+        """Return whether a strategy only replaces the last layer of the networks of ``none``.
+
+        Examples
+        --------
+        >>> from skinmnist.models.registry import MODELS
+        >>> MODELS["cnn"].replaces_head("crt"), MODELS["cnn"].replaces_head("mixup")
+        (True, False)
+        """
         return strategy in self.strategies and self.strategies[strategy].replaces_head
 
     def shares_trunk(self, strategy: str) -> bool:
-        """Return whether the model trains the same networks with this strategy as with others."""
+        """Return whether the model trains the same networks with this strategy as with others.
+
+        Examples
+        --------
+        >>> from skinmnist.models.registry import MODELS
+        >>> MODELS["cnn"].shares_trunk("none"), MODELS["svm"].shares_trunk("none")
+        (True, False)
+        """
         if strategy == "none":
             return any(own.replaces_head for own in self.strategies.values())
         return self.replaces_head(strategy)

@@ -40,7 +40,7 @@ def test_a_run_leaves_the_tables_of_its_analysis(lesions, tmp_path):
     analyze_run(read_run(tmp_path / "run"), tmp_path / "again")
     assert tables_of(tmp_path / "again") == left
     assert b"always" not in left["comparisons"]
-    assert left["intervals"].count(b"macro_f1") == 2  # The pair and its prior correction.
+    assert left["intervals"].count(b",macro_f1,") == 2  # The pair and its prior correction.
 
 
 def test_an_interrupted_run_leaves_them_too(lesions, tmp_path):
@@ -49,7 +49,7 @@ def test_an_interrupted_run_leaves_them_too(lesions, tmp_path):
             lesions, "none", "dummy", folds=3, jobs=1, out=tmp_path / "run", progress=Interrupting()
         )
     assert read_run(tmp_path / "run").info.interrupted
-    assert tables_of(tmp_path / "run")["intervals"].count(b"macro_f1") == 2
+    assert tables_of(tmp_path / "run")["intervals"].count(b",macro_f1,") == 2
 
 
 def test_interrupted_before_it_began_nothing_is_touched(lesions, tmp_path, monkeypatch):
