@@ -19,6 +19,7 @@ SLOWLY = """
 import os, time
 from pathlib import Path
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 from sklearn.base import BaseEstimator, ClassifierMixin
 from skinmnist import make_lesions, run_comparison
 from skinmnist.experiment.execution import runner
@@ -50,6 +51,7 @@ def run(folder, grid, jobs, fits):
     if not jobs:
         runner.run_cells = in_this_process
     run_comparison(TABLE, out=folder, folds=3, jobs=jobs or 1, **grid)
+    get_reusable_executor().shutdown()  # Otherwise, the process waits until its workers have been idle.
 """
 REAL = {
     "samplers": ["none", "SMOTE"],
