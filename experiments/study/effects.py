@@ -1,0 +1,189 @@
+"""What each method of the study changes, from the committed files: tests, means, costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from collect import Collected, read_collected
+
+from skinmnist.analysis.significance import BETTER, EQUAL, UNDECIDED, WORSE, compare_samplers
+
+VERDICTS = (BETTER, EQUAL, UNDECIDED, WORSE)
+
+
+class Question(NamedTuple):
+    """A score under a decision rule, and the reference of every method."""
+
+    rule: str
+    metric: str
+    against: str = "none"
+
+
+#: Does the method rank pictures better, whatever the threshold?
+RANKING = Question("natural_prior", "macro_auc")
+#: The same, by average precision.
+PRECISION = Question("natural_prior", "macro_average_precision")
+#: Are its decisions, as trained, better than those of the plain model?
+AS_TRAINED = Question("as_trained", "macro_f1")
+#: ... and than those of the plain model with a tuned threshold, which costs no training?
+CONTROL = Question("as_trained", "macro_f1", "tuned_plain")
+#: Are its decisions better if both sides are tuned?
+TUNED = Question("tuned_macro_f1", "macro_f1")
+TUNED_BALANCED = Question("tuned_balanced_accuracy", "balanced_accuracy")
+#: Are its probabilities worse, as trained and at the natural prior?
+ECE = Question("as_trained", "ece")
+ECE_NATURAL = Question("natural_prior", "ece")
+LOSS_NATURAL = Question("natural_prior", "log_loss")
+
+#: Models that balance their own samples are methods on top of the plain model of their kind.
+BALANCED_ENSEMBLES = {
+    "balanced_random_forest": "random_forest",
+    "balanced_bagging": "random_forest",
+    "easy_ensemble": "hist_gradient_boosting",
+    "rus_boost": "hist_gradient_boosting",
+}
+SECONDS = ["resample_seconds", "fit_seconds", "predict_seconds", "shared_seconds"]
+CELL = ["sampler", "model", "repeat", "fold"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The committed results."""
+
+    collected: Collected
+
+    @classmethod
+    def read(cls, folder: Path) -> Study:
+        """Read the committed files."""
+        return cls(read_collected(folder))
+
+    @property
+    def parts(self) -> pd.DataFrame:
+        """One row for each run."""
+        return self.collected.parts
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The finished cells, with their group.
+
+        Balanced ensembles are methods of their plain model. On synthetic tables, the table is part of the
+        name of the model, so that all tables are one family of tests.
+        """
+        cells = self.collected.results
+        # A repeat of a pair that was interrupted would be compared on the folds that happened to come first.
+        of_repeat = cells["status"].eq("pending").groupby([cells[name] for name in ("part", *CELL[:3])])
+        cells = cells[(cells["status"] == "done") & ~of_repeat.transform("any")]
+        cells = cells.assign(group=cells["part"].map(self.parts.set_index("part")["group"]))
+        synthetic = cells["part"].isin(self.parts.loc[self.parts["table"] == "synthetic", "part"])
+        cells["model"] = cells["model"].where(
+            ~synthetic, [on_table(*key) for key in zip(cells["model"], cells["part"], strict=True)]
+        )
+        own = cells["model"].isin(list(BALANCED_ENSEMBLES)) & (cells["sampler"] == "none")
+        plain = cells["model"].map(BALANCED_ENSEMBLES)
+        return cells[own | ~cells["model"].isin(list(BALANCED_ENSEMBLES))].assign(
+            sampler=cells["sampler"].where(~own, cells["model"]),
+            model=cells["model"].where(~own, plain),
+        )
+
+    def group(self, group: str) -> pd.DataFrame:
+        """The finished cells of the parts that are compared with each other."""
+        return self.cells[self.cells["group"] == group]
+
+    def has(self, group: str) -> bool:
+        """Whether a group has cells."""
+        return bool(len(self.group(group)))
+
+    def models(self, group: str) -> list[str]:
+        """The models of a group that were also trained without a method."""
+        cells = self.group(group)
+        return list(dict.fromkeys(cells.loc[cells["sampler"] == "none", "model"]))
+
+    def methods(self, group: str) -> list[str]:
+        """The methods of a group, in the order of the plan, without none and its tuned control."""
+        return [
+            name
+            for name in dict.fromkeys(self.group(group)["sampler"])
+            if name not in ("none", "tuned_plain")
+        ]
+
+    def folds(self, group: str) -> int:
+        """Folds of one repeat."""
+        return int(self.parts.loc[self.parts["group"] == group, "folds"].iloc[0])
+
+    def compare(self, group: str, question: Question) -> pd.DataFrame:
+        """Compare every method with the reference, over all models of a group: one family of tests.
+
+        The result is that of `compare_samplers`. The two references are not methods, so no test is spent on
+        them.
+        """
+        return _compare(self, group, question)
+
+    def row(self, group: str, question: Question, method: str, model: str) -> dict[str, Any]:
+        """Return one comparison; raises KeyError if it was not run."""
+        rows = self.compare(group, question)
+        found = rows[(rows["sampler"] == method) & (rows["model"] == model)]
+        if found.empty:
+            raise KeyError(f"{method} with {model} in {group}")
+        return dict(found.iloc[0])
+
+    def verdicts(self, group: str, question: Question, models: list[str] | None = None) -> dict[str, int]:
+        """Count the verdicts of a family, optionally of some models only."""
+        rows = self.compare(group, question)
+        rows = rows if models is None else rows[rows["model"].isin(models)]
+        counts = rows["verdict"].value_counts()
+        return {verdict: int(counts.get(verdict, 0)) for verdict in VERDICTS} | {"all": len(rows)}
+
+    def mean(self, group: str, rule: str, metric: str, method: str, model: str | None = None) -> float:
+        """Return the mean of a score over the cells of a method; models weigh alike."""
+        cells = self.group(group)
+        cells = cells[(cells["sampler"] == method) & (cells["model"].isin([model]) if model else True)]
+        return float(cells.groupby("model")[f"{rule}.{metric}"].mean().mean())
+
+    def seconds(self, group: str) -> pd.DataFrame:
+        """Return the median seconds of a cell by model (rows) and method (columns)."""
+        cells = self.group(group)
+        total = cells.assign(seconds=cells[SECONDS].sum(axis=1))
+        return total.pivot_table("seconds", "model", "sampler", aggfunc="median")
+
+    @property
+    def states(self) -> dict[str, int]:
+        """Count the cells by outcome."""
+        counts = self.collected.results["status"].value_counts()
+        return {name: int(counts.get(name, 0)) for name in ("done", "failed", "pending")}
+
+    @property
+    def core_hours(self) -> float:
+        """Sum of the seconds of all cells."""
+        return float(self.parts["core_seconds"].sum()) / 3600
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+@cache
+def _compare(study: Study, group: str, question: Question) -> pd.DataFrame:
+    cells = study.group(group)
+    cells = cells[~cells["sampler"].isin({"none", "tuned_plain"} - {question.against})]
+    scores = cells[CELL].assign(
+        rule=question.rule,
+        metric=question.metric,
+        value=cells[f"{question.rule}.{question.metric}"],
+    )
+    return compare_samplers(
+        scores.dropna(subset="value"),
+        study.folds(group),
+        question.against,
+        [(question.rule, question.metric)],
+    )
+
+
+def on_table(model: str, part: str) -> str:
+    """Return the name of a model on one of several tables."""
+    return f"{model} on {part}"
