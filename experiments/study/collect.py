@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from parts import Part, has_pending
+from parts import Part
 
 from skinmnist import facts
 from skinmnist.analysis.operating_points import operating_points
@@ -76,12 +76,12 @@ def _cells(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
     cells = pd.DataFrame(
         [
             (entry.sampler, entry.model, entry.repeat, entry.fold, entry.status, _one_line(entry.reason))
-            for entry in info.cells
+            for entry in part.entries(info)
         ],
         columns=[*Cell._fields, "status", "reason"],
     )
     cells.insert(0, "part", part.name)
-    points, timings = _points_and_timings(folder, info)
+    points, timings = _points_and_timings(part, folder, info)
     for extra in (_scores(points), _timings(timings)):
         cells = cells.merge(extra, on=list(Cell._fields), how="left", validate="one_to_one")
     last = ["status", "reason"]
@@ -92,9 +92,9 @@ def _one_line(reason: str | None) -> str:
     return " ".join((reason or "").split())[:200]
 
 
-def _points_and_timings(folder: Path, info: RunInfo) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _points_and_timings(part: Part, folder: Path, info: RunInfo) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the tables of a run; those of a run that was interrupted are made from its finished cells."""
-    if not has_pending(info) and (folder / "operating_points.csv").is_file():
+    if not part.has_pending(info) and (folder / "operating_points.csv").is_file():
         return _read(folder / "operating_points.csv"), _read(folder / "timings.csv")
     record = read_run(folder)
     return operating_points(record.results, info.table.class_names), record.timings
@@ -132,7 +132,7 @@ def _short(value: float, digits: int) -> str:
 def _subgroups(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
     """Return accuracy and melanoma recall by age, sex and site for the main strategies."""
     path = folder / "subgroups.csv"
-    if info.table.synthetic or has_pending(info) or not path.is_file():
+    if info.table.synthetic or part.has_pending(info) or not path.is_file():
         return pd.DataFrame()
     rows = _read(path)
     kept = rows["metric"].isin(_SUBGROUP_METRICS) & rows["sampler"].isin(_SUBGROUP_SAMPLERS)
@@ -149,7 +149,7 @@ def _intervals(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
     Other parts have folds to compare.
     """
     path = folder / "difference_intervals.csv"
-    if info.protocol.planned_folds > 1 or has_pending(info) or not path.is_file():
+    if info.protocol.planned_folds > 1 or part.has_pending(info) or not path.is_file():
         return pd.DataFrame()
     rows = _read(path)
     rows = rows[~rows["metric"].str.startswith("lesion_")].copy()
@@ -161,10 +161,12 @@ def _intervals(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
 
 def _part(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
     """Return one row on a run: its table, protocol, outcome, cost, versions and machine."""
-    table, made, (_, timings) = info.table, part.synthetic, _points_and_timings(folder, info)
+    table, made, (_, timings) = info.table, part.synthetic, _points_and_timings(part, folder, info)
+    entries = part.entries(info)
+    timings = timings.merge(pd.DataFrame([entry.cell for entry in entries], columns=list(Cell._fields)))
     own = timings[list(_SECONDS[:3])].to_numpy().sum()
     shared = timings.groupby(["model", "repeat", "fold"])["shared_seconds"].max().sum()
-    states = [entry.status for entry in info.cells]
+    states = [entry.status for entry in entries]
     height, width, _ = table.shape
     return pd.DataFrame(
         [
@@ -211,17 +213,19 @@ def read_collected(folder: Path) -> Collected:
         path = folder / name
         if not path.is_file():
             raise InputError(f"{path} was not found; `python experiments/study/run.py` writes it")
-        frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
-        words = frame.columns.intersection(["sampler", "model", "part", "group", "reason", "status"])
-        return frame.assign(**{word: frame[word].fillna("") for word in words})
+        words = ("part", "group", "table", "sampler", "model", "status", "reason")
+        frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(words, str))
+        return frame.fillna({word: "" for word in words if word in frame})
 
     return Collected(*(read(name) for name in (RESULTS, SUBGROUPS, INTERVALS, PARTS)))
 
 
 def failures(results: pd.DataFrame) -> Iterator[tuple[str, str, str, str, int]]:
-    """Yield part, sampler, model and reason of the failed cells, with the number of cells."""
+    """Yield part, sampler, model, reason and number of failed cells.
+
+    Reasons that differ in numbers only, such as the rows of a fold, are one; the first is given.
+    """
     failed = results[results["status"] == "failed"]
-    keys = ["part", "sampler", "model", "reason"]
-    for key, rows in failed.groupby(keys, sort=False):
-        part, sampler, model, reason = map(str, key)
-        yield part, sampler, model, reason, len(rows)
+    alike = failed["reason"].str.replace(r"\d+", "0", regex=True)
+    for (part, sampler, model, _), rows in failed.groupby(["part", "sampler", "model", alike], sort=False):
+        yield str(part), str(sampler), str(model), str(rows["reason"].iloc[0]), len(rows)

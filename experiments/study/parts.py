@@ -15,7 +15,7 @@ from skinmnist.experiment.run_folder.record import read_info
 
 if TYPE_CHECKING:
     from skinmnist.datasets.table import PixelTable
-    from skinmnist.experiment.run_folder.run_info import RunInfo
+    from skinmnist.experiment.run_folder.run_info import CellEntry, RunInfo
 
 PLAN = Path(__file__).with_name("plan.toml")
 #: Where the tables of HAM10000 come from.
@@ -84,7 +84,7 @@ class Part:
         Only ``run.json`` is read. A cell that failed has an outcome, its reason.
         """
         info = read_info(folder)
-        return info is not None and self.matches(info) and not has_pending(info)
+        return info is not None and self.matches(info) and not self.has_pending(info)
 
     def matches(self, info: RunInfo) -> bool:
         """Whether a run has the arguments of this part; it may have further samplers and models."""
@@ -96,21 +96,34 @@ class Part:
             and asked.repeats >= self.repeats
             and info.protocol.split == split
             and set(asked.samplers) >= set(self.samplers)
-            and set(asked.models) >= set(self.models)
+            and set(asked.models) >= set(self._model_names)
             and len(asked.ensembles) >= len(self.ensembles)
             and self._same_table(info)
         )
+
+    @property
+    def _model_names(self) -> list[str]:
+        """The names of models in a run: those of the user's classes are without their module."""
+        return [name.rpartition(":")[2] for name in self.models]
+
+    def entries(self, info: RunInfo) -> list[CellEntry]:
+        """Return the cells of this part; a run that was extended or cut down may list others."""
+        models = {*self._model_names, *(text.partition("=")[0] for text in self.ensembles)}
+        return [
+            entry
+            for entry in info.cells
+            if entry.sampler in self.samplers and entry.model in models and entry.repeat < self.repeats
+        ]
+
+    def has_pending(self, info: RunInfo) -> bool:
+        """Whether a run was interrupted, or has cells of this part without an outcome."""
+        return info.interrupted or any(entry.status == "pending" for entry in self.entries(info))
 
     def _same_table(self, info: RunInfo) -> bool:
         made = self.synthetic
         if made is None:
             return info.table.name == Path(self.table).stem
         return info.table.synthetic and info.table.origin == made.origin
-
-
-def has_pending(info: RunInfo) -> bool:
-    """Whether a run was interrupted, or has cells without an outcome."""
-    return info.interrupted or any(entry.status == "pending" for entry in info.cells)
 
 
 @cache

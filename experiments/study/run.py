@@ -58,7 +58,7 @@ def _study(options: argparse.Namespace) -> int:
     for number, part in enumerate(waiting, 1):
         print(f"[{number}/{len(waiting)}] {part.name}", flush=True)
         run_part(part, options.out / part.name, options.jobs, options.dask)
-        _collect(plan, options)
+        collect(plan, options.out).write(options.results)
     return _collect(plan, options)
 
 
@@ -75,7 +75,7 @@ def _is_done(part: Part, options: argparse.Namespace) -> bool:
     if not part.is_finished(options.out / part.name):
         return False
     info = read_info(options.out / part.name)
-    failed = info is not None and any(entry.status == "failed" for entry in info.cells)
+    failed = info is not None and any(entry.status == "failed" for entry in part.entries(info))
     return not (failed and options.retry)
 
 
@@ -107,7 +107,7 @@ def _announce(chosen: Sequence[Part], waiting: Sequence[Part], options: argparse
     if waiting:
         print(
             f"{count(cells, 'cell')} to run, about {duration(seconds / jobs)} with "
-            f"{count(jobs, 'process', 'processes')} (an estimate from the costs of the models; a busy machine takes longer)",
+            f"{count(jobs, 'process', 'processes')} (an estimate; more on a busy machine)",
             flush=True,
         )
 

@@ -1,0 +1,185 @@
+"""The reference study: it resumes, its small results are those of its runs, its page is up to date."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import skinmnist
+from skinmnist.experiment.run_folder.record import read_info
+
+ROOT = Path(__file__).parent.parent
+STUDY = ROOT / "experiments" / "study"
+PLAN = """
+seed = 3
+folds = 2
+[samplers]
+two = ["none", "tuned_plain"]
+[[parts]]
+name = "tiny"
+rows = 120
+ratios = [3]
+overlaps = [0.3]
+models = ["dummy", "logistic_regression", "sklearn.naive_bayes:CategoricalNB"]
+samplers = ["two", "RandomOverSampler"]
+repeats = 2
+"""
+CELLS = 3 * 3 * 2 * 2
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """The modules of the study, which import each other as scripts do."""
+    names = ("parts", "collect", "effects", "run", "tables", "figures")
+    sys.path.insert(0, str(STUDY))
+    try:
+        yield {name: __import__(name) for name in names}
+    finally:
+        sys.path.remove(str(STUDY))
+        for name in names:
+            sys.modules.pop(name, None)
+
+
+class Killed(skinmnist.Progress):
+    """Interrupts a run after some cells."""
+
+    def __init__(self, cells):
+        self.left = cells
+
+    def finished(self, outcome, seconds_left):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def study(scripts, tmp_path_factory):
+    """A study of one tiny part that was interrupted in the middle and then finished."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "plan.toml").write_text(PLAN)
+    (part,) = scripts["parts"].read_plan(folder / "plan.toml")
+    run = folder / "runs" / part.name
+    whole = scripts["run"].run_comparison
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            scripts["run"], "run_comparison", lambda *a, **k: whole(*a, **(k | {"progress": Killed(5)}))
+        )
+        with pytest.raises(KeyboardInterrupt):
+            scripts["run"].run_part(part, run, jobs=1)
+    before = {path.name: path.stat().st_mtime_ns for path in (run / "cells").glob("*.cell")}
+    arguments = ["--plan", folder / "plan.toml", "--out", folder / "runs", "--results", folder / "results"]
+    arguments = [*map(str, arguments), "--jobs", "1"]
+    assert not part.is_finished(run)
+    code = scripts["run"].main(arguments)
+    return {
+        "part": part,
+        "run": run,
+        "before": before,
+        "arguments": arguments,
+        "code": code,
+        "folder": folder,
+    }
+
+
+def test_a_study_goes_on_after_a_kill(study):
+    assert 0 < len(study["before"]) < CELLS
+    after = {path.name: path.stat().st_mtime_ns for path in (study["run"] / "cells").glob("*.cell")}
+    assert study["before"].items() <= after.items()
+    assert study["part"].is_finished(study["run"])
+
+
+def test_a_failing_cell_is_a_row_with_its_reason(study, scripts):
+    results = scripts["collect"].read_collected(study["folder"] / "results").results
+    assert study["code"] == 1
+    assert len(results) == CELLS
+    failed = results[results["status"] == "failed"]
+    assert set(failed["model"]) == {"CategoricalNB"}
+    assert failed["reason"].str.len().min() > 20
+    assert results.loc[results["status"] == "done", "reason"].eq("").all()
+
+
+def test_a_finished_part_is_not_run_again(study, scripts, monkeypatch, capsys):
+    monkeypatch.setattr(scripts["run"], "run_part", pytest.fail)
+    scripts["run"].main(study["arguments"])
+    assert "1 part, of which 1 finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("seed = 3", "seed = 4"),
+        ("folds = 2", "folds = 3"),
+        ("repeats = 2", "repeats = 3"),
+        ("0.3", "0.5"),
+        ('"two"', '"two", "SMOTE"'),
+        ('"dummy"', '"dummy", "svm"'),
+    ],
+)
+def test_a_run_with_other_arguments_is_not_finished(study, scripts, tmp_path, old, new):
+    (tmp_path / "plan.toml").write_text(PLAN.replace(old, new))
+    (part,) = scripts["parts"].read_plan(tmp_path / "plan.toml")
+    assert not part.is_finished(study["run"])
+
+
+def test_results_are_those_of_the_run(study, scripts):
+    collected = scripts["collect"].read_collected(study["folder"] / "results")
+    keys = ["sampler", "model", "repeat", "fold"]
+    results = collected.results.set_index(keys)
+    points = pd.read_csv(study["run"] / "operating_points.csv", keep_default_na=False)
+    for (rule, metric), digits in scripts["collect"].SCORES.items():
+        own = points[(points["rule"] == rule) & (points["metric"] == metric)].set_index(keys)["value"]
+        found = results.loc[own.index, f"{rule}.{metric}"]
+        np.testing.assert_allclose(found, own.astype(float), atol=0.5001 * 10.0**-digits)
+    timings = pd.read_csv(study["run"] / "timings.csv", keep_default_na=False).set_index(keys)
+    assert results.loc[timings.index, "rows_resampled"].tolist() == timings["rows_resampled"].tolist()
+    part = collected.parts.iloc[0]
+    assert (part["cells"], part["done"] + part["failed"]) == (CELLS, CELLS)
+    assert part["identity"] == read_info(study["run"]).identity[:12]
+
+
+def test_methods_are_compared_as_in_the_report(study, scripts):
+    effects = scripts["effects"]
+    found = effects.Study.read(study["folder"] / "results")
+    name = effects.on_table("logistic_regression", study["part"].name)
+    row = found.row("tiny", effects.TUNED, "RandomOverSampler", name)
+    report = pd.read_csv(study["run"] / "comparisons.csv", keep_default_na=False)
+    report = report[
+        (report["sampler"] == "RandomOverSampler")
+        & (report["model"] == "logistic_regression")
+        & (report["rule"] == "tuned_macro_f1")
+        & (report["against"] == "none")
+    ].iloc[0]
+    assert row["folds"] == 4
+    assert row["difference"] == pytest.approx(float(report["difference"]), abs=1e-4)
+    assert row["single_low"] == pytest.approx(float(report["single_low"]), abs=2e-3)
+    assert row["tests"] == 2  # Neither none nor its tuned control is a method.
+
+
+def test_an_unknown_part_is_one_sentence(study, scripts, capsys):
+    assert scripts["run"].main([*study["arguments"], "--parts", "tinny"]) == 2
+    assert capsys.readouterr().err.strip() == (
+        "skinmnist: the plan has no part 'tinny'; did you mean 'tiny'?"
+    )
+
+
+def test_a_missing_table_is_named(scripts, tmp_path, monkeypatch, capsys):
+    (tmp_path / "hmnist_28_28_RGB.csv").write_text("label\n")
+    monkeypatch.setenv("SKINMNIST_DATA", str(tmp_path))
+    arguments = ["--out", str(tmp_path / "runs"), "--results", str(tmp_path / "results"), "--parts", "8x8"]
+    scripts["parts"]._load.cache_clear()
+    assert scripts["run"].main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "hmnist_8_8_RGB.csv, which was not found" in said
+    assert said.count("\n") == 1
+
+
+def test_the_plan_is_read_and_its_names_are_known(scripts):
+    from skinmnist.experiment.grid import resolve_models, resolve_samplers
+
+    parts = scripts["parts"].read_plan()
+    assert len({part.name for part in parts}) == len(parts) > 10
+    for samplers, models in {(part.samplers, part.models) for part in parts}:
+        assert len(resolve_samplers(samplers)) == len(samplers)
+        resolve_models(models)
