@@ -102,7 +102,7 @@ def _hist_gradient_boosting(setting: Setting) -> Any:
 FULL_TABLE_ROWS = 8012
 
 #: Number of steps of 256 rows for small pictures; larger batches pay less for each step.
-SMALL_PICTURE_STEPS = 160
+SMALL_PICTURE_STEPS = 170
 
 
 def make_cnn(setting: Setting) -> Any:
