@@ -15,7 +15,8 @@ Scores are computed here, from ``predictions.csv.gz`` of both, by the same lines
 the largest probability, as trained; or after Bayes' rule has moved the probabilities to the natural class mix
 (``natural``), divided by the power of itself that is best for macro-F1 on the other folds (``tuned``). Each
 score is a mean over folds; differences are new minus old, a mean over seeds with its standard error. Where
-the checkouts draw other folds from the same seed, which is said, that error contains the folds, too.
+the checkouts draw other folds from the same seed, which is said, that error contains the folds, too; with
+``--same-folds``, the new checkout is given those of the old one.
 """
 
 import argparse
@@ -43,8 +44,9 @@ OLD, NEW = "old", "new"
 COSTS = ("core_seconds", "wall_seconds", "peak_mb", "first_leaderboard", "first_report", "others")
 CELL = ["sampler", "model", "repeat", "fold"]
 EXPONENTS = np.linspace(0.0, 2.0, 41)
-#: Seconds between two looks at the memory and the files of a run.
-_INTERVAL = 0.25
+#: Seconds between two looks at the files of a run, and how many of them pass between two at its memory, which
+#: the kernel sums up page by page.
+_INTERVAL, _MEMORY_EVERY = 0.25, 8
 _BECOME_SUBREAPER = 36
 
 
@@ -54,7 +56,7 @@ class Watch:
     def __init__(self, pid, folder):
         self.process, self.folder = psutil.Process(pid), folder
         self.started, self.megabytes, self.report = time.perf_counter(), 0.0, None
-        self.pairs, self._stamp = [], None
+        self.pairs, self._stamp, self._looks = [], None, 0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look_often, daemon=True)
         self._thread.start()
@@ -68,12 +70,10 @@ class Watch:
             self._look()
 
     def _look(self):
-        passed, total = time.perf_counter() - self.started, 0
-        with suppress(psutil.Error):
-            for process in [self.process, *self.process.children(recursive=True)]:
-                with suppress(psutil.Error):
-                    total += process.memory_full_info().pss
-        self.megabytes = max(self.megabytes, total / 2**20)
+        passed = time.perf_counter() - self.started
+        if self._looks % _MEMORY_EVERY == 0:
+            self.megabytes = max(self.megabytes, self._memory())
+        self._looks += 1
         if self.report is None and (self.folder / "report.html").is_file():
             self.report = passed
         with suppress(OSError, KeyError, pd.errors.EmptyDataError):
@@ -82,6 +82,14 @@ class Watch:
             if stamp != self._stamp:
                 self.pairs.append((passed, pairs_in(path)))
                 self._stamp = stamp
+
+    def _memory(self):
+        total = 0
+        with suppress(psutil.Error):
+            for process in [self.process, *self.process.children(recursive=True)]:
+                with suppress(psutil.Error):
+                    total += process.memory_full_info().pss
+        return total / 2**20
 
     def first_leaderboard(self, wall):
         """Return the seconds until every pair of the final table was in a table."""
@@ -124,6 +132,28 @@ def run(checkout, folder, arguments, seed, cold):
         "first_report": watch.report or wall,
         "others": max(0.0, (busy_seconds() - busy - cores) / wall),
     }
+
+
+def drawn_folds(old, new, out, table, seed):
+    """Write the folds that the old checkout draws, as a file for ``--split``, and return its path."""
+    path = out / f"folds-{seed}.csv"
+    if not path.is_file():
+        folder = out / f"folds-{seed}"
+        run(old, folder, [table, "--samplers", "none", "--models", "dummy"], seed, cold=False)
+        found = pd.read_csv(folder / "predictions.csv.gz", usecols=["row", "fold"]).set_index("row")["fold"]
+        ids = "import sys, skinmnist; print(*skinmnist.load_hmnist(sys.argv[1]).image_ids)"
+        printed = subprocess.run(
+            [sys.executable, "-c", ids, table],
+            env={**os.environ, "PYTHONPATH": str(new)},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        images = printed.stdout.split()
+        pd.DataFrame({"image_id": images, "fold": found.loc[range(len(images))].to_numpy()}).to_csv(
+            path, index=False
+        )
+    return path
 
 
 def core_seconds():
@@ -316,6 +346,9 @@ def main():
     parser.add_argument("--turns", type=int, help="runs of each (default: one for every seed)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[5, 6, 7])
     parser.add_argument("--warm", action="store_true", help="keep the cache of parsed tables between runs")
+    parser.add_argument(
+        "--same-folds", action="store_true", help="give the new checkout the folds that the old one draws"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/paired"), help="folder of the runs and tables")
     options = parser.parse_args(own)
     out = options.out.resolve()
@@ -332,7 +365,10 @@ def main():
             folder = out / f"{turn}-{name}"
             known = folder.with_suffix(".json")
             if not known.is_file():
-                costs = run(checkouts[name], folder, arguments, seed, not options.warm)
+                split = []
+                if options.same_folds and name == NEW:
+                    split = ["--split", str(drawn_folds(*checkouts.values(), out, arguments[0], seed))]
+                costs = run(checkouts[name], folder, [*arguments, *split], seed, not options.warm)
                 known.write_text(json.dumps(costs))
             costs = json.loads(known.read_text())
             print(turn, name, *(f"{key}={value:.1f}" for key, value in costs.items()), flush=True)

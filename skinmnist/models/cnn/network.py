@@ -29,6 +29,9 @@ from skinmnist.models.cnn.heads import Head
 SMALL_SIDE = 8
 #: Batch size for channel statistics.
 MEASURED_ROWS = 256
+#: Numbers from which the whitening of blocks is measured, and the variance that it adds to each channel, so
+#: that noise is not made as large as the picture.
+MEASURED_VALUES, WHITENED_FROM = 4_000_000, 0.02
 
 
 class Convolution(keras.layers.Layer):
@@ -293,6 +296,35 @@ class ChannelStatistics:
         spread = np.sqrt(np.maximum(square - centre**2, 1.0))
         return cls(centre.astype(np.float32), spread.astype(np.float32))
 
+    def whitening(self, pictures: npt.NDArray[np.uint8] | MappedRows) -> npt.NDArray[np.float32]:
+        """Return the basis in which the channels of the stem's blocks are uncorrelated, with equal variances.
+
+        Neighbouring pixels and the colours of a pixel are nearly the same number. A first layer on white
+        inputs learns their differences as fast as their mean, so training takes fewer steps (Jordan, "94% on
+        CIFAR-10 in 3.29 seconds on a single GPU", 2024).
+
+        Parameters
+        ----------
+        pictures : uint8 of shape (n, height, width, channels)
+            Training pictures, of which as many are measured as `MEASURED_VALUES` allows.
+
+        Returns
+        -------
+        ndarray of shape (d, d), float32
+            One white channel per column; d is the number of channels of a block.
+        """
+        height, width, channels = pictures.shape[1:]
+        side = block_side(pictures.shape[1:])
+        rows, columns = height // side, width // side
+        count = min(len(pictures), max(1, MEASURED_VALUES // (height * width * channels)))
+        # Spread over the table, because tables are often in the order of their classes.
+        some = np.asarray(pictures[np.linspace(0, len(pictures) - 1, count).astype(int)], dtype=np.float32)
+        some = (some[:, : rows * side, : columns * side] - self.centre) / self.spread
+        blocks = some.reshape(count, rows, side, columns, side * channels).transpose(0, 1, 3, 2, 4)
+        blocks = blocks.reshape(-1, side**2 * channels)
+        variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(blocks, rowvar=False, ddof=0)))
+        return (directions / np.sqrt(np.maximum(variances, 0.0) + WHITENED_FROM)).astype(np.float32)
+
 
 def inputs_of(shape: tuple[int, ...], n_features: int) -> list[tf.TensorSpec]:
     """Return the input signature of graphs for any number of rows: pictures and features."""
@@ -329,6 +361,12 @@ class Ensemble:
     def standardise(self, pictures: tf.Tensor) -> tf.Tensor:
         """Convert uint8 pictures to floats with zero mean and unit spread."""
         return (tf.cast(pictures, tf.float32) - self._centre) * tf.math.reciprocal(self._spread)
+
+    def start_in(self, basis: npt.NDArray[np.float32]) -> keras.Variable:
+        """Change the stem's kernel to what it is for inputs in a basis, see `MuonAdam`, and return it."""
+        stem = self.members[0].get_layer("stage1_conv").kernel
+        stem.assign(tf.matmul(basis, stem))
+        return stem
 
     def copy_state(self, other: Ensemble) -> None:
         """Copy the state of an ensemble with the same architecture: weights and dropout seeds."""

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from skinmnist.models.cnn.backend import keras, tf
 
@@ -54,6 +58,14 @@ def _even_out(gram: tf.Tensor) -> tf.Tensor:
     return product
 
 
+class _Move(NamedTuple):
+    """A kernel, the momentum that moves it, and its basis, in which the momentum is; see `MuonAdam`."""
+
+    variable: tf.Variable
+    momentum: tf.Tensor
+    basis: tf.Variable | None
+
+
 class MuonAdam:
     """Muon for convolution kernels, Adam for everything else, with weight decay of matrices.
 
@@ -62,6 +74,10 @@ class MuonAdam:
     separately. Weights decay as in Loshchilov & Hutter (2019). Variables with four axes are convolution
     kernels; if `kernel_rate` is None, Adam updates them as well. The rates are the highest of a training run,
     and the decay per step is relative to them.
+
+    A kernel may have a basis: a matrix of its input channels by as many others, as set by `set_basis`. Muon
+    then moves the kernel that would act on the inputs in this basis, which is the same function of the inputs
+    with another geometry.
     """
 
     momentum = 0.9  # For Muon.
@@ -84,6 +100,15 @@ class MuonAdam:
             tf.Variable(tf.zeros_like(variable)) if kernel_rate is None or len(variable.shape) < 4 else None
             for variable in self.variables
         ]
+        self._bases: dict[int, tf.Variable] = {}
+
+    def set_basis(self, kernel: keras.Variable, basis: npt.NDArray[np.float32]) -> None:
+        """Set the basis (inputs, inputs) of a kernel's input channels; call it before graphs are traced."""
+        at = next(at for at, variable in enumerate(self.variables) if variable is kernel.value)
+        if at in self._bases:
+            self._bases[at].assign(basis)
+        else:
+            self._bases[at] = tf.Variable(basis)
 
     def reset(self) -> None:
         """Reset all momentum to zero."""
@@ -93,14 +118,16 @@ class MuonAdam:
 
     def update(self, gradients: list[tf.Tensor], share: tf.Tensor, step: tf.Tensor) -> None:
         """Update the variables at a share of the highest learning rates, after `step` previous steps."""
-        alike: dict[tuple[int, ...], list[tuple[tf.Variable, tf.Tensor]]] = defaultdict(list)
+        alike: dict[tuple[int, ...], list[_Move]] = defaultdict(list)
         time = tf.cast(step + 1, tf.float32)
-        for variable, gradient, first, second in zip(
-            self.variables, gradients, self._first, self._second, strict=True
-        ):
+        slots = zip(self.variables, gradients, self._first, self._second, strict=True)
+        for at, (variable, gradient, first, second) in enumerate(slots):
             if second is None:
+                basis = self._bases.get(at)
+                if basis is not None:
+                    gradient = tf.matmul(basis, gradient, transpose_a=True)
                 first.assign(self.momentum * first + gradient)
-                alike[tuple(variable.shape)].append((variable, gradient + self.momentum * first))
+                alike[tuple(variable.shape)].append(_Move(variable, gradient + self.momentum * first, basis))
             else:
                 if len(variable.shape) > 1:
                     variable.assign_sub(share * self.learning_rate * self.weight_decay * variable)
@@ -118,11 +145,16 @@ class MuonAdam:
                 )
         self._muon(list(alike.values()), share * self.kernel_rate)
 
-    def _muon(self, alike: list[list[tuple[tf.Variable, tf.Tensor]]], rate: tf.Tensor) -> None:
-        stacks = [tf.stack([tf.reshape(move, (-1, move.shape[-1])) for _, move in group]) for group in alike]
+    def _muon(self, alike: list[list[_Move]], rate: tf.Tensor) -> None:
+        stacks = [
+            tf.stack([tf.reshape(move.momentum, (-1, move.momentum.shape[-1])) for move in group])
+            for group in alike
+        ]
         for group, directions in zip(alike, orthogonalise(stacks), strict=True):
             inputs, outputs = directions.shape[1:]
             length = max(1.0, outputs / inputs) ** 0.5
-            for (variable, _), direction in zip(group, tf.unstack(directions), strict=True):
-                move = length * tf.reshape(direction, variable.shape) + self.kernel_decay * variable
-                variable.assign_sub(rate * move)
+            for (variable, _, basis), direction in zip(group, tf.unstack(directions), strict=True):
+                step = length * tf.reshape(direction, variable.shape)
+                if basis is not None:
+                    step = tf.matmul(basis, step)
+                variable.assign_sub(rate * (step + self.kernel_decay * variable))

@@ -303,6 +303,9 @@ class CompiledTraining:
         codes = rows.codes[indices]
         counts = np.bincount(codes)
         self.prepare(config, statistics, counts, seed)
+        if config.kernel_rate is not None:
+            white = statistics.whitening(rows.pictures)
+            self.optimizer.set_basis(self.ensemble.start_in(white), white)
         random_state = np.random.default_rng([seed, 0])
         order = indices[draw_batches(codes, config.steps, config.batch_size, config.balance, random_state)]
         cycle = one_cycle(config.steps) if config.rate_patience is None else warm_up(config.steps)

@@ -88,3 +88,54 @@ def test_kernels_of_one_shape_are_updated_each_by_its_own_gradient():
         alone = keras.Variable(start)
         make_optimizer([alone]).update([gradient], tf.constant(1.0), tf.constant(0))
         np.testing.assert_allclose(alone.numpy(), expected.numpy(), atol=1e-5)
+
+
+def moved_in_a_basis(basis, steps=3):
+    """Return a kernel moved in a basis, and one moved as it acts on inputs in the basis."""
+    rng = np.random.default_rng(0)
+    inner = rng.normal(size=(3, 3, 4, 8)).astype(np.float32)
+    kernel, plain = keras.Variable(np.einsum("ij,hwjf->hwif", basis, inner)), keras.Variable(inner)
+    optimizer, direct = make_optimizer([kernel]), make_optimizer([plain])
+    optimizer.set_basis(kernel, basis)
+    for step in range(steps):
+        gradient = rng.normal(size=inner.shape).astype(np.float32)
+        inner_gradient = np.einsum("ij,hwif->hwjf", basis, gradient)
+        optimizer.update([tf.constant(gradient)], tf.constant(1.0), tf.constant(step))
+        direct.update([tf.constant(inner_gradient)], tf.constant(1.0), tf.constant(step))
+    return kernel.numpy(), np.einsum("ij,hwjf->hwif", basis, plain.numpy())
+
+
+def test_in_a_basis_a_kernel_moves_as_one_that_acts_on_inputs_in_the_basis():
+    basis = np.random.default_rng(1).normal(size=(4, 4)).astype(np.float32)
+    np.testing.assert_allclose(*moved_in_a_basis(basis), atol=1e-4)
+
+
+def test_a_rotation_of_the_inputs_changes_nothing_and_a_scale_does():
+    rng = np.random.default_rng(1)
+    rotation = np.linalg.qr(rng.normal(size=(4, 4)))[0].astype(np.float32)
+    start = rng.normal(size=(3, 3, 4, 8)).astype(np.float32)
+    gradient = tf.constant(rng.normal(size=start.shape).astype(np.float32))
+    found = []
+    for basis in (None, rotation, np.diag([1, 2, 3, 4]).astype(np.float32)):
+        kernel = keras.Variable(start)
+        optimizer = make_optimizer([kernel])
+        if basis is not None:
+            optimizer.set_basis(kernel, basis)
+        optimizer.update([gradient], tf.constant(1.0), tf.constant(0))
+        found.append(kernel.numpy())
+    np.testing.assert_allclose(found[1], found[0], atol=1e-4)
+    assert np.abs(found[2] - found[0]).max() > 0.01
+
+
+def test_a_basis_can_be_replaced_after_the_graph_is_traced():
+    kernel = keras.Variable(np.zeros((1, 1, 4, 4), np.float32))
+    optimizer = make_optimizer([kernel], kernel_decay=0.0)
+    optimizer.set_basis(kernel, np.eye(4, dtype=np.float32))
+    update = tf.function(lambda: optimizer.update([tf.eye(4)[None, None]], tf.constant(1.0), tf.constant(0)))
+    update()
+    first = kernel.numpy()
+    kernel.assign(tf.zeros_like(kernel))
+    optimizer.reset()
+    optimizer.set_basis(kernel, 3 * np.eye(4, dtype=np.float32))
+    update()
+    np.testing.assert_allclose(kernel.numpy(), 3 * first, rtol=1e-4)
