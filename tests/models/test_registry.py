@@ -15,7 +15,6 @@ from skinmnist.models.cnn.heads import Trunk
 from skinmnist.models.registry import (
     DEFAULT_MODELS,
     MODELS,
-    SMALL_PICTURE_STEPS,
     make_cnn,
     make_cnn_early_stopping,
     make_cnn_thorough,
@@ -169,8 +168,8 @@ def test_small_pictures_get_fewer_steps_in_larger_batches():
     for side in (8, 28):
         network = make_cnn(Setting(shape=(side, side, 3), n_classes=7, train_rows=8012, seed=0))
         budgets[side] = network.steps, network.batch_size
-    assert budgets[28] == (600, 128)
-    assert budgets[8] == (SMALL_PICTURE_STEPS, 256)
+    assert budgets[28] == (420, 128)
+    assert budgets[8] == (250, 128)
     assert np.prod(budgets[8]) < np.prod(budgets[28])
 
 

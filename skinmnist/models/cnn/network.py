@@ -315,15 +315,24 @@ class ChannelStatistics:
         """
         height, width, channels = pictures.shape[1:]
         side = block_side(pictures.shape[1:])
-        rows, columns = height // side, width // side
+        rows, columns, depth = height // side, width // side, side**2 * channels
         count = min(len(pictures), max(1, MEASURED_VALUES // (height * width * channels)))
         # Spread over the table, because tables are often in the order of their classes.
-        some = np.asarray(pictures[np.linspace(0, len(pictures) - 1, count).astype(int)], dtype=np.float32)
-        some = (some[:, : rows * side, : columns * side] - self.centre) / self.spread
-        blocks = some.reshape(count, rows, side, columns, side * channels).transpose(0, 1, 3, 2, 4)
-        blocks = blocks.reshape(-1, side**2 * channels)
-        variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(blocks, rowvar=False, ddof=0)))
-        return (directions / np.sqrt(np.maximum(variances, 0.0) + WHITENED_FROM)).astype(np.float32)
+        chosen = np.linspace(0, len(pictures) - 1, count).astype(int)
+        total, products = np.zeros(depth), np.zeros((depth, depth))
+        for part in row_blocks(count, MEASURED_ROWS):
+            some = np.asarray(pictures[chosen[part]], dtype=np.float32)[:, : rows * side, : columns * side]
+            some = (some - self.centre) / self.spread
+            blocks = some.reshape(-1, rows, side, columns, side * channels).transpose(0, 1, 3, 2, 4)
+            blocks = blocks.reshape(-1, depth)
+            total += blocks.sum(axis=0, dtype=np.float64)
+            products += blocks.T @ blocks
+        mean = total / (count * rows * columns)
+        covariance = products / (count * rows * columns) - np.outer(mean, mean)
+        variances, directions = np.linalg.eigh(covariance)
+        # Turned back to the old axes: unlike directions alone, the result does not jump with rounding errors.
+        scaled = directions / np.sqrt(np.maximum(variances, 0.0) + WHITENED_FROM)
+        return (scaled @ directions.T).astype(np.float32)
 
 
 def inputs_of(shape: tuple[int, ...], n_features: int) -> list[tf.TensorSpec]:

@@ -148,10 +148,12 @@ class Monitor:
 
 
 def one_cycle(steps: int) -> Floats:
-    """Return the share of the highest learning rate at each step: linear rise, half cosine (Smith 2018)."""
-    done, top = (np.arange(steps) + 0.5) / steps, 0.2
-    fall = 0.5 * (1.0 + np.cos(np.pi * (done - top) / (1.0 - top)))
-    return np.where(done < top, done / top, fall).astype(np.float32)
+    """Return the share of the highest learning rate at each step: it rises linearly, then falls to zero.
+
+    A linear fall spends more steps at low rates than a half cosine, which suits training as short as this.
+    """
+    done, top = (np.arange(steps) + 0.5) / steps, 0.1
+    return np.where(done < top, done / top, (1.0 - done) / (1.0 - top)).astype(np.float32)
 
 
 def warm_up(steps: int) -> Floats:
