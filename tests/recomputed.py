@@ -295,9 +295,9 @@ def pair_of(heading: str, titles: dict[str, str] = TITLES) -> tuple[str, str]:
 
 def shows(text: str, pattern: str, *values: float, digits: int = 3) -> bool:
     """Whether a text has this pattern, # for a number, and these numbers, rounded: halves either way."""
-    number = rf"([+−]?\d+\.\d{{{digits}}})"
+    number = rf"([+−]?(?:\d+|\d{{1,3}}(?:,\d{{3}})+)\.\d{{{digits}}})"
     match = re.fullmatch(re.escape(pattern).replace(r"\#", number), text)
-    told = [float(group.replace("−", "-")) for group in match.groups()] if match else []
+    told = [float(group.replace("−", "-").replace(",", "")) for group in match.groups()] if match else []
     return told == pytest.approx(list(values), abs=0.5 * 10**-digits + 1e-9)
 
 

@@ -8,29 +8,26 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from skinmnist import facts
 from skinmnist.analysis.significance import (
     AS_TRAINED,
-    BETTER,
-    COMPARED_METRICS,
     EQUAL,
-    FEWEST_FOLDS,
     RANKING,
     SURE,
     UNDECIDED,
     WORSE,
     Pair,
-    compare_pair,
     compare_samplers,
-    corrected_t_test,
-    each_part_once,
-    exchanged,
-    joined,
     reason_undecided,
 )
-from skinmnist.analysis.summaries import ALWAYS, fold_scores
+from skinmnist.analysis.standing import (
+    by_part,
+    compared,
+    lead,
+    less_accurate_than_majority,
+    not_above_majority,
+)
 from skinmnist.experiment.metrics import confusion_matrix
 from skinmnist.text import documentation_page, listed
 
@@ -44,8 +41,6 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 FEWEST_LESIONS = 10
 #: A table this close to HAM10000 in size is treated as HAM10000; its class sizes may deviate by this much.
 _CLOSE, _OFF = 0.05, 0.2
-#: The primary score, on which conclusions should be based.
-_MAIN = COMPARED_METRICS[0]
 #: A larger share of copies suggests a resampled table; HAM10000 has 2 copies, each within one lesion.
 _MANY_COPIES = 0.01
 #: Two classes count as swapped if more than this share of each is predicted as the other.
@@ -67,7 +62,7 @@ class Check:
     severity : {"error", "warning", "note"}
         An error invalidates scores, a warning makes them easy to misread, and a note gives background.
     find : callable
-        Accepts an `Analysis` and returns one sentence with the numbers, or None if there is no finding.
+        Accepts an `Analysis` and returns the finding in words and numbers, or None if there is no finding.
     lesson : str
         The name, without ``.py``, of the lesson in ``experiments/lessons`` that explains the pitfall; empty
         if there is none.
@@ -78,6 +73,11 @@ class Check:
     severity: Severity
     find: Callable[[Analysis], str | None]
     lesson: str = ""
+
+    @property
+    def conclusion(self) -> str:
+        """What must not be concluded if the check has a finding."""
+        return CONCLUSIONS[self.code]
 
     @property
     def lesson_number(self) -> int:
@@ -251,34 +251,24 @@ def failed_cells(analysis: Analysis) -> str | None:
 
 def no_better_than_majority(analysis: Analysis) -> str | None:
     """Find pairs whose macro-F1 is not above that of the majority baseline."""
-    class_name, reference = _majority_scores(analysis, _MAIN)
-    pairs = []
-    for pair, values in _fold_scores(analysis, _MAIN).items():
-        gaps = (values - reference).dropna().to_numpy(dtype=float)
-        test = corrected_t_test(gaps, 1 / (analysis.record.info.protocol.folds - 1))
-        # With fewer than three folds, the spread is unreliable, so only the mean counts.
-        sure = test.low > 0 if len(gaps) >= FEWEST_FOLDS and not np.isnan(test.low) else test.mean > 0
-        if not sure:
-            pairs.append(f"{_named(pair)} {values.mean():.3f}")
-    if not pairs:
+    found = not_above_majority(analysis)
+    if not found.pairs:
         return None
+    pairs = [f"{_named(pair)} {mean:.3f}" for pair, mean in found.pairs.items()]
     return (
-        f"Always predicting {class_name} gives a macro-F1 of {reference.mean():.3f}. These pairs are not "
+        f"Always predicting {found.class_name} gives a macro-F1 of {found.value:.3f}. These pairs are not "
         f"shown to be better: {listed(pairs)}."
     )
 
 
 def less_accurate(analysis: Analysis) -> str | None:
     """Find pairs with a lower accuracy than the majority baseline."""
-    class_name, reference = _majority_scores(analysis, "accuracy")
-    means = {pair: round(values.mean(), 3) for pair, values in _fold_scores(analysis, "accuracy").items()}
-    # Compare rounded values: a pair that predicts the same as the baseline is not below it.
-    lower = {pair: mean for pair, mean in means.items() if mean < round(reference.mean(), 3)}
-    pairs = [f"{_named(pair)} {mean:.3f}" for pair, mean in lower.items()]
-    if not pairs:
+    found = less_accurate_than_majority(analysis)
+    if not found.pairs:
         return None
+    pairs = [f"{_named(pair)} {mean:.3f}" for pair, mean in found.pairs.items()]
     return (
-        f"Always predicting {class_name} gives an accuracy of {reference.mean():.3f}, which is higher than "
+        f"Always predicting {found.class_name} gives an accuracy of {found.value:.3f}, which is higher than "
         f"that of {listed(pairs)}. Accuracy does not show whether "
         f"{'it is' if len(pairs) == 1 else 'they are'} useful."
     )
@@ -299,38 +289,49 @@ def never_predicted(analysis: Analysis) -> str | None:
 
 def hurt_calibration(analysis: Analysis) -> str | None:
     """Find samplers whose calibration error is significantly above that of ``none``, with corrections."""
-    imposed = _imposed_mixes(analysis)
-    folds, points = analysis.record.info.protocol.folds, _by_part(analysis, analysis.operating_points)
+    folds, points = analysis.record.info.protocol.folds, by_part(analysis, analysis.operating_points)
     trained, natural = (
         compare_samplers(points, folds, measures=[(rule, "ece")]).to_dict("records")
         for rule in (AS_TRAINED, RANKING[0])
     )
-    mended = {(row["sampler"], row["model"]): row for row in natural}
-    worse = []
-    for row in trained:
-        pair = (row["sampler"], row["model"])
-        if row["verdict"] != WORSE:
-            continue
-        why = "trained on another class mix" if pair in imposed else "already at the natural class mix"
-        if pair in imposed and pair in mended:
-            given_back = mended[pair]
-            why += f"; {given_back['value']:.3f} at the natural class mix, "
-            why += _mended(given_back)
-        rise = f"from {row['against_value']:.3f} to {row['value']:.3f}"
-        worse.append(f"{_named(pair)} {rise} ({why})")
+    worse = [row for row in trained if row["verdict"] == WORSE]
     if not worse:
         return None
+    rises = [f"{_named(_pair(row))} ({row['against_value']:.3f} to {row['value']:.3f})" for row in worse]
+    at_natural, imposed = {_pair(row): row for row in natural}, _imposed_mixes(analysis)
+    together: dict[str, list[str]] = {words: [] for words in _MENDED}
+    for pair in map(_pair, worse):
+        row = at_natural.get(pair) if pair in imposed else None
+        error = f" ({row['value']:.3f})" if row is not None else ""
+        together[_mended(row)].append(_named(pair) + error)
+    mended = [words.format(listed(pairs)) for words, pairs in together.items() if pairs]
     return (
-        f"The calibration error rises beyond chance: {listed(worse)}; do not rely on these probabilities "
-        "as trained."
+        "Do not rely on these probabilities as trained. Their calibration error rises beyond chance: "
+        f"{listed(rises)}. {' '.join(mended)}"
     )
 
 
+#: Whether the correction works, as sentences in the order of the text.
+_MENDED = (
+    "Restoring the natural class mix corrects {}.",
+    "Restoring the natural class mix does not correct {}.",
+    "Whether restoring the natural class mix corrects {} is undecided.",
+    "{} had the natural class mix already, so there is none to restore.",
+)
+
+
+def _pair(row: Any) -> Pair:
+    return str(row["sampler"]), str(row["model"])
+
+
 def _mended(row: Any) -> str:
-    """Return a clause on the correction: it works if the rise is below `ROPE` with probability `SURE`."""
+    """Return a sentence on the correction: it works if the rise is below `ROPE` with probability `SURE`."""
+    corrects, fails, undecided, natural = _MENDED
+    if row is None:
+        return natural
     if row["verdict"] == WORSE:
-        return "which does not correct it"
-    return "which corrects it" if row["worse"] <= 1 - SURE else "but whether that corrects it is undecided"
+        return fails
+    return corrects if row["worse"] <= 1 - SURE else undecided
 
 
 def _imposed_mixes(analysis: Analysis) -> set[Pair]:
@@ -344,18 +345,16 @@ def _imposed_mixes(analysis: Analysis) -> set[Pair]:
 
 def lead_not_shown(analysis: Analysis) -> str | None:
     """Note that the best pair on the leaderboard is not significantly better than the runner-up."""
-    scores = _fold_scores(analysis, _MAIN)
-    ranked = sorted(scores, key=lambda pair: -scores[pair].mean())[:2]
-    row = _comparison(analysis, *ranked) if len(ranked) == 2 else None
-    if row is None or row["verdict"] in (BETTER, WORSE):
+    found = lead(analysis)
+    if found is None or found.row is None or found.decided:
         return None
-    first, second = map(_named, ranked)
+    first, second, row = _named(found.first), _named(found.second), found.row
     ahead = round(row["difference"], 3)
     words = f"leads {second} by {ahead:.3f}" if ahead > 0 else f"and {second} are level"
-    lead = f"{first} {words} in macro-F1"
+    text = f"{first} {words} in macro-F1{_reach(row)}"
     if row["verdict"] == EQUAL:
-        return f"{lead}{_reach(row)}: the two are practically equal."
-    return f"{lead}{_reach(row)}: these folds do not show which of the two is better."
+        return f"{text}: the two are practically equal."
+    return f"{text}: these folds do not show which of the two is better."
 
 
 def _reach(row: Any) -> str:
@@ -366,13 +365,13 @@ def _reach(row: Any) -> str:
 
 def undecided_differences(analysis: Analysis) -> str | None:
     """Count the undecided differences between samplers and ``none``, with the reason for each."""
-    found = _compared(analysis, "sampler")
+    found = compared(analysis, "sampler")
     undecided = found[found["verdict"] == UNDECIDED]
     if undecided.empty:
         return None
     by_reason: dict[str, list[str]] = {}
     for row in undecided.to_dict("records"):
-        pair = f"{_named((row['sampler'], row['model']))} {_signed(row['difference'])}"
+        pair = f"{_named(_pair(row))} {_signed(row['difference'])}"
         by_reason.setdefault(reason_undecided(row), []).append(pair)
     shown = "; ".join(f"{listed(pairs)}: {reason}" for reason, pairs in by_reason.items())
     verb = "is" if len(undecided) == 1 else "are"
@@ -415,48 +414,6 @@ def _both_ways(counts: npt.NDArray[Any], errors: float = 0.0) -> npt.NDArray[np.
     return np.asarray(clear & clear.T)
 
 
-def _compared(analysis: Analysis, question: str) -> pd.DataFrame:
-    """Return the comparisons by the primary score, as shown in the report."""
-    rows = analysis.comparisons
-    rows = rows[(rows["question"] == question) & (rows["metric"] == _MAIN)]
-    return rows[rows["rule"] == AS_TRAINED]
-
-
-def _comparison(analysis: Analysis, first: Pair, second: Pair) -> Any:
-    """Return the comparison of two pairs from the report, or a separate one; None without a shared fold."""
-    folds, scores = analysis.record.info.protocol.folds, _by_part(analysis, analysis.record.scores)
-    own = compare_pair(scores, folds, first, second, (AS_TRAINED, _MAIN))
-    rows = joined([_compared(analysis, "sampler"), _compared(analysis, "model")])
-    for one, other, turned in ((first, second, False), (second, first, True)):
-        if (one[0] == other[0]) == (one[1] == other[1]):
-            continue
-        against = other[0] if one[1] == other[1] else other[1]
-        known = rows[(rows["sampler"] == one[0]) & (rows["model"] == one[1]) & (rows["against"] == against)]
-        if len(known):  # Names are not needed here, so the sides of a sampler comparison may be swapped.
-            own = exchanged(known) if turned else known
-    return None if own.empty else own.iloc[0]
-
-
-def _by_part(analysis: Analysis, scores: pd.DataFrame) -> pd.DataFrame:
-    return each_part_once(scores, analysis.record.info.held_out)
-
-
-def _fold_scores(analysis: Analysis, metric: str) -> dict[Pair, pd.Series]:
-    """Return one score for every pair, indexed by repeat and fold."""
-    grouped = _by_part(analysis, fold_scores(analysis.record, metric)).groupby(
-        ["sampler", "model"], sort=False
-    )
-    return {(str(s), str(m)): rows.set_index(["repeat", "fold"])["value"] for (s, m), rows in grouped}
-
-
-def _majority_scores(analysis: Analysis, metric: str) -> tuple[str, pd.Series]:
-    """Return the class that the majority baseline predicts, and its scores by repeat and fold."""
-    rows = _by_part(analysis, analysis.majority_scores)
-    rows = rows[rows["metric"] == metric]
-    name = str(rows["model"].iloc[0]).removeprefix(ALWAYS) if len(rows) else ""
-    return name, rows.set_index(["repeat", "fold"])["value"]
-
-
 def _named(pair: Pair) -> str:
     sampler, model = pair
     return f"{model} without a sampler" if sampler == "none" else f"{model} with {sampler}"
@@ -465,6 +422,28 @@ def _named(pair: Pair) -> str:
 def _signed(value: float) -> str:
     return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")  # Avoid negative zero.
 
+
+#: What must not be concluded from a run with a finding: clauses that follow "Do not conclude that".
+CONCLUSIONS = {
+    "SKM001": "the scores hold for new lesions",
+    "SKM002": "no lesion is on both sides of the split",
+    "SKM003": "every held-out lesion is new to the models",
+    "SKM004": "the recall of a rare class is known precisely",
+    "SKM005": "every pair has learned from the pictures",
+    "SKM006": "accuracy shows which pair is useful",
+    "SKM007": "every pair can recognise every class",
+    "SKM008": "a probability of 60 % means six in ten",
+    "SKM009": "the first pair of the leaderboard is the best",
+    "SKM010": "undecided means equal",
+    "SKM011": "the classes have their right names",
+    "SKM012": "the class codes are those of HAM10000",
+    "SKM013": "this run is a result",
+    "SKM014": "any of this holds for real skin",
+    "SKM015": "all pairs were tested on the same pictures",
+    "SKM016": "all labels are right",
+    "SKM017": "the pictures are independent of each other",
+    "SKM018": "no near duplicates are in different folds",
+}
 
 #: Lessons that checks refer to.
 _SCORES, _SPLITS, _CALIBRATION = "01_accuracy_lies", "03_same_lesion_twice", "07_calibration"
@@ -492,8 +471,17 @@ CHECKS = [
 ]
 
 
+#: The findings that limit conclusions most come first within their severity; the others follow by code.
+_FIRST = ("SKM014", "SKM013", "SKM005", "SKM009", "SKM007", "SKM010")
+
+
 def check_run(analysis: Analysis) -> list[Concern]:
-    """Return the findings of all checks on a run: errors, then warnings, then notes, each sorted by code."""
+    """Return the findings of all checks on a run: errors, then warnings, then notes, the gravest first."""
     found = [(check, check.find(analysis)) for check in CHECKS]
     concerns = [Concern(check, sentence) for check, sentence in found if sentence is not None]
-    return sorted(concerns, key=lambda concern: SEVERITIES.index(concern.check.severity))
+    return sorted(concerns, key=lambda concern: _gravity(concern.check))
+
+
+def _gravity(check: Check) -> tuple[int, int]:
+    place = _FIRST.index(check.code) if check.code in _FIRST else len(_FIRST)
+    return SEVERITIES.index(check.severity), place

@@ -24,6 +24,7 @@ from skinmnist.analysis.significance import (
     Pair,
 )
 from skinmnist.experiment.costs import with_costs
+from skinmnist.experiment.derived.tuning import move_prior
 from skinmnist.experiment.lesion_scores import LESION, with_lesion_scores
 from skinmnist.experiment.metrics import COST_METRICS, confusion_matrix, score_predictions
 from skinmnist.experiment.run_folder.record import RunRecord
@@ -228,6 +229,32 @@ def confusion_counts(record: RunRecord) -> dict[Pair, npt.NDArray[np.int64]]:
         counts = confusion_matrix(result.labels, result.predicted, k)
         found[pair] = found.get(pair, np.zeros((k, k), dtype=np.int64)) + counts
     return found
+
+
+def finding_costs(record: RunRecord, class_name: str) -> pd.DataFrame:
+    """Count what each pair finds of a class, and its false alarms, with prior correction after each ``none``.
+
+    The columns are ``sampler, model, pictures, found, alarms`` over the finished cells of a pair, and
+    ``extra_found, extra_alarms``: what it finds and raises beyond the same model without a sampler, over the
+    cells that both have finished.
+    """
+    code = record.info.table.class_names.index(class_name)
+    cells: dict[Pair, dict[tuple[int, int], npt.NDArray[np.int64]]] = {}
+    for result in record.results:
+        sampler, model, *place = result.cell
+        moved = {PRIOR_CORRECTION: move_prior(result, 1.0)} if sampler == "none" else {}
+        for name, one in {sampler: result, **moved}.items():
+            ill, called = one.labels == code, one.predicted == code
+            counts = np.array([ill.sum(), (ill & called).sum(), (called & ~ill).sum()])
+            cells.setdefault((name, model), {})[place[0], place[1]] = counts
+    records = []
+    for (sampler, model), own in cells.items():
+        plain = cells.get(("none", model), {})
+        extra = [own[at] - plain[at] for at in own if at in plain]
+        more = np.sum(extra, axis=0)[1:] if extra else (np.nan, np.nan)
+        records.append((sampler, model, *np.sum(list(own.values()), axis=0), *more))
+    columns = [*_PAIR, "pictures", "found", "alarms", "extra_found", "extra_alarms"]
+    return pd.DataFrame.from_records(records, columns=columns)
 
 
 def resampled_counts(record: RunRecord) -> pd.DataFrame:

@@ -144,11 +144,11 @@ def digits_of(metric: str) -> int:
 
 
 def fixed(value: float, digits: int = 3) -> str:
-    """Format a score as ``0.612``, with a true minus sign; a dash if it is missing."""
+    """Format a score as ``0.612``, or a cost as ``1,234.5``, with a true minus sign; a dash if missing."""
     if math.isnan(value):
         return NOTHING
-    text = f"{abs(value):.{digits}f}"
-    return (MINUS if value < 0 and float(text) else "") + text
+    text = f"{abs(value):,.{digits}f}"
+    return (MINUS if value < 0 and float(text.replace(",", "")) else "") + text
 
 
 def signed(value: float, digits: int = 3) -> str:
@@ -236,8 +236,10 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
-def listing(names: list[str]) -> str:
-    """Join names into a list: ``a, b and c``."""
+def listing(names: list[str], most: int | None = None) -> str:
+    """Join names into a list: ``a, b and c``; of more than `most` names, ``a, b and 3 more``."""
+    if most is not None and len(names) > most:
+        names = [*names[:most], f"{len(names) - most} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
 
 

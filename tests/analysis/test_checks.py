@@ -12,13 +12,15 @@ import pytest
 from described import invent_info
 
 from skinmnist import facts
-from skinmnist.analysis import checks
+from skinmnist.analysis import standing
 from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.checks import (
     CHECKS,
+    CONCLUSIONS,
     SEVERITIES,
     exchanged_classes,
     hurt_calibration,
+    less_accurate,
     undecided_differences,
 )
 from skinmnist.analysis.significance import compare_samplers
@@ -145,7 +147,7 @@ TRIGGERS = {
     "SKM005": (lambda: make_record(always_nv), "svm with SMOTE 0.095"),
     "SKM006": (lambda: make_record(skill={("none", "svm"): 0.9, ("SMOTE", "svm"): 0.4}), "0.400"),
     "SKM007": (lambda: make_record(never_df), "df"),
-    "SKM008": (lambda: make_record(too_sure), "svm with SMOTE from 0.000 to 0.38"),
+    "SKM008": (lambda: make_record(too_sure), "svm with SMOTE (0.000 to 0.38"),
     "SKM009": (lambda: make_record(skill=CLOSE), "svm without a sampler"),
     "SKM010": (
         lambda: make_record(skill=CLOSE),
@@ -197,7 +199,7 @@ def test_a_few_copies_of_one_lesion_are_nothing_new(copies, unlinked, spoken):
 
 def test_codes_are_given_once_and_explained():
     codes = [check.code for check in CHECKS]
-    assert codes == sorted(set(codes)) == sorted(TRIGGERS)
+    assert codes == sorted(set(codes)) == sorted(TRIGGERS) == list(CONCLUSIONS)
     for check in CHECKS:
         assert check.severity in SEVERITIES
         page = (Path(__file__).parents[2] / "docs" / "pitfalls" / f"{check.code}.md").read_text("utf-8")
@@ -230,11 +232,14 @@ def test_checks_lead_to_lessons_that_are_there(check):
     assert script.read_text(encoding="utf-8").startswith(f"# %% [markdown]\n# # {check.lesson_number}. ")
 
 
-def test_errors_come_first():
+def test_errors_come_first_and_the_gravest_finding_first_within_them():
     record = make_record(split_facts=SHARED | ALIKE, quick=True, skill=CLOSE)
-    severities = [concern.check.severity for concern in analyze(record, draws=1).concerns]
+    concerns = analyze(record, draws=1).concerns
+    severities = [concern.check.severity for concern in concerns]
     assert severities == sorted(severities, key=SEVERITIES.index)
     assert {"error", "warning", "note"} == set(severities)
+    warnings = [concern.check.code for concern in concerns if concern.check.severity == "warning"]
+    assert warnings == ["SKM013", "SKM009", "SKM003"]
 
 
 def test_the_real_class_sizes_are_as_they_should_be():
@@ -267,10 +272,11 @@ def test_two_folds_say_little():
 
 
 def test_an_accuracy_counts_as_lower_only_where_it_shows(monkeypatch):
-    monkeypatch.setattr(checks, "_majority_scores", lambda *_: ("nv", np.array([0.6694])))
+    monkeypatch.setattr(standing, "majority_by_fold", lambda *_: ("nv", np.array([0.6694])))
     for mean, shown in ((0.6692, False), (0.6684, True)):
-        monkeypatch.setattr(checks, "_fold_scores", lambda *_, mean=mean: {("none", "svm"): np.array([mean])})
-        assert (checks.less_accurate(None) is not None) == shown
+        scores = {("none", "svm"): np.array([mean])}
+        monkeypatch.setattr(standing, "scores_by_fold", lambda *_, scores=scores: scores)
+        assert (less_accurate(None) is not None) == shown
 
 
 def test_a_lead_of_nothing_is_named_so():
@@ -334,11 +340,11 @@ def test_calibration_that_an_imposed_mix_spoils_is_mended_by_the_frequencies():
 
     said = found_in(with_mix(record, np.full(7, 1 / 7), at_equal_classes))["SKM008"]
     before = record.scores.query("metric == 'ece' and sampler == 'none'")["value"].mean()
-    assert f"trained on another class mix; {before:.3f} at the natural class mix, which corrects it" in said
+    assert f" Restoring the natural class mix corrects svm with SMOTE ({before:.3f})." in said
     said = found_in(with_mix(record, natural, at_equal_classes))["SKM008"]
-    assert "already at the natural class mix" in said
+    assert " svm with SMOTE had the natural class mix already, so there is none to restore." in said
     wrong = found_in(with_mix(record, np.roll(natural, 2), at_equal_classes))["SKM008"]
-    assert "at the natural class mix, which does not correct it" in wrong
+    assert " Restoring the natural class mix does not correct svm with SMOTE (" in wrong
 
 
 def test_a_calibration_error_that_may_be_lower_is_mended():
@@ -363,9 +369,11 @@ def test_a_calibration_error_that_may_be_lower_is_mended():
         clean = analyze(with_mix(record, np.full(7, 1 / 7), lambda result: result.probabilities), draws=1)
         return hurt_calibration(replace(clean, operating_points=points))
 
-    assert "which corrects it" in said(-0.01)
-    assert "whether that corrects it is undecided" in said(0.005)
-    assert "which does not correct it" in said(0.06)
+    assert "mix corrects svm with SMOTE (0.040)." in said(-0.01)
+    assert "Whether restoring the natural class mix corrects svm with SMOTE (0.055) is undecided." in said(
+        0.005
+    )
+    assert "mix does not correct svm with SMOTE (0.110)." in said(0.06)
 
 
 @pytest.mark.parametrize("guess", [False, True])

@@ -91,6 +91,7 @@ def sections() -> list[str]:
         "leaderboard",
         "sure",
         "recall",
+        "finding-more",
         "checks",
         "equal-terms",
         "verdicts",

@@ -12,27 +12,36 @@ import pandas as pd
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
 from skinmnist.analysis.significance import BETTER, EQUAL, UNDECIDED, WORSE
-from skinmnist.analysis.summaries import ALWAYS, comparisons_with, effects, with_control
+from skinmnist.analysis.standing import lead, not_above_majority
+from skinmnist.analysis.summaries import (
+    ALWAYS,
+    LEARNED,
+    LEARNED_AND_COST,
+    comparisons_with,
+    effects,
+    with_control,
+)
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.reporting.format import (
     base_model,
+    change,
     count,
-    ends,
     evidence,
     fixed,
     listing,
     pair_title,
     shorten,
-    signed,
     titled,
     with_spread,
 )
-from skinmnist.reporting.sections.costs import class_noun, class_of_interest
+from skinmnist.reporting.sections.costs import class_noun, class_of_interest, class_title, failing_classes
 from skinmnist.reporting.theme import Captioned, embed_strip
 
 NONE = "none"
 #: Maximum number of pictures in the strip; with more classes, only the first ones are shown.
 _LONGEST_STRIP = 14
+#: Maximum number of pairs that the verdict names.
+_MOST_BETTER = 2
 
 
 def context(analysis: Analysis) -> dict[str, Any]:
@@ -41,6 +50,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
     return {
         "answer": answer(analysis),
         "strip": draw_strip(record),
+        "spelled": spelled_out(record),
         "failed": failed_cells(record),
         "pending": pending_cells(record),
     }
@@ -52,34 +62,39 @@ class Answer:
 
     Attributes
     ----------
-    best, statement : str
-        The pair with the highest macro-F1, and its missed pictures.
-    alternative : str
-        The pair that misses the fewest pictures of the class of interest, and its cost.
+    headline : str
+        The pair with the highest macro-F1, or that no pair is shown to be best.
+    details : str
+        The first two pairs if neither is shown to be best, and accuracies below the majority baseline.
     verdict : str
-        Whether the best pair's sampler made a difference.
+        Whether any sampler made a difference to its own model.
+    missed : str
+        How the first pair's model misses the fewest pictures of the class of interest, at which cost, and the
+        classes that the named pairs mostly miss.
+    best : str
+        The first pair of the leaderboard.
     remarks : tuple of str
-        The evidence, shown in a later section.
+        The evidence on this pair, shown in a later section.
     """
 
-    best: str
-    statement: str
-    alternative: str = ""
+    headline: str
+    details: str = ""
     verdict: str = ""
+    missed: str = ""
+    best: str = ""
     remarks: tuple[str, ...] = ()
 
 
 def answer(analysis: Analysis) -> Answer:
-    """State which pair has the highest mean macro-F1, what it misses, and the cost of missing fewer."""
+    """State which pair is shown to be best, if any, what it misses, and whether samplers helped."""
     board = titled(analysis.record.info, analysis.leaderboard)
     board = board[~board["corrected"]]
     pairs = board[~board["reference"]]
     if pairs.empty:
-        return Answer("No cell has finished,", "so there is nothing to compare yet.")
+        return Answer("No cell has finished, so there is nothing to compare yet.")
     best = pairs.iloc[0]
-    verb = "has the highest macro-F1" if len(pairs) > 1 else "has a macro-F1 of"
-    value = f"({fixed(best['macro_f1'])})" if len(pairs) > 1 else fixed(best["macro_f1"])
-    caveat, alternative = _missed(pairs, analysis)
+    misses = _misses(best, analysis)
+    headline, named = _headline(pairs, analysis, misses)
     remarks = [
         *_gaps(board, pairs, best, analysis),
         *_ties(pairs, best),
@@ -88,41 +103,129 @@ def answer(analysis: Analysis) -> Answer:
         *_test_against_correction(best, analysis),
         *_spread(best, _one_part(analysis.record)),
     ]
+    shown = pairs.head(2 if named else 1)
+    subject = "" if misses and misses in headline else "The first" if named else "It"
+    missed = [*_alternative(board, analysis, subject), failing_classes(analysis, shown)]
     return Answer(
+        headline,
+        " ".join([*named, *_below_baseline(shown, board)]),
+        _verdict(analysis),
+        " ".join(filter(None, missed)),
         _pair_name(best),
-        f"{verb} {value}{caveat}.",
-        alternative,
-        _verdict(pairs, best, analysis),
         tuple(remarks),
     )
 
 
-def _missed(pairs: pd.DataFrame, analysis: Analysis) -> tuple[str, str]:
-    """State how often the best pair misses the class of interest, and which pair misses it least often."""
-    name = class_of_interest(analysis)
-    recalls = analysis.recalls[analysis.recalls["class"] == name].set_index(["sampler", "model"])["mean"]
-    pairs = pairs.assign(
-        recall=[recalls.get(pair, np.nan) for pair in zip(pairs["sampler"], pairs["model"], strict=True)]
-    )
-    best = pairs.iloc[0]
-    if np.isnan(best["recall"]):
-        return "", ""
-    noun = class_noun(analysis.record.info, name)
-    missed = in_ten(1 - best["recall"])
-    caveat = (
-        f", {'but' if best['recall'] < 0.8 else 'and'} misses {'no' if missed == NONE else missed} {noun}"
-    )
+def _headline(pairs: pd.DataFrame, analysis: Analysis, misses: str) -> tuple[str, list[str]]:
+    """Name the first pair if no check withdraws its lead; otherwise return a sentence on the first two."""
+    best, value = pairs.iloc[0], fixed(pairs.iloc[0]["macro_f1"])
+    beaten = not_above_majority(analysis)
+    if (best["sampler"], best["model"]) in beaten.pairs:
+        misses = (
+            f", but is not shown to be better than always predicting {shorten(beaten.class_name, 30)} "
+            f"({fixed(beaten.value)})"
+        )
     if len(pairs) == 1:
-        return caveat, ""
-    ordered = pairs.sort_values(["recall", "accuracy"], ascending=False, kind="stable")
-    other = ordered.iloc[0]
+        return f"{_pair_name(best)} has a macro-F1 of {value}{misses}.", []
+    found, first_two = lead(analysis), _first_two(pairs)
+    # Failed cells have a banner of their own.
+    errors = [one.check.code for one in analysis.concerns if one.check.severity == "error"]
+    if errors := [code for code in errors if code != "SKM015"]:
+        named = f"{first_two} come first in macro-F1."
+        return f"The checks report errors ({listing(errors)}), so no pair can be called best.", [named]
+    if found is None or found.shown:
+        return f"{_pair_name(best)} has the highest macro-F1 ({value}){misses}.", []
+    if found.row is not None and found.row["verdict"] == EQUAL:
+        return "The first two pairs are practically equal in macro-F1.", [f"They are {first_two}."]
+    named = f"{first_two} come first in macro-F1; these folds do not show which is better."
+    return "No pair is shown to be best.", [named]
+
+
+def _first_two(pairs: pd.DataFrame) -> str:
+    named = [f"{_pair_name(row)} ({fixed(row['macro_f1'])})" for row in pairs.head(2).to_dict("records")]
+    return listing(named)
+
+
+def _misses(best: Any, analysis: Analysis) -> str:
+    """State how often a pair misses the class of interest: ``, but misses 6 of 10 melanomas``."""
+    name = class_of_interest(analysis)
+    recall = _recalls(analysis, name).get((best["sampler"], best["model"]), np.nan)
+    if np.isnan(recall):
+        return ""
+    missed = in_ten(1 - recall)
+    noun = class_noun(analysis.record.info, name)
+    return f", {'but' if recall < 0.8 else 'and'} misses {'no' if missed == NONE else missed} {noun}"
+
+
+def _recalls(analysis: Analysis, name: str) -> pd.Series:
+    """Return the mean recall of one class, by pair."""
+    found = analysis.recalls
+    return found[found["class"] == name].set_index(["sampler", "model"])["mean"]
+
+
+def _below_baseline(named: pd.DataFrame, board: pd.DataFrame) -> list[str]:
+    """State which of the named pairs are less accurate than the majority baseline."""
+    lower = _less_accurate(named, board)
+    if not len(lower):
+        return []
+    values = listing([fixed(value) for value in lower["accuracy"]])
+    whose = "Its accuracy" if len(named) == 1 else "The accuracy of both"
+    if len(lower) < len(named):
+        whose = f"The accuracy of the {'first' if lower.index[0] == named.index[0] else 'second'}"
+    return [f"{whose}, {values}, is below that of {_always(board)}."]
+
+
+def _less_accurate(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
+    """Select the rows whose accuracy, as shown, is below that of the majority baseline."""
+    baseline = board.loc[board["reference"], "accuracy"].round(3).max()
+    return rows[rows["accuracy"].round(3) < baseline]
+
+
+def _always(board: pd.DataFrame) -> str:
+    baseline = board[board["reference"]].iloc[0]
+    name = shorten(str(baseline["model"]).removeprefix(ALWAYS), 30)
+    return f"always {name} ({fixed(baseline['accuracy'])})"
+
+
+def _alternative(board: pd.DataFrame, analysis: Analysis, subject: str) -> list[str]:
+    """State which training of the first pair's model misses the fewest pictures of the class of interest.
+
+    `subject` starts the sentence on what the first pair misses; it is empty if the headline tells that.
+    """
+    pairs, name = board[~board["reference"]], class_of_interest(analysis)
+    recalls = _recalls(analysis, name)
+    same = pairs[pairs["model"] == pairs.iloc[0]["model"]]
+    keys = zip(same["sampler"], same["model"], strict=True)
+    same = same.assign(recall=[recalls.get(pair, np.nan) for pair in keys])
+    best = same.iloc[0]
+    if np.isnan(best["recall"]):
+        return []
+    missed = f"misses {in_ten(1 - best['recall'])} {class_noun(analysis.record.info, name)}"
+    other = same.sort_values(["recall", "accuracy"], ascending=False, kind="stable").iloc[0]
     fewer = in_ten(1 - other["recall"])
-    if other["recall"] <= best["recall"] or fewer == missed:
-        return caveat, "No pair misses clearly fewer."
-    return (
-        caveat,
-        f"{_pair_name(other)} misses {fewer}, {_at_what_accuracy(other['accuracy'] - best['accuracy'])}.",
-    )
+    if other["recall"] <= best["recall"] or fewer == in_ten(1 - best["recall"]):
+        no_other = "No other training of this model misses clearly fewer."
+        return [f"{subject} {missed}."] * bool(subject) + [no_other] * (len(same) > 1)
+    clause = f"the same model misses {fewer}, {_at_what_accuracy(other['accuracy'] - best['accuracy'])}"
+    if len(_less_accurate(same.loc[[other.name]], board)):
+        clause += f", at {fixed(other['accuracy'])} below {_always(board)}"
+    clause += _threshold_alone(analysis, best["model"], name)
+    if not subject:
+        how = _how(other)
+        return [f"{how[0].upper()}{how[1:]}, {clause}."]
+    return [f"{subject} {missed}; {_how(other)}, {clause}."]
+
+
+def _threshold_alone(analysis: Analysis, model: str, name: str) -> str:
+    """State what the free control of a model misses."""
+    scores = analysis.derived_scores
+    own = (scores["model"] == model) & (scores["metric"] == f"recall_{name}")
+    missed = 1 - scores.loc[own, "value"].mean()
+    return "" if np.isnan(missed) else f"; with its threshold moved instead, {in_ten(missed)}"
+
+
+def _how(row: Any) -> str:
+    return "without a sampler" if row["sampler"] == "none" else f"with {row['sampler_title']}"
 
 
 def _at_what_accuracy(gain: float) -> str:
@@ -142,33 +245,36 @@ def in_ten(share: float) -> str:
     return f"{round(100 * share)} of 100"
 
 
-def _verdict(pairs: pd.DataFrame, best: Any, analysis: Analysis) -> str:
-    """State briefly whether the sampler of the best pair, or the closest one, made a difference."""
-    others = _same_model(pairs, best, without=False)
-    if best["sampler"] != "none":
-        row = _comparison(analysis, best["sampler"], best["model"], "none")
-        words = {
-            BETTER: "Its macro-F1 is better than that of the same model without a sampler",
-            WORSE: "In the folds they share, the same model without a sampler is better",
-            EQUAL: "Its macro-F1 is practically equal to that of the same model without a sampler",
-            UNDECIDED: "Whether it beats the same model without a sampler is undecided",
-        }
-    elif others.empty:
+def _verdict(analysis: Analysis) -> str:
+    """State whether any sampler raised the macro-F1 of its own model, and whether any taught it something."""
+    rows = comparisons_with(analysis.comparisons)
+    if rows.empty:
         return ""
-    else:
-        closest = others.iloc[0]["sampler_title"]
-        row = _comparison(analysis, others.iloc[0]["sampler"], best["model"], "none")
-        start = "No sampler raised its macro-F1."
-        words = {
-            BETTER: f"{start} In the folds they share, {closest} is better",
-            WORSE: f"{start} Even the closest, {closest}, is worse",
-            EQUAL: f"{start} The closest, {closest}, is practically equal",
-            UNDECIDED: f"{start} The closest, {closest}, is undecided",
-        }
-    if row is None:
-        return ""
-    interval = "" if np.isnan(row["low"]) else f", 95 % interval {ends(row)}"
-    return f"{words[row['verdict']]}: {signed(row['difference'])}{interval}."
+    info, better = analysis.record.info, rows[rows["verdict"] == BETTER]
+    found = rows["verdict"].value_counts()
+    others = ", ".join(f"{found[word]} {word}" for word in (WORSE, EQUAL, UNDECIDED) if word in found)
+    taught = [
+        pair_title(info, effect.sampler, effect.model)
+        for effect in effects(analysis.comparisons)
+        if effect.conclusion in (LEARNED, LEARNED_AND_COST)
+    ]
+    more = f" Beyond what moving a threshold does, {listing(taught, _MOST_BETTER)} learned something."
+    if better.empty:
+        none = (
+            "As trained, no sampler is shown to raise macro-F1 above that of the same model without one "
+            f"({count(len(rows), 'comparison')}: {others})"
+        )
+        return f"{none}.{more}" if taught else f"{none}, or to teach it more than moving the threshold does."
+    named = [
+        f"{pair_title(info, row['sampler'], row['model'])} ({change(row)})"
+        for row in better.sort_values("difference", ascending=False).to_dict("records")
+    ]
+    rest = f" The other comparisons: {others}." if others else ""
+    more = more if taught else " None is shown to teach its model more than moving the threshold does."
+    return (
+        "As trained, macro-F1 is better than that of the same model without a sampler for "
+        f"{listing(named, _MOST_BETTER)}.{rest}{more}"
+    )
 
 
 def draw_strip(record: RunRecord) -> list[Captioned]:
@@ -186,6 +292,16 @@ def draw_strip(record: RunRecord) -> list[Captioned]:
             share = f"{100 * rows[code] / rows.sum():.0f} %"
             drawn.append(Captioned(shorten(name, 16), (image,), share))
     return drawn
+
+
+def spelled_out(record: RunRecord) -> str:
+    """Spell out the class names of the strip: ``akiec: actinic keratosis; bcc: basal cell carcinoma``."""
+    table = record.info.table
+    return "; ".join(
+        f"{shorten(name, 16)}: {class_title(record.info, name)}"
+        for name in table.class_names[:_LONGEST_STRIP]
+        if table.class_titles.get(name, name) != name
+    )
 
 
 def _pair_name(row: Any) -> str:
@@ -314,19 +430,42 @@ def _spread(best: Any, one_part: bool) -> list[str]:
 
 def failed_cells(record: RunRecord) -> list[dict[str, str]]:
     """List the failed cells, grouped by pair and reason."""
-    together: dict[tuple[str, str, str], list[str]] = {}
+    together: dict[tuple[str, str, str], dict[int, list[int]]] = {}
     for failure in record.failures:
         cell = failure.cell
-        place = f"fold {cell.fold + 1}" + (f" of repeat {cell.repeat + 1}" if record.info.repeats > 1 else "")
-        together.setdefault((cell.sampler, cell.model, failure.reason), []).append(place)
+        of_pair = together.setdefault((cell.sampler, cell.model, failure.reason), {})
+        of_pair.setdefault(cell.repeat, []).append(cell.fold)
     return [
         {
             "pair": pair_title(record.info, sampler, model),
-            "places": ", ".join(places),
+            "places": _places(repeats, record.info.repeats > 1),
             "reason": reason,
         }
-        for (sampler, model, reason), places in together.items()
+        for (sampler, model, reason), repeats in together.items()
     ]
+
+
+def _places(repeats: dict[int, list[int]], several: bool) -> str:
+    """Format folds by repeat: ``folds 1–5``, or ``folds 1–3 and 5 of repeats 1–2, fold 4 of repeat 3``."""
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for repeat, folds in repeats.items():
+        alike.setdefault(tuple(sorted(folds)), []).append(repeat)
+    return ", ".join(
+        _ranges("fold", list(folds)) + (f" of {_ranges('repeat', of)}" if several else "")
+        for folds, of in alike.items()
+    )
+
+
+def _ranges(noun: str, numbers: list[int]) -> str:
+    """Format numbers that count from zero: ``fold 3``, or ``folds 1–3 and 5``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    texts = [f"{run[0] + 1}–{run[-1] + 1}" if len(run) > 1 else f"{run[0] + 1}" for run in runs]
+    return f"{noun}{'s' * (len(numbers) > 1)} {listing(texts)}"
 
 
 def pending_cells(record: RunRecord) -> list[str]:

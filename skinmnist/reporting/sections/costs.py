@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from skinmnist import facts
 from skinmnist.analysis.analyze import Analysis
 from skinmnist.analysis.operating_points import PRIOR_CORRECTION
-from skinmnist.analysis.summaries import CLAIMED
+from skinmnist.analysis.summaries import CLAIMED, finding_costs
 from skinmnist.experiment.metrics import COST_METRICS
 from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.run_folder.run_info import RunInfo
@@ -26,7 +26,6 @@ from skinmnist.reporting.format import (
     Row,
     Value,
     change,
-    count,
     duration,
     fixed,
     label_in_text,
@@ -84,7 +83,7 @@ def context(analysis: Analysis) -> dict[str, Any]:
         "decisions": draw_decisions(analysis),
         "heat_ink": heat_ink,
         "recall_rows": recall_table(analysis.record, analysis.recalls),
-        "failing": failing_classes(analysis),
+        "lost": lost_classes(analysis),
         "interest": cost_of_finding(analysis),
     }
 
@@ -143,11 +142,11 @@ def costs_in_words(analysis: Analysis, board: pd.DataFrame) -> str:
     for name, row, own in zip(names, matrix, range(len(names)), strict=True):
         others = np.delete(row, own)
         if (others != usual).any() and np.ptp(others) == 0:
-            per_class.append(f"{others[0]:g} for a missed {name}")
+            per_class.append(f"{others[0]:,g} for a missed {name}")
         elif (others != usual).any():
-            per_class.append(f"{others.min():g} to {others.max():g} for a missed {name}")
+            per_class.append(f"{others.min():,g} to {others.max():,g} for a missed {name}")
     shown = [*per_class[:_MOST_COSTS], *["other costs for other classes"] * (len(per_class) > _MOST_COSTS)]
-    words = f"A mistake costs {usual:g}{', or ' * bool(shown)}{listing(shown)}"
+    words = f"A mistake costs {usual:,g}{', or ' * bool(shown)}{listing(shown)}"
     if np.diag(matrix).any():
         words += "; right decisions have costs of their own"
     best, constant = trained.iloc[0], board[board["reference"]]
@@ -332,8 +331,10 @@ def decision_figure(
     return figure
 
 
-#: Maximum number of classes that a sentence lists.
-_MOST_NAMED = 5
+#: Maximum number of classes that a sentence lists, and that the answer lists.
+_MOST_NAMED, _FIRST_NAMED = 5, 3
+#: A class with a lower recall is hardly ever found; the answer names all of these.
+_HARDLY = 0.1
 
 
 def class_of_interest(analysis: Analysis) -> str:
@@ -356,35 +357,52 @@ def class_noun(info: RunInfo, name: str) -> str:
     return "melanomas" if name == facts.MELANOMA else f"pictures of class {shorten(name, 30)}"
 
 
-def failing_classes(analysis: Analysis) -> str:
-    """State which classes the best pair mostly misses, and which of them all pairs mostly miss."""
+def failing_classes(analysis: Analysis, pairs: pd.DataFrame) -> str:
+    """State which classes one or two pairs mostly miss, worst first, with their recalls."""
     recalls = analysis.recalls.dropna(subset=["mean"])
-    if recalls.empty or analysis.best_pairs.empty:
+    wide = recalls.pivot_table(index="class", columns=["sampler", "model"], values="mean", sort=False)
+    keys = list(pairs[["sampler", "model"]].itertuples(index=False, name=None))
+    if wide.empty or not set(keys) <= set(wide.columns):
         return ""
-    sampler, model = analysis.best_pairs.iloc[0][["sampler", "model"]]
-    own = recalls[(recalls["sampler"] == sampler) & (recalls["model"] == model)].sort_values(
-        "mean", kind="stable"
-    )
-    title = pair_title(analysis.record.info, sampler, model)
-    low = own[own["mean"] < 0.5]
-    if low.empty:
-        worst = own.iloc[0]
-        least = f"{worst['class']} ({fixed(worst['mean'], 2)})"
-        return f"{title} finds at least half of every class, and least of {least}."
-    named = [f"{row['class']} ({fixed(row['mean'], 2)})" for row in low.head(_MOST_NAMED).to_dict("records")]
-    more = (
-        f" and {count(len(low) - _MOST_NAMED, 'more class', 'more classes')}"
-        if len(low) > _MOST_NAMED
-        else ""
-    )
-    words = f"{title} finds fewer than half of {', '.join(named) + more if more else listing(named)}."
-    highest = recalls.groupby("class")["mean"].max()
-    lost = [name for name in low["class"] if highest[name] < 0.5]
-    return (
-        f"{words} No pair finds half of {listing(lost[:_MOST_NAMED])}."
-        if lost and recalls["model"].size > len(own)
-        else words
-    )
+    own = wide[keys].dropna()
+    lowest = own.min(axis=1).sort_values(kind="stable")
+    whose = "It finds" if len(keys) == 1 else "Both find"
+    if lowest.iloc[0] >= 0.5:
+        least = _class_words(analysis, own, lowest.index[0])
+        return f"{whose} at least half of every class, and least of {least}."
+    low = list(lowest.index[lowest < 0.5])
+    named = [_class_words(analysis, own, name) for name in low]
+    most = max(_FIRST_NAMED, int((lowest < _HARDLY).sum()))
+    start = "It finds fewer than half of" if len(keys) == 1 else "One or both find fewer than half of"
+    return f"{start} {listing(named, most)}."
+
+
+def _class_words(analysis: Analysis, recalls: pd.DataFrame, name: str) -> str:
+    """Spell out a class with its recalls: ``dermatofibroma (df, 0.06)``."""
+    values = listing([fixed(value, 2) for value in recalls.loc[name]])
+    title = class_title(analysis.record.info, name)
+    return f"{title} ({values})" if title == name else f"{title} ({shorten(name, 30)}, {values})"
+
+
+def class_title(info: RunInfo, name: str) -> str:
+    """Return the full name of a class within a sentence: ``basal cell carcinoma``; else its short name."""
+    title = info.table.class_titles.get(name, name)
+    if title != name and title[1:2].islower():
+        title = title[0].lower() + title[1:]
+    return shorten(title, 60)
+
+
+def lost_classes(analysis: Analysis) -> str:
+    """State which classes no pair finds half of; empty without a finished cell."""
+    recalls = analysis.recalls.dropna(subset=["mean"])
+    if recalls.empty:
+        return ""
+    highest = recalls.groupby("class", sort=False)["mean"].max().sort_values(kind="stable")
+    lost = highest[highest < 0.5]
+    if lost.empty:
+        return "Of every class, some pair finds at least half."
+    named = [f"{shorten(str(name), 30)} (at most {fixed(value, 2)})" for name, value in lost.items()]
+    return f"No pair finds half of {listing(named, _MOST_NAMED)}."
 
 
 @dataclass(frozen=True)
@@ -397,23 +415,29 @@ class CostOfFinding:
 
 
 def cost_of_finding(analysis: Analysis) -> CostOfFinding:
-    """Format recall, false alarms and accuracy of every pair for the class of interest."""
+    """Format recall, false alarms and accuracy of every pair and of every moved threshold.
+
+    Each model starts with its training without a sampler; the others follow by recall, highest first.
+    """
     info, name = analysis.record.info, class_of_interest(analysis)
-    code = list(info.table.class_names).index(name)
-    board = titled(info, analysis.leaderboard)
+    board = titled(info, analysis.leaderboard).set_index(["sampler", "model"])
     laid = []
-    for row in board[~board["reference"] & ~board["corrected"]].to_dict("records"):
-        counts = analysis.confusion_counts[row["sampler"], row["model"]]
-        found, alarms = int(counts[code, code]), int(counts[:, code].sum() - counts[code, code])
-        of_class = int(counts[code].sum())
-        share, ratio = (found / of_class if of_class else np.nan), (alarms / found if found else np.nan)
+    for row in finding_costs(analysis.record, name).to_dict("records"):
+        on_board = board.loc[(row["sampler"], row["model"])]
+        moved = row["sampler"] == PRIOR_CORRECTION
+        share = _ratio(row["found"], row["pictures"])
+        alarms = _ratio(row["alarms"], row["found"])
+        extra = _ratio(row["extra_alarms"], row["extra_found"])
         figures = (
             Value(f"{in_hundred(share)} of 100", share),
-            Value(fixed(ratio, 1), ratio),
-            Value(fixed(row["accuracy"]), row["accuracy"]),
+            Value(fixed(alarms, 1), alarms),
+            Value(fixed(extra, 1), extra),
+            Value(fixed(on_board["accuracy"]), on_board["accuracy"]),
         )
-        laid.append((share, Row(row["sampler_title"], row["model_title"], figures)))
-    laid.sort(key=lambda pair: -pair[0] if pair[0] == pair[0] else 1)
+        title = "no sampler, threshold moved" if moved else on_board["sampler_title"]
+        place = list(info.grid.models).index(row["model"]), row["sampler"] != "none", -np.nan_to_num(share)
+        laid.append((place, Row(title, on_board["model_title"], figures, corrected=moved)))
+    laid.sort(key=lambda pair: pair[0])
     noun = class_noun(info, name)
     columns = (
         Column("Found", f"Of 100 {noun}, how many are found; all folds pooled."),
@@ -421,9 +445,18 @@ def cost_of_finding(analysis: Analysis) -> CostOfFinding:
             "False alarms per find",
             "Pictures of other classes predicted as this class, per picture of the class that is found.",
         ),
+        Column(
+            "Extra alarms per extra find",
+            f"False alarms beyond those of the same model without a sampler, for each of the {noun} "
+            "that are found in addition; a dash if no more are found.",
+        ),
         Column("Accuracy", HINTS["accuracy"]),
     )
     return CostOfFinding(noun, columns, tuple(row for _, row in laid))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else np.nan
 
 
 def in_hundred(share: float) -> str:
