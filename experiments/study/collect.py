@@ -14,6 +14,7 @@ from parts import Part
 
 from skinmnist import facts
 from skinmnist.analysis.operating_points import operating_points
+from skinmnist.analysis.subgroups import SUBGROUP_COLUMNS
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.run_folder.record import read_info, read_run
@@ -63,7 +64,8 @@ def collect(parts: Sequence[Part], out: Path) -> Collected:
     """Read the parts that have a run folder in `out`, in the order of the plan."""
     found = [(part, out / part.name, info) for part in parts if (info := read_info(out / part.name))]
     readers = (_cells, _subgroups, _intervals, _part)
-    columns = ([*_KEYS, "status", "reason"], _KEYS[:3], _KEYS[:3], ["part"])
+    intervals = [*_KEYS[:3], "metric", "value", "low", "high", "draws"]
+    columns = ([*_KEYS, "status", "reason"], ["part", *SUBGROUP_COLUMNS], intervals, ["part"])
     frames = []
     for read, names in zip(readers, columns, strict=True):
         pieces = [frame for one in found if len(frame := read(*one))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 from collect import Collected, read_collected
 
 from skinmnist.analysis.significance import BETTER, EQUAL, UNDECIDED, WORSE, compare_samplers
+from skinmnist.analysis.summaries import effects
 
 VERDICTS = (BETTER, EQUAL, UNDECIDED, WORSE)
 
@@ -29,6 +31,7 @@ RANKING = Question("natural_prior", "macro_auc")
 PRECISION = Question("natural_prior", "macro_average_precision")
 #: Are its decisions, as trained, better than those of the plain model?
 AS_TRAINED = Question("as_trained", "macro_f1")
+AS_TRAINED_BALANCED = Question("as_trained", "balanced_accuracy")
 #: ... and than those of the plain model with a tuned threshold, which costs no training?
 CONTROL = Question("as_trained", "macro_f1", "tuned_plain")
 #: Are its decisions better if both sides are tuned?
@@ -46,6 +49,7 @@ BALANCED_ENSEMBLES = {
     "easy_ensemble": "hist_gradient_boosting",
     "rus_boost": "hist_gradient_boosting",
 }
+_ON = " on "
 SECONDS = ["resample_seconds", "fit_seconds", "predict_seconds", "shared_seconds"]
 CELL = ["sampler", "model", "repeat", "fold"]
 
@@ -102,6 +106,15 @@ class Study:
         cells = self.group(group)
         return list(dict.fromkeys(cells.loc[cells["sampler"] == "none", "model"]))
 
+    def plain_models(self, group: str) -> list[str]:
+        """The models of a group without the names of their tables."""
+        return list(dict.fromkeys(name.partition(_ON)[0] for name in self.models(group)))
+
+    def by_strength(self, group: str) -> list[str]:
+        """The models of a group in ascending order of their macro-AUC without a method."""
+        scores = {model: self.mean(group, *RANKING[:2], "none", model) for model in self.models(group)}
+        return sorted(scores, key=lambda model: scores[model])
+
     def methods(self, group: str) -> list[str]:
         """The methods of a group, in the order of the plan, without none and its tuned control."""
         return [
@@ -122,6 +135,12 @@ class Study:
         """
         return _compare(self, group, question)
 
+    def free_control(self, group: str) -> pd.DataFrame:
+        """Compare the decisions of ``tuned_plain`` and ``none`` by macro-F1, over the models of a group."""
+        cells = self.group(group)
+        cells = cells[cells["sampler"].isin(["none", "tuned_plain"])]
+        return _compared(cells, AS_TRAINED, self.folds(group))
+
     def row(self, group: str, question: Question, method: str, model: str) -> dict[str, Any]:
         """Return one comparison; raises KeyError if it was not run."""
         rows = self.compare(group, question)
@@ -136,6 +155,12 @@ class Study:
         rows = rows if models is None else rows[rows["model"].isin(models)]
         counts = rows["verdict"].value_counts()
         return {verdict: int(counts.get(verdict, 0)) for verdict in VERDICTS} | {"all": len(rows)}
+
+    def conclusions(self, group: str) -> dict[str, int]:
+        """Count the conclusions of the report, such as "moved the threshold only", over all pairs."""
+        asked = (RANKING, AS_TRAINED, AS_TRAINED_BALANCED, TUNED, TUNED_BALANCED)
+        found = effects(pd.concat([self.compare(group, question) for question in asked]))
+        return dict(Counter(effect.conclusion for effect in found).most_common())
 
     def mean(self, group: str, rule: str, metric: str, method: str, model: str | None = None) -> float:
         """Return the mean of a score over the cells of a method; models weigh alike."""
@@ -171,6 +196,10 @@ class Study:
 def _compare(study: Study, group: str, question: Question) -> pd.DataFrame:
     cells = study.group(group)
     cells = cells[~cells["sampler"].isin({"none", "tuned_plain"} - {question.against})]
+    return _compared(cells, question, study.folds(group))
+
+
+def _compared(cells: pd.DataFrame, question: Question, folds: int) -> pd.DataFrame:
     scores = cells[CELL].assign(
         rule=question.rule,
         metric=question.metric,
@@ -178,7 +207,7 @@ def _compare(study: Study, group: str, question: Question) -> pd.DataFrame:
     )
     return compare_samplers(
         scores.dropna(subset="value"),
-        study.folds(group),
+        folds,
         question.against,
         [(question.rule, question.metric)],
     )
@@ -186,4 +215,4 @@ def _compare(study: Study, group: str, question: Question) -> pd.DataFrame:
 
 def on_table(model: str, part: str) -> str:
     """Return the name of a model on one of several tables."""
-    return f"{model} on {part}"
+    return f"{model}{_ON}{part}"

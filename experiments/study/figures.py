@@ -32,7 +32,7 @@ PANELS = (
     (TUNED, "Both tuned: macro-F1\nbeside tuned_plain"),
 )
 _GAIN, _LOSS, _EQUAL = LIGHT["blue"], LIGHT["vermillion"], "#e8ebee"
-_ROW, _COLUMN, _LEFT, _TOP, _BOTTOM, _GAP = 19, 40, 178, 118, 44, 16
+_ROW, _COLUMN, _LEFT, _TOP, _BOTTOM, _GAP = 19, 40, 178, 128, 44, 16
 
 
 def figures(study: Study) -> dict[str, Figure]:
@@ -130,10 +130,10 @@ def imbalance_figure(study: Study, group: str) -> Figure:
     """Draw the change of each method beside none by imbalance, a column for each overlap."""
     parts = study.parts[study.parts["group"] == group]
     overlaps = sorted(parts["overlap"].unique())
-    models = list(dict.fromkeys(name.split(" on ")[0] for name in study.models(group)))
+    models = study.plain_models(group)
     asked = ((RANKING, "macro-AUC beside none"), (CONTROL, "macro-F1 beside tuned_plain"))
     rows = [(model, *question) for question in asked for model in models]
-    width, each = 860, 165
+    width, each = 860, 125
     figure = PageFigure(figsize=(width / 72, (each * len(rows) + 70) / 72), dpi=72)
     grid = figure.subplots(len(rows), len(overlaps), sharex=True, sharey="row", squeeze=False)
     methods = study.methods(group)

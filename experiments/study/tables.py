@@ -1,26 +1,18 @@
-"""Write docs/study.md and its figures from the committed results of the study.
-
-python experiments/study/tables.py            writes the page and the figures
-python experiments/study/tables.py --check    exit code 1 if they differ from what would be written
-
-Every number of the page, also within sentences, is printed from results.csv, subgroups.csv, intervals.csv and
-parts.csv through the template study.md.jinja. Nothing is trained.
-"""
+"""The tables of docs/study.md as Markdown, each from the committed results."""
 
 from __future__ import annotations
 
-import argparse
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from claims import CLAIMS
 from collect import failures
 from effects import (
     AS_TRAINED,
-    BALANCED_ENSEMBLES,
+    AS_TRAINED_BALANCED,
     CONTROL,
     ECE,
     ECE_NATURAL,
@@ -35,7 +27,6 @@ from effects import (
 )
 
 from skinmnist import facts
-from skinmnist.console.common import guarded
 from skinmnist.reporting.format import fixed, signed
 
 HERE = Path(__file__).parent
@@ -47,6 +38,7 @@ QUESTIONS = {
     "ranking": RANKING,
     "precision": PRECISION,
     "as_trained": AS_TRAINED,
+    "as_trained_balanced": AS_TRAINED_BALANCED,
     "control": CONTROL,
     "tuned": TUNED,
     "tuned_balanced": TUNED_BALANCED,
@@ -229,10 +221,11 @@ def class_table(study: Study, group: str) -> str:
     return markdown(["method", *facts.CLASS_NAMES], rows)
 
 
-def subgroup_table(study: Study, part: str, model: str, methods: Sequence[str], fewest: int = 40) -> str:
+def subgroup_table(study: Study, group: str, model: str, methods: Sequence[str], fewest: int = 40) -> str:
     """Melanoma recall and accuracy by group of patients, for one model."""
-    found = study.collected.subgroups
-    found = found[(found["part"] == part) & (found["model"] == model) & found["sampler"].isin(methods)]
+    found, parts = study.collected.subgroups, study.parts
+    own = found["part"].isin(parts.loc[parts["group"] == group, "part"]) & (found["model"] == model)
+    found = found[own & found["sampler"].isin(methods)]
     mel = found[
         (found["metric"] == "recall_mel") & (found["cases"] >= fewest) & (found["group"] != "unknown")
     ]
@@ -255,27 +248,22 @@ def subgroup_table(study: Study, part: str, model: str, methods: Sequence[str], 
     return markdown(headings, rows)
 
 
-def imbalance_table(study: Study, group: str, model: str) -> str:
-    """Macro-AUC and tuned macro-F1 of none, and the verdicts on the methods, by overlap and imbalance."""
+def imbalance_table(study: Study, group: str) -> str:
+    """Scores of none by overlap and imbalance, and the verdicts on the methods with all models."""
     parts = study.parts[study.parts["group"] == group].sort_values(["overlap", "ratio"])
+    models = study.plain_models(group)
     rows = []
     for part in parts.to_dict("records"):
-        here = on_table(model, part["part"])
-        none = study.group(group)
-        none = none[(none["sampler"] == "none") & (none["model"] == here)]
+        here = [on_table(model, part["part"]) for model in models]
         cells = [f"{part['overlap']:g}", f"{part['ratio']:g}:1"]
-        cells += [
-            fixed(none["natural_prior.macro_auc"].mean()),
-            fixed(none["tuned_macro_f1.macro_f1"].mean()),
-        ]
+        for name in here:
+            scores = [study.mean(group, *question[:2], "none", name) for question in (RANKING, TUNED)]
+            cells.append(" / ".join(map(fixed, scores)))
         for question in (RANKING, AS_TRAINED, CONTROL, TUNED):
-            found = study.compare(group, question)
-            found = found[found["model"] == here]
-            cells.append(f"{_range(found['difference'])}" if len(found) else "–")
-            counts = study.verdicts(group, question, [here])
-            cells[-1] += f" ({' / '.join(str(counts[verdict]) for verdict in VERDICTS)})"
+            counts = study.verdicts(group, question, here)
+            cells.append(" / ".join(str(counts[verdict]) for verdict in VERDICTS))
         rows.append(cells)
-    headings = ["overlap", "imbalance", "macro-AUC of none", "tuned macro-F1 of none", "macro-AUC"]
+    headings = ["overlap", "imbalance", *(f"none, `{model}`" for model in models), "macro-AUC"]
     headings += ["macro-F1 as trained", "against `tuned_plain`", "both tuned"]
     return markdown(headings, rows, words=2)
 
@@ -300,6 +288,14 @@ def single_test_table(study: Study, part: str) -> str:
     return markdown(headings, rows, words=2)
 
 
+def claims_table(study: Study, group: str) -> str:
+    """Claims of the literature beside the comparisons that bear on them."""
+    rows = [
+        [claim.paper, claim.text, claim.evidence(study, group), claim.seen(study, group)] for claim in CLAIMS
+    ]
+    return markdown(["paper", "claim", "here, beside none", "seen here?"], rows, words=4)
+
+
 def failures_table(study: Study) -> str:
     """Every failure with its reason, grouped; or a sentence that there is none."""
     found = list(failures(study.collected.results))
@@ -309,81 +305,3 @@ def failures_table(study: Study) -> str:
         [part, sampler, f"`{model}`", reason, str(cells)] for part, sampler, model, reason, cells in found
     ]
     return markdown(["part", "method", "model", "reason", "cells"], rows, words=4)
-
-
-TABLES: dict[str, Callable[..., str]] = {
-    function.__name__: function
-    for function in (
-        parts_table,
-        verdict_table,
-        best_table,
-        method_table,
-        class_table,
-        subgroup_table,
-        imbalance_table,
-        single_test_table,
-        failures_table,
-    )
-}
-
-
-def render(study: Study) -> str:
-    """Return the page."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    names: dict[str, Any] = {
-        name: (lambda *given, draw=draw: draw(study, *given)) for name, draw in TABLES.items()
-    }
-    names |= {"study": study, "ask": QUESTIONS, "fixed": fixed, "signed": signed, "interval": interval}
-    names |= {"ensembles": list(BALANCED_ENSEMBLES)}
-    return environment.get_template(TEMPLATE).render(**names)
-
-
-def draw(study: Study) -> dict[str, bytes]:
-    """Return the figures as PNG files by name."""
-    from figures import figures
-
-    made = {}
-    for name, figure in figures(study).items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=144, facecolor="white", metadata={"Software": None})
-        made[name] = buffer.getvalue()
-    return made
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write or check the page and its figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=HERE, metavar="DIR", help="folder of the results")
-    parser.add_argument("--docs", type=Path, default=DOCS, metavar="DIR", help="folder of the page")
-    parser.add_argument("--check", action="store_true", help="write nothing; compare")
-    options = parser.parse_args(arguments)
-    return guarded(lambda: _write(options))
-
-
-def _write(options: argparse.Namespace) -> int:
-    study = Study.read(options.results)
-    files = {options.docs / PAGE: render(study).encode()}
-    files |= {options.docs / IMAGES / f"{name}.png": content for name, content in draw(study).items()}
-    if options.check:
-        differing = [
-            str(path) for path, new in files.items() if not path.is_file() or path.read_bytes() != new
-        ]
-        print("\n".join(f"differs: {path}" for path in differing) or f"{len(files)} files are up to date")
-        return 1 if differing else 0
-    for path, content in files.items():
-        path.write_bytes(content)
-        print(f"{path}: {len(content):,} bytes")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,0 +1,167 @@
+"""Write docs/study.md and its figures from the committed results of the study.
+
+python experiments/study/write_up.py            writes the page and the figures
+python experiments/study/write_up.py --check    exit code 1 if they differ from what would be written
+
+Every number of the page, also within sentences, is printed from results.csv, subgroups.csv, intervals.csv and
+parts.csv through the template study.md.jinja. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+from typing import Any
+
+import tables
+from effects import (
+    AS_TRAINED,
+    AS_TRAINED_BALANCED,
+    CONTROL,
+    ECE,
+    ECE_NATURAL,
+    LOSS_NATURAL,
+    PRECISION,
+    RANKING,
+    TUNED,
+    TUNED_BALANCED,
+    Study,
+)
+from parts import read_plan
+
+from skinmnist.analysis.significance import BETTER, WORSE, detectable_difference
+from skinmnist.console.common import guarded
+from skinmnist.reporting.format import fixed, signed
+
+HERE = Path(__file__).parent
+DOCS = HERE.parents[1] / "docs"
+PAGE, IMAGES = "study.md", "images"
+TEMPLATE = "study.md.jinja"
+
+QUESTIONS = {
+    "ranking": RANKING,
+    "precision": PRECISION,
+    "as_trained": AS_TRAINED,
+    "as_trained_balanced": AS_TRAINED_BALANCED,
+    "control": CONTROL,
+    "tuned": TUNED,
+    "tuned_balanced": TUNED_BALANCED,
+    "ece": ECE,
+    "ece_natural": ECE_NATURAL,
+    "loss_natural": LOSS_NATURAL,
+}
+
+
+def decided(study: Study, group: str, asked: str) -> str:
+    """Name the pairs that are better and worse, or count them by method if they are many."""
+    words = {
+        "ranking": "rank {} than without a method",
+        "control": "decide {} as trained than `tuned_plain`",
+        "tuned": "decide {} with both sides tuned",
+    }
+    found = study.compare(group, QUESTIONS[asked])
+    sentences = []
+    for verdict, ascending in ((BETTER, False), (WORSE, True)):
+        rows = found[found["verdict"] == verdict].sort_values("difference", ascending=ascending)
+        if len(rows):
+            named = [
+                f"{row['sampler']} with `{row['model']}` ({tables.interval(row)})"
+                for _, row in rows.head(3).iterrows()
+            ]
+            more = "" if len(rows) <= 3 else f", first of {len(rows)}"
+            sentences.append(f"These {words[asked].format(verdict)}{more}: {'; '.join(named)}.")
+    return " ".join(sentences) or f"No pair is shown to {words[asked].format('better or worse')}."
+
+
+def half_width(study: Study, group: str, asked: str) -> float:
+    """Return the median half-width of the simultaneous intervals of a family."""
+    return detectable_difference(study.compare(group, QUESTIONS[asked]), study.folds(group))
+
+
+def versions(study: Study) -> str:
+    """Name the libraries that decide the numbers."""
+    found = dict(word.split("==") for word in study.parts["versions"].iloc[0].split())
+    named = ("python", "scikit-learn", "imbalanced-learn", "numpy")
+    return ", ".join(f"{name} {found[name]}" for name in named)
+
+
+def left_table(study: Study) -> str:
+    """The parts of the plan that have no result, or not all of it; synthetic tables together."""
+    rows: dict[str, list[int]] = {}
+    done = study.parts.set_index("part")
+    for part in read_plan():
+        folds = part.folds if part.split == "lesion" else 1
+        planned = len(part.samplers) * len(part.models) * folds * part.repeats
+        own = done.loc[part.name] if part.name in done.index else None
+        ended = 0 if own is None else int(own["done"] + own["failed"])
+        if own is None or ended < own["cells"]:
+            row = rows.setdefault(part.group if part.synthetic else part.name, [0, 0])
+            row[0] += 1
+            row[1] += planned - ended
+    if not rows:
+        return "Nothing: every part of the plan has run."
+    cells = [[name, str(runs), f"{left:,}"] for name, (runs, left) in rows.items()]
+    return tables.markdown(["part", "runs", "cells left, at most"], cells)
+
+
+def render(study: Study) -> str:
+    """Return the page."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    drawn = [getattr(tables, name) for name in dir(tables) if name.endswith("_table")]
+    drawn += [decided, half_width, versions, left_table]
+    names: dict[str, Any] = {f.__name__: (lambda *given, f=f: f(study, *given)) for f in drawn}
+    names |= {"study": study, "ask": QUESTIONS, "fixed": fixed, "signed": signed, "interval": tables.interval}
+    names |= {"groups": [group for group in ("8x8", "28x28") if study.has(group)]}
+    return environment.get_template(TEMPLATE).render(**names)
+
+
+def draw(study: Study) -> dict[str, bytes]:
+    """Return the figures as PNG files by name."""
+    from figures import figures
+
+    made = {}
+    for name, figure in figures(study).items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=144, facecolor="white", metadata={"Software": None})
+        made[name] = buffer.getvalue()
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check the page and its figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=HERE, metavar="DIR", help="folder of the results")
+    parser.add_argument("--docs", type=Path, default=DOCS, metavar="DIR", help="folder of the page")
+    parser.add_argument("--check", action="store_true", help="write nothing; compare")
+    options = parser.parse_args(arguments)
+    return guarded(lambda: _write(options))
+
+
+def _write(options: argparse.Namespace) -> int:
+    study = Study.read(options.results)
+    files = {options.docs / PAGE: render(study).encode()}
+    files |= {options.docs / IMAGES / f"{name}.png": content for name, content in draw(study).items()}
+    if options.check:
+        differing = [
+            str(path) for path, new in files.items() if not path.is_file() or path.read_bytes() != new
+        ]
+        print("\n".join(f"differs: {path}" for path in differing) or f"{len(files)} files are up to date")
+        return 1 if differing else 0
+    for path, content in files.items():
+        path.write_bytes(content)
+        print(f"{path}: {len(content):,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
