@@ -1,5 +1,7 @@
 """The reference study: it resumes, its small results are those of its runs, its page is up to date."""
 
+import importlib.metadata
+import re
 import sys
 from pathlib import Path
 
@@ -32,7 +34,7 @@ CELLS = 3 * 3 * 2 * 2
 @pytest.fixture(scope="module")
 def scripts():
     """The modules of the study, which import each other as scripts do."""
-    names = ("parts", "collect", "effects", "run", "tables", "figures")
+    names = ("parts", "collect", "effects", "claims", "run", "tables", "figures", "write_up")
     sys.path.insert(0, str(STUDY))
     try:
         yield {name: __import__(name) for name in names}
@@ -183,3 +185,53 @@ def test_the_plan_is_read_and_its_names_are_known(scripts):
     for samplers, models in {(part.samplers, part.models) for part in parts}:
         assert len(resolve_samplers(samplers)) == len(samplers)
         resolve_models(models)
+
+
+def test_the_page_and_its_figures_are_what_the_results_say(scripts, capsys):
+    # Another version of matplotlib or of a font draws other pixels; the page must still be the same.
+    code = scripts["write_up"].main(["--check"])
+    differing = [line for line in capsys.readouterr().out.splitlines() if line.startswith("differs")]
+    assert code == bool(differing)
+    if constraint("matplotlib") != importlib.metadata.version("matplotlib"):
+        differing = [line for line in differing if not line.endswith(".png")]
+    assert not differing, "run python experiments/study/write_up.py"
+
+
+def constraint(package):
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    return re.search(rf"^{package}==(\S+)$", pins, re.M)[1]
+
+
+def test_committed_results_are_small_and_hold_no_pixels(scripts):
+    names = [getattr(scripts["collect"], name) for name in ("RESULTS", "SUBGROUPS", "INTERVALS", "PARTS")]
+    assert sum((STUDY / name).stat().st_size for name in names) < 1_000_000
+    assert all(path.stat().st_size < 200_000 for path in (ROOT / "docs" / "images").glob("study-*.png"))
+    results = scripts["collect"].read_collected(STUDY).results
+    cells = results[["part", "sampler", "model", "repeat", "fold"]]
+    assert not cells.duplicated().any()
+    scores = results.loc[results["status"] == "done"].filter(regex="accuracy|macro|recall")
+    assert scores.notna().all(axis=None)
+    assert ((scores >= 0) & (scores <= 1)).all(axis=None)
+
+
+def test_a_page_without_results_is_one_sentence(scripts, tmp_path, capsys):
+    assert scripts["write_up"].main(["--results", str(tmp_path)]) == 2
+    assert "results.csv was not found" in capsys.readouterr().err
+
+
+def test_a_claim_is_seen_only_if_its_verdicts_are_decided(scripts, monkeypatch):
+    claims = scripts["claims"]
+    claim = claims.Claim("paper", "text", claims.RANKING, ("SMOTE",), claims.NO_GAIN)
+    verdicts = {
+        "yes": ["worse", "practically equal"],
+        "undecided": ["undecided"] * 2,
+        "no": ["better"] * 2,
+        "in 1 of 2, the others undecided": ["worse", "undecided"],
+        "1 agree, 1 contradict, 1 undecided": ["worse", "better", "undecided"],
+        "not run": [],
+    }
+    for said, given in verdicts.items():
+        monkeypatch.setattr(
+            claims.Claim, "rows", lambda *_, given=given: pd.DataFrame({"verdict": given}, dtype=str)
+        )
+        assert claim.seen(None, []) == said

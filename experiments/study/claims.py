@@ -18,11 +18,13 @@ from effects import (
     Study,
 )
 
-from skinmnist.analysis.significance import BETTER, EQUAL, UNDECIDED, WORSE
+from skinmnist.analysis.significance import BETTER, EQUAL, UNDECIDED, WORSE, joined
 from skinmnist.reporting.format import signed
 
 RANDOM = ("RandomOverSampler", "SMOTE", "RandomUnderSampler")
 OVER = ("RandomOverSampler", "SMOTE", "ADASYN", "BorderlineSMOTE")
+#: Do decoupled networks decide better than networks trained on balanced batches?
+JOINT = Question(*AS_TRAINED_BALANCED[:2], "balanced_batches")
 #: Words for the scores.
 SCORES = {
     RANKING: "macro-AUC",
@@ -31,6 +33,7 @@ SCORES = {
     AS_TRAINED: "macro-F1 as trained",
     AS_TRAINED_BALANCED: "balanced accuracy as trained",
     ECE: "ECE as trained",
+    JOINT: "balanced accuracy as trained, beside `balanced_batches`",
 }
 #: What a claim expects of a comparison: verdicts that agree, and verdicts that contradict.
 GAIN = ((BETTER,), (EQUAL, WORSE))
@@ -40,10 +43,7 @@ LOSS = ((WORSE,), (EQUAL, BETTER))
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim, and the comparisons with none that it predicts.
-
-    `models` are names, or ``strongest`` and ``weakest``: by macro-AUC without a method.
-    """
+    """One claim, and the comparisons that it predicts; without `models`, those of all models."""
 
     paper: str
     text: str
@@ -52,17 +52,19 @@ class Claim:
     expects: tuple[Sequence[str], Sequence[str]]
     models: tuple[str, ...] = ()
 
-    def rows(self, study: Study, group: str) -> pd.DataFrame:
-        """Return the comparisons that were run."""
-        found = study.compare(group, self.question)
-        ranked = study.by_strength(group)
-        places = {"weakest": ranked[:1], "strongest": ranked[-1:]} if len(ranked) > 1 else {}
-        models = [own for name in self.models or ranked for own in places.get(name, [name])]
-        return found[found["sampler"].isin(self.methods) & found["model"].isin(models)]
+    def rows(self, study: Study, groups: Sequence[str]) -> pd.DataFrame:
+        """Return the comparisons that were run, over tables."""
+        frames = []
+        for group in groups:
+            found = study.compare(group, self.question)
+            models = self.models or tuple(study.models(group))
+            found = found[found["sampler"].isin(self.methods) & found["model"].isin(models)]
+            frames.append(found.assign(group=group))
+        return joined(frames)
 
-    def evidence(self, study: Study, group: str) -> str:
+    def evidence(self, study: Study, groups: Sequence[str]) -> str:
         """Count the verdicts, and give the range of the differences."""
-        rows = self.rows(study, group)
+        rows = self.rows(study, groups)
         if rows.empty:
             return f"{SCORES[self.question]}: not run"
         counts = rows["verdict"].value_counts()
@@ -72,13 +74,14 @@ class Claim:
             if verdict in counts
         ]
         low, high = signed(rows["difference"].min()), signed(rows["difference"].max())
-        models = list(dict.fromkeys(rows["model"]))
+        models, tables = (list(dict.fromkeys(rows[name])) for name in ("model", "group"))
         of = f"`{models[0]}`" if len(models) == 1 else f"{len(models)} models"
+        of += f" on {len(tables)} tables" if len(tables) > 1 else ""
         return f"{SCORES[self.question]}, {of}: {', '.join(words)}; {low} to {high}"
 
-    def seen(self, study: Study, group: str) -> str:
+    def seen(self, study: Study, groups: Sequence[str]) -> str:
         """Say whether the comparisons agree: only verdicts count, and undecided ones count for nothing."""
-        rows = self.rows(study, group)
+        rows = self.rows(study, groups)
         if rows.empty:
             return "not run"
         agree, against = (int(rows["verdict"].isin(side).sum()) for side in self.expects)
@@ -105,20 +108,26 @@ _KANG, _BUDA, _BLAGUS, _CLIMB = (
 CLAIMS = (
     Claim(
         _ELOR,
-        "balancing does not make a strong classifier rank better",
+        "balancing does not make boosted trees, a strong classifier, rank better",
         RANKING,
         OVER,
         NO_GAIN,
-        ("strongest",),
+        ("hist_gradient_boosting",),
     ),
-    Claim(_ELOR, "it makes a weak classifier rank better", RANKING, OVER, GAIN, ("weakest",)),
+    Claim(_ELOR, "it makes an SVM, a weak classifier, rank better", RANKING, OVER, GAIN, ("svm",)),
     Claim(
         _ELOR,
-        "with a tuned threshold, balancing adds nothing to a strong classifier",
+        "balancing raises label scores at a fixed threshold",
+        AS_TRAINED,
+        OVER,
+        GAIN,
+    ),
+    Claim(
+        _ELOR,
+        "... but not beyond those of a tuned threshold",
         TUNED,
         OVER,
         NO_GAIN,
-        ("strongest",),
     ),
     Claim(
         _GOORBERGH,
@@ -128,13 +137,25 @@ CLAIMS = (
         NO_GAIN,
         ("logistic_regression",),
     ),
-    Claim(_GOORBERGH, "its probabilities are poorly calibrated", ECE, RANDOM, LOSS, ("logistic_regression",)),
     Claim(
-        _GOORBERGH, "a shifted threshold decides as well", TUNED, RANDOM, NO_GAIN, ("logistic_regression",)
+        _GOORBERGH,
+        "its probabilities are poorly calibrated",
+        ECE,
+        RANDOM,
+        LOSS,
+        ("logistic_regression",),
+    ),
+    Claim(
+        _GOORBERGH,
+        "a shifted threshold decides as well",
+        TUNED,
+        RANDOM,
+        NO_GAIN,
+        ("logistic_regression",),
     ),
     Claim(
         _KANG,
-        "natural sampling learns features as good as balanced sampling",
+        "natural sampling learns features as good as those of balanced sampling",
         RANKING,
         ("balanced_batches", "sqrt_batches"),
         NO_GAIN,
@@ -142,15 +163,15 @@ CLAIMS = (
     ),
     Claim(
         _KANG,
-        "a rebalanced last layer is enough for balanced decisions",
-        AS_TRAINED_BALANCED,
+        "a rebalanced last layer decides better than joint training on balanced batches",
+        JOINT,
         ("crt", "tau_norm"),
         GAIN,
         ("cnn",),
     ),
     Claim(
         _BUDA,
-        "oversampling raises the AUC of networks",
+        "oversampling raises the AUC of convolutional networks",
         RANKING,
         ("RandomOverSampler", "balanced_batches"),
         GAIN,
@@ -158,12 +179,17 @@ CLAIMS = (
     ),
     Claim(
         _BLAGUS,
-        "with many columns, SMOTE does not free most classifiers from the majority class",
+        "with fewer columns than rows, SMOTE mostly reduces the bias to the majority class",
         AS_TRAINED_BALANCED,
         ("SMOTE",),
-        NO_GAIN,
+        GAIN,
     ),
-    Claim(_BLAGUS, "random undersampling does", AS_TRAINED_BALANCED, ("RandomUnderSampler",), GAIN),
     Claim(_CLIMB, "naive rebalancing does not raise the average precision", PRECISION, RANDOM, NO_GAIN),
-    Claim(_CLIMB, "ensembles on undersampled data do", PRECISION, tuple(BALANCED_ENSEMBLES), GAIN),
+    Claim(
+        _CLIMB,
+        "ensembles on undersampled data do",
+        PRECISION,
+        tuple(BALANCED_ENSEMBLES),
+        GAIN,
+    ),
 )

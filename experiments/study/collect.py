@@ -74,11 +74,12 @@ def collect(parts: Sequence[Part], out: Path) -> Collected:
 
 
 def _cells(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
-    """Return one row for each cell of a run: scores, seconds, status and the reason of a failure."""
+    """Return one row for each cell with an outcome: scores, seconds, status and the reason of a failure."""
     cells = pd.DataFrame(
         [
             (entry.sampler, entry.model, entry.repeat, entry.fold, entry.status, _one_line(entry.reason))
             for entry in part.entries(info)
+            if entry.status != "pending"
         ],
         columns=[*Cell._fields, "status", "reason"],
     )

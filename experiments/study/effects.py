@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from collect import Collected, read_collected
 
-from skinmnist.analysis.significance import BETTER, EQUAL, UNDECIDED, WORSE, compare_samplers
+from skinmnist.analysis.significance import BETTER, EQUAL, UNDECIDED, WORSE, compare_samplers, joined
 from skinmnist.analysis.summaries import effects
 
 VERDICTS = (BETTER, EQUAL, UNDECIDED, WORSE)
@@ -42,6 +43,13 @@ ECE = Question("as_trained", "ece")
 ECE_NATURAL = Question("natural_prior", "ece")
 LOSS_NATURAL = Question("natural_prior", "log_loss")
 
+#: Real tables with folds, in the order of the page.
+GROUPS = {
+    "8x8": "8 × 8",
+    "28x28": "28 × 28",
+    "8x8-networks": "Networks at 8 × 8",
+    "28x28-networks": "Networks at 28 × 28",
+}
 #: Models that balance their own samples are methods on top of the plain model of their kind.
 BALANCED_ENSEMBLES = {
     "balanced_random_forest": "random_forest",
@@ -77,11 +85,11 @@ class Study:
         Balanced ensembles are methods of their plain model. On synthetic tables, the table is part of the
         name of the model, so that all tables are one family of tests.
         """
-        cells = self.collected.results
+        cells, parts = self.collected.results, self.parts.set_index("part")
         # A repeat of a pair that was interrupted would be compared on the folds that happened to come first.
-        of_repeat = cells["status"].eq("pending").groupby([cells[name] for name in ("part", *CELL[:3])])
-        cells = cells[(cells["status"] == "done") & ~of_repeat.transform("any")]
-        cells = cells.assign(group=cells["part"].map(self.parts.set_index("part")["group"]))
+        ended = cells.groupby(["part", *CELL[:3]])["fold"].transform("size")
+        cells = cells[(cells["status"] == "done") & (ended == cells["part"].map(parts["folds"]))]
+        cells = cells.assign(group=cells["part"].map(parts["group"]))
         synthetic = cells["part"].isin(self.parts.loc[self.parts["table"] == "synthetic", "part"])
         cells["model"] = cells["model"].where(
             ~synthetic, [on_table(*key) for key in zip(cells["model"], cells["part"], strict=True)]
@@ -149,18 +157,29 @@ class Study:
             raise KeyError(f"{method} with {model} in {group}")
         return dict(found.iloc[0])
 
-    def verdicts(self, group: str, question: Question, models: list[str] | None = None) -> dict[str, int]:
-        """Count the verdicts of a family, optionally of some models only."""
-        rows = self.compare(group, question)
+    def all_methods(self, groups: Sequence[str]) -> list[str]:
+        """The methods of several groups."""
+        return list(dict.fromkeys(name for group in groups for name in self.methods(group)))
+
+    def verdicts(
+        self, groups: str | Sequence[str], question: Question, models: list[str] | None = None
+    ) -> dict[str, int]:
+        """Count the verdicts of one family or of several, optionally of some models only."""
+        groups = [groups] if isinstance(groups, str) else groups
+        rows = joined([self.compare(group, question) for group in groups])
         rows = rows if models is None else rows[rows["model"].isin(models)]
         counts = rows["verdict"].value_counts()
         return {verdict: int(counts.get(verdict, 0)) for verdict in VERDICTS} | {"all": len(rows)}
 
-    def conclusions(self, group: str) -> dict[str, int]:
+    def conclusions(self, groups: Sequence[str]) -> dict[str, int]:
         """Count the conclusions of the report, such as "moved the threshold only", over all pairs."""
         asked = (RANKING, AS_TRAINED, AS_TRAINED_BALANCED, TUNED, TUNED_BALANCED)
-        found = effects(pd.concat([self.compare(group, question) for question in asked]))
-        return dict(Counter(effect.conclusion for effect in found).most_common())
+        found = [
+            effect.conclusion
+            for group in groups
+            for effect in effects(joined([self.compare(group, question) for question in asked]))
+        ]
+        return dict(Counter(found).most_common())
 
     def mean(self, group: str, rule: str, metric: str, method: str, model: str | None = None) -> float:
         """Return the mean of a score over the cells of a method; models weigh alike."""
@@ -173,12 +192,6 @@ class Study:
         cells = self.group(group)
         total = cells.assign(seconds=cells[SECONDS].sum(axis=1))
         return total.pivot_table("seconds", "model", "sampler", aggfunc="median")
-
-    @property
-    def states(self) -> dict[str, int]:
-        """Count the cells by outcome."""
-        counts = self.collected.results["status"].value_counts()
-        return {name: int(counts.get(name, 0)) for name in ("done", "failed", "pending")}
 
     @property
     def core_hours(self) -> float:

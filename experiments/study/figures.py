@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from effects import CONTROL, RANKING, TUNED, Question, Study, on_table
+from effects import CONTROL, GROUPS, RANKING, TUNED, Question, Study, on_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -32,13 +32,13 @@ PANELS = (
     (TUNED, "Both tuned: macro-F1\nbeside tuned_plain"),
 )
 _GAIN, _LOSS, _EQUAL = LIGHT["blue"], LIGHT["vermillion"], "#e8ebee"
-_ROW, _COLUMN, _LEFT, _TOP, _BOTTOM, _GAP = 19, 40, 178, 128, 44, 16
+_ROW, _COLUMN, _LEFT, _TOP, _BOTTOM, _GAP = 19, 40, 178, 128, 60, 16
 
 
 def figures(study: Study) -> dict[str, Figure]:
     """Return the figures that the finished parts allow, by name of file."""
     made = {}
-    groups = [group for group in ("8x8", "28x28") if study.has(group)]
+    groups = [group for group in GROUPS if study.has(group)]
     if groups:
         made["study-methods"] = methods_figure(study, groups)
     if study.has("synthetic"):
@@ -87,7 +87,8 @@ def _matrix(
     groups = [group for group, _ in columns]
     for group in dict.fromkeys(groups):
         place = np.flatnonzero(np.array(groups) == group)
-        axes.text(place.mean(), len(methods) - 0.3, group, ha="center", va="top", fontsize=9.5, color=MUTED)
+        words = group.replace("-", "\n").replace("x", " × ")
+        axes.text(place.mean(), len(methods) - 0.3, words, ha="center", va="top", fontsize=9, color=MUTED)
         if place[0]:
             axes.axvline(place[0] - 0.5, color=INK, linewidth=1)
     for x, (group, model) in enumerate(columns):

@@ -148,14 +148,15 @@ def read_plan(path: Path = PLAN) -> list[Part]:
     named = {name: tuple(words) for name, words in plan.get("samplers", {}).items()}
     parts: list[Part] = []
     for entry in plan["parts"]:
-        parts += _parts({"folds": plan["folds"], **entry}, plan["seed"], named)
+        parts += _parts({"folds": plan["folds"], "seed": plan["seed"], **entry}, named)
     return parts
 
 
-def _parts(entry: dict[str, Any], seed: int, named: dict[str, tuple[str, ...]]) -> list[Part]:
+def _parts(entry: dict[str, Any], named: dict[str, tuple[str, ...]]) -> list[Part]:
     samplers = tuple(word for name in entry["samplers"] for word in named.get(name, (name,)))
     common = {name: entry[name] for name in ("table", "split", "folds", "repeats") if name in entry}
     group, models = entry.get("group", entry["name"]), tuple(entry["models"])
+    seed = entry["seed"]
     common |= {"ensembles": tuple(entry.get("ensembles", ()))}
     if "ratios" in entry:
         tables = [Synthetic(entry["rows"], *pair) for pair in product(entry["ratios"], entry["overlaps"])]

@@ -131,15 +131,15 @@ def _collect(plan: Sequence[Part], options: argparse.Namespace) -> int:
     """Write the results of all parts with a run folder; return the exit code."""
     found = collect(plan, options.out)
     found.write(options.results)
-    states = found.results["status"].value_counts()
+    counts = found.parts.reindex(columns=["cells", "done", "failed"]).sum()
+    cells, done, failed = (int(number) for number in counts)
     print(
-        f"{count(states.get('done', 0), 'cell')} done, {states.get('failed', 0)} failed, "
-        f"{states.get('pending', 0)} pending: {options.results}",
+        f"{count(done, 'cell')} done, {failed} failed, {cells - done - failed} pending: {options.results}",
         flush=True,
     )
     for part, sampler, model, reason, cells in failures(found.results):
         print(f"  {part}: {sampler} with {model}, {count(cells, 'cell')}: {reason}", flush=True)
-    return FAILED_CELLS if states.get("failed", 0) else 0
+    return FAILED_CELLS if failed else 0
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,11 @@ from claims import CLAIMS
 from collect import failures
 from effects import (
     AS_TRAINED,
-    AS_TRAINED_BALANCED,
     CONTROL,
     ECE,
     ECE_NATURAL,
+    GROUPS,
     LOSS_NATURAL,
-    PRECISION,
     RANKING,
     TUNED,
     TUNED_BALANCED,
@@ -27,25 +25,9 @@ from effects import (
 )
 
 from skinmnist import facts
+from skinmnist.analysis.significance import BETTER, joined
 from skinmnist.reporting.format import fixed, signed
 
-HERE = Path(__file__).parent
-DOCS = HERE.parents[1] / "docs"
-PAGE, IMAGES = "study.md", "images"
-TEMPLATE = "study.md.jinja"
-
-QUESTIONS = {
-    "ranking": RANKING,
-    "precision": PRECISION,
-    "as_trained": AS_TRAINED,
-    "as_trained_balanced": AS_TRAINED_BALANCED,
-    "control": CONTROL,
-    "tuned": TUNED,
-    "tuned_balanced": TUNED_BALANCED,
-    "ece": ECE,
-    "ece_natural": ECE_NATURAL,
-    "loss_natural": LOSS_NATURAL,
-}
 #: Methods shown where all would be too many.
 MAIN = (
     "none", "tuned_plain", "class_weight", "RandomOverSampler", "SMOTE", "RandomUnderSampler", "sqrt_batches",
@@ -75,7 +57,6 @@ def parts_table(study: Study) -> str:
     """What was run: cells, failures, hours; synthetic tables together."""
     parts, rows = study.parts, []
     results = study.collected.results
-    results = results[results["status"] != "pending"]
     for (group, table), of_group in parts.groupby(["group", "table"], sort=False):
         for names in (
             [[name] for name in of_group["part"]] if table != "synthetic" else [list(of_group["part"])]
@@ -91,19 +72,21 @@ def parts_table(study: Study) -> str:
                     ", ".join(f"`{name}`" for name in dict.fromkeys(cells["model"])),
                     str(cells["sampler"].nunique()),
                     folds,
+                    str(first["seed"]),
                     f"{own['done'].sum():,}",
                     str(own["failed"].sum()),
                     f"{own['core_seconds'].sum() / 3600:.2f}",
                 ]
             )
     total = [f"**{parts['done'].sum():,}**", f"**{parts['failed'].sum()}**", f"**{study.core_hours:.2f}**"]
-    rows.append(["**all**", "", "", "", "", *total])
+    rows.append(["**all**", "", "", "", "", "", *total])
     headings = [
         "part",
         "pictures",
         "models",
         "methods",
         "folds × repeats",
+        "seed",
         "cells done",
         "failed",
         "core-hours",
@@ -111,66 +94,55 @@ def parts_table(study: Study) -> str:
     return markdown(headings, rows, words=3)
 
 
-def verdict_table(study: Study, group: str) -> str:
-    """How many methods are better, equal, undecided and worse, by model and question."""
+def verdict_table(study: Study, groups: Sequence[str]) -> str:
+    """How many methods are better, equal, undecided and worse, by table, model and question."""
     asked = (RANKING, AS_TRAINED, CONTROL, TUNED, TUNED_BALANCED)
-    rows = []
-    for model in [*study.models(group), None]:
-        counts = [study.verdicts(group, question, model and [model]) for question in asked]
-        cells = [" / ".join(str(count[verdict]) for verdict in VERDICTS) for count in counts]
-        rows.append([f"`{model}`" if model else "all", *cells])
-    headings = [
-        "model",
-        "macro-AUC",
-        "macro-F1 as trained",
-        "as trained against `tuned_plain`",
-        "macro-F1, both tuned",
-        "balanced accuracy, both tuned",
-    ]
-    return markdown(headings, rows)
-
-
-def best_table(study: Study, groups: Sequence[str]) -> str:
-    """The best method of each model by two scores, with intervals over the whole family."""
     rows = []
     for group in groups:
         for model in study.models(group):
-            cells = [group, f"`{model}`"]
-            for question in (RANKING, TUNED, CONTROL):
-                found = study.compare(group, question)
-                found = found[found["model"] == model]
-                if found.empty:
-                    cells += ["–", "–"]
-                    continue
-                row = found.loc[found["difference"].idxmax()]
-                cells += [fixed(row["against_value"]), f"{row['sampler']} {interval(row)}, {row['verdict']}"]
-            rows.append(cells)
-    headings = ["table", "model", "macro-AUC of none", "best change", "tuned macro-F1 of none", "best change"]
-    headings += ["macro-F1 of `tuned_plain`", "best change, as trained"]
+            counts = [study.verdicts(group, question, [model]) for question in asked]
+            rows.append([GROUPS[group], f"`{model}`", *map(_slashed, counts)])
+    rows.append(["**all**", "", *(_slashed(study.verdicts(groups, question)) for question in asked)])
+    headings = ["table", "model", "macro-AUC", "macro-F1 as trained", "as trained against `tuned_plain`"]
+    headings += ["macro-F1, both tuned", "balanced accuracy, both tuned"]
     return markdown(headings, rows, words=2)
 
 
-def method_table(study: Study, group: str) -> str:
-    """One row for each method: range of changes over models, calibration, and cost."""
-    seconds = study.seconds(group)
-    questions = (RANKING, TUNED, CONTROL)
+def _slashed(counts: dict[str, int]) -> str:
+    return " / ".join(str(counts[verdict]) for verdict in VERDICTS)
+
+
+def best_table(study: Study, groups: Sequence[str]) -> str:
+    """The score of none, and the largest change by a method, for each model and three questions."""
     rows = []
-    for method in ["none", "tuned_plain", *study.methods(group)]:
-        changes = []
-        for question in questions:
-            found = study.compare(group, question)
-            own = found.loc[found["sampler"] == method, "difference"]
-            low_high = "–" if own.empty else _range(own)
-            changes.append(low_high)
-        models = study.group(group).query("sampler == @method")["model"].nunique()
-        calibration = [
-            _score(study, group, rule, metric, method)
-            for rule, metric in (ECE[:2], ECE_NATURAL[:2], LOSS_NATURAL[:2])
-        ]
-        rows.append([method, str(models), *changes, *calibration, _cost(seconds, method)])
+    for group in groups:
+        for model in study.models(group):
+            cells = [GROUPS[group], f"`{model}`"]
+            for question in (RANKING, TUNED, CONTROL):
+                found = study.compare(group, question)
+                found = found[found["model"] == model]
+                row = found.loc[found["difference"].idxmax()]
+                cells.append(f"{fixed(row['against_value'])}; {row['sampler']} {interval(row)}")
+                cells[-1] = f"**{cells[-1]}**" if row["verdict"] == BETTER else cells[-1]
+            rows.append(cells)
+    headings = ["table", "model", "macro-AUC of none; best", "tuned macro-F1 of none; best"]
+    headings += ["macro-F1 of `tuned_plain`; best as trained"]
+    return markdown(headings, rows, words=5)
+
+
+def method_table(study: Study, groups: Sequence[str]) -> str:
+    """One row for each method: ranges over tables and models of what changes beside the reference."""
+    asked = (RANKING, TUNED, CONTROL, ECE, ECE_NATURAL, LOSS_NATURAL)
+    found = [joined([study.compare(group, question) for group in groups]) for question in asked]
+    seconds = [study.seconds(group) for group in groups]
+    rows = []
+    for method in study.all_methods(groups):
+        changes = [frame.loc[frame["sampler"] == method, "difference"] for frame in found]
+        pairs = str(len(changes[0]))
+        rows.append([method, pairs, *map(span, changes), _cost(seconds, method)])
     headings = [
         "method",
-        "models",
+        "pairs",
         "macro-AUC",
         "macro-F1, both tuned",
         "macro-F1 as trained against `tuned_plain`",
@@ -179,22 +151,15 @@ def method_table(study: Study, group: str) -> str:
     return markdown(headings, rows)
 
 
-def _range(values: pd.Series) -> str:
-    low, high = float(values.min()), float(values.max())
-    return signed(low) if len(values) == 1 else f"{signed(low)} to {signed(high)}"
+def span(values: pd.Series) -> str:
+    """Return the smallest and the largest of some differences."""
+    low, high = (signed(value) for value in (values.min(), values.max()))
+    return low if low == high else f"{low} to {high}"
 
 
-def _score(study: Study, group: str, rule: str, metric: str, method: str) -> str:
-    return fixed(study.mean(group, rule, metric, method))
-
-
-def _cost(seconds: pd.DataFrame, method: str) -> str:
-    """Return the range over models of the median seconds of a cell, relative to none."""
-    if method == "none":
-        return "1"
-    ratios = (seconds[method] / seconds["none"]).dropna() if method in seconds else pd.Series(dtype=float)
-    if method == "tuned_plain" or ratios.empty:
-        return "0 more" if method == "tuned_plain" else "–"
+def _cost(seconds: Sequence[pd.DataFrame], method: str) -> str:
+    """Return the range over tables and models of the median seconds of a cell, relative to none."""
+    ratios = pd.concat([frame[method] / frame["none"] for frame in seconds if method in frame]).dropna()
     low, high = (_figures(value) for value in (ratios.min(), ratios.max()))
     return low if low == high else f"{low} to {high}"
 
@@ -221,31 +186,52 @@ def class_table(study: Study, group: str) -> str:
     return markdown(["method", *facts.CLASS_NAMES], rows)
 
 
-def subgroup_table(study: Study, group: str, model: str, methods: Sequence[str], fewest: int = 40) -> str:
-    """Melanoma recall and accuracy by group of patients, for one model."""
+def _melanoma_recall(
+    study: Study, group: str, model: str, methods: Sequence[str], fewest: int
+) -> pd.DataFrame:
+    found = _subgroups(study, group, model, methods)
+    enough = (found["metric"] == "recall_mel") & (found["cases"] >= fewest) & (found["group"] != "unknown")
+    return found[enough]
+
+
+def _subgroups(study: Study, group: str, model: str, methods: Sequence[str]) -> pd.DataFrame:
     found, parts = study.collected.subgroups, study.parts
     own = found["part"].isin(parts.loc[parts["group"] == group, "part"]) & (found["model"] == model)
-    found = found[own & found["sampler"].isin(methods)]
-    mel = found[
-        (found["metric"] == "recall_mel") & (found["cases"] >= fewest) & (found["group"] != "unknown")
-    ]
+    return found[own & found["sampler"].isin(methods)]
+
+
+def subgroup_table(study: Study, group: str, model: str, methods: Sequence[str], fewest: int = 40) -> str:
+    """Melanoma recall and accuracy by group of patients, for one model."""
+    found = _subgroups(study, group, model, methods)
+    mel = _melanoma_recall(study, group, model, methods, fewest)
     rows = []
     for (column, name), of_group in mel.groupby(["column", "group"], sort=False):
-        cells = [f"{column}: {name}", f"{int(of_group['cases'].iloc[0])}"]
-        for method in methods:
-            own = of_group[of_group["sampler"] == method]
-            value, low, high = (fixed(own[name].iloc[0], 2) if len(own) else "–" for name in _ENDS)
-            cells.append(f"{value} [{low}, {high}]")
+        recalls = of_group.set_index("sampler").reindex(methods)
+        cells = [f"{column}: {name}", str(int(of_group["cases"].iloc[0]))]
+        cells += [_with_ends(recalls.loc[method]) for method in methods]
         accuracy = found[
-            (found["metric"] == "accuracy") & (found["column"] == column) & (found["group"] == name)
+            found["metric"].eq("accuracy") & found["column"].eq(column) & found["group"].eq(name)
         ]
-        for method in methods[:2]:
-            own = accuracy[accuracy["sampler"] == method]
-            cells.append(fixed(own["value"].iloc[0], 2) if len(own) else "–")
+        accuracy = accuracy.set_index("sampler").reindex(methods)
+        cells += [fixed(accuracy.loc[method, "value"], 2) for method in methods]
         rows.append(cells)
     headings = ["group", "melanomas", *(f"recall, {name}" for name in methods)]
-    headings += [f"accuracy, {name}" for name in methods[:2]]
+    headings += [f"accuracy, {name}" for name in methods]
     return markdown(headings, rows)
+
+
+def _with_ends(row: pd.Series) -> str:
+    return "{} [{}, {}]".format(*(fixed(row[name], 2) for name in _ENDS))
+
+
+def subgroup_changes(
+    study: Study, group: str, model: str, method: str, fewest: int = 40
+) -> tuple[int, int, float, float]:
+    """Count the groups of patients whose melanoma recall a method raises, and give the range of changes."""
+    mel = _melanoma_recall(study, group, model, ["none", method], fewest)
+    wide = mel.pivot_table("value", ["column", "group"], "sampler")
+    change = wide[method] - wide["none"]
+    return int((change > 0).sum()), len(change), float(change.min()), float(change.max())
 
 
 def imbalance_table(study: Study, group: str) -> str:
@@ -260,8 +246,7 @@ def imbalance_table(study: Study, group: str) -> str:
             scores = [study.mean(group, *question[:2], "none", name) for question in (RANKING, TUNED)]
             cells.append(" / ".join(map(fixed, scores)))
         for question in (RANKING, AS_TRAINED, CONTROL, TUNED):
-            counts = study.verdicts(group, question, here)
-            cells.append(" / ".join(str(counts[verdict]) for verdict in VERDICTS))
+            cells.append(_slashed(study.verdicts(group, question, here)))
         rows.append(cells)
     headings = ["overlap", "imbalance", *(f"none, `{model}`" for model in models), "macro-AUC"]
     headings += ["macro-F1 as trained", "against `tuned_plain`", "both tuned"]
@@ -288,10 +273,11 @@ def single_test_table(study: Study, part: str) -> str:
     return markdown(headings, rows, words=2)
 
 
-def claims_table(study: Study, group: str) -> str:
+def claims_table(study: Study, groups: Sequence[str]) -> str:
     """Claims of the literature beside the comparisons that bear on them."""
     rows = [
-        [claim.paper, claim.text, claim.evidence(study, group), claim.seen(study, group)] for claim in CLAIMS
+        [claim.paper, claim.text, claim.evidence(study, groups), claim.seen(study, groups)]
+        for claim in CLAIMS
     ]
     return markdown(["paper", "claim", "here, beside none", "seen here?"], rows, words=4)
 

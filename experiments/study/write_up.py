@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from effects import (
     CONTROL,
     ECE,
     ECE_NATURAL,
+    GROUPS,
     LOSS_NATURAL,
     PRECISION,
     RANKING,
@@ -30,7 +32,7 @@ from effects import (
 )
 from parts import read_plan
 
-from skinmnist.analysis.significance import BETTER, WORSE, detectable_difference
+from skinmnist.analysis.significance import BETTER, WORSE, detectable_difference, joined
 from skinmnist.console.common import guarded
 from skinmnist.reporting.format import fixed, signed
 
@@ -53,25 +55,29 @@ QUESTIONS = {
 }
 
 
-def decided(study: Study, group: str, asked: str) -> str:
-    """Name the pairs that are better and worse, or count them by method if they are many."""
+def decided(study: Study, groups: Sequence[str], asked: str) -> str:
+    """Name the pairs that are better and worse: the largest differences, if they are many."""
     words = {
         "ranking": "rank {} than without a method",
         "control": "decide {} as trained than `tuned_plain`",
         "tuned": "decide {} with both sides tuned",
     }
-    found = study.compare(group, QUESTIONS[asked])
+    found = joined([study.compare(group, QUESTIONS[asked]).assign(group=group) for group in groups])
     sentences = []
     for verdict, ascending in ((BETTER, False), (WORSE, True)):
         rows = found[found["verdict"] == verdict].sort_values("difference", ascending=ascending)
-        if len(rows):
-            named = [
-                f"{row['sampler']} with `{row['model']}` ({tables.interval(row)})"
-                for _, row in rows.head(3).iterrows()
-            ]
-            more = "" if len(rows) <= 3 else f", first of {len(rows)}"
-            sentences.append(f"These {words[asked].format(verdict)}{more}: {'; '.join(named)}.")
-    return " ".join(sentences) or f"No pair is shown to {words[asked].format('better or worse')}."
+        named = [
+            f"{row['sampler']} with `{row['model']}`, {GROUPS[row['group']].lower()}, {tables.interval(row)}"
+            for _, row in rows.head(3).iterrows()
+        ]
+        verb = words[asked].format(verdict)
+        if not named:
+            sentences.append(f"No pair is shown to {verb}.")
+            continue
+        many = f"{len(rows)} pairs" if len(rows) > 1 else "One pair is shown to"
+        first = ", most clearly" if len(rows) > 3 else ""
+        sentences.append(f"{many} {verb}{first}: {'; '.join(named)}.")
+    return " ".join(sentences)
 
 
 def half_width(study: Study, group: str, asked: str) -> float:
@@ -86,9 +92,9 @@ def versions(study: Study) -> str:
     return ", ".join(f"{name} {found[name]}" for name in named)
 
 
-def left_table(study: Study) -> str:
-    """The parts of the plan that have no result, or not all of it; synthetic tables together."""
-    rows: dict[str, list[int]] = {}
+def left(study: Study) -> str:
+    """Name the parts of the plan that have no result, or not all of it; synthetic tables are one."""
+    missing: dict[str, int] = {}
     done = study.parts.set_index("part")
     for part in read_plan():
         folds = part.folds if part.split == "lesion" else 1
@@ -96,13 +102,10 @@ def left_table(study: Study) -> str:
         own = done.loc[part.name] if part.name in done.index else None
         ended = 0 if own is None else int(own["done"] + own["failed"])
         if own is None or ended < own["cells"]:
-            row = rows.setdefault(part.group if part.synthetic else part.name, [0, 0])
-            row[0] += 1
-            row[1] += planned - ended
-    if not rows:
-        return "Nothing: every part of the plan has run."
-    cells = [[name, str(runs), f"{left:,}"] for name, (runs, left) in rows.items()]
-    return tables.markdown(["part", "runs", "cells left, at most"], cells)
+            name = part.group if part.synthetic else part.name
+            missing[name] = missing.get(name, 0) + planned - ended
+    named = [f"{name} ({cells:,})" for name, cells in missing.items()]
+    return f"Cells that the plan has and this page has not: {', '.join(named)}." if named else "Nothing."
 
 
 def render(study: Study) -> str:
@@ -118,10 +121,10 @@ def render(study: Study) -> str:
         autoescape=False,
     )
     drawn = [getattr(tables, name) for name in dir(tables) if name.endswith("_table")]
-    drawn += [decided, half_width, versions, left_table]
+    drawn += [tables.subgroup_changes, decided, half_width, versions, left]
     names: dict[str, Any] = {f.__name__: (lambda *given, f=f: f(study, *given)) for f in drawn}
-    names |= {"study": study, "ask": QUESTIONS, "fixed": fixed, "signed": signed, "interval": tables.interval}
-    names |= {"groups": [group for group in ("8x8", "28x28") if study.has(group)]}
+    names |= {"study": study, "ask": QUESTIONS, "fixed": fixed, "signed": signed, "span": tables.span}
+    names |= {"titles": GROUPS, "groups": [group for group in GROUPS if study.has(group)]}
     return environment.get_template(TEMPLATE).render(**names)
 
 
