@@ -96,7 +96,7 @@ def test_verdicts_and_all_comparisons(page: str, by_fold: pd.DataFrame) -> None:
             assert shows(title, f"# to #, p {p_text}", low, high, *more)
     labels = ["Macro-F1", "Balanced accuracy", "Accuracy", "Macro-AUC", "Melanoma recall"]
     names = dict(zip(labels, METRICS, strict=True))
-    rows = table(page, "Paired by fold. Interval and p hold")
+    rows = table(page, "Paired by fold; interval and p hold")
     rows = [row for row in rows if row[1][0] == "no sampler" and row[1][1].endswith(" as trained")]
     assert len(rows) == len(expected)
     for heading, cells, _ in rows:
@@ -150,7 +150,7 @@ def test_what_the_families_can_show(
         "tuned for macro-F1": "tuned_macro_f1",
         "tuned for balanced accuracy": "tuned_balanced_accuracy",
     }
-    shown = table(page, "A family consists of all comparisons")
+    shown = table(page, "Half of the intervals of a family")
     families = expected_comparisons[["question", "rule", "metric"]].drop_duplicates()
     controls = expected_comparisons.query("question == 'control'")[["against", "metric"]].drop_duplicates()
     assert len(shown) == (families["question"] != "control").sum() + len(controls)

@@ -252,7 +252,8 @@ def _verdict(analysis: Analysis) -> str:
         return ""
     info, better = analysis.record.info, rows[rows["verdict"] == BETTER]
     found = rows["verdict"].value_counts()
-    others = ", ".join(f"{found[word]} {word}" for word in (WORSE, EQUAL, UNDECIDED) if word in found)
+    words = [f"{found[word]} {word}" for word in (WORSE, EQUAL, UNDECIDED) if word in found]
+    others = f"all {found.index[0]}" if words and len(found) == 1 < len(rows) else ", ".join(words)
     taught = [
         pair_title(info, effect.sampler, effect.model)
         for effect in effects(analysis.comparisons)

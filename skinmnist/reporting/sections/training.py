@@ -41,14 +41,16 @@ def context(analysis: Analysis) -> dict[str, Any]:
     """Return the template context of these sections."""
     return {
         "resampled": draw_resampled(analysis),
+        "left_as_they_were": listing(unchanged_rows(analysis.resampled_counts)),
         "examples": draw_examples(analysis.record),
         "curves": draw_curves(analysis),
     }
 
 
 def draw_resampled(analysis: Analysis) -> list[Captioned]:
-    """Draw the class counts before and after every sampler; equal counts share a figure."""
+    """Draw the class counts before and after every sampler that changes them; equal counts share a figure."""
     counts = analysis.resampled_counts
+    counts = counts[~counts["sampler"].isin(unchanged_rows(counts))]
     if counts.empty:
         return []
     most = 1.04 * max(counts["before"].max(), counts["after"].max())
@@ -66,6 +68,12 @@ def draw_resampled(analysis: Analysis) -> list[Captioned]:
         image = embed_figure(resampled_figure(of_sampler, most), alt)
         drawn.append(Captioned(titles, (image,), change))
     return drawn
+
+
+def unchanged_rows(counts: pd.DataFrame) -> list[str]:
+    """Return the samplers after which every class has as many training rows as before."""
+    moved = (counts["before"].round() != counts["after"].round()).groupby(counts["sampler"], sort=False).any()
+    return [str(name) for name in moved.index[~moved.to_numpy(dtype=bool)]]
 
 
 def _together(pairs: list[tuple[str, str]]) -> str:

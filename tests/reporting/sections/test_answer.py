@@ -23,7 +23,7 @@ from skinmnist.reporting.sections.answer import answer, failed_cells
             "As trained, macro-F1 is better than that of the same model without a sampler for ",
             "The difference to training without a sampler holds: 95 % interval",
         ),
-        ("undecided", "(6 comparisons: 6 undecided)", "holds is undecided: 95 % interval over 5 folds"),
+        ("undecided", "(6 comparisons: all undecided)", "holds is undecided: 95 % interval over 5 folds"),
         (
             "practically equal",
             "(6 comparisons: 1 practically equal, 5 undecided)",
