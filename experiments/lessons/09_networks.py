@@ -271,7 +271,7 @@ share = np.sqrt(table.class_counts) / np.sqrt(table.class_counts).sum()
 say(
     f"They lie between: `nv` would be {share[names.index('nv')]:.0%} of a batch instead of "
     f"{1 / len(names):.0%} or {np.mean(labels == names.index('nv')):.0%}. In `CNNClassifier` it is "
-    "`sqrt_batches`; the documentation has its results on the real table."
+    "`sqrt_batches`; the reference study (docs/study.md) has its results on the real tables."
 )
 
 # %% [markdown]

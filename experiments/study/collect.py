@@ -6,6 +6,7 @@ Nothing is computed that a run folder already has. No file holds a prediction or
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from skinmnist.analysis.operating_points import operating_points
 from skinmnist.analysis.subgroups import SUBGROUP_COLUMNS
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
-from skinmnist.experiment.run_folder.record import read_info, read_run
+from skinmnist.experiment.run_folder.record import RUN_FILE, read_info, read_run
 from skinmnist.experiment.run_folder.run_info import RunInfo
 
 #: The committed files.
@@ -62,15 +63,26 @@ class Collected(NamedTuple):
 
 def collect(parts: Sequence[Part], out: Path) -> Collected:
     """Read the parts that have a run folder in `out`, in the order of the plan."""
-    found = [(part, out / part.name, info) for part in parts if (info := read_info(out / part.name))]
-    readers = (_cells, _subgroups, _intervals, _part)
+    pieces = []
+    for part in parts:
+        record = out / part.name / RUN_FILE
+        if record.is_file():
+            pieces.append(_collected(part, out / part.name, record.stat().st_mtime_ns))
     intervals = [*_KEYS[:3], "metric", "value", "low", "high", "draws"]
     columns = ([*_KEYS, "status", "reason"], ["part", *SUBGROUP_COLUMNS], intervals, ["part"])
     frames = []
-    for read, names in zip(readers, columns, strict=True):
-        pieces = [frame for one in found if len(frame := read(*one))]
-        frames.append(pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=names))
+    for place, names in enumerate(columns):
+        filled = [piece[place] for piece in pieces if len(piece[place])]
+        frames.append(pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=names))
     return Collected(*frames)
+
+
+@cache
+def _collected(part: Part, folder: Path, changed: int) -> Collected:
+    """Read one run folder, once for each time that its record changes."""
+    info = read_info(folder)
+    assert info is not None
+    return Collected(*(read(part, folder, info) for read in (_cells, _subgroups, _intervals, _part)))
 
 
 def _cells(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
@@ -84,7 +96,7 @@ def _cells(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
         columns=[*Cell._fields, "status", "reason"],
     )
     cells.insert(0, "part", part.name)
-    points, timings = _points_and_timings(part, folder, info)
+    points, timings = _points_and_timings(folder, info)
     for extra in (_scores(points), _timings(timings)):
         cells = cells.merge(extra, on=list(Cell._fields), how="left", validate="one_to_one")
     last = ["status", "reason"]
@@ -95,10 +107,21 @@ def _one_line(reason: str | None) -> str:
     return " ".join((reason or "").split())[:200]
 
 
-def _points_and_timings(part: Part, folder: Path, info: RunInfo) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the tables of a run; those of a run that was interrupted are made from its finished cells."""
-    if not part.has_pending(info) and (folder / "operating_points.csv").is_file():
-        return _read(folder / "operating_points.csv"), _read(folder / "timings.csv")
+def _points(folder: Path, info: RunInfo) -> pd.DataFrame | None:
+    """Read the operating points of a run; None if its analysis does not have all of its finished cells."""
+    path = folder / "operating_points.csv"
+    if not path.is_file():
+        return None
+    points = _read(path)
+    done = sum(entry.status == "done" for entry in info.cells)
+    return points if len(points[list(Cell._fields)].drop_duplicates()) == done else None
+
+
+def _points_and_timings(folder: Path, info: RunInfo) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read the tables of a run; without an analysis, as in the middle of a run, make them from its cells."""
+    points = _points(folder, info)
+    if points is not None:
+        return points, _read(folder / "timings.csv")
     record = read_run(folder)
     return operating_points(record.results, info.table.class_names), record.timings
 
@@ -135,7 +158,7 @@ def _short(value: float, digits: int) -> str:
 def _subgroups(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
     """Return accuracy and melanoma recall by age, sex and site for the main strategies."""
     path = folder / "subgroups.csv"
-    if info.table.synthetic or part.has_pending(info) or not path.is_file():
+    if info.table.synthetic or _points(folder, info) is None or not path.is_file():
         return pd.DataFrame()
     rows = _read(path)
     kept = rows["metric"].isin(_SUBGROUP_METRICS) & rows["sampler"].isin(_SUBGROUP_SAMPLERS)
@@ -152,7 +175,7 @@ def _intervals(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
     Other parts have folds to compare.
     """
     path = folder / "difference_intervals.csv"
-    if info.protocol.planned_folds > 1 or part.has_pending(info) or not path.is_file():
+    if info.protocol.planned_folds > 1 or _points(folder, info) is None or not path.is_file():
         return pd.DataFrame()
     rows = _read(path)
     rows = rows[~rows["metric"].str.startswith("lesion_")].copy()
@@ -164,7 +187,7 @@ def _intervals(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
 
 def _part(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
     """Return one row on a run: its table, protocol, outcome, cost, versions and machine."""
-    table, made, (_, timings) = info.table, part.synthetic, _points_and_timings(part, folder, info)
+    table, made, (_, timings) = info.table, part.synthetic, _points_and_timings(folder, info)
     entries = part.entries(info)
     timings = timings.merge(pd.DataFrame([entry.cell for entry in entries], columns=list(Cell._fields)))
     own = timings[list(_SECONDS[:3])].to_numpy().sum()
@@ -194,6 +217,7 @@ def _part(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
                 "cores": info.hardware.cores,
                 "cpu": info.hardware.cpu,
                 "started": info.started[:10],
+                "version": info.skinmnist,
                 "identity": info.identity[:12],
                 "versions": " ".join(f"{name}=={version}" for name, version in info.versions.items()),
             }

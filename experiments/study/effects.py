@@ -114,6 +114,16 @@ class Study:
         cells = self.group(group)
         return list(dict.fromkeys(cells.loc[cells["sampler"] == "none", "model"]))
 
+    def with_subgroups(self, groups: Sequence[str]) -> tuple[str, str]:
+        """Return the first group with scores by age, sex and site, and its model that ranks best."""
+        found = self.collected.subgroups[["part", "model"]].drop_duplicates()
+        for group in groups:
+            parts = self.parts.loc[self.parts["group"] == group, "part"]
+            known = set(found.loc[found["part"].isin(parts), "model"])
+            if ranked := [model for model in self.by_strength(group) if model in known]:
+                return group, ranked[-1]
+        return groups[0], ""
+
     def plain_models(self, group: str) -> list[str]:
         """The models of a group without the names of their tables."""
         return list(dict.fromkeys(name.partition(_ON)[0] for name in self.models(group)))

@@ -32,7 +32,9 @@ PANELS = (
     (TUNED, "Both tuned: macro-F1\nbeside tuned_plain"),
 )
 _GAIN, _LOSS, _EQUAL = LIGHT["blue"], LIGHT["vermillion"], "#e8ebee"
-_ROW, _COLUMN, _LEFT, _TOP, _BOTTOM, _GAP = 19, 40, 178, 128, 60, 16
+_ROW, _LEFT, _TOP, _BOTTOM, _GAP = 18, 168, 128, 60, 14
+#: Widths of a column and of all columns of a panel, at most.
+_COLUMN, _PANEL = 40, 300
 
 
 def figures(study: Study) -> dict[str, Figure]:
@@ -53,7 +55,7 @@ def methods_figure(study: Study, groups: list[str]) -> Figure:
         (group, model) for group in groups for model in study.models(group) if _tested(study, group, model)
     ]
     methods = list(dict.fromkeys(name for group in groups for name in study.methods(group)))
-    wide = len(columns) * _COLUMN
+    wide = min(len(columns) * _COLUMN, _PANEL)
     width = _LEFT + len(PANELS) * (wide + _GAP)
     height = _TOP + len(methods) * _ROW + _BOTTOM
     figure = PageFigure(figsize=(width / 72, height / 72), dpi=72)
@@ -112,7 +114,7 @@ def _mark(axes: Axes, x: int, y: int, row: pd.Series) -> None:
     thousandths = round(1000 * row["difference"])
     text = "0" if thousandths == 0 else f"{thousandths:+d}".replace("-", "\N{MINUS SIGN}")
     colour, weight = ("white", "bold") if decided else (MUTED, "normal")
-    axes.text(x, y, text, ha="center", va="center_baseline", fontsize=8.5, color=colour, fontweight=weight)
+    axes.text(x, y, text, ha="center", va="center_baseline", fontsize=7.5, color=colour, fontweight=weight)
 
 
 def _legend(figure: Figure, height: float) -> None:

@@ -32,7 +32,7 @@ from effects import (
 )
 from parts import read_plan
 
-from skinmnist.analysis.significance import BETTER, WORSE, detectable_difference, joined
+from skinmnist.analysis.significance import BETTER, UNDECIDED, WORSE, detectable_difference, joined
 from skinmnist.console.common import guarded
 from skinmnist.reporting.format import fixed, signed
 
@@ -40,6 +40,8 @@ HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 PAGE, IMAGES = "study.md", "images"
 TEMPLATE = "study.md.jinja"
+#: Colours of a figure's file: enough for a few hues and their edges.
+_COLOURS = 64
 
 QUESTIONS = {
     "ranking": RANKING,
@@ -78,6 +80,13 @@ def decided(study: Study, groups: Sequence[str], asked: str) -> str:
         first = ", most clearly" if len(rows) > 3 else ""
         sentences.append(f"{many} {verb}{first}: {'; '.join(named)}.")
     return " ".join(sentences)
+
+
+def undecided_by_folds(study: Study, groups: Sequence[str], asked: str) -> list[tuple[int, int, int]]:
+    """Return the number of folds, and how many pairs of those with so many folds are undecided."""
+    found = joined([study.compare(group, QUESTIONS[asked]) for group in groups])
+    rows = found.groupby("folds")["verdict"]
+    return [(int(str(folds)), int((own == UNDECIDED).sum()), len(own)) for folds, own in rows]
 
 
 def half_width(study: Study, group: str, asked: str) -> float:
@@ -121,7 +130,7 @@ def render(study: Study) -> str:
         autoescape=False,
     )
     drawn = [getattr(tables, name) for name in dir(tables) if name.endswith("_table")]
-    drawn += [tables.subgroup_changes, decided, half_width, versions, left]
+    drawn += [tables.subgroup_changes, decided, half_width, undecided_by_folds, versions, left]
     names: dict[str, Any] = {f.__name__: (lambda *given, f=f: f(study, *given)) for f in drawn}
     names |= {"study": study, "ask": QUESTIONS, "fixed": fixed, "signed": signed, "span": tables.span}
     names |= {"titles": GROUPS, "groups": [group for group in GROUPS if study.has(group)]}
@@ -131,12 +140,16 @@ def render(study: Study) -> str:
 def draw(study: Study) -> dict[str, bytes]:
     """Return the figures as PNG files by name."""
     from figures import figures
+    from PIL import Image
 
     made = {}
     for name, figure in figures(study).items():
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=144, facecolor="white", metadata={"Software": None})
-        made[name] = buffer.getvalue()
+        figure.savefig(buffer, format="png", dpi=144, facecolor="white")
+        small = io.BytesIO()
+        with Image.open(buffer) as picture:
+            picture.convert("RGB").quantize(_COLOURS).save(small, format="png", optimize=True)
+        made[name] = small.getvalue()
     return made
 
 
