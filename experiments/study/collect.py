@@ -66,8 +66,9 @@ def collect(parts: Sequence[Part], out: Path) -> Collected:
     pieces = []
     for part in parts:
         record = out / part.name / RUN_FILE
-        if record.is_file():
-            pieces.append(_collected(part, out / part.name, record.stat().st_mtime_ns))
+        found = _collected(part, out / part.name, record.stat().st_mtime_ns) if record.is_file() else None
+        if found is not None and len(found.results):
+            pieces.append(found)
     intervals = [*_KEYS[:3], "metric", "value", "low", "high", "draws"]
     columns = ([*_KEYS, "status", "reason"], ["part", *SUBGROUP_COLUMNS], intervals, ["part"])
     frames = []
