@@ -6,8 +6,8 @@
 #
 # A model that predicts "70 % mole, 20 % melanoma" has already accounted for the high frequency of moles.
 # Divide each probability by the frequency of its class, and choose the class with the largest result. This is
-# Bayes' rule in reverse. The reference study (docs/study.md) compares every method with such a free control on
-# the real tables.
+# Bayes' rule in reverse. The reference study (docs/study.md) compares every method with such a free control
+# on the real tables.
 
 # %%
 import numpy as np
