@@ -24,8 +24,8 @@ PICTURES = {
         ["#leaderboard figure", "#leaderboard .scroll", "#leaderboard tr.corrected", "#checks dl"],
     ),
     "report-certainty": (
-        ["#sure", "#recall"],
-        ["#sure .headline", "#sure ul", "#sure figure", "#recall .heat", "#recall .scores"],
+        ["#sure", "#recall", "#finding-more"],
+        ["#sure .headline", "#sure ul", "#sure figure", "#recall .heat", "#finding-more .scores"],
     ),
 }
 WIDTH, TALLEST = 960, 6000

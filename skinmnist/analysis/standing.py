@@ -72,7 +72,10 @@ def lead(analysis: Analysis) -> Lead | None:
     """Compare the two pairs that lead by macro-F1; None with fewer than two pairs."""
     scores = scores_by_fold(analysis, MAIN)
     ranked = sorted(scores, key=lambda pair: -scores[pair].mean())[:2]
-    return Lead(*ranked, _comparison(analysis, *ranked)) if len(ranked) == 2 else None
+    if len(ranked) < 2:
+        return None
+    first, second = ranked
+    return Lead(first, second, _comparison(analysis, first, second))
 
 
 def not_above_majority(analysis: Analysis) -> Beaten:

@@ -306,9 +306,9 @@ def spelled_out(record: RunRecord) -> str:
 
 
 def _pair_name(row: Any) -> str:
-    if row["sampler"] == "none":
-        return f"{row['model_title']} without a sampler"
-    return f"{row['model_title']} with {row['sampler_title']}"
+    """Return the name of a pair within a sentence; a title with punctuation, as of ensembles, is quoted."""
+    title = row["model_title"]
+    return f"“{title}” {_how(row)}" if set(":,;") & set(title) else f"{title} {_how(row)}"
 
 
 def _same_model(pairs: pd.DataFrame, best: Any, without: bool) -> pd.DataFrame:

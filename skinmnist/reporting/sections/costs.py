@@ -401,7 +401,10 @@ def lost_classes(analysis: Analysis) -> str:
     lost = highest[highest < 0.5]
     if lost.empty:
         return "Of every class, some pair finds at least half."
-    named = [f"{shorten(str(name), 30)} (at most {fixed(value, 2)})" for name, value in lost.items()]
+    named = [
+        f"{shorten(str(name), 30)} (at most {fixed(value, 2)})"
+        for name, value in zip(lost.index, lost.to_numpy(float), strict=True)
+    ]
     return f"No pair finds half of {listing(named, _MOST_NAMED)}."
 
 
