@@ -86,6 +86,18 @@ def test_tables_have_captions_and_scoped_headings(html: str, page: Any) -> None:
     assert all(attrs.get("scope") in ("col", "colgroup", "row") for attrs in page.all("th"))
 
 
+def test_captions_are_short_and_the_page_above_its_depth_is_too(html: str) -> None:
+    """Two sentences each; of the whole page, at most 2,500 words stand outside folds."""
+    captions = re.findall(r"<(?:fig)?caption>(.*?)</(?:fig)?caption>", html, flags=re.DOTALL)
+    assert len(captions) > 20
+    for caption in captions:
+        words = " ".join(re.sub(r"<[^>]+>", "", caption).split())
+        assert len(re.findall(r"[.!?](?: |$)", words)) <= 2, words
+    shown = re.sub(r"<details.*?</details>", " ", html[html.index("<main") :], flags=re.DOTALL)
+    shown = shown[: shown.index("<footer")]
+    assert 500 < len(re.sub(r"<[^>]+>", " ", shown).split()) < 2500
+
+
 def test_the_best_of_a_column_is_marked_without_colour(page: Any, html: str, record: RunRecord) -> None:
     board = titled(record.info, leaderboard(record))
     best = board.loc[~board["reference"], "recall_mel"].max()
