@@ -29,6 +29,7 @@ _RECALLS = tuple(f"recall_{name}" for name in facts.CLASS_NAMES)
 SCORES: dict[tuple[str, str], int] = {
     **{("as_trained", name): 4 for name in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")},
     **{("as_trained", name): 3 for name in _RECALLS},
+    ("as_trained", "macro_auc"): 5,
     ("natural_prior", "macro_auc"): 5,
     ("natural_prior", "macro_average_precision"): 5,
     **{("natural_prior", name): 4 for name in ("accuracy", "macro_f1", "log_loss", "brier", "ece")},

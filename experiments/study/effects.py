@@ -28,7 +28,9 @@ class Question(NamedTuple):
 
 #: Does the method rank pictures better, whatever the threshold?
 RANKING = Question("natural_prior", "macro_auc")
-#: The same, by average precision.
+#: ... by its probabilities as trained, which no prior has moved?
+RANKING_AS_TRAINED = Question("as_trained", "macro_auc")
+#: The same at the natural prior, by average precision.
 PRECISION = Question("natural_prior", "macro_average_precision")
 #: Are its decisions, as trained, better than those of the plain model?
 AS_TRAINED = Question("as_trained", "macro_f1")

@@ -26,6 +26,7 @@ from effects import (
     LOSS_NATURAL,
     PRECISION,
     RANKING,
+    RANKING_AS_TRAINED,
     TUNED,
     TUNED_BALANCED,
     Study,
@@ -45,6 +46,7 @@ _COLOURS = 64
 
 QUESTIONS = {
     "ranking": RANKING,
+    "ranking_as_trained": RANKING_AS_TRAINED,
     "precision": PRECISION,
     "as_trained": AS_TRAINED,
     "as_trained_balanced": AS_TRAINED_BALANCED,
