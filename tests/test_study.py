@@ -159,6 +159,24 @@ def test_methods_are_compared_as_in_the_report(study, scripts):
     assert row["tests"] == 2  # Neither none nor its tuned control is a method.
 
 
+def test_tables_of_synthetic_parts_and_of_single_test_sets(study, scripts):
+    effects, tables = scripts["effects"], scripts["tables"]
+    found = effects.Study.read(study["folder"] / "results")
+    assert scripts["figures"].imbalance_figure(found, "tiny").axes
+    row = tables.imbalance_table(found, "tiny").splitlines()[2]
+    counts = [[int(word) for word in cell.split(" / ")] for cell in row.strip("| ").split(" | ")[4:]]
+    assert row.startswith("| 0.3 | 3:1 |")
+    assert [sum(verdicts) for verdicts in counts] == [2, 2, 2, 2]  # One method with two models.
+    intervals = pd.DataFrame(
+        [("C", "SMOTE", "svm", "macro_f1", 0.1, -0.2, 0.3)],
+        columns=["part", "sampler", "model", "metric", "value", "low", "high"],
+    )
+    single = effects.Study(found.collected._replace(intervals=intervals))
+    assert tables.single_test_table(single, "C").splitlines()[2] == (
+        "| SMOTE | +0.100 [\N{MINUS SIGN}0.200, +0.300] | – [–, –] |"
+    )
+
+
 def test_an_unknown_part_is_one_sentence(study, scripts, capsys):
     assert scripts["run"].main([*study["arguments"], "--parts", "tinny"]) == 2
     assert capsys.readouterr().err.strip() == (

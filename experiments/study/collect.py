@@ -180,7 +180,7 @@ def _intervals(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
     if info.protocol.planned_folds > 1 or _points(folder, info) is None or not path.is_file():
         return pd.DataFrame()
     rows = _read(path)
-    rows = rows[~rows["metric"].str.startswith("lesion_")].copy()
+    rows = rows[~rows["metric"].str.startswith("lesion_") & rows["sampler"].isin(part.samplers)].copy()
     for name in ("value", "low", "high"):
         rows[name] = [_short(value, 4) for value in rows[name]]
     rows.insert(0, "part", part.name)

@@ -145,15 +145,9 @@ def imbalance_figure(study: Study, group: str) -> Figure:
             axes = grid[row, column]
             axes.axhline(0, color=MUTED, linewidth=1)
             own = parts[parts["overlap"] == overlap].sort_values("ratio")
+            tables = [*zip(own["ratio"], own["part"], strict=True)]
             for place, method in enumerate(methods):
-                _line(
-                    axes,
-                    study,
-                    question,
-                    [*zip(own["ratio"], own["part"], strict=True)],
-                    (model, method),
-                    place,
-                )
+                _line(axes, study.compare(group, question), tables, (model, method), place)
             axes.set_xscale("log")
             axes.set_xticks(sorted(parts["ratio"].unique()))
             axes.set_xticklabels([f"{ratio:g}:1" for ratio in sorted(parts["ratio"].unique())])
@@ -180,27 +174,19 @@ def imbalance_figure(study: Study, group: str) -> Figure:
 
 def _line(
     axes: Axes,
-    study: Study,
-    question: Question,
+    found: pd.DataFrame,
     tables: list[tuple[float, str]],
     pair: tuple[str, str],
     place: int,
 ) -> None:
+    """Draw the differences of one method with one model, by imbalance."""
     model, method = pair
-    found = study.compare("synthetic", question)
-    found = found[found["sampler"] == method].set_index("model")
-    points = [
-        (ratio, found.loc[on_table(model, part)])
-        for ratio, part in tables
-        if on_table(model, part) in found.index
-    ]
-    if not points:
-        return
+    own = found[found["sampler"] == method].set_index("model")
+    names = [(ratio, on_table(model, part)) for ratio, part in tables]
+    points = [(ratio, own.loc[name]) for ratio, name in names if name in own.index]
     colour = SERIES[place % len(SERIES)]
-    axes.plot(
-        [ratio for ratio, _ in points], [row["difference"] for _, row in points], color=colour, linewidth=1.4
-    )
+    ratios, changes = [ratio for ratio, _ in points], [row["difference"] for _, row in points]
+    axes.plot(ratios, changes, color=colour, linewidth=1.4)
     for ratio, row in points:
-        decided = row["verdict"] in (BETTER, WORSE)
-        face = colour if decided else "white"
+        face = colour if row["verdict"] in (BETTER, WORSE) else "white"
         axes.plot(ratio, row["difference"], "o", markersize=5, color=colour, markerfacecolor=face)

@@ -70,7 +70,6 @@ def parts_table(study: Study) -> str:
             rows.append(
                 [
                     title,
-                    f"{first['pictures']:,}, {first['size'].replace('x', ' × ')}",
                     ", ".join(f"`{name}`" for name in dict.fromkeys(cells["model"])),
                     str(cells["sampler"].nunique()),
                     folds,
@@ -81,10 +80,9 @@ def parts_table(study: Study) -> str:
                 ]
             )
     total = [f"**{parts['done'].sum():,}**", f"**{parts['failed'].sum()}**", f"**{study.core_hours:.2f}**"]
-    rows.append(["**all**", "", "", "", "", "", *total])
+    rows.append(["**all**", "", "", "", "", *total])
     headings = [
         "part",
-        "pictures",
         "models",
         "methods",
         "folds × repeats",
@@ -93,7 +91,7 @@ def parts_table(study: Study) -> str:
         "failed",
         "core-hours",
     ]
-    return markdown(headings, rows, words=3)
+    return markdown(headings, rows, words=2)
 
 
 def verdict_table(study: Study, groups: Sequence[str]) -> str:
@@ -255,10 +253,9 @@ def single_test_table(study: Study, part: str) -> str:
     shown = [(model, metric) for model in models for metric in _SINGLE]
     rows = []
     for method in dict.fromkeys(found.index.get_level_values("sampler")):
-        cells = [found.loc[method, model, metric] for model, metric in shown]
-        rows.append(
-            [method, *("{} [{}, {}]".format(*(signed(row[name]) for name in _ENDS)) for row in cells)]
-        )
+        own = found.reindex([(method, model, metric) for model, metric in shown])
+        ends = [[signed(row[name]) for name in _ENDS] for row in own.to_dict("records")]
+        rows.append([str(method), *(f"{value} [{low}, {high}]" for value, low, high in ends)])
     headings = ["method", *(f"{title}, `{model}`" for model in models for title in _SINGLE.values())]
     return markdown(headings, rows)
 
