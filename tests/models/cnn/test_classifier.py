@@ -210,7 +210,7 @@ def test_sample_indices_give_what_the_rows_themselves_give(table):
     model = CNNClassifier(SHAPE, **SMALL)
     by_position = clone(model).fit(pixels, labels, sample_indices=order).history_["loss"]
     given = clone(model).fit(pixels[order], labels[order]).history_["loss"]
-    np.testing.assert_allclose(by_position, given, rtol=1e-4)
+    np.testing.assert_allclose(by_position, given, rtol=1e-3)
     assert by_position != clone(model).fit(pixels, labels).history_["loss"]
 
 
