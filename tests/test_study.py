@@ -138,7 +138,15 @@ def test_results_are_those_of_the_run(study, scripts):
     assert results.loc[timings.index, "rows_resampled"].tolist() == timings["rows_resampled"].tolist()
     part = collected.parts.iloc[0]
     assert (part["cells"], part["done"] + part["failed"]) == (CELLS, CELLS)
+    seconds = timings[["resample_seconds", "fit_seconds", "predict_seconds"]].sum().sum()
+    assert part["core_seconds"] == pytest.approx(seconds, abs=0.5)
     assert part["identity"] == read_info(study["run"]).identity[:12]
+
+
+@pytest.mark.parametrize("digits", [0, 2, 4])
+@pytest.mark.parametrize("value", [0.0, 0.5, 1480.2, 100.0, -0.25, -3.0, 0.00001, 10.0])
+def test_short_numbers_are_the_numbers(scripts, value, digits):
+    assert float(scripts["collect"]._short(value, digits)) == float(f"{value:.{digits}f}")
 
 
 def test_methods_are_compared_as_in_the_report(study, scripts):

@@ -148,13 +148,15 @@ def _short(value: float, digits: int) -> str:
 
     Examples
     --------
-    >>> _short(0.51204, 4), _short(1.5, 2), _short(0.0, 2), _short(float("nan"), 3)
-    ('.512', '1.5', '0', '')
+    >>> _short(0.51204, 4), _short(1.5, 2), _short(0.0, 2), _short(1480.2, 0), _short(float("nan"), 3)
+    ('.512', '1.5', '0', '1480', '')
     """
     if pd.isna(value):
         return ""
-    text = f"{value:.{digits}f}".rstrip("0").rstrip(".").removeprefix("0")
-    return text if text not in ("", "-0") else "0"
+    text = f"{value:.{digits}f}"
+    if digits:
+        text = text.rstrip("0").rstrip(".").removeprefix("0")
+    return text if text not in ("", "-0", "-") else "0"
 
 
 def _subgroups(part: Part, folder: Path, info: RunInfo) -> pd.DataFrame:
