@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from collect import Collected, read_collected
 
-from skinmnist.analysis.significance import BETTER, EQUAL, UNDECIDED, WORSE, compare_samplers, joined
+from skinmnist.analysis.significance import BETTER, EQUAL, LEVEL, UNDECIDED, WORSE, compare_samplers, joined
 from skinmnist.analysis.summaries import effects
 
 VERDICTS = (BETTER, EQUAL, UNDECIDED, WORSE)
@@ -182,6 +182,11 @@ class Study:
         rows = rows if models is None else rows[rows["model"].isin(models)]
         counts = rows["verdict"].value_counts()
         return {verdict: int(counts.get(verdict, 0)) for verdict in VERDICTS} | {"all": len(rows)}
+
+    def significant(self, groups: Sequence[str], question: Question) -> tuple[int, int]:
+        """Count p-values below `LEVEL` adjusted by Bonferroni, as for verdicts, and by Holm."""
+        rows = joined([self.compare(group, question) for group in groups])
+        return int((rows["p_simultaneous"] < LEVEL).sum()), int((rows["p_holm"] < LEVEL).sum())
 
     def conclusions(self, groups: Sequence[str]) -> dict[str, int]:
         """Count the conclusions of the report, such as "moved the threshold only", over all pairs."""
