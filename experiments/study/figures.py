@@ -43,7 +43,7 @@ def figures(study: Study) -> dict[str, Figure]:
     groups = [group for group in GROUPS if study.has(group)]
     if groups:
         made["study-methods"] = methods_figure(study, groups)
-    if study.parts.loc[study.parts["group"] == "synthetic", "ratio"].nunique() > 1:
+    if len(set(study.parts.loc[study.parts["group"] == "synthetic", "ratio"])) > 1:
         made["study-imbalance"] = imbalance_figure(study, "synthetic")
     return made
 
