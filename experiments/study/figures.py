@@ -134,7 +134,7 @@ def imbalance_figure(study: Study, group: str) -> Figure:
     parts = study.parts[study.parts["group"] == group]
     overlaps = sorted(parts["overlap"].unique())
     models = study.plain_models(group)
-    asked = ((RANKING, "macro-AUC beside none"), (CONTROL, "macro-F1 beside tuned_plain"))
+    asked = ((RANKING, "macro-AUC\nbeside none"), (CONTROL, "macro-F1\nbeside tuned_plain"))
     rows = [(model, *question) for question in asked for model in models]
     width, each = 860, 125
     figure = PageFigure(figsize=(width / 72, (each * len(rows) + 70) / 72), dpi=72)
@@ -157,7 +157,7 @@ def imbalance_figure(study: Study, group: str) -> Figure:
             if row == 0:
                 axes.set_title(f"overlap {overlap:g}", fontsize=11, color=INK)
             if column == 0:
-                axes.set_ylabel(f"{SHORT.get(model, model)}\n{label}", fontsize=9)
+                axes.set_ylabel(f"{SHORT.get(model, model)}\n{label}", fontsize=8.5)
     handles = [Line2D([], [], color=SERIES[place], label=name) for place, name in enumerate(methods)]
     handles += [
         Line2D([], [], color=MUTED, marker="o", linestyle="none", label="decided"),
