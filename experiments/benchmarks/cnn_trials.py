@@ -8,8 +8,9 @@ CPU seconds of ``fit`` on one thread, tracing included; differences under .01 ar
 ..." were measured while the network grew, on a machine under load; the column ``changes`` says how they
 differed from the defaults of then. Folds of the same seed were other ones before the rows of a third stage
 of 64 channels: compare these with the others only in the mean of all five. Rows with ``sqrt_batches`` and
-below them compute in bfloat16. From "white stem" on, the first layer moves in a white basis, and the rate
-falls linearly.
+below them compute in bfloat16. In the last rows, from "study: plain stem" on, the area under the curve is at
+the natural prior, ``rate`` is the share of rising steps and the shape of the fall, and ``white basis from``
+is the variance added to each channel.
 """
 
 import time
