@@ -252,8 +252,8 @@ def test_a_claim_is_seen_only_if_its_verdicts_are_decided(scripts, monkeypatch):
         "yes": ["worse", "practically equal"],
         "undecided": ["undecided"] * 2,
         "no": ["better"] * 2,
-        "in 1 of 2, the others undecided": ["worse", "undecided"],
-        "1 agree, 1 contradict, 1 undecided": ["worse", "better", "undecided"],
+        "1 undecided, 1 agree": ["worse", "undecided"],
+        "1 undecided, 1 agree, 1 contradict": ["worse", "better", "undecided"],
         "not run": [],
     }
     for said, given in verdicts.items():
@@ -261,3 +261,25 @@ def test_a_claim_is_seen_only_if_its_verdicts_are_decided(scripts, monkeypatch):
             claims.Claim, "rows", lambda *_, given=given: pd.DataFrame({"verdict": given}, dtype=str)
         )
         assert claim.seen(None, []) == said
+
+
+def test_a_small_difference_does_not_contradict_a_gain(scripts, monkeypatch):
+    claims = scripts["claims"]
+    claim = claims.Claim("paper", "text", claims.RANKING, ("SMOTE",), claims.GAIN)
+    given = pd.DataFrame({"verdict": ["practically equal", "better", "worse"]}, dtype=str)
+    monkeypatch.setattr(claims.Claim, "rows", lambda *_: given)
+    assert claim.seen(None, []) == "1 agree, 1 below .01, 1 contradict"
+
+
+def test_a_reference_may_have_its_own_rule(scripts):
+    effects = scripts["effects"]
+    study = effects.Study.read(STUDY)
+    cells = study.group("8x8").set_index("sampler")
+    found = study.compare("8x8", effects.CONTROL_BALANCED).set_index(["sampler", "model"])
+    model = study.models("8x8")[0]
+    own = cells[cells["model"] == model]
+    row = found.loc[("SMOTE", model)]
+    assert row["value"] == pytest.approx(own.loc["SMOTE", "as_trained.balanced_accuracy"].mean())
+    assert row["against_value"] == pytest.approx(
+        own.loc["none", "tuned_balanced_accuracy.balanced_accuracy"].mean()
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -13,17 +12,17 @@ import pandas as pd
 from collect import Collected, read_collected
 
 from skinmnist.analysis.significance import BETTER, EQUAL, LEVEL, UNDECIDED, WORSE, compare_samplers, joined
-from skinmnist.analysis.summaries import effects
 
 VERDICTS = (BETTER, EQUAL, UNDECIDED, WORSE)
 
 
 class Question(NamedTuple):
-    """A score under a decision rule, and the reference of every method."""
+    """A score under a decision rule, and the reference of every method, which may have its own rule."""
 
     rule: str
     metric: str
     against: str = "none"
+    against_rule: str = ""
 
 
 #: Does the method rank pictures better, whatever the threshold?
@@ -37,6 +36,8 @@ AS_TRAINED = Question("as_trained", "macro_f1")
 AS_TRAINED_BALANCED = Question("as_trained", "balanced_accuracy")
 #: ... and than those of the plain model with a tuned threshold, which costs no training?
 CONTROL = Question("as_trained", "macro_f1", "tuned_plain")
+#: ... and by balanced accuracy, at which most methods aim, than the plain model tuned for that?
+CONTROL_BALANCED = Question("as_trained", "balanced_accuracy", "none", "tuned_balanced_accuracy")
 #: Are its decisions better if both sides are tuned?
 TUNED = Question("tuned_macro_f1", "macro_f1")
 TUNED_BALANCED = Question("tuned_balanced_accuracy", "balanced_accuracy")
@@ -59,6 +60,8 @@ BALANCED_ENSEMBLES = {
     "easy_ensemble": "hist_gradient_boosting",
     "rus_boost": "hist_gradient_boosting",
 }
+#: Undersamplers that leave few rows, or rows chosen for being hard.
+HARSH = ("RandomUnderSampler", "NearMiss", "EditedNearestNeighbours", "ClusterCentroids")
 _ON = " on "
 SECONDS = ["resample_seconds", "fit_seconds", "predict_seconds", "shared_seconds"]
 CELL = ["sampler", "model", "repeat", "fold"]
@@ -155,11 +158,11 @@ class Study:
         """
         return _compare(self, group, question)
 
-    def free_control(self, group: str) -> pd.DataFrame:
-        """Compare the decisions of ``tuned_plain`` and ``none`` by macro-F1, over the models of a group."""
+    def free_control(self, group: str, question: Question = AS_TRAINED) -> pd.DataFrame:
+        """Compare ``tuned_plain`` and ``none`` over the models of a group: a family of its own."""
         cells = self.group(group)
         cells = cells[cells["sampler"].isin(["none", "tuned_plain"])]
-        return _compared(cells, AS_TRAINED, self.folds(group))
+        return _compared(cells, question, self.folds(group))
 
     def row(self, group: str, question: Question, method: str, model: str) -> dict[str, Any]:
         """Return one comparison; raises KeyError if it was not run."""
@@ -188,15 +191,12 @@ class Study:
         rows = joined([self.compare(group, question) for group in groups])
         return int((rows["p_simultaneous"] < LEVEL).sum()), int((rows["p_holm"] < LEVEL).sum())
 
-    def conclusions(self, groups: Sequence[str]) -> dict[str, int]:
-        """Count the conclusions of the report, such as "moved the threshold only", over all pairs."""
-        asked = (RANKING, AS_TRAINED, AS_TRAINED_BALANCED, TUNED, TUNED_BALANCED)
-        found = [
-            effect.conclusion
-            for group in groups
-            for effect in effects(joined([self.compare(group, question) for question in asked]))
-        ]
-        return dict(Counter(found).most_common())
+    def share_of(
+        self, groups: Sequence[str], question: Question, verdict: str, methods: Sequence[str]
+    ) -> int:
+        """Count the pairs with a verdict that belong to some methods."""
+        rows = joined([self.compare(group, question) for group in groups])
+        return int(((rows["verdict"] == verdict) & rows["sampler"].isin(methods)).sum())
 
     def mean(self, group: str, rule: str, metric: str, method: str, model: str | None = None) -> float:
         """Return the mean of a score over the cells of a method; models weigh alike."""
@@ -230,11 +230,11 @@ def _compare(study: Study, group: str, question: Question) -> pd.DataFrame:
 
 
 def _compared(cells: pd.DataFrame, question: Question, folds: int) -> pd.DataFrame:
-    scores = cells[CELL].assign(
-        rule=question.rule,
-        metric=question.metric,
-        value=cells[f"{question.rule}.{question.metric}"],
-    )
+    value = cells[f"{question.rule}.{question.metric}"]
+    if question.against_rule:
+        reference = cells[f"{question.against_rule}.{question.metric}"]
+        value = value.where(cells["sampler"] != question.against, reference)
+    scores = cells[CELL].assign(rule=question.rule, metric=question.metric, value=value)
     return compare_samplers(
         scores.dropna(subset="value"),
         folds,

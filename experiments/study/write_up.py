@@ -20,9 +20,11 @@ from effects import (
     AS_TRAINED,
     AS_TRAINED_BALANCED,
     CONTROL,
+    CONTROL_BALANCED,
     ECE,
     ECE_NATURAL,
     GROUPS,
+    HARSH,
     LOSS_NATURAL,
     PRECISION,
     RANKING,
@@ -51,6 +53,7 @@ QUESTIONS = {
     "as_trained": AS_TRAINED,
     "as_trained_balanced": AS_TRAINED_BALANCED,
     "control": CONTROL,
+    "control_balanced": CONTROL_BALANCED,
     "tuned": TUNED,
     "tuned_balanced": TUNED_BALANCED,
     "ece": ECE,
@@ -59,17 +62,22 @@ QUESTIONS = {
 }
 
 
-def decided(study: Study, groups: Sequence[str], asked: str) -> str:
+def decided(
+    study: Study, groups: Sequence[str], asked: str, verdicts: Sequence[str] = (BETTER, WORSE)
+) -> str:
     """Name the pairs that are better and worse: the largest differences, if they are many."""
     words = {
         "ranking": "rank {} than without a method",
         "control": "decide {} as trained than `tuned_plain`",
         "tuned": "decide {} with both sides tuned",
+        "precision": "have a {} average precision",
+        "loss_natural": "have a {} log loss",
     }
     found = joined([study.compare(group, QUESTIONS[asked]).assign(group=group) for group in groups])
     sentences = []
-    for verdict, ascending in ((BETTER, False), (WORSE, True)):
-        rows = found[found["verdict"] == verdict].sort_values("difference", ascending=ascending)
+    for verdict in verdicts:
+        rows = found[found["verdict"] == verdict]
+        rows = rows.loc[rows["difference"].abs().sort_values(ascending=False, kind="stable").index]
         named = [
             f"{row['sampler']} with `{row['model']}`, {GROUPS[row['group']].lower()}, {tables.interval(row)}"
             for _, row in rows.head(3).iterrows()
@@ -132,10 +140,10 @@ def render(study: Study) -> str:
         autoescape=False,
     )
     drawn = [getattr(tables, name) for name in dir(tables) if name.endswith("_table")]
-    drawn += [tables.subgroup_changes, decided, half_width, undecided_by_folds, versions, left]
+    drawn += [decided, half_width, undecided_by_folds, versions, left]
     names: dict[str, Any] = {f.__name__: (lambda *given, f=f: f(study, *given)) for f in drawn}
     names |= {"study": study, "ask": QUESTIONS, "fixed": fixed, "signed": signed, "span": tables.span}
-    names |= {"titles": GROUPS, "groups": [group for group in GROUPS if study.has(group)]}
+    names |= {"harsh": HARSH, "titles": GROUPS, "groups": [group for group in GROUPS if study.has(group)]}
     return environment.get_template(TEMPLATE).render(**names)
 
 
