@@ -379,7 +379,7 @@ def failing_classes(analysis: Analysis, pairs: pd.DataFrame) -> str:
 
 def _class_words(analysis: Analysis, recalls: pd.DataFrame, name: str) -> str:
     """Spell out a class with its recalls: ``dermatofibroma (df, 0.06)``."""
-    values = listing([fixed(float(value), 2) for value in recalls.loc[name].tolist()])
+    values = listing([fixed(float(value), 2) for value in np.asarray(recalls.loc[name], dtype=float)])
     title = class_title(analysis.record.info, name)
     return f"{title} ({values})" if title == name else f"{title} ({shorten(name, 30)}, {values})"
 
