@@ -41,10 +41,7 @@ _SECONDS = ("resample_seconds", "fit_seconds", "predict_seconds", "shared_second
 _KEYS = ["part", *Cell._fields]
 #: The subgroup scores that are kept, and the samplers that they are kept for.
 _SUBGROUP_METRICS = ("accuracy", "recall_mel")
-_SUBGROUP_SAMPLERS = (
-    "none", "tuned_plain", "class_weight", "RandomOverSampler", "SMOTE", "RandomUnderSampler",
-    "balanced_batches", "sqrt_batches",
-)  # fmt: skip
+_SUBGROUP_SAMPLERS = ("none", "tuned_plain", "class_weight", "RandomOverSampler", "SMOTE")
 
 
 class Collected(NamedTuple):
