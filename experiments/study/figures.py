@@ -18,6 +18,8 @@ from skinmnist.reporting.theme import INK, LIGHT, LINE, MUTED, SERIES, PageFigur
 #: Short names of models on the columns.
 SHORT = {
     "logistic_regression": "logistic",
+    "LinearDiscriminantAnalysis": "LDA",
+    "GaussianNB": "naive Bayes",
     "hist_gradient_boosting": "boosting",
     "random_forest": "forest",
     "random_forest_pixels": "forest, pixels",
@@ -136,7 +138,7 @@ def imbalance_figure(study: Study, group: str) -> Figure:
     models = study.plain_models(group)
     asked = ((RANKING, "macro-AUC\nbeside none"), (CONTROL, "macro-F1\nbeside tuned_plain"))
     rows = [(model, *question) for question in asked for model in models]
-    width, each = 860, 125
+    width, each = 860, 84
     figure = PageFigure(figsize=(width / 72, (each * len(rows) + 70) / 72), dpi=72)
     grid = figure.subplots(len(rows), len(overlaps), sharex=True, sharey="row", squeeze=False)
     methods = study.methods(group)
@@ -160,9 +162,15 @@ def imbalance_figure(study: Study, group: str) -> Figure:
                 axes.set_ylabel(f"{SHORT.get(model, model)}\n{label}", fontsize=8.5)
     handles = [Line2D([], [], color=SERIES[place], label=name) for place, name in enumerate(methods)]
     handles += [
-        Line2D([], [], color=MUTED, marker="o", linestyle="none", label="decided"),
+        Line2D([], [], color=MUTED, marker="o", linestyle="none", label="better or worse"),
         Line2D(
-            [], [], color=MUTED, marker="o", linestyle="none", markerfacecolor="white", label="not decided"
+            [],
+            [],
+            color=MUTED,
+            marker="o",
+            linestyle="none",
+            markerfacecolor="white",
+            label="equal or undecided",
         ),
     ]
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=9.5)

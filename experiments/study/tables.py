@@ -26,7 +26,7 @@ from effects import (
 )
 
 from skinmnist import facts
-from skinmnist.analysis.significance import BETTER, joined
+from skinmnist.analysis.significance import joined
 from skinmnist.reporting.format import fixed, signed
 
 #: Methods shown where all would be too many.
@@ -114,24 +114,6 @@ def _slashed(counts: dict[str, int]) -> str:
     return " / ".join(str(counts[verdict]) for verdict in VERDICTS)
 
 
-def best_table(study: Study, groups: Sequence[str]) -> str:
-    """The score of none, and the largest change by a method, for each model and three questions."""
-    rows = []
-    for group in groups:
-        for model in study.models(group):
-            cells = [GROUPS[group], f"`{model}`"]
-            for question in (RANKING, TUNED, CONTROL):
-                found = study.compare(group, question)
-                found = found[found["model"] == model]
-                row = found.loc[found["difference"].idxmax()]
-                cells.append(f"{fixed(row['against_value'])}; {row['sampler']} {interval(row)}")
-                cells[-1] = f"**{cells[-1]}**" if row["verdict"] == BETTER else cells[-1]
-            rows.append(cells)
-    headings = ["table", "model", "natural macro-AUC of none; best", "tuned macro-F1 of none; best"]
-    headings += ["macro-F1 of `tuned_plain`; best as trained"]
-    return markdown(headings, rows, words=5)
-
-
 def method_table(study: Study, groups: Sequence[str]) -> str:
     """One row for each method: ranges over tables and models of changes in calibration, and cost."""
     asked = (ECE, ECE_NATURAL, LOSS_NATURAL)
@@ -143,6 +125,8 @@ def method_table(study: Study, groups: Sequence[str]) -> str:
     ]
     rows = [["tuned_plain", str(len(free[0])), *map(span, free), "–"]]
     for method in study.all_methods(groups):
+        if "@" in method:
+            continue  # The page says so; results.csv has them.
         changes = [frame.loc[frame["sampler"] == method, "difference"] for frame in found]
         rows.append([method, str(len(changes[0])), *map(span, changes), _cost(seconds, method)])
     headings = ["method", "pairs", "ECE as trained", "ECE natural", "log loss natural", "seconds, times none"]
