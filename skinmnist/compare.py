@@ -6,6 +6,8 @@ import argparse
 import re
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +24,20 @@ from skinmnist.console.common import (
     run_options,
 )
 from skinmnist.errors import InputError
-from skinmnist.experiment.grid import DEFAULT_SAMPLERS
+from skinmnist.experiment.grid import DEFAULT_SAMPLERS, resolve_models, resolve_samplers
 from skinmnist.models.registry import DEFAULT_MODELS, MODELS
 from skinmnist.names import known_spelling
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from skinmnist.console.terminal import Terminal
     from skinmnist.datasets.table import PixelTable
     from skinmnist.experiment.run_folder.record import RunRecord
+    from skinmnist.experiment.splits import GivenFolds, Split
 
-QUICK_ROWS = 1500
+QUICK_ROWS = 1000
 QUICK_FOLDS = 3
 #: Models that a quick run replaces with a cheaper model of the same type.
 QUICK_MODELS = {"cnn": "cnn_tiny"}
@@ -177,69 +183,108 @@ def main(arguments: list[str] | None = None) -> int:
     return guarded(lambda: _compare(options, arguments))
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """What a command asks to compare, with its table read."""
+
+    table: PixelTable
+    other: PixelTable | None
+    models: list[str]
+    rows: npt.NDArray[np.int64] | None
+    folds: int
+    split: Split | GivenFolds
+    out: Path
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, models: list[str], command: str) -> _Prepared:
+        """Read the tables and the split."""
+        from skinmnist.datasets.table import sample_rows
+        from skinmnist.decisions.probabilities import check_alpha
+        from skinmnist.experiment.costs import read_costs
+        from skinmnist.experiment.given_splits import find_split
+        from skinmnist.experiment.splits import GivenFolds
+
+        check_alpha(options.conformal)
+        table = open_table(options, command)
+        read_costs(options.costs, table.class_names)
+        folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
+        other = _open_test(options)
+        rows = sample_rows(table, QUICK_ROWS, options.seed, folds) if options.quick else None
+        split = find_split(table, options.split, options.repeats, rows)
+        given = split.origin if isinstance(split, GivenFolds) else ""
+        _check_given(given, options)
+        out = Path(options.out or _default_folder(table, given, options))
+        return cls(table, other, models, rows, folds, split, out)
+
+
 def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     started = time.perf_counter()
-    from skinmnist.console.terminal import Terminal, verbosely
-    from skinmnist.datasets.table import sample_rows
-    from skinmnist.decisions.probabilities import check_alpha
-    from skinmnist.experiment.comparison import run_comparison
-    from skinmnist.experiment.costs import read_costs
-    from skinmnist.experiment.given_splits import find_split
-    from skinmnist.experiment.grid import resolve_models, resolve_samplers
-    from skinmnist.experiment.run_folder.record import read_info, read_run
-    from skinmnist.experiment.run_folder.run_info import Request
-    from skinmnist.experiment.splits import GivenFolds
-
     if options.leak_models:
         if not options.demonstrate_leaks:
             raise InputError("received --leak-models without --demonstrate-leaks; add it, or drop both")
         resolve_models(options.leak_models)
     resolve_samplers(options.samplers)  # Resolve names before anything slow runs.
     resolve_models(options.models)
-    command = resume_command("compare", arguments)
-    check_alpha(options.conformal)
-    table = open_table(options, command)
-    read_costs(options.costs, table.class_names)
     models = [known_spelling(name, MODELS) for name in options.models]
-    models = [QUICK_MODELS.get(name, name) if options.quick else name for name in models]
-    folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
-    other = _open_test(options)
-    rows = sample_rows(table, QUICK_ROWS, options.seed, folds) if options.quick else None
-    split = find_split(table, options.split, options.repeats, rows)
-    given = split.origin if isinstance(split, GivenFolds) else ""
-    _check_given(given, options)
-    out = Path(options.out or _default_folder(table, given, options))
-    terminal = Terminal(started)
-    terminal.table(table, split, options.quick)
+    if options.quick:
+        models = list(dict.fromkeys(QUICK_MODELS.get(name, name) for name in models))
+    command = resume_command("compare", arguments)
+    with _workers_ahead(options, models):
+        from skinmnist.console.terminal import Terminal
+
+        prepared = _Prepared.of(options, models, command)
+        terminal = Terminal(started)
+        terminal.table(prepared.table, prepared.split, options.quick)
+    return _run(prepared, options, command, terminal)
+
+
+def _workers_ahead(options: argparse.Namespace, models: list[str]) -> AbstractContextManager[None]:
+    """Start the workers before the table is read, unless the run folder may already have all cells."""
+    from skinmnist.experiment.execution.machine import available_cores
+    from skinmnist.experiment.execution.worker import workers_ahead
+
+    known = Path(options.out).exists() if options.out else any(Path("runs").glob(f"*-{options.seed}*"))
+    jobs = available_cores() if options.jobs is None else options.jobs
+    if options.dask or known or jobs < 1:
+        return nullcontext()
+    return workers_ahead(resolve_models(models).values(), jobs)
+
+
+def _run(prepared: _Prepared, options: argparse.Namespace, command: str, terminal: Terminal) -> int:
+    from skinmnist.console.terminal import verbosely
+    from skinmnist.experiment.comparison import run_comparison
+    from skinmnist.experiment.run_folder.record import read_info, read_run
+    from skinmnist.experiment.run_folder.run_info import Request
+
     interrupted = False
     with terminal, verbosely(terminal.console, options.verbose):
         try:
             record = run_comparison(
-                table,
+                prepared.table,
                 options.samplers,
-                list(dict.fromkeys(models)) if options.quick else models,
-                folds=folds,
+                prepared.models,
+                folds=prepared.folds,
                 repeats=options.repeats,
-                split=split,
-                test=other,
+                split=prepared.split,
+                test=prepared.other,
                 clinical=options.clinical,
                 ensembles=_quick_members(options.ensemble) if options.quick else options.ensemble,
                 metrics=options.metrics,
                 costs=options.costs,
                 conformal=options.conformal,
-                out=out,
-                rows=rows,
+                out=prepared.out,
+                rows=prepared.rows,
                 progress=terminal,
                 request=Request(command, options.quick),
                 **run_options(options),
             )
             if options.demonstrate_leaks:
-                _demonstrate(table, record, options, terminal)
+                _demonstrate(prepared.table, record, options, terminal)
         except KeyboardInterrupt:
             # Before the run starts, the contents of its folder belong to another run.
-            if not terminal.begun or read_info(out) is None:
+            if not terminal.begun or read_info(prepared.out) is None:
                 raise
-            record, interrupted = read_run(out), True
+            record, interrupted = read_run(prepared.out), True
         analysis, report = terminal.write_report(record, options.jobs)
     terminal.conclude(analysis, report, resume=command if interrupted else None)
     return INTERRUPTED if interrupted else FAILED_CELLS if _failed(record) else 0

@@ -21,7 +21,7 @@ MODEL_LINES = {
     "svm": "support vector machine with an RBF kernel, on lesion features (Cortes & Vapnik 1995)",
     "random_forest": "random forest on lesion features (Breiman 2001)",
     "cnn": "convolutional network on pixels, about 12 s a fold of HAM10000; uses TensorFlow",
-    "cnn_tiny": "the network of --quick, about 3 s on 1,000 pictures; uses TensorFlow",
+    "cnn_tiny": "the network of --quick, half a second on 700 pictures; uses TensorFlow",
     "cnn_thorough": "a wider network averaged with one on features, about 3 minutes a fold; uses TensorFlow",
     "cnn_early_stopping": "the network with Adam and early stopping on the validation loss; uses TensorFlow",
     "logistic_regression": "multinomial logistic regression on lesion features",

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -36,6 +36,7 @@ from skinmnist.text import one_line
 if TYPE_CHECKING:
     from skinmnist.experiment.fit_cell import Task
     from skinmnist.models.cnn.heads import Trunk
+    from skinmnist.models.spec import ModelSpec
 
 T = TypeVar("T")
 _mapped_table = lru_cache(maxsize=1)(open_passed)
@@ -60,14 +61,34 @@ def worker_pool(workers: int, libraries: Sequence[str] = (), reuse: bool | str =
 
 def pool_for(cells: Sequence[Cell], task: Task, jobs: int) -> Executor:
     """Return the workers that run cells, with the libraries of their models."""
-    libraries = sorted({task.models[cell.model].cost.library for cell in cells} - {""})
-    return worker_pool(min(jobs, len(cells)), libraries)
+    return worker_pool(min(jobs, len(cells)), _libraries(task.models[cell.model] for cell in cells))
+
+
+def _libraries(models: Iterable[ModelSpec]) -> list[str]:
+    return sorted({model.cost.library for model in models} - {""})
 
 
 def start_pool(cells: Sequence[Cell], task: Task, jobs: int) -> None:
     """Start the workers that will run cells, so they import libraries while the run is prepared."""
     with suppress(BrokenProcessPool):  # The engine starts others, and reports why they die.
         pool_for(cells, task, jobs).submit(os.getpid)
+
+
+@contextmanager
+def workers_ahead(models: Iterable[ModelSpec], jobs: int) -> Iterator[None]:
+    """Start workers before their cells are known, such as while a table is read; end them if that fails.
+
+    A run of these models with as many `jobs` uses them. Ended, they do not keep a command with an error from
+    returning until they have imported their libraries.
+    """
+    executor = worker_pool(jobs, _libraries(models))
+    with suppress(BrokenProcessPool):
+        executor.submit(os.getpid)
+    try:
+        yield
+    except BaseException:
+        executor.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
+        raise
 
 
 def start_worker(libraries: Sequence[str], parent: int) -> None:
