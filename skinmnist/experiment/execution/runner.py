@@ -6,15 +6,13 @@ Cells of runs and trials are kept in a store: stored cells are reused, and the o
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -27,16 +25,13 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.machine import NO_LIMITS, LimitMonitor, Limits, Monitor, OnRunning
-from skinmnist.experiment.execution.worker import pool_for, run_cell_from_file
+from skinmnist.experiment.execution.worker import end_pool, pool_for, run_cell_from_file
 from skinmnist.experiment.fit_cell import Task, Trial
 from skinmnist.experiment.run_folder.folder import TABLE_FILE, hold_folder, log_event, scratch_folder
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 
 if TYPE_CHECKING:
     from skinmnist.experiment.run_folder.record import RunRecord
-
-#: Seconds to wait for a cell to reach the workers, which may be busy.
-_HANDED_OVER = 10.0
 
 Outcome = CellResult | CellFailure
 
@@ -166,7 +161,7 @@ class LocalPool(Pool):
             self.reason = f"its worker process died{how}: a crash, or out of memory"
         finally:
             if left:
-                _stop(executor)
+                end_pool(executor)
             self._suspects = self._monitor.running() or None
             self._monitor.clear()
         ended = [CellFailure(cell, self._monitor.ended[cell]) for cell in left if cell in self._monitor.ended]
@@ -182,20 +177,6 @@ class LocalPool(Pool):
     def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
         pid_path = self._monitor.submitted(cell)
         return executor.submit(run_cell_from_file, cell, str(self.path), self.task, pid_path, self._seconds)
-
-
-def _stop(executor: Executor) -> None:
-    """Kill the workers of an executor.
-
-    All submitted work must first have left the parent, in order; otherwise, loky's own thread would look for
-    the rest among discarded items and print a KeyError.
-    """
-    with suppress(RuntimeError):  # The executor is broken or already stopped, so nothing is pending.
-        last = executor.submit(os.getpid)
-        deadline = time.monotonic() + _HANDED_OVER
-        while not (last.running() or last.done()) and time.monotonic() < deadline:
-            time.sleep(0.005)
-    executor.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
 
 
 def outcomes_of(

@@ -42,6 +42,8 @@ T = TypeVar("T")
 _mapped_table = lru_cache(maxsize=1)(open_passed)
 #: Workers outlive a run for a while, so the next run in this process does not import libraries again.
 _IDLE_SECONDS = 60
+#: Seconds to wait for a cell to reach the workers, which may be busy.
+_HANDED_OVER = 10.0
 #: Seconds between the parent's limit and the worker's own exit, so the parent can report the reason.
 _GRACE = 30.0
 
@@ -87,8 +89,22 @@ def workers_ahead(models: Iterable[ModelSpec], jobs: int) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        executor.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
+        end_pool(executor)
         raise
+
+
+def end_pool(executor: Executor) -> None:
+    """Kill the workers of an executor.
+
+    All submitted work must first have left the parent, in order; otherwise, loky's own thread would look for
+    the rest among discarded items and print a KeyError.
+    """
+    with suppress(RuntimeError):  # The executor is broken or already stopped, so nothing is pending.
+        last = executor.submit(os.getpid)
+        deadline = time.monotonic() + _HANDED_OVER
+        while not (last.running() or last.done()) and time.monotonic() < deadline:
+            time.sleep(0.005)
+    executor.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
 
 
 def start_worker(libraries: Sequence[str], parent: int) -> None:

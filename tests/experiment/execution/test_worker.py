@@ -5,10 +5,18 @@ import os
 import sys
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
+from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
-from skinmnist.experiment.execution.worker import import_frozen, pool_for, run_in_background, start_pool
+from skinmnist.experiment.execution.worker import (
+    import_frozen,
+    pool_for,
+    run_in_background,
+    start_pool,
+    workers_ahead,
+)
 
 
 def process_of(parent, trace):
@@ -47,6 +55,19 @@ def test_a_run_uses_the_workers_that_were_started_for_it_with_their_libraries():
     started = pool_for(cells, task, jobs=1)
     assert pool_for(cells, task, jobs=1) is started
     assert started.submit(imported, "wave").result()
+
+
+def test_workers_started_ahead_run_the_cells_and_end_where_the_preparation_fails():
+    task = SimpleNamespace(models={"one": SimpleNamespace(cost=SimpleNamespace(library="wave"))})
+    cells = [Cell("none", "one", 0, fold) for fold in range(2)]
+    with workers_ahead(task.models.values(), jobs=1):
+        ahead = pool_for(cells, task, jobs=1)
+        number = ahead.submit(os.getpid).result()
+    assert pool_for(cells, task, jobs=1).submit(os.getpid).result() == number
+    with pytest.raises(InputError, match="no table"), workers_ahead(task.models.values(), jobs=1):
+        raise InputError("no table")
+    assert pool_for(cells, task, jobs=1).submit(os.getpid).result() != number
+    assert not psutil.pid_exists(number)
 
 
 @pytest.fixture
