@@ -10,7 +10,8 @@ differed from the defaults of then. Folds of the same seed were other ones befor
 of 64 channels: compare these with the others only in the mean of all five. Rows with ``sqrt_batches`` and
 below them compute in bfloat16. In the last rows, from "study: plain stem" on, the area under the curve is at
 the natural prior, ``rate`` is the share of rising steps and the shape of the fall, and ``white basis from``
-is the variance added to each channel.
+is the variance added to each channel. A row whose fold is a range is the mean of these folds: those of a
+comparison with that seed, with the samplers and the prediction of `skinmnist.compare`.
 """
 
 import time
@@ -62,6 +63,7 @@ TRIALS = {
     "the same, 640 steps, dropout .15": {"channels": (32, 64, 64), "steps": 640, "dropout": 0.15},
     "the same, 560 steps, dropout .1": {"channels": (32, 64, 64), "steps": 560, "dropout": 0.1},
     "white stem, linear fall, 420 steps": {"channels": (32, 64, 64), "steps": 420, "dropout": 0.1},
+    "no pairs, 800 steps": {"channels": (32, 64, 64), "pairs": (0, 0, 0), "steps": 800, "dropout": 0.1},
     "float32": {"precision": "float32"},
     "with a feature network": {"feature_layers": (256,)},
     "thorough, pixels only": THOROUGH | {"feature_layers": ()},

@@ -2,8 +2,8 @@
 
 The input is a picture of floats with approximately zero mean and unit spread. The stem folds square blocks of
 pixels into channels (space to depth): every size from 8x8 to 128x128 becomes a grid of 8 to 24 cells along
-its shorter side. Stages of 3x3 convolutions follow, most with residual pairs. The mean and the maximum over
-the grid are concatenated and passed to one dense layer. The same weights work at any resolution.
+its shorter side. Stages of 3x3 convolutions follow, with or without residual pairs. The mean and the maximum
+over the grid are concatenated and passed to one dense layer. The same weights work at any resolution.
 
 An optional second, dense network uses the lesion features. Both networks see the same rows at every step,
 each with its own loss, and their log-probabilities are averaged. They err on different pictures, so the
