@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import re
 import sys
 import time
@@ -185,39 +186,43 @@ def main(arguments: list[str] | None = None) -> int:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What a command asks to compare, with its table read."""
+    """What a command asks to compare, with its tables read."""
 
     table: PixelTable
     other: PixelTable | None
-    models: list[str]
     rows: npt.NDArray[np.int64] | None
     folds: int
     split: Split | GivenFolds
     out: Path
 
     @classmethod
-    def of(cls, options: argparse.Namespace, models: list[str], command: str) -> _Prepared:
+    def of(cls, options: argparse.Namespace, command: str) -> _Prepared:
         """Read the tables and the split."""
         from skinmnist.datasets.table import sample_rows
-        from skinmnist.decisions.probabilities import check_alpha
         from skinmnist.experiment.costs import read_costs
         from skinmnist.experiment.given_splits import find_split
         from skinmnist.experiment.splits import GivenFolds
 
-        check_alpha(options.conformal)
         table = open_table(options, command)
         read_costs(options.costs, table.class_names)
-        folds = options.folds if options.folds is not None else QUICK_FOLDS if options.quick else 5
-        other = _open_test(options)
+        other, folds = _open_test(options), _folds(options)
         rows = sample_rows(table, QUICK_ROWS, options.seed, folds) if options.quick else None
         split = find_split(table, options.split, options.repeats, rows)
         given = split.origin if isinstance(split, GivenFolds) else ""
         _check_given(given, options)
         out = Path(options.out or _default_folder(table, given, options))
-        return cls(table, other, models, rows, folds, split, out)
+        return cls(table, other, rows, folds, split, out)
+
+
+def _folds(options: argparse.Namespace) -> int:
+    if options.folds is not None:
+        return int(options.folds)
+    return QUICK_FOLDS if options.quick else 5
 
 
 def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
+    from skinmnist.decisions.probabilities import check_alpha
+
     started = time.perf_counter()
     if options.leak_models:
         if not options.demonstrate_leaks:
@@ -225,32 +230,41 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         resolve_models(options.leak_models)
     resolve_samplers(options.samplers)  # Resolve names before anything slow runs.
     resolve_models(options.models)
+    check_alpha(options.conformal)
+    run_options(options)
     models = [known_spelling(name, MODELS) for name in options.models]
     if options.quick:
         models = list(dict.fromkeys(QUICK_MODELS.get(name, name) for name in models))
     command = resume_command("compare", arguments)
     with _workers_ahead(options, models):
+        # The import of this module takes a second, in which the workers import theirs.
         from skinmnist.console.terminal import Terminal
 
-        prepared = _Prepared.of(options, models, command)
+        prepared = _Prepared.of(options, command)
         terminal = Terminal(started)
         terminal.table(prepared.table, prepared.split, options.quick)
-    return _run(prepared, options, command, terminal)
+        return _run(prepared, models, options, command, terminal)
 
 
 def _workers_ahead(options: argparse.Namespace, models: list[str]) -> AbstractContextManager[None]:
-    """Start the workers before the table is read, unless the run folder may already have all cells."""
+    """Start the workers before the table is read, if the run surely has a cell for each of them."""
     from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.experiment.execution.worker import workers_ahead
 
-    known = Path(options.out).exists() if options.out else any(Path("runs").glob(f"*-{options.seed}*"))
+    table = glob.escape(Path(options.csv).stem) if options.csv else "*"
+    stored = Path(options.out).exists() if options.out else any(Path("runs").glob(f"{table}-{options.seed}*"))
     jobs = available_cores() if options.jobs is None else options.jobs
-    if options.dask or known or jobs < 1:
+    # A given split may have a single part; `run_comparison` refuses fewer than one job.
+    fewest_cells = len(models) * (1 if options.split else _folds(options))
+    if options.dask or (stored and not options.fresh) or not 1 <= jobs <= fewest_cells:
         return nullcontext()
     return workers_ahead(resolve_models(models).values(), jobs)
 
 
-def _run(prepared: _Prepared, options: argparse.Namespace, command: str, terminal: Terminal) -> int:
+def _run(
+    prepared: _Prepared, models: list[str], options: argparse.Namespace, command: str, terminal: Terminal
+) -> int:
+    """Run the comparison, write its report, and return the exit code."""
     from skinmnist.console.terminal import verbosely
     from skinmnist.experiment.comparison import run_comparison
     from skinmnist.experiment.run_folder.record import read_info, read_run
@@ -262,7 +276,7 @@ def _run(prepared: _Prepared, options: argparse.Namespace, command: str, termina
             record = run_comparison(
                 prepared.table,
                 options.samplers,
-                prepared.models,
+                models,
                 folds=prepared.folds,
                 repeats=options.repeats,
                 split=prepared.split,

@@ -20,10 +20,10 @@ from skinmnist.names import did_you_mean, known_spelling
 MODEL_LINES = {
     "svm": "support vector machine with an RBF kernel, on lesion features (Cortes & Vapnik 1995)",
     "random_forest": "random forest on lesion features (Breiman 2001)",
-    "cnn": "convolutional network on pixels, about 12 s a fold of HAM10000; uses TensorFlow",
+    "cnn": "convolutional network on pixels, about 7 s a fold of HAM10000; uses TensorFlow",
     "cnn_tiny": "the network of --quick, half a second on 700 pictures; uses TensorFlow",
     "cnn_thorough": "a wider network averaged with one on features, about 3 minutes a fold; uses TensorFlow",
-    "cnn_early_stopping": "the network with Adam and early stopping on the validation loss; uses TensorFlow",
+    "cnn_early_stopping": "residual network with Adam, stopped early on a validation set; uses TensorFlow",
     "logistic_regression": "multinomial logistic regression on lesion features",
     "hist_gradient_boosting": "boosted trees on binned lesion features (Ke et al. 2017)",
     "balanced_random_forest": "trees on balanced samples of lesion features (Chen et al. 2004)",

@@ -156,8 +156,8 @@ claim("So do the two logistic regressions (probabilities)", line["size"], at_mos
 # %% [markdown]
 # ## Why the forest differs
 #
-# - A tree draws its rows *before* it considers the weights. It nearly always draws some of ten copies, but
-#   about one tree in three misses a single row with a weight of ten.
+# - A tree draws as many rows as `fit` received. Weights change the chances of rows, but not the number drawn:
+#   with ten copies of every row, a tree draws ten times as many.
 # - `min_samples_leaf` counts rows. Three copies of one picture fill a leaf; one row with a weight of ten does
 #   not.
 #

@@ -138,8 +138,8 @@ class EvenForest(RandomForestClassifier):
     Samplers are thus compared at equal training cost: they change the class mix from which trees draw their
     rows, not the number of rows. `rows_per_tree` is limited by the rows passed to ``fit`` and by `TREE_ROWS`;
     ``notes_`` reports the latter limit when it applies. Weights are the chances of rows to be drawn; a row
-    drawn twice is one row with twice the weight. By default, leaves contain at least two rows; otherwise,
-    copies made by a sampler would form their own leaves. Features are first rounded to `levels`
+    drawn twice is one row with twice the weight. By default, leaves contain at least two different rows;
+    otherwise, a row that is drawn often would form its own leaf. Features are first rounded to `levels`
     steps per unit: sorting dominates the run time, and takes half as long with many equal values.
 
     References

@@ -121,7 +121,7 @@ class ModelSpec:
     weights : bool
         Whether ``fit`` makes effective use of ``sample_weight``; if so, plans include ``class_weight``.
     copies_as_weights : bool
-        Whether a single row with weight n takes the place of n copies of it.
+        Whether the model is trained on a single row with weight n instead of n copies of it.
     sample_indices : bool
         Whether ``fit`` accepts positions of training rows instead of copies of rows.
     streams : bool

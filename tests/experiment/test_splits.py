@@ -160,6 +160,20 @@ def test_lesions_stay_together_and_every_class_is_kept(lesions, folds):
         assert set(lesions.labels[kept]) == set(range(7))
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_inner_folds_share_out_the_rows_of_every_class(lesions, known):
+    units = lesions.lesion_ids if known else None
+    largest = np.unique(lesions.lesion_ids, return_counts=True)[1].max() if known else 1
+    parts = [left_out for _, left_out in inner_folds(lesions.labels, units, 2, 3)]
+    counts = np.array([np.bincount(lesions.labels[part], minlength=7) for part in parts])
+    assert np.abs(counts[0] - counts[1]).max() <= 2 * largest
+    again = [left_out for _, left_out in inner_folds(lesions.labels, units, 2, 3)]
+    other = [left_out for _, left_out in inner_folds(lesions.labels, units, 2, 4)]
+    assert all(np.array_equal(*both) for both in zip(parts, again, strict=True))
+    assert not all(np.array_equal(*both) for both in zip(parts, other, strict=True))
+    assert not any(part.flags.writeable for part in parts)
+
+
 def test_a_class_of_one_lesion_is_refused():
     with pytest.raises(ValueError, match="a class has fewer than two"):
         inner_folds(np.array([0, 0, 0, 1, 1]), np.array(list("aabcc")), 2, 0)

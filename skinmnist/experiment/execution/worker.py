@@ -72,25 +72,39 @@ def _libraries(models: Iterable[ModelSpec]) -> list[str]:
 
 def start_pool(cells: Sequence[Cell], task: Task, jobs: int) -> None:
     """Start the workers that will run cells, so they import libraries while the run is prepared."""
-    with suppress(BrokenProcessPool):  # The engine starts others, and reports why they die.
-        pool_for(cells, task, jobs).submit(os.getpid)
+    _spawn(pool_for(cells, task, jobs))
 
 
 @contextmanager
 def workers_ahead(models: Iterable[ModelSpec], jobs: int) -> Iterator[None]:
     """Start workers before their cells are known, such as while a table is read; end them if that fails.
 
-    A run of these models with as many `jobs` uses them. Ended, they do not keep a command with an error from
-    returning until they have imported their libraries.
+    A run of at least `jobs` cells of these models uses them. An error ends them, because the command would
+    otherwise return only once they have imported their libraries.
     """
     executor = worker_pool(jobs, _libraries(models))
-    with suppress(BrokenProcessPool):
-        executor.submit(os.getpid)
     try:
+        _spawn(executor)
         yield
     except BaseException:
         end_pool(executor)
         raise
+
+
+def _spawn(executor: Executor) -> None:
+    """Start the processes of an executor, which would otherwise start with the first cell.
+
+    Ctrl-C reaches the whole process group. It is ignored meanwhile, and the workers inherit this: they would
+    print tracebacks until `start_worker`.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+    try:
+        with suppress(BrokenProcessPool):  # The engine starts others, and reports why they die.
+            executor.submit(os.getpid)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
 
 
 def end_pool(executor: Executor) -> None:

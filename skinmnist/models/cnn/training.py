@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.floating]
 
 #: Minimum number of blocks along the shorter side of a picture for halving the resolution.
 COARSE_GRID = 12
-#: Batches per read from a mapped file.
+#: Largest number of batches whose rows are read at a time.
 STREAMED_STEPS = 64
 #: Validation rows per call of the graph.
 VALIDATION_ROWS = 256
@@ -321,7 +321,7 @@ class CompiledTraining:
         for start, end in itertools.pairwise(np.unique([*every_point, fine_from, config.reweighted_from])):
             if start == config.reweighted_from:
                 reweighted = weights * loss_weights(config.loss, counts)[rows.codes]
-                batches.weigh(reweighted / reweighted[indices].mean())
+                batches.weights = reweighted / reweighted[indices].mean()
             rates = cycle[start:end] * np.float32(monitor.rate)
             run_steps = self.compile_steps(coarse=bool(end <= fine_from))
             mean_loss, accuracy = batches.run(run_steps, order[start:end], rates, start)
@@ -439,36 +439,26 @@ class CompiledTraining:
 
 
 class _Batches:
-    """Supplier of rows to the graph: all rows once or, for mapped rows, those of a few batches at a time."""
+    """Supplier of rows to the graph: those of a few batches at a time, so tables need no second copy."""
 
     def __init__(self, rows: Rows, weights: Floats, seed: int) -> None:
-        self.rows, self.seed = rows, np.int32(seed)
-        self._all: tuple[tf.Tensor, ...] | None = None
-        self.weigh(weights)
-
-    def weigh(self, weights: Floats) -> None:
-        """Replace the weights of the rows."""
-        self.weights = weights
-        if not isinstance(self.rows.pictures, MappedRows):
-            self._all = self._tensors(slice(None))
+        self.rows, self.weights, self.seed = rows, weights, np.int32(seed)
 
     def run(
         self, run_steps: Callable[..., Sequence[tf.Tensor]], order: Integers, rates: Floats, first_step: int
     ) -> tuple[float, float]:
         """Take one step for each batch of row numbers; return the mean loss and accuracy."""
         sums = np.zeros(2)
-        for part in row_blocks(len(order), STREAMED_STEPS if self._all is None else len(order)):
-            batches, tensors = order[part], self._all
-            if tensors is None:
-                # Ascending order makes the reads sequential.
-                needed, places = np.unique(batches, return_inverse=True)
-                batches, tensors = places.reshape(batches.shape), self._tensors(needed)
+        for part in row_blocks(len(order), STREAMED_STEPS):
+            # Ascending order makes the reads of mapped rows sequential.
+            needed, places = np.unique(order[part], return_inverse=True)
+            batches = places.reshape(order[part].shape).astype(np.int32)
             step = np.int32(first_step + part.start)
-            means = run_steps(*tensors, batches.astype(np.int32), rates[part], step, self.seed)
+            means = run_steps(*self._tensors(needed), batches, rates[part], step, self.seed)
             sums += np.array(means, dtype=float) * len(batches)
         return float(sums[0] / len(order)), float(sums[1] / len(order))
 
-    def _tensors(self, which: slice | Integers) -> tuple[tf.Tensor, ...]:
+    def _tensors(self, which: Integers) -> tuple[tf.Tensor, ...]:
         return (
             tf.constant(np.asarray(self.rows.pictures[which])),
             tf.constant(self.rows.features[which]),
