@@ -11,8 +11,9 @@ import time
 import numpy as np
 import pytest
 
-from skinmnist import facts
+from skinmnist import compare, facts
 from skinmnist.compare import main
+from skinmnist.experiment.execution import worker
 
 FILES = {
     "report.html",
@@ -151,6 +152,44 @@ def test_without_lesions_the_split_is_by_image_and_the_report_warns(csv, capsys,
     csv.with_name("small_metadata.csv").unlink()
     assert main([str(csv), *CHEAP, "--out", "r"]) == 0
     assert "split by image" in (tmp_path / "r" / "report.html").read_text().lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ahead"),
+    [
+        (["new.csv", "--jobs", "2"], True),
+        ([], True),
+        (["new.csv", "--jobs", "15"], True),
+        (["new.csv", "--jobs", "16"], False),  # Three models in five folds are 15 cells at least.
+        (["new.csv", "--jobs", "4", "--split", "holdout"], False),
+        (["new.csv", "--jobs", "0"], False),
+        (["new.csv", "--dask", "local"], False),
+        (["old.csv"], False),
+        (["old.csv", "--seed", "1"], True),
+        (["old.csv", "--fresh"], True),
+        (["new.csv", "--out", "runs/old-0"], False),
+    ],
+)
+def test_workers_start_ahead_where_the_run_surely_needs_them(tmp_path, monkeypatch, arguments, ahead):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "old-0").mkdir(parents=True)
+    started = []
+    monkeypatch.setattr(worker, "workers_ahead", lambda models, jobs: started.append((list(models), jobs)))
+    monkeypatch.setattr("skinmnist.experiment.execution.machine.available_cores", lambda: 2)
+    if not arguments:
+        (tmp_path / "runs" / "old-0").rmdir()  # Without a name, any run with this seed may be of its table.
+    options = compare.build_parser().parse_args(arguments)
+    compare._workers_ahead(options, ["svm", "random_forest", "cnn"])
+    assert bool(started) == ahead
+    assert all([spec.title for spec in models][-1].startswith("Convolution") for models, _ in started)
+
+
+@pytest.mark.parametrize("arguments", [["--classes", "one"], ["--metrics", "nothing"]])
+def test_an_error_ends_the_workers_that_were_started_ahead(csv, monkeypatch, arguments):
+    ended, end_pool = [], worker.end_pool
+    monkeypatch.setattr(worker, "end_pool", lambda executor: ended.append(end_pool(executor)))
+    assert main([str(csv), "--models", "dummy", "--jobs", "1", *arguments]) == 2
+    assert len(ended) == 1
 
 
 @pytest.mark.parametrize(

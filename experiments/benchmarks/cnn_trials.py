@@ -10,8 +10,8 @@ differed from the defaults of then. Folds of the same seed were other ones befor
 of 64 channels: compare these with the others only in the mean of all five. Rows with ``sqrt_batches`` and
 below them compute in bfloat16. In the last rows, from "study: plain stem" on, the area under the curve is at
 the natural prior, ``rate`` is the share of rising steps and the shape of the fall, and ``white basis from``
-is the variance added to each channel. A row whose fold is a range is the mean of these folds: those of a
-comparison with that seed, with the samplers and the prediction of `skinmnist.compare`.
+is the variance added to each channel. Where the fold is a range, the row is the mean of those folds, as
+`skinmnist.compare` draws them with that seed; where the seed is a range, too, also of those seeds.
 """
 
 import time

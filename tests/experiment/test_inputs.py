@@ -216,10 +216,23 @@ def test_copies_and_weights_train_the_same_classifier(fold, classifier):
     np.testing.assert_allclose(decisions[0], decisions[1], atol=1e-4)
 
 
+FORESTS = ("random_forest", "random_forest_pixels")
+
+
+@pytest.mark.parametrize("name", FORESTS)
+def test_a_forest_gets_weights_for_copies_and_draws_as_many_rows_as_before(name, lesions):
+    rows = lesions.pixels.astype(np.float32)
+    training = resample_rows(resampler("RandomOverSampler"), rows, lesions.labels, MODELS[name])
+    assert len(training.rows) == len(rows) < training.weights.sum() == training.n_resampled
+    forest = MODELS[name].classifier(Setting(lesions.shape, 7, len(rows), 0)).set_params(n_estimators=3)
+    training.train(forest)
+    assert {int(tree.tree_.weighted_n_node_samples[0]) for tree in forest.estimators_} == {len(rows)}
+
+
 @pytest.mark.parametrize(
     "name",
     # A forest draws its rows at random, in another order from weights than from copies.
-    [name for name, spec in MODELS.items() if spec.copies_as_weights and "forest" not in name],
+    [name for name, spec in MODELS.items() if spec.copies_as_weights and name not in FORESTS],
 )
 def test_registered_models_that_say_so_are_the_same_with_copies_and_weights(name, lesions):
     setting = Setting(lesions.shape, 7, len(lesions), 0)
