@@ -63,7 +63,7 @@ TRIALS = {
     "the same, 640 steps, dropout .15": {"channels": (32, 64, 64), "steps": 640, "dropout": 0.15},
     "the same, 560 steps, dropout .1": {"channels": (32, 64, 64), "steps": 560, "dropout": 0.1},
     "white stem, linear fall, 420 steps": {"channels": (32, 64, 64), "steps": 420, "dropout": 0.1},
-    "no pairs, 800 steps": {"channels": (32, 64, 64), "pairs": (0, 0, 0), "steps": 800, "dropout": 0.1},
+    "no pairs, 860 steps": {"channels": (32, 48, 64), "pairs": (0, 0, 0), "steps": 860, "dropout": 0.1},
     "float32": {"precision": "float32"},
     "with a feature network": {"feature_layers": (256,)},
     "thorough, pixels only": THOROUGH | {"feature_layers": ()},

@@ -114,7 +114,7 @@ def make_cnn(setting: Setting) -> Any:
     from skinmnist.models.cnn.network import grid_side
     from skinmnist.models.cnn.training import COARSE_GRID
 
-    steps = 760 if grid_side(setting.shape) >= COARSE_GRID else 300
+    steps = 860 if grid_side(setting.shape) >= COARSE_GRID else 300
     return _cnn(setting, steps, channels=(32, 48, 64), pairs=(0, 0, 0), dropout=0.1)
 
 
