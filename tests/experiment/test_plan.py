@@ -49,7 +49,7 @@ def guess(sampler, model, counts=COUNTS, columns=2352):
 def test_more_rows_take_longer():
     assert guess("SMOTE", "svm") > 3 * guess("none", "svm")
     assert guess("RandomOverSampler", "svm") == guess("none", "svm"), "copies travel as weights"
-    assert guess("RandomOverSampler", "random_forest") > guess("none", "random_forest")
+    assert guess("RandomOverSampler", "hist_gradient_boosting") > guess("none", "hist_gradient_boosting")
     assert guess("none", "cnn") == guess("SMOTE", "cnn")
     shares = [guess(f"SMOTE{share}", "svm") for share in ("@0.25", "@0.5", "@0.75", "")]
     assert shares == sorted(shares)
