@@ -231,7 +231,7 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
     resolve_samplers(options.samplers)  # Resolve names before anything slow runs.
     resolve_models(options.models)
     check_alpha(options.conformal)
-    run_options(options)
+    run_options(options)  # Refuses impossible limits, before workers start.
     models = [known_spelling(name, MODELS) for name in options.models]
     if options.quick:
         models = list(dict.fromkeys(QUICK_MODELS.get(name, name) for name in models))
