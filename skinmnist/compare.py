@@ -248,8 +248,8 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
 
 def _workers_ahead(options: argparse.Namespace, models: list[str]) -> AbstractContextManager[None]:
     """Start the workers before the table is read, if the run surely has a cell for each of them."""
+    from skinmnist.experiment.execution.local import workers_ahead
     from skinmnist.experiment.execution.machine import available_cores
-    from skinmnist.experiment.execution.worker import workers_ahead
 
     table = glob.escape(Path(options.csv).stem) if options.csv else "*"
     stored = Path(options.out).exists() if options.out else any(Path("runs").glob(f"{table}-{options.seed}*"))

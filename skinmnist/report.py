@@ -51,8 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _rebuild(options: argparse.Namespace) -> int:
+    from skinmnist.experiment.execution.local import run_in_background
     from skinmnist.experiment.execution.machine import available_cores
-    from skinmnist.experiment.execution.worker import import_frozen, run_in_background, uncollected
+    from skinmnist.experiment.execution.worker import import_frozen, uncollected
 
     cores = available_cores()
     # While this process imports, reads and analyzes, a worker imports what it needs for drawing.

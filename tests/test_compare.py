@@ -13,7 +13,7 @@ import pytest
 
 from skinmnist import compare, facts
 from skinmnist.compare import main
-from skinmnist.experiment.execution import worker
+from skinmnist.experiment.execution import local
 
 FILES = {
     "report.html",
@@ -174,7 +174,7 @@ def test_workers_start_ahead_where_the_run_surely_needs_them(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "old-0").mkdir(parents=True)
     started = []
-    monkeypatch.setattr(worker, "workers_ahead", lambda models, jobs: started.append((list(models), jobs)))
+    monkeypatch.setattr(local, "workers_ahead", lambda models, jobs: started.append((list(models), jobs)))
     monkeypatch.setattr("skinmnist.experiment.execution.machine.available_cores", lambda: 2)
     if not arguments:
         (tmp_path / "runs" / "old-0").rmdir()  # Without a name, any run with this seed may be of its table.
@@ -186,8 +186,9 @@ def test_workers_start_ahead_where_the_run_surely_needs_them(tmp_path, monkeypat
 
 @pytest.mark.parametrize("arguments", [["--classes", "one"], ["--metrics", "nothing"]])
 def test_an_error_ends_the_workers_that_were_started_ahead(csv, monkeypatch, arguments):
-    ended, end_pool = [], worker.end_pool
-    monkeypatch.setattr(worker, "end_pool", lambda executor: ended.append(end_pool(executor)))
+    local.end_idle()
+    ended, end = [], local.Worker.end
+    monkeypatch.setattr(local.Worker, "end", lambda worker: ended.append(end(worker)))
     assert main([str(csv), "--models", "dummy", "--jobs", "1", *arguments]) == 2
     assert len(ended) == 1
 

@@ -19,10 +19,9 @@ SLOWLY = """
 import os, time
 from pathlib import Path
 import numpy as np
-from joblib.externals.loky import get_reusable_executor
 from sklearn.base import BaseEstimator, ClassifierMixin
 from skinmnist import make_lesions, run_comparison
-from skinmnist.experiment.execution import runner
+from skinmnist.experiment.execution import local
 from skinmnist.experiment.fit_cell import fit_cell
 
 TABLE = make_lesions(360, size=8, random_state=1)
@@ -49,9 +48,9 @@ def run(folder, grid, jobs, fits):
     os.setsid()
     os.environ["FITS"] = fits
     if not jobs:
-        runner.run_cells = in_this_process
+        local.run_cells = in_this_process
     run_comparison(TABLE, out=folder, folds=3, jobs=jobs or 1, **grid)
-    get_reusable_executor().shutdown()  # Otherwise, the process waits until its workers have been idle.
+    local.end_idle()  # Otherwise, the process waits until its workers have been idle.
 """
 REAL = {
     "samplers": ["none", "SMOTE"],

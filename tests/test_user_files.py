@@ -30,7 +30,7 @@ from skinmnist import (
 from skinmnist.console.common import guarded
 from skinmnist.datasets.cache import render_once
 from skinmnist.datasets.files import write_atomically
-from skinmnist.experiment.execution import runner
+from skinmnist.experiment.execution import local
 from skinmnist.experiment.fit_cell import fit_cell
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
@@ -109,7 +109,7 @@ def at_once(monkeypatch):
         for cell in cells:
             yield fit_cell(cell, table, task)
 
-    monkeypatch.setattr(runner, "run_cells", run)
+    monkeypatch.setattr(local, "run_cells", run)
     monkeypatch.setattr("skinmnist.reporting.page.render_page", lambda *_: "a page")
 
 
@@ -366,7 +366,7 @@ def test_a_full_disk_is_named(place, code, tmp_path, lesions, monkeypatch, capsy
 
     if place == "table of the workers":
         monkeypatch.setattr(tempfile, "tempdir", str(full))
-        monkeypatch.setattr(runner, "pass_table", refuse)
+        monkeypatch.setattr(local, "pass_table", refuse)
         command = lambda: run_comparison(lesions, "none", "dummy", folds=2, jobs=1)  # noqa: E731
     else:
         monkeypatch.setattr(os, "fsync", refuse)

@@ -59,7 +59,7 @@ from skinmnist.errors import InputError
 from skinmnist.experiment.audit import label_audit
 from skinmnist.experiment.cells import CellResult
 from skinmnist.experiment.derived.tuning import counts_by_exponent, move_prior
-from skinmnist.experiment.execution.worker import run_in_background
+from skinmnist.experiment.execution.local import run_in_background
 from skinmnist.experiment.given_splits import OWN
 from skinmnist.experiment.run_folder.folder import REPORT
 from skinmnist.experiment.run_folder.record import (

@@ -24,9 +24,9 @@ from skinmnist.experiment.audit import LesionFit, SplitFacts
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, sorted_models, sorted_samplers
 from skinmnist.experiment.costs import note_on_costs, read_costs
 from skinmnist.experiment.derived.ensembles import with_derived
+from skinmnist.experiment.execution.local import libraries_for, start_workers
 from skinmnist.experiment.execution.machine import NO_LIMITS, Limits, PeakMemory, hardware, versions
 from skinmnist.experiment.execution.runner import Progress, choose_engine, store_outcomes, with_followers
-from skinmnist.experiment.execution.worker import start_pool
 from skinmnist.experiment.fit_cell import share_networks
 from skinmnist.experiment.grid import DEFAULT_SAMPLERS
 from skinmnist.experiment.lesion_scores import note_on_labels
@@ -260,7 +260,7 @@ def run_comparison(
         run.open(out if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER, fresh, held)
         started += time.perf_counter() - opening  # Exclude the time spent waiting for another run.
         if dask is None and not run.earlier:  # After an earlier run, there may be nothing to run.
-            start_pool(plan.trained, plan.task, jobs)
+            start_workers(libraries_for(plan.trained, plan.task, jobs))
         run.start()
         with PeakMemory() as peak:
             try:

@@ -32,7 +32,7 @@ from skinmnist.experiment.grid import notes_on_omitted, plan_cells, resolve_mode
 from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
 from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, Split, assign_folds
 from skinmnist.models.cnn.backend import choose_precision
-from skinmnist.models.spec import MOST_ROWS, ModelSpec
+from skinmnist.models.spec import FOLD_ROWS, MOST_ROWS, ModelSpec
 from skinmnist.names import notes_on_hidden
 from skinmnist.resampling.strategies import lookup, split_share
 from skinmnist.text import shown
@@ -281,8 +281,8 @@ def environment() -> dict[str, str]:
 
 #: Expected cost of a cell that uses the networks of another, as a share of training them.
 _HEAD_SHARE = 0.05
-#: The table size for which `Cost.seconds` was measured: training rows of a fold, and columns.
-_REFERENCE_ROWS, _REFERENCE_COLUMNS = 8012, 2352
+#: The number of columns for which `Cost.seconds` was measured.
+_REFERENCE_COLUMNS = 2352
 #: How much longer than with the longest cells first a run may take to finish fold after fold.
 _LONGER = 1.02
 
@@ -307,7 +307,7 @@ def expected_seconds(
         present = class_counts[class_counts > 0].astype(float)
         left = 0.0 if share is None else 1 - share
         growth = float((present.max() * (present / present.max()) ** left).sum() / present.sum())
-    size = (rows / _REFERENCE_ROWS) * max(columns / _REFERENCE_COLUMNS, 0.15)
+    size = (rows / FOLD_ROWS) * max(columns / _REFERENCE_COLUMNS, 0.15)
     return 0.2 + spec.cost.seconds * size * growth**spec.cost.growth
 
 

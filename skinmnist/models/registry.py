@@ -17,7 +17,16 @@ from skinmnist.models.export import (
     export_network,
     export_svm,
 )
-from skinmnist.models.spec import Cost, Export, FeatureSettings, ModelSpec, RowLimits, Setting, Strategy
+from skinmnist.models.spec import (
+    FOLD_ROWS,
+    Cost,
+    Export,
+    FeatureSettings,
+    ModelSpec,
+    RowLimits,
+    Setting,
+    Strategy,
+)
 
 
 def _extract(rows: Any, shape: tuple[int, int, int]) -> Any:
@@ -99,10 +108,6 @@ def _hist_gradient_boosting(setting: Setting) -> Any:
     )
 
 
-#: Number of training rows in one of five folds of HAM10000; the reference for all budgets.
-FULL_TABLE_ROWS = 8012
-
-
 def make_cnn(setting: Setting) -> Any:
     """Build the network of the default comparison, which takes about 7 seconds on a 28x28 fold of HAM10000.
 
@@ -159,7 +164,7 @@ def steps_for(train_rows: int, steps_at_full_table: int) -> int:
     >>> steps_for(8012, steps_at_full_table=700), steps_for(4006, steps_at_full_table=700)
     (700, 350)
     """
-    return max(20, round(steps_at_full_table * train_rows / FULL_TABLE_ROWS))
+    return max(20, round(steps_at_full_table * train_rows / FOLD_ROWS))
 
 
 def _trained_mix(loss: str, counts: Any) -> Any:

@@ -21,7 +21,8 @@ from skinmnist.analysis.analyze import SENT_ROWS, Analysis, analyze, analyze_run
 from skinmnist.datasets.files import check_replaceable, write_atomically
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import MIXED
-from skinmnist.experiment.execution.worker import run_in_background, uncollected
+from skinmnist.experiment.execution.local import run_in_background
+from skinmnist.experiment.execution.worker import uncollected
 from skinmnist.experiment.metrics import COST_METRICS, METRIC_TITLES
 from skinmnist.experiment.run_folder.folder import REPORT_FILE
 from skinmnist.experiment.run_folder.record import RunRecord, read_run

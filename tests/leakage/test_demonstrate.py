@@ -73,7 +73,7 @@ def test_the_same_bytes_again_without_training(shown, lesions, monkeypatch, tmp_
     written = (run.folder / "leaks.csv").read_bytes()
     alone = demonstrate_leaks(lesions, MODELS, folds=3, jobs=1, out=tmp_path)
     assert (tmp_path / "leaks.csv").read_bytes() == written
-    monkeypatch.setattr("skinmnist.experiment.execution.runner.finish_cells", None)
+    monkeypatch.setattr("skinmnist.experiment.execution.local.finish_cells", None)
     again = demonstrate_leaks(lesions, MODELS, folds=3, jobs=1, out=run.folder)
     pd.testing.assert_frame_equal(again.scores, alone.scores)
     assert (run.folder / "leaks.csv").read_bytes() == written

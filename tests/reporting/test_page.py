@@ -15,7 +15,7 @@ import pytest
 from skinmnist.analysis.analyze import analyze
 from skinmnist.analysis.summaries import leaderboard
 from skinmnist.errors import InputError
-from skinmnist.experiment.execution.worker import run_in_background
+from skinmnist.experiment.execution.local import run_in_background
 from skinmnist.experiment.run_folder.record import RunRecord, read_run
 from skinmnist.reporting.format import titled
 from skinmnist.reporting.page import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -162,11 +162,13 @@ class DaskPool(Pool, Monitor):
 
     interval = 5.0
     reason = "its worker died repeatedly: a crash, out of memory, or beyond a limit"
+    lost_with = (KilledWorker, CancelledError)
 
     def __init__(
         self, client: Client, inputs: str, limits: Limits, on_running: OnRunning | None = None
     ) -> None:
         super().__init__(on_running)
+        self.monitor = self
         self.client, self.inputs, self.limits = client, inputs, limits
         self._idle_since: float | None = None
 
@@ -174,11 +176,21 @@ class DaskPool(Pool, Monitor):
         """Yield outcomes as they arrive, except for cells whose workers die repeatedly."""
         if self.client.status != "running":
             raise InputError("the Dask cluster is gone; restart it and run the same command again to resume")
-        executor, lost = self.client.get_executor(pure=False), (KilledWorker, CancelledError)
+        self._executor = self.client.get_executor(pure=False)
         try:
-            yield from outcomes_of(executor, cells, self._submit, self._workers, self, lost)
+            yield from outcomes_of(self, cells)
         finally:
-            executor.shutdown(wait=False)
+            self._executor.shutdown(wait=False)
+
+    def give(self, waiting: list[Cell], running: int) -> Iterator[tuple[Cell, Future[Outcome]]]:
+        """Submit cells in order, two for each worker; workers process them in this order."""
+        for cell in waiting[: max(0, 2 * self._workers() - running)]:
+            waiting.remove(cell)
+            yield cell, self._executor.submit(run_on_worker, cell, self.inputs, self.limits.seconds)
+
+    def running(self, given: Sequence[Cell]) -> list[Cell]:
+        """Return the first cells without an outcome, one for each worker."""
+        return list(given[: self._workers()])
 
     def check(self) -> None:
         """Raise an `InputError` if there have been no workers for several minutes."""
@@ -192,9 +204,6 @@ class DaskPool(Pool, Monitor):
 
     def _workers(self) -> int:
         return max(1, len(self.client.nthreads()))  # The number of workers changes over time.
-
-    def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
-        return executor.submit(run_on_worker, cell, self.inputs, self.limits.seconds)
 
 
 def run_on_worker(cell: Cell, inputs: str, seconds: float | None) -> Outcome:

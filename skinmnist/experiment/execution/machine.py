@@ -229,21 +229,16 @@ class LimitMonitor(Monitor):
         self._pid_files[cell] = self.folder / f"pid-{self._count}"
         return self._pid_files[cell]
 
+    def has_started(self, cell: Cell) -> bool:
+        """Return whether the cell is running, or was when its worker died."""
+        return self._pid_files[cell].exists()
+
     def finished(self, cell: Cell) -> None:
-        """Stop tracking a cell that has an outcome."""
-        for known in (self._pid_files, self._first_seen, self.ended):
-            known.pop(cell, None)
-
-    def running(self) -> list[Cell]:
-        """Return the cells that have started but not finished."""
-        return [cell for cell, path in self._pid_files.items() if path.exists()]
-
-    def clear(self) -> None:
-        """Remove the pid files of dead workers."""
-        for path in self._pid_files.values():
+        """Stop tracking a cell that has left its worker, and remove the pid file of a dead worker."""
+        if path := self._pid_files.pop(cell, None):
             path.unlink(missing_ok=True)
-        self._pid_files.clear()
-        self._first_seen.clear()
+        self._first_seen.pop(cell, None)
+        self.ended.pop(cell, None)
 
     def check(self) -> None:
         """End the processes of cells that exceed their limits."""

@@ -6,28 +6,22 @@ Cells of runs and trials are kept in a store: stored cells are reused, and the o
 from __future__ import annotations
 
 import hashlib
-import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from skinmnist.datasets.files import naming_disk
-from skinmnist.datasets.mapped import pass_table
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
-from skinmnist.experiment.execution.machine import NO_LIMITS, LimitMonitor, Limits, Monitor, OnRunning
-from skinmnist.experiment.execution.worker import end_pool, pool_for, run_cell_from_file
+from skinmnist.experiment.execution.machine import Limits, Monitor, OnRunning
 from skinmnist.experiment.fit_cell import Task, Trial
-from skinmnist.experiment.run_folder.folder import TABLE_FILE, hold_folder, log_event, scratch_folder
+from skinmnist.experiment.run_folder.folder import hold_folder, log_event
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 
 if TYPE_CHECKING:
@@ -49,6 +43,8 @@ def choose_engine(dask: str | None, table: PixelTable, task: Task, jobs: int, li
     `dask` is the address of a scheduler, or ``"local"``; None selects worker processes on this machine.
     """
     if dask is None:
+        from skinmnist.experiment.execution.local import run_cells
+
         return partial(run_cells, table=table, task=task, jobs=jobs, limits=limits)
     try:
         from skinmnist.experiment.execution.dask import run_on_cluster
@@ -77,150 +73,81 @@ class Pool(ABC):
 
     #: The reason why the last lost cell has no outcome.
     reason: str
+    #: The exceptions of a cell whose process has died, as opposed to a cell that has failed.
+    lost_with: tuple[type[Exception], ...]
+    monitor: Monitor
 
     @abstractmethod
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
-        """Yield outcomes as they arrive; may stop early if a worker dies."""
+        """Yield outcomes as they arrive, except those of cells that may have killed their process."""
 
-    def suspects(self, left: Sequence[Cell]) -> Sequence[Cell]:
-        """Return the cells without an outcome that may have killed their worker."""
-        return left
+    @abstractmethod
+    def give(self, waiting: list[Cell], running: int) -> Iterator[tuple[Cell, Future[Outcome]]]:
+        """Take cells for free workers out of those that wait, and yield them; `running` have been given.
 
+        If nothing is running, at least one cell is given.
+        """
 
-def run_cells(
-    cells: Sequence[Cell],
-    table: PixelTable,
-    task: Task,
-    jobs: int,
-    limits: Limits = NO_LIMITS,
-    on_running: OnRunning | None = None,
-) -> Generator[Outcome]:
-    """Run cells in the given order, in `jobs` worker processes, and yield their outcomes.
+    @abstractmethod
+    def running(self, given: Sequence[Cell]) -> list[Cell]:
+        """Return those of the given cells that a worker runs or is about to run."""
 
-    A cell that raises an exception or exceeds its limits yields a `CellFailure`. Unless the table is already
-    in a file, it is written once to a temporary file, which the workers map into memory.
-    """
-    if not cells:
-        return
-    with scratch_folder() as folder:
-        path = folder / TABLE_FILE
-        with naming_disk(folder):
-            pass_table(table, path)
-        with closing(finish_cells(LocalPool(path, task, jobs, limits, on_running), cells)) as outcomes:
-            yield from outcomes
+    def returned(self, cell: Cell, outcome: Outcome | None) -> None:
+        """Receive a cell that has left its worker, with its outcome; None if it is lost."""
+        return None
+
+    def lost(self, cell: Cell, error: Exception, waiting: list[Cell]) -> Outcome | None:
+        """Return the outcome of a cell whose process has died, if it is known; it may also wait again."""
+        return None
 
 
 def finish_cells(pool: Pool, cells: Sequence[Cell]) -> Generator[Outcome]:
     """Run cells until each has an outcome, even if workers die.
 
-    If a worker process dies, the cells that it may have been running are rerun one at a time to find the cell
-    that kills its process; the others continue.
+    If a worker process dies, the cell that it was running may have killed it; such cells are rerun at the
+    end, one at a time.
     """
     left = list(cells)
-    while left:
-        with closing(pool.run(tuple(left))) as outcomes:
-            for outcome in outcomes:
-                left.remove(outcome.cell)
-                yield outcome
-        suspects = pool.suspects(tuple(left)) if left else ()
-        if suspects:
-            log_event("worker died", words=pool.reason, again=[str(cell) for cell in suspects])
-        for cell in suspects:
-            with closing(pool.run((cell,))) as outcomes:
-                alone = next(outcomes, None)
-            left.remove(cell)
-            yield alone or CellFailure(cell, pool.reason)
+    with closing(pool.run(cells)) as outcomes:
+        for outcome in outcomes:
+            left.remove(outcome.cell)
+            yield outcome
+    if left:
+        log_event("worker died", words=pool.reason, again=[str(cell) for cell in left])
+    for cell in left:
+        with closing(pool.run((cell,))) as outcomes:
+            alone = next(outcomes, None)
+        yield alone or CellFailure(cell, pool.reason)
 
 
-class LocalPool(Pool):
-    """Worker processes on this machine.
+def outcomes_of(pool: Pool, cells: Sequence[Cell]) -> Iterator[Outcome]:
+    """Give cells to the workers of a pool, a few at a time, and yield outcomes as they arrive.
 
-    `path` is the table file of `pass_table`; the pid files of running cells are stored next to it.
+    Only a few cells are given at a time, to leave little pending work when a pool stops.
     """
-
-    def __init__(
-        self, path: Path, task: Task, jobs: int, limits: Limits, on_running: OnRunning | None = None
-    ) -> None:
-        self.path, self.task, self.jobs = path, task, jobs
-        self.reason = ""
-        self._seconds = limits.seconds
-        self._monitor = LimitMonitor(limits, path.parent, on_running)
-        self._suspects: list[Cell] | None = None
-
-    def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
-        """Yield outcomes until all cells are done, or until one worker dies, which also ends the others."""
-        executor = pool_for(cells, self.task, self.jobs)
-        left = list(cells)
-        try:
-            for outcome in outcomes_of(executor, cells, self._submit, lambda: self.jobs, self._monitor):
-                left.remove(outcome.cell)
-                yield outcome
-        except BrokenProcessPool as error:
-            codes = re.search(r"exit codes of the workers are \{(.+)\}", str(error))
-            how = f" ({codes[1]})" if codes else ""
-            self.reason = f"its worker process died{how}: a crash, or out of memory"
-        finally:
-            if left:
-                end_pool(executor)
-            self._suspects = self._monitor.running() or None
-            self._monitor.clear()
-        ended = [CellFailure(cell, self._monitor.ended[cell]) for cell in left if cell in self._monitor.ended]
-        if ended:
-            self._monitor.ended.clear()
-            self._suspects = []  # The cause is known.
-        yield from ended
-
-    def suspects(self, left: Sequence[Cell]) -> Sequence[Cell]:
-        """Return the cells that were running or, if that is unknown, the submitted cells."""
-        return left[: 2 * self.jobs] if self._suspects is None else self._suspects
-
-    def _submit(self, executor: Executor, cell: Cell) -> Future[Outcome]:
-        pid_path = self._monitor.submitted(cell)
-        return executor.submit(run_cell_from_file, cell, str(self.path), self.task, pid_path, self._seconds)
-
-
-def outcomes_of(
-    executor: Executor,
-    cells: Sequence[Cell],
-    submit: Callable[[Executor, Cell], Future[Outcome]],
-    workers: Callable[[], int],
-    monitor: Monitor,
-    lost: tuple[type[Exception], ...] = (),
-) -> Iterator[Outcome]:
-    """Submit cells to an executor, a few at a time, and yield outcomes as they arrive.
-
-    Only two cells per worker are submitted at a time, to leave little pending work when an executor stops.
-    Workers process the cells in submission order. The exceptions in `lost` indicate that the worker of a cell
-    died, rather than that the cell failed; such a cell has no outcome. Raises BrokenProcessPool if a worker
-    dies and breaks the executor.
-    """
-    waiting, running = iter(cells), dict[Future[Outcome], Cell]()
+    waiting, running, monitor = list(cells), dict[Future[Outcome], Cell](), pool.monitor
     with warnings.catch_warnings():
         # loky replaces workers whose memory has grown, which is intended.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
         while True:
-            for cell in islice(waiting, max(0, 2 * workers() - len(running))):
-                running[submit(executor, cell)] = cell
-            monitor.occupied(list(islice(running.values(), workers())))
+            for cell, future in pool.give(waiting, len(running)):
+                running[future] = cell
+            monitor.occupied(pool.running(list(running.values())))
             if not running:
                 return
             done, _ = wait(running, timeout=monitor.interval, return_when=FIRST_COMPLETED)
-            broken: BrokenProcessPool | None = None
             for future in [future for future in running if future in done]:  # In submission order.
-                cell = running.pop(future)
+                cell, outcome = running.pop(future), None
                 try:
                     outcome = future.result()
-                except BrokenProcessPool as error:
-                    broken = error
-                    continue
-                except lost:
-                    continue
+                except pool.lost_with as error:
+                    outcome = pool.lost(cell, error, waiting)
                 except Exception as error:  # The result of a model may not be picklable.
                     outcome = CellFailure.from_error(cell, error)
-                monitor.finished(cell)
-                yield outcome
-            if broken is not None:
-                raise broken
+                pool.returned(cell, outcome)
+                if outcome is not None:
+                    monitor.finished(cell)
+                    yield outcome
             monitor.check()
 
 

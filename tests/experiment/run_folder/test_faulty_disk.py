@@ -12,7 +12,7 @@ import pytest
 from skinmnist import run_comparison
 from skinmnist.datasets import files
 from skinmnist.errors import InputError
-from skinmnist.experiment.execution import runner
+from skinmnist.experiment.execution import local
 from skinmnist.experiment.fit_cell import fit_cell
 from skinmnist.experiment.run_folder.record import read_info
 
@@ -82,7 +82,7 @@ def contents(folder):
 @pytest.fixture
 def run(lesions, monkeypatch):
     """Run two cells into a folder, on a disk that fails or on a sound one."""
-    monkeypatch.setattr(runner, "run_cells", in_this_process)
+    monkeypatch.setattr(local, "run_cells", in_this_process)
 
     def run(folder, disk=None):
         with monkeypatch.context() as patch:
@@ -145,7 +145,7 @@ def damage(path, rng):
 
 def check_damaged_cells(lesions, folder, monkeypatch, rounds, repeats):
     """Damage every cell of a run again and again; each must be computed again."""
-    monkeypatch.setattr(runner, "run_cells", in_this_process)
+    monkeypatch.setattr(local, "run_cells", in_this_process)
 
     def run():
         return run_comparison(lesions, "none", "dummy", folds=5, repeats=repeats, jobs=1, out=folder)

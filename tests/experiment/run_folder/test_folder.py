@@ -17,7 +17,7 @@ from skinmnist import demonstrate_leaks, run_comparison
 from skinmnist.datasets.files import LOCK_FILE, check_ours, claim, remove_owned
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
-from skinmnist.experiment.execution import runner
+from skinmnist.experiment.execution import local
 from skinmnist.experiment.fit_cell import fit_cell
 from skinmnist.experiment.run_folder.folder import (
     LOGGER,
@@ -42,7 +42,7 @@ def folder(lesions, tmp_path, monkeypatch):
         for cell in cells:
             yield fit_cell(cell, table, task)
 
-    monkeypatch.setattr(runner, "run_cells", run)
+    monkeypatch.setattr(local, "run_cells", run)
     monkeypatch.setattr("skinmnist.reporting.page.render_page", lambda *_: "a page")
     run_comparison(lesions, "none", "dummy", folds=2, jobs=1, out=tmp_path / "run")
     tree = {"tree": DecisionTreeClassifier(max_depth=1)}
