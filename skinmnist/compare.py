@@ -228,16 +228,17 @@ def _compare(options: argparse.Namespace, arguments: list[str]) -> int:
         if not options.demonstrate_leaks:
             raise InputError("received --leak-models without --demonstrate-leaks; add it, or drop both")
         resolve_models(options.leak_models)
-    resolve_samplers(options.samplers)  # Resolve names before anything slow runs.
-    resolve_models(options.models)
-    check_alpha(options.conformal)
-    run_options(options)  # Refuses impossible limits, before workers start.
     models = [known_spelling(name, MODELS) for name in options.models]
     if options.quick:
         models = list(dict.fromkeys(QUICK_MODELS.get(name, name) for name in models))
+    check_alpha(options.conformal)
+    run_options(options)  # Refuses impossible limits, before workers start.
     command = resume_command("compare", arguments)
     with _workers_ahead(options, models):
-        # The import of this module takes a second, in which the workers import theirs.
+        # What follows imports for two seconds, in which the workers import theirs. Wrong names are refused
+        # before the table is read.
+        resolve_samplers(options.samplers)
+        resolve_models(options.models)
         from skinmnist.console.terminal import Terminal
 
         prepared = _Prepared.of(options, command)

@@ -6,6 +6,8 @@ Parsers group their help, give examples, explain mistakes in one sentence, and c
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import io
 import os
 import re
@@ -41,6 +43,8 @@ def guarded(run: Callable[[], int]) -> int:
         # Names may contain characters that the terminal cannot encode.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # At exit, the interpreter would look for garbage among the objects of all libraries for half a second.
+    atexit.register(gc.freeze)
     try:
         return run()
     except InputError as error:

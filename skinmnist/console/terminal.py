@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -41,12 +42,10 @@ from skinmnist.experiment.run_folder.record import RunRecord
 from skinmnist.experiment.splits import GivenFolds, Split
 from skinmnist.names import pair_name
 from skinmnist.reporting.format import LABELS, NOTHING, count, digits_of, duration, fixed, with_spread
-from skinmnist.reporting.page import write_early_page, write_page
-from skinmnist.reporting.sections.certainty import certainty, resampled_units
-from skinmnist.reporting.sections.leaderboard import external_sentence
-from skinmnist.reporting.sections.tradeoff import summary
 from skinmnist.text import one_line, printable
 
+#: The module that draws the report; it imports matplotlib.
+_PAGE = "skinmnist.reporting.page"
 #: Line width without a terminal.
 _PIPED_WIDTH = 160
 #: Styles: best of its column; worse than the majority baseline; unfinished; failed.
@@ -192,8 +191,9 @@ class Terminal:
             self.view.enter("Waiting for the other run")
 
     def running(self, cells: Sequence[Cell]) -> None:
-        """Show the running cells."""
+        """Show the running cells; meanwhile, import what draws the report."""
         self.view.running(cells)
+        import_module(_PAGE)
 
     def finished(self, outcome: CellResult | CellFailure, seconds_left: float | None) -> None:
         """Show one more finished cell."""
@@ -220,6 +220,8 @@ class Terminal:
         self._early.start()
 
     def _rank(self, record: RunRecord, finished: int, planned: int) -> None:
+        from skinmnist.reporting.page import write_early_page
+
         started, after = self._clock(), f"after {finished} of {count(planned, 'fold')}"
         try:
             analysis = analyze(record)
@@ -263,6 +265,8 @@ class Terminal:
 
     def write_report(self, record: RunRecord, jobs: int | None) -> tuple[Analysis, Path]:
         """Analyze a run and write its report, showing each step."""
+        from skinmnist.reporting.page import write_page
+
         jobs = jobs or available_cores()
         if self._early is not None:
             self._early.join()  # The final page must be the last.
@@ -275,6 +279,10 @@ class Terminal:
 
     def conclude(self, analysis: Analysis, report: Path, resume: str | None) -> None:
         """Show the leaderboard, the verdict of the tests, failures, pitfalls, and the path of the report."""
+        from skinmnist.reporting.sections.certainty import certainty
+        from skinmnist.reporting.sections.leaderboard import external_sentence
+        from skinmnist.reporting.sections.tradeoff import summary
+
         self._end_phase("end")
         record, out = analysis.record, _results_console()
         out.print()
@@ -382,6 +390,8 @@ def results_table(record: RunRecord, console: Output) -> RenderableType:
 
 def early_table(analysis: Analysis, after: str) -> RenderableType:
     """Format the leaderboard of a run that goes on: macro-F1 of every pair with its interval over lesions."""
+    from skinmnist.reporting.sections.certainty import resampled_units
+
     table = plain_rows("best macro-F1 first", "macro-F1", "95 % interval", "folds")
     known = analysis.intervals[analysis.intervals["metric"] == "macro_f1"]
     names, bounds = known[["sampler", "model"]].to_numpy(), known[["low", "high"]].to_numpy(float)

@@ -20,11 +20,11 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.machine import Limits, Monitor, OnRunning
-from skinmnist.experiment.fit_cell import Task, Trial
 from skinmnist.experiment.run_folder.folder import hold_folder, log_event
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 
 if TYPE_CHECKING:
+    from skinmnist.experiment.fit_cell import Task, Trial
     from skinmnist.experiment.run_folder.record import RunRecord
 
 Outcome = CellResult | CellFailure
