@@ -68,13 +68,8 @@ class SplitFacts:
     def of_split(cls, table: PixelTable, fold_of: npt.NDArray[np.integer]) -> SplitFacts:
         """Count lesions and copies across folds; `fold_of` has the fold of each row, or ``LEFT_OUT``."""
         rows = np.flatnonzero(fold_of != LEFT_OUT)
-        lesions, shared_lesions, shared_pictures = None, None, None
-        if table.lesion_ids is not None:
-            lesions = np.unique(table.lesion_ids, return_inverse=True)[1]
-            homes = np.unique(np.stack([lesions[rows], fold_of[rows]], axis=1), axis=0)[:, 0]
-            shared = np.flatnonzero(np.bincount(homes) > 1)
-            shared_lesions = len(shared)
-            shared_pictures = int(np.isin(lesions[rows], shared).sum())
+        lesions = _numbered_lesions(table)
+        shared_lesions, shared_pictures = count_shared(table, fold_of)
         first = rows[first_copies(table, rows)]
         relabelled = np.flatnonzero(table.labels[first] != table.labels[rows])
         copies = (
@@ -102,16 +97,6 @@ class SplitFacts:
             relabelled_rows=copies[3],
         )
 
-    def warning(self, split: Split) -> tuple[str, ...]:
-        """Return the warning for given folds that split lesions: at most one sentence."""
-        if not split.startswith("given") or not self.shared_lesions:
-            return ()
-        return (
-            f"WARNING: {self.shared_lesions:,} lesions have pictures both in training and in held-out parts "
-            "of the given folds, so a model may answer from memory; use a splitter that keeps groups "
-            "together, such as StratifiedGroupKFold",
-        )
-
     def check(self) -> None:
         """Raise an InputError if the fields are inconsistent."""
         if self.alike_across and not self.alike_rows:
@@ -120,6 +105,32 @@ class SplitFacts:
             raise refused("split_facts.shared_pictures", "a whole number", None)
         if self.relabelled and len(self.relabelled_rows) != 2:
             raise refused("split_facts.relabelled_rows", "the rows of a pair", [])
+
+
+def count_shared(table: PixelTable, fold_of: npt.NDArray[np.integer]) -> tuple[int, int] | tuple[None, None]:
+    """Count the lesions with pictures in several folds, and these pictures; None if lesions are unknown."""
+    lesions, rows = _numbered_lesions(table), np.flatnonzero(fold_of != LEFT_OUT)
+    if lesions is None:
+        return None, None
+    homes = np.unique(np.stack([lesions[rows], fold_of[rows]], axis=1), axis=0)[:, 0]
+    shared = np.flatnonzero(np.bincount(homes) > 1)
+    return len(shared), int(np.isin(lesions[rows], shared).sum())
+
+
+def _numbered_lesions(table: PixelTable) -> npt.NDArray[np.intp] | None:
+    return None if table.lesion_ids is None else np.unique(table.lesion_ids, return_inverse=True)[1]
+
+
+def warn_of_shared(split: Split, table: PixelTable, fold_of: npt.NDArray[np.integer]) -> tuple[str, ...]:
+    """Return the warning for given folds that split lesions: at most one sentence."""
+    shared_lesions = count_shared(table, fold_of)[0] if split.startswith("given") else 0
+    if not shared_lesions:
+        return ()
+    return (
+        f"WARNING: {shared_lesions:,} lesions have pictures both in training and in held-out parts "
+        "of the given folds, so a model may answer from memory; use a splitter that keeps groups "
+        "together, such as StratifiedGroupKFold",
+    )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -20,7 +21,7 @@ from skinmnist.datasets.from_arrays import as_table
 from skinmnist.datasets.joining import join_tables
 from skinmnist.datasets.table import PixelTable, example_rows
 from skinmnist.decisions.probabilities import check_alpha
-from skinmnist.experiment.audit import LesionFit, SplitFacts
+from skinmnist.experiment.audit import LesionFit, SplitFacts, warn_of_shared
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, sorted_models, sorted_samplers
 from skinmnist.experiment.costs import note_on_costs, read_costs
 from skinmnist.experiment.derived.ensembles import with_derived
@@ -80,7 +81,7 @@ from skinmnist.experiment.run_folder.run_info import (
 )
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 from skinmnist.experiment.scorers import resolve_metrics
-from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, choose_folds, external_folds
+from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, choose_folds, external_folds, sides_of
 from skinmnist.models.registry import DEFAULT_MODELS
 from skinmnist.names import notes_on_hidden
 
@@ -301,6 +302,7 @@ class _Run:
     store: CellStore
     earlier: RunInfo | None
     info: RunInfo
+    _facts: Future[SplitFacts]
 
     def __init__(
         self, plan: Plan, table: PixelTable, request: Request, jobs: int, progress: Progress | None
@@ -308,6 +310,7 @@ class _Run:
         self.plan, self.table, self.request = plan, table, request
         self.jobs, self.progress, self.stored, self.interrupted = jobs, progress, 0, False
         self.provenance = Provenance.of_table(plan.identity, plan.fingerprints, table, plan.task.folds)
+        self.sides = sides_of(plan.task.folds[0], plan.protocol.planned_folds)
         self.done: set[Cell] = set()
         self.failures: dict[Cell, CellFailure] = {}
         self.metrics: dict[str, Metric] = {}
@@ -339,6 +342,8 @@ class _Run:
         plan, table, folder = self.plan, self.table, self.folder
         log_event("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
         self.info = self._describe()
+        # Searching for near duplicates takes seconds, in which cells can already run.
+        self._facts = ThreadPoolExecutor(1, "split-facts").submit(self._split_facts)
         rows = example_rows(table, plan.task.folds[0] != LEFT_OUT, PICTURES_PER_CLASS)
         pictures = np.asarray(table.pixels[rows]).reshape(len(rows), *table.shape)
         write_pictures(folder, pictures, np.asarray(table.labels[rows]))
@@ -392,7 +397,7 @@ class _Run:
 
     def rank(self, ranking: Ranking) -> None:
         """Write the tables of the finished cells while others run, and report them."""
-        info = replace(self.info, cells=self._entries(), interrupted=True)
+        info = replace(self._described(), interrupted=True)
         record = build_record(self.folder, info.merged_with(self.earlier), self.metrics)
         write_tables(record)
         write_mistakes(record, self.table)
@@ -403,9 +408,7 @@ class _Run:
 
     def finish(self, started: float, peak: PeakMemory) -> RunRecord:
         """Write the tables and the record of this session."""
-        info = replace(
-            self.info, cells=self._entries(), interrupted=self.interrupted, memory_measure=peak.measure
-        )
+        info = replace(self._described(), interrupted=self.interrupted, memory_measure=peak.measure)
         record = build_record(self.folder, info.merged_with(self.earlier), self.metrics)
         write_tables(record)
         write_mistakes(record, self.table)
@@ -426,7 +429,7 @@ class _Run:
     def _describe(self) -> RunInfo:
         """Describe a run before its first cell; `RunInfo.merged_with` adds the results in its folder."""
         plan, table, protocol, models = self.plan, self.table, self.plan.protocol, self.plan.models
-        fit, split = LesionFit.of_table(table), self._split_facts()
+        fit = LesionFit.of_table(table)
         return RunInfo(
             skinmnist=skinmnist.__version__,
             command=self.request.command,
@@ -453,7 +456,6 @@ class _Run:
             fingerprints=plan.fingerprints,
             held_out=self.provenance.held_out,
             table=TableInfo.of_table(table),
-            split_facts=split,
             lesion_fit=fit,
             given=plan.given,
             grid=Grid(
@@ -464,7 +466,7 @@ class _Run:
             ),
             notes=(
                 *(fit.warning if fit else ()),
-                *(plan.given.notes if plan.given else split.warning(protocol.split)),
+                *(plan.given.notes if plan.given else warn_of_shared(protocol.split, table, self.sides)),
                 *table.notes,
                 *plan.notes,
                 *notes_on_hidden("metric", self.metrics),
@@ -483,11 +485,11 @@ class _Run:
         plan, earlier = self.plan, self.earlier
         if earlier is not None and earlier.identity == plan.identity and earlier.split_facts is not None:
             return earlier.split_facts
-        folds = plan.task.folds[0]
-        if plan.protocol.planned_folds == 1:
-            # Only the held-out set counts as the test side; validation rows count as the other side.
-            folds = np.where(folds == VALIDATION, 1, np.minimum(folds, 1))
-        return SplitFacts.of_split(self.table, folds)
+        return SplitFacts.of_split(self.table, self.sides)
+
+    def _described(self) -> RunInfo:
+        """Return the description of the run, with the state of its cells and the facts of its split."""
+        return replace(self.info, cells=self._entries(), split_facts=self._facts.result())
 
     def _entries(self) -> tuple[CellEntry, ...]:
         def entry(cell: Cell) -> CellEntry:

@@ -107,6 +107,14 @@ def training_rows(fold_of: npt.NDArray[np.integer], fold: int) -> npt.NDArray[np
     return ((fold_of >= 0) & (fold_of != fold)) | (fold_of == ALWAYS_TRAINED)
 
 
+def sides_of(fold_of: npt.NDArray[np.integer], planned_folds: int) -> npt.NDArray[np.integer]:
+    """Return the side of a split on which each row is: its fold or, with one held-out set, 0 for that set.
+
+    Validation rows then count as the other side, 1.
+    """
+    return fold_of if planned_folds > 1 else np.where(fold_of == VALIDATION, 1, np.minimum(fold_of, 1))
+
+
 def _with_copies(groups: npt.NDArray[Any] | None, first: npt.NDArray[np.int64]) -> npt.NDArray[Any] | None:
     """Merge groups that contain copies of the same picture; `first` is the output of `first_copies`."""
     if (first == np.arange(len(first))).all():
