@@ -21,7 +21,13 @@ from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_sample
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
 from skinmnist.names import Plugin, did_you_mean, find_plugins, known_spelling, unknown_name
-from skinmnist.resampling.registry import Resampler, make_sampler, seeded, with_class_codes
+from skinmnist.resampling.registry import (
+    Resampler,
+    check_sampler_name,
+    make_sampler,
+    seeded,
+    with_class_codes,
+)
 from skinmnist.resampling.strategies import (
     CATEGORICAL,
     GROUPS,
@@ -250,7 +256,7 @@ def _look_up(name: str, kind: str) -> Any:
     if (spelt := known_spelling(name, plugins)) in plugins:
         return plugins[spelt]
     if kind == "sampler" and (spelt := known_spelling(name, CATEGORICAL)) in CATEGORICAL:
-        return spelt  # Later refused by `make_sampler`, with the reason.
+        return spelt  # Later refused by `check_sampler_name`, with the reason.
     if kind == "model" and name.endswith(FUSED):
         raise _fused_received(name)
     if kind == "model" and name.casefold() == "ensemble":
@@ -352,8 +358,7 @@ def _as_sampler(name: str, value: Any, class_names: Sequence[str]) -> Resampler:
         own = "" if name == value else value
         if base_name(value) in STRATEGIES:
             return Resampler(STRATEGIES[base_name(value)].same_as or value, fingerprint=own)
-        make_sampler(value, 0)
-        return Resampler(value, partial(make_sampler, value), fingerprint=own)
+        return Resampler(value, partial(make_sampler, check_sampler_name(value)), fingerprint=own)
     if isinstance(value, type):
         raise InputError(_class_received(value, "sampler"))
     if hasattr(value, "predict") and not hasattr(value, "fit_resample"):

@@ -120,18 +120,30 @@ def make_sampler(name: str, seed: int) -> Any:
     RandomUnderSampler(random_state=3,
                        sampling_strategy=TowardsBalance(share=0.5, amount='drops'))
     """
-    name, share = split_share(name)
-    if name in CATEGORICAL:
-        raise InputError(
-            f"received sampler {name!r}, which is for categorical columns; expected one for pixels and "
-            "features, such as SMOTE"
-        )
-    if name not in SAMPLERS:
-        raise unknown_name("sampler", name, [*STRATEGIES, *SAMPLERS])
+    name, share = split_share(check_sampler_name(name))
     sampler = getattr(importlib.import_module(SAMPLERS[name].module), name)()
     if share is not None:
         sampler.set_params(sampling_strategy=TowardsBalance(share, SAMPLERS[name].amount))
     return seeded(sampler, seed)
+
+
+def check_sampler_name(name: str) -> str:
+    """Return the name of a sampler of imbalanced-learn, which is not imported; raise InputError for others.
+
+    Examples
+    --------
+    >>> check_sampler_name("SMOTE@0.5")
+    'SMOTE@0.5'
+    """
+    base, _ = split_share(name)
+    if base in CATEGORICAL:
+        raise InputError(
+            f"received sampler {base!r}, which is for categorical columns; expected one for pixels and "
+            "features, such as SMOTE"
+        )
+    if base not in SAMPLERS:
+        raise unknown_name("sampler", base, [*STRATEGIES, *SAMPLERS])
+    return name
 
 
 @dataclass(frozen=True)

@@ -312,18 +312,26 @@ class LocalPool(Pool):
         return self.task.models[cell.model].cost.library
 
     def _choose(self, worker: Worker, waiting: Sequence[Cell]) -> Cell | None:
-        """Return the first waiting cell that a worker can run, and of the first fold one of its library.
+        """Return the next cell of a worker, which may start anew for it; None if others should take the rest.
 
-        If there is none, and it pays, the worker starts anew with another library.
+        A worker with a library takes its cells of the first fold, and then helps with other cells, unless
+        those of its library would take longer than these.
         """
+        own = [cell for cell in waiting if self._library(cell) == worker.library]
         fits = [cell for cell in waiting if self._library(cell) in ("", worker.library)]
-        own = [cell for cell in fits if self._library(cell) and cell[2:] == waiting[0][2:]]
-        for cell in (*own, *fits):
-            return cell
-        library = self._library(waiting[0])
-        able = sum(other.library == library for other in self._workers)
-        left = sum(self._measured.get(cell.model, self._expected[cell.model]) for cell in waiting)
-        if worker.cells or (able and left < _WORTH_STARTING * able):
+        if worker.library and own:
+            rest = [cell for cell in fits if cell not in own]
+            if own[0][2:] == waiting[0][2:] or self._seconds(own) >= self._seconds(rest):
+                return own[0]
+        if fits:
+            return fits[0]
+        if worker.cells or self._seconds(waiting) < _WORTH_STARTING:
             return None
-        worker.restart(library)
+        worker.restart(self._library(waiting[0]))
         return waiting[0]
+
+    def _seconds(self, cells: Sequence[Cell]) -> float:
+        """Return the expected seconds until cells of one library are done by the workers that have it."""
+        workers = sum(worker.library == self._library(cell) for cell in cells[:1] for worker in self._workers)
+        total = sum(self._measured.get(cell.model, self._expected[cell.model]) for cell in cells)
+        return total / workers if workers else math.inf

@@ -184,6 +184,14 @@ def test_workers_with_a_library_take_its_cells_of_the_first_fold_and_then_help_w
     assert [worker.given for worker in pool._workers] == [[net[0], tree[1]], [tree[0], tree[2]]]
 
 
+def test_workers_with_a_library_leave_other_cells_where_their_own_take_longer(tmp_path):
+    pool = pool_of(["nets", ""], tmp_path, seconds=9.0)
+    net, tree = (cells_of(name, folds=4) for name in ("net", "tree"))
+    waiting = sorted([*net[1:], *tree], key=lambda cell: cell.fold)
+    list(pool.give(waiting, 0))
+    assert [worker.given for worker in pool._workers] == [net[1:3], tree[:2]]
+
+
 def test_another_worker_starts_with_the_library_only_where_that_pays(tmp_path):
     for seconds, restarted in ((1.0, False), (20.0, True)):
         pool = pool_of(["nets", ""], tmp_path, seconds)
