@@ -33,7 +33,6 @@ from skinmnist.experiment.execution.runner import Outcome, Pool, finish_cells, o
 from skinmnist.experiment.execution.worker import run_cell_from_file, start_worker
 from skinmnist.experiment.run_folder.folder import TABLE_FILE, scratch_folder
 from skinmnist.experiment.splits import LEFT_OUT
-from skinmnist.models.spec import FOLD_ROWS
 
 if TYPE_CHECKING:
     from skinmnist.experiment.fit_cell import Task
@@ -245,6 +244,8 @@ class LocalPool(Pool):
     def __init__(
         self, path: Path, task: Task, jobs: int, limits: Limits, on_running: OnRunning | None = None
     ) -> None:
+        from skinmnist.models.spec import FOLD_ROWS  # Reports, which also use workers, import no model.
+
         self.path, self.task, self.jobs = path, task, jobs
         self.reason = ""
         self.monitor = LimitMonitor(limits, path.parent, on_running)
