@@ -51,13 +51,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _rebuild(options: argparse.Namespace) -> int:
-    from skinmnist.experiment.execution.local import run_in_background
+    from skinmnist.experiment.execution.local import start_workers
     from skinmnist.experiment.execution.machine import available_cores
     from skinmnist.experiment.execution.worker import import_frozen, uncollected
 
     cores = available_cores()
     # While this process imports, reads and analyzes, a worker imports what it needs for drawing.
-    run_in_background(import_frozen, [_PAGE], jobs=cores if len(options.runs) == 1 else 1)
+    if cores > 1 and len(options.runs) == 1:
+        start_workers([_PAGE])
     import_frozen([_PAGE])
     with uncollected():
         return _write(options, cores)

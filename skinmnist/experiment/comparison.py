@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 import skinmnist
 from skinmnist.datasets.files import as_path, check_ours, claim, is_marked, leave, remove_owned, remove_torn
@@ -25,7 +26,7 @@ from skinmnist.experiment.audit import LesionFit, SplitFacts, warn_of_shared
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, sorted_models, sorted_samplers
 from skinmnist.experiment.costs import note_on_costs, read_costs
 from skinmnist.experiment.derived.ensembles import with_derived
-from skinmnist.experiment.execution.local import libraries_for, start_workers
+from skinmnist.experiment.execution.local import libraries_for, run_in_thread, start_workers
 from skinmnist.experiment.execution.machine import NO_LIMITS, Limits, PeakMemory, hardware, versions
 from skinmnist.experiment.execution.runner import Progress, choose_engine, store_outcomes, with_followers
 from skinmnist.experiment.fit_cell import share_networks
@@ -262,6 +263,8 @@ def run_comparison(
         started += time.perf_counter() - opening  # Exclude the time spent waiting for another run.
         if dask is None and not run.earlier:  # After an earlier run, there may be nothing to run.
             start_workers(libraries_for(plan.trained, plan.task, jobs))
+        # Several threads of this process set this limit for a while, which would otherwise undo each other's.
+        held.enter_context(threadpool_limits(1))
         run.start()
         with PeakMemory() as peak:
             try:
@@ -343,7 +346,7 @@ class _Run:
         log_event("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
         self.info = self._describe()
         # Searching for near duplicates takes seconds, in which cells can already run.
-        self._facts = ThreadPoolExecutor(1, "split-facts").submit(self._split_facts)
+        self._facts = run_in_thread(self._split_facts)
         rows = example_rows(table, plan.task.folds[0] != LEFT_OUT, PICTURES_PER_CLASS)
         pictures = np.asarray(table.pixels[rows]).reshape(len(rows), *table.shape)
         write_pictures(folder, pictures, np.asarray(table.labels[rows]))
@@ -375,6 +378,9 @@ class _Run:
             seconds_left = remaining.seconds(left)
             if progress:
                 progress.finished(outcome, seconds_left)
+            if self.info.split_facts is None and self._facts.done():
+                self.info = self._described()
+                write_info(self.folder, replace(self.info, interrupted=True).merged_with(self.earlier))
             if ranking.is_due(left, seconds_left):
                 with ranking.timed():
                     self.rank(ranking)
@@ -408,6 +414,8 @@ class _Run:
 
     def finish(self, started: float, peak: PeakMemory) -> RunRecord:
         """Write the tables and the record of this session."""
+        if not self.interrupted:
+            wait([self._facts])
         info = replace(self._described(), interrupted=self.interrupted, memory_measure=peak.measure)
         record = build_record(self.folder, info.merged_with(self.earlier), self.metrics)
         write_tables(record)
@@ -488,8 +496,9 @@ class _Run:
         return SplitFacts.of_split(self.table, self.sides)
 
     def _described(self) -> RunInfo:
-        """Return the description of the run, with the state of its cells and the facts of its split."""
-        return replace(self.info, cells=self._entries(), split_facts=self._facts.result())
+        """Describe the run so far, with the state of its cells and, once known, the facts of its split."""
+        facts = self._facts.result() if self._facts.done() else None
+        return replace(self.info, cells=self._entries(), split_facts=facts)
 
     def _entries(self) -> tuple[CellEntry, ...]:
         def entry(cell: Cell) -> CellEntry:

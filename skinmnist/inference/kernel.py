@@ -18,7 +18,8 @@ def kernel_decisions(
 ) -> npt.NDArray[np.float64]:
     """Return the decision values of an RBF kernel for each pair of classes, shape (n, pairs).
 
-    They are computed in float32, in half the time of float64; errors stay below 0.0001.
+    They are computed in float32, in half the time of float64; for standardised rows, errors stay below
+    0.0001.
     """
     rows, vectors, weights = (np.asarray(part, dtype=np.float32) for part in (rows, vectors, weights))
     squares = np.einsum("ij,ij->i", vectors, vectors)
@@ -33,4 +34,4 @@ def kernel_decisions(
         kernel *= np.float32(gamma)
         np.exp(kernel, out=kernel)
         np.matmul(kernel, weights, out=decisions[start : start + step])
-    return decisions + offsets
+    return decisions.astype(np.float64) + offsets

@@ -74,8 +74,8 @@ class Components(TransformerMixin, BaseEstimator):
 
     A common scale without whitening preserves the distances between images, on which both the RBF kernel and
     SMOTE's neighbours depend. `scale_` is the root mean square of the training components. The number of
-    components is limited by the numbers of columns and rows. The decomposition is exact for few columns and
-    many rows, and otherwise randomized (Halko, Martinsson & Tropp 2011).
+    components is limited by the numbers of columns and rows. scikit-learn decomposes exactly where that is
+    quick, as for lesion features of many rows, and otherwise at random (Halko, Martinsson & Tropp 2011).
     """
 
     def __init__(self, n_components: int = PIXEL_COMPONENTS, random_state: int = 0) -> None:
@@ -102,8 +102,8 @@ class PairwiseSVC(SVC):
 
     libsvm compares each row with each support vector separately; a matrix product computes the same kernel
     values at a fraction of the cost. Decision values equal those of ``SVC(decision_function_shape="ovo")`` up
-    to rounding; libsvm does the fitting. Probabilities come from `skinmnist.experiment.training.calibrate`.
-    `gamma` is the inverse squared width of the kernel.
+    to the rounding of float32; libsvm does the fitting. Probabilities come from
+    `skinmnist.experiment.training.calibrate`. `gamma` is the inverse squared width of the kernel.
     """
 
     def __init__(

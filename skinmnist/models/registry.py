@@ -57,7 +57,7 @@ _DESCRIPTOR_AXES = FeatureSettings(_extract, partial(_svm, "make_axes"), "descri
 _BYTES = FeatureSettings(pixel_type="uint8")
 
 
-#: More than SMOTE adds to a class of HAM10000. On ten times the rows, it would make gigabytes of them.
+#: More than SMOTE adds to a class of HAM10000. On ten times the rows, copies of all new rows take gigabytes.
 _FOREST_LIMITS = RowLimits(resampled=6_000)
 
 

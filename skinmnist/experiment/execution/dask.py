@@ -58,7 +58,7 @@ def run_on_cluster(
     limits: Limits = NO_LIMITS,
     on_running: OnRunning | None = None,
 ) -> Generator[Outcome]:
-    """Run cells on a Dask cluster and yield their outcomes, like `runner.run_cells`.
+    """Run cells on a Dask cluster and yield their outcomes, like `local.run_cells`.
 
     `address` is the address of a scheduler, such as ``"tls://host:8786"``, or ``"local"`` for `jobs`
     processes on this machine. Memory limits apply only to local processes. Without TLS, anyone who can reach

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,7 +30,7 @@ from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
 from skinmnist.experiment.execution.machine import NO_LIMITS, ONE_THREAD, LimitMonitor, Limits, OnRunning
 from skinmnist.experiment.execution.runner import Outcome, Pool, finish_cells, outcomes_of
-from skinmnist.experiment.execution.worker import run_cell_from_file, start_worker
+from skinmnist.experiment.execution.worker import CELLS, run_cell_from_file, start_worker
 from skinmnist.experiment.run_folder.folder import TABLE_FILE, scratch_folder
 from skinmnist.experiment.splits import LEFT_OUT
 
@@ -43,6 +43,8 @@ T = TypeVar("T")
 _IDLE_SECONDS = 60
 #: Seconds to wait for a cell to reach its worker, which may be busy.
 _HANDED_OVER = 10.0
+#: File descriptors of a worker, and of everything else in this process.
+_FILES, _FILES_OF_OTHERS = 8, 200
 #: Seconds of waiting cells, for each worker that can run them, that justify one more worker with their
 #: library: about what its start and its first compilation take.
 _WORTH_STARTING = 8.0
@@ -64,16 +66,33 @@ class Worker:
     def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         """Submit a function; a process that has died since the last one is replaced."""
         try:
-            return self._executor.submit(function, *arguments)
+            future = self._executor.submit(function, *arguments)
         except BrokenProcessPool:
             self._start()
-            return self._executor.submit(function, *arguments)
+            future = self._executor.submit(function, *arguments)
+        self._last = future
+        return future
+
+    def wake(self) -> None:
+        """Start the process now, unless it runs; an executor by itself would start it with the first cell.
+
+        Ctrl-C reaches the whole process group. It is ignored meanwhile, and the worker inherits this: it
+        would print a traceback until `start_worker`.
+        """
+        main = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+        try:
+            self.submit(os.getpid)
+        finally:
+            if before is not None:
+                signal.signal(signal.SIGINT, before)
 
     def restart(self, library: str) -> None:
         """Replace the process by one that imports another module."""
         self.end()
         self.library = library
         self._start()
+        self.wake()
 
     def end(self) -> None:
         """Kill the process.
@@ -82,18 +101,13 @@ class Worker:
         look for the rest among discarded items and print a KeyError.
         """
         with suppress(RuntimeError):  # The executor is broken or already stopped, so nothing is pending.
-            last = self._executor.submit(os.getpid)
+            last = self._last if self._last.done() else self._executor.submit(os.getpid)
             deadline = time.monotonic() + _HANDED_OVER
             while not (last.running() or last.done()) and time.monotonic() < deadline:
                 time.sleep(0.005)
         self._executor.shutdown(wait=True, kill_workers=True)
 
     def _start(self) -> None:
-        """Start the process now; an executor by itself would start it with the first cell.
-
-        Ctrl-C reaches the whole process group. It is ignored meanwhile, and the worker inherits this: it
-        would print a traceback until `start_worker`.
-        """
         self._executor = ProcessPoolExecutor(
             1,
             timeout=_IDLE_SECONDS,
@@ -101,35 +115,32 @@ class Worker:
             initargs=(self.library, os.getpid()),
             env=ONE_THREAD,
         )
-        main = threading.current_thread() is threading.main_thread()
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
-        try:
-            self._executor.submit(os.getpid)
-        finally:
-            if before is not None:
-                signal.signal(signal.SIGINT, before)
 
 
 def choose_libraries(models: Iterable[ModelSpec], jobs: int) -> list[str]:
-    """Return the library of each of `jobs` workers, ``""`` for none.
+    """Return the library of each of `jobs` workers.
 
     Each library gets workers in proportion to the seconds of its models, rounded down, but at least one.
     """
     seconds: dict[str, float] = defaultdict(float)
     for model in models:
-        seconds[model.cost.library] += model.cost.seconds
-    total = sum(seconds.values())
+        seconds[model.cost.library or CELLS] += model.cost.seconds
+    total = sum(seconds.values()) or 1.0
     workers = [
         library
-        for library in sorted(set(seconds) - {""})
+        for library in sorted(set(seconds) - {CELLS})
         for _ in range(max(1, int(jobs * seconds[library] / total)))
     ]
-    rest = "" if "" in seconds else max(seconds, key=seconds.__getitem__)
+    rest = CELLS if CELLS in seconds else max(seconds, key=seconds.__getitem__, default=CELLS)
     return (workers + [rest] * jobs)[:jobs]
 
 
 def hire(libraries: Sequence[str]) -> list[Worker]:
-    """Return one worker for each library, idle ones where they fit; the other idle workers end."""
+    """Return one running worker for each library, idle ones where they fit; the other idle workers end.
+
+    Any worker fits the library ``""``.
+    """
+    _allow_files(_FILES * len(libraries))
     hired = []
     with _lock:
         for library in libraries:
@@ -138,27 +149,40 @@ def hire(libraries: Sequence[str]) -> list[Worker]:
                 _idle.remove(worker)
             hired += fitting[:1] or [Worker(library)]
     end_idle()
+    for worker in hired:
+        worker.wake()
     return hired
 
 
+def _allow_files(wanted: int) -> None:
+    """Raise the limit of open files of this process, if that is possible and necessary."""
+    with suppress(ImportError, OSError, ValueError):  # There is no such limit on Windows.
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted += _FILES_OF_OTHERS
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def release(workers: Iterable[Worker]) -> None:
-    """Keep workers for the next run, except those that still have cells, which end."""
-    for worker in workers:
-        if worker.cells:
-            worker.end()
-        else:
-            with _lock:
-                _idle.append(worker)
+    """Keep workers for the next run, except those that still have work, which end."""
+    with ExitStack() as ending:  # Ctrl-C during the end of one does not keep the others.
+        for worker in workers:
+            if worker.cells:
+                ending.callback(worker.end)
+            else:
+                with _lock:
+                    _idle.append(worker)
 
 
 def end_idle() -> None:
     """End the workers that nothing uses."""
-    while _idle:
-        with _lock:
-            ended = _idle[:]
-            _idle.clear()
-        for worker in ended:
-            worker.end()
+    with ExitStack() as ending, _lock:
+        for worker in _idle:
+            ending.callback(worker.end)
+        _idle.clear()
 
 
 def libraries_for(cells: Sequence[Cell], task: Task, jobs: int) -> list[str]:
@@ -204,9 +228,26 @@ def run_in_background(function: Callable[..., T], *arguments: Any, jobs: int) ->
         except BrokenProcessPool:
             return here()
         finally:
-            release(workers)
+            if future.done():
+                release(workers)
+            else:  # Ctrl-C: the worker still computes.
+                workers[0].end()
 
     return result
+
+
+def run_in_thread(function: Callable[[], T]) -> Future[T]:
+    """Start a function in a thread that neither Ctrl-C nor the end of this process waits for."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:  # Raised where the result is used.
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=function.__name__, daemon=True).start()
+    return future
 
 
 def run_cells(
@@ -257,6 +298,7 @@ class LocalPool(Pool):
 
     def run(self, cells: Sequence[Cell]) -> Generator[Outcome]:
         """Yield outcomes until all cells are done, except those that may have killed their worker."""
+        self._dropped.clear()
         self._workers = hire(libraries_for(cells, self.task, self.jobs))
         try:
             yield from outcomes_of(self, cells)
@@ -273,6 +315,8 @@ class LocalPool(Pool):
             for worker in self._workers:
                 cell = self._choose(worker, waiting) if waiting and len(worker.cells) < most else None
                 if cell is not None:
+                    if self._library(cell) not in (CELLS, worker.library):
+                        worker.restart(self._library(cell))
                     waiting.remove(cell)
                     worker.cells.append(cell)
                     given = (cell, str(self.path), self.task, self.monitor.submitted(cell))
@@ -310,29 +354,28 @@ class LocalPool(Pool):
         return None
 
     def _library(self, cell: Cell) -> str:
-        return self.task.models[cell.model].cost.library
+        return self.task.models[cell.model].cost.library or CELLS
 
     def _choose(self, worker: Worker, waiting: Sequence[Cell]) -> Cell | None:
-        """Return the next cell of a worker, which may start anew for it; None if others should take the rest.
+        """Return the next cell of a worker; None if others should take the rest.
 
         A worker with a library takes its cells of the first fold, and then helps with other cells, unless
-        those of its library would take longer than these.
+        those of its library would take longer than these. Where it has no cell left, and it pays, it takes
+        one of another library, for which it starts anew.
         """
-        own = [cell for cell in waiting if self._library(cell) == worker.library]
-        fits = [cell for cell in waiting if self._library(cell) in ("", worker.library)]
-        if worker.library and own:
-            rest = [cell for cell in fits if cell not in own]
-            if own[0][2:] == waiting[0][2:] or self._seconds(own) >= self._seconds(rest):
+        rest = [cell for cell in waiting if self._library(cell) == CELLS]
+        if worker.library != CELLS:
+            own = [cell for cell in waiting if self._library(cell) == worker.library]
+            first = own[:1] and own[0][2:] == waiting[0][2:]
+            if own and (first or not rest or self._seconds(own) >= self._seconds(rest)):
                 return own[0]
-        if fits:
-            return fits[0]
-        if worker.cells or self._seconds(waiting) < _WORTH_STARTING:
-            return None
-        worker.restart(self._library(waiting[0]))
-        return waiting[0]
+        if rest:
+            return rest[0]
+        pays = self._seconds(waiting) >= _WORTH_STARTING
+        return waiting[0] if pays and not worker.cells else None
 
     def _seconds(self, cells: Sequence[Cell]) -> float:
         """Return the expected seconds until cells of one library are done by the workers that have it."""
-        workers = sum(worker.library == self._library(cell) for cell in cells[:1] for worker in self._workers)
+        workers = sum(worker.library == self._library(cells[0]) for worker in self._workers)
         total = sum(self._measured.get(cell.model, self._expected[cell.model]) for cell in cells)
         return total / workers if workers else math.inf

@@ -17,6 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from joblib.externals.loky import process_executor
+
 from skinmnist.datasets.mapped import open_passed, trim_memory
 from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult
@@ -33,19 +35,23 @@ if TYPE_CHECKING:
     from skinmnist.models.cnn.heads import Trunk
 
 _mapped_table = lru_cache(maxsize=1)(open_passed)
-#: The module that runs a cell; it imports scikit-learn.
-_CELLS = "skinmnist.experiment.fit_cell"
+#: The module that runs a cell; it imports scikit-learn. It is the library of models that name none.
+CELLS = "skinmnist.experiment.fit_cell"
+#: Bytes by which a worker may grow before loky takes it for one that leaks memory, and replaces it.
+_LEAK = 1 << 30
 #: Seconds between the parent's limit and the worker's own exit, so the parent can report the reason.
 _GRACE = 30.0
 
 
 def start_worker(library: str, parent: int) -> None:
-    """Prepare a worker process: import what its cells need, and let the parent handle interrupts."""
+    """Prepare a worker process: import a module, if one is named, and let the parent handle interrupts."""
     # Ctrl-C reaches the whole process group; only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.name == "posix":
         threading.Thread(target=_end_with, args=(parent,), name="end-with-parent", daemon=True).start()
-    import_frozen([*filter(None, [library]), _CELLS])
+    # By default, these are 300 MB, but the maps of a large table and its features take more.
+    process_executor._MAX_MEMORY_LEAK_SIZE = _LEAK
+    import_frozen([library] if library else [])
 
 
 def _end_with(parent: int) -> None:
@@ -76,16 +82,17 @@ def uncollected() -> Iterator[None]:
     """Pause garbage collection, for short work that creates many lasting objects, such as drawing figures.
 
     Afterwards, these objects belong to the oldest generation, because a look at all of them takes half a
-    second.
+    second. Objects that `import_frozen` has exempted stay so, and then the look is taken.
     """
-    before = gc.isenabled()
+    before, exempt = gc.isenabled(), gc.get_freeze_count()
     gc.disable()
     try:
         yield
     finally:
         if before:
-            gc.freeze()
-            gc.unfreeze()
+            if not exempt:
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
@@ -95,8 +102,7 @@ def run_cell_from_file(
     """Run one cell on the table in a file (see `pass_table`) that all workers map into memory."""
     with pid_file(pid_path), end_after(None if seconds is None else seconds + _GRACE):
         outcome = run_cell(cell, _mapped_table(path), task)
-    # loky assumes that a worker that grew by 300 MB leaks memory and replaces it; the new worker must import
-    # its libraries and extract the features again.
+    # loky replaces workers that seem to leak memory; a new worker must import its libraries again.
     trim_memory()
     return outcome
 
