@@ -79,7 +79,7 @@ def read_linear(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
 def read_kernel_machine(head: Any, arrays: Arrays, width: int, n_classes: int) -> Head:
     """Read a one-vs-one support vector machine with an RBF kernel and joint calibration."""
     pairs = n_classes * (n_classes - 1) // 2
-    vectors = arrays.floats("vector", (None, width))
+    vectors = arrays.floats("vector", (None, width)).astype(np.float64)
     weights = arrays.floats("vector_weight", (len(vectors), pairs))
     offsets = arrays.floats("pair_offset", (pairs,))
     gamma = number(entry(head, "gamma"), "gamma", 0, 1e6)

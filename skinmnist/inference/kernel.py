@@ -16,14 +16,10 @@ _Floats = npt.NDArray[np.floating]
 def kernel_decisions(
     rows: npt.NDArray[Any], vectors: _Floats, weights: _Floats, offsets: _Floats, gamma: float
 ) -> npt.NDArray[np.float64]:
-    """Return the decision values of an RBF kernel for each pair of classes, shape (n, pairs).
-
-    They are computed in float32, in half the time of float64; for standardised rows, errors stay below
-    0.0001.
-    """
-    rows, vectors, weights = (np.asarray(part, dtype=np.float32) for part in (rows, vectors, weights))
+    """Return the decision values of an RBF kernel for each pair of classes, shape (n, pairs)."""
+    rows = np.asarray(rows, dtype=np.float64)
     squares = np.einsum("ij,ij->i", vectors, vectors)
-    decisions = np.empty((len(rows), weights.shape[1]), dtype=np.float32)
+    decisions = np.empty((len(rows), weights.shape[1]))
     step = max(1, BLOCK_VALUES // max(1, len(vectors)))
     for start in range(0, len(rows), step):
         block = rows[start : start + step]
@@ -31,7 +27,8 @@ def kernel_decisions(
         kernel *= 2
         kernel -= squares
         kernel -= np.einsum("ij,ij->i", block, block)[:, None]
-        kernel *= np.float32(gamma)
+        kernel *= gamma
         np.exp(kernel, out=kernel)
         np.matmul(kernel, weights, out=decisions[start : start + step])
-    return decisions.astype(np.float64) + offsets
+    decisions += offsets
+    return decisions

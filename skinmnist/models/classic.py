@@ -74,8 +74,8 @@ class Components(TransformerMixin, BaseEstimator):
 
     A common scale without whitening preserves the distances between images, on which both the RBF kernel and
     SMOTE's neighbours depend. `scale_` is the root mean square of the training components. The number of
-    components is limited by the numbers of columns and rows. scikit-learn decomposes exactly where that is
-    quick, as for lesion features of many rows, and otherwise at random (Halko, Martinsson & Tropp 2011).
+    components is limited by the numbers of columns and rows. The decomposition is randomized (Halko,
+    Martinsson & Tropp 2011).
     """
 
     def __init__(self, n_components: int = PIXEL_COMPONENTS, random_state: int = 0) -> None:
@@ -85,7 +85,7 @@ class Components(TransformerMixin, BaseEstimator):
     def fit(self, X: npt.NDArray[Any], y: None = None) -> Components:
         """Fit the components to pixel rows of shape (n, features)."""
         found = min(self.n_components, *X.shape)
-        self.pca_ = PCA(found, svd_solver="auto", random_state=self.random_state)
+        self.pca_ = PCA(found, svd_solver="randomized", random_state=self.random_state)
         scores = self.pca_.fit_transform(X.astype(np.float32, copy=False))
         self.scale_ = float(np.sqrt(np.mean(scores**2))) or 1.0
         return self
@@ -102,8 +102,8 @@ class PairwiseSVC(SVC):
 
     libsvm compares each row with each support vector separately; a matrix product computes the same kernel
     values at a fraction of the cost. Decision values equal those of ``SVC(decision_function_shape="ovo")`` up
-    to the rounding of float32; libsvm does the fitting. Probabilities come from
-    `skinmnist.experiment.training.calibrate`. `gamma` is the inverse squared width of the kernel.
+    to rounding; libsvm does the fitting. Probabilities come from `skinmnist.experiment.training.calibrate`.
+    `gamma` is the inverse squared width of the kernel.
     """
 
     def __init__(
