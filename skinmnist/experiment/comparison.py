@@ -378,9 +378,8 @@ class _Run:
             seconds_left = remaining.seconds(left)
             if progress:
                 progress.finished(outcome, seconds_left)
-            if self.info.split_facts is None and self._facts.done():
-                self.info = self._described()
-                write_info(self.folder, replace(self.info, interrupted=True).merged_with(self.earlier))
+            if self._facts.done():
+                self._facts.result()  # Raises an error of the search while much of the run is left.
             if ranking.is_due(left, seconds_left):
                 with ranking.timed():
                     self.rank(ranking)
