@@ -57,10 +57,6 @@ _DESCRIPTOR_AXES = FeatureSettings(_extract, partial(_svm, "make_axes"), "descri
 _BYTES = FeatureSettings(pixel_type="uint8")
 
 
-#: More than SMOTE adds to a class of HAM10000. On ten times the rows, copies of all new rows take gigabytes.
-_FOREST_LIMITS = RowLimits(resampled=6_000)
-
-
 def _forest(setting: Setting) -> Any:
     from skinmnist.models.classic import EvenForest
 
@@ -258,7 +254,6 @@ MODELS = {
         DESCRIPTORS,
         weights=True,
         copies_as_weights=True,
-        limits=_FOREST_LIMITS,
         cost=Cost(5.0, growth=0.25),
         export=Export(export_forest),
     ),
