@@ -399,6 +399,7 @@ class _Run:
         trained = with_followers(engine(leading, on_running=running), task.followers)
         outcomes = with_derived(self.plan.derived, self.store.load, trained, frozenset(self.done))
         store_outcomes(outcomes, self.store, self.done, self.failures, report)
+        wait([self._facts])
 
     def rank(self, ranking: Ranking) -> None:
         """Write the tables of the finished cells while others run, and report them."""
@@ -413,8 +414,6 @@ class _Run:
 
     def finish(self, started: float, peak: PeakMemory) -> RunRecord:
         """Write the tables and the record of this session."""
-        if not self.interrupted:
-            wait([self._facts])
         info = replace(self._described(), interrupted=self.interrupted, memory_measure=peak.measure)
         record = build_record(self.folder, info.merged_with(self.earlier), self.metrics)
         write_tables(record)
@@ -496,7 +495,9 @@ class _Run:
 
     def _described(self) -> RunInfo:
         """Describe the run so far, with the state of its cells and, once known, the facts of its split."""
-        facts = self._facts.result() if self._facts.done() else None
+        # After an interrupt, the finished cells are written even if the search has failed.
+        known = self._facts.done() and not (self.interrupted and self._facts.exception())
+        facts = self._facts.result() if known else None
         return replace(self.info, cells=self._entries(), split_facts=facts)
 
     def _entries(self) -> tuple[CellEntry, ...]:

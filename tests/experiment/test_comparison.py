@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import threading
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 from skinmnist import Progress, run_comparison
 from skinmnist.errors import InputError
 from skinmnist.experiment import plan
+from skinmnist.experiment.audit import SplitFacts
 from skinmnist.experiment.cells import Cell, CellFailure
 from skinmnist.experiment.run_folder.record import read_run
 from skinmnist.experiment.splits import assign_folds
@@ -351,3 +353,38 @@ def test_a_resumed_run_ranks_what_was_stored_too(lesions, tmp_path, monkeypatch)
     finished, _, _, record = second.ranked_after[0]
     assert finished == 2
     assert {result.cell[2:] for result in record.results} >= {(0, 0), (0, 1)}
+
+
+def test_an_error_of_the_search_for_near_duplicates_ends_the_run_and_keeps_its_cells(
+    lesions, tmp_path, monkeypatch
+):
+    def fail(*_):
+        raise MemoryError("no room to search")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SplitFacts, "of_split", fail)
+        with pytest.raises(MemoryError, match="no room"):
+            run_comparison(lesions, "none", "dummy", folds=2, jobs=1, out=tmp_path)
+    watch = Watch()
+    record = run_comparison(lesions, "none", "dummy", folds=2, jobs=1, out=tmp_path, progress=watch)
+    assert len(record.results) == 2
+    assert len(watch.outcomes) < 2  # At least one cell was stored.
+    assert record.info.split_facts is not None
+
+
+def test_an_interrupt_waits_for_no_search_and_writes_the_finished_cells(lesions, tmp_path, monkeypatch):
+    let_go, search = threading.Event(), SplitFacts.of_split
+
+    def slow(*arguments):
+        let_go.wait(60)
+        return search(*arguments)
+
+    monkeypatch.setattr(SplitFacts, "of_split", slow)
+    with pytest.raises(KeyboardInterrupt):
+        run_comparison(lesions, "none", "dummy", folds=3, jobs=1, out=tmp_path, progress=Watch(stop_after=2))
+    let_go.set()
+    record = read_run(tmp_path)
+    assert len(record.results) == 2
+    assert record.info.split_facts is None
+    resumed = run_comparison(lesions, "none", "dummy", folds=3, jobs=1, out=tmp_path)
+    assert resumed.info.split_facts is not None

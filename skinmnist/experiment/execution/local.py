@@ -62,12 +62,13 @@ class Worker:
     def __init__(self, library: str) -> None:
         self.library, self.cells = library, list[Cell]()
         self._start()
+        self.wake()
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
-        """Submit a function; a process that has died since the last one is replaced."""
+        """Submit a function; a process that has died or ended since the last one is replaced."""
         try:
             future = self._executor.submit(function, *arguments)
-        except BrokenProcessPool:
+        except RuntimeError:  # The executor is broken, or an interrupt came while it was shut down.
             self._start()
             future = self._executor.submit(function, *arguments)
         self._last = future
@@ -100,12 +101,12 @@ class Worker:
         All submitted work must first have left this process, in order; otherwise, loky's own thread would
         look for the rest among discarded items and print a KeyError.
         """
-        with suppress(RuntimeError):  # The executor is broken or already stopped, so nothing is pending.
-            last = self._last if self._last.done() else self._executor.submit(os.getpid)
-            deadline = time.monotonic() + _HANDED_OVER
-            while not (last.running() or last.done()) and time.monotonic() < deadline:
+        deadline = time.monotonic() + _HANDED_OVER
+        try:
+            while not (self._last.running() or self._last.done()) and time.monotonic() < deadline:
                 time.sleep(0.005)
-        self._executor.shutdown(wait=True, kill_workers=True)
+        finally:  # Also after another Ctrl-C: nothing else would end the process before its cell does.
+            self._executor.shutdown(wait=True, kill_workers=True)
 
     def _start(self) -> None:
         self._executor = ProcessPoolExecutor(
@@ -147,10 +148,9 @@ def hire(libraries: Sequence[str]) -> list[Worker]:
             fitting = [worker for worker in _idle if worker.library == library] or _idle[: library == ""]
             for worker in fitting[:1]:
                 _idle.remove(worker)
+                worker.wake()
             hired += fitting[:1] or [Worker(library)]
     end_idle()
-    for worker in hired:
-        worker.wake()
     return hired
 
 
@@ -366,12 +366,14 @@ class LocalPool(Pool):
         rest = [cell for cell in waiting if self._library(cell) == CELLS]
         if worker.library != CELLS:
             own = [cell for cell in waiting if self._library(cell) == worker.library]
-            first = own[:1] and own[0][2:] == waiting[0][2:]
-            if own and (first or not rest or self._seconds(own) >= self._seconds(rest)):
+            if own and (
+                own[0][2:] == waiting[0][2:] or not rest or self._seconds(own) >= self._seconds(rest)
+            ):
                 return own[0]
         if rest:
             return rest[0]
-        pays = self._seconds(waiting) >= _WORTH_STARTING
+        others = [cell for cell in waiting if self._library(cell) == self._library(waiting[0])]
+        pays = self._seconds(others) >= _WORTH_STARTING
         return waiting[0] if pays and not worker.cells else None
 
     def _seconds(self, cells: Sequence[Cell]) -> float:

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from itertools import chain
@@ -148,6 +149,28 @@ def test_a_worker_whose_idle_process_has_ended_starts_again_before_its_cells(mon
     assert hired is worker
     assert hired._last.result() != 0
     release([hired])
+
+
+def test_a_worker_that_was_ended_starts_again_with_the_next_work():
+    worker = Worker("wave")
+    worker.end()
+    assert worker.submit(imported, "wave").result()
+    worker.end()
+
+
+def test_an_interrupt_while_a_worker_ends_still_kills_it(monkeypatch):
+    worker = Worker("wave")
+    number = worker.submit(os.getpid).result()
+    worker._last = Future()  # Work that never leaves this process.
+
+    def interrupted(seconds):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local.time, "sleep", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            worker.end()
+    ended(number)
 
 
 def test_a_worker_starts_anew_with_another_library():
