@@ -140,7 +140,8 @@ class EvenForest(RandomForestClassifier):
     ``notes_`` reports the latter limit when it applies. Weights are the chances of rows to be drawn; a row
     drawn twice is one row with twice the weight. By default, leaves contain at least two different rows;
     otherwise, a row that is drawn often would form its own leaf. Features are first rounded to `levels`
-    steps per unit: sorting dominates the run time, and takes half as long with many equal values.
+    steps per unit: sorting dominates the run time, and takes half as long with many equal values. If `copy_X`
+    is False, ``fit`` may round the training rows in place.
 
     References
     ----------
@@ -155,6 +156,7 @@ class EvenForest(RandomForestClassifier):
         max_features: int | str = "sqrt",
         levels: float | None = None,
         random_state: int = 0,
+        copy_X: bool = True,
     ) -> None:
         super().__init__(
             n_estimators=n_estimators,
@@ -165,6 +167,7 @@ class EvenForest(RandomForestClassifier):
         )
         self.rows_per_tree = rows_per_tree
         self.levels = levels
+        self.copy_X = copy_X
 
     def fit(
         self, X: npt.NDArray[Any], y: npt.NDArray[Any], sample_weight: npt.NDArray[Any] | None = None
@@ -174,15 +177,17 @@ class EvenForest(RandomForestClassifier):
         seen = min(asked, TREE_ROWS)
         self.max_samples = seen
         self.notes_ = (f"each tree saw {seen:,} rows instead of {asked:,}",) if seen < asked else ()
-        return super().fit(round_to(X, self.levels), y, sample_weight)
+        return super().fit(round_to(X, self.levels, self.copy_X), y, sample_weight)
 
     def predict_proba(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return the mean probabilities of the trees, shape (m, classes)."""
         return super().predict_proba(round_to(X, self.levels))
 
 
-def round_to(X: npt.NDArray[Any], levels: float | None) -> npt.NDArray[Any]:
+def round_to(X: npt.NDArray[Any], levels: float | None, copy: bool = True) -> npt.NDArray[Any]:
     """Return features in whole steps of ``1 / levels``; unchanged if `levels` is None.
+
+    Without `copy`, float32 features are rounded in place.
 
     Examples
     --------
@@ -191,7 +196,8 @@ def round_to(X: npt.NDArray[Any], levels: float | None) -> npt.NDArray[Any]:
     """
     if levels is None:
         return X
-    steps = np.asarray(X, dtype=np.float32) * np.float32(levels)
+    steps = np.array(X, dtype=np.float32, copy=copy or None)
+    steps *= np.float32(levels)
     return np.rint(steps, out=steps)
 
 

@@ -68,7 +68,8 @@ def _forest_on_features(setting: Setting) -> Any:
     # Thresholds finer than an eighth of a standard deviation do not help; this resolution halves the cost
     # again. With 70 trees, the area under the curve is up to .005 lower
     # (``experiments/benchmarks/descriptor_trials.csv``).
-    return _forest(setting).set_params(max_features=16, levels=8)
+    # Its training rows are its own: those of a transformer, or of a sampler after it.
+    return _forest(setting).set_params(max_features=16, levels=8, copy_X=False)
 
 
 def _balanced(kind: str, setting: Setting) -> Any:

@@ -238,7 +238,7 @@ def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]
 
     Samplers that use the values of the rows receive float32, because ``neighbour - row`` inside SMOTE
     silently wraps around for uint8. Only plain SMOTE returns uint8 for uint8 pixels; see
-    `skinmnist.resampling.smote_pixels`.
+    `skinmnist.resampling.smote`.
 
     Examples
     --------
@@ -250,10 +250,10 @@ def resample(sampler: Any, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]
         indices, new_labels = sampler.fit_resample(np.arange(len(rows))[:, None], labels)
         return Resampled(None, np.asarray(new_labels), indices[:, 0].astype(np.int64))
     notes = fewer_neighbours(sampler, np.bincount(labels))
-    if rows.dtype == np.uint8 and _is_plain_smote(sampler):
-        from skinmnist.resampling.smote_pixels import smote_pixels
+    if _is_plain_smote(sampler):
+        from skinmnist.resampling.smote import smote
 
-        return Resampled(*smote_pixels(sampler, rows, labels), notes=notes)
+        return Resampled(*smote(sampler, rows, labels), notes=notes)
     floats = rows.astype(np.float32, copy=False)
     try:
         if type(sampler).__name__ == "KMeansSMOTE":

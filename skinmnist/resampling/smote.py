@@ -1,16 +1,19 @@
-"""Memory-efficient SMOTE on pixels, which computes new rows in blocks as weighted means of two rows.
+"""SMOTE in less memory: the same rows as those of imbalanced-learn, written to one array.
 
-SMOTE itself generates float32 rows and copies them when it joins classes, which takes eight times the memory
-of uint8 rows at 28 x 28.
+SMOTE itself collects the new rows of all classes before it joins them, which takes twice the memory of the
+result, and it generates float32 rows, which take four times that of pixels.
 """
 
 from __future__ import annotations
 
+import warnings
+from copy import copy
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from imblearn.over_sampling import SMOTE
+from imblearn.utils import check_sampling_strategy
 from scipy.sparse import csr_matrix, identity
 from sklearn.neighbors import NearestNeighbors
 
@@ -45,6 +48,22 @@ class NeighboursOfRows(NearestNeighbors):
         return np.asarray(self.rows)[X.indices].astype(np.float32)
 
 
+def smote(
+    sampler: SMOTE, rows: npt.NDArray[Any], labels: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Apply SMOTE to uint8 pixels or to features, which become float32; see the two functions below.
+
+    Examples
+    --------
+    >>> rows, labels = np.arange(8).reshape(4, 2), np.array([0, 0, 1, 0])
+    >>> smote(SMOTE({0: 5}, k_neighbors=2, random_state=0), rows, labels)[1].tolist()
+    [0, 0, 1, 0, 0, 0]
+    """
+    if rows.dtype == np.uint8:
+        return smote_pixels(sampler, rows, labels)
+    return smote_features(sampler, rows.astype(np.float32, copy=False), labels)
+
+
 def smote_pixels(
     sampler: SMOTE, rows: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -67,3 +86,26 @@ def smote_pixels(
         # Weights are non-negative and sum to 1, so no value leaves the range from 0 to 255.
         mixed[start : start + BLOCK] = np.rint(narrow @ rows[parents].astype(np.float64))
     return mixed, np.asarray(new_labels)
+
+
+def smote_features(
+    sampler: SMOTE, rows: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Apply SMOTE to feature rows, one class at a time; the result equals that of ``fit_resample``."""
+    wanted = check_sampling_strategy(sampler.sampling_strategy, labels, "over-sampling")
+    new_labels = np.concatenate([labels, *(np.full(more, code) for code, more in wanted.items())])
+    mixed = np.empty((len(new_labels), rows.shape[1]), dtype=rows.dtype)
+    mixed[: len(rows)] = rows
+    start = len(rows)
+    one = copy(sampler)  # A clone would not share a random state, which goes on from class to class.
+    for code, more in wanted.items():
+        own = labels == code
+        # SMOTE looks for neighbours within a class only, but it expects a row of another class.
+        own[np.argmin(own)] = True
+        one.set_params(sampling_strategy={code: int(np.count_nonzero(labels == code)) + more})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "After over-sampling", UserWarning)
+            found, _ = one.fit_resample(rows[own], labels[own])
+        mixed[start : start + more] = found[np.count_nonzero(own) :]
+        start += more
+    return mixed, new_labels
