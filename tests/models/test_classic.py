@@ -184,6 +184,16 @@ def test_rounded_numbers_are_what_the_trees_see(task):
     )
 
 
+def test_only_a_forest_that_may_overwrite_its_rows_does(task):
+    rows, labels = task[0].astype(np.float32), task[1]
+    given = rows.copy()
+    copying = EvenForest(levels=4, random_state=3).fit(given, labels)
+    np.testing.assert_array_equal(given, rows)
+    overwriting = EvenForest(levels=4, random_state=3, copy_X=False).fit(given, labels)
+    np.testing.assert_array_equal(given, np.rint(rows * 4))
+    np.testing.assert_array_equal(overwriting.predict_proba(rows), copying.predict_proba(rows))
+
+
 def test_clone_keeps_the_limit():
     assert clone(EvenForest(77)).get_params()["rows_per_tree"] == 77
 
