@@ -65,6 +65,7 @@ def installed(tmp_path_factory) -> Path:
     (source,) = (place / "sdist").iterdir()
     assert (source / "experiments" / "benchmarks" / "naive.py").is_file()
     assert (source / "docs" / "statistics.md").is_file()
+    assert (source / "constraints.txt").is_file()
     wheel = zipfile.ZipFile(build("build_wheel", source, place))
     wheel.extractall(place / "site")
     wheel.close()

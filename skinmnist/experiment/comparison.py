@@ -78,7 +78,7 @@ from skinmnist.experiment.run_folder.run_info import (
     Session,
     TableInfo,
     check_same_protocol,
-    sort_entries,
+    entries_of,
 )
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 from skinmnist.experiment.scorers import resolve_metrics
@@ -345,8 +345,9 @@ class _Run:
         plan, table, folder = self.plan, self.table, self.folder
         log_event("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
         self.info = self._describe()
+        known = self.earlier.split_facts if self.earlier and self.earlier.identity == plan.identity else None
         # Searching for near duplicates takes seconds, in which cells can already run.
-        self._facts = run_in_thread(self._split_facts)
+        self._facts = run_in_thread(lambda: known or SplitFacts.of_split(table, self.sides))
         rows = example_rows(table, plan.task.folds[0] != LEFT_OUT, PICTURES_PER_CLASS)
         pictures = np.asarray(table.pixels[rows]).reshape(len(rows), *table.shape)
         write_pictures(folder, pictures, np.asarray(table.labels[rows]))
@@ -486,13 +487,6 @@ class _Run:
             hardware=Hardware(**hardware()),
         )
 
-    def _split_facts(self) -> SplitFacts:
-        """Count the pictures and lesions on each side of the split, once for all runs in a folder."""
-        plan, earlier = self.plan, self.earlier
-        if earlier is not None and earlier.identity == plan.identity and earlier.split_facts is not None:
-            return earlier.split_facts
-        return SplitFacts.of_split(self.table, self.sides)
-
     def _described(self) -> RunInfo:
         """Describe the run so far, with the state of its cells and, once known, the facts of its split."""
         # After an interrupt, the finished cells are written even if the search has failed.
@@ -501,11 +495,6 @@ class _Run:
         return replace(self.info, cells=self._entries(), split_facts=facts)
 
     def _entries(self) -> tuple[CellEntry, ...]:
-        def entry(cell: Cell) -> CellEntry:
-            if cell in self.done:
-                return CellEntry(*cell, status="done", file=self.store.path(cell).name)
-            if cell in self.failures:
-                return CellEntry(*cell, status="failed", reason=self.failures[cell].reason)
-            return CellEntry(*cell, status="pending")
-
-        return sort_entries({cell: entry(cell) for cell in self.plan.cells})
+        files = {cell: self.store.path(cell).name for cell in self.done}
+        reasons = {cell: failure.reason for cell, failure in self.failures.items()}
+        return entries_of(self.plan.cells, files, reasons)

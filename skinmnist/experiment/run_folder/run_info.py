@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
@@ -332,7 +332,7 @@ class RunInfo:
             metrics={**earlier.metrics, **self.metrics},
             costs=self.costs or earlier.costs,
             conformal=self.conformal or earlier.conformal,
-            cells=sort_entries(cells),
+            cells=tuple(cells[cell] for cell in in_table_order(cells)),
         )._with_totals()
 
     def _with_totals(self) -> RunInfo:
@@ -355,9 +355,19 @@ class RunInfo:
         return sorted(changed | {name + FUSED for name in changed if name + FUSED in before})
 
 
-def sort_entries(entries: Mapping[Cell, CellEntry]) -> tuple[CellEntry, ...]:
-    """Sort the outcomes of cells in table order."""
-    return tuple(entries[cell] for cell in in_table_order(entries))
+def entries_of(
+    cells: Iterable[Cell], files: Mapping[Cell, str], reasons: Mapping[Cell, str]
+) -> tuple[CellEntry, ...]:
+    """Return the outcomes of cells in table order, with the files of finished and reasons of failed ones."""
+
+    def entry(cell: Cell) -> CellEntry:
+        if cell in files:
+            return CellEntry(*cell, status="done", file=files[cell])
+        if cell in reasons:
+            return CellEntry(*cell, status="failed", reason=reasons[cell])
+        return CellEntry(*cell, status="pending")
+
+    return tuple(map(entry, in_table_order(cells)))
 
 
 def _once(notes: list[str]) -> tuple[str, ...]:

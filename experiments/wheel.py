@@ -1,16 +1,19 @@
-"""Give the wheel copies of the lessons and presets in ``experiments/``; pyproject.toml has everything else.
+"""How distributions are built: pyproject.toml names this command of setuptools.
 
-A mapping of package directories would take everything in that folder, and a list of all packages.
+The wheel gets copies of the lessons and presets in ``experiments/``. A mapping of package directories would
+take everything in that folder, and a list of all packages.
 """
 
 from pathlib import Path
 
-from setuptools import setup
 from setuptools.command.build_py import build_py
 
 #: Where `skinmnist.datasets.files.shipped` looks for them.
 TARGET = Path("skinmnist", "_experiments")
 SHIPPED = ("*.toml", "lessons/*.py", "lessons/*.md")
+#: What a source distribution contains besides the package and the files that setuptools adds.
+SOURCES = ("constraints.txt", "SECURITY.md", "data/README.md", "docs/**/*", "experiments/**/*", "tests/**/*")
+IGNORED = (".pyc", ".pyo", ".DS_Store")
 
 
 class BuildWithExperiments(build_py):
@@ -23,6 +26,11 @@ class BuildWithExperiments(build_py):
             for target, source in self._copies().items():
                 self.mkpath(str(Path(target).parent))
                 self.copy_file(source, target)
+
+    def get_source_files(self) -> list[str]:
+        """Return the files of a source distribution."""
+        more = (path for pattern in SOURCES for path in sorted(Path().glob(pattern)) if path.is_file())
+        return [*super().get_source_files(), *(str(path) for path in more if not path.name.endswith(IGNORED))]
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         """Return the files that are built."""
@@ -38,6 +46,3 @@ class BuildWithExperiments(build_py):
         return {
             str(Path(self.build_lib) / TARGET / source.relative_to(folder)): str(source) for source in sources
         }
-
-
-setup(cmdclass={"build_py": BuildWithExperiments})
