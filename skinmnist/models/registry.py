@@ -42,7 +42,6 @@ def _standardiser(setting: Setting) -> Any:
 
 
 def _svm(builder: str, setting: Setting) -> Any:
-
     from skinmnist.models import classic
 
     return getattr(classic, builder)(setting)
