@@ -24,8 +24,8 @@ from skinmnist.resampling.registry import Resampler, find_parents
 
 #: Larger classes get no examples because the search for parents compares all pairs of their rows.
 EXAMPLE_ROWS = 2000
-#: Number of held-out rows to predict at once: a fold of a table ten times the size of HAM10000.
-ANSWERED_ROWS = 80 * 256
+#: Number of rows to predict or compare at once: a fold of a table ten times the size of HAM10000.
+BLOCK_ROWS = 80 * 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +163,7 @@ def _answer(
     """Return the probabilities of the held-out rows and the prediction time in seconds."""
     clock, seconds = Clock(trained.trunk), 0.0
     answers = []
-    for block in row_blocks(len(held_out), ANSWERED_ROWS):
+    for block in row_blocks(len(held_out), BLOCK_ROWS):
         unseen = inputs.take(held_out[block])
         clock.lap()
         answers.append(trained.answer(unseen))
@@ -176,14 +176,17 @@ def _examples(
 ) -> Examples | None:
     """Return a synthetic row of each class with its two parents; None if the sampler does not interpolate."""
     n_old = len(rows)
-    if len(training.rows) <= n_old or not np.array_equal(training.rows[:n_old], rows):
+    if len(training.rows) <= n_old:
+        return None
+    if not all(np.array_equal(training.rows[b], rows[b]) for b in row_blocks(n_old, BLOCK_ROWS)):
         return None
     families, codes = [], []
     for code in np.unique(training.labels[n_old:]):
         own = rows[labels == code]
         if len(own) > EXAMPLE_ROWS:
             continue
-        for child in training.rows[n_old:][training.labels[n_old:] == code][:8]:
+        for row in n_old + np.flatnonzero(training.labels[n_old:] == code)[:8]:
+            child = training.rows[row]
             parents = find_parents(child, own)
             # A row near the middle between its parents shows the effect of interpolation best.
             if parents is not None and 0.25 < parents.position < 0.75:
