@@ -57,15 +57,21 @@ def installed(tmp_path_factory) -> Path:
     clone = place / "clone"
     for name in ("skinmnist", "experiments", "docs"):
         shutil.copytree(ROOT / name, clone / name, ignore=NO_CODE)
+    for name in ("data/README.md", "tests/test_wheel.py"):
+        (clone / name).parent.mkdir()
+        shutil.copy(ROOT / name, clone / name)
     for path in ROOT.iterdir():
         if path.is_file() and not path.name.startswith("."):
             shutil.copy(path, clone)
     with tarfile.open(build("build_sdist", clone, place)) as archive:
         archive.extractall(place / "sdist", filter="data")
     (source,) = (place / "sdist").iterdir()
-    assert (source / "experiments" / "benchmarks" / "naive.py").is_file()
-    assert (source / "docs" / "statistics.md").is_file()
-    assert (source / "constraints.txt").is_file()
+    wanted = ("benchmarks/naive.py", "build_command.py")
+    assert all((source / "experiments" / name).is_file() for name in wanted)
+    wanted = ("constraints.txt", "SECURITY.md", "data/README.md", "docs/statistics.md", "tests/test_wheel.py")
+    assert all((source / name).is_file() for name in wanted)
+    # Loading the build command has compiled it.
+    assert not list(source.rglob("*.pyc"))
     wheel = zipfile.ZipFile(build("build_wheel", source, place))
     wheel.extractall(place / "site")
     wheel.close()

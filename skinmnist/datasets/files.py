@@ -51,7 +51,7 @@ MOST_SHRUNK = 1032
 def shipped(*names: str) -> Path:
     """Return a path below ``experiments/`` in a clone, or below its copy in the installed package."""
     package = Path(__file__).parents[1]
-    copies = package / "_experiments"  # Created by experiments/wheel.py.
+    copies = package / "_experiments"  # Created by experiments/build_command.py.
     return (copies if copies.is_dir() else package.parent / "experiments").joinpath(*names)
 
 

@@ -345,9 +345,8 @@ class _Run:
         plan, table, folder = self.plan, self.table, self.folder
         log_event("run started", folder=str(folder), cells=len(plan.cells), identity=plan.identity)
         self.info = self._describe()
-        known = self.earlier.split_facts if self.earlier and self.earlier.identity == plan.identity else None
         # Searching for near duplicates takes seconds, in which cells can already run.
-        self._facts = run_in_thread(lambda: known or SplitFacts.of_split(table, self.sides))
+        self._facts = run_in_thread(self._split_facts)
         rows = example_rows(table, plan.task.folds[0] != LEFT_OUT, PICTURES_PER_CLASS)
         pictures = np.asarray(table.pixels[rows]).reshape(len(rows), *table.shape)
         write_pictures(folder, pictures, np.asarray(table.labels[rows]))
@@ -436,6 +435,7 @@ class _Run:
     def _describe(self) -> RunInfo:
         """Describe a run before its first cell; `RunInfo.merged_with` adds the results in its folder."""
         plan, table, protocol, models = self.plan, self.table, self.plan.protocol, self.plan.models
+        used = {*plan.task.samplers, *(cell.sampler for cell in plan.cells)}
         fit = LesionFit.of_table(table)
         return RunInfo(
             skinmnist=skinmnist.__version__,
@@ -465,12 +465,7 @@ class _Run:
             table=TableInfo.of_table(table),
             lesion_fit=fit,
             given=plan.given,
-            grid=Grid(
-                samplers=tuple(
-                    sorted_samplers({*plan.task.samplers, *(cell.sampler for cell in plan.cells)})
-                ),
-                models={name: models[name] for name in sorted_models(models)},
-            ),
+            grid=Grid(tuple(sorted_samplers(used)), {name: models[name] for name in sorted_models(models)}),
             notes=(
                 *(fit.warning if fit else ()),
                 *(plan.given.notes if plan.given else warn_of_shared(protocol.split, table, self.sides)),
@@ -486,6 +481,11 @@ class _Run:
             versions=versions(),
             hardware=Hardware(**hardware()),
         )
+
+    def _split_facts(self) -> SplitFacts:
+        """Count the pictures and lesions on each side of the split, once for all runs in a folder."""
+        same = self.earlier if self.earlier and self.earlier.identity == self.plan.identity else None
+        return (same and same.split_facts) or SplitFacts.of_split(self.table, self.sides)
 
     def _described(self) -> RunInfo:
         """Describe the run so far, with the state of its cells and, once known, the facts of its split."""

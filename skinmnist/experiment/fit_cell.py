@@ -25,7 +25,7 @@ from skinmnist.resampling.registry import Resampler, find_parents
 #: Larger classes get no examples because the search for parents compares all pairs of their rows.
 EXAMPLE_ROWS = 2000
 #: Number of rows to predict or compare at once: a fold of a table ten times the size of HAM10000.
-BLOCK_ROWS = 80 * 256
+ROWS_AT_ONCE = 80 * 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +163,7 @@ def _answer(
     """Return the probabilities of the held-out rows and the prediction time in seconds."""
     clock, seconds = Clock(trained.trunk), 0.0
     answers = []
-    for block in row_blocks(len(held_out), BLOCK_ROWS):
+    for block in row_blocks(len(held_out), ROWS_AT_ONCE):
         unseen = inputs.take(held_out[block])
         clock.lap()
         answers.append(trained.answer(unseen))
@@ -178,7 +178,7 @@ def _examples(
     n_old = len(rows)
     if len(training.rows) <= n_old:
         return None
-    if not all(np.array_equal(training.rows[b], rows[b]) for b in row_blocks(n_old, BLOCK_ROWS)):
+    if not all(np.array_equal(training.rows[b], rows[b]) for b in row_blocks(n_old, ROWS_AT_ONCE)):
         return None
     families, codes = [], []
     for code in np.unique(training.labels[n_old:]):

@@ -25,10 +25,10 @@ from skinmnist.resampling.registry import Resampler
 class Trained:
     """A trained model, with details of its training run.
 
-    `labels` belong to the rows passed to the sampler, and `training` is its output. `training_mix` (k,)
-    contains the class shares to which the probabilities refer. `notes` describe deviations from the request.
-    Wall seconds exclude imports and the seconds of `trunk`, the networks whose last layer a strategy has
-    replaced.
+    `labels` belong to the rows passed to the sampler, and `training` is its output, whose rows the model may
+    have overwritten. `training_mix` (k,) contains the class shares to which the probabilities refer. `notes`
+    describe deviations from the request. Wall seconds exclude imports and the seconds of `trunk`, the
+    networks whose last layer a strategy has replaced.
     """
 
     spec: ModelSpec

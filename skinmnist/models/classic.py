@@ -141,7 +141,7 @@ class EvenForest(RandomForestClassifier):
     drawn twice is one row with twice the weight. By default, leaves contain at least two different rows;
     otherwise, a row that is drawn often would form its own leaf. Features are first rounded to `levels`
     steps per unit: sorting dominates the run time, and takes half as long with many equal values. If `copy_X`
-    is False, ``fit`` may round the training rows in place.
+    is False, ``fit`` may overwrite the training rows.
 
     References
     ----------
@@ -187,7 +187,7 @@ class EvenForest(RandomForestClassifier):
 def round_to(X: npt.NDArray[Any], levels: float | None, copy: bool = True) -> npt.NDArray[Any]:
     """Return features in whole steps of ``1 / levels``; unchanged if `levels` is None.
 
-    Without `copy`, float32 features are rounded in place.
+    Without `copy`, float32 features are overwritten with the result.
 
     Examples
     --------

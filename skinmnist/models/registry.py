@@ -67,7 +67,7 @@ def _forest_on_features(setting: Setting) -> Any:
     # Thresholds finer than an eighth of a standard deviation do not help; this resolution halves the cost
     # again. With 70 trees, the area under the curve is up to .005 lower
     # (``experiments/benchmarks/descriptor_trials.csv``).
-    # Its training rows are its own: those of a transformer, or of a sampler after it.
+    # Nothing reads the training rows after the fit, because they are not pixels and need no calibration.
     return _forest(setting).set_params(max_features=16, levels=8, copy_X=False)
 
 

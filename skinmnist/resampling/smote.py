@@ -1,4 +1,4 @@
-"""SMOTE in less memory: the same rows as those of imbalanced-learn, written to one array.
+"""SMOTE in less memory: features like those of imbalanced-learn, or whole pixels, written to one array.
 
 SMOTE itself collects the new rows of all classes before it joins them, which takes twice the memory of the
 result, and it generates float32 rows, which take four times that of pixels.
@@ -6,14 +6,12 @@ result, and it generates float32 rows, which take four times that of pixels.
 
 from __future__ import annotations
 
-import warnings
 from copy import copy
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from imblearn.over_sampling import SMOTE
-from imblearn.utils import check_sampling_strategy
 from scipy.sparse import csr_matrix, identity
 from sklearn.neighbors import NearestNeighbors
 
@@ -92,20 +90,18 @@ def smote_features(
     sampler: SMOTE, rows: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Apply SMOTE to feature rows, one class at a time; the result equals that of ``fit_resample``."""
-    wanted = check_sampling_strategy(sampler.sampling_strategy, labels, "over-sampling")
-    new_labels = np.concatenate([labels, *(np.full(more, code) for code, more in wanted.items())])
-    mixed = np.empty((len(new_labels), rows.shape[1]), dtype=rows.dtype)
+    wanted = {code: more for code, more in sampler.fit(rows, labels).sampling_strategy_.items() if more}
+    new_labels = [np.full(more, code, dtype=labels.dtype) for code, more in wanted.items()]
+    mixed = np.empty((len(rows) + sum(wanted.values()), rows.shape[1]), dtype=rows.dtype)
     mixed[: len(rows)] = rows
     start = len(rows)
     one = copy(sampler)  # A clone would not share a random state, which goes on from class to class.
     for code, more in wanted.items():
         own = labels == code
+        one.set_params(sampling_strategy={code: int(np.count_nonzero(own)) + more})
         # SMOTE looks for neighbours within a class only, but it expects a row of another class.
         own[np.argmin(own)] = True
-        one.set_params(sampling_strategy={code: int(np.count_nonzero(labels == code)) + more})
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "After over-sampling", UserWarning)
-            found, _ = one.fit_resample(rows[own], labels[own])
-        mixed[start : start + more] = found[np.count_nonzero(own) :]
+        both = rows[own]
+        mixed[start : start + more] = one.fit_resample(both, labels[own])[0][len(both) :]
         start += more
-    return mixed, new_labels
+    return mixed, np.concatenate([labels, *new_labels])

@@ -62,7 +62,7 @@ def test_a_cell_of_a_large_table_answers_as_one_in_memory(lesions, monkeypatch, 
     in_memory = fit_cell(cell, lesions, plan.task)
     monkeypatch.setattr(inputs, "is_large", lambda table: True)
     monkeypatch.setattr("skinmnist.models.cnn.training.STREAMED_STEPS", 3)
-    monkeypatch.setattr(fit_cell_module, "BLOCK_ROWS", 50)
+    monkeypatch.setattr(fit_cell_module, "ROWS_AT_ONCE", 50)
     streamed = fit_cell(cell, lesions, plan.task)
     np.testing.assert_array_equal(streamed.rows, in_memory.rows)
     tolerance = 1e-6 if exact else 1e-2

@@ -27,20 +27,45 @@ def test_pixels_are_those_of_smote(common, monkeypatch):
     np.testing.assert_allclose(found, expected, atol=0.5001)
 
 
-@pytest.mark.parametrize("strategy", ["auto", "minority", "all", TowardsBalance(0.5, "adds"), {1: 900}])
+@pytest.mark.parametrize("strategy", ["auto", "minority", "all", TowardsBalance(0.5, "adds"), {1: 900}, {}])
 @pytest.mark.parametrize("state", [int, np.random.RandomState])
-@pytest.mark.filterwarnings("ignore:After over-sampling")
-def test_features_are_those_of_smote(common, strategy, state):
-    rows, labels = common[0].astype(np.float32) / 7, common[1]
-    expected, expected_labels = SMOTE(sampling_strategy=strategy, random_state=state(4)).fit_resample(
-        rows, labels
-    )
-    found, found_labels = smote_features(
-        SMOTE(sampling_strategy=strategy, random_state=state(4)), rows, labels
-    )
-    assert found.dtype == expected.dtype == np.float32
+@pytest.mark.parametrize("of_labels", [np.int64, np.int8])
+def test_features_are_those_of_smote(common, strategy, state, of_labels):
+    rows, labels = common[0].astype(np.float32) / 7, common[1].astype(of_labels)
+
+    def sampler():
+        return SMOTE(sampling_strategy=strategy, random_state=state(4))
+
+    expected, expected_labels = sampler().fit_resample(rows, labels)
+    found = resample(sampler(), rows, labels)
+    assert found.rows.dtype == expected.dtype == np.float32
+    assert found.labels.dtype == expected_labels.dtype
+    np.testing.assert_array_equal(found.rows, expected)
+    np.testing.assert_array_equal(found.labels, expected_labels)
+
+
+def test_two_classes_take_a_ratio(common):
+    rows, labels = common[0].astype(np.float32), (common[1] == common[1][0]).astype(np.int64)
+    expected, _ = SMOTE(sampling_strategy=0.9, random_state=0).fit_resample(rows, labels)
+    found, _ = smote_features(SMOTE(sampling_strategy=0.9, random_state=0), rows, labels)
     np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(found_labels, expected_labels)
+
+
+@pytest.mark.parametrize("strategy", [None, [1], "often", {1: 2}, {77: 500}])
+def test_a_strategy_is_refused_as_by_smote(common, strategy):
+    rows, labels = common[0].astype(np.float32), common[1]
+    with pytest.raises(ValueError, match=r".") as expected:
+        SMOTE(sampling_strategy=strategy).fit_resample(rows, labels)
+    with pytest.raises(ValueError, match=r".") as found:
+        smote_features(SMOTE(sampling_strategy=strategy), rows, labels)
+    assert str(found.value) == str(expected.value)
+
+
+def test_numbers_that_are_none_are_refused_in_every_class(common):
+    rows, labels = common[0].astype(np.float32), common[1]
+    rows[np.flatnonzero(labels == np.bincount(labels).argmax())[0], 0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        smote_features(SMOTE(random_state=0), rows, labels)
 
 
 def test_pixels_stay_whole_and_numbers_do_not(lesions):

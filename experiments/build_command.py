@@ -1,4 +1,4 @@
-"""How distributions are built: pyproject.toml names this command of setuptools.
+"""The build command of setuptools, named in pyproject.toml: the content of wheels and source distributions.
 
 The wheel gets copies of the lessons and presets in ``experiments/``. A mapping of package directories would
 take everything in that folder, and a list of all packages.
@@ -17,7 +17,7 @@ IGNORED = (".pyc", ".pyo", ".DS_Store")
 
 
 class BuildWithExperiments(build_py):
-    """Builds the package, and copies what its commands read from ``experiments/`` into it."""
+    """Builds the package, with copies of what its commands read from ``experiments/``."""
 
     def run(self) -> None:
         """Build; in an editable install, commands read the originals."""
