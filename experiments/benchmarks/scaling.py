@@ -2,9 +2,10 @@
 
 Run it as ``python experiments/benchmarks/scaling.py``. Tables are drawn by `make_lesions`; fold 0 of 5 of
 every pair runs in a process of its own, on one thread, two of them side by side. Costs are processor seconds
-of all of a cell: describing the pictures counts for every cell, drawing the table and importing libraries for
-none. After each table stand the wall seconds of all its cells, and the most memory that all processes took
-together. What was measured is added to ``scaling.csv`` beside this file, where a cell's last row counts.
+of all of a cell: extracting features counts for every cell that does not find them in the cache, drawing the
+table and importing libraries for none. After each table stand the wall seconds of all its cells, and the most
+memory that all processes took together. What was measured is added to ``scaling.csv`` beside this file, where
+a cell's last row counts.
 
 ``python experiments/benchmarks/scaling.py --show`` runs nothing and prints the file as a table. There
 a cost stands with its growth in brackets: the cost beside that of the fewest rows, divided by how many times

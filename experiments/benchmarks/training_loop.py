@@ -16,7 +16,7 @@ only where all epochs have as many. The rows kept were measured on a machine und
 import csv
 import sys
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,6 @@ from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.datasets.synthetic.lesions import make_lesions
 from skinmnist.datasets.table import to_images
 from skinmnist.models.cnn.backend import choose_precision, keras, tf
-from skinmnist.models.cnn.classifier import CNNClassifier
 from skinmnist.models.cnn.network import (
     Architecture,
     ChannelStatistics,
@@ -80,9 +79,15 @@ def of_keras_layers(network):
     return keras.models.clone_model(network, clone_function=swap)
 
 
+def make_model(pictures, codes):
+    """Return ``cnn`` as a comparison trains it on these pictures."""
+    return make_cnn(Setting(pictures.shape[1:], int(codes.max()) + 1, len(pictures), seed=0))
+
+
 def make_contestants(pictures, codes):
     """Return name -> function without arguments that makes STEPS steps."""
-    shape, n_classes = pictures.shape[1:], int(codes.max()) + 1
+    model, n_classes = make_model(pictures, codes), int(codes.max()) + 1
+    plain = Architecture(pictures.shape[1:], n_classes, model.channels, model.pairs, model.dropout)
     statistics = ChannelStatistics.of(pictures)
     order = np.random.default_rng(0).permutation(len(codes))[: STEPS * BATCH].astype(np.int32)
     inputs = ((pictures[order] - statistics.centre) / statistics.spread).astype(np.float32)
@@ -90,7 +95,7 @@ def make_contestants(pictures, codes):
     best = choose_precision("auto")
 
     def ours(coarse, precision=best):
-        compiled = CompiledTraining(Architecture(shape, n_classes, precision=precision))
+        compiled = CompiledTraining(replace(plain, precision=precision))
         compiled.prepare(CONFIG, statistics, np.bincount(codes), 0)
         steps = compiled.compile_steps(coarse)
         data = (
@@ -111,10 +116,8 @@ def make_contestants(pictures, codes):
         f"our loop, {best}": ours(coarse=False),
         f"our loop, {best}, half resolution": ours(coarse=True),
         "our loop, float32": ours(coarse=False, precision="float32"),
-        "Keras fit": fit(of_keras_layers(build_network(Architecture(shape, n_classes)))),
-        f"Keras fit on our layers, {best}": fit(
-            build_network(Architecture(shape, n_classes, precision=best))
-        ),
+        "Keras fit": fit(of_keras_layers(build_network(plain))),
+        f"Keras fit on our layers, {best}": fit(build_network(replace(plain, precision=best))),
     }
 
 
@@ -265,7 +268,7 @@ def main():
         rate, wall_rate = STEPS / np.median(times), STEPS / np.median(wall[name])
         ratio = keras_wall / np.median(wall[name])
         print(f"{name:38} {rate:22.1f} {wall_rate:11.1f} {ratio:11.2f}x {max(wall[name]):13.2f}")
-    model = CNNClassifier(pictures.shape[1:])
+    model = make_model(pictures, codes)
     start = time.process_time()
     model.fit(pictures.reshape(len(pictures), -1), codes)
     ours = time.process_time() - start
