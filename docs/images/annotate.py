@@ -1,4 +1,4 @@
-"""Take the numbered pictures of docs/reading_a_report.md from a report.
+"""Take the pictures of README.md and the numbered ones of docs/reading_a_report.md from a report.
 
 python -m skinmnist.compare --synthetic 2500 --out RUN
 python docs/images/annotate.py RUN/report.html [chromium]
@@ -18,6 +18,7 @@ PICTURES = {
         [".lead", "#tradeoff"],
         [".answer", ".verdict", ".strip", "#tradeoff figure"],
     ),
+    "report": ([".lead", "#tradeoff"], []),
     "tradeoff": (["#tradeoff"], []),
     "report-checks": (
         ["#leaderboard", "#checks"],
