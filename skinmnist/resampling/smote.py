@@ -54,7 +54,7 @@ def smote(
     Examples
     --------
     >>> rows, labels = np.arange(8).reshape(4, 2), np.array([0, 0, 1, 0])
-    >>> smote(SMOTE({0: 5}, k_neighbors=2, random_state=0), rows, labels)[1].tolist()
+    >>> smote(SMOTE(sampling_strategy={0: 5}, k_neighbors=2), rows, labels)[1].tolist()
     [0, 0, 1, 0, 0, 0]
     """
     if rows.dtype == np.uint8:
