@@ -3,9 +3,9 @@
 Run it as ``python experiments/benchmarks/descriptor_trials.py --table TABLE.csv NAME ...`` for one or more
 of the trials below; the rows are appended to ``descriptor_trials.csv`` beside this file. The folds are drawn
 with another seed than those of reported results. Seconds are CPU seconds of one fit, on one thread of a
-machine under load; differences under .01 are noise. Rows named "study: ..." were measured while the
-descriptors grew: their changes say what they were made of and on how many folds. The
-SVM's macro_auc is that of its decision values, one against rest; in a comparison they are calibrated first.
+machine under load; differences under .01 on one fold are noise. Rows named "study: ..." come from scripts
+that are not kept: their changes say what was tried, and on how many folds. The SVM's macro_auc is that of
+its decision values, one against rest; in a comparison they are calibrated first.
 Where the fold is a range, the row is the mean of those folds, as `skinmnist.compare` draws them with that
 seed, and macro_auc is at the natural prior.
 """
