@@ -67,6 +67,11 @@ def test_every_page_is_in_a_table_of_contents():
     assert pages - listed == {DOCS / "index.md"}
 
 
+def test_the_citation_names_the_version():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.+)$", citation, re.M) == [skinmnist.__version__]
+
+
 def test_the_index_of_pitfalls_has_every_check():
     index = (DOCS / "pitfalls" / "index.md").read_text(encoding="utf-8")
     rows = [f"| [{c.code}]({c.code}.md) | {c.severity} | {c.title} |" for c in CHECKS]

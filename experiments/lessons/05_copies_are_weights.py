@@ -222,8 +222,8 @@ claim(
 finding(
     "Trained on copies or with weights, the SVM is the same (largest difference "
     f"{machine['size']:.0e}), in a fraction of the time; a tree of the forest has {of_copies:.0f} leaves on "
-    f"copies and {of_weights:.0f} with weights (another seed: {of_luck:.0f}), and in equally many passes a "
-    f"network on copies sees {longer:.1f} times as many rows."
+    f"copies and {of_weights:.0f} with weights, and in equally many passes a network on copies sees "
+    f"{longer:.1f} times as many rows."
 )
 
 # %% [markdown]

@@ -245,9 +245,9 @@ claim(
 
 # %%
 finding(
-    f"Strategies gain {mean_gain(ratio=ratios[0]):+.2f} balanced accuracy at {ratios[0]} : 1 and "
-    f"{mean_gain(ratio=ratios[-1]):+.2f} at {ratios[-1]} : 1, averaged over three; there the best and the "
-    f"worst of them differ by {spread:.2f}."
+    f"Three strategies gain on average {mean_gain(ratio=ratios[0]):+.2f} balanced accuracy at "
+    f"{ratios[0]} : 1 and {mean_gain(ratio=ratios[-1]):+.2f} at {ratios[-1]} : 1, where the best and the "
+    f"worst differ by {spread:.2f}."
 )
 
 # %% [markdown]
