@@ -3,7 +3,7 @@
 python experiments/study/write_up.py            writes the page and the figures
 python experiments/study/write_up.py --check    exit code 1 if they differ from what would be written
 
-Every number of the page, also within sentences, is printed from results.csv, subgroups.csv, intervals.csv and
+Every result on the page, also within sentences, is printed from results.csv, subgroups.csv, intervals.csv and
 parts.csv through the template study.md.jinja. Nothing is trained.
 """
 
