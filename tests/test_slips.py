@@ -128,6 +128,7 @@ WRITTEN = {
     "classify_image('lesion.png', X)": "received an object of ndarray; expected the path of a model file, or a Classifier",
     "compare(T, metrics='max_error')": "unknown metric 'max_error'; expected a function f(y_true, y_pred), or a name that `skinmnist list metrics` shows",
     "compare(T, clinical='Agee')": "received the clinical column 'Agee'; expected columns in the metadata of table 'synthetic': age, sex, localization; did you mean 'age'?",
+    "train_model(T, 'dummy', cv=5)": "received cv=5; expected the result of run_comparison on this table",
     "train_model(T, 'smote')": "'SMOTE' is a sampler, not a model; move it to the samplers",
 }
 

@@ -23,6 +23,8 @@ from skinmnist.decisions.probabilities import (
     geometric_mean,
 )
 from skinmnist.errors import InputError
+from skinmnist.experiment.cells import CellResult
+from skinmnist.experiment.derived.ensembles import Ensemble
 from skinmnist.experiment.execution.machine import versions
 from skinmnist.experiment.grid import resolve_models, resolve_samplers, why_not
 from skinmnist.experiment.inputs import Inputs, choose_training_rows, stratified_subsample
@@ -53,10 +55,10 @@ from skinmnist.inference.novelty import ROWS_PER_AXIS, fit_novelty
 from skinmnist.models.export import Exported
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import MOST_ROWS, ModelSpec, Setting
-from skinmnist.names import known_spelling
+from skinmnist.names import known_spelling, pair_name
 from skinmnist.resampling.registry import Resampler
 from skinmnist.resampling.strategies import TUNED_PLAIN
-from skinmnist.text import printable
+from skinmnist.text import printable, shown
 
 _OPERATING_POINT = (
     "The answer is the most probable class, with the probabilities as trained; no threshold was tuned. Other "
@@ -150,6 +152,16 @@ class Choice:
         """The title of the model."""
         (first, *others) = self.members.values()
         return f"Ensemble of {', '.join(self.members)}" if others else first.title
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprints of the sampler, of each model and of the ensemble, as in a run of them."""
+        own = {name: spec.fingerprint for name, spec in self.members.items()}
+        own[self.sampler] = self.resampler.fingerprint
+        if len(self.members) > 1:
+            members = tuple((None, name) for name in self.members)
+            own[self.model] = Ensemble(self.model, members, tuned=False, folds=0).fingerprint(own)
+        return own
 
 
 def choose(model: str, sampler: str, members: Iterable[str] | None = None) -> Choice:
@@ -288,7 +300,8 @@ def train_model(
     Raises
     ------
     InputError
-        If the model cannot be exported. This is checked before training, except for the size of the model.
+        If the model cannot be exported, or `cv` is not of this pair and table. This is checked before
+        training, except for the size of the model.
 
     See Also
     --------
@@ -306,6 +319,8 @@ def train_model(
     seed = choose_seed(seed, random_state)
     check_exportable(table)
     choice = choose(model, sampler, members)
+    alpha = check_alpha(conformal)
+    held_out = [] if cv is None else _held_out(cv, choice, table)
     lesions = table.lesion_ids if choose_split(table, None) == "lesion" else None
     trained, notes = [], list[str]()
     for name, spec in choice.members.items():
@@ -320,10 +335,8 @@ def train_model(
         "sampler": choice.sampler,
         "seed": seed,
         **_describe(table),
-        "scores": None if cv is None else _claims(cv, choice.model),
-        "conformal": _calibrate_sets(
-            cv, (choice.sampler, choice.model), table.class_names, check_alpha(conformal)
-        ),
+        "scores": None if cv is None else _claims(cv, choice),
+        "conformal": _calibrate_sets(held_out, table, alpha),
         "notes": notes,
         "versions": {"skinmnist": skinmnist.__version__, **versions()},
         "notice": facts.DISCLAIMER,
@@ -422,8 +435,35 @@ def _licence(table: PixelTable) -> str:
     )
 
 
+def _held_out(cv: RunRecord, choice: Choice, table: PixelTable) -> list[CellResult]:
+    """Return the finished cells of a pair; raise an InputError if they are not of this pair and table."""
+    pair = pair_name((choice.sampler, choice.model))
+    if not isinstance(cv, RunRecord):
+        raise InputError(f"received cv={shown(cv)}; expected the result of run_comparison on this table")
+    if cv.info.protocol.data != table.digest():
+        raise InputError(
+            f"received the cross-validation of another table, {printable(cv.info.table.name)}; "
+            f"cross-validate {pair} on the table to train on"
+        )
+    own = [result for result in cv.results if result.cell[:2] == (choice.sampler, choice.model)]
+    if not own:
+        finished = dict.fromkeys(pair_name(result.cell[:2]) for result in cv.results)
+        raise InputError(
+            f"received a cross-validation without finished cells of {pair}; cross-validate this pair, or "
+            f"train one of {', '.join(map(printable, finished)) or 'the pairs that finish'}"
+        )
+    for name, fingerprint in choice.fingerprints.items():
+        if cv.info.fingerprints.get(name, "") != fingerprint:
+            what = "members or weights" if name == ENSEMBLE else "parameters"
+            raise InputError(
+                f"received a cross-validation of {name} with other {what}; "
+                f"cross-validate {pair} as it is trained"
+            )
+    return own
+
+
 def _calibrate_sets(
-    cv: RunRecord | None, pair: tuple[str, str], class_names: Sequence[str], alpha: float | None
+    held_out: Sequence[CellResult], table: PixelTable, alpha: float | None
 ) -> dict[str, Any] | None:
     """Return the thresholds of class-wise conformal sets, read by `SetRule`; None if nothing calibrates them.
 
@@ -431,10 +471,8 @@ def _calibrate_sets(
     those of the saved model. It was trained on more lesions than the models of the folds, so the coverage is
     approximate (cross-conformal: Vovk, Annals of Mathematics and Artificial Intelligence 74, 2015).
     """
-    if cv is None or alpha is None or tuple(cv.info.table.class_names) != tuple(class_names):
-        return None
-    own = [result for result in cv.results if result.cell[:3] == (*pair, 0)]
-    if not own:
+    own = [result for result in held_out if result.cell.repeat == 0]
+    if alpha is None or not own:
         return None
     labels = np.concatenate([result.labels for result in own])
     probabilities = np.concatenate([result.probabilities for result in own])
@@ -442,14 +480,14 @@ def _calibrate_sets(
     return {
         "alpha": alpha,
         "thresholds": thresholds.tolist(),
-        "pictures": np.bincount(labels, minlength=len(class_names)).tolist(),
+        "pictures": np.bincount(labels, minlength=len(table.class_names)).tolist(),
     }
 
 
-def _claims(cv: RunRecord, model: str) -> dict[str, Any]:
-    """Return the mean and standard deviation of every score of a model over the folds."""
-    scores = cv.scores[cv.scores["model"] == model] if (cv.scores["model"] == model).any() else cv.scores
-    found = scores.groupby("metric", sort=False)["value"].agg(["mean", "std"]).dropna()
+def _claims(cv: RunRecord, choice: Choice) -> dict[str, Any]:
+    """Return the mean and standard deviation of every score of a pair over the folds."""
+    own = (cv.scores["sampler"] == choice.sampler) & (cv.scores["model"] == choice.model)
+    found = cv.scores[own].groupby("metric", sort=False)["value"].agg(["mean", "std"]).dropna()
     protocol = cv.info.protocol
     return {
         "protocol": {name: getattr(protocol, name) for name in ("folds", "split", "seed", "data")},

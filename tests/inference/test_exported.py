@@ -117,6 +117,55 @@ def test_sets_are_calibrated_on_out_of_fold_predictions(small_table):
         assert not train_model(small_table, pair[1], pair[0], **options).promise
 
 
+@pytest.fixture(scope="module")
+def validated(small_table):
+    """A run of two pairs, whose scores differ, and of their ensemble."""
+    return run_comparison(
+        small_table,
+        ["none", "RandomOverSampler"],
+        ["logistic_regression", "dummy"],
+        ensembles={"ensemble": ["logistic_regression", "dummy"]},
+        folds=2,
+        jobs=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("sampler", "model"), [("none", "logistic_regression"), ("RandomOverSampler", "ensemble")]
+)
+def test_a_model_claims_the_scores_of_its_own_pair(sampler, model, validated, small_table):
+    members = ["logistic_regression", "dummy"] if model == "ensemble" else None
+    trained = train_model(small_table, model, sampler, cv=validated, members=members)
+    scores = validated.scores
+    own = scores[(scores["sampler"] == sampler) & (scores["model"] == model)].groupby("metric")["value"]
+    claimed = Classifier(decode_model(trained.content)).manifest.scores
+    assert claimed == {name: (own.mean()[name], own.std()[name]) for name in claimed}
+    assert {"macro_f1", "balanced_accuracy", "macro_auc"} <= claimed.keys()
+    assert trained.promise
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["svm"], "without finished cells of none \\+ svm; .*, or train one of none \\+ logistic_regression"),
+        (["dummy", "SMOTE"], "without finished cells of SMOTE \\+ dummy; cross-validate this pair"),
+        (["ensemble"], "a cross-validation of ensemble with other members or weights"),
+    ],
+)
+def test_a_cross_validation_of_another_pair_is_refused(arguments, message, validated, small_table):
+    with pytest.raises(InputError, match=message):
+        train_model(small_table, *arguments, cv=validated)
+
+
+def test_a_cross_validation_of_another_table_or_other_parameters_is_refused(validated, small_table):
+    fewer = small_table.take(np.arange(1, len(small_table)))
+    with pytest.raises(InputError, match=f"cross-validation of another table, {small_table.name}; "):
+        train_model(fewer, "dummy", cv=validated)
+    info = replace(validated.info, fingerprints={"dummy": "parameters of the user"})
+    with pytest.raises(InputError, match="a cross-validation of dummy with other parameters"):
+        train_model(small_table, "dummy", cv=replace(validated, info=info))
+
+
 @pytest.mark.parametrize(
     ("name", "n_classes"),
     [
