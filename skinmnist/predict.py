@@ -143,7 +143,8 @@ def _pictures_of(name: str) -> tuple[list[Path], str]:
     """Return the pictures of one name, and an error message if there are none."""
     path = Path(name)
     if path.is_dir():
-        files = sorted(path.iterdir())
+        # Like patterns, a folder omits hidden files: macOS writes a ._a.png beside a.png.
+        files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
         pictures = [file for file in files if _is_picture(file)]
         complaint = f"the folder {name} holds no picture; expected files that end in {', '.join(SUFFIXES)}"
     elif path.exists() or not glob.has_magic(name):
@@ -173,15 +174,18 @@ def _is_picture(file: Path) -> bool:
 
 
 def _answers(classifier: Classifier, paths: list[Path]) -> Iterator[tuple[Path, Prediction | InputError]]:
+    from skinmnist.errors import InputError
+
     pictures = _pictures_in(paths)
     while part := list(itertools.islice(pictures, SHOWN_TOGETHER)):
-        yield from zip(
-            (path for path, _ in part), classifier.classify_many(picture for _, picture in part), strict=True
-        )
+        opened = (picture for _, picture in part if not isinstance(picture, InputError))
+        answers = iter(classifier.classify_many(opened))
+        for path, picture in part:
+            yield path, picture if isinstance(picture, InputError) else next(answers)
 
 
 def _pictures_in(paths: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
-    """Yield each picture, and the test set of each MedMNIST file."""
+    """Yield each picture, and the test set of each MedMNIST file, or the error of one that is invalid."""
     for path in paths:
         if path.suffix.lower() != ".npz":
             yield path, path
@@ -190,8 +194,13 @@ def _pictures_in(paths: Iterable[Path]) -> Iterator[tuple[Path, Any]]:
 
         from skinmnist.datasets.medmnist import load_medmnist
         from skinmnist.datasets.table import to_images
+        from skinmnist.errors import InputError
 
-        table = load_medmnist(path)
+        try:
+            table = load_medmnist(path)
+        except InputError as error:
+            yield path, error
+            continue
         rows = np.flatnonzero(np.asarray(table.parts) == "test")
         for number, picture in enumerate(to_images(table.pixels[rows], table.shape)):
             yield path.with_name(f"{path.name}[test {number}]"), picture

@@ -79,6 +79,30 @@ def test_a_broken_picture_is_one_line_and_the_others_go_on(model, folder, capsys
     assert any("missing.png" in line for line in complaints)
 
 
+@pytest.mark.parametrize("content", [b"no archive", b"PK\x05\x06" + bytes(18), None])
+def test_a_bad_medmnist_file_is_one_line_and_the_others_go_on(content, model, folder, capsys):
+    bad = folder / "bad.npz"
+    if content is not None:
+        bad.write_bytes(content)
+    assert main([model, "pictures/a.png", str(bad), "pictures/b.JPG", "--json"]) == 1
+    shown = capsys.readouterr()
+    answered = [json.loads(line)["image"] for line in shown.out.splitlines()]
+    assert answered == ["pictures/a.png", "pictures/b.JPG"]
+    (complaint,) = shown.err.splitlines()
+    assert complaint.startswith("skinmnist: ")
+    assert "bad.npz" in complaint
+
+
+@pytest.mark.parametrize("name", ["pictures", "pictures/*", "**/*.png"])
+def test_hidden_files_are_no_pictures(name, model, folder, capsys):
+    for hidden in ("._a.png", "._d.tif"):
+        (folder / hidden).write_bytes(b"\0\5\x16\7 of macOS")
+    assert main([model, name, "--json"]) == 0
+    shown = capsys.readouterr()
+    assert "a.png" in shown.out
+    assert "._" not in shown.out + shown.err
+
+
 def test_explanations_are_beside_the_pictures_and_no_pictures(model, folder, capsys):
     assert main([model, "pictures", "--explain"]) == 0
     assert f"explained: {Path('pictures', 'a.png-explained.png')}" in capsys.readouterr().out
