@@ -51,6 +51,11 @@ SHOWN = {
 SAMPLE_SIDE = 96
 #: The last sample: a picture without a lesion, which the model should decline to classify.
 NO_LESION = "No lesion"
+#: The errors of requests without a handler.
+_UNROUTED = {
+    404: "received an unknown path; expected / for the page, or /api/classify with a picture for its classes",
+    405: "received a method that this path does not take; expected GET, or POST for /api/classify",
+}
 _SAMPLING = threading.Lock()
 _HERE = Path(__file__).parent
 
@@ -75,7 +80,7 @@ def make_app(model: Classifier, host: str = "127.0.0.1") -> Guard:
     routes += [
         Route("/api/model", desk.describe),
         Route("/api/classify", desk.classify, methods=["POST"]),
-        Route("/samples/{number:int}.png", _sample),
+        *(Route(f"/samples/{number}.png", _sample(number)) for number in range(len(_sample_names()))),
     ]
     handlers: dict[Any, Any] = {HTTPException: _refused, Exception: _unexpected}
     return Guard(Starlette(routes=routes, exception_handlers=handlers), host)
@@ -191,12 +196,12 @@ def _sample_pictures_once() -> tuple[bytes, ...]:
         return _sample_pictures()
 
 
-async def _sample(request: Request) -> Response:
-    number = request.path_params["number"]
-    if number >= len(_sample_names()):
-        raise HTTPException(404)
-    pictures = await anyio.to_thread.run_sync(_sample_pictures_once)
-    return Response(pictures[number], media_type="image/png")
+def _sample(number: int) -> Any:
+    async def answer(request: Request) -> Response:
+        pictures = await anyio.to_thread.run_sync(_sample_pictures_once)
+        return Response(pictures[number], media_type="image/png")
+
+    return answer
 
 
 def _file(content: bytes, kind: str) -> Any:
@@ -208,7 +213,8 @@ def _file(content: bytes, kind: str) -> Any:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    sentence = _UNROUTED.get(error.status_code, error.detail)
+    return JSONResponse({"error": sentence}, error.status_code, error.headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -187,10 +188,13 @@ def test_what_is_no_picture(page):
 
 
 def test_other_paths_and_methods(page):
-    assert page.ask(path="/api/classify")[0] == 405
+    status, headers, body = page.ask(path="/api/classify")
+    assert (status, headers["allow"]) == (405, "POST")
+    assert "expected GET, or POST for /api/classify" in json.loads(body)["error"]
     for path in ("/page.html", "/../pyproject.toml", "/%2e%2e/app.py", "/api/", "//"):
         status, _, body = page.ask(path=path)
-        assert (status, json.loads(body)) == (404, {"error": "Not Found"})
+        assert status == 404
+        assert json.loads(body)["error"].startswith("received an unknown path; expected / for the page")
     assert page.ask("HEAD")[2] == b""
 
 
@@ -309,7 +313,11 @@ def test_sample_pictures_are_small_and_differ(page):
     assert {(picture.format, picture.size) for picture in pictures} == {("PNG", (96, 96))}
     assert len({body for _, _, body in found}) == 8
     assert sum(len(body) for _, _, body in found) < 2**18
-    assert page.ask(path="/samples/8.png")[0] == 404
+
+
+@pytest.mark.parametrize("number", ["8", "-1", "00", "1e0", "9" * 5000, "\u0661", ""])
+def test_other_numbers_of_samples_are_unknown_paths(page, number):
+    assert page.ask(path=f"/samples/{quote(number)}.png")[0] == 404
 
 
 def test_only_models_of_these_classes_have_samples(page):
