@@ -58,9 +58,21 @@ def guarded(run: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        say(f"skinmnist: {error.strerror or error}{where}; fix this and try again", file=sys.stderr)
+        say(f"skinmnist: {_sentence(error)}", file=sys.stderr)
         return BAD_INPUT
+
+
+def _sentence(error: OSError) -> str:
+    """Return one sentence on an error of the system, such as a file where a folder is needed."""
+    if not error.filename:
+        return f"{error.strerror or error}; fix this and try again"
+    path = Path(str(error.filename))
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        file = next((place for place in (path, *path.parents) if place.is_file()), path)
+        return f"{file} is a file; expected a folder, so name another one"
+    if isinstance(error, IsADirectoryError):
+        return f"{path} is a folder; expected a file, so name one"
+    return f"{error.strerror} ({path}); fix this and try again"
 
 
 def say(text: object, file: TextIO | None = None) -> None:

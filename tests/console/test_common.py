@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,23 @@ def test_what_ends_a_command_is_one_sentence_and_a_code(error, code, said, capsy
     complaint = capsys.readouterr().err
     assert said in complaint
     assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        (lambda: Path("same.csv").mkdir(), "same.csv is a file; expected a folder, so name another one"),
+        (lambda: Path("same.csv/a/b").mkdir(), "same.csv is a file; expected a folder, so name another one"),
+        (lambda: Path("same.csv/x").read_bytes(), "same.csv is a file; expected a folder"),
+        (lambda: Path("folder").write_bytes(b""), "folder is a folder; expected a file, so name one"),
+    ],
+)
+def test_a_file_in_place_of_a_folder_is_named(work, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("same.csv").touch()
+    Path("folder").mkdir()
+    assert guarded(work) == 2
+    assert capsys.readouterr().err.startswith(f"skinmnist: {said}")
 
 
 def test_work_that_is_done_gives_its_own_code():
