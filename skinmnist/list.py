@@ -20,7 +20,7 @@ from skinmnist.names import did_you_mean, known_spelling
 MODEL_LINES = {
     "svm": "support vector machine with an RBF kernel, on lesion features (Cortes & Vapnik 1995)",
     "random_forest": "random forest on lesion features (Breiman 2001)",
-    "cnn": "convolutional network on pixels, about 7 s a fold of HAM10000; uses TensorFlow",
+    "cnn": "convolutional network on pixels, about 9 s a fold of HAM10000; uses TensorFlow",
     "cnn_tiny": "the network of --quick, half a second on 700 pictures; uses TensorFlow",
     "cnn_thorough": "a wider network averaged with one on features, about 3 minutes a fold; uses TensorFlow",
     "cnn_early_stopping": "residual network with Adam, stopped early on a validation set; uses TensorFlow",

@@ -1,5 +1,6 @@
 """What the command lists is what there is, and each line says what it is."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,16 @@ def test_a_kind_goes_by_one_name_in_any_form(form, capsys):
 def test_lines_are_of_what_there_is():
     assert MODEL_LINES.keys() == MODELS.keys()
     assert [*SPLIT_LINES] == THERE["splits"]
+
+
+def test_lines_of_models_say_their_cost():
+    said = {name: re.search(r"about (\d+) (s|minutes) a fold", line) for name, line in MODEL_LINES.items()}
+    seconds = {
+        name: (int(found[1]), 60 if found[2] == "minutes" else 1) for name, found in said.items() if found
+    }
+    assert {"cnn", "cnn_thorough"} <= seconds.keys()
+    for name, (number, unit) in seconds.items():
+        assert number == round(MODELS[name].cost.seconds / unit), name
 
 
 def test_checks_say_their_titles_and_severities(capsys):

@@ -1,4 +1,4 @@
-"""Checks for pitfalls that could mislead the reader of a run. To add a check, add an entry to `CHECKS`."""
+"""Checks for pitfalls that could mislead the reader of a run: the entries of `CHECKS` and `CONCLUSIONS`."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ STRATEGIES = {
         amount="weights",
     ),
     "sqrt_batches": StrategyInfo(
-        "draws batches by the square root of the inverse class frequency",
+        "draws classes in batches by the square root of their frequency",
         Paper("Mahajan et al.", 2018, "ECCV"),
         "Try it first for a network: balanced batches repeat the few rows of a rare class more often.",
         needs="networks",

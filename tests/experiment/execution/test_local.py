@@ -33,6 +33,7 @@ from skinmnist.experiment.execution.machine import NO_LIMITS
 from skinmnist.experiment.execution.runner import finish_cells
 from skinmnist.experiment.execution.worker import CELLS
 from skinmnist.experiment.plan import make_plan
+from skinmnist.models.registry import DEFAULT_MODELS, MODELS
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +88,7 @@ def test_where_its_worker_dies_the_function_runs_here(tmp_path):
         ([model("a", seconds=1), model("b", seconds=9)], 3, ["a", "b", "b"]),
         ([model("a"), model("b"), model("c"), model()], 2, ["a", "b"]),
         ([model("nets", seconds=0), model(seconds=0)], 2, ["nets", CELLS]),
+        ([MODELS[name] for name in DEFAULT_MODELS], 2, [MODELS["cnn"].cost.library, CELLS]),
         ([], 1, [CELLS]),
     ],
 )
