@@ -6,6 +6,7 @@ import argparse
 import glob
 import itertools
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from skinmnist import facts
 from skinmnist.console.common import FAILED_PICTURES, command_parser, guarded, program, say
-from skinmnist.text import printable
+from skinmnist.text import printable, shell_word
 
 if TYPE_CHECKING:
     from skinmnist.errors import InputError
@@ -142,11 +143,16 @@ def list_pictures(names: Iterable[str]) -> tuple[list[Path], list[str]]:
 def _pictures_of(name: str) -> tuple[list[Path], str]:
     """Return the pictures of one name, and an error message if there are none."""
     path = Path(name)
+    if re.match("https?://", name):
+        return [], f"{name} is a web address; expected a file, so download the picture first"
     if path.is_dir():
         # Like patterns, a folder omits hidden files: macOS writes a ._a.png beside a.png.
         files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
         pictures = [file for file in files if _is_picture(file)]
-        complaint = f"the folder {name} holds no picture; expected files that end in {', '.join(SUFFIXES)}"
+        complaint = (
+            f"the folder {name} holds no picture; expected files that end in {', '.join(SUFFIXES)}, or the "
+            f"pattern {shell_word(path / '**')} for pictures in its subfolders"
+        )
     elif path.exists() or not glob.has_magic(name):
         return [path], ""
     else:

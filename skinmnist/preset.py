@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         usage="{run,describe} PRESET [CSV] [options]",
         closing=facts.DISCLAIMER,
     )
-    actions = parser.add_subparsers(dest="action", metavar="{run,describe}", required=True, prog=parser.prog)
+    actions = parser.add_subparsers(dest="action", required=True, prog=parser.prog)
     run = actions.add_parser(
         "run", help="run a preset and show claimed, as-published and honest scores side by side"
     )

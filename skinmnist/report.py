@@ -74,7 +74,7 @@ def _write(options: argparse.Namespace, cores: int) -> int:
     runs, out = options.runs, options.out
     if len(runs) > 1:
         if options.export or options.mlflow:
-            raise InputError(f"received {len(runs)} runs; --export and --mlflow take one")
+            raise InputError(f"received {len(runs)} runs; --export and --mlflow take one, so name that alone")
         with working("Writing the report"):
             page = write_side_by_side(runs, out or RUNS_FILE)
         say(page)

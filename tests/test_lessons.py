@@ -168,6 +168,14 @@ def test_lessons_are_listed_without_running_them(capsys):
     assert capsys.readouterr().out.splitlines() == wanted
 
 
+@pytest.mark.parametrize("inner", ["", "gallery"])
+def test_a_gallery_in_place_of_a_file_is_refused_before_a_lesson_runs(inner, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("skinmnist.teaching.lesson.run_lessons", lambda *_: pytest.fail("a lesson ran"))
+    (tmp_path / "table.csv").touch()
+    assert main(["1", "--out", str(tmp_path / "table.csv" / inner)]) == 2
+    assert "table.csv is a file; expected a folder, so name another one" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -79,6 +79,21 @@ def test_a_broken_picture_is_one_line_and_the_others_go_on(model, folder, capsys
     assert any("missing.png" in line for line in complaints)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("https://example.org/a.png", "is a web address; expected a file, so download the picture first"),
+        (".", "or the pattern '**' for pictures in its subfolders"),
+    ],
+)
+def test_names_without_a_picture_say_what_to_do(name, said, model, folder, capsys):
+    assert main([model, name]) == 1
+    (complaint,) = capsys.readouterr().err.splitlines()
+    assert f" {name} " in complaint
+    assert complaint.endswith(said)
+    assert main([model, "**", "--json"]) == 0, "the pattern that is named has the pictures"
+
+
 @pytest.mark.parametrize("content", [b"no archive", b"PK\x05\x06" + bytes(18), None])
 def test_a_bad_medmnist_file_is_one_line_and_the_others_go_on(content, model, folder, capsys):
     bad = folder / "bad.npz"

@@ -70,6 +70,8 @@ TYPED = {
     "preset kfold_cnn": "unknown action 'kfold_cnn' (expected one of run, describe, as in `skinmnist preset describe kfold_cnn`)",
     "preset run kfold": "unknown preset 'kfold'; did you mean 'kfold_cnn'? (`skinmnist list presets` shows all)",
     "build pictures": "received neither --out nor --kaggle; expected as in `skinmnist build pictures --out table.csv`",
+    "build pictures --kaggle k --out a.csv": "received --kaggle and --out; expected one of them, so drop the other",
+    "preset": "received no action; expected as in `skinmnist preset describe kfold_cnn`",
     "list sample": "unknown kind 'sample'; did you mean 'samplers'? (`skinmnist list` shows all)",
 }
 

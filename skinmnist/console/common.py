@@ -72,6 +72,8 @@ def _sentence(error: OSError) -> str:
         return f"{file} is a file; expected a folder, so name another one"
     if isinstance(error, IsADirectoryError):
         return f"{path} is a folder; expected a file, so name one"
+    if isinstance(error, FileNotFoundError):
+        return f"{path} does not exist; check its name and folder"
     return f"{error.strerror} ({path}); fix this and try again"
 
 
@@ -279,6 +281,9 @@ _SENTENCES: Mapping[str, Any] = {
     ),
     r"argument (?P<name>\S+): ignored explicit argument (?P<value>.*)": (
         lambda parser, name, value: f"{name} takes no value, received {value}; write {name} alone"
+    ),
+    r"argument (?P<name>\S+): not allowed with argument (?P<other>\S+)": (
+        lambda parser, name, other: f"received {other} and {name}; expected one of them, so drop the other"
     ),
     r"the following arguments are required: (?P<names>.*)": CommandParser._missing,
     r"one of the arguments (?P<names>.*) is required": CommandParser._none_of,

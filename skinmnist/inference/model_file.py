@@ -232,8 +232,8 @@ def decode_model(content: bytes) -> ModelFile:
     try:
         # Members are not compressed, so they cannot be larger than the file.
         members = decode_members(content, len(content))
-    except ValueError as error:
-        raise UnreadableError(str(error)) from None
+    except ValueError:
+        raise UnreadableError("it is damaged or incomplete") from None
     if MANIFEST not in members:
         raise UnreadableError("it has no manifest")
     manifest = Manifest.read(members[MANIFEST])

@@ -50,7 +50,8 @@ _KINDS: dict[type[Output], str] = {
 
 
 def check_gallery(folder: Path, lessons: Sequence[Lesson]) -> None:
-    """Raise InputError if a gallery would overwrite the user's files in this folder."""
+    """Create the folder of a gallery; raise InputError if it would overwrite the user's files."""
+    folder.mkdir(parents=True, exist_ok=True)
     check_ours(folder, _owned(lessons), _is_unmarked_gallery)
 
 

@@ -218,7 +218,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "something went wrong inside; the terminal shows what"}, 500)
+    return JSONResponse({"error": "the program behind this page failed; its terminal shows the error"}, 500)
 
 
 def _png(pixels: npt.NDArray[np.uint8]) -> bytes:

@@ -81,7 +81,7 @@ async function work() {
 
 async function ask(file) {
   if (file.size > maxBytes) {
-    throw new Error(`This file has ${Math.ceil(file.size / 1048576)} MB; expected at most ${maxBytes / 1048576}.`);
+    throw new Error(`This file has ${Math.ceil(file.size / 1048576)} MB; expected at most ${maxBytes / 1048576}, so scale it down or save it as JPEG.`);
   }
   let response;
   try {

@@ -43,6 +43,7 @@ def test_what_ends_a_command_is_one_sentence_and_a_code(error, code, said, capsy
         (lambda: Path("same.csv").mkdir(), "same.csv is a file; expected a folder, so name another one"),
         (lambda: Path("same.csv/a/b").mkdir(), "same.csv is a file; expected a folder, so name another one"),
         (lambda: Path("same.csv/x").read_bytes(), "same.csv is a file; expected a folder"),
+        (lambda: Path("none/x").read_bytes(), "none/x does not exist; check its name and folder"),
         (lambda: Path("folder").write_bytes(b""), "folder is a folder; expected a file, so name one"),
     ],
 )

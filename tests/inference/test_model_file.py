@@ -59,3 +59,11 @@ def test_the_manifest_lists_what_the_file_holds(tiny):
     assert {name: one["bytes"] for name, one in manifest["members"].items()} == {
         name: len(member) for name, member in members.items()
     }
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_file_that_was_cut_off_is_incomplete(share, tiny, tmp_path):
+    path = tmp_path / "cut.skm"
+    path.write_bytes(tiny[: int(share * len(tiny))])
+    with pytest.raises(InputError, match="usable model file: it is damaged or incomplete; name another"):
+        read_model(path)

@@ -212,6 +212,7 @@ def test_a_fault_inside_is_no_traceback(caplog):
     with Running(Broken()) as broken:
         status, headers, body = broken.ask("POST", "/api/classify", speckled())
         assert status == 500
+        assert json.loads(body)["error"].endswith("its terminal shows the error")
         assert b"secret" not in body
         assert SECURITY_HEADERS.items() <= headers.items()
         assert broken.ask()[0] == 200

@@ -133,7 +133,9 @@ def test_huge_files_are_not_sent(opened, tmp_path):
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(33 * 2**20)
     opened.set_input_files("#chooser", [tmp_path / "huge.png"])
-    expect(cards(opened, 1).first).to_contain_text("This file has 33 MB; expected at most 32.")
+    expect(cards(opened, 1).first).to_contain_text(
+        "This file has 33 MB; expected at most 32, so scale it down"
+    )
     assert not [url for url in opened.asked if "classify" in url]
 
 
