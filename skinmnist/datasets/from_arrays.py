@@ -164,21 +164,22 @@ def _shape_of(
             f"received X of shape {received}; expected (pictures, height, width), optionally followed by "
             "channels, or (pictures, columns)"
         )
-    columns = math.prod(received[1:])
+    own = _with_channels_last(received) if len(received) == 4 else None
     if shape is not None:
         if not isinstance(shape, Sequence) or not all(isinstance(side, int | np.integer) for side in shape):
             raise InputError(f"received shape={shown(shape)}; expected (height, width, channels)")
-        return _checked_shape(tuple(shape), columns, received)
-    if len(received) == 4:
-        return _with_channels_last(received)
+        return _checked_shape(tuple(int(side) for side in shape), received)
+    if own is not None:
+        return own
     if len(received) == 3:
-        side = math.isqrt(received[1])
-        if received[2] in (1, 3) and side**2 == received[1] and side > 1:
+        height = max(side for side in _divisors(received[1]) if side**2 <= received[1])
+        if received[2] in (1, 3) and height > 1:
             raise InputError(
-                f"received X of shape {received}, which may be flat or grey pictures; give "
-                f"shape=({side}, {side}, {received[2]}) or shape=({received[1]}, {received[2]}, 1)"
+                f"received X of shape {received}, which may be flat or grey pictures; give shape="
+                f"{(height, received[1] // height, received[2])} or shape={(received[1], received[2], 1)}"
             )
         return received[1], received[2], 1
+    columns = received[1]
     for channels in (1, 3):
         side = math.isqrt(columns // channels)
         if side**2 * channels == columns:
@@ -192,16 +193,24 @@ def _shape_of(
     )
 
 
-def _checked_shape(shape: tuple[int, ...], columns: int, received: tuple[int, ...]) -> tuple[int, int, int]:
+def _checked_shape(shape: tuple[int, ...], received: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return a shape with its channels; raise InputError unless X holds pictures or rows of that shape."""
+    columns = math.prod(received[1:])
     if len(shape) == 2 and 0 not in shape:
-        shape = (*shape, columns // math.prod(shape) or 1)
-    if len(shape) != 3 or math.prod(shape) != columns or shape[2] not in (1, 3):
-        raise InputError(
-            f"received shape={shape} for X of shape {received}; expected (height, width, channels), with "
-            f"1 or 3 channels, whose product is {columns:,}"
-        )
-    height, width, channels = (int(side) for side in shape)
-    return height, width, channels
+        shape = (*shape, columns // math.prod(shape))
+    if len(shape) == 3 and min(shape) > 0 and shape[2] in (1, 3):
+        height, width, channels = shape
+        # An equal number of pixels is not enough: reshaping X in any other form would scramble its pictures.
+        forms = [(height, width, channels), (height * width, channels), (columns,)]
+        grey = [(height, width)] if channels == 1 else []
+        if math.prod(shape) == columns and received[1:] in (*forms, *grey):
+            return height, width, channels
+        if received[1:] == (channels, height * width):
+            raise _channels_first(received)
+    raise InputError(
+        f"received shape={shape} for X of shape {received}; expected (height, width, channels) of its "
+        f"pictures, with 1 or 3 channels, whose product is {columns:,}"
+    )
 
 
 def _with_channels_last(received: tuple[int, ...]) -> tuple[int, int, int]:
@@ -209,11 +218,15 @@ def _with_channels_last(received: tuple[int, ...]) -> tuple[int, int, int]:
     if channels in (1, 3):
         return height, width, channels
     if height in (1, 3):
-        raise InputError(
-            f"received X of shape {received}, with the channels first; put them last: np.moveaxis(X, 1, -1)"
-        )
+        raise _channels_first(received)
     advice = "drop the alpha channel: X[..., :3]" if channels == 4 else "convert the pictures to RGB first"
     raise InputError(f"received X of shape {received}; expected 1 or 3 channels, got {channels}; {advice}")
+
+
+def _channels_first(received: tuple[int, ...]) -> InputError:
+    return InputError(
+        f"received X of shape {received}, with the channels first; put them last: np.moveaxis(X, 1, -1)"
+    )
 
 
 def _divisors(number: int) -> list[int]:

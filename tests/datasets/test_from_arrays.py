@@ -95,6 +95,20 @@ def test_a_shape_that_is_given_is_kept(height, width, channels):
         assert PixelTable.from_arrays(images, ["a", "b"]).shape == (height, width, channels)
 
 
+@given(st.integers(4, 9), st.integers(4, 9), st.sampled_from([1, 3]), st.data())
+def test_a_shape_never_scrambles_pictures(height, width, channels, data):
+    pictures = np.arange(2 * height * width * channels, dtype=np.uint8).reshape(2, height, width, channels)
+    forms = [(height, width, channels), (height * width, channels), (height * width * channels,)]
+    form = data.draw(st.sampled_from([*forms, (height, width)] if channels == 1 else forms))
+    shape = (height, width, channels)
+    found = PixelTable.from_arrays(pictures.reshape(2, *form), ["a", "b"], shape=shape)
+    np.testing.assert_array_equal(found.pixels, pictures.reshape(2, -1))
+    assert found.shape == shape
+    for first in (np.moveaxis(pictures, -1, 1), np.moveaxis(pictures, -1, 1).reshape(2, channels, -1)):
+        with pytest.raises(InputError, match=re.escape("channels first; put them last: np.moveaxis")):
+            PixelTable.from_arrays(first, ["a", "b"], shape=shape)
+
+
 @pytest.mark.parametrize(
     ("X", "note"),
     [
@@ -138,6 +152,10 @@ def with_value(value):
         ({"X": with_value(4095)}, "values up to 4095; expected pixels of 0-1 or 0-255, so divide by 4095"),
         ({"X": np.zeros((6, 50))}, "give their shape, such as shape=(5, 10, 1) or shape=(10, 5, 1)"),
         ({"X": np.zeros((6, 64, 3))}, "give shape=(8, 8, 3) or shape=(64, 3, 1)"),
+        ({"X": np.zeros((6, 7500, 3))}, "give shape=(75, 100, 3) or shape=(7500, 3, 1)"),
+        ({"X": np.zeros((6, 28, 28)), "shape": (14, 56, 1)}, "received shape=(14, 56, 1) for X"),
+        ({"X": np.zeros((6, 8, 9)), "shape": (9, 8)}, "received shape=(9, 8, 1) for X of shape (6, 8, 9)"),
+        ({"X": np.zeros((6, 64)), "shape": (-8, -8, 1)}, "received shape=(-8, -8, 1) for X of shape (6, 64)"),
         ({"X": np.zeros((6, 3, 8, 8))}, "channels first; put them last: np.moveaxis(X, 1, -1)"),
         ({"X": np.zeros((6, 8, 8, 4))}, "got 4; drop the alpha channel: X[..., :3]"),
         ({"X": np.zeros(6)}, "received X of shape (6,)"),
