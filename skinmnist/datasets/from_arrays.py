@@ -120,8 +120,12 @@ def _as_array(X: Any, notes: list[str]) -> tuple[Array, tuple[int, ...] | None]:
         return X.to_numpy(), None
     if hasattr(X, "toarray"):
         raise InputError("received a sparse matrix as X; make it dense: X.toarray()")
-    if isinstance(X, list | tuple) and len(X) and (hasattr(X[0], "getbands") or np.ndim(X[0]) > 1):
-        return _stack(X, notes)
+    if isinstance(X, list | tuple):
+        if any(hasattr(picture, "getbands") for picture in X):
+            images = _stack(_opened(X, notes))
+            return images, (*images.shape[1:], 1)[:3]
+        if any(hasattr(picture, "shape") for picture in X):
+            X = _stack([np.asarray(picture) for picture in X])
     try:
         images = np.asarray(X)
     except (ValueError, TypeError):
@@ -135,24 +139,31 @@ def _as_array(X: Any, notes: list[str]) -> tuple[Array, tuple[int, ...] | None]:
     return images, None
 
 
-def _stack(pictures: Sequence[Any], notes: list[str]) -> tuple[Array, tuple[int, ...]]:
-    """Stack pictures of the same size; convert Pillow pictures either all to grey or all to RGB."""
-    if hasattr(pictures[0], "getbands"):
-        modes = sorted({picture.mode for picture in pictures})
-        odd = [mode for mode in modes if mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")]
-        if odd:
-            raise InputError(f"received a picture of mode {odd[0]}; convert it: picture.convert('L')")
-        mode = "L" if set(modes) <= {"1", "L", "LA"} else "RGB"
-        if modes != [mode]:
-            notes.append(f"pictures of mode {', '.join(modes)} were converted to {mode}")
-        pictures = [picture.convert(mode) for picture in pictures]
-    arrays = [np.asarray(picture) for picture in pictures]
+def _opened(pictures: Sequence[Any], notes: list[str]) -> list[Array]:
+    """Convert Pillow pictures as for prediction, and to grey if none of them has colours."""
+    from PIL.Image import getmodebase
+
+    from skinmnist.datasets.images.pictures import open_picture
+
+    modes = sorted({getattr(picture, "mode", "RGB") for picture in pictures})
+    mode = "L" if all(getmodebase(mode) == "L" for mode in modes) else "RGB"
+    if modes != [mode]:
+        notes.append(f"pictures of mode {', '.join(modes)} were converted to {mode}")
+    arrays = []
+    for number, picture in enumerate(pictures):
+        try:
+            arrays.append(np.asarray(open_picture(picture).convert(mode)))
+        except InputError as error:
+            raise InputError(f"picture {number}: {error}") from None
+    return arrays
+
+
+def _stack(arrays: Sequence[Array]) -> Array:
     sizes = sorted({array.shape for array in arrays})
     if len(sizes) > 1:
         one, other = (" x ".join(map(str, size)) for size in sizes[:2])
         raise InputError(f"the pictures of X differ in size ({one}, {other}); resize them to one size")
-    stacked = np.stack(arrays)
-    return stacked, (*stacked.shape[1:], 1)[:3]
+    return np.stack(arrays)
 
 
 def _shape_of(

@@ -154,7 +154,8 @@ class PixelTable:
             ``(n, columns)``, or a list of arrays or Pillow pictures of the same size, in grey (1 channel) or
             RGB (3 channels). Integers are interpreted as levels from 0 to 255, and so are floats if any
             exceeds 1; floats between 0 and 1 are multiplied by 255. `notes` describes how floats were
-            interpreted.
+            interpreted. Pillow pictures are converted as in prediction: rotated upright, with transparency
+            over white.
         y : array-like of shape (n,), or str
             Class of each picture: strings, integers or a categorical. If `X` is a data frame, `y` can be the
             name of a column.

@@ -1,10 +1,12 @@
 """Tables of a user's own arrays: what is understood, what is noted, and what is refused."""
 
+import io
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from golden_pictures import GOLDEN, modes, turns
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -12,6 +14,7 @@ from sklearn.datasets import load_digits
 
 from skinmnist import PixelTable
 from skinmnist.datasets.from_arrays import as_table
+from skinmnist.datasets.images.pictures import open_picture, picture_row
 from skinmnist.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -42,6 +45,19 @@ def test_one_table_in_many_forms(X):
     assert found.class_names == ("bkl", "mel", "nv")
     assert [found.class_names[code] for code in found.labels] == LABELS
     assert found.lesion_ids is None
+
+
+@pytest.mark.parametrize("name", [name for made in (modes, turns) for name, *_ in made()])
+def test_pillow_pictures_become_the_rows_that_prediction_sees(name):
+    source, expected, _ = GOLDEN[name]
+    picture = Image.open(io.BytesIO(source)) if isinstance(source, bytes) else source
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=f"^picture 0: .*{re.escape(expected)}"):
+            PixelTable.from_arrays([picture] * 2, ["nv", "mel"])
+        return
+    found = PixelTable.from_arrays([picture] * 2, ["nv", "mel"])
+    np.testing.assert_array_equal(found.pixels[1], picture_row(open_picture(source), found.shape))
+    assert found.shape[2] == (1 if picture.mode in ("1", "L", "LA", "La", "I;16", "I;16B", "I", "F") else 3)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +184,8 @@ def with_value(value):
             {"X": pd.DataFrame({"a": range(6)}), "y": "dx"},
             "received the column 'dx', which is not in the data frame",
         ),
-        ({"X": [Image.new("F", (4, 4))] * 6}, "received a picture of mode F"),
+        ({"X": [Image.new("F", (4, 4), 999)] * 6}, "picture 0: received a picture of Pillow's mode 'F' with"),
+        ({"X": [LEVELS[0] / 255, *map(Image.fromarray, LEVELS[1:])]}, "picture 0: received an array of"),
         ({"y": None}, "received no labels"),
         (
             {"y": np.eye(6)},
