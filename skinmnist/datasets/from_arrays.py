@@ -368,9 +368,11 @@ def _groups_of(groups: Any) -> npt.NDArray[np.str_]:
         values = values[:, 0]
     if values.ndim != 1:
         raise InputError(f"received groups of shape {values.shape}; expected one per picture")
-    unknown = np.flatnonzero(pd.isna(values) | (values.astype(str) == ""))
+    # Ids that differ only in blanks would split a lesion.
+    words = np.asarray([str(group).strip() for group in values.tolist()])
+    unknown = np.flatnonzero(pd.isna(values) | (words == ""))
     if len(unknown):
         raise InputError(
             f"picture {unknown[0]} has no group; give each picture one (a unique one if it is unknown)"
         )
-    return np.asarray([str(group) for group in values.tolist()])
+    return words

@@ -65,13 +65,29 @@ def join_metadata(
     else:
         groups = [[name] for name in by_label]
     names, naming = _name_groups(groups, stated, metadata.path)
-    lesion_ids, unknown = _own_lesions(metadata)
-    if lesion_ids is not None:
-        same = labels if by_label else np.unique(metadata.diagnoses, return_inverse=True)[1]
-        _check_lesions(metadata, lesion_ids, same, line_of)
-        lesion_ids, known = _join_known(metadata, lesion_ids)
-        unknown += known
+    same = labels if by_label else np.unique(metadata.diagnoses, return_inverse=True)[1]
+    lesion_ids, unknown = find_lesions(metadata, same, line_of, f", or {_LEAVE_OUT}")
     return Joined(metadata, names, lesion_ids, (*notes, naming, *unknown))
+
+
+def find_lesions(
+    metadata: Metadata, codes: npt.NDArray[np.integer], line_of: npt.NDArray[np.integer], or_else: str = ""
+) -> tuple[Words | None, list[str]]:
+    """Return the lesion of each picture, or None if all are unknown, and notes.
+
+    Equal `codes` mean equal diagnoses; `or_else` completes the advice of errors.
+
+    Raises
+    ------
+    InputError
+        If a lesion has several diagnoses.
+    """
+    lesion_ids, unknown = _own_lesions(metadata)
+    if lesion_ids is None:
+        return None, []
+    _check_lesions(metadata, lesion_ids, codes, line_of, or_else)
+    lesion_ids, known = _join_known(metadata, lesion_ids)
+    return lesion_ids, unknown + known
 
 
 def _match_rows(
@@ -263,6 +279,7 @@ def _check_lesions(
     lesion_ids: Words,
     codes: npt.NDArray[np.integer],
     line_of: npt.NDArray[np.integer],
+    or_else: str,
 ) -> None:
     """Raise an error if a lesion has several diagnoses; equal `codes` mean equal diagnoses."""
     lesions, numbers = lesion_ids.tolist(), codes.tolist()
@@ -277,8 +294,8 @@ def _check_lesions(
             raise InputError(
                 f"{metadata.path}: the lesion {shown(lesion)} has the dx {shown(diagnoses[earlier])} in row "
                 f"{line_of[earlier]} and {shown(diagnoses[row])} in row {line_of[row]}; expected one dx per "
-                "lesion, so fix it, or give the pictures separate lesion_ids (empty if unknown), "
-                f"or {_LEAVE_OUT}"
+                "lesion, so fix it, or give the pictures separate lesion_ids (empty if unknown)"
+                f"{or_else}"
             )
 
 

@@ -18,8 +18,9 @@ from skinmnist.datasets.classes_file import in_code_order, spell_classes
 from skinmnist.datasets.files import hash_file, stat_file
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.datasets.images.pictures import open_picture, picture_row
+from skinmnist.datasets.joining import find_lesions
 from skinmnist.datasets.medmnist import MOST_SIDE, load_medmnist
-from skinmnist.datasets.metadata import read_metadata
+from skinmnist.datasets.metadata import Metadata, read_cell, read_metadata
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.text import is_name, one_line, printable, shown
@@ -135,17 +136,25 @@ def load_parquet(
         rows.add(batch)
     labels, names, note = _encode(rows.columns["label"], classes or _class_names(file), path)
     known = {name: _words(rows.columns[name], name, path) for name in wanted[2:]}
+    image_ids, lesion_ids = known.get("image_id"), known.get("lesion_id")
+    sha256, notes = hash_file(path), [note]
+    if lesion_ids is not None:
+        numbers = np.arange(len(labels))
+        pictures = image_ids if image_ids is not None else numbers.astype(str)
+        described = Metadata(path, lesion_ids, pictures, np.array(names)[labels], {}, {}, sha256)
+        lesion_ids, unknown = find_lesions(described, labels, numbers)
+        notes += unknown
     return PixelTable(
         pixels=np.stack(rows.pixels),
         labels=labels,
         class_names=names,
         shape=rows.shape,
-        lesion_ids=known.get("lesion_id"),
-        image_ids=known.get("image_id"),
+        lesion_ids=lesion_ids,
+        image_ids=image_ids,
         name=printable(path.stem),
         origin=f"read from {printable(path.name)}",
-        inputs=((printable(path.name), hash_file(path)),),
-        notes=(printable(note),),
+        inputs=((printable(path.name), sha256),),
+        notes=tuple(map(printable, notes)),
     )
 
 
@@ -272,13 +281,9 @@ def _encode(labels: list[Any], names: Sequence[str] | None, path: Path) -> tuple
 
 
 def _words(values: list[Any], name: str, path: Path) -> Any:
-    strange = [value for value in values if not is_name(str(value or ""))]
-    if strange:
-        raise InputError(
-            f"{path}, column {name!r}: received {shown(str(strange[0]))}; expected a name in every row, so "
-            "fill it in or drop the column"
-        )
-    return np.array([str(value) for value in values])
+    """Return a column of ids, read by the rules for cells of metadata files."""
+    cells = ["" if value is None or value != value else str(value) for value in values]  # NaN is not itself.
+    return np.array([read_cell(name, cell, f"{path}, row {row}") for row, cell in enumerate(cells)])
 
 
 #: Layouts by name. The first five are files, selected by their extension.

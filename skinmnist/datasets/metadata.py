@@ -146,7 +146,7 @@ def _parse(content: bytes, path: Path) -> Arrays:
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for where, cells in rows:
         for name, position in positions.items():
-            columns[name].append(_read_cell(name, cells[position], where))
+            columns[name].append(read_cell(name, cells[position], where))
     first: dict[str, str] = {}  # A diagnosis may be written in both upper and lower case.
     columns["dx"] = [first.setdefault(name.casefold(), name) for name in spell_classes(columns["dx"])]
     found = {name: np.array(column) for name, column in columns.items()}
@@ -220,7 +220,7 @@ def are_words(name: str, values: npt.NDArray[Any]) -> bool:
     if codes.max() > sys.maxunicode:  # Python raises an error for such characters.
         return False
     try:
-        return all(_read_cell(name, word, "") == word for word in set(values.tolist()))
+        return all(read_cell(name, word, "") == word for word in set(values.tolist()))
     except InputError:
         return False
 
@@ -250,7 +250,7 @@ def _check_header(header: list[str], path: Path) -> None:
             )
 
 
-def _read_cell(column: str, cell: str, where: str) -> str | float:
+def read_cell(column: str, cell: str, where: str) -> str | float:
     """Return a stripped name, or a clinical value as stored in `PixelTable.clinical`."""
     if len(cell) > LONGEST_NAME or (column in ("image_id", "dx") and not cell.strip()):
         received = f"{len(cell)} characters" if cell.strip() else "an empty cell"

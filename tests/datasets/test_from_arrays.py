@@ -99,6 +99,12 @@ def test_columns_of_a_frame_may_hold_labels_and_groups():
     np.testing.assert_array_equal(found.pixels, LEVELS.reshape(6, -1))
 
 
+@pytest.mark.parametrize("blank", [" {}", "{} ", "\t{}\n"])
+def test_blanks_around_groups_split_no_lesion(blank):
+    groups = ["a", "b", blank.format("a"), "c", blank.format("b"), "c"]
+    assert PixelTable.from_arrays(LEVELS, LABELS, groups).lesion_ids.tolist() == [*"abacbc"]
+
+
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]))
 def test_a_shape_that_is_given_is_kept(height, width, channels):
     rows = np.arange(2 * height * width * channels).reshape(2, -1) % 256
@@ -199,6 +205,7 @@ def with_value(value):
         ({"class_names": ["nv", "mel", "bkl", "df"]}, "no picture is labelled 'df'"),
         ({"class_names": "nv"}, "expected a list with one name per class"),
         ({"groups": [1, None, 2, 3, 4, 5]}, "picture 1 has no group"),
+        ({"groups": ["a", "b", " ", "c", "d", "e"]}, "picture 2 has no group"),
         ({"groups": np.zeros((6, 2))}, "received groups of shape (6, 2)"),
     ],
 )

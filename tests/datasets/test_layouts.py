@@ -244,14 +244,32 @@ def test_parquet(write_parquet):
     assert (len(table), table.shape, table.class_names) == (N, (8, 8, 3), ("a", "b"))
     assert table.labels.tolist() == LABELS.tolist()
     assert table.pixels[3].reshape(64, 3).tolist() == [[60, 10, 200]] * 64
-    path = write_parquet(parquet_columns() | {"label": ["NV", "mel"] * (N // 2), "lesion_id": ["x"] * N})
+    path = write_parquet(parquet_columns() | {"label": ["NV", "mel"] * (N // 2), "lesion_id": ["x", "y"] * 4})
     table = load_table(path, size=(4, 6), classes=("mel", "nv"))
     assert (table.shape, table.class_names, table.labels[0], table.n_lesions) == (
         (4, 6, 3),
         ("mel", "nv"),
         1,
-        1,
+        2,
     )
+
+
+@pytest.mark.parametrize(
+    ("ids", "lesions"),
+    [
+        (["a", "b", "a ", " b", " a", "b", "a", "b"], ["a", "b"] * 4),
+        ([0, 1] * 4, ["0", "1"] * 4),
+        (["a", "b"] * 3 + [None, ""], [*["a", "b"] * 3, "lesion of 6", "lesion of 7"]),
+        ([0.5, 1.5] * 3 + [float("nan")] * 2, [*["0.5", "1.5"] * 3, "lesion of 6", "lesion of 7"]),
+        ([None] * N, None),
+    ],
+    ids=["blanks", "whole numbers", "missing", "not a number", "all missing"],
+)
+def test_lesions_of_parquet_follow_the_rules_for_metadata(ids, lesions, write_parquet):
+    table = load_table(write_parquet(parquet_columns() | {"lesion_id": ids, "image_id": [*range(N)]}))
+    assert (table.lesion_ids if table.lesion_ids is None else table.lesion_ids.tolist()) == lesions
+    assert table.image_ids.tolist() == [*"01234567"]
+    assert ("2 of 8 pictures have no" in " ".join(table.notes)) == ("lesion of 6" in (lesions or ()))
 
 
 PARQUET_DAMAGES = {
@@ -266,6 +284,10 @@ PARQUET_DAMAGES = {
         "--size 28x28",
     ),
     "a gap in the codes": (lambda c: c | {"label": [0, 2] * (N // 2)}, "the codes 0 to k-1"),
+    "a lesion of two classes": (
+        lambda c: c | {"lesion_id": ["x"] * N},
+        "the lesion 'x' has the dx 'a' in row 0",
+    ),
     "an id missing": (lambda c: c | {"image_id": ["a"] * (N - 1) + [None]}, "column 'image_id'"),
 }
 
