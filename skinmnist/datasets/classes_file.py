@@ -54,7 +54,7 @@ def state(
     table: Path, about: About | None, classes: Sequence[str] | None, size: Sequence[int] | None
 ) -> Stated:
     """Combine the user's settings with the JSON file next to a table; raise an error if they disagree."""
-    names = None if classes is None else _names(list(classes), "--classes")
+    names = stated_classes(classes)
     shape = None if size is None else _stated_shape(size)
     if about is None:
         return Stated(names, "--classes", shape, "--size")
@@ -74,6 +74,11 @@ def state(
     return Stated(about.class_names, about.path.name, shape, "--size")
 
 
+def stated_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the class names that the user states, spelled consistently; raise an error if two are equal."""
+    return None if classes is None else _names(list(classes), "--classes")
+
+
 def parse_size(text: str) -> tuple[int, int, int]:
     """Parse ``HxW`` or ``HxWxC`` into height, width and channels; missing channels become 0."""
     sides = re.fullmatch(r"([0-9]{1,5})[xX×]([0-9]{1,5})(?:[xX×]([0-9]{1,2}))?", text.strip())
@@ -86,10 +91,12 @@ def parse_size(text: str) -> tuple[int, int, int]:
 
 
 def spell_classes(names: Iterable[str]) -> list[str]:
-    """Change class names that differ from those of HAM10000 only in case: ``MEL`` becomes ``mel``."""
-    return [
-        name.strip().lower() if name.strip().lower() in facts.CLASS_NAMES else name.strip() for name in names
-    ]
+    """Strip class names, and spell those that differ only in case alike.
+
+    The spelling is that of HAM10000 if it has the class, so ``MEL`` becomes ``mel``; otherwise the first one.
+    """
+    first = {name: name for name in facts.CLASS_NAMES}
+    return [first.setdefault(name.strip().casefold(), name.strip()) for name in names]
 
 
 def in_code_order(names: Collection[str]) -> tuple[str, ...]:
@@ -155,8 +162,8 @@ def _names(received: Any, source: str) -> tuple[str, ...]:
     names = spell_classes(names) if all(map(is_name, names)) else []
     if len(names) < 2 or len(set(names)) < len(received):
         raise InputError(
-            f"{source}: received the class names {shown(json.dumps(received))}; expected a list of at least "
-            "two different names in the order of their codes"
+            f"{source}: received the class names {shown(json.dumps(received, default=str))}; expected a list "
+            "of at least two different names in the order of their codes"
         )
     return tuple(names)
 

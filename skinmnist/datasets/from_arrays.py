@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skinmnist.datasets.classes_file import spell_classes
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.names import did_you_mean
@@ -308,7 +309,7 @@ def _labels_of(y: Any) -> Array:
         labels = labels.astype(np.int64)
     if labels.dtype.kind in "iub":
         return labels
-    return np.asarray([str(label) for label in labels])
+    return np.asarray([_word(label) for label in labels])
 
 
 def _as_values(values: Any) -> Array:
@@ -318,6 +319,10 @@ def _as_values(values: Any) -> Array:
     return np.asarray(values)
 
 
+def _word(value: Any) -> str:
+    return (value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)).strip()
+
+
 def _names_of(y: Any, class_names: Iterable[Any] | None) -> tuple[str, ...] | None:
     """Return the class names in code order; a categorical defines its own."""
     if class_names is not None:
@@ -325,7 +330,7 @@ def _names_of(y: Any, class_names: Iterable[Any] | None) -> tuple[str, ...] | No
             raise InputError(
                 f"received class_names={shown(class_names)}; expected a list with one name per class"
             )
-        names = tuple(str(one) for one in class_names)
+        names = tuple(spell_classes(map(_word, class_names)))
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise InputError(
@@ -334,11 +339,16 @@ def _names_of(y: Any, class_names: Iterable[Any] | None) -> tuple[str, ...] | No
         return names
     dtype = getattr(y, "dtype", None)
     categories = getattr(dtype, "categories", None)
-    return None if categories is None else tuple(str(one) for one in categories if (y == one).any())
+    if categories is None:
+        return None
+    return tuple(dict.fromkeys(spell_classes(_word(one) for one in categories if (y == one).any())))
 
 
 def _encode(labels: Array, names: tuple[str, ...] | None) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     """Return the code of each label and the class names in code order."""
+    if labels.dtype.kind == "U":
+        stated = names or ()
+        labels = np.asarray(spell_classes([*stated, *labels.tolist()])[len(stated) :])
     found, codes = np.unique(labels, return_inverse=True)
     if len(found) < 2:
         raise InputError(f"all labels are {shown(str(found[0]))}; expected at least two classes")
@@ -369,7 +379,7 @@ def _groups_of(groups: Any) -> npt.NDArray[np.str_]:
     if values.ndim != 1:
         raise InputError(f"received groups of shape {values.shape}; expected one per picture")
     # Ids that differ only in blanks would split a lesion.
-    words = np.asarray([str(group).strip() for group in values.tolist()])
+    words = np.asarray([_word(group) for group in values.tolist()])
     unknown = np.flatnonzero(pd.isna(values) | (words == ""))
     if len(unknown):
         raise InputError(

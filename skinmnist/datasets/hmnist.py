@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from skinmnist import facts
 from skinmnist.datasets.cache import Arrays, parse_once
-from skinmnist.datasets.classes_file import Stated, read_about, state
+from skinmnist.datasets.classes_file import Stated, read_about, spell_classes, state
 from skinmnist.datasets.csv_table import (
     COLLECTION_SHAPES,
     LABEL,
@@ -195,6 +195,7 @@ def _by_label_names(
     """Return `stated` with class names, and label codes; stated names determine the order of the codes."""
     if stated.class_names is None:
         return replace(stated, class_names=names, names_by=f"the labels of {table.name}"), labels
+    names = tuple(spell_classes([*stated.class_names, *names])[len(stated.class_names) :])
     if set(stated.class_names) != set(names):
         raise InputError(
             f"{stated.names_by} names {', '.join(stated.class_names)}, but the labels of {table} are "
@@ -303,6 +304,8 @@ def _is_table(arrays: Arrays, path: Path, stated: Stated) -> bool:
     if not all(words.ndim == 1 and words.dtype.kind == "U" for words in (names, dialect)):
         return False
     if len(names) and not (len(names) == labels.max() + 1 and all(map(is_name, names.tolist()))):
+        return False
+    if names.tolist() != spell_classes(names.tolist()):
         return False
     if not all(map(is_name, dialect.tolist())):
         return False

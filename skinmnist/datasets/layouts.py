@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from skinmnist.datasets.classes_file import in_code_order, spell_classes
+from skinmnist.datasets.classes_file import in_code_order, spell_classes, stated_classes
 from skinmnist.datasets.files import hash_file, stat_file
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.datasets.images.pictures import open_picture, picture_row
@@ -134,7 +134,8 @@ def load_parquet(
     rows = _Rows(path, None if size is None else tuple(int(side) or 3 for side in (*size, 3)[:3]))
     for batch in _batches(file, wanted, path):
         rows.add(batch)
-    labels, names, note = _encode(rows.columns["label"], classes or _class_names(file), path)
+    stated = stated_classes(classes) or _class_names(file)
+    labels, names, note = _encode(rows.columns["label"], stated, path)
     known = {name: _words(rows.columns[name], name, path) for name in wanted[2:]}
     image_ids, lesion_ids = known.get("image_id"), known.get("lesion_id")
     sha256, notes = hash_file(path), [note]
@@ -247,14 +248,15 @@ def _class_names(file: Any) -> tuple[str, ...] | None:
     except (KeyError, ValueError, TypeError, RecursionError):
         return None
     named = isinstance(names, list) and all(isinstance(name, str) and is_name(name) for name in names)
-    return tuple(names) if named else None
+    return tuple(spell_classes(names)) if named else None
 
 
-def _encode(labels: list[Any], names: Sequence[str] | None, path: Path) -> tuple[Any, tuple[str, ...], str]:
+def _encode(labels: list[Any], names: tuple[str, ...] | None, path: Path) -> tuple[Any, tuple[str, ...], str]:
     """Return the code of each row, the class names, and a note on the source of the names."""
     if all(isinstance(label, str) and is_name(label) for label in labels):
-        words = spell_classes(labels)
-        known = tuple(names) if names else in_code_order(set(words))
+        stated = names or ()
+        words = spell_classes([*stated, *labels])[len(stated) :]
+        known = stated or in_code_order(set(words))
         if set(known) != set(words):
             raise InputError(
                 f"{path} has the labels {', '.join(sorted(set(words))[:12])}, but the classes are named "
@@ -277,7 +279,7 @@ def _encode(labels: list[Any], names: Sequence[str] | None, path: Path) -> tuple
             f"{path} has {len(codes)} classes but {len(names)} class names; expected one name per class, "
             "so name them with --classes in the order of their codes"
         )
-    return np.array(labels), tuple(names), f"class names come from {path.name} or --classes"
+    return np.array(labels), names, f"class names come from {path.name} or --classes"
 
 
 def _words(values: list[Any], name: str, path: Path) -> Any:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from skinmnist import facts
 from skinmnist.datasets.cache import Arrays, parse_once
+from skinmnist.datasets.classes_file import stated_classes
 from skinmnist.datasets.decoding import MOST_MEMBERS
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
@@ -152,7 +153,7 @@ def load_medmnist(
             f"received the size {' x '.join(map(str, size))}, but {path} holds pictures of {height} x "
             f"{width} x {channels}; drop --size"
         )
-    names, note = _name_classes(path, int(labels.max()) + 1, classes)
+    names, note = _name_classes(path, int(labels.max()) + 1, stated_classes(classes))
     counts = arrays["counts"].tolist()
     return PixelTable(
         pixels=arrays["pixels"],
@@ -170,7 +171,7 @@ def load_medmnist(
     )
 
 
-def _name_classes(path: Path, n_classes: int, classes: Sequence[str] | None) -> tuple[tuple[str, ...], str]:
+def _name_classes(path: Path, n_classes: int, classes: tuple[str, ...] | None) -> tuple[tuple[str, ...], str]:
     """Return the class names and a note on their source."""
     own = CLASS_NAMES.get(set_name(path), ())
     if classes is not None:
@@ -179,7 +180,7 @@ def _name_classes(path: Path, n_classes: int, classes: Sequence[str] | None) -> 
                 f"--classes names {len(classes)} classes, but {path} has {n_classes}; expected one name per "
                 "class, so name them all in the order of their codes"
             )
-        return tuple(classes), "class names come from --classes"
+        return classes, "class names come from --classes"
     if len(own) == n_classes:
         short = " (HAM10000's abbreviations)" if set(own) == set(facts.CLASS_NAMES) else ""
         return own, f"class names are MedMNIST's for {set_name(path)}{short}"

@@ -147,8 +147,7 @@ def _parse(content: bytes, path: Path) -> Arrays:
     for where, cells in rows:
         for name, position in positions.items():
             columns[name].append(read_cell(name, cells[position], where))
-    first: dict[str, str] = {}  # A diagnosis may be written in both upper and lower case.
-    columns["dx"] = [first.setdefault(name.casefold(), name) for name in spell_classes(columns["dx"])]
+    columns["dx"] = spell_classes(columns["dx"])
     found = {name: np.array(column) for name, column in columns.items()}
     return found | dict(zip(_SOURCES, _read_sources(header, rows), strict=True))
 

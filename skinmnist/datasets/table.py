@@ -127,6 +127,11 @@ class PixelTable:
                     f"table {self.name!r} received the class name {shown(name)}; expected 1 to "
                     f"{LONGEST_NAME} printable characters, so rename the class"
                 )
+        if len({*self.class_names}) < len(self.class_names):
+            raise InputError(
+                f"table {self.name!r} received the class names {shown(list(self.class_names))}; give each "
+                "class a different name"
+            )
         present = np.unique(self.labels)
         if not np.array_equal(present, np.arange(len(self.class_names))):
             raise InputError(

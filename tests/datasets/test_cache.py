@@ -369,6 +369,7 @@ FORGED = {
         "of two axes": npy(np.zeros((9, 1), np.int64)),
         "of words": words(*"abcdefghi"),
     },
+    "label_names": {"in two spellings": words(*"aAbcdef")},
     "dx": {
         "of numbers": npy(np.arange(9)),
         "of bytes": npy(np.array([b"nv"] * 9)),

@@ -3,8 +3,11 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from skinmnist.datasets.classes_file import about_content, about_file, read_about
+from skinmnist import facts
+from skinmnist.datasets.classes_file import about_content, about_file, read_about, spell_classes
 from skinmnist.datasets.hmnist import load_hmnist
 
 
@@ -12,6 +15,15 @@ def beside(table, **described):
     path = about_file(table)
     path.write_text(json.dumps(described), encoding="utf-8")
     return path
+
+
+@given(st.lists(st.sampled_from(["Benign", "benign", " BENIGN ", "Straße", "STRASSE", "Mel", "mel ", "b"])))
+def test_names_that_differ_in_case_or_blanks_are_spelt_alike(names):
+    spelt = spell_classes(names)
+    for name, own in zip(names, spelt, strict=True):
+        first = next(one.strip() for one in names if one.strip().casefold() == name.strip().casefold())
+        assert own == ("mel" if name.strip().lower() in facts.CLASS_NAMES else first)
+    assert spell_classes(spelt) == spelt
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 1), (3, 2, 1), (6, 1, 1), (1, 2, 3), (2, 1, 3)])
@@ -81,6 +93,7 @@ def test_lesions_that_are_all_empty_are_unknown(write_table, tmp_path):
         (b'{"class_names": ["a", "b", "c"], "names": []}', "holds 'class_names', 'names'; expected"),
         (b'{"class_names": ["a"]}', "a list of at least two different names"),
         (b'{"class_names": ["a", "a", "b"]}', "a list of at least two different names"),
+        (b'{"class_names": ["a", "A", "b"]}', "a list of at least two different names"),
         (b'{"class_names": ["a", "b", " "]}', "a list of at least two different names"),
         (b'{"class_names": ["a", "b", "c\\n"]}', "a list of at least two different names"),
         (b'{"class_names": "abc"}', "a list of at least two different names"),

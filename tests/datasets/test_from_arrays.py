@@ -68,8 +68,12 @@ def test_pillow_pictures_become_the_rows_that_prediction_sees(name):
         pd.Series(LABELS, dtype="category"),
         pd.Categorical(LABELS, categories=["bkl", "mel", "nv", "vasc"]),
         np.array(LABELS, dtype=object)[:, None],
+        np.array(LABELS, dtype=np.bytes_),
+        np.char.upper(LABELS),
+        ["nv", "mel", "NV ", "bkl", "Mel", " nv"],
+        pd.Categorical(["nv", "mel", "NV", "bkl", "Mel", "nv"], ["bkl", "Mel", "NV", "mel", "nv"]),
     ],
-    ids=["array", "series", "categorical", "unused category", "column"],
+    ids=["array", "series", "categorical", "unused", "column", "bytes", "upper", "spellings", "categories"],
 )
 def test_one_set_of_labels_in_many_forms(y):
     found = PixelTable.from_arrays(LEVELS, y)

@@ -272,6 +272,26 @@ def test_lesions_of_parquet_follow_the_rules_for_metadata(ids, lesions, write_pa
     assert ("2 of 8 pictures have no" in " ".join(table.notes)) == ("lesion of 6" in (lesions or ()))
 
 
+def test_spellings_of_a_class_are_one_class(write_parquet, tmp_path):
+    words = ["Benign", "malignant", "benign ", "Malignant"] * (N // 4)
+    frame = pixel_frame().assign(label=words)
+    read = [
+        load_table(as_csv(tmp_path, frame)),
+        load_table(as_csv(tmp_path, frame), classes=("benign", "Malignant")),
+        PixelTable.from_arrays(frame, y="label"),
+        load_table(write_parquet(parquet_columns() | {"label": words}), classes=("Benign", "MALIGNANT")),
+    ]
+    for table in read:
+        assert [name.lower() for name in table.class_names] == ["benign", "malignant"]
+        np.testing.assert_array_equal(table.labels, LABELS)
+
+
+@pytest.mark.parametrize("classes", [["a", "A"], np.arange(2), [None, "a"]], ids=["equal", "numbers", "none"])
+def test_what_cannot_name_classes(classes, write_parquet):
+    with pytest.raises(InputError, match="at least two different names"):
+        load_table(write_parquet(parquet_columns()), classes=classes)
+
+
 PARQUET_DAMAGES = {
     "no label": (lambda c: {"image": c["image"]}, "0 columns 'label'"),
     "no bytes": (

@@ -57,6 +57,9 @@ def test_names_of_classes(tmp_path):
     assert load_table(strange, classes=("a", "b", "c")).class_names == ("a", "b", "c")
     with pytest.raises(InputError, match=r"names 2 classes, but .* has 3"):
         load_table(strange, classes=("a", "b"))
+    assert load_table(strange, classes=["NV", "MEL ", "x"]).class_names == ("nv", "mel", "x")
+    with pytest.raises(InputError, match="at least two different names"):
+        load_table(strange, classes=["a", "b", "A"])
     fewer = load_table(write_set(tmp_path / "dermamnist.npz", drawn_set(3)))
     assert fewer.class_names[0] == "class_0"
     assert set_name("dermamnist_224.npz") == "dermamnist"

@@ -54,6 +54,7 @@ def test_unknown_lesions_have_no_count():
         ({"labels": np.array([0, 0, 2, 2, 0])}, "label codes [0, 2]", "each code 0 to 1"),
         ({"labels": np.array([0, 0, 0, 0, 0])}, "label codes [0]", "each code 0 to 1"),
         ({"labels": np.array([-1, 0, 1, 1, 0])}, "label codes [-1, 0, 1]", "each code 0 to 1"),
+        ({"class_names": ("a", "a")}, "the class names ['a', 'a']", "give each class a different name"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes, received, expected):

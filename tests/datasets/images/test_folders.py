@@ -72,6 +72,14 @@ def test_several_folders_of_classes_are_put_together(tmp_path):
     assert pictures.labels.tolist() == [0, 1, 0]
 
 
+def test_folders_that_spell_a_class_otherwise_are_one_class(tmp_path):
+    for name in ("one/Benign/1.png", "one/Malignant/1.png", "two/benign/1.png", "two/malignant/1.png"):
+        write_picture(tmp_path / name)
+    pictures = list_pictures([tmp_path / "one", tmp_path / "two"])
+    assert pictures.class_names == ("Benign", "Malignant")
+    assert pictures.labels.tolist() == [0, 1, 0, 1]
+
+
 def test_other_files_are_counted_and_hidden_ones_are_not(folder):
     for name in ("a/1.png", "b/1.png", ".hidden/1.png", "a/._1.png"):
         write_picture(folder / name)
