@@ -132,7 +132,7 @@ def read_about(table: Path) -> About | None:
     content = read_file(path)
     try:
         described = json.loads(content.decode("utf-8-sig"))
-    except ValueError as error:  # This includes files that are not valid UTF-8.
+    except (ValueError, RecursionError) as error:  # This includes files that are not valid UTF-8.
         raise InputError(f"{path} is not JSON ({error}); expected something like {_EXAMPLE}") from None
     if not isinstance(described, dict) or not {"class_names"} <= described.keys() <= _KEYS:
         keys = ", ".join(map(shown, described)) if isinstance(described, dict) else type(described).__name__

@@ -87,6 +87,7 @@ def test_lesions_that_are_all_empty_are_unknown(write_table, tmp_path):
     [
         (b"[", "is not JSON"),
         (b"\xff", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
         (b"[]", "holds list; expected something like"),
         (b"{}", "holds nothing; expected something like"),
         (b'{"shape": [1, 1, 1]}', "holds 'shape'; expected"),
