@@ -159,6 +159,29 @@ def test_build_makes_a_csv_that_is_the_same_table(tmp_path, capsys):
     assert "--mode; expected" in capsys.readouterr().err
 
 
+def test_build_keeps_what_metadata_say_of_patients_and_sources(tmp_path):
+    source = as_csv(tmp_path, pixel_frame())
+    described = dataverse_frame().assign(
+        lesion_id=[*"ababab", "", ""],
+        dx=["nv", "mel"] * (N // 2),
+        age=[None, 0.0, 85.5, *range(N - 3)],
+        sex=["male", "", *["female"] * (N - 2)],
+        camera=["=SUM(A1)", "-1", "", "@x", "a,b", 'c"d', "é", "x"],
+    )
+    as_csv(tmp_path, described, "table_metadata.csv")
+    target = tmp_path / "t.csv"
+    assert build([str(source), "--out", str(target)]) == 0
+    table, built = load_table(source), load_table(target)
+    for name in ("clinical", "sources"):
+        own, found = getattr(table, name), getattr(built, name)
+        assert list(found) == list(own)
+        for column in own:
+            np.testing.assert_array_equal(found[column], own[column])
+    assert {*table.clinical} == {*facts.CLINICAL_COLUMNS}
+    assert {*table.sources} == {"dataset", "camera"}
+    assert built.lesion_ids.tolist() == table.lesion_ids.tolist()
+
+
 def test_metadata_go_with_a_csv_or_are_left_out(tmp_path):
     path = as_csv(tmp_path, pixel_frame())
     labels = load_table(path).labels

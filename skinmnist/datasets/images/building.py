@@ -15,9 +15,10 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from joblib.externals.loky import get_reusable_executor
 from PIL import __version__ as pillow_version
 
@@ -161,7 +162,9 @@ def export_table(table: PixelTable, path: Path) -> Built:
     ids = table.image_ids if table.image_ids is not None else np.arange(len(table)).astype(str)
     lesions = table.lesion_ids if table.lesion_ids is not None else np.full(len(table), "")
     names = np.array(table.class_names)[table.labels]
-    metadata = _csv([("lesion_id", "image_id", "dx"), *zip(lesions, ids, names, strict=True)])
+    own = {"lesion_id": lesions, "image_id": ids, "dx": names}
+    described = {**own, **(table.clinical or {}), **table.sources}
+    metadata = _csv([described, *zip(*map(_cells, described.values()), strict=True)])
     _check_metadata(_metadata_file(path), path, metadata)
     split = b"" if table.parts is None else _csv([("image_id", "split"), *zip(ids, table.parts, strict=True)])
     if split and (there := split_file(path)).exists() and there.read_bytes() != split:
@@ -288,6 +291,11 @@ def _line(row: bytes, label: int) -> bytes:
 def _metadata_content(pictures: Pictures, written: Sequence[int]) -> bytes:
     """Return the metadata of the written rows with all columns, and with formulas escaped."""
     return _csv([pictures.header, *(pictures.rows[row] for row in written)])
+
+
+def _cells(values: npt.NDArray[Any]) -> list[str]:
+    """Return the cells of a column; an unknown number becomes an empty cell."""
+    return ["" if value != value else str(value) for value in values.tolist()]
 
 
 def _csv(rows: Iterable[Iterable[str]]) -> bytes:
