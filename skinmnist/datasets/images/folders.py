@@ -88,7 +88,7 @@ def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
             )
         where_of[name] = where
     paths, ignored, nowhere = _pictures_below(folders)
-    by_name = _unique_names(paths)
+    by_name = _unique_names((path.stem, path) for path in paths)
     strangers = [by_name[name] for name in by_name if name not in where_of]
     if strangers:
         raise InputError(
@@ -112,8 +112,7 @@ def _by_metadata(folders: Sequence[Path], metadata: Path) -> Pictures:
 def _by_folder(folders: Sequence[Path]) -> Pictures:
     found: list[tuple[str, str, Path]] = []
     ignored, nowhere = list[Path](), list[Path]()
-    for folder in folders:
-        prefix = f"{folder.resolve().name}/" if len(folders) > 1 else ""
+    for folder, prefix in zip(folders, _prefixes(folders), strict=True):
         files, links = _files_below(folder)
         nowhere += links
         for path in files:
@@ -137,6 +136,9 @@ def _by_folder(folders: Sequence[Path]) -> Pictures:
                 ignored.append(path)
     if not found:
         raise InputError(f"{listed(folders)}: no picture; expected a folder of pictures for each class")
+    by_name = _unique_names((image_id, path) for _, image_id, path in found)
+    nowhere += [path for _, image_id, path in found if path is not by_name[image_id]]
+    found = [picture for picture in found if picture[2] is by_name[picture[1]]]
     class_names, labels = _encode([name for name, _, _ in found], folders[0])
     return Pictures(
         paths=tuple(path for _, _, path in found),
@@ -147,6 +149,16 @@ def _by_folder(folders: Sequence[Path]) -> Pictures:
         ignored=tuple(ignored),
         nowhere=tuple(nowhere),
     )
+
+
+def _prefixes(folders: Sequence[Path]) -> list[str]:
+    """Return the last parts of each folder's path that tell the folders apart; nothing for one folder."""
+    if len(folders) == 1:
+        return [""]
+    parts = [folder.resolve().parts for folder in folders]
+    depths = range(1, max(map(len, parts)) + 1)
+    depth = next(n for n in depths if len({own[-n:] for own in parts}) == len({*parts}))
+    return ["/".join(own[-depth:]).lstrip("/") + "/" for own in parts]
 
 
 def _encode(names: Sequence[str], source: Path) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
@@ -207,11 +219,11 @@ def _refuse(error: OSError) -> None:
     )
 
 
-def _unique_names(paths: Iterable[Path]) -> dict[str, Path]:
-    """Return pictures by name without extension; files with identical contents count once."""
+def _unique_names(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Return pictures by name; files with identical contents count once."""
     by_name: dict[str, Path] = {}
-    for path in paths:
-        first = by_name.setdefault(path.stem, path)
+    for name, path in named:
+        first = by_name.setdefault(name, path)
         if first is not path and not _same_content(first, path):
             raise InputError(
                 f"{first} and {path} have the same name but are different pictures; expected one per "

@@ -72,6 +72,38 @@ def test_several_folders_of_classes_are_put_together(tmp_path):
     assert pictures.labels.tolist() == [0, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("folders", "prefixes"),
+    [
+        (("x/pictures", "y/pictures"), ("x/pictures/", "y/pictures/")),
+        (("x/pictures", "y/pictures", "y/other"), ("x/pictures/", "y/pictures/", "y/other/")),
+        (("x/a/b", "y/a/b", "y/c/b"), ("x/a/b/", "y/a/b/", "y/c/b/")),
+        (("x/pictures", "y/pictures", "x/pictures"), ("x/pictures/", "y/pictures/", None)),
+    ],
+    ids=["two", "three", "deeper", "one twice"],
+)
+def test_every_picture_has_a_name_of_its_own(folders, prefixes, tmp_path):
+    for folder in folders:
+        for name in ("nv/1.png", "mel/1.png"):
+            write_picture(tmp_path / folder / name)
+    pictures = list_pictures([tmp_path / folder for folder in folders])
+    expected = [f"{prefix}{name}" for prefix in prefixes if prefix for name in ("mel/1", "nv/1")]
+    assert [row[1] for row in pictures.rows] == expected
+    assert len(pictures.nowhere) == 2 * prefixes.count(None)
+
+
+def test_copies_in_a_class_count_once_and_namesakes_are_an_error(folder):
+    for name in ("nv/1.png", "mel/1.png"):
+        write_picture(folder / name)
+    copy = shutil.copy(folder / "nv" / "1.png", folder / "nv" / "1.webp")
+    pictures = list_pictures([folder])
+    assert [row[1] for row in pictures.rows] == ["mel/1", "nv/1"]
+    assert len(pictures.labels) == 2
+    assert pictures.nowhere == (copy,)
+    write_picture(folder / "nv" / "1.jpg")
+    assert "have the same name but are different pictures" in complaint([folder])
+
+
 def test_folders_that_spell_a_class_otherwise_are_one_class(tmp_path):
     for name in ("one/Benign/1.png", "one/Malignant/1.png", "two/benign/1.png", "two/malignant/1.png"):
         write_picture(tmp_path / name)
