@@ -45,6 +45,8 @@ def as_table(data: Any, called: str = "run_comparison") -> PixelTable:
         return data
     if isinstance(data, Mapping) and "target" in data and ("images" in data or "data" in data):
         names = data.get("target_names")
+        if names is not None and len(names) == 1:
+            names = None  # `fetch_openml` names the column of the target, not its classes.
         pictures = data["images"] if data.get("images") is not None else data["data"]
         return table_from_arrays(pictures, data["target"], class_names=names)
     if isinstance(data, tuple | list) and len(data) in (2, 3) and not np.isscalar(data[0]):
@@ -114,11 +116,7 @@ def _as_array(X: Any, notes: list[str]) -> tuple[Array, tuple[int, ...] | None]:
     if isinstance(X, str) or hasattr(X, "__fspath__"):
         raise InputError(f"received the path {shown(str(X))} as X; read it with load_hmnist(path)")
     if hasattr(X, "columns"):
-        texts = [column for column in X.columns if X[column].dtype.kind not in "biuf"]
-        if texts:
-            column = shown(str(texts[0]))
-            raise InputError(f"the column {column} of X is not numeric; drop it, or name it: y={column}")
-        return X.to_numpy(), None
+        return _of_frame(X), None
     if hasattr(X, "toarray"):
         raise InputError("received a sparse matrix as X; make it dense: X.toarray()")
     if isinstance(X, list | tuple):
@@ -138,6 +136,22 @@ def _as_array(X: Any, notes: list[str]) -> tuple[Array, tuple[int, ...] | None]:
             "PIL.Image.open"
         )
     return images, None
+
+
+def _of_frame(frame: Any) -> Array:
+    kinds = [dtype.kind for dtype in frame.dtypes]
+    texts = [column for column, kind in zip(frame.columns, kinds, strict=True) if kind not in "biuf"]
+    if texts:
+        column = shown(str(texts[0]))
+        raise InputError(f"the column {column} of X is not numeric; drop it, or name it: y={column}")
+    values = frame.to_numpy()
+    if values.dtype.kind != "O":
+        return np.asarray(values)
+    # Nullable columns, and columns of truth values beside numbers, are objects.
+    floats: Array = frame.to_numpy(dtype=float, na_value=np.nan)
+    if "f" in kinds or np.isnan(floats).any():
+        return floats
+    return floats.astype(bool if {*kinds} == {"b"} else np.int64)
 
 
 def _opened(pictures: Sequence[Any], notes: list[str]) -> list[Array]:

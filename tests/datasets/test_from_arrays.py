@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.utils import Bunch
 
 from skinmnist import PixelTable
 from skinmnist.datasets.from_arrays import as_table
@@ -45,6 +46,36 @@ def test_one_table_in_many_forms(X):
     assert found.class_names == ("bkl", "mel", "nv")
     assert [found.class_names[code] for code in found.labels] == LABELS
     assert found.lesion_ids is None
+
+
+FRAME = pd.DataFrame(LEVELS.reshape(6, -1).astype(int))
+
+
+@pytest.mark.parametrize(
+    ("X", "expected"),
+    [
+        (FRAME.convert_dtypes(), FRAME),
+        (FRAME.astype("Float64"), FRAME),
+        ((FRAME // 128).astype("Int64"), FRAME // 128),
+        (
+            FRAME.assign(**{"0": FRAME[0] > 99}).drop(columns=0),
+            FRAME.assign(**{"0": FRAME[0] > 99}).drop(columns=0),
+        ),
+        ((FRAME > 99).astype("boolean"), 255 * (FRAME > 99)),
+        (FRAME.set_axis([0] * FRAME.shape[1], axis=1), FRAME),
+    ],
+    ids=[
+        "converted",
+        "nullable floats",
+        "small nullable",
+        "bool beside int",
+        "nullable bool",
+        "names repeated",
+    ],
+)
+def test_frames_of_any_numeric_columns(X, expected):
+    found = PixelTable.from_arrays(X, LABELS, shape=(4, 4, 3))
+    np.testing.assert_array_equal(found.pixels, expected.to_numpy(dtype=float))
 
 
 @pytest.mark.parametrize("name", [name for made in (modes, turns) for name, *_ in made()])
@@ -190,6 +221,7 @@ def with_value(value):
         ({"X": ["a.png"] * 6}, "expected pixels or pictures: open files with PIL.Image.open"),
         ({"X": [LEVELS[0], LEVELS[1, :2]]}, "differ in size (2 x 4 x 3, 4 x 4 x 3); resize them"),
         ({"X": pd.DataFrame({"a": LABELS})}, "the column 'a' of X is not numeric"),
+        ({"X": FRAME.astype("Int64").reindex(range(-1, 5))}, "picture 0 holds nan (column 0)"),
         (
             {"X": pd.DataFrame({"a": range(6)}), "y": "dx"},
             "received the column 'dx', which is not in the data frame",
@@ -227,6 +259,9 @@ def test_what_stands_for_a_table():
     np.testing.assert_array_equal(found.pixels, digits.data.astype(np.uint8))
     np.testing.assert_array_equal(found.labels, digits.target)
     assert as_table(found) is found
+    # `fetch_openml` gives a frame, and the name of the target's column.
+    opened = as_table(Bunch(data=FRAME, target=pd.Series(LABELS), target_names=["class"]))
+    assert opened.class_names == ("bkl", "mel", "nv")
     assert as_table((LEVELS, LABELS, [1, 1, 2, 3, 4, 4])).n_lesions == 4
 
 
