@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def state(
 ) -> Stated:
     """Combine the user's settings with the JSON file next to a table; raise an error if they disagree."""
     names = stated_classes(classes)
-    shape = None if size is None else _stated_shape(size)
+    shape = None if size is None else stated_shape(size)
     if about is None:
         return Stated(names, "--classes", shape, "--size")
     if names is not None and names != about.class_names:
@@ -76,7 +77,25 @@ def state(
 
 def stated_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return the class names that the user states, spelled consistently; raise an error if two are equal."""
-    return None if classes is None else _names(list(classes), "--classes")
+    received = classes if classes is None or isinstance(classes, str) else list(classes)
+    return None if received is None else _names(received, "--classes")
+
+
+def stated_shape(size: Sequence[int]) -> tuple[int, int, int]:
+    """Return the height, width and channels that the user states; channels that are not stated become 0."""
+    sides = tuple(size) if isinstance(size, Iterable) else ()
+    if not sides or not all(isinstance(side, Integral) for side in sides):
+        raise InputError(
+            f"received the size {shown(size)}; expected whole numbers, such as (75, 100) or (75, 100, 3)"
+        )
+    if len(sides) not in (2, 3) or min(sides[:2]) < 1 or (*sides, 0)[2] not in (0, *CHANNELS):
+        hint = "; convert the pictures to RGB first" if sides[2:] == (4,) else ""
+        raise InputError(
+            f"received --size {'x'.join(map(str, sides))}; expected height x width of at least 1 pixel each, "
+            f"and 1 channel (grey) or 3 (RGB){hint}"
+        )
+    height, width, channels = (*map(int, sides), 0)[:3]
+    return height, width, channels
 
 
 def parse_size(text: str) -> tuple[int, int, int]:
@@ -144,17 +163,6 @@ def read_about(table: Path) -> About | None:
         sha256=hashlib.sha256(content).hexdigest(),
         **{name: str(described[name]) for name in ("metadata_sha256", "table_sha256") if name in described},
     )
-
-
-def _stated_shape(size: Sequence[int]) -> tuple[int, int, int]:
-    height, width, channels = (*size, 0)[:3]
-    if height < 1 or width < 1 or channels not in (0, *CHANNELS):
-        hint = "; convert the pictures to RGB first" if channels == 4 else ""
-        raise InputError(
-            f"received --size {'x'.join(map(str, size))}; expected height x width of at least 1 pixel each, "
-            f"and 1 channel (grey) or 3 (RGB){hint}"
-        )
-    return height, width, channels
 
 
 def _names(received: Any, source: str) -> tuple[str, ...]:

@@ -127,7 +127,12 @@ def _with_commas(table: Plain, path: Path) -> Plain:
 
 
 def _check_header(header: str, path: Path) -> None:
-    """Raise an error if the first line contains numbers or the label column has another name."""
+    """Raise an error if the first line has no end or holds numbers, or the label column has another name."""
+    if "\r" in header:
+        raise InputError(
+            f"{path}: its lines end with a carriage return alone, as on old Macs; expected line feeds, so "
+            f"rewrite it: {_pandas(path, '', '')}"
+        )
     names = header.split(",")
     numbers = sum(_NUMBER.fullmatch(name) is not None for name in names)
     if len(names) > 2 and numbers >= len(names) - 1 and "label" not in names:

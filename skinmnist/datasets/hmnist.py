@@ -208,7 +208,7 @@ def _by_label_names(
 def _metadata_file(table: Path, metadata: str | os.PathLike[str] | Literal[False] | None) -> Path | None:
     if metadata is None:
         return find_metadata(table)
-    return None if metadata is False else Path(metadata)
+    return None if metadata is False else as_path(metadata, "the path of a CSV file, None or False")
 
 
 def _check_count(stated: Stated, n_classes: int, table: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from skinmnist.datasets.classes_file import in_code_order, spell_classes, stated_classes
+from skinmnist.datasets.classes_file import in_code_order, spell_classes, stated_classes, stated_shape
 from skinmnist.datasets.files import hash_file, stat_file
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.datasets.images.pictures import open_picture, picture_row
@@ -131,7 +131,7 @@ def load_parquet(
             f"{', '.join(map(shown, columns[:8])) or 'none'}; expected image and label, so rename the columns"
         )
     wanted = [name for name in ("image", "label", "image_id", "lesion_id") if name in columns]
-    rows = _Rows(path, None if size is None else tuple(int(side) or 3 for side in (*size, 3)[:3]))
+    rows = _Rows(path, None if size is None else stated_shape(size))
     for batch in _batches(file, wanted, path):
         rows.add(batch)
     stated = stated_classes(classes) or _class_names(file)
@@ -201,9 +201,10 @@ def _batches(file: Any, columns: list[str], path: Path) -> Iterator[dict[str, li
 class _Rows:
     """Rows read from a Parquet file."""
 
-    def __init__(self, path: Path, shape: tuple[int, ...] | None) -> None:
-        self.path, self.given = path, shape
-        self.shape: tuple[int, int, int] = (0, 0, 3) if shape is None else (shape[0], shape[1], shape[2])
+    def __init__(self, path: Path, given: tuple[int, int, int] | None) -> None:
+        self.path, self.given = path, given
+        height, width, channels = given or (0, 0, 0)
+        self.shape = (height, width, channels or 3)
         self.pixels: list[Any] = []
         self.columns: dict[str, list[Any]] = {}
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from skinmnist import facts
 from skinmnist.datasets.cache import Arrays, parse_once
-from skinmnist.datasets.classes_file import stated_classes
+from skinmnist.datasets.classes_file import stated_classes, stated_shape
 from skinmnist.datasets.decoding import MOST_MEMBERS
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
@@ -145,13 +145,11 @@ def load_medmnist(
     arrays, sha256 = parse_once(path, "medmnist-1", _ARRAYS, partial(_parse, path=path), _is_table)
     labels = np.array(arrays["labels"])
     height, width, channels = map(int, arrays["shape"])
-    if size is not None and tuple(size) not in [
-        (height, width),
-        *((height, width, c) for c in (0, channels)),
-    ]:
+    stated = None if size is None else stated_shape(size)
+    if stated not in (None, (height, width, 0), (height, width, channels)):
         raise InputError(
-            f"received the size {' x '.join(map(str, size))}, but {path} holds pictures of {height} x "
-            f"{width} x {channels}; drop --size"
+            f"received the size {' x '.join(map(str, filter(None, stated)))}, but {path} holds pictures of "
+            f"{height} x {width} x {channels}; drop --size"
         )
     names, note = _name_classes(path, int(labels.max()) + 1, stated_classes(classes))
     counts = arrays["counts"].tolist()

@@ -112,6 +112,7 @@ REFUSED = {
     "0 to 1 of 200": (lambda f: text(with_floats(f, 300)), "not multiples of 1/255"),
     "three decimals": (lambda f: text(with_floats(f, 255, digits=3)), "not multiples of 1/255"),
     "half levels": (lambda f: text(with_floats(f, 2)), "are not all whole"),
+    "line ends of old Macs": (lambda f: text(f).replace(b"\n", b"\r"), "a carriage return alone"),
     "decimal commas": (lambda f: text(with_floats(f, 2), sep=";", decimal=","), "commas in its cells"),
 }
 

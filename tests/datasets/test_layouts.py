@@ -309,7 +309,37 @@ def test_spellings_of_a_class_are_one_class(write_parquet, tmp_path):
         np.testing.assert_array_equal(table.labels, LABELS)
 
 
-@pytest.mark.parametrize("classes", [["a", "A"], np.arange(2), [None, "a"]], ids=["equal", "numbers", "none"])
+@pytest.mark.parametrize(
+    "size", ["8x8", 8, (8,), (8.0, 8.0), (8, 8, 3, 1), (0, 8, 3), (8, 8, 2), ()], ids=str
+)
+def test_what_is_no_size(size, write_parquet, tmp_path):
+    paths = [
+        as_csv(tmp_path, pixel_frame()),
+        write_set(tmp_path / "x.npz", drawn_set(2, 8)),
+        write_parquet(parquet_columns()),
+    ]
+    for path in paths:
+        with pytest.raises(InputError, match=r"received (the|--) ?size .*; expected (whole|height)"):
+            load_table(path, size=size)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 8, 0), (8, 8, 3), np.array([8, 8])], ids=str)
+def test_a_size_in_many_forms(size, write_parquet, tmp_path):
+    assert load_table(as_csv(tmp_path, pixel_frame()), size=size).shape == (8, 8, 3)
+    assert load_table(write_set(tmp_path / "x.npz", drawn_set(2, 8)), size=size).shape == (8, 8, 3)
+    assert load_table(write_parquet(parquet_columns()), size=size).shape == (8, 8, 3)
+
+
+def test_metadata_that_are_no_path(tmp_path):
+    with pytest.raises(
+        InputError, match="received an object of bool; expected the path of a CSV file, None or"
+    ):
+        load_table(as_csv(tmp_path, pixel_frame()), metadata=True)
+
+
+@pytest.mark.parametrize(
+    "classes", ["ab", ["a", "A"], np.arange(2), [None, "a"]], ids=["text", "equal", "numbers", "none"]
+)
 def test_what_cannot_name_classes(classes, write_parquet):
     with pytest.raises(InputError, match="at least two different names"):
         load_table(write_parquet(parquet_columns()), classes=classes)

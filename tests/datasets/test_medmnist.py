@@ -65,6 +65,12 @@ def test_names_of_classes(tmp_path):
     assert set_name("dermamnist_224.npz") == "dermamnist"
 
 
+def test_a_size_that_is_not_the_files(tmp_path):
+    path = write_set(tmp_path / "x.npz", drawn_set(2))
+    with pytest.raises(InputError, match=r"received the size 64 x 64, but .* holds pictures of 28 x 28 x 3"):
+        load_table(path, size=(64, 64, 0))
+
+
 def changed(**changes):
     arrays = drawn_set(3)
     for name, change in changes.items():
