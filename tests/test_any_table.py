@@ -38,6 +38,7 @@ def folder(tmp_path, monkeypatch):
     return paint
 
 
+@pytest.mark.usefixtures("bare_figures")
 @pytest.mark.parametrize(
     ("n_classes", "n_pictures", "size", "mode", "model", "samplers"), TABLES.values(), ids=TABLES
 )

@@ -30,7 +30,7 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.usefixtures("bare_figures")
+@pytest.mark.usefixtures("no_page")
 def test_out_leaves_the_folder_of_the_run_alone(whole, tmp_path, capsys):
     before = contents(whole)
     assert main([str(whole), "--out", str(tmp_path / "there")]) == 0

@@ -383,35 +383,43 @@ def _compare(
     folds: int,
     measures: Sequence[Measure],
 ) -> pd.DataFrame:
+    by_measure = _scores_by_fold(scores, measures)
+    rows: list[dict[str, Any]] = []
+    for rule, metric in measures:
+        records, gaps = _paired(by_measure[rule, metric], question, sides)
+        named = {"rule": rule, "metric": metric, "family": f"{family}: {metric} {rule}"}
+        verdicts = _judged(gaps, folds, metric in LOWER_IS_BETTER)
+        rows += [record | named | judged for record, judged in zip(records, verdicts, strict=True)]
+    return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+
+
+def _scores_by_fold(
+    scores: pd.DataFrame, measures: Sequence[Measure]
+) -> dict[Measure, dict[Pair, npt.NDArray[np.float64]]]:
+    """Return the scores of each pair by each measure, over the folds of all measures; NaN where missing."""
     if "rule" not in scores:
         scores = scores.assign(rule=AS_TRAINED)
-    frames = []
-    for rule, metric in measures:
-        measured = scores[(scores["rule"] == rule) & (scores["metric"] == metric)]
-        records, gaps = _paired(measured, question, sides)
-        if not records:
-            continue
-        named = {"rule": rule, "metric": metric, "family": f"{family}: {metric} {rule}"}
-        frames.append(
-            pd.DataFrame(records).assign(**named).join(_judged(gaps, folds, metric in LOWER_IS_BETTER))
-        )
-    if not frames:
-        return pd.DataFrame(columns=list(COMPARISON_COLUMNS))
-    return pd.concat(frames, ignore_index=True)[list(COMPARISON_COLUMNS)]
+    rules, metrics = zip(*measures, strict=True)
+    measured = scores[scores["rule"].isin(rules) & scores["metric"].isin(metrics)]
+    # One table for all measures, because each costs milliseconds.
+    wide = measured.pivot_table(
+        index=["repeat", "fold"], columns=["rule", "metric", "sampler", "model"], values="value"
+    )
+    found: dict[Measure, dict[Pair, npt.NDArray[np.float64]]] = {measure: {} for measure in measures}
+    for (rule, metric, *pair), values in zip(wide.columns, wide.to_numpy(dtype=float).T, strict=True):
+        found.setdefault((rule, metric), {})[pair[0], pair[1]] = values
+    return found
 
 
 def _paired(
-    scores: pd.DataFrame, question: str, sides: Sequence[tuple[Pair, Pair]]
+    scores: dict[Pair, npt.NDArray[np.float64]], question: str, sides: Sequence[tuple[Pair, Pair]]
 ) -> tuple[list[dict[str, Any]], list[npt.NDArray[np.float64]]]:
     """Describe each comparison whose sides share a fold, and return its differences."""
-    wide = scores.pivot_table(index=["repeat", "fold"], columns=["sampler", "model"], values="value")
-    pairs = cast(list[Pair], wide.columns.to_list())
-    columns = dict(zip(pairs, wide.to_numpy(dtype=float).T, strict=True))
     records, gaps = [], []
     for first, second in sides:
-        if first not in columns or second not in columns:
+        if first not in scores or second not in scores:
             continue
-        both = np.stack([columns[first], columns[second]], axis=1)
+        both = np.stack([scores[first], scores[second]], axis=1)
         both = both[~np.isnan(both).any(axis=1)]
         if len(both):
             records.append(
@@ -429,31 +437,35 @@ def _paired(
     return records, gaps
 
 
-def _judged(gaps: Sequence[npt.NDArray[np.float64]], folds: int, lower_is_better: bool) -> pd.DataFrame:
+def _judged(
+    gaps: Sequence[npt.NDArray[np.float64]], folds: int, lower_is_better: bool
+) -> list[dict[str, Any]]:
     """Test the differences of one family, individually and simultaneously, and give each a verdict."""
     single = [_test(values, folds, LEVEL) for values in gaps]
     p = np.array([test.p for test in single])
     tests = int(np.count_nonzero(~np.isnan(p)))
-    together = [_test(values, folds, LEVEL / max(tests, 1)) for values in gaps]
     sign = -1 if lower_is_better else 1
-    unknown = Equivalence(np.nan, np.nan, np.nan)
-    posterior = [
-        correlated_t_test(sign * values, folds) if len(values) >= FEWEST_FOLDS else unknown for values in gaps
-    ]
-    frame = pd.DataFrame([test._asdict() for test in together]).rename(columns={"mean": "difference"})
-    return frame.assign(
-        single_low=[test.low for test in single],
-        single_high=[test.high for test in single],
-        p=p,
-        p_simultaneous=np.minimum(1.0, p * tests),
-        p_holm=holm(p),
-        tests=tests,
-        **pd.DataFrame(posterior),
-        verdict=[
-            verdict(test.low, test.high, chances.equivalent, lower_is_better)
-            for test, chances in zip(together, posterior, strict=True)
-        ],
-    )
+    rows = []
+    for values, alone, adjusted in zip(gaps, single, holm(p), strict=True):
+        together = _test(values, folds, LEVEL / max(tests, 1))
+        enough = len(values) >= FEWEST_FOLDS
+        posterior = correlated_t_test(sign * values, folds) if enough else Equivalence(np.nan, np.nan, np.nan)
+        rows.append(
+            {
+                "difference": together.mean,
+                "low": together.low,
+                "high": together.high,
+                "single_low": alone.low,
+                "single_high": alone.high,
+                "p": alone.p,
+                "p_simultaneous": min(1.0, alone.p * tests) if not np.isnan(alone.p) else np.nan,
+                "p_holm": adjusted,
+                "tests": tests,
+                "verdict": verdict(together.low, together.high, posterior.equivalent, lower_is_better),
+                **posterior._asdict(),
+            }
+        )
+    return rows
 
 
 def _test(differences: npt.NDArray[np.float64], folds: int, level: float) -> PairedTest:

@@ -156,6 +156,7 @@ def test_a_fold_does_not_take_part_in_the_choice_of_its_weights(run):
         assert f"logistic_regression {best:.1f}"[:-1] in results[cell].notes[0]
 
 
+@pytest.mark.usefixtures("bare_figures")
 def test_a_report_counts_ensembles_apart_from_trained_models(run):
     html = render_page(analyze(run, draws=5))
     assert "no sampler and 1 sampler, 2 models" in html
