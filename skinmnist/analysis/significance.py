@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -406,7 +406,8 @@ def _scores_by_fold(
         index=["repeat", "fold"], columns=["rule", "metric", "sampler", "model"], values="value"
     )
     found: dict[Measure, dict[Pair, npt.NDArray[np.float64]]] = {measure: {} for measure in measures}
-    for (rule, metric, *pair), values in zip(wide.columns, wide.to_numpy(dtype=float).T, strict=True):
+    columns = cast(list[tuple[str, str, str, str]], wide.columns.to_list())
+    for (rule, metric, *pair), values in zip(columns, wide.to_numpy(dtype=float).T, strict=True):
         found.setdefault((rule, metric), {})[pair[0], pair[1]] = values
     return found
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -19,23 +20,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from skinmnist.datasets.files import shipped
 from skinmnist.errors import InputError
 from skinmnist.experiment.execution.machine import ONE_THREAD
 from skinmnist.teaching.notebook_api import Claim, Output, Recorder, ShownFigure, recording
 
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
+
 Kind = Literal["markdown", "code", "solution"]
 
 #: One thread for each lesson, as in a comparison's workers. Numerical libraries read these variables when
 #: they are loaded, so a new process must inherit them.
-#: numerical libraries read it when they are loaded.
 _ENVIRONMENT = {
     **ONE_THREAD,
     "MPLBACKEND": "Agg",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
+#: What most lessons import, in two seconds.
+_SHARED = (
+    "imblearn.over_sampling",
+    "sklearn.linear_model",
+    "skinmnist.experiment.splits",
+    "skinmnist.features.extract",
+    "skinmnist.teaching.notebook_api",
+)
 #: The lessons that ship with skinmnist.
 FOLDER = shipped("lessons")
 _MARK = "# %%"
@@ -124,7 +135,7 @@ class LessonRun:
     table: str
     #: The failing line and its error; empty if the lesson ran to the end.
     failure: str
-    #: Wall time from the first cell to the last, and CPU time of the whole process, including its start.
+    #: Wall time from the first cell to the last, and CPU time of its process.
     seconds: float
     core_seconds: float
 
@@ -160,10 +171,9 @@ def _environment_of_lessons() -> Iterator[None]:
 
 def _run_apart(lesson: Lesson, seed: int) -> LessonRun:
     """Run a lesson in a new process, and report a failure if the process dies."""
-    # Spawn: a fork would inherit the settings of other lessons, and TensorFlow does not survive a fork.
-    context = multiprocessing.get_context("spawn")
+    context = _fresh_processes()
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(lesson, seed, sender))
+    process = context.Process(target=_work, args=(lesson, seed, dict(os.environ), sender))
     process.start()
     sender.close()
     try:
@@ -175,7 +185,21 @@ def _run_apart(lesson: Lesson, seed: int) -> LessonRun:
     return run
 
 
-def _work(lesson: Lesson, seed: int, sender: Connection) -> None:
+def _fresh_processes() -> ForkServerContext | SpawnContext:
+    """Return the context of processes that inherit no settings of other lessons, and no TensorFlow.
+
+    On Linux, they are forked from a server that has imported what lessons share. Elsewhere, a fork may crash
+    in libraries of the system.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*_SHARED])
+    return context
+
+
+def _work(lesson: Lesson, seed: int, environment: dict[str, str], sender: Connection) -> None:
+    os.environ.update(environment)  # The server may have started earlier, with another environment.
     sender.send(run_lesson(lesson, seed))
 
 
