@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinmnist import facts
-from skinmnist.analysis.bootstrap import DRAWS, bootstrap_both, difference_intervals, intervals
+from skinmnist.analysis.bootstrap import DRAWS, bootstrap_with_differences, difference_intervals, intervals
 from skinmnist.analysis.checks import Concern, check_run
 from skinmnist.analysis.curves import (
     decision_curves,
@@ -97,8 +97,8 @@ class Analysis:
         Output of `compare_samplers` against ``none``, of `compare_control` for prior correction, and of
         `compare_models`.
     intervals, difference_intervals : DataFrame
-        Bootstrap intervals of the scores, and of their differences from ``none``, including those of prior
-        correction.
+        Bootstrap intervals of the scores, and of their differences from ``none`` over shared cells, including
+        those of prior correction.
     derived_scores, majority_scores : DataFrame
         Scores of prior correction and of the majority baseline, in the layout of ``scores.csv``.
     operating_points : DataFrame
@@ -260,7 +260,7 @@ def analyze(record: RunRecord, draws: int = DRAWS, jobs: int = 1) -> Analysis:
     derived, majority = prior_corrected_scores(record, corrected), majority_scores(record)
     scores = pd.concat([record.scores, derived], ignore_index=True)
     bootstrapped = run_in_background(
-        bootstrap_both,
+        bootstrap_with_differences,
         pd.concat([record.predictions, corrected], ignore_index=True),
         class_names,
         record.lesions,
@@ -280,12 +280,12 @@ def analyze(record: RunRecord, draws: int = DRAWS, jobs: int = 1) -> Analysis:
     untrained = pd.concat([derived, majority], ignore_index=True)
     tradeoff = tradeoff_curves(record.results, class_names, counted)
     subgroups = subgroup_scores(record.predictions, class_names, _columns(record), record.lesions)
-    replicates = bootstrapped()
+    replicates, differences = bootstrapped()
     return Analysis(
         record=record,
         comparisons=joined(comparisons),
         intervals=intervals(replicates),
-        difference_intervals=difference_intervals(replicates),
+        difference_intervals=difference_intervals(differences),
         derived_scores=derived,
         majority_scores=majority,
         operating_points=points,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -132,18 +132,58 @@ def intervals(scores: Mapping[Pair, pd.DataFrame], confidence: float = 0.95) -> 
     return _summarise(scores, confidence, lowest=0.0)
 
 
-def difference_intervals(scores: Mapping[Pair, pd.DataFrame]) -> pd.DataFrame:
-    """Return intervals of the difference between each sampler and ``none`` with the same model.
+def bootstrap_with_differences(
+    predictions: pd.DataFrame,
+    class_names: Sequence[str],
+    lesions: npt.NDArray[np.integer] | None,
+    scored: npt.NDArray[np.integer] | None,
+    draws: int = DRAWS,
+    random_state: int = 0,
+) -> tuple[dict[Pair, pd.DataFrame], dict[Pair, pd.DataFrame]]:
+    """Return `bootstrap_both`, and the differences between each sampler and ``none`` with the same model.
 
-    Both sides of a difference use the same lesions in each replicate, so the interval is narrower than the
-    intervals of the two scores suggest.
+    Both sides of a difference use the same lesions in each replicate. If they have different cells, for
+    example because one has failed, both are scored again on the cells that they share; without a shared
+    cell, there is no difference.
     """
-    gaps = {
-        (sampler, model): frame - scores["none", model]
-        for (sampler, model), frame in scores.items()
-        if sampler != "none" and ("none", model) in scores
-    }
-    return _summarise(gaps, 0.95, lowest=-1.0)
+    rest = class_names, lesions, scored, draws, random_state
+    scores, cells = bootstrap_both(predictions, *rest), _cells_by_pair(predictions)
+    differences = {}
+    for pair, frame in scores.items():
+        plain = ("none", pair[1])
+        if pair == plain or plain not in scores:
+            continue
+        sides, shared = {pair: frame, plain: scores[plain]}, cells[pair] & cells[plain]
+        if cells[pair] != cells[plain]:
+            sides = bootstrap_both(_in_cells(predictions, (pair, plain), shared), *rest) if shared else {}
+        if sides:
+            differences[pair] = sides[pair] - sides[plain]
+    return scores, differences
+
+
+def _cells_by_pair(predictions: pd.DataFrame) -> dict[Pair, set[tuple[int, int]]]:
+    """Return the repeats and folds that each pair has predicted."""
+    found: dict[Pair, set[tuple[int, int]]] = {}
+    cells = predictions[list(Cell._fields)].drop_duplicates()
+    for sampler, model, repeat, fold in cells.itertuples(index=False):
+        found.setdefault((sampler, model), set()).add((repeat, fold))
+    return found
+
+
+def _in_cells(
+    predictions: pd.DataFrame, pairs: Sequence[Pair], places: Collection[tuple[int, int]]
+) -> pd.DataFrame:
+    """Return the predictions of some pairs in some repeats and folds."""
+    cells = [(*pair, *place) for pair in pairs for place in places]
+    return predictions[pd.MultiIndex.from_frame(predictions[list(Cell._fields)]).isin(cells)]
+
+
+def difference_intervals(differences: Mapping[Pair, pd.DataFrame]) -> pd.DataFrame:
+    """Summarise the differences of `bootstrap_with_differences`, like `intervals`.
+
+    The differences are paired, so an interval is narrower than the intervals of the two scores suggest.
+    """
+    return _summarise(differences, 0.95, lowest=-1.0)
 
 
 def _summarise(scores: Mapping[Pair, pd.DataFrame], confidence: float, lowest: float) -> pd.DataFrame:

@@ -62,6 +62,17 @@ def test_the_whole_analysis(make_record):
         assert row.against_value == pytest.approx(values["none", row.model, row.metric])
 
 
+@pytest.mark.parametrize("sampler", ["none", "SMOTE"])
+def test_both_intervals_of_a_difference_use_the_cells_that_both_sides_have(make_record, sampler):
+    """Cells may fail, and repeats may be added for some samplers only."""
+    missing = {(sampler, "svm", 0, 1), (sampler, "svm", 1, 0), (sampler, "svm", 1, 2)}
+    found = analyze(make_record(repeats=2, keep=lambda cell: cell not in missing), draws=4)
+    tested = found.comparisons.query("rule == 'as_trained' and against == 'none'")
+    resampled = found.difference_intervals.merge(tested, on=["sampler", "model", "metric"], how="inner")
+    assert set(resampled["folds"]) == {3, 6}
+    np.testing.assert_allclose(resampled["value_x"], resampled["difference"], rtol=0, atol=1e-12)
+
+
 def test_lesions_in_the_folder_are_resampled(make_record, invented, tmp_path):
     record = make_record()
     by_row = analyze(record, draws=40).intervals

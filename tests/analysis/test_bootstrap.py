@@ -10,6 +10,7 @@ from skinmnist.analysis.bootstrap import (
     INTERVAL_COLUMNS,
     REWEIGHTED_METRICS,
     bootstrap_scores,
+    bootstrap_with_differences,
     difference_intervals,
     intervals,
     score_weighted,
@@ -172,8 +173,8 @@ def test_lesions_of_another_table_are_refused(invented):
 
 def test_differences_are_taken_draw_by_draw(invented):
     predictions, lesions = invented()
-    scores = bootstrap_scores(predictions, NAMES, lesions, draws=200)
-    table = difference_intervals(scores)
+    scores, differences = bootstrap_with_differences(predictions, NAMES, lesions, None, draws=200)
+    table = difference_intervals(differences)
     assert set(zip(table["sampler"], table["model"], strict=True)) == {("SMOTE", "svm")}
     both = intervals(scores).set_index(["sampler", "model", "metric"])["value"]
     gaps = (scores["SMOTE", "svm"] - scores["none", "svm"]).iloc[1:]
@@ -183,8 +184,33 @@ def test_differences_are_taken_draw_by_draw(invented):
         assert row.low <= row.value <= row.high
         low, high = np.quantile(gaps[row.metric], [0.025, 0.975])
         assert row.high - row.low == pytest.approx(high - low)
-    same = difference_intervals({("none", "m"): scores["none", "svm"], ("again", "m"): scores["none", "svm"]})
+    again = predictions[(predictions["sampler"] == "none") & (predictions["model"] == "svm")]
+    both = pd.concat([again, again.assign(sampler="again")])
+    same = difference_intervals(bootstrap_with_differences(both, NAMES, lesions, None, draws=20)[1])
     assert (same[["value", "low", "high"]] == 0).all(axis=None)
+
+
+@pytest.mark.parametrize(("sampler", "fold"), [("SMOTE", 1), ("none", 2)])
+@pytest.mark.parametrize("by_lesion", [False, True], ids=["pictures", "lesions"])
+def test_differences_are_taken_over_the_cells_that_both_sides_have(invented, sampler, fold, by_lesion):
+    predictions, lesions = invented(repeats=2)
+    scored = lesions if by_lesion else None
+    lost = (predictions["sampler"] == sampler) & (predictions["fold"] == fold) & (predictions["repeat"] == 1)
+    both_lost = (predictions["fold"] == fold) & (predictions["repeat"] == 1)
+    found, expected = (
+        difference_intervals(bootstrap_with_differences(rows, NAMES, lesions, scored, draws=30)[1])
+        for rows in (predictions[~lost], predictions[~both_lost])
+    )
+    pd.testing.assert_frame_equal(found, expected)
+    assert found["metric"].str.startswith("lesion_").any() == by_lesion
+
+
+def test_sides_without_a_shared_cell_have_no_difference(invented):
+    predictions, lesions = invented()
+    apart = predictions[(predictions["sampler"] == "none") == (predictions["fold"] == 0)]
+    scores, differences = bootstrap_with_differences(apart, NAMES, lesions, lesions, draws=5)
+    assert ("SMOTE", "svm") in scores
+    assert not differences
 
 
 def test_intervals_hold_the_truth_about_as_often_as_promised():

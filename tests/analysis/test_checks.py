@@ -256,6 +256,39 @@ def test_a_run_without_a_finished_cell_and_an_older_folder():
     assert found_in(replace(record, info=replace(record.info, split_facts=None))) == {}
 
 
+def lacking(*places):
+    """Leave out some cells, given by sampler and fold, as if they had never been planned."""
+    record = make_record()
+    kept = tuple(r for r in record.results if (r.cell.sampler, r.cell.fold) not in places)
+    predictions = predictions_table(kept, NAMES)
+    return replace(
+        record, results=kept, predictions=predictions, scores=score_predictions(predictions, NAMES)
+    )
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        ([("none", 4)], "(svm without a sampler 4 of 5)."),
+        (
+            [("none", 4), ("SMOTE", 0)],
+            "(svm without a sampler 4 of 5, svm with SMOTE 4 of 5).",
+        ),
+        ([("none", 4), ("SMOTE", 4)], None),
+    ],
+)
+def test_pairs_with_different_cells_are_named(places, said):
+    sentence = found_in(lacking(*places)).get("SKM015")
+    assert sentence is None if said is None else said in sentence
+
+
+def test_retraining_on_the_same_held_out_pictures_lacks_nothing():
+    record = lacking(*(("none", fold) for fold in range(1, FOLDS)))
+    same = replace(record, info=replace(record.info, held_out=(("x",) * FOLDS,)))
+    assert "SKM015" in found_in(record)
+    assert "SKM015" not in found_in(same)
+
+
 def test_two_folds_say_little():
     record = make_record()
     few = replace(
