@@ -133,7 +133,7 @@ class Analysis:
     @cached_property
     def label_audit(self) -> pd.DataFrame:
         """All held-out rows, sorted by how suspicious their labels are, from `label_audit`."""
-        return label_audit(self.record.results, self._names)
+        return label_audit(self.record.trained, self._names)
 
     @cached_property
     def of_external(self) -> Analysis | None:

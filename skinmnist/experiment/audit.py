@@ -208,7 +208,8 @@ def mean_probabilities(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return the held-out rows in ascending order, their labels, and their mean probabilities over cells.
 
-    If there are cells without a sampler, only these are used because samplers distort probabilities.
+    The cells are those of trained models: a derived cell would count the models it is made from again. If
+    there are cells without a sampler, only these are used because samplers distort probabilities.
     """
     plain = [result for result in results if result.cell.sampler == "none"] or list(results)
     rows = np.concatenate([result.rows for result in plain])

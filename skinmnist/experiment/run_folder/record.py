@@ -103,6 +103,13 @@ class RunRecord:
         """Whether the run has no folder, or its folder no longer exists."""
         return not (self.folder / RUN_FILE).is_file()
 
+    @property
+    def trained(self) -> tuple[CellResult, ...]:
+        """The finished cells of trained models, without ensembles and models with clinical columns."""
+        models = self.info.grid.models
+        derived = {name for name, model in models.items() if model.members or model.base}
+        return tuple(result for result in self.results if result.cell.model not in derived)
+
     @cached_property
     def lesions(self) -> npt.NDArray[np.int32] | None:
         """The lesion of each row of the table, from `read_lesions`."""
@@ -420,7 +427,7 @@ def write_mistakes(record: RunRecord, table: PixelTable) -> None:
     pairs = dict.fromkeys((result.cell.sampler, result.cell.model) for result in record.results)
     found = [confident_mistakes(record)["row"]]
     found += [confident_mistakes(record, pair)["row"].head(OTHER_MISTAKES) for pair in pairs]
-    audit = label_audit(record.results, record.info.table.class_names)
+    audit = label_audit(record.trained, record.info.table.class_names)
     found.append(audit.loc[audit["doubted"].astype(bool), "row"].head(MOST_DOUBTED))
     rows = pd.concat(found).drop_duplicates().to_numpy(dtype=np.int64)
     pictures = np.asarray(table.pixels[rows]).reshape(len(rows), *table.shape)

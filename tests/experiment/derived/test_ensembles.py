@@ -166,6 +166,15 @@ def test_a_report_counts_ensembles_apart_from_trained_models(run):
     assert "both: mean of logistic_regression, dummy" in html
 
 
+def test_the_label_audit_counts_every_trained_model_once(run, table):
+    """Ensembles and rows with clinical columns repeat what their members and bases say."""
+    rows = run.predictions[run.predictions["sampler"] == "none"]
+    rows = rows[rows["model"].isin(MODELS)]
+    mean = rows.groupby("row")[[f"p_{name}" for name in table.class_names]].mean().to_numpy()
+    audit = analyze(run, draws=1).label_audit.sort_values("row")
+    np.testing.assert_allclose(audit["p_label"], mean[np.arange(len(table)), table.labels], atol=1e-12)
+
+
 def test_a_quick_run_averages_the_models_that_it_trains():
     asked = ["both=SVM,cnn", "c=tuned:SMOTE + CNN,cnn+clinical,cnn_thorough"]
     expected = ["both=SVM,cnn_tiny", "c=tuned:SMOTE + cnn_tiny,cnn_tiny+clinical,cnn_thorough"]
