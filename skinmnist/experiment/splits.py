@@ -32,6 +32,8 @@ VALIDATION = -2
 ALWAYS_TRAINED = -3
 #: Largest number of cross-validation folds, and of pairs of training and test sets.
 MOST_FOLDS, MOST_PAIRS = 100, 1000
+#: Random splits to try if a stratified split leaves a class without inner folds.
+RANDOM_SPLITS = 20
 
 Rows = npt.NDArray[np.int64]
 
@@ -397,26 +399,23 @@ def inner_folds(
 ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """Split training rows into at most `folds` folds, by lesion if lesions are known.
 
-    Returns the positions of training and held-out rows, for folds that train on every class. Raises
-    ValueError if a class has fewer than two lesions.
+    Returns the positions of training and held-out rows, for folds that train on every class; together, their
+    held-out rows contain every class. Raises ValueError if a class has fewer than two lesions, or if lesions
+    that mix classes, such as patients, prevent such a split.
     """
-    classes = np.unique(labels)
     sizes = [
         int((labels == code).sum()) if lesions is None else len(np.unique(lesions[labels == code]))
-        for code in classes
+        for code in np.unique(labels)
     ]
     if min(sizes) >= 2:
         names = None if lesions is None else tuple(lesions.tolist())
-        found = [
-            (inner, outer)
-            for inner, outer in _split(tuple(labels.tolist()), names, min(folds, min(sizes)), seed)
-            if len(np.unique(labels[inner])) == len(classes)
-        ]
+        found = _split(tuple(labels.tolist()), names, min(folds, min(sizes)), seed)
         if found:
-            return found
+            return list(found)
     raise ValueError(
         "this model leaves out training lesions in turn, but a class has fewer than two "
-        "of them; use more folds, which leave more lesions to train on, or remove the class"
+        "of them, or shares them with other classes; use more folds, which leave more lesions to train on, "
+        "or remove the class"
     )
 
 
@@ -424,11 +423,23 @@ def inner_folds(
 def _split(
     labels: tuple[int, ...], lesions: tuple[str, ...] | None, folds: int, seed: int
 ) -> tuple[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], ...]:
-    groups = None if lesions is None else np.asarray(lesions)
-    found = tuple(_splitter(groups, folds, seed).split(labels, np.asarray(labels), groups))
-    for part in (part for both in found for part in both):
-        part.setflags(write=False)  # The array is shared by several cells.
-    return found
+    """Return the folds of the first split that trains on every class and holds out every class."""
+    from sklearn.model_selection import GroupKFold
+
+    codes, groups = np.asarray(labels), None if lesions is None else np.asarray(lesions)
+    splitters = [_splitter(groups, folds, seed)]
+    if groups is not None:
+        # Groups of different sizes leave the stratified split no choice, whatever its seed.
+        splitters += [GroupKFold(folds, shuffle=True, random_state=seed + i) for i in range(RANDOM_SPLITS)]
+    n_classes = len(np.unique(codes))
+    for splitter in splitters:
+        parts = splitter.split(codes, codes, groups)
+        found = tuple((inner, outer) for inner, outer in parts if len(np.unique(codes[inner])) == n_classes)
+        if found and len(np.unique(codes[np.concatenate([outer for _, outer in found])])) == n_classes:
+            for part in (part for both in found for part in both):
+                part.setflags(write=False)  # The array is shared by several cells.
+            return found
+    return ()
 
 
 def draw_lesions(

@@ -10,6 +10,7 @@ from sklearn.model_selection import (
     PredefinedSplit,
     RepeatedStratifiedKFold,
     ShuffleSplit,
+    StratifiedGroupKFold,
     StratifiedKFold,
     TimeSeriesSplit,
 )
@@ -172,6 +173,26 @@ def test_inner_folds_share_out_the_rows_of_every_class(lesions, known):
     assert all(np.array_equal(*both) for both in zip(parts, again, strict=True))
     assert not all(np.array_equal(*both) for both in zip(parts, other, strict=True))
     assert not any(part.flags.writeable for part in parts)
+
+
+@pytest.mark.parametrize("seed", [10, 45, 62])
+def test_inner_folds_score_every_class_though_patients_mix_them(seed):
+    """A stratified split gives the largest patient a half, and the other half all patients of a class."""
+    rng = np.random.default_rng(seed)
+    patients = np.arange(9).repeat([40, 9, 8, 7, 6, 5, 4, 3, 2])
+    labels = rng.choice(3, len(patients), p=[0.6, 0.3, 0.1])
+    labels[[40, 49]] = 3
+    stratified = StratifiedGroupKFold(2, shuffle=True, random_state=seed).split(labels, labels, patients)
+    assert not all(len(set(labels[inner])) == 4 for inner, _ in stratified)
+    found = inner_folds(labels, patients.astype(str), 2, seed)
+    for part in (*(inner for inner, _ in found), np.concatenate([outer for _, outer in found])):
+        assert set(labels[part]) == set(range(4))
+    assert not any(set(patients[inner]) & set(patients[outer]) for inner, outer in found)
+
+
+def test_classes_that_no_split_by_patient_can_separate_are_refused():
+    with pytest.raises(ValueError, match="or shares them with other classes"):
+        inner_folds(np.array([0, 0, 1, 1, 2, 2]), np.array(list("abbcac")), 2, 0)
 
 
 def test_a_class_of_one_lesion_is_refused():
