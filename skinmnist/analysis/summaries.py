@@ -175,18 +175,19 @@ def majority_predictions(record: RunRecord) -> pd.DataFrame:
     """Predict the most frequent class of the training rows for every held-out picture.
 
     The layout is that of ``predictions.csv.gz``, with sampler ``""``, model ``"always <class>"``, and the
-    class frequencies of the training rows as probabilities.
+    class frequencies of the training rows as probabilities: all of them, even if a model sets some aside for
+    validation or learns from a sample.
     """
     class_names = record.info.table.class_names
     columns = [f"p_{name}" for name in class_names]
-    counts = {result.cell[2:]: result.counts_before for result in reversed(record.results)}
+    mixes = {result.cell[2:]: result.natural_mix for result in record.results}
     rows = record.predictions.drop_duplicates(["repeat", "fold", "row"])
     frames, names = [], Counter[str]()
     for place, held_out in rows.groupby(["repeat", "fold"], sort=True):
-        trained = counts[cast(tuple[int, int], place)]
-        frame = held_out.assign(sampler="", predicted=int(trained.argmax()))
-        frame[columns] = trained / trained.sum()
-        names[class_names[int(trained.argmax())]] += 1
+        mix = mixes[cast(tuple[int, int], place)]
+        frame = held_out.assign(sampler="", predicted=int(mix.argmax()))
+        frame[columns] = mix
+        names[class_names[int(mix.argmax())]] += 1
         frames.append(frame)
     if not frames:
         return record.predictions.iloc[:0]

@@ -95,9 +95,18 @@ def test_majority_comes_from_the_training_rows_of_a_fold(make_run) -> None:
     )
     guess = summaries.majority_predictions(record)
     assert set(guess["predicted"]) == {1}
-    assert guess["p_b"].iloc[0] == pytest.approx(
-        record.results[0].counts_before[1] / record.results[0].counts_before.sum()
-    )
+    assert guess["p_b"].iloc[0] == pytest.approx(record.results[0].natural_mix[1])
+
+
+def test_majority_does_not_depend_on_the_rows_that_a_model_sets_aside(record: RunRecord) -> None:
+    fewer = [
+        replace(one, counts_before=np.ones(7)) if one.cell.model == "cnn" else one for one in record.results
+    ]
+    guess = summaries.majority_predictions(record)
+    for results in (fewer, fewer[::-1]):
+        pd.testing.assert_frame_equal(
+            summaries.majority_predictions(replace(record, results=tuple(results))), guess
+        )
 
 
 def test_melanoma_has_no_column_where_there_is_no_melanoma(make_run) -> None:
