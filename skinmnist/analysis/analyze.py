@@ -53,7 +53,7 @@ from skinmnist.analysis.summaries import (
     resampled_counts,
     training_curves,
 )
-from skinmnist.datasets.files import claim, members, write_atomically
+from skinmnist.datasets.files import claim, is_marked, is_plain, members, write_atomically
 from skinmnist.datasets.medmnist import CLASS_NAMES, is_medmnist, set_name
 from skinmnist.errors import InputError
 from skinmnist.experiment.audit import label_audit
@@ -61,7 +61,7 @@ from skinmnist.experiment.cells import CellResult
 from skinmnist.experiment.derived.tuning import counts_by_exponent, move_prior
 from skinmnist.experiment.execution.local import run_in_background
 from skinmnist.experiment.given_splits import OWN
-from skinmnist.experiment.run_folder.folder import REPORT
+from skinmnist.experiment.run_folder.folder import REPORT, RUN
 from skinmnist.experiment.run_folder.record import (
     RunRecord,
     csv_bytes,
@@ -308,17 +308,25 @@ def _columns(record: RunRecord) -> dict[str, npt.NDArray[Any]]:
 
 
 def write_analysis(folder: Path, analysis: Analysis) -> None:
-    """Write the `TABLES` of an analysis to a folder, with enough digits to restore every float exactly."""
-    for name in TABLES:
-        write_atomically(folder / f"{name}.csv", csv_bytes(getattr(analysis, name)))
-    if len(analysis.shares):
-        write_atomically(folder / "shares.csv", csv_bytes(analysis.shares))
-    if analysis.conformal is not None:
-        write_atomically(folder / "conformal.csv", csv_bytes(analysis.conformal))
-    if analysis.of_external is not None:
-        write_atomically(folder / "external.csv", csv_bytes(analysis.external))
-        if folder == analysis.record.folder:
-            write_analysis(analysis.of_external.record.folder, analysis.of_external)
+    """Write the `TABLES` of an analysis to a folder, with enough digits to restore every float exactly.
+
+    Tables that only some runs have are removed if this run does not have them, but only from a folder that
+    skinmnist has marked as its own.
+    """
+    other = analysis.of_external
+    tables = {name: getattr(analysis, name) for name in TABLES}
+    tables["shares"] = analysis.shares if len(analysis.shares) else None
+    tables["conformal"] = analysis.conformal
+    tables["external"] = analysis.external if other is not None else None
+    ours = is_marked(folder, RUN) or is_marked(folder, REPORT)
+    for name, table in tables.items():
+        path = folder / f"{name}.csv"
+        if table is not None:
+            write_atomically(path, csv_bytes(table))
+        elif ours and is_plain(path):
+            path.unlink()
+    if other is not None and folder == analysis.record.folder:
+        write_analysis(other.record.folder, other)
 
 
 def analyze_run(

@@ -8,7 +8,7 @@ import pytest
 from fake_runs import make_run
 
 from skinmnist import InputError, Progress, facts, make_lesions, read_run, run_comparison, write_report
-from skinmnist.analysis.analyze import TABLES, analyze_run
+from skinmnist.analysis.analyze import TABLES, analyze_run, write_analysis
 from skinmnist.console import progress as progress_module
 from skinmnist.experiment import comparison
 from skinmnist.experiment.run_folder.folder import REPORT_FILE
@@ -41,6 +41,34 @@ def test_a_run_leaves_the_tables_of_its_analysis(lesions, tmp_path):
     assert tables_of(tmp_path / "again") == left
     assert b"always" not in left["comparisons"]
     assert left["intervals"].count(b",macro_f1,") == 2  # The pair and its prior correction.
+
+
+@pytest.fixture(scope="module")
+def small_run(lesions, tmp_path_factory):
+    return run_comparison(
+        lesions, "none", "dummy", folds=2, jobs=1, out=tmp_path_factory.mktemp("small") / "run"
+    )
+
+
+@pytest.mark.parametrize("place", ["run", "elsewhere"])
+def test_tables_of_an_earlier_run_do_not_outlive_it(small_run, tmp_path, place):
+    folder = small_run.folder if place == "run" else tmp_path / "report"
+    analyze_run(small_run, folder, small_run.analysis)
+    stale = {folder / f"{name}.csv" for name in ("shares", "conformal", "external")}
+    for path in stale:
+        path.write_text("of an earlier run")
+    analyze_run(small_run, folder, small_run.analysis)
+    assert not stale & {*folder.iterdir()}
+
+
+def test_files_of_the_user_are_not_taken_for_tables_of_an_earlier_run(small_run, tmp_path):
+    mine = tmp_path / "shares.csv"
+    mine.write_text("mine")
+    (small_run.folder / "shares.csv").symlink_to(mine)
+    for folder in (tmp_path, small_run.folder):
+        write_analysis(folder, small_run.analysis)
+        assert (folder / "shares.csv").read_text() == "mine"
+    (small_run.folder / "shares.csv").unlink()
 
 
 def test_an_interrupted_run_leaves_them_too(lesions, tmp_path):
