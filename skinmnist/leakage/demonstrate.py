@@ -36,6 +36,7 @@ from skinmnist.experiment.run_folder.folder import (
 )
 from skinmnist.experiment.run_folder.record import CELLS_FOLDER
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
+from skinmnist.experiment.splits import choose_split
 from skinmnist.leakage.leaks import LEAK_COLUMNS, LEAKS, LEAKS_FOLDER, Demonstration, write_leaks
 from skinmnist.leakage.scenario import (
     BY_IMAGE,
@@ -106,7 +107,8 @@ def demonstrate_leaks(
     Parameters
     ----------
     table : PixelTable
-        The table to evaluate on. The honest evaluation keeps lesions together if they are known.
+        The table to evaluate on. The honest evaluation keeps lesions together if they are known;
+        sets stored in the table are ignored.
     models : iterable of str, or mapping of str to classifier, optional
         As in `run_comparison`. By default, the fast default models of a comparison and `PLAIN_MODEL`;
         networks must be requested by name.
@@ -157,7 +159,9 @@ def demonstrate_leaks(
         notes += left_out
     if jobs is not None and jobs < 1:
         raise InputError(f"received {jobs} jobs; expected at least 1")
-    plan = make_plan(table, ("none", *SAMPLERS_BEFORE), models, folds, 1, None, seed, rows)
+    # Sets stored in the table have one held-out part, but some leaks need every fold of a cross-validation.
+    split = choose_split(table, None)
+    plan = make_plan(table, ("none", *SAMPLERS_BEFORE), models, folds, 1, split, seed, rows)
     scenario = LeakScenario(table, plan)
     if table.lesion_ids is None:
         notes.append("pictures of one lesion in both folds are not shown: the table has no lesion ids")

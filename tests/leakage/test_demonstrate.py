@@ -15,6 +15,7 @@ from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import fit_cell
 from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.run_folder.folder import LEAK_FILES
+from skinmnist.leakage import demonstrate
 from skinmnist.leakage.demonstrate import choose_leaky_models, demonstrate_leaks
 from skinmnist.leakage.leaks import LEAK_COLUMNS, LEAKS, read_leaks
 from skinmnist.leakage.scenario import (
@@ -101,6 +102,19 @@ def test_without_lesion_ids_one_leak_cannot_be_shown(lesions):
     # Two folds leave none to choose on inside.
     assert set(found.scores["leak"]) == {"resampling_before_the_split"}
     assert any("no lesion ids" in note for note in found.notes)
+
+
+def test_sets_stored_in_the_table_are_not_the_folds_of_the_demonstration(lesions, monkeypatch):
+    """They hold out one part only; the other folds would be parts of its training set, in table order."""
+    plans = []
+    monkeypatch.setattr(demonstrate, "LeakScenario", lambda _, plan: plans.append(plan))
+    parts = np.array(["train", "train", "test"])[np.unique(lesions.lesion_ids, return_inverse=True)[1] % 3]
+    for table in (lesions, replace(lesions, parts=parts)):
+        with pytest.raises(AttributeError):  # Without a scenario, it ends here.
+            demonstrate_leaks(table, ["dummy"], folds=3, jobs=1)
+    plain, own = plans
+    assert own.protocol.split == "lesion"
+    np.testing.assert_array_equal(own.task.folds, plain.task.folds)
 
 
 def test_models_that_are_left_out_are_named():
