@@ -122,7 +122,9 @@ def operating_points(
                 scores[rule], by_lesion[rule] = scored[exponent]
             for rule, of_rule in scores.items():
                 records += [(*result.cell, rule, name, of_rule[name]) for name in order if name in of_rule]
-                records += [(*result.cell, rule, *one) for one in by_lesion.get(rule, {}).items()]
+                # A tuned rule may have the exponent of the natural prior, but has only scores of decisions.
+                wanted = by_lesion[rule if rule == "natural_prior" else "as_trained"]
+                records += [(*result.cell, rule, name, by_lesion[rule][name]) for name in wanted]
     return pd.DataFrame.from_records(records, columns=list(POINT_COLUMNS))
 
 

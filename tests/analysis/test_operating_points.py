@@ -127,6 +127,19 @@ def test_with_a_validation_part_a_cell_alone_has_tuned_rules(record):
     assert set(operating_points([cell], record.info.table.class_names)["rule"]) == set(RULES)
 
 
+def test_tuned_rules_have_the_same_scores_by_lesion_whatever_their_power(record, monkeypatch):
+    """A power of 0 is the natural prior, which has more of them."""
+    powers = [{"tuned_macro_f1": fold % 2 / 2, "tuned_balanced_accuracy": 0.0} for fold in range(3)]
+    monkeypatch.setattr("skinmnist.analysis.operating_points.choose_exponents", lambda *_: powers)
+    lesions = np.arange(record.info.table.rows) // 2
+    points = operating_points(record.results[:3], record.info.table.class_names, lesions=lesions)
+    points = points[points["metric"].str.startswith("lesion_")]
+    lists = {key: tuple(rows["metric"]) for key, rows in points.groupby(["fold", "rule"])}
+    assert {lists[fold, rule] for fold, rule in lists if rule != "natural_prior"} == {lists[0, "as_trained"]}
+    assert "lesion_macro_auc" not in lists[0, "as_trained"]
+    assert "lesion_macro_auc" in lists[0, "natural_prior"]
+
+
 SCRIPT = Path(__file__).parents[2] / "experiments" / "benchmarks" / "recompute_operating_points.py"
 
 
