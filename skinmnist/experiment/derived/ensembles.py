@@ -177,15 +177,16 @@ class Ensemble(Derivation):
         same = len(samplers) == 1 and samplers != {AS_THEY_ARE.name}
         started = time.perf_counter()
         weights, notes = np.full(size, 1 / size), list[str]()
+        answered, validation = _on_validation(members), None
         if self.tuned:
-            weights = self._choose_weights(members, others)
+            weights = _weights_on([answered] if answered else others)
             chosen = ", ".join(
                 f"{name} {weight:.2f}" for name, weight in zip(self.spelt, weights, strict=True)
             )
-            notes.append(f"weights chosen on the other folds: {chosen}")
+            where = "the validation set" if answered else "the other folds"
+            notes.append(f"weights chosen on {where}: {chosen}")
         natural = members[0].natural_mix
         mix = _mean_mix([member.training_mix for member in members], weights) if same else natural
-        answered, validation = _on_validation(members), None
         if answered:
             logs = [_logs(one, one.probabilities, not same) for one in answered]
             validation = Answers(answered[0].labels, pool_logs(np.stack(logs), weights))
@@ -212,17 +213,11 @@ class Ensemble(Derivation):
             validation=validation,
         )
 
-    def _choose_weights(
-        self, members: Sequence[CellResult], others: Sequence[Sequence[CellResult]]
-    ) -> _Floats:
-        """Choose weights on the validation set if there is one, and otherwise on the other folds."""
-        answered = _on_validation(members)
-        if answered:
-            others = [answered]
-        logs = [np.stack([_logs(one, one.probabilities) for one in fold]) for fold in others]
-        return choose_weights(
-            np.concatenate(logs, axis=1), np.concatenate([fold[0].labels for fold in others])
-        )
+
+def _weights_on(folds: Sequence[Sequence[CellResult]]) -> _Floats:
+    """Choose the weights of the members on their results in other folds, or on the validation set."""
+    logs = [np.stack([_logs(one, one.probabilities) for one in fold]) for fold in folds]
+    return choose_weights(np.concatenate(logs, axis=1), np.concatenate([fold[0].labels for fold in folds]))
 
 
 def choose_weights(logs: _Floats, labels: npt.NDArray[np.int64]) -> _Floats:

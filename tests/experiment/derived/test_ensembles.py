@@ -13,7 +13,7 @@ from skinmnist import InputError, make_lesions, read_run, run_comparison
 from skinmnist.analysis.analyze import analyze
 from skinmnist.compare import _quick_members
 from skinmnist.decisions.probabilities import pool_logs
-from skinmnist.experiment.cells import Cell
+from skinmnist.experiment.cells import Answers, Cell
 from skinmnist.experiment.derived.ensembles import TUNED, Ensemble, choose_weights, parse_ensembles
 from skinmnist.reporting.page import render_page
 
@@ -252,6 +252,17 @@ def test_ensembles_that_are_refused(asked, sentence):
     with pytest.raises(InputError, match=sentence) as error:
         parse_ensembles(asked, PAIRS, folds=2)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("validated", "where"), [(False, "the other folds"), (True, "the validation set")])
+def test_the_note_says_where_weights_were_chosen(run, validated, where):
+    results = {result.cell: result for result in run.results}
+    cells = [Cell("none", model, 0, fold) for fold in (0, 1) for model in MODELS]
+    bases = [results[cell] for cell in cells]
+    if validated:
+        bases = [replace(one, validation=Answers(one.labels, one.probabilities)) for one in bases]
+    derived = replace(ENSEMBLE, tuned=True).derive(Cell("none", "both", 0, 0), bases)
+    assert derived.notes[0].startswith(f"weights chosen on {where}: logistic_regression ")
 
 
 def test_weights_need_rows_to_choose_them_on():
