@@ -177,9 +177,10 @@ def roc_curves(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.Data
 
     Folds are not pooled because their models are calibrated separately. Instead, the curve of each fold is
     interpolated at the same false positive rates, and the true positive rates are averaged (Fawcett, "An
-    introduction to ROC analysis", 2006). The area under the mean curve then equals the mean area on the
-    leaderboard. ``sd`` is the standard deviation over folds and repeats; it is NaN for a single fold. A fold
-    without positives or negatives of a class is excluded from the curve of that class.
+    introduction to ROC analysis", 2006). The area under the mean curve is then close to the mean area on the
+    leaderboard, from which the interpolation makes it differ slightly. ``sd`` is the standard deviation over
+    folds and repeats; it is NaN for a single fold. A fold without positives or negatives of a class is
+    excluded from the curve of that class.
     """
     return _mean_curves(predictions, class_names, _roc, ("false_positive_rate", "true_positive_rate"))
 

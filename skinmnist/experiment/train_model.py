@@ -366,7 +366,7 @@ def _fit(
     lesions: npt.NDArray[np.str_] | None,
 ) -> tuple[Trained, list[str]]:
     """Train one model on all rows of a table; also return notes on deviations from the request."""
-    # Use the seeds of a single fold that holds no rows out; no fold of a comparison has the same seeds.
+    # These are also the seeds of fold 0 of a comparison, in repeat 0, whose cells train on fewer rows.
     sampler_seed, model_seed = (int(s >> 1) for s in np.random.SeedSequence(seed).generate_state(2))
     resampler = resampler.with_seed(sampler_seed)
     rows, notes = choose_training_rows(np.arange(len(table)), table.labels, spec, resampler)
