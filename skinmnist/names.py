@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
+import importlib.util
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -235,7 +236,7 @@ class Plugin:
         The text is included because editable packages can change without a new version.
         """
         state = hashlib.sha256(f"{self.source}\n{self.entry.value}\n".encode())
-        for path in _modules_of(self.entry.module.partition(".")[0]):
+        for path in source_files(self.entry.module.partition(".")[0]):
             state.update(path.name.encode() + path.read_bytes())
         return state.hexdigest()
 
@@ -270,11 +271,18 @@ def notes_on_hidden(kind: str, names: Collection[str] | None = None) -> list[str
     ]
 
 
-def _modules_of(package: str) -> Iterator[Path]:
+def locate_package(package: str) -> list[Path]:
+    """Return the folders of a package, or the file of a module, without importing it; may be empty."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # The module was created at run time.
+        spec = None
+    if spec is not None and spec.submodule_search_locations is not None:
+        return [Path(folder) for folder in sorted(spec.submodule_search_locations)]
+    return [Path(spec.origin)] if spec is not None and spec.has_location and spec.origin else []
+
+
+def source_files(package: str) -> Iterator[Path]:
     """Yield the source files of a package or module, in order."""
-    module = importlib.import_module(package)
-    if hasattr(module, "__path__"):
-        for folder in sorted(module.__path__):
-            yield from sorted(Path(folder).rglob("*.py"))
-    elif module.__file__ is not None:
-        yield Path(module.__file__)
+    for path in locate_package(package):
+        yield from filter(Path.is_file, sorted(path.rglob("*.py")) if path.is_dir() else [path])

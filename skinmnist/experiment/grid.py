@@ -5,22 +5,33 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import pickletools
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
+from importlib import metadata
 from itertools import chain, count
 from types import ModuleType
 from typing import Any
 
 import cloudpickle
 
+from skinmnist.datasets.cache import code_digest
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import ModelSpec, Setting
-from skinmnist.names import Plugin, did_you_mean, find_plugins, known_spelling, unknown_name
+from skinmnist.names import (
+    Plugin,
+    did_you_mean,
+    find_plugins,
+    known_spelling,
+    locate_package,
+    source_files,
+    unknown_name,
+)
 from skinmnist.resampling.registry import (
     Resampler,
     check_sampler_name,
@@ -46,6 +57,12 @@ DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
 
 #: Names that this package defines, by kind.
 _OWN = {"sampler": (*STRATEGIES, *SAMPLERS), "model": (*MODELS,)}
+#: Folders of installed packages, whose versions stand for their code.
+_INSTALLED = {"site-packages", "dist-packages"}
+#: ``from module import`` or ``import modules``.
+_IMPORTS = re.compile(
+    r"^[ \t]*(?:from[ \t]+(\w[\w.]*)[ \t]+import\b|import[ \t]+(\w[\w., \t]*))", re.MULTILINE
+)
 
 
 def resolve_models(models: Iterable[Any] | Mapping[str, Any]) -> dict[str, ModelSpec]:
@@ -391,8 +408,8 @@ def _cloned(estimator: Any, seed: int) -> Any:
 def _fingerprint(name: str, thing: Any) -> str:
     """Return a digest of a user-defined model or sampler; raises InputError if it cannot be pickled.
 
-    The pickle contains the settings, and also the code if the object was defined in a script or notebook. For
-    a class defined elsewhere, the digest includes the source of its module and the version of its package.
+    The pickle contains the settings, and also the code if the object was defined in a script or notebook. It
+    only names what was defined elsewhere, so the digest includes the code behind these names.
     """
     try:
         content = cloudpickle.dumps(thing)
@@ -401,11 +418,45 @@ def _fingerprint(name: str, thing: Any) -> str:
             f"{name!r} ({type(thing).__name__}) cannot be sent to a worker process ({error}); "
             "remove what cannot be pickled"
         ) from None
-    module = inspect.getmodule(type(thing))
-    try:
-        text = inspect.getsource(module) if module is not None else ""
-    except (OSError, TypeError):
-        text = ""
-    package = sys.modules.get(type(thing).__module__.partition(".")[0])
-    version = str(getattr(package, "__version__", ""))
-    return hashlib.sha256(content + text.encode() + version.encode()).hexdigest()
+    state = hashlib.sha256(content)
+    for part in _code_behind(content):
+        state.update(part)
+    return state.hexdigest()
+
+
+def _code_behind(content: bytes) -> Iterator[bytes]:
+    """Yield the user's source files that a pickle depends on, and the versions of installed packages.
+
+    A user's package counts as a whole, and the imports of its files are followed.
+    """
+    texts = [text for _, text, _ in pickletools.genops(content) if isinstance(text, str)]
+    waiting = [text for text in texts if text in sys.modules]
+    yield code_digest(*sorted({name for name in waiting if name.startswith("skinmnist.")})).encode()
+    known = {*sys.stdlib_module_names, "__main__", "skinmnist"}
+    while waiting:
+        package = waiting.pop().partition(".")[0]
+        if package in known:
+            continue
+        known.add(package)
+        if any(_INSTALLED & {*path.parts} for path in locate_package(package)):
+            yield _version_of(package).encode()
+            continue
+        for path in source_files(package):
+            source = path.read_bytes()
+            yield path.name.encode() + source
+            waiting += _imported_by(source.decode(errors="replace"))
+
+
+def _version_of(package: str) -> str:
+    """Return the names and versions of the distributions that contain an installed package."""
+    found = _distributions().get(package, [])
+    return " ".join(f"{name} {metadata.version(name)}" for name in sorted({*found}))
+
+
+_distributions = cache(metadata.packages_distributions)
+
+
+def _imported_by(source: str) -> Iterator[str]:
+    """Yield the names of the modules that a source file imports, except relative ones."""
+    for parent, modules in _IMPORTS.findall(source):
+        yield from (words[0] for words in map(str.split, (parent or modules).split(",")) if words)

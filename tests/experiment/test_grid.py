@@ -1,20 +1,28 @@
+import importlib
+import sys
 import threading
+from importlib import metadata
 
 import numpy as np
 import pytest
+from imblearn import FunctionSampler
 from imblearn.over_sampling import SMOTE
+from sklearn.ensemble import BaggingClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from skinmnist.decisions.estimators import PriorCorrection
 from skinmnist.errors import InputError
+from skinmnist.experiment import grid
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.fit_cell import Task, fit_cell
 from skinmnist.experiment.grid import plan_cells, resolve_models, resolve_samplers
 from skinmnist.models.registry import MODELS
-from skinmnist.models.spec import Setting
+from skinmnist.models.spec import ModelSpec, Setting
+from skinmnist.resampling.registry import Resampler
 
 SETTING = Setting((8, 8, 3), 7, 100, 5)
 
@@ -80,6 +88,82 @@ def test_fingerprints_tell_settings_apart():
         resolve_models({"t": DecisionTreeClassifier(max_depth=depth)})["t"].fingerprint for depth in (1, 1, 2)
     )
     assert one == same != other
+
+
+OWN_CODE = {
+    "owned_estimators/__init__.py": "",
+    "owned_estimators/trees.py": """
+from sklearn.tree import DecisionTreeClassifier
+import json, owned_depths as depths
+class Tree(DecisionTreeClassifier):
+    pass
+def build(setting):
+    return Tree(max_depth=depths.DEPTH)
+def halve(X, y):
+    return X[::2], y[::2]
+""",
+    "owned_estimators/leaves.py": "",
+    "owned_depths.py": "from owned_units import DEPTH\n",
+    "owned_units.py": "DEPTH = 2\n",
+    "owned_plots.py": "",
+}
+
+
+@pytest.fixture
+def own_code(tmp_path, monkeypatch):
+    """Modules of a user on the path; returns their folder and the one with the estimators."""
+    for name, code in OWN_CODE.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path, importlib.import_module("owned_estimators.trees")
+    for name in [name for name in sys.modules if name.startswith("owned_")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("resolve", "of_code"),
+    [
+        (resolve_models, lambda code: code.Tree()),
+        (resolve_models, lambda code: make_pipeline(StandardScaler(), code.Tree())),
+        (resolve_models, lambda code: BaggingClassifier(code.Tree())),
+        (resolve_models, lambda code: ModelSpec("tree", code.build)),
+        (resolve_models, lambda code: "owned_estimators.trees:Tree"),
+        (resolve_samplers, lambda code: FunctionSampler(func=code.halve)),
+        (resolve_samplers, lambda code: Resampler("tree", code.build)),
+    ],
+    ids=["object", "pipeline", "meta-estimator", "spec", "import", "sampler", "resampler"],
+)
+def test_fingerprints_tell_all_code_of_the_user_apart(own_code, resolve, of_code):
+    folder, code = own_code
+
+    def fingerprint():
+        return resolve({"own": of_code(code)})["own"].fingerprint
+
+    seen = [fingerprint()]
+    assert fingerprint() == seen[0]
+    for name in OWN_CODE:
+        with (folder / name).open("a") as file:
+            file.write("MORE = 1\n")
+        seen.append(fingerprint())
+    assert seen.pop() == seen[-1]  # Nothing imports the plots.
+    assert len({*seen}) == len(OWN_CODE)
+
+
+def test_fingerprints_tell_versions_of_installed_packages_apart(own_code, monkeypatch):
+    _, code = own_code
+    found, version = resolve_models({"own": code.Tree()})["own"].fingerprint, metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: version(name) + ".post1")
+    assert resolve_models({"own": code.Tree()})["own"].fingerprint != found
+
+
+def test_fingerprints_tell_code_of_this_package_apart(monkeypatch):
+    # What the user wraps around a model may be code that no other cell runs.
+    corrected = PriorCorrection(DecisionTreeClassifier())
+    seen = []
+    monkeypatch.setattr(grid, "code_digest", lambda *modules: seen.append(modules) or "")
+    resolve_models({"own": corrected})
+    assert "skinmnist.decisions.estimators" in seen[0]
 
 
 @pytest.mark.parametrize(
