@@ -85,13 +85,15 @@ def find_split(
     if repeats < 1:
         raise InputError(f"received {repeats} repeats; expected at least 1")
     given = _read_given(table, os.fspath(split))
-    fold_of = given.fold_of[0]
+    fold_of, folds = given.fold_of[0], given.folds
     if rows is not None:
         fold_of = np.full_like(fold_of, LEFT_OUT)
         fold_of[rows] = given.fold_of[0, rows]
     _check(given, fold_of, table)
+    if given.split == "given holdout":
+        fold_of, folds = _in_parts(fold_of)
     notes = (*given.notes, *_lacking(given, fold_of, table))
-    return replace(given, fold_of=np.tile(fold_of, (repeats, 1)), notes=notes)
+    return replace(given, fold_of=np.tile(fold_of, (repeats, 1)), folds=folds, notes=notes)
 
 
 def _read_given(table: PixelTable, word: str) -> GivenFolds:
@@ -107,6 +109,15 @@ def _read_given(table: PixelTable, word: str) -> GivenFolds:
         hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(known)}, column:NAME or a CSV"
         raise InputError(f"unknown split {shown(word)}; {hint}")
     return read_split(Path(word), table)
+
+
+def _in_parts(fold_of: _Folds) -> tuple[_Folds, int]:
+    """Divide the training set of a holdout into folds about as large as the test set; return their number."""
+    fold_of, train = fold_of.copy(), np.flatnonzero(training_rows(fold_of, 0))
+    tested = np.count_nonzero(fold_of == 0)
+    folds = parts_of_size(tested / (tested + len(train)), len(train))
+    fold_of[train] = spread(len(train), folds)
+    return fold_of, folds
 
 
 def _check(given: GivenFolds, fold_of: _Folds, table: PixelTable) -> None:
@@ -172,18 +183,15 @@ def _own_parts(table: PixelTable) -> GivenFolds:
 
 def _parts(words: _Words, origin: str) -> GivenFolds:
     """Create folds from one word per row: train, val or test; rows with other words are not used."""
-    test, train = words == "test", np.flatnonzero(words == "train")
-    for name, empty in (("train", not len(train)), ("test", not test.any())):
-        if empty:
+    fold_of = np.full(len(words), LEFT_OUT, dtype=np.int8)
+    for name, fold in (("train", ALWAYS_TRAINED), ("val", VALIDATION), ("test", 0)):
+        fold_of[words == name] = fold
+        if fold != VALIDATION and name not in words:
             raise InputError(
                 f"split {origin}: the part {name!r} has no pictures; expected some to train on and some to "
                 "report on, so fix the split"
             )
-    folds = parts_of_size(test.sum() / (test.sum() + len(train)), len(train))
-    fold_of = np.full(len(words), LEFT_OUT, dtype=np.int8)
-    fold_of[test], fold_of[words == "val"] = 0, VALIDATION
-    fold_of[train] = spread(len(train), folds)
-    return GivenFolds(fold_of[None], folds, "given holdout", origin, ("test",))
+    return GivenFolds(fold_of[None], 2, "given holdout", origin, ("test",))
 
 
 def split_by_column(column: str, table: PixelTable) -> GivenFolds:

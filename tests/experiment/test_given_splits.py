@@ -226,6 +226,19 @@ def test_a_group_with_all_of_a_class_is_always_trained_on(table):
     )
 
 
+@pytest.mark.parametrize("rows", [None, np.arange(40), np.arange(0, N, 2)], ids=["all", "first", "some"])
+@pytest.mark.parametrize("way", ["column", "file", "own"])
+def test_holdouts_define_every_fold_of_their_protocol(table, tmp_path, way, rows):
+    words = np.where((table.labels == 1) | (np.arange(N) >= 30), "train", "test")
+    table = replace(table, lesion_ids=None, sources={"site": words}, parts=words)
+    path = written(tmp_path / "split.csv", [[word] for word in words], "split")
+    given = find_split(table, {"column": "column:site", "file": path, "own": "own"}[way], rows=rows)
+    [fold_of], part = given.fold_of, slice(None) if rows is None else rows
+    assert {*fold_of[part].tolist()} == {*range(given.folds)}
+    np.testing.assert_array_equal(fold_of[part] == 0, words[part] == "test")
+    assert given.folds == round(1 / np.mean(words[part] == "test"))
+
+
 @pytest.mark.parametrize(
     ("split", "words"),
     [
