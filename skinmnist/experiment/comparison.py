@@ -82,7 +82,7 @@ from skinmnist.experiment.run_folder.run_info import (
 )
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
 from skinmnist.experiment.scorers import resolve_metrics
-from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, choose_folds, external_folds, sides_of
+from skinmnist.experiment.splits import LEFT_OUT, GivenFolds, choose_folds, external_folds
 from skinmnist.models.registry import DEFAULT_MODELS
 from skinmnist.names import notes_on_hidden
 
@@ -313,7 +313,7 @@ class _Run:
         self.plan, self.table, self.request = plan, table, request
         self.jobs, self.progress, self.stored, self.interrupted = jobs, progress, 0, False
         self.provenance = Provenance.of_table(plan.identity, plan.fingerprints, table, plan.task.folds)
-        self.sides = sides_of(plan.task.folds[0], plan.protocol.planned_folds)
+        self.sides = plan.sides(table)
         self.done: set[Cell] = set()
         self.failures: dict[Cell, CellFailure] = {}
         self.metrics: dict[str, Metric] = {}

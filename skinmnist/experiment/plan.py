@@ -21,6 +21,7 @@ from skinmnist.datasets.cache import code_digest
 from skinmnist.datasets.mapped import give_back
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+from skinmnist.experiment.audit import count_shared
 from skinmnist.experiment.cells import FUSED, Cell, in_table_order
 from skinmnist.experiment.derived.ensembles import Derivation, Ensemble, parse_ensembles
 from skinmnist.experiment.derived.fusion import Fusion, choose_columns, informative_columns
@@ -30,7 +31,7 @@ from skinmnist.experiment.fit_cell import Task, find_followers
 from skinmnist.experiment.given_splits import GivenInfo, find_split
 from skinmnist.experiment.grid import notes_on_omitted, plan_cells, resolve_models, resolve_samplers
 from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
-from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, Split, assign_folds
+from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, Split, assign_folds, sides_of
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import FOLD_ROWS, MOST_ROWS, ModelSpec
 from skinmnist.names import notes_on_hidden
@@ -101,6 +102,15 @@ class Plan:
     def trained(self) -> tuple[Cell, ...]:
         """The cells that are trained, in table order."""
         return tuple(cell for cell in self.cells if cell not in self.derived)
+
+    def sides(self, table: PixelTable) -> npt.NDArray[np.integer]:
+        """Return the side of the split on which each row is (`sides_of`), to find what both sides share.
+
+        Repeats of given folds may differ: this is the one whose sides share the most lesions.
+        """
+        folds = self.task.folds if self.protocol.split.startswith("given") else self.task.folds[:1]
+        sides = [sides_of(fold_of, self.protocol.planned_folds) for fold_of in folds]
+        return max(sides, key=lambda one: count_shared(table, one)[0] or 0)
 
     def expected_seconds(self, table: PixelTable) -> dict[Cell, float]:
         """Estimate the wall seconds of every trained cell."""
@@ -177,14 +187,15 @@ def make_plan(
     found = find_split(table, split, repeats, rows)
     given = found if isinstance(found, GivenFolds) else _drawn_folds(table, folds, repeats, found, seed, rows)
     fold_of = given.fold_of
-    columns, silent = informative_columns(columns, fold_of[0] != LEFT_OUT)
+    used = fold_of != LEFT_OUT
+    columns, silent = informative_columns(columns, used.any(axis=0))
     varies = bool(given.origin) and not given.groups
     protocol = Protocol(
         data=table.digest(),
         folds=given.folds,
         split=given.split,
         seed=seed,
-        rows=int(np.count_nonzero(fold_of[0] != LEFT_OUT)),
+        rows=int(used.sum(axis=1).max()),
         # Repeat 0 suffices to identify the rows in use, unless every repeat has its own given folds.
         assignment=hashlib.sha256((fold_of if varies else fold_of[0]).tobytes()).hexdigest()[:16],
     )

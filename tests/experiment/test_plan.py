@@ -1,4 +1,4 @@
-"""What makes stored cells stale."""
+"""What makes stored cells stale, what a plan knows of its split, and how long a run takes."""
 
 from pathlib import Path
 
@@ -8,8 +8,10 @@ import pytest
 import skinmnist
 from skinmnist.datasets.cache import _reached
 from skinmnist.experiment import plan
+from skinmnist.experiment.audit import count_shared
 from skinmnist.experiment.cells import Cell
-from skinmnist.experiment.plan import Ranking, Remaining, expected_seconds, in_fold_order
+from skinmnist.experiment.plan import Ranking, Remaining, expected_seconds, in_fold_order, make_plan
+from skinmnist.experiment.splits import GivenFolds, assign_folds
 from skinmnist.models.registry import MODELS
 
 PACKAGE = Path(skinmnist.__file__).parent
@@ -37,6 +39,20 @@ def test_nothing_else_does(reached):
     shared = {"inference/kernel.py"}  # What support vector machines compute with, here and in model files.
     assert not [path for path in reached - shared if path.startswith(others)]
     assert "experiment/comparison.py" not in reached
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 2, 0], [2, 0, 1]])
+def test_the_sides_of_given_pairs_are_those_that_share_the_most_lesions(lesions, order):
+    rows = np.arange(len(lesions))
+    by_lesion, by_image = (assign_folds(lesions, 4, 1, split)[0] for split in ("lesion", "image"))
+    pairs = [(rows[fold != 0], rows[fold == 0]) for fold in (by_lesion, by_image)]
+    pairs.append((pairs[1][0][::2], pairs[1][1][:40]))
+    shared = [len({*lesions.lesion_ids[one]} & {*lesions.lesion_ids[other]}) for one, other in pairs]
+    assert min(shared) == shared[0] == 0 < shared[2] < shared[1]
+    split = GivenFolds.from_cv([pairs[place] for place in order], lesions)
+    planned = make_plan(lesions, ["none"], ["dummy"], 5, 1, split, 0, None)
+    assert count_shared(lesions, planned.sides(lesions))[0] == shared[1]
+    assert planned.protocol.rows == len(lesions)
 
 
 COUNTS = np.array([327, 514, 1099, 115, 6705, 142, 1113])
