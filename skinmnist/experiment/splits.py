@@ -321,12 +321,15 @@ def _few(pairs: Iterable[Any], origin: str) -> Iterable[Any]:
 
 def _in_table(pairs: Iterable[Any], rows: Rows | None) -> Iterable[Any]:
     """Convert positions among the used rows to row numbers of the table."""
+    if rows is None:
+        yield from pairs
+        return
     for pair in pairs:
         try:
-            yield pair if rows is None else tuple(rows[np.asarray(part)] for part in pair)
-        except (IndexError, TypeError):
+            yield tuple(rows[np.asarray(part)] for part in pair)
+        except (IndexError, TypeError, ValueError):
             raise InputError(
-                f"received a pair in cv with invalid row numbers; expected 0 to {len(rows or ()) - 1}"
+                f"received a pair in cv with invalid row numbers; expected 0 to {len(rows) - 1}"
             ) from None
 
 

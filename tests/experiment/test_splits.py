@@ -339,3 +339,18 @@ def test_folds_that_are_none(cv, message, monkeypatch):
     monkeypatch.setattr("skinmnist.experiment.splits.MOST_FOLDS", 50)
     with pytest.raises(InputError, match=message.replace("(", r"\(").replace(")", r"\)")):
         GivenFolds.from_cv(cv, small_table())
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (np.arange(20), np.arange(20, 31)),
+        (np.arange(20), [1.5]),
+        (np.arange(20), np.ones(60, bool)),
+        ([[1], [2, 3]], [0]),
+        3,
+    ],
+)
+def test_pairs_beyond_the_rows_in_use_are_refused(pair):
+    with pytest.raises(InputError, match="pair in cv with invalid row numbers; expected 0 to 29"):
+        GivenFolds.from_cv([pair], small_table(), np.arange(30, 60))
