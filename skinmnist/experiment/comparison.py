@@ -68,7 +68,6 @@ from skinmnist.experiment.run_folder.record import (
     write_tables,
 )
 from skinmnist.experiment.run_folder.run_info import (
-    Arguments,
     CellEntry,
     Grid,
     Hardware,
@@ -250,47 +249,35 @@ def run_comparison(
     matrix = read_costs(costs, table.class_names)
     check_alpha(conformal)
     folds, parts = choose_folds(table, cv, folds, repeats, split, seed, rows)
-    other = None if test is None else as_table(test)
-    joined = None if other is None else join_tables(table, other)
-    plan = make_plan(table, samplers, models, folds, repeats, parts, seed, rows, clinical, ensembles)
+    joined, parts_of_test = None, None
+    if test is not None:
+        other = as_table(test)
+        joined, parts_of_test = join_tables(table, other), external_folds(table, other, rows)
     # Bars are drawn by `skinmnist.run_comparison`, in a higher layer; here, only objects receive events.
     receiver = None if progress is None or isinstance(progress, str | bool) else progress
-    run = _Run(plan, table, request or Request(), jobs, receiver)
-    run.metrics, run.costs, run.conformal = more, matrix, conformal
+
+    def plan_run(table: PixelTable, split: Any, rows: npt.NDArray[np.int64] | None) -> _Run:
+        plan = make_plan(table, samplers, models, folds, repeats, split, seed, rows, clinical, ensembles)
+        run = _Run(plan, table, request or Request(), jobs, receiver)
+        run.metrics, run.costs = more, matrix
+        return run
+
+    run = plan_run(table, parts, rows)
+    run.conformal = conformal
+    external = None if joined is None else plan_run(joined, parts_of_test, None)
+    if external is not None and out is not None and not fresh:
+        folder = out / EXTERNAL_FOLDER
+        check_same_protocol(read_info(out), run.plan.protocol, out)
+        check_same_protocol(read_info(folder), external.plan.protocol, folder, "remove that folder")
     with ExitStack() as held:
-        opening = time.perf_counter()
-        run.open(out if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER, fresh, held)
-        started += time.perf_counter() - opening  # Exclude the time spent waiting for another run.
-        if dask is None and not run.earlier:  # After an earlier run, there may be nothing to run.
-            start_workers(libraries_for(plan.trained, plan.task, jobs))
-        # Several threads of this process set this limit for a while, which would otherwise undo each other's.
-        held.enter_context(threadpool_limits(1))
-        run.start()
-        with PeakMemory() as peak:
-            try:
-                run.train(dask, limits)
-            except KeyboardInterrupt:
-                run.interrupted = True
-        record = run.finish(started, peak)
-        if other is not None and joined is not None and not run.interrupted:
-            run_comparison(
-                joined,
-                samplers,
-                models,
-                split=external_folds(table, other, rows),
-                metrics=metrics,
-                costs=matrix,
-                seed=seed,
-                clinical=clinical,
-                ensembles=ensembles,
-                jobs=jobs,
-                out=record.folder / EXTERNAL_FOLDER,
-                fresh=fresh,
-                limits=limits,
-                dask=dask,
-                progress=receiver,
-                request=request,
-            )
+        folder = out if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER
+        record = run.complete(folder, fresh, dask, limits, started, held)
+        if external is not None and not run.interrupted:
+            external.main_identity = run.plan.identity
+            external.complete(folder / EXTERNAL_FOLDER, fresh, dask, limits, time.perf_counter(), held)
+            run.interrupted = external.interrupted
+        tested = read_info(folder / EXTERNAL_FOLDER)
+        record = replace(record, info=record.info.with_notes_on(tested))
         if out is None:
             record.load()
     if run.interrupted:
@@ -319,6 +306,26 @@ class _Run:
         self.metrics: dict[str, Metric] = {}
         self.costs: npt.NDArray[np.float64] | None = None
         self.conformal: float | None = None
+        self.main_identity = ""
+
+    def complete(
+        self, folder: Path, fresh: bool, dask: str | None, limits: Limits, started: float, held: ExitStack
+    ) -> RunRecord:
+        """Run the cells that a folder does not hold, and write its files; `held` keeps it locked."""
+        opening = time.perf_counter()
+        self.open(folder, fresh, held)
+        started += time.perf_counter() - opening  # Exclude the time spent waiting for another run.
+        if dask is None and not self.earlier:  # After an earlier run, there may be nothing to run.
+            start_workers(libraries_for(self.plan.trained, self.plan.task, self.jobs))
+        # Several threads of this process set this limit for a while, which would otherwise undo each other's.
+        held.enter_context(threadpool_limits(1))
+        self.start()
+        with PeakMemory() as peak:
+            try:
+                self.train(dask, limits)
+            except KeyboardInterrupt:
+                self.interrupted = True
+        return self.finish(started, peak)
 
     def open(self, folder: Path, fresh: bool, held: ExitStack) -> None:
         """Open or create the folder, lock it, and check that its contents match the plan.
@@ -441,19 +448,7 @@ class _Run:
             skinmnist=skinmnist.__version__,
             command=self.request.command,
             started=datetime.now().astimezone().isoformat(timespec="seconds"),
-            arguments=Arguments(
-                samplers=tuple(plan.task.samplers),
-                models=tuple(plan.task.models),
-                clinical=tuple(plan.fusion.columns) if plan.fusion else (),
-                folds=protocol.folds,
-                split=protocol.split,
-                seed=protocol.seed,
-                rows=protocol.rows,
-                repeats=plan.repeats,
-                jobs=self.jobs,
-                cv=plan.cv,
-                ensembles={name: ensemble.spelt for name, ensemble in plan.ensembles.items()},
-            ),
+            arguments=plan.arguments(self.jobs),
             seed=protocol.seed,
             repeats=plan.repeats,
             jobs=self.jobs,
@@ -478,6 +473,7 @@ class _Run:
             metrics={name: MetricInfo(m.title, m.lower_is_better) for name, m in self.metrics.items()},
             costs=() if self.costs is None else tuple(map(tuple, self.costs.tolist())),
             conformal=self.conformal,
+            main_identity=self.main_identity,
             versions=versions(),
             hardware=Hardware(**hardware()),
         )

@@ -30,7 +30,7 @@ from skinmnist.experiment.execution.machine import available_cores, versions
 from skinmnist.experiment.fit_cell import Task, find_followers
 from skinmnist.experiment.given_splits import GivenInfo, find_split
 from skinmnist.experiment.grid import notes_on_omitted, plan_cells, resolve_models, resolve_samplers
-from skinmnist.experiment.run_folder.run_info import ModelInfo, Protocol
+from skinmnist.experiment.run_folder.run_info import Arguments, ModelInfo, Protocol
 from skinmnist.experiment.splits import LEFT_OUT, VALIDATION, GivenFolds, Split, assign_folds, sides_of
 from skinmnist.models.cnn.backend import choose_precision
 from skinmnist.models.spec import FOLD_ROWS, MOST_ROWS, ModelSpec
@@ -97,6 +97,22 @@ class Plan:
             own = described[base]
             described[name] = ModelInfo(f"{own.title} + {', '.join(columns)}", own.space, base, columns)
         return described
+
+    def arguments(self, jobs: int) -> Arguments:
+        """Return the arguments of a run, for its record."""
+        return Arguments(
+            samplers=tuple(self.task.samplers),
+            models=tuple(self.task.models),
+            clinical=tuple(self.fusion.columns) if self.fusion else (),
+            folds=self.protocol.folds,
+            split=self.protocol.split,
+            seed=self.protocol.seed,
+            rows=self.protocol.rows,
+            repeats=self.repeats,
+            jobs=jobs,
+            cv=self.cv,
+            ensembles={name: ensemble.spelt for name, ensemble in self.ensembles.items()},
+        )
 
     @property
     def trained(self) -> tuple[Cell, ...]:

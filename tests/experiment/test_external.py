@@ -1,15 +1,18 @@
 """External tests: the other table beside the first, and the run that is made of both."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.dummy import DummyClassifier
 
 from skinmnist import facts, make_lesions, read_run, run_comparison
 from skinmnist.datasets.joining import join_tables
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
+from skinmnist.experiment import comparison
 from skinmnist.experiment.given_splits import GivenInfo
 from skinmnist.experiment.metrics import score
 from skinmnist.experiment.splits import LEFT_OUT, external_folds, training_rows
@@ -134,6 +137,35 @@ def test_without_a_folder_the_external_run_is_at_hand(run, tables):
         again.analysis.external.query("sampler == 'none'").reset_index(drop=True), own
     )
     assert again.external.analysis.intervals["draws"].max() == 1000
+
+
+def test_another_external_table_is_refused_before_training(tables, tmp_path):
+    table, other = tables
+    compare = partial(comparison.run_comparison, table, models=["dummy"], jobs=1, out=tmp_path)
+    compare(["none"], folds=2, test=other)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=r"/external holds a run with other data; .*remove that folder"):
+        compare(["none", "SMOTE"], folds=2, test=table)
+    with pytest.raises(InputError, match=rf"{tmp_path.name} holds a run with folds 2 instead of 3"):
+        compare(["none", "SMOTE"], folds=3, test=table)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_results_of_changed_models_are_left_out(tables, tmp_path):
+    table, other = tables
+
+    def compare(seed, **arguments):
+        models = {"changing": DummyClassifier(random_state=seed), "same": DummyClassifier(strategy="uniform")}
+        run = comparison.run_comparison(
+            table, ["none"], models, folds=2, jobs=1, clinical=["age"], out=tmp_path, **arguments
+        )
+        assert run.info.notes == read_run(run.folder).info.notes
+        assert run.external.info.main_identity == run.info.identity
+        noted = [note.split()[0] for note in run.info.notes if "since the external test" in note]
+        return {result.cell.model for result in run.external.results}, noted
+
+    assert compare(0, test=other) == ({"changing", "changing+clinical", "same", "same+clinical"}, [])
+    assert compare(1) == ({"same", "same+clinical"}, ["changing", "changing+clinical"])
 
 
 def test_a_fresh_run_forgets_the_external_test(run, tables):

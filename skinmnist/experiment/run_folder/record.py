@@ -260,7 +260,7 @@ def read_run(folder: str | Path) -> RunRecord:
         raise InputError(
             f"{folder} holds no {RUN_FILE}; expected a folder that `skinmnist compare` has written"
         )
-    return build_record(folder, info)
+    return build_record(folder, info.with_notes_on(read_info(folder / EXTERNAL_FOLDER)))
 
 
 def build_record(folder: Path, info: RunInfo, metrics: Mapping[str, Metric] | None = None) -> RunRecord:
@@ -370,9 +370,11 @@ def write_rows(folder: Path, table: PixelTable) -> None:
 
 
 def read_external(record: RunRecord) -> RunRecord | None:
-    """Read the run of the external test in a run folder, or None if there is no external test."""
+    """Read the external test in a run folder without outdated cells; None if there is no such test."""
     folder = record.folder / EXTERNAL_FOLDER
-    return read_run(folder) if (folder / RUN_FILE).is_file() else None
+    found = read_info(folder)
+    info = None if found is None else found.without_outdated(record.info)
+    return build_record(folder, info) if info is not None and info.cells else None
 
 
 def read_lesions(folder: Path, rows: int) -> npt.NDArray[np.int32] | None:

@@ -253,6 +253,8 @@ class RunInfo:
     costs: tuple[tuple[float, ...], ...] = field(default=(), metadata=OPTIONAL)
     #: The largest share of conformal sets of a class that may miss it; None without sets.
     conformal: Annotated[float, Between(0, 0.5)] | None = field(default=None, metadata=OPTIONAL)
+    #: For an external test, the `identity` of the run whose models it tests; empty for other runs.
+    main_identity: str = field(default="", metadata=OPTIONAL)
 
     @classmethod
     def from_json(cls, content: Any) -> RunInfo:
@@ -335,6 +337,48 @@ class RunInfo:
             cells=tuple(cells[cell] for cell in in_table_order(cells)),
         )._with_totals()
 
+    def without_outdated(self, main: RunInfo) -> RunInfo:
+        """Return an external test without cells of other code or models than those of `main`, its run."""
+        changed = {*self._differing_from(main)}
+        cells = (e for e in self.cells if self._has_code_of(main) and not changed & {e.sampler, e.model})
+        return replace(self, cells=tuple(cells))
+
+    def with_notes_on(self, external: RunInfo | None) -> RunInfo:
+        """Add notes on the cells that `without_outdated` leaves out of the external test of this run."""
+        if external is None:
+            return self
+        notes = [
+            f"{name} has changed since the external test, so its results there are left out"
+            for name in external._differing_from(self)
+        ]
+        if not external._has_code_of(self):
+            notes = [
+                "the external test was made by other versions of the code or its libraries and is left out; "
+                "repeat it with --test"
+            ]
+        return replace(self, notes=_once([*self.notes, *notes]))
+
+    def _has_code_of(self, main: RunInfo) -> bool:
+        if self.main_identity:
+            return self.main_identity == main.identity
+        # Folders of older versions lack the identity; they are read as before unless a version has changed.
+        return (self.skinmnist, self.versions) == (main.skinmnist, main.versions)
+
+    def _differing_from(self, main: RunInfo) -> list[str]:
+        """Return the models and samplers of an external test that differ from those of `main`.
+
+        Fingerprints of derived models depend on the table, so these are compared by what they derive from.
+        """
+        models, before = self.grid.models, main.fingerprints
+        derived = {name for name, model in models.items() if model.base or model.members}
+        changed = {name for name, own in self.fingerprints.items() if before.get(name, own) != own} - derived
+        changed |= {name + FUSED for name in changed}
+        for name in sorted_models(models):  # Models follow their bases.
+            own, other = models[name], main.grid.models.get(name, models[name])
+            if own.depends_on(changed) or (own.clinical, own.members) != (other.clinical, other.members):
+                changed.add(name)
+        return [name for name in (*self.grid.samplers, *models) if name in changed]
+
     def _with_totals(self) -> RunInfo:
         return replace(
             self,
@@ -374,7 +418,9 @@ def _once(notes: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes))
 
 
-def check_same_protocol(info: RunInfo | None, protocol: Protocol, folder: Path) -> None:
+def check_same_protocol(
+    info: RunInfo | None, protocol: Protocol, folder: Path, otherwise: str = "start over with --fresh"
+) -> None:
     """Raise an InputError if a folder contains a run with other data, rows, folds or seeds."""
     if info is None:
         return
@@ -385,6 +431,5 @@ def check_same_protocol(info: RunInfo | None, protocol: Protocol, folder: Path) 
                 key, f"{key} {stored} instead of {wanted}"
             )
             raise InputError(
-                f"{folder} holds a run with {what}; "
-                "name another folder with --out, or start over with --fresh"
+                f"{folder} holds a run with {what}; name another folder with --out, or {otherwise}"
             )

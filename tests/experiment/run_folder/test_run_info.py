@@ -58,6 +58,43 @@ def test_a_model_that_changed_takes_its_cells_along():
     assert "svm has changed: its earlier cells were left out" in info.notes
 
 
+ALL = {"svm", "cnn", "svm+clinical", "both", "fused"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "left", "noted"),
+    [
+        ({}, ALL, []),
+        ({"fingerprints": {"svm+clinical": "of that table", "both": "of that table"}}, ALL, []),
+        ({"fingerprints": {"svm": "other"}}, {"cnn"}, ["svm", "svm+clinical", "both", "fused"]),
+        ({"fingerprints": {"cnn": "other"}}, {"svm", "svm+clinical"}, ["cnn", "both", "fused"]),
+        ({"fingerprints": {"none": "other"}}, set(), ["none", "fused"]),
+        ({"clinical": ("sex",)}, {"svm", "cnn", "both"}, ["svm+clinical", "fused"]),
+        ({"members": ("svm", "forest")}, ALL - {"both"}, ["both"]),
+        ({"main_identity": "of other code"}, set(), ["the external test"]),
+        ({"main_identity": ""}, ALL, []),
+        ({"main_identity": "", "versions": {"numpy": "1"}}, set(), ["the external test"]),
+        ({"main_identity": "", "skinmnist": "0.0.1"}, set(), ["the external test"]),
+    ],
+)
+def test_results_of_an_external_test_are_those_of_the_models_of_the_run(changes, left, noted):
+    def tested(clinical=("age",), members=("svm", "cnn"), fingerprints=None, **changes):
+        models = {name: ModelInfo(name) for name in ("svm", "cnn")}
+        models["svm+clinical"] = ModelInfo("svm", base="svm", clinical=clinical)
+        models |= {"both": ModelInfo("both", members=members)}
+        models |= {"fused": ModelInfo("fused", members=("none + svm+clinical", "cnn"))}
+        prints = dict.fromkeys(["none", *models], "print") | (fingerprints or {})
+        cells = tuple(CellEntry("none", model, 0, 0, "done", "x.cell") for model in models)
+        return one(cells=cells, grid=Grid(("none",), models), fingerprints=prints, **changes)
+
+    main = tested()
+    external = tested(**{"main_identity": main.identity} | changes)
+    assert {entry.model for entry in external.without_outdated(main).cells} == left
+    notes = main.with_notes_on(external).notes[len(main.notes) :]
+    assert len(notes) == len(noted)
+    assert all(note.startswith(words) for note, words in zip(notes, noted, strict=True))
+
+
 def test_more_repeats_stay():
     earlier = one(repeats=2, held_out=HELD_OUT * 2)
     info = one().merged_with(earlier)
