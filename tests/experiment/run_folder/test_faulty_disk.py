@@ -124,7 +124,7 @@ def check_every_strike(run, tmp_path, codes, step):
 
 def test_a_few_failures_of_each_kind(run, tmp_path):
     # A step that no kind of call keeps pace with: write, sync, rename and the folder's sync take turns.
-    check_every_strike(run, tmp_path, [errno.ENOSPC], step=9)
+    check_every_strike(run, tmp_path, [errno.ENOSPC], step=13)
 
 
 @pytest.mark.slow
