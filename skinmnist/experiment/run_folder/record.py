@@ -50,6 +50,7 @@ _CELL_COLUMNS = list(Cell._fields)
 _NOT_OF_THIS_RUN = "its file is missing, damaged, or from another run, data or code; run the comparison again"
 #: Maximum size of ``run.json`` in bytes, enough for about 100,000 cells.
 _MOST_BYTES = 32 * 2**20
+_MOST_CSV_BYTES = 2**24
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -457,13 +458,8 @@ def read_mistakes(
     """Return the `confident_mistakes` whose pictures are stored, with these (m, height, width, channels)."""
     found, known = confident_mistakes(record, pair), record.mistake_pictures
     found = found[found["row"].isin(list(known))].reset_index(drop=True)
-    pictures = np.zeros((len(found), *record.info.table.shape), np.uint8)
-    for place, row in enumerate(found["row"]):
-        pictures[place] = known[row]
-    return found, pictures
-
-
-_MOST_CSV_BYTES = 2**24
+    pictures = np.array([known[row] for row in found["row"]], np.uint8)
+    return found, pictures.reshape(len(found), *record.info.table.shape)
 
 
 def csv_bytes(frame: pd.DataFrame, header: bool = True) -> bytes:
