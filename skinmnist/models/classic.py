@@ -1,4 +1,4 @@
-"""Classic models: the support vector machine, the random forest, and ensembles that balance the classes.
+"""Classic models: the support vector machine, forests, boosted trees, and ensembles that balance classes.
 
 The support vector machine works on components of its input, with one machine for each pair of classes. Its
 kernel width is set from the rows before resampling, which have unit mean square in every space used here.
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.decomposition import PCA
-from sklearn.ensemble import AdaBoostClassifier, RandomForestClassifier
+from sklearn.ensemble import AdaBoostClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
@@ -199,6 +199,53 @@ def round_to(X: npt.NDArray[Any], levels: float | None, copy: bool = True) -> np
     steps = np.array(X, dtype=np.float32, copy=copy or None)
     steps *= np.float32(levels)
     return np.rint(steps, out=steps)
+
+
+class BoostedTrees(HistGradientBoostingClassifier):
+    """Histogram gradient boosting that sorts a feature once to bin weighted rows.
+
+    scikit-learn 1.9 sorts it once for each edge of a bin, which takes twice as long as the trees. If there
+    are weights, every feature is therefore rounded to at most `max_bins` of its values, which then have one
+    bin each. The edges lie halfway between these values, so rows to predict need no rounding. Without
+    weights, it is the boosting of scikit-learn.
+
+    References
+    ----------
+    Ke et al., "LightGBM: a highly efficient gradient boosting decision tree", NeurIPS 2017.
+    """
+
+    def fit(
+        self, X: npt.NDArray[Any], y: npt.NDArray[Any], sample_weight: npt.NDArray[Any] | None = None
+    ) -> BoostedTrees:
+        """Fit the trees to rows of shape (n, features)."""
+        rows = X if sample_weight is None else round_to_values(X, np.asarray(sample_weight), self.max_bins)
+        return super().fit(rows, y, sample_weight)
+
+
+def round_to_values(X: npt.NDArray[Any], weights: npt.NDArray[Any], most: int) -> npt.NDArray[np.float64]:
+    """Round each feature to the nearest of at most `most` of its values, quantiles of the weighted rows.
+
+    Halfway between two values, the lower one is chosen, as by the bins of `BoostedTrees`.
+
+    Examples
+    --------
+    >>> column = np.array([[1.0], [2.0], [3.0], [4.0], [5.0], [9.0]])
+    >>> round_to_values(column, np.ones(6), 3).ravel()
+    array([1., 1., 3., 3., 5., 5.])
+    >>> round_to_values(column, np.array([1, 1, 1, 1, 1, 9]), 3).ravel()
+    array([3., 3., 3., 3., 3., 9.])
+    """
+    rounded = np.empty(X.shape)
+    shares = (np.arange(most) + 0.5) / most
+    for column, values in enumerate(X.T):
+        order = np.argsort(values, kind="stable")
+        levels = np.unique(values)
+        if len(levels) > most:
+            reached = np.cumsum(weights[order], dtype=np.float64)
+            levels = np.unique(values[order[np.searchsorted(reached, shares * reached[-1])]])
+        levels = levels.astype(np.float64)
+        rounded[:, column] = levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, values)]
+    return rounded
 
 
 class BalancedEnsemble(ClassifierMixin, BaseEstimator):

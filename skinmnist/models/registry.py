@@ -90,13 +90,13 @@ def _logistic_regression(setting: Setting) -> Any:
 
 
 def _hist_gradient_boosting(setting: Setting) -> Any:
-    """Build histogram gradient boosting (Ke et al., LightGBM, 2017) with a fixed number of rounds.
+    """Build histogram gradient boosting with a fixed number of rounds.
 
     Early stopping is off, because it would monitor rows that may show lesions from the training rows.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    from skinmnist.models.classic import BoostedTrees
 
-    return HistGradientBoostingClassifier(
+    return BoostedTrees(
         max_iter=60,
         learning_rate=0.1,
         max_leaf_nodes=15,

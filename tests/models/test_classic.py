@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.svm import SVC
 
 from skinmnist.inference import kernel
-from skinmnist.models.classic import BalancedEnsemble, Components, EvenForest, PairwiseSVC
+from skinmnist.models.classic import (
+    BalancedEnsemble,
+    BoostedTrees,
+    Components,
+    EvenForest,
+    PairwiseSVC,
+    round_to_values,
+)
 from skinmnist.models.registry import MODELS
 from skinmnist.models.spec import Setting
 
@@ -227,3 +234,49 @@ def test_every_tree_of_a_balanced_ensemble_sees_the_classes_equally_often(skewed
     trees = [getattr(member, "steps", [(None, member)])[-1][1] for member in ensemble.estimators_]
     roots = np.array([tree.tree_.value[0, 0] for tree in trees])
     np.testing.assert_allclose(roots / roots.sum(axis=1, keepdims=True), 1 / 3)
+
+
+@pytest.fixture
+def numbers():
+    """Rows of features with few and with many values, labels, and weights."""
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.normal(size=(400, 3)), rng.integers(0, 4, 400), rng.exponential(size=400)])
+    rows = rows.astype(np.float32)
+    labels = (rows[:, 0] + rows[:, 4] + rng.normal(size=400) > 1).astype(int) + (rows[:, 3] > 2)
+    return rows, labels, rng.uniform(0.2, 5, 400)
+
+
+BOOSTING = {"max_iter": 4, "max_bins": 16, "early_stopping": False, "random_state": 0}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_boosted_trees_are_those_of_rounded_rows_and_rows_to_predict_need_no_rounding(numbers, weighted):
+    rows, labels, weights = numbers
+    weights = weights if weighted else None
+    rounded = round_to_values(rows, weights, 16) if weighted else rows
+    found = BoostedTrees(**BOOSTING).fit(rows, labels, weights)
+    expected = HistGradientBoostingClassifier(**BOOSTING).fit(rounded, labels, weights)
+    np.testing.assert_array_equal(found.predict_proba(rows), expected.predict_proba(rounded))
+    unseen = np.random.default_rng(1).normal(size=(200, 5)).astype(np.float32)
+    np.testing.assert_array_equal(found.predict_proba(unseen), expected.predict_proba(unseen))
+
+
+@pytest.mark.parametrize("most", [2, 16, 100])
+def test_features_are_rounded_to_the_nearest_of_their_values(numbers, most):
+    rows, _, weights = numbers
+    for before, after in zip(rows.T, round_to_values(rows, weights, most).T, strict=True):
+        levels = np.unique(after)
+        assert set(levels) <= set(before)
+        assert len(levels) <= most
+        if len(np.unique(before)) <= most:
+            np.testing.assert_array_equal(after, before)
+        nearest = np.abs(before[:, None].astype(float) - levels).min(axis=1)
+        np.testing.assert_array_equal(np.abs(before - after), nearest)
+
+
+def test_weights_are_copies_when_features_are_rounded(numbers):
+    rows, _, weights = numbers
+    times = np.ceil(weights).astype(int)
+    copies = np.arange(len(rows)).repeat(times)
+    by_copies = round_to_values(rows[copies], np.ones(len(copies)), 16)
+    np.testing.assert_array_equal(by_copies, round_to_values(rows, times, 16)[copies])
