@@ -199,7 +199,9 @@ def _fresh_processes() -> ForkServerContext | SpawnContext:
 
 
 def _work(lesson: Lesson, seed: int, environment: dict[str, str], sender: Connection) -> None:
-    os.environ.update(environment)  # The server may have started earlier, with another environment.
+    # The server may have started earlier, with another environment.
+    os.environ.clear()
+    os.environ.update(environment)
     sender.send(run_lesson(lesson, seed))
 
 

@@ -155,6 +155,18 @@ def test_a_lesson_has_one_thread(tmp_path):
     assert dict(os.environ) == before
 
 
+def test_a_lesson_sees_the_environment_of_its_start(tmp_path, monkeypatch):
+    path = tmp_path / "01_title.py"
+    body = "\n# %%\nimport os\n\nprint(os.environ.get('A_WORD'))\n"
+    path.write_text(HEAD + body, encoding="utf-8")
+    seen = []
+    for word in ("one", "two", None):
+        monkeypatch.setenv("A_WORD", word) if word else monkeypatch.delenv("A_WORD")
+        (shown,) = run_lessons([read_lesson(path)], jobs=1)
+        seen.append(shown.outputs[1][0].text)
+    assert [word.strip() for word in seen] == ["one", "two", "None"]
+
+
 def test_an_error_of_syntax_is_a_failure_too(run):
     assert "SyntaxError" in run("\n# %%\n1 +\n").failure
 

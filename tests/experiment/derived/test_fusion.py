@@ -276,7 +276,9 @@ def test_where_nothing_is_known_of_any_patient_of_a_fold_the_probabilities_stay(
 
 
 #: Networks share their code; the cheap one stands for those that take long.
-@pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith("cnn") or name == "cnn_tiny"])
+@pytest.mark.parametrize(
+    "name", [name for name in MODELS if not name.startswith("cnn") or name == "cnn_tiny"]
+)
 def test_every_model_goes_with_clinical_columns(name, lesions):
     plan = make_plan(lesions, ["none"], [name], 2, 1, None, 0, None, COLUMNS)
     with threadpool_limits(1):
