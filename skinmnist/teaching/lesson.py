@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import re
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 Kind = Literal["markdown", "code", "solution"]
 
 #: One thread for each lesson, as in a comparison's workers. Numerical libraries read these variables when
-#: they are loaded, so a new process must inherit them.
+#: they are loaded, so a new process, or the server from which it is forked, must inherit them.
 _ENVIRONMENT = {
     **ONE_THREAD,
     "MPLBACKEND": "Agg",
@@ -47,6 +48,8 @@ _SHARED = (
     "skinmnist.features.extract",
     "skinmnist.teaching.notebook_api",
 )
+#: Characters of the temporary folder that leave room for the name of a socket in it, of 108 in all.
+_LONGEST_FOLDER = 70
 #: The lessons that ship with skinmnist.
 FOLDER = shipped("lessons")
 _MARK = "# %%"
@@ -189,9 +192,9 @@ def _fresh_processes() -> ForkServerContext | SpawnContext:
     """Return the context of processes that inherit no settings of other lessons, and no TensorFlow.
 
     On Linux, they are forked from a server that has imported what lessons share. Elsewhere, a fork may crash
-    in libraries of the system.
+    in libraries of the system; and the path of the server's socket must be short.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or len(tempfile.gettempdir()) > _LONGEST_FOLDER:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_SHARED])
