@@ -267,6 +267,7 @@ def analyze(record: RunRecord, draws: int = DRAWS, jobs: int = 1) -> Analysis:
         record.scored_lesions,
         draws,
         record.info.seed,
+        record.info.held_out,
         jobs=jobs if len(record.predictions) <= SENT_ROWS else 1,
     )
     counted = {result.cell: counts_by_exponent(result) for result in record.results}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
@@ -12,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skinmnist import facts
-from skinmnist.analysis.significance import Pair
+from skinmnist.analysis.significance import Pair, first_places
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.lesion_scores import LESION, lesion_predictions
@@ -21,6 +23,8 @@ DRAWS = 1000
 INTERVAL_COLUMNS = ("sampler", "model", "metric", "value", "low", "high", "draws")
 #: Scores that can be computed from weighted rows, in column order; the recall of one class can be added.
 REWEIGHTED_METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
+#: A repeat and a fold.
+_Place = tuple[int, int]
 #: Number of weights in memory at once; the weights of one fold then fit in the processor's cache.
 _WEIGHTS = 2_000_000
 
@@ -62,6 +66,7 @@ def bootstrap_scores(
     draws: int = DRAWS,
     random_state: int = 0,
     recall_of: str = facts.MELANOMA,
+    held_out: Sequence[Sequence[str]] = (),
 ) -> dict[Pair, pd.DataFrame]:
     """Score every pair of sampler and model on resampled lesions: one frame per pair, one column per metric.
 
@@ -70,7 +75,8 @@ def bootstrap_scores(
     row of the table; if None, rows are resampled. Each replicate is scored like the leaderboard:
     `metrics.score` in every held-out fold, then the mean over folds and repeats. (Pooling the folds would
     rank pictures by the scores of separately calibrated models.) A replicate uses the same lesions for every
-    fold, repeat and pair, which allows paired comparisons within a replicate.
+    fold, repeat and pair, which allows paired comparisons within a replicate. If `held_out` is given, the
+    mean is over held-out parts, as in `each_part_once`: repeats with the same part are averaged first.
 
     Row 0 contains the scores on the original table; the other rows contain those of the replicates. If a
     class is missing from a fold in a replicate, the means of that fold exclude it, as in `metrics.score`. A
@@ -83,38 +89,16 @@ def bootstrap_scores(
     cells = _sum_cells(predictions, class_names, units)
     if not cells:
         return {}
+    shares = {pair: _shares(sums, held_out) for pair, sums in cells.items()}
     chunks: dict[Pair, list[npt.NDArray[np.float64]]] = {pair: [] for pair in cells}
     for weights in _weights_of_draws(n_units, draws, random_state):
         for pair, sums in cells.items():
-            scores = np.stack([score_weighted(cell, weights, melanoma) for cell in sums])
+            scores = np.stack([score_weighted(cell, weights, melanoma) for cell in sums.values()])
             known = ~np.isnan(scores)
-            count = known.sum(axis=0)
-            total = np.where(known, scores, 0.0).sum(axis=0)
+            count = (known * shares[pair]).sum(axis=0)
+            total = np.where(known, scores * shares[pair], 0.0).sum(axis=0)
             chunks[pair].append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
     return {pair: pd.DataFrame(np.hstack(parts).T, columns=metrics) for pair, parts in chunks.items()}
-
-
-def bootstrap_both(
-    predictions: pd.DataFrame,
-    class_names: Sequence[str],
-    lesions: npt.NDArray[np.integer] | None,
-    scored: npt.NDArray[np.integer] | None,
-    draws: int = DRAWS,
-    random_state: int = 0,
-) -> dict[Pair, pd.DataFrame]:
-    """Return `bootstrap_scores`, with the scores by lesion as additional columns.
-
-    `scored` is the output of `scored_lesions`; if it is None, there are no additional columns.
-    """
-    found = bootstrap_scores(predictions, class_names, lesions, draws, random_state)
-    if scored is None:
-        return found
-    averaged = lesion_predictions(predictions, class_names, scored)
-    by_lesion = bootstrap_scores(averaged, class_names, scored, draws, random_state)
-    return {
-        pair: pd.concat([frame, by_lesion[pair].add_prefix(LESION)], axis=1) if pair in by_lesion else frame
-        for pair, frame in found.items()
-    }
 
 
 def intervals(scores: Mapping[Pair, pd.DataFrame], confidence: float = 0.95) -> pd.DataFrame:
@@ -139,42 +123,79 @@ def bootstrap_with_differences(
     scored: npt.NDArray[np.integer] | None,
     draws: int = DRAWS,
     random_state: int = 0,
+    held_out: Sequence[Sequence[str]] = (),
 ) -> tuple[dict[Pair, pd.DataFrame], dict[Pair, pd.DataFrame]]:
-    """Return `bootstrap_both`, and the differences between each sampler and ``none`` with the same model.
+    """Return `bootstrap_scores`, and the differences between each sampler and ``none`` with the same model.
 
-    Both sides of a difference use the same lesions in each replicate. If they have different cells, for
-    example because one has failed, both are scored again on the cells that they share; without a shared
-    cell, there is no difference.
+    If `scored`, the output of `scored_lesions`, is given, the scores by lesion are additional columns. Both
+    sides of a difference use the same lesions in each replicate, and their means are over held-out parts, as
+    in the comparisons. If the sides have different parts, for example because a cell has failed, both are
+    scored again on the parts that they share; without a shared part, there is no difference. `held_out`
+    identifies the parts, as in `each_part_once`; by default, each repeat and fold is a part of its own.
     """
-    rest = class_names, lesions, scored, draws, random_state
-    scores, cells = bootstrap_both(predictions, *rest), _cells_by_pair(predictions)
+    score = partial(
+        _bootstrap_both,
+        class_names=class_names,
+        lesions=lesions,
+        scored=scored,
+        draws=draws,
+        random_state=random_state,
+    )
+    scores, parts = score(predictions), _parts_by_pair(predictions, held_out)
     differences = {}
     for pair, frame in scores.items():
         plain = ("none", pair[1])
         if pair == plain or plain not in scores:
             continue
-        sides, shared = {pair: frame, plain: scores[plain]}, cells[pair] & cells[plain]
-        if cells[pair] != cells[plain]:
-            sides = bootstrap_both(_in_cells(predictions, (pair, plain), shared), *rest) if shared else {}
+        own, other = (Counter(parts[side].values()) for side in (pair, plain))
+        sides, shared = {pair: frame, plain: scores[plain]}, own.keys() & other.keys()
+        # Only if a side has every part equally often is its mean over cells the mean over parts.
+        if own.keys() != other.keys() or max(len({*count.values()}) for count in (own, other)) > 1:
+            rows = _in_cells(predictions, (pair, plain), parts, shared)
+            sides = score(rows, held_out=held_out) if shared else {}
         if sides:
             differences[pair] = sides[pair] - sides[plain]
     return scores, differences
 
 
-def _cells_by_pair(predictions: pd.DataFrame) -> dict[Pair, set[tuple[int, int]]]:
-    """Return the repeats and folds that each pair has predicted."""
-    found: dict[Pair, set[tuple[int, int]]] = {}
-    cells = predictions[list(Cell._fields)].drop_duplicates()
+def _bootstrap_both(
+    predictions: pd.DataFrame,
+    class_names: Sequence[str],
+    lesions: npt.NDArray[np.integer] | None,
+    scored: npt.NDArray[np.integer] | None,
+    **options: Any,
+) -> dict[Pair, pd.DataFrame]:
+    """Return `bootstrap_scores`, with the scores by lesion as additional columns unless `scored` is None."""
+    found = bootstrap_scores(predictions, class_names, lesions, **options)
+    if scored is None:
+        return found
+    averaged = lesion_predictions(predictions, class_names, scored)
+    by_lesion = bootstrap_scores(averaged, class_names, scored, **options)
+    return {
+        pair: pd.concat([frame, by_lesion[pair].add_prefix(LESION)], axis=1) if pair in by_lesion else frame
+        for pair, frame in found.items()
+    }
+
+
+def _parts_by_pair(
+    predictions: pd.DataFrame, held_out: Sequence[Sequence[str]]
+) -> dict[Pair, dict[_Place, _Place]]:
+    """Return the repeats and folds that each pair has predicted, and the first one of each held-out part."""
+    found: dict[Pair, dict[_Place, _Place]] = {}
+    first, cells = first_places(held_out), predictions[list(Cell._fields)].drop_duplicates()
     for sampler, model, repeat, fold in cells.itertuples(index=False):
-        found.setdefault((sampler, model), set()).add((repeat, fold))
+        found.setdefault((sampler, model), {})[repeat, fold] = first.get((repeat, fold), (repeat, fold))
     return found
 
 
 def _in_cells(
-    predictions: pd.DataFrame, pairs: Sequence[Pair], places: Collection[tuple[int, int]]
+    predictions: pd.DataFrame,
+    pairs: Sequence[Pair],
+    parts: Mapping[Pair, Mapping[_Place, _Place]],
+    shared: Collection[_Place],
 ) -> pd.DataFrame:
-    """Return the predictions of some pairs in some repeats and folds."""
-    cells = [(*pair, *place) for pair in pairs for place in places]
+    """Return the predictions of some pairs in their cells with a shared part."""
+    cells = [(*pair, *place) for pair in pairs for place, part in parts[pair].items() if part in shared]
     return predictions[pd.MultiIndex.from_frame(predictions[list(Cell._fields)]).isin(cells)]
 
 
@@ -230,16 +251,24 @@ def _unit_numbers(
 
 def _sum_cells(
     predictions: pd.DataFrame, class_names: Sequence[str], units: npt.NDArray[np.int64]
-) -> dict[Pair, list[CellSums]]:
+) -> dict[Pair, dict[_Place, CellSums]]:
     labels, predicted = (predictions[name].to_numpy(dtype=np.int64) for name in ("label", "predicted"))
     probabilities = predictions[[f"p_{name}" for name in class_names]].to_numpy(dtype=float)
-    cells: dict[Pair, list[CellSums]] = {}
+    cells: dict[Pair, dict[_Place, CellSums]] = {}
     groups = predictions.groupby(["sampler", "model", "repeat", "fold"], sort=False).indices
     for cell, rows in groups.items():
-        sampler, model, _, _ = cast(Cell, cell)
+        sampler, model, repeat, fold = cast(Cell, cell)
         sums = sum_cell(labels[rows], predicted[rows], probabilities[rows], units[rows])
-        cells.setdefault((sampler, model), []).append(sums)
+        cells.setdefault((sampler, model), {})[repeat, fold] = sums
     return cells
+
+
+def _shares(places: Iterable[_Place], held_out: Sequence[Sequence[str]]) -> npt.NDArray[np.float64]:
+    """Return the weights of cells, of shape (cells, 1, 1), that add up to 1 in every held-out part."""
+    first = first_places(held_out)
+    parts = [first.get(place, place) for place in places]
+    cells = Counter(parts)
+    return np.array([1 / cells[part] for part in parts])[:, None, None]
 
 
 def _weights_of_draws(n_units: int, draws: int, random_state: int) -> Iterator[npt.NDArray[np.float32]]:

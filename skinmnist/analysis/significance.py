@@ -276,17 +276,24 @@ def each_part_once(scores: pd.DataFrame, held_out: Sequence[Sequence[str]]) -> p
     `held_out` identifies the pictures of each repeat and fold, as in `RunInfo.held_out`. If all of them
     differ, as with redrawn folds, the scores are returned unchanged.
     """
-    first: dict[str, tuple[int, int]] = {}
-    for repeat, folds in enumerate(held_out):
-        for fold, part in enumerate(folds):
-            first.setdefault(part, (repeat, fold))
-    if len(first) == sum(map(len, held_out)) or scores.empty:
+    first = first_places(held_out)
+    if len({*first.values()}) == len(first) or scores.empty:
         return scores
-    places = [first[held_out[repeat][fold]] for repeat, fold in scores[["repeat", "fold"]].to_numpy()]
+    places = [first[repeat, fold] for repeat, fold in scores[["repeat", "fold"]].to_numpy()]
     repeats, folds_of = zip(*places, strict=True)
     keys = [name for name in scores.columns if name != "value"]
     own = scores.assign(repeat=repeats, fold=folds_of)
     return own.groupby(keys, sort=False)["value"].mean().reset_index()[list(scores.columns)]
+
+
+def first_places(held_out: Sequence[Sequence[str]]) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return, for each repeat and fold, the first repeat and fold that hold out the same pictures."""
+    first: dict[str, tuple[int, int]] = {}
+    return {
+        (repeat, fold): first.setdefault(part, (repeat, fold))
+        for repeat, folds in enumerate(held_out)
+        for fold, part in enumerate(folds)
+    }
 
 
 def verdict(low: float, high: float, equivalent: float, lower_is_better: bool = False) -> str:

@@ -63,13 +63,29 @@ def test_the_whole_analysis(make_record):
 
 
 @pytest.mark.parametrize("sampler", ["none", "SMOTE"])
-def test_both_intervals_of_a_difference_use_the_cells_that_both_sides_have(make_record, sampler):
-    """Cells may fail, and repeats may be added for some samplers only."""
-    missing = {(sampler, "svm", 0, 1), (sampler, "svm", 1, 0), (sampler, "svm", 1, 2)}
-    found = analyze(make_record(repeats=2, keep=lambda cell: cell not in missing), draws=4)
+@pytest.mark.parametrize(
+    ("held_out", "missing", "folds"),
+    [
+        ((), [(0, 1), (1, 0), (1, 2)], {3, 6}),
+        (("abc", "abc"), [(1, 0), (1, 1), (1, 2)], {3}),
+        (("abc", "abc"), [(0, 1), (1, 0), (1, 2)], {3}),
+        (("abc", "abc"), [(0, 1), (1, 1), (1, 2)], {2, 3}),
+        (("abc", "dbe"), [(0, 0), (1, 1)], {4, 5}),
+    ],
+)
+def test_both_intervals_of_a_difference_use_the_parts_that_both_sides_have(
+    make_record, sampler, held_out, missing, folds
+):
+    """Cells may fail, samplers may differ in their repeats, and repeats may hold out the same parts."""
+    record = make_record(
+        repeats=2,
+        keep=lambda cell: cell[:2] != (sampler, "svm") or (cell.repeat, cell.fold) not in missing,
+    )
+    record = replace(record, info=replace(record.info, held_out=tuple(map(tuple, held_out))))
+    found = analyze(record, draws=4)
     tested = found.comparisons.query("rule == 'as_trained' and against == 'none'")
     resampled = found.difference_intervals.merge(tested, on=["sampler", "model", "metric"], how="inner")
-    assert set(resampled["folds"]) == {3, 6}
+    assert set(resampled["folds"]) == folds
     np.testing.assert_allclose(resampled["value_x"], resampled["difference"], rtol=0, atol=1e-12)
 
 

@@ -205,6 +205,27 @@ def test_differences_are_taken_over_the_cells_that_both_sides_have(invented, sam
     assert found["metric"].str.startswith("lesion_").any() == by_lesion
 
 
+@pytest.mark.parametrize("by_lesion", [False, True], ids=["pictures", "lesions"])
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_of_cells_that_hold_out_the_same_part_do_not_move_a_difference(invented, seed, by_lesion):
+    """Whatever number of equal trainings a side has for each part, and whatever the other side has."""
+    predictions, lesions = invented()
+    predictions = predictions[predictions["model"] == "svm"]
+    held_out, scored = [["a", "b", "c"]] * 4, lesions if by_lesion else None
+    cells = predictions.groupby(["sampler", "fold"])
+    counts = np.random.default_rng(seed).integers(1, 5, cells.ngroups)
+    copies = [
+        rows.assign(repeat=repeat)
+        for (_, rows), count in zip(cells, counts, strict=True)
+        for repeat in range(4 - count, 4)
+    ]
+    _, once = bootstrap_with_differences(predictions, NAMES, lesions, scored, draws=20)
+    _, found = bootstrap_with_differences(
+        pd.concat(copies), NAMES, lesions, scored, draws=20, held_out=held_out
+    )
+    pd.testing.assert_frame_equal(found["SMOTE", "svm"], once["SMOTE", "svm"], rtol=0, atol=1e-12)
+
+
 def test_sides_without_a_shared_cell_have_no_difference(invented):
     predictions, lesions = invented()
     apart = predictions[(predictions["sampler"] == "none") == (predictions["fold"] == 0)]
