@@ -253,10 +253,11 @@ def missing_cells(analysis: Analysis) -> str | None:
     lacking = [f"{_named(pair)} {len(own)} of {every}" for pair, own in folds.items() if len(own) < every]
     if not lacking:
         return None
+    pending = record.info.interrupted or any(entry.status == "pending" for entry in record.info.cells)
+    what = "the same command again" if pending else "all samplers and models with the same number of repeats"
     return (
         f"Some pairs have results for only some of the held-out folds ({listed(lacking)}). Means are over "
-        "these folds, so pairs are not tested on the same pictures; run all samplers and models with the "
-        "same number of repeats."
+        f"these folds, so pairs are not tested on the same pictures; run {what}."
     )
 
 

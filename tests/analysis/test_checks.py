@@ -282,6 +282,20 @@ def test_pairs_with_different_cells_are_named(places, said):
     assert sentence is None if said is None else said in sentence
 
 
+@pytest.mark.parametrize("pending", [False, True], ids=["none left", "one left"])
+@pytest.mark.parametrize("interrupted", [False, True], ids=["ended", "interrupted"])
+def test_the_advice_on_lacking_cells_depends_on_whether_the_run_is_finished(interrupted, pending):
+    record = lacking(("none", 4))
+    entries = (
+        replace(entry, status="pending") if pending and entry.cell == Cell("none", "svm", 0, 4) else entry
+        for entry in record.info.cells
+    )
+    info = replace(record.info, interrupted=interrupted, cells=tuple(entries))
+    advice = found_in(replace(record, info=info))["SKM015"].partition("; ")[2]
+    repeats = "run all samplers and models with the same number of repeats."
+    assert advice == ("run the same command again." if interrupted or pending else repeats)
+
+
 def test_retraining_on_the_same_held_out_pictures_lacks_nothing():
     record = lacking(*(("none", fold) for fold in range(1, FOLDS)))
     same = replace(record, info=replace(record.info, held_out=(("x",) * FOLDS,)))
