@@ -18,6 +18,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -286,3 +287,28 @@ def source_files(package: str) -> Iterator[Path]:
     """Yield the source files of a package or module, in order."""
     for path in locate_package(package):
         yield from filter(Path.is_file, sorted(path.rglob("*.py")) if path.is_dir() else [path])
+
+
+def installed_version(package: str) -> str:
+    """Return the names and versions of the distributions that installed a package; empty for a user's code.
+
+    Installers leave a distribution's METADATA in the folder of its packages. The sources of an editable
+    package are elsewhere, and source trees and loose modules have no METADATA.
+    """
+    from importlib.metadata import distribution
+
+    folders = {str(path.parent) for path in locate_package(package)}
+    found = map(distribution, sorted({*_distributions().get(package, [])}))
+    return " ".join(
+        f"{one.name} {one.version}"
+        for one in found
+        if str(one.locate_file("")) in folders and one.read_text("METADATA")
+    )
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Return the names of the distributions of each package on the path."""
+    from importlib.metadata import packages_distributions
+
+    return packages_distributions()

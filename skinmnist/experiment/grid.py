@@ -10,8 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
-from importlib import metadata
+from functools import partial
 from itertools import chain, count
 from types import ModuleType
 from typing import Any
@@ -27,8 +26,8 @@ from skinmnist.names import (
     Plugin,
     did_you_mean,
     find_plugins,
+    installed_version,
     known_spelling,
-    locate_package,
     source_files,
     unknown_name,
 )
@@ -57,8 +56,6 @@ DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
 
 #: Names that this package defines, by kind.
 _OWN = {"sampler": (*STRATEGIES, *SAMPLERS), "model": (*MODELS,)}
-#: Folders of installed packages, whose versions stand for their code.
-_INSTALLED = {"site-packages", "dist-packages"}
 #: ``from module import`` or ``import modules``.
 _IMPORTS = re.compile(
     r"^[ \t]*(?:from[ \t]+(\w[\w.]*)[ \t]+import\b|import[ \t]+(\w[\w., \t]*))", re.MULTILINE
@@ -438,22 +435,13 @@ def _code_behind(content: bytes) -> Iterator[bytes]:
         if package in known:
             continue
         known.add(package)
-        if any(_INSTALLED & {*path.parts} for path in locate_package(package)):
-            yield _version_of(package).encode()
+        if version := installed_version(package):
+            yield version.encode()
             continue
         for path in source_files(package):
             source = path.read_bytes()
             yield path.name.encode() + source
             waiting += _imported_by(source.decode(errors="replace"))
-
-
-def _version_of(package: str) -> str:
-    """Return the names and versions of the distributions that contain an installed package."""
-    found = _distributions().get(package, [])
-    return " ".join(f"{name} {metadata.version(name)}" for name in sorted({*found}))
-
-
-_distributions = cache(metadata.packages_distributions)
 
 
 def _imported_by(source: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from skinmnist import names
 from skinmnist.decisions.estimators import PriorCorrection
 from skinmnist.errors import InputError
 from skinmnist.experiment import grid
@@ -152,9 +153,29 @@ def test_fingerprints_tell_all_code_of_the_user_apart(own_code, resolve, of_code
 
 def test_fingerprints_tell_versions_of_installed_packages_apart(own_code, monkeypatch):
     _, code = own_code
-    found, version = resolve_models({"own": code.Tree()})["own"].fingerprint, metadata.version
-    monkeypatch.setattr(metadata, "version", lambda name: version(name) + ".post1")
+    found = resolve_models({"own": code.Tree()})["own"].fingerprint
+    monkeypatch.setattr(metadata.Distribution, "version", "0.post1")
     assert resolve_models({"own": code.Tree()})["own"].fingerprint != found
+
+
+@pytest.mark.parametrize("about", [None, "owned_loose.egg-info/PKG-INFO", "owned_loose-1.dist-info/METADATA"])
+@pytest.mark.parametrize("kind", ["site-packages", "target"])
+def test_only_the_versions_of_installed_packages_stand_for_their_code(own_code, monkeypatch, kind, about):
+    # Loose modules have no metadata; setuptools leaves PKG-INFO in the source tree of an editable package.
+    module = own_code[0] / kind / "owned_loose.py"
+    module.parent.mkdir()
+    module.write_text("def halve(X, y):\n    return X[::2], y[::2]\n")
+    monkeypatch.syspath_prepend(module.parent)
+    if about:
+        (module.parent / about).parent.mkdir()
+        (module.parent / about).write_text("Metadata-Version: 2.1\nName: owned-loose\nVersion: 1\n")
+        found = names._distributions() | {"owned_loose": ["owned-loose"]}
+        monkeypatch.setattr(names, "_distributions", lambda: found)
+    sampler = FunctionSampler(func=importlib.import_module("owned_loose").halve)
+    before = resolve_samplers({"own": sampler})["own"].fingerprint
+    module.write_text(module.read_text() + "MORE = 1\n")
+    after = resolve_samplers({"own": sampler})["own"].fingerprint
+    assert (before == after) == (about is not None and about.endswith("METADATA"))
 
 
 def test_fingerprints_tell_code_of_this_package_apart(monkeypatch):
