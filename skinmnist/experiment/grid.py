@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import io
 import pickletools
 import re
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -56,6 +57,8 @@ DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
 
 #: Names that this package defines, by kind.
 _OWN = {"sampler": (*STRATEGIES, *SAMPLERS), "model": (*MODELS,)}
+#: The id that cloudpickle draws for a class defined in a script or notebook.
+_CLASS_ID = re.compile("[0-9a-f]{32}")
 #: ``from module import`` or ``import modules``.
 _IMPORTS = re.compile(
     r"^[ \t]*(?:from[ \t]+(\w[\w.]*)[ \t]+import\b|import[ \t]+(\w[\w., \t]*))", re.MULTILINE
@@ -408,17 +411,49 @@ def _fingerprint(name: str, thing: Any) -> str:
     The pickle contains the settings, and also the code if the object was defined in a script or notebook. It
     only names what was defined elsewhere, so the digest includes the code behind these names.
     """
+    stream = io.BytesIO()
     try:
-        content = cloudpickle.dumps(thing)
+        _DigestPickler(stream).dump(thing)
     except Exception as error:  # Attributes may raise any exception when pickled.
         raise InputError(
             f"{name!r} ({type(thing).__name__}) cannot be sent to a worker process ({error}); "
             "remove what cannot be pickled"
         ) from None
+    content = stream.getvalue()
     state = hashlib.sha256(content)
     for part in _code_behind(content):
         state.update(part)
     return state.hexdigest()
+
+
+class _DigestPickler(cloudpickle.Pickler):
+    """A pickler that leaves out what differs between processes with the same code.
+
+    That is where the code stands, the random id that cloudpickle gives to each class, and the order of sets.
+    What it writes cannot be loaded.
+    """
+
+    def persistent_id(self, thing: Any) -> Any:
+        """Return what is pickled in place of code and of sets; None for anything else."""
+        if isinstance(thing, CodeType):
+            return thing.replace(co_filename="", co_firstlineno=1, co_linetable=b"")
+        return sorted(thing, key=repr) if isinstance(thing, set | frozenset) else None
+
+    def reducer_override(self, thing: Any) -> Any:
+        """Pickle functions and classes of scripts and notebooks without their place and id."""
+        reduced = super().reducer_override(thing)
+        if reduced is NotImplemented or len(reduced) == 2:
+            return reduced
+        make, arguments, state, *rest = reduced
+        if isinstance(thing, type):
+            arguments = [
+                part for part in arguments if not (isinstance(part, str) and _CLASS_ID.fullmatch(part))
+            ]
+            for name in ("__firstlineno__", "__static_attributes__"):  # From Python 3.13 on.
+                state[0].pop(name, None)
+        else:
+            arguments[1].pop("__file__", None)
+        return make, (*arguments,), state, *rest
 
 
 def _code_behind(content: bytes) -> Iterator[bytes]:

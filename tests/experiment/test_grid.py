@@ -178,6 +178,51 @@ def test_only_the_versions_of_installed_packages_stand_for_their_code(own_code, 
     assert (before == after) == (about is not None and about.endswith("METADATA"))
 
 
+SCRIPT = """
+from sklearn.tree import DecisionTreeClassifier
+def depth():
+    return 2
+class Tree(DecisionTreeClassifier):
+    def fit(self, X, y, sample_weight=None):
+        self.even_ = depth() in {0, 8}
+        return super().fit(X, y, sample_weight)
+"""
+
+
+def of_script(code, file="script.py", classes=(0, 8)):
+    defined = {"__name__": "a_script", "__file__": file}
+    exec(compile(code, file, "exec"), defined)
+    model = defined["Tree"](class_weight={"rare": {*classes}})
+    return resolve_models({"own": model})["own"].fingerprint
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        {"code": SCRIPT},
+        {"code": "\n" + SCRIPT, "file": "/tmp/ipykernel_7/1.py"},
+        {"code": SCRIPT.replace("{0, 8}", "{8, 0}"), "classes": (8, 0)},
+    ],
+    ids=["class id", "place", "order of sets"],
+)
+def test_fingerprints_of_a_script_are_those_of_its_next_process(again):
+    assert of_script(SCRIPT) == of_script(**again)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        {"code": SCRIPT.replace("return 2", "return 3")},
+        {"code": SCRIPT.replace("{0, 8}", "{0, 9}")},
+        {"code": SCRIPT.replace("even_", "odd_")},
+        {"code": SCRIPT, "classes": (0, 9)},
+    ],
+    ids=["function", "constant", "method", "setting"],
+)
+def test_fingerprints_tell_code_of_a_script_apart(again):
+    assert of_script(SCRIPT) != of_script(**again)
+
+
 def test_fingerprints_tell_code_of_this_package_apart(monkeypatch):
     # What the user wraps around a model may be code that no other cell runs.
     corrected = PriorCorrection(DecisionTreeClassifier())
