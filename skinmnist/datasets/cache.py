@@ -273,7 +273,7 @@ def _reached(modules: Iterable[str]) -> dict[Path, CodeType]:
         path = waiting.pop()
         if path is not None and path not in found:
             tree = ast.parse(path.read_bytes())
-            waiting += [_file_of(name) for name in _take_imports(tree)]
+            waiting += [_file_of(name) for name in take_imports(tree)]
             found[path] = compile(tree, "", "exec", dont_inherit=True, optimize=2)
     return found
 
@@ -285,21 +285,25 @@ def _file_of(module: str) -> Path | None:
     return path if package == _PACKAGE.name and parts and path.is_file() else None
 
 
-def _take_imports(tree: ast.AST) -> list[str]:
-    """Remove the import statements from a tree and return all names in them that may refer to modules."""
+def take_imports(tree: ast.AST) -> list[str]:
+    """Remove the import statements from a tree and return all names in them that may refer to modules.
+
+    Relative imports are removed, but not returned.
+    """
     names = []
     for field in ("body", "orelse", "finalbody", "handlers", "cases"):
         statements = getattr(tree, field, None)
         if not isinstance(statements, list):
             continue
         for position, statement in enumerate(statements):
-            if isinstance(statement, ast.ImportFrom) and statement.module:
-                names += [statement.module]
-                names += [f"{statement.module}.{alias.name}" for alias in statement.names]
+            if isinstance(statement, ast.ImportFrom):
+                if statement.module and not statement.level:
+                    names += [statement.module]
+                    names += [f"{statement.module}.{alias.name}" for alias in statement.names]
             elif isinstance(statement, ast.Import):
                 names += [alias.name for alias in statement.names]
             else:
-                names += _take_imports(statement)
+                names += take_imports(statement)
                 continue
             statements[position] = ast.copy_location(ast.Pass(), statement)
     return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import inspect
@@ -10,15 +11,17 @@ import pickletools
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count
 from types import CodeType, ModuleType
 from typing import Any
+from warnings import catch_warnings
 
 import cloudpickle
 
-from skinmnist.datasets.cache import code_digest
+from skinmnist.datasets.cache import code_digest, take_imports
 from skinmnist.errors import InputError
 from skinmnist.experiment.cells import FUSED, Cell, sorted_models, sorted_samplers
 from skinmnist.models.registry import MODELS
@@ -59,10 +62,6 @@ DEFAULT_SAMPLERS = ("none", "RandomOverSampler", "SMOTE")
 _OWN = {"sampler": (*STRATEGIES, *SAMPLERS), "model": (*MODELS,)}
 #: The id that cloudpickle draws for a class defined in a script or notebook.
 _CLASS_ID = re.compile("[0-9a-f]{32}")
-#: ``from module import`` or ``import modules``.
-_IMPORTS = re.compile(
-    r"^[ \t]*(?:from[ \t]+(\w[\w.]*)[ \t]+import\b|import[ \t]+(\w[\w., \t]*))", re.MULTILINE
-)
 
 
 def resolve_models(models: Iterable[Any] | Mapping[str, Any]) -> dict[str, ModelSpec]:
@@ -459,7 +458,8 @@ class _DigestPickler(cloudpickle.Pickler):
 def _code_behind(content: bytes) -> Iterator[bytes]:
     """Yield the user's source files that a pickle depends on, and the versions of installed packages.
 
-    A user's package counts as a whole, and the imports of its files are followed.
+    A user's package counts as a whole, and the import statements of its files are followed. Modules imported
+    by other means, such as ``importlib.import_module``, and data files are not seen.
     """
     texts = [text for _, text, _ in pickletools.genops(content) if isinstance(text, str)]
     waiting = [text for text in texts if text in sys.modules]
@@ -476,10 +476,11 @@ def _code_behind(content: bytes) -> Iterator[bytes]:
         for path in source_files(package):
             source = path.read_bytes()
             yield path.name.encode() + source
-            waiting += _imported_by(source.decode(errors="replace"))
+            waiting += _imported_by(source)
 
 
-def _imported_by(source: str) -> Iterator[str]:
-    """Yield the names of the modules that a source file imports, except relative ones."""
-    for parent, modules in _IMPORTS.findall(source):
-        yield from (words[0] for words in map(str.split, (parent or modules).split(",")) if words)
+def _imported_by(source: bytes) -> Sequence[str]:
+    """Return the names of the modules that a source file imports, except relative ones."""
+    with catch_warnings(action="ignore"), suppress(SyntaxError, ValueError, RecursionError):
+        return take_imports(ast.parse(source))
+    return []  # Python cannot import the file either.

@@ -151,6 +151,30 @@ def test_fingerprints_tell_all_code_of_the_user_apart(own_code, resolve, of_code
     assert len({*seen}) == len(OWN_CODE)
 
 
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("try: import owned_units\nexcept ImportError: pass", True),
+        ("import json; import owned_units", True),
+        ("import json, \\\n  owned_units as units", True),
+        ("from owned_units \\\n  import DEPTH", True),
+        ("from owned_units import(DEPTH)", True),
+        ("def depth():\n\timport owned_units", True),
+        ("'\\d'; import owned_units", True),
+        ("'''\nimport owned_units\n'''", False),
+        ("from .owned_units import DEPTH", False),
+        ("import owned_units\n(", False),
+        ("import owned_units\n\0", False),
+    ],
+)
+def test_fingerprints_follow_the_import_statements_of_own_code(own_code, source, found):
+    folder, code = own_code
+    (folder / "owned_depths.py").write_text(source)
+    before = resolve_models({"own": code.Tree()})["own"].fingerprint
+    (folder / "owned_units.py").write_text("DEPTH = 3\n")
+    assert (resolve_models({"own": code.Tree()})["own"].fingerprint != before) == found
+
+
 def test_fingerprints_tell_versions_of_installed_packages_apart(own_code, monkeypatch):
     _, code = own_code
     found = resolve_models({"own": code.Tree()})["own"].fingerprint
