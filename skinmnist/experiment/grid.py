@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain, count
 from types import CodeType, ModuleType
 from typing import Any
@@ -479,6 +479,7 @@ def _code_behind(content: bytes) -> Iterator[bytes]:
             waiting += _imported_by(source)
 
 
+@cache  # Models share their packages, and main and external plans their models.
 def _imported_by(source: bytes) -> Sequence[str]:
     """Return the names of the modules that a source file imports, except relative ones."""
     with catch_warnings(action="ignore"), suppress(SyntaxError, ValueError, RecursionError):

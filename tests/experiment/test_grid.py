@@ -175,6 +175,14 @@ def test_fingerprints_follow_the_import_statements_of_own_code(own_code, source,
     assert (resolve_models({"own": code.Tree()})["own"].fingerprint != before) == found
 
 
+def test_all_models_share_the_parsed_code_of_the_user(own_code):
+    _, code = own_code
+    resolve_models({"own": code.Tree()})
+    parsed = grid._imported_by.cache_info().misses
+    resolve_models({"own": code.Tree(), "other": code.Tree(max_depth=2)})
+    assert grid._imported_by.cache_info().misses == parsed
+
+
 def test_fingerprints_tell_versions_of_installed_packages_apart(own_code, monkeypatch):
     _, code = own_code
     found = resolve_models({"own": code.Tree()})["own"].fingerprint
