@@ -64,17 +64,25 @@ def guarded(run: Callable[[], int]) -> int:
 
 def _sentence(error: OSError) -> str:
     """Return one sentence on an error of the system, such as a file where a folder is needed."""
-    if not error.filename:
-        return f"{error.strerror or error}; fix this and try again"
-    path = Path(str(error.filename))
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        file = next((place for place in (path, *path.parents) if place.is_file()), path)
-        return f"{file} is a file; expected a folder, so name another one"
+    reason = error.strerror or error
+    names = [name for name in (error.filename, error.filename2) if name]
+    if not names:
+        return f"{reason}; fix this and try again"
+    paths = [Path(os.fsdecode(name) if isinstance(name, bytes) else str(name)) for name in names]
+    # Of a source and a target, the target is the cause, unless the source is missing.
+    path = next((path for path in paths if not os.path.lexists(path)), paths[-1])
+    if isinstance(error, FileExistsError | NotADirectoryError | FileNotFoundError):
+        # Windows calls a path missing if a file takes the place of one of its folders.
+        places = path.parents if isinstance(error, FileNotFoundError) else (path, *path.parents)
+        if file := next((place for place in places if place.is_file()), None):
+            return f"{file} is a file; expected a folder, so name another one"
     if isinstance(error, IsADirectoryError):
         return f"{path} is a folder; expected a file, so name one"
     if isinstance(error, FileNotFoundError):
-        return f"{path} does not exist; check its name and folder"
-    return f"{error.strerror} ({path}); fix this and try again"
+        if not path.parent.is_dir():
+            return f"the folder {path.parent} does not exist; check its name, or create it"
+        return f"{path} was not found; check its name and folder"
+    return f"{reason} ({path}); fix this and try again"
 
 
 def say(text: object, file: TextIO | None = None) -> None:

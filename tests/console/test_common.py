@@ -16,7 +16,11 @@ import pytest
 from skinmnist import compare, facts, train
 from skinmnist.__main__ import COMMANDS
 from skinmnist.console.common import command_parser, guarded, program
+from skinmnist.datasets.files import write_atomically
 from skinmnist.errors import InputError
+
+_IS_A_FILE = "same.csv is a file; expected a folder, so name another one"
+_NO_FOLDER = "the folder none does not exist; check its name, or create it"
 
 
 @pytest.mark.parametrize(
@@ -40,19 +44,45 @@ def test_what_ends_a_command_is_one_sentence_and_a_code(error, code, said, capsy
 @pytest.mark.parametrize(
     ("work", "said"),
     [
-        (lambda: Path("same.csv").mkdir(), "same.csv is a file; expected a folder, so name another one"),
-        (lambda: Path("same.csv/a/b").mkdir(), "same.csv is a file; expected a folder, so name another one"),
-        (lambda: Path("same.csv/x").read_bytes(), "same.csv is a file; expected a folder"),
-        (lambda: Path("none/x").read_bytes(), "none/x does not exist; check its name and folder"),
-        (lambda: Path("folder").write_bytes(b""), "folder is a folder; expected a file, so name one"),
+        (lambda: Path("same.csv").mkdir(), _IS_A_FILE),
+        (lambda: Path("same.csv/a/b").mkdir(), _IS_A_FILE),
+        (lambda: Path("same.csv/x").read_bytes(), _IS_A_FILE),
+        (lambda: Path("none/x").read_bytes(), _NO_FOLDER),
+        (lambda: write_atomically(Path("none/x"), b""), _NO_FOLDER),
+        (lambda: Path("same.csv").rename("none/x"), _NO_FOLDER),
+        (lambda: Path("none").rename("new"), "none was not found; check its name and folder"),
+        (lambda: os.chdir(b"none"), "none was not found; check its name and folder"),
+        (lambda: Path("folder").mkdir(), " (folder); fix this and try again"),
     ],
 )
-def test_a_file_in_place_of_a_folder_is_named(work, said, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_errors_of_the_system_are_true_sentences(work, said, place, capsys):
     Path("same.csv").touch()
     Path("folder").mkdir()
     assert guarded(work) == 2
-    assert capsys.readouterr().err.startswith(f"skinmnist: {said}")
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("skinmnist: ")
+    assert complaint.endswith(f"{said}\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows names other causes")
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        (lambda: Path("folder").write_bytes(b""), "folder is a folder; expected a file, so name one"),
+        (lambda: Path("file").rename("folder"), "folder is a folder; expected a file, so name one"),
+        (lambda: Path("link").mkdir(), "File exists (link); fix this and try again"),
+        (
+            lambda: subprocess.run(["./program"], check=False),
+            "program was not found; check its name and folder",
+        ),
+    ],
+)
+def test_errors_of_unix_are_true_sentences(work, said, place, capsys):
+    Path("file").touch()
+    Path("folder").mkdir()
+    Path("link").symlink_to("none")
+    assert guarded(work) == 2
+    assert capsys.readouterr().err == f"skinmnist: {said}\n"
 
 
 def test_work_that_is_done_gives_its_own_code():
