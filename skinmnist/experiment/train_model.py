@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -222,16 +223,12 @@ def choose_pair(model: str, sampler: str) -> tuple[str, ModelSpec, str, Resample
 def check_exportable(table: PixelTable) -> None:
     """Raise an InputError for a table whose models cannot be exported."""
     *sides, channels = table.shape
-    n, n_classes = len(table), len(table.class_names)
+    n, k = len(table), len(table.class_names)
     shape = f"2 to {MOST_SIDE} pixels per side and 1 or 3 channels, so scale them"
     fits = 2 <= min(sides) <= max(sides) <= MOST_SIDE and channels in (1, 3)
     for received, expected, holds in (
         (f"pictures of {' x '.join(map(str, table.shape))}", shape, fits),
-        (
-            f"{n_classes} classes",
-            f"2 to {MOST_CLASSES}, so take another table",
-            2 <= n_classes <= MOST_CLASSES,
-        ),
+        (f"{k} classes", f"2 to {MOST_CLASSES}, so take another table", 2 <= k <= MOST_CLASSES),
         (f"{n} pictures", f"at least {LEAST_ROWS}, so take a larger table", n >= LEAST_ROWS),
     ):
         if not holds:
@@ -402,12 +399,11 @@ def _inputs(rows: npt.NDArray[np.uint8], shape: tuple[int, int, int], spec: Mode
 
 
 def _describe(table: PixelTable) -> dict[str, Any]:
-    titles = [facts.CLASS_TITLES.get(name, name) for name in table.class_names]
     return {
         "shape": list(table.shape),
         "classes": [
-            {"code": code, "name": name, "title": title}
-            for code, (name, title) in enumerate(zip(table.class_names, titles, strict=True))
+            {"code": code, "name": name, "title": facts.CLASS_TITLES.get(name, name)}
+            for code, name in enumerate(table.class_names)
         ],
         "preprocessing": PREPROCESSING,
         "training": {
@@ -447,11 +443,18 @@ def _held_out(cv: RunRecord, choice: Choice, table: PixelTable) -> list[CellResu
         )
     own = [result for result in cv.results if result.cell[:2] == (choice.sampler, choice.model)]
     if not own:
-        finished = dict.fromkeys(pair_name(result.cell[:2]) for result in cv.results)
+        able = []
+        for sampler, model in dict.fromkeys(result.cell[:2] for result in cv.results):
+            with suppress(InputError):
+                choose(model, sampler, cv.info.grid.models[model].members or None)
+                able.append(printable(pair_name((sampler, model))))
+        mend = f", or train one of {', '.join(able)}" if able else ""
         raise InputError(
-            f"received a cross-validation without finished cells of {pair}; cross-validate this pair, or "
-            f"train one of {', '.join(map(printable, finished)) or 'the pairs that finish'}"
+            f"received a cross-validation without finished cells of {pair}; cross-validate this pair{mend}"
         )
+    ran = cv.info.grid.models[choice.model].members
+    if {*ran} == {*choice.members}:  # Their fingerprint depends on their order, but their mean does not.
+        choice = replace(choice, members={name: choice.members[name] for name in ran})
     for name, fingerprint in choice.fingerprints.items():
         if cv.info.fingerprints.get(name, "") != fingerprint:
             what = "members or weights" if name == ENSEMBLE else "parameters"

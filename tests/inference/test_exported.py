@@ -119,22 +119,27 @@ def test_sets_are_calibrated_on_out_of_fold_predictions(small_table):
 
 @pytest.fixture(scope="module")
 def validated(small_table):
-    """A run of two pairs, whose scores differ, and of their ensemble."""
+    """A run of two pairs, whose scores differ, and of their ensemble, also with a name of the user."""
+    both = ["logistic_regression", "dummy"]
     return run_comparison(
         small_table,
         ["none", "RandomOverSampler"],
-        ["logistic_regression", "dummy"],
-        ensembles={"ensemble": ["logistic_regression", "dummy"]},
+        both,
+        ensembles={"ensemble": both, "both": both},
         folds=2,
         jobs=1,
     )
 
 
 @pytest.mark.parametrize(
-    ("sampler", "model"), [("none", "logistic_regression"), ("RandomOverSampler", "ensemble")]
+    ("sampler", "model", "members"),
+    [
+        ("none", "logistic_regression", None),
+        ("RandomOverSampler", "ensemble", ["logistic_regression", "dummy"]),
+        ("none", "ensemble", ["dummy", "logistic_regression"]),  # In another order than in the run.
+    ],
 )
-def test_a_model_claims_the_scores_of_its_own_pair(sampler, model, validated, small_table):
-    members = ["logistic_regression", "dummy"] if model == "ensemble" else None
+def test_a_model_claims_the_scores_of_its_own_pair(sampler, model, members, validated, small_table):
     trained = train_model(small_table, model, sampler, cv=validated, members=members)
     scores = validated.scores
     own = scores[(scores["sampler"] == sampler) & (scores["model"] == model)].groupby("metric")["value"]
@@ -147,7 +152,12 @@ def test_a_model_claims_the_scores_of_its_own_pair(sampler, model, validated, sm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["svm"], "without finished cells of none \\+ svm; .*, or train one of none \\+ logistic_regression"),
+        (
+            ["svm"],
+            "without finished cells of none \\+ svm; cross-validate this pair, or train one of "
+            "none \\+ logistic_regression, none \\+ dummy, none \\+ ensemble, "
+            "RandomOverSampler \\+ logistic_regression, [^,]+, RandomOverSampler \\+ ensemble$",
+        ),
         (["dummy", "SMOTE"], "without finished cells of SMOTE \\+ dummy; cross-validate this pair"),
         (["ensemble"], "a cross-validation of ensemble with other members or weights"),
     ],
@@ -155,6 +165,12 @@ def test_a_model_claims_the_scores_of_its_own_pair(sampler, model, validated, sm
 def test_a_cross_validation_of_another_pair_is_refused(arguments, message, validated, small_table):
     with pytest.raises(InputError, match=message):
         train_model(small_table, *arguments, cv=validated)
+
+
+def test_without_a_pair_that_can_be_trained_none_is_offered(validated, small_table):
+    results = tuple(result for result in validated.results if result.cell.model == "both")
+    with pytest.raises(InputError, match=r"finished cells of none \+ dummy; cross-validate this pair$"):
+        train_model(small_table, "dummy", cv=replace(validated, results=results))
 
 
 def test_a_cross_validation_of_another_table_or_other_parameters_is_refused(validated, small_table):
