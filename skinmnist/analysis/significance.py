@@ -406,7 +406,7 @@ def _scores_by_fold(
     """Return the scores of each pair by each measure, over the folds of all measures; NaN where missing."""
     if "rule" not in scores:
         scores = scores.assign(rule=AS_TRAINED)
-    rules, metrics = zip(*measures, strict=True)
+    rules, metrics = ({measure[part] for measure in measures} for part in (0, 1))
     measured = scores[scores["rule"].isin(rules) & scores["metric"].isin(metrics)]
     # One table for all measures, because each costs milliseconds.
     wide = measured.pivot_table(

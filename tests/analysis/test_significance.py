@@ -440,6 +440,7 @@ def test_nothing_to_compare():
         assert list(result.columns) == list(COMPARISON_COLUMNS)
         assert result.empty
     assert compare_models(scores(models=["svm"]), folds=5).empty
+    assert list(compare_samplers(scores(), folds=5, measures=[])) == list(COMPARISON_COLUMNS)
 
 
 def test_the_detectable_difference_is_half_an_interval():
