@@ -74,7 +74,9 @@ def _write(options: argparse.Namespace, cores: int) -> int:
     runs, out = options.runs, options.out
     if len(runs) > 1:
         if options.export or options.mlflow:
-            raise InputError(f"received {len(runs)} runs; --export and --mlflow take one, so name that alone")
+            raise InputError(
+                f"received {len(runs)} runs; expected one with --export or --mlflow, so name a single run"
+            )
         with working("Writing the report"):
             page = write_side_by_side(runs, out or RUNS_FILE)
         say(page)

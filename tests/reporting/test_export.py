@@ -103,7 +103,10 @@ def test_the_supplement_compiles(exported: Path, tmp_path: Path) -> None:
 
 def test_side_by_side_takes_no_export(run, capsys) -> None:
     assert main([str(run.folder), str(run.folder), "--export", "x"]) == 2
-    assert "--export and --mlflow take one, so name that alone" in capsys.readouterr().err
+    assert (
+        "received 2 runs; expected one with --export or --mlflow, so name a single run"
+        in capsys.readouterr().err
+    )
 
 
 class Client:
