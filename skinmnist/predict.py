@@ -143,7 +143,7 @@ def list_pictures(names: Iterable[str]) -> tuple[list[Path], list[str]]:
 def _pictures_of(name: str) -> tuple[list[Path], str]:
     """Return the pictures of one name, and an error message if there are none."""
     path = Path(name)
-    if re.match("https?://", name):
+    if re.match("https?://", name, re.IGNORECASE):
         return [], f"{name} is a web address; expected a file, so download the picture first"
     if path.is_dir():
         # Like patterns, a folder omits hidden files: macOS writes a ._a.png beside a.png.

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,8 @@ def test_table(model, folder, capsys):
     assert main([model, "pictures/a.png", "--top", "2"]) == 0
     shown = capsys.readouterr()
     header, row, *_ = shown.out.splitlines()
-    assert row.startswith("pictures/a.png  out of distribution")  # A flat grey, unlike any lesion.
+    picture = Path("pictures", "a.png")  # A flat grey, unlike any lesion.
+    assert row.startswith(f"{picture}  out of distribution")
     assert header.index("probabilities") == row.index("nv ")
     assert shown.out.count("%") == 2
     assert "not a medical device" in shown.out
@@ -48,7 +50,7 @@ def test_columns_align_with_undecided_answers(model, folder, capsys):
         Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(folder / f"lesion{number}.png")
     assert main([model, "pictures"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    header, *rows = [line for line in lines if line.startswith(("picture ", "pictures/"))]
+    header, *rows = [line for line in lines if line.startswith(("picture ", f"pictures{os.sep}"))]
     column = header.index("probabilities")
     assert len(rows) == 6
     assert all(row[column - 2 : column].isspace() and not row[column].isspace() for row in rows)
@@ -57,7 +59,7 @@ def test_columns_align_with_undecided_answers(model, folder, capsys):
 def test_json_lines(model, folder, capsys):
     assert main([model, "pictures", "--json"]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [one["image"].rpartition("/")[2] for one in answers] == ["a.png", "b.JPG", "c.webp"]
+    assert [Path(one["image"]).name for one in answers] == ["a.png", "b.JPG", "c.webp"]
     assert all(sum(one["probabilities"].values()) == pytest.approx(1) for one in answers)
     assert len(answers[0]["top"]) == 3
 
@@ -83,6 +85,7 @@ def test_a_broken_picture_is_one_line_and_the_others_go_on(model, folder, capsys
     ("name", "said"),
     [
         ("https://example.org/a.png", "is a web address; expected a file, so download the picture first"),
+        ("HTTP://example.org/a.png", "is a web address; expected a file, so download the picture first"),
         (".", "or the pattern '**' for pictures in its subfolders"),
     ],
 )
@@ -102,7 +105,7 @@ def test_a_bad_medmnist_file_is_one_line_and_the_others_go_on(content, model, fo
     assert main([model, "pictures/a.png", str(bad), "pictures/b.JPG", "--json"]) == 1
     shown = capsys.readouterr()
     answered = [json.loads(line)["image"] for line in shown.out.splitlines()]
-    assert answered == ["pictures/a.png", "pictures/b.JPG"]
+    assert answered == [str(Path("pictures", name)) for name in ("a.png", "b.JPG")]
     (complaint,) = shown.err.splitlines()
     assert complaint.startswith("skinmnist: ")
     assert "bad.npz" in complaint
