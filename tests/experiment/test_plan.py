@@ -36,7 +36,7 @@ def test_everything_that_computes_cells_makes_them_stale(reached):
 
 def test_nothing_else_does(reached):
     others = ("analysis", "console", "datasets/images", "inference", "leakage", "presets", "reporting", "web")
-    # What support vector machines compute with, here and in model files; and how a table is made from pictures.
+    # What support vector machines compute with, here and in model files; and how pictures become a table.
     shared = {"inference/kernel.py", "datasets/images/pictures.py", "datasets/images/limits.py"}
     assert not [path for path in reached - shared if path.startswith(others)]
     assert "experiment/comparison.py" not in reached
