@@ -109,13 +109,17 @@ def parse_size(text: str) -> tuple[int, int, int]:
     return int(sides[1]), int(sides[2]), int(sides[3] or 0)
 
 
-def spell_classes(names: Iterable[str]) -> list[str]:
-    """Strip class names, and spell those that differ only in case alike.
+def spell_classes(names: Iterable[str], like: Iterable[str] = ()) -> list[str]:
+    """Strip class names, and spell those that differ only in case alike, whatever their order.
 
-    The spelling is that of HAM10000 if it has the class, so ``MEL`` becomes ``mel``; otherwise the first one.
+    The spelling is that of HAM10000 if it has the class, so ``MEL`` becomes ``mel``; otherwise that of the
+    names in `like`; otherwise the first in alphabetical order.
     """
-    first = {name: name for name in facts.CLASS_NAMES}
-    return [first.setdefault(name.strip().casefold(), name.strip()) for name in names]
+    stripped = [name.strip() for name in names]
+    spelling = {name: name for name in facts.CLASS_NAMES}
+    for name in (*like, *sorted(set(stripped))):
+        spelling.setdefault(name.casefold(), name)
+    return [spelling[name.casefold()] for name in stripped]
 
 
 def in_code_order(names: Collection[str]) -> tuple[str, ...]:

@@ -227,7 +227,7 @@ def _with_codes(table: Plain, path: Path) -> Plain:
                 f"{place(path, row)}, column 'label': received {shown(spelt[cell])} among class names; "
                 "expected a name in every row, so fix the cell or leave the row out"
             )
-    words = dict(zip(sorted(cells), spell_classes(spelt[cell] for cell in sorted(cells)), strict=True))
+    words = dict(zip(spelt, spell_classes(spelt.values()), strict=True))
     class_names = in_code_order(set(words.values()))
     if len(class_names) < 2:
         return table

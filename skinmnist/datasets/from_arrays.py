@@ -361,8 +361,7 @@ def _names_of(y: Any, class_names: Iterable[Any] | None) -> tuple[str, ...] | No
 def _encode(labels: Array, names: tuple[str, ...] | None) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     """Return the code of each label and the class names in code order."""
     if labels.dtype.kind == "U":
-        stated = names or ()
-        labels = np.asarray(spell_classes([*stated, *labels.tolist()])[len(stated) :])
+        labels = np.asarray(spell_classes(labels.tolist(), names or ()))
     found, codes = np.unique(labels, return_inverse=True)
     if len(found) < 2:
         raise InputError(f"all labels are {shown(str(found[0]))}; expected at least two classes")

@@ -195,7 +195,7 @@ def _by_label_names(
     """Return `stated` with class names, and label codes; stated names determine the order of the codes."""
     if stated.class_names is None:
         return replace(stated, class_names=names, names_by=f"the labels of {table.name}"), labels
-    names = tuple(spell_classes([*stated.class_names, *names])[len(stated.class_names) :])
+    names = tuple(spell_classes(names, stated.class_names))
     if set(stated.class_names) != set(names):
         raise InputError(
             f"{stated.names_by} names {', '.join(stated.class_names)}, but the labels of {table} are "

@@ -255,9 +255,8 @@ def _class_names(file: Any) -> tuple[str, ...] | None:
 def _encode(labels: list[Any], names: tuple[str, ...] | None, path: Path) -> tuple[Any, tuple[str, ...], str]:
     """Return the code of each row, the class names, and a note on the source of the names."""
     if all(isinstance(label, str) and is_name(label) for label in labels):
-        stated = names or ()
-        words = spell_classes([*stated, *labels])[len(stated) :]
-        known = stated or in_code_order(set(words))
+        words = spell_classes(labels, names or ())
+        known = names or in_code_order(set(words))
         if set(known) != set(words):
             raise InputError(
                 f"{path} has the labels {', '.join(sorted(set(words))[:12])}, but the classes are named "

@@ -17,13 +17,18 @@ def beside(table, **described):
     return path
 
 
-@given(st.lists(st.sampled_from(["Benign", "benign", " BENIGN ", "Straße", "STRASSE", "Mel", "mel ", "b"])))
-def test_names_that_differ_in_case_or_blanks_are_spelt_alike(names):
-    spelt = spell_classes(names)
+@given(
+    st.lists(st.sampled_from(["Benign", "benign", " BENIGN ", "Straße", "STRASSE", "Mel", "mel ", "b"])),
+    st.sampled_from([(), ("B",), ("benign", "Malignant")]),
+)
+def test_names_that_differ_in_case_or_blanks_are_spelt_alike(names, like):
+    spelt = spell_classes(names, like)
     for name, own in zip(names, spelt, strict=True):
-        first = next(one.strip() for one in names if one.strip().casefold() == name.strip().casefold())
-        assert own == ("mel" if name.strip().lower() in facts.CLASS_NAMES else first)
-    assert spell_classes(spelt) == spelt
+        same = [one for one in like if one.casefold() == name.strip().casefold()]
+        same += sorted(one.strip() for one in names if one.strip().casefold() == name.strip().casefold())
+        assert own == ("mel" if name.strip().lower() in facts.CLASS_NAMES else same[0])
+    assert spell_classes(spelt, like) == spelt
+    assert spell_classes(names[::-1], like) == spelt[::-1]
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 1), (3, 2, 1), (6, 1, 1), (1, 2, 3), (2, 1, 3)])

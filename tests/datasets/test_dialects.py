@@ -239,7 +239,9 @@ def naive(content):
     labels = [row[at].strip().strip('"') for row in rows]
     if not labels[0][0].isdigit():
         spelt = {name: name for name in facts.CLASS_NAMES}
-        labels = [spelt.setdefault(name.casefold(), name) for name in labels]
+        for name in sorted(labels):
+            spelt.setdefault(name.casefold(), name)
+        labels = [spelt[name.casefold()] for name in labels]
         known = {*labels} <= {*facts.CLASS_NAMES}
         order = [name for name in facts.CLASS_NAMES if name in labels] if known else sorted({*labels})
         return pixels, [order.index(name) for name in labels]

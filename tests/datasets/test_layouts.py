@@ -209,18 +209,22 @@ def parquet_columns():
     return {"image": [{"bytes": picture(20 * i), "path": None} for i in range(N)], "label": LABELS.tolist()}
 
 
+def naming(names):
+    """Return what a Hugging Face data set says about the names of its classes."""
+    return {"info": {"features": {"label": {"names": names}}}}
+
+
 class ReplacedParquet:
     """What `load_parquet` asks of pyarrow, answered from JSON; it may be missing where tests run."""
 
     def __init__(self, path):
-        self.columns = json.loads(Path(path).read_text())
+        self.columns, names = json.loads(Path(path).read_text())
         for value in self.columns.get("image", []):
             if value["bytes"] is not None:
                 value["bytes"] = bytes.fromhex(value["bytes"])
         self.metadata, self.num_row_groups = self, 1
         self.num_rows = len(self.columns["image"])
-        names = {"info": {"features": {"label": {"names": ["a", "b"]}}}}
-        described = {b"huggingface": json.dumps(names).encode()}
+        described = {b"huggingface": json.dumps(naming(names)).encode()}
         self.schema_arrow = SimpleNamespace(names=[*self.columns], metadata=described)
 
     def row_group(self, _):
@@ -242,10 +246,9 @@ def write_parquet(request, tmp_path, monkeypatch):
         arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed: skinmnist[parquet]")
         from pyarrow import parquet
 
-        names = {"info": {"features": {"label": {"names": ["a", "b"]}}}}
-
-        def write(columns):
-            table = arrow.table(columns).replace_schema_metadata({"huggingface": json.dumps(names)})
+        def write(columns, names=("a", "b")):
+            described = {"huggingface": json.dumps(naming(names))}
+            table = arrow.table(columns).replace_schema_metadata(described)
             parquet.write_table(table, path)
             return path
 
@@ -255,8 +258,8 @@ def write_parquet(request, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", type(sys)("pyarrow"))
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", module)
 
-    def write_json(columns):
-        path.write_text(json.dumps(columns, default=bytes.hex))
+    def write_json(columns, names=("a", "b")):
+        path.write_text(json.dumps([columns, names], default=bytes.hex))
         return path
 
     return write_json
@@ -295,17 +298,23 @@ def test_lesions_of_parquet_follow_the_rules_for_metadata(ids, lesions, write_pa
     assert ("2 of 8 pictures have no" in " ".join(table.notes)) == ("lesion of 6" in (lesions or ()))
 
 
-def test_spellings_of_a_class_are_one_class(write_parquet, tmp_path):
-    words = ["Benign", "malignant", "benign ", "Malignant"] * (N // 4)
-    frame = pixel_frame().assign(label=words)
-    read = [
-        load_table(as_csv(tmp_path, frame)),
-        load_table(as_csv(tmp_path, frame), classes=("benign", "Malignant")),
-        PixelTable.from_arrays(frame, y="label"),
-        load_table(write_parquet(parquet_columns() | {"label": words}), classes=("Benign", "MALIGNANT")),
-    ]
-    for table in read:
-        assert [name.lower() for name in table.class_names] == ["benign", "malignant"]
+SPELLINGS = ["benign", "malignant", "Benign ", "Malignant"]
+
+
+@pytest.mark.parametrize(
+    "words", [SPELLINGS, SPELLINGS[2:] + SPELLINGS[:2]], ids=["small first", "small last"]
+)
+@pytest.mark.parametrize("stated", [None, ("benign", "MALIGNANT")], ids=["", "stated"])
+def test_spellings_of_a_class_are_one_class_whatever_their_order(words, stated, write_parquet, tmp_path):
+    frame = pixel_frame().assign(label=words * (N // 4))
+    for table in (
+        load_table(as_csv(tmp_path, frame), classes=stated),
+        PixelTable.from_arrays(frame, y="label", class_names=stated),
+        load_table(
+            write_parquet(parquet_columns() | {"label": words * (N // 4)}, names=None), classes=stated
+        ),
+    ):
+        assert table.class_names == (stated or ("Benign", "Malignant"))
         np.testing.assert_array_equal(table.labels, LABELS)
 
 
