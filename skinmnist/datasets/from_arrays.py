@@ -119,23 +119,28 @@ def _as_array(X: Any, notes: list[str]) -> tuple[Array, tuple[int, ...] | None]:
         return _of_frame(X), None
     if hasattr(X, "toarray"):
         raise InputError("received a sparse matrix as X; make it dense: X.toarray()")
-    if isinstance(X, list | tuple):
-        if any(hasattr(picture, "getbands") for picture in X):
-            images = _stack(_opened(X, notes))
-            return images, (*images.shape[1:], 1)[:3]
-        if any(hasattr(picture, "shape") for picture in X):
-            X = _stack([np.asarray(picture) for picture in X])
-    try:
-        images = np.asarray(X)
-    except (ValueError, TypeError):
-        raise InputError("the pictures of X differ in size; resize them to one size") from None
+    in_list = isinstance(X, list | tuple)
+    if in_list and any(hasattr(picture, "getbands") for picture in X):
+        images = _stack(_opened(X, notes))
+    elif in_list and any(hasattr(picture, "shape") for picture in X):
+        images = _stack([_numbers(picture) for picture in X])
+    else:
+        images, in_list = _numbers(X), False
     if images.dtype.kind not in "biuf":
         first = images.flat[0] if images.size else "nothing"
         raise InputError(
             f"X is not numeric but holds {shown(str(first))}; expected pixels or pictures: open files with "
             "PIL.Image.open"
         )
-    return images, None
+    # The axes of one array do not tell pictures from flat channels; those of separate pictures do.
+    return images, (*images.shape[1:], 1)[:3] if in_list and images.ndim > 2 else None
+
+
+def _numbers(values: Any) -> Array:
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError):
+        raise InputError("the pictures of X differ in size; resize them to one size") from None
 
 
 def _of_frame(frame: Any) -> Array:
@@ -174,6 +179,11 @@ def _opened(pictures: Sequence[Any], notes: list[str]) -> list[Array]:
 
 
 def _stack(arrays: Sequence[Array]) -> Array:
+    for number, array in enumerate(arrays):
+        if not array.ndim:
+            raise InputError(
+                f"picture {number} of X is {shown(str(array))}; expected an array of pixels, so leave it out"
+            )
     sizes = sorted({array.shape for array in arrays})
     if len(sizes) > 1:
         one, other = (" x ".join(map(str, size)) for size in sizes[:2])
@@ -198,13 +208,7 @@ def _shape_of(
     if own is not None:
         return own
     if len(received) == 3:
-        height = max(side for side in _divisors(received[1]) if side**2 <= received[1])
-        if received[2] in (1, 3) and height > 1:
-            raise InputError(
-                f"received X of shape {received}, which may be flat or grey pictures; give shape="
-                f"{(height, received[1] // height, received[2])} or shape={(received[1], received[2], 1)}"
-            )
-        return received[1], received[2], 1
+        return _grey_shape(received)
     columns = received[1]
     for channels in (1, 3):
         side = math.isqrt(columns // channels)
@@ -219,17 +223,30 @@ def _shape_of(
     )
 
 
+def _grey_shape(received: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the shape of grey pictures; raise InputError if X may hold flat pictures of 4 x 4 or more."""
+    _, height, width = received
+    for pixels, channels in ((height, width), (width, height)):
+        side = max(side for side in _divisors(pixels) if side**2 <= pixels)
+        if channels in (1, 3) and side >= 4:
+            first = ", with the channels last (np.moveaxis(X, 1, -1))," if channels == height else ""
+            raise InputError(
+                f"received X of shape {received}, which may be flat or grey pictures; give "
+                f"shape={(side, pixels // side, channels)}{first} or shape={(height, width, 1)}"
+            )
+    return height, width, 1
+
+
 def _checked_shape(shape: tuple[int, ...], received: tuple[int, ...]) -> tuple[int, int, int]:
     """Return a shape with its channels; raise InputError unless X holds pictures or rows of that shape."""
     columns = math.prod(received[1:])
-    if len(shape) == 2 and 0 not in shape:
-        shape = (*shape, columns // math.prod(shape))
-    if len(shape) == 3 and min(shape) > 0 and shape[2] in (1, 3):
-        height, width, channels = shape
+    sides = shape if len(shape) != 2 or 0 in shape else (*shape, columns // math.prod(shape))
+    if len(sides) == 3 and min(sides) > 0 and sides[2] in (1, 3):
+        height, width, channels = sides
         # An equal number of pixels is not enough: reshaping X in any other form would scramble its pictures.
         forms = [(height, width, channels), (height * width, channels), (columns,)]
         grey = [(height, width)] if channels == 1 else []
-        if math.prod(shape) == columns and received[1:] in (*forms, *grey):
+        if math.prod(sides) == columns and received[1:] in (*forms, *grey):
             return height, width, channels
         if received[1:] == (channels, height * width):
             raise _channels_first(received)

@@ -169,7 +169,8 @@ class PixelTable:
             in the same fold.
         shape : tuple of int, optional
             ``(height, width, channels)`` of flat rows. By default, pictures are assumed to be square, and a
-            note is added.
+            note is added. Required for one array of shape ``(n, pixels, channels)`` or
+            ``(n, channels, pixels)`` that may be grey or hold flat pictures of 4 x 4 or more.
         class_names : sequence of str, optional
             Order of the classes, or names for the integers 0 to k - 1. By default, classes are sorted.
         name : str

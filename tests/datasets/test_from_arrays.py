@@ -148,8 +148,9 @@ def test_a_shape_that_is_given_is_kept(height, width, channels):
     two = PixelTable.from_arrays(rows, ["a", "b"], shape=(height, width))
     assert two.shape == (height, width, channels)
     images = rows.reshape(2, height, width, channels)
-    if (channels, width) != (1, 3):
-        assert PixelTable.from_arrays(images, ["a", "b"]).shape == (height, width, channels)
+    assert PixelTable.from_arrays(images, ["a", "b"]).shape == (height, width, channels)
+    listed = list(images[..., 0] if channels == 1 else images)
+    assert PixelTable.from_arrays(listed, ["a", "b"]).shape == (height, width, channels)
 
 
 @given(st.integers(4, 9), st.integers(4, 9), st.sampled_from([1, 3]), st.data())
@@ -164,6 +165,20 @@ def test_a_shape_never_scrambles_pictures(height, width, channels, data):
     for first in (np.moveaxis(pictures, -1, 1), np.moveaxis(pictures, -1, 1).reshape(2, channels, -1)):
         with pytest.raises(InputError, match=re.escape("channels first; put them last: np.moveaxis")):
             PixelTable.from_arrays(first, ["a", "b"], shape=shape)
+
+
+@given(st.integers(1, 64), st.integers(1, 64))
+def test_grey_pictures_need_no_shape_unless_they_may_be_flat(height, width):
+    pictures = np.zeros((2, height, width))
+    given_shape = PixelTable.from_arrays(pictures, ["a", "b"], shape=(height, width))
+    assert given_shape.shape == (height, width, 1)
+    # Numbers of pixels of flat pictures whose sides are 4 or more.
+    flat = [one * other for one in range(4, 9) for other in range(one, 17)]
+    if (height in (1, 3) and width in flat) or (width in (1, 3) and height in flat):
+        with pytest.raises(InputError, match=re.escape(f"or shape={(height, width, 1)}")):
+            PixelTable.from_arrays(pictures, ["a", "b"])
+    else:
+        assert PixelTable.from_arrays(pictures, ["a", "b"]).shape == (height, width, 1)
 
 
 @pytest.mark.parametrize(
@@ -210,8 +225,13 @@ def with_value(value):
         ({"X": np.zeros((6, 50))}, "give their shape, such as shape=(5, 10, 1) or shape=(10, 5, 1)"),
         ({"X": np.zeros((6, 64, 3))}, "give shape=(8, 8, 3) or shape=(64, 3, 1)"),
         ({"X": np.zeros((6, 7500, 3))}, "give shape=(75, 100, 3) or shape=(7500, 3, 1)"),
+        (
+            {"X": np.zeros((6, 3, 64))},
+            "give shape=(8, 8, 3), with the channels last (np.moveaxis(X, 1, -1)), or shape=(3, 64, 1)",
+        ),
         ({"X": np.zeros((6, 28, 28)), "shape": (14, 56, 1)}, "received shape=(14, 56, 1) for X"),
-        ({"X": np.zeros((6, 8, 9)), "shape": (9, 8)}, "received shape=(9, 8, 1) for X of shape (6, 8, 9)"),
+        ({"X": np.zeros((6, 8, 9)), "shape": (9, 8)}, "received shape=(9, 8) for X of shape (6, 8, 9)"),
+        ({"X": np.zeros((6, 64)), "shape": (100, 100)}, "received shape=(100, 100) for X of shape (6, 64)"),
         ({"X": np.zeros((6, 64)), "shape": (-8, -8, 1)}, "received shape=(-8, -8, 1) for X of shape (6, 64)"),
         ({"X": np.zeros((6, 3, 8, 8))}, "channels first; put them last: np.moveaxis(X, 1, -1)"),
         ({"X": np.zeros((6, 8, 8, 4))}, "got 4; drop the alpha channel: X[..., :3]"),
@@ -220,6 +240,9 @@ def with_value(value):
         ({"X": "table.csv"}, "received the path 'table.csv' as X; read it with load_hmnist(path)"),
         ({"X": ["a.png"] * 6}, "expected pixels or pictures: open files with PIL.Image.open"),
         ({"X": [LEVELS[0], LEVELS[1, :2]]}, "differ in size (2 x 4 x 3, 4 x 4 x 3); resize them"),
+        ({"X": [None, *LEVELS[1:]]}, "picture 0 of X is 'None'; expected an array of pixels"),
+        ({"X": [*LEVELS[1:], 7]}, "picture 5 of X is '7'; expected an array of pixels"),
+        ({"X": [*LEVELS[1:], [[1, 2], [3]]]}, "differ in size; resize them to one size"),
         ({"X": pd.DataFrame({"a": LABELS})}, "the column 'a' of X is not numeric"),
         ({"X": FRAME.astype("Int64").reindex(range(-1, 5))}, "picture 0 holds nan (column 0)"),
         (
