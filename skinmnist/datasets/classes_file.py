@@ -77,8 +77,8 @@ def state(
 
 def stated_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return the class names that the user states, spelled consistently; raise an error if two are equal."""
-    received = classes if classes is None or isinstance(classes, str) else list(classes)
-    return None if received is None else _names(received, "--classes")
+    is_list = isinstance(classes, Iterable) and not isinstance(classes, str)
+    return None if classes is None else _names(list(classes) if is_list else classes, "--classes")
 
 
 def stated_shape(size: Sequence[int]) -> tuple[int, int, int]:

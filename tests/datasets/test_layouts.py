@@ -347,11 +347,19 @@ def test_metadata_that_are_no_path(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "classes", ["ab", ["a", "A"], np.arange(2), [None, "a"]], ids=["text", "equal", "numbers", "none"]
+    "classes",
+    ["ab", ["a", "A"], np.arange(2), [None, "a"], 5, True],
+    ids=["text", "equal", "numbers", "none", "number", "truth"],
 )
-def test_what_cannot_name_classes(classes, write_parquet):
-    with pytest.raises(InputError, match="at least two different names"):
-        load_table(write_parquet(parquet_columns()), classes=classes)
+def test_what_cannot_name_classes(classes, write_parquet, tmp_path):
+    paths = [
+        as_csv(tmp_path, pixel_frame()),
+        write_set(tmp_path / "x.npz", drawn_set(2, 8)),
+        write_parquet(parquet_columns()),
+    ]
+    for path in paths:
+        with pytest.raises(InputError, match="at least two different names"):
+            load_table(path, classes=classes)
 
 
 PARQUET_DAMAGES = {
