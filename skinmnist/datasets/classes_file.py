@@ -22,6 +22,7 @@ from skinmnist.text import is_name, json_text, shown
 
 CHANNELS = (1, 3)
 _KEYS = {"class_names", "shape", "metadata_sha256", "table_sha256"}
+ONE_CLASS = "names that differ only in case or blanks are one class"
 _EXAMPLE = '{"class_names": ["benign", "malignant"], "shape": [75, 100, 3]}'
 
 
@@ -78,7 +79,7 @@ def state(
 def stated_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return the class names that the user states, spelled consistently; raise an error if two are equal."""
     is_list = isinstance(classes, Iterable) and not isinstance(classes, str)
-    return None if classes is None else _names(list(classes) if is_list else classes, "--classes")
+    return None if classes is None else checked_names(list(classes) if is_list else classes, "--classes")
 
 
 def stated_shape(size: Sequence[int]) -> tuple[int, int, int]:
@@ -122,6 +123,13 @@ def spell_classes(names: Iterable[str], like: Iterable[str] = ()) -> list[str]:
     return [spelling[name.casefold()] for name in stripped]
 
 
+def note_spellings(names: Iterable[str]) -> tuple[str, ...]:
+    """Return a note if `spell_classes` merges names that differ in case."""
+    stripped = {name.strip() for name in names}
+    merged = len({name.casefold() for name in stripped}) < len(stripped)
+    return ("labels that differ only in case were merged",) if merged else ()
+
+
 def in_code_order(names: Collection[str]) -> tuple[str, ...]:
     """Sort class names into code order: that of HAM10000 if it has all of them, otherwise alphabetical."""
     if {*names} <= {*facts.CLASS_NAMES}:
@@ -161,7 +169,7 @@ def read_about(table: Path) -> About | None:
         keys = ", ".join(map(shown, described)) if isinstance(described, dict) else type(described).__name__
         raise InputError(f"{path} holds {keys or 'nothing'}; expected something like {_EXAMPLE}")
     return About(
-        class_names=_names(described["class_names"], str(path)),
+        class_names=checked_names(described["class_names"], str(path)),
         shape=_shape(described["shape"], path) if "shape" in described else None,
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -169,13 +177,15 @@ def read_about(table: Path) -> About | None:
     )
 
 
-def _names(received: Any, source: str) -> tuple[str, ...]:
+def checked_names(received: Any, source: str) -> tuple[str, ...]:
+    """Return a list of class names, spelled consistently; raise InputError if it is none or two are equal."""
     names = received if isinstance(received, list) else []
     names = spell_classes(names) if all(map(is_name, names)) else []
-    if len(names) < 2 or len(set(names)) < len(received):
+    why = f"; {ONE_CLASS}" if len(set(names)) < len(names) else ""
+    if len(names) < 2 or why:
         raise InputError(
             f"{source}: received the class names {shown(json.dumps(received, default=str))}; expected a list "
-            "of at least two different names in the order of their codes"
+            f"of at least two different names in the order of their codes{why}"
         )
     return tuple(names)
 

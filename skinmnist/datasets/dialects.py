@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinmnist import facts
-from skinmnist.datasets.classes_file import in_code_order, spell_classes
+from skinmnist.datasets.classes_file import in_code_order, note_spellings, spell_classes
 from skinmnist.datasets.files import GZIP, ZIP, decode, place
 from skinmnist.errors import InputError
 from skinmnist.text import is_name, shown
@@ -230,10 +230,10 @@ def _with_codes(table: Plain, path: Path) -> Plain:
     words = dict(zip(spelt, spell_classes(spelt.values()), strict=True))
     class_names = in_code_order(set(words.values()))
     if len(class_names) < 2:
-        return table
+        raise InputError(f"{path}: all labels are {shown(class_names[0])}; expected at least two classes")
     codes = {cell: b"%d" % class_names.index(word) for cell, word in words.items()}
     body = b"".join(before + codes[cell] + after + b"\n" for before, cell, after in parts)
-    return Plain(table.header, body, class_names, table.notes)
+    return Plain(table.header, body, class_names, (*table.notes, *note_spellings(spelt.values())))
 
 
 def _parted(line: bytes, position: int, near_end: int) -> tuple[bytes, bytes, bytes]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skinmnist.datasets.classes_file import spell_classes
+from skinmnist.datasets.classes_file import ONE_CLASS, note_spellings, spell_classes
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
 from skinmnist.names import did_you_mean
@@ -80,6 +80,7 @@ def table_from_arrays(
     labels = _labels_of(y)
     _check_lengths(images, X=len(images), y=len(labels), groups=None if groups is None else len(groups))
     pixels = _as_levels(images.reshape(len(images), -1), notes)
+    notes += note_spellings(np.unique(labels).astype(str).tolist())
     codes, names = _encode(labels, _names_of(y, class_names))
     return PixelTable(
         pixels,
@@ -357,17 +358,19 @@ def _word(value: Any) -> str:
 def _names_of(y: Any, class_names: Iterable[Any] | None) -> tuple[str, ...] | None:
     """Return the class names in code order; a categorical defines its own."""
     if class_names is not None:
-        if isinstance(class_names, str | Mapping):
+        if isinstance(class_names, str | Mapping) or not isinstance(class_names, Iterable):
             raise InputError(
                 f"received class_names={shown(class_names)}; expected a list with one name per class"
             )
-        names = tuple(spell_classes(map(_word, class_names)))
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise InputError(
-                f"received {shown(twice[0])} twice in class_names; give each class a different name"
-            )
-        return names
+        words = [_word(name) for name in class_names]
+        names = spell_classes(words)
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                first, word = words[names.index(name)], words[place]
+                both = f"{shown(word)} twice" if word == first else f"{shown(first)} and {shown(word)}"
+                why = "" if word == first else f": {ONE_CLASS}"
+                raise InputError(f"received {both} in class_names; give each class a different name{why}")
+        return tuple(names)
     dtype = getattr(y, "dtype", None)
     categories = getattr(dtype, "categories", None)
     if categories is None:

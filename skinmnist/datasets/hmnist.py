@@ -155,7 +155,7 @@ def load_hmnist(
     parse = partial(_parse, path=table, stated=stated)
     is_sound = partial(_is_table, path=table, stated=stated)
     parse_large = partial(parse_pieces, table, stated)
-    arrays, sha256 = parse_once(table, "table-3", _ARRAYS, parse, is_sound, parse_large)
+    arrays, sha256 = parse_once(table, "table-4", _ARRAYS, parse, is_sound, parse_large)
     pixels, labels = arrays["pixels"], np.array(arrays["labels"])
     image_ids = np.array(arrays["image_ids"]) if len(arrays["image_ids"]) else None
     shape = picture_shape(pixels.shape[1], table, stated, _named_shape(arrays))

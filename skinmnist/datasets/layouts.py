@@ -14,7 +14,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from skinmnist.datasets.classes_file import in_code_order, spell_classes, stated_classes, stated_shape
+from skinmnist.datasets.classes_file import (
+    checked_names,
+    in_code_order,
+    note_spellings,
+    spell_classes,
+    stated_classes,
+    stated_shape,
+)
 from skinmnist.datasets.files import hash_file, stat_file
 from skinmnist.datasets.hmnist import load_hmnist
 from skinmnist.datasets.images.pictures import open_picture, picture_row
@@ -134,11 +141,11 @@ def load_parquet(
     rows = _Rows(path, None if size is None else stated_shape(size))
     for batch in _batches(file, wanted, path):
         rows.add(batch)
-    stated = stated_classes(classes) or _class_names(file)
+    stated = stated_classes(classes) or _class_names(file, path)
     labels, names, note = _encode(rows.columns["label"], stated, path)
     known = {name: _words(rows.columns[name], name, path) for name in wanted[2:]}
     image_ids, lesion_ids = known.get("image_id"), known.get("lesion_id")
-    sha256, notes = hash_file(path), [note]
+    sha256, notes = hash_file(path), [note, *note_spellings(map(str, rows.columns["label"]))]
     if lesion_ids is not None:
         numbers = np.arange(len(labels))
         pictures = image_ids if image_ids is not None else numbers.astype(str)
@@ -241,7 +248,7 @@ class _Rows:
             )
 
 
-def _class_names(file: Any) -> tuple[str, ...] | None:
+def _class_names(file: Any, path: Path) -> tuple[str, ...] | None:
     """Return the class names stored in the metadata of a Hugging Face data set, if any."""
     try:
         stored = json.loads((file.schema_arrow.metadata or {})[b"huggingface"])
@@ -249,7 +256,7 @@ def _class_names(file: Any) -> tuple[str, ...] | None:
     except (KeyError, ValueError, TypeError, RecursionError):
         return None
     named = isinstance(names, list) and all(isinstance(name, str) and is_name(name) for name in names)
-    return tuple(spell_classes(names)) if named else None
+    return checked_names(names, str(path)) if named else None
 
 
 def _encode(labels: list[Any], names: tuple[str, ...] | None, path: Path) -> tuple[Any, tuple[str, ...], str]:
@@ -257,6 +264,8 @@ def _encode(labels: list[Any], names: tuple[str, ...] | None, path: Path) -> tup
     if all(isinstance(label, str) and is_name(label) for label in labels):
         words = spell_classes(labels, names or ())
         known = names or in_code_order(set(words))
+        if len(known) < 2:
+            raise InputError(f"{path}: all labels are {shown(known[0])}; expected at least two classes")
         if set(known) != set(words):
             raise InputError(
                 f"{path} has the labels {', '.join(sorted(set(words))[:12])}, but the classes are named "

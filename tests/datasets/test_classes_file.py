@@ -99,7 +99,10 @@ def test_lesions_that_are_all_empty_are_unknown(write_table, tmp_path):
         (b'{"class_names": ["a", "b", "c"], "names": []}', "holds 'class_names', 'names'; expected"),
         (b'{"class_names": ["a"]}', "a list of at least two different names"),
         (b'{"class_names": ["a", "a", "b"]}', "a list of at least two different names"),
-        (b'{"class_names": ["a", "A", "b"]}', "a list of at least two different names"),
+        (
+            b'{"class_names": ["a", "A", "b"]}',
+            "codes; names that differ only in case or blanks are one class",
+        ),
         (b'{"class_names": ["a", "b", " "]}', "a list of at least two different names"),
         (b'{"class_names": ["a", "b", "c\\n"]}', "a list of at least two different names"),
         (b'{"class_names": "abc"}', "a list of at least two different names"),

@@ -263,6 +263,11 @@ def with_value(value):
         ({"class_names": ["nv", "mel"]}, "received the label 'bkl' and class_names=['nv', 'mel']"),
         ({"class_names": ["nv", "mel", "bkl", "df"]}, "no picture is labelled 'df'"),
         ({"class_names": "nv"}, "expected a list with one name per class"),
+        ({"class_names": 3}, "received class_names=3; expected a list with one name per class"),
+        (
+            {"class_names": ["x", "nv", "X", "Nv"]},
+            "received 'x' and 'X' in class_names; give each class a different name: names that differ",
+        ),
         ({"groups": [1, None, 2, 3, 4, 5]}, "picture 1 has no group"),
         ({"groups": ["a", "b", " ", "c", "d", "e"]}, "picture 2 has no group"),
         ({"groups": np.zeros((6, 2))}, "received groups of shape (6, 2)"),

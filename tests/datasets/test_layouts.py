@@ -316,6 +316,27 @@ def test_spellings_of_a_class_are_one_class_whatever_their_order(words, stated, 
     ):
         assert table.class_names == (stated or ("Benign", "Malignant"))
         np.testing.assert_array_equal(table.labels, LABELS)
+        assert "labels that differ only in case were merged" in " ".join(table.notes)
+
+
+@pytest.mark.parametrize("words", ["aA", "AA"])
+def test_labels_of_a_single_class_are_no_table(words, write_parquet, tmp_path):
+    frame = pixel_frame().assign(label=[*words] * (N // 2))
+    columns = parquet_columns() | {"label": frame["label"].tolist()}
+    for read in (
+        lambda: load_table(as_csv(tmp_path, frame)),
+        lambda: PixelTable.from_arrays(frame, y="label"),
+        lambda: load_table(write_parquet(columns, names=None)),
+    ):
+        with pytest.raises(InputError, match="all labels are 'A'; expected at least two classes"):
+            read()
+
+
+def test_stored_names_that_differ_only_in_case_are_refused_as_they_are(write_parquet):
+    path = write_parquet(parquet_columns(), names=["a", "A"])
+    with pytest.raises(InputError, match=r'\["a", "A"\].*differ only in case or blanks are one class$'):
+        load_table(path)
+    assert load_table(path, classes=("a", "b")).class_names == ("a", "b")
 
 
 @pytest.mark.parametrize(
