@@ -256,15 +256,17 @@ def run_comparison(
     # Bars are drawn by `skinmnist.run_comparison`, in a higher layer; here, only objects receive events.
     receiver = None if progress is None or isinstance(progress, str | bool) else progress
 
-    def plan_run(table: PixelTable, split: Any, rows: npt.NDArray[np.int64] | None) -> _Run:
+    def plan_run(table: PixelTable, split: Any, rows: Any, clinical: Iterable[str]) -> _Run:
         plan = make_plan(table, samplers, models, folds, repeats, split, seed, rows, clinical, ensembles)
         run = _Run(plan, table, request or Request(), jobs, receiver)
         run.metrics, run.costs = more, matrix
         return run
 
-    run = plan_run(table, parts, rows)
+    run = plan_run(table, parts, rows, clinical)
     run.conformal = conformal
-    external = None if joined is None else plan_run(joined, parts_of_test, None)
+    # A column that is constant in the first table may vary in the other, but models must be the same.
+    columns = run.plan.fusion.columns if run.plan.fusion else ()
+    external = None if joined is None else plan_run(joined, parts_of_test, None, columns)
     if external is not None and out is not None and not fresh:
         folder = out / EXTERNAL_FOLDER
         check_same_protocol(read_info(out), run.plan.protocol, out)

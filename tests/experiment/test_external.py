@@ -168,6 +168,27 @@ def test_results_of_changed_models_are_left_out(tables, tmp_path):
     assert compare(1) == ({"same", "same+clinical"}, ["changing", "changing+clinical"])
 
 
+@pytest.mark.parametrize("columns", [["age"], []], ids=["one", "none"])
+def test_models_have_the_clinical_columns_of_the_run(tables, columns):
+    """Columns that are constant in the first table are not used, even if they vary in the other."""
+    table, other = tables
+    clinical = {"age": table.clinical["age"] if columns else np.full(90, 50.0), "sex": np.full(90, "male")}
+    run = comparison.run_comparison(
+        replace(table, clinical=clinical),
+        ["none"],
+        ["dummy"],
+        folds=2,
+        jobs=1,
+        clinical=iter(clinical),
+        test=other,
+    )
+    assert {result.cell.model for result in run.external.results} == {
+        result.cell.model for result in run.results
+    }
+    assert run.external.info.arguments.clinical == tuple(columns)
+    assert not [note for note in run.info.notes if "since the external test" in note]
+
+
 def test_a_fresh_run_forgets_the_external_test(run, tables):
     again = run_comparison(tables[0], ["none"], ["dummy"], folds=2, jobs=1, out=run.folder, fresh=True)
     assert again.external is None
