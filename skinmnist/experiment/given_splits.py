@@ -90,7 +90,7 @@ def find_split(
         fold_of = np.full_like(fold_of, LEFT_OUT)
         fold_of[rows] = given.fold_of[0, rows]
     _check(given, fold_of, table)
-    if given.split == "given holdout":
+    if rows is not None and given.split == "given holdout":
         fold_of, folds = _in_parts(fold_of)
     notes = (*given.notes, *_lacking(given, fold_of, table))
     return replace(given, fold_of=np.tile(fold_of, (repeats, 1)), folds=folds, notes=notes)
@@ -191,7 +191,8 @@ def _parts(words: _Words, origin: str) -> GivenFolds:
                 f"split {origin}: the part {name!r} has no pictures; expected some to train on and some to "
                 "report on, so fix the split"
             )
-    return GivenFolds(fold_of[None], 2, "given holdout", origin, ("test",))
+    fold_of, folds = _in_parts(fold_of)
+    return GivenFolds(fold_of[None], folds, "given holdout", origin, ("test",))
 
 
 def split_by_column(column: str, table: PixelTable) -> GivenFolds:
@@ -223,7 +224,7 @@ def split_by_column(column: str, table: PixelTable) -> GivenFolds:
         fold_of[words == name] = fold
     fold_of[np.isin(words, [name for name in names if kept[name]])] = ALWAYS_TRAINED
     kind: Split = "given" if len(held) > 1 else "given holdout"
-    folds = max(len(held), 2)
+    fold_of, folds = (fold_of, len(held)) if len(held) > 1 else _in_parts(fold_of)
     return GivenFolds(fold_of[None], folds, kind, f"{BY_COLUMN}{column}", tuple(held), tuple(notes))
 
 

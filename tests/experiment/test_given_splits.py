@@ -14,8 +14,11 @@ from skinmnist.experiment.given_splits import (
     FEWEST_PICTURES,
     PUBLISHED,
     GivenInfo,
+    _own_parts,
     find_split,
     published_split,
+    read_split,
+    split_by_column,
 )
 from skinmnist.experiment.plan import make_plan
 from skinmnist.experiment.run_folder.store import CellStore, Provenance
@@ -237,6 +240,22 @@ def test_holdouts_define_every_fold_of_their_protocol(table, tmp_path, way, rows
     assert {*fold_of[part].tolist()} == {*range(given.folds)}
     np.testing.assert_array_equal(fold_of[part] == 0, words[part] == "test")
     assert given.folds == round(1 / np.mean(words[part] == "test"))
+
+
+@pytest.mark.parametrize("way", ["column", "file", "own", "published"])
+def test_folds_that_are_passed_on_define_those_of_their_protocol(table, tmp_path, way):
+    words = np.where((table.labels == 1) | (np.arange(N) >= 30), "train", "test")
+    table = replace(table, lesion_ids=None, sources={"site": words}, parts=words)
+    given = {
+        "column": lambda: split_by_column("site", table),
+        "file": lambda: read_split(
+            written(tmp_path / "split.csv", [[word] for word in words], "split"), table
+        ),
+        "own": lambda: _own_parts(table),
+        "published": lambda: published_split("dermamnist", collection()),
+    }[way]()
+    assert {*given.fold_of[given.fold_of != VALIDATION].tolist()} == {*range(given.folds)}
+    assert find_split(table, given) is given
 
 
 @pytest.mark.parametrize(
