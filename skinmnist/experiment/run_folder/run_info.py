@@ -424,6 +424,9 @@ def check_same_protocol(
     """Raise an InputError if a folder contains a run with other data, rows, folds or seeds."""
     if info is None:
         return
+    if info.protocol.assignment == protocol.assignment:
+        # It implies the number of rows, which older versions counted in the first of several given pairs.
+        protocol = replace(protocol, rows=info.protocol.rows)
     for key, wanted in asdict(protocol).items():
         stored = getattr(info.protocol, key)
         if stored != wanted:

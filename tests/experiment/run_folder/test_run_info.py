@@ -1,11 +1,20 @@
 """Runs in one folder are merged where their cells may stand together, and parts must fit each other."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 from described import described, invent_info
 
-from skinmnist.experiment.run_folder.run_info import CellEntry, Grid, ModelInfo, RunInfo, Session
+from skinmnist.errors import InputError
+from skinmnist.experiment.run_folder.run_info import (
+    CellEntry,
+    Grid,
+    ModelInfo,
+    RunInfo,
+    Session,
+    check_same_protocol,
+)
 
 HELD_OUT = (("a", "b", "c", "d", "e"),)
 
@@ -99,6 +108,24 @@ def test_more_repeats_stay():
     earlier = one(repeats=2, held_out=HELD_OUT * 2)
     info = one().merged_with(earlier)
     assert (info.repeats, info.held_out) == (2, HELD_OUT * 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"rows": 2}, None),  # Older versions counted the rows of the first pair only.
+        ({"rows": 2, "assignment": "other"}, "holds a run with rows 2 instead of 10"),
+        ({"assignment": "other"}, "holds a run with other rows"),
+        ({"rows": 2, "data": "other"}, "holds a run with other data"),
+        ({"seed": 1}, "holds a run with seed 1 instead of 0"),
+    ],
+)
+def test_folders_of_another_protocol_are_refused(tmp_path, changes, said):
+    wanted = replace(one().protocol, rows=10, seed=0, assignment="same")
+    stored = one(protocol=replace(wanted, **changes))
+    with nullcontext() if said is None else pytest.raises(InputError, match=said):
+        check_same_protocol(stored, wanted, tmp_path)
 
 
 CELL = {"sampler": "none", "model": "svm", "repeat": 0, "fold": 0, "status": "pending"}
