@@ -68,7 +68,7 @@ class SplitFacts:
     def of_split(cls, table: PixelTable, fold_of: npt.NDArray[np.integer]) -> SplitFacts:
         """Count lesions and copies across folds; `fold_of` has the fold of each row, or ``LEFT_OUT``."""
         rows = np.flatnonzero(fold_of != LEFT_OUT)
-        lesions = _numbered_lesions(table)
+        lesions = number_lesions(table)
         shared_lesions, shared_pictures = count_shared(table, fold_of)
         first = rows[first_copies(table, rows)]
         relabelled = np.flatnonzero(table.labels[first] != table.labels[rows])
@@ -109,7 +109,7 @@ class SplitFacts:
 
 def count_shared(table: PixelTable, fold_of: npt.NDArray[np.integer]) -> tuple[int, int] | tuple[None, None]:
     """Count the lesions with pictures in several folds, and these pictures; None if lesions are unknown."""
-    lesions, rows = _numbered_lesions(table), np.flatnonzero(fold_of != LEFT_OUT)
+    lesions, rows = number_lesions(table), np.flatnonzero(fold_of != LEFT_OUT)
     if lesions is None:
         return None, None
     homes = np.unique(np.stack([lesions[rows], fold_of[rows]], axis=1), axis=0)[:, 0]
@@ -117,7 +117,8 @@ def count_shared(table: PixelTable, fold_of: npt.NDArray[np.integer]) -> tuple[i
     return len(shared), int(np.isin(lesions[rows], shared).sum())
 
 
-def _numbered_lesions(table: PixelTable) -> npt.NDArray[np.intp] | None:
+def number_lesions(table: PixelTable) -> npt.NDArray[np.intp] | None:
+    """Return the number of the lesion of each row, by the order of the ids; None if lesions are unknown."""
     return None if table.lesion_ids is None else np.unique(table.lesion_ids, return_inverse=True)[1]
 
 

@@ -60,6 +60,7 @@ from skinmnist.experiment.run_folder.record import (
     EXTERNAL_FOLDER,
     RunRecord,
     build_record,
+    read_external_info,
     read_info,
     write_info,
     write_mistakes,
@@ -268,9 +269,9 @@ def run_comparison(
     columns = run.plan.fusion.columns if run.plan.fusion else ()
     external = None if joined is None else plan_run(joined, parts_of_test, None, columns)
     if external is not None and out is not None and not fresh:
-        folder = out / EXTERNAL_FOLDER
+        folder, otherwise = out / EXTERNAL_FOLDER, f"remove the folder {out / EXTERNAL_FOLDER}"
         check_same_protocol(read_info(out), run.plan.protocol, out)
-        check_same_protocol(read_info(folder), external.plan.protocol, folder, "remove that folder")
+        check_same_protocol(read_info(folder, otherwise), external.plan.protocol, folder, otherwise)
     with ExitStack() as held:
         folder = out if out is not None else held.enter_context(scratch_folder()) / RUN_FOLDER
         record = run.complete(folder, fresh, dask, limits, started, held)
@@ -278,8 +279,7 @@ def run_comparison(
             external.main_identity = run.plan.identity
             external.complete(folder / EXTERNAL_FOLDER, fresh, dask, limits, time.perf_counter(), held)
             run.interrupted = external.interrupted
-        tested = read_info(folder / EXTERNAL_FOLDER)
-        record = replace(record, info=record.info.with_notes_on(tested))
+        record = replace(record, info=record.info.with_notes_on(*read_external_info(folder)))
         if out is None:
             record.load()
     if run.interrupted:

@@ -144,10 +144,29 @@ def test_another_external_table_is_refused_before_training(tables, tmp_path):
     compare = partial(comparison.run_comparison, table, models=["dummy"], jobs=1, out=tmp_path)
     compare(["none"], folds=2, test=other)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(InputError, match=r"/external holds a run with other data; .*remove that folder"):
+    with pytest.raises(
+        InputError, match=r"(\S+/external) holds a run with other data; .* remove the folder \1$"
+    ):
         compare(["none", "SMOTE"], folds=2, test=table)
     with pytest.raises(InputError, match=rf"{tmp_path.name} holds a run with folds 2 instead of 3"):
         compare(["none", "SMOTE"], folds=3, test=table)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_damaged_external_test_is_left_out(tables, tmp_path):
+    table, other = tables
+    compare = partial(comparison.run_comparison, table, models=["dummy"], folds=2, jobs=1, out=tmp_path)
+    compare(["none"], test=other)
+    info = tmp_path / "external" / "run.json"
+    info.write_text(info.read_text()[:100])
+    for run in (compare(["none", "RandomOverSampler"]), read_run(tmp_path)):
+        assert len(run.results) == 4
+        assert run.external is None
+        [note] = [note for note in run.info.notes if note.startswith("the external test is left out")]
+        assert "its run.json is damaged; remove the folder external" in note
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=r"(\S+/external)/run.json is not a valid .* remove the folder \1$"):
+        compare(["none", "SMOTE"], test=other)
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -21,7 +21,7 @@ from skinmnist.datasets.files import as_path, read_foreign, write_atomically
 from skinmnist.datasets.mapped import row_blocks
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.experiment.audit import MOST_DOUBTED, label_audit
+from skinmnist.experiment.audit import MOST_DOUBTED, label_audit, number_lesions
 from skinmnist.experiment.cells import Cell, CellFailure, CellResult, Timing
 from skinmnist.experiment.costs import natural_probabilities, with_costs
 from skinmnist.experiment.lesion_scores import scored_lesions, with_lesion_scores
@@ -156,10 +156,9 @@ def predictions_table(results: Sequence[CellResult], class_names: Sequence[str])
     frames = []
     for result in results:
         frame = pd.DataFrame(result.probabilities, columns=columns[-len(class_names) :])
-        for position, name in enumerate(_CELL_COLUMNS):
-            frame.insert(position, name, result.cell[position])
-        for offset, name in enumerate(("rows", "labels", "predicted")):
-            frame.insert(len(_CELL_COLUMNS) + offset, columns[4 + offset], getattr(result, name))
+        own: tuple[Any, ...] = (*result.cell, result.rows, result.labels, result.predicted)
+        for position, values in enumerate(own):
+            frame.insert(position, columns[position], values)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
@@ -205,8 +204,7 @@ def write_tables(record: RunRecord) -> None:
         path.unlink(missing_ok=True)
     else:
         write_atomically(path, _packed(of_validation))
-    mixes = class_mix_table(record.results, class_names)
-    write_atomically(record.folder / "class_mix.csv", csv_bytes(mixes))
+    write_atomically(record.folder / "class_mix.csv", csv_bytes(class_mix_table(record.results, class_names)))
     write_atomically(record.folder / SCORES_FILE, csv_bytes(record.scores))
     write_atomically(record.folder / "timings.csv", csv_bytes(record.timings.round(4)))
 
@@ -230,7 +228,7 @@ def write_pictures(folder: Path, pictures: npt.NDArray[np.uint8], labels: npt.ND
     write_atomically(folder / PICTURES_FILE, encode_arrays({"pictures": pictures, "labels": labels}))
 
 
-def read_info(folder: Path) -> RunInfo | None:
+def read_info(folder: Path, otherwise: str = "start over with --fresh") -> RunInfo | None:
     """Read ``run.json``; returns None if the folder has no run, and raises InputError for an invalid file."""
     path = folder / RUN_FILE
     if not path.is_file():
@@ -239,8 +237,8 @@ def read_info(folder: Path) -> RunInfo | None:
         return RunInfo.from_json(json.loads(read_foreign(path, _MOST_BYTES).decode()))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path} is not a valid record of a run ({one_line(str(error))}); name another folder, or start "
-            "over with --fresh"
+            f"{path} is not a valid record of a run ({one_line(str(error))}); name another folder, "
+            f"or {otherwise}"
         ) from None
 
 
@@ -261,7 +259,7 @@ def read_run(folder: str | Path) -> RunRecord:
         raise InputError(
             f"{folder} holds no {RUN_FILE}; expected a folder that `skinmnist compare` has written"
         )
-    return build_record(folder, info.with_notes_on(read_info(folder / EXTERNAL_FOLDER)))
+    return build_record(folder, info.with_notes_on(*read_external_info(folder)))
 
 
 def build_record(folder: Path, info: RunInfo, metrics: Mapping[str, Metric] | None = None) -> RunRecord:
@@ -310,15 +308,13 @@ def _score(
     folder: Path, info: RunInfo, predictions: pd.DataFrame, given: Mapping[str, Metric]
 ) -> pd.DataFrame:
     """Score the predictions; if the function of a metric is unavailable, read its scores from the file."""
-    class_names, known, absent = info.table.class_names, dict[str, Metric](), set[str]()
+    class_names, found = info.table.class_names, dict[str, Metric | None]()
     for name in info.metrics:
         from skinmnist.experiment.scorers import find_metric  # This module imports scikit-learn.
 
-        metric = given.get(name) or find_metric(name, class_names)
-        if metric is None:
-            absent.add(name)
-        else:
-            known[name] = metric
+        found[name] = given.get(name) or find_metric(name, class_names)
+    known = {name: metric for name, metric in found.items() if metric is not None}
+    absent = {*found} - {*known}
     scores = score_predictions(predictions, class_names, known)
     path = folder / SCORES_FILE
     if not absent or not path.is_file():
@@ -360,9 +356,8 @@ def write_rows(folder: Path, table: PixelTable) -> None:
     """Store the lesion number of every row and the clinical columns; unknown values are omitted."""
     known = table.clinical or {}
     patients: dict[str, Any] = {name: known[name] for name in facts.CLINICAL_COLUMNS if name in known}
-    lesions = {}
-    if table.lesion_ids is not None:
-        lesions["codes"] = np.unique(table.lesion_ids, return_inverse=True)[1].astype(np.int32)
+    codes = number_lesions(table)
+    lesions = {} if codes is None else {"codes": codes.astype(np.int32)}
     for name, arrays in ((LESIONS_FILE, lesions), (PATIENTS_FILE, patients)):
         if arrays:
             write_atomically(folder / name, encode_arrays(arrays))
@@ -372,10 +367,17 @@ def write_rows(folder: Path, table: PixelTable) -> None:
 
 def read_external(record: RunRecord) -> RunRecord | None:
     """Read the external test in a run folder without outdated cells; None if there is no such test."""
-    folder = record.folder / EXTERNAL_FOLDER
-    found = read_info(folder)
+    found, _ = read_external_info(record.folder)
     info = None if found is None else found.without_outdated(record.info)
-    return build_record(folder, info) if info is not None and info.cells else None
+    return build_record(record.folder / EXTERNAL_FOLDER, info) if info is not None and info.cells else None
+
+
+def read_external_info(folder: Path) -> tuple[RunInfo | None, bool]:
+    """Read ``run.json`` of the external test in a run folder, if any, and whether it is damaged."""
+    try:
+        return read_info(folder / EXTERNAL_FOLDER), False
+    except InputError:
+        return None, True
 
 
 def read_lesions(folder: Path, rows: int) -> npt.NDArray[np.int32] | None:
@@ -398,8 +400,7 @@ def read_patients(folder: Path, rows: int) -> dict[str, npt.NDArray[Any]]:
     with reading(path):
         arrays = read_arrays(path)
         names = [name for name in facts.CLINICAL_COLUMNS if name in arrays]
-        columns = {name: take_array(arrays, name, "fU", (rows,)) for name in names}
-    return columns
+        return {name: take_array(arrays, name, "fU", (rows,)) for name in names}
 
 
 def confident_mistakes(record: RunRecord, pair: tuple[str, str] | None = None) -> pd.DataFrame:
@@ -416,9 +417,8 @@ def confident_mistakes(record: RunRecord, pair: tuple[str, str] | None = None) -
         wrong &= (rows["sampler"] == pair[0]) & (rows["model"] == pair[1])
     rows = rows[wrong]
     probabilities = rows[[f"p_{name}" for name in names]].to_numpy(dtype=float)
-    predicted = rows["predicted"].to_numpy(dtype=np.int64)
     found = rows[["row", "label", "predicted"]].astype(np.int64)
-    found["confidence"] = probabilities[np.arange(len(predicted)), predicted]
+    found["confidence"] = probabilities[np.arange(len(found)), found["predicted"]]
     found = found.sort_values(["confidence", "row"], ascending=[False, True], kind="stable")
     lesions = record.lesions
     shown = found["row"] if lesions is None else pd.Series(lesions[found["row"]], index=found.index)

@@ -343,15 +343,21 @@ class RunInfo:
         cells = (e for e in self.cells if self._has_code_of(main) and not changed & {e.sampler, e.model})
         return replace(self, cells=tuple(cells))
 
-    def with_notes_on(self, external: RunInfo | None) -> RunInfo:
-        """Add notes on the cells that `without_outdated` leaves out of the external test of this run."""
-        if external is None:
+    def with_notes_on(self, external: RunInfo | None, damaged: bool = False) -> RunInfo:
+        """Add notes on what is left out of the external test of this run: all of it, or outdated cells."""
+        if damaged:
+            notes = [
+                "the external test is left out because its run.json is damaged; remove the folder external, "
+                "and repeat the test with --test"
+            ]
+        elif external is None:
             return self
-        notes = [
-            f"{name} has changed since the external test, so its results there are left out"
-            for name in external._differing_from(self)
-        ]
-        if not external._has_code_of(self):
+        elif external._has_code_of(self):
+            notes = [
+                f"{name} has changed since the external test, so its results there are left out"
+                for name in external._differing_from(self)
+            ]
+        else:
             notes = [
                 "the external test was made by other versions of the code or its libraries and is left out; "
                 "repeat it with --test"
