@@ -69,7 +69,7 @@ class SplitFacts:
         """Count lesions and copies across folds; `fold_of` has the fold of each row, or ``LEFT_OUT``."""
         rows = np.flatnonzero(fold_of != LEFT_OUT)
         lesions = number_lesions(table)
-        shared_lesions, shared_pictures = count_shared(table, fold_of)
+        shared_lesions, shared_pictures = (None, None) if lesions is None else count_shared(lesions, fold_of)
         first = rows[first_copies(table, rows)]
         relabelled = np.flatnonzero(table.labels[first] != table.labels[rows])
         copies = (
@@ -107,14 +107,15 @@ class SplitFacts:
             raise refused("split_facts.relabelled_rows", "the rows of a pair", [])
 
 
-def count_shared(table: PixelTable, fold_of: npt.NDArray[np.integer]) -> tuple[int, int] | tuple[None, None]:
-    """Count the lesions with pictures in several folds, and these pictures; None if lesions are unknown."""
-    lesions, rows = number_lesions(table), np.flatnonzero(fold_of != LEFT_OUT)
-    if lesions is None:
-        return None, None
-    homes = np.unique(np.stack([lesions[rows], fold_of[rows]], axis=1), axis=0)[:, 0]
-    shared = np.flatnonzero(np.bincount(homes) > 1)
-    return len(shared), int(np.isin(lesions[rows], shared).sum())
+def count_shared(lesions: npt.NDArray[np.integer], fold_of: npt.NDArray[np.integer]) -> tuple[int, int]:
+    """Count the lesions, numbered for each row, with pictures in several folds, and these pictures."""
+    used = fold_of != LEFT_OUT
+    lesions, fold_of = lesions[used], fold_of[used]
+    one_of = np.zeros(lesions.max(initial=0) + 1, fold_of.dtype)
+    one_of[lesions] = fold_of  # One of the folds of each lesion; those with another one are shared.
+    shared = np.zeros(len(one_of), dtype=bool)
+    shared[lesions[one_of[lesions] != fold_of]] = True
+    return int(shared.sum()), int(shared[lesions].sum())
 
 
 def number_lesions(table: PixelTable) -> npt.NDArray[np.intp] | None:
@@ -124,7 +125,8 @@ def number_lesions(table: PixelTable) -> npt.NDArray[np.intp] | None:
 
 def warn_of_shared(split: Split, table: PixelTable, fold_of: npt.NDArray[np.integer]) -> tuple[str, ...]:
     """Return the warning for given folds that split lesions: at most one sentence."""
-    shared_lesions = count_shared(table, fold_of)[0] if split.startswith("given") else 0
+    lesions = number_lesions(table) if split.startswith("given") else None
+    shared_lesions = 0 if lesions is None else count_shared(lesions, fold_of)[0]
     if not shared_lesions:
         return ()
     return (

@@ -19,9 +19,10 @@ import numpy.typing as npt
 
 from skinmnist.datasets.cache import code_digest
 from skinmnist.datasets.mapped import give_back
+from skinmnist.datasets.near_duplicates import first_copies
 from skinmnist.datasets.table import PixelTable
 from skinmnist.errors import InputError
-from skinmnist.experiment.audit import count_shared
+from skinmnist.experiment.audit import count_shared, number_lesions
 from skinmnist.experiment.cells import FUSED, Cell, in_table_order
 from skinmnist.experiment.derived.ensembles import Derivation, Ensemble, parse_ensembles
 from skinmnist.experiment.derived.fusion import Fusion, choose_columns, informative_columns
@@ -122,11 +123,17 @@ class Plan:
     def sides(self, table: PixelTable) -> npt.NDArray[np.integer]:
         """Return the side of the split on which each row is (`sides_of`), to find what both sides share.
 
-        Repeats of given folds may differ: this is the one whose sides share the most lesions.
+        Repeats of given folds may differ: this is the one whose sides share the most lesions or, if lesions
+        are unknown, the most copies of a picture.
         """
         folds = self.task.folds if self.protocol.split.startswith("given") else self.task.folds[:1]
-        sides = [sides_of(fold_of, self.protocol.planned_folds) for fold_of in folds]
-        return max(sides, key=lambda one: count_shared(table, one)[0] or 0)
+        different = {fold_of.tobytes(): fold_of for fold_of in folds}.values()
+        sides = [sides_of(fold_of, self.protocol.planned_folds) for fold_of in different]
+        if len(sides) == 1:
+            return sides[0]
+        lesions = number_lesions(table)
+        groups = first_copies(table, np.arange(len(table))) if lesions is None else lesions
+        return max(sides, key=lambda one: count_shared(groups, one)[0])
 
     def expected_seconds(self, table: PixelTable) -> dict[Cell, float]:
         """Estimate the wall seconds of every trained cell."""

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from skinmnist.experiment.audit import AUDIT_COLUMNS, audit_labels, label_audit, mean_probabilities
+from skinmnist.experiment.audit import (
+    AUDIT_COLUMNS,
+    audit_labels,
+    count_shared,
+    label_audit,
+    mean_probabilities,
+)
 from skinmnist.experiment.cells import Cell, CellResult, Timing
+from skinmnist.experiment.splits import ALWAYS_TRAINED, LEFT_OUT, VALIDATION
 
 NAMES = ("a", "b", "c")
 
@@ -41,6 +48,18 @@ def test_doubted_labels_are_those_of_a_naive_reading(seed):
         if doubted[row]:
             assert suggested[row] == likeliest
         assert suggested[row] != label
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shared_lesions_are_those_with_pictures_in_several_folds(seed):
+    rng = np.random.default_rng(seed)
+    lesions = rng.integers(0, 30, 60)
+    fold_of = rng.choice(np.array([ALWAYS_TRAINED, VALIDATION, LEFT_OUT, 0, 1], np.int8), 60)
+    homes = {lesion: {*fold_of[lesions == lesion]} - {LEFT_OUT} for lesion in lesions}
+    shared = [lesion for lesion, folds in homes.items() if len(folds) > 1]
+    pictures = sum(int(np.count_nonzero(fold_of[lesions == lesion] != LEFT_OUT)) for lesion in shared)
+    assert count_shared(lesions, fold_of) == (len(shared), pictures)
+    assert count_shared(lesions, np.full(60, LEFT_OUT)) == (0, 0)
 
 
 def test_a_class_without_pictures_is_never_claimed():

@@ -7,8 +7,9 @@ import pytest
 
 import skinmnist
 from skinmnist.datasets.cache import _reached
+from skinmnist.datasets.table import PixelTable
 from skinmnist.experiment import plan
-from skinmnist.experiment.audit import count_shared
+from skinmnist.experiment.audit import count_shared, number_lesions
 from skinmnist.experiment.cells import Cell
 from skinmnist.experiment.plan import Ranking, Remaining, expected_seconds, in_fold_order, make_plan
 from skinmnist.experiment.splits import GivenFolds, assign_folds
@@ -52,8 +53,29 @@ def test_the_sides_of_given_pairs_are_those_that_share_the_most_lesions(lesions,
     assert min(shared) == shared[0] == 0 < shared[2] < shared[1]
     split = GivenFolds.from_cv([pairs[place] for place in order], lesions)
     planned = make_plan(lesions, ["none"], ["dummy"], 5, 1, split, 0, None)
-    assert count_shared(lesions, planned.sides(lesions))[0] == shared[1]
+    assert count_shared(number_lesions(lesions), planned.sides(lesions))[0] == shared[1]
     assert planned.protocol.rows == len(lesions)
+
+
+@pytest.mark.parametrize("leaky", [0, 1, 2])
+def test_without_lesions_the_sides_are_those_that_share_the_most_copies(leaky):
+    rng, rows = np.random.default_rng(0), np.arange(24)
+    pixels = np.tile(rng.integers(0, 256, (24, 12), dtype=np.uint8), (2, 1))
+    table = PixelTable(pixels, np.tile(rows % 2, 2), ("a", "b"), (2, 2, 3))
+    pairs = [(np.r_[rows[:n], rows[:n] + 24], np.r_[rows[n:], rows[n:] + 24]) for n in (12, 18)]
+    pairs.insert(leaky, (rows, rows + 24))
+    planned = make_plan(table, ["none"], ["dummy"], 5, 1, GivenFolds.from_cv(pairs, table), 0, None)
+    np.testing.assert_array_equal(planned.sides(table), np.repeat([1, 0], 24))
+
+
+def test_repeats_of_given_folds_are_compared_once(lesions, monkeypatch):
+    counted = []
+    monkeypatch.setattr(plan, "count_shared", lambda _, sides: counted.append(sides) or (len(counted), 0))
+    fold_of = np.stack([assign_folds(lesions, 2, 1, "image", seed)[0] for seed in (0, 1, 0, 1, 2)])
+    split = GivenFolds(fold_of, 2, "given", "mine")
+    planned = make_plan(lesions, ["none"], ["dummy"], 5, 1, split, 0, None)
+    np.testing.assert_array_equal(planned.sides(lesions), fold_of[4])
+    np.testing.assert_array_equal(counted, fold_of[[0, 1, 4]])
 
 
 COUNTS = np.array([327, 514, 1099, 115, 6705, 142, 1113])
