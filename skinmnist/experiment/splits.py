@@ -410,16 +410,19 @@ def inner_folds(
         int((labels == code).sum()) if lesions is None else len(np.unique(lesions[labels == code]))
         for code in np.unique(labels)
     ]
-    if min(sizes) >= 2:
-        names = None if lesions is None else tuple(lesions.tolist())
-        found = _split(tuple(labels.tolist()), names, min(folds, min(sizes)), seed)
-        if found:
-            return list(found)
-    raise ValueError(
-        "this model leaves out training lesions in turn, but a class has fewer than two "
-        "of them, or shares them with other classes; use more folds, which leave more lesions to train on, "
-        "or remove the class"
-    )
+    if min(sizes) < 2:
+        raise ValueError(
+            "this model leaves out training lesions in turn, but a class has fewer than two of them; use "
+            "more folds, which leave more lesions to train on, or remove the class"
+        )
+    names = None if lesions is None else tuple(lesions.tolist())
+    found = _split(tuple(labels.tolist()), names, min(folds, min(sizes)), seed)
+    if not found:
+        raise ValueError(
+            "this model leaves out training lesions in turn, but a class shares its lesions with other "
+            "classes, so no split has every class on both sides; remove the class"
+        )
+    return list(found)
 
 
 @lru_cache(maxsize=2)  # Cells of a fold share splits, which take a tenth of the time of an SVM.
