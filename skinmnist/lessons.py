@@ -67,8 +67,9 @@ def _teach(options: argparse.Namespace) -> int:
     from skinmnist.teaching.lesson import run_lessons
     from skinmnist.teaching.notebook_api import find_whole_table
 
+    # Report an invalid table once, before a folder is made or anything runs.
+    find_whole_table()
     check_gallery(options.out, lessons)
-    find_whole_table()  # Report an invalid table once, before anything runs.
     runs = []
     for run in run_lessons(lessons, options.jobs or available_cores(), options.seed):
         runs.append(run)
