@@ -54,7 +54,7 @@ def test_metadata_of_another_table_is_one_sentence(served, capsys):
         (["--mirror", "http://[::1"], "expected one that begins with http://"),
         (["--mirror", "URL/nowhere"], "does not hold hmnist_28_28_RGB.csv"),
         (["--mirror", "URL/a.zip"], "a.zip does not exist (404)"),
-        (["--mirror", "URL", "--sums", "nowhere"], "nowhere does not exist; check its name"),
+        (["--mirror", "URL", "--sums", "nowhere"], "nowhere was not found; check its name"),
     ],
 )
 def test_bad_input_is_one_sentence(served, arguments, sentence, capsys):

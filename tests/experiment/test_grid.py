@@ -1,7 +1,6 @@
 import importlib
 import sys
 import threading
-from importlib import metadata
 
 import numpy as np
 import pytest
@@ -186,7 +185,10 @@ def test_all_models_share_the_parsed_code_of_the_user(own_code):
 def test_fingerprints_tell_versions_of_installed_packages_apart(own_code, monkeypatch):
     _, code = own_code
     found = resolve_models({"own": code.Tree()})["own"].fingerprint
-    monkeypatch.setattr(metadata.Distribution, "version", "0.post1")
+    installed = grid.installed_version("sklearn")
+    assert installed.startswith("scikit-learn ")
+    others = {"sklearn": f"{installed}.post1"}
+    monkeypatch.setattr(grid, "installed_version", lambda package: others.get(package, ""))
     assert resolve_models({"own": code.Tree()})["own"].fingerprint != found
 
 
