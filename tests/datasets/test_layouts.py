@@ -339,25 +339,29 @@ def test_stored_names_that_differ_only_in_case_are_refused_as_they_are(write_par
     assert load_table(path, classes=("a", "b")).class_names == ("a", "b")
 
 
-@pytest.mark.parametrize(
-    "size", ["8x8", 8, (8,), (8.0, 8.0), (8, 8, 3, 1), (0, 8, 3), (8, 8, 2), ()], ids=str
-)
-def test_what_is_no_size(size, write_parquet, tmp_path):
-    paths = [
+@pytest.fixture
+def every_layout(write_parquet, tmp_path):
+    """A table of 8x8 pictures in each of the layouts."""
+    return [
         as_csv(tmp_path, pixel_frame()),
         write_set(tmp_path / "x.npz", drawn_set(2, 8)),
         write_parquet(parquet_columns()),
     ]
-    for path in paths:
+
+
+@pytest.mark.parametrize(
+    "size", ["8x8", 8, (8,), (8.0, 8.0), (8, 8, 3, 1), (0, 8, 3), (8, 8, 2), ()], ids=str
+)
+def test_what_is_no_size(size, every_layout):
+    for path in every_layout:
         with pytest.raises(InputError, match=r"received (the|--) ?size .*; expected (whole|height)"):
             load_table(path, size=size)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (8, 8, 0), (8, 8, 3), np.array([8, 8])], ids=str)
-def test_a_size_in_many_forms(size, write_parquet, tmp_path):
-    assert load_table(as_csv(tmp_path, pixel_frame()), size=size).shape == (8, 8, 3)
-    assert load_table(write_set(tmp_path / "x.npz", drawn_set(2, 8)), size=size).shape == (8, 8, 3)
-    assert load_table(write_parquet(parquet_columns()), size=size).shape == (8, 8, 3)
+def test_a_size_in_many_forms(size, every_layout):
+    for path in every_layout:
+        assert load_table(path, size=size).shape == (8, 8, 3)
 
 
 def test_metadata_that_are_no_path(tmp_path):
@@ -372,13 +376,8 @@ def test_metadata_that_are_no_path(tmp_path):
     ["ab", ["a", "A"], np.arange(2), [None, "a"], 5, True],
     ids=["text", "equal", "numbers", "none", "number", "truth"],
 )
-def test_what_cannot_name_classes(classes, write_parquet, tmp_path):
-    paths = [
-        as_csv(tmp_path, pixel_frame()),
-        write_set(tmp_path / "x.npz", drawn_set(2, 8)),
-        write_parquet(parquet_columns()),
-    ]
-    for path in paths:
+def test_what_cannot_name_classes(classes, every_layout):
+    for path in every_layout:
         with pytest.raises(InputError, match="at least two different names"):
             load_table(path, classes=classes)
 
